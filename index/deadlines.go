@@ -1,0 +1,219 @@
+package index
+
+import "math/bits"
+
+const (
+	tickBits  = 27 // a tick is 2^27 ns, 134 ms
+	digitBits = 6
+	buckets   = 1 << digitBits
+	levels    = 7 // 64-27 bits of ticks, six at a time
+)
+
+// Deadlines tells which slots are due. It is a timing wheel of seven levels
+// with 64 buckets each, and all of its lists are threaded through one array of
+// links, four bytes a slot:
+//
+//	level 0    one tick a bucket      (134 ms)     ● ○ ○ ● … 64
+//	level 1    64 ticks a bucket      (8.6 s)      ○ ● ○ ○ … 64
+//	level 2    64² ticks a bucket     (9 min)      …
+//	…
+//
+// A tick is a number of seven digits to the base 64. A slot waits at the level
+// of the highest digit in which its tick differs from the current one, in the
+// bucket of that digit. So a step from one tick to another, however far, looks
+// at one bucket a level and empties what lies behind it: buckets below the
+// level of the step and before its digit are due as they are, and only the
+// bucket of the new digit is dealt out again, to lower levels. A slot is dealt
+// out at most six times in its life. Slots of the current tick wait in a heap,
+// so that nothing is handed out early or late.
+//
+// Everything is the writer's alone. The same calls give the same order.
+type Deadlines struct {
+	at func(Slot) int64
+
+	now  uint64 // the latest moment Due was asked for
+	tick uint64 // that of now
+
+	heads  [levels][buckets]Slot
+	filled [levels]uint64 // one bit a bucket that holds something
+	links  links
+	near   near // of the current tick, after now
+	due    Slot // list of what has come due and was not handed out yet
+	count  int
+}
+
+// NewDeadlines returns an empty wheel. The function tells the due time of a
+// slot in Unix nanoseconds, any int64, which must not change while the slot is
+// in the wheel. Before the first Due everything waits in one bucket: who has a
+// clock and millions of slots to add calls Due with the time first.
+func NewDeadlines(at func(Slot) int64) *Deadlines {
+	return &Deadlines{at: at}
+}
+
+// Add puts a slot into the wheel, which it leaves by Due or Forget only. A slot
+// that is in it already is the caller's mistake, and breaks the lists.
+func (d *Deadlines) Add(n Slot) {
+	d.count++
+	d.links.reach(n)
+	d.wait(n)
+}
+
+// Due hands out every slot with a due time up to now, and none after. When now
+// lies before an earlier one nothing is due. A step of years costs no more than
+// the slots it makes due. take may Add, the same slot too; what it adds is not
+// handed out by this call.
+func (d *Deadlines) Due(now int64, take func(Slot)) {
+	moment := ordered(now)
+	if moment < d.now {
+		return
+	}
+	before := d.tick
+	d.now, d.tick = moment, moment>>tickBits
+	if d.tick != before {
+		d.turn(before)
+	}
+	for len(d.near) > 0 && d.near[0].at <= d.now {
+		d.push(&d.due, d.near.pop())
+	}
+	n := d.due
+	d.due = 0
+	for n != 0 {
+		next := *d.links.of(n)
+		d.count--
+		take(n)
+		n = next
+	}
+}
+
+// Next returns the earliest moment at which Due may hand out something, in Unix
+// nanoseconds; false when the wheel is empty. It is never after the earliest
+// due time, unless that has passed: then it is the moment of the latest Due.
+// It may lie before, by up to the width of a bucket; then a Due at that moment
+// hands out nothing, and Next comes closer. Six such steps are the most.
+func (d *Deadlines) Next() (at int64, ok bool) {
+	if d.due != 0 {
+		return unordered(d.now), true
+	}
+	if len(d.near) > 0 {
+		return unordered(d.near[0].at), true
+	}
+	for level, filled := range d.filled {
+		if filled != 0 {
+			shift := level * digitBits
+			digit := uint64(bits.TrailingZeros64(filled))
+			tick := d.tick>>(shift+digitBits)<<(shift+digitBits) | digit<<shift
+			return unordered(tick << tickBits), true
+		}
+	}
+	return 0, false
+}
+
+// Len returns how many slots are in the wheel.
+func (d *Deadlines) Len() int { return d.count }
+
+// Forget takes every slot out for which gone says so, without handing it out:
+// for records that ended before their time. It looks at all slots, so it is
+// called when many are gone, half of them, say.
+func (d *Deadlines) Forget(gone func(Slot) bool) {
+	for level := range d.heads {
+		for filled := d.filled[level]; filled != 0; filled &= filled - 1 {
+			digit := bits.TrailingZeros64(filled)
+			d.sift(&d.heads[level][digit], gone)
+			if d.heads[level][digit] == 0 {
+				d.filled[level] &^= 1 << digit
+			}
+		}
+	}
+	d.sift(&d.due, gone)
+	kept := d.near[:0]
+	for _, w := range d.near {
+		if gone(w.slot) {
+			d.count--
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	d.near = kept
+	d.near.order()
+}
+
+// wait puts a slot where it has to wait at the current tick.
+func (d *Deadlines) wait(n Slot) {
+	at := ordered(d.at(n))
+	tick := at >> tickBits
+	switch {
+	case at <= d.now:
+		d.push(&d.due, n)
+	case tick == d.tick:
+		d.near.push(waiting{at, n})
+	default:
+		level, digit := highest(tick, d.tick)
+		d.push(&d.heads[level][digit], n)
+		d.filled[level] |= 1 << digit
+	}
+}
+
+// turn takes the wheel from the tick before to the current one.
+func (d *Deadlines) turn(before uint64) {
+	level, digit := highest(d.tick, before)
+	for low := range level {
+		for filled := d.filled[low]; filled != 0; filled &= filled - 1 {
+			d.pass(low, bits.TrailingZeros64(filled))
+		}
+	}
+	behind := d.filled[level] & (1<<digit - 1)
+	for ; behind != 0; behind &= behind - 1 {
+		d.pass(level, bits.TrailingZeros64(behind))
+	}
+	for n := d.empty(level, digit); n != 0; {
+		next := *d.links.of(n)
+		d.wait(n)
+		n = next
+	}
+}
+
+// pass makes a whole bucket due.
+func (d *Deadlines) pass(level, digit int) {
+	for n := d.empty(level, digit); n != 0; {
+		next := *d.links.of(n)
+		d.push(&d.due, n)
+		n = next
+	}
+}
+
+// empty takes the list out of a bucket.
+func (d *Deadlines) empty(level, digit int) Slot {
+	head := d.heads[level][digit]
+	d.heads[level][digit] = 0
+	d.filled[level] &^= 1 << digit
+	return head
+}
+
+func (d *Deadlines) push(list *Slot, n Slot) {
+	*d.links.of(n) = *list
+	*list = n
+}
+
+// sift takes out of a list what is gone, and keeps the order of the others.
+func (d *Deadlines) sift(list *Slot, gone func(Slot) bool) {
+	for *list != 0 {
+		if link := d.links.of(*list); gone(*list) {
+			*list = *link
+			d.count--
+		} else {
+			list = link
+		}
+	}
+}
+
+// highest returns the highest digit in which two different ticks differ: its
+// place, and what it is in the first.
+func highest(tick, other uint64) (level, digit int) {
+	level = (bits.Len64(tick^other) - 1) / digitBits
+	return level, int(tick >> (level * digitBits) & (buckets - 1))
+}
+
+// ordered maps moments to unsigned numbers in the same order, so that times
+// before 1970 need no special case.
+func ordered(at int64) uint64       { return uint64(at) ^ 1<<63 }
+func unordered(moment uint64) int64 { return int64(moment ^ 1<<63) }
