@@ -72,9 +72,6 @@ func (d *Deadlines) Due(now int64, take func(Slot)) {
 	if d.tick != before {
 		d.turn(before)
 	}
-	for len(d.near) > 0 && d.near[0].at <= d.now {
-		d.push(&d.due, d.near.pop())
-	}
 	n := d.due
 	d.due = 0
 	for n != 0 {
@@ -82,6 +79,10 @@ func (d *Deadlines) Due(now int64, take func(Slot)) {
 		d.count--
 		take(n)
 		n = next
+	}
+	for len(d.near) > 0 && d.near[0].at <= d.now {
+		d.count--
+		take(d.near.pop())
 	}
 }
 
