@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"time"
+
+	"lapid/engine"
+)
+
+// Alert is an alert with its decisions as the operator's tools show it: the
+// field names and their order are those of the Local API's answers.
+type Alert struct {
+	Capacity        int32      `json:"capacity"`
+	CreatedAt       string     `json:"created_at"`
+	Decisions       []Decision `json:"decisions"`
+	Events          []Event    `json:"events"`
+	EventsCount     int32      `json:"events_count"`
+	ID              uint64     `json:"id"`
+	Kind            string     `json:"kind,omitempty"`
+	Labels          []string   `json:"labels"`
+	Leakspeed       string     `json:"leakspeed"`
+	MachineID       string     `json:"machine_id"`
+	Message         string     `json:"message"`
+	Meta            []Meta     `json:"meta,omitempty"`
+	Remediation     bool       `json:"remediation,omitempty"`
+	Scenario        string     `json:"scenario"`
+	ScenarioHash    string     `json:"scenario_hash"`
+	ScenarioVersion string     `json:"scenario_version"`
+	Simulated       bool       `json:"simulated"`
+	Source          Source     `json:"source"`
+	StartAt         string     `json:"start_at"`
+	StopAt          string     `json:"stop_at"`
+	UUID            string     `json:"uuid"`
+}
+
+// Decision is one decision of an alert. Duration is what is left of it, in
+// whole seconds, negative when it is over.
+type Decision struct {
+	Duration  string `json:"duration"`
+	ID        uint64 `json:"id"`
+	Origin    string `json:"origin"`
+	Scenario  string `json:"scenario"`
+	Scope     string `json:"scope"`
+	Simulated bool   `json:"simulated"`
+	Type      string `json:"type"`
+	Value     string `json:"value"`
+}
+
+// Event is one log line of an alert.
+type Event struct {
+	Meta      []Meta `json:"meta"`
+	Timestamp string `json:"timestamp"`
+}
+
+// Meta is one key and value.
+type Meta struct {
+	Key   string `json:"key,omitempty"`
+	Value string `json:"value,omitempty"`
+}
+
+// Source is whom an alert is about.
+type Source struct {
+	AsName    string  `json:"as_name,omitempty"`
+	AsNumber  string  `json:"as_number,omitempty"`
+	Cn        string  `json:"cn,omitempty"`
+	IP        string  `json:"ip,omitempty"`
+	Latitude  float32 `json:"latitude,omitempty"`
+	Longitude float32 `json:"longitude,omitempty"`
+	Range     string  `json:"range,omitempty"`
+	Scope     string  `json:"scope"`
+	Value     string  `json:"value"`
+}
+
+// AlertOf shows an alert of the engine at a moment (Unix nanoseconds).
+func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
+	out := &Alert{
+		Capacity: a.Capacity, CreatedAt: time.Unix(0, a.CreatedAt).UTC().Format(time.RFC3339),
+		EventsCount: a.EventsCount, ID: uint64(a.ID), Kind: a.Kind, Leakspeed: a.Leakspeed,
+		MachineID: a.MachineID, Message: a.Message, Meta: metaOf(a.Meta), Remediation: a.Remediation,
+		Scenario: a.Scenario, ScenarioHash: a.ScenarioHash, ScenarioVersion: a.ScenarioVersion,
+		Simulated: a.Simulated, StartAt: a.StartAt.Time().Format(time.RFC3339),
+		StopAt: a.StopAt.Time().Format(time.RFC3339), UUID: uuidText(a.UUID),
+		Source: Source{
+			AsName: a.Source.AsName, AsNumber: a.Source.AsNumber, Cn: a.Source.Cn, IP: a.Source.IP,
+			Latitude: a.Source.Latitude, Longitude: a.Source.Longitude, Range: a.Source.Range,
+			Scope: a.Source.Scope, Value: a.Source.Value,
+		},
+	}
+	if out.MachineID == "" {
+		out.MachineID = "N/A"
+	}
+	for i := range a.Events {
+		e := &a.Events[i]
+		shown := Event{Timestamp: e.Timestamp.Time().String()}
+		if !e.NoMeta {
+			shown.Meta = append([]Meta{}, metaOf(e.Meta)...)
+		}
+		out.Events = append(out.Events, shown)
+	}
+	if len(ds) > 0 {
+		out.Decisions = make([]Decision, 0, len(ds))
+	}
+	for _, d := range ds {
+		out.Decisions = append(out.Decisions, decisionOf(d, now))
+	}
+	return out
+}
+
+func decisionOf(d engine.Decision, now int64) Decision {
+	return Decision{
+		Duration: TimeLeft(d.Until() - now), ID: uint64(d.ID()), Origin: d.Origin().S, Scenario: d.Scenario().S,
+		Scope: d.Scope().S, Simulated: d.Simulated(), Type: d.Type().S, Value: d.Value(),
+	}
+}
+
+// TimeLeft writes nanoseconds as the contract does: whole seconds, rounded
+// half away from zero, hours without limit.
+func TimeLeft(ns int64) string { return time.Duration(ns).Round(time.Second).String() }
+
+func metaOf(ms []engine.Meta) []Meta {
+	var out []Meta
+	for _, m := range ms {
+		out = append(out, Meta(m))
+	}
+	return out
+}
+
+func uuidText(u engine.UUID) string {
+	const hex = "0123456789abcdef"
+	var b []byte
+	for i, c := range u {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			b = append(b, '-')
+		}
+		b = append(b, hex[c>>4], hex[c&15])
+	}
+	return string(b)
+}
+
+// AlertFilter asks for alerts; the zero filter asks for all of them. Times are
+// nanoseconds before now.
+type AlertFilter struct {
+	Scope         *string
+	Value         *string
+	Scenario      *string
+	DecisionType  *string
+	Origin        *string
+	Kind          *string
+	Address       string // address or range some decision relates to
+	Inside        bool   // … that lies inside Address, instead of containing it
+	Since         int64  // started no longer ago
+	Until         int64  // started at least as long ago
+	HideSimulated bool
+	HideCommunity bool
+	Active        bool // some decision is running
+	Limit         int  // 0: all
+}
+
+// query resolves the filter against the moment of asking.
+func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
+	q := &engine.AlertQuery{
+		Now: now, Inside: f.Inside, HideSimulated: f.HideSimulated, HideCommunity: f.HideCommunity,
+		Scope: word(f.Scope), Value: word(f.Value), Scenario: word(f.Scenario),
+		DecisionType: word(f.DecisionType), Origin: word(f.Origin), Kind: word(f.Kind), Limit: max(f.Limit, 0),
+	}
+	if f.Origin != nil {
+		q.HideCommunity = false // who names an origin wants to see it
+	}
+	if f.Address != "" {
+		p, err := engine.ParseTarget(f.Address)
+		if err != nil {
+			return nil, err
+		}
+		q.Address = p
+	}
+	if f.Since != 0 {
+		q.StartFrom = now - f.Since
+	}
+	if f.Until != 0 {
+		q.StartUpTo = now - f.Until
+	}
+	if f.Active {
+		q.Activity = engine.HasRunning
+	}
+	return q, nil
+}
+
+func word(s *string) engine.Word {
+	if s == nil {
+		return engine.Word{}
+	}
+	return engine.Word{Given: true, Text: *s}
+}

@@ -1,0 +1,98 @@
+package admin
+
+import (
+	"context"
+	"time"
+
+	"lapid/engine"
+)
+
+// AlertRequest asks for one alert.
+type AlertRequest struct{ ID uint64 }
+
+// AlertShown is one alert with when its decisions were received.
+type AlertShown struct {
+	Alert   *Alert
+	Running []uint64 // ids of the decisions still running
+}
+
+// AlertDeletion asks which alerts to delete.
+type AlertDeletion struct {
+	ID     uint64 // 0: by the filter
+	Filter AlertFilter
+}
+
+// Flush bounds the alerts that are kept; those with running decisions stay.
+type Flush struct {
+	MaxItems int   // 0: any number
+	MaxAge   int64 // nanoseconds; 0: any age
+}
+
+func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Alert) bool) error {
+	now := h.engine.Now()
+	q, err := f.query(now)
+	if err != nil {
+		return err
+	}
+	return h.engine.Alerts(ctx, h.engine.View(), q, func(a *engine.Alert, ds []engine.Decision) bool {
+		return yield(AlertOf(a, ds, now))
+	})
+}
+
+func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, error) {
+	now := h.engine.Now()
+	a, ds, err := h.engine.Alert(h.engine.View(), engine.AlertID(q.ID))
+	if err != nil {
+		return nil, err
+	}
+	out := &AlertShown{Alert: AlertOf(a, ds, now)}
+	for _, d := range ds {
+		if d.Running(now) {
+			out.Running = append(out.Running, uint64(d.ID()))
+		}
+	}
+	return out, nil
+}
+
+func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*Done, error) {
+	if q.ID != 0 {
+		if err := h.engine.DeleteAlert(ctx, engine.AlertID(q.ID), h.engine.Now()); err != nil {
+			return nil, err
+		}
+		return &Done{N: 1}, nil
+	}
+	query, err := q.Filter.query(h.engine.Now())
+	if err != nil {
+		return nil, err
+	}
+	query.Limit = 0
+	n, err := h.engine.DeleteAlerts(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: n}, nil
+}
+
+func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {
+	n, err := h.engine.FlushAlerts(ctx, q.MaxItems, time.Duration(q.MaxAge), h.engine.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: n}, nil
+}
+
+func (h *Handler) listUsage(ctx context.Context, q *UsageRequest, yield func(*UsageReport) bool) error {
+	kind := engine.UsageBouncer
+	if q.Kind == "machine" {
+		kind = engine.UsageMachine
+	}
+	for u, err := range h.engine.Usage(ctx, kind, q.Name) {
+		if err != nil {
+			return err
+		}
+		if !yield(&UsageReport{Name: u.Name, ReceivedAt: u.ReceivedAt, Payload: u.Payload}) {
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+
+	"lapid/engine"
+)
+
+// Allowlist is one allowlist with the items that have not expired. Times are
+// Unix nanoseconds.
+type Allowlist struct {
+	Name        string
+	Description string
+	CreatedAt   int64
+	UpdatedAt   int64
+	Items       []AllowlistItem
+}
+
+// AllowlistItem is an address or range of an allowlist.
+type AllowlistItem struct {
+	Value     string
+	Comment   string
+	CreatedAt int64
+	ExpiresAt int64 // 0: never
+}
+
+// Allowlists is a list of allowlists in order of creation.
+type Allowlists struct{ Allowlists []Allowlist }
+
+// NewAllowlist asks for an allowlist.
+type NewAllowlist struct{ Name, Description string }
+
+// AllowlistAddition asks for items in an allowlist.
+type AllowlistAddition struct {
+	Name  string
+	Items []NewAllowlistItem
+}
+
+// NewAllowlistItem is one item to add.
+type NewAllowlistItem struct {
+	Value   string
+	Comment string
+	Lasts   int64 // nanoseconds from now; 0: for ever
+}
+
+// AllowlistAdded says what became of an addition.
+type AllowlistAdded struct {
+	Added   int
+	Ended   int      // running decisions that ended because the list covers them
+	Present []string // values that the list had already
+	Bad     []string // what was wrong with the others, one sentence each
+}
+
+// AllowlistRemoval asks to take values out of an allowlist.
+type AllowlistRemoval struct {
+	Name   string
+	Values []string
+}
+
+// Check asks whether a value is allowlisted.
+type Check struct{ Value string }
+
+// Checked is the answer: why it is, or "".
+type Checked struct{ Reason string }
+
+func (h *Handler) listAllowlists(context.Context, *struct{}) (*Allowlists, error) {
+	out, now := &Allowlists{}, h.engine.Now()
+	for _, l := range h.engine.View().Allowlists() {
+		out.Allowlists = append(out.Allowlists, allowlistOf(l, now))
+	}
+	return out, nil
+}
+
+func allowlistOf(l *engine.Allowlist, now int64) Allowlist {
+	out := Allowlist{Name: l.Name, Description: l.Description, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt}
+	for i := range l.Items {
+		if item := &l.Items[i]; !item.Expired(now) {
+			out.Items = append(out.Items, AllowlistItem{item.Value, item.Comment, item.CreatedAt, item.ExpiresAt})
+		}
+	}
+	return out
+}
+
+// allowlist finds a list, or fails in the contract's words.
+func (h *Handler) allowlist(name string) (*engine.Allowlist, error) {
+	l := h.engine.View().Allowlist(name)
+	if l == nil {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("allowlist '%s' not found", name)}
+	}
+	return l, nil
+}
+
+func (h *Handler) getAllowlist(_ context.Context, q *Name) (*Allowlist, error) {
+	l, err := h.allowlist(q.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := allowlistOf(l, h.engine.Now())
+	return &out, nil
+}
+
+func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, error) {
+	if err := h.engine.CreateAllowlist(ctx, q.Name, q.Description, h.engine.Now()); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
+	if err := h.engine.DeleteAllowlist(ctx, q.Name); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*AllowlistAdded, error) {
+	list, err := h.allowlist(q.Name)
+	if err != nil {
+		return nil, err
+	}
+	now := h.engine.Now()
+	present := map[string]bool{}
+	for i := range list.Items {
+		if !list.Items[i].Expired(now) {
+			present[list.Items[i].Value] = true
+		}
+	}
+	out := &AllowlistAdded{}
+	var items []engine.AllowlistItem
+	for _, n := range q.Items {
+		p, err := engine.ParseTarget(n.Value)
+		switch {
+		case err != nil:
+			out.Bad = append(out.Bad, err.Error())
+			continue
+		case present[n.Value]:
+			out.Present = append(out.Present, n.Value)
+			continue
+		}
+		present[n.Value] = true
+		item := engine.AllowlistItem{Value: n.Value, Prefix: p, Comment: n.Comment, CreatedAt: now}
+		if n.Lasts != 0 {
+			item.ExpiresAt = now + n.Lasts
+		}
+		items = append(items, item)
+	}
+	if len(items) == 0 {
+		return out, nil
+	}
+	out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now)
+	return out, err
+}
+
+func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) (*Done, error) {
+	if _, err := h.allowlist(q.Name); err != nil {
+		return nil, err
+	}
+	n, err := h.engine.RemoveFromAllowlist(ctx, q.Name, q.Values, h.engine.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: n}, nil
+}
+
+func (h *Handler) checkAllowlists(_ context.Context, q *Check) (*Checked, error) {
+	p, err := engine.ParseTarget(q.Value)
+	if err != nil {
+		return nil, err
+	}
+	out := &Checked{}
+	for i, m := range h.engine.View().Allowlisted(nil, p, h.engine.Now()) {
+		if i > 0 {
+			out.Reason += ", "
+		}
+		out.Reason += m.Reason()
+	}
+	return out, nil
+}

@@ -1,0 +1,178 @@
+package admin
+
+import (
+	"context"
+	"iter"
+)
+
+// Status asks who is at the other end.
+func (c *Client) Status(ctx context.Context) (*Status, error) {
+	return ask[Status](ctx, c, "/status", struct{}{})
+}
+
+// Machines lists all machines in order of creation.
+func (c *Client) Machines(ctx context.Context) (*Machines, error) {
+	return ask[Machines](ctx, c, "/machines/list", struct{}{})
+}
+
+// Machine gives one machine; engine.ErrNotFound.
+func (c *Client) Machine(ctx context.Context, id string) (*Machine, error) {
+	return ask[Machine](ctx, c, "/machines/get", Name{id})
+}
+
+// AddMachine makes a machine; engine.ErrExists unless it replaces.
+func (c *Client) AddMachine(ctx context.Context, m *NewMachine) error {
+	_, err := ask[Done](ctx, c, "/machines/add", m)
+	return err
+}
+
+// ValidateMachine lets a machine that registered itself log in;
+// engine.ErrNotFound.
+func (c *Client) ValidateMachine(ctx context.Context, id string) error {
+	_, err := ask[Done](ctx, c, "/machines/validate", Name{id})
+	return err
+}
+
+// DeleteMachine removes a machine; its alerts stay. engine.ErrNotFound.
+func (c *Client) DeleteMachine(ctx context.Context, id string) error {
+	_, err := ask[Done](ctx, c, "/machines/delete", Name{id})
+	return err
+}
+
+// StaleMachines lists the machines that Prune describes.
+func (c *Client) StaleMachines(ctx context.Context, p *Prune) (*Machines, error) {
+	return ask[Machines](ctx, c, "/machines/stale", p)
+}
+
+// PruneMachines removes those of the named machines that are still stale.
+func (c *Client) PruneMachines(ctx context.Context, p *PruneNamed) (int, error) {
+	return count(ask[Done](ctx, c, "/machines/prune", p))
+}
+
+// Bouncers lists all rows of bouncers in order of creation.
+func (c *Client) Bouncers(ctx context.Context) (*Bouncers, error) {
+	return ask[Bouncers](ctx, c, "/bouncers/list", struct{}{})
+}
+
+// Bouncer gives one row; engine.ErrNotFound.
+func (c *Client) Bouncer(ctx context.Context, name string) (*Bouncer, error) {
+	return ask[Bouncer](ctx, c, "/bouncers/get", Name{name})
+}
+
+// AddBouncer makes a bouncer; engine.ErrExists when the name is taken.
+func (c *Client) AddBouncer(ctx context.Context, b *NewBouncer) error {
+	_, err := ask[Done](ctx, c, "/bouncers/add", b)
+	return err
+}
+
+// DeleteBouncer removes a bouncer and the rows that were made from its key;
+// engine.ErrNotFound, and engine.ErrRefused for such a row itself.
+func (c *Client) DeleteBouncer(ctx context.Context, name string) error {
+	_, err := ask[Done](ctx, c, "/bouncers/delete", Name{name})
+	return err
+}
+
+// StaleBouncers lists the bouncers that Prune describes.
+func (c *Client) StaleBouncers(ctx context.Context, p *Prune) (*Bouncers, error) {
+	return ask[Bouncers](ctx, c, "/bouncers/stale", p)
+}
+
+// PruneBouncers removes those of the named bouncers that are still silent.
+func (c *Client) PruneBouncers(ctx context.Context, p *PruneNamed) (int, error) {
+	return count(ask[Done](ctx, c, "/bouncers/prune", p))
+}
+
+// Allowlists lists all allowlists with their items, in order of creation.
+func (c *Client) Allowlists(ctx context.Context) (*Allowlists, error) {
+	return ask[Allowlists](ctx, c, "/allowlists/list", struct{}{})
+}
+
+// Allowlist gives one allowlist; engine.ErrNotFound.
+func (c *Client) Allowlist(ctx context.Context, name string) (*Allowlist, error) {
+	return ask[Allowlist](ctx, c, "/allowlists/get", Name{name})
+}
+
+// CreateAllowlist makes an empty allowlist; engine.ErrExists.
+func (c *Client) CreateAllowlist(ctx context.Context, l *NewAllowlist) error {
+	_, err := ask[Done](ctx, c, "/allowlists/create", l)
+	return err
+}
+
+// DeleteAllowlist removes an allowlist; engine.ErrNotFound.
+func (c *Client) DeleteAllowlist(ctx context.Context, name string) error {
+	_, err := ask[Done](ctx, c, "/allowlists/delete", Name{name})
+	return err
+}
+
+// AddToAllowlist adds items and ends the running decisions they cover;
+// engine.ErrNotFound.
+func (c *Client) AddToAllowlist(ctx context.Context, a *AllowlistAddition) (*AllowlistAdded, error) {
+	return ask[AllowlistAdded](ctx, c, "/allowlists/add", a)
+}
+
+// RemoveFromAllowlist takes values out and says how many were there;
+// engine.ErrNotFound.
+func (c *Client) RemoveFromAllowlist(ctx context.Context, r *AllowlistRemoval) (int, error) {
+	return count(ask[Done](ctx, c, "/allowlists/remove", r))
+}
+
+// CheckAllowlists says why an address or range is allowlisted, "" when it is
+// not; engine.ErrInvalid.
+func (c *Client) CheckAllowlists(ctx context.Context, value string) (string, error) {
+	a, err := ask[Checked](ctx, c, "/allowlists/check", Check{value})
+	if err != nil {
+		return "", err
+	}
+	return a.Reason, nil
+}
+
+// Alerts lists the alerts that answer f, newest first. An error ends it.
+func (c *Client) Alerts(ctx context.Context, f *AlertFilter) iter.Seq2[*Alert, error] {
+	return each[Alert](ctx, c, "/alerts/list", f)
+}
+
+// Alert gives one alert; engine.ErrNotFound.
+func (c *Client) Alert(ctx context.Context, id uint64) (*AlertShown, error) {
+	return ask[AlertShown](ctx, c, "/alerts/get", AlertRequest{id})
+}
+
+// DeleteAlerts deletes alerts with their decisions and says how many;
+// engine.ErrNotFound for an id.
+func (c *Client) DeleteAlerts(ctx context.Context, d *AlertDeletion) (int, error) {
+	return count(ask[Done](ctx, c, "/alerts/delete", d))
+}
+
+// FlushAlerts removes what is too old or too many and says how many went.
+func (c *Client) FlushAlerts(ctx context.Context, f *Flush) (int, error) {
+	return count(ask[Done](ctx, c, "/alerts/flush", f))
+}
+
+// AddDecision adds one decision. engine.ErrRefused when an allowlist protects
+// the value, engine.ErrInvalid when the value or duration makes no sense.
+func (c *Client) AddDecision(ctx context.Context, d *NewDecision) error {
+	_, err := ask[Done](ctx, c, "/decisions/add", d)
+	return err
+}
+
+// DeleteDecisions ends running decisions and says how many; engine.ErrNotFound
+// for an id.
+func (c *Client) DeleteDecisions(ctx context.Context, f *DecisionFilter) (int, error) {
+	return count(ask[Done](ctx, c, "/decisions/delete", f))
+}
+
+// Import stores one chunk, whole or not at all.
+func (c *Client) Import(ctx context.Context, chunk *Chunk) (*Imported, error) {
+	return ask[Imported](ctx, c, "/decisions/import", chunk)
+}
+
+// Usage lists reports of usage metrics, oldest first. An error ends it.
+func (c *Client) Usage(ctx context.Context, q *UsageRequest) iter.Seq2[*UsageReport, error] {
+	return each[UsageReport](ctx, c, "/usage/list", q)
+}
+
+func count(d *Done, err error) (int, error) {
+	if err != nil {
+		return 0, err
+	}
+	return d.N, nil
+}

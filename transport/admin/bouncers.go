@@ -1,0 +1,106 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"lapid/engine"
+)
+
+func (h *Handler) listBouncers(context.Context, *struct{}) (*Bouncers, error) {
+	return h.bouncers(func(*engine.BouncerRow) bool { return true }), nil
+}
+
+func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *Bouncers {
+	view := h.engine.View()
+	out := &Bouncers{Now: h.engine.Now(), Revision: view.Revision()}
+	for _, r := range view.Bouncers() {
+		if want(r) {
+			out.Bouncers = append(out.Bouncers, bouncerOf(r, view))
+		}
+	}
+	return out
+}
+
+func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
+	b, pulled := r.Load(), r.LastPull()
+	out := Bouncer{
+		Name: b.Name, AuthType: string(b.AuthType), IP: b.IP, Type: b.Type, Version: b.Version, OS: OS(b.OS),
+		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated, Shared: b.Shared, CreatedAt: b.CreatedAt,
+		UpdatedAt: max(b.UpdatedAt, pulled), LastPull: pulled,
+	}
+	if at, ok := r.Cursor(); ok {
+		out.Pulled, out.Cursor = true, at
+		if newest := view.Revision(); newest > at { // the cursor may be newer than this view
+			out.Behind = uint64(newest - at)
+		}
+	}
+	return out
+}
+
+func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
+	view := h.engine.View()
+	r := view.Bouncer(q.Name)
+	if r == nil {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: "ent: bouncer not found"}
+	}
+	out := bouncerOf(r, view)
+	return &out, nil
+}
+
+func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) {
+	now := h.engine.Now()
+	b := &engine.Bouncer{
+		Name: q.Name, AuthType: engine.AuthAPIKey, Shared: q.Shared, CreatedAt: now, UpdatedAt: now,
+	}
+	if copy(b.KeyHash[:], q.KeyHash) != len(b.KeyHash) || len(q.KeyHash) != len(b.KeyHash) {
+		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: "a key hash has 64 bytes"}
+	}
+	if _, err := h.engine.AddBouncer(ctx, b); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Done, error) {
+	if err := h.engine.DeleteBouncer(ctx, q.Name); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+// bouncer: silent for too long; one that never pulled counts from its creation.
+func (q *Prune) bouncer(r *engine.BouncerRow, now int64) bool {
+	last := r.LastPull()
+	if last == 0 {
+		last = r.Load().CreatedAt
+	}
+	return last < now-q.Silence
+}
+
+func (h *Handler) staleBouncers(_ context.Context, q *Prune) (*Bouncers, error) {
+	now := h.engine.Now()
+	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) }), nil
+}
+
+// pruneBouncers removes those of the names that are still silent. What went
+// together with another row, or may not be removed alone, is passed over.
+func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {
+	done := &Done{}
+	for _, r := range h.engine.View().Bouncers() {
+		name := r.Load().Name
+		if !slices.Contains(q.Names, name) || !q.bouncer(r, h.engine.Now()) {
+			continue
+		}
+		err := h.engine.DeleteBouncer(ctx, name)
+		if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrRefused) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		done.N++
+	}
+	return done, nil
+}

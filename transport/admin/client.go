@@ -1,0 +1,180 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+)
+
+// ErrNotRunning: nobody listens on the socket.
+var ErrNotRunning = errors.New("no server is running")
+
+// Client is the command's end of the socket. Its methods may be called from
+// several goroutines. Errors that the server met come back with their kind, as
+// *engine.Error.
+type Client struct {
+	http  *http.Client
+	close func()
+}
+
+// Dial connects to the server behind the socket at path. The error is
+// ErrNotRunning when there is none, and another when there is one that may not
+// be spoken to.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	c := newClient(func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, path) })
+	err := c.greet(ctx)
+	switch {
+	case err == nil:
+		return c, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, ErrNotRunning
+	}
+	c.Close()
+	return nil, fmt.Errorf("operator's socket %s: %w", path, err)
+}
+
+// Local serves h to a client in this process. Closing the client ends it.
+func Local(h *Handler) *Client {
+	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	server := newHTTP(h, slog.New(slog.DiscardHandler))
+	go func() { _ = server.Serve(l) }()
+	c := newClient(l.dial)
+	idle := c.close
+	c.close = func() { idle(); _ = server.Close() }
+	return c
+}
+
+func newClient(dial func(context.Context) (net.Conn, error)) *Client {
+	t := &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableCompression: true,
+	}
+	return &Client{http: &http.Client{Transport: t}, close: t.CloseIdleConnections}
+}
+
+// Close lets go of the connections.
+func (c *Client) Close() { c.close() }
+
+// greet makes sure that the other end speaks the same protocol.
+func (c *Client) greet(ctx context.Context) error {
+	s, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if s.Version != Version {
+		return fmt.Errorf("the running server (%s, process %d) speaks version %d of the operator's protocol, this command %d: use the same program",
+			s.Program, s.PID, s.Version, Version)
+	}
+	return nil
+}
+
+// post sends a request. The caller closes the body of the answer.
+func (c *Client) post(ctx context.Context, verb string, q any) (io.ReadCloser, error) {
+	body, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lapid"+verb, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	w, err := c.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if w.StatusCode == http.StatusOK {
+		return w.Body, nil
+	}
+	defer w.Body.Close()
+	var f failure
+	if err := json.NewDecoder(w.Body).Decode(&f); err != nil {
+		return nil, fmt.Errorf("%s: status %d", verb, w.StatusCode)
+	}
+	return nil, f.error()
+}
+
+func ask[A any](ctx context.Context, c *Client, verb string, q any) (*A, error) {
+	body, err := c.post(ctx, verb, q)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	a := new(A)
+	if err := json.NewDecoder(body).Decode(a); err != nil {
+		return nil, fmt.Errorf("unreadable answer to %s: %w", verb, err)
+	}
+	return a, nil
+}
+
+// each reads a list line by line. An error is the last thing it yields.
+func each[T any](ctx context.Context, c *Client, verb string, q any) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		body, err := c.post(ctx, verb, q)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer body.Close()
+		d := json.NewDecoder(body)
+		for {
+			var l line[T]
+			err := d.Decode(&l)
+			switch {
+			case err != nil:
+				yield(nil, fmt.Errorf("the list was cut off: %w", err))
+				return
+			case l.Fail != nil:
+				yield(nil, l.Fail.error())
+				return
+			case l.End || !yield(l.Item, nil):
+				return
+			}
+		}
+	}
+}
+
+// pipes is a listener whose connections stay in this process.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
+	here, there := net.Pipe()
+	select {
+	case p.conns <- there:
+		return here, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Accept gives the other end of the next dialled connection.
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept. It is called once, by the server.
+func (p *pipes) Close() error {
+	close(p.closed)
+	return nil
+}
+
+// Addr has nothing to tell.
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "local", Net: "unix"} }

@@ -1,0 +1,205 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+
+	"lapid/engine"
+)
+
+// NewDecision asks for one decision of the operator's own.
+type NewDecision struct {
+	Machine  string // who is named as the sender of the alert, if it exists
+	Scope    string
+	Value    string
+	Type     string
+	Duration string
+	Reason   string
+	Bypass   bool // add it although the value is allowlisted
+}
+
+// DecisionFilter asks which running decisions to end. The zero filter is all
+// of them.
+type DecisionFilter struct {
+	ID       uint64 // 0: by the fields below
+	Address  string
+	Inside   bool // decisions inside Address, instead of those that contain it
+	Type     *string
+	Value    *string
+	Scenario *string
+	Origin   *string
+}
+
+// Chunk is one piece of an import: the values of one alert. Fields that a value
+// leaves empty are those of the chunk.
+type Chunk struct {
+	Machine  string // as in NewDecision
+	Source   string // file name, for the alert's scenario
+	Scope    string
+	Type     string
+	Duration string
+	Reason   string
+	Items    []Item // at most MaxChunk
+}
+
+// Item is one value to import.
+type Item struct {
+	Value    string `json:"v"`
+	Scope    string `json:"s,omitempty"`
+	Type     string `json:"t,omitempty"`
+	Duration string `json:"d,omitempty"`
+	Reason   string `json:"r,omitempty"`
+}
+
+// Imported says what became of a chunk.
+type Imported struct {
+	Stored      int
+	Allowlisted []Allowlisted // left out because of an allowlist
+}
+
+// Allowlisted is a value with the items that protect it.
+type Allowlisted struct {
+	Value   string
+	Reasons []string
+}
+
+func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error) {
+	now, view := h.engine.Now(), h.engine.View()
+	scope := engine.CanonicalScope(q.Scope)
+	if engine.HoldsAddress(scope) {
+		p, err := engine.ParseTarget(q.Value)
+		if err != nil {
+			return nil, err
+		}
+		if m := view.Allowlisted(nil, p, now); len(m) > 0 && !q.Bypass {
+			return nil, &engine.Error{Kind: engine.ErrRefused, Text: fmt.Sprintf(
+				"%s is allowlisted by item %s, use --bypass-allowlist to add the decision anyway", q.Value, reasons(m))}
+		}
+	}
+	if _, err := engine.ParseDuration(q.Duration); err != nil {
+		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf(
+			"decision duration '%s': %v: unable to parse duration", q.Duration, err)}
+	}
+	a := operatorsAlert(view, q.Machine, now)
+	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
+	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
+	a.Decisions = []engine.NewDecision{{
+		Duration: q.Duration, Origin: engine.OriginManual, Scenario: q.Reason, Scope: scope, Type: q.Type, Value: q.Value,
+	}}
+	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: len(ids)}, nil
+}
+
+// operatorsAlert is an alert that carries an operator's decisions.
+func operatorsAlert(view *engine.View, machine string, now int64) *engine.Alert {
+	a := &engine.Alert{Kind: "cscli", StartAt: engine.Stamp{At: now}, StopAt: engine.Stamp{At: now}}
+	if machine != "" && view.Machine(machine) != nil {
+		a.MachineID = machine
+	}
+	return a
+}
+
+func reasons(ms []engine.AllowlistMatch) string {
+	text := ""
+	for i, m := range ms {
+		if i > 0 {
+			text += ", "
+		}
+		text += m.Reason()
+	}
+	return text
+}
+
+func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Done, error) {
+	if q.ID != 0 {
+		if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), h.engine.Now()); err != nil {
+			return nil, err
+		}
+		return &Done{N: 1}, nil
+	}
+	query := &engine.Query{
+		Now: h.engine.Now(), Inside: q.Inside, Type: word(q.Type), Value: word(q.Value), Scenario: word(q.Scenario),
+		Origin: word(q.Origin), Simulated: true, Limit: -1,
+	}
+	if q.Address != "" {
+		p, err := engine.ParseTarget(q.Address)
+		if err != nil {
+			return nil, err
+		}
+		query.Address = p
+	}
+	n, err := h.engine.EndDecisions(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: n}, nil
+}
+
+// importChunk stores a chunk as one alert, without the values that an allowlist
+// protects. One value that makes no sense refuses the whole chunk.
+func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) {
+	if len(q.Items) > MaxChunk {
+		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("a chunk holds at most %d values", MaxChunk)}
+	}
+	now, view := h.engine.Now(), h.engine.View()
+	a, out := operatorsAlert(view, q.Machine, now), &Imported{}
+	a.Decisions = make([]engine.NewDecision, 0, len(q.Items))
+	guarded := len(view.Allowlists()) > 0
+	var found []engine.AllowlistMatch
+	for i := range q.Items {
+		d := q.Items[i].decision(q)
+		if engine.HoldsAddress(d.Scope) {
+			p, err := engine.ParseTarget(d.Value)
+			if err != nil {
+				return nil, err
+			}
+			if guarded {
+				found = view.Allowlisted(found[:0], p, now)
+			}
+			if len(found) > 0 {
+				out.leaveOut(d.Value, found)
+				continue
+			}
+		}
+		if _, err := engine.ParseDuration(d.Duration); err != nil {
+			return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("%s: decision duration '%s': %v", d.Value, d.Duration, err)}
+		}
+		a.Decisions = append(a.Decisions, d)
+	}
+	out.Stored = len(a.Decisions)
+	if out.Stored == 0 {
+		return out, nil
+	}
+	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
+	a.EventsCount = int32(out.Stored)
+	_, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	return out, err
+}
+
+// decision is the item with the chunk's words where it has none.
+func (i *Item) decision(q *Chunk) engine.NewDecision {
+	d := engine.NewDecision{
+		Duration: q.Duration, Origin: engine.OriginImport, Scenario: q.Reason, Scope: q.Scope, Type: q.Type, Value: i.Value,
+	}
+	for _, f := range []struct {
+		given string
+		into  *string
+	}{{i.Duration, &d.Duration}, {i.Reason, &d.Scenario}, {i.Scope, &d.Scope}, {i.Type, &d.Type}} {
+		if f.given != "" {
+			*f.into = f.given
+		}
+	}
+	d.Scope = engine.CanonicalScope(d.Scope)
+	return d
+}
+
+func (o *Imported) leaveOut(value string, found []engine.AllowlistMatch) {
+	a := Allowlisted{Value: value}
+	for _, m := range found {
+		a.Reasons = append(a.Reasons, m.Reason())
+	}
+	o.Allowlisted = append(o.Allowlisted, a)
+}

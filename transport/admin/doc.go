@@ -1,0 +1,33 @@
+// Package admin is the operator's private door: a Unix socket beside the store,
+// and the two ends of what is spoken over it.
+//
+// The verbs of the command line do not open the store of a running server:
+// there is one writer. They ask over this socket, and Handler answers by calling
+// the engine's methods, nothing else. While no server runs the very same Handler
+// is served in-process (Local) on an engine that was opened for one command, so
+// there is one code path for seeding a new installation and for a busy server.
+//
+// # The protocol
+//
+// HTTP/1.1 over the socket, one POST per verb, such as /machines/add, a JSON
+// object in and a JSON object out. A failure carries its kind and its sentence,
+// so that the client gives back the same engine.Error that the server met.
+// Lists of alerts, which may be of any length, are answered as one JSON object
+// per line and read one at a time. Imports send one chunk of values per request
+// (see Client.Import); a chunk is one alert, stored whole or not at all. The
+// protocol is private to one version of the program on one machine: it is not
+// the bouncers' API and makes no promise to anyone else. Both ends compare their
+// number (Version) at the first request.
+//
+// # Who may speak
+//
+// Whoever can open the socket: mode 0660 in a folder of mode 0750, so the
+// server's user and group, and root. There are no other credentials. API keys
+// travel as their SHA-512 and passwords as their bcrypt hash: what is secret does
+// not leave the command that was given it.
+//
+// # Limits
+//
+// A request body may take 64 MiB (Handler), a chunk of an import 100 000 values,
+// and 64 connections are served at once; more wait in the socket's queue.
+package admin

@@ -1,0 +1,207 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"runtime/debug"
+
+	"lapid/engine"
+)
+
+// Handler answers the operator's verbs from an engine. It may serve any number
+// of connections at once; it keeps nothing between requests.
+type Handler struct {
+	engine  *engine.Engine
+	program string // version shown in Status
+	log     *slog.Logger
+	verbs   map[string]http.HandlerFunc
+}
+
+// NewHandler makes the handler of one engine, which must be running (Run) for
+// as long as requests come. program is the version that Status tells.
+func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
+	h := &Handler{engine: e, program: program, log: log}
+	h.verbs = map[string]http.HandlerFunc{
+		"/status": verb(h.status),
+
+		"/machines/list":     verb(h.listMachines),
+		"/machines/get":      verb(h.getMachine),
+		"/machines/add":      verb(h.addMachine),
+		"/machines/validate": verb(h.validateMachine),
+		"/machines/delete":   verb(h.deleteMachine),
+		"/machines/stale":    verb(h.staleMachines),
+		"/machines/prune":    verb(h.pruneMachines),
+
+		"/bouncers/list":   verb(h.listBouncers),
+		"/bouncers/get":    verb(h.getBouncer),
+		"/bouncers/add":    verb(h.addBouncer),
+		"/bouncers/delete": verb(h.deleteBouncer),
+		"/bouncers/stale":  verb(h.staleBouncers),
+		"/bouncers/prune":  verb(h.pruneBouncers),
+
+		"/allowlists/list":   verb(h.listAllowlists),
+		"/allowlists/get":    verb(h.getAllowlist),
+		"/allowlists/create": verb(h.createAllowlist),
+		"/allowlists/delete": verb(h.deleteAllowlist),
+		"/allowlists/add":    verb(h.addToAllowlist),
+		"/allowlists/remove": verb(h.removeFromAllowlist),
+		"/allowlists/check":  verb(h.checkAllowlists),
+
+		"/alerts/list":   lines(h.listAlerts),
+		"/alerts/get":    verb(h.getAlert),
+		"/alerts/delete": verb(h.deleteAlerts),
+		"/alerts/flush":  verb(h.flushAlerts),
+
+		"/decisions/add":    verb(h.addDecision),
+		"/decisions/delete": verb(h.deleteDecisions),
+		"/decisions/import": verb(h.importChunk),
+
+		"/usage/list": lines(h.listUsage),
+	}
+	return h
+}
+
+// ServeHTTP finds the verb. A verb that panics costs its own request only.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			h.log.Error("the operator's verb has panicked", "verb", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			fail(w, fmt.Errorf("internal error, see the log"))
+		}
+	}()
+	serve, ok := h.verbs[r.URL.Path]
+	if !ok || r.Method != http.MethodPost {
+		fail(w, &engine.Error{Kind: engine.ErrNotFound, Text: "unknown verb " + r.URL.Path})
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	serve(w, r)
+}
+
+// verb makes a handler of a function from request to answer.
+func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := new(Q)
+		if err := read(r, q); err != nil {
+			fail(w, err)
+			return
+		}
+		a, err := answer(r.Context(), q)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(a) // whoever asked has gone away: nobody to tell
+	}
+}
+
+// line is one line of a list: an item, or at last the failure that ended it.
+// A list without a line End was cut off.
+type line[T any] struct {
+	Item *T       `json:",omitempty"`
+	Fail *failure `json:",omitempty"`
+	End  bool     `json:",omitempty"`
+}
+
+// lines makes a handler of a function that yields a list.
+func lines[Q, T any](each func(context.Context, *Q, func(*T) bool) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := new(Q)
+		if err := read(r, q); err != nil {
+			fail(w, err)
+			return
+		}
+		out := json.NewEncoder(w)
+		gone := error(nil)
+		err := each(r.Context(), q, func(item *T) bool {
+			gone = out.Encode(line[T]{Item: item})
+			return gone == nil
+		})
+		if gone != nil {
+			return
+		}
+		last := line[T]{End: true}
+		if err != nil {
+			last = line[T]{Fail: failureOf(err)}
+		}
+		_ = out.Encode(last)
+	}
+}
+
+func read(r *http.Request, into any) error {
+	d := json.NewDecoder(r.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil && err != io.EOF {
+		return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
+	}
+	return nil
+}
+
+// failure is an error on its way to the client.
+type failure struct {
+	Kind string // a key of kinds, "" for any other error
+	Text string
+}
+
+// kinds are the failures that keep their kind across the socket, with the
+// status they are answered with.
+var kinds = []struct {
+	word   string
+	kind   error
+	status int
+}{
+	{"invalid", engine.ErrInvalid, http.StatusBadRequest},
+	{"not found", engine.ErrNotFound, http.StatusNotFound},
+	{"exists", engine.ErrExists, http.StatusConflict},
+	{"refused", engine.ErrRefused, http.StatusForbidden},
+	{"busy", engine.ErrBusy, http.StatusServiceUnavailable},
+	{"disk", engine.ErrDisk, http.StatusInsufficientStorage},
+	{"closed", engine.ErrClosed, http.StatusServiceUnavailable},
+	{"profile", engine.ErrProfile, http.StatusInternalServerError},
+}
+
+func failureOf(err error) *failure {
+	for _, k := range kinds {
+		if errors.Is(err, k.kind) {
+			return &failure{k.word, err.Error()}
+		}
+	}
+	return &failure{Text: err.Error()}
+}
+
+// error is the failure as the client gives it back.
+func (f *failure) error() error {
+	for _, k := range kinds {
+		if k.word == f.Kind {
+			return &engine.Error{Kind: k.kind, Text: f.Text}
+		}
+	}
+	return errors.New(f.Text)
+}
+
+// fail answers with a failure. Once an answer has begun it does nothing.
+func fail(w http.ResponseWriter, err error) {
+	f, status := failureOf(err), http.StatusInternalServerError
+	for _, k := range kinds {
+		if k.word == f.Kind {
+			status = k.status
+		}
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(f)
+}
+
+func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
+	return &Status{
+		Version: Version, Program: h.program, PID: os.Getpid(),
+		Now: h.engine.Now(), Revision: h.engine.View().Revision(),
+	}, nil
+}

@@ -1,0 +1,119 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"lapid/engine"
+)
+
+func (h *Handler) listMachines(context.Context, *struct{}) (*Machines, error) {
+	return h.machines(func(*engine.Machine) bool { return true }), nil
+}
+
+func (h *Handler) machines(want func(*engine.Machine) bool) *Machines {
+	out := &Machines{Now: h.engine.Now()}
+	for _, m := range h.engine.View().Machines() {
+		if want(m) {
+			out.Machines = append(out.Machines, machineOf(m))
+		}
+	}
+	return out
+}
+
+func machineOf(m *engine.Machine) Machine {
+	out := Machine{
+		ID: m.ID, AuthType: string(m.AuthType), Validated: m.Validated, IP: m.IP, Version: m.Version,
+		Scenarios: m.Scenarios, OS: OS(m.OS), FeatureFlags: m.FeatureFlags, CreatedAt: m.CreatedAt,
+		UpdatedAt: max(m.UpdatedAt, m.LastPush, m.LastHeartbeat), LastPush: m.LastPush, LastHeartbeat: m.LastHeartbeat,
+	}
+	for _, c := range m.DataSources {
+		out.DataSources = append(out.DataSources, Count(c))
+	}
+	for kind, items := range m.HubItems {
+		if out.HubItems == nil {
+			out.HubItems = map[string][]HubItem{}
+		}
+		for _, i := range items {
+			out.HubItems[kind] = append(out.HubItems[kind], HubItem(i))
+		}
+	}
+	return out
+}
+
+func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
+	m := h.engine.View().Machine(q.Name)
+	if m == nil {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("user '%s': user doesn't exist", q.Name)}
+	}
+	out := machineOf(m)
+	return &out, nil
+}
+
+func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) {
+	now := h.engine.Now()
+	m := &engine.Machine{
+		ID: q.ID, PasswordHash: q.PasswordHash, AuthType: engine.AuthPassword, Validated: true,
+		CreatedAt: now, UpdatedAt: now,
+	}
+	if err := h.engine.AddMachine(ctx, m, q.Replace); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+func (h *Handler) validateMachine(ctx context.Context, q *Name) (*Done, error) {
+	now := h.engine.Now()
+	err := h.engine.ChangeMachine(ctx, q.Name, func(m *engine.Machine) { m.Validated, m.UpdatedAt = true, now })
+	if err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+func (h *Handler) deleteMachine(ctx context.Context, q *Name) (*Done, error) {
+	if err := h.engine.DeleteMachine(ctx, q.Name); err != nil {
+		return nil, err
+	}
+	return &Done{N: 1}, nil
+}
+
+// stale: not validated, at any age; or silent for too long, where a machine
+// that was never heard of counts from its creation.
+func (q *Prune) machine(m *engine.Machine, now int64) bool {
+	switch {
+	case !m.Validated:
+		return true
+	case q.NotValidatedOnly:
+		return false
+	case m.LastHeartbeat == 0:
+		return m.CreatedAt < now-q.Silence
+	}
+	return m.LastHeartbeat < now-q.Silence
+}
+
+func (h *Handler) staleMachines(_ context.Context, q *Prune) (*Machines, error) {
+	now := h.engine.Now()
+	return h.machines(func(m *engine.Machine) bool { return q.machine(m, now) }), nil
+}
+
+// PruneNamed removes those of the names that are still stale.
+type PruneNamed struct {
+	Prune
+	Names []string
+}
+
+func (h *Handler) pruneMachines(ctx context.Context, q *PruneNamed) (*Done, error) {
+	done := &Done{}
+	for _, m := range h.engine.View().Machines() {
+		if !slices.Contains(q.Names, m.ID) || !q.machine(m, h.engine.Now()) {
+			continue
+		}
+		if err := h.engine.DeleteMachine(ctx, m.ID); err != nil {
+			return nil, err
+		}
+		done.N++
+	}
+	return done, nil
+}

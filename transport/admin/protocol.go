@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"net/netip"
+
+	"lapid/engine"
+)
+
+// Version numbers the protocol. It changes whenever a request or an answer
+// changes its meaning.
+const Version = 1
+
+// maxBody bounds a request body in bytes. A larger one is refused with kind
+// "invalid" and nothing is stored.
+const maxBody = 64 << 20
+
+// MaxChunk is the largest number of values that one Import chunk may hold.
+const MaxChunk = 100_000
+
+// Status is what the server says about itself.
+type Status struct {
+	Version  int             // of the protocol
+	Program  string          // version of the program
+	PID      int             // process that holds the store
+	Now      int64           // Unix nanoseconds
+	Revision engine.Revision // of the newest view
+}
+
+// Name names one machine, bouncer or allowlist.
+type Name struct{ Name string }
+
+// Done counts what a verb did.
+type Done struct {
+	N     int
+	Ended int // decisions that ended because of it
+}
+
+// OS is the operating system somebody reported.
+type OS struct{ Name, Version, Family string }
+
+// Count is a name with a number.
+type Count struct {
+	Name string
+	N    int64
+}
+
+// HubItem is one installed hub item of a machine.
+type HubItem struct{ Name, Version, Status string }
+
+// Machine is a machine as the operator sees it. Times are Unix nanoseconds, 0
+// is never.
+type Machine struct {
+	ID            string
+	AuthType      string
+	Validated     bool
+	IP            string
+	Version       string
+	Scenarios     string
+	OS            OS
+	FeatureFlags  []string
+	DataSources   []Count
+	HubItems      map[string][]HubItem
+	CreatedAt     int64
+	UpdatedAt     int64 // the last change or visit
+	LastPush      int64
+	LastHeartbeat int64
+}
+
+// Machines is a list of machines in order of creation.
+type Machines struct {
+	Now      int64
+	Machines []Machine
+}
+
+// NewMachine asks for a machine, validated. With Replace one of that name is
+// replaced.
+type NewMachine struct {
+	ID           string
+	PasswordHash []byte // bcrypt
+	Replace      bool
+}
+
+// Prune asks for the machines or bouncers that nobody has heard of for a while.
+type Prune struct {
+	Silence          int64 // nanoseconds
+	NotValidatedOnly bool  // machines only
+}
+
+// Names is a list of names.
+type Names struct{ Names []string }
+
+// Bouncer is one row of a bouncer as the operator sees it. Times are Unix
+// nanoseconds, 0 is never.
+type Bouncer struct {
+	Name         string
+	AuthType     string
+	IP           netip.Addr
+	Type         string
+	Version      string
+	OS           OS
+	FeatureFlags []string
+	AutoCreated  bool
+	Shared       bool
+	CreatedAt    int64
+	UpdatedAt    int64 // the last change or visit
+	LastPull     int64
+	Pulled       bool            // it has a cursor
+	Cursor       engine.Revision // where its stream stands
+	Behind       uint64          // revisions between its cursor and the newest
+}
+
+// Bouncers is a list of bouncers in order of creation.
+type Bouncers struct {
+	Now      int64
+	Revision engine.Revision
+	Bouncers []Bouncer
+}
+
+// NewBouncer asks for a bouncer.
+type NewBouncer struct {
+	Name    string
+	KeyHash []byte // SHA-512 of the API key
+	Shared  bool   // one row whatever address the key comes from
+}
+
+// UsageRequest asks for the usage metrics somebody reported.
+type UsageRequest struct {
+	Kind string // "machine" or "bouncer"
+	Name string // "": all
+}
+
+// UsageReport is one stored report.
+type UsageReport struct {
+	Name       string
+	ReceivedAt int64  // Unix nanoseconds
+	Payload    []byte // the metrics as they came, JSON
+}
