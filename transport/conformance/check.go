@@ -141,11 +141,7 @@ func (n *names) capture(step *Step, a *answer) error {
 		if err != nil {
 			return fmt.Errorf("cannot capture %s from %q: %w (body %s)", name, path, err, short(a.text(), maxShown))
 		}
-		if text, ok := v.(string); ok {
-			n.vars[name] = text
-		} else {
-			n.vars[name] = string(appendValue(nil, v))
-		}
+		n.vars[name] = inWords(v)
 	}
 	return nil
 }

@@ -90,17 +90,25 @@ func (n *names) makeAlert(given any) (any, error) {
 	if !ok {
 		scenario = "{{u}}/scn"
 	}
-	did := scenario
+	did := inWords(scenario)
 	if did == "$omit" {
 		did = "x"
 	}
 	base := fields(
 		"capacity", json.Number("5"), "decisions", nil, "events", []any{}, "events_count", json.Number("1"),
 		"labels", nil, "leakspeed", "10s",
-		"message", fmt.Sprintf("%v did %v", source.values["value"], did),
+		"message", inWords(source.values["value"])+" did "+did,
 		"scenario", scenario, "scenario_hash", "hash-1", "scenario_version", "0.1",
 		"simulated", false, "source", source, "start_at", "{{nowns}}", "stop_at", "{{nowns}}")
 	return n.expand(override(base, over))
+}
+
+// inWords gives a value as part of a message: a text as it is, anything else as JSON.
+func inWords(v any) string {
+	if text, ok := v.(string); ok {
+		return text
+	}
+	return string(appendValue(nil, v))
 }
 
 // fields makes an object of names and values in turn.
