@@ -1,0 +1,329 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// String spells a UUID as the contract does, in lower case.
+func (u UUID) String() string { return string(u.AppendTo(nil)) }
+
+// AppendTo appends the UUID's text.
+func (u UUID) AppendTo(dst []byte) []byte {
+	const hex = "0123456789abcdef"
+	for i, b := range u {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			dst = append(dst, '-')
+		}
+		dst = append(dst, hex[b>>4], hex[b&15])
+	}
+	return dst
+}
+
+// alert returns what memory holds of an alert this view shows, else nil.
+func (v *View) alert(id uint64) *heldAlert {
+	if id == 0 || id >= v.nextAlert {
+		return nil
+	}
+	h := v.state.alerts.At(id)
+	if h == nil || h.begun == 0 {
+		return nil
+	}
+	if gone := h.gone.Load(); gone != 0 && gone <= uint64(v.revision) {
+		return nil
+	}
+	return h
+}
+
+// eachOf walks the decisions of an alert.
+func (v *View) eachOf(h *heldAlert, yield func(*record) bool) {
+	for d := h.first; d < h.first+uint64(h.count); d++ {
+		if n := v.state.slotOf(d); n != 0 && !yield(v.state.records.At(n)) {
+			return
+		}
+	}
+}
+
+func (v *View) anyRunning(h *heldAlert, now int64) bool {
+	found := false
+	v.eachOf(h, func(r *record) bool {
+		found = v.running(r, now)
+		return !found
+	})
+	return found
+}
+
+func (v *View) decisionsOf(dst []Decision, h *heldAlert) []Decision {
+	v.eachOf(h, func(r *record) bool {
+		dst = append(dst, Decision{v, r})
+		return true
+	})
+	return dst
+}
+
+// alertOwners is the set of machine serials that own a stored alert.
+func (v *View) alertOwners() map[uint32]bool {
+	owners := map[uint32]bool{}
+	from, _ := v.state.alerts.Bounds()
+	for id := max(from, 1); id < v.nextAlert; id++ {
+		if h := v.alert(id); h != nil {
+			owners[h.machine] = true
+		}
+	}
+	return owners
+}
+
+// Alert reads one alert and its decisions, ended ones too, by ascending id.
+// The error is of kind ErrNotFound when the view has no such alert.
+func (e *Engine) Alert(v *View, id AlertID) (*Alert, []Decision, error) {
+	h := v.alert(uint64(id))
+	if h == nil {
+		return nil, nil, notFound("object not found")
+	}
+	a, err := e.readAlert(v, id, h)
+	if err != nil {
+		return nil, nil, err
+	}
+	return a, v.decisionsOf(nil, h), nil
+}
+
+// readAlert fetches an alert's body from disk.
+func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
+	body, ok, err := e.store.Row(nil, rowAlert, idKey(uint64(id)))
+	if err != nil {
+		return nil, fmt.Errorf("reading alert %d: %w", id, err)
+	}
+	if !ok {
+		return nil, notFound("object not found") // deleted a moment ago
+	}
+	a := &Alert{ID: id}
+	d := decoder{rest: body}
+	if a.decodeBody(&d); d.err != nil {
+		return nil, fmt.Errorf("reading alert %d: %w", id, d.err)
+	}
+	if h.machine == 0 || v.machines.bySerial[h.machine] == nil {
+		a.MachineID = ""
+	}
+	return a, nil
+}
+
+func notFound(text string) error { return &Error{Kind: ErrNotFound, Text: text} }
+
+// Alerts yields the alerts that answer q, newest first unless q says
+// otherwise, each with its decisions by ascending id (none when q does not
+// want them). Alert and slice are valid until the next turn; it ends early
+// when yield returns false or ctx ends.
+func (e *Engine) Alerts(ctx context.Context, v *View, q *AlertQuery, yield func(*Alert, []Decision) bool) error {
+	var decisions []Decision
+	given := 0
+	return e.scanAlerts(ctx, v, q, true, func(id uint64, h *heldAlert, a *Alert) bool {
+		decisions = decisions[:0]
+		if !q.WithoutDecisions {
+			decisions = v.decisionsOf(decisions, h)
+		}
+		given++
+		return yield(a, decisions) && (q.Limit == 0 || given < q.Limit)
+	})
+}
+
+// scanAlerts walks the alerts that answer q. Bodies are read only where the
+// question, or the caller, needs them.
+func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies bool, yield func(uint64, *heldAlert, *Alert) bool) error {
+	from, _ := v.state.alerts.Bounds()
+	from = max(from, 1)
+	words := resolveAlertWords(v.state, q)
+	for i := uint64(0); from+i < v.nextAlert; i++ {
+		id := v.nextAlert - 1 - i
+		if q.Ascending {
+			id = from + i
+		}
+		if i&1023 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		h := v.alert(id)
+		if h == nil || !q.admitsHeld(v, h, words) {
+			continue
+		}
+		var a *Alert
+		if bodies || q.needsBody() {
+			var err error
+			if a, err = e.readAlert(v, AlertID(id), h); err != nil {
+				if isNotFound(err) {
+					continue
+				}
+				return err
+			}
+			if !q.admitsBody(v, h, a) {
+				continue
+			}
+		}
+		if !yield(id, h, a) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func isNotFound(err error) bool {
+	e, ok := err.(*Error)
+	return ok && e.Kind == ErrNotFound
+}
+
+// alertWords are the words of an AlertQuery as numbers.
+type alertWords struct {
+	never        bool // some word is unknown here
+	kind, origin uint32
+}
+
+func resolveAlertWords(s *state, q *AlertQuery) alertWords {
+	var w alertWords
+	find := func(f Word) uint32 {
+		if !f.Given {
+			return 0
+		}
+		n, ok := s.strings.Lookup(f.Text)
+		w.never = w.never || !ok
+		return n
+	}
+	w.kind, w.origin = find(q.DecisionType), find(q.Origin)
+	return w
+}
+
+// admitsHeld tests what memory can answer.
+func (q *AlertQuery) admitsHeld(v *View, h *heldAlert, w alertWords) bool {
+	if w.never || (q.HideSimulated && h.simulated) || (q.HideCommunity && h.community) {
+		return false
+	}
+	if (q.StartFrom != 0 && h.startAt < q.StartFrom) || (q.StartUpTo != 0 && h.startAt > q.StartUpTo) ||
+		(q.CreatedUpTo != 0 && h.createdAt > q.CreatedUpTo) {
+		return false
+	}
+	if (q.Activity == HasNone && h.count > 0) || (q.Activity == HasRunning && !v.anyRunning(h, q.Now)) {
+		return false
+	}
+	if q.DecisionType.Given && !v.anyOf(h, func(r *record) bool { return r.kind == w.kind }) {
+		return false
+	}
+	if q.Origin.Given && !v.anyOf(h, func(r *record) bool { return r.origin == w.origin }) {
+		return false
+	}
+	if q.Address.IsValid() {
+		at := Query{Address: q.Address, Inside: q.Inside}
+		return v.anyOf(h, func(r *record) bool { return at.relates(v, r) })
+	}
+	return true
+}
+
+func (v *View) anyOf(h *heldAlert, is func(*record) bool) bool {
+	found := false
+	v.eachOf(h, func(r *record) bool {
+		found = is(r)
+		return !found
+	})
+	return found
+}
+
+func (q *AlertQuery) needsBody() bool {
+	return q.Scope.Given || q.Value.Given || q.Scenario.Given || q.Kind.Given
+}
+
+// admitsBody tests what only the body tells.
+func (q *AlertQuery) admitsBody(v *View, h *heldAlert, a *Alert) bool {
+	if (q.Scope.Given && a.Source.Scope != q.Scope.Text) || (q.Value.Given && a.Source.Value != q.Value.Text) ||
+		(q.Kind.Given && a.Kind != q.Kind.Text) {
+		return false
+	}
+	if !q.Scenario.Given || a.Scenario == q.Scenario.Text {
+		return true
+	}
+	n, ok := v.state.strings.Lookup(q.Scenario.Text)
+	return ok && v.anyOf(h, func(r *record) bool { return r.scenario == n })
+}
+
+// DeleteAlerts deletes the alerts that answer q, with their decisions, and
+// says how many. Their running decisions end, and streams hear of it.
+func (e *Engine) DeleteAlerts(ctx context.Context, q *AlertQuery) (int, error) {
+	var ids []uint64
+	v := e.View()
+	err := e.scanAlerts(ctx, v, q, false, func(id uint64, _ *heldAlert, _ *Alert) bool {
+		ids = append(ids, id)
+		return true
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return e.dropAlerts(ctx, ids, q.Now)
+}
+
+func (e *Engine) dropAlerts(ctx context.Context, ids []uint64, now int64) (int, error) {
+	slices.Sort(ids)
+	o := &dropAlerts{at: now, ids: ids}
+	err := e.propose(ctx, &proposal{op: o})
+	if err != nil {
+		return 0, err
+	}
+	return o.dropped, nil
+}
+
+// DeleteAlert deletes one alert with its decisions. ErrNotFound when there is
+// none.
+func (e *Engine) DeleteAlert(ctx context.Context, id AlertID, now int64) error {
+	if e.View().alert(uint64(id)) == nil {
+		return notFound("ent: alert not found")
+	}
+	n, err := e.dropAlerts(ctx, []uint64{uint64(id)}, now)
+	if err == nil && n == 0 {
+		return notFound("ent: alert not found")
+	}
+	return err
+}
+
+// FlushAlerts drops what retention with these bounds would drop, now. Zero
+// bounds do not count.
+func (e *Engine) FlushAlerts(ctx context.Context, maxItems int, maxAge time.Duration, now int64) (int, error) {
+	ids := e.View().flushable(maxItems, maxAge, now)
+	if len(ids) == 0 {
+		return 0, nil
+	}
+	return e.dropAlerts(ctx, ids, now)
+}
+
+// EndDecisions ends the running decisions that answer q and says how many.
+func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
+	ended := &endDecisions{}
+	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+		ended.at, ended.ids = q.Now, ended.ids[:0]
+		for _, d := range v.Find(nil, q) {
+			if !q.UUIDs.Given || q.UUIDs.has(d.UUID().String()) {
+				ended.ids = append(ended.ids, uint64(d.ID()))
+			}
+		}
+		if len(ended.ids) == 0 {
+			return nil, nil
+		}
+		slices.Sort(ended.ids)
+		return ended, nil
+	}})
+	if err != nil {
+		return 0, err
+	}
+	return ended.ended, nil
+}
+
+// EndDecision ends one decision; one that is over already stays as it is.
+// ErrNotFound when it is not stored.
+func (e *Engine) EndDecision(ctx context.Context, id DecisionID, now int64) error {
+	return e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+		d, ok := v.Decision(id)
+		if !ok {
+			return nil, notFound("decision with id '" + strconv.FormatUint(uint64(id), 10) + "' doesn't exist: unable to delete")
+		}
+		if d.Ended() {
+			return nil, nil
+		}
+		return &endDecisions{at: now, ids: []uint64{uint64(id)}}, nil
+	}})
+}

@@ -1,0 +1,316 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"lapid/persist"
+)
+
+// The committer is the one writer of the one history. In a loop it takes what
+// has been proposed meanwhile and makes it one commit:
+//
+//	resolve   orders such as "end what matches" are turned into what exactly
+//	          they mean, on the newest view
+//	journal   the commit's bytes go to disk, in one synced write
+//	          — a crash before this line: nothing happened, nobody was answered
+//	          — a crash after it: the restart replays the commit
+//	apply     memory follows; no reader can see it yet
+//	publish   one pointer is swapped: everybody sees the whole commit
+//	answer    whoever proposed is told
+//
+// While one commit is being synced the next gathers in the queue, so writers
+// that arrive together share one sync.
+
+// proposal is one write on its way to the committer.
+type proposal struct {
+	// Either bytes and op are given, or resolve makes the op. A nil op from
+	// resolve means there is nothing to write.
+	op      op
+	bytes   []byte // of op, framed; owned by the proposal
+	resolve func(v *View) (op, error)
+
+	// key names what resolve looks at. Proposals with the same key never share
+	// a commit, for each must see what the one before it did; the key "*" looks
+	// at everything and goes first.
+	key string
+
+	err  error
+	done chan struct{} // closed once, when err and the op's answer are final
+}
+
+// everything is the key of a proposal that looks at all there is.
+const everything = "*"
+
+// queue is where proposals wait. The lock is held for a moment only, and is
+// the engine's only one.
+type queue struct {
+	mu      sync.Mutex
+	waiting []*proposal
+	bytes   int
+	closed  bool
+	wake    chan struct{} // one token: something waits
+}
+
+func (q *queue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.waiting)
+}
+
+// propose hands a write to the committer and waits until it is durable and
+// visible, or refused.
+func (e *Engine) propose(ctx context.Context, p *proposal) error {
+	p.done = make(chan struct{})
+	if p.op != nil && p.bytes == nil {
+		p.bytes = appendOp(nil, p.op)
+	}
+	e.proposals.Add(1)
+	if err := e.enqueue(p); err != nil {
+		return err
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the commit: %w", ctx.Err())
+	}
+}
+
+func (e *Engine) enqueue(p *proposal) error {
+	q := &e.queue
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return &Error{Kind: ErrClosed, Text: "the server is shutting down"}
+	}
+	if len(q.waiting) >= e.options.MaxQueued || (q.bytes > 0 && q.bytes+len(p.bytes) > e.options.MaxQueuedBytes) {
+		e.refused.Add(1)
+		return &Error{Kind: ErrBusy, Text: "too many writes are waiting, try again later"}
+	}
+	q.waiting = append(q.waiting, p)
+	q.bytes += len(p.bytes)
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// Bounds of one commit. A larger proposal makes a commit of its own.
+const (
+	maxBatch      = 4096
+	maxBatchBytes = 8 << 20
+)
+
+// take removes the longest run of proposals that may share a commit.
+func (q *queue) take() []*proposal {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n, bytes := 0, 0
+	var keys map[string]bool
+	for n < len(q.waiting) && n < maxBatch {
+		p := q.waiting[n]
+		if n > 0 && (bytes+len(p.bytes) > maxBatchBytes || p.key == everything) {
+			break
+		}
+		if p.key != "" {
+			if keys[p.key] {
+				break
+			}
+			if keys == nil {
+				keys = map[string]bool{}
+			}
+			keys[p.key] = true
+		}
+		bytes += len(p.bytes)
+		n++
+	}
+	batch := append([]*proposal(nil), q.waiting[:n]...)
+	clear(q.waiting[:n])
+	q.waiting = dropFront(q.waiting, n)
+	q.bytes -= bytes
+	if len(q.waiting) > 0 {
+		select {
+		case q.wake <- struct{}{}:
+		default:
+		}
+	}
+	return batch
+}
+
+// close refuses further proposals and returns those that still wait.
+func (q *queue) close() []*proposal {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	left := q.waiting
+	q.waiting, q.bytes = nil, 0
+	return left
+}
+
+// commitLoop is the committer's goroutine.
+func (e *Engine) commitLoop(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return e.drain()
+		case <-e.queue.wake:
+		case <-timer.C:
+		}
+		batch := e.queue.take()
+		e.commitBatch(batch)
+		timer.Reset(e.housekeeping())
+	}
+}
+
+// drain commits what was proposed before the end, then closes the door.
+func (e *Engine) drain() error {
+	for {
+		batch := e.queue.take()
+		if len(batch) == 0 {
+			break
+		}
+		e.commitBatch(batch)
+	}
+	for _, p := range e.queue.close() {
+		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
+	}
+	return e.writeVisits()
+}
+
+func (p *proposal) refuse(err error) {
+	p.err = err
+	close(p.done)
+}
+
+// commitBatch makes one commit of the batch and of what is due by now.
+func (e *Engine) commitBatch(batch []*proposal) {
+	now := e.advance()
+	s := e.state
+	view := e.View()
+	record := e.record[:0] // the operations; their number is known at the end
+	ops := 0
+	var due *expire
+	if at, ok := s.deadlines.Next(); ok && at <= now {
+		due = &expire{at: now}
+		record = appendOp(record, due)
+		ops++
+	}
+	for _, p := range batch {
+		if p.resolve != nil {
+			if p.op, p.err = p.resolve(view); p.op == nil {
+				continue
+			}
+			p.bytes = appendOp(nil, p.op)
+		}
+		record = append(record, p.bytes...)
+		p.bytes = nil
+		ops++
+	}
+	e.record = record
+	if ops > 0 {
+		framed := append(appendCommitHead(e.frame[:0], now, ops), record...)
+		e.frame = framed
+		e.write(batch, due, now, framed)
+	}
+	for _, p := range batch {
+		close(p.done)
+	}
+	if cap(e.record) > 2*maxBatchBytes {
+		e.record, e.frame = nil, nil // one giant must not hold its memory for ever
+	}
+}
+
+// write journals, applies and publishes one commit.
+func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte) {
+	s := e.state
+	rev := s.next.revision + 1
+	if err := e.journal(rev, record); err != nil {
+		for _, p := range batch {
+			if p.op != nil {
+				p.err = err
+			}
+		}
+		return
+	}
+	s.at = now
+	if due != nil {
+		due.apply(s, rev)
+	}
+	for _, p := range batch {
+		if p.op != nil {
+			p.op.apply(s, rev)
+		}
+	}
+	e.writeRows()
+	e.publish(rev)
+	e.commits.Add(1)
+	e.sinceSnapshot.Add(int64(len(record)))
+}
+
+// journal writes one record, reviving a store whose disk has refused before.
+func (e *Engine) journal(rev Revision, record []byte) error {
+	err := e.store.Append(uint64(rev), record)
+	if errors.Is(err, persist.ErrDisk) && e.revive() {
+		err = e.store.Append(uint64(rev), record)
+	}
+	if err != nil {
+		if e.sick.CompareAndSwap(false, true) {
+			e.log.Error("cannot write the journal: writes are refused, reads go on", "error", err)
+		}
+		return &Error{Kind: ErrDisk, Text: "the change could not be stored", Cause: err}
+	}
+	if e.sick.CompareAndSwap(true, false) {
+		e.log.Info("the journal can be written again")
+	}
+	return nil
+}
+
+// revive tries to open the store again, once a second at most.
+func (e *Engine) revive() bool {
+	now := e.options.Now()
+	if now.Sub(e.revived).Abs() < time.Second {
+		return false
+	}
+	e.revived = now
+	return e.store.Reopen() == nil
+}
+
+// writeRows stores the cold bodies of applied commits. They follow from the
+// journal, so a failure here costs nothing that was promised: they are tried
+// again with the next commit, and made again by a replay.
+func (e *Engine) writeRows() {
+	if e.state.rows.Len() == 0 {
+		return
+	}
+	if err := e.store.WriteRows(e.state.rows); err != nil {
+		e.log.Warn("cannot write alert bodies yet", "error", err)
+		return
+	}
+	e.state.rows.Reset()
+}
+
+// publish shows everybody the state as it is after rev.
+func (e *Engine) publish(rev Revision) {
+	s := e.state
+	s.ranges.Publish()
+	s.history.Publish(uint64(rev))
+	s.next.revision, s.next.at = rev, s.at
+	v := s.next // a copy: later commits change s.next
+	s.graves.watch(&v)
+	s.next.number = v.number
+	e.view.Store(&v)
+	e.historyLen.Store(int64(s.history.Len()))
+	e.stored.Store(int64(s.ids.Len()))
+}
+
+// advance reads the clock; the history never goes back in time.
+func (e *Engine) advance() int64 {
+	return max(e.Now(), e.state.at)
+}

@@ -1,0 +1,105 @@
+package engine
+
+import (
+	"net/netip"
+)
+
+// DecisionID numbers decisions: ascending from 1, never reused, given out by
+// apply. Clients read it as a JSON number, some of them into 32 bits.
+type DecisionID uint64
+
+// Revision is a place in the one history of commits, from 1.
+type Revision uint64
+
+// Origins the engine itself gives or asks about.
+const (
+	OriginCrowdsec = "crowdsec"     // decided by a profile
+	OriginCAPI     = "CAPI"         // community list
+	OriginLists    = "lists"        // third-party list
+	OriginImport   = "cscli-import" // imported by an operator
+	OriginManual   = "cscli"        // added by an operator
+)
+
+// Text is an interned word of a decision. S stays valid and unchanged for as
+// long as the caller holds the Decision it came from.
+type Text struct {
+	S     string
+	Plain bool // printable ASCII that needs no escaping in JSON
+}
+
+// Decision is one decision inside a View: a handle of two words, copied
+// freely, valid while held. It is never modified; what ended later than the
+// view is still running in it. All methods may be called from any goroutine
+// and, unless they say so, do not allocate.
+//
+// Pooled slices of decisions must be cleared before they are put away, for a
+// handle keeps its view, and so the memory of ended decisions, alive.
+type Decision struct {
+	view *View
+	rec  *record
+}
+
+// ID is the decision's number.
+func (d Decision) ID() DecisionID { return DecisionID(d.rec.id) }
+
+// AlertID names the alert the decision belongs to.
+func (d Decision) AlertID() AlertID { return AlertID(d.rec.alert) }
+
+// UUID is derived from the id and a key of this store, so it costs no memory.
+func (d Decision) UUID() UUID { return d.view.state.decisionUUID(d.rec.id) }
+
+// Scope, Type, Origin and Scenario are the decision's words.
+func (d Decision) Scope() Text    { return d.view.state.text(d.rec.scope) }
+func (d Decision) Type() Text     { return d.view.state.text(d.rec.kind) }
+func (d Decision) Origin() Text   { return d.view.state.text(d.rec.origin) }
+func (d Decision) Scenario() Text { return d.view.state.text(d.rec.scenario) }
+
+// Simulated is the alert's flag.
+func (d Decision) Simulated() bool { return d.rec.flags&flagSimulated != 0 }
+
+// Until is the moment the decision ends or ended, Unix nanoseconds, as this
+// view knows it.
+func (d Decision) Until() int64 {
+	if rev := d.rec.endedRev.Load(); rev != 0 && rev <= uint64(d.view.revision) {
+		return d.rec.endedAt
+	}
+	return d.rec.until
+}
+
+// Ended reports whether this view has seen the decision end. A decision whose
+// time is over but whose end is not committed yet has not ended.
+func (d Decision) Ended() bool {
+	rev := d.rec.endedRev.Load()
+	return rev != 0 && rev <= uint64(d.view.revision)
+}
+
+// Running reports whether the decision is in force at now.
+func (d Decision) Running(now int64) bool { return !d.Ended() && d.rec.until > now }
+
+// Target is the address or range of the decision; invalid for scopes that hold
+// no address.
+func (d Decision) Target() netip.Prefix { return d.rec.target() }
+
+// CreatedAt is when its alert was received, Unix nanoseconds.
+func (d Decision) CreatedAt() int64 {
+	if a := d.view.state.alerts.At(d.rec.alert); a != nil {
+		return a.createdAt
+	}
+	return 0
+}
+
+// PlainValue reports that AppendValue writes nothing that needs escaping.
+func (d Decision) PlainValue() bool {
+	return d.rec.text == 0 || d.view.state.strings.Plain(d.rec.text)
+}
+
+// AppendValue appends the value exactly as it was sent.
+func (d Decision) AppendValue(dst []byte) []byte {
+	if d.rec.text != 0 {
+		return append(dst, d.view.state.strings.At(d.rec.text)...)
+	}
+	return d.rec.appendAddress(dst)
+}
+
+// Value is AppendValue as a new string.
+func (d Decision) Value() string { return string(d.AppendValue(nil)) }

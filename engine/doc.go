@@ -1,0 +1,66 @@
+// Package engine decides what is true and in which order it became true.
+//
+// There is one history. Every change, be it an alert with its decisions, a
+// deletion, an expiry or a new bouncer, is part of one commit and gets the
+// next Revision. The journal is the history written down; a View is the state
+// after some revision; a bouncer's stream, a snapshot and a restart are
+// readers of the history with a bookmark.
+//
+//	AddAlerts, EndDecisions …  ──► queue ──► committer: journal ─► apply ─► publish ─► answer
+//	Find, Changes …            ──► View (one atomic load, no lock)
+//	Open                       ──► newest snapshot ─► replay of the journal, by the same apply
+//
+// # How memory is shared
+//
+// The committer edits one state in place while readers look at it. What makes
+// that safe is that everything is stamped: a record carries the revision that
+// began it and the one that ended it, and a reader overlooks what is younger
+// than its view. The indexes below (package index) never show anything torn.
+// A record whose alert is gone stays as a tombstone until no bouncer can still
+// hold it unknowingly, and its memory is given back when the last view that
+// could lead to it has been collected (graves.go). Against copying what a
+// commit touches, this costs readers two comparisons a record and saves every
+// commit its garbage.
+//
+// # Invariants
+//
+//  1. Order: commits are journaled, applied and published in one order; a
+//     revision is a place in it.
+//  2. Durability: no write is answered before its commit is in the journal,
+//     synced unless configured otherwise. Ids are given out by apply.
+//  3. Visibility: a view shows all of a commit or none of it.
+//  4. Agreement: a stored decision is found by id, by target, by deadline and,
+//     when it names addresses, by prefix; nothing else is found. Check derives
+//     it anew.
+//  5. Streams: a full state plus every later delta equals a fresh full state.
+//  6. Time: the clock is read at the door and by the committer; apply and
+//     replay never read it. An ended decision is in no answer.
+//  7. Values: a decision, once committed, is never modified but by its end;
+//     machines, bouncers and allowlists are replaced, never changed.
+//  8. Limits: every queue, buffer, history and retry has a bound, and the
+//     bound's comment says what happens there.
+//
+// # Time
+//
+// Ends are moments of the wall clock, but a clock that jumps does not lift
+// bans: clockFloor (clock.go) follows the monotonic clock and believes a step
+// of the wall clock only after it has lasted. Commits never go back in time.
+// A decision's end is committed within a tick of the deadlines' wheel (an
+// eighth of a second) after its time; from that time on no answer shows it.
+//
+// # Goroutines and ownership
+//
+// Run is the committer; it owns the state's write side, the next numbers and
+// the journal. It starts one more goroutine, the snapshotter, which only walks
+// a view. Everything else is the caller's. Shared are one atomic pointer to
+// the newest View, the atomics on rows and records named in held.go, and the
+// queue of proposals, whose mutex is the only lock; the tally of metrics is a
+// sync.Map that readers range over.
+//
+// # Limits
+//
+//	proposals waiting    Options.MaxQueued, MaxQueuedBytes   ErrBusy, nothing is stored
+//	one commit           4096 proposals, 8 MiB               the rest waits for the next
+//	history for streams  Options.History events              a bouncer further behind starts over
+//	alerts               Options.Retention                   dropped with their decisions when over
+package engine

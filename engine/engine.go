@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"lapid/persist"
+)
+
+// Engine decides what is true and in which order it became true. Open makes
+// one, complete or not at all; Run must be running for writes to be answered;
+// reads need only View.
+type Engine struct {
+	options Options
+	log     *slog.Logger
+	store   *persist.Store
+	state   *state
+	queue   queue
+
+	profiles atomic.Pointer[Profiles]
+	view     atomic.Pointer[View]
+
+	// Owned by the committer.
+	record, frame []byte    // the commit being written; reused
+	revived       time.Time // last attempt to open a sick store again
+	nextVisits    int64     // Unix nanoseconds; when to write visits down
+	nextRetention int64
+	nextUsage     int64
+	nextSnapshot  int64
+
+	// Counters, for anyone.
+	sick          atomic.Bool // the disk refused the last write
+	proposals     atomic.Uint64
+	commits       atomic.Uint64
+	refused       atomic.Uint64
+	stored        atomic.Int64
+	historyLen    atomic.Int64
+	gravesLen     atomic.Int64
+	sinceSnapshot atomic.Int64 // journal bytes
+	snapshots     atomic.Uint64
+	snapshotNanos atomic.Int64
+	snapshotRev   atomic.Uint64
+	snapshotWake  chan struct{}
+	floor         clockFloor
+}
+
+// Open opens the store in o.Dir, made when missing, and brings memory up to
+// the last commit. It starts nothing: call Run. Errors wrap persist.ErrLocked,
+// persist.ErrFormat or persist.ErrCorrupt and name what to do.
+func Open(o *Options) (*Engine, error) {
+	options := o.withDefaults()
+	store, err := persist.Open(&persist.Options{
+		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, Logger: options.Logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1)}
+	e.queue.wake = make(chan struct{}, 1)
+	if options.Profiles != nil {
+		e.SetProfiles(options.Profiles)
+	}
+	if err := e.recover(); err != nil {
+		store.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// begin writes the first commit of a new history.
+func (e *Engine) begin() error {
+	var key [16]byte
+	if _, err := rand.Read(key[:]); err != nil {
+		return fmt.Errorf("starting a history: %w", err)
+	}
+	o := &genesis{uuidKey: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}}
+	now := e.advance()
+	record := appendOp(appendCommitHead(nil, now, 1), o)
+	if err := e.store.Append(1, record); err != nil {
+		return fmt.Errorf("starting a history: %w", err)
+	}
+	e.state.at = now
+	o.apply(e.state, 1)
+	e.publish(1)
+	return nil
+}
+
+// Run commits, expires, forgets and snapshots until ctx ends. Proposals that
+// were accepted by then are still committed; later ones are refused. Call it
+// once.
+func (e *Engine) Run(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.snapshotLoop(ctx)
+	}()
+	err := e.commitLoop(ctx)
+	<-done
+	return err
+}
+
+// Close closes the store. Run must have returned.
+func (e *Engine) Close() error {
+	for _, p := range e.queue.close() {
+		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
+	}
+	return e.store.Close()
+}
+
+// View returns the state after the newest commit: one atomic load.
+func (e *Engine) View() *View { return e.view.Load() }
+
+// Now reads the clock, in Unix nanoseconds. Doors call it once a request.
+func (e *Engine) Now() int64 { return e.floor.read(e.options.Now) }
+
+// Wake makes the committer look at the clock. Only tests that move the clock
+// by hand need it.
+func (e *Engine) Wake() {
+	select {
+	case e.queue.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetProfiles swaps the rules for alerts that arrive from now on.
+func (e *Engine) SetProfiles(p Profiles) { e.profiles.Store(&p) }
+
+// Secret returns the named secret, made by fresh and stored durably at the
+// first call. The bytes are shared: do not modify them.
+func (e *Engine) Secret(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
+	if s := e.View().secrets[name]; s != nil {
+		return s, nil
+	}
+	err := e.propose(ctx, &proposal{key: "secret:" + name, resolve: func(v *View) (op, error) {
+		if v.secrets[name] != nil {
+			return nil, nil
+		}
+		s, err := fresh()
+		if err != nil {
+			return nil, fmt.Errorf("making secret %q: %w", name, err)
+		}
+		return &putSecret{name: name, value: s}, nil
+	}})
+	return e.View().secrets[name], err
+}

@@ -1,0 +1,264 @@
+package engine
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// matcher is a query's words as numbers of one state, so that a record is
+// compared without touching a text.
+type matcher struct {
+	never    bool // some word is unknown here: nothing can match
+	scopes   []uint32
+	scope    []uint32
+	origins  []uint32
+	kind     uint32
+	origin   uint32
+	scenario uint32
+	longest  longest
+	heads    []slot
+}
+
+func (m *matcher) reset() {
+	m.never = false
+	m.scopes, m.scope, m.origins = m.scopes[:0], m.scope[:0], m.origins[:0]
+	m.heads = m.heads[:0]
+	m.longest.reset()
+}
+
+// resolve turns the query's words into numbers.
+func (q *Query) resolve(s *state) *matcher {
+	m := &q.match
+	m.reset()
+	m.scopes = m.words(s, m.scopes, &q.Scopes)
+	m.scope = m.words(s, m.scope, &q.Scope)
+	m.origins = m.words(s, m.origins, &q.Origins)
+	m.kind = m.word(s, q.Type)
+	m.origin = m.word(s, q.Origin)
+	m.scenario = m.word(s, q.Scenario)
+	return m
+}
+
+func (m *matcher) words(s *state, dst []uint32, w *Words) []uint32 {
+	if !w.Given {
+		return dst
+	}
+	for _, text := range w.List {
+		if n, ok := s.strings.Lookup(text); ok {
+			dst = append(dst, n)
+		}
+	}
+	if len(dst) == 0 {
+		m.never = true
+	}
+	return dst
+}
+
+func (m *matcher) word(s *state, w Word) uint32 {
+	if !w.Given {
+		return 0
+	}
+	n, ok := s.strings.Lookup(w.Text)
+	if !ok {
+		m.never = true
+	}
+	return n
+}
+
+// admits reports whether a record passes every filter but address, value,
+// time and id.
+func (q *Query) admits(s *state, r *record) bool {
+	m := &q.match
+	if m.never || (!q.Simulated && r.flags&flagSimulated != 0) {
+		return false
+	}
+	if q.Scopes.Given && !slices.Contains(m.scopes, r.scope) ||
+		q.Scope.Given && !slices.Contains(m.scope, r.scope) ||
+		q.Type.Given && r.kind != m.kind ||
+		q.Origins.Given && !slices.Contains(m.origins, r.origin) ||
+		q.Origin.Given && r.origin != m.origin ||
+		q.Scenario.Given && r.scenario != m.scenario {
+		return false
+	}
+	if q.HasAfterID && r.id <= uint64(q.AfterID) {
+		return false
+	}
+	if q.Containing.Given || q.NotContaining.Given {
+		return q.admitsScenario(s.strings.At(r.scenario))
+	}
+	return true
+}
+
+func (q *Query) admitsScenario(scenario string) bool {
+	if q.Containing.Given && !slices.ContainsFunc(q.Containing.List, func(w string) bool { return containsFold(scenario, w) }) {
+		return false
+	}
+	return !q.NotContaining.Given ||
+		!slices.ContainsFunc(q.NotContaining.List, func(w string) bool { return containsFold(scenario, w) })
+}
+
+// relates reports whether a record answers the query's address and value; used
+// where the index was not asked for them.
+func (q *Query) relates(v *View, r *record) bool {
+	if q.Value.Given {
+		var buf [64]byte
+		if string((Decision{v, r}).AppendValue(buf[:0])) != q.Value.Text {
+			return false
+		}
+	}
+	if !q.Address.IsValid() {
+		return true
+	}
+	t := r.target()
+	if !t.IsValid() || t.Addr().Is4() != q.Address.Addr().Is4() {
+		return false
+	}
+	if q.Inside {
+		return t.Bits() >= q.Address.Bits() && q.Address.Contains(t.Addr())
+	}
+	return t.Bits() <= q.Address.Bits() && t.Contains(q.Address.Addr())
+}
+
+// Find appends the running decisions that answer q to dst: bans first, for
+// some clients act on the first answer alone, then soonest end first, then by
+// id; only by id when q asks for a value or for ids after one. It allocates
+// nothing but dst's growth when q asks for one address.
+func (v *View) Find(dst []Decision, q *Query) []Decision {
+	m := q.resolve(v.state)
+	if m.never || q.Limit == 0 {
+		return dst
+	}
+	from := len(dst)
+	switch {
+	case q.Address.IsValid() && !q.Inside:
+		dst = v.findCovering(dst, q)
+	case q.Address.IsValid():
+		dst = v.findInside(dst, q)
+	case q.Value.Given:
+		dst = v.findValue(dst, q)
+	default:
+		dst = v.findAll(dst, q)
+	}
+	found := dst[from:]
+	if len(found) > 1 {
+		v.order(found, q)
+	}
+	if q.Offset > 0 || (q.Limit > 0 && len(found) > q.Limit) {
+		lo := min(max(q.Offset, 0), len(found))
+		hi := len(found)
+		if q.Limit > 0 {
+			hi = min(lo+q.Limit, hi)
+		}
+		n := copy(found, found[lo:hi])
+		clear(found[n:])
+		dst = dst[:from+n]
+	}
+	return dst
+}
+
+// findCovering is the live query: the host's own chain, then the ranges.
+func (v *View) findCovering(dst []Decision, q *Query) []Decision {
+	s := v.state
+	if q.Address.IsSingleIP() {
+		if n := s.hosts.Get(q.Address.Addr()); n != 0 {
+			dst = v.appendChain(dst, n, q)
+		}
+	}
+	q.match.heads = s.ranges.Covering(q.match.heads[:0], q.Address)
+	for _, n := range q.match.heads {
+		dst = v.appendChain(dst, n, q)
+	}
+	return dst
+}
+
+func (v *View) appendChain(dst []Decision, n slot, q *Query) []Decision {
+	s := v.state
+	for n != 0 {
+		r := s.records.At(n)
+		if v.running(r, q.Now) && q.admits(s, r) && (!q.Value.Given || q.relates(v, r)) {
+			dst = append(dst, Decision{v, r})
+		}
+		n = slot(r.next.Load())
+	}
+	return dst
+}
+
+func (v *View) findInside(dst []Decision, q *Query) []Decision {
+	v.state.hosts.Within(q.Address, func(_ netip.Addr, n slot) bool {
+		dst = v.appendChain(dst, n, q)
+		return true
+	})
+	v.state.ranges.Within(q.Address, func(p netip.Prefix, n slot) bool {
+		if !p.IsSingleIP() {
+			dst = v.appendChain(dst, n, q)
+		}
+		return true
+	})
+	return dst
+}
+
+// findValue asks both places where a value can stand: as an address, and as
+// any other text.
+func (v *View) findValue(dst []Decision, q *Query) []Decision {
+	if p, ok := parseTarget(q.Value.Text); ok {
+		dst = v.appendChain(dst, v.state.lookup(p), q)
+	}
+	if n, ok := v.state.strings.Lookup(q.Value.Text); ok {
+		dst = v.appendChain(dst, v.state.values.Get(0, n), q)
+	}
+	return dst
+}
+
+func (v *View) findAll(dst []Decision, q *Query) []Decision {
+	v.each(func(r *record) bool {
+		if v.running(r, q.Now) && q.admits(v.state, r) {
+			dst = append(dst, Decision{v, r})
+		}
+		return true
+	})
+	return dst
+}
+
+// each walks every record this view shows, tombstones too, in order of id.
+func (v *View) each(yield func(*record) bool) {
+	s := v.state
+	from, to := s.ids.Bounds()
+	to = min(to, v.nextDecision)
+	for id := from; id < to; id++ {
+		if id&1023 == 0 {
+			if id = s.ids.NextPage(id); id >= to {
+				return
+			}
+		}
+		n := s.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		if r := s.records.At(n); r.id == id && v.shows(r) && !yield(r) {
+			return
+		}
+	}
+}
+
+func (v *View) order(found []Decision, q *Query) {
+	if q.Value.Given || q.HasAfterID {
+		slices.SortFunc(found, byID)
+		return
+	}
+	ban, _ := v.state.strings.Lookup("ban")
+	slices.SortFunc(found, func(a, b Decision) int {
+		if (a.rec.kind == ban) != (b.rec.kind == ban) {
+			if a.rec.kind == ban {
+				return -1
+			}
+			return 1
+		}
+		if c := cmp.Compare(a.rec.until, b.rec.until); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.rec.id, b.rec.id)
+	})
+}
+
+func byID(a, b Decision) int { return cmp.Compare(a.rec.id, b.rec.id) }

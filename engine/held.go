@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"lapid/index"
+)
+
+// record is what memory holds for one decision: 96 bytes without a pointer, so
+// that ten million of them are nothing to the collector. Words are numbers in
+// state.strings; an address is a value, and its text is kept only when it is
+// not the usual spelling.
+//
+// The committer writes a record before any view can name it. Afterwards only
+// endedAt (then endedRev, in that order), next and marks change.
+type record struct {
+	id       uint64
+	alert    uint64
+	begun    uint64 // revision that began it
+	until    int64  // Unix nanoseconds, as decided
+	endedAt  int64  // when it really ended; valid once endedRev is set
+	endedRev atomic.Uint64
+	hi, lo   uint64 // the address, IPv4 in the low 32 bits of lo
+	scope    uint32
+	kind     uint32
+	origin   uint32
+	scenario uint32
+	text     uint32        // the value, when the address does not spell it
+	next     atomic.Uint32 // next older decision on the same target
+	marks    atomic.Uint32
+	flags    uint8 // constant
+	bits     uint8 // prefix length
+}
+
+// Constant flags of a record.
+const (
+	flagSimulated = 1 << iota // the alert was simulated
+	flagAddress               // hi, lo and bits name an address or a range
+	flagV6                    // … of IPv6
+	flagSlash                 // spelled with a prefix length
+)
+
+// Marks are set by the committer while readers look.
+const (
+	// markCrowded: the target has, or had, other decisions. Without it the
+	// record is alone in its chain and no reader needs to walk.
+	markCrowded = 1 << iota
+	// markPurged: its alert is gone. The record stays as a tombstone, so that
+	// bouncers which may still hold it hear of its end.
+	markPurged
+	// markTimedOut: the decided end has passed, no deadline names it any more.
+	markTimedOut
+)
+
+func (r *record) marked(m uint32) bool { return r.marks.Load()&m != 0 }
+
+func (r *record) mark(m uint32) { r.marks.Store(r.marks.Load() | m) }
+
+// setTarget stores a masked prefix.
+func (r *record) setTarget(p netip.Prefix) {
+	r.flags |= flagAddress
+	r.bits = uint8(p.Bits())
+	a := p.Addr()
+	if a.Is4() {
+		b := a.As4()
+		r.lo = uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+		return
+	}
+	r.flags |= flagV6
+	b := a.As16()
+	for i := range 8 {
+		r.hi = r.hi<<8 | uint64(b[i])
+		r.lo = r.lo<<8 | uint64(b[i+8])
+	}
+}
+
+// target is setTarget's mirror; invalid when the record holds no address.
+func (r *record) target() netip.Prefix {
+	if r.flags&flagAddress == 0 {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(r.address(), int(r.bits))
+}
+
+func (r *record) address() netip.Addr {
+	if r.flags&flagV6 == 0 {
+		return netip.AddrFrom4([4]byte{byte(r.lo >> 24), byte(r.lo >> 16), byte(r.lo >> 8), byte(r.lo)})
+	}
+	var b [16]byte
+	for i := range 8 {
+		b[i] = byte(r.hi >> (56 - 8*i))
+		b[i+8] = byte(r.lo >> (56 - 8*i))
+	}
+	return netip.AddrFrom16(b)
+}
+
+// host reports whether the record stands in the table of hosts.
+func (r *record) host() bool {
+	return r.flags&flagAddress != 0 && ((r.flags&flagV6 == 0 && r.bits == 32) || r.bits == 128)
+}
+
+// appendAddress spells the target as usual.
+func (r *record) appendAddress(dst []byte) []byte {
+	if r.flags&flagSlash != 0 {
+		return r.target().AppendTo(dst)
+	}
+	if r.flags&flagV6 == 0 {
+		return appendIPv4(dst, uint32(r.lo))
+	}
+	return r.address().AppendTo(dst)
+}
+
+// appendIPv4 is the common case of every answer, several times faster than the
+// general way.
+func appendIPv4(dst []byte, a uint32) []byte {
+	for shift := 24; ; shift -= 8 {
+		dst = appendOctet(dst, byte(a>>shift))
+		if shift == 0 {
+			return dst
+		}
+		dst = append(dst, '.')
+	}
+}
+
+func appendOctet(dst []byte, b byte) []byte {
+	if b >= 100 {
+		dst = append(dst, '0'+b/100)
+	}
+	if b >= 10 {
+		dst = append(dst, '0'+b/10%10)
+	}
+	return append(dst, '0'+b%10)
+}
+
+// usualSpelling reports whether value is how p is spelled, with or without its
+// length, so that the text need not be kept.
+func usualSpelling(p netip.Prefix, value string) (slash, usual bool) {
+	var buf [64]byte
+	if p.IsSingleIP() && string(p.Addr().AppendTo(buf[:0])) == value {
+		return false, true
+	}
+	return true, string(p.AppendTo(buf[:0])) == value
+}
+
+// sameTarget reports whether two records name one target: scope, type and the
+// text of the value.
+func (r *record) sameTarget(o *record) bool {
+	return r.scope == o.scope && r.kind == o.kind && r.text == o.text &&
+		r.hi == o.hi && r.lo == o.lo && r.bits == o.bits &&
+		(r.flags|flagSimulated) == (o.flags|flagSimulated)
+}
+
+// heldAlert is what memory holds for one alert; its body lies on disk.
+type heldAlert struct {
+	createdAt int64
+	startAt   int64
+	begun     uint64 // revision that brought it
+	first     uint64 // id of its first decision; the others follow
+	count     uint32 // of decisions
+	scenario  uint32
+	machine   uint32 // serial of the machine, 0: none
+	simulated bool
+	community bool          // a pulled list, left out of the count of alerts
+	gone      atomic.Uint64 // revision that deleted it; 0: stored
+}
+
+// slot is short for the index's name of a record.
+type slot = index.Slot

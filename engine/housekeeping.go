@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"net/netip"
+	"time"
+)
+
+// How often the committer looks after itself, whether or not anybody writes.
+const (
+	lookAtClock    = time.Second     // at the latest: a stepped clock is noticed
+	visitsEvery    = 5 * time.Second // cursors and heartbeats go to disk
+	retentionEvery = time.Minute
+	usageEvery     = time.Hour
+	sweepAgain     = 100 * time.Millisecond // while graves are being cleared
+
+	// followerPatience is how long after its last pull a bouncer's place in
+	// the history is kept for it; after that, when it is gone, it starts over.
+	followerPatience = time.Hour
+)
+
+// housekeeping does what is due and says how long the committer may sleep.
+func (e *Engine) housekeeping() time.Duration {
+	now := e.advance()
+	s := e.state
+	if now >= e.nextVisits {
+		e.nextVisits = now + int64(visitsEvery)
+		if err := e.writeVisits(); err != nil {
+			e.log.Debug("visits are not written down yet", "error", err)
+		}
+	}
+	if now >= e.nextRetention {
+		e.nextRetention = now + int64(retentionEvery)
+		e.trimHistory(now)
+		e.retain(now)
+	}
+	e.considerSnapshot(now)
+	if s.history.Len() > e.options.History+e.options.History/8 {
+		s.history.Trim(e.options.History, nil)
+	}
+	s.sweep()
+	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
+	sleep := lookAtClock
+	if at, ok := s.deadlines.Next(); ok {
+		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
+	}
+	if len(s.graves.waiting) > 0 && s.records.At(s.graves.waiting[0]).endedRev.Load() <= s.history.Floor() {
+		sleep = min(sleep, sweepAgain)
+	}
+	return sleep
+}
+
+// trimHistory forgets what every bouncer that still comes by knows.
+func (e *Engine) trimHistory(now int64) {
+	v := e.View()
+	slowest := v.revision
+	for _, row := range v.bouncers.order {
+		if at, ok := row.Cursor(); ok && row.LastPull() > now-int64(followerPatience) {
+			slowest = min(slowest, at)
+		}
+	}
+	if w, ok := e.state.history.Window(uint64(slowest), uint64(v.revision)); ok && w.Len() < e.state.history.Len() {
+		e.state.history.Trim(w.Len(), nil)
+	}
+}
+
+// writeVisits writes down how far bouncers got and when machines were heard
+// of, one commit for all.
+func (e *Engine) writeVisits() error {
+	v := e.View()
+	o := &visits{}
+	for _, row := range v.bouncers.order {
+		if row.noted.Swap(false) {
+			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.cursor.Load()})
+		}
+	}
+	for _, row := range v.machines.order {
+		if row.noted.Swap(false) {
+			o.machines = append(o.machines, visit{name: row.value.Load().ID, at: row.heartbeat.Load()})
+		}
+	}
+	if len(o.bouncers)+len(o.machines) == 0 {
+		return nil
+	}
+	p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
+	e.commitBatch([]*proposal{p})
+	if p.err != nil {
+		e.noteAgain(v, o)
+	}
+	return p.err
+}
+
+// noteAgain keeps visits that could not be written for the next time.
+func (e *Engine) noteAgain(v *View, o *visits) {
+	for _, b := range o.bouncers {
+		if row := v.Bouncer(b.name); row != nil {
+			row.noted.Store(true)
+		}
+	}
+	for _, m := range o.machines {
+		if row := v.machines.byID[m.name]; row != nil {
+			row.noted.Store(true)
+		}
+	}
+}
+
+// retain drops what the operator does not want kept any longer. Runs on the
+// committer.
+func (e *Engine) retain(now int64) {
+	r := &e.options.Retention
+	v := e.View()
+	var ops []op
+	if ids := v.flushable(r.MaxItems, r.MaxAge, now); len(ids) > 0 {
+		ops = append(ops, &dropAlerts{at: now, ids: ids})
+		e.log.Info("dropped old alerts", "count", len(ids))
+	}
+	if r.UsageMaxAge > 0 && now >= e.nextUsage {
+		e.nextUsage = now + int64(usageEvery)
+		ops = append(ops, &dropUsage{before: now - int64(r.UsageMaxAge)})
+	}
+	if names := v.idleBouncers(r, now); len(names) > 0 {
+		ops = append(ops, &dropBouncers{names: names})
+		e.log.Info("dropped bouncers that have not pulled for long", "count", len(names))
+	}
+	if ids := v.idleMachines(r, now); len(ids) > 0 {
+		ops = append(ops, &dropMachines{ids: ids})
+		e.log.Info("dropped machines that have not been heard of for long", "count", len(ids))
+	}
+	for _, l := range v.allowlists.order {
+		if pruned := l.withoutExpired(now); pruned != nil {
+			ops = append(ops, &putAllowlist{list: *pruned})
+		}
+	}
+	for _, o := range ops {
+		p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
+		e.commitBatch([]*proposal{p})
+	}
+}
+
+// flushable lists alerts beyond number or age without a running decision. The
+// contract keeps maxItems+1; gaps in the ids count as alerts.
+func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64 {
+	if maxItems <= 0 && maxAge <= 0 {
+		return nil
+	}
+	var ids []uint64
+	from, _ := v.state.alerts.Bounds()
+	for id := max(from, 1); id < v.nextAlert; id++ {
+		h := v.alert(id)
+		if h == nil {
+			continue
+		}
+		old := maxAge > 0 && h.createdAt <= now-int64(maxAge)
+		surplus := maxItems > 0 && id+uint64(maxItems) < v.nextAlert-1
+		if !old && !surplus {
+			break // later ones are younger and fewer
+		}
+		if !v.anyRunning(h, now) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func (v *View) idleBouncers(r *Retention, now int64) []string {
+	var names []string
+	for _, row := range v.bouncers.order {
+		b := row.Load()
+		limit := r.BouncersKey
+		if b.AuthType == AuthTLS {
+			limit = r.BouncersCert
+		}
+		if last := row.LastPull(); limit > 0 && last != 0 && last < now-int64(limit) {
+			names = append(names, b.Name)
+		}
+	}
+	return names
+}
+
+func (v *View) idleMachines(r *Retention, now int64) []string {
+	var candidates []*machineRow
+	for _, row := range v.machines.order {
+		m := row.load()
+		limit := r.MachinesPassword
+		if m.AuthType == AuthTLS {
+			limit = r.MachinesCert
+		}
+		if limit > 0 && m.LastHeartbeat != 0 && m.LastHeartbeat < now-int64(limit) && !local(m.IP) {
+			candidates = append(candidates, row)
+		}
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	owners := v.alertOwners()
+	var ids []string
+	for _, row := range candidates {
+		if !owners[row.serial] {
+			ids = append(ids, row.value.Load().ID)
+		}
+	}
+	return ids
+}
+
+// local reports whether an address is this very host's, exactly as the
+// contract names it.
+func local(address string) bool {
+	a, err := netip.ParseAddr(address)
+	return err == nil && (a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
+}
+
+// withoutExpired returns the list without items that are over; nil when all
+// still count.
+func (l *Allowlist) withoutExpired(now int64) *Allowlist {
+	n := 0
+	for i := range l.Items {
+		if l.Items[i].Expired(now) {
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	c := *l
+	c.Items = make([]AllowlistItem, 0, len(l.Items)-n)
+	for _, it := range l.Items {
+		if !it.Expired(now) {
+			c.Items = append(c.Items, it)
+		}
+	}
+	return &c
+}

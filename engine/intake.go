@@ -1,0 +1,154 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"math"
+	"net/netip"
+	"time"
+)
+
+// AddAlerts is the way in of every alert, whoever reports it: clean, leave out
+// what is allowlisted, let the rules judge, propose. All of them are stored in
+// one commit, or none. It returns the ids of those that were stored, in order;
+// an alert that was dropped (allowlisted, or without one usable decision)
+// leaves no gap. It returns after the commit is durable and visible.
+//
+// The alerts belong to the engine from here on. Errors: ErrInvalid for a
+// duration nobody can read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
+func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert, now int64) ([]AlertID, error) {
+	o := &addAlerts{machine: machine, at: now, alerts: make([]incoming, 0, len(alerts))}
+	view := e.View()
+	for _, a := range alerts {
+		a.MachineID, a.CreatedAt = machine, now
+		if _, err := rand.Read(a.UUID[:]); err != nil {
+			return nil, fmt.Errorf("making a uuid: %w", err)
+		}
+		a.UUID[6], a.UUID[8] = a.UUID[6]&0x0f|0x40, a.UUID[8]&0x3f|0x80
+		in, keep, err := e.intake(a, view, now)
+		if err != nil {
+			return nil, err
+		}
+		if keep {
+			o.alerts = append(o.alerts, in)
+		}
+	}
+	if len(o.alerts) == 0 {
+		return nil, nil
+	}
+	if err := e.propose(ctx, &proposal{op: o}); err != nil {
+		return nil, err
+	}
+	return o.ids, nil
+}
+
+// intake makes one alert ready to be stored; keep is false when it is dropped.
+func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool, err error) {
+	a.clean()
+	own := len(a.Decisions) > 0
+	if !own && e.allowlisted(a, view, now) {
+		return in, false, nil
+	}
+	decisions := a.Decisions
+	if profiles := e.profiles.Load(); profiles != nil {
+		verdict, err := (*profiles).Evaluate(a, view, now)
+		if err != nil {
+			return in, false, err
+		}
+		if !own {
+			decisions = verdict.Decisions
+		}
+	}
+	in.plans, err = a.plans(decisions)
+	if err != nil {
+		return in, false, err
+	}
+	if len(in.plans) < len(decisions) {
+		e.log.Warn("discarded decisions without a readable address", "alert", a.UUID.String(), "discarded", len(decisions)-len(in.plans))
+		if len(in.plans) == 0 {
+			return in, false, nil
+		}
+	}
+	in.scenario, in.startAt, in.simulated = a.Scenario, a.StartAt.At, a.Simulated
+	in.community = communityScope(a.Source.Scope)
+	for i := range decisions {
+		in.community = in.community || decisions[i].Origin == OriginCAPI || decisions[i].Origin == OriginLists
+	}
+	in.body = a.appendBody(nil)
+	return in, true, nil
+}
+
+// clean respells scopes.
+func (a *Alert) clean() {
+	a.Source.Scope = CanonicalScope(a.Source.Scope)
+	for i := range a.Decisions {
+		a.Decisions[i].Scope = CanonicalScope(a.Decisions[i].Scope)
+	}
+}
+
+// allowlisted reports whether an alert must be dropped because its source is
+// never to be banned. A source that cannot be read is not allowlisted.
+func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
+	if a.Source.Scope != ScopeIP && a.Source.Scope != ScopeRange {
+		return false
+	}
+	target, ok := parseTarget(a.Source.Value)
+	if !ok {
+		return false
+	}
+	matches := view.Allowlisted(nil, target, now)
+	if len(matches) == 0 {
+		return false
+	}
+	e.log.Info(fmt.Sprintf("alert source %s is allowlisted by %s, skipping", a.Source.Value, matches[0].Reason()),
+		"scenario", a.Scenario, "machine", a.MachineID)
+	return true
+}
+
+// plans works decisions out; those that must name an address and do not are
+// left out.
+func (a *Alert) plans(decisions []NewDecision) ([]plan, error) {
+	plans := make([]plan, 0, len(decisions))
+	var last string // imports repeat themselves
+	var length time.Duration
+	for i := range decisions {
+		d := &decisions[i]
+		if i == 0 || d.Duration != last {
+			var err error
+			if length, err = ParseDuration(d.Duration); err != nil {
+				return nil, a.badDuration(d.Duration, err)
+			}
+			last = d.Duration
+		}
+		var target netip.Prefix
+		if HoldsAddress(d.Scope) {
+			var ok bool
+			if target, ok = parseTarget(d.Value); !ok {
+				continue
+			}
+		}
+		p := makePlan(d.Scope, d.Value, target)
+		p.until = addClamped(a.StopAt.At, int64(length))
+		p.kind, p.origin, p.scenario = d.Type, d.Origin, d.Scenario
+		plans = append(plans, p)
+	}
+	return plans, nil
+}
+
+func (a *Alert) badDuration(text string, cause error) error {
+	return &Error{Kind: ErrInvalid, Cause: cause, Text: fmt.Sprintf(
+		"machine %q: building decisions for alert %s: creating alert decisions: decision duration '%s': %s: unable to parse duration",
+		a.MachineID, a.UUID.String(), text, cause)}
+}
+
+// addClamped adds without running over the ends of time.
+func addClamped(a, b int64) int64 {
+	switch {
+	case b > 0 && a > math.MaxInt64-b:
+		return math.MaxInt64
+	case b < 0 && a < math.MinInt64-b:
+		return math.MinInt64
+	}
+	return a + b
+}

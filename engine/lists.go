@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync/atomic"
+)
+
+// Operations on allowlists and usage metrics.
+
+// putAllowlist stores a list as it is from now on, and ends the decisions it
+// newly overlaps, in one commit.
+type putAllowlist struct {
+	list Allowlist
+	ends endDecisions
+}
+
+func (*putAllowlist) number() byte { return numberPutAllowlist }
+func (o *putAllowlist) append(dst []byte) []byte {
+	return o.ends.append(o.list.append(dst))
+}
+func (o *putAllowlist) decode(d *decoder) {
+	o.list.decode(d)
+	o.ends.decode(d)
+}
+func (o *putAllowlist) apply(s *state, rev Revision) {
+	l := o.list
+	s.next.allowlists = s.next.allowlists.with(&l)
+	o.ends.apply(s, rev)
+}
+
+func (l *Allowlist) append(dst []byte) []byte {
+	dst = appendString(appendString(dst, l.Name), l.Description)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
+	dst = binary.AppendUvarint(dst, uint64(len(l.Items)))
+	for i := range l.Items {
+		it := &l.Items[i]
+		dst = appendPrefix(appendString(dst, it.Value), it.Prefix)
+		dst = appendString(dst, it.Comment)
+		dst = binary.AppendVarint(binary.AppendVarint(dst, it.CreatedAt), it.ExpiresAt)
+	}
+	return dst
+}
+
+func (l *Allowlist) decode(d *decoder) {
+	l.Name, l.Description = d.string(), d.string()
+	l.CreatedAt, l.UpdatedAt = d.varint(), d.varint()
+	l.Items = make([]AllowlistItem, d.count(5))
+	for i := range l.Items {
+		it := &l.Items[i]
+		it.Value, it.Prefix, it.Comment = d.string(), d.prefix(), d.string()
+		it.CreatedAt, it.ExpiresAt = d.varint(), d.varint()
+		if !it.Prefix.IsValid() {
+			d.fail()
+		}
+	}
+}
+
+// dropAllowlist removes a list.
+type dropAllowlist struct{ name string }
+
+func (*dropAllowlist) number() byte               { return numberDropAllowlist }
+func (o *dropAllowlist) append(dst []byte) []byte { return appendString(dst, o.name) }
+func (o *dropAllowlist) decode(d *decoder)        { o.name = d.string() }
+func (o *dropAllowlist) apply(s *state, rev Revision) {
+	s.next.allowlists = s.next.allowlists.without(o.name)
+}
+
+// addUsage keeps one report of usage metrics on disk.
+type addUsage struct{ usage Usage }
+
+func (*addUsage) number() byte               { return numberAddUsage }
+func (o *addUsage) append(dst []byte) []byte { return o.usage.append(dst) }
+func (o *addUsage) decode(d *decoder)        { o.usage.decode(d) }
+func (o *addUsage) apply(s *state, rev Revision) {
+	s.rows.Set(rowUsage, usageKey(o.usage.ReceivedAt, o.usage.Kind, o.usage.Name), o.usage.append(nil))
+}
+
+func (u *Usage) append(dst []byte) []byte {
+	dst = append(dst, byte(u.Kind))
+	dst = appendString(dst, u.Name)
+	dst = binary.AppendVarint(dst, u.ReceivedAt)
+	return appendBytes(appendString(appendString(dst, u.Type), u.Version), u.Payload)
+}
+
+func (u *Usage) decode(d *decoder) {
+	u.Kind = UsageKind(d.byte())
+	u.Name = d.string()
+	u.ReceivedAt = d.varint()
+	u.Type, u.Version = d.string(), d.string()
+	u.Payload = slices.Clone(d.bytes())
+}
+
+// usageKey sorts reports by time, so that old ones go as one range.
+func usageKey(at int64, kind UsageKind, name string) []byte {
+	key := binary.BigEndian.AppendUint64(nil, uint64(at))
+	return append(append(key, byte(kind)), name...)
+}
+
+// dropUsage forgets usage metrics received before a moment.
+type dropUsage struct{ before int64 }
+
+func (*dropUsage) number() byte               { return numberDropUsage }
+func (o *dropUsage) append(dst []byte) []byte { return binary.AppendVarint(dst, o.before) }
+func (o *dropUsage) decode(d *decoder)        { o.before = d.varint() }
+func (o *dropUsage) apply(s *state, rev Revision) {
+	s.rows.DeleteRange(rowUsage, idKey(0), idKey(uint64(max(o.before, 0))))
+}
+
+// raise sets a to v unless it is larger already.
+func raise(a *atomic.Int64, v int64) {
+	for {
+		old := a.Load()
+		if v <= old || a.CompareAndSwap(old, v) {
+			return
+		}
+	}
+}

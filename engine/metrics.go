@@ -1,0 +1,77 @@
+package engine
+
+import "lapid/persist"
+
+// Metrics is one reading of the engine's counters, taken without stopping
+// anything; figures taken at slightly different moments may disagree by a
+// commit.
+type Metrics struct {
+	Revision         Revision
+	Running          []DecisionCount // by scenario, origin and type; simulated ones left out, in no order
+	Held             []HeldCount     // running decisions by scope and origin, simulated ones too
+	Alerts           []AlertCount    // stored alerts by scenario, pulled lists left out
+	Stored           int64           // decisions in memory, running or not
+	Proposals        uint64          // writes asked for since the start
+	Commits          uint64          // commits made since the start
+	Refused          uint64          // writes refused because the queue was full
+	Queued           int             // proposals waiting now
+	History          int             // events kept for readers that lag behind
+	Graves           int             // tombstones and buried records not yet given back
+	Snapshots        uint64          // written since the start
+	SnapshotSeconds  float64         // the last one took
+	SnapshotRevision Revision        // of the last one
+	Store            persist.Metrics
+}
+
+// DecisionCount is how many decisions run for one scenario, origin and type.
+type DecisionCount struct {
+	Scenario, Origin, Type string
+	N                      int64
+}
+
+// HeldCount is how many decisions run for one scope and origin.
+type HeldCount struct {
+	Scope, Origin string
+	N             int64
+}
+
+// AlertCount is how many alerts are stored for one scenario.
+type AlertCount struct {
+	Scenario string
+	N        int64
+}
+
+// Metrics reads the counters. Any goroutine; it allocates.
+func (e *Engine) Metrics() Metrics {
+	s := e.state
+	m := Metrics{
+		Revision:         e.View().revision,
+		Stored:           e.stored.Load(),
+		Proposals:        e.proposals.Load(),
+		Commits:          e.commits.Load(),
+		Refused:          e.refused.Load(),
+		Queued:           e.queue.length(),
+		History:          int(e.historyLen.Load()),
+		Graves:           int(e.gravesLen.Load()),
+		Snapshots:        e.snapshots.Load(),
+		SnapshotSeconds:  float64(e.snapshotNanos.Load()) / 1e9,
+		SnapshotRevision: Revision(e.snapshotRev.Load()),
+		Store:            e.store.Metrics(),
+	}
+	s.tally.running.Range(func(_, v any) bool {
+		c := v.(*decisionCount)
+		m.Running = append(m.Running, DecisionCount{c.Scenario, c.Origin, c.Type, c.n.Load()})
+		return true
+	})
+	s.tally.scopes.Range(func(_, v any) bool {
+		c := v.(*scopeCount)
+		m.Held = append(m.Held, HeldCount{c.Scope, c.Origin, c.n.Load()})
+		return true
+	})
+	s.tally.alerts.Range(func(_, v any) bool {
+		c := v.(*alertCount)
+		m.Alerts = append(m.Alerts, AlertCount{c.Scenario, c.n.Load()})
+		return true
+	})
+	return m
+}

@@ -1,0 +1,296 @@
+package engine
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// op is one operation of a commit. It is made at the door (or decoded from the
+// journal), applied once by the committer, and then holds its own answer.
+type op interface {
+	number() byte
+	append(dst []byte) []byte // the mirror of decode; answers are left out
+	decode(d *decoder)
+	apply(s *state, rev Revision)
+}
+
+// Numbers of operations. Never reused.
+const (
+	numberGenesis       = 1
+	numberAddAlerts     = 2
+	numberEndDecisions  = 3
+	numberExpire        = 4
+	numberDropAlerts    = 5
+	numberPutMachine    = 6
+	numberDropMachines  = 7
+	numberPutBouncer    = 8
+	numberDropBouncers  = 9
+	numberVisits        = 10
+	numberPutAllowlist  = 11
+	numberDropAllowlist = 12
+	numberAddUsage      = 13
+	numberDropUsage     = 14
+	numberPutSecret     = 15
+)
+
+func newOp(number byte) op {
+	switch number {
+	case numberGenesis:
+		return &genesis{}
+	case numberAddAlerts:
+		return &addAlerts{}
+	case numberEndDecisions:
+		return &endDecisions{}
+	case numberExpire:
+		return &expire{}
+	case numberDropAlerts:
+		return &dropAlerts{}
+	case numberPutMachine:
+		return &putMachine{}
+	case numberDropMachines:
+		return &dropMachines{}
+	case numberPutBouncer:
+		return &putBouncer{}
+	case numberDropBouncers:
+		return &dropBouncers{}
+	case numberVisits:
+		return &visits{}
+	case numberPutAllowlist:
+		return &putAllowlist{}
+	case numberDropAllowlist:
+		return &dropAllowlist{}
+	case numberAddUsage:
+		return &addUsage{}
+	case numberDropUsage:
+		return &dropUsage{}
+	case numberPutSecret:
+		return &putSecret{}
+	}
+	return nil
+}
+
+// genesis is the first operation of every history: what makes this one
+// different from others.
+type genesis struct{ uuidKey [2]uint64 }
+
+func (*genesis) number() byte { return numberGenesis }
+func (o *genesis) append(dst []byte) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(dst, o.uuidKey[0]), o.uuidKey[1])
+}
+func (o *genesis) decode(d *decoder)            { o.uuidKey = [2]uint64{d.uvarint(), d.uvarint()} }
+func (o *genesis) apply(s *state, rev Revision) { s.uuidKey = o.uuidKey }
+
+// addAlerts brings alerts of one machine with their decisions.
+type addAlerts struct {
+	machine string // "" for the server itself
+	at      int64  // reception
+	alerts  []incoming
+
+	ids []AlertID // the answer
+}
+
+// incoming is one alert ready to be stored.
+type incoming struct {
+	body      []byte // as appendBody wrote it
+	scenario  string
+	startAt   int64
+	simulated bool
+	community bool
+	plans     []plan
+}
+
+func (*addAlerts) number() byte { return numberAddAlerts }
+
+func (o *addAlerts) append(dst []byte) []byte {
+	var words [4]dictionary
+	dst = appendString(dst, o.machine)
+	dst = binary.AppendVarint(dst, o.at)
+	dst = binary.AppendUvarint(dst, uint64(len(o.alerts)))
+	for i := range o.alerts {
+		a := &o.alerts[i]
+		dst = appendBytes(dst, a.body)
+		dst = appendString(dst, a.scenario)
+		dst = binary.AppendVarint(dst, a.startAt)
+		dst = appendBool(dst, a.simulated)
+		dst = appendBool(dst, a.community)
+		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
+		for j := range a.plans {
+			dst = a.plans[j].append(dst, &words, o.at)
+		}
+	}
+	return dst
+}
+
+func (o *addAlerts) decode(d *decoder) {
+	var words [4]dictionary
+	o.machine = d.string()
+	o.at = d.varint()
+	o.alerts = make([]incoming, d.count(6))
+	for i := range o.alerts {
+		a := &o.alerts[i]
+		a.body = slices.Clone(d.bytes())
+		a.scenario = d.string()
+		a.startAt = d.varint()
+		a.simulated, a.community = d.bool(), d.bool()
+		a.plans = make([]plan, d.count(6))
+		for j := range a.plans {
+			a.plans[j].decode(d, &words, o.at)
+		}
+	}
+}
+
+func (o *addAlerts) apply(s *state, rev Revision) {
+	machine := uint32(0)
+	if row := s.next.machines.byID[o.machine]; row != nil {
+		machine = row.serial
+	}
+	o.ids = make([]AlertID, 0, len(o.alerts))
+	for i := range o.alerts {
+		o.ids = append(o.ids, s.addAlert(rev, machine, o.at, &o.alerts[i]))
+	}
+}
+
+func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) AlertID {
+	id := s.next.nextAlert
+	s.next.nextAlert++
+	h := s.alerts.Set(id)
+	h.createdAt, h.startAt, h.begun = at, in.startAt, uint64(rev)
+	h.first, h.count, h.machine = s.next.nextDecision, uint32(len(in.plans)), machine
+	h.simulated, h.community = in.simulated, in.community
+	h.scenario = s.strings.Acquire(in.scenario)
+	if !h.community {
+		s.tally.addAlert(s, h.scenario, 1)
+	}
+	for j := range in.plans {
+		r := s.begin(rev, id, in.simulated, &in.plans[j])
+		s.start(rev, s.slotOf(r.id), r)
+	}
+	s.rows.Set(rowAlert, idKey(id), in.body)
+	return AlertID(id)
+}
+
+// endDecisions ends the named decisions.
+type endDecisions struct {
+	at  int64
+	ids []uint64 // ascending
+
+	ended int // the answer
+}
+
+func (*endDecisions) number() byte { return numberEndDecisions }
+func (o *endDecisions) append(dst []byte) []byte {
+	return appendIDs(binary.AppendVarint(dst, o.at), o.ids)
+}
+func (o *endDecisions) decode(d *decoder) {
+	o.at = d.varint()
+	o.ids = decodeIDs(d)
+}
+func (o *endDecisions) apply(s *state, rev Revision) {
+	for _, id := range o.ids {
+		n := s.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		if r := s.records.At(n); r.endedRev.Load() == 0 {
+			s.end(rev, n, r, o.at)
+			o.ended++
+		}
+	}
+}
+
+// expire ends everything whose time was over at the commit's time.
+type expire struct{ at int64 }
+
+func (*expire) number() byte                   { return numberExpire }
+func (o *expire) append(dst []byte) []byte     { return binary.AppendVarint(dst, o.at) }
+func (o *expire) decode(d *decoder)            { o.at = d.varint() }
+func (o *expire) apply(s *state, rev Revision) { s.expire(rev, o.at) }
+
+// dropAlerts deletes alerts and what hangs on them.
+type dropAlerts struct {
+	at  int64
+	ids []uint64 // ascending
+
+	dropped int // the answer
+}
+
+func (*dropAlerts) number() byte { return numberDropAlerts }
+func (o *dropAlerts) append(dst []byte) []byte {
+	return appendIDs(binary.AppendVarint(dst, o.at), o.ids)
+}
+func (o *dropAlerts) decode(d *decoder) {
+	o.at = d.varint()
+	o.ids = decodeIDs(d)
+}
+func (o *dropAlerts) apply(s *state, rev Revision) {
+	for _, id := range o.ids {
+		h := s.alerts.At(id)
+		if h == nil || h.begun == 0 || h.gone.Load() != 0 {
+			continue
+		}
+		for d := h.first; d < h.first+uint64(h.count); d++ {
+			if n := s.slotOf(d); n != 0 {
+				s.purge(rev, n, s.records.At(n), o.at)
+			}
+		}
+		h.gone.Store(uint64(rev))
+		if !h.community {
+			s.tally.addAlert(s, h.scenario, -1)
+		}
+		s.graves.alerts = append(s.graves.alerts, alertGrave{id, s.graves.issued + 1})
+		s.rows.Delete(rowAlert, idKey(id))
+		o.dropped++
+	}
+}
+
+// appendIDs writes ascending ids as steps, so that neighbours cost a byte.
+func appendIDs(dst []byte, ids []uint64) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(ids)))
+	before := uint64(0)
+	for _, id := range ids {
+		dst = binary.AppendUvarint(dst, id-before)
+		before = id
+	}
+	return dst
+}
+
+func decodeIDs(d *decoder) []uint64 {
+	ids := make([]uint64, d.count(1))
+	before := uint64(0)
+	for i := range ids {
+		before += d.uvarint()
+		ids[i] = before
+	}
+	return ids
+}
+
+// putSecret keeps a secret under a name.
+type putSecret struct {
+	name  string
+	value []byte
+}
+
+func (*putSecret) number() byte { return numberPutSecret }
+func (o *putSecret) append(dst []byte) []byte {
+	return appendBytes(appendString(dst, o.name), o.value)
+}
+func (o *putSecret) decode(d *decoder) {
+	o.name = d.string()
+	o.value = slices.Clone(d.bytes())
+}
+func (o *putSecret) apply(s *state, rev Revision) {
+	secrets := make(map[string][]byte, len(s.next.secrets)+1)
+	for k, v := range s.next.secrets {
+		secrets[k] = v
+	}
+	secrets[o.name] = o.value
+	s.next.secrets = secrets
+}
+
+// Kinds of rows on disk; never reused.
+const (
+	rowAlert byte = 1 // alert id → body
+	rowUsage byte = 2 // reception time, kind, name → usage metrics
+)
+
+func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

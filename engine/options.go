@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"io"
+	"log/slog"
+	"time"
+
+	"lapid/persist"
+)
+
+// Options is how an Engine is set up. Zero values mean the defaults written
+// beside them.
+type Options struct {
+	Dir    string           // folder of the store; made when missing
+	FS     persist.FS       // nil: the real disk
+	NoSync bool             // answer writes before they are on the disk: an operator's risk
+	Now    func() time.Time // nil: time.Now. The clock at the door and of the expiry loop
+	Logger *slog.Logger     // nil: silence
+
+	// Profiles judges alerts; nil: every alert is stored without decisions.
+	// SetProfiles swaps it later.
+	Profiles Profiles
+
+	Retention Retention
+
+	// MaxQueued bounds what waits for the committer, proposals and bytes
+	// (8192 and 256 MiB). A write beyond is refused with ErrBusy and costs
+	// nothing.
+	MaxQueued      int
+	MaxQueuedBytes int
+
+	// History is how many events are kept for streams at most (2 Mi, 8 MiB of
+	// memory). A bouncer further behind starts over.
+	History int
+
+	// SnapshotBytes and SnapshotEvery say when a snapshot is due: so much
+	// journal since the last one (64 MiB), or any journal after so long
+	// (10 minutes).
+	SnapshotBytes int64
+	SnapshotEvery time.Duration
+}
+
+// Retention is what is kept of the past. Zero values keep everything. Alerts
+// with a running decision are never dropped.
+type Retention struct {
+	MaxItems         int           // about so many alerts
+	MaxAge           time.Duration // of alerts since reception
+	UsageMaxAge      time.Duration // of usage metrics
+	BouncersKey      time.Duration // bouncers with a key that pulled last so long ago
+	BouncersCert     time.Duration
+	MachinesPassword time.Duration // machines heard of last so long ago, without alerts, not local
+	MachinesCert     time.Duration
+}
+
+func (o *Options) withDefaults() Options {
+	c := *o
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.MaxQueued == 0 {
+		c.MaxQueued = 8192
+	}
+	if c.MaxQueuedBytes == 0 {
+		c.MaxQueuedBytes = 256 << 20
+	}
+	if c.History == 0 {
+		c.History = 2 << 20
+	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
+	}
+	if c.SnapshotEvery == 0 {
+		c.SnapshotEvery = 10 * time.Minute
+	}
+	return c
+}

@@ -1,0 +1,257 @@
+package engine
+
+import (
+	"encoding/binary"
+	"maps"
+	"net/netip"
+	"slices"
+)
+
+// Operations on those who ask and report: machines, bouncers, and what their
+// visits leave behind.
+
+// putMachine stores a machine as it is from now on. With fresh it is a new
+// one, even if one of that name was there: alerts of the old one lose their
+// owner.
+type putMachine struct {
+	machine Machine
+	fresh   bool
+}
+
+func (*putMachine) number() byte { return numberPutMachine }
+func (o *putMachine) append(dst []byte) []byte {
+	return o.machine.append(appendBool(dst, o.fresh))
+}
+func (o *putMachine) decode(d *decoder) {
+	o.fresh = d.bool()
+	o.machine.decode(d)
+}
+func (o *putMachine) apply(s *state, rev Revision) {
+	m := o.machine
+	row := s.next.machines.byID[m.ID]
+	if row != nil && !o.fresh {
+		row.value.Store(&m)
+		return
+	}
+	if row != nil {
+		s.next.machines = s.next.machines.without(m.ID)
+	}
+	s.next.serial++
+	row = &machineRow{serial: s.next.serial}
+	row.value.Store(&m)
+	s.next.machines = s.next.machines.with(row)
+}
+
+func (m *Machine) append(dst []byte) []byte {
+	dst = appendString(dst, m.ID)
+	dst = appendBytes(dst, m.PasswordHash)
+	dst = appendString(dst, string(m.AuthType))
+	dst = appendBool(dst, m.Validated)
+	dst = appendString(appendString(appendString(dst, m.IP), m.Version), m.Scenarios)
+	dst = m.OS.append(dst)
+	dst = appendStrings(dst, m.FeatureFlags)
+	dst = appendCounts(dst, m.DataSources)
+	dst = appendHub(dst, m.HubItems)
+	for _, t := range [...]int64{m.CreatedAt, m.UpdatedAt, m.LastPush, m.LastHeartbeat} {
+		dst = binary.AppendVarint(dst, t)
+	}
+	return dst
+}
+
+func (m *Machine) decode(d *decoder) {
+	m.ID = d.string()
+	m.PasswordHash = slices.Clone(d.bytes())
+	m.AuthType = AuthType(d.string())
+	m.Validated = d.bool()
+	m.IP, m.Version, m.Scenarios = d.string(), d.string(), d.string()
+	m.OS.decode(d)
+	m.FeatureFlags = d.strings()
+	m.DataSources = decodeCounts(d)
+	m.HubItems = decodeHub(d)
+	for _, t := range [...]*int64{&m.CreatedAt, &m.UpdatedAt, &m.LastPush, &m.LastHeartbeat} {
+		*t = d.varint()
+	}
+}
+
+func (o *OS) append(dst []byte) []byte {
+	return appendString(appendString(appendString(dst, o.Name), o.Version), o.Family)
+}
+
+func (o *OS) decode(d *decoder) { o.Name, o.Version, o.Family = d.string(), d.string(), d.string() }
+
+func appendCounts(dst []byte, list []Count) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(list)))
+	for _, c := range list {
+		dst = binary.AppendVarint(appendString(dst, c.Name), c.N)
+	}
+	return dst
+}
+
+func decodeCounts(d *decoder) []Count {
+	n := d.count(2)
+	if n == 0 {
+		return nil
+	}
+	list := make([]Count, n)
+	for i := range list {
+		list[i] = Count{Name: d.string(), N: d.varint()}
+	}
+	return list
+}
+
+func appendHub(dst []byte, hub map[string][]HubItem) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(hub)))
+	for _, kind := range slices.Sorted(maps.Keys(hub)) {
+		dst = appendString(dst, kind)
+		dst = binary.AppendUvarint(dst, uint64(len(hub[kind])))
+		for _, i := range hub[kind] {
+			dst = appendString(appendString(appendString(dst, i.Name), i.Version), i.Status)
+		}
+	}
+	return dst
+}
+
+func decodeHub(d *decoder) map[string][]HubItem {
+	n := d.count(2)
+	if n == 0 {
+		return nil
+	}
+	hub := make(map[string][]HubItem, n)
+	for ; n > 0 && d.err == nil; n-- {
+		kind := d.string()
+		items := make([]HubItem, d.count(3))
+		for i := range items {
+			items[i] = HubItem{Name: d.string(), Version: d.string(), Status: d.string()}
+		}
+		hub[kind] = items
+	}
+	return hub
+}
+
+// dropMachines removes machines; their alerts lose their owner.
+type dropMachines struct{ ids []string }
+
+func (*dropMachines) number() byte               { return numberDropMachines }
+func (o *dropMachines) append(dst []byte) []byte { return appendStrings(dst, o.ids) }
+func (o *dropMachines) decode(d *decoder)        { o.ids = d.strings() }
+func (o *dropMachines) apply(s *state, rev Revision) {
+	for _, id := range o.ids {
+		if s.next.machines.byID[id] != nil {
+			s.next.machines = s.next.machines.without(id)
+		}
+	}
+}
+
+// putBouncer stores a bouncer as it is from now on.
+type putBouncer struct {
+	bouncer Bouncer
+
+	row *BouncerRow // the answer
+}
+
+func (*putBouncer) number() byte { return numberPutBouncer }
+func (o *putBouncer) append(dst []byte) []byte {
+	return o.bouncer.append(dst)
+}
+func (o *putBouncer) decode(d *decoder) { o.bouncer.decode(d) }
+func (o *putBouncer) apply(s *state, rev Revision) {
+	b := o.bouncer
+	if row := s.next.bouncers.byName[b.Name]; row != nil && row.Load().KeyHash == b.KeyHash && row.Load().AuthType == b.AuthType {
+		row.value.Store(&b)
+		o.row = row
+		return
+	}
+	o.row = &BouncerRow{}
+	o.row.value.Store(&b)
+	s.next.bouncers = s.next.bouncers.with(o.row)
+}
+
+func (b *Bouncer) append(dst []byte) []byte {
+	dst = appendString(dst, b.Name)
+	dst = append(dst, b.KeyHash[:]...)
+	dst = appendString(dst, string(b.AuthType))
+	dst = appendPrefix(dst, hostPrefix(b.IP))
+	dst = appendString(appendString(dst, b.Type), b.Version)
+	dst = b.OS.append(dst)
+	dst = appendStrings(dst, b.FeatureFlags)
+	dst = appendBool(appendBool(dst, b.AutoCreated), b.Shared)
+	return binary.AppendVarint(binary.AppendVarint(dst, b.CreatedAt), b.UpdatedAt)
+}
+
+func (b *Bouncer) decode(d *decoder) {
+	b.Name = d.string()
+	d.fixed(b.KeyHash[:])
+	b.AuthType = AuthType(d.string())
+	b.IP = d.prefix().Addr()
+	b.Type, b.Version = d.string(), d.string()
+	b.OS.decode(d)
+	b.FeatureFlags = d.strings()
+	b.AutoCreated, b.Shared = d.bool(), d.bool()
+	b.CreatedAt, b.UpdatedAt = d.varint(), d.varint()
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix {
+	if !a.IsValid() {
+		return netip.Prefix{}
+	}
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen())
+}
+
+// dropBouncers removes bouncers by name.
+type dropBouncers struct{ names []string }
+
+func (*dropBouncers) number() byte               { return numberDropBouncers }
+func (o *dropBouncers) append(dst []byte) []byte { return appendStrings(dst, o.names) }
+func (o *dropBouncers) decode(d *decoder)        { o.names = d.strings() }
+func (o *dropBouncers) apply(s *state, rev Revision) {
+	s.next.bouncers = s.next.bouncers.without(o.names)
+}
+
+// visits writes down what visitors left in memory: how far bouncers got, when
+// machines were heard of.
+type visits struct {
+	bouncers []visit
+	machines []visit
+}
+
+type visit struct {
+	name   string
+	at     int64
+	cursor uint64 // as in BouncerRow; 0 for machines
+}
+
+func (*visits) number() byte { return numberVisits }
+func (o *visits) append(dst []byte) []byte {
+	for _, list := range [...][]visit{o.bouncers, o.machines} {
+		dst = binary.AppendUvarint(dst, uint64(len(list)))
+		for _, v := range list {
+			dst = binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor)
+		}
+	}
+	return dst
+}
+func (o *visits) decode(d *decoder) {
+	for _, list := range [...]*[]visit{&o.bouncers, &o.machines} {
+		*list = make([]visit, d.count(3))
+		for i := range *list {
+			(*list)[i] = visit{name: d.string(), at: d.varint(), cursor: d.uvarint()}
+		}
+	}
+}
+func (o *visits) apply(s *state, rev Revision) {
+	// Only a replay learns something here; live rows are ahead already.
+	for _, v := range o.bouncers {
+		if row := s.next.bouncers.byName[v.name]; row != nil {
+			raise(&row.lastPull, v.at)
+			if v.cursor > row.cursor.Load() {
+				row.cursor.Store(v.cursor)
+			}
+		}
+	}
+	for _, v := range o.machines {
+		if row := s.next.machines.byID[v.name]; row != nil {
+			raise(&row.heartbeat, v.at)
+		}
+	}
+}

@@ -1,0 +1,21 @@
+package engine
+
+// Profiles judges alerts by the operator's rules. It is the one thing the
+// engine needs from above; engine/profile fills it.
+//
+// Evaluate is called at the door, from many goroutines at once, before the
+// alert has an id. view answers questions such as "how many decisions had this
+// address before?"; it does not show the other alerts of the same request. An
+// error refuses the whole request; it should wrap ErrProfile.
+//
+// An alert that brings decisions is evaluated too, but only for the
+// notifications it causes.
+type Profiles interface {
+	Evaluate(a *Alert, view *View, now int64) (Verdict, error)
+}
+
+// Verdict is what the rules made of an alert.
+type Verdict struct {
+	Decisions []NewDecision // nil when no profile matched, or the alert brought its own
+	Notify    []string      // names of notifications to send
+}

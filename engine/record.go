@@ -1,0 +1,284 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+)
+
+// A commit as bytes:
+//
+//	version  1 byte   recordVersion
+//	time     varint   Unix nanoseconds of the commit
+//	ops      uvarint  how many; each: its number (1 byte), its length (uvarint), its body
+//
+// Numbers are unsigned varints unless they can be negative, texts are a length
+// and the bytes. Every encoder has its decoder beside it; operation numbers
+// are never reused.
+const recordVersion = 1
+
+// errRecord is what every unreadable record wraps.
+var errRecord = errors.New("unreadable record")
+
+// commit is one place in the history: operations that became true together.
+type commit struct {
+	at  int64
+	ops []op
+}
+
+func appendCommitHead(dst []byte, at int64, ops int) []byte {
+	dst = append(dst, recordVersion)
+	dst = binary.AppendVarint(dst, at)
+	return binary.AppendUvarint(dst, uint64(ops))
+}
+
+// appendOp frames one operation.
+func appendOp(dst []byte, o op) []byte {
+	body := o.append(nil)
+	dst = append(dst, o.number())
+	dst = binary.AppendUvarint(dst, uint64(len(body)))
+	return append(dst, body...)
+}
+
+// decodeCommit is the mirror. The commit keeps nothing of record's memory.
+func decodeCommit(record []byte) (*commit, error) {
+	d := decoder{rest: record}
+	if v := d.byte(); v != recordVersion && d.err == nil {
+		return nil, fmt.Errorf("%w: written by a newer version (record version %d)", errRecord, v)
+	}
+	c := &commit{at: d.varint()}
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		number := d.byte()
+		body := decoder{rest: d.bytes()}
+		if d.err != nil {
+			break
+		}
+		o := newOp(number)
+		if o == nil {
+			return nil, fmt.Errorf("%w: unknown operation %d", errRecord, number)
+		}
+		o.decode(&body)
+		if body.err == nil && len(body.rest) != 0 {
+			body.fail()
+		}
+		if body.err != nil {
+			return nil, fmt.Errorf("operation %d: %w", number, body.err)
+		}
+		c.ops = append(c.ops, o)
+	}
+	if d.err == nil && len(d.rest) != 0 {
+		d.fail()
+	}
+	return c, d.err
+}
+
+// decoder reads what the append functions wrote. After the first failure it
+// yields zeroes; err tells.
+type decoder struct {
+	rest []byte
+	err  error
+}
+
+func (d *decoder) fail() {
+	if d.err == nil {
+		d.err = errRecord
+	}
+	d.rest = nil
+}
+
+func (d *decoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.fail()
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) bool() bool { return d.byte() != 0 }
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *decoder) varint() int64 {
+	v, n := binary.Varint(d.rest)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+// count reads how many things follow, each of at least size bytes: what the
+// record cannot hold is refused before anything is made for it.
+func (d *decoder) count(size int) int {
+	n := d.uvarint()
+	if n > uint64(len(d.rest)/size) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+// bytes are borrowed from the record.
+func (d *decoder) bytes() []byte {
+	n := d.count(1)
+	b := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return b
+}
+
+func (d *decoder) string() string { return string(d.bytes()) }
+
+func (d *decoder) fixed(dst []byte) {
+	if len(d.rest) < len(dst) {
+		d.fail()
+		return
+	}
+	copy(dst, d.rest)
+	d.rest = d.rest[len(dst):]
+}
+
+func (d *decoder) float() float32 {
+	var b [4]byte
+	d.fixed(b[:])
+	return math.Float32frombits(binary.LittleEndian.Uint32(b[:]))
+}
+
+func (d *decoder) stamp() Stamp {
+	at := d.varint()
+	return Stamp{At: at, Offset: int16(d.varint())}
+}
+
+func (d *decoder) strings() []string {
+	n := d.count(1)
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, n)
+	for i := range list {
+		list[i] = d.string()
+	}
+	return list
+}
+
+// prefix reads what appendPrefix wrote; invalid when there was none.
+func (d *decoder) prefix() netip.Prefix {
+	switch d.byte() {
+	case 4:
+		var b [4]byte
+		bits := int(d.byte())
+		d.fixed(b[:])
+		return d.masked(netip.PrefixFrom(netip.AddrFrom4(b), bits))
+	case 6:
+		var b [16]byte
+		bits := int(d.byte())
+		d.fixed(b[:])
+		return d.masked(netip.PrefixFrom(netip.AddrFrom16(b), bits))
+	}
+	return netip.Prefix{}
+}
+
+// masked insists on what the indexes rely on.
+func (d *decoder) masked(p netip.Prefix) netip.Prefix {
+	if d.err == nil && (!p.IsValid() || p != p.Masked() || p.Addr().Is4In6()) {
+		d.fail()
+	}
+	if d.err != nil {
+		return netip.Prefix{}
+	}
+	return p
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+func appendBool(dst []byte, b bool) []byte {
+	if b {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
+}
+
+func appendFloat(dst []byte, f float32) []byte {
+	return binary.LittleEndian.AppendUint32(dst, math.Float32bits(f))
+}
+
+func appendStamp(dst []byte, s Stamp) []byte {
+	return binary.AppendVarint(binary.AppendVarint(dst, s.At), int64(s.Offset))
+}
+
+func appendStrings(dst []byte, list []string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(list)))
+	for _, s := range list {
+		dst = appendString(dst, s)
+	}
+	return dst
+}
+
+func appendPrefix(dst []byte, p netip.Prefix) []byte {
+	switch {
+	case !p.IsValid():
+		return append(dst, 0)
+	case p.Addr().Is4():
+		b := p.Addr().As4()
+		return append(append(dst, 4, byte(p.Bits())), b[:]...)
+	default:
+		b := p.Addr().As16()
+		return append(append(dst, 6, byte(p.Bits())), b[:]...)
+	}
+}
+
+// dictionary spells each word of a record once: the first time as 0 and the
+// text, afterwards by its place.
+type dictionary struct {
+	places map[string]uint64
+	words  []string
+	last   string // imports repeat themselves: remember the last hit
+	lastAt uint64
+}
+
+func (w *dictionary) append(dst []byte, s string) []byte {
+	if w.lastAt != 0 && s == w.last {
+		return binary.AppendUvarint(dst, w.lastAt)
+	}
+	if at, ok := w.places[s]; ok {
+		w.last, w.lastAt = s, at
+		return binary.AppendUvarint(dst, at)
+	}
+	if w.places == nil {
+		w.places = map[string]uint64{}
+	}
+	w.places[s] = uint64(len(w.places) + 1)
+	return appendString(append(dst, 0), s)
+}
+
+func (w *dictionary) decode(d *decoder) string {
+	at := d.uvarint()
+	if at == 0 {
+		s := d.string()
+		w.words = append(w.words, s)
+		return s
+	}
+	if at > uint64(len(w.words)) {
+		d.fail()
+		return ""
+	}
+	return w.words[at-1]
+}

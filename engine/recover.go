@@ -1,0 +1,402 @@
+package engine
+
+import (
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+)
+
+// recover brings memory up to the last commit: the newest good snapshot, then
+// the journal after it, by the same apply that made it. An empty store gets
+// its first commit.
+func (e *Engine) recover() error {
+	rev, err := e.store.LoadSnapshot(func(rev uint64, sections iter.Seq2[uint16, []byte]) error {
+		e.state = newState(e.store.NewRows())
+		return e.state.load(rev, sections, e.options.History)
+	})
+	if err != nil {
+		return fmt.Errorf("loading the newest snapshot: %w", err)
+	}
+	if rev == 0 {
+		e.state = newState(e.store.NewRows())
+		e.state.history.Reset(0)
+	}
+	if e.store.Last() == 0 {
+		return e.begin()
+	}
+	e.publish(Revision(rev))
+	if err := e.replay(rev); err != nil {
+		return err
+	}
+	e.publish(e.state.next.revision)
+	return nil
+}
+
+// rowsAtOnce is how many bytes of cold rows a replay gathers before it writes
+// them.
+const rowsAtOnce = 4096
+
+func (e *Engine) replay(after uint64) error {
+	s := e.state
+	s.next.revision = Revision(after)
+	err := e.store.Replay(after, func(rev uint64, record []byte) error {
+		c, err := decodeCommit(record)
+		if err != nil {
+			return fmt.Errorf("commit %d: %w", rev, err)
+		}
+		s.at = c.at
+		for _, o := range c.ops {
+			o.apply(s, Revision(rev))
+		}
+		s.ranges.Publish()
+		s.history.Publish(rev)
+		s.next.revision, s.next.at = Revision(rev), c.at
+		e.sinceSnapshot.Add(int64(len(record)))
+		if s.rows.Len() >= rowsAtOnce {
+			return e.flushReplayed()
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("replaying the journal: %w", err)
+	}
+	return e.flushReplayed()
+}
+
+func (e *Engine) flushReplayed() error {
+	if e.state.rows.Len() == 0 {
+		return nil
+	}
+	defer e.state.rows.Reset()
+	return e.store.WriteRows(e.state.rows)
+}
+
+// load builds the state from a snapshot. Decision sections are decoded side by
+// side and inserted in order.
+func (s *state) load(rev uint64, sections iter.Seq2[uint16, []byte], history int) error {
+	l := loader{state: s, rev: rev, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
+	inserted := make(chan error, 1)
+	go func() { inserted <- l.insert() }()
+	err := l.read(sections)
+	close(l.decoded)
+	if failed := <-inserted; err == nil {
+		err = failed
+	}
+	if err != nil {
+		return err
+	}
+	s.next.revision = Revision(rev)
+	s.ranges.Publish()
+	l.rebuildHistory(history)
+	return nil
+}
+
+type loader struct {
+	state   *state
+	rev     uint64
+	floor   uint64
+	decoded chan chan decodedSection // in order of the file
+	ends    []endEvent
+}
+
+type decodedSection struct {
+	records []storedRecord
+	err     error
+}
+
+type endEvent struct {
+	rev  uint64
+	slot slot
+}
+
+func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
+	seen, decisions := false, false
+	for kind, body := range sections {
+		d := decoder{rest: body}
+		switch kind {
+		case sectionHeader:
+			seen = true
+			l.header(&d)
+		case sectionPeople:
+			l.people(&d)
+		case sectionAlerts:
+			if decisions {
+				d.fail() // words are interned by one goroutine at a time
+			}
+			l.alerts(&d)
+		case sectionDecisions:
+			decisions = true
+			result := make(chan decodedSection, 1)
+			l.decoded <- result
+			go func() { result <- decodeDecisions(body) }()
+			continue
+		default:
+			return fmt.Errorf("%w: snapshot section %d is unknown", errRecord, kind)
+		}
+		if d.err != nil || len(d.rest) != 0 {
+			return fmt.Errorf("%w: snapshot section %d", errRecord, kind)
+		}
+	}
+	if !seen {
+		return fmt.Errorf("%w: snapshot without header", errRecord)
+	}
+	return nil
+}
+
+func (l *loader) header(d *decoder) {
+	s := l.state
+	s.next.nextAlert, s.next.nextDecision = d.uvarint(), d.uvarint()
+	s.next.serial = uint32(d.uvarint())
+	l.floor = d.uvarint()
+	s.uuidKey = [2]uint64{d.uvarint(), d.uvarint()}
+	s.at = d.varint()
+	s.next.at = s.at
+}
+
+func (l *loader) people(d *decoder) {
+	s := l.state
+	machines := make([]*machineRow, d.count(8))
+	for i := range machines {
+		machines[i] = &machineRow{serial: uint32(d.uvarint())}
+		m := &Machine{}
+		m.decode(d)
+		machines[i].value.Store(m)
+	}
+	s.next.machines = newMachineSet(machines)
+	bouncers := make([]*BouncerRow, d.count(64))
+	for i := range bouncers {
+		b := &Bouncer{}
+		b.decode(d)
+		bouncers[i] = &BouncerRow{}
+		bouncers[i].value.Store(b)
+		bouncers[i].lastPull.Store(d.varint())
+		bouncers[i].cursor.Store(d.uvarint())
+	}
+	s.next.bouncers = newBouncerSet(1, bouncers)
+	lists := make([]*Allowlist, d.count(5))
+	for i := range lists {
+		lists[i] = &Allowlist{}
+		lists[i].decode(d)
+	}
+	if d.err != nil {
+		return
+	}
+	s.next.allowlists = newAllowlistSet(lists)
+	s.next.secrets = map[string][]byte{}
+	for n := d.count(2); n > 0; n-- {
+		name := d.string()
+		s.next.secrets[name] = slices.Clone(d.bytes())
+	}
+}
+
+func (l *loader) alerts(d *decoder) {
+	// Words are interned by one goroutine at a time: alerts come before the
+	// first decision, so the inserting goroutine still waits.
+	var words dictionary
+	s := l.state
+	id := uint64(0)
+	for n := d.count(10); n > 0 && d.err == nil; n-- {
+		id += d.uvarint()
+		h := heldAlert{begun: d.uvarint(), first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
+		h.createdAt = d.varint()
+		h.startAt = h.createdAt + d.varint()
+		h.simulated, h.community = d.bool(), d.bool()
+		scenario := words.decode(d)
+		if d.err != nil || id == 0 || id >= s.next.nextAlert {
+			d.fail()
+			return
+		}
+		at := s.alerts.Set(id)
+		at.begun, at.first, at.count, at.machine = h.begun, h.first, h.count, h.machine
+		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
+		at.scenario = s.strings.Acquire(scenario)
+		if !at.community {
+			s.tally.addAlert(s, at.scenario, 1)
+		}
+	}
+}
+
+// storedRecord is a record as a snapshot holds it.
+type storedRecord struct {
+	id, alert, begun   uint64
+	until, endedAt     int64
+	endedRev           uint64
+	hi, lo             uint64
+	marks, flags, bits byte
+	words              [5]string // scope, type, origin, scenario, text
+}
+
+func decodeDecisions(body []byte) decodedSection {
+	d := decoder{rest: body}
+	list := make([]storedRecord, d.count(11))
+	var c recordCodec
+	for i := range list {
+		if c.decode(&d, &list[i]); d.err != nil {
+			break
+		}
+	}
+	if d.err == nil && len(d.rest) != 0 {
+		d.fail()
+	}
+	if d.err != nil {
+		return decodedSection{err: fmt.Errorf("%w: snapshot section of decisions", d.err)}
+	}
+	return decodedSection{records: list}
+}
+
+// decode is the mirror of append.
+func (c *recordCodec) decode(d *decoder, r *storedRecord) {
+	r.marks, r.flags, r.bits = d.byte(), d.byte(), d.byte()
+	r.id = c.id + d.uvarint()
+	r.alert = c.alert + uint64(d.varint())
+	r.begun = c.begun + uint64(d.varint())
+	r.until = c.until + d.varint()
+	c.id, c.alert, c.begun, c.until = r.id, r.alert, r.begun, r.until
+	if r.marks&storedEnded != 0 {
+		r.endedRev = d.uvarint()
+		r.endedAt = r.until - d.varint()
+	}
+	var b [16]byte
+	if r.flags&flagV6 != 0 {
+		d.fixed(b[:])
+		r.hi, r.lo = little(b[:8]), little(b[8:])
+	} else if r.flags&flagAddress != 0 {
+		d.fixed(b[:4])
+		r.lo = little(b[:8])
+	}
+	for i := range 4 {
+		r.words[i] = c.words[i].decode(d)
+	}
+	if d.bool() {
+		r.words[4] = c.words[4].decode(d)
+	}
+}
+
+func little(b []byte) (n uint64) {
+	for i := range 8 {
+		n |= uint64(b[i]) << (8 * i)
+	}
+	return n
+}
+
+// insert takes decoded sections in order and builds the indexes.
+func (l *loader) insert() (err error) {
+	for result := range l.decoded {
+		section := <-result
+		if err == nil {
+			err = section.err
+		}
+		for i := 0; err == nil && i < len(section.records); i++ {
+			err = l.insertRecord(&section.records[i])
+		}
+	}
+	return err
+}
+
+func (l *loader) insertRecord(in *storedRecord) error {
+	s := l.state
+	n, r := s.records.New()
+	r.id, r.alert, r.begun, r.until = in.id, in.alert, in.begun, in.until
+	r.flags, r.bits, r.hi, r.lo = in.flags, in.bits, in.hi, in.lo
+	if t := r.target(); r.id == 0 || r.id >= s.next.nextDecision || s.slotOf(r.id) != 0 ||
+		(r.flags&flagAddress != 0 && (!t.IsValid() || t != t.Masked())) {
+		return fmt.Errorf("%w: snapshot holds an impossible decision %d", errRecord, r.id)
+	}
+	for i, word := range [...]*uint32{&r.scope, &r.kind, &r.origin, &r.scenario, &r.text} {
+		*word = s.strings.Acquire(in.words[i])
+	}
+	s.link(n, r)
+	s.ids.Set(r.id).Store(uint32(n))
+	if in.marks&storedEnded != 0 {
+		r.endedAt = in.endedAt
+		r.endedRev.Store(in.endedRev)
+		if !bornOver(r) {
+			l.ends = append(l.ends, endEvent{in.endedRev, n})
+		}
+	}
+	if in.marks&storedPurged != 0 {
+		r.mark(markPurged)
+	}
+	if r.endedRev.Load() != 0 && r.until <= s.at {
+		r.mark(markTimedOut)
+		if r.marked(markPurged) {
+			s.graves.dig(n)
+		}
+		return nil
+	}
+	s.deadlines.Add(n)
+	if r.endedRev.Load() == 0 {
+		s.tally.add(s, r, 1)
+	}
+	return nil
+}
+
+// rebuildHistory makes the events after the floor anew from the records: when
+// each began and ended is written on it.
+func (l *loader) rebuildHistory(most int) {
+	s := l.state
+	floor := l.floor
+	slices.SortFunc(l.ends, func(a, b endEvent) int {
+		return compareEvents(a.rev, a.slot, b.rev, b.slot)
+	})
+	begins := make([]endEvent, 0, 1024)
+	s.next.each(func(r *record) bool {
+		if r.begun > floor && !bornOver(r) {
+			begins = append(begins, endEvent{r.begun, s.slotOf(r.id)})
+		}
+		return true
+	})
+	if surplus := len(begins) + len(l.ends) - most; surplus > 0 {
+		floor = max(floor, oldestKept(begins, l.ends, surplus))
+	}
+	s.history.Reset(floor)
+	for b, e := 0, 0; b < len(begins) || e < len(l.ends); {
+		// Within one revision things end before others begin: expiry goes first.
+		if e < len(l.ends) && (b == len(begins) || l.ends[e].rev <= begins[b].rev) {
+			if l.ends[e].rev > floor {
+				s.history.Append(l.ends[e].rev, l.ends[e].slot, true)
+			}
+			e++
+			continue
+		}
+		if begins[b].rev > floor {
+			s.history.Append(begins[b].rev, begins[b].slot, false)
+		}
+		b++
+	}
+	s.history.Publish(l.rev)
+}
+
+// bornOver reports whether a record was over on arrival and never announced.
+func bornOver(r *record) bool {
+	return r.endedRev.Load() == r.begun && r.endedAt == r.until
+}
+
+// oldestKept returns the revision up to which events must be forgotten so that
+// about surplus fewer remain.
+func oldestKept(begins, ends []endEvent, surplus int) uint64 {
+	revs := make([]uint64, 0, len(begins)+len(ends))
+	for _, e := range begins {
+		revs = append(revs, e.rev)
+	}
+	for _, e := range ends {
+		revs = append(revs, e.rev)
+	}
+	slices.Sort(revs)
+	return revs[surplus-1]
+}
+
+func compareEvents(ra uint64, sa slot, rb uint64, sb slot) int {
+	switch {
+	case ra != rb && ra < rb:
+		return -1
+	case ra != rb:
+		return 1
+	case sa < sb:
+		return -1
+	case sa > sb:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,249 @@
+package engine
+
+import (
+	"net/netip"
+	"sync/atomic"
+
+	"lapid/index"
+	"lapid/persist"
+)
+
+// state is everything the history has made true so far. The committer edits it
+// in place; readers look at it through a View, whose revision tells them what
+// to overlook: a record begun later is not there yet, one ended later is still
+// running.
+//
+//	hosts, ranges, values   target → newest record on it; older ones follow by record.next
+//	ids                     decision id → record
+//	alerts                  alert id → what memory holds of it
+//	deadlines               record → when its time is over
+//	history                 revision → records that began or ended in it
+type state struct {
+	// Readers look while the committer writes.
+	strings index.Strings
+	records index.Slab[record]
+	hosts   index.Hosts
+	ranges  index.Ranges
+	values  index.Values // by the number of the value's text; the scope is compared on the record
+	ids     index.Pages[atomic.Uint32]
+	alerts  index.Pages[heldAlert]
+	history index.Revisions
+	tally   tally
+	uuidKey [2]uint64 // set once, by the first commit
+
+	// Owned by the committer.
+	deadlines *index.Deadlines
+	graves    graves
+	rows      *persist.Rows // cold bodies that apply wants written
+	at        int64         // time of the last commit; commits never go back in time
+
+	// The next view's parts, owned by the committer until it publishes.
+	next View
+}
+
+func newState(rows *persist.Rows) *state {
+	s := &state{rows: rows}
+	s.deadlines = index.NewDeadlines(func(n slot) int64 { return s.records.At(n).until })
+	s.next = View{
+		state:        s,
+		nextAlert:    1,
+		nextDecision: 1,
+		machines:     &machineSet{},
+		bouncers:     &bouncerSet{},
+		allowlists:   newAllowlistSet(nil),
+	}
+	return s
+}
+
+// text reads an interned word.
+func (s *state) text(n uint32) Text {
+	return Text{S: s.strings.At(n), Plain: s.strings.Plain(n)}
+}
+
+// decisionUUID derives a version 4 identifier from an id: unique, the same
+// after every restart, and free of charge in memory. It promises no secrecy.
+func (s *state) decisionUUID(id uint64) UUID {
+	hi := scramble(id + s.uuidKey[0])
+	lo := scramble(id ^ hi + s.uuidKey[1])
+	var u UUID
+	for i := range 8 {
+		u[i] = byte(hi >> (56 - 8*i))
+		u[i+8] = byte(lo >> (56 - 8*i))
+	}
+	u[6] = u[6]&0x0f | 0x40
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+// scramble is a bijection on 64 bits whose outputs look unrelated.
+func scramble(x uint64) uint64 {
+	x += 0x9e3779b97f4a7c15
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// head returns the newest record on a record's target.
+func (s *state) head(r *record) slot {
+	switch {
+	case r.host():
+		return s.hosts.Get(r.address())
+	case r.flags&flagAddress != 0:
+		return s.ranges.Get(r.target())
+	default:
+		return s.values.Get(0, r.text)
+	}
+}
+
+func (s *state) setHead(r *record, n slot) {
+	switch {
+	case r.host():
+		s.hosts.Set(r.address(), n)
+	case r.flags&flagAddress != 0:
+		s.ranges.Set(r.target(), n)
+	default:
+		s.values.Set(0, r.text, n)
+	}
+}
+
+// begin brings a planned decision into memory and into every index.
+func (s *state) begin(rev Revision, alert uint64, simulated bool, p *plan) *record {
+	n, r := s.records.New()
+	r.id, r.alert, r.begun, r.until = s.next.nextDecision, alert, uint64(rev), p.until
+	s.next.nextDecision++
+	if simulated {
+		r.flags |= flagSimulated
+	}
+	if p.target.IsValid() {
+		r.setTarget(p.target)
+		if p.slash {
+			r.flags |= flagSlash
+		}
+	}
+	if !p.usual {
+		r.text = s.strings.Acquire(p.value)
+	}
+	r.scope = s.strings.Acquire(p.scope)
+	r.kind = s.strings.Acquire(p.kind)
+	r.origin = s.strings.Acquire(p.origin)
+	r.scenario = s.strings.Acquire(p.scenario)
+	s.link(n, r)
+	s.ids.Set(r.id).Store(uint32(n))
+	return r
+}
+
+// link puts a record in front of its target's chain.
+func (s *state) link(n slot, r *record) {
+	if old := s.head(r); old != 0 {
+		r.next.Store(uint32(old))
+		r.mark(markCrowded)
+		s.records.At(old).mark(markCrowded)
+	}
+	s.setHead(r, n)
+}
+
+// unlink takes a record out of its target's chain. Readers that stand on it
+// find their way on: its own next is left as it is.
+func (s *state) unlink(n slot, r *record) {
+	at := s.head(r)
+	if at == n {
+		s.setHead(r, slot(r.next.Load()))
+		return
+	}
+	for at != 0 {
+		before := s.records.At(at)
+		at = slot(before.next.Load())
+		if at == n {
+			before.next.Store(r.next.Load())
+			return
+		}
+	}
+	panic("BUG: a record is missing from its target's chain")
+}
+
+// start takes a new record's time into account: it is counted as running until
+// its deadline, or, when it was over on arrival, ends unannounced.
+func (s *state) start(rev Revision, n slot, r *record) {
+	if r.until <= s.at {
+		r.mark(markTimedOut)
+		r.endedAt = r.until
+		r.endedRev.Store(uint64(rev))
+		return
+	}
+	s.tally.add(s, r, 1)
+	s.deadlines.Add(n)
+	s.history.Append(uint64(rev), n, false)
+}
+
+// end makes a running record end at the given time.
+func (s *state) end(rev Revision, n slot, r *record, at int64) {
+	if r.endedRev.Load() != 0 {
+		return
+	}
+	r.endedAt = min(at, r.until)
+	r.endedRev.Store(uint64(rev))
+	s.tally.add(s, r, -1)
+	s.history.Append(uint64(rev), n, true)
+}
+
+// expire ends everything whose time is over.
+func (s *state) expire(rev Revision, now int64) (ended int) {
+	s.deadlines.Due(now, func(n slot) {
+		r := s.records.At(n)
+		r.mark(markTimedOut)
+		if r.endedRev.Load() == 0 {
+			s.end(rev, n, r, r.until)
+			ended++
+		}
+		if r.marked(markPurged) {
+			s.graves.dig(n)
+		}
+	})
+	return ended
+}
+
+// purge ends a record whose alert goes and makes it a tombstone.
+func (s *state) purge(rev Revision, n slot, r *record, at int64) {
+	s.end(rev, n, r, at)
+	if r.marked(markPurged) {
+		return // replayed over a snapshot that knew it already
+	}
+	r.mark(markPurged)
+	if r.marked(markTimedOut) {
+		s.graves.dig(n)
+	}
+}
+
+// bury forgets a tombstone nobody needs any more: out of every index. Its slot
+// is given back once no reader can stand on it.
+func (s *state) bury(n slot) {
+	r := s.records.At(n)
+	s.unlink(n, r)
+	s.ids.At(r.id).Store(0)
+	s.ids.Delete(r.id)
+}
+
+// release gives a buried record's memory back.
+func (s *state) release(n slot) {
+	r := s.records.At(n)
+	for _, word := range [...]uint32{r.text, r.scope, r.kind, r.origin, r.scenario} {
+		s.strings.Release(word)
+	}
+	s.records.Free(n)
+}
+
+// slotOf finds a decision by id; 0 when there is none.
+func (s *state) slotOf(id uint64) slot {
+	if p := s.ids.At(id); p != nil {
+		return slot(p.Load())
+	}
+	return 0
+}
+
+// lookup finds the newest record on an address or range, exactly.
+func (s *state) lookup(p netip.Prefix) slot {
+	if p.IsSingleIP() {
+		return s.hosts.Get(p.Addr())
+	}
+	return s.ranges.Get(p)
+}

@@ -1,0 +1,255 @@
+package engine
+
+import (
+	"slices"
+)
+
+// Delta is what changed between two revisions as one bouncer may see it, each
+// list by ascending id. It is reusable; Reset it before it is put away, for
+// its decisions keep their view alive.
+type Delta struct {
+	New     []Decision // began, and run
+	Deleted []Decision // ended, and nothing else holds their target
+}
+
+// Reset empties the delta and keeps its memory.
+func (d *Delta) Reset() {
+	clear(d.New)
+	clear(d.Deleted)
+	d.New, d.Deleted = d.New[:0], d.Deleted[:0]
+}
+
+// Changes fills d with what a bouncer that knows everything up to `after` must
+// hear to know this view (contract: http-api.md section 13). It returns false
+// when the history does not reach back that far: the bouncer starts over, with
+// EachRunning and EachEnded.
+//
+// With q.Dedup a decision is new only if none on its target that q admits runs
+// longer, and deleted only if none that q admits runs at all: so no target is
+// in both lists, and a target's end is told once, by whatever path it came.
+// What began and ended since is told as deleted. Nothing is allocated but d's
+// growth.
+func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
+	d.Reset()
+	if after > v.revision {
+		return false // a cursor from another history
+	}
+	window, ok := v.state.history.Window(uint64(after), uint64(v.revision))
+	if !ok {
+		return false
+	}
+	if window.Len() == 0 {
+		return true
+	}
+	if q.resolve(v.state).never {
+		return true
+	}
+	for i := range window.Len() {
+		event := window.At(i)
+		r := v.state.records.At(event.Slot())
+		if !q.admits(v.state, r) || !q.relatesStream(v, r) {
+			continue
+		}
+		if event.Ended() {
+			if !q.Dedup || !v.held(r, after, q) {
+				d.Deleted = append(d.Deleted, Decision{v, r})
+			}
+		} else if v.running(r, q.Now) && (!q.Dedup || !v.outlasted(r, q)) {
+			d.New = append(d.New, Decision{v, r})
+		}
+	}
+	d.page(q)
+	return true
+}
+
+// page puts the lists in order and applies the offset of the contract.
+func (d *Delta) page(q *Query) {
+	for _, list := range [...]*[]Decision{&d.New, &d.Deleted} {
+		if !slices.IsSortedFunc(*list, byID) {
+			slices.SortFunc(*list, byID)
+		}
+		if n := min(max(q.Offset, 0), len(*list)); n > 0 {
+			*list = slices.Delete(*list, 0, n)
+		}
+	}
+}
+
+// EachRunning yields what a full state lists as new: every running decision
+// that q admits, with q.Dedup only those no other on the target outlasts; in
+// order of id. It allocates nothing.
+func (v *View) EachRunning(q *Query, yield func(Decision) bool) {
+	if q.resolve(v.state).never {
+		return
+	}
+	skip := max(q.Offset, 0)
+	v.each(func(r *record) bool {
+		if !v.running(r, q.Now) || !q.admits(v.state, r) || !q.relatesStream(v, r) || (q.Dedup && v.outlasted(r, q)) {
+			return true
+		}
+		if skip > 0 {
+			skip--
+			return true
+		}
+		return yield(Decision{v, r})
+	})
+}
+
+// EachEnded yields what a full state lists as deleted: every stored decision
+// that is over, with q.Dedup only where nothing runs on the target and none
+// ended later; in order of id.
+func (v *View) EachEnded(q *Query, yield func(Decision) bool) {
+	if q.resolve(v.state).never {
+		return
+	}
+	skip := max(q.Offset, 0)
+	v.each(func(r *record) bool {
+		if !(v.ended(r) || r.until <= q.Now) || !q.admits(v.state, r) || !q.relatesStream(v, r) || (q.Dedup && v.outlasted(r, q)) {
+			return true
+		}
+		if skip > 0 {
+			skip--
+			return true
+		}
+		return yield(Decision{v, r})
+	})
+}
+
+func (q *Query) relatesStream(v *View, r *record) bool {
+	return (!q.Value.Given && !q.Address.IsValid()) || q.relates(v, r)
+}
+
+// endOf is when a record ends or ended, as this view knows it.
+func (v *View) endOf(r *record) int64 {
+	if v.ended(r) {
+		return r.endedAt
+	}
+	return r.until
+}
+
+// outlasted reports whether another decision on the target, admitted by q,
+// ends later.
+func (v *View) outlasted(r *record, q *Query) bool {
+	if !r.marked(markCrowded) {
+		return false
+	}
+	mine := v.endOf(r)
+	steps := 0
+	for n := v.state.head(r); n != 0; {
+		o := v.state.records.At(n)
+		if o != r && v.shows(o) && o.sameTarget(r) && v.endOf(o) > mine && q.admits(v.state, o) {
+			return true
+		}
+		if steps++; steps > longChain {
+			return q.match.longest.of(v, r, q).end > mine
+		}
+		n = slot(o.next.Load())
+	}
+	return false
+}
+
+// held reports whether the end of r need not be told: another decision on the
+// target that q admits still runs, or ended later within the same delta and
+// stands for it.
+func (v *View) held(r *record, after Revision, q *Query) bool {
+	if !r.marked(markCrowded) {
+		return false
+	}
+	steps := 0
+	for n := v.state.head(r); n != 0; {
+		o := v.state.records.At(n)
+		if o != r && v.shows(o) && o.sameTarget(r) && q.admits(v.state, o) {
+			if !v.ended(o) || (v.endedSince(o, after) && o.endedAt > r.endedAt) {
+				return true
+			}
+		}
+		if steps++; steps > longChain {
+			l := q.match.longest.of(v, r, q)
+			return l.running || l.endedSince(after) > r.endedAt
+		}
+		n = slot(o.next.Load())
+	}
+	return false
+}
+
+func (v *View) endedSince(r *record, after Revision) bool {
+	return v.ended(r) && r.endedRev.Load() > uint64(after)
+}
+
+// longChain is how many records of one target are walked for each decision;
+// beyond, the whole chain is looked at once per question and remembered, so
+// that a target with many thousands of decisions costs linear time.
+const longChain = 64
+
+// longest remembers, per target, what a question needs to know of a long chain.
+type longest struct {
+	chains map[slot]struct{}
+	best   map[targetKey]span
+}
+
+type targetKey struct {
+	hi, lo      uint64
+	text        uint32
+	scope, kind uint32
+	flags, bits uint8
+}
+
+// span is how far the admitted decisions of one target reach.
+type span struct {
+	end     int64  // latest end, running or not
+	running bool   // some has not ended
+	lastRev uint64 // of the end that came last …
+	lastAt  int64  // … and the latest time among the ended
+}
+
+// endedSince is the latest end told in a delta that starts after the revision;
+// ends are told in order, so the last one decides.
+func (s span) endedSince(after Revision) int64 {
+	if s.lastRev > uint64(after) {
+		return s.lastAt
+	}
+	return -1 << 63
+}
+
+func (l *longest) reset() {
+	if len(l.chains) > 0 {
+		clear(l.chains)
+		clear(l.best)
+	}
+}
+
+func keyOf(r *record) targetKey {
+	return targetKey{r.hi, r.lo, r.text, r.scope, r.kind, r.flags &^ flagSimulated, r.bits}
+}
+
+func (l *longest) of(v *View, r *record, q *Query) span {
+	head := v.state.head(r)
+	if _, known := l.chains[head]; !known {
+		if l.chains == nil {
+			l.chains, l.best = map[slot]struct{}{}, map[targetKey]span{}
+		}
+		l.chains[head] = struct{}{}
+		l.learn(v, head, q)
+	}
+	return l.best[keyOf(r)]
+}
+
+func (l *longest) learn(v *View, head slot, q *Query) {
+	v.chain(head, func(o *record) bool {
+		if !v.shows(o) || !q.admits(v.state, o) {
+			return true
+		}
+		k := keyOf(o)
+		s, seen := l.best[k]
+		if !seen {
+			s.end, s.lastAt = -1<<63, -1<<63
+		}
+		s.end = max(s.end, v.endOf(o))
+		s.running = s.running || !v.ended(o)
+		if v.ended(o) {
+			s.lastRev = max(s.lastRev, o.endedRev.Load())
+			s.lastAt = max(s.lastAt, o.endedAt)
+		}
+		l.best[k] = s
+		return true
+	})
+}
