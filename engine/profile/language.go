@@ -1,0 +1,145 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/vm"
+)
+
+// expression is one compiled filter or duration_expr. It is shared by all
+// goroutines and never changes.
+type expression struct {
+	text    string // as written
+	program *vm.Program
+	needs   need
+	loops   bool // it may run long: put it under the time limit
+}
+
+// language is what expressions may say: the variable Alert, expr's own
+// functions, and ours.
+type language struct {
+	options []expr.Option
+	asking  map[string]bool // functions that are handed the evaluation
+}
+
+// function is one name of the language. Exactly one of plain and asking is
+// set: plain sees its arguments only, asking also what is being judged.
+//
+// Arguments have been checked against types at load where their type was
+// known then; what was not (values out of JSON) may still be anything, and a
+// panic about it becomes the expression's error.
+type function struct {
+	name   string
+	types  []any // values of func type, tried in order
+	plain  func(args ...any) (any, error)
+	asking func(e *evaluation, args []any) (any, error)
+}
+
+func newLanguage(o *Options) *language {
+	l := &language{asking: map[string]bool{}}
+	l.options = append(l.options, expr.Env(&scene{}))
+	for _, list := range [][]function{
+		boundFunctions(), historyFunctions(), textFunctions(), networkFunctions(o), clockFunctions(),
+		jsonFunctions(), pairFunctions(), xmlFunctions(), listFunctions(), webFunctions(), absentFunctions(o),
+	} {
+		for _, f := range list {
+			l.add(f)
+		}
+	}
+	return l
+}
+
+// add makes f known. An asking function is declared under its own name, for
+// the first check of what was written, and under an unwritable one that takes
+// the evaluation in front, which the binder puts in its place.
+func (l *language) add(f function) {
+	if f.plain != nil {
+		l.options = append(l.options, expr.Function(f.name, f.plain, f.types...))
+		return
+	}
+	l.asking[f.name] = true
+	types := make([]any, len(f.types))
+	for i, t := range f.types {
+		types[i] = withEvaluation(t)
+	}
+	unbound := func(...any) (any, error) { return nil, fmt.Errorf("%s was not bound to what is judged", f.name) }
+	bound := func(args ...any) (any, error) { return f.asking(args[0].(*evaluation), args[1:]) }
+	l.options = append(l.options, expr.Function(f.name, unbound, f.types...), expr.Function(boundName(f.name), bound, types...))
+}
+
+// boundName is the name of an asking function that is given the evaluation.
+func boundName(name string) string { return "(" + name + ")" }
+
+// withEvaluation is the type of t with an *evaluation as first argument.
+func withEvaluation(t any) any {
+	f := reflect.TypeOf(t)
+	in := []reflect.Type{reflect.TypeFor[*evaluation]()}
+	for i := range f.NumIn() {
+		in = append(in, f.In(i))
+	}
+	out := make([]reflect.Type, f.NumOut())
+	for i := range out {
+		out[i] = f.Out(i)
+	}
+	return reflect.Zero(reflect.FuncOf(in, out, f.IsVariadic())).Interface()
+}
+
+// compile checks and compiles one expression. The error's first line names
+// what is wrong and where; the source and a caret follow.
+func (l *language) compile(text string) (*expression, error) {
+	if len(text) > sourceLimit {
+		return nil, fmt.Errorf("expression of %d bytes is longer than %d", len(text), sourceLimit)
+	}
+	b := &binder{asking: l.asking}
+	program, err := expr.Compile(text, append(slices.Clone(l.options), expr.Patch(b))...)
+	if err != nil {
+		return nil, errors.New(l.spoken(err.Error()))
+	}
+	return &expression{text: text, program: program, needs: b.found(), loops: b.loops}, nil
+}
+
+// spoken gives functions the names they were written with.
+func (l *language) spoken(text string) string {
+	for name := range l.asking {
+		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)
+	}
+	return text
+}
+
+// The constructors below turn ordinary Go functions into functions of the
+// language; the type is the Go type.
+
+func of1[A, R any](name string, f func(A) R) function {
+	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A)), nil }}
+}
+
+func of2[A, B, R any](name string, f func(A, B) R) function {
+	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A), a[1].(B)), nil }}
+}
+
+func try1[A, R any](name string, f func(A) (R, error)) function {
+	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A)) }}
+}
+
+func ask1[A, R any](name string, f func(*evaluation, A) (R, error)) function {
+	return function{name: name, types: []any{(func(A) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
+		return f(e, a[0].(A))
+	}}
+}
+
+func ask2[A, B, R any](name string, f func(*evaluation, A, B) (R, error)) function {
+	return function{name: name, types: []any{(func(A, B) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
+		return f(e, a[0].(A), a[1].(B))
+	}}
+}
+
+func ask3[A, B, C, R any](name string, f func(*evaluation, A, B, C) (R, error)) function {
+	return function{name: name, types: []any{(func(A, B, C) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
+		return f(e, a[0].(A), a[1].(B), a[2].(C))
+	}}
+}

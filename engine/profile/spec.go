@@ -1,0 +1,82 @@
+package profile
+
+// Spec is one profile as written. It is only data: whoever reads the file
+// decodes into it (strictly: a key that is not here is a mistake).
+type Spec struct {
+	Name string `yaml:"name"`
+
+	// Debug logs every filter with its result, whatever the log level.
+	Debug bool `yaml:"debug"`
+
+	// Filters are alternatives. None means the profile never matches.
+	Filters []string `yaml:"filters"`
+
+	// Decisions are templates; each true filter gives the whole list.
+	Decisions []DecisionSpec `yaml:"decisions"`
+
+	// DurationExpr, when it gives a duration, replaces the one of each decision.
+	DurationExpr string `yaml:"duration_expr"`
+
+	OnSuccess string `yaml:"on_success"` // "", continue, break
+	OnFailure string `yaml:"on_failure"` // "", continue, break, apply: checked, then without effect
+	OnError   string `yaml:"on_error"`   // continue, ignore, apply, break; anything else as if absent
+
+	// Notifications are names of notification settings, in the order they fire.
+	Notifications []string `yaml:"notifications"`
+}
+
+// DecisionSpec is one template of a decision. The value is always the alert's.
+type DecisionSpec struct {
+	Type     string `yaml:"type"`     // required: ban, captcha, any word
+	Duration string `yaml:"duration"` // grammar of engine.ParseDuration; "": 4h
+	Scope    string `yaml:"scope"`    // "": the alert's; else as written
+	Origin   string `yaml:"origin"`   // "": crowdsec; else crowdsec/<origin>
+
+	// Accepted for the sake of existing files, without effect.
+	Simulated bool   `yaml:"simulated"`
+	Value     string `yaml:"value"`
+	Scenario  string `yaml:"scenario"`
+	Until     string `yaml:"until"`
+	UUID      string `yaml:"uuid"`
+	ID        int64  `yaml:"id"`
+}
+
+// inert names the keys that were given and have no effect.
+func (d *DecisionSpec) inert() []string {
+	var keys []string
+	for _, k := range []struct {
+		name  string
+		given bool
+	}{
+		{"simulated", d.Simulated}, {"value", d.Value != ""}, {"scenario", d.Scenario != ""},
+		{"until", d.Until != ""}, {"uuid", d.UUID != ""}, {"id", d.ID != 0},
+	} {
+		if k.given {
+			keys = append(keys, k.name)
+		}
+	}
+	return keys
+}
+
+// Warning is something in a profile that loads but deserves a line in the log.
+type Warning struct {
+	Profile string // name of the profile
+	Text    string // one sentence, naming the profile
+}
+
+// String is the sentence.
+func (w Warning) String() string { return w.Text }
+
+// Default gives the rules that hold when there is no file: whoever asks for
+// remediation about an address or a range gets it banned for 4h.
+func Default() []Spec {
+	stock := func(name, scope string) Spec {
+		return Spec{
+			Name:      name,
+			Filters:   []string{`Alert.Remediation == true && Alert.GetScope() == "` + scope + `"`},
+			Decisions: []DecisionSpec{{Type: "ban", Duration: "4h"}},
+			OnSuccess: "break",
+		}
+	}
+	return []Spec{stock("default_ip_remediation", "Ip"), stock("default_range_remediation", "Range")}
+}
