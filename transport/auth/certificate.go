@@ -1,0 +1,148 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+)
+
+// Peer is the client certificate of a TLS connection. Make one per connection
+// and keep it: it does not change.
+type Peer struct {
+	leaf  *x509.Certificate
+	chain []*x509.Certificate // leaf first; empty when nobody verified it
+	print [sha256.Size]byte
+}
+
+// NewPeer reads a connection's client certificate, nil when there is none.
+func NewPeer(state *tls.ConnectionState) *Peer {
+	if len(state.PeerCertificates) == 0 {
+		return nil
+	}
+	p := &Peer{leaf: state.PeerCertificates[0]}
+	p.print = sha256.Sum256(p.leaf.Raw)
+	if len(state.VerifiedChains) > 0 {
+		p.chain = state.VerifiedChains[0]
+	}
+	return p
+}
+
+// admit checks whether a certificate may act in one of the units. The text of
+// the error is what a machine is told.
+func (g *Gate) admit(p *Peer, units []string, life time.Duration) error {
+	if len(p.chain) == 0 {
+		return errors.New("no verified cert in request")
+	}
+	if now := g.clock(); now.After(p.leaf.NotAfter) || now.Before(p.leaf.NotBefore) {
+		return errors.New("client certificate expired or not yet valid")
+	}
+	inUnit := func(unit string) bool { return slices.Contains(units, unit) }
+	if !slices.ContainsFunc(p.leaf.Subject.OrganizationalUnit, inUnit) {
+		return fmt.Errorf("client certificate OU %v doesn't match expected OU %v", p.leaf.Subject.OrganizationalUnit, units)
+	}
+	return g.revoked.check(p, life)
+}
+
+// name is how the holder of a certificate is called.
+func (p *Peer) name(client netip.Addr) string {
+	return p.leaf.Subject.CommonName + "@" + client.String()
+}
+
+// CertifiedBouncer finds the row of whoever shows a client certificate,
+// CN@address, and makes it at the first contact. With readOnly nothing is
+// made or changed, and the row is nil when there is none yet.
+func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
+	r := g.rules.Load()
+	if err := g.admit(p, r.BouncerUnits, r.VerdictLife); err != nil {
+		g.log.Warn("a bouncer's certificate was refused", "address", client, "reason", err)
+		return nil, forbidden(err.Error())
+	}
+	mark, view := g.markOf(p.print[:], client), g.engine.View()
+	if known := g.bouncers.get(mark); known != nil && known.epoch == view.BouncerEpoch() {
+		if !readOnly && !describes(known.row.Load(), userAgent) {
+			g.describe(ctx, known, userAgent)
+		}
+		return known.row, nil
+	}
+	row, err := g.certifiedRow(ctx, view, p.name(client), client, userAgent, readOnly)
+	if err == nil && row != nil {
+		g.bouncers.put(mark, knownBouncer{g.engine.View().BouncerEpoch(), row, new(atomic.Int64)})
+	}
+	return row, err
+}
+
+func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
+	row := view.Bouncer(name)
+	if row == nil && !readOnly {
+		g.log.Info("creating a bouncer for a certificate", "bouncer", name)
+		kind, version := whoSays(userAgent)
+		now := g.engine.Now()
+		made, err := g.engine.AddBouncer(ctx, &engine.Bouncer{
+			Name: name, AuthType: engine.AuthTLS, IP: client, Type: kind, Version: version,
+			AutoCreated: true, CreatedAt: now, UpdatedAt: now,
+		})
+		if err == nil {
+			return made, nil
+		}
+		if !errors.Is(err, engine.ErrExists) {
+			return nil, err
+		}
+		row = g.engine.View().Bouncer(name)
+	}
+	if row != nil && row.Load().AuthType != engine.AuthTLS {
+		return nil, forbidden("bouncer isn't allowed to auth by TLS")
+	}
+	return row, nil
+}
+
+// CertifiedLogin gives a token to whoever shows an agent's certificate. The
+// machine is CN@address, made and validated at the first contact.
+func (g *Gate) CertifiedLogin(ctx context.Context, p *Peer, scenarios []string, client netip.Addr, userAgent []byte) (Grant, error) {
+	r := g.rules.Load()
+	if err := g.admit(p, r.AgentUnits, r.VerdictLife); err != nil {
+		g.log.Warn("a machine's certificate was refused", "address", client, "reason", err)
+		return Grant{}, notLoggedIn(err.Error())
+	}
+	m, err := g.certifiedMachine(ctx, p.name(client), client)
+	if err != nil {
+		return Grant{}, err
+	}
+	if m.AuthType != engine.AuthTLS {
+		return Grant{}, notLoggedIn("machine " + m.ID + " attempted to auth with TLS cert but it is configured to use password")
+	}
+	version, ok := agentVersion(userAgent)
+	g.arrived(ctx, m, scenarios, client, version, ok)
+	if !ok {
+		g.log.Warn("a login needs a User-Agent of two parts", "machine", m.ID, "address", client)
+		return Grant{}, errWrongPassword
+	}
+	return g.issue(m)
+}
+
+func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.Addr) (*engine.Machine, error) {
+	if m := g.engine.View().Machine(name); m != nil {
+		return m, nil
+	}
+	g.log.Info("creating a machine for a certificate", "machine", name)
+	now := g.engine.Now()
+	err := g.engine.AddMachine(ctx, &engine.Machine{
+		ID: name, AuthType: engine.AuthTLS, Validated: true, IP: client.String(), CreatedAt: now, UpdatedAt: now,
+	}, false)
+	if err != nil && !errors.Is(err, engine.ErrExists) {
+		return nil, err
+	}
+	m := g.engine.View().Machine(name)
+	if m == nil {
+		return nil, fmt.Errorf("creating the machine %s: %w", name, engine.ErrBusy)
+	}
+	return m, nil
+}

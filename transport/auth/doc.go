@@ -1,0 +1,31 @@
+// Package auth answers one question: who is asking?
+//
+// The Gate knows four kinds of callers. A bouncer shows an API key or a client
+// certificate and is one row per key and address. A machine shows a token,
+// which it gets by logging in with a password or a certificate. Anybody may
+// register a machine, which an operator then validates. And everybody has an
+// address, which decides about a few doors of its own.
+//
+// # What it costs
+//
+// A bouncer's key is hashed with SHA-512 and a token's signature checked with
+// HMAC once; afterwards both are recognised by a keyed 128-bit SipHash whose
+// key is made at the start of the process, so that a request costs tens of
+// nanoseconds, allocates nothing, and no key or token is kept in clear. A
+// recognised bouncer is good for one epoch of the view, so a deleted key is
+// refused by the very next request.
+//
+// Passwords cost bcrypt, tens of milliseconds each, by design. They are
+// checked in two lanes (see lane) with few workers and short queues, so that
+// neither a fleet that starts at once nor somebody guessing can take the
+// processors away from the rest of the server. A password that was right once
+// is recognised for a day without bcrypt, so guessing behind the same proxy
+// locks nobody out.
+//
+// # What it promises
+//
+// Secrets are compared in constant time, or by a hash of themselves, and never
+// appear in an error or a log line. Every error that leaves the package is
+// either a *Refusal, whose text the caller may be shown, or an error of the
+// engine. All methods may be called from any goroutine.
+package auth

@@ -1,0 +1,181 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+)
+
+// Sizes of what is remembered. Each entry is about a hundred bytes and takes
+// the place of an older one when there is no room.
+const (
+	knownBouncers = 1 << 16 // keys and certificates, by address
+	knownTokens   = 1 << 14
+	knownLogins   = 1 << 13
+)
+
+// Options are the gate's settings. What may change while the server runs is in
+// Rules.
+type Options struct {
+	// Secret signs the tokens of machines. At least 64 bytes; kept by the
+	// gate, must not be changed afterwards.
+	Secret []byte
+	// TokenLife is how long a token is good. 0: one hour. It is also how old
+	// a token may be when it is exchanged for a new one.
+	TokenLife time.Duration
+	// PasswordWorkers is how many passwords are checked at once. 0: half of
+	// the processors, at least one.
+	PasswordWorkers int
+	// PendingMachines is how many machines may wait for validation at once.
+	// 0: ten thousand. Registrations beyond are told to come back later.
+	PendingMachines int
+	// Rules are what the operator decided about addresses and certificates.
+	Rules Rules
+	// Logger gets a line for each thing an operator should know. nil: none.
+	Logger *slog.Logger
+}
+
+// Rules are what an operator may change while the server runs. The zero Rules
+// trust nobody but the local machine.
+type Rules struct {
+	// TrustedProxies may name the client in X-Forwarded-For and X-Real-IP.
+	TrustedProxies []netip.Prefix
+	// TrustedIPs may delete alerts.
+	TrustedIPs []netip.Prefix
+	// LocalRegistration lets machines register from 127.0.0.1, ::1 and the
+	// Unix socket only.
+	LocalRegistration bool
+	// Registration lets machines in without an operator. nil: off.
+	Registration *Registration
+	// AgentUnits and BouncerUnits are the organisational units whose
+	// certificates may act as machines and as bouncers. Empty: nobody's.
+	AgentUnits   []string
+	BouncerUnits []string
+	// CRLPath is a file of PEM revocation lists. "": none.
+	CRLPath string
+	// VerdictLife is how long it is remembered whether a certificate is
+	// revoked. 0: one hour.
+	VerdictLife time.Duration
+}
+
+// Registration says who validates itself by registering.
+type Registration struct {
+	Token         string
+	AllowedRanges []netip.Prefix
+}
+
+// ErrWeakSecret is given for a token secret that is too short.
+var ErrWeakSecret = errors.New("the token secret has less than 64 bytes")
+
+// shortestSecret is the contract's (http-api.md section 6).
+const shortestSecret = 64
+
+// Gate tells who is asking. Make one with NewGate; all methods may be called
+// from any goroutine.
+type Gate struct {
+	engine *engine.Engine
+	log    *slog.Logger
+	rules  atomic.Pointer[rules] // replaced whole
+
+	// Recognising bouncers.
+	hash     hasher
+	bouncers *cache[knownBouncer]
+
+	// Recognising machines.
+	secret  []byte
+	life    time.Duration
+	tokens  *cache[session]
+	logins  *cache[int64] // passwords that were right, until when
+	fast    lane
+	slow    lane
+	guesses guesses
+	pending int
+
+	revoked *revocations
+}
+
+// rules are Rules made ready.
+type rules struct {
+	Rules
+	proxies   []netip.Prefix
+	trusted   addressSet
+	registers addressSet
+}
+
+// NewGate makes a gate in front of an engine. It starts no goroutine.
+func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
+	if len(o.Secret) < shortestSecret {
+		return nil, ErrWeakSecret
+	}
+	h, err := newHasher()
+	if err != nil {
+		return nil, err
+	}
+	g := &Gate{
+		engine:   e,
+		log:      o.Logger,
+		hash:     h,
+		bouncers: newCache[knownBouncer](knownBouncers),
+		secret:   o.Secret,
+		life:     o.TokenLife,
+		tokens:   newCache[session](knownTokens),
+		logins:   newCache[int64](knownLogins),
+		pending:  o.PendingMachines,
+	}
+	if g.log == nil {
+		g.log = slog.New(slog.DiscardHandler)
+	}
+	if g.life <= 0 {
+		g.life = time.Hour
+	}
+	if g.pending <= 0 {
+		g.pending = 10_000
+	}
+	workers := o.PasswordWorkers
+	if workers <= 0 {
+		workers = max(1, runtime.NumCPU()/2)
+	}
+	g.fast, g.slow = newLane(workers, fastQueue), newLane(1, slowQueue)
+	g.revoked = newRevocations(g.log, g.engine.Now)
+	if err := g.Replace(o.Rules); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Replace puts new rules in force. When it fails the old ones stay.
+func (g *Gate) Replace(r Rules) error {
+	ready := &rules{Rules: r, proxies: slices.Clone(r.TrustedProxies)}
+	for i, p := range ready.proxies {
+		ready.proxies[i] = p.Masked()
+	}
+	var err error
+	if ready.trusted, err = newAddressSet(r.TrustedIPs); err != nil {
+		return fmt.Errorf("trusted addresses: %w", err)
+	}
+	if r.Registration != nil {
+		if ready.registers, err = newAddressSet(r.Registration.AllowedRanges); err != nil {
+			return fmt.Errorf("registration ranges: %w", err)
+		}
+	}
+	for _, unit := range slices.Concat(r.AgentUnits, r.BouncerUnits) {
+		if unit == "" {
+			return errors.New("allowed_ou configuration contains invalid empty string")
+		}
+	}
+	if ready.VerdictLife <= 0 {
+		ready.VerdictLife = time.Hour
+	}
+	if err := g.revoked.use(r.CRLPath); err != nil {
+		return err
+	}
+	g.rules.Store(ready)
+	return nil
+}

@@ -1,0 +1,124 @@
+package auth
+
+import (
+	"bytes"
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+
+	"lapid/engine"
+)
+
+// Credentials are what a machine logs in with.
+type Credentials struct {
+	MachineID string
+	Password  string
+	Scenarios []string // what it runs; replaces what is known unless empty
+}
+
+// passwordKnown is how long a password that was right is recognised without
+// bcrypt, in nanoseconds. Machines log in once an hour, the operator's command
+// each time it is called.
+const passwordKnown = int64(24 * time.Hour)
+
+var errWrongPassword = notLoggedIn("incorrect Username or Password")
+
+// Login checks a machine's password, in the order of http-api.md section 6,
+// and gives it a token. Scenarios and address are noted as soon as the
+// password is right, the version once the User-Agent makes sense. An unknown
+// machine costs no bcrypt. The error is a *Refusal, Busy when too many
+// passwords are being checked or ctx ended while waiting.
+func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, userAgent []byte) (Grant, error) {
+	m := g.engine.View().Machine(c.MachineID)
+	switch {
+	case m == nil:
+		return Grant{}, notLoggedIn("ent: machine not found")
+	case m.AuthType == engine.AuthTLS:
+		return Grant{}, notLoggedIn("machine " + m.ID + " attempted to auth with password but it is configured to use tls")
+	case !m.Validated:
+		return Grant{}, notLoggedIn("machine " + m.ID + " not validated")
+	}
+	right, err := g.passwordFits(ctx, m, c.Password, client)
+	if err != nil {
+		return Grant{}, err
+	}
+	if !right {
+		g.log.Warn("wrong password", "machine", m.ID, "address", client)
+		return Grant{}, errWrongPassword
+	}
+	version, ok := agentVersion(userAgent)
+	g.arrived(ctx, m, c.Scenarios, client, version, ok)
+	if !ok {
+		g.log.Warn("a login needs a User-Agent of two parts", "machine", m.ID, "address", client)
+		return Grant{}, errWrongPassword
+	}
+	return g.issue(m)
+}
+
+// passwordFits compares a password, by bcrypt unless it is known to be right.
+func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password string, client netip.Addr) (bool, error) {
+	now := g.engine.Now()
+	mark := g.loginMark(m, password)
+	if until := g.logins.get(mark); until != nil && now < *until {
+		return true, nil
+	}
+	l := &g.fast
+	if g.guesses.tooMany(client, now) {
+		l = &g.slow
+	}
+	right := false
+	if err := l.do(ctx, func() {
+		right = bcrypt.CompareHashAndPassword(m.PasswordHash, []byte(password)) == nil
+	}); err != nil {
+		return false, err
+	}
+	if !right {
+		g.guesses.wrong(client, now)
+		return false, nil
+	}
+	g.logins.put(mark, now+passwordKnown)
+	return true, nil
+}
+
+// loginMark is what a right password is recognised by; it changes with the
+// machine's password.
+func (g *Gate) loginMark(m *engine.Machine, password string) digest {
+	var buf bytes.Buffer
+	for _, part := range []string{m.ID, string(m.PasswordHash)} {
+		buf.WriteString(part)
+		buf.WriteByte(0)
+	}
+	buf.WriteString(password)
+	return g.hash.sum(buf.Bytes())
+}
+
+// arrived notes what a login tells about its machine. Nothing is written when
+// nothing changed, and a store that cannot be written keeps nobody out.
+func (g *Gate) arrived(ctx context.Context, m *engine.Machine, scenarios []string, client netip.Addr, version string, hasVersion bool) {
+	list, address := strings.Join(scenarios, ","), client.String()
+	if (list == "" || list == m.Scenarios) && address == m.IP && (!hasVersion || version == m.Version) {
+		return
+	}
+	now := g.engine.Now()
+	err := g.engine.ChangeMachine(ctx, m.ID, func(m *engine.Machine) {
+		if list != "" {
+			m.Scenarios = list
+		}
+		if hasVersion {
+			m.Version = version
+		}
+		m.IP, m.UpdatedAt = address, now
+	})
+	if err != nil {
+		g.log.Warn("cannot note a login", "machine", m.ID, "error", err)
+	}
+}
+
+// agentVersion is the part behind the only slash of a User-Agent.
+func agentVersion(userAgent []byte) (string, bool) {
+	_, version := splitAgent(userAgent)
+	return strings.ToValidUTF8(string(version), "\uFFFD"), version != nil
+}
