@@ -1,0 +1,48 @@
+# lapid: one line of help per target; `make` alone prints them.
+
+GO       ?= go
+LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conformance -e /transport/clients)
+FUZZTIME ?= 20s
+DATA     ?= lapid-data
+
+.DEFAULT_GOAL := help
+.PHONY: help run test race lint fuzz conform clients bench build clean
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build ## build lapid, start it on 127.0.0.1:8080 and print three curl lines to try
+	./bin/lapid quickstart --dir $(DATA)
+
+build: ## build bin/lapid
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lapid ./cmd/lapid
+
+test: ## run the tests
+	$(GO) test $(PACKAGES)
+
+race: ## run the tests under the race detector
+	$(GO) test -race $(PACKAGES)
+
+lint: ## vet, format, static checks, and the direction of imports
+	$(GO) vet ./...
+	$(LINT) run
+
+conform: ## replay the recorded cases of the contract against a real process
+	$(GO) test -count=1 -v ./transport/conformance | grep -E -v '^ *(=== |--- PASS)'
+
+clients: ## drive a real process with the unchanged real clients (installs them)
+	./transport/clients/install.sh
+	$(GO) test -count=1 -tags clients -timeout 20m -v ./transport/clients
+
+fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
+	@set -e; for p in $(PACKAGES); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
+	  done; done
+
+bench: ## benchmarks of every package
+	$(GO) test -run '^$$' -bench . -benchtime 200ms $(PACKAGES)
+
+clean: ## remove what was built
+	rm -rf bin

@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"slices"
+)
+
+// Check derives anew what the indexes claim and reports every disagreement
+// (invariant 4). It must not run beside the committer: call it before Run,
+// after it, or from a test that holds writers off. It is linear in the state.
+func (e *Engine) Check() error {
+	c := checker{state: e.state, view: e.View(), seen: map[slot]uint64{}}
+	c.records()
+	c.lengths()
+	c.tallies()
+	return errors.Join(c.found...)
+}
+
+type checker struct {
+	state   *state
+	view    *View
+	seen    map[slot]uint64
+	running map[[3]uint32]int64
+	timed   int
+	found   []error
+}
+
+func (c *checker) report(format string, args ...any) {
+	if len(c.found) < 20 {
+		c.found = append(c.found, fmt.Errorf(format, args...))
+	}
+}
+
+// records looks every id up and finds the record again by its target.
+func (c *checker) records() {
+	s := c.state
+	c.running = map[[3]uint32]int64{}
+	from, to := s.ids.Bounds()
+	for id := from; id < to; id++ {
+		n := s.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		r := s.records.At(n)
+		if other, twice := c.seen[n]; twice {
+			c.report("decisions %d and %d share slot %d", other, id, n)
+		}
+		c.seen[n] = id
+		if r.id != id {
+			c.report("id %d leads to decision %d", id, r.id)
+			continue
+		}
+		c.target(n, r)
+		c.deadline(r)
+	}
+}
+
+func (c *checker) target(n slot, r *record) {
+	on, ahead := false, 0
+	for at := c.state.head(r); at != 0; at = slot(c.state.records.At(at).next.Load()) {
+		on = on || at == n
+		if ahead++; ahead > c.state.ids.Len() {
+			c.report("the chain of decision %d never ends", r.id)
+			return
+		}
+	}
+	if !on {
+		c.report("decision %d is not found by its target", r.id)
+	}
+	if ahead > 1 && !r.marked(markCrowded) {
+		c.report("decision %d does not know that its target holds others", r.id)
+	}
+	if p := r.target(); p.IsValid() && r.text == 0 {
+		if q, ok := parseTarget(string(r.appendAddress(nil))); !ok || q != p {
+			c.report("decision %d: %v does not spell its target", r.id, p)
+		}
+	}
+}
+
+func (c *checker) deadline(r *record) {
+	if !r.marked(markTimedOut) {
+		c.timed++
+	}
+	if r.endedRev.Load() == 0 {
+		if r.marked(markPurged) || r.marked(markTimedOut) {
+			c.report("decision %d runs, but is marked %x", r.id, r.marks.Load())
+		}
+		if r.flags&flagSimulated == 0 {
+			c.running[[3]uint32{r.scenario, r.origin, r.kind}]++
+		}
+	}
+	h := c.state.alerts.At(r.alert)
+	if (h == nil || h.begun == 0 || h.gone.Load() != 0) != r.marked(markPurged) {
+		c.report("decision %d and its alert %d disagree on whether it is stored", r.id, r.alert)
+	}
+}
+
+func (c *checker) lengths() {
+	if n := c.state.ids.Len(); n != len(c.seen) {
+		c.report("%d ids are counted, %d found", n, len(c.seen))
+	}
+	if n := c.state.deadlines.Len(); n != c.timed {
+		c.report("%d deadlines are kept, %d decisions wait for one", n, c.timed)
+	}
+	if n := c.state.records.Len(); n != len(c.seen)+len(c.state.graves.buried) {
+		c.report("%d records are held, %d named, %d buried", n, len(c.seen), len(c.state.graves.buried))
+	}
+}
+
+func (c *checker) tallies() {
+	total := 0
+	c.state.tally.running.Range(func(k, v any) bool {
+		total++
+		if want, n := c.running[k.([3]uint32)], v.(*decisionCount).n.Load(); n != want {
+			c.report("%d decisions are counted for %v, %d run", n, v.(*decisionCount).DecisionCount, want)
+		}
+		return true
+	})
+	if total != len(c.running) {
+		c.report("%d kinds of decisions are counted, %d run", total, len(c.running))
+	}
+}
+
+// Digest is a hash of everything the history has made true, the same for two
+// engines that went through the same commits, whatever restarts, snapshots
+// and clean-ups lay between. Visits (cursors, heartbeats) and tombstones are
+// left out. Like Check, it must not run beside the committer.
+func (e *Engine) Digest() [32]byte {
+	v := e.View()
+	s := v.state
+	h := sha256.New()
+	var b []byte
+	write := func() {
+		writeFramed(h, b)
+		b = b[:0]
+	}
+	for _, n := range [...]uint64{v.nextAlert, v.nextDecision, uint64(v.serial), s.uuidKey[0], s.uuidKey[1]} {
+		b = binary.AppendUvarint(b, n)
+	}
+	write()
+	v.each(func(r *record) bool {
+		if !r.marked(markPurged) {
+			b = v.appendForDigest(b, r)
+			write()
+		}
+		return true
+	})
+	from, _ := s.alerts.Bounds()
+	for id := max(from, 1); id < v.nextAlert; id++ {
+		if a := v.alert(id); a != nil {
+			for _, n := range [...]uint64{id, a.begun, a.first, uint64(a.count), uint64(a.machine), uint64(a.createdAt), uint64(a.startAt)} {
+				b = binary.AppendUvarint(b, n)
+			}
+			b = appendString(b, s.strings.At(a.scenario))
+			write()
+		}
+	}
+	for _, row := range v.machines.order {
+		m := *row.value.Load()
+		m.LastHeartbeat = 0
+		b = m.append(binary.AppendUvarint(b, uint64(row.serial)))
+		write()
+	}
+	for _, row := range v.bouncers.order {
+		b = row.Load().append(b)
+		write()
+	}
+	for _, l := range v.allowlists.order {
+		b = l.append(b)
+		write()
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.secrets)) {
+		b = appendBytes(appendString(b, name), v.secrets[name])
+		write()
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func writeFramed(h hash.Hash, b []byte) {
+	var n [8]byte
+	binary.LittleEndian.PutUint64(n[:], uint64(len(b)))
+	h.Write(n[:])
+	h.Write(b)
+}
+
+func (v *View) appendForDigest(b []byte, r *record) []byte {
+	d := Decision{v, r}
+	b = binary.AppendUvarint(b, r.id)
+	b = binary.AppendUvarint(b, r.alert)
+	b = binary.AppendUvarint(b, r.begun)
+	b = binary.AppendVarint(b, r.until)
+	b = append(b, r.flags, r.bits)
+	if d.Ended() {
+		b = binary.AppendUvarint(b, r.endedRev.Load())
+		b = binary.AppendVarint(b, r.endedAt)
+	}
+	for _, t := range [...]Text{d.Scope(), d.Type(), d.Origin(), d.Scenario()} {
+		b = appendString(b, t.S)
+	}
+	return appendString(b, d.Value())
+}

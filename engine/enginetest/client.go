@@ -1,0 +1,54 @@
+package enginetest
+
+import (
+	"fmt"
+
+	"lapid/engine"
+)
+
+// Client is a stream bouncer as the real ones are: it holds what it was told,
+// adds what is new, drops what is deleted, and knows nothing else.
+type Client struct {
+	Query   *engine.Query // its filters; Now is set at each poll
+	Holds   map[Target]bool
+	pulled  bool
+	cursor  engine.Revision
+	started int // how often it had to start over
+}
+
+// Poll asks once and believes the answer. Every target must be in one list at
+// most.
+func (c *Client) Poll(e *engine.Engine, now int64) error {
+	v := e.View()
+	c.Query.Now = now
+	var d engine.Delta
+	if c.pulled && v.Changes(&d, c.cursor, c.Query) {
+		return c.believe(v, d.New, d.Deleted)
+	}
+	c.started++
+	c.Holds = map[Target]bool{}
+	var running, ended []engine.Decision
+	v.EachRunning(c.Query, func(d engine.Decision) bool { running = append(running, d); return true })
+	v.EachEnded(c.Query, func(d engine.Decision) bool { ended = append(ended, d); return true })
+	return c.believe(v, running, ended)
+}
+
+func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) error {
+	for _, d := range deleted {
+		delete(c.Holds, targetOf(d))
+	}
+	for _, d := range running {
+		c.Holds[targetOf(d)] = true
+	}
+	for _, d := range deleted {
+		if c.Query.Dedup && c.Holds[targetOf(d)] {
+			return fmt.Errorf("%v is in both lists", targetOf(d))
+		}
+	}
+	c.pulled, c.cursor = true, v.Revision()
+	return nil
+}
+
+func targetOf(d engine.Decision) Target {
+	return Target{d.Scope().S, d.Value(), d.Type().S}
+}
