@@ -1,0 +1,215 @@
+package wire
+
+import (
+	"strconv"
+	"time"
+
+	"lapid/engine"
+)
+
+// ParseAlerts reads the body of POST /v1/alerts. The scopes of sources and
+// decisions are respelled, the meta of events and alerts is cut to its limits,
+// and a time that cannot be read is now, in UTC. What the server gives out
+// itself (ids, uuids, machine, reception) is left zero whatever was sent.
+//
+// Nothing in the alerts points into body. An error is of KindSyntax, or of
+// KindMissing for the first alert that lacks something; there are no alerts
+// then.
+//
+// The time taken is linear in the body. Alerts as machines write them take two
+// to three times the memory of their text; the worst that fits the contract, a
+// list of empty meta entries, takes about twenty times.
+func ParseAlerts(body []byte, now time.Time) ([]*engine.Alert, error) {
+	p := alertParser{now: engine.StampOf(now.UTC())}
+	p.data, p.texts.room = body, len(body)
+	var alerts []*engine.Alert
+	if !p.null() {
+		alerts = p.list()
+	}
+	switch {
+	case p.err != nil:
+		return nil, p.err
+	case p.missing != "":
+		return nil, &Error{Kind: KindMissing, Text: p.missing}
+	}
+	return alerts, nil
+}
+
+// alertParser reads alerts. Once something is missing the rest of the body is
+// only read for its syntax, which has precedence, and what it holds is dropped.
+type alertParser struct {
+	reader
+	now     engine.Stamp  // for times that cannot be read
+	missing string        // of the first alert that lacks something
+	index   int           // of the alert being read
+	meta    []engine.Meta // scratch: a list before its length is known
+
+	last engine.NewDecision // words repeat from one decision to the next
+}
+
+// The smallest texts, with a comma, of what lists may hold.
+const (
+	smallestAlert    = 180
+	smallestDecision = 73
+	smallestEvent    = 27
+	smallestMeta     = 3
+	smallestLabel    = 3
+)
+
+// Fields of an alert, in the order in which missing ones are listed, then
+// those that nobody has to send.
+const (
+	alertCapacity = iota
+	alertDecisions
+	alertEvents
+	alertEventsCount
+	alertLeakspeed
+	alertMessage
+	alertScenarioName
+	alertScenarioHash
+	alertScenarioVersion
+	alertIsSimulated
+	alertSource
+	alertStartAt
+	alertStopAt
+	alertKindName
+	alertLabels
+	alertMeta
+	alertRemediation
+	alertCreatedAt
+	alertID
+	alertMachineID
+	alertUUID
+)
+
+var alertFields = fields{"Alert", words{
+	"capacity", "decisions", "events", "events_count", "leakspeed", "message", "scenario", "scenario_hash",
+	"scenario_version", "simulated", "source", "start_at", "stop_at",
+	"kind", "labels", "meta", "remediation", "created_at", "id", "machine_id", "uuid",
+}}
+
+// alertRequired has a bit for every field an alert must have: all up to
+// stop_at but the decisions.
+const alertRequired = 1<<(alertStopAt+1) - 1 - 1<<alertDecisions
+
+func (p *alertParser) list() []*engine.Alert {
+	var alerts []*engine.Alert
+	for p.open('[', "[]Alert"); p.more(']'); p.index++ {
+		a := p.alert()
+		if p.err != nil || p.missing != "" {
+			alerts = nil
+			continue
+		}
+		alerts = append(grown(alerts, p.rest(), smallestAlert), a)
+	}
+	return alerts
+}
+
+// alert reads one alert; nil when it is not to be stored.
+func (p *alertParser) alert() *engine.Alert {
+	a := &engine.Alert{}
+	o, source := newObject(&alertFields), newObject(&sourceFields)
+	var decisions, events string // what is missing in them
+	for p.open('{', "Alert"); p.fieldOf(&o); {
+		switch o.at {
+		case alertDecisions:
+			decisions = p.decisions(a)
+		case alertEvents:
+			events = p.events(a, &o)
+		case alertSource:
+			p.source(a, &o, &source)
+		case alertLabels:
+			p.labels(a)
+		case alertMeta:
+			p.alertMeta(a)
+		default:
+			p.alertValue(a, &o)
+		}
+	}
+	if p.err != nil || p.missing != "" {
+		return nil
+	}
+	if !o.has(alertRequired) || decisions != "" || events != "" || !source.has(sourceRequired) {
+		p.missing = p.missingInAlert(&o, &source, decisions, events)
+		return nil
+	}
+	a.StartAt, a.StopAt = p.moment(a.StartText), p.moment(a.StopText)
+	return a
+}
+
+// alertValue reads a field of an alert that is not a list or an object.
+func (p *alertParser) alertValue(a *engine.Alert, o *object) {
+	switch o.at {
+	case alertCapacity:
+		o.note(p.optionalInt32(&a.Capacity))
+	case alertEventsCount:
+		o.note(p.optionalInt32(&a.EventsCount))
+	case alertLeakspeed:
+		o.note(p.optionalString(&a.Leakspeed))
+	case alertMessage:
+		o.note(p.optionalString(&a.Message))
+	case alertScenarioName:
+		o.note(p.optionalString(&a.Scenario))
+	case alertScenarioHash:
+		o.note(p.optionalString(&a.ScenarioHash))
+	case alertScenarioVersion:
+		o.note(p.optionalString(&a.ScenarioVersion))
+	case alertIsSimulated:
+		o.note(p.optionalBool(&a.Simulated))
+	case alertStartAt:
+		o.note(p.optionalString(&a.StartText))
+	case alertStopAt:
+		o.note(p.optionalString(&a.StopText))
+	case alertKindName:
+		p.optionalString(&a.Kind)
+	case alertRemediation:
+		p.optionalBool(&a.Remediation)
+	case alertID:
+		p.ignoredInt()
+	case alertUUID, alertMachineID, alertCreatedAt:
+		p.ignoredString()
+	default:
+		p.skip()
+	}
+}
+
+// moment reads an RFC 3339 time. Years beyond what Unix nanoseconds can name
+// (1678 to 2262) become the nearest that can.
+func (p *alertParser) moment(text string) engine.Stamp {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return p.now
+	}
+	switch {
+	case t.Before(firstMoment):
+		t = firstMoment.In(t.Location())
+	case t.After(lastMoment):
+		t = lastMoment.In(t.Location())
+	}
+	return engine.StampOf(t)
+}
+
+var (
+	firstMoment = time.Date(1677, time.September, 22, 0, 0, 0, 0, time.UTC)
+	lastMoment  = time.Date(2262, time.April, 11, 0, 0, 0, 0, time.UTC)
+)
+
+// missingInAlert writes the list of what the alert lacks, in the order of its
+// fields; what is missing inside one of them stands in that field's place.
+func (p *alertParser) missingInAlert(o, source *object, decisions, events string) string {
+	path := strconv.Itoa(p.index) + "."
+	var f failures
+	for i := range alertStopAt + 1 {
+		switch {
+		case i == alertDecisions:
+			f.inner(decisions)
+		case o.seen&(1<<i) == 0:
+			f.required(path, alertFields.names[i])
+		case i == alertEvents:
+			f.inner(events)
+		case i == alertSource:
+			f.inner(source.missing(path+"source.", sourceRequired))
+		}
+	}
+	return f.String()
+}

@@ -1,0 +1,83 @@
+package wire
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Kind is the family of answers a failure belongs to; the server maps it to a
+// status, endpoint by endpoint.
+type Kind uint8
+
+const (
+	// KindSyntax is a body that is not JSON, holds a value of the wrong type or
+	// null as an element of a list, or a number out of its range: 400.
+	KindSyntax Kind = iota + 1
+	// KindTooLarge is a body beyond its limit, seen by whoever reads it: 400.
+	KindTooLarge
+	// KindMissing is a readable body that lacks required fields, or has fields
+	// that are too long or too short. Text is the contract's list: 500 for
+	// alerts, 422 for registration and usage metrics, 401 for login.
+	KindMissing
+	// KindFilter is an unusable or unknown filter of a query string: 500, and
+	// two empty lists for the stream.
+	KindFilter
+	// KindEmptyTargets is a bulk check of nothing: 400.
+	KindEmptyTargets
+	// KindWrongUsage is a report of usage metrics without exactly one entry of
+	// the sender's kind: 400.
+	KindWrongUsage
+)
+
+// Error is one failure to read what a client sent. Text is what the client is
+// shown; it never holds more than a short piece of the input's own text, except
+// for filters, which the contract repeats.
+type Error struct {
+	Kind Kind
+	Text string
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// ErrTooLarge is for whoever reads a body and finds it beyond its limit.
+var ErrTooLarge = &Error{Kind: KindTooLarge, Text: "http: request body too large"}
+
+// failures collects what is missing in one object of a body, in the order of
+// the contract. The text of an object inside another contributes its own
+// header, so the nesting of the text is the nesting of the body.
+type failures struct {
+	text strings.Builder
+}
+
+const failureHeader = "validation failure list:"
+
+func (f *failures) add(line string) {
+	if f.text.Len() == 0 {
+		f.text.WriteString(failureHeader)
+	}
+	f.text.WriteByte('\n')
+	f.text.WriteString(line)
+}
+
+// required notes that a field is missing.
+func (f *failures) required(path, name string) { f.add(path + name + " in body is required") }
+
+// atMost notes that a field has more than n characters.
+func (f *failures) atMost(path, name string, n int) {
+	f.add(path + name + " in body should be at most " + strconv.Itoa(n) + " chars long")
+}
+
+// atLeast notes that a field has fewer than n characters.
+func (f *failures) atLeast(path, name string, n int) {
+	f.add(path + name + " in body should be at least " + strconv.Itoa(n) + " chars long")
+}
+
+// inner takes in what an object inside this one lacks, if anything.
+func (f *failures) inner(text string) {
+	if text != "" {
+		f.add(text)
+	}
+}
+
+// String is the list, or "" when nothing is missing.
+func (f *failures) String() string { return f.text.String() }

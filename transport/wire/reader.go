@@ -1,0 +1,364 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// maxDepth bounds how deep lists and objects may be nested, so that a body
+// cannot run away with the stack.
+const maxDepth = 1000
+
+// reader walks one JSON value from left to right without building anything.
+// Lists and objects are loops:
+//
+//	for r.open('[', "[]string"); r.more(']'); { … one value … }
+//	for r.open('{', "Alert"); r.field(); { … look at r.name, one value … }
+//
+// The first error stays, and from then on every call is idle and every loop
+// ends, so it is looked at once, at the end.
+type reader struct {
+	data []byte // the body; borrowed
+	at   int    // the next byte
+
+	depth int  // lists and objects that are open
+	fresh bool // the innermost of them has not given anything yet
+	err   *Error
+
+	name    []byte // of the current field; good until the next string is read
+	owner   string // for the texts of errors: the kind of object,
+	label   string // and the field whose value is being read
+	scratch []byte // a string that had to be unescaped
+	texts   texts  // strings that outlive the body
+}
+
+// peek gives the next byte that is not blank, without moving past it; 0 when
+// there is none, or after an error.
+func (r *reader) peek() byte {
+	if r.err != nil {
+		return 0
+	}
+	for r.at < len(r.data) {
+		switch c := r.data[r.at]; c {
+		case ' ', '\t', '\n', '\r':
+			r.at++
+		default:
+			return c
+		}
+	}
+	r.ended()
+	return 0
+}
+
+// open enters a list or an object. want names in an error what should have
+// been here.
+func (r *reader) open(bracket byte, want string) {
+	c := r.peek()
+	if c != bracket {
+		r.wrong(want)
+		return
+	}
+	if r.depth++; r.depth > maxDepth {
+		r.fail("exceeded max depth")
+		return
+	}
+	r.at++
+	r.fresh = true
+}
+
+// more moves to the next element of a list, or past its end.
+func (r *reader) more(bracket byte) bool {
+	c := r.peek()
+	if r.err != nil {
+		return false
+	}
+	if r.fresh {
+		r.fresh = false
+		if c != bracket {
+			return true
+		}
+	}
+	switch c {
+	case bracket:
+		r.at++
+		r.depth--
+		return false
+	case ',':
+		r.at++
+		return true
+	}
+	if bracket == '}' {
+		r.unexpected("after object key:value pair")
+	} else {
+		r.unexpected("after array element")
+	}
+	return false
+}
+
+// field moves to the next field of an object and reads its name, or moves past
+// the object's end.
+func (r *reader) field() bool {
+	if !r.more('}') {
+		return false
+	}
+	if r.peek() != '"' {
+		r.unexpected("looking for beginning of object key string")
+		return false
+	}
+	r.name = r.text()
+	if r.peek() != ':' {
+		r.unexpected("after object key")
+		return false
+	}
+	r.at++
+	return true
+}
+
+// fieldOf is field for an object whose fields are known: o.at becomes the
+// field's place among them, -1 for an unknown one.
+func (r *reader) fieldOf(o *object) bool {
+	if !r.field() {
+		return false
+	}
+	o.at = o.fields.names.findFold(r.name, o.at+1)
+	r.owner, r.label = o.fields.owner, ""
+	if o.at >= 0 {
+		r.label = o.fields.names[o.at]
+	}
+	return true
+}
+
+// rest is how many bytes are left.
+func (r *reader) rest() int { return len(r.data) - r.at }
+
+// null moves past a null, if that is what comes next.
+func (r *reader) null() bool { return r.peek() == 'n' && r.literal("null") }
+
+// optionalString reads a string or null into dst, which null leaves alone, and
+// reports whether there was a string.
+func (r *reader) optionalString(dst *string) bool {
+	if r.null() || r.err != nil {
+		return false
+	}
+	if r.peek() != '"' {
+		r.wrong("string")
+		return false
+	}
+	b := r.text()
+	if r.err != nil {
+		return false
+	}
+	if *dst != string(b) {
+		*dst = r.texts.keep(b)
+	}
+	return true
+}
+
+// optionalBool reads true, false or null.
+func (r *reader) optionalBool(dst *bool) bool {
+	switch r.peek() {
+	case 't':
+		*dst = true
+		return r.literal("true")
+	case 'f':
+		*dst = false
+		return r.literal("false")
+	case 'n':
+		r.literal("null")
+		return false
+	}
+	r.wrong("bool")
+	return false
+}
+
+// optionalInt32 reads a whole number of that size, or null.
+func (r *reader) optionalInt32(dst *int32) bool {
+	n := int64(*dst)
+	given := r.whole(&n, 32, "int32")
+	*dst = int32(n)
+	return given
+}
+
+// optionalInt64 reads a whole number of that size, or null.
+func (r *reader) optionalInt64(dst *int64) bool { return r.whole(dst, 64, "int64") }
+
+func (r *reader) whole(dst *int64, bits int, want string) bool {
+	if r.null() || r.err != nil {
+		return false
+	}
+	digits := r.number(want)
+	if r.err != nil {
+		return false
+	}
+	n, err := strconv.ParseInt(borrow(digits), 10, bits)
+	if err != nil {
+		r.outOfRange(digits, want)
+		return false
+	}
+	*dst = n
+	return true
+}
+
+// optionalFloat32 reads a number of that size, or null.
+func (r *reader) optionalFloat32(dst *float32) {
+	if r.null() || r.err != nil {
+		return
+	}
+	digits := r.number("float32")
+	if r.err != nil {
+		return
+	}
+	f, err := strconv.ParseFloat(borrow(digits), 32)
+	if err != nil {
+		r.outOfRange(digits, "float32")
+		return
+	}
+	*dst = float32(f)
+}
+
+// ignoredString and ignoredInt move past what nobody reads but must be of its
+// kind, or null.
+func (r *reader) ignoredString() {
+	if r.null() || r.err != nil {
+		return
+	}
+	if r.peek() != '"' {
+		r.wrong("string")
+		return
+	}
+	r.text()
+}
+
+func (r *reader) ignoredInt() {
+	var n int64
+	r.optionalInt64(&n)
+}
+
+// skip moves past one value of any kind.
+func (r *reader) skip() {
+	switch c := r.peek(); c {
+	case '{':
+		for r.open('{', ""); r.field(); {
+			r.skip()
+		}
+	case '[':
+		for r.open('[', ""); r.more(']'); {
+			r.skip()
+		}
+	case '"':
+		r.text()
+	case 't':
+		r.literal("true")
+	case 'f':
+		r.literal("false")
+	case 'n':
+		r.literal("null")
+	default:
+		if r.err == nil {
+			r.number("")
+		}
+	}
+}
+
+// literal moves past one of the three words of JSON.
+func (r *reader) literal(word string) bool {
+	for i := range len(word) {
+		if r.at >= len(r.data) {
+			r.ended()
+			return false
+		}
+		if r.data[r.at] != word[i] {
+			r.unexpected(fmt.Sprintf("in literal %s (expecting %s)", word, quoted(word[i])))
+			return false
+		}
+		r.at++
+	}
+	return true
+}
+
+// The rest makes errors.
+
+func (r *reader) fail(text string) {
+	if r.err == nil {
+		r.err = &Error{Kind: KindSyntax, Text: text}
+	}
+}
+
+// ended says that the body is over too early.
+func (r *reader) ended() {
+	if r.depth == 0 && r.blank() {
+		r.fail("EOF")
+		return
+	}
+	r.fail("unexpected EOF")
+}
+
+func (r *reader) blank() bool {
+	for _, c := range r.data {
+		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
+			return false
+		}
+	}
+	return true
+}
+
+// unexpected says that the next byte cannot stand where it stands.
+func (r *reader) unexpected(where string) {
+	if r.err != nil {
+		return
+	}
+	if r.at >= len(r.data) {
+		r.ended()
+		return
+	}
+	r.fail("invalid character " + quoted(r.data[r.at]) + " " + where)
+}
+
+// wrong says that the next value is not of the kind that belongs here.
+func (r *reader) wrong(want string) {
+	found := ""
+	switch c := r.peek(); c {
+	case '{':
+		found = "object"
+	case '[':
+		found = "array"
+	case '"':
+		found = "string"
+	case 't', 'f':
+		found = "bool"
+	case 'n':
+		found = "null"
+	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		found = "number"
+	default:
+		r.unexpected("looking for beginning of value")
+		return
+	}
+	if r.skip(); r.err == nil { // bad syntax is the graver error
+		r.mismatch(found, want)
+	}
+}
+
+func (r *reader) outOfRange(digits []byte, want string) {
+	const most = 40 // of a number's digits are worth repeating
+	r.mismatch("number "+string(digits[:min(len(digits), most)]), want)
+}
+
+func (r *reader) mismatch(found, want string) {
+	if r.label == "" {
+		r.fail("json: cannot unmarshal " + found + " into Go value of type " + want)
+		return
+	}
+	r.fail("json: cannot unmarshal " + found + " into Go struct field " + r.owner + "." + r.label + " of type " + want)
+}
+
+func quoted(c byte) string {
+	switch c {
+	case '\'':
+		return `'\''`
+	case '"':
+		return `'"'`
+	}
+	s := strconv.Quote(string(rune(c)))
+	return "'" + s[1:len(s)-1] + "'"
+}

@@ -1,0 +1,263 @@
+package wire
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+
+	"lapid/engine"
+)
+
+// readMetrics reads the metrics of an entry and writes them down again as a
+// compact list with its keys in order: names and values are kept as they came,
+// only the spelling of the JSON is ours.
+func (e *usageEntry) readMetrics() {
+	e.metrics, e.about.Payload = "", nil
+	if e.null() || e.emptyObject() {
+		return
+	}
+	out := []byte{'['}
+	n := 0
+	for e.open('[', "[]DetailedMetrics"); e.more(']'); n++ {
+		if n > 0 {
+			out = append(out, ',')
+		}
+		d := detail{usageEntry: e, path: e.path + "metrics." + strconv.Itoa(n) + "."}
+		lacks := d.read()
+		if e.metrics == "" {
+			e.metrics = lacks
+		}
+		out = d.append(out)
+	}
+	e.about.Payload = append(out, ']')
+}
+
+// Fields of one set of metrics and of its meta.
+const (
+	detailItems = iota
+	detailMeta
+
+	metaNow    = 0
+	metaWindow = 1
+)
+
+var (
+	detailFields     = fields{"DetailedMetrics", words{"items", "meta"}}
+	detailMetaFields = fields{"MetricsMeta", words{"utc_now_timestamp", "window_size_seconds"}}
+)
+
+// detail is one set of metrics: numbers counted over one window of time.
+type detail struct {
+	*usageEntry
+	path        string
+	items       []byte // the list as JSON, without brackets
+	now, window int64
+	lackItems   string
+	lackMeta    string
+}
+
+func (d *detail) read() (missing string) {
+	o := newObject(&detailFields)
+	for d.open('{', "DetailedMetrics"); d.fieldOf(&o); {
+		switch o.at {
+		case detailItems:
+			o.note(d.readItems())
+		case detailMeta:
+			o.note(d.readMeta())
+		default:
+			d.skip()
+		}
+	}
+	if o.has(1<<detailItems|1<<detailMeta) && d.lackItems == "" && d.lackMeta == "" {
+		return ""
+	}
+	var f failures
+	if !o.has(1 << detailItems) {
+		f.required(d.path, "items")
+	}
+	f.inner(d.lackItems)
+	if !o.has(1 << detailMeta) {
+		f.required(d.path, "meta")
+	}
+	f.inner(d.lackMeta)
+	return f.String()
+}
+
+func (d *detail) append(dst []byte) []byte {
+	dst = append(dst, `{"items":[`...)
+	dst = append(dst, d.items...)
+	dst = append(dst, `],"meta":{"utc_now_timestamp":`...)
+	dst = strconv.AppendInt(dst, d.now, 10)
+	dst = append(dst, `,"window_size_seconds":`...)
+	dst = strconv.AppendInt(dst, d.window, 10)
+	return append(dst, `}}`...)
+}
+
+func (d *detail) readMeta() bool {
+	d.now, d.window, d.lackMeta = 0, 0, ""
+	if d.null() {
+		return false
+	}
+	o := newObject(&detailMetaFields)
+	for d.open('{', "MetricsMeta"); d.fieldOf(&o); {
+		switch o.at {
+		case metaNow:
+			o.note(d.optionalInt64(&d.now))
+		case metaWindow:
+			o.note(d.optionalInt64(&d.window))
+		default:
+			d.skip()
+		}
+	}
+	d.lackMeta = o.missing(d.path+"meta.", 1<<metaNow|1<<metaWindow)
+	return true
+}
+
+func (d *detail) readItems() bool {
+	d.items, d.lackItems = d.items[:0], ""
+	if d.null() {
+		return false
+	}
+	if d.emptyObject() {
+		return true
+	}
+	n := 0
+	for d.open('[', "[]MetricsDetailItem"); d.more(']'); n++ {
+		if n > 0 {
+			d.items = append(d.items, ',')
+		}
+		i := item{detail: d}
+		lacks := i.read()
+		if lacks && d.lackItems == "" {
+			d.lackItems = i.missing(d.path + "items." + strconv.Itoa(n) + ".")
+		}
+		d.items = i.append(d.items)
+	}
+	return true
+}
+
+// Fields of an item.
+const (
+	itemLabels = iota
+	itemName
+	itemUnit
+	itemValue
+)
+
+var itemFields = fields{"MetricsDetailItem", words{"labels", "name", "unit", "value"}}
+
+const itemRequired = 1<<itemName | 1<<itemUnit | 1<<itemValue
+
+// item is one number with what it counts.
+type item struct {
+	*detail
+	seen       object
+	labels     []engine.Meta // by name, each once
+	name, unit string
+	value      []byte // the number as it was written; borrowed
+}
+
+// read reads an item and reports whether it lacks something or is too long.
+func (i *item) read() bool {
+	i.seen = newObject(&itemFields)
+	for i.open('{', "MetricsDetailItem"); i.fieldOf(&i.seen); {
+		switch i.seen.at {
+		case itemLabels:
+			i.readLabels()
+		case itemName:
+			i.seen.note(i.optionalString(&i.name))
+		case itemUnit:
+			i.seen.note(i.optionalString(&i.unit))
+		case itemValue:
+			i.seen.note(i.readValue())
+		default:
+			i.skip()
+		}
+	}
+	long := len(i.name) > longestUsageText || len(i.unit) > longestUsageText
+	for _, l := range i.labels {
+		long = long || len(l.Value) > longestUsageText
+	}
+	return long || !i.seen.has(itemRequired)
+}
+
+// missing lists what is wrong with the item; "" after all when its texts have
+// many bytes but few characters.
+func (i *item) missing(path string) string {
+	var f failures
+	for _, l := range i.labels {
+		if before := f.String(); before == "" {
+			tooLong(&f, path+"labels.", l.Key, l.Value)
+		}
+	}
+	i.missingText(&f, path, itemName, i.name)
+	i.missingText(&f, path, itemUnit, i.unit)
+	if !i.seen.has(1 << itemValue) {
+		f.required(path, "value")
+	}
+	return f.String()
+}
+
+func (i *item) missingText(f *failures, path string, field int, text string) {
+	if i.seen.has(1 << field) {
+		tooLong(f, path, itemFields.names[field], text)
+	} else {
+		f.required(path, itemFields.names[field])
+	}
+}
+
+// readValue checks that there is a number of 64 bits and keeps its text.
+func (i *item) readValue() bool {
+	if i.null() || i.err != nil {
+		return false
+	}
+	digits := i.number("float64")
+	if i.err != nil {
+		return false
+	}
+	if _, err := strconv.ParseFloat(borrow(digits), 64); err != nil {
+		i.outOfRange(digits, "float64")
+		return false
+	}
+	i.value = digits
+	return true
+}
+
+func (i *item) readLabels() {
+	i.labels = i.labels[:0]
+	if i.null() {
+		return
+	}
+	for i.open('{', "map[string]string"); i.field(); {
+		l := engine.Meta{Key: i.texts.keep(i.reader.name)}
+		i.optionalString(&l.Value)
+		i.labels = append(i.labels, l)
+	}
+	// Of equal names the last counts, as everywhere.
+	slices.Reverse(i.labels)
+	slices.SortStableFunc(i.labels, func(a, b engine.Meta) int { return cmp.Compare(a.Key, b.Key) })
+	i.labels = slices.CompactFunc(i.labels, func(a, b engine.Meta) bool { return a.Key == b.Key })
+}
+
+func (i *item) append(dst []byte) []byte {
+	dst = append(dst, '{')
+	if len(i.labels) > 0 {
+		dst = append(dst, `"labels":`...)
+		for n, l := range i.labels {
+			if n == 0 {
+				dst = append(dst, '{')
+			} else {
+				dst = append(dst, ',')
+			}
+			dst = AppendString(dst, l.Key)
+			dst = AppendString(append(dst, ':'), l.Value)
+		}
+		dst = append(dst, "},"...)
+	}
+	dst = append(dst, `"name":`...)
+	dst = AppendString(dst, i.name)
+	dst = append(dst, `,"unit":`...)
+	dst = AppendString(dst, i.unit)
+	dst = append(dst, `,"value":`...)
+	return append(append(dst, i.value...), '}')
+}
