@@ -77,6 +77,8 @@ func (b *binder) Visit(node *ast.Node) {
 	case *ast.BinaryNode:
 		if n.Operator == "+" && makesMuch(n) {
 			bound(node)
+		} else if truth := compared(n); truth != nil {
+			*node = truth
 		}
 	case *ast.ArrayNode:
 		if !flat(n.Nodes) {
@@ -154,6 +156,14 @@ func getter(callee *ast.MemberNode, args []ast.Node) ast.Node {
 		field = member
 	}
 	return field
+}
+
+// compared is x where n is x == true and x is a boolean, else nil.
+func compared(n *ast.BinaryNode) ast.Node {
+	if right, ok := n.Right.(*ast.BoolNode); ok && right.Value && n.Operator == "==" && n.Left.Type().Kind() == reflect.Bool {
+		return n.Left
+	}
+	return nil
 }
 
 // makesMuch reports whether the value of n, as far as its type is known, may

@@ -112,7 +112,7 @@ func (e *evaluation) about() []any {
 	}
 	return []any{
 		"profile", name,
-		"alert", uuidText(e.alert.UUID),
+		"alert", e.alert.UUID.String(),
 		"scenario", clip(e.alert.Scenario),
 		"source", clip(e.alert.Source.Scope + " " + e.alert.Source.Value),
 	}

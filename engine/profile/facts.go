@@ -1,7 +1,6 @@
 package profile
 
 import (
-	"encoding/hex"
 	"time"
 
 	"lapid/engine"
@@ -113,7 +112,7 @@ func (f *facts) fill(a *engine.Alert, needs need) {
 		f.Events = eventRows(a.Events)
 	}
 	if needs&needUUID != 0 {
-		f.UUID = uuidText(a.UUID)
+		f.UUID = a.UUID.String()
 	}
 	f.decided(a.Decisions, needs)
 }
@@ -229,18 +228,4 @@ func eventRows(list []engine.Event) []*eventRow {
 		pointers[i] = &rows[i]
 	}
 	return pointers
-}
-
-// uuidText is the usual spelling, 8-4-4-4-12 digits.
-func uuidText(u engine.UUID) string {
-	var b [36]byte
-	at := 0
-	for i, part := range [5][]byte{u[0:4], u[4:6], u[6:8], u[8:10], u[10:16]} {
-		if i > 0 {
-			b[at] = '-'
-			at++
-		}
-		at += hex.Encode(b[at:], part)
-	}
-	return string(b[:])
 }

@@ -28,12 +28,12 @@ func jsonFunctions() []function {
 			}},
 		ask2("JsonExtractSlice", func(e *evaluation, blob, path string) ([]any, error) {
 			var list []any
-			e.extractInto(&list, blob, path)
+			e.extractInto("JsonExtractSlice", &list, blob, path)
 			return list, nil
 		}),
 		ask2("JsonExtractObject", func(e *evaluation, blob, path string) (map[string]any, error) {
 			var object map[string]any
-			e.extractInto(&object, blob, path)
+			e.extractInto("JsonExtractObject", &object, blob, path)
 			return object, nil
 		}),
 		ask1("ToJsonString", func(e *evaluation, v any) (string, error) {
@@ -118,13 +118,13 @@ func (e *evaluation) extractText(blob string, steps []string) string {
 }
 
 // extractInto decodes a value of the kind of dst; anything else leaves it nil.
-func (e *evaluation) extractInto(dst any, blob, path string) {
+func (e *evaluation) extractInto(name string, dst any, blob, path string) {
 	raw, err := dig(blob, jsonPath(path))
 	if err == nil {
 		err = json.Unmarshal(raw, dst)
 	}
 	if err != nil {
-		e.unread(fmt.Sprintf("JsonExtract into %T", dst), err)
+		e.unread(name, err)
 	}
 }
 

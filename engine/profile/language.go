@@ -42,7 +42,7 @@ type function struct {
 
 func newLanguage(o *Options) *language {
 	l := &language{asking: map[string]bool{}}
-	l.options = append(l.options, expr.Env(&scene{}))
+	l.options = append(l.options, expr.Env(scene{}))
 	for _, list := range [][]function{
 		boundFunctions(), historyFunctions(), textFunctions(), networkFunctions(o), clockFunctions(),
 		jsonFunctions(), pairFunctions(), xmlFunctions(), listFunctions(), webFunctions(), absentFunctions(o),
@@ -103,13 +103,20 @@ func (l *language) compile(text string) (*expression, error) {
 	return &expression{text: text, program: program, needs: b.found(), loops: b.loops}, nil
 }
 
-// spoken gives functions the names they were written with.
+// spoken gives functions and types the names the operator knows.
 func (l *language) spoken(text string) string {
 	for name := range l.asking {
 		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)
 	}
-	return text
+	return typeNames.Replace(text)
 }
+
+var typeNames = strings.NewReplacer(
+	"type profile.facts", "Alert", "type profile.sourceRow", "Alert.Source", "type profile.eventRow", "an event",
+	"type profile.metaRow", "an entry of Meta", "type profile.decisionRow", "a decision",
+	"*profile.facts", "Alert", "*profile.sourceRow", "Alert.Source", "*profile.eventRow", "an event",
+	"profile.metaRow", "an entry of Meta", "*profile.decisionRow", "a decision",
+)
 
 // The constructors below turn ordinary Go functions into functions of the
 // language; the type is the Go type.
