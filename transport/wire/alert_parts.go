@@ -34,7 +34,7 @@ func (p *alertParser) source(a *engine.Alert, o, s *object) {
 		return
 	}
 	o.note(true)
-	for p.open('{', "Source"); p.fieldOf(s); {
+	for p.open('{', "models.Source"); p.fieldOf(s); {
 		switch s.at {
 		case sourceScope:
 			s.note(p.optionalString(&a.Source.Scope))
@@ -89,7 +89,7 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 		return ""
 	}
 	i := 0
-	for p.open('[', "[]Decision"); p.more(']'); i++ {
+	for p.open('[', "[]models.Decision"); p.more(']'); i++ {
 		d, seen := p.decision()
 		switch {
 		case p.err != nil || missing != "":
@@ -107,7 +107,7 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 // before, and shared when they are the same.
 func (p *alertParser) decision() (engine.NewDecision, object) {
 	d, o := p.last, newObject(&decisionFields)
-	for p.open('{', "Decision"); p.fieldOf(&o); {
+	for p.open('{', "models.Decision"); p.fieldOf(&o); {
 		switch o.at {
 		case decisionDuration:
 			o.note(p.optionalString(&d.Duration))

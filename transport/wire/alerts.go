@@ -94,7 +94,7 @@ const alertRequired = 1<<(alertStopAt+1) - 1 - 1<<alertDecisions
 
 func (p *alertParser) list() []*engine.Alert {
 	var alerts []*engine.Alert
-	for p.open('[', "[]Alert"); p.more(']'); p.index++ {
+	for p.open('[', "models.AddAlertsRequest"); p.more(']'); p.index++ {
 		a := p.alert()
 		if p.err != nil || p.missing != "" {
 			alerts = nil
@@ -110,7 +110,7 @@ func (p *alertParser) alert() *engine.Alert {
 	a := &engine.Alert{}
 	o, source := newObject(&alertFields), newObject(&sourceFields)
 	var decisions, events string // what is missing in them
-	for p.open('{', "Alert"); p.fieldOf(&o); {
+	for p.open('{', "models.Alert"); p.fieldOf(&o); {
 		switch o.at {
 		case alertDecisions:
 			decisions = p.decisions(a)

@@ -37,7 +37,7 @@ func (p *alertParser) events(a *engine.Alert, o *object) (missing string) {
 	}
 	o.note(true)
 	i := 0
-	for p.open('[', "[]Event"); p.more(']'); i++ {
+	for p.open('[', "[]models.Event"); p.more(']'); i++ {
 		e, seen := p.event()
 		switch {
 		case p.err != nil || missing != "":
@@ -53,7 +53,7 @@ func (p *alertParser) events(a *engine.Alert, o *object) (missing string) {
 
 func (p *alertParser) event() (engine.Event, object) {
 	e, o := engine.Event{}, newObject(&eventFields)
-	for p.open('{', "Event"); p.fieldOf(&o); {
+	for p.open('{', "models.Event"); p.fieldOf(&o); {
 		switch o.at {
 		case eventMeta:
 			o.note(p.eventMeta(&e))
@@ -76,7 +76,7 @@ func (p *alertParser) eventMeta(e *engine.Event) bool {
 	}
 	start, fixed := p.at, 1 // a bracket and what no cutting can take away
 	p.meta = p.meta[:0]
-	for p.open('[', "[]MetaItems"); p.more(']'); {
+	for p.open('[', "[]models.MetaItems"); p.more(']'); {
 		m := p.metaItem()
 		if fixed += len(",{}") + len(m.Key); fixed <= mostEventMeta {
 			p.meta = append(p.meta, m)
@@ -102,7 +102,7 @@ func (p *alertParser) alertMeta(a *engine.Alert) {
 		return
 	}
 	p.meta = p.meta[:0]
-	for p.open('[', "[]MetaItems"); p.more(']'); {
+	for p.open('[', "[]models.MetaItems"); p.more(']'); {
 		m := p.metaItem()
 		m.Key, m.Value = cut(m.Key, mostMetaKey), cut(m.Value, mostMetaValue)
 		a.Meta = append(grown(a.Meta, p.rest(), smallestMeta), m)
@@ -125,7 +125,7 @@ func (p *alertParser) metaItem() engine.Meta {
 		m = p.meta[:n+1][n]
 	}
 	o := newObject(&metaFields)
-	for p.open('{', "MetaItems"); p.fieldOf(&o); {
+	for p.open('{', "models.MetaItems"); p.fieldOf(&o); {
 		switch o.at {
 		case metaKey:
 			p.metaText(&m.Key, &o)

@@ -47,7 +47,7 @@ func ParseLogin(body []byte) (Login, error) {
 	r.texts.room = len(body)
 	o := newObject(&loginFields)
 	if !r.null() {
-		for r.open('{', "WatcherAuthRequest"); r.fieldOf(&o); {
+		for r.open('{', "models.WatcherAuthRequest"); r.fieldOf(&o); {
 			switch o.at {
 			case credentialMachineID:
 				o.note(r.optionalString(&l.MachineID))
@@ -77,7 +77,7 @@ func ParseRegistration(body []byte) (Registration, error) {
 	r.texts.room = len(body)
 	o := newObject(&registrationFields)
 	if !r.null() {
-		for r.open('{', "WatcherRegistrationRequest"); r.fieldOf(&o); {
+		for r.open('{', "models.WatcherRegistrationRequest"); r.fieldOf(&o); {
 			switch o.at {
 			case credentialMachineID:
 				o.note(r.optionalString(&g.MachineID))
@@ -125,7 +125,7 @@ func ParseTargets(body []byte) ([]string, error) {
 	r.texts.room = len(body)
 	o := newObject(&targetFields)
 	if !r.null() {
-		for r.open('{', "BulkCheckAllowlistRequest"); r.fieldOf(&o); {
+		for r.open('{', "models.BulkCheckAllowlistRequest"); r.fieldOf(&o); {
 			if o.at == 0 {
 				targets = r.strings("[]string", false)
 			} else {

@@ -13,7 +13,7 @@ const maxDepth = 1000
 // Lists and objects are loops:
 //
 //	for r.open('[', "[]string"); r.more(']'); { … one value … }
-//	for r.open('{', "Alert"); r.field(); { … look at r.name, one value … }
+//	for r.open('{', "models.Alert"); r.field(); { … look at r.name, one value … }
 //
 // The first error stays, and from then on every call is idle and every loop
 // ends, so it is looked at once, at the end.

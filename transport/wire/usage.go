@@ -55,7 +55,7 @@ var usageFields = fields{"AllMetrics", words{"lapi", "log_processors", "remediat
 
 func (p *usageParser) report() {
 	o := newObject(&usageFields)
-	for p.open('{', "AllMetrics"); p.fieldOf(&o); {
+	for p.open('{', "models.AllMetrics"); p.fieldOf(&o); {
 		if o.at < 0 {
 			p.skip()
 			continue

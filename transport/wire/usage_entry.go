@@ -60,7 +60,7 @@ func (p *usageParser) entry(section int, path string) {
 	if p.kind == sender(section) && p.entries[section] == 0 {
 		e.about = p.usage
 	}
-	for p.open('{', e.seen.fields.owner); p.fieldOf(&e.seen); {
+	for p.open('{', "models."+e.seen.fields.owner); p.fieldOf(&e.seen); {
 		e.value()
 	}
 	if p.err == nil && p.lacks[section] == "" {
@@ -158,7 +158,7 @@ func (e *usageEntry) readOS() {
 		return
 	}
 	os, o := &e.about.OS, newObject(&osFields)
-	for e.open('{', "OSversion"); e.fieldOf(&o); {
+	for e.open('{', "models.OSversion"); e.fieldOf(&o); {
 		switch o.at {
 		case osFamily:
 			e.optionalString(&os.Family)
@@ -238,10 +238,10 @@ func (e *usageEntry) hubList() []engine.HubItem {
 	if e.emptyObject() {
 		return nil
 	}
-	for e.open('[', "[]HubItem"); e.more(']'); {
+	for e.open('[', "[]models.HubItem"); e.more(']'); {
 		var item engine.HubItem
 		o := newObject(&hubFields)
-		for e.open('{', "HubItem"); e.fieldOf(&o); {
+		for e.open('{', "models.HubItem"); e.fieldOf(&o); {
 			switch o.at {
 			case 0:
 				e.optionalString(&item.Name)

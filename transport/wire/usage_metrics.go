@@ -18,7 +18,7 @@ func (e *usageEntry) readMetrics() {
 	}
 	out := []byte{'['}
 	n := 0
-	for e.open('[', "[]DetailedMetrics"); e.more(']'); n++ {
+	for e.open('[', "[]models.DetailedMetrics"); e.more(']'); n++ {
 		if n > 0 {
 			out = append(out, ',')
 		}
@@ -58,7 +58,7 @@ type detail struct {
 
 func (d *detail) read() (missing string) {
 	o := newObject(&detailFields)
-	for d.open('{', "DetailedMetrics"); d.fieldOf(&o); {
+	for d.open('{', "models.DetailedMetrics"); d.fieldOf(&o); {
 		switch o.at {
 		case detailItems:
 			o.note(d.readItems())
@@ -99,7 +99,7 @@ func (d *detail) readMeta() bool {
 		return false
 	}
 	o := newObject(&detailMetaFields)
-	for d.open('{', "MetricsMeta"); d.fieldOf(&o); {
+	for d.open('{', "models.MetricsMeta"); d.fieldOf(&o); {
 		switch o.at {
 		case metaNow:
 			o.note(d.optionalInt64(&d.now))
@@ -122,7 +122,7 @@ func (d *detail) readItems() bool {
 		return true
 	}
 	n := 0
-	for d.open('[', "[]MetricsDetailItem"); d.more(']'); n++ {
+	for d.open('[', "[]models.MetricsDetailItem"); d.more(']'); n++ {
 		if n > 0 {
 			d.items = append(d.items, ',')
 		}
@@ -160,7 +160,7 @@ type item struct {
 // read reads an item and reports whether it lacks something or is too long.
 func (i *item) read() bool {
 	i.seen = newObject(&itemFields)
-	for i.open('{', "MetricsDetailItem"); i.fieldOf(&i.seen); {
+	for i.open('{', "models.MetricsDetailItem"); i.fieldOf(&i.seen); {
 		switch i.seen.at {
 		case itemLabels:
 			i.readLabels()
