@@ -46,6 +46,7 @@ type Engine struct {
 	snapshotNanos atomic.Int64
 	snapshotRev   atomic.Uint64
 	snapshotWake  chan struct{}
+	snapshotting  chan struct{} // holds one token while a snapshot is written
 	floor         clockFloor
 }
 
@@ -60,7 +61,7 @@ func Open(o *Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1)}
+	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1)}
 	e.queue.wake = make(chan struct{}, 1)
 	if options.Profiles != nil {
 		e.SetProfiles(options.Profiles)

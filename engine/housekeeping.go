@@ -3,6 +3,8 @@ package engine
 import (
 	"net/netip"
 	"time"
+
+	"lapid/index"
 )
 
 // How often the committer looks after itself, whether or not anybody writes.
@@ -35,7 +37,7 @@ func (e *Engine) housekeeping() time.Duration {
 	}
 	e.considerSnapshot(now)
 	if s.history.Len() > e.options.History+e.options.History/8 {
-		s.history.Trim(e.options.History, nil)
+		s.history.Trim(e.options.History, forgotten)
 	}
 	s.sweep()
 	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
@@ -59,7 +61,7 @@ func (e *Engine) trimHistory(now int64) {
 		}
 	}
 	if w, ok := e.state.history.Window(uint64(slowest), uint64(v.revision)); ok && w.Len() < e.state.history.Len() {
-		e.state.history.Trim(w.Len(), nil)
+		e.state.history.Trim(w.Len(), forgotten)
 	}
 }
 
@@ -229,3 +231,7 @@ func (l *Allowlist) withoutExpired(now int64) *Allowlist {
 	}
 	return &c
 }
+
+// forgotten is told each event the history lets go of. Nothing hangs on a
+// single one: tombstones ask for the floor themselves.
+func forgotten(index.Event) {}

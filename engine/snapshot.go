@@ -68,9 +68,15 @@ func (e *Engine) snapshotLoop(ctx context.Context) {
 }
 
 // Snapshot writes the newest view down and trims the journal behind the older
-// of the two snapshots that are kept. It does not hold up commits; it must not
-// run twice at once.
+// of the two snapshots that are kept. It does not hold up commits. A second
+// caller waits for the first.
 func (e *Engine) Snapshot(ctx context.Context) error {
+	select {
+	case e.snapshotting <- struct{}{}:
+		defer func() { <-e.snapshotting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	began := time.Now() // a duration for the metrics, not a moment of the history
 	written := e.sinceSnapshot.Load()
 	v := e.View()

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/expr-lang/expr/ast"
 	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/vm/runtime"
 )
@@ -14,7 +13,8 @@ import (
 // The machine bounds the number of list elements an expression makes, and
 // nothing else: not the length of texts, not values that contain each other
 // many times over, not time. The binder closes the gaps while an expression is
-// compiled. Wherever a value is made that could be large, or a loop turns,
+// compiled. Wherever a value is made that could be large, or a loop turns
+// (which weighs sixteen bytes),
 //
 //	value   becomes   let (value) = value; (charge)((evaluation), (value)); (value)
 //
@@ -33,180 +33,6 @@ const (
 	chargeName = "(charge)"
 	valueName  = "(value)"
 )
-
-// binder walks the tree of one expression, children first. Besides weaving in
-// the bounds it hands functions the evaluation they ask for, reads fields
-// instead of calling the alert's plain getters, and notes which parts of the
-// alert are looked at.
-type binder struct {
-	asking map[string]bool
-
-	loops   bool
-	needs   need
-	alerts  int // mentions of Alert
-	members int // … of which followed by a field or method
-}
-
-// found gives the parts of the alert the expression looks at. An Alert that is
-// handed on as a whole shows all of it.
-func (b *binder) found() need {
-	if b.alerts > b.members {
-		return needAll
-	}
-	return b.needs
-}
-
-// Visit implements ast.Visitor.
-func (b *binder) Visit(node *ast.Node) {
-	switch n := (*node).(type) {
-	case *ast.IdentifierNode:
-		if n.Value == "Alert" || n.Value == "$env" {
-			b.alerts++
-		}
-	case *ast.MemberNode:
-		b.member(n)
-	case *ast.CallNode:
-		b.call(node, n)
-	case *ast.BuiltinNode:
-		if makesMuch(n) {
-			bound(node)
-		}
-	case *ast.PredicateNode:
-		b.loops = true
-		bound(&n.Node)
-	case *ast.BinaryNode:
-		if n.Operator == "+" && makesMuch(n) {
-			bound(node)
-		} else if truth := compared(n); truth != nil {
-			*node = truth
-		}
-	case *ast.ArrayNode:
-		if !flat(n.Nodes) {
-			bound(node)
-		}
-	case *ast.MapNode:
-		bound(node)
-	}
-}
-
-func (b *binder) member(n *ast.MemberNode) {
-	object, ok := n.Node.(*ast.IdentifierNode)
-	if !ok || object.Value != "Alert" {
-		return
-	}
-	if name, ok := n.Property.(*ast.StringNode); ok {
-		b.members++
-		b.needs |= costlyFields[name.Value]
-	}
-}
-
-func (b *binder) call(node *ast.Node, n *ast.CallNode) {
-	switch callee := n.Callee.(type) {
-	case *ast.IdentifierNode:
-		if callee.Value == "LookupHost" {
-			b.loops = true
-		}
-		large := makesMuch(n)
-		if b.asking[callee.Value] {
-			hidden := &ast.IdentifierNode{Value: hiddenName}
-			hidden.SetLocation(n.Location())
-			name := &ast.IdentifierNode{Value: boundName(callee.Value)}
-			name.SetLocation(callee.Location())
-			ast.Patch(node, &ast.CallNode{Callee: name, Arguments: append([]ast.Node{hidden}, n.Arguments...)})
-		}
-		if large {
-			bound(node)
-		}
-	case *ast.MemberNode:
-		if field := getter(callee, n.Arguments); field != nil {
-			ast.Patch(node, field)
-		}
-	}
-}
-
-// getters are methods of Alert that only give a field.
-var getters = map[string][]string{
-	"GetScope":       {"Source", "Scope"},
-	"GetValue":       {"Source", "Value"},
-	"GetScenario":    {"Scenario"},
-	"GetEventsCount": {"EventsCount"},
-}
-
-// getter is the field behind a call such as Alert.GetScope(), nil if it is no
-// such call. Reading the field is five times as fast.
-func getter(callee *ast.MemberNode, args []ast.Node) ast.Node {
-	object, ok := callee.Node.(*ast.IdentifierNode)
-	if !ok || object.Value != "Alert" || len(args) > 0 || callee.Optional {
-		return nil
-	}
-	name, ok := callee.Property.(*ast.StringNode)
-	if !ok {
-		return nil
-	}
-	path := getters[name.Value]
-	if path == nil {
-		return nil
-	}
-	var field ast.Node = object
-	for _, step := range path {
-		property := &ast.StringNode{Value: step}
-		property.SetLocation(name.Location())
-		member := &ast.MemberNode{Node: field, Property: property}
-		member.SetLocation(callee.Location())
-		field = member
-	}
-	return field
-}
-
-// compared is x where n is x == true and x is a boolean, else nil.
-func compared(n *ast.BinaryNode) ast.Node {
-	if right, ok := n.Right.(*ast.BoolNode); ok && right.Value && n.Operator == "==" && n.Left.Type().Kind() == reflect.Bool {
-		return n.Left
-	}
-	return nil
-}
-
-// makesMuch reports whether the value of n, as far as its type is known, may
-// take memory worth counting.
-func makesMuch(n ast.Node) bool {
-	switch n.Type().Kind() {
-	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64, reflect.Struct:
-		return false
-	}
-	return true
-}
-
-// flat reports whether no element can hold others or be long.
-func flat(nodes []ast.Node) bool {
-	for _, n := range nodes {
-		switch n.(type) {
-		case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.NilNode:
-		default:
-			if makesMuch(n) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// bound weaves charge in behind a value, keeping its type.
-func bound(node *ast.Node) {
-	at := (*node).Location()
-	place := func(n ast.Node) ast.Node { n.SetLocation(at); return n }
-	charge := place(&ast.CallNode{
-		Callee: place(&ast.IdentifierNode{Value: chargeName}),
-		Arguments: []ast.Node{
-			place(&ast.IdentifierNode{Value: hiddenName}),
-			place(&ast.IdentifierNode{Value: valueName}),
-		},
-	})
-	*node = place(&ast.VariableDeclaratorNode{
-		Name:  valueName,
-		Value: *node,
-		Expr:  place(&ast.SequenceNode{Nodes: []ast.Node{charge, place(&ast.IdentifierNode{Value: valueName})}}),
-	})
-}
 
 // charge counts a value that was made against what the expression may make.
 func (e *evaluation) charge(value any) error {

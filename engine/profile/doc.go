@@ -45,12 +45,15 @@
 //
 //   - is longer than 64 KiB or has more than 10 000 nodes (refused at load);
 //   - makes more than 100 000 list elements, or more than 16 MiB of texts and
-//     lists in total, or nests them deeper than 64;
-//   - loops for longer than Options.TimeLimit: looked at before every turn
-//     and behind every function.
+//     lists in total, or nests them deeper than 64; a turn of a loop counts 16
+//     bytes, which makes a million turns;
+//   - loops for longer than Options.TimeLimit: looked at in every turn and
+//     behind every function that makes a text or a list.
 //
-// Regular expressions are RE2 and linear in the text. See bounds.go for how
-// this is woven into a compiled expression.
+// Documents (JSON, XML, key=value) beyond 1 MiB are not parsed. Regular
+// expressions are RE2, linear in the text. bounds.go tells how this is woven
+// into a compiled expression; FuzzRules and testdata/language/bounds.txt try
+// to get around it.
 //
 // # Where this differs from the reference
 //

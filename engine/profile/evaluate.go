@@ -91,7 +91,7 @@ func (e *evaluation) test(x *expression) (bool, error) {
 	}
 	ok, is := out.(bool)
 	if !is {
-		return false, fmt.Errorf("unexpected type %t (%v) while running '%s'", out, out, x.text)
+		return false, fmt.Errorf("unexpected type %s (%s) while running '%s'", clip(fmt.Sprintf("%t", out)), clip(fmt.Sprint(out)), x.text)
 	}
 	return ok, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ type scene struct {
 	Evaluation *evaluation `expr:"(evaluation)" json:"-"`
 }
 
-// hiddenName is how bounds.go refers to scene.Evaluation.
+// hiddenName is how the binder refers to scene.Evaluation.
 const hiddenName = "(evaluation)"
 
 func newEvaluation(s *Set) *evaluation {
@@ -118,11 +119,11 @@ func (e *evaluation) about() []any {
 	}
 }
 
-// clip shortens a text of unknown origin for the log.
+// clip shortens a text of unknown origin for the log and for answers.
 func clip(s string) string {
-	const most = 1024
+	const most = 4096
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "…"
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }

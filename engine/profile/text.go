@@ -2,7 +2,6 @@ package profile
 
 import (
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -111,13 +110,17 @@ func atof(e *evaluation, s string) (float64, error) {
 	return f, nil
 }
 
-// sprintf formats. A verb may name any argument, and its width is worth up to
-// a million bytes (the formatter's own limit): both are bounded beforehand.
+// widestVerb is the largest width and precision of a verb; a wider one is
+// refused, for each would be worth a megabyte.
+const widestVerb = 9999
+
+// sprintf formats. A verb may name any argument, so what comes out is bounded
+// beforehand by the largest one.
 func sprintf(a []any) (string, error) {
 	format := a[0].(string)
-	verbs := strings.Count(format, "%")
-	if verbs > 64 {
-		return "", errors.New("more than 64 verbs in a format")
+	verbs, ok := countVerbs(format)
+	if !ok {
+		return "", fmt.Errorf("a format with a width beyond %d, or one taken from the arguments", widestVerb)
 	}
 	largest := 0
 	for _, x := range a[1:] {
@@ -127,10 +130,37 @@ func sprintf(a []any) (string, error) {
 		}
 		largest = max(largest, materialLimit-left)
 	}
-	if len(format)+verbs*largest > materialLimit {
+	if len(format)+verbs*(largest+widestVerb) > materialLimit {
 		return "", errMemory
 	}
 	return fmt.Sprintf(format, a[1:]...), nil
+}
+
+// countVerbs counts the verbs of a format; ok is false when one is too wide.
+func countVerbs(format string) (verbs int, ok bool) {
+	for {
+		at := strings.IndexByte(format, '%')
+		if at < 0 {
+			return verbs, true
+		}
+		verbs++
+		number := 0
+		for format = format[at+1:]; format != "" && strings.IndexByte("+-# .[]*0123456789", format[0]) >= 0; format = format[1:] {
+			switch c := format[0]; {
+			case c == '*':
+				return verbs, false
+			case '0' <= c && c <= '9':
+				if number = number*10 + int(c-'0'); number > widestVerb {
+					return verbs, false
+				}
+			default:
+				number = 0
+			}
+		}
+		if format != "" {
+			format = format[1:] // the verb itself, which may be another %
+		}
+	}
 }
 
 // glob reports whether name matches a pattern of ? (any byte) and * (any

@@ -1,0 +1,135 @@
+package persist
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Pause after a failed compaction: Pebble would try again at once, for as long as
+// the table is unreadable. It doubles with each failure in a row.
+const (
+	firstPause = time.Second
+	lastPause  = time.Minute
+)
+
+// compactions decides when Pebble may merge tables: one merge at a time, none
+// once the disk has failed, and not at once after one that failed. Unlike Pebble's
+// own scheduler it has no goroutine that wakes up ten times a second.
+//
+// Pebble calls in with its mutex held, so mu is never held while calling Pebble.
+type compactions struct {
+	fence *fence
+	db    pebble.DBForCompaction // set once, before any other call
+
+	failed atomic.Bool   // the merge that is running reported an error
+	stop   chan struct{} // closed by Unregister
+
+	mu       sync.Mutex
+	idle     sync.Cond // granting fell to 0
+	running  bool
+	granting int // calls into db that are under way
+	closed   bool
+	pause    time.Duration
+}
+
+func newCompactions(f *fence) *compactions {
+	c := &compactions{fence: f, stop: make(chan struct{})}
+	c.idle.L = &c.mu
+	return c
+}
+
+// Register is called by Pebble when it opens.
+func (c *compactions) Register(_ int, db pebble.DBForCompaction) { c.db = db }
+
+// Unregister is called by Pebble when it closes; afterwards db is left alone.
+func (c *compactions) Unregister() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	close(c.stop)
+	for c.granting > 0 {
+		c.idle.Wait()
+	}
+}
+
+// TrySchedule is asked for leave to merge. Whoever is refused is asked by Done,
+// when the slot is free again.
+func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
+	if !c.take() {
+		return false, nil
+	}
+	return true, c
+}
+
+// take takes the slot if it is free.
+func (c *compactions) take() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.running || c.closed || c.fence.failure.Load() != nil {
+		return false
+	}
+	c.running = true
+	return true
+}
+
+// Done is called at the end of a merge, on its own goroutine and without a lock.
+func (c *compactions) Done() {
+	c.rest()
+	for {
+		c.mu.Lock()
+		c.running = false
+		if c.closed || c.fence.failure.Load() != nil {
+			c.mu.Unlock()
+			return
+		}
+		c.granting++
+		c.mu.Unlock()
+
+		granted := false
+		if waiting, _ := c.db.GetWaitingCompaction(); waiting && c.take() {
+			granted = c.db.Schedule(c)
+		} else {
+			granted = true // nobody waits, or somebody was faster
+		}
+
+		c.mu.Lock()
+		c.granting--
+		if c.granting == 0 {
+			c.idle.Broadcast()
+		}
+		c.mu.Unlock()
+		if granted {
+			return
+		}
+		// Pebble had no use for it after all: give the slot back and look again.
+	}
+}
+
+// rest waits after a failure.
+func (c *compactions) rest() {
+	if !c.failed.Swap(false) {
+		c.mu.Lock()
+		c.pause = 0
+		c.mu.Unlock()
+		return
+	}
+	c.mu.Lock()
+	c.pause = min(max(2*c.pause, firstPause), lastPause)
+	timer := time.NewTimer(c.pause)
+	c.mu.Unlock()
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.stop:
+	}
+}
+
+// What a scheduler with a budget of processors would use.
+
+func (c *compactions) UpdateGetAllowedWithoutPermission()                {}
+func (c *compactions) Started()                                          {}
+func (c *compactions) MeasureCPU(pebble.CompactionGoroutineKind)         {}
+func (c *compactions) CumulativeStats(pebble.CompactionGrantHandleStats) {}

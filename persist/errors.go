@@ -1,0 +1,50 @@
+package persist
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Kinds of failure. Every error of this package wraps one of them, or is the
+// caller's own error coming back from a callback.
+var (
+	// ErrLocked: another process, or another Store of this one, holds the folder.
+	ErrLocked = errors.New("folder is in use")
+	// ErrFormat: the folder was written by another version of the format, or is
+	// no folder of ours. Nothing in it was touched.
+	ErrFormat = errors.New("unknown folder format")
+	// ErrCorrupt: stored bytes are not those that were written, or some are missing.
+	ErrCorrupt = errors.New("stored data is damaged")
+	// ErrDisk: the disk refused an operation. What was to be written counts as
+	// not written; Reopen makes the Store usable again once the disk is.
+	ErrDisk = errors.New("disk failure")
+	// ErrBehind: with Options.NoSync, the journal on disk ends before the last
+	// record that Append accepted. See Reopen.
+	ErrBehind = errors.New("journal lost accepted records")
+	// ErrTooLarge: a record, row batch or snapshot section exceeds its limit.
+	// Nothing was written.
+	ErrTooLarge = errors.New("too large")
+	// ErrReadOnly: the Store was opened with Options.ReadOnly.
+	ErrReadOnly = errors.New("store is read-only")
+	// ErrClosed: the Store was closed.
+	ErrClosed = errors.New("store is closed")
+)
+
+// kindOf names the kind of an error that came out of Pebble or the file system.
+func kindOf(err error) error {
+	var errno syscall.Errno
+	var path *fs.PathError
+	switch {
+	case pebble.IsCorruptionError(err):
+		return ErrCorrupt
+	case errors.Is(err, fs.ErrNotExist):
+		return ErrCorrupt // a file that the others speak of is gone
+	case errors.As(err, &errno), errors.As(err, &path):
+		return ErrDisk
+	default:
+		return ErrCorrupt
+	}
+}

@@ -1,0 +1,195 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Names inside the folder; FORMAT.md tells what is in each.
+const (
+	formatFile  = "FORMAT"
+	lockFile    = "LOCK"
+	closedFile  = "CLOSED"
+	probeFile   = "PROBE"
+	storeDir    = "store"
+	snapshotDir = "snapshots"
+)
+
+// formatText is the whole content of the file FORMAT.
+func formatText() string { return fmt.Sprintf("lapid store, format %d\n", formatVersion) }
+
+// probeSize is what must be writable before a failed Store is opened anew, in
+// bytes: a few log blocks and a manifest.
+const probeSize = 1 << 20
+
+// folder is the place of a Store: names, versions and marks, but no content.
+type folder struct {
+	fs   FS
+	path string
+}
+
+func (f folder) join(name string) string { return f.fs.PathJoin(f.path, name) }
+
+// version looks what is there. It returns 0 for an empty or missing folder, and
+// ErrFormat for one that this program must not touch. It changes nothing.
+func (f folder) version() (int, error) {
+	text, err := f.read(formatFile)
+	switch {
+	case err == nil && text == formatText():
+		return formatVersion, nil
+	case err == nil:
+		return 0, fmt.Errorf("%w: %s says %q, this program knows format %d", ErrFormat, f.join(formatFile), clip(text), formatVersion)
+	case !errors.Is(err, fs.ErrNotExist):
+		return 0, fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	for _, name := range []string{storeDir, snapshotDir} {
+		if names, err := f.fs.List(f.join(name)); err == nil && len(names) > 0 {
+			return 0, fmt.Errorf("%w: %s has a folder %q but no file %s", ErrFormat, f.path, name, formatFile)
+		}
+	}
+	return 0, nil
+}
+
+// create makes the folder, durably, and writes its format version last.
+func (f folder) create() error {
+	if err := f.makeDirs(); err != nil {
+		return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
+	}
+	if err := f.write(formatFile, formatText()); err != nil {
+		return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
+	}
+	return nil
+}
+
+// makeDirs creates the folder and those inside, and syncs every directory that
+// got a new entry, up to the nearest that was there before.
+func (f folder) makeDirs() error {
+	parents := []string{f.path}
+	for dir := f.path; ; {
+		parent := f.fs.PathDir(dir)
+		if parent == dir {
+			break
+		}
+		parents = append(parents, parent)
+		if _, err := f.fs.Stat(parent); err == nil {
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		dir = parent
+	}
+	for _, dir := range []string{f.path, f.join(storeDir), f.join(snapshotDir)} {
+		if err := f.fs.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	for _, dir := range parents {
+		if err := f.syncDir(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock takes the folder for this Store alone.
+func (f folder) lock() (io.Closer, error) {
+	l, err := f.fs.Lock(f.join(lockFile))
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES),
+		strings.Contains(err.Error(), "held by current process"):
+		return nil, fmt.Errorf("%s: %w", f.path, ErrLocked)
+	default:
+		return nil, fmt.Errorf("lock %s: %w: %w", f.path, ErrDisk, err)
+	}
+}
+
+// closedAt returns the last revision at the latest orderly Close, 0 when there
+// was none or the mark cannot be read: it is a second opinion, not the truth.
+func (f folder) closedAt() uint64 {
+	text, err := f.read(closedFile)
+	if err != nil {
+		return 0
+	}
+	rev, err := strconv.ParseUint(strings.TrimSuffix(text, "\n"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return rev
+}
+
+// markClosed notes an orderly Close. The mark may stay: revisions only grow.
+func (f folder) markClosed(rev uint64) error {
+	return f.write(closedFile, strconv.FormatUint(rev, 10)+"\n")
+}
+
+// probe writes, syncs and removes a file, and returns why that cannot be done.
+func (f folder) probe() error {
+	path := f.join(probeFile)
+	file, err := f.fs.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(make([]byte, probeSize))
+	if err == nil {
+		err = file.Sync()
+	}
+	err = errors.Join(err, file.Close())
+	return errors.Join(err, f.fs.Remove(path))
+}
+
+// read returns a small file.
+func (f folder) read(name string) (string, error) {
+	file, err := f.fs.Open(f.join(name))
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
+	return string(text), err
+}
+
+// write replaces a small file whole and durably: a crash leaves the old or the new.
+func (f folder) write(name, text string) error {
+	tmp := f.join(name + tmpSuffix)
+	file, err := f.fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write([]byte(text))
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	if err := f.fs.Rename(tmp, f.join(name)); err != nil {
+		return err
+	}
+	return f.syncDir(f.path)
+}
+
+// syncDir makes the entries of a directory durable.
+func (f folder) syncDir(path string) error {
+	dir, err := f.fs.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// clip keeps foreign text short enough for a message.
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "…"
+	}
+	return s
+}

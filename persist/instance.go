@@ -1,0 +1,97 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// instance is one opened Pebble behind its fence. A Store has one at a time;
+// Reopen replaces it.
+type instance struct {
+	db    *pebble.DB
+	fence *fence
+	users sync.WaitGroup // calls that are using db right now
+}
+
+// openInstance opens Pebble in the folder. On error nothing is left open.
+func openInstance(o *Options, path string, cache *pebble.Cache) (*instance, error) {
+	in := &instance{fence: newFence(o.FS, o.Logger)}
+	err := in.open(path, o.pebbleOptions(in.fence, cache))
+	if refused := in.fence.err(); refused != nil {
+		// Pebble may not have noticed.
+		return nil, errors.Join(refused, in.close())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	return in, nil
+}
+
+// open turns Pebble's panics into errors: some damage ends in one.
+func (in *instance) open(path string, options *pebble.Options) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrCorrupt, r)
+		}
+	}()
+	in.db, err = pebble.Open(path, options)
+	return err
+}
+
+// close waits for the users and closes Pebble. After a failure of the disk the
+// result tells nothing new and is dropped.
+func (in *instance) close() error {
+	in.users.Wait()
+	if in.db == nil {
+		return nil
+	}
+	err := in.db.Close()
+	if refused := in.fence.err(); refused != nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	return nil
+}
+
+// lastRecord returns the highest revision in the journal, 0 when it is empty.
+func (in *instance) lastRecord() (uint64, error) {
+	it, err := in.journal(0)
+	if err != nil {
+		return 0, err
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, iterError(it, "read the end of the journal")
+	}
+	rev, ok := parseJournalKey(it.Key())
+	if !ok {
+		return 0, fmt.Errorf("journal key %x: %w", it.Key(), ErrCorrupt)
+	}
+	return rev, nil
+}
+
+// journal iterates over the records from revision from on.
+func (in *instance) journal(from uint64) (*pebble.Iterator, error) {
+	return in.iterate(appendJournalKey(nil, from), journalEnd())
+}
+
+func (in *instance) iterate(lower, upper []byte) (*pebble.Iterator, error) {
+	it, err := in.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	return it, nil
+}
+
+// iterError returns why an iterator stopped, nil when it was at the end.
+func iterError(it *pebble.Iterator, doing string) error {
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("%s: %w: %w", doing, kindOf(err), err)
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package persist
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Append writes the record of the next revision and returns when it is on disk
+// (with Options.NoSync: when it will be). It is whole or not there.
+//
+// rev must be Last()+1. record is borrowed until Append returns; at most
+// MaxRecord bytes.
+//
+// After ErrDisk the record counts as not written: Last is what it was, later
+// calls fail the same way at once, and Reopen removes what may have reached the
+// disk. Only if the process ends before that, the next Open may find it, whole.
+func (s *Store) Append(rev uint64, record []byte) error {
+	if last := s.Last(); rev != last+1 {
+		panic(fmt.Sprintf("BUG: append of revision %d after %d", rev, last))
+	}
+	if len(record) > MaxRecord {
+		return fmt.Errorf("append revision %d: %d bytes: %w", rev, len(record), ErrTooLarge)
+	}
+	in, err := s.write()
+	if err != nil {
+		return fmt.Errorf("append revision %d: %w", rev, err)
+	}
+	defer in.users.Done()
+
+	defer s.batch.Reset()
+	if s.tail != 0 && s.tail != rev-1 {
+		// A snapshot is ahead of the journal; what is left of it leads nowhere.
+		_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, rev), nil)
+	}
+	op := s.batch.SetDeferred(journalKeySize, frameSize+len(record))
+	appendJournalKey(op.Key[:0], rev)
+	putFrame(op.Value, rev, record)
+	_ = op.Finish() // only indexed batches can fail
+
+	start := time.Now()
+	if err := s.commit(in, &s.batch, !s.options.NoSync); err != nil {
+		s.metrics.appendErrors.Add(1)
+		return fmt.Errorf("append revision %d: %w", rev, err)
+	}
+	s.metrics.appended(len(record), time.Since(start))
+	s.tail = rev
+	s.last.Store(rev)
+	if !s.options.NoSync {
+		s.forgetUnsynced() // they went into the same log, before
+	}
+	return nil
+}
+
+// Replay calls fn for each record after revision after, in order, up to Last. A
+// missing or damaged record is an ErrCorrupt that names it; an error of fn ends
+// the replay and is returned as it is. record is borrowed until fn returns.
+func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) error {
+	in, err := s.use()
+	if err != nil {
+		return fmt.Errorf("replay journal: %w", err)
+	}
+	defer in.users.Done()
+	last := s.Last()
+	if after >= last {
+		return nil
+	}
+	it, err := in.journal(after + 1)
+	if err != nil {
+		return fmt.Errorf("replay journal: %w", err)
+	}
+	defer it.Close()
+
+	next := after + 1
+	for ok := it.First(); ok && next <= last; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("replay journal: record %d: %w: %w", next, kindOf(err), err)
+		}
+		record, err := parseEntry(it.Key(), value, next)
+		if err != nil {
+			return fmt.Errorf("replay journal: %w", err)
+		}
+		if err := fn(next, record); err != nil {
+			return err
+		}
+		next++
+	}
+	if err := iterError(it, "replay journal after revision "+fmt.Sprint(next-1)); err != nil {
+		return err
+	}
+	if next <= last {
+		return fmt.Errorf("replay journal: records %d to %d are missing: %w", next, last, ErrCorrupt)
+	}
+	return nil
+}
+
+// parseEntry returns the record of an entry that must be that of revision want.
+func parseEntry(key, value []byte, want uint64) ([]byte, error) {
+	rev, ok := parseJournalKey(key)
+	if !ok {
+		return nil, fmt.Errorf("journal key %x: %w", key, ErrCorrupt)
+	}
+	if rev != want {
+		return nil, fmt.Errorf("journal records %d to %d are missing: %w", want, rev-1, ErrCorrupt)
+	}
+	return parseFrame(rev, value)
+}
+
+// Trim forgets the records up to and including revision upto, which must not be
+// above SafeTrim. It is not synced: after a crash they may be back.
+func (s *Store) Trim(upto uint64) error {
+	if safe := s.SafeTrim(); upto > safe {
+		panic(fmt.Sprintf("BUG: trim of the journal to revision %d, but snapshots need it from %d", upto, safe))
+	}
+	if upto == 0 {
+		return nil
+	}
+	in, err := s.write()
+	if err != nil {
+		return fmt.Errorf("trim journal to revision %d: %w", upto, err)
+	}
+	defer in.users.Done()
+	defer s.batch.Reset()
+	_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, min(upto, math.MaxUint64-1)+1), nil)
+	if err := s.commit(in, &s.batch, false); err != nil {
+		return fmt.Errorf("trim journal to revision %d: %w", upto, err)
+	}
+	if s.tail <= upto {
+		s.tail = 0
+	}
+	// The space returns only when the deletion is written to a table.
+	if _, err := in.db.AsyncFlush(); err != nil {
+		in.fence.lower("flush", s.folder.join(storeDir), err)
+	}
+	return nil
+}
+
+// SafeTrim returns the revision up to which the journal can be forgotten: that of
+// the older of the two newest sound snapshots, so that one damaged snapshot costs
+// nothing. With fewer than two it is 0.
+func (s *Store) SafeTrim() uint64 { return s.snapshots.safeTrim() }

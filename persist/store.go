@@ -1,0 +1,286 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// A Store is one folder that is open: the journal, the rows, the snapshots.
+//
+// Append, WriteRows, Trim and Reopen are for one goroutine, the committer.
+// WriteSnapshot may run beside it on another. Everything else may be called from
+// any goroutine at any time.
+type Store struct {
+	options Options
+	folder  folder
+	lock    io.Closer     // the folder is ours; nil on a read-only disk
+	cache   *pebble.Cache // shared by one Pebble and its successor
+	log     *slog.Logger
+
+	// current is replaced by Reopen and taken away by Close. mu is held for that,
+	// and for a moment by each call that takes hold of it.
+	mu      sync.RWMutex
+	current *instance
+	retired sync.WaitGroup // predecessors that are being closed
+
+	// last is written by the committer and read by all.
+	last atomic.Uint64
+
+	// Owned by the committer. tail is the last record in the journal on disk, 0
+	// when it is empty. unsynced holds the row batches since the last synced write
+	// (which a failing disk takes along), at most maxUnsynced bytes and one batch.
+	tail          uint64
+	batch         pebble.Batch
+	unsynced      [][]byte
+	unsyncedBytes int
+
+	snapshots snapshots
+	metrics   counters
+}
+
+// maxUnsynced bounds Store.unsynced, in bytes; the batch that goes beyond is synced.
+const maxUnsynced = 1 << 20
+
+// Open opens the folder, or creates it. The error is an ErrLocked, ErrFormat,
+// ErrCorrupt or ErrDisk; after ErrLocked and ErrFormat nothing was touched.
+func Open(o *Options) (*Store, error) {
+	s := &Store{options: o.withDefaults()}
+	s.log = s.options.Logger
+	s.folder = folder{s.options.FS, s.options.Dir}
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	version, err := s.folder.version()
+	switch {
+	case err != nil:
+		return err
+	case version == 0 && s.options.ReadOnly:
+		return fmt.Errorf("%w: no store there", ErrFormat)
+	case version == 0:
+		if err := s.folder.makeDirs(); err != nil {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+	}
+	if s.lock, err = s.folder.lock(); err != nil {
+		if !s.options.ReadOnly || !errors.Is(err, syscall.EROFS) {
+			return err
+		}
+	}
+	s.cache = pebble.NewCache(s.options.CacheSize)
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	if version == 0 {
+		if err := s.folder.create(); err != nil {
+			return err
+		}
+	}
+	return s.load()
+}
+
+// load opens what the folder holds and finds the last revision in it.
+func (s *Store) load() (err error) {
+	if err := s.snapshots.open(s); err != nil {
+		return err
+	}
+	if s.current, err = openInstance(&s.options, s.folder.join(storeDir), s.cache); err != nil {
+		return err
+	}
+	if s.tail, err = s.current.lastRecord(); err != nil {
+		return err
+	}
+	last := max(s.tail, s.snapshots.newest())
+	if closed := s.folder.closedAt(); closed > last {
+		return fmt.Errorf("%w: it was closed at revision %d and now ends at %d; to accept the loss, remove %s",
+			ErrCorrupt, closed, last, s.folder.join(closedFile))
+	}
+	s.last.Store(last)
+	return nil
+}
+
+// abandon gives back what a failed open took.
+func (s *Store) abandon() {
+	if s.current != nil {
+		_ = s.current.close()
+	}
+	s.cache.Unref()
+	if s.lock != nil {
+		_ = s.lock.Close()
+	}
+}
+
+// Close waits for calls that are under way, syncs, and gives the folder back.
+// The committer and the snapshotter must have stopped. The error is an ErrDisk when
+// the disk refuses writes, now or since before; what was accepted with a sync is
+// safe all the same. A second Close returns ErrClosed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	in := s.current
+	s.current = nil
+	s.mu.Unlock()
+	if in == nil {
+		return fmt.Errorf("close store: %w", ErrClosed)
+	}
+	err := errors.Join(in.close(), in.fence.err())
+	s.retired.Wait()
+	if err == nil && !s.options.ReadOnly {
+		if markErr := s.folder.markClosed(s.Last()); markErr != nil {
+			err = fmt.Errorf("%w: %w", ErrDisk, markErr)
+		}
+	}
+	s.cache.Unref()
+	if s.lock != nil {
+		err = errors.Join(err, s.lock.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("close store: %w", err)
+	}
+	return nil
+}
+
+// Err returns nil while the disk takes writes, and the ErrDisk that writes are
+// answered with until Reopen otherwise.
+func (s *Store) Err() error {
+	in, err := s.use()
+	if err != nil {
+		return err
+	}
+	defer in.users.Done()
+	return in.fence.err()
+}
+
+// Reopen makes the Store usable again after a write returned ErrDisk. While the
+// disk is still unwilling it returns ErrDisk and changes nothing: rows can still
+// be read, and the next Reopen may have more luck. When it returns nil, everything
+// that was accepted is there, and nothing that was refused: the journal ends with
+// Last, which is the last Append that returned nil, and the rows are those of the
+// WriteRows that returned nil.
+//
+// With Options.NoSync accepted records may be gone; then Reopen returns ErrBehind
+// and changes nothing. The caller writes a snapshot of what it holds at Last and
+// calls Reopen again.
+//
+// On a Store that is well, Reopen does nothing.
+func (s *Store) Reopen() error {
+	if s.options.ReadOnly {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.current
+	if old == nil {
+		return fmt.Errorf("reopen store: %w", ErrClosed)
+	}
+	if old.fence.err() == nil {
+		return nil
+	}
+	if err := s.folder.probe(); err != nil {
+		return fmt.Errorf("reopen store: %w: %w", ErrDisk, err)
+	}
+	old.fence.drain()
+	in, err := openInstance(&s.options, s.folder.join(storeDir), s.cache)
+	if err != nil {
+		return fmt.Errorf("reopen store: %w", err)
+	}
+	tail, err := s.restore(in)
+	if err != nil {
+		return errors.Join(fmt.Errorf("reopen store: %w", err), in.close())
+	}
+	s.current, s.tail = in, tail
+	s.unsynced, s.unsyncedBytes = nil, 0
+	s.log.Info("store: disk writes again", "revision", s.Last())
+	s.retired.Go(func() { _ = old.close() })
+	return nil
+}
+
+// restore brings a freshly opened Pebble to what was accepted: it forgets the
+// record whose Append failed, if that one reached the disk, and writes the rows
+// again that may not have. It returns the last record of the journal.
+func (s *Store) restore(in *instance) (tail uint64, err error) {
+	if tail, err = in.lastRecord(); err != nil {
+		return 0, err
+	}
+	last := s.Last()
+	if max(tail, s.snapshots.newest()) < last {
+		return 0, fmt.Errorf("%w: it ends at revision %d instead of %d", ErrBehind, tail, last)
+	}
+	var batch pebble.Batch
+	if tail > last {
+		_ = batch.DeleteRange(appendJournalKey(nil, last+1), appendJournalKey(nil, math.MaxUint64), nil)
+		tail = last
+	}
+	for _, repr := range s.unsynced {
+		var rows pebble.Batch
+		if err := rows.SetRepr(repr); err != nil {
+			panic(fmt.Sprintf("BUG: kept rows are no batch: %v", err))
+		}
+		if err := batch.Apply(&rows, nil); err != nil {
+			panic(fmt.Sprintf("BUG: kept rows do not apply: %v", err))
+		}
+	}
+	if batch.Empty() {
+		return tail, nil
+	}
+	if err := in.db.Apply(&batch, pebble.Sync); err != nil {
+		return 0, fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	return tail, in.fence.err()
+}
+
+// Last returns the highest revision in the journal or, when that is empty or ends
+// earlier, of the newest snapshot; 0 in an empty Store.
+func (s *Store) Last() uint64 { return s.last.Load() }
+
+// use takes hold of the current Pebble; the caller calls users.Done when through.
+func (s *Store) use() (*instance, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.current == nil {
+		return nil, ErrClosed
+	}
+	s.current.users.Add(1)
+	return s.current, nil
+}
+
+// write is use for a change: it refuses when the Store is read-only or the disk
+// has failed.
+func (s *Store) write() (*instance, error) {
+	if s.options.ReadOnly {
+		return nil, ErrReadOnly
+	}
+	in, err := s.use()
+	if err != nil {
+		return nil, err
+	}
+	if err := in.fence.err(); err != nil {
+		in.users.Done()
+		return nil, err
+	}
+	return in, nil
+}
+
+// commit applies batch and returns an error unless the disk took all of it.
+func (s *Store) commit(in *instance, batch *pebble.Batch, sync bool) error {
+	options := pebble.NoSync
+	if sync {
+		options = pebble.Sync
+	}
+	if err := in.db.Apply(batch, options); err != nil {
+		in.fence.lower("commit", s.folder.join(storeDir), err)
+	}
+	return in.fence.err()
+}
