@@ -155,13 +155,15 @@ func (p *packed) rebuild() []atomic.Uint64 {
 	return places
 }
 
-// each hands over every entry until told to stop, and says whether it was not
-// told. Any goroutine.
-func (p *packed) each(yield func(key, number uint32) bool) bool {
+// within hands over every entry whose key agrees with first in all but the
+// lowest shift bits until told to stop, and says whether it was not told. Any
+// goroutine.
+func (p *packed) within(first uint32, shift int, yield func(key, number uint32) bool) bool {
 	places := p.table()
 	for i := range places {
 		entry := places[i].Load()
-		if uint32(entry) != 0 && !yield(uint32(entry>>32), uint32(entry)) {
+		key, number := uint32(entry>>32), uint32(entry)
+		if (key^first)>>shift == 0 && number != 0 && !yield(key, number) {
 			return false
 		}
 	}

@@ -63,12 +63,27 @@ func prefix(r *rand.Rand, wide bool) netip.Prefix {
 	return netip.PrefixFrom(a, lengths[r.IntN(len(lengths))]).Masked()
 }
 
-// distinct returns so many different prefixes.
+// distinct returns so many different networks of the lengths that lists have;
+// a third of them IPv6.
 func distinct(r *rand.Rand, count int) []netip.Prefix {
 	seen := make(map[netip.Prefix]bool, count)
 	list := make([]netip.Prefix, 0, count)
 	for len(list) < count {
-		if p := prefix(r, true); !seen[p] && p.Bits() >= 8 {
+		a := nearby(r, true)
+		bits := 29 + r.IntN(36)
+		switch one := r.IntN(20); {
+		case a.Is6() && one < 10:
+			bits = 32 + one/5*16
+		case a.Is4() && one < 1:
+			bits = 16 + r.IntN(4)
+		case a.Is4() && one < 7:
+			bits = 20 + r.IntN(4)
+		case a.Is4() && one < 17:
+			bits = 24
+		case a.Is4():
+			bits = 25 + r.IntN(4)
+		}
+		if p := netip.PrefixFrom(a, bits).Masked(); !seen[p] {
 			seen[p] = true
 			list = append(list, p)
 		}

@@ -186,6 +186,7 @@ func (r *Ranges) Covering(dst []Slot, p netip.Prefix) []Slot {
 
 // Within hands over every stored prefix inside p, p itself included, until
 // yield says false: in the order of addresses, the wider first. Any goroutine.
+// The tree allocates three small slices at most, however much it holds.
 func (r *Ranges) Within(p netip.Prefix, yield func(netip.Prefix, Slot) bool) {
 	f := r.shown.Load()
 	if f == nil {
