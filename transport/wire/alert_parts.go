@@ -19,9 +19,7 @@ const (
 	sourceRange
 )
 
-var sourceFields = fields{"Source", words{
-	"scope", "value", "as_name", "as_number", "cn", "ip", "latitude", "longitude", "range",
-}}
+var sourceFields = newFields("Source", "scope", "value", "as_name", "as_number", "cn", "ip", "latitude", "longitude", "range")
 
 const sourceRequired = 1<<sourceScope | 1<<sourceValue
 
@@ -37,7 +35,7 @@ func (p *alertParser) source(a *engine.Alert, o, s *object) {
 	for p.open('{', "models.Source"); p.fieldOf(s); {
 		switch s.at {
 		case sourceScope:
-			s.note(p.optionalString(&a.Source.Scope))
+			s.note(p.scope(&a.Source.Scope))
 		case sourceValue:
 			s.note(p.optionalString(&a.Source.Value))
 		case sourceAsName:
@@ -58,7 +56,6 @@ func (p *alertParser) source(a *engine.Alert, o, s *object) {
 			p.skip()
 		}
 	}
-	a.Source.Scope = engine.CanonicalScope(a.Source.Scope)
 }
 
 // Fields of a decision.
@@ -75,9 +72,7 @@ const (
 	decisionUUID
 )
 
-var decisionFields = fields{"Decision", words{
-	"duration", "origin", "scenario", "scope", "type", "value", "id", "simulated", "until", "uuid",
-}}
+var decisionFields = newFields("Decision", "duration", "origin", "scenario", "scope", "type", "value", "id", "simulated", "until", "uuid")
 
 const decisionRequired = 1<<decisionID - 1
 
@@ -88,25 +83,31 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 	if p.null() {
 		return ""
 	}
-	i := 0
+	list, i := a.Decisions, 0
 	for p.open('[', "[]models.Decision"); p.more(']'); i++ {
-		d, seen := p.decision()
+		n := len(list)
+		if list = grown(list, p.rest(), smallestDecision)[:n+1]; n > 0 {
+			list[n] = list[n-1] // its words are likely to be the same
+		}
+		seen := p.decision(&list[n])
 		switch {
 		case p.err != nil || missing != "":
-		case seen.has(decisionRequired):
-			a.Decisions = append(grown(a.Decisions, p.rest(), smallestDecision), d)
-		default:
+			list = list[:n]
+		case !seen.has(decisionRequired):
+			list = list[:n]
 			path := strconv.Itoa(p.index) + ".decisions." + strconv.Itoa(i) + "."
 			missing = seen.missing(path, decisionRequired)
 		}
 	}
+	if len(list) > 0 {
+		a.Decisions = list
+	}
 	return missing
 }
 
-// decision reads one decision. Its words are compared with those of the one
-// before, and shared when they are the same.
-func (p *alertParser) decision() (engine.NewDecision, object) {
-	d, o := p.last, newObject(&decisionFields)
+// decision reads one decision. Texts that d holds already are shared.
+func (p *alertParser) decision(d *engine.NewDecision) object {
+	o := newObject(&decisionFields)
 	for p.open('{', "models.Decision"); p.fieldOf(&o); {
 		switch o.at {
 		case decisionDuration:
@@ -116,25 +117,34 @@ func (p *alertParser) decision() (engine.NewDecision, object) {
 		case decisionScenario:
 			o.note(p.optionalString(&d.Scenario))
 		case decisionScope:
-			o.note(p.optionalString(&d.Scope))
+			o.note(p.scope(&d.Scope))
+		case decisionSimulated:
+			var simulated bool
+			p.optionalBool(&simulated)
 		case decisionType:
 			o.note(p.optionalString(&d.Type))
 		case decisionValue:
 			o.note(p.optionalString(&d.Value))
 		case decisionID:
 			p.ignoredInt()
-		case decisionSimulated:
-			var simulated bool
-			p.optionalBool(&simulated)
 		case decisionUntil, decisionUUID:
 			p.ignoredString()
 		default:
 			p.skip()
 		}
 	}
-	p.last = d
-	d.Scope = engine.CanonicalScope(d.Scope)
-	return d, o
+	return o
+}
+
+// scope reads a scope, or null, and respells it.
+func (p *alertParser) scope(dst *engine.Scope) bool {
+	b, ok := p.optionalText()
+	if ok && *dst != string(b) {
+		if *dst = engine.CanonicalScope(borrow(b)); *dst == string(b) {
+			*dst = p.texts.keep(b) // what was not respelled is borrowed
+		}
+	}
+	return ok
 }
 
 func (p *alertParser) labels(a *engine.Alert) {

@@ -44,7 +44,6 @@ type alertParser struct {
 	index   int           // of the alert being read
 	meta    []engine.Meta // scratch: a list before its length is known
 
-	last engine.NewDecision // words repeat from one decision to the next
 }
 
 // The smallest texts, with a comma, of what lists may hold.
@@ -82,11 +81,9 @@ const (
 	alertUUID
 )
 
-var alertFields = fields{"Alert", words{
-	"capacity", "decisions", "events", "events_count", "leakspeed", "message", "scenario", "scenario_hash",
+var alertFields = newFields("Alert", "capacity", "decisions", "events", "events_count", "leakspeed", "message", "scenario", "scenario_hash",
 	"scenario_version", "simulated", "source", "start_at", "stop_at",
-	"kind", "labels", "meta", "remediation", "created_at", "id", "machine_id", "uuid",
-}}
+	"kind", "labels", "meta", "remediation", "created_at", "id", "machine_id", "uuid")
 
 // alertRequired has a bit for every field an alert must have: all up to
 // stop_at but the decisions.

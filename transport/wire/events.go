@@ -23,7 +23,7 @@ const (
 	eventTimestamp
 )
 
-var eventFields = fields{"Event", words{"meta", "timestamp"}}
+var eventFields = newFields("Event", "meta", "timestamp")
 
 const eventRequired = 1<<eventMeta | 1<<eventTimestamp
 
@@ -115,7 +115,7 @@ const (
 	metaValue
 )
 
-var metaFields = fields{"MetaItems", words{"key", "value"}}
+var metaFields = newFields("MetaItems", "key", "value")
 
 // metaItem reads one entry. The one at the same place of the list before lends
 // its texts, for the events of an alert resemble each other.

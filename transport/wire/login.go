@@ -32,8 +32,8 @@ const (
 )
 
 var (
-	loginFields        = fields{"WatcherAuthRequest", words{"machine_id", "password", "scenarios"}}
-	registrationFields = fields{"WatcherRegistrationRequest", words{"machine_id", "password", "registration_token"}}
+	loginFields        = newFields("WatcherAuthRequest", "machine_id", "password", "scenarios")
+	registrationFields = newFields("WatcherRegistrationRequest", "machine_id", "password", "registration_token")
 )
 
 const credentialRequired = 1<<credentialMachineID | 1<<credentialPassword
@@ -115,7 +115,7 @@ func (g *Registration) missing(o *object) string {
 	return f.String()
 }
 
-var targetFields = fields{"BulkCheckAllowlistRequest", words{"targets"}}
+var targetFields = newFields("BulkCheckAllowlistRequest", "targets")
 
 // ParseTargets reads the body of POST /v1/allowlists/check: what to check, as
 // sent. An error is of KindSyntax, or KindEmptyTargets when there is nothing.

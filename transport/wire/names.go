@@ -45,8 +45,17 @@ func (w words) findFold(name []byte, hint int) int {
 // fields are the names an object may hold, in the order of the contract's list
 // of missing ones.
 type fields struct {
-	owner string // the kind of object, for the texts of errors
-	names words
+	owner   string // the kind of object, for the texts of errors
+	names   words
+	written words // the names as most programs write them, with the colon
+}
+
+func newFields(owner string, names ...string) fields {
+	f := fields{owner: owner, names: names}
+	for _, name := range names {
+		f.written = append(f.written, `"`+name+`":`)
+	}
+	return f
 }
 
 // object is what was seen of one object so far.

@@ -25,19 +25,24 @@ type reader struct {
 	fresh bool // the innermost of them has not given anything yet
 	err   *Error
 
-	name    []byte // of the current field; good until the next string is read
-	owner   string // for the texts of errors: the kind of object,
-	label   string // and the field whose value is being read
-	scratch []byte // a string that had to be unescaped
-	texts   texts  // strings that outlive the body
+	name    []byte  // of the current field; good until the next string is read
+	fields  *fields // of the last object that had one of them,
+	place   int     // and its place, for the texts of errors
+	scratch []byte  // a string that had to be unescaped
+	texts   texts   // strings that outlive the body
 }
 
 // peek gives the next byte that is not blank, without moving past it; 0 when
 // there is none, or after an error.
 func (r *reader) peek() byte {
-	if r.err != nil {
-		return 0
+	if r.at < len(r.data) && r.data[r.at] > ' ' {
+		return r.data[r.at]
 	}
+	return r.peekOn()
+}
+
+// peekOn is the rare part of peek: blanks, the end, and what an error leaves.
+func (r *reader) peekOn() byte {
 	for r.at < len(r.data) {
 		switch c := r.data[r.at]; c {
 		case ' ', '\t', '\n', '\r':
@@ -69,27 +74,29 @@ func (r *reader) open(bracket byte, want string) {
 // more moves to the next element of a list, or past its end.
 func (r *reader) more(bracket byte) bool {
 	c := r.peek()
-	if r.err != nil {
-		return false
-	}
-	if r.fresh {
-		r.fresh = false
-		if c != bracket {
-			return true
-		}
-	}
-	switch c {
-	case bracket:
-		r.at++
-		r.depth--
-		return false
-	case ',':
+	if c == ',' && !r.fresh {
 		r.at++
 		return true
 	}
-	if bracket == '}' {
+	return r.moreOn(c, bracket)
+}
+
+// moreOn is the rarer part of more: the first element, the end, and errors.
+func (r *reader) moreOn(c, bracket byte) bool {
+	fresh := r.fresh
+	r.fresh = false
+	switch {
+	case r.err != nil:
+		return false
+	case c == bracket:
+		r.at++
+		r.depth--
+		return false
+	case fresh:
+		return true
+	case bracket == '}':
 		r.unexpected("after object key:value pair")
-	} else {
+	default:
 		r.unexpected("after array element")
 	}
 	return false
@@ -97,10 +104,9 @@ func (r *reader) more(bracket byte) bool {
 
 // field moves to the next field of an object and reads its name, or moves past
 // the object's end.
-func (r *reader) field() bool {
-	if !r.more('}') {
-		return false
-	}
+func (r *reader) field() bool { return r.more('}') && r.fieldName() }
+
+func (r *reader) fieldName() bool {
 	if r.peek() != '"' {
 		r.unexpected("looking for beginning of object key string")
 		return false
@@ -115,16 +121,25 @@ func (r *reader) field() bool {
 }
 
 // fieldOf is field for an object whose fields are known: o.at becomes the
-// field's place among them, -1 for an unknown one.
+// field's place among them, -1 for an unknown one. Programs write fields in
+// the same order every time, so the next one is tried before its name is read.
 func (r *reader) fieldOf(o *object) bool {
-	if !r.field() {
+	if !r.more('}') {
+		return false
+	}
+	if next := o.at + 1; next < len(o.fields.written) {
+		name := o.fields.written[next]
+		if end := r.at + len(name); end <= len(r.data) && string(r.data[r.at:end]) == name {
+			r.at, o.at = end, next
+			r.fields, r.place = o.fields, next
+			return true
+		}
+	}
+	if !r.fieldName() {
 		return false
 	}
 	o.at = o.fields.names.findFold(r.name, o.at+1)
-	r.owner, r.label = o.fields.owner, ""
-	if o.at >= 0 {
-		r.label = o.fields.names[o.at]
-	}
+	r.fields, r.place = o.fields, o.at
 	return true
 }
 
@@ -135,23 +150,26 @@ func (r *reader) rest() int { return len(r.data) - r.at }
 func (r *reader) null() bool { return r.peek() == 'n' && r.literal("null") }
 
 // optionalString reads a string or null into dst, which null leaves alone, and
-// reports whether there was a string.
+// reports whether there was a string. A text equal to what dst holds is not
+// copied again.
 func (r *reader) optionalString(dst *string) bool {
-	if r.null() || r.err != nil {
-		return false
-	}
-	if r.peek() != '"' {
-		r.wrong("string")
-		return false
-	}
-	b := r.text()
-	if r.err != nil {
-		return false
-	}
-	if *dst != string(b) {
+	b, ok := r.optionalText()
+	if ok && *dst != string(b) {
 		*dst = r.texts.keep(b)
 	}
-	return true
+	return ok
+}
+
+// optionalText reads a string or null. The bytes are borrowed.
+func (r *reader) optionalText() ([]byte, bool) {
+	if r.peek() == '"' {
+		b := r.text()
+		return b, r.err == nil
+	}
+	if !r.null() {
+		r.wrong("string")
+	}
+	return nil, false
 }
 
 // optionalBool reads true, false or null.
@@ -218,16 +236,7 @@ func (r *reader) optionalFloat32(dst *float32) {
 
 // ignoredString and ignoredInt move past what nobody reads but must be of its
 // kind, or null.
-func (r *reader) ignoredString() {
-	if r.null() || r.err != nil {
-		return
-	}
-	if r.peek() != '"' {
-		r.wrong("string")
-		return
-	}
-	r.text()
-}
+func (r *reader) ignoredString() { r.optionalText() }
 
 func (r *reader) ignoredInt() {
 	var n int64
@@ -282,10 +291,14 @@ func (r *reader) fail(text string) {
 	if r.err == nil {
 		r.err = &Error{Kind: KindSyntax, Text: text}
 	}
+	r.at = len(r.data) // so that nothing more is found
 }
 
 // ended says that the body is over too early.
 func (r *reader) ended() {
+	if r.err != nil {
+		return
+	}
 	if r.depth == 0 && r.blank() {
 		r.fail("EOF")
 		return
@@ -345,11 +358,11 @@ func (r *reader) outOfRange(digits []byte, want string) {
 }
 
 func (r *reader) mismatch(found, want string) {
-	if r.label == "" {
-		r.fail("json: cannot unmarshal " + found + " into Go value of type " + want)
-		return
+	place := "Go value"
+	if r.fields != nil && r.place >= 0 {
+		place = "Go struct field " + r.fields.owner + "." + r.fields.names[r.place]
 	}
-	r.fail("json: cannot unmarshal " + found + " into Go struct field " + r.owner + "." + r.label + " of type " + want)
+	r.fail("json: cannot unmarshal " + found + " into " + place + " of type " + want)
 }
 
 func quoted(c byte) string {

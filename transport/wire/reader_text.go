@@ -12,19 +12,23 @@ import (
 // bytes are borrowed: they lie in the body, or in scratch until the next
 // string that needs it. They are always UTF-8.
 func (r *reader) text() []byte {
-	r.at++
-	start, ascii := r.at, true
-	for {
-		r.at += ordinary(r.data[r.at:])
-		if r.at >= len(r.data) {
-			r.ended()
-			return nil
-		}
+	start := r.at + 1
+	end := start + ordinary(r.data[start:])
+	if end < len(r.data) && r.data[end] == '"' {
+		r.at = end + 1
+		return r.data[start:end]
+	}
+	return r.textOn(start, end)
+}
+
+// textOn goes on with a string at its first byte that is not ordinary.
+func (r *reader) textOn(start, at int) []byte {
+	for r.at = at; r.at < len(r.data); r.at += ordinary(r.data[r.at:]) {
 		switch c := r.data[r.at]; {
 		case c == '"':
 			b := r.data[start:r.at]
 			r.at++
-			if !ascii && !utf8.Valid(b) {
+			if !utf8.Valid(b) {
 				return r.mend(b)
 			}
 			return b
@@ -33,11 +37,11 @@ func (r *reader) text() []byte {
 		case c < ' ':
 			r.unexpected("in string literal")
 			return nil
-		default:
-			ascii = false
-			r.at++
 		}
+		r.at++ // part of a character beyond ASCII
 	}
+	r.ended()
+	return nil
 }
 
 // escapedText goes on with a string at its first escape.

@@ -51,7 +51,7 @@ const (
 	usageComponents
 )
 
-var usageFields = fields{"AllMetrics", words{"lapi", "log_processors", "remediation_components"}}
+var usageFields = newFields("AllMetrics", "lapi", "log_processors", "remediation_components")
 
 func (p *usageParser) report() {
 	o := newObject(&usageFields)

@@ -30,15 +30,11 @@ const componentType = entryOwn
 
 // entryFields are the fields of an entry, by section.
 var entryFields = [3]fields{
-	{"LapiMetrics", words{"metrics", "os", "utc_startup_timestamp", "version", "feature_flags"}},
-	{"LogProcessorsMetrics", words{
-		"metrics", "os", "utc_startup_timestamp", "version", "feature_flags",
-		"datasources", "hub_items", "name", "last_push", "last_update",
-	}},
-	{"RemediationComponentsMetrics", words{
-		"metrics", "os", "utc_startup_timestamp", "version", "feature_flags",
-		"type", "name", "last_pull",
-	}},
+	newFields("LapiMetrics", "metrics", "os", "utc_startup_timestamp", "version", "feature_flags"),
+	newFields("LogProcessorsMetrics", "metrics", "os", "utc_startup_timestamp", "version", "feature_flags",
+		"datasources", "hub_items", "name", "last_push", "last_update"),
+	newFields("RemediationComponentsMetrics", "metrics", "os", "utc_startup_timestamp", "version", "feature_flags",
+		"type", "name", "last_pull"),
 }
 
 // usageEntry is one entry of a report while it is read.
@@ -150,7 +146,7 @@ const (
 	osVersion
 )
 
-var osFields = fields{"OSversion", words{"family", "name", "version"}}
+var osFields = newFields("OSversion", "family", "name", "version")
 
 func (e *usageEntry) readOS() {
 	e.about.OS, e.about.HasOS, e.os = engine.OS{}, false, ""
@@ -231,7 +227,7 @@ func (e *usageEntry) readHubItems() {
 
 const smallestHubItem = 3
 
-var hubFields = fields{"HubItem", words{"name", "status", "version"}}
+var hubFields = newFields("HubItem", "name", "status", "version")
 
 func (e *usageEntry) hubList() []engine.HubItem {
 	var list []engine.HubItem

@@ -42,8 +42,8 @@ const (
 )
 
 var (
-	detailFields     = fields{"DetailedMetrics", words{"items", "meta"}}
-	detailMetaFields = fields{"MetricsMeta", words{"utc_now_timestamp", "window_size_seconds"}}
+	detailFields     = newFields("DetailedMetrics", "items", "meta")
+	detailMetaFields = newFields("MetricsMeta", "utc_now_timestamp", "window_size_seconds")
 )
 
 // detail is one set of metrics: numbers counted over one window of time.
@@ -144,7 +144,7 @@ const (
 	itemValue
 )
 
-var itemFields = fields{"MetricsDetailItem", words{"labels", "name", "unit", "value"}}
+var itemFields = newFields("MetricsDetailItem", "labels", "name", "unit", "value")
 
 const itemRequired = 1<<itemName | 1<<itemUnit | 1<<itemValue
 
