@@ -1,0 +1,298 @@
+package transport
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"lapid/engine"
+)
+
+// desc names a family.
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// The families that dashboards and the operator's tools read: names and labels
+// are the contract's (metrics.md section 2).
+var (
+	routeRequests    = desc("cs_lapi_route_requests_total", "Requests by route.", "route", "method")
+	machineRequests  = desc("cs_lapi_machine_requests_total", "Requests of machines by route.", "machine", "route", "method")
+	bouncerRequests  = desc("cs_lapi_bouncer_requests_total", "Requests of bouncers by route.", "bouncer", "route", "method")
+	decisionsOK      = desc("cs_lapi_decisions_ok_total", "Live queries that found a decision.", "bouncer")
+	decisionsKO      = desc("cs_lapi_decisions_ko_total", "Live queries that found none.", "bouncer")
+	requestDuration  = desc("cs_lapi_request_duration_seconds", "Time to answer.", "endpoint", "method")
+	activeDecisions  = desc("cs_active_decisions", "Running decisions.", "reason", "origin", "action")
+	storedAlerts     = desc("cs_alerts", "Stored alerts.", "reason")
+	machineHeartbeat = desc("cs_machines_last_heartbeat_timestamp", "When a machine was heard of, in Unix seconds.", "machine")
+	info             = desc("cs_info", "Version of the server.", "version")
+	papiInvalid      = desc("cs_papi_invalid_orders_received_total", "Orders that made no sense.")
+	papiErrors       = desc("cs_papi_poll_errors_total", "Polls for orders that failed.")
+	papiLastPull     = desc("cs_papi_last_pull_timestamp", "When orders were last asked for, in Unix seconds.")
+)
+
+// Our own families.
+var (
+	requestSeconds  = desc("lapid_request_seconds", "Time to answer, in fine steps.", "endpoint", "method")
+	heldDecisions   = desc("lapid_decisions", "Running decisions, simulated ones too.", "scope", "origin")
+	storedDecisions = desc("lapid_decisions_stored", "Decisions in memory, running or not.")
+	revision        = desc("lapid_revision", "The newest commit.")
+	commits         = desc("lapid_commits_total", "Commits since the start.")
+	proposals       = desc("lapid_writes_total", "Writes asked for since the start.")
+	refusedWrites   = desc("lapid_writes_refused_total", "Writes refused because the queue was full.")
+	queuedWrites    = desc("lapid_writes_queued", "Writes that wait for their commit.")
+	history         = desc("lapid_history_events", "Changes kept for bouncers that lag behind.")
+	graves          = desc("lapid_graves", "Records that are over and not yet forgotten.")
+	snapshots       = desc("lapid_snapshots_total", "Snapshots written since the start.")
+	snapshotSeconds = desc("lapid_snapshot_seconds", "How long the last snapshot took.")
+	snapshotAt      = desc("lapid_snapshot_revision", "The commit of the last snapshot.")
+	journalSync     = desc("lapid_journal_sync_seconds", "Time to make a commit durable.")
+	journalBytes    = desc("lapid_journal_bytes_total", "Bytes of commits written.")
+	diskBytes       = desc("lapid_disk_bytes", "Size of the store.")
+	diskFailed      = desc("lapid_disk_failed", "1 while the disk refuses writes.")
+	connections     = desc("lapid_connections", "Open connections.")
+	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
+	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
+)
+
+// mostLagging is for how many bouncers the lag is shown.
+const mostLagging = 100
+
+// collector reads the counters when somebody scrapes them.
+type collectorOf struct{ s *Server }
+
+// Describe says nothing: which series there are depends on who came.
+func (collectorOf) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends everything that the level admits.
+func (c collectorOf) Collect(out chan<- prometheus.Metric) {
+	m := measure{out}
+	m.gauge(info, 0, c.s.options.Version)
+	m.counter(papiInvalid, 0)
+	m.counter(papiErrors, 0)
+	m.gauge(papiLastPull, 0)
+	c.routes(m)
+	if c.s.options.MetricsLevel == "full" {
+		view := c.s.engine.View()
+		c.s.pruneVisitors(view)
+		c.visitors(m)
+		c.people(m, view)
+		c.state(m)
+	}
+}
+
+// measure sends single readings.
+type measure struct{ out chan<- prometheus.Metric }
+
+func (m measure) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	m.send(prometheus.NewConstMetric(d, prometheus.GaugeValue, v, labels...))
+}
+
+func (m measure) counter(d *prometheus.Desc, v float64, labels ...string) {
+	m.send(prometheus.NewConstMetric(d, prometheus.CounterValue, v, labels...))
+}
+
+func (m measure) histogram(d *prometheus.Desc, count uint64, sum float64, buckets map[float64]uint64, labels ...string) {
+	m.send(prometheus.NewConstHistogram(d, count, sum, buckets, labels...))
+}
+
+// send leaves out what cannot be shown, such as a name that is not UTF-8.
+func (m measure) send(one prometheus.Metric, err error) {
+	if err == nil {
+		m.out <- one
+	}
+}
+
+// lines are all lines that are counted, strays among them.
+func (s *Server) lines() []route { return slices.Concat(s.routes, s.strays) }
+
+// routes sends what is counted by line of the table.
+func (c collectorOf) routes(m measure) {
+	for _, line := range c.s.lines() {
+		counts, nanos := c.s.counting.snapshot(line.number)
+		l := latencies{counts: counts, nanos: nanos}
+		total := l.total()
+		if total == 0 || line.path == "/health" {
+			continue
+		}
+		m.counter(routeRequests, float64(total), line.label, line.method)
+		endpoint := line.label
+		if endpoint == strayLabel {
+			endpoint = ""
+		}
+		if c.s.options.MetricsLevel == "full" {
+			m.histogram(requestDuration, total, l.seconds(), l.dashboard(), endpoint, line.method)
+			m.histogram(requestSeconds, total, l.seconds(), l.fine(), endpoint, line.method)
+		}
+	}
+}
+
+// latencies is one reading of a histogram.
+type latencies struct {
+	counts [len(edges) + 1]uint64
+	nanos  int64
+}
+
+func (l *latencies) total() (n uint64) {
+	for _, c := range l.counts {
+		n += c
+	}
+	return n
+}
+
+func (l *latencies) seconds() float64 { return float64(l.nanos) / 1e9 }
+
+// fine gives all buckets, cumulated.
+func (l *latencies) fine() map[float64]uint64 {
+	buckets, sum := make(map[float64]uint64, len(edges)), uint64(0)
+	for i, edge := range edges {
+		sum += l.counts[i]
+		buckets[float64(edge)/1e9] = sum
+	}
+	return buckets
+}
+
+// dashboard gives the contract's buckets, cumulated.
+func (l *latencies) dashboard() map[float64]uint64 {
+	fine, buckets := l.fine(), make(map[float64]uint64, len(dashboardEdges))
+	for _, edge := range dashboardEdges {
+		buckets[edge] = fine[edge]
+	}
+	return buckets
+}
+
+// visitors sends what is counted by bouncer and machine.
+func (c collectorOf) visitors(m measure) {
+	lines := c.s.lines()
+	c.s.counting.bouncers.all.Range(func(who, counted any) bool {
+		name, v := who.(*engine.BouncerRow).Load().Name, counted.(*visitor)
+		v.send(m, bouncerRequests, name, lines)
+		if n := v.found.Load(); n > 0 {
+			m.counter(decisionsOK, float64(n), name)
+		}
+		if n := v.missed.Load(); n > 0 {
+			m.counter(decisionsKO, float64(n), name)
+		}
+		return true
+	})
+	c.s.counting.machines.all.Range(func(who, counted any) bool {
+		counted.(*visitor).send(m, machineRequests, who.(string), lines)
+		return true
+	})
+}
+
+func (v *visitor) send(m measure, d *prometheus.Desc, name string, lines []route) {
+	for i := range v.requests {
+		if n := v.requests[i].Load(); n > 0 {
+			m.counter(d, float64(n), name, lines[i].label, lines[i].method)
+		}
+	}
+}
+
+// people sends when machines were heard of and how far bouncers are behind.
+func (c collectorOf) people(m measure, view *engine.View) {
+	for _, one := range view.Machines() {
+		if one.LastHeartbeat != 0 {
+			m.gauge(machineHeartbeat, float64(one.LastHeartbeat/int64(time.Second)), one.ID)
+		}
+	}
+	type lag struct {
+		name string
+		by   engine.Revision
+	}
+	var lags []lag
+	for _, row := range view.Bouncers() {
+		if at, pulled := row.Cursor(); pulled {
+			lags = append(lags, lag{row.Load().Name, view.Revision() - min(at, view.Revision())})
+		}
+	}
+	slices.SortFunc(lags, func(a, b lag) int { return cmp.Compare(b.by, a.by) })
+	for _, l := range lags[:min(len(lags), mostLagging)] {
+		m.gauge(bouncerLag, float64(l.by), l.name)
+	}
+}
+
+// state sends what the engine counts.
+func (c collectorOf) state(m measure) {
+	e := c.s.engine.Metrics()
+	for _, d := range e.Running {
+		if d.N > 0 {
+			m.gauge(activeDecisions, float64(d.N), d.Scenario, d.Origin, d.Type)
+		}
+	}
+	for _, a := range e.Alerts {
+		if a.N > 0 {
+			m.gauge(storedAlerts, float64(a.N), a.Scenario)
+		}
+	}
+	for _, h := range e.Held {
+		if h.N > 0 {
+			m.gauge(heldDecisions, float64(h.N), h.Scope, h.Origin)
+		}
+	}
+	m.gauge(storedDecisions, float64(e.Stored))
+	m.gauge(revision, float64(e.Revision))
+	m.counter(commits, float64(e.Commits))
+	m.counter(proposals, float64(e.Proposals))
+	m.counter(refusedWrites, float64(e.Refused))
+	m.gauge(queuedWrites, float64(e.Queued))
+	m.gauge(history, float64(e.History))
+	m.gauge(graves, float64(e.Graves))
+	m.counter(snapshots, float64(e.Snapshots))
+	m.gauge(snapshotSeconds, e.SnapshotSeconds)
+	m.gauge(snapshotAt, float64(e.SnapshotRevision))
+	m.counter(journalBytes, float64(e.Store.AppendBytes))
+	buckets, sum := map[float64]uint64{}, uint64(0)
+	for i, bound := range e.Store.Sync.Bounds {
+		sum += e.Store.Sync.Counts[i]
+		buckets[bound] = sum
+	}
+	m.histogram(journalSync, e.Store.Sync.Count, e.Store.Sync.Sum, buckets)
+	m.gauge(diskBytes, float64(e.Store.DiskBytes))
+	failed := 0.0
+	if e.Store.Failed {
+		failed = 1
+	}
+	m.gauge(diskFailed, failed)
+	m.gauge(connections, float64(c.s.open.count()))
+	m.gauge(bodyBytes, float64(c.s.budget.used.Load()))
+}
+
+// MetricsHandler serves /metrics and /debug/pprof. It asks nobody for
+// credentials: bind it where only friends reach it.
+func (s *Server) MetricsHandler() http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if s.options.MetricsLevel != "none" {
+		registry.MustRegister(collectorOf{s})
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.InstrumentMetricHandler(registry, promhttp.HandlerFor(registry, promhttp.HandlerOpts{})))
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// ServeMetrics serves a handler on a listener until ctx ends.
+func ServeMetrics(ctx context.Context, l net.Listener, h http.Handler) error {
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, BaseContext: func(net.Listener) context.Context { return ctx }}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+package transport
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+
+	"lapid/engine"
+)
+
+// deltas remembers the last few deltas that were encoded: bouncers that follow
+// closely come from the same revision within the same second. It is an array of
+// pointers; nobody waits, a newer answer overwrites an older one, and what is
+// overwritten is encoded again if somebody asks. An answer holds at most
+// longDelta decisions, so all of it takes a few megabytes at most.
+type deltas struct {
+	seed  maphash.Seed
+	slots [32]atomic.Pointer[delta]
+}
+
+type delta struct {
+	question
+	answer []byte // never changed
+}
+
+func (d *deltas) slot(raw []byte, to engine.Revision) *atomic.Pointer[delta] {
+	at := maphash.Bytes(d.seed, raw) + uint64(to)
+	return &d.slots[at%uint64(len(d.slots))]
+}
+
+// get returns the answer to the same question, or nil. It does not allocate.
+func (d *deltas) get(raw []byte, after, to engine.Revision, second int64) []byte {
+	known := d.slot(raw, to).Load()
+	if known == nil || known.after != after || known.to != to || known.second != second || known.raw != string(raw) {
+		return nil
+	}
+	return known.answer
+}
+
+func (d *deltas) put(raw []byte, after, to engine.Revision, second int64, answer []byte) {
+	d.slot(raw, to).Store(&delta{question{string(raw), after, to, second}, answer})
+}

@@ -1,0 +1,41 @@
+// Package transport is the Local API server: it lets the world in and knows its
+// dialects.
+//
+//	bytes ─► conn ─► framing ─► routes ─► admit (auth.Gate) ─► handler ─► reply ─► bytes
+//
+// A request takes one straight line. conn.go knows who is at the other end and
+// when to lose patience; framing.go refuses what two readers might read in two
+// ways; routes.go, the whole server on one screen, finds the line of the table;
+// exchange.go asks the gate who is calling; a handler of about twenty lines
+// parses with package wire, asks the engine, and answers; reply.go turns errors
+// into the contract's answers. What looks odd on purpose stands in quirks.go
+// with the recorded case that proves it.
+//
+// # What it costs
+//
+// A live query, an empty delta and every other common request of a bouncer
+// allocate nothing: their scratch is an exchange, taken from a pool and put
+// back with its decisions cleared. The clock is read once for the answer and
+// twice for the latency. Counters are sharded atomics that nobody waits for.
+//
+// # Streams
+//
+// A poll is a cursor moving. The cursor moves when the last byte of the answer
+// was handed to the kernel without error (conn.go), never before, so a broken
+// poll is simply asked again. Bouncers that ask the same question at the same
+// revision in the same second get the same bytes, encoded once (shared.go,
+// body.go); large answers are encoded in pieces while they are sent.
+//
+// # Limits
+//
+//	connections            Options.MaxConnections    503 and closed
+//	header and request line Options.HeaderBytes       431
+//	time for one request   Options.ReadTimeout       408 and closed
+//	time between requests  Options.IdleTimeout       closed
+//	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
+//	body, inflated         2 MiB or 50 MiB, see routes.go    400
+//	bodies in memory       Options.BodyMemory        503 and Retry-After
+//	shared stream bodies   two, see body.go          later ones are encoded for one reader, in pieces
+//
+// MemoryBound adds these up; Run logs it.
+package transport

@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"time"
+	"unsafe"
+
+	"github.com/valyala/fasthttp"
+
+	"lapid/engine"
+)
+
+// exchange is one request and its answer, with the memory that answering
+// takes. It comes from a pool and belongs to one goroutine until finish; what
+// outlives the handler, such as a body that is sent in pieces, must not point
+// into it.
+type exchange struct {
+	ctx   *fasthttp.RequestCtx
+	route *route
+	now   int64 // the one reading of the clock: Unix nanoseconds
+
+	// Who asks.
+	conn    *conn // nil in tests without a network
+	secure  *secureConn
+	client  netip.Addr
+	socket  bool
+	bouncer *engine.BouncerRow // nil unless the caller is a bouncer with a row
+	machine string
+
+	failure string // for the access log
+	inflow  inflow // the request's body
+
+	// Scratch.
+	query      engine.Query
+	alertQuery engine.AlertQuery
+	found      []engine.Decision
+	delta      engine.Delta
+	out        []byte
+
+	counters *counters // this exchange's share
+}
+
+// keepAtMost is how much scratch an exchange may take back to the pool, in
+// bytes and in decisions. Larger scratch is left to the collector.
+const keepAtMost = 64 << 10
+
+// begin takes an exchange for a request.
+func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
+	x := s.exchanges.Get().(*exchange)
+	x.ctx, x.route, x.now = ctx, line, s.engine.Now()
+	x.conn, x.secure = underneath(ctx.Conn())
+	peer := netip.Addr{}
+	if x.conn != nil {
+		peer, x.socket = x.conn.peer, x.conn.socket
+	} else {
+		peer, x.socket = peerOf(ctx), false
+	}
+	x.client = s.gate.ClientAddress(peer, x.socket, s.forwarded(ctx), ctx.Request.Header.Peek("X-Real-Ip"))
+	return x
+}
+
+// serve runs one line of the table.
+func (s *Server) serve(ctx *fasthttp.RequestCtx, line *route) {
+	x := s.begin(ctx, line)
+	defer s.finish(x)
+	err := x.open(s)
+	if err == nil {
+		err = s.admit(x)
+	}
+	if err == nil {
+		err = line.handle(s, x)
+	}
+	if err != nil {
+		s.refuse(x, err)
+	}
+}
+
+// finish ends an exchange, whatever became of it: a panic in a handler is one
+// client's 500, never the server's end.
+func (s *Server) finish(x *exchange) {
+	if r := recover(); r != nil {
+		s.log.Error("a handler failed", "panic", r, "method", x.route.method, "path", x.route.path, "stack", string(debug.Stack()))
+		x.ctx.Response.Reset()
+		x.ctx.SetStatusCode(fasthttp.StatusInternalServerError)
+		x.ctx.SetConnectionClose()
+		x.failure = "panic"
+	}
+	x.drain(s)
+	took := time.Since(x.ctx.Time())
+	s.count(x, took)
+	if s.access != nil {
+		s.access.line(x, took)
+	}
+	x.release()
+	s.exchanges.Put(x)
+}
+
+// release empties an exchange. Decisions are cleared because a handle keeps
+// the memory of its view alive.
+func (x *exchange) release() {
+	x.query.Reset()
+	x.alertQuery = engine.AlertQuery{}
+	clear(x.found)
+	x.delta.Reset()
+	x.found, x.out = keep(x.found), keep(x.out)
+	x.delta.New, x.delta.Deleted = keep(x.delta.New), keep(x.delta.Deleted)
+	x.ctx, x.route, x.conn, x.secure = nil, nil, nil, nil
+	x.bouncer, x.machine, x.failure = nil, "", ""
+	x.inflow.release()
+}
+
+func keep[T any](scratch []T) []T {
+	var one T
+	if cap(scratch)*int(unsafe.Sizeof(one)) > keepAtMost {
+		return nil
+	}
+	return scratch[:0]
+}
+
+// admit asks the gate for whom the line is.
+func (s *Server) admit(x *exchange) error {
+	switch x.route.who {
+	case bouncer:
+		return s.admitBouncer(x)
+	case machine:
+		return s.admitMachine(x)
+	case session:
+		var err error
+		x.machine, err = s.gate.Session(x.authorization(), x.cookie())
+		return err
+	case either:
+		return s.admitEither(x)
+	}
+	return nil
+}
+
+// admitBouncer takes a client certificate before the key, and only that if
+// there is one.
+func (s *Server) admitBouncer(x *exchange) (err error) {
+	h := &x.ctx.Request.Header
+	readOnly := x.ctx.IsHead()
+	if x.secure != nil {
+		if p := x.secure.certificate(); p != nil {
+			x.bouncer, err = s.gate.CertifiedBouncer(s.life, p, x.client, h.UserAgent(), readOnly)
+			return err
+		}
+	}
+	x.bouncer, err = s.gate.Bouncer(s.life, h.Peek("X-Api-Key"), x.client, h.UserAgent(), readOnly)
+	return err
+}
+
+func (s *Server) admitMachine(x *exchange) (err error) {
+	x.machine, err = s.gate.Machine(x.authorization(), x.cookie())
+	return err
+}
+
+func (x *exchange) authorization() []byte { return x.ctx.Request.Header.Peek("Authorization") }
+func (x *exchange) cookie() []byte        { return x.ctx.Request.Header.Cookie("jwt") }
+
+// rawQuery is the query string as it came.
+func (x *exchange) rawQuery() []byte { return x.ctx.URI().QueryString() }
+
+// param is the decoded last segment of the path. A broken escape or a NUL byte
+// is refused.
+func (x *exchange) param() (string, error) {
+	text, err := url.PathUnescape(string(x.ctx.URI().PathOriginal()[x.route.prefix:]))
+	if err != nil {
+		return "", errBroken
+	}
+	for i := range len(text) {
+		if text[i] == 0 {
+			return "", errBroken
+		}
+	}
+	return text, nil
+}
+
+// patience is a context for what a request may wait for besides the disk.
+func (s *Server) patience() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.life, loginPatience)
+}
+
+// loginPatience is how long a login may wait for its turn; log processors give
+// a request ten seconds and more.
+const loginPatience = 8 * time.Second
+
+// forwarded joins the lines of X-Forwarded-For, of which there usually is one
+// or none.
+func (s *Server) forwarded(ctx *fasthttp.RequestCtx) []byte {
+	first := ctx.Request.Header.Peek("X-Forwarded-For")
+	if len(first) == 0 {
+		return nil
+	}
+	all := ctx.Request.Header.PeekAll("X-Forwarded-For")
+	if len(all) == 1 {
+		return first
+	}
+	var joined []byte
+	for i, line := range all {
+		if i > 0 {
+			joined = append(joined, ',')
+		}
+		joined = append(joined, line...)
+	}
+	return joined
+}
+
+// peerOf is the address of a connection that is not one of ours.
+func peerOf(ctx *fasthttp.RequestCtx) netip.Addr {
+	ap, err := netip.ParseAddrPort(ctx.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+var _ slog.LogValuer = (*exchange)(nil)
+
+// LogValue names the request in a log line.
+func (x *exchange) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("method", x.route.method), slog.String("path", x.route.path), slog.String("address", x.client.String()))
+}

@@ -1,0 +1,85 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"net"
+
+	"github.com/valyala/fasthttp"
+)
+
+// What stands between two requests on one connection must be read in one way
+// only, or a proxy in front of us and we may disagree on where a request ends.
+// The parser below refuses most of what is doubtful (two lengths, a blank
+// before a colon, control bytes); this file refuses the rest.
+
+// refusedURI takes the place of the request line of a request that is refused.
+const refusedURI = "*"
+
+// headerReceived looks at the headers as they came, before the body is read.
+func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	uri := h.RequestURI()
+	if len(uri) == 0 || uri[0] != '/' || !unambiguous(h.RawHeaders()) {
+		h.SetRequestURI(refusedURI)
+		h.SetConnectionClose()
+	} else if bytes.Contains(uri, schemeMark) {
+		// A URL inside a query is text; the parser would look for a host in it.
+		h.SetRequestURIBytes(bytes.ReplaceAll(uri, schemeMark, []byte("%3A//")))
+	}
+	return fasthttp.RequestConfig{}
+}
+
+var (
+	schemeMark       = []byte("://")
+	contentLength    = []byte("content-length")
+	transferEncoding = []byte("transfer-encoding")
+	chunked          = []byte("chunked")
+)
+
+// unambiguous reports whether every header stands on one line that ends in
+// CRLF, and whether at most one header says how long the body is.
+func unambiguous(raw []byte) bool {
+	lengths := 0
+	for len(raw) > 0 {
+		end := bytes.IndexByte(raw, '\n')
+		if end <= 0 || raw[end-1] != '\r' || raw[0] == ' ' || raw[0] == '\t' {
+			return end < 0 && len(raw) == 0
+		}
+		switch raw[0] | 0x20 {
+		case 'c':
+			if isHeader(raw[:end], contentLength) {
+				lengths++
+			}
+		case 't':
+			if isHeader(raw[:end], transferEncoding) {
+				lengths++
+				if !bytes.EqualFold(bytes.TrimSpace(raw[len(transferEncoding)+1:end]), chunked) {
+					return false
+				}
+			}
+		}
+		raw = raw[end+1:]
+	}
+	return lengths <= 1
+}
+
+func isHeader(line, name []byte) bool {
+	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], name)
+}
+
+// badRequest answers what could not be read as a request. The connection is
+// closed after it.
+func badRequest(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	status := fasthttp.StatusBadRequest
+	switch {
+	case errors.As(err, &small):
+		status = fasthttp.StatusRequestHeaderFieldsTooLarge
+	case errors.As(err, &network) && network.Timeout():
+		status = fasthttp.StatusRequestTimeout
+	}
+	ctx.Response.Reset()
+	ctx.SetStatusCode(status)
+	ctx.SetConnectionClose()
+}

@@ -1,0 +1,208 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/valyala/fasthttp"
+
+	"lapid/engine"
+	"lapid/transport/wire"
+)
+
+const (
+	// largestAsIs is how much of a body is read without asking the budget.
+	largestAsIs = 64 << 10
+	// step is by how much a body's share of the budget grows.
+	step = 1 << 20
+	// drainAtMost is how much of a body that nobody wants is read anyway, so
+	// that the client sees the answer instead of a reset connection. It is more
+	// than the limit before login, so that one who just exceeds that is told.
+	drainAtMost = 4 << 20
+	// deepestGzip is how often a body may have been compressed.
+	deepestGzip = 4
+)
+
+var (
+	errBroken      = &answer{status: fasthttp.StatusBadRequest}
+	errUnsupported = &answer{status: fasthttp.StatusUnsupportedMediaType}
+	errBodies      = &engine.Error{Kind: engine.ErrBusy, Text: "too many large requests at once"}
+)
+
+// inflow is the body of a request on its way in. It is unpacked as it is read,
+// every layer under the same limit, so that no bomb goes off.
+type inflow struct {
+	from    io.Reader
+	layers  []*gzip.Reader
+	body    []byte // the scratch it was read into
+	claimed int64  // taken from the server's budget
+	given   *bodyBudget
+}
+
+// open prepares the body before anybody is asked for credentials: what is
+// packed in an unknown way, or is not what it claims to be, is refused first
+// (http-api.md section 1).
+func (x *exchange) open(s *Server) error {
+	x.inflow.given = &s.budget
+	x.inflow.from = x.ctx.RequestBodyStream()
+	if x.route.body == noBody || x.inflow.from == nil {
+		return nil
+	}
+	encoding := x.ctx.Request.Header.ContentEncoding()
+	if len(encoding) == 0 || !bytes.Contains(encoding, []byte("gzip")) {
+		return nil
+	}
+	words := strings.Split(string(encoding), ",")
+	if len(words) > deepestGzip {
+		return errUnsupported
+	}
+	for i := len(words) - 1; i >= 0; i-- {
+		switch strings.TrimSpace(words[i]) {
+		case "":
+		case "gzip":
+			if err := x.inflow.unpack(x.route.body); err != nil {
+				return err
+			}
+		default:
+			return errUnsupported
+		}
+	}
+	return nil
+}
+
+var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
+
+// unpack puts one more layer between the connection and the reader.
+func (in *inflow) unpack(limit int) error {
+	r := unpackers.Get().(*gzip.Reader)
+	if err := r.Reset(&capped{in.from, limit}); err != nil {
+		unpackers.Put(r)
+		return errBroken
+	}
+	in.layers = append(in.layers, r)
+	in.from = r
+	return nil
+}
+
+// capped ends with wire.ErrTooLarge when more than left bytes come.
+type capped struct {
+	from io.Reader
+	left int
+}
+
+func (c *capped) Read(p []byte) (int, error) {
+	n, err := c.from.Read(p)
+	if c.left -= n; c.left < 0 {
+		return 0, wire.ErrTooLarge
+	}
+	return n, err
+}
+
+// body reads the whole body. The bytes are the exchange's: good until it is
+// finished. The error is the contract's for a body that is too large, broken or
+// cut off.
+func (x *exchange) body() ([]byte, error) {
+	in, limit := &x.inflow, x.route.body
+	if in.from == nil {
+		return nil, nil
+	}
+	buf := in.body[:0]
+	if length := x.ctx.Request.Header.ContentLength(); length > 0 && len(in.layers) == 0 && cap(buf) < length+1 {
+		buf = make([]byte, 0, min(length+1, limit+1, step)) // a client's word is not worth more
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		if err := in.claim(int64(cap(buf))); err != nil {
+			return nil, err
+		}
+		n, err := in.from.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		in.body = buf
+		if len(buf) > limit {
+			return nil, wire.ErrTooLarge
+		}
+		if errors.Is(err, io.EOF) {
+			return buf, x.complete(len(buf))
+		}
+		if err != nil {
+			return nil, readProblem(err)
+		}
+	}
+}
+
+// complete tells a body that ended from one whose connection did.
+func (x *exchange) complete(n int) error {
+	length := x.ctx.Request.Header.ContentLength()
+	if len(x.inflow.layers) == 0 && length > n {
+		return &wire.Error{Kind: wire.KindSyntax, Text: io.ErrUnexpectedEOF.Error()}
+	}
+	return nil
+}
+
+func readProblem(err error) error {
+	if errors.Is(err, wire.ErrTooLarge) {
+		return wire.ErrTooLarge
+	}
+	text := err.Error()
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		text = io.ErrUnexpectedEOF.Error()
+	}
+	return &wire.Error{Kind: wire.KindSyntax, Text: text}
+}
+
+// claim takes memory from the server's budget as a body grows.
+func (in *inflow) claim(size int64) error {
+	if size <= largestAsIs || size <= in.claimed {
+		return nil
+	}
+	more := (size - in.claimed + step - 1) / step * step
+	if !in.given.take(more) {
+		return errBodies
+	}
+	in.claimed += more
+	return nil
+}
+
+// drain reads what is left of a body that was not read to its end, for the next
+// request begins behind it. What takes too long to read closes the connection.
+func (x *exchange) drain(s *Server) {
+	rest := x.ctx.RequestBodyStream()
+	if rest == nil {
+		return
+	}
+	scratch := s.drains.Get().(*[drainStep]byte)
+	defer s.drains.Put(scratch)
+	for read := 0; read < drainAtMost; {
+		n, err := rest.Read(scratch[:])
+		read += n
+		if errors.Is(err, io.EOF) {
+			return
+		}
+		if err != nil {
+			break
+		}
+	}
+	x.ctx.SetConnectionClose()
+}
+
+const drainStep = 4 << 10
+
+// release gives everything back.
+func (in *inflow) release() {
+	for _, r := range in.layers {
+		unpackers.Put(r)
+	}
+	clear(in.layers)
+	in.layers = in.layers[:0]
+	in.body = keep(in.body)
+	if in.claimed > 0 {
+		in.given.give(in.claimed)
+	}
+	in.from, in.claimed, in.given = nil, 0, nil
+}

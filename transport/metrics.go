@@ -1,0 +1,150 @@
+package transport
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+)
+
+// strayLabel is the route of requests that match no line of the table.
+const strayLabel = "invalid-endpoint"
+
+// counterShares is into how many parts the counters are split, so that
+// processors do not fight for their cache lines. Exchanges hold a share each.
+const counterShares = 16
+
+// edges are the upper bounds of the latency histogram, in nanoseconds. Those of
+// the contract (metrics.md section 2) are all among them, so that one
+// observation serves both histograms.
+var edges = [...]int64{
+	10e3, 25e3, 50e3, 100e3, 250e3, 500e3, 1e6, 2.5e6, 5e6, 10e6, 25e6, 50e6, 75e6, 100e6,
+	200e6, 300e6, 400e6, 500e6, 750e6, 1e9, 2.5e9, 5e9, 10e9,
+}
+
+// dashboardEdges are the contract's buckets, in seconds.
+var dashboardEdges = [...]float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1}
+
+// counting holds what is counted about requests: per line of the table a
+// latency histogram, whose total is the number of requests, and per visitor its
+// requests. Counting takes no lock and allocates nothing but a visitor's
+// counters at its first request.
+type counting struct {
+	shares [counterShares]counters
+	next   atomic.Uint32
+	lines  int
+
+	bouncers visitors[*engine.BouncerRow]
+	machines visitors[string]
+}
+
+// counters are one share of the latency histograms, line by line.
+type counters struct {
+	lines []latency
+	_     [64]byte
+}
+
+type latency struct {
+	counts [len(edges) + 1]atomic.Uint64
+	nanos  atomic.Int64
+}
+
+func (c *counting) start(lines int) {
+	c.lines = lines
+	for i := range c.shares {
+		c.shares[i].lines = make([]latency, lines)
+	}
+	c.bouncers.lines, c.machines.lines = lines, lines
+}
+
+// share gives one of the shares to an exchange.
+func (c *counting) share() *counters { return &c.shares[c.next.Add(1)%counterShares] }
+
+// count counts an answered request.
+func (s *Server) count(x *exchange, took time.Duration) {
+	n := x.route.number
+	l := &x.counters.lines[n]
+	at := 0
+	for at < len(edges) && int64(took) > edges[at] {
+		at++
+	}
+	l.counts[at].Add(1)
+	l.nanos.Add(int64(took))
+	if x.route.who == either {
+		return // the contract does not count these by visitor
+	}
+	if x.bouncer != nil {
+		s.counting.bouncers.of(x.bouncer).requests[n].Add(1)
+	} else if x.machine != "" {
+		s.counting.machines.of(x.machine).requests[n].Add(1)
+	}
+}
+
+// live counts a live query by whether it found something.
+func (s *Server) live(x *exchange, found bool) {
+	if x.bouncer == nil {
+		return
+	}
+	v := s.counting.bouncers.of(x.bouncer)
+	if found {
+		v.found.Add(1)
+	} else {
+		v.missed.Add(1)
+	}
+}
+
+// visitor is what is counted about one bouncer or machine.
+type visitor struct {
+	requests      []atomic.Uint64 // by line of the table
+	found, missed atomic.Uint64   // live queries
+}
+
+// visitors are the counters of everybody who came. There are never many more
+// than bouncers or machines known to the engine: see prune.
+type visitors[K comparable] struct {
+	lines int
+	all   sync.Map // K to *visitor
+	size  atomic.Int64
+}
+
+func (v *visitors[K]) of(who K) *visitor {
+	if known, ok := v.all.Load(who); ok {
+		return known.(*visitor)
+	}
+	made, there := v.all.LoadOrStore(who, &visitor{requests: make([]atomic.Uint64, v.lines)})
+	if !there {
+		v.size.Add(1)
+	}
+	return made.(*visitor)
+}
+
+// prune forgets those who are not known any more.
+func (v *visitors[K]) prune(known func(K) bool) {
+	v.all.Range(func(who, _ any) bool {
+		if !known(who.(K)) {
+			v.all.Delete(who)
+			v.size.Add(-1)
+		}
+		return true
+	})
+}
+
+// pruneVisitors forgets the counters of those who were removed. It is called
+// when there are more than there should be, and at every scrape.
+func (s *Server) pruneVisitors(view *engine.View) {
+	s.counting.bouncers.prune(func(r *engine.BouncerRow) bool { return view.Bouncer(r.Load().Name) == r })
+	s.counting.machines.prune(func(id string) bool { return view.Machine(id) != nil })
+}
+
+// snapshot adds up the shares of one line.
+func (c *counting) snapshot(line int) (counts [len(edges) + 1]uint64, nanos int64) {
+	for i := range c.shares {
+		l := &c.shares[i].lines[line]
+		for j := range counts {
+			counts[j] += l.counts[j].Load()
+		}
+		nanos += l.nanos.Load()
+	}
+	return counts, nanos
+}

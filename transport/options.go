@@ -1,0 +1,84 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/auth"
+)
+
+// Options say what a Server serves and where. Zero values mean the defaults
+// written beside them.
+type Options struct {
+	Engine *engine.Engine // required
+	Gate   *auth.Gate     // required; of the same engine
+
+	// Listen is host:port of the TCP listener, Socket the path of the Unix
+	// socket. At least one of them. An old file at Socket is removed first.
+	Listen string
+	Socket string
+	// TLS encrypts the TCP listener (see auth.NewTLS); nil: plain HTTP. The
+	// socket is always plain.
+	TLS *tls.Config
+
+	// AccessLog gets one line per answered request, in the reference's format
+	// (config.md section 6). Lines are written by the goroutines of the
+	// requests, one Write each. nil: none, the default, for the lines cost more
+	// than most answers.
+	AccessLog io.Writer
+	// Logger gets what an operator should know. nil: silence.
+	Logger *slog.Logger
+
+	// Version is shown as cs_info.
+	Version string
+	// MetricsLevel is full, aggregated or none. "": full.
+	MetricsLevel string
+
+	MaxConnections int           // at once, on each listener (20 000); more get 503
+	HeaderBytes    int           // request line and headers together (8 KiB); more get 431. Also the read buffer of every connection
+	ReadTimeout    time.Duration // for the whole of one request (60 s)
+	IdleTimeout    time.Duration // between two requests (180 s; clients poll every 60 s)
+	WriteStall     time.Duration // a peer that takes no 128 KiB in half of this is let go (60 s)
+	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)
+	DrainTimeout   time.Duration // for requests under way when the server stops (10 s)
+	BodyMemory     int64         // request bodies above 64 KiB in memory at once (512 MiB)
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	c := *o
+	switch {
+	case c.Engine == nil || c.Gate == nil:
+		return c, errors.New("a server needs an engine and a gate")
+	case c.Listen == "" && c.Socket == "":
+		return c, errors.New("no listen_uri or listen_socket specified")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch c.MetricsLevel {
+	case "":
+		c.MetricsLevel = "full"
+	case "full", "aggregated", "none":
+	default:
+		return c, errors.New("invalid metrics level: " + c.MetricsLevel)
+	}
+	fill(&c.MaxConnections, 20_000)
+	fill(&c.HeaderBytes, 8<<10)
+	fill(&c.ReadTimeout, time.Minute)
+	fill(&c.IdleTimeout, 3*time.Minute)
+	fill(&c.WriteStall, time.Minute)
+	fill(&c.StreamLimit, 15*time.Minute)
+	fill(&c.DrainTimeout, 10*time.Second)
+	fill(&c.BodyMemory, 512<<20)
+	return c, nil
+}
+
+func fill[N int | int64 | time.Duration](n *N, usual N) {
+	if *n <= 0 {
+		*n = usual
+	}
+}

@@ -1,0 +1,156 @@
+package transport
+
+import (
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"lapid/engine"
+	"lapid/transport/auth"
+	"lapid/transport/wire"
+)
+
+var (
+	jsonType   = []byte("application/json; charset=utf-8")
+	streamType = []byte("application/json") // of the stream alone
+	headType   = []byte("text/plain; charset=utf-8")
+)
+
+// challenge goes with every refusal of the token layer.
+const challenge = "JWT realm=Crowdsec API local"
+
+// retryAfter is the pause, in seconds, that we ask of those who came at a bad
+// moment.
+const retryAfter = "1"
+
+// answer is a handler's own refusal: a status with a message, or with no body
+// when the text is empty.
+type answer struct {
+	status int
+	text   string
+}
+
+func (a *answer) Error() string { return a.text }
+
+// refuse answers an error. Every error ends here: this is the table from kinds
+// to the contract's statuses and messages.
+func (s *Server) refuse(x *exchange, err error) {
+	x.failure = err.Error()
+	var own *answer
+	var read *wire.Error
+	var refused *auth.Refusal
+	switch {
+	case errors.As(err, &own):
+		x.message(own.status, own.text)
+	case errors.As(err, &read):
+		x.message(readStatus(read.Kind, x.route), read.Text)
+	case errors.As(err, &refused):
+		x.refusal(refused)
+	default:
+		s.refuseEngine(x, err)
+	}
+}
+
+// readStatus is the status for what could not be read.
+func readStatus(kind wire.Kind, line *route) int {
+	switch kind {
+	case wire.KindMissing:
+		return line.missing
+	case wire.KindFilter:
+		return fasthttp.StatusInternalServerError // quirkFilters
+	}
+	return fasthttp.StatusBadRequest
+}
+
+// refusal answers somebody whom the gate did not let in.
+func (x *exchange) refusal(r *auth.Refusal) {
+	switch r.Kind {
+	case auth.Forbidden:
+		x.message(fasthttp.StatusForbidden, r.Text)
+	case auth.Unauthorized:
+		x.message(fasthttp.StatusUnauthorized, r.Text)
+	case auth.Invalid:
+		x.message(fasthttp.StatusBadRequest, r.Text)
+	case auth.Busy:
+		x.busy(r.Text)
+	case auth.BadToken:
+		x.coded(fasthttp.StatusBadRequest, r.Text)
+	default:
+		x.coded(fasthttp.StatusUnauthorized, r.Text)
+	}
+}
+
+// refuseEngine answers an error of the engine. Handlers answer the kinds that
+// their endpoint has words for themselves.
+func (s *Server) refuseEngine(x *exchange, err error) {
+	var e *engine.Error
+	known := errors.As(err, &e)
+	switch {
+	case errors.Is(err, engine.ErrBusy), errors.Is(err, engine.ErrClosed):
+		x.busy(err.Error())
+	case errors.Is(err, engine.ErrExists), errors.Is(err, engine.ErrRefused):
+		x.message(fasthttp.StatusForbidden, err.Error())
+	case known:
+		if e.Cause != nil || errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrProfile) {
+			s.log.Error("a request failed", "request", x, "error", err, "cause", e.Cause)
+		}
+		x.message(fasthttp.StatusInternalServerError, err.Error())
+	default:
+		s.log.Error("a request failed", "request", x, "error", err)
+		x.message(fasthttp.StatusInternalServerError, "internal error")
+	}
+}
+
+// busy asks the client to come back.
+func (x *exchange) busy(text string) {
+	x.message(fasthttp.StatusServiceUnavailable, text)
+	x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+}
+
+// message answers with a status and a message, or with no body when there is no
+// text.
+func (x *exchange) message(status int, text string) {
+	if text == "" {
+		x.empty(status)
+		return
+	}
+	x.out = wire.AppendMessage(x.out[:0], text)
+	x.json(status, x.out)
+}
+
+// coded is a message of the token layer.
+func (x *exchange) coded(status int, text string) {
+	x.out = wire.AppendCoded(x.out[:0], status, text)
+	x.json(status, x.out)
+	x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, challenge)
+}
+
+// empty answers with a status alone. On HEAD a good one has a type all the same
+// (http-api.md section 1).
+func (x *exchange) empty(status int) {
+	x.ctx.Response.ResetBody()
+	x.ctx.SetStatusCode(status)
+}
+
+// head answers a HEAD whose GET would be fine.
+func (x *exchange) head() {
+	x.empty(fasthttp.StatusOK)
+	x.ctx.Response.Header.SetContentTypeBytes(headType)
+}
+
+// json answers with a body, which is copied.
+func (x *exchange) json(status int, body []byte) {
+	r := &x.ctx.Response
+	r.SetStatusCode(status)
+	r.Header.SetContentTypeBytes(jsonType)
+	r.SetBody(body)
+}
+
+// shared answers with bytes that are never changed any more; they are not
+// copied.
+func (x *exchange) shared(kind, body []byte) {
+	r := &x.ctx.Response
+	r.SetStatusCode(fasthttp.StatusOK)
+	r.Header.SetContentTypeBytes(kind)
+	r.SetBodyRaw(body)
+}

@@ -1,0 +1,263 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+
+	"lapid/engine"
+	"lapid/transport/auth"
+)
+
+// Server is the Local API on its listeners. Make it with New, bind it with
+// Listen, and Run it; it can be run once.
+type Server struct {
+	options Options
+	engine  *engine.Engine
+	gate    *auth.Gate
+	log     *slog.Logger
+
+	routes []route
+	router *router.Router
+	http   *fasthttp.Server
+
+	// life ends when requests must not wait any longer.
+	life context.Context
+	end  context.CancelFunc
+
+	tcp, unix *doorway
+	clock     atomic.Pointer[time.Time] // to the second, while running
+	open      openConns
+
+	// Scratch and shared answers.
+	exchanges sync.Pool
+	drains    sync.Pool
+	budget    bodyBudget
+	deltas    deltas
+	bodies    bodies
+	own       atomic.Int32 // readers that are written to alone
+
+	strays   []route // what is counted as no line of the table, by method
+	counting counting
+	access   *accessLog
+}
+
+// New makes a server. It binds nothing and starts nothing.
+func New(o *Options) (*Server, error) {
+	options, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		options: options,
+		engine:  options.Engine,
+		gate:    options.Gate,
+		log:     options.Logger,
+		routes:  table(),
+		budget:  bodyBudget{most: options.BodyMemory},
+		deltas:  deltas{seed: maphash.MakeSeed()},
+	}
+	s.life, s.end = context.WithCancel(context.Background())
+	s.router = s.newRouter()
+	s.addStrays()
+	s.counting.start(len(s.routes) + len(s.strays))
+	s.exchanges.New = func() any { return &exchange{counters: s.counting.share()} }
+	s.drains.New = func() any { return new([drainStep]byte) }
+	if options.AccessLog != nil {
+		s.access = &accessLog{out: options.AccessLog}
+	}
+	s.http = s.newHTTP()
+	return s, nil
+}
+
+func (s *Server) newHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:               s.router.Handler,
+		HeaderReceived:        headerReceived,
+		ErrorHandler:          badRequest,
+		Concurrency:           s.options.MaxConnections,
+		ReadBufferSize:        s.options.HeaderBytes,
+		ReadTimeout:           s.options.ReadTimeout,
+		IdleTimeout:           s.options.IdleTimeout,
+		MaxRequestBodySize:    largeBody,
+		StreamRequestBody:     true,
+		CloseOnShutdown:       true,
+		NoDefaultServerHeader: true,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
+
+		DisablePreParseMultipartForm: true,
+		Logger:                       httpLog{s.log},
+	}
+}
+
+// httpLog puts what the HTTP library has to say into our log. It speaks of
+// single connections, so nobody needs to see it by default.
+type httpLog struct{ log *slog.Logger }
+
+func (l httpLog) Printf(format string, args ...any) { l.log.Debug(fmt.Sprintf(format, args...)) }
+
+// addStrays makes a line for requests that match none, one for each method and
+// one for all others.
+func (s *Server) addStrays() {
+	for _, m := range append([]string{"PUT", "PATCH", "OPTIONS", "other"}, methods...) {
+		s.strays = append(s.strays, route{method: m, number: len(s.routes) + len(s.strays), label: strayLabel})
+	}
+}
+
+func (s *Server) stray(method string) *route {
+	other := &s.strays[3]
+	for i := range s.strays {
+		if s.strays[i].method == method {
+			return &s.strays[i]
+		}
+	}
+	return other
+}
+
+// Listen binds the listeners, so that a port that is in use is known before
+// anything else happens. An old file in the place of the Unix socket is
+// removed.
+func (s *Server) Listen() error {
+	if s.options.Listen != "" {
+		l, err := net.Listen("tcp", s.options.Listen)
+		if err != nil {
+			return fmt.Errorf("listening on %s: %w", s.options.Listen, err)
+		}
+		s.tcp = &doorway{Listener: l, tls: s.options.TLS, server: s}
+	}
+	if s.options.Socket != "" {
+		l, err := listenUnix(s.options.Socket)
+		if err != nil {
+			s.closeListeners()
+			return err
+		}
+		s.unix = &doorway{Listener: l, server: s}
+	}
+	return nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing the old socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", path, err)
+	}
+	return l, nil
+}
+
+func (s *Server) closeListeners() {
+	for _, d := range []*doorway{s.tcp, s.unix} {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
+// Addr is where the TCP listener is bound; nil without one.
+func (s *Server) Addr() net.Addr {
+	if s.tcp == nil {
+		return nil
+	}
+	return s.tcp.Addr()
+}
+
+// Run serves until ctx ends, then stops as Shutdown does, within the drain
+// timeout. It binds the listeners if Listen was not called. A listener that
+// fails ends it with an error.
+func (s *Server) Run(ctx context.Context) error {
+	if s.tcp == nil && s.unix == nil {
+		if err := s.Listen(); err != nil {
+			return err
+		}
+	}
+	stop := make(chan struct{})
+	var tick sync.WaitGroup
+	tick.Go(func() { s.tick(stop) })
+	failed := make(chan error, 2)
+	serving := 0
+	for _, d := range []*doorway{s.tcp, s.unix} {
+		if d != nil {
+			serving++
+			s.log.Info("serving the Local API", "address", d.Addr().String(), "tls", d.tls != nil)
+			go func() { failed <- s.http.Serve(d) }()
+		}
+	}
+	s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound())
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		serving--
+		if err == nil {
+			err = errors.New("a listener was closed")
+		}
+	}
+	late, cancel := context.WithTimeout(context.Background(), s.options.DrainTimeout)
+	defer cancel()
+	s.Shutdown(late)
+	for ; serving > 0; serving-- {
+		<-failed
+	}
+	close(stop)
+	tick.Wait()
+	return err
+}
+
+// Shutdown stops accepting, lets requests under way finish until ctx ends, and
+// then cuts what is left; a cursor whose answer did not leave does not move.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.http.ShutdownWithContext(ctx)
+	s.end()
+	s.bodies.close()
+	s.open.cut()
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("requests under way were cut off")
+	}
+	return err
+}
+
+// tick keeps the clock of the connections and tidies up every second.
+func (s *Server) tick(stop <-chan struct{}) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			s.clock.Store(&now)
+			s.bodies.sweep(s.engine.Now())
+		case <-stop:
+			return
+		}
+	}
+}
+
+// perConnection is what an idle connection takes besides its read buffer:
+// stack, write buffer, request and response.
+const perConnection = 16 << 10
+
+// MemoryBound is how much memory connections, requests and the answers to slow
+// readers can take together, in bytes. Shared stream bodies come on top, two at
+// most, each as large as the answer.
+func (s *Server) MemoryBound() int64 {
+	o := &s.options
+	listeners := int64(1)
+	if o.Listen != "" && o.Socket != "" {
+		listeners = 2
+	}
+	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection+largestAsIs) +
+		o.BodyMemory + ownAtMost*(ownPieceSize+pieceSlack)
+}

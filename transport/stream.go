@@ -1,0 +1,117 @@
+package transport
+
+import (
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/wire"
+)
+
+// nothing is the answer to a bouncer that knows everything.
+var nothing = []byte(wire.StreamOpen + wire.StreamBetween + wire.StreamClose)
+
+// longDelta is from how many decisions on a delta is shared in pieces instead
+// of in one; below, what is remembered of it takes 64 KiB at most or so.
+const longDelta = 300
+
+// stream answers a poll (http-api.md section 13): what changed since the
+// bouncer's cursor, or everything when it asks for that, never pulled, or is
+// further behind than the history reaches. The cursor moves when the answer has
+// left.
+func (s *Server) stream(x *exchange) error {
+	q := &x.query
+	q.Now = x.now
+	if err := wire.ParseStreamQuery(q, x.rawQuery()); err != nil {
+		x.failure = err.Error()
+		x.shared(streamType, nothing) // quirkBadStreamFilter
+		return nil
+	}
+	view := s.engine.View()
+	after, pulled := x.bouncer.Cursor()
+	if !pulled || q.Startup {
+		return s.fullState(x, view)
+	}
+	if after == view.Revision() {
+		x.bouncer.Advance(after, x.now)
+		x.shared(streamType, nothing)
+		return nil
+	}
+	return s.changes(x, view, after)
+}
+
+// headStream says whether the key is good, nothing else.
+func (s *Server) headStream(x *exchange) error {
+	x.head()
+	return nil
+}
+
+// changes answers with a delta. Bouncers that come from the same revision with
+// the same filters share it.
+func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) error {
+	to, second := view.Revision(), x.now/int64(time.Second)
+	if known := s.deltas.get(x.rawQuery(), after, to, second); known != nil {
+		x.shared(streamType, known)
+		x.moveTo(to)
+		return nil
+	}
+	if !view.Changes(&x.delta, after, &x.query) {
+		return s.fullState(x, view)
+	}
+	switch n := len(x.delta.New) + len(x.delta.Deleted); {
+	case n == 0:
+		s.deltas.put(x.rawQuery(), after, to, second, nothing)
+		x.shared(streamType, nothing)
+		x.moveTo(to)
+	case n <= longDelta:
+		x.out = wire.AppendDelta(x.out[:0], &x.delta, x.now)
+		whole := append([]byte(nil), x.out...)
+		s.deltas.put(x.rawQuery(), after, to, second, whole)
+		x.shared(streamType, whole)
+		x.moveTo(to)
+	default:
+		delta := x.delta
+		x.delta = engine.Delta{} // now the answer's
+		return s.sharedAnswer(x, after, &source{view: view, now: x.now, delta: &delta})
+	}
+	return nil
+}
+
+// fullState answers with everything.
+func (s *Server) fullState(x *exchange, view *engine.View) error {
+	return s.sharedAnswer(x, 0, &source{view: view, now: x.now})
+}
+
+// sharedAnswer answers with one of the shared bodies, or with a body of its own
+// when there are too many of those.
+func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) error {
+	src.raw = append([]byte(nil), x.rawQuery()...)
+	to := src.view.Revision()
+	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src)
+	if b == nil {
+		if s.own.Load() >= ownAtMost {
+			return &engine.Error{Kind: engine.ErrBusy, Text: "too many bouncers start at once"}
+		}
+		s.answerInPieces(x, streamType, &pieces{
+			run:   func(w *pieceWriter) error { return src.write(w, position{}) },
+			moves: &move{x.bouncer, to, x.now},
+		})
+		return nil
+	}
+	if all, ok := b.whole(); ok {
+		s.bodies.leave(b)
+		x.shared(streamType, all)
+		x.moveTo(to)
+		return nil
+	}
+	s.answerInPieces(x, streamType, &pieces{body: b, moves: &move{x.bouncer, to, x.now}})
+	return nil
+}
+
+// moveTo has the caller's cursor moved once the answer has left.
+func (x *exchange) moveTo(to engine.Revision) {
+	if x.conn == nil {
+		x.bouncer.Advance(to, x.now)
+		return
+	}
+	x.conn.moveAfterwards(&move{x.bouncer, to, x.now})
+}

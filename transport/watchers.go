@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"errors"
+
+	"github.com/valyala/fasthttp"
+
+	"lapid/engine"
+	"lapid/transport/auth"
+	"lapid/transport/wire"
+)
+
+// register makes a machine known (http-api.md section 6). Who may not is told
+// before the body is read.
+func (s *Server) register(x *exchange) error {
+	if err := s.gate.MayRegister(x.client, x.socket); err != nil {
+		return err
+	}
+	body, err := x.body()
+	if err != nil {
+		return err
+	}
+	r, err := wire.ParseRegistration(body)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := s.patience()
+	defer cancel()
+	validated, err := s.gate.Register(ctx, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
+	if err != nil {
+		return err
+	}
+	if validated {
+		x.empty(fasthttp.StatusAccepted)
+	} else {
+		x.empty(fasthttp.StatusCreated)
+	}
+	return nil
+}
+
+// login gives a machine a token, for its password or, if it shows one, for its
+// certificate. Whatever is wrong with a login is 401.
+func (s *Server) login(x *exchange) error {
+	certificate := x.certificate()
+	body, err := x.body()
+	var l wire.Login
+	if err == nil {
+		l, err = parseLogin(body, certificate != nil)
+	}
+	if err != nil {
+		return loginProblem(err, certificate != nil)
+	}
+	ctx, cancel := s.patience()
+	defer cancel()
+	agent := x.ctx.UserAgent()
+	var grant auth.Grant
+	if certificate != nil {
+		grant, err = s.gate.CertifiedLogin(ctx, certificate, l.Scenarios, x.client, agent)
+	} else {
+		grant, err = s.gate.Login(ctx, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, agent)
+	}
+	if err != nil {
+		return err
+	}
+	x.token(grant)
+	return nil
+}
+
+// parseLogin reads a login. Beside a certificate nothing is required of it.
+func parseLogin(body []byte, certified bool) (wire.Login, error) {
+	l, err := wire.ParseLogin(body)
+	var problem *wire.Error
+	if certified && errors.As(err, &problem) && problem.Kind == wire.KindMissing {
+		return l, nil
+	}
+	return l, err
+}
+
+// loginProblem words what is wrong with the body of a login.
+func loginProblem(err error, certified bool) error {
+	var read *wire.Error
+	if !errors.As(err, &read) {
+		return err
+	}
+	text := read.Text
+	switch {
+	case certified:
+		text = "missing scenarios list in login request for TLS auth: " + text
+	case read.Kind != wire.KindMissing:
+		text = "missing: " + text
+	}
+	return &auth.Refusal{Kind: auth.NotLoggedIn, Text: text}
+}
+
+// certificate is the client's, nil without one.
+func (x *exchange) certificate() *auth.Peer {
+	if x.secure == nil {
+		return nil
+	}
+	return x.secure.certificate()
+}
+
+func (x *exchange) token(g auth.Grant) {
+	x.out = wire.AppendToken(x.out[:0], g.Expires, g.Token)
+	x.json(fasthttp.StatusOK, x.out)
+}
+
+// refresh exchanges a token.
+func (s *Server) refresh(x *exchange) error {
+	grant, err := s.gate.Refresh(x.authorization(), x.cookie())
+	if err != nil {
+		return err
+	}
+	x.token(grant)
+	return nil
+}
+
+// heartbeat notes that a machine lives.
+func (s *Server) heartbeat(x *exchange) error {
+	s.engine.Heartbeat(x.machine, x.now)
+	x.empty(fasthttp.StatusOK)
+	return nil
+}
+
+// unregister removes the machine that asks for it.
+func (s *Server) unregister(x *exchange) error {
+	err := s.engine.DeleteMachine(s.life, x.machine)
+	if errors.Is(err, engine.ErrNotFound) {
+		return &answer{fasthttp.StatusInternalServerError, "'" + x.machine + "' does not exist"} // quirkNotFound
+	}
+	if err == nil {
+		x.empty(fasthttp.StatusNoContent)
+	}
+	return err
+}
