@@ -1,0 +1,384 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+func alertsCommand(t *terminal) *cobra.Command {
+	c := group("alerts", "Alerts: list, inspect, delete, flush",
+		alertsList(t), alertsInspect(t), alertsDelete(t), alertsFlush(t))
+	c.Aliases = []string{"alert"}
+	return c
+}
+
+// alertFlags are the filters of the two lists.
+type alertFlags struct {
+	targetFlags
+	all, machines, contained, noSimulated         bool
+	limit                                         int
+	since, until                                  string
+	kindOfDecision, origin, scenario, kindOfAlert string
+}
+
+func (f *alertFlags) listing(c *cobra.Command, limit int) {
+	f.flags(c)
+	s := c.Flags()
+	s.BoolVarP(&f.all, "all", "a", false, "also those of the Central API and of lists, without a limit")
+	s.BoolVarP(&f.machines, "machine", "m", false, "show the machine that sent the alert")
+	s.IntVarP(&f.limit, "limit", "l", limit, "number of alerts (0: no limit)")
+	s.StringVar(&f.since, "since", "", "not older than this (4h, 30d)")
+	s.StringVar(&f.until, "until", "", "at least this old (4h, 30d)")
+	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
+	s.StringVar(&f.origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
+	s.StringVar(&f.scope, "scope", "", "scope (ip, range, as, country, any word)")
+	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
+}
+
+// filter is what the flags ask for.
+func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
+	out := &admin.AlertFilter{
+		Scope: some(engine.CanonicalScope(f.scope)), Value: some(f.value), Scenario: some(f.scenario),
+		DecisionType: some(f.kindOfDecision), Origin: some(f.origin), Kind: some(f.kindOfAlert), Inside: f.contained,
+		HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
+	}
+	if f.all {
+		out.Limit = 0
+	}
+	var err error
+	if out.Address, err = f.address(); err != nil {
+		return nil, err
+	}
+	if out.Since, err = ago(f.since); err != nil {
+		return nil, err
+	}
+	out.Until, err = ago(f.until)
+	return out, err
+}
+
+func some(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func ago(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := engine.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("while parsing duration: %w", err)
+	}
+	return int64(d), nil
+}
+
+func alertsList(t *terminal) *cobra.Command {
+	var f alertFlags
+	c := &cobra.Command{
+		Use: "list", Short: "List alerts, newest first", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.listAlerts(c.Context(), &f, false)
+		},
+	}
+	f.listing(c, 50)
+	c.Flags().StringVar(&f.kindOfDecision, "type", "", "type of decision (ban, captcha ...)")
+	c.Flags().StringVar(&f.kindOfAlert, "kind", "", "kind of alert (crowdsec, cscli, capi ...)")
+	return c
+}
+
+// listAlerts fetches alerts and shows them, or their decisions.
+func (t *terminal) listAlerts(ctx context.Context, f *alertFlags, decisions bool) error {
+	filter, err := f.filter(decisions)
+	if err != nil {
+		return err
+	}
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		alerts := []*admin.Alert{}
+		for a, err := range door.Alerts(ctx, filter) {
+			if err != nil {
+				return apiError(err)
+			}
+			alerts = append(alerts, a)
+		}
+		if decisions {
+			return t.showDecisions(alerts, f.machines)
+		}
+		return t.showAlerts(alerts, f.machines)
+	})
+}
+
+func (t *terminal) showAlerts(alerts []*admin.Alert, machines bool) error {
+	switch t.output {
+	case jsonWords:
+		return t.json(alerts, " ")
+	case raw:
+		header := []string{"id", "scope", "value", "reason", "country", "as", "decisions", "created_at", "kind"}
+		if machines {
+			header = append(header, "machine")
+		}
+		var rows [][]string
+		for _, a := range alerts {
+			row := []string{id(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, a.Source.Cn, as(a), decided(a), a.CreatedAt, a.Kind}
+			rows = append(rows, withMachine(row, a, machines))
+		}
+		return t.csv(header, rows)
+	}
+	if len(alerts) == 0 {
+		t.print("No active alerts\n")
+		return nil
+	}
+	names := []string{"ID", "value", "reason", "country", "as", "decisions", "created_at", "kind"}
+	if machines {
+		names = append(names, "machine")
+	}
+	table := boxedTable()
+	table.head(center, names...)
+	table.body()
+	for _, a := range alerts {
+		row := []string{id(a.ID), alertTarget(a), a.Scenario, a.Source.Cn, as(a), decided(a), a.CreatedAt, a.Kind}
+		table.row(withMachine(row, a, machines)...)
+	}
+	t.show(table)
+	return nil
+}
+
+// alertTarget is whom the alert is about, and how many decisions it has when
+// there are several.
+func alertTarget(a *admin.Alert) string {
+	text := a.Source.Scope
+	if a.Source.Value != "" {
+		text += ":" + a.Source.Value
+	}
+	if n := len(a.Decisions); n > 1 {
+		text += fmt.Sprintf(" (%d Ips)", n)
+	}
+	return text
+}
+
+// decided counts the decisions of an alert by type.
+func decided(a *admin.Alert) string {
+	counts := map[string]int{}
+	for i := range a.Decisions {
+		kind := a.Decisions[i].Type
+		if a.Decisions[i].Simulated {
+			kind = "(simul)" + kind
+		}
+		counts[kind]++
+	}
+	kinds := make([]string, 0, len(counts))
+	for k := range counts {
+		kinds = append(kinds, k)
+	}
+	sort.Strings(kinds)
+	for i, k := range kinds {
+		kinds[i] = fmt.Sprintf("%s:%d", k, counts[k])
+	}
+	return strings.Join(kinds, " ")
+}
+
+func alertsDelete(t *terminal) *cobra.Command {
+	var f alertFlags
+	var number string
+	var all bool
+	c := &cobra.Command{
+		Use: "delete", Short: "Delete alerts with their decisions", Args: noArgs, Aliases: []string{"remove"},
+		RunE: func(c *cobra.Command, _ []string) error {
+			what := &admin.AlertDeletion{}
+			filter, err := f.filter(false)
+			if err != nil {
+				return err
+			}
+			filter.HideCommunity = false
+			what.Filter = *filter
+			switch {
+			case number != "":
+				n, err := strconv.ParseUint(number, 10, 63)
+				if err != nil || n == 0 {
+					return errors.New("API error: alert_id must be valid integer")
+				}
+				what.ID = n
+			case !all && *filter == (admin.AlertFilter{Inside: f.contained}):
+				return errUsage{errors.New("at least one filter or --all must be specified")}
+			}
+			return t.deleteAlerts(c.Context(), what)
+		},
+	}
+	f.flags(c)
+	s := c.Flags()
+	s.StringVar(&f.scope, "scope", "", "scope (ip, range, as, country, any word)")
+	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
+	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
+	s.StringVar(&number, "id", "", "number of the alert")
+	s.BoolVarP(&all, "all", "a", false, "all alerts")
+	return c
+}
+
+func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) error {
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		n, err := door.DeleteAlerts(ctx, what)
+		if errors.Is(err, engine.ErrNotFound) {
+			err = &engine.Error{Kind: engine.ErrNotFound, Text: "ent: alert not found"}
+		}
+		if err != nil {
+			return fmt.Errorf("unable to delete alert: %w", apiError(err))
+		}
+		t.success("%d alert(s) deleted", n)
+		return nil
+	})
+}
+
+func alertsFlush(t *terminal) *cobra.Command {
+	var items int
+	var age string
+	c := &cobra.Command{
+		Use: "flush", Short: "Remove alerts that are too many or too old; those with running decisions stay", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			d, err := engine.ParseDuration(age)
+			if err != nil {
+				return fmt.Errorf("invalid max-age '%s': %w", age, err)
+			}
+			if items < 0 || d < 0 {
+				return errors.New("max-items and max-age can't be negative")
+			}
+			t.success("Flushing alerts. !! This may take a long time !!")
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				if _, err := door.FlushAlerts(c.Context(), &admin.Flush{MaxItems: items, MaxAge: int64(d)}); err != nil {
+					return fmt.Errorf("unable to flush alerts: %w", err)
+				}
+				t.success("Alerts flushed")
+				return nil
+			})
+		},
+	}
+	c.Flags().IntVar(&items, "max-items", 5000, "how many alerts to keep")
+	c.Flags().StringVar(&age, "max-age", "7d", "how old they may be")
+	return c
+}
+
+func alertsInspect(t *terminal) *cobra.Command {
+	var details bool
+	c := &cobra.Command{
+		Use: "inspect ID...", Short: "Show all that is known of alerts", Args: minArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				for _, arg := range args {
+					if err := t.inspectAlert(c.Context(), door, arg, details); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVarP(&details, "details", "d", false, "the events too")
+	return c
+}
+
+func (t *terminal) inspectAlert(ctx context.Context, door *admin.Client, arg string, details bool) error {
+	n, err := strconv.ParseUint(arg, 10, 63)
+	if err != nil {
+		return fmt.Errorf("bad alert id %s", arg)
+	}
+	a, err := door.Alert(ctx, n)
+	if errors.Is(err, engine.ErrNotFound) {
+		err = &engine.Error{Kind: engine.ErrNotFound, Text: "object not found"}
+	}
+	if err != nil {
+		return fmt.Errorf("can't find alert with id %s: %w", arg, apiError(err))
+	}
+	switch t.output {
+	case jsonWords:
+		return t.json(a.Alert, "  ")
+	case raw:
+		t.print("%s\n", alertYAML(a.Alert))
+		return nil
+	}
+	t.showAlert(a, details)
+	return nil
+}
+
+func (t *terminal) showAlert(shown *admin.AlertShown, details bool) {
+	a := shown.Alert
+	target := a.Source.Scope
+	if a.Source.Value != "" {
+		target += ":" + a.Source.Value
+	}
+	t.print("\n%s\n\n", strings.Repeat("#", 96))
+	for _, f := range [][2]string{
+		{"ID", id(a.ID)}, {"Date", a.CreatedAt}, {"Machine", a.MachineID}, {"Simulation", fmt.Sprint(a.Simulated)},
+		{"Remediation", fmt.Sprint(a.Remediation)}, {"Kind", a.Kind}, {"Reason", a.Scenario},
+		{"Events Count", fmt.Sprint(a.EventsCount)}, {"Scope:Value", target}, {"Country", a.Source.Cn},
+		{"AS", a.Source.AsName}, {"Begin", a.StartAt}, {"End", a.StopAt}, {"UUID", a.UUID},
+	} {
+		t.print(" - %-12s : %s\n", f[0], f[1])
+	}
+	t.print("\n")
+	t.showRunning(shown)
+	if len(a.Meta) > 0 {
+		t.showContext(a)
+	}
+	if details {
+		t.showEvents(a)
+	}
+}
+
+func (t *terminal) showRunning(shown *admin.AlertShown) {
+	if len(shown.Running) == 0 {
+		return
+	}
+	running := map[uint64]bool{}
+	for _, n := range shown.Running {
+		running[n] = true
+	}
+	table := boxedTable()
+	table.title("Active Decisions")
+	table.head(center, "ID", "scope:value", "action", "expiration", "created_at")
+	table.body()
+	for _, d := range shown.Alert.Decisions {
+		if running[d.ID] {
+			table.row(id(d.ID), d.Scope+":"+d.Value, d.Type, d.Duration, shown.Alert.CreatedAt)
+		}
+	}
+	t.show(table)
+}
+
+// showContext lists what the log processor attached: values are lists in JSON.
+func (t *terminal) showContext(a *admin.Alert) {
+	t.print("\n - Context  :\n")
+	table := boxedTable()
+	table.head(center, "Key", "Value")
+	table.body()
+	for _, m := range a.Meta {
+		for _, v := range texts(m.Value) {
+			table.row(m.Key, v)
+		}
+	}
+	t.show(table)
+}
+
+func (t *terminal) showEvents(a *admin.Alert) {
+	t.print("\n - Events  :\n")
+	for _, e := range a.Events {
+		t.print("\n- Date: %s\n", e.Timestamp)
+		table := boxedTable()
+		table.head(center, "Key", "Value")
+		table.body()
+		meta := append([]admin.Meta(nil), e.Meta...)
+		sort.SliceStable(meta, func(i, j int) bool { return meta[i].Key < meta[j].Key })
+		for _, m := range meta {
+			table.row(m.Key, m.Value)
+		}
+		t.show(table)
+	}
+}

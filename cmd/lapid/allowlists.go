@@ -1,0 +1,373 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+func allowlistsCommand(t *terminal) *cobra.Command {
+	c := group("allowlists", "Addresses and ranges that are never banned by alerts",
+		allowlistsCreate(t), allowlistsAdd(t), allowlistsRemove(t), allowlistsImport(t),
+		allowlistsList(t), allowlistsInspect(t), allowlistsCheck(t), allowlistsDelete(t))
+	c.Aliases = []string{"allowlist"}
+	return c
+}
+
+func allowlistsCreate(t *terminal) *cobra.Command {
+	var description string
+	c := &cobra.Command{
+		Use: "create NAME", Short: "Make an empty allowlist", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				err := door.CreateAllowlist(c.Context(), &admin.NewAllowlist{Name: args[0], Description: description})
+				if errors.Is(err, engine.ErrExists) {
+					return fmt.Errorf("allowlist '%s' already exists", args[0])
+				}
+				if err != nil {
+					return err
+				}
+				t.print("allowlist '%s' created successfully\n", args[0])
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVarP(&description, "description", "d", "", "what it is for")
+	_ = c.MarkFlagRequired("description")
+	return c
+}
+
+func allowlistsDelete(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME", Short: "Delete an allowlist", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				if err := door.DeleteAllowlist(c.Context(), args[0]); err != nil {
+					return noList(err, args[0])
+				}
+				t.print("allowlist '%s' deleted successfully\n", args[0])
+				return nil
+			})
+		},
+	}
+}
+
+// noList says which list is missing.
+func noList(err error, name string) error {
+	if errors.Is(err, engine.ErrNotFound) {
+		return fmt.Errorf("allowlist '%s' not found", name)
+	}
+	return err
+}
+
+func allowlistsAdd(t *terminal) *cobra.Command {
+	var expiration, comment string
+	c := &cobra.Command{
+		Use: "add NAME VALUE...", Short: "Add addresses or ranges; running decisions on them end", Args: minArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			lasts, err := lasting(expiration)
+			if err != nil {
+				return err
+			}
+			var items []admin.NewAllowlistItem
+			for _, v := range args[1:] {
+				items = append(items, admin.NewAllowlistItem{Value: v, Comment: comment, Lasts: lasts})
+			}
+			return t.addToAllowlist(c.Context(), args[0], items)
+		},
+	}
+	c.Flags().StringVarP(&expiration, "expiration", "e", "", "how long they count (12h, 30d; default: for ever)")
+	c.Flags().StringVarP(&comment, "comment", "d", "", "why they are there")
+	return c
+}
+
+// lasting reads how long an item counts; nothing is for ever.
+func lasting(text string) (int64, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := engine.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("invalid expiration '%s': %w", text, err)
+	}
+	if d <= 0 {
+		return 0, fmt.Errorf("invalid expiration '%s': it lies in the past", text)
+	}
+	return int64(d), nil
+}
+
+func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admin.NewAllowlistItem) error {
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		done, err := door.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
+		if err != nil {
+			return noList(err, name)
+		}
+		for _, text := range done.Bad {
+			t.log("error", "%s", text)
+		}
+		for _, v := range done.Present {
+			t.log("warning", "value %s already in allowlist", v)
+		}
+		if done.Added == 0 {
+			t.print("no new values for allowlist\n")
+			return nil
+		}
+		t.print("added %d values to allowlist %s\n", done.Added, name)
+		if done.Ended > 0 {
+			t.print("%d decisions deleted by allowlists\n", done.Ended)
+		}
+		return nil
+	})
+}
+
+func allowlistsImport(t *terminal) *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "import NAME", Short: "Add what a CSV file lists (value, expiration, comment)", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in := t.in
+			if file != "-" {
+				f, err := os.Open(file)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				in = f
+			}
+			items, err := t.readAllowlist(in)
+			if err != nil {
+				return err
+			}
+			return t.addToAllowlist(c.Context(), args[0], items)
+		},
+	}
+	c.Flags().StringVarP(&file, "input", "i", "", "CSV file, - for standard input")
+	_ = c.MarkFlagRequired("input")
+	return c
+}
+
+// maxAllowlist bounds the items of one import.
+const maxAllowlist = 1_000_000
+
+// readAllowlist reads a CSV file with a header line of value, expiration and
+// comment in any order. A bad expiration ends it before anything is added.
+func (t *terminal) readAllowlist(in io.Reader) ([]admin.NewAllowlistItem, error) {
+	r := csv.NewReader(in)
+	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
+	header, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("reading the header line: %w", err)
+	}
+	at := map[string]int{}
+	for i, name := range header {
+		at[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
+	}
+	if _, ok := at["value"]; !ok {
+		return nil, errors.New("the header line has no column 'value' (known are value, expiration, comment)")
+	}
+	field := func(record []string, name string) string {
+		if i, ok := at[name]; ok && i < len(record) {
+			return strings.TrimSpace(record[i])
+		}
+		return ""
+	}
+	var items []admin.NewAllowlistItem
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return items, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		line, _ := r.FieldPos(0)
+		lasts, err := lasting(field(record, "expiration"))
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
+		if len(items) == maxAllowlist {
+			return nil, fmt.Errorf("more than %d items", maxAllowlist)
+		}
+		items = append(items, admin.NewAllowlistItem{Value: field(record, "value"), Comment: field(record, "comment"), Lasts: lasts})
+	}
+}
+
+func allowlistsRemove(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove NAME VALUE...", Short: "Take values out of an allowlist", Args: minArgs(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				n, err := door.RemoveFromAllowlist(c.Context(), &admin.AllowlistRemoval{Name: args[0], Values: args[1:]})
+				if err != nil {
+					return noList(err, args[0])
+				}
+				t.print("removed %d values from allowlist %s", n, args[0])
+				return nil
+			})
+		},
+	}
+}
+
+func allowlistsCheck(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "check VALUE...", Short: "Say whether addresses or ranges are allowlisted; stops at the first that is not",
+		Args: minArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				for _, value := range args {
+					reason, err := door.CheckAllowlists(c.Context(), value)
+					if err != nil {
+						return fmt.Errorf("unable to check if %s is allowlisted: %w", value, apiError(err))
+					}
+					if reason == "" {
+						t.print("%s is not allowlisted\n", value)
+						return nil
+					}
+					t.print("%s is allowlisted by item %s\n", value, reason)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func allowlistsList(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all allowlists", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				list, err := door.Allowlists(c.Context())
+				if err != nil {
+					return err
+				}
+				return t.showAllowlists(list)
+			})
+		},
+	}
+}
+
+func (t *terminal) showAllowlists(list *admin.Allowlists) error {
+	switch t.output {
+	case jsonWords:
+		out := make([]allowlistObject, 0, len(list.Allowlists))
+		for i := range list.Allowlists {
+			out = append(out, allowlistObjectOf(&list.Allowlists[i]))
+		}
+		return t.json(out, "  ")
+	case raw:
+		rows := make([][]string, 0, len(list.Allowlists))
+		for i := range list.Allowlists {
+			l := &list.Allowlists[i]
+			rows = append(rows, []string{l.Name, l.Description, second(l.CreatedAt), second(l.UpdatedAt), "false", fmt.Sprint(len(l.Items))})
+		}
+		return t.csv([]string{"name", "description", "created_at", "updated_at", "console_managed", "size"}, rows)
+	}
+	table := lightTable()
+	table.head(left, "Name", "Description", "Created at", "Updated at", "Managed by Console", "Size")
+	table.body()
+	for i := range list.Allowlists {
+		l := &list.Allowlists[i]
+		table.row(l.Name, l.Description, milli(l.CreatedAt), milli(l.UpdatedAt), "no", fmt.Sprint(len(l.Items)))
+	}
+	t.show(table)
+	return nil
+}
+
+// milli is a moment with three decimals, UTC.
+func milli(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// noExpiration is how JSON says never.
+const noExpiration = "0001-01-01T00:00:00.000Z"
+
+// allowlistObject is an allowlist in JSON.
+type allowlistObject struct {
+	CreatedAt   string          `json:"created_at"`
+	Description string          `json:"description"`
+	Items       []allowlistItem `json:"items"`
+	Name        string          `json:"name"`
+	UpdatedAt   string          `json:"updated_at"`
+}
+
+type allowlistItem struct {
+	CreatedAt   string `json:"created_at"`
+	Description string `json:"description,omitempty"`
+	Expiration  string `json:"expiration"`
+	Value       string `json:"value"`
+}
+
+func allowlistObjectOf(l *admin.Allowlist) allowlistObject {
+	o := allowlistObject{
+		CreatedAt: milli(l.CreatedAt), Description: l.Description, Items: []allowlistItem{}, Name: l.Name, UpdatedAt: milli(l.UpdatedAt),
+	}
+	for _, i := range l.Items {
+		expiration := noExpiration
+		if i.ExpiresAt != 0 {
+			expiration = milli(i.ExpiresAt)
+		}
+		o.Items = append(o.Items, allowlistItem{milli(i.CreatedAt), i.Comment, expiration, i.Value})
+	}
+	return o
+}
+
+func allowlistsInspect(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect NAME", Short: "Show an allowlist with its items", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				l, err := door.Allowlist(c.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("unable to get allowlist: %w", apiError(err))
+				}
+				return t.showAllowlist(l)
+			})
+		},
+	}
+}
+
+func (t *terminal) showAllowlist(l *admin.Allowlist) error {
+	switch t.output {
+	case jsonWords:
+		return t.json(allowlistObjectOf(l), "  ")
+	case raw:
+		rows := make([][]string, 0, len(l.Items))
+		for _, i := range l.Items {
+			rows = append(rows, []string{l.Name, l.Description, i.Value, i.Comment, never(i.ExpiresAt, second), second(i.CreatedAt), "false"})
+		}
+		return t.csv([]string{"name", "description", "value", "comment", "expiration", "created_at", "console_managed"}, rows)
+	}
+	about := lightTable()
+	about.title("Allowlist: " + l.Name)
+	about.body()
+	about.row("Name", l.Name)
+	about.row("Description", l.Description)
+	about.row("Created at", milli(l.CreatedAt))
+	about.row("Updated at", milli(l.UpdatedAt))
+	about.row("Managed by Console", "no")
+	t.show(about)
+	t.print("\n")
+	items := lightTable()
+	items.head(left, "Value", "Comment", "Expiration", "Created at")
+	items.body()
+	for _, i := range l.Items {
+		items.row(i.Value, i.Comment, never(i.ExpiresAt, milli), second(i.CreatedAt))
+	}
+	t.show(items)
+	return nil
+}
+
+func never(ns int64, format func(int64) string) string {
+	if ns == 0 {
+		return "never"
+	}
+	return format(ns)
+}

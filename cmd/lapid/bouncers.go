@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+func bouncersCommand(t *terminal) *cobra.Command {
+	c := group("bouncers", "Bouncers that may ask for decisions",
+		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t))
+	c.Aliases = []string{"bouncer"}
+	return c
+}
+
+func bouncersList(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all bouncers, where their streams stand and how far behind they are", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				list, err := door.Bouncers(c.Context())
+				if err != nil {
+					return err
+				}
+				return t.showBouncers(list)
+			})
+		},
+	}
+}
+
+func (t *terminal) showBouncers(list *admin.Bouncers) error {
+	switch t.output {
+	case jsonWords:
+		out := make([]bouncerObject, 0, len(list.Bouncers))
+		for i := range list.Bouncers {
+			out = append(out, bouncerObjectOf(&list.Bouncers[i]))
+		}
+		return t.json(out, "  ")
+	case raw:
+		rows := make([][]string, 0, len(list.Bouncers))
+		for i := range list.Bouncers {
+			b := &list.Bouncers[i]
+			rows = append(rows, []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType})
+		}
+		return t.csv([]string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}, rows)
+	}
+	t.show(bouncersTable(list))
+	return nil
+}
+
+func bouncersTable(list *admin.Bouncers) *table {
+	table := lightTable()
+	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind")
+	table.body()
+	for i := range list.Bouncers {
+		b := &list.Bouncers[i]
+		cursor, behind := "", ""
+		if b.Pulled {
+			cursor, behind = fmt.Sprint(b.Cursor), fmt.Sprint(b.Behind)
+		}
+		table.row(b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind)
+	}
+	return table
+}
+
+// address is where the row belongs to, "" when nobody has used the key yet.
+func address(b *admin.Bouncer) string {
+	if !b.IP.IsValid() {
+		return ""
+	}
+	return b.IP.String()
+}
+
+func pull(b *admin.Bouncer) string {
+	if b.LastPull == 0 {
+		return ""
+	}
+	return second(b.LastPull)
+}
+
+// bouncerObject is a bouncer in JSON.
+type bouncerObject struct {
+	CreatedAt    *time.Time `json:"created_at"`
+	UpdatedAt    *time.Time `json:"updated_at"`
+	Name         string     `json:"name"`
+	Revoked      bool       `json:"revoked"`
+	IP           string     `json:"ip_address"`
+	Type         string     `json:"type"`
+	Version      string     `json:"version"`
+	LastPull     *time.Time `json:"last_pull"`
+	AuthType     string     `json:"auth_type"`
+	OS           string     `json:"os,omitempty"`
+	FeatureFlags []string   `json:"featureflags,omitempty"`
+	AutoCreated  bool       `json:"auto_created"`
+}
+
+func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
+	return bouncerObject{
+		CreatedAt: moment(b.CreatedAt), UpdatedAt: moment(b.UpdatedAt), Name: b.Name, IP: address(b), Type: b.Type,
+		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
+		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated,
+	}
+}
+
+func bouncersAdd(t *terminal) *cobra.Command {
+	var key string
+	var shared bool
+	c := &cobra.Command{
+		Use: "add NAME", Short: "Add a bouncer and print its API key, this once", Args: exactArgs(1),
+		Long: `Adds a bouncer. Without --key an API key is made up; it is printed once and kept only as a
+hash. A key that is used from a second address makes a second row, NAME@ADDRESS, with a stream of
+its own; --shared keeps one row for the key whatever address it comes from, as for containers
+that change theirs. Works before the first start of the server.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.addBouncer(c.Context(), args[0], key, shared)
+		},
+	}
+	c.Flags().StringVarP(&key, "key", "k", "", "API key (default: made up)")
+	c.Flags().BoolVar(&shared, "shared", false, "one row for the key, whatever address it comes from")
+	return c
+}
+
+func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool) error {
+	if key == "" {
+		key = generatedKey()
+	}
+	err := t.withDoor(ctx, func(door *admin.Client) error {
+		return door.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
+	})
+	if errors.Is(err, engine.ErrExists) {
+		err = fmt.Errorf("bouncer %s already exists", name)
+	}
+	if err != nil {
+		return fmt.Errorf("unable to create bouncer: %w", err)
+	}
+	switch t.output {
+	case jsonWords:
+		t.print("%s", jsonText(key))
+	case raw:
+		t.print("%s", key)
+	default:
+		t.print("API key for '%s':\n\n   %s\n\nPlease keep this key since you will not be able to retrieve it!\n", name, key)
+	}
+	return nil
+}
+
+func bouncersDelete(t *terminal) *cobra.Command {
+	var ignore bool
+	c := &cobra.Command{
+		Use: "delete NAME...", Short: "Delete bouncers and the rows made from their keys", Args: minArgs(1),
+		Aliases: []string{"remove"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				for _, name := range args {
+					if err := t.deleteBouncer(c.Context(), door, name, ignore); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&ignore, "ignore-missing", false, "no complaint about bouncers that do not exist")
+	return c
+}
+
+func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name string, ignore bool) error {
+	err := door.DeleteBouncer(ctx, name)
+	switch {
+	case errors.Is(err, engine.ErrNotFound) && ignore:
+		return nil
+	case errors.Is(err, engine.ErrNotFound):
+		return fmt.Errorf("unable to delete bouncer %s: ent: bouncer not found", name)
+	case errors.Is(err, engine.ErrRefused):
+		t.log("warning", "bouncer '%s' is auto-created and cannot be deleted: delete the bouncer it was made from", name)
+		return nil
+	case err != nil:
+		return fmt.Errorf("unable to delete bouncer %s: %w", name, err)
+	}
+	t.success("bouncer '%s' deleted successfully", name)
+	return nil
+}
+
+func bouncersPrune(t *terminal) *cobra.Command {
+	var p pruning
+	c := &cobra.Command{
+		Use: "prune", Short: "Delete bouncers that have gone silent", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				return t.pruneBouncers(c.Context(), door, &p)
+			})
+		},
+	}
+	p.flags(c, time.Hour)
+	return c
+}
+
+func (t *terminal) pruneBouncers(ctx context.Context, door *admin.Client, p *pruning) error {
+	silence, ok, err := p.settle(t)
+	if !ok {
+		return err
+	}
+	what := admin.Prune{Silence: int64(silence)}
+	list, err := door.StaleBouncers(ctx, &what)
+	if err != nil {
+		return err
+	}
+	if len(list.Bouncers) == 0 {
+		t.print("No bouncers to prune.\n")
+		return nil
+	}
+	t.show(bouncersTable(list))
+	if ok, err := p.agreed(t); !ok {
+		return err
+	}
+	var names []string
+	for i := range list.Bouncers {
+		names = append(names, list.Bouncers[i].Name)
+	}
+	n, err := door.PruneBouncers(ctx, &admin.PruneNamed{Prune: what, Names: names})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.err, "successfully deleted %d bouncers\n", n)
+	return nil
+}
+
+func bouncersInspect(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect NAME", Short: "Show all that is known of a bouncer", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if t.output == raw {
+				return t.unsupported()
+			}
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				b, err := door.Bouncer(c.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("unable to read bouncer data '%s': %w", args[0], err)
+				}
+				return t.showBouncer(b)
+			})
+		},
+	}
+}
+
+func (t *terminal) showBouncer(b *admin.Bouncer) error {
+	if t.output == jsonWords {
+		return t.json(bouncerObjectOf(b), "  ")
+	}
+	table := lightTable()
+	table.title("Bouncer: " + b.Name)
+	table.body()
+	table.row("Created At", fullTime(b.CreatedAt))
+	table.row("Last Update", fullTime(b.UpdatedAt))
+	table.row("Revoked?", "false")
+	table.row("IP Address", address(b))
+	table.row("Type", b.Type)
+	table.row("Version", b.Version)
+	table.row("Last Pull", fullTime(b.LastPull))
+	table.row("Auth type", b.AuthType)
+	table.row("OS", osText(b.OS))
+	table.row("Auto Created", fmt.Sprint(b.AutoCreated))
+	for i, flag := range b.FeatureFlags {
+		name := "Feature Flags"
+		if i > 0 {
+			name = ""
+		}
+		table.row(name, flag)
+	}
+	t.show(table)
+	return nil
+}
+
+// fullTime is a moment as inspect shows it, "" for never.
+func fullTime(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().String()
+}

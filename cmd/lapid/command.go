@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes. A verb that fails gives 1, whatever the reason; a command line
+// that does not name anything gives 2.
+const (
+	exitGood  = 0
+	exitFails = 1
+	exitUsage = 2
+)
+
+// errUsage marks a wrong use of flags or arguments: the usage is shown.
+type errUsage struct{ error }
+
+// Unwrap gives the complaint.
+func (e errUsage) Unwrap() error { return e.error }
+
+// run is the program: it takes the arguments behind the program's name and
+// gives the exit code.
+func run(ctx context.Context, t *terminal, args []string) int {
+	if daemon, ok := daemonArgs(args); ok {
+		return runDaemon(ctx, t, daemon)
+	}
+	root := rootCommand(t)
+	root.SetArgs(args)
+	c, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitGood
+	}
+	if errors.Is(err, errFatal) {
+		return exitFails // said already, by the log
+	}
+	var usage errUsage
+	if errors.As(err, &usage) {
+		t.print("%s", c.UsageString())
+	}
+	fmt.Fprintf(t.err, "Error: %s: %v\n", c.CommandPath(), err)
+	if c == root || c.Name() == "serve" && usage.error != nil {
+		return exitUsage
+	}
+	return exitFails
+}
+
+func rootCommand(t *terminal) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "lapid",
+		Short: "A decision engine in place of CrowdSec's Local API",
+		Long: `lapid takes alerts from log processors, judges them by the operator's profiles and
+hands the decisions out to bouncers. It speaks the Local API of CrowdSec.
+
+  lapid quickstart          try it: a server, a key, three lines to paste
+  lapid -c FILE serve       run it with the reference's config.yaml
+  lapid bouncers add NAME   everything an operator does, also before the first start
+
+Without -c FILE it reads /etc/crowdsec/config.yaml if there is one; else it listens on
+127.0.0.1:8080 and keeps its store in the folder lapid-data.
+
+Settings that config.yaml has no room for stand in lapid.yaml beside it, or in variables:
+  data_dir         LAPID_DATA_DIR         in place of config_paths.data_dir
+  admin_socket     LAPID_ADMIN_SOCKET     path of the operator's socket
+  access_log       LAPID_ACCESS_LOG       true: one line per request in the log (default false)
+  sync             LAPID_SYNC             false: answer writes before the disk has them (default true)
+  on_filter_error  LAPID_ON_FILTER_ERROR  refuse (default) or continue
+CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
+is made at the first start and kept.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return t.settle()
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q%s", args[0], hint(args[0]))
+			}
+			return nil
+		},
+	}
+	root.SetIn(t.in)
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
+	f := root.PersistentFlags()
+	f.StringVarP(&t.file, "config", "c", "", "path to config.yaml (default: "+stockConfig+" if it is there)")
+	f.StringVarP(&t.output, "output", "o", "", "output format: human, json, raw")
+	f.StringVar(&t.color, "color", "auto", "colours in tables: yes, no, auto (tables have none; accepted for scripts)")
+	for _, word := range []string{"trace", "debug", "info", "warning", "error"} {
+		f.Bool(word, false, "log level "+word)
+		_ = f.MarkHidden(word)
+	}
+	root.AddCommand(
+		serveCommand(t), quickstartCommand(t), versionCommand(t),
+		machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t), decisionsCommand(t),
+		metricsCommand(t), lapiCommand(t), configCommand(t), manCommand(),
+	)
+	return root
+}
+
+// hint names the verb that was probably meant.
+func hint(word string) string {
+	verbs := []string{"serve", "quickstart", "machines", "bouncers", "allowlists", "alerts", "decisions",
+		"metrics", "lapi", "config", "version", "completion"}
+	if near := nearest(word, verbs); near != "" {
+		return fmt.Sprintf("; did you mean %q?", near)
+	}
+	return ""
+}
+
+// group is a command that only holds others.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c.AddCommand(verbs...)
+	return c
+}
+
+// exactArgs, minArgs and noArgs complain with the usage.
+func exactArgs(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
+func minArgs(n int) cobra.PositionalArgs   { return usage(cobra.MinimumNArgs(n)) }
+
+var noArgs = usage(cobra.NoArgs)
+
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return errUsage{err}
+		}
+		return nil
+	}
+}

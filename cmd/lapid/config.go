@@ -1,0 +1,143 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+const (
+	// stockConfig is where the reference's package puts its file.
+	stockConfig = "/etc/crowdsec/config.yaml"
+
+	// localData is the store's folder when there is no configuration at all.
+	localData = "lapid-data"
+)
+
+// Setup is everything the operator wrote, read and checked: the reference's
+// configuration, our own settings beside it, and what is worth a warning.
+type Setup struct {
+	File     string // "" when there is none and the defaults hold
+	Config   Config
+	Own      Settings
+	Warnings []string
+
+	env   environment
+	tree  *node            // the merged configuration
+	place map[string]*node // every key given, by its dotted path
+}
+
+// environment is how variables are looked up: os.LookupEnv, but for tests.
+type environment func(string) (string, bool)
+
+// loadSetup reads the configuration. With file "" it takes the reference's
+// usual place if something is there, and else the built-in defaults: the store
+// in a local folder, the API on 127.0.0.1:8080, the stock profiles.
+func loadSetup(file string, env environment) (*Setup, error) {
+	if file == "" {
+		if _, err := os.Stat(stockConfig); errors.Is(err, fs.ErrNotExist) {
+			return defaultSetup(env)
+		}
+		file = stockConfig
+	}
+	s := &Setup{File: file, env: env}
+	tree, err := readMerged(file, expander(env))
+	if err != nil {
+		return nil, fmt.Errorf("while loading configuration file: %w", err)
+	}
+	s.tree = tree
+	d, err := decodeTree(tree, &s.Config)
+	if err != nil {
+		return nil, fmt.Errorf("while loading configuration file: %w", err)
+	}
+	s.place = d.places
+	if len(d.ignored) > 0 {
+		s.warn("accepted, but without a meaning here: %s", strings.Join(d.ignored, ", "))
+	}
+	if s.Own, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
+		return nil, err
+	}
+	return s, s.complete()
+}
+
+// defaultSetup is the setup of somebody who wrote nothing.
+func defaultSetup(env environment) (*Setup, error) {
+	own, err := loadSettings("", env)
+	if err != nil {
+		return nil, err
+	}
+	items := 5000
+	s := &Setup{env: env, Own: own, Config: Config{
+		Paths:   Paths{DataDir: localData},
+		DB:      Database{Flush: &Flush{MaxItems: &items, MaxAge: "7d"}},
+		API:     API{Server: &APIServer{ListenURI: "127.0.0.1:8080"}},
+		Metrics: MetricsPlace{Enabled: true},
+	}}
+	return s, s.complete()
+}
+
+// readMerged reads a file of one document with its overlay, FILE.local.
+func readMerged(file string, expand func(string) string) (*node, error) {
+	tree, err := readOne(file, expand)
+	if err != nil {
+		return nil, err
+	}
+	over, err := readOne(file+".local", expand)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return tree, nil
+	case err != nil:
+		return nil, err
+	case over == nil:
+		return tree, nil
+	case tree == nil:
+		tree = &node{file: file, kind: isMap}
+	}
+	return merge(tree, over)
+}
+
+// readOne reads a file of one document, nil when it is empty.
+func readOne(file string, expand func(string) string) (*node, error) {
+	trees, err := readTrees(file, expand)
+	if err != nil || len(trees) == 0 {
+		return nil, err
+	}
+	return trees[0], nil
+}
+
+func (s *Setup) warn(format string, args ...any) {
+	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
+}
+
+// given tells whether a key was written, even without a value.
+func (s *Setup) given(path string) bool { return s.place[path] != nil }
+
+// bad is an error about the value of a key, with its place.
+func (s *Setup) bad(path, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if n := s.place[path]; n != nil {
+		return fmt.Errorf("%s: %s", n.at(), text)
+	}
+	if s.File != "" {
+		return fmt.Errorf("%s: %s", s.File, text)
+	}
+	return errors.New(text)
+}
+
+// Folder is ours below the data directory; it holds the store and the
+// operator's socket.
+func (s *Setup) Folder() string { return filepath.Join(s.Config.Paths.DataDir, "lapid") }
+
+// Store is the folder of the journal and the snapshots.
+func (s *Setup) Store() string { return filepath.Join(s.Folder(), "store") }
+
+// Socket is the path of the operator's socket.
+func (s *Setup) Socket() string {
+	if s.Own.AdminSocket != "" {
+		return s.Own.AdminSocket
+	}
+	return filepath.Join(s.Folder(), "admin.sock")
+}

@@ -1,0 +1,322 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"lapid/engine"
+)
+
+// Retention is db_config.flush, checked. Zero means: never removed.
+type Retention struct {
+	MaxItems        int
+	MaxAge          time.Duration
+	MetricsMaxAge   time.Duration
+	BouncerCert     time.Duration
+	BouncerKey      time.Duration
+	MachineCert     time.Duration
+	MachinePassword time.Duration
+}
+
+// ServerSetup is what the server needs beyond the Setup, checked.
+type ServerSetup struct {
+	TrustedProxies []netip.Prefix
+	TrustedIPs     []netip.Prefix
+	AutoToken      string // "": no auto-registration
+	AutoRanges     []netip.Prefix
+	RevocationKept time.Duration // how long a revocation verdict holds
+	MetricsAddress string        // "": no metrics listener
+	MetricsLevel   string
+}
+
+// complete puts in the defaults that every verb needs and checks them.
+func (s *Setup) complete() error {
+	if s.Own.DataDir != "" {
+		s.Config.Paths.DataDir = s.Own.DataDir
+	}
+	if s.Config.Paths.DataDir == "" {
+		return s.bad("config_paths", "config_paths.data_dir is missing")
+	}
+	if o := s.Config.CLI.Output; o != "" && !slices.Contains(outputs, o) {
+		return s.bad("cscli.output", "cscli.output must be human, json or raw, not %q", o)
+	}
+	return nil
+}
+
+// retention checks db_config.flush.
+func (s *Setup) retention() (Retention, error) {
+	var r Retention
+	f := s.Config.DB.Flush
+	if f == nil {
+		s.warn("db_config.flush is missing: alerts are kept for ever, memory and disk grow with them")
+		return r, nil
+	}
+	const at = "db_config.flush"
+	if f.MaxItems != nil {
+		if *f.MaxItems <= 0 {
+			return r, s.bad(at+".max_items", "max_items can't be zero or negative")
+		}
+		r.MaxItems = *f.MaxItems
+	}
+	if f.MaxItems == nil && f.MaxAge == "" {
+		s.warn("db_config.flush has neither max_items nor max_age: alerts are kept for ever, memory and disk grow with them")
+	}
+	b, m := f.Bouncers, f.Machines
+	if b == nil {
+		b = &Autodelete{}
+	}
+	if m == nil {
+		m = &Autodelete{}
+	}
+	if b.Password != "" {
+		s.warn("bouncers auto-delete for login/password auth is not supported (use cert or api)")
+	}
+	if m.APIKey != "" {
+		s.warn("agents auto-delete for API auth is not supported (use cert or login_password)")
+	}
+	metrics := f.MetricsMaxAge
+	if metrics == "" {
+		metrics = "7d"
+	}
+	for _, d := range []struct {
+		key, text string
+		into      *time.Duration
+	}{
+		{"max_age", f.MaxAge, &r.MaxAge},
+		{"metrics_max_age", metrics, &r.MetricsMaxAge},
+		{"bouncers_autodelete.cert", b.Cert, &r.BouncerCert},
+		{"bouncers_autodelete.api_key", b.APIKey, &r.BouncerKey},
+		{"agents_autodelete.cert", m.Cert, &r.MachineCert},
+		{"agents_autodelete.login_password", m.Password, &r.MachinePassword},
+	} {
+		if d.text == "" {
+			continue
+		}
+		v, err := engine.ParseDuration(d.text)
+		if err != nil || v <= 0 {
+			return r, s.bad(at+"."+d.key, "%s must be a duration such as 12h or 7d, not %q", d.key, d.text)
+		}
+		*d.into = v
+	}
+	return r, nil
+}
+
+// server checks what the server reads and gives it in its final form.
+func (s *Setup) server() (*ServerSetup, error) {
+	a := s.Config.API.Server
+	if a == nil || a.Enable != nil && !*a.Enable {
+		return nil, s.bad("api", "you must run at least the API Server or crowdsec")
+	}
+	if a.ListenURI == "" && a.ListenSocket == "" {
+		return nil, s.bad("api.server", "no listen_uri or listen_socket specified")
+	}
+	if a.ListenURI != "" {
+		if _, _, err := net.SplitHostPort(a.ListenURI); err != nil {
+			return nil, s.bad("api.server.listen_uri", "listen_uri must be host:port: %v", err)
+		}
+	}
+	v := &ServerSetup{}
+	var err error
+	if v.TrustedProxies, err = s.proxies(a); err != nil {
+		return nil, err
+	}
+	for _, text := range a.TrustedIPs {
+		p, err := prefix(text)
+		if err != nil {
+			return nil, s.bad("api.server.trusted_ips", "%v", err)
+		}
+		v.TrustedIPs = append(v.TrustedIPs, p)
+	}
+	if err := s.autoRegistration(v, a.AutoRegistration); err != nil {
+		return nil, err
+	}
+	if err := s.tls(v, a.TLS); err != nil {
+		return nil, err
+	}
+	return v, s.metrics(v)
+}
+
+// proxies are the peers whose forwarding headers count. With nothing but the
+// switch every IPv4 peer is believed, as in the reference.
+func (s *Setup) proxies(a *APIServer) ([]netip.Prefix, error) {
+	if len(a.TrustedProxies) == 0 && a.ForwardedFor {
+		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil
+	}
+	var out []netip.Prefix
+	for _, text := range a.TrustedProxies {
+		p, err := prefix(text)
+		if err != nil {
+			return nil, s.bad("api.server.trusted_proxies", "while setting trusted_proxies: invalid IP address: %s", text)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// prefix reads an address or a CIDR range.
+func prefix(text string) (netip.Prefix, error) {
+	if !strings.Contains(text, "/") {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("invalid CIDR address: %s", text)
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("invalid CIDR address: %s", text)
+	}
+	return p.Masked(), nil
+}
+
+func (s *Setup) autoRegistration(v *ServerSetup, r *AutoRegistration) error {
+	const at = "api.server.auto_registration"
+	switch {
+	case r == nil || !r.Enabled:
+		return nil
+	case r.Token == "":
+		return s.bad(at, "missing token value for api.server.auto_register")
+	case len(r.Token) < 32:
+		return s.bad(at+".token", "token value for api.server.auto_register is too short (min 32 characters)")
+	case len(r.AllowedRanges) == 0:
+		return s.bad(at, "missing allowed_ranges value for api.server.auto_register")
+	}
+	for _, text := range r.AllowedRanges {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return s.bad(at+".allowed_ranges", "auto_register: failed to parse allowed range '%s': invalid CIDR address: %s", text, text)
+		}
+		v.AutoRanges = append(v.AutoRanges, p.Masked())
+	}
+	v.AutoToken = r.Token
+	return nil
+}
+
+// verifications are the words of client_verification.
+var verifications = []string{"", "NoClientCert", "RequestClientCert", "RequireAnyClientCert",
+	"VerifyClientCertIfGiven", "RequireAndVerifyClientCert"}
+
+func (s *Setup) tls(v *ServerSetup, t *TLS) error {
+	const at = "api.server.tls"
+	if t == nil {
+		return nil
+	}
+	switch {
+	case t.CertFile != "" && t.KeyFile == "":
+		return s.bad(at, "missing TLS key file")
+	case t.CertFile == "" && t.KeyFile != "":
+		return s.bad(at, "missing TLS cert file")
+	}
+	if !slices.Contains(verifications, t.Verification) {
+		return s.bad(at+".client_verification", "unknown TLS client_verification value: %s", t.Verification)
+	}
+	for key, list := range map[string]*[]string{"agents_allowed_ou": &t.AgentsOU, "bouncers_allowed_ou": &t.BouncersOU} {
+		if slices.Contains(*list, "") {
+			return s.bad(at+"."+key, "allowed_ou configuration contains invalid empty string")
+		}
+		if unique := once(*list); len(unique) < len(*list) {
+			s.warn("%s.%s holds an entry twice", at, key)
+			*list = unique
+		}
+	}
+	v.RevocationKept = time.Hour
+	if t.CacheExpiration != "" {
+		d, err := time.ParseDuration(t.CacheExpiration)
+		if err != nil || d < 0 {
+			return s.bad(at+".cache_expiration", "cache_expiration must be a duration such as 90m, not %q", t.CacheExpiration)
+		}
+		v.RevocationKept = d
+	}
+	return nil
+}
+
+// once leaves out what was there before, in order.
+func once(list []string) []string {
+	var out []string
+	for _, x := range list {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func (s *Setup) metrics(v *ServerSetup) error {
+	m := &s.Config.Metrics
+	if !m.Enabled {
+		return nil
+	}
+	switch m.Level {
+	case "full", "aggregated", "none":
+		v.MetricsLevel = m.Level
+	case "":
+		v.MetricsLevel = "full"
+	default:
+		return s.bad("prometheus.level", "prometheus.level must be full, aggregated or none, not %q", m.Level)
+	}
+	if m.Port < 0 || m.Port > 65535 {
+		return s.bad("prometheus.listen_port", "prometheus.listen_port must lie between 0 and 65535")
+	}
+	v.MetricsAddress = s.metricsAddress()
+	return nil
+}
+
+// metricsAddress is where the metrics listener is, or would be.
+func (s *Setup) metricsAddress() string {
+	m := &s.Config.Metrics
+	addr, port := m.Addr, m.Port
+	if addr == "" {
+		addr = "127.0.0.1"
+	}
+	if port == 0 && !s.given("prometheus.listen_port") {
+		port = 6060
+	}
+	return net.JoinHostPort(addr, fmt.Sprint(port))
+}
+
+// logLevel is the level of the log: the server's own, else everybody's.
+func (s *Setup) logLevel() (slog.Level, error) {
+	if a := s.Config.API.Server; a != nil && a.LogLevel != "" {
+		l, err := level(a.LogLevel)
+		if err != nil {
+			return l, s.bad("api.server.log_level", "%v", err)
+		}
+		return l, nil
+	}
+	l, err := level(s.Config.Common.Level)
+	if err != nil {
+		return l, s.bad("common.log_level", "%v", err)
+	}
+	return l, nil
+}
+
+// levelTrace is below debug, levelFatal above error.
+const (
+	levelTrace = slog.LevelDebug - 4
+	levelFatal = slog.LevelError + 4
+)
+
+// level reads the words of the reference.
+func level(word string) (slog.Level, error) {
+	switch strings.ToLower(word) {
+	case "trace":
+		return levelTrace, nil
+	case "debug":
+		return slog.LevelDebug, nil
+	case "", "info":
+		return slog.LevelInfo, nil
+	case "warn", "warning":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	case "fatal", "panic":
+		return levelFatal, nil
+	}
+	return 0, fmt.Errorf("unknown log level %q: use trace, debug, info, warning, error or fatal", word)
+}

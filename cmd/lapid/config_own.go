@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"strings"
+)
+
+// Settings are ours alone. They cannot stand in config.yaml, which other
+// programs read strictly: they are written into lapid.yaml beside it, or given
+// as environment variables, LAPID_ and the key in capitals, which win.
+type Settings struct {
+	// DataDir takes the place of config_paths.data_dir.
+	DataDir string `yaml:"data_dir"`
+	// AdminSocket is the path of the operator's socket; default admin.sock in
+	// the folder lapid of the data directory.
+	AdminSocket string `yaml:"admin_socket"`
+	// AccessLog writes one line per request, as the reference does. Off by
+	// default: at full speed the lines cost more than the answers.
+	AccessLog bool `yaml:"access_log"`
+	// Sync, when false, answers writes before the disk has them: a crash of the
+	// machine, not of the process, may lose the last of them. Default true.
+	Sync *bool `yaml:"sync"`
+	// OnFilterError says what a failing profile filter without an on_error of
+	// its own does: refuse (default, the whole request is refused, as in the
+	// reference) or continue (the next profile is tried and the log tells).
+	OnFilterError string `yaml:"on_filter_error"`
+}
+
+// loadSettings reads lapid.yaml, if it is there, and the environment.
+func loadSettings(file string, env environment) (Settings, error) {
+	var s Settings
+	if file != "" {
+		tree, err := readOne(file, expander(env))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s, fmt.Errorf("while loading settings: %w", err)
+		}
+		if _, err := decodeTree(tree, &s); err != nil {
+			return s, fmt.Errorf("while loading settings: %w", err)
+		}
+	}
+	var given node
+	given.kind = isMap
+	for _, key := range keysOf(reflect.TypeOf(s)) {
+		name := "LAPID_" + strings.ToUpper(key)
+		if text, ok := env(name); ok {
+			value := &node{file: "environment variable " + name, kind: isScalar, text: text, plain: true}
+			given.entries = append(given.entries, entry{&node{kind: isScalar, text: key}, value})
+		}
+	}
+	if _, err := decodeTree(&given, &s); err != nil {
+		return s, err
+	}
+	if w := s.OnFilterError; w != "" && w != "refuse" && w != "continue" {
+		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
+	}
+	return s, nil
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// nobody is who signs an operator's decision when this machine has no login of
+// its own.
+const nobody = "lapid"
+
+// credentials reads the file by which this machine's own tools log in.
+func (s *Setup) credentials() (*Credentials, error) {
+	client := s.Config.API.Client
+	if client == nil || client.Credentials == "" {
+		return nil, s.bad("api.client", "no credentials file: api.client.credentials_path is missing")
+	}
+	tree, err := readMerged(client.Credentials, expander(s.env))
+	if err != nil {
+		return nil, fmt.Errorf("failed to read api client credential configuration: %w", err)
+	}
+	c := &Credentials{}
+	if _, err := decodeTree(tree, c); err != nil {
+		return nil, fmt.Errorf("failed to read api client credential configuration: %w", err)
+	}
+	return c, nil
+}
+
+// login is the machine in whose name this machine's operator decides.
+func (s *Setup) login() string {
+	c, err := s.credentials()
+	if err != nil || c.Login == "" {
+		return nobody
+	}
+	return c.Login
+}
+
+// url is where this server is reached from this machine.
+func (s *Setup) url() string {
+	if c, err := s.credentials(); err == nil && c.URL != "" {
+		return c.URL
+	}
+	a := s.Config.API.Server
+	if a == nil || a.ListenURI == "" {
+		return "http://127.0.0.1:8080"
+	}
+	host, port, err := net.SplitHostPort(a.ListenURI)
+	if err != nil {
+		return "http://" + a.ListenURI
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+		if strings.Contains(a.ListenURI, "[::]") {
+			host = "::1"
+		}
+	}
+	scheme := "http://"
+	if a.TLS != nil && a.TLS.CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
+}

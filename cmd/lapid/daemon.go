@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"strings"
+)
+
+// daemonFlags are those of the reference's server, written with one dash, so
+// that an existing service needs nothing but another path to the program.
+type daemonFlags struct {
+	file    string
+	test    bool
+	version bool
+	noAPI   bool
+	level   string   // the last one given
+	foreign []string // flags of the log processor, which mean nothing here
+}
+
+// levels are the flags that choose the log level.
+var levels = []string{"trace", "debug", "info", "warning", "error", "fatal"}
+
+// daemonArgs tells whether a command line has no verb but the flags of a server.
+func daemonArgs(args []string) ([]string, bool) {
+	for i := 0; i < len(args); i++ {
+		name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		switch {
+		case !strings.HasPrefix(args[i], "-"), name == "h", name == "help", name == "o", name == "output", name == "color":
+			return nil, false
+		case !joined && takesValue[name]:
+			i++
+		}
+	}
+	return args, len(args) > 0
+}
+
+// takesValue are the flags that are followed by a word of their own.
+var takesValue = map[string]bool{"c": true, "config": true, "dsn": true, "type": true, "label": true, "transform": true,
+	"dump-data": true, "args-file": true, "winsvc": true}
+
+// parseDaemon reads the flags; a bad one is an error.
+func parseDaemon(args []string) (*daemonFlags, error) {
+	d := &daemonFlags{}
+	f := flag.NewFlagSet("lapid", flag.ContinueOnError)
+	f.SetOutput(discard{})
+	f.StringVar(&d.file, "c", "", "configuration file")
+	f.StringVar(&d.file, "config", "", "configuration file")
+	f.BoolVar(&d.test, "t", false, "test the configuration and leave")
+	f.BoolVar(&d.version, "version", false, "say which version this is")
+	f.BoolVar(&d.noAPI, "no-api", false, "without the Local API")
+	f.Bool("no-cs", false, "without a log processor: there is none here")
+	f.Bool("no-capi", false, "without the Central API")
+	for _, l := range levels {
+		f.BoolFunc(l, "log level "+l, func(string) error { d.level = l; return nil })
+	}
+	for _, name := range []string{"dsn", "type", "label", "transform", "dump-data", "args-file", "winsvc"} {
+		f.Func(name, "belongs to the log processor", func(string) error { d.foreign = append(d.foreign, "-"+name); return nil })
+	}
+	f.Bool("order-event", false, "belongs to the log processor")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	return d, nil
+}
+
+// runDaemon is the program when it is started in the place of the reference's
+// server.
+func runDaemon(ctx context.Context, t *terminal, args []string) int {
+	d, err := parseDaemon(args)
+	if err != nil {
+		fmt.Fprintf(t.err, "Error: lapid: %v\nRun 'lapid --help' for the verbs and 'lapid serve --help' for the server.\n", err)
+		return exitUsage
+	}
+	if d.version {
+		t.sayVersion()
+		return exitGood
+	}
+	t.file, t.output = d.file, human
+	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, foreign: d.foreign}); err != nil {
+		return exitFails
+	}
+	return exitGood
+}
+
+// discard takes what the flag package would print.
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }

@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+func decisionsCommand(t *terminal) *cobra.Command {
+	c := group("decisions", "Decisions: list, add, delete, import",
+		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsImport(t))
+	c.Aliases = []string{"decision"}
+	return c
+}
+
+func decisionsList(t *terminal) *cobra.Command {
+	var f alertFlags
+	c := &cobra.Command{
+		Use: "list", Short: "List running decisions", Args: noArgs,
+		Long: `Lists the decisions of the newest alerts that have a running one. Filters choose alerts, so
+decisions of such an alert that are over show up with a negative expiration.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.listAlerts(c.Context(), &f, true)
+		},
+	}
+	f.listing(c, 100)
+	s := c.Flags()
+	s.StringVarP(&f.kindOfDecision, "type", "t", "", "type of decision (ban, captcha ...)")
+	s.BoolVar(&f.noSimulated, "no-simu", false, "leave simulated decisions out")
+	return c
+}
+
+// decisionColumns are those of the raw form; the table has the same without
+// simulated, which it writes into the action.
+var decisionColumns = []string{"id", "source", "ip", "reason", "action", "country", "as", "events_count", "expiration",
+	"simulated", "alert_id"}
+
+// withoutRepeats leaves out decisions that were seen before on the same value
+// with the same type, and counts them.
+func withoutRepeats(alerts []*admin.Alert) (skipped int) {
+	type target struct {
+		simulated          bool
+		kind, scope, value string
+	}
+	seen := map[target]bool{}
+	for _, a := range alerts {
+		kept := a.Decisions[:0]
+		for _, d := range a.Decisions {
+			k := target{a.Simulated, d.Type, d.Scope, d.Value}
+			if seen[k] {
+				skipped++
+				continue
+			}
+			seen[k] = true
+			kept = append(kept, d)
+		}
+		a.Decisions = kept
+	}
+	return skipped
+}
+
+func (t *terminal) showDecisions(alerts []*admin.Alert, machines bool) error {
+	skipped := withoutRepeats(alerts)
+	switch t.output {
+	case jsonWords:
+		return t.json(alerts, " ")
+	case raw:
+		header := decisionColumns
+		if machines {
+			header = append(header[:len(header):len(header)], "machine")
+		}
+		var rows [][]string
+		eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
+			row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, d.Type, a.Source.Cn, as(a),
+				fmt.Sprint(a.EventsCount), d.Duration, fmt.Sprint(a.Simulated), id(a.ID)}
+			rows = append(rows, withMachine(row, a, machines))
+		})
+		return t.csv(header, rows)
+	}
+	t.decisionsTable(alerts, machines)
+	if skipped > 0 {
+		t.print("%d duplicated entries skipped\n", skipped)
+	}
+	return nil
+}
+
+func (t *terminal) decisionsTable(alerts []*admin.Alert, machines bool) {
+	names := []string{"ID", "Source", "Scope:Value", "Reason", "Action", "Country", "AS", "Events", "expiration", "Alert ID"}
+	if machines {
+		names = append(names, "Machine")
+	}
+	table, n := boxedTable(), 0
+	table.head(center, names...)
+	table.body()
+	eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
+		action := d.Type
+		if a.Simulated {
+			action = "(simul)" + action
+		}
+		row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, action, a.Source.Cn, as(a),
+			fmt.Sprint(a.EventsCount), d.Duration, id(a.ID)}
+		table.row(withMachine(row, a, machines)...)
+		n++
+	})
+	if n == 0 {
+		t.print("No active decisions\n")
+		return
+	}
+	t.show(table)
+}
+
+func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) {
+	for _, a := range alerts {
+		for i := range a.Decisions {
+			f(a, &a.Decisions[i])
+		}
+	}
+}
+
+func withMachine(row []string, a *admin.Alert, machines bool) []string {
+	if machines {
+		row = append(row, a.MachineID)
+	}
+	return row
+}
+
+func id(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// as is the autonomous system of an alert's source, number and name.
+func as(a *admin.Alert) string {
+	if a.Source.AsNumber == "" {
+		return a.Source.AsName
+	}
+	return a.Source.AsNumber + " " + a.Source.AsName
+}
+
+// targetFlags are the ways to name what a decision is about.
+type targetFlags struct {
+	ip, ipRange, scope, value string
+}
+
+func (f *targetFlags) flags(c *cobra.Command) {
+	s := c.Flags()
+	s.StringVarP(&f.ip, "ip", "i", "", "an address")
+	s.StringVarP(&f.ipRange, "range", "r", "", "a range, such as 192.0.2.0/24")
+	s.StringVarP(&f.value, "value", "v", "", "a value, as it was written")
+}
+
+func decisionsAdd(t *terminal) *cobra.Command {
+	var f targetFlags
+	var n admin.NewDecision
+	c := &cobra.Command{
+		Use: "add", Short: "Add one decision", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.addDecision(c.Context(), &f, &n)
+		},
+	}
+	f.flags(c)
+	s := c.Flags()
+	s.StringVar(&f.scope, "scope", engine.ScopeIP, "scope of the value (ip, range, country, as, any word)")
+	s.StringVarP(&n.Duration, "duration", "d", "4h", "how long (4h, 30m, 2d ...)")
+	s.StringVarP(&n.Type, "type", "t", "ban", "type of decision (ban, captcha ...)")
+	s.StringVarP(&n.Reason, "reason", "R", "", "reason (default: manual '<type>' from '<login>')")
+	s.BoolVarP(&n.Bypass, "bypass-allowlist", "B", false, "add the decision although the value is allowlisted")
+	return c
+}
+
+func (t *terminal) addDecision(ctx context.Context, f *targetFlags, n *admin.NewDecision) error {
+	switch {
+	case f.ip != "":
+		n.Scope, n.Value = engine.ScopeIP, f.ip
+	case f.ipRange != "":
+		n.Scope, n.Value = engine.ScopeRange, f.ipRange
+	default:
+		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
+	}
+	if n.Value == "" {
+		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
+	}
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	n.Machine = s.login()
+	if n.Reason == "" {
+		n.Reason = fmt.Sprintf("manual '%s' from '%s'", n.Type, n.Machine)
+	}
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		err := door.AddDecision(ctx, n)
+		if errors.Is(err, engine.ErrRefused) {
+			return err // an allowlist, in the contract's words
+		}
+		if err != nil {
+			return apiError(err)
+		}
+		t.success("Decision successfully added")
+		return nil
+	})
+}
+
+// apiError marks what the server said, as the reference does.
+func apiError(err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("API error: %w", err)
+	}
+	return err
+}
+
+func decisionsDelete(t *terminal) *cobra.Command {
+	var f targetFlags
+	var kind, scenario, origin, number string
+	var contained, all bool
+	c := &cobra.Command{
+		Use: "delete", Short: "End running decisions", Args: noArgs, Aliases: []string{"remove"},
+		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
+that contain it; --contained ends what lies inside a range instead.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			what := admin.DecisionFilter{
+				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
+				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin),
+			}
+			if number != "" {
+				n, err := strconv.ParseUint(number, 10, 63)
+				if err != nil {
+					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
+				}
+				return t.deleteDecisions(c.Context(), &admin.DecisionFilter{ID: n}, n == 0)
+			}
+			var err error
+			if what.Address, err = f.address(); err != nil {
+				return err
+			}
+			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil {
+				return errUsage{errors.New("at least one filter or --all must be specified")}
+			}
+			return t.deleteDecisions(c.Context(), &what, false)
+		},
+	}
+	f.flags(c)
+	s := c.Flags()
+	s.StringVarP(&kind, "type", "t", "", "type of decision")
+	s.StringVarP(&scenario, "scenario", "s", "", "scenario")
+	s.StringVar(&origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
+	s.StringVar(&number, "id", "", "number of the decision")
+	s.BoolVar(&contained, "contained", false, "what lies inside the range")
+	s.BoolVarP(&all, "all", "a", false, "all decisions")
+	return c
+}
+
+// given is a filter whose flag was written, also with an empty value that means
+// something; an empty one that was not written is none.
+func given(c *cobra.Command, name, value string) *string {
+	if value == "" && !c.Flags().Changed(name) {
+		return nil
+	}
+	return &value
+}
+
+// address is the address or range that was named, checked.
+func (f *targetFlags) address() (string, error) {
+	if f.ip != "" {
+		if _, err := engine.ParseTarget(f.ip); err != nil {
+			return "", fmt.Errorf("%s is not a valid ip", f.ip)
+		}
+		return f.ip, nil
+	}
+	if f.ipRange != "" {
+		if _, err := engine.ParseTarget(f.ipRange); err != nil {
+			return "", fmt.Errorf("%s is not a valid range", f.ipRange)
+		}
+	}
+	return f.ipRange, nil
+}
+
+func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilter, nought bool) error {
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		n, err := 0, error(nil)
+		if nought { // no decision has the number 0
+			err = &engine.Error{Kind: engine.ErrNotFound}
+		} else {
+			n, err = door.DeleteDecisions(ctx, what)
+		}
+		if errors.Is(err, engine.ErrNotFound) {
+			err = &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("decision with id '%d' doesn't exist: unable to delete", what.ID)}
+		}
+		if err != nil {
+			return fmt.Errorf("unable to delete decision: %w", apiError(err))
+		}
+		t.success("%d decision(s) deleted", n)
+		return nil
+	})
+}

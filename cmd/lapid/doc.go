@@ -1,0 +1,26 @@
+// Lapid is a decision engine in place of CrowdSec's Local API: alerts in,
+// decisions out to bouncers, everything in memory, durable in a journal.
+//
+// This command is the architect's table. It reads what the operator wrote
+// (config*.go, profiles.go), builds the house from the bottom up, runs it and
+// closes it in order (program*.go, serve.go), and holds the operator's verbs, one
+// file per noun (machines.go, bouncers.go, allowlists.go, alerts.go, decisions.go,
+// metrics.go …). Nothing here knows what a decision means.
+//
+// # How a verb runs
+//
+// command.go finds the verb and gives it a terminal: its streams, the chosen
+// format, the configuration. The verb asks through transport/admin. When a server
+// runs, that is its private socket; when none does, the verb opens the store
+// under its lock, serves the same handler to itself and closes the store again
+// (door.go). There is never a second writer.
+//
+// # Configuration
+//
+// The reference's config.yaml and profiles.yaml are read as they are; a key that
+// nobody knows is an error with its place and a suggestion, and one warning
+// lists what is accepted and means nothing here. Without a file lapid listens on
+// 127.0.0.1:8080, keeps its store in the folder lapid-data and bans as the stock
+// profiles do. Settings of our own (Settings) stand in lapid.yaml beside
+// config.yaml or in variables LAPID_*.
+package main

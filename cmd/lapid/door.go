@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
+)
+
+// patience is how long a verb waits while somebody holds the store and does not
+// answer on the socket: a server that is just starting, another verb.
+const patience = 10 * time.Second
+
+// retryAfter is the pause between two looks.
+const retryAfter = 50 * time.Millisecond
+
+// door opens the operator's way in: the socket of the running server or, when
+// there is none, the store itself. close must be called; it may not be before
+// the last answer was read.
+func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err error) {
+	s, err := t.setup()
+	if err != nil {
+		return nil, nil, err
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		c, err := admin.Dial(ctx, s.Socket())
+		if err == nil {
+			return c, c.Close, nil
+		}
+		if !errors.Is(err, admin.ErrNotRunning) {
+			return nil, nil, err
+		}
+		c, close, err := ownDoor(ctx, s)
+		if err == nil || !errors.Is(err, persist.ErrLocked) {
+			return c, close, err
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return nil, nil, fmt.Errorf("the store in %s is held by another process, but nothing answers on %s: "+
+				"a server that is still starting, or one with another admin_socket", s.Store(), s.Socket())
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// ownDoor opens the store for one command and serves the operator's handler in
+// this process.
+func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
+	log := slog.New(slog.DiscardHandler)
+	e, err := engine.Open(s.engineOptions(log))
+	if err != nil {
+		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), err)
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = e.Run(running) // what a verb must know it was told by its answer
+	}()
+	c := admin.Local(admin.NewHandler(e, version, log))
+	return c, func() {
+		c.Close()
+		stop()
+		<-ended
+		_ = e.Close()
+	}, nil
+}
+
+// withDoor runs one verb with the door open.
+func (t *terminal) withDoor(ctx context.Context, verb func(*admin.Client) error) error {
+	c, close, err := t.door(ctx)
+	if err != nil {
+		return err
+	}
+	defer close()
+	return verb(c)
+}

@@ -1,0 +1,415 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+func machinesCommand(t *terminal) *cobra.Command {
+	c := group("machines", "Log processors that may push alerts",
+		machinesList(t), machinesAdd(t), machinesValidate(t), machinesDelete(t), machinesPrune(t), machinesInspect(t))
+	c.Aliases = []string{"machine"}
+	return c
+}
+
+func machinesList(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all machines", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				list, err := door.Machines(c.Context())
+				if err != nil {
+					return err
+				}
+				return t.showMachines(list)
+			})
+		},
+	}
+}
+
+func (t *terminal) showMachines(list *admin.Machines) error {
+	switch t.output {
+	case jsonWords:
+		return t.json(machineObjects(list.Machines), "  ")
+	case raw:
+		rows := make([][]string, 0, len(list.Machines))
+		for i := range list.Machines {
+			m := &list.Machines[i]
+			rows = append(rows, []string{m.ID, m.IP, second(m.UpdatedAt), fmt.Sprint(m.Validated), m.Version,
+				m.AuthType, orDash(m.LastHeartbeat), m.OS.Name + "/" + m.OS.Version})
+		}
+		return t.csv([]string{"machine_id", "ip_address", "updated_at", "validated", "version", "auth_type",
+			"last_heartbeat", "os"}, rows)
+	}
+	t.show(machinesTable(list))
+	return nil
+}
+
+func machinesTable(list *admin.Machines) *table {
+	table := lightTable()
+	table.head(left, "Name", "IP Address", "Last Update", "Status", "Version", "OS", "Auth Type", "Last Heartbeat")
+	table.body()
+	for i := range list.Machines {
+		m := &list.Machines[i]
+		table.row(m.ID, m.IP, second(m.UpdatedAt), tick(m.Validated), m.Version, osText(m.OS), m.AuthType,
+			heartbeat(m.LastHeartbeat, list.Now))
+	}
+	return table
+}
+
+// Signs in tables.
+const (
+	good    = "✔️"
+	bad     = "🚫"
+	warning = "⚠️"
+)
+
+func tick(ok bool) string {
+	if ok {
+		return good
+	}
+	return bad
+}
+
+// late is the silence after which a heartbeat gets a warning sign.
+const late = 2 * time.Minute
+
+func heartbeat(last, now int64) string {
+	if last == 0 {
+		return warning + " -"
+	}
+	ago := time.Duration(now - last).Truncate(time.Second)
+	if ago > late {
+		return warning + " " + ago.String()
+	}
+	return ago.String()
+}
+
+// second is a moment in whole seconds, UTC.
+func second(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
+
+func orDash(ns int64) string {
+	if ns == 0 {
+		return "-"
+	}
+	return second(ns)
+}
+
+// moment is a time as JSON shows it, nil for never.
+func moment(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	t := time.Unix(0, ns).UTC()
+	return &t
+}
+
+func osText(o admin.OS) string {
+	if o.Name == "" && o.Version == "" {
+		return "?"
+	}
+	return o.Name + "/" + o.Version
+}
+
+// machineObject is a machine in JSON.
+type machineObject struct {
+	CreatedAt     *time.Time       `json:"created_at"`
+	UpdatedAt     *time.Time       `json:"updated_at"`
+	LastPush      *time.Time       `json:"last_push,omitempty"`
+	LastHeartbeat *time.Time       `json:"last_heartbeat,omitempty"`
+	ID            string           `json:"machineId"`
+	IP            string           `json:"ipAddress"`
+	Version       string           `json:"version,omitempty"`
+	Validated     bool             `json:"isValidated,omitempty"`
+	AuthType      string           `json:"auth_type"`
+	OS            string           `json:"os,omitempty"`
+	FeatureFlags  []string         `json:"featureflags,omitempty"`
+	DataSources   map[string]int64 `json:"datasources,omitempty"`
+}
+
+func machineObjects(ms []admin.Machine) []machineObject {
+	out := make([]machineObject, 0, len(ms))
+	for i := range ms {
+		out = append(out, machineObjectOf(&ms[i]))
+	}
+	return out
+}
+
+func machineObjectOf(m *admin.Machine) machineObject {
+	o := machineObject{
+		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt), LastPush: moment(m.LastPush),
+		LastHeartbeat: moment(m.LastHeartbeat), ID: m.ID, IP: m.IP, Version: m.Version, Validated: m.Validated,
+		AuthType: m.AuthType, OS: osText(m.OS), FeatureFlags: m.FeatureFlags,
+	}
+	if o.LastPush == nil { // as the reference, which dates the first push from the creation
+		o.LastPush = o.CreatedAt
+	}
+	for _, d := range m.DataSources {
+		if o.DataSources == nil {
+			o.DataSources = map[string]int64{}
+		}
+		o.DataSources[d.Name] = d.N
+	}
+	return o
+}
+
+// newMachine is what the flags of machines add say.
+type newMachine struct {
+	auto, ask, force    bool
+	password, file, url string
+}
+
+func machinesAdd(t *terminal) *cobra.Command {
+	var n newMachine
+	c := &cobra.Command{
+		Use: "add [NAME]", Short: "Add a machine, validated, and write its credentials", Args: usage(cobra.MaximumNArgs(1)),
+		Long: `Adds a machine and writes the file with which it logs in. With --auto a password is made up,
+and a name too if none is given. Works before the first start of the server.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return t.addMachine(c.Context(), name, &n)
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&n.auto, "auto", "a", false, "make up a password, and a name if none is given")
+	f.StringVarP(&n.password, "password", "p", "", "password, 72 characters at most")
+	f.BoolVarP(&n.ask, "interactive", "i", false, "ask for the password on the terminal")
+	f.StringVarP(&n.file, "file", "f", "", "credentials file to write, - for standard error (default: api.client.credentials_path)")
+	f.StringVarP(&n.url, "url", "u", "", "URL of the Local API, for the credentials file")
+	f.BoolVar(&n.force, "force", false, "replace the machine and the file if they are there")
+	return c
+}
+
+func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if !n.auto {
+			return errors.New("please specify a machine name to add, or use --auto")
+		}
+		name = generatedName()
+	}
+	if n.file == "" {
+		if c := s.Config.API.Client; c == nil || c.Credentials == "" {
+			return errors.New("please specify a file for the credentials with -f: the configuration names none")
+		}
+		n.file = s.Config.API.Client.Credentials
+	}
+	if err := n.refuseOverwriting(); err != nil {
+		return err
+	}
+	password, err := t.machinePassword(n)
+	if err != nil {
+		return err
+	}
+	url := n.url
+	if url == "" {
+		url = s.url()
+	}
+	if err := t.storeMachine(ctx, name, password, n.force); err != nil {
+		return fmt.Errorf("unable to create machine: %w", err)
+	}
+	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", name)
+	return t.writeCredentials(n.file, url, name, password)
+}
+
+// refuseOverwriting is the check before anything is changed.
+func (n *newMachine) refuseOverwriting() error {
+	if n.force || n.file == "-" || n.file == "/dev/null" {
+		return nil
+	}
+	if _, err := os.Stat(n.file); err == nil {
+		return fmt.Errorf(`credentials file '%s' already exists: please remove it, use "--force" or specify a different file with "-f" ("-f -" for standard output)`, n.file)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (t *terminal) machinePassword(n *newMachine) (string, error) {
+	password := n.password
+	switch {
+	case password != "":
+	case n.auto:
+		password = generatedPassword()
+	case n.ask:
+		var err error
+		if password, err = t.askPassword(); err != nil {
+			return "", err
+		}
+	default:
+		return "", errors.New("please specify a password with --password or use --auto")
+	}
+	if len(password) > 72 {
+		return "", errors.New("password too long (max 72 characters)")
+	}
+	return password, nil
+}
+
+func (t *terminal) askPassword() (string, error) {
+	if !t.interactive() {
+		return "", errAsked
+	}
+	fmt.Fprint(t.err, "Please provide a password for the machine: ")
+	b, err := term.ReadPassword(int(t.in.(*os.File).Fd()))
+	fmt.Fprintln(t.err)
+	return string(b), err
+}
+
+func (t *terminal) storeMachine(ctx context.Context, name, password string, replace bool) error {
+	hash, err := hashPassword(password)
+	if err != nil {
+		return err
+	}
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		return door.AddMachine(ctx, &admin.NewMachine{ID: name, PasswordHash: hash, Replace: replace})
+	})
+}
+
+func (t *terminal) writeCredentials(file, url, login, password string) error {
+	text := credentialsText(url, login, password)
+	switch file {
+	case "-":
+		fmt.Fprint(t.err, text)
+		return nil
+	case "/dev/null":
+		return nil
+	}
+	if err := writeSecret(file, []byte(text)); err != nil {
+		return fmt.Errorf("write api credentials: %w", err)
+	}
+	fmt.Fprintf(t.err, "API credentials written to '%s'.\n", file)
+	return nil
+}
+
+func machinesValidate(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "validate NAME", Short: "Let a machine that registered itself log in", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				err := door.ValidateMachine(c.Context(), args[0])
+				if errors.Is(err, engine.ErrNotFound) {
+					err = errors.New("machine not found")
+				}
+				if err != nil {
+					return fmt.Errorf("unable to validate machine: %w", err)
+				}
+				t.success("machine '%s' validated successfully", args[0])
+				return nil
+			})
+		},
+	}
+}
+
+func machinesDelete(t *terminal) *cobra.Command {
+	var ignore bool
+	c := &cobra.Command{
+		Use: "delete NAME...", Short: "Delete machines; their alerts stay", Args: minArgs(1),
+		Aliases: []string{"remove"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				for _, name := range args {
+					err := door.DeleteMachine(c.Context(), name)
+					if errors.Is(err, engine.ErrNotFound) {
+						if ignore {
+							continue
+						}
+						return fmt.Errorf("unable to delete machine: '%s' does not exist", name)
+					}
+					if err != nil {
+						return fmt.Errorf("unable to delete machine: %w", err)
+					}
+					t.success("machine '%s' deleted successfully", name)
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&ignore, "ignore-missing", false, "no complaint about machines that do not exist")
+	return c
+}
+
+func machinesPrune(t *terminal) *cobra.Command {
+	var p pruning
+	var unvalidated bool
+	c := &cobra.Command{
+		Use: "prune", Short: "Delete machines that are not validated or have gone silent", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				return t.pruneMachines(c.Context(), door, &p, unvalidated)
+			})
+		},
+	}
+	p.flags(c, 10*time.Minute)
+	c.Flags().BoolVar(&unvalidated, "not-validated-only", false, "only those that are not validated")
+	return c
+}
+
+func (t *terminal) pruneMachines(ctx context.Context, door *admin.Client, p *pruning, unvalidated bool) error {
+	silence, ok, err := p.settle(t)
+	if !ok {
+		return err
+	}
+	what := admin.Prune{Silence: int64(silence), NotValidatedOnly: unvalidated}
+	list, err := door.StaleMachines(ctx, &what)
+	if err != nil {
+		return err
+	}
+	if len(list.Machines) == 0 {
+		t.print("No machines to prune.\n")
+		return nil
+	}
+	t.show(machinesTable(list))
+	if ok, err := p.agreed(t); !ok {
+		return err
+	}
+	var names []string
+	for i := range list.Machines {
+		names = append(names, list.Machines[i].ID)
+	}
+	n, err := door.PruneMachines(ctx, &admin.PruneNamed{Prune: what, Names: names})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(t.err, "successfully deleted %d machines\n", n)
+	return nil
+}
+
+// generatedName is the host's machine id and sixteen letters of chance.
+func generatedName() string {
+	id, err := os.ReadFile("/etc/machine-id")
+	name := strings.TrimSpace(string(id))
+	if err != nil || len(name) != 32 {
+		name = strings.ToLower(letters(32))
+	}
+	return name + letters(16)
+}
+
+// generatedPassword has 64 letters and digits.
+func generatedPassword() string { return letters(64) }
+
+// letters are n letters and digits of chance.
+func letters(n int) string {
+	out := ""
+	for len(out) < n {
+		out += rand.Text()
+	}
+	return out[:n]
+}

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// sections of metrics that a Local API has, in the order they are shown.
+var metricSections = []struct{ name, title, about string }{
+	{"alerts", "Local API Alerts", "Stored alerts by scenario"},
+	{"bouncers", "Bouncer Metrics", "What bouncers say they did"},
+	{"decisions", "Local API Decisions", "Running decisions by reason, origin and action"},
+	{"lapi", "Local API Metrics", "Requests by route"},
+	{"lapi-bouncer", "Local API Bouncers Metrics", "Requests by bouncer and route"},
+	{"lapi-decisions", "Local API Bouncers Decisions", "Live queries that found something, and that did not"},
+	{"lapi-machine", "Local API Machines Metrics", "Requests by machine and route"},
+}
+
+// metricGroups are names for several sections. Sections of the log processor
+// and of the web firewall are known, and empty here.
+var metricGroups = map[string][]string{
+	"lapi":          {"alerts", "decisions", "lapi", "lapi-bouncer", "lapi-decisions", "lapi-machine"},
+	"engine":        {},
+	"appsec":        {},
+	"bot-detection": {},
+	"acquisition":   {}, "parsers": {}, "scenarios": {}, "stash": {}, "whitelists": {},
+	"appsec-engine": {}, "appsec-rule": {},
+}
+
+// showing is what the flags of metrics say.
+type showing struct {
+	url    string
+	noUnit bool
+}
+
+func metricsCommand(t *terminal) *cobra.Command {
+	var s showing
+	show := func(c *cobra.Command, names []string) error { return t.showMetrics(c.Context(), &s, names) }
+	c := &cobra.Command{
+		Use: "metrics", Short: "Figures of the server and of its bouncers", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return show(c, nil) },
+	}
+	f := c.PersistentFlags()
+	f.StringVarP(&s.url, "url", "u", "", "address of the metrics (default: from prometheus.listen_addr and listen_port)")
+	f.BoolVar(&s.noUnit, "no-unit", false, "figures in full")
+	c.AddCommand(&cobra.Command{
+		Use: "show TYPE...", Short: "Some of the figures", Args: minArgs(1), RunE: show,
+	}, &cobra.Command{
+		Use: "list", Short: "What can be shown", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error { return t.listMetrics() },
+	})
+	return c
+}
+
+func (t *terminal) listMetrics() error {
+	if t.output == jsonWords {
+		type object struct {
+			Type        string `json:"type"`
+			Title       string `json:"title"`
+			Description string `json:"description"`
+		}
+		var out []object
+		for _, s := range metricSections {
+			out = append(out, object{s.name, s.title, s.about})
+		}
+		return t.json(out, " ")
+	}
+	if t.output == raw {
+		return t.unsupported()
+	}
+	table := boxedTable()
+	table.head(left, "Type", "Title", "Description")
+	table.body()
+	for _, s := range metricSections {
+		table.row(s.name, s.title, s.about)
+	}
+	t.show(table)
+	return nil
+}
+
+// showMetrics shows the named sections, all of them when none is named.
+func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) error {
+	if t.output == raw {
+		return t.unsupported()
+	}
+	wanted, err := wantedSections(names)
+	if err != nil {
+		return err
+	}
+	setup, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if s.url == "" {
+		if !setup.Config.Metrics.Enabled {
+			return errors.New("prometheus is not enabled, can't show metrics")
+		}
+		s.url = "http://" + setup.metricsAddress() + "/metrics"
+	}
+	var samples []sample
+	if slices.ContainsFunc(wanted, func(w string) bool { return w != "bouncers" }) {
+		if samples, err = scrape(ctx, s.url); err != nil {
+			t.log("warning", "failed to fetch metrics: %v", err)
+		}
+	}
+	var bouncers []bouncerUsage
+	if slices.Contains(wanted, "bouncers") {
+		if bouncers, err = t.bouncerUsage(ctx); err != nil {
+			t.log("warning", "failed to fetch bouncer metrics: %v", err)
+		}
+	}
+	if t.output == jsonWords {
+		return t.metricsJSON(wanted, samples, bouncers)
+	}
+	for _, section := range metricSections {
+		if !slices.Contains(wanted, section.name) {
+			continue
+		}
+		if section.name == "bouncers" {
+			for i := range bouncers {
+				t.show(bouncers[i].table(s.noUnit))
+			}
+			continue
+		}
+		if table := sectionTable(section.name, section.title, samples, s.noUnit); table != nil {
+			t.show(table)
+		}
+	}
+	return nil
+}
+
+func wantedSections(names []string) ([]string, error) {
+	var wanted []string
+	if len(names) == 0 {
+		for _, s := range metricSections {
+			wanted = append(wanted, s.name)
+		}
+	}
+	for _, name := range names {
+		group, isGroup := metricGroups[name]
+		known := isGroup
+		for _, s := range metricSections {
+			known = known || s.name == name
+		}
+		if !known {
+			return nil, fmt.Errorf("unknown metrics type: %s", name)
+		}
+		if !isGroup {
+			group = []string{name}
+		}
+		wanted = append(wanted, group...)
+	}
+	return wanted, nil
+}
+
+// maxScrape bounds the exposition text that is read, in bytes.
+const maxScrape = 256 << 20
+
+// scrape reads the exposition text.
+func scrape(ctx context.Context, url string) ([]sample, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	w, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Body.Close()
+	if w.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, w.Status)
+	}
+	return parseSamples(io.LimitReader(w.Body, maxScrape))
+}
+
+// layout says how a section is made of series: which family, what its label
+// values are called in the table.
+type layout struct {
+	family  string
+	labels  []string
+	columns []string
+}
+
+var layouts = map[string]layout{
+	"alerts":       {"cs_alerts", []string{"reason"}, []string{"Reason", "Count"}},
+	"decisions":    {"cs_active_decisions", []string{"reason", "origin", "action"}, []string{"Reason", "Origin", "Action", "Count"}},
+	"lapi":         {"cs_lapi_route_requests_total", []string{"route", "method"}, []string{"Route", "Method", "Hits"}},
+	"lapi-bouncer": {"cs_lapi_bouncer_requests_total", []string{"bouncer", "route", "method"}, []string{"Bouncer", "Route", "Method", "Hits"}},
+	"lapi-machine": {"cs_lapi_machine_requests_total", []string{"machine", "route", "method"}, []string{"Machine", "Route", "Method", "Hits"}},
+}
+
+// sectionTable draws one section, nil when there is nothing in it.
+func sectionTable(name, title string, samples []sample, full bool) *table {
+	table := boxedTable()
+	table.title(title)
+	rows := 0
+	if name == "lapi-decisions" {
+		table.head(left, "Bouncer", "Empty answers", "Non-empty answers")
+		table.body()
+		answers := liveAnswers(samples)
+		for _, bouncer := range sortedKeys(answers) {
+			table.row(bouncer, shown(answers[bouncer].Empty, full), shown(answers[bouncer].NonEmpty, full))
+			rows++
+		}
+	} else {
+		l := layouts[name]
+		table.head(left, l.columns...)
+		table.body()
+		for _, s := range pick(samples, l.family) {
+			if s.value == 0 {
+				continue
+			}
+			var row []string
+			for _, label := range l.labels {
+				row = append(row, s.labels[label])
+			}
+			table.row(append(row, shown(number(s.value), full))...)
+			rows++
+		}
+	}
+	if rows == 0 {
+		return nil
+	}
+	return table
+}
+
+func shown(n number, full bool) string {
+	if full {
+		return n.String()
+	}
+	return n.short()
+}
+
+// answers counts the live queries of a bouncer.
+type answers struct {
+	NonEmpty number
+	Empty    number
+}
+
+func liveAnswers(samples []sample) map[string]*answers {
+	out := map[string]*answers{}
+	of := func(s sample) *answers {
+		b := s.labels["bouncer"]
+		if out[b] == nil {
+			out[b] = &answers{}
+		}
+		return out[b]
+	}
+	for _, s := range pick(samples, "cs_lapi_decisions_ok_total") {
+		of(s).NonEmpty += number(s.value)
+	}
+	for _, s := range pick(samples, "cs_lapi_decisions_ko_total") {
+		of(s).Empty += number(s.value)
+	}
+	return out
+}
+
+// metricsJSON writes the sections as nested objects, label by label.
+func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bouncerUsage) error {
+	out := map[string]any{}
+	for _, name := range wanted {
+		switch name {
+		case "bouncers":
+			out[name] = bouncersObject(bouncers)
+		case "lapi-decisions":
+			out[name] = liveAnswers(samples)
+		default:
+			root := map[string]any{}
+			l := layouts[name]
+			for _, s := range pick(samples, l.family) {
+				if s.value != 0 {
+					nest(root, l.labels, s)
+				}
+			}
+			out[name] = root
+		}
+	}
+	b, err := jsonIndented(out, " ")
+	if err == nil {
+		t.print("%s", b)
+	}
+	return err
+}
+
+// nest puts a figure below its label values.
+func nest(root map[string]any, labels []string, s sample) {
+	for i, label := range labels {
+		value := s.labels[label]
+		if i == len(labels)-1 {
+			root[value] = number(s.value)
+			return
+		}
+		next, ok := root[value].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			root[value] = next
+		}
+		root = next
+	}
+}
+
+// sample is one line of an exposition.
+type sample struct {
+	family string
+	labels map[string]string
+	value  float64
+}
+
+// pick gives the samples of one family, ordered by their labels.
+func pick(samples []sample, family string) []sample {
+	var out []sample
+	for _, s := range samples {
+		if s.family == family {
+			out = append(out, s)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b sample) int { return strings.Compare(a.order(), b.order()) })
+	return out
+}
+
+func (s sample) order() string {
+	text := ""
+	for _, k := range []string{"bouncer", "machine", "reason", "origin", "route", "action", "method"} {
+		text += s.labels[k] + "\x00"
+	}
+	return text
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lapid/engine"
+	"lapid/engine/profile"
+	"lapid/persist"
+	"lapid/transport"
+	"lapid/transport/admin"
+	"lapid/transport/auth"
+)
+
+const (
+	// secretVariable is where an operator may set the key that signs tokens.
+	secretVariable = "CS_LAPI_SECRET"
+
+	// secretSize is the least that such a key may have, in bytes.
+	secretSize = 64
+
+	// storePatience is how long a start waits for a store that one of the
+	// operator's verbs has open at the moment.
+	storePatience = 10 * time.Second
+)
+
+// Program is the whole server as a value: what the operator wrote, checked and
+// compiled, and after Run has begun the house that was built from it. Tests
+// start the very same thing.
+type Program struct {
+	setup     *Setup
+	server    *ServerSetup
+	retention Retention
+	rules     *profile.Set
+	specs     []profile.Spec
+	log       *Log
+
+	// Built by Run, from the bottom up.
+	engine  *engine.Engine
+	gate    *auth.Gate
+	tls     *auth.TLS // nil: plain HTTP
+	api     *transport.Server
+	metrics *metricsDoor // nil: none
+	admin   *admin.Server
+	ready   chan struct{} // closed when all doors are open
+}
+
+// NewProgram checks and compiles everything that can be without touching the
+// network, the store or a folder. It starts nothing.
+func NewProgram(s *Setup, log *Log) (*Program, error) {
+	p := &Program{setup: s, log: log, ready: make(chan struct{})}
+	var err error
+	if p.server, err = s.server(); err != nil {
+		return nil, err
+	}
+	if p.retention, err = s.retention(); err != nil {
+		return nil, err
+	}
+	s.say(log.Logger)
+	if p.specs, p.rules, err = s.profiles(log.Logger); err != nil {
+		return nil, err
+	}
+	if secret, ok := s.env(secretVariable); ok && len(secret) < secretSize {
+		return nil, fmt.Errorf("%s not strong enough: it needs %d characters", secretVariable, secretSize)
+	}
+	return p, s.checkCertificates(log.Logger)
+}
+
+// Ready is closed once every door is open.
+func (p *Program) Ready() <-chan struct{} { return p.ready }
+
+// Run builds the house from the bottom up, serves until ctx ends, and takes it
+// down from the top. Call it once. It returns nil after an orderly end.
+func (p *Program) Run(ctx context.Context) error {
+	if err := p.openEngine(ctx); err != nil {
+		return err
+	}
+	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	upstairs, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	ended := make(chan error, 1)
+	go func() {
+		err := p.engine.Run(ground)
+		if err != nil {
+			leave(err) // without an engine there is nothing to serve
+		}
+		ended <- err
+	}()
+	err := p.openDoors(upstairs)
+	if err == nil {
+		err = p.serve(upstairs)
+	}
+	notify(stopping)
+	stop()
+	return errors.Join(err, <-ended, p.engine.Close())
+}
+
+// openEngine opens the store. One of the operator's verbs may have it open for
+// a moment: that is waited for; another server is not.
+func (p *Program) openEngine(ctx context.Context) error {
+	s := p.setup
+	if err := os.MkdirAll(s.Folder(), 0o750); err != nil {
+		return fmt.Errorf("making the store's folder: %w", err)
+	}
+	deadline := time.NewTimer(storePatience)
+	defer deadline.Stop()
+	for {
+		e, err := engine.Open(p.engineOptions())
+		if err == nil {
+			p.engine = e
+			return nil
+		}
+		err = fmt.Errorf("opening the store in %s: %w", s.Store(), err)
+		if !errors.Is(err, persist.ErrLocked) {
+			return err
+		}
+		if c, dialled := admin.Dial(ctx, s.Socket()); dialled == nil {
+			c.Close()
+			return fmt.Errorf("%w: another server is running", err)
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (p *Program) engineOptions() *engine.Options {
+	o := p.setup.engineOptions(p.log.Logger)
+	r := p.retention
+	o.Profiles = p.rules
+	o.Retention = engine.Retention{
+		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
+		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
+	}
+	return o
+}
+
+// engineOptions is what a server and a verb that opens the store have in common.
+func (s *Setup) engineOptions(log *slog.Logger) *engine.Options {
+	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync}
+}
+
+// openDoors builds everything above the engine. After an error nothing of it is
+// left open.
+func (p *Program) openDoors(ctx context.Context) (err error) {
+	s := p.setup
+	secret, err := p.secret(ctx)
+	if err != nil {
+		return err
+	}
+	p.gate, err = auth.NewGate(p.engine, &auth.Options{Secret: secret, Rules: s.rules(p.server), Logger: p.log.Logger})
+	if err != nil {
+		return err
+	}
+	if err := p.makeAPI(); err != nil {
+		return fmt.Errorf("local API server stopped with error: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			p.closeDoors()
+		}
+	}()
+	if p.server.MetricsAddress != "" {
+		if p.metrics, err = openMetrics(p.server.MetricsAddress, p.api.MetricsHandler()); err != nil {
+			return fmt.Errorf("metrics listener: %w", err)
+		}
+	}
+	p.admin, err = admin.Listen(s.Socket(), admin.NewHandler(p.engine, version, p.log.Logger), p.log.Logger)
+	if err != nil {
+		return err
+	}
+	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
+		return fmt.Errorf("local API server stopped with error: %w", err)
+	}
+	return nil
+}
+
+// closeDoors is for a start that failed.
+func (p *Program) closeDoors() {
+	if p.metrics != nil {
+		_ = p.metrics.listener.Close()
+	}
+	if p.admin != nil {
+		_ = p.admin.Close()
+	}
+}
+
+// secret is the key that signs tokens: the operator's, or one that was made at
+// the first start and is kept, so that a restart logs nobody out.
+func (p *Program) secret(ctx context.Context) ([]byte, error) {
+	if text, ok := p.setup.env(secretVariable); ok {
+		return []byte(text), nil
+	}
+	return p.engine.Secret(ctx, "tokens", func() ([]byte, error) {
+		b := make([]byte, secretSize)
+		_, err := rand.Read(b)
+		return b, err
+	})
+}
+
+func (p *Program) makeAPI() error {
+	s, a := p.setup, p.setup.Config.API.Server
+	o := &transport.Options{
+		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, AccessLog: p.log.access,
+		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel,
+	}
+	if a.TLS != nil && a.TLS.CertFile != "" {
+		var err error
+		if p.tls, err = auth.NewTLS(s.tlsOptions(p.log.Logger, p.engine.Now)); err != nil {
+			return err
+		}
+		o.TLS = p.tls.Config()
+	}
+	var err error
+	p.api, err = transport.New(o)
+	return err
+}
+
+// serve runs everything upstairs in one group until ctx ends or one of them
+// fails, and waits until all have left.
+func (p *Program) serve(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := p.api.Run(ctx); err != nil {
+			return fmt.Errorf("local API server stopped with error: %w", err)
+		}
+		return nil
+	})
+	if p.metrics != nil {
+		group.Go(func() error { return p.metrics.Run(ctx) })
+	}
+	group.Go(func() error { return p.admin.Run(ctx) })
+	group.Go(func() error { return watchdog(ctx, p.engine) })
+	group.Go(func() error { return p.obey(ctx) })
+	notify(ready)
+	close(p.ready)
+	p.log.Info("lapid is ready", "version", version, "revision", uint64(p.engine.View().Revision()), "store", p.setup.Store())
+	err := group.Wait()
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}

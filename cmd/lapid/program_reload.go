@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"lapid/engine/profile"
+)
+
+// obey reloads at each SIGHUP until ctx ends.
+func (p *Program) obey(ctx context.Context) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			notify(reloading + "\n" + monotonic())
+			if err := p.Reload(); err != nil {
+				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
+			}
+			notify(ready)
+		}
+	}
+}
+
+// monotonic is the moment of a reload as the service manager wants to hear it.
+func monotonic() string {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return ""
+	}
+	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
+}
+
+// Reload reads the configuration again and puts in force what can change while
+// the server runs: profiles, log level, certificates, revocation list, trusted
+// addresses, registration. It reads and checks everything first; after an error
+// all is as it was. Call it from one goroutine.
+func (p *Program) Reload() error {
+	fresh, err := loadSetup(p.setup.File, p.setup.env)
+	if err != nil {
+		return err
+	}
+	next, err := NewProgram(fresh, p.log)
+	if err != nil {
+		return err
+	}
+	at, err := fresh.logLevel()
+	if err != nil {
+		return err
+	}
+	if p.tls != nil {
+		if err := p.tls.Reload(); err != nil {
+			return err
+		}
+	}
+	if err := p.gate.Replace(fresh.rules(next.server)); err != nil {
+		return err
+	}
+	p.engine.SetProfiles(next.rules)
+	changes := p.changes(next)
+	if !p.log.forced && at != p.log.level.Level() {
+		changes = append(changes, fmt.Sprintf("log level %s instead of %s", levelWord(at), levelWord(p.log.level.Level())))
+		p.log.level.Set(at)
+	}
+	if err := p.log.reopen(); err != nil {
+		p.log.Error("the old log file stays in use", "error", err)
+	}
+	if later := p.needRestart(next); len(later) > 0 {
+		p.log.Warn("changed, but in force only after a restart: " + strings.Join(later, ", "))
+	}
+	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
+	if len(changes) == 0 {
+		changes = []string{"nothing has changed"}
+	}
+	p.log.Info("reloaded: " + strings.Join(changes, "; "))
+	return nil
+}
+
+// changes says what a reload puts in force.
+func (p *Program) changes(next *Program) []string {
+	var out []string
+	if !reflect.DeepEqual(p.specs, next.specs) {
+		out = append(out, fmt.Sprintf("profiles (%s)", specNames(next.specs)))
+	}
+	for _, list := range []struct {
+		name     string
+		old, now any
+	}{
+		{"trusted_proxies", p.server.TrustedProxies, next.server.TrustedProxies},
+		{"trusted_ips", p.server.TrustedIPs, next.server.TrustedIPs},
+		{"auto_registration ranges", p.server.AutoRanges, next.server.AutoRanges},
+	} {
+		if !reflect.DeepEqual(list.old, list.now) {
+			out = append(out, fmt.Sprintf("%s is %v instead of %v", list.name, list.now, list.old))
+		}
+	}
+	if p.server.AutoToken != next.server.AutoToken {
+		out = append(out, "auto_registration token")
+	}
+	old, now := p.setup.Config.API.Server, next.setup.Config.API.Server
+	if old.NoRemoteRegistering != now.NoRemoteRegistering {
+		out = append(out, fmt.Sprintf("disable_remote_lapi_registration is %v", now.NoRemoteRegistering))
+	}
+	if p.tls != nil {
+		out = append(out, "certificates read again")
+	}
+	return out
+}
+
+func specNames(specs []profile.Spec) string {
+	names := make([]string, len(specs))
+	for i := range specs {
+		names[i] = specs[i].Name
+	}
+	return strings.Join(names, ", ")
+}
+
+// reloadable are the keys, and what lies below them, that a reload puts in force.
+var reloadable = []string{
+	"api.server.profiles_path", "api.server.trusted_proxies", "api.server.trusted_ips", "api.server.log_level",
+	"api.server.use_forwarded_for_headers", "api.server.disable_remote_lapi_registration",
+	"api.server.auto_registration", "api.server.tls.agents_allowed_ou", "api.server.tls.bouncers_allowed_ou",
+	"api.server.tls.crl_path", "api.server.tls.cache_expiration", "common.log_level",
+	"api.client", "cscli", "crowdsec_service",
+}
+
+// needRestart names the keys that differ and that a reload leaves alone.
+func (p *Program) needRestart(next *Program) []string {
+	var out []string
+	for _, side := range [2][2]*Setup{{p.setup, next.setup}, {next.setup, p.setup}} {
+		for key, n := range side[0].place {
+			if n.kind == isMap && side[1].place[key] != nil || side[1].same(key, n) || slices.Contains(out, key) {
+				continue
+			}
+			if !slices.ContainsFunc(reloadable, func(r string) bool { return key == r || strings.HasPrefix(key, r+".") }) {
+				out = append(out, key)
+			}
+		}
+	}
+	if !reflect.DeepEqual(p.setup.Own, next.setup.Own) {
+		out = append(out, "lapid.yaml")
+	}
+	slices.Sort(out)
+	return out
+}
+
+// same tells whether a key has the value of n here too.
+func (s *Setup) same(key string, n *node) bool {
+	m := s.place[key]
+	return m != nil && m.flat() == n.flat()
+}
+
+// flat is the value of a node without its place.
+func (n *node) flat() string {
+	if n.kind != isList {
+		return n.text
+	}
+	var out strings.Builder
+	for _, item := range n.items {
+		fmt.Fprintf(&out, "%q,", item.flat())
+	}
+	return out.String()
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+)
+
+// pruning is what the flags of the two prune verbs say.
+type pruning struct {
+	duration string
+	force    bool
+}
+
+func (p *pruning) flags(c *cobra.Command, silence time.Duration) {
+	c.Flags().StringVarP(&p.duration, "duration", "d", silence.String(), "how long nobody has heard of them")
+	c.Flags().BoolVar(&p.force, "force", false, "do not ask")
+}
+
+// settle reads the duration and asks what has to be asked before anything is
+// listed: below two minutes even the living look silent.
+func (p *pruning) settle(t *terminal) (silence time.Duration, ok bool, err error) {
+	silence, err = engine.ParseDuration(p.duration)
+	if err != nil {
+		return 0, false, fmt.Errorf("invalid duration '%s': %w", p.duration, err)
+	}
+	if silence >= 2*time.Minute {
+		return silence, true, nil
+	}
+	ok, err = t.agree("Less than 2 minutes: this may remove what is in use. Continue?")
+	return silence, ok, err
+}
+
+// agreed asks whether to go on with what was listed, unless that is forced.
+func (p *pruning) agreed(t *terminal) (bool, error) {
+	if p.force {
+		return true, nil
+	}
+	return t.agree("All of the above will be removed for good. Continue?")
+}
+
+// agree is confirm that says so when nothing is going to happen.
+func (t *terminal) agree(question string) (bool, error) {
+	ok, err := t.confirm(question)
+	if err == nil && !ok {
+		t.print("Nothing was changed.\n")
+	}
+	return ok, err
+}

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"lapid/transport/admin"
+)
+
+// Files of a quickstart's folder.
+const (
+	quickConfig      = "config.yaml"
+	quickCredentials = "local_api_credentials.yaml"
+	quickKey         = "bouncer.key"
+	quickName        = "quickstart" // of its machine and its bouncer
+)
+
+func quickstartCommand(t *terminal) *cobra.Command {
+	var dir, listen string
+	c := &cobra.Command{
+		Use: "quickstart", Short: "Try it: a server with a key and three lines to paste", Args: noArgs,
+		Long: `Runs a server whose store, configuration and keys are in one folder. The first start makes
+them; later ones use them again and print the same three lines. Nothing leaves this machine.`,
+		RunE: func(c *cobra.Command, _ []string) error { return t.quickstart(c.Context(), dir, listen) },
+	}
+	c.Flags().StringVar(&dir, "dir", localData, "folder for everything")
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address of the API, for the first start")
+	return c
+}
+
+func (t *terminal) quickstart(ctx context.Context, dir, listen string) error {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	if err := t.furnish(ctx, dir, listen); err != nil {
+		return err
+	}
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	lines, err := s.quickLines(dir)
+	if err != nil {
+		return err
+	}
+	log, err := openLog(s, t.err, "")
+	if err != nil {
+		return err
+	}
+	program, err := NewProgram(s, log)
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	over := make(chan struct{})
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		select {
+		case <-program.Ready():
+			t.print("%s", lines)
+		case <-over:
+		}
+	}()
+	err = program.Run(ctx)
+	close(over)
+	<-told
+	return err
+}
+
+// furnish makes what is missing in the folder: first the configuration, then
+// the machine and the bouncer with their secrets.
+func (t *terminal) furnish(ctx context.Context, dir, listen string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	t.file = filepath.Join(dir, quickConfig)
+	if _, err := os.Stat(t.file); errors.Is(err, fs.ErrNotExist) {
+		text := fmt.Sprintf(quickText, yamlScalar(dir), yamlScalar(filepath.Join(dir, quickCredentials)), yamlScalar(listen))
+		if err := writeSecret(t.file, []byte(text)); err != nil {
+			return err
+		}
+	}
+	t.loaded = nil
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	credentials, key := filepath.Join(dir, quickCredentials), filepath.Join(dir, quickKey)
+	if _, err := os.Stat(credentials); errors.Is(err, fs.ErrNotExist) {
+		password := generatedPassword()
+		if err := t.storeMachine(ctx, quickName, password, true); err != nil {
+			return err
+		}
+		if err := writeSecret(credentials, []byte(credentialsText(s.url(), quickName, password))); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
+		return t.quickBouncer(ctx, key)
+	}
+	return nil
+}
+
+// quickBouncer makes the bouncer, anew if only its key was lost.
+func (t *terminal) quickBouncer(ctx context.Context, file string) error {
+	key := generatedKey()
+	err := t.withDoor(ctx, func(door *admin.Client) error {
+		_ = door.DeleteBouncer(ctx, quickName) // usually there is none
+		return door.AddBouncer(ctx, &admin.NewBouncer{Name: quickName, KeyHash: hashKey(key), Shared: true})
+	})
+	if err != nil {
+		return err
+	}
+	return writeSecret(file, []byte(key+"\n"))
+}
+
+// quickText is the configuration of a quickstart: folder, credentials, address.
+const quickText = `# Written by "lapid quickstart"; change it as you like.
+config_paths:
+  data_dir: %s
+db_config:
+  flush:
+    max_items: 5000
+    max_age: 7d
+api:
+  client:
+    credentials_path: %s
+  server:
+    listen_uri: %s
+prometheus:
+  enabled: true
+  level: full
+  listen_addr: 127.0.0.1
+  listen_port: 6060
+`
+
+// quickLines are the three lines to paste.
+func (s *Setup) quickLines(dir string) (string, error) {
+	c, err := s.credentials()
+	if err != nil {
+		return "", err
+	}
+	key, err := os.ReadFile(filepath.Join(dir, quickKey))
+	if err != nil {
+		return "", err
+	}
+	url := strings.TrimSuffix(s.url(), "/")
+	return fmt.Sprintf(quickWords, url, c.Login, c.Password, strings.TrimSpace(string(key)), s.File), nil
+}
+
+// quickWords: 1 the URL, 2 login, 3 password, 4 API key, 5 the configuration.
+const quickWords = `
+lapid listens on %[1]s. Paste, in another terminal:
+
+# ban 192.0.2.7 for four hours, as a log processor would
+curl -s %[1]s/v1/alerts -H "Authorization: Bearer $(curl -s %[1]s/v1/watchers/login -d '{"machine_id":"%[2]s","password":"%[3]s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')" -d '[{"scenario":"manual","scenario_hash":"","scenario_version":"","message":"first ban","kind":"manual","capacity":0,"leakspeed":"0","events":[],"events_count":1,"simulated":false,"start_at":"now","stop_at":"now","source":{"scope":"Ip","value":"192.0.2.7"},"decisions":[{"type":"ban","scope":"Ip","value":"192.0.2.7","duration":"4h","origin":"manual","scenario":"manual"}]}]'
+
+# ask for it, as a live bouncer does
+curl -s '%[1]s/v1/decisions?ip=192.0.2.7' -H 'X-Api-Key: %[4]s'
+
+# poll the stream
+curl -s '%[1]s/v1/decisions/stream?startup=true' -H 'X-Api-Key: %[4]s'
+
+The operator's verbs work beside it: lapid -c %[5]s decisions list
+
+`

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// serving is what the flags of serve say.
+type serving struct {
+	test    bool
+	level   string
+	noAPI   bool
+	foreign []string
+}
+
+// errFatal: the server could not start or had to stop, and the log says why.
+var errFatal = errors.New("fatal error")
+
+func serveCommand(t *terminal) *cobra.Command {
+	var s serving
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the server", Args: noArgs,
+		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
+trusted addresses again; a file with a mistake leaves the old ones in force, and the log says what
+changed. With -t the configuration is read and checked, nothing else: no folder is made, nothing
+is opened, the network is left alone.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			for _, l := range levels {
+				if on, err := c.Flags().GetBool(l); err == nil && on {
+					s.level = l
+				}
+			}
+			return t.serve(c.Context(), &s)
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&s.test, "test", "t", false, "test the configuration and leave")
+	f.BoolVar(&s.noAPI, "no-api", false, "without the Local API")
+	f.Bool("no-cs", false, "accepted: there is no log processor here")
+	f.Bool("no-capi", false, "accepted: there is no connection to the Central API")
+	f.Bool("fatal", false, "log level fatal")
+	for _, hidden := range []string{"no-api", "no-cs", "no-capi", "fatal"} {
+		_ = f.MarkHidden(hidden)
+	}
+	return c
+}
+
+// serve runs the server, or tests its configuration. The error, if any, has
+// been logged.
+func (t *terminal) serve(ctx context.Context, o *serving) error {
+	setup, err := t.setup()
+	if err != nil {
+		return t.fatal(err)
+	}
+	if o.noAPI {
+		return t.fatal(errors.New("you must run at least the API Server or crowdsec"))
+	}
+	if o.test {
+		return t.testConfiguration(setup, o)
+	}
+	log, err := openLog(setup, t.out, o.level)
+	if err != nil {
+		return t.fatal(err)
+	}
+	if len(o.foreign) > 0 {
+		log.Warn("without a meaning here: " + strings.Join(o.foreign, ", "))
+	}
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	program, err := NewProgram(setup, log)
+	if err == nil {
+		err = program.Run(ctx)
+	}
+	if err != nil {
+		log.Log(ctx, levelFatal, err.Error())
+		return errFatal
+	}
+	return nil
+}
+
+// fatal is for what goes wrong before there is a log.
+func (t *terminal) fatal(err error) error {
+	t.log("fatal", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	return errFatal
+}
+
+// testConfiguration is a really dry run: it reads files and touches nothing.
+func (t *terminal) testConfiguration(s *Setup, o *serving) error {
+	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
+	at := o.level
+	lines, err := logHandler(s, t.err, log.level)
+	if err == nil {
+		var l slog.Level
+		if l, err = s.logLevel(); at != "" {
+			l, err = level(at)
+		}
+		log.level.Set(l)
+	}
+	if err == nil {
+		log.Logger = slog.New(lines)
+		_, err = NewProgram(s, log)
+	}
+	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
+		err = s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)
+	}
+	if err != nil {
+		return t.fatal(err)
+	}
+	log.Info("Configuration test done")
+	return nil
+}
+
+// say puts the warnings of a configuration into the log.
+func (s *Setup) say(log *slog.Logger) {
+	for _, w := range s.Warnings {
+		log.Warn(w)
+	}
+	if s.File == "" {
+		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Folder()))
+	}
+}
