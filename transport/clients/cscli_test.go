@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // cscli is the stock command with a configuration of its own. It believes in a database of its own too,
@@ -70,6 +71,13 @@ func (c *cscli) expect(t *testing.T, exit int, patterns []string, args ...string
 
 // says is the list of patterns in the reading of expect.
 func says(patterns ...string) []string { return patterns }
+
+// almost is the pattern of what is left of a duration of whole minutes within its first minute, with or
+// without a fraction of a second.
+func almost(d time.Duration) string {
+	last, _ := strings.CutSuffix((d - time.Minute).String(), "0s")
+	return `(?:` + d.String() + `|` + last + `[1-5]?\d(?:\.\d+)?s)`
+}
 
 // alertsOf reads a list of alerts that cscli printed with -o json.
 func alertsOf(t *testing.T, r result) []alert {

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCscliLapi: a machine registers itself, is refused, is let in by the operator, and logs in.
@@ -52,11 +54,11 @@ func TestCscliDecisions(t *testing.T) {
 	c.expect(t, 0, added, "decisions", "add", "-i", "2001:db8::7")
 
 	ban := "manual 'ban' from '" + machineName + "'"
-	c.expect(t, 0, says(`\| Ip:192\.0\.2\.1 +\| by hand +\| captcha `, `1h59m5[\d.]+s `,
-		`\| Range:198\.51\.100\.0/24 +\| `+ban+` +\| ban `, `\| username:bob `, `\| Ip:2001:db8::7 `,
-		`\| 3h59m5`, `\| 29m5`), "decisions", "list")
+	c.expect(t, 0, says(`\| Ip:192\.0\.2\.1 +\| by hand +\| captcha .*\| `+almost(2*time.Hour),
+		`\| Range:198\.51\.100\.0/24 +\| `+ban+` +\| ban .*\| `+almost(4*time.Hour),
+		`\| username:bob .*\| `+almost(30*time.Minute), `\| Ip:2001:db8::7 `), "decisions", "list")
 	c.expect(t, 0, says(`(?m)^id,source,ip,reason,action,country,as,events_count,expiration,simulated,alert_id$`,
-		`(?m)^\d+,cscli,Ip:192\.0\.2\.1,by hand,captcha,,,1,1h59m5[\d.]+s,false,\d+$`),
+		`(?m)^\d+,cscli,Ip:192\.0\.2\.1,by hand,captcha,,,1,`+almost(2*time.Hour)+`,false,\d+$`),
 		"decisions", "list", "-o", "raw")
 	c.expectValues(t, []string{"192.0.2.1"}, "-i", "192.0.2.1")
 	c.expectValues(t, []string{"192.0.2.1"}, "-t", "captcha")
@@ -98,10 +100,10 @@ func TestCscliImport(t *testing.T) {
 	c.expect(t, 1, says("no such file"), "decisions", "import", "-i", filepath.Join(dir, "nothing.csv"))
 
 	for ip, want := range map[string]string{
-		"192.0.2.50":   "cscli-import Ip ban list-a 23h59m",
-		"2001:db8::50": "cscli-import Ip ban list-b 59m",
-		"192.0.2.60":   "cscli-import Ip captcha list-c 3h59m",
-		"192.0.2.61":   "cscli-import Ip ban manual 3h59m",
+		"192.0.2.50":   "cscli-import Ip ban list-a " + almost(24*time.Hour),
+		"2001:db8::50": "cscli-import Ip ban list-b " + almost(time.Hour),
+		"192.0.2.60":   "cscli-import Ip captcha list-c " + almost(4*time.Hour),
+		"192.0.2.61":   "cscli-import Ip ban manual " + almost(4*time.Hour),
 	} {
 		ds, err := s.decisions(ip)
 		if err != nil || len(ds) != 1 {
@@ -109,7 +111,8 @@ func TestCscliImport(t *testing.T) {
 			continue
 		}
 		d := ds[0]
-		if got := strings.Join([]string{d.Origin, d.Scope, d.Type, d.Scenario, d.Duration}, " "); !strings.HasPrefix(got, want) {
+		got := strings.Join([]string{d.Origin, d.Scope, d.Type, d.Scenario, d.Duration}, " ")
+		if !regexp.MustCompile("^" + want + "$").MatchString(got) {
 			t.Errorf("imported %s is %q, want %q", ip, got, want)
 		}
 	}
@@ -146,7 +149,7 @@ func TestCscliAlerts(t *testing.T) {
 
 	first := strconv.FormatInt(all[2].ID, 10)
 	c.expect(t, 0, says(` - ID +: `+first+`\n`, ` - Machine +: `+machineName, ` - Reason +: first\n`,
-		` - Scope:Value ?: Ip:192\.0\.2\.1\n`, `\| Ip:192\.0\.2\.1 +\| ban +\| 3h59m`), "alerts", "inspect", first)
+		` - Scope:Value ?: Ip:192\.0\.2\.1\n`, `\| Ip:192\.0\.2\.1 +\| ban +\| `+almost(4*time.Hour)), "alerts", "inspect", first)
 	var one alert
 	r := c.expect(t, 0, nil, "alerts", "inspect", "-o", "json", first)
 	if err := json.Unmarshal([]byte(r.stdout), &one); err != nil || one.Scenario != "first" || len(one.Decisions) != 1 {
