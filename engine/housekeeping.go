@@ -17,7 +17,7 @@ const (
 
 	// followerPatience is how long after its last pull a bouncer's place in
 	// the history is kept for it; after that, when it is gone, it starts over.
-	followerPatience = time.Hour
+	followerPatience = 24 * time.Hour
 )
 
 // housekeeping does what is due and says how long the committer may sleep.

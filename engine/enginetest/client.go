@@ -13,7 +13,8 @@ type Client struct {
 	Holds   map[Target]bool
 	pulled  bool
 	cursor  engine.Revision
-	started int // how often it had to start over
+	new     []engine.Decision // of the last answer
+	deleted []engine.Decision
 }
 
 // Poll asks once and believes the answer. Every target must be in one list at
@@ -25,7 +26,6 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 	if c.pulled && v.Changes(&d, c.cursor, c.Query) {
 		return c.believe(v, d.New, d.Deleted)
 	}
-	c.started++
 	c.Holds = map[Target]bool{}
 	var running, ended []engine.Decision
 	v.EachRunning(c.Query, func(d engine.Decision) bool { running = append(running, d); return true })
@@ -46,6 +46,7 @@ func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) err
 		}
 	}
 	c.pulled, c.cursor = true, v.Revision()
+	c.new, c.deleted = running, deleted
 	return nil
 }
 

@@ -101,8 +101,16 @@ func (r *Rig) Advance(d time.Duration) {
 }
 
 // Settle waits until everything due has been committed: a write is committed
-// after what was due before it.
+// after what was due before it, and the second one after the housekeeping that
+// followed the first.
 func (r *Rig) Settle() {
+	r.T.Helper()
+	for range 2 {
+		r.settle()
+	}
+}
+
+func (r *Rig) settle() {
 	r.T.Helper()
 	if err := r.Engine.PruneMachines(context.Background(), nil); err != nil {
 		r.T.Fatalf("settling: %v", err)

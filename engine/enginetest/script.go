@@ -1,0 +1,268 @@
+package enginetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"lapid/engine"
+	"lapid/persist"
+)
+
+// Script plays the scenario files below dir, each as a subtest. A scenario is
+// a text file a bouncer's author could read:
+//
+//	alerts machine=edge-1 [simulated]     one decision a line: SCOPE VALUE SCENARIO TYPE DURATION [ORIGIN]
+//	alert machine=edge-1 scope=Ip value=… an alert without decisions, for allowlists and profiles
+//	live ip=… | range=… [inside]          who is banned now
+//	stream bouncer=fw [startup] [origins=a,b] [scopes=…] [dedup=false]
+//	delete id=… | ip=…                    ends decisions
+//	delete-alert id=…
+//	alert-show id=…                       an alert with its decisions
+//	allowlist add=… | remove=…            on the list named "trusted"
+//	advance DURATION
+//	restart | crash | snapshot            crash forgets what was not synced
+//	flush items=… age=…
+//
+// Revisions are not shown: which writes share a commit is a matter of chance.
+// `go test -args -rewrite` writes the answers anew. Every scenario ends with
+// the engine's Check.
+func Script(t *testing.T, dir string) {
+	datadriven.Walk(t, dir, func(t *testing.T, path string) {
+		disk := persist.NewCrashFS()
+		s := &script{disk: disk, clients: map[string]*Client{}}
+		s.Rig = NewRig(t, func(o *engine.Options) { o.FS = disk })
+		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(d) })
+	})
+}
+
+type script struct {
+	*Rig
+	disk    *persist.CrashFS
+	clients map[string]*Client
+}
+
+func (s *script) run(d *datadriven.TestData) string {
+	var b strings.Builder
+	ctx := context.Background()
+	now := s.Rig.Now().UnixNano()
+	var err error
+	switch d.Cmd {
+	case "alerts":
+		err = s.alerts(ctx, &b, d, now)
+	case "alert":
+		a := &engine.Alert{Scenario: "ssh-bf", Remediation: true, StopAt: engine.StampOf(s.Rig.Now()),
+			Source: engine.Source{Scope: arg(d, "scope"), Value: arg(d, "value")}}
+		var ids []engine.AlertID
+		ids, err = s.AddAlerts(ctx, arg(d, "machine"), []*engine.Alert{a}, now)
+		fmt.Fprintf(&b, "stored %v\n", ids)
+	case "live":
+		err = s.live(&b, d, now)
+	case "stream":
+		err = s.stream(&b, d, now)
+	case "delete", "delete-alert", "flush":
+		err = s.remove(ctx, &b, d, now)
+	case "alert-show":
+		err = s.show(&b, d, now)
+	case "allowlist":
+		err = s.allowlist(ctx, &b, d, now)
+	case "advance":
+		var by time.Duration
+		if by, err = engine.ParseDuration(d.CmdArgs[0].Key); err == nil {
+			s.Advance(by)
+		}
+		fmt.Fprintln(&b, "ok")
+	case "restart", "crash", "snapshot":
+		err = s.disturb(ctx, &b, d.Cmd)
+	default:
+		d.Fatalf(s.T, "unknown command %q", d.Cmd)
+	}
+	if err != nil {
+		fmt.Fprintf(&b, "error: %v\n", err)
+	}
+	return b.String()
+}
+
+func (s *script) alerts(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
+	a := &engine.Alert{Scenario: "script", Simulated: d.HasArg("simulated"), StopAt: engine.StampOf(s.Rig.Now())}
+	for line := range strings.Lines(d.Input) {
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			d.Fatalf(s.T, "a decision is SCOPE VALUE SCENARIO TYPE DURATION [ORIGIN]: %q", line)
+		}
+		origin := engine.OriginCrowdsec
+		if len(f) > 5 {
+			origin = f[5]
+		}
+		a.Decisions = append(a.Decisions, engine.NewDecision{Scope: f[0], Value: f[1], Scenario: f[2], Type: f[3], Duration: f[4], Origin: origin})
+	}
+	ids, err := s.AddAlerts(ctx, arg(d, "machine"), []*engine.Alert{a}, now)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b, "alerts %v\n", ids)
+	return nil
+}
+
+func (s *script) live(b *strings.Builder, d *datadriven.TestData, now int64) error {
+	q := s.Ask()
+	q.Scopes = engine.Words{}
+	p, err := engine.ParseTarget(arg(d, "ip") + arg(d, "range"))
+	if err != nil {
+		return err
+	}
+	q.Address, q.Inside, q.Simulated = p, d.HasArg("inside"), d.HasArg("simulated")
+	found := s.View().Find(nil, q)
+	for _, x := range found {
+		fmt.Fprintln(b, describe(x, now))
+	}
+	if len(found) == 0 {
+		fmt.Fprintln(b, "none")
+	}
+	return nil
+}
+
+func (s *script) stream(b *strings.Builder, d *datadriven.TestData, now int64) error {
+	name := arg(d, "bouncer")
+	row := s.View().Bouncer(name)
+	if row == nil {
+		var err error
+		if row, err = s.AddBouncer(context.Background(), &engine.Bouncer{Name: name, AuthType: engine.AuthTLS}); err != nil {
+			return err
+		}
+	}
+	c := s.clients[name]
+	if c == nil || d.HasArg("startup") {
+		c = &Client{}
+		s.clients[name] = c
+	}
+	if !d.HasArg("startup") {
+		c.cursor, c.pulled = row.Cursor() // what survived counts, not what the client remembers
+	}
+	c.Query = s.Ask()
+	c.Query.Dedup = arg(d, "dedup") != "false"
+	if o := arg(d, "origins"); o != "" {
+		c.Query.Origins = engine.Words{Given: true, List: strings.Split(o, ",")}
+	}
+	if o := arg(d, "scopes"); o != "" {
+		c.Query.Scopes = engine.Words{Given: true, List: strings.Split(o, ",")}
+	}
+	err := c.Poll(s.Engine, now)
+	row.Advance(c.cursor, now)
+	for _, x := range c.new {
+		fmt.Fprintf(b, "new %s\n", describe(x, now))
+	}
+	for _, x := range c.deleted {
+		fmt.Fprintf(b, "deleted %s\n", describe(x, now))
+	}
+	if len(c.new)+len(c.deleted) == 0 {
+		fmt.Fprintln(b, "nothing")
+	}
+	return err
+}
+
+func (s *script) remove(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
+	var n int
+	var err error
+	var id uint64
+	if d.HasArg("id") {
+		fmt.Sscan(arg(d, "id"), &id)
+	}
+	switch {
+	case d.Cmd == "flush":
+		var items int
+		var age time.Duration
+		fmt.Sscan(arg(d, "items"), &items)
+		if text := arg(d, "age"); text != "" {
+			age, err = engine.ParseDuration(text)
+		}
+		if err == nil {
+			n, err = s.FlushAlerts(ctx, items, age, now)
+		}
+	case d.Cmd == "delete-alert":
+		n, err = 1, s.DeleteAlert(ctx, engine.AlertID(id), now)
+	case d.HasArg("id"):
+		n, err = 1, s.EndDecision(ctx, engine.DecisionID(id), now)
+	default:
+		q := s.Ask()
+		q.Scopes, q.Simulated = engine.Words{}, true
+		if q.Address, err = engine.ParseTarget(arg(d, "ip")); err == nil {
+			n, err = s.EndDecisions(ctx, q)
+		}
+	}
+	if err == nil {
+		fmt.Fprintf(b, "%d\n", n)
+	}
+	return err
+}
+
+func (s *script) show(b *strings.Builder, d *datadriven.TestData, now int64) error {
+	var id uint64
+	fmt.Sscan(arg(d, "id"), &id)
+	a, decisions, err := s.Alert(s.View(), engine.AlertID(id))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b, "alert %d %s by %q\n", a.ID, a.Scenario, a.MachineID)
+	for _, x := range decisions {
+		fmt.Fprintln(b, describe(x, now))
+	}
+	return nil
+}
+
+func (s *script) allowlist(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
+	const name = "trusted"
+	if s.View().Allowlist(name) == nil {
+		if err := s.CreateAllowlist(ctx, name, "", now); err != nil {
+			return err
+		}
+	}
+	if d.HasArg("remove") {
+		n, err := s.RemoveFromAllowlist(ctx, name, []string{arg(d, "remove")}, now)
+		fmt.Fprintf(b, "removed %d\n", n)
+		return err
+	}
+	p, err := engine.ParseTarget(arg(d, "add"))
+	if err != nil {
+		return err
+	}
+	added, ended, err := s.AddToAllowlist(ctx, name, []engine.AllowlistItem{{Value: arg(d, "add"), Prefix: p}}, now)
+	fmt.Fprintf(b, "added %d, ended %d\n", added, ended)
+	return err
+}
+
+func (s *script) disturb(ctx context.Context, b *strings.Builder, how string) error {
+	switch how {
+	case "snapshot":
+		if err := s.Snapshot(ctx); err != nil {
+			return err
+		}
+	case "restart":
+		s.Restart()
+	case "crash":
+		left := s.disk.Crash()
+		s.Stop()
+		s.disk, s.Options.FS = left, left
+		s.Start()
+	}
+	fmt.Fprintln(b, "ok")
+	return nil
+}
+
+func arg(d *datadriven.TestData, key string) string {
+	for _, a := range d.CmdArgs {
+		if a.Key == key && len(a.Vals) > 0 {
+			return strings.Join(a.Vals, ",")
+		}
+	}
+	return ""
+}
+
+func describe(d engine.Decision, now int64) string {
+	left := time.Duration(d.Until() - now).Round(time.Second)
+	return fmt.Sprintf("#%d %s %s:%s %v %s", d.ID(), d.Type().S, d.Scope().S, d.Value(), left, d.Origin().S)
+}
