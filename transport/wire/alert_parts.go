@@ -8,18 +8,20 @@ import (
 
 // Fields of a source.
 const (
-	sourceScope = iota
-	sourceValue
-	sourceAsName
+	sourceAsName = iota
 	sourceAsNumber
 	sourceCn
 	sourceIP
 	sourceLatitude
 	sourceLongitude
 	sourceRange
+	sourceScope
+	sourceValue
 )
 
-var sourceFields = newFields("Source", "scope", "value", "as_name", "as_number", "cn", "ip", "latitude", "longitude", "range")
+var sourceFields = newFields("Source",
+	"as_name", "as_number", "cn", "ip", "latitude", "longitude", "range", "scope", "value",
+)
 
 const sourceRequired = 1<<sourceScope | 1<<sourceValue
 
@@ -61,20 +63,23 @@ func (p *alertParser) source(a *engine.Alert, o, s *object) {
 // Fields of a decision.
 const (
 	decisionDuration = iota
+	decisionID
 	decisionOrigin
 	decisionScenario
 	decisionScope
-	decisionType
-	decisionValue
-	decisionID
 	decisionSimulated
+	decisionType
 	decisionUntil
 	decisionUUID
+	decisionValue
 )
 
-var decisionFields = newFields("Decision", "duration", "origin", "scenario", "scope", "type", "value", "id", "simulated", "until", "uuid")
+var decisionFields = newFields("Decision",
+	"duration", "id", "origin", "scenario", "scope", "simulated", "type", "until", "uuid", "value",
+)
 
-const decisionRequired = 1<<decisionID - 1
+const decisionRequired = 1<<decisionDuration | 1<<decisionOrigin | 1<<decisionScenario |
+	1<<decisionScope | 1<<decisionType | 1<<decisionValue
 
 // decisions reads the decisions an alert brings along and gives the list of
 // what is missing in the first bad one.

@@ -55,15 +55,22 @@ const (
 	smallestLabel    = 3
 )
 
-// Fields of an alert, in the order in which missing ones are listed, then
-// those that nobody has to send.
+// Fields of an alert, in the order in which clients write them and missing
+// ones are listed.
 const (
 	alertCapacity = iota
+	alertCreatedAt
 	alertDecisions
 	alertEvents
 	alertEventsCount
+	alertID
+	alertKindName
+	alertLabels
 	alertLeakspeed
+	alertMachineID
 	alertMessage
+	alertMeta
+	alertRemediation
 	alertScenarioName
 	alertScenarioHash
 	alertScenarioVersion
@@ -71,23 +78,19 @@ const (
 	alertSource
 	alertStartAt
 	alertStopAt
-	alertKindName
-	alertLabels
-	alertMeta
-	alertRemediation
-	alertCreatedAt
-	alertID
-	alertMachineID
 	alertUUID
 )
 
-var alertFields = newFields("Alert", "capacity", "decisions", "events", "events_count", "leakspeed", "message", "scenario", "scenario_hash",
-	"scenario_version", "simulated", "source", "start_at", "stop_at",
-	"kind", "labels", "meta", "remediation", "created_at", "id", "machine_id", "uuid")
+var alertFields = newFields("Alert",
+	"capacity", "created_at", "decisions", "events", "events_count", "id", "kind",
+	"labels", "leakspeed", "machine_id", "message", "meta", "remediation", "scenario",
+	"scenario_hash", "scenario_version", "simulated", "source", "start_at", "stop_at", "uuid",
+)
 
-// alertRequired has a bit for every field an alert must have: all up to
-// stop_at but the decisions.
-const alertRequired = 1<<(alertStopAt+1) - 1 - 1<<alertDecisions
+// alertRequired are the fields an alert must have.
+const alertRequired = 1<<alertCapacity | 1<<alertEvents | 1<<alertEventsCount | 1<<alertLeakspeed |
+	1<<alertMessage | 1<<alertScenarioName | 1<<alertScenarioHash | 1<<alertScenarioVersion |
+	1<<alertIsSimulated | 1<<alertSource | 1<<alertStartAt | 1<<alertStopAt
 
 func (p *alertParser) list() []*engine.Alert {
 	var alerts []*engine.Alert
@@ -196,12 +199,12 @@ var (
 func (p *alertParser) missingInAlert(o, source *object, decisions, events string) string {
 	path := strconv.Itoa(p.index) + "."
 	var f failures
-	for i := range alertStopAt + 1 {
+	for i, name := range alertFields.names {
 		switch {
+		case alertRequired&^o.seen&(1<<i) != 0:
+			f.required(path, name)
 		case i == alertDecisions:
 			f.inner(decisions)
-		case o.seen&(1<<i) == 0:
-			f.required(path, alertFields.names[i])
 		case i == alertEvents:
 			f.inner(events)
 		case i == alertSource:

@@ -35,8 +35,8 @@ type reader struct {
 // peek gives the next byte that is not blank, without moving past it; 0 when
 // there is none, or after an error.
 func (r *reader) peek() byte {
-	if r.at < len(r.data) && r.data[r.at] > ' ' {
-		return r.data[r.at]
+	if rest := r.data[r.at:]; len(rest) > 0 && rest[0] > ' ' {
+		return rest[0]
 	}
 	return r.peekOn()
 }
@@ -120,14 +120,19 @@ func (r *reader) fieldName() bool {
 	return true
 }
 
+// likelyFields is how many fields may come next in an object that is written
+// in alphabetical order, with some left out.
+const likelyFields = 4
+
 // fieldOf is field for an object whose fields are known: o.at becomes the
-// field's place among them, -1 for an unknown one. Programs write fields in
-// the same order every time, so the next one is tried before its name is read.
+// field's place among them, -1 for an unknown one. Nearly all clients write
+// fields in alphabetical order, so the next ones are tried before a name is
+// read as what it is, a string.
 func (r *reader) fieldOf(o *object) bool {
 	if !r.more('}') {
 		return false
 	}
-	if next := o.at + 1; next < len(o.fields.written) {
+	for next := o.at + 1; next < min(len(o.fields.written), o.at+1+likelyFields); next++ {
 		name := o.fields.written[next]
 		if end := r.at + len(name); end <= len(r.data) && string(r.data[r.at:end]) == name {
 			r.at, o.at = end, next

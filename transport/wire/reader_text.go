@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/binary"
 	"math/bits"
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -225,28 +224,24 @@ func ordinary(b []byte) int {
 // pieces of memory, so a decision costs less than one allocation and a string
 // that is held on to keeps at most textPiece bytes of its neighbours.
 type texts struct {
-	piece strings.Builder
-	room  int // how much the rest of the body can ask for, at most
+	piece []byte // written once, from its start; what is written never changes
+	room  int    // how much the rest of the body can ask for, at most
 }
 
 const textPiece = 4096
 
 func (t *texts) keep(b []byte) string {
-	switch {
-	case len(b) == 0:
-		return ""
-	case len(b) > textPiece/4:
-		t.room -= len(b)
+	t.room -= len(b)
+	if len(b) > textPiece/4 {
 		return string(b)
 	}
-	if t.piece.Cap()-t.piece.Len() < len(b) {
-		t.piece.Reset()
-		t.piece.Grow(max(min(textPiece, t.room), len(b)))
+	start := len(t.piece)
+	if cap(t.piece)-start < len(b) {
+		t.piece = make([]byte, 0, max(min(textPiece, t.room+len(b)), len(b)))
+		start = 0
 	}
-	start := t.piece.Len()
-	t.piece.Write(b)
-	t.room -= len(b)
-	return t.piece.String()[start:]
+	t.piece = append(t.piece, b...)
+	return borrow(t.piece[start:])
 }
 
 // grown makes room for one more element of a list: double the length, but
