@@ -111,11 +111,13 @@ func (c *conn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	m := c.moves.Load()
+	if m != nil {
+		m.forward()
+	}
 	n, err := c.Conn.Write(b)
-	if err != nil {
-		c.broken.Store(true)
-	} else if c.moves.Load() != nil {
-		c.wrote.Store(true)
+	if err != nil && m != nil {
+		m.back()
 	}
 	return n, err
 }
