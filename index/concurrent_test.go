@@ -14,7 +14,7 @@ import (
 // is found under them must be theirs. Run with -race.
 
 const (
-	looks  = 300 // of each reader, over all steady keys
+	looks  = 150 // of each reader, over all steady keys
 	shared = 400 // steady keys
 )
 

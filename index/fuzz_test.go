@@ -167,7 +167,7 @@ func ipNet(p netip.Prefix) net.IPNet {
 // short; without fuzzing they are its tests.
 func seeds(f *testing.F) {
 	r := chance(f)
-	for length := 4; length <= 1<<14; length *= 2 {
+	for length := 4; length <= 1<<13; length *= 2 {
 		data := make([]byte, length)
 		for i := range data {
 			data[i] = byte(r.Uint32())

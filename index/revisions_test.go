@@ -13,7 +13,7 @@ type change struct {
 func TestRevisionsLikeSlice(t *testing.T) {
 	t.Parallel()
 	r := chance(t)
-	for range 20 {
+	for range 6 {
 		var revisions Revisions
 		var twin []change
 		rev, floor := uint64(r.IntN(2)*1000), uint64(0)
