@@ -68,7 +68,8 @@ func (r *BouncerRow) Visit(now int64) {
 }
 
 // Advance moves the cursor to rev, never back, and notes the pull. Call it
-// only after the last byte of the answer was handed over.
+// when the last bytes of the answer are handed over, and Retreat when that
+// fails.
 func (r *BouncerRow) Advance(rev Revision, now int64) {
 	for {
 		c := r.cursor.Load()
@@ -78,6 +79,16 @@ func (r *BouncerRow) Advance(rev Revision, now int64) {
 	}
 	r.Visit(now)
 	r.note()
+}
+
+// Retreat takes an Advance from one place to another back, unless the cursor
+// has moved on since: what was not heard must be told again.
+func (r *BouncerRow) Retreat(from, to Revision, pulled bool) {
+	before := uint64(0)
+	if pulled {
+		before = uint64(from) + 1
+	}
+	r.cursor.CompareAndSwap(uint64(to)+1, before)
 }
 
 func (r *BouncerRow) note() {

@@ -34,18 +34,37 @@ type conn struct {
 	readWanted, readSet time.Time
 	writeSet            time.Time
 
-	// A cursor to be moved once its answer has been handed over whole. Set by
-	// the serving goroutine; settled by it, or by whoever closes.
-	moves  atomic.Pointer[move]
-	wrote  atomic.Bool // something was written since moves was set
-	broken atomic.Bool // a write failed: nothing moves any more
+	// The cursor that the last bytes of the answer move. Owned by the serving
+	// goroutine.
+	moves *move
 }
 
-// move is a cursor on its way.
+// move is a cursor on its way. It goes forward with the write that hands the
+// end of the answer over, before the bytes leave: a client that has read them
+// may poll again, on another connection, at once. If that write fails, or a
+// later one of the same answer does, it goes back, and the next poll is told
+// the same again.
 type move struct {
-	row *engine.BouncerRow
-	to  engine.Revision
-	at  int64
+	row  *engine.BouncerRow
+	to   engine.Revision
+	at   int64
+	from engine.Revision // where it was; valid when gone
+	had  bool            // it was anywhere
+	gone bool
+}
+
+func (m *move) forward() {
+	if !m.gone {
+		m.from, m.had = m.row.Cursor()
+		m.gone = true
+		m.row.Advance(m.to, m.at)
+	}
+}
+
+func (m *move) back() {
+	if m.gone {
+		m.row.Retreat(m.from, m.to, m.had)
+	}
 }
 
 func newConn(c net.Conn, s *Server) *conn {
@@ -59,27 +78,14 @@ func newConn(c net.Conn, s *Server) *conn {
 	return nc
 }
 
-// moveAfterwards has the cursor moved when what is written from now on has
-// been handed over.
-func (c *conn) moveAfterwards(m *move) {
-	c.wrote.Store(false)
-	c.moves.Store(m)
-}
-
-// settle moves the cursor if its answer has left.
-func (c *conn) settle() {
-	if c.moves.Load() == nil {
-		return
-	}
-	if m := c.moves.Swap(nil); m != nil && c.wrote.Load() && !c.broken.Load() {
-		m.row.Advance(m.to, m.at)
-	}
-}
+// moveWithEnd has the cursor moved by what is written from now on: the end of
+// the answer.
+func (c *conn) moveWithEnd(m *move) { c.moves = m }
 
 // Read is only called when every answer before has been written: the server
 // flushes before it waits for the next request.
 func (c *conn) Read(b []byte) (int, error) {
-	c.settle()
+	c.moves = nil // that answer has left
 	for {
 		n, err := c.Conn.Read(b)
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !c.readWanted.After(c.readSet) {
@@ -107,24 +113,21 @@ func (c *conn) Write(b []byte) (int, error) {
 	if now := c.server.clock.Load(); now != nil && c.writeSet.Sub(*now) < stall/2 {
 		c.writeSet = now.Add(stall)
 		if err := c.Conn.SetWriteDeadline(c.writeSet); err != nil {
-			c.broken.Store(true)
 			return 0, err
 		}
 	}
-	m := c.moves.Load()
-	if m != nil {
-		m.forward()
+	if c.moves != nil {
+		c.moves.forward()
 	}
 	n, err := c.Conn.Write(b)
-	if err != nil && m != nil {
-		m.back()
+	if err != nil && c.moves != nil {
+		c.moves.back()
 	}
 	return n, err
 }
 
-// Close is the end of an answer too, when the client asked for it.
+// Close forgets the connection.
 func (c *conn) Close() error {
-	c.settle()
 	c.server.open.remove(c)
 	return c.Conn.Close()
 }
@@ -202,7 +205,6 @@ func (o *openConns) cut() {
 	all := slices.Collect(maps.Keys(o.all))
 	o.mu.Unlock()
 	for _, c := range all {
-		c.broken.Store(true)
 		c.Close()
 	}
 }

@@ -131,7 +131,7 @@ func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
 // advance moves the cursor once the rest of the answer has left.
 func (p *pieces) advance() {
 	if p.conn != nil {
-		p.conn.moveAfterwards(p.moves)
+		p.conn.moveWithEnd(p.moves)
 		return
 	}
 	p.moves.row.Advance(p.moves.to, p.moves.at)

@@ -93,7 +93,7 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		}
 		s.answerInPieces(x, streamType, &pieces{
 			run:   func(w *pieceWriter) error { return src.write(w, position{}) },
-			moves: &move{x.bouncer, to, x.now},
+			moves: &move{row: x.bouncer, to: to, at: x.now},
 		})
 		return nil
 	}
@@ -103,7 +103,7 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		x.moveTo(to)
 		return nil
 	}
-	s.answerInPieces(x, streamType, &pieces{body: b, moves: &move{x.bouncer, to, x.now}})
+	s.answerInPieces(x, streamType, &pieces{body: b, moves: &move{row: x.bouncer, to: to, at: x.now}})
 	return nil
 }
 
@@ -113,5 +113,5 @@ func (x *exchange) moveTo(to engine.Revision) {
 		x.bouncer.Advance(to, x.now)
 		return
 	}
-	x.conn.moveAfterwards(&move{x.bouncer, to, x.now})
+	x.conn.moveWithEnd(&move{row: x.bouncer, to: to, at: x.now})
 }
