@@ -1,0 +1,91 @@
+// Ceiling answers the routes of the Local API with constant bytes: what is left of
+// a server when everything is taken out but its HTTP library. Nothing built on
+// fasthttp, asked for as many bytes, can be faster on the same machine.
+//
+// It checks no key, reads no parameter and keeps nothing. The bytes are given by
+// whoever measures:
+//
+//	PUT /constant/live      body of GET /v1/decisions; "null" at first
+//	PUT /constant/stream    body of GET /v1/decisions/stream; two empty lists at first
+//
+// A body above one piece (-piece) is sent in chunks of that size, as a stream is that
+// nobody wants to hold whole. POST /v1/alerts answers 201 and ["1"].
+package main
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+)
+
+// maxConstant bounds a body given, in bytes; more is refused.
+const maxConstant = 4 << 30
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:9080", "address to listen at")
+	piece := flag.Int("piece", 64<<10, "bytes of a chunk")
+	flag.Parse()
+	c := &constants{piece: *piece}
+	c.live.Store(&[]byte{'n', 'u', 'l', 'l'})
+	empty := []byte(`{"new": [], "deleted": []}`)
+	c.stream.Store(&empty)
+	s := &fasthttp.Server{Handler: c.answer, MaxRequestBodySize: maxConstant, NoDefaultServerHeader: true, ReadBufferSize: 8 << 10}
+	if err := s.ListenAndServe(*listen); err != nil {
+		fmt.Fprintln(os.Stderr, "ceiling:", err)
+		os.Exit(1)
+	}
+}
+
+type constants struct {
+	piece        int
+	live, stream atomic.Pointer[[]byte]
+}
+
+func (c *constants) answer(ctx *fasthttp.RequestCtx) {
+	switch string(ctx.Path()) {
+	case "/v1/decisions":
+		ctx.Response.Header.SetContentType("application/json; charset=utf-8")
+		ctx.Response.SetBodyRaw(*c.live.Load())
+	case "/v1/decisions/stream":
+		ctx.Response.Header.SetContentType("application/json")
+		c.pieces(ctx, *c.stream.Load())
+	case "/v1/alerts":
+		ctx.Response.Header.SetContentType("application/json; charset=utf-8")
+		ctx.SetStatusCode(fasthttp.StatusCreated)
+		ctx.Response.SetBodyRaw([]byte(`["1"]`))
+	case "/health":
+		ctx.Response.SetBodyRaw([]byte(`{"status":"up"}`))
+	case "/constant/live":
+		keep(&c.live, ctx)
+	case "/constant/stream":
+		keep(&c.stream, ctx)
+	default:
+		ctx.SetStatusCode(fasthttp.StatusNotFound)
+	}
+}
+
+func (c *constants) pieces(ctx *fasthttp.RequestCtx, body []byte) {
+	if len(body) <= c.piece {
+		ctx.Response.SetBodyRaw(body)
+		return
+	}
+	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+		for len(body) > 0 {
+			n := min(c.piece, len(body))
+			if _, err := w.Write(body[:n]); err != nil || w.Flush() != nil {
+				return // the client has gone
+			}
+			body = body[n:]
+		}
+	})
+}
+
+func keep(p *atomic.Pointer[[]byte], ctx *fasthttp.RequestCtx) {
+	body := append([]byte(nil), ctx.PostBody()...)
+	p.Store(&body)
+	ctx.SetStatusCode(fasthttp.StatusNoContent)
+}

@@ -1,0 +1,156 @@
+//go:build linux
+
+package load
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Target is where to connect and how.
+type Target struct {
+	Address  string // host:port with an IP address, or the path of a Unix socket
+	Protocol Protocol
+	Threads  int   // OS threads that drive the connections; 0 is 1
+	CPUs     []int // thread i runs on CPU i of these, around; none: wherever
+}
+
+// Pool is a number of open connections, shared out to threads.
+type Pool struct {
+	target Target
+	groups []*group
+}
+
+// group is what one thread drives. Between runs nobody touches it.
+type group struct {
+	address     unix.Sockaddr // the kernel's form of it is made inside, so each group has its own
+	cpu         int           // -1: wherever
+	epoll       int
+	connections []*connection
+	byFD        []*connection
+}
+
+// connection has at most one request under way.
+type connection struct {
+	fd     int
+	number int
+	answer answer
+	out    []byte        // rest of a request that did not fit the socket
+	asked  time.Duration // since the run's start: when the request was due
+	sent   int           // requests in this run
+	busy   bool
+	unsent bool // waits for room in the socket
+}
+
+// Dial opens count connections. They are open when it returns.
+func Dial(t Target, count int) (*Pool, error) {
+	t.Threads = min(max(t.Threads, 1), count)
+	p := &Pool{target: t}
+	for i := range t.Threads {
+		address, err := sockaddr(t.Address)
+		if err != nil {
+			p.Close()
+			return nil, err
+		}
+		g := &group{address: address, cpu: -1, epoll: -1}
+		if len(t.CPUs) > 0 {
+			g.cpu = t.CPUs[i%len(t.CPUs)]
+		}
+		p.groups = append(p.groups, g)
+		if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("epoll: %w", err)
+		}
+	}
+	for i := range count {
+		g := p.groups[i%len(p.groups)]
+		c := &connection{number: i, fd: -1, answer: answer{protocol: t.Protocol}}
+		if err := g.connect(c); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("connection %d of %d to %s: %w", i+1, count, t.Address, err)
+		}
+		g.connections = append(g.connections, c)
+	}
+	return p, nil
+}
+
+// Close closes all connections.
+func (p *Pool) Close() {
+	for _, g := range p.groups {
+		for _, c := range g.connections {
+			g.drop(c)
+		}
+		if g.epoll >= 0 {
+			_ = unix.Close(g.epoll)
+		}
+	}
+	p.groups = nil
+}
+
+func sockaddr(address string) (unix.Sockaddr, error) {
+	if strings.Contains(address, "/") {
+		return &unix.SockaddrUnix{Name: address}, nil
+	}
+	a, err := net.ResolveTCPAddr("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("address %s: %w", address, err)
+	}
+	if ip := a.IP.To4(); ip != nil {
+		return &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip)}, nil
+	}
+	return &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(a.IP)}, nil
+}
+
+// connect opens c, waiting for it, and has the group listen to it.
+func (g *group) connect(c *connection) error {
+	family := unix.AF_INET
+	switch g.address.(type) {
+	case *unix.SockaddrInet6:
+		family = unix.AF_INET6
+	case *unix.SockaddrUnix:
+		family = unix.AF_UNIX
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	if family != unix.AF_UNIX {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // refused: only slower
+	}
+	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
+		err = unix.Connect(fd, g.address)
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, true)
+	}
+	if err == nil {
+		err = unix.EpollCtl(g.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return err
+	}
+	c.fd = fd
+	c.answer.reset()
+	for len(g.byFD) <= fd {
+		g.byFD = append(g.byFD, nil)
+	}
+	g.byFD[fd] = c
+	return nil
+}
+
+// drop closes c; the kernel takes it out of epoll.
+func (g *group) drop(c *connection) {
+	if c.fd < 0 {
+		return
+	}
+	g.byFD[c.fd] = nil
+	_ = unix.Close(c.fd)
+	c.fd = -1
+	c.busy, c.unsent, c.out = false, false, c.out[:0]
+}
