@@ -35,7 +35,7 @@ func parseAlertForm(q *engine.AlertQuery, raw []byte, deletion bool) error {
 	for a.next() {
 		p := alertParams.find(a.name, int(a.last)+1)
 		if p < 0 {
-			return filterError("filter parameter '%s' is unknown (=%s): invalid filter", a.name, a.value)
+			return filterError("filter parameter '%s' is unknown (=%s): invalid filter", a.name, a.value())
 		}
 		a.last = alertParam(p)
 		if bit := uint32(1) << p; a.seen&bit == 0 {
@@ -92,11 +92,11 @@ type alertForm struct {
 }
 
 func (a *alertForm) read(p alertParam) (err error) {
-	q, v := a.q, borrow(a.value)
+	q, v := a.q, borrow(a.value())
 	word := engine.Word{Given: true, Text: v}
 	switch p {
 	case alertContains:
-		return contains(&q.Inside, a.value)
+		return contains(&q.Inside, a.value())
 	case alertIP, alertRange:
 		return a.address()
 	case alertHasActive:
@@ -146,11 +146,14 @@ func addressScope(v string) string {
 }
 
 func (a *alertForm) address() error {
-	p, err := target(a.value)
-	if err == nil && !a.q.Address.IsValid() {
+	p, err := a.target()
+	if err != nil {
+		return filterError("%s", err)
+	}
+	if !a.q.Address.IsValid() {
 		a.q.Address = p
 	}
-	return err
+	return nil
 }
 
 func (a *alertForm) activity(v string) error {

@@ -2,7 +2,11 @@ package wire
 
 import (
 	"bytes"
+	"net/netip"
+	"sync"
 	"unsafe"
+
+	"lapid/engine"
 )
 
 // form walks the pairs of a query string in their order. Pairs with a broken
@@ -11,10 +15,10 @@ import (
 type form struct {
 	rest []byte // not looked at yet; borrowed
 
-	// The current pair, decoded. Borrowed from the query where nothing had to
-	// be decoded, else a copy.
+	// The current pair. Its name is decoded, its value is still as it came.
 	name  []byte
-	value []byte
+	coded []byte
+	plain bool // there is nothing to decode in the value
 }
 
 // next moves to the next good pair.
@@ -33,65 +37,78 @@ func (f *form) next() bool {
 	return false
 }
 
+// take splits a pair at its first equals sign; a name without one has an empty
+// value.
 func (f *form) take(pair []byte) bool {
-	name, value, equals := pair, []byte(nil), -1
-	coded := false
+	f.name, f.coded = pair, nil
+	codes := [2]bool{} // in name and value
+	part := 0
 	for i, c := range pair {
 		switch c {
 		case ';':
 			return false
-		case '%', '+':
-			coded = true
 		case '=':
-			if equals < 0 {
-				equals = i
+			if part == 0 {
+				f.name, f.coded, part = pair[:i], pair[i+1:], 1
 			}
+		case '%':
+			if i+2 >= len(pair) || hexValue[pair[i+1]] > 15 || hexValue[pair[i+2]] > 15 {
+				return false
+			}
+			codes[part] = true
+		case '+':
+			codes[part] = true
 		}
 	}
-	if equals >= 0 {
-		name, value = pair[:equals], pair[equals+1:]
+	if codes[0] {
+		f.name = appendDecoded(nil, f.name)
 	}
-	if !coded {
-		f.name, f.value = name, value
-		return true
-	}
-	var ok bool
-	if f.name, ok = decoded(name); !ok {
-		return false
-	}
-	f.value, ok = decoded(value)
-	return ok
+	f.plain = !codes[1]
+	return true
 }
 
-// decoded undoes form encoding: text itself when there is nothing to undo,
-// else a copy; false for a broken escape.
-func decoded(text []byte) ([]byte, bool) {
-	if bytes.IndexByte(text, '%') < 0 && bytes.IndexByte(text, '+') < 0 {
-		return text, true
+// value gives the decoded value of the current pair: borrowed where nothing
+// had to be decoded, else a copy.
+func (f *form) value() []byte {
+	if f.plain {
+		return f.coded
 	}
-	return appendDecoded(make([]byte, 0, len(text)), text)
+	return appendDecoded(make([]byte, 0, len(f.coded)), f.coded)
 }
 
-func appendDecoded(dst, text []byte) ([]byte, bool) {
+// target reads the value as an address or a range, which costs no memory
+// unless it is none.
+func (f *form) target() (netip.Prefix, error) {
+	if f.plain || len(f.coded) > longestCodedTarget {
+		return engine.ParseTarget(borrow(f.value()))
+	}
+	scratch := targetScratch.Get().(*[longestCodedTarget]byte)
+	defer targetScratch.Put(scratch)
+	return engine.ParseTarget(borrow(appendDecoded(scratch[:0], f.coded)))
+}
+
+// longestCodedTarget is the length of the longest IPv6 range with every byte
+// escaped, and then some.
+const longestCodedTarget = 160
+
+// targetScratch holds *[longestCodedTarget]byte. ParseTarget keeps nothing of
+// its argument, and the texts of its errors are copies.
+var targetScratch = sync.Pool{New: func() any { return new([longestCodedTarget]byte) }}
+
+// appendDecoded undoes the encoding of a text whose escapes are whole.
+func appendDecoded(dst, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		c := text[i]
 		switch c {
 		case '+':
 			c = ' '
 		case '%':
-			if i+2 >= len(text) {
-				return nil, false
-			}
-			high, low := hexValue[text[i+1]], hexValue[text[i+2]]
-			if high > 15 || low > 15 {
-				return nil, false
-			}
-			c = high<<4 | low
+			c = hexValue[text[i+1]]<<4 | hexValue[text[i+2]]
 			i += 2
 		}
 		dst = append(dst, c)
 	}
-	return dst, true
+	return dst
 }
 
 // QueryValue gives the decoded first value of a parameter of a query string
@@ -100,7 +117,7 @@ func QueryValue(raw []byte, name string) (value []byte, given bool) {
 	f := form{rest: raw}
 	for f.next() {
 		if string(f.name) == name {
-			return f.value, true
+			return f.value(), true
 		}
 	}
 	return nil, false

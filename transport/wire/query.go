@@ -2,7 +2,6 @@ package wire
 
 import (
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -190,11 +189,11 @@ func (d *decisionForm) read(p param) error {
 	case paramIP, paramRange:
 		return d.address()
 	case paramContains:
-		return contains(&d.q.Inside, d.value)
+		return contains(&d.q.Inside, d.value())
 	case paramLimit, paramOffset, paramAfterID:
 		return d.number(p)
 	}
-	d.words(p, borrow(d.value))
+	d.words(p, borrow(d.value()))
 	return nil
 }
 
@@ -236,9 +235,9 @@ func (d *decisionForm) words(p param, v string) {
 // address takes ip or range, which mean the same; of two different ones the
 // first that came counts.
 func (d *decisionForm) address() error {
-	p, err := engine.ParseTarget(borrow(d.value))
+	p, err := d.target()
 	if err != nil {
-		return filterError("unable to convert '%s' to int: %s: invalid ip address / range", d.value, err)
+		return filterError("unable to convert '%s' to int: %s: invalid ip address / range", d.value(), err)
 	}
 	if !d.q.Address.IsValid() {
 		d.q.Address = p
@@ -248,7 +247,7 @@ func (d *decisionForm) address() error {
 
 // number takes limit, offset or id_gt. A limit below zero is no limit.
 func (d *decisionForm) number(p param) error {
-	n, err := strconv.Atoi(borrow(d.value))
+	n, err := strconv.Atoi(borrow(d.value()))
 	if err != nil {
 		return filterError("invalid %s value: %s: invalid filter", d.name, err)
 	}
@@ -293,14 +292,4 @@ func single(w *engine.Words, v string) {
 
 func filterError(format string, args ...any) error {
 	return &Error{Kind: KindFilter, Text: fmt.Sprintf(format, args...)}
-}
-
-// target is ParseTarget for questions about alerts, whose errors are shown as
-// they are.
-func target(value []byte) (netip.Prefix, error) {
-	p, err := engine.ParseTarget(borrow(value))
-	if err != nil {
-		return p, filterError("%s", err)
-	}
-	return p, nil
 }

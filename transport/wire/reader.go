@@ -35,8 +35,8 @@ type reader struct {
 // peek gives the next byte that is not blank, without moving past it; 0 when
 // there is none, or after an error.
 func (r *reader) peek() byte {
-	if rest := r.data[r.at:]; len(rest) > 0 && rest[0] > ' ' {
-		return rest[0]
+	if r.at < len(r.data) && r.data[r.at] > ' ' {
+		return r.data[r.at]
 	}
 	return r.peekOn()
 }
@@ -58,8 +58,7 @@ func (r *reader) peekOn() byte {
 // open enters a list or an object. want names in an error what should have
 // been here.
 func (r *reader) open(bracket byte, want string) {
-	c := r.peek()
-	if c != bracket {
+	if !r.next(bracket) && r.peek() != bracket {
 		r.wrong(want)
 		return
 	}
@@ -73,17 +72,21 @@ func (r *reader) open(bracket byte, want string) {
 
 // more moves to the next element of a list, or past its end.
 func (r *reader) more(bracket byte) bool {
-	c := r.peek()
-	if c == ',' && !r.fresh {
+	if r.next(',') && !r.fresh {
 		r.at++
 		return true
 	}
-	return r.moreOn(c, bracket)
+	return r.moreOn(bracket)
 }
 
-// moreOn is the rarer part of more: the first element, the end, and errors.
-func (r *reader) moreOn(c, bracket byte) bool {
-	fresh := r.fresh
+// next reports whether a byte comes next, without blanks before it: most
+// bodies have none, and this is cheaper than peek.
+func (r *reader) next(c byte) bool { return r.at < len(r.data) && r.data[r.at] == c }
+
+// moreOn is the rarer part of more: blanks, the first element, the end, and
+// errors.
+func (r *reader) moreOn(bracket byte) bool {
+	c, fresh := r.peek(), r.fresh
 	r.fresh = false
 	switch {
 	case r.err != nil:
@@ -93,6 +96,9 @@ func (r *reader) moreOn(c, bracket byte) bool {
 		r.depth--
 		return false
 	case fresh:
+		return true
+	case c == ',':
+		r.at++
 		return true
 	case bracket == '}':
 		r.unexpected("after object key:value pair")
@@ -167,7 +173,7 @@ func (r *reader) optionalString(dst *string) bool {
 
 // optionalText reads a string or null. The bytes are borrowed.
 func (r *reader) optionalText() ([]byte, bool) {
-	if r.peek() == '"' {
+	if r.next('"') || r.peek() == '"' {
 		b := r.text()
 		return b, r.err == nil
 	}
