@@ -29,9 +29,10 @@ func place(hash uint64, size int) int {
 }
 
 // A table is rebuilt when more than crowded of its places were ever used, and
-// then gets room for the entries it really holds with the load roomy.
-//
-// Chosen with BenchmarkHostsLookup and TestBytesPerEntry at a million entries.
+// then gets room for the entries it really holds with the load roomy. At three
+// quarters a search without success is expected to look at 8.5 places, a line
+// or two of the cache; an IPv4 entry takes 10.7 to 13.3 bytes, and growth moves
+// an entry five times or so in its life.
 const (
 	crowdedNum, crowdedDen = 3, 4
 	roomyNum, roomyDen     = 3, 5

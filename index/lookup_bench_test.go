@@ -186,6 +186,41 @@ func BenchmarkRangesPublish(b *testing.B) {
 	}
 }
 
+// The two ways in which a tree takes new prefixes, for cloneShare: a persistent
+// copy for each, or one clone and plain inserts.
+func BenchmarkRangesGrow(b *testing.B) {
+	for _, held := range []int{manyRanges, 10 * manyRanges} {
+		ranges, _ := rangesOf(b, held)
+		tree := ranges.shown.Load().tree
+		more := distinct(chance(b), 1_000)
+		b.Run(fmt.Sprintf("%d/persist", held), func(b *testing.B) {
+			grown := tree
+			for i := 0; b.Loop(); i++ {
+				if i%len(more) == 0 {
+					grown = tree
+				}
+				grown = grown.InsertPersist(more[i%len(more)], 1)
+			}
+		})
+		b.Run(fmt.Sprintf("%d/clone", held), func(b *testing.B) {
+			for b.Loop() {
+				tree.Clone()
+			}
+		})
+		grown := tree.Clone()
+		b.Run(fmt.Sprintf("%d/insert", held), func(b *testing.B) {
+			for i := 0; b.Loop(); i++ {
+				if i%len(more) == 0 {
+					b.StopTimer()
+					grown = tree.Clone()
+					b.StartTimer()
+				}
+				grown.Insert(more[i%len(more)], 1)
+			}
+		})
+	}
+}
+
 // Half a million ranges in commits of 100 000, and the bytes of each.
 func BenchmarkRangesBulk(b *testing.B) {
 	const commit = 100_000

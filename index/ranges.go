@@ -48,10 +48,12 @@ type planted struct {
 
 const (
 	// cloneShare decides how the tree takes new prefixes: one by one if they
-	// are fewer than this part of it, else by a clone. Entering one costs some
-	// 8 µs by copying its path, and 0.2 µs in a clone, which itself costs
-	// 0.16 µs for each prefix the tree has (BenchmarkRangesPublish).
-	cloneShare = 50
+	// are fewer than this part of it, else by a clone. Copying the path of one
+	// takes as long as cloning 60 to 80 prefixes: 21 to 27 µs and 0.34 µs on a
+	// busy machine (BenchmarkRangesGrow). So one range costs a commit tens of
+	// microseconds, and 100 000 into half a million some 0.3 s
+	// (BenchmarkRangesPublish).
+	cloneShare = 64
 
 	// idleKept is how many anchors may be idle before they are compared with
 	// those in use.
