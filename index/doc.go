@@ -61,14 +61,15 @@
 // # Measured
 //
 // By the benchmarks beside the code, on four cores of an AMD EPYC with 32 MiB of
-// last-level cache, Go 1.26, while other work kept all cores busy: the figures
-// are upper bounds, and what was decided by them was decided by their ratios.
+// last-level cache, Go 1.26. Other work kept all cores busy, so times are given
+// as lowest and highest of several runs, and what was decided by them was
+// decided by their ratios.
 //
-//	27 ns     a host among 10 000                         BenchmarkHostsLookup
-//	140 ns    a host among a million, 200 ns at worst     BenchmarkHostsLookup
-//	90 ns     no range around an address, of 50 000       BenchmarkRangesCovering
-//	130 ns    the ranges around one, of 50 000            BenchmarkRangesCovering
-//	300 ns    both, among a million mixed                 BenchmarkLookupMixed
-//	14 B      a host, one in twenty IPv6                  TestBytesPerEntry
-//	39 B      a range, with tree and anchor               BenchmarkRangesBulk
+//	26–30 ns     a host among 10 000                      BenchmarkHostsLookup
+//	140–280 ns   a host among a million                   BenchmarkHostsLookup
+//	85–100 ns    no range around an address, of 50 000    BenchmarkRangesCovering
+//	130–300 ns   the ranges around one, of 50 000         BenchmarkRangesCovering
+//	300–420 ns   both, among a million mixed, no range    BenchmarkLookupMixed
+//	14 B         a host, one in twenty IPv6               TestBytesPerEntry
+//	39 B         a range, with tree and anchor            BenchmarkRangesBulk
 package index
