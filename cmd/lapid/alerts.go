@@ -120,8 +120,10 @@ func (t *terminal) listAlerts(ctx context.Context, f *alertFlags, decisions bool
 
 func (t *terminal) showAlerts(alerts []*admin.Alert, machines bool) error {
 	switch t.output {
-	case jsonWords:
-		return t.json(alerts, " ")
+	case jsonWords: // without a newline at the end, as the reference
+		text, err := jsonIndented(alerts, " ")
+		t.print("%s", text)
+		return err
 	case raw:
 		header := []string{"id", "scope", "value", "reason", "country", "as", "decisions", "created_at", "kind"}
 		if machines {

@@ -277,7 +277,8 @@ func (t *terminal) showAllowlists(list *admin.Allowlists) error {
 	table.body()
 	for i := range list.Allowlists {
 		l := &list.Allowlists[i]
-		table.row(l.Name, l.Description, milli(l.CreatedAt), milli(l.UpdatedAt), "no", fmt.Sprint(len(l.Items)))
+		table.line(cell{text: l.Name}, cell{text: l.Description}, cell{text: milli(l.CreatedAt)}, cell{text: milli(l.UpdatedAt)},
+			cell{text: "no"}, cell{text: fmt.Sprint(len(l.Items)), align: right})
 	}
 	t.show(table)
 	return nil

@@ -55,9 +55,13 @@ func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err
 // ownDoor opens the store for one command and serves the operator's handler in
 // this process.
 func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
+	if err := s.makeFolder(); err != nil {
+		return nil, nil, err
+	}
 	log := slog.New(slog.DiscardHandler)
 	e, err := engine.Open(s.engineOptions(log))
 	if err != nil {
+		s.handOver()
 		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), err)
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -72,6 +76,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 		stop()
 		<-ended
 		_ = e.Close()
+		s.handOver()
 	}, nil
 }
 

@@ -285,10 +285,8 @@ func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bou
 			out[name] = root
 		}
 	}
-	b, err := jsonIndented(out, " ")
-	if err == nil {
-		t.print("%s", b)
-	}
+	text, err := jsonIndented(out, " ")
+	t.print("%s", text)
 	return err
 }
 

@@ -2,8 +2,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/json"
-	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -90,11 +88,3 @@ func quoted(text string) (value, rest string, ok bool) {
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-func jsonIndented(v any, indent string) (string, error) {
-	b, err := json.MarshalIndent(v, "", indent)
-	if err != nil {
-		return "", fmt.Errorf("writing JSON: %w", err)
-	}
-	return string(b), nil
-}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -100,15 +99,18 @@ func (p *Program) Run(ctx context.Context) error {
 	}
 	notify(stopping)
 	stop()
-	return errors.Join(err, <-ended, p.engine.Close())
+	if err = errors.Join(err, <-ended, p.engine.Close()); err == nil {
+		p.log.Info("lapid has ended in good order")
+	}
+	return err
 }
 
 // openEngine opens the store. One of the operator's verbs may have it open for
 // a moment: that is waited for; another server is not.
 func (p *Program) openEngine(ctx context.Context) error {
 	s := p.setup
-	if err := os.MkdirAll(s.Folder(), 0o750); err != nil {
-		return fmt.Errorf("making the store's folder: %w", err)
+	if err := s.makeFolder(); err != nil {
+		return err
 	}
 	deadline := time.NewTimer(storePatience)
 	defer deadline.Stop()

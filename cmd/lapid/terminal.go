@@ -82,12 +82,19 @@ func (t *terminal) print(format string, args ...any) { fmt.Fprintf(t.out, format
 
 // json writes a value, each level indented so many blanks, and a newline.
 func (t *terminal) json(v any, indent string) error {
+	text, err := jsonIndented(v, indent)
+	if err == nil {
+		t.print("%s\n", text)
+	}
+	return err
+}
+
+func jsonIndented(v any, indent string) (string, error) {
 	b, err := json.MarshalIndent(v, "", indent)
 	if err != nil {
-		return err
+		return "", fmt.Errorf("writing JSON: %w", err)
 	}
-	_, err = t.out.Write(append(b, '\n'))
-	return err
+	return string(b), nil
 }
 
 // csv writes a header line and rows.

@@ -28,7 +28,7 @@ func yamlScalar(s string) string {
 // looksTyped is what a YAML reader would take for a number, a truth, nothing or
 // a moment; plainText needs no quotes.
 var (
-	looksTyped = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|y|n|null|~|[-+]?(\.?[0-9][0-9_.]*(e[-+]?[0-9]+)?|0x[0-9a-f]+|0o?[0-7]+)|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt][0-9:.]+(Z|[-+][0-9:]+)?)?)$`)
+	looksTyped = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|y|n|null|~|[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?|[-+]?0x[0-9a-f_]+|[-+]?0o[0-7_]+|[-+]?[0-9]+(:[0-5]?[0-9])+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt][0-9:.]+(Z|[-+][0-9:]+)?)?)$`)
 	plainText  = regexp.MustCompile(`^[\p{L}\p{N}_./(+$^;\\][^\x00-\x1f]*$`)
 )
 
@@ -51,7 +51,9 @@ type yamlField struct {
 }
 
 // appendTo writes the map; its first line continues the line that is there.
-func (m yamlMap) appendTo(out *strings.Builder, indent string) {
+// Fields stand at indent, what is inside them four blanks right of base.
+func (m yamlMap) appendTo(out *strings.Builder, indent, base string) {
+	deeper := base + "    "
 	for i, f := range m {
 		if i > 0 {
 			out.WriteString(indent)
@@ -59,8 +61,8 @@ func (m yamlMap) appendTo(out *strings.Builder, indent string) {
 		out.WriteString(f.name + ":")
 		switch v := f.value.(type) {
 		case yamlMap:
-			out.WriteString("\n" + indent + "    ")
-			v.appendTo(out, indent+"    ")
+			out.WriteString("\n" + deeper)
+			v.appendTo(out, deeper, deeper)
 		case []yamlMap:
 			if len(v) == 0 {
 				out.WriteString(" []\n")
@@ -68,8 +70,8 @@ func (m yamlMap) appendTo(out *strings.Builder, indent string) {
 			}
 			out.WriteByte('\n')
 			for _, item := range v {
-				out.WriteString(indent + "    - ")
-				item.appendTo(out, indent+"      ")
+				out.WriteString(deeper + "- ")
+				item.appendTo(out, deeper+"  ", deeper)
 			}
 		case string:
 			out.WriteString(" " + yamlScalar(v) + "\n")
@@ -106,7 +108,7 @@ func alertYAML(a *admin.Alert) string {
 		{"startat", a.StartAt}, {"stopat", a.StopAt}, {"uuid", a.UUID},
 	}
 	var out strings.Builder
-	alert.appendTo(&out, "")
+	alert.appendTo(&out, "", "")
 	return out.String()
 }
 

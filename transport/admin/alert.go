@@ -29,7 +29,7 @@ type Alert struct {
 	Source          Source     `json:"source"`
 	StartAt         string     `json:"start_at"`
 	StopAt          string     `json:"stop_at"`
-	UUID            string     `json:"uuid"`
+	UUID            string     `json:"uuid,omitempty"`
 }
 
 // Decision is one decision of an alert. Duration is what is left of it, in
@@ -78,7 +78,7 @@ func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 		MachineID: a.MachineID, Message: a.Message, Meta: metaOf(a.Meta), Remediation: a.Remediation,
 		Scenario: a.Scenario, ScenarioHash: a.ScenarioHash, ScenarioVersion: a.ScenarioVersion,
 		Simulated: a.Simulated, StartAt: a.StartAt.Time().Format(time.RFC3339),
-		StopAt: a.StopAt.Time().Format(time.RFC3339), UUID: uuidText(a.UUID),
+		StopAt: a.StopAt.Time().Format(time.RFC3339), UUID: a.UUID.String(),
 		Source: Source{
 			AsName: a.Source.AsName, AsNumber: a.Source.AsNumber, Cn: a.Source.Cn, IP: a.Source.IP,
 			Latitude: a.Source.Latitude, Longitude: a.Source.Longitude, Range: a.Source.Range,
@@ -122,18 +122,6 @@ func metaOf(ms []engine.Meta) []Meta {
 		out = append(out, Meta(m))
 	}
 	return out
-}
-
-func uuidText(u engine.UUID) string {
-	const hex = "0123456789abcdef"
-	var b []byte
-	for i, c := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			b = append(b, '-')
-		}
-		b = append(b, hex[c>>4], hex[c&15])
-	}
-	return string(b)
 }
 
 // AlertFilter asks for alerts; the zero filter asks for all of them. Times are

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"lapid/engine"
@@ -84,23 +83,18 @@ func (h *Handler) staleBouncers(_ context.Context, q *Prune) (*Bouncers, error) 
 	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) }), nil
 }
 
-// pruneBouncers removes those of the names that are still silent. What went
-// together with another row, or may not be removed alone, is passed over.
 func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {
-	done := &Done{}
+	var names []string
 	for _, r := range h.engine.View().Bouncers() {
-		name := r.Load().Name
-		if !slices.Contains(q.Names, name) || !q.bouncer(r, h.engine.Now()) {
-			continue
+		if name := r.Load().Name; slices.Contains(q.Names, name) && q.bouncer(r, h.engine.Now()) {
+			names = append(names, name)
 		}
-		err := h.engine.DeleteBouncer(ctx, name)
-		if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrRefused) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		done.N++
 	}
-	return done, nil
+	if len(names) == 0 {
+		return &Done{}, nil
+	}
+	if err := h.engine.PruneBouncers(ctx, names); err != nil {
+		return nil, err
+	}
+	return &Done{N: len(names)}, nil
 }

@@ -105,15 +105,17 @@ type PruneNamed struct {
 }
 
 func (h *Handler) pruneMachines(ctx context.Context, q *PruneNamed) (*Done, error) {
-	done := &Done{}
+	var ids []string
 	for _, m := range h.engine.View().Machines() {
-		if !slices.Contains(q.Names, m.ID) || !q.machine(m, h.engine.Now()) {
-			continue
+		if slices.Contains(q.Names, m.ID) && q.machine(m, h.engine.Now()) {
+			ids = append(ids, m.ID)
 		}
-		if err := h.engine.DeleteMachine(ctx, m.ID); err != nil {
-			return nil, err
-		}
-		done.N++
 	}
-	return done, nil
+	if len(ids) == 0 {
+		return &Done{}, nil
+	}
+	if err := h.engine.PruneMachines(ctx, ids); err != nil {
+		return nil, err
+	}
+	return &Done{N: len(ids)}, nil
 }
