@@ -83,10 +83,10 @@ func appendAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now 
 		between = ','
 		dst = appendHead(dst, left(d.Until(), now), uint64(d.ID()))
 		dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
-		dst = append(dst, `,"simulated":`...)
+		dst = append(dst, `","simulated":`...)
 		dst = strconv.AppendBool(dst, simulated)
-		dst = appendKind(dst, d.Type())
-		dst = append(appendValue(dst, d), '}')
+		dst = appendWord(dst, `,"type":"`, d.Type())
+		dst = appendValue(dst, d)
 	}
 	return append(dst, ']')
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"encoding/binary"
 	"strconv"
 
 	"lapid/engine"
@@ -20,12 +21,11 @@ const (
 func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []byte {
 	dst = appendHead(dst, left(d.Until(), now), uint64(d.ID()))
 	dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
-	dst = appendKind(dst, d.Type())
+	dst = appendWord(dst, `","type":"`, d.Type())
 	if withUUID {
-		dst = appendUUID(append(dst, `,"uuid":"`...), d.UUID())
-		dst = append(dst, '"')
+		dst = appendUUID(append(dst, `","uuid":"`...), d.UUID())
 	}
-	return append(appendValue(dst, d), '}')
+	return appendValue(dst, d)
 }
 
 // AppendDecisions appends a list of decisions as the live query shows them:
@@ -58,6 +58,10 @@ func appendJoined(dst []byte, ds []engine.Decision, now int64, withUUID bool) []
 	return dst
 }
 
+// The pieces of a decision. Each begins with whatever ends the piece before,
+// so that a decision is few appends: runs of constant bytes, and texts that are
+// copied.
+
 // appendHead opens a decision and writes the fields that are never text.
 func appendHead(dst []byte, left int64, id uint64) []byte {
 	dst = append(dst, `{"duration":"`...)
@@ -67,27 +71,29 @@ func appendHead(dst []byte, left int64, id uint64) []byte {
 }
 
 func appendWords(dst []byte, origin, scenario, scope engine.Text) []byte {
-	dst = append(dst, `,"origin":`...)
-	dst = AppendText(dst, origin)
-	dst = append(dst, `,"scenario":`...)
-	dst = AppendText(dst, scenario)
-	dst = append(dst, `,"scope":`...)
-	return AppendText(dst, scope)
+	dst = appendWord(dst, `,"origin":"`, origin)
+	dst = appendWord(dst, `","scenario":"`, scenario)
+	return appendWord(dst, `","scope":"`, scope)
 }
 
-func appendKind(dst []byte, kind engine.Text) []byte {
-	dst = append(dst, `,"type":`...)
-	return AppendText(dst, kind)
+// appendWord writes a word without its closing quote.
+func appendWord(dst []byte, key string, t engine.Text) []byte {
+	dst = append(dst, key...)
+	if t.Plain {
+		return append(dst, t.S...)
+	}
+	return appendEscaped(dst, t.S)
 }
 
+// appendValue writes the last field and closes the decision.
 func appendValue(dst []byte, d engine.Decision) []byte {
-	dst = append(dst, `,"value":"`...)
+	dst = append(dst, `","value":"`...)
 	start := len(dst)
 	dst = d.AppendValue(dst)
 	if !d.PlainValue() {
 		dst = escapeFrom(dst, start)
 	}
-	return append(dst, '"')
+	return append(dst, `"}`...)
 }
 
 // escapeFrom escapes what was appended raw from start on: the escaped text is
@@ -98,17 +104,32 @@ func escapeFrom(dst []byte, start int) []byte {
 	return dst[:start+copy(dst[start:], dst[end:])]
 }
 
-// appendUUID appends the identifier in its usual form, without quotes.
+// appendUUID appends the identifier in its usual form, without quotes: groups
+// of 8, 4, 4, 4 and 12 digits.
 func appendUUID(dst []byte, u engine.UUID) []byte {
 	var text [36]byte
-	at := 0
-	for i, b := range u {
-		if i == 4 || i == 6 || i == 8 || i == 10 {
-			text[at] = '-'
-			at++
-		}
-		text[at], text[at+1] = hexDigits[b>>4], hexDigits[b&15]
-		at += 2
-	}
+	big := binary.BigEndian
+	first, second := hexDigitsOf(big.Uint32(u[0:])), hexDigitsOf(big.Uint32(u[4:]))
+	third, fourth := hexDigitsOf(big.Uint32(u[8:])), hexDigitsOf(big.Uint32(u[12:]))
+	big.PutUint64(text[0:], first)
+	big.PutUint32(text[9:], uint32(second>>32))
+	big.PutUint32(text[14:], uint32(second))
+	big.PutUint32(text[19:], uint32(third>>32))
+	big.PutUint32(text[24:], uint32(third))
+	big.PutUint64(text[28:], fourth)
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 	return append(dst, text[:]...)
+}
+
+// hexDigitsOf gives the eight digits of a number, the first in the highest
+// byte: every four bits move into a byte of their own, and those above nine
+// take the step from '9' to 'a'. Twice as fast as one digit after the other.
+func hexDigitsOf(n uint32) uint64 {
+	const ones = 0x0101010101010101
+	x := uint64(n)
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & 0x00ff00ff00ff00ff
+	x = (x | x<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (x + 6*ones) >> 4 & ones
+	return x + '0'*ones + letters*('a'-'9'-1)
 }

@@ -192,6 +192,20 @@ func TestAppendAlert(t *testing.T) {
 	}
 }
 
+func TestAppendUUID(t *testing.T) {
+	t.Parallel()
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	chance := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16)})
+	for range 1000 {
+		var u engine.UUID
+		_, _ = chance.Read(u[:])
+		if got := string(appendUUID(nil, u)); got != u.String() {
+			t.Fatalf("%s, want %s", got, u)
+		}
+	}
+}
+
 func TestAppendDegrees(t *testing.T) {
 	t.Parallel()
 	for _, f := range []float32{1, -0.5, 48.8566, 1e-6, 1e-7, -3.4e-9, 1e20, 1e21, 3.4e38, 1e-45, 180} {
