@@ -129,27 +129,13 @@ func (g *Gate) settle(ctx context.Context, rows []*engine.BouncerRow, client net
 		}
 		return rows[0], nil
 	}
-	name := originalName(oldest.Name) + "@" + client.String()
+	name := engine.BaseName(oldest.Name) + "@" + client.String()
 	g.log.Info("creating a bouncer for a known key from a new address", "bouncer", name)
 	now := g.engine.Now()
 	return g.engine.AddBouncer(ctx, &engine.Bouncer{
 		Name: name, KeyHash: oldest.KeyHash, AuthType: engine.AuthAPIKey, IP: client,
 		Type: kind, Version: version, AutoCreated: true, CreatedAt: now, UpdatedAt: now,
 	})
-}
-
-// originalName takes every "@address" off the end of a name.
-func originalName(name string) string {
-	for {
-		at := strings.LastIndexByte(name, '@')
-		if at < 0 {
-			return name
-		}
-		if _, err := netip.ParseAddr(name[at+1:]); err != nil {
-			return name
-		}
-		name = name[:at]
-	}
 }
 
 // describe writes down what a bouncer says it is. A failure is not the

@@ -1,0 +1,207 @@
+package auth
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lapid/engine"
+)
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("fw", "key", false)
+	for _, key := range []string{"", "wrong", "Key", "key ", strings.Repeat("k", 1000)} {
+		if _, err := d.Bouncer(t.Context(), []byte(key), here, agent, false); err == nil {
+			t.Fatalf("%q is let in", key)
+		} else {
+			d.refused(err, Forbidden, "access forbidden")
+		}
+	}
+	long := strings.Repeat("long", 200)
+	d.addBouncer("long", long, false)
+	row, err := d.Bouncer(t.Context(), []byte(long), here, agent, false)
+	d.must(err)
+	if row.Load().Name != "long" {
+		t.Errorf("a long key is %s", row.Load().Name)
+	}
+}
+
+// TestOneKeyManyAddresses holds section 5 of the contract.
+func TestOneKeyManyAddresses(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("fw@office", "key", false)
+	ask := func(from string, readOnly bool) *engine.BouncerRow {
+		t.Helper()
+		row, err := d.Bouncer(t.Context(), []byte("key"), netip.MustParseAddr(from), agent, readOnly)
+		d.must(err)
+		return row
+	}
+	if row := ask("192.0.2.1", true); row.Load().IP.IsValid() {
+		t.Error("a HEAD gave the row an address")
+	}
+	first := ask("192.0.2.1", false)
+	if b := first.Load(); b.Name != "fw@office" || b.IP != here || b.Type != "tester" || b.Version != "1.0" {
+		t.Errorf("adopted: %+v", b)
+	}
+	second := ask("192.0.2.2", false)
+	if b := second.Load(); b.Name != "fw@office@192.0.2.2" || !b.AutoCreated || b.IP != there {
+		t.Errorf("created: %+v", b)
+	}
+	if ask("192.0.2.7", true); len(d.names()) != 2 {
+		t.Error("a HEAD made a row")
+	}
+	if ask("2001:db8::1", false).Load().Name != "fw@office@2001:db8::1" {
+		t.Error("IPv6")
+	}
+	for range 3 {
+		if ask("192.0.2.1", false) != first || ask("192.0.2.2", false) != second {
+			t.Fatal("another row at another time")
+		}
+	}
+	d.must(d.DeleteBouncer(t.Context(), "fw@office"))
+	if _, err := d.Bouncer(t.Context(), []byte("key"), here, agent, false); err == nil {
+		t.Error("a deleted key is let in")
+	}
+	d.addBouncer("again", "key", false)
+	if ask("192.0.2.1", false).Load().Name != "again" {
+		t.Error("the deleted row is remembered")
+	}
+}
+
+func TestSharedRow(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("pods", "key", true)
+	rows := map[*engine.BouncerRow]bool{}
+	for i := range 50 {
+		row, err := d.Bouncer(t.Context(), []byte("key"), netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i)), agent, false)
+		d.must(err)
+		rows[row] = true
+	}
+	if len(rows) != 1 || len(d.names()) != 1 {
+		t.Errorf("rows: %v", d.names())
+	}
+}
+
+// TestRush has many requests come at once for a key that has no row for them
+// yet: every address gets one row.
+func TestRush(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("fw", "key", false)
+	var all sync.WaitGroup
+	for i := range 40 {
+		all.Go(func() {
+			from := netip.MustParseAddr(fmt.Sprintf("192.0.2.%d", i%8+1))
+			row, err := d.Bouncer(t.Context(), []byte("key"), from, agent, false)
+			if err != nil || row.Load().IP != from {
+				t.Errorf("%v: %v", from, err)
+			}
+		})
+	}
+	all.Wait()
+	if names := d.names(); len(names) != 8 {
+		t.Errorf("%d rows: %v", len(names), names)
+	}
+}
+
+func TestUserAgents(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("fw", "key", false)
+	for _, c := range []struct{ agent, kind, version string }{
+		{"crowdsec-firewall-bouncer/v1.2.3", "crowdsec-firewall-bouncer", "v1.2.3"},
+		{"crowdsec-firewall-bouncer/", "crowdsec-firewall-bouncer", ""},
+		{"/", "", ""},
+		{"noslash", "noslash", "N/A"},
+		{"a/b/c", "a/b/c", "N/A"},
+		{"", "", "N/A"},
+		{strings.Repeat("x", 300) + "/1", strings.Repeat("x", 255), "1"},
+		{"bad\xff/1", "bad\uFFFD", "1"},
+	} {
+		d.Advance(2 * time.Minute)
+		row, err := d.Bouncer(t.Context(), []byte("key"), here, []byte(c.agent), false)
+		d.must(err)
+		if b := row.Load(); b.Type != c.kind || b.Version != c.version {
+			t.Errorf("%.40q: type %.40q version %q", c.agent, b.Type, b.Version)
+		}
+	}
+}
+
+// TestTwoPrograms has two programs share a key and an address: they must not
+// turn every request into a write.
+func TestTwoPrograms(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("fw", "key", false)
+	before := d.View().Revision()
+	for i := range 100 {
+		_, err := d.Bouncer(t.Context(), []byte("key"), here, []byte(fmt.Sprintf("program/%d", i%2)), false)
+		d.must(err)
+	}
+	if n := d.View().Revision() - before; n > 4 {
+		t.Errorf("%d commits", n)
+	}
+}
+
+func TestKnownBouncerAllocatesNothing(t *testing.T) {
+	d := newDoor(t, nil)
+	d.addBouncer("fw", "key", false)
+	key := []byte("key")
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := d.Bouncer(t.Context(), key, here, agent, false); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestCache fills it far beyond its size.
+func TestCache(t *testing.T) {
+	t.Parallel()
+	c := newCache[int](64)
+	h, err := newHasher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 1000 {
+		mark := h.sum([]byte(fmt.Sprint(i)))
+		c.put(mark, i)
+		if got := c.get(mark); got == nil || *got != i {
+			t.Fatalf("%d is forgotten at once", i)
+		}
+		c.put(mark, -i)
+		if got := c.get(mark); got == nil || *got != -i {
+			t.Fatalf("%d is not replaced", i)
+		}
+	}
+	kept := slices.DeleteFunc(slices.Collect(func(yield func(int) bool) {
+		for i := range 1000 {
+			if c.get(h.sum([]byte(fmt.Sprint(i)))) != nil && !yield(i) {
+				return
+			}
+		}
+	}), func(int) bool { return false })
+	if len(kept) < 32 || len(kept) > 64 {
+		t.Errorf("%d of 64 places are used", len(kept))
+	}
+}
+
+func BenchmarkKnownBouncer(b *testing.B) {
+	d := newDoor(b, nil)
+	d.addBouncer("fw", "contract-bouncer-key-1-8f1d2c", false)
+	key := []byte("contract-bouncer-key-1-8f1d2c")
+	for b.Loop() {
+		if _, err := d.Bouncer(b.Context(), key, here, agent, false); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
