@@ -1,0 +1,200 @@
+//go:build linux
+
+package peers
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Names and secrets of a yard's Local API. They open nothing outside it.
+const (
+	machine  = "bench"
+	password = "bench-password"
+	// Key is the API key of a bouncer that is there from the beginning.
+	Key = "bench-key-0123456789abcdef012345"
+	// agent is a User-Agent of the two parts that a login wants.
+	agent = "bench/1"
+)
+
+//go:embed config.yaml
+var config string
+
+//go:embed profiles.yaml
+var profiles string
+
+// LAPI is a Local API with its folder: lapid or the reference. It may be started
+// and stopped again and again.
+type LAPI struct {
+	*Server // nil until Start
+	yard    *Yard
+	name    string
+	serve   []string // command line of the server
+	cli     []string // and of its operator's program
+	dir     string
+	address string
+	metrics string
+	token   string
+}
+
+// NewLapid makes a folder for the lapid program at a path, with a bouncer's Key
+// and a machine. A name is used once.
+func (y *Yard) NewLapid(ctx context.Context, name, program string) (*LAPI, error) {
+	return y.newLAPI(ctx, name, func(file string) (serve, cli []string) {
+		cli = []string{program, "-c", file}
+		return append(cli[:3:3], "serve"), cli
+	})
+}
+
+// NewReference does the same for Debian's crowdsec: SQLite with WAL, no log
+// processor.
+func (y *Yard) NewReference(ctx context.Context, name string) (*LAPI, error) {
+	return y.newLAPI(ctx, name, func(file string) (serve, cli []string) {
+		return []string{"crowdsec", "-c", file, "-no-cs"}, []string{"cscli", "-c", file}
+	})
+}
+
+func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file string) (serve, cli []string)) (*LAPI, error) {
+	l := &LAPI{yard: y, name: name, dir: filepath.Join(y.Dir, name)}
+	var err error
+	if l.address, err = free(); err == nil {
+		l.metrics, err = free()
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, port, _ := strings.Cut(l.metrics, ":")
+	text := strings.NewReplacer("@DIR@", l.dir, "@LISTEN@", l.address, "@METRICS@", port).Replace(config)
+	for file, text := range map[string]string{
+		"config.yaml": text, "profiles.yaml": profiles, "hub/.index.json": "{}",
+		"simulation.yaml": "", "console.yaml": "", "acquis.yaml": "", "data/.keep": "",
+	} {
+		file = filepath.Join(l.dir, file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	l.serve, l.cli = commands(filepath.Join(l.dir, "config.yaml"))
+	credentials := filepath.Join(l.dir, "credentials.yaml")
+	for _, verb := range [][]string{
+		{"machines", "add", machine, "-p", password, "-f", credentials, "-u", "http://" + l.address, "--force"},
+		{"bouncers", "add", "bench", "-k", Key},
+	} {
+		if err := l.CLI(ctx, verb...); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// Start runs the server and waits until it answers a bouncer. It gives the time
+// that took.
+func (l *LAPI) Start(ctx context.Context) (time.Duration, error) {
+	begin := time.Now()
+	s, err := l.yard.start(l.name, l.address, nil, l.serve...)
+	if err != nil {
+		return 0, err
+	}
+	l.Server = s
+	if err := s.await(ctx, l.answers); err != nil {
+		return 0, err
+	}
+	return time.Since(begin), nil
+}
+
+// answers is a probe: a bouncer may ask.
+func (l *LAPI) answers(ctx context.Context) error {
+	_, err := l.Get(ctx, "/v1/decisions?ip=192.0.2.1")
+	return err
+}
+
+// CLI runs one of the operator's verbs.
+func (l *LAPI) CLI(ctx context.Context, verb ...string) error {
+	_, err := run(ctx, append(l.cli[:len(l.cli):len(l.cli)], verb...)...)
+	return err
+}
+
+// Import loads a CSV file through the operator's program, and gives the time it
+// took.
+func (l *LAPI) Import(ctx context.Context, file string) (time.Duration, error) {
+	begin := time.Now()
+	err := l.CLI(ctx, "decisions", "import", "-i", file)
+	return time.Since(begin), err
+}
+
+// Get asks as the bouncer with Key and gives the body of an answer with status 200.
+func (l *LAPI) Get(ctx context.Context, path string) (body []byte, err error) {
+	r, err := l.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Api-Key", Key)
+	w, err := http.DefaultClient.Do(r)
+	err = answer(w, err, http.StatusOK, func(w *http.Response) error {
+		body, err = io.ReadAll(w.Body)
+		return err
+	})
+	return body, err
+}
+
+// Post pushes alerts, a JSON list, as the machine.
+func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
+	token, err := l.Token(ctx)
+	if err != nil {
+		return err
+	}
+	r, err := l.request(ctx, http.MethodPost, "/v1/alerts", alerts)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	w, err := http.DefaultClient.Do(r)
+	return answer(w, err, http.StatusCreated, discard)
+}
+
+// Token logs in, once, and gives the machine's token.
+func (l *LAPI) Token(ctx context.Context) (string, error) {
+	if l.token != "" {
+		return l.token, nil
+	}
+	r, err := l.request(ctx, http.MethodPost, "/v1/watchers/login", fmt.Appendf(nil, `{"machine_id":%q,"password":%q,"scenarios":[]}`, machine, password))
+	if err != nil {
+		return "", err
+	}
+	w, err := http.DefaultClient.Do(r)
+	var login struct{ Token string }
+	err = answer(w, err, http.StatusOK, func(w *http.Response) error { return json.NewDecoder(w.Body).Decode(&login) })
+	l.token = login.Token
+	return l.token, err
+}
+
+func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://"+l.address+path, bytes.NewReader(body))
+	if err == nil {
+		r.Header.Set("User-Agent", agent)
+	}
+	return r, err
+}
+
+// Data gives the folder that the server's store is below.
+func (l *LAPI) Data() string { return filepath.Join(l.dir, "data") }
+
+// Profiler gives the address of lapid's profiles, host:port.
+func (l *LAPI) Profiler() string { return l.metrics }
+
+func discard(w *http.Response) error {
+	_, err := io.Copy(io.Discard, w.Body)
+	return err
+}

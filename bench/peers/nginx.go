@@ -1,0 +1,73 @@
+//go:build linux
+
+package peers
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"lapid/bench/corpus"
+)
+
+// nginxConfig: one worker for each CPU, connections that stay, no access log, and a
+// table that maps the parameter ip to the text of the answer.
+const nginxConfig = `daemon off;
+user root;
+worker_processes %d;
+worker_rlimit_nofile 20000;
+pid %[2]s/nginx.pid;
+error_log %[2]s/nginx-error.log warn;
+events { worker_connections 12000; }
+http {
+	access_log off;
+	server_tokens off;
+	keepalive_timeout 1h;
+	keepalive_requests 1000000000;
+	tcp_nodelay on;
+	client_body_temp_path %[2]s;
+	proxy_temp_path %[2]s;
+	fastcgi_temp_path %[2]s;
+	uwsgi_temp_path %[2]s;
+	scgi_temp_path %[2]s;
+	default_type application/json;
+	geo $arg_ip $found {
+		default null;
+		include %[2]s/geo.conf;
+	}
+	server {
+		listen %[3]s reuseport;
+		location = /v1/decisions { return 200 $found; }
+	}
+}
+`
+
+// NewNginx starts nginx with a geo map of a set.
+func (y *Yard) NewNginx(ctx context.Context, set *corpus.Set) (*Server, error) {
+	dir := filepath.Join(y.Dir, "nginx")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	address, err := free()
+	if err != nil {
+		return nil, err
+	}
+	table, err := os.Create(filepath.Join(dir, "geo.conf"))
+	if err != nil {
+		return nil, err
+	}
+	defer table.Close()
+	if err := corpus.WriteNginx(table, set.All()); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "nginx.conf")
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, len(y.ServerCPUs), dir, address), 0o600); err != nil {
+		return nil, err
+	}
+	s, err := y.start("nginx", address, nil, "nginx", "-c", file, "-p", dir, "-e", filepath.Join(dir, "nginx-error.log"))
+	if err != nil {
+		return nil, err
+	}
+	return s, s.await(ctx, s.connects)
+}
