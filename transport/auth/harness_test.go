@@ -181,3 +181,12 @@ func (a *authority) revoke(name string, revoked ...*Peer) {
 	a.must(err)
 	a.write(name, "X509 CRL", der)
 }
+
+// serverPair makes a server's certificate.
+func (a *authority) serverPair(name string) tls.Certificate {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	a.must(err)
+	c := a.sign(&x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, a.cert, &key.PublicKey)
+	return tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: key, Leaf: c}
+}
