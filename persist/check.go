@@ -50,6 +50,10 @@ func (r *Report) damage(what string, err error) {
 	r.Damage = append(r.Damage, Damage{what, err})
 }
 
+func (r *Report) missing(from, to uint64) {
+	r.damage(fmt.Sprintf("journal records %d to %d", from, to), fmt.Errorf("missing: %w", ErrCorrupt))
+}
+
 // checkSnapshots returns the revision of the newest sound one, or 0. No snapshot
 // is written, and none removed, meanwhile.
 func (s *Store) checkSnapshots(ctx context.Context, r *Report) (sound uint64) {
@@ -94,12 +98,13 @@ func (s *Store) checkJournal(ctx context.Context, in *instance, r *Report) (whol
 		rev, ok := parseJournalKey(it.Key())
 		if !ok {
 			r.damage(fmt.Sprintf("journal key %x", it.Key()), ErrCorrupt)
+			whole = r.Last + 1
 			continue
 		}
 		if r.Records == 0 {
 			r.First, whole = rev, rev
 		} else if rev != r.Last+1 {
-			r.damage(fmt.Sprintf("journal records %d to %d", r.Last+1, rev-1), fmt.Errorf("missing: %w", ErrCorrupt))
+			r.missing(r.Last+1, rev-1)
 			whole = rev
 		}
 		r.Last = rev
@@ -151,6 +156,9 @@ func (r *Report) checkRecovery(sound, whole, last uint64) {
 	r.Recovers = sound
 	if r.Records > 0 && whole != 0 && whole <= sound+1 {
 		r.Recovers = max(sound, r.Last)
+	}
+	if r.First > sound+1 {
+		r.missing(sound+1, r.First-1)
 	}
 	if r.Recovers < last {
 		r.damage("recovery", fmt.Errorf("a start would end at revision %d instead of %d: %w", r.Recovers, last, ErrCorrupt))

@@ -24,19 +24,19 @@ type compactions struct {
 	fence *fence
 	db    pebble.DBForCompaction // set once, before any other call
 
-	failed atomic.Bool   // the merge that is running reported an error
-	stop   chan struct{} // closed by Unregister
+	failed atomic.Bool // the merge that is running reported an error
 
 	mu       sync.Mutex
 	idle     sync.Cond // granting fell to 0
-	running  bool
-	granting int // calls into db that are under way
+	running  bool      // the slot is taken, by a merge or by the pause after one
+	granting int       // calls into db that are under way
 	closed   bool
 	pause    time.Duration
+	timer    *time.Timer // ends the pause
 }
 
 func newCompactions(f *fence) *compactions {
-	c := &compactions{fence: f, stop: make(chan struct{})}
+	c := &compactions{fence: f}
 	c.idle.L = &c.mu
 	return c
 }
@@ -49,7 +49,9 @@ func (c *compactions) Unregister() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	close(c.stop)
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	for c.granting > 0 {
 		c.idle.Wait()
 	}
@@ -76,8 +78,23 @@ func (c *compactions) take() bool {
 }
 
 // Done is called at the end of a merge, on its own goroutine and without a lock.
+// After a failure the slot stays taken for the pause; Done itself must not wait,
+// Pebble may be waiting for it to open.
 func (c *compactions) Done() {
-	c.rest()
+	c.mu.Lock()
+	if c.failed.Swap(false) && !c.closed {
+		c.pause = min(max(2*c.pause, firstPause), lastPause)
+		c.timer = time.AfterFunc(c.pause, c.grant)
+		c.mu.Unlock()
+		return
+	}
+	c.pause = 0
+	c.mu.Unlock()
+	c.grant()
+}
+
+// grant gives the slot back, or on to a merge that waits for it.
+func (c *compactions) grant() {
 	for {
 		c.mu.Lock()
 		c.running = false
@@ -88,12 +105,9 @@ func (c *compactions) Done() {
 		c.granting++
 		c.mu.Unlock()
 
-		granted := false
-		if waiting, _ := c.db.GetWaitingCompaction(); waiting && c.take() {
-			granted = c.db.Schedule(c)
-		} else {
-			granted = true // nobody waits, or somebody was faster
-		}
+		waiting, _ := c.db.GetWaitingCompaction()
+		waiting = waiting && c.take()
+		settled := !waiting || c.db.Schedule(c)
 
 		c.mu.Lock()
 		c.granting--
@@ -101,29 +115,10 @@ func (c *compactions) Done() {
 			c.idle.Broadcast()
 		}
 		c.mu.Unlock()
-		if granted {
+		if settled {
 			return
 		}
 		// Pebble had no use for it after all: give the slot back and look again.
-	}
-}
-
-// rest waits after a failure.
-func (c *compactions) rest() {
-	if !c.failed.Swap(false) {
-		c.mu.Lock()
-		c.pause = 0
-		c.mu.Unlock()
-		return
-	}
-	c.mu.Lock()
-	c.pause = min(max(2*c.pause, firstPause), lastPause)
-	timer := time.NewTimer(c.pause)
-	c.mu.Unlock()
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-c.stop:
 	}
 }
 

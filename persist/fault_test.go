@@ -84,7 +84,7 @@ func heal(s *Store) error {
 // was accepted and nothing that was not.
 func TestEveryOperationFailsOnce(t *testing.T) {
 	t.Parallel()
-	const revisions = 40
+	const revisions = 20
 	seen := map[string]bool{}
 	total := int64(1)
 	for fails := int64(1); fails <= total; fails++ {
@@ -120,7 +120,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 // Operations fail at random, one in a few, for a while; then the power fails.
 func TestShakyDisk(t *testing.T) {
 	t.Parallel()
-	for range 20 {
+	for range 8 {
 		seed := rand.Uint64()
 		rng := rand.New(rand.NewPCG(seed, 0))
 		one := 10 + rng.IntN(200)
@@ -214,7 +214,7 @@ func TestDiskFull(t *testing.T) {
 // is never left waiting, and only what was refused is missing.
 func TestDiskFillsAnywhere(t *testing.T) {
 	t.Parallel()
-	for fillsAt := int64(1); fillsAt < 400; fillsAt += 3 {
+	for fillsAt := int64(1); fillsAt < 400; fillsAt += 7 {
 		disk := NewCrashFS()
 		var writes, refused atomic.Int64
 		faulty := NewFaultyFS(disk, func(op Op) error {

@@ -269,6 +269,22 @@ func (f *fencedFile) SyncTo(length int64) (full bool, err error) {
 	return false, f.after()
 }
 
+// Stat is asked of a log file that is written over, where Pebble stands a failure
+// no better than that of a write.
+func (f *fencedFile) Stat() (vfs.FileInfo, error) {
+	info, err := f.File.Stat()
+	if err == nil || isTable(f.path) {
+		return info, err
+	}
+	f.fence.lower("stat", f.path, err)
+	void, err := f.fence.create(f.path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return nil, err
+	}
+	defer void.Close()
+	return void.Stat()
+}
+
 // Preallocate is a wish: without it the write itself will find the space, or not.
 func (f *fencedFile) Preallocate(offset, length int64) error {
 	f.fence.passing.RLock()

@@ -68,34 +68,30 @@ func (f folder) create() error {
 	return nil
 }
 
-// makeDirs creates the folder and those inside, and syncs every directory that
-// got a new entry, up to the nearest that was there before.
+// makeDirs creates the folder and those inside, and syncs every directory on the
+// way there: an earlier attempt may have made some of them.
 func (f folder) makeDirs() error {
-	parents := []string{f.path}
-	for dir := f.path; ; {
-		parent := f.fs.PathDir(dir)
-		if parent == dir {
-			break
-		}
-		parents = append(parents, parent)
-		if _, err := f.fs.Stat(parent); err == nil {
-			break
-		} else if !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		dir = parent
-	}
 	for _, dir := range []string{f.path, f.join(storeDir), f.join(snapshotDir)} {
 		if err := f.fs.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	for _, dir := range parents {
-		if err := f.syncDir(dir); err != nil {
+	if err := f.syncDir(f.path); err != nil {
+		return err
+	}
+	for dir := f.path; f.fs.PathDir(dir) != dir; {
+		dir = f.fs.PathDir(dir)
+		if err := f.syncDir(dir); err != nil && !notOurs(err) {
 			return err
 		}
 	}
 	return nil
+}
+
+// notOurs tells that a directory could not be synced because it cannot be written
+// or even read by us, so that it holds nothing that we made.
+func notOurs(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL)
 }
 
 // lock takes the folder for this Store alone.

@@ -2,8 +2,10 @@ package persist
 
 import (
 	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -28,6 +30,15 @@ type SnapshotWriter struct {
 	size   int64
 	head   [sectionSize]byte
 	err    error
+}
+
+// newSnapshotWriter starts a file with its header.
+func newSnapshotWriter(out io.Writer, rev uint64) *SnapshotWriter {
+	w := &SnapshotWriter{w: bufio.NewWriterSize(out, 256<<10)}
+	header := appendHeader(nil, rev)
+	w.seed = binary.LittleEndian.Uint32(header[28:])
+	w.put(header)
+	return w
 }
 
 // Section appends one section; what kinds mean is the caller's affair. body is
@@ -146,10 +157,7 @@ func writeSnapshotFile(disk FS, path string, rev uint64, write func(w *SnapshotW
 		return failed(err)
 	}
 	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotBytesPerSync})
-	header := appendHeader(nil, rev)
-	_, seed, _ := parseHeader(header)
-	w := &SnapshotWriter{w: bufio.NewWriterSize(file, 256<<10), seed: seed}
-	w.put(header)
+	w := newSnapshotWriter(file, rev)
 	if err := write(w); err != nil && w.err == nil {
 		_ = file.Close()
 		return 0, err

@@ -179,19 +179,30 @@ func (s *Store) Reopen() error {
 	if s.options.ReadOnly {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.current
-	if old == nil {
-		return fmt.Errorf("reopen store: %w", ErrClosed)
+	old, err := s.use()
+	if err != nil {
+		return fmt.Errorf("reopen store: %w", err)
 	}
-	if old.fence.err() == nil {
+	refused := old.fence.err()
+	old.users.Done()
+	if refused == nil {
 		return nil
 	}
 	if err := s.folder.probe(); err != nil {
 		return fmt.Errorf("reopen store: %w: %w", ErrDisk, err)
 	}
 	old.fence.drain()
+	return s.replace(old)
+}
+
+// replace opens a second Pebble and puts it in place of old. Readers wait for it:
+// it removes tables that old could still name.
+func (s *Store) replace(old *instance) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != old {
+		return fmt.Errorf("reopen store: %w", ErrClosed)
+	}
 	in, err := openInstance(&s.options, s.folder.join(storeDir), s.cache)
 	if err != nil {
 		return fmt.Errorf("reopen store: %w", err)

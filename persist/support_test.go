@@ -44,13 +44,9 @@ func recordOf(rev uint64) []byte {
 	case 5:
 		n = 0
 	case 11:
-		n = 50 << 10
+		n = 36 << 10
 	}
-	b := make([]byte, n)
-	for i := range b {
-		b[i] = byte(rng.Uint32())
-	}
-	return b
+	return bytes.Repeat(binary.BigEndian.AppendUint64(nil, rng.Uint64()), n/8)
 }
 
 func rowKey(rev uint64) []byte { return binary.BigEndian.AppendUint64(nil, rev) }
