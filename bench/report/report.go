@@ -1,0 +1,143 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Report gathers what one run measured. One goroutine owns it.
+type Report struct {
+	Title      string
+	Judged     bool     // with what must be reached, and verdicts
+	Conditions []string // lines on machine, versions and command
+
+	rows     []*Row
+	sections []section
+	plots    []plot
+}
+
+type section struct{ title, text string }
+
+type plot struct {
+	name string
+	svg  []byte
+}
+
+// New makes a report with these rows, not yet measured.
+func New(title string, judged bool, rows []Row) *Report {
+	r := &Report{Title: title, Judged: judged}
+	for _, row := range rows {
+		r.rows = append(r.rows, &row)
+	}
+	return r
+}
+
+func (r *Report) row(key string) *Row {
+	for _, row := range r.rows {
+		if row.Key == key {
+			return row
+		}
+	}
+	panic("BUG: no row " + key)
+}
+
+// Measured enters a row's figure, and in details what it was made of.
+func (r *Report) Measured(key string, value float64, format string, details ...any) {
+	row := r.row(key)
+	row.done, row.value, row.failure = true, value, ""
+	row.details = fmt.Sprintf(format, details...)
+}
+
+// Failed enters why rows have no figure; those that have one keep it.
+func (r *Report) Failed(err error, keys ...string) {
+	for _, key := range keys {
+		if row := r.row(key); !row.done {
+			row.failure = err.Error()
+		}
+	}
+}
+
+// Keep leaves only the rows that were measured or failed.
+func (r *Report) Keep() {
+	var kept []*Row
+	for _, row := range r.rows {
+		if row.done || row.failure != "" {
+			kept = append(kept, row)
+		}
+	}
+	r.rows = kept
+}
+
+// Section adds figures as they are, under a title.
+func (r *Report) Section(title, text string) {
+	r.sections = append(r.sections, section{title, strings.TrimRight(text, "\n")})
+}
+
+// Plot adds an SVG picture; the name is a part of its file's name.
+func (r *Report) Plot(name string, svg []byte) {
+	r.plots = append(r.plots, plot{name, svg})
+}
+
+// WriteMarkdown writes the page. Its plots are expected beside it, in files that
+// begin with prefix.
+func (r *Report) WriteMarkdown(w io.Writer, prefix string) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# %s\n\n", r.Title)
+	for _, line := range r.Conditions {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	b.WriteString("\n")
+	if len(r.rows) > 0 {
+		r.table(&b)
+	}
+	for _, p := range r.plots {
+		fmt.Fprintf(&b, "![%s](%s)\n\n", p.name, prefix+p.name+".svg")
+	}
+	for _, s := range r.sections {
+		fmt.Fprintf(&b, "## %s\n\n```\n%s\n```\n\n", s.title, s.text)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (r *Report) table(b *strings.Builder) {
+	head := []string{"what", "measured"}
+	if r.Judged {
+		head = []string{"what", "must", "beyond", "measured", "verdict"}
+	}
+	line := func(cells []string) {
+		for i, c := range cells {
+			cells[i] = strings.NewReplacer("|", "\\|", "\n", " ").Replace(c)
+		}
+		fmt.Fprintf(b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	line(head)
+	fmt.Fprintf(b, "|%s\n", strings.Repeat("---|", len(head)))
+	for _, row := range r.rows {
+		line(row.cells(r.Judged))
+	}
+	b.WriteString("\n")
+}
+
+// Save writes the page as dir/NAME.md and each plot beside it, and gives the
+// page's path.
+func (r *Report) Save(dir, name string) (string, error) {
+	for _, p := range r.plots {
+		if err := os.WriteFile(filepath.Join(dir, name+"-"+p.name+".svg"), p.svg, 0o644); err != nil {
+			return "", err
+		}
+	}
+	file := filepath.Join(dir, name+".md")
+	f, err := os.Create(file)
+	if err != nil {
+		return "", err
+	}
+	if err := r.WriteMarkdown(f, name+"-"); err != nil {
+		_ = f.Close()
+		return "", err
+	}
+	return file, f.Close()
+}

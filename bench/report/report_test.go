@@ -1,0 +1,95 @@
+package report
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"testing"
+)
+
+func TestVerdict(t *testing.T) {
+	t.Parallel()
+	least := Bound{Must: 0.85, Beyond: 0.95, Unit: "×"}
+	most := Bound{AtMost: true, Must: 256, Beyond: 160, Unit: "bytes"}
+	for _, c := range []struct {
+		bound *Bound
+		value float64
+		want  string
+	}{
+		{&least, 0.96, "beyond"}, {&least, 0.95, "beyond"}, {&least, 0.85, "reached"}, {&least, 0.425, "missed, by 50 %"},
+		{&most, 100, "beyond"}, {&most, 200, "reached"}, {&most, 512, "missed, by 100 %"},
+		{&most, math.NaN(), "no figure"}, {&Bound{AtMost: true, Must: 0}, 2, "missed"}, {&Bound{AtMost: true, Must: 0}, 0, "reached"},
+	} {
+		if got := c.bound.Verdict(c.value); got != c.want {
+			t.Errorf("%v of %s: %q, want %q", c.value, c.bound.must(), got, c.want)
+		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	t.Parallel()
+	rows := []Row{
+		{Key: "a", What: "first", Bound: Bound{Must: 2, Unit: "×"}},
+		{Key: "b", What: "second", Bound: Bound{AtMost: true, Must: 10, Beyond: 3, Unit: "ms"}},
+		{Key: "c", What: "third"},
+	}
+	r := New("Page", true, rows)
+	r.Measured("a", 3, "%d of %d", 6, 2)
+	r.Failed(errors.New("no | pipe"), "a", "b")
+	r.Section("Figures", "1 2 3\n")
+	r.Plot("bars", Bars("t", "", nil))
+	dir := t.TempDir()
+	file, err := r.Save(dir, "now")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| first | ≥ 2.00× |  | 3.00× (6 of 2) | reached |\n",
+		`| second | ≤ 10.0 ms | ≤ 3.00 ms | not measured: no \| pipe |  |`,
+		"| third | ≥ 0.00 |  | not measured |  |\n",
+		"![bars](now-bars.svg)", "```\n1 2 3\n```",
+	} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("%q is not in\n%s", want, page)
+		}
+	}
+	r.Keep()
+	r.Judged = false
+	var b strings.Builder
+	if err := r.WriteMarkdown(&b, ""); err != nil || strings.Contains(b.String(), "third") || strings.Contains(b.String(), "verdict") {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+}
+
+func TestPlots(t *testing.T) {
+	t.Parallel()
+	for name, svg := range map[string][]byte{
+		"bars": Bars("a < b & c", "requests/s", []Group{
+			{"10 k", []Bar{{"lapid", 120_000}, {"ceiling", 140_000}}}, {"1 M", []Bar{{"lapid", 118_000}, {"ceiling", 0}}},
+		}),
+		"none":  Bars("nothing", "", nil),
+		"lines": Lines("latency", "ms", []Line{{"lapid", []float64{1, 10, 100}, []float64{0.1, 0.3, 12}}}, map[float64]string{1: "0 %", 100: "99 %"}),
+		"empty": Lines("latency", "ms", nil, nil),
+	} {
+		d := xml.NewDecoder(strings.NewReader(string(svg)))
+		for {
+			_, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v in\n%s", name, err, svg)
+			}
+		}
+		if strings.Contains(string(svg), "NaN") || strings.Contains(string(svg), "Inf") {
+			t.Errorf("%s has numbers that are none:\n%s", name, svg)
+		}
+	}
+}

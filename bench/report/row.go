@@ -1,0 +1,101 @@
+package report
+
+import (
+	"fmt"
+	"math"
+)
+
+// Bound says what a figure has to be.
+type Bound struct {
+	AtMost bool    // else at least
+	Must   float64 // to be reached
+	Beyond float64 // to be striven for; 0: nothing beyond
+	Unit   string  // "s", "ms", "bytes"; "×" for a ratio
+}
+
+// Row is one line of the table.
+type Row struct {
+	Key   string
+	What  string
+	Bound Bound
+
+	// What Measured or Failed were told.
+	done    bool
+	value   float64
+	details string
+	failure string
+}
+
+// text spells a figure: three places, or whole numbers from a hundred on.
+func text(v float64, unit string) string {
+	s := ""
+	switch a := math.Abs(v); {
+	case a >= 100:
+		s = fmt.Sprintf("%.0f", v)
+	case a >= 10:
+		s = fmt.Sprintf("%.1f", v)
+	default:
+		s = fmt.Sprintf("%.2f", v)
+	}
+	if unit == "" || unit == "×" {
+		return s + unit
+	}
+	return s + " " + unit
+}
+
+func (b *Bound) sign() string {
+	if b.AtMost {
+		return "≤ "
+	}
+	return "≥ "
+}
+
+func (b *Bound) must() string { return b.sign() + text(b.Must, b.Unit) }
+
+func (b *Bound) beyond() string {
+	if b.Beyond == 0 {
+		return ""
+	}
+	return b.sign() + text(b.Beyond, b.Unit)
+}
+
+func (b *Bound) holds(v, limit float64) bool {
+	if b.AtMost {
+		return v <= limit
+	}
+	return v >= limit
+}
+
+// Verdict says whether a figure is reached, and if not by how much it is missed.
+func (b *Bound) Verdict(v float64) string {
+	switch {
+	case math.IsNaN(v) || math.IsInf(v, 0):
+		return "no figure"
+	case b.Beyond != 0 && b.holds(v, b.Beyond):
+		return "beyond"
+	case b.holds(v, b.Must):
+		return "reached"
+	case b.Must == 0:
+		return "missed"
+	}
+	return fmt.Sprintf("missed, by %.0f %%", 100*math.Abs(v/b.Must-1))
+}
+
+// cells gives the row's line of the table.
+func (r *Row) cells(judged bool) []string {
+	measured, verdict := "not measured", ""
+	switch {
+	case r.failure != "":
+		measured = "not measured: " + r.failure
+	case r.done:
+		measured = text(r.value, r.Bound.Unit)
+		if r.details != "" {
+			measured += " (" + r.details + ")"
+		}
+		verdict = r.Bound.Verdict(r.value)
+	}
+	if !judged {
+		return []string{r.What, measured}
+	}
+	return []string{r.What, r.Bound.must(), r.Bound.beyond(), measured, verdict}
+}
