@@ -67,14 +67,8 @@ func (m *move) back() {
 }
 
 func newConn(c net.Conn, s *Server) *conn {
-	nc := &conn{Conn: c, server: s}
-	switch a := c.RemoteAddr().(type) {
-	case *net.TCPAddr:
-		nc.peer = a.AddrPort().Addr().Unmap().WithZone("")
-	case *net.UnixAddr:
-		nc.socket = true
-	}
-	return nc
+	_, socket := c.LocalAddr().(*net.UnixAddr)
+	return &conn{Conn: c, server: s, peer: peerOf(c.RemoteAddr()), socket: socket}
 }
 
 // moveWithEnd has the cursor moved by what is written from now on: the end of

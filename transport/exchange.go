@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
@@ -57,9 +58,13 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
 	if x.conn != nil {
 		peer, x.socket = x.conn.peer, x.conn.socket
 	} else {
-		peer, x.socket = peerOf(ctx), false
+		peer, x.socket = peerOf(ctx.RemoteAddr()), false
 	}
-	x.client = s.gate.ClientAddress(peer, x.socket, s.forwarded(ctx), ctx.Request.Header.Peek("X-Real-Ip"))
+	var xff, real []byte
+	if s.gate.MayForward(peer, x.socket) {
+		xff, real = forwarded(ctx), ctx.Request.Header.Peek("X-Real-Ip")
+	}
+	x.client = s.gate.ClientAddress(peer, x.socket, xff, real)
 	return x
 }
 
@@ -190,7 +195,7 @@ const loginPatience = 8 * time.Second
 
 // forwarded joins the lines of X-Forwarded-For, of which there usually is one
 // or none.
-func (s *Server) forwarded(ctx *fasthttp.RequestCtx) []byte {
+func forwarded(ctx *fasthttp.RequestCtx) []byte {
 	first := ctx.Request.Header.Peek("X-Forwarded-For")
 	if len(first) == 0 {
 		return nil
@@ -209,13 +214,12 @@ func (s *Server) forwarded(ctx *fasthttp.RequestCtx) []byte {
 	return joined
 }
 
-// peerOf is the address of a connection that is not one of ours.
-func peerOf(ctx *fasthttp.RequestCtx) netip.Addr {
-	ap, err := netip.ParseAddrPort(ctx.RemoteAddr().String())
-	if err != nil {
-		return netip.Addr{}
+// peerOf is the address at the other end of a TCP connection.
+func peerOf(a net.Addr) netip.Addr {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap().WithZone("")
 	}
-	return ap.Addr().Unmap()
+	return netip.Addr{}
 }
 
 var _ slog.LogValuer = (*exchange)(nil)

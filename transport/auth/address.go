@@ -36,6 +36,16 @@ func (g *Gate) ClientAddress(peer netip.Addr, overSocket bool, xff, xRealIP []by
 	return peer
 }
 
+// MayForward reports whether a peer is a proxy that may name the client; if not,
+// no header needs to be looked for.
+func (g *Gate) MayForward(peer netip.Addr, overSocket bool) bool {
+	if overSocket {
+		peer = loopback
+	}
+	proxies := g.rules.Load().proxies
+	return len(proxies) > 0 && covers(proxies, peer.Unmap())
+}
+
 // rightmostUntrusted reads a list of addresses from right to left up to the
 // first that is no trusted proxy, or the last one left. An entry that is no
 // address spoils the list.
