@@ -17,9 +17,9 @@ type customBouncer struct {
 	calls string // one line for each call of the hook: its arguments
 }
 
-// startCustomBouncer starts it and waits until its first poll has been answered: a decision added from
-// then on reaches it as news.
-func startCustomBouncer(t *testing.T, s *server) *customBouncer {
+// startCustomBouncer starts it with credentials in the words of its configuration file: an API key, or
+// the files of a certificate.
+func startCustomBouncer(t *testing.T, s *server, credentials string) *customBouncer {
 	t.Helper()
 	needs(t, "crowdsec-custom-bouncer")
 	dir := t.TempDir()
@@ -30,7 +30,7 @@ func startCustomBouncer(t *testing.T, s *server) *customBouncer {
 	if err := os.Chmod(hook, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	mustWrite(t, config, fmt.Sprintf(customBouncerConfig, hook, dir, s.url, bouncerKey))
+	mustWrite(t, config, fmt.Sprintf(customBouncerConfig, hook, dir, s.url, credentials))
 	b.program = start(t, "the custom bouncer", "crowdsec-custom-bouncer", "-c", config)
 	return b
 }
@@ -42,9 +42,9 @@ update_frequency: 200ms
 cache_retention_duration: 10s
 daemonize: false
 log_mode: stdout
-log_level: debug
+log_level: info
 api_url: %s/
-api_key: %s
+%s
 prometheus:
   enabled: false
 `
@@ -84,7 +84,7 @@ func TestCustomBouncer(t *testing.T) {
 	s := startServer(t)
 	c := newCscli(t, s, s.credentials())
 	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.10", "-d", "1h", "-R", "there-before")
-	b := startCustomBouncer(t, s)
+	b := startCustomBouncer(t, s, "api_key: "+bouncerKey)
 	b.awaitCall(t, "add 192.0.2.10 ")
 
 	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.11", "-d", "2h", "-R", "news")

@@ -43,7 +43,7 @@ pid_dir: %s
 update_frequency: 200ms
 daemonize: false
 log_mode: stdout
-log_level: debug
+log_level: info
 api_url: %s/
 api_key: %s
 disable_ipv6: false

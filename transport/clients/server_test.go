@@ -18,7 +18,7 @@ import (
 type server struct {
 	dir    string
 	port   int
-	url    string   // http://127.0.0.1:PORT, without a slash at the end
+	url    string   // http(s)://127.0.0.1:PORT, without a slash at the end
 	verb   []string // what stands in front of a verb: "lapid -c FILE" or "cscli -c FILE"
 	serve  []string // the command that runs the server
 	inside []string // what stands in front of a command that has to reach it: nothing, or "ip netns exec NAME"
@@ -39,14 +39,25 @@ const (
 // never moves the client's place in the stream.
 func newServer(t *testing.T, inside ...string) *server {
 	t.Helper()
+	s := writeServer(t, "http", "")
+	s.inside = inside
+	s.addMachine(t, machineName, s.credentials())
+	s.addBouncer(t, "client", bouncerKey)
+	s.addBouncer(t, "watch", watchKey)
+	return s
+}
+
+// writeServer writes the configuration of a server that knows nobody yet. More is a piece of the section
+// api.server, indented for it.
+func writeServer(t *testing.T, scheme, more string) *server {
+	t.Helper()
 	dir := t.TempDir()
 	port := freePort(t)
-	s := &server{dir: dir, port: port, url: fmt.Sprintf("http://127.0.0.1:%d", port), inside: inside}
+	s := &server{dir: dir, port: port, url: fmt.Sprintf("%s://127.0.0.1:%d", scheme, port)}
 	config := filepath.Join(dir, "config.yaml")
-	profiles := ""
 	if reference {
 		needs(t, "crowdsec", "cscli")
-		profiles = "    profiles_path: /etc/crowdsec/profiles.yaml\n"
+		more += "    profiles_path: /etc/crowdsec/profiles.yaml\n"
 		s.verb = []string{"cscli", "-c", config}
 		s.serve = []string{"crowdsec", "-c", config, "-no-cs", "-no-capi"}
 	} else {
@@ -57,10 +68,7 @@ func newServer(t *testing.T, inside ...string) *server {
 		s.verb = []string{lapid, "-c", config}
 		s.serve = []string{lapid, "-c", config, "serve"}
 	}
-	mustWrite(t, config, fmt.Sprintf(serverConfig, dir, port, profiles))
-	s.addMachine(t, machineName, s.credentials())
-	s.addBouncer(t, "client", bouncerKey)
-	s.addBouncer(t, "watch", watchKey)
+	mustWrite(t, config, fmt.Sprintf(serverConfig, dir, port, more))
 	return s
 }
 
@@ -100,10 +108,16 @@ func startServer(t *testing.T) *server {
 	return s
 }
 
-// start runs the server until the end of the test and waits until it listens.
+// start runs the server until the end of the test and waits until it listens. At the end lapid has to stop
+// when it is asked to, with exit code 0.
 func (s *server) start(t *testing.T) *program {
 	t.Helper()
 	p := start(t, "the server", append(s.inside, s.serve...)...)
+	t.Cleanup(func() {
+		if p.stop(); p.err != nil && !reference {
+			t.Errorf("the server ended with %v", p.err)
+		}
+	})
 	await(t, "the server listens", func() (bool, string) {
 		if err := p.alive(); err != nil {
 			t.Fatal(err)
@@ -146,7 +160,8 @@ func (s *server) addBouncer(t *testing.T, name, key string) {
 // buildLapid compiles cmd/lapid once for all tests; the binary is removed by TestMain.
 var buildLapid = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(workshop, "lapid")
-	out, err := exec.Command("go", "build", "-o", binary, "lapid/cmd/lapid").CombinedOutput()
+	build := append(append([]string{"build"}, buildFlags...), "-o", binary, "lapid/cmd/lapid")
+	out, err := exec.Command("go", build...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("cannot build lapid: %w\n%s", err, out)
 	}

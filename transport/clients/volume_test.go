@@ -18,7 +18,7 @@ func TestLogProcessorsAtVolume(t *testing.T) {
 	second := filepath.Join(s.dir, "credentials-2.yaml")
 	s.addMachine(t, "edge-2", second)
 	s.start(t)
-	bouncer := startCustomBouncer(t, s)
+	bouncer := startCustomBouncer(t, s, "api_key: "+bouncerKey)
 	processors := []*logProcessor{startLogProcessor(t, s.credentials()), startLogProcessor(t, second)}
 
 	want := map[string]bool{}

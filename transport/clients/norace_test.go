@@ -1,0 +1,5 @@
+//go:build clients && !race
+
+package clients
+
+var buildFlags []string
