@@ -78,6 +78,7 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // Run builds the house from the bottom up, serves until ctx ends, and takes it
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
+	defer tuneCollector()()
 	if err := p.openEngine(ctx); err != nil {
 		return err
 	}
