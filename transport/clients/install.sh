@@ -36,7 +36,7 @@ keep_off_the_central_api() {
 }
 
 # While a package is being configured Debian asks this script whether its service may start: 101 is no.
-# A script that is there already stays as it is only when it says the same.
+# A script that is there already is put aside meanwhile.
 forbid_services() {
 	policy=/usr/sbin/policy-rc.d
 	kept=
