@@ -282,12 +282,57 @@ func TestReopenKeepsRows(t *testing.T) {
 	if err := s.Append(4, recordOf(4)); !errors.Is(err, ErrDisk) {
 		t.Fatal(err)
 	}
+	rows := s.NewRows()
+	rows.Set(bodyRows, rowKey(0), []byte("refused"))
+	if err := s.WriteRows(rows); !errors.Is(err, ErrDisk) || rows.Len() != 1 {
+		t.Fatal(err, rows.Len())
+	}
 	disk.full.Store(false)
 	if err := s.Reopen(); err != nil {
 		t.Fatal(err)
 	}
 	if err := verifyRows(s, 3); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.WriteRows(rows); err != nil || rows.Len() != 0 {
+		t.Fatal(err, rows.Len())
+	}
+	if v, ok, err := s.Row(nil, bodyRows, rowKey(0)); string(v) != "refused" || !ok || err != nil {
+		t.Fatal(v, ok, err)
+	}
+}
+
+// The write that brings the disk down leaves its rows with the caller as well.
+func TestFailedRowsAreKept(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{100, 40 << 10, 2 << 20} {
+		disk := &smallDisk{CrashFS: NewCrashFS()}
+		s := mustOpen(t, disk.fs())
+		rows := s.NewRows()
+		for try := 0; ; try++ {
+			rows.Set(bodyRows, rowKey(1), make([]byte, size))
+			disk.full.Store(true)
+			err := s.WriteRows(rows)
+			if err == nil && try < 1000 {
+				continue // not yet written through
+			}
+			if !errors.Is(err, ErrDisk) || rows.Len() != 1 {
+				t.Fatal(err, rows.Len())
+			}
+			break
+		}
+		disk.full.Store(false)
+		if err := s.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+		rows.Set(latestRows, nil, nil) // a refused batch can grow
+		if err := s.WriteRows(rows); err != nil {
+			t.Fatal(err)
+		}
+		if v, ok, err := s.Row(nil, bodyRows, rowKey(1)); len(v) != size || !ok || err != nil {
+			t.Fatal(len(v), ok, err)
+		}
+		mustClose(t, s)
 	}
 }
 

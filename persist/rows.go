@@ -63,16 +63,21 @@ func (r *Rows) Reset() {
 	r.tooMuch = false
 }
 
-// WriteRows applies the changes in order, all or none; r is empty afterwards. They
-// can be read at once. They are not synced: they reach the disk with the next
-// Append at the latest, and after a crash before that they are gone, never without
-// what was written before them. Their source is then still in the journal.
+// WriteRows applies the changes in order, all or none. Afterwards r is empty; but
+// after ErrDisk it is as it was, to be written again after Reopen. They can be read
+// at once. They are not synced: they reach the disk with the next Append at the
+// latest, and after a crash before that they are gone, never without what was
+// written before them. Their source is then still in the journal.
+//
+// The error is an ErrTooLarge when the batch went beyond MaxRows; it can never be
+// written, and is emptied.
 func (s *Store) WriteRows(r *Rows) error {
-	defer r.Reset()
 	if r.tooMuch {
+		r.Reset()
 		return fmt.Errorf("write rows: more than %d bytes: %w", MaxRows, ErrTooLarge)
 	}
-	if r.Len() == 0 {
+	n, size := r.Len(), r.batch.Len()
+	if n == 0 {
 		return nil
 	}
 	in, err := s.write()
@@ -80,16 +85,16 @@ func (s *Store) WriteRows(r *Rows) error {
 		return fmt.Errorf("write rows: %w", err)
 	}
 	defer in.users.Done()
-	size := r.batch.Len()
-	sync := false
-	var kept []byte
-	if !s.options.NoSync {
-		if sync = s.unsyncedBytes+size > maxUnsynced; !sync {
-			kept = bytes.Clone(r.batch.Repr())
-		}
+
+	// A second batch over the same bytes: one that was committed cannot be again.
+	var batch pebble.Batch
+	repr := r.batch.Repr()
+	clear(repr[:8]) // the place in the log that an earlier attempt was given
+	if err := batch.SetRepr(repr); err != nil {
+		panic(fmt.Sprintf("BUG: rows are no batch: %v", err))
 	}
-	n := r.Len()
-	if err := s.commit(in, &r.batch, sync); err != nil {
+	sync := !s.options.NoSync && s.unsyncedBytes+size > maxUnsynced
+	if err := s.commit(in, &batch, sync); err != nil {
 		return fmt.Errorf("write rows: %w", err)
 	}
 	s.metrics.rows.Add(uint64(n))
@@ -97,10 +102,14 @@ func (s *Store) WriteRows(r *Rows) error {
 	switch {
 	case sync:
 		s.forgetUnsynced()
-	case kept != nil:
-		s.unsynced = append(s.unsynced, kept)
+	case !s.options.NoSync:
+		s.unsynced = append(s.unsynced, bytes.Clone(repr))
 		s.unsyncedBytes += size
 	}
+	if uint64(size) > s.options.MemTableSize/4 {
+		r.batch = pebble.Batch{} // Pebble may hold on to the bytes of a large one
+	}
+	r.Reset()
 	return nil
 }
 

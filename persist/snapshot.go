@@ -91,9 +91,11 @@ func (w *SnapshotWriter) put(b []byte) {
 // An error of write is returned as it is. A snapshot that fails takes nothing
 // else along: the journal goes on.
 //
-// A rev above Last moves Last there (a restored state, or one that the journal
-// lost, see Reopen); nothing may be appended meanwhile. For rev 0 there is
-// nothing to write down.
+// While the disk refuses writes it is an ErrDisk; only with Options.NoSync it is
+// tried all the same, which is the way out of ErrBehind.
+//
+// A rev above Last moves Last there (a restored state); nothing may be appended
+// meanwhile. For rev 0 there is nothing to write down.
 func (s *Store) WriteSnapshot(rev uint64, write func(w *SnapshotWriter) error) error {
 	if s.options.ReadOnly {
 		return fmt.Errorf("write snapshot %d: %w", rev, ErrReadOnly)
@@ -125,7 +127,7 @@ func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWr
 	disk, path := s.options.FS, s.folder.snapshotPath(rev)
 	tmp := path + tmpSuffix
 	size, err = writeSnapshotFile(disk, tmp, rev, write)
-	if err == nil && rev <= s.Last() && in.fence.err() == nil {
+	if err == nil && !(s.options.NoSync && in.fence.err() != nil) {
 		// The journal must never end before a snapshot, or it could not go on from it.
 		var mark pebble.Batch
 		_ = mark.LogData(nil, nil)
