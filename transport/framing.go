@@ -19,7 +19,7 @@ const refusedURI = "*"
 // headerReceived looks at the headers as they came, before the body is read.
 func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	uri := h.RequestURI()
-	if len(uri) == 0 || uri[0] != '/' || !unambiguous(h.RawHeaders()) {
+	if len(uri) == 0 || uri[0] != '/' || !spoken(h.Protocol()) || !unambiguous(h.RawHeaders()) {
 		h.SetRequestURI(refusedURI)
 		h.SetConnectionClose()
 	} else if bytes.Contains(uri, schemeMark) {
@@ -27,6 +27,11 @@ func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		h.SetRequestURIBytes(bytes.ReplaceAll(uri, schemeMark, []byte("%3A//")))
 	}
 	return fasthttp.RequestConfig{}
+}
+
+// spoken reports whether we speak a version of the protocol.
+func spoken(version []byte) bool {
+	return string(version) == "HTTP/1.1" || string(version) == "HTTP/1.0"
 }
 
 var (

@@ -1,0 +1,222 @@
+package transport
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+)
+
+// raw sends bytes as they are and reads one answer. closed tells whether the
+// server closed the connection after it.
+func (h *house) raw(text string) (got reply, closed bool) {
+	h.t.Helper()
+	c, r := h.dial()
+	_, err := io.WriteString(c, text)
+	h.must(err)
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return reply{}, true
+	}
+	body, err := io.ReadAll(answer.Body)
+	h.must(err)
+	return reply{answer.StatusCode, string(body), answer.Header}, answer.Close
+}
+
+// TestFraming sends what two readers might read in two ways. All of it is
+// refused and the connection closed, so nothing that was smuggled in is taken
+// for a request.
+func TestFraming(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	token := h.token()
+	post := func(lines ...string) string {
+		return "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + token + "\r\n" + strings.Join(lines, "\r\n") + "\r\n\r\n[]"
+	}
+	smuggled := "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+	for name, text := range map[string]string{
+		"two lengths":             post("Content-Length: 2", "Content-Length: 3"),
+		"the same length twice":   post("Content-Length: 2", "Content-Length: 2"),
+		"a list of lengths":       post("Content-Length: 2, 2"),
+		"a signed length":         post("Content-Length: +2"),
+		"a negative length":       post("Content-Length: -2"),
+		"length and chunks":       post("Content-Length: 4", "Transfer-Encoding: chunked", "", "0", "", smuggled),
+		"chunks and length":       post("Transfer-Encoding: chunked", "Content-Length: 4", "", "0", "", smuggled),
+		"chunks twice":            post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+		"chunks in a list":        post("Transfer-Encoding: gzip, chunked"),
+		"another encoding":        post("Transfer-Encoding: xchunked"),
+		"no encoding":             post("Content-Length: 2", "Transfer-Encoding: identity"),
+		"a folded header":         post("Content-Length: 2", "X-Folded: a", " b: c"),
+		"a folded length":         post("Content-Length:", " 2"),
+		"a folded first header":   "GET /health HTTP/1.1\r\n Host: x\r\n\r\n",
+		"a blank before a colon":  post("Content-Length : 2"),
+		"a bare line feed":        "GET /health HTTP/1.1\r\nHost: x\nX-Other: y\r\n\r\n",
+		"a NUL in a header":       post("Content-Length: 2", "X-Nul: a\x00b"),
+		"a NUL in the path":       "GET /health\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"a blank in the path":     "GET /he alth HTTP/1.1\r\nHost: x\r\n\r\n",
+		"an absolute URI":         "GET http://x/health HTTP/1.1\r\nHost: x\r\n\r\n",
+		"an absolute URI without": "GET x/health HTTP/1.1\r\nHost: x\r\n\r\n",
+		"an asterisk":             "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",
+		"a tunnel":                "CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"no host":                 "GET /health HTTP/1.1\r\n\r\n",
+		"two hosts":               "GET /health HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+		"another protocol":        "GET /health HTTP/2.0\r\nHost: x\r\n\r\n",
+		"no protocol":             "GET /health\r\n\r\n",
+		"a chunk that is no size": post("Transfer-Encoding: chunked", "", "zz", "[]"),
+	} {
+		got, closed := h.raw(text)
+		if got.status != 400 || !closed {
+			t.Errorf("%s: %d %q, closed %v", name, got.status, got.body, closed)
+		}
+	}
+	got, _ := h.raw("GET /health HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("a", 1<<20) + "\r\n\r\n")
+	if got.status != 431 && got.status != 0 { // it may be gone before all was sent
+		t.Errorf("a megabyte of headers: %d", got.status)
+	}
+	got, _ = h.raw("GET /health?" + strings.Repeat("a", 8100) + " HTTP/1.1\r\nHost: x\r\n\r\n")
+	if got.status != 200 && got.status != 431 {
+		t.Errorf("a long query: %d", got.status)
+	}
+}
+
+// TestLenience sends what is unusual and fine.
+func TestLenience(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	for name, text := range map[string]string{
+		"old protocol":    "GET /health HTTP/1.0\r\n\r\n",
+		"close":           "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+		"lower case":      "GET /health HTTP/1.1\r\nhost:x\r\n\r\n",
+		"a body with GET": "GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+		"a URL in a query": "GET /v1/decisions?ip=192.0.2.1&value=http://x/ HTTP/1.1\r\nHost: x\r\nx-api-key:" + testKey +
+			"\r\n\r\n",
+		"chunks": "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nUser-Agent: a/b\r\nTransfer-Encoding: Chunked\r\n\r\n" +
+			chunks(`{"machine_id":"a-machine",`, `"password":"a-password"}`, ""),
+		"an empty bearer": "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nUser-Agent: a/b\r\nAuthorization: Bearer \r\nContent-Length: 50\r\n\r\n" +
+			`{"machine_id":"a-machine","password":"a-password"}`,
+	} {
+		got, closed := h.raw(text)
+		if got.status != 200 {
+			t.Errorf("%s: %d %q", name, got.status, got.body)
+		}
+		if closed != (name == "close" || name == "old protocol") {
+			t.Errorf("%s: closed %v", name, closed)
+		}
+	}
+}
+
+func chunks(parts ...string) string {
+	var b strings.Builder
+	for _, p := range parts {
+		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(p), p)
+	}
+	return b.String()
+}
+
+// TestPipeline sends requests behind one another, some with bodies that nobody
+// reads: none is taken for the start of the next.
+func TestPipeline(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	c, r := h.dial()
+	body := "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
+	unread := fmt.Sprintf("Host: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	requests := []struct {
+		text   string
+		status int
+	}{
+		{"POST /v1/alerts HTTP/1.1\r\n" + unread, 401},
+		{"POST /nowhere HTTP/1.1\r\n" + unread, 404},
+		{"PUT /v1/alerts HTTP/1.1\r\n" + unread, 405},
+		{"GET /health HTTP/1.1\r\n" + unread, 200},
+		{"POST /v1/watchers/login HTTP/1.1\r\nContent-Encoding: gzip\r\n" + unread, 400},
+		{"POST /v1/watchers HTTP/1.1\r\nContent-Encoding: gzip, br\r\n" + unread, 415},
+		{"DELETE /v1/decisions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body, ""), 401},
+		{"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200},
+	}
+	var all strings.Builder
+	for _, q := range requests {
+		all.WriteString(q.text)
+	}
+	_, err := io.WriteString(c, all.String())
+	h.must(err)
+	for _, q := range requests {
+		got, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatalf("%.20q: %v", q.text, err)
+		}
+		io.Copy(io.Discard, got.Body)
+		if got.StatusCode != q.status {
+			t.Errorf("%.20q: %d, want %d", q.text, got.StatusCode, q.status)
+		}
+	}
+}
+
+// TestExpect asks before it sends.
+func TestExpect(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	c, r := h.dial()
+	body := h.alertText("192.0.2.1")
+	fmt.Fprintf(c, "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", h.token(), len(body))
+	got, err := http.ReadResponse(r, nil)
+	h.must(err)
+	if got.StatusCode != 100 {
+		t.Fatalf("%d", got.StatusCode)
+	}
+	io.WriteString(c, body)
+	got, err = http.ReadResponse(r, nil)
+	h.must(err)
+	if got.StatusCode != 201 {
+		t.Errorf("%d", got.StatusCode)
+	}
+}
+
+// TestCutBody ends in the middle of a body: nothing is stored.
+func TestCutBody(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	for _, size := range []int{0, 20_000} { // read at once, and read later
+		c, r := h.dial()
+		body := strings.Repeat(" ", size) + h.alertText("192.0.2.1")
+		fmt.Fprintf(c, "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s", h.token(), len(body)+10, body)
+		c.(interface{ CloseWrite() error }).CloseWrite()
+		got, err := http.ReadResponse(r, nil)
+		if err == nil && got.StatusCode != 400 {
+			t.Errorf("%d bytes: %d", size, got.StatusCode)
+		}
+	}
+	h.wants(h.asMachine("GET", "/v1/alerts", ""), 200, "null")
+}
+
+// FuzzRaw feeds bytes to the whole server: it answers or hangs up, and goes on.
+func FuzzRaw(f *testing.F) {
+	h := newHouse(f, nil)
+	h.ban("192.0.2.1")
+	for _, s := range []string{
+		"GET /v1/decisions?ip=192.0.2.1 HTTP/1.1\r\nHost: x\r\nX-Api-Key: " + testKey + "\r\n\r\n",
+		"GET /v1/decisions/stream?startup=true&scopes=%zz HTTP/1.1\r\nHost: x\r\nX-Api-Key: " + testKey + "\r\n\r\n",
+		"POST /v1/watchers HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}",
+		"POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n\x1f\x8b\r\n0\r\n\r\n",
+		"DELETE /v1/alerts/%2f/ HTTP/1.0\r\n\r\n",
+	} {
+		f.Add([]byte(s))
+	}
+	line := h.server.http
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c := &memoryConn{in: text}
+		_ = line.ServeConn(c)
+		if rest := c.out; len(rest) > 0 && !strings.HasPrefix(string(rest), "HTTP/1.1 ") {
+			t.Errorf("%q is answered with %q", text, rest)
+		}
+		ctx := &fasthttp.RequestCtx{}
+		ctx.Init(&fasthttp.Request{}, nil, nil)
+		ctx.Request.SetRequestURI("/health")
+		if line.Handler(ctx); ctx.Response.StatusCode() != 200 {
+			t.Fatalf("the server is not up: %d", ctx.Response.StatusCode())
+		}
+	})
+}
