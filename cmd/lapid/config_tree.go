@@ -161,7 +161,11 @@ func (b *treeBuilder) build(v ast.Node, depth int) (*node, error) {
 	case *ast.LiteralNode:
 		return b.scalar(v.Start, v.Value.Value, false), nil
 	case *ast.MappingNode:
-		return b.mapping(b.node(isMap, v.GetToken()), v.Values, depth)
+		at := v.GetToken() // of a block it is the first colon
+		if !v.IsFlowStyle && len(v.Values) > 0 {
+			at = v.Values[0].Key.GetToken()
+		}
+		return b.mapping(b.node(isMap, at), v.Values, depth)
 	case *ast.MappingValueNode:
 		return b.mapping(b.node(isMap, v.Key.GetToken()), []*ast.MappingValueNode{v}, depth)
 	case *ast.SequenceNode:

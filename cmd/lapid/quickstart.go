@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -24,32 +25,35 @@ const (
 	quickName        = "quickstart" // of its machine and its bouncer
 )
 
+// quick is what the flags of quickstart say.
+type quick struct{ dir, listen, metrics string }
+
 func quickstartCommand(t *terminal) *cobra.Command {
-	var dir, listen string
+	var q quick
 	c := &cobra.Command{
 		Use: "quickstart", Short: "Try it: a server with a key and three lines to paste", Args: noArgs,
 		Long: `Runs a server whose store, configuration and keys are in one folder. The first start makes
 them; later ones use them again and print the same three lines. Nothing leaves this machine.`,
-		RunE: func(c *cobra.Command, _ []string) error { return t.quickstart(c.Context(), dir, listen) },
+		RunE: func(c *cobra.Command, _ []string) error { return t.quickstart(c.Context(), &q) },
 	}
-	c.Flags().StringVar(&dir, "dir", localData, "folder for everything")
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:8080", "address of the API, for the first start")
+	c.Flags().StringVar(&q.dir, "dir", localData, "folder for everything")
+	c.Flags().StringVar(&q.listen, "listen", "127.0.0.1:8080", "address of the API, at the first start")
+	c.Flags().StringVar(&q.metrics, "metrics", "127.0.0.1:6060", "address of the metrics, at the first start")
 	return c
 }
 
-func (t *terminal) quickstart(ctx context.Context, dir, listen string) error {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
+func (t *terminal) quickstart(ctx context.Context, q *quick) (err error) {
+	if q.dir, err = filepath.Abs(q.dir); err != nil {
 		return err
 	}
-	if err := t.furnish(ctx, dir, listen); err != nil {
+	if err := t.furnish(ctx, q); err != nil {
 		return err
 	}
 	s, err := t.setup()
 	if err != nil {
 		return err
 	}
-	lines, err := s.quickLines(dir)
+	lines, err := s.quickLines(q.dir)
 	if err != nil {
 		return err
 	}
@@ -81,36 +85,48 @@ func (t *terminal) quickstart(ctx context.Context, dir, listen string) error {
 
 // furnish makes what is missing in the folder: first the configuration, then
 // the machine and the bouncer with their secrets.
-func (t *terminal) furnish(ctx context.Context, dir, listen string) error {
-	if err := os.MkdirAll(dir, 0o750); err != nil {
+func (t *terminal) furnish(ctx context.Context, q *quick) error {
+	if err := os.MkdirAll(q.dir, 0o750); err != nil {
 		return err
 	}
-	t.file = filepath.Join(dir, quickConfig)
-	if _, err := os.Stat(t.file); errors.Is(err, fs.ErrNotExist) {
-		text := fmt.Sprintf(quickText, yamlScalar(dir), yamlScalar(filepath.Join(dir, quickCredentials)), yamlScalar(listen))
-		if err := writeSecret(t.file, []byte(text)); err != nil {
+	t.file, t.loaded = filepath.Join(q.dir, quickConfig), nil
+	if missing(t.file) {
+		if err := q.configure(t.file); err != nil {
 			return err
 		}
 	}
-	t.loaded = nil
 	s, err := t.setup()
 	if err != nil {
 		return err
 	}
-	credentials, key := filepath.Join(dir, quickCredentials), filepath.Join(dir, quickKey)
-	if _, err := os.Stat(credentials); errors.Is(err, fs.ErrNotExist) {
+	if file := filepath.Join(q.dir, quickCredentials); missing(file) {
 		password := generatedPassword()
 		if err := t.storeMachine(ctx, quickName, password, true); err != nil {
 			return err
 		}
-		if err := writeSecret(credentials, []byte(credentialsText(s.url(), quickName, password))); err != nil {
+		if err := writeSecret(file, []byte(credentialsText(s.url(), quickName, password))); err != nil {
 			return err
 		}
 	}
-	if _, err := os.Stat(key); errors.Is(err, fs.ErrNotExist) {
-		return t.quickBouncer(ctx, key)
+	if file := filepath.Join(q.dir, quickKey); missing(file) {
+		return t.quickBouncer(ctx, file)
 	}
 	return nil
+}
+
+func missing(file string) bool {
+	_, err := os.Stat(file)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+// configure writes the configuration.
+func (q *quick) configure(file string) error {
+	host, port, err := net.SplitHostPort(q.metrics)
+	if err != nil {
+		return fmt.Errorf("--metrics: %w", err)
+	}
+	return writeSecret(file, fmt.Appendf(nil, quickText, yamlScalar(q.dir), yamlScalar(filepath.Join(q.dir, quickCredentials)),
+		yamlScalar(q.listen), yamlScalar(host), port))
 }
 
 // quickBouncer makes the bouncer, anew if only its key was lost.
@@ -126,7 +142,8 @@ func (t *terminal) quickBouncer(ctx context.Context, file string) error {
 	return writeSecret(file, []byte(key+"\n"))
 }
 
-// quickText is the configuration of a quickstart: folder, credentials, address.
+// quickText is the configuration of a quickstart: folder, credentials, address
+// of the API, host and port of the metrics.
 const quickText = `# Written by "lapid quickstart"; change it as you like.
 config_paths:
   data_dir: %s
@@ -142,8 +159,8 @@ api:
 prometheus:
   enabled: true
   level: full
-  listen_addr: 127.0.0.1
-  listen_port: 6060
+  listen_addr: %s
+  listen_port: %s
 `
 
 // quickLines are the three lines to paste.

@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// site is an installation in a folder of the test, with the operator in front
+// of it.
+type site struct {
+	t    *testing.T
+	dir  string
+	file string // config.yaml
+}
+
+// result is how a verb ended.
+type result struct {
+	exit     int
+	out, err string
+}
+
+func newSite(t *testing.T, config string) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir()}
+	s.file = write(t, s.dir, "config.yaml", strings.ReplaceAll(config, "@DIR@", s.dir))
+	return s
+}
+
+// siteConfig is enough for verbs; nothing listens.
+const siteConfig = `config_paths: {data_dir: @DIR@}
+api: {client: {credentials_path: @DIR@/credentials.yaml}}
+`
+
+// do runs a verb as the program would, with a text on standard input.
+func (s *site) do(stdin string, args ...string) result {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	term := &terminal{in: strings.NewReader(stdin), out: &out, err: &errs, env: nothing}
+	exit := run(s.t.Context(), term, append([]string{"-c", s.file}, args...))
+	return result{exit, out.String(), errs.String()}
+}
+
+// step is a verb and what must come of it. A text that begins with "~" has to
+// occur, any other to be everything.
+type step struct {
+	line     string
+	exit     int
+	out, err string
+}
+
+func (s *site) steps(steps []step) {
+	s.t.Helper()
+	for _, st := range steps {
+		r := s.do("", words(strings.ReplaceAll(st.line, "@DIR@", s.dir))...)
+		if r.exit != st.exit || !fits(r.out, st.out, s.dir) || !fits(r.err, st.err, s.dir) {
+			s.t.Errorf("%s\nexit %d, want %d\nstdout %q, want %q\nstderr %q, want %q", st.line, r.exit, st.exit, r.out, st.out, r.err, st.err)
+		}
+	}
+}
+
+func fits(got, want, dir string) bool {
+	want = strings.ReplaceAll(want, "@DIR@", dir)
+	if part, ok := strings.CutPrefix(want, "~"); ok {
+		return strings.Contains(got, part)
+	}
+	return got == want
+}
+
+// words splits a command line at blanks; "_" stands for a blank in a word.
+func words(line string) []string {
+	out := strings.Fields(line)
+	for i := range out {
+		out[i] = strings.ReplaceAll(out[i], "_", " ")
+	}
+	return out
+}
+
+func TestMachineVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"machines list -o json", 0, "[]\n", ""},
+		{"machines list -o raw", 0, "machine_id,ip_address,updated_at,validated,version,auth_type,last_heartbeat,os\n", ""},
+		{"machines add", 1, "", "Error: lapid machines add: please specify a machine name to add, or use --auto\n"},
+		{"machines add m1", 1, "", "~please specify a password"},
+		{"machines add m1 -p x -f @DIR@/m1 -u http://lapi:8080", 0, "", "Machine 'm1' successfully added to the local API.\nAPI credentials written to '@DIR@/m1'.\n"},
+		{"machines add m1 -p x -f @DIR@/m1", 1, "", "~credentials file '@DIR@/m1' already exists: please remove it, use \"--force\" or specify a different file with \"-f\""},
+		{"machines add m1 -p x -f @DIR@/other", 1, "", "Error: lapid machines add: unable to create machine: user 'm1': user already exist\n"},
+		{"machines add m1 -p y -f @DIR@/m1 --force", 0, "", "~Machine 'm1' successfully added"},
+		{"machines add m2 -a -o json", 0, "", "Machine 'm2' successfully added to the local API.\nAPI credentials written to '@DIR@/credentials.yaml'.\n"},
+		{"machines add two_words -p x -f /dev/null", 0, "", "~Machine 'two words' successfully added"},
+		{"machines add m3 -p x -f -", 0, "", "~login: m3\npassword: x\n"},
+		{"machines add m4 -f - -p " + strings.Repeat("p", 73), 1, "", "~password too long (max 72 characters)"},
+		{"machines add m4 -f - -i", 1, "", "Error: lapid machines add: EOF\n"},
+		{"machines validate m1", 0, "", "level=info msg=\"machine 'm1' validated successfully\"\n"},
+		{"machines validate m1 -o raw", 0, "", ""},
+		{"machines validate nope", 1, "", "Error: lapid machines validate: unable to validate machine: machine not found\n"},
+		{"machines validate", 1, "~Usage:", "Error: lapid machines validate: accepts 1 arg(s), received 0\n"},
+		{"machines inspect m1", 0, "~| Machine: m1", ""},
+		{"machines inspect m1 -H -o json", 0, "{}\n", ""},
+		{"machines inspect m1 -o raw", 1, "", "Error: lapid machines inspect: output format 'raw' not supported for this command\n"},
+		{"machines inspect nope", 1, "", "Error: lapid machines inspect: unable to read machine data 'nope': user 'nope': user doesn't exist\n"},
+		{"machines delete m3 nope m2", 1, "", "level=info msg=\"machine 'm3' deleted successfully\"\nError: lapid machines delete: unable to delete machine: 'nope' does not exist\n"},
+		{"machines delete nope m2 --ignore-missing -o raw", 0, "", ""},
+		{"machines prune -d 10m --force", 0, "No machines to prune.\n", ""},
+		{"machines prune -d 0s --force", 1, "", "~EOF"},
+		{"machines prune -d soon", 1, "", "~invalid duration 'soon'"},
+		{"machines list", 0, "~ m1 ", ""},
+	})
+	text, err := os.ReadFile(filepath.Join(s.dir, "m1"))
+	if err != nil || string(text) != "url: http://127.0.0.1:8080\nlogin: m1\npassword: \"y\"\n" {
+		t.Errorf("credentials: %q, %v", text, err)
+	}
+	if info, err := os.Stat(filepath.Join(s.dir, "m1")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("credentials have mode %v, %v", info.Mode(), err)
+	}
+	var c Credentials
+	tree, err := readOne(filepath.Join(s.dir, "credentials.yaml"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decodeTree(tree, &c); err != nil || c.Login != "m2" || len(c.Password) != 64 {
+		t.Errorf("made-up credentials: %+v, %v", c, err)
+	}
+	if r := s.do("y\n", "machines", "prune", "-d", "0s", "--force"); r.exit != 0 || !strings.Contains(r.out, " m1 ") ||
+		!strings.Contains(r.err, "successfully deleted 2 machines\n") {
+		t.Errorf("prune: %+v", r)
+	}
+	if r := s.do("n\n", "machines", "prune", "-d", "0s"); r.exit != 0 || !strings.Contains(r.out, "Nothing was changed") {
+		t.Errorf("declined prune: %+v", r)
+	}
+}
+
+func TestGeneratedSecrets(t *testing.T) {
+	t.Parallel()
+	if k := generatedKey(); len(k) != 43 || k == generatedKey() {
+		t.Errorf("key %q", k)
+	}
+	if p := generatedPassword(); len(p) != 64 || p == generatedPassword() {
+		t.Errorf("password %q", p)
+	}
+	if n := generatedName(); len(n) != 48 || n == generatedName() {
+		t.Errorf("name %q", n)
+	}
+}
+
+func TestBouncerVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"bouncers list -o json", 0, "[]\n", ""},
+		{"bouncers add b1 -k abc", 0, "API key for 'b1':\n\n   abc\n\nPlease keep this key since you will not be able to retrieve it!\n", ""},
+		{"bouncers add b2 -k abc -o raw", 0, "abc", ""},
+		{"bouncers add b3 -k abc -o json --shared", 0, `"abc"`, ""},
+		{"bouncers add b1", 1, "", "Error: lapid bouncers add: unable to create bouncer: bouncer b1 already exists\n"},
+		{"bouncers add", 1, "~Usage:", "Error: lapid bouncers add: accepts 1 arg(s), received 0\n"},
+		{"bouncers list -o raw", 0, "name,ip,revoked,last_pull,type,version,auth_type\nb1,,validated,,,,api-key\nb2,,validated,,,,api-key\nb3,,validated,,,,api-key\n", ""},
+		{"bouncers list -o json", 0, "~    \"name\": \"b1\",\n", ""},
+		{"bouncers inspect b1", 0, "~ Bouncer: b1 ", ""},
+		{"bouncers inspect b1 -o json", 0, "~\"name\": \"b1\"", ""},
+		{"bouncers inspect b1 -o raw", 1, "", "~output format 'raw' not supported for this command"},
+		{"bouncers inspect nope", 1, "", "Error: lapid bouncers inspect: unable to read bouncer data 'nope': ent: bouncer not found\n"},
+		{"bouncers delete b2 nope b3", 1, "", "level=info msg=\"bouncer 'b2' deleted successfully\"\nError: lapid bouncers delete: unable to delete bouncer nope: ent: bouncer not found\n"},
+		{"bouncers delete nope b3 --ignore-missing", 0, "", "level=info msg=\"bouncer 'b3' deleted successfully\"\n"},
+		{"bouncers prune -d 1h --force", 0, "No bouncers to prune.\n", ""},
+		{"bouncers prune -d 1m --force", 1, "", "~EOF"},
+	})
+	if r := s.do("y\ny\n", "bouncers", "prune", "-d", "0s"); r.exit != 0 || !strings.Contains(r.err, "successfully deleted 1 bouncers\n") {
+		t.Errorf("prune: %+v", r)
+	}
+}
+
+func TestDecisionVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	header := strings.Join(decisionColumns, ",") + "\n"
+	s.steps([]step{
+		{"machines add machine-a -p x", 0, "", "~successfully added"},
+		{"decisions list", 0, "No active decisions\n", ""},
+		{"decisions list -o json", 0, "[]\n", ""},
+		{"decisions list -o raw", 0, header, ""},
+		{"decisions add", 1, "", "Error: lapid decisions add: missing arguments, a value is required (--ip, --range or --scope and --value)\n"},
+		{"decisions add -i 1.2.3.4", 0, "", "level=info msg=\"Decision successfully added\"\n"},
+		{"decisions add -r 1.2.3.0/24 -R why -t captcha -o raw", 0, "", ""},
+		{"decisions add --scope username -v bob -d 2d", 0, "", "~successfully added"},
+		{"decisions add -i 1.2.3.4 -d foo", 1, "", "~API error: decision duration 'foo': time: invalid duration \"foo\": unable to parse duration"},
+		{"decisions add --scope ip -v foo", 1, "", "~invalid ip address 'foo'"},
+		{"decisions list -i foo", 1, "", "Error: lapid decisions list: foo is not a valid ip\n"},
+		{"decisions list", 0, "~manual 'ban' from 'machine-a'", ""},
+		{"decisions list -i 1.2.3.4 -o raw", 0, "~Ip:1.2.3.4,manual 'ban' from 'machine-a',ban,,,1,4h0m0s,false,1\n", ""},
+		{"decisions list -m -o raw", 0, "~,machine-a\n", ""},
+		{"decisions list --type nope", 0, "No active decisions\n", ""},
+		{"decisions list --origin CAPI", 0, "No active decisions\n", ""},
+		{"decisions add -i 1.2.3.4 -o raw", 0, "", ""},
+		{"decisions list", 0, "~1 duplicated entries skipped\n", ""},
+		{"decisions delete", 1, "~Usage:", "Error: lapid decisions delete: at least one filter or --all must be specified\n"},
+		{"decisions delete --id foo", 1, "", "~id 'foo' is not an integer: "},
+		{"decisions delete --id 99999", 1, "", "Error: lapid decisions delete: unable to delete decision: API error: decision with id '99999' doesn't exist: unable to delete\n"},
+		{"decisions delete -i 9.9.9.9", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
+		{"decisions delete -i 1.2.3.4", 0, "", "level=info msg=\"3 decision(s) deleted\"\n"},
+		{"decisions delete -v bob -o json", 0, "", ""},
+		{"decisions delete --all", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
+	})
+}
+
+func TestAlertVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"alerts list", 0, "No active alerts\n", ""},
+		{"alerts list -o json", 0, "[]", ""},
+		{"decisions add -i 1.2.3.4 -R one -o raw", 0, "", ""},
+		{"decisions add -i 1.2.3.5 -R two -o raw", 0, "", ""},
+		{"decisions add -i 1.2.3.6 -R three -o raw", 0, "", ""},
+		{"alerts list -l 1 -o raw", 0, "~3,Ip,1.2.3.6,three,,,ban:1,", ""},
+		{"alerts list -s one -o raw", 0, "~1,Ip,1.2.3.4,one,,,ban:1,", ""},
+		{"alerts list --kind capi", 0, "No active alerts\n", ""},
+		{"alerts list --since 1h --type ban -m", 0, "~ N/A ", ""},
+		{"alerts list --until 1d", 0, "No active alerts\n", ""},
+		{"alerts list --since soon", 1, "", "~while parsing duration: time: invalid duration \"soon\""},
+		{"alerts inspect", 1, "~Usage:", "~requires at least 1 arg(s)"},
+		{"alerts inspect foo", 1, "", "Error: lapid alerts inspect: bad alert id foo\n"},
+		{"alerts inspect 99999", 1, "", "Error: lapid alerts inspect: can't find alert with id 99999: API error: object not found\n"},
+		{"alerts inspect 1 2", 0, "~ - Scope:Value  : Ip:1.2.3.5\n", ""},
+		{"alerts inspect 1 -o raw", 0, "~machineid: N/A\n", ""},
+		{"alerts inspect 1 -o json", 0, "~  \"scenario\": \"one\",\n", ""},
+		{"alerts delete", 1, "~Usage:", "~at least one filter or --all must be specified"},
+		{"alerts delete --id x", 1, "", "~API error: alert_id must be valid integer"},
+		{"alerts delete --id 99999", 1, "", "~API error: ent: alert not found"},
+		{"alerts delete --id 1", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
+		{"alerts flush --max-items 1 --max-age 0s", 0, "", "level=info msg=\"Flushing alerts. !! This may take a long time !!\"\nlevel=info msg=\"Alerts flushed\"\n"},
+		{"alerts list -o raw", 0, "~1.2.3.5", ""}, // its decision runs
+		{"decisions delete -i 1.2.3.5 -o raw", 0, "", ""},
+		{"alerts delete -s two", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
+		{"alerts delete --all", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
+	})
+}
+
+func TestAllowlistVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	write(t, s.dir, "items.csv", "comment,value,expiration\nroof,192.0.2.1,12h\ncellar,192.0.2.2,\n")
+	write(t, s.dir, "bad.csv", "value,expiration\n192.0.2.9,soon\n")
+	s.steps([]step{
+		{"allowlists create a1", 1, "", "Error: lapid allowlists create: required flag(s) \"description\" not set\n"},
+		{"allowlists create a1 -d c", 0, "allowlist 'a1' created successfully\n", ""},
+		{"allowlists create a1 -d c", 1, "", "Error: lapid allowlists create: allowlist 'a1' already exists\n"},
+		{"decisions add -i 7.7.7.7 -o raw", 0, "", ""},
+		{"allowlists add nope 7.7.7.7", 1, "", "Error: lapid allowlists add: allowlist 'nope' not found\n"},
+		{"allowlists add a1 7.7.7.7 8.0.0.0/8 -d c", 0, "added 2 values to allowlist a1\n1 decisions deleted by allowlists\n", ""},
+		{"allowlists add a1 7.7.7.7", 0, "no new values for allowlist\n", "level=warning msg=\"value 7.7.7.7 already in allowlist\"\n"},
+		{"allowlists add a1 zzz 9.9.9.9", 0, "added 1 values to allowlist a1\n", "level=error msg=\"invalid ip address 'zzz'\"\n"},
+		{"allowlists add a1 1.1.1.1 -e soon", 1, "", "~invalid expiration 'soon'"},
+		{"allowlists check 7.7.7.7 1.1.1.1 9.9.9.9", 0, "7.7.7.7 is allowlisted by item 7.7.7.7 from a1 (c)\n1.1.1.1 is not allowlisted\n", ""},
+		{"allowlists check 8.8.0.0/16", 0, "8.8.0.0/16 is allowlisted by item 8.0.0.0/8 from a1 (c)\n", ""},
+		{"allowlists check zzz", 1, "", "~API error: invalid ip address 'zzz'"},
+		{"decisions add -i 7.7.7.7", 1, "", "Error: lapid decisions add: 7.7.7.7 is allowlisted by item 7.7.7.7 from a1 (c), use --bypass-allowlist to add the decision anyway\n"},
+		{"decisions add -i 7.7.7.7 -B -o raw", 0, "", ""},
+		{"allowlists import a1 -i @DIR@/items.csv", 0, "added 2 values to allowlist a1\n", ""},
+		{"allowlists import a1 -i @DIR@/bad.csv", 1, "", "~line 2: invalid expiration 'soon'"},
+		{"allowlists inspect a1 -o raw", 0, "~a1,c,192.0.2.2,cellar,never,", ""},
+		{"allowlists inspect nope", 1, "", "Error: lapid allowlists inspect: unable to get allowlist: API error: allowlist 'nope' not found\n"},
+		{"allowlists remove a1 7.7.7.7 5.5.5.5", 0, "removed 1 values from allowlist a1", ""},
+		{"allowlists remove nope 7.7.7.7", 1, "", "~allowlist 'nope' not found"},
+		{"allowlists list -o json", 0, "~    \"name\": \"a1\",\n", ""},
+		{"allowlists delete a1", 0, "allowlist 'a1' deleted successfully\n", ""},
+		{"allowlists delete a1", 1, "", "Error: lapid allowlists delete: allowlist 'a1' not found\n"},
+		{"allowlists list -o json", 0, "[]\n", ""},
+	})
+}
+
+func TestImport(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	write(t, s.dir, "imp.csv", "value,duration,other,type,reason\n203.0.113.50,24h,x,,scanner\n203.0.113.51,,x,captcha,\n")
+	write(t, s.dir, "imp.json", `[{"value":"203.0.113.60","scope":"ip"},{"value":"10.0.0.0/8","scope":"Range","extra":1}]`)
+	write(t, s.dir, "bad.csv", "value,duration\n1.1.1.1,1h\nzzz,1h\n2.2.2.2,soon\n,1h\n")
+	write(t, s.dir, "bad.json", `[{"value":"1.1.1.1"},{"value":7},{"scope":"ip"}]`)
+	write(t, s.dir, "broken.json", `[{"value":"1.1.1.1"},`)
+	write(t, s.dir, "list.txt", "198.51.100.1\n 198.51.100.2 \n")
+	write(t, s.dir, "blank.txt", "198.51.100.1\n\n")
+	write(t, s.dir, "headless.csv", "1.2.3.4\n")
+	s.steps([]step{
+		{"decisions import", 1, "", "~required flag(s) \"input\" not set"},
+		{"decisions import -i @DIR@/list.txt", 1, "", "~unable to guess format from file extension, please provide a format with --format flag"},
+		{"decisions import -i @DIR@/imp.csv", 0, "Parsing csv\nImported 2 decisions", ""},
+		{"decisions list -o raw", 0, "~cscli-import,Ip:203.0.113.50,scanner,ban,,,2,24h0m0s,false,1\n", ""},
+		{"decisions list -o raw", 0, "~cscli-import,Ip:203.0.113.51,manual,captcha,,,2,4h0m0s,false,1\n", ""},
+		{"alerts list -o raw", 0, "~1,,,import imp.csv: 2 IPs,,,ban:1 captcha:1,", ""},
+		{"decisions import -i @DIR@/imp.json -d 1d -R bulk --batch 1", 0, "Parsing json\nbatch size: 1\nImported 2 decisions", ""},
+		{"decisions list -o raw", 0, "~Range:10.0.0.0/8,bulk,ban,,,1,24h0m0s,false,3\n", ""},
+		{"decisions import -i @DIR@/list.txt --format values", 0, "Parsing values\nImported 2 decisions", ""},
+		{"decisions import -i @DIR@/blank.txt --format values", 1, "Parsing values\n", "~item 2: missing 'value'"},
+		{"decisions import -i @DIR@/bad.csv", 1, "Parsing csv\n", "level=error msg=\"line 3: invalid ip address 'zzz'\"\nlevel=error msg=\"line 4: duration 'soon': time: invalid duration \\\"soon\\\"\"\nlevel=error msg=\"line 5: missing 'value'\"\nError: lapid decisions import: 3 unusable entries in bad.csv, nothing was imported\n"},
+		{"decisions import -i @DIR@/bad.json", 1, "Parsing json\n", "~item 3: missing 'value'"},
+		{"decisions import -i @DIR@/broken.json", 1, "Parsing json\n", "~unable to parse json"},
+		{"decisions import -i @DIR@/headless.csv", 1, "Parsing csv\n", "~the header line has no column 'value'"},
+		{"decisions import -i @DIR@/none.csv", 1, "", "~none.csv"},
+		{"decisions import -i @DIR@/imp.csv --format xml", 1, "", "~unknown format 'xml'"},
+		{"decisions import -i @DIR@/imp.csv --batch -1", 1, "", "~batch size"},
+		{"allowlists create a1 -d c", 0, "~created", ""},
+		{"allowlists add a1 203.0.113.50 -d HQ", 0, "~added 1", ""},
+		{"decisions import -i @DIR@/imp.csv", 0, "Parsing csv\nValue 203.0.113.50 is allowlisted by [203.0.113.50 from a1 (HQ)]\nImported 1 decisions", ""},
+	})
+	if r := s.do("192.0.2.77\n", "decisions", "import", "-i", "-", "--format", "values"); r.exit != 0 || r.out != "Parsing values\nImported 1 decisions" {
+		t.Errorf("standard input: %+v", r)
+	}
+	if r := s.do("", "alerts", "list", "-o", "raw"); !strings.Contains(r.out, "import stdin: 1 IPs") {
+		t.Errorf("the alert of a piped import: %s", r.out)
+	}
+}
+
+// TestLargeImport: many more values than one chunk holds, all of them stored,
+// chunk by chunk.
+func TestLargeImport(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	var list strings.Builder
+	const many = 25_000
+	for i := range many {
+		fmt.Fprintf(&list, "10.%d.%d.%d\n", i>>16, i>>8&255, i&255)
+	}
+	write(t, s.dir, "many.txt", list.String())
+	s.steps([]step{
+		{"decisions import -i @DIR@/many.txt --format values", 0, "Parsing values\nYou are about to add 25000 decisions, this may take a while\nImported 25000 decisions", ""},
+		{"alerts list -o raw", 0, "~import many.txt: 5000 IPs", ""},
+	})
+	r := s.do("", "decisions", "list", "-o", "raw")
+	rows, err := csv.NewReader(strings.NewReader(r.out)).ReadAll()
+	if err != nil || len(rows) != many+1 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	seen := map[string]bool{}
+	for _, row := range rows[1:] {
+		seen[row[2]] = true
+	}
+	if len(seen) != many {
+		t.Errorf("%d different values", len(seen))
+	}
+}
+
+func TestOtherVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig+"prometheus: {enabled: true, listen_port: 1}\n")
+	s.steps([]step{
+		{"version", 0, "~lapid " + version, ""},
+		{"frobnicate", 2, "", "Error: lapid: unknown command \"frobnicate\"\n"},
+		{"bouncer", 0, "~Available Commands:", ""},
+		{"bouncesr", 2, "", "Error: lapid: unknown command \"bouncesr\"; did you mean \"bouncers\"?\n"},
+		{"machines frobnicate", 1, "~Usage:", "~unknown command \"frobnicate\" for \"lapid machines\""},
+		{"machines list --frob", 1, "~Usage:", "~unknown flag: --frob"},
+		{"machines list -o loud", 1, "", "Error: lapid machines list: output format 'loud' unknown: use human, json or raw\n"},
+		{"metrics show nope", 1, "", "Error: lapid metrics show: unknown metrics type: nope\n"},
+		{"metrics show lapi", 0, "", "~level=warning msg=\"failed to fetch metrics: "},
+		{"metrics -o raw", 1, "", "~output format 'raw' not supported for this command"},
+		{"metrics list", 0, "~| lapi-machine ", ""},
+		{"metrics list -o json", 0, "~\"type\": \"alerts\"", ""},
+		{"config show", 0, "~@DIR@/lapid/store", ""},
+		{"config show -o raw", 0, "~store,@DIR@/lapid/store\n", ""},
+		{"config show-yaml", 0, "~data_dir: @DIR@\n", ""},
+		{"lapi status", 1, "", "~credentials"},
+		{"completion bash", 0, "~lapid", ""},
+		{"completion zsh", 0, "~lapid", ""},
+		{"completion fish", 0, "~lapid", ""},
+		{"man @DIR@/man", 0, "", ""},
+		{"serve --frob", 2, "~Usage:", "~unknown flag: --frob"},
+		{"serve stray", 2, "~Usage:", "~unknown command \"stray\""},
+	})
+	pages, err := filepath.Glob(filepath.Join(s.dir, "man/*.8"))
+	if err != nil || len(pages) < 30 {
+		t.Errorf("%d man pages, %v", len(pages), err)
+	}
+	var shown map[string]string
+	if err := json.Unmarshal([]byte(s.do("", "config", "show", "-o", "json").out), &shown); err != nil || shown["configuration file"] != s.file {
+		t.Errorf("config show: %v, %v", shown, err)
+	}
+	off := newSite(t, siteConfig)
+	off.steps([]step{{"metrics", 1, "", "Error: lapid metrics: prometheus is not enabled, can't show metrics\n"}})
+}
+
+// TestDaemonLine: the command lines of the reference's server, and those that
+// only look like them.
+func TestDaemonLine(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]bool{
+		"": false, "-c F": true, "-c F -no-cs": true, "-t": true, "-version": true, "--version": true, "-c=F -t -error": true,
+		"-c F serve": false, "serve": false, "-c F bouncers list": false, "-h": false, "--help": false, "-bogus": true,
+		"-c F -o json": false, "-dsn file://x -type syslog": true, "-c": true,
+	} {
+		if _, got := daemonArgs(words(line)); got != want {
+			t.Errorf("%q: %v", line, got)
+		}
+	}
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"-bogus", 2, "", "~flag provided but not defined: -bogus"},
+		{"-version", 0, "~lapid " + version, ""},
+		{"-t", 1, "", "level=fatal msg=\"@DIR@/config.yaml:2:6: you must run at least the API Server or crowdsec\"\n"},
+		{"-no-api", 1, "", "level=fatal msg=\"you must run at least the API Server or crowdsec\"\n"},
+	})
+	d, err := parseDaemon(words("-c F -no-cs -no-capi -debug -error -dsn x"))
+	if err != nil || d.file != "F" || d.level != "error" || len(d.foreign) != 1 {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
+
+// TestDryTest: -t makes no folder, and says what is wrong.
+func TestDryTest(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, `config_paths: {data_dir: @DIR@/data}
+api:
+  server:
+    listen_uri: 127.0.0.1:1
+    profiles_path: @DIR@/profiles.yaml
+db_config: {flush: {max_items: 10}}
+`)
+	profiles := write(t, s.dir, "profiles.yaml", "name: p\nfilters: ['true']\ndecisions: [{type: ban, duration: 1h}]\n")
+	s.steps([]step{
+		{"-t", 0, "", "~msg=\"Configuration test done\""},
+		{"-t -error", 0, "", ""},
+		{"serve -t", 0, "", "~msg=\"Configuration test done\""},
+	})
+	if err := os.WriteFile(profiles, []byte("name: p\nfilters: ['nonsense(']\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.steps([]step{{"serve -t", 1, "", "~failed to compile profiles: error compiling filter of 'p'"}})
+	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 2 {
+		t.Errorf("the test left something behind: %v, %v", entries, err)
+	}
+}
