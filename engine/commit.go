@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,14 +36,16 @@ type proposal struct {
 
 	// key names what resolve looks at. Proposals with the same key never share
 	// a commit, for each must see what the one before it did; the key "*" looks
-	// at everything and goes first.
+	// at everything, or takes away what others may look at, and goes alone.
 	key string
 
 	err  error
 	done chan struct{} // closed once, when err and the op's answer are final
 }
 
-// everything is the key of a proposal that looks at all there is.
+// everything is the key of a proposal that must not share its commit: a change
+// of a bouncer, made on the view before the bouncer's deletion, would bring it
+// and its key back to life.
 const everything = "*"
 
 // queue is where proposals wait. The lock is held for a moment only, and is
@@ -62,7 +65,9 @@ func (q *queue) length() int {
 }
 
 // propose hands a write to the committer and waits until it is durable and
-// visible, or refused.
+// visible, or refused. When ctx ends first the write is taken back; one that is
+// being committed already is waited for, so that nobody is told "no" of what
+// was stored, and what resolve borrows from the caller is the caller's again.
 func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	p.done = make(chan struct{})
 	if p.op != nil && p.bytes == nil {
@@ -76,8 +81,12 @@ func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	case <-p.done:
 		return p.err
 	case <-ctx.Done():
+	}
+	if e.queue.withdraw(p) {
 		return fmt.Errorf("waiting for the commit: %w", ctx.Err())
 	}
+	<-p.done
+	return p.err
 }
 
 func (e *Engine) enqueue(p *proposal) error {
@@ -114,7 +123,7 @@ func (q *queue) take() []*proposal {
 	var keys map[string]bool
 	for n < len(q.waiting) && n < maxBatch {
 		p := q.waiting[n]
-		if n > 0 && (bytes+len(p.bytes) > maxBatchBytes || p.key == everything) {
+		if n > 0 && (bytes+len(p.bytes) > maxBatchBytes || p.key == everything || q.waiting[0].key == everything) {
 			break
 		}
 		if p.key != "" {
@@ -140,6 +149,20 @@ func (q *queue) take() []*proposal {
 		}
 	}
 	return batch
+}
+
+// withdraw takes a proposal out of the queue; false when it is not there any
+// more.
+func (q *queue) withdraw(p *proposal) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	at := slices.Index(q.waiting, p)
+	if at < 0 {
+		return false
+	}
+	q.waiting = slices.Delete(q.waiting, at, at+1)
+	q.bytes -= len(p.bytes)
+	return true
 }
 
 // close refuses further proposals and returns those that still wait.
@@ -248,7 +271,7 @@ func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte)
 			p.op.apply(s, rev)
 		}
 	}
-	e.writeRows()
+	e.writeRows(rev)
 	e.publish(rev)
 	e.commits.Add(1)
 	e.sinceSnapshot.Add(int64(len(record)))
@@ -259,6 +282,9 @@ func (e *Engine) journal(rev Revision, record []byte) error {
 	err := e.store.Append(uint64(rev), record)
 	if errors.Is(err, persist.ErrDisk) && e.revive() {
 		err = e.store.Append(uint64(rev), record)
+	}
+	if errors.Is(err, persist.ErrTooLarge) {
+		return &Error{Kind: ErrInvalid, Text: "the change is too large to be stored at once", Cause: err}
 	}
 	if err != nil {
 		if e.sick.CompareAndSwap(false, true) {
@@ -274,26 +300,36 @@ func (e *Engine) journal(rev Revision, record []byte) error {
 
 // revive tries to open the store again, once a second at most.
 func (e *Engine) revive() bool {
-	now := e.options.Now()
-	if now.Sub(e.revived).Abs() < time.Second {
+	_, steady := e.clock()
+	if e.revived != 0 && steady-e.revived < int64(time.Second) {
 		return false
 	}
-	e.revived = now
-	return e.store.Reopen() == nil
+	e.revived = steady
+	err := e.store.Reopen()
+	if errors.Is(err, persist.ErrBehind) {
+		// Without syncs the disk has lost commits that memory holds: write the
+		// state down whole, and the journal can go on from there.
+		if err = e.writeDown(context.Background(), e.View()); err == nil {
+			err = e.store.Reopen()
+		}
+	}
+	if err != nil {
+		e.log.Debug("the store cannot be opened again yet", "error", err)
+	}
+	return err == nil
 }
 
-// writeRows stores the cold bodies of applied commits. They follow from the
-// journal, so a failure here costs nothing that was promised: they are tried
-// again with the next commit, and made again by a replay.
-func (e *Engine) writeRows() {
-	if e.state.rows.Len() == 0 {
-		return
-	}
-	if err := e.store.WriteRows(e.state.rows); err != nil {
+// writeRows stores the cold bodies of applied commits, up to revision rev. They
+// follow from the journal, so a failure here costs nothing that was promised:
+// they are kept and tried again with the next commit, and made again by a
+// replay. No snapshot may be taken before, for a replay would begin after it.
+func (e *Engine) writeRows(rev Revision) {
+	if err := e.state.rows.write(e.store, e.batch); err != nil {
+		e.bodiless.CompareAndSwap(0, uint64(rev))
 		e.log.Warn("cannot write alert bodies yet", "error", err)
 		return
 	}
-	e.state.rows.Reset()
+	e.bodiless.Store(0)
 }
 
 // publish shows everybody the state as it is after rev.

@@ -26,15 +26,17 @@ type Engine struct {
 	view     atomic.Pointer[View]
 
 	// Owned by the committer.
-	record, frame []byte    // the commit being written; reused
-	revived       time.Time // last attempt to open a sick store again
+	record, frame []byte        // the commit being written; reused
+	batch         *persist.Rows // scratch
+	revived       time.Time     // last attempt to open a sick store again
 	nextVisits    int64     // Unix nanoseconds; when to write visits down
 	nextRetention int64
 	nextUsage     int64
 	nextSnapshot  int64
 
 	// Counters, for anyone.
-	sick          atomic.Bool // the disk refused the last write
+	sick          atomic.Bool   // the disk refused the last write
+	bodiless      atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
 	proposals     atomic.Uint64
 	commits       atomic.Uint64
 	refused       atomic.Uint64
@@ -63,6 +65,7 @@ func Open(o *Options) (*Engine, error) {
 	}
 	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1)}
 	e.queue.wake = make(chan struct{}, 1)
+	e.batch = store.NewRows()
 	if options.Profiles != nil {
 		e.SetProfiles(options.Profiles)
 	}

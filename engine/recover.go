@@ -12,14 +12,14 @@ import (
 // its first commit.
 func (e *Engine) recover() error {
 	rev, err := e.store.LoadSnapshot(func(rev uint64, sections iter.Seq2[uint16, []byte]) error {
-		e.state = newState(e.store.NewRows())
+		e.state = newState()
 		return e.state.load(rev, sections, e.options.History)
 	})
 	if err != nil {
 		return fmt.Errorf("loading the newest snapshot: %w", err)
 	}
 	if rev == 0 {
-		e.state = newState(e.store.NewRows())
+		e.state = newState()
 		e.state.history.Reset(0)
 	}
 	if e.store.Last() == 0 {
@@ -32,10 +32,6 @@ func (e *Engine) recover() error {
 	e.publish(e.state.next.revision)
 	return nil
 }
-
-// rowsAtOnce is how many bytes of cold rows a replay gathers before it writes
-// them.
-const rowsAtOnce = 4096
 
 func (e *Engine) replay(after uint64) error {
 	s := e.state
@@ -53,23 +49,18 @@ func (e *Engine) replay(after uint64) error {
 		s.history.Publish(rev)
 		s.next.revision, s.next.at = Revision(rev), c.at
 		e.sinceSnapshot.Add(int64(len(record)))
-		if s.rows.Len() >= rowsAtOnce {
-			return e.flushReplayed()
+		if s.rows.bytes >= rowsAtOnce {
+			return s.rows.write(e.store, e.batch)
 		}
 		return nil
 	})
+	if err == nil {
+		err = s.rows.write(e.store, e.batch)
+	}
 	if err != nil {
 		return fmt.Errorf("replaying the journal: %w", err)
 	}
-	return e.flushReplayed()
-}
-
-func (e *Engine) flushReplayed() error {
-	if e.state.rows.Len() == 0 {
-		return nil
-	}
-	defer e.state.rows.Reset()
-	return e.store.WriteRows(e.state.rows)
+	return nil
 }
 
 // load builds the state from a snapshot. Decision sections are decoded side by
@@ -336,7 +327,9 @@ func (l *loader) insertRecord(in *storedRecord) error {
 // each began and ended is written on it.
 func (l *loader) rebuildHistory(most int) {
 	s := l.state
-	floor := l.floor
+	// The floor was read while commits went on, so it may lie beyond the view;
+	// what is replayed after the view makes its events anew.
+	floor := min(l.floor, l.rev)
 	slices.SortFunc(l.ends, func(a, b endEvent) int {
 		return compareEvents(a.rev, a.slot, b.rev, b.slot)
 	})

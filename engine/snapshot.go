@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -80,10 +81,10 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	began := time.Now() // a duration for the metrics, not a moment of the history
 	written := e.sinceSnapshot.Load()
 	v := e.View()
-	err := e.store.WriteSnapshot(uint64(v.revision), func(w *persist.SnapshotWriter) error {
-		return v.write(ctx, w)
-	})
-	if err != nil {
+	if from := e.bodiless.Load(); from != 0 && from <= uint64(v.revision) {
+		return fmt.Errorf("%w: alert bodies since revision %d are not on disk yet", persist.ErrDisk, from)
+	}
+	if err := e.writeDown(ctx, v); err != nil {
 		return err
 	}
 	e.sinceSnapshot.Add(-written)
@@ -92,6 +93,13 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	e.snapshotRev.Store(uint64(v.revision))
 	e.log.Info("wrote a snapshot", "revision", v.revision, "seconds", time.Since(began).Seconds())
 	return e.trimJournal(ctx)
+}
+
+// writeDown writes one view.
+func (e *Engine) writeDown(ctx context.Context, v *View) error {
+	return e.store.WriteSnapshot(uint64(v.revision), func(w *persist.SnapshotWriter) error {
+		return v.write(ctx, w)
+	})
 }
 
 // trimJournal lets the committer, which owns the journal, forget what both
