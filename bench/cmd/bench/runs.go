@@ -1,0 +1,180 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lapid/bench/load"
+	"lapid/bench/peers"
+	"lapid/bench/report"
+	"lapid/bench/scenario"
+)
+
+// settings are the flags that all runs share.
+type settings struct {
+	lapid string // program; empty: built
+	dir   string // where servers keep their files; empty: a new folder that is removed
+	pace  scenario.Pace
+}
+
+func flags(name string, pace scenario.Pace) (*flag.FlagSet, *settings) {
+	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)
+	s := &settings{pace: pace}
+	f.StringVar(&s.lapid, "lapid", "", "lapid program to measure (default: built from this repository)")
+	f.StringVar(&s.dir, "dir", "", "folder for the servers' files, kept (default: a temporary one)")
+	f.IntVar(&s.pace.Size, "size", pace.Size, "number of decisions")
+	return f, s
+}
+
+func full(ctx context.Context, args []string) error {
+	f, s := flags("full", scenario.FullPace())
+	ten := f.Int("ten", 10_000_000, "decisions of the largest set; 0 for none")
+	results := f.String("results", "bench/results", "folder for the page")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return s.measured(ctx, "full", true, func(b *scenario.Bench) error {
+		err := b.Full(ctx, *ten)
+		page, saved := b.Report.Save(*results, time.Now().Format("2006-01-02-1504")+"-full")
+		if saved == nil {
+			fmt.Fprintln(os.Stderr, "written:", page)
+		}
+		return errors.Join(err, saved)
+	})
+}
+
+func short(ctx context.Context, args []string) error {
+	f, s := flags("short", scenario.ShortPace())
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return s.measured(ctx, "short", false, func(b *scenario.Bench) error { return b.Short(ctx) })
+}
+
+func beside(ctx context.Context, args []string) error {
+	pace := scenario.FullPace()
+	pace.Size = 100_000
+	f, s := flags("peers", pace)
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	return s.measured(ctx, "peers", true, func(b *scenario.Bench) error { return b.Peers(ctx) })
+}
+
+// measured builds the programs, shares out the CPUs, has do measure and prints
+// the page.
+func (s *settings) measured(ctx context.Context, name string, judged bool, do func(*scenario.Bench) error) error {
+	dir, err := s.folder()
+	if err != nil {
+		return err
+	}
+	if s.dir == "" {
+		defer os.RemoveAll(dir)
+	}
+	programs, err := s.programs(ctx, dir)
+	if err != nil {
+		return err
+	}
+	server, generator, err := load.Halves()
+	if err != nil {
+		return err
+	}
+	if err := load.Pin(generator); err != nil {
+		return err
+	}
+	b := &scenario.Bench{
+		Yard: &peers.Yard{Dir: dir, ServerCPUs: server}, Programs: *programs, Pace: s.pace, LoadCPUs: generator,
+		Report: report.New("Bench "+name, judged, scenario.Rows()), Log: os.Stderr,
+	}
+	defer b.Close()
+	b.Report.Conditions = conditions(ctx, name, s.pace, server, generator)
+	err = do(b)
+	return errors.Join(err, b.Report.WriteMarkdown(os.Stdout, ""))
+}
+
+// folder gives a folder that is there.
+func (s *settings) folder() (string, error) {
+	if s.dir == "" {
+		return os.MkdirTemp("", "lapid-bench-")
+	}
+	dir, err := filepath.Abs(s.dir)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// programs builds what is measured.
+func (s *settings) programs(ctx context.Context, dir string) (*scenario.Programs, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &scenario.Programs{Lapid: s.lapid, Ceiling: filepath.Join(dir, "ceiling"), Self: self}
+	build := map[string]string{p.Ceiling: "lapid/bench/ceiling"}
+	if p.Lapid == "" {
+		p.Lapid = filepath.Join(dir, "lapid")
+		build[p.Lapid] = "lapid/cmd/lapid"
+	} else if p.Lapid, err = filepath.Abs(p.Lapid); err != nil {
+		return nil, err
+	}
+	for program, source := range build {
+		c := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", program, source)
+		c.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := c.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building %s: %w: %s", source, err, out)
+		}
+	}
+	return p, nil
+}
+
+// conditions tell under what the figures were measured.
+func conditions(ctx context.Context, name string, pace scenario.Pace, server, generator []int) []string {
+	say := func(argv ...string) string {
+		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
+		if err != nil {
+			return "unknown"
+		}
+		return strings.TrimSpace(string(out))
+	}
+	commit := say("git", "rev-parse", "--short=12", "HEAD")
+	if changed := say("git", "status", "--porcelain", "-uno"); changed != "" {
+		commit += " with uncommitted changes"
+	}
+	busy, _ := os.ReadFile("/proc/loadavg")
+	return []string{
+		"date: " + time.Now().UTC().Format(time.RFC3339) + ", command: bench " + name,
+		"commit: " + commit + ", " + say("go", "version"),
+		fmt.Sprintf("machine: %s, %d CPUs, %s, kernel %s", cpuName(), len(server)+len(generator), memory(), say("uname", "-r")),
+		fmt.Sprintf("CPUs: server %s, generator %s; load before: %s", load.List(server), load.List(generator), strings.TrimSpace(string(busy))),
+		fmt.Sprintf("decisions: %d, seed %d; rounds: %d of %v; connections: %v", pace.Size, scenario.Seed, pace.Rounds, pace.Length, pace.Connections),
+	}
+}
+
+func cpuName() string {
+	text, _ := os.ReadFile("/proc/cpuinfo") // not there: unknown
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
+
+func memory() string {
+	text, _ := os.ReadFile("/proc/meminfo") // not there: unknown
+	var kb int64
+	if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &kb); err != nil {
+		return "unknown memory"
+	}
+	return fmt.Sprintf("%d GiB", (kb+1<<19)>>20)
+}

@@ -1,0 +1,11 @@
+// Package scenario holds what is measured, one file each: what a scenario sets up,
+// what it compares with what, and which rows of the report it fills.
+//
+// A scenario's figures are ratios inside one run wherever they can be: server and
+// its limit (bench/ceiling, Pebble alone) or its peers stand on the same cores, and
+// are asked in turn, round after round, by the same generator on the other cores.
+// A row that is made of several figures shows the worst of them.
+//
+// An answer is looked at before it is counted: a scenario whose hits come back
+// empty, or whose deltas lack what was posted, fails instead of being fast.
+package scenario

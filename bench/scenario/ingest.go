@@ -1,0 +1,81 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"lapid/bench/corpus"
+	"lapid/bench/load"
+	"lapid/bench/peers"
+)
+
+// writers push alerts at the same time.
+const writers = 64
+
+// Ingest pushes alerts of one decision, then has Pebble alone commit records as
+// large as what was written for each, with as many writers.
+func (b *Bench) Ingest(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceiling) error {
+	b.say("ingest: %d writers", writers)
+	us, err := b.writer(ctx, "lapid", l, Seed+5)
+	if err != nil {
+		return err
+	}
+	head, err := answerSize(ctx, us)
+	if err != nil {
+		return err
+	}
+	ours, err := b.ask(ctx, writers, us, &load.Plan{Warmup: b.Warmup, Length: b.Pace.Ingest})
+	if err != nil {
+		return err
+	}
+	size := max(ours.Written/int64(ours.Requests)-head, 1)
+	dir := filepath.Join(b.Dir, "pebble")
+	alone, err := b.Pebble(ctx, b.Self, &peers.PebbleWork{Dir: dir, Writers: writers, Size: int(size), Length: b.Pace.Ingest})
+	if err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	us.name, us.address, us.server = "ceiling", ceiling.Address, &ceiling.Process
+	limit, err := b.ask(ctx, writers, us, &load.Plan{Warmup: b.Warmup, Length: b.Length})
+	if err != nil {
+		return err
+	}
+	b.Report.Measured(rowIngest, ours.Rate/alone.Rate, "%.0f/s beside %.0f/s of %d bytes", ours.Rate, alone.Rate, size)
+	b.Report.Section(fmt.Sprintf("Ingest, %d writers, one decision each, synced", writers),
+		table([]load.Named{{Name: "lapid", Result: ours}, {Name: "ceiling, nothing kept", Result: limit}})+
+			fmt.Sprintf("Pebble alone, records of %d bytes: %.0f/s, p50 %v, p99 %v\n", size, alone.Rate, alone.P50, alone.P99))
+	return nil
+}
+
+// writer pushes alerts for hosts and ranges of a set of its own.
+func (b *Bench) writer(ctx context.Context, name string, l *peers.LAPI, seed uint64) (contender, error) {
+	token, err := l.Token(ctx)
+	return contender{
+		name: name, address: l.Address, server: &l.Process, wanted: 201,
+		sources: load.Alerts(token, corpus.New(corpus.MaxSize, seed), 1000),
+	}, err
+}
+
+// answerSize gives the bytes of one answer, head and all.
+func answerSize(ctx context.Context, c contender) (int64, error) {
+	var n counter
+	f, err := load.Fetch(ctx, c.address, c.sources(0, 1).Next(nil, 0), &n)
+	if err == nil && f.Status != c.wanted {
+		err = fmt.Errorf("%s: alert answered with status %d", c.name, f.Status)
+	}
+	return int64(n), err
+}
+
+// counter counts the bytes written to it.
+type counter int64
+
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"lapid/bench/corpus"
+	"lapid/bench/load"
+	"lapid/bench/peers"
+	"lapid/bench/report"
+)
+
+// calm is the part of the ceiling's rate at which latencies are compared: high
+// enough to be work, low enough that neither falls behind.
+const calm = 0.5
+
+const livePath = "/v1/decisions?ip="
+
+// Beside are the servers that answer live queries beside lapid. Redis and Nginx
+// may be nil.
+type Beside struct {
+	Ceiling      *peers.Ceiling
+	Redis, Nginx *peers.Server
+}
+
+// liveWorst gathers the worst ratio of each row.
+type liveWorst struct{ ceiling, p99, redis, nginx float64 }
+
+// Live asks for hits, misses and addresses inside a range, over some and over many
+// connections.
+func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside *Beside) error {
+	worst := liveWorst{math.Inf(1), 0, math.Inf(1), math.Inf(1)}
+	var lines []load.Named
+	var groups []report.Group
+	for _, connections := range b.Connections {
+		for _, kind := range corpus.Kinds {
+			title := fmt.Sprintf("%s, %d", kind, connections)
+			b.say("live: %s connections", title)
+			done, err := b.liveOne(ctx, l, set, beside, kind, connections)
+			if err != nil {
+				return err
+			}
+			worst.take(done)
+			g := report.Group{Name: title}
+			for _, m := range done {
+				lines = append(lines, load.Named{Name: title + ": " + m.name, Result: m.Result})
+				if m.open != nil {
+					lines = append(lines, load.Named{Name: title + ": " + m.name + " paced", Result: m.open})
+				}
+				g.Bars = append(g.Bars, report.Bar{Name: m.name, Value: m.Rate})
+			}
+			groups = append(groups, g)
+			if kind == corpus.Hit && connections == b.Connections[0] {
+				b.Report.Plot("latency", latencies(done))
+			}
+		}
+	}
+	b.Report.Plot("live", report.Bars(fmt.Sprintf("live queries at %d decisions: kind, connections", set.Len()), "/s", groups))
+	b.Report.Section(fmt.Sprintf("Live queries, %d decisions", set.Len()), table(lines))
+	b.Report.Measured(rowLive, worst.ceiling, "worst of %d", len(groups))
+	b.Report.Measured(rowLiveP99, worst.p99, "worst of %d, each at half of the ceiling's rate", len(groups))
+	if beside.Redis != nil {
+		b.Report.Measured(rowRedis, worst.redis, "worst of hits and misses")
+	}
+	if beside.Nginx != nil {
+		b.Report.Measured(rowNginx, worst.nginx, "worst of %d", len(groups))
+	}
+	return nil
+}
+
+// liveOne measures one kind over one number of connections: all contenders in turn,
+// then lapid and the ceiling at one rate. The first is lapid, the second the ceiling.
+func (b *Bench) liveOne(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside *Beside, kind corpus.Kind, connections int) ([]measured, error) {
+	words := set.NewTable(kind, min(asked, set.Len()), Seed)
+	http := load.Filled("GET "+livePath, load.Tail(peers.Key), words)
+	us := contender{name: "lapid", address: l.Address, server: &l.Process, sources: http}
+	first, err := b.ask(ctx, connections, us, &load.Plan{Warmup: b.Warmup, Length: b.Length})
+	if err != nil {
+		return nil, err
+	}
+	if err := right(kind, first); err != nil {
+		return nil, err
+	}
+	body := []byte(strings.Repeat("x", int(first.Body/first.Requests)))
+	if err := beside.Ceiling.Set(ctx, peers.Live, body); err != nil {
+		return nil, err
+	}
+	list := []contender{us, {name: "ceiling", address: beside.Ceiling.Address, server: &beside.Ceiling.Process, sources: http}}
+	if s := beside.Redis; s != nil && kind != corpus.Inside {
+		wanted := 200
+		if kind == corpus.Miss {
+			wanted = 404
+		}
+		list = append(list, contender{"redis", s.Address, load.RESP, &s.Process, load.Gets(words), wanted})
+	}
+	if s := beside.Nginx; s != nil {
+		list = append(list, contender{name: "nginx", address: s.Address, server: &s.Process, sources: http})
+	}
+	done, err := b.inTurn(ctx, connections, list)
+	if err != nil {
+		return nil, err
+	}
+	rate := calm * done[1].Rate
+	for i := range done[:2] {
+		if done[i].open, err = b.ask(ctx, connections, done[i].contender, &load.Plan{Rate: rate, Warmup: b.Warmup, Length: b.Open}); err != nil {
+			return nil, err
+		}
+	}
+	return done, nil
+}
+
+// right refuses answers that cannot be those to questions of a kind.
+func right(kind corpus.Kind, r *load.Result) error {
+	if kind == corpus.Miss && r.Empty != r.Requests || kind != corpus.Miss && r.Empty != 0 {
+		return fmt.Errorf("live queries of kind %s: %d of %d answers are empty", kind, r.Empty, r.Requests)
+	}
+	return nil
+}
+
+func (w *liveWorst) take(done []measured) {
+	us, limit := done[0], done[1]
+	w.ceiling = min(w.ceiling, us.Rate/limit.Rate)
+	w.p99 = max(w.p99, float64(us.open.P99)/float64(limit.open.P99))
+	for _, m := range done[2:] {
+		switch m.name {
+		case "redis":
+			w.redis = min(w.redis, us.Rate/m.Rate)
+		case "nginx":
+			w.nginx = min(w.nginx, us.Rate/m.Rate)
+		}
+	}
+}
+
+// latencies draws the paced runs: how long, up to which part of all.
+func latencies(done []measured) []byte {
+	var lines []report.Line
+	parts := []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000}
+	for _, m := range done {
+		if m.open == nil {
+			continue
+		}
+		line := report.Line{Name: m.name}
+		for _, part := range parts {
+			line.X = append(line.X, part)
+			line.Y = append(line.Y, max(ms(m.open.Latency.Quantile(1-1/part)), 0.001))
+		}
+		lines = append(lines, line)
+	}
+	return report.Lines("latency of hits at half of the ceiling's rate", "ms", lines,
+		map[float64]string{1: "least", 2: "50 %", 10: "90 %", 100: "99 %", 1000: "99.9 %", 10000: "99.99 %"})
+}

@@ -1,0 +1,205 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"lapid/bench/corpus"
+	"lapid/bench/peers"
+)
+
+// FullPace fits all rows into ten minutes on four cores.
+func FullPace() Pace {
+	return Pace{
+		Size: 1_000_000, Warmup: 300 * time.Millisecond, Length: 1200 * time.Millisecond, Rounds: 3, Open: 2 * time.Second,
+		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
+		Seen: 300, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
+	}
+}
+
+// ShortPace fits what needs no peers into a minute on two cores.
+func ShortPace() Pace {
+	return Pace{
+		Size: 100_000, Warmup: 200 * time.Millisecond, Length: 500 * time.Millisecond, Rounds: 1, Open: 500 * time.Millisecond,
+		Connections: []int{64}, Bouncers: 1000, Followers: 200, Waves: 5, Crowd: 20,
+		Seen: 50, Busy: 5000, Ingest: time.Second, Restless: 50_000,
+	}
+}
+
+// step is one scenario of a run and the rows it fills.
+type step struct {
+	rows []string
+	do   func() error
+}
+
+// carry carries out steps. One that fails leaves its rows without figures, and the
+// others go on; what went wrong comes back in the end.
+func (b *Bench) carry(ctx context.Context, steps ...step) error {
+	var all []error
+	for _, s := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := s.do(); err != nil {
+			b.say("failed: %v", err)
+			b.Report.Failed(err, s.rows...)
+			if !errors.Is(err, peers.ErrMissing) {
+				all = append(all, err)
+			}
+		}
+	}
+	return errors.Join(all...)
+}
+
+// Full measures every row. Ten is how many decisions the largest set has: 10 M,
+// or 0 for none.
+func (b *Bench) Full(ctx context.Context, ten int) error {
+	ceiling, err := b.NewCeiling(ctx, b.Programs.Ceiling)
+	if err != nil {
+		return err
+	}
+	flat := new(Flatness)
+	err = errors.Join(
+		b.million(ctx, ceiling, flat),
+		b.hundredThousand(ctx, ceiling, flat),
+		b.tenMillion(ctx, ceiling, flat, ten),
+		b.carry(ctx, step{[]string{rowAllocations}, func() error { return b.Allocations(ctx) }}),
+	)
+	flat.Enter(b.Report)
+	return err
+}
+
+// million is the life of one server: a small set, an import, everything that is
+// asked of a million decisions, and in the end what writes many more.
+func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness) error {
+	small, set := corpus.New(b.Size/100, Seed+9), corpus.New(b.Size, Seed)
+	l, err := b.started(ctx, "lapid-main", small)
+	if err != nil {
+		b.Report.Failed(err, rowLive, rowLiveP99, rowImport)
+		return err
+	}
+	defer l.Stop()
+	beside := &Beside{Ceiling: ceiling}
+	held := small.Len() + set.Len()
+	return b.carry(ctx,
+		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, small, ceiling) }},
+		step{[]string{rowImport, rowImportP99}, func() error { return b.Import(ctx, l, small, set) }},
+		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
+		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
+		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, beside, rowMemory) }},
+		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
+		step{[]string{rowLive, rowLiveP99, rowRedis, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{nil, func() error { beside.stop(); return nil }},
+		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, set, ceiling) }},
+		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
+		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
+		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, held) }},
+		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
+		step{[]string{rowPause}, func() error { return b.Pauses(ctx, l, set) }},
+		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
+	)
+}
+
+// stop ends the peers, whose memory is wanted again.
+func (s *Beside) stop() {
+	for _, p := range []*peers.Server{s.Redis, s.Nginx} {
+		if p != nil {
+			p.Stop()
+		}
+	}
+}
+
+// hundredThousand compares with the reference.
+func (b *Bench) hundredThousand(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness) error {
+	rows := []string{rowRefLive, rowRefStartup, rowRefEmpty, rowRefIngest}
+	if b.Pace.Reference == 0 {
+		return nil
+	}
+	set := corpus.New(b.Pace.Reference, Seed)
+	l, err := b.started(ctx, "lapid-reference", set)
+	if err != nil {
+		b.Report.Failed(err, rows...)
+		return err
+	}
+	defer l.Stop()
+	return b.carry(ctx,
+		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, set, ceiling) }},
+		step{rows, func() error { return b.Reference(ctx, l, set) }},
+	)
+}
+
+// tenMillion looks whether size matters.
+func (b *Bench) tenMillion(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness, size int) error {
+	if size == 0 {
+		return nil
+	}
+	set := corpus.New(size, Seed)
+	l, err := b.started(ctx, "lapid-ten", set)
+	if err != nil {
+		b.Report.Failed(err, rowMemoryTen, rowRestartTen)
+		return err
+	}
+	defer l.Stop()
+	return b.carry(ctx,
+		step{[]string{rowMemoryTen}, func() error { return b.Memory(ctx, l, set.Len(), nil, rowMemoryTen) }},
+		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, set, ceiling) }},
+		step{[]string{rowRestartTen}, func() error { return b.Restart(ctx, l, set, rowRestartTen) }},
+	)
+}
+
+// Short measures the rows that need neither peers nor large sets.
+func (b *Bench) Short(ctx context.Context) error {
+	ceiling, err := b.NewCeiling(ctx, b.Programs.Ceiling)
+	if err != nil {
+		return err
+	}
+	small, set := corpus.New(b.Size/100, Seed+9), corpus.New(b.Size, Seed)
+	l, err := b.started(ctx, "lapid-main", small)
+	if err != nil {
+		return err
+	}
+	defer l.Stop()
+	held := small.Len() + set.Len()
+	err = b.carry(ctx,
+		step{[]string{rowImport, rowImportP99}, func() error { return b.Import(ctx, l, small, set) }},
+		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, nil, rowMemory) }},
+		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
+		step{[]string{rowLive, rowLiveP99}, func() error { return b.Live(ctx, l, set, &Beside{Ceiling: ceiling}) }},
+		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
+		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
+		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, held) }},
+		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
+		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
+	)
+	b.Report.Keep()
+	return err
+}
+
+// Peers measures lapid beside the reference, Redis and nginx, all with a set of the
+// pace's size.
+func (b *Bench) Peers(ctx context.Context) error {
+	ceiling, err := b.NewCeiling(ctx, b.Programs.Ceiling)
+	if err != nil {
+		return err
+	}
+	set := corpus.New(b.Size, Seed)
+	l, err := b.started(ctx, "lapid-main", set)
+	if err != nil {
+		return err
+	}
+	defer l.Stop()
+	beside := &Beside{Ceiling: ceiling}
+	err = b.carry(ctx,
+		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
+		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
+		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), beside, rowMemory) }},
+		step{[]string{rowLive, rowLiveP99, rowRedis, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{nil, func() error { beside.stop(); return nil }},
+		step{[]string{rowRefLive, rowRefStartup, rowRefEmpty, rowRefIngest}, func() error { return b.Reference(ctx, l, set) }},
+	)
+	b.Report.Keep()
+	return err
+}
