@@ -202,7 +202,7 @@ func TestAlertsAreCopies(t *testing.T) {
 // TestAlertMemory holds that no body costs more than a small multiple of
 // itself, garbage included.
 func TestAlertMemory(t *testing.T) {
-	const size = 4 << 20
+	const size = 1 << 20
 	fill := func(head, unit, tail string) string {
 		return head + strings.Repeat(unit+",", size/len(unit)) + unit + tail
 	}
