@@ -42,9 +42,8 @@ type alertParser struct {
 	now     engine.Stamp  // for times that cannot be read
 	missing string        // of the first alert that lacks something
 	index   int           // of the alert being read
-	dropped engine.Alert  // takes in alerts once something is missing
+	dropped *engine.Alert // takes in all alerts once something is missing
 	meta    []engine.Meta // scratch: a list before its length is known
-
 }
 
 // The smallest texts, with a comma, of what lists may hold.
@@ -108,8 +107,8 @@ func (p *alertParser) list() []*engine.Alert {
 
 // alert reads one alert; nil when it is not to be stored.
 func (p *alertParser) alert() *engine.Alert {
-	a := &p.dropped
-	if p.missing == "" {
+	a := p.dropped
+	if a == nil {
 		a = &engine.Alert{}
 	}
 	o, source := newObject(&alertFields), newObject(&sourceFields)
@@ -134,7 +133,7 @@ func (p *alertParser) alert() *engine.Alert {
 		return nil
 	}
 	if !o.has(alertRequired) || decisions != "" || events != "" || !source.has(sourceRequired) {
-		p.missing = p.missingInAlert(&o, &source, decisions, events)
+		p.missing, p.dropped = p.missingInAlert(&o, &source, decisions, events), a
 		return nil
 	}
 	a.StartAt, a.StopAt = p.moment(a.StartText), p.moment(a.StopText)
