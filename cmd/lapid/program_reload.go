@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"reflect"
@@ -69,23 +70,30 @@ func (p *Program) Reload() error {
 		return err
 	}
 	p.engine.SetProfiles(next.rules)
-	changes := p.changes(next)
-	if !p.log.forced && at != p.log.level.Level() {
-		changes = append(changes, fmt.Sprintf("log level %s instead of %s", levelWord(at), levelWord(p.log.level.Level())))
-		p.log.level.Set(at)
-	}
 	if err := p.log.reopen(); err != nil {
 		p.log.Error("the old log file stays in use", "error", err)
+	}
+	p.tell(next, at)
+	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
+	return nil
+}
+
+// tell says what a reload has changed, at the more talkative of the two log
+// levels, and leaves the new one in force.
+func (p *Program) tell(next *Program, at slog.Level) {
+	changes := p.changes(next)
+	if old := p.log.level.Level(); !p.log.forced && at != old {
+		changes = append(changes, fmt.Sprintf("log level %s instead of %s", levelWord(at), levelWord(old)))
+		p.log.level.Set(min(at, old))
+		defer p.log.level.Set(at)
 	}
 	if later := p.needRestart(next); len(later) > 0 {
 		p.log.Warn("changed, but in force only after a restart: " + strings.Join(later, ", "))
 	}
-	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
 	if len(changes) == 0 {
 		changes = []string{"nothing has changed"}
 	}
 	p.log.Info("reloaded: " + strings.Join(changes, "; "))
-	return nil
 }
 
 // changes says what a reload puts in force.
