@@ -54,7 +54,7 @@ func noMachine(id string) error { return notFound(fmt.Sprintf("'%s' does not exi
 // An unknown machine is ignored.
 func (e *Engine) Heartbeat(id string, now int64) {
 	if row := e.View().machines.byID[id]; row != nil {
-		raise(&row.heartbeat, now)
+		later(&row.heartbeat, now)
 		row.noted.Store(true)
 	}
 }
@@ -109,12 +109,12 @@ func noBouncer() error { return notFound("ent: bouncer not found") }
 // PruneBouncers and PruneMachines remove the named ones, children excepted;
 // names that are gone already do not matter.
 func (e *Engine) PruneBouncers(ctx context.Context, names []string) error {
-	return e.propose(ctx, &proposal{op: &dropBouncers{names: names}})
+	return e.propose(ctx, &proposal{key: everything, op: &dropBouncers{names: names}})
 }
 
 // PruneMachines removes the named machines.
 func (e *Engine) PruneMachines(ctx context.Context, ids []string) error {
-	return e.propose(ctx, &proposal{op: &dropMachines{ids: ids}})
+	return e.propose(ctx, &proposal{key: everything, op: &dropMachines{ids: ids}})
 }
 
 // AddUsage stores a report of usage metrics and brings its sender's record up

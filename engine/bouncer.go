@@ -61,8 +61,7 @@ func (r *BouncerRow) LastPull() int64 { return r.lastPull.Load() }
 
 // Visit notes a live query at now.
 func (r *BouncerRow) Visit(now int64) {
-	if now > r.lastPull.Load() {
-		r.lastPull.Store(now)
+	if later(&r.lastPull, now) {
 		r.note()
 	}
 }
@@ -82,13 +81,16 @@ func (r *BouncerRow) Advance(rev Revision, now int64) {
 }
 
 // Retreat takes an Advance from one place to another back, unless the cursor
-// has moved on since: what was not heard must be told again.
+// has moved on since: what was not heard must be told again, after a restart
+// too.
 func (r *BouncerRow) Retreat(from, to Revision, pulled bool) {
 	before := uint64(0)
 	if pulled {
 		before = uint64(from) + 1
 	}
-	r.cursor.CompareAndSwap(uint64(to)+1, before)
+	if r.cursor.CompareAndSwap(uint64(to)+1, before) {
+		r.noted.Store(true)
+	}
 }
 
 func (r *BouncerRow) note() {

@@ -214,8 +214,9 @@ func (p *proposal) refuse(err error) {
 
 // commitBatch makes one commit of the batch and of what is due by now.
 func (e *Engine) commitBatch(batch []*proposal) {
-	now := e.advance()
+	now := e.Now()
 	s := e.state
+	s.turnBack(now)
 	view := e.View()
 	record := e.record[:0] // the operations; their number is known at the end
 	ops := 0
@@ -344,9 +345,4 @@ func (e *Engine) publish(rev Revision) {
 	e.view.Store(&v)
 	e.historyLen.Store(int64(s.history.Len()))
 	e.stored.Store(int64(s.ids.Len()))
-}
-
-// advance reads the clock; the history never goes back in time.
-func (e *Engine) advance() int64 {
-	return max(e.Now(), e.state.at)
 }

@@ -28,8 +28,8 @@ type Engine struct {
 	// Owned by the committer.
 	record, frame []byte        // the commit being written; reused
 	batch         *persist.Rows // scratch
-	revived       time.Time     // last attempt to open a sick store again
-	nextVisits    int64     // Unix nanoseconds; when to write visits down
+	revived       int64         // last attempt to open a sick store again, on the steady clock
+	nextVisits    int64         // on the steady clock, in nanoseconds; when to write visits down
 	nextRetention int64
 	nextUsage     int64
 	nextSnapshot  int64
@@ -47,9 +47,11 @@ type Engine struct {
 	snapshots     atomic.Uint64
 	snapshotNanos atomic.Int64
 	snapshotRev   atomic.Uint64
+	snapshotPause atomic.Int64 // none before this, on the steady clock
 	snapshotWake  chan struct{}
 	snapshotting  chan struct{} // holds one token while a snapshot is written
-	floor         clockFloor
+	wall          clock
+	started       time.Time // a reading of the clock; set once
 }
 
 // Open opens the store in o.Dir, made when missing, and brings memory up to
@@ -64,6 +66,7 @@ func Open(o *Options) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1)}
+	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
 	e.batch = store.NewRows()
 	if options.Profiles != nil {
@@ -83,7 +86,7 @@ func (e *Engine) begin() error {
 		return fmt.Errorf("starting a history: %w", err)
 	}
 	o := &genesis{uuidKey: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}}
-	now := e.advance()
+	now := e.Now()
 	record := appendOp(appendCommitHead(nil, now, 1), o)
 	if err := e.store.Append(1, record); err != nil {
 		return fmt.Errorf("starting a history: %w", err)
@@ -120,7 +123,10 @@ func (e *Engine) Close() error {
 func (e *Engine) View() *View { return e.view.Load() }
 
 // Now reads the clock, in Unix nanoseconds. Doors call it once a request.
-func (e *Engine) Now() int64 { return e.floor.read(e.options.Now) }
+func (e *Engine) Now() int64 {
+	now, _ := e.clock()
+	return now
+}
 
 // Wake makes the committer look at the clock. Only tests that move the clock
 // by hand need it.

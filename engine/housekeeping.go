@@ -14,6 +14,7 @@ const (
 	retentionEvery = time.Minute
 	usageEvery     = time.Hour
 	sweepAgain     = 100 * time.Millisecond // while graves are being cleared
+	snapshotAgain  = 30 * time.Second       // after one that failed
 
 	// followerPatience is how long after its last pull a bouncer's place in
 	// the history is kept for it; after that, when it is gone, it starts over.
@@ -22,27 +23,27 @@ const (
 
 // housekeeping does what is due and says how long the committer may sleep.
 func (e *Engine) housekeeping() time.Duration {
-	now := e.advance()
+	now, steady := e.clock()
 	s := e.state
-	if now >= e.nextVisits {
-		e.nextVisits = now + int64(visitsEvery)
+	if steady >= e.nextVisits {
+		e.nextVisits = steady + int64(visitsEvery)
 		if err := e.writeVisits(); err != nil {
 			e.log.Debug("visits are not written down yet", "error", err)
 		}
 	}
-	if now >= e.nextRetention {
-		e.nextRetention = now + int64(retentionEvery)
+	if steady >= e.nextRetention {
+		e.nextRetention = steady + int64(retentionEvery)
 		e.trimHistory(now)
-		e.retain(now)
+		e.retain(now, steady)
 	}
-	e.considerSnapshot(now)
+	e.considerSnapshot(steady)
 	if s.history.Len() > e.options.History+e.options.History/8 {
 		s.history.Trim(e.options.History, forgotten)
 	}
 	s.sweep()
 	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
 	sleep := lookAtClock
-	if at, ok := s.deadlines.Next(); ok {
+	if at, ok := s.deadlines.Next(); ok && !e.sick.Load() {
 		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
 	}
 	if len(s.graves.waiting) > 0 && s.records.At(s.graves.waiting[0]).endedRev.Load() <= s.history.Floor() {
@@ -69,7 +70,7 @@ func (e *Engine) trimHistory(now int64) {
 // of, one commit for all.
 func (e *Engine) writeVisits() error {
 	v := e.View()
-	o := &visits{}
+	o := &visits{live: true}
 	for _, row := range v.bouncers.order {
 		if row.noted.Swap(false) {
 			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.cursor.Load()})
@@ -107,45 +108,49 @@ func (e *Engine) noteAgain(v *View, o *visits) {
 
 // retain drops what the operator does not want kept any longer. Runs on the
 // committer.
-func (e *Engine) retain(now int64) {
+func (e *Engine) retain(now, steady int64) {
 	r := &e.options.Retention
 	v := e.View()
-	var ops []op
 	if ids := v.flushable(r.MaxItems, r.MaxAge, now); len(ids) > 0 {
-		ops = append(ops, &dropAlerts{at: now, ids: ids})
-		e.log.Info("dropped old alerts", "count", len(ids))
+		e.drop(&dropAlerts{at: now, ids: ids}, "dropped old alerts", len(ids))
 	}
-	if r.UsageMaxAge > 0 && now >= e.nextUsage {
-		e.nextUsage = now + int64(usageEvery)
-		ops = append(ops, &dropUsage{before: now - int64(r.UsageMaxAge)})
+	if r.UsageMaxAge > 0 && steady >= e.nextUsage {
+		e.nextUsage = steady + int64(usageEvery)
+		e.drop(&dropUsage{before: now - int64(r.UsageMaxAge)}, "", 0)
 	}
 	if names := v.idleBouncers(r, now); len(names) > 0 {
-		ops = append(ops, &dropBouncers{names: names})
-		e.log.Info("dropped bouncers that have not pulled for long", "count", len(names))
+		e.drop(&dropBouncers{names: names}, "dropped bouncers that have not pulled for long", len(names))
 	}
 	if ids := v.idleMachines(r, now); len(ids) > 0 {
-		ops = append(ops, &dropMachines{ids: ids})
-		e.log.Info("dropped machines that have not been heard of for long", "count", len(ids))
+		e.drop(&dropMachines{ids: ids}, "dropped machines that have not been heard of for long", len(ids))
 	}
 	for _, l := range v.allowlists.order {
 		if pruned := l.withoutExpired(now); pruned != nil {
-			ops = append(ops, &putAllowlist{list: *pruned})
+			e.drop(&putAllowlist{list: *pruned}, "", 0)
 		}
 	}
-	for _, o := range ops {
-		p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
-		e.commitBatch([]*proposal{p})
+}
+
+// drop commits one step of the retention. What fails is tried again a minute
+// later.
+func (e *Engine) drop(o op, what string, n int) {
+	p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
+	e.commitBatch([]*proposal{p})
+	if p.err == nil && what != "" {
+		e.log.Info(what, "count", n)
 	}
 }
 
 // flushable lists alerts beyond number or age without a running decision. The
-// contract keeps maxItems+1; gaps in the ids count as alerts.
+// contract keeps maxItems+1; gaps in the ids count as alerts. An alert that a
+// wrong clock has dated into the future is as old as the next one after it.
 func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64 {
 	if maxItems <= 0 && maxAge <= 0 {
 		return nil
 	}
 	var ids []uint64
 	from, _ := v.state.alerts.Bounds()
+	end := 0 // of what is to go
 	for id := max(from, 1); id < v.nextAlert; id++ {
 		h := v.alert(id)
 		if h == nil {
@@ -153,14 +158,17 @@ func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64
 		}
 		old := maxAge > 0 && h.createdAt <= now-int64(maxAge)
 		surplus := maxItems > 0 && id+uint64(maxItems) < v.nextAlert-1
-		if !old && !surplus {
+		if !old && !surplus && h.createdAt <= now {
 			break // later ones are younger and fewer
 		}
 		if !v.anyRunning(h, now) {
 			ids = append(ids, id)
 		}
+		if old || surplus {
+			end = len(ids)
+		}
 	}
-	return ids
+	return ids[:end]
 }
 
 func (v *View) idleBouncers(r *Retention, now int64) []string {

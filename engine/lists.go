@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // Operations on allowlists and usage metrics.
@@ -73,7 +74,7 @@ func (*addUsage) number() byte               { return numberAddUsage }
 func (o *addUsage) append(dst []byte) []byte { return o.usage.append(dst) }
 func (o *addUsage) decode(d *decoder)        { o.usage.decode(d) }
 func (o *addUsage) apply(s *state, rev Revision) {
-	s.rows.Set(rowUsage, usageKey(o.usage.ReceivedAt, o.usage.Kind, o.usage.Name), o.usage.append(nil))
+	s.rows.set(rowUsage, usageKey(o.usage.ReceivedAt, o.usage.Kind, o.usage.Name), o.usage.append(nil))
 }
 
 func (u *Usage) append(dst []byte) []byte {
@@ -104,15 +105,22 @@ func (*dropUsage) number() byte               { return numberDropUsage }
 func (o *dropUsage) append(dst []byte) []byte { return binary.AppendVarint(dst, o.before) }
 func (o *dropUsage) decode(d *decoder)        { o.before = d.varint() }
 func (o *dropUsage) apply(s *state, rev Revision) {
-	s.rows.DeleteRange(rowUsage, idKey(0), idKey(uint64(max(o.before, 0))))
+	s.rows.deleteRange(rowUsage, idKey(0), idKey(uint64(max(o.before, 0))))
 }
 
-// raise sets a to v unless it is larger already.
-func raise(a *atomic.Int64, v int64) {
+// later moves a time forward and reports whether it did. Visitors may overtake
+// each other by a moment; a time that is further ahead than that was noted by a
+// wrong clock, and is corrected.
+func later(a *atomic.Int64, now int64) bool {
 	for {
 		old := a.Load()
-		if v <= old || a.CompareAndSwap(old, v) {
-			return
+		if now <= old && old-now < int64(overtaking) {
+			return false
+		}
+		if a.CompareAndSwap(old, now) {
+			return true
 		}
 	}
 }
+
+const overtaking = time.Minute

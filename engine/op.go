@@ -165,7 +165,7 @@ func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) A
 		r := s.begin(rev, id, in.simulated, &in.plans[j])
 		s.start(rev, s.slotOf(r.id), r)
 	}
-	s.rows.Set(rowAlert, idKey(id), in.body)
+	s.rows.set(rowAlert, idKey(id), in.body)
 	return AlertID(id)
 }
 
@@ -238,7 +238,7 @@ func (o *dropAlerts) apply(s *state, rev Revision) {
 			s.tally.addAlert(s, h.scenario, -1)
 		}
 		s.graves.alerts = append(s.graves.alerts, alertGrave{id, s.graves.issued + 1})
-		s.rows.Delete(rowAlert, idKey(id))
+		s.rows.delete(rowAlert, idKey(id))
 		o.dropped++
 	}
 }

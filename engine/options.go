@@ -11,11 +11,12 @@ import (
 // Options is how an Engine is set up. Zero values mean the defaults written
 // beside them.
 type Options struct {
-	Dir    string           // folder of the store; made when missing
-	FS     persist.FS       // nil: the real disk
-	NoSync bool             // answer writes before they are on the disk: an operator's risk
-	Now    func() time.Time // nil: time.Now. The clock at the door and of the expiry loop
-	Logger *slog.Logger     // nil: silence
+	Dir    string               // folder of the store; made when missing
+	FS     persist.FS           // nil: the real disk
+	NoSync bool                 // answer writes before they are on the disk: an operator's risk
+	Now    func() time.Time     // nil: time.Now. The clock at the door and of the expiry loop
+	Steady func() time.Duration // nil: the monotonic reading in Now's times. For tests of clocks that jump
+	Logger *slog.Logger         // nil: silence
 
 	// Profiles judges alerts; nil: every alert is stored without decisions.
 	// SetProfiles swaps it later.

@@ -213,6 +213,8 @@ func (o *dropBouncers) apply(s *state, rev Revision) {
 type visits struct {
 	bouncers []visit
 	machines []visit
+
+	live bool // made here and now: the rows know more already
 }
 
 type visit struct {
@@ -240,18 +242,20 @@ func (o *visits) decode(d *decoder) {
 	}
 }
 func (o *visits) apply(s *state, rev Revision) {
-	// Only a replay learns something here; live rows are ahead already.
+	if o.live {
+		return
+	}
+	// What was written last counts, though it may be less than before: a cursor
+	// goes back when an answer did not arrive.
 	for _, v := range o.bouncers {
 		if row := s.next.bouncers.byName[v.name]; row != nil {
-			raise(&row.lastPull, v.at)
-			if v.cursor > row.cursor.Load() {
-				row.cursor.Store(v.cursor)
-			}
+			row.lastPull.Store(v.at)
+			row.cursor.Store(v.cursor)
 		}
 	}
 	for _, v := range o.machines {
 		if row := s.next.machines.byID[v.name]; row != nil {
-			raise(&row.heartbeat, v.at)
+			row.heartbeat.Store(v.at)
 		}
 	}
 }

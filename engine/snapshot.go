@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,19 +34,22 @@ const (
 const sectionLength = 1 << 15
 
 // considerSnapshot wakes the snapshotter when a snapshot is due.
-func (e *Engine) considerSnapshot(now int64) {
+func (e *Engine) considerSnapshot(steady int64) {
 	behind := e.sinceSnapshot.Load()
 	if behind == 0 {
-		e.nextSnapshot = now + int64(e.options.SnapshotEvery)
+		e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
 		return
+	}
+	if len(e.snapshotting) > 0 || steady < e.snapshotPause.Load() {
+		return // one is being written, or the last one failed just now
 	}
 	// A snapshot costs as much as the state is large: let the journal grow in
 	// proportion, so that a busy large store does not write itself all day.
 	due := max(e.options.SnapshotBytes, e.stored.Load()*16)
-	if behind < due && now < e.nextSnapshot {
+	if behind < due && steady < e.nextSnapshot {
 		return
 	}
-	e.nextSnapshot = now + int64(e.options.SnapshotEvery)
+	e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
 	select {
 	case e.snapshotWake <- struct{}{}:
 	default:
@@ -62,7 +64,9 @@ func (e *Engine) snapshotLoop(ctx context.Context) {
 			return
 		case <-e.snapshotWake:
 		}
-		if err := e.Snapshot(ctx); err != nil && !errors.Is(err, ctx.Err()) {
+		if err := e.Snapshot(ctx); err != nil && ctx.Err() == nil {
+			_, steady := e.clock()
+			e.snapshotPause.Store(steady + int64(snapshotAgain))
 			e.log.Error("cannot write a snapshot: the journal is kept and grows", "error", err)
 		}
 	}
@@ -145,7 +149,10 @@ func (v *View) appendPeople(dst []byte) []byte {
 	for _, row := range v.bouncers.order {
 		dst = row.Load().append(dst)
 		dst = binary.AppendVarint(dst, row.lastPull.Load())
-		dst = binary.AppendUvarint(dst, row.cursor.Load())
+		// A cursor may be ahead of this view, but what is loaded from here may
+		// know no more than the view: it would go on from commits of another
+		// future.
+		dst = binary.AppendUvarint(dst, min(row.cursor.Load(), uint64(v.revision)+1))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.allowlists.order)))
 	for _, l := range v.allowlists.order {

@@ -1,11 +1,11 @@
 package engine
 
 import (
+	"math"
 	"net/netip"
 	"sync/atomic"
 
 	"lapid/index"
-	"lapid/persist"
 )
 
 // state is everything the history has made true so far. The committer edits it
@@ -33,17 +33,18 @@ type state struct {
 
 	// Owned by the committer.
 	deadlines *index.Deadlines
+	turned    int64 // how far they were turned
 	graves    graves
-	rows      *persist.Rows // cold bodies that apply wants written
-	at        int64         // time of the last commit; commits never go back in time
+	rows      rows  // cold bodies that apply wants written
+	at        int64 // time of the last commit
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
 }
 
-func newState(rows *persist.Rows) *state {
-	s := &state{rows: rows}
-	s.deadlines = index.NewDeadlines(func(n slot) int64 { return s.records.At(n).until })
+func newState() *state {
+	s := &state{}
+	s.deadlines, s.turned = s.newDeadlines(), math.MinInt64+clockSlack
 	s.next = View{
 		state:        s,
 		nextAlert:    1,
@@ -53,6 +54,10 @@ func newState(rows *persist.Rows) *state {
 		allowlists:   newAllowlistSet(nil),
 	}
 	return s
+}
+
+func (s *state) newDeadlines() *index.Deadlines {
+	return index.NewDeadlines(func(n slot) int64 { return s.records.At(n).until })
 }
 
 // text reads an interned word.
@@ -186,8 +191,27 @@ func (s *state) end(rev Revision, n slot, r *record, at int64) {
 	s.history.Append(uint64(rev), n, true)
 }
 
+// turnBack sets the deadlines' wheel to an earlier time, after the clock was set
+// back: otherwise it would hand nothing out until the clock had caught up. It
+// costs a look at every record. Steps within the slack are waited out.
+func (s *state) turnBack(now int64) {
+	if now >= s.turned-clockSlack {
+		return
+	}
+	s.deadlines = s.newDeadlines()
+	s.deadlines.Due(now, nil) // empty; it only sets the hands
+	s.turned = now
+	for id, to := s.ids.Bounds(); id < to; id++ {
+		if n := s.slotOf(id); n != 0 && !s.records.At(n).marked(markTimedOut) {
+			s.deadlines.Add(n)
+		}
+	}
+}
+
 // expire ends everything whose time is over.
 func (s *state) expire(rev Revision, now int64) (ended int) {
+	s.turnBack(now)
+	s.turned = max(s.turned, now)
 	s.deadlines.Due(now, func(n slot) {
 		r := s.records.At(n)
 		r.mark(markTimedOut)

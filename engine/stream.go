@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"slices"
 )
 
@@ -44,6 +45,7 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 	if q.resolve(v.state).never {
 		return true
 	}
+	q.match.longest.after = after
 	for i := range window.Len() {
 		event := window.At(i)
 		r := v.state.records.At(event.Slot())
@@ -127,24 +129,38 @@ func (v *View) endOf(r *record) int64 {
 }
 
 // outlasted reports whether another decision on the target, admitted by q,
-// ends later.
+// stands for this one: it ends later. What has ended never stands for what runs,
+// nor the other way round, whatever their times say, for clocks are set back.
 func (v *View) outlasted(r *record, q *Query) bool {
 	if !r.marked(markCrowded) {
 		return false
 	}
-	mine := v.endOf(r)
+	mine := v.spanOf(r, q)
 	steps := 0
 	for n := v.state.head(r); n != 0; {
 		o := v.state.records.At(n)
-		if o != r && v.shows(o) && o.sameTarget(r) && v.endOf(o) > mine && q.admits(v.state, o) {
+		if o != r && v.shows(o) && o.sameTarget(r) && mine.shorter(v.spanOf(o, q)) && q.admits(v.state, o) {
 			return true
 		}
 		if steps++; steps > longChain {
-			return q.match.longest.of(v, r, q).end > mine
+			return mine.shorter(q.match.longest.of(v, r, q))
 		}
 		n = slot(o.next.Load())
 	}
 	return false
+}
+
+// spanOf is how far one record reaches.
+func (v *View) spanOf(r *record, q *Query) span {
+	return span{end: v.endOf(r), running: v.running(r, q.Now)}
+}
+
+// shorter reports whether the other reaches further.
+func (s span) shorter(other span) bool {
+	if s.running != other.running {
+		return other.running
+	}
+	return s.end < other.end
 }
 
 // held reports whether the end of r need not be told: another decision on the
@@ -164,7 +180,7 @@ func (v *View) held(r *record, after Revision, q *Query) bool {
 		}
 		if steps++; steps > longChain {
 			l := q.match.longest.of(v, r, q)
-			return l.running || l.endedSince(after) > r.endedAt
+			return l.open || l.told > r.endedAt
 		}
 		n = slot(o.next.Load())
 	}
@@ -182,6 +198,7 @@ const longChain = 64
 
 // longest remembers, per target, what a question needs to know of a long chain.
 type longest struct {
+	after  Revision // where the delta begins
 	chains map[slot]struct{}
 	best   map[targetKey]span
 }
@@ -195,19 +212,10 @@ type targetKey struct {
 
 // span is how far the admitted decisions of one target reach.
 type span struct {
-	end     int64  // latest end, running or not
-	running bool   // some has not ended
-	lastRev uint64 // of the end that came last …
-	lastAt  int64  // … and the latest time among the ended
-}
-
-// endedSince is the latest end told in a delta that starts after the revision;
-// ends are told in order, so the last one decides.
-func (s span) endedSince(after Revision) int64 {
-	if s.lastRev > uint64(after) {
-		return s.lastAt
-	}
-	return -1 << 63
+	running bool  // some is in force at the moment of asking
+	end     int64 // latest end of those in force or, when none is, of all
+	open    bool  // some has not ended, be its time over or not
+	told    int64 // latest end within the delta
 }
 
 func (l *longest) reset() {
@@ -241,13 +249,14 @@ func (l *longest) learn(v *View, head slot, q *Query) {
 		k := keyOf(o)
 		s, seen := l.best[k]
 		if !seen {
-			s.end, s.lastAt = -1<<63, -1<<63
+			s.end, s.told = math.MinInt64, math.MinInt64
 		}
-		s.end = max(s.end, v.endOf(o))
-		s.running = s.running || !v.ended(o)
-		if v.ended(o) {
-			s.lastRev = max(s.lastRev, o.endedRev.Load())
-			s.lastAt = max(s.lastAt, o.endedAt)
+		if one := v.spanOf(o, q); s.shorter(one) {
+			s.running, s.end = one.running, one.end
+		}
+		s.open = s.open || !v.ended(o)
+		if v.endedSince(o, l.after) {
+			s.told = max(s.told, o.endedAt)
 		}
 		l.best[k] = s
 		return true
