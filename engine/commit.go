@@ -28,8 +28,9 @@ import (
 
 // proposal is one write on its way to the committer.
 type proposal struct {
-	// Either bytes and op are given, or resolve makes the op. A nil op from
-	// resolve means there is nothing to write.
+	// Either the op is given, or resolve makes it, or both: then resolve has the
+	// last word, and clears bytes when it changed the op. A nil op from resolve
+	// means there is nothing to write.
 	op      op
 	bytes   []byte // of op, framed; owned by the proposal
 	resolve func(v *View) (op, error)
@@ -231,7 +232,9 @@ func (e *Engine) commitBatch(batch []*proposal) {
 			if p.op, p.err = p.resolve(view); p.op == nil {
 				continue
 			}
-			p.bytes = appendOp(nil, p.op)
+			if p.bytes == nil {
+				p.bytes = appendOp(nil, p.op)
+			}
 		}
 		record = append(record, p.bytes...)
 		p.bytes = nil

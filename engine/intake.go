@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -37,10 +38,31 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	if len(o.alerts) == 0 {
 		return nil, nil
 	}
-	if err := e.propose(ctx, &proposal{op: o}); err != nil {
+	p := &proposal{op: o}
+	p.resolve = func(v *View) (op, error) {
+		if v.allowlists != view.allowlists && e.recheck(o, v) {
+			p.bytes = nil // to be written anew
+		}
+		if len(o.alerts) == 0 {
+			return nil, nil
+		}
+		return o, nil
+	}
+	if err := e.propose(ctx, p); err != nil {
 		return nil, err
 	}
 	return o.ids, nil
+}
+
+// recheck drops what came to be allowlisted while it was on its way, and
+// reports whether anything was: an allowlist ends what it overlaps, so nothing
+// may slip in behind it.
+func (e *Engine) recheck(o *addAlerts, v *View) bool {
+	before := len(o.alerts)
+	o.alerts = slices.DeleteFunc(o.alerts, func(in incoming) bool {
+		return in.judged != nil && e.allowlisted(in.judged, v, o.at)
+	})
+	return len(o.alerts) != before
 }
 
 // intake makes one alert ready to be stored; keep is false when it is dropped.
@@ -49,6 +71,9 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 	own := len(a.Decisions) > 0
 	if !own && e.allowlisted(a, view, now) {
 		return in, false, nil
+	}
+	if !own {
+		in.judged = a
 	}
 	decisions := a.Decisions
 	if profiles := e.profiles.Load(); profiles != nil {

@@ -97,6 +97,8 @@ type incoming struct {
 	simulated bool
 	community bool
 	plans     []plan
+
+	judged *Alert // brought no decisions of its own, so allowlists apply; else nil
 }
 
 func (*addAlerts) number() byte { return numberAddAlerts }
