@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -387,122 +386,6 @@ func TestLogAndMetricsWords(t *testing.T) {
 	s.Config.Metrics.Level = ""
 	if v, err := s.server(); err != nil || v.MetricsLevel != "full" || v.MetricsAddress != "127.0.0.1:6060" {
 		t.Errorf("%+v, %v", v, err)
-	}
-}
-
-func TestOwnSettings(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	file := write(t, dir, "config.yaml", plainConfig)
-	write(t, dir, "lapid.yaml", "access_log: true\nsync: false\nadmin_socket: /a\non_filter_error: continue\n")
-	s, err := loadSetup(file, variables(map[string]string{"LAPID_ADMIN_SOCKET": "/b", "LAPID_DATA_DIR": "/elsewhere"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !s.Own.AccessLog || *s.Own.Sync || s.Socket() != "/b" || s.Store() != "/elsewhere/lapid/store" || s.Own.OnFilterError != "continue" {
-		t.Errorf("%+v", s.Own)
-	}
-	for name, c := range map[string]struct{ file, variable, want string }{
-		"misspelt": {"acces_log: true", "", `lapid.yaml:1:1: unknown key "acces_log"; did you mean "access_log"?`},
-		"type":     {"", "perhaps", `environment variable LAPID_SYNC: sync must be true or false, not "perhaps"`},
-		"word":     {"on_filter_error: explode", "", "on_filter_error must be refuse or continue"},
-	} {
-		write(t, dir, "lapid.yaml", c.file)
-		vars := map[string]string{}
-		if c.variable != "" {
-			vars["LAPID_SYNC"] = c.variable
-		}
-		if _, err := loadSetup(file, variables(vars)); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %s", name, err, c.want)
-		}
-	}
-}
-
-func TestDefaults(t *testing.T) {
-	t.Parallel()
-	s, err := defaultSetup(nothing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := s.server()
-	if err != nil || v.MetricsAddress != "127.0.0.1:6060" || s.Config.API.Server.ListenURI != "127.0.0.1:8080" {
-		t.Errorf("%+v, %v", v, err)
-	}
-	if r, err := s.retention(); err != nil || r.MaxItems == 0 || r.MaxAge == 0 {
-		t.Errorf("the past is not bounded: %+v, %v", r, err)
-	}
-	if len(s.Warnings) != 0 {
-		t.Errorf("%q", s.Warnings)
-	}
-}
-
-func TestSampleConfig(t *testing.T) {
-	t.Parallel()
-	s, err := loadSetup("testdata/config/config.yaml", variables(map[string]string{"LAPI_REGISTRATION_TOKEN": strings.Repeat("t", 32)}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := s.server()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if s.Config.API.Server.ListenURI != "0.0.0.0:8080" || !reflect.DeepEqual(s.Config.API.Server.TrustedIPs, []string{"10.1.2.3"}) {
-		t.Errorf("the overlay does not hold: %+v", s.Config.API.Server)
-	}
-	if v.AutoToken != strings.Repeat("t", 32) {
-		t.Errorf("the variable was not put in: %q", v.AutoToken)
-	}
-	s.Config.API.Client = nil // no credentials file of this machine
-	if got := s.url(); got != "https://127.0.0.1:8080" {
-		t.Errorf("url %s", got)
-	}
-	again, err := parseTrees("again", s.tree.yaml(), nil)
-	if err != nil || again[0].yaml() != s.tree.yaml() {
-		t.Errorf("show-yaml cannot be read back: %v\n%s", err, s.tree.yaml())
-	}
-}
-
-func TestProfileFiles(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	log := slog.New(slog.DiscardHandler)
-	setup := func(file string) *Setup {
-		return &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
-	}
-	for file, want := range map[string]int{"testdata/config/profiles.yaml": 2, "testdata/config/profiles_wild.yaml": 1} {
-		specs, _, err := setup(file).profiles(log)
-		if err != nil || len(specs) < want {
-			t.Errorf("%s: %d profiles, %v", file, len(specs), err)
-		}
-	}
-	if specs, _, err := setup("").profiles(log); err != nil || len(specs) != 2 {
-		t.Errorf("stock profiles: %d, %v", len(specs), err)
-	}
-	first := "name: %s\nfilters:\n - 'true'\ndecisions:\n - {type: ban, duration: 1h}\n"
-	file := write(t, dir, "profiles.yaml", strings.ReplaceAll(first, "%s", "main")+"---\n---\n# nothing\n")
-	write(t, dir, "profiles.yaml.local", strings.ReplaceAll(first, "%s", "mine"))
-	if specs, _, err := setup(file).profiles(log); err != nil || specNames(specs) != "mine, main" {
-		t.Errorf("the overlay is not in front: %s, %v", specNames(specs), err)
-	}
-	for name, c := range map[string]struct{ text, want string }{
-		"singular":  {"name: x\nfilter: true\n", `bad.yaml:2:1: unknown key "filter"; did you mean "filters"?`},
-		"decision":  {"name: x\ndecisions:\n - typ: ban\n", `bad.yaml:3:4: unknown key "typ" in decisions[0]; did you mean "type"?`},
-		"string":    {"name: x\nfilters: true\n", "bad.yaml:2:10: filters must be a list, this is a single value"},
-		"none":      {"# nothing\n", "zero profiles loaded for LAPI"},
-		"twice":     {"name: x\nname: y\n", "bad.yaml:2:1: "},
-		"tag":       {"name: x\nfilters:\n - !Foo()\n", "is read as a YAML tag: put the text in quotes"},
-		"word":      {"name: x\non_success: stop\n", "invalid 'on_success' for 'x': stop"},
-		"filter":    {"name: x\nfilters: [foo == 1]\n", "error compiling filter of 'x'"},
-		"not there": {"", "bad.yaml"},
-	} {
-		path := filepath.Join(dir, "bad.yaml")
-		_ = os.Remove(path)
-		if c.text != "" {
-			write(t, dir, "bad.yaml", c.text)
-		}
-		if _, _, err := setup(path).profiles(log); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s: %v, want %s", name, err, c.want)
-		}
 	}
 }
 

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"lapid/transport/admin"
+)
+
+// newMachine is what the flags of machines add say.
+type newMachine struct {
+	auto, ask, force    bool
+	password, file, url string
+}
+
+func machinesAdd(t *terminal) *cobra.Command {
+	var n newMachine
+	c := &cobra.Command{
+		Use: "add [NAME]", Short: "Add a machine, validated, and write its credentials", Args: usage(cobra.MaximumNArgs(1)),
+		Long: `Adds a machine and writes the file with which it logs in. With --auto a password is made up,
+and a name too if none is given. Works before the first start of the server.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			return t.addMachine(c.Context(), name, &n)
+		},
+	}
+	f := c.Flags()
+	f.BoolVarP(&n.auto, "auto", "a", false, "make up a password, and a name if none is given")
+	f.StringVarP(&n.password, "password", "p", "", "password, 72 characters at most")
+	f.BoolVarP(&n.ask, "interactive", "i", false, "ask for the password on the terminal")
+	f.StringVarP(&n.file, "file", "f", "", "credentials file to write, - for standard error (default: api.client.credentials_path)")
+	f.StringVarP(&n.url, "url", "u", "", "URL of the Local API, for the credentials file")
+	f.BoolVar(&n.force, "force", false, "replace the machine and the file if they are there")
+	return c
+}
+
+func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if name == "" {
+		if !n.auto {
+			return errors.New("please specify a machine name to add, or use --auto")
+		}
+		name = generatedName()
+	}
+	if n.file == "" {
+		if c := s.Config.API.Client; c == nil || c.Credentials == "" {
+			return errors.New("please specify a file for the credentials with -f: the configuration names none")
+		}
+		n.file = s.Config.API.Client.Credentials
+	}
+	if err := n.refuseOverwriting(); err != nil {
+		return err
+	}
+	password, err := t.machinePassword(n)
+	if err != nil {
+		return err
+	}
+	url := n.url
+	if url == "" {
+		url = s.url()
+	}
+	if err := t.storeMachine(ctx, name, password, n.force); err != nil {
+		return fmt.Errorf("unable to create machine: %w", err)
+	}
+	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", name)
+	return t.writeCredentials(n.file, url, name, password)
+}
+
+// refuseOverwriting is the check before anything is changed.
+func (n *newMachine) refuseOverwriting() error {
+	if n.force || n.file == "-" || n.file == "/dev/null" {
+		return nil
+	}
+	if _, err := os.Stat(n.file); err == nil {
+		return fmt.Errorf(`credentials file '%s' already exists: please remove it, use "--force" or specify a different file with "-f" ("-f -" for standard output)`, n.file)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func (t *terminal) machinePassword(n *newMachine) (string, error) {
+	password := n.password
+	switch {
+	case password != "":
+	case n.auto:
+		password = generatedPassword()
+	case n.ask:
+		var err error
+		if password, err = t.askPassword(); err != nil {
+			return "", err
+		}
+	default:
+		return "", errors.New("please specify a password with --password or use --auto")
+	}
+	if len(password) > 72 {
+		return "", errors.New("password too long (max 72 characters)")
+	}
+	return password, nil
+}
+
+func (t *terminal) askPassword() (string, error) {
+	if !t.interactive() {
+		return "", errAsked
+	}
+	fmt.Fprint(t.err, "Please provide a password for the machine: ")
+	b, err := term.ReadPassword(int(t.in.(*os.File).Fd()))
+	fmt.Fprintln(t.err)
+	return string(b), err
+}
+
+func (t *terminal) storeMachine(ctx context.Context, name, password string, replace bool) error {
+	hash, err := hashPassword(password)
+	if err != nil {
+		return err
+	}
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		return door.AddMachine(ctx, &admin.NewMachine{ID: name, PasswordHash: hash, Replace: replace})
+	})
+}
+
+func (t *terminal) writeCredentials(file, url, login, password string) error {
+	text := credentialsText(url, login, password)
+	switch file {
+	case "-":
+		fmt.Fprint(t.err, text)
+		return nil
+	case "/dev/null":
+		return nil
+	}
+	if err := writeSecret(file, []byte(text)); err != nil {
+		return fmt.Errorf("write api credentials: %w", err)
+	}
+	fmt.Fprintf(t.err, "API credentials written to '%s'.\n", file)
+	return nil
+}
+
+// generatedName is the host's machine id and sixteen letters of chance.
+func generatedName() string {
+	id, err := os.ReadFile("/etc/machine-id")
+	name := strings.TrimSpace(string(id))
+	if err != nil || len(name) != 32 {
+		name = strings.ToLower(letters(32))
+	}
+	return name + letters(16)
+}
+
+// generatedPassword has 64 letters and digits.
+func generatedPassword() string { return letters(64) }
+
+// letters are n letters and digits of chance.
+func letters(n int) string {
+	out := ""
+	for len(out) < n {
+		out += rand.Text()
+	}
+	return out[:n]
+}
