@@ -180,6 +180,8 @@ func (q *queue) close() []*proposal {
 func (e *Engine) commitLoop(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	_, steady := e.clock()
+	e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
 	for {
 		select {
 		case <-ctx.Done():

@@ -95,7 +95,7 @@ func (d Decision) PlainValue() bool {
 
 // AppendValue appends the value exactly as it was sent.
 func (d Decision) AppendValue(dst []byte) []byte {
-	if d.rec.text != 0 {
+	if d.rec.text != 0 || d.rec.flags&flagAddress == 0 {
 		return append(dst, d.view.state.strings.At(d.rec.text)...)
 	}
 	return d.rec.appendAddress(dst)

@@ -87,6 +87,8 @@ type loader struct {
 	state   *state
 	rev     uint64
 	floor   uint64
+	alert   uint64               // last one read
+	last    storedRecord         // last one inserted
 	decoded chan chan decodedSection // in order of the file
 	ends    []endEvent
 }
@@ -186,7 +188,7 @@ func (l *loader) alerts(d *decoder) {
 	// first decision, so the inserting goroutine still waits.
 	var words dictionary
 	s := l.state
-	id := uint64(0)
+	id, before := uint64(0), l.alert
 	for n := d.count(10); n > 0 && d.err == nil; n-- {
 		id += d.uvarint()
 		h := heldAlert{begun: d.uvarint(), first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
@@ -194,10 +196,12 @@ func (l *loader) alerts(d *decoder) {
 		h.startAt = h.createdAt + d.varint()
 		h.simulated, h.community = d.bool(), d.bool()
 		scenario := words.decode(d)
-		if d.err != nil || id == 0 || id >= s.next.nextAlert {
+		if d.err != nil || id <= before || id >= s.next.nextAlert || h.begun == 0 || h.begun > l.rev ||
+			h.first > s.next.nextDecision || uint64(h.count) > s.next.nextDecision-h.first {
 			d.fail()
 			return
 		}
+		before = id
 		at := s.alerts.Set(id)
 		at.begun, at.first, at.count, at.machine = h.begun, h.first, h.count, h.machine
 		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
@@ -206,6 +210,7 @@ func (l *loader) alerts(d *decoder) {
 			s.tally.addAlert(s, at.scenario, 1)
 		}
 	}
+	l.alert = before
 }
 
 // storedRecord is a record as a snapshot holds it.
@@ -220,7 +225,12 @@ type storedRecord struct {
 
 func decodeDecisions(body []byte) decodedSection {
 	d := decoder{rest: body}
-	list := make([]storedRecord, d.count(11))
+	n := d.count(11)
+	if n > sectionLength {
+		d.fail()
+		n = 0
+	}
+	list := make([]storedRecord, n)
 	var c recordCodec
 	for i := range list {
 		if c.decode(&d, &list[i]); d.err != nil {
@@ -290,10 +300,10 @@ func (l *loader) insertRecord(in *storedRecord) error {
 	n, r := s.records.New()
 	r.id, r.alert, r.begun, r.until = in.id, in.alert, in.begun, in.until
 	r.flags, r.bits, r.hi, r.lo = in.flags, in.bits, in.hi, in.lo
-	if t := r.target(); r.id == 0 || r.id >= s.next.nextDecision || s.slotOf(r.id) != 0 ||
-		(r.flags&flagAddress != 0 && (!t.IsValid() || t != t.Masked())) {
+	if !l.possible(in, r) {
 		return fmt.Errorf("%w: snapshot holds an impossible decision %d", errRecord, r.id)
 	}
+	l.last = *in
 	for i, word := range [...]*uint32{&r.scope, &r.kind, &r.origin, &r.scenario, &r.text} {
 		*word = s.strings.Acquire(in.words[i])
 	}
@@ -321,6 +331,22 @@ func (l *loader) insertRecord(in *storedRecord) error {
 		s.tally.add(s, r, 1)
 	}
 	return nil
+}
+
+// possible reports whether a decision can follow the one before it: what the
+// indexes and the history rely on.
+func (l *loader) possible(in *storedRecord, r *record) bool {
+	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || in.begun < max(l.last.begun, 1) || in.begun > l.rev {
+		return false
+	}
+	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged) != 0 {
+		return false
+	}
+	if in.flags&flagAddress == 0 {
+		return in.flags&(flagV6|flagSlash) == 0
+	}
+	t := r.target()
+	return t.IsValid() && t == t.Masked() && (in.flags&flagSlash != 0 || t.IsSingleIP())
 }
 
 // rebuildHistory makes the events after the floor anew from the records: when

@@ -94,17 +94,14 @@ func parseTarget(v string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, bits).Masked(), true
 }
 
-// prefixLength reads a decimal prefix length without sign or leading zeros.
+// prefixLength reads a decimal prefix length without sign.
 func prefixLength(s string, most int) (int, bool) {
-	if len(s) == 0 || len(s) > 3 || (len(s) > 1 && s[0] == '0') {
-		return 0, false
-	}
 	n := 0
 	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
+		if s[i] < '0' || s[i] > '9' || n > most {
 			return 0, false
 		}
 		n = n*10 + int(s[i]-'0')
 	}
-	return n, n <= most
+	return n, len(s) > 0 && n <= most
 }

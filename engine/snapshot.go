@@ -118,7 +118,12 @@ func (e *Engine) trimJournal(ctx context.Context) error {
 	}})
 }
 
-func (v *View) write(ctx context.Context, w *persist.SnapshotWriter) error {
+// sectionWriter takes the sections of a view, in order: a snapshot, or a backup.
+type sectionWriter interface {
+	Section(kind uint16, body []byte) error
+}
+
+func (v *View) write(ctx context.Context, w sectionWriter) error {
 	if err := w.Section(sectionHeader, v.appendHeader(nil)); err != nil {
 		return err
 	}
@@ -165,7 +170,7 @@ func (v *View) appendPeople(dst []byte) []byte {
 	return dst
 }
 
-func (v *View) writeAlerts(ctx context.Context, w *persist.SnapshotWriter) error {
+func (v *View) writeAlerts(ctx context.Context, w sectionWriter) error {
 	var body []byte
 	var words dictionary
 	n, before := 0, uint64(0)
@@ -202,7 +207,7 @@ func (v *View) writeAlerts(ctx context.Context, w *persist.SnapshotWriter) error
 	return flush()
 }
 
-func (v *View) writeDecisions(ctx context.Context, w *persist.SnapshotWriter) error {
+func (v *View) writeDecisions(ctx context.Context, w sectionWriter) error {
 	var body []byte
 	var c recordCodec
 	n := 0

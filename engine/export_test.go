@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"lapid/persist"
+)
+
+// What tests outside the package look at inside.
+
+// RecodeCommit reads a journal record and writes it again.
+func RecodeCommit(record []byte) ([]byte, error) {
+	c, err := decodeCommit(record)
+	if err != nil {
+		return nil, err
+	}
+	dst := appendCommitHead(nil, c.at, len(c.ops))
+	for _, o := range c.ops {
+		dst = appendOp(dst, o)
+	}
+	return dst, nil
+}
+
+// RecodeBody reads an alert's body and writes it again.
+func RecodeBody(body []byte) ([]byte, error) {
+	a, d := &Alert{}, decoder{rest: body}
+	if a.decodeBody(&d); d.err != nil {
+		return nil, d.err
+	}
+	return a.appendBody(nil), nil
+}
+
+// RecodeUsage reads a stored report of usage metrics and writes it again.
+func RecodeUsage(row []byte) ([]byte, error) {
+	u, d := &Usage{}, decoder{rest: row}
+	if u.decode(&d); d.err != nil {
+		return nil, d.err
+	}
+	return u.append(nil), nil
+}
+
+// Section is one section of a snapshot.
+type Section struct {
+	Kind uint16
+	Body []byte
+}
+
+type sectionList struct{ list []Section }
+
+func (l *sectionList) Section(kind uint16, body []byte) error {
+	l.list = append(l.list, Section{kind, append([]byte(nil), body...)})
+	return nil
+}
+
+func each(list []Section) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for _, s := range list {
+			if !yield(s.Kind, s.Body) {
+				return
+			}
+		}
+	}
+}
+
+// loadSections is an engine in memory that holds what the sections say.
+func loadSections(rev uint64, list []Section) (*Engine, error) {
+	e := &Engine{state: newState()}
+	if err := e.state.load(rev, each(list), 1<<20); err != nil {
+		return nil, err
+	}
+	e.publish(Revision(rev))
+	return e, nil
+}
+
+// RecodeSections loads the sections of a snapshot of rev and writes them again.
+func RecodeSections(rev uint64, list []Section) ([]Section, error) {
+	e, err := loadSections(rev, list)
+	if err != nil {
+		return nil, err
+	}
+	var out sectionList
+	err = e.View().write(context.Background(), &out)
+	return out.list, err
+}
+
+// Plausible reports whether the header of a snapshot says that so few alerts
+// and decisions were ever made that memory for all of them can be had.
+func Plausible(header []byte, most uint64) bool {
+	d := decoder{rest: header}
+	return d.uvarint() < most && d.uvarint() < most
+}
+
+// ApplyTo applies a journal record to what the sections hold, as a replay
+// would, and checks the outcome.
+func ApplyTo(rev uint64, list []Section, record []byte) error {
+	e, err := loadSections(rev, list)
+	if err != nil {
+		return fmt.Errorf("the sections: %w", err)
+	}
+	c, err := decodeCommit(record)
+	if err != nil {
+		return nil
+	}
+	e.state.at = c.at
+	for _, o := range c.ops {
+		o.apply(e.state, Revision(rev+1))
+	}
+	e.publish(Revision(rev + 1))
+	e.state.sweep()
+	return e.Check()
+}
+
+// Store is the engine's store.
+func (e *Engine) Store() *persist.Store { return e.store }
+
+// Fill puts n proposals of so many bytes into the queue without waiting for
+// them, and returns the first refusal.
+func (e *Engine) Fill(n, bytes int) error {
+	for range n {
+		if err := e.enqueue(&proposal{op: &visits{}, bytes: make([]byte, bytes), done: make(chan struct{})}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
