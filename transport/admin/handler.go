@@ -21,12 +21,13 @@ type Handler struct {
 	program string // version shown in Status
 	log     *slog.Logger
 	verbs   map[string]http.HandlerFunc
+	most    int64 // bytes of a request body
 }
 
 // NewHandler makes the handler of one engine, which must be running (Run) for
 // as long as requests come. program is the version that Status tells.
 func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
-	h := &Handler{engine: e, program: program, log: log}
+	h := &Handler{engine: e, program: program, log: log, most: maxBody}
 	h.verbs = map[string]http.HandlerFunc{
 		"/status": verb(h.status),
 
@@ -80,7 +81,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, &engine.Error{Kind: engine.ErrNotFound, Text: "unknown verb " + r.URL.Path})
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, r.Body, h.most)
 	serve(w, r)
 }
 
