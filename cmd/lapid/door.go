@@ -12,9 +12,9 @@ import (
 	"lapid/transport/admin"
 )
 
-// patience is how long a verb waits while somebody holds the store and does not
-// answer on the socket: a server that is just starting, another verb.
-const patience = 10 * time.Second
+// usualPatience is how long a verb waits while somebody holds the store and does
+// not answer on the socket: a server that is just starting, another verb.
+const usualPatience = 10 * time.Second
 
 // retryAfter is the pause between two looks.
 const retryAfter = 50 * time.Millisecond
@@ -26,6 +26,10 @@ func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err
 	s, err := t.setup()
 	if err != nil {
 		return nil, nil, err
+	}
+	patience := t.patience
+	if patience == 0 {
+		patience = usualPatience
 	}
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -79,7 +82,10 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
 	defer tuneCollector()()
-	if err := p.openEngine(ctx); err != nil {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
+	defer signal.Stop(hangups)
+	if err := p.openEngine(ctx); err != nil || p.engine == nil {
 		return err
 	}
 	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -96,7 +102,7 @@ func (p *Program) Run(ctx context.Context) error {
 	}()
 	err := p.openDoors(upstairs)
 	if err == nil {
-		err = p.serve(upstairs)
+		err = p.serve(upstairs, hangups)
 	}
 	notify(stopping)
 	stop()
@@ -107,7 +113,8 @@ func (p *Program) Run(ctx context.Context) error {
 }
 
 // openEngine opens the store. One of the operator's verbs may have it open for
-// a moment: that is waited for; another server is not.
+// a moment: that is waited for; another server is not. When ctx ends meanwhile
+// there is no error and no engine.
 func (p *Program) openEngine(ctx context.Context) error {
 	s := p.setup
 	if err := s.makeFolder(); err != nil {
@@ -233,7 +240,7 @@ func (p *Program) makeAPI() error {
 
 // serve runs everything upstairs in one group until ctx ends or one of them
 // fails, and waits until all have left.
-func (p *Program) serve(ctx context.Context) error {
+func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := p.api.Run(ctx); err != nil {
@@ -246,7 +253,7 @@ func (p *Program) serve(ctx context.Context) error {
 	}
 	group.Go(func() error { return p.admin.Run(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
-	group.Go(func() error { return p.obey(ctx) })
+	group.Go(func() error { return p.obey(ctx, hangups) })
 	notify(ready)
 	close(p.ready)
 	p.log.Info("lapid is ready", "version", version, "revision", uint64(p.engine.View().Revision()), "store", p.setup.Store())

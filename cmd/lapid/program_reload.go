@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
 	"reflect"
 	"slices"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -17,10 +15,7 @@ import (
 )
 
 // obey reloads at each SIGHUP until ctx ends.
-func (p *Program) obey(ctx context.Context) error {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+func (p *Program) obey(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -121,6 +116,9 @@ func (p *Program) changes(next *Program) []string {
 	if old.NoRemoteRegistering != now.NoRemoteRegistering {
 		out = append(out, fmt.Sprintf("disable_remote_lapi_registration is %v", now.NoRemoteRegistering))
 	}
+	if p.setup.Own.OnFilterError != next.setup.Own.OnFilterError {
+		out = append(out, fmt.Sprintf("on_filter_error is %q", next.setup.Own.OnFilterError))
+	}
 	if p.tls != nil {
 		out = append(out, "certificates read again")
 	}
@@ -157,7 +155,9 @@ func (p *Program) needRestart(next *Program) []string {
 			}
 		}
 	}
-	if !reflect.DeepEqual(p.setup.Own, next.setup.Own) {
+	own, now := p.setup.Own, next.setup.Own
+	own.OnFilterError = now.OnFilterError // went into the profiles
+	if !reflect.DeepEqual(own, now) {
 		out = append(out, "lapid.yaml")
 	}
 	slices.Sort(out)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -33,7 +34,8 @@ type terminal struct {
 	output string // -o; "" until settled
 	color  string // --color
 
-	loaded *Setup
+	patience time.Duration // see usualPatience; 0 is that
+	loaded   *Setup
 }
 
 // setup reads the configuration, once.

@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"lapid/engine"
 )
 
 // site is an installation in a folder of the test, with the operator in front
@@ -360,5 +364,27 @@ db_config: {flush: {max_items: 10}}
 	s.steps([]step{{"serve -t", 1, "", "~failed to compile profiles: error compiling filter of 'p'"}})
 	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 2 {
 		t.Errorf("the test left something behind: %v, %v", entries, err)
+	}
+}
+
+// TestSilentStore: a store that somebody holds without answering is not opened,
+// and the verb says so.
+func TestSilentStore(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	setup, err := loadSetup(s.file, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, err := engine.Open(setup.engineOptions(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	var out bytes.Buffer
+	term := &terminal{in: strings.NewReader(""), out: &out, err: &out, env: nothing, patience: time.Millisecond}
+	exit := run(t.Context(), term, []string{"-c", s.file, "bouncers", "list"})
+	if exit != exitFails || !strings.Contains(out.String(), "is held by another process, but nothing answers on "+setup.Socket()) {
+		t.Errorf("exit %d: %s", exit, out.String())
 	}
 }

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// TestTableFits: a table is never wider than the terminal, and no word of it is
+// lost.
+func TestTableFits(t *testing.T) {
+	t.Parallel()
+	for _, boxed := range []bool{true, false} {
+		for _, limit := range []int{40, 60, 80, 200} {
+			table := &table{boxed: boxed}
+			table.title("a title that is rather long for a narrow terminal, and goes on")
+			table.head(center, "ID", "Reason", "Value")
+			table.body()
+			reason := "crowdsecurity/some-scenario with a few words behind it"
+			table.row("1", reason, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
+			var out bytes.Buffer
+			table.write(&out, limit)
+			for line := range strings.Lines(out.String()) {
+				if n := textWidth(strings.TrimSuffix(line, "\n")); n > limit {
+					t.Errorf("limit %d: a line of %d: %s", limit, n, line)
+				}
+			}
+			for _, word := range strings.Fields("words behind few") {
+				if !strings.Contains(out.String(), word) {
+					t.Errorf("limit %d: %q is lost:\n%s", limit, word, out.String())
+				}
+			}
+		}
+	}
+}
+
+func TestTextWidth(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int{"": 0, "abc": 3, "✔️": 1, "🚫": 2, "⚠️ -": 3, "é": 1, "e\u0301": 1, "日本": 4, "a\nabc\nb": 3} {
+		if got := textWidth(text); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestBreakText(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		text string
+		room int
+		want string
+	}{
+		{"one two three", 20, "one two three"},
+		{"one two three", 8, "one two|three"},
+		{"abcdefghij", 4, "abcd|efgh|ij"},
+		{"a\nb", 10, "a|b"},
+		{"日本語", 4, "日本|語"},
+	} {
+		if got := strings.Join(breakText(c.text, c.room), "|"); got != c.want {
+			t.Errorf("%q in %d: %s, want %s", c.text, c.room, got, c.want)
+		}
+	}
+}
+
+// TestYAMLScalars: what is written can be read back as the same text.
+func TestYAMLScalars(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "a", "true", "No", "1", "1.5", "1e3", "0x1f", ".inf", "~", "null", "192.0.2.1", "a: b", "a #b", "- a", "[x]",
+		"{x}", "'q'", `"q"`, "a\nb", "\t", "ends:", " blank", "blank ", "2026-11-22T01:03:41Z", "2026-11-22", "12:30", "*a", "&a", "!a", "%a", "@a",
+		"`a", "é", "a'b", "#x", "?", ":", "-", "1_000", "0o17", "| x", "> x", "\x7f", "\u2028"} {
+		trees, err := parseTrees("x", "k: "+yamlScalar(text)+"\n", nil)
+		if err != nil {
+			t.Errorf("%q as %s: %v", text, yamlScalar(text), err)
+			continue
+		}
+		if got := trees[0].get("k"); got.kind != isScalar || got.text != text {
+			t.Errorf("%q as %s is read back as %v %q", text, yamlScalar(text), got.kind, got.text)
+		}
+	}
+}
