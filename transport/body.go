@@ -51,17 +51,21 @@ type source struct {
 
 // position is a place in an answer: behind a decision of one of the lists.
 type position struct {
-	list uint8 // 0: nothing was written; else inNew or inDeleted
+	list uint8 // 0: nothing was written; else one of the places below
 	id   engine.DecisionID
 }
 
 const (
-	inNew     = 1
-	inDeleted = 2
+	inNew = 1 + iota
+	inDeleted
+	atEnd
 )
 
 // write writes the answer from a place on.
 func (src *source) write(w *pieceWriter, from position) error {
+	if from.list == atEnd {
+		return nil
+	}
 	q := &engine.Query{Now: src.now}
 	if err := wire.ParseStreamQuery(q, src.raw); err != nil {
 		return err
@@ -151,6 +155,14 @@ type piece struct {
 	end  position
 }
 
+// newBody starts the encoding of an answer, for one reader at first.
+func newBody(q question, src *source) *body {
+	b := &body{question: q, source: src, born: src.now, readers: 1}
+	b.changed.L = &b.mu
+	go b.produce()
+	return b
+}
+
 var errTaken = errors.New("nobody reads the answer any more")
 
 // produce encodes the answer.
@@ -166,7 +178,7 @@ func (b *body) produce() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("BUG: encoding a stream failed: %v", r)
 		}
-		b.finish(piece{w.buf, w.at}, err)
+		b.finish(piece{w.buf, position{list: atEnd}}, err)
 	}()
 	err = b.source.write(w, position{})
 }
@@ -273,10 +285,8 @@ func (all *bodies) join(q question, src *source) *body {
 	if len(all.live) >= bodiesAtMost && !all.makeRoom(src.now) {
 		return nil
 	}
-	b := &body{question: q, source: src, born: src.now, readers: 1}
-	b.changed.L = &b.mu
+	b := newBody(q, src)
 	all.live = append(all.live, b)
-	go b.produce()
 	return b
 }
 

@@ -59,9 +59,8 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 	}
 	switch n := len(x.delta.New) + len(x.delta.Deleted); {
 	case n == 0:
-		s.deltas.put(x.rawQuery(), after, to, second, nothing)
+		x.bouncer.Advance(to, x.now) // there is nothing to miss
 		x.shared(streamType, nothing)
-		x.moveTo(to)
 	case n <= longDelta:
 		x.out = wire.AppendDelta(x.out[:0], &x.delta, x.now)
 		whole := append([]byte(nil), x.out...)

@@ -1,0 +1,346 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"lapid/engine"
+)
+
+// TestCursor follows one bouncer through its life.
+func TestCursor(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.ban("192.0.2.1")
+	if fresh, gone := h.poll(""); !slices.Equal(fresh, []string{"192.0.2.1"}) || gone != nil {
+		t.Errorf("who never pulled gets everything: %v %v", fresh, gone)
+	}
+	if fresh, gone := h.poll(""); fresh != nil || gone != nil {
+		t.Errorf("nothing new: %v %v", fresh, gone)
+	}
+	h.ban("192.0.2.2")
+	if fresh, gone := h.poll("?startup=false"); !slices.Equal(fresh, []string{"192.0.2.2"}) || gone != nil {
+		t.Errorf("one more: %v %v", fresh, gone)
+	}
+	h.wants(h.asMachine("DELETE", "/v1/decisions?value=192.0.2.1", ""), 200, `{"nbDeleted":"1"}`)
+	for _, bad := range []string{"?ip=zz", "?startup=true&contains=x", "?offset=x"} {
+		h.wants(h.asBouncer("GET", "/v1/decisions/stream"+bad), 200, string(nothing))
+	}
+	if fresh, gone := h.poll(""); fresh != nil || !slices.Equal(gone, []string{"192.0.2.1"}) {
+		t.Errorf("a bad filter moved the cursor: %v %v", fresh, gone)
+	}
+	if fresh, gone := h.poll("?startup=true"); !slices.Equal(fresh, []string{"192.0.2.2"}) || !slices.Equal(gone, []string{"192.0.2.1"}) {
+		t.Errorf("startup: %v %v", fresh, gone)
+	}
+	got := h.asBouncer("GET", "/v1/decisions/stream?startup=true")
+	if got.header.Get("Content-Type") != "application/json" || !strings.HasPrefix(got.body, `{"new": [{"duration":"4h0m0s","id":2,"origin":"cscli","scenario":"test/scenario","scope":"Ip","type":"ban","uuid":"`) {
+		t.Errorf("%s %s", got.header, got.body)
+	}
+}
+
+// TestLiveQueryMovesNothing: a live query is a visit, not a pull.
+func TestLiveQueryMovesNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.poll("")
+	h.ban("192.0.2.1")
+	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
+	if fresh, _ := h.poll(""); len(fresh) != 1 {
+		t.Error("the live query moved the cursor")
+	}
+	row := h.View().Bouncer("fw")
+	before := row.LastPull()
+	h.Advance(59 * time.Second)
+	h.asBouncer("GET", "/v1/decisions")
+	if row.LastPull() != before {
+		t.Error("noted within a minute")
+	}
+	h.Advance(2 * time.Second)
+	h.asBouncer("GET", "/v1/decisions")
+	if row.LastPull() == before {
+		t.Error("not noted after a minute")
+	}
+}
+
+// brokenConn is a connection whose other end hangs up after so many bytes.
+type brokenConn struct {
+	memoryConn
+	takes int
+}
+
+func (c *brokenConn) Write(p []byte) (int, error) {
+	if c.takes -= len(p); c.takes < 0 {
+		return 0, errors.New("hung up")
+	}
+	return c.memoryConn.Write(p)
+}
+
+func (c *brokenConn) Close() error { return nil }
+
+// pollBroken polls over a connection that takes only so many bytes.
+func (h *house) pollBroken(query string, takes int) []byte {
+	c := &brokenConn{takes: takes}
+	c.in = []byte("GET /v1/decisions/stream" + query + " HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nX-Api-Key: " + testKey + "\r\nConnection: close\r\n\r\n")
+	_ = h.server.http.ServeConn(newConn(c, h.server))
+	return c.out
+}
+
+// TestBrokenPoll has connections break at every stage of an answer: what the
+// bouncer did not hear it hears again.
+func TestBrokenPoll(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 5000} { // a delta in one, and in pieces
+		h := newHouse(t, nil)
+		h.poll("")
+		h.banMany(n)
+		whole := len(h.pollBroken("?startup=true&dedup=false", 1<<30)) // moves the cursor
+		h.banMany(n)
+		row := h.View().Bouncer("fw")
+		at, _ := row.Cursor()
+		for _, takes := range []int{0, 1, whole / 2, whole - 1} {
+			h.pollBroken("?dedup=false", takes)
+			if now, _ := row.Cursor(); now != at {
+				t.Fatalf("%d decisions: the cursor moved after %d of %d bytes", n, takes, whole)
+			}
+		}
+		h.pollBroken("?dedup=false", 1<<30)
+		if now, _ := row.Cursor(); now != h.View().Revision() {
+			t.Errorf("%d decisions: the cursor did not move", n)
+		}
+	}
+}
+
+// TestSharedDelta has bouncers follow closely: they get the same bytes.
+func TestSharedDelta(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.addBouncer("one", "key-one", false)
+	h.addBouncer("two", "key-two", false)
+	poll := func(key, query string) []byte {
+		t.Helper()
+		ctx, answer := h.handled("GET", "/v1/decisions/stream"+query, "X-Api-Key", key)
+		answer()
+		return ctx.Response.Body()
+	}
+	at := func(name string) engine.Revision {
+		rev, _ := h.View().Bouncer(name).Cursor()
+		return rev
+	}
+	// Where bouncers stand is written down now and then, which is a commit of
+	// its own: then they have come from different revisions, and are asked again.
+	var one, two []byte
+	h.eventually("both ask the same question", func() bool {
+		poll("key-one", "")
+		poll("key-two", "")
+		if at("one") != at("two") {
+			return false
+		}
+		h.banMany(longDelta)
+		before := h.View().Revision()
+		one, two = poll("key-one", ""), poll("key-two", "")
+		return h.View().Revision() == before
+	})
+	if &one[0] != &two[0] || len(one) != len(two) {
+		t.Error("the delta was encoded twice")
+	}
+	if fresh, _ := lists(t, string(one)); len(fresh) != longDelta {
+		t.Errorf("%d decisions", len(fresh))
+	}
+	h.ban("192.0.2.1")
+	one, two = poll("key-one", "?origins=cscli"), poll("key-two", "?origins=CAPI")
+	if string(one) == string(two) {
+		t.Error("other filters got the same answer")
+	}
+}
+
+// TestSharedStartup starts a fleet at once: one encoding, everybody gets all of
+// it, and nothing is kept afterwards.
+func TestSharedStartup(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	const n = 6000
+	h.banMany(n)
+	want := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body
+	if fresh, _ := lists(t, want); len(fresh) != n {
+		t.Fatalf("%d decisions of %d", len(fresh), n)
+	}
+	var all sync.WaitGroup
+	for i := range 60 {
+		all.Go(func() {
+			got := h.asBouncer("GET", "/v1/decisions/stream?startup=true")
+			if got.body != want {
+				t.Errorf("reader %d got %d bytes of %d", i, len(got.body), len(want))
+			}
+		})
+	}
+	all.Wait()
+	h.server.bodies.mu.Lock()
+	live := len(h.server.bodies.live)
+	h.server.bodies.mu.Unlock()
+	if live > bodiesAtMost {
+		t.Errorf("%d bodies", live)
+	}
+	h.Advance(2 * time.Second)
+	h.eventually("the bodies are gone", func() bool {
+		h.server.bodies.mu.Lock()
+		defer h.server.bodies.mu.Unlock()
+		return len(h.server.bodies.live) == 0
+	})
+}
+
+// TestTooManyQuestions asks more different questions at once than bodies are
+// shared: everybody is answered all the same.
+func TestTooManyQuestions(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.banMany(3000)
+	var all sync.WaitGroup
+	for i := range 30 {
+		all.Go(func() {
+			got := h.asBouncer("GET", fmt.Sprintf("/v1/decisions/stream?startup=true&x=%d", i%10))
+			if fresh, _ := lists(t, got.body); len(fresh) != 3000 {
+				t.Errorf("%d decisions", len(fresh))
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestTakenBody takes a body away from a reader in the middle: it gets the same
+// bytes all the same.
+func TestTakenBody(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.banMany(3000)
+	h.wants(h.asMachine("DELETE", "/v1/decisions?range=10.0.0.0/24&contains=false", ""), 200, `{"nbDeleted":"256"}`)
+	src := func() *source { return &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()} }
+	collect := func(b *body, stop int) []byte {
+		var got []byte
+		pieces := 0
+		err := h.server.follow(b, func(p []byte) error {
+			if pieces++; pieces == stop {
+				b.takeAway(b.born + int64(time.Hour))
+			}
+			got = append(got, p...)
+			return nil
+		})
+		h.must(err)
+		return got
+	}
+	start := func() *body {
+		s := src()
+		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s)
+	}
+	want := collect(start(), 0)
+	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
+		t.Fatalf("%d and %d", len(fresh), len(gone))
+	}
+	for stop := 1; stop <= len(want)/pieceSize+1; stop++ {
+		if got := collect(start(), stop); string(got) != string(want) {
+			t.Errorf("taken away after %d pieces: %d bytes of %d", stop, len(got), len(want))
+		}
+	}
+}
+
+// TestSlowReader begins to read a startup and stops; it is cut off, its cursor
+// stays, and nobody else notices.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(b *build) { b.server.WriteStall = time.Second })
+	const n = 60_000
+	h.banMany(n)
+	slow, _ := h.dial()
+	slow.(*net.TCPConn).SetReadBuffer(4096)
+	fmt.Fprintf(slow, "GET /v1/decisions/stream?startup=true HTTP/1.1\r\nHost: x\r\nX-Api-Key: %s\r\n\r\n", testKey)
+	_, err := io.ReadFull(slow, make([]byte, 1))
+	h.must(err)
+	h.addBouncer("other", "other-key", true)
+	got := h.ask("GET", "/v1/decisions/stream?startup=true", "", "X-Api-Key: other-key")
+	if fresh, _ := lists(t, got.body); len(fresh) != n {
+		t.Errorf("another reader got %d", len(fresh))
+	}
+	http.DefaultClient.CloseIdleConnections()
+	h.eventually("the slow connection is gone", func() bool { return h.server.open.count() == 0 })
+	if _, pulled := h.View().Bouncer("fw").Cursor(); pulled {
+		t.Error("the cursor moved")
+	}
+}
+
+// TestOldProtocol gets a long answer without chunks.
+func TestOldProtocol(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.banMany(4000)
+	got, closed := h.raw("GET /v1/decisions/stream?startup=true HTTP/1.0\r\nX-Api-Key: " + testKey + "\r\n\r\n")
+	if fresh, _ := lists(t, got.body); len(fresh) != 4000 || !closed || got.header.Get("Transfer-Encoding") != "" {
+		t.Errorf("%d decisions, closed %v, %v", len(fresh), closed, got.header)
+	}
+	if _, pulled := h.View().Bouncer("fw").Cursor(); !pulled {
+		t.Error("the cursor did not move")
+	}
+}
+
+// TestReadersBesideWriters polls while decisions come and go; every bouncer ends
+// up knowing exactly what runs.
+func TestReadersBesideWriters(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	var writers, readers sync.WaitGroup
+	stop := make(chan struct{})
+	for r := range 6 {
+		readers.Go(func() {
+			key := fmt.Sprintf("reader-%d", r)
+			h.addBouncer(key, key, false)
+			holds := map[string]bool{}
+			poll := func() {
+				got := h.ask("GET", "/v1/decisions/stream", "", "X-Api-Key: "+key)
+				fresh, gone := lists(t, got.body)
+				for _, v := range gone {
+					delete(holds, v)
+				}
+				for _, v := range fresh {
+					holds[v] = true
+				}
+			}
+			for on := true; on; {
+				select {
+				case <-stop:
+					on = false
+				default:
+				}
+				poll()
+			}
+			q := &engine.Query{Now: h.Engine.Now(), Limit: -1}
+			if runs := h.View().Find(nil, q); len(holds) != len(runs) {
+				t.Errorf("%s holds %d of %d", key, len(holds), len(runs))
+			}
+		})
+	}
+	for w := range 3 {
+		writers.Go(func() {
+			for i := range 60 {
+				value := fmt.Sprintf("10.%d.0.%d", w, i)
+				if err := h.tryBan("4h", value); err != nil {
+					t.Error(err)
+				}
+				if i%3 == 0 {
+					q := &engine.Query{Now: h.Engine.Now(), Limit: -1, Value: engine.Word{Given: true, Text: value}}
+					if _, err := h.EndDecisions(t.Context(), q); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	writers.Wait()
+	close(stop)
+	readers.Wait()
+}
