@@ -8,14 +8,14 @@
 //	PUT /constant/live      body of GET /v1/decisions; "null" at first
 //	PUT /constant/stream    body of GET /v1/decisions/stream; two empty lists at first
 //
-// A body above one piece (-piece) is sent in chunks of that size, as a stream is that
-// nobody wants to hold whole. POST /v1/alerts answers 201 and ["1"].
+// A stream above one piece (-piece) is sent in chunks of that size, as one that nobody
+// wants to hold whole. POST /v1/alerts answers 201 and ["1"].
 package main
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"sync/atomic"
 
@@ -68,19 +68,27 @@ func (c *constants) answer(ctx *fasthttp.RequestCtx) {
 	}
 }
 
+// pieces sends a long body in chunks. The library would cut it into chunks of 4 KiB
+// and pass each through a pipe, so the connection is taken from it: each chunk is one
+// call of writev, and the connection ends with the answer.
 func (c *constants) pieces(ctx *fasthttp.RequestCtx, body []byte) {
 	if len(body) <= c.piece {
 		ctx.Response.SetBodyRaw(body)
 		return
 	}
-	ctx.SetBodyStreamWriter(func(w *bufio.Writer) {
+	ctx.HijackSetNoResponse(true)
+	ctx.Hijack(func(conn net.Conn) {
+		head := "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+		size := append(make([]byte, 0, 256), head...)
 		for len(body) > 0 {
 			n := min(c.piece, len(body))
-			if _, err := w.Write(body[:n]); err != nil || w.Flush() != nil {
+			chunk := net.Buffers{fmt.Appendf(size, "%x\r\n", n), body[:n], []byte("\r\n")}
+			if _, err := chunk.WriteTo(conn); err != nil {
 				return // the client has gone
 			}
-			body = body[n:]
+			body, size = body[n:], size[:0]
 		}
+		_, _ = conn.Write([]byte("0\r\n\r\n"))
 	})
 }
 

@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"os"
 	"time"
 )
 
@@ -105,18 +106,19 @@ type costs struct {
 	since   time.Time
 	before  Usage
 	after   Usage
+	own     time.Duration // CPU of this process: at the beginning, then what it spent
 	elapsed time.Duration
 }
 
 func (c *costs) begin(p *Process) {
-	c.since = time.Now()
+	c.since, c.own = time.Now(), cpuOf(os.Getpid())
 	if p != nil {
 		c.before = p.Usage()
 	}
 }
 
 func (c *costs) end(p *Process) {
-	c.elapsed = time.Since(c.since)
+	c.elapsed, c.own = time.Since(c.since), cpuOf(os.Getpid())-c.own
 	if p != nil {
 		c.after = p.Usage()
 	}

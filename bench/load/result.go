@@ -27,6 +27,7 @@ type Result struct {
 	Late     uint64        `json:"late"`     // unanswered in the end
 	First    string        `json:"first"`    // what went wrong first
 	CPU      time.Duration `json:"cpu"`      // of the server
+	Own      time.Duration `json:"own"`      // CPU of the generator; in an open loop it waits awake
 	Resident int64         `json:"resident"` // bytes of the server, in the end
 	Peak     int64         `json:"peak"`     // bytes of the server
 	Written  int64         `json:"written"`  // bytes the server gave to write calls
@@ -55,7 +56,7 @@ func gather(plan *Plan, work []*thread, c *costs) *Result {
 	r.Rate = float64(r.Requests) / r.Elapsed.Seconds()
 	r.Mean, r.Max = r.Latency.Mean(), r.Latency.Max()
 	r.P50, r.P99, r.P999 = r.Latency.Quantile(0.5), r.Latency.Quantile(0.99), r.Latency.Quantile(0.999)
-	r.CPU = c.after.CPU - c.before.CPU
+	r.CPU, r.Own = c.after.CPU-c.before.CPU, c.own
 	r.Resident, r.Peak = c.after.Resident, c.after.Peak
 	r.Written = c.after.Written - c.before.Written
 	return r
@@ -73,10 +74,10 @@ type Named struct {
 // WriteTable writes results one under the other.
 func WriteTable(w io.Writer, results []Named) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\trequests/s\tp50\tp99\tp99.9\tmax\terrors\tserver CPU\tresident\t")
+	fmt.Fprintln(t, "\trequests/s\tp50\tp99\tp99.9\tmax\terrors\tserver CPU\tresident\tgenerator CPU\t")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%.0f\t%v\t%v\t%v\t%v\t%d\t%.2fs\t%.1fM\t\n", r.Name, r.Rate,
-			round(r.P50), round(r.P99), round(r.P999), round(r.Max), r.Errors(), r.CPU.Seconds(), float64(r.Resident)/(1<<20))
+		fmt.Fprintf(t, "%s\t%.0f\t%v\t%v\t%v\t%v\t%d\t%.2fs\t%.1fM\t%.2fs\t\n", r.Name, r.Rate,
+			round(r.P50), round(r.P99), round(r.P999), round(r.Max), r.Errors(), r.CPU.Seconds(), float64(r.Resident)/(1<<20), r.Own.Seconds())
 	}
 	return t.Flush()
 }

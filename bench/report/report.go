@@ -1,8 +1,10 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ type Report struct {
 
 	rows     []*Row
 	sections []section
+	data     map[string]any
 	plots    []plot
 }
 
@@ -76,6 +79,14 @@ func (r *Report) Section(title, text string) {
 	r.sections = append(r.sections, section{title, strings.TrimRight(text, "\n")})
 }
 
+// Attach adds figures to the JSON beside the page, under a title.
+func (r *Report) Attach(title string, figures any) {
+	if r.data == nil {
+		r.data = map[string]any{}
+	}
+	r.data[title] = figures
+}
+
 // Plot adds an SVG picture; the name is a part of its file's name.
 func (r *Report) Plot(name string, svg []byte) {
 	r.plots = append(r.plots, plot{name, svg})
@@ -122,22 +133,47 @@ func (r *Report) table(b *strings.Builder) {
 	b.WriteString("\n")
 }
 
-// Save writes the page as dir/NAME.md and each plot beside it, and gives the
-// page's path.
+// WriteJSON writes the rows that have a figure, and all that was attached.
+func (r *Report) WriteJSON(w io.Writer) error {
+	type row struct {
+		What, Details string
+		Value         float64
+		Unit          string
+	}
+	var rows []row
+	for _, of := range r.rows {
+		if of.done && !math.IsNaN(of.value) && !math.IsInf(of.value, 0) {
+			rows = append(rows, row{of.What, of.details, of.value, of.Bound.Unit})
+		}
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", " ")
+	return e.Encode(map[string]any{"title": r.Title, "conditions": r.Conditions, "rows": rows, "figures": r.data})
+}
+
+// Save writes the page as dir/NAME.md, its figures as NAME.json and each plot
+// beside it, and gives the page's path.
 func (r *Report) Save(dir, name string) (string, error) {
 	for _, p := range r.plots {
 		if err := os.WriteFile(filepath.Join(dir, name+"-"+p.name+".svg"), p.svg, 0o644); err != nil {
 			return "", err
 		}
 	}
+	if err := save(filepath.Join(dir, name+".json"), r.WriteJSON); err != nil {
+		return "", err
+	}
 	file := filepath.Join(dir, name+".md")
+	return file, save(file, func(w io.Writer) error { return r.WriteMarkdown(w, name+"-") })
+}
+
+func save(file string, write func(io.Writer) error) error {
 	f, err := os.Create(file)
 	if err != nil {
-		return "", err
+		return err
 	}
-	if err := r.WriteMarkdown(f, name+"-"); err != nil {
+	if err := write(f); err != nil {
 		_ = f.Close()
-		return "", err
+		return err
 	}
-	return file, f.Close()
+	return f.Close()
 }

@@ -58,6 +58,7 @@ type Bench struct {
 	LoadCPUs []int
 	Report   *report.Report
 	Log      io.Writer // told what is going on, a line each
+	Only     []string  // beginnings of the keys of rows to measure; none: all
 
 	begun time.Time
 }
@@ -124,11 +125,12 @@ func middle(results []*load.Result) *load.Result {
 	return results[len(results)/2]
 }
 
-// table spells results.
-func table(results []load.Named) string {
-	var b strings.Builder
-	_ = load.WriteTable(&b, results) // a Builder takes everything
-	return b.String()
+// section adds results to the page, with more lines below them.
+func (b *Bench) section(title string, results []load.Named, more string) {
+	var text strings.Builder
+	_ = load.WriteTable(&text, results) // a Builder takes everything
+	b.Report.Section(title, text.String()+more)
+	b.Report.Attach(title, results)
 }
 
 // sound refuses a result with errors.

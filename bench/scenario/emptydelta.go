@@ -56,7 +56,7 @@ func (b *Bench) EmptyDelta(ctx context.Context, l *peers.LAPI, ceiling *peers.Ce
 		return err
 	}
 	b.Report.Measured(rowEmpty, done[0].Rate/done[1].Rate, "%.0f of %.0f/s", done[0].Rate, done[1].Rate)
-	b.Report.Section(fmt.Sprintf("Empty delta, %d bouncers on as many connections", len(keys)),
-		table([]load.Named{{Name: "lapid", Result: done[0].Result}, {Name: "ceiling", Result: done[1].Result}}))
+	b.section(fmt.Sprintf("Empty delta, %d bouncers on as many connections", len(keys)),
+		[]load.Named{{Name: "lapid", Result: done[0].Result}, {Name: "ceiling", Result: done[1].Result}}, "")
 	return nil
 }

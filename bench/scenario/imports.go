@@ -46,8 +46,8 @@ func (b *Bench) Import(ctx context.Context, l *peers.LAPI, small, set *corpus.Se
 		return err
 	}
 	b.say("import: took %.1f s", took.Seconds())
-	b.Report.Measured(rowImport, took.Seconds()*1e6/float64(set.Len()), "%d in %.2f s, server CPU %.2f s",
-		set.Len(), took.Seconds(), meanwhile.CPU.Seconds())
+	b.Report.Measured(rowImport, took.Seconds(), "%.0f k/s, server CPU %.2f s",
+		float64(set.Len())/1000/took.Seconds(), meanwhile.CPU.Seconds())
 	b.Report.Measured(rowImportP99, float64(meanwhile.P99)/float64(still.P99), "p99 %.2f ms, calm %.2f ms, longest %.2f ms",
 		ms(meanwhile.P99), ms(still.P99), ms(meanwhile.Max))
 	return nil

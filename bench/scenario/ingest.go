@@ -47,9 +47,9 @@ func (b *Bench) Ingest(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceilin
 		return err
 	}
 	b.Report.Measured(rowIngest, ours.Rate/alone.Rate, "%.0f/s beside %.0f/s of %d bytes", ours.Rate, alone.Rate, size)
-	b.Report.Section(fmt.Sprintf("Ingest, %d writers, one decision each, synced", writers),
-		table([]load.Named{{Name: "lapid", Result: ours}, {Name: "ceiling, nothing kept", Result: limit}})+
-			fmt.Sprintf("Pebble alone, records of %d bytes: %.0f/s, p50 %v, p99 %v\n", size, alone.Rate, alone.P50, alone.P99))
+	b.section(fmt.Sprintf("Ingest, %d writers, one decision each, synced", writers),
+		[]load.Named{{Name: "lapid", Result: ours}, {Name: "ceiling, nothing kept", Result: limit}},
+		fmt.Sprintf("Pebble alone, records of %d bytes: %.0f/s, p50 %v, p99 %v\n", size, alone.Rate, alone.P50, alone.P99))
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"lapid/bench/corpus"
@@ -60,7 +61,7 @@ func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside
 		}
 	}
 	b.Report.Plot("live", report.Bars(fmt.Sprintf("live queries at %d decisions: kind, connections", set.Len()), "/s", groups))
-	b.Report.Section(fmt.Sprintf("Live queries, %d decisions", set.Len()), table(lines))
+	b.section(fmt.Sprintf("Live queries, %d decisions", set.Len()), lines, "")
 	b.Report.Measured(rowLive, worst.ceiling, "worst of %d", len(groups))
 	b.Report.Measured(rowLiveP99, worst.p99, "worst of %d, each at half of the ceiling's rate", len(groups))
 	if beside.Redis != nil {
@@ -104,13 +105,27 @@ func (b *Bench) liveOne(ctx context.Context, l *peers.LAPI, set *corpus.Set, bes
 	if err != nil {
 		return nil, err
 	}
-	rate := calm * done[1].Rate
-	for i := range done[:2] {
-		if done[i].open, err = b.ask(ctx, connections, done[i].contender, &load.Plan{Rate: rate, Warmup: b.Warmup, Length: b.Open}); err != nil {
-			return nil, err
+	return done, b.paced(ctx, connections, done[:2], calm*done[1].Rate)
+}
+
+// paced asks all at one rate, round after round; of each the round counts whose
+// p99 is in the middle.
+func (b *Bench) paced(ctx context.Context, connections int, list []measured, rate float64) error {
+	rounds := make([][]*load.Result, len(list))
+	for range b.Rounds {
+		for i, m := range list {
+			r, err := b.ask(ctx, connections, m.contender, &load.Plan{Rate: rate, Warmup: b.Warmup, Length: b.Open})
+			if err != nil {
+				return err
+			}
+			rounds[i] = append(rounds[i], r)
 		}
 	}
-	return done, nil
+	for i := range list {
+		slices.SortFunc(rounds[i], func(a, b *load.Result) int { return int(a.P99 - b.P99) })
+		list[i].open = rounds[i][len(rounds[i])/2]
+	}
+	return nil
 }
 
 // right refuses answers that cannot be those to questions of a kind.

@@ -62,7 +62,7 @@ func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) erro
 	}
 	b.Report.Measured(rowPause, ms(r.P999), "longest %.2f ms, p99 %.2f ms of %d; snapshot written: %v",
 		ms(r.Max), ms(r.P99), r.Requests, after.After(before))
-	b.Report.Section("Live queries while snapshots, expiry and garbage collection go on", table([]load.Named{{Name: "lapid", Result: r}}))
+	b.section("Live queries while snapshots, expiry and garbage collection go on", []load.Named{{Name: "lapid", Result: r}}, "")
 	return nil
 }
 

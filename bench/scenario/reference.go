@@ -15,12 +15,16 @@ import (
 const (
 	// patience is how long the reference is asked: it may take seconds for one
 	// answer.
-	patience = 6 * time.Second
-	// few connections keep all its cores busy.
+	patience = 4 * time.Second
+	// few connections keep all its cores busy, and are enough where its answers take
+	// seconds.
 	few = 4
 	// overlap is how long the reference repeats what is new.
 	overlap = 3 * time.Second
 )
+
+// contending makes a contender of a Local API.
+type contending func(ctx context.Context, name string, l *peers.LAPI) (contender, error)
 
 // Reference does the same with lapid and with the reference, loaded with the same
 // set: live queries, a startup, empty deltas, alerts.
@@ -38,59 +42,64 @@ func (b *Bench) Reference(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 	}
 	var lines []load.Named
 	for _, part := range []struct {
-		row   string
-		plans func(ctx context.Context, name string, l *peers.LAPI) (contender, error)
-		many  int // connections to lapid
+		row     string
+		contend contending
+		many    int // connections
 	}{
 		{rowRefLive, b.referenceLive(set), b.Connections[0]},
-		{rowRefEmpty, referenceEmpty, few},
+		{rowRefEmpty, referenceEmpty, b.Connections[0]},
 		{rowRefIngest, func(ctx context.Context, name string, l *peers.LAPI) (contender, error) {
 			return b.writer(ctx, name, l, Seed+8)
 		}, writers},
 	} {
 		b.say("%s", part.row)
-		pair, err := b.pair(ctx, l, theirs, part.plans, part.many)
+		pair, err := b.pair(ctx, l, theirs, part.contend, part.many)
 		if err != nil {
 			return fmt.Errorf("%s: %w", part.row, err)
 		}
 		b.Report.Measured(part.row, pair[0].Rate/pair[1].Rate, "%.0f beside %.3g/s at %d decisions", pair[0].Rate, pair[1].Rate, set.Len())
 		lines = append(lines, load.Named{Name: part.row + ": lapid", Result: pair[0]}, load.Named{Name: part.row, Result: pair[1]})
 	}
-	b.Report.Section(fmt.Sprintf("Beside the reference, %d decisions", set.Len()), table(lines))
+	b.section(fmt.Sprintf("Beside the reference, %d decisions", set.Len()), lines, "")
 	return b.referenceStartup(ctx, l, theirs, set)
 }
 
-// pair measures lapid and the reference.
-func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, make func(context.Context, string, *peers.LAPI) (contender, error), many int) (pair [2]*load.Result, err error) {
-	us, err := make(ctx, "lapid", l)
+// pair measures lapid and the reference. Of the reference good answers count alone:
+// many writers at once find its database locked.
+func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contending, many int) (pair [2]*load.Result, err error) {
+	us, err := contend(ctx, "lapid", l)
 	if err != nil {
 		return pair, err
 	}
-	them, err := make(ctx, "reference", theirs)
+	them, err := contend(ctx, "reference", theirs)
 	if err != nil {
 		return pair, err
 	}
 	if pair[0], err = b.ask(ctx, many, us, &load.Plan{Warmup: b.Warmup, Length: b.Length}); err != nil {
 		return pair, err
 	}
-	connections := few
-	if many == writers {
-		connections = writers
+	for _, connections := range []int{few, many} { // whatever suits it better
+		p, err := b.dial(them.address, load.HTTP, connections)
+		if err != nil {
+			return pair, err
+		}
+		r, err := p.Run(ctx, &load.Plan{Sources: them.sources, Length: patience, Server: them.server, Wanted: them.wanted})
+		p.Close()
+		if err != nil {
+			return pair, err
+		}
+		r.Rate = float64(r.Requests-r.Bad) / r.Elapsed.Seconds()
+		if pair[1] == nil || pair[1].Rate < r.Rate {
+			pair[1] = r
+		}
 	}
-	p, err := b.dial(them.address, load.HTTP, connections)
-	if err != nil {
-		return pair, err
+	if pair[1].Rate == 0 {
+		err = fmt.Errorf("the reference answered nothing (%s)", pair[1].First)
 	}
-	defer p.Close()
-	r, err := p.Run(ctx, &load.Plan{Sources: them.sources, Length: patience, Server: them.server, Wanted: them.wanted})
-	if err == nil && (r.Requests == 0 || r.Bad+r.Lost > 0) {
-		err = fmt.Errorf("reference: %d answers, %d others, %d lost (%s)", r.Requests, r.Bad, r.Lost, r.First)
-	}
-	pair[1] = r
 	return pair, err
 }
 
-func (b *Bench) referenceLive(set *corpus.Set) func(context.Context, string, *peers.LAPI) (contender, error) {
+func (b *Bench) referenceLive(set *corpus.Set) contending {
 	words := set.NewTable(corpus.Hit, min(asked, set.Len()), Seed)
 	return func(_ context.Context, name string, l *peers.LAPI) (contender, error) {
 		return contender{name: name, address: l.Address, server: &l.Process, sources: load.Filled("GET "+livePath, load.Tail(peers.Key), words)}, nil
@@ -101,13 +110,14 @@ func (b *Bench) referenceLive(set *corpus.Set) func(context.Context, string, *pe
 // more to repeat.
 func referenceEmpty(ctx context.Context, name string, l *peers.LAPI) (contender, error) {
 	c := contender{name: name, address: l.Address, server: &l.Process, sources: load.Fixed([]byte("GET " + streamPath + load.Tail(peers.Key)))}
-	for range 2 {
-		if _, err := l.Get(ctx, startupPath); err != nil {
-			return c, err
-		}
-		if err := pause(ctx, overlap); err != nil {
-			return c, err
-		}
+	if _, err := l.Get(ctx, startupPath); err != nil {
+		return c, err
+	}
+	if err := pause(ctx, overlap); err != nil {
+		return c, err
+	}
+	if _, err := l.Get(ctx, streamPath); err != nil {
+		return c, err
 	}
 	return c, nil
 }

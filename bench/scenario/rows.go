@@ -2,7 +2,11 @@
 
 package scenario
 
-import "lapid/bench/report"
+import (
+	"fmt"
+
+	"lapid/bench/report"
+)
 
 // Keys of the rows.
 const (
@@ -42,34 +46,47 @@ func atMost(must, beyond float64, unit string) report.Bound {
 	return report.Bound{AtMost: true, Must: must, Beyond: beyond, Unit: unit}
 }
 
-// Rows are all that is to be reached, in the order of the table.
-func Rows() []report.Row {
+// Rows are all that is to be reached, in the order of the table, with the numbers
+// of a pace in their texts. Ten is the size of the largest set.
+func Rows(p *Pace, ten int) []report.Row {
+	size, largest := count(p.Size), count(ten)
 	return []report.Row{
 		{Key: rowLive, What: "live query, requests/s beside the ceiling", Bound: atLeast(0.85, 0.95, "×")},
 		{Key: rowLiveP99, What: "live query, p99 beside the ceiling's at the same rate", Bound: atMost(1.3, 0, "×")},
 		{Key: rowRedis, What: "live query, requests/s beside Redis GET", Bound: atLeast(1, 1.01, "×")},
 		{Key: rowNginx, What: "live query, requests/s beside nginx geo", Bound: atLeast(0.7, 1.01, "×")},
 		{Key: rowNginxMemory, What: "resident memory beside nginx geo", Bound: atMost(1./3, 0, "×")},
-		{Key: rowFlat, What: "live query from 10 k to 10 M decisions, slowest beside fastest", Bound: atLeast(0.9, 0, "×")},
+		{Key: rowFlat, What: "live query from " + count(p.Size/100) + " to " + largest + " decisions, slowest beside fastest", Bound: atLeast(0.9, 0, "×")},
 		{Key: rowAllocations, What: "allocations per live query and per empty delta, tests that fail", Bound: atMost(0, 0, "")},
-		{Key: rowEmpty, What: "empty delta, 10 000 bouncers, requests/s beside the ceiling", Bound: atLeast(0.85, 0.95, "×")},
-		{Key: rowFollow, What: "delta of 100 new to 1 000 followers, server CPU beside constant bytes", Bound: atMost(2, 1.2, "×")},
+		{Key: rowEmpty, What: "empty delta, " + count(p.Bouncers) + " bouncers, requests/s beside the ceiling", Bound: atLeast(0.85, 0.95, "×")},
+		{Key: rowFollow, What: fmt.Sprintf("delta of %d new to %s followers, server CPU beside constant bytes", news, count(p.Followers)), Bound: atMost(2, 1.2, "×")},
 		{Key: rowStartup, What: "startup of one client, bytes/s beside the ceiling", Bound: atLeast(0.5, 0.8, "×")},
 		{Key: rowFirst, What: "startup of one client, first byte", Bound: atMost(50, 0, "ms")},
-		{Key: rowCrowd, What: "startup of 100 clients in a second, server CPU without the sends, in encodings", Bound: atMost(3, 0, "×")},
-		{Key: rowCrowdMemory, What: "startup of 100 clients in a second, growth of memory in bodies", Bound: atMost(2, 0, "×")},
-		{Key: rowSeen, What: "alert posted to seen by a bouncer, p99 less a sync's, under 50 k live queries/s", Bound: atMost(5, 2, "ms")},
-		{Key: rowIngest, What: "alerts/s of 64 writers, synced, beside Pebble alone", Bound: atLeast(0.3, 0.5, "×")},
-		{Key: rowImport, What: "import of 1 000 000 decisions through the CLI", Bound: atMost(15, 5, "s")},
+		{Key: rowCrowd, What: fmt.Sprintf("startup of %d clients in a second, server CPU without the sends, in encodings", p.Crowd), Bound: atMost(3, 0, "×")},
+		{Key: rowCrowdMemory, What: fmt.Sprintf("startup of %d clients in a second, growth of memory in bodies", p.Crowd), Bound: atMost(2, 0, "×")},
+		{Key: rowSeen, What: "alert posted to seen by a bouncer, p99 less a sync's, under " + count(int(p.Busy)) + " live queries/s", Bound: atMost(5, 2, "ms")},
+		{Key: rowIngest, What: fmt.Sprintf("alerts/s of %d writers, synced, beside Pebble alone", writers), Bound: atLeast(0.3, 0.5, "×")},
+		{Key: rowImport, What: "import of " + size + " decisions through the CLI", Bound: atMost(15, 5, "s")},
 		{Key: rowImportP99, What: "readers' p99 during the import beside their calm p99", Bound: atMost(3, 0, "×")},
-		{Key: rowMemory, What: "resident memory per decision, 1 M", Bound: atMost(256, 160, "bytes")},
-		{Key: rowMemoryTen, What: "resident memory per decision, 10 M", Bound: atMost(256, 160, "bytes")},
-		{Key: rowRestart, What: "restart to ready, 1 M", Bound: atMost(2, 1, "s")},
-		{Key: rowRestartTen, What: "restart to ready, 10 M", Bound: atMost(20, 8, "s")},
-		{Key: rowPause, What: "live query p99.9 while snapshots, expiry of 100 000 and GC go on", Bound: atMost(10, 3, "ms")},
-		{Key: rowRefLive, What: "live query beside the reference", Bound: atLeast(2000, 0, "×")},
-		{Key: rowRefStartup, What: "startup beside the reference", Bound: atLeast(50, 0, "×")},
-		{Key: rowRefEmpty, What: "empty delta beside the reference", Bound: atLeast(1000, 0, "×")},
-		{Key: rowRefIngest, What: "ingest beside the reference", Bound: atLeast(20, 0, "×")},
+		{Key: rowMemory, What: "resident memory per decision, " + size, Bound: atMost(256, 160, "bytes")},
+		{Key: rowMemoryTen, What: "resident memory per decision, " + largest, Bound: atMost(256, 160, "bytes")},
+		{Key: rowRestart, What: "restart to ready, " + size, Bound: atMost(2, 1, "s")},
+		{Key: rowRestartTen, What: "restart to ready, " + largest, Bound: atMost(20, 8, "s")},
+		{Key: rowPause, What: "live query p99.9 while snapshots, expiry of " + count(ending) + " and garbage collection go on", Bound: atMost(10, 3, "ms")},
+		{Key: rowRefLive, What: "live query beside the reference, " + count(p.Reference), Bound: atLeast(2000, 0, "×")},
+		{Key: rowRefStartup, What: "startup beside the reference, " + count(p.Reference), Bound: atLeast(50, 0, "×")},
+		{Key: rowRefEmpty, What: "empty delta beside the reference, " + count(p.Reference), Bound: atLeast(1000, 0, "×")},
+		{Key: rowRefIngest, What: "ingest beside the reference, " + count(p.Reference), Bound: atLeast(20, 0, "×")},
 	}
+}
+
+// count spells a number with k or M where it is a round one.
+func count(n int) string {
+	switch {
+	case n >= 1_000_000 && n%100_000 == 0:
+		return fmt.Sprintf("%g M", float64(n)/1e6)
+	case n >= 10_000 && n%1000 == 0:
+		return fmt.Sprintf("%d k", n/1000)
+	}
+	return fmt.Sprint(n)
 }

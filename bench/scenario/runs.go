@@ -5,6 +5,8 @@ package scenario
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"lapid/bench/corpus"
@@ -14,7 +16,7 @@ import (
 // FullPace fits all rows into ten minutes on four cores.
 func FullPace() Pace {
 	return Pace{
-		Size: 1_000_000, Warmup: 300 * time.Millisecond, Length: 1200 * time.Millisecond, Rounds: 3, Open: 2 * time.Second,
+		Size: 1_000_000, Warmup: 300 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
 		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
 		Seen: 300, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
 	}
@@ -29,19 +31,30 @@ func ShortPace() Pace {
 	}
 }
 
-// step is one scenario of a run and the rows it fills.
+// step is one scenario of a run and the rows it fills; a step without rows is
+// always carried out.
 type step struct {
 	rows []string
 	do   func() error
 }
 
-// carry carries out steps. One that fails leaves its rows without figures, and the
-// others go on; what went wrong comes back in the end.
+// wants tells whether one of these rows is asked for.
+func (b *Bench) wants(rows ...string) bool {
+	return len(b.Only) == 0 || slices.ContainsFunc(rows, func(row string) bool {
+		return slices.ContainsFunc(b.Only, func(word string) bool { return strings.HasPrefix(row, word) })
+	})
+}
+
+// carry carries out the steps that are asked for. One that fails leaves its rows
+// without figures, and the others go on; what went wrong comes back in the end.
 func (b *Bench) carry(ctx context.Context, steps ...step) error {
 	var all []error
 	for _, s := range steps {
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		if len(s.rows) > 0 && !b.wants(s.rows...) {
+			continue
 		}
 		if err := s.do(); err != nil {
 			b.say("failed: %v", err)
@@ -86,7 +99,7 @@ func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatn
 	held := small.Len() + set.Len()
 	return b.carry(ctx,
 		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, small, ceiling) }},
-		step{[]string{rowImport, rowImportP99}, func() error { return b.Import(ctx, l, small, set) }},
+		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
 		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
 		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
 		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, beside, rowMemory) }},
@@ -103,6 +116,18 @@ func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatn
 	)
 }
 
+// loaded imports the set, with readers if that is asked for.
+func (b *Bench) loaded(ctx context.Context, l *peers.LAPI, small, set *corpus.Set) error {
+	if !b.wants(rowImport, rowImportP99) {
+		return second(b.fill(ctx, l, set))
+	}
+	err := b.Import(ctx, l, small, set)
+	if err != nil {
+		b.Report.Failed(err, rowImport, rowImportP99)
+	}
+	return err
+}
+
 // stop ends the peers, whose memory is wanted again.
 func (s *Beside) stop() {
 	for _, p := range []*peers.Server{s.Redis, s.Nginx} {
@@ -115,7 +140,7 @@ func (s *Beside) stop() {
 // hundredThousand compares with the reference.
 func (b *Bench) hundredThousand(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness) error {
 	rows := []string{rowRefLive, rowRefStartup, rowRefEmpty, rowRefIngest}
-	if b.Pace.Reference == 0 {
+	if b.Pace.Reference == 0 || !b.wants(append(rows, rowFlat)...) {
 		return nil
 	}
 	set := corpus.New(b.Pace.Reference, Seed)
@@ -133,7 +158,7 @@ func (b *Bench) hundredThousand(ctx context.Context, ceiling *peers.Ceiling, fla
 
 // tenMillion looks whether size matters.
 func (b *Bench) tenMillion(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness, size int) error {
-	if size == 0 {
+	if size == 0 || !b.wants(rowFlat, rowMemoryTen, rowRestartTen) {
 		return nil
 	}
 	set := corpus.New(size, Seed)
@@ -164,7 +189,7 @@ func (b *Bench) Short(ctx context.Context) error {
 	defer l.Stop()
 	held := small.Len() + set.Len()
 	err = b.carry(ctx,
-		step{[]string{rowImport, rowImportP99}, func() error { return b.Import(ctx, l, small, set) }},
+		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
 		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, nil, rowMemory) }},
 		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
 		step{[]string{rowLive, rowLiveP99}, func() error { return b.Live(ctx, l, set, &Beside{Ceiling: ceiling}) }},

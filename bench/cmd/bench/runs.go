@@ -23,6 +23,7 @@ import (
 type settings struct {
 	lapid string // program; empty: built
 	dir   string // where servers keep their files; empty: a new folder that is removed
+	only  string // beginnings of rows' keys, with commas between
 	pace  scenario.Pace
 }
 
@@ -31,6 +32,8 @@ func flags(name string, pace scenario.Pace) (*flag.FlagSet, *settings) {
 	s := &settings{pace: pace}
 	f.StringVar(&s.lapid, "lapid", "", "lapid program to measure (default: built from this repository)")
 	f.StringVar(&s.dir, "dir", "", "folder for the servers' files, kept (default: a temporary one)")
+	f.StringVar(&s.only, "only", "", "measure these rows only: live, redis, nginx, flat, allocations, empty, follow, startup, crowd, seen, ingest, import, memory, restart, pause, reference")
+	f.IntVar(&s.pace.Reference, "reference", pace.Reference, "decisions beside the reference; 0: not beside it")
 	f.IntVar(&s.pace.Size, "size", pace.Size, "number of decisions")
 	return f, s
 }
@@ -42,8 +45,11 @@ func full(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	return s.measured(ctx, "full", true, func(b *scenario.Bench) error {
+	return s.measured(ctx, "full", *ten, func(b *scenario.Bench) error {
 		err := b.Full(ctx, *ten)
+		if s.only != "" {
+			return err // a page would look like all there is
+		}
 		page, saved := b.Report.Save(*results, time.Now().Format("2006-01-02-1504")+"-full")
 		if saved == nil {
 			fmt.Fprintln(os.Stderr, "written:", page)
@@ -57,7 +63,7 @@ func short(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	return s.measured(ctx, "short", false, func(b *scenario.Bench) error { return b.Short(ctx) })
+	return s.measured(ctx, "short", 0, func(b *scenario.Bench) error { return b.Short(ctx) })
 }
 
 func beside(ctx context.Context, args []string) error {
@@ -67,12 +73,13 @@ func beside(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	return s.measured(ctx, "peers", true, func(b *scenario.Bench) error { return b.Peers(ctx) })
+	s.pace.Reference = s.pace.Size // all peers have the same set
+	return s.measured(ctx, "peers", 0, func(b *scenario.Bench) error { return b.Peers(ctx) })
 }
 
 // measured builds the programs, shares out the CPUs, has do measure and prints
 // the page.
-func (s *settings) measured(ctx context.Context, name string, judged bool, do func(*scenario.Bench) error) error {
+func (s *settings) measured(ctx context.Context, name string, ten int, do func(*scenario.Bench) error) error {
 	dir, err := s.folder()
 	if err != nil {
 		return err
@@ -93,11 +100,17 @@ func (s *settings) measured(ctx context.Context, name string, judged bool, do fu
 	}
 	b := &scenario.Bench{
 		Yard: &peers.Yard{Dir: dir, ServerCPUs: server}, Programs: *programs, Pace: s.pace, LoadCPUs: generator,
-		Report: report.New("Bench "+name, judged, scenario.Rows()), Log: os.Stderr,
+		Report: report.New("Bench "+name, name != "short", scenario.Rows(&s.pace, ten)), Log: os.Stderr,
 	}
 	defer b.Close()
+	if s.only != "" {
+		b.Only = strings.Split(s.only, ",")
+	}
 	b.Report.Conditions = conditions(ctx, name, s.pace, server, generator)
 	err = do(b)
+	if s.only != "" {
+		b.Report.Keep()
+	}
 	return errors.Join(err, b.Report.WriteMarkdown(os.Stdout, ""))
 }
 

@@ -99,16 +99,23 @@ func countryEntries(failed *error) iter.Seq[corpus.Entry] {
 	}
 }
 
-// indexes runs the benchmarks of the index and of the libraries beside it.
+// indexes runs the benchmarks that put libraries side by side, then those of the
+// index.
 func indexes(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench index", flag.ContinueOnError)
 	length := f.String("benchtime", "300ms", "of each benchmark")
+	size := f.Int("size", 100_000, "entries; a million takes some minutes")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	c := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", *length, "lapid/bench", "lapid/index")
-	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	return c.Run()
+	for _, test := range [][]string{{"lapid/bench", fmt.Sprintf("-entries=%d", *size)}, {"lapid/index"}} {
+		c := exec.CommandContext(ctx, "go", append([]string{"test", "-run", "^$", "-bench", ".", "-benchmem", "-benchtime", *length}, test...)...)
+		c.Stdout, c.Stderr = os.Stdout, os.Stderr
+		if err := c.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // pebbleAlone is the process that peers.Yard starts.

@@ -1,0 +1,148 @@
+//go:build linux
+
+package scenario
+
+import (
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lapid/bench/corpus"
+	"lapid/bench/load"
+	"lapid/bench/peers"
+	"lapid/bench/report"
+)
+
+func rowsOf(t *testing.T) *report.Report {
+	pace := FullPace()
+	rows := Rows(&pace, 10_000_000)
+	keys := map[string]bool{}
+	for _, r := range rows {
+		if keys[r.Key] || r.What == "" || r.Bound.Must == 0 && !r.Bound.AtMost {
+			t.Errorf("row %+v", r)
+		}
+		keys[r.Key] = true
+	}
+	return report.New("Test", true, rows)
+}
+
+func page(t *testing.T, r *report.Report) string {
+	var b strings.Builder
+	if err := r.WriteMarkdown(&b, ""); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestFlatness(t *testing.T) {
+	t.Parallel()
+	r := rowsOf(t)
+	f := &Flatness{points: []flatPoint{{10_000, 100, 125}, {1_000_000, 95, 100}, {10_000_000, 90, 120}}}
+	f.Enter(r)
+	if got := page(t, r); !strings.Contains(got, "| 0.79× (10 k: 100/s") {
+		t.Errorf("0.75 beside 0.95 is not in\n%s", got)
+	}
+}
+
+func TestCarry(t *testing.T) {
+	t.Parallel()
+	b := &Bench{Report: rowsOf(t), Log: io.Discard, Only: []string{"live", "seen"}}
+	var done []string
+	say := func(what string, err error) func() error {
+		return func() error { done = append(done, what); return err }
+	}
+	broken := errors.New("broken")
+	err := b.carry(t.Context(),
+		step{nil, say("always", nil)},
+		step{[]string{rowIngest}, say("not asked for", nil)},
+		step{[]string{rowLive, rowLiveP99}, say("missing", peers.ErrMissing)},
+		step{[]string{rowSeen}, say("broken", broken)},
+		step{[]string{rowLiveP99}, say("good", nil)},
+	)
+	if !errors.Is(err, broken) || errors.Is(err, peers.ErrMissing) {
+		t.Errorf("error %v", err)
+	}
+	if want := []string{"always", "missing", "broken", "good"}; !slices.Equal(done, want) {
+		t.Errorf("did %v, want %v", done, want)
+	}
+	if got := page(t, b.Report); !strings.Contains(got, "not measured: broken") || !strings.Contains(got, "not measured: not installed") {
+		t.Errorf("no failures in\n%s", got)
+	}
+}
+
+func TestRight(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		kind  corpus.Kind
+		empty uint64
+		good  bool
+	}{{corpus.Hit, 0, true}, {corpus.Hit, 1, false}, {corpus.Miss, 9, false}, {corpus.Miss, 10, true}, {corpus.Inside, 10, false}} {
+		if err := right(c.kind, &load.Result{Requests: 10, Empty: c.empty}); (err == nil) != c.good {
+			t.Errorf("%s with %d empty answers of 10: %v", c.kind, c.empty, err)
+		}
+	}
+}
+
+func TestWorst(t *testing.T) {
+	t.Parallel()
+	result := func(name string, rate float64, p99 time.Duration) measured {
+		return measured{contender: contender{name: name}, Result: &load.Result{Rate: rate}, open: &load.Result{P99: p99}}
+	}
+	w := liveWorst{math.Inf(1), 0, math.Inf(1), math.Inf(1)}
+	w.take([]measured{result("lapid", 90, 10), result("ceiling", 100, 10), result("redis", 30, 0), result("nginx", 180, 0)})
+	w.take([]measured{result("lapid", 80, 10), result("ceiling", 100, 5), result("nginx", 100, 0)})
+	if want := (liveWorst{0.8, 2, 3, 0.5}); w != want {
+		t.Errorf("worst %+v, want %+v", w, want)
+	}
+	m := middle([]*load.Result{{Rate: 5}, {Rate: 900}, {Rate: 7}})
+	if m.Rate != 7 {
+		t.Errorf("middle %v", m.Rate)
+	}
+}
+
+func TestEndingTogether(t *testing.T) {
+	t.Parallel()
+	n := 0
+	for e := range lasting(corpus.New(500, 1).All(), 7*time.Second) {
+		n++
+		if e.Duration != 7*time.Second {
+			t.Fatalf("%v lasts %v", e.Prefix, e.Duration)
+		}
+	}
+	if n != 500 {
+		t.Errorf("%d entries", n)
+	}
+}
+
+func TestNewestSnapshot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, young := time.Unix(1000, 0), time.Unix(2000, 0)
+	for name, at := range map[string]time.Time{"a.snapshot": old, "b.snapshot": young, "c.sst": young.Add(time.Hour)} {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := newest(dir); err != nil || !got.Equal(young) {
+		t.Errorf("newest %v, %v", got, err)
+	}
+}
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1000", 10_000: "10 k", 123_456: "123456", 1_000_000: "1 M", 10_000_000: "10 M", 1_500_000: "1.5 M"} {
+		if got := count(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}
