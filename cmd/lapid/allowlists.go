@@ -211,7 +211,7 @@ func allowlistsRemove(t *terminal) *cobra.Command {
 				if err != nil {
 					return noList(err, args[0])
 				}
-				t.print("removed %d values from allowlist %s", n, args[0])
+				t.print("removed %d values from allowlist %s%s", n, args[0], t.lineEnd())
 				return nil
 			})
 		},

@@ -23,4 +23,18 @@
 // 127.0.0.1:8080, keeps its store in the folder lapid-data and bans as the stock
 // profiles do. Settings of our own (Settings) stand in lapid.yaml beside
 // config.yaml or in variables LAPID_*.
+//
+// # Where the verbs differ from the reference's
+//
+//   - machines delete fails (exit 1) when a machine is missing, as bouncers delete
+//     does.
+//   - decisions add refuses a value that is no address for scope Ip or Range,
+//     instead of reporting a success for what was dropped.
+//   - decisions import checks everything before it stores anything, names bad
+//     entries with their place, and makes an alert of every 10 000 values unless
+//     --batch says otherwise.
+//   - decisions, alerts and allowlists go over the private socket too: no login is
+//     needed, and what an operator decides is signed with this machine's own login
+//     only if there is one.
+//   - bouncers list, for people, ends with the cursor and how far it is behind.
 package main

@@ -96,7 +96,7 @@ func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
 		if err != nil {
 			return fmt.Errorf("after %d of %d decisions: %w", stored, total, apiError(err))
 		}
-		t.print("Imported %d decisions", stored)
+		t.print("Imported %d decisions%s", stored, t.lineEnd())
 		return nil
 	})
 }

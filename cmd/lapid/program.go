@@ -253,10 +253,10 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	group.Go(func() error { return p.admin.Run(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
-	group.Go(func() error { return p.obey(ctx, hangups) })
 	notify(ready)
 	close(p.ready)
 	p.log.Info("lapid is ready", "version", version, "revision", uint64(p.engine.View().Revision()), "store", p.setup.Store())
+	group.Go(func() error { return p.obey(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause

@@ -124,6 +124,15 @@ func (t *terminal) width() int {
 	return w
 }
 
+// lineEnd ends the lines that the reference leaves open, where a person reads
+// them; programs get them as they know them.
+func (t *terminal) lineEnd() string {
+	if t.width() > 0 {
+		return "\n"
+	}
+	return ""
+}
+
 // interactive tells whether somebody can be asked.
 func (t *terminal) interactive() bool {
 	f, ok := t.in.(*os.File)
