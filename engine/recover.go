@@ -87,8 +87,8 @@ type loader struct {
 	state   *state
 	rev     uint64
 	floor   uint64
-	alert   uint64               // last one read
-	last    storedRecord         // last one inserted
+	alert   uint64                   // last one read
+	last    storedRecord             // last one inserted
 	decoded chan chan decodedSection // in order of the file
 	ends    []endEvent
 }

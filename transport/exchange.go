@@ -54,7 +54,7 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
 	x := s.exchanges.Get().(*exchange)
 	x.ctx, x.route, x.now = ctx, line, s.engine.Now()
 	x.conn, x.secure = underneath(ctx.Conn())
-	peer := netip.Addr{}
+	var peer netip.Addr
 	if x.conn != nil {
 		peer, x.socket = x.conn.peer, x.conn.socket
 	} else {

@@ -208,7 +208,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	late, cancel := context.WithTimeout(context.Background(), s.options.DrainTimeout)
 	defer cancel()
-	s.Shutdown(late)
+	_ = s.Shutdown(late) // says in the log what it cut off
 	for ; serving > 0; serving-- {
 		<-failed
 	}

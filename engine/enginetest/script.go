@@ -3,6 +3,7 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -170,13 +171,13 @@ func (s *script) remove(ctx context.Context, b *strings.Builder, d *datadriven.T
 	var err error
 	var id uint64
 	if d.HasArg("id") {
-		fmt.Sscan(arg(d, "id"), &id)
+		id = number(s.T, d, "id")
 	}
 	switch {
 	case d.Cmd == "flush":
 		var items int
 		var age time.Duration
-		fmt.Sscan(arg(d, "items"), &items)
+		items = int(number(s.T, d, "items"))
 		if text := arg(d, "age"); text != "" {
 			age, err = engine.ParseDuration(text)
 		}
@@ -201,8 +202,7 @@ func (s *script) remove(ctx context.Context, b *strings.Builder, d *datadriven.T
 }
 
 func (s *script) show(b *strings.Builder, d *datadriven.TestData, now int64) error {
-	var id uint64
-	fmt.Sscan(arg(d, "id"), &id)
+	id := number(s.T, d, "id")
 	a, decisions, err := s.Alert(s.View(), engine.AlertID(id))
 	if err != nil {
 		return err
@@ -260,6 +260,19 @@ func arg(d *datadriven.TestData, key string) string {
 		}
 	}
 	return ""
+}
+
+// number reads a whole number; none is 0.
+func number(t testing.TB, d *datadriven.TestData, key string) uint64 {
+	text := arg(d, key)
+	if text == "" {
+		return 0
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		d.Fatalf(t, "%s: %v", key, err)
+	}
+	return n
 }
 
 func describe(d engine.Decision, now int64) string {

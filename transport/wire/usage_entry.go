@@ -45,7 +45,7 @@ type usageEntry struct {
 	about   *engine.Usage // the report's, or one that is dropped
 	seen    object
 
-	metrics, os, datasources, hubItems string // what is missing in them
+	metrics, os, hubItems string // what is missing in them
 }
 
 // entry reads one entry. The first of the sender's kind is what the report is
