@@ -74,7 +74,7 @@ func TestClosed(t *testing.T) {
 	})
 	p := dial(t, address, 8)
 	r, err := p.Run(t.Context(), &Plan{
-		Sources: Filled("GET /v1/decisions?ip=", Tail("secret"), words{"192.0.2.1", "192.0.2.2", "192.0.2.3"}),
+		Sources: Filled("GET /v1/decisions?ip=", words{"192.0.2.1", "192.0.2.2", "192.0.2.3"}, Tail("secret"), Tail("other")),
 		Warmup:  time.Millisecond, Length: 100 * time.Millisecond,
 	})
 	if err != nil || r.Errors() != 0 || r.Requests == 0 || r.Empty != r.Requests {
@@ -171,7 +171,7 @@ func TestFetch(t *testing.T) {
 }
 
 func TestNothingAllocated(t *testing.T) {
-	s := Filled("GET /v1/decisions?ip=", Tail("secret"), words{"192.0.2.1"})(0, 1)
+	s := Filled("GET /v1/decisions?ip=", words{"192.0.2.1"}, Tail("secret"))(0, 1)
 	dst := make([]byte, 0, 1000)
 	a := answer{}
 	text := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\nnull")

@@ -34,25 +34,27 @@ type Words interface {
 }
 
 // Filled asks head, a word, tail. Each thread goes through all words, from a place
-// of its own.
-func Filled(head, tail string, words Words) Sources {
+// of its own. With several tails each connection has one: the keys of several
+// bouncers.
+func Filled(head string, words Words, tails ...string) Sources {
 	return func(i, n int) Source {
-		return &filled{head: head, tail: tail, words: words, at: words.Len() / n * i}
+		return &filled{head: head, tails: tails, words: words, at: words.Len() / n * i}
 	}
 }
 
 type filled struct {
-	head, tail string
-	words      Words
-	at         int
+	head  string
+	tails []string
+	words Words
+	at    int
 }
 
-func (f *filled) Next(dst []byte, _ int) []byte {
+func (f *filled) Next(dst []byte, connection int) []byte {
 	word := f.words.At(f.at)
 	if f.at++; f.at == f.words.Len() {
 		f.at = 0
 	}
-	return append(append(append(dst, f.head...), word...), f.tail...)
+	return append(append(append(dst, f.head...), word...), f.tails[connection%len(f.tails)]...)
 }
 
 // Gets asks a Redis server for keys.

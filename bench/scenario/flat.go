@@ -22,7 +22,7 @@ type flatPoint struct{ size, ours, ceiling float64 }
 // the same minute, by which the machine's moods are taken out.
 func (b *Bench) Flat(ctx context.Context, f *Flatness, l *peers.LAPI, set *corpus.Set, ceiling *peers.Ceiling) error {
 	b.say("flat: %d decisions", set.Len())
-	sources := load.Filled("GET "+livePath, load.Tail(peers.Key), set.NewTable(corpus.Hit, min(asked, set.Len()), Seed))
+	sources := load.Filled("GET "+livePath, set.NewTable(corpus.Hit, min(asked, set.Len()), Seed), load.Tail(peers.Key))
 	// A body of the size that hits have, whatever was measured before.
 	e := set.At(0)
 	if err := ceiling.Set(ctx, peers.Live, corpus.AppendAnswer(nil, &e, set.Len())); err != nil {

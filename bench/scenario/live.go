@@ -77,7 +77,7 @@ func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside
 // then lapid and the ceiling at one rate. The first is lapid, the second the ceiling.
 func (b *Bench) liveOne(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside *Beside, kind corpus.Kind, connections int) ([]measured, error) {
 	words := set.NewTable(kind, min(asked, set.Len()), Seed)
-	http := load.Filled("GET "+livePath, load.Tail(peers.Key), words)
+	http := load.Filled("GET "+livePath, words, load.Tail(peers.Key))
 	us := contender{name: "lapid", address: l.Address, server: &l.Process, sources: http}
 	first, err := b.ask(ctx, connections, us, &load.Plan{Warmup: b.Warmup, Length: b.Length})
 	if err != nil {

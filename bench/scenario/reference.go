@@ -102,7 +102,7 @@ func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contend
 func (b *Bench) referenceLive(set *corpus.Set) contending {
 	words := set.NewTable(corpus.Hit, min(asked, set.Len()), Seed)
 	return func(_ context.Context, name string, l *peers.LAPI) (contender, error) {
-		return contender{name: name, address: l.Address, server: &l.Process, sources: load.Filled("GET "+livePath, load.Tail(peers.Key), words)}, nil
+		return contender{name: name, address: l.Address, server: &l.Process, sources: load.Filled("GET "+livePath, words, load.Tail(peers.Key))}, nil
 	}
 }
 

@@ -52,7 +52,7 @@ func (b *Bench) noise(ctx context.Context, l *peers.LAPI, set *corpus.Set, rate 
 		return nil, err
 	}
 	plan := &load.Plan{
-		Sources: load.Filled("GET "+livePath, load.Tail(peers.Key), set.NewTable(corpus.Hit, min(asked, set.Len()), Seed)),
+		Sources: load.Filled("GET "+livePath, set.NewTable(corpus.Hit, min(asked, set.Len()), Seed), load.Tail(peers.Key)),
 		Rate:    rate, Length: time.Hour, Server: &l.Process,
 	}
 	ctx, cancel := context.WithCancel(ctx)

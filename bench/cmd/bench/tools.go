@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"time"
 
 	"lapid/bench/corpus"
@@ -28,7 +29,7 @@ func ask(ctx context.Context, args []string) error {
 	kind := f.String("kind", "", "hit, miss or inside: put such addresses of the decision set behind the path")
 	size := f.Int("size", 1_000_000, "decisions of the set")
 	seed := f.Uint64("seed", 42, "of the set")
-	key := f.String("key", "", "API key")
+	key := f.String("key", "", "API key; %d in it is replaced by the number of the connection")
 	connections := f.Int("connections", 64, "keep-alive connections")
 	threads := f.Int("threads", 2, "threads of the generator")
 	rate := f.Float64("rate", 0, "requests a second; 0: as many as are answered")
@@ -39,10 +40,18 @@ func ask(ctx context.Context, args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	plan := &load.Plan{Rate: *rate, Warmup: *warmup, Length: *length, Sources: load.Fixed([]byte("GET " + *path + load.Tail(*key)))}
+	plan := &load.Plan{Rate: *rate, Warmup: *warmup, Length: *length}
+	tails := make([]string, *connections)
+	for i := range tails {
+		tails[i] = load.Tail(strings.ReplaceAll(*key, "%d", strconv.Itoa(i)))
+	}
 	if *kind != "" {
 		words := corpus.New(*size, *seed).NewTable(corpus.Kind(*kind), min(*size, 1<<18), *seed)
-		plan.Sources = load.Filled("GET "+*path, load.Tail(*key), words)
+		plan.Sources = load.Filled("GET "+*path, words, tails...)
+	} else {
+		plan.Sources = load.PerConnection(*connections, func(dst []byte, i int) []byte {
+			return append(append(append(dst, "GET "...), *path...), tails[i]...)
+		})
 	}
 	if *pid != 0 {
 		plan.Server = &load.Process{PID: *pid}
