@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,17 +106,17 @@ func startLapid(t *testing.T, binary, config string, s *seed) *process {
 	return p
 }
 
-// holdPort finds a free port and keeps it until release, so that nothing else is given it meanwhile.
+// holdPort finds a free port and keeps it until release. It lies below the ports that the system gives out by
+// itself, so that between release and the start of the server nobody else is given it.
 func holdPort(t *testing.T) (port string, release func()) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port = strconv.Itoa(20000 + rand.IntN(10000))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			return port, func() { l.Close() }
+		}
 	}
-	_, port, err = net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port, func() { l.Close() }
+	t.Fatal("no free port between 20000 and 30000")
+	return "", nil
 }
 
 func (p *process) url(config, port string) string {
