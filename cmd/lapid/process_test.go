@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -121,15 +122,20 @@ prometheus: {enabled: true, listen_port: %[3]d}
 
 const rule = "name: %s\nfilters: ['Alert.Remediation == true']\ndecisions: [{type: %s, duration: 1h}]\n"
 
-// freePort is a port that nobody listens on at the moment.
+// freePort is a loopback port that nobody listens on at this moment. It lies
+// below the ports that the system gives out by itself, so that nobody is given
+// it before the server has it.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20000 + rand.IntN(10000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port between 20000 and 30000")
+	return 0
 }
 
 // house is a site with a server in it.

@@ -4,6 +4,7 @@ package clients
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -184,15 +185,20 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// freePort is a loopback port that nobody listens on at this moment.
+// freePort is a loopback port that nobody listens on at this moment. It lies
+// below the ports that the system gives out by itself, so that nobody is given
+// it before the server has it.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		port := 20000 + rand.IntN(10000)
+		if l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port between 20000 and 30000")
+	return 0
 }
 
 func mustWrite(t *testing.T, file, text string) {
