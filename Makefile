@@ -7,7 +7,7 @@ FUZZTIME ?= 20s
 DATA     ?= lapid-data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz conform clients bench build clean
+.PHONY: help run test race lint fuzz conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,8 +41,18 @@ fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
 	  done; done
 
-bench: ## benchmarks of every package
-	$(GO) test -run '^$$' -bench . -benchtime 200ms $(PACKAGES)
+bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
+	$(GO) run ./bench/cmd/bench full
+
+bench-short: ## the same in a minute, at a hundred thousand: figures, no judgement
+	$(GO) run ./bench/cmd/bench short
+
+bench-peers: ## beside the reference, Redis and nginx (installs them)
+	./bench/peers/install.sh
+	$(GO) run ./bench/cmd/bench peers
+
+bench-index: ## index libraries side by side, cidranger among them
+	$(GO) run ./bench/cmd/bench index
 
 clean: ## remove what was built
 	rm -rf bin
