@@ -1,3 +1,5 @@
+//go:build linux
+
 // Ceiling answers the routes of the Local API with constant bytes: what is left of
 // a server when everything is taken out but its HTTP library. Nothing built on
 // fasthttp, asked for as many bytes, can be faster on the same machine.
@@ -28,16 +30,22 @@ const maxConstant = 4 << 30
 func main() {
 	listen := flag.String("listen", "127.0.0.1:9080", "address to listen at")
 	piece := flag.Int("piece", 64<<10, "bytes of a chunk")
+	alone := flag.Bool("bare", false, "no HTTP library: answer null from bare epoll loops")
 	flag.Parse()
+	if *alone {
+		end(bare(*listen))
+	}
 	c := &constants{piece: *piece}
 	c.live.Store(&[]byte{'n', 'u', 'l', 'l'})
 	empty := []byte(`{"new": [], "deleted": []}`)
 	c.stream.Store(&empty)
 	s := &fasthttp.Server{Handler: c.answer, MaxRequestBodySize: maxConstant, NoDefaultServerHeader: true, ReadBufferSize: 8 << 10}
-	if err := s.ListenAndServe(*listen); err != nil {
-		fmt.Fprintln(os.Stderr, "ceiling:", err)
-		os.Exit(1)
-	}
+	end(s.ListenAndServe(*listen))
+}
+
+func end(err error) {
+	fmt.Fprintln(os.Stderr, "ceiling:", err)
+	os.Exit(1)
 }
 
 type constants struct {

@@ -4,7 +4,6 @@ package load
 
 import (
 	"context"
-	"os"
 	"time"
 )
 
@@ -106,19 +105,18 @@ type costs struct {
 	since   time.Time
 	before  Usage
 	after   Usage
-	own     time.Duration // CPU of this process: at the beginning, then what it spent
 	elapsed time.Duration
 }
 
 func (c *costs) begin(p *Process) {
-	c.since, c.own = time.Now(), cpuOf(os.Getpid())
+	c.since = time.Now()
 	if p != nil {
 		c.before = p.Usage()
 	}
 }
 
 func (c *costs) end(p *Process) {
-	c.elapsed, c.own = time.Since(c.since), cpuOf(os.Getpid())-c.own
+	c.elapsed = time.Since(c.since)
 	if p != nil {
 		c.after = p.Usage()
 	}

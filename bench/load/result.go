@@ -27,7 +27,7 @@ type Result struct {
 	Late     uint64        `json:"late"`     // unanswered in the end
 	First    string        `json:"first"`    // what went wrong first
 	CPU      time.Duration `json:"cpu"`      // of the server
-	Own      time.Duration `json:"own"`      // CPU of the generator; in an open loop it waits awake
+	Idle     float64       `json:"idle"`     // part of the time in which the generator had nothing to do; near 0 it is the limit
 	Resident int64         `json:"resident"` // bytes of the server, in the end
 	Peak     int64         `json:"peak"`     // bytes of the server
 	Written  int64         `json:"written"`  // bytes the server gave to write calls
@@ -38,7 +38,9 @@ type Result struct {
 // gather adds the threads up.
 func gather(plan *Plan, work []*thread, c *costs) *Result {
 	r := &Result{Asked: plan.Rate, Elapsed: c.elapsed, Latency: new(Histogram)}
+	free := time.Duration(0)
 	for _, t := range work {
+		free += t.free
 		r.Latency.Merge(&t.latency)
 		r.Requests += t.requests
 		r.Empty += t.empty
@@ -53,10 +55,11 @@ func gather(plan *Plan, work []*thread, c *costs) *Result {
 			r.Elapsed = max(r.Elapsed, t.last)
 		}
 	}
+	r.Idle = free.Seconds() / r.Elapsed.Seconds() / float64(len(work))
 	r.Rate = float64(r.Requests) / r.Elapsed.Seconds()
 	r.Mean, r.Max = r.Latency.Mean(), r.Latency.Max()
 	r.P50, r.P99, r.P999 = r.Latency.Quantile(0.5), r.Latency.Quantile(0.99), r.Latency.Quantile(0.999)
-	r.CPU, r.Own = c.after.CPU-c.before.CPU, c.own
+	r.CPU = c.after.CPU - c.before.CPU
 	r.Resident, r.Peak = c.after.Resident, c.after.Peak
 	r.Written = c.after.Written - c.before.Written
 	return r
@@ -74,10 +77,10 @@ type Named struct {
 // WriteTable writes results one under the other.
 func WriteTable(w io.Writer, results []Named) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "\trequests/s\tp50\tp99\tp99.9\tmax\terrors\tserver CPU\tresident\tgenerator CPU\t")
+	fmt.Fprintln(t, "\trequests/s\tp50\tp99\tp99.9\tmax\terrors\tserver CPU\tresident\tgenerator idle\t")
 	for _, r := range results {
-		fmt.Fprintf(t, "%s\t%.0f\t%v\t%v\t%v\t%v\t%d\t%.2fs\t%.1fM\t%.2fs\t\n", r.Name, r.Rate,
-			round(r.P50), round(r.P99), round(r.P999), round(r.Max), r.Errors(), r.CPU.Seconds(), float64(r.Resident)/(1<<20), r.Own.Seconds())
+		fmt.Fprintf(t, "%s\t%.0f\t%v\t%v\t%v\t%v\t%d\t%.2fs\t%.1fM\t%.0f %%\t\n", r.Name, r.Rate,
+			round(r.P50), round(r.P99), round(r.P999), round(r.Max), r.Errors(), r.CPU.Seconds(), float64(r.Resident)/(1<<20), 100*r.Idle)
 	}
 	return t.Flush()
 }

@@ -19,6 +19,8 @@ const (
 	// patience is how long a thread sleeps at most: then it looks whether it has
 	// been stopped.
 	patience = 5 * time.Millisecond
+	// awake is how long a thread looks for news before it sleeps.
+	awake = 100 * time.Microsecond
 	// nearby: what is due so soon is waited for awake, or the kernel's timer would
 	// count as latency.
 	nearby = 2 * time.Millisecond
@@ -57,6 +59,7 @@ type thread struct {
 	late     uint64 // unanswered when the run was over
 	worst    string // first thing that went wrong
 	last     time.Duration
+	free     time.Duration // without anything to do
 }
 
 func (t *thread) run() error {
@@ -178,23 +181,38 @@ func (t *thread) listen(c *connection, room bool) error {
 	return nil
 }
 
-// wait gives the number of sockets that have news.
-func (t *thread) wait(now time.Duration) (int, error) {
-	n, errno := epollNow(t.epoll, t.events)
-	if n > 0 || errno != 0 && errno != unix.EINTR {
-		return n, asError("epoll", errno)
-	}
-	sleep := patience
+// wait gives the number of sockets that have news. It looks again and again for a
+// while before it sleeps: to wake a sleeper costs the server more than the answer.
+func (t *thread) wait(now time.Duration) (n int, err error) {
+	limit, wake := now+awake, now+patience
 	if t.period > 0 && len(t.idle) > 0 && now < t.until {
-		if sleep = min(sleep, time.Duration(t.due)-now); sleep < nearby {
-			return 0, nil
+		wake = min(wake, time.Duration(t.due))
+		limit = min(max(limit, wake), now+nearby)
+	}
+	for moment := now; ; moment = time.Since(t.start) {
+		n, errno := epollNow(t.epoll, t.events)
+		switch {
+		case errno != 0 && errno != unix.EINTR:
+			return 0, fmt.Errorf("epoll: %w", errno)
+		case n > 0 || moment >= wake:
+			t.rest(now, moment)
+			return n, nil
+		case moment >= limit:
+			n, err := unix.EpollWait(t.epoll, t.events, int((wake-moment)/time.Millisecond))
+			if errors.Is(err, unix.EINTR) {
+				err = nil
+			}
+			t.rest(now, time.Since(t.start))
+			return max(n, 0), err
 		}
 	}
-	n, err := unix.EpollWait(t.epoll, t.events, int(sleep/time.Millisecond))
-	if errors.Is(err, unix.EINTR) {
-		return 0, nil
+}
+
+// rest counts time in which there was nothing to do.
+func (t *thread) rest(since, until time.Duration) {
+	if since >= t.from && until < t.until {
+		t.free += until - since
 	}
-	return n, err
 }
 
 // serve takes what one socket brought.
@@ -317,11 +335,4 @@ func count(n uintptr, errno unix.Errno) int {
 		return 0
 	}
 	return int(n)
-}
-
-func asError(what string, errno unix.Errno) error {
-	if errno == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, errno)
 }
