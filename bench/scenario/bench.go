@@ -76,9 +76,10 @@ func (b *Bench) dial(address string, protocol load.Protocol, count int) (*load.P
 	return load.Dial(load.Target{Address: address, Protocol: protocol, Threads: len(b.LoadCPUs), CPUs: b.LoadCPUs}, count)
 }
 
-// file gives the path of a CSV file of a set, which is written unless it is there.
-func (b *Bench) file(set *corpus.Set, name string) (string, error) {
-	path := filepath.Join(b.Dir, fmt.Sprintf("%s-%d.csv", name, set.Len()))
+// file gives the path of a CSV file of the entries of a set from first on, which is
+// written unless it is there.
+func (b *Bench) file(set *corpus.Set, first int, name string) (string, error) {
+	path := filepath.Join(b.Dir, fmt.Sprintf("%s-%d-%d.csv", name, first, set.Len()))
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
@@ -86,21 +87,21 @@ func (b *Bench) file(set *corpus.Set, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := corpus.WriteCSV(f, set.All()); err != nil {
+	if err := corpus.WriteCSV(f, set.Part(first, set.Len())); err != nil {
 		_ = f.Close()
 		return "", err
 	}
 	return path, f.Close()
 }
 
-// fill imports a set into a Local API.
-func (b *Bench) fill(ctx context.Context, l *peers.LAPI, set *corpus.Set) (time.Duration, error) {
-	file, err := b.file(set, "set")
+// fill imports a set into a Local API that has its entries up to first.
+func (b *Bench) fill(ctx context.Context, l *peers.LAPI, set *corpus.Set, first int) (time.Duration, error) {
+	file, err := b.file(set, first, "set")
 	if err != nil {
 		return 0, err
 	}
 	took, err := l.Import(ctx, file)
-	b.say("imported %d decisions into %s in %.1f s", set.Len(), l.Name, took.Seconds())
+	b.say("imported %d decisions into %s in %.1f s", set.Len()-first, l.Name, took.Seconds())
 	return took, err
 }
 
@@ -114,7 +115,7 @@ func (b *Bench) started(ctx context.Context, name string, set *corpus.Set) (*pee
 		return nil, err
 	}
 	if set != nil {
-		_, err = b.fill(ctx, l, set)
+		_, err = b.fill(ctx, l, set, 0)
 	}
 	return l, err
 }

@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -32,45 +33,60 @@ type Beside struct {
 type liveWorst struct{ ceiling, p99, redis, nginx float64 }
 
 // Live asks for hits, misses and addresses inside a range, over some and over many
-// connections.
+// connections. When one of these fails the figures of the others are entered all the
+// same.
 func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside *Beside) error {
 	worst := liveWorst{math.Inf(1), 0, math.Inf(1), math.Inf(1)}
 	var lines []load.Named
 	var groups []report.Group
+	var failed error
 	for _, connections := range b.Connections {
 		for _, kind := range corpus.Kinds {
 			title := fmt.Sprintf("%s, %d", kind, connections)
 			b.say("live: %s connections", title)
 			done, err := b.liveOne(ctx, l, set, beside, kind, connections)
 			if err != nil {
-				return err
+				failed = errors.Join(failed, fmt.Errorf("%s connections: %w", title, err))
+				continue
 			}
 			worst.take(done)
 			g := report.Group{Name: title}
 			for _, m := range done {
-				lines = append(lines, load.Named{Name: title + ": " + m.name, Result: m.Result})
-				if m.open != nil {
-					lines = append(lines, load.Named{Name: title + ": " + m.name + " paced", Result: m.open})
-				}
+				lines = append(lines, m.named(title)...)
 				g.Bars = append(g.Bars, report.Bar{Name: m.name, Value: m.Rate})
 			}
-			groups = append(groups, g)
-			if kind == corpus.Hit && connections == b.Connections[0] {
+			if len(groups) == 0 {
 				b.Report.Plot("latency", latencies(done))
 			}
+			groups = append(groups, g)
 		}
 	}
-	b.Report.Plot("live", report.Bars(fmt.Sprintf("live queries at %d decisions: kind, connections", set.Len()), "/s", groups))
-	b.section(fmt.Sprintf("Live queries, %d decisions", set.Len()), lines, "")
-	b.Report.Measured(rowLive, worst.ceiling, "worst of %d", len(groups))
-	b.Report.Measured(rowLiveP99, worst.p99, "worst of %d, each at half of the ceiling's rate", len(groups))
+	if len(groups) > 0 {
+		b.liveRows(&worst, len(groups), beside)
+		b.Report.Plot("live", report.Bars(fmt.Sprintf("live queries at %d decisions: kind, connections", set.Len()), "/s", groups))
+		b.section(fmt.Sprintf("Live queries, %d decisions", set.Len()), lines, "")
+	}
+	return failed
+}
+
+func (b *Bench) liveRows(worst *liveWorst, of int, beside *Beside) {
+	b.Report.Measured(rowLive, worst.ceiling, "worst of %d", of)
+	b.Report.Measured(rowLiveP99, worst.p99, "worst of %d, each at half of the ceiling's rate", of)
 	if beside.Redis != nil {
 		b.Report.Measured(rowRedis, worst.redis, "worst of hits and misses")
 	}
 	if beside.Nginx != nil {
-		b.Report.Measured(rowNginx, worst.nginx, "worst of %d", len(groups))
+		b.Report.Measured(rowNginx, worst.nginx, "worst of %d", of)
 	}
-	return nil
+}
+
+// named gives the lines of a table.
+func (m *measured) named(title string) []load.Named {
+	lines := []load.Named{{Name: title + ": " + m.name, Result: m.Result}}
+	if m.open != nil {
+		lines = append(lines, load.Named{Name: title + ": " + m.name + " paced", Result: m.open})
+	}
+	return lines
 }
 
 // liveOne measures one kind over one number of connections: all contenders in turn,

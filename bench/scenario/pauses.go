@@ -28,7 +28,7 @@ const (
 // Pauses asks live queries while 100 000 decisions end at one moment and so much
 // is imported that snapshots are written and garbage is collected.
 func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) error {
-	restless, err := b.file(corpus.New(b.Restless, Seed+6), "restless")
+	restless, err := b.file(corpus.New(b.Restless, Seed+6), 0, "restless")
 	if err != nil {
 		return err
 	}

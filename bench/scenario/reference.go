@@ -37,7 +37,7 @@ func (b *Bench) Reference(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 		return err
 	}
 	defer theirs.Stop()
-	if _, err := b.fill(ctx, theirs, set); err != nil {
+	if _, err := b.fill(ctx, theirs, set, 0); err != nil {
 		return err
 	}
 	var lines []load.Named

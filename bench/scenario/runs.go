@@ -88,7 +88,7 @@ func (b *Bench) Full(ctx context.Context, ten int) error {
 // million is the life of one server: a small set, an import, everything that is
 // asked of a million decisions, and in the end what writes many more.
 func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatness) error {
-	small, set := corpus.New(b.Size/100, Seed+9), corpus.New(b.Size, Seed)
+	small, set := b.sets()
 	l, err := b.started(ctx, "lapid-main", small)
 	if err != nil {
 		b.Report.Failed(err, rowLive, rowLiveP99, rowImport)
@@ -96,30 +96,35 @@ func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatn
 	}
 	defer l.Stop()
 	beside := &Beside{Ceiling: ceiling}
-	held := small.Len() + set.Len()
 	return b.carry(ctx,
 		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, small, ceiling) }},
 		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
 		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
 		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
-		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, beside, rowMemory) }},
+		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), beside, rowMemory) }},
 		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
 		step{[]string{rowLive, rowLiveP99, rowRedis, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
 		step{nil, func() error { beside.stop(); return nil }},
 		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, set, ceiling) }},
 		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
 		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
-		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, held) }},
+		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
 		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
 		step{[]string{rowPause}, func() error { return b.Pauses(ctx, l, set) }},
 		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
 	)
 }
 
+// sets gives a set of the pace's size and a hundredth more, and that hundredth: its
+// beginning, which is there before the rest is imported.
+func (b *Bench) sets() (small, set *corpus.Set) {
+	return corpus.New(b.Size/100, Seed), corpus.New(b.Size+b.Size/100, Seed)
+}
+
 // loaded imports the set, with readers if that is asked for.
 func (b *Bench) loaded(ctx context.Context, l *peers.LAPI, small, set *corpus.Set) error {
 	if !b.wants(rowImport, rowImportP99) {
-		return second(b.fill(ctx, l, set))
+		return second(b.fill(ctx, l, set, small.Len()))
 	}
 	err := b.Import(ctx, l, small, set)
 	if err != nil {
@@ -181,21 +186,20 @@ func (b *Bench) Short(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	small, set := corpus.New(b.Size/100, Seed+9), corpus.New(b.Size, Seed)
+	small, set := b.sets()
 	l, err := b.started(ctx, "lapid-main", small)
 	if err != nil {
 		return err
 	}
 	defer l.Stop()
-	held := small.Len() + set.Len()
 	err = b.carry(ctx,
 		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
-		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, held, nil, rowMemory) }},
+		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), nil, rowMemory) }},
 		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
 		step{[]string{rowLive, rowLiveP99}, func() error { return b.Live(ctx, l, set, &Beside{Ceiling: ceiling}) }},
 		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
 		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
-		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, held) }},
+		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
 		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
 		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
 	)
