@@ -39,6 +39,7 @@ type Server struct {
 	tcp, unix *doorway
 	clock     atomic.Pointer[time.Time] // to the second, while running
 	open      openConns
+	stopping  atomic.Bool
 
 	// Scratch and shared answers.
 	exchanges sync.Pool
@@ -202,7 +203,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 		serving--
-		if err == nil {
+		if s.stopping.Load() {
+			err = nil
+		} else if err == nil {
 			err = errors.New("a listener was closed")
 		}
 	}
@@ -220,14 +223,17 @@ func (s *Server) Run(ctx context.Context) error {
 // Shutdown stops accepting, lets requests under way finish until ctx ends, and
 // then cuts what is left; a cursor whose answer did not leave does not move.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopping.Store(true)
+	s.closeListeners() // also those that are not being served yet
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
 	s.bodies.close()
 	s.open.cut()
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests under way were cut off")
+		return err
 	}
-	return err
+	return nil
 }
 
 // tick keeps the clock of the connections and tidies up every second.

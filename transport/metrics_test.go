@@ -1,0 +1,288 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// scrape reads the metrics of a house.
+func (h *house) scrape(path string) string {
+	h.t.Helper()
+	w := httptest.NewRecorder()
+	h.server.MetricsHandler().ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+	if w.Code != 200 {
+		h.t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// TestMetrics checks every family that dashboards read.
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(b *build) { b.server.Version = "v1.2.3" })
+	h.ban("192.0.2.1", "192.0.2.2")
+	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
+	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.9")
+	h.asBouncer("HEAD", "/v1/decisions?ip=192.0.2.9")
+	h.asBouncer("GET", "/v1/decisions/stream")
+	h.asMachine("GET", "/v1/heartbeat", "")
+	h.asMachine("GET", "/v1/alerts/1", "")
+	h.asMachine("GET", "/v1/alerts/2", "")
+	h.asMachine("POST", "/v1/usage-metrics", "{}")
+	h.ask("GET", "/v1/alerts", "")
+	h.ask("GET", "/nowhere", "")
+	h.ask("GET", "/health", "")
+	h.ask("POST", "/v1/watchers/login", "{}")
+	text := h.scrape("/metrics")
+	for _, line := range []string{
+		`cs_info{version="v1.2.3"} 0`,
+		`cs_lapi_route_requests_total{method="GET",route="/v1/decisions"} 2`,
+		`cs_lapi_route_requests_total{method="HEAD",route="/v1/decisions"} 1`,
+		`cs_lapi_route_requests_total{method="GET",route="/v1/alerts/:alert_id"} 2`,
+		`cs_lapi_route_requests_total{method="GET",route="invalid-endpoint"} 1`,
+		`cs_lapi_bouncer_requests_total{bouncer="fw",method="GET",route="/v1/decisions"} 2`,
+		`cs_lapi_bouncer_requests_total{bouncer="fw",method="HEAD",route="/v1/decisions"} 1`,
+		`cs_lapi_bouncer_requests_total{bouncer="fw",method="GET",route="/v1/decisions/stream"} 1`,
+		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/alerts/:alert_id"} 2`,
+		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/heartbeat"} 1`,
+		`cs_lapi_decisions_ok_total{bouncer="fw"} 1`,
+		`cs_lapi_decisions_ko_total{bouncer="fw"} 2`,
+		`cs_lapi_request_duration_seconds_count{endpoint="/v1/alerts",method="GET"} 1`,
+		`cs_lapi_request_duration_seconds_bucket{endpoint="",method="GET",le="+Inf"} 1`,
+		`cs_active_decisions{action="ban",origin="cscli",reason="test/scenario"} 2`,
+		`cs_alerts{reason="test/scenario"} 1`,
+		`cs_papi_invalid_orders_received_total 0`,
+		`cs_papi_poll_errors_total 0`,
+		`cs_papi_last_pull_timestamp 0`,
+		`cs_machines_last_heartbeat_timestamp{machine="a-machine"} 1.7829e+09`,
+		`lapid_decisions{origin="cscli",scope="Ip"} 2`,
+		`lapid_bouncer_lag_revisions{bouncer="fw"}`,
+		`lapid_journal_sync_seconds_count`,
+		`go_goroutines`,
+		`process_start_time_seconds`,
+		`promhttp_metric_handler_requests_total`,
+	} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no line %s", line)
+		}
+	}
+	for _, line := range []string{`route="/health"`, `machine="a-machine",method="POST",route="/v1/usage-metrics"`, `machine="",`} {
+		if strings.Contains(text, line) {
+			t.Errorf("a line with %s", line)
+		}
+	}
+	sample, err := os.ReadFile("testdata/families.txt")
+	h.must(err)
+	for _, family := range strings.Fields(string(sample)) {
+		if !strings.Contains(text, "# TYPE "+family+" ") {
+			t.Errorf("no family %s", family)
+		}
+	}
+	var edges []string
+	for _, m := range regexp.MustCompile(`cs_lapi_request_duration_seconds_bucket\{endpoint="/v1/alerts",method="GET",le="([^"]+)"`).FindAllStringSubmatch(text, -1) {
+		edges = append(edges, m[1])
+	}
+	if want := strings.Fields("0.005 0.01 0.025 0.05 0.075 0.1 0.2 0.3 0.4 0.5 0.75 1 +Inf"); !slices.Equal(edges, want) {
+		t.Errorf("buckets %v", edges)
+	}
+	if !strings.Contains(h.scrape("/debug/pprof/goroutine?debug=1"), "goroutine profile") {
+		t.Error("no profiles")
+	}
+}
+
+func TestMetricsLevels(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		level           string
+		routes, latency bool
+	}{{"full", true, true}, {"aggregated", true, false}, {"none", false, false}} {
+		h := newHouse(t, func(b *build) { b.server.MetricsLevel = c.level })
+		h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
+		text := h.scrape("/metrics")
+		if strings.Contains(text, "cs_lapi_route_requests_total{") != c.routes || strings.Contains(text, "cs_lapi_request_duration") != c.latency || !strings.Contains(text, "go_goroutines") {
+			t.Errorf("level %s", c.level)
+		}
+	}
+	if _, err := New(&Options{MetricsLevel: "some"}); err == nil {
+		t.Error("a level that does not exist is fine")
+	}
+}
+
+// TestVisitorsAreForgotten removes those who were counted.
+func TestVisitorsAreForgotten(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.asBouncer("GET", "/v1/decisions")
+	h.asMachine("GET", "/v1/heartbeat", "")
+	h.must(h.DeleteBouncer(t.Context(), "fw"))
+	h.must(h.DeleteMachine(t.Context(), testMachine))
+	if text := h.scrape("/metrics"); strings.Contains(text, `bouncer="fw"`) || strings.Contains(text, `machine="a-machine"`) {
+		t.Error("they are still counted")
+	}
+}
+
+// TestEdges holds that the dashboards' buckets are among ours.
+func TestEdges(t *testing.T) {
+	t.Parallel()
+	var fine []float64
+	for _, e := range edges {
+		fine = append(fine, float64(e)/1e9)
+	}
+	for _, e := range dashboardEdges {
+		if !slices.Contains(fine, e) {
+			t.Errorf("%v", e)
+		}
+	}
+	if !slices.IsSorted(fine) {
+		t.Error("not in order")
+	}
+}
+
+// TestServeMetrics serves them, and stops.
+func TestServeMetrics(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	h.must(err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	done.Go(func() {
+		if err := ServeMetrics(ctx, l, h.server.MetricsHandler()); err != nil {
+			t.Error(err)
+		}
+	})
+	if got := h.askBy(http.DefaultClient, "http://"+l.Addr().String(), "GET", "/metrics", ""); got.status != 200 {
+		t.Errorf("%d", got.status)
+	}
+	cancel()
+	done.Wait()
+}
+
+// lockedBuffer is a log that may be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestAccessLog(t *testing.T) {
+	t.Parallel()
+	var log lockedBuffer
+	h := newHouse(t, func(b *build) { b.server.AccessLog = &log })
+	h.ask("GET", "/v1/decisions?ip=192.0.2.1&x=%0a", "", "User-Agent: evil\u00e9 \"agent\"", "X-Api-Key: a-secret-key")
+	h.ask("GET", "/v1/alerts/", "")
+	h.eventually("both lines are there", func() bool { return strings.Count(log.String(), "\n") == 2 })
+	lines := strings.Split(log.String(), "\n")
+	for i, want := range []string{
+		`^127\.0\.0\.1 - \[Wed, 01 Jul 2026 \d\d:00:00 \w+\] "GET /v1/decisions\?ip=192\.0\.2\.1&x=%0a HTTP/1\.1 403 [0-9.]+[nµm]?s "tester/1\.0" access forbidden"$`,
+		`^127\.0\.0\.1 - \[.*\] "GET /v1/alerts/ HTTP/1\.1 301 [0-9.]+[nµm]?s "tester/1\.0" "$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(lines[i]) {
+			t.Errorf("line %q", lines[i])
+		}
+	}
+	if strings.Contains(log.String(), "a-secret-key") {
+		t.Error("a key is in the log")
+	}
+}
+
+// TestShutdown stops while requests are under way: they are answered, and the
+// address is free afterwards.
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	other, err := New(&Options{Engine: h.Engine, Gate: h.gate, Listen: "127.0.0.1:0"})
+	h.must(err)
+	h.must(other.Listen())
+	address := other.Addr().String()
+	ctx, cancel := context.WithCancel(t.Context())
+	var done, asking sync.WaitGroup
+	done.Go(func() { h.must(other.Run(ctx)) })
+	begun := make(chan struct{})
+	asking.Go(func() {
+		r, w := io.Pipe()
+		go func() {
+			io.WriteString(w, "[")
+			close(begun)
+			<-ctx.Done()
+			io.WriteString(w, "]")
+			w.Close()
+		}()
+		q, _ := http.NewRequest("POST", "http://"+address+"/v1/alerts", r)
+		q.Header.Set("Authorization", "Bearer "+h.token())
+		got, err := http.DefaultClient.Do(q)
+		if err != nil {
+			t.Errorf("the request under way: %v", err)
+			return
+		}
+		got.Body.Close()
+		if got.StatusCode != 201 {
+			t.Errorf("the request under way: %d", got.StatusCode)
+		}
+	})
+	<-begun
+	h.eventually("the request is being read", func() bool { return other.open.count() == 1 })
+	cancel()
+	asking.Wait()
+	done.Wait()
+	l, err := net.Listen("tcp", address)
+	h.must(err)
+	l.Close()
+}
+
+// TestUsedPort is an error before anything runs.
+func TestUsedPort(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	other, err := New(&Options{Engine: h.Engine, Gate: h.gate, Listen: h.server.Addr().String()})
+	h.must(err)
+	if err := other.Listen(); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Errorf("got %v", err)
+	}
+	for _, bad := range []Options{{}, {Engine: h.Engine, Gate: h.gate}} {
+		if _, err := New(&bad); err == nil {
+			t.Errorf("%+v is fine", bad)
+		}
+	}
+}
+
+// TestLazyDeadlines reads from a connection whose deadline was moved on without
+// being set anew, and from one whose time is over.
+func TestLazyDeadlines(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	near, far := net.Pipe()
+	c := newConn(near, h.server)
+	h.must(c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)))
+	h.must(c.SetReadDeadline(time.Now().Add(time.Minute)))
+	time.AfterFunc(60*time.Millisecond, func() { far.Write([]byte("x")) })
+	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("the deadline was not moved: %v", err)
+	}
+	h.must(c.SetReadDeadline(time.Now().Add(time.Millisecond)))
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("there is no deadline")
+	}
+}
