@@ -39,6 +39,7 @@ type BouncerRow struct {
 	// crash may forget the last seconds: then a bouncer hears again what it
 	// heard already, which is harmless.
 	cursor   atomic.Uint64 // 1 + revision; 0: never pulled
+	kept     atomic.Uint64 // the cursor but for answers that are still on their way
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down
 }
@@ -66,29 +67,48 @@ func (r *BouncerRow) Visit(now int64) {
 	}
 }
 
-// Advance moves the cursor to rev, never back, and notes the pull. Call it
-// when the last bytes of the answer are handed over, and Retreat when that
-// fails.
+// Offer moves the cursor to rev, never back, and notes the pull. Call it just
+// before the last bytes of an answer are handed over: whoever has read them may
+// ask again at once. It is not written down, so a crash in this moment tells the
+// bouncer the same again. Then call Advance, or Retreat.
+func (r *BouncerRow) Offer(rev Revision, now int64) {
+	forward(&r.cursor, uint64(rev)+1)
+	r.Visit(now)
+}
+
+// Advance is Offer for an answer whose last bytes have been handed over: the
+// place is kept for good.
 func (r *BouncerRow) Advance(rev Revision, now int64) {
-	for {
-		c := r.cursor.Load()
-		if c > uint64(rev) || r.cursor.CompareAndSwap(c, uint64(rev)+1) {
-			break
-		}
-	}
+	forward(&r.cursor, uint64(rev)+1)
+	forward(&r.kept, uint64(rev)+1)
 	r.Visit(now)
 	r.note()
 }
 
-// Retreat takes an Advance from one place to another back, unless the cursor
-// has moved on since: what was not heard must be told again, after a restart
-// too.
+func forward(a *atomic.Uint64, to uint64) {
+	for {
+		at := a.Load()
+		if at >= to || a.CompareAndSwap(at, to) {
+			return
+		}
+	}
+}
+
+// place puts the cursor where the history says it is.
+func (r *BouncerRow) place(cursor uint64) {
+	r.cursor.Store(cursor)
+	r.kept.Store(cursor)
+}
+
+// Retreat takes an Offer or an Advance from one place to another back, unless
+// the cursor has moved on since: what was not heard must be told again, after a
+// restart too.
 func (r *BouncerRow) Retreat(from, to Revision, pulled bool) {
 	before := uint64(0)
 	if pulled {
 		before = uint64(from) + 1
 	}
-	if r.cursor.CompareAndSwap(uint64(to)+1, before) {
+	if r.cursor.CompareAndSwap(uint64(to)+1, before) && r.kept.CompareAndSwap(uint64(to)+1, before) {
 		r.noted.Store(true)
 	}
 }

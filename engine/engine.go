@@ -26,10 +26,11 @@ type Engine struct {
 	view     atomic.Pointer[View]
 
 	// Owned by the committer.
-	record, frame []byte        // the commit being written; reused
-	batch         *persist.Rows // scratch
-	revived       int64         // last attempt to open a sick store again, on the steady clock
-	nextVisits    int64         // on the steady clock, in nanoseconds; when to write visits down
+	record, frame []byte                   // the commit being written; reused
+	batch         *persist.Rows            // scratch
+	revived       int64                    // last attempt to open a sick store again, on the steady clock
+	minutes       [historyMinutes]Revision // the newest at the latest looks at the history, oldest first
+	nextVisits    int64                    // on the steady clock, in nanoseconds; when to write visits down
 	nextRetention int64
 	nextUsage     int64
 	nextSnapshot  int64

@@ -7,15 +7,17 @@ import (
 
 // graves keeps ended decisions from being forgotten too early. A tombstone
 // waits until the history no longer names it (a bouncer could still have to
-// hear of its end), then until every view that could lead a reader to it is
-// gone. The collector tells the latter: a view that nobody holds is collected,
-// and its cleanup notes that it has gone. So a reader pays nothing at all.
+// hear of its end) and every view in which it runs is gone (a view never
+// changes); then it is taken out of the indexes, and its memory waits until
+// every view that could lead a reader to it is gone. The collector tells of
+// views: one that nobody holds is collected, and its cleanup notes that it has
+// gone. So a reader pays nothing at all.
 //
 // The queues need no bound of their own: they name records that are in memory
 // anyway.
 type graves struct {
 	// Owned by the committer.
-	waiting []slot       // tombstones in order of their purge, until the history forgets them
+	waiting []grave      // tombstones in order of their purge, until nobody needs them
 	buried  []grave      // out of the indexes, until the readers have gone
 	alerts  []alertGrave // deleted, until the readers have gone
 	issued  uint64       // number of the newest view
@@ -27,7 +29,7 @@ type graves struct {
 
 type grave struct {
 	slot slot
-	view uint64 // newest view that may know it
+	view uint64 // newest view that may know it: as running, when it waits
 }
 
 type alertGrave struct {
@@ -41,7 +43,7 @@ type returnedView struct {
 }
 
 // dig lines a tombstone up. Its decided end has passed.
-func (g *graves) dig(n slot) { g.waiting = append(g.waiting, n) }
+func (g *graves) dig(n slot) { g.waiting = append(g.waiting, grave{n, g.issued}) }
 
 // watch arranges to be told when nobody holds v any more.
 func (g *graves) watch(v *View) {
@@ -84,17 +86,17 @@ func (s *state) sweep() {
 	const most = 10_000
 	floor := s.history.Floor()
 	g := &s.graves
-	n := 0
-	for n < len(g.waiting) && n < most && s.records.At(g.waiting[n]).endedRev.Load() <= floor {
-		s.bury(g.waiting[n])
-		g.buried = append(g.buried, grave{g.waiting[n], g.issued})
-		n++
-	}
-	g.waiting = dropFront(g.waiting, n)
-	if len(g.buried) == 0 && len(g.alerts) == 0 {
+	if len(g.waiting) == 0 && len(g.buried) == 0 && len(g.alerts) == 0 {
 		return
 	}
 	g.settle()
+	n := 0
+	for n < len(g.waiting) && n < most && g.waiting[n].view < g.low && s.records.At(g.waiting[n].slot).endedRev.Load() <= floor {
+		s.bury(g.waiting[n].slot)
+		g.buried = append(g.buried, grave{g.waiting[n].slot, g.issued})
+		n++
+	}
+	g.waiting = dropFront(g.waiting, n)
 	s.sweepAlerts(most)
 	n = 0
 	for n < len(g.buried) && n < most && g.buried[n].view < g.low {

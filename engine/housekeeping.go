@@ -19,6 +19,11 @@ const (
 	// followerPatience is how long after its last pull a bouncer's place in
 	// the history is kept for it; after that, when it is gone, it starts over.
 	followerPatience = 24 * time.Hour
+
+	// historyMinutes is how much history is kept even if nobody needs it, in
+	// steps of retentionEvery: a bouncer that is being told everything for the
+	// first time, however slowly it reads, finds what came after.
+	historyMinutes = 20
 )
 
 // housekeeping does what is due and says how long the committer may sleep.
@@ -46,19 +51,22 @@ func (e *Engine) housekeeping() time.Duration {
 	if at, ok := s.deadlines.Next(); ok && !e.sick.Load() {
 		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
 	}
-	if len(s.graves.waiting) > 0 && s.records.At(s.graves.waiting[0]).endedRev.Load() <= s.history.Floor() {
+	if g := s.graves.waiting; len(g) > 0 && s.records.At(g[0].slot).endedRev.Load() <= s.history.Floor() && g[0].view < s.graves.low {
 		sleep = min(sleep, sweepAgain)
 	}
 	return sleep
 }
 
-// trimHistory forgets what every bouncer that still comes by knows.
+// trimHistory forgets what every bouncer that still comes by knows for certain,
+// and is old enough.
 func (e *Engine) trimHistory(now int64) {
 	v := e.View()
-	slowest := v.revision
+	slowest := e.minutes[0]
+	copy(e.minutes[:], e.minutes[1:])
+	e.minutes[len(e.minutes)-1] = v.revision
 	for _, row := range v.bouncers.order {
-		if at, ok := row.Cursor(); ok && row.LastPull() > now-int64(followerPatience) {
-			slowest = min(slowest, at)
+		if at := row.kept.Load(); at != 0 && row.LastPull() > now-int64(followerPatience) {
+			slowest = min(slowest, Revision(at-1))
 		}
 	}
 	if w, ok := e.state.history.Window(uint64(slowest), uint64(v.revision)); ok && w.Len() < e.state.history.Len() {
@@ -73,7 +81,7 @@ func (e *Engine) writeVisits() error {
 	o := &visits{live: true}
 	for _, row := range v.bouncers.order {
 		if row.noted.Swap(false) {
-			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.cursor.Load()})
+			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.kept.Load()})
 		}
 	}
 	for _, row := range v.machines.order {

@@ -250,7 +250,7 @@ func (o *visits) apply(s *state, rev Revision) {
 	for _, v := range o.bouncers {
 		if row := s.next.bouncers.byName[v.name]; row != nil {
 			row.lastPull.Store(v.at)
-			row.cursor.Store(v.cursor)
+			row.place(v.cursor)
 		}
 	}
 	for _, v := range o.machines {

@@ -164,7 +164,7 @@ func (l *loader) people(d *decoder) {
 		bouncers[i] = &BouncerRow{}
 		bouncers[i].value.Store(b)
 		bouncers[i].lastPull.Store(d.varint())
-		bouncers[i].cursor.Store(d.uvarint())
+		bouncers[i].place(d.uvarint())
 	}
 	s.next.bouncers = newBouncerSet(1, bouncers)
 	lists := make([]*Allowlist, d.count(5))

@@ -138,7 +138,7 @@ func (v *View) write(ctx context.Context, w sectionWriter) error {
 
 func (v *View) appendHeader(dst []byte) []byte {
 	s := v.state
-	for _, n := range [...]uint64{v.nextAlert, v.nextDecision, uint64(v.serial), s.history.Floor(), s.uuidKey[0], s.uuidKey[1]} {
+	for _, n := range [...]uint64{v.nextAlert, v.nextDecision, uint64(v.serial), min(s.history.Floor(), uint64(v.revision)), s.uuidKey[0], s.uuidKey[1]} {
 		dst = binary.AppendUvarint(dst, n)
 	}
 	return binary.AppendVarint(dst, v.at)
@@ -157,7 +157,7 @@ func (v *View) appendPeople(dst []byte) []byte {
 		// A cursor may be ahead of this view, but what is loaded from here may
 		// know no more than the view: it would go on from commits of another
 		// future.
-		dst = binary.AppendUvarint(dst, min(row.cursor.Load(), uint64(v.revision)+1))
+		dst = binary.AppendUvarint(dst, min(row.kept.Load(), uint64(v.revision)+1))
 	}
 	dst = binary.AppendUvarint(dst, uint64(len(v.allowlists.order)))
 	for _, l := range v.allowlists.order {

@@ -187,8 +187,10 @@ func (v *View) held(r *record, after Revision, q *Query) bool {
 	return false
 }
 
+// endedSince reports whether the delta tells of a record's end. Of one that was
+// over on arrival nothing was ever told.
 func (v *View) endedSince(r *record, after Revision) bool {
-	return v.ended(r) && r.endedRev.Load() > uint64(after)
+	return v.ended(r) && r.endedRev.Load() > uint64(after) && !bornOver(r)
 }
 
 // longChain is how many records of one target are walked for each decision;

@@ -33,6 +33,24 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 	return c.believe(v, running, ended)
 }
 
+// PollAs asks as a bouncer whose place the server keeps: from the row's cursor,
+// whatever the client remembers, and offers the row the new one, which the
+// caller advances to or retreats from. A client that is told everything because
+// it is too far behind starts over.
+func (c *Client) PollAs(e *engine.Engine, row *engine.BouncerRow, now int64) (engine.Revision, error) {
+	c.cursor, c.pulled = row.Cursor()
+	err := c.Poll(e, now)
+	row.Offer(c.cursor, now)
+	return c.cursor, err
+}
+
+// Forget makes the client a new one: its next poll asks for everything.
+func (c *Client) Forget(row *engine.BouncerRow) {
+	if at, pulled := row.Cursor(); pulled {
+		row.Retreat(0, at, false)
+	}
+}
+
 func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) error {
 	for _, d := range deleted {
 		delete(c.Holds, targetOf(d))

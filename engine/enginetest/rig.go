@@ -94,6 +94,16 @@ func (r *Rig) Restart() {
 	}
 }
 
+// Crash takes the power away, on a rig whose disk is a *persist.CrashFS, and
+// starts again from what was synced by then.
+func (r *Rig) Crash() {
+	r.T.Helper()
+	left := r.Options.FS.(*persist.CrashFS).Crash()
+	r.Stop()
+	r.Options.FS = left
+	r.Start()
+}
+
 // Advance moves the clock on and waits until what is over by then has ended.
 func (r *Rig) Advance(d time.Duration) {
 	r.now.Add(int64(d))

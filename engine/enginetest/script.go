@@ -34,16 +34,14 @@ import (
 // the engine's Check.
 func Script(t *testing.T, dir string) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
-		disk := persist.NewCrashFS()
-		s := &script{disk: disk, clients: map[string]*Client{}}
-		s.Rig = NewRig(t, func(o *engine.Options) { o.FS = disk })
+		s := &script{clients: map[string]*Client{}}
+		s.Rig = NewRig(t, func(o *engine.Options) { o.FS = persist.NewCrashFS() })
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string { return s.run(d) })
 	})
 }
 
 type script struct {
 	*Rig
-	disk    *persist.CrashFS
 	clients map[string]*Client
 }
 
@@ -244,10 +242,7 @@ func (s *script) disturb(ctx context.Context, b *strings.Builder, how string) er
 	case "restart":
 		s.Restart()
 	case "crash":
-		left := s.disk.Crash()
-		s.Stop()
-		s.disk, s.Options.FS = left, left
-		s.Start()
+		s.Crash()
 	}
 	fmt.Fprintln(b, "ok")
 	return nil
