@@ -185,6 +185,8 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	started := time.Now() // from the first connection on there is a deadline to each write
+	s.clock.Store(&started)
 	stop := make(chan struct{})
 	var tick sync.WaitGroup
 	tick.Go(func() { s.tick(stop) })
