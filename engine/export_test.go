@@ -125,3 +125,6 @@ func (e *Engine) Fill(n, bytes int) error {
 	}
 	return nil
 }
+
+// Slots is how many places for decisions memory was had for.
+func (e *Engine) Slots() uint64 { return uint64(e.state.records.End() - 1) }
