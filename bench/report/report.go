@@ -152,8 +152,11 @@ func (r *Report) WriteJSON(w io.Writer) error {
 }
 
 // Save writes the page as dir/NAME.md, its figures as NAME.json and each plot
-// beside it, and gives the page's path.
+// beside it, and gives the page's path. The folder is made when it is missing.
 func (r *Report) Save(dir, name string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
 	for _, p := range r.plots {
 		if err := os.WriteFile(filepath.Join(dir, name+"-"+p.name+".svg"), p.svg, 0o644); err != nil {
 			return "", err

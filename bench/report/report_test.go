@@ -1,11 +1,13 @@
 package report
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -41,7 +43,8 @@ func TestPage(t *testing.T) {
 	r.Failed(errors.New("no | pipe"), "a", "b")
 	r.Section("Figures", "1 2 3\n")
 	r.Plot("bars", Bars("t", "", nil))
-	dir := t.TempDir()
+	r.Attach("Figures", []int{1, 2})
+	dir := filepath.Join(t.TempDir(), "new")
 	file, err := r.Save(dir, "now")
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +62,10 @@ func TestPage(t *testing.T) {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("%q is not in\n%s", want, page)
 		}
+	}
+	var figures struct{ Rows []struct{ Value float64 } }
+	if text, err := os.ReadFile(filepath.Join(dir, "now.json")); err != nil || json.Unmarshal(text, &figures) != nil || len(figures.Rows) != 1 || figures.Rows[0].Value != 3 {
+		t.Errorf("JSON %s, %v", text, err)
 	}
 	r.Keep()
 	r.Judged = false

@@ -21,12 +21,16 @@ const (
 	ending = 100_000
 	// perAlert is how many of them an alert brings.
 	perAlert = 10_000
-	// settles is how long after that moment, or after the import, readers go on.
+	// pushers push alerts until a snapshot is written, so long at most.
+	pushers    = 16
+	snapshotIn = 15 * time.Second
+	// settles is how long readers go on after all that.
 	settles = 2 * time.Second
 )
 
-// Pauses asks live queries while 100 000 decisions end at one moment and so much
-// is imported that snapshots are written and garbage is collected.
+// Pauses asks live queries while 100 000 decisions end at one moment, many are
+// imported so that garbage is collected, and alerts are pushed until the journal has
+// grown so far that a snapshot is written.
 func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) error {
 	restless, err := b.file(corpus.New(b.Restless, Seed+6), 0, "restless")
 	if err != nil {
@@ -49,6 +53,10 @@ func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) erro
 	if left := time.Until(end); err == nil && left > 0 {
 		err = pause(ctx, left)
 	}
+	written := false
+	if err == nil {
+		written, err = b.untilSnapshot(ctx, l, before)
+	}
 	if err == nil {
 		err = pause(ctx, settles)
 	}
@@ -56,14 +64,39 @@ func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) erro
 	if err = errors.Join(err, failed); err != nil {
 		return err
 	}
-	after, err := newest(l.Data())
-	if err != nil {
-		return err
-	}
-	b.Report.Measured(rowPause, ms(r.P999), "longest %.2f ms, p99 %.2f ms of %d; snapshot written: %v",
-		ms(r.Max), ms(r.P99), r.Requests, after.After(before))
+	b.Report.Measured(rowPause, ms(r.P999), "longest %.2f ms, p99 %.2f ms of %d; snapshot written: %v", ms(r.Max), ms(r.P99), r.Requests, written)
 	b.section("Live queries while snapshots, expiry and garbage collection go on", []load.Named{{Name: "lapid", Result: r}}, "")
 	return nil
+}
+
+// untilSnapshot pushes alerts until there is a snapshot younger than a moment; false
+// when that takes too long.
+func (b *Bench) untilSnapshot(ctx context.Context, l *peers.LAPI, before time.Time) (written bool, err error) {
+	b.say("pauses: alerts until a snapshot is written")
+	us, err := b.writer(ctx, "lapid", l, Seed+9)
+	if err != nil {
+		return false, err
+	}
+	p, err := load.Dial(load.Target{Address: us.address, Threads: 1, CPUs: b.LoadCPUs[len(b.LoadCPUs)-1:]}, pushers)
+	if err != nil {
+		return false, err
+	}
+	defer p.Close()
+	for begin := time.Now(); !written && time.Since(begin) < snapshotIn; {
+		r, err := p.Run(ctx, &load.Plan{Sources: us.sources, Wanted: us.wanted, Length: time.Second / 2})
+		if err == nil {
+			err = sound("pauses", r)
+		}
+		if err != nil {
+			return false, err
+		}
+		at, err := newest(l.Data())
+		if err != nil {
+			return false, err
+		}
+		written = at.After(before)
+	}
+	return written, nil
 }
 
 // ending posts the decisions that are to end together. None may end before all

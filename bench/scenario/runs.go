@@ -16,9 +16,9 @@ import (
 // FullPace fits all rows into ten minutes on four cores.
 func FullPace() Pace {
 	return Pace{
-		Size: 1_000_000, Warmup: 300 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
+		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
 		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
-		Seen: 300, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
+		Seen: 1000, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
 	}
 }
 
