@@ -11,19 +11,19 @@ type UUID [16]byte
 // Stamp is a moment as a client sent it: the instant, and the zone offset it
 // was written with, because alerts are shown in the zone they came in.
 type Stamp struct {
-	At     int64 // Unix nanoseconds
+	At     int64 // Unix nanoseconds, whole seconds far away (moment.go)
 	Offset int16 // minutes east of UTC
 }
 
-// StampOf turns a parsed time into a Stamp.
+// StampOf turns a parsed time, of the years 0 to 9999, into a Stamp.
 func StampOf(t time.Time) Stamp {
 	_, east := t.Zone()
-	return Stamp{At: t.UnixNano(), Offset: int16(east / 60)}
+	return Stamp{At: momentOf(t), Offset: int16(east / 60)}
 }
 
 // Time gives the moment back, in the zone it was written in.
 func (s Stamp) Time() time.Time {
-	t := time.Unix(0, s.At)
+	t := timeOf(s.At)
 	if s.Offset == 0 {
 		return t.UTC()
 	}

@@ -57,8 +57,8 @@ func (d Decision) Scenario() Text { return d.view.state.text(d.rec.scenario) }
 // Simulated is the alert's flag.
 func (d Decision) Simulated() bool { return d.rec.flags&flagSimulated != 0 }
 
-// Until is the moment the decision ends or ended, Unix nanoseconds, as this
-// view knows it.
+// Until is the moment the decision ends or ended, as this view knows it. Far
+// away it does not count nanoseconds: Left gives what is left until it.
 func (d Decision) Until() int64 {
 	if rev := d.rec.endedRev.Load(); rev != 0 && rev <= uint64(d.view.revision) {
 		return d.rec.endedAt

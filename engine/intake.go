@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -154,7 +153,7 @@ func (a *Alert) plans(decisions []NewDecision) ([]plan, error) {
 			}
 		}
 		p := makePlan(d.Scope, d.Value, target)
-		p.until = addClamped(a.StopAt.At, int64(length))
+		p.until = Later(a.StopAt.At, length)
 		p.kind, p.origin, p.scenario = d.Type, d.Origin, d.Scenario
 		plans = append(plans, p)
 	}
@@ -165,15 +164,4 @@ func (a *Alert) badDuration(text string, cause error) error {
 	return &Error{Kind: ErrInvalid, Cause: cause, Text: fmt.Sprintf(
 		"machine %q: building decisions for alert %s: creating alert decisions: decision duration '%s': %s: unable to parse duration",
 		a.MachineID, a.UUID.String(), text, cause)}
-}
-
-// addClamped adds without running over the ends of time.
-func addClamped(a, b int64) int64 {
-	switch {
-	case b > 0 && a > math.MaxInt64-b:
-		return math.MaxInt64
-	case b < 0 && a < math.MinInt64-b:
-		return math.MinInt64
-	}
-	return a + b
 }

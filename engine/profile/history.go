@@ -62,7 +62,7 @@ func historyFunctions() []function {
 			var longest time.Duration
 			e.stored(target, func(d engine.Decision) {
 				if d.Running(e.now) {
-					longest = max(longest, time.Duration(d.Until()-e.now))
+					longest = max(longest, time.Duration(engine.Left(d.Until(), e.now)))
 				}
 			})
 			return longest, nil

@@ -107,7 +107,7 @@ func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 
 func decisionOf(d engine.Decision, now int64) Decision {
 	return Decision{
-		Duration: TimeLeft(d.Until() - now), ID: uint64(d.ID()), Origin: d.Origin().S, Scenario: d.Scenario().S,
+		Duration: TimeLeft(engine.Left(d.Until(), now)), ID: uint64(d.ID()), Origin: d.Origin().S, Scenario: d.Scenario().S,
 		Scope: d.Scope().S, Simulated: d.Simulated(), Type: d.Type().S, Value: d.Value(),
 	}
 }

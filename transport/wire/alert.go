@@ -81,7 +81,7 @@ func appendAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now 
 	for _, d := range ds {
 		dst = append(dst, between)
 		between = ','
-		dst = appendHead(dst, left(d.Until(), now), uint64(d.ID()))
+		dst = appendHead(dst, engine.Left(d.Until(), now), uint64(d.ID()))
 		dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
 		dst = append(dst, `","simulated":`...)
 		dst = strconv.AppendBool(dst, simulated)

@@ -176,8 +176,7 @@ func (p *alertParser) alertValue(a *engine.Alert, o *object) {
 	}
 }
 
-// moment reads an RFC 3339 time. Years beyond what Unix nanoseconds can name
-// (1678 to 2262) become the nearest that can.
+// moment reads an RFC 3339 time; what is none means now.
 func (p *alertParser) moment(text string) engine.Stamp {
 	if len(text) < shortestTime {
 		return p.now
@@ -186,23 +185,12 @@ func (p *alertParser) moment(text string) engine.Stamp {
 	if err != nil {
 		return p.now
 	}
-	switch {
-	case t.Before(firstMoment):
-		t = firstMoment.In(t.Location())
-	case t.After(lastMoment):
-		t = lastMoment.In(t.Location())
-	}
 	return engine.StampOf(t)
 }
 
 // shortestTime is the length of a time with an hour of one digit, which is
 // accepted.
 const shortestTime = len("2006-01-02T5:04:05Z")
-
-var (
-	firstMoment = time.Date(1677, time.September, 22, 0, 0, 0, 0, time.UTC)
-	lastMoment  = time.Date(2262, time.April, 11, 0, 0, 0, 0, time.UTC)
-)
 
 // missingInAlert writes the list of what the alert lacks, in the order of its
 // fields; what is missing inside one of them stands in that field's place.

@@ -136,7 +136,7 @@ func TestAlertTimes(t *testing.T) {
 	for text, want := range map[string]engine.Stamp{
 		"2026-07-01T10:00:00Z": at(2026, 0), "2026-07-01T15:30:00+05:30": at(2026, 330), "2026-07-01T10:00:00.5Z": now,
 		"2026-07-01 10:00:00": now, "": now, "tomorrow": now, "2026-07-01T10:00:00": now, "2026-13-01T10:00:00Z": now,
-		"0001-01-01T00:00:00Z": engine.StampOf(firstMoment), "9999-12-31T23:59:59Z": engine.StampOf(lastMoment),
+		"0001-01-01T00:00:00Z": engine.StampOf(time.Time{}), "9999-12-31T23:59:59Z": engine.StampOf(time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)),
 	} {
 		a := parseOne(t, completeAlert(fmt.Sprintf(`,"start_at":%q,"stop_at":%[1]q,"events":[{"timestamp":%[1]q,"meta":[]}]`, text)))
 		if a.StartAt != want || a.StopAt != want || a.Events[0].Timestamp != want {

@@ -19,7 +19,7 @@ const (
 // AppendDecision appends one decision object; its duration is what is left at
 // now. The stream shows the uuid, the live query does not.
 func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []byte {
-	dst = appendHead(dst, left(d.Until(), now), uint64(d.ID()))
+	dst = appendHead(dst, engine.Left(d.Until(), now), uint64(d.ID()))
 	dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
 	dst = appendWord(dst, `","type":"`, d.Type())
 	if withUUID {

@@ -1,9 +1,6 @@
 package wire
 
-import (
-	"math"
-	"strconv"
-)
+import "strconv"
 
 const second = 1e9
 
@@ -39,16 +36,4 @@ func appendSmall(dst []byte, n uint64) []byte {
 		return append(dst, byte('0'+n/10), byte('0'+n%10))
 	}
 	return strconv.AppendUint(dst, n, 10)
-}
-
-// left is until minus now, kept inside the range of a duration.
-func left(until, now int64) int64 {
-	d := until - now
-	switch {
-	case until < 0 && now > 0 && d > 0:
-		return math.MinInt64
-	case until > 0 && now < 0 && d < 0:
-		return math.MaxInt64
-	}
-	return d
 }

@@ -39,17 +39,6 @@ func TestAppendDuration(t *testing.T) {
 	}
 }
 
-func TestLeft(t *testing.T) {
-	t.Parallel()
-	for _, c := range [][3]int64{
-		{5, 3, 2}, {3, 5, -2}, {math.MinInt64, 5, math.MinInt64}, {math.MaxInt64, -5, math.MaxInt64}, {-5, -3, -2},
-	} {
-		if got := left(c[0], c[1]); got != c[2] {
-			t.Errorf("%d - %d = %d, want %d", c[0], c[1], got, c[2])
-		}
-	}
-}
-
 func TestAppendString(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{

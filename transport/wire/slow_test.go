@@ -243,8 +243,5 @@ func slowMoment(text string, now time.Time) engine.Stamp {
 	if err != nil {
 		return engine.StampOf(now.UTC())
 	}
-	if y := t.UTC().Year(); y < 1678 || y > 2261 {
-		return (&alertParser{}).moment(text) // beyond the engine's numbers; nobody else's rule
-	}
 	return engine.StampOf(t)
 }
