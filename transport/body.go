@@ -147,6 +147,7 @@ type body struct {
 	done    bool  // all pieces are there
 	err     error // why there will be no more
 	taken   bool  // taken away: go on alone
+	lent    bool  // the only piece is in answers that did not follow it
 }
 
 // piece is a part of an answer and the place it ends at.
@@ -165,12 +166,23 @@ func newBody(q question, src *source) *body {
 
 var errTaken = errors.New("nobody reads the answer any more")
 
+// blank are pieces that nobody reads any more. A new one would have to be
+// cleared and collected, which takes as long as filling it.
+var blank = sync.Pool{New: func() any { return new([pieceSize + pieceSlack]byte) }}
+
+// recycle gives a piece back that nobody reads any more.
+func (p piece) recycle() {
+	if cap(p.data) == pieceSize+pieceSlack {
+		blank.Put((*[pieceSize + pieceSlack]byte)(p.data[:cap(p.data)]))
+	}
+}
+
 // produce encodes the answer.
 func (b *body) produce() {
-	w := &pieceWriter{size: pieceSize, buf: make([]byte, 0, pieceSize+pieceSlack)}
+	w := &pieceWriter{size: pieceSize, buf: blank.Get().(*[pieceSize + pieceSlack]byte)[:0]}
 	w.send = func([]byte) error {
 		data := w.buf
-		w.buf = make([]byte, 0, pieceSize+pieceSlack)
+		w.buf = blank.Get().(*[pieceSize + pieceSlack]byte)[:0]
 		return b.publish(piece{data, w.at})
 	}
 	err := errors.New("BUG: encoding a stream failed")
@@ -217,6 +229,7 @@ func (b *body) whole() ([]byte, bool) {
 		b.changed.Wait()
 	}
 	if len(b.pieces) == 1 && b.done && b.err == nil && !b.taken {
+		b.lent = true
 		return b.pieces[0].data, true
 	}
 	return nil, false
@@ -231,7 +244,10 @@ func (b *body) next(i int) (piece, error) {
 		b.changed.Broadcast()
 	}
 	if b.readers == 1 && b.closed && !b.taken && i > b.dropped {
-		clear(b.pieces[b.dropped:min(i, len(b.pieces))]) // the only reader has them
+		for n := b.dropped; n < min(i, len(b.pieces)); n++ { // the only reader has them
+			b.pieces[n].recycle()
+			b.pieces[n] = piece{}
+		}
 		b.dropped = i
 	}
 	for len(b.pieces) <= i && !b.done && !b.taken {
@@ -272,13 +288,16 @@ type bodies struct {
 	live []*body
 }
 
-// join finds the body for a question, or starts one. nil: there are too many,
-// answer alone. Who joined must leave.
-func (all *bodies) join(q question, src *source) *body {
+// join finds the body for a question, or starts one. A body of an earlier
+// revision will do if same says that nothing was changed since. nil: there are
+// too many, answer alone. Who joined must leave.
+func (all *bodies) join(q question, src *source, same func(engine.Revision) bool) *body {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, b := range all.live {
-		if b.question == q && b.enter() {
+		was := b.question
+		was.to = q.to
+		if was == q && (b.question.to == q.to || same(b.question.to)) && b.enter() {
 			return b
 		}
 	}
@@ -326,6 +345,11 @@ func (b *body) takeAway(now int64) bool {
 	defer b.mu.Unlock()
 	if b.readers > 0 && now-b.born < int64(patienceWithReaders) {
 		return false
+	}
+	if b.readers == 0 && !b.lent {
+		for _, p := range b.pieces {
+			p.recycle()
+		}
 	}
 	b.taken, b.pieces = true, nil
 	b.changed.Broadcast()

@@ -22,20 +22,25 @@ type delta struct {
 	answer []byte // never changed
 }
 
-func (d *deltas) slot(raw []byte, to engine.Revision) *atomic.Pointer[delta] {
-	at := maphash.Bytes(d.seed, raw) + uint64(to)
+func (d *deltas) slot(raw []byte, after engine.Revision) *atomic.Pointer[delta] {
+	at := maphash.Bytes(d.seed, raw) + uint64(after)
 	return &d.slots[at%uint64(len(d.slots))]
 }
 
-// get returns the answer to the same question, or nil. It does not allocate.
-func (d *deltas) get(raw []byte, after, to engine.Revision, second int64) []byte {
-	known := d.slot(raw, to).Load()
-	if known == nil || known.after != after || known.to != to || known.second != second || known.raw != string(raw) {
+// get returns the answer to the same question, or nil. The answer may be of an
+// earlier revision if same says that nothing was changed since. It does not
+// allocate.
+func (d *deltas) get(raw []byte, after, to engine.Revision, second int64, same func(engine.Revision) bool) []byte {
+	known := d.slot(raw, after).Load()
+	if known == nil || known.after != after || known.second != second || known.raw != string(raw) {
+		return nil
+	}
+	if known.to != to && !same(known.to) {
 		return nil
 	}
 	return known.answer
 }
 
 func (d *deltas) put(raw []byte, after, to engine.Revision, second int64, answer []byte) {
-	d.slot(raw, to).Store(&delta{question{string(raw), after, to, second}, answer})
+	d.slot(raw, after).Store(&delta{question{string(raw), after, to, second}, answer})
 }

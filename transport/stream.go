@@ -49,7 +49,8 @@ func (s *Server) headStream(x *exchange) error {
 // the same filters share it.
 func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) error {
 	to, second := view.Revision(), x.now/int64(time.Second)
-	if known := s.deltas.get(x.rawQuery(), after, to, second); known != nil {
+	same := func(earlier engine.Revision) bool { return x.unchanged(view, earlier) }
+	if known := s.deltas.get(x.rawQuery(), after, to, second, same); known != nil {
 		x.shared(streamType, known)
 		x.moveTo(to)
 		return nil
@@ -85,7 +86,8 @@ func (s *Server) fullState(x *exchange, view *engine.View) error {
 func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) error {
 	src.raw = append([]byte(nil), x.rawQuery()...)
 	to := src.view.Revision()
-	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src)
+	same := func(earlier engine.Revision) bool { return x.unchanged(src.view, earlier) }
+	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {
 		if s.own.Load() >= ownAtMost {
 			return &engine.Error{Kind: engine.ErrBusy, Text: "too many bouncers start at once"}
@@ -104,6 +106,12 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	}
 	s.answerInPieces(x, streamType, &pieces{body: b, moves: &move{row: x.bouncer, to: to, at: x.now}})
 	return nil
+}
+
+// unchanged reports whether nothing that the question admits has changed since
+// an earlier revision. Many commits change no decision.
+func (x *exchange) unchanged(view *engine.View, earlier engine.Revision) bool {
+	return earlier < view.Revision() && view.Changes(&x.delta, earlier, &x.query) && len(x.delta.New)+len(x.delta.Deleted) == 0
 }
 
 // moveTo has the caller's cursor moved once the answer has left.
