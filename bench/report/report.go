@@ -93,7 +93,7 @@ func (r *Report) Plot(name string, svg []byte) {
 }
 
 // WriteMarkdown writes the page. Its plots are expected beside it, in files that
-// begin with prefix.
+// begin with prefix; without one there are none.
 func (r *Report) WriteMarkdown(w io.Writer, prefix string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# %s\n\n", r.Title)
@@ -105,6 +105,9 @@ func (r *Report) WriteMarkdown(w io.Writer, prefix string) error {
 		r.table(&b)
 	}
 	for _, p := range r.plots {
+		if prefix == "" {
+			break
+		}
 		fmt.Fprintf(&b, "![%s](%s)\n\n", p.name, prefix+p.name+".svg")
 	}
 	for _, s := range r.sections {
