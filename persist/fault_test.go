@@ -47,17 +47,23 @@ func live(disk FS, upto uint64, accepted *atomic.Uint64) error {
 		if !errors.Is(err, ErrDisk) {
 			return fmt.Errorf("step %d: %w", rev, err)
 		}
-		if err := heal(s); err != nil {
-			return err
-		}
-		if s.Last() != rev-1 {
-			return fmt.Errorf("reopened at %d instead of %d", s.Last(), rev-1)
-		}
-		if ok {
-			// What came after Append may not have been accepted.
-			if err := writeRowsOf(s, rev-1); err != nil && !errors.Is(err, ErrDisk) {
+		// What came after Append may not have been accepted: the rows stay with
+		// the caller until they are.
+		for healed := false; !healed; {
+			if err := heal(s); err != nil {
 				return err
 			}
+			if s.Last() != rev-1 {
+				return fmt.Errorf("reopened at %d instead of %d", s.Last(), rev-1)
+			}
+			err := error(nil)
+			if ok {
+				err = writeRowsOf(s, rev-1)
+			}
+			if err != nil && !errors.Is(err, ErrDisk) {
+				return err
+			}
+			healed = err == nil
 		}
 	}
 	if err := s.Close(); err != nil && !errors.Is(err, ErrDisk) {
