@@ -95,9 +95,9 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 		}
 	}
 	in.scenario, in.startAt, in.simulated = a.Scenario, a.StartAt.At, a.Simulated
-	in.community = communityScope(a.Source.Scope)
-	for i := range decisions {
-		in.community = in.community || decisions[i].Origin == OriginCAPI || decisions[i].Origin == OriginLists
+	in.community = len(in.plans) == 0 && communityScope(a.Source.Scope)
+	for i := range in.plans {
+		in.community = in.community || in.plans[i].origin == OriginCAPI || in.plans[i].origin == OriginLists
 	}
 	in.body = a.appendBody(nil)
 	return in, true, nil

@@ -140,8 +140,9 @@ func lowerASCII(c byte) byte {
 	return c
 }
 
-// communityScope reports whether an alert with this source scope stands for a
-// pulled list.
+// communityScope reports whether an alert without decisions but with this
+// source scope stands for a pulled list.
 func communityScope(scope string) bool {
-	return scope == "crowdsecurity/community-blocklist" || strings.HasPrefix(scope, "lists:")
+	const list = "lists:"
+	return scope == "crowdsecurity/community-blocklist" || (len(scope) >= len(list) && strings.EqualFold(scope[:len(list)], list))
 }

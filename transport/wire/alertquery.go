@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"math"
 	"strconv"
 	"strings"
 
@@ -193,13 +192,8 @@ func (a *alertForm) ago(v string) (int64, error) {
 	if err != nil {
 		return 0, filterError("while parsing duration: %s", err)
 	}
-	at := a.q.Now - int64(d)
-	switch {
-	case d < 0 && at < a.q.Now:
-		at = math.MaxInt64
-	case d > 0 && at > a.q.Now:
-		at = math.MinInt64
-	case at == 0:
+	at := engine.Later(a.q.Now, -d)
+	if at == 0 {
 		at = 1
 	}
 	return at, nil

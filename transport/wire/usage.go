@@ -116,17 +116,16 @@ func collapsed(text string) string {
 	return text
 }
 
-// wrongKind says why the report is of no use for its sender, "" if it is.
+// wrongKind says why the report is of no use for its sender, "" if it is. Two
+// entries of a kind are too many, whoever sends them.
 func (p *usageParser) wrongKind() string {
-	section, name := usageComponents, "remediation component"
-	if p.kind == engine.UsageMachine {
-		section, name = usageProcessors, "log processor"
+	for section, name := range [...]string{usageProcessors: "log processor", usageComponents: "remediation component"} {
+		switch n := p.entries[section]; {
+		case n == 0 && p.kind == sender(section) && section != usageLapi:
+			return "Missing " + name + " data"
+		case n > 1:
+			return "Payload has more than one " + name
+		}
 	}
-	switch p.entries[section] {
-	case 0:
-		return "Missing " + name + " data"
-	case 1:
-		return ""
-	}
-	return "Payload has more than one " + name
+	return ""
 }

@@ -235,6 +235,9 @@ func (e *usageEntry) hubList() []engine.HubItem {
 		return nil
 	}
 	for e.open('[', "[]models.HubItem"); e.more(']'); {
+		if e.null() {
+			continue
+		}
 		var item engine.HubItem
 		o := newObject(&hubFields)
 		for e.open('{', "models.HubItem"); e.fieldOf(&o); {

@@ -10,7 +10,8 @@ import (
 
 // readMetrics reads the metrics of an entry and writes them down again as a
 // compact list with its keys in order: names and values are kept as they came,
-// only the spelling of the JSON is ours.
+// only the spelling of the JSON is ours. Elements that are null say nothing and
+// are left out.
 func (e *usageEntry) readMetrics() {
 	e.metrics, e.about.Payload = "", nil
 	if e.null() || e.emptyObject() {
@@ -19,7 +20,10 @@ func (e *usageEntry) readMetrics() {
 	out := []byte{'['}
 	n := 0
 	for e.open('[', "[]models.DetailedMetrics"); e.more(']'); n++ {
-		if n > 0 {
+		if e.null() {
+			continue
+		}
+		if len(out) > 1 {
 			out = append(out, ',')
 		}
 		d := detail{usageEntry: e, path: e.path + "metrics." + strconv.Itoa(n) + "."}
@@ -123,7 +127,10 @@ func (d *detail) readItems() bool {
 	}
 	n := 0
 	for d.open('[', "[]models.MetricsDetailItem"); d.more(']'); n++ {
-		if n > 0 {
+		if d.null() {
+			continue
+		}
+		if len(d.items) > 0 {
 			d.items = append(d.items, ',')
 		}
 		i := item{detail: d}

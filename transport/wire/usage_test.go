@@ -30,6 +30,7 @@ func TestBouncerUsage(t *testing.T) {
 		`,"feature_flags":["a","b"],"os":{"name":"Debian","version":"12"}`:                            {FeatureFlags: []string{"a", "b"}, OS: engine.OS{Name: "Debian", Version: "12"}, HasOS: true},
 		`,"feature_flags":{},"metrics":{}`:                                                            {},
 		`,"feature_flags":{ },"metrics":[]`:                                                           {Payload: []byte(`[]`)},
+		`,"metrics":[null,{"items":[null],` + meta + `},null]`:                                        {Payload: []byte(`[{"items":[],` + metaOut + `}]`)},
 		`,"metrics":[{"items":{},` + meta + `}]`:                                                      {Payload: []byte(`[{"items":[],` + metaOut + `}]`)},
 		`,"OS":{"Family":"linux","name":"","version":""},"x":{},"datasources":7`:                      {OS: engine.OS{Family: "linux"}, HasOS: true},
 		`,"metrics":[{` + meta + `,"items":[{"value":1.50,"unit":"byte","name":"<p>"},{"name":"d","unit":"ip","value":-1e3,"labels":{"z":"é","a":null,"z":"last"}}]}]`: {Payload: []byte(
@@ -115,10 +116,10 @@ func TestUsageKinds(t *testing.T) {
 		`null`: {"Missing remediation component data", "Missing log processor data"},
 		`{"remediation_components":{},"log_processors":null}`: {"Missing remediation component data", "Missing log processor data"},
 		`{"remediation_components":[` + entry + `],"log_processors":[` + processor + `,` + processor + `]}`: {
-			"", "Payload has more than one log processor",
+			"Payload has more than one log processor", "Payload has more than one log processor",
 		},
 		`{"remediation_components":[` + entry + `,` + entry + `],"log_processors":[` + processor + `]}`: {
-			"Payload has more than one remediation component", "",
+			"Payload has more than one remediation component", "Payload has more than one remediation component",
 		},
 		`{"remediation_components":[` + entry + `,` + entry + `],"remediation_components":[` + entry + `]}`: {"", "Missing log processor data"},
 	} {
