@@ -2,63 +2,35 @@ package engine
 
 import (
 	"fmt"
-	"math"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // ParseDuration reads the contract's duration grammar (http-api.md section 3):
 // blanks around are cut off, an optional sign, an optional whole number of
-// days first, then any sequence of Go duration units. The error's text is what
-// ends up in answers; it has no kind of its own.
+// days first, then any sequence of Go duration units. Days are multiplied
+// without a look at overflow, and a lone sign is nothing at all. The error's
+// text is what ends up in answers; it has no kind of its own.
 func ParseDuration(text string) (time.Duration, error) {
 	s := strings.TrimSpace(text)
 	if s == "" {
 		return 0, fmt.Errorf("empty duration string")
 	}
-	if !strings.Contains(s, "d") || !looksLikeDays(s) {
-		if s == "-" {
-			return 0, nil
+	s, negative := strings.CutPrefix(s, "-")
+	var total time.Duration
+	if head, rest, found := strings.Cut(s, "d"); found {
+		days, err := wholeDays(head, rest, text)
+		if err != nil {
+			return 0, err
 		}
-		return time.ParseDuration(s)
+		total, s = days, rest
 	}
-	return parseDays(s)
-}
-
-// looksLikeDays tells "1d2h" and the misspellings that deserve an error about
-// days from words such as "second" that merely hold the letter.
-func looksLikeDays(s string) bool {
-	i := strings.IndexByte(s, 'd')
-	for _, c := range s[:i] {
-		if (c < '0' || c > '9') && c != '-' && c != '+' && c != '.' && !strings.ContainsRune("hmsuµn", c) {
-			return false
-		}
+	if strings.Contains(s, "-") {
+		return 0, fmt.Errorf("misplaced negative sign in duration %q", text)
 	}
-	return true
-}
-
-func parseDays(s string) (time.Duration, error) {
-	unsigned, negative := s, false
-	switch s[0] {
-	case '-':
-		unsigned, negative = s[1:], true
-	case '+':
-		unsigned = s[1:]
-	}
-	head, rest, _ := strings.Cut(unsigned, "d")
-	if strings.Contains(rest, "d") {
-		return 0, fmt.Errorf("invalid duration %q: 'd' can appear only as the first unit", s)
-	}
-	days, ok := wholeNumber(head)
-	if !ok {
-		return 0, fmt.Errorf("invalid day value in duration %q", s)
-	}
-	total := days * 24 * time.Hour
-	if rest != "" {
-		if rest[0] == '-' {
-			return 0, fmt.Errorf("misplaced negative sign in duration %q", s)
-		}
-		d, err := time.ParseDuration(rest)
+	if s != "" {
+		d, err := time.ParseDuration(s)
 		if err != nil {
 			return 0, err
 		}
@@ -70,17 +42,15 @@ func parseDays(s string) (time.Duration, error) {
 	return total, nil
 }
 
-func wholeNumber(s string) (time.Duration, bool) {
-	if s == "" {
-		return 0, false
+// wholeDays reads what stands before the first d. No other may follow: neither
+// another unit of days nor a word that holds the letter.
+func wholeDays(head, rest, text string) (time.Duration, error) {
+	if strings.Contains(rest, "d") {
+		return 0, fmt.Errorf("invalid duration %q: 'd' can appear only as the first unit", text)
 	}
-	n := int64(0)
-	for i := range len(s) {
-		c := s[i]
-		if c < '0' || c > '9' || n > math.MaxInt64/10-1 {
-			return 0, false
-		}
-		n = n*10 + int64(c-'0')
+	n, err := strconv.Atoi(head)
+	if err != nil {
+		return 0, fmt.Errorf("invalid day value in duration %q", text)
 	}
-	return time.Duration(n), true
+	return time.Duration(n) * 24 * time.Hour, nil
 }
