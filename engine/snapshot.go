@@ -88,6 +88,11 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	if from := e.bodiless.Load(); from != 0 && from <= uint64(v.revision) {
 		return fmt.Errorf("%w: alert bodies since revision %d are not on disk yet", persist.ErrDisk, from)
 	}
+	// Bodies reach the disk with the next commit at the latest. They must be there
+	// before the snapshot is, for a start from it does not make them again.
+	if err := e.propose(ctx, &proposal{op: &visits{live: true}}); err != nil {
+		return fmt.Errorf("syncing alert bodies: %w", err)
+	}
 	if err := e.writeDown(ctx, v); err != nil {
 		return err
 	}
