@@ -117,6 +117,7 @@ func (o *addAlerts) append(dst []byte) []byte {
 		dst = appendBool(dst, a.community)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
+			breathe(j)
 			dst = a.plans[j].append(dst, &words, o.at)
 		}
 	}
@@ -164,6 +165,7 @@ func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) A
 		s.tally.addAlert(s, h.scenario, 1)
 	}
 	for j := range in.plans {
+		breathe(j)
 		r := s.begin(rev, id, in.simulated, &in.plans[j])
 		s.start(rev, s.slotOf(r.id), r)
 	}

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"runtime"
 
 	"lapid/engine"
 )
@@ -150,6 +151,9 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 	guarded := len(view.Allowlists()) > 0
 	var found []engine.AllowlistMatch
 	for i := range q.Items {
+		if i%256 == 255 {
+			runtime.Gosched() // live queries must not wait for all of it
+		}
 		d := q.Items[i].decision(q)
 		if engine.HoldsAddress(d.Scope) {
 			p, err := engine.ParseTarget(d.Value)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+
+	"github.com/goccy/go-json"
 
 	"lapid/engine"
 )
