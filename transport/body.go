@@ -3,133 +3,18 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
-
-	"lapid/engine"
-	"lapid/transport/wire"
 )
 
-// A full state of a million decisions is a hundred megabytes. When a fleet
-// starts it is asked for by all at once, so it is encoded once, by a goroutine
-// of its own, into a list of pieces that every reader walks at its own speed,
-// also while it is growing. At most bodiesAtMost such lists exist. Who comes
-// with yet another question gets an answer of its own, encoded piece by piece
-// between two writes: more work, but hardly any memory.
-//
-// A list may be taken away from slow readers to make room; they know how far
-// they got and go on alone.
-
 const (
-	bodiesAtMost = 2
 	// aheadAtMost is how many pieces the encoder may be ahead of the fastest
 	// reader.
 	aheadAtMost = 32
-	// patienceWithReaders is after how long a list may be taken away from those
+	// patienceWithReaders is after how long a body may be taken away from those
 	// who still read it.
 	patienceWithReaders = 30 * time.Second
 )
-
-// question is what makes two streams the same bytes: the filters as they were
-// sent, what is known already, the state, and the second in which durations are
-// reckoned.
-type question struct {
-	raw    string
-	after  engine.Revision // 0: a full state
-	to     engine.Revision
-	second int64
-}
-
-// source can write one answer of the stream, from any place on.
-type source struct {
-	view  *engine.View
-	raw   []byte // the query string, a copy
-	now   int64
-	delta *engine.Delta // nil: a full state
-}
-
-// position is a place in an answer: behind a decision of one of the lists.
-type position struct {
-	list uint8 // 0: nothing was written; else one of the places below
-	id   engine.DecisionID
-}
-
-const (
-	inNew = 1 + iota
-	inDeleted
-	atEnd
-)
-
-// write writes the answer from a place on.
-func (src *source) write(w *pieceWriter, from position) error {
-	if from.list == atEnd {
-		return nil
-	}
-	q := &engine.Query{Now: src.now}
-	if err := wire.ParseStreamQuery(q, src.raw); err != nil {
-		return err
-	}
-	if from.list == 0 {
-		w.buf = append(w.buf, wire.StreamOpen...)
-	}
-	if from.list < inDeleted {
-		if err := src.list(w, inNew, from, q); err != nil {
-			return err
-		}
-		w.buf = append(w.buf, wire.StreamBetween...)
-	}
-	if err := src.list(w, inDeleted, from, q); err != nil {
-		return err
-	}
-	w.buf = append(w.buf, wire.StreamClose...)
-	return nil
-}
-
-// list writes one of the two lists, without the decisions up to from.
-func (src *source) list(w *pieceWriter, list uint8, from position, q *engine.Query) (err error) {
-	done := engine.DecisionID(0)
-	if from.list == list {
-		done = from.id
-	}
-	first := done == 0
-	src.each(list, q, func(d engine.Decision) bool {
-		id := d.ID()
-		if id <= done {
-			return true
-		}
-		if !first {
-			w.buf = append(w.buf, ',')
-		}
-		first = false
-		w.buf = wire.AppendDecision(w.buf, d, src.now, true)
-		w.at = position{list, id}
-		err = w.maybeSend()
-		return err == nil
-	})
-	return err
-}
-
-// each yields the decisions of a list by ascending id.
-func (src *source) each(list uint8, q *engine.Query, yield func(engine.Decision) bool) {
-	if src.delta == nil {
-		if list == inNew {
-			src.view.EachRunning(q, yield)
-		} else {
-			src.view.EachEnded(q, yield)
-		}
-		return
-	}
-	ds := src.delta.New
-	if list == inDeleted {
-		ds = src.delta.Deleted
-	}
-	for _, d := range ds {
-		if !yield(d) {
-			return
-		}
-	}
-}
 
 // body is one answer in pieces and those who read it.
 type body struct {
@@ -281,34 +166,6 @@ func (s *Server) follow(b *body, send func([]byte) error) error {
 	}
 }
 
-// bodies are the answers in pieces that are being sent. Joining and leaving
-// take a lock, once per answer.
-type bodies struct {
-	mu   sync.Mutex
-	live []*body
-}
-
-// join finds the body for a question, or starts one. A body of an earlier
-// revision will do if same says that nothing was changed since. nil: there are
-// too many, answer alone. Who joined must leave.
-func (all *bodies) join(q question, src *source, same func(engine.Revision) bool) *body {
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	for _, b := range all.live {
-		was := b.question
-		was.to = q.to
-		if was == q && (b.question.to == q.to || same(b.question.to)) && b.enter() {
-			return b
-		}
-	}
-	if len(all.live) >= bodiesAtMost && !all.makeRoom(src.now) {
-		return nil
-	}
-	b := newBody(q, src)
-	all.live = append(all.live, b)
-	return b
-}
-
 // enter counts one more reader, unless the body is over.
 func (b *body) enter() bool {
 	b.mu.Lock()
@@ -320,23 +177,13 @@ func (b *body) enter() bool {
 	return true
 }
 
-// leave is the end of one reader.
-func (all *bodies) leave(b *body) {
+// close lets nobody else join. It reports whether nobody reads the body either;
+// it is gone then.
+func (b *body) close() bool {
 	b.mu.Lock()
-	b.readers--
+	b.closed = true
 	b.mu.Unlock()
-}
-
-// makeRoom takes a body away from nobody, or else from readers who have had
-// their time. Called with the lock.
-func (all *bodies) makeRoom(now int64) bool {
-	for i, b := range all.live {
-		if b.takeAway(now) {
-			all.live = slices.Delete(all.live, i, i+1)
-			return true
-		}
-	}
-	return false
+	return b.takeAway(b.born)
 }
 
 // takeAway ends a body that nobody reads or that has been there for long.
@@ -354,33 +201,4 @@ func (b *body) takeAway(now int64) bool {
 	b.taken, b.pieces = true, nil
 	b.changed.Broadcast()
 	return true
-}
-
-// sweep closes what belongs to a second that is over, and drops what nobody
-// reads of it. It is called every second.
-func (all *bodies) sweep(now int64) {
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	all.live = slices.DeleteFunc(all.live, func(b *body) bool {
-		return b.question.second < now/int64(time.Second) && b.close()
-	})
-}
-
-// close lets nobody else join. It reports whether nobody reads the body either;
-// it is gone then.
-func (b *body) close() bool {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	return b.takeAway(b.born)
-}
-
-// close takes everything away.
-func (all *bodies) close() {
-	all.mu.Lock()
-	defer all.mu.Unlock()
-	for _, b := range all.live {
-		b.takeAway(b.born + int64(patienceWithReaders))
-	}
-	all.live = nil
 }

@@ -20,11 +20,12 @@
 //
 // # Streams
 //
-// A poll is a cursor moving. The cursor moves when the last byte of the answer
-// was handed to the kernel without error (conn.go), never before, so a broken
-// poll is simply asked again. Bouncers that ask the same question at the same
-// revision in the same second get the same bytes, encoded once (shared.go,
-// body.go); large answers are encoded in pieces while they are sent.
+// A poll is a cursor moving. The cursor moves with the write that hands the end
+// of the answer over, and back when that write fails (conn.go), so a broken
+// poll is simply asked again. Bouncers that ask the same question of the same
+// state in the same second get the same bytes, encoded once (deltas.go,
+// bodies.go); large answers are encoded in pieces while they are sent
+// (source.go, body.go, pieces.go).
 //
 // # Limits
 //
@@ -35,7 +36,7 @@
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
 //	bodies in memory       Options.BodyMemory        503 and Retry-After
-//	shared stream bodies   two, see body.go          later ones are encoded for one reader, in pieces
+//	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
 //
 // MemoryBound adds these up; Run logs it.
 package transport

@@ -107,8 +107,7 @@ func (s *Server) finish(x *exchange) {
 // release empties an exchange. Decisions are cleared because a handle keeps
 // the memory of its view alive.
 func (x *exchange) release() {
-	x.query.Reset()
-	x.alertQuery = engine.AlertQuery{}
+	x.alertQuery = engine.AlertQuery{} // x.query is emptied when it is used again
 	clear(x.found)
 	x.delta.Reset()
 	x.found, x.out = keep(x.found), keep(x.out)

@@ -173,7 +173,7 @@ func (in *inflow) claim(size int64) error {
 // request begins behind it. What takes too long to read closes the connection.
 func (x *exchange) drain(s *Server) {
 	rest := x.ctx.RequestBodyStream()
-	if rest == nil {
+	if rest == nil || x.ctx.Response.ConnectionClose() {
 		return
 	}
 	scratch := s.drains.Get().(*[drainStep]byte)

@@ -105,17 +105,13 @@ type visitor struct {
 type visitors[K comparable] struct {
 	lines int
 	all   sync.Map // K to *visitor
-	size  atomic.Int64
 }
 
 func (v *visitors[K]) of(who K) *visitor {
 	if known, ok := v.all.Load(who); ok {
 		return known.(*visitor)
 	}
-	made, there := v.all.LoadOrStore(who, &visitor{requests: make([]atomic.Uint64, v.lines)})
-	if !there {
-		v.size.Add(1)
-	}
+	made, _ := v.all.LoadOrStore(who, &visitor{requests: make([]atomic.Uint64, v.lines)})
 	return made.(*visitor)
 }
 
@@ -124,14 +120,13 @@ func (v *visitors[K]) prune(known func(K) bool) {
 	v.all.Range(func(who, _ any) bool {
 		if !known(who.(K)) {
 			v.all.Delete(who)
-			v.size.Add(-1)
 		}
 		return true
 	})
 }
 
 // pruneVisitors forgets the counters of those who were removed. It is called
-// when there are more than there should be, and at every scrape.
+// every minute, and at every scrape.
 func (s *Server) pruneVisitors(view *engine.View) {
 	s.counting.bouncers.prune(func(r *engine.BouncerRow) bool { return view.Bouncer(r.Load().Name) == r })
 	s.counting.machines.prune(func(id string) bool { return view.Machine(id) != nil })

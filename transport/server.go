@@ -242,11 +242,14 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) tick(stop <-chan struct{}) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case now := <-t.C:
 			s.clock.Store(&now)
 			s.bodies.sweep(s.engine.Now())
+			if n%60 == 0 {
+				s.pruneVisitors(s.engine.View())
+			}
 		case <-stop:
 			return
 		}

@@ -1,0 +1,88 @@
+package transport
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// bodiesAtMost is how many answers in pieces are kept at once.
+const bodiesAtMost = 2
+
+// bodies are the answers in pieces that are being sent.
+//
+// A full state of a million decisions is a hundred megabytes. When a fleet
+// starts it is asked for by all at once, so it is encoded once, by a goroutine
+// of its own, into a list of pieces that every reader walks at its own speed,
+// also while it is growing. Who comes with yet another question while there are
+// bodiesAtMost lists gets an answer of its own, encoded piece by piece between
+// two writes: more work, but hardly any memory.
+//
+// A list may be taken away from slow readers to make room; they know how far
+// they got and go on alone. Joining and leaving take a lock, once per answer.
+type bodies struct {
+	mu   sync.Mutex
+	live []*body
+}
+
+// join finds the body for a question, or starts one. A body of an earlier
+// revision will do if same says that nothing was changed since. nil: there are
+// too many, answer alone. Who joined must leave.
+func (all *bodies) join(q question, src *source, same func(engine.Revision) bool) *body {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, b := range all.live {
+		was := b.question
+		was.to = q.to
+		if was == q && (b.question.to == q.to || same(b.question.to)) && b.enter() {
+			return b
+		}
+	}
+	if len(all.live) >= bodiesAtMost && !all.makeRoom(src.now) {
+		return nil
+	}
+	b := newBody(q, src)
+	all.live = append(all.live, b)
+	return b
+}
+
+// leave is the end of one reader.
+func (all *bodies) leave(b *body) {
+	b.mu.Lock()
+	b.readers--
+	b.mu.Unlock()
+}
+
+// makeRoom takes a body away from nobody, or else from readers who have had
+// their time. Called with the lock.
+func (all *bodies) makeRoom(now int64) bool {
+	for i, b := range all.live {
+		if b.takeAway(now) {
+			all.live = slices.Delete(all.live, i, i+1)
+			return true
+		}
+	}
+	return false
+}
+
+// sweep closes what belongs to a second that is over, and drops what nobody
+// reads of it. It is called every second.
+func (all *bodies) sweep(now int64) {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	all.live = slices.DeleteFunc(all.live, func(b *body) bool {
+		return b.question.second < now/int64(time.Second) && b.close()
+	})
+}
+
+// close takes everything away.
+func (all *bodies) close() {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, b := range all.live {
+		b.takeAway(b.born + int64(patienceWithReaders))
+	}
+	all.live = nil
+}
