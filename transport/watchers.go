@@ -41,24 +41,20 @@ func (s *Server) register(x *exchange) error {
 // login gives a machine a token, for its password or, if it shows one, for its
 // certificate. Whatever is wrong with a login is 401.
 func (s *Server) login(x *exchange) error {
-	certificate := x.certificate()
+	if certificate := x.certificate(); certificate != nil {
+		return s.certifiedLogin(x, certificate)
+	}
 	body, err := x.body()
 	var l wire.Login
 	if err == nil {
-		l, err = parseLogin(body, certificate != nil)
+		l, err = wire.ParseLogin(body)
 	}
 	if err != nil {
-		return loginProblem(err, certificate != nil)
+		return loginProblem(err, "missing: ")
 	}
 	ctx, cancel := s.patience()
 	defer cancel()
-	agent := x.ctx.UserAgent()
-	var grant auth.Grant
-	if certificate != nil {
-		grant, err = s.gate.CertifiedLogin(ctx, certificate, l.Scenarios, x.client, agent)
-	} else {
-		grant, err = s.gate.Login(ctx, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, agent)
-	}
+	grant, err := s.gate.Login(ctx, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.ctx.UserAgent())
 	if err != nil {
 		return err
 	}
@@ -66,28 +62,39 @@ func (s *Server) login(x *exchange) error {
 	return nil
 }
 
-// parseLogin reads a login. Beside a certificate nothing is required of it.
-func parseLogin(body []byte, certified bool) (wire.Login, error) {
-	l, err := wire.ParseLogin(body)
-	var problem *wire.Error
-	if certified && errors.As(err, &problem) && problem.Kind == wire.KindMissing {
-		return l, nil
+// certifiedLogin looks at the certificate before the body, of which it wants
+// nothing but the scenarios.
+func (s *Server) certifiedLogin(x *exchange, certificate *auth.Peer) error {
+	if err := s.gate.MayLogin(certificate, x.client); err != nil {
+		return err
 	}
-	return l, err
+	body, err := x.body()
+	var scenarios []string
+	if err == nil {
+		scenarios, err = wire.ParseScenarios(body)
+	}
+	if err != nil {
+		return loginProblem(err, "missing scenarios list in login request for TLS auth: ")
+	}
+	ctx, cancel := s.patience()
+	defer cancel()
+	grant, err := s.gate.CertifiedLogin(ctx, certificate, scenarios, x.client, x.ctx.UserAgent())
+	if err != nil {
+		return err
+	}
+	x.token(grant)
+	return nil
 }
 
 // loginProblem words what is wrong with the body of a login.
-func loginProblem(err error, certified bool) error {
+func loginProblem(err error, unreadable string) error {
 	var read *wire.Error
 	if !errors.As(err, &read) {
 		return err
 	}
 	text := read.Text
-	switch {
-	case certified:
-		text = "missing scenarios list in login request for TLS auth: " + text
-	case read.Kind != wire.KindMissing:
-		text = "missing: " + text
+	if read.Kind != wire.KindMissing {
+		text = unreadable + text
 	}
 	return &auth.Refusal{Kind: auth.NotLoggedIn, Text: text}
 }

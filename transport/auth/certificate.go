@@ -104,13 +104,22 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 	return row, nil
 }
 
-// CertifiedLogin gives a token to whoever shows an agent's certificate. The
-// machine is CN@address, made and validated at the first contact.
-func (g *Gate) CertifiedLogin(ctx context.Context, p *Peer, scenarios []string, client netip.Addr, userAgent []byte) (Grant, error) {
+// MayLogin tells whether a certificate is an agent's, which is asked before the
+// login is read. The error is a *Refusal.
+func (g *Gate) MayLogin(p *Peer, client netip.Addr) error {
 	r := g.rules.Load()
 	if err := g.admit(p, r.AgentUnits, r.VerdictLife); err != nil {
 		g.log.Warn("a machine's certificate was refused", "address", client, "reason", err)
-		return Grant{}, notLoggedIn(err.Error())
+		return notLoggedIn(err.Error())
+	}
+	return nil
+}
+
+// CertifiedLogin gives a token to whoever shows an agent's certificate. The
+// machine is CN@address, made and validated at the first contact.
+func (g *Gate) CertifiedLogin(ctx context.Context, p *Peer, scenarios []string, client netip.Addr, userAgent []byte) (Grant, error) {
+	if err := g.MayLogin(p, client); err != nil {
+		return Grant{}, err
 	}
 	m, err := g.certifiedMachine(ctx, p.name(client), client)
 	if err != nil {

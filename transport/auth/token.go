@@ -32,6 +32,7 @@ const longestToken = 1024
 var (
 	errNoToken   = notLoggedIn("cookie token is empty")
 	errExpired   = notLoggedIn("Token is expired")
+	errOver      = notLoggedIn("token is expired") // the contract has two spellings
 	errNoExpiry  = &Refusal{Kind: BadToken, Text: "missing exp field"}
 	errNoMachine = notLoggedIn("token names no machine")
 	errWrongAlg  = errors.New("invalid signing algorithm")
@@ -88,12 +89,15 @@ func tokenOf(authorization, cookie []byte) []byte {
 
 // verify does all the work for a token that is not known yet.
 func (g *Gate) verify(token []byte) (session, error) {
-	claims, err := g.parse(token, jwt.WithTimeFunc(g.clock))
+	claims, err := g.parse(token, false)
 	if err != nil {
 		return session{}, err
 	}
 	expires, err := claims.GetExpirationTime()
 	if err != nil || expires == nil {
+		if _, is := claims["exp"].(float64); is { // 0, which the library takes for none
+			return session{}, errOver
+		}
 		return session{}, errNoExpiry
 	}
 	id, _ := claims["id"].(string)
@@ -105,20 +109,26 @@ func (g *Gate) verify(token []byte) (session, error) {
 
 func (g *Gate) clock() time.Time { return time.Unix(0, g.engine.Now()) }
 
-// parse checks a token's signature and, unless the options say otherwise, its
-// times.
-func (g *Gate) parse(token []byte, options ...jwt.ParserOption) (jwt.MapClaims, error) {
+// parse checks a token's signature and its times. With late it may have
+// expired.
+func (g *Gate) parse(token []byte, late bool) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
-	_, err := jwt.NewParser(options...).ParseWithClaims(string(token), claims, func(t *jwt.Token) (any, error) {
+	parser := jwt.NewParser(jwt.WithTimeFunc(g.clock), jwt.WithIssuedAt())
+	_, err := parser.ParseWithClaims(string(token), claims, func(t *jwt.Token) (any, error) {
 		if t.Method != jwt.SigningMethodHS256 {
 			return nil, errWrongAlg
 		}
 		return g.secret, nil
 	})
-	if err != nil {
+	if err != nil && !(late && onlyExpired(err)) {
 		return nil, notLoggedIn(tokenProblem(err))
 	}
 	return claims, nil
+}
+
+// onlyExpired reports that nothing is wrong with a token but its age.
+func onlyExpired(err error) bool {
+	return errors.Is(err, jwt.ErrTokenExpired) && !errors.Is(err, jwt.ErrTokenNotValidYet) && !errors.Is(err, jwt.ErrTokenUsedBeforeIssued)
 }
 
 // tokenProblem words a failure as clients are used to.
@@ -130,6 +140,8 @@ func tokenProblem(err error) string {
 		return errExpired.Text
 	case errors.Is(err, jwt.ErrTokenNotValidYet):
 		return "Token is not valid yet"
+	case errors.Is(err, jwt.ErrTokenUsedBeforeIssued):
+		return "Token used before issued"
 	case errors.Is(err, jwt.ErrTokenSignatureInvalid):
 		return "signature is invalid"
 	}
@@ -141,23 +153,20 @@ func tokenProblem(err error) string {
 }
 
 // Refresh exchanges a token that was issued within the last hour, even if it
-// has expired, for a fresh one with the same claims.
+// has expired or never would, for a fresh one with the same claims.
 func (g *Gate) Refresh(authorization, cookie []byte) (Grant, error) {
 	token := tokenOf(authorization, cookie)
 	if len(token) == 0 {
 		return Grant{}, errNoToken
 	}
-	claims, err := g.parse(token, jwt.WithoutClaimsValidation())
+	claims, err := g.parse(token, true)
 	if err != nil {
 		return Grant{}, err
-	}
-	if _, ok := claims["exp"]; !ok {
-		return Grant{}, errNoExpiry
 	}
 	issued, ok := claims["orig_iat"].(float64)
 	now := g.clock().UTC()
 	if !ok || math.IsNaN(issued) || issued < float64(now.Add(-g.life).Unix()) {
-		return Grant{}, notLoggedIn("token is expired")
+		return Grant{}, errOver
 	}
 	id, _ := claims["id"].(string)
 	if id == "" {

@@ -38,9 +38,7 @@ var (
 
 const credentialRequired = 1<<credentialMachineID | 1<<credentialPassword
 
-// ParseLogin reads a login. With an error of KindMissing the Login is good all
-// the same, for a client with a certificate sends neither id nor password; with
-// KindSyntax it is empty.
+// ParseLogin reads a login. An error is of KindSyntax or KindMissing.
 func ParseLogin(body []byte) (Login, error) {
 	var l Login
 	r := reader{data: body}
@@ -64,9 +62,32 @@ func ParseLogin(body []byte) (Login, error) {
 		return Login{}, r.err
 	}
 	if text := o.missing("", credentialRequired); text != "" {
-		return l, &Error{Kind: KindMissing, Text: text}
+		return Login{}, &Error{Kind: KindMissing, Text: text}
 	}
 	return l, nil
+}
+
+// ParseScenarios reads the login of a client with a certificate, of which
+// nothing counts but the scenarios: nil when missing, null or empty. An error is
+// of KindSyntax.
+func ParseScenarios(body []byte) ([]string, error) {
+	var list []string
+	r := reader{data: body}
+	r.texts.room = len(body)
+	o := newObject(&loginFields)
+	if !r.null() {
+		for r.open('{', "models.WatcherAuthRequest"); r.fieldOf(&o); {
+			if o.at == credentialExtra {
+				list = r.strings("[]string", false)
+			} else {
+				r.skip()
+			}
+		}
+	}
+	if r.err != nil {
+		return nil, r.err
+	}
+	return list, nil
 }
 
 // ParseRegistration reads a registration. An error is of KindSyntax or
