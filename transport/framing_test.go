@@ -132,7 +132,7 @@ func TestPipeline(t *testing.T) {
 		{"PUT /v1/alerts HTTP/1.1\r\n" + unread, 405},
 		{"GET /health HTTP/1.1\r\n" + unread, 200},
 		{"POST /v1/watchers/login HTTP/1.1\r\nContent-Encoding: gzip\r\n" + unread, 400},
-		{"POST /v1/watchers HTTP/1.1\r\nContent-Encoding: gzip, br\r\n" + unread, 415},
+		{"POST /v1/watchers HTTP/1.1\r\nContent-Encoding: br, gzip\r\n" + unread, 415},
 		{"DELETE /v1/decisions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(body, ""), 401},
 		{"GET /health HTTP/1.1\r\nHost: x\r\n\r\n", 200},
 	}

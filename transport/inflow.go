@@ -49,22 +49,19 @@ type inflow struct {
 func (x *exchange) open(s *Server) error {
 	x.inflow.given = &s.budget
 	x.inflow.from = x.ctx.RequestBodyStream()
-	if x.route.body == noBody || x.inflow.from == nil {
-		return nil
-	}
 	encoding := x.ctx.Request.Header.ContentEncoding()
-	if len(encoding) == 0 || !bytes.Contains(encoding, []byte("gzip")) {
+	if len(encoding) == 0 || !bytes.Contains(encoding, []byte("gzip")) || x.route.path == healthPath {
 		return nil
 	}
-	words := strings.Split(string(encoding), ",")
+	words := strings.Split(strings.ToLower(string(encoding)), ",")
 	if len(words) > deepestGzip {
 		return errUnsupported
 	}
-	for i := len(words) - 1; i >= 0; i-- {
-		switch strings.TrimSpace(words[i]) {
+	for _, word := range words {
+		switch strings.TrimSpace(word) {
 		case "":
 		case "gzip":
-			if err := x.inflow.unpack(x.route.body); err != nil {
+			if err := x.inflow.unpack(max(x.route.body, smallBody)); err != nil {
 				return err
 			}
 		default:
@@ -76,8 +73,12 @@ func (x *exchange) open(s *Server) error {
 
 var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
-// unpack puts one more layer between the connection and the reader.
+// unpack puts one more layer between the connection and the reader. No body is
+// no gzip.
 func (in *inflow) unpack(limit int) error {
+	if in.from == nil {
+		return errBroken
+	}
 	r := unpackers.Get().(*gzip.Reader)
 	if err := r.Reset(&capped{in.from, limit}); err != nil {
 		unpackers.Put(r)
@@ -103,8 +104,8 @@ func (c *capped) Read(p []byte) (int, error) {
 }
 
 // body reads the whole body. The bytes are the exchange's: good until it is
-// finished. The error is the contract's for a body that is too large, broken or
-// cut off.
+// finished. The error is the contract's for a body that is broken, cut off, or so
+// large that its first JSON value, which is all that counts, does not end in time.
 func (x *exchange) body() ([]byte, error) {
 	in, limit := &x.inflow, x.route.body
 	if in.from == nil {
@@ -124,16 +125,24 @@ func (x *exchange) body() ([]byte, error) {
 		n, err := in.from.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		in.body = buf
-		if len(buf) > limit {
-			return nil, wire.ErrTooLarge
-		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case len(buf) > limit || errors.Is(err, wire.ErrTooLarge):
+			return enough(buf[:min(len(buf), limit)])
+		case errors.Is(err, io.EOF):
 			return buf, x.complete(len(buf))
-		}
-		if err != nil {
+		case err != nil:
 			return nil, readProblem(err)
 		}
 	}
+}
+
+// enough gives the beginning of a body that is too large, if that settles what
+// it says.
+func enough(beginning []byte) ([]byte, error) {
+	if !wire.Settled(beginning) {
+		return nil, wire.ErrTooLarge
+	}
+	return beginning, nil
 }
 
 // complete tells a body that ended from one whose connection did.
@@ -146,9 +155,6 @@ func (x *exchange) complete(n int) error {
 }
 
 func readProblem(err error) error {
-	if errors.Is(err, wire.ErrTooLarge) {
-		return wire.ErrTooLarge
-	}
 	text := err.Error()
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		text = io.ErrUnexpectedEOF.Error()

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"net/url"
 	"strings"
 
 	"github.com/fasthttp/router"
@@ -39,10 +40,13 @@ type route struct {
 	prefix int    // length of the path before its parameter
 }
 
+// healthPath is the one line that looks at nothing.
+const healthPath = "/health"
+
 // table is the whole server.
 func table() []route {
 	return []route{
-		{"GET", "/health", anyone, noBody, 0, (*Server).health, 0, "", 0},
+		{"GET", healthPath, anyone, noBody, 0, (*Server).health, 0, "", 0},
 
 		{"POST", "/v1/watchers", anyone, smallBody, 422, (*Server).register, 0, "", 0},
 		{"POST", "/v1/watchers/login", anyone, smallBody, 401, (*Server).login, 0, "", 0},
@@ -107,18 +111,32 @@ func (s *Server) unmatched(ctx *fasthttp.RequestCtx) {
 	path, method := string(ctx.URI().PathOriginal()), string(ctx.Method())
 	x := s.begin(ctx, s.stray(method))
 	defer s.finish(x)
-	switch allowed := s.allowed(path); {
-	case path == refusedURI:
+	if path == refusedURI || brokenEscape(path) {
 		ctx.SetStatusCode(fasthttp.StatusBadRequest)
 		ctx.SetConnectionClose()
-	case len(path) > 1 && path[len(path)-1] == '/' && s.has(method, path[:len(path)-1]):
+		return
+	}
+	if len(path) > 1 && path[len(path)-1] == '/' && s.has(method, path[:len(path)-1]) {
 		redirect(ctx, path[:len(path)-1])
+		return
+	}
+	if err := x.open(s); err != nil {
+		s.refuse(x, err)
+		return
+	}
+	switch allowed := s.allowed(path); {
 	case allowed != "":
 		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, allowed)
 	default:
 		ctx.SetStatusCode(fasthttp.StatusNotFound)
 	}
+}
+
+// brokenEscape reports a percent sign without two digits behind it.
+func brokenEscape(path string) bool {
+	_, err := url.PathUnescape(path)
+	return err != nil
 }
 
 // has reports whether the table has a line for a method and a path.

@@ -124,6 +124,7 @@ func TestPackedBodies(t *testing.T) {
 		{"gzip", alert, 400},
 		{"gzip", "", 400},
 		{"gzip, gzip", once, 400},
+		{"gzip, GZIP", twice, 201},
 		{"gzip, gzip, gzip, gzip, gzip", once, 415},
 	} {
 		got := h.asMachine("POST", "/v1/alerts", c.body, "Content-Encoding: "+c.encoding)

@@ -12,16 +12,31 @@ func (r *reader) fail(text string) {
 	r.at = len(r.data) // so that nothing more is found
 }
 
+// What is said of a body that is over too early.
+const (
+	nothingThere = "EOF"
+	tooShort     = "unexpected EOF"
+)
+
 // ended says that the body is over too early.
 func (r *reader) ended() {
 	if r.err != nil {
 		return
 	}
 	if r.depth == 0 && r.blank() {
-		r.fail("EOF")
+		r.fail(nothingThere)
 		return
 	}
-	r.fail("unexpected EOF")
+	r.fail(tooShort)
+}
+
+// Settled reports whether the beginning of a body decides what is read of it:
+// the first JSON value ends there, or cannot be read. What follows does not
+// matter then.
+func Settled(beginning []byte) bool {
+	r := reader{data: beginning}
+	r.skip()
+	return r.err == nil || (r.err.Text != nothingThere && r.err.Text != tooShort)
 }
 
 func (r *reader) blank() bool {
