@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
+
+	"lapid/persist"
 )
 
 // String spells a UUID as the contract does, in lower case.
@@ -93,22 +96,43 @@ func (e *Engine) Alert(v *View, id AlertID) (*Alert, []Decision, error) {
 // readAlert fetches an alert's body from disk.
 func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
 	body, ok, err := e.store.Row(nil, rowAlert, idKey(uint64(id)))
-	if err != nil {
+	if err != nil && !errors.Is(err, persist.ErrCorrupt) {
 		return nil, fmt.Errorf("reading alert %d: %w", id, err)
 	}
-	if !ok {
+	if !ok && err == nil && h.gone.Load() != 0 {
 		return nil, notFound("object not found") // deleted a moment ago
 	}
 	a := &Alert{ID: id}
-	d := decoder{rest: body}
-	if a.decodeBody(&d); d.err != nil {
-		return nil, fmt.Errorf("reading alert %d: %w", id, d.err)
+	if ok {
+		d := decoder{rest: body}
+		a.decodeBody(&d)
+		err = d.err
+	}
+	if !ok || err != nil {
+		e.log.Error("the body of an alert is lost", "alert", id, "error", err)
+		*a = h.remains(v, id)
 	}
 	if h.machine == 0 || v.machines.bySerial[h.machine] == nil {
 		a.MachineID = ""
 	}
 	return a, nil
 }
+
+// remains is what memory knows of an alert whose body is damaged or missing.
+func (h *heldAlert) remains(v *View, id AlertID) Alert {
+	machine := ""
+	if row := v.machines.bySerial[h.machine]; row != nil {
+		machine = row.value.Load().ID
+	}
+	return Alert{
+		ID: id, MachineID: machine, CreatedAt: h.createdAt, Scenario: v.state.strings.At(h.scenario),
+		Message: lostBody, Simulated: h.simulated,
+		StartAt: Stamp{At: h.startAt}, StopAt: Stamp{At: h.startAt},
+	}
+}
+
+// lostBody is the message of an alert of which only memory's part is left.
+const lostBody = "the rest of this alert is lost: the store is damaged"
 
 func notFound(text string) error { return &Error{Kind: ErrNotFound, Text: text} }
 

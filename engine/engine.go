@@ -60,9 +60,13 @@ type Engine struct {
 // persist.ErrFormat or persist.ErrCorrupt and name what to do.
 func Open(o *Options) (*Engine, error) {
 	options := o.withDefaults()
-	store, err := persist.Open(&persist.Options{
-		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, Logger: options.Logger,
-	})
+	disk := &persist.Options{Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, Logger: options.Logger}
+	if !options.NoSync {
+		if err := persist.CheckLog(disk); err != nil {
+			return nil, err
+		}
+	}
+	store, err := persist.Open(disk)
 	if err != nil {
 		return nil, err
 	}
