@@ -30,13 +30,16 @@ type bodies struct {
 // join finds the body for a question, or starts one. A body of an earlier
 // revision will do if same says that nothing was changed since. nil: there are
 // too many, answer alone. Who joined must leave.
-func (all *bodies) join(q question, src *source, same func(engine.Revision) bool) *body {
+func (all *bodies) join(q question, src *source, same func(*source, engine.Revision) bool) *body {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, b := range all.live {
 		was := b.question
 		was.to = q.to
-		if was == q && (b.question.to == q.to || same(b.question.to)) && b.enter() {
+		if was != q || (b.question.to != q.to && b.also != q.to && !same(b.source, b.question.to)) {
+			continue
+		}
+		if b.also = q.to; b.enter() {
 			return b
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"lapid/engine"
 )
 
 const (
@@ -21,6 +23,7 @@ type body struct {
 	question question
 	source   *source
 	born     int64
+	also     engine.Revision // another revision it is known to be good for; owned by bodies
 
 	mu      sync.Mutex
 	changed sync.Cond // on mu: a piece came, a reader took one, or it is over

@@ -48,6 +48,7 @@ type Server struct {
 	deltas    deltas
 	bodies    bodies
 	own       atomic.Int32 // readers that are written to alone
+	unread    atomic.Uint64
 
 	strays   []route // what is counted as no line of the table, by method
 	counting counting

@@ -86,7 +86,9 @@ func (s *Server) fullState(x *exchange, view *engine.View) error {
 func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) error {
 	src.raw = append([]byte(nil), x.rawQuery()...)
 	to := src.view.Revision()
-	same := func(earlier engine.Revision) bool { return x.unchanged(src.view, earlier) }
+	same := func(earlier *source, at engine.Revision) bool {
+		return x.unchanged(src.view, at) && (src.delta != nil || s.newestAlert(src.view) == s.newestAlert(earlier.view))
+	}
 	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {
 		if s.own.Load() >= ownAtMost {
@@ -108,10 +110,31 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	return nil
 }
 
-// unchanged reports whether nothing that the question admits has changed since
-// an earlier revision. Many commits change no decision.
+// unchanged reports whether nothing that the question admits began or ended
+// since an earlier revision. Many commits change no decision. What would not be
+// told, because another decision on the target hides it, is a change all the
+// same.
 func (x *exchange) unchanged(view *engine.View, earlier engine.Revision) bool {
-	return earlier < view.Revision() && view.Changes(&x.delta, earlier, &x.query) && len(x.delta.New)+len(x.delta.Deleted) == 0
+	q := &x.query
+	now, dedup := q.Now, q.Dedup
+	q.Now, q.Dedup = 0, false
+	known := earlier < view.Revision() && view.Changes(&x.delta, earlier, q)
+	q.Now, q.Dedup = now, dedup
+	return known && len(x.delta.New)+len(x.delta.Deleted) == 0
+}
+
+// newestAlert is the number of the newest alert of a view. A full state lists
+// what was over when it came, which is no change and in no delta; but it came
+// with an alert. When the alert cannot be read there is no number twice.
+func (s *Server) newestAlert(view *engine.View) (id engine.AlertID) {
+	err := s.engine.Alerts(s.life, view, &engine.AlertQuery{Limit: 1, WithoutDecisions: true}, func(a *engine.Alert, _ []engine.Decision) bool {
+		id = a.ID
+		return false
+	})
+	if err != nil {
+		return engine.AlertID(s.unread.Add(1) << 32)
+	}
+	return id
 }
 
 // moveTo has the caller's cursor moved once the answer has left.
