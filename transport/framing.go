@@ -19,12 +19,18 @@ const refusedURI = "*"
 // headerReceived looks at the headers as they came, before the body is read.
 func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	uri := h.RequestURI()
-	if len(uri) == 0 || uri[0] != '/' || !spoken(h.Protocol()) || !unambiguous(h.RawHeaders()) {
+	good, last := framed(h.RawHeaders())
+	if len(uri) == 0 || uri[0] != '/' || !spoken(h.Protocol()) || !good {
 		h.SetRequestURI(refusedURI)
+		last = true
+	} else if bytes.IndexByte(uri, '#') >= 0 || bytes.Contains(uri, schemeMark) {
+		// A URL inside a query is text, and there are no fragments here; the
+		// parser would look for a host, and cut.
+		uri = bytes.ReplaceAll(uri, schemeMark, []byte("%3A//"))
+		h.SetRequestURIBytes(bytes.ReplaceAll(uri, []byte("#"), []byte("%23")))
+	}
+	if last {
 		h.SetConnectionClose()
-	} else if bytes.Contains(uri, schemeMark) {
-		// A URL inside a query is text; the parser would look for a host in it.
-		h.SetRequestURIBytes(bytes.ReplaceAll(uri, schemeMark, []byte("%3A//")))
 	}
 	return fasthttp.RequestConfig{}
 }
@@ -38,34 +44,51 @@ var (
 	schemeMark       = []byte("://")
 	contentLength    = []byte("content-length")
 	transferEncoding = []byte("transfer-encoding")
+	connection       = []byte("connection")
 	chunked          = []byte("chunked")
+	closing          = []byte("close")
 )
 
-// unambiguous reports whether every header stands on one line that ends in
-// CRLF, and whether at most one header says how long the body is.
-func unambiguous(raw []byte) bool {
+// framed reports whether every header stands on one line that ends in CRLF, and
+// at most one of them says how long the body is; and whether the client wants
+// the connection closed, in whatever case and company it says so.
+func framed(raw []byte) (good, last bool) {
 	lengths := 0
 	for len(raw) > 0 {
 		end := bytes.IndexByte(raw, '\n')
 		if end <= 0 || raw[end-1] != '\r' || raw[0] == ' ' || raw[0] == '\t' {
-			return end < 0 && len(raw) == 0
+			return false, true
 		}
 		switch raw[0] | 0x20 {
 		case 'c':
 			if isHeader(raw[:end], contentLength) {
 				lengths++
+			} else if isHeader(raw[:end], connection) {
+				last = last || hasWord(raw[len(connection)+1:end], closing)
 			}
 		case 't':
 			if isHeader(raw[:end], transferEncoding) {
 				lengths++
 				if !bytes.EqualFold(bytes.TrimSpace(raw[len(transferEncoding)+1:end]), chunked) {
-					return false
+					return false, true
 				}
 			}
 		}
 		raw = raw[end+1:]
 	}
-	return lengths <= 1
+	return lengths <= 1, last
+}
+
+// hasWord reports whether a comma list holds a word, in any case.
+func hasWord(list, word []byte) bool {
+	for len(list) > 0 {
+		one, rest, _ := bytes.Cut(list, []byte{','})
+		if bytes.EqualFold(bytes.TrimSpace(one), word) {
+			return true
+		}
+		list = rest
+	}
+	return false
 }
 
 func isHeader(line, name []byte) bool {
