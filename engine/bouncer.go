@@ -201,7 +201,7 @@ func (b *bouncerSet) place(row *BouncerRow) {
 func (b *bouncerSet) children(of *Bouncer) []string {
 	var names []string
 	for _, r := range b.byKey[of.KeyHash] {
-		if c := r.Load(); c.AutoCreated && BaseName(c.Name) == of.Name {
+		if c := r.Load(); c.AutoCreated && BaseName(c.Name) == BaseName(of.Name) {
 			names = append(names, c.Name)
 		}
 	}

@@ -85,7 +85,10 @@ func (b *Bench) seen(ctx context.Context, l *peers.LAPI) (took, syncs load.Histo
 	}
 	defer f.Close()
 	fresh := corpus.New(100*b.Pace.Seen, Seed+4)
-	w := watch(ctx, l)
+	w, err := watch(ctx, l)
+	if err != nil {
+		return took, syncs, err
+	}
 	defer w.stop()
 	for i := range b.Pace.Seen {
 		e := fresh.At(100 * i) // the first of every hundred is a host
@@ -122,22 +125,24 @@ type delta struct {
 	body []byte
 }
 
-// watch begins to poll as the bouncer with peers.Key, from now on.
-func watch(ctx context.Context, l *peers.LAPI) *watcher {
+// watch moves the cursor of the bouncer with peers.Key to now, so that nothing
+// posted afterwards is missed, and begins to poll as that bouncer.
+func watch(ctx context.Context, l *peers.LAPI) (*watcher, error) {
+	if _, err := l.Get(ctx, primePath); err != nil {
+		return nil, fmt.Errorf("moving the cursor: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watcher{stop: cancel, news: make(chan delta, 1), ended: make(chan error, 1)}
 	go func() {
-		path := primePath
 		for {
-			body, err := l.Get(ctx, path)
+			body, err := l.Get(ctx, streamPath)
 			if err != nil {
 				w.ended <- err
 				return
 			}
-			if path == streamPath && len(body) > len(emptyDelta) {
+			if len(body) > len(emptyDelta) {
 				w.news <- delta{time.Now(), body} // at most one waits: a post was not answered yet
 			}
-			path = streamPath
 			select {
 			case <-time.After(poll):
 			case <-ctx.Done():
@@ -146,7 +151,7 @@ func watch(ctx context.Context, l *peers.LAPI) *watcher {
 			}
 		}
 	}()
-	return w
+	return w, nil
 }
 
 // find waits for a delta that names a value and gives the moment it came.
