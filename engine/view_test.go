@@ -45,8 +45,7 @@ func TestHeldViewNeverChanges(t *testing.T) {
 	if n := r.Metrics().Graves; n == 0 {
 		t.Error("nothing waits for the view")
 	}
-	runtime.KeepAlive(held)
-	held = nil
+	runtime.KeepAlive(held) // the last use: from here on it can be collected
 	ask.Reset()
 	settled(t, r)
 	stored := r.Metrics().Stored
