@@ -219,10 +219,10 @@ func (d damage) String() string {
 }
 
 func (d damage) apply(content []byte) []byte {
+	b := bytes.Clone(content) // a disk in memory may use what it is given
 	if d.bit < 0 {
-		return content[:d.at]
+		return b[:d.at]
 	}
-	b := bytes.Clone(content)
 	b[d.at] ^= 1 << d.bit
 	return b
 }
