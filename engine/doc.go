@@ -43,10 +43,24 @@
 // # Time
 //
 // Ends are moments of the wall clock, but a clock that jumps does not lift
-// bans: clockFloor (clock.go) follows the monotonic clock and believes a step
-// of the wall clock only after it has lasted. Commits never go back in time.
-// A decision's end is committed within a tick of the deadlines' wheel (an
-// eighth of a second) after its time; from that time on no answer shows it.
+// bans: time is taken from the wall clock once and goes on by the steady clock
+// of the machine; a step of the wall clock is followed only after the two have
+// disagreed by the same amount for ten minutes (clock.go). A decision's end is
+// committed within a tick of the deadlines' wheel (an eighth of a second) after
+// its time; from that time on no answer shows it. What must happen every so
+// often (visits, retention, snapshots) goes by the steady clock alone.
+//
+// Promised: a step, be it an hour or to 1970, that is taken back within ten
+// minutes changes nothing. One that stays and leads back in time lifts nothing:
+// what was decided before it runs longer by as much, what is decided after it
+// ends when it should; the history goes on with earlier times, and the wheel is
+// set back. Streams stay consistent throughout.
+//
+// Not promised: after a step forward that stays, what is over by the new time is
+// lifted, for then nobody can say that it is not. A start believes the wall
+// clock at once, whatever it says: in the past nothing is lifted, and ten minutes
+// after the clock was set all is as it should be; in the future, see before. A
+// machine that was suspended is behind for ten minutes after it wakes.
 //
 // # Goroutines and ownership
 //
@@ -56,6 +70,24 @@
 // the newest View, the atomics on rows and records named in held.go, and the
 // queue of proposals, whose mutex is the only lock; the tally of metrics is a
 // sync.Map that readers range over.
+//
+// # Promises
+//
+// Each with the tests that attack it; crash_test.go and soak_test.go in
+// cmd/lapid do so to a whole process.
+//
+//	order, durability    every disk operation fails once; the power fails before each       fault_test.go
+//	damage is named      flipped bits, cut ends, in every file                              damage_test.go
+//	a disk that refuses  writes are refused, reads go on, it recovers by itself             damage_test.go
+//	visibility           readers, snapshots and streams beside writers; views that are held view_test.go
+//	agreement            random histories against the slow twin                             meta_test.go
+//	streams              bouncers with lost answers, restarts, power failures               stream_test.go
+//	time                 steps, leaps, clocks set at random                                 clock_test.go
+//	values               who was deleted stays deleted; alerts lose their owner             accounts_test.go
+//	limits               a queue that is full, writers that give up, commits shared         queue_test.go
+//	bytes                every decoder: no panic, bounded memory, one way to write a thing  fuzz_test.go
+//	no allocation        what is asked ten thousand times a second                          alloc_test.go
+//	backup               equal to the last bit, of a running server                         backup_test.go
 //
 // # Limits
 //

@@ -45,6 +45,12 @@ func (r *Rig) Now() time.Time { return time.Unix(0, r.now.Load()).UTC() }
 // Start opens the store and runs the engine.
 func (r *Rig) Start() {
 	r.T.Helper()
+	r.open()
+	r.run()
+}
+
+func (r *Rig) open() {
+	r.T.Helper()
 	e, err := engine.Open(&r.Options)
 	if err != nil {
 		r.T.Fatalf("opening: %v", err)
@@ -53,6 +59,10 @@ func (r *Rig) Start() {
 		r.T.Fatalf("check after opening: %v", err)
 	}
 	r.Engine = e
+}
+
+func (r *Rig) run() {
+	e := r.Engine
 	ctx, cancel := context.WithCancel(context.Background())
 	r.cancel = cancel
 	r.done.Add(1)
@@ -88,10 +98,11 @@ func (r *Rig) Restart() {
 	r.done.Wait()
 	before := r.Engine.Digest()
 	r.Stop()
-	r.Start()
+	r.open()
 	if after := r.Engine.Digest(); after != before {
 		r.T.Fatalf("a restart changed the state")
 	}
+	r.run()
 }
 
 // Crash takes the power away, on a rig whose disk is a *persist.CrashFS, and
