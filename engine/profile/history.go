@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -44,7 +45,7 @@ func historyFunctions() []function {
 		ask1("GetActiveDecisionsCount", func(e *evaluation, value string) (int, error) {
 			target, err := engine.ParseTarget(value)
 			if err != nil {
-				return 0, err
+				return 0, fmt.Errorf("unable to convert '%s' to int: %w", value, err)
 			}
 			n := 0
 			e.stored(target, func(d engine.Decision) {
@@ -57,7 +58,7 @@ func historyFunctions() []function {
 		ask1("GetActiveDecisionsTimeLeft", func(e *evaluation, value string) (time.Duration, error) {
 			target, err := engine.ParseTarget(value)
 			if err != nil {
-				return 0, err
+				return 0, fmt.Errorf("unable to convert '%s' to int: %w", value, err)
 			}
 			var longest time.Duration
 			e.stored(target, func(d engine.Decision) {
