@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"reflect"
 	"strings"
+	"time"
+
+	"lapid/engine"
 )
 
 // Settings are ours alone. They cannot stand in config.yaml, which other
@@ -27,6 +30,22 @@ type Settings struct {
 	// its own does: refuse (default, the whole request is refused, as in the
 	// reference) or continue (the next profile is tried and the log tells).
 	OnFilterError string `yaml:"on_filter_error"`
+	// SnapshotEvery is how much time may pass between two snapshots of the store
+	// while there is something to write down, such as 90s; default 10m. A start
+	// replays what came after the last one.
+	SnapshotEvery string `yaml:"snapshot_every"`
+}
+
+// snapshotEvery is the setting as a duration, 0 when it is not given.
+func (s *Settings) snapshotEvery() (time.Duration, error) {
+	if s.SnapshotEvery == "" {
+		return 0, nil
+	}
+	d, err := engine.ParseDuration(s.SnapshotEvery)
+	if err != nil || d < time.Second {
+		return 0, fmt.Errorf("snapshot_every must be a duration of a second or more, not %q", s.SnapshotEvery)
+	}
+	return d, nil
 }
 
 // loadSettings reads lapid.yaml, if it is there, and the environment.
@@ -55,6 +74,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 	}
 	if w := s.OnFilterError; w != "" && w != "refuse" && w != "continue" {
 		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
+	}
+	if _, err := s.snapshotEvery(); err != nil {
+		return s, err
 	}
 	return s, nil
 }

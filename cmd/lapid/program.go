@@ -159,7 +159,8 @@ func (p *Program) engineOptions() *engine.Options {
 
 // engineOptions is what a server and a verb that opens the store have in common.
 func (s *Setup) engineOptions(log *slog.Logger) *engine.Options {
-	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync}
+	every, _ := s.Own.snapshotEvery() // checked when it was read
+	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
 }
 
 // openDoors builds everything above the engine. After an error nothing of it is
