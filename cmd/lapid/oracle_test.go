@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lapid/transport/admin"
+)
+
+// An oracle knows what a server must answer, from what writers asked for and
+// what they were told. Whatever was answered is so; what was asked for and never
+// answered may be so or not, but whole: all decisions of an alert come and go
+// together.
+type oracle struct {
+	*house
+	writers  []*writer
+	bouncers []*follower
+	door     atomic.Pointer[admin.Client]
+	next     atomic.Int64 // address that nobody has used
+	answers  atomic.Int64
+	named    []string // bouncers that were added; owned by one goroutine
+}
+
+// sure is how sure a writer is of something.
+type sure int
+
+const (
+	no sure = iota
+	asked
+	yes
+)
+
+// item is one alert of a writer.
+type item struct {
+	scenario      string
+	first, many   int
+	over          time.Time // when its decisions have ended at the latest; zero: they run for hours
+	stored, ended sure
+}
+
+// writer asks for alerts and their ends, one after the other. Its items are its
+// own while it runs.
+type writer struct {
+	name   string
+	chance *rand.Rand
+	live   []*item
+	most   int // items it keeps
+	n      int
+}
+
+// follower is a bouncer that polls the stream and believes it.
+type follower struct {
+	key   string
+	holds map[string]bool
+	began bool
+}
+
+func newOracle(h *house, seed uint64, writers, bouncers, most int) *oracle {
+	o := &oracle{house: h}
+	for i := range writers {
+		o.writers = append(o.writers, &writer{name: fmt.Sprintf("w%d", i), chance: rand.New(rand.NewPCG(seed, uint64(i))), most: most})
+	}
+	for i := range bouncers {
+		f := &follower{key: fmt.Sprintf("key-%d", i), holds: map[string]bool{}}
+		o.bouncers = append(o.bouncers, f)
+		h.steps([]step{{"bouncers add " + f.key + " -k " + f.key + " -o raw", 0, f.key, ""}})
+	}
+	return o
+}
+
+// up makes ready for a server that has just started.
+func (o *oracle) up() {
+	o.t.Helper()
+	door, err := admin.Dial(o.t.Context(), filepath.Join(o.dir, "lapid/admin.sock"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if old := o.door.Swap(door); old != nil {
+		old.Close()
+	}
+	if o.token == "" {
+		o.login()
+	}
+}
+
+// write takes steps until ctx ends or the server is gone.
+func (o *oracle) write(ctx context.Context, w *writer) {
+	for ctx.Err() == nil {
+		if len(w.live) > 0 && (len(w.live) >= w.most || w.chance.IntN(3) == 0) {
+			if !o.end(ctx, w) {
+				return
+			}
+		} else if !o.add(w) {
+			return
+		}
+	}
+}
+
+// add asks for an alert: of one decision, of some, now and then of ten thousand,
+// and now and then of decisions that end soon.
+func (o *oracle) add(w *writer) bool {
+	w.n++
+	it := &item{scenario: fmt.Sprintf("%s-%d", w.name, w.n), many: 1}
+	switch w.chance.IntN(150) {
+	case 0:
+		it.many = 10_000
+	case 1, 2, 3, 4, 5, 6, 7, 8:
+		it.many = 50
+	}
+	it.first = int(o.next.Add(int64(it.many))) - it.many
+	text := alertText(it.scenario, it.first, it.many)
+	if w.chance.IntN(8) == 0 {
+		text = strings.ReplaceAll(text, `"duration":"4h"`, `"duration":"2s"`)
+		it.over = time.Now().Add(time.Hour) // until it is answered
+	}
+	it.stored = asked
+	w.live = append(w.live, it)
+	code, answer, err := o.ask("POST", "/v1/alerts", text)
+	if !it.over.IsZero() {
+		it.over = time.Now().Add(4 * time.Second)
+	}
+	if err != nil {
+		return false
+	}
+	if code != http.StatusCreated {
+		o.t.Errorf("an alert is answered with %d: %s", code, answer)
+		return false
+	}
+	it.stored = yes
+	o.answers.Add(1)
+	return true
+}
+
+// end asks for the end of an item: of its decisions, or of the alert.
+func (o *oracle) end(ctx context.Context, w *writer) bool {
+	at := w.chance.IntN(len(w.live))
+	if big := slices.IndexFunc(w.live, func(it *item) bool { return it.many > 1000 }); big >= 0 {
+		at = big
+	}
+	it := w.live[at]
+	it.ended = asked
+	if w.chance.IntN(2) == 0 {
+		code, answer, err := o.ask("DELETE", "/v1/decisions?scenario="+it.scenario, "")
+		if err != nil {
+			return false
+		}
+		if code != http.StatusOK {
+			o.t.Errorf("a deletion is answered with %d: %s", code, answer)
+			return false
+		}
+		if n := fmt.Sprintf(`{"nbDeleted":"%d"}`, it.many); it.over.IsZero() && strings.TrimSpace(answer) != n {
+			o.t.Errorf("ending %d decisions is answered with %s", it.many, answer)
+		}
+	} else {
+		n, err := o.door.Load().DeleteAlerts(ctx, &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
+		if err != nil {
+			return false
+		}
+		if n != 1 {
+			o.t.Errorf("deleting the alert of %s deleted %d", it.scenario, n)
+		}
+	}
+	it.ended = yes
+	o.answers.Add(1)
+	w.live = append(w.live[:at], w.live[at+1:]...)
+	return true
+}
+
+// name adds bouncers until the server is gone.
+func (o *oracle) name(ctx context.Context, round int) {
+	door := o.door.Load()
+	for i := 0; ctx.Err() == nil && i < 20; i++ {
+		n := fmt.Sprintf("named-%d-%d", round, i)
+		if err := door.AddBouncer(ctx, &admin.NewBouncer{Name: n, KeyHash: hashKey(n)}); err != nil {
+			return
+		}
+		o.named = append(o.named, n)
+		o.answers.Add(1)
+	}
+}
+
+// follow polls until ctx ends or the server is gone.
+func (o *oracle) follow(ctx context.Context, f *follower) {
+	for ctx.Err() == nil && o.hear(f) == nil {
+	}
+}
+
+type said struct {
+	New, Deleted []struct{ Scope, Value, Type, Scenario string }
+}
+
+// stream asks as a bouncer; an answer that does not arrive whole is an error.
+func (o *oracle) stream(key string, startup bool) (*said, error) {
+	r, err := http.NewRequestWithContext(o.t.Context(), "GET", fmt.Sprintf("http://unix/v1/decisions/stream?startup=%v", startup), nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Api-Key", key)
+	r.Header.Set("User-Agent", "test/1")
+	w, err := o.web.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer w.Body.Close()
+	text, err := io.ReadAll(w.Body)
+	if err != nil {
+		return nil, err
+	}
+	if w.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("the stream answers %d: %s", w.StatusCode, text)
+	}
+	s := new(said)
+	return s, json.Unmarshal(text, s)
+}
+
+// hear has a bouncer ask once.
+func (o *oracle) hear(f *follower) error {
+	s, err := o.stream(f.key, !f.began)
+	if err != nil {
+		return err
+	}
+	f.began = true
+	for _, d := range s.Deleted {
+		delete(f.holds, d.Scope+" "+d.Value+" "+d.Type)
+	}
+	for _, d := range s.New {
+		f.holds[d.Scope+" "+d.Value+" "+d.Type] = true
+	}
+	return nil
+}
+
+// compare holds what the server says against what must be so. Nobody writes
+// meanwhile. What was uncertain is certain afterwards.
+func (o *oracle) compare() {
+	o.t.Helper()
+	asking := time.Now()
+	all, err := o.stream("key", true)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	found := map[string]int{}
+	for _, d := range all.New {
+		found[d.Scenario]++
+	}
+	for _, w := range o.writers {
+		kept := w.live[:0]
+		for _, it := range w.live {
+			n := found[it.scenario]
+			delete(found, it.scenario)
+			if o.judge(it, n, asking) && n > 0 {
+				it.stored, it.ended = yes, no
+				kept = append(kept, it)
+			}
+		}
+		w.live = kept
+	}
+	for scenario, n := range found {
+		o.t.Errorf("there are %d decisions of %s, which must have ended", n, scenario)
+	}
+	o.compareNames()
+}
+
+// judge says whether n decisions of an item may be there.
+func (o *oracle) judge(it *item, n int, now time.Time) bool {
+	short := !it.over.IsZero()
+	switch {
+	case n != 0 && n != it.many:
+		o.t.Errorf("%s is half there: %d of %d decisions", it.scenario, n, it.many)
+	case n == 0 && it.stored == yes && it.ended == no && !short:
+		o.t.Errorf("%s was answered with %d decisions, there are none", it.scenario, it.many)
+	case n != 0 && it.ended == yes:
+		o.t.Errorf("%s was ended, there are %d decisions", it.scenario, n)
+	case n != 0 && short && now.After(it.over):
+		o.t.Errorf("%s was over %v ago, there are %d decisions", it.scenario, now.Sub(it.over), n)
+	default:
+		return true
+	}
+	return false
+}
+
+func (o *oracle) compareNames() {
+	o.t.Helper()
+	list, err := o.door.Load().Bouncers(o.t.Context())
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for i := range list.Bouncers {
+		there[list.Bouncers[i].Name] = true
+	}
+	for _, n := range o.named {
+		if !there[n] {
+			o.t.Errorf("bouncer %s was answered and is gone", n)
+		}
+	}
+	if code, _, err := o.ask("GET", "/v1/heartbeat", ""); code != http.StatusOK {
+		o.t.Errorf("the token of before: %d %v", code, err)
+	}
+}
+
+// compareFollowers waits until every bouncer holds what runs: it must without
+// asking for everything anew. Nobody writes meanwhile.
+func (o *oracle) compareFollowers() {
+	o.t.Helper()
+	await(o.t, "every bouncer holds what runs", func() bool {
+		for _, f := range o.bouncers {
+			if err := o.hear(f); err != nil {
+				o.t.Fatal(err)
+			}
+		}
+		all, err := o.stream("key", true)
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		want := map[string]bool{}
+		for _, d := range all.New {
+			want[d.Scope+" "+d.Value+" "+d.Type] = true
+		}
+		return !slices.ContainsFunc(o.bouncers, func(f *follower) bool { return !maps.Equal(f.holds, want) })
+	})
+}
