@@ -22,8 +22,10 @@ const (
 
 	// historyMinutes is how much history is kept even if nobody needs it, in
 	// steps of retentionEvery: a bouncer that is being told everything for the
-	// first time, however slowly it reads, finds what came after.
+	// first time, however slowly it reads, finds what came after. Of
+	// Options.History it takes no more than one part in historyShare.
 	historyMinutes = 20
+	historyShare   = 8
 )
 
 // housekeeping does what is due and says how long the committer may sleep.
@@ -61,16 +63,23 @@ func (e *Engine) housekeeping() time.Duration {
 // and is old enough.
 func (e *Engine) trimHistory(now int64) {
 	v := e.View()
-	slowest := e.minutes[0]
-	copy(e.minutes[:], e.minutes[1:])
-	e.minutes[len(e.minutes)-1] = v.revision
+	slowest := v.revision
 	for _, row := range v.bouncers.order {
 		if at := row.kept.Load(); at != 0 && row.LastPull() > now-int64(followerPatience) {
 			slowest = min(slowest, Revision(at-1))
 		}
 	}
-	if w, ok := e.state.history.Window(uint64(slowest), uint64(v.revision)); ok && w.Len() < e.state.history.Len() {
-		e.state.history.Trim(w.Len(), forgotten)
+	since := func(rev Revision) int {
+		if w, ok := e.state.history.Window(uint64(rev), uint64(v.revision)); ok {
+			return w.Len()
+		}
+		return e.state.history.Len() // it does not reach back so far
+	}
+	recent := min(since(e.minutes[0]), e.options.History/historyShare)
+	copy(e.minutes[:], e.minutes[1:])
+	e.minutes[len(e.minutes)-1] = v.revision
+	if keep := max(since(slowest), recent); keep < e.state.history.Len() {
+		e.state.history.Trim(keep, forgotten)
 	}
 }
 
