@@ -18,6 +18,7 @@ const (
 	lockFile    = "LOCK"
 	closedFile  = "CLOSED"
 	probeFile   = "PROBE"
+	newFile     = "NEW"
 	storeDir    = "store"
 	snapshotDir = "snapshots"
 )
@@ -62,8 +63,45 @@ func (f folder) create() error {
 	if err := f.makeDirs(); err != nil {
 		return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
 	}
-	if err := f.write(formatFile, formatText()); err != nil {
-		return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
+	for _, file := range []struct{ name, text string }{{newFile, ""}, {formatFile, formatText()}} {
+		if err := f.write(file.name, file.text); err != nil {
+			return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
+		}
+	}
+	return nil
+}
+
+// isNew reports whether the store was never open: the power may have failed
+// while it was made, and what is there may be half of it.
+func (f folder) isNew() (bool, error) {
+	_, err := f.fs.Stat(f.join(newFile))
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return false, fmt.Errorf("%w: %w", ErrDisk, err) // not knowing is not "no"
+}
+
+// startOver empties a store that was never open. Nothing was accepted by it.
+func (f folder) startOver() error {
+	if err := f.fs.RemoveAll(f.join(storeDir)); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	if err := f.makeDirs(); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	return nil
+}
+
+// notNew says, durably, that the store is open and may accept.
+func (f folder) notNew() error {
+	if err := f.fs.Remove(f.join(newFile)); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	if err := f.syncDir(f.path); err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	return nil
 }

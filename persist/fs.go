@@ -16,23 +16,42 @@ type FS = vfs.FS
 func NewMemFS() FS { return vfs.NewMem() }
 
 // CrashFS is a disk in memory that knows what was synced.
-type CrashFS struct{ *vfs.MemFS }
+type CrashFS struct {
+	*vfs.MemFS
+
+	// The library's disk waits for itself for ever when its power fails while a
+	// file is given a new name for writing: so the two never overlap.
+	naming sync.Mutex
+}
+
+// ReuseForWrite gives a file another name and opens it for writing.
+func (c *CrashFS) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	return c.MemFS.ReuseForWrite(oldname, newname, category)
+}
+
+func (c *CrashFS) clone(how vfs.CrashCloneCfg) *CrashFS {
+	c.naming.Lock()
+	defer c.naming.Unlock()
+	return &CrashFS{MemFS: c.CrashClone(how)}
+}
 
 // NewCrashFS returns an empty disk that can lose its power.
-func NewCrashFS() *CrashFS { return &CrashFS{vfs.NewCrashableMem()} }
+func NewCrashFS() *CrashFS { return &CrashFS{MemFS: vfs.NewCrashableMem()} }
 
 // Crash returns the disk as it is found after the power failed at this moment:
 // everything that was synced and nothing else. The original goes on as if nothing
 // had happened, so a test may crash the same run at every operation.
 func (c *CrashFS) Crash() *CrashFS {
-	return &CrashFS{c.CrashClone(vfs.CrashCloneCfg{})}
+	return c.clone(vfs.CrashCloneCfg{})
 }
 
 // CrashKeeping is Crash on a disk that had, on its own, already written some of
 // what was not yet synced: each block and each directory entry with the given
 // chance in percent.
 func (c *CrashFS) CrashKeeping(percent int, rng *rand.Rand) *CrashFS {
-	return &CrashFS{c.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})}
+	return c.clone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
 }
 
 // Op is one operation that a disk is asked for.

@@ -89,7 +89,20 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
-	return s.load()
+	fresh, err := s.folder.isNew()
+	if err != nil {
+		return err
+	}
+	fresh = fresh && !s.options.ReadOnly
+	if fresh && version != 0 {
+		if err := s.folder.startOver(); err != nil {
+			return err
+		}
+	}
+	if err := s.load(); err != nil || !fresh {
+		return err
+	}
+	return s.folder.notNew()
 }
 
 // load opens what the folder holds and finds the last revision in it.
