@@ -3,6 +3,7 @@ package persist
 import (
 	"io/fs"
 	"math/rand/v2"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"

@@ -29,6 +29,7 @@ type oracle struct {
 	next     atomic.Int64 // address that nobody has used
 	answers  atomic.Int64
 	named    []string // bouncers that were added; owned by one goroutine
+	short    int      // one alert in so many ends within seconds
 }
 
 // sure is how sure a writer is of something.
@@ -66,7 +67,7 @@ type follower struct {
 }
 
 func newOracle(h *house, seed uint64, writers, bouncers, most int) *oracle {
-	o := &oracle{house: h}
+	o := &oracle{house: h, short: 8}
 	for i := range writers {
 		o.writers = append(o.writers, &writer{name: fmt.Sprintf("w%d", i), chance: rand.New(rand.NewPCG(seed, uint64(i))), most: most})
 	}
@@ -106,6 +107,23 @@ func (o *oracle) write(ctx context.Context, w *writer) {
 	}
 }
 
+// look asks for one address of an item that runs for hours; what was answered
+// must be seen at once.
+func (o *oracle) look(w *writer, it *item) bool {
+	if !it.over.IsZero() || w.chance.IntN(3) > 0 {
+		return true
+	}
+	n := it.first + w.chance.IntN(it.many)
+	code, text, err := o.ask("GET", fmt.Sprintf("/v1/decisions?ip=10.%d.%d.%d", n>>16&255, n>>8&255, n&255), "")
+	if err != nil {
+		return false
+	}
+	if there := strings.Contains(text, `"scenario":"`+it.scenario+`"`); code != http.StatusOK || there != (it.ended == no) {
+		o.t.Errorf("%s, ended: %v, is answered with %d: %s", it.scenario, it.ended != no, code, text)
+	}
+	return true
+}
+
 // add asks for an alert: of one decision, of some, now and then of ten thousand,
 // and now and then of decisions that end soon.
 func (o *oracle) add(w *writer) bool {
@@ -119,7 +137,7 @@ func (o *oracle) add(w *writer) bool {
 	}
 	it.first = int(o.next.Add(int64(it.many))) - it.many
 	text := alertText(it.scenario, it.first, it.many)
-	if w.chance.IntN(8) == 0 {
+	if w.chance.IntN(o.short) == 0 {
 		text = strings.ReplaceAll(text, `"duration":"4h"`, `"duration":"2s"`)
 		it.over = time.Now().Add(time.Hour) // until it is answered
 	}
@@ -138,7 +156,7 @@ func (o *oracle) add(w *writer) bool {
 	}
 	it.stored = yes
 	o.answers.Add(1)
-	return true
+	return o.look(w, it)
 }
 
 // end asks for the end of an item: of its decisions, or of the alert.
@@ -166,14 +184,14 @@ func (o *oracle) end(ctx context.Context, w *writer) bool {
 		if err != nil {
 			return false
 		}
-		if n != 1 {
+		if n != 1 && it.over.IsZero() { // what is over may be forgotten already
 			o.t.Errorf("deleting the alert of %s deleted %d", it.scenario, n)
 		}
 	}
 	it.ended = yes
 	o.answers.Add(1)
 	w.live = append(w.live[:at], w.live[at+1:]...)
-	return true
+	return o.look(w, it)
 }
 
 // name adds bouncers until the server is gone.
