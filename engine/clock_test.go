@@ -19,7 +19,6 @@ import (
 type clocks struct {
 	*enginetest.Rig
 	wall, steady atomic.Int64
-	row          *engine.BouncerRow
 	client       *enginetest.Client
 }
 
