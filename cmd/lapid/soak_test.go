@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak keeps a server busy")
+
+// TestSoak keeps a real server busy with mixed traffic: alerts of one and of ten
+// thousand decisions, many of which expire within seconds, deletions, live
+// queries, streams, and a snapshot every second. Now and then everybody stops,
+// and every answer is compared with the oracle. At the end memory, goroutines
+// and file descriptors are where they were, the server ends in good order, and a
+// second start right after it finds the same.
+func TestSoak(t *testing.T) {
+	t.Parallel()
+	seed := seedOf(t)
+	chance := rand.New(rand.NewPCG(seed, 2<<32))
+	h := newHouse(t)
+	config, err := os.ReadFile(h.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, h.dir, "config.yaml", strings.Replace(string(config), "max_items: 1000000", "max_items: 1000", 1))
+	o := newOracle(h, seed, 4, 3, 60)
+	o.short = 2
+	env := []string{"LAPID_SNAPSHOT_EVERY=1s", "GOMEMLIMIT=off"}
+	p := start(t, env, "-c", o.file, "serve")
+	o.awaitHealth(p)
+	o.up()
+
+	spell := min(max(*soak/8, time.Second), 10*time.Second)
+	o.busy(spell)
+	before, answers := o.quiet(t), o.answers.Load()
+	for began := time.Now(); time.Since(began) < *soak-spell; {
+		o.busy(time.Duration(chance.IntN(int(spell))) + spell/4)
+		o.compare()
+		o.compareFollowers()
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
+	after := o.quiet(t)
+	t.Logf("before %+v, after %d answers more %+v", before, o.answers.Load()-answers, after)
+	// What ended stays known for a while: a bouncer may have to hear of it, and
+	// alerts are counted once a minute. That is a few hundred bytes a decision, a
+	// quarter of a million at most.
+	allowed := 96<<20 + 400*min(float64(o.answers.Load()-answers)*60, 1<<18)
+	if after.memory > before.memory+allowed {
+		t.Errorf("memory grew from %.0f MiB to %.0f MiB", before.memory/(1<<20), after.memory/(1<<20))
+	}
+	if after.goroutines > before.goroutines+8 || after.files > before.files+8 {
+		t.Errorf("%v goroutines and %v files became %v and %v", before.goroutines, before.files, after.goroutines, after.files)
+	}
+	if after.snapshots <= before.snapshots {
+		t.Error("no snapshot was taken")
+	}
+
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != exitGood {
+		t.Fatalf("SIGTERM ends with %d", code)
+	}
+	p = start(t, env, "-c", o.file, "serve")
+	o.awaitHealth(p)
+	o.up()
+	o.compare()
+	o.compareFollowers()
+}
+
+// busy lets everybody loose for a while.
+func (o *oracle) busy(length time.Duration) {
+	ctx, stop := context.WithTimeout(o.t.Context(), length)
+	defer stop()
+	var all sync.WaitGroup
+	for _, w := range o.writers {
+		all.Go(func() { o.write(ctx, w) })
+	}
+	for _, f := range o.bouncers {
+		all.Go(func() { o.follow(ctx, f) })
+	}
+	for range 2 {
+		all.Go(func() { o.askForNobody(ctx) })
+	}
+	all.Wait()
+}
+
+// askForNobody asks for addresses that nobody ever banned.
+func (o *oracle) askForNobody(ctx context.Context) {
+	for i := 0; ctx.Err() == nil; i++ {
+		code, text, err := o.ask("GET", fmt.Sprintf("/v1/decisions?ip=172.16.%d.%d", i>>8&255, i&255), "")
+		if err != nil || code != http.StatusOK || strings.TrimSpace(text) != "null" {
+			o.t.Errorf("an address that nobody banned: %d %s %v", code, text, err)
+			return
+		}
+	}
+}
+
+// gauges is what a process takes.
+type gauges struct {
+	memory, goroutines, files, snapshots float64
+}
+
+// quiet reads the gauges when nobody is there.
+func (o *oracle) quiet(t *testing.T) gauges {
+	t.Helper()
+	o.web.CloseIdleConnections()
+	var g gauges
+	steady := 0
+	await(t, "the server comes to rest", func() bool {
+		now := o.gauges(t)
+		if now.goroutines == g.goroutines && now.files == g.files {
+			steady++
+		} else {
+			steady = 0
+		}
+		g = now
+		return steady > 20
+	})
+	return g
+}
+
+// gauges reads them off the metrics.
+func (o *oracle) gauges(t *testing.T) gauges {
+	t.Helper()
+	w, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", o.metrics))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	var g gauges
+	lines := bufio.NewScanner(w.Body)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(lines.Text(), " ")
+		n, _ := strconv.ParseFloat(value, 64) // 0 for what is no number
+		switch name {
+		case "process_resident_memory_bytes":
+			g.memory = n
+		case "go_goroutines":
+			g.goroutines = n
+		case "process_open_fds":
+			g.files = n
+		case "lapid_snapshots_total":
+			g.snapshots = n
+		}
+	}
+	return g
+}
