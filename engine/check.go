@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"maps"
 	"slices"
 )
@@ -132,11 +131,18 @@ func (c *checker) tallies() {
 // left out. Like Check, it must not run beside the committer.
 func (e *Engine) Digest() [32]byte {
 	v := e.View()
+	return v.digest(v.appendPeopleDigest(nil))
+}
+
+// digest may run beside the committer: of what can change in a view that is
+// held, people, it is told.
+func (v *View) digest(people []byte) [32]byte {
 	s := v.state
 	h := sha256.New()
-	var b []byte
+	var b, framed []byte
 	write := func() {
-		writeFramed(h, b)
+		framed = appendFramed(framed[:0], b)
+		h.Write(framed)
 		b = b[:0]
 	}
 	for _, n := range [...]uint64{v.nextAlert, v.nextDecision, uint64(v.serial), s.uuidKey[0], s.uuidKey[1]} {
@@ -144,7 +150,7 @@ func (e *Engine) Digest() [32]byte {
 	}
 	write()
 	v.each(func(r *record) bool {
-		if !r.marked(markPurged) {
+		if !v.purged(r) {
 			b = v.appendForDigest(b, r)
 			write()
 		}
@@ -160,32 +166,32 @@ func (e *Engine) Digest() [32]byte {
 			write()
 		}
 	}
-	for _, row := range v.machines.order {
-		m := *row.value.Load()
-		m.LastHeartbeat = 0
-		b = m.append(binary.AppendUvarint(b, uint64(row.serial)))
-		write()
-	}
-	for _, row := range v.bouncers.order {
-		b = row.Load().append(b)
-		write()
-	}
-	for _, l := range v.allowlists.order {
-		b = l.append(b)
-		write()
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.secrets)) {
-		b = appendBytes(appendString(b, name), v.secrets[name])
-		write()
-	}
+	h.Write(people)
 	return [32]byte(h.Sum(nil))
 }
 
-func writeFramed(h hash.Hash, b []byte) {
-	var n [8]byte
-	binary.LittleEndian.PutUint64(n[:], uint64(len(b)))
-	h.Write(n[:])
-	h.Write(b)
+// appendPeopleDigest writes machines, bouncers, allowlists and secrets as the
+// digest sees them.
+func (v *View) appendPeopleDigest(dst []byte) []byte {
+	for _, row := range v.machines.order {
+		m := *row.value.Load()
+		m.LastHeartbeat = 0
+		dst = appendFramed(dst, m.append(binary.AppendUvarint(nil, uint64(row.serial))))
+	}
+	for _, row := range v.bouncers.order {
+		dst = appendFramed(dst, row.Load().append(nil))
+	}
+	for _, l := range v.allowlists.order {
+		dst = appendFramed(dst, l.append(nil))
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.secrets)) {
+		dst = appendFramed(dst, appendBytes(appendString(nil, name), v.secrets[name]))
+	}
+	return dst
+}
+
+func appendFramed(dst, b []byte) []byte {
+	return append(binary.LittleEndian.AppendUint64(dst, uint64(len(b))), b...)
 }
 
 func (v *View) appendForDigest(b []byte, r *record) []byte {

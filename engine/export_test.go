@@ -81,7 +81,7 @@ func RecodeSections(rev uint64, list []Section) ([]Section, error) {
 		return nil, err
 	}
 	var out sectionList
-	err = e.View().write(context.Background(), &out)
+	err = e.View().write(context.Background(), &out, e.View().appendHeader(nil), e.View().appendPeople(nil))
 	return out.list, err
 }
 

@@ -107,7 +107,7 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 // writeDown writes one view.
 func (e *Engine) writeDown(ctx context.Context, v *View) error {
 	return e.store.WriteSnapshot(uint64(v.revision), func(w *persist.SnapshotWriter) error {
-		return v.write(ctx, w)
+		return v.write(ctx, w, v.appendHeader(nil), v.appendPeople(nil))
 	})
 }
 
@@ -128,11 +128,11 @@ type sectionWriter interface {
 	Section(kind uint16, body []byte) error
 }
 
-func (v *View) write(ctx context.Context, w sectionWriter) error {
-	if err := w.Section(sectionHeader, v.appendHeader(nil)); err != nil {
+func (v *View) write(ctx context.Context, w sectionWriter, header, people []byte) error {
+	if err := w.Section(sectionHeader, header); err != nil {
 		return err
 	}
-	if err := w.Section(sectionPeople, v.appendPeople(nil)); err != nil {
+	if err := w.Section(sectionPeople, people); err != nil {
 		return err
 	}
 	if err := v.writeAlerts(ctx, w); err != nil {
@@ -258,7 +258,7 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 	ended := v.ended(r)
 	if ended {
 		marks |= storedEnded
-		if r.marked(markPurged) {
+		if v.purged(r) {
 			marks |= storedPurged
 		}
 	}

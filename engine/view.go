@@ -53,6 +53,10 @@ func (v *View) ended(r *record) bool {
 	return rev != 0 && rev <= uint64(v.revision)
 }
 
+// purged reports whether this view has seen the record's alert deleted. The
+// record's own mark tells what is so now.
+func (v *View) purged(r *record) bool { return r.marked(markPurged) && v.alert(r.alert) == nil }
+
 // Decision finds a stored decision by id, running or not.
 func (v *View) Decision(id DecisionID) (Decision, bool) {
 	if uint64(id) >= v.nextDecision {
@@ -63,7 +67,7 @@ func (v *View) Decision(id DecisionID) (Decision, bool) {
 		return Decision{}, false
 	}
 	r := v.state.records.At(n)
-	if r.marked(markPurged) {
+	if v.purged(r) {
 		return Decision{}, false
 	}
 	return Decision{v, r}, true
@@ -74,7 +78,7 @@ func (v *View) Decision(id DecisionID) (Decision, bool) {
 // yield returns false.
 func (v *View) Stored(p netip.Prefix, yield func(Decision) bool) {
 	v.covering(p, func(r *record) bool {
-		if !v.shows(r) || r.marked(markPurged) {
+		if !v.shows(r) || v.purged(r) {
 			return true
 		}
 		return yield(Decision{v, r})

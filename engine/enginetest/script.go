@@ -3,6 +3,8 @@ package enginetest
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,7 +34,21 @@ import (
 // Revisions are not shown: which writes share a commit is a matter of chance.
 // `go test -args -rewrite` writes the answers anew. Every scenario ends with
 // the engine's Check.
+//
+// Folders named fuzz and backup hold other things.
 func Script(t *testing.T, dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name != "fuzz" && name != "backup" {
+			t.Run(name, func(t *testing.T) { play(t, filepath.Join(dir, name)) })
+		}
+	}
+}
+
+func play(t *testing.T, dir string) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
 		s := &script{clients: map[string]*Client{}}
 		s.Rig = NewRig(t, func(o *engine.Options) { o.FS = persist.NewCrashFS() })

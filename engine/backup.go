@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"lapid/persist"
+)
+
+// A backup is a view written down with all bodies, while commits go on. Unlike a
+// snapshot, which a journal follows, it is exact: what happened later is not in
+// it. It carries the Digest of the view, by which a restored store is verified.
+
+// noteDigest is the kind of the note that holds the digest. Never reused.
+const noteDigest uint16 = 1
+
+// backupCut is what must be taken on the committer, between two commits.
+type backupCut struct {
+	view           *View
+	header, people []byte
+	digested       []byte // people, as the digest sees them
+	rows           *persist.Pin
+}
+
+// Backup writes everything as it is at one moment to w, and returns that
+// revision and the size in bytes. Commits go on meanwhile; Close waits for it.
+// Errors: ErrDisk while alert bodies cannot be written, ErrBusy, ErrClosed, that
+// of ctx, and those of w.
+func (e *Engine) Backup(ctx context.Context, w io.Writer) (Revision, int64, error) {
+	cut := &backupCut{}
+	if err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) { return nil, e.cut(cut, v) }}); err != nil {
+		return 0, 0, fmt.Errorf("beginning a backup: %w", err)
+	}
+	size, err := cut.write(ctx, w)
+	if err = errors.Join(err, cut.rows.Close()); err != nil {
+		return 0, 0, fmt.Errorf("writing a backup: %w", err)
+	}
+	return cut.view.revision, size, nil
+}
+
+// cut runs on the committer.
+func (e *Engine) cut(c *backupCut, v *View) (err error) {
+	if e.bodiless.Load() != 0 {
+		return &Error{Kind: ErrDisk, Text: "alert bodies are not on the disk yet"}
+	}
+	c.view, c.header, c.people, c.digested = v, v.appendHeader(nil), v.appendPeople(nil), v.appendPeopleDigest(nil)
+	c.rows, err = e.store.PinRows()
+	return err
+}
+
+func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
+	b := persist.NewBackupWriter(w, uint64(c.view.revision))
+	if err := c.view.write(ctx, b, c.header, c.people); err != nil {
+		return 0, err
+	}
+	if err := b.Rows(c.rows); err != nil {
+		return 0, err
+	}
+	digest := c.view.digest(c.digested)
+	if err := b.Note(noteDigest, digest[:]); err != nil {
+		return 0, err
+	}
+	return b.End()
+}
+
+// Restore makes a store in o.Dir, which must be missing or empty, from a backup,
+// and verifies that it holds what was backed up, to the last bit. It returns the
+// revision. After an error the folder holds nothing of use. Errors wrap
+// persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
+func Restore(o *Options, r io.Reader) (Revision, error) {
+	var want [32]byte
+	given := false
+	rev, err := persist.Restore(&persist.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger}, r, func(kind uint16, body []byte) error {
+		if kind == noteDigest && len(body) == len(want) {
+			want, given = [32]byte(body), true
+		}
+		return nil // notes of a newer program do no harm
+	})
+	if err != nil {
+		return 0, err
+	}
+	e, err := Open(o)
+	if err != nil {
+		return 0, fmt.Errorf("opening what was restored: %w", err)
+	}
+	err = e.Check()
+	if got := e.Digest(); err == nil && (!given || got != want) {
+		err = fmt.Errorf("%w: what was restored is not what was backed up", persist.ErrCorrupt)
+	}
+	if e.View().Revision() != Revision(rev) && err == nil {
+		err = fmt.Errorf("%w: restored revision %d instead of %d", persist.ErrCorrupt, e.View().Revision(), rev)
+	}
+	return Revision(rev), errors.Join(err, e.Close())
+}
