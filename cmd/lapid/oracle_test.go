@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +68,12 @@ type follower struct {
 }
 
 func newOracle(h *house, seed uint64, writers, bouncers, most int) *oracle {
+	config, err := os.ReadFile(h.file)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	// What is over does not pile up.
+	write(h.t, h.dir, "config.yaml", strings.Replace(string(config), "max_items: 1000000", "max_items: 1000", 1))
 	o := &oracle{house: h, short: 8}
 	for i := range writers {
 		o.writers = append(o.writers, &writer{name: fmt.Sprintf("w%d", i), chance: rand.New(rand.NewPCG(seed, uint64(i))), most: most})
@@ -197,7 +204,7 @@ func (o *oracle) end(ctx context.Context, w *writer) bool {
 // name adds bouncers until the server is gone.
 func (o *oracle) name(ctx context.Context, round int) {
 	door := o.door.Load()
-	for i := 0; ctx.Err() == nil && i < 20; i++ {
+	for i := 0; ctx.Err() == nil && i < 3; i++ {
 		n := fmt.Sprintf("named-%d-%d", round, i)
 		if err := door.AddBouncer(ctx, &admin.NewBouncer{Name: n, KeyHash: hashKey(n)}); err != nil {
 			return

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,13 +27,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel()
 	seed := seedOf(t)
 	chance := rand.New(rand.NewPCG(seed, 2<<32))
-	h := newHouse(t)
-	config, err := os.ReadFile(h.file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, h.dir, "config.yaml", strings.Replace(string(config), "max_items: 1000000", "max_items: 1000", 1))
-	o := newOracle(h, seed, 4, 3, 60)
+	o := newOracle(newHouse(t), seed, 4, 3, 60)
 	o.short = 2
 	env := []string{"LAPID_SNAPSHOT_EVERY=1s", "GOMEMLIMIT=off"}
 	p := start(t, env, "-c", o.file, "serve")
