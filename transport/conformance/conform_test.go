@@ -38,14 +38,32 @@ var (
 	jwtSecretFlag    = flag.String("jwt-secret", "", "secret that tokens are signed with")
 )
 
-// TestConform replays every recorded case: each configuration against a lapid process of its own,
+// loadCases gives the recorded cases and behind them our own, of which those tagged "free" say what
+// lapid does where the contract leaves it free: they are not for another server.
+func loadCases(t *testing.T) []*Case {
+	var all []*Case
+	for _, folder := range []string{"testdata/cases", "testdata/lapid"} {
+		cases, err := Load(os.DirFS(folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range cases {
+			if slices.ContainsFunc(all, func(other *Case) bool { return other.ID == c.ID }) {
+				t.Fatalf("%s: there is another case %q", folder, c.ID)
+			}
+			if *serverFlag == "" || !slices.Contains(c.Tags, "free") {
+				all = append(all, c)
+			}
+		}
+	}
+	return all
+}
+
+// TestConform replays every case: each configuration against a lapid process of its own,
 // seeded through the operator's verbs, or all of one configuration against the server of -server.
 func TestConform(t *testing.T) {
 	t.Parallel()
-	cases, err := Load(os.DirFS("testdata/cases"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cases := loadCases(t)
 	seed := loadSeed(t)
 	chosen := chooseCases(t, cases)
 	if *serverFlag != "" {
@@ -218,10 +236,7 @@ func (s *seed) target(url string) Target {
 // TestFixtures says what the process tests lean on: each configuration has its files and its cases.
 func TestFixtures(t *testing.T) {
 	t.Parallel()
-	cases, err := Load(os.DirFS("testdata/cases"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	cases := loadCases(t)
 	for _, config := range Configs {
 		for _, name := range []string{"config.yaml", "profiles.yaml"} {
 			if _, err := os.Stat(filepath.Join("testdata/fixture", fixtureOf(config), name)); errors.Is(err, fs.ErrNotExist) {

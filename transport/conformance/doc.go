@@ -19,5 +19,5 @@
 // cases speak of framing, header repetition and path escapes that a client would tidy up.
 //
 // The tests of this package start a real lapid process for each configuration of testdata/fixture
-// and replay everything in testdata/cases; testdata/README.md says how to run a single case.
+// and replay everything in testdata/cases and testdata/lapid; testdata/README.md says how to run a single case.
 package conformance
