@@ -149,9 +149,10 @@ func damageEverything(t *testing.T, disk *persist.CrashFS, l *life, want []strin
 	outcomes := map[string]int{}
 	for _, path := range files(t, disk, "var/store") {
 		content := contentOf(t, disk, path)
-		for _, d := range damages(len(content)) {
+		for i, d := range damages(len(content)) {
 			left := disk.Crash()
 			overwrite(t, left, path, d.apply(content))
+			inspected := left.Crash()
 			least := len(want) - 1
 			if crashed && strings.HasSuffix(path, ".log") {
 				if least--; d.bit < 0 {
@@ -163,6 +164,11 @@ func damageEverything(t *testing.T, disk *persist.CrashFS, l *life, want []strin
 				t.Errorf("%s of %s: %v", d, path, err)
 			}
 			outcomes[kindOfFile(path)+": "+outcome]++
+			if i%3 == 0 {
+				if err := inspect(inspected, outcome); err != nil {
+					t.Errorf("%s of %s, %s: %v", d, path, outcome, err)
+				}
+			}
 		}
 	}
 	t.Logf("%v", outcomes)
@@ -203,6 +209,56 @@ func afterDamage(disk persist.FS, l *life, want []string) (outcome string, err e
 		return "like an earlier crash", nil
 	}
 	return "", fmt.Errorf("less was found without a word:\n%s\nlog: %s", got, log.String())
+}
+
+// inspect has the offline check look at a damaged disk: it must name what a
+// start would stumble over, and what it would not, and touch nothing.
+func inspect(disk *persist.CrashFS, outcome string) error {
+	i, err := engine.Inspect(context.Background(), newLife(disk).options())
+	switch {
+	case errors.Is(err, persist.ErrFormat):
+		return nil
+	case err != nil:
+		return err
+	case outcome != "harmless" && outcome != "like an earlier crash" && len(i.Damage) == 0:
+		return errors.New("the check finds nothing")
+	}
+	again, err := engine.Inspect(context.Background(), newLife(disk).options())
+	if err != nil || !slices.Equal(i.Damage, again.Damage) {
+		return fmt.Errorf("the check says %q, and the second time %q: %v", i.Damage, again.Damage, err)
+	}
+	return nil
+}
+
+// A sound store passes the check, after an orderly end and after a crash, and
+// is the same afterwards.
+func TestInspect(t *testing.T) {
+	t.Parallel()
+	want := summaries(t)
+	disk := persist.NewCrashFS()
+	l := newLife(disk)
+	if err := errors.Join(l.begin(), l.live()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := engine.Inspect(context.Background(), l.options()); !errors.Is(err, persist.ErrLocked) {
+		t.Errorf("while a server has it: %v", err)
+	}
+	crashed := disk.Crash()
+	if err := l.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for name, disk := range map[string]*persist.CrashFS{"crash": crashed, "end": disk} {
+		i, err := engine.Inspect(context.Background(), newLife(disk).options())
+		if err != nil || len(i.Damage) > 0 || i.Alerts != 4 || i.Decisions == 0 || i.Revision < 20 {
+			t.Errorf("%s: %+v, %v", name, i, err)
+		}
+		if err := l.same(disk, want); name == "end" && err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := engine.Inspect(context.Background(), newLife(persist.NewMemFS()).options()); !errors.Is(err, persist.ErrFormat) {
+		t.Errorf("where nothing is: %v", err)
+	}
 }
 
 // damage flips one bit, or cuts the end off.
@@ -288,6 +344,10 @@ func overwrite(t *testing.T, disk persist.FS, path string, content []byte) {
 	}
 	if err == nil {
 		err = errors.Join(f.Sync(), f.Close())
+	}
+	dir, opened := disk.OpenDir(disk.PathDir(path))
+	if err = errors.Join(err, opened); err == nil {
+		err = errors.Join(dir.Sync(), dir.Close())
 	}
 	if err != nil {
 		t.Fatal(err)

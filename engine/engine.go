@@ -53,6 +53,8 @@ type Engine struct {
 	snapshotting  chan struct{} // holds one token while a snapshot is written
 	wall          clock
 	started       time.Time // a reading of the clock; set once
+
+	remade map[uint64]bool // not nil: only inspecting (inspect.go)
 }
 
 // Open opens the store in o.Dir, made when missing, and brings memory up to

@@ -298,3 +298,6 @@ const (
 )
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }
+
+// idOf is the mirror.
+func idOf(key []byte) uint64 { return binary.BigEndian.Uint64(key) }

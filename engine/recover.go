@@ -50,17 +50,27 @@ func (e *Engine) replay(after uint64) error {
 		s.next.revision, s.next.at = Revision(rev), c.at
 		e.sinceSnapshot.Add(int64(len(record)))
 		if s.rows.bytes >= rowsAtOnce {
-			return s.rows.write(e.store, e.batch)
+			return e.writeReplayed()
 		}
 		return nil
 	})
 	if err == nil {
-		err = s.rows.write(e.store, e.batch)
+		err = e.writeReplayed()
 	}
 	if err != nil {
 		return fmt.Errorf("replaying the journal: %w", err)
 	}
 	return nil
+}
+
+// writeReplayed makes the bodies anew that the crash took. An engine that only
+// inspects writes nothing.
+func (e *Engine) writeReplayed() error {
+	if e.remade != nil {
+		e.state.rows.pass(e.remade)
+		return nil
+	}
+	return e.state.rows.write(e.store, e.batch)
 }
 
 // load builds the state from a snapshot. Decision sections are decoded side by
