@@ -1,18 +1,11 @@
 package transport
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"net/netip"
-	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -24,91 +17,298 @@ import (
 	"lapid/transport/auth"
 )
 
-// grid says what every line of the table answers to every kind of caller. The
-// columns are named in columns; a dash repeats the column to its left. Reads
-// are of things that do not exist where that matters, so that the cells do not
-// depend on one another.
+// The tables below say what every line of the server's table, and what is not
+// in it, answers to every kind of caller. A dash repeats the cell to its left;
+// "tls" is a connection that does not come about. What is asked for does not
+// exist where that matters, so that the cells do not depend on one another.
+// Everybody asks over TLS, except on the socket, of a house that takes
+// registrations from its own machine only, trusts 192.0.2.0/24, and takes the
+// word of the proxy 127.0.0.1.
+
+// byCredential is asked without a certificate, by
 //
-//	none      no credentials             cert-b   a bouncer's certificate
-//	badkey    an unknown key             cert-a   a machine's certificate
-//	key       a bouncer's key            cert-o   a certificate of another unit
-//	gone      a deleted bouncer's key    cert-r   a revoked bouncer's certificate
-//	token     a machine's token          cert+k   another unit's certificate and a good key
-//	expired   an expired token           far      a token, from an untrusted address
-//	removed   a removed machine's token  key+tok  a bad key and a good token
-//	forged    a token of another secret
-const grid = `
-GET    /health                          200  -   -   -   -   -   -   -    200  -   -   -   -    200  200
-POST   /v1/watchers                     422  -   -   -   -   -   -   -    422  -   -   -   -    422  422
-POST   /v1/watchers/login               401  -   -   -   -   -   -   -    401 200 401  -   -    401  401
-DELETE /v1/watchers/self                401  -   -   -   X  401 500 401   401  -   -   -   -     X    X
-GET    /v1/refresh_token                401  -   -   -  200 200 401 401   401  -   -   -   -    200  200
-GET    /v1/heartbeat                    401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-GET    /v1/alerts                       401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-HEAD   /v1/alerts                       401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-POST   /v1/alerts                       401  -   -   -  201 401 401 401   401  -   -   -   -    201  201
-DELETE /v1/alerts?kind=none             401  -   -   -  200 401 401 401   401  -   -   -   -    403  200
-GET    /v1/alerts/99                    401  -   -   -  404 401 401 401   401  -   -   -   -    404  404
-HEAD   /v1/alerts/99                    401  -   -   -  404 401 401 401   401  -   -   -   -    404  404
-DELETE /v1/alerts/99                    401  -   -   -  500 401 401 401   401  -   -   -   -    403  500
-GET    /v1/decisions                    403 403 200 403 403  -   -   -    200 403  -   -  403   403  403
-HEAD   /v1/decisions                    403 403 200 403 403  -   -   -    200 403  -   -  403   403  403
-GET    /v1/decisions/stream             403 403 200 403 403  -   -   -    200 403  -   -  403   403  403
-HEAD   /v1/decisions/stream             403 403 200 403 403  -   -   -    200 403  -   -  403   403  403
-DELETE /v1/decisions?value=none         401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-DELETE /v1/decisions/99                 401  -   -   -  500 401 401 401   401  -   -   -   -    500  500
-GET    /v1/allowlists                   401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-GET    /v1/allowlists/none              401  -   -   -  500 401 401 401   401  -   -   -   -    500  500
-POST   /v1/allowlists/check             401  -   -   -  400 401 401 401   401  -   -   -   -    400  400
-GET    /v1/allowlists/check/192.0.2.1   401  -   -   -  200 401 401 401   401  -   -   -   -    200  200
-HEAD   /v1/allowlists/check/192.0.2.1   401  -   -   -  204 401 401 401   401  -   -   -   -    204  204
-POST   /v1/usage-metrics                403 403 400 403 400 401 401 401   400 403  -   -  403   400  403
-GET    /nowhere                         404  -   -   -   -   -   -   -    404  -   -   -   -    404  404
-PUT    /v1/alerts                       405  -   -   -   -   -   -   -    405  -   -   -   -    405  405
+//	none    nobody in particular          again   a token of a removed machine whose id is another's now
+//	badkey  an unknown key                wait    a token of a machine that was never validated
+//	key     a bouncer's key               forged  a token signed with another secret
+//	gone    a deleted bouncer's key       cookie  a good token, in the cookie
+//	token   a machine's token             bad+t   a bad key and a good token
+//	late    an expired token              both    a good key and a good token
+//	out     a removed machine's token
+const byCredential = `
+                                        none badkey key gone token late out again wait forged cookie bad+t both
+GET    /health                          200  -      -   -    -     -    -   -     -    -      -      -     -
+POST   /v1/watchers                     422  -      -   -    -     -    -   -     -    -      -      -     -
+POST   /v1/watchers/login               401  -      -   -    -     -    -   -     -    -      -      -     -
+DELETE /v1/watchers/self                401  -      -   -    204   401  500 401   401  401    204    -     -
+GET    /v1/refresh_token                401  -      -   -    200   200  401 401   401  401    200    -     -
+GET    /v1/heartbeat                    401  -      -   -    200   401  401 401   401  401    200    -     -
+GET    /v1/alerts                       401  -      -   -    200   401  401 401   401  401    200    -     -
+HEAD   /v1/alerts                       401  -      -   -    200   401  401 401   401  401    200    -     -
+POST   /v1/alerts                       401  -      -   -    201   401  401 401   401  401    201    -     -
+DELETE /v1/alerts?kind=none             401  -      -   -    200   401  401 401   401  401    200    -     -
+GET    /v1/alerts/99                    401  -      -   -    404   401  401 401   401  401    404    -     -
+HEAD   /v1/alerts/99                    401  -      -   -    404   401  401 401   401  401    404    -     -
+DELETE /v1/alerts/99                    401  -      -   -    500   401  401 401   401  401    500    -     -
+GET    /v1/decisions                    403  403    200 403  403   -    -   -     -    -      -      403   200
+HEAD   /v1/decisions                    403  403    200 403  403   -    -   -     -    -      -      403   200
+GET    /v1/decisions/stream             403  403    200 403  403   -    -   -     -    -      -      403   200
+HEAD   /v1/decisions/stream             403  403    200 403  403   -    -   -     -    -      -      403   200
+DELETE /v1/decisions?value=none         401  -      -   -    200   401  401 401   401  401    200    -     -
+DELETE /v1/decisions/99                 401  -      -   -    500   401  401 401   401  401    500    -     -
+GET    /v1/allowlists                   401  -      -   -    200   401  401 401   401  401    200    -     -
+GET    /v1/allowlists/none              401  -      -   -    500   401  401 401   401  401    500    -     -
+POST   /v1/allowlists/check             401  -      -   -    400   401  401 401   401  401    400    -     -
+GET    /v1/allowlists/check/192.0.2.1   401  -      -   -    200   401  401 401   401  401    200    -     -
+HEAD   /v1/allowlists/check/192.0.2.1   401  -      -   -    204   401  401 401   401  401    204    -     -
+POST   /v1/usage-metrics                403  403    400 403  400   401  401 401   401  401    403    403   400
+GET    /nowhere                         404  -      -   -    -     -    -   -     -    -      -      -     -
+PUT    /v1/alerts                       405  -      -   -    -     -    -   -     -    -      -      -     -
+GET    /v1/alerts/                      301  -      -   -    -     -    -   -     -    -      -      -     -
 `
 
-var columns = []string{"none", "badkey", "key", "gone", "token", "expired", "removed", "forged", "cert-b", "cert-a", "cert-o", "cert-r", "cert+k", "far", "key+tok"}
+// byCertificate is asked with a client certificate,
+//
+//	bouncer  a bouncer's              late     one that expired in 2021
+//	agent    a machine's              foreign  one of an authority that is not ours
+//	other    of another unit          oth+key  of another unit, and a bouncer's key
+//	revoked  a revoked bouncer's      oth+tok  of another unit, and a machine's token
+//	                                  bou+tok  a bouncer's, and a machine's token
+const byCertificate = `
+                                        bouncer agent other revoked late foreign oth+key oth+tok bou+tok
+GET    /health                          200     -     -     -       tls  tls     200     -       -
+POST   /v1/watchers                     422     -     -     -       tls  tls     422     -       -
+POST   /v1/watchers/login               401     200   401   401     tls  tls     401     -       -
+DELETE /v1/watchers/self                401     -     -     -       tls  tls     401     204     -
+GET    /v1/refresh_token                401     -     -     -       tls  tls     401     200     -
+GET    /v1/heartbeat                    401     -     -     -       tls  tls     401     200     -
+GET    /v1/alerts                       401     -     -     -       tls  tls     401     200     -
+HEAD   /v1/alerts                       401     -     -     -       tls  tls     401     200     -
+POST   /v1/alerts                       401     -     -     -       tls  tls     401     201     -
+DELETE /v1/alerts?kind=none             401     -     -     -       tls  tls     401     200     -
+GET    /v1/alerts/99                    401     -     -     -       tls  tls     401     404     -
+HEAD   /v1/alerts/99                    401     -     -     -       tls  tls     401     404     -
+DELETE /v1/alerts/99                    401     -     -     -       tls  tls     401     500     -
+GET    /v1/decisions                    200     403   -     -       tls  tls     403     -       200
+HEAD   /v1/decisions                    200     403   -     -       tls  tls     403     -       200
+GET    /v1/decisions/stream             200     403   -     -       tls  tls     403     -       200
+HEAD   /v1/decisions/stream             200     403   -     -       tls  tls     403     -       200
+DELETE /v1/decisions?value=none         401     -     -     -       tls  tls     401     200     -
+DELETE /v1/decisions/99                 401     -     -     -       tls  tls     401     500     -
+GET    /v1/allowlists                   401     -     -     -       tls  tls     401     200     -
+GET    /v1/allowlists/none              401     -     -     -       tls  tls     401     500     -
+POST   /v1/allowlists/check             401     -     -     -       tls  tls     401     400     -
+GET    /v1/allowlists/check/192.0.2.1   401     -     -     -       tls  tls     401     200     -
+HEAD   /v1/allowlists/check/192.0.2.1   401     -     -     -       tls  tls     401     204     -
+POST   /v1/usage-metrics                400     403   -     -       tls  tls     403     400     -
+GET    /nowhere                         404     -     -     -       tls  tls     404     -       -
+PUT    /v1/alerts                       405     -     -     -       tls  tls     405     -       -
+GET    /v1/alerts/                      301     -     -     -       tls  tls     301     -       -
+`
 
-// TestWhoMayDoWhat asks every line as every kind of caller.
+// byAddress is asked with a good key and a good token, from
+//
+//	here     127.0.0.1                          forged   127.0.0.2, which says it speaks for 127.0.0.1
+//	trusted  a trusted address, by the proxy    socket   the Unix socket
+//	far      another address, by the proxy      sock+fa  the socket, which says it speaks for a far address
+//	peer     127.0.0.2, which is not trusted    sock-no  the socket, without key and token
+const byAddress = `
+                                        here trusted far peer forged socket sock+fa sock-no
+GET    /health                          200  -       -   -    -      -      -       200
+POST   /v1/watchers                     422  403     403 403  403    422    422     422
+POST   /v1/watchers/login               401  -       -   -    -      -      -       401
+DELETE /v1/watchers/self                204  -       -   -    -      -      -       401
+GET    /v1/refresh_token                200  -       -   -    -      -      -       401
+GET    /v1/heartbeat                    200  -       -   -    -      -      -       401
+GET    /v1/alerts                       200  -       -   -    -      -      -       401
+HEAD   /v1/alerts                       200  -       -   -    -      -      -       401
+POST   /v1/alerts                       201  -       -   -    -      -      -       401
+DELETE /v1/alerts?kind=none             200  200     403 403  403    200    200     401
+GET    /v1/alerts/99                    404  -       -   -    -      -      -       401
+HEAD   /v1/alerts/99                    404  -       -   -    -      -      -       401
+DELETE /v1/alerts/99                    500  500     403 403  403    500    500     401
+GET    /v1/decisions                    200  -       -   -    -      -      -       403
+HEAD   /v1/decisions                    200  -       -   -    -      -      -       403
+GET    /v1/decisions/stream             200  -       -   -    -      -      -       403
+HEAD   /v1/decisions/stream             200  -       -   -    -      -      -       403
+DELETE /v1/decisions?value=none         200  -       -   -    -      -      -       401
+DELETE /v1/decisions/99                 500  -       -   -    -      -      -       401
+GET    /v1/allowlists                   200  -       -   -    -      -      -       401
+GET    /v1/allowlists/none              500  -       -   -    -      -      -       401
+POST   /v1/allowlists/check             400  -       -   -    -      -      -       401
+GET    /v1/allowlists/check/192.0.2.1   200  -       -   -    -      -      -       401
+HEAD   /v1/allowlists/check/192.0.2.1   204  -       -   -    -      -      -       401
+POST   /v1/usage-metrics                400  -       -   -    -      -      -       403
+GET    /nowhere                         404  -       -   -    -      -      -       404
+PUT    /v1/alerts                       405  -       -   -    -      -      -       405
+GET    /v1/alerts/                      301  -       -   -    -      -      -       301
+`
+
+// TestWhoMayDoWhat asks for every line as every kind of caller.
 func TestWhoMayDoWhat(t *testing.T) {
 	t.Parallel()
-	certificates := newCertificates(t)
+	c := newCertificates(t)
 	h := newHouse(t, func(b *build) {
-		certificates.serve(b)
+		c.serve(b)
+		b.server.Socket = filepath.Join(t.TempDir(), "lapi.sock")
+		b.gate.Rules.LocalRegistration = true
 		b.gate.Rules.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 		b.gate.Rules.TrustedIPs = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	})
 	h.url = strings.Replace(h.url, "http:", "https:", 1)
-	callers := h.callers(certificates)
-	for _, line := range strings.Split(strings.TrimSpace(grid), "\n") {
-		cells := strings.Fields(line)
-		method, path, want := cells[0], cells[1], ""
-		body := ""
-		switch path {
-		case "/v1/alerts":
-			body = "[]"
-		case "/v1/watchers", "/v1/watchers/login", "/v1/usage-metrics", "/v1/allowlists/check":
-			body = "{}"
-		}
-		for i, cell := range cells[2:] {
-			if cell != "-" {
-				want = cell
+	for _, grid := range []struct {
+		name, text string
+		callers    map[string]testCaller
+	}{
+		{"credential", byCredential, h.byCredential(c)},
+		{"certificate", byCertificate, h.byCertificate(c)},
+		{"address", byAddress, h.byAddress(c)},
+	} {
+		lines := strings.Split(strings.Trim(grid.text, "\n"), "\n")
+		columns := strings.Fields(lines[0])
+		h.everyLine(grid.name, lines[1:])
+		for _, line := range lines[1:] {
+			cells := strings.Fields(line)
+			if len(cells) != len(columns)+2 {
+				t.Fatalf("by %s: %s %s has %d cells, not %d", grid.name, cells[0], cells[1], len(cells)-2, len(columns))
 			}
-			if want == "X" {
-				continue // it would remove the machine; see TestSelf
-			}
-			c := callers[columns[i]]
-			got := h.askBy(c.client, h.url, method, path, body, c.header...)
-			if strconv.Itoa(got.status) != want {
-				t.Errorf("%s %s as %s: %d %s, want %s", method, path, columns[i], got.status, got.body, want)
-			}
-			if challenged := got.header.Get("WWW-Authenticate") != ""; challenged != (want == "401") {
-				t.Errorf("%s %s as %s: challenged %v", method, path, columns[i], challenged)
+			for i, want := range cells[2:] {
+				if want == "-" {
+					want = cells[i+1]
+					cells[i+2] = want
+				}
+				h.cell(columns[i], grid.callers[columns[i]], cells[0], cells[1], want)
 			}
 		}
-		if len(cells)-2 != len(columns) {
-			t.Errorf("%s %s has %d cells", method, path, len(cells)-2)
+	}
+}
+
+// everyLine checks that a grid has every line of the server's table.
+func (h *house) everyLine(name string, grid []string) {
+	h.t.Helper()
+	for i := range h.server.routes {
+		r := &h.server.routes[i]
+		if !slices.ContainsFunc(grid, func(line string) bool {
+			cells := strings.Fields(line)
+			path, _, _ := strings.Cut(cells[1], "?")
+			inside := r.prefix < len(r.path) && strings.HasPrefix(path, r.path[:r.prefix])
+			return cells[0] == r.method && (path == r.path || inside)
+		}) {
+			h.t.Errorf("by %s: no row for %s %s", name, r.method, r.path)
 		}
+	}
+}
+
+// cell asks once.
+func (h *house) cell(name string, c testCaller, method, path, want string) {
+	h.t.Helper()
+	body := map[string]string{
+		"/v1/alerts": "[]", "/v1/watchers": "{}", "/v1/watchers/login": "{}", "/v1/usage-metrics": "{}", "/v1/allowlists/check": "{}",
+	}[path]
+	if c.client == nil {
+		h.t.Fatalf("nobody is called %s", name)
+	}
+	url := h.url
+	if c.socket {
+		url = "http://socket"
+	}
+	got, err := h.tryBy(c.client, url, method, path, body, c.header...)
+	status := strconv.Itoa(got.status)
+	if err != nil {
+		status = "tls"
+	}
+	if status != want {
+		h.t.Errorf("%s %s as %s: %s %s %v, want %s", method, path, name, status, got.body, err, want)
+	}
+	if challenged := got.header.Get("WWW-Authenticate") != ""; challenged != (want == "401") {
+		h.t.Errorf("%s %s as %s: challenged %v", method, path, name, challenged)
+	}
+	if want == "204" && path == "/v1/watchers/self" { // it is gone, and needed for the next cell
+		h.addMachine(testMachine, true)
+	}
+}
+
+// testCaller is somebody with certain credentials at a certain place.
+type testCaller struct {
+	client *http.Client
+	socket bool
+	header []string
+}
+
+// sign makes a token, good or not.
+func (h *house) sign(secret []byte, id string, ends time.Duration) string {
+	now := h.Now()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"id": id, "exp": now.Add(ends).Unix(), "orig_iat": now.Add(-time.Minute).Unix()}).SignedString(secret)
+	h.must(err)
+	return text
+}
+
+// supplanted is the token of a machine that was removed, and whose id somebody
+// else has now.
+func (h *house) supplanted() string {
+	h.t.Helper()
+	h.addMachine("again", true)
+	g, err := h.gate.Login(h.t.Context(), auth.Credentials{MachineID: "again", Password: testPassword}, netip.MustParseAddr("127.0.0.1"), []byte("tester/1.0"))
+	h.must(err)
+	h.must(h.DeleteMachine(h.t.Context(), "again"))
+	h.Advance(time.Second)
+	h.addMachine("again", true)
+	return g.Token
+}
+
+const bearer = "Authorization: Bearer "
+
+func (h *house) byCredential(c *certificates) map[string]testCaller {
+	h.addBouncer("gone", "a-key-that-is-gone", false)
+	h.must(h.DeleteBouncer(h.t.Context(), "gone"))
+	client := c.client(h.t, nil)
+	good, key := h.sign(testSecret, testMachine, time.Hour), "X-Api-Key: "+testKey
+	all := map[string]testCaller{}
+	for name, header := range map[string][]string{
+		"none":   nil,
+		"badkey": {"X-Api-Key: nonsense"},
+		"key":    {key},
+		"gone":   {"X-Api-Key: a-key-that-is-gone"},
+		"token":  {bearer + good},
+		"late":   {bearer + h.sign(testSecret, testMachine, -time.Second)},
+		"out":    {bearer + h.sign(testSecret, "nobody", time.Hour)},
+		"again":  {bearer + h.supplanted()},
+		"wait":   {bearer + h.sign(testSecret, "stranger", time.Hour)},
+		"forged": {bearer + h.sign([]byte("another"), testMachine, time.Hour)},
+		"cookie": {"Cookie: jwt=" + good},
+		"bad+t":  {"X-Api-Key: nonsense", bearer + good},
+		"both":   {key, bearer + good},
+	} {
+		all[name] = testCaller{client: client, header: header}
+	}
+	return all
+}
+
+func (h *house) byCertificate(c *certificates) map[string]testCaller {
+	token, key := bearer+h.sign(testSecret, testMachine, time.Hour), "X-Api-Key: "+testKey
+	foreign := newCertificates(h.t).bouncer
+	as := func(own *tls.Certificate, header ...string) testCaller {
+		return testCaller{client: c.client(h.t, own), header: header}
+	}
+	return map[string]testCaller{
+		"bouncer": as(c.bouncer), "agent": as(c.agent), "other": as(c.other), "revoked": as(c.revoked),
+		"late": as(c.late), "foreign": as(foreign),
+		"oth+key": as(c.other, key), "oth+tok": as(c.other, token), "bou+tok": as(c.bouncer, token),
+	}
+}
+
+func (h *house) byAddress(c *certificates) map[string]testCaller {
+	good := []string{bearer + h.sign(testSecret, testMachine, time.Hour), "X-Api-Key: " + testKey}
+	here, there, socket := c.client(h.t, nil), c.clientFrom(h.t, "127.0.0.2", nil), h.overSocket()
+	from := func(address string) []string { return append([]string{"X-Forwarded-For: " + address}, good...) }
+	return map[string]testCaller{
+		"here":    {client: here, header: good},
+		"trusted": {client: here, header: from("192.0.2.9")},
+		"far":     {client: here, header: from("203.0.113.9")},
+		"peer":    {client: there, header: good},
+		"forged":  {client: there, header: from("127.0.0.1")},
+		"socket":  {client: socket, socket: true, header: good},
+		"sock+fa": {client: socket, socket: true, header: from("203.0.113.9")},
+		"sock-no": {client: socket, socket: true},
 	}
 }
 
@@ -116,140 +316,24 @@ func TestWhoMayDoWhat(t *testing.T) {
 func TestSelf(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
-	token := "Authorization: Bearer " + h.token()
+	token := bearer + h.token()
 	h.wants(h.ask("DELETE", "/v1/watchers/self", "", token), 204, "")
 	h.wants(h.ask("DELETE", "/v1/watchers/self", "", token), 500, `{"message":"'a-machine' does not exist"}`)
 	h.wants(h.ask("POST", "/v1/alerts", "[]", token), 401, `{"code":401,"message":"machine a-machine does not exist"}`)
 	h.wants(h.ask("POST", "/v1/watchers/login", `{"machine_id":"stranger","password":"a-password"}`), 401, `{"code":401,"message":"machine stranger not validated"}`)
 }
 
-// caller is somebody with certain credentials.
-type testCaller struct {
-	client *http.Client
-	header []string
-}
-
-func (h *house) callers(c *certificates) map[string]testCaller {
-	forged := func(secret []byte, id string, ends time.Duration) string {
-		now := h.Now()
-		text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"id": id, "exp": now.Add(ends).Unix(), "orig_iat": now.Add(-time.Minute).Unix()}).SignedString(secret)
-		h.must(err)
-		return "Authorization: Bearer " + text
-	}
-	h.addBouncer("gone", "a-key-that-is-gone", false)
-	h.must(h.DeleteBouncer(h.t.Context(), "gone"))
-	plain, token, key := c.client(h.t, nil), forged(testSecret, testMachine, time.Hour), "X-Api-Key: "+testKey
-	return map[string]testCaller{
-		"none":    {plain, nil},
-		"badkey":  {plain, []string{"X-Api-Key: nonsense"}},
-		"key":     {plain, []string{key}},
-		"gone":    {plain, []string{"X-Api-Key: a-key-that-is-gone"}},
-		"token":   {plain, []string{token}},
-		"expired": {plain, []string{forged(testSecret, testMachine, -time.Second)}},
-		"removed": {plain, []string{forged(testSecret, "nobody", time.Hour)}},
-		"forged":  {plain, []string{forged([]byte("another"), testMachine, time.Hour)}},
-		"cert-b":  {c.client(h.t, c.bouncer), nil},
-		"cert-a":  {c.client(h.t, c.agent), nil},
-		"cert-o":  {c.client(h.t, c.other), nil},
-		"cert-r":  {c.client(h.t, c.revoked), nil},
-		"cert+k":  {c.client(h.t, c.other), []string{key}},
-		"far":     {plain, []string{token, "X-Forwarded-For: 203.0.113.9"}},
-		"key+tok": {plain, []string{"X-Api-Key: nonsense", token}},
-	}
-}
-
-// certificates are an authority and what it signed.
-type certificates struct {
-	t                              testing.TB
-	folder                         string
-	key                            *ecdsa.PrivateKey
-	authority                      *x509.Certificate
-	bouncer, agent, other, revoked *tls.Certificate
-	serial                         int64
-}
-
-func newCertificates(t testing.TB) *certificates {
-	c := &certificates{t: t, folder: t.TempDir()}
-	var err error
-	c.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	c.must(err)
-	root := &x509.Certificate{Subject: pkix.Name{CommonName: "an authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign}
-	c.authority = c.sign(root, root, &c.key.PublicKey)
-	c.write("ca.pem", "CERTIFICATE", c.authority.Raw)
-	server := c.leaf("localhost", "", x509.ExtKeyUsageServerAuth)
-	c.write("server.pem", "CERTIFICATE", server.Certificate[0])
-	der, err := x509.MarshalPKCS8PrivateKey(server.PrivateKey)
-	c.must(err)
-	c.write("server.key", "PRIVATE KEY", der)
-	c.bouncer = c.leaf("fw", "bouncers", x509.ExtKeyUsageClientAuth)
-	c.agent = c.leaf("lp", "agents", x509.ExtKeyUsageClientAuth)
-	c.other = c.leaf("x", "others", x509.ExtKeyUsageClientAuth)
-	c.revoked = c.leaf("bad", "bouncers", x509.ExtKeyUsageClientAuth)
-	list, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
-		Number: big.NewInt(1), ThisUpdate: time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC), NextUpdate: time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC),
-		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: c.revoked.Leaf.SerialNumber, RevocationTime: time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)}},
-	}, c.authority, c.key)
-	c.must(err)
-	c.write("crl.pem", "X509 CRL", list)
-	return c
-}
-
-func (c *certificates) must(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
-func (c *certificates) path(name string) string { return filepath.Join(c.folder, name) }
-
-func (c *certificates) write(name, kind string, der []byte) {
-	c.must(os.WriteFile(c.path(name), pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600))
-}
-
-func (c *certificates) sign(one, parent *x509.Certificate, key *ecdsa.PublicKey) *x509.Certificate {
-	c.serial++
-	one.SerialNumber = big.NewInt(c.serial)
-	one.NotBefore, one.NotAfter = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC)
-	der, err := x509.CreateCertificate(rand.Reader, one, parent, key, c.key)
-	c.must(err)
-	made, err := x509.ParseCertificate(der)
-	c.must(err)
-	return made
-}
-
-func (c *certificates) leaf(name, unit string, use x509.ExtKeyUsage) *tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	c.must(err)
-	leaf := c.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name, OrganizationalUnit: []string{unit}}, DNSNames: []string{"localhost"},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{use},
-	}, c.authority, &key.PublicKey)
-	return &tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
-}
-
-// serve has a house speak TLS.
-func (c *certificates) serve(b *build) {
-	files, err := auth.NewTLS(auth.TLSOptions{
-		CertFile: c.path("server.pem"), KeyFile: c.path("server.key"), CAFile: c.path("ca.pem"), Now: func() int64 { return 0 },
-	})
-	c.must(err)
-	b.server.TLS = files.Config()
-	b.gate.Rules.AgentUnits, b.gate.Rules.BouncerUnits = []string{"agents"}, []string{"bouncers"}
-	b.gate.Rules.CRLPath = c.path("crl.pem")
-}
-
-// client is an HTTP client with a certificate, or without.
-func (c *certificates) client(t testing.TB, own *tls.Certificate) *http.Client {
-	pool := x509.NewCertPool()
-	pool.AddCert(c.authority)
-	config := &tls.Config{RootCAs: pool, ServerName: "localhost"}
-	if own != nil {
-		config.Certificates = []tls.Certificate{*own}
-	}
-	transport := &http.Transport{TLSClientConfig: config}
-	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
+// TestCertificateEnds keeps a connection open until the certificate it was
+// opened with is over.
+func TestCertificateEnds(t *testing.T) {
+	t.Parallel()
+	c := newCertificates(t)
+	h := newHouse(t, c.serve)
+	h.url = strings.Replace(h.url, "http:", "https:", 1)
+	client := c.client(t, c.bouncer)
+	h.wants(h.askBy(client, h.url, "GET", "/v1/decisions?ip=192.0.2.1", ""), 200, "null")
+	h.Advance(40 * 365 * 24 * time.Hour)
+	h.wants(h.askBy(client, h.url, "GET", "/v1/decisions?ip=192.0.2.1", ""), 403, `{"message":"access forbidden"}`)
 }
 
 // TestCertified has an agent log in and a bouncer poll by certificate.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,7 +19,12 @@ import (
 type session struct {
 	id      string
 	expires int64 // Unix nanoseconds
+	born    int64 // when the machine it was issued to was made; 0: it does not say
 }
+
+// bornClaim names the claim that tells a machine from the next one of the same
+// id. It is text, because a number in JSON has no room for nanoseconds.
+const bornClaim = "born"
 
 // Grant is a token and the moment it stops being good.
 type Grant struct {
@@ -41,42 +47,59 @@ var (
 
 // Machine tells which machine shows a token: as "Bearer <token>" in
 // authorization or, when that is not usable, in the cookie. The machine must
-// still exist: a machine that an operator removed is out at once.
+// still be the one that logged in, and be validated: a machine that an operator
+// removed is out at once, also when its id is another's by now.
 func (g *Gate) Machine(authorization, cookie []byte) (string, error) {
-	id, err := g.Session(authorization, cookie)
+	s, err := g.session(authorization, cookie)
 	if err != nil {
 		return "", err
 	}
-	if g.engine.View().Machine(id) == nil {
-		return "", notLoggedIn("machine " + id + " does not exist")
-	}
-	return id, nil
+	return s.id, g.stands(s)
 }
 
-// Session is Machine for those who may be gone already.
+// Session is Machine for those who may be gone already. Who is there must be
+// who the token was issued to all the same.
 func (g *Gate) Session(authorization, cookie []byte) (string, error) {
+	s, err := g.session(authorization, cookie)
+	if err != nil || g.engine.View().Machine(s.id) == nil {
+		return s.id, err
+	}
+	return s.id, g.stands(s)
+}
+
+// stands checks that the machine of a token is still there, is the very one
+// that logged in and not another that was given its id, and is trusted.
+func (g *Gate) stands(s session) error {
+	switch m := g.engine.View().Machine(s.id); {
+	case m == nil || s.born != 0 && s.born != m.CreatedAt:
+		return notLoggedIn("machine " + s.id + " does not exist")
+	case !m.Validated:
+		return notLoggedIn("machine " + s.id + " not validated")
+	}
+	return nil
+}
+
+// session reads the token, if it is good at this moment.
+func (g *Gate) session(authorization, cookie []byte) (session, error) {
 	token := tokenOf(authorization, cookie)
 	if len(token) == 0 {
-		return "", errNoToken
+		return session{}, errNoToken
 	}
-	now := g.engine.Now()
 	if len(token) > longestToken {
-		s, err := g.verify(token)
-		return s.id, err
+		return g.verify(token)
 	}
 	mark := g.hash.sum(token)
 	if s := g.tokens.get(mark); s != nil {
-		if s.expires <= now {
-			return "", errExpired
+		if s.expires <= g.engine.Now() {
+			return session{}, errExpired
 		}
-		return s.id, nil
+		return *s, nil
 	}
 	s, err := g.verify(token)
-	if err != nil {
-		return "", err
+	if err == nil {
+		g.tokens.put(mark, s)
 	}
-	g.tokens.put(mark, s)
-	return s.id, nil
+	return s, err
 }
 
 // tokenOf picks the token: the header wins if it can be read at all.
@@ -100,11 +123,23 @@ func (g *Gate) verify(token []byte) (session, error) {
 		}
 		return session{}, errNoExpiry
 	}
+	s, err := holder(claims)
+	s.expires = expires.UnixNano()
+	return s, err
+}
+
+// holder reads from its claims whose a token is.
+func holder(claims jwt.MapClaims) (session, error) {
 	id, _ := claims["id"].(string)
 	if id == "" {
 		return session{}, errNoMachine
 	}
-	return session{id, expires.UnixNano()}, nil
+	text, given := claims[bornClaim].(string)
+	born, err := strconv.ParseInt(text, 10, 64)
+	if given && err != nil {
+		return session{}, errNoMachine
+	}
+	return session{id: id, born: born}, nil
 }
 
 func (g *Gate) clock() time.Time { return time.Unix(0, g.engine.Now()) }
@@ -168,19 +203,23 @@ func (g *Gate) Refresh(authorization, cookie []byte) (Grant, error) {
 	if !ok || math.IsNaN(issued) || issued < float64(now.Add(-g.life).Unix()) {
 		return Grant{}, errOver
 	}
-	id, _ := claims["id"].(string)
-	if id == "" {
-		return Grant{}, errNoMachine
+	s, err := holder(claims)
+	if err == nil {
+		err = g.stands(s)
 	}
-	if g.engine.View().Machine(id) == nil {
-		return Grant{}, notLoggedIn("machine " + id + " does not exist")
+	if err != nil {
+		return Grant{}, err
 	}
 	return g.sign(claims, now)
 }
 
 // issue makes a token for a machine.
 func (g *Gate) issue(m *engine.Machine) (Grant, error) {
-	return g.sign(jwt.MapClaims{"id": m.ID}, g.clock().UTC())
+	claims := jwt.MapClaims{"id": m.ID}
+	if m.CreatedAt != 0 {
+		claims[bornClaim] = strconv.FormatInt(m.CreatedAt, 10)
+	}
+	return g.sign(claims, g.clock().UTC())
 }
 
 func (g *Gate) sign(claims jwt.MapClaims, now time.Time) (Grant, error) {
