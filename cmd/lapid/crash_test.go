@@ -32,6 +32,7 @@ func TestCrash(t *testing.T) {
 	seed := seedOf(t)
 	chance := rand.New(rand.NewPCG(seed, 1<<32))
 	o := newOracle(newHouse(t), seed, 5, 3, 40)
+	o.killed = true
 	env := []string{"LAPID_SNAPSHOT_EVERY=1s"}
 	p := start(t, env, "-c", o.file, "serve")
 	o.awaitHealth(p)

@@ -31,6 +31,7 @@ type oracle struct {
 	answers  atomic.Int64
 	named    []string // bouncers that were added; owned by one goroutine
 	short    int      // one alert in so many ends within seconds
+	killed   bool     // the server may go away at any moment: only then may a request fail
 }
 
 // sure is how sure a writer is of something.
@@ -105,7 +106,7 @@ func (o *oracle) up() {
 func (o *oracle) write(ctx context.Context, w *writer) {
 	for ctx.Err() == nil {
 		if len(w.live) > 0 && (len(w.live) >= w.most || w.chance.IntN(3) == 0) {
-			if !o.end(ctx, w) {
+			if !o.end(w) {
 				return
 			}
 		} else if !o.add(w) {
@@ -122,7 +123,7 @@ func (o *oracle) look(w *writer, it *item) bool {
 	}
 	n := it.first + w.chance.IntN(it.many)
 	code, text, err := o.ask("GET", fmt.Sprintf("/v1/decisions?ip=10.%d.%d.%d", n>>16&255, n>>8&255, n&255), "")
-	if err != nil {
+	if o.cut(err) {
 		return false
 	}
 	if there := strings.Contains(text, `"scenario":"`+it.scenario+`"`); code != http.StatusOK || there != (it.ended == no) {
@@ -154,7 +155,7 @@ func (o *oracle) add(w *writer) bool {
 	if !it.over.IsZero() {
 		it.over = time.Now().Add(4 * time.Second)
 	}
-	if err != nil {
+	if o.cut(err) {
 		return false
 	}
 	if code != http.StatusCreated {
@@ -167,31 +168,34 @@ func (o *oracle) add(w *writer) bool {
 }
 
 // end asks for the end of an item: of its decisions, or of the alert.
-func (o *oracle) end(ctx context.Context, w *writer) bool {
+func (o *oracle) end(w *writer) bool {
 	at := w.chance.IntN(len(w.live))
 	if big := slices.IndexFunc(w.live, func(it *item) bool { return it.many > 1000 }); big >= 0 {
 		at = big
 	}
 	it := w.live[at]
+	running := it.stored == yes && it.ended == no && it.over.IsZero()
 	it.ended = asked
 	if w.chance.IntN(2) == 0 {
 		code, answer, err := o.ask("DELETE", "/v1/decisions?scenario="+it.scenario, "")
-		if err != nil {
+		if o.cut(err) {
 			return false
 		}
 		if code != http.StatusOK {
 			o.t.Errorf("a deletion is answered with %d: %s", code, answer)
 			return false
 		}
-		if n := fmt.Sprintf(`{"nbDeleted":"%d"}`, it.many); it.over.IsZero() && strings.TrimSpace(answer) != n {
-			o.t.Errorf("ending %d decisions is answered with %s", it.many, answer)
+		if n := fmt.Sprintf(`{"nbDeleted":"%d"}`, it.many); running && strings.TrimSpace(answer) != n {
+			o.t.Errorf("ending %d decisions of %s is answered with %s", it.many, it.scenario, answer)
 		}
 	} else {
-		n, err := o.door.Load().DeleteAlerts(ctx, &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
-		if err != nil {
+		// Not with the context of the spell: an order that was given up may
+		// have been carried out.
+		n, err := o.door.Load().DeleteAlerts(o.t.Context(), &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
+		if o.cut(err) {
 			return false
 		}
-		if n != 1 && it.over.IsZero() { // what is over may be forgotten already
+		if n != 1 && running { // what is over may be forgotten already
 			o.t.Errorf("deleting the alert of %s deleted %d", it.scenario, n)
 		}
 	}
@@ -216,8 +220,16 @@ func (o *oracle) name(ctx context.Context, round int) {
 
 // follow polls until ctx ends or the server is gone.
 func (o *oracle) follow(ctx context.Context, f *follower) {
-	for ctx.Err() == nil && o.hear(f) == nil {
+	for ctx.Err() == nil && !o.cut(o.hear(f)) {
 	}
+}
+
+// cut reports whether a request has failed, which only a killed server may do.
+func (o *oracle) cut(err error) bool {
+	if err != nil && !o.killed {
+		o.t.Errorf("a request was not answered: %v", err)
+	}
+	return err != nil
 }
 
 type said struct {

@@ -36,7 +36,7 @@ func TestSoak(t *testing.T) {
 
 	spell := min(max(*soak/8, time.Second), 10*time.Second)
 	o.busy(spell)
-	before, answers := o.quiet(t), o.answers.Load()
+	before, answers := o.rest(t), o.answers.Load()
 	for began := time.Now(); time.Since(began) < *soak-spell; {
 		o.busy(time.Duration(chance.IntN(int(spell))) + spell/4)
 		o.compare()
@@ -45,21 +45,12 @@ func TestSoak(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	after := o.quiet(t)
-	t.Logf("before %+v, after %d answers more %+v", before, o.answers.Load()-answers, after)
 	// What ended stays known for a while: a bouncer may have to hear of it, and
 	// alerts are counted once a minute. That is a few hundred bytes a decision, a
 	// quarter of a million at most.
-	allowed := 96<<20 + 400*min(float64(o.answers.Load()-answers)*60, 1<<18)
-	if after.memory > before.memory+allowed {
-		t.Errorf("memory grew from %.0f MiB to %.0f MiB", before.memory/(1<<20), after.memory/(1<<20))
-	}
-	if after.goroutines > before.goroutines+8 || after.files > before.files+8 {
-		t.Errorf("%v goroutines and %v files became %v and %v", before.goroutines, before.files, after.goroutines, after.files)
-	}
-	if after.snapshots <= before.snapshots {
-		t.Error("no snapshot was taken")
-	}
+	grown := float64(o.answers.Load() - answers)
+	o.settles(t, before, before.memory+96<<20+400*min(grown*60, 1<<18))
+	t.Logf("before %+v, after %.0f answers more %+v", before, grown, o.gauges(t))
 
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -107,23 +98,39 @@ type gauges struct {
 	memory, goroutines, files, snapshots float64
 }
 
-// quiet reads the gauges when nobody is there.
-func (o *oracle) quiet(t *testing.T) gauges {
+// rest is the least a process takes while nobody is there: what a snapshot or
+// the garbage collector takes for a moment is not in it.
+func (o *oracle) rest(t *testing.T) gauges {
 	t.Helper()
 	o.web.CloseIdleConnections()
-	var g gauges
-	steady := 0
-	await(t, "the server comes to rest", func() bool {
+	least := o.gauges(t)
+	for range 100 {
 		now := o.gauges(t)
-		if now.goroutines == g.goroutines && now.files == g.files {
-			steady++
-		} else {
-			steady = 0
+		least.memory = min(least.memory, now.memory)
+		least.goroutines = min(least.goroutines, now.goroutines)
+		least.files = min(least.files, now.files)
+	}
+	return least
+}
+
+// settles waits until a process takes no more than it did before, but for the
+// memory it may have besides, and has taken snapshots meanwhile.
+func (o *oracle) settles(t *testing.T, before gauges, memory float64) {
+	t.Helper()
+	o.web.CloseIdleConnections()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("from %+v it was to settle within %.0f MiB, 8 goroutines and 8 files more", before, memory/(1<<20))
 		}
-		g = now
-		return steady > 20
 	})
-	return g
+	await(t, "goroutines and files are as before", func() bool {
+		now := o.gauges(t)
+		return now.goroutines <= before.goroutines+8 && now.files <= before.files+8
+	})
+	await(t, "memory is as before", func() bool { return o.gauges(t).memory <= memory })
+	if o.gauges(t).snapshots <= before.snapshots {
+		t.Error("no snapshot was taken")
+	}
 }
 
 // gauges reads them off the metrics.
