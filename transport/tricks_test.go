@@ -1,0 +1,220 @@
+package transport
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// conversation is what one client sends and the statuses of the answers it
+// gets, no more and no fewer, on whichever front.
+type conversation struct{ name, text, want string }
+
+// TestConversations holds what is unusual and fine, or plainly wrong, in hot
+// requests and around them: behind each stands one more request, which is
+// answered exactly when the connection stays open.
+func TestConversations(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	hot := func(lines ...string) string { return request("GET", "/v1/decisions?ip=192.0.2.1", lines...) }
+	at := func(query string) string { return request("GET", "/v1/decisions"+query, keyLine) }
+	for _, c := range []conversation{
+		{"a live query", live + live, "200 200"},
+		{"a miss", miss + live, "200 200"},
+		{"nobody's", lonely + live, "403 200"},
+		{"a startup and a poll", startup + poll + poll, "200 200 200"},
+		{"a first poll", poll + poll, "200 200"},
+		{"HEAD", request("HEAD", "/v1/decisions?ip=192.0.2.1", keyLine) + probe + live, "200 200 200"},
+		{"HEAD of nobody", request("HEAD", "/v1/decisions/stream") + live, "403 200"},
+		{"ten at once", strings.Repeat(live, 10), "200 200 200 200 200 200 200 200 200 200"},
+		{"hot and cold", live + health + poll + nowhere + tokenful + live + probe + miss, "200 200 200 404 401 200 200 200"},
+		{"cold and hot", nowhere + live + request("PUT", "/v1/decisions", keyLine) + poll, "404 200 405 200"},
+		{"a slash too many", request("GET", "/v1/decisions/?ip=192.0.2.1", keyLine) + live, "301 200"},
+
+		{"close", hot(keyLine, "Connection: close") + live, "200"},
+		{"Close", hot(keyLine, "connection: Close") + live, "200"},
+		{"close in a list", hot(keyLine, "Connection: TE, close") + live, "200"},
+		{"close in a second line", hot(keyLine, "Connection: TE", "Connection: close") + live, "200"},
+		{"closet", hot(keyLine, "Connection: closet") + live, "200 200"},
+		{"keep-alive", hot(keyLine, "Connection: keep-alive") + live, "200 200"},
+		{"close a stream", request("GET", "/v1/decisions/stream?startup=true", keyLine, "Connection: close") + live, "200"},
+		{"close a HEAD", request("HEAD", "/v1/decisions/stream", keyLine, "Connection: close") + live, "200"},
+		{"close nobody", hot("Connection: close") + live, "403"},
+		{"upgrade", hot(keyLine, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA") + live, "200 200"},
+		{"websocket", hot(keyLine, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Key: x") + live, "200 200"},
+
+		{"HTTP/1.0", "GET /v1/decisions?ip=192.0.2.1 HTTP/1.0\r\n" + keyLine + "\r\n\r\n" + live, "200"},
+		{"HTTP/1.0 that stays", "GET /v1/decisions?ip=192.0.2.1 HTTP/1.0\r\nConnection: keep-alive\r\n" + keyLine + "\r\n\r\n" + live, "200 200"},
+		{"HTTP/1.0 that Stays", "GET /v1/decisions/stream HTTP/1.0\r\nConnection: Keep-Alive\r\n" + keyLine + "\r\n\r\n" + live, "200 200"},
+		{"HTTP/1.0 HEAD", "HEAD /v1/decisions/stream HTTP/1.0\r\n" + keyLine + "\r\n\r\n" + live, "200"},
+
+		{"a body with GET", hot(keyLine, "Content-Length: 5") + "hello" + live, "200 200"},
+		{"no body with GET", hot(keyLine, "Content-Length: 0") + live, "200 200"},
+		{"a request in the body of a GET", hot(keyLine, fmt.Sprintf("Content-Length: %d", len(nowhere))) + nowhere + live, "200 200"},
+		{"chunks with GET", hot(keyLine, "Transfer-Encoding: chunked") + chunks("hello", nowhere, "") + live, "200 200"},
+		{"a body with HEAD", request("HEAD", "/v1/decisions/stream", keyLine, "Content-Length: 5") + "hello" + live, "200 200"},
+		{"a packed body with GET", hot(keyLine, "Content-Encoding: gzip", "Content-Length: 5") + "hello" + live, "400 200"},
+		{"a packed nothing with GET", hot(keyLine, "Content-Encoding: gzip") + live, "400 200"},
+		{"Expect without a body", hot(keyLine, "Expect: 100-continue") + live, "100 200 200"},
+
+		{"a name in capitals", hot("X-API-KEY: "+testKey) + live, "200 200"},
+		{"a name in small letters", hot("x-api-key: "+testKey) + live, "200 200"},
+		{"a name in both", hot("x-aPI-kEY: "+testKey) + live, "200 200"},
+		{"no blank", hot("X-Api-Key:"+testKey) + live, "200 200"},
+		{"many blanks", hot("X-Api-Key: \t  "+testKey+"  \t ") + live, "200 200"},
+		{"a good key and a bad one", hot(keyLine, "X-Api-Key: bad") + live, "200 200"},
+		{"a bad key and a good one", hot("X-Api-Key: bad", keyLine) + live, "403 200"},
+		{"an empty key and a good one", hot("X-Api-Key: ", keyLine) + live, "403 200"},
+		{"no key", hot("X-Api-Key:") + live, "403 200"},
+		{"a key in another header", hot("X-Api-Key-: "+testKey, "X-Api_Key: "+testKey, "Authorization: "+testKey) + live, "403 200"},
+		{"a key in the query", request("GET", "/v1/decisions?X-Api-Key="+testKey) + live, "403 200"},
+		{"half a key", hot("X-Api-Key: "+testKey[:20]) + live, "403 200"},
+		{"a key and more", hot("X-Api-Key: "+testKey+"x") + live, "403 200"},
+		{"a long key", hot("X-Api-Key: "+strings.Repeat("k", 4000)) + live, "403 200"},
+		{"a name alone", hot(keyLine, "X-Empty:") + live, "200 200"},
+		{"a forwarded address nobody trusts", hot(keyLine, "X-Forwarded-For: 203.0.113.9", "X-Real-Ip: 203.0.113.9") + live, "200 200"},
+		{"a User-Agent", hot(keyLine, "User-Agent: bouncer/v1.2") + live, "200 200"},
+		{"bytes beyond ASCII", hot(keyLine, "X-Other: \xff\xfe\x80") + live, "200 200"},
+		{"a thousand headers", hot(keyLine, strings.Repeat("a: b\r\n", 999)+"a: b") + live, "200 200"},
+		{"an empty line before", "\r\n" + live + live, "200 200"},
+
+		{"an escape", at("?ip=192%2E0.2.1") + live, "200 200"},
+		{"escapes", at("?%69p=%31%39%32.0.2.1") + live, "200 200"},
+		{"a broken escape", at("?ip=192.0.2.%zz") + live, "200 200"},
+		{"half an escape", at("?ip=192.0.2.1%2") + live, "200 200"},
+		{"a plus", at("?ip=192.0.2.1+") + live, "500 200"},
+		{"an escaped NUL", at("?ip=192.0.2.1%00") + live, "500 200"},
+		{"an escaped line", at("?ip=192.0.2.1%0d%0aSet-Cookie:x") + live, "500 200"},
+		{"an escaped IPv6", at("?ip=2001%3Adb8%3A%3a1") + live, "200 200"},
+		{"a mapped address", at("?ip=::ffff:192.0.2.1") + live, "200 200"},
+		{"no address", at("?ip=zz") + live, "500 200"},
+		{"an empty address", at("?ip=") + live, "500 200"},
+		{"two addresses", at("?ip=192.0.2.1&ip=zz") + live, "200 200"},
+		{"a semicolon", at("?ip=192.0.2.1;x&ip=zz") + live, "500 200"},
+		{"an unknown parameter", at("?ip=192.0.2.1&banned=true") + live, "200 200"},
+		{"two question marks", at("?ip=192.0.2.1?ip=zz") + live, "500 200"},
+		{"nothing asked", at("?") + at("") + live, "200 200 200"},
+		{"a fragment", at("?ip=192.0.2.1#x") + live, "500 200"},
+		{"a URL", at("?ip=192.0.2.1&value=http://x/") + live, "200 200"},
+		{"a long query", at("?ip=192.0.2.1&x="+strings.Repeat("y", 7000)) + live, "200 200"},
+		{"a bad stream filter", request("GET", "/v1/decisions/stream?ip=zz", keyLine) + live, "200 200"},
+
+		{"a path in capitals", request("GET", "/V1/decisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"a method in small letters", request("get", "/v1/decisions?ip=192.0.2.1", keyLine) + live, "405 200"},
+		{"a long method", request("GETGETGET", "/v1/decisions?ip=192.0.2.1", keyLine) + live, "405 200"},
+		{"two slashes", request("GET", "//v1/decisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"dots", request("GET", "/v1/x/../decisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"a dot", request("GET", "/v1/./decisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"an escaped path", request("GET", "/v1/%64ecisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"an escaped question mark", request("GET", "/v1/decisions%3Fip=192.0.2.1", keyLine) + live, "404 200"},
+		{"a parameter of the path", request("GET", "/v1/decisions;x?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"a backslash", request("GET", "/v1\\decisions?ip=192.0.2.1", keyLine) + live, "404 200"},
+		{"the stream's child", request("GET", "/v1/decisions/stream/x", keyLine) + live, "404 200"},
+		{"nothing at all", "", ""},
+	} {
+		if got := statuses(f.alike(c.name, c.text)); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// TestTricks sends what two readers might read in two ways, each with another
+// request smuggled in behind. All of it is refused, once, and the connection
+// closed.
+func TestTricks(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	token := "Authorization: Bearer " + f.token()
+	post := func(lines ...string) string { return request("POST", "/v1/alerts", append(lines, token)...) + "[]" }
+	hot := func(lines ...string) string {
+		return request("GET", "/v1/decisions?ip=192.0.2.1", append(lines, keyLine)...)
+	}
+	line := func(first string) string { return first + "\r\nHost: x\r\n" + keyLine + "\r\n\r\n" }
+	for name, text := range map[string]string{
+		"two lengths":                  post("Content-Length: 2", "Content-Length: 3"),
+		"the same length twice":        post("Content-Length: 2", "Content-Length: 2"),
+		"two lengths of a GET":         hot("Content-Length: 0", "Content-Length: 60"),
+		"no length twice":              hot("Content-Length: 0", "content-length: 0"),
+		"a list of lengths":            post("Content-Length: 2, 2"),
+		"a signed length":              post("Content-Length: +2"),
+		"a negative length":            post("Content-Length: -2"),
+		"a length in hexadecimal":      post("Content-Length: 0x2"),
+		"no number":                    post("Content-Length: two"),
+		"an empty length":              post("Content-Length:"),
+		"a length beyond all":          post("Content-Length: 99999999999999999999"),
+		"a blank in a length":          post("Content-Length: 1 2"),
+		"length and chunks":            post("Content-Length: 4", "Transfer-Encoding: chunked") + chunks(""),
+		"chunks and length":            post("Transfer-Encoding: chunked", "Content-Length: 4") + chunks(""),
+		"chunks and length with GET":   hot("Transfer-Encoding: chunked", "Content-Length: 0") + chunks(""),
+		"chunks twice":                 post("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+		"chunks in a list":             post("Transfer-Encoding: gzip, chunked"),
+		"chunks in a list, first":      hot("Transfer-Encoding: chunked, identity"),
+		"another encoding":             post("Transfer-Encoding: xchunked"),
+		"an encoding with a tab":       post("Transfer-Encoding:\vchunked"),
+		"no encoding":                  post("Content-Length: 2", "Transfer-Encoding: identity"),
+		"an encoding of nothing":       hot("Transfer-Encoding:"),
+		"chunks of HTTP/1.0":           "POST /v1/alerts HTTP/1.0\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks(""),
+		"a folded header":              hot("X-Folded: a", " b: c"),
+		"a folded header with a tab":   hot("X-Folded: a", "\tb: c"),
+		"a folded length":              post("Content-Length:", " 2"),
+		"a folded key":                 request("GET", "/v1/decisions", "X-Api-Key:", " "+testKey),
+		"a folded first header":        "GET /v1/decisions HTTP/1.1\r\n Host: x\r\n" + keyLine + "\r\n\r\n",
+		"a blank before a colon":       hot("X-Other : 2"),
+		"a blank before a colon's key": request("GET", "/v1/decisions", "X-Api-Key : "+testKey),
+		"a tab before a colon":         hot("X-Other\t: 2"),
+		"a length before a blank":      post("Content-Length : 2"),
+		"no colon":                     hot("X-Other"),
+		"no name":                      hot(": x"),
+		"a name with a bracket":        hot("X(Other): x"),
+		"a name beyond ASCII":          hot("X-\xffther: x"),
+		"a bare line feed":             hot("X-Other: y\nX-More: z"),
+		"a bare line feed everywhere":  "GET /v1/decisions HTTP/1.1\nHost: x\n" + keyLine + "\n\n",
+		"a bare line feed at the end":  "GET /v1/decisions HTTP/1.1\r\nHost: x\r\n" + keyLine + "\r\n\n",
+		"a bare return":                hot("X-Other: y\rX-More: z"),
+		"a bare return in a name":      hot("X-Ot\rher: y"),
+		"two returns":                  hot("X-Other: y\r"),
+		"a NUL in a header":            hot("X-Nul: a\x00b"),
+		"a NUL in a name":              hot("X-N\x00l: a"),
+		"a control in a header":        hot("X-Bell: a\x07b"),
+		"a DEL in a header":            hot("X-Del: a\x7fb"),
+		"a NUL in the path":            line("GET /v1/decisions\x00 HTTP/1.1"),
+		"a NUL in the query":           line("GET /v1/decisions?ip=192.0.2.1\x00 HTTP/1.1"),
+		"a control in the query":       line("GET /v1/decisions?ip=192.0.2.1\x1b HTTP/1.1"),
+		"a return in the path":         line("GET /v1/deci\rsions HTTP/1.1"),
+		"a tab for a blank":            line("GET\t/v1/decisions HTTP/1.1"),
+		"a blank in the path":          line("GET /v1/decisions?ip=192.0.2.1 x HTTP/1.1"),
+		"two blanks":                   line("GET  /v1/decisions HTTP/1.1"),
+		"two blanks later":             line("GET /v1/decisions  HTTP/1.1"),
+		"a blank first":                line(" GET /v1/decisions HTTP/1.1"),
+		"a blank last":                 line("GET /v1/decisions HTTP/1.1 "),
+		"a NUL in the method":          line("G\x00T /v1/decisions HTTP/1.1"),
+		"no method":                    line("/v1/decisions HTTP/1.1"),
+		"an absolute URI":              line("GET http://x/v1/decisions?ip=192.0.2.1 HTTP/1.1"),
+		"an absolute URI without":      line("GET x/v1/decisions HTTP/1.1"),
+		"an authority":                 line("GET x:80 HTTP/1.1"),
+		"an authority with slashes":    line("GET //x@y/v1/decisions://z HTTP/1.1 x"),
+		"an asterisk":                  line("OPTIONS * HTTP/1.1"),
+		"a tunnel":                     line("CONNECT x:80 HTTP/1.1"),
+		"no host":                      "GET /v1/decisions HTTP/1.1\r\n" + keyLine + "\r\n\r\n",
+		"two hosts":                    hot("Host: y"),
+		"HTTP/0.9":                     "GET /health\r\n\r\n",
+		"HTTP/0.9, a line":             "GET /health\r\n",
+		"HTTP/2":                       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"HTTP/2.0":                     line("GET /v1/decisions HTTP/2.0"),
+		"HTTP/1.2":                     line("GET /v1/decisions HTTP/1.2"),
+		"HTTP/1.10":                    line("GET /v1/decisions HTTP/1.10"),
+		"HTTP/1.01":                    line("GET /v1/decisions HTTP/1.01"),
+		"http/1.1":                     line("GET /v1/decisions http/1.1"),
+		"HTTP/1,1":                     line("GET /v1/decisions HTTP/1,1"),
+		"another protocol":             line("GET /v1/decisions ICAP/1.0"),
+		"a broken escape":              line("GET /v1/decisions% HTTP/1.1"),
+		"a TLS greeting":               "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+		"no sense":                     "\xff\xfe\xfd\r\n\r\n",
+	} {
+		for _, behind := range []string{live, nowhere + startup} {
+			if got := statuses(f.alike(name, text+behind)); got != "400" {
+				t.Errorf("%s: %s, want 400", name, got)
+			}
+		}
+	}
+}
