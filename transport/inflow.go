@@ -36,11 +36,30 @@ var (
 // inflow is the body of a request on its way in. It is unpacked as it is read,
 // every layer under the same limit, so that no bomb goes off.
 type inflow struct {
-	from    io.Reader
+	wire    wireBody
+	from    io.Reader // the wire or the uppermost layer; nil: there is no body
 	layers  []*gzip.Reader
 	body    []byte // the scratch it was read into
 	claimed int64  // taken from the server's budget
 	given   *bodyBudget
+}
+
+// wireBody is the body as it comes off the wire. Once it cannot be told where it
+// ends it stays broken: whatever is read next could be anything.
+type wireBody struct {
+	stream io.Reader
+	broken error
+}
+
+func (w *wireBody) Read(p []byte) (int, error) {
+	if w.broken != nil {
+		return 0, w.broken
+	}
+	n, err := w.stream.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.broken = err
+	}
+	return n, err
 }
 
 // open prepares the body before anybody is asked for credentials: what is
@@ -48,7 +67,10 @@ type inflow struct {
 // (http-api.md section 1).
 func (x *exchange) open(s *Server) error {
 	x.inflow.given = &s.budget
-	x.inflow.from = x.ctx.RequestBodyStream()
+	if stream := x.ctx.RequestBodyStream(); stream != nil {
+		x.inflow.wire.stream = stream
+		x.inflow.from = &x.inflow.wire
+	}
 	encoding := x.ctx.Request.Header.ContentEncoding()
 	if len(encoding) == 0 || !bytes.Contains(encoding, []byte("gzip")) || x.route.path == healthPath {
 		return nil
@@ -177,9 +199,10 @@ func (in *inflow) claim(size int64) error {
 
 // drain reads what is left of a body that was not read to its end, for the next
 // request begins behind it. What takes too long to read closes the connection.
+// So does what is broken: nobody knows where the next request would begin.
 func (x *exchange) drain(s *Server) {
-	rest := x.ctx.RequestBodyStream()
-	if rest == nil || x.ctx.Response.ConnectionClose() {
+	rest := &x.inflow.wire
+	if rest.stream = x.ctx.RequestBodyStream(); rest.stream == nil || x.ctx.Response.ConnectionClose() {
 		return
 	}
 	scratch := s.drains.Get().(*[drainStep]byte)
@@ -210,5 +233,5 @@ func (in *inflow) release() {
 	if in.claimed > 0 {
 		in.given.give(in.claimed)
 	}
-	in.from, in.claimed, in.given = nil, 0, nil
+	in.wire, in.from, in.claimed, in.given = wireBody{}, nil, 0, nil
 }
