@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"net/netip"
 )
 
@@ -46,13 +47,31 @@ func (d Decision) ID() DecisionID { return DecisionID(d.rec.id) }
 func (d Decision) AlertID() AlertID { return AlertID(d.rec.alert) }
 
 // UUID is derived from the id and a key of this store, so it costs no memory.
-func (d Decision) UUID() UUID { return d.view.state.decisionUUID(d.rec.id) }
+func (d Decision) UUID() UUID {
+	var u UUID
+	hi, lo := d.UUIDHalves()
+	binary.BigEndian.PutUint64(u[:8], hi)
+	binary.BigEndian.PutUint64(u[8:], lo)
+	return u
+}
+
+// UUIDHalves gives the UUID as two numbers, its first byte the highest of hi.
+func (d Decision) UUIDHalves() (hi, lo uint64) { return d.view.state.decisionUUID(d.rec.id) }
 
 // Scope, Type, Origin and Scenario are the decision's words.
 func (d Decision) Scope() Text    { return d.view.state.text(d.rec.scope) }
 func (d Decision) Type() Text     { return d.view.state.text(d.rec.kind) }
 func (d Decision) Origin() Text   { return d.view.state.text(d.rec.origin) }
 func (d Decision) Scenario() Text { return d.view.state.text(d.rec.scenario) }
+
+// Wording tells the words of a decision by numbers: within one view, equal
+// numbers are equal words and the other way round.
+type Wording struct{ Scope, Type, Origin, Scenario uint32 }
+
+// Wording gives the numbers of the decision's words.
+func (d Decision) Wording() Wording {
+	return Wording{d.rec.scope, d.rec.kind, d.rec.origin, d.rec.scenario}
+}
 
 // Simulated is the alert's flag.
 func (d Decision) Simulated() bool { return d.rec.flags&flagSimulated != 0 }

@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"encoding/binary"
 	"net/netip"
+	"slices"
+	"strconv"
 	"sync/atomic"
 
 	"lapid/index"
@@ -102,35 +105,54 @@ func (r *record) host() bool {
 
 // appendAddress spells the target as usual.
 func (r *record) appendAddress(dst []byte) []byte {
-	if r.flags&flagSlash != 0 {
-		return r.target().AppendTo(dst)
-	}
-	if r.flags&flagV6 == 0 {
-		return appendIPv4(dst, uint32(r.lo))
-	}
-	return r.address().AppendTo(dst)
-}
-
-// appendIPv4 is the common case of every answer, several times faster than the
-// general way.
-func appendIPv4(dst []byte, a uint32) []byte {
-	for shift := 24; ; shift -= 8 {
-		dst = appendOctet(dst, byte(a>>shift))
-		if shift == 0 {
-			return dst
+	if r.flags&flagV6 != 0 {
+		if r.flags&flagSlash != 0 {
+			return r.target().AppendTo(dst)
 		}
-		dst = append(dst, '.')
+		return r.address().AppendTo(dst)
 	}
+	dst = appendIPv4(dst, uint32(r.lo))
+	if r.flags&flagSlash != 0 {
+		dst = append(dst, '/')
+		dst = strconv.AppendUint(dst, uint64(r.bits), 10)
+	}
+	return dst
 }
 
-func appendOctet(dst []byte, b byte) []byte {
-	if b >= 100 {
-		dst = append(dst, '0'+b/100)
+// octets are the numbers of a dotted address: up to three digits and a dot, the
+// first lowest, and in the fifth byte how many bytes these are.
+var octets = func() (t [256]uint64) {
+	for i := range t {
+		text := strconv.Itoa(i) + "."
+		t[i] = uint64(len(text)) << 32
+		for at := range len(text) {
+			t[i] |= uint64(text[at]) << (8 * at)
+		}
 	}
-	if b >= 10 {
-		dst = append(dst, '0'+b/10%10)
-	}
-	return append(dst, '0'+b%10)
+	return t
+}()
+
+// appendIPv4 is the common case of every answer. It has no branch that depends
+// on an address: those of one answer have nothing in common, and a wrong guess
+// costs as much as all else here.
+func appendIPv4(dst []byte, a uint32) []byte {
+	const longest = len("255.255.255.255.")
+	dst = slices.Grow(dst, longest)
+	b := dst[len(dst) : len(dst)+longest]
+	n := uint64(0)
+	o := octets[byte(a>>24)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a>>16)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a>>8)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	return dst[:len(dst)+int(n)-1]
 }
 
 // usualSpelling reports whether value is how p is spelled, with or without its

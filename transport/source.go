@@ -47,13 +47,14 @@ func (src *source) write(w *pieceWriter, from position) error {
 	if from.list == 0 {
 		w.buf = append(w.buf, wire.StreamOpen...)
 	}
+	e := wire.NewStreamEncoder(src.now, w.size < pieceSize)
 	if from.list < inDeleted {
-		if err := src.list(w, inNew, from, q); err != nil {
+		if err := src.list(w, e, inNew, from, q); err != nil {
 			return err
 		}
 		w.buf = append(w.buf, wire.StreamBetween...)
 	}
-	if err := src.list(w, inDeleted, from, q); err != nil {
+	if err := src.list(w, e, inDeleted, from, q); err != nil {
 		return err
 	}
 	w.buf = append(w.buf, wire.StreamClose...)
@@ -61,7 +62,7 @@ func (src *source) write(w *pieceWriter, from position) error {
 }
 
 // list writes one of the two lists, without the decisions up to from.
-func (src *source) list(w *pieceWriter, list uint8, from position, q *engine.Query) (err error) {
+func (src *source) list(w *pieceWriter, e *wire.StreamEncoder, list uint8, from position, q *engine.Query) (err error) {
 	done := engine.DecisionID(0)
 	if from.list == list {
 		done = from.id
@@ -76,7 +77,7 @@ func (src *source) list(w *pieceWriter, list uint8, from position, q *engine.Que
 			w.buf = append(w.buf, ',')
 		}
 		first = false
-		w.buf = wire.AppendDecision(w.buf, d, src.now, true)
+		w.buf = e.Append(w.buf, d)
 		w.at = position{list, id}
 		err = w.maybeSend()
 		return err == nil

@@ -107,17 +107,8 @@ func escapeFrom(dst []byte, start int) []byte {
 // appendUUID appends the identifier in its usual form, without quotes: groups
 // of 8, 4, 4, 4 and 12 digits.
 func appendUUID(dst []byte, u engine.UUID) []byte {
-	var text [36]byte
-	big := binary.BigEndian
-	first, second := hexDigitsOf(big.Uint32(u[0:])), hexDigitsOf(big.Uint32(u[4:]))
-	third, fourth := hexDigitsOf(big.Uint32(u[8:])), hexDigitsOf(big.Uint32(u[12:]))
-	big.PutUint64(text[0:], first)
-	big.PutUint32(text[9:], uint32(second>>32))
-	big.PutUint32(text[14:], uint32(second))
-	big.PutUint32(text[19:], uint32(third>>32))
-	big.PutUint32(text[24:], uint32(third))
-	big.PutUint64(text[28:], fourth)
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	var text [uuidSize]byte
+	putUUID(&text, binary.BigEndian.Uint64(u[:8]), binary.BigEndian.Uint64(u[8:]))
 	return append(dst, text[:]...)
 }
 
