@@ -64,6 +64,17 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 	return true
 }
 
+// Distance returns how many changes came after a revision, up to this view:
+// how long Changes will take. A revision that history does not reach any more,
+// or that is of another history, is farther than any.
+func (v *View) Distance(after Revision) int {
+	window, ok := v.state.history.Window(uint64(after), uint64(v.revision))
+	if !ok || after > v.revision {
+		return math.MaxInt
+	}
+	return window.Len()
+}
+
 // page puts the lists in order and applies the offset of the contract.
 func (d *Delta) page(q *Query) {
 	for _, list := range [...]*[]Decision{&d.New, &d.Deleted} {

@@ -13,6 +13,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/reactor"
 )
 
 // conn is one connection as the server sees it: who is at the other end, how
@@ -36,6 +37,15 @@ type conn struct {
 	// The cursor that the last bytes of the answer move. Owned by the serving
 	// goroutine.
 	moves *move
+
+	// Of a connection that a reactor handed over; owned by the serving
+	// goroutine.
+	door     *doorway // where it came in; nil: no reactor
+	unsent   []byte   // the rest of an answer
+	unread   []byte   // what came and is not answered
+	answered bool     // the last request has been, and nothing of it is left to read
+	waits    int      // deadlines that were set since
+	parting  bool     // closing it gives it back
 }
 
 // move is a cursor on its way. It goes forward with the write that hands the
@@ -68,7 +78,7 @@ func (m *move) back() {
 
 func newConn(c net.Conn, s *Server) *conn {
 	_, socket := c.LocalAddr().(*net.UnixAddr)
-	return &conn{Conn: c, server: s, peer: peerOf(c.RemoteAddr()), socket: socket}
+	return &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket}
 }
 
 // moveWithEnd has the cursor moved by what is written from now on: the end of
@@ -78,10 +88,22 @@ func (c *conn) moveWithEnd(m *move) { c.moves = m }
 // Read is only called when every answer before has been written: the server
 // flushes before it waits for the next request.
 func (c *conn) Read(b []byte) (int, error) {
+	if len(c.unsent)+len(c.unread) > 0 {
+		return c.resume(b)
+	}
 	c.moves = nil // that answer has left
+	idle := c.idle()
 	for {
 		n, err := c.Conn.Read(b)
-		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || !c.readWanted.After(c.readSet) {
+		switch {
+		case n > 0 && idle && c.door.forLoop(b[:n]):
+			return c.goHome(b[:n])
+		case n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded):
+			return n, err
+		case !c.readWanted.After(c.readSet):
+			if idle {
+				return c.goHome(nil)
+			}
 			return n, err
 		}
 		c.readSet = c.readWanted
@@ -91,8 +113,26 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
+// done is called when a request has been answered and read to its end.
+func (c *conn) done() { c.answered, c.waits = true, 0 }
+
+// idle reports whether a connection that came from a reactor is between two
+// requests with nothing left to read: the HTTP library sets one deadline when
+// it waits for a request and another when its first byte is there.
+func (c *conn) idle() bool { return c.door != nil && c.answered && c.waits == 1 }
+
+// linger is how long a connection may be idle before it goes back to the
+// reactor: about as long as one that is busy with requests that are not for a
+// loop ever is.
+const linger = 2 * time.Second
+
 // SetReadDeadline takes effect lazily, see conn.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.waits++; c.idle() {
+		if now := c.server.clock.Load(); now != nil && now.Add(linger).Before(t) {
+			t = now.Add(linger)
+		}
+	}
 	c.readWanted = t
 	if t.IsZero() || c.readSet.IsZero() || t.Before(c.readSet) {
 		c.readSet = t
@@ -119,9 +159,18 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close forgets the connection.
+// Close forgets the connection, or gives it back to the reactor.
 func (c *conn) Close() error {
-	c.server.open.remove(c)
+	if !c.server.open.remove(c) {
+		return net.ErrClosed
+	}
+	if c.door == nil {
+		return c.Conn.Close()
+	}
+	if c.parting {
+		return c.door.takeBack(c)
+	}
+	c.door.count.Add(-1)
 	return c.Conn.Close()
 }
 
@@ -144,27 +193,8 @@ func (c *secureConn) certificate() *auth.Peer {
 	return c.peer
 }
 
-// doorway accepts connections and dresses them.
-type doorway struct {
-	net.Listener
-	tls    *tls.Config // nil: plain
-	server *Server
-}
-
-func (d *doorway) Accept() (net.Conn, error) {
-	c, err := d.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	nc := newConn(c, d.server)
-	d.server.open.add(nc)
-	if d.tls == nil {
-		return nc, nil
-	}
-	return &secureConn{Conn: tls.Server(nc, d.tls), under: nc}, nil
-}
-
-// openConns are all connections, so that they can be cut at the end.
+// openConns are all connections that goroutines serve, so that they can be cut at
+// the end.
 type openConns struct {
 	mu  sync.Mutex
 	all map[*conn]struct{}
@@ -179,10 +209,13 @@ func (o *openConns) add(c *conn) {
 	o.all[c] = struct{}{}
 }
 
-func (o *openConns) remove(c *conn) {
+// remove reports whether the connection was there.
+func (o *openConns) remove(c *conn) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	_, there := o.all[c]
 	delete(o.all, c)
+	return there
 }
 
 // count is how many there are.

@@ -2,8 +2,8 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
@@ -13,6 +13,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/reactor"
 )
 
 // exchange is one request and its answer, with the memory that answering
@@ -22,7 +23,11 @@ import (
 type exchange struct {
 	ctx   *fasthttp.RequestCtx
 	route *route
-	now   int64 // the one reading of the clock: Unix nanoseconds
+	now   int64     // the one reading of the clock: Unix nanoseconds
+	began time.Time // for how long it took
+
+	inline bool // on a loop of the reactor: it must not wait
+	later  bool // was not for a loop, and will be served by a goroutine
 
 	// Who asks.
 	conn    *conn // nil in tests without a network
@@ -52,56 +57,94 @@ const keepAtMost = 64 << 10
 // begin takes an exchange for a request.
 func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
 	x := s.exchanges.Get().(*exchange)
-	x.ctx, x.route, x.now = ctx, line, s.engine.Now()
+	x.ctx, x.route, x.began = ctx, line, ctx.Time()
 	x.conn, x.secure = underneath(ctx.Conn())
+	s.identify(x)
+	return x
+}
+
+// identify finds out from where a request comes.
+func (s *Server) identify(x *exchange) {
+	ctx := x.ctx
+	x.now = s.engine.Now()
 	var peer netip.Addr
 	if x.conn != nil {
 		peer, x.socket = x.conn.peer, x.conn.socket
 	} else {
-		peer, x.socket = peerOf(ctx.RemoteAddr()), false
+		peer, x.socket = reactor.PeerOf(ctx.RemoteAddr()), false
 	}
 	var xff, real []byte
 	if s.gate.MayForward(peer, x.socket) {
 		xff, real = forwarded(ctx), ctx.Request.Header.Peek("X-Real-Ip")
 	}
 	x.client = s.gate.ClientAddress(peer, x.socket, xff, real)
-	return x
 }
 
 // serve runs one line of the table.
 func (s *Server) serve(ctx *fasthttp.RequestCtx, line *route) {
 	x := s.begin(ctx, line)
 	defer s.finish(x)
+	if err := s.run(x); err != nil {
+		s.refuse(x, err)
+	}
+}
+
+// answer is serve for an exchange of a loop. It reports whether the exchange
+// was for a loop; if not, nothing was done.
+func (s *Server) answer(x *exchange) (done bool) {
+	done = true // also when a handler panics
+	s.identify(x)
+	defer func() { s.conclude(x, recover()) }()
+	if err := s.run(x); errors.Is(err, errLater) {
+		x.later = true
+		return false
+	} else if err != nil {
+		s.refuse(x, err)
+	}
+	return true
+}
+
+// run opens, admits, and handles.
+func (s *Server) run(x *exchange) error {
 	err := x.open(s)
 	if err == nil {
 		err = s.admit(x)
 	}
 	if err == nil {
-		err = line.handle(s, x)
+		err = x.route.handle(s, x)
 	}
-	if err != nil {
-		s.refuse(x, err)
+	return err
+}
+
+// finish ends an exchange and puts it away. It is to be deferred.
+func (s *Server) finish(x *exchange) {
+	c := x.conn
+	s.conclude(x, recover())
+	s.exchanges.Put(x)
+	if c != nil {
+		c.done()
 	}
 }
 
-// finish ends an exchange, whatever became of it: a panic in a handler is one
+// conclude ends an exchange, whatever became of it: a panic in a handler is one
 // client's 500, never the server's end.
-func (s *Server) finish(x *exchange) {
-	if r := recover(); r != nil {
-		s.log.Error("a handler failed", "panic", r, "method", x.route.method, "path", x.route.path, "stack", string(debug.Stack()))
+func (s *Server) conclude(x *exchange, panicked any) {
+	if panicked != nil {
+		s.log.Error("a handler failed", "panic", panicked, "method", x.route.method, "path", x.route.path, "stack", string(debug.Stack()))
 		x.ctx.Response.Reset()
 		x.ctx.SetStatusCode(fasthttp.StatusInternalServerError)
 		x.ctx.SetConnectionClose()
 		x.failure = "panic"
 	}
 	x.drain(s)
-	took := time.Since(x.ctx.Time())
-	s.count(x, took)
-	if s.access != nil {
-		s.access.line(x, took)
+	if !x.later {
+		took := time.Since(x.began)
+		s.count(x, took)
+		if s.access != nil {
+			s.access.line(x, took)
+		}
 	}
 	x.release()
-	s.exchanges.Put(x)
 }
 
 // release empties an exchange. Decisions are cleared because a handle keeps
@@ -113,7 +156,7 @@ func (x *exchange) release() {
 	x.found, x.out = keep(x.found), keep(x.out)
 	x.delta.New, x.delta.Deleted = keep(x.delta.New), keep(x.delta.Deleted)
 	x.ctx, x.route, x.conn, x.secure = nil, nil, nil, nil
-	x.bouncer, x.machine, x.failure = nil, "", ""
+	x.bouncer, x.machine, x.failure, x.later = nil, "", "", false
 	x.inflow.release()
 }
 
@@ -152,6 +195,12 @@ func (s *Server) admitBouncer(x *exchange) (err error) {
 			x.bouncer, err = s.gate.CertifiedBouncer(s.life, p, x.client, h.UserAgent(), readOnly)
 			return err
 		}
+	}
+	if x.inline {
+		if x.bouncer = s.gate.KnownBouncer(h.Peek("X-Api-Key"), x.client, h.UserAgent()); x.bouncer == nil {
+			return errLater
+		}
+		return nil
 	}
 	x.bouncer, err = s.gate.Bouncer(s.life, h.Peek("X-Api-Key"), x.client, h.UserAgent(), readOnly)
 	return err
@@ -211,14 +260,6 @@ func forwarded(ctx *fasthttp.RequestCtx) []byte {
 		joined = append(joined, line...)
 	}
 	return joined
-}
-
-// peerOf is the address at the other end of a TCP connection.
-func peerOf(a net.Addr) netip.Addr {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
 }
 
 var _ slog.LogValuer = (*exchange)(nil)

@@ -57,7 +57,7 @@ func (s *Server) inPieces(x *exchange, kind []byte, run func(*pieceWriter) error
 }
 
 func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
-	p.server, p.conn, p.began = s, x.conn, x.ctx.Time()
+	p.server, p.conn, p.began = s, x.conn, x.began
 	r := &x.ctx.Response
 	r.SetStatusCode(fasthttp.StatusOK)
 	r.Header.SetContentTypeBytes(kind)

@@ -79,6 +79,16 @@ func table() []route {
 	}
 }
 
+// line is one line of the table.
+func (s *Server) line(method, path string) *route {
+	for i := range s.routes {
+		if l := &s.routes[i]; l.method == method && l.path == path {
+			return l
+		}
+	}
+	panic("BUG: no route " + method + " " + path)
+}
+
 // methods in the order in which Allow names them.
 var methods = []string{"GET", "HEAD", "POST", "DELETE"}
 

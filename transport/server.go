@@ -137,7 +137,7 @@ func (s *Server) Listen() error {
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w", s.options.Listen, err)
 		}
-		s.tcp = &doorway{Listener: l, tls: s.options.TLS, server: s}
+		s.tcp = s.newDoorway(l, s.options.TLS)
 	}
 	if s.options.Socket != "" {
 		l, err := listenUnix(s.options.Socket)
@@ -145,7 +145,7 @@ func (s *Server) Listen() error {
 			s.closeListeners()
 			return err
 		}
-		s.unix = &doorway{Listener: l, server: s}
+		s.unix = s.newDoorway(l, nil)
 	}
 	return nil
 }
@@ -188,6 +188,15 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	started := time.Now() // from the first connection on there is a deadline to each write
 	s.clock.Store(&started)
+	for _, d := range []*doorway{s.tcp, s.unix} {
+		if d == nil {
+			continue
+		}
+		if err := d.open(); err != nil {
+			s.closeListeners()
+			return err
+		}
+	}
 	stop := make(chan struct{})
 	var tick sync.WaitGroup
 	tick.Go(func() { s.tick(stop) })

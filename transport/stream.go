@@ -28,6 +28,9 @@ func (s *Server) stream(x *exchange) error {
 	}
 	view := s.engine.View()
 	after, pulled := x.bouncer.Cursor()
+	if x.inline && (!pulled || q.Startup || view.Distance(after) > nearby) {
+		return errLater
+	}
 	if !pulled || q.Startup {
 		return s.fullState(x, view)
 	}
@@ -56,9 +59,14 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 		return nil
 	}
 	if !view.Changes(&x.delta, after, &x.query) {
+		if x.inline {
+			return errLater
+		}
 		return s.fullState(x, view)
 	}
 	switch n := len(x.delta.New) + len(x.delta.Deleted); {
+	case n > longDelta && x.inline:
+		return errLater
 	case n == 0:
 		x.bouncer.Advance(to, x.now) // there is nothing to miss
 		x.shared(streamType, nothing)

@@ -64,6 +64,29 @@ func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userA
 	return known.row, nil
 }
 
+// KnownBouncer is Bouncer for those who cannot wait: nil means that Bouncer has
+// to be asked, because the key is not known or something has to be written down
+// about the bouncer first.
+func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *engine.BouncerRow {
+	if len(key) == 0 || len(key) > longestKey {
+		return nil
+	}
+	view, mark := g.engine.View(), g.markOf(key, client)
+	known := g.bouncers.get(mark)
+	if known == nil || known.epoch != view.BouncerEpoch() || !answersFor(known.row.Load(), client) {
+		row := rowFor(view.BouncersByKey(sha512.Sum512(key)), client)
+		if row == nil {
+			return nil
+		}
+		g.bouncers.put(mark, knownBouncer{view.BouncerEpoch(), row, new(atomic.Int64)})
+		known = &knownBouncer{row: row}
+	}
+	if !describes(known.row.Load(), userAgent) {
+		return nil
+	}
+	return known.row
+}
+
 // markOf is what a key from an address is recognised by.
 func (g *Gate) markOf(key []byte, client netip.Addr) digest {
 	var buf [longestKey + 16]byte

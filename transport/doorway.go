@@ -1,0 +1,226 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"lapid/transport/reactor"
+)
+
+// doorway accepts connections and dresses them. A plain one gives them to the
+// loops of a reactor, and the HTTP library gets those that a loop hands over;
+// one with TLS, or on a system without a reactor, gives all of them to the HTTP
+// library.
+type doorway struct {
+	net.Listener
+	tls    *tls.Config // nil: plain
+	socket bool
+	server *Server
+
+	reactor *reactor.Reactor // nil: every connection has a goroutine
+	count   atomic.Int64     // connections that came in and are not closed, wherever they are
+
+	mu     sync.Mutex
+	more   sync.Cond         // on mu: somebody was handed over, or it is over
+	handed []*reactor.Handed // no more than there are connections
+	closed error             // why nobody will come any more
+}
+
+func (s *Server) newDoorway(l net.Listener, config *tls.Config) *doorway {
+	_, socket := l.Addr().(*net.UnixAddr)
+	d := &doorway{Listener: l, tls: config, socket: socket, server: s}
+	d.more.L = &d.mu
+	return d
+}
+
+// open starts the loops, where there can be any. An access log is written by
+// goroutines of requests alone: where it is read slowly, loops must not wait.
+func (d *doorway) open() error {
+	if d.tls != nil || d.server.access != nil {
+		return nil
+	}
+	o := &d.server.options
+	r, err := reactor.New(&reactor.Options{
+		Loops: runtime.GOMAXPROCS(0), Buffer: o.HeaderBytes, First: o.ReadTimeout, Idle: o.IdleTimeout,
+		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
+		Hand:      d.hand,
+		Closed:    func() { d.count.Add(-1) },
+	})
+	if errors.Is(err, reactor.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	d.reactor = r
+	go d.admit()
+	return nil
+}
+
+// admit accepts connections for the loops until the listener is closed.
+func (d *doorway) admit() {
+	for {
+		c, err := d.accept()
+		if err != nil {
+			d.end(err)
+			return
+		}
+		if d.count.Add(1) > int64(d.server.options.MaxConnections) {
+			d.count.Add(-1)
+			d.turnAway(c)
+			continue
+		}
+		if err := d.reactor.Take(c); err != nil {
+			d.count.Add(-1)
+			d.server.log.Warn("a connection was lost", "error", err)
+		}
+	}
+}
+
+// accept waits for the next connection. What one connection suffers from, or
+// what passes, such as a lack of file descriptors, is no end of the listener.
+func (d *doorway) accept() (net.Conn, error) {
+	for {
+		c, err := d.Listener.Accept()
+		var errno syscall.Errno
+		if err == nil || !errors.As(err, &errno) || !errno.Temporary() && errno != syscall.ENOMEM && errno != syscall.ENOBUFS {
+			return c, err
+		}
+		if errno != syscall.ECONNABORTED {
+			d.server.log.Warn("no connection can be accepted for now", "error", err)
+			select {
+			case <-time.After(acceptAgain):
+			case <-d.server.life.Done():
+			}
+		}
+	}
+}
+
+// acceptAgain is how long to wait for file descriptors or memory.
+const acceptAgain = 100 * time.Millisecond
+
+// full is the answer to one connection too many.
+var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: " + retryAfter + "\r\nConnection: close\r\n\r\n")
+
+// turnAway answers one connection too many; a new connection takes that much
+// without waiting.
+func (d *doorway) turnAway(c net.Conn) {
+	_, _ = c.Write(full)
+	_ = c.Close()
+}
+
+// hand takes a connection from a loop, for whoever calls Accept.
+func (d *doorway) hand(h *reactor.Handed) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed != nil {
+		d.lose(h)
+		return
+	}
+	d.handed = append(d.handed, h)
+	d.more.Signal()
+}
+
+// lose closes a connection that nobody will serve.
+func (d *doorway) lose(h *reactor.Handed) {
+	if m, ok := h.Mark.(*move); ok && m != nil {
+		m.back()
+	}
+	h.Drop()
+	d.count.Add(-1)
+}
+
+// Accept gives the HTTP library its next connection.
+func (d *doorway) Accept() (net.Conn, error) {
+	if d.reactor == nil {
+		c, err := d.accept()
+		if err != nil {
+			return nil, err
+		}
+		nc := newConn(c, d.server)
+		d.server.open.add(nc)
+		if d.tls == nil {
+			return nc, nil
+		}
+		return &secureConn{Conn: tls.Server(nc, d.tls), under: nc}, nil
+	}
+	for {
+		h, err := d.await()
+		if err != nil {
+			return nil, err
+		}
+		c, err := h.Conn()
+		if err != nil {
+			d.lose(h)
+			d.server.log.Warn("a connection was lost", "error", err)
+			continue
+		}
+		nc := &conn{Conn: c, server: d.server, peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
+		nc.moves, _ = h.Mark.(*move)
+		d.server.open.add(nc)
+		return nc, nil
+	}
+}
+
+func (d *doorway) await() (*reactor.Handed, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.handed) == 0 && d.closed == nil {
+		d.more.Wait()
+	}
+	if d.closed != nil {
+		return nil, d.closed
+	}
+	h := d.handed[0]
+	d.handed[0] = nil
+	if d.handed = d.handed[1:]; len(d.handed) == 0 {
+		d.handed = nil
+	}
+	return h, nil
+}
+
+// forLoop reports whether what came on an idle connection may be for a loop.
+func (d *doorway) forLoop(in []byte) bool {
+	line, _ := hot(in)
+	return line != cold
+}
+
+// takeBack gives a connection back to the loops.
+func (d *doorway) takeBack(c *conn) error {
+	err := d.reactor.Adopt(c.Conn, c.peer, c.unread)
+	if err != nil {
+		d.count.Add(-1)
+	}
+	return err
+}
+
+// end lets nobody in any more.
+func (d *doorway) end(why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed == nil {
+		d.closed = why
+	}
+	for _, h := range d.handed {
+		d.lose(h)
+	}
+	d.handed = nil
+	d.more.Broadcast()
+}
+
+// Close lets nobody in any more and ends the loops: a request that one is at is
+// answered, and connections without one are closed.
+func (d *doorway) Close() error {
+	err := d.Listener.Close()
+	if d.reactor != nil {
+		d.end(net.ErrClosed)
+		d.reactor.Close()
+	}
+	return err
+}

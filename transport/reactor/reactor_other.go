@@ -1,0 +1,35 @@
+//go:build !linux
+
+package reactor
+
+import (
+	"net"
+	"net/netip"
+)
+
+// Reactor does not exist here.
+type Reactor struct{}
+
+// New returns ErrUnsupported.
+func New(*Options) (*Reactor, error) { return nil, ErrUnsupported }
+
+// Take does nothing.
+func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
+
+// Adopt does nothing.
+func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte) error { return ErrUnsupported }
+
+// Close does nothing.
+func (r *Reactor) Close() {}
+
+// Count is nothing.
+func (r *Reactor) Count() int { return 0 }
+
+// Write fails.
+func (c *Conn) Write([]byte) (int, error) { return 0, ErrUnsupported }
+
+// Conn fails.
+func (h *Handed) Conn() (net.Conn, error) { return nil, ErrUnsupported }
+
+// Drop does nothing.
+func (h *Handed) Drop() {}
