@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"lapid/persist"
 )
@@ -20,8 +22,17 @@ type Inspection struct {
 func (i *Inspection) damage(format string, args ...any) {
 	const most = 1000 // a longer list tells nobody more
 	if len(i.Damage) < most {
-		i.Damage = append(i.Damage, fmt.Sprintf(format, args...))
+		i.Damage = append(i.Damage, oneLine(fmt.Sprintf(format, args...)))
 	}
+}
+
+// oneLine joins the lines of errors that come together, and leaves out those
+// that only carry something for programs.
+func oneLine(text string) string {
+	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool {
+		return l == "" || l[0] == '<' && l[len(l)-1] == '>'
+	})
+	return strings.Join(lines, "; ")
 }
 
 // Inspect verifies a store that nobody has open, and changes nothing: every

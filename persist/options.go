@@ -87,10 +87,10 @@ func (o *Options) pebbleOptions(f *fence, cache *pebble.Cache) *pebble.Options {
 		EventListener: &pebble.EventListener{
 			BackgroundError: func(err error) {
 				merges.failed.Store(true)
-				o.Logger.Warn("store: background work failed", "err", err)
+				o.Logger.Warn("store: background work failed", "err", err.Error())
 			},
 			DataCorruption: func(info pebble.DataCorruptionInfo) {
-				o.Logger.Error("store: damaged table", "path", info.Path, "err", info.Details)
+				o.Logger.Error("store: damaged table", "path", info.Path, "err", info.Details.Error())
 			},
 		},
 	}

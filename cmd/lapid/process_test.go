@@ -146,9 +146,20 @@ type house struct {
 	token   string
 }
 
-// newHouse furnishes a site. The test speaks to the API over its socket, which
-// no other test can have.
+// newHouse furnishes a site with a machine and a bouncer.
 func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := emptyHouse(t)
+	h.steps([]step{
+		{"machines add m -p secret -f @DIR@/credentials.yaml", 0, "", "~successfully added"},
+		{"bouncers add b -k key -o raw", 0, "key", ""},
+	})
+	return h
+}
+
+// emptyHouse is one where nothing was ever stored. The test speaks to the API
+// over its socket, which no other test can have.
+func emptyHouse(t *testing.T) *house {
 	t.Helper()
 	h := &house{site: &site{t: t, dir: t.TempDir()}, metrics: freePort(t)}
 	h.file = write(t, h.dir, "config.yaml", fmt.Sprintf(serverConfig, h.dir, freePort(t), h.metrics))
@@ -159,10 +170,6 @@ func newHouse(t *testing.T) *house {
 		},
 		MaxIdleConnsPerHost: 32,
 	}}
-	h.steps([]step{
-		{"machines add m -p secret -f @DIR@/credentials.yaml", 0, "", "~successfully added"},
-		{"bouncers add b -k key -o raw", 0, "key", ""},
-	})
 	return h
 }
 

@@ -65,6 +65,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/import": verb(h.importChunk),
 
 		"/usage/list": lines(h.listUsage),
+
+		"/backup": h.backup,
 	}
 	return h
 }

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
+)
+
+// errDamage is how a check ends that has found something.
+var errDamage = errors.New("the store is damaged")
+
+func checkCommand(t *terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "check [BACKUP]", Short: "Verify the store, or a backup", Args: usage(cobra.MaximumNArgs(1)),
+		Long: `Reads the whole store, while no server runs, and changes nothing: every checksum, whether a start
+would come to its end, whether what memory would hold agrees with itself, whether every alert can be read. What is
+damaged is named, one line each, and the exit code is 1. With a file, that backup is verified instead, also beside
+a running server.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return t.checkBackup(args[0])
+			}
+			return t.check(c.Context())
+		},
+	}
+}
+
+func (t *terminal) check(ctx context.Context) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
+		c.Close()
+		return errors.New("a server is running: stop it first, or check a backup of it")
+	}
+	if _, err := os.Stat(s.Store()); err != nil {
+		return fmt.Errorf("there is no store: %w", err)
+	}
+	found, err := engine.Inspect(ctx, s.engineOptions(slog.New(slog.DiscardHandler)))
+	if errors.Is(err, persist.ErrLocked) {
+		return fmt.Errorf("%w: stop what uses it first", err)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.showInspection(found); err != nil {
+		return err
+	}
+	if len(found.Damage) > 0 {
+		return fmt.Errorf("%w (findings: %d)", errDamage, len(found.Damage))
+	}
+	return nil
+}
+
+// inspection is what a check says in JSON.
+type inspection struct {
+	Revision  uint64   `json:"revision"`
+	Records   uint64   `json:"journal_records"`
+	Snapshots []uint64 `json:"snapshots"`
+	Alerts    int      `json:"alerts"`
+	Decisions int      `json:"decisions"`
+	Bytes     uint64   `json:"bytes"`
+	Damage    []string `json:"damage"`
+}
+
+func (t *terminal) showInspection(found *engine.Inspection) error {
+	i := inspection{
+		Revision: uint64(found.Revision), Records: found.Store.Records, Snapshots: []uint64{}, Alerts: found.Alerts,
+		Decisions: found.Decisions, Bytes: found.Store.Bytes, Damage: append([]string{}, found.Damage...),
+	}
+	for _, s := range found.Store.Snapshots {
+		i.Snapshots = append(i.Snapshots, s.Rev)
+	}
+	switch t.output {
+	case jsonWords:
+		return t.json(i, " ")
+	case raw:
+		return t.csv([]string{"damage"}, column(i.Damage))
+	}
+	t.print("revision %d: %d alerts, %d decisions; %d records, %d snapshots, %d bytes read\n",
+		i.Revision, i.Alerts, i.Decisions, i.Records, len(i.Snapshots), i.Bytes)
+	for _, d := range i.Damage {
+		t.print("damaged: %s\n", d)
+	}
+	if len(i.Damage) == 0 {
+		t.print("no damage found\n")
+	}
+	return nil
+}
+
+func column(words []string) [][]string {
+	rows := make([][]string, len(words))
+	for i, w := range words {
+		rows[i] = []string{w}
+	}
+	return rows
+}
+
+func (t *terminal) checkBackup(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	b, err := persist.Verify(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	t.print("%s: revision %d, %d bytes, no damage found\n", path, b.Rev, b.Size())
+	return nil
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
+)
+
+func restoreCommand(t *terminal) *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use: "restore FILE|-", Short: "Make the store anew from a backup", Args: exactArgs(1),
+		Long: `Makes the store from a backup, while no server runs. It is made beside the present one, verified to
+hold what was backed up to the last bit, and only then put in its place. A store that is there is not touched
+without --force, and even then it is kept, under another name. Bouncers go on from where they were when the
+backup was taken; what they were told after that, they keep until it ends by itself.`,
+		RunE: func(c *cobra.Command, args []string) error { return t.restore(c.Context(), args[0], force) },
+	}
+	c.Flags().BoolVar(&force, "force", false, "also when there is a store; it is kept under another name")
+	return c
+}
+
+func (t *terminal) restore(ctx context.Context, from string, force bool) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
+		c.Close()
+		return errors.New("a server is running: stop it first")
+	}
+	in := t.in
+	if from != "-" {
+		file, err := os.Open(from)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		in = file
+	}
+	if err := s.makeFolder(); err != nil {
+		return err
+	}
+	defer s.handOver()
+	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
+	if err != nil {
+		return fmt.Errorf("%w: stop what uses it first", err)
+	}
+	if held != nil {
+		defer held.Close()
+		if !force {
+			return fmt.Errorf("there is a store in %s: give --force to put the backup in its place", s.Store())
+		}
+	}
+	made := s.Store() + ".restoring"
+	rev, err := restoreTo(s, made, in)
+	if err != nil {
+		return err
+	}
+	old, err := install(made, s.Store(), held != nil, time.Now())
+	if err != nil {
+		return err
+	}
+	t.success("restored revision %d to %s", rev, s.Store())
+	if old != "" {
+		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
+	}
+	return nil
+}
+
+// restoreTo makes a store in a folder of its own.
+func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
+	if err := os.RemoveAll(dir); err != nil { // left by one that was interrupted
+		return 0, err
+	}
+	o := s.engineOptions(slog.New(slog.DiscardHandler))
+	o.Dir = dir
+	rev, err := engine.Restore(o, in)
+	if err != nil {
+		return 0, errors.Join(fmt.Errorf("nothing was restored: %w", err), os.RemoveAll(dir))
+	}
+	return rev, nil
+}
+
+// install puts what was made in the place of the store, and says where that
+// went. The two change places in one step: whoever is interrupted has the one or
+// the other, whole, and both under some name.
+func install(made, store string, there bool, now time.Time) (old string, err error) {
+	if !there {
+		if err := os.Rename(made, store); err != nil { // an empty folder may be there
+			return "", err
+		}
+		return "", syncFolder(filepath.Dir(store))
+	}
+	old = store + ".before-" + now.UTC().Format("20060102T150405Z")
+	if _, err := os.Lstat(old); !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("%s is in the way", old)
+	}
+	if err := os.Rename(made, old); err != nil {
+		return "", err
+	}
+	if err := exchange(old, store); err != nil {
+		return "", fmt.Errorf("%w; what was restored is in %s", err, old)
+	}
+	return old, syncFolder(filepath.Dir(store))
+}
+
+// exchangeInSteps is exchange where one step is not to be had.
+func exchangeInSteps(a, b string) error {
+	aside := b + ".aside"
+	if err := os.Rename(b, aside); err != nil {
+		return err
+	}
+	if err := os.Rename(a, b); err != nil {
+		return errors.Join(err, os.Rename(aside, b))
+	}
+	return os.Rename(aside, a)
+}
