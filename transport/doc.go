@@ -11,6 +11,17 @@
 // into the contract's answers. What looks odd on purpose stands in quirks.go
 // with the recorded case that proves it.
 //
+// # Loops and goroutines
+//
+// Connections of plain TCP and of the Unix socket begin on the loops of package
+// reactor, which hold them without a goroutine each. What is asked thousands of
+// times a second, live queries by address and polls that have little to tell, is
+// answered there (express.go) by the same handlers. Every other request, and one
+// that would have to wait or to search, moves its connection to the HTTP library
+// (doorway.go), untouched; there it stays while it is busy with such requests,
+// and goes back when it is idle for a moment or asks for a loop again (conn.go).
+// TLS, and a server with an access log, is the HTTP library's alone.
+//
 // # What it costs
 //
 // A live query, an empty delta and every other common request of a bouncer

@@ -1,0 +1,346 @@
+//go:build linux
+
+package reactor
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stage is a reactor behind a listener. Its workers answer each line with the
+// same line in brackets; "bye" ends a connection, "away" and what cannot be
+// written hand it over, and whoever takes it over does the same until "home".
+type stage struct {
+	t        *testing.T
+	reactor  *Reactor
+	listener net.Listener
+	closed   atomic.Int64
+	handed   atomic.Int64
+	peer     atomic.Value
+	all      sync.WaitGroup
+}
+
+type worker struct{ stage *stage }
+
+func newStage(t *testing.T, network, address string, change func(*Options)) *stage {
+	s := &stage{t: t}
+	o := &Options{
+		Loops: 2, Buffer: 4 << 10, First: time.Minute, Idle: time.Minute,
+		NewWorker: func() Worker { return &worker{s} },
+		Hand:      func(h *Handed) { s.handed.Add(1); s.all.Go(func() { s.take(h) }) },
+		Closed:    func() { s.closed.Add(1) },
+	}
+	if change != nil {
+		change(o)
+	}
+	var err error
+	if s.reactor, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	if s.listener, err = net.Listen(network, address); err != nil {
+		t.Fatal(err)
+	}
+	s.all.Go(func() {
+		for {
+			c, err := s.listener.Accept()
+			if err != nil {
+				return
+			}
+			if err := s.reactor.Take(c); err != nil && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("taking a connection: %v", err)
+			}
+		}
+	})
+	t.Cleanup(func() {
+		s.listener.Close()
+		s.reactor.Close()
+		s.all.Wait()
+	})
+	return s
+}
+
+func (w *worker) Serve(c *Conn, in []byte) (Next, Rest) {
+	w.stage.peer.Store(c.Peer)
+	var out []byte
+	for {
+		line, rest, whole := bytes.Cut(in, []byte("\n"))
+		switch {
+		case !whole:
+			if next, left := w.send(c, out, in); next != Keep || len(in) == 0 {
+				return next, left
+			}
+			return Hand, Rest{Unread: in}
+		case string(line) == "bye":
+			w.send(c, out, nil)
+			return Close, Rest{}
+		case string(line) == "away":
+			if next, left := w.send(c, out, rest); next != Keep {
+				return next, left
+			}
+			return Hand, Rest{Unread: rest}
+		}
+		out = fmt.Appendf(out, "(%s)\n", line)
+		in = rest
+	}
+}
+
+func (w *worker) send(c *Conn, out, in []byte) (Next, Rest) {
+	if len(out) == 0 {
+		return Keep, Rest{}
+	}
+	n, err := c.Write(out)
+	if err != nil && !errors.Is(err, syscall.EAGAIN) {
+		return Close, Rest{}
+	}
+	if n < len(out) {
+		return Hand, Rest{Unread: in, Unsent: out[n:]}
+	}
+	return Keep, Rest{}
+}
+
+// take goes on with a connection that was handed over.
+func (s *stage) take(h *Handed) {
+	c, err := h.Conn()
+	if err != nil {
+		s.t.Errorf("taking over: %v", err)
+		h.Drop()
+		return
+	}
+	if _, err := c.Write(h.Unsent); err != nil {
+		c.Close()
+		return
+	}
+	in := bufio.NewReader(io.MultiReader(bytes.NewReader(h.Unread), c))
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			c.Close()
+			return
+		}
+		if line == "home\n" {
+			unread, _ := in.Peek(in.Buffered())
+			if err := s.reactor.Adopt(c, h.Peer, unread); err != nil {
+				s.t.Logf("giving back: %v", err) // the reactor may have ended
+			}
+			return
+		}
+		if _, err := fmt.Fprintf(c, "[%s]\n", strings.TrimSuffix(line, "\n")); err != nil {
+			c.Close()
+			return
+		}
+	}
+}
+
+func (s *stage) dial() net.Conn {
+	s.t.Helper()
+	c, err := net.Dial(s.listener.Addr().Network(), s.listener.Addr().String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// talk sends and expects.
+func talk(t *testing.T, c net.Conn, send, want string) {
+	t.Helper()
+	if _, err := io.WriteString(c, send); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if n, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Fatalf("%q was answered with %q, %v; want %q", send, got[:n], err, want)
+	}
+}
+
+// gone expects the end of a connection.
+func gone(t *testing.T, c net.Conn) {
+	t.Helper()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+		t.Fatalf("the connection is still there: %d bytes, %v", n, err)
+	}
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it never happened that " + what)
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	for _, where := range [][2]string{{"tcp", "127.0.0.1:0"}, {"tcp", "[::1]:0"}, {"unix", filepath.Join(t.TempDir(), "s")}} {
+		s := newStage(t, where[0], where[1], nil)
+		c := s.dial()
+		talk(t, c, "a\n", "(a)\n")
+		talk(t, c, "b\nc\n", "(b)\n(c)\n")
+		if want := PeerOf(c.LocalAddr()); s.peer.Load() != want {
+			t.Errorf("%v: the peer is %v, want %v", where, s.peer.Load(), want)
+		}
+		talk(t, c, "d\nbye\nnever\n", "(d)\n")
+		gone(t, c)
+		eventually(t, "the end is told", func() bool { return s.closed.Load() == 1 && s.reactor.Count() == 0 })
+	}
+}
+
+// TestChangesHands has a connection go out and come back, with what was in
+// flight.
+func TestChangesHands(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", nil)
+	c := s.dial()
+	for range 50 {
+		talk(t, c, "a\naway\nb\n", "(a)\n[b]\n")
+		talk(t, c, "c\n", "[c]\n")
+		talk(t, c, "home\nd\n", "(d)\n")
+		talk(t, c, "e\nf", "(e)\n") // half a line goes out
+		talk(t, c, "g\nhome\n", "[fg]\n")
+	}
+	if n := s.handed.Load(); n != 100 {
+		t.Errorf("handed over %d times", n)
+	}
+	c.Close()
+	eventually(t, "nobody is there", func() bool { return s.reactor.Count() == 0 })
+}
+
+// TestSlowReader asks for more than the kernel keeps before it reads anything.
+func TestSlowReader(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", nil)
+	c := s.dial()
+	const lines = 200_000
+	go func() {
+		w := bufio.NewWriter(c)
+		for i := range lines {
+			fmt.Fprintf(w, "%d %s\n", i, strings.Repeat("x", 50))
+		}
+		w.Flush()
+	}()
+	eventually(t, "the connection is handed over", func() bool { return s.handed.Load() > 0 })
+	r := bufio.NewReader(c)
+	for i := range lines {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Trim(strings.Fields(line)[0], "(["); n != fmt.Sprint(i) {
+			t.Fatalf("line %d is %q", i, line)
+		}
+	}
+}
+
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", func(o *Options) { o.First, o.Idle = 50*time.Millisecond, 100*time.Millisecond })
+	silent, spoke := s.dial(), s.dial()
+	talk(t, spoke, "a\n", "(a)\n")
+	gone(t, silent)
+	gone(t, spoke)
+	eventually(t, "both ends are told", func() bool { return s.closed.Load() == 2 })
+}
+
+func TestEnd(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", nil)
+	conns := make([]net.Conn, 20)
+	for i := range conns {
+		conns[i] = s.dial()
+		talk(t, conns[i], "a\n", "(a)\n")
+	}
+	s.reactor.Close()
+	for _, c := range conns {
+		gone(t, c)
+	}
+	if s.closed.Load() != 20 || s.reactor.Count() != 0 {
+		t.Errorf("%d ends were told, %d are left", s.closed.Load(), s.reactor.Count())
+	}
+	a, b := net.Pipe()
+	defer b.Close()
+	if err := s.reactor.Take(a); err == nil {
+		t.Error("took what has no socket")
+	}
+	late := s.dial()
+	if err := s.reactor.Adopt(late, netip.Addr{}, nil); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("took a connection after the end: %v", err)
+	}
+	s.reactor.Close() // again
+}
+
+// TestManyAtOnce has many clients ask at their own pace, some of which go away
+// in the middle: nobody is forgotten, and no file descriptor.
+func TestManyAtOnce(t *testing.T) { // not parallel: it counts file descriptors
+	before := open(t)
+	t.Run("talk", func(t *testing.T) {
+		s := newStage(t, "tcp", "127.0.0.1:0", nil)
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				chance := rand.New(rand.NewPCG(uint64(i), 1))
+				c, err := net.Dial("tcp", s.listener.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer c.Close()
+				r := bufio.NewReader(c)
+				for n := range 300 {
+					var want string
+					switch chance.IntN(3) {
+					case 0:
+						fmt.Fprintf(c, "%d\n", n)
+						want = fmt.Sprintf("(%d)\n", n)
+					case 1:
+						fmt.Fprintf(c, "away\n%d\nhome\n", n)
+						want = fmt.Sprintf("[%d]\n", n)
+					case 2:
+						fmt.Fprintf(c, "%d", n)
+						time.Sleep(time.Duration(chance.IntN(200)) * time.Microsecond) // the pace of a client
+						io.WriteString(c, "\nhome\n")
+						want = "" // out or at home, as it happened to arrive
+					}
+					line, err := r.ReadString('\n')
+					if err != nil || want != "" && line != want || strings.Trim(line, "()[]\n") != fmt.Sprint(n) {
+						t.Errorf("client %d was answered %q, %v; want %q", i, line, err, want)
+						return
+					}
+					if want == "" && line[0] == '(' {
+						if line, err := r.ReadString('\n'); err != nil || line != "(home)\n" {
+							t.Errorf("client %d was answered %q, %v", i, line, err)
+							return
+						}
+					}
+				}
+			})
+		}
+		all.Wait()
+		eventually(t, "all are gone", func() bool { return s.reactor.Count() == 0 })
+	})
+	eventually(t, "no file is left open", func() bool { return open(t) <= before })
+}
+
+// open counts this process's file descriptors.
+func open(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
