@@ -87,46 +87,6 @@ func (d *Delta) page(q *Query) {
 	}
 }
 
-// EachRunning yields what a full state lists as new: every running decision
-// that q admits, with q.Dedup only those no other on the target outlasts; in
-// order of id. It allocates nothing.
-func (v *View) EachRunning(q *Query, yield func(Decision) bool) {
-	if q.resolve(v.state).never {
-		return
-	}
-	skip := max(q.Offset, 0)
-	v.each(func(r *record) bool {
-		if !v.running(r, q.Now) || !q.admits(v.state, r) || !q.relatesStream(v, r) || (q.Dedup && v.outlasted(r, q)) {
-			return true
-		}
-		if skip > 0 {
-			skip--
-			return true
-		}
-		return yield(Decision{v, r})
-	})
-}
-
-// EachEnded yields what a full state lists as deleted: every stored decision
-// that is over, with q.Dedup only where nothing runs on the target and none
-// ended later; in order of id.
-func (v *View) EachEnded(q *Query, yield func(Decision) bool) {
-	if q.resolve(v.state).never {
-		return
-	}
-	skip := max(q.Offset, 0)
-	v.each(func(r *record) bool {
-		if !(v.ended(r) || r.until <= q.Now) || !q.admits(v.state, r) || !q.relatesStream(v, r) || (q.Dedup && v.outlasted(r, q)) {
-			return true
-		}
-		if skip > 0 {
-			skip--
-			return true
-		}
-		return yield(Decision{v, r})
-	})
-}
-
 func (q *Query) relatesStream(v *View, r *record) bool {
 	return (!q.Value.Given && !q.Address.IsValid()) || q.relates(v, r)
 }

@@ -12,7 +12,7 @@ import (
 //	one address:      Find                  hosts and covering ranges
 //	one decision:     Decision              by id
 //	what changed:     Changes               history after a revision
-//	everything:       EachRunning, EachEnded
+//	everything:       Scan, EachRunning, EachEnded
 //	for rules:        Stored                what an address ever had
 //	who is who:       Machine, Bouncer, BouncersByKey, Allowlisted
 //

@@ -47,61 +47,85 @@ func (src *source) write(w *pieceWriter, from position) error {
 	if from.list == 0 {
 		w.buf = append(w.buf, wire.StreamOpen...)
 	}
-	e := wire.NewStreamEncoder(src.now, w.size < pieceSize)
+	l := &listing{source: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.size < pieceSize)}
+	if src.delta == nil {
+		l.scan = src.view.Scan(q)
+	}
 	if from.list < inDeleted {
-		if err := src.list(w, e, inNew, from, q); err != nil {
+		if err := l.write(inNew, from); err != nil {
 			return err
 		}
 		w.buf = append(w.buf, wire.StreamBetween...)
 	}
-	if err := src.list(w, e, inDeleted, from, q); err != nil {
+	if err := l.write(inDeleted, from); err != nil {
 		return err
 	}
 	w.buf = append(w.buf, wire.StreamClose...)
 	return nil
 }
 
-// list writes one of the two lists, without the decisions up to from.
-func (src *source) list(w *pieceWriter, e *wire.StreamEncoder, list uint8, from position, q *engine.Query) (err error) {
-	done := engine.DecisionID(0)
-	if from.list == list {
-		done = from.id
-	}
-	first := done == 0
-	src.each(list, q, func(d engine.Decision) bool {
-		id := d.ID()
-		if id <= done {
-			return true
-		}
-		if !first {
-			w.buf = append(w.buf, ',')
-		}
-		first = false
-		w.buf = e.Append(w.buf, d)
-		w.at = position{list, id}
-		err = w.maybeSend()
-		return err == nil
-	})
-	return err
+// listing writes the two lists of an answer.
+type listing struct {
+	*source
+	w       *pieceWriter
+	encoder *wire.StreamEncoder
+	scan    engine.Scan
+	batch   [128]engine.Decision // whose records are looked at twice within the nearest cache
 }
 
-// each yields the decisions of a list by ascending id.
-func (src *source) each(list uint8, q *engine.Query, yield func(engine.Decision) bool) {
-	if src.delta == nil {
-		if list == inNew {
-			src.view.EachRunning(q, yield)
+// write writes one list, without the decisions up to from.
+func (l *listing) write(list uint8, from position) error {
+	at := position{list: list}
+	if from.list == list {
+		at.id = from.id
+	}
+	switch {
+	case l.delta == nil:
+		return l.writeBatches(at)
+	case list == inNew:
+		return l.writeBatch(at, l.delta.New)
+	}
+	return l.writeBatch(at, l.delta.Deleted)
+}
+
+// writeBatches writes a list of a full state.
+func (l *listing) writeBatches(at position) error {
+	for {
+		var batch []engine.Decision
+		if at.list == inNew {
+			batch = l.scan.Running(l.batch[:])
 		} else {
-			src.view.EachEnded(q, yield)
+			batch = l.scan.Over(l.batch[:])
 		}
-		return
+		if len(batch) == 0 {
+			return nil
+		}
+		if err := l.writeBatch(at, batch); err != nil {
+			return err
+		}
+		at.id = max(at.id, batch[len(batch)-1].ID())
 	}
-	ds := src.delta.New
-	if list == inDeleted {
-		ds = src.delta.Deleted
-	}
-	for _, d := range ds {
-		if !yield(d) {
-			return
+}
+
+// writeBatch writes those of some decisions that are behind a place.
+func (l *listing) writeBatch(at position, batch []engine.Decision) error {
+	w := l.w
+	for _, d := range batch {
+		id := d.ID()
+		if id <= at.id {
+			continue
+		}
+		if at.id != 0 {
+			w.buf = append(w.buf, ',')
+		}
+		at.id = id
+		w.buf = l.encoder.Append(w.buf, d)
+		if len(w.buf) >= w.size {
+			w.at = at
+			if err := w.maybeSend(); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }

@@ -1,0 +1,115 @@
+package engine
+
+// Scan goes through a full state in batches, in order of id: first what is in
+// force, then what is over. It is for one goroutine, allocates nothing, and may
+// be left at any time; the query is its own until then.
+//
+//	s := view.Scan(q)
+//	for batch := s.Running(buf); len(batch) > 0; batch = s.Running(buf) { … }
+//	for batch := s.Over(buf); len(batch) > 0; batch = s.Over(buf) { … }
+type Scan struct {
+	view  *View
+	query *Query
+
+	running, over walk
+	met           uint64 // the first id that was met and is over; 0: none yet
+}
+
+// walk is what of one list is left.
+type walk struct {
+	at, to uint64 // ids to look at, the last excluded
+	skip   int    // how many to leave out, which is the offset
+}
+
+// Scan asks for a full state.
+func (v *View) Scan(q *Query) Scan {
+	s := Scan{view: v, query: q}
+	if q.resolve(v.state).never {
+		return s
+	}
+	from, to := v.state.ids.Bounds()
+	s.running = walk{from, min(to, v.nextDecision), max(q.Offset, 0)}
+	s.over = s.running
+	return s
+}
+
+// Running fills buf, up to its length, with the next of what a full state lists
+// as new: every running decision that the query admits, with q.Dedup only those
+// no other on the target outlasts. There is no more when nothing is filled.
+func (s *Scan) Running(buf []Decision) []Decision {
+	return s.fill(buf[:0:len(buf)], &s.running, true)
+}
+
+// Over does the same with what a full state lists as deleted: every stored
+// decision that is over, with q.Dedup only where nothing runs on the target and
+// none ended later. Behind Running it begins where that first met one.
+func (s *Scan) Over(buf []Decision) []Decision {
+	if s.over.at < s.running.at {
+		s.over.at = s.running.at
+		if s.met != 0 {
+			s.over.at = s.met
+		}
+		s.running.at = 0 // once
+	}
+	return s.fill(buf[:0:len(buf)], &s.over, false)
+}
+
+// fill walks the records this view shows, tombstones too, until dst is full.
+func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
+	v, q, state := s.view, s.query, s.view.state
+	related := q.Value.Given || q.Address.IsValid()
+	id := w.at
+	for ; id < w.to && len(dst) < cap(dst); id++ {
+		if id&1023 == 0 {
+			if id = state.ids.NextPage(id); id >= w.to {
+				break
+			}
+		}
+		n := state.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		r := state.records.At(n)
+		if r.id != id || !v.shows(r) {
+			continue
+		}
+		if v.running(r, q.Now) != running {
+			if running && s.met == 0 {
+				s.met = id
+			}
+			continue
+		}
+		if !q.admits(state, r) || (related && !q.relates(v, r)) || (q.Dedup && v.outlasted(r, q)) {
+			continue
+		}
+		if w.skip > 0 {
+			w.skip--
+			continue
+		}
+		dst = append(dst, Decision{v, r})
+	}
+	w.at = id
+	return dst
+}
+
+// EachRunning yields what Scan.Running gives, until yield returns false.
+func (v *View) EachRunning(q *Query, yield func(Decision) bool) { v.eachListed(q, true, yield) }
+
+// EachEnded does the same with Scan.Over.
+func (v *View) EachEnded(q *Query, yield func(Decision) bool) { v.eachListed(q, false, yield) }
+
+func (v *View) eachListed(q *Query, running bool, yield func(Decision) bool) {
+	var room [32]Decision
+	s := v.Scan(q)
+	w := &s.running
+	if !running {
+		w = &s.over
+	}
+	for batch := s.fill(room[:0], w, running); len(batch) > 0; batch = s.fill(room[:0], w, running) {
+		for _, d := range batch {
+			if !yield(d) {
+				return
+			}
+		}
+	}
+}
