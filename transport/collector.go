@@ -264,7 +264,7 @@ func (c collectorOf) state(m measure) {
 		failed = 1
 	}
 	m.gauge(diskFailed, failed)
-	m.gauge(connections, float64(c.s.open.count()))
+	m.gauge(connections, float64(c.s.connections()))
 	m.gauge(bodyBytes, float64(c.s.budget.used.Load()))
 }
 

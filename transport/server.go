@@ -266,6 +266,17 @@ func (s *Server) tick(stop <-chan struct{}) {
 	}
 }
 
+// connections is how many there are, on loops and with goroutines.
+func (s *Server) connections() int {
+	n := s.open.count()
+	for _, d := range []*doorway{s.tcp, s.unix} {
+		if d != nil && d.reactor != nil {
+			n += d.reactor.Count()
+		}
+	}
+	return n
+}
+
 // perConnection is what an idle connection takes besides its read buffer:
 // stack, write buffer, request and response.
 const perConnection = 16 << 10
