@@ -11,8 +11,8 @@ import (
 
 const (
 	// aheadAtMost is how many pieces the encoder may be ahead of the fastest
-	// reader.
-	aheadAtMost = 32
+	// reader: 4 MiB at most.
+	aheadAtMost = 8
 	// patienceWithReaders is after how long a body may be taken away from those
 	// who still read it.
 	patienceWithReaders = 30 * time.Second
@@ -65,12 +65,21 @@ func (p piece) recycle() {
 	}
 }
 
+// newPiece gives the memory for a piece.
+func newPiece(size int) []byte {
+	if size < pieceSize {
+		return make([]byte, 0, size+pieceSlack)
+	}
+	return blank.Get().(*[pieceSize + pieceSlack]byte)[:0]
+}
+
 // produce encodes the answer.
 func (b *body) produce() {
-	w := &pieceWriter{size: pieceSize, buf: blank.Get().(*[pieceSize + pieceSlack]byte)[:0]}
+	w := &pieceWriter{size: firstPieceSize, buf: newPiece(firstPieceSize)}
 	w.send = func([]byte) error {
 		data := w.buf
-		w.buf = blank.Get().(*[pieceSize + pieceSlack]byte)[:0]
+		w.size = min(2*w.size, pieceSize)
+		w.buf = newPiece(w.size)
 		return b.publish(piece{data, w.at})
 	}
 	err := errors.New("BUG: encoding a stream failed")

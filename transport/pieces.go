@@ -13,8 +13,12 @@ import (
 
 const (
 	// pieceSize is how much of a shared answer is encoded, kept and written at
-	// once: large enough that the system calls do not count.
-	pieceSize = 128 << 10
+	// once: large enough that neither the system calls count nor that encoder and
+	// sender wake each other. The first pieces are smaller, so that a short answer
+	// takes little and the first byte of a long one leaves soon: the first is of
+	// firstPieceSize, each of the next twice the one before.
+	pieceSize      = 512 << 10
+	firstPieceSize = 32 << 10
 	// ownPieceSize is the same for an answer that only one reader gets; it is
 	// what a slow reader costs.
 	ownPieceSize = 32 << 10
@@ -27,6 +31,7 @@ const (
 type pieceWriter struct {
 	buf  []byte
 	size int
+	own  bool     // only one reader gets it: encode with as little memory as will do
 	at   position // after what was appended last; only streams keep it
 	send func(piece []byte) error
 }
@@ -156,7 +161,7 @@ func (s *Server) alone(send func([]byte) error, run func(*pieceWriter) error) er
 	}
 	defer s.own.Add(-1)
 	w := ownPieces.Get().(*pieceWriter)
-	w.buf, w.size, w.send = w.buf[:0], ownPieceSize, send
+	w.buf, w.size, w.own, w.send = w.buf[:0], ownPieceSize, true, send
 	defer func() {
 		if w.send = nil; cap(w.buf) <= 2*ownPieceSize {
 			ownPieces.Put(w)

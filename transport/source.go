@@ -47,7 +47,7 @@ func (src *source) write(w *pieceWriter, from position) error {
 	if from.list == 0 {
 		w.buf = append(w.buf, wire.StreamOpen...)
 	}
-	l := &listing{source: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.size < pieceSize)}
+	l := &listing{source: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.own)}
 	if src.delta == nil {
 		l.scan = src.view.Scan(q)
 	}

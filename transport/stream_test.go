@@ -243,9 +243,10 @@ func TestTakenBody(t *testing.T) {
 	h.banMany(3000)
 	h.wants(h.asMachine("DELETE", "/v1/decisions?range=10.0.0.0/24&contains=false", ""), 200, `{"nbDeleted":"256"}`)
 	src := func() *source { return &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()} }
+	pieces := 0
 	collect := func(b *body, stop int) []byte {
 		var got []byte
-		pieces := 0
+		pieces = 0
 		err := h.server.follow(b, func(p []byte) error {
 			if pieces++; pieces == stop {
 				b.takeAway(b.born + int64(time.Hour))
@@ -264,7 +265,11 @@ func TestTakenBody(t *testing.T) {
 	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
 		t.Fatalf("%d and %d", len(fresh), len(gone))
 	}
-	for stop := 1; stop <= len(want)/pieceSize+1; stop++ {
+	if pieces < 4 {
+		t.Fatalf("only %d pieces", pieces)
+	}
+	all := pieces
+	for stop := 1; stop <= all; stop++ {
 		if got := collect(start(), stop); string(got) != string(want) {
 			t.Errorf("taken away after %d pieces: %d bytes of %d", stop, len(got), len(want))
 		}
