@@ -44,6 +44,14 @@ type BouncerRow struct {
 	noted    atomic.Bool // changed since it was written down
 }
 
+// NewGuest returns a row for a bouncer that cannot be stored now, for one
+// request. It knows of no earlier one: a stream begins anew. b is the row's.
+func NewGuest(b *Bouncer) *BouncerRow {
+	r := &BouncerRow{}
+	r.value.Store(b)
+	return r
+}
+
 // Load returns the bouncer as it is now.
 func (r *BouncerRow) Load() *Bouncer { return r.value.Load() }
 

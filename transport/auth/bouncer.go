@@ -118,6 +118,9 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 			return rows[0], nil
 		}
 		row, err := g.settle(ctx, rows, client, userAgent)
+		if errors.Is(err, engine.ErrDisk) {
+			return guest(rows[0].Load().Name), nil
+		}
 		if row != nil || (err != nil && !errors.Is(err, engine.ErrExists) && !errors.Is(err, engine.ErrNotFound)) {
 			return row, err
 		}
@@ -159,6 +162,14 @@ func (g *Gate) settle(ctx context.Context, rows []*engine.BouncerRow, client net
 		Name: name, KeyHash: oldest.KeyHash, AuthType: engine.AuthAPIKey, IP: client,
 		Type: kind, Version: version, AutoCreated: true, CreatedAt: now, UpdatedAt: now,
 	})
+}
+
+// guest is the row of somebody from a new address while the disk refuses to
+// write: a store that cannot be written keeps nobody out. It is for one request,
+// and begins the stream anew each time, for the place in the stream of another
+// row is not theirs to move. No address is in it, so it is not remembered.
+func guest(name string) *engine.BouncerRow {
+	return engine.NewGuest(&engine.Bouncer{Name: name, AutoCreated: true})
 }
 
 // describe writes down what a bouncer says it is. A failure is not the

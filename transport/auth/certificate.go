@@ -74,7 +74,7 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 		return known.row, nil
 	}
 	row, err := g.certifiedRow(ctx, view, p.name(client), client, userAgent, readOnly)
-	if err == nil && row != nil {
+	if err == nil && row != nil && row.Load().IP.IsValid() {
 		g.bouncers.put(mark, knownBouncer{g.engine.View().BouncerEpoch(), row, new(atomic.Int64)})
 	}
 	return row, err
@@ -90,10 +90,12 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 			Name: name, AuthType: engine.AuthTLS, IP: client, Type: kind, Version: version,
 			AutoCreated: true, CreatedAt: now, UpdatedAt: now,
 		})
-		if err == nil {
+		switch {
+		case err == nil:
 			return made, nil
-		}
-		if !errors.Is(err, engine.ErrExists) {
+		case errors.Is(err, engine.ErrDisk):
+			return guest(name), nil
+		case !errors.Is(err, engine.ErrExists):
 			return nil, err
 		}
 		row = g.engine.View().Bouncer(name)
