@@ -76,7 +76,7 @@ func (f *fence) err() error {
 // lower brings the fence down for a reason, unless it is down already.
 func (f *fence) lower(op, path string, err error) {
 	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) {
-		f.log.Error("store: disk refuses to write, writes are off", "op", op, "path", path, "err", err)
+		f.log.Error("store: disk refuses to write, writes are off", "op", op, "path", path, "err", err.Error())
 	}
 }
 
@@ -178,7 +178,7 @@ func (f *fence) Remove(name string) error {
 	}
 	err := f.FS.Remove(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		f.log.Warn("store: unused file stays until the next start", "path", name, "err", err)
+		f.log.Warn("store: unused file stays until the next start", "path", name, "err", err.Error())
 		return nil
 	}
 	return err

@@ -191,7 +191,7 @@ func (s *Store) LoadSnapshot(load func(rev uint64, sections iter.Seq2[uint16, []
 		if damage == nil {
 			return info.Rev, err
 		}
-		s.log.Error("store: snapshot is damaged, taking the one before", "path", info.Path, "err", damage)
+		s.log.Error("store: snapshot is damaged, taking the one before", "path", info.Path, "err", damage.Error())
 		s.snapshots.damaged(info.Rev)
 	}
 	return 0, nil

@@ -70,7 +70,7 @@ func (k *snapshots) open(s *Store) error {
 		info := SnapshotInfo{Rev: rev, Path: path}
 		if err := glance(s.options.FS, &info); err != nil {
 			info.Damaged = true
-			s.log.Error("store: snapshot is damaged", "path", path, "err", err)
+			s.log.Error("store: snapshot is damaged", "path", path, "err", err.Error())
 		}
 		k.files = append(k.files, info)
 	}
@@ -124,7 +124,7 @@ func (k *snapshots) add(s *Store, info SnapshotInfo) {
 			return false
 		}
 		if err := s.options.FS.Remove(f.Path); err != nil {
-			s.log.Warn("store: old snapshot stays", "path", f.Path, "err", err)
+			s.log.Warn("store: old snapshot stays", "path", f.Path, "err", err.Error())
 			return false
 		}
 		return true
