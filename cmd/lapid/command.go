@@ -6,6 +6,9 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/persist"
 )
 
 // Exit codes. A verb that fails gives 1, whatever the reason; a command line
@@ -41,11 +44,25 @@ func run(ctx context.Context, t *terminal, args []string) int {
 	if errors.As(err, &usage) {
 		t.print("%s", c.UsageString())
 	}
-	fmt.Fprintf(t.err, "Error: %s: %v\n", c.CommandPath(), err)
+	fmt.Fprintf(t.err, "Error: %s: %v\n%s", c.CommandPath(), err, t.advice(err))
 	if c == root || c.Name() == "serve" && usage.error != nil {
 		return exitUsage
 	}
 	return exitFails
+}
+
+// advice says what to do about a disk that refuses to write, in a line of its
+// own; nothing about anything else.
+func (t *terminal) advice(err error) string {
+	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
+		return ""
+	}
+	s, err := t.setup()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("Nothing was stored. Make room in %s, or make it writable, and try again: "+
+		"a running server notices by itself, within a second.\n", s.Store())
 }
 
 func rootCommand(t *terminal) *cobra.Command {

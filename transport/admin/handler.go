@@ -174,10 +174,20 @@ var kinds = []struct {
 func failureOf(err error) *failure {
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
-			return &failure{k.word, err.Error()}
+			return &failure{k.word, err.Error() + refusalOf(err)}
 		}
 	}
 	return &failure{Text: err.Error()}
+}
+
+// refusalOf is what the disk said. Clients of the API need not know our paths,
+// the operator does.
+func refusalOf(err error) string {
+	var e *engine.Error
+	if !errors.As(err, &e) || e.Kind != engine.ErrDisk || e.Cause == nil {
+		return ""
+	}
+	return ": " + e.Cause.Error()
 }
 
 // error is the failure as the client gives it back.
