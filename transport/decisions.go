@@ -49,11 +49,11 @@ func (s *Server) find(x *exchange) error {
 	if err := wire.ParseQuery(&x.query, x.rawQuery()); err != nil {
 		return err
 	}
-	if x.inline && (!x.query.Address.IsValid() || x.query.Inside) {
+	if x.asked != nil && (!x.query.Address.IsValid() || x.query.Inside) {
 		return errLater
 	}
 	x.found = s.engine.View().Find(x.found[:0], &x.query)
-	if x.inline && len(x.found) > longList {
+	if x.asked != nil && len(x.found) > longList {
 		return errLater
 	}
 	s.live(x, len(x.found) > 0)

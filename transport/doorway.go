@@ -185,10 +185,11 @@ func (d *doorway) await() (*reactor.Handed, error) {
 	return h, nil
 }
 
-// forLoop reports whether what came on an idle connection may be for a loop.
+// forLoop reports whether what came on an idle connection is for a loop, as far
+// as one can see.
 func (d *doorway) forLoop(in []byte) bool {
-	line, _ := hot(in)
-	return line != cold
+	var p plain
+	return p.read(in)
 }
 
 // takeBack gives a connection back to the loops.

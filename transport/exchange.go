@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -26,8 +27,8 @@ type exchange struct {
 	now   int64     // the one reading of the clock: Unix nanoseconds
 	began time.Time // for how long it took
 
-	inline bool // on a loop of the reactor: it must not wait
-	later  bool // was not for a loop, and will be served by a goroutine
+	asked *plain // on a loop of the reactor, where nobody must wait: the request; else nil
+	later bool   // was not for a loop, and will be served by a goroutine
 
 	// Who asks.
 	conn    *conn // nil in tests without a network
@@ -65,17 +66,16 @@ func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
 
 // identify finds out from where a request comes.
 func (s *Server) identify(x *exchange) {
-	ctx := x.ctx
 	x.now = s.engine.Now()
 	var peer netip.Addr
 	if x.conn != nil {
 		peer, x.socket = x.conn.peer, x.conn.socket
 	} else {
-		peer, x.socket = reactor.PeerOf(ctx.RemoteAddr()), false
+		peer, x.socket = reactor.PeerOf(x.ctx.RemoteAddr()), false
 	}
 	var xff, real []byte
 	if s.gate.MayForward(peer, x.socket) {
-		xff, real = forwarded(ctx), ctx.Request.Header.Peek("X-Real-Ip")
+		xff, real = x.forwarded()
 	}
 	x.client = s.gate.ClientAddress(peer, x.socket, xff, real)
 }
@@ -93,9 +93,14 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, line *route) {
 // was for a loop; if not, nothing was done.
 func (s *Server) answer(x *exchange) (done bool) {
 	done = true // also when a handler panics
+	x.began = time.Now()
 	s.identify(x)
 	defer func() { s.conclude(x, recover()) }()
-	if err := s.run(x); errors.Is(err, errLater) {
+	err := s.admit(x)
+	if err == nil {
+		err = x.route.handle(s, x)
+	}
+	if errors.Is(err, errLater) {
 		x.later = true
 		return false
 	} else if err != nil {
@@ -155,7 +160,10 @@ func (x *exchange) release() {
 	x.delta.Reset()
 	x.found, x.out = keep(x.found), keep(x.out)
 	x.delta.New, x.delta.Deleted = keep(x.delta.New), keep(x.delta.Deleted)
-	x.ctx, x.route, x.conn, x.secure = nil, nil, nil, nil
+	if x.asked == nil { // a loop keeps its own
+		x.ctx, x.conn = nil, nil
+	}
+	x.route, x.secure = nil, nil
 	x.bouncer, x.machine, x.failure, x.later = nil, "", "", false
 	x.inflow.release()
 }
@@ -188,6 +196,12 @@ func (s *Server) admit(x *exchange) error {
 // admitBouncer takes a client certificate before the key, and only that if
 // there is one.
 func (s *Server) admitBouncer(x *exchange) (err error) {
+	if x.asked != nil {
+		if x.bouncer = s.gate.KnownBouncer(x.asked.key, x.client, x.asked.agent); x.bouncer == nil {
+			return errLater
+		}
+		return nil
+	}
 	h := &x.ctx.Request.Header
 	readOnly := x.ctx.IsHead()
 	if x.secure != nil {
@@ -195,12 +209,6 @@ func (s *Server) admitBouncer(x *exchange) (err error) {
 			x.bouncer, err = s.gate.CertifiedBouncer(s.life, p, x.client, h.UserAgent(), readOnly)
 			return err
 		}
-	}
-	if x.inline {
-		if x.bouncer = s.gate.KnownBouncer(h.Peek("X-Api-Key"), x.client, h.UserAgent()); x.bouncer == nil {
-			return errLater
-		}
-		return nil
 	}
 	x.bouncer, err = s.gate.Bouncer(s.life, h.Peek("X-Api-Key"), x.client, h.UserAgent(), readOnly)
 	return err
@@ -215,7 +223,12 @@ func (x *exchange) authorization() []byte { return x.ctx.Request.Header.Peek("Au
 func (x *exchange) cookie() []byte        { return x.ctx.Request.Header.Cookie("jwt") }
 
 // rawQuery is the query string as it came.
-func (x *exchange) rawQuery() []byte { return x.ctx.URI().QueryString() }
+func (x *exchange) rawQuery() []byte {
+	if x.asked != nil {
+		return x.asked.query
+	}
+	return x.ctx.URI().QueryString()
+}
 
 // param is the decoded last segment of the path. A broken escape or a NUL byte
 // is refused.
@@ -241,25 +254,22 @@ func (s *Server) patience() (context.Context, context.CancelFunc) {
 // a request ten seconds and more.
 const loginPatience = 8 * time.Second
 
-// forwarded joins the lines of X-Forwarded-For, of which there usually is one
-// or none.
-func forwarded(ctx *fasthttp.RequestCtx) []byte {
-	first := ctx.Request.Header.Peek("X-Forwarded-For")
-	if len(first) == 0 {
-		return nil
+// forwarded is what a proxy says about where the request comes from: the lines
+// of X-Forwarded-For, of which there usually is one or none, joined, and
+// X-Real-Ip.
+func (x *exchange) forwarded() (xff, real []byte) {
+	if x.asked != nil {
+		return x.asked.forwarded, x.asked.real
 	}
-	all := ctx.Request.Header.PeekAll("X-Forwarded-For")
-	if len(all) == 1 {
-		return first
+	h := &x.ctx.Request.Header
+	real = h.Peek("X-Real-Ip")
+	if xff = h.Peek("X-Forwarded-For"); len(xff) == 0 {
+		return nil, real
 	}
-	var joined []byte
-	for i, line := range all {
-		if i > 0 {
-			joined = append(joined, ',')
-		}
-		joined = append(joined, line...)
+	if all := h.PeekAll("X-Forwarded-For"); len(all) > 1 {
+		return bytes.Join(all, []byte{','}), real
 	}
-	return joined
+	return xff, real
 }
 
 var _ slog.LogValuer = (*exchange)(nil)

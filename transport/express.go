@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -15,47 +16,52 @@ import (
 )
 
 // express answers the questions that are asked thousands of times a second, live
-// queries and polls, on the loops of a reactor. It reads and writes them with
-// the HTTP library's own requests and responses and runs the same handlers, so
-// an answer is the same bytes wherever it is made; what it saves is a goroutine
-// for each connection.
+// queries and polls, on the loops of a reactor. It runs the same handlers as
+// everybody else, and its answers are the same bytes; what it saves is a
+// goroutine for each connection, and the general way of reading a request.
 //
-// It takes nothing but whole, plain requests (see plainHead). Everything else,
-// and every question that would have to wait or to search for long (errLater),
-// is handed to the HTTP library with the connection, before anything was done
-// about it.
+// It takes nothing but whole, plain requests (plain.go). Everything else, and
+// every question that would have to wait or to search for long (errLater), is
+// handed to the HTTP library with the connection, before anything was done about
+// it.
 type express struct {
 	server *Server
-	socket bool
 	find   *route
 	poll   *route
 
-	x      *exchange
-	ctx    fasthttp.RequestCtx
-	conn   conn // what the handlers see of a connection
-	source bytes.Reader
-	in     *bufio.Reader
-	out    []byte
-	pen    *bufio.Writer // writes to out
+	request plain
+	x       *exchange
+	ctx     fasthttp.RequestCtx // for its response alone
+	conn    conn                // what the handlers see of a connection
+	out     []byte
+	pen     *bufio.Writer // writes to out
+	heads   [2]head
+}
+
+// head is how good answers of one type begin, in one second.
+type head struct {
+	kind           []byte
+	second         int64
+	before, behind []byte // the length of the body
 }
 
 // errLater is how a handler says that it would have to wait.
 var errLater = errors.New("not on a loop")
 
-// nearby is how many changes a poll on a loop may have to look at; who is
-// further behind is answered by a goroutine.
-const nearby = 2 * longDelta
-
-// enoughToSend is after how many bytes of answers to one batch of requests they are
-// sent.
-const enoughToSend = 64 << 10
+const (
+	// nearby is how many changes a poll on a loop may have to look at; who is
+	// further behind is answered by a goroutine.
+	nearby = 2 * longDelta
+	// enoughToSend is after how many bytes of answers to one batch of requests
+	// they are sent.
+	enoughToSend = 64 << 10
+)
 
 func newExpress(s *Server, socket bool) *express {
-	e := &express{server: s, socket: socket, find: s.line("GET", "/v1/decisions"), poll: s.line("GET", "/v1/decisions/stream")}
+	e := &express{server: s, find: s.line("GET", "/v1/decisions"), poll: s.line("GET", "/v1/decisions/stream")}
 	e.x = s.exchanges.New().(*exchange)
-	e.x.inline = true
+	e.x.asked, e.x.conn, e.x.ctx = &e.request, &e.conn, &e.ctx
 	e.conn = conn{server: s, socket: socket}
-	e.in = bufio.NewReaderSize(nil, s.options.HeaderBytes)
 	e.pen = bufio.NewWriterSize((*appender)(&e.out), 4<<10)
 	e.ctx.Init2(nil, httpLog{s.log}, false)
 	return e
@@ -74,11 +80,10 @@ func (a *appender) Write(p []byte) (int, error) {
 func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) {
 	e.out = e.out[:0]
 	for len(in) > 0 {
-		line, size := e.route(in)
-		if line == nil || !e.answer(c, line, in[:size]) {
+		if !e.request.read(in) || !e.answer(c) {
 			return e.leave(c, in)
 		}
-		in = in[size:]
+		in = in[e.request.size:]
 		if e.ctx.Response.ConnectionClose() {
 			next, rest := e.send(c, nil)
 			if next == reactor.Keep {
@@ -90,9 +95,58 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 			if next, rest := e.send(c, in); next != reactor.Keep {
 				return next, rest
 			}
+			e.out = e.out[:0]
 		}
 	}
 	return e.send(c, nil)
+}
+
+// answer answers the request that was read into out; false, and nothing is
+// done, if that is for somebody with more time.
+func (e *express) answer(c *reactor.Conn) bool {
+	x := e.x
+	x.route = e.find
+	if e.request.about == aboutChanges {
+		x.route = e.poll
+	}
+	e.ctx.Response.Reset()
+	e.conn.peer = c.Peer
+	if !e.server.answer(x) {
+		return false
+	}
+	r := &e.ctx.Response
+	if r.StatusCode() == fasthttp.StatusOK && !r.ConnectionClose() {
+		body := r.Body()
+		h := e.head(r.Header.ContentType(), x.now/int64(time.Second))
+		e.out = append(e.out, h.before...)
+		e.out = strconv.AppendInt(e.out, int64(len(body)), 10)
+		e.out = append(e.out, h.behind...)
+		e.out = append(e.out, body...)
+		return true
+	}
+	e.pen.Reset((*appender)(&e.out))
+	_ = r.Write(e.pen) // appending does not fail
+	_ = e.pen.Flush()
+	return true
+}
+
+// head is how a good answer begins, as the HTTP library would write it.
+func (e *express) head(kind []byte, second int64) *head {
+	h := &e.heads[0]
+	if e.request.about == aboutChanges {
+		h = &e.heads[1]
+	}
+	if h.second == second && bytes.Equal(h.kind, kind) {
+		return h
+	}
+	var r fasthttp.ResponseHeader
+	r.SetNoDefaultContentType(true)
+	r.SetContentTypeBytes(kind)
+	r.SetContentLength(0)
+	all := r.AppendBytes(nil)
+	length := bytes.LastIndex(all, []byte(": 0\r\n")) + len(": ")
+	*h = head{bytes.Clone(kind), second, all[:length], all[length+1:]}
+	return h
 }
 
 // leave sends what is answered and hands the connection over with the rest.
@@ -127,156 +181,6 @@ func (e *express) send(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) 
 		moves.back()
 	}
 	return reactor.Close, reactor.Rest{}
-}
-
-// asked is what a request is about, as far as a loop cares.
-type asked uint8
-
-const (
-	cold asked = iota // not for a loop
-	aboutAddress
-	aboutChanges
-)
-
-// route finds the line of the request that a batch begins with, and its size;
-// nil if it is not for a loop.
-func (e *express) route(in []byte) (*route, int) {
-	line := e.find
-	about, size := hot(in)
-	switch {
-	case about == cold || size > e.server.options.HeaderBytes:
-		return nil, 0
-	case about == aboutChanges:
-		line = e.poll
-	}
-	return line, size
-}
-
-// hot tells what the request is about that a batch begins with, and its size.
-func hot(in []byte) (about asked, size int) {
-	const start = "GET /v1/decisions"
-	if len(in) <= len(start) || string(in[:len(start)]) != start {
-		return cold, 0
-	}
-	rest := in[len(start):]
-	switch {
-	case rest[0] == '?':
-		about = aboutAddress
-	case bytes.HasPrefix(rest, streamWord) && len(rest) > len(streamWord) && (rest[len(streamWord)] == '?' || rest[len(streamWord)] == ' '):
-		about = aboutChanges
-	default:
-		return cold, 0
-	}
-	end := bytes.Index(in, headEnd)
-	if end < 0 || !plainHead(in[:end+2]) {
-		return cold, 0
-	}
-	return about, end + len(headEnd)
-}
-
-var (
-	streamWord = []byte("/stream")
-	headEnd    = []byte("\r\n\r\n")
-	lineEnd    = []byte(" HTTP/1.1\r")
-	keepAlive  = []byte("keep-alive")
-)
-
-// plainHead reports whether a request of which the method is known is one that
-// can be read in one way only and has nothing but itself to say: every line
-// ends in CRLF, there is no body, no protocol but HTTP/1.1, no wish about the
-// connection, and no byte that is not printable.
-func plainHead(head []byte) bool {
-	end := bytes.IndexByte(head, '\n')
-	first := head[:end]
-	if !bytes.HasSuffix(first, lineEnd) {
-		return false
-	}
-	target := first[len("GET ") : len(first)-len(lineEnd)]
-	for _, b := range target {
-		if b <= ' ' || b >= 0x7f || b == '#' {
-			return false
-		}
-	}
-	if bytes.Contains(target, schemeMark) {
-		return false
-	}
-	for head = head[end+1:]; len(head) > 0; head = head[end+1:] {
-		if end = bytes.IndexByte(head, '\n'); end < 2 || head[end-1] != '\r' || !plainHeader(head[:end-1]) {
-			return false
-		}
-	}
-	return true
-}
-
-// plainHeader reports whether a line is a name and a printable value, and says
-// nothing about bodies or the connection.
-func plainHeader(line []byte) bool {
-	name, value, ok := bytes.Cut(line, colon)
-	if !ok || len(name) == 0 {
-		return false
-	}
-	for _, b := range name {
-		if (b|0x20 < 'a' || b|0x20 > 'z') && b != '-' && (b < '0' || b > '9') {
-			return false
-		}
-	}
-	for _, b := range value {
-		if b < ' ' || b >= 0x7f {
-			return false
-		}
-	}
-	switch name[0] | 0x20 {
-	case 'c':
-		return !bytes.EqualFold(name, connection) && !hasPrefixFold(name, contentWord) ||
-			bytes.EqualFold(name, connection) && bytes.EqualFold(bytes.TrimSpace(value), keepAlive)
-	case 'e':
-		return !bytes.EqualFold(name, expect)
-	case 't':
-		return !hasPrefixFold(name, trailerWord) && !bytes.EqualFold(name, transferEncoding)
-	case 'u':
-		return !bytes.EqualFold(name, upgrade)
-	}
-	return true
-}
-
-var (
-	colon       = []byte(":")
-	contentWord = []byte("content-")
-	trailerWord = []byte("trailer")
-	expect      = []byte("expect")
-	upgrade     = []byte("upgrade")
-)
-
-func hasPrefixFold(s, prefix []byte) bool {
-	return len(s) >= len(prefix) && bytes.EqualFold(s[:len(prefix)], prefix)
-}
-
-// answer answers one request into out; false, and nothing is done, if that is
-// for somebody with more time.
-func (e *express) answer(c *reactor.Conn, line *route, head []byte) bool {
-	began := time.Now()
-	ctx := &e.ctx
-	ctx.Request.Reset()
-	ctx.Response.Reset()
-	e.source.Reset(head)
-	e.in.Reset(&e.source)
-	if ctx.Request.Header.Read(e.in) != nil {
-		return false
-	}
-	headerReceived(&ctx.Request.Header)
-	if ctx.Request.Header.ConnectionClose() {
-		return false
-	}
-	ctx.Response.Header.SetNoDefaultContentType(true)
-	e.conn.peer = c.Peer
-	e.x.ctx, e.x.route, e.x.began, e.x.conn = ctx, line, began, &e.conn
-	if !e.server.answer(e.x) {
-		return false
-	}
-	e.pen.Reset((*appender)(&e.out))
-	_ = ctx.Response.Write(e.pen) // appending does not fail
-	_ = e.pen.Flush()
-	return true
 }
 
 // resume writes what a loop could not, and tells the HTTP library what came. It

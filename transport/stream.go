@@ -28,7 +28,7 @@ func (s *Server) stream(x *exchange) error {
 	}
 	view := s.engine.View()
 	after, pulled := x.bouncer.Cursor()
-	if x.inline && (!pulled || q.Startup || view.Distance(after) > nearby) {
+	if x.asked != nil && (!pulled || q.Startup || view.Distance(after) > nearby) {
 		return errLater
 	}
 	if !pulled || q.Startup {
@@ -59,13 +59,13 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 		return nil
 	}
 	if !view.Changes(&x.delta, after, &x.query) {
-		if x.inline {
+		if x.asked != nil {
 			return errLater
 		}
 		return s.fullState(x, view)
 	}
 	switch n := len(x.delta.New) + len(x.delta.Deleted); {
-	case n > longDelta && x.inline:
+	case n > longDelta && x.asked != nil:
 		return errLater
 	case n == 0:
 		x.bouncer.Advance(to, x.now) // there is nothing to miss
