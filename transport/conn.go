@@ -159,18 +159,23 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close forgets the connection, or gives it back to the reactor.
+// Close ends the connection, or gives it back to the reactor. The goroutine that
+// serves it calls it.
 func (c *conn) Close() error {
+	if c.parting && c.server.open.remove(c) {
+		return c.door.takeBack(c)
+	}
+	return c.cut()
+}
+
+// cut ends the connection. Anybody may call it, more than once.
+func (c *conn) cut() error {
 	if !c.server.open.remove(c) {
 		return net.ErrClosed
 	}
-	if c.door == nil {
-		return c.Conn.Close()
+	if c.door != nil {
+		c.door.count.Add(-1)
 	}
-	if c.parting {
-		return c.door.takeBack(c)
-	}
-	c.door.count.Add(-1)
 	return c.Conn.Close()
 }
 
@@ -231,7 +236,7 @@ func (o *openConns) cut() {
 	all := slices.Collect(maps.Keys(o.all))
 	o.mu.Unlock()
 	for _, c := range all {
-		c.Close()
+		_ = c.cut()
 	}
 }
 
