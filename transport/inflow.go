@@ -15,10 +15,16 @@ import (
 )
 
 const (
-	// largestAsIs is how much of a body is read without asking the budget.
-	largestAsIs = 64 << 10
-	// step is by how much a body's share of the budget grows.
-	step = 1 << 20
+	// largestAsIs is how much a request takes without asking the budget.
+	largestAsIs = 16 << 10
+	// step is by how much a request's share of the budget grows.
+	step = 16 << 10
+	// firstRead is how much room is made for a body on the word of the client.
+	firstRead = 64 << 10
+	// perElement is what an element of a list or an object takes once it is read,
+	// in bytes, besides its text: the most that was measured (TestBombs), for
+	// lists of empty objects. Elements of real reports take less.
+	perElement = 128
 	// drainAtMost is how much of a body that nobody wants is read anyway, so
 	// that the client sees the answer instead of a reset connection. It is more
 	// than the limit before login, so that one who just exceeds that is told.
@@ -134,12 +140,9 @@ func (x *exchange) body() ([]byte, error) {
 		return nil, nil
 	}
 	buf := in.body[:0]
-	if length := x.ctx.Request.Header.ContentLength(); length > 0 && len(in.layers) == 0 && cap(buf) < length+1 {
-		buf = make([]byte, 0, min(length+1, limit+1, step)) // a client's word is not worth more
-	}
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
+			buf = append(make([]byte, 0, x.room(cap(buf))), buf...)
 		}
 		if err := in.claim(int64(cap(buf))); err != nil {
 			return nil, err
@@ -149,13 +152,30 @@ func (x *exchange) body() ([]byte, error) {
 		in.body = buf
 		switch {
 		case len(buf) > limit || errors.Is(err, wire.ErrTooLarge):
-			return enough(buf[:min(len(buf), limit)])
+			buf, err = enough(buf[:min(len(buf), limit)])
 		case errors.Is(err, io.EOF):
-			return buf, x.complete(len(buf))
+			err = x.complete(len(buf))
 		case err != nil:
-			return nil, readProblem(err)
+			err = readProblem(err)
+		default:
+			continue
 		}
+		if err == nil {
+			err = in.claimElements(buf)
+		}
+		return buf, err
 	}
+}
+
+// room is how large the buffer of a body that fills this one should be: twice as
+// large, or as large as the body is said to be, but never more than firstRead on
+// somebody's word alone.
+func (x *exchange) room(full int) int {
+	next := max(2*full, 4<<10)
+	if length := x.ctx.Request.Header.ContentLength(); length >= full && len(x.inflow.layers) == 0 {
+		next = min(length+1, max(next, firstRead)) // one more than the body, to see its end
+	}
+	return min(next, max(x.route.body, full)+1)
 }
 
 // enough gives the beginning of a body that is too large, if that settles what
@@ -195,6 +215,18 @@ func (in *inflow) claim(size int64) error {
 	}
 	in.claimed += more
 	return nil
+}
+
+// claimElements takes what the body will take once it is read: a few bytes can
+// be an element of a list, which takes many. What would not fit even if it were
+// the only one is too large; it would be sent again for ever if it were told to
+// come back.
+func (in *inflow) claimElements(body []byte) error {
+	size := int64(cap(body)) + perElement*int64(bytes.Count(body, []byte{','}))
+	if size > in.given.most {
+		return wire.ErrTooLarge
+	}
+	return in.claim(size)
 }
 
 // drain reads what is left of a body that was not read to its end, for the next

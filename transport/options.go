@@ -45,7 +45,7 @@ type Options struct {
 	WriteStall     time.Duration // a peer that takes no 128 KiB in half of this is let go (60 s)
 	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)
 	DrainTimeout   time.Duration // for requests under way when the server stops (10 s)
-	BodyMemory     int64         // request bodies above 64 KiB in memory at once (512 MiB)
+	BodyMemory     int64         // for request bodies and what is read out of them, beyond 16 KiB each (512 MiB); more get 503
 }
 
 func (o *Options) withDefaults() (Options, error) {

@@ -26,12 +26,16 @@ func (e *usageEntry) readMetrics() {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		d := detail{usageEntry: e, path: e.path + "metrics." + strconv.Itoa(n) + "."}
-		lacks := d.read()
-		if e.metrics == "" {
+		d := detail{usageEntry: e, known: e.metrics != ""}
+		if !d.known {
+			d.path = e.path + "metrics." + strconv.Itoa(n) + "."
+		}
+		if lacks := d.read(); !d.known {
 			e.metrics = lacks
 		}
-		out = d.append(out)
+		if e.metrics == "" {
+			out = d.append(out)
+		}
 	}
 	e.about.Payload = append(out, ']')
 }
@@ -53,6 +57,7 @@ var (
 // detail is one set of metrics: numbers counted over one window of time.
 type detail struct {
 	*usageEntry
+	known       bool // an earlier one lacks something: this one is read for its syntax only
 	path        string
 	items       []byte // the list as JSON, without brackets
 	now, window int64
@@ -72,7 +77,7 @@ func (d *detail) read() (missing string) {
 			d.skip()
 		}
 	}
-	if o.has(1<<detailItems|1<<detailMeta) && d.lackItems == "" && d.lackMeta == "" {
+	if d.known || o.has(1<<detailItems|1<<detailMeta) && d.lackItems == "" && d.lackMeta == "" {
 		return ""
 	}
 	var f failures
@@ -113,7 +118,9 @@ func (d *detail) readMeta() bool {
 			d.skip()
 		}
 	}
-	d.lackMeta = o.missing(d.path+"meta.", 1<<metaNow|1<<metaWindow)
+	if !d.known {
+		d.lackMeta = o.missing(d.path+"meta.", 1<<metaNow|1<<metaWindow)
+	}
 	return true
 }
 
@@ -130,13 +137,16 @@ func (d *detail) readItems() bool {
 		if d.null() {
 			continue
 		}
-		if len(d.items) > 0 {
-			d.items = append(d.items, ',')
-		}
 		i := item{detail: d}
 		lacks := i.read()
-		if lacks && d.lackItems == "" {
+		if d.known || d.lackItems != "" {
+			continue
+		}
+		if lacks {
 			d.lackItems = i.missing(d.path + "items." + strconv.Itoa(n) + ".")
+		}
+		if len(d.items) > 0 {
+			d.items = append(d.items, ',')
 		}
 		d.items = i.append(d.items)
 	}
