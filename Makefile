@@ -4,10 +4,12 @@ GO       ?= go
 LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conformance -e /transport/clients)
 FUZZTIME ?= 20s
+KILLS    ?= 1000
+SOAK     ?= 10m
 DATA     ?= lapid-data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test race lint fuzz crash soak conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +42,12 @@ fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
 	  done; done
+
+crash: ## kill a real server KILLS times in the middle of writes (1000: an hour), losing nothing
+	$(GO) test -count=1 -timeout 0 -v -run '^TestCrash$$' ./cmd/lapid -kills $(KILLS)
+
+soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
+	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)
 
 bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
 	$(GO) run ./bench/cmd/bench full
