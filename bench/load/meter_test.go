@@ -31,3 +31,15 @@ func TestHalves(t *testing.T) {
 		t.Errorf("%v and %v, %v", server, generator, err)
 	}
 }
+
+func TestLost(t *testing.T) {
+	t.Parallel()
+	server, generator, err := Halves()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := Lost(append(server, generator...), 20*time.Millisecond)
+	if g.Share < 0 || g.Longest < 0 || g.Share == 0 != (g.Longest == 0) {
+		t.Errorf("%+v", g)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -164,11 +165,13 @@ func conditions(ctx context.Context, name string, pace scenario.Pace, server, ge
 		commit += " with uncommitted changes"
 	}
 	busy, _ := os.ReadFile("/proc/loadavg")
+	lost := load.Lost(slices.Concat(server, generator), time.Second)
 	return []string{
 		"date: " + time.Now().UTC().Format(time.RFC3339) + ", command: bench " + name,
 		"commit: " + commit + ", " + say("go", "version"),
 		fmt.Sprintf("machine: %s, %d CPUs, %s, kernel %s", cpuName(), len(server)+len(generator), memory(), say("uname", "-r")),
 		fmt.Sprintf("CPUs: server %s, generator %s; load before: %s", load.List(server), load.List(generator), strings.TrimSpace(string(busy))),
+		fmt.Sprintf("lost to others when all CPUs are busy: %.2f %% of the worst one's time, %v at once", 100*lost.Share, lost.Longest.Round(10*time.Microsecond)),
 		fmt.Sprintf("decisions: %d, seed %d; rounds: %d of %v; connections: %v", pace.Size, scenario.Seed, pace.Rounds, pace.Length, pace.Connections),
 	}
 }
