@@ -100,7 +100,10 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 	for i := range in.plans {
 		in.community = in.community || in.plans[i].origin == OriginCAPI || in.plans[i].origin == OriginLists
 	}
-	in.body = a.appendBody(nil)
+	body := drafts.Get().(*[]byte)
+	*body = a.appendBody((*body)[:0])
+	in.body = slices.Clone(*body)
+	putDraft(body)
 	return in, true, nil
 }
 

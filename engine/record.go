@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
+	"sync"
 )
 
 // A commit as bytes:
@@ -36,10 +38,27 @@ func appendCommitHead(dst []byte, at int64, ops int) []byte {
 
 // appendOp frames one operation.
 func appendOp(dst []byte, o op) []byte {
-	body := o.append(nil)
+	body := drafts.Get().(*[]byte)
+	*body = o.append((*body)[:0])
+	dst = slices.Grow(dst, 1+binary.MaxVarintLen64+len(*body))
 	dst = append(dst, o.number())
-	dst = binary.AppendUvarint(dst, uint64(len(body)))
-	return append(dst, body...)
+	dst = binary.AppendUvarint(dst, uint64(len(*body)))
+	dst = append(dst, *body...)
+	putDraft(body)
+	return dst
+}
+
+// drafts are buffers for what is written before its length is known.
+var drafts = sync.Pool{New: func() any { return new([]byte) }}
+
+// draftAtMost is how large a buffer may be that is kept; what only a large
+// import needs is left to the collector.
+const draftAtMost = 64 << 10
+
+func putDraft(b *[]byte) {
+	if cap(*b) <= draftAtMost {
+		drafts.Put(b)
+	}
 }
 
 // decodeCommit is the mirror. The commit keeps nothing of record's memory.
@@ -248,9 +267,11 @@ func appendPrefix(dst []byte, p netip.Prefix) []byte {
 // dictionary spells each word of a record once: the first time as 0 and the
 // text, afterwards by its place.
 type dictionary struct {
-	places map[string]uint64
-	words  []string
-	last   string // imports repeat themselves: remember the last hit
+	words  []string          // by place, when reading
+	count  uint64            // of different words, when writing
+	first  string            // the word of place 1, and
+	places map[string]uint64 // all of them once there are two: alerts of one decision need no map
+	last   string            // imports repeat themselves: remember the last hit
 	lastAt uint64
 }
 
@@ -258,14 +279,19 @@ func (w *dictionary) append(dst []byte, s string) []byte {
 	if w.lastAt != 0 && s == w.last {
 		return binary.AppendUvarint(dst, w.lastAt)
 	}
+	if w.count == 0 {
+		w.count, w.first, w.last, w.lastAt = 1, s, s, 1
+		return appendString(append(dst, 0), s)
+	}
+	if w.places == nil {
+		w.places = map[string]uint64{w.first: 1}
+	}
 	if at, ok := w.places[s]; ok {
 		w.last, w.lastAt = s, at
 		return binary.AppendUvarint(dst, at)
 	}
-	if w.places == nil {
-		w.places = map[string]uint64{}
-	}
-	w.places[s] = uint64(len(w.places) + 1)
+	w.count++
+	w.places[s] = w.count
 	return appendString(append(dst, 0), s)
 }
 
