@@ -14,6 +14,7 @@ type binder struct {
 	asking map[string]bool
 
 	loops   bool
+	reads   bool
 	needs   need
 	alerts  int // mentions of Alert
 	members int // … of which followed by a field or method
@@ -40,6 +41,7 @@ func (b *binder) Visit(node *ast.Node) {
 	case *ast.CallNode:
 		b.call(node, n)
 	case *ast.BuiltinNode:
+		b.reads = b.reads || !counts[n.Name]
 		if makesMuch(n) {
 			bound(node)
 		}
@@ -47,7 +49,9 @@ func (b *binder) Visit(node *ast.Node) {
 		b.loops = true
 		bound(&n.Node)
 	case *ast.BinaryNode:
-		if n.Operator == "+" && makesMuch(n) {
+		if n.Operator == "matches" {
+			b.match(node, n)
+		} else if n.Operator == "+" && makesMuch(n) {
 			bound(node)
 		} else if truth := compared(n); truth != nil {
 			*node = truth
@@ -59,6 +63,23 @@ func (b *binder) Visit(node *ast.Node) {
 	case *ast.MapNode:
 		bound(node)
 	}
+}
+
+// counts are expr's own functions that look at how many there are, whatever
+// they are.
+var counts = map[string]bool{"len": true, "all": true, "any": true, "none": true, "one": true, "count": true, "filter": true, "map": true, "find": true}
+
+// match has a pattern that is only known later looked at before it is used.
+func (b *binder) match(node *ast.Node, n *ast.BinaryNode) {
+	b.reads = true
+	if _, ok := n.Right.(*ast.StringNode); ok {
+		return
+	}
+	at := n.Location()
+	call := &ast.CallNode{Callee: &ast.IdentifierNode{Value: matchName}, Arguments: []ast.Node{n.Left, n.Right}}
+	call.SetLocation(at)
+	call.Callee.SetLocation(at)
+	ast.Patch(node, call)
 }
 
 func (b *binder) member(n *ast.MemberNode) {
@@ -75,6 +96,7 @@ func (b *binder) member(n *ast.MemberNode) {
 func (b *binder) call(node *ast.Node, n *ast.CallNode) {
 	switch callee := n.Callee.(type) {
 	case *ast.IdentifierNode:
+		b.reads = true
 		if callee.Value == "LookupHost" {
 			b.loops = true
 		}

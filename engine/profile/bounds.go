@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	"github.com/expr-lang/expr/builtin"
@@ -26,10 +27,21 @@ import (
 var (
 	errLate   = errors.New("the expression takes too long")
 	errMemory = errors.New("the expression takes too many turns, or makes too much text or too long lists")
+	errLong   = fmt.Errorf("the alert has more than %d bytes of text, which its filters do not read", documentLimit)
+	errPair   = errors.New("the texts are too long for one another")
 	errNested = fmt.Errorf("the expression nests lists deeper than %d", nestingLimit)
 )
 
+// pairLimit bounds the product of the lengths of two texts where the time is
+// that of the product, patternLimit where one of them is a regular expression,
+// in which a few bytes can stand for a thousand.
 const (
+	pairLimit    = 1 << 28
+	patternLimit = 1 << 20
+)
+
+const (
+	matchName  = "(matches)"
 	chargeName = "(charge)"
 	valueName  = "(value)"
 )
@@ -112,6 +124,9 @@ func boundFunctions() []function {
 		{name: chargeName, types: []any{(func(*evaluation, any) bool)(nil)}, plain: func(a ...any) (any, error) {
 			return true, a[0].(*evaluation).charge(a[1])
 		}},
+		{name: matchName, types: []any{(func(string, string) bool)(nil), (func(any, any) bool)(nil)}, plain: matchLater},
+		guarded("split", func(a []any) int { return piecesSize(a[0].(string), a[1].(string)) },
+			(func(string, string) []string)(nil), (func(string, string, int) []string)(nil)),
 		guarded("repeat", func(a []any) int { return len(a[0].(string)) * min(max(runtime.ToInt(a[1]), 0), materialLimit) },
 			(func(string, int) string)(nil)),
 		guarded("replace", func(a []any) int { return replacedSize(a) },
@@ -126,6 +141,44 @@ func boundFunctions() []function {
 			return 0
 		}, (func([]any) []any)(nil), (func([]string) []any)(nil), (func([]int) []any)(nil), (func(any) []any)(nil)),
 	}
+}
+
+// matchLater is the operator matches for a pattern that the alert may have
+// brought along. Texts that are nil match nothing, as with the operator.
+func matchLater(a ...any) (any, error) {
+	if a[0] == nil || a[1] == nil {
+		return false, nil
+	}
+	text, pattern := a[0].(string), a[1].(string)
+	if len(text)*len(pattern) > patternLimit {
+		return nil, errPair
+	}
+	return regexp.MatchString(pattern, text)
+}
+
+// piecesSize is what a text takes that is split.
+func piecesSize(text, between string) int { return 16 * (strings.Count(text, between) + 1) }
+
+// paired is a function of two texts whose time is the product of their lengths.
+func paired[R any](name string, f func(a, b string) R) function {
+	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) {
+		x, y := a[0].(string), a[1].(string)
+		if len(x)*len(y) > pairLimit {
+			return nil, errPair
+		}
+		return f(x, y), nil
+	}}
+}
+
+// pieces is a function that splits a text.
+func pieces(name string, f func(text, between string) []string) function {
+	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) {
+		text, between := a[0].(string), a[1].(string)
+		if piecesSize(text, between) > materialLimit {
+			return nil, errMemory
+		}
+		return f(text, between), nil
+	}}
 }
 
 // guarded is one of expr's own functions behind a look at the size of what it

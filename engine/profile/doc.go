@@ -51,7 +51,12 @@
 //     behind every function that makes a text or a list.
 //
 // Documents (JSON, XML, key=value) beyond 1 MiB are not parsed. Regular
-// expressions are RE2, linear in the text. bounds.go tells how this is woven
+// expressions are RE2, linear in the text. Where the time is the product of two
+// texts that the alert may have brought along both (a pattern that is not
+// written in the rule, IndexAny, Trim, Match), the product is bounded. An alert
+// with more than 1 MiB of text besides its events makes every expression fail
+// that has its texts matched, split or otherwise read byte by byte; those that
+// compare them, or count, judge it as usual. bounds.go tells how this is woven
 // into a compiled expression; FuzzRules and testdata/language/bounds.txt try
 // to get around it.
 //

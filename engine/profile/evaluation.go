@@ -67,6 +67,9 @@ func (e *evaluation) end() {
 // is an error that shows the place.
 func (e *evaluation) run(x *expression) (any, error) {
 	e.room, e.late = materialLimit, nil
+	if x.reads && textOf(e.alert) > documentLimit {
+		return nil, errLong
+	}
 	if !x.loops {
 		return e.machine.Run(x.program, &e.scene)
 	}
@@ -126,4 +129,13 @@ func clip(s string) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// textOf is how long the texts of an alert are, in bytes. Those of its events
+// and meta have been cut when it came in.
+func textOf(a *engine.Alert) int {
+	s := &a.Source
+	return len(a.Message) + len(a.Scenario) + len(a.ScenarioHash) + len(a.ScenarioVersion) + len(a.Kind) + len(a.Leakspeed) +
+		len(a.StartText) + len(a.StopText) + len(a.MachineID) +
+		len(s.Scope) + len(s.Value) + len(s.IP) + len(s.Range) + len(s.AsName) + len(s.AsNumber) + len(s.Cn)
 }

@@ -18,6 +18,7 @@ type expression struct {
 	program *vm.Program
 	needs   need
 	loops   bool // it may run long: put it under the time limit
+	reads   bool // it hands texts to something that takes time or memory for each byte
 }
 
 // language is what expressions may say: the variable Alert, expr's own
@@ -100,7 +101,7 @@ func (l *language) compile(text string) (*expression, error) {
 	if err != nil {
 		return nil, errors.New(l.spoken(err.Error()))
 	}
-	return &expression{text: text, program: program, needs: b.found(), loops: b.loops}, nil
+	return &expression{text: text, program: program, needs: b.found(), loops: b.loops, reads: b.reads}, nil
 }
 
 // spoken gives functions and types the names the operator knows.

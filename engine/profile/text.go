@@ -18,28 +18,28 @@ func textFunctions() []function {
 		of1("Upper", strings.ToUpper),
 		of1("Lower", strings.ToLower),
 		of1("Fields", strings.Fields),
-		of2("Split", strings.Split),
-		of2("SplitAfter", strings.SplitAfter),
+		pieces("Split", strings.Split),
+		pieces("SplitAfter", strings.SplitAfter),
 		{name: "SplitN", types: []any{strings.SplitN}, plain: func(a ...any) (any, error) {
-			return strings.SplitN(a[0].(string), a[1].(string), runtime.ToInt(a[2])), nil
+			return splitN(strings.SplitN, a)
 		}},
 		{name: "SplitAfterN", types: []any{strings.SplitAfterN}, plain: func(a ...any) (any, error) {
-			return strings.SplitAfterN(a[0].(string), a[1].(string), runtime.ToInt(a[2])), nil
+			return splitN(strings.SplitAfterN, a)
 		}},
 		{name: "Join", types: []any{strings.Join, (func([]any, string) string)(nil)}, plain: join},
 		{name: "Replace", types: []any{strings.Replace}, plain: replace},
 		{name: "ReplaceAll", types: []any{strings.ReplaceAll}, plain: replace},
-		of2("Trim", strings.Trim),
-		of2("TrimLeft", strings.TrimLeft),
-		of2("TrimRight", strings.TrimRight),
+		paired("Trim", strings.Trim),
+		paired("TrimLeft", strings.TrimLeft),
+		paired("TrimRight", strings.TrimRight),
 		of1("TrimSpace", strings.TrimSpace),
 		of2("TrimPrefix", strings.TrimPrefix),
 		of2("TrimSuffix", strings.TrimSuffix),
 		of2("Index", strings.Index),
-		of2("IndexAny", strings.IndexAny),
+		paired("IndexAny", strings.IndexAny),
 		{name: "Get", types: []any{(func([]string, int) string)(nil), (func([]any, int) any)(nil)}, plain: get},
 		of1("ToString", func(v any) string { s, _ := v.(string); return s }),
-		of2("Match", glob),
+		paired("Match", glob),
 		{name: "Hostname", types: []any{(func() string)(nil)}, plain: func(...any) (any, error) { return os.Hostname() }},
 		{name: "Sprintf", types: []any{(func(string, ...any) string)(nil)}, plain: func(a ...any) (any, error) {
 			return sprintf(a)
@@ -56,6 +56,15 @@ func textFunctions() []function {
 			return string(b), err
 		}),
 	}
+}
+
+// splitN splits into so many pieces at most.
+func splitN(f func(text, between string, n int) []string, a []any) (any, error) {
+	text, between, n := a[0].(string), a[1].(string), runtime.ToInt(a[2])
+	if size := piecesSize(text, between); size > materialLimit && (n < 0 || 16*n > materialLimit) {
+		return nil, errMemory
+	}
+	return f(text, between, n), nil
 }
 
 func join(a ...any) (any, error) {
