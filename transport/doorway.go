@@ -47,7 +47,7 @@ func (d *doorway) open() error {
 	}
 	o := &d.server.options
 	r, err := reactor.New(&reactor.Options{
-		Loops: runtime.NumCPU(), Buffer: o.HeaderBytes, First: o.ReadTimeout, Idle: o.IdleTimeout,
+		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: o.HeaderBytes, First: o.ReadTimeout, Idle: o.IdleTimeout,
 		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
 		Hand:      d.hand,
 		Closed:    func() { d.count.Add(-1) },

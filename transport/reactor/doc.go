@@ -2,15 +2,18 @@
 //
 // A goroutine for each connection pays for every request with a read that finds
 // nothing, a visit to the poller and a switch of goroutines; for an answer that
-// takes less than a microsecond to find, that is most of the work. Here a few
-// loops, one for each processor, hold the sockets themselves: a loop asks the
-// kernel once which of its connections have something to say, reads each once,
-// has its Worker answer, and goes on. An idle connection costs the socket and
-// some eighty bytes.
+// takes less than a microsecond to find, that is a good part of the work. Here a
+// few loops, one for each processor, hold the sockets themselves: a loop asks the
+// kernel which connections have something to say, reads each once, has its Worker
+// answer, and goes on. An idle connection costs the socket and some hundred bytes.
 //
-// The loops are ordinary goroutines. Each waits for its epoll instance with the
-// runtime's own poller, so an idle loop holds no thread, and steps back after
-// every round, so that a busy one does not keep writers from the processors.
+// The loops share the connections: what comes is taken by whichever looks first.
+// (Each with its own was tried: a loop that the kernel kept from running for some
+// milliseconds kept all its connections waiting, which tripled the 99th
+// percentile.) The loops are ordinary goroutines. They wait for their epoll
+// instance with the runtime's own poller, so an idle loop holds no thread, and
+// step back after every round, so that a busy one does not keep writers from the
+// processors.
 //
 // A Worker must neither wait nor work for long: every other connection of the
 // loop waits with it. What it does not want to answer, or cannot write at once,
@@ -26,6 +29,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"time"
 )
 
@@ -44,7 +48,7 @@ const (
 	Hand
 )
 
-// Worker answers for one loop. Its methods are called by that loop alone.
+// Worker answers requests. One goroutine at a time calls its methods.
 type Worker interface {
 	// Serve answers what came on a connection, with c.Write. It borrows in until
 	// it returns. With Hand, rest is what Options.Hand gets besides the
@@ -62,15 +66,16 @@ type Rest struct {
 // Options say how a Reactor works. All fields are required.
 type Options struct {
 	Loops  int           // how many goroutines
-	Buffer int           // the most that is read at once, in bytes: one buffer for each loop
+	Buffer int           // the most that is read at once, in bytes; each loop has such a buffer
 	First  time.Duration // how long a new connection may be silent
 	Idle   time.Duration // how long it may be between two requests
-	// NewWorker makes the worker of one loop.
+	// NewWorker makes a worker, one for each loop and some for those who give
+	// connections back.
 	NewWorker func() Worker
-	// Hand takes a connection over. It is called by a loop and must not wait:
+	// Hand takes a connection over. It must not wait:
 	// h.Conn makes the net.Conn, which takes some system calls.
 	Hand func(h *Handed)
-	// Closed is told of every connection that a loop closed.
+	// Closed is told of every connection that the reactor closed.
 	Closed func()
 }
 
@@ -79,6 +84,8 @@ type Conn struct {
 	Peer netip.Addr // the other end, unmapped; invalid on a Unix socket
 
 	fd       int
+	group    *group
+	state    atomic.Int32
 	deadline time.Duration // since the reactor began: when it has been silent for too long
 }
 

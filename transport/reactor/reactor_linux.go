@@ -18,30 +18,77 @@ import (
 // scheduler that it may block, which takes about as long as looking an address
 // up, and these sockets do not block.
 
+const (
+	// perGroup is how many loops share an epoll instance, at most.
+	perGroup = 8
+	// atOnce is how many connections a loop takes on before it looks again, so
+	// that few of them wait when its processor is taken away.
+	atOnce = 8
+	// readsAtOnce is how often a loop reads from one connection before it looks
+	// at others: one that sends without a pause has its turn like everybody.
+	readsAtOnce = 4
+)
+
 // Reactor holds connections and has workers answer them. Its methods are safe
 // for concurrent use.
 type Reactor struct {
 	options Options
 	began   time.Time
-	loops   []*loop
+	groups  []*group
+	workers sync.Pool     // for those who give a connection back
 	next    atomic.Uint32 // whose turn it is to get a connection
 	count   atomic.Int64
-	running sync.WaitGroup
+	conns   table
+
+	stopping atomic.Bool
+	stop     chan struct{}
+	once     sync.Once
+	running  sync.WaitGroup
+}
+
+// group is an epoll instance and the loops that wait for it, of which one at a
+// time waits in earnest. What comes is taken by whoever looks first, so nobody
+// waits for a loop that is kept from running.
+type group struct {
+	reactor *Reactor
+	poll    *os.File        // the epoll instance; the runtime's poller watches it
+	raw     syscall.RawConn // of poll
+	lead    chan struct{}   // whoever has the token waits in earnest
 }
 
 // New starts the loops.
 func New(o *Options) (*Reactor, error) {
-	r := &Reactor{options: *o, began: time.Now()}
-	for range o.Loops {
-		l, err := newLoop(r)
+	r := &Reactor{options: *o, began: time.Now(), stop: make(chan struct{})}
+	r.workers.New = func() any { return o.NewWorker() }
+	for loops := o.Loops; loops > 0; loops -= perGroup {
+		g, err := newGroup(r)
 		if err != nil {
 			r.Close()
 			return nil, err
 		}
-		r.loops = append(r.loops, l)
-		r.running.Go(l.run)
+		r.groups = append(r.groups, g)
+		for range min(loops, perGroup) {
+			r.running.Go(g.loop)
+		}
 	}
+	r.running.Go(r.sweep)
 	return r, nil
+}
+
+func newGroup(r *Reactor) (*group, error) {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil { // or the runtime would not watch it
+		return nil, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
+	}
+	g := &group{reactor: r, poll: os.NewFile(uintptr(fd), "epoll"), lead: make(chan struct{}, 1)}
+	if g.raw, err = g.poll.SyscallConn(); err != nil {
+		return nil, errors.Join(err, g.poll.Close())
+	}
+	g.lead <- struct{}{}
+	return g, nil
 }
 
 // Take takes a new connection, as it was accepted; the caller must not use it
@@ -51,25 +98,42 @@ func (r *Reactor) Take(c net.Conn) error {
 }
 
 // Adopt takes a connection back that was handed over, together with what was
-// read from it and not answered yet, which it borrows only during the call. The
-// caller must not use the connection any more, whatever the outcome.
+// read from it and not answered yet: if that is for a Worker, it is answered
+// before Adopt returns. The caller must not use the connection any more,
+// whatever the outcome.
 func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte) error {
-	return r.take(c, peer, append([]byte(nil), unread...), r.options.Idle)
+	return r.take(c, peer, unread, r.options.Idle)
 }
 
 // take moves the socket out of the runtime's poller, which would otherwise be
 // woken by everything that comes.
-func (r *Reactor) take(c net.Conn, peer netip.Addr, unread []byte, patience time.Duration) error {
-	fd, err := detach(c)
+func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, patience time.Duration) error {
+	fd, err := detach(nc)
 	if err != nil {
 		return err
 	}
-	n := newcomer{&Conn{Peer: peer, fd: fd, deadline: time.Since(r.began) + patience}, unread}
+	c := &Conn{Peer: peer, fd: fd, deadline: time.Since(r.began) + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
+	c.state.Store(busy)
 	r.count.Add(1)
-	if !r.loops[r.next.Add(1)%uint32(len(r.loops))].invite(n) {
+	r.conns.put(fd, c)
+	if r.stopping.Load() { // whether or not Close has seen it
+		r.conns.put(fd, nil)
 		r.count.Add(-1)
 		_ = syscall.Close(fd)
 		return net.ErrClosed
+	}
+	if len(unread) > 0 {
+		w := r.workers.Get().(Worker)
+		keeps := r.answer(w, c, unread)
+		r.workers.Put(w)
+		if !keeps {
+			return nil
+		}
+	}
+	c.state.Store(idle)
+	err = c.group.control(syscall.EPOLL_CTL_ADD, c)
+	if (err != nil || r.stopping.Load()) && c.state.CompareAndSwap(idle, busy) {
+		r.drop(c)
 	}
 	return nil
 }
@@ -100,242 +164,191 @@ func detach(c net.Conn) (fd int, err error) {
 	return fd, nil
 }
 
-// Count is how many connections the loops hold.
-func (r *Reactor) Count() int { return int(r.count.Load()) }
-
-// Close ends the loops after the requests they are at, and closes what they
-// hold.
-func (r *Reactor) Close() {
-	for _, l := range r.loops {
-		l.stop()
-	}
-	r.running.Wait()
-}
-
-// loop is one goroutine and its connections.
-type loop struct {
-	reactor *Reactor
-	worker  Worker
-	poll    *os.File        // the epoll instance; the runtime's poller watches it
-	ready   syscall.RawConn // of poll
-	bell    int             // an eventfd that wakes the loop for its inbox
-	events  []syscall.EpollEvent
-	buf     []byte
-	conns   map[int32]*Conn
-	swept   time.Time
-
-	mu      sync.Mutex
-	inbox   []newcomer // bounded by how many connections there may be
-	stopped bool
-}
-
-// newcomer is a connection on its way in.
-type newcomer struct {
-	conn   *Conn
-	unread []byte
-}
-
-// atOnce is how many connections a loop looks at before it steps back.
-const atOnce = 64
-
-func newLoop(r *Reactor) (*loop, error) {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or the runtime would not watch it
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
-	}
-	l := &loop{
-		reactor: r, worker: r.options.NewWorker(), poll: os.NewFile(uintptr(fd), "epoll"),
-		events: make([]syscall.EpollEvent, atOnce), buf: make([]byte, r.options.Buffer),
-		conns: map[int32]*Conn{}, swept: time.Now(),
-	}
-	if l.ready, err = l.poll.SyscallConn(); err != nil {
-		return nil, errors.Join(err, l.poll.Close())
-	}
-	bell, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if errno != 0 {
-		return nil, errors.Join(os.NewSyscallError("eventfd2", errno), l.poll.Close())
-	}
-	l.bell = int(bell)
-	if err := l.watch(l.bell); err != nil {
-		return nil, errors.Join(err, syscall.Close(l.bell), l.poll.Close())
-	}
-	return l, nil
-}
-
-// watch has the kernel say when a file has something to read.
-func (l *loop) watch(fd int) (err error) {
-	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP, Fd: int32(fd)}
-	if e := l.ready.Control(func(poll uintptr) {
-		err = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(poll), syscall.EPOLL_CTL_ADD, fd, &event))
+// control tells the kernel about a connection. It reports what comes, once for
+// each time that something does.
+func (g *group) control(what int, c *Conn) (err error) {
+	const edge = 1 << 31 // EPOLLET, which package syscall has with a sign
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edge, Fd: int32(c.fd)}
+	if e := g.raw.Control(func(poll uintptr) {
+		err = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(poll), what, c.fd, &event))
 	}); e != nil {
 		return e
 	}
 	return err
 }
 
-// run is the loop.
-func (l *loop) run() {
-	defer l.end()
-	l.sweep(time.Now())
-	for {
-		n, now := l.wait()
-		for i := range l.events[:n] {
-			if fd := l.events[i].Fd; int(fd) == l.bell {
-				l.silence()
-			} else if c := l.conns[fd]; c != nil {
-				l.serve(c, now)
+// loop takes on what has come, again and again.
+func (g *group) loop() {
+	worker, buf := g.reactor.options.NewWorker(), make([]byte, g.reactor.options.Buffer)
+	var events [atOnce]syscall.EpollEvent
+	for !g.reactor.stopping.Load() {
+		n := 0
+		_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
+		if n == 0 {
+			n = g.wait(&events)
+		}
+		now := time.Since(g.reactor.began)
+		for i := range events[:n] {
+			if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
+				over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
+				g.reactor.serve(worker, c, buf, now, over)
 			}
-		}
-		if l.welcome(now) {
-			return
-		}
-		if now.Sub(l.swept) >= l.sweepEvery() {
-			l.sweep(now)
 		}
 		runtime.Gosched()
 	}
 }
 
-// wait parks until something has happened, or it is time to sweep.
-func (l *loop) wait() (n int, now time.Time) {
-	look := func(poll uintptr) bool {
-		got, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, poll, uintptr(unsafe.Pointer(unsafe.SliceData(l.events))), uintptr(len(l.events)), 0, 0, 0)
-		if n = int(got); errno != 0 {
-			n = 0 // interrupted; looked at again at the next occasion
-		}
+// wait waits until something has come, or it is time to end. One loop at a time
+// waits for the kernel, the others for their turn to do so.
+func (g *group) wait(events *[atOnce]syscall.EpollEvent) (n int) {
+	select {
+	case <-g.lead:
+	case <-g.reactor.stop:
+		return 0
+	}
+	_ = g.raw.Read(func(poll uintptr) bool { // the error is that of the end
+		n = look(poll, events)
 		return n > 0
-	}
-	if err := l.ready.Read(look); err != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-		n = 0
-	}
-	return n, time.Now()
-}
-
-// serve reads once and has the worker answer.
-func (l *loop) serve(c *Conn, now time.Time) {
-	n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(l.buf))), uintptr(len(l.buf)))
-	switch {
-	case errno == syscall.EAGAIN || errno == syscall.EINTR:
-	case errno != 0 || n == 0:
-		l.drop(c)
-	default:
-		l.answer(c, l.buf[:n], now)
-	}
-}
-
-func (l *loop) answer(c *Conn, in []byte, now time.Time) {
-	switch next, rest := l.worker.Serve(c, in); next {
-	case Keep:
-		c.deadline = now.Sub(l.reactor.began) + l.reactor.options.Idle
-	case Close:
-		l.drop(c)
-	case Hand:
-		l.hand(c, rest)
-	}
-}
-
-// drop closes a connection; the kernel forgets to watch it by that.
-func (l *loop) drop(c *Conn) {
-	delete(l.conns, int32(c.fd))
-	_ = syscall.Close(c.fd)
-	l.reactor.count.Add(-1)
-	l.reactor.options.Closed()
-}
-
-// hand lets a connection go.
-func (l *loop) hand(c *Conn, rest Rest) {
-	delete(l.conns, int32(c.fd))
-	_ = l.ready.Control(func(poll uintptr) {
-		_ = syscall.EpollCtl(int(poll), syscall.EPOLL_CTL_DEL, c.fd, nil)
 	})
-	l.reactor.count.Add(-1)
-	rest.Unread = append([]byte(nil), rest.Unread...)
-	l.reactor.options.Hand(&Handed{Peer: c.Peer, Rest: rest, fd: c.fd})
+	g.lead <- struct{}{}
+	return n
 }
 
-// invite puts a connection into the loop's inbox; false when the loop has
-// ended.
-func (l *loop) invite(n newcomer) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopped {
-		return false
+// look asks the kernel what has come.
+func look(poll uintptr, events *[atOnce]syscall.EpollEvent) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, poll, uintptr(unsafe.Pointer(events)), atOnce, 0, 0, 0)
+	if errno != 0 {
+		return 0 // interrupted; looked at again at the next occasion
 	}
-	if l.inbox = append(l.inbox, n); len(l.inbox) == 1 {
-		l.ring()
+	return int(n)
+}
+
+// A connection is idle, or busy with one goroutine, which is then the only one
+// that touches it. What comes meanwhile makes it busy again.
+const (
+	idle int32 = iota
+	busy
+	again
+)
+
+// serve reads what has come on a connection and has the worker answer it. A
+// short read means that there is no more; with over, the end is behind it.
+func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over bool) {
+	for !c.state.CompareAndSwap(idle, busy) {
+		if c.state.CompareAndSwap(busy, again) || c.state.Load() == again {
+			return
+		}
+	}
+	for reads := 1; ; reads++ {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+		more := over || int(n) == len(buf)
+		switch {
+		case errno == syscall.EAGAIN:
+			more = false
+		case errno == syscall.EINTR:
+			more = true
+		case errno != 0 || n == 0:
+			r.drop(c)
+			return
+		case !r.answer(w, c, buf[:n]):
+			return
+		default:
+			c.deadline = now + r.options.Idle
+		}
+		switch {
+		case more && reads < readsAtOnce:
+		case more:
+			c.state.Store(idle)
+			_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // it is reported again
+			return
+		case c.state.CompareAndSwap(busy, idle):
+			return
+		default:
+			c.state.Store(busy) // something came meanwhile
+		}
+	}
+}
+
+// answer has the worker answer, and reports whether the connection is still
+// ours.
+func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
+	switch next, rest := w.Serve(c, in); next {
+	case Close:
+		r.drop(c)
+		return false
+	case Hand:
+		r.hand(c, rest)
+		return false
 	}
 	return true
 }
 
-// ring wakes the loop.
-func (l *loop) ring() { _, _ = syscall.Write(l.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) }
-
-// silence makes the next ring heard.
-func (l *loop) silence() {
-	var count [8]byte
-	_, _ = syscall.Read(l.bell, count[:])
+// drop closes a connection that the caller has busy; the kernel forgets to watch
+// it by that.
+func (r *Reactor) drop(c *Conn) {
+	r.conns.put(c.fd, nil)
+	_ = syscall.Close(c.fd)
+	r.count.Add(-1)
+	r.options.Closed()
 }
 
-// welcome takes in who is in the inbox. It reports whether it is time to end.
-func (l *loop) welcome(now time.Time) (ends bool) {
-	l.mu.Lock()
-	all := l.inbox
-	l.inbox = nil
-	ends = l.stopped
-	l.mu.Unlock()
-	for _, n := range all {
-		l.conns[int32(n.conn.fd)] = n.conn
-		if err := l.watch(n.conn.fd); err != nil {
-			l.drop(n.conn)
-			continue
+// hand lets a connection go that the caller has busy.
+func (r *Reactor) hand(c *Conn, rest Rest) {
+	r.conns.put(c.fd, nil)
+	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it may not be there yet
+	r.count.Add(-1)
+	rest.Unread = append([]byte(nil), rest.Unread...)
+	r.options.Hand(&Handed{Peer: c.Peer, Rest: rest, fd: c.fd})
+}
+
+// Count is how many connections the loops hold.
+func (r *Reactor) Count() int { return int(r.count.Load()) }
+
+// sweep closes those who have been silent for too long.
+func (r *Reactor) sweep() {
+	every := min(max(min(r.options.First, r.options.Idle)/4, 10*time.Millisecond), 10*time.Second)
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			now := time.Since(r.began)
+			r.conns.each(func(c *Conn) {
+				if !c.state.CompareAndSwap(idle, busy) {
+					return // it is anything but silent
+				}
+				if now > c.deadline {
+					r.drop(c)
+				} else if !c.state.CompareAndSwap(busy, idle) {
+					c.state.Store(idle)
+					_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // what came is reported again
+				}
+			})
+		case <-r.stop:
+			return
 		}
-		if len(n.unread) > 0 && !ends {
-			l.answer(n.conn, n.unread, now)
+	}
+}
+
+// Close ends the loops after the requests they are at, and closes what they
+// hold.
+func (r *Reactor) Close() {
+	r.once.Do(func() {
+		r.stopping.Store(true)
+		close(r.stop)
+		for _, g := range r.groups {
+			_ = g.poll.SetReadDeadline(time.Unix(1, 0)) // wakes whoever waits
 		}
-	}
-	return ends
-}
-
-// sweepEvery is how often silent connections are looked for.
-func (l *loop) sweepEvery() time.Duration {
-	o := &l.reactor.options
-	return min(max(min(o.First, o.Idle)/4, 10*time.Millisecond), 10*time.Second)
-}
-
-// sweep closes who has been silent for too long, and sees to it that the loop
-// wakes for the next time.
-func (l *loop) sweep(now time.Time) {
-	l.swept = now
-	for _, c := range l.conns {
-		if now.Sub(l.reactor.began) > c.deadline {
-			l.drop(c)
+	})
+	r.running.Wait()
+	r.conns.each(func(c *Conn) {
+		if c.state.CompareAndSwap(idle, busy) {
+			r.drop(c)
 		}
+	})
+	for _, g := range r.groups {
+		_ = g.poll.Close()
 	}
-	_ = l.poll.SetReadDeadline(now.Add(l.sweepEvery()))
-}
-
-// stop has the loop end soon.
-func (l *loop) stop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.stopped {
-		l.stopped = true
-		l.ring()
-	}
-}
-
-// end closes what the loop held.
-func (l *loop) end() {
-	for _, c := range l.conns {
-		l.drop(c)
-	}
-	_ = l.poll.Close()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_ = syscall.Close(l.bell)
 }
 
 // Write sends as much as the kernel takes at once. The error is
@@ -363,3 +376,62 @@ func (h *Handed) Conn() (net.Conn, error) {
 
 // Drop closes the connection instead.
 func (h *Handed) Drop() { _ = syscall.Close(h.fd) }
+
+// table finds connections by their sockets. Readers do not wait.
+type table struct {
+	mu     sync.Mutex // held by whoever makes a chunk
+	chunks [1 << 10]atomic.Pointer[chunk]
+}
+
+// chunk is a stretch of the table.
+type chunk [1 << 12]atomic.Pointer[Conn]
+
+// place finds where a socket is kept; nil when it never was there and is not to
+// be, or has a number beyond four million, more than a process may have.
+func (t *table) place(fd int, make bool) *atomic.Pointer[Conn] {
+	at := fd / len(chunk{})
+	if at >= len(t.chunks) {
+		return nil
+	}
+	c := t.chunks[at].Load()
+	if c == nil {
+		if !make {
+			return nil
+		}
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if c = t.chunks[at].Load(); c == nil {
+			c = new(chunk)
+			t.chunks[at].Store(c)
+		}
+	}
+	return &c[fd%len(chunk{})]
+}
+
+func (t *table) get(fd int) *Conn {
+	if p := t.place(fd, false); p != nil {
+		return p.Load()
+	}
+	return nil
+}
+
+func (t *table) put(fd int, c *Conn) {
+	if p := t.place(fd, c != nil); p != nil {
+		p.Store(c)
+	}
+}
+
+// each visits those who are there.
+func (t *table) each(visit func(*Conn)) {
+	for i := range t.chunks {
+		c := t.chunks[i].Load()
+		if c == nil {
+			continue
+		}
+		for j := range c {
+			if conn := c[j].Load(); conn != nil {
+				visit(conn)
+			}
+		}
+	}
+}

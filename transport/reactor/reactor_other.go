@@ -7,6 +7,9 @@ import (
 	"net/netip"
 )
 
+// group does not exist here.
+type group struct{}
+
 // Reactor does not exist here.
 type Reactor struct{}
 

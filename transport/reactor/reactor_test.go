@@ -200,6 +200,23 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestHalfClosed has a client end its side together with its last request.
+func TestHalfClosed(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", nil)
+	for range 50 {
+		c := s.dial()
+		io.WriteString(c, "a\n")
+		if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		if all, err := io.ReadAll(c); err != nil || string(all) != "(a)\n" {
+			t.Fatalf("%q, %v", all, err)
+		}
+	}
+	eventually(t, "nobody is there", func() bool { return s.reactor.Count() == 0 })
+}
+
 // TestChangesHands has a connection go out and come back, with what was in
 // flight.
 func TestChangesHands(t *testing.T) {
