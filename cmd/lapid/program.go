@@ -81,6 +81,7 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // Run builds the house from the bottom up, serves until ctx ends, and takes it
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
+	useProcessors()
 	defer tuneCollector()()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
