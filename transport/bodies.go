@@ -8,8 +8,12 @@ import (
 	"lapid/engine"
 )
 
-// bodiesAtMost is how many answers in pieces are kept at once.
-const bodiesAtMost = 2
+const (
+	// bodiesAtMost is how many answers in pieces are kept whole at once.
+	bodiesAtMost = 2
+	// thinAtMost is how many more there may be that hold aheadAtMost pieces each.
+	thinAtMost = 6
+)
 
 // bodies are the answers in pieces that are being sent.
 //
@@ -19,6 +23,12 @@ const bodiesAtMost = 2
 // also while it is growing. Who comes with yet another question while there are
 // bodiesAtMost lists gets an answer of its own, encoded piece by piece between
 // two writes: more work, but hardly any memory.
+//
+// Most startups come alone, and to fill fresh memory with all of a state takes as
+// long as encoding it. So the first body for a question keeps only what its reader
+// has not read once it has sent a few pieces and nobody has joined; who comes
+// later within the second starts another one, and that is kept for all others. A
+// fleet is so two encodings, a lone bouncer no memory to speak of.
 //
 // A list may be taken away from slow readers to make room; they know how far
 // they got and go on alone. Joining and leaving take a lock, once per answer.
@@ -33,6 +43,7 @@ type bodies struct {
 func (all *bodies) join(q question, src *source, same func(*source, engine.Revision) bool) *body {
 	all.mu.Lock()
 	defer all.mu.Unlock()
+	alone := true
 	for _, b := range all.live {
 		was := b.question
 		was.to = q.to
@@ -42,11 +53,12 @@ func (all *bodies) join(q question, src *source, same func(*source, engine.Revis
 		if b.also = q.to; b.enter() {
 			return b
 		}
+		alone = false
 	}
-	if len(all.live) >= bodiesAtMost && !all.makeRoom(src.now) {
+	if all.full() && !all.makeRoom(src.now) {
 		return nil
 	}
-	b := newBody(q, src)
+	b := newBody(q, src, alone)
 	all.live = append(all.live, b)
 	return b
 }
@@ -56,6 +68,17 @@ func (all *bodies) leave(b *body) {
 	b.mu.Lock()
 	b.readers--
 	b.mu.Unlock()
+}
+
+// full reports whether there is no room for another body. Called with the lock.
+func (all *bodies) full() bool {
+	kept := 0
+	for _, b := range all.live {
+		if !b.thin() {
+			kept++
+		}
+	}
+	return kept >= bodiesAtMost || len(all.live) >= bodiesAtMost+thinAtMost
 }
 
 // makeRoom takes a body away from nobody, or else from readers who have had

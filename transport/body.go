@@ -13,6 +13,9 @@ const (
 	// aheadAtMost is how many pieces the encoder may be ahead of the fastest
 	// reader: 4 MiB at most.
 	aheadAtMost = 8
+	// alonePieces is how many pieces the first reader of a body may take until the
+	// body is his alone, if nobody else has come: some 6 MiB.
+	alonePieces = 16
 	// patienceWithReaders is after how long a body may be taken away from those
 	// who still read it.
 	patienceWithReaders = 30 * time.Second
@@ -31,7 +34,8 @@ type body struct {
 	far     int   // how many pieces the fastest reader has taken
 	readers int   // those who will still leave
 	dropped int   // how many pieces at the front nobody needs any more
-	closed  bool  // its second is over: nobody else will join
+	first   bool  // its only reader may have it for himself
+	closed  bool  // its second is over, or it is its only reader's: nobody else will join
 	done    bool  // all pieces are there
 	err     error // why there will be no more
 	taken   bool  // taken away: go on alone
@@ -44,9 +48,10 @@ type piece struct {
 	end  position
 }
 
-// newBody starts the encoding of an answer, for one reader at first.
-func newBody(q question, src *source) *body {
-	b := &body{question: q, source: src, born: src.now, readers: 1}
+// newBody starts the encoding of an answer, for one reader at first. With first
+// it becomes his alone when nobody joins soon.
+func newBody(q question, src *source, first bool) *body {
+	b := &body{question: q, source: src, born: src.now, readers: 1, first: first}
 	b.changed.L = &b.mu
 	go b.produce()
 	return b
@@ -140,6 +145,9 @@ func (b *body) next(i int) (piece, error) {
 		b.far = i
 		b.changed.Broadcast()
 	}
+	if b.first && b.readers == 1 && i >= alonePieces {
+		b.closed = true
+	}
 	if b.readers == 1 && b.closed && !b.taken && i > b.dropped {
 		for n := b.dropped; n < min(i, len(b.pieces)); n++ { // the only reader has them
 			b.pieces[n].recycle()
@@ -187,6 +195,13 @@ func (b *body) enter() bool {
 	}
 	b.readers++
 	return true
+}
+
+// thin reports whether the body holds only what its last reader has not read.
+func (b *body) thin() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closed && b.readers <= 1
 }
 
 // close lets nobody else join. It reports whether nobody reads the body either;

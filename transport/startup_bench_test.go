@@ -32,7 +32,7 @@ func BenchmarkStartup(b *testing.B) {
 		b.SetBytes(size)
 		var out bytes.Buffer
 		for b.Loop() {
-			body := newBody(question{}, src)
+			body := newBody(question{}, src, true)
 			out.Reset()
 			h.must(h.server.follow(body, func(p []byte) error { _, err := out.Write(p); return err }))
 		}

@@ -259,7 +259,7 @@ func TestTakenBody(t *testing.T) {
 	}
 	start := func() *body {
 		s := src()
-		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s)
+		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false)
 	}
 	want := collect(start(), 0)
 	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
@@ -274,6 +274,60 @@ func TestTakenBody(t *testing.T) {
 			t.Errorf("taken away after %d pieces: %d bytes of %d", stop, len(got), len(want))
 		}
 	}
+}
+
+// TestLoneStartup has one reader go ahead: the body becomes his alone and keeps
+// little. Who comes later shares another one, which is kept.
+func TestLoneStartup(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	const n = 60_000
+	h.banMany(n)
+	src := &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()}
+	asked := question{raw: "startup=true", to: src.view.Revision(), second: src.now / int64(time.Second)}
+	var all bodies
+	join := func() *body {
+		b := all.join(asked, src, func(*source, engine.Revision) bool { return true })
+		if b == nil {
+			t.Fatal("there are too many bodies")
+		}
+		return b
+	}
+	var late []*body
+	read := func(b *body, at int, then func()) []byte {
+		var got []byte
+		pieces := 0
+		h.must(h.server.follow(b, func(p []byte) error {
+			if pieces++; pieces == at {
+				then()
+			}
+			got = append(got, p...)
+			return nil
+		}))
+		all.leave(b)
+		return got
+	}
+	first := join()
+	want := read(first, alonePieces+2, func() { late = append(late, join(), join()) })
+	if fresh, _ := lists(t, string(want)); len(fresh) != n {
+		t.Fatalf("%d decisions of %d", len(fresh), n)
+	}
+	if late[0] == first || late[1] != late[0] || !first.thin() || late[0].thin() {
+		t.Fatal("who came late was not given one new body")
+	}
+	for i, p := range first.pieces[:alonePieces] {
+		if p.data != nil {
+			t.Errorf("piece %d is still there", i)
+		}
+	}
+	got := read(late[0], alonePieces+2, func() { late = append(late, join()) })
+	if late[2] != late[0] || string(got) != string(want) || string(read(late[1], 0, nil)) != string(want) {
+		t.Error("the second body is not the same for all")
+	}
+	if string(read(late[2], 0, nil)) != string(want) {
+		t.Error("who came last did not get all of it")
+	}
+	all.close()
 }
 
 // TestSlowReader begins to read a startup and stops; it is cut off, its cursor
