@@ -2,6 +2,7 @@
 
 GO       ?= go
 LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+VULN     := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
 PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conformance -e /transport/clients)
 FUZZTIME ?= 20s
 KILLS    ?= 1000
@@ -9,7 +10,7 @@ SOAK     ?= 10m
 DATA     ?= lapid-data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz crash soak conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test race lint fuzz vuln crash soak conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,10 +39,10 @@ clients: ## drive a real process with the unchanged real clients (installs them)
 	$(GO) test -count=1 -tags clients -timeout 20m -v ./transport/clients
 
 fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
-	@set -e; for p in $(PACKAGES); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p; \
-	  done; done
+	@GO="$(GO)" FUZZTIME=$(FUZZTIME) ./.ci/fuzz $(PACKAGES)
+
+vuln: ## look for known vulnerabilities in what is linked (asks vuln.go.dev)
+	$(VULN) ./...
 
 crash: ## kill a real server KILLS times in the middle of writes (1000: an hour), losing nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestCrash$$' ./cmd/lapid -kills $(KILLS)

@@ -2,6 +2,11 @@ package wire
 
 import (
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -16,6 +21,9 @@ func FuzzQueries(f *testing.F) {
 		"startup=true&scopes=ip,range&origins=", "limit=0&offset=x&id_gt=9", "since=1d2h&until=-&has_active_decision=t",
 		"uuid=a&uuid=b&scope=", "&&&", "%", "a%3=1", "a=%e", "+=%26",
 	} {
+		f.Add([]byte(seed))
+	}
+	for _, seed := range recordedQueries(f) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
@@ -54,4 +62,25 @@ func checkFilterError(t *testing.T, err error) {
 	if err != nil && !utf8.Valid(AppendMessage(nil, err.Error())) {
 		t.Fatalf("unreadable message: %q", err)
 	}
+}
+
+// recordedQueries are the query strings of the recorded cases, as they stand
+// there.
+func recordedQueries(f *testing.F) (all []string) {
+	files, err := filepath.Glob("../conformance/testdata/*/*.json")
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no recorded cases: %v", err)
+	}
+	asked := regexp.MustCompile(`"path": *"[^"?]*\?([^"]+)"`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, found := range asked.FindAllSubmatch(text, -1) {
+			all = append(all, strings.ReplaceAll(string(found[1]), "{{net}}", "192.0.2"))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
