@@ -2,7 +2,7 @@
 
 GO       ?= go
 LINT     := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
-VULN     := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+VULN     := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.8.0
 PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conformance -e /transport/clients)
 FUZZTIME ?= 20s
 KILLS    ?= 1000
