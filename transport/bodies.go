@@ -28,7 +28,8 @@ const (
 // long as encoding it. So the first body for a question keeps only what its reader
 // has not read once it has sent a few pieces and nobody has joined; who comes
 // later within the second starts another one, and that is kept for all others. A
-// fleet is so two encodings, a lone bouncer no memory to speak of.
+// fleet is so two encodings, a lone bouncer no memory to speak of. Once nobody can
+// join any more, what all readers have behind them goes at once.
 //
 // A list may be taken away from slow readers to make room; they know how far
 // they got and go on alone. Joining and leaving take a lock, once per answer.
@@ -64,11 +65,7 @@ func (all *bodies) join(q question, src *source, same func(*source, engine.Revis
 }
 
 // leave is the end of one reader.
-func (all *bodies) leave(b *body) {
-	b.mu.Lock()
-	b.readers--
-	b.mu.Unlock()
-}
+func (all *bodies) leave(b *body) { b.leave() }
 
 // full reports whether there is no room for another body. Called with the lock.
 func (all *bodies) full() bool {
