@@ -131,8 +131,10 @@ const (
 // With 64 writers on two processors commits are a third larger and a request takes
 // a tenth less of processor time. Tried as well, and no better: stepping back once,
 // ten or thirty rounds in vain, and sleeping 100 µs; the rate changes little with
-// the size of commits, for the processors are the limit, not the disk. A third P
-// for those two processors gave a tenth more in some runs and nothing in others.
+// the size of commits. A third P for those two processors gave a tenth more in some
+// runs and nothing in others. Not tried: to begin the sync of a commit while the
+// one before is applied, which could use the fifth of the time in which no sync is
+// under way.
 func (q *queue) gather(before int) {
 	n, idle := q.length(), 0
 	if n <= 1 && before <= 1 {
