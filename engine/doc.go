@@ -73,21 +73,48 @@
 //
 // # Promises
 //
-// Each with the tests that attack it; crash_test.go and soak_test.go in
-// cmd/lapid do so to a whole process.
+// Each with the tests that attack it; go test -run NAME ./engine, or where else
+// the test is said to be.
 //
-//	order, durability    every disk operation fails once; the power fails before each       fault_test.go
-//	damage is named      flipped bits, cut ends, in every file                              damage_test.go
-//	a disk that refuses  writes are refused, reads go on, it recovers by itself             damage_test.go
-//	visibility           readers, snapshots and streams beside writers; views that are held view_test.go
-//	agreement            random histories against the slow twin                             meta_test.go
-//	streams              bouncers with lost answers, restarts, power failures               stream_test.go
-//	time                 steps, leaps, clocks set at random                                 clock_test.go
-//	values               who was deleted stays deleted; alerts lose their owner             accounts_test.go
-//	limits               a queue that is full, writers that give up, commits shared         queue_test.go
-//	bytes                every decoder: no panic, bounded memory, one way to write a thing  fuzz_test.go
-//	no allocation        what is asked ten thousand times a second                          alloc_test.go
-//	backup               equal to the last bit, of a running server                         backup_test.go
+// Of a whole process, in cmd/lapid:
+//
+//	killed at any moment, nothing that was answered is lost, nothing that was not
+//	  is half there, no bouncer misses anything         TestCrash (make crash), TestKill
+//	busy for long, every answer is right, and memory,
+//	  goroutines and files stay where they are          TestSoak (make soak)
+//	an end by SIGTERM answers or refuses each write     TestShutdown
+//	a full or read-only disk refuses writes, and says
+//	  so; who only asks is served; it recovers by itself  TestDiskFull, TestDiskReadOnly
+//	writers faster than the disk are told to come back  TestWritersFasterThanTheDisk
+//	a backup of a running server is one moment of it,
+//	  and a restore all of it or nothing                TestBackupVerbs, TestCutBackup, TestKilledRestore
+//	a check names what is damaged and changes nothing   TestCheckVerb
+//
+// Of this package, on disks in memory that fail and lose their power:
+//
+//	durability    every disk operation fails once            TestEveryOperationFailsOnce
+//	              the power fails before each                TestPowerFailsAnywhere, TestPowerFailsOnAShakyDisk
+//	              a disk that refuses for a while            TestDiskRefusesForAWhile
+//	              what waits at the end is committed         TestNothingIsLostAtTheEnd
+//	damage        is noticed and named, wherever it is       TestDamageIsNoticed, TestInspect
+//	visibility    a view that is held never changes          TestHeldViewNeverChanges
+//	              readers, snapshots, streams beside writers TestReadersBesideWriters
+//	agreement     random histories against the slow twin     TestHistories
+//	streams       bouncers with lost answers, restarts and
+//	              power failures                             TestFleets, TestEndsAreToldOnce, TestRetreatIsDurable
+//	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
+//	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
+//	              clocks set at random                       TestClockAtRandom
+//	values        who was deleted stays deleted              TestNobodyComesBack, TestMachines, TestBouncers
+//	limits        a queue that is full refuses               TestQueueIsBounded
+//	              whoever gives up is told so only if
+//	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
+//	              memory of what was forgotten is used again TestPlacesAreUsedAgain
+//	bytes         every decoder: no panic, bounded memory,
+//	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
+//	allocation    none for what is asked all the time        TestAnswersAllocateNothing
+//	backup        equal to the last bit                      TestBackup, TestBackupBesideWriters, TestDamagedBackup
+//	              the first format is read for ever          TestFirstBackupFormat
 //
 // # Limits
 //
