@@ -47,6 +47,8 @@ type Pace struct {
 	Busy        float64       // live queries a second meanwhile
 	Ingest      time.Duration // writers write so long
 	Restless    int           // decisions imported while pauses are looked for
+	Besiegers   int           // connections, most of them a burden
+	Siegetime   time.Duration // of each half of the siege
 	Reference   int           // decisions beside the reference; 0: not beside it
 }
 

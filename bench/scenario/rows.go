@@ -32,6 +32,8 @@ const (
 	rowRestart     = "restart"
 	rowRestartTen  = "restart 10 M"
 	rowPause       = "pause"
+	rowSiege       = "siege"
+	rowSiegeMemory = "siege memory"
 	rowRefLive     = "reference live"
 	rowRefStartup  = "reference startup"
 	rowRefEmpty    = "reference empty delta"
@@ -73,6 +75,8 @@ func Rows(p *Pace, ten int) []report.Row {
 		{Key: rowRestart, What: "restart to ready, " + size, Bound: atMost(2, 1, "s")},
 		{Key: rowRestartTen, What: "restart to ready, " + largest, Bound: atMost(20, 8, "s")},
 		{Key: rowPause, What: "live query p99.9 while snapshots, expiry of " + count(ending) + " and garbage collection go on", Bound: atMost(10, 3, "ms")},
+		{Key: rowSiege, What: "live query p99 among " + count(p.Besiegers) + " connections, most of them idle or slow, beside alone", Bound: atMost(3, 0, "×")},
+		{Key: rowSiegeMemory, What: "growth of memory under that siege, beside the bound printed at start and two answers", Bound: atMost(1, 0, "×")},
 		{Key: rowRefLive, What: "live query beside the reference, " + count(p.Reference), Bound: atLeast(2000, 0, "×")},
 		{Key: rowRefStartup, What: "startup beside the reference, " + count(p.Reference), Bound: atLeast(50, 0, "×")},
 		{Key: rowRefEmpty, What: "empty delta beside the reference, " + count(p.Reference), Bound: atLeast(1000, 0, "×")},

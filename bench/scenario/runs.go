@@ -19,6 +19,7 @@ func FullPace() Pace {
 		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
 		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
 		Seen: 1000, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
+		Besiegers: 10_000, Siegetime: 40 * time.Second,
 	}
 }
 
@@ -28,6 +29,7 @@ func ShortPace() Pace {
 		Size: 100_000, Warmup: 200 * time.Millisecond, Length: 500 * time.Millisecond, Rounds: 1, Open: 500 * time.Millisecond,
 		Connections: []int{64}, Bouncers: 1000, Followers: 200, Waves: 5, Crowd: 20,
 		Seen: 50, Busy: 5000, Ingest: time.Second, Restless: 50_000,
+		Besiegers: 1000, Siegetime: 2 * time.Second,
 	}
 }
 
@@ -79,6 +81,7 @@ func (b *Bench) Full(ctx context.Context, ten int) error {
 		b.million(ctx, ceiling, flat),
 		b.hundredThousand(ctx, ceiling, flat),
 		b.tenMillion(ctx, ceiling, flat, ten),
+		b.carry(ctx, step{[]string{rowSiege, rowSiegeMemory}, func() error { return b.Siege(ctx) }}),
 		b.carry(ctx, step{[]string{rowAllocations}, func() error { return b.Allocations(ctx) }}),
 	)
 	flat.Enter(b.Report)
@@ -202,6 +205,7 @@ func (b *Bench) Short(ctx context.Context) error {
 		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
 		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
 		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
+		step{[]string{rowSiege, rowSiegeMemory}, func() error { return b.Siege(ctx) }},
 	)
 	b.Report.Keep()
 	return err
