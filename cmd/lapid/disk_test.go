@@ -121,15 +121,19 @@ func (h *smallHouse) refuses(reason string) {
 		h.expect(r, exitFails, "", "~could not be stored: ")
 		h.expect(r, exitFails, "", "~"+reason+"\nNothing was stored. Make room in "+h.store()+", or make it writable, and try again")
 	}
-	if !strings.Contains(h.p.out.String(), "cannot write the journal: writes are refused, reads go on") {
-		t.Error("the log does not say it")
-	}
+	h.says("cannot write the journal: writes are refused, reads go on")
 	h.compare(h.ledger) // the bouncer has never asked before, so it has no place yet
 	code, text, err := h.ask("GET", "/v1/decisions?ip=10.0.0.0", "")
 	if code != 200 || !strings.Contains(text, `"value":"10.0.0.0"`) {
 		t.Errorf("a live query: %d %s %v", code, text, err)
 	}
 	h.hear()
+}
+
+// says waits until the log says something.
+func (h *smallHouse) says(what string) {
+	h.t.Helper()
+	await(h.t, "the log says: "+what, func() bool { return strings.Contains(h.p.out.String(), what) })
 }
 
 // hear has the bouncer that was there before ask for what is new: it then knows
@@ -154,9 +158,7 @@ func (h *smallHouse) recovers() {
 	t := h.t
 	t.Helper()
 	await(t, "writes are taken again", func() bool { status, _ := h.add(1); return status == http.StatusCreated })
-	if !strings.Contains(h.p.out.String(), "the journal can be written again") {
-		t.Error("the log does not say it")
-	}
+	h.says("the journal can be written again")
 	h.steps([]step{{"decisions add -i 192.0.2.2 -R back -t " + fmt.Sprint("t", h.n), 0, "", "~successfully added"}})
 	h.ledger.asked["back"]++
 	h.ledger.alerts["back"]++
