@@ -141,22 +141,42 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-func (c *conn) Write(b []byte) (int, error) {
-	stall := c.server.options.WriteStall
-	if now := c.server.clock.Load(); now != nil && c.writeSet.Sub(*now) < stall/2 {
-		c.writeSet = now.Add(stall)
-		if err := c.Conn.SetWriteDeadline(c.writeSet); err != nil {
-			return 0, err
-		}
-	}
+// Write sends everything. The deadline is for every stretch of it.
+func (c *conn) Write(b []byte) (n int, err error) {
 	if c.moves != nil {
 		c.moves.forward()
 	}
-	n, err := c.Conn.Write(b)
+	for first := true; first || len(b) > 0; first = false {
+		if err = c.extend(); err != nil {
+			break
+		}
+		part := b[:min(len(b), stretch)]
+		b = b[len(part):]
+		var m int
+		m, err = c.Conn.Write(part)
+		if n += m; err != nil {
+			break
+		}
+	}
 	if err != nil && c.moves != nil {
 		c.moves.back()
 	}
 	return n, err
+}
+
+// stretch is how much a peer has to take in half of Options.WriteStall, in
+// bytes.
+const stretch = 128 << 10
+
+// extend moves the write deadline when less than half of it is left.
+func (c *conn) extend() error {
+	stall := c.server.options.WriteStall
+	now := c.server.clock.Load()
+	if now == nil || c.writeSet.Sub(*now) >= stall/2 {
+		return nil
+	}
+	c.writeSet = now.Add(stall)
+	return c.Conn.SetWriteDeadline(c.writeSet)
 }
 
 // Close ends the connection, or gives it back to the reactor. The goroutine that

@@ -334,7 +334,7 @@ func TestLoneStartup(t *testing.T) {
 // stays, and nobody else notices.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.server.WriteStall = time.Second })
+	h := newHouse(t, func(b *build) { b.server.WriteStall = 3 * time.Second })
 	const n = 60_000
 	h.banMany(n)
 	slow, _ := h.dial()
