@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A mountRoom is a thread with mounts of its own, which nobody else sees and
@@ -157,7 +158,9 @@ func (h *smallHouse) hear() {
 func (h *smallHouse) recovers() {
 	t := h.t
 	t.Helper()
+	began := time.Now()
 	await(t, "writes are taken again", func() bool { status, _ := h.add(1); return status == http.StatusCreated })
+	t.Logf("writes are taken again after %v", time.Since(began).Round(time.Millisecond))
 	h.says("the journal can be written again")
 	h.steps([]step{{"decisions add -i 192.0.2.2 -R back -t " + fmt.Sprint("t", h.n), 0, "", "~successfully added"}})
 	h.ledger.asked["back"]++
