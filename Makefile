@@ -44,7 +44,7 @@ fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
 vuln: ## look for known vulnerabilities in what is linked (asks vuln.go.dev)
 	$(VULN) ./...
 
-crash: ## kill a real server KILLS times in the middle of writes (1000: an hour), losing nothing
+crash: ## kill a real server KILLS times (1000) in the middle of writes, losing nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestCrash$$' ./cmd/lapid -kills $(KILLS)
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
