@@ -13,6 +13,8 @@ const (
 	bodiesAtMost = 2
 	// thinAtMost is how many more there may be that hold aheadAtMost pieces each.
 	thinAtMost = 6
+	// staleAtMost is how old a body may be, in seconds, that is better than none.
+	staleAtMost = 3
 )
 
 // bodies are the answers in pieces that are being sent.
@@ -31,6 +33,12 @@ const (
 // fleet is so two encodings, a lone bouncer no memory to speak of. Once nobody can
 // join any more, what all readers have behind them goes at once.
 //
+// A body belongs to a second, for decisions say how long they still run. When a
+// fleet is so large that it takes the processors for seconds only to let it in,
+// those who come too late for a body of their own second, and would be answered
+// alone, get one that is up to staleAtMost seconds older. That is less than such an
+// answer spends on its way.
+//
 // A list may be taken away from slow readers to make room; they know how far
 // they got and go on alone. Joining and leaving take a lock, once per answer.
 type bodies struct {
@@ -38,30 +46,41 @@ type bodies struct {
 	live []*body
 }
 
-// join finds the body for a question, or starts one. A body of an earlier
-// revision will do if same says that nothing was changed since. nil: there are
+// join finds the body for a question, or starts one. A body of another revision
+// will do if same says that nothing was changed between. nil: there are
 // too many, answer alone. Who joined must leave.
 func (all *bodies) join(q question, src *source, same func(*source, engine.Revision) bool) *body {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	alone := true
-	for _, b := range all.live {
+	b, refused := all.enter(q, 0, same)
+	if b != nil {
+		return b
+	}
+	if all.full() && !all.makeRoom(src.now) {
+		b, _ = all.enter(q, staleAtMost, same)
+		return b
+	}
+	b = newBody(q, src, !refused)
+	all.live = append(all.live, b)
+	return b
+}
+
+// enter joins the newest body for a question, of its second or so many before.
+// refused says that there is one, but not for others. Called with the lock.
+func (all *bodies) enter(q question, stale int64, same func(*source, engine.Revision) bool) (in *body, refused bool) {
+	for _, b := range slices.Backward(all.live) {
 		was := b.question
-		was.to = q.to
-		if was != q || (b.question.to != q.to && b.also != q.to && !same(b.source, b.question.to)) {
+		age := q.second - was.second
+		was.to, was.second = q.to, q.second
+		if was != q || age < 0 || age > stale || (b.question.to != q.to && b.also != q.to && !same(b.source, b.question.to)) {
 			continue
 		}
 		if b.also = q.to; b.enter() {
-			return b
+			return b, false
 		}
-		alone = false
+		refused = true
 	}
-	if all.full() && !all.makeRoom(src.now) {
-		return nil
-	}
-	b := newBody(q, src, alone)
-	all.live = append(all.live, b)
-	return b
+	return nil, refused
 }
 
 // leave is the end of one reader.
@@ -91,12 +110,14 @@ func (all *bodies) makeRoom(now int64) bool {
 }
 
 // sweep closes what belongs to a second that is over, and drops what nobody
-// reads of it. It is called every second.
+// reads of it. What several read stays open for those who would find no other. It
+// is called every second.
 func (all *bodies) sweep(now int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	all.live = slices.DeleteFunc(all.live, func(b *body) bool {
-		return b.question.second < now/int64(time.Second) && b.close()
+		age := now/int64(time.Second) - b.question.second
+		return age > 0 && (age > staleAtMost || !b.crowded()) && b.close()
 	})
 }
 

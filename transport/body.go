@@ -241,6 +241,13 @@ func (b *body) thin() bool {
 	return b.closed && b.readers <= 1
 }
 
+// crowded reports whether several read the body.
+func (b *body) crowded() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.readers > 1
+}
+
 // close lets nobody else join. It reports whether nobody reads the body either;
 // it is gone then.
 func (b *body) close() bool {

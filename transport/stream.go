@@ -94,8 +94,12 @@ func (s *Server) fullState(x *exchange, view *engine.View) error {
 func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) error {
 	src.raw = append([]byte(nil), x.rawQuery()...)
 	to := src.view.Revision()
-	same := func(earlier *source, at engine.Revision) bool {
-		return x.unchanged(src.view, at) && (src.delta != nil || s.newestAlert(src.view) == s.newestAlert(earlier.view))
+	same := func(other *source, at engine.Revision) bool {
+		newer, older := src.view, at
+		if at > to { // who came first is not always first here
+			newer, older = other.view, to
+		}
+		return x.unchanged(newer, older) && (src.delta != nil || s.newestAlert(src.view) == s.newestAlert(other.view))
 	}
 	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {

@@ -25,6 +25,7 @@ const cpuClock = 2
 // that of this moment, in bytes.
 type Usage struct {
 	CPU      time.Duration // user and system
+	User     time.Duration // of it what the processes did themselves, to ten milliseconds
 	Resident int64         // shared pages shared out when there are several processes
 	Peak     int64         // highest Resident of the first process since it started or ResetPeak
 	Written  int64         // bytes given to write calls: files and sockets
@@ -40,6 +41,8 @@ func (p *Process) Usage() (u Usage) {
 	family := p.family()
 	for _, pid := range family {
 		u.CPU += cpuOf(pid)
+		user, _ := ticksOf(pid)
+		u.User += user
 		u.Written += fieldOf(pid, "io", "wchar:")
 		if len(family) > 1 {
 			u.Resident += fieldOf(pid, "smaps_rollup", "Pss:") << 10
@@ -77,22 +80,28 @@ func (p *Process) family() []int {
 	return family
 }
 
-// cpuOf reads the process's clock, and where that is refused fields 14 and 15 of
-// stat, in ticks, counted behind the name, which may hold blanks.
+// cpuOf reads the process's clock, and where that is refused what /proc tells.
 func cpuOf(pid int) time.Duration {
 	var spent unix.Timespec
 	if err := unix.ClockGettime(int32(^pid<<3|cpuClock), &spent); err == nil {
 		return time.Duration(spent.Nano())
 	}
+	user, system := ticksOf(pid)
+	return user + system
+}
+
+// ticksOf reads fields 14 and 15 of stat, counted behind the name, which may
+// hold blanks.
+func ticksOf(pid int) (user, system time.Duration) {
 	text, _ := os.ReadFile(procFile(pid, "stat")) // gone: nothing spent
 	_, rest, _ := bytes.Cut(text, []byte(") "))
 	field := strings.Fields(string(rest))
 	if len(field) < 13 {
-		return 0
+		return 0, 0
 	}
-	user, _ := strconv.ParseInt(field[11], 10, 64)
-	system, _ := strconv.ParseInt(field[12], 10, 64)
-	return time.Duration(user+system) * tick
+	u, _ := strconv.ParseInt(field[11], 10, 64)
+	s, _ := strconv.ParseInt(field[12], 10, 64)
+	return time.Duration(u) * tick, time.Duration(s) * tick
 }
 
 // fieldOf reads the number behind a name in one of a process's files; 0 when
