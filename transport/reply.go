@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -92,14 +93,35 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 		x.message(fasthttp.StatusForbidden, err.Error())
 	case known:
 		if e.Cause != nil || errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrProfile) {
-			s.log.Error("a request failed", "request", x, "error", err, "cause", e.Cause)
+			s.complain(x, err, e.Cause)
 		}
 		x.message(fasthttp.StatusInternalServerError, err.Error())
 	default:
-		s.log.Error("a request failed", "request", x, "error", err)
+		s.complain(x, err, nil)
 		x.message(fasthttp.StatusInternalServerError, "internal error")
 	}
 }
+
+// complain says in the log that a request failed, ten times a second at most: on
+// a full disk all of them do.
+func (s *Server) complain(x *exchange, err, cause error) {
+	second := x.now / int64(time.Second)
+	if s.complained.Swap(second) != second {
+		if more := s.complaints.Swap(0) - complaintsAtMost; more > 0 {
+			s.log.Error("more requests failed", "requests", more)
+		}
+	}
+	if s.complaints.Add(1) > complaintsAtMost {
+		return
+	}
+	if cause != nil {
+		s.log.Error("a request failed", "request", x, "error", err, "cause", cause)
+		return
+	}
+	s.log.Error("a request failed", "request", x, "error", err)
+}
+
+const complaintsAtMost = 10
 
 // busy asks the client to come back.
 func (x *exchange) busy(text string) {

@@ -50,6 +50,8 @@ type Server struct {
 	own       atomic.Int32 // readers that are written to alone
 	unread    atomic.Uint64
 
+	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
+
 	strays   []route // what is counted as no line of the table, by method
 	counting counting
 	access   *accessLog
