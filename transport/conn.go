@@ -126,6 +126,20 @@ func (c *conn) idle() bool { return c.door != nil && c.answered && c.waits == 1 
 // loop ever is.
 const linger = 2 * time.Second
 
+// SetDeadline takes effect at once.
+func (c *conn) SetDeadline(t time.Time) error {
+	c.readWanted, c.readSet, c.writeSet = t, t, time.Time{}
+	return c.Conn.SetDeadline(t)
+}
+
+// reset has the connection end in a way that nobody takes for the end of an
+// answer.
+func (c *conn) reset() {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // refused: an end in good order of an answer that is cut
+	}
+}
+
 // SetReadDeadline takes effect lazily, see conn.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.waits++; c.idle() {

@@ -23,8 +23,8 @@ type doorway struct {
 	socket bool
 	server *Server
 
-	reactor *reactor.Reactor // nil: every connection has a goroutine
-	count   atomic.Int64     // connections that came in and are not closed, wherever they are
+	loops atomic.Pointer[reactor.Reactor] // nil: every connection has a goroutine; set before the first Accept
+	count atomic.Int64                    // connections that came in and are not closed, wherever they are
 
 	mu     sync.Mutex
 	more   sync.Cond         // on mu: somebody was handed over, or it is over
@@ -58,13 +58,13 @@ func (d *doorway) open() error {
 	if err != nil {
 		return err
 	}
-	d.reactor = r
-	go d.admit()
+	d.loops.Store(r)
+	go d.admit(r)
 	return nil
 }
 
 // admit accepts connections for the loops until the listener is closed.
-func (d *doorway) admit() {
+func (d *doorway) admit(loops *reactor.Reactor) {
 	for {
 		c, err := d.accept()
 		if err != nil {
@@ -76,7 +76,7 @@ func (d *doorway) admit() {
 			d.turnAway(c)
 			continue
 		}
-		if err := d.reactor.Take(c); err != nil {
+		if err := loops.Take(c); err != nil {
 			d.count.Add(-1)
 			d.server.log.Warn("a connection was lost", "error", err)
 		}
@@ -138,7 +138,7 @@ func (d *doorway) lose(h *reactor.Handed) {
 
 // Accept gives the HTTP library its next connection.
 func (d *doorway) Accept() (net.Conn, error) {
-	if d.reactor == nil {
+	if d.loops.Load() == nil {
 		c, err := d.accept()
 		if err != nil {
 			return nil, err
@@ -194,7 +194,7 @@ func (d *doorway) forLoop(in []byte) bool {
 
 // takeBack gives a connection back to the loops.
 func (d *doorway) takeBack(c *conn) error {
-	err := d.reactor.Adopt(c.Conn, c.peer, c.unread)
+	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread)
 	if err != nil {
 		d.count.Add(-1)
 	}
@@ -219,9 +219,9 @@ func (d *doorway) end(why error) {
 // answered, and connections without one are closed.
 func (d *doorway) Close() error {
 	err := d.Listener.Close()
-	if d.reactor != nil {
+	if loops := d.loops.Load(); loops != nil {
 		d.end(net.ErrClosed)
-		d.reactor.Close()
+		loops.Close()
 	}
 	return err
 }

@@ -12,10 +12,11 @@ import (
 
 // onLoops is how many connections the loops of the TCP listener hold.
 func (h *house) onLoops() int {
-	if h.server.tcp.reactor == nil {
+	loops := h.server.tcp.loops.Load()
+	if loops == nil {
 		h.t.Fatal("there is no reactor here")
 	}
-	return h.server.tcp.reactor.Count()
+	return loops.Count()
 }
 
 // line is a connection that is spoken to in raw requests.

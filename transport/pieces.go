@@ -3,6 +3,8 @@ package transport
 import (
 	"errors"
 	"io"
+	"net"
+	"net/http"
 	"sync"
 	"time"
 
@@ -70,20 +72,51 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 		r.SetBodyStream(p, -1)
 		return
 	}
-	// HTTP/1.0 knows no chunks.
-	all := &collector{}
-	if _, err := p.WriteTo(all); err != nil {
-		s.refuse(x, err)
-		return
-	}
-	r.SetBodyRaw(all.bytes)
+	// HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
+	x.ctx.HijackSetNoResponse(true)
+	x.ctx.Hijack(func(c net.Conn) { s.answerOldWay(c, kind, p) })
 }
 
-type collector struct{ bytes []byte }
+// answerOldWay writes an answer in pieces of which nobody knows the length to a
+// client that knows no chunks. The connection is closed after it, and not in good
+// order if the answer is not whole.
+func (s *Server) answerOldWay(c net.Conn, kind []byte, p *pieces) {
+	defer p.Close()
+	late := &holdsBack{to: c}
+	head := "HTTP/1.1 200 OK\r\nDate: " + time.Unix(0, s.engine.Now()).UTC().Format(http.TimeFormat) + "\r\nContent-Type: " + string(kind) + "\r\nConnection: close\r\n\r\n"
+	_, err := c.Write([]byte(head))
+	if err == nil {
+		_, err = p.WriteTo(late)
+	}
+	if err == nil {
+		err = late.flush() // with the cursor
+	}
+	if err != nil && p.conn != nil {
+		p.conn.reset()
+	}
+}
 
-func (c *collector) Write(p []byte) (int, error) {
-	c.bytes = append(c.bytes, p...)
+// holdsBack holds the last piece back, for with the end of an answer its cursor
+// moves.
+type holdsBack struct {
+	to   io.Writer
+	last []byte
+}
+
+func (h *holdsBack) Write(p []byte) (int, error) {
+	if err := h.flush(); err != nil {
+		return 0, err
+	}
+	h.last = append(h.last[:0], p...)
 	return len(p), nil
+}
+
+func (h *holdsBack) flush() error {
+	if len(h.last) == 0 {
+		return nil
+	}
+	_, err := h.to.Write(h.last)
+	return err
 }
 
 // pieces is the body of an answer that is written while it is made. fasthttp

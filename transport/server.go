@@ -272,8 +272,11 @@ func (s *Server) tick(stop <-chan struct{}) {
 func (s *Server) connections() int {
 	n := s.open.count()
 	for _, d := range []*doorway{s.tcp, s.unix} {
-		if d != nil && d.reactor != nil {
-			n += d.reactor.Count()
+		if d == nil {
+			continue
+		}
+		if loops := d.loops.Load(); loops != nil {
+			n += loops.Count()
 		}
 	}
 	return n
