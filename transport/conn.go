@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"lapid/engine"
@@ -33,6 +34,8 @@ type conn struct {
 	// Owned by the goroutine that serves the connection.
 	readWanted, readSet time.Time
 	writeSet            time.Time
+
+	bounded bool // it has been told how much it may keep unsent
 
 	// The cursor that the last bytes of the answer move. Owned by the serving
 	// goroutine.
@@ -130,6 +133,19 @@ const linger = 2 * time.Second
 func (c *conn) SetDeadline(t time.Time) error {
 	c.readWanted, c.readSet, c.writeSet = t, t, time.Time{}
 	return c.Conn.SetDeadline(t)
+}
+
+// boundUnsent is called before the first long answer.
+func (c *conn) boundUnsent() {
+	if c.bounded {
+		return
+	}
+	c.bounded = true
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			boundUnsent(raw)
+		}
+	}
 }
 
 // reset has the connection end in a way that nobody takes for the end of an

@@ -65,6 +65,9 @@ func (s *Server) inPieces(x *exchange, kind []byte, run func(*pieceWriter) error
 
 func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	p.server, p.conn, p.began = s, x.conn, x.began
+	if p.conn != nil {
+		p.conn.boundUnsent()
+	}
 	r := &x.ctx.Response
 	r.SetStatusCode(fasthttp.StatusOK)
 	r.Header.SetContentTypeBytes(kind)
