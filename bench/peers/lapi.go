@@ -35,7 +35,8 @@ var profiles string
 // LAPI is a Local API with its folder: lapid or the reference. It may be started
 // and stopped again and again.
 type LAPI struct {
-	*Server // nil until Start
+	*Server          // nil until Start
+	Env     []string // besides this process's, from the next Start on
 	yard    *Yard
 	name    string
 	serve   []string // command line of the server
@@ -103,7 +104,7 @@ func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file stri
 // that took.
 func (l *LAPI) Start(ctx context.Context) (time.Duration, error) {
 	begin := time.Now()
-	s, err := l.yard.start(l.name, l.address, nil, l.serve...)
+	s, err := l.yard.start(l.name, l.address, l.Env, l.serve...)
 	if err != nil {
 		return 0, err
 	}
@@ -122,7 +123,7 @@ func (l *LAPI) answers(ctx context.Context) error {
 
 // CLI runs one of the operator's verbs.
 func (l *LAPI) CLI(ctx context.Context, verb ...string) error {
-	_, err := run(ctx, append(l.cli[:len(l.cli):len(l.cli)], verb...)...)
+	_, err := l.yard.run(ctx, append(l.cli[:len(l.cli):len(l.cli)], verb...)...)
 	return err
 }
 

@@ -3,6 +3,7 @@
 package peers
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,7 @@ const (
 type Yard struct {
 	Dir        string // their files; the owner removes it
 	ServerCPUs []int
+	ClientCPUs []int // of the operator's programs; nil: wherever this process may be
 
 	mu      sync.Mutex
 	running []*Server
@@ -167,13 +169,23 @@ func answer(r *http.Response, err error, want int, read func(*http.Response) err
 
 // run carries a command out and gives what it said, of which the end is in the
 // error.
-func run(ctx context.Context, argv ...string) (string, error) {
+func (y *Yard) run(ctx context.Context, argv ...string) (string, error) {
 	if _, err := exec.LookPath(argv[0]); err != nil {
 		return "", fmt.Errorf("%s: %w", argv[0], ErrMissing)
 	}
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out[max(0, len(out)-500):])
+	var out bytes.Buffer
+	c := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	c.Stdout, c.Stderr = &out, &out
+	start := c.Start
+	if len(y.ClientCPUs) > 0 {
+		start = func() error { return load.StartPinned(c, y.ClientCPUs) }
 	}
-	return string(out), nil
+	err := start()
+	if err == nil {
+		err = c.Wait()
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out.Bytes()[max(0, out.Len()-500):])
+	}
+	return out.String(), nil
 }

@@ -26,7 +26,7 @@ func TestMissing(t *testing.T) {
 	if _, err := yard(t).start("none", "", nil, "no-such-program-as-this"); !errors.Is(err, ErrMissing) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := run(t.Context(), "no-such-program-as-this"); !errors.Is(err, ErrMissing) {
+	if _, err := new(Yard).run(t.Context(), "no-such-program-as-this"); !errors.Is(err, ErrMissing) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -29,9 +29,13 @@ const (
 )
 
 // Pauses asks live queries while 100 000 decisions end at one moment, many are
-// imported so that garbage is collected, and alerts are pushed until the journal has
-// grown so far that a snapshot is written.
-func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) error {
+// imported so that garbage is collected, and alerts are pushed until one of the
+// snapshots, which are due every few seconds here, is written.
+func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) (err error) {
+	if err := b.again(ctx, l, "LAPID_SNAPSHOT_EVERY=5s"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.again(ctx, l)) }()
 	restless, err := b.file(corpus.New(b.Restless, Seed+6), 0, "restless")
 	if err != nil {
 		return err
@@ -67,6 +71,14 @@ func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) erro
 	b.Report.Measured(rowPause, ms(r.P999), "longest %.2f ms, p99 %.2f ms of %d; snapshot written: %v", ms(r.Max), ms(r.P99), r.Requests, written)
 	b.section("Live queries while snapshots, expiry and garbage collection go on", []load.Named{{Name: "lapid", Result: r}}, "")
 	return nil
+}
+
+// again starts a server anew, with something in its environment.
+func (b *Bench) again(ctx context.Context, l *peers.LAPI, env ...string) error {
+	l.Stop()
+	l.Env = env
+	_, err := l.Start(ctx)
+	return err
 }
 
 // untilSnapshot pushes alerts until there is a snapshot younger than a moment; false

@@ -100,7 +100,7 @@ func (s *settings) measured(ctx context.Context, name string, ten int, do func(*
 		return err
 	}
 	b := &scenario.Bench{
-		Yard: &peers.Yard{Dir: dir, ServerCPUs: server}, Programs: *programs, Pace: s.pace, LoadCPUs: generator,
+		Yard: &peers.Yard{Dir: dir, ServerCPUs: server, ClientCPUs: generator[len(generator)-1:]}, Programs: *programs, Pace: s.pace, LoadCPUs: generator,
 		Report: report.New("Bench "+name, name != "short", scenario.Rows(&s.pace, ten)), Log: os.Stderr,
 	}
 	defer b.Close()
