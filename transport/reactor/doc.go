@@ -12,7 +12,7 @@
 // milliseconds kept all its connections waiting, which tripled the 99th
 // percentile.) The loops are ordinary goroutines. They wait for their epoll
 // instance with the runtime's own poller, so an idle loop holds no thread, and
-// step back after every round, so that a busy one does not keep writers from the
+// step back from time to time, so that a busy one does not keep writers from the
 // processors.
 //
 // A Worker must neither wait nor work for long: every other connection of the

@@ -24,6 +24,9 @@ const (
 	// atOnce is how many connections a loop takes on before it looks again, so
 	// that few of them wait when its processor is taken away.
 	atOnce = 8
+	// turn is how long a loop goes on before it lets other goroutines have the
+	// processor, while there is always something to do.
+	turn = 200 * time.Microsecond
 	// readsAtOnce is how often a loop reads from one connection before it looks
 	// at others: one that sends without a pause has its turn like everybody.
 	readsAtOnce = 4
@@ -181,20 +184,28 @@ func (g *group) control(what int, c *Conn) (err error) {
 func (g *group) loop() {
 	worker, buf := g.reactor.options.NewWorker(), make([]byte, g.reactor.options.Buffer)
 	var events [atOnce]syscall.EpollEvent
+	var began time.Duration // of its turn
 	for !g.reactor.stopping.Load() {
 		n := 0
 		_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
-		if n == 0 {
+		waits := n == 0
+		if waits {
 			n = g.wait(&events)
 		}
 		now := time.Since(g.reactor.began)
+		if waits {
+			began = now
+		}
 		for i := range events[:n] {
 			if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
 				over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
 				g.reactor.serve(worker, c, buf, now, over)
 			}
 		}
-		runtime.Gosched()
+		if now-began >= turn {
+			runtime.Gosched()
+			began = time.Since(g.reactor.began)
+		}
 	}
 }
 
