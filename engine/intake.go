@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
@@ -176,7 +177,26 @@ func (a *Alert) badDuration(text string, cause error) error {
 // get its processor, and on two processors a live query would wait that long:
 // so it steps back by itself, every hundred microseconds or so.
 func breathe(i int) {
-	if i%256 == 255 {
-		runtime.Gosched()
+	if i%256 != 255 {
+		return
 	}
+	if f := onBreath.Load(); f != nil {
+		(*f)()
+	}
+	runtime.Gosched()
+}
+
+var onBreath atomic.Pointer[func()]
+
+// OnBreath has f called between two stretches of a long computation, by the
+// goroutine that computes: the one of a request, or the only one that commits.
+// So f must not wait, and must not write. It is for a server that has to look
+// after its connections while all processors compute. There is one f in a
+// process; nil: none.
+func OnBreath(f func()) {
+	if f == nil {
+		onBreath.Store(nil)
+		return
+	}
+	onBreath.Store(&f)
 }

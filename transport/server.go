@@ -199,6 +199,8 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	engine.OnBreath(s.help)
+	defer engine.OnBreath(nil)
 	stop := make(chan struct{})
 	var tick sync.WaitGroup
 	tick.Go(func() { s.tick(stop) })
@@ -264,6 +266,19 @@ func (s *Server) tick(stop <-chan struct{}) {
 			}
 		case <-stop:
 			return
+		}
+	}
+}
+
+// help answers live queries and polls that have come, on the goroutine of whoever
+// computes for long (engine.OnBreath). It does not wait.
+func (s *Server) help() {
+	for _, d := range []*doorway{s.tcp, s.unix} {
+		if d == nil {
+			continue
+		}
+		if loops := d.loops.Load(); loops != nil {
+			loops.Help()
 		}
 	}
 }

@@ -38,7 +38,7 @@ type Reactor struct {
 	options Options
 	began   time.Time
 	groups  []*group
-	workers sync.Pool     // for those who give a connection back
+	helpers sync.Pool     // of *helper, for those who are no loop
 	next    atomic.Uint32 // whose turn it is to get a connection
 	count   atomic.Int64
 	conns   table
@@ -59,10 +59,16 @@ type group struct {
 	lead    chan struct{}   // whoever has the token waits in earnest
 }
 
+// helper is what answering takes.
+type helper struct {
+	worker Worker
+	buf    []byte
+}
+
 // New starts the loops.
 func New(o *Options) (*Reactor, error) {
 	r := &Reactor{options: *o, began: time.Now(), stop: make(chan struct{})}
-	r.workers.New = func() any { return o.NewWorker() }
+	r.helpers.New = func() any { return &helper{o.NewWorker(), make([]byte, o.Buffer)} }
 	for loops := o.Loops; loops > 0; loops -= perGroup {
 		g, err := newGroup(r)
 		if err != nil {
@@ -126,9 +132,9 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, patience tim
 		return net.ErrClosed
 	}
 	if len(unread) > 0 {
-		w := r.workers.Get().(Worker)
-		keeps := r.answer(w, c, unread)
-		r.workers.Put(w)
+		h := r.helpers.Get().(*helper)
+		keeps := r.answer(h.worker, c, unread)
+		r.helpers.Put(h)
 		if !keeps {
 			return nil
 		}
@@ -196,15 +202,37 @@ func (g *group) loop() {
 		if waits {
 			began = now
 		}
-		for i := range events[:n] {
-			if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
-				over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
-				g.reactor.serve(worker, c, buf, now, over)
-			}
-		}
+		g.serve(worker, buf, events[:n], now)
 		if now-began >= turn {
 			runtime.Gosched()
 			began = time.Since(g.reactor.began)
+		}
+	}
+}
+
+// Help answers what has come, if anything has, on the caller's goroutine. It is
+// for those who compute for long: while all processors compute, nobody asks the
+// kernel what has come for up to ten milliseconds, however often they step back.
+func (r *Reactor) Help() {
+	var events [atOnce]syscall.EpollEvent
+	for _, g := range r.groups {
+		n := 0
+		_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
+		if n == 0 {
+			continue
+		}
+		h := r.helpers.Get().(*helper)
+		g.serve(h.worker, h.buf, events[:n], time.Since(r.began))
+		r.helpers.Put(h)
+	}
+}
+
+// serve serves what has come.
+func (g *group) serve(w Worker, buf []byte, events []syscall.EpollEvent, now time.Duration) {
+	for i := range events {
+		if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
+			over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
+			g.reactor.serve(w, c, buf, now, over)
 		}
 	}
 }

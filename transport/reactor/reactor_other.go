@@ -25,6 +25,9 @@ func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte) error { return ErrUnsuppor
 // Close does nothing.
 func (r *Reactor) Close() {}
 
+// Help does nothing.
+func (r *Reactor) Help() {}
+
 // Count is nothing.
 func (r *Reactor) Count() int { return 0 }
 
