@@ -26,7 +26,7 @@ type certificates struct {
 	key                            *ecdsa.PrivateKey
 	authority                      *x509.Certificate
 	bouncer, agent, other, revoked *tls.Certificate
-	late, foreign                  *tls.Certificate // over since 2021; of another authority
+	late                           *tls.Certificate // over since 2021
 	serial                         int64
 	ends                           time.Time // of what is signed next; zero: decades from now
 }
