@@ -51,6 +51,7 @@ soak: ## keep a real server busy for SOAK (10m), every answer checked, and see t
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)
 
 bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
+	./bench/peers/install.sh
 	$(GO) run ./bench/cmd/bench full
 
 bench-short: ## the same in a minute, at a hundred thousand: figures, no judgement
