@@ -56,10 +56,16 @@ func TestHugeAlert(t *testing.T) { // not in parallel: it measures the process
 		if took := to.TotalAlloc - from.TotalAlloc; took > 128<<20 {
 			t.Errorf("%s: made %d MB", filter, took>>20)
 		}
-		if why == nil && err != nil || why != nil && (!errors.Is(err, engine.ErrProfile) || !strings.Contains(err.Error(), why.Error())) {
+		if why == nil && err != nil || why != nil && (!errors.Is(err, engine.ErrProfile) || !stoppedBy(err, why)) {
 			t.Errorf("%s: %v, want %v", filter, err, why)
 		}
 	}
+}
+
+// stoppedBy reports whether a bound stopped an expression. One that takes turns
+// without end is stopped by their number or, on a slow machine, by its time.
+func stoppedBy(err, bound error) bool {
+	return strings.Contains(err.Error(), bound.Error()) || bound == errMemory && strings.Contains(err.Error(), errLate.Error())
 }
 
 // TestPairs has texts whose product counts, below the limit for one alert.
