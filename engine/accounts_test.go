@@ -22,11 +22,10 @@ func wants(t *testing.T, err, kind error) {
 }
 
 // everyOtherRestart runs the steps on a rig that restarts between them, and on
-// one that does not.
+// one that does not, one after the other: steps may share what they remember.
 func everyOtherRestart(t *testing.T, steps ...func(t *testing.T, r *enginetest.Rig)) {
 	for _, restarts := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restarts=%v", restarts), func(t *testing.T) {
-			t.Parallel()
 			r := enginetest.NewRig(t, nil)
 			for _, step := range steps {
 				step(t, r)
