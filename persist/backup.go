@@ -1,11 +1,9 @@
 package persist
 
 import (
-	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -17,9 +15,6 @@ import (
 // not restored. FORMAT.md draws it.
 
 const (
-	backupMagic   = "LAPIDBAK"
-	backupVersion = 1
-
 	// Marks of a backup's frames, beside sectionMark and endMark.
 	rowsMark = 'R'
 	noteMark = 'N'
@@ -27,6 +22,8 @@ const (
 	// rowsFrame is how many bytes of rows share a frame; a larger row has its own.
 	rowsFrame = 1 << 20
 )
+
+var backupFile = fileKind{"LAPIDBAK", 1, "backup", fmt.Errorf("this is no backup: %w", ErrFormat)}
 
 // Pin is the rows as they were at one moment. It must be closed, and before the
 // Store is: Close waits for it.
@@ -75,22 +72,12 @@ func (p *Pin) each(fn func(key, value []byte) error) error {
 
 // BackupWriter writes one backup, from one goroutine. After an error every later
 // call returns the same one.
-type BackupWriter struct {
-	w      *bufio.Writer
-	seed   uint32
-	number uint32
-	size   int64
-	head   [sectionSize]byte
-	err    error
-}
+type BackupWriter struct{ frameWriter }
 
 // NewBackupWriter begins the backup of a state after revision rev. Sections come
 // first, then the rows, then notes, then End.
 func NewBackupWriter(w io.Writer, rev uint64) *BackupWriter {
-	header := appendBackupHeader(nil, rev)
-	b := &BackupWriter{w: bufio.NewWriterSize(w, 256<<10), seed: binary.LittleEndian.Uint32(header[28:])}
-	b.put(header)
-	return b
+	return &BackupWriter{newFrameWriter(w, backupFile, rev)}
 }
 
 // Section appends one section of the snapshot, as SnapshotWriter.Section does.
@@ -122,59 +109,8 @@ func (b *BackupWriter) Note(kind uint16, body []byte) error { return b.frame(kin
 
 // End writes the end mark and all that is buffered, and returns the size.
 func (b *BackupWriter) End() (int64, error) {
-	_ = b.frame(0, endMark, nil)
-	if b.err == nil {
-		b.err = b.w.Flush()
-	}
-	return b.size, b.err
-}
-
-func (b *BackupWriter) frame(kind uint16, mark byte, body []byte) error {
-	if b.err != nil {
-		return b.err
-	}
-	if len(body) > MaxSection {
-		b.err = fmt.Errorf("frame %d of a backup has %d bytes: %w", b.number, len(body), ErrTooLarge)
-		return b.err
-	}
-	h := sectionHead{kind: kind, mark: mark, length: uint32(len(body)), number: b.number}
-	b.put(h.appendTo(b.head[:0], b.seed, body))
-	b.put(body)
-	b.number++
-	return b.err
-}
-
-func (b *BackupWriter) put(p []byte) {
-	if b.err == nil {
-		var n int
-		n, b.err = b.w.Write(p)
-		b.size += int64(n)
-	}
-}
-
-func appendBackupHeader(dst []byte, rev uint64) []byte {
-	start := len(dst)
-	dst = append(dst, backupMagic...)
-	dst = binary.LittleEndian.AppendUint32(dst, backupVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, rev)
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
-}
-
-// parseBackupHeader is the mirror of appendBackupHeader.
-func parseBackupHeader(b []byte) (rev uint64, seed uint32, err error) {
-	if string(b[:8]) != backupMagic {
-		return 0, 0, fmt.Errorf("this is no backup: %w", ErrFormat)
-	}
-	seed = binary.LittleEndian.Uint32(b[28:])
-	if seed != crc32.Checksum(b[:28], castagnoli) {
-		return 0, 0, fmt.Errorf("header fails its checksum: %w", ErrCorrupt)
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != backupVersion {
-		return 0, 0, fmt.Errorf("backup format %d, this program knows %d: %w", v, backupVersion, ErrFormat)
-	}
-	return binary.LittleEndian.Uint64(b[16:]), seed, nil
+	err := b.end()
+	return b.size, err
 }
 
 // appendBackupRow writes one row of a frame.

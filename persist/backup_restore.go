@@ -30,13 +30,13 @@ func NewBackupReader(r io.Reader) (*BackupReader, error) {
 	var header [headerSize]byte
 	if _, err := io.ReadFull(b.r, header[:]); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, fmt.Errorf("this is no backup: %w", ErrFormat)
+			return nil, backupFile.foreign
 		}
 		return nil, fmt.Errorf("read the backup: %w", err)
 	}
 	b.size = headerSize
 	var err error
-	b.Rev, b.seed, err = parseBackupHeader(header[:])
+	b.Rev, b.seed, err = backupFile.parseHeader(header[:])
 	return b, err
 }
 

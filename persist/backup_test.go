@@ -122,8 +122,8 @@ func TestRestoreRefuses(t *testing.T) {
 func TestBackupOfANewerFormat(t *testing.T) {
 	t.Parallel()
 	b := bytes.Clone(sample(t))
-	header := appendBackupHeader(nil, 12)
-	header[8] = backupVersion + 1
+	header := backupFile.appendHeader(nil, 12)
+	header[8] = byte(backupFile.version) + 1
 	binary.LittleEndian.PutUint32(header[28:], crc32.Checksum(header[:28], castagnoli))
 	copy(b, header)
 	if _, err := Verify(bytes.NewReader(b)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "backup format 2, this program knows 1") {

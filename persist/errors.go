@@ -13,9 +13,9 @@ import (
 var (
 	// ErrLocked: another process, or another Store of this one, holds the folder.
 	ErrLocked = errors.New("folder is in use")
-	// ErrFormat: the folder was written by another version of the format, or is
-	// no folder of ours. Nothing in it was touched.
-	ErrFormat = errors.New("unknown folder format")
+	// ErrFormat: the folder or file was written by another version of the format, or
+	// is none of ours. Nothing in it was touched.
+	ErrFormat = errors.New("unknown format")
 	// ErrCorrupt: stored bytes are not those that were written, or some are missing.
 	ErrCorrupt = errors.New("stored data is damaged")
 	// ErrDisk: the disk refused an operation. What was to be written counts as

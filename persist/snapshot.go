@@ -1,8 +1,6 @@
 package persist
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,63 +21,29 @@ const (
 
 // SnapshotWriter takes the sections of one snapshot, in order. It belongs to the
 // callback of WriteSnapshot, one goroutine at a time.
-type SnapshotWriter struct {
-	w      *bufio.Writer
-	seed   uint32
-	number uint32
-	size   int64
-	head   [sectionSize]byte
-	err    error
-}
+type SnapshotWriter struct{ frameWriter }
 
 // newSnapshotWriter starts a file with its header.
 func newSnapshotWriter(out io.Writer, rev uint64) *SnapshotWriter {
-	w := &SnapshotWriter{w: bufio.NewWriterSize(out, 256<<10)}
-	header := appendHeader(nil, rev)
-	w.seed = binary.LittleEndian.Uint32(header[28:])
-	w.put(header)
-	return w
+	return &SnapshotWriter{newFrameWriter(diskWriter{out}, snapshotFile, rev)}
 }
 
 // Section appends one section; what kinds mean is the caller's affair. body is
 // borrowed, at most MaxSection bytes: beyond, the error is an ErrTooLarge. After
 // an error every later call returns the same one.
 func (w *SnapshotWriter) Section(kind uint16, body []byte) error {
-	if w.err != nil {
-		return w.err
-	}
-	if len(body) > MaxSection {
-		w.err = fmt.Errorf("section %d has %d bytes: %w", w.number, len(body), ErrTooLarge)
-		return w.err
-	}
-	h := sectionHead{kind: kind, mark: sectionMark, length: uint32(len(body)), number: w.number}
-	w.put(h.appendTo(w.head[:0], w.seed, body))
-	w.put(body)
-	w.number++
-	return w.err
+	return w.frame(kind, sectionMark, body)
 }
 
-// end writes the end mark and everything that is buffered.
-func (w *SnapshotWriter) end() error {
-	h := sectionHead{mark: endMark, number: w.number}
-	w.put(h.appendTo(w.head[:0], w.seed, nil))
-	if w.err == nil {
-		if err := w.w.Flush(); err != nil {
-			w.err = fmt.Errorf("%w: %w", ErrDisk, err)
-		}
-	}
-	return w.err
-}
+// diskWriter makes errors of writing ErrDisk.
+type diskWriter struct{ io.Writer }
 
-func (w *SnapshotWriter) put(b []byte) {
-	if w.err != nil {
-		return
-	}
-	n, err := w.w.Write(b)
-	w.size += int64(n)
+func (d diskWriter) Write(b []byte) (int, error) {
+	n, err := d.Writer.Write(b)
 	if err != nil {
-		w.err = fmt.Errorf("%w: %w", ErrDisk, err)
+		err = fmt.Errorf("%w: %w", ErrDisk, err)
 	}
+	return n, err
 }
 
 // WriteSnapshot writes down the state after revision rev, in the sections that

@@ -2,90 +2,13 @@ package persist
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"iter"
 )
 
-// A snapshot file, drawn in FORMAT.md: a header, sections, an end mark. Every
-// checksum starts from the header's, so that no section can wander from one
-// snapshot into another, and covers the section's number, so that none can be
-// left out or change places.
-
-const (
-	snapshotMagic   = "LAPIDSNP"
-	snapshotVersion = 1
-
-	headerSize  = 32 // of the file
-	sectionSize = 16 // of the head of a section, and of the end mark
-
-	sectionMark = 'S'
-	endMark     = 'E'
-
-	// codecPlain is the only way bodies are stored; others may follow.
-	codecPlain = 0
-)
-
-// appendHeader appends the header of the snapshot of revision rev.
-func appendHeader(dst []byte, rev uint64) []byte {
-	start := len(dst)
-	dst = append(dst, snapshotMagic...)
-	dst = binary.LittleEndian.AppendUint32(dst, snapshotVersion)
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
-	dst = binary.LittleEndian.AppendUint64(dst, rev)
-	dst = binary.LittleEndian.AppendUint32(dst, 0)
-	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
-}
-
-// parseHeader is the mirror of appendHeader. seed is where checksums start from.
-func parseHeader(b []byte) (rev uint64, seed uint32, err error) {
-	if len(b) < headerSize || string(b[:8]) != snapshotMagic {
-		return 0, 0, fmt.Errorf("no snapshot header: %w", ErrCorrupt)
-	}
-	seed = binary.LittleEndian.Uint32(b[28:])
-	if seed != crc32.Checksum(b[:28], castagnoli) {
-		return 0, 0, fmt.Errorf("header fails its checksum: %w", ErrCorrupt)
-	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != snapshotVersion {
-		return 0, 0, fmt.Errorf("snapshot format %d, this program knows %d: %w", v, snapshotVersion, ErrFormat)
-	}
-	return binary.LittleEndian.Uint64(b[16:]), seed, nil
-}
-
-// sectionHead is what stands before a body; the end mark is one without a body,
-// numbered with the count of sections.
-type sectionHead struct {
-	kind   uint16
-	mark   byte
-	length uint32
-	number uint32
-}
-
-func (h sectionHead) appendTo(dst []byte, seed uint32, body []byte) []byte {
-	start := len(dst)
-	dst = binary.LittleEndian.AppendUint16(dst, h.kind)
-	dst = append(dst, codecPlain, h.mark)
-	dst = binary.LittleEndian.AppendUint32(dst, h.length)
-	dst = binary.LittleEndian.AppendUint32(dst, h.number)
-	return binary.LittleEndian.AppendUint32(dst, sectionSum(seed, dst[start:], body))
-}
-
-// parseSectionHead is the mirror of appendTo, but for the checksum, which needs
-// the body.
-func parseSectionHead(b []byte) (h sectionHead, codec byte, sum uint32) {
-	h.kind = binary.LittleEndian.Uint16(b)
-	codec, h.mark = b[2], b[3]
-	h.length = binary.LittleEndian.Uint32(b[4:])
-	h.number = binary.LittleEndian.Uint32(b[8:])
-	return h, codec, binary.LittleEndian.Uint32(b[12:])
-}
-
-func sectionSum(seed uint32, head, body []byte) uint32 {
-	return crc32.Update(crc32.Update(seed, castagnoli, head), castagnoli, body)
-}
+var snapshotFile = fileKind{"LAPIDSNP", 1, "snapshot", fmt.Errorf("no snapshot header: %w", ErrCorrupt)}
 
 // snapshotReader reads one file from front to back. It allocates no more than
 // what the file can still hold, and MaxSection, whatever lengths it is told.
@@ -109,7 +32,7 @@ func newSnapshotReader(r io.Reader, size int64) (*snapshotReader, error) {
 		return nil, err
 	}
 	var err error
-	s.rev, s.seed, err = parseHeader(header[:])
+	s.rev, s.seed, err = snapshotFile.parseHeader(header[:])
 	return s, err
 }
 
