@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"errors"
+	"io"
 	"maps"
 	"net"
 	"net/netip"
@@ -114,6 +115,37 @@ func (c *conn) Read(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+}
+
+// resume writes what a loop could not, and tells the HTTP library what came. It
+// is what the connection reads first.
+func (c *conn) resume(b []byte) (n int, err error) {
+	if len(c.unsent) > 0 {
+		if err := c.SetWriteDeadline(time.Now().Add(c.server.options.WriteStall)); err != nil {
+			return 0, err
+		}
+		c.writeSet = time.Time{}
+		if _, err := c.Conn.Write(c.unsent); err != nil {
+			if c.moves != nil {
+				c.moves.back()
+			}
+			return 0, err
+		}
+		c.unsent, c.moves = nil, nil
+		if len(c.unread) == 0 {
+			return c.goHome(nil)
+		}
+	}
+	n = copy(b, c.unread)
+	c.unread = c.unread[n:]
+	return n, nil
+}
+
+// goHome ends the connection's stay with the HTTP library: it sees an end, and
+// closing gives the connection back to the reactor, with what was read.
+func (c *conn) goHome(unread []byte) (int, error) {
+	c.unread, c.parting = slices.Clone(unread), true
+	return 0, io.EOF
 }
 
 // done is called when a request has been answered and read to its end.

@@ -96,10 +96,7 @@ func (s *Server) answer(x *exchange) (done bool) {
 	x.began = time.Now()
 	s.identify(x)
 	defer func() { s.conclude(x, recover()) }()
-	err := s.admit(x)
-	if err == nil {
-		err = x.route.handle(s, x)
-	}
+	err := s.run(x)
 	if errors.Is(err, errLater) {
 		x.later = true
 		return false

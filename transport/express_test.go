@@ -6,8 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
+
+	"lapid/transport/reactor"
 )
 
 // onLoops is how many connections the loops of the TCP listener hold.
@@ -125,4 +128,91 @@ func TestTooManyConnections(t *testing.T) {
 	d := h.line(t)
 	d.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
 	d.expect(200, "null")
+}
+
+// onLoop gives a function that answers one raw request as a loop would, without
+// sending the answer.
+func (h *house) onLoop(request string) (e *express, answer func() bool) {
+	e = newExpress(h.server, false)
+	c, in := &reactor.Conn{Peer: netip.MustParseAddr("127.0.0.1")}, []byte(request)
+	return e, func() bool {
+		e.out = e.out[:0]
+		return e.request.read(in) && e.answer(c)
+	}
+}
+
+func plainGet(target string) string {
+	return "GET " + target + " HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nX-Api-Key: " + testKey + "\r\n\r\n"
+}
+
+// TestNothingIsAllocatedOnLoops holds for loops what TestNothingIsAllocated does
+// for goroutines.
+func TestNothingIsAllocatedOnLoops(t *testing.T) {
+	h := newHouse(t, nil)
+	h.ban("192.0.2.1", "198.51.100.0/24")
+	h.asBouncer("GET", "/v1/decisions/stream?startup=true") // makes the row and its cursor
+	for target, body := range map[string]string{
+		"/v1/decisions?ip=192.0.2.1":             `"value":"192.0.2.1"`,
+		"/v1/decisions?ip=203.0.113.1":           "null",
+		"/v1/decisions?ip=198.51.100.77":         `"value":"198.51.100.0/24"`,
+		"/v1/decisions/stream":                   string(nothing),
+		"/v1/decisions/stream?startup=false":     string(nothing),
+		"/v1/decisions/stream?scopes=ip,range&x": string(nothing),
+	} {
+		h.asBouncer("GET", "/v1/decisions/stream") // nothing is new
+		e, answer := h.onLoop(plainGet(target))
+		if !answer() || !strings.Contains(string(e.out), body) {
+			t.Errorf("%s is not answered on a loop: %s", target, e.out)
+		}
+		if n := testing.AllocsPerRun(200, func() { answer() }); n != 0 && !raced {
+			t.Errorf("%s: %v allocations", target, n)
+		}
+	}
+}
+
+// TestPanicOnLoop costs one client a 500, not the loop.
+func TestPanicOnLoop(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.asBouncer("GET", "/v1/decisions/stream?startup=true")
+	e, answer := h.onLoop(plainGet("/v1/decisions?ip=192.0.2.1"))
+	broken := *e.find
+	broken.handle = func(*Server, *exchange) error { panic("on purpose") }
+	good := e.find
+	e.find = &broken
+	if !answer() || !strings.HasPrefix(string(e.out), "HTTP/1.1 500 ") || !strings.Contains(string(e.out), "Connection: close") {
+		t.Errorf("a panic is answered with %s", e.out)
+	}
+	e.find = good
+	if !answer() || !strings.HasSuffix(string(e.out), "null") {
+		t.Errorf("after it: %s", e.out)
+	}
+}
+
+// TestLaterOnLoop: what would have to wait or to search is not begun on a loop.
+func TestLaterOnLoop(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.ban("192.0.2.1")
+	before := h.View().Revision()
+	for _, target := range []string{
+		"/v1/decisions/stream", // never pulled, and from an address without a row
+		"/v1/decisions?ip=192.0.2.1",
+	} {
+		if _, answer := h.onLoop(plainGet(target)); answer() {
+			t.Errorf("%s of a bouncer without a row is answered on a loop", target)
+		}
+	}
+	if h.View().Revision() != before {
+		t.Error("a loop has written")
+	}
+	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1") // now it has a row, and no cursor
+	for _, target := range []string{
+		"/v1/decisions/stream", "/v1/decisions/stream?startup=true",
+		"/v1/decisions?scope=ip", "/v1/decisions?range=192.0.2.0/24&contains=false",
+	} {
+		if _, answer := h.onLoop(plainGet(target)); answer() {
+			t.Errorf("%s is answered on a loop", target)
+		}
+	}
 }

@@ -28,7 +28,7 @@ type Options struct {
 	// AccessLog gets one line per answered request, in the reference's format
 	// (config.md section 6). Lines are written by the goroutines of the
 	// requests, one Write each. nil: none, the default, for the lines cost more
-	// than most answers.
+	// than most answers, and with them every connection has a goroutine (doorway.go).
 	AccessLog io.Writer
 	// Logger gets what an operator should know. nil: silence.
 	Logger *slog.Logger

@@ -38,7 +38,7 @@ type Reactor struct {
 	options Options
 	began   time.Time
 	groups  []*group
-	helpers sync.Pool     // of *helper, for those who are no loop
+	spares  sync.Pool     // of *spare, for those who are no loop
 	next    atomic.Uint32 // whose turn it is to get a connection
 	count   atomic.Int64
 	conns   table
@@ -59,8 +59,8 @@ type group struct {
 	lead    chan struct{}   // whoever has the token waits in earnest
 }
 
-// helper is what answering takes.
-type helper struct {
+// spare is what answering takes of one who is no loop.
+type spare struct {
 	worker Worker
 	buf    []byte
 }
@@ -68,7 +68,7 @@ type helper struct {
 // New starts the loops.
 func New(o *Options) (*Reactor, error) {
 	r := &Reactor{options: *o, began: time.Now(), stop: make(chan struct{})}
-	r.helpers.New = func() any { return &helper{o.NewWorker(), make([]byte, o.Buffer)} }
+	r.spares.New = func() any { return &spare{o.NewWorker(), make([]byte, o.Buffer)} }
 	for loops := o.Loops; loops > 0; loops -= perGroup {
 		g, err := newGroup(r)
 		if err != nil {
@@ -132,9 +132,9 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, patience tim
 		return net.ErrClosed
 	}
 	if len(unread) > 0 {
-		h := r.helpers.Get().(*helper)
+		h := r.spares.Get().(*spare)
 		keeps := r.answer(h.worker, c, unread)
-		r.helpers.Put(h)
+		r.spares.Put(h)
 		if !keeps {
 			return nil
 		}
@@ -221,9 +221,9 @@ func (r *Reactor) Help() {
 		if n == 0 {
 			continue
 		}
-		h := r.helpers.Get().(*helper)
+		h := r.spares.Get().(*spare)
 		g.serve(h.worker, h.buf, events[:n], time.Since(r.began))
-		r.helpers.Put(h)
+		r.spares.Put(h)
 	}
 }
 
