@@ -302,8 +302,9 @@ func (s *Server) connections() int {
 const perConnection = 16 << 10
 
 // MemoryBound is how much memory connections, requests and the answers to slow
-// readers can take together, in bytes. Shared stream bodies come on top, two at
-// most, each as large as the answer.
+// readers can take together, in bytes. Shared stream bodies that are kept whole
+// come on top, two at most, each as large as the answer; and in the kernel, up to
+// unsentAtMost for a connection that is sent a long answer.
 func (s *Server) MemoryBound() int64 {
 	o := &s.options
 	listeners := int64(1)
@@ -311,5 +312,5 @@ func (s *Server) MemoryBound() int64 {
 		listeners = 2
 	}
 	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection+largestAsIs) +
-		o.BodyMemory + ownAtMost*(ownPieceSize+pieceSlack)
+		o.BodyMemory + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
 }

@@ -69,17 +69,22 @@ func lengthOf(chance *rand.Rand) time.Duration {
 	return 150 * time.Millisecond
 }
 
-// turmoil lets everybody loose on the server, and kills it after a while.
-func (o *oracle) turmoil(t *testing.T, p *process, round int, after time.Duration) {
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	var all sync.WaitGroup
+// loose has writers write and bouncers follow until ctx ends.
+func (o *oracle) loose(ctx context.Context, all *sync.WaitGroup) {
 	for _, w := range o.writers {
 		all.Go(func() { o.write(ctx, w) })
 	}
 	for _, f := range o.bouncers {
 		all.Go(func() { o.follow(ctx, f) })
 	}
+}
+
+// turmoil lets everybody loose on the server, and kills it after a while.
+func (o *oracle) turmoil(t *testing.T, p *process, round int, after time.Duration) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var all sync.WaitGroup
+	o.loose(ctx, &all)
 	all.Go(func() { o.name(ctx, round) })
 	<-time.After(after)
 	kill(t, p)

@@ -70,12 +70,7 @@ func (o *oracle) busy(length time.Duration) {
 	ctx, stop := context.WithTimeout(o.t.Context(), length)
 	defer stop()
 	var all sync.WaitGroup
-	for _, w := range o.writers {
-		all.Go(func() { o.write(ctx, w) })
-	}
-	for _, f := range o.bouncers {
-		all.Go(func() { o.follow(ctx, f) })
-	}
+	o.loose(ctx, &all)
 	for range 2 {
 		all.Go(func() { o.askForNobody(ctx) })
 	}
