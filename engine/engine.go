@@ -55,6 +55,8 @@ type Engine struct {
 	started       time.Time // a reading of the clock; set once
 
 	remade map[uint64]bool // not nil: only inspecting (inspect.go)
+
+	troubles troubles // what is wrong at the moment, for anyone
 }
 
 // Open opens the store in o.Dir, made when missing, and brings memory up to
