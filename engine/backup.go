@@ -18,10 +18,10 @@ const noteDigest uint16 = 1
 
 // backupCut is what must be taken on the committer, between two commits.
 type backupCut struct {
-	view           *View
-	header, people []byte
-	digested       []byte // people, as the digest sees them
-	rows           *persist.Pin
+	view   *View
+	header []byte
+	people *people
+	rows   *persist.Pin
 }
 
 // Backup writes everything as it is at one moment to w, and returns that
@@ -45,7 +45,7 @@ func (e *Engine) cut(c *backupCut, v *View) (err error) {
 	if e.bodiless.Load() != 0 {
 		return &Error{Kind: ErrDisk, Text: "alert bodies are not on the disk yet"}
 	}
-	c.view, c.header, c.people, c.digested = v, v.appendHeader(nil), v.appendPeople(nil), v.appendPeopleDigest(nil)
+	c.view, c.header, c.people = v, v.appendHeader(nil), v.people()
 	c.rows, err = e.store.PinRows()
 	return err
 }
@@ -58,7 +58,7 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 	if err := b.Rows(c.rows); err != nil {
 		return 0, err
 	}
-	digest := c.view.digest(c.digested)
+	digest := c.view.digest(c.people)
 	if err := b.Note(noteDigest, digest[:]); err != nil {
 		return 0, err
 	}

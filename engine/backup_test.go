@@ -201,32 +201,38 @@ func TestBackupThatFails(t *testing.T) {
 
 var freeze = flag.Bool("freeze", false, "write the fixture of the current backup format; only for a new format, beside the old ones")
 
-// The first released format is read for ever. The fixture must never be made
-// anew: a format that changes gets a fixture and a test of its own.
-func TestFirstBackupFormat(t *testing.T) {
+// Every released format is read for ever. A fixture must never be made anew: a
+// format that changes gets a fixture of its own. The first has all people in one
+// section.
+func TestBackupFormats(t *testing.T) {
 	t.Parallel()
-	const file, told = "testdata/backup/format-1.backup", "testdata/backup/format-1.txt"
+	const newest = 2
+	file := func(format int, suffix string) string {
+		return fmt.Sprintf("testdata/backup/format-%d.%s", format, suffix)
+	}
 	if *freeze {
 		r, b := backedUp(t)
-		if err := errors.Join(os.WriteFile(file, b, 0o600), os.WriteFile(told, []byte(tell(t, r.Engine)), 0o644)); err != nil {
+		if err := errors.Join(os.WriteFile(file(newest, "backup"), b, 0o600), os.WriteFile(file(newest, "txt"), []byte(tell(t, r.Engine)), 0o644)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.ReadFile(told)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := enginetest.NewRig(t, nil)
-	r.Stop()
-	r.Options.Dir = "restored"
-	_, err = engine.Restore(&r.Options, bytes.NewReader(b))
-	wants(t, err, nil)
-	r.Start()
-	if got := tell(t, r.Engine); got != string(want) {
-		t.Errorf("restored\n%s\nwant\n%s", got, want)
+	for format := 1; format <= newest; format++ {
+		b, err := os.ReadFile(file(format, "backup"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := os.ReadFile(file(format, "txt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := enginetest.NewRig(t, nil)
+		r.Stop()
+		r.Options.Dir = "restored"
+		_, err = engine.Restore(&r.Options, bytes.NewReader(b))
+		wants(t, err, nil)
+		r.Start()
+		if got := tell(t, r.Engine); got != string(want) {
+			t.Errorf("format %d: restored\n%s\nwant\n%s", format, got, want)
+		}
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 )
 
 // Check derives anew what the indexes claim and reports every disagreement
@@ -131,12 +129,12 @@ func (c *checker) tallies() {
 // left out. Like Check, it must not run beside the committer.
 func (e *Engine) Digest() [32]byte {
 	v := e.View()
-	return v.digest(v.appendPeopleDigest(nil))
+	return v.digest(v.people())
 }
 
 // digest may run beside the committer: of what can change in a view that is
 // held, people, it is told.
-func (v *View) digest(people []byte) [32]byte {
+func (v *View) digest(who *people) [32]byte {
 	s := v.state
 	h := sha256.New()
 	var b, framed []byte
@@ -166,28 +164,8 @@ func (v *View) digest(people []byte) [32]byte {
 			write()
 		}
 	}
-	h.Write(people)
+	who.digest(h)
 	return [32]byte(h.Sum(nil))
-}
-
-// appendPeopleDigest writes machines, bouncers, allowlists and secrets as the
-// digest sees them.
-func (v *View) appendPeopleDigest(dst []byte) []byte {
-	for _, row := range v.machines.order {
-		m := *row.value.Load()
-		m.LastHeartbeat = 0
-		dst = appendFramed(dst, m.append(binary.AppendUvarint(nil, uint64(row.serial))))
-	}
-	for _, row := range v.bouncers.order {
-		dst = appendFramed(dst, row.Load().append(nil))
-	}
-	for _, l := range v.allowlists.order {
-		dst = appendFramed(dst, l.append(nil))
-	}
-	for _, name := range slices.Sorted(maps.Keys(v.secrets)) {
-		dst = appendFramed(dst, appendBytes(appendString(nil, name), v.secrets[name]))
-	}
-	return dst
 }
 
 func appendFramed(dst, b []byte) []byte {

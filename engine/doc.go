@@ -114,7 +114,7 @@
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing
 //	backup        equal to the last bit                      TestBackup, TestBackupBesideWriters, TestDamagedBackup
-//	              the first format is read for ever          TestFirstBackupFormat
+//	              every released format is read for ever     TestBackupFormats
 //
 // # Limits
 //

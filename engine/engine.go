@@ -36,23 +36,26 @@ type Engine struct {
 	nextSnapshot  int64
 
 	// Counters, for anyone.
-	sick          atomic.Bool   // the disk refused the last write
-	bodiless      atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
-	proposals     atomic.Uint64
-	commits       atomic.Uint64
-	refused       atomic.Uint64
-	stored        atomic.Int64
-	historyLen    atomic.Int64
-	gravesLen     atomic.Int64
-	sinceSnapshot atomic.Int64 // journal bytes
-	snapshots     atomic.Uint64
-	snapshotNanos atomic.Int64
-	snapshotRev   atomic.Uint64
-	snapshotPause atomic.Int64 // none before this, on the steady clock
-	snapshotWake  chan struct{}
-	snapshotting  chan struct{} // holds one token while a snapshot is written
-	wall          clock
-	started       time.Time // a reading of the clock; set once
+	sick             atomic.Bool   // the disk refused the last write
+	bodiless         atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
+	proposals        atomic.Uint64
+	commits          atomic.Uint64
+	refused          atomic.Uint64
+	stored           atomic.Int64
+	historyLen       atomic.Int64
+	gravesLen        atomic.Int64
+	sinceSnapshot    atomic.Int64 // journal bytes
+	snapshots        atomic.Uint64
+	snapshotNanos    atomic.Int64
+	snapshotRev      atomic.Uint64
+	snapshotAt       atomic.Int64 // when the last one was written, Unix nanoseconds; 0: none since the start
+	snapshotFailures atomic.Uint64
+	snapshotFailing  atomic.Bool  // the last one could not be written: tried again soon
+	snapshotPause    atomic.Int64 // none before this, on the steady clock
+	snapshotWake     chan struct{}
+	snapshotting     chan struct{} // holds one token while a snapshot is written
+	wall             clock
+	started          time.Time // a reading of the clock; set once
 
 	remade map[uint64]bool // not nil: only inspecting (inspect.go)
 

@@ -81,7 +81,7 @@ func RecodeSections(rev uint64, list []Section) ([]Section, error) {
 		return nil, err
 	}
 	var out sectionList
-	err = e.View().write(context.Background(), &out, e.View().appendHeader(nil), e.View().appendPeople(nil))
+	err = e.View().write(context.Background(), &out, e.View().appendHeader(nil), e.View().people())
 	return out.list, err
 }
 
@@ -128,3 +128,29 @@ func (e *Engine) Fill(n, bytes int) error {
 
 // Slots is how many places for decisions memory was had for.
 func (e *Engine) Slots() uint64 { return uint64(e.state.records.End() - 1) }
+
+// StoreUnbounded commits what no door lets in any more, as a program without
+// bounds did: a machine, a bouncer and alerts, as they are.
+func (e *Engine) StoreUnbounded(ctx context.Context, m *Machine, b *Bouncer, alerts ...*Alert) error {
+	ops := []op{&putMachine{machine: *m, fresh: true}, &putBouncer{bouncer: *b}}
+	for _, a := range alerts {
+		plans, err := a.plans(a.Decisions)
+		if err != nil {
+			return err
+		}
+		ops = append(ops, &addAlerts{machine: m.ID, alerts: []incoming{{body: a.appendBody(nil), scenario: a.Scenario, plans: plans}}})
+	}
+	for _, o := range ops {
+		if err := e.propose(ctx, &proposal{op: o}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sections is a snapshot of the newest view.
+func (e *Engine) Sections() ([]Section, error) {
+	v, out := e.View(), &sectionList{}
+	err := v.write(context.Background(), out, v.appendHeader(nil), v.people())
+	return out.list, err
+}

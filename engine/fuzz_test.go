@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
-	"math"
 	"math/big"
 	"net"
 	"net/netip"
@@ -60,7 +59,7 @@ func lifeOnDisk(t testing.TB) *written {
 			w.records = append(w.records, bytes.Clone(record))
 			return nil
 		}))
-	if err != nil || len(w.sections) != 4 || len(w.bodies) == 0 || len(w.usage) == 0 {
+	if err != nil || len(w.sections) != 7 || len(w.bodies) == 0 || len(w.usage) == 0 {
 		t.Fatalf("%d sections, %d bodies, %d reports: %v", len(w.sections), len(w.bodies), len(w.usage), err)
 	}
 	return w
@@ -189,41 +188,85 @@ const mostIDs = 1 << 20
 
 func FuzzSnapshot(f *testing.F) {
 	w := lifeOnDisk(f)
-	f.Add(w.sections[0].Body, w.sections[1].Body, w.sections[2].Body, w.sections[3].Body)
-	f.Fuzz(func(t *testing.T, header, people, alerts, decisions []byte) {
-		if !engine.Plausible(header, mostIDs) {
-			return
+	f.Add(framed(w.sections))
+	f.Add(framed(inOldForm(w.sections)))
+	f.Add(framed(inParts(w.sections)))
+	f.Fuzz(func(t *testing.T, all []byte) {
+		for _, s := range unframed(all) {
+			if s.Kind == 1 && !engine.Plausible(s.Body, mostIDs) {
+				return
+			}
 		}
-		lengths := []int{len(header), len(people), len(alerts), len(decisions)}
-		all := slices.Concat(header, people, alerts, decisions)
-		var out []engine.Section
 		stable(t, all, 1024, func(b []byte) ([]byte, error) {
-			list := make([]engine.Section, 0, 4)
-			for i, n := range lengths {
-				list = append(list, engine.Section{Kind: uint16(i + 1), Body: b[:n]})
-				b = b[n:]
-			}
-			var err error
-			if out, err = engine.RecodeSections(w.rev, list); err != nil {
-				return nil, err
-			}
-			return joined(out, lengths), nil
+			out, err := engine.RecodeSections(w.rev, unframed(b))
+			return framed(out), err
 		})
 	})
 }
 
-// joined is the bodies in a row; lengths says where each ends.
-func joined(list []engine.Section, lengths []int) (all []byte) {
-	clear(lengths)
-	bodies := [4][]byte{nil, nil, {0}, {0}}
+// framed is the sections in a row: kind, length, body.
+func framed(list []engine.Section) (all []byte) {
 	for _, s := range list {
-		bodies[s.Kind-1] = s.Body
-	}
-	for i, b := range bodies {
-		lengths[i] = len(b)
-		all = append(all, b...)
+		all = binary.AppendUvarint(append(all, byte(s.Kind)), uint64(len(s.Body)))
+		all = append(all, s.Body...)
 	}
 	return all
+}
+
+// unframed is the mirror; what is cut at the end is left out.
+func unframed(all []byte) (list []engine.Section) {
+	for len(all) > 1 {
+		length, n := binary.Uvarint(all[1:])
+		if n <= 0 || length > uint64(len(all)-1-n) {
+			break
+		}
+		list = append(list, engine.Section{Kind: uint16(all[0]), Body: all[1+n:][:length:length]})
+		all = all[1+n+int(length):]
+	}
+	return list
+}
+
+// inOldForm is the sections as they were when people had one for all.
+func inOldForm(list []engine.Section) (old []engine.Section) {
+	people := engine.Section{Kind: 2}
+	for _, s := range list {
+		switch s.Kind {
+		case 5, 6, 8:
+			people.Body = append(people.Body, s.Body...)
+		case 7: // one list, one piece: nothing but the mark that it is no continuation
+			people.Body = append(append(people.Body, s.Body[0]), s.Body[2:]...)
+		}
+	}
+	for _, s := range list {
+		switch s.Kind {
+		case 1:
+			old = append(old, s, people)
+		case 3, 4:
+			old = append(old, s)
+		}
+	}
+	return old
+}
+
+// inParts cuts every body in two.
+func inParts(list []engine.Section) (cut []engine.Section) {
+	for _, s := range list {
+		half := len(s.Body) / 2
+		cut = append(cut, engine.Section{Kind: 9, Body: s.Body[:half]}, engine.Section{Kind: s.Kind, Body: s.Body[half:]})
+	}
+	return cut
+}
+
+// The form in which people were one section, and bodies in parts, say the same.
+func TestSectionsOfOtherForms(t *testing.T) {
+	t.Parallel()
+	w := lifeOnDisk(t)
+	for name, form := range map[string][]engine.Section{"old": inOldForm(w.sections), "parts": inParts(w.sections)} {
+		again, err := engine.RecodeSections(w.rev, form)
+		if err != nil || !bytes.Equal(framed(again), framed(w.sections)) {
+			t.Errorf("%s: %x became %x: %v", name, form, again, err)
+		}
+	}
 }
 
 // Whatever can be read can be replayed, and leaves a state that agrees with
@@ -241,7 +284,7 @@ func FuzzReplay(f *testing.F) {
 }
 
 func FuzzParseDuration(f *testing.F) {
-	for _, s := range []string{"", " ", "soon", "5", "2x", "1d-2h", "1h2d", "d", "1.5d", "1d2d", "-", "90m", "1.5h", "1d2h30m", "+3h", " 4h ", "-1d2h", "0", "2562047h", "2562048h", "106751d", "106752d", "-106752d", "106751d24h", "-106751d24h", "9999999999999d", "1dd", "-d", "+-1d", "µs", "1d+2h", "-+1h", "--1d", "1h-1m", "2 days", "second"} {
+	for _, s := range []string{"", " ", "soon", "5", "2x", "1d-2h", "1h2d", "d", "1.5d", "1d2d", "-", "90m", "1.5h", "1d2h30m", "+3h", " 4h ", "-1d2h", "0", "2562047h", "2562048h", "106751d", "9999999999999d", "1dd", "-d", "+-1d", "µs", "1d+2h", "-+1h", "--1d", "1h-1m", "2 days", "second"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -262,37 +305,25 @@ func slowDuration(s string) (time.Duration, bool) {
 	if s == "" || parts == nil {
 		return 0, false
 	}
-	total := new(big.Int)
+	var total int64
 	if parts[2] != "" {
 		days, ok := new(big.Int).SetString(parts[2], 10)
 		if !ok || !days.IsInt64() {
 			return 0, false
 		}
-		total = nearestCountable(days.Mul(days, big.NewInt(int64(24*time.Hour))))
+		total = days.Int64() * int64(24*time.Hour) // without an overflow check, as the contract says
 	}
 	if parts[3] != "" {
 		d, err := time.ParseDuration(parts[3])
 		if err != nil {
 			return 0, false
 		}
-		total = nearestCountable(total.Add(total, big.NewInt(int64(d))))
+		total += int64(d)
 	}
 	if parts[1] == "-" {
-		total.Neg(total)
+		total = -total
 	}
-	return time.Duration(total.Int64()), true
-}
-
-// nearestCountable is n, or the number of 64 bits that is nearest to it.
-func nearestCountable(n *big.Int) *big.Int {
-	most := big.NewInt(math.MaxInt64)
-	if n.CmpAbs(most) <= 0 {
-		return n
-	}
-	if n.Sign() < 0 {
-		return most.Neg(most)
-	}
-	return most
+	return time.Duration(total), true
 }
 
 func FuzzParseTarget(f *testing.F) {

@@ -30,12 +30,28 @@ func (o *putAllowlist) apply(s *state, rev Revision) {
 	o.ends.apply(s, rev)
 }
 
-func (l *Allowlist) append(dst []byte) []byte {
+func (l *Allowlist) append(dst []byte) []byte { return appendItems(l.appendHead(dst), l.Items) }
+
+func (l *Allowlist) decode(d *decoder) {
+	l.decodeHead(d)
+	l.Items = decodeItems(d)
+}
+
+// appendHead writes everything but the items.
+func (l *Allowlist) appendHead(dst []byte) []byte {
 	dst = appendString(appendString(dst, l.Name), l.Description)
-	dst = binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
-	dst = binary.AppendUvarint(dst, uint64(len(l.Items)))
-	for i := range l.Items {
-		it := &l.Items[i]
+	return binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
+}
+
+func (l *Allowlist) decodeHead(d *decoder) {
+	l.Name, l.Description = d.string(), d.string()
+	l.CreatedAt, l.UpdatedAt = d.varint(), d.varint()
+}
+
+func appendItems(dst []byte, items []AllowlistItem) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(items)))
+	for i := range items {
+		it := &items[i]
 		dst = appendPrefix(appendString(dst, it.Value), it.Prefix)
 		dst = appendString(dst, it.Comment)
 		dst = binary.AppendVarint(binary.AppendVarint(dst, it.CreatedAt), it.ExpiresAt)
@@ -43,19 +59,24 @@ func (l *Allowlist) append(dst []byte) []byte {
 	return dst
 }
 
-func (l *Allowlist) decode(d *decoder) {
-	l.Name, l.Description = d.string(), d.string()
-	l.CreatedAt, l.UpdatedAt = d.varint(), d.varint()
-	l.Items = make([]AllowlistItem, d.count(5))
-	for i := range l.Items {
-		it := &l.Items[i]
+func decodeItems(d *decoder) []AllowlistItem {
+	items := make([]AllowlistItem, d.count(smallestItem))
+	for i := range items {
+		it := &items[i]
 		it.Value, it.Prefix, it.Comment = d.string(), d.prefix(), d.string()
 		it.CreatedAt, it.ExpiresAt = d.varint(), d.varint()
 		if !it.Prefix.IsValid() {
 			d.fail()
 		}
 	}
+	return items
 }
+
+// smallestItem is how many bytes an item has at least.
+const smallestItem = 5
+
+// size is about how many bytes appendItems writes for the item.
+func (i *AllowlistItem) size() int { return len(i.Value) + len(i.Comment) + 36 }
 
 // dropAllowlist removes a list.
 type dropAllowlist struct{ name string }

@@ -20,6 +20,9 @@ type Metrics struct {
 	Snapshots        uint64          // written since the start
 	SnapshotSeconds  float64         // the last one took
 	SnapshotRevision Revision        // of the last one
+	SnapshotAt       int64           // when the last one was written, Unix nanoseconds; 0: none since the start
+	SnapshotFailures uint64          // snapshots that could not be written, since the start
+	SnapshotBehind   int64           // bytes of journal since the last one, which a start would replay
 	Store            persist.Metrics
 }
 
@@ -56,6 +59,9 @@ func (e *Engine) Metrics() Metrics {
 		Snapshots:        e.snapshots.Load(),
 		SnapshotSeconds:  float64(e.snapshotNanos.Load()) / 1e9,
 		SnapshotRevision: Revision(e.snapshotRev.Load()),
+		SnapshotAt:       e.snapshotAt.Load(),
+		SnapshotFailures: e.snapshotFailures.Load(),
+		SnapshotBehind:   e.sinceSnapshot.Load(),
 		Store:            e.store.Metrics(),
 	}
 	s.tally.running.Range(func(_, v any) bool {

@@ -101,6 +101,11 @@ type loader struct {
 	last    storedRecord             // last one inserted
 	decoded chan chan decodedSection // in order of the file
 	ends    []endEvent
+
+	machines   []*machineRow
+	bouncers   []*BouncerRow
+	allowlists []*Allowlist
+	secrets    map[string][]byte
 }
 
 type decodedSection struct {
@@ -114,35 +119,74 @@ type endEvent struct {
 }
 
 func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
+	l.secrets = map[string][]byte{}
 	seen, decisions := false, false
+	var parts []byte // the beginning of the body that comes next
 	for kind, body := range sections {
-		d := decoder{rest: body}
+		if kind == sectionPart {
+			parts = append(parts, body...)
+			continue
+		}
+		if parts != nil {
+			body, parts = append(parts, body...), nil
+		}
 		switch kind {
 		case sectionHeader:
 			seen = true
-			l.header(&d)
-		case sectionPeople:
-			l.people(&d)
 		case sectionAlerts:
 			if decisions {
-				d.fail() // words are interned by one goroutine at a time
+				return fmt.Errorf("%w: snapshot section %d after decisions", errRecord, kind) // words are interned by one goroutine at a time
 			}
-			l.alerts(&d)
 		case sectionDecisions:
 			decisions = true
 			result := make(chan decodedSection, 1)
 			l.decoded <- result
 			go func() { result <- decodeDecisions(body) }()
 			continue
-		default:
-			return fmt.Errorf("%w: snapshot section %d is unknown", errRecord, kind)
 		}
-		if d.err != nil || len(d.rest) != 0 {
-			return fmt.Errorf("%w: snapshot section %d", errRecord, kind)
+		if err := l.section(kind, body); err != nil {
+			return err
 		}
 	}
-	if !seen {
-		return fmt.Errorf("%w: snapshot without header", errRecord)
+	if !seen || parts != nil {
+		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
+	}
+	s := l.state
+	s.next.machines, s.next.bouncers = newMachineSet(l.machines), newBouncerSet(1, l.bouncers)
+	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
+	return nil
+}
+
+// section reads a section of anything but decisions.
+func (l *loader) section(kind uint16, body []byte) error {
+	d := &decoder{rest: body}
+	switch kind {
+	case sectionHeader:
+		l.header(d)
+	case sectionPeople:
+		l.readMachines(d)
+		l.readBouncers(d)
+		for n := d.count(5); n > 0 && d.err == nil; n-- {
+			list := &Allowlist{}
+			list.decode(d)
+			l.allowlists = append(l.allowlists, list)
+		}
+		l.readSecrets(d)
+	case sectionMachines:
+		l.readMachines(d)
+	case sectionBouncers:
+		l.readBouncers(d)
+	case sectionAllowlists:
+		l.readAllowlists(d)
+	case sectionSecrets:
+		l.readSecrets(d)
+	case sectionAlerts:
+		l.alerts(d)
+	default:
+		return fmt.Errorf("%w: snapshot section %d is unknown: it was written by a newer program", errRecord, kind)
+	}
+	if d.err != nil || len(d.rest) != 0 {
+		return fmt.Errorf("%w: snapshot section %d", errRecord, kind)
 	}
 	return nil
 }
@@ -157,39 +201,49 @@ func (l *loader) header(d *decoder) {
 	s.next.at = s.at
 }
 
-func (l *loader) people(d *decoder) {
-	s := l.state
-	machines := make([]*machineRow, d.count(8))
-	for i := range machines {
-		machines[i] = &machineRow{serial: uint32(d.uvarint())}
-		m := &Machine{}
+func (l *loader) readMachines(d *decoder) {
+	for n := d.count(8); n > 0 && d.err == nil; n-- {
+		row, m := &machineRow{serial: uint32(d.uvarint())}, &Machine{}
 		m.decode(d)
-		machines[i].value.Store(m)
+		row.value.Store(m)
+		l.machines = append(l.machines, row)
 	}
-	s.next.machines = newMachineSet(machines)
-	bouncers := make([]*BouncerRow, d.count(64))
-	for i := range bouncers {
-		b := &Bouncer{}
+}
+
+func (l *loader) readBouncers(d *decoder) {
+	for n := d.count(64); n > 0 && d.err == nil; n-- {
+		row, b := &BouncerRow{}, &Bouncer{}
 		b.decode(d)
-		bouncers[i] = &BouncerRow{}
-		bouncers[i].value.Store(b)
-		bouncers[i].lastPull.Store(d.varint())
-		bouncers[i].place(d.uvarint())
+		row.value.Store(b)
+		row.lastPull.Store(d.varint())
+		row.place(d.uvarint())
+		l.bouncers = append(l.bouncers, row)
 	}
-	s.next.bouncers = newBouncerSet(1, bouncers)
-	lists := make([]*Allowlist, d.count(5))
-	for i := range lists {
-		lists[i] = &Allowlist{}
-		lists[i].decode(d)
+}
+
+// readAllowlists reads pieces of lists. The list that a section goes on with is
+// the last of the section before.
+func (l *loader) readAllowlists(d *decoder) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		if d.bool() {
+			if len(l.allowlists) == 0 {
+				d.fail()
+				return
+			}
+			last := l.allowlists[len(l.allowlists)-1]
+			last.Items = append(last.Items, decodeItems(d)...)
+			continue
+		}
+		list := &Allowlist{}
+		list.decode(d)
+		l.allowlists = append(l.allowlists, list)
 	}
-	if d.err != nil {
-		return
-	}
-	s.next.allowlists = newAllowlistSet(lists)
-	s.next.secrets = map[string][]byte{}
-	for n := d.count(2); n > 0; n-- {
+}
+
+func (l *loader) readSecrets(d *decoder) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
 		name := d.string()
-		s.next.secrets[name] = slices.Clone(d.bytes())
+		l.secrets[name] = slices.Clone(d.bytes())
 	}
 }
 

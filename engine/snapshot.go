@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"lapid/persist"
@@ -16,22 +14,40 @@ import (
 // early (a changed machine, a tombstone): every operation, applied again over
 // such knowledge, leads to the same state.
 //
-//	header     revision's counters, the floor of the history, keys
-//	people     machines, bouncers with their cursors, allowlists, secrets
-//	alerts     heldAlerts, many to a section
-//	decisions  records by ascending id, many to a section; a section has its
-//	           own dictionary, so sections can be decoded side by side
+//	header      revision's counters, the floor of the history, keys
+//	machines    many to a section
+//	bouncers    with their cursors, many to a section
+//	allowlists  pieces of lists: a list goes on in the next section
+//	secrets
+//	alerts      heldAlerts, many to a section
+//	decisions   records by ascending id, many to a section; a section has its
+//	            own dictionary, so sections can be decoded side by side
+//	part        the beginning of the section that follows, whose body is larger
+//	            than one may be: only what an older program let in is that large
 //
-// Section numbers are never reused.
+// Section numbers are never reused. People were one section in the beginning,
+// machines, bouncers, allowlists and secrets in a row, which is still read.
 const (
-	sectionHeader    uint16 = 1
-	sectionPeople    uint16 = 2
-	sectionAlerts    uint16 = 3
-	sectionDecisions uint16 = 4
+	sectionHeader     uint16 = 1
+	sectionPeople     uint16 = 2 // read only
+	sectionAlerts     uint16 = 3
+	sectionDecisions  uint16 = 4
+	sectionMachines   uint16 = 5
+	sectionBouncers   uint16 = 6
+	sectionAllowlists uint16 = 7
+	sectionSecrets    uint16 = 8
+	sectionPart       uint16 = 9
 )
 
-// sectionLength is how many alerts or decisions share a section.
-const sectionLength = 1 << 15
+const (
+	// sectionLength is how many alerts or decisions share a section at most.
+	sectionLength = 1 << 15
+	// sectionBytes ends a section: it is as long as this and one thing more.
+	sectionBytes = 4 << 20
+	// sectionAtMost is the longest body that goes as one section, well below
+	// what the store takes; a longer one goes in parts.
+	sectionAtMost = 16 << 20
+)
 
 // considerSnapshot wakes the snapshotter when a snapshot is due.
 func (e *Engine) considerSnapshot(steady int64) {
@@ -46,7 +62,7 @@ func (e *Engine) considerSnapshot(steady int64) {
 	// A snapshot costs as much as the state is large: let the journal grow in
 	// proportion, so that a busy large store does not write itself all day.
 	due := max(e.options.SnapshotBytes, e.stored.Load()*16)
-	if behind < due && steady < e.nextSnapshot {
+	if behind < due && steady < e.nextSnapshot && !e.snapshotFailing.Load() {
 		return
 	}
 	e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
@@ -67,14 +83,14 @@ func (e *Engine) snapshotLoop(ctx context.Context) {
 		if err := e.Snapshot(ctx); err != nil && ctx.Err() == nil {
 			_, steady := e.clock()
 			e.snapshotPause.Store(steady + int64(snapshotAgain))
-			e.log.Error("cannot write a snapshot: the journal is kept and grows", "error", err)
 		}
 	}
 }
 
 // Snapshot writes the newest view down and trims the journal behind the older
 // of the two snapshots that are kept. It does not hold up commits. A second
-// caller waits for the first.
+// caller waits for the first. A failure is a trouble (TroubleSnapshot) until one
+// succeeds; an end of ctx is none.
 func (e *Engine) Snapshot(ctx context.Context) error {
 	select {
 	case e.snapshotting <- struct{}{}:
@@ -82,6 +98,29 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	err := e.snapshot(ctx)
+	if err != nil && ctx.Err() == nil {
+		e.snapshotFailed(err)
+	}
+	return err
+}
+
+// snapshotFailed says so loudly, each time: a journal that is never trimmed fills
+// the disk and makes every start longer, and nobody sees it from outside.
+func (e *Engine) snapshotFailed(cause error) {
+	last := "no snapshot has been written since the start"
+	if rev := e.snapshotRev.Load(); rev != 0 {
+		last = fmt.Sprintf("the last snapshot is of revision %d", rev)
+	}
+	e.snapshotFailures.Add(1)
+	e.snapshotFailing.Store(true)
+	e.troubles.set(TroubleSnapshot, fmt.Sprintf("cannot write a snapshot (%v): %s, and the journal has grown by %d MiB since: "+
+		"free the disk or repair it, the next attempt follows by itself", cause, last, e.sinceSnapshot.Load()>>20), e.Now())
+	e.log.Error("cannot write a snapshot: the journal is kept and grows", "error", cause,
+		"last", e.snapshotRev.Load(), "journal_bytes", e.sinceSnapshot.Load(), "failures", e.snapshotFailures.Load())
+}
+
+func (e *Engine) snapshot(ctx context.Context) error {
 	began := time.Now() // a duration for the metrics, not a moment of the history
 	written := e.sinceSnapshot.Load()
 	v := e.View()
@@ -100,14 +139,22 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	e.snapshots.Add(1)
 	e.snapshotNanos.Store(int64(time.Since(began)))
 	e.snapshotRev.Store(uint64(v.revision))
+	e.snapshotAt.Store(e.Now())
 	e.log.Info("wrote a snapshot", "revision", v.revision, "seconds", time.Since(began).Seconds())
-	return e.trimJournal(ctx)
+	if err := e.trimJournal(ctx); err != nil {
+		return fmt.Errorf("trimming the journal: %w", err)
+	}
+	e.snapshotFailing.Store(false)
+	if e.troubles.clear(TroubleSnapshot) {
+		e.log.Info("snapshots can be written again", "revision", v.revision)
+	}
+	return nil
 }
 
 // writeDown writes one view.
 func (e *Engine) writeDown(ctx context.Context, v *View) error {
 	return e.store.WriteSnapshot(uint64(v.revision), func(w *persist.SnapshotWriter) error {
-		return v.write(ctx, w, v.appendHeader(nil), v.appendPeople(nil))
+		return v.write(ctx, w, v.appendHeader(nil), v.people())
 	})
 }
 
@@ -128,17 +175,61 @@ type sectionWriter interface {
 	Section(kind uint16, body []byte) error
 }
 
-func (v *View) write(ctx context.Context, w sectionWriter, header, people []byte) error {
-	if err := w.Section(sectionHeader, header); err != nil {
-		return err
+func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *people) error {
+	w := &sections{ctx: ctx, to: to}
+	w.put(sectionHeader, header)
+	p.write(w)
+	v.writeAlerts(w)
+	v.writeDecisions(w)
+	return w.err
+}
+
+// sections cuts what is written into sections. After an error it takes nothing
+// more.
+type sections struct {
+	ctx  context.Context
+	to   sectionWriter
+	n    int    // things in body
+	body []byte // of the section that grows
+	err  error
+}
+
+// put gives out one section, in parts if it has to be.
+func (w *sections) put(kind uint16, body []byte) {
+	for w.err == nil && len(body) > sectionAtMost {
+		w.err = w.to.Section(sectionPart, body[:sectionAtMost])
+		body = body[sectionAtMost:]
 	}
-	if err := w.Section(sectionPeople, people); err != nil {
-		return err
+	if w.err == nil {
+		w.err = w.to.Section(kind, body)
 	}
-	if err := v.writeAlerts(ctx, w); err != nil {
-		return err
+	if w.err == nil {
+		w.err = w.ctx.Err()
 	}
-	return v.writeDecisions(ctx, w)
+}
+
+// full counts one thing more in body and reports whether the section is to end.
+func (w *sections) full() bool {
+	w.n++
+	return w.n == sectionLength || len(w.body) >= sectionBytes
+}
+
+// end gives out body as a section that begins with the number of things in it,
+// if there are any, and begins the next.
+func (w *sections) end(kind uint16) {
+	if w.n == 0 {
+		return
+	}
+	var count [binary.MaxVarintLen64]byte
+	head := binary.PutUvarint(count[:], uint64(w.n))
+	w.body = append(w.body, count[:head]...)
+	copy(w.body[head:], w.body[:len(w.body)-head])
+	copy(w.body, count[:head])
+	w.put(kind, w.body)
+	w.n, w.body = 0, w.body[:0]
+	if cap(w.body) > sectionAtMost {
+		w.body = nil // one giant must not hold its memory for long
+	}
 }
 
 func (v *View) appendHeader(dst []byte) []byte {
@@ -149,94 +240,41 @@ func (v *View) appendHeader(dst []byte) []byte {
 	return binary.AppendVarint(dst, v.at)
 }
 
-func (v *View) appendPeople(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(v.machines.order)))
-	for _, row := range v.machines.order {
-		dst = binary.AppendUvarint(dst, uint64(row.serial))
-		dst = row.load().append(dst)
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(v.bouncers.order)))
-	for _, row := range v.bouncers.order {
-		dst = row.Load().append(dst)
-		dst = binary.AppendVarint(dst, row.lastPull.Load())
-		// A cursor may be ahead of this view, but what is loaded from here may
-		// know no more than the view: it would go on from commits of another
-		// future.
-		dst = binary.AppendUvarint(dst, min(row.kept.Load(), uint64(v.revision)+1))
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(v.allowlists.order)))
-	for _, l := range v.allowlists.order {
-		dst = l.append(dst)
-	}
-	dst = binary.AppendUvarint(dst, uint64(len(v.secrets)))
-	for _, name := range slices.Sorted(maps.Keys(v.secrets)) {
-		dst = appendBytes(appendString(dst, name), v.secrets[name])
-	}
-	return dst
-}
-
-func (v *View) writeAlerts(ctx context.Context, w sectionWriter) error {
-	var body []byte
+func (v *View) writeAlerts(w *sections) {
 	var words dictionary
-	n, before := 0, uint64(0)
-	flush := func() error {
-		if n == 0 {
-			return nil
-		}
-		err := w.Section(sectionAlerts, append(binary.AppendUvarint(nil, uint64(n)), body...))
-		body, words, n, before = body[:0], dictionary{}, 0, 0
-		if err == nil {
-			err = ctx.Err()
-		}
-		return err
-	}
+	before := uint64(0)
 	from, _ := v.state.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert; id++ {
+	for id := max(from, 1); id < v.nextAlert && w.err == nil; id++ {
 		h := v.alert(id)
 		if h == nil {
 			continue
 		}
 		for _, x := range [...]uint64{id - before, h.begun, h.first, uint64(h.count), uint64(h.machine)} {
-			body = binary.AppendUvarint(body, x)
+			w.body = binary.AppendUvarint(w.body, x)
 		}
-		body = binary.AppendVarint(binary.AppendVarint(body, h.createdAt), h.startAt-h.createdAt)
-		body = appendBool(appendBool(body, h.simulated), h.community)
-		body = words.append(body, v.state.strings.At(h.scenario))
+		w.body = binary.AppendVarint(binary.AppendVarint(w.body, h.createdAt), h.startAt-h.createdAt)
+		w.body = appendBool(appendBool(w.body, h.simulated), h.community)
+		w.body = words.append(w.body, v.state.strings.At(h.scenario))
 		before = id
-		if n++; n == sectionLength {
-			if err := flush(); err != nil {
-				return err
-			}
+		if w.full() {
+			w.end(sectionAlerts)
+			words, before = dictionary{}, 0
 		}
 	}
-	return flush()
+	w.end(sectionAlerts)
 }
 
-func (v *View) writeDecisions(ctx context.Context, w sectionWriter) error {
-	var body []byte
+func (v *View) writeDecisions(w *sections) {
 	var c recordCodec
-	n := 0
-	var failed error
-	flush := func() bool {
-		if n > 0 {
-			failed = w.Section(sectionDecisions, append(binary.AppendUvarint(nil, uint64(n)), body...))
-			body, c, n = body[:0], recordCodec{}, 0
-		}
-		if failed == nil {
-			failed = ctx.Err()
-		}
-		return failed == nil
-	}
 	v.each(func(r *record) bool {
-		body = c.append(body, v, r)
-		n++
-		return n < sectionLength || flush()
+		w.body = c.append(w.body, v, r)
+		if w.full() {
+			w.end(sectionDecisions)
+			c = recordCodec{}
+		}
+		return w.err == nil
 	})
-	if failed != nil {
-		return failed
-	}
-	flush()
-	return failed
+	w.end(sectionDecisions)
 }
 
 // recordCodec writes and reads the records of one section, each relative to

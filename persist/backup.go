@@ -18,12 +18,16 @@ const (
 	// Marks of a backup's frames, beside sectionMark and endMark.
 	rowsMark = 'R'
 	noteMark = 'N'
+	partMark = 'P' // the beginning of the body of the frame that follows
 
-	// rowsFrame is how many bytes of rows share a frame; a larger row has its own.
+	// rowsFrame is how many bytes of rows share a frame; a larger row has its own,
+	// and goes in parts when it is larger than a frame may be.
 	rowsFrame = 1 << 20
 )
 
-var backupFile = fileKind{"LAPIDBAK", 1, "backup", fmt.Errorf("this is no backup: %w", ErrFormat)}
+// Format 2 has parts, and sections that a program which writes format 1 does not
+// know.
+var backupFile = fileKind{"LAPIDBAK", 2, "backup", fmt.Errorf("this is no backup: %w", ErrFormat)}
 
 // Pin is the rows as they were at one moment. It must be closed, and before the
 // Store is: Close waits for it.
@@ -90,7 +94,7 @@ func (b *BackupWriter) Rows(p *Pin) error {
 	var body []byte
 	err := p.each(func(key, value []byte) error {
 		if len(body) > 0 && len(body)+len(key)+len(value) > rowsFrame {
-			if err := b.frame(0, rowsMark, body); err != nil {
+			if err := b.rows(body); err != nil {
 				return err
 			}
 			body = body[:0]
@@ -99,9 +103,20 @@ func (b *BackupWriter) Rows(p *Pin) error {
 		return b.err
 	})
 	if err == nil && len(body) > 0 {
-		err = b.frame(0, rowsMark, body)
+		err = b.rows(body)
 	}
 	return err
+}
+
+// rows appends a frame of rows, in parts if it has to be.
+func (b *BackupWriter) rows(body []byte) error {
+	for len(body) > MaxSection {
+		if err := b.frame(0, partMark, body[:MaxSection]); err != nil {
+			return err
+		}
+		body = body[MaxSection:]
+	}
+	return b.frame(0, rowsMark, body)
 }
 
 // Note appends something for the one who restores; it goes into no store.

@@ -9,7 +9,8 @@ import (
 )
 
 // BackupReader reads one backup from front to back, from one goroutine. It
-// allocates no more than a frame, MaxSection at most, whatever it is told.
+// allocates no more than a frame, MaxSection at most, or a row that goes in
+// parts, MaxRows at most, and never more than there is to read.
 type BackupReader struct {
 	// Rev is the revision after which the backup was taken.
 	Rev uint64
@@ -43,21 +44,34 @@ func NewBackupReader(r io.Reader) (*BackupReader, error) {
 // Size returns how many bytes were read.
 func (b *BackupReader) Size() int64 { return b.size }
 
-// next reads a frame into b.frame and b.body, which lasts until the next call.
+// next reads a frame, with the parts before it, into b.frame and b.body, which
+// lasts until the next call.
 func (b *BackupReader) next() error {
+	b.body = b.body[:0]
+	for {
+		if err := b.one(); err != nil || b.frame.mark != partMark {
+			return err
+		}
+	}
+}
+
+// one reads one frame; its body goes behind what is in b.body.
+func (b *BackupReader) one() error {
 	if _, err := io.ReadFull(b.r, b.head[:]); err != nil {
 		return errCut(b.number, err)
 	}
 	h, codec, sum := parseSectionHead(b.head[:])
+	before := len(b.body)
 	switch {
-	case h.number != b.number, codec != codecPlain, h.length > MaxSection,
-		h.mark != sectionMark && h.mark != rowsMark && h.mark != noteMark && h.mark != endMark:
+	case h.number != b.number, codec != codecPlain, h.length > MaxSection, before+int(h.length) > MaxRows,
+		h.mark != sectionMark && h.mark != rowsMark && h.mark != noteMark && h.mark != endMark && h.mark != partMark,
+		before > 0 && h.mark != rowsMark && h.mark != partMark:
 		return fmt.Errorf("frame %d of the backup has a damaged head: %w", b.number, ErrCorrupt)
 	}
 	if err := b.read(int(h.length)); err != nil {
 		return err
 	}
-	if sum != sectionSum(b.seed, b.head[:12], b.body) {
+	if sum != sectionSum(b.seed, b.head[:12], b.body[before:]) {
 		return fmt.Errorf("frame %d of the backup fails its checksum: %w", b.number, ErrCorrupt)
 	}
 	b.frame = h
@@ -71,11 +85,10 @@ func (b *BackupReader) next() error {
 	return nil
 }
 
-// read fills the body, growing it no faster than there is something to read.
+// read grows the body by length, no faster than there is something to read.
 func (b *BackupReader) read(length int) error {
-	b.body = b.body[:0]
-	for len(b.body) < length {
-		part := min(length-len(b.body), 1<<20)
+	for end := len(b.body) + length; len(b.body) < end; {
+		part := min(end-len(b.body), 1<<20)
 		at := len(b.body)
 		b.body = append(b.body, make([]byte, part)...)
 		if _, err := io.ReadFull(b.r, b.body[at:]); err != nil {

@@ -126,8 +126,52 @@ func TestBackupOfANewerFormat(t *testing.T) {
 	header[8] = byte(backupFile.version) + 1
 	binary.LittleEndian.PutUint32(header[28:], crc32.Checksum(header[:28], castagnoli))
 	copy(b, header)
-	if _, err := Verify(bytes.NewReader(b)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "backup format 2, this program knows 1") {
+	if _, err := Verify(bytes.NewReader(b)); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "backup format 3, this program knows 2") {
 		t.Error(err)
+	}
+}
+
+// A row that no frame can hold goes in parts, as programs that had no bounds may
+// have stored them.
+func TestBackupOfAGiantRow(t *testing.T) {
+	t.Parallel()
+	giant := bytes.Repeat([]byte("giant row "), MaxSection/10+1)
+	s := mustOpen(t, NewMemFS())
+	for rev := uint64(1); rev <= 2; rev++ {
+		if err := s.Append(rev, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := s.NewRows()
+	rows.Set(1, []byte("giant"), giant)
+	rows.Set(1, []byte("small"), []byte("after it"))
+	if err := s.WriteRows(rows); err != nil {
+		t.Fatal(err)
+	}
+	pin, err := s.PinRows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	w := NewBackupWriter(&b, 2)
+	err = errors.Join(w.Section(1, []byte("one")), w.Rows(pin), pin.Close())
+	_, ended := w.End()
+	mustClose(t, s)
+	if err = errors.Join(err, ended); err != nil {
+		t.Fatal(err)
+	}
+	disk := NewMemFS()
+	if _, err := Restore(&Options{Dir: testDir, FS: disk}, bytes.NewReader(b.Bytes()), nil); err != nil {
+		t.Fatal(err)
+	}
+	restored := mustOpen(t, disk)
+	defer mustClose(t, restored)
+	if all := allRows(t, restored); all["\x01giant"] != string(giant) || all["\x01small"] != "after it" || len(all) != 2 {
+		t.Errorf("%d rows, the giant has %d bytes", len(all), len(all["\x01giant"]))
+	}
+	cut := bytes.Clone(b.Bytes()[:MaxSection+1000])
+	if _, err := Verify(bytes.NewReader(cut)); !errors.Is(err, ErrCorrupt) {
+		t.Error("a backup that ends in the middle of a row:", err)
 	}
 }
 

@@ -27,7 +27,7 @@ const (
 // fileKind tells the files that are made of frames from one another.
 type fileKind struct {
 	magic   string // eight bytes
-	version uint32
+	version uint32 // the one that is written; all from 1 on are read
 	name    string // for people
 	foreign error  // what a file without the magic is
 }
@@ -53,7 +53,7 @@ func (k fileKind) parseHeader(b []byte) (rev uint64, seed uint32, err error) {
 	if seed != crc32.Checksum(b[:28], castagnoli) {
 		return 0, 0, fmt.Errorf("header fails its checksum: %w", ErrCorrupt)
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != k.version {
+	if v := binary.LittleEndian.Uint32(b[8:]); v == 0 || v > k.version {
 		return 0, 0, fmt.Errorf("%s format %d, this program knows %d: %w", k.name, v, k.version, ErrFormat)
 	}
 	return binary.LittleEndian.Uint64(b[16:]), seed, nil

@@ -56,6 +56,9 @@ var (
 	snapshots       = desc("lapid_snapshots_total", "Snapshots written since the start.")
 	snapshotSeconds = desc("lapid_snapshot_seconds", "How long the last snapshot took.")
 	snapshotAt      = desc("lapid_snapshot_revision", "The commit of the last snapshot.")
+	snapshotFailed  = desc("lapid_snapshot_failures_total", "Snapshots that could not be written: the journal is kept and grows.")
+	snapshotWritten = desc("lapid_snapshot_timestamp_seconds", "When the last snapshot was written, in Unix seconds; missing before the first since the start.")
+	snapshotBehind  = desc("lapid_snapshot_behind_bytes", "Journal since the last snapshot, which a start would replay.")
 	journalSync     = desc("lapid_journal_sync_seconds", "Time to make a commit durable.")
 	journalBytes    = desc("lapid_journal_bytes_total", "Bytes of commits written.")
 	diskBytes       = desc("lapid_disk_bytes", "Size of the store.")
@@ -251,6 +254,11 @@ func (c collectorOf) state(m measure) {
 	m.counter(snapshots, float64(e.Snapshots))
 	m.gauge(snapshotSeconds, e.SnapshotSeconds)
 	m.gauge(snapshotAt, float64(e.SnapshotRevision))
+	m.counter(snapshotFailed, float64(e.SnapshotFailures))
+	if e.SnapshotAt != 0 {
+		m.gauge(snapshotWritten, float64(e.SnapshotAt)/1e9)
+	}
+	m.gauge(snapshotBehind, float64(e.SnapshotBehind))
 	m.counter(journalBytes, float64(e.Store.AppendBytes))
 	buckets, sum := map[float64]uint64{}, uint64(0)
 	for i, bound := range e.Store.Sync.Bounds {

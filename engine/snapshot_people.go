@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"encoding/binary"
+	"hash"
+	"maps"
+	"slices"
+)
+
+// people is who and what is known beside alerts and decisions, at one moment.
+// A row's value may be replaced while a view is held; what is in here stays.
+// Taking it copies pointers, writing it does the work.
+type people struct {
+	revision   Revision
+	machines   []keptMachine
+	bouncers   []keptBouncer
+	allowlists []*Allowlist
+	secrets    map[string][]byte
+}
+
+type keptMachine struct {
+	value     *Machine
+	heartbeat int64
+	serial    uint32
+}
+
+type keptBouncer struct {
+	value    *Bouncer
+	lastPull int64
+	cursor   uint64
+}
+
+// people takes what the view holds. It is exact on the committer; elsewhere it
+// may know more than the view, which is harmless for a snapshot.
+func (v *View) people() *people {
+	p := &people{
+		revision:   v.revision,
+		machines:   make([]keptMachine, 0, len(v.machines.order)),
+		bouncers:   make([]keptBouncer, 0, len(v.bouncers.order)),
+		allowlists: v.allowlists.order,
+		secrets:    v.secrets,
+	}
+	for _, row := range v.machines.order {
+		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.serial})
+	}
+	for _, row := range v.bouncers.order {
+		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept.Load()})
+	}
+	return p
+}
+
+// write gives out the sections.
+func (p *people) write(w *sections) {
+	for i := range p.machines {
+		w.body = p.machines[i].append(w.body)
+		if w.full() {
+			w.end(sectionMachines)
+		}
+	}
+	w.end(sectionMachines)
+	for i := range p.bouncers {
+		w.body = p.bouncers[i].append(w.body, p.revision)
+		if w.full() {
+			w.end(sectionBouncers)
+		}
+	}
+	w.end(sectionBouncers)
+	p.writeAllowlists(w)
+	for _, name := range slices.Sorted(maps.Keys(p.secrets)) {
+		w.body = appendBytes(appendString(w.body, name), p.secrets[name])
+		if w.full() {
+			w.end(sectionSecrets)
+		}
+	}
+	w.end(sectionSecrets)
+}
+
+func (m *keptMachine) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(m.serial))
+	value := m.value
+	if m.heartbeat > value.LastHeartbeat {
+		c := *value
+		c.LastHeartbeat = m.heartbeat
+		value = &c
+	}
+	return value.append(dst)
+}
+
+func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
+	dst = binary.AppendVarint(b.value.append(dst), b.lastPull)
+	// A cursor may be ahead of the view, but what is loaded from here may know no
+	// more than the view: it would go on from commits of another future.
+	return binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
+}
+
+// writeAllowlists gives out pieces of lists: whether it goes on with the list
+// of the piece before; else the list's head; then some of its items.
+func (p *people) writeAllowlists(w *sections) {
+	for _, l := range p.allowlists {
+		w.body = l.appendHead(appendBool(w.body, false))
+		for items := l.Items; ; {
+			n := 0
+			for size := 0; n < len(items) && n < sectionLength && len(w.body)+size < sectionBytes; n++ {
+				size += items[n].size()
+			}
+			w.body = appendItems(w.body, items[:n])
+			full := w.full()
+			items = items[n:]
+			if full || len(items) > 0 {
+				w.end(sectionAllowlists)
+			}
+			if len(items) == 0 || w.err != nil {
+				break
+			}
+			w.body = appendBool(w.body, true)
+		}
+	}
+	w.end(sectionAllowlists)
+}
+
+// digest adds machines, bouncers, allowlists and secrets to the digest, one by
+// one.
+func (p *people) digest(h hash.Hash) {
+	var b, framed []byte
+	write := func() {
+		framed = appendFramed(framed[:0], b)
+		h.Write(framed)
+		b = b[:0]
+	}
+	for i := range p.machines {
+		m := *p.machines[i].value
+		m.LastHeartbeat = 0
+		b = m.append(binary.AppendUvarint(b, uint64(p.machines[i].serial)))
+		write()
+	}
+	for i := range p.bouncers {
+		b = p.bouncers[i].value.append(b)
+		write()
+	}
+	for _, l := range p.allowlists {
+		b = l.append(b)
+		write()
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.secrets)) {
+		b = appendBytes(appendString(b, name), p.secrets[name])
+		write()
+	}
+}
