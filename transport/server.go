@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"sync"
@@ -90,7 +91,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 		Handler:               s.router.Handler,
 		HeaderReceived:        headerReceived,
 		ErrorHandler:          badRequest,
-		Concurrency:           s.options.MaxConnections,
+		Concurrency:           math.MaxInt32, // connections are counted at the door; the library's count lags behind ends
 		ReadBufferSize:        s.options.HeaderBytes,
 		ReadTimeout:           s.options.ReadTimeout,
 		IdleTimeout:           s.options.IdleTimeout,

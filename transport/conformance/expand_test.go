@@ -117,7 +117,7 @@ func TestDrawnNames(t *testing.T) {
 	shapes := map[string]*regexp.Regexp{
 		"net":  regexp.MustCompile(`^[1-9]\d\.\d{1,3}\.\d{1,3}$`),
 		"net6": regexp.MustCompile(`^fd[0-9a-f]{2}:[1-9a-f][0-9a-f]{0,3}:[1-9a-f][0-9a-f]{0,3}$`),
-		"u":    regexp.MustCompile(`^q\d{9}$`),
+		"u":    regexp.MustCompile(`^q[fgjkqvwy]{9}$`),
 	}
 	for range 200 {
 		n := drawNames(rng, time.Now)
