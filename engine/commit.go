@@ -215,6 +215,8 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 	defer timer.Stop()
 	_, steady := e.clock()
 	e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
+	e.rounds.begin(steady)
+	defer e.rounds.end()
 	last := 0 // proposals in the last commit
 	for {
 		select {
@@ -228,6 +230,8 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 		last = len(batch)
 		e.commitBatch(batch)
 		timer.Reset(e.housekeeping())
+		_, steady := e.clock()
+		e.rounds.turn(steady)
 	}
 }
 
@@ -332,12 +336,38 @@ func (e *Engine) journal(rev Revision, record []byte) error {
 		if e.sick.CompareAndSwap(false, true) {
 			e.log.Error("cannot write the journal: writes are refused, reads go on", "error", err)
 		}
+		e.noteDisk("writes are refused, reads go on", err)
 		return &Error{Kind: ErrDisk, Text: "the change could not be stored", Cause: err}
 	}
 	if e.sick.CompareAndSwap(true, false) {
 		e.log.Info("the journal can be written again")
+		e.wellAgain()
 	}
 	return nil
+}
+
+// noteDisk says what the disk refuses to do. What the disk said last counts.
+func (e *Engine) noteDisk(what string, err error) {
+	e.troubles.set(TroubleDisk, fmt.Sprintf("%s: %v; make room below %s, or make it writable: "+
+		"it is tried again every second", what, err, e.options.Dir), e.Now())
+}
+
+// wellAgain takes it back once all that was refused has been written.
+func (e *Engine) wellAgain() {
+	if !e.sick.Load() && e.bodiless.Load() == 0 {
+		e.troubles.clear(TroubleDisk)
+	}
+}
+
+// tryDisk commits nothing, on a disk that has refused: so a server that nobody
+// writes to notices too when the disk takes writes again, once a second at most.
+func (e *Engine) tryDisk(steady int64) {
+	if steady < e.nextTry || (!e.sick.Load() && e.bodiless.Load() == 0) {
+		return
+	}
+	e.nextTry = steady + int64(time.Second)
+	o := &visits{live: true}
+	e.commitBatch([]*proposal{{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}})
 }
 
 // revive tries to open the store again, once a second at most.
@@ -369,9 +399,12 @@ func (e *Engine) writeRows(rev Revision) {
 	if err := e.state.rows.write(e.store, e.batch); err != nil {
 		e.bodiless.CompareAndSwap(0, uint64(rev))
 		e.log.Warn("cannot write alert bodies yet", "error", err)
+		e.noteDisk("alerts cannot be written out, and no snapshot is written", err)
 		return
 	}
-	e.bodiless.Store(0)
+	if e.bodiless.Swap(0) != 0 {
+		e.wellAgain()
+	}
 }
 
 // publish shows everybody the state as it is after rev.

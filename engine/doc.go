@@ -89,6 +89,9 @@
 //	a backup of a running server is one moment of it,
 //	  and a restore all of it or nothing                TestBackupVerbs, TestCutBackup, TestKilledRestore
 //	a check names what is damaged and changes nothing   TestCheckVerb
+//	it says whether it is ready, and why not, from its
+//	  first moment on; a committer that does not come
+//	  round is noticed, a disk that refuses is no such    TestReady, TestStuckCommitter
 //
 // Of this package, on disks in memory that fail and lose their power:
 //

@@ -30,7 +30,8 @@ type Engine struct {
 	batch         *persist.Rows            // scratch
 	revived       int64                    // last attempt to open a sick store again, on the steady clock
 	minutes       [historyMinutes]Revision // the newest at the latest looks at the history, oldest first
-	nextVisits    int64                    // on the steady clock, in nanoseconds; when to write visits down
+	nextTry       int64                    // on the steady clock, in nanoseconds; not before this is a disk that refused tried again
+	nextVisits    int64                    // when to write visits down
 	nextRetention int64
 	nextUsage     int64
 	nextSnapshot  int64
@@ -60,6 +61,7 @@ type Engine struct {
 	remade map[uint64]bool // not nil: only inspecting (inspect.go)
 
 	troubles troubles // what is wrong at the moment, for anyone
+	rounds   rounds   // of the committer, for anyone
 }
 
 // Open opens the store in o.Dir, made when missing, and brings memory up to

@@ -32,6 +32,7 @@ const (
 func (e *Engine) housekeeping() time.Duration {
 	now, steady := e.clock()
 	s := e.state
+	e.tryDisk(steady)
 	if steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)
 		if err := e.writeVisits(); err != nil {

@@ -1,9 +1,13 @@
 package engine
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // A Trouble is one reason why the server should not be called ready, though it
@@ -25,7 +29,23 @@ const (
 	TroubleSnapshot TroubleKind = "snapshot" // the last snapshot could not be written: the journal grows
 	TroubleClock    TroubleKind = "clock"    // the wall clock is not believed: nothing irreversible is done
 	TroubleReadOnly TroubleKind = "readonly" // started on a disk that takes no writes: reads alone are served
+
+	// TroubleCommitter: the committer has not gone round for CommitterPatience.
+	// Nothing is committed, and no write is answered.
+	TroubleCommitter TroubleKind = "committer"
+
+	// These two are the program's, not an engine's.
+	TroubleStarting TroubleKind = "starting"
+	TroubleStopping TroubleKind = "stopping"
 )
+
+// TroubleKinds are all kinds, in order of their words.
+var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+
+// CommitterPatience is how long the committer may be at one commit before it
+// counts as stuck. At rest it goes round once a second; a disk that refuses does
+// not hold it up, one that does not answer does.
+const CommitterPatience = 30 * time.Second
 
 // troubles holds what is wrong at the moment. Its methods may be called from any
 // goroutine.
@@ -61,13 +81,50 @@ func (t *troubles) clear(kind TroubleKind) bool {
 }
 
 // Troubles returns what is wrong at the moment, by kind; empty when all is well.
-// The slice is the caller's. Any goroutine may call it.
+// The slice is the caller's. Any goroutine may call it; it waits for nobody.
 func (e *Engine) Troubles() []Trouble {
+	stuck := e.stuck()
 	e.troubles.mu.Lock()
 	defer e.troubles.mu.Unlock()
-	list := make([]Trouble, 0, len(e.troubles.now))
+	list := make([]Trouble, 0, len(e.troubles.now)+1)
 	for _, kind := range slices.Sorted(maps.Keys(e.troubles.now)) {
 		list = append(list, e.troubles.now[kind])
 	}
+	if stuck != nil {
+		at, _ := slices.BinarySearchFunc(list, stuck.Kind, func(t Trouble, k TroubleKind) int { return strings.Compare(string(t.Kind), string(k)) })
+		list = slices.Insert(list, at, *stuck)
+	}
 	return list
+}
+
+// rounds counts how often the committer has gone round. Between two of them it
+// takes what waits, commits it and does what is due, so a count that moves means
+// that writes are answered.
+type rounds struct {
+	n  atomic.Uint64
+	at atomic.Int64 // when the last one ended, on the steady clock
+	on atomic.Bool  // the committer runs
+}
+
+func (r *rounds) begin(steady int64) { r.at.Store(steady); r.on.Store(true) }
+func (r *rounds) end()               { r.on.Store(false) }
+func (r *rounds) turn(steady int64)  { r.at.Store(steady); r.n.Add(1) }
+
+// Rounds is how often the committer has gone round since the start: at least once
+// a second unless a commit takes longer, also on a disk that refuses writes. When
+// the number stands still the committer is stuck. Any goroutine may call it.
+func (e *Engine) Rounds() uint64 { return e.rounds.n.Load() }
+
+// stuck is the trouble of a committer that does not come round; nil when it does.
+func (e *Engine) stuck() *Trouble {
+	if !e.rounds.on.Load() {
+		return nil
+	}
+	now, steady := e.clock()
+	silent := time.Duration(steady - e.rounds.at.Load())
+	if silent <= CommitterPatience {
+		return nil
+	}
+	return &Trouble{Kind: TroubleCommitter, Since: now - int64(silent), Text: fmt.Sprintf("no write has been answered for %v: "+
+		"the disk below %s does not answer, or the machine is overloaded; restart the server if it stays so", silent.Round(time.Second), e.options.Dir)}
 }

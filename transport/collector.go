@@ -63,6 +63,8 @@ var (
 	journalBytes    = desc("lapid_journal_bytes_total", "Bytes of commits written.")
 	diskBytes       = desc("lapid_disk_bytes", "Size of the store.")
 	diskFailed      = desc("lapid_disk_failed", "1 while the disk refuses writes.")
+	readyNow        = desc("lapid_ready", "1 while /ready says 200.")
+	troubleNow      = desc("lapid_trouble", "1 while /ready names a reason of this kind.", "kind")
 	connections     = desc("lapid_connections", "Open connections.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
 	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
@@ -84,6 +86,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m.counter(papiInvalid, 0)
 	m.counter(papiErrors, 0)
 	m.gauge(papiLastPull, 0)
+	c.condition(m)
 	c.routes(m)
 	if c.s.options.MetricsLevel == "full" {
 		view := c.s.engine.View()
@@ -92,6 +95,24 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 		c.people(m, view)
 		c.state(m)
 	}
+}
+
+// condition sends whether the server is ready, and why not. All kinds are there at
+// all times, so that a rule can compare.
+func (c collectorOf) condition(m measure) {
+	list := c.s.options.Troubles()
+	m.gauge(readyNow, number(len(list) == 0))
+	for _, kind := range engine.TroubleKinds {
+		there := slices.ContainsFunc(list, func(t engine.Trouble) bool { return t.Kind == kind })
+		m.gauge(troubleNow, number(there), string(kind))
+	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // measure sends single readings.
@@ -267,11 +288,7 @@ func (c collectorOf) state(m measure) {
 	}
 	m.histogram(journalSync, e.Store.Sync.Count, e.Store.Sync.Sum, buckets)
 	m.gauge(diskBytes, float64(e.Store.DiskBytes))
-	failed := 0.0
-	if e.Store.Failed {
-		failed = 1
-	}
-	m.gauge(diskFailed, failed)
+	m.gauge(diskFailed, number(e.Store.Failed))
 	m.gauge(connections, float64(c.s.connections()))
 	m.gauge(bodyBytes, float64(c.s.budget.used.Load()))
 }

@@ -56,6 +56,8 @@ func TestMetrics(t *testing.T) {
 		`cs_lapi_bouncer_requests_total{bouncer="fw",method="GET",route="/v1/decisions/stream"} 1`,
 		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/alerts/:alert_id"} 2`,
 		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/heartbeat"} 1`,
+		`lapid_ready 1`,
+		`lapid_trouble{kind="disk"} 0`,
 		`cs_lapi_decisions_ok_total{bouncer="fw"} 1`,
 		`cs_lapi_decisions_ko_total{bouncer="fw"} 2`,
 		`cs_lapi_request_duration_seconds_count{endpoint="/v1/alerts",method="GET"} 1`,

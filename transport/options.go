@@ -37,6 +37,8 @@ type Options struct {
 	Version string
 	// MetricsLevel is full, aggregated or none. "": full.
 	MetricsLevel string
+	// Troubles is why the server should not be called ready. nil: those of Engine.
+	Troubles func() []engine.Trouble
 
 	MaxConnections int           // at once, on each listener (20 000); more get 503
 	HeaderBytes    int           // request line and headers together (8 KiB); more get 431. Also the read buffer of every connection
@@ -58,6 +60,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Troubles == nil {
+		c.Troubles = c.Engine.Troubles
 	}
 	switch c.MetricsLevel {
 	case "":

@@ -115,7 +115,7 @@ is made at the first start and kept.`,
 		_ = f.MarkHidden(word)
 	}
 	root.AddCommand(
-		serveCommand(t), quickstartCommand(t), versionCommand(t),
+		serveCommand(t), quickstartCommand(t), readyCommand(t), versionCommand(t),
 		machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t), decisionsCommand(t),
 		metricsCommand(t), lapiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t), checkCommand(t), manCommand(),
 	)
@@ -124,7 +124,7 @@ is made at the first start and kept.`,
 
 // hint names the verb that was probably meant.
 func hint(word string) string {
-	verbs := []string{"serve", "quickstart", "machines", "bouncers", "allowlists", "alerts", "decisions",
+	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions",
 		"metrics", "lapi", "config", "backup", "restore", "check", "version", "completion"}
 	if near := nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)

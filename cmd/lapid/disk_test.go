@@ -123,6 +123,13 @@ func (h *smallHouse) refuses(reason string) {
 		h.expect(r, exitFails, "", "~"+reason+"\nNothing was stored. Make room in "+h.store()+", or make it writable, and try again")
 	}
 	h.says("cannot write the journal: writes are refused, reads go on")
+	if code, text := h.condition("/ready"); code != 503 || !strings.Contains(text, `"kind":"disk"`) || !strings.Contains(text, reason) {
+		t.Errorf("/ready: %d %s", code, text)
+	}
+	if code, text := h.condition("/live"); code != 200 {
+		t.Errorf("/live on a disk that refuses: %d %s", code, text)
+	}
+	h.expect(h.do("", "ready"), exitFails, "~disk since ", "~not ready")
 	h.compare(h.ledger) // the bouncer has never asked before, so it has no place yet
 	code, text, err := h.ask("GET", "/v1/decisions?ip=10.0.0.0", "")
 	if code != 200 || !strings.Contains(text, `"value":"10.0.0.0"`) {
@@ -159,6 +166,7 @@ func (h *smallHouse) recovers() {
 	t := h.t
 	t.Helper()
 	began := time.Now()
+	await(t, "the server notices though nobody writes", func() bool { code, _ := h.condition("/ready"); return code == 200 })
 	await(t, "writes are taken again", func() bool { status, _ := h.add(1); return status == http.StatusCreated })
 	t.Logf("writes are taken again after %v", time.Since(began).Round(time.Millisecond))
 	h.says("the journal can be written again")

@@ -52,6 +52,8 @@ type Program struct {
 	metrics *metricsDoor // nil: none
 	admin   *admin.Server
 	ready   chan struct{} // closed when all doors are open
+
+	condition condition
 }
 
 // NewProgram checks and compiles everything that can be without touching the
@@ -86,9 +88,15 @@ func (p *Program) Run(ctx context.Context) error {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
 	defer signal.Stop(hangups)
+	p.condition.starting("the store in " + p.setup.Store() + " is being opened and read")
+	_ = p.openMetrics() // in use, perhaps by a server that is ending: tried again, and then it counts
+	defer p.closeMetrics()
 	if err := p.openEngine(ctx); err != nil || p.engine == nil {
 		return err
 	}
+	p.condition.engine.Store(p.engine)
+	p.condition.starting("the listeners are being opened")
+	defer context.AfterFunc(ctx, p.condition.stopping)()
 	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	upstairs, leave := context.WithCancelCause(ctx)
@@ -105,6 +113,7 @@ func (p *Program) Run(ctx context.Context) error {
 	if err == nil {
 		err = p.serve(upstairs, hangups)
 	}
+	p.condition.stopping()
 	notify(stopping)
 	stop()
 	if err = errors.Join(err, <-ended, p.engine.Close()); err == nil {
@@ -137,6 +146,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 			c.Close()
 			return fmt.Errorf("%w: another server is running", err)
 		}
+		p.condition.starting("another process has the store in " + s.Store() + " open: it is waited for")
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
@@ -180,17 +190,18 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
 	defer func() {
-		if err != nil {
-			p.closeDoors()
+		if err != nil && p.admin != nil {
+			_ = p.admin.Close()
 		}
 	}()
-	if p.server.MetricsAddress != "" {
-		if p.metrics, err = openMetrics(p.server.MetricsAddress, p.api.MetricsHandler()); err != nil {
-			return fmt.Errorf("metrics listener: %w", err)
-		}
+	if err := p.openMetrics(); err != nil {
+		return err
 	}
-	p.admin, err = admin.Listen(s.Socket(), admin.NewHandler(p.engine, version, p.log.Logger), p.log.Logger)
-	if err != nil {
+	h := p.api.MetricsHandler()
+	p.condition.metrics.Store(&h)
+	verbs := admin.NewHandler(p.engine, version, p.log.Logger)
+	verbs.Troubles = p.condition.troubles
+	if p.admin, err = admin.Listen(s.Socket(), verbs, p.log.Logger); err != nil {
 		return err
 	}
 	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
@@ -199,13 +210,21 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 	return nil
 }
 
-// closeDoors is for a start that failed.
-func (p *Program) closeDoors() {
-	if p.metrics != nil {
-		_ = p.metrics.listener.Close()
+// openMetrics opens the listener of metrics, if there shall be one and it is not
+// open yet.
+func (p *Program) openMetrics() (err error) {
+	if p.metrics != nil || p.server.MetricsAddress == "" {
+		return nil
 	}
-	if p.admin != nil {
-		_ = p.admin.Close()
+	if p.metrics, err = openMetrics(p.server.MetricsAddress, p.condition.handler()); err != nil {
+		return fmt.Errorf("metrics listener: %w", err)
+	}
+	return nil
+}
+
+func (p *Program) closeMetrics() {
+	if p.metrics != nil {
+		p.metrics.close()
 	}
 }
 
@@ -226,7 +245,7 @@ func (p *Program) makeAPI() error {
 	s, a := p.setup, p.setup.Config.API.Server
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, AccessLog: p.log.access,
-		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel,
+		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
 	}
 	if a.TLS != nil && a.TLS.CertFile != "" {
 		var err error
@@ -251,10 +270,18 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 		return nil
 	})
 	if p.metrics != nil {
-		group.Go(func() error { return p.metrics.Run(ctx) })
+		group.Go(func() error {
+			select {
+			case err := <-p.metrics.failed:
+				return fmt.Errorf("metrics listener: %w", err)
+			case <-ctx.Done():
+				return nil
+			}
+		})
 	}
 	group.Go(func() error { return p.admin.Run(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
+	p.condition.serving()
 	notify(ready)
 	close(p.ready)
 	p.log.Info("lapid is ready", "version", version, "revision", uint64(p.engine.View().Revision()), "store", p.setup.Store())

@@ -1,36 +1,37 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/http"
 	"time"
 )
 
-// metricsDoor is the listener of /metrics and /debug/pprof/. It asks nobody who
-// they are: whoever reaches the port may read.
+// metricsDoor is the listener of /live, /ready, /metrics and /debug/pprof/. It
+// asks nobody who they are: whoever reaches the port may read. It is the first
+// door to be opened and the last to be closed, so that a start or an end that
+// takes long can be told from a server that is not there.
 type metricsDoor struct {
-	listener net.Listener
-	http     *http.Server
+	http   *http.Server
+	failed chan error // gets what ended it before it was closed
 }
 
+// openMetrics listens and serves until close.
 func openMetrics(address string, h http.Handler) (*metricsDoor, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	return &metricsDoor{l, &http.Server{
+	m := &metricsDoor{http: &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
-	}}, nil
+	}, failed: make(chan error, 1)}
+	go func() {
+		if err := m.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			m.failed <- err
+		}
+	}()
+	return m, nil
 }
 
-// Run serves until ctx ends. Scrapes that are under way then are cut off.
-func (m *metricsDoor) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { _ = m.http.Close() })
-	defer stop()
-	if err := m.http.Serve(m.listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
-}
+// close cuts off whoever is being answered.
+func (m *metricsDoor) close() { _ = m.http.Close() }

@@ -20,24 +20,42 @@ const (
 // is no reason to stop serving.
 func notify(state string) { _, _ = daemon.SdNotify(false, state) }
 
-// watchdog tells the service manager, twice in the time it allows, that the
-// engine still makes commits visible and reads the clock. Without a watchdog it
-// returns at once.
+// watchdog tells the service manager, four times in the time it allows, that the
+// committer has gone round since the last time. A disk that refuses writes does
+// not hold the committer up; a disk that does not answer does, and then nothing is
+// told. Without a watchdog it returns at once.
 func watchdog(ctx context.Context, e *engine.Engine) error {
 	every, err := daemon.SdWatchdogEnabled(false)
 	if err != nil || every <= 0 {
 		return nil
 	}
-	tick := time.NewTicker(every / 2)
+	tick := time.NewTicker(every / 4)
 	defer tick.Stop()
+	pulse := pulse{engine: e}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			if e.View() != nil && e.Now() != 0 {
+			if pulse.felt() {
 				notify(daemon.SdNotifyWatchdog)
 			}
 		}
 	}
+}
+
+// pulse looks whether the committer comes round.
+type pulse struct {
+	engine *engine.Engine
+	seen   uint64 // of its rounds
+}
+
+// felt reports whether the committer has gone round since the last call, and has
+// it go round once more, for at rest it does so once a second only.
+func (p *pulse) felt() bool {
+	now := p.engine.Rounds()
+	moved := now != p.seen
+	p.seen = now
+	p.engine.Wake()
+	return moved
 }

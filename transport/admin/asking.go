@@ -10,6 +10,11 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return ask[Status](ctx, c, "/status", struct{}{})
 }
 
+// Ready asks whether the server is ready, and why not.
+func (c *Client) Ready(ctx context.Context) (*Readiness, error) {
+	return ask[Readiness](ctx, c, "/ready", struct{}{})
+}
+
 // Machines lists all machines in order of creation.
 func (c *Client) Machines(ctx context.Context) (*Machines, error) {
 	return ask[Machines](ctx, c, "/machines/list", struct{}{})

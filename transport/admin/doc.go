@@ -26,6 +26,12 @@
 // travel as their SHA-512 and passwords as their bcrypt hash: what is secret does
 // not leave the command that was given it.
 //
+// # Health
+//
+// /ready tells why the server should not be called ready, as the listener of the
+// metrics does over HTTP; it asks the engine's atomics, not its committer, so it
+// answers whatever is wrong.
+//
 // # Limits
 //
 // A request body may take 64 MiB (Handler), a chunk of an import 100 000 values,

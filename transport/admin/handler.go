@@ -18,6 +18,10 @@ import (
 // Handler answers the operator's verbs from an engine. It may serve any number
 // of connections at once; it keeps nothing between requests.
 type Handler struct {
+	// Troubles is what Ready tells: why the server should not be called ready. The
+	// engine's own (NewHandler); set before the first request.
+	Troubles func() []engine.Trouble
+
 	engine  *engine.Engine
 	program string // version shown in Status
 	log     *slog.Logger
@@ -28,9 +32,10 @@ type Handler struct {
 // NewHandler makes the handler of one engine, which must be running (Run) for
 // as long as requests come. program is the version that Status tells.
 func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
-	h := &Handler{engine: e, program: program, log: log, most: maxBody}
+	h := &Handler{Troubles: e.Troubles, engine: e, program: program, log: log, most: maxBody}
 	h.verbs = map[string]http.HandlerFunc{
 		"/status": verb(h.status),
+		"/ready":  verb(h.ready),
 
 		"/machines/list":     verb(h.listMachines),
 		"/machines/get":      verb(h.getMachine),
@@ -218,4 +223,8 @@ func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
 		Version: Version, Program: h.program, PID: os.Getpid(),
 		Now: h.engine.Now(), Revision: h.engine.View().Revision(),
 	}, nil
+}
+
+func (h *Handler) ready(context.Context, *struct{}) (*Readiness, error) {
+	return &Readiness{Troubles: h.Troubles()}, nil
 }

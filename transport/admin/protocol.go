@@ -26,6 +26,10 @@ type Status struct {
 	Revision engine.Revision // of the newest view
 }
 
+// Readiness says why the server should not be called ready; nothing when it
+// should.
+type Readiness struct{ Troubles []engine.Trouble }
+
 // Name names one machine, bouncer or allowlist.
 type Name struct{ Name string }
 
