@@ -51,7 +51,7 @@ type LAPI struct {
 // and a machine. A name is used once.
 func (y *Yard) NewLapid(ctx context.Context, name, program string) (*LAPI, error) {
 	return y.newLAPI(ctx, name, func(file string) (serve, cli []string) {
-		cli = []string{program, "-c", file}
+		cli = []string{program, "-c", file, "--init"}
 		return append(cli[:3:3], "serve"), cli
 	})
 }

@@ -116,7 +116,7 @@ func bouncersAdd(t *terminal) *cobra.Command {
 		Long: `Adds a bouncer. Without --key an API key is made up; it is printed once and kept only as a
 hash. A key that is used from a second address makes a second row, NAME@ADDRESS, with a stream of
 its own; --shared keeps one row for the key whatever address it comes from, as for containers
-that change theirs. Works before the first start of the server.`,
+that change theirs. Before the first start of the server it needs --init.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.addBouncer(c.Context(), args[0], key, shared)
 		},

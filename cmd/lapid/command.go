@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -74,10 +75,15 @@ hands the decisions out to bouncers. It speaks the Local API of CrowdSec.
 
   lapid quickstart          try it: a server, a key, three lines to paste
   lapid -c FILE serve       run it with the reference's config.yaml
-  lapid bouncers add NAME   everything an operator does, also before the first start
+  lapid bouncers add NAME   everything an operator does
 
-Without -c FILE it reads /etc/crowdsec/config.yaml if there is one; else it listens on
-127.0.0.1:8080 and keeps its store in the folder lapid-data.
+Without -c FILE it reads the first of ./config.yaml (if it is the user's own and has
+config_paths), ./lapid-data/config.yaml, /etc/lapid/config.yaml and
+/etc/crowdsec/config.yaml, and verbs say which; without any it listens on 127.0.0.1:8080 and
+keeps its store in the folder lapid-data.
+
+Verbs ask the running server. Without one they work on the store itself and say so; they make
+none, unless --init says that there is to be one before the first start.
 
 Settings that config.yaml has no room for stand in lapid.yaml beside it, or in variables:
   data_dir         LAPID_DATA_DIR         in place of config_paths.data_dir
@@ -107,7 +113,8 @@ is made at the first start and kept.`,
 	root.CompletionOptions.HiddenDefaultCmd = false
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
 	f := root.PersistentFlags()
-	f.StringVarP(&t.file, "config", "c", "", "path to config.yaml (default: "+stockConfig+" if it is there)")
+	f.StringVarP(&t.file, "config", "c", "", "path to config.yaml (default: the first of "+strings.Join(usualConfigs, ", ")+")")
+	f.BoolVar(&t.init, "init", t.init, "make an empty store when there is none and no server runs: for use before the first start")
 	f.StringVarP(&t.output, "output", "o", "", "output format: human, json, raw")
 	f.StringVar(&t.color, "color", "auto", "colours in tables: yes, no, auto (tables have none; accepted for scripts)")
 	for _, word := range []string{"trace", "debug", "info", "warning", "error"} {

@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 )
 
 const (
-	// stockConfig is where the reference's package puts its file.
+	// ownConfig and stockConfig are where our package and the reference's put
+	// their files.
+	ownConfig   = "/etc/lapid/config.yaml"
 	stockConfig = "/etc/crowdsec/config.yaml"
 
 	// localData is the store's folder when there is no configuration at all.
@@ -21,6 +22,7 @@ const (
 // configuration, our own settings beside it, and what is worth a warning.
 type Setup struct {
 	File     string // "" when there is none and the defaults hold
+	Found    bool   // File was not named, but found where configurations usually are
 	Config   Config
 	Own      Settings
 	Warnings []string
@@ -33,17 +35,17 @@ type Setup struct {
 // environment is how variables are looked up: os.LookupEnv, but for tests.
 type environment func(string) (string, bool)
 
-// loadSetup reads the configuration. With file "" it takes the reference's
-// usual place if something is there, and else the built-in defaults: the store
-// in a local folder, the API on 127.0.0.1:8080, the stock profiles.
+// loadSetup reads the configuration. With file "" it takes the first that is in
+// one of the usual places, and else the built-in defaults: the store in a local
+// folder, the API on 127.0.0.1:8080, the stock profiles.
 func loadSetup(file string, env environment) (*Setup, error) {
-	if file == "" {
-		if _, err := os.Stat(stockConfig); errors.Is(err, fs.ErrNotExist) {
+	found := file == ""
+	if found {
+		if file = findConfig(usualConfigs); file == "" {
 			return defaultSetup(env)
 		}
-		file = stockConfig
 	}
-	s := &Setup{File: file, env: env}
+	s := &Setup{File: file, Found: found, env: env}
 	tree, err := readMerged(file, expander(env))
 	if err != nil {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)

@@ -11,21 +11,25 @@
 //
 // command.go finds the verb and gives it a terminal: its streams, the chosen
 // format, the configuration. The verb asks through transport/admin. When a server
-// runs, that is its private socket; when none does, the verb opens the store
-// under its lock, serves the same handler to itself and closes the store again
-// (door.go). There is never a second writer.
+// runs, that is its private socket; when none does, the verb says so, opens the
+// store under its lock, serves the same handler to itself and closes the store
+// again (door.go). There is never a second writer, and no verb makes a store that
+// is not there, unless it is told to with --init.
 //
 // # Configuration
 //
 // The reference's config.yaml and profiles.yaml are read as they are; a key that
 // nobody knows is an error with its place and a suggestion, and one warning
-// lists what is accepted and means nothing here. Without a file lapid listens on
+// lists what is accepted and means nothing here. When no file is named, it is
+// looked for in the current folder, /etc/lapid and /etc/crowdsec
+// (config_find.go), and verbs say which it was. Without any lapid listens on
 // 127.0.0.1:8080, keeps its store in the folder lapid-data and bans as the stock
 // profiles do. Settings of our own (Settings) stand in lapid.yaml beside
 // config.yaml or in variables LAPID_*.
 //
 // # Where the verbs differ from the reference's
 //
+//   - a verb without a server or without a store says so; --init makes a store.
 //   - machines delete fails (exit 1) when a machine is missing, as bouncers delete
 //     does.
 //   - decisions add refuses a value that is no address for scope Ip or Range,

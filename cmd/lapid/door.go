@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"lapid/engine"
@@ -20,13 +23,15 @@ const usualPatience = 10 * time.Second
 const retryAfter = 50 * time.Millisecond
 
 // door opens the operator's way in: the socket of the running server or, when
-// there is none, the store itself. close must be called; it may not be before
+// there is none, the store itself, and then it says so. A store that is not there
+// is made only for a verb with --init. close must be called; it may not be before
 // the last answer was read.
 func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err error) {
 	s, err := t.setup()
 	if err != nil {
 		return nil, nil, err
 	}
+	t.tellOrigin(s)
 	patience := t.patience
 	if patience == 0 {
 		patience = usualPatience
@@ -39,9 +44,15 @@ func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err
 			return c, c.Close, nil
 		}
 		if !errors.Is(err, admin.ErrNotRunning) {
+			return nil, nil, permitted(err, s.Socket())
+		}
+		if err := s.storeThere(); err != nil && !(t.init && errors.Is(err, errNoStore)) {
 			return nil, nil, err
 		}
 		c, close, err := ownDoor(ctx, s)
+		if err == nil {
+			t.tellAlone(s)
+		}
 		if err == nil || !errors.Is(err, persist.ErrLocked) {
 			return c, close, err
 		}
@@ -56,6 +67,45 @@ func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err
 	}
 }
 
+// tellOrigin says which configuration was found, when none was named and nobody
+// but a person reads along.
+func (t *terminal) tellOrigin(s *Setup) {
+	if (s.Found || s.File == "") && !t.alone {
+		t.success("%s", s.origin())
+	}
+}
+
+// tellAlone says that no server runs.
+func (t *terminal) tellAlone(s *Setup) {
+	if !t.alone {
+		t.log("warning", "no server is running (nobody listens on %s): this is the store itself, in %s; %s", absolute(s.Socket()), absolute(s.Store()), s.origin())
+	}
+}
+
+// errNoStore: there is nothing to work on.
+var errNoStore = errors.New("no server is running and there is no store")
+
+// storeThere looks whether there is a store for a verb without a server.
+func (s *Setup) storeThere() error {
+	entries, err := os.ReadDir(s.Store())
+	switch {
+	case err == nil && len(entries) > 0:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return permitted(err, s.Store())
+	}
+	return fmt.Errorf("%w in %s (%s): start the server first, name another configuration with -c, "+
+		"or make an empty store before the first start with --init", errNoStore, absolute(s.Store()), s.origin())
+}
+
+// absolute is a path that means the same wherever it is read.
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
 // ownDoor opens the store for one command and serves the operator's handler in
 // this process.
 func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
@@ -66,7 +116,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 	e, err := engine.Open(s.engineOptions(log))
 	if err != nil {
 		s.handOver()
-		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), err)
+		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), permitted(err, s.Store()))
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})

@@ -26,7 +26,7 @@ func machinesAdd(t *terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "add [NAME]", Short: "Add a machine, validated, and write its credentials", Args: usage(cobra.MaximumNArgs(1)),
 		Long: `Adds a machine and writes the file with which it logs in. With --auto a password is made up,
-and a name too if none is given. Works before the first start of the server.`,
+and a name too if none is given. Before the first start of the server it needs --init.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			name := ""
 			if len(args) > 0 {

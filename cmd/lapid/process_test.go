@@ -64,6 +64,19 @@ func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0], args...), out: &safeBuffer{}, ended: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), beLapid+"=1"), env...)
+	return p.begin(t)
+}
+
+// startIn starts in a folder of its own.
+func startIn(t *testing.T, dir string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(os.Args[0], args...), out: &safeBuffer{}, ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Dir = append(os.Environ(), beLapid+"=1"), dir
+	return p.begin(t)
+}
+
+func (p *process) begin(t *testing.T) *process {
+	t.Helper()
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
@@ -74,7 +87,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 		_ = p.cmd.Process.Kill()
 		<-p.ended
 		if t.Failed() {
-			t.Logf("%v wrote:\n%s", args, p.out)
+			t.Logf("%v wrote:\n%s", p.cmd.Args[1:], p.out)
 		}
 	})
 	return p

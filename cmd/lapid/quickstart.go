@@ -89,6 +89,7 @@ func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	if err := os.MkdirAll(q.dir, 0o750); err != nil {
 		return err
 	}
+	t.init, t.alone = true, true
 	t.file, t.loaded = filepath.Join(q.dir, quickConfig), nil
 	if missing(t.file) {
 		if err := q.configure(t.file); err != nil {

@@ -124,6 +124,9 @@ func (s *Setup) say(log *slog.Logger) {
 	for _, w := range s.Warnings {
 		log.Warn(w)
 	}
+	if s.Found {
+		log.Info("configuration " + s.File)
+	}
 	if s.File == "" {
 		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Folder()))
 	}

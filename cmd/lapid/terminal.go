@@ -33,6 +33,8 @@ type terminal struct {
 	file   string // -c
 	output string // -o; "" until settled
 	color  string // --color
+	init   bool   // --init: make the store if there is none
+	alone  bool   // there is no server by intent, as in a quickstart before its start
 
 	patience time.Duration // see usualPatience; 0 is that
 	loaded   *Setup
@@ -43,7 +45,7 @@ func (t *terminal) setup() (*Setup, error) {
 	if t.loaded == nil {
 		s, err := loadSetup(t.file, t.env)
 		if err != nil {
-			return nil, err
+			return nil, deniedFile(err)
 		}
 		t.loaded = s
 	}

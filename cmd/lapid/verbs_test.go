@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -39,11 +40,22 @@ const siteConfig = `config_paths: {data_dir: @DIR@}
 api: {client: {credentials_path: @DIR@/credentials.yaml}}
 `
 
-// do runs a verb as the program would, with a text on standard input.
+// do runs a verb as the program would, with a text on standard input. It may make
+// the store, and what is said of a server that does not run is left out.
 func (s *site) do(stdin string, args ...string) result {
 	s.t.Helper()
+	r := s.in(&terminal{in: strings.NewReader(stdin), init: true}, args...)
+	r.err = noServer.ReplaceAllString(r.err, "")
+	return r
+}
+
+var noServer = regexp.MustCompile(`(?m)^level=warning msg="no server is running .*\n`)
+
+// in runs a verb in a terminal that the caller has begun.
+func (s *site) in(term *terminal, args ...string) result {
+	s.t.Helper()
 	var out, errs bytes.Buffer
-	term := &terminal{in: strings.NewReader(stdin), out: &out, err: &errs, env: nothing}
+	term.out, term.err, term.env = &out, &errs, nothing
 	exit := run(s.t.Context(), term, append([]string{"-c", s.file}, args...))
 	return result{exit, out.String(), errs.String()}
 }

@@ -66,7 +66,7 @@ func writeServer(t *testing.T, scheme, more string) *server {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.verb = []string{lapid, "-c", config}
+		s.verb = []string{lapid, "-c", config, "--init"}
 		s.serve = []string{lapid, "-c", config, "serve"}
 	}
 	mustWrite(t, config, fmt.Sprintf(serverConfig, dir, port, more))

@@ -204,7 +204,7 @@ func (p *process) plant(t *testing.T, config string, s *seed, port string) (expi
 func (p *process) verb(t *testing.T, args ...string) {
 	ctx, cancel := context.WithTimeout(t.Context(), verbTime)
 	defer cancel()
-	args = append([]string{"-c", filepath.Join(p.dir, "config.yaml")}, args...)
+	args = append([]string{"-c", filepath.Join(p.dir, "config.yaml"), "--init"}, args...)
 	out, err := exec.CommandContext(ctx, p.binary, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("lapid %s: %v\n%s", strings.Join(args, " "), err, out)

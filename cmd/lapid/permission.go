@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// permitted says what to do when err is that path may not be touched by the user
+// who runs the verb; any other error stays as it is.
+func permitted(err error, path string) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return fmt.Errorf("permission denied: %s: run as root%s", path, company(path))
+}
+
+// deniedFile is permitted for an error that names its file.
+func deniedFile(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return permitted(err, at.Path)
+	}
+	return err
+}
+
+// company names who else may: the group of the socket or folder, when it lets its
+// group in, and else the owner.
+func company(path string) string {
+	info, err := os.Stat(path)
+	for err != nil && path != filepath.Dir(path) { // as near as can be seen
+		path = filepath.Dir(path)
+		info, err = os.Stat(path)
+	}
+	if err != nil {
+		return ""
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || owner.Uid == 0 && owner.Gid == 0:
+		return ""
+	case owner.Gid != 0 && info.Mode().Perm()&0o060 != 0:
+		return " or join the group " + groupName(owner.Gid)
+	}
+	return " or as user " + userName(owner.Uid)
+}
+
+func groupName(id uint32) string {
+	if g, err := user.LookupGroupId(strconv.Itoa(int(id))); err == nil {
+		return g.Name
+	}
+	return strconv.Itoa(int(id))
+}
+
+func userName(id uint32) string {
+	if u, err := user.LookupId(strconv.Itoa(int(id))); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(int(id))
+}
