@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"math"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -9,10 +11,20 @@ import (
 
 // ParseDuration reads the contract's duration grammar (http-api.md section 3):
 // blanks around are cut off, an optional sign, an optional whole number of
-// days first, then any sequence of Go duration units. Days are multiplied
-// without a look at overflow, and a lone sign is nothing at all. The error's
-// text is what ends up in answers; it has no kind of its own.
-func ParseDuration(text string) (time.Duration, error) {
+// days first, then any sequence of Go duration units. More days than can be
+// counted are as many as can be, some 292 years in either direction: a ban that
+// is meant to last never ends in the past. A lone sign is nothing at all. The
+// error's text is what ends up in answers; it has no kind of its own.
+func ParseDuration(text string) (time.Duration, error) { return parseDuration(text, countDays) }
+
+// ParseAge reads how far back a query looks. It is ParseDuration, but for more
+// days than can be counted, which come out at the other end, as in the contract:
+// a query that reaches back too far finds nothing.
+func ParseAge(text string) (time.Duration, error) {
+	return parseDuration(text, func(n int) time.Duration { return time.Duration(n) * day })
+}
+
+func parseDuration(text string, days func(int) time.Duration) (time.Duration, error) {
 	s := strings.TrimSpace(text)
 	if s == "" {
 		return 0, fmt.Errorf("empty duration string")
@@ -20,11 +32,11 @@ func ParseDuration(text string) (time.Duration, error) {
 	s, negative := strings.CutPrefix(s, "-")
 	var total time.Duration
 	if head, rest, found := strings.Cut(s, "d"); found {
-		days, err := wholeDays(head, rest, text)
+		n, err := wholeDays(head, rest, text)
 		if err != nil {
 			return 0, err
 		}
-		total, s = days, rest
+		total, s = days(n), rest
 	}
 	if strings.Contains(s, "-") {
 		return 0, fmt.Errorf("misplaced negative sign in duration %q", text)
@@ -34,7 +46,11 @@ func ParseDuration(text string) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		total += d
+		if total > math.MaxInt64-d {
+			total = math.MaxInt64
+		} else {
+			total += d
+		}
 	}
 	if negative {
 		total = -total
@@ -44,7 +60,7 @@ func ParseDuration(text string) (time.Duration, error) {
 
 // wholeDays reads what stands before the first d. No other may follow: neither
 // another unit of days nor a word that holds the letter.
-func wholeDays(head, rest, text string) (time.Duration, error) {
+func wholeDays(head, rest, text string) (int, error) {
 	if strings.Contains(rest, "d") {
 		return 0, fmt.Errorf("invalid duration %q: 'd' can appear only as the first unit", text)
 	}
@@ -52,5 +68,63 @@ func wholeDays(head, rest, text string) (time.Duration, error) {
 	if err != nil {
 		return 0, fmt.Errorf("invalid day value in duration %q", text)
 	}
-	return time.Duration(n) * 24 * time.Hour, nil
+	return n, nil
+}
+
+// countDays is so many days, or the longest duration there is.
+func countDays(n int) time.Duration {
+	switch {
+	case n > mostDays:
+		return math.MaxInt64
+	case n < -mostDays:
+		return -math.MaxInt64
+	}
+	return time.Duration(n) * day
+}
+
+const (
+	day      = 24 * time.Hour
+	mostDays = int(math.MaxInt64 / day)
+)
+
+const (
+	// LongestDuration is the longest that a person may give to a decision, in the
+	// grammar of ParseDuration: some 292 years. Bouncers can read it.
+	LongestDuration = "2562047h"
+
+	// Forever is the word for LongestDuration where a person gives a duration.
+	Forever = "forever"
+)
+
+// DecisionDuration checks the duration that a person gives to a decision, and
+// gives it as it is to be stored: Forever is LongestDuration, anything else stays
+// as it was written. What would be over at once, or is longer than can be counted,
+// is refused with a sentence that says what to write instead. The error has no
+// kind. What comes from a log processor is not judged by it: there zero and
+// negative durations have a meaning.
+func DecisionDuration(text string) (string, error) {
+	if strings.EqualFold(strings.TrimSpace(text), Forever) {
+		return LongestDuration, nil
+	}
+	d, err := ParseDuration(text)
+	if err != nil {
+		if _, short := ParseDuration(digits.ReplaceAllString(text, "1")); short == nil {
+			return "", tooLong(text) // smaller numbers would do
+		}
+		return "", err
+	}
+	switch {
+	case d == math.MaxInt64:
+		return "", tooLong(text)
+	case d <= 0:
+		return "", fmt.Errorf("duration '%s' is over at once: give one that is longer than nothing, such as 4h", strings.TrimSpace(text))
+	}
+	return text, nil
+}
+
+var digits = regexp.MustCompile(`[0-9]+`)
+
+func tooLong(text string) error {
+	return fmt.Errorf("duration '%s' is too long: the longest are %dd and %s; '%s' stands for it",
+		strings.TrimSpace(text), mostDays, LongestDuration, Forever)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"iter"
+	"math"
 	"math/big"
 	"net"
 	"net/netip"
@@ -284,7 +285,7 @@ func FuzzReplay(f *testing.F) {
 }
 
 func FuzzParseDuration(f *testing.F) {
-	for _, s := range []string{"", " ", "soon", "5", "2x", "1d-2h", "1h2d", "d", "1.5d", "1d2d", "-", "90m", "1.5h", "1d2h30m", "+3h", " 4h ", "-1d2h", "0", "2562047h", "2562048h", "106751d", "9999999999999d", "1dd", "-d", "+-1d", "µs", "1d+2h", "-+1h", "--1d", "1h-1m", "2 days", "second"} {
+	for _, s := range []string{"", " ", "soon", "5", "2x", "1d-2h", "1h2d", "d", "1.5d", "1d2d", "-", "90m", "1.5h", "1d2h30m", "+3h", " 4h ", "-1d2h", "0", "2562047h", "2562048h", "106751d", "106752d", "-106752d", "106751d24h", "-106751d24h", "9999999999999d", "1dd", "-d", "+-1d", "µs", "1d+2h", "-+1h", "--1d", "1h-1m", "2 days", "second"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -305,25 +306,37 @@ func slowDuration(s string) (time.Duration, bool) {
 	if s == "" || parts == nil {
 		return 0, false
 	}
-	var total int64
+	total := new(big.Int)
 	if parts[2] != "" {
 		days, ok := new(big.Int).SetString(parts[2], 10)
 		if !ok || !days.IsInt64() {
 			return 0, false
 		}
-		total = days.Int64() * int64(24*time.Hour) // without an overflow check, as the contract says
+		total = nearestCountable(days.Mul(days, big.NewInt(int64(24*time.Hour))))
 	}
 	if parts[3] != "" {
 		d, err := time.ParseDuration(parts[3])
 		if err != nil {
 			return 0, false
 		}
-		total += int64(d)
+		total = nearestCountable(total.Add(total, big.NewInt(int64(d))))
 	}
 	if parts[1] == "-" {
-		total = -total
+		total.Neg(total)
 	}
-	return time.Duration(total), true
+	return time.Duration(total.Int64()), true
+}
+
+// nearestCountable is n, or the number of 64 bits that is nearest to it.
+func nearestCountable(n *big.Int) *big.Int {
+	most := big.NewInt(math.MaxInt64)
+	if n.CmpAbs(most) <= 0 {
+		return n
+	}
+	if n.Sign() < 0 {
+		return most.Neg(most)
+	}
+	return most
 }
 
 func FuzzParseTarget(f *testing.F) {

@@ -188,7 +188,7 @@ func (a *alertForm) limit(v string) error {
 // ago is the moment that lies a duration before the question. It is never 0,
 // which in a query is no moment at all.
 func (a *alertForm) ago(v string) (int64, error) {
-	d, err := engine.ParseDuration(v)
+	d, err := engine.ParseAge(v)
 	if err != nil {
 		return 0, filterError("while parsing duration: %s", err)
 	}

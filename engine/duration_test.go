@@ -1,0 +1,47 @@
+package engine_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"lapid/engine"
+)
+
+// TestLongDurations: a duration that is longer than can be counted is the longest
+// there is, and does not come out at the other end.
+func TestLongDurations(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"106751d": 106751 * 24 * time.Hour, "106752d": math.MaxInt64, "999999d": math.MaxInt64, "106751d24h": math.MaxInt64,
+		"213504d": math.MaxInt64, "-106752d": -math.MaxInt64, "-106751d24h": -math.MaxInt64, "9223372036854775807d": math.MaxInt64,
+	} {
+		if got, err := engine.ParseDuration(text); err != nil || got != want {
+			t.Errorf("%s: %d, %v; want %d", text, got, err, want)
+		}
+	}
+}
+
+// TestDecisionDuration: what a person writes is stored, or refused with what to
+// write instead.
+func TestDecisionDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"4h": "4h", "1d2h": "1d2h", "106751d": "106751d", "2562047h": "2562047h", "forever": "2562047h", " Forever": "2562047h", "1ns": "1ns",
+	} {
+		if got, err := engine.DecisionDuration(text); err != nil || got != want {
+			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"0": "is over at once", "0s": "is over at once", "-4h": "is over at once", "-": "is over at once", "-999999d": "is over at once",
+		"999999d": "the longest are 106751d and 2562047h; 'forever' stands for it", "106752d": "is too long", "106751d24h": "is too long",
+		"2562048h": "is too long", "99999999999999999999d": "is too long", "99999999h": "is too long",
+		"soon": `time: invalid duration "soon"`, "": "empty duration string", "1d-2h": "misplaced negative sign",
+	} {
+		if got, err := engine.DecisionDuration(text); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %q, %v; want an error with %q", text, got, err, want)
+		}
+	}
+}

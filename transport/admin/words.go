@@ -1,0 +1,82 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"lapid/engine"
+)
+
+// UsableName tells what is wrong with the name of something that an operator
+// makes: nothing at all, bytes that are no text, and control characters cannot be
+// written into a header, a file or a command line. noun names the thing. The error
+// is of kind engine.ErrInvalid.
+func UsableName(noun, name string) error {
+	if name == "" {
+		return invalid("%s must not be empty", noun)
+	}
+	return usableText(noun, name)
+}
+
+// UsableKey is UsableName for an API key, which travels in a header: there, blanks
+// around it are lost too.
+func UsableKey(key string) error {
+	if strings.TrimSpace(key) != key {
+		return invalid("the API key begins or ends with a blank or a line end, which no header carries: leave it away")
+	}
+	return UsableName("the API key", key)
+}
+
+// UsableListName is UsableName for an allowlist, whose name is a part of a path in
+// a URL.
+func UsableListName(name string) error {
+	if i := strings.IndexAny(name, `/\?#%`); i >= 0 {
+		return invalid("the allowlist's name %q holds %q, which has a meaning in URLs: use another", name, name[i:i+1])
+	}
+	if name == "." || name == ".." {
+		return invalid("the allowlist's name %q has a meaning in URLs: use another", name)
+	}
+	return UsableName("the allowlist's name", name)
+}
+
+func usableText(noun, text string) error {
+	if !utf8.ValidString(text) {
+		return invalid("%s %q is no text in UTF-8", noun, text)
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return invalid("%s %q holds a control character, such as a line end", noun, text)
+	}
+	return nil
+}
+
+func usableWords(scope, kind, value string) error {
+	if kind == "" {
+		return invalid("a decision needs a type, such as ban or captcha")
+	}
+	if err := usableText("the type", kind); err != nil {
+		return err
+	}
+	if err := UsableName("the scope", scope); err != nil {
+		return err
+	}
+	return UsableName("the value", value)
+}
+
+// decisionDuration is engine.DecisionDuration with an error that reaches the
+// operator.
+func decisionDuration(text string) (string, error) {
+	d, err := engine.DecisionDuration(text)
+	if err == nil {
+		return d, nil
+	}
+	if _, unreadable := engine.ParseDuration(text); unreadable != nil && unreadable.Error() == err.Error() {
+		return "", invalid("decision duration '%s': %v: unable to parse duration", text, err)
+	}
+	return "", invalid("decision %v", err)
+}
+
+func invalid(format string, args ...any) error {
+	return &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf(format, args...)}
+}
