@@ -1,11 +1,14 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strconv"
 	"sync"
 	"time"
+
+	"lapid/transport/visible"
 )
 
 // accessLog writes one line per answered request, in the shape that people
@@ -25,29 +28,30 @@ func (l *accessLog) line(x *exchange, took time.Duration) {
 	b = append(b, " - ["...)
 	b = time.Unix(0, x.now).AppendFormat(b, time.RFC1123)
 	b = append(b, `] "`...)
-	b = append(b, r.Header.Method()...)
+	b = visible.AppendText(b, r.Header.Method())
 	b = append(b, ' ')
-	b = append(b, r.Header.RequestURI()...)
+	b = visible.AppendText(b, r.Header.RequestURI())
 	b = append(b, ' ')
-	b = append(b, r.Header.Protocol()...)
+	b = visible.AppendText(b, r.Header.Protocol())
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(x.ctx.Response.StatusCode()), 10)
 	b = fmt.Appendf(b, ` %s "`, took)
-	b = appendPrintable(b, string(r.Header.UserAgent()))
+	b = appendQuoted(b, r.Header.UserAgent())
 	b = append(b, `" `...)
-	b = appendPrintable(b, x.failure)
+	b = appendQuoted(b, []byte(x.failure))
 	b = append(b, "\"\n"...)
 	l.buf = keep(b)
 	_, _ = l.out.Write(b) // nobody to tell
 }
 
-// appendPrintable keeps what a client sent on one line.
-func appendPrintable(dst []byte, s string) []byte {
-	for _, c := range s {
-		if !strconv.IsPrint(c) {
-			c = ' '
+// appendQuoted appends what a client sent, within the quotes that stand around
+// it: on one line, and with nothing in it that is not seen.
+func appendQuoted(dst, s []byte) []byte {
+	for i, part := range bytes.Split(s, []byte{'"'}) {
+		if i > 0 {
+			dst = append(dst, `\"`...)
 		}
-		dst = append(dst, string(c)...)
+		dst = visible.AppendText(dst, part)
 	}
 	return dst
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"io/fs"
 	"log/slog"
 	"time"
 
@@ -18,9 +19,13 @@ type Options struct {
 	Gate   *auth.Gate     // required; of the same engine
 
 	// Listen is host:port of the TCP listener, Socket the path of the Unix
-	// socket. At least one of them. An old file at Socket is removed first.
+	// socket. At least one of them. See Server.Listen for what may be at Socket.
 	Listen string
 	Socket string
+	// SocketMode is who may connect to the socket, whatever the umask is: its
+	// permission bits. A client of the socket counts as one from 127.0.0.1. 0:
+	// 0660, the server's user and group.
+	SocketMode fs.FileMode
 	// TLS encrypts the TCP listener (see auth.NewTLS); nil: plain HTTP. The
 	// socket is always plain.
 	TLS *tls.Config
@@ -70,6 +75,9 @@ func (o *Options) withDefaults() (Options, error) {
 	case "full", "aggregated", "none":
 	default:
 		return c, errors.New("invalid metrics level: " + c.MetricsLevel)
+	}
+	if c.SocketMode &= fs.ModePerm; c.SocketMode == 0 {
+		c.SocketMode = 0o660
 	}
 	fill(&c.MaxConnections, 20_000)
 	fill(&c.HeaderBytes, 8<<10)

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"io/fs"
 	"log/slog"
 	"math"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/socket"
 )
 
 // Server is the Local API on its listeners. Make it with New, bind it with
@@ -132,8 +131,9 @@ func (s *Server) stray(method string) *route {
 }
 
 // Listen binds the listeners, so that a port that is in use is known before
-// anything else happens. An old file in the place of the Unix socket is
-// removed.
+// anything else happens. In the place of the Unix socket, what a server left
+// that has died is removed; a file that is no socket, and a socket that is in
+// use, are errors and stay.
 func (s *Server) Listen() error {
 	if s.options.Listen != "" {
 		l, err := net.Listen("tcp", s.options.Listen)
@@ -143,7 +143,7 @@ func (s *Server) Listen() error {
 		s.tcp = s.newDoorway(l, s.options.TLS)
 	}
 	if s.options.Socket != "" {
-		l, err := listenUnix(s.options.Socket)
+		l, err := socket.Listen(s.options.Socket, s.options.SocketMode)
 		if err != nil {
 			s.closeListeners()
 			return err
@@ -151,17 +151,6 @@ func (s *Server) Listen() error {
 		s.unix = s.newDoorway(l, nil)
 	}
 	return nil
-}
-
-func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("removing the old socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", path, err)
-	}
-	return l, nil
 }
 
 func (s *Server) closeListeners() {

@@ -14,6 +14,7 @@ import (
 
 	"lapid/persist"
 	"lapid/transport/admin"
+	"lapid/transport/visible"
 )
 
 // backupSuffix ends the names of backups.
@@ -47,7 +48,7 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 		}
 		defer stream.Close()
 		if where == "-" {
-			_, err := verified(stream, t.out)
+			_, err := verified(stream, visible.Under(t.out))
 			return err
 		}
 		path, b, err := backupTo(where, stream, time.Now())

@@ -10,6 +10,7 @@ import (
 
 	"lapid/engine"
 	"lapid/persist"
+	"lapid/transport/visible"
 )
 
 // Exit codes. A verb that fails gives 1, whatever the reason; a command line
@@ -29,6 +30,7 @@ func (e errUsage) Unwrap() error { return e.error }
 // run is the program: it takes the arguments behind the program's name and
 // gives the exit code.
 func run(ctx context.Context, t *terminal, args []string) int {
+	defer t.guard()()
 	if daemon, ok := daemonArgs(args); ok {
 		return runDaemon(ctx, t, daemon)
 	}
@@ -43,13 +45,19 @@ func run(ctx context.Context, t *terminal, args []string) int {
 	}
 	var usage errUsage
 	if errors.As(err, &usage) {
-		t.print("%s", c.UsageString())
+		t.write(c.UsageString())
 	}
-	fmt.Fprintf(t.err, "Error: %s: %v\n%s", c.CommandPath(), err, t.advice(err))
+	fmt.Fprintf(t.err, "Error: %s: %s\n%s", c.CommandPath(), complaint(err), t.advice(err))
 	if c == root || c.Name() == "serve" && usage.error != nil {
 		return exitUsage
 	}
 	return exitFails
+}
+
+// complaint is an error as it is shown. Where it has several lines, no other
+// than the first looks like a line of ours.
+func complaint(err error) string {
+	return strings.ReplaceAll(visible.Lines(err.Error()), "\n", "\n  ")
 }
 
 // advice says what to do about a disk that refuses to write, in a line of its
@@ -88,6 +96,7 @@ none, unless --init says that there is to be one before the first start.
 Settings that config.yaml has no room for stand in lapid.yaml beside it, or in variables:
   data_dir         LAPID_DATA_DIR         in place of config_paths.data_dir
   admin_socket     LAPID_ADMIN_SOCKET     path of the operator's socket
+  listen_socket_mode LAPID_LISTEN_SOCKET_MODE  who may connect to listen_socket (default 0660)
   access_log       LAPID_ACCESS_LOG       true: one line per request in the log (default false)
   sync             LAPID_SYNC             false: answer writes before the disk has them (default true)
   on_filter_error  LAPID_ON_FILTER_ERROR  refuse (default) or continue
@@ -117,6 +126,7 @@ is made at the first start and kept.`,
 	f.BoolVar(&t.init, "init", t.init, "make an empty store when there is none and no server runs: for use before the first start")
 	f.StringVarP(&t.output, "output", "o", "", "output format: human, json, raw")
 	f.StringVar(&t.color, "color", "auto", "colours in tables: yes, no, auto (tables have none; accepted for scripts)")
+	f.BoolVar(&t.safeCSV, "safe-csv", false, "with -o raw: an apostrophe before what a spreadsheet would take for a formula")
 	for _, word := range []string{"trace", "debug", "info", "warning", "error"} {
 		f.Bool(word, false, "log level "+word)
 		_ = f.MarkHidden(word)

@@ -145,6 +145,8 @@ func (s *Setup) server() (*ServerSetup, error) {
 // switch every IPv4 peer is believed, as in the reference.
 func (s *Setup) proxies(a *APIServer) ([]netip.Prefix, error) {
 	if len(a.TrustedProxies) == 0 && a.ForwardedFor {
+		s.warn("api.server.use_forwarded_for_headers is on and trusted_proxies is empty: every IPv4 client is believed whatever address " +
+			"it writes into X-Forwarded-For, also 127.0.0.1; name your proxies in api.server.trusted_proxies")
 		return []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, nil
 	}
 	var out []netip.Prefix

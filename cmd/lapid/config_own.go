@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +21,10 @@ type Settings struct {
 	// AdminSocket is the path of the operator's socket; default admin.sock in
 	// the folder lapid of the data directory.
 	AdminSocket string `yaml:"admin_socket"`
+	// ListenSocketMode is who may connect to api.server.listen_socket, in octal;
+	// default 0660, the server's user and group, whatever the umask is. A client
+	// of that socket counts as one from 127.0.0.1.
+	ListenSocketMode string `yaml:"listen_socket_mode"`
 	// AccessLog writes one line per request, as the reference does. Off by
 	// default: at full speed the lines cost more than the answers.
 	AccessLog bool `yaml:"access_log"`
@@ -46,6 +51,18 @@ func (s *Settings) snapshotEvery() (time.Duration, error) {
 		return 0, fmt.Errorf("snapshot_every must be a duration of a second or more, not %q", s.SnapshotEvery)
 	}
 	return d, nil
+}
+
+// listenSocketMode is the setting as permission bits, 0 when it is not given.
+func (s *Settings) listenSocketMode() (fs.FileMode, error) {
+	if s.ListenSocketMode == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(s.ListenSocketMode, "0o"), 8, 32)
+	if err != nil || n == 0 || n > 0o777 || n&0o600 != 0o600 {
+		return 0, fmt.Errorf("listen_socket_mode must be a mode in octal that lets the server's user in, such as 0660, not %q", s.ListenSocketMode)
+	}
+	return fs.FileMode(n), nil
 }
 
 // loadSettings reads lapid.yaml, if it is there, and the environment.
@@ -76,6 +93,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
 	}
 	if _, err := s.snapshotEvery(); err != nil {
+		return s, err
+	}
+	if _, err := s.listenSocketMode(); err != nil {
 		return s, err
 	}
 	return s, nil

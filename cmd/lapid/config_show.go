@@ -93,7 +93,7 @@ func configShowYAML(t *terminal) *cobra.Command {
 				return err
 			}
 			if s.tree != nil {
-				t.print("%s", s.tree.yaml())
+				t.write(s.tree.yaml())
 			}
 			return nil
 		},

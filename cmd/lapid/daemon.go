@@ -72,7 +72,7 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 func runDaemon(ctx context.Context, t *terminal, args []string) int {
 	d, err := parseDaemon(args)
 	if err != nil {
-		fmt.Fprintf(t.err, "Error: lapid: %v\nRun 'lapid --help' for the verbs and 'lapid serve --help' for the server.\n", err)
+		fmt.Fprintf(t.err, "Error: lapid: %s\nRun 'lapid --help' for the verbs and 'lapid serve --help' for the server.\n", complaint(err))
 		return exitUsage
 	}
 	if d.version {

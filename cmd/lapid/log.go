@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"lapid/transport/visible"
 )
 
 // Names of the log files below common.log_dir, which existing log shippers know.
@@ -38,6 +40,7 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 		return nil, err
 	}
 	l.level.Set(at)
+	out = visible.Under(out) // its guard knows of verbs, not of log_format
 	var access io.Writer
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
@@ -57,6 +60,9 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	default:
 		return nil, s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
 	}
+	if access != nil {
+		access = visible.NewWriter(access, visible.As(visible.ForPeople))
+	}
 	handler, err := logHandler(s, out, l.level)
 	if err != nil {
 		return nil, err
@@ -70,7 +76,7 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 }
 
 // logHandler writes lines in the words of the reference: level=warning and not
-// level=WARN.
+// level=WARN. What strangers wrote is shown in them as what it is.
 func logHandler(s *Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
 	o := &slog.HandlerOptions{Level: at, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.LevelKey && len(groups) == 0 {
@@ -82,9 +88,9 @@ func logHandler(s *Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) 
 	}}
 	switch f := s.Config.Common.Format; f {
 	case "", "text":
-		return slog.NewTextHandler(out, o), nil
+		return slog.NewTextHandler(visible.NewWriter(out, visible.As(visible.ForPeople)), o), nil
 	case "json":
-		return slog.NewJSONHandler(out, o), nil
+		return slog.NewJSONHandler(visible.NewWriter(out, visible.As(visible.ForJSON)), o), nil
 	default:
 		return nil, s.bad("common.log_format", "unknown log_format '%s': use text or json", f)
 	}

@@ -243,8 +243,9 @@ func (p *Program) secret(ctx context.Context) ([]byte, error) {
 
 func (p *Program) makeAPI() error {
 	s, a := p.setup, p.setup.Config.API.Server
+	mode, _ := s.Own.listenSocketMode() // checked when it was read
 	o := &transport.Options{
-		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, AccessLog: p.log.access,
+		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
 	}
 	if a.TLS != nil && a.TLS.CertFile != "" {

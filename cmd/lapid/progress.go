@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/term"
+
+	"lapid/transport/visible"
 )
 
 // progress is a bar on stderr, drawn only where somebody looks at it.
@@ -19,7 +21,7 @@ type progress struct {
 // progress makes a bar for so many values.
 func (t *terminal) progress(total int) *progress {
 	p := &progress{total: max(total, 1), shown: -1}
-	if f, ok := t.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	if f, ok := visible.Under(t.err).(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		p.out = f
 	}
 	return p

@@ -73,7 +73,7 @@ func (t *terminal) quickstart(ctx context.Context, q *quick) (err error) {
 		defer close(told)
 		select {
 		case <-program.Ready():
-			t.print("%s", lines)
+			t.write(lines)
 		case <-over:
 		}
 	}()

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"lapid/transport/visible"
 )
 
 // serving is what the flags of serve say.
@@ -97,7 +99,7 @@ func (t *terminal) fatal(err error) error {
 func (t *terminal) testConfiguration(s *Setup, o *serving) error {
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	at := o.level
-	lines, err := logHandler(s, t.err, log.level)
+	lines, err := logHandler(s, visible.Under(t.err), log.level)
 	if err == nil {
 		var l slog.Level
 		if l, err = s.logLevel(); at != "" {

@@ -6,6 +6,8 @@ import (
 	"unicode"
 
 	"golang.org/x/text/width"
+
+	"lapid/transport/visible"
 )
 
 // align is where a text stands in its cell.
@@ -17,7 +19,8 @@ const (
 	center
 )
 
-// cell is one field of a table. It may hold several lines and may span columns.
+// cell is one field of a table, which may span columns. Whatever its text holds,
+// it is shown as what it is.
 type cell struct {
 	text  string
 	align align
@@ -51,7 +54,20 @@ func (t *table) head(a align, names ...string) {
 }
 
 // band adds a band of lines.
-func (t *table) band(lines ...[]cell) { t.bands = append(t.bands, lines) }
+func (t *table) band(lines ...[]cell) {
+	for _, line := range lines {
+		show(line)
+	}
+	t.bands = append(t.bands, lines)
+}
+
+// show makes the texts of cells what is seen of them. Widths are those of what
+// it has made.
+func show(cells []cell) {
+	for i := range cells {
+		cells[i].text = visible.Text(cells[i].text)
+	}
+}
 
 // row adds a line to the last band, left-aligned.
 func (t *table) row(texts ...string) {
@@ -64,6 +80,7 @@ func (t *table) row(texts ...string) {
 
 // line adds a line to the last band.
 func (t *table) line(cells ...cell) {
+	show(cells)
 	last := len(t.bands) - 1
 	t.bands[last] = append(t.bands[last], cells)
 }

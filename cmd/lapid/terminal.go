@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
+
+	"lapid/transport/visible"
 )
 
 // The formats of what a verb shows.
@@ -24,20 +28,43 @@ var outputs = []string{human, jsonWords, raw}
 
 // terminal is where one command speaks: its streams and what the global flags
 // say. It belongs to one command and one goroutine.
+//
+// What strangers wrote, names, values, reasons, is shown by print, log and
+// tables as what it is (package visible); guard sees to it that nothing else
+// gets past them.
 type terminal struct {
 	in  io.Reader
 	out io.Writer
 	err io.Writer
 	env environment
 
-	file   string // -c
-	output string // -o; "" until settled
-	color  string // --color
-	init   bool   // --init: make the store if there is none
-	alone  bool   // there is no server by intent, as in a quickstart before its start
+	file    string // -c
+	output  string // -o; "" until settled
+	color   string // --color
+	safeCSV bool   // --safe-csv
+	init    bool   // --init: make the store if there is none
+	alone   bool   // there is no server by intent, as in a quickstart before its start
 
 	patience time.Duration // see usualPatience; 0 is that
 	loaded   *Setup
+}
+
+// guard puts the last door before both streams and gives what flushes them. In
+// JSON what is not seen is escaped in its way; raw output is passed on as it
+// is, which is what programs want of it.
+func (t *terminal) guard() (flush func()) {
+	out := visible.NewWriter(t.out, func() visible.Form {
+		switch t.output {
+		case jsonWords:
+			return visible.ForJSON
+		case raw:
+			return visible.AsIs
+		}
+		return visible.ForPeople
+	})
+	err := visible.NewWriter(t.err, visible.As(visible.ForPeople))
+	t.out, t.err = out, err
+	return func() { _, _ = out.Flush(), err.Flush() }
 }
 
 // setup reads the configuration, once.
@@ -81,14 +108,59 @@ func (t *terminal) log(level, format string, args ...any) {
 	fmt.Fprintf(t.err, "level=%s msg=%s\n", level, strconv.Quote(fmt.Sprintf(format, args...)))
 }
 
-// print writes to stdout.
-func (t *terminal) print(format string, args ...any) { fmt.Fprintf(t.out, format, args...) }
+// print writes a message to stdout. For people each of the arguments is shown on
+// one line; see write for texts of several.
+func (t *terminal) print(format string, args ...any) {
+	if t.output != jsonWords && t.output != raw {
+		args = shownArgs(args)
+	}
+	fmt.Fprintf(t.out, format, args...)
+}
+
+// write writes a text of several lines to stdout.
+func (t *terminal) write(text string) { _, _ = io.WriteString(t.out, text) }
+
+// shownArgs are the arguments of a message as they are shown.
+func shownArgs(args []any) []any {
+	out := make([]any, len(args))
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			out[i] = foreign(v)
+		case error:
+			out[i] = foreign(v.Error())
+		case []string:
+			words := make([]foreign, len(v))
+			for j, s := range v {
+				words[j] = foreign(s)
+			}
+			out[i] = words
+		case fmt.Stringer:
+			out[i] = foreign(v.String())
+		default:
+			out[i] = v
+		}
+	}
+	return out
+}
+
+// foreign is a text of somebody else in a message.
+type foreign string
+
+// Format writes it as it is seen; %q and the like escape by themselves.
+func (s foreign) Format(f fmt.State, verb rune) {
+	text := string(s)
+	if verb == 's' || verb == 'v' {
+		text, verb = visible.Text(text), 's'
+	}
+	fmt.Fprintf(f, fmt.FormatString(f, verb), text)
+}
 
 // json writes a value, each level indented so many blanks, and a newline.
 func (t *terminal) json(v any, indent string) error {
 	text, err := jsonIndented(v, indent)
 	if err == nil {
-		t.print("%s\n", text)
+		t.write(text + "\n")
 	}
 	return err
 }
@@ -101,13 +173,34 @@ func jsonIndented(v any, indent string) (string, error) {
 	return string(b), nil
 }
 
-// csv writes a header line and rows.
+// csv writes a header line and rows; with --safe-csv no cell of a row is a
+// formula.
 func (t *terminal) csv(header []string, rows [][]string) error {
 	w := csv.NewWriter(t.out)
 	if err := w.Write(header); err != nil {
 		return err
 	}
-	return w.WriteAll(rows)
+	for _, row := range rows {
+		if t.safeCSV {
+			row = slices.Clone(row)
+			for i, cell := range row {
+				row[i] = noFormula(cell)
+			}
+		}
+		if err := w.Write(row); err != nil {
+			return err
+		}
+	}
+	w.Flush()
+	return w.Error()
+}
+
+// noFormula puts an apostrophe before a cell that a spreadsheet would compute.
+func noFormula(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
 }
 
 // show writes a table, as wide as the terminal allows.
@@ -115,7 +208,7 @@ func (t *terminal) show(table *table) { table.write(t.out, t.width()) }
 
 // width is the width of the terminal in columns, 0 when stdout is none.
 func (t *terminal) width() int {
-	f, ok := t.out.(*os.File)
+	f, ok := visible.Under(t.out).(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return 0
 	}

@@ -425,7 +425,7 @@ func TestManyClients(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	var all sync.WaitGroup
-	for i := range maxConns + 20 {
+	for i := range maxVerbs + 20 {
 		all.Go(func() {
 			c, err := Dial(t.Context(), path)
 			if err != nil {

@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"syscall"
+
+	"lapid/transport/socket"
 )
 
 // ErrNotRunning: nobody listens on the socket.
@@ -30,7 +32,7 @@ type Client struct {
 // ErrNotRunning when there is none, and another when there is one that may not
 // be spoken to.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	c := newClient(func(ctx context.Context) (net.Conn, error) { return dialUnix(ctx, path) })
+	c := newClient(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) })
 	err := c.greet(ctx)
 	switch {
 	case err == nil:

@@ -34,6 +34,9 @@
 //
 // # Limits
 //
-// A request body may take 64 MiB (Handler), a chunk of an import 100 000 values,
-// and 64 connections are served at once; more wait in the socket's queue.
+// A request body may take 64 MiB (Handler) and must keep coming; a chunk of an
+// import holds 100 000 values at most. 64 verbs are under way at once, of which
+// root and the server's own user have 16 for themselves; more wait. Connections
+// that have nothing under way are closed, oldest first, when there are too many
+// (places.go): half a request holds nobody up.
 package admin

@@ -90,6 +90,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.Body = http.MaxBytesReader(w, r.Body, h.most)
+	leave, err := enter(w, r)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	defer leave()
 	serve(w, r)
 }
 
@@ -148,9 +154,13 @@ func read(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil && err != io.EOF {
-		return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
+		return unreadable(err)
 	}
 	return nil
+}
+
+func unreadable(err error) error {
+	return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
 }
 
 // failure is an error on its way to the client.
