@@ -122,7 +122,7 @@ func (t *terminal) showAlerts(alerts []*admin.Alert, machines bool) error {
 	switch t.output {
 	case jsonWords: // without a newline at the end, as the reference
 		text, err := jsonIndented(alerts, " ")
-		t.print("%s", text)
+		t.write(text)
 		return err
 	case raw:
 		header := []string{"id", "scope", "value", "reason", "country", "as", "decisions", "created_at", "kind"}

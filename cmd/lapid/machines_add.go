@@ -76,7 +76,7 @@ func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) e
 	if err := t.storeMachine(ctx, name, password, n.force); err != nil {
 		return fmt.Errorf("unable to create machine: %w", err)
 	}
-	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", name)
+	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", foreign(name))
 	return t.writeCredentials(n.file, url, name, password)
 }
 

@@ -286,7 +286,7 @@ func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bou
 		}
 	}
 	text, err := jsonIndented(out, " ")
-	t.print("%s", text)
+	t.write(text)
 	return err
 }
 

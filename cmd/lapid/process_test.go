@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -62,7 +63,13 @@ func (s *safeBuffer) String() string {
 
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(os.Args[0], args...), out: &safeBuffer{}, ended: make(chan struct{})}
+	return startCommand(t, exec.Command(os.Args[0], args...), env, args)
+}
+
+// startCommand starts a command that is, or becomes, a lapid.
+func startCommand(t *testing.T, cmd *exec.Cmd, env, args []string) *process {
+	t.Helper()
+	p := &process{cmd: cmd, out: &safeBuffer{}, ended: make(chan struct{})}
 	p.cmd.Env = append(append(os.Environ(), beLapid+"=1"), env...)
 	return p.begin(t)
 }
@@ -163,6 +170,7 @@ type house struct {
 	metrics int
 	web     *http.Client
 	token   string
+	header  http.Header // goes over what every request has
 }
 
 // newHouse furnishes a site with a machine and a bouncer.
@@ -203,6 +211,7 @@ func (h *house) ask(method, path, body string) (int, string, error) {
 	if h.token != "" {
 		r.Header.Set("Authorization", "Bearer "+h.token)
 	}
+	maps.Copy(r.Header, h.header)
 	w, err := h.web.Do(r)
 	if err != nil {
 		return 0, "", err

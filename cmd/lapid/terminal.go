@@ -108,16 +108,16 @@ func (t *terminal) log(level, format string, args ...any) {
 	fmt.Fprintf(t.err, "level=%s msg=%s\n", level, strconv.Quote(fmt.Sprintf(format, args...)))
 }
 
-// print writes a message to stdout. For people each of the arguments is shown on
-// one line; see write for texts of several.
+// print writes a message to stdout. Each of the arguments is shown on one line,
+// but in raw output; see write for texts of several.
 func (t *terminal) print(format string, args ...any) {
-	if t.output != jsonWords && t.output != raw {
+	if t.output != raw {
 		args = shownArgs(args)
 	}
 	fmt.Fprintf(t.out, format, args...)
 }
 
-// write writes a text of several lines to stdout.
+// write writes a text of several lines to stdout, JSON for example.
 func (t *terminal) write(text string) { _, _ = io.WriteString(t.out, text) }
 
 // shownArgs are the arguments of a message as they are shown.

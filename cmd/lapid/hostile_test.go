@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"lapid/transport/visible"
+)
+
+// hostile is what a stranger writes where a name is expected: escapes of both
+// control sets, marks of direction, signs without a width, and line ends that
+// begin a line of the stranger's own.
+const hostile = "x\x1b[31m\x07\u009b1m\u0085\u202e\u2066\u200f\u061c\u200b\u2060\ufeff\u00ad\u3164\U000e0041\x7f\r\nFAKE\ttab\u2028FAKE"
+
+// hostileByte is the same as far as a header may hold it.
+const hostileByte = "x\u009b1m\u202e\u200b\u00ad"
+
+// foul says what is wrong with something that people read.
+func foul(text string) string {
+	if !utf8.ValidString(text) {
+		return "it is no UTF-8"
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "FAKE") {
+			return fmt.Sprintf("a line of the stranger's own: %+q", line)
+		}
+		if i := strings.IndexFunc(line, func(r rune) bool { return !visible.Shown(r) && r != '\t' }); i >= 0 {
+			return fmt.Sprintf("%+q at %d of %+q", line[i:min(i+4, len(line))], i, line)
+		}
+	}
+	return ""
+}
+
+// strangers fills a house by its API, as far as strangers and their machines
+// can, and by the operator's hand where only he can.
+func (h *house) strangers() {
+	h.t.Helper()
+	q := func(s string) string { b, _ := json.Marshal(s); return string(b) }
+	x := q(hostile)
+	h.want(201, "POST", "/v1/watchers", fmt.Sprintf(`{"machine_id":%s,"password":"secret"}`, x))
+	for _, id := range []string{hostile, "m"} { // the first is not validated: its refusal is logged
+		code, text, err := h.ask("POST", "/v1/watchers/login", fmt.Sprintf(`{"machine_id":%s,"password":"secret"}`, q(id)))
+		var said struct{ Token string }
+		_ = json.Unmarshal([]byte(text), &said)
+		if h.token = said.Token; err != nil || id == "m" && code != 200 {
+			h.t.Fatalf("login: %d %s %v", code, text, err)
+		}
+	}
+	h.want(401, "POST", "/v1/watchers/login", fmt.Sprintf(`{"machine_id":%s,"password":"wrong"}`, x))
+	h.want(201, "POST", "/v1/alerts", fmt.Sprintf(`[{"scenario":%[1]s,"scenario_hash":%[1]s,"scenario_version":%[1]s,"message":%[1]s,
+		"kind":%[1]s,"capacity":0,"leakspeed":"0","events_count":1,"simulated":false,"start_at":"now","stop_at":"now","remediation":true,
+		"labels":[%[1]s],"meta":[{"key":%[1]s,"value":%[1]s},{"key":"k","value":%[3]s}],
+		"events":[{"timestamp":%[1]s,"meta":[{"key":%[1]s,"value":%[1]s}]}],
+		"source":{"scope":%[1]s,"value":%[1]s,"cn":"FR","as_name":%[1]s,"as_number":%[1]s},
+		"decisions":[{"type":%[1]s,"scope":%[1]s,"value":%[1]s,"duration":"4h","origin":%[1]s,"scenario":%[1]s},
+			{"type":"ban","scope":"Ip","value":"192.0.2.1","duration":"4h","origin":%[2]s,"scenario":%[1]s}]}]`, x, q("o"+hostile), q(`["`+`\u001b[1m","b"]`)))
+	report := func(kind, more string) string {
+		return fmt.Sprintf(`{%[2]q:[{"version":%[1]s,"utc_startup_timestamp":1,"os":{"name":%[1]s,"version":%[1]s,"family":%[1]s},
+			"feature_flags":[%[1]s,"y"],%[3]s,"metrics":[{"meta":{"window_size_seconds":1,"utc_now_timestamp":1},"items":[
+			{"name":"dropped","value":1,"unit":"byte","labels":{"origin":%[1]s,"source":%[1]s,"datasource_type":%[1]s,"acquis_type":%[1]s}},
+			{"name":"read","value":1,"unit":"line","labels":{"source":%[1]s}},
+			{"name":"parsed","value":1,"unit":"line","labels":{"source":%[1]s,"parser":%[1]s,"stage":%[1]s}},
+			{"name":%[1]s,"value":1,"unit":%[1]s,"labels":{%[1]s:%[1]s}}]}]}]}`, x, kind, more)
+	}
+	h.header = http.Header{"X-Api-Key": nil}
+	h.want(201, "POST", "/v1/usage-metrics", report("log_processors", fmt.Sprintf(
+		`"hub_items":{"collections":[{"name":%[1]s,"version":%[1]s,"status":%[1]s}],%[1]s:[{"name":%[1]s,"version":%[1]s,"status":%[1]s}]},"datasources":{%[1]s:1}`, x)))
+	h.token = ""
+	h.header = http.Header{"User-Agent": {hostileByte + "/" + hostileByte}}
+	h.want(200, "GET", "/v1/decisions/stream?startup=true", "")
+	h.want(404, "GET", "/nowhere/%1b%0aFAKE?\u202e\u009b", "")
+	h.want(201, "POST", "/v1/usage-metrics", report("remediation_components", fmt.Sprintf(`"type":%[1]s,"name":%[1]s`, x)))
+}
+
+// want sends a request and expects a status.
+func (h *house) want(code int, method, path, body string) {
+	h.t.Helper()
+	if got, text, err := h.ask(method, path, body); err != nil || got != code {
+		h.t.Fatalf("%s %s: %d %s %v, want %d", method, path, got, text, err, code)
+	}
+}
+
+// leaves are the verbs, each with its nouns before it.
+func leaves(c *cobra.Command, path string) []string {
+	var out []string
+	for _, verb := range c.Commands() {
+		if verb.HasSubCommands() {
+			out = append(out, leaves(verb, path+verb.Name()+" ")...)
+		} else {
+			out = append(out, path+verb.Name())
+		}
+	}
+	return out
+}
+
+// TestHostileWords: whatever strangers have written everywhere, no verb sends a
+// terminal anything but what is seen, and so does no line of the log.
+func TestHostileWords(t *testing.T) {
+	t.Parallel()
+	for name, log := range map[string]string{"text": "log_format: text", "json": "log_format: json", "file": "log_media: file, log_dir: @DIR@"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			config, err := os.ReadFile(h.file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, h.dir, "config.yaml", string(config)+"common: {log_level: debug, "+strings.ReplaceAll(log, "@DIR@", h.dir)+"}\n")
+			p := start(t, []string{"LAPID_ACCESS_LOG=true"}, "-c", h.file, "serve")
+			h.awaitHealth(p)
+			h.strangers()
+			h.walkVerbs()
+			_ = p.cmd.Process.Signal(os.Interrupt)
+			if code := p.wait(t); code != 0 {
+				t.Errorf("exit %d", code)
+			}
+			texts := map[string]string{"stdout": p.out.String()}
+			for _, name := range []string{logName, accessName} {
+				if b, err := os.ReadFile(filepath.Join(h.dir, name)); err == nil {
+					texts[name] = string(b)
+				}
+			}
+			said := ""
+			for name, text := range texts {
+				if what := foul(text); what != "" {
+					t.Errorf("%s: %s", name, what)
+				}
+				said += text
+			}
+			if !strings.Contains(said, `u202e`) || !strings.Contains(said, "/nowhere/") {
+				t.Error("the log says nothing of the strangers")
+			}
+		})
+	}
+}
+
+// verbLines are what is tried of each verb; X stands for the hostile word. The
+// last of them remove what the others show.
+var verbLines = []string{
+	"version", "config show", "config show-yaml", "lapi status", "metrics", "metrics list", "metrics show bouncers", "metrics show X",
+	"machines list", "machines inspect X", "machines inspect m", "machines inspect --hub m", "machines validate nobodyX",
+	"machines add X2 -a -f -", "machines add X2 -a -f -", "bouncers add X", "bouncers add X", "bouncers list", "bouncers inspect X", "bouncers inspect b",
+	"allowlists create X -d X", "allowlists add X 192.0.2.77 X -d X", "allowlists add X 192.0.2.77 -d X", "allowlists list", "allowlists inspect X",
+	"allowlists check 192.0.2.77", "allowlists check X", "allowlists import X -i @DIR@/items.csv", "allowlists remove X X", "allowlists remove X 192.0.2.1",
+	"decisions add --scope X --value X --reason X --type X", "decisions add --ip X", "decisions add --ip 192.0.2.77 --reason X",
+	"decisions import -i @DIR@/bad.csv", "decisions import -i @DIR@/good.csv", "decisions import -i @DIR@/allowed.csv", "decisions list", "decisions list -a", "decisions list -m",
+	"decisions list --scope X --value X", "alerts list", "alerts list -m", "alerts list --scenario X", "alerts list --since X", "alerts inspect 1",
+	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",
+	"check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
+	"quickstart X", "serve X", "serve -t", "X", "machines X", "--X", "machines list --X", "-X", "-o X version",
+	"decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
+	"bouncers prune -d 3m --force", "bouncers prune -d X", "machines prune -d 3m --force", "machines prune --not-validated-only --force", "machines prune -d X",
+	"bouncers delete nobodyX", "bouncers delete X", "machines delete nobodyX", "machines delete X2", "allowlists delete nobodyX", "allowlists delete X",
+}
+
+// walkVerbs runs every verb in every format; what stands in raw output, values
+// of others included, is for programs and stays.
+func (h *house) walkVerbs() {
+	h.t.Helper()
+	write(h.t, h.dir, "items.csv", "comment,value,expiration\n\""+hostile+"\",192.0.2.1,12h\n\""+hostile+"\",\""+hostile+"\",\n")
+	write(h.t, h.dir, "bad.csv", "value,duration,scope\n\""+hostile+"\",4h,ip\n192.0.2.1,\""+hostile+"\",ip\n")
+	write(h.t, h.dir, "good.csv", "value,reason,scope\n\""+hostile+"\",\""+hostile+"\",\""+hostile+"\"\n")
+	write(h.t, h.dir, "allowed.csv", "value,reason\n192.0.2.77,\""+hostile+"\"\n")
+	tried := map[string]bool{}
+	for _, line := range verbLines {
+		for _, output := range []string{human, jsonWords, raw} {
+			args := strings.Fields(line)
+			for i := range args {
+				args[i] = strings.ReplaceAll(strings.ReplaceAll(args[i], "@DIR@", h.dir), "X", hostile)
+			}
+			if !strings.HasPrefix(line, "-o") {
+				args = append(args, "-o", output)
+			}
+			r := h.do("n\n", args...)
+			tried[verbOf(h.t, line)] = true
+			if what := foul(r.err); what != "" {
+				h.t.Errorf("%s -o %s: stderr: %s", line, output, what)
+			}
+			if what := foul(r.out); what != "" && output != raw {
+				h.t.Errorf("%s -o %s: stdout: %s", line, output, what)
+			}
+			first := strings.TrimSpace(r.out)
+			if output == jsonWords && r.exit == 0 && (strings.HasPrefix(first, "{") || strings.HasPrefix(first, "[")) && !json.Valid([]byte(r.out)) {
+				h.t.Errorf("%s: no JSON: %+q", line, r.out)
+			}
+		}
+	}
+	for _, verb := range leaves(rootCommand(&terminal{out: &bytes.Buffer{}, err: &bytes.Buffer{}}), "") {
+		if !tried[verb] && verb != "help" {
+			h.t.Errorf("the verb %q is not tried", verb)
+		}
+	}
+}
+
+// verbOf is the verb of a line, without its arguments.
+func verbOf(t *testing.T, line string) string {
+	t.Helper()
+	c, _, err := rootCommand(&terminal{out: &bytes.Buffer{}, err: &bytes.Buffer{}}).Find(strings.Fields(line))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(c.CommandPath(), "lapid ")
+}
+
+// TestSafeCSV: with the flag no cell is a formula; without it cells are what
+// they are.
+func TestSafeCSV(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	for _, name := range []string{"=1+1", "+1", "-1", "@x", "\tx", "plain"} {
+		if r := s.do("", "bouncers", "add", "-o", "raw", "--", name); r.exit != 0 {
+			t.Fatalf("%q: %s", name, r.err)
+		}
+	}
+	plain, safe := s.do("", "bouncers", "list", "-o", "raw").out, s.do("", "bouncers", "list", "-o", "raw", "--safe-csv").out
+	for _, name := range []string{"=1+1", "+1", "-1", "@x", "\tx"} {
+		if !strings.Contains(plain, name+",") && !strings.Contains(plain, `"`+name+`",`) {
+			t.Errorf("%q is not itself in\n%s", name, plain)
+		}
+		if !strings.Contains(safe, "'"+name+",") {
+			t.Errorf("%q has no apostrophe in\n%s", name, safe)
+		}
+	}
+	if !strings.Contains(safe, "\nplain,") {
+		t.Errorf("a plain name is changed in\n%s", safe)
+	}
+}
