@@ -156,7 +156,7 @@ var verbLines = []string{
 	"decisions import -i @DIR@/bad.csv", "decisions import -i @DIR@/good.csv", "decisions import -i @DIR@/allowed.csv", "decisions list", "decisions list -a", "decisions list -m",
 	"decisions list --scope X --value X", "alerts list", "alerts list -m", "alerts list --scenario X", "alerts list --since X", "alerts inspect 1",
 	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",
-	"check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
+	"ready", "ready X", "check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	"quickstart X", "serve X", "serve -t", "X", "machines X", "--X", "machines list --X", "-X", "-o X version",
 	"decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
 	"bouncers prune -d 3m --force", "bouncers prune -d X", "machines prune -d 3m --force", "machines prune --not-validated-only --force", "machines prune -d X",

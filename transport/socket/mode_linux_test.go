@@ -25,4 +25,3 @@ func TestWidenHolds(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 }
-
