@@ -210,21 +210,16 @@ func noAllowlist(name string) error {
 // ends the running decisions that overlap what was added, in one commit. It
 // says how many of each.
 func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []AllowlistItem, now int64) (added, ended int, err error) {
-	o := &putAllowlist{}
+	o := &extendAllowlist{name: name, at: now}
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
-		old := v.Allowlist(name)
-		if old == nil {
+		if v.Allowlist(name) == nil {
 			return nil, noAllowlist(name)
 		}
-		fresh := old.lacking(items, now)
-		if len(fresh) == 0 {
+		o.items = v.lacking(name, items, now)
+		if added = len(o.items); added == 0 {
 			return nil, nil
 		}
-		added = len(fresh)
-		o.list = *old
-		o.list.UpdatedAt = now
-		o.list.Items = append(slices.Clone(old.Items), fresh...)
-		o.ends.at, o.ends.ids = now, v.overlapped(fresh, now)
+		o.ends.at, o.ends.ids = now, v.overlapped(o.items, now)
 		return o, nil
 	}})
 	if err != nil {
@@ -234,15 +229,12 @@ func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []Allowl
 }
 
 // lacking returns the items, dated, whose value the list does not have.
-func (l *Allowlist) lacking(items []AllowlistItem, now int64) []AllowlistItem {
-	known := make(map[string]bool, len(l.Items)+len(items))
-	for i := range l.Items {
-		known[l.Items[i].Value] = true
-	}
-	var fresh []AllowlistItem
+func (v *View) lacking(list string, items []AllowlistItem, now int64) []AllowlistItem {
+	seen := make(map[string]bool, len(items))
+	fresh := make([]AllowlistItem, 0, len(items))
 	for _, it := range items {
-		if !known[it.Value] {
-			known[it.Value] = true
+		if v.allowlists.find(list, it.Value, it.Prefix) == nil && !seen[it.Value] {
+			seen[it.Value] = true
 			it.CreatedAt = now
 			fresh = append(fresh, it)
 		}
@@ -272,19 +264,31 @@ func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 
 // RemoveFromAllowlist removes values from a list and says how many were there.
 func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []string, now int64) (int, error) {
-	removed := 0
+	removed, o := 0, &reduceAllowlist{name: name, at: now}
 	err := e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
 		old := v.Allowlist(name)
 		if old == nil {
 			return nil, noAllowlist(name)
 		}
-		l := *old
-		l.Items = slices.DeleteFunc(slices.Clone(old.Items), func(it AllowlistItem) bool { return slices.Contains(values, it.Value) })
-		if removed = len(old.Items) - len(l.Items); removed == 0 {
+		here := make(map[string]bool, len(values))
+		for _, value := range values {
+			here[value] = false
+		}
+		for i := range old.Items {
+			if _, named := here[old.Items[i].Value]; named {
+				here[old.Items[i].Value] = true
+			}
+		}
+		o.values = o.values[:0]
+		for _, value := range slices.Sorted(maps.Keys(here)) {
+			if here[value] {
+				o.values = append(o.values, value)
+			}
+		}
+		if removed = len(o.values); removed == 0 {
 			return nil, nil
 		}
-		l.UpdatedAt = now
-		return &putAllowlist{list: l}, nil
+		return o, nil
 	}})
 	return removed, err
 }

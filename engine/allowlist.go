@@ -2,8 +2,10 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 
 	"lapid/index"
 )
@@ -46,49 +48,170 @@ func (m AllowlistMatch) Reason() string {
 	return s
 }
 
-// allowlistSet is all allowlists with one index over their items, never
-// changed in place.
+// allowlistSet is all allowlists, never changed in place. Successive sets share
+// one index over their items: the committer adds to it, and each set overlooks
+// what is not in it. So a change costs what changes, however long the lists are.
 type allowlistSet struct {
 	order  []*Allowlist
 	byName map[string]*Allowlist
-	items  []allowlisted // index.Slot n is items[n-1]
-	ranges index.Ranges  // prefix → newest item on it
+	live   int    // items in all lists
+	number uint64 // of this set among those that share the index
+	index  *itemIndex
 }
 
-type allowlisted struct {
-	list *Allowlist
-	item *AllowlistItem
-	next slot // another item of the same prefix
+// itemIndex leads from a prefix to the items on it.
+type itemIndex struct {
+	items  index.Slab[indexedItem]
+	ranges index.Ranges // prefix → newest item on it
+	dead   int          // items of no set to come; the committer's own
 }
+
+// indexedItem is an item as long as some set may have it.
+type indexedItem struct {
+	list  string
+	item  *AllowlistItem
+	next  slot          // an older item on the prefix
+	added uint64        // the first set that has it
+	gone  atomic.Uint64 // the first that has it no more; 0: none
+}
+
+// idleItems is how many items that are gone an index keeps at least; beyond, and
+// when they outnumber the others, a new one is built.
+const idleItems = 1024
 
 func newAllowlistSet(lists []*Allowlist) *allowlistSet {
-	a := &allowlistSet{order: lists, byName: make(map[string]*Allowlist, len(lists))}
+	a := &allowlistSet{order: lists, byName: make(map[string]*Allowlist, len(lists)), index: &itemIndex{}}
 	for _, l := range lists {
 		a.byName[l.Name] = l
-		for i := range l.Items {
-			p := l.Items[i].Prefix
-			a.items = append(a.items, allowlisted{l, &l.Items[i], a.ranges.Get(p)})
-			a.ranges.Set(p, slot(len(a.items)))
-		}
+		a.add(l.Name, l.Items)
 	}
-	a.ranges.Publish()
+	a.index.ranges.Publish()
 	return a
 }
 
-// with returns a set in which l stands for the list of its name, at the place
-// of the old one or at the end.
-func (a *allowlistSet) with(l *Allowlist) *allowlistSet {
-	lists := slices.Clone(a.order)
-	if i := slices.IndexFunc(lists, func(x *Allowlist) bool { return x.Name == l.Name }); i >= 0 {
-		lists[i] = l
-	} else {
-		lists = append(lists, l)
+// add enters items, which must not change any more, into the index of a set that
+// is not yet shown.
+func (a *allowlistSet) add(list string, items []AllowlistItem) {
+	for i := range items {
+		p := items[i].Prefix
+		n, entry := a.index.items.New()
+		entry.list, entry.item, entry.added, entry.next = list, &items[i], a.number, a.index.ranges.Get(p)
+		a.index.ranges.Set(p, n)
 	}
-	return newAllowlistSet(lists)
+	a.live += len(items)
+}
+
+// remove takes items out, likewise.
+func (a *allowlistSet) remove(list string, items []AllowlistItem) {
+	for i := range items {
+		if entry := a.find(list, items[i].Value, items[i].Prefix); entry != nil {
+			entry.gone.Store(a.number)
+			a.index.dead++
+			a.live--
+		}
+	}
+}
+
+// find returns the entry of a list's item, nil when the set has none.
+func (a *allowlistSet) find(list, value string, p netip.Prefix) *indexedItem {
+	for n := a.index.ranges.Get(p); n != 0; {
+		entry := a.index.items.At(n)
+		if a.has(entry) && entry.list == list && entry.item.Value == value {
+			return entry
+		}
+		n = entry.next
+	}
+	return nil
+}
+
+func (a *allowlistSet) has(entry *indexedItem) bool {
+	gone := entry.gone.Load()
+	return entry.added <= a.number && (gone == 0 || gone > a.number)
+}
+
+// following is a copy that may be changed until it is shown.
+func (a *allowlistSet) following() *allowlistSet {
+	c := *a
+	c.number++
+	c.order, c.byName = slices.Clone(a.order), maps.Clone(a.byName)
+	return &c
+}
+
+// put lets l stand for the list of its name, at the place of the old one or at
+// the end.
+func (a *allowlistSet) put(l *Allowlist) {
+	if i := slices.Index(a.order, a.byName[l.Name]); i >= 0 {
+		a.order[i] = l
+	} else {
+		a.order = append(a.order, l)
+	}
+	a.byName[l.Name] = l
+}
+
+// shown ends the changes.
+func (a *allowlistSet) shown() *allowlistSet {
+	if a.index.dead > a.live+idleItems {
+		return newAllowlistSet(a.order)
+	}
+	a.index.ranges.Publish()
+	return a
+}
+
+// with returns a set in which l stands for the list of its name, whatever items
+// that had.
+func (a *allowlistSet) with(l *Allowlist) *allowlistSet {
+	next := a.following()
+	if old := a.byName[l.Name]; old != nil {
+		next.remove(l.Name, old.Items)
+	}
+	next.put(l)
+	next.add(l.Name, l.Items)
+	return next.shown()
+}
+
+// extended returns a set in which a list has more items, which must not change
+// any more.
+func (a *allowlistSet) extended(name string, items []AllowlistItem, at int64) *allowlistSet {
+	next, l := a.following(), *a.byName[name]
+	l.UpdatedAt = at
+	// Lists that came before share the memory, and look no further than their end.
+	l.Items = append(l.Items, items...)
+	next.put(&l)
+	next.add(name, items)
+	return next.shown()
+}
+
+// reduced returns a set in which a list lacks the items that are out.
+func (a *allowlistSet) reduced(name string, out func(*AllowlistItem) bool, at int64) *allowlistSet {
+	old := a.byName[name]
+	l, gone := *old, []AllowlistItem(nil)
+	l.Items = make([]AllowlistItem, 0, len(old.Items))
+	for i := range old.Items {
+		if out(&old.Items[i]) {
+			gone = append(gone, old.Items[i])
+		} else {
+			l.Items = append(l.Items, old.Items[i])
+		}
+	}
+	if at != 0 {
+		l.UpdatedAt = at
+	}
+	next := a.following()
+	next.remove(name, gone)
+	next.put(&l)
+	return next.shown()
 }
 
 func (a *allowlistSet) without(name string) *allowlistSet {
-	return newAllowlistSet(slices.DeleteFunc(slices.Clone(a.order), func(x *Allowlist) bool { return x.Name == name }))
+	old := a.byName[name]
+	if old == nil {
+		return a
+	}
+	next := a.following()
+	next.remove(name, old.Items)
+	next.order = slices.DeleteFunc(next.order, func(x *Allowlist) bool { return x == old })
+	delete(next.byName, name)
+	return next.shown()
 }
 
 // Allowlists returns all lists in order of creation. Read only.
@@ -97,25 +220,36 @@ func (v *View) Allowlists() []*Allowlist { return v.allowlists.order }
 // Allowlist returns the list of that name, nil when there is none.
 func (v *View) Allowlist(name string) *Allowlist { return v.allowlists.byName[name] }
 
+// AllowlistHolds reports whether a list has an item of that value, which is on
+// that prefix. It may have expired.
+func (v *View) AllowlistHolds(list, value string, p netip.Prefix) (*AllowlistItem, bool) {
+	if entry := v.allowlists.find(list, value, p); entry != nil {
+		return entry.item, true
+	}
+	return nil, false
+}
+
 // Allowlisted appends the items, live at now, that contain p or lie inside it,
 // ordered by the name of their list, then by age.
 func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []AllowlistMatch {
 	a := v.allowlists
-	if len(a.items) == 0 {
+	if a.live == 0 {
 		return dst
 	}
 	from := len(dst)
 	take := func(n slot) {
-		for ; n != 0; n = a.items[n-1].next {
-			if it := &a.items[n-1]; !it.item.Expired(now) {
-				dst = append(dst, AllowlistMatch{it.list.Name, it.item})
+		for n != 0 {
+			entry := a.index.items.At(n)
+			if a.has(entry) && !entry.item.Expired(now) {
+				dst = append(dst, AllowlistMatch{entry.list, entry.item})
 			}
+			n = entry.next
 		}
 	}
-	for _, n := range a.ranges.Covering(nil, p) {
+	for _, n := range a.index.ranges.Covering(nil, p) {
 		take(n)
 	}
-	a.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
+	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
 		if inside != p { // p itself was among those that cover it
 			take(n)
 		}

@@ -15,6 +15,7 @@ func (e *Engine) Check() error {
 	c.records()
 	c.lengths()
 	c.tallies()
+	c.allowlists()
 	return errors.Join(c.found...)
 }
 
@@ -120,6 +121,28 @@ func (c *checker) tallies() {
 	})
 	if total != len(c.running) {
 		c.report("%d kinds of decisions are counted, %d run", total, len(c.running))
+	}
+}
+
+// allowlists finds each item again by its prefix, and no other.
+func (c *checker) allowlists() {
+	a, listed, found := c.view.allowlists, 0, 0
+	for _, l := range a.order {
+		listed += len(l.Items)
+		for i := range l.Items {
+			it := &l.Items[i]
+			if entry := a.find(l.Name, it.Value, it.Prefix); entry == nil {
+				c.report("item %s of allowlist %s is not found by its prefix", it.Value, l.Name)
+			}
+		}
+	}
+	for n := slot(1); n < a.index.items.End(); n++ {
+		if a.has(a.index.items.At(n)) {
+			found++
+		}
+	}
+	if listed != found || listed != a.live {
+		c.report("%d items of allowlists are listed, %d indexed, %d counted", listed, found, a.live)
 	}
 }
 

@@ -102,6 +102,13 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 			_, _, err := r.AddToAllowlist(ctx, "trusted", []engine.AllowlistItem{item}, now)
 			return err
 		},
+		func() error {
+			other := item
+			other.Value, other.ExpiresAt = "198.51.100.0/024", now+1e9 // runs out before the last step
+			_, _, err := r.AddToAllowlist(ctx, "trusted", []engine.AllowlistItem{other, {Value: "::1", Prefix: netip.MustParsePrefix("::1/128")}}, now)
+			return err
+		},
+		func() error { _, err := r.RemoveFromAllowlist(ctx, "trusted", []string{"::1", "::2"}, now); return err },
 		func() error { return r.CreateAllowlist(ctx, "passing", "", now) },
 		func() error { return r.DeleteAllowlist(ctx, "passing") },
 		func() error {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"lapid/index"
@@ -143,8 +144,8 @@ func (e *Engine) retain(now, steady int64) {
 		e.drop(&dropMachines{ids: ids}, "dropped machines that have not been heard of for long", len(ids))
 	}
 	for _, l := range v.allowlists.order {
-		if pruned := l.withoutExpired(now); pruned != nil {
-			e.drop(&putAllowlist{list: *pruned}, "", 0)
+		if l.anyExpired(now) {
+			e.drop(&reduceAllowlist{name: l.Name, expired: now}, "", 0)
 		}
 	}
 }
@@ -236,26 +237,9 @@ func local(address string) bool {
 	return err == nil && (a == netip.AddrFrom4([4]byte{127, 0, 0, 1}) || a == netip.IPv6Loopback())
 }
 
-// withoutExpired returns the list without items that are over; nil when all
-// still count.
-func (l *Allowlist) withoutExpired(now int64) *Allowlist {
-	n := 0
-	for i := range l.Items {
-		if l.Items[i].Expired(now) {
-			n++
-		}
-	}
-	if n == 0 {
-		return nil
-	}
-	c := *l
-	c.Items = make([]AllowlistItem, 0, len(l.Items)-n)
-	for _, it := range l.Items {
-		if !it.Expired(now) {
-			c.Items = append(c.Items, it)
-		}
-	}
-	return &c
+// anyExpired reports whether some item is over.
+func (l *Allowlist) anyExpired(now int64) bool {
+	return slices.ContainsFunc(l.Items, func(it AllowlistItem) bool { return it.Expired(now) })
 }
 
 // forgotten is told each event the history lets go of. Nothing hangs on a

@@ -10,7 +10,9 @@ import (
 // Operations on allowlists and usage metrics.
 
 // putAllowlist stores a list as it is from now on, and ends the decisions it
-// newly overlaps, in one commit.
+// newly overlaps, in one commit. It is how a list begins; what changes in one is
+// extendAllowlist and reduceAllowlist, for a list may be long. Older programs
+// wrote the whole list each time.
 type putAllowlist struct {
 	list Allowlist
 	ends endDecisions
@@ -77,6 +79,63 @@ const smallestItem = 5
 
 // size is about how many bytes appendItems writes for the item.
 func (i *AllowlistItem) size() int { return len(i.Value) + len(i.Comment) + 36 }
+
+// extendAllowlist adds items to a list, and ends the decisions they overlap, in
+// one commit.
+type extendAllowlist struct {
+	name  string
+	at    int64
+	items []AllowlistItem
+	ends  endDecisions
+}
+
+func (*extendAllowlist) number() byte { return numberExtendAllowlist }
+func (o *extendAllowlist) append(dst []byte) []byte {
+	dst = binary.AppendVarint(appendString(dst, o.name), o.at)
+	return o.ends.append(appendItems(dst, o.items))
+}
+func (o *extendAllowlist) decode(d *decoder) {
+	o.name, o.at = d.string(), d.varint()
+	o.items = decodeItems(d)
+	o.ends.decode(d)
+}
+func (o *extendAllowlist) apply(s *state, rev Revision) {
+	if s.next.allowlists.byName[o.name] != nil {
+		s.next.allowlists = s.next.allowlists.extended(o.name, o.items, o.at)
+	}
+	o.ends.apply(s, rev)
+}
+
+// reduceAllowlist takes values out of a list, and those that had expired by a
+// moment.
+type reduceAllowlist struct {
+	name    string
+	at      int64 // 0: nobody changed the list, it ran out
+	values  []string
+	expired int64 // 0: none
+}
+
+func (*reduceAllowlist) number() byte { return numberReduceAllowlist }
+func (o *reduceAllowlist) append(dst []byte) []byte {
+	dst = binary.AppendVarint(appendString(dst, o.name), o.at)
+	return binary.AppendVarint(appendStrings(dst, o.values), o.expired)
+}
+func (o *reduceAllowlist) decode(d *decoder) {
+	o.name, o.at = d.string(), d.varint()
+	o.values, o.expired = d.strings(), d.varint()
+}
+func (o *reduceAllowlist) apply(s *state, rev Revision) {
+	if s.next.allowlists.byName[o.name] == nil {
+		return
+	}
+	named := make(map[string]bool, len(o.values))
+	for _, value := range o.values {
+		named[value] = true
+	}
+	s.next.allowlists = s.next.allowlists.reduced(o.name, func(it *AllowlistItem) bool {
+		return named[it.Value] || o.expired != 0 && it.Expired(o.expired)
+	}, o.at)
+}
 
 // dropAllowlist removes a list.
 type dropAllowlist struct{ name string }

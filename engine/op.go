@@ -31,6 +31,9 @@ const (
 	numberAddUsage      = 13
 	numberDropUsage     = 14
 	numberPutSecret     = 15
+
+	numberExtendAllowlist = 32
+	numberReduceAllowlist = 33
 )
 
 func newOp(number byte) op {
@@ -65,6 +68,10 @@ func newOp(number byte) op {
 		return &dropUsage{}
 	case numberPutSecret:
 		return &putSecret{}
+	case numberExtendAllowlist:
+		return &extendAllowlist{}
+	case numberReduceAllowlist:
+		return &reduceAllowlist{}
 	}
 	return nil
 }

@@ -43,10 +43,10 @@ const (
 	// sectionLength is how many alerts or decisions share a section at most.
 	sectionLength = 1 << 15
 	// sectionBytes ends a section: it is as long as this and one thing more.
-	sectionBytes = 4 << 20
+	sectionBytes = 1 << 20
 	// sectionAtMost is the longest body that goes as one section, well below
 	// what the store takes; a longer one goes in parts.
-	sectionAtMost = 16 << 20
+	sectionAtMost = 4 << 20
 )
 
 // considerSnapshot wakes the snapshotter when a snapshot is due.

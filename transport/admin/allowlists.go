@@ -115,26 +115,20 @@ func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
 }
 
 func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*AllowlistAdded, error) {
-	list, err := h.allowlist(q.Name)
-	if err != nil {
+	if _, err := h.allowlist(q.Name); err != nil {
 		return nil, err
 	}
-	now := h.engine.Now()
+	now, view := h.engine.Now(), h.engine.View()
 	present := map[string]bool{}
-	for i := range list.Items {
-		if !list.Items[i].Expired(now) {
-			present[list.Items[i].Value] = true
-		}
-	}
 	out := &AllowlistAdded{}
 	var items []engine.AllowlistItem
 	for _, n := range q.Items {
 		p, err := engine.ParseTarget(n.Value)
-		switch {
-		case err != nil:
+		if err != nil {
 			out.Bad = append(out.Bad, err.Error())
 			continue
-		case present[n.Value]:
+		}
+		if old, holds := view.AllowlistHolds(q.Name, n.Value, p); present[n.Value] || holds && !old.Expired(now) {
 			out.Present = append(out.Present, n.Value)
 			continue
 		}
@@ -148,6 +142,7 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 	if len(items) == 0 {
 		return out, nil
 	}
+	var err error
 	out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now)
 	return out, err
 }
