@@ -20,6 +20,7 @@ import (
 type clock struct {
 	base  atomic.Pointer[clockBase]
 	doubt atomic.Pointer[clockDoubt] // nil: the clocks agree
+	leap  atomic.Pointer[clockLeap]  // nil: the start has been proven (leap.go)
 }
 
 // clockBase is a moment at which the wall clock was believed.
@@ -44,11 +45,16 @@ func (c *clock) read(wall, steady int64) int64 {
 	held := b.wall + (steady - b.steady)
 	off := wall - held
 	d := c.doubt.Load()
-	switch {
+	switch l := c.leap.Load(); {
 	case near(off, 0):
 		if d != nil {
 			c.doubt.CompareAndSwap(d, nil)
 		}
+	case l != nil && wall <= l.latest: // it was wrong at the start, and now is not: as if the start were now
+		if c.base.CompareAndSwap(b, &clockBase{wall, steady}) {
+			c.doubt.Store(nil)
+		}
+		return wall
 	case d == nil || !near(off, d.off):
 		c.doubt.CompareAndSwap(d, &clockDoubt{steady, off})
 	case steady-d.since >= clockPatience:

@@ -62,6 +62,17 @@
 // after the clock was set all is as it should be; in the future, see before. A
 // machine that was suspended is behind for ten minutes after it wakes.
 //
+// But what cannot be brought back is not deleted by one look at a clock (leap.go).
+// A start more than a month ahead of the last commit, or more than the shortest age
+// that the operator has anything kept for if that is longer, deletes nothing for its
+// age until the clocks have agreed for ten minutes; it says so in the log and in
+// Troubles. When the clock is set to a likely time meanwhile it is believed at once,
+// and but for ended decisions all is as before. A second start with the same clock
+// is no proof: a note in the history keeps what was believed. And at any start,
+// silence of bouncers and machines counts only when they could have been heard for
+// ten minutes. A clock that is years ahead and stays so is believed in the end:
+// then alerts and usage metrics go, and who did not come by in those ten minutes.
+//
 // # Goroutines and ownership
 //
 // Run is the committer; it owns the state's write side, the next numbers and
@@ -108,6 +119,9 @@
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom
+//	              one start with a clock years ahead deletes
+//	              no key, no machine, no alert               TestStartYearsAhead, TestStartAfterAWrongOne
+//	              who was silent while it was off may speak  TestSilenceWhileOff
 //	values        who was deleted stays deleted              TestNobodyComesBack, TestMachines, TestBouncers
 //	limits        a queue that is full refuses               TestQueueIsBounded
 //	              whoever gives up is told so only if

@@ -62,6 +62,7 @@ type Engine struct {
 
 	troubles troubles // what is wrong at the moment, for anyone
 	rounds   rounds   // of the committer, for anyone
+	proven   proven   // the committer's
 }
 
 // Open opens the store in o.Dir, made when missing, and brings memory up to
@@ -90,6 +91,7 @@ func Open(o *Options) (*Engine, error) {
 		store.Close()
 		return nil, err
 	}
+	e.doubtStart()
 	return e, nil
 }
 

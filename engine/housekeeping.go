@@ -34,6 +34,7 @@ func (e *Engine) housekeeping() time.Duration {
 	now, steady := e.clock()
 	s := e.state
 	e.tryDisk(steady)
+	proven := e.prove(now, steady)
 	if steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)
 		if err := e.writeVisits(); err != nil {
@@ -43,7 +44,9 @@ func (e *Engine) housekeeping() time.Duration {
 	if steady >= e.nextRetention {
 		e.nextRetention = steady + int64(retentionEvery)
 		e.trimHistory(now)
-		e.retain(now, steady)
+		if proven {
+			e.retain(now, steady)
+		}
 	}
 	e.considerSnapshot(steady)
 	if s.history.Len() > e.options.History+e.options.History/8 {
@@ -137,16 +140,24 @@ func (e *Engine) retain(now, steady int64) {
 		e.nextUsage = steady + int64(usageEvery)
 		e.drop(&dropUsage{before: now - int64(r.UsageMaxAge)}, "", 0)
 	}
-	if names := v.idleBouncers(r, now); len(names) > 0 {
-		e.drop(&dropBouncers{names: names}, "dropped bouncers that have not pulled for long", len(names))
-	}
-	if ids := v.idleMachines(r, now); len(ids) > 0 {
-		e.drop(&dropMachines{ids: ids}, "dropped machines that have not been heard of for long", len(ids))
+	if e.canBeHeard(steady) {
+		e.retainPeople(v, now)
 	}
 	for _, l := range v.allowlists.order {
 		if l.anyExpired(now) {
 			e.drop(&reduceAllowlist{name: l.Name, expired: now}, "", 0)
 		}
+	}
+}
+
+// retainPeople drops who has been silent for long.
+func (e *Engine) retainPeople(v *View, now int64) {
+	r := &e.options.Retention
+	if names := v.idleBouncers(r, now); len(names) > 0 {
+		e.drop(&dropBouncers{names: names}, "dropped bouncers that have not pulled for long", len(names))
+	}
+	if ids := v.idleMachines(r, now); len(ids) > 0 {
+		e.drop(&dropMachines{ids: ids}, "dropped machines that have not been heard of for long", len(ids))
 	}
 }
 

@@ -18,6 +18,10 @@ type Options struct {
 	Steady func() time.Duration // nil: the monotonic reading in Now's times. For tests of clocks that jump
 	Logger *slog.Logger         // nil: silence
 
+	// TrustClock: a start believes the wall clock however far it lies ahead of the
+	// last commit, and deletes what is too old by it.
+	TrustClock bool
+
 	// Profiles judges alerts; nil: every alert is stored without decisions.
 	// SetProfiles swaps it later.
 	Profiles Profiles

@@ -14,6 +14,7 @@ type daemonFlags struct {
 	test    bool
 	version bool
 	noAPI   bool
+	trust   bool
 	level   string   // the last one given
 	foreign []string // flags of the log processor, which mean nothing here
 }
@@ -51,6 +52,7 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 	f.BoolVar(&d.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "without a log processor: there is none here")
 	f.Bool("no-capi", false, "without the Central API")
+	f.BoolVar(&d.trust, "trust-clock", false, "believe the clock, however far it is ahead")
 	for _, l := range levels {
 		f.BoolFunc(l, "log level "+l, func(string) error { d.level = l; return nil })
 	}
@@ -80,7 +82,7 @@ func runDaemon(ctx context.Context, t *terminal, args []string) int {
 		return exitGood
 	}
 	t.file, t.output = d.file, human
-	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, foreign: d.foreign}); err != nil {
+	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, foreign: d.foreign}); err != nil {
 		return exitFails
 	}
 	return exitGood

@@ -44,6 +44,8 @@ type Program struct {
 	specs     []profile.Spec
 	log       *Log
 
+	trustClock bool // see engine.Options
+
 	// Built by Run, from the bottom up.
 	engine  *engine.Engine
 	gate    *auth.Gate
@@ -160,7 +162,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
-	o.Profiles = p.rules
+	o.Profiles, o.TrustClock = p.rules, p.trustClock
 	o.Retention = engine.Retention{
 		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
 		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,

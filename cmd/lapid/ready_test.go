@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -206,4 +207,83 @@ func get(t *testing.T, c *condition, path, kind string) int {
 		t.Errorf("%s: %d %s", path, w.Code, w.Body)
 	}
 	return w.Code
+}
+
+// TestStartYearsAhead: a server whose clock is ten years ahead of its store
+// deletes no key, says so, and believes an operator who knows better. Here it is
+// the store that was written by a clock ten years behind.
+func TestStartYearsAhead(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	text := fmt.Sprintf(strings.Replace(serverConfig, "max_items: 1000000", "max_age: 7d, bouncers_autodelete: {api_key: 30d}, agents_autodelete: {login_password: 30d}", 1),
+		h.dir, freePort(t), h.metrics)
+	h.file = write(t, h.dir, "config.yaml", text)
+	clock := &hand{}
+	then := time.Now().AddDate(-10, 0, 0)
+	clock.ns.Store(then.UnixNano())
+	seed(t, filepath.Join(h.dir, "lapid", "store"), clock)
+
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	await(t, "the doubt is told", func() bool {
+		code, text := h.condition("/ready")
+		return code == 503 && strings.Contains(text, `"kind":"clock"`) && strings.Contains(text, then.UTC().Format("2006-01-02"))
+	})
+	h.expect(h.do("", "ready"), exitFails, "~clock since ", "~not ready")
+	await(t, "it is told loudly, once", func() bool {
+		return strings.Count(p.out.String(), "level=error") == 1 && strings.Contains(p.out.String(), "--trust-clock")
+	})
+	awaitRounds(t, h, 3)
+	h.steps([]step{
+		{"bouncers list -o raw", exitGood, "~\nfw,", ""},
+		{"machines list -o raw", exitGood, "~\nedge-1,", ""},
+		{"alerts list -o raw", exitGood, "~\n1,", ""},
+	})
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != exitGood {
+		t.Errorf("it ends with %d", code)
+	}
+
+	p = start(t, nil, "-c", h.file, "serve", "--trust-clock")
+	h.awaitHealth(p)
+	await(t, "it is ready", func() bool { code, _ := h.condition("/ready"); return code == 200 })
+	await(t, "the old alert is deleted", func() bool { return !strings.Contains(h.do("", "alerts", "list", "-o", "raw").out, "\n1,") })
+	h.steps([]step{{"bouncers list -o raw", exitGood, "~\nfw,", ""}}) // it may still come by
+}
+
+// seed writes a store in which a bouncer, a machine and an alert are.
+func seed(t *testing.T, dir string, clock *hand) {
+	t.Helper()
+	e, err := engine.Open(&engine.Options{Dir: dir, Now: clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	row, err := e.AddBouncer(ctx, &engine.Bouncer{Name: "fw", CreatedAt: e.Now()})
+	if err == nil {
+		row.Advance(e.View().Revision(), e.Now())
+		err = e.AddMachine(ctx, &engine.Machine{ID: "edge-1", Validated: true, IP: "192.0.2.9", CreatedAt: e.Now()}, false)
+	}
+	if err == nil {
+		e.Heartbeat("edge-1", e.Now())
+		_, err = e.AddAlerts(ctx, "", []*engine.Alert{{Scenario: "s", StopAt: engine.StampOf(clock.now()), Decisions: []engine.NewDecision{
+			{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Origin: "crowdsec", Scenario: "s", Duration: "4h"}}}}, e.Now())
+	}
+	cancel()
+	if err = errors.Join(err, <-ended, e.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitRounds waits until the committer has looked after itself so often: each
+// write is committed in a round of its own.
+func awaitRounds(t *testing.T, h *house, n int) {
+	t.Helper()
+	for i := range n {
+		h.steps([]step{{fmt.Sprintf("allowlists create round-%d -d x", i), exitGood, "~created", ""}})
+	}
 }

@@ -22,6 +22,7 @@ type serving struct {
 	level   string
 	noAPI   bool
 	foreign []string
+	trust   bool // the clock, however far it is ahead
 }
 
 // errFatal: the server could not start or had to stop, and the log says why.
@@ -34,7 +35,12 @@ func serveCommand(t *terminal) *cobra.Command {
 		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
 trusted addresses again; a file with a mistake leaves the old ones in force, and the log says what
 changed. With -t the configuration is read and checked, nothing else: no folder is made, nothing
-is opened, the network is left alone.`,
+is opened, the network is left alone.
+
+A clock that is more than a month ahead of the last change in the store (or more than the shortest age
+that anything is kept for, if that is longer) is not trusted at once: for ten minutes nothing is deleted
+for its age, and 'lapid ready' says so. Set the clock if it is wrong. If it is right, because the server
+was off for so long or an old backup was restored, wait, or start once with --trust-clock.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			for _, l := range levels {
 				if on, err := c.Flags().GetBool(l); err == nil && on {
@@ -46,6 +52,7 @@ is opened, the network is left alone.`,
 	}
 	f := c.Flags()
 	f.BoolVarP(&s.test, "test", "t", false, "test the configuration and leave")
+	f.BoolVar(&s.trust, "trust-clock", false, "believe the clock at once, though it is more than a month ahead of what is stored")
 	f.BoolVar(&s.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "accepted: there is no log processor here")
 	f.Bool("no-capi", false, "accepted: there is no connection to the Central API")
@@ -80,6 +87,7 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	defer stop()
 	program, err := NewProgram(setup, log)
 	if err == nil {
+		program.trustClock = o.trust
 		err = program.Run(ctx)
 	}
 	if err != nil {

@@ -94,10 +94,17 @@ func (r *Rig) Stop() {
 // Restart stops, opens and runs again; the state must be the same.
 func (r *Rig) Restart() {
 	r.T.Helper()
+	r.RestartAt(0)
+}
+
+// RestartAt does so with the clock set by so much in between.
+func (r *Rig) RestartAt(by time.Duration) {
+	r.T.Helper()
 	r.cancel()
 	r.done.Wait()
 	before := r.Engine.Digest()
 	r.Stop()
+	r.now.Add(int64(by))
 	r.open()
 	if after := r.Engine.Digest(); after != before {
 		r.T.Fatalf("a restart changed the state")

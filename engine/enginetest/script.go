@@ -29,20 +29,24 @@ import (
 //	allowlist add=… | remove=…            on the list named "trusted"
 //	advance DURATION
 //	restart | crash | snapshot            crash forgets what was not synced
+//	restart clock=DURATION [trust]        … with the wall clock set by so much while it is off
+//	keep alerts=AGE bouncers=AGE machines=AGE   retention, from the next restart on
+//	machine id=…                          registers a machine that is heard of
+//	people                                who there is, and what is wrong
 //	flush items=… age=…
 //
 // Revisions are not shown: which writes share a commit is a matter of chance.
 // `go test -args -rewrite` writes the answers anew. Every scenario ends with
 // the engine's Check.
 //
-// Folders named fuzz and backup hold other things.
+// Folders named fuzz, backup and frozen hold other things.
 func Script(t *testing.T, dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		if name := entry.Name(); name != "fuzz" && name != "backup" {
+		if name := entry.Name(); name != "fuzz" && name != "backup" && name != "frozen" {
 			t.Run(name, func(t *testing.T) { play(t, filepath.Join(dir, name)) })
 		}
 	}
@@ -92,7 +96,17 @@ func (s *script) run(d *datadriven.TestData) string {
 		}
 		fmt.Fprintln(&b, "ok")
 	case "restart", "crash", "snapshot":
-		err = s.disturb(ctx, &b, d.Cmd)
+		err = s.disturb(ctx, &b, d)
+	case "keep":
+		err = s.keep(d)
+		fmt.Fprintln(&b, "ok")
+	case "machine":
+		if err = s.AddMachine(ctx, &engine.Machine{ID: arg(d, "id"), Validated: true, IP: "192.0.2.99"}, false); err == nil {
+			s.Heartbeat(arg(d, "id"), now)
+		}
+		fmt.Fprintln(&b, "ok")
+	case "people":
+		s.people(&b)
 	default:
 		d.Fatalf(s.T, "unknown command %q", d.Cmd)
 	}
@@ -249,14 +263,48 @@ func (s *script) allowlist(ctx context.Context, b *strings.Builder, d *datadrive
 	return err
 }
 
-func (s *script) disturb(ctx context.Context, b *strings.Builder, how string) error {
-	switch how {
+func (s *script) keep(d *datadriven.TestData) (err error) {
+	r := &s.Options.Retention
+	for name, ages := range map[string][]*time.Duration{"alerts": {&r.MaxAge}, "bouncers": {&r.BouncersKey, &r.BouncersCert},
+		"machines": {&r.MachinesPassword, &r.MachinesCert}} {
+		for _, age := range ages {
+			if text := arg(d, name); text != "" && err == nil {
+				*age, err = engine.ParseDuration(text)
+			}
+		}
+	}
+	return err
+}
+
+func (s *script) people(b *strings.Builder) {
+	v := s.View()
+	for _, r := range v.Bouncers() {
+		fmt.Fprintln(b, "bouncer", r.Load().Name)
+	}
+	for _, m := range v.Machines() {
+		fmt.Fprintln(b, "machine", m.ID)
+	}
+	for _, t := range s.Troubles() {
+		fmt.Fprintf(b, "trouble %s: %s\n", t.Kind, t.Text)
+	}
+}
+
+func (s *script) disturb(ctx context.Context, b *strings.Builder, d *datadriven.TestData) error {
+	switch d.Cmd {
 	case "snapshot":
 		if err := s.Snapshot(ctx); err != nil {
 			return err
 		}
 	case "restart":
-		s.Restart()
+		by := time.Duration(0)
+		if text := arg(d, "clock"); text != "" {
+			var err error
+			if by, err = engine.ParseDuration(text); err != nil {
+				return err
+			}
+		}
+		s.Options.TrustClock = d.HasArg("trust")
+		s.RestartAt(by)
 	case "crash":
 		s.Crash()
 	}
