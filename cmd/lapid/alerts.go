@@ -50,6 +50,7 @@ func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 		Scope: some(engine.CanonicalScope(f.scope)), Value: some(f.value), Scenario: some(f.scenario),
 		DecisionType: some(f.kindOfDecision), Origin: some(f.origin), Kind: some(f.kindOfAlert), Inside: f.contained,
 		HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
+		Concerned: active && (f.ip != "" || f.ipRange != "" || f.kindOfDecision != "" || f.origin != ""),
 	}
 	if f.all {
 		out.Limit = 0
@@ -205,11 +206,17 @@ func alertsDelete(t *terminal) *cobra.Command {
 			what.Filter = *filter
 			switch {
 			case number != "":
-				n, err := strconv.ParseUint(number, 10, 63)
-				if err != nil || n == 0 {
+				ids, err := parseRanges(number)
+				if errors.Is(err, errNoID) {
 					return errors.New("API error: alert_id must be valid integer")
 				}
-				what.ID = n
+				if err != nil {
+					return err
+				}
+				if len(ids) > 1 {
+					return t.deleteAlertsByID(c.Context(), ids)
+				}
+				what.ID = ids[0]
 			case !all && *filter == (admin.AlertFilter{Inside: f.contained}):
 				return errUsage{errors.New("at least one filter or --all must be specified")}
 			}
@@ -221,7 +228,7 @@ func alertsDelete(t *terminal) *cobra.Command {
 	s.StringVar(&f.scope, "scope", "", "scope (ip, range, as, country, any word)")
 	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
 	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
-	s.StringVar(&number, "id", "", "number of the alert")
+	s.StringVar(&number, "id", "", "number of the alert, or several: 41-49,51")
 	s.BoolVarP(&all, "all", "a", false, "all alerts")
 	return c
 }
@@ -236,6 +243,25 @@ func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) 
 			return fmt.Errorf("unable to delete alert: %w", apiError(err))
 		}
 		t.success("%d alert(s) deleted", n)
+		return nil
+	})
+}
+
+// deleteAlertsByID deletes several; those that are gone already do not matter.
+func (t *terminal) deleteAlertsByID(ctx context.Context, ids []uint64) error {
+	return t.withDoor(ctx, func(door *admin.Client) error {
+		deleted := 0
+		for _, n := range ids {
+			_, err := door.DeleteAlerts(ctx, &admin.AlertDeletion{ID: n})
+			if errors.Is(err, engine.ErrNotFound) {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("unable to delete alert %d (%d were deleted before it): %w", n, deleted, apiError(err))
+			}
+			deleted++
+		}
+		t.success("%d alert(s) deleted", deleted)
 		return nil
 	})
 }

@@ -118,6 +118,9 @@ hash. A key that is used from a second address makes a second row, NAME@ADDRESS,
 its own; --shared keeps one row for the key whatever address it comes from, as for containers
 that change theirs. Before the first start of the server it needs --init.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if key == "" && c.Flags().Changed("key") {
+				return errors.New("the API key must not be empty: leave --key away to have one made up")
+			}
 			return t.addBouncer(c.Context(), args[0], key, shared)
 		},
 	}
@@ -129,6 +132,9 @@ that change theirs. Before the first start of the server it needs --init.`,
 func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool) error {
 	if key == "" {
 		key = generatedKey()
+	}
+	if err := admin.UsableKey(key); err != nil {
+		return fmt.Errorf("unable to create bouncer: %w", err)
 	}
 	err := t.withDoor(ctx, func(door *admin.Client) error {
 		return door.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
@@ -171,7 +177,7 @@ func bouncersDelete(t *terminal) *cobra.Command {
 }
 
 func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name string, ignore bool) error {
-	err := door.DeleteBouncer(ctx, name)
+	names, err := door.DeleteBouncer(ctx, name)
 	switch {
 	case errors.Is(err, engine.ErrNotFound) && ignore:
 		return nil
@@ -183,7 +189,9 @@ func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name s
 	case err != nil:
 		return fmt.Errorf("unable to delete bouncer %s: %w", name, err)
 	}
-	t.success("bouncer '%s' deleted successfully", name)
+	for _, n := range names {
+		t.success("bouncer '%s' deleted successfully", n)
+	}
 	return nil
 }
 

@@ -19,6 +19,8 @@ const (
 	exitGood  = 0
 	exitFails = 1
 	exitUsage = 2
+
+	exitInterrupted = 130 // as a shell says it of SIGINT
 )
 
 // errUsage marks a wrong use of flags or arguments: the usage is shown.
@@ -48,6 +50,9 @@ func run(ctx context.Context, t *terminal, args []string) int {
 		t.write(c.UsageString())
 	}
 	fmt.Fprintf(t.err, "Error: %s: %s\n%s", c.CommandPath(), complaint(err), t.advice(err))
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
+	}
 	if c == root || c.Name() == "serve" && usage.error != nil {
 		return exitUsage
 	}
@@ -66,11 +71,16 @@ func (t *terminal) advice(err error) string {
 	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
 		return ""
 	}
+	said := "Nothing was stored. "
+	var early *earlyEnd
+	if errors.As(err, &early) {
+		said = "" // it says what was
+	}
 	s, err := t.setup()
 	if err != nil {
 		return ""
 	}
-	return fmt.Sprintf("Nothing was stored. Make room in %s, or make it writable, and try again: "+
+	return fmt.Sprintf(said+"Make room in %s, or make it writable, and try again: "+
 		"a running server notices by itself, within a second.\n", s.Store())
 }
 

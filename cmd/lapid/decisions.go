@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +24,10 @@ func decisionsList(t *terminal) *cobra.Command {
 	var f alertFlags
 	c := &cobra.Command{
 		Use: "list", Short: "List running decisions", Args: noArgs,
-		Long: `Lists the decisions of the newest alerts that have a running one. Filters choose alerts, so
-decisions of such an alert that are over show up with a negative expiration.`,
+		Long: `Lists the decisions of the newest alerts that have a running one; --limit counts alerts. With
+--ip, --range, --type or --origin only the decisions that these ask for are shown. Other filters
+choose alerts, so decisions of such an alert that are over show up with a negative expiration.
+What -o json and -o raw print can be given to "decisions import".`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return t.listAlerts(c.Context(), &f, true)
 		},
@@ -164,7 +167,7 @@ func decisionsAdd(t *terminal) *cobra.Command {
 	f.flags(c)
 	s := c.Flags()
 	s.StringVar(&f.scope, "scope", engine.ScopeIP, "scope of the value (ip, range, country, as, any word)")
-	s.StringVarP(&n.Duration, "duration", "d", "4h", "how long (4h, 30m, 2d ...)")
+	s.StringVarP(&n.Duration, "duration", "d", "4h", "how long (4h, 30m, 2d ..., forever)")
 	s.StringVarP(&n.Type, "type", "t", "ban", "type of decision (ban, captcha ...)")
 	s.StringVarP(&n.Reason, "reason", "R", "", "reason (default: manual '<type>' from '<login>')")
 	s.BoolVarP(&n.Bypass, "bypass-allowlist", "B", false, "add the decision although the value is allowlisted")
@@ -172,16 +175,12 @@ func decisionsAdd(t *terminal) *cobra.Command {
 }
 
 func (t *terminal) addDecision(ctx context.Context, f *targetFlags, n *admin.NewDecision) error {
-	switch {
-	case f.ip != "":
-		n.Scope, n.Value = engine.ScopeIP, f.ip
-	case f.ipRange != "":
-		n.Scope, n.Value = engine.ScopeRange, f.ipRange
-	default:
-		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
+	if err := f.target(n); err != nil {
+		return err
 	}
-	if n.Value == "" {
-		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
+	t.doubtScope(n.Scope)
+	if err := t.doubtType(n.Type); err != nil {
+		return err
 	}
 	s, err := t.setup()
 	if err != nil {
@@ -204,6 +203,31 @@ func (t *terminal) addDecision(ctx context.Context, f *targetFlags, n *admin.New
 	})
 }
 
+// target is what the decision is about. An address is one address and a range one
+// range, whichever flag names it.
+func (f *targetFlags) target(n *admin.NewDecision) error {
+	named, err := f.address()
+	switch {
+	case err != nil:
+		return err
+	case f.ip != "":
+		n.Scope, n.Value = engine.ScopeIP, named
+	case f.ipRange != "":
+		n.Scope, n.Value = engine.ScopeRange, named
+	default:
+		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
+	}
+	switch {
+	case n.Value == "":
+		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
+	case n.Scope == engine.ScopeIP && strings.Contains(n.Value, "/"):
+		return fmt.Errorf("%s is not a valid ip", n.Value)
+	case n.Scope == engine.ScopeRange && !strings.Contains(n.Value, "/"):
+		return fmt.Errorf("%s is not a valid range", n.Value)
+	}
+	return nil
+}
+
 // apiError marks what the server said, as the reference does.
 func apiError(err error) error {
 	var e *engine.Error
@@ -216,11 +240,12 @@ func apiError(err error) error {
 func decisionsDelete(t *terminal) *cobra.Command {
 	var f targetFlags
 	var kind, scenario, origin, number string
-	var contained, all bool
+	var contained, all, yes bool
 	c := &cobra.Command{
 		Use: "delete", Short: "End running decisions", Args: noArgs, Aliases: []string{"remove"},
 		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
-that contain it; --contained ends what lies inside a range instead.`,
+that contain it; --contained ends what lies inside a range instead. Says what it ended, the first
+ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			what := admin.DecisionFilter{
 				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
@@ -231,7 +256,7 @@ that contain it; --contained ends what lies inside a range instead.`,
 				if err != nil {
 					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
 				}
-				return t.deleteDecisions(c.Context(), &admin.DecisionFilter{ID: n}, n == 0)
+				return t.deleteDecisions(c.Context(), &admin.DecisionFilter{ID: n}, n == 0, yes)
 			}
 			var err error
 			if what.Address, err = f.address(); err != nil {
@@ -240,7 +265,7 @@ that contain it; --contained ends what lies inside a range instead.`,
 			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil {
 				return errUsage{errors.New("at least one filter or --all must be specified")}
 			}
-			return t.deleteDecisions(c.Context(), &what, false)
+			return t.deleteDecisions(c.Context(), &what, false, yes)
 		},
 	}
 	f.flags(c)
@@ -251,6 +276,7 @@ that contain it; --contained ends what lies inside a range instead.`,
 	s.StringVar(&number, "id", "", "number of the decision")
 	s.BoolVar(&contained, "contained", false, "what lies inside the range")
 	s.BoolVarP(&all, "all", "a", false, "all decisions")
+	s.BoolVar(&yes, "yes", false, "do not ask, however many there are")
 	return c
 }
 
@@ -266,26 +292,35 @@ func given(c *cobra.Command, name, value string) *string {
 // address is the address or range that was named, checked.
 func (f *targetFlags) address() (string, error) {
 	if f.ip != "" {
-		if _, err := engine.ParseTarget(f.ip); err != nil {
+		if _, err := engine.ParseTarget(f.ip); err != nil || strings.Contains(f.ip, "/") {
 			return "", fmt.Errorf("%s is not a valid ip", f.ip)
 		}
 		return f.ip, nil
 	}
 	if f.ipRange != "" {
-		if _, err := engine.ParseTarget(f.ipRange); err != nil {
+		if _, err := engine.ParseTarget(f.ipRange); err != nil || !strings.Contains(f.ipRange, "/") {
 			return "", fmt.Errorf("%s is not a valid range", f.ipRange)
 		}
 	}
 	return f.ipRange, nil
 }
 
-func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilter, nought bool) error {
+// manyDecisions is how many may be deleted without a question on a terminal.
+const manyDecisions = 1000
+
+func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilter, nought, yes bool) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
-		n, err := 0, error(nil)
+		if !yes && !nought && t.attended() {
+			ok, err := t.agreeToDelete(ctx, door, *what)
+			if err != nil || !ok {
+				return err
+			}
+		}
+		ended, err := &admin.Ended{}, error(nil)
 		if nought { // no decision has the number 0
 			err = &engine.Error{Kind: engine.ErrNotFound}
 		} else {
-			n, err = door.DeleteDecisions(ctx, what)
+			ended, err = door.DeleteDecisions(ctx, what)
 		}
 		if errors.Is(err, engine.ErrNotFound) {
 			err = &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("decision with id '%d' doesn't exist: unable to delete", what.ID)}
@@ -293,7 +328,36 @@ func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilt
 		if err != nil {
 			return fmt.Errorf("unable to delete decision: %w", apiError(err))
 		}
-		t.success("%d decision(s) deleted", n)
+		t.tellEnded(ended)
+		t.success("%d decision(s) deleted", ended.N)
 		return nil
 	})
 }
+
+// agreeToDelete asks before very much is deleted.
+func (t *terminal) agreeToDelete(ctx context.Context, door *admin.Client, what admin.DecisionFilter) (bool, error) {
+	what.Dry = true
+	would, err := door.DeleteDecisions(ctx, &what)
+	if err != nil {
+		return false, fmt.Errorf("unable to delete decision: %w", apiError(err))
+	}
+	if would.N <= manyDecisions {
+		return true, nil
+	}
+	t.tellEnded(would)
+	return t.agree(fmt.Sprintf("All these %d decisions will be deleted. Continue?", would.N))
+}
+
+// tellEnded says which decisions a deletion is about, the first ones by name.
+func (t *terminal) tellEnded(e *admin.Ended) {
+	for i := range e.First {
+		d := &e.First[i]
+		t.success("%s of %s:%s (decision %d, %s, %s left)", d.Type, d.Scope, d.Value, d.ID, d.Scenario, d.Duration)
+	}
+	if more := e.N - len(e.First); more > 0 {
+		t.success("... and %d more", more)
+	}
+}
+
+// attended tells whether a person can be asked.
+func (t *terminal) attended() bool { return t.person || t.interactive() }

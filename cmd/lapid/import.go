@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -29,11 +32,19 @@ const (
 	shownFaults = 20
 )
 
-// importing is what the flags of decisions import say.
+// importing is what the flags of decisions import say, and what came of it.
 type importing struct {
 	file, format string
 	batch        int
+	allowEmpty   bool
 	chunk        admin.Chunk // the words for values that leave them out
+
+	over, simulated int      // entries of a list that were left out
+	strange         []string // names in the input that mean nothing here
+
+	stored      int
+	alerts      []uint64
+	allowlisted []admin.Allowlisted
 }
 
 func decisionsImport(t *terminal) *cobra.Command {
@@ -44,12 +55,17 @@ func decisionsImport(t *terminal) *cobra.Command {
 
   csv     a header line with any of duration, reason, scope, type, value; value is needed
   json    a list of objects with these names
-  values  one value per line
+  values  one value per line; blank lines and # comments are skipped
+
+What "decisions list" and cscli print with -o json and -o raw can be imported too (add -a there
+for everything): with what is left of each duration, without decisions that are over or simulated,
+and with the origin of an import. A value with a slash is a Range where no scope is given.
 
 The whole input is read and checked before anything is stored: bad lines are named with their
-numbers and nothing changes. Values that an allowlist protects are named and left out. Each
-batch becomes one alert, stored whole or not at all.`,
-		Example: "  lapid decisions import -i bad.csv\n  cat addresses | lapid decisions import -i - --format values -d 24h",
+numbers and nothing changes. Columns and fields that mean nothing here are named. Values that an
+allowlist protects are named and left out. An input without a single decision is an error, unless
+--allow-empty is given. Each batch becomes one alert, stored whole or not at all; when an import
+ends early, it says which alerts it has made and how to take them back.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return t.importDecisions(c.Context(), &i)
 		},
@@ -57,17 +73,18 @@ batch becomes one alert, stored whole or not at all.`,
 	s := c.Flags()
 	s.StringVarP(&i.file, "input", "i", "", "file, or - for standard input")
 	s.StringVar(&i.format, "format", "", "csv, json or values (default: by the extension of the file)")
-	s.StringVarP(&i.chunk.Duration, "duration", "d", "4h", "duration where the input has none")
+	s.StringVarP(&i.chunk.Duration, "duration", "d", "4h", "duration where the input has none (4h, 7d ..., forever)")
 	s.StringVar(&i.chunk.Scope, "scope", engine.ScopeIP, "scope where the input has none")
 	s.StringVarP(&i.chunk.Reason, "reason", "R", "manual", "reason where the input has none")
 	s.StringVarP(&i.chunk.Type, "type", "t", "ban", "type where the input has none")
 	s.IntVar(&i.batch, "batch", 0, fmt.Sprintf("values per alert (default %d)", defaultBatch))
+	s.BoolVar(&i.allowEmpty, "allow-empty", false, "an input without decisions is no error")
 	_ = c.MarkFlagRequired("input")
 	return c
 }
 
 func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
-	if err := i.settle(); err != nil {
+	if err := i.settle(t); err != nil {
 		return err
 	}
 	s, err := t.setup()
@@ -80,29 +97,118 @@ func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
 		return err
 	}
 	defer input.Close()
-	t.print("Parsing %s\n", i.format)
+	t.words("Parsing %s\n", i.format)
 	total, err := i.check(t, input)
 	if err != nil {
 		return err
 	}
+	if total == 0 && !i.allowEmpty {
+		return fmt.Errorf("no decisions found%s", i.leftOut(" (left out: ", ")"))
+	}
 	if total > announced {
-		t.print("You are about to add %d decisions, this may take a while\n", total)
+		t.words("You are about to add %d decisions, this may take a while\n", total)
 	}
 	if i.batch > 0 {
-		t.print("batch size: %d\n", i.batch)
+		t.words("batch size: %d\n", i.batch)
 	}
 	return t.withDoor(ctx, func(door *admin.Client) error {
-		stored, err := t.send(ctx, door, i, input, total)
-		if err != nil {
-			return fmt.Errorf("after %d of %d decisions: %w", stored, total, apiError(err))
+		if err := t.send(ctx, door, i, input, total); err != nil {
+			return i.endedEarly(err, total)
 		}
-		t.print("Imported %d decisions%s", stored, t.lineEnd())
-		return nil
+		return t.showImport(i)
 	})
 }
 
+// words writes what a person reads while something goes on; programs that read
+// JSON get only that.
+func (t *terminal) words(format string, args ...any) {
+	if t.output != jsonWords {
+		t.print(format, args...)
+	}
+}
+
+// showImport says what came of an import that went to its end.
+func (t *terminal) showImport(i *importing) error {
+	if t.output == jsonWords {
+		return t.json(i.object(), " ")
+	}
+	t.print("Imported %d decisions%s", i.stored, t.lineEnd())
+	if text := i.leftOut("left out: ", ""); text != "" {
+		t.log("info", "%s", text)
+	}
+	return nil
+}
+
+// importedObject is an import in JSON.
+type importedObject struct {
+	Imported    int                 `json:"imported"`
+	Alerts      []uint64            `json:"alerts"`
+	Allowlisted []allowlistedObject `json:"allowlisted"`
+	Over        int                 `json:"over"`
+	Simulated   int                 `json:"simulated"`
+	Ignored     []string            `json:"ignored_fields"`
+}
+
+type allowlistedObject struct {
+	Value   string   `json:"value"`
+	Reasons []string `json:"reasons"`
+}
+
+func (i *importing) object() importedObject {
+	o := importedObject{
+		Imported: i.stored, Alerts: append([]uint64{}, i.alerts...), Allowlisted: []allowlistedObject{},
+		Over: i.over, Simulated: i.simulated, Ignored: append([]string{}, i.strange...),
+	}
+	for _, a := range i.allowlisted {
+		o.Allowlisted = append(o.Allowlisted, allowlistedObject(a))
+	}
+	return o
+}
+
+// leftOut says what was not imported, between two texts; "" when all was.
+func (i *importing) leftOut(before, after string) string {
+	var parts []string
+	if i.over > 0 {
+		parts = append(parts, fmt.Sprintf("%d that are over", i.over))
+	}
+	if i.simulated > 0 {
+		parts = append(parts, fmt.Sprintf("%d simulated", i.simulated))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return before + strings.Join(parts, ", ") + after
+}
+
+// errInterrupted: the operator has ended an import.
+var errInterrupted = errors.New("interrupted")
+
+// earlyEnd is why an import has ended before its end, and how far it came.
+type earlyEnd struct {
+	cause error
+	text  string
+}
+
+func (e *earlyEnd) Error() string { return e.text }
+func (e *earlyEnd) Unwrap() error { return e.cause }
+
+// endedEarly says what is stored of an import, and how to be rid of it.
+func (i *importing) endedEarly(cause error, total int) error {
+	if len(i.alerts) == 0 {
+		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
+	}
+	known := "are stored"
+	var said *engine.Error
+	if !errors.As(cause, &said) && !errors.Is(cause, errInterrupted) { // the last answer was lost
+		known = "at least are stored"
+	}
+	ids := ranges(i.alerts)
+	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"lapid alerts delete --id %s\" takes them back",
+		apiError(cause), i.stored, total, known, ids, ids)}
+}
+
 // settle fills in what the flags leave open and refuses what cannot be.
-func (i *importing) settle() error {
+func (i *importing) settle(t *terminal) error {
 	if i.format == "" {
 		switch strings.ToLower(filepath.Ext(i.file)) {
 		case ".csv":
@@ -119,9 +225,14 @@ func (i *importing) settle() error {
 	if i.batch < 0 || i.batch > admin.MaxChunk {
 		return fmt.Errorf("the batch size must lie between 0 and %d", admin.MaxChunk)
 	}
-	if _, err := engine.ParseDuration(i.chunk.Duration); err != nil {
-		return fmt.Errorf("invalid duration '%s': %w", i.chunk.Duration, err)
+	var err error
+	if i.chunk.Duration, err = engine.DecisionDuration(i.chunk.Duration); err != nil {
+		return fmt.Errorf("invalid duration: %w", err)
 	}
+	if err := t.doubtType(i.chunk.Type); err != nil {
+		return err
+	}
+	t.doubtScope(i.chunk.Scope)
 	i.chunk.Source = filepath.Base(i.file)
 	if i.file == "-" {
 		i.chunk.Source = "stdin"
@@ -138,10 +249,14 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		info, err := f.Stat()
+		if err == nil && info.Mode().IsRegular() {
 			return f, nil
 		}
 		defer f.Close()
+		if err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%s is a directory: give a file, or - for standard input", i.file)
+		}
 		from = f
 	}
 	kept, err := os.CreateTemp("", "lapid-import-*")
@@ -156,8 +271,8 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 	return kept, nil
 }
 
-// check reads the whole input and counts its values. Bad ones are named, and
-// then it is an error.
+// check reads the whole input and counts the decisions that it will make. Bad ones
+// are named, and then it is an error.
 func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 	faults := 0
 	complain := func(where string, err error) {
@@ -165,13 +280,29 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 			t.log("error", "%s: %v", where, err)
 		}
 	}
-	err = i.each(input, func(where string, item *admin.Item) error {
-		total++
-		if err := i.usable(item); err != nil {
-			complain(where, err)
-		}
-		return nil
-	}, complain)
+	err = i.each(input, &sink{
+		entry: func(where string, e *listed) error {
+			take, err := i.prepare(e)
+			switch {
+			case err != nil:
+				complain(where, err)
+			case take:
+				total++
+			case e.simulated:
+				i.simulated++
+			default:
+				i.over++
+			}
+			return nil
+		},
+		complain: complain,
+		strange: func(name string) {
+			if len(i.strange) < shownFaults && !slices.Contains(i.strange, name) {
+				i.strange = append(i.strange, name)
+				t.log("warning", "'%s' means nothing here and is ignored%s", name, meant(name))
+			}
+		},
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -184,70 +315,123 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 	return total, nil
 }
 
-// usable tells what is wrong with a value.
-func (i *importing) usable(item *admin.Item) error {
-	if item.Value == "" {
-		return errors.New("missing 'value'")
+// meant names the column that was probably meant.
+func meant(name string) string {
+	if near := nearest(name, importColumns); near != "" {
+		return fmt.Sprintf("; did you mean '%s'?", near)
 	}
-	scope := item.Scope
+	return fmt.Sprintf(" (known are %s)", strings.Join(importColumns, ", "))
+}
+
+// prepare makes an entry as it is to be stored, and tells whether it is to be: what
+// was listed and is over or simulated by now is not. The error is what is wrong
+// with it.
+func (i *importing) prepare(e *listed) (take bool, err error) {
+	if e.Value == "" {
+		return false, errors.New("missing 'value'")
+	}
+	if e.simulated {
+		return false, nil
+	}
+	if e.left {
+		if d, err := engine.ParseDuration(e.Duration); err == nil && d <= 0 {
+			return false, nil
+		}
+	}
+	if err := admin.UsableName("the value", e.Value); err != nil {
+		return false, err
+	}
+	if e.Scope == "" && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
+		e.Scope = engine.ScopeRange
+	}
+	scope := e.Scope
 	if scope == "" {
 		scope = i.chunk.Scope
 	}
 	if engine.HoldsAddress(scope) {
-		if _, err := engine.ParseTarget(item.Value); err != nil {
-			return err
+		if _, err := engine.ParseTarget(e.Value); err != nil {
+			return false, err
 		}
 	}
-	if item.Duration != "" {
-		if _, err := engine.ParseDuration(item.Duration); err != nil {
-			return fmt.Errorf("duration '%s': %w", item.Duration, err)
+	if e.Duration != "" {
+		d, err := engine.DecisionDuration(e.Duration)
+		if err != nil {
+			return false, durationFault(e.Duration, err)
 		}
+		e.Duration = d
 	}
-	return nil
+	return true, nil
+}
+
+// durationFault names the duration, unless the sentence does already.
+func durationFault(text string, err error) error {
+	if strings.HasPrefix(err.Error(), "duration ") {
+		return err
+	}
+	return fmt.Errorf("duration '%s': %w", text, err)
 }
 
 // each reads the input from its beginning.
-func (i *importing) each(input *os.File, yield func(where string, item *admin.Item) error, complain func(string, error)) error {
+func (i *importing) each(input *os.File, to *sink) error {
 	if _, err := input.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the input: %w", err)
 	}
-	return formats[i.format](input, yield, complain)
+	return formats[i.format](input, to)
 }
 
 // send stores the values chunk by chunk: while one is under way the next is
-// read. stored counts what is stored, also when an error ended it.
-func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, input *os.File, total int) (stored int, err error) {
+// read. Ctrl-C ends it after the chunk that is under way, so that what is stored
+// is known; a second one ends the program at once.
+func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, input *os.File, total int) error {
 	size := i.batch
 	if size == 0 {
 		size = defaultBatch
 	}
+	until, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(until, stop)
 	chunks := make(chan *admin.Chunk, 1) // one ready while one is under way
-	group, ctx := errgroup.WithContext(ctx)
+	group, reading := errgroup.WithContext(until)
 	group.Go(func() error {
 		defer close(chunks)
-		return i.cut(ctx, input, size, chunks)
+		return i.cut(reading, input, size, chunks)
 	})
 	bar := t.progress(total)
 	group.Go(func() error {
 		done := 0
 		for chunk := range chunks {
+			if until.Err() != nil {
+				return until.Err()
+			}
 			answer, err := door.Import(ctx, chunk)
 			if err != nil {
 				return err
 			}
+			i.note(answer)
 			for _, a := range answer.Allowlisted {
 				bar.clear()
-				t.print("Value %s is allowlisted by %s\n", a.Value, a.Reasons)
+				t.words("Value %s is allowlisted by %s\n", a.Value, a.Reasons)
 			}
-			stored += answer.Stored
 			done += len(chunk.Items)
 			bar.at(done)
 		}
 		return nil
 	})
-	err = group.Wait()
+	err := group.Wait()
 	bar.clear()
-	return stored, err
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		return errInterrupted
+	}
+	return err
+}
+
+// note keeps what became of a chunk.
+func (i *importing) note(answer *admin.Imported) {
+	i.stored += answer.Stored
+	if answer.Alert != 0 {
+		i.alerts = append(i.alerts, answer.Alert)
+	}
+	i.allowlisted = append(i.allowlisted, answer.Allowlisted...)
 }
 
 // cut makes chunks of the input.
@@ -263,13 +447,19 @@ func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks ch
 			return ctx.Err()
 		}
 	}
-	err := i.each(input, func(_ string, item *admin.Item) error {
-		next.Items = append(next.Items, *item)
-		if len(next.Items) < size {
-			return nil
-		}
-		return hand()
-	}, func(string, error) {}) // the input was good a moment ago
+	err := i.each(input, &sink{
+		entry: func(_ string, e *listed) error {
+			if take, err := i.prepare(e); err != nil || !take {
+				return err
+			}
+			next.Items = append(next.Items, e.Item)
+			if len(next.Items) < size {
+				return nil
+			}
+			return hand()
+		},
+		complain: func(string, error) {}, // the input was good a moment ago
+	})
 	if err == nil && len(next.Items) > 0 {
 		err = hand()
 	}

@@ -134,7 +134,7 @@ func (q *quick) configure(file string) error {
 func (t *terminal) quickBouncer(ctx context.Context, file string) error {
 	key := generatedKey()
 	err := t.withDoor(ctx, func(door *admin.Client) error {
-		_ = door.DeleteBouncer(ctx, quickName) // usually there is none
+		_, _ = door.DeleteBouncer(ctx, quickName) // usually there is none
 		return door.AddBouncer(ctx, &admin.NewBouncer{Name: quickName, KeyHash: hashKey(key), Shared: true})
 	})
 	if err != nil {

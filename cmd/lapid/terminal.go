@@ -43,6 +43,7 @@ type terminal struct {
 	color   string // --color
 	safeCSV bool   // --safe-csv
 	init    bool   // --init: make the store if there is none
+	person  bool   // somebody can be asked although in is no terminal: for tests
 	alone   bool   // there is no server by intent, as in a quickstart before its start
 
 	patience time.Duration // see usualPatience; 0 is that

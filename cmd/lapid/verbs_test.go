@@ -217,7 +217,7 @@ func TestDecisionVerbs(t *testing.T) {
 		{"decisions delete --id foo", 1, "", "~id 'foo' is not an integer: "},
 		{"decisions delete --id 99999", 1, "", "Error: lapid decisions delete: unable to delete decision: API error: decision with id '99999' doesn't exist: unable to delete\n"},
 		{"decisions delete -i 9.9.9.9", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
-		{"decisions delete -i 1.2.3.4", 0, "", "level=info msg=\"3 decision(s) deleted\"\n"},
+		{"decisions delete -i 1.2.3.4", 0, "", "~left)\"\nlevel=info msg=\"3 decision(s) deleted\"\n"},
 		{"decisions delete -v bob -o json", 0, "", ""},
 		{"decisions delete --all", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
 	})

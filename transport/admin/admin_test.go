@@ -164,8 +164,11 @@ func TestBouncers(t *testing.T) {
 	}
 	_, err = d.Bouncer(ctx, "b3")
 	d.kindOf(err, engine.ErrNotFound, "ent: bouncer not found")
-	d.must(d.DeleteBouncer(ctx, "b1"))
-	d.kindOf(d.DeleteBouncer(ctx, "b1"), engine.ErrNotFound, "ent: bouncer not found")
+	if names, err := d.DeleteBouncer(ctx, "b1"); err != nil || len(names) != 1 || names[0] != "b1" {
+		t.Errorf("deleted %q, %v", names, err)
+	}
+	_, err = d.DeleteBouncer(ctx, "b1")
+	d.kindOf(err, engine.ErrNotFound, "ent: bouncer not found")
 }
 
 func text(s string) *string { return &s }
@@ -203,8 +206,8 @@ func TestDecisions(t *testing.T) {
 	for _, err := range d.Alerts(ctx, &AlertFilter{Address: "bob"}) {
 		d.kindOf(err, engine.ErrInvalid, "invalid ip address 'bob'")
 	}
-	if n, err := d.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.1"}); n != 2 || err != nil {
-		t.Errorf("the range that contains it too: %d, %v", n, err)
+	if n, err := d.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.1"}); err != nil || n.N != 2 {
+		t.Errorf("the range that contains it too: %+v, %v", n, err)
 	}
 	_, err := d.DeleteDecisions(ctx, &DecisionFilter{ID: 99})
 	d.kindOf(err, engine.ErrNotFound, "")
@@ -213,8 +216,8 @@ func TestDecisions(t *testing.T) {
 	if len(shown.Running) != 1 || shown.Alert.Decisions[0].Duration != "4h0m0s" || shown.Alert.Source.Scope != "user" {
 		t.Errorf("%+v", shown)
 	}
-	if n, err := d.DeleteDecisions(ctx, &DecisionFilter{ID: 3}); n != 1 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	if n, err := d.DeleteDecisions(ctx, &DecisionFilter{ID: 3}); err != nil || n.N != 1 {
+		t.Errorf("%+v, %v", n, err)
 	}
 	if n, err := d.DeleteAlerts(ctx, &AlertDeletion{ID: 3}); n != 1 || err != nil {
 		t.Errorf("%d, %v", n, err)

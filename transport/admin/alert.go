@@ -140,6 +140,7 @@ type AlertFilter struct {
 	HideSimulated bool
 	HideCommunity bool
 	Active        bool // some decision is running
+	Concerned     bool // show only the decisions that Address, DecisionType and Origin ask for
 	Limit         int  // 0: all
 }
 

@@ -34,9 +34,38 @@ func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Al
 	if err != nil {
 		return err
 	}
+	var concerned []engine.Decision
 	return h.engine.Alerts(ctx, h.engine.View(), q, func(a *engine.Alert, ds []engine.Decision) bool {
+		if f.Concerned {
+			concerned = concerned[:0]
+			for _, d := range ds {
+				if concerns(d, q) {
+					concerned = append(concerned, d)
+				}
+			}
+			if ds = concerned; len(ds) == 0 {
+				return true
+			}
+		}
 		return yield(AlertOf(a, ds, now))
 	})
+}
+
+// concerns tells whether a decision is one of those for which its alert was found.
+func concerns(d engine.Decision, q *engine.AlertQuery) bool {
+	if q.DecisionType.Given && d.Type().S != q.DecisionType.Text || q.Origin.Given && d.Origin().S != q.Origin.Text {
+		return false
+	}
+	target := d.Target()
+	switch {
+	case !q.Address.IsValid():
+		return true
+	case !target.IsValid():
+		return false
+	case q.Inside:
+		return target.Bits() >= q.Address.Bits() && q.Address.Contains(target.Addr())
+	}
+	return target.Bits() <= q.Address.Bits() && target.Contains(q.Address.Addr())
 }
 
 func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, error) {

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"lapid/engine"
 )
@@ -101,6 +102,9 @@ func (h *Handler) getAllowlist(_ context.Context, q *Name) (*Allowlist, error) {
 }
 
 func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, error) {
+	if err := UsableListName(q.Name); err != nil {
+		return nil, err
+	}
 	if err := h.engine.CreateAllowlist(ctx, q.Name, q.Description, h.engine.Now()); err != nil {
 		return nil, err
 	}
@@ -135,7 +139,7 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 		present[n.Value] = true
 		item := engine.AllowlistItem{Value: n.Value, Prefix: p, Comment: n.Comment, CreatedAt: now}
 		if n.Lasts != 0 {
-			item.ExpiresAt = now + n.Lasts
+			item.ExpiresAt = engine.Later(now, time.Duration(n.Lasts))
 		}
 		items = append(items, item)
 	}

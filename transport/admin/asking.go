@@ -27,6 +27,9 @@ func (c *Client) Machine(ctx context.Context, id string) (*Machine, error) {
 
 // AddMachine makes a machine; engine.ErrExists unless it replaces.
 func (c *Client) AddMachine(ctx context.Context, m *NewMachine) error {
+	if err := UsableName("the machine's name", m.ID); err != nil {
+		return err // before JSON turns it into something else
+	}
 	_, err := ask[Done](ctx, c, "/machines/add", m)
 	return err
 }
@@ -66,15 +69,22 @@ func (c *Client) Bouncer(ctx context.Context, name string) (*Bouncer, error) {
 
 // AddBouncer makes a bouncer; engine.ErrExists when the name is taken.
 func (c *Client) AddBouncer(ctx context.Context, b *NewBouncer) error {
+	if err := UsableName("the bouncer's name", b.Name); err != nil {
+		return err // before JSON turns it into something else
+	}
 	_, err := ask[Done](ctx, c, "/bouncers/add", b)
 	return err
 }
 
-// DeleteBouncer removes a bouncer and the rows that were made from its key;
-// engine.ErrNotFound, and engine.ErrRefused for such a row itself.
-func (c *Client) DeleteBouncer(ctx context.Context, name string) error {
-	_, err := ask[Done](ctx, c, "/bouncers/delete", Name{name})
-	return err
+// DeleteBouncer removes a bouncer and the rows that were made from its key, and
+// gives their names, its own first; engine.ErrNotFound, and engine.ErrRefused for
+// such a row itself.
+func (c *Client) DeleteBouncer(ctx context.Context, name string) ([]string, error) {
+	r, err := ask[Removed](ctx, c, "/bouncers/delete", Name{name})
+	if err != nil {
+		return nil, err
+	}
+	return r.Names, nil
 }
 
 // StaleBouncers lists the bouncers that Prune describes.
@@ -99,6 +109,9 @@ func (c *Client) Allowlist(ctx context.Context, name string) (*Allowlist, error)
 
 // CreateAllowlist makes an empty allowlist; engine.ErrExists.
 func (c *Client) CreateAllowlist(ctx context.Context, l *NewAllowlist) error {
+	if err := UsableListName(l.Name); err != nil {
+		return err // before JSON turns it into something else
+	}
 	_, err := ask[Done](ctx, c, "/allowlists/create", l)
 	return err
 }
@@ -155,14 +168,17 @@ func (c *Client) FlushAlerts(ctx context.Context, f *Flush) (int, error) {
 // AddDecision adds one decision. engine.ErrRefused when an allowlist protects
 // the value, engine.ErrInvalid when the value or duration makes no sense.
 func (c *Client) AddDecision(ctx context.Context, d *NewDecision) error {
+	if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
+		return err // before JSON turns it into something else
+	}
 	_, err := ask[Done](ctx, c, "/decisions/add", d)
 	return err
 }
 
-// DeleteDecisions ends running decisions and says how many; engine.ErrNotFound
-// for an id.
-func (c *Client) DeleteDecisions(ctx context.Context, f *DecisionFilter) (int, error) {
-	return count(ask[Done](ctx, c, "/decisions/delete", f))
+// DeleteDecisions ends running decisions, or counts them (Dry), and says which;
+// engine.ErrNotFound for an id.
+func (c *Client) DeleteDecisions(ctx context.Context, f *DecisionFilter) (*Ended, error) {
+	return ask[Ended](ctx, c, "/decisions/delete", f)
 }
 
 // Import stores one chunk, whole or not at all.

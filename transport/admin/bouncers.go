@@ -49,6 +49,9 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 }
 
 func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) {
+	if err := UsableName("the bouncer's name", q.Name); err != nil {
+		return nil, err
+	}
 	now := h.engine.Now()
 	b := &engine.Bouncer{
 		Name: q.Name, AuthType: engine.AuthAPIKey, Shared: q.Shared, CreatedAt: now, UpdatedAt: now,
@@ -62,11 +65,19 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) 
 	return &Done{N: 1}, nil
 }
 
-func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Done, error) {
+func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) {
+	before := h.engine.View()
 	if err := h.engine.DeleteBouncer(ctx, q.Name); err != nil {
 		return nil, err
 	}
-	return &Done{N: 1}, nil
+	out, after := &Removed{Names: []string{q.Name}}, h.engine.View()
+	for _, r := range before.Bouncers() {
+		b := r.Load()
+		if b.AutoCreated && b.Name != q.Name && engine.BaseName(b.Name) == q.Name && after.Bouncer(b.Name) == nil {
+			out.Names = append(out.Names, b.Name)
+		}
+	}
+	return out, nil
 }
 
 // bouncer: silent for too long; one that never pulled counts from its creation.

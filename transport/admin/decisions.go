@@ -22,6 +22,7 @@ type NewDecision struct {
 // DecisionFilter asks which running decisions to end. The zero filter is all
 // of them.
 type DecisionFilter struct {
+	Dry      bool   // end nothing, only say what would end
 	ID       uint64 // 0: by the fields below
 	Address  string
 	Inside   bool // decisions inside Address, instead of those that contain it
@@ -29,6 +30,15 @@ type DecisionFilter struct {
 	Value    *string
 	Scenario *string
 	Origin   *string
+}
+
+// ShownEnded is how many of the decisions that ended are told one by one.
+const ShownEnded = 10
+
+// Ended says which decisions ended, or would.
+type Ended struct {
+	N     int
+	First []Decision // the first of them, at most ShownEnded, as they were before
 }
 
 // Chunk is one piece of an import: the values of one alert. Fields that a value
@@ -54,6 +64,7 @@ type Item struct {
 
 // Imported says what became of a chunk.
 type Imported struct {
+	Alert       uint64 // the alert that holds them, 0 when nothing was stored
 	Stored      int
 	Allowlisted []Allowlisted // left out because of an allowlist
 }
@@ -77,15 +88,18 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 				"%s is allowlisted by item %s, use --bypass-allowlist to add the decision anyway", q.Value, reasons(m))}
 		}
 	}
-	if _, err := engine.ParseDuration(q.Duration); err != nil {
-		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf(
-			"decision duration '%s': %v: unable to parse duration", q.Duration, err)}
+	duration, err := decisionDuration(q.Duration)
+	if err != nil {
+		return nil, err
+	}
+	if err := usableWords(scope, q.Type, q.Value); err != nil {
+		return nil, err
 	}
 	a := operatorsAlert(view, q.Machine, now)
 	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
 	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
 	a.Decisions = []engine.NewDecision{{
-		Duration: q.Duration, Origin: engine.OriginManual, Scenario: q.Reason, Scope: scope, Type: q.Type, Value: q.Value,
+		Duration: duration, Origin: engine.OriginManual, Scenario: q.Reason, Scope: scope, Type: q.Type, Value: q.Value,
 	}}
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
 	if err != nil {
@@ -114,15 +128,13 @@ func reasons(ms []engine.AllowlistMatch) string {
 	return text
 }
 
-func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Done, error) {
+func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ended, error) {
+	now, view := h.engine.Now(), h.engine.View()
 	if q.ID != 0 {
-		if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), h.engine.Now()); err != nil {
-			return nil, err
-		}
-		return &Done{N: 1}, nil
+		return h.deleteDecision(ctx, view, q, now)
 	}
 	query := &engine.Query{
-		Now: h.engine.Now(), Inside: q.Inside, Type: word(q.Type), Value: word(q.Value), Scenario: word(q.Scenario),
+		Now: now, Inside: q.Inside, Type: word(q.Type), Value: word(q.Value), Scenario: word(q.Scenario),
 		Origin: word(q.Origin), Simulated: true, Limit: -1,
 	}
 	if q.Address != "" {
@@ -132,11 +144,31 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Done
 		}
 		query.Address = p
 	}
-	n, err := h.engine.EndDecisions(ctx, query)
-	if err != nil {
+	found := view.Find(nil, query)
+	out := &Ended{N: len(found)}
+	for _, d := range found[:min(len(found), ShownEnded)] {
+		out.First = append(out.First, decisionOf(d, now))
+	}
+	if q.Dry {
+		return out, nil
+	}
+	var err error
+	out.N, err = h.engine.EndDecisions(ctx, query)
+	return out, err
+}
+
+func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *DecisionFilter, now int64) (*Ended, error) {
+	out := &Ended{N: 1}
+	if d, ok := view.Decision(engine.DecisionID(q.ID)); ok {
+		out.First = []Decision{decisionOf(d, now)}
+	}
+	if q.Dry {
+		return out, nil
+	}
+	if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), now); err != nil {
 		return nil, err
 	}
-	return &Done{N: n}, nil
+	return out, nil
 }
 
 // importChunk stores a chunk as one alert, without the values that an allowlist
@@ -150,6 +182,7 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 	a.Decisions = make([]engine.NewDecision, 0, len(q.Items))
 	guarded := len(view.Allowlists()) > 0
 	var found []engine.AllowlistMatch
+	var given, duration string // imports repeat themselves
 	for i := range q.Items {
 		if i%256 == 255 {
 			runtime.Gosched() // live queries must not wait for all of it
@@ -168,8 +201,16 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 				continue
 			}
 		}
-		if _, err := engine.ParseDuration(d.Duration); err != nil {
-			return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("%s: decision duration '%s': %v", d.Value, d.Duration, err)}
+		if given == "" || d.Duration != given {
+			var err error
+			if duration, err = decisionDuration(d.Duration); err != nil {
+				return nil, err
+			}
+			given = d.Duration
+		}
+		d.Duration = duration
+		if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
+			return nil, err
 		}
 		a.Decisions = append(a.Decisions, d)
 	}
@@ -179,7 +220,10 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 	}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
 	a.EventsCount = int32(out.Stored)
-	_, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	if len(ids) == 1 {
+		out.Alert = uint64(ids[0])
+	}
 	return out, err
 }
 

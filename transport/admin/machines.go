@@ -52,6 +52,9 @@ func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 }
 
 func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) {
+	if err := UsableName("the machine's name", q.ID); err != nil {
+		return nil, err
+	}
 	now := h.engine.Now()
 	m := &engine.Machine{
 		ID: q.ID, PasswordHash: q.PasswordHash, AuthType: engine.AuthPassword, Validated: true,

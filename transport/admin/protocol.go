@@ -8,7 +8,7 @@ import (
 
 // Version numbers the protocol. It changes whenever a request or an answer
 // changes its meaning.
-const Version = 1
+const Version = 2
 
 // maxBody bounds a request body in bytes. A larger one is refused with kind
 // "invalid" and nothing is stored.
@@ -38,6 +38,9 @@ type Done struct {
 	N     int
 	Ended int // decisions that ended because of it
 }
+
+// Removed says what a deletion took away.
+type Removed struct{ Names []string }
 
 // OS is the operating system somebody reported.
 type OS struct{ Name, Version, Family string }

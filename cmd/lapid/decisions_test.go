@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestAddRefuses what can never work, in the reference's words where it has some.
+func TestAddRefuses(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	says := func(text string) string { return "Error: lapid decisions add: " + text + "\n" }
+	s.steps([]step{
+		{"decisions add --ip 192.0.2.0/24", 1, "", says("192.0.2.0/24 is not a valid ip")},
+		{"decisions add --ip nonsense", 1, "", says("nonsense is not a valid ip")},
+		{"decisions add --range 192.0.2.1", 1, "", says("192.0.2.1 is not a valid range")},
+		{"decisions add --scope ip -v 192.0.2.0/24", 1, "", says("192.0.2.0/24 is not a valid ip")},
+		{"decisions add --scope Range -v 192.0.2.1", 1, "", says("192.0.2.1 is not a valid range")},
+		{"decisions list --ip 192.0.2.0/24", 1, "", "Error: lapid decisions list: 192.0.2.0/24 is not a valid ip\n"},
+		{"decisions delete --range 192.0.2.1", 1, "", "Error: lapid decisions delete: 192.0.2.1 is not a valid range\n"},
+		{"decisions add -i 192.0.2.1 -d 0", 1, "", says("API error: decision duration '0' is over at once: give one that is longer than nothing, such as 4h")},
+		{"decisions add -i 192.0.2.1 -d -4h", 1, "", "~is over at once"},
+		{"decisions add -i 192.0.2.1 -d 999999d", 1, "", says("API error: decision duration '999999d' is too long: the longest are 106751d and 2562047h; 'forever' stands for it")},
+		{"decisions add -i 192.0.2.1 -d 99999999h", 1, "", "~is too long"},
+		{"decisions add -i 192.0.2.1 --type=", 1, "", says("a decision needs a type: --type ban, captcha, throttle")},
+		{"decisions add -i 192.0.2.1 --type Ban", 1, "", says("no bouncer acts on the type 'Ban': write it as 'ban'")},
+		{"decisions add --scope Ipp -v x -t captch", 0, "", "level=warning msg=\"scope 'Ipp' is none that bouncers know: did you mean Ip?\"\nlevel=warning msg=\"type 'captch' is none that bouncers know: did you mean captcha?\"\nlevel=info msg=\"Decision successfully added\"\n"},
+		{"decisions add --scope username -v bob -t mfa", 0, "", "level=info msg=\"Decision successfully added\"\n"},
+		{"decisions add -i 192.0.2.1 -d forever", 0, "", "~successfully added"},
+		{"decisions list -i 192.0.2.1 -o raw", 0, "~,256204", ""},
+	})
+	for _, value := range []string{"a\nb", "a\x00", "\xff", "a\x7f"} {
+		if r := s.do("", "decisions", "add", "--scope", "username", "-v", value); r.exit != exitFails || !strings.Contains(r.err, "API error: the value") {
+			t.Errorf("%q: %+v", value, r)
+		}
+	}
+}
+
+// TestNamesAreUsable: what no header, URL or file can carry is refused where it is
+// written.
+func TestNamesAreUsable(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	for _, c := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"bouncers", "add", "b", "-k", "x\n"}, "the API key begins or ends with a blank or a line end, which no header carries"},
+		{[]string{"bouncers", "add", "b", "-k", " x"}, "the API key begins or ends with a blank"},
+		{[]string{"bouncers", "add", "b", "-k", "a\tb"}, "holds a control character"},
+		{[]string{"bouncers", "add", "b", "-k", ""}, "the API key must not be empty: leave --key away to have one made up"},
+		{[]string{"bouncers", "add", ""}, "the bouncer's name must not be empty"},
+		{[]string{"bouncers", "add", "a\nb"}, "the bouncer's name \"a\\nb\" holds a control character"},
+		{[]string{"bouncers", "add", "\xff"}, "is no text in UTF-8"},
+		{[]string{"machines", "add", "a\x1b[31m", "-p", "x", "-f", "-"}, "the machine's name"},
+		{[]string{"machines", "add", "", "-p", "x", "-f", "-"}, "please specify a machine name to add"},
+		{[]string{"allowlists", "create", "", "-d", "x"}, "the allowlist's name must not be empty"},
+		{[]string{"allowlists", "create", "a/b", "-d", "x"}, "has a meaning in URLs"},
+		{[]string{"allowlists", "create", "a?b", "-d", "x"}, "has a meaning in URLs"},
+		{[]string{"allowlists", "create", "..", "-d", "x"}, "has a meaning in URLs"},
+		{[]string{"allowlists", "create", "a\nb", "-d", "x"}, "holds a control character"},
+	} {
+		if r := s.do("", c.args...); r.exit != exitFails || !strings.Contains(r.err, c.says) {
+			t.Errorf("%q: %+v\nwant %s", c.args, r, c.says)
+		}
+	}
+	for _, list := range []string{"bouncers", "machines", "allowlists"} {
+		if r := s.do("", list, "list", "-o", "json"); r.out != "[]\n" {
+			t.Errorf("%s: %s", list, r.out)
+		}
+	}
+}
+
+// TestListConcerns: a list of what concerns an address is no list of its alerts.
+func TestListConcerns(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.do("192.0.2.1\n192.0.2.2\n192.0.2.0/24\n2001:db8::1\n", "decisions", "import", "-i", "-", "--format", "values")
+	s.do("[{\"value\":\"192.0.2.9\",\"type\":\"captcha\"},{\"value\":\"192.0.2.8\"}]", "decisions", "import", "-i", "-", "--format", "json")
+	for line, want := range map[string]string{
+		"-i 192.0.2.1": "Range:192.0.2.0/24 Ip:192.0.2.1", "-r 192.0.2.0/30 --contained": "Ip:192.0.2.1 Ip:192.0.2.2", "-i 2001:db8::1": "Ip:2001:db8::1",
+		"-t captcha": "Ip:192.0.2.9", "-t captcha -i 192.0.2.8": "", "--origin cscli": "", "-i 198.51.100.1": "",
+	} {
+		r := s.do("", append(words("decisions list -o raw"), words(line)...)...)
+		lines := strings.Split(strings.TrimSpace(r.out), "\n")[1:]
+		for _, value := range strings.Fields(want) {
+			if !strings.Contains(r.out, ","+value+",") {
+				t.Errorf("%s: %s is missing:\n%s", line, value, r.out)
+			}
+		}
+		if len(lines) != len(strings.Fields(want)) {
+			t.Errorf("%s: %s", line, r.out)
+		}
+	}
+}
+
+// TestDeleteSays what it deleted, and asks before it is very much.
+func TestDeleteSays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"decisions add -r 0.0.0.0/0 -R everybody", 0, "", "~successfully"},
+		{"decisions delete -i 192.0.2.1", 0, "", "~msg=\"ban of Range:0.0.0.0/0 (decision 1, everybody, "},
+	})
+	var list strings.Builder
+	for i := range 1001 {
+		fmt.Fprintf(&list, "10.0.%d.%d\n", i>>8, i&255)
+	}
+	fill := func() { s.do(list.String(), "decisions", "import", "-i", "-", "--format", "values") }
+	fill()
+	r := s.do("", "decisions", "delete", "--all")
+	if strings.Count(r.err, " left)") != 10 || !strings.HasSuffix(r.err, "level=info msg=\"... and 991 more\"\nlevel=info msg=\"1001 decision(s) deleted\"\n") {
+		t.Errorf("%s", r.err)
+	}
+	fill()
+	person := func(answer string, args ...string) result {
+		return s.in(&terminal{in: strings.NewReader(answer), person: true}, append(words("decisions delete --all"), args...)...)
+	}
+	if r := person("n\n"); r.exit != 0 || !strings.Contains(r.err, "All these 1001 decisions will be deleted. Continue? [y/N]") || !strings.Contains(r.out, "Nothing was changed") {
+		t.Errorf("%+v", r)
+	}
+	if r := person("", "--yes"); r.exit != 0 || !strings.Contains(r.err, "1001 decision(s) deleted") {
+		t.Errorf("%+v", r)
+	}
+	s.do("192.0.2.1\n", "decisions", "import", "-i", "-", "--format", "values")
+	if r := person(""); r.exit != 0 || !strings.Contains(r.err, "1 decision(s) deleted") {
+		t.Errorf("few need no question: %+v", r)
+	}
+}
