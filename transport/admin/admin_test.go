@@ -164,7 +164,11 @@ func TestBouncers(t *testing.T) {
 	}
 	_, err = d.Bouncer(ctx, "b3")
 	d.kindOf(err, engine.ErrNotFound, "ent: bouncer not found")
-	if names, err := d.DeleteBouncer(ctx, "b1"); err != nil || len(names) != 1 || names[0] != "b1" {
+	child := &engine.Bouncer{Name: "b1@192.0.2.5", AutoCreated: true, AuthType: engine.AuthAPIKey}
+	copy(child.KeyHash[:], hash)
+	_, err = d.engine.AddBouncer(ctx, child)
+	d.must(err)
+	if names, err := d.DeleteBouncer(ctx, "b1"); err != nil || len(names) != 2 || names[0] != "b1" || names[1] != child.Name {
 		t.Errorf("deleted %q, %v", names, err)
 	}
 	_, err = d.DeleteBouncer(ctx, "b1")
