@@ -247,8 +247,8 @@ func (s *Server) patience() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(s.life, loginPatience)
 }
 
-// loginPatience is how long a login may wait for its turn; log processors give
-// a request ten seconds and more.
+// loginPatience is how long a login with a certificate may take to find out
+// whether that was revoked; log processors give a request ten seconds and more.
 const loginPatience = 8 * time.Second
 
 // forwarded is what a proxy says about where the request comes from: the lines

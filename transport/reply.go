@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -89,6 +90,8 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 	switch {
 	case errors.Is(err, engine.ErrBusy), errors.Is(err, engine.ErrClosed):
 		x.busy(err.Error())
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		x.busy("no answer in time, try again later") // whoever waited did so for too long, or the server ends
 	case errors.Is(err, engine.ErrExists), errors.Is(err, engine.ErrRefused):
 		x.message(fasthttp.StatusForbidden, err.Error())
 	case known:

@@ -24,9 +24,7 @@ func (s *Server) register(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.patience()
-	defer cancel()
-	validated, err := s.gate.Register(ctx, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
+	validated, err := s.gate.Register(s.life, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
 	if err != nil {
 		return err
 	}
@@ -52,9 +50,7 @@ func (s *Server) login(x *exchange) error {
 	if err != nil {
 		return loginProblem(err, "missing: ")
 	}
-	ctx, cancel := s.patience()
-	defer cancel()
-	grant, err := s.gate.Login(ctx, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.ctx.UserAgent())
+	grant, err := s.gate.Login(s.life, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.ctx.UserAgent())
 	if err != nil {
 		return err
 	}

@@ -16,11 +16,18 @@
 // refused by the very next request.
 //
 // Passwords cost bcrypt, tens of milliseconds each, by design. They are
-// checked in two lanes (see lane) with few workers and short queues, so that
-// neither a fleet that starts at once nor somebody guessing can take the
-// processors away from the rest of the server. A password that was right once
-// is recognised for a day without bcrypt, so guessing behind the same proxy
-// locks nobody out.
+// checked, and hashed for those who register, by few workers at one desk (see
+// desk), so that neither a fleet that starts at once nor somebody guessing can
+// take the processors away from the rest of the server. First come machines that
+// the store knows from where they log in, then machines from elsewhere, then
+// whoever guessed wrong too often and registrations that anybody may send; in each
+// class addresses take turns, and those machines do one by one, so whoever floods
+// waits behind himself. A guess counts from its beginning until it turns out
+// right. A password that was right once is recognised for a day without bcrypt.
+// So guessing and registering lock nobody else out, right after a start, from the
+// same address or behind the same proxy neither. What a stranger who shares the
+// address of a machine and knows its name can do, is to have that machine's own
+// first login wait among the doubtful.
 //
 // # What it promises
 //

@@ -33,8 +33,12 @@ type Options struct {
 	// PasswordWorkers is how many passwords are checked at once. 0: half of
 	// the processors, at least one.
 	PasswordWorkers int
+	// Patience is how long a login or a registration may wait for its turn.
+	// 0: 8 seconds; log processors give a request ten seconds and more.
+	Patience time.Duration
 	// PendingMachines is how many machines may wait for validation at once.
-	// 0: ten thousand. Registrations beyond are told to come back later.
+	// 0: ten thousand. One address, or /64 of IPv6, may have a sixteenth of what
+	// is free, ten at least. Registrations beyond are told to come back later.
 	PendingMachines int
 	// Rules are what the operator decided about addresses and certificates.
 	Rules Rules
@@ -89,14 +93,16 @@ type Gate struct {
 	bouncers *cache[knownBouncer]
 
 	// Recognising machines.
-	secret  []byte
-	life    time.Duration
-	tokens  *cache[session]
-	logins  *cache[int64] // passwords that were right, until when
-	fast    lane
-	slow    lane
-	guesses guesses
-	pending int
+	secret   []byte
+	life     time.Duration
+	tokens   *cache[session]
+	logins   *cache[int64] // passwords that were right, until when
+	desk     *desk
+	patience time.Duration
+	guesses  guesses
+	guessed  atomic.Int64 // when the log was told of somebody who tries registration tokens
+	pending  int
+	census   census
 
 	revoked *revocations
 }
@@ -142,7 +148,10 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 	if workers <= 0 {
 		workers = max(1, runtime.NumCPU()/2)
 	}
-	g.fast, g.slow = newLane(workers, fastQueue), newLane(1, slowQueue)
+	g.desk, g.patience = newDesk(workers), o.Patience
+	if g.patience <= 0 {
+		g.patience = 8 * time.Second
+	}
 	g.revoked = newRevocations(g.log, g.engine.Now)
 	if err := g.Replace(o.Rules); err != nil {
 		return nil, err

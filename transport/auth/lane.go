@@ -3,71 +3,43 @@ package auth
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-const (
-	// fastQueue is how many may wait for a password check; the rest are told
-	// to come back later. At two workers this is some five seconds of waiting.
-	fastQueue = 256
-	// slowQueue is the same for addresses that have guessed wrong too often.
-	slowQueue = 32
-)
-
-var errBusy = &Refusal{Kind: Busy, Text: "too many logins at once"}
-
-// lane lets few at a time do something dear.
-//
-// There are two lanes. Everybody takes the fast one, except addresses that
-// failed often of late: those share a single worker. They still get in with
-// the right password, only slower, so a fleet behind one proxy is not locked
-// out by one of its members, and guessing never takes more than one worker.
-type lane struct {
-	workers chan struct{}
-	waiting atomic.Int32
-	most    int32
-}
-
-func newLane(workers, queue int) lane {
-	return lane{workers: make(chan struct{}, workers), most: int32(queue)}
-}
-
-// do waits for a worker and runs work. errBusy means that the queue was full
-// or ctx ended first, and work did not run.
-func (l *lane) do(ctx context.Context, work func()) error {
-	if l.waiting.Add(1) > l.most {
-		l.waiting.Add(-1)
-		return errBusy
-	}
-	select {
-	case l.workers <- struct{}{}:
-		l.waiting.Add(-1)
-	case <-ctx.Done():
-		l.waiting.Add(-1)
-		return errBusy
-	}
-	defer func() { <-l.workers }()
-	work()
-	return nil
-}
+// class is how much is known about somebody whose password is to be checked, or
+// hashed, before that is done. The best come first.
+type class uint8
 
 const (
-	// guessesAllowed is how many wrong passwords an address may give before
-	// it is sent to the slow lane.
-	guessesAllowed = 10
-	// guessForgotten is after how long one of them is forgotten.
-	guessForgotten = int64(6 * time.Second)
-	// mostGuessers bounds the memory. When it is full those that are nearly
-	// forgotten make room; if all are busy a newcomer is not counted.
-	mostGuessers = 4096
+	// expected are machines that are validated and come from where they logged in
+	// last, as the store remembers it: a fleet after a restart.
+	expected class = iota
+	// unusual are machines from elsewhere, and registrations with the right token.
+	unusual
+	// doubtful are those who guessed wrong too often of late, and registrations
+	// that anybody may send.
+	doubtful
+
+	classes = int(doubtful) + 1
 )
 
-// guesses counts wrong passwords by address, IPv6 by /64.
-type guesses struct {
-	mu      sync.Mutex
-	byPlace map[netip.Prefix]int64 // when the last of its guesses is forgotten
+// queueLength is how many of a class may wait; the rest are told to come back
+// later. A worker is through with 256 after some fifteen seconds.
+var queueLength = [classes]int{expected: 256, unusual: 256, doubtful: 64}
+
+// fairTurn is every which check goes to a lower class although a higher one
+// waits, so that nobody waits for ever.
+const fairTurn = 4
+
+var errBusy = &Refusal{Kind: Busy, Text: "too many logins at once", Reason: "passwords"}
+
+// party is who shares a line: an address, IPv6 by /64. An expected machine is a
+// party of its own, so that a fleet behind one proxy is not one line.
+type party struct {
+	place   netip.Prefix
+	machine string
 }
 
 func placeOf(a netip.Addr) netip.Prefix {
@@ -82,36 +54,221 @@ func placeOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// tooMany reports whether an address has to take the slow lane.
-func (g *guesses) tooMany(a netip.Addr, now int64) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.byPlace[placeOf(a)]-now > guessesAllowed*guessForgotten
+// desk lets few at a time do something dear. A better class goes first. Within a
+// class every party has a line of its own and the lines take turns, so whoever
+// floods waits behind himself; and when a queue is full, room is made for a
+// party with a short line at the end of the longest.
+type desk struct {
+	mu     sync.Mutex
+	free   int  // workers
+	turns  uint // checks that were let in after waiting
+	queues [classes]queue
 }
 
-// wrong counts one wrong password.
-func (g *guesses) wrong(a netip.Addr, now int64) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.byPlace == nil {
-		g.byPlace = make(map[netip.Prefix]int64)
+// queue is those of one class who wait.
+type queue struct {
+	waiting int
+	lines   map[party]*line
+	turn    []*line // all lines; the first is next
+}
+
+type line struct {
+	party
+	tickets []*ticket // never empty
+}
+
+// ticket is one who waits.
+type ticket struct {
+	in  *line
+	let chan bool // gets one word: go on, or there is no room any more
+}
+
+func newDesk(workers int) *desk {
+	d := &desk{free: workers}
+	for i := range d.queues {
+		d.queues[i].lines = make(map[party]*line)
 	}
-	place := placeOf(a)
-	if _, known := g.byPlace[place]; !known && len(g.byPlace) >= mostGuessers {
-		g.forget(now)
-		if len(g.byPlace) >= mostGuessers {
+	return d
+}
+
+// do waits for a worker and runs work. errBusy means that there was no room to
+// wait or ctx ended first, and work did not run.
+func (d *desk) do(ctx context.Context, c class, p party, work func()) error {
+	t := d.enter(c, p)
+	if t == nil {
+		return errBusy
+	}
+	select {
+	case room := <-t.let:
+		if !room {
+			return errBusy
+		}
+	case <-ctx.Done():
+		if d.giveUp(c, t) || !<-t.let {
+			return errBusy
+		} // else it is his turn at this moment
+	}
+	defer d.leave()
+	work()
+	return nil
+}
+
+// enter gives a ticket, nil when there is no room.
+func (d *desk) enter(c class, p party) *ticket {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t := &ticket{let: make(chan bool, 1)}
+	if d.free > 0 {
+		d.free--
+		t.let <- true
+		return t
+	}
+	q := &d.queues[c]
+	if q.waiting >= queueLength[c] && !q.makeRoom(p) {
+		return nil
+	}
+	if t.in = q.lines[p]; t.in == nil {
+		t.in = &line{party: p}
+		q.lines[p] = t.in
+		q.turn = append(q.turn, t.in)
+	}
+	t.in.tickets = append(t.in.tickets, t)
+	q.waiting++
+	return t
+}
+
+// leave gives the worker to the next, if anybody waits.
+func (d *desk) leave() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.order() {
+		if t := d.queues[c].next(); t != nil {
+			d.turns++
+			t.let <- true
 			return
 		}
 	}
-	until := max(g.byPlace[place], now) + guessForgotten
-	g.byPlace[place] = min(until, now+2*guessesAllowed*guessForgotten)
+	d.free++
+}
+
+// order is in which order the classes are looked at. Called with the lock.
+func (d *desk) order() [classes]class {
+	switch d.turns % (2 * fairTurn) {
+	case fairTurn - 1:
+		return [classes]class{unusual, expected, doubtful}
+	case 2*fairTurn - 1:
+		return [classes]class{doubtful, expected, unusual}
+	}
+	return [classes]class{expected, unusual, doubtful}
+}
+
+// giveUp takes back a ticket, and reports whether it was still waiting.
+func (d *desk) giveUp(c class, t *ticket) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if t.in == nil {
+		return false // a worker was free
+	}
+	at := slices.Index(t.in.tickets, t)
+	if at >= 0 {
+		d.queues[c].remove(t.in, at)
+	}
+	return at >= 0
+}
+
+// next takes out whoever is next.
+func (q *queue) next() *ticket {
+	if len(q.turn) == 0 {
+		return nil
+	}
+	l := q.turn[0]
+	t := l.tickets[0]
+	q.turn = append(q.turn[1:], l)
+	q.remove(l, 0)
+	return t
+}
+
+// makeRoom sends away the last of the longest line, if that stays longer than
+// the line of p would be.
+func (q *queue) makeRoom(p party) bool {
+	own := 0
+	if l := q.lines[p]; l != nil {
+		own = len(l.tickets)
+	}
+	longest := slices.MaxFunc(q.turn, func(a, b *line) int { return len(a.tickets) - len(b.tickets) })
+	last := len(longest.tickets) - 1
+	if last <= own {
+		return false
+	}
+	longest.tickets[last].let <- false
+	q.remove(longest, last)
+	return true
+}
+
+// remove takes one out of a line; a line without anybody is none.
+func (q *queue) remove(l *line, at int) {
+	l.tickets = slices.Delete(l.tickets, at, at+1)
+	q.waiting--
+	if len(l.tickets) == 0 {
+		delete(q.lines, l.party)
+		q.turn = slices.DeleteFunc(q.turn, func(other *line) bool { return other == l })
+	}
+}
+
+const (
+	// guessesAllowed is how many wrong passwords a party may give before it is
+	// doubtful.
+	guessesAllowed = 10
+	// guessForgotten is after how long one of them is forgotten.
+	guessForgotten = int64(6 * time.Second)
+	// mostGuessers bounds the memory. When it is full those that are nearly
+	// forgotten make room; if all are busy a newcomer is doubtful.
+	mostGuessers = 4096
+)
+
+// guesses counts passwords that were wrong or are not checked yet, and
+// registrations, by party.
+type guesses struct {
+	mu sync.Mutex
+	by map[party]int64 // when the last of its guesses is forgotten
+}
+
+// begin counts one, and reports whether there were too many before.
+func (g *guesses) begin(p party, now int64) (tooMany bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.by == nil {
+		g.by = make(map[party]int64)
+	}
+	if _, known := g.by[p]; !known && len(g.by) >= mostGuessers {
+		g.forget(now)
+		if len(g.by) >= mostGuessers {
+			return true
+		}
+	}
+	was := max(g.by[p], now)
+	g.by[p] = min(was+guessForgotten, now+2*guessesAllowed*guessForgotten)
+	return was-now >= guessesAllowed*guessForgotten
+}
+
+// takeBack is for one that was right, or was not checked after all.
+func (g *guesses) takeBack(p party, now int64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until, known := g.by[p]; known {
+		if until -= guessForgotten; until > now {
+			g.by[p] = until
+		} else {
+			delete(g.by, p)
+		}
+	}
 }
 
 // forget drops whom nothing is held against any more. Called with the lock.
 func (g *guesses) forget(now int64) {
-	for place, until := range g.byPlace {
+	for p, until := range g.by {
 		if until <= now+guessForgotten {
-			delete(g.byPlace, place)
+			delete(g.by, p)
 		}
 	}
 }

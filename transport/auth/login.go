@@ -29,8 +29,9 @@ var errWrongPassword = notLoggedIn("incorrect Username or Password")
 // Login checks a machine's password, in the order of http-api.md section 6,
 // and gives it a token. Scenarios and address are noted as soon as the
 // password is right, the version once the User-Agent makes sense. An unknown
-// machine costs no bcrypt. The error is a *Refusal, Busy when too many
-// passwords are being checked or ctx ended while waiting.
+// machine costs no bcrypt. The error is a *Refusal, Busy when too many passwords
+// are being checked, so that there was no turn within Options.Patience, or ctx
+// ended while waiting.
 func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, userAgent []byte) (Grant, error) {
 	m := g.engine.View().Machine(c.MachineID)
 	switch {
@@ -58,29 +59,45 @@ func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, user
 	return g.issue(m)
 }
 
-// passwordFits compares a password, by bcrypt unless it is known to be right.
-func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password string, client netip.Addr) (bool, error) {
+// passwordFits compares a password, by bcrypt unless it is known to be right. A
+// guess counts from the moment it is made, so that many at once are many.
+func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password string, client netip.Addr) (right bool, err error) {
 	now := g.engine.Now()
 	mark := g.loginMark(m, password)
 	if until := g.logins.get(mark); until != nil && now < *until {
 		return true, nil
 	}
-	l := &g.fast
-	if g.guesses.tooMany(client, now) {
-		l = &g.slow
+	c, p := unusual, party{place: placeOf(client)}
+	if isUsual(m, p.place) {
+		c, p.machine = expected, m.ID
 	}
-	right := false
-	if err := l.do(ctx, func() {
+	if g.guesses.begin(p, now) {
+		c = doubtful
+	}
+	err = g.check(ctx, c, p, func() {
 		right = bcrypt.CompareHashAndPassword(m.PasswordHash, []byte(password)) == nil
-	}); err != nil {
-		return false, err
+	})
+	if err != nil || right {
+		g.guesses.takeBack(p, now)
 	}
-	if !right {
-		g.guesses.wrong(client, now)
-		return false, nil
+	if right {
+		g.logins.put(mark, now+passwordKnown)
 	}
-	g.logins.put(mark, now+passwordKnown)
-	return true, nil
+	return right, err
+}
+
+// check waits for a turn at the desk as long as a client is likely to, and does
+// the work. What was begun is finished, also when nobody waits for it any more.
+func (g *Gate) check(ctx context.Context, c class, p party, work func()) error {
+	ctx, cancel := context.WithTimeout(ctx, g.patience)
+	defer cancel()
+	return g.desk.do(ctx, c, p, work)
+}
+
+// isUsual reports whether a place is where a machine was seen last.
+func isUsual(m *engine.Machine, place netip.Prefix) bool {
+	a, err := netip.ParseAddr(m.IP)
+	return err == nil && place.IsValid() && placeOf(a.Unmap()) == place
 }
 
 // loginMark is what a right password is recognised by; it changes with the

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -104,29 +105,84 @@ func TestGuessing(t *testing.T) {
 		_, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: fmt.Sprint(i)}, here, agent)
 		d.refused(err, NotLoggedIn, "incorrect Username or Password")
 	}
-	now := d.Engine.Now()
-	if !d.guesses.tooMany(here, now) || d.guesses.tooMany(there, now) {
-		t.Fatal("the wrong address is suspected")
-	}
-	d.slow.workers <- struct{}{} // somebody is being checked for ever
+	release := occupy(d.desk) // somebody is being checked for ever
 	if _, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: "pw"}, here, agent); err != nil {
 		t.Errorf("a known machine waits behind the guesser: %v", err)
-	}
-	if _, err := d.Login(t.Context(), Credentials{MachineID: "fresh", Password: "pw"}, there, agent); err != nil {
-		t.Errorf("another address waits: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = d.Login(ended, Credentials{MachineID: "known", Password: "guess"}, here, agent)
 	d.refused(err, Busy, "too many logins at once")
-	<-d.slow.workers
-	if _, err := d.Login(t.Context(), Credentials{MachineID: "fresh", Password: "pw"}, here, agent); err != nil {
-		t.Errorf("the fleet is locked out: %v", err)
+	release()
+	for _, from := range []netip.Addr{here, there} {
+		if _, err := d.Login(t.Context(), Credentials{MachineID: "fresh", Password: "pw"}, from, agent); err != nil {
+			t.Errorf("the fleet is locked out: %v", err)
+		}
+	}
+	doubts := func(machine string, from netip.Addr) bool {
+		p := party{placeOf(from), machine}
+		defer d.guesses.takeBack(p, d.Engine.Now())
+		return d.guesses.begin(p, d.Engine.Now())
+	}
+	if !doubts("known", here) || doubts("fresh", here) || doubts("known", there) || doubts("", there) {
+		t.Error("the wrong party is doubted")
 	}
 	d.Advance(3 * guessesAllowed * 6_000_000_000)
-	if d.guesses.tooMany(here, d.Engine.Now()) {
+	if doubts("known", here) {
 		t.Error("nothing is forgotten")
 	}
+}
+
+// occupy takes a worker until the function it gives is called.
+func occupy(d *desk) (release func()) {
+	inside, let, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = d.do(context.Background(), expected, party{machine: "occupier"}, func() { close(inside); <-let })
+	}()
+	<-inside
+	return func() { close(let); <-gone }
+}
+
+// TestGuessesCountFromTheirBeginning has many guess at once: those that are not
+// checked yet count too, and what turns out right does not.
+func TestGuessesCountFromTheirBeginning(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *Options) { o.PasswordWorkers = 1 })
+	d.addMachine("m", "pw", true)
+	release := occupy(d.desk)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i := range 2*guessesAllowed + queueLength[doubtful] {
+		all.Go(func() {
+			_, _ = d.Login(ctx, Credentials{MachineID: "m", Password: fmt.Sprint(i)}, there, agent)
+		})
+	}
+	for d.waiting(doubtful) < queueLength[doubtful] {
+		runtime.Gosched()
+	}
+	if n := d.waiting(unusual); n > guessesAllowed {
+		t.Errorf("%d guesses of one address wait in the lane of others", n)
+	}
+	cancel()
+	all.Wait()
+	release()
+	if n := len(d.guesses.by); n != 0 {
+		t.Errorf("guesses that were never checked are held against %d parties", n)
+	}
+	if _, err := d.Login(t.Context(), Credentials{MachineID: "m", Password: "pw"}, there, agent); err != nil {
+		t.Error(err)
+	}
+	if n := len(d.guesses.by); n != 0 {
+		t.Errorf("a right password is held against %d parties", n)
+	}
+}
+
+// waiting is how many of a class wait.
+func (g *Gate) waiting(c class) int {
+	g.desk.mu.Lock()
+	defer g.desk.mu.Unlock()
+	return g.desk.queues[c].waiting
 }
 
 // TestGuessers fills the memory of guessers.
@@ -135,29 +191,35 @@ func TestGuessers(t *testing.T) {
 	var g guesses
 	now := 10 * lookEvery
 	for i := range 3 * mostGuessers {
-		g.wrong(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), now)
+		from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		g.begin(party{place: placeOf(from)}, now)
+		if doubted := g.begin(party{place: placeOf(from)}, now); doubted != (i >= mostGuessers) {
+			t.Fatalf("newcomer %d is doubted: %v", i, doubted)
+		}
 	}
-	if n := len(g.byPlace); n > mostGuessers {
+	if n := len(g.by); n > mostGuessers {
 		t.Errorf("%d addresses are remembered", n)
 	}
 	for i := range uint16(300) { // one network is one place
-		g.wrong(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)}), now+10*guessForgotten)
+		from := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)})
+		g.begin(party{place: placeOf(from)}, now+10*guessForgotten)
 	}
-	if !g.tooMany(netip.MustParseAddr("2001:db8::ffff:1"), now+10*guessForgotten) {
+	if !g.begin(party{place: placeOf(netip.MustParseAddr("2001:db8::ffff:1"))}, now+10*guessForgotten) {
 		t.Error("an IPv6 network is many places")
 	}
 }
 
-// TestLane holds that few run at once, that the queue is bounded, and that
+// TestDesk holds that few run at once, that the queue is bounded, and that
 // everybody gets a turn.
-func TestLane(t *testing.T) {
+func TestDesk(t *testing.T) {
 	t.Parallel()
-	l := newLane(2, 5)
+	d := newDesk(2)
+	room := queueLength[doubtful]
 	var running, ran, busy atomic.Int32
-	inside, let := make(chan struct{}, 20), make(chan struct{})
+	inside, let := make(chan struct{}, 2*room), make(chan struct{})
 	var all sync.WaitGroup
 	enter := func() {
-		err := l.do(t.Context(), func() {
+		err := d.do(t.Context(), doubtful, party{}, func() {
 			if n := running.Add(1); n > 2 {
 				t.Errorf("%d at once", n)
 			}
@@ -174,16 +236,106 @@ func TestLane(t *testing.T) {
 		all.Go(enter)
 		<-inside
 	}
-	for range 50 {
+	for range 2 * room {
 		all.Go(enter)
 	}
-	for busy.Load() < 45 {
+	for int(busy.Load()) < room {
 		runtime.Gosched()
 	}
 	close(let)
 	all.Wait()
-	if ran.Load()+busy.Load() != 52 || ran.Load() < 7 {
+	if int(ran.Load()) != room+2 || int(busy.Load()) != room {
 		t.Errorf("%d ran, %d were refused", ran.Load(), busy.Load())
+	}
+}
+
+// TestTurns holds in which order those who wait get their turn: the better class
+// first, parties in turns, and the others not never.
+func TestTurns(t *testing.T) {
+	t.Parallel()
+	d := newDesk(1)
+	release := occupy(d)
+	var order []string // owned by whoever has the worker
+	var all sync.WaitGroup
+	wait := func(c class, who string, times int) {
+		for range times {
+			before := d.everybody()
+			all.Go(func() {
+				if d.do(t.Context(), c, party{machine: who}, func() { order = append(order, who) }) != nil {
+					t.Errorf("%s is refused", who)
+				}
+			})
+			for d.everybody() == before {
+				runtime.Gosched()
+			}
+		}
+	}
+	wait(doubtful, "flood", 4)
+	wait(doubtful, "newcomer", 1)
+	wait(unusual, "traveller", 2)
+	wait(expected, "a", 3)
+	wait(expected, "b", 2)
+	release()
+	all.Wait()
+	if want := "a b a traveller b a traveller flood newcomer flood flood flood"; strings.Join(order, " ") != want {
+		t.Errorf("the turns were %v, not %s", order, want)
+	}
+}
+
+func (d *desk) everybody() (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range d.queues {
+		n += d.queues[i].waiting
+	}
+	return n
+}
+
+// TestLongestLine has one party fill a queue: others are let in at its cost, as
+// long as their lines are shorter, and whoever gives up makes room.
+func TestLongestLine(t *testing.T) {
+	t.Parallel()
+	d := newDesk(1)
+	release := occupy(d)
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	var sentAway, served atomic.Int32
+	wait := func(who string) {
+		all.Go(func() {
+			if d.do(ctx, doubtful, party{machine: who}, func() { served.Add(1) }) != nil {
+				sentAway.Add(1)
+			}
+		})
+	}
+	room := queueLength[doubtful]
+	for range room {
+		wait("flood")
+	}
+	for d.everybody() < room {
+		runtime.Gosched()
+	}
+	for i := range room / 2 {
+		wait("newcomer")
+		for int(sentAway.Load()) < i+1 {
+			runtime.Gosched()
+		}
+	}
+	d.mu.Lock()
+	if n := len(d.queues[doubtful].lines[party{machine: "newcomer"}].tickets); n != room/2 {
+		t.Errorf("%d of %d newcomers wait", n, room/2)
+	}
+	d.mu.Unlock()
+	if err := d.do(ctx, doubtful, party{machine: "newcomer"}, func() {}); err == nil {
+		t.Error("the longer line is let in at the cost of the shorter")
+	}
+	cancel()
+	all.Wait()
+	if d.everybody() != 0 || len(d.queues[doubtful].turn) != 0 || len(d.queues[doubtful].lines) != 0 {
+		t.Error("somebody who gave up still waits")
+	}
+	release()
+	if d.free != 1 || served.Load() != 0 {
+		t.Errorf("%d workers are free and %d were served", d.free, served.Load())
 	}
 }
 
@@ -236,6 +388,113 @@ func TestRegistrationLimits(t *testing.T) {
 	d.addMachine("b", "pw", false)
 	_, err := d.Register(t.Context(), Application{MachineID: "c", Password: "pw"}, loopback)
 	d.refused(err, Busy, "too many machines wait for validation")
+}
+
+// TestStrangersAtTheDesk has strangers from many addresses register and guess at
+// once: machines that the store knows get in from their own addresses, from a
+// common one too, first thing after a start.
+func TestStrangersAtTheDesk(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *Options) { o.PasswordWorkers, o.Patience = 1, time.Hour })
+	const fleet = 8
+	for i := range fleet {
+		id := fmt.Sprint("m", i)
+		d.addMachine(id, "pw", true)
+		d.must(d.ChangeMachine(t.Context(), id, func(m *engine.Machine) { m.IP = here.String() }))
+	}
+	d.addMachine("victim", "pw", true)
+	ctx, cancel := context.WithCancel(t.Context())
+	var strangers sync.WaitGroup
+	for i := range queueLength[doubtful] + 4 {
+		from := netip.AddrFrom4([4]byte{10, 0, 0, byte(i % 50)})
+		if i%10 == 0 {
+			from = here
+		}
+		strangers.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				if i < 2 { // they cost a thousand times as much
+					_, _ = d.Register(ctx, Application{MachineID: fmt.Sprint("x", i, ".", n), Password: "pw"}, from)
+				} else {
+					_, _ = d.Login(ctx, Credentials{MachineID: "victim", Password: fmt.Sprint(i, n)}, from, agent)
+				}
+			}
+		})
+	}
+	for d.waiting(doubtful) < queueLength[doubtful]/2 {
+		runtime.Gosched()
+	}
+	for i := range fleet {
+		if _, err := d.Login(t.Context(), Credentials{MachineID: fmt.Sprint("m", i), Password: "pw"}, here, agent); err != nil {
+			t.Errorf("machine %d: %v", i, err)
+		}
+	}
+	if _, err := d.Login(t.Context(), Credentials{MachineID: "m1", Password: "pw"}, there, agent); err != nil {
+		t.Errorf("a machine that travels: %v", err)
+	}
+	cancel()
+	strangers.Wait()
+}
+
+// TestRegistrationTakesTooLong has the time that somebody may wait end while the
+// registration is under way: what was begun is finished, and who never had a turn
+// is told to come back.
+func TestRegistrationTakesTooLong(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *Options) { o.PasswordWorkers, o.Patience = 1, time.Nanosecond })
+	release := occupy(d.desk)
+	_, err := d.Register(t.Context(), Application{MachineID: "late", Password: "pw"}, here)
+	d.refused(err, Busy, "too many logins at once")
+	release()
+	_, err = d.Register(t.Context(), Application{MachineID: "slow", Password: "pw"}, here) // no wait, but it takes longer than the patience
+	d.must(err)
+}
+
+// TestPendingShares has strangers at one address fill what they may: somebody
+// else can still register.
+func TestPendingShares(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, func(o *Options) { o.PendingMachines = 1000 })
+	for i := range 70 {
+		d.must(d.AddMachine(t.Context(), &engine.Machine{ID: fmt.Sprint(i), AuthType: engine.AuthPassword, IP: here.String()}, false))
+	}
+	_, err := d.Register(t.Context(), Application{MachineID: "more", Password: "pw"}, here)
+	d.refused(err, Busy, "too many machines wait for validation")
+	_, err = d.Register(t.Context(), Application{MachineID: "other", Password: "pw"}, there)
+	d.must(err)
+	var c count
+	c.by = map[netip.Prefix]int{}
+	for free, share := range map[int]int{1600: 100, 160: 10, 5: 10, 0: 0} {
+		c.waiting, c.by[placeOf(here)] = 10_000-free, share
+		if c.room(placeOf(here), 10_000) {
+			t.Errorf("with %d places free one address may have more than %d", free, share)
+		}
+		if c.by[placeOf(here)] = share - 1; c.room(placeOf(here), 10_000) != (free > 0) {
+			t.Errorf("with %d places free one address may not have %d", free, share)
+		}
+	}
+}
+
+// TestKnows holds what the store knows about addresses.
+func TestKnows(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	d.addBouncer("b", "key", false)
+	d.must(d.AddMachine(t.Context(), &engine.Machine{ID: "new", AuthType: engine.AuthPassword, IP: "192.0.2.9"}, false))
+	knows := func(a string) bool {
+		d.Advance(2 * time.Second)
+		return d.Knows(netip.MustParseAddr(a))
+	}
+	if knows("192.0.2.1") || knows("192.0.2.9") || knows("::") {
+		t.Error("strangers are known")
+	}
+	d.addMachine("m", "pw", true)
+	_, err := d.Login(t.Context(), Credentials{MachineID: "m", Password: "pw"}, here, agent)
+	d.must(err)
+	_, err = d.Bouncer(t.Context(), []byte("key"), netip.MustParseAddr("2001:db8::1"), agent, false)
+	d.must(err)
+	if !knows("192.0.2.1") || !knows("2001:db8::ffff") || knows("2001:db8:0:1::1") || knows("192.0.2.2") {
+		t.Error("those who were here are not known")
+	}
 }
 
 // TestRegisterAtOnce has many want the same id: one gets it.

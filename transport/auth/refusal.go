@@ -17,16 +17,19 @@ const (
 	BadToken
 	// Invalid: a password that cannot be hashed, an id that is too long.
 	Invalid
-	// Busy: too many passwords are being checked; come back later.
+	// Busy: too many passwords are being checked, or too many machines wait for
+	// validation; come back later.
 	Busy
 )
 
 // Refusal is why somebody was not let in. Text is for the caller; Why, when
-// there is one, is for the log only. Neither holds a secret.
+// there is one, is for the log only. Neither holds a secret. Reason, of those who
+// are Busy, is one word for what there is no room for.
 type Refusal struct {
-	Kind Kind
-	Text string
-	Why  string
+	Kind   Kind
+	Text   string
+	Why    string
+	Reason string
 }
 
 func (r *Refusal) Error() string {

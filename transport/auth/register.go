@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -41,8 +42,12 @@ func (g *Gate) MayRegister(client netip.Addr, overSocket bool) error {
 // otherwise an operator has to. A registered machine is never changed: its id
 // is taken. The error is a *Refusal or one of the engine's.
 func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (validated bool, err error) {
+	p := party{place: placeOf(client)}
 	if r := g.rules.Load(); r.Registration != nil && a.Token != "" {
 		if !sameSecret(a.Token, r.Registration.Token) {
+			if g.guesses.begin(p, g.engine.Now()) {
+				g.noteGuesser(client)
+			}
 			return false, &Refusal{Kind: Unauthorized, Text: "invalid token for auto registration"}
 		}
 		if !r.registers.holds(client) {
@@ -56,16 +61,22 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	if len(a.MachineID) > longestMachineID {
 		return false, &Refusal{Kind: Invalid, Text: fmt.Sprintf("machine_id in body should be at most %d chars long", longestMachineID)}
 	}
-	view := g.engine.View()
-	if view.Machine(a.MachineID) != nil {
+	if g.engine.View().Machine(a.MachineID) != nil {
 		return false, taken(a.MachineID)
 	}
-	if !validated && waiting(view) >= g.pending {
-		return false, &Refusal{Kind: Busy, Text: "too many machines wait for validation"}
+	if !validated && !g.census.now(g).room(p.place, g.pending) {
+		return false, errPending
 	}
-	hash, err := g.hashPassword(ctx, a.Password, client)
+	hash, err := g.hashPassword(ctx, a.Password, p, validated)
 	if err != nil {
 		return false, err
+	}
+	if !validated { // one after the other, so that no place gets more than its share
+		g.census.admitting.Lock()
+		defer g.census.admitting.Unlock()
+		if !takeCensus(g.engine.View()).room(p.place, g.pending) {
+			return false, errPending
+		}
 	}
 	now := g.engine.Now()
 	err = g.engine.AddMachine(ctx, &engine.Machine{
@@ -78,27 +89,21 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	return validated, err
 }
 
+var errPending = &Refusal{Kind: Busy, Text: "too many machines wait for validation", Reason: "validation"}
+
 func taken(id string) *Refusal {
 	return &Refusal{Kind: Forbidden, Text: "user '" + id + "': user already exist"}
 }
 
-// waiting counts the machines that an operator has not looked at yet.
-func waiting(view *engine.View) int {
-	n := 0
-	for _, m := range view.Machines() {
-		if !m.Validated {
-			n++
-		}
+// hashPassword hashes a password for somebody who was invited, by the right
+// registration token, or for anybody.
+func (g *Gate) hashPassword(ctx context.Context, password string, p party, invited bool) (hash []byte, err error) {
+	c := unusual
+	if !invited {
+		g.guesses.begin(p, g.engine.Now())
+		c = doubtful
 	}
-	return n
-}
-
-func (g *Gate) hashPassword(ctx context.Context, password string, client netip.Addr) (hash []byte, err error) {
-	l := &g.fast
-	if g.guesses.tooMany(client, g.engine.Now()) {
-		l = &g.slow
-	}
-	busy := l.do(ctx, func() { hash, err = bcrypt.GenerateFromPassword([]byte(password), passwordCost) })
+	busy := g.check(ctx, c, p, func() { hash, err = bcrypt.GenerateFromPassword([]byte(password), passwordCost) })
 	if busy != nil {
 		return nil, busy
 	}
@@ -106,6 +111,15 @@ func (g *Gate) hashPassword(ctx context.Context, password string, client netip.A
 		return nil, &Refusal{Kind: Invalid, Text: "unable to hash", Why: err.Error()}
 	}
 	return hash, nil
+}
+
+// noteGuesser says in the log, once a minute at most, that somebody tries
+// registration tokens.
+func (g *Gate) noteGuesser(client netip.Addr) {
+	now := g.engine.Now()
+	if last := g.guessed.Load(); now-last >= int64(time.Minute) && g.guessed.CompareAndSwap(last, now) {
+		g.log.Warn("many registrations with a wrong token; they are refused", "address", client)
+	}
 }
 
 // sameSecret compares without telling by its time how much was right.

@@ -1,0 +1,96 @@
+package auth
+
+import (
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+)
+
+const (
+	// pendingShare is which part of the free places for machines that wait for
+	// validation one address may have.
+	pendingShare = 16
+	// pendingLeast is how many it may have in any case, as long as there are free
+	// places.
+	pendingLeast = 10
+	// censusEvery is how old a count may be for those who only want to know
+	// roughly: counting walks over everybody.
+	censusEvery = int64(time.Second)
+)
+
+// census is what is known about addresses from the store: it is there right
+// after a start, before anybody has come.
+type census struct {
+	last      atomic.Pointer[count]
+	counting  sync.Mutex
+	admitting sync.Mutex // held while one more machine is added to those who wait
+}
+
+// count is one look at everybody.
+type count struct {
+	at      int64
+	waiting int                       // machines that no operator has looked at
+	by      map[netip.Prefix]int      // the same by address
+	home    map[netip.Prefix]struct{} // where machines that are validated, and bouncers, were seen last
+}
+
+// Knows reports whether a machine that is validated or a bouncer was seen at an
+// address last, as the store remembers it. It says nothing about who is there
+// now, and is no proof of anything: it decides who is served first when there is
+// not room for all. It may be a second behind.
+func (g *Gate) Knows(client netip.Addr) bool {
+	_, known := g.census.now(g).home[placeOf(client)]
+	return known
+}
+
+// now is a count that is a second old at most.
+func (c *census) now(g *Gate) *count {
+	now := g.engine.Now()
+	if last := c.last.Load(); last != nil && fresh(last, now) {
+		return last
+	}
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	if last := c.last.Load(); last != nil && fresh(last, now) {
+		return last
+	}
+	next := takeCensus(g.engine.View())
+	next.at = now
+	c.last.Store(next)
+	return next
+}
+
+// fresh also holds off a clock that was set back.
+func fresh(c *count, now int64) bool { return now >= c.at && now-c.at < censusEvery }
+
+func takeCensus(view *engine.View) *count {
+	c := &count{by: map[netip.Prefix]int{}, home: map[netip.Prefix]struct{}{}}
+	for _, m := range view.Machines() {
+		a, err := netip.ParseAddr(m.IP)
+		place := placeOf(a.Unmap())
+		switch {
+		case !m.Validated:
+			c.waiting++
+			c.by[place]++
+		case err == nil:
+			c.home[place] = struct{}{}
+		}
+	}
+	for _, row := range view.Bouncers() {
+		if a := row.Load().IP; a.IsValid() {
+			c.home[placeOf(a.Unmap())] = struct{}{}
+		}
+	}
+	return c
+}
+
+// room reports whether one more machine from a place may wait for validation, of
+// most altogether. The more wait the less a place may have, so that it takes a
+// thousand addresses to leave nothing for others.
+func (c *count) room(place netip.Prefix, most int) bool {
+	free := most - c.waiting
+	return free > 0 && c.by[place] < max(free/pendingShare, min(pendingLeast, most))
+}
