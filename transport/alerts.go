@@ -17,7 +17,7 @@ const shortAlertList = 200
 // addAlerts stores what a machine reports (http-api.md section 7). The answer
 // says that it is durable and in force.
 func (s *Server) addAlerts(x *exchange) error {
-	body, err := x.body()
+	body, err := x.body(s)
 	if err != nil {
 		return err
 	}

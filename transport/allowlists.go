@@ -79,7 +79,7 @@ func (s *Server) headCheck(x *exchange) error {
 
 // checkMany is check for a list.
 func (s *Server) checkMany(x *exchange) error {
-	body, err := x.body()
+	body, err := x.body(s)
 	if err != nil {
 		return err
 	}

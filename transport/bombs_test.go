@@ -69,7 +69,7 @@ func TestBombs(t *testing.T) { // not in parallel: it measures the process
 		}
 	}
 	h.wants(h.ask("GET", "/health", ""), 200, `{"status":"up"}`)
-	if n := h.server.budget.used.Load(); n != 0 {
+	if n := h.server.purses.inUse(); n != 0 {
 		t.Errorf("%d bytes of the budget are lost", n)
 	}
 }
@@ -132,9 +132,9 @@ func TestBombsTogether(t *testing.T) {
 		all.Go(func() {
 			for {
 				got := h.ask("POST", "/v1/allowlists/check", body, token)
-				if used := h.server.budget.used.Load(); used > room {
+				if used := h.server.purses.inUse(); used > room {
 					// Those who are about to be refused are counted for a moment.
-					h.eventually("the budget holds", func() bool { return h.server.budget.used.Load() <= room })
+					h.eventually("the budget holds", func() bool { return h.server.purses.inUse() <= room })
 				}
 				switch {
 				case got.status == 200:
@@ -150,7 +150,7 @@ func TestBombsTogether(t *testing.T) {
 	}
 	all.Wait()
 	t.Logf("%d were told to come back before %d got through", busy.Load(), done.Load())
-	if n := h.server.budget.used.Load(); n != 0 {
+	if n := h.server.purses.inUse(); n != 0 {
 		t.Errorf("%d bytes of the budget are lost", n)
 	}
 }

@@ -67,6 +67,7 @@ var (
 	troubleNow      = desc("lapid_trouble", "1 while /ready names a reason of this kind.", "kind")
 	connections     = desc("lapid_connections", "Open connections.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
+	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
 	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
 )
 
@@ -290,7 +291,10 @@ func (c collectorOf) state(m measure) {
 	m.gauge(diskBytes, float64(e.Store.DiskBytes))
 	m.gauge(diskFailed, number(e.Store.Failed))
 	m.gauge(connections, float64(c.s.connections()))
-	m.gauge(bodyBytes, float64(c.s.budget.used.Load()))
+	m.gauge(bodyBytes, float64(c.s.purses.inUse()))
+	for why := range c.s.refusals {
+		m.counter(noRoom, float64(c.s.refusals[why].count.Load()), reasonNames[why])
+	}
 }
 
 // MetricsHandler serves /metrics and /debug/pprof. It asks nobody for

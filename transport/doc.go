@@ -46,7 +46,9 @@
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
-//	bodies in memory       Options.BodyMemory        503 and Retry-After
+//	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
+//	the same before login  Options.StrangerMemory    503 and Retry-After
+//	a request before login 15 seconds                refused and closed
 //	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
 //
 // MemoryBound adds these up; Run logs it.

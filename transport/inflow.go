@@ -6,25 +6,36 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/valyala/fasthttp"
 
-	"lapid/engine"
 	"lapid/transport/wire"
 )
 
 const (
-	// largestAsIs is how much a request takes without asking the budget.
+	// largestAsIs is how much a request takes without asking for it. What a request
+	// leaves behind for the next one is not more.
 	largestAsIs = 16 << 10
-	// step is by how much a request's share of the budget grows.
+	// step is by how much grows what a request takes.
 	step = 16 << 10
+	// largestOfStrangers is how much the body of somebody who has not logged in may
+	// take like everybody's: far more than any login. Of wider ones there is one at a
+	// time, and one more from addresses where the store knows somebody.
+	largestOfStrangers = 64 << 10
+	// wideBody is how much such a wide body takes.
+	wideBody = smallBody + smallBody/2
+	// unpacking is what a layer of compression takes.
+	unpacking = 48 << 10
 	// firstRead is how much room is made for a body on the word of the client.
 	firstRead = 64 << 10
 	// perElement is what an element of a list or an object takes once it is read,
 	// in bytes, besides its text: the most that was measured (TestBombs), for
 	// lists of empty objects. Elements of real reports take less.
 	perElement = 128
+	// perName is the same in a login, which has a list of names and nothing else.
+	perName = 32
 	// drainAtMost is how much of a body that nobody wants is read anyway, so
 	// that the client sees the answer instead of a reset connection. It is more
 	// than the limit before login, so that one who just exceeds that is told.
@@ -36,18 +47,16 @@ const (
 var (
 	errBroken      = &answer{status: fasthttp.StatusBadRequest}
 	errUnsupported = &answer{status: fasthttp.StatusUnsupportedMediaType}
-	errBodies      = &engine.Error{Kind: engine.ErrBusy, Text: "too many large requests at once"}
 )
 
 // inflow is the body of a request on its way in. It is unpacked as it is read,
 // every layer under the same limit, so that no bomb goes off.
 type inflow struct {
-	wire    wireBody
-	from    io.Reader // the wire or the uppermost layer; nil: there is no body
-	layers  []*gzip.Reader
-	body    []byte // the scratch it was read into
-	claimed int64  // taken from the server's budget
-	given   *bodyBudget
+	wire   wireBody
+	from   io.Reader // the wire or the uppermost layer; nil: there is no body
+	layers []*gzip.Reader
+	body   []byte // the scratch it was read into
+	hold   hold   // what it takes
 }
 
 // wireBody is the body as it comes off the wire. Once it cannot be told where it
@@ -72,7 +81,6 @@ func (w *wireBody) Read(p []byte) (int, error) {
 // packed in an unknown way, or is not what it claims to be, is refused first
 // (http-api.md section 1).
 func (x *exchange) open(s *Server) error {
-	x.inflow.given = &s.budget
 	if stream := x.ctx.RequestBodyStream(); stream != nil {
 		x.inflow.wire.stream = stream
 		x.inflow.from = &x.inflow.wire
@@ -89,6 +97,11 @@ func (x *exchange) open(s *Server) error {
 		switch strings.TrimSpace(word) {
 		case "":
 		case "gzip":
+			if x.inflow.from != nil {
+				if err := x.claimUnpacking(s, len(x.inflow.layers)+1); err != nil {
+					return err
+				}
+			}
 			if err := x.inflow.unpack(max(x.route.body, smallBody)); err != nil {
 				return err
 			}
@@ -134,17 +147,20 @@ func (c *capped) Read(p []byte) (int, error) {
 // body reads the whole body. The bytes are the exchange's: good until it is
 // finished. The error is the contract's for a body that is broken, cut off, or so
 // large that its first JSON value, which is all that counts, does not end in time.
-func (x *exchange) body() ([]byte, error) {
+func (x *exchange) body(s *Server) ([]byte, error) {
 	in, limit := &x.inflow, x.route.body
 	if in.from == nil {
 		return nil, nil
+	}
+	if err := x.claimWhole(s); err != nil {
+		return nil, err
 	}
 	buf := in.body[:0]
 	for {
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, x.room(cap(buf))), buf...)
 		}
-		if err := in.claim(int64(cap(buf))); err != nil {
+		if err := x.claim(s, int64(cap(buf)+len(in.layers)*unpacking)); err != nil {
 			return nil, err
 		}
 		n, err := in.from.Read(buf[len(buf):cap(buf)])
@@ -161,7 +177,7 @@ func (x *exchange) body() ([]byte, error) {
 			continue
 		}
 		if err == nil {
-			err = in.claimElements(buf)
+			err = x.claimElements(s, buf)
 		}
 		return buf, err
 	}
@@ -204,29 +220,126 @@ func readProblem(err error) error {
 	return &wire.Error{Kind: wire.KindSyntax, Text: text}
 }
 
-// claim takes memory from the server's budget as a body grows.
-func (in *inflow) claim(size int64) error {
-	if size <= largestAsIs || size <= in.claimed {
+// purse finds out of which purse a body is paid: that of the known for a machine
+// or a bouncer who has shown who he is, else a stranger's. It is asked once for
+// each body that is not small, for a packed one before anybody is admitted.
+func (x *exchange) purse(s *Server) *purse {
+	h := &x.inflow.hold
+	if h.from != nil {
+		return h.from
+	}
+	if h.of.name = x.shown(s); h.of.name != "" {
+		h.from = s.purses.known
+	} else {
+		h.of = strangersAt(x.client)
+		h.from = s.purses.strangers[s.standing(x)]
+	}
+	return h.from
+}
+
+// shown is who the caller has shown to be, with a letter for the kind; "" for
+// strangers. Nobody is written down by that.
+func (x *exchange) shown(s *Server) string {
+	switch {
+	case x.route.who == anyone:
+		return ""
+	case x.machine != "":
+		return "m" + x.machine
+	case x.bouncer != nil:
+		return "b" + x.bouncer.Load().Name
+	}
+	if id, err := s.gate.Machine(x.authorization(), x.cookie()); err == nil {
+		return "m" + id
+	}
+	h := &x.ctx.Request.Header
+	if row := s.gate.KnownBouncer(h.Peek("X-Api-Key"), x.client, h.UserAgent()); row != nil {
+		return "b" + row.Load().Name
+	}
+	return ""
+}
+
+// standing is 1 where the store knows somebody at the caller's address, else 0.
+func (s *Server) standing(x *exchange) int {
+	if x.socket || s.gate.Knows(x.client) {
+		return 1
+	}
+	return 0
+}
+
+// claimWhole takes at once what a body of the known is said to take, and waits
+// for it: half a body in memory that then finds no room helps nobody.
+func (x *exchange) claimWhole(s *Server) error {
+	length, h := int64(x.ctx.Request.Header.ContentLength()), &x.inflow.hold
+	if length < largestAsIs || len(x.inflow.layers) > 0 || length > int64(x.route.body) {
 		return nil
 	}
-	more := (size - in.claimed + step - 1) / step * step
-	if !in.given.take(more) {
-		return errBodies
+	p := x.purse(s)
+	if p != s.purses.known {
+		return nil
 	}
-	in.claimed += more
+	n := stepped(length + 1)
+	if n > p.most {
+		return wire.ErrTooLarge
+	}
+	if !p.await(h, n, s.bodyPatience, s.life.Done()) {
+		return s.noRoom(x, noBodyMemory)
+	}
 	return nil
+}
+
+// claim takes memory as a body grows.
+func (x *exchange) claim(s *Server, size int64) error {
+	h := &x.inflow.hold
+	if size <= largestAsIs || size <= h.taken || h.wide != nil && size <= wideBody {
+		return nil
+	}
+	p := x.purse(s)
+	if p != s.purses.known && size > int64(largestOfStrangers+len(x.inflow.layers)*unpacking) {
+		wide := &s.purses.wide[s.standing(x)]
+		if h.wide == nil && !wide.take() {
+			return s.noRoom(x, noStrangerMemory)
+		}
+		h.wide = wide
+		return nil
+	}
+	switch {
+	case p.take(h, stepped(size-h.taken)):
+		return nil
+	case p == s.purses.known:
+		return s.noRoom(x, noBodyMemory)
+	}
+	return s.noRoom(x, noStrangerMemory)
+}
+
+func stepped(n int64) int64 { return (n + step - 1) / step * step }
+
+// claimUnpacking takes what so many layers of compression take. The first is
+// waited for: a body of the known that is packed has taken nothing before.
+func (x *exchange) claimUnpacking(s *Server, layers int) error {
+	p, n := x.purse(s), int64(layers*unpacking)
+	if p == s.purses.known && layers == 1 {
+		if n <= p.most && !p.await(&x.inflow.hold, stepped(n), s.bodyPatience, s.life.Done()) {
+			return s.noRoom(x, noBodyMemory)
+		}
+		return nil
+	}
+	return x.claim(s, n)
 }
 
 // claimElements takes what the body will take once it is read: a few bytes can
 // be an element of a list, which takes many. What would not fit even if it were
 // the only one is too large; it would be sent again for ever if it were told to
 // come back.
-func (in *inflow) claimElements(body []byte) error {
-	size := int64(cap(body)) + perElement*int64(bytes.Count(body, []byte{','}))
-	if size > in.given.most {
+func (x *exchange) claimElements(s *Server, body []byte) error {
+	each, most := int64(perElement), s.purses.known.most
+	if x.route.body == smallBody {
+		each, most = perName, wideBody
+	}
+	size := int64(len(body)) + int64(len(x.inflow.layers)*unpacking) + each*int64(bytes.Count(body, []byte{','}))
+	if size > most {
 		return wire.ErrTooLarge
 	}
-	return in.claim(size)
+	return x.claim(s, size)
 }
 
 // drain reads what is left of a body that was not read to its end, for the next
@@ -234,6 +347,9 @@ func (in *inflow) claimElements(body []byte) error {
 // So does what is broken: nobody knows where the next request would begin.
 func (x *exchange) drain(s *Server) {
 	rest := &x.inflow.wire
+	if x.machine == "" && x.bouncer == nil {
+		x.hurry(s)
+	}
 	if rest.stream = x.ctx.RequestBodyStream(); rest.stream == nil || x.ctx.Response.ConnectionClose() {
 		return
 	}
@@ -254,6 +370,31 @@ func (x *exchange) drain(s *Server) {
 
 const drainStep = 4 << 10
 
+// strangerPatience is how long somebody who has not shown who he is may take for
+// a request: nobody logs in at leisure.
+const strangerPatience = 15 * time.Second
+
+// received looks at the headers of a request.
+func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	c := headerReceived(h)
+	if bytes.HasPrefix(h.RequestURI(), loginPaths) {
+		c.ReadTimeout = min(s.strangerPatience, s.options.ReadTimeout)
+	}
+	return c
+}
+
+var loginPaths = []byte("/v1/watchers")
+
+// hurry gives the rest of a stranger's body that much time.
+func (x *exchange) hurry(s *Server) {
+	if x.conn == nil || x.ctx.RequestBodyStream() == nil {
+		return
+	}
+	if t := time.Now().Add(s.strangerPatience); t.Before(x.conn.readWanted) {
+		_ = x.conn.SetReadDeadline(t) // refused: the connection is over
+	}
+}
+
 // release gives everything back.
 func (in *inflow) release() {
 	for _, r := range in.layers {
@@ -261,9 +402,9 @@ func (in *inflow) release() {
 	}
 	clear(in.layers)
 	in.layers = in.layers[:0]
-	in.body = keep(in.body)
-	if in.claimed > 0 {
-		in.given.give(in.claimed)
+	if cap(in.body) > largestAsIs {
+		in.body = nil
 	}
-	in.wire, in.from, in.claimed, in.given = wireBody{}, nil, 0, nil
+	in.hold.release()
+	in.wire, in.from = wireBody{}, nil
 }

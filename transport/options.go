@@ -52,7 +52,8 @@ type Options struct {
 	WriteStall     time.Duration // a peer that takes no 128 KiB in half of this is let go (60 s)
 	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)
 	DrainTimeout   time.Duration // for requests under way when the server stops (10 s)
-	BodyMemory     int64         // for request bodies and what is read out of them, beyond 16 KiB each (512 MiB); more get 503
+	BodyMemory     int64         // for request bodies and what is read out of them, beyond 16 KiB each (512 MiB); more wait, then get 503
+	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 }
 
 func (o *Options) withDefaults() (Options, error) {
@@ -87,6 +88,7 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.StreamLimit, 15*time.Minute)
 	fill(&c.DrainTimeout, 10*time.Second)
 	fill(&c.BodyMemory, 512<<20)
+	fill(&c.StrangerMemory, 16<<20)
 	return c, nil
 }
 

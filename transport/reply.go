@@ -47,7 +47,7 @@ func (s *Server) refuse(x *exchange, err error) {
 	case errors.As(err, &read):
 		x.message(readStatus(read.Kind, x.route), read.Text)
 	case errors.As(err, &refused):
-		x.refusal(refused)
+		s.refusal(x, refused)
 	default:
 		s.refuseEngine(x, err)
 	}
@@ -65,7 +65,7 @@ func readStatus(kind wire.Kind, line *route) int {
 }
 
 // refusal answers somebody whom the gate did not let in.
-func (x *exchange) refusal(r *auth.Refusal) {
+func (s *Server) refusal(x *exchange, r *auth.Refusal) {
 	switch r.Kind {
 	case auth.Forbidden:
 		x.message(fasthttp.StatusForbidden, r.Text)
@@ -74,12 +74,21 @@ func (x *exchange) refusal(r *auth.Refusal) {
 	case auth.Invalid:
 		x.message(fasthttp.StatusBadRequest, r.Text)
 	case auth.Busy:
+		s.refused(busyReason(r), x.client)
 		x.busy(r.Text)
 	case auth.BadToken:
 		x.coded(fasthttp.StatusBadRequest, r.Text)
 	default:
 		x.coded(fasthttp.StatusUnauthorized, r.Text)
 	}
+}
+
+// busyReason is for what there was no room.
+func busyReason(r *auth.Refusal) reason {
+	if r.Reason == reasonNames[noValidation] {
+		return noValidation
+	}
+	return noPassword
 }
 
 // refuseEngine answers an error of the engine. Handlers answer the kinds that

@@ -36,6 +36,9 @@ type Server struct {
 	life context.Context
 	end  context.CancelFunc
 
+	bodyPatience     time.Duration // how long a large body waits for memory
+	strangerPatience time.Duration // for a request of somebody who has not shown who he is
+
 	tcp, unix *doorway
 	clock     atomic.Pointer[time.Time] // to the second, while running
 	open      openConns
@@ -44,7 +47,8 @@ type Server struct {
 	// Scratch and shared answers.
 	exchanges sync.Pool
 	drains    sync.Pool
-	budget    bodyBudget
+	purses    purses
+	refusals  refusals
 	deltas    deltas
 	bodies    bodies
 	own       atomic.Int32 // readers that are written to alone
@@ -69,8 +73,11 @@ func New(o *Options) (*Server, error) {
 		gate:    options.Gate,
 		log:     options.Logger,
 		routes:  table(),
-		budget:  bodyBudget{most: options.BodyMemory},
+		purses:  newPurses(options.BodyMemory, options.StrangerMemory),
 		deltas:  deltas{seed: maphash.MakeSeed()},
+
+		bodyPatience:     loginPatience,
+		strangerPatience: strangerPatience,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.router = s.newRouter()
@@ -88,7 +95,7 @@ func New(o *Options) (*Server, error) {
 func (s *Server) newHTTP() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:               s.router.Handler,
-		HeaderReceived:        headerReceived,
+		HeaderReceived:        s.received,
 		ErrorHandler:          badRequest,
 		Concurrency:           math.MaxInt32, // connections are counted at the door; the library's count lags behind ends
 		ReadBufferSize:        s.options.HeaderBytes,
@@ -302,5 +309,5 @@ func (s *Server) MemoryBound() int64 {
 		listeners = 2
 	}
 	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection+largestAsIs) +
-		o.BodyMemory + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
+		o.BodyMemory + o.StrangerMemory + 2*wideBody + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
@@ -151,14 +152,22 @@ func TestTooLarge(t *testing.T) {
 	}
 	bomb := packed(packed(strings.Repeat(" ", 60<<20)))
 	h.wants(h.asMachine("POST", "/v1/alerts", bomb, "Content-Encoding: gzip, gzip"), 400, `{"message":"http: request body too large"}`)
-	h.eventually("the budget is given back", func() bool { return h.server.budget.used.Load() == 0 })
+	h.eventually("the budget is given back", func() bool { return h.server.purses.inUse() == 0 })
 }
 
-// TestNoRoomForBodies sends a large body when the budget is used up.
+// TestNoRoomForBodies sends a large body when the memory for them is used up, and
+// one that there never is room for.
 func TestNoRoomForBodies(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.BodyMemory = 1 << 20 })
-	got := h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 3<<20)+`]`)
+	h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 3<<20)+`]`), 400, `{"message":"http: request body too large"}`)
+	h.server.bodyPatience = time.Millisecond
+	other := hold{of: holder{name: "another"}, from: h.server.purses.known}
+	if !other.from.take(&other, 1<<20) {
+		t.Fatal("the memory is not free")
+	}
+	got := h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 300<<10)+`]`)
+	other.release()
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Fatalf("%d %s", got.status, got.body)
 	}

@@ -33,7 +33,7 @@ func TestSiege(t *testing.T) { // not in parallel: it measures the process
 	}
 	lay(250, health)
 	lay(50, live[:len(live)-5])
-	lay(100, request("POST", "/v1/alerts", token, "Content-Length: 40000000")+"["+strings.Repeat(" ", 30_000))
+	lay(100, request("POST", "/v1/alerts", token, "Content-Length: 400000")+"["+strings.Repeat(" ", 30_000))
 	first := len(all)
 	lay(100, request("GET", "/v1/decisions/stream?startup=true", keyLine))
 	for _, c := range all[first:] { // each has begun to be answered
@@ -53,7 +53,7 @@ func TestSiege(t *testing.T) { // not in parallel: it measures the process
 	for _, c := range all {
 		c.Close()
 	}
-	h.eventually("the budget is given back", func() bool { return h.server.budget.used.Load() == 0 })
+	h.eventually("the budget is given back", func() bool { return h.server.purses.inUse() == 0 })
 }
 
 // inUse is the memory that is reachable, and that of stacks.

@@ -25,7 +25,7 @@ func (s *Server) admitEither(x *exchange) error {
 
 // usage stores what a bouncer or machine reports about itself.
 func (s *Server) usage(x *exchange) error {
-	body, err := x.body()
+	body, err := x.body(s)
 	if err != nil {
 		return err
 	}

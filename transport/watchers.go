@@ -16,7 +16,7 @@ func (s *Server) register(x *exchange) error {
 	if err := s.gate.MayRegister(x.client, x.socket); err != nil {
 		return err
 	}
-	body, err := x.body()
+	body, err := x.body(s)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *Server) login(x *exchange) error {
 	if certificate := x.certificate(); certificate != nil {
 		return s.certifiedLogin(x, certificate)
 	}
-	body, err := x.body()
+	body, err := x.body(s)
 	var l wire.Login
 	if err == nil {
 		l, err = wire.ParseLogin(body)
@@ -64,7 +64,7 @@ func (s *Server) certifiedLogin(x *exchange, certificate *auth.Peer) error {
 	if err := s.gate.MayLogin(certificate, x.client); err != nil {
 		return err
 	}
-	body, err := x.body()
+	body, err := x.body(s)
 	var scenarios []string
 	if err == nil {
 		scenarios, err = wire.ParseScenarios(body)

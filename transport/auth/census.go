@@ -42,7 +42,7 @@ type count struct {
 // now, and is no proof of anything: it decides who is served first when there is
 // not room for all. It may be a second behind.
 func (g *Gate) Knows(client netip.Addr) bool {
-	_, known := g.census.now(g).home[placeOf(client)]
+	_, known := g.census.now(g).home[PlaceOf(client)]
 	return known
 }
 
@@ -70,7 +70,7 @@ func takeCensus(view *engine.View) *count {
 	c := &count{by: map[netip.Prefix]int{}, home: map[netip.Prefix]struct{}{}}
 	for _, m := range view.Machines() {
 		a, err := netip.ParseAddr(m.IP)
-		place := placeOf(a.Unmap())
+		place := PlaceOf(a.Unmap())
 		switch {
 		case !m.Validated:
 			c.waiting++
@@ -81,7 +81,7 @@ func takeCensus(view *engine.View) *count {
 	}
 	for _, row := range view.Bouncers() {
 		if a := row.Load().IP; a.IsValid() {
-			c.home[placeOf(a.Unmap())] = struct{}{}
+			c.home[PlaceOf(a.Unmap())] = struct{}{}
 		}
 	}
 	return c

@@ -42,7 +42,10 @@ type party struct {
 	machine string
 }
 
-func placeOf(a netip.Addr) netip.Prefix {
+// PlaceOf is whose address counts as one when shares are given out: the address,
+// of IPv6 the /64, for whoever has one of those has all. Of no address it is the
+// zero Prefix.
+func PlaceOf(a netip.Addr) netip.Prefix {
 	bits := 64
 	if a.Is4() {
 		bits = 32

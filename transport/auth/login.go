@@ -67,7 +67,7 @@ func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password str
 	if until := g.logins.get(mark); until != nil && now < *until {
 		return true, nil
 	}
-	c, p := unusual, party{place: placeOf(client)}
+	c, p := unusual, party{place: PlaceOf(client)}
 	if isUsual(m, p.place) {
 		c, p.machine = expected, m.ID
 	}
@@ -97,7 +97,7 @@ func (g *Gate) check(ctx context.Context, c class, p party, work func()) error {
 // isUsual reports whether a place is where a machine was seen last.
 func isUsual(m *engine.Machine, place netip.Prefix) bool {
 	a, err := netip.ParseAddr(m.IP)
-	return err == nil && place.IsValid() && placeOf(a.Unmap()) == place
+	return err == nil && place.IsValid() && PlaceOf(a.Unmap()) == place
 }
 
 // loginMark is what a right password is recognised by; it changes with the

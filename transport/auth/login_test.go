@@ -120,7 +120,7 @@ func TestGuessing(t *testing.T) {
 		}
 	}
 	doubts := func(machine string, from netip.Addr) bool {
-		p := party{placeOf(from), machine}
+		p := party{PlaceOf(from), machine}
 		defer d.guesses.takeBack(p, d.Engine.Now())
 		return d.guesses.begin(p, d.Engine.Now())
 	}
@@ -192,8 +192,8 @@ func TestGuessers(t *testing.T) {
 	now := 10 * lookEvery
 	for i := range 3 * mostGuessers {
 		from := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		g.begin(party{place: placeOf(from)}, now)
-		if doubted := g.begin(party{place: placeOf(from)}, now); doubted != (i >= mostGuessers) {
+		g.begin(party{place: PlaceOf(from)}, now)
+		if doubted := g.begin(party{place: PlaceOf(from)}, now); doubted != (i >= mostGuessers) {
 			t.Fatalf("newcomer %d is doubted: %v", i, doubted)
 		}
 	}
@@ -202,9 +202,9 @@ func TestGuessers(t *testing.T) {
 	}
 	for i := range uint16(300) { // one network is one place
 		from := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i >> 8), 15: byte(i)})
-		g.begin(party{place: placeOf(from)}, now+10*guessForgotten)
+		g.begin(party{place: PlaceOf(from)}, now+10*guessForgotten)
 	}
-	if !g.begin(party{place: placeOf(netip.MustParseAddr("2001:db8::ffff:1"))}, now+10*guessForgotten) {
+	if !g.begin(party{place: PlaceOf(netip.MustParseAddr("2001:db8::ffff:1"))}, now+10*guessForgotten) {
 		t.Error("an IPv6 network is many places")
 	}
 }
@@ -464,11 +464,11 @@ func TestPendingShares(t *testing.T) {
 	var c count
 	c.by = map[netip.Prefix]int{}
 	for free, share := range map[int]int{1600: 100, 160: 10, 5: 10, 0: 0} {
-		c.waiting, c.by[placeOf(here)] = 10_000-free, share
-		if c.room(placeOf(here), 10_000) {
+		c.waiting, c.by[PlaceOf(here)] = 10_000-free, share
+		if c.room(PlaceOf(here), 10_000) {
 			t.Errorf("with %d places free one address may have more than %d", free, share)
 		}
-		if c.by[placeOf(here)] = share - 1; c.room(placeOf(here), 10_000) != (free > 0) {
+		if c.by[PlaceOf(here)] = share - 1; c.room(PlaceOf(here), 10_000) != (free > 0) {
 			t.Errorf("with %d places free one address may not have %d", free, share)
 		}
 	}

@@ -42,7 +42,7 @@ func (g *Gate) MayRegister(client netip.Addr, overSocket bool) error {
 // otherwise an operator has to. A registered machine is never changed: its id
 // is taken. The error is a *Refusal or one of the engine's.
 func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (validated bool, err error) {
-	p := party{place: placeOf(client)}
+	p := party{place: PlaceOf(client)}
 	if r := g.rules.Load(); r.Registration != nil && a.Token != "" {
 		if !sameSecret(a.Token, r.Registration.Token) {
 			if g.guesses.begin(p, g.engine.Now()) {
