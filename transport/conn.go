@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,6 +32,11 @@ type conn struct {
 	socket bool
 
 	server *Server
+	came   *doorway  // where it came in, and is counted; nil in tests
+	since  time.Time // when it got a goroutine
+
+	proven atomic.Bool // somebody has shown who he is
+	atDesk atomic.Bool // a password is being checked, or waits for that
 
 	// Owned by the goroutine that serves the connection.
 	readWanted, readSet time.Time
@@ -44,7 +50,7 @@ type conn struct {
 
 	// Of a connection that a reactor handed over; owned by the serving
 	// goroutine.
-	door     *doorway // where it came in; nil: no reactor
+	door     *doorway // came, if that has a reactor
 	unsent   []byte   // the rest of an answer
 	unread   []byte   // what came and is not answered
 	answered bool     // the last request has been, and nothing of it is left to read
@@ -82,7 +88,7 @@ func (m *move) back() {
 
 func newConn(c net.Conn, s *Server) *conn {
 	_, socket := c.LocalAddr().(*net.UnixAddr)
-	return &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket}
+	return &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
 }
 
 // moveWithEnd has the cursor moved by what is written from now on: the end of
@@ -191,8 +197,12 @@ func (c *conn) reset() {
 // SetReadDeadline takes effect lazily, see conn.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.waits++; c.idle() {
-		if now := c.server.clock.Load(); now != nil && now.Add(linger).Before(t) {
-			t = now.Add(linger)
+		stay := linger
+		if c.server.open.count() > c.server.options.MaxServed/2 {
+			stay = 0 // others need its goroutine
+		}
+		if now := c.server.clock.Load(); now != nil && now.Add(stay).Before(t) {
+			t = now.Add(stay)
 		}
 	}
 	c.readWanted = t
@@ -255,8 +265,8 @@ func (c *conn) cut() error {
 	if !c.server.open.remove(c) {
 		return net.ErrClosed
 	}
-	if c.door != nil {
-		c.door.count.Add(-1)
+	if c.came != nil {
+		c.came.count.Add(-1)
 	}
 	return c.Conn.Close()
 }
@@ -285,6 +295,7 @@ func (c *secureConn) certificate() *auth.Peer {
 type openConns struct {
 	mu  sync.Mutex
 	all map[*conn]struct{}
+	n   atomic.Int64 // how many there are
 }
 
 func (o *openConns) add(c *conn) {
@@ -294,6 +305,7 @@ func (o *openConns) add(c *conn) {
 		o.all = make(map[*conn]struct{})
 	}
 	o.all[c] = struct{}{}
+	o.n.Store(int64(len(o.all)))
 }
 
 // remove reports whether the connection was there.
@@ -302,14 +314,25 @@ func (o *openConns) remove(c *conn) bool {
 	defer o.mu.Unlock()
 	_, there := o.all[c]
 	delete(o.all, c)
+	o.n.Store(int64(len(o.all)))
 	return there
 }
 
 // count is how many there are.
-func (o *openConns) count() int {
+func (o *openConns) count() int { return int(o.n.Load()) }
+
+// unproven lists those on which nobody has shown who he is, of some kind.
+func (o *openConns) unproven(which func(*conn) bool) []unproven {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.all)
+	var list []unproven
+	now := time.Now()
+	for c := range o.all {
+		if !c.proven.Load() && which(c) {
+			list = append(list, unproven{peer: c.peer, age: now.Sub(c.since), cut: func() bool { return c.cut() == nil }})
+		}
+	}
+	return list
 }
 
 // cut closes every connection; what was being written is lost.

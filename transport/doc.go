@@ -40,7 +40,8 @@
 //
 // # Limits
 //
-//	connections            Options.MaxConnections    503 and closed
+//	connections            Options.MaxConnections    others are closed, see shed.go; 503
+//	connections with a goroutine  Options.MaxServed   others are closed, see shed.go; they wait
 //	header and request line Options.HeaderBytes       431
 //	time for one request   Options.ReadTimeout       408 and closed
 //	time between requests  Options.IdleTimeout       closed

@@ -26,6 +26,8 @@ type doorway struct {
 	loops atomic.Pointer[reactor.Reactor] // nil: every connection has a goroutine; set before the first Accept
 	count atomic.Int64                    // connections that came in and are not closed, wherever they are
 
+	shedding sync.Mutex // held by who makes room
+
 	mu     sync.Mutex
 	more   sync.Cond         // on mu: somebody was handed over, or it is over
 	handed []*reactor.Handed // no more than there are connections
@@ -71,9 +73,7 @@ func (d *doorway) admit(loops *reactor.Reactor) {
 			d.end(err)
 			return
 		}
-		if d.count.Add(1) > int64(d.server.options.MaxConnections) {
-			d.count.Add(-1)
-			d.turnAway(c)
+		if !d.enter(c) {
 			continue
 		}
 		if err := loops.Take(c); err != nil {
@@ -81,6 +81,28 @@ func (d *doorway) admit(loops *reactor.Reactor) {
 			d.server.log.Warn("a connection was lost", "error", err)
 		}
 	}
+}
+
+// limit is how many connections there may be. Where each has a goroutine, no more
+// than may have one.
+func (d *doorway) limit() int {
+	o := &d.server.options
+	if d.loops.Load() == nil {
+		return min(o.MaxConnections, o.MaxServed)
+	}
+	return o.MaxConnections
+}
+
+// enter counts a connection. One too many is turned away, unless there is room to
+// be made for it.
+func (d *doorway) enter(c net.Conn) bool {
+	if d.count.Add(1) <= int64(d.limit()) || d.makeRoom() {
+		return true
+	}
+	d.count.Add(-1)
+	d.server.refused(noConnection, reactor.PeerOf(c.RemoteAddr()))
+	d.turnAway(c)
+	return false
 }
 
 // accept waits for the next connection. What one connection suffers from, or
@@ -109,9 +131,11 @@ const acceptAgain = 100 * time.Millisecond
 var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: " + retryAfter + "\r\nConnection: close\r\n\r\n")
 
 // turnAway answers one connection too many; a new connection takes that much
-// without waiting.
+// without waiting. One that wants TLS would not understand it.
 func (d *doorway) turnAway(c net.Conn) {
-	_, _ = c.Write(full)
+	if d.tls == nil {
+		_, _ = c.Write(full)
+	}
 	_ = c.Close()
 }
 
@@ -139,34 +163,62 @@ func (d *doorway) lose(h *reactor.Handed) {
 // Accept gives the HTTP library its next connection.
 func (d *doorway) Accept() (net.Conn, error) {
 	if d.loops.Load() == nil {
-		c, err := d.accept()
-		if err != nil {
-			return nil, err
-		}
-		nc := newConn(c, d.server)
-		d.server.open.add(nc)
-		if d.tls == nil {
-			return nc, nil
-		}
-		return &secureConn{Conn: tls.Server(nc, d.tls), under: nc}, nil
+		return d.acceptAlone()
 	}
 	for {
 		h, err := d.await()
 		if err != nil {
 			return nil, err
 		}
+		d.awaitRoom()
 		c, err := h.Conn()
 		if err != nil {
 			d.lose(h)
 			d.server.log.Warn("a connection was lost", "error", err)
 			continue
 		}
-		nc := &conn{Conn: c, server: d.server, peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
+		nc := &conn{Conn: c, server: d.server, came: d, since: time.Now(), peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
+		nc.proven.Store(h.Served)
 		nc.moves, _ = h.Mark.(*move)
 		d.server.open.add(nc)
 		return nc, nil
 	}
 }
+
+// acceptAlone is Accept where there are no loops.
+func (d *doorway) acceptAlone() (net.Conn, error) {
+	for {
+		c, err := d.accept()
+		if err != nil {
+			return nil, err
+		}
+		if !d.enter(c) {
+			continue
+		}
+		nc := newConn(c, d.server)
+		nc.came = d
+		d.server.open.add(nc)
+		if d.tls == nil {
+			return nc, nil
+		}
+		return &secureConn{Conn: tls.Server(nc, d.tls), under: nc}, nil
+	}
+}
+
+// awaitRoom waits until one more connection may have a goroutine. Those that wait
+// here keep what they sent, and nothing else.
+func (d *doorway) awaitRoom() {
+	for d.server.open.count() >= d.server.options.MaxServed && !d.server.makeServingRoom() {
+		select {
+		case <-time.After(servedAgain):
+		case <-d.server.life.Done():
+			return
+		}
+	}
+}
+
+// servedAgain is how soon to look again.
+const servedAgain = 20 * time.Millisecond
 
 func (d *doorway) await() (*reactor.Handed, error) {
 	d.mu.Lock()
@@ -194,7 +246,7 @@ func (d *doorway) forLoop(in []byte) bool {
 
 // takeBack gives a connection back to the loops.
 func (d *doorway) takeBack(c *conn) error {
-	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread)
+	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread, c.proven.Load())
 	if err != nil {
 		d.count.Add(-1)
 	}

@@ -112,6 +112,9 @@ func (s *Server) run(x *exchange) error {
 	if err == nil {
 		err = s.admit(x)
 	}
+	if err == nil && x.route.who != anyone {
+		x.prove()
+	}
 	if err == nil {
 		err = x.route.handle(s, x)
 	}

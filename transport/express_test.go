@@ -112,14 +112,15 @@ func TestFloodedLoop(t *testing.T) {
 	}
 }
 
-// TestTooManyConnections are told so, and one that leaves makes room.
+// TestTooManyConnections are told so while everybody has shown who he is, and one
+// that leaves makes room.
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.MaxConnections = 2 })
 	a, b := h.line(t), h.line(t)
 	for _, l := range []*line{a, b} {
-		l.send("GET", "/health", "", "")
-		l.expect(200, "")
+		l.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
+		l.expect(200, "null")
 	}
 	c := h.line(t)
 	c.expect(503, "")

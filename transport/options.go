@@ -45,7 +45,8 @@ type Options struct {
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 
-	MaxConnections int           // at once, on each listener (20 000); more get 503
+	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
+	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or an access log, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (8 KiB); more get 431. Also the read buffer of every connection
 	ReadTimeout    time.Duration // for the whole of one request (60 s)
 	IdleTimeout    time.Duration // between two requests (180 s; clients poll every 60 s)
@@ -81,6 +82,7 @@ func (o *Options) withDefaults() (Options, error) {
 		c.SocketMode = 0o660
 	}
 	fill(&c.MaxConnections, 20_000)
+	fill(&c.MaxServed, 20_000)
 	fill(&c.HeaderBytes, 8<<10)
 	fill(&c.ReadTimeout, time.Minute)
 	fill(&c.IdleTimeout, 3*time.Minute)

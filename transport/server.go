@@ -37,6 +37,7 @@ type Server struct {
 	end  context.CancelFunc
 
 	bodyPatience     time.Duration // how long a large body waits for memory
+	shedAge          time.Duration // see shed.go
 	strangerPatience time.Duration // for a request of somebody who has not shown who he is
 
 	tcp, unix *doorway
@@ -77,6 +78,7 @@ func New(o *Options) (*Server, error) {
 		deltas:  deltas{seed: maphash.MakeSeed()},
 
 		bodyPatience:     loginPatience,
+		shedAge:          shedAge,
 		strangerPatience: strangerPatience,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
@@ -294,9 +296,14 @@ func (s *Server) connections() int {
 	return n
 }
 
-// perConnection is what an idle connection takes besides its read buffer:
-// stack, write buffer, request and response.
-const perConnection = 16 << 10
+const (
+	// perConnection is what a connection takes besides what it has sent: on a loop,
+	// or while it waits for a goroutine.
+	perConnection = 1 << 10
+	// perServed is what one with a goroutine takes besides its read buffer: stack,
+	// write buffer, request and response.
+	perServed = 16 << 10
+)
 
 // MemoryBound is how much memory connections, requests and the answers to slow
 // readers can take together, in bytes. Shared stream bodies that are kept whole
@@ -308,6 +315,10 @@ func (s *Server) MemoryBound() int64 {
 	if o.Listen != "" && o.Socket != "" {
 		listeners = 2
 	}
-	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection+largestAsIs) +
+	served := int64(o.MaxServed)
+	if o.TLS != nil || o.AccessLog != nil {
+		served *= listeners
+	}
+	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection) + served*int64(o.HeaderBytes+perServed+largestAsIs) +
 		o.BodyMemory + o.StrangerMemory + 2*wideBody + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
 }

@@ -24,6 +24,7 @@ func (s *Server) register(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	defer x.atDesk()()
 	validated, err := s.gate.Register(s.life, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
 	if err != nil {
 		return err
@@ -50,12 +51,24 @@ func (s *Server) login(x *exchange) error {
 	if err != nil {
 		return loginProblem(err, "missing: ")
 	}
+	defer x.atDesk()()
 	grant, err := s.gate.Login(s.life, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.ctx.UserAgent())
 	if err != nil {
 		return err
 	}
 	x.token(grant)
 	return nil
+}
+
+// atDesk notes that the connection waits for us, not for its client, until what it
+// returns is called.
+func (x *exchange) atDesk() (over func()) {
+	c := x.conn
+	if c == nil {
+		return func() {}
+	}
+	c.atDesk.Store(true)
+	return func() { c.atDesk.Store(false) }
 }
 
 // certifiedLogin looks at the certificate before the body, of which it wants
@@ -104,6 +117,7 @@ func (x *exchange) certificate() *auth.Peer {
 }
 
 func (x *exchange) token(g auth.Grant) {
+	x.prove()
 	x.out = wire.AppendToken(x.out[:0], g.Expires, g.Token)
 	x.json(fasthttp.StatusOK, x.out)
 }

@@ -87,11 +87,22 @@ type Conn struct {
 	group    *group
 	state    atomic.Int32
 	deadline time.Duration // since the reactor began: when it has been silent for too long
+	began    time.Duration // since the reactor began: when it came
+	served   atomic.Bool   // a Worker has answered something here, or whoever gave it back had
+}
+
+// Unserved is a connection on which nothing was answered yet.
+type Unserved struct {
+	Peer netip.Addr
+	Age  time.Duration
+
+	conn *Conn
 }
 
 // Handed is a connection on its way out of the reactor.
 type Handed struct {
-	Peer netip.Addr
+	Peer   netip.Addr
+	Served bool // a Worker has answered something before
 	Rest
 	fd int
 }

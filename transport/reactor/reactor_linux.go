@@ -103,25 +103,28 @@ func newGroup(r *Reactor) (*group, error) {
 // Take takes a new connection, as it was accepted; the caller must not use it
 // any more, whatever the outcome.
 func (r *Reactor) Take(c net.Conn) error {
-	return r.take(c, PeerOf(c.RemoteAddr()), nil, r.options.First)
+	return r.take(c, PeerOf(c.RemoteAddr()), nil, false, r.options.First)
 }
 
 // Adopt takes a connection back that was handed over, together with what was
 // read from it and not answered yet: if that is for a Worker, it is answered
-// before Adopt returns. The caller must not use the connection any more,
+// before Adopt returns. With served it counts as one on which something was
+// answered. The caller must not use the connection any more,
 // whatever the outcome.
-func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte) error {
-	return r.take(c, peer, unread, r.options.Idle)
+func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, served bool) error {
+	return r.take(c, peer, unread, served, r.options.Idle)
 }
 
 // take moves the socket out of the runtime's poller, which would otherwise be
 // woken by everything that comes.
-func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, patience time.Duration) error {
+func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, served bool, patience time.Duration) error {
 	fd, err := detach(nc)
 	if err != nil {
 		return err
 	}
-	c := &Conn{Peer: peer, fd: fd, deadline: time.Since(r.began) + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
+	now := time.Since(r.began)
+	c := &Conn{Peer: peer, fd: fd, began: now, deadline: now + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
+	c.served.Store(served)
 	c.state.Store(busy)
 	r.count.Add(1)
 	r.conns.put(fd, c)
@@ -319,6 +322,9 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 		r.hand(c, rest)
 		return false
 	}
+	if !c.served.Load() {
+		c.served.Store(true)
+	}
 	return true
 }
 
@@ -337,11 +343,42 @@ func (r *Reactor) hand(c *Conn, rest Rest) {
 	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it may not be there yet
 	r.count.Add(-1)
 	rest.Unread = append([]byte(nil), rest.Unread...)
-	r.options.Hand(&Handed{Peer: c.Peer, Rest: rest, fd: c.fd})
+	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Rest: rest, fd: c.fd})
 }
 
 // Count is how many connections the loops hold.
 func (r *Reactor) Count() int { return int(r.count.Load()) }
+
+// Unserved lists the connections on which nothing was answered yet, in no order. It
+// walks over all there are.
+func (r *Reactor) Unserved() []Unserved {
+	var list []Unserved
+	now := time.Since(r.began)
+	r.conns.each(func(c *Conn) {
+		if !c.served.Load() {
+			list = append(list, Unserved{c.Peer, now - c.began, c})
+		}
+	})
+	return list
+}
+
+// Cut closes a connection that Unserved listed, and reports whether it did: one
+// that is being answered, or was meanwhile, stays.
+func (r *Reactor) Cut(u Unserved) bool {
+	c := u.conn
+	if !c.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if c.served.Load() {
+		if !c.state.CompareAndSwap(busy, idle) {
+			c.state.Store(idle)
+			_ = c.group.control(syscall.EPOLL_CTL_MOD, c)
+		}
+		return false
+	}
+	r.drop(c)
+	return true
+}
 
 // sweep closes those who have been silent for too long.
 func (r *Reactor) sweep() {

@@ -20,7 +20,13 @@ func New(*Options) (*Reactor, error) { return nil, ErrUnsupported }
 func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
 
 // Adopt does nothing.
-func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte) error { return ErrUnsupported }
+func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, bool) error { return ErrUnsupported }
+
+// Unserved is nobody.
+func (r *Reactor) Unserved() []Unserved { return nil }
+
+// Cut does nothing.
+func (r *Reactor) Cut(Unserved) bool { return false }
 
 // Close does nothing.
 func (r *Reactor) Close() {}

@@ -1,0 +1,179 @@
+package transport
+
+import (
+	"bufio"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// from opens a connection from an address of the loopback.
+func (h *house) from(last byte) net.Conn {
+	h.t.Helper()
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, last)}}).Dial("tcp", h.server.Addr().String())
+	h.must(err)
+	h.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// TestStrangersMakeRoom has strangers take all the connections there may be, from
+// many addresses and from the one that others use: bouncers and machines get in
+// all the same, none of theirs is closed, and strangers take the place of strangers.
+func TestStrangersMakeRoom(t *testing.T) {
+	t.Parallel()
+	const most = 64
+	h := newHouse(t, func(b *build) { b.server.MaxConnections = most })
+	h.server.shedAge = 0
+	flood := func() {
+		for i := range most {
+			c := h.from(byte(1 + i%8))
+			if i%4 == 0 {
+				_, _ = io.WriteString(c, request("POST", "/v1/watchers/login", "Content-Length: 20000"))
+			}
+		}
+	}
+	flood()
+	var bouncers []*line
+	token := bearer + h.token()
+	for i := range most / 2 {
+		b := h.line(t)
+		b.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
+		b.expect(200, "null")
+		bouncers = append(bouncers, b)
+		if i%8 == 0 {
+			m := h.line(t)
+			m.send("POST", "/v1/alerts", token+"\r\nContent-Length: 2\r\n", "[]")
+			m.expect(201, "[]")
+			bouncers = append(bouncers, m)
+		}
+	}
+	flood()
+	for _, b := range bouncers {
+		b.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
+		b.expect(200, "null")
+	}
+	if n := h.server.tcp.count.Load(); n > most {
+		t.Errorf("%d connections, more than %d", n, most)
+	}
+	if h.server.refusals[cutConnection].count.Load() == 0 || h.server.refusals[noConnection].count.Load() != 0 {
+		t.Error("not only connections of strangers were closed")
+	}
+}
+
+// TestWhoMakesRoom holds whose connections are closed first: those of addresses
+// that the store does not know, of those whoever has most, of his the oldest.
+func TestWhoMakesRoom(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	_ = h.asBouncer("GET", "/v1/decisions/stream") // 127.0.0.1 is known from now on
+	h.Advance(2 * time.Second)
+	var list []unproven
+	var cut []string
+	add := func(last byte, ages ...int) {
+		for _, age := range ages {
+			name := fmt.Sprint(last, ".", age)
+			list = append(list, unproven{peer: netip.AddrFrom4([4]byte{127, 0, 0, last}), age: h.server.shedAge + time.Duration(age)*time.Second, cut: func() bool { cut = append(cut, name); return true }})
+		}
+	}
+	add(1, 9, 8, 7, 6, 5, 4)
+	add(2, 1, 2, 3)
+	add(3, 5)
+	add(4, 4, 6)
+	add(5, -1)
+	if n := h.server.shed(list, 9, cutConnection); n != 9 {
+		t.Errorf("%d were closed", n)
+	}
+	if got, want := strings.Join(cut, " "), "2.3 4.6 2.2 3.5 4.4 2.1 1.9 1.8 1.7"; got != want {
+		t.Errorf("closed were %s, not %s", got, want)
+	}
+}
+
+// TestStrangersLeaveGoroutines has strangers hold all the goroutines there may be
+// with requests that do not end: those of others are served.
+func TestStrangersLeaveGoroutines(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(b *build) { b.server.MaxServed = 16 })
+	h.server.shedAge = 0
+	token := bearer + h.token()
+	for i := range 80 {
+		c := h.from(byte(1 + i%8))
+		_, _ = io.WriteString(c, request("POST", "/v1/watchers", "Content-Length: 20000")+"{")
+	}
+	for range 40 {
+		h.wants(h.ask("POST", "/v1/alerts", "[]", token), 201, "[]")
+		l := h.line(t)
+		l.send("GET", "/v1/decisions/stream?startup=true", "", "")
+		l.expect(200, string(nothing))
+	}
+	if n := h.server.open.count(); n > 17 {
+		t.Errorf("%d have a goroutine", n)
+	}
+}
+
+// TestKnownWaitForGoroutines has more come at once than may have a goroutine:
+// everybody is served, nobody is closed.
+func TestKnownWaitForGoroutines(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(b *build) { b.server.MaxServed = 4 })
+	token := bearer + h.token()
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() {
+			l := h.line(t)
+			for range 3 {
+				l.send("POST", "/v1/alerts", token+"\r\nContent-Length: 2\r\n", "[]")
+				l.expect(201, "[]")
+			}
+		})
+	}
+	all.Wait()
+	if n := h.server.refusals[cutServed].count.Load(); n != 0 {
+		t.Errorf("%d were closed", n)
+	}
+}
+
+// TestHalfHandshakesMakeRoom has strangers begin with TLS and go no further.
+func TestHalfHandshakesMakeRoom(t *testing.T) {
+	t.Parallel()
+	certificates := newCertificates(t)
+	s := newHouse(t, func(b *build) {
+		b.server.MaxServed = 16
+		certificates.serve(b)
+	})
+	s.server.shedAge = 0
+	for i := range 64 {
+		_, _ = io.WriteString(s.from(byte(1+i%8)), "\x16\x03\x01\x02\x00\x01")
+	}
+	var open []*tls.Conn
+	for range 12 {
+		c := tls.Client(s.from(1), &tls.Config{InsecureSkipVerify: true})
+		_, err := io.WriteString(c, plainGet("/v1/decisions?ip=192.0.2.1"))
+		s.must(err)
+		open = append(open, c)
+		ok(s, c)
+	}
+	for i := range 64 {
+		_, _ = io.WriteString(s.from(byte(1+i%8)), "\x16\x03\x01\x02\x00\x01")
+	}
+	for _, c := range open {
+		_, err := io.WriteString(c, plainGet("/v1/decisions?ip=192.0.2.1"))
+		s.must(err)
+		ok(s, c)
+	}
+}
+
+func ok(h *house, c net.Conn) {
+	h.t.Helper()
+	w, err := http.ReadResponse(bufio.NewReader(c), nil)
+	h.must(err)
+	if _, err := io.Copy(io.Discard, w.Body); err != nil || w.StatusCode != 200 {
+		h.t.Errorf("%s %v", w.Status, err)
+	}
+}
