@@ -188,15 +188,14 @@ func TestPackedBodiesOfTheKnown(t *testing.T) {
 // what it takes is given back then.
 func TestSlowStrangers(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, nil)
+	h := newHouse(t, func(b *build) { b.last = func(s *Server) { s.strangerPatience = 20 * time.Millisecond } })
 	for path, short := range map[string]bool{"/v1/watchers": true, "/v1/watchers/login": true, "/v1/alerts": false} {
 		var r fasthttp.Request
 		h.must(r.Header.Read(bufio.NewReader(strings.NewReader(request("POST", path, "Content-Length: 10")))))
-		if got := h.server.received(&r.Header).ReadTimeout; (got == strangerPatience) != short {
+		if got := h.server.received(&r.Header).ReadTimeout; (got == h.server.strangerPatience) != short {
 			t.Errorf("%s may take %s", path, got)
 		}
 	}
-	h.server.strangerPatience = 20 * time.Millisecond
 	for _, text := range []string{
 		request("POST", "/v1/watchers/login", "Content-Length: 60000") + "{" + strings.Repeat(" ", 50_000),
 		request("POST", "/v1/watchers", "Content-Length: 60"),

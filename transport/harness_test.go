@@ -47,6 +47,7 @@ type build struct {
 	server Options
 	gate   auth.Options
 	engine func(*engine.Options)
+	last   func(*Server) // before it starts
 }
 
 // newHouse starts a house with one bouncer, one validated machine, and one that
@@ -65,6 +66,9 @@ func newHouse(t testing.TB, change func(*build)) *house {
 	b.server.Engine, b.server.Gate = h.Engine, h.gate
 	if h.server, err = New(&b.server); err != nil {
 		t.Fatalf("making a server: %v", err)
+	}
+	if b.last != nil {
+		b.last(h.server)
 	}
 	h.seed()
 	h.start()

@@ -159,9 +159,10 @@ func TestTooLarge(t *testing.T) {
 // one that there never is room for.
 func TestNoRoomForBodies(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.server.BodyMemory = 1 << 20 })
+	h := newHouse(t, func(b *build) {
+		b.server.BodyMemory, b.last = 1<<20, func(s *Server) { s.bodyPatience = time.Millisecond }
+	})
 	h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 3<<20)+`]`), 400, `{"message":"http: request body too large"}`)
-	h.server.bodyPatience = time.Millisecond
 	other := hold{of: holder{name: "another"}, from: h.server.purses.known}
 	if !other.from.take(&other, 1<<20) {
 		t.Fatal("the memory is not free")

@@ -23,14 +23,16 @@ func (h *house) from(last byte) net.Conn {
 	return c
 }
 
+// ageless has connections closed however young they are.
+func ageless(s *Server) { s.shedAge = 0 }
+
 // TestStrangersMakeRoom has strangers take all the connections there may be, from
 // many addresses and from the one that others use: bouncers and machines get in
 // all the same, none of theirs is closed, and strangers take the place of strangers.
 func TestStrangersMakeRoom(t *testing.T) {
 	t.Parallel()
 	const most = 64
-	h := newHouse(t, func(b *build) { b.server.MaxConnections = most })
-	h.server.shedAge = 0
+	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.last = most, ageless })
 	flood := func() {
 		for i := range most {
 			c := h.from(byte(1 + i%8))
@@ -99,8 +101,7 @@ func TestWhoMakesRoom(t *testing.T) {
 // with requests that do not end: those of others are served.
 func TestStrangersLeaveGoroutines(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.server.MaxServed = 16 })
-	h.server.shedAge = 0
+	h := newHouse(t, func(b *build) { b.server.MaxServed, b.last = 16, ageless })
 	token := bearer + h.token()
 	for i := range 80 {
 		c := h.from(byte(1 + i%8))
@@ -144,10 +145,9 @@ func TestHalfHandshakesMakeRoom(t *testing.T) {
 	t.Parallel()
 	certificates := newCertificates(t)
 	s := newHouse(t, func(b *build) {
-		b.server.MaxServed = 16
+		b.server.MaxServed, b.last = 16, ageless
 		certificates.serve(b)
 	})
-	s.server.shedAge = 0
 	for i := range 64 {
 		_, _ = io.WriteString(s.from(byte(1+i%8)), "\x16\x03\x01\x02\x00\x01")
 	}

@@ -110,6 +110,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   access_log       LAPID_ACCESS_LOG       true: one line per request in the log (default false)
   sync             LAPID_SYNC             false: answer writes before the disk has them (default true)
   on_filter_error  LAPID_ON_FILTER_ERROR  refuse (default) or continue
+  memory           LAPID_MEMORY           what the server may take, such as 512MiB (default: what its
+                                          control group, GOMEMLIMIT and the machine allow)
   snapshot_every   LAPID_SNAPSHOT_EVERY   time between snapshots of the store (default 10m)
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,

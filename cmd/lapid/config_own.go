@@ -35,6 +35,10 @@ type Settings struct {
 	// its own does: refuse (default, the whole request is refused, as in the
 	// reference) or continue (the next profile is tried and the log tells).
 	OnFilterError string `yaml:"on_filter_error"`
+	// Memory is how much memory the server may take, such as 512MiB; default: the
+	// least that its control group, GOMEMLIMIT and the machine allow. What is kept for
+	// request bodies, connections and waiting writes is a part of it.
+	Memory string `yaml:"memory"`
 	// SnapshotEvery is how much time may pass between two snapshots of the store
 	// while there is something to write down, such as 90s; default 10m. A start
 	// replays what came after the last one.
@@ -52,6 +56,24 @@ func (s *Settings) snapshotEvery() (time.Duration, error) {
 	}
 	return d, nil
 }
+
+// memory is the setting in bytes, 0 when it is not given.
+func (s *Settings) memory() (int64, error) {
+	if s.Memory == "" {
+		return 0, nil
+	}
+	number := strings.TrimSpace(strings.TrimRight(s.Memory, "kKmMgGiB "))
+	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s.Memory[len(number):])), "B"), "I")
+	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[unit]
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || n <= 0 || n > 1<<50>>shift || n<<shift < leastMemory {
+		return 0, fmt.Errorf("memory must be a number of bytes, 64MiB or more, such as 512MiB or 2GiB, not %q", s.Memory)
+	}
+	return n << shift, nil
+}
+
+// leastMemory is what a server does not work with.
+const leastMemory = 64 << 20
 
 // listenSocketMode is the setting as permission bits, 0 when it is not given.
 func (s *Settings) listenSocketMode() (fs.FileMode, error) {
@@ -93,6 +115,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
 	}
 	if _, err := s.snapshotEvery(); err != nil {
+		return s, err
+	}
+	if _, err := s.memory(); err != nil {
 		return s, err
 	}
 	if _, err := s.listenSocketMode(); err != nil {

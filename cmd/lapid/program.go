@@ -47,6 +47,7 @@ type Program struct {
 	trustClock bool // see engine.Options
 
 	// Built by Run, from the bottom up.
+	bounds  bounds
 	engine  *engine.Engine
 	gate    *auth.Gate
 	tls     *auth.TLS // nil: plain HTTP
@@ -87,6 +88,7 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 func (p *Program) Run(ctx context.Context) error {
 	useProcessors()
 	defer tuneCollector()()
+	defer p.useMemory()()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
 	defer signal.Stop(hangups)
@@ -162,7 +164,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
-	o.Profiles, o.TrustClock = p.rules, p.trustClock
+	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.Retention = engine.Retention{
 		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
 		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
@@ -250,6 +252,8 @@ func (p *Program) makeAPI() error {
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
 	}
+	b := &p.bounds
+	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served
 	if a.TLS != nil && a.TLS.CertFile != "" {
 		var err error
 		if p.tls, err = auth.NewTLS(s.tlsOptions(p.log.Logger, p.engine.Now)); err != nil {
