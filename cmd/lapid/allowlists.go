@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ func allowlistsCreate(t *terminal) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if t.output == jsonWords {
+					return t.json(map[string]any{"name": args[0], "created": true}, " ")
+				}
 				t.print("allowlist '%s' created successfully\n", args[0])
 				return nil
 			})
@@ -54,6 +58,9 @@ func allowlistsDelete(t *terminal) *cobra.Command {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				if err := door.DeleteAllowlist(c.Context(), args[0]); err != nil {
 					return noList(err, args[0])
+				}
+				if t.output == jsonWords {
+					return t.json(map[string]any{"name": args[0], "deleted": true}, " ")
 				}
 				t.print("allowlist '%s' deleted successfully\n", args[0])
 				return nil
@@ -83,7 +90,7 @@ func allowlistsAdd(t *terminal) *cobra.Command {
 			for _, v := range args[1:] {
 				items = append(items, admin.NewAllowlistItem{Value: v, Comment: comment, Lasts: lasts})
 			}
-			return t.addToAllowlist(c.Context(), args[0], items)
+			return t.addToAllowlist(c.Context(), args[0], items, 0)
 		},
 	}
 	c.Flags().StringVarP(&expiration, "expiration", "e", "", "how long they count (12h, 30d; default: for ever)")
@@ -106,11 +113,26 @@ func lasting(text string) (int64, error) {
 	return int64(d), nil
 }
 
-func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admin.NewAllowlistItem) error {
+// additionObject is what came of an addition, in JSON.
+type additionObject struct {
+	Name    string   `json:"name"`
+	Added   int      `json:"added"`
+	Ended   int      `json:"decisions_deleted"`
+	Present []string `json:"present"`
+	Bad     []string `json:"invalid"`
+	Expired int      `json:"expired"`
+}
+
+// addToAllowlist adds items; so many others were left out because they have
+// expired.
+func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admin.NewAllowlistItem, expired int) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		done, err := door.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
 		if err != nil {
 			return noList(err, name)
+		}
+		if t.output == jsonWords {
+			return t.json(additionObject{name, done.Added, done.Ended, append([]string{}, done.Present...), append([]string{}, done.Bad...), expired}, " ")
 		}
 		for _, text := range done.Bad {
 			t.log("error", "%s", text)
@@ -134,6 +156,8 @@ func allowlistsImport(t *terminal) *cobra.Command {
 	var file string
 	c := &cobra.Command{
 		Use: "import NAME", Short: "Add what a CSV file lists (value, expiration, comment)", Args: exactArgs(1),
+		Long: `Adds the values of a CSV file with a header line: value, and if wanted expiration (how long, or until when as in
+2026-12-28T21:15:24Z; empty or never: for ever) and comment. What "allowlists inspect -o raw" prints is one.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			in := t.in
 			if file != "-" {
@@ -144,11 +168,14 @@ func allowlistsImport(t *terminal) *cobra.Command {
 				defer f.Close()
 				in = f
 			}
-			items, err := t.readAllowlist(in)
+			items, expired, err := t.readAllowlist(in, time.Now())
 			if err != nil {
 				return err
 			}
-			return t.addToAllowlist(c.Context(), args[0], items)
+			if expired > 0 && t.output != jsonWords {
+				t.log("info", "left out: %d that have expired", expired)
+			}
+			return t.addToAllowlist(c.Context(), args[0], items, expired)
 		},
 	}
 	c.Flags().StringVarP(&file, "input", "i", "", "CSV file, - for standard input")
@@ -156,24 +183,55 @@ func allowlistsImport(t *terminal) *cobra.Command {
 	return c
 }
 
+// allowlistColumns are those that mean something, and those of inspect that say
+// nothing about an item.
+var allowlistColumns = []string{"value", "expiration", "comment", "name", "description", "created_at", "console_managed"}
+
+// errExpired: an item whose time is over.
+var errExpired = errors.New("expired")
+
+// lastingFrom is lasting, also for a moment at which it ends.
+func lastingFrom(text string, now time.Time) (int64, error) {
+	if text == "never" {
+		return 0, nil
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return lasting(text)
+	}
+	if at.IsZero() { // how JSON says never
+		return 0, nil
+	}
+	if left := at.Sub(now); left > 0 {
+		return int64(left), nil
+	}
+	return 0, errExpired
+}
+
 // maxAllowlist bounds the items of one import.
 const maxAllowlist = 1_000_000
 
 // readAllowlist reads a CSV file with a header line of value, expiration and
-// comment in any order. A bad expiration ends it before anything is added.
-func (t *terminal) readAllowlist(in io.Reader) ([]admin.NewAllowlistItem, error) {
+// comment in any order. A bad expiration ends it before anything is added. What
+// has expired is left out and counted.
+func (t *terminal) readAllowlist(in io.Reader, now time.Time) (items []admin.NewAllowlistItem, expired int, err error) {
 	r := csv.NewReader(in)
 	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
 	header, err := r.Read()
 	if err != nil {
-		return nil, fmt.Errorf("reading the header line: %w", err)
+		return nil, 0, fmt.Errorf("reading the header line: %w", err)
 	}
 	at := map[string]int{}
 	for i, name := range header {
 		at[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
 	}
+	for _, name := range sortedKeys(at) {
+		if !slices.Contains(allowlistColumns, name) {
+			t.log("warning", "'%s' means nothing here and is ignored", name)
+		}
+	}
 	if _, ok := at["value"]; !ok {
-		return nil, errors.New("the header line has no column 'value' (known are value, expiration, comment)")
+		return nil, 0, errors.New("the header line has no column 'value' (known are value, expiration, comment)")
 	}
 	field := func(record []string, name string) string {
 		if i, ok := at[name]; ok && i < len(record) {
@@ -181,22 +239,25 @@ func (t *terminal) readAllowlist(in io.Reader) ([]admin.NewAllowlistItem, error)
 		}
 		return ""
 	}
-	var items []admin.NewAllowlistItem
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return items, nil
+			return items, expired, nil
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		line, _ := r.FieldPos(0)
-		lasts, err := lasting(field(record, "expiration"))
+		lasts, err := lastingFrom(field(record, "expiration"), now)
+		if errors.Is(err, errExpired) {
+			expired++
+			continue
+		}
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", line, err)
+			return nil, 0, fmt.Errorf("line %d: %w", line, err)
 		}
 		if len(items) == maxAllowlist {
-			return nil, fmt.Errorf("more than %d items", maxAllowlist)
+			return nil, 0, fmt.Errorf("more than %d items", maxAllowlist)
 		}
 		items = append(items, admin.NewAllowlistItem{Value: field(record, "value"), Comment: field(record, "comment"), Lasts: lasts})
 	}
@@ -211,6 +272,9 @@ func allowlistsRemove(t *terminal) *cobra.Command {
 				if err != nil {
 					return noList(err, args[0])
 				}
+				if t.output == jsonWords {
+					return t.json(map[string]any{"name": args[0], "removed": n}, " ")
+				}
 				t.print("removed %d values from allowlist %s%s", n, args[0], t.lineEnd())
 				return nil
 			})
@@ -224,21 +288,42 @@ func allowlistsCheck(t *terminal) *cobra.Command {
 		Args: minArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
-				for _, value := range args {
-					reason, err := door.CheckAllowlists(c.Context(), value)
-					if err != nil {
-						return fmt.Errorf("unable to check if %s is allowlisted: %w", value, apiError(err))
-					}
-					if reason == "" {
-						t.print("%s is not allowlisted\n", value)
-						return nil
-					}
-					t.print("%s is allowlisted by item %s\n", value, reason)
-				}
-				return nil
+				return t.checkAllowlists(c.Context(), door, args)
 			})
 		},
 	}
+}
+
+// checkedObject is what a check found, in JSON.
+type checkedObject struct {
+	Value       string `json:"value"`
+	Allowlisted bool   `json:"allowlisted"`
+	Reason      string `json:"reason,omitempty"`
+}
+
+func (t *terminal) checkAllowlists(ctx context.Context, door *admin.Client, values []string) error {
+	out := []checkedObject{}
+	for _, value := range values {
+		reason, err := door.CheckAllowlists(ctx, value)
+		if err != nil {
+			return fmt.Errorf("unable to check if %s is allowlisted: %w", value, apiError(err))
+		}
+		out = append(out, checkedObject{value, reason != "", reason})
+		switch {
+		case t.output == jsonWords:
+		case reason == "":
+			t.print("%s is not allowlisted\n", value)
+		default:
+			t.print("%s is allowlisted by item %s\n", value, reason)
+		}
+		if reason == "" {
+			break
+		}
+	}
+	if t.output == jsonWords {
+		return t.json(out, " ")
+	}
+	return nil
 }
 
 func allowlistsList(t *terminal) *cobra.Command {

@@ -28,8 +28,7 @@ keys' hashes and their places in the stream, machines, allowlists, usage metrics
 signed with. A running server goes on meanwhile; without one the store itself is read. The file in DIR is named
 by time and revision, readable by its owner alone, and is there only once it is whole and on disk. With "-" the
 backup goes to standard output. It is as secret as the store.`,
-		Example: "  lapid backup /var/backups/lapid\n  lapid backup - | zstd > lapid.backup.zst",
-		RunE:    func(c *cobra.Command, args []string) error { return t.backup(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error { return t.backup(c.Context(), args[0]) },
 	}
 }
 

@@ -98,14 +98,24 @@ type bouncerObject struct {
 	OS           string     `json:"os,omitempty"`
 	FeatureFlags []string   `json:"featureflags,omitempty"`
 	AutoCreated  bool       `json:"auto_created"`
+
+	// Ours: where its stream stands, and how many revisions that is behind the
+	// newest; left out while it has none.
+	Cursor *uint64 `json:"cursor,omitempty"`
+	Behind *uint64 `json:"behind,omitempty"`
 }
 
 func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
-	return bouncerObject{
+	o := bouncerObject{
 		CreatedAt: moment(b.CreatedAt), UpdatedAt: moment(b.UpdatedAt), Name: b.Name, IP: address(b), Type: b.Type,
 		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
 		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated,
 	}
+	if b.Pulled {
+		cursor, behind := uint64(b.Cursor), b.Behind
+		o.Cursor, o.Behind = &cursor, &behind
+	}
+	return o
 }
 
 func bouncersAdd(t *terminal) *cobra.Command {
@@ -219,24 +229,24 @@ func (t *terminal) pruneBouncers(ctx context.Context, door *admin.Client, p *pru
 	if err != nil {
 		return err
 	}
-	if len(list.Bouncers) == 0 {
-		t.print("No bouncers to prune.\n")
-		return nil
-	}
-	t.show(bouncersTable(list))
-	if ok, err := p.agreed(t); !ok {
-		return err
-	}
 	var names []string
 	for i := range list.Bouncers {
 		names = append(names, list.Bouncers[i].Name)
+	}
+	if len(names) == 0 {
+		return t.nothingToPrune("bouncers")
+	}
+	if t.output != jsonWords {
+		t.show(bouncersTable(list))
+	}
+	if ok, err := p.agreed(t); !ok {
+		return err
 	}
 	n, err := door.PruneBouncers(ctx, &admin.PruneNamed{Prune: what, Names: names})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.err, "successfully deleted %d bouncers\n", n)
-	return nil
+	return t.pruned("bouncers", n, names)
 }
 
 func bouncersInspect(t *terminal) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"lapid/engine"
 	"lapid/persist"
@@ -23,11 +24,19 @@ const (
 	exitInterrupted = 130 // as a shell says it of SIGINT
 )
 
-// errUsage marks a wrong use of flags or arguments: the usage is shown.
+// errUsage marks a wrong number of arguments or a missing filter: a person is
+// shown the usage.
 type errUsage struct{ error }
 
 // Unwrap gives the complaint.
 func (e errUsage) Unwrap() error { return e.error }
+
+// errLine marks a flag or verb that there is not: one line says so, and what was
+// probably meant.
+type errLine struct{ error }
+
+// Unwrap gives the complaint.
+func (e errLine) Unwrap() error { return e.error }
 
 // run is the program: it takes the arguments behind the program's name and
 // gives the exit code.
@@ -46,14 +55,15 @@ func run(ctx context.Context, t *terminal, args []string) int {
 		return exitFails // said already, by the log
 	}
 	var usage errUsage
-	if errors.As(err, &usage) {
+	if errors.As(err, &usage) && t.settle() == nil && t.output == human {
 		t.write(c.UsageString())
 	}
+	var line errLine
 	fmt.Fprintf(t.err, "Error: %s: %s\n%s", c.CommandPath(), complaint(err), t.advice(err))
 	if errors.Is(err, errInterrupted) {
 		return exitInterrupted
 	}
-	if c == root || c.Name() == "serve" && usage.error != nil {
+	if c == root || c.Name() == "serve" && (usage.error != nil || errors.As(err, &line)) {
 		return exitUsage
 	}
 	return exitFails
@@ -132,7 +142,7 @@ is made at the first start and kept.`,
 	root.SetOut(t.out)
 	root.SetErr(t.err)
 	root.CompletionOptions.HiddenDefaultCmd = false
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return errUsage{err} })
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return errLine{unknownFlag(c, err)} })
 	f := root.PersistentFlags()
 	f.StringVarP(&t.file, "config", "c", "", "path to config.yaml (default: the first of "+strings.Join(usualConfigs, ", ")+")")
 	f.BoolVar(&t.init, "init", t.init, "make an empty store when there is none and no server runs: for use before the first start")
@@ -148,6 +158,8 @@ is made at the first start and kept.`,
 		machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t), decisionsCommand(t),
 		metricsCommand(t), lapiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t), checkCommand(t), manCommand(),
 	)
+	addExamples(root)
+	t.addCompletions(root)
 	return root
 }
 
@@ -163,9 +175,42 @@ func hint(word string) string {
 
 // group is a command that only holds others.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
+	c := &cobra.Command{Use: use, Short: short, Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(verbs...)
 	return c
+}
+
+// noVerb complains about a word that is no verb of a group.
+func noVerb(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var verbs []string
+	for _, v := range c.Commands() {
+		if v.IsAvailableCommand() && v.Name() != "help" {
+			verbs = append(verbs, v.Name())
+		}
+	}
+	if near := nearest(args[0], verbs); near != "" {
+		return errLine{fmt.Errorf("unknown command %q for %q; did you mean %q?", args[0], c.CommandPath(), near)}
+	}
+	return errLine{fmt.Errorf("unknown command %q for %q; there are %s", args[0], c.CommandPath(), strings.Join(verbs, ", "))}
+}
+
+// unknownFlag adds to the complaint about a flag what was probably meant.
+func unknownFlag(c *cobra.Command, err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
+	}
+	var known []string
+	add := func(f *pflag.Flag) { known = append(known, f.Name) }
+	c.Flags().VisitAll(add)
+	c.InheritedFlags().VisitAll(add)
+	if near := nearest(name, known); near != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 }
 
 // exactArgs, minArgs and noArgs complain with the usage.

@@ -12,76 +12,128 @@ func configCommand(t *terminal) *cobra.Command {
 }
 
 func configShow(t *terminal) *cobra.Command {
-	return &cobra.Command{
+	var key string
+	c := &cobra.Command{
 		Use: "show", Short: "Show what is in force, without secrets", Args: noArgs,
+		Long: `Shows what is in force, without secrets. With --key the value of one key is printed, also a secret: its path as
+in config.yaml (api.server.listen_uri), the reference's name for it (Config.API.Server.ListenURI), a field of the
+credentials file (api.client.credentials.url), or one of configuration_file, store, admin_socket.`,
 		RunE: func(*cobra.Command, []string) error {
 			s, err := t.setup()
 			if err != nil {
 				return err
 			}
-			if t.output == jsonWords {
-				out := map[string]string{}
-				for _, p := range s.summary() {
-					out[p[0]] = p[1]
-				}
-				return t.json(out, "  ")
+			if key != "" {
+				return t.showKey(s, key)
 			}
-			if t.output == raw {
-				return t.csv([]string{"key", "value"}, s.rows())
-			}
-			table := lightTable()
-			table.head(left, "Setting", "Value")
-			table.body()
-			for _, p := range s.summary() {
-				table.row(p[0], p[1])
-			}
-			t.show(table)
-			return nil
+			return t.showSettings(s)
 		},
 	}
+	c.Flags().StringVar(&key, "key", "", "print the value of this key alone")
+	return c
 }
 
-func (s *Setup) rows() [][]string {
-	var rows [][]string
-	for _, p := range s.summary() {
-		rows = append(rows, []string{p[0], p[1]})
+func (t *terminal) showSettings(s *Setup) error {
+	switch t.output {
+	case jsonWords:
+		out := map[string]any{}
+		for _, p := range s.summary() {
+			put(out, p.path(), p.value)
+		}
+		return t.json(out, "  ")
+	case raw:
+		var rows [][]string
+		for _, p := range s.summary() {
+			rows = append(rows, []string{p.name, p.text()})
+		}
+		return t.csv([]string{"key", "value"}, rows)
 	}
-	return rows
+	table := lightTable()
+	table.head(left, "Setting", "Value")
+	table.body()
+	for _, p := range s.summary() {
+		table.row(p.name, p.text())
+	}
+	t.show(table)
+	return nil
+}
+
+// setting is one line of config show.
+type setting struct {
+	name  string
+	value any    // as JSON has it
+	empty string // in words, when there is no value
+}
+
+// path is where JSON has it.
+func (p *setting) path() string {
+	return strings.NewReplacer("operator's socket", "admin_socket", " ", "_").Replace(p.name)
+}
+
+func (p *setting) text() string {
+	switch v := p.value.(type) {
+	case nil:
+		return p.empty
+	case []string:
+		return strings.Join(v, " ")
+	case string:
+		if v == "" {
+			return p.empty
+		}
+	}
+	return fmt.Sprint(p.value)
+}
+
+// put stores a value at a dotted path.
+func put(into map[string]any, path string, value any) {
+	for {
+		head, rest, more := strings.Cut(path, ".")
+		if !more {
+			into[head] = value
+			return
+		}
+		next, ok := into[head].(map[string]any)
+		if !ok {
+			next = map[string]any{}
+			into[head] = next
+		}
+		into, path = next, rest
+	}
 }
 
 // summary is what an operator wants to know first. It holds no secret.
-func (s *Setup) summary() [][2]string {
+func (s *Setup) summary() []setting {
 	or := func(text, otherwise string) string {
 		if text == "" {
 			return otherwise
 		}
 		return text
 	}
-	out := [][2]string{{"configuration file", or(s.File, "none: built-in defaults")}, {"store", s.Store()}, {"operator's socket", s.Socket()}}
+	out := []setting{{"configuration file", s.File, "none: built-in defaults"}, {"store", s.Store(), ""}, {"operator's socket", s.Socket(), ""}}
 	if a := s.Config.API.Server; a != nil {
-		out = append(out, [2]string{"api.server.listen_uri", a.ListenURI}, [2]string{"api.server.listen_socket", a.ListenSocket},
-			[2]string{"api.server.profiles_path", or(a.ProfilesPath, "none: stock profiles")},
-			[2]string{"api.server.trusted_proxies", strings.Join(a.TrustedProxies, " ")},
-			[2]string{"api.server.trusted_ips", strings.Join(a.TrustedIPs, " ")},
-			[2]string{"api.server.tls", fmt.Sprint(a.TLS != nil && a.TLS.CertFile != "")})
+		out = append(out, setting{"api.server.listen_uri", a.ListenURI, ""}, setting{"api.server.listen_socket", a.ListenSocket, ""},
+			setting{"api.server.profiles_path", a.ProfilesPath, "none: stock profiles"},
+			setting{"api.server.trusted_proxies", append([]string{}, a.TrustedProxies...), ""},
+			setting{"api.server.trusted_ips", append([]string{}, a.TrustedIPs...), ""},
+			setting{"api.server.tls", a.TLS != nil && a.TLS.CertFile != "", ""})
 	}
 	if c := s.Config.API.Client; c != nil {
-		out = append(out, [2]string{"api.client.credentials_path", c.Credentials})
+		out = append(out, setting{"api.client.credentials_path", c.Credentials, ""})
 	}
 	if f := s.Config.DB.Flush; f != nil {
-		items := "any number"
+		items := setting{"db_config.flush.max_items", nil, "any number"}
 		if f.MaxItems != nil {
-			items = fmt.Sprint(*f.MaxItems)
+			items.value = *f.MaxItems
 		}
-		out = append(out, [2]string{"db_config.flush.max_items", items}, [2]string{"db_config.flush.max_age", or(f.MaxAge, "any age")})
+		out = append(out, items, setting{"db_config.flush.max_age", f.MaxAge, "any age"})
 	}
 	metrics := "off"
 	if s.Config.Metrics.Enabled {
 		metrics = s.metricsAddress()
 	}
-	return append(out, [2]string{"prometheus", metrics}, [2]string{"common.log_level", or(s.Config.Common.Level, "info")},
-		[2]string{"sync", fmt.Sprint(s.Own.Sync == nil || *s.Own.Sync)}, [2]string{"access_log", fmt.Sprint(s.Own.AccessLog)},
-		[2]string{"on_filter_error", or(s.Own.OnFilterError, "refuse")})
+	return append(out, setting{"prometheus", metrics, ""}, setting{"common.log_level", or(s.Config.Common.Level, "info"), ""},
+		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.Own.AccessLog, ""},
+		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""})
 }
 
 func configShowYAML(t *terminal) *cobra.Command {

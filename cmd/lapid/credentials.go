@@ -41,6 +41,11 @@ func (s *Setup) url() string {
 	if c, err := s.credentials(); err == nil && c.URL != "" {
 		return c.URL
 	}
+	return s.ownURL()
+}
+
+// ownURL is where this server listens, as this machine reaches it.
+func (s *Setup) ownURL() string {
 	a := s.Config.API.Server
 	if a == nil || a.ListenURI == "" {
 		return "http://127.0.0.1:8080"

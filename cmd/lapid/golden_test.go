@@ -208,6 +208,9 @@ func sampleBouncer(o bouncerObject) admin.Bouncer {
 	}
 }
 
+// oursInJSON matches what we say more than the reference about a bouncer, in JSON.
+var oursInJSON = regexp.MustCompile(`,\n *"cursor": [0-9]+,\n *"behind": [0-9]+`)
+
 // TestGoldenBouncers: the table has two columns more than the reference's, at
 // the end.
 func TestGoldenBouncers(t *testing.T) {
@@ -221,7 +224,11 @@ func TestGoldenBouncers(t *testing.T) {
 		list.Bouncers = append(list.Bouncers, sampleBouncer(o))
 	}
 	for file, output := range map[string]string{"bouncers_list.json": jsonWords, "bouncers_list.csv": raw} {
-		same(t, file, drawn(t, output, func(term *terminal) error { return term.showBouncers(list) }), golden(t, file))
+		same(t, file, oursInJSON.ReplaceAllString(drawn(t, output, func(term *terminal) error { return term.showBouncers(list) }), ""), golden(t, file))
+	}
+	object := drawn(t, jsonWords, func(term *terminal) error { return term.showBouncers(list) })
+	if !strings.Contains(object, ",\n    \"cursor\": 5,\n    \"behind\": 2\n") {
+		t.Errorf("no cursor and lag in %s", object)
 	}
 	got := strings.Split(drawn(t, human, func(term *terminal) error { return term.showBouncers(list) }), "\n")
 	for i, line := range strings.Split(golden(t, "bouncers_list.txt"), "\n") {
@@ -234,7 +241,7 @@ func TestGoldenBouncers(t *testing.T) {
 	}
 	b := list.Bouncers[0]
 	for file, output := range map[string]string{"bouncers_inspect.json": jsonWords, "bouncers_inspect.txt": human} {
-		same(t, file, drawn(t, output, func(term *terminal) error { return term.showBouncer(&b) }), golden(t, file))
+		same(t, file, oursInJSON.ReplaceAllString(drawn(t, output, func(term *terminal) error { return term.showBouncer(&b) }), ""), golden(t, file))
 	}
 }
 

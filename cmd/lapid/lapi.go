@@ -20,7 +20,7 @@ import (
 )
 
 func lapiCommand(t *terminal) *cobra.Command {
-	return group("lapi", "The Local API as this machine's own tools reach it", lapiStatus(t))
+	return group("lapi", "The Local API as this machine's own tools reach it", lapiStatus(t), lapiRegister(t))
 }
 
 func lapiStatus(t *terminal) *cobra.Command {
@@ -35,15 +35,26 @@ func lapiStatus(t *terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t.print("Loaded credentials from %s\n", s.Config.API.Client.Credentials)
-			t.print("Trying to authenticate with username %q on %s\n", credentials.Login, slashed(credentials.URL))
+			t.words("Loaded credentials from %s\n", s.Config.API.Client.Credentials)
+			t.words("Trying to authenticate with username %q on %s\n", credentials.Login, slashed(credentials.URL))
 			if err := s.tryLogin(c.Context(), credentials); err != nil {
 				return fmt.Errorf("failed to authenticate to Local API (LAPI): %w", err)
+			}
+			if t.output == jsonWords {
+				return t.json(statusObject{s.Config.API.Client.Credentials, slashed(credentials.URL), credentials.Login, true}, " ")
 			}
 			t.print("You can successfully interact with Local API (LAPI)\n")
 			return nil
 		},
 	}
+}
+
+// statusObject is a login that succeeded, in JSON.
+type statusObject struct {
+	Credentials   string `json:"credentials_file"`
+	URL           string `json:"url"`
+	Login         string `json:"login"`
+	Authenticated bool   `json:"authenticated"`
 }
 
 // slashed is a URL with a slash at its end, a path of a socket as it is.
@@ -62,31 +73,38 @@ func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(map[string]string{"machine_id": c.Login, "password": c.Password})
+	_, err = post(ctx, client, base+"v1/watchers/login", map[string]string{"machine_id": c.Login, "password": c.Password})
+	return err
+}
+
+// post sends a request to the Local API and gives the status of a good answer. The
+// error of any other is what the server says.
+func post(ctx context.Context, client *http.Client, url string, question map[string]string) (status int, err error) {
+	body, err := json.Marshal(question)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/watchers/login", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return 0, err
 	}
 	r.Header.Set("User-Agent", "lapid/"+version+"-"+runtime.GOOS)
 	w, err := client.Do(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer w.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(w.Body, 1<<20))
-	if err != nil || w.StatusCode == http.StatusOK {
-		return err
+	if err != nil || w.StatusCode/100 == 2 {
+		return w.StatusCode, err
 	}
 	var said struct {
 		Message string `json:"message"`
 	}
 	if json.Unmarshal(text, &said) != nil || said.Message == "" {
-		return fmt.Errorf("API error: http code %d", w.StatusCode)
+		return w.StatusCode, fmt.Errorf("API error: http code %d", w.StatusCode)
 	}
-	return errors.New("API error: " + said.Message)
+	return w.StatusCode, errors.New("API error: " + said.Message)
 }
 
 // httpClient reaches the URL of the credentials, which may be a socket.
@@ -98,8 +116,8 @@ func (s *Setup) httpClient(c *Credentials) (*http.Client, string, error) {
 		return &http.Client{Transport: t}, "http://unix/", nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if i := s.Config.API.Client.Insecure; i != nil {
-		config.InsecureSkipVerify = *i // the operator's own word
+	if k := s.Config.API.Client; k != nil && k.Insecure != nil {
+		config.InsecureSkipVerify = *k.Insecure // the operator's own word
 	}
 	if c.CAFile != "" {
 		text, err := os.ReadFile(c.CAFile)

@@ -233,22 +233,22 @@ func (t *terminal) pruneMachines(ctx context.Context, door *admin.Client, p *pru
 	if err != nil {
 		return err
 	}
-	if len(list.Machines) == 0 {
-		t.print("No machines to prune.\n")
-		return nil
-	}
-	t.show(machinesTable(list))
-	if ok, err := p.agreed(t); !ok {
-		return err
-	}
 	var names []string
 	for i := range list.Machines {
 		names = append(names, list.Machines[i].ID)
+	}
+	if len(names) == 0 {
+		return t.nothingToPrune("machines")
+	}
+	if t.output != jsonWords {
+		t.show(machinesTable(list))
+	}
+	if ok, err := p.agreed(t); !ok {
+		return err
 	}
 	n, err := door.PruneMachines(ctx, &admin.PruneNamed{Prune: what, Names: names})
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(t.err, "successfully deleted %d machines\n", n)
-	return nil
+	return t.pruned("machines", n, names)
 }

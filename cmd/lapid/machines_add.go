@@ -134,7 +134,17 @@ func (t *terminal) storeMachine(ctx context.Context, name, password string, repl
 }
 
 func (t *terminal) writeCredentials(file, url, login, password string) error {
-	text := credentialsText(url, login, password)
+	if err := t.writeQuietly(file, credentialsText(url, login, password)); err != nil {
+		return err
+	}
+	if file != "-" && file != "/dev/null" {
+		fmt.Fprintf(t.err, "API credentials written to '%s'.\n", file)
+	}
+	return nil
+}
+
+// writeQuietly writes a credentials file and says nothing of it.
+func (t *terminal) writeQuietly(file, text string) error {
 	switch file {
 	case "-":
 		fmt.Fprint(t.err, text)
@@ -145,7 +155,6 @@ func (t *terminal) writeCredentials(file, url, login, password string) error {
 	if err := writeSecret(file, []byte(text)); err != nil {
 		return fmt.Errorf("write api credentials: %w", err)
 	}
-	fmt.Fprintf(t.err, "API credentials written to '%s'.\n", file)
 	return nil
 }
 

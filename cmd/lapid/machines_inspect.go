@@ -17,7 +17,7 @@ func machinesInspect(t *terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "inspect NAME", Short: "Show all that is known of a machine", Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if t.output == raw {
+			if t.output == raw && !hub {
 				return t.unsupported()
 			}
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
@@ -231,11 +231,16 @@ func (t *terminal) showHub(m *admin.Machine) error {
 		}
 		return t.json(out, "  ")
 	}
-	kinds := make([]string, 0, len(m.HubItems))
-	for kind := range m.HubItems {
-		kinds = append(kinds, kind)
+	kinds := sortedKeys(m.HubItems)
+	if t.output == raw {
+		var rows [][]string
+		for _, kind := range kinds {
+			for _, i := range m.HubItems[kind] {
+				rows = append(rows, []string{kind, i.Name, i.Status, i.Version})
+			}
+		}
+		return t.csv([]string{"type", "name", "status", "version"}, rows)
 	}
-	slices.Sort(kinds)
 	for _, kind := range kinds {
 		table := boxedTable()
 		table.title(kind)

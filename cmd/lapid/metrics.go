@@ -52,7 +52,7 @@ func metricsCommand(t *terminal) *cobra.Command {
 	f.StringVarP(&s.url, "url", "u", "", "address of the metrics (default: from prometheus.listen_addr and listen_port)")
 	f.BoolVar(&s.noUnit, "no-unit", false, "figures in full")
 	c.AddCommand(&cobra.Command{
-		Use: "show TYPE...", Short: "Some of the figures", Args: minArgs(1), RunE: show,
+		Use: "show [TYPE...]", Short: "Some of the figures, or all", Args: cobra.ArbitraryArgs, RunE: show,
 	}, &cobra.Command{
 		Use: "list", Short: "What can be shown", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return t.listMetrics() },
@@ -128,6 +128,9 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 			for i := range bouncers {
 				t.show(bouncers[i].table(s.noUnit))
 			}
+			if len(bouncers) == 0 && len(names) > 0 { // somebody has asked for them
+				t.print("No bouncer metrics found.\n")
+			}
 			continue
 		}
 		if table := sectionTable(section.name, section.title, samples, s.noUnit); table != nil {
@@ -151,7 +154,7 @@ func wantedSections(names []string) ([]string, error) {
 			known = known || s.name == name
 		}
 		if !known {
-			return nil, fmt.Errorf("unknown metrics type: %s", name)
+			return nil, fmt.Errorf("unknown metrics type: %s%s", name, metricMeant(name))
 		}
 		if !isGroup {
 			group = []string{name}
@@ -159,6 +162,14 @@ func wantedSections(names []string) ([]string, error) {
 		wanted = append(wanted, group...)
 	}
 	return wanted, nil
+}
+
+// metricMeant names the type that was probably meant.
+func metricMeant(name string) string {
+	if near := nearest(name, metricNames()); near != "" {
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return ""
 }
 
 // maxScrape bounds the exposition text that is read, in bytes.

@@ -46,7 +46,25 @@ func (p *pruning) agreed(t *terminal) (bool, error) {
 func (t *terminal) agree(question string) (bool, error) {
 	ok, err := t.confirm(question)
 	if err == nil && !ok {
-		t.print("Nothing was changed.\n")
+		t.words("Nothing was changed.\n")
 	}
 	return ok, err
+}
+
+// nothingToPrune says that nobody is silent.
+func (t *terminal) nothingToPrune(noun string) error {
+	if t.output == jsonWords {
+		return t.json(map[string]any{"deleted": 0, noun: []string{}}, " ")
+	}
+	t.print("No %s to prune.\n", noun)
+	return nil
+}
+
+// pruned says how many went, and to a program which were asked to.
+func (t *terminal) pruned(noun string, n int, names []string) error {
+	if t.output == jsonWords {
+		return t.json(map[string]any{"deleted": n, noun: names}, " ")
+	}
+	fmt.Fprintf(t.err, "successfully deleted %d %s\n", n, noun)
+	return nil
 }

@@ -26,24 +26,34 @@ const (
 )
 
 // quick is what the flags of quickstart say.
-type quick struct{ dir, listen, metrics string }
+type quick struct {
+	dir, listen, metrics string
+	moves                bool // an address was given and is another than before
+}
 
 func quickstartCommand(t *terminal) *cobra.Command {
 	var q quick
 	c := &cobra.Command{
 		Use: "quickstart", Short: "Try it: a server with a key and three lines to paste", Args: noArgs,
 		Long: `Runs a server whose store, configuration and keys are in one folder. The first start makes
-them; later ones use them again and print the same three lines. Nothing leaves this machine.`,
-		RunE: func(c *cobra.Command, _ []string) error { return t.quickstart(c.Context(), &q) },
+them; later ones use them again and print the same three lines. An address that is given later is
+written into the configuration. Nothing is written before the addresses are known to be free.
+Nothing leaves this machine.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.quickstart(c.Context(), &q, c.Flags().Changed("listen"), c.Flags().Changed("metrics"))
+		},
 	}
 	c.Flags().StringVar(&q.dir, "dir", localData, "folder for everything")
-	c.Flags().StringVar(&q.listen, "listen", "127.0.0.1:8080", "address of the API, at the first start")
-	c.Flags().StringVar(&q.metrics, "metrics", "127.0.0.1:6060", "address of the metrics, at the first start")
+	c.Flags().StringVar(&q.listen, "listen", "127.0.0.1:8080", "address of the API")
+	c.Flags().StringVar(&q.metrics, "metrics", "127.0.0.1:6060", "address of the metrics")
 	return c
 }
 
-func (t *terminal) quickstart(ctx context.Context, q *quick) (err error) {
+func (t *terminal) quickstart(ctx context.Context, q *quick, listen, metrics bool) (err error) {
 	if q.dir, err = filepath.Abs(q.dir); err != nil {
+		return err
+	}
+	if err := t.checkQuick(ctx, q, listen, metrics); err != nil {
 		return err
 	}
 	if err := t.furnish(ctx, q); err != nil {
@@ -95,10 +105,20 @@ func (t *terminal) furnish(ctx context.Context, q *quick) error {
 		if err := q.configure(t.file); err != nil {
 			return err
 		}
+	} else if q.moves {
+		if err := q.move(t.file); err != nil {
+			return err
+		}
 	}
 	s, err := t.setup()
 	if err != nil {
 		return err
+	}
+	if c, err := s.credentials(); err == nil && q.moves {
+		text := credentialsText(s.ownURL(), c.Login, c.Password)
+		if err := writeSecret(filepath.Join(q.dir, quickCredentials), []byte(text)); err != nil {
+			return err
+		}
 	}
 	if file := filepath.Join(q.dir, quickCredentials); missing(file) {
 		password := generatedPassword()
