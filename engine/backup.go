@@ -13,8 +13,11 @@ import (
 // snapshot, which a journal follows, it is exact: what happened later is not in
 // it. It carries the Digest of the view, by which a restored store is verified.
 
-// noteDigest is the kind of the note that holds the digest. Never reused.
-const noteDigest uint16 = 1
+// Kinds of notes in a backup. Never reused.
+const (
+	noteDigest uint16 = 1 // the digest of the state
+	noteStore  uint16 = 2 // the id of the store it was taken of; what is restored has its own
+)
 
 // backupCut is what must be taken on the committer, between two commits.
 type backupCut struct {
@@ -22,6 +25,7 @@ type backupCut struct {
 	header []byte
 	people *people
 	rows   *persist.Pin
+	store  persist.ID
 }
 
 // Backup writes everything as it is at one moment to w, and returns that
@@ -46,6 +50,7 @@ func (e *Engine) cut(c *backupCut, v *View) (err error) {
 		return &Error{Kind: ErrDisk, Text: "alert bodies are not on the disk yet"}
 	}
 	c.view, c.header, c.people = v, v.appendHeader(nil), v.people()
+	c.store = e.store.ID()
 	c.rows, err = e.store.PinRows()
 	return err
 }
@@ -59,7 +64,7 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 		return 0, err
 	}
 	digest := c.view.digest(c.people)
-	if err := b.Note(noteDigest, digest[:]); err != nil {
+	if err := errors.Join(b.Note(noteDigest, digest[:]), b.Note(noteStore, c.store[:])); err != nil {
 		return 0, err
 	}
 	return b.End()

@@ -387,8 +387,12 @@ func (e *Engine) revive() bool {
 	}
 	if err != nil {
 		e.log.Debug("the store cannot be opened again yet", "error", err)
+		return false
 	}
-	return err == nil
+	if e.readOnly {
+		e.endReadOnly()
+	}
+	return true
 }
 
 // writeRows stores the cold bodies of applied commits, up to revision rev. They

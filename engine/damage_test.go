@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -123,9 +124,9 @@ func (c lineCounter) Write(b []byte) (int, error) {
 // Flipped bits and cut ends, anywhere in any file: the next start finds
 // everything all the same, or says what is damaged. It never goes on with less.
 //
-// Two things cannot be told from the crash itself, and only after one: damage to
-// the very last record, and a log that was cut. Then a start finds a state that
-// was true before.
+// Two things cannot be told from a power failure itself, and only after one: damage
+// to the very last record, and a log that was cut. Then a start finds a state that
+// was true before. A process that was killed leaves enough to tell.
 func TestDamageIsNoticed(t *testing.T) {
 	t.Parallel()
 	want := summaries(t)
@@ -138,10 +139,12 @@ func TestDamageIsNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	crashed := disk.Crash()
+	killed := disk.CrashKeeping(100, rand.New(rand.NewPCG(1, 1)))
 	if err := l.stop(); err != nil {
 		t.Fatal(err)
 	}
 	t.Run("after a crash", func(t *testing.T) { t.Parallel(); damageEverything(t, crashed, l, want, true) })
+	t.Run("after a kill", func(t *testing.T) { t.Parallel(); damageEverything(t, killed, l, want, false) })
 	t.Run("after an orderly end", func(t *testing.T) { t.Parallel(); damageEverything(t, disk, l, want, false) })
 }
 

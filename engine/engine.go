@@ -28,6 +28,7 @@ type Engine struct {
 	// Owned by the committer.
 	record, frame []byte                   // the commit being written; reused
 	batch         *persist.Rows            // scratch
+	readOnly      bool                     // the disk has taken no writes since the start (readonly.go)
 	revived       int64                    // last attempt to open a sick store again, on the steady clock
 	minutes       [historyMinutes]Revision // the newest at the latest looks at the history, oldest first
 	nextTry       int64                    // on the steady clock, in nanoseconds; not before this is a disk that refused tried again
@@ -58,7 +59,8 @@ type Engine struct {
 	wall             clock
 	started          time.Time // a reading of the clock; set once
 
-	remade map[uint64]bool // not nil: only inspecting (inspect.go)
+	remade  map[uint64]bool // not nil: only inspecting (inspect.go)
+	lacking lacking         // while replaying on a disk that takes no writes (readonly.go)
 
 	troubles troubles // what is wrong at the moment, for anyone
 	rounds   rounds   // of the committer, for anyone
@@ -68,15 +70,15 @@ type Engine struct {
 // Open opens the store in o.Dir, made when missing, and brings memory up to
 // the last commit. It starts nothing: call Run. Errors wrap persist.ErrLocked,
 // persist.ErrFormat or persist.ErrCorrupt and name what to do.
+//
+// On a disk that takes no writes, because it is full or read-only, an existing
+// store opens all the same: reads are served, writes are refused with ErrDisk, a
+// TroubleReadOnly says so, and Run ends that as soon as the disk is willing.
 func Open(o *Options) (*Engine, error) {
 	options := o.withDefaults()
-	disk := &persist.Options{Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, Logger: options.Logger}
-	if !options.NoSync {
-		if err := persist.CheckLog(disk); err != nil {
-			return nil, err
-		}
-	}
-	store, err := persist.Open(disk)
+	store, err := persist.Open(&persist.Options{
+		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, ServeReads: true, Logger: options.Logger,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -86,6 +88,9 @@ func Open(o *Options) (*Engine, error) {
 	e.batch = store.NewRows()
 	if options.Profiles != nil {
 		e.SetProfiles(options.Profiles)
+	}
+	if refused := store.Err(); refused != nil {
+		e.startReadOnly(refused)
 	}
 	if err := e.recover(); err != nil {
 		store.Close()

@@ -8,9 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode"
@@ -158,5 +160,81 @@ func goOn(t *testing.T, o *engine.Options) {
 		wants(t, <-ended, nil)
 		before = digestAndTell(t, e)
 		wants(t, e.Close(), nil)
+	}
+}
+
+// While a store of the first format is given its id, the power may fail at any
+// moment, and the disk may refuse: the state is the same before and after, and the
+// next start finds it.
+func TestFrozenStoreGetsItsIDAtAnyMoment(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"journal", "killed", "snapshot"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk := persist.NewCrashFS()
+			thaw(t, disk, "store", name)
+			for _, dir := range []string{"", "store", "store/store", "store/snapshots"} {
+				d, err := disk.OpenDir(dir)
+				wants(t, err, nil)
+				wants(t, errors.Join(d.Sync(), d.Close()), nil)
+			}
+			want := frozenTold(t, name)
+			var left []*persist.CrashFS
+			open := func(fs persist.FS) (*engine.Engine, error) {
+				return engine.Open(&engine.Options{Dir: "store", FS: fs, Now: func() time.Time { return frozenAt }})
+			}
+			var lock sync.Mutex
+			e, err := open(persist.NewFaultyFS(disk, func(op persist.Op) error {
+				if op.Kind.Writes() {
+					lock.Lock()
+					defer lock.Unlock()
+					left = append(left, disk.CrashKeeping(50*(len(left)%3), rand.New(rand.NewPCG(uint64(len(left)), 0))))
+				}
+				return nil
+			}))
+			wants(t, err, nil)
+			wants(t, e.Close(), nil)
+			if len(left) < 20 {
+				t.Fatalf("only %d operations", len(left))
+			}
+			for i, crashed := range left {
+				for range 2 {
+					e, err := open(crashed)
+					if err != nil {
+						t.Fatalf("power fails at operation %d: %v", i, err)
+					}
+					if got := digestAndTell(t, e); got != want {
+						t.Fatalf("power fails at operation %d: it tells\n%s\nand told\n%s", i, got, want)
+					}
+					wants(t, e.Close(), nil)
+				}
+			}
+		})
+	}
+}
+
+// A store of the first format has less to compare with, but what it has is looked
+// at: a folder that was emptied, an orderly end that lies further on.
+func TestFrozenStoreMisses(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ gone, want string }{
+		{"store/store", "there is no journal in"},
+		{"store/snapshots", "missing"},
+		{"store/FORMAT", "no file FORMAT"},
+	} {
+		disk := persist.NewMemFS()
+		thaw(t, disk, "store", "closed")
+		wants(t, disk.RemoveAll(c.gone), nil)
+		if c.gone != "store/FORMAT" {
+			wants(t, disk.MkdirAll(c.gone, 0o700), nil)
+		}
+		o := &engine.Options{Dir: "store", FS: disk, Now: func() time.Time { return frozenAt }}
+		found, err := engine.Inspect(context.Background(), o)
+		if err == nil && !strings.Contains(strings.Join(found.Damage, "\n"), c.want) {
+			t.Errorf("%s is gone: a check finds %v", c.gone, found.Damage)
+		}
+		if _, err := engine.Open(o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s is gone: %v", c.gone, err)
+		}
 	}
 }

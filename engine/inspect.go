@@ -13,7 +13,8 @@ import (
 // Inspection is what Inspect read and what it found.
 type Inspection struct {
 	Store     persist.Report
-	Revision  Revision // a start would reach, 0 when it would fail
+	ID        persist.ID // of the store; zero in one of format 1
+	Revision  Revision   // a start would reach, 0 when it would fail
 	Alerts    int
 	Decisions int
 	Damage    []string // one sentence each; empty: all is well
@@ -41,13 +42,8 @@ func oneLine(text string) string {
 // errors are persist.ErrLocked, persist.ErrFormat, and that of ctx.
 func Inspect(ctx context.Context, o *Options) (*Inspection, error) {
 	options := o.withDefaults()
-	disk := &persist.Options{Dir: options.Dir, FS: options.FS, ReadOnly: true, Logger: options.Logger}
+	disk := &persist.Options{Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, ReadOnly: true, Logger: options.Logger}
 	i := &Inspection{}
-	if !options.NoSync {
-		if err := persist.CheckLog(disk); err != nil {
-			i.damage("%v", err)
-		}
-	}
 	store, err := persist.Open(disk)
 	if errors.Is(err, persist.ErrCorrupt) || errors.Is(err, persist.ErrDisk) {
 		i.damage("%v", err)
@@ -57,6 +53,7 @@ func Inspect(ctx context.Context, o *Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer store.Close()
+	i.ID = store.ID()
 	if i.Store, err = store.Check(ctx); err != nil {
 		return nil, err
 	}

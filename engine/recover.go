@@ -57,6 +57,9 @@ func (e *Engine) replay(after uint64) error {
 	if err == nil {
 		err = e.writeReplayed()
 	}
+	if err == nil && e.readOnly {
+		e.keepLacking()
+	}
 	if err != nil {
 		return fmt.Errorf("replaying the journal: %w", err)
 	}
@@ -69,6 +72,9 @@ func (e *Engine) writeReplayed() error {
 	if e.remade != nil {
 		e.state.rows.pass(e.remade)
 		return nil
+	}
+	if e.readOnly {
+		return e.state.rows.compare(e.store, e.lacking)
 	}
 	return e.state.rows.write(e.store, e.batch)
 }

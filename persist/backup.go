@@ -15,9 +15,8 @@ import (
 // not restored. FORMAT.md draws it.
 
 const (
-	// Marks of a backup's frames, beside sectionMark and endMark.
+	// Marks of a backup's frames, beside those of a snapshot.
 	rowsMark = 'R'
-	noteMark = 'N'
 	partMark = 'P' // the beginning of the body of the frame that follows
 
 	// rowsFrame is how many bytes of rows share a frame; a larger row has its own,

@@ -37,7 +37,7 @@ func NewBackupReader(r io.Reader) (*BackupReader, error) {
 	}
 	b.size = headerSize
 	var err error
-	b.Rev, b.seed, err = backupFile.parseHeader(header[:])
+	_, b.Rev, b.seed, err = backupFile.parseHeader(header[:])
 	return b, err
 }
 
@@ -123,7 +123,7 @@ func Restore(o *Options, r io.Reader, note func(kind uint16, body []byte) error)
 		return 0, err
 	}
 	c := o.withDefaults()
-	if version, err := (folder{c.FS, c.Dir}).version(); err != nil || version != 0 {
+	if _, version, err := (folder{c.FS, c.Dir}).version(); err != nil || version != 0 {
 		return 0, errors.Join(fmt.Errorf("restore to %s: %w: there is a store already", c.Dir, ErrFormat), err)
 	}
 	s, err := Open(o)

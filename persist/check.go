@@ -112,7 +112,7 @@ func (s *Store) checkJournal(ctx context.Context, in *instance, r *Report) (whol
 		value, err := it.ValueAndErr()
 		if err == nil {
 			r.Bytes += uint64(len(value))
-			_, err = parseFrame(rev, value)
+			_, err = in.identity.parseFrame(rev, value)
 		}
 		if err != nil {
 			r.damage(fmt.Sprintf("journal record %d", rev), err)

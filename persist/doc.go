@@ -31,11 +31,14 @@
 //     the two newest (TestDamagedSnapshot: each byte flipped, each cut;
 //     TestFallBack).
 //   - What is damaged is an ErrCorrupt that names it, never an empty answer
-//     (TestDamagedFiles). The one loss that no checksum shows is the end of a file
-//     that was never marked as ended; the folder therefore notes the last revision
-//     at an orderly Close, and Open compares.
+//     (TestDamagedFiles).
+//   - What is missing is missed, and what is another store's is refused by name
+//     (TestMissing). No checksum shows that the end of a log is cut, or that a log is
+//     not there: the folder therefore notes how far it reaches, and which logs must
+//     be there, and Open compares before it changes anything. FORMAT.md tells what
+//     cannot be noticed.
 //   - Nothing is touched in a folder of another format, or one that is held by
-//     another Store.
+//     another Store; taking the file LOCK away admits nobody.
 //
 // # When the disk refuses
 //

@@ -38,7 +38,8 @@ import (
 // each commit and answers ErrDisk; Reopen starts over from the disk.
 type fence struct {
 	FS
-	log *slog.Logger
+	log  *slog.Logger
+	logs *latest // hears which log files come and go; nil in a read-only Pebble
 
 	failure atomic.Pointer[diskFailure] // nil while the disk obeys
 
@@ -52,7 +53,7 @@ type fence struct {
 
 // diskFailure is the first refusal.
 type diskFailure struct {
-	op, path string
+	op, path string // op is "" when err says it all: an ErrDisk from before the fence
 	err      error
 }
 
@@ -60,8 +61,8 @@ type diskFailure struct {
 // up and, if it was a flush, starts another table.
 var errFenced = errors.New("disk is fenced off")
 
-func newFence(disk FS, log *slog.Logger) *fence {
-	return &fence{FS: disk, log: log, fiction: vfs.NewMem()}
+func newFence(disk FS, log *slog.Logger, logs *latest) *fence {
+	return &fence{FS: disk, log: log, logs: logs, fiction: vfs.NewMem()}
 }
 
 // err returns the first refusal as an ErrDisk, or nil.
@@ -69,6 +70,9 @@ func (f *fence) err() error {
 	failure := f.failure.Load()
 	if failure == nil {
 		return nil
+	}
+	if failure.op == "" {
+		return failure.err
 	}
 	return fmt.Errorf("%w: %s %s: %w", ErrDisk, failure.op, failure.path, failure.err)
 }
@@ -101,6 +105,22 @@ func (f *fence) pass(op, path string, write func() error) bool {
 	return true
 }
 
+// beginLog notes that a log is there and about to be used.
+func (f *fence) beginLog(number uint64) {
+	if f.logs != nil {
+		f.pass("write", f.logs.path, func() error { return f.logs.begun(number) })
+	}
+}
+
+// dropLog notes, before a log is removed or written over, that nobody will miss
+// it. Other files are no concern.
+func (f *fence) dropLog(path string) {
+	number, isLog := parseLogName(f.PathBase(path))
+	if isLog && f.logs != nil {
+		f.pass("write", f.logs.path, func() error { return f.logs.dropped(number) })
+	}
+}
+
 // isTable tells the files whose content is read again while Pebble runs.
 func isTable(path string) bool {
 	return strings.HasSuffix(path, ".sst") || strings.HasSuffix(path, ".blob")
@@ -124,6 +144,7 @@ func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 
 func (f *fence) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	var file vfs.File
+	f.dropLog(oldname)
 	if f.pass("reuse", oldname, func() (err error) { file, err = f.FS.ReuseForWrite(oldname, newname, category); return err }) {
 		return &fencedFile{File: file, fence: f, path: newname}, nil
 	}
@@ -171,6 +192,7 @@ func (f *fence) Stat(name string) (vfs.FileInfo, error) {
 // Remove never fails on a file that is there: what stays behind is unreferenced,
 // and is removed at the next opening.
 func (f *fence) Remove(name string) error {
+	f.dropLog(name)
 	f.passing.RLock()
 	defer f.passing.RUnlock()
 	if f.failure.Load() != nil {

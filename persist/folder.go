@@ -3,6 +3,7 @@ package persist
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"strconv"
@@ -16,7 +17,8 @@ import (
 const (
 	formatFile  = "FORMAT"
 	lockFile    = "LOCK"
-	closedFile  = "CLOSED"
+	closedFile  = "CLOSED" // of format 1
+	latestFile  = "LATEST"
 	probeFile   = "PROBE"
 	newFile     = "NEW"
 	storeDir    = "store"
@@ -24,7 +26,24 @@ const (
 )
 
 // formatText is the whole content of the file FORMAT.
-func formatText() string { return fmt.Sprintf("lapid store, format %d\n", formatVersion) }
+func (i identity) formatText() string {
+	if !i.given() {
+		return "lapid store, format 1\n"
+	}
+	text := fmt.Sprintf("lapid store, format %d\nid %s\nsince %d\n", formatVersion, i.id, i.since)
+	return fmt.Sprintf("%ssum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
+}
+
+// parseFormat is the mirror of formatText: what it accepts is what formatText
+// writes, sum included.
+func parseFormat(text string) (i identity, ok bool) {
+	var id []byte
+	var version, since uint64
+	if n, _ := fmt.Sscanf(text, "lapid store, format %d\nid %x\nsince %d\n", &version, &id, &since); n == 3 && len(id) == len(i.id) {
+		i = identityOf(ID(id), since)
+	}
+	return i, text == i.formatText()
+}
 
 // probeSize is what must be writable before a failed Store is opened anew, in
 // bytes: a few log blocks and a manifest.
@@ -40,30 +59,35 @@ func (f folder) join(name string) string { return f.fs.PathJoin(f.path, name) }
 
 // version looks what is there. It returns 0 for an empty or missing folder, and
 // ErrFormat for one that this program must not touch. It changes nothing.
-func (f folder) version() (int, error) {
+func (f folder) version() (who identity, version int, err error) {
 	text, err := f.read(formatFile)
-	switch {
-	case err == nil && text == formatText():
-		return formatVersion, nil
-	case err == nil:
-		return 0, fmt.Errorf("%w: %s says %q, this program knows format %d", ErrFormat, f.join(formatFile), clip(text), formatVersion)
-	case !errors.Is(err, fs.ErrNotExist):
-		return 0, fmt.Errorf("%w: %w", ErrDisk, err)
+	if err == nil {
+		who, ok := parseFormat(text)
+		switch {
+		case !ok:
+			return who, 0, fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), formatVersion)
+		case who.given():
+			return who, 2, nil
+		}
+		return who, 1, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return who, 0, fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	for _, name := range []string{storeDir, snapshotDir} {
 		if names, err := f.fs.List(f.join(name)); err == nil && len(names) > 0 {
-			return 0, fmt.Errorf("%w: %s has a folder %q but no file %s", ErrFormat, f.path, name, formatFile)
+			return who, 0, fmt.Errorf("%w: %s has a folder %q but no file %s", ErrFormat, f.path, name, formatFile)
 		}
 	}
-	return 0, nil
+	return who, 0, nil
 }
 
 // create makes the folder, durably, and writes its format version last.
-func (f folder) create() error {
+func (f folder) create(who identity) error {
 	if err := f.makeDirs(); err != nil {
 		return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
 	}
-	for _, file := range []struct{ name, text string }{{newFile, ""}, {formatFile, formatText()}} {
+	for _, file := range []struct{ name, text string }{{newFile, ""}, {formatFile, who.formatText()}} {
 		if err := f.write(file.name, file.text); err != nil {
 			return fmt.Errorf("create %s: %w: %w", f.path, ErrDisk, err)
 		}
@@ -72,16 +96,46 @@ func (f folder) create() error {
 }
 
 // isNew reports whether the store was never open: the power may have failed
-// while it was made, and what is there may be half of it.
-func (f folder) isNew() (bool, error) {
+// while it was made, and what is there may be half of it. An ErrCorrupt when the
+// folder says so but holds what only a store that was open can.
+func (f folder) isNew(who identity) (bool, error) {
 	_, err := f.fs.Stat(f.join(newFile))
 	switch {
 	case err == nil:
-		return true, nil
+		return true, f.neverUsed(who)
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	}
 	return false, fmt.Errorf("%w: %w", ErrDisk, err) // not knowing is not "no"
+}
+
+// neverUsed makes sure that nothing was ever accepted here.
+func (f folder) neverUsed(who identity) error {
+	used := func(what string) error {
+		return fmt.Errorf("%w: a file %s lies in a store that was used (there is %s): remove that file", ErrCorrupt, f.join(newFile), what)
+	}
+	for _, dir := range []string{storeDir, snapshotDir} {
+		names, err := f.fs.List(f.join(dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+		for _, name := range names {
+			if _, isSnapshot := parseSnapshotName(name); isSnapshot || isTable(name) {
+				return used(f.fs.PathJoin(dir, name))
+			}
+		}
+	}
+	if f.closedAt() > 0 {
+		return used(closedFile)
+	}
+	found, err := f.scanLogs(who)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	if found.last > 0 {
+		return used(fmt.Sprintf("record %d in %s", found.last, storeDir))
+	}
+	return nil
 }
 
 // startOver empties a store that was never open. Nothing was accepted by it.
@@ -146,8 +200,8 @@ func (f folder) lock() (io.Closer, error) {
 	}
 }
 
-// closedAt returns the last revision at the latest orderly Close, 0 when there
-// was none or the mark cannot be read: it is a second opinion, not the truth.
+// closedAt returns the last revision at the latest orderly Close of a store of
+// format 1, 0 when there was none or the mark cannot be read.
 func (f folder) closedAt() uint64 {
 	text, err := f.read(closedFile)
 	if err != nil {
@@ -158,11 +212,6 @@ func (f folder) closedAt() uint64 {
 		return 0
 	}
 	return rev
-}
-
-// markClosed notes an orderly Close. The mark may stay: revisions only grow.
-func (f folder) markClosed(rev uint64) error {
-	return f.write(closedFile, strconv.FormatUint(rev, 10)+"\n")
 }
 
 // probe writes, syncs and removes a file, and returns why that cannot be done.

@@ -18,6 +18,7 @@ const (
 	sectionSize = 16 // of the head of a section, and of the end mark
 
 	sectionMark = 'S'
+	noteMark    = 'N' // not part of the state
 	endMark     = 'E'
 
 	// codecPlain is the only way bodies are stored; others may follow.
@@ -45,18 +46,19 @@ func (k fileKind) appendHeader(dst []byte, rev uint64) []byte {
 
 // parseHeader is the mirror of appendHeader, of headerSize bytes. seed is where
 // checksums start from.
-func (k fileKind) parseHeader(b []byte) (rev uint64, seed uint32, err error) {
+func (k fileKind) parseHeader(b []byte) (version uint32, rev uint64, seed uint32, err error) {
 	if string(b[:8]) != k.magic {
-		return 0, 0, k.foreign
+		return 0, 0, 0, k.foreign
 	}
 	seed = binary.LittleEndian.Uint32(b[28:])
 	if seed != crc32.Checksum(b[:28], castagnoli) {
-		return 0, 0, fmt.Errorf("header fails its checksum: %w", ErrCorrupt)
+		return 0, 0, 0, fmt.Errorf("header fails its checksum: %w", ErrCorrupt)
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v == 0 || v > k.version {
-		return 0, 0, fmt.Errorf("%s format %d, this program knows %d: %w", k.name, v, k.version, ErrFormat)
+	version = binary.LittleEndian.Uint32(b[8:])
+	if version < 1 || version > k.version {
+		return 0, 0, 0, fmt.Errorf("%s format %d, this program knows %d: %w", k.name, version, k.version, ErrFormat)
 	}
-	return binary.LittleEndian.Uint64(b[16:]), seed, nil
+	return version, binary.LittleEndian.Uint64(b[16:]), seed, nil
 }
 
 // frameWriter writes a file: its header, frames, and the end mark. After an error

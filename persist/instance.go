@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -11,16 +12,35 @@ import (
 // instance is one opened Pebble behind its fence. A Store has one at a time;
 // Reopen replaces it.
 type instance struct {
-	db    *pebble.DB
-	fence *fence
-	users sync.WaitGroup // calls that are using db right now
+	db       *pebble.DB
+	fence    *fence
+	identity identity       // of the folder; set before anybody else has the instance
+	unsigned atomic.Bool    // the log that is written to does not say yet whose it is
+	users    sync.WaitGroup // calls that are using db right now
 }
 
 // openInstance opens Pebble in the folder. On error nothing is left open.
-func openInstance(o *Options, path string, cache *pebble.Cache) (*instance, error) {
-	in := &instance{fence: newFence(o.FS, o.Logger)}
-	err := in.open(path, o.pebbleOptions(in.fence, cache))
-	if refused := in.fence.err(); refused != nil {
+func (s *Store) openInstance() (*instance, error) {
+	in := &instance{fence: newFence(s.options.FS, s.log, &s.latest), identity: s.identity}
+	return in.openIn(s, false)
+}
+
+// openToRead opens Pebble in the folder without changing anything in it. With a
+// reason it is one whose disk has failed, for that reason.
+func (s *Store) openToRead(refused error) (*instance, error) {
+	in := &instance{fence: newFence(s.options.FS, s.log, nil), identity: s.identity}
+	if refused != nil {
+		in.fence.lower("", s.folder.path, refused)
+	}
+	return in.openIn(s, true)
+}
+
+func (in *instance) openIn(s *Store, readOnly bool) (*instance, error) {
+	options := s.options.pebbleOptions(in, s.cache)
+	options.ReadOnly = readOnly
+	failed := in.fence.err() != nil
+	err := in.open(s.folder.join(storeDir), options)
+	if refused := in.fence.err(); refused != nil && !failed {
 		// Pebble may not have noticed.
 		return nil, errors.Join(refused, in.close())
 	}

@@ -2,7 +2,6 @@ package persist
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -29,14 +28,17 @@ func (s *Store) Append(rev uint64, record []byte) error {
 	defer in.users.Done()
 
 	defer s.batch.Reset()
-	if s.tail != 0 && s.tail != rev-1 {
+	if tail := s.tail.Load(); tail != 0 && tail != rev-1 {
 		// A snapshot is ahead of the journal; what is left of it leads nowhere.
 		_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, rev), nil)
 	}
 	op := s.batch.SetDeferred(journalKeySize, frameSize+len(record))
 	appendJournalKey(op.Key[:0], rev)
-	putFrame(op.Value, rev, record)
+	in.identity.putFrame(op.Value, rev, record)
 	_ = op.Finish() // only indexed batches can fail
+	if in.unsigned.Swap(false) {
+		in.identity.sign(&s.batch) // the first record of a log
+	}
 
 	start := time.Now()
 	if err := s.commit(in, &s.batch, !s.options.NoSync); err != nil {
@@ -44,9 +46,10 @@ func (s *Store) Append(rev uint64, record []byte) error {
 		return fmt.Errorf("append revision %d: %w", rev, err)
 	}
 	s.metrics.appended(len(record), time.Since(start))
-	s.tail = rev
+	s.tail.Store(rev)
 	s.last.Store(rev)
 	if !s.options.NoSync {
+		s.noteReached(rev, rev, false)
 		s.forgetUnsynced() // they went into the same log, before
 	}
 	return nil
@@ -77,7 +80,7 @@ func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) e
 		if err != nil {
 			return fmt.Errorf("replay journal: record %d: %w: %w", next, kindOf(err), err)
 		}
-		record, err := parseEntry(it.Key(), value, next)
+		record, err := in.identity.parseEntry(it.Key(), value, next)
 		if err != nil {
 			return fmt.Errorf("replay journal: %w", err)
 		}
@@ -96,7 +99,7 @@ func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) e
 }
 
 // parseEntry returns the record of an entry that must be that of revision want.
-func parseEntry(key, value []byte, want uint64) ([]byte, error) {
+func (i identity) parseEntry(key, value []byte, want uint64) ([]byte, error) {
 	rev, ok := parseJournalKey(key)
 	if !ok {
 		return nil, fmt.Errorf("journal key %x: %w", key, ErrCorrupt)
@@ -104,14 +107,18 @@ func parseEntry(key, value []byte, want uint64) ([]byte, error) {
 	if rev != want {
 		return nil, fmt.Errorf("journal records %d to %d are missing: %w", want, rev-1, ErrCorrupt)
 	}
-	return parseFrame(rev, value)
+	return i.parseFrame(rev, value)
 }
 
 // Trim forgets the records up to and including revision upto, which must not be
-// above SafeTrim. It is not synced: after a crash they may be back.
+// above SafeTrim; the last record stays, so that a journal that is empty tells that
+// something is missing. It is not synced: after a crash they may be back.
 func (s *Store) Trim(upto uint64) error {
 	if safe := s.SafeTrim(); upto > safe {
 		panic(fmt.Sprintf("BUG: trim of the journal to revision %d, but snapshots need it from %d", upto, safe))
+	}
+	if tail := s.tail.Load(); upto >= tail {
+		upto = max(tail, 1) - 1
 	}
 	if upto == 0 {
 		return nil
@@ -122,12 +129,9 @@ func (s *Store) Trim(upto uint64) error {
 	}
 	defer in.users.Done()
 	defer s.batch.Reset()
-	_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, min(upto, math.MaxUint64-1)+1), nil)
+	_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, upto+1), nil)
 	if err := s.commit(in, &s.batch, false); err != nil {
 		return fmt.Errorf("trim journal to revision %d: %w", upto, err)
-	}
-	if s.tail <= upto {
-		s.tail = 0
 	}
 	// The space returns only when the deletion is written to a table.
 	if _, err := in.db.AsyncFlush(); err != nil {

@@ -30,7 +30,7 @@ func TestDamagedRecord(t *testing.T) {
 	}{
 		"flipped": {func(db *pebble.DB) error {
 			value := make([]byte, frameSize+3)
-			putFrame(value, 7, []byte("abc"))
+			identity{}.putFrame(value, 7, []byte("abc"))
 			value[5] ^= 1
 			return db.Set(appendJournalKey(nil, 7), value, nil)
 		}, 7, "record 7"},
@@ -248,9 +248,9 @@ func FuzzFrame(f *testing.F) {
 	f.Add(uint64(1), []byte(nil))
 	f.Add(uint64(9), []byte("abcdefgh"))
 	f.Fuzz(func(t *testing.T, rev uint64, data []byte) {
-		if record, err := parseFrame(rev, data); err == nil {
+		if record, err := (identity{}).parseFrame(rev, data); err == nil {
 			again := make([]byte, frameSize+len(record))
-			putFrame(again, rev, record)
+			identity{}.putFrame(again, rev, record)
 			if !bytes.Equal(again, data) {
 				t.Fatalf("accepted %x", data)
 			}
@@ -258,11 +258,11 @@ func FuzzFrame(f *testing.F) {
 			t.Fatal(err)
 		}
 		framed := make([]byte, frameSize+len(data))
-		putFrame(framed, rev, data)
-		if record, err := parseFrame(rev, framed); err != nil || !bytes.Equal(record, data) {
+		identity{}.putFrame(framed, rev, data)
+		if record, err := (identity{}).parseFrame(rev, framed); err != nil || !bytes.Equal(record, data) {
 			t.Fatal(record, err)
 		}
-		if _, err := parseFrame(rev+1, framed); err == nil {
+		if _, err := (identity{}).parseFrame(rev+1, framed); err == nil {
 			t.Fatal("accepted under another revision")
 		}
 		if got, ok := parseJournalKey(appendJournalKey(nil, rev)); !ok || got != rev {

@@ -11,12 +11,13 @@ import (
 
 // formatVersion is written in the file FORMAT. It changes when an older program
 // would misread the folder.
-const formatVersion = 1
+const formatVersion = 2
 
 // First byte of a key.
 const (
-	journalSpace = 'j'
-	rowSpace     = 'r'
+	identitySpace = 'i'
+	journalSpace  = 'j'
+	rowSpace      = 'r'
 )
 
 // castagnoli is the polynomial of every checksum here: processors compute it.
@@ -46,30 +47,22 @@ func journalEnd() []byte { return []byte{journalSpace + 1} }
 
 // putFrame writes the framed record into dst, which has room for exactly
 // frameSize more bytes than the record.
-func putFrame(dst []byte, rev uint64, record []byte) {
-	binary.LittleEndian.PutUint32(dst, recordSum(rev, record))
+func (i identity) putFrame(dst []byte, rev uint64, record []byte) {
+	binary.LittleEndian.PutUint32(dst, i.sum(rev, record))
 	copy(dst[frameSize:], record)
 }
 
 // parseFrame is the mirror of putFrame: it returns the record inside value, which
 // is borrowed from it, or an ErrCorrupt that names the revision.
-func parseFrame(rev uint64, value []byte) ([]byte, error) {
+func (i identity) parseFrame(rev uint64, value []byte) ([]byte, error) {
 	if len(value) < frameSize {
 		return nil, fmt.Errorf("journal record %d is cut to %d bytes: %w", rev, len(value), ErrCorrupt)
 	}
 	record := value[frameSize:]
-	if binary.LittleEndian.Uint32(value) != recordSum(rev, record) {
-		return nil, fmt.Errorf("journal record %d fails its checksum: %w", rev, ErrCorrupt)
+	if binary.LittleEndian.Uint32(value) != i.sum(rev, record) {
+		return nil, fmt.Errorf("journal record %d fails its checksum, or is from another store: %w", rev, ErrCorrupt)
 	}
 	return record, nil
-}
-
-// recordSum covers the revision too, so that a record found under another key is
-// noticed.
-func recordSum(rev uint64, record []byte) uint32 {
-	var b [8]byte
-	binary.LittleEndian.PutUint64(b[:], rev)
-	return crc32.Update(crc32.Checksum(b[:], castagnoli), castagnoli, record)
 }
 
 // appendRowKey appends the key of a row.

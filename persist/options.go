@@ -34,6 +34,10 @@ type Options struct {
 	// ReadOnly opens an existing folder for Check, Replay, LoadSnapshot and rows
 	// without changing a byte of it; all writes return ErrReadOnly.
 	ReadOnly bool
+	// ServeReads opens a store also while the disk takes no writes, because it is
+	// full or was made read-only: what is there can be read, Err tells why nothing
+	// can be written, and Reopen ends that. Default: such an Open is an ErrDisk.
+	ServeReads bool
 	// Logger hears of failures, once each, where they stop. Default: nobody.
 	Logger *slog.Logger
 	// CacheSize bounds the cache of row and journal blocks, in bytes. Cold rows
@@ -50,7 +54,7 @@ type Options struct {
 func (o *Options) withDefaults() Options {
 	c := *o
 	if c.FS == nil {
-		c.FS = vfs.Default
+		c.FS = machineDisk{vfs.Default}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -68,12 +72,11 @@ func (o *Options) withDefaults() Options {
 // thrown away from the front, beside rows that are rarely read. No Bloom filters:
 // a missing row is not worth memory. Old log files are written over (a synced
 // append to one is about half the work of growing a new one).
-func (o *Options) pebbleOptions(f *fence, cache *pebble.Cache) *pebble.Options {
-	merges := newCompactions(f)
+func (o *Options) pebbleOptions(in *instance, cache *pebble.Cache) *pebble.Options {
+	merges := newCompactions(in.fence)
 	p := &pebble.Options{
-		FS:                          f,
+		FS:                          in.fence,
 		Cache:                       cache,
-		ReadOnly:                    o.ReadOnly,
 		FormatMajorVersion:          pebble.FormatTableFormatV6,
 		MemTableSize:                o.MemTableSize,
 		MemTableStopWritesThreshold: 4,
@@ -85,6 +88,12 @@ func (o *Options) pebbleOptions(f *fence, cache *pebble.Cache) *pebble.Options {
 		CompactionConcurrencyRange: func() (int, int) { return 1, 1 },
 		Logger:                     pebbleLogger{o.Logger},
 		EventListener: &pebble.EventListener{
+			WALCreated: func(info pebble.WALCreateInfo) {
+				if info.Err == nil {
+					in.unsigned.Store(true)
+					in.fence.beginLog(uint64(info.FileNum))
+				}
+			},
 			BackgroundError: func(err error) {
 				merges.failed.Store(true)
 				o.Logger.Warn("store: background work failed", "err", err.Error())

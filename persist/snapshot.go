@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,9 +24,35 @@ const (
 // callback of WriteSnapshot, one goroutine at a time.
 type SnapshotWriter struct{ frameWriter }
 
-// newSnapshotWriter starts a file with its header.
-func newSnapshotWriter(out io.Writer, rev uint64) *SnapshotWriter {
-	return &SnapshotWriter{newFrameWriter(diskWriter{out}, snapshotFile, rev)}
+// origin is the note with which a snapshot begins: which store it is from, and how
+// far the journal reached when it was begun, 0 for "not known".
+type origin struct {
+	id      ID
+	journal uint64
+}
+
+// noteOrigin is the kind of that note. Never reused.
+const noteOrigin = 1
+
+func (o origin) appendTo(dst []byte) []byte {
+	return binary.LittleEndian.AppendUint64(append(dst, o.id[:]...), o.journal)
+}
+
+// parseOrigin is the mirror of appendTo.
+func parseOrigin(b []byte) (o origin, ok bool) {
+	if len(b) != len(o.id)+8 {
+		return o, false
+	}
+	copy(o.id[:], b)
+	o.journal = binary.LittleEndian.Uint64(b[len(o.id):])
+	return o, o.id != ID{}
+}
+
+// newSnapshotWriter starts a file with its header and its origin.
+func newSnapshotWriter(out io.Writer, rev uint64, from origin) *SnapshotWriter {
+	w := &SnapshotWriter{newFrameWriter(diskWriter{out}, snapshotFile, rev)}
+	_ = w.frame(noteOrigin, noteMark, from.appendTo(nil)) // the error stays with the writer
+	return w
 }
 
 // Section appends one section; what kinds mean is the caller's affair. body is
@@ -90,8 +117,13 @@ func (s *Store) WriteSnapshot(rev uint64, write func(w *SnapshotWriter) error) e
 func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWriter) error) (size int64, err error) {
 	disk, path := s.options.FS, s.folder.snapshotPath(rev)
 	tmp := path + tmpSuffix
-	size, err = writeSnapshotFile(disk, tmp, rev, write)
-	if err == nil && !(s.options.NoSync && in.fence.err() != nil) {
+	from := origin{id: in.identity.id, journal: s.tail.Load()}
+	behind := s.options.NoSync && in.fence.err() != nil
+	if behind {
+		from.journal = 0 // some of it is not on the disk, nor will be
+	}
+	size, err = writeSnapshotFile(disk, tmp, rev, from, write)
+	if err == nil && !behind {
 		// The journal must never end before a snapshot, or it could not go on from it.
 		var mark pebble.Batch
 		_ = mark.LogData(nil, nil)
@@ -109,12 +141,13 @@ func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWr
 		_ = disk.Remove(tmp)
 		return 0, err
 	}
-	s.snapshots.add(s, SnapshotInfo{Rev: rev, Size: size, Path: path, Written: time.Now()})
+	s.noteReached(from.journal, max(from.journal, rev), true)
+	s.snapshots.add(s, SnapshotInfo{Rev: rev, Size: size, Path: path, Written: time.Now(), origin: from})
 	return size, nil
 }
 
 // writeSnapshotFile writes a whole file and syncs it.
-func writeSnapshotFile(disk FS, path string, rev uint64, write func(w *SnapshotWriter) error) (int64, error) {
+func writeSnapshotFile(disk FS, path string, rev uint64, from origin, write func(w *SnapshotWriter) error) (int64, error) {
 	failed := func(err error) (int64, error) {
 		return 0, fmt.Errorf("write snapshot %d: %w: %w", rev, ErrDisk, err)
 	}
@@ -123,7 +156,7 @@ func writeSnapshotFile(disk FS, path string, rev uint64, write func(w *SnapshotW
 		return failed(err)
 	}
 	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: snapshotBytesPerSync})
-	w := newSnapshotWriter(file, rev)
+	w := newSnapshotWriter(file, rev, from)
 	if err := write(w); err != nil && w.err == nil {
 		_ = file.Close()
 		return 0, err

@@ -8,12 +8,13 @@ import (
 	"iter"
 )
 
-var snapshotFile = fileKind{"LAPIDSNP", 1, "snapshot", fmt.Errorf("no snapshot header: %w", ErrCorrupt)}
+var snapshotFile = fileKind{"LAPIDSNP", 2, "snapshot", fmt.Errorf("no snapshot header: %w", ErrCorrupt)}
 
 // snapshotReader reads one file from front to back. It allocates no more than
 // what the file can still hold, and MaxSection, whatever lengths it is told.
 type snapshotReader struct {
-	rev uint64
+	rev    uint64
+	origin origin
 
 	r      *bufio.Reader
 	left   int64 // bytes of the file not yet read
@@ -31,9 +32,27 @@ func newSnapshotReader(r io.Reader, size int64) (*snapshotReader, error) {
 	if err := s.read(header[:]); err != nil {
 		return nil, err
 	}
-	var err error
-	s.rev, s.seed, err = snapshotFile.parseHeader(header[:])
+	version, rev, seed, err := snapshotFile.parseHeader(header[:])
+	s.rev, s.seed = rev, seed
+	if err == nil && version > 1 {
+		err = s.readOrigin()
+	}
 	return s, err
+}
+
+// readOrigin reads the note with which every snapshot begins since version 2.
+func (s *snapshotReader) readOrigin() error {
+	kind, body, ok := s.frame(noteMark, nil)
+	if s.err != nil {
+		return s.err
+	}
+	if ok {
+		s.origin, ok = parseOrigin(body)
+	}
+	if !ok || kind != noteOrigin {
+		return s.damage("does not say which store it is from")
+	}
+	return nil
 }
 
 // sections yields kinds and bodies until the end mark or the first damage, which
@@ -63,6 +82,11 @@ func (s *snapshotReader) drain() error {
 
 // next reads one section, into buf if that is large enough.
 func (s *snapshotReader) next(buf []byte) (kind uint16, body []byte, ok bool) {
+	return s.frame(sectionMark, buf)
+}
+
+// frame reads a frame with that mark, or the end mark.
+func (s *snapshotReader) frame(mark byte, buf []byte) (kind uint16, body []byte, ok bool) {
 	if s.done || s.err != nil {
 		return 0, nil, false
 	}
@@ -70,7 +94,7 @@ func (s *snapshotReader) next(buf []byte) (kind uint16, body []byte, ok bool) {
 		return 0, nil, false
 	}
 	h, codec, sum := parseSectionHead(s.head[:])
-	if s.err = s.plausible(h, codec); s.err != nil {
+	if s.err = s.plausible(h, mark, codec); s.err != nil {
 		return 0, nil, false
 	}
 	if uint32(cap(buf)) < h.length {
@@ -95,9 +119,9 @@ func (s *snapshotReader) next(buf []byte) (kind uint16, body []byte, ok bool) {
 }
 
 // plausible checks a section head before anything is allocated for it.
-func (s *snapshotReader) plausible(h sectionHead, codec byte) error {
+func (s *snapshotReader) plausible(h sectionHead, mark, codec byte) error {
 	switch {
-	case h.mark != sectionMark && h.mark != endMark:
+	case h.mark != mark && h.mark != endMark:
 		return s.damage("has no section mark")
 	case h.number != s.number:
 		return s.damage(fmt.Sprintf("is numbered %d", h.number))

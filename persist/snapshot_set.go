@@ -24,6 +24,8 @@ type SnapshotInfo struct {
 	// Damaged is set once it was found so: no header or end mark at Open, or a
 	// checksum at LoadSnapshot. Damaged snapshots are used for nothing.
 	Damaged bool
+
+	origin origin // zero in what is damaged, and in snapshots of format 1
 }
 
 // snapshots knows the files in the snapshot folder.
@@ -57,6 +59,7 @@ func (k *snapshots) open(s *Store) error {
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w: %w", ErrDisk, err)
 	}
+	slices.Sort(names)
 	for _, name := range names {
 		path := s.options.FS.PathJoin(dir, name)
 		if strings.HasSuffix(name, tmpSuffix) && !s.options.ReadOnly {
@@ -71,10 +74,23 @@ func (k *snapshots) open(s *Store) error {
 		if err := glance(s.options.FS, &info); err != nil {
 			info.Damaged = true
 			s.log.Error("store: snapshot is damaged", "path", path, "err", err.Error())
+		} else if err := s.identity.owns(&info); err != nil {
+			return err
 		}
 		k.files = append(k.files, info)
 	}
 	k.sort()
+	return nil
+}
+
+// owns returns an ErrCorrupt for a sound snapshot of another store.
+func (i identity) owns(info *SnapshotInfo) error {
+	switch {
+	case info.origin.id != ID{} && info.origin.id != i.id:
+		return fmt.Errorf("%w: %s is from another store, that with the id %s: move it away", ErrCorrupt, info.Path, info.origin.id)
+	case info.origin.id == ID{} && i.given() && info.Rev > i.since:
+		return fmt.Errorf("%w: %s is from another store, one without an id: move it away", ErrCorrupt, info.Path)
+	}
 	return nil
 }
 
@@ -91,6 +107,7 @@ func glance(disk FS, info *SnapshotInfo) error {
 		return err
 	}
 	defer file.Close()
+	info.origin = r.origin
 	if info.Size < headerSize+sectionSize {
 		return fmt.Errorf("file is cut to %d bytes: %w", info.Size, ErrCorrupt)
 	}

@@ -8,7 +8,6 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -31,13 +30,26 @@ type Store struct {
 	current *instance
 	retired sync.WaitGroup // predecessors that are being closed
 
-	// last is written by the committer and read by all.
-	last atomic.Uint64
+	// Written by the committer and read by all. tail is the last record in the
+	// journal on disk, 0 when there was none yet.
+	last, tail atomic.Uint64
 
-	// Owned by the committer. tail is the last record in the journal on disk, 0
-	// when it is empty. unsynced holds the row batches since the last synced write
+	// latest is the second opinion on how far the store reaches.
+	latest   latest
+	unmarked atomic.Bool // it could not be written, and that was told
+	identity identity    // of the folder; changed by Open and Reopen only
+
+	// For the time of opening: whether losses are accepted, and which were; the
+	// highest revision that something knows of; whether the journal is not there,
+	// or which logs of it are not.
+	accepting bool
+	accepted  []string
+	known     uint64
+	emptied   bool
+	gone      []string
+
+	// Owned by the committer. unsynced holds the row batches since the last synced write
 	// (which a failing disk takes along), at most maxUnsynced bytes and one batch.
-	tail          uint64
 	batch         pebble.Batch
 	unsynced      [][]byte
 	unsyncedBytes int
@@ -49,87 +61,12 @@ type Store struct {
 // maxUnsynced bounds Store.unsynced, in bytes; the batch that goes beyond is synced.
 const maxUnsynced = 1 << 20
 
-// Open opens the folder, or creates it. The error is an ErrLocked, ErrFormat,
-// ErrCorrupt or ErrDisk; after ErrLocked and ErrFormat nothing was touched.
-func Open(o *Options) (*Store, error) {
-	s := &Store{options: o.withDefaults()}
-	s.log = s.options.Logger
-	s.folder = folder{s.options.FS, s.options.Dir}
-	if err := s.open(); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
-	}
-	return s, nil
-}
-
-func (s *Store) open() (err error) {
-	version, err := s.folder.version()
-	switch {
-	case err != nil:
-		return err
-	case version == 0 && s.options.ReadOnly:
-		return fmt.Errorf("%w: no store there", ErrFormat)
-	case version == 0:
-		if err := s.folder.makeDirs(); err != nil {
-			return fmt.Errorf("%w: %w", ErrDisk, err)
-		}
-	}
-	if s.lock, err = s.folder.lock(); err != nil {
-		if !s.options.ReadOnly || !errors.Is(err, syscall.EROFS) {
-			return err
-		}
-	}
-	s.cache = pebble.NewCache(s.options.CacheSize)
-	defer func() {
-		if err != nil {
-			s.abandon()
-		}
-	}()
-	if version == 0 {
-		if err := s.folder.create(); err != nil {
-			return err
-		}
-	}
-	fresh, err := s.folder.isNew()
-	if err != nil {
-		return err
-	}
-	fresh = fresh && !s.options.ReadOnly
-	if fresh && version != 0 {
-		if err := s.folder.startOver(); err != nil {
-			return err
-		}
-	}
-	if err := s.load(); err != nil || !fresh {
-		return err
-	}
-	return s.folder.notNew()
-}
-
-// load opens what the folder holds and finds the last revision in it.
-func (s *Store) load() (err error) {
-	if err := s.snapshots.open(s); err != nil {
-		return err
-	}
-	if s.current, err = openInstance(&s.options, s.folder.join(storeDir), s.cache); err != nil {
-		return err
-	}
-	if s.tail, err = s.current.lastRecord(); err != nil {
-		return err
-	}
-	last := max(s.tail, s.snapshots.newest())
-	if closed := s.folder.closedAt(); closed > last {
-		return fmt.Errorf("%w: it was closed at revision %d and now ends at %d; to accept the loss, remove %s",
-			ErrCorrupt, closed, last, s.folder.join(closedFile))
-	}
-	s.last.Store(last)
-	return nil
-}
-
 // abandon gives back what a failed open took.
 func (s *Store) abandon() {
 	if s.current != nil {
 		_ = s.current.close()
 	}
+	s.latest.close()
 	s.cache.Unref()
 	if s.lock != nil {
 		_ = s.lock.Close()
@@ -151,10 +88,11 @@ func (s *Store) Close() error {
 	err := errors.Join(in.close(), in.fence.err())
 	s.retired.Wait()
 	if err == nil && !s.options.ReadOnly {
-		if markErr := s.folder.markClosed(s.Last()); markErr != nil {
-			err = fmt.Errorf("%w: %w", ErrDisk, markErr)
+		if markErr := s.latest.reached(s.tail.Load(), s.Last(), true); markErr != nil {
+			err = fmt.Errorf("write %s: %w: %w", s.latest.path, ErrDisk, markErr)
 		}
 	}
+	s.latest.close()
 	s.cache.Unref()
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
@@ -216,15 +154,24 @@ func (s *Store) replace(old *instance) error {
 	if s.current != old {
 		return fmt.Errorf("reopen store: %w", ErrClosed)
 	}
-	in, err := openInstance(&s.options, s.folder.join(storeDir), s.cache)
+	if s.identity.given() {
+		if err := s.latest.renew(s.folder, func(*mark) {}); err != nil {
+			return fmt.Errorf("reopen store: write %s: %w: %w", s.latest.path, ErrDisk, err)
+		}
+	}
+	in, err := s.openInstance()
 	if err != nil {
 		return fmt.Errorf("reopen store: %w", err)
 	}
 	tail, err := s.restore(in)
+	if err == nil && !s.identity.given() { // there was no room for an id before
+		err = s.adopt(in)
+	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("reopen store: %w", err), in.close())
 	}
-	s.current, s.tail = in, tail
+	s.current = in
+	s.tail.Store(tail)
 	s.unsynced, s.unsyncedBytes = nil, 0
 	s.log.Info("store: disk writes again", "revision", s.Last())
 	s.retired.Go(func() { _ = old.close() })
@@ -263,6 +210,23 @@ func (s *Store) restore(in *instance) (tail uint64, err error) {
 		return 0, fmt.Errorf("%w: %w", kindOf(err), err)
 	}
 	return tail, in.fence.err()
+}
+
+// noteReached notes how far journal and store got. If that fails, evidence is
+// weaker and nothing else: what must be safe is.
+func (s *Store) noteReached(journal, last uint64, sync bool) {
+	err := s.latest.reached(journal, last, sync)
+	if err != nil && s.unmarked.CompareAndSwap(false, true) {
+		s.log.Warn("store: cannot note how far the journal reaches", "path", s.latest.path, "err", err.Error())
+	}
+}
+
+// ID returns the id of the store, zero in one of format 1 that was not written to
+// since.
+func (s *Store) ID() ID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.identity.id
 }
 
 // Last returns the highest revision in the journal or, when that is empty or ends

@@ -199,9 +199,9 @@ func TestClosed(t *testing.T) {
 	s.Metrics()
 }
 
-// A folder that ends before it was closed has lost something that no checksum
+// A folder that ends before it was known to has lost something that no checksum
 // can tell: the end of a file.
-func TestClosedMark(t *testing.T) {
+func TestLatestMark(t *testing.T) {
 	t.Parallel()
 	disk := NewMemFS()
 	s := mustOpen(t, disk)
@@ -211,7 +211,11 @@ func TestClosedMark(t *testing.T) {
 		}
 	}
 	mustClose(t, s)
-	if err := (folder{disk, testDir}).markClosed(5); err != nil {
+	l := latest{disk: disk, path: testDir + "/" + latestFile}
+	if err := l.read(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.renew(folder{disk, testDir}, func(m *mark) { m.journal++; m.last++ }); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(&Options{Dir: testDir, FS: disk}); !errors.Is(err, ErrCorrupt) {

@@ -129,8 +129,10 @@ func noted(t *testing.T, path string) (digest [32]byte) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	_, err = persist.Restore(&persist.Options{Dir: "store", FS: persist.NewMemFS()}, file, func(_ uint16, body []byte) error {
-		digest = [32]byte(body)
+	_, err = persist.Restore(&persist.Options{Dir: "store", FS: persist.NewMemFS()}, file, func(kind uint16, body []byte) error {
+		if kind == 1 {
+			digest = [32]byte(body)
+		}
 		return nil
 	})
 	if err != nil {

@@ -1,0 +1,72 @@
+//go:build unix && !aix && !solaris
+
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// machineDisk is the machine's own disk, with a lock of our own.
+type machineDisk struct{ vfs.FS }
+
+// lockMode is how the file LOCK is made.
+const lockMode = 0o600
+
+// folderLock is a folder that is held: the folder itself, which nobody can take
+// away from under the lock, and the file in it, which programs before this one
+// look at.
+type folderLock struct{ folder, file *os.File }
+
+// Lock takes the folder in which the file lies, and the file. The file is never
+// followed to somewhere else, and never changed. On a disk that takes no writes it
+// may be missing: the folder is enough.
+func (machineDisk) Lock(path string) (io.Closer, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	l := &folderLock{folder: dir}
+	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), syscall.EAGAIN), l.Close())
+	case err != nil && !noFolderLocks(err):
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), l.Close())
+	}
+	held := err == nil
+	l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, lockMode)
+	if err != nil {
+		if held && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)) {
+			return l, nil
+		}
+		return nil, errors.Join(err, l.Close())
+	}
+	whole := syscall.Flock_t{Type: syscall.F_WRLCK, Whence: io.SeekStart}
+	if err := syscall.FcntlFlock(l.file.Fd(), syscall.F_SETLK, &whole); err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), l.Close())
+	}
+	return l, nil
+}
+
+// noFolderLocks tells that a file system cannot lock folders, as some networks
+// cannot: there the file has to do.
+func noFolderLocks(err error) bool {
+	return errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOSYS) ||
+		errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
+}
+
+// Close gives the folder back.
+func (l *folderLock) Close() error {
+	var err error
+	if l.file != nil {
+		err = l.file.Close()
+	}
+	return errors.Join(err, l.folder.Close())
+}

@@ -1,0 +1,384 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// remedy ends what is said of things that are missing.
+const remedy = "put back what is missing, restore a backup, or accept the loss with: lapid check --accept-loss"
+
+// Open opens the folder, or creates it. The error is an ErrLocked, ErrFormat,
+// ErrCorrupt or ErrDisk. After an error nothing was changed that putting back what
+// is missing would not make good; after ErrLocked and ErrFormat nothing was touched.
+//
+// A store of format 1 is given an id, and is one of format 2 from then on.
+func Open(o *Options) (*Store, error) {
+	s := newStore(o)
+	if err := s.open(); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	}
+	return s, nil
+}
+
+func newStore(o *Options) *Store {
+	s := &Store{options: o.withDefaults()}
+	s.log = s.options.Logger
+	s.folder = folder{s.options.FS, s.options.Dir}
+	s.latest.disk, s.latest.path = s.options.FS, s.folder.join(latestFile)
+	return s
+}
+
+func (s *Store) open() (err error) {
+	var version int
+	s.identity, version, err = s.folder.version()
+	switch {
+	case err != nil:
+		return err
+	case version == 0 && (s.options.ReadOnly || s.accepting):
+		return fmt.Errorf("%w: no store there", ErrFormat)
+	case version == 0:
+		if err := s.folder.makeDirs(); err != nil {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+	}
+	if s.lock, err = s.folder.lock(); err != nil {
+		if !s.options.ReadOnly || !errors.Is(err, syscall.EROFS) {
+			return err
+		}
+	}
+	s.cache = pebble.NewCache(s.options.CacheSize)
+	defer func() {
+		if err != nil {
+			s.abandon()
+		}
+	}()
+	if version == 0 {
+		if s.identity, err = newIdentity(); err != nil {
+			return err
+		}
+		if err := s.folder.create(s.identity); err != nil {
+			return err
+		}
+	}
+	fresh, err := s.folder.isNew(s.identity)
+	if err != nil {
+		return err
+	}
+	if fresh && !s.options.ReadOnly {
+		return s.begin(version != 0)
+	}
+	return s.load()
+}
+
+// begin opens a store in which nothing was accepted yet. again tells that what is
+// there may be half made.
+func (s *Store) begin(again bool) (err error) {
+	if again {
+		if err := s.folder.startOver(); err != nil {
+			return err
+		}
+	}
+	if err := s.snapshots.open(s); err != nil {
+		return err
+	}
+	if s.current, err = s.openInstance(); err != nil {
+		return err
+	}
+	if err := s.adopt(s.current); err != nil {
+		return err
+	}
+	return s.folder.notNew()
+}
+
+// load opens what the folder holds and finds the last revision in it. Before
+// anything is changed it makes sure that all is there: what is missing may be put
+// back, and must then be as welcome as if it had never been away.
+func (s *Store) load() (err error) {
+	if err := s.snapshots.open(s); err != nil {
+		return err
+	}
+	if err := s.lookForFiles(); err != nil {
+		return err
+	}
+	if err := s.lookInside(); err != nil || s.options.ReadOnly {
+		return err
+	}
+	if err := s.openToWrite(); err != nil {
+		if !s.options.ServeReads || !errors.Is(err, ErrDisk) {
+			return err
+		}
+		if s.current, err = s.openToRead(err); err != nil {
+			return err
+		}
+	}
+	tail, err := s.current.lastRecord()
+	s.tail.Store(tail)
+	return err
+}
+
+// openToWrite opens Pebble for good, and gives the store an id if it has none.
+func (s *Store) openToWrite() error {
+	if s.identity.given() {
+		if err := s.latest.renew(s.folder, func(*mark) {}); err != nil {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+	}
+	in, err := s.openInstance()
+	if err == nil && !s.identity.given() {
+		err = s.adopt(in)
+		if err != nil {
+			err = errors.Join(err, in.close())
+		}
+	}
+	if err == nil {
+		s.current = in
+	}
+	return err
+}
+
+// adopt binds the journal to the folder, and the folder to the journal. A folder
+// of format 1 gets an id and is one of format 2 when this returns; if it does not
+// come to that, nothing has happened: the journal may know an id then, which is
+// taken the next time.
+func (s *Store) adopt(in *instance) error {
+	tail, err := in.lastRecord()
+	if err != nil {
+		return err
+	}
+	last, who := max(tail, s.snapshots.newest()), s.identity
+	if !who.given() {
+		if who, err = newIdentity(); err != nil {
+			return err
+		}
+		earlier, err := in.whose()
+		if err != nil {
+			return err
+		}
+		if earlier != (ID{}) {
+			who.id = earlier
+		}
+		who = identityOf(who.id, last)
+	}
+	var batch pebble.Batch
+	who.sign(&batch)
+	if err := in.db.Apply(&batch, pebble.Sync); err != nil {
+		return fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	if err := in.fence.err(); err != nil {
+		return err
+	}
+	err = s.latest.renew(s.folder, func(m *mark) {
+		*m = mark{id: who.id, count: m.count, journal: tail, last: last, accepted: m.accepted, logs: m.logs}
+	})
+	if err == nil && who != s.identity {
+		err = s.folder.write(formatFile, who.formatText())
+	}
+	if err != nil {
+		return fmt.Errorf("give the store its id: %w: %w", ErrDisk, err)
+	}
+	s.identity, in.identity = who, who
+	return nil
+}
+
+// lookForFiles makes sure, from the names of files alone, that what was there is
+// still there, and is ours.
+func (s *Store) lookForFiles() error {
+	names, err := s.options.FS.List(s.folder.join(storeDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "marker.manifest.") }) {
+		s.emptied = true
+		if err := s.missing(fmt.Errorf("there is no journal in %s: it was removed or emptied", s.folder.join(storeDir))); err != nil {
+			return err
+		}
+	}
+	if !s.identity.given() {
+		return nil
+	}
+	switch err := s.latest.read(); {
+	case errors.Is(err, ErrDisk):
+		return err
+	case err != nil:
+		return s.missing(fmt.Errorf("%s, which tells how far the store reaches, cannot be used: %w", s.latest.path, err))
+	case s.latest.mark.id != s.identity.id:
+		whose := s.latest.mark.id
+		s.latest.mark = mark{count: s.latest.mark.count} // nothing of it is about us
+		return s.missing(fmt.Errorf("%s is that of another store, with the id %s", s.latest.path, whose))
+	}
+	s.latest.mark.logs = slices.DeleteFunc(s.latest.mark.logs, func(log uint64) bool {
+		if slices.Contains(names, logName(log)) {
+			return false
+		}
+		s.gone = append(s.gone, s.options.FS.PathJoin(s.folder.join(storeDir), logName(log)))
+		return true
+	})
+	return nil
+}
+
+// lookInside opens Pebble without changing anything and makes sure that it is
+// ours and reaches as far as it was known to. In a read-only Store it stays open.
+func (s *Store) lookInside() (err error) {
+	found, err := s.folder.scanLogs(s.identity)
+	if err != nil {
+		return fmt.Errorf("read the logs: %w: %w", ErrDisk, err)
+	}
+	if found.foreign != "" {
+		return fmt.Errorf("%w: the log %s is from another store, that with the id %s: move it away", ErrCorrupt, found.foreign, found.whose)
+	}
+	if s.emptied {
+		if err := s.folder.makeDirs(); err != nil {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+		return s.reaches(0, 0) // to learn what is lost
+	}
+	in, err := s.openToRead(nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if s.options.ReadOnly && err == nil {
+			s.current = in
+		} else {
+			err = errors.Join(err, in.close())
+		}
+	}()
+	tail, err := in.lastRecord()
+	if err != nil {
+		return err
+	}
+	if err := s.owns(in, tail); err != nil {
+		return err
+	}
+	s.tail.Store(tail)
+	if len(s.gone) > 0 {
+		if err := s.missing(fmt.Errorf("%s, a log of the journal, is missing", strings.Join(s.gone, ", "))); err != nil {
+			return err
+		}
+	}
+	return s.reaches(tail, found.last)
+}
+
+// owns makes sure that the journal is this store's.
+func (s *Store) owns(in *instance, tail uint64) error {
+	if !s.identity.given() {
+		return nil
+	}
+	id, err := in.whose()
+	switch {
+	case err != nil:
+		return err
+	case id == s.identity.id:
+	case id == ID{} && tail == 0:
+		if err := s.missing(fmt.Errorf("the journal in %s is empty", s.folder.join(storeDir))); err != nil {
+			return err
+		}
+		s.emptied = true
+	case id == ID{}:
+		return fmt.Errorf("%w: %s is from another store, one without an id: put back what belongs there, or restore a backup", ErrCorrupt, s.folder.join(storeDir))
+	default:
+		return fmt.Errorf("%w: %s is from another store, that with the id %s: put back what belongs there, or restore a backup", ErrCorrupt, s.folder.join(storeDir), id)
+	}
+	return in.soundRecord(tail)
+}
+
+// soundRecord makes sure that a record is what was written, and for this store.
+func (in *instance) soundRecord(rev uint64) error {
+	if rev == 0 {
+		return nil
+	}
+	value, closer, err := in.db.Get(appendJournalKey(nil, rev))
+	if err != nil {
+		return fmt.Errorf("journal record %d: %w: %w", rev, kindOf(err), err)
+	}
+	defer closer.Close()
+	_, err = in.identity.parseFrame(rev, value)
+	return err
+}
+
+// reaches compares how far the journal gets with everything that knows better.
+func (s *Store) reaches(tail, written uint64) error {
+	m := &s.latest.mark
+	last := max(tail, s.snapshots.newest())
+	s.last.Store(last)
+	if closed := s.folder.closedAt(); !s.identity.given() && closed > last {
+		s.known = max(s.known, closed)
+		if err := s.missing(fmt.Errorf("it was closed at revision %d and now ends at %d", closed, last)); err != nil {
+			return err
+		}
+	}
+	if !s.options.NoSync && written > last+1 { // without syncs a whole record proves nothing
+		s.known = max(s.known, written-1)
+		if err := s.missing(fmt.Errorf("its log was damaged after revision %d, but went on to revision %d at least", last, written-1)); err != nil {
+			return err
+		}
+	}
+	if m.id == s.identity.id && (m.journal > tail || m.last > last) {
+		s.known = max(s.known, m.journal, m.last)
+		if err := s.missing(fmt.Errorf("it reached revision %d and now ends at %d", max(m.journal, m.last), last)); err != nil {
+			return err
+		}
+	}
+	for _, info := range s.snapshots.sound() {
+		if far := info.origin.journal; far > tail && (far > m.accepted || m.id != s.identity.id) {
+			s.known = max(s.known, far)
+			if err := s.missing(fmt.Errorf("the journal reached revision %d when the snapshot of revision %d was written, and now ends at %d", far, info.Rev, tail)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// missing is asked whether a store can be opened in which something is missing.
+func (s *Store) missing(what error) error {
+	if !s.accepting {
+		return fmt.Errorf("%w: %w; %s", ErrCorrupt, what, remedy)
+	}
+	s.accepted = append(s.accepted, what.Error())
+	return nil
+}
+
+// Loss is what AcceptLoss gave up.
+type Loss struct {
+	Missing []string // one sentence each; empty: nothing was missing
+	Last    uint64   // the revision at which the store ends from now on
+	Known   uint64   // the highest revision that it is known to have reached
+}
+
+// AcceptLoss opens a folder that Open refuses because something is missing, makes
+// what is there the whole store, and closes it. Nothing that it finds is removed.
+// It does not help against things that are from another store, which must be moved
+// away before, nor against damage in the middle. Errors are those of Open.
+func AcceptLoss(o *Options) (Loss, error) {
+	s := newStore(o)
+	s.accepting = true
+	err := s.open()
+	if err == nil {
+		err = errors.Join(s.acceptLoss(), s.Close())
+	}
+	if err != nil {
+		return Loss{}, fmt.Errorf("accept the loss in %s: %w", o.Dir, err)
+	}
+	return Loss{s.accepted, s.Last(), max(s.known, s.Last())}, nil
+}
+
+// acceptLoss makes what there is the truth.
+func (s *Store) acceptLoss() error {
+	if len(s.accepted) == 0 {
+		return nil
+	}
+	s.latest.mark.journal, s.latest.mark.last = 0, 0
+	s.latest.mark.accepted = max(s.latest.mark.accepted, s.known)
+	if err := s.options.FS.Remove(s.folder.join(closedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %w", ErrDisk, err)
+	}
+	return s.adopt(s.current)
+}
