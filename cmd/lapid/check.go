@@ -18,22 +18,32 @@ import (
 var errDamage = errors.New("the store is damaged")
 
 func checkCommand(t *terminal) *cobra.Command {
-	return &cobra.Command{
+	var acceptLoss bool
+	c := &cobra.Command{
 		Use: "check [BACKUP]", Short: "Verify the store, or a backup", Args: usage(cobra.MaximumNArgs(1)),
-		Long: `Reads the whole store, while no server runs, and changes nothing: every checksum, whether a start
-would come to its end, whether what memory would hold agrees with itself, whether every alert can be read. What is
-damaged is named, one line each, and the exit code is 1. With a file, that backup is verified instead, also beside
-a running server.`,
+		Long: `Reads the whole store, while no server runs, and changes nothing: whether all is there and belongs to this
+store, every checksum, whether a start would come to its end, whether what memory would hold agrees with itself,
+whether every alert can be read. What is damaged or missing is named, one line each, and the exit code is 1. With a
+file, that backup is verified instead, also beside a running server.
+
+A store in which something is missing (a log of the journal, the end of it, all of it) is not opened by a server. Put
+back what is missing, or restore a backup. With --accept-loss what is there becomes the whole store: what was
+answered after it is given up for good, and is told nobody. Copy the folder before.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 1 {
+			switch {
+			case len(args) == 1 && acceptLoss:
+				return errors.New("--accept-loss is for the store, not for a backup")
+			case len(args) == 1:
 				return t.checkBackup(args[0])
 			}
-			return t.check(c.Context())
+			return t.check(c.Context(), acceptLoss)
 		},
 	}
+	c.Flags().BoolVar(&acceptLoss, "accept-loss", false, "give up what is missing, for good")
+	return c
 }
 
-func (t *terminal) check(ctx context.Context) error {
+func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	s, err := t.setup()
 	if err != nil {
 		return err
@@ -44,6 +54,11 @@ func (t *terminal) check(ctx context.Context) error {
 	}
 	if _, err := os.Stat(s.Store()); err != nil {
 		return fmt.Errorf("there is no store: %w", err)
+	}
+	if acceptLoss {
+		if err := t.acceptLoss(s); err != nil {
+			return err
+		}
 	}
 	found, err := engine.Inspect(ctx, s.engineOptions(slog.New(slog.DiscardHandler)))
 	if errors.Is(err, persist.ErrLocked) {
@@ -61,8 +76,30 @@ func (t *terminal) check(ctx context.Context) error {
 	return nil
 }
 
+// acceptLoss makes what there is of the store the whole of it.
+func (t *terminal) acceptLoss(s *Setup) error {
+	defer s.handOver()
+	loss, err := persist.AcceptLoss(&persist.Options{Dir: s.Store()})
+	if errors.Is(err, persist.ErrLocked) {
+		return fmt.Errorf("%w: stop what uses it first", err)
+	}
+	if err != nil {
+		return err
+	}
+	if len(loss.Missing) == 0 {
+		t.success("nothing is missing: nothing was changed")
+		return nil
+	}
+	for _, what := range loss.Missing {
+		t.success("given up: %s", what)
+	}
+	t.success("the store ends at revision %d from now on; it is known to have reached %d", loss.Last, loss.Known)
+	return nil
+}
+
 // inspection is what a check says in JSON.
 type inspection struct {
+	Store     string   `json:"store,omitempty"` // its id
 	Revision  uint64   `json:"revision"`
 	Records   uint64   `json:"journal_records"`
 	Snapshots []uint64 `json:"snapshots"`
@@ -76,6 +113,9 @@ func (t *terminal) showInspection(found *engine.Inspection) error {
 	i := inspection{
 		Revision: uint64(found.Revision), Records: found.Store.Records, Snapshots: []uint64{}, Alerts: found.Alerts,
 		Decisions: found.Decisions, Bytes: found.Store.Bytes, Damage: append([]string{}, found.Damage...),
+	}
+	if found.ID != (persist.ID{}) {
+		i.Store = found.ID.String()
 	}
 	for _, s := range found.Store.Snapshots {
 		i.Snapshots = append(i.Snapshots, s.Rev)

@@ -107,9 +107,15 @@ func (h *smallHouse) add(many int) (status int, text string) {
 	return status, text
 }
 
+// What the log says when writes begin to be refused, and when they are from the start.
+const (
+	saidWhenRefused = "cannot write the journal: writes are refused, reads go on"
+	saidAtStart     = "started on a disk that takes no writes: reads are served, writes are refused"
+)
+
 // refuses makes sure that all writes are refused, in words, and that everybody
 // who only asks is answered as ever.
-func (h *smallHouse) refuses(reason string) {
+func (h *smallHouse) refuses(reason, said string) {
 	t := h.t
 	t.Helper()
 	for range 3 {
@@ -122,7 +128,7 @@ func (h *smallHouse) refuses(reason string) {
 		h.expect(r, exitFails, "", "~could not be stored: ")
 		h.expect(r, exitFails, "", "~"+reason+"\nNothing was stored. Make room in "+h.store()+", or make it writable, and try again")
 	}
-	h.says("cannot write the journal: writes are refused, reads go on")
+	h.says(said)
 	if code, text := h.condition("/ready"); code != 503 || !strings.Contains(text, `"kind":"disk"`) || !strings.Contains(text, reason) {
 		t.Errorf("/ready: %d %s", code, text)
 	}
@@ -182,8 +188,8 @@ func (h *smallHouse) recovers() {
 }
 
 // TestDiskFull fills the disk under a running server: writes are refused and say
-// why, everybody else is served, and when there is room again it goes on by
-// itself.
+// why, everybody else is served. A server that is started then does the same. When
+// there is room again it goes on by itself.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	h := newSmallHouse(t)
@@ -193,7 +199,13 @@ func TestDiskFull(t *testing.T) {
 		ballast := filepath.Join(h.store(), "ballast")
 		h.room.do(t, "filling the disk", func() error { return fill(ballast) })
 		await(t, "the disk is full", func() bool { status, _ := h.add(1000); return status == 500 })
-		h.refuses("no space left on device")
+		h.refuses("no space left on device", saidWhenRefused)
+		kill(t, h.p)
+		h.begin()
+		h.refuses("no space left on device", saidAtStart)
+		if code, text := h.condition("/ready"); code != 503 || !strings.Contains(text, `"kind":"readonly"`) {
+			t.Errorf("/ready: %d %s", code, text)
+		}
 		h.room.do(t, "making room", func() error { return os.Remove(ballast) })
 		h.recovers()
 	}
@@ -216,8 +228,8 @@ func fill(path string) error {
 }
 
 // TestDiskReadOnly makes the disk read-only under a running server, which hits it
-// with its next new file. A server that is started meanwhile says why it cannot,
-// a check can.
+// with its next new file. A server that is started meanwhile serves reads, a check
+// finds nothing.
 func TestDiskReadOnly(t *testing.T) {
 	t.Parallel()
 	h := newSmallHouse(t)
@@ -230,7 +242,7 @@ func TestDiskReadOnly(t *testing.T) {
 	uncover := func() error { return syscall.Unmount(h.store(), syscall.MNT_DETACH) }
 	h.room.do(t, "a read-only disk", cover)
 	await(t, "the disk is read-only", func() bool { status, _ := h.add(10_000); return status == 500 })
-	h.refuses("read-only file system")
+	h.refuses("read-only file system", saidWhenRefused)
 	h.room.do(t, "a disk that can be written", uncover)
 	h.recovers()
 
@@ -239,15 +251,14 @@ func TestDiskReadOnly(t *testing.T) {
 		return func() error { return syscall.Mount("", h.store(), "", syscall.MS_REMOUNT|flags, "") }
 	}
 	h.room.do(t, "a read-only disk", readOnly(syscall.MS_RDONLY))
-	h.room.do(t, "a start", func() error { h.p = start(t, nil, "-c", h.file, "serve"); return nil })
-	if code := h.p.wait(t); code != exitFails || !strings.Contains(h.p.out.String(), "read-only file system") {
-		t.Errorf("a start on a read-only disk ends with %d:\n%s", code, h.p.out)
-	}
+	h.begin()
+	h.refuses("read-only file system", saidAtStart)
+	kill(t, h.p)
 	h.room.do(t, "a check", func() error { h.p = start(t, nil, "-c", h.file, "check"); return nil })
 	if code := h.p.wait(t); code != exitGood || !strings.Contains(h.p.out.String(), "no damage found") {
 		t.Errorf("a check on a read-only disk ends with %d:\n%s", code, h.p.out)
 	}
-	h.room.do(t, "a disk that can be written", readOnly(0))
 	h.begin()
-	h.compare(h.ledger)
+	h.room.do(t, "a disk that can be written", readOnly(0))
+	h.recovers()
 }

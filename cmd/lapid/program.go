@@ -203,10 +203,11 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 	}
 	h := p.api.MetricsHandler()
 	p.condition.metrics.Store(&h)
-	verbs := admin.NewHandler(p.engine, version, p.log.Logger)
-	verbs.Troubles = p.condition.troubles
-	if p.admin, err = admin.Listen(s.Socket(), verbs, p.log.Logger); err != nil {
-		return err
+	if err := p.listenAdmin(); err != nil {
+		if !diskRefuses(err) {
+			return err
+		}
+		p.log.Error("the operator's verbs do not reach this server until the disk takes writes: its socket could not be made", "error", err)
 	}
 	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
 		return fmt.Errorf("local API server stopped with error: %w", err)
@@ -238,11 +239,17 @@ func (p *Program) secret(ctx context.Context) ([]byte, error) {
 	if text, ok := p.setup.env(secretVariable); ok {
 		return []byte(text), nil
 	}
-	return p.engine.Secret(ctx, "tokens", func() ([]byte, error) {
+	fresh := func() ([]byte, error) {
 		b := make([]byte, secretSize)
 		_, err := rand.Read(b)
 		return b, err
-	})
+	}
+	secret, err := p.engine.Secret(ctx, "tokens", fresh)
+	if errors.Is(err, engine.ErrDisk) {
+		p.log.Warn("the key that signs tokens cannot be kept: machines log in again after the next start", "error", err)
+		return fresh()
+	}
+	return secret, err
 }
 
 func (p *Program) makeAPI() error {
@@ -286,7 +293,7 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 			}
 		})
 	}
-	group.Go(func() error { return p.admin.Run(ctx) })
+	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	p.condition.serving()
 	notify(ready)
