@@ -14,7 +14,7 @@ import (
 // owner).
 func (e *Engine) AddMachine(ctx context.Context, m *Machine, replace bool) error {
 	return e.propose(ctx, &proposal{key: "machine:" + m.ID, resolve: func(v *View) (op, error) {
-		if v.machines.byID[m.ID] != nil && !replace {
+		if v.machines.named(m.ID) != nil && !replace {
 			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("user '%s': user already exist", m.ID)}
 		}
 		return &putMachine{machine: *m, fresh: true}, nil
@@ -41,7 +41,7 @@ func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Mach
 // when there is none.
 func (e *Engine) DeleteMachine(ctx context.Context, id string) error {
 	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) {
-		if v.machines.byID[id] == nil {
+		if v.machines.named(id) == nil {
 			return nil, noMachine(id)
 		}
 		return &dropMachines{ids: []string{id}}, nil
@@ -53,9 +53,9 @@ func noMachine(id string) error { return notFound(fmt.Sprintf("'%s' does not exi
 // Heartbeat notes that a machine was heard of; it reaches disk later, in bulk.
 // An unknown machine is ignored.
 func (e *Engine) Heartbeat(id string, now int64) {
-	if row := e.View().machines.byID[id]; row != nil {
+	if row := e.View().machines.named(id); row != nil {
 		later(&row.heartbeat, now)
-		row.noted.Store(true)
+		e.state.heard.note(row)
 	}
 }
 
@@ -63,7 +63,7 @@ func (e *Engine) Heartbeat(id string, now int64) {
 func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error) {
 	o := &putBouncer{bouncer: *b}
 	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
-		if v.bouncers.byName[b.Name] != nil {
+		if v.Bouncer(b.Name) != nil {
 			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("bouncer %s already exists", b.Name)}
 		}
 		return o, nil
@@ -71,8 +71,8 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 	return o.row, err
 }
 
-// ChangeBouncer applies change to a copy of the bouncer and stores it; name,
-// key and kind of proof stay. change runs on the committer: it must be quick
+// ChangeBouncer applies change to a copy of the bouncer, its Software included,
+// and stores it; name, key and kind of proof stay. change runs on the committer: it must be quick
 // and touch nothing else. ErrNotFound when there is no such bouncer.
 func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bouncer)) error {
 	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) {
@@ -80,9 +80,10 @@ func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bo
 		if row == nil {
 			return nil, noBouncer()
 		}
-		b := *row.Load()
-		change(&b)
 		old := row.Load()
+		b, software := *old, *old.Software
+		b.Software = &software
+		change(&b)
 		b.Name, b.KeyHash, b.AuthType = old.Name, old.KeyHash, old.AuthType
 		return &putBouncer{bouncer: b}, nil
 	}})

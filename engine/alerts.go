@@ -112,7 +112,7 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
 		e.log.Error("the body of an alert is lost", "alert", id, "error", err)
 		*a = h.remains(v, id)
 	}
-	if h.machine == 0 || v.machines.bySerial[h.machine] == nil {
+	if h.machine == 0 || v.machines.serial(h.machine) == nil {
 		a.MachineID = ""
 	}
 	return a, nil
@@ -121,7 +121,7 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
 // remains is what memory knows of an alert whose body is damaged or missing.
 func (h *heldAlert) remains(v *View, id AlertID) Alert {
 	machine := ""
-	if row := v.machines.bySerial[h.machine]; row != nil {
+	if row := v.machines.serial(h.machine); row != nil {
 		machine = row.value.Load().ID
 	}
 	return Alert{

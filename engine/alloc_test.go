@@ -49,7 +49,8 @@ func TestAnswersAllocateNothing(t *testing.T) {
 		"view":                 func() { n += int(r.View().Revision() & 1) },
 		"value in an answer":   func() { found = appendValues(found, v, hit) },
 		"decision by number":   func() { _, _ = v.Decision(1) },
-		"bouncers of one key":  func() { n += len(v.BouncersByKey(engine.KeyHash{1})) },
+		"bouncers of one key":  func() { _, k := v.OldestBouncer(&engine.KeyHash{1}); n += k },
+		"bouncer of a key":     func() { _ = v.BouncerFor(&engine.KeyHash{1}, hit.Address.Addr()) },
 		"cursor moves, visits": func() { row := v.Bouncer("fw"); row.Advance(before, int64(n)); row.Visit(int64(n)) },
 	} {
 		answer() // grows what it is given

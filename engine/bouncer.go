@@ -1,10 +1,14 @@
 package engine
 
 import (
-	"maps"
+	"crypto/sha512"
+	"hash/maphash"
+	"iter"
 	"net/netip"
 	"strings"
 	"sync/atomic"
+
+	"lapid/index"
 )
 
 // KeyHash is the SHA-512 of an API key, the form in which keys are kept.
@@ -14,26 +18,40 @@ type KeyHash [64]byte
 // a value: it is never changed after it was published, every change makes a
 // new one. What changes with every visit lives in its BouncerRow.
 type Bouncer struct {
-	Name         string
-	KeyHash      KeyHash // zero for AuthTLS
-	AuthType     AuthType
-	IP           netip.Addr // the address this row belongs to; invalid: none yet
+	Name     string
+	KeyHash  KeyHash // zero for AuthTLS
+	AuthType AuthType
+	IP       netip.Addr // the address this row belongs to; invalid: none yet
+	// Software is shared by all bouncers that say the same, so it is never changed
+	// in place; ChangeBouncer hands out a copy. Nil only in what a caller made: then
+	// nothing is known.
+	*Software
+	AutoCreated bool // made because a known key or certificate came from a new address
+	Shared      bool // one row for the key, whatever address it comes from
+	CreatedAt   int64
+	UpdatedAt   int64
+}
+
+// Software is what a bouncer says it is.
+type Software struct {
 	Type         string
 	Version      string
 	OS           OS
 	FeatureFlags []string
-	AutoCreated  bool // made because a known key came from a new address
-	Shared       bool // one row for the key, whatever address it comes from
-	CreatedAt    int64
-	UpdatedAt    int64
 }
 
 // BouncerRow is a bouncer's place in memory: its current value, and what every
 // visit changes. A row stays the same as long as the bouncer exists, so a
-// caller may keep it for one BouncerEpoch. All methods are safe from any
-// goroutine and allocate nothing.
+// caller may keep it until it is Gone. All methods are safe from any goroutine and
+// allocate nothing.
+//
+// A million rows must fit: with its value and its places in the indexes a row takes
+// 310 to 370 bytes (TestBouncerRowBytes).
 type BouncerRow struct {
-	value atomic.Pointer[Bouncer]
+	value  atomic.Pointer[Bouncer]
+	place  uint64         // in the order of creation; set once
+	ledger *bouncerLedger // nil: a guest, of whom nothing is written down
+	after  *BouncerRow    // in the ledger
 
 	// Noted in memory by visitors, written down in bulk by the committer. A
 	// crash may forget the last seconds: then a bouncer hears again what it
@@ -41,12 +59,21 @@ type BouncerRow struct {
 	cursor   atomic.Uint64 // 1 + revision; 0: never pulled
 	kept     atomic.Uint64 // the cursor but for answers that are still on their way
 	lastPull atomic.Int64
-	noted    atomic.Bool // changed since it was written down
+	noted    atomic.Bool // changed since it was written down; it is in the ledger
+	gone     atomic.Bool // dropped; for those who keep the row, apply never asks
 }
+
+func (r *BouncerRow) marked() *atomic.Bool { return &r.noted }
+func (r *BouncerRow) next() **BouncerRow   { return &r.after }
+
+type bouncerLedger = ledger[BouncerRow, *BouncerRow]
 
 // NewGuest returns a row for a bouncer that cannot be stored now, for one
 // request. It knows of no earlier one: a stream begins anew. b is the row's.
 func NewGuest(b *Bouncer) *BouncerRow {
+	if b.Software == nil {
+		b.Software = &Software{}
+	}
 	r := &BouncerRow{}
 	r.value.Store(b)
 	return r
@@ -54,6 +81,11 @@ func NewGuest(b *Bouncer) *BouncerRow {
 
 // Load returns the bouncer as it is now.
 func (r *BouncerRow) Load() *Bouncer { return r.value.Load() }
+
+// Gone reports whether the bouncer was dropped. A row that is not is the right one
+// for its key or certificate and address for as long as its value says so: later
+// rows never take its place.
+func (r *BouncerRow) Gone() bool { return r.gone.Load() }
 
 // Cursor is the revision up to which the bouncer knows everything; false when
 // it never pulled a stream.
@@ -102,8 +134,8 @@ func forward(a *atomic.Uint64, to uint64) {
 	}
 }
 
-// place puts the cursor where the history says it is.
-func (r *BouncerRow) place(cursor uint64) {
+// putCursor puts the cursor where the history says it is.
+func (r *BouncerRow) putCursor(cursor uint64) {
 	r.cursor.Store(cursor)
 	r.kept.Store(cursor)
 }
@@ -117,102 +149,321 @@ func (r *BouncerRow) Retreat(from, to Revision, pulled bool) {
 		before = uint64(from) + 1
 	}
 	if r.cursor.CompareAndSwap(uint64(to)+1, before) && r.kept.CompareAndSwap(uint64(to)+1, before) {
-		r.noted.Store(true)
+		r.note()
 	}
 }
 
 func (r *BouncerRow) note() {
-	if !r.noted.Load() {
-		r.noted.Store(true)
+	if r.ledger != nil {
+		r.ledger.note(r)
 	}
 }
 
-// bouncerSet is who the bouncers are. It is never changed in place; the rows
-// in it are shared with the set before.
+// bouncerSet is who the bouncers are. One that a view has never changes; the rows
+// in it are shared with the sets before and after. What is asked or done costs the
+// same however many rows there are, one key's or many's:
+//
+//	order    by place: all, in order of creation
+//	byName   by the hash of the name
+//	byPlace  by the hash of key and address: who answers for them
+//	byOwner  by the hash of whom rows belong to: its rows, oldest first
 type bouncerSet struct {
-	epoch  uint64
-	byKey  map[KeyHash][]*BouncerRow
-	byName map[string]*BouncerRow
-	order  []*BouncerRow
+	run    uint64 // of changes; see index.Trie
+	shown  bool   // a view has it: the next change begins a run. The committer's
+	places uint64 // given out
+	order  index.Sequence[BouncerRow]
+
+	byName  index.Trie[BouncerRow]
+	byPlace index.Trie[BouncerRow]
+	byOwner index.Trie[ownedRows]
 }
 
-// BouncersByKey returns the rows with this key, oldest first. Read only.
-func (v *View) BouncersByKey(k KeyHash) []*BouncerRow { return v.bouncers.byKey[k] }
-
-// Bouncer returns the row of that name, nil when there is none.
-func (v *View) Bouncer(name string) *BouncerRow { return v.bouncers.byName[name] }
-
-// Bouncers returns all rows in order of creation. Read only.
-func (v *View) Bouncers() []*BouncerRow { return v.bouncers.order }
-
-// BouncerEpoch changes whenever a row appears or goes, not when one changes: a
-// cache of key → row is good for one epoch.
-func (v *View) BouncerEpoch() uint64 { return v.bouncers.epoch }
-
-// with returns a set that has the row too, in place of one of the same name.
-func (b *bouncerSet) with(row *BouncerRow) *bouncerSet {
-	return b.rebuilt(row.Load().Name, row)
+// ownedRows are the rows of one key, or of one certificate's name.
+type ownedRows struct {
+	run    uint64
+	only   *BouncerRow                 // while it is one; then rows is nil
+	rows   *index.Sequence[BouncerRow] // by place
+	shared *BouncerRow                 // the oldest that answers for every address
+	auto   int                         // of them AutoCreated
 }
 
-// without returns a set that lacks the named rows.
-func (b *bouncerSet) without(names []string) *bouncerSet {
-	gone := make(map[string]bool, len(names))
-	for _, n := range names {
-		gone[n] = true
+// rowSeed makes hashes that nobody outside can foresee: names of machines are
+// chosen by strangers.
+var rowSeed = maphash.MakeSeed()
+
+func nameHash(name string) uint64 { return maphash.String(rowSeed, name) }
+
+func ownerHash(k *KeyHash) uint64 { return maphash.Bytes(rowSeed, k[:]) }
+
+func placeHash(k *KeyHash, a netip.Addr) uint64 {
+	var b [len(k) + 16]byte
+	ip := a.As16()
+	copy(b[copy(b[:], k[:]):], ip[:])
+	return maphash.Bytes(rowSeed, b[:])
+}
+
+func rowNameHash(r *BouncerRow) uint64 { return nameHash(r.Load().Name) }
+
+func rowPlaceHash(r *BouncerRow) uint64 {
+	b := r.Load()
+	return placeHash(&b.KeyHash, b.IP)
+}
+
+func ownedHash(o *ownedRows) uint64 {
+	k := o.oldest().Load().owner()
+	return ownerHash(&k)
+}
+
+// owner says whose row this is: the key's, or, under a hash that no key has, the
+// certificate's by its name without address.
+func (b *Bouncer) owner() KeyHash {
+	if b.AuthType == AuthAPIKey {
+		return b.KeyHash
 	}
-	kept := make([]*BouncerRow, 0, len(b.order))
-	for _, r := range b.order {
-		if !gone[r.Load().Name] {
-			kept = append(kept, r)
+	return sha512.Sum512([]byte("certificate\x00" + BaseName(b.Name)))
+}
+
+// BouncersByKey yields the rows with this key, oldest first.
+func (v *View) BouncersByKey(k KeyHash) iter.Seq[*BouncerRow] {
+	return func(yield func(*BouncerRow) bool) { v.bouncers.ownedBy(&k).each(yield) }
+}
+
+// OldestBouncer returns the oldest row with this key, nil when there is none, and
+// how many there are. It does not allocate.
+func (v *View) OldestBouncer(k *KeyHash) (oldest *BouncerRow, n int) {
+	o := v.bouncers.ownedBy(k)
+	if o == nil {
+		return nil, 0
+	}
+	return o.oldest(), o.len()
+}
+
+// BouncerFor returns the row that answers for a key from an address: the oldest
+// that belongs to the address or is shared; nil when there is none. It does not
+// allocate.
+func (v *View) BouncerFor(k *KeyHash, from netip.Addr) *BouncerRow {
+	return v.bouncers.answering(k, from)
+}
+
+// Bouncer returns the row of that name, nil when there is none. It does not
+// allocate.
+func (v *View) Bouncer(name string) *BouncerRow { return v.bouncers.named(name) }
+
+// Bouncers returns all rows in order of creation. The slice is the caller's; who
+// only looks through them takes EachBouncer.
+func (v *View) Bouncers() []*BouncerRow {
+	all := make([]*BouncerRow, 0, v.bouncers.order.Len())
+	v.bouncers.order.All(func(r *BouncerRow) bool { all = append(all, r); return true })
+	return all
+}
+
+// EachBouncer yields all rows in order of creation, until yield returns false.
+func (v *View) EachBouncer(yield func(*BouncerRow) bool) { v.bouncers.order.All(yield) }
+
+// BouncerCount is how many rows there are.
+func (v *View) BouncerCount() int { return v.bouncers.order.Len() }
+
+func (b *bouncerSet) named(name string) *BouncerRow {
+	return b.byName.Find(nameHash(name), func(r *BouncerRow) bool { return r.Load().Name == name })
+}
+
+func (b *bouncerSet) ownedBy(k *KeyHash) *ownedRows {
+	return b.byOwner.Find(ownerHash(k), func(o *ownedRows) bool { return o.oldest().Load().owner() == *k })
+}
+
+func (b *bouncerSet) answering(k *KeyHash, from netip.Addr) *BouncerRow {
+	var best *BouncerRow
+	if o := b.ownedBy(k); o != nil {
+		best = o.shared
+	}
+	b.byPlace.Find(placeHash(k, from), func(r *BouncerRow) bool {
+		if v := r.Load(); v.IP == from && v.KeyHash == *k && (best == nil || r.place < best.place) {
+			best = r
 		}
-	}
-	return newBouncerSet(b.epoch+1, kept)
+		return false // there may be an older one
+	})
+	return best
 }
 
-func (b *bouncerSet) rebuilt(name string, row *BouncerRow) *bouncerSet {
-	if b.byName[name] != nil {
-		return b.without([]string{name}).rebuilt(name, row)
+func (o *ownedRows) oldest() *BouncerRow {
+	if o.rows == nil {
+		return o.only
 	}
-	// The common case, a row more, shares what it can: maps must be copied,
-	// for older views read them.
-	next := &bouncerSet{
-		epoch:  b.epoch + 1,
-		byKey:  maps.Clone(b.byKey),
-		byName: maps.Clone(b.byName),
-		order:  append(b.order[:len(b.order):len(b.order)], row),
-	}
-	if next.byKey == nil {
-		next.byKey, next.byName = map[KeyHash][]*BouncerRow{}, map[string]*BouncerRow{}
-	}
-	next.place(row)
-	return next
+	return o.rows.First()
 }
 
-func newBouncerSet(epoch uint64, rows []*BouncerRow) *bouncerSet {
-	b := &bouncerSet{epoch: epoch, byKey: make(map[KeyHash][]*BouncerRow, len(rows)), byName: make(map[string]*BouncerRow, len(rows)), order: rows}
-	for _, r := range rows {
-		b.place(r)
+func (o *ownedRows) len() int {
+	if o.rows == nil {
+		return 1
+	}
+	return o.rows.Len()
+}
+
+// each yields the rows, oldest first; those of nobody are none.
+func (o *ownedRows) each(yield func(*BouncerRow) bool) {
+	switch {
+	case o == nil:
+	case o.rows == nil:
+		yield(o.only)
+	default:
+		o.rows.All(yield)
+	}
+}
+
+// from yields the rows from a place on.
+func (o *ownedRows) from(place uint64, yield func(uint64, *BouncerRow) bool) {
+	switch {
+	case o.rows != nil:
+		o.rows.From(place, yield)
+	case o.only.place >= place:
+		yield(o.only.place, o.only)
+	}
+}
+
+// editBouncers is the next view's set, which may be changed until it is shown.
+func (s *state) editBouncers() *bouncerSet {
+	b := s.next.bouncers
+	if b.shown {
+		c := *b
+		c.run, c.shown = c.run+1, false
+		b = &c
+		s.next.bouncers = b
 	}
 	return b
 }
 
-func (b *bouncerSet) place(row *BouncerRow) {
-	v := row.Load()
-	b.byName[v.Name] = row
-	if v.AuthType == AuthAPIKey {
-		old := b.byKey[v.KeyHash]
-		b.byKey[v.KeyHash] = append(old[:len(old):len(old)], row)
+// putBouncer stores a bouncer and returns its row: the one it has, or a new one,
+// in place of one of the same name whose key or kind of proof is another.
+func (s *state) putBouncer(b Bouncer) *BouncerRow {
+	set := s.editBouncers()
+	b.Software = s.software.acquire(b.Software)
+	row := set.named(b.Name)
+	if row != nil {
+		old := row.Load()
+		if old.KeyHash == b.KeyHash && old.AuthType == b.AuthType {
+			moved := old.IP != b.IP || old.Shared != b.Shared || old.AutoCreated != b.AutoCreated
+			if moved {
+				set.disown(row)
+			}
+			row.value.Store(&b)
+			if moved {
+				set.own(row)
+			}
+			s.software.release(old.Software)
+			return row
+		}
+		s.dropBouncer(b.Name)
 	}
+	row = &BouncerRow{ledger: &s.visited, place: set.places}
+	set.places++
+	row.value.Store(&b)
+	set.order = set.order.Set(set.run, row.place, row)
+	set.byName = set.byName.Insert(set.run, nameHash(b.Name), row, rowNameHash)
+	set.own(row)
+	return row
+}
+
+// dropBouncer removes the row of that name, if there is one.
+func (s *state) dropBouncer(name string) {
+	row := s.next.bouncers.named(name)
+	if row == nil {
+		return
+	}
+	set := s.editBouncers()
+	set.order = set.order.Delete(set.run, row.place)
+	set.byName = set.byName.Remove(set.run, nameHash(name), row)
+	set.disown(row)
+	s.software.release(row.Load().Software)
+	row.gone.Store(true)
+}
+
+// own enters a row under its owner and its address.
+func (b *bouncerSet) own(row *BouncerRow) {
+	v := row.Load()
+	k := v.owner()
+	if v.AuthType == AuthAPIKey && v.IP.IsValid() {
+		b.byPlace = b.byPlace.Insert(b.run, placeHash(&k, v.IP), row, rowPlaceHash)
+	}
+	o := b.editOwned(&k)
+	if v.AutoCreated {
+		o.auto++
+	}
+	if v.Shared && v.AuthType == AuthAPIKey && (o.shared == nil || row.place < o.shared.place) {
+		o.shared = row
+	}
+	if o.rows == nil && o.only == nil {
+		o.only = row
+		b.byOwner = b.byOwner.Insert(b.run, ownerHash(&k), o, ownedHash)
+		return
+	}
+	if o.rows == nil {
+		rows := index.Sequence[BouncerRow]{}.Set(b.run, o.only.place, o.only)
+		o.rows, o.only = &rows, nil
+	}
+	rows := o.rows.Set(b.run, row.place, row)
+	o.rows = &rows
+}
+
+// disown is the mirror of own; the row's value is still that with which it was
+// entered.
+func (b *bouncerSet) disown(row *BouncerRow) {
+	v := row.Load()
+	k := v.owner()
+	if v.AuthType == AuthAPIKey && v.IP.IsValid() {
+		b.byPlace = b.byPlace.Remove(b.run, placeHash(&k, v.IP), row)
+	}
+	hash := ownerHash(&k)
+	if o := b.ownedBy(&k); o.rows == nil {
+		b.byOwner = b.byOwner.Remove(b.run, hash, o)
+		return
+	}
+	o := b.editOwned(&k)
+	rows := o.rows.Delete(b.run, row.place)
+	o.rows = &rows
+	if v.AutoCreated {
+		o.auto--
+	}
+	if o.shared == row {
+		o.shared = nil
+		rows.All(func(r *BouncerRow) bool {
+			if r.Load().Shared {
+				o.shared = r
+			}
+			return o.shared == nil
+		})
+	}
+	if rows.Len() == 1 {
+		o.only, o.rows = rows.First(), nil
+	}
+}
+
+// editOwned is the owner's entry, which may be changed in this run; an empty one,
+// not entered yet, when it has none.
+func (b *bouncerSet) editOwned(k *KeyHash) *ownedRows {
+	o := b.ownedBy(k)
+	if o == nil {
+		return &ownedRows{run: b.run}
+	}
+	if o.run == b.run {
+		return o
+	}
+	c := *o
+	c.run = b.run
+	hash := ownerHash(k)
+	b.byOwner = b.byOwner.Remove(b.run, hash, o).Insert(b.run, hash, &c, ownedHash)
+	return &c
 }
 
 // children are the auto-created rows that came from the named one's key.
 func (b *bouncerSet) children(of *Bouncer) []string {
 	var names []string
-	for _, r := range b.byKey[of.KeyHash] {
-		if c := r.Load(); c.AutoCreated && BaseName(c.Name) == BaseName(of.Name) {
+	k := of.owner()
+	b.ownedBy(&k).each(func(r *BouncerRow) bool {
+		if c := r.Load(); c.AutoCreated && c.AuthType == AuthAPIKey && BaseName(c.Name) == BaseName(of.Name) {
 			names = append(names, c.Name)
 		}
-	}
+		return true
+	})
 	return names
 }
 

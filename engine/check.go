@@ -16,6 +16,8 @@ func (e *Engine) Check() error {
 	c.lengths()
 	c.tallies()
 	c.allowlists()
+	c.bouncers()
+	c.machines()
 	return errors.Join(c.found...)
 }
 
@@ -143,6 +145,75 @@ func (c *checker) allowlists() {
 	}
 	if listed != found || listed != a.live {
 		c.report("%d items of allowlists are listed, %d indexed, %d counted", listed, found, a.live)
+	}
+}
+
+// bouncers finds every row again by its name, its owner and its address.
+func (c *checker) bouncers() {
+	b := c.view.bouncers
+	type sum struct{ rows, auto int }
+	owners := map[KeyHash]sum{}
+	software := map[*Software]int{}
+	placed := 0
+	for r := range b.order.All {
+		v := r.Load()
+		if r.Gone() || b.named(v.Name) != r || b.order.At(r.place) != r {
+			c.report("bouncer %q is not found by its name and place, or is gone", v.Name)
+		}
+		k := v.owner()
+		n := owners[k]
+		n.rows++
+		if v.AutoCreated {
+			n.auto++
+		}
+		owners[k] = n
+		software[v.Software]++
+		if v.AuthType != AuthAPIKey {
+			continue
+		}
+		if answers := b.answering(&k, v.IP); v.IP.IsValid() && (answers == nil || answers.place > r.place) {
+			c.report("bouncer %q is not found by its address", v.Name)
+		}
+		if v.IP.IsValid() {
+			placed++
+		}
+	}
+	for k, n := range owners {
+		o := b.ownedBy(&k)
+		if o == nil || o.len() != n.rows || o.auto != n.auto {
+			c.report("an owner's %d rows, %d of them made by themselves, are counted otherwise", n.rows, n.auto)
+		}
+	}
+	if b.byName.Len() != b.order.Len() || b.byPlace.Len() != placed || b.byOwner.Len() != len(owners) {
+		c.report("%d bouncers of %d owners, %d with address, are indexed as %d, %d and %d", b.order.Len(), len(owners), placed,
+			b.byName.Len(), b.byOwner.Len(), b.byPlace.Len())
+	}
+	for _, one := range c.state.software.known {
+		if software[&one.Software] != one.rows {
+			c.report("%d bouncers are %q, %d are counted", software[&one.Software], one.Type, one.rows)
+		}
+		delete(software, &one.Software)
+	}
+	if len(software) > 0 {
+		c.report("%d bouncers' descriptions are not shared", len(software))
+	}
+}
+
+// machines finds every one again by its id and its serial.
+func (c *checker) machines() {
+	m, n, waiting := c.view.machines, 0, 0
+	for r := range m.bySerial.All {
+		v := r.value.Load()
+		if r.gone || m.named(v.ID) != r || m.serial(r.serial) != r {
+			c.report("machine %q is not found by its id and serial, or is gone", v.ID)
+		}
+		n++
+		if !v.Validated {
+			waiting++
+		}
+	}
+	if m.byID.Len() != n || m.bySerial.Len() != n || m.waiting != waiting {
+		c.report("%d machines, %d of them waiting, are counted as %d, %d and %d", n, waiting, m.byID.Len(), m.bySerial.Len(), m.waiting)
 	}
 }
 

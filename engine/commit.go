@@ -34,6 +34,7 @@ type proposal struct {
 	// means there is nothing to write.
 	op      op
 	bytes   []byte // of op, framed; owned by the proposal
+	before  op     // resolve may set it: goes first in the same commit
 	resolve func(v *View) (op, error)
 
 	// key names what resolve looks at. Proposals with the same key never share
@@ -247,7 +248,11 @@ func (e *Engine) drain() error {
 	for _, p := range e.queue.close() {
 		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
 	}
-	return e.writeVisits()
+	for {
+		if more, err := e.writeVisits(); err != nil || !more {
+			return err
+		}
+	}
 }
 
 func (p *proposal) refuse(err error) {
@@ -277,6 +282,10 @@ func (e *Engine) commitBatch(batch []*proposal) {
 			if p.bytes == nil {
 				p.bytes = appendOp(nil, p.op)
 			}
+			if p.before != nil {
+				record = appendOp(record, p.before)
+				ops++
+			}
 		}
 		record = append(record, p.bytes...)
 		p.bytes = nil
@@ -288,6 +297,7 @@ func (e *Engine) commitBatch(batch []*proposal) {
 		e.frame = framed
 		e.write(batch, due, now, framed)
 	}
+	e.strangers.settle()
 	for _, p := range batch {
 		close(p.done)
 	}
@@ -301,6 +311,7 @@ func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte)
 	s := e.state
 	rev := s.next.revision + 1
 	if err := e.journal(rev, record); err != nil {
+		e.strangers.failed()
 		for _, p := range batch {
 			if p.op != nil {
 				p.err = err
@@ -314,6 +325,9 @@ func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte)
 	}
 	for _, p := range batch {
 		if p.op != nil {
+			if p.before != nil {
+				p.before.apply(s, rev)
+			}
 			p.op.apply(s, rev)
 		}
 	}
@@ -417,6 +431,7 @@ func (e *Engine) publish(rev Revision) {
 	s.ranges.Publish()
 	s.history.Publish(uint64(rev))
 	s.next.revision, s.next.at = rev, s.at
+	s.next.bouncers.shown, s.next.machines.shown = true, true
 	v := s.next // a copy: later commits change s.next
 	s.graves.watch(&v)
 	s.next.number = v.number

@@ -36,6 +36,8 @@ type Engine struct {
 	nextRetention int64
 	nextUsage     int64
 	nextSnapshot  int64
+	survey        survey
+	strangers     strangers
 
 	// Counters, for anyone.
 	sick             atomic.Bool   // the disk refused the last write
@@ -43,6 +45,7 @@ type Engine struct {
 	proposals        atomic.Uint64
 	commits          atomic.Uint64
 	refused          atomic.Uint64
+	evicted          atomic.Uint64
 	stored           atomic.Int64
 	historyLen       atomic.Int64
 	gravesLen        atomic.Int64

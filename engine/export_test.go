@@ -154,3 +154,17 @@ func (e *Engine) Sections() ([]Section, error) {
 	err := v.write(context.Background(), out, v.appendHeader(nil), v.people())
 	return out.list, err
 }
+
+// BuildRows makes n bouncers in a memory of their own, as commits of so many do, and
+// returns what holds them.
+func BuildRows(n, commit int, row func(int) Bouncer) any {
+	s := newState()
+	for i := range n {
+		b := row(i)
+		s.putBouncer(b)
+		if i%commit == commit-1 {
+			s.next.bouncers.shown = true
+		}
+	}
+	return s
+}

@@ -37,16 +37,23 @@ func (e *Engine) housekeeping() time.Duration {
 	proven := e.prove(now, steady)
 	if steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)
-		if err := e.writeVisits(); err != nil {
+		more, err := e.writeVisits()
+		if err != nil {
 			e.log.Debug("visits are not written down yet", "error", err)
+		} else if more {
+			e.nextVisits = steady
 		}
 	}
-	if steady >= e.nextRetention {
+	due := steady >= e.nextRetention
+	if due {
 		e.nextRetention = steady + int64(retentionEvery)
-		e.trimHistory(now)
-		if proven {
-			e.retain(now, steady)
-		}
+		e.survey.begin(proven && e.canBeHeard(steady))
+		e.strangers.tidy(e.View(), e.options.BouncersPerKey)
+	}
+	for few := e.few(); e.look(now) && few; { // few are looked at in one go
+	}
+	if due && proven {
+		e.retain(now, steady)
 	}
 	e.considerSnapshot(steady)
 	if s.history.Len() > e.options.History+e.options.History/8 {
@@ -55,6 +62,9 @@ func (e *Engine) housekeeping() time.Duration {
 	s.sweep()
 	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
 	sleep := lookAtClock
+	if e.survey.under || e.nextVisits == steady {
+		sleep = surveyAgain
+	}
 	if at, ok := s.deadlines.Next(); ok && !e.sick.Load() {
 		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
 	}
@@ -65,15 +75,10 @@ func (e *Engine) housekeeping() time.Duration {
 }
 
 // trimHistory forgets what every bouncer that still comes by knows for certain,
-// and is old enough.
-func (e *Engine) trimHistory(now int64) {
+// the slowest of them included, and is old enough.
+func (e *Engine) trimHistory(slowest Revision) {
 	v := e.View()
-	slowest := v.revision
-	for _, row := range v.bouncers.order {
-		if at := row.kept.Load(); at != 0 && row.LastPull() > now-int64(followerPatience) {
-			slowest = min(slowest, Revision(at-1))
-		}
-	}
+	slowest = min(slowest, v.revision)
 	since := func(rev Revision) int {
 		if w, ok := e.state.history.Window(uint64(rev), uint64(v.revision)); ok {
 			return w.Len()
@@ -88,44 +93,53 @@ func (e *Engine) trimHistory(now int64) {
 	}
 }
 
-// writeVisits writes down how far bouncers got and when machines were heard
-// of, one commit for all.
-func (e *Engine) writeVisits() error {
-	v := e.View()
-	o := &visits{live: true}
-	for _, row := range v.bouncers.order {
-		if row.noted.Swap(false) {
+// visitsAtOnce is how many bouncers, and machines, one commit of visits holds at
+// most: less than a megabyte. Others' writes go in between.
+const visitsAtOnce = 16_384
+
+// writeVisits writes down how far bouncers got and when machines were heard of,
+// one commit for many, and says whether there are more.
+func (e *Engine) writeVisits() (more bool, err error) {
+	s, o := e.state, &visits{live: true}
+	var bouncers []*BouncerRow
+	var machines []*machineRow
+	s.visited.open()
+	s.heard.open()
+	for n := 0; n < visitsAtOnce; n++ {
+		row := s.visited.take()
+		if row == nil {
+			break
+		}
+		if !row.gone.Load() { // else another may have the name by now
 			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.kept.Load()})
+			bouncers = append(bouncers, row)
 		}
 	}
-	for _, row := range v.machines.order {
-		if row.noted.Swap(false) {
+	for n := 0; n < visitsAtOnce; n++ {
+		row := s.heard.take()
+		if row == nil {
+			break
+		}
+		if !row.gone {
 			o.machines = append(o.machines, visit{name: row.value.Load().ID, at: row.heartbeat.Load()})
+			machines = append(machines, row)
 		}
 	}
+	more = s.visited.rest != nil || s.heard.rest != nil
 	if len(o.bouncers)+len(o.machines) == 0 {
-		return nil
+		return more, nil
 	}
 	p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
 	e.commitBatch([]*proposal{p})
-	if p.err != nil {
-		e.noteAgain(v, o)
-	}
-	return p.err
-}
-
-// noteAgain keeps visits that could not be written for the next time.
-func (e *Engine) noteAgain(v *View, o *visits) {
-	for _, b := range o.bouncers {
-		if row := v.Bouncer(b.name); row != nil {
-			row.noted.Store(true)
+	if p.err != nil { // kept for the next time
+		for _, row := range bouncers {
+			s.visited.note(row)
+		}
+		for _, row := range machines {
+			s.heard.note(row)
 		}
 	}
-	for _, m := range o.machines {
-		if row := v.machines.byID[m.name]; row != nil {
-			row.noted.Store(true)
-		}
-	}
+	return more, p.err
 }
 
 // retain drops what the operator does not want kept any longer. Runs on the
@@ -140,24 +154,10 @@ func (e *Engine) retain(now, steady int64) {
 		e.nextUsage = steady + int64(usageEvery)
 		e.drop(&dropUsage{before: now - int64(r.UsageMaxAge)}, "", 0)
 	}
-	if e.canBeHeard(steady) {
-		e.retainPeople(v, now)
-	}
 	for _, l := range v.allowlists.order {
 		if l.anyExpired(now) {
 			e.drop(&reduceAllowlist{name: l.Name, expired: now}, "", 0)
 		}
-	}
-}
-
-// retainPeople drops who has been silent for long.
-func (e *Engine) retainPeople(v *View, now int64) {
-	r := &e.options.Retention
-	if names := v.idleBouncers(r, now); len(names) > 0 {
-		e.drop(&dropBouncers{names: names}, "dropped bouncers that have not pulled for long", len(names))
-	}
-	if ids := v.idleMachines(r, now); len(ids) > 0 {
-		e.drop(&dropMachines{ids: ids}, "dropped machines that have not been heard of for long", len(ids))
 	}
 }
 
@@ -199,46 +199,6 @@ func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64
 		}
 	}
 	return ids[:end]
-}
-
-func (v *View) idleBouncers(r *Retention, now int64) []string {
-	var names []string
-	for _, row := range v.bouncers.order {
-		b := row.Load()
-		limit := r.BouncersKey
-		if b.AuthType == AuthTLS {
-			limit = r.BouncersCert
-		}
-		if last := row.LastPull(); limit > 0 && last != 0 && last < now-int64(limit) {
-			names = append(names, b.Name)
-		}
-	}
-	return names
-}
-
-func (v *View) idleMachines(r *Retention, now int64) []string {
-	var candidates []*machineRow
-	for _, row := range v.machines.order {
-		m := row.load()
-		limit := r.MachinesPassword
-		if m.AuthType == AuthTLS {
-			limit = r.MachinesCert
-		}
-		if limit > 0 && m.LastHeartbeat != 0 && m.LastHeartbeat < now-int64(limit) && !local(m.IP) {
-			candidates = append(candidates, row)
-		}
-	}
-	if len(candidates) == 0 {
-		return nil
-	}
-	owners := v.alertOwners()
-	var ids []string
-	for _, row := range candidates {
-		if !owners[row.serial] {
-			ids = append(ids, row.value.Load().ID)
-		}
-	}
-	return ids
 }
 
 // local reports whether an address is this very host's, exactly as the

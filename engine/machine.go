@@ -1,6 +1,10 @@
 package engine
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"lapid/index"
+)
 
 // AuthType says how a machine or bouncer proves who it is.
 type AuthType string
@@ -50,8 +54,15 @@ type machineRow struct {
 	value     atomic.Pointer[Machine]
 	serial    uint32
 	heartbeat atomic.Int64 // Unix nanoseconds; noted here, written down in bulk
-	noted     atomic.Bool
+	noted     atomic.Bool  // it is in the ledger
+	gone      bool         // dropped; the committer's
+	after     *machineRow  // in the ledger
 }
+
+type machineLedger = ledger[machineRow, *machineRow]
+
+func (r *machineRow) marked() *atomic.Bool { return &r.noted }
+func (r *machineRow) next() **machineRow   { return &r.after }
 
 // load returns the machine with the heartbeat as it is now.
 func (r *machineRow) load() *Machine {
@@ -64,49 +75,112 @@ func (r *machineRow) load() *Machine {
 	return m
 }
 
-// machineSet is who the machines are, never changed in place.
+// machineSet is who the machines are. One that a view has never changes; see
+// bouncerSet. Serials ascend in order of creation.
 type machineSet struct {
-	byID     map[string]*machineRow
-	bySerial map[uint32]*machineRow
-	order    []*machineRow
+	run      uint64
+	shown    bool // a view has it: the next change begins a run. The committer's
+	byID     index.Trie[machineRow]
+	bySerial index.Sequence[machineRow]
+	waiting  int // of them not validated
 }
 
 // Machine returns the machine of that id, nil when there is none.
 func (v *View) Machine(id string) *Machine {
-	if r := v.machines.byID[id]; r != nil {
+	if r := v.machines.named(id); r != nil {
 		return r.load()
 	}
 	return nil
 }
 
-// Machines returns all machines in order of creation.
+// Machines returns all machines in order of creation. The slice is the caller's;
+// who only looks through them takes EachMachine.
 func (v *View) Machines() []*Machine {
-	all := make([]*Machine, len(v.machines.order))
-	for i, r := range v.machines.order {
-		all[i] = r.load()
-	}
+	all := make([]*Machine, 0, v.machines.bySerial.Len())
+	v.EachMachine(func(m *Machine) bool { all = append(all, m); return true })
 	return all
 }
 
-func newMachineSet(rows []*machineRow) *machineSet {
-	m := &machineSet{byID: make(map[string]*machineRow, len(rows)), bySerial: make(map[uint32]*machineRow, len(rows)), order: rows}
-	for _, r := range rows {
-		m.byID[r.value.Load().ID] = r
-		m.bySerial[r.serial] = r
+// EachMachine yields all machines in order of creation, until yield returns false.
+func (v *View) EachMachine(yield func(*Machine) bool) {
+	v.machines.bySerial.All(func(r *machineRow) bool { return yield(r.load()) })
+}
+
+// MachineCount is how many machines there are, and how many of them wait for an
+// operator to validate them.
+func (v *View) MachineCount() (all, waiting int) {
+	return v.machines.bySerial.Len(), v.machines.waiting
+}
+
+func machineHash(r *machineRow) uint64 { return nameHash(r.value.Load().ID) }
+
+func (m *machineSet) named(id string) *machineRow {
+	return m.byID.Find(nameHash(id), func(r *machineRow) bool { return r.value.Load().ID == id })
+}
+
+// serial returns the machine of a serial, nil when it is gone.
+func (m *machineSet) serial(n uint32) *machineRow { return m.bySerial.At(uint64(n)) }
+
+// editMachines is the next view's set, which may be changed until it is shown.
+func (s *state) editMachines() *machineSet {
+	m := s.next.machines
+	if m.shown {
+		c := *m
+		c.run, c.shown = c.run+1, false
+		m = &c
+		s.next.machines = m
 	}
 	return m
 }
 
-func (m *machineSet) with(row *machineRow) *machineSet {
-	return newMachineSet(append(m.order[:len(m.order):len(m.order)], row))
+// putMachine stores a machine; with fresh it is a new one, whatever was there.
+func (s *state) putMachine(m Machine, fresh bool) {
+	if row := s.next.machines.named(m.ID); row != nil {
+		if !fresh {
+			if was := row.value.Load().Validated; was != m.Validated {
+				s.editMachines().count(&m, was)
+			}
+			row.value.Store(&m)
+			return
+		}
+		s.dropMachine(m.ID)
+	}
+	s.next.serial++
+	row := &machineRow{serial: s.next.serial}
+	row.value.Store(&m)
+	s.editMachines().add(row)
 }
 
-func (m *machineSet) without(id string) *machineSet {
-	kept := make([]*machineRow, 0, len(m.order))
-	for _, r := range m.order {
-		if r.value.Load().ID != id {
-			kept = append(kept, r)
-		}
+// count notes that a machine's validation is not what it was.
+func (m *machineSet) count(now *Machine, was bool) {
+	if was {
+		m.waiting++
 	}
-	return newMachineSet(kept)
+	if now.Validated {
+		m.waiting--
+	}
+}
+
+func (m *machineSet) add(row *machineRow) {
+	v := row.value.Load()
+	m.bySerial = m.bySerial.Set(m.run, uint64(row.serial), row)
+	m.byID = m.byID.Insert(m.run, nameHash(v.ID), row, machineHash)
+	if !v.Validated {
+		m.waiting++
+	}
+}
+
+// dropMachine removes the machine of that id, if there is one.
+func (s *state) dropMachine(id string) {
+	row := s.next.machines.named(id)
+	if row == nil {
+		return
+	}
+	m := s.editMachines()
+	m.bySerial = m.bySerial.Delete(m.run, uint64(row.serial))
+	m.byID = m.byID.Remove(m.run, nameHash(id), row)
+	if !row.value.Load().Validated {
+		m.waiting--
+	}
+	row.gone = true
 }

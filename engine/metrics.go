@@ -15,14 +15,18 @@ type Metrics struct {
 	Commits          uint64          // commits made since the start
 	Refused          uint64          // writes refused because the queue was full
 	Queued           int             // proposals waiting now
-	History          int             // events kept for readers that lag behind
-	Graves           int             // tombstones and buried records not yet given back
-	Snapshots        uint64          // written since the start
-	SnapshotSeconds  float64         // the last one took
-	SnapshotRevision Revision        // of the last one
-	SnapshotAt       int64           // when the last one was written, Unix nanoseconds; 0: none since the start
-	SnapshotFailures uint64          // snapshots that could not be written, since the start
-	SnapshotBehind   int64           // bytes of journal since the last one, which a start would replay
+	Bouncers         int             // rows
+	BouncersEvicted  uint64          // rows that made room for others of their key, since the start
+	Machines         int
+	MachinesWaiting  int      // of them not validated
+	History          int      // events kept for readers that lag behind
+	Graves           int      // tombstones and buried records not yet given back
+	Snapshots        uint64   // written since the start
+	SnapshotSeconds  float64  // the last one took
+	SnapshotRevision Revision // of the last one
+	SnapshotAt       int64    // when the last one was written, Unix nanoseconds; 0: none since the start
+	SnapshotFailures uint64   // snapshots that could not be written, since the start
+	SnapshotBehind   int64    // bytes of journal since the last one, which a start would replay
 	Store            persist.Metrics
 }
 
@@ -46,9 +50,11 @@ type AlertCount struct {
 
 // Metrics reads the counters. Any goroutine; it allocates.
 func (e *Engine) Metrics() Metrics {
-	s := e.state
+	s, v := e.state, e.View()
 	m := Metrics{
-		Revision:         e.View().revision,
+		Revision:         v.revision,
+		Bouncers:         v.BouncerCount(),
+		BouncersEvicted:  e.evicted.Load(),
 		Stored:           e.stored.Load(),
 		Proposals:        e.proposals.Load(),
 		Commits:          e.commits.Load(),
@@ -64,6 +70,7 @@ func (e *Engine) Metrics() Metrics {
 		SnapshotBehind:   e.sinceSnapshot.Load(),
 		Store:            e.store.Metrics(),
 	}
+	m.Machines, m.MachinesWaiting = v.MachineCount()
 	s.tally.running.Range(func(_, v any) bool {
 		c := v.(*decisionCount)
 		m.Running = append(m.Running, DecisionCount{c.Scenario, c.Origin, c.Type, c.n.Load()})

@@ -151,7 +151,7 @@ func (o *addAlerts) decode(d *decoder) {
 
 func (o *addAlerts) apply(s *state, rev Revision) {
 	machine := uint32(0)
-	if row := s.next.machines.byID[o.machine]; row != nil {
+	if row := s.next.machines.named(o.machine); row != nil {
 		machine = row.serial
 	}
 	o.ids = make([]AlertID, 0, len(o.alerts))

@@ -38,6 +38,11 @@ type Options struct {
 	// memory). A bouncer further behind starts over.
 	History int
 
+	// BouncersPerKey is how many rows one key, or one certificate's name, gets from
+	// addresses that an operator did not name (10 000). One more, and the row that
+	// was heard of longest ago goes.
+	BouncersPerKey int
+
 	// SnapshotBytes and SnapshotEvery say when a snapshot is due: so much
 	// journal since the last one (64 MiB), or any journal after so long
 	// (10 minutes).
@@ -73,6 +78,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if c.History == 0 {
 		c.History = 2 << 20
+	}
+	if c.BouncersPerKey <= 0 {
+		c.BouncersPerKey = 10_000
 	}
 	if c.SnapshotBytes == 0 {
 		c.SnapshotBytes = 64 << 20

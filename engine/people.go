@@ -27,19 +27,7 @@ func (o *putMachine) decode(d *decoder) {
 	o.machine.decode(d)
 }
 func (o *putMachine) apply(s *state, rev Revision) {
-	m := o.machine
-	row := s.next.machines.byID[m.ID]
-	if row != nil && !o.fresh {
-		row.value.Store(&m)
-		return
-	}
-	if row != nil {
-		s.next.machines = s.next.machines.without(m.ID)
-	}
-	s.next.serial++
-	row = &machineRow{serial: s.next.serial}
-	row.value.Store(&m)
-	s.next.machines = s.next.machines.with(row)
+	s.putMachine(o.machine, o.fresh)
 }
 
 func (m *Machine) append(dst []byte) []byte {
@@ -61,7 +49,7 @@ func (m *Machine) append(dst []byte) []byte {
 func (m *Machine) decode(d *decoder) {
 	m.ID = d.string()
 	m.PasswordHash = slices.Clone(d.bytes())
-	m.AuthType = AuthType(d.string())
+	m.AuthType = d.authType()
 	m.Validated = d.bool()
 	m.IP, m.Version, m.Scenarios = d.string(), d.string(), d.string()
 	m.OS.decode(d)
@@ -136,9 +124,7 @@ func (o *dropMachines) append(dst []byte) []byte { return appendStrings(dst, o.i
 func (o *dropMachines) decode(d *decoder)        { o.ids = d.strings() }
 func (o *dropMachines) apply(s *state, rev Revision) {
 	for _, id := range o.ids {
-		if s.next.machines.byID[id] != nil {
-			s.next.machines = s.next.machines.without(id)
-		}
+		s.dropMachine(id)
 	}
 }
 
@@ -155,15 +141,7 @@ func (o *putBouncer) append(dst []byte) []byte {
 }
 func (o *putBouncer) decode(d *decoder) { o.bouncer.decode(d) }
 func (o *putBouncer) apply(s *state, rev Revision) {
-	b := o.bouncer
-	if row := s.next.bouncers.byName[b.Name]; row != nil && row.Load().KeyHash == b.KeyHash && row.Load().AuthType == b.AuthType {
-		row.value.Store(&b)
-		o.row = row
-		return
-	}
-	o.row = &BouncerRow{}
-	o.row.value.Store(&b)
-	s.next.bouncers = s.next.bouncers.with(o.row)
+	o.row = s.putBouncer(o.bouncer)
 }
 
 func (b *Bouncer) append(dst []byte) []byte {
@@ -171,9 +149,11 @@ func (b *Bouncer) append(dst []byte) []byte {
 	dst = append(dst, b.KeyHash[:]...)
 	dst = appendString(dst, string(b.AuthType))
 	dst = appendPrefix(dst, hostPrefix(b.IP))
-	dst = appendString(appendString(dst, b.Type), b.Version)
-	dst = b.OS.append(dst)
-	dst = appendStrings(dst, b.FeatureFlags)
+	software := b.Software
+	if software == nil {
+		software = &Software{}
+	}
+	dst = software.append(dst)
 	dst = appendBool(appendBool(dst, b.AutoCreated), b.Shared)
 	return binary.AppendVarint(binary.AppendVarint(dst, b.CreatedAt), b.UpdatedAt)
 }
@@ -181,13 +161,23 @@ func (b *Bouncer) append(dst []byte) []byte {
 func (b *Bouncer) decode(d *decoder) {
 	b.Name = d.string()
 	d.fixed(b.KeyHash[:])
-	b.AuthType = AuthType(d.string())
+	b.AuthType = d.authType()
 	b.IP = d.prefix().Addr()
-	b.Type, b.Version = d.string(), d.string()
-	b.OS.decode(d)
-	b.FeatureFlags = d.strings()
+	b.Software = &Software{}
+	b.Software.decode(d)
 	b.AutoCreated, b.Shared = d.bool(), d.bool()
 	b.CreatedAt, b.UpdatedAt = d.varint(), d.varint()
+}
+
+// authType reads a kind of proof; those that there are share their text.
+func (d *decoder) authType() AuthType {
+	text := d.bytes()
+	for _, known := range [...]AuthType{AuthAPIKey, AuthPassword, AuthTLS} {
+		if string(text) == string(known) {
+			return known
+		}
+	}
+	return AuthType(text)
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix {
@@ -205,7 +195,9 @@ func (*dropBouncers) number() byte               { return numberDropBouncers }
 func (o *dropBouncers) append(dst []byte) []byte { return appendStrings(dst, o.names) }
 func (o *dropBouncers) decode(d *decoder)        { o.names = d.strings() }
 func (o *dropBouncers) apply(s *state, rev Revision) {
-	s.next.bouncers = s.next.bouncers.without(o.names)
+	for _, name := range o.names {
+		s.dropBouncer(name)
+	}
 }
 
 // visits writes down what visitors left in memory: how far bouncers got, when
@@ -248,13 +240,13 @@ func (o *visits) apply(s *state, rev Revision) {
 	// What was written last counts, though it may be less than before: a cursor
 	// goes back when an answer did not arrive.
 	for _, v := range o.bouncers {
-		if row := s.next.bouncers.byName[v.name]; row != nil {
+		if row := s.next.bouncers.named(v.name); row != nil {
 			row.lastPull.Store(v.at)
-			row.place(v.cursor)
+			row.putCursor(v.cursor)
 		}
 	}
 	for _, v := range o.machines {
-		if row := s.next.machines.byID[v.name]; row != nil {
+		if row := s.next.machines.named(v.name); row != nil {
 			row.heartbeat.Store(v.at)
 		}
 	}

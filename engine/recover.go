@@ -104,12 +104,11 @@ type loader struct {
 	rev     uint64
 	floor   uint64
 	alert   uint64                   // last one read
+	serial  uint32                   // of the last machine read
 	last    storedRecord             // last one inserted
 	decoded chan chan decodedSection // in order of the file
 	ends    []endEvent
 
-	machines   []*machineRow
-	bouncers   []*BouncerRow
 	allowlists []*Allowlist
 	secrets    map[string][]byte
 }
@@ -158,7 +157,6 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
 	}
 	s := l.state
-	s.next.machines, s.next.bouncers = newMachineSet(l.machines), newBouncerSet(1, l.bouncers)
 	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
 	return nil
 }
@@ -209,21 +207,13 @@ func (l *loader) header(d *decoder) {
 
 func (l *loader) readMachines(d *decoder) {
 	for n := d.count(8); n > 0 && d.err == nil; n-- {
-		row, m := &machineRow{serial: uint32(d.uvarint())}, &Machine{}
-		m.decode(d)
-		row.value.Store(m)
-		l.machines = append(l.machines, row)
+		l.machine(d)
 	}
 }
 
 func (l *loader) readBouncers(d *decoder) {
 	for n := d.count(64); n > 0 && d.err == nil; n-- {
-		row, b := &BouncerRow{}, &Bouncer{}
-		b.decode(d)
-		row.value.Store(b)
-		row.lastPull.Store(d.varint())
-		row.place(d.uvarint())
-		l.bouncers = append(l.bouncers, row)
+		l.bouncer(d)
 	}
 }
 
@@ -251,6 +241,33 @@ func (l *loader) readSecrets(d *decoder) {
 		name := d.string()
 		l.secrets[name] = slices.Clone(d.bytes())
 	}
+}
+
+// machine reads one; serials ascend.
+func (l *loader) machine(d *decoder) {
+	row, m, s := &machineRow{serial: uint32(d.uvarint())}, &Machine{}, l.state
+	m.decode(d)
+	if d.err != nil || row.serial <= l.serial || row.serial > s.next.serial || s.next.machines.named(m.ID) != nil {
+		d.fail()
+		return
+	}
+	l.serial = row.serial
+	row.value.Store(m)
+	s.editMachines().add(row)
+}
+
+// bouncer reads one and how far it got.
+func (l *loader) bouncer(d *decoder) {
+	var b Bouncer
+	b.decode(d)
+	at, cursor := d.varint(), d.uvarint()
+	if d.err != nil || l.state.next.bouncers.named(b.Name) != nil {
+		d.fail()
+		return
+	}
+	row := l.state.putBouncer(b)
+	row.lastPull.Store(at)
+	row.putCursor(cursor)
 }
 
 func (l *loader) alerts(d *decoder) {

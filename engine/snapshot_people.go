@@ -35,15 +35,15 @@ type keptBouncer struct {
 func (v *View) people() *people {
 	p := &people{
 		revision:   v.revision,
-		machines:   make([]keptMachine, 0, len(v.machines.order)),
-		bouncers:   make([]keptBouncer, 0, len(v.bouncers.order)),
+		machines:   make([]keptMachine, 0, v.machines.bySerial.Len()),
+		bouncers:   make([]keptBouncer, 0, v.bouncers.order.Len()),
 		allowlists: v.allowlists.order,
 		secrets:    v.secrets,
 	}
-	for _, row := range v.machines.order {
+	for row := range v.machines.bySerial.All {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.serial})
 	}
-	for _, row := range v.bouncers.order {
+	for row := range v.bouncers.order.All {
 		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept.Load()})
 	}
 	return p

@@ -65,7 +65,7 @@ func TestGiantsOfOlderPrograms(t *testing.T) {
 	r := enginetest.NewRig(t, nil)
 	giant := func(letter string, mib int) string { return strings.Repeat(letter, mib<<20) }
 	m := &engine.Machine{ID: "m", Scenarios: giant("s", 3), FeatureFlags: []string{giant("f", 2), giant("g", 1)}}
-	b := &engine.Bouncer{Name: "b", KeyHash: engine.KeyHash{1}, AuthType: engine.AuthAPIKey, FeatureFlags: []string{giant("h", 9)}}
+	b := &engine.Bouncer{Name: "b", KeyHash: engine.KeyHash{1}, AuthType: engine.AuthAPIKey, Software: &engine.Software{FeatureFlags: []string{giant("h", 9)}}}
 	a := &engine.Alert{Scenario: giant("S", 5), Message: giant("m", 1), Decisions: []engine.NewDecision{
 		{Scope: "user", Value: giant("v", 3), Type: "ban", Duration: "4h", Scenario: giant("t", 3)},
 	}}
@@ -81,7 +81,7 @@ func TestManySections(t *testing.T) {
 	for i := range 7 {
 		name := string(rune('a' + i))
 		m := &engine.Machine{ID: name, Scenarios: long}
-		b := &engine.Bouncer{Name: name, KeyHash: engine.KeyHash{byte(i)}, AuthType: engine.AuthAPIKey, FeatureFlags: []string{long}}
+		b := &engine.Bouncer{Name: name, KeyHash: engine.KeyHash{byte(i)}, AuthType: engine.AuthAPIKey, Software: &engine.Software{FeatureFlags: []string{long}}}
 		a := &engine.Alert{Scenario: name + long, Decisions: []engine.NewDecision{{Scope: "user", Value: name + long, Type: "ban", Duration: "4h"}}}
 		wants(t, r.StoreUnbounded(ctx, m, b, a), nil)
 	}

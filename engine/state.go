@@ -29,13 +29,16 @@ type state struct {
 	alerts  index.Pages[heldAlert]
 	history index.Revisions
 	tally   tally
-	uuidKey [2]uint64 // set once, by the first commit
+	uuidKey [2]uint64     // set once, by the first commit
+	visited bouncerLedger // whose visits are to be written down
+	heard   machineLedger
 
 	// Owned by the committer.
 	deadlines *index.Deadlines
 	turned    int64 // how far they were turned
 	graves    graves
-	rows      rows  // cold bodies that apply wants written
+	rows      rows // cold bodies that apply wants written
+	software  softwareTable
 	at        int64 // time of the last commit
 
 	// The next view's parts, owned by the committer until it publishes.

@@ -16,7 +16,6 @@ import (
 
 // knownBouncer is a row that a key or certificate led to, from one address.
 type knownBouncer struct {
-	epoch     uint64 // of the view it was found in
 	row       *engine.BouncerRow
 	described *atomic.Int64 // when its type and version were last written
 }
@@ -31,12 +30,15 @@ const (
 	// Two programs that share a key and an address would otherwise turn each
 	// of their requests into a write.
 	describeEvery = int64(time.Minute)
+	// mostToldNew is of how many bouncers that were made by themselves the log is
+	// told in one minute.
+	mostToldNew = 10
 )
 
 // Bouncer finds the row of whoever shows an API key (http-api.md section 5):
 // the row of that key and address, else a single row that has no address yet,
 // else a new one named after the oldest. A shared row answers for every
-// address. With readOnly nothing is created or changed, and whichever row has
+// address, and with Options.IPv6Prefix a row for its whole prefix. With readOnly nothing is created or changed, and whichever row has
 // the key will do. Key and userAgent are only looked at.
 //
 // A recognised bouncer costs no allocation. Otherwise the row may have to be
@@ -51,10 +53,10 @@ func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userA
 	}
 	mark := g.markOf(key, client)
 	known := g.bouncers.get(mark)
-	if known == nil || known.epoch != view.BouncerEpoch() || !answersFor(known.row.Load(), client) {
+	if known == nil || !g.answersFor(known.row, client) {
 		row, err := g.bouncerByKey(ctx, view, key, client, userAgent, readOnly)
-		if err == nil && answersFor(row.Load(), client) {
-			g.bouncers.put(mark, knownBouncer{g.engine.View().BouncerEpoch(), row, new(atomic.Int64)})
+		if err == nil && g.answersFor(row, client) {
+			g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
 		}
 		return row, err
 	}
@@ -73,18 +75,22 @@ func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *en
 	}
 	view, mark := g.engine.View(), g.markOf(key, client)
 	known := g.bouncers.get(mark)
-	if known == nil || known.epoch != view.BouncerEpoch() || !answersFor(known.row.Load(), client) {
-		row := rowFor(view.BouncersByKey(sha512.Sum512(key)), client)
-		if row == nil {
+	if known != nil && g.answersFor(known.row, client) {
+		if !describes(known.row.Load(), userAgent) {
 			return nil
 		}
-		g.bouncers.put(mark, knownBouncer{view.BouncerEpoch(), row, new(atomic.Int64)})
-		known = &knownBouncer{row: row}
+		return known.row
 	}
-	if !describes(known.row.Load(), userAgent) {
+	hash := engine.KeyHash(sha512.Sum512(key))
+	row := g.rowFor(view, &hash, client)
+	if row == nil {
 		return nil
 	}
-	return known.row
+	g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
+	if !describes(row.Load(), userAgent) {
+		return nil
+	}
+	return row
 }
 
 // markOf is what a key from an address is recognised by.
@@ -96,30 +102,58 @@ func (g *Gate) markOf(key []byte, client netip.Addr) digest {
 	return g.hash.sum(buf[:n])
 }
 
-// answersFor reports whether a row is the one for this address.
-func answersFor(b *engine.Bouncer, client netip.Addr) bool { return b.Shared || b.IP == client }
+// answersFor reports whether a row is still there and the one for this address.
+func (g *Gate) answersFor(row *engine.BouncerRow, client netip.Addr) bool {
+	b := row.Load()
+	return !row.Gone() && (b.Shared || b.IP == client || b.IP.IsValid() && b.IP == g.placeOf(client))
+}
+
+// placeOf is the address under which a new row is made for a client: its own, or
+// the prefix of IPv6 that shares a row.
+func (g *Gate) placeOf(client netip.Addr) netip.Addr {
+	if g.prefix == 0 || !client.Is6() || client.Is4In6() {
+		return client
+	}
+	p, err := client.WithZone("").Prefix(g.prefix)
+	if err != nil {
+		return client
+	}
+	return p.Addr()
+}
+
+// rowFor picks the row that answers for an address already: that of the address
+// itself, made before addresses shared rows, comes before that of its prefix.
+func (g *Gate) rowFor(view *engine.View, key *engine.KeyHash, client netip.Addr) *engine.BouncerRow {
+	if row := view.BouncerFor(key, client); row != nil {
+		return row
+	}
+	if place := g.placeOf(client); place != client {
+		return view.BouncerFor(key, place)
+	}
+	return nil
+}
 
 // bouncerByKey is the slow way, by the key's hash. Two requests may take it at
 // once; whoever finds the work done by the other looks again.
 func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	hash := engine.KeyHash(sha512.Sum512(key))
 	for range 3 {
-		rows := view.BouncersByKey(hash)
-		if len(rows) == 0 {
+		oldest, n := view.OldestBouncer(&hash)
+		if oldest == nil {
 			return nil, errForbidden
 		}
-		if row := rowFor(rows, client); row != nil {
+		if row := g.rowFor(view, &hash, client); row != nil {
 			if !readOnly && !describes(row.Load(), userAgent) {
 				g.describe(ctx, &knownBouncer{row: row, described: new(atomic.Int64)}, userAgent)
 			}
 			return row, nil
 		}
 		if readOnly {
-			return rows[0], nil
+			return oldest, nil
 		}
-		row, err := g.settle(ctx, rows, client, userAgent)
+		row, err := g.settle(ctx, oldest, n, client, userAgent)
 		if errors.Is(err, engine.ErrDisk) {
-			return guest(rows[0].Load().Name), nil
+			return guest(oldest.Load().Name), nil
 		}
 		if row != nil || (err != nil && !errors.Is(err, engine.ErrExists) && !errors.Is(err, engine.ErrNotFound)) {
 			return row, err
@@ -129,39 +163,46 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 	return nil, fmt.Errorf("finding a bouncer's row for %s: %w", client, engine.ErrBusy)
 }
 
-// rowFor picks the row that answers for an address already.
-func rowFor(rows []*engine.BouncerRow, client netip.Addr) *engine.BouncerRow {
-	for _, row := range rows {
-		if answersFor(row.Load(), client) {
-			return row
-		}
-	}
-	return nil
-}
-
 // settle gives the address a row: the only one, if it has no address yet, else
 // a new one. It returns neither row nor error when another request was faster.
-func (g *Gate) settle(ctx context.Context, rows []*engine.BouncerRow, client netip.Addr, userAgent []byte) (*engine.BouncerRow, error) {
-	oldest := rows[0].Load()
+func (g *Gate) settle(ctx context.Context, first *engine.BouncerRow, n int, client netip.Addr, userAgent []byte) (*engine.BouncerRow, error) {
+	oldest, place := first.Load(), g.placeOf(client)
 	kind, version := whoSays(userAgent)
-	if len(rows) == 1 && !oldest.IP.IsValid() {
+	if n == 1 && !oldest.IP.IsValid() {
 		err := g.engine.ChangeBouncer(ctx, oldest.Name, func(b *engine.Bouncer) {
 			if !b.IP.IsValid() {
-				b.IP, b.Type, b.Version = client, kind, version
+				b.IP, b.Type, b.Version = place, kind, version
 			}
 		})
-		if err != nil || rows[0].Load().IP != client {
+		if err != nil || first.Load().IP != place {
 			return nil, err
 		}
-		return rows[0], nil
+		return first, nil
 	}
-	name := engine.BaseName(oldest.Name) + "@" + client.String()
-	g.log.Info("creating a bouncer for a known key from a new address", "bouncer", name)
 	now := g.engine.Now()
-	return g.engine.AddBouncer(ctx, &engine.Bouncer{
-		Name: name, KeyHash: oldest.KeyHash, AuthType: engine.AuthAPIKey, IP: client,
-		Type: kind, Version: version, AutoCreated: true, CreatedAt: now, UpdatedAt: now,
+	row, err := g.engine.AdmitBouncer(ctx, &engine.Bouncer{
+		Name: engine.BaseName(oldest.Name), KeyHash: oldest.KeyHash, AuthType: engine.AuthAPIKey, IP: place,
+		Software: &engine.Software{Type: kind, Version: version}, CreatedAt: now, UpdatedAt: now,
 	})
+	if err == nil {
+		g.tellNew("a known key comes from a new address: it has a row of its own", row, now)
+	}
+	return row, err
+}
+
+// tellNew logs a bouncer that was made by itself, a few a minute: one key may come
+// from thousands of addresses.
+func (g *Gate) tellNew(what string, row *engine.BouncerRow, now int64) {
+	minute := now / int64(time.Minute)
+	if g.toldMinute.Swap(minute) != minute {
+		g.toldNew.Store(0)
+	}
+	switch n := g.toldNew.Add(1); {
+	case n < mostToldNew:
+		g.log.Info(what, "bouncer", row.Load().Name)
+	case n == mostToldNew:
+		g.log.Info(what+"; further ones of this minute are not told", "bouncer", row.Load().Name)
+	}
 }
 
 // guest is the row of somebody from a new address while the disk refuses to

@@ -66,8 +66,9 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 		g.log.Warn("a bouncer's certificate was refused", "address", client, "reason", err)
 		return nil, forbidden(err.Error())
 	}
+	client = g.placeOf(client)
 	mark, view := g.markOf(p.print[:], client), g.engine.View()
-	if known := g.bouncers.get(mark); known != nil && known.epoch == view.BouncerEpoch() {
+	if known := g.bouncers.get(mark); known != nil && !known.row.Gone() {
 		if !readOnly && !describes(known.row.Load(), userAgent) {
 			g.describe(ctx, known, userAgent)
 		}
@@ -75,7 +76,7 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 	}
 	row, err := g.certifiedRow(ctx, view, p.name(client), client, userAgent, readOnly)
 	if err == nil && row != nil && row.Load().IP.IsValid() {
-		g.bouncers.put(mark, knownBouncer{g.engine.View().BouncerEpoch(), row, new(atomic.Int64)})
+		g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
 	}
 	return row, err
 }
@@ -83,15 +84,15 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	row := view.Bouncer(name)
 	if row == nil && !readOnly {
-		g.log.Info("creating a bouncer for a certificate", "bouncer", name)
 		kind, version := whoSays(userAgent)
 		now := g.engine.Now()
-		made, err := g.engine.AddBouncer(ctx, &engine.Bouncer{
-			Name: name, AuthType: engine.AuthTLS, IP: client, Type: kind, Version: version,
-			AutoCreated: true, CreatedAt: now, UpdatedAt: now,
+		made, err := g.engine.AdmitBouncer(ctx, &engine.Bouncer{
+			Name: name, AuthType: engine.AuthTLS, IP: client, Software: &engine.Software{Type: kind, Version: version},
+			CreatedAt: now, UpdatedAt: now,
 		})
 		switch {
 		case err == nil:
+			g.tellNew("a certificate comes from a new address: it has a row of its own", made, now)
 			return made, nil
 		case errors.Is(err, engine.ErrDisk):
 			return guest(name), nil

@@ -40,6 +40,10 @@ type Options struct {
 	// 0: ten thousand. One address, or /64 of IPv6, may have a sixteenth of what
 	// is free, ten at least. Registrations beyond are told to come back later.
 	PendingMachines int
+	// IPv6Prefix is of how many bits of an IPv6 address bouncers with one key, or
+	// certificate name, share a row: 64 for one row per network. 0 or 128: each
+	// address has its own, as the contract has it.
+	IPv6Prefix int
 	// Rules are what the operator decided about addresses and certificates.
 	Rules Rules
 	// Logger gets a line for each thing an operator should know. nil: none.
@@ -91,6 +95,9 @@ type Gate struct {
 	// Recognising bouncers.
 	hash     hasher
 	bouncers *cache[knownBouncer]
+	prefix   int // of IPv6 addresses that share a row; 0: none
+
+	toldMinute, toldNew atomic.Int64 // see tellNew
 
 	// Recognising machines.
 	secret   []byte
@@ -137,6 +144,9 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)
+	}
+	if o.IPv6Prefix > 0 && o.IPv6Prefix < 128 {
+		g.prefix = o.IPv6Prefix
 	}
 	if g.life <= 0 {
 		g.life = time.Hour
