@@ -70,14 +70,19 @@ type Engine struct {
 	proven   proven   // the committer's
 }
 
-// Open opens the store in o.Dir, made when missing, and brings memory up to
+// Open is OpenContext without an end.
+func Open(o *Options) (*Engine, error) { return OpenContext(context.Background(), o) }
+
+// OpenContext opens the store in o.Dir, made when missing, and brings memory up to
 // the last commit. It starts nothing: call Run. Errors wrap persist.ErrLocked,
-// persist.ErrFormat or persist.ErrCorrupt and name what to do.
+// persist.ErrFormat or persist.ErrCorrupt and name what to do, or are that of ctx,
+// whose end is obeyed between two sections of a snapshot and two commits of the
+// journal; then nothing is open.
 //
 // On a disk that takes no writes, because it is full or read-only, an existing
 // store opens all the same: reads are served, writes are refused with ErrDisk, a
 // TroubleReadOnly says so, and Run ends that as soon as the disk is willing.
-func Open(o *Options) (*Engine, error) {
+func OpenContext(ctx context.Context, o *Options) (*Engine, error) {
 	options := o.withDefaults()
 	store, err := persist.Open(&persist.Options{
 		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, ServeReads: true, Logger: options.Logger,
@@ -95,7 +100,7 @@ func Open(o *Options) (*Engine, error) {
 	if refused := store.Err(); refused != nil {
 		e.startReadOnly(refused)
 	}
-	if err := e.recover(); err != nil {
+	if err := e.recover(ctx); err != nil {
 		store.Close()
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func each(list []Section) iter.Seq2[uint16, []byte] {
 // loadSections is an engine in memory that holds what the sections say.
 func loadSections(rev uint64, list []Section) (*Engine, error) {
 	e := &Engine{state: newState()}
-	if err := e.state.load(rev, each(list), 1<<20); err != nil {
+	if err := e.state.load(context.Background(), rev, each(list), 1<<20); err != nil {
 		return nil, err
 	}
 	e.publish(Revision(rev))

@@ -70,7 +70,7 @@ func (i *Inspection) recover(ctx context.Context, o *Options, store *persist.Sto
 		return // never begun
 	}
 	e := &Engine{options: *o, log: o.Logger, store: store, remade: map[uint64]bool{}}
-	if err := e.recover(); err != nil {
+	if err := e.recover(ctx); err != nil {
 		i.damage("a start would fail: %v", err)
 		return
 	}

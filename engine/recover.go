@@ -1,19 +1,23 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"iter"
 	"runtime"
 	"slices"
 )
 
+// manyCommits is of how many commits a start says that it replays them.
+const manyCommits = 100
+
 // recover brings memory up to the last commit: the newest good snapshot, then
 // the journal after it, by the same apply that made it. An empty store gets
 // its first commit.
-func (e *Engine) recover() error {
+func (e *Engine) recover(ctx context.Context) error {
 	rev, err := e.store.LoadSnapshot(func(rev uint64, sections iter.Seq2[uint16, []byte]) error {
 		e.state = newState()
-		return e.state.load(rev, sections, e.options.History)
+		return e.state.load(ctx, rev, sections, e.options.History)
 	})
 	if err != nil {
 		return fmt.Errorf("loading the newest snapshot: %w", err)
@@ -26,17 +30,23 @@ func (e *Engine) recover() error {
 		return e.begin()
 	}
 	e.publish(Revision(rev))
-	if err := e.replay(rev); err != nil {
+	if err := e.replay(ctx, rev); err != nil {
 		return err
 	}
 	e.publish(e.state.next.revision)
 	return nil
 }
 
-func (e *Engine) replay(after uint64) error {
+func (e *Engine) replay(ctx context.Context, after uint64) error {
 	s := e.state
+	if n := e.store.Last() - after; n >= manyCommits {
+		e.log.Info("replaying the journal", "commits", n, "after", after)
+	}
 	s.next.revision = Revision(after)
 	err := e.store.Replay(after, func(rev uint64, record []byte) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		c, err := decodeCommit(record)
 		if err != nil {
 			return fmt.Errorf("commit %d: %w", rev, err)
@@ -81,8 +91,8 @@ func (e *Engine) writeReplayed() error {
 
 // load builds the state from a snapshot. Decision sections are decoded side by
 // side and inserted in order.
-func (s *state) load(rev uint64, sections iter.Seq2[uint16, []byte], history int) error {
-	l := loader{state: s, rev: rev, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
+func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16, []byte], history int) error {
+	l := loader{ctx: ctx, state: s, rev: rev, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
 	inserted := make(chan error, 1)
 	go func() { inserted <- l.insert() }()
 	err := l.read(sections)
@@ -93,6 +103,9 @@ func (s *state) load(rev uint64, sections iter.Seq2[uint16, []byte], history int
 	if err != nil {
 		return err
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.next.revision = Revision(rev)
 	s.ranges.Publish()
 	l.rebuildHistory(history)
@@ -100,6 +113,7 @@ func (s *state) load(rev uint64, sections iter.Seq2[uint16, []byte], history int
 }
 
 type loader struct {
+	ctx     context.Context
 	state   *state
 	rev     uint64
 	floor   uint64
@@ -128,6 +142,9 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 	seen, decisions := false, false
 	var parts []byte // the beginning of the body that comes next
 	for kind, body := range sections {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
 		if kind == sectionPart {
 			parts = append(parts, body...)
 			continue
@@ -189,6 +206,9 @@ func (l *loader) section(kind uint16, body []byte) error {
 	default:
 		return fmt.Errorf("%w: snapshot section %d is unknown: it was written by a newer program", errRecord, kind)
 	}
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
 	if d.err != nil || len(d.rest) != 0 {
 		return fmt.Errorf("%w: snapshot section %d", errRecord, kind)
 	}
@@ -206,13 +226,13 @@ func (l *loader) header(d *decoder) {
 }
 
 func (l *loader) readMachines(d *decoder) {
-	for n := d.count(8); n > 0 && d.err == nil; n-- {
+	for n := d.count(8); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
 		l.machine(d)
 	}
 }
 
 func (l *loader) readBouncers(d *decoder) {
-	for n := d.count(64); n > 0 && d.err == nil; n-- {
+	for n := d.count(64); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
 		l.bouncer(d)
 	}
 }

@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"cmp"
+	"container/heap"
 	"context"
 	"errors"
 	"fmt"
@@ -68,6 +68,9 @@ var (
 	connections     = desc("lapid_connections", "Open connections.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
 	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
+	bouncers        = desc("lapid_bouncers", "Rows of bouncers, those that keys made from new addresses too.")
+	bouncersEvicted = desc("lapid_bouncers_evicted_total", "Rows of bouncers that made room for others of their key since the start.")
+	machines        = desc("lapid_machines", "Machines by whether they are validated.", "validated")
 	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
 )
 
@@ -199,8 +202,7 @@ func (l *latencies) dashboard() map[float64]uint64 {
 // visitors sends what is counted by bouncer and machine.
 func (c collectorOf) visitors(m measure) {
 	lines := c.s.lines()
-	c.s.counting.bouncers.all.Range(func(who, counted any) bool {
-		name, v := who.(*engine.BouncerRow).Load().Name, counted.(*visitor)
+	c.s.counting.bouncers.each(rowName, func(name string, v *visitor) {
 		v.send(m, bouncerRequests, name, lines)
 		if n := v.found.Load(); n > 0 {
 			m.counter(decisionsOK, float64(n), name)
@@ -208,11 +210,9 @@ func (c collectorOf) visitors(m measure) {
 		if n := v.missed.Load(); n > 0 {
 			m.counter(decisionsKO, float64(n), name)
 		}
-		return true
 	})
-	c.s.counting.machines.all.Range(func(who, counted any) bool {
-		counted.(*visitor).send(m, machineRequests, who.(string), lines)
-		return true
+	c.s.counting.machines.each(func(id string) string { return id }, func(name string, v *visitor) {
+		v.send(m, machineRequests, name, lines)
 	})
 }
 
@@ -226,26 +226,53 @@ func (v *visitor) send(m measure, d *prometheus.Desc, name string, lines []route
 
 // people sends when machines were heard of and how far bouncers are behind.
 func (c collectorOf) people(m measure, view *engine.View) {
-	for _, one := range view.Machines() {
+	n := 0
+	view.EachMachine(func(one *engine.Machine) bool {
 		if one.LastHeartbeat != 0 {
 			m.gauge(machineHeartbeat, float64(one.LastHeartbeat/int64(time.Second)), one.ID)
+			n++
 		}
-	}
-	type lag struct {
-		name string
-		by   engine.Revision
-	}
-	var lags []lag
-	for _, row := range view.Bouncers() {
+		return n < ownSeries
+	})
+	var lags furthest
+	view.EachBouncer(func(row *engine.BouncerRow) bool {
 		if at, pulled := row.Cursor(); pulled {
-			lags = append(lags, lag{row.Load().Name, view.Revision() - min(at, view.Revision())})
+			lags.add(row, view.Revision()-min(at, view.Revision()))
 		}
-	}
-	slices.SortFunc(lags, func(a, b lag) int { return cmp.Compare(b.by, a.by) })
-	for _, l := range lags[:min(len(lags), mostLagging)] {
-		m.gauge(bouncerLag, float64(l.by), l.name)
+		return true
+	})
+	for _, l := range lags {
+		m.gauge(bouncerLag, float64(l.by), rowName(l.row))
 	}
 }
+
+// furthest are the bouncers furthest behind, at most mostLagging, in a heap: the one
+// least behind first.
+type furthest []lag
+
+type lag struct {
+	row *engine.BouncerRow
+	by  engine.Revision
+}
+
+// add takes a bouncer in if it belongs to them.
+func (f *furthest) add(row *engine.BouncerRow, by engine.Revision) {
+	if len(*f) == mostLagging && by <= (*f)[0].by {
+		return
+	}
+	if len(*f) == mostLagging {
+		(*f)[0] = lag{row, by}
+		heap.Fix(f, 0)
+		return
+	}
+	heap.Push(f, lag{row, by})
+}
+
+func (f furthest) Len() int           { return len(f) }
+func (f furthest) Less(i, j int) bool { return f[i].by < f[j].by }
+func (f furthest) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
+func (f *furthest) Push(x any)        { *f = append(*f, x.(lag)) }
+func (f *furthest) Pop() any          { panic("BUG: nobody is taken out") }
 
 // state sends what the engine counts.
 func (c collectorOf) state(m measure) {
@@ -271,6 +298,10 @@ func (c collectorOf) state(m measure) {
 	m.counter(proposals, float64(e.Proposals))
 	m.counter(refusedWrites, float64(e.Refused))
 	m.gauge(queuedWrites, float64(e.Queued))
+	m.gauge(bouncers, float64(e.Bouncers))
+	m.counter(bouncersEvicted, float64(e.BouncersEvicted))
+	m.gauge(machines, float64(e.Machines-e.MachinesWaiting), "true")
+	m.gauge(machines, float64(e.MachinesWaiting), "false")
 	m.gauge(history, float64(e.History))
 	m.gauge(graves, float64(e.Graves))
 	m.counter(snapshots, float64(e.Snapshots))

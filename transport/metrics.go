@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,9 +77,9 @@ func (s *Server) count(x *exchange, took time.Duration) {
 		return // the contract does not count these by visitor
 	}
 	if x.bouncer != nil {
-		s.counting.bouncers.of(x.bouncer).requests[n].Add(1)
+		s.counting.bouncers.of(x.bouncer, aboutRow).requests[n].Add(1)
 	} else if x.machine != "" {
-		s.counting.machines.of(x.machine).requests[n].Add(1)
+		s.counting.machines.of(x.machine, aboutMachine).requests[n].Add(1)
 	}
 }
 
@@ -86,7 +88,7 @@ func (s *Server) live(x *exchange, found bool) {
 	if x.bouncer == nil {
 		return
 	}
-	v := s.counting.bouncers.of(x.bouncer)
+	v := s.counting.bouncers.of(x.bouncer, aboutRow)
 	if found {
 		v.found.Add(1)
 	} else {
@@ -94,25 +96,96 @@ func (s *Server) live(x *exchange, found bool) {
 	}
 }
 
-// visitor is what is counted about one bouncer or machine.
+// Bounds of what is counted for each visitor by itself, so that a million rows of
+// bouncers are neither a million series nor half a kilobyte each.
+const (
+	// ownSeries is how many bouncers, and machines, have counters of their own.
+	// Beyond, they are counted together under the name without address and
+	// crowdSuffix.
+	ownSeries = 10_000
+	// ownStrangers is how many there may be before rows that keys and certificates
+	// made from new addresses get none of their own.
+	ownStrangers = 1000
+	// mostCrowds is how many such names there are; others are one crowd.
+	mostCrowds = 1000
+	// crowdSuffix takes the place of the address.
+	crowdSuffix = "@*"
+)
+
+// visitor is what is counted about one bouncer or machine, or about a crowd.
 type visitor struct {
 	requests      []atomic.Uint64 // by line of the table
 	found, missed atomic.Uint64   // live queries
 }
 
-// visitors are the counters of everybody who came. There are never many more
-// than bouncers or machines known to the engine: see prune.
+// visitors are the counters of everybody who came, as far as they have their own,
+// and of the crowds that the others are counted in. Who is not known any more is
+// forgotten (prune); crowds stay, for counters only grow.
 type visitors[K comparable] struct {
-	lines int
-	all   sync.Map // K to *visitor
+	lines  int
+	all    sync.Map                            // K to *visitor
+	own    atomic.Int64                        // in all, within a few
+	crowds atomic.Pointer[map[string]*visitor] // by name; replaced whole
+	crowd  sync.Mutex                          // one at a time replaces it
 }
 
-func (v *visitors[K]) of(who K) *visitor {
+// of returns the counters of a visitor. The name, and whether it made itself from a
+// strange address, are asked only about those who have no counters yet.
+func (v *visitors[K]) of(who K, about func(K) (name string, stranger bool)) *visitor {
 	if known, ok := v.all.Load(who); ok {
 		return known.(*visitor)
 	}
-	made, _ := v.all.LoadOrStore(who, &visitor{requests: make([]atomic.Uint64, v.lines)})
+	name, stranger := about(who)
+	if n := v.own.Load(); n >= ownSeries || stranger && n >= ownStrangers {
+		return v.crowdOf(engine.BaseName(name))
+	}
+	made, known := v.all.LoadOrStore(who, v.counters())
+	if !known {
+		v.own.Add(1)
+	}
 	return made.(*visitor)
+}
+
+func (v *visitors[K]) counters() *visitor {
+	return &visitor{requests: make([]atomic.Uint64, v.lines)}
+}
+
+// crowdOf returns the counters of all of a name who have none of their own.
+func (v *visitors[K]) crowdOf(name string) *visitor {
+	if known := v.crowdNamed(name); known != nil {
+		return known
+	}
+	v.crowd.Lock()
+	defer v.crowd.Unlock()
+	if known := v.crowdNamed(name); known != nil {
+		return known
+	}
+	next := map[string]*visitor{}
+	if now := v.crowds.Load(); now != nil {
+		maps.Copy(next, *now)
+	}
+	if len(next) >= mostCrowds {
+		name = ""
+		if next[name] != nil {
+			return next[name]
+		}
+	}
+	made := v.counters()
+	next[strings.Clone(name)] = made
+	v.crowds.Store(&next)
+	return made
+}
+
+// crowdNamed returns nil when there is no such crowd, and may still be one.
+func (v *visitors[K]) crowdNamed(name string) *visitor {
+	now := v.crowds.Load()
+	if now == nil {
+		return nil
+	}
+	if known := (*now)[name]; known != nil || len(*now) <= mostCrowds {
+		return known
+	}
+	return (*now)[""]
 }
 
 // prune forgets those who are not known any more.
@@ -120,15 +193,38 @@ func (v *visitors[K]) prune(known func(K) bool) {
 	v.all.Range(func(who, _ any) bool {
 		if !known(who.(K)) {
 			v.all.Delete(who)
+			v.own.Add(-1)
 		}
 		return true
 	})
 }
 
+// each yields everybody with counters of their own, then the crowds.
+func (v *visitors[K]) each(nameOf func(K) string, yield func(name string, one *visitor)) {
+	v.all.Range(func(who, counted any) bool {
+		yield(nameOf(who.(K)), counted.(*visitor))
+		return true
+	})
+	if now := v.crowds.Load(); now != nil {
+		for name, counted := range *now {
+			yield(name+crowdSuffix, counted)
+		}
+	}
+}
+
+func rowName(r *engine.BouncerRow) string { return r.Load().Name }
+
+func aboutRow(r *engine.BouncerRow) (name string, stranger bool) {
+	b := r.Load()
+	return b.Name, b.AutoCreated
+}
+
+func aboutMachine(id string) (name string, stranger bool) { return id, false }
+
 // pruneVisitors forgets the counters of those who were removed. It is called
 // every minute, and at every scrape.
 func (s *Server) pruneVisitors(view *engine.View) {
-	s.counting.bouncers.prune(func(r *engine.BouncerRow) bool { return view.Bouncer(r.Load().Name) == r })
+	s.counting.bouncers.prune(func(r *engine.BouncerRow) bool { return !r.Gone() && view.Bouncer(rowName(r)) == r })
 	s.counting.machines.prune(func(id string) bool { return view.Machine(id) != nil })
 }
 

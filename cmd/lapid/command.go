@@ -114,15 +114,20 @@ Verbs ask the running server. Without one they work on the store itself and say 
 none, unless --init says that there is to be one before the first start.
 
 Settings that config.yaml has no room for stand in lapid.yaml beside it, or in variables:
-  data_dir         LAPID_DATA_DIR         in place of config_paths.data_dir
-  admin_socket     LAPID_ADMIN_SOCKET     path of the operator's socket
-  listen_socket_mode LAPID_LISTEN_SOCKET_MODE  who may connect to listen_socket (default 0660)
-  access_log       LAPID_ACCESS_LOG       true: one line per request in the log (default false)
-  sync             LAPID_SYNC             false: answer writes before the disk has them (default true)
-  on_filter_error  LAPID_ON_FILTER_ERROR  refuse (default) or continue
-  memory           LAPID_MEMORY           what the server may take, such as 512MiB (default: what its
-                                          control group, GOMEMLIMIT and the machine allow)
-  snapshot_every   LAPID_SNAPSHOT_EVERY   time between snapshots of the store (default 10m)
+  data_dir              LAPID_DATA_DIR              in place of config_paths.data_dir
+  admin_socket          LAPID_ADMIN_SOCKET          path of the operator's socket
+  listen_socket_mode    LAPID_LISTEN_SOCKET_MODE    who may connect to listen_socket (0660)
+  access_log            LAPID_ACCESS_LOG            true: one line per request in the log
+  sync                  LAPID_SYNC                  false: answer writes before the disk has them
+  on_filter_error       LAPID_ON_FILTER_ERROR       refuse (default) or continue
+  memory                LAPID_MEMORY                what the server may take, such as 512MiB (what its
+                                                    control group, GOMEMLIMIT and the machine allow)
+  snapshot_every        LAPID_SNAPSHOT_EVERY        time between snapshots of the store (10m)
+  bouncer_rows_per_key  LAPID_BOUNCER_ROWS_PER_KEY  rows that one key gets by coming from new
+                                                    addresses; then the one idle longest is
+                                                    forgotten and begins anew (10000)
+  bouncer_ipv6_prefix   LAPID_BOUNCER_IPV6_PREFIX   64: bouncers of one key in one /64 share a
+                                                    row and a stream (128: none do)
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

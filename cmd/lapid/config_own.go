@@ -43,7 +43,33 @@ type Settings struct {
 	// while there is something to write down, such as 90s; default 10m. A start
 	// replays what came after the last one.
 	SnapshotEvery string `yaml:"snapshot_every"`
+	// RowsPerKey is how many rows of bouncers one API key, or one certificate's name,
+	// gets by coming from new addresses; default 10000. When one more comes, the one
+	// that was heard of longest ago is forgotten: its bouncer begins anew when it
+	// comes again. What the operator adds is not counted.
+	RowsPerKey int `yaml:"bouncer_rows_per_key"`
+	// IPv6Prefix is the length, in bits, of the IPv6 prefixes whose addresses share a
+	// row of bouncers, and with it a place in the stream: 64 where each bouncer has a
+	// network of its own and changes its address in it. Default 128: each address
+	// has its own, as in the reference.
+	IPv6Prefix int `yaml:"bouncer_ipv6_prefix"`
 }
+
+// checkRows checks what is said of rows of bouncers; 0 is the default.
+func (s *Settings) checkRows() error {
+	if n := s.RowsPerKey; n < 0 || n > mostRowsPerKey {
+		return fmt.Errorf("bouncer_rows_per_key must be between 1 and %d, not %d", mostRowsPerKey, n)
+	}
+	if n := s.IPv6Prefix; n != 0 && (n < shortestPrefix || n > 128) {
+		return fmt.Errorf("bouncer_ipv6_prefix must be between %d and 128, not %d", shortestPrefix, n)
+	}
+	return nil
+}
+
+const (
+	mostRowsPerKey = 10_000_000 // some four gigabytes
+	shortestPrefix = 32         // what an address registry gives a provider
+)
 
 // snapshotEvery is the setting as a duration, 0 when it is not given.
 func (s *Settings) snapshotEvery() (time.Duration, error) {
@@ -115,6 +141,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
 	}
 	if _, err := s.snapshotEvery(); err != nil {
+		return s, err
+	}
+	if err := s.checkRows(); err != nil {
 		return s, err
 	}
 	if _, err := s.memory(); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -133,7 +134,9 @@ func (s *Setup) summary() []setting {
 	}
 	return append(out, setting{"prometheus", metrics, ""}, setting{"common.log_level", or(s.Config.Common.Level, "info"), ""},
 		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.Own.AccessLog, ""},
-		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""})
+		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
+		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
+		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""})
 }
 
 func configShowYAML(t *terminal) *cobra.Command {

@@ -137,9 +137,13 @@ func (p *Program) openEngine(ctx context.Context) error {
 	deadline := time.NewTimer(storePatience)
 	defer deadline.Stop()
 	for {
-		e, err := engine.Open(p.engineOptions())
+		e, err := engine.OpenContext(ctx, p.engineOptions())
 		if err == nil {
 			p.engine = e
+			return nil
+		}
+		if ctx.Err() != nil {
+			p.log.Info("the start was ended before the store had been read")
 			return nil
 		}
 		err = fmt.Errorf("opening the store in %s: %w", s.Store(), err)
@@ -165,6 +169,7 @@ func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
+	o.BouncersPerKey = p.setup.Own.RowsPerKey
 	o.Retention = engine.Retention{
 		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
 		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
@@ -186,7 +191,9 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	p.gate, err = auth.NewGate(p.engine, &auth.Options{Secret: secret, Rules: s.rules(p.server), Logger: p.log.Logger})
+	p.gate, err = auth.NewGate(p.engine, &auth.Options{
+		Secret: secret, Rules: s.rules(p.server), Logger: p.log.Logger, IPv6Prefix: s.Own.IPv6Prefix,
+	})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"slices"
 
 	"lapid/engine"
 )
@@ -14,11 +13,12 @@ func (h *Handler) listBouncers(context.Context, *struct{}) (*Bouncers, error) {
 func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *Bouncers {
 	view := h.engine.View()
 	out := &Bouncers{Now: h.engine.Now(), Revision: view.Revision()}
-	for _, r := range view.Bouncers() {
+	view.EachBouncer(func(r *engine.BouncerRow) bool {
 		if want(r) {
 			out.Bouncers = append(out.Bouncers, bouncerOf(r, view))
 		}
-	}
+		return true
+	})
 	return out
 }
 
@@ -96,8 +96,9 @@ func (h *Handler) staleBouncers(_ context.Context, q *Prune) (*Bouncers, error) 
 
 func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {
 	var names []string
-	for _, r := range h.engine.View().Bouncers() {
-		if name := r.Load().Name; slices.Contains(q.Names, name) && q.bouncer(r, h.engine.Now()) {
+	view, now := h.engine.View(), h.engine.Now()
+	for _, name := range q.Names {
+		if r := view.Bouncer(name); r != nil && q.bouncer(r, now) {
 			names = append(names, name)
 		}
 	}

@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"lapid/engine"
 )
@@ -14,11 +13,12 @@ func (h *Handler) listMachines(context.Context, *struct{}) (*Machines, error) {
 
 func (h *Handler) machines(want func(*engine.Machine) bool) *Machines {
 	out := &Machines{Now: h.engine.Now()}
-	for _, m := range h.engine.View().Machines() {
+	h.engine.View().EachMachine(func(m *engine.Machine) bool {
 		if want(m) {
 			out.Machines = append(out.Machines, machineOf(m))
 		}
-	}
+		return true
+	})
 	return out
 }
 
@@ -109,9 +109,10 @@ type PruneNamed struct {
 
 func (h *Handler) pruneMachines(ctx context.Context, q *PruneNamed) (*Done, error) {
 	var ids []string
-	for _, m := range h.engine.View().Machines() {
-		if slices.Contains(q.Names, m.ID) && q.machine(m, h.engine.Now()) {
-			ids = append(ids, m.ID)
+	view, now := h.engine.View(), h.engine.Now()
+	for _, id := range q.Names {
+		if m := view.Machine(id); m != nil && q.machine(m, now) {
+			ids = append(ids, id)
 		}
 	}
 	if len(ids) == 0 {
