@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -40,22 +41,39 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 	if _, err := os.Stat(s.Store()); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no store in %s", s.Store())
 	}
-	return t.withDoor(ctx, func(c *admin.Client) error {
+	if where == "-" {
+		_, err := t.backupInto(ctx, visible.Under(t.out))
+		return err
+	}
+	file, err := newBackup(where)
+	if err != nil {
+		return err
+	}
+	defer file.discard()
+	b, err := t.backupInto(ctx, file)
+	if err != nil {
+		return err
+	}
+	path, err := file.keep(b, time.Now())
+	if err == nil {
+		t.success("wrote %s: revision %d, %d bytes", path, b.Rev, b.Size())
+	}
+	return err
+}
+
+// backupInto writes a backup to what was opened before: while the store is open,
+// root may not have its rights.
+func (t *terminal) backupInto(ctx context.Context, out io.Writer) (b *persist.BackupReader, err error) {
+	err = t.withDoor(ctx, func(c *admin.Client) error {
 		stream, err := c.Backup(ctx)
 		if err != nil {
 			return err
 		}
 		defer stream.Close()
-		if where == "-" {
-			_, err := verified(stream, visible.Under(t.out))
-			return err
-		}
-		path, b, err := backupTo(where, stream, time.Now())
-		if err == nil {
-			t.success("wrote %s: revision %d, %d bytes", path, b.Rev, b.Size())
-		}
+		b, err = verified(stream, out)
 		return err
 	})
+	return b, err
 }
 
 // verified copies a backup and checks it on the way.
@@ -67,26 +85,53 @@ func verified(from io.Reader, to io.Writer) (*persist.BackupReader, error) {
 	return b, nil
 }
 
-// backupTo writes a backup into a folder, under its name only when all of it is
-// on disk.
-func backupTo(dir string, stream io.Reader, now time.Time) (path string, b *persist.BackupReader, err error) {
+// backupFile is a backup that is being written into a folder. It has its name
+// only when all of it is on disk. The folder is held: what is done in it is done
+// in the same one, whatever others move or link meanwhile.
+type backupFile struct {
+	*os.File
+	dir    string
+	folder *os.Root
+	tmp    string // its name until it is whole
+}
+
+func newBackup(dir string) (*backupFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	file, err := os.CreateTemp(dir, ".lapid-*.tmp") // mode 0600
+	folder, err := os.OpenRoot(dir)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	defer os.Remove(file.Name()) // unless it has its name
-	b, err = verified(stream, file)
-	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return "", nil, err
+	f := &backupFile{dir: dir, folder: folder, tmp: ".lapid-" + rand.Text() + ".tmp"}
+	if f.File, err = folder.OpenFile(f.tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		_ = folder.Close()
+		return nil, err
 	}
-	path = filepath.Join(dir, fmt.Sprintf("lapid-%s-%d%s", now.UTC().Format("20060102T150405Z"), b.Rev, backupSuffix))
-	if err := os.Rename(file.Name(), path); err != nil {
-		return "", nil, err
+	return f, nil
+}
+
+// keep gives the backup its name.
+func (f *backupFile) keep(b *persist.BackupReader, now time.Time) (path string, err error) {
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return "", err
 	}
-	return path, b, syncFolder(dir)
+	name := fmt.Sprintf("lapid-%s-%d%s", now.UTC().Format("20060102T150405Z"), b.Rev, backupSuffix)
+	if err := f.folder.Rename(f.tmp, name); err != nil {
+		return "", err
+	}
+	folder, err := f.folder.Open(".")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(f.dir, name), errors.Join(folder.Sync(), folder.Close())
+}
+
+// discard removes what has no name yet, and lets go of the folder.
+func (f *backupFile) discard() {
+	_ = f.Close()
+	_ = f.folder.Remove(f.tmp)
+	_ = f.folder.Close()
 }
 
 func syncFolder(path string) error {

@@ -55,6 +55,11 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	if _, err := os.Stat(s.Store()); err != nil {
 		return fmt.Errorf("there is no store: %w", err)
 	}
+	back, err := s.asOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
 	if acceptLoss {
 		if err := t.acceptLoss(s); err != nil {
 			return err
@@ -78,7 +83,6 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 
 // acceptLoss makes what there is of the store the whole of it.
 func (t *terminal) acceptLoss(s *Setup) error {
-	defer s.handOver()
 	loss, err := persist.AcceptLoss(&persist.Options{Dir: s.Store()})
 	if errors.Is(err, persist.ErrLocked) {
 		return fmt.Errorf("%w: stop what uses it first", err)

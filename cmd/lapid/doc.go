@@ -16,6 +16,22 @@
 // again (door.go). There is never a second writer, and no verb makes a store that
 // is not there, unless it is told to with --init.
 //
+// A verb of root's that opens a store which belongs to another user does so with
+// that user's rights (owner_linux.go): what it makes is the user's, and links or
+// exchanged folders of his lead it nowhere he could not go himself. Files that
+// the operator names are opened before, or written after. What is written there,
+// credentials, backups and logs, follows no link in a folder that somebody else
+// may change (folder.go).
+//
+// # What is shown
+//
+// Names, values, reasons and whatever else strangers write is shown as what it is:
+// each argument of a message and each cell of a table goes through package
+// transport/visible, and so does, once more, every byte on its way to a terminal
+// or a log (terminal.guard, openLog). JSON keeps its meaning; raw output is
+// passed on as it is, with --safe-csv with an apostrophe before what a
+// spreadsheet would compute.
+//
 // # Configuration
 //
 // The reference's config.yaml and profiles.yaml are read as they are; a key that

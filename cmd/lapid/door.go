@@ -107,15 +107,20 @@ func absolute(path string) string {
 }
 
 // ownDoor opens the store for one command and serves the operator's handler in
-// this process.
+// this process, which has the rights of the store's owner until close.
 func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
+	back, err := s.asOwner()
+	if err != nil {
+		return nil, nil, err
+	}
 	if err := s.makeFolder(); err != nil {
+		back()
 		return nil, nil, err
 	}
 	log := slog.New(slog.DiscardHandler)
 	e, err := engine.Open(s.engineOptions(log))
 	if err != nil {
-		s.handOver()
+		back()
 		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), permitted(err, s.Store()))
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -130,7 +135,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 		stop()
 		<-ended
 		_ = e.Close()
-		s.handOver()
+		back()
 	}, nil
 }
 

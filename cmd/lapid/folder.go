@@ -1,8 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,25 +17,58 @@ func (s *Setup) makeFolder() error {
 	return nil
 }
 
-// handOver gives what a verb of root's has made in our folder to the owner of
-// the data directory, so that a server that runs as that user can open it.
-// Anybody else's verb has nothing to give away.
-func (s *Setup) handOver() {
-	if os.Geteuid() != 0 {
-		return
-	}
-	info, err := os.Stat(s.Config.Paths.DataDir)
+// openPlain is os.OpenFile for something that is written. In a folder that
+// another user than root and this process's may change, or everybody, it opens
+// nothing but an ordinary file with no other name: what looks like a log there
+// may be a link to anything.
+func openPlain(path string, flag int, perm os.FileMode) (*os.File, error) {
+	folder, err := os.OpenRoot(filepath.Dir(path))
 	if err != nil {
-		return
+		return nil, err
 	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || owner.Uid == 0 {
-		return
+	defer folder.Close()
+	if at, err := folder.Stat("."); err != nil {
+		return nil, err
+	} else if unshared(at) {
+		return os.OpenFile(path, flag, perm)
 	}
-	_ = filepath.WalkDir(s.Folder(), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil {
-			_ = os.Lchown(path, int(owner.Uid), int(owner.Gid))
+	name := filepath.Base(path)
+	linked := &os.PathError{Op: "open", Path: path, Err: errLinked}
+	if before, err := folder.Lstat(name); err == nil && !singular(before) {
+		return nil, linked
+	}
+	f, err := folder.OpenFile(name, flag&^os.O_TRUNC, perm)
+	if err != nil {
+		return nil, err
+	}
+	there, err := folder.Lstat(name)
+	if err == nil {
+		var opened os.FileInfo
+		if opened, err = f.Stat(); err == nil && (!os.SameFile(there, opened) || !singular(opened)) {
+			err = linked
 		}
-		return nil
-	})
+	}
+	if err == nil && flag&os.O_TRUNC != 0 {
+		err = f.Truncate(0)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+var errLinked = errors.New("no ordinary file, or one with several names, in a folder that somebody else may change: " +
+	"remove it, or name a file in another folder")
+
+// unshared tells whether nobody else may change a folder.
+func unshared(folder os.FileInfo) bool {
+	at, ok := folder.Sys().(*syscall.Stat_t)
+	return !ok || (at.Uid == 0 || int(at.Uid) == os.Geteuid()) && folder.Mode().Perm()&0o002 == 0
+}
+
+// singular tells whether a file is an ordinary one with a single name.
+func singular(file os.FileInfo) bool {
+	at, ok := file.Sys().(*syscall.Stat_t)
+	return file.Mode().IsRegular() && (!ok || at.Nlink == 1)
 }

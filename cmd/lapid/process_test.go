@@ -29,6 +29,10 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
+	if os.Getenv(beAttacker) != "" {
+		attack(os.Args[1:])
+		return
+	}
 	os.Exit(m.Run())
 }
 
@@ -85,7 +89,9 @@ func startIn(t *testing.T, dir string, args ...string) *process {
 func (p *process) begin(t *testing.T) *process {
 	t.Helper()
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if p.cmd.SysProcAttr == nil {
+		p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -191,13 +197,18 @@ func emptyHouse(t *testing.T) *house {
 	h := &house{site: &site{t: t, dir: t.TempDir()}, metrics: freePort(t)}
 	h.file = write(t, h.dir, "config.yaml", fmt.Sprintf(serverConfig, h.dir, freePort(t), h.metrics))
 	write(t, h.dir, "profiles.yaml", fmt.Sprintf(rule, "first", "ban"))
-	h.web = &http.Client{Timeout: deadline, Transport: &http.Transport{
+	h.web = overSocket(filepath.Join(h.dir, "api.sock"))
+	return h
+}
+
+// overSocket is a client of the API behind a socket.
+func overSocket(path string) *http.Client {
+	return &http.Client{Timeout: deadline, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(h.dir, "api.sock"))
+			return new(net.Dialer).DialContext(ctx, "unix", path)
 		},
 		MaxIdleConnsPerHost: 32,
 	}}
-	return h
 }
 
 // ask sends a request to the API.

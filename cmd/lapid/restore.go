@@ -50,10 +50,14 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 		defer file.Close()
 		in = file
 	}
+	back, err := s.asOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
 	if err := s.makeFolder(); err != nil {
 		return err
 	}
-	defer s.handOver()
 	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
 	if err != nil {
 		return fmt.Errorf("%w: stop what uses it first", err)

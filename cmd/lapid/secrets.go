@@ -43,28 +43,35 @@ func credentialsText(url, login, password string) string {
 // name, so that nobody ever finds half of it. What is there already and is no
 // ordinary file, or cannot be replaced because it is mounted, is written into.
 func writeSecret(file string, text []byte) error {
-	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
-		return writeInto(file, text)
-	}
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+".*") // mode 0600
+	folder, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
+	defer folder.Close()
+	name := filepath.Base(file)
+	if info, err := folder.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		return writeInto(file, text)
+	}
+	tmp := "." + name + "." + rand.Text()
+	f, err := folder.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = folder.Remove(tmp) }() // gone already when all went well
 	if _, err = f.Write(text); err == nil {
 		err = f.Sync()
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), file); err != nil {
+	if err := folder.Rename(tmp, name); err != nil {
 		return writeInto(file, text)
 	}
 	return nil
 }
 
 func writeInto(file string, text []byte) error {
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := openPlain(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}

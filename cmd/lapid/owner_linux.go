@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// owner is a user, and a group of his, to whom a folder belongs.
+type owner struct{ uid, gid int }
+
+// owner is who the store's place belongs to: of the data directory (or, if it is
+// still to be made, of the folder it will be made in), our folder in it and the
+// store, the first that is not root's. nil: root, or nothing that can be told.
+func (s *Setup) owner() *owner {
+	data := absolute(s.Config.Paths.DataDir)
+	for missing(data) && data != filepath.Dir(data) {
+		data = filepath.Dir(data)
+	}
+	for _, path := range []string{data, s.Folder(), s.Store()} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil
+		}
+		if at, ok := info.Sys().(*syscall.Stat_t); ok && at.Uid != 0 {
+			return &owner{int(at.Uid), int(at.Gid)}
+		}
+	}
+	return nil
+}
+
+// asOwner has a verb of root's go on with the rights of the store's owner, until
+// back is called: before it opens, makes, renames or removes anything where that
+// user may put links, or move folders, meanwhile. Whatever he does, root's verb
+// can do no more for him than he could do himself, and what it makes is his, so
+// that a server that runs as he does can open it. Input is opened, and output
+// made, before or after.
+//
+// The whole process changes, by its effective ids; nobody may signal or trace it
+// for that, its real ones stay root's. Other users, and root in a folder of its
+// own, stay who they are.
+func (s *Setup) asOwner() (back func(), err error) {
+	o := s.owner()
+	if os.Geteuid() != 0 || o == nil {
+		return func() {}, nil
+	}
+	if err := s.adopt(o); err != nil {
+		return nil, err
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		return nil, err
+	}
+	gid := os.Getegid()
+	back = func() {
+		err := errors.Join(syscall.Setresuid(-1, 0, -1), syscall.Setresgid(-1, gid, -1), syscall.Setgroups(groups))
+		if err != nil { // never: the real and the saved user are root
+			panic(fmt.Sprintf("the rights of root cannot be taken back: %v", err))
+		}
+	}
+	err = errors.Join(syscall.Setgroups([]int{o.gid}), syscall.Setresgid(-1, o.gid, -1), syscall.Setresuid(-1, o.uid, -1))
+	if err != nil {
+		_ = syscall.Setresuid(-1, 0, -1)
+		_ = syscall.Setresgid(-1, gid, -1)
+		_ = syscall.Setgroups(groups)
+		return nil, fmt.Errorf("%s belongs to user %d, and this root may not act as another user (%w): run the command as that user",
+			s.Config.Paths.DataDir, o.uid, err)
+	}
+	if _, err := os.Stat(s.Config.Paths.DataDir); errors.Is(err, fs.ErrPermission) {
+		back()
+		return nil, fmt.Errorf("%s belongs to user %d, who cannot get to it: open its parent folders to that user, or give it to root",
+			s.Config.Paths.DataDir, o.uid)
+	}
+	return back, nil
+}
+
+// adopt gives the owner what a server that ran as root, or a verb of another
+// version, has left of root's in our folder, for otherwise nobody could use the
+// store but root. Folders are walked by their handles and nothing is followed;
+// what has a second name elsewhere is left alone.
+func (s *Setup) adopt(o *owner) error {
+	fd, err := unix.Open(s.Folder(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
+		return nil // whatever it is: its owner will see
+	case err != nil:
+		return fmt.Errorf("looking at %s: %w", s.Folder(), err)
+	}
+	folder := os.NewFile(uintptr(fd), s.Folder())
+	defer folder.Close()
+	return adoptFolder(folder, o, adoptDepth)
+}
+
+// adoptDepth is how deep there is anything of ours below our folder, and more.
+const adoptDepth = 8
+
+// adoptFolder adopts what is in a folder, and then the folder: as long as it is
+// root's, nobody else puts anything into it.
+func adoptFolder(folder *os.File, o *owner, depth int) error {
+	names, err := folder.Readdirnames(-1)
+	if err != nil || depth == 0 {
+		return err
+	}
+	for _, name := range names {
+		fd, err := unix.Openat(int(folder.Fd()), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking at %s in %s: %w", name, folder.Name(), err)
+		}
+		err = adoptEntry(os.NewFile(uintptr(fd), filepath.Join(folder.Name(), name)), o, depth)
+		if err != nil {
+			return err
+		}
+	}
+	return give(folder, o)
+}
+
+// adoptEntry adopts one entry of a folder and closes it.
+func adoptEntry(entry *os.File, o *owner, depth int) error {
+	defer entry.Close()
+	var at unix.Stat_t
+	if err := unix.Fstat(int(entry.Fd()), &at); err != nil {
+		return err
+	}
+	switch {
+	case at.Mode&unix.S_IFMT == unix.S_IFDIR:
+		fd, err := unix.Openat(int(entry.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("looking into %s: %w", entry.Name(), err)
+		}
+		sub := os.NewFile(uintptr(fd), entry.Name())
+		defer sub.Close()
+		return adoptFolder(sub, o, depth-1)
+	case at.Mode&unix.S_IFMT == unix.S_IFREG && at.Nlink == 1:
+		return give(entry, o)
+	}
+	return nil
+}
+
+// give gives the owner what is root's.
+func give(file *os.File, o *owner) error {
+	var at unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &at); err != nil {
+		return err
+	}
+	if at.Uid != 0 {
+		return nil
+	}
+	if err := unix.Fchownat(int(file.Fd()), "", o.uid, o.gid, unix.AT_EMPTY_PATH); err != nil {
+		return fmt.Errorf("giving %s to user %d, whose folder it is in: %w", file.Name(), o.uid, err)
+	}
+	return nil
+}
+
+// warnOwner says that a server of root's works in somebody else's folder.
+func (s *Setup) warnOwner(log *slog.Logger) {
+	if o := s.owner(); os.Geteuid() == 0 && o != nil {
+		log.Warn(fmt.Sprintf("this server runs as root and its data directory %s belongs to user %d, who can mislead it: "+
+			"run it as that user, or give the directory to root", s.Config.Paths.DataDir, o.uid))
+	}
+}
