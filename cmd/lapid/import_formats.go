@@ -184,14 +184,10 @@ type jsonDecision struct {
 	Duration string `json:"duration"`
 	Reason   string `json:"reason"`
 
-	// What listed decisions say beside it.
-	Scenario  string          `json:"scenario"`
-	Simulated bool            `json:"simulated"`
-	ID        *uint64         `json:"id"`
-	Origin    json.RawMessage `json:"origin"`
-	UUID      json.RawMessage `json:"uuid"`
-	Until     json.RawMessage `json:"until"`
-	CreatedAt json.RawMessage `json:"created_at"`
+	// What listed decisions say beside it; the rest means nothing here.
+	Scenario  string  `json:"scenario"`
+	Simulated bool    `json:"simulated"`
+	ID        *uint64 `json:"id"`
 }
 
 func (j *jsonDecision) listed() listed {
@@ -205,10 +201,11 @@ func (j *jsonDecision) listed() listed {
 	return e
 }
 
-// jsonAlert is an alert as "decisions list -o json" shows it.
-type jsonAlert struct {
-	Decisions json.RawMessage `json:"decisions"`
-	Simulated bool            `json:"simulated"`
+// jsonObject is a decision, or an alert with decisions as "decisions list -o json"
+// shows it.
+type jsonObject struct {
+	jsonDecision
+	Decisions json.RawMessage `json:"decisions"` // nil: it is a decision
 }
 
 func readJSON(in io.Reader, to *sink) error {
@@ -223,12 +220,24 @@ func readJSON(in io.Reader, to *sink) error {
 	if first != json.Delim('[') {
 		return errors.New("unable to parse json: a list of objects is needed")
 	}
-	var text json.RawMessage
 	for n := 1; d.More(); n++ {
-		if err := d.Decode(&text); err != nil {
-			return fmt.Errorf("item %d: unable to parse json: %w", n, err)
+		where := fmt.Sprintf("item %d", n)
+		var o jsonObject
+		err := to.decode(d, &o)
+		var wrong *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &wrong):
+			to.complain(where, err)
+			continue
+		case err != nil:
+			return fmt.Errorf("%s: unable to parse json: %w", where, err)
+		case o.Decisions != nil:
+			err = to.alert(where, &o)
+		default:
+			e := o.listed()
+			err = to.entry(where, &e)
 		}
-		if err := to.object(n, text); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -238,25 +247,7 @@ func readJSON(in io.Reader, to *sink) error {
 	return nil
 }
 
-// object reads one object of the list: a decision, or an alert with decisions.
-func (to *sink) object(n int, text []byte) error {
-	where := fmt.Sprintf("item %d", n)
-	if bytes.Contains(text, []byte(`"decisions"`)) {
-		var a jsonAlert
-		if err := json.Unmarshal(text, &a); err == nil && a.Decisions != nil {
-			return to.alert(where, &a)
-		}
-	}
-	var j jsonDecision
-	if err := to.decode(text, &j); err != nil {
-		to.complain(where, err)
-		return nil
-	}
-	e := j.listed()
-	return to.entry(where, &e)
-}
-
-func (to *sink) alert(where string, a *jsonAlert) error {
+func (to *sink) alert(where string, a *jsonObject) error {
 	var ds []jsonDecision
 	if err := json.Unmarshal(a.Decisions, &ds); err != nil {
 		to.complain(where, err)
@@ -275,33 +266,56 @@ func (to *sink) alert(where string, a *jsonAlert) error {
 	return nil
 }
 
-// decode reads an object, and names fields that are not understood if somebody
-// wants to know: most lists have none, so that they are looked for only when there
-// are some.
-func (to *sink) decode(text []byte, j *jsonDecision) error {
+// decode reads the next object, and names the fields of a decision that are not
+// understood if somebody wants to know.
+func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 	if to.strange == nil {
-		return json.Unmarshal(text, j)
+		return d.Decode(o)
 	}
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.DisallowUnknownFields()
-	if d.Decode(j) == nil {
-		return nil
-	}
-	*j = jsonDecision{}
-	if err := json.Unmarshal(text, j); err != nil {
+	var text json.RawMessage
+	if err := d.Decode(&text); err != nil {
 		return err
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(text, &fields); err != nil {
-		return err
+	err := json.Unmarshal(text, o)
+	if o.Decisions == nil {
+		eachKey(text, func(key []byte) {
+			if decisionFields[string(key)] {
+				return
+			}
+			if lower := strings.ToLower(string(key)); !decisionFields[lower] {
+				to.strange(lower)
+			}
+		})
 	}
-	for name := range fields {
-		if !slices.Contains(importColumns, strings.ToLower(name)) && !slices.Contains(decisionFields, strings.ToLower(name)) {
-			to.strange(name)
-		}
-	}
-	return nil
+	return err
 }
 
-// decisionFields are those of jsonDecision beside importColumns.
-var decisionFields = []string{"scenario", "simulated", "id", "origin", "uuid", "until", "created_at"}
+// decisionFields are those of jsonDecision.
+var decisionFields = map[string]bool{
+	"value": true, "scope": true, "type": true, "duration": true, "reason": true,
+	"scenario": true, "simulated": true, "id": true, "origin": true, "uuid": true, "until": true, "created_at": true,
+}
+
+// eachKey yields the keys of a JSON object as they are written, without those of
+// what lies in it. The text must be valid JSON.
+func eachKey(object []byte, yield func(key []byte)) {
+	depth := 0
+	for i := 0; i < len(object); i++ {
+		switch object[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case '"':
+			from := i + 1
+			for i = from; i < len(object) && object[i] != '"'; i++ {
+				if object[i] == '\\' {
+					i++
+				}
+			}
+			if rest := bytes.TrimLeft(object[min(i+1, len(object)):], " \t\r\n"); depth == 1 && len(rest) > 0 && rest[0] == ':' {
+				yield(object[from:i])
+			}
+		}
+	}
+}

@@ -232,6 +232,19 @@ func TestEarlyEnd(t *testing.T) {
 	}
 }
 
+func TestEachKey(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{}`: "", `{"a":1}`: "a", `{"a" : "b", "c":{"d":"e"},"f":["g:",{"h":1}],"i\"j":": \"k\":"}`: `a c f i\"j`, `"a"`: "", `["a",{"b":1}]`: "", `{"a":":"}`: "a",
+	} {
+		var got []string
+		eachKey([]byte(text), func(key []byte) { got = append(got, string(key)) })
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestRanges(t *testing.T) {
 	t.Parallel()
 	for text, ids := range map[string][]uint64{"1": {1}, "1-3": {1, 2, 3}, "1,3": {1, 3}, "1-2,4,6-8": {1, 2, 4, 6, 7, 8}} {
