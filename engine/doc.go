@@ -18,7 +18,8 @@
 // than its view. The indexes below (package index) never show anything torn.
 // A record whose alert is gone stays as a tombstone until no bouncer can still
 // hold it unknowingly, and its memory is given back when the last view that
-// could lead to it has been collected (graves.go). Against copying what a
+// could lead to it has been collected (graves.go); chunks of records in which none
+// is left go back to the machine (reclaim.go). Against copying what a
 // commit touches, this costs readers two comparisons a record and saves every
 // commit its garbage.
 //
@@ -127,6 +128,7 @@
 //	              whoever gives up is told so only if
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
 //	              memory of what was forgotten is used again TestPlacesAreUsedAgain
+//	              … and what is not goes back to the machine TestMemoryComesBack
 //	bytes         every decoder: no panic, bounded memory,
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing

@@ -14,6 +14,7 @@ const (
 	visitsEvery    = 5 * time.Second // cursors and heartbeats go to disk
 	retentionEvery = time.Minute
 	usageEvery     = time.Hour
+	releaseEvery   = 10 * time.Second       // memory of what was forgotten
 	sweepAgain     = 100 * time.Millisecond // while graves are being cleared
 	snapshotAgain  = 30 * time.Second       // after one that failed
 
@@ -60,6 +61,10 @@ func (e *Engine) housekeeping() time.Duration {
 		s.history.Trim(e.options.History, forgotten)
 	}
 	s.sweep()
+	if steady >= e.nextRelease {
+		e.nextRelease = steady + int64(releaseEvery)
+		e.giveBack()
+	}
 	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
 	sleep := lookAtClock
 	if e.survey.under || e.nextVisits == steady {

@@ -1,6 +1,9 @@
 package index
 
-import "sync/atomic"
+import (
+	"slices"
+	"sync/atomic"
+)
 
 const (
 	chunkBits = 12
@@ -30,6 +33,16 @@ func (a *array[T]) size() int {
 		return len(*dir) * chunkLen
 	}
 	return 0
+}
+
+// swap puts other chunks in the place of some, by number. Readers that came before
+// keep the old ones.
+func (a *array[T]) swap(chunks []uint32, other func() *[chunkLen]T) {
+	dir := slices.Clone(*a.dir.Load())
+	for _, c := range chunks {
+		dir[c] = other()
+	}
+	a.dir.Store(&dir)
 }
 
 // reach makes room for element n.

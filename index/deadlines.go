@@ -138,6 +138,10 @@ func (d *Deadlines) Forget(gone func(Slot) bool) {
 	d.near.order()
 }
 
+// Release gives memory back that was for slots from first to last. None of them is
+// in the wheel.
+func (d *Deadlines) Release(first, last Slot) { d.links.release(first, last) }
+
 // wait puts a slot where it has to wait at the current tick.
 func (d *Deadlines) wait(n Slot) {
 	at := ordered(d.at(n))

@@ -49,7 +49,8 @@
 // A slot or a number is given back ([Slab.Free], [Strings.Release]) only when
 // no reader can reach it any more: it is out of every index, out of the kept
 // history, out of the wheel of deadlines, and every reader that came before
-// has gone.
+// has gone. Memory goes only by [Slab.Release], a chunk of free records at a time: a
+// reader that goes through all slots finds records there that are not there.
 //
 // # Order
 //

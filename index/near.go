@@ -81,7 +81,19 @@ type links struct{ chunks []*[chunkLen]Slot }
 func (l *links) of(n Slot) *Slot { return &l.chunks[n>>chunkBits][n&chunkMask] }
 
 func (l *links) reach(n Slot) {
-	for int(n>>chunkBits) >= len(l.chunks) {
-		l.chunks = append(l.chunks, new([chunkLen]Slot))
+	at := int(n >> chunkBits)
+	for at >= len(l.chunks) {
+		l.chunks = append(l.chunks, nil)
+	}
+	if l.chunks[at] == nil {
+		l.chunks[at] = new([chunkLen]Slot)
+	}
+}
+
+// release gives the memory of the chunks back that hold nothing but links of slots
+// from first to last.
+func (l *links) release(first, last Slot) {
+	for at := int((first + chunkMask) >> chunkBits); at < len(l.chunks) && Slot(at)<<chunkBits|chunkMask <= last; at++ {
+		l.chunks[at] = nil
 	}
 }
