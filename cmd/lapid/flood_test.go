@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The full form, as root, prints how much longer those who are known wait than in
+// calm, and how much memory was taken:
+//
+//	go test ./cmd/lapid -run TestFlood -v -timeout 10m -flood 400 -flood.time 30s -flood.group 256
+//
+// -flood.program runs another build of the server.
+var (
+	floodOf      = flag.Int("flood", 60, "how many connections TestFlood has strangers open")
+	floodTime    = flag.Duration("flood.time", 0, "how long it goes on; 0: until everybody was served some times")
+	floodGroup   = flag.Int("flood.group", 0, "put the server into a control group with so many MiB of memory, as root; 0: only tell it 256 MiB")
+	floodProgram = flag.String("flood.program", "", "the server; default the one under test")
+	floodPace    = flag.Int("flood.pace", 200, "how many requests a second strangers send altogether")
+)
+
+// flood is a house that strangers besiege.
+type flood struct {
+	*house
+	address  string // of the API
+	machines int
+	web      []*http.Client // of the machines, each from its own address
+	tokens   []string
+	bouncers []*http.Client
+
+	mu   sync.Mutex
+	took map[string][]time.Duration // of the known, by what they asked
+}
+
+// TestFlood has strangers do what they can at once, from many addresses and from
+// those of others: leave logins and packed reports half sent, register, guess, and
+// say nothing; and all machines send large reports meanwhile. Who is known is served
+// all the same: the first logins of machines right after a start, their reports, the
+// polls of bouncers. Nobody of them is refused, and the server lives.
+func TestFlood(t *testing.T) {
+	t.Parallel()
+	f := newFlood(t)
+	rounds := 3
+	p := f.start()
+	calm := f.measure(rounds)
+	f.stop(p)
+	p = f.start()
+	ctx, stop := context.WithCancel(t.Context())
+	var strangers sync.WaitGroup
+	sent := f.besiege(ctx, &strangers)
+	await(t, "the siege has begun", func() bool { return sent.Load() >= int64(*floodOf) })
+	siege := f.measure(rounds)
+	stop()
+	strangers.Wait()
+	select {
+	case <-p.ended:
+		t.Fatalf("the server did not survive: %v", p.err)
+	default:
+	}
+	t.Logf("%d things done by %d strangers; %s", sent.Load(), *floodOf, f.peak(p))
+	for _, line := range f.refusedLines() {
+		t.Log(line)
+	}
+	for _, what := range []string{"first login", "login", "report", "poll"} {
+		a, b := p99(calm[what]), p99(siege[what])
+		t.Logf("%-11s  p50 %8s -> %8s  p99 %8s -> %8s  x%.1f  (%d, %d times)", what, p50(calm[what]), p50(siege[what]), a, b, float64(b)/float64(a), len(calm[what]), len(siege[what]))
+	}
+	f.stop(p)
+}
+
+func newFlood(t *testing.T) *flood {
+	t.Helper()
+	f := &flood{house: emptyHouse(t), machines: 6}
+	if *floodTime > 0 {
+		f.machines = 24
+	}
+	text, err := os.ReadFile(f.file)
+	f.must(err)
+	_, rest, _ := strings.Cut(string(text), "listen_uri: ")
+	f.address, _, _ = strings.Cut(rest, "\n")
+	for i := range f.machines {
+		f.steps([]step{{fmt.Sprintf("machines add m%d -p secret -f @DIR@/credentials%d.yaml", i, i), 0, "", "~successfully added"}})
+		from := net.IPv4(127, 0, 1, byte(1+i))
+		if i%2 == 1 {
+			from = net.IPv4(127, 0, 1, 100) // behind one proxy
+		}
+		f.web = append(f.web, clientFrom(from))
+	}
+	for i := range 5 {
+		f.bouncers = append(f.bouncers, clientFrom(net.IPv4(127, 0, 2, byte(1+i))))
+	}
+	f.steps([]step{{"bouncers add b -k key -o raw", 0, "key", ""}})
+	f.tokens = make([]string, f.machines)
+	p := f.start() // so that the store knows where everybody is
+	f.measure(1)
+	f.stop(p)
+	return f
+}
+
+func (f *flood) must(err error) {
+	f.t.Helper()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func clientFrom(from net.IP) *http.Client {
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	return &http.Client{Timeout: deadline, Transport: &http.Transport{DialContext: d.DialContext, MaxIdleConnsPerHost: 4}}
+}
+
+// start starts the server, with few descriptors, in a group if one is wanted.
+func (f *flood) start() *process {
+	f.t.Helper()
+	program, script := os.Args[0], `ulimit -n 1024; exec "$0" "$@"`
+	if *floodProgram != "" {
+		program = *floodProgram
+	}
+	env := append(os.Environ(), beLapid+"=1")
+	if *floodGroup > 0 {
+		script = fmt.Sprintf("echo $$ > %s/cgroup.procs; %s", f.group(), script)
+	} else {
+		env = append(env, "LAPID_MEMORY=256MiB")
+	}
+	p := &process{cmd: exec.Command("sh", "-c", script, program, "-c", f.file, "serve"), out: &safeBuffer{}, ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, p.out, p.out
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	f.must(p.cmd.Start())
+	go func() { p.err = p.cmd.Wait(); close(p.ended) }()
+	f.t.Cleanup(func() {
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		if f.t.Failed() {
+			f.t.Logf("it wrote:\n%s", p.out)
+		}
+	})
+	f.awaitHealth(p)
+	return p
+}
+
+func (f *flood) stop(p *process) {
+	f.t.Helper()
+	f.must(p.cmd.Process.Signal(syscall.SIGTERM))
+	if code := p.wait(f.t); code != 0 {
+		f.t.Fatalf("it ended with %d", code)
+	}
+	for _, web := range slices.Concat(f.web, f.bouncers) {
+		web.CloseIdleConnections()
+	}
+}
+
+// group makes the control group, once.
+func (f *flood) group() string {
+	root := "/sys/fs/cgroup/memory"
+	limit := "memory.limit_in_bytes"
+	if _, err := os.Stat(filepath.Join(root, limit)); err != nil {
+		root, limit = "/sys/fs/cgroup", "memory.max"
+	}
+	dir := filepath.Join(root, fmt.Sprintf("lapid-flood-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
+		return dir
+	} else if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = os.Remove(dir) })
+	f.must(os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(*floodGroup<<20)), 0))
+	return dir
+}
+
+// peak is what was taken at most.
+func (f *flood) peak(p *process) string {
+	out := ""
+	if *floodGroup > 0 {
+		for _, name := range []string{"memory.max_usage_in_bytes", "memory.peak"} {
+			if text, err := os.ReadFile(filepath.Join(f.group(), name)); err == nil {
+				n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+				out = fmt.Sprintf("the group of %d MiB took %d at most, files on disk that it had read or written included; ", *floodGroup, n>>20)
+			}
+		}
+	}
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "VmHWM") {
+			out += strings.Join(strings.Fields(line), " ")
+		}
+	}
+	return out
+}
+
+func (f *flood) refusedLines() (lines []string) {
+	w, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", f.metrics))
+	if err != nil {
+		return nil
+	}
+	defer w.Body.Close()
+	text, _ := io.ReadAll(w.Body)
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "lapid_refused_total") || strings.HasPrefix(line, "lapid_connections") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// measure has everybody who is known do what he does, some times or for the time
+// that was asked for, and gives how long each thing took.
+func (f *flood) measure(rounds int) map[string][]time.Duration {
+	f.mu.Lock()
+	f.took = map[string][]time.Duration{}
+	f.mu.Unlock()
+	end := time.Now().Add(*floodTime)
+	more := func(i int) bool {
+		return !f.t.Failed() && (i < rounds || rounds > 1 && time.Now().Before(end))
+	}
+	var all sync.WaitGroup
+	for m := range f.machines {
+		all.Go(func() {
+			f.logIn("first login", m)
+			for i := 0; more(i); i++ {
+				f.logIn("login", m)
+				f.known("report", f.web[m], "POST", "/v1/alerts", f.tokens[m], alertText("test/flood", m*1000+i, 1), 201)
+				f.known("large report", f.web[m], "POST", "/v1/alerts", f.tokens[m], largeReport, 201)
+				f.pause(500 * time.Millisecond)
+			}
+		})
+	}
+	for b, web := range f.bouncers {
+		all.Go(func() {
+			for i := 0; more(i / 10); i++ {
+				f.known("poll", web, "GET", "/v1/decisions/stream", "", "", 200)
+				f.known("poll", web, "GET", fmt.Sprintf("/v1/decisions?ip=10.0.0.%d", b), "", "", 200)
+				f.pause(50 * time.Millisecond)
+			}
+		})
+	}
+	all.Wait()
+	return f.took
+}
+
+// largeReport is a report of 5 MB.
+var largeReport = `[` + strings.Repeat(" ", 5_000_000) + `]`
+
+// pause is only for the full form, which measures.
+func (f *flood) pause(d time.Duration) {
+	if *floodTime > 0 {
+		time.Sleep(d)
+	}
+}
+
+func (f *flood) logIn(what string, m int) {
+	text := f.known(what, f.web[m], "POST", "/v1/watchers/login", "", fmt.Sprintf(`{"machine_id":"m%d","password":"secret","scenarios":["a/b"]}`, m), 200)
+	if _, rest, ok := strings.Cut(text, `"token":"`); ok {
+		f.tokens[m], _, _ = strings.Cut(rest, `"`)
+	}
+}
+
+// known asks for somebody who is known, and wants to be answered.
+func (f *flood) known(what string, web *http.Client, method, path, token, body string, status int) string {
+	r, err := http.NewRequestWithContext(f.t.Context(), method, "http://"+f.address+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Error(err)
+		return ""
+	}
+	r.Header.Set("User-Agent", "test/1")
+	r.Header.Set("X-Api-Key", "key")
+	if token != "" {
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	began := time.Now()
+	w, err := web.Do(r)
+	if err != nil {
+		f.t.Errorf("%s: %v", what, err)
+		return ""
+	}
+	defer w.Body.Close()
+	text, err := io.ReadAll(w.Body)
+	took := time.Since(began)
+	if err != nil || w.StatusCode != status {
+		f.t.Errorf("%s: %s %.200s %v", what, w.Status, text, err)
+	}
+	f.mu.Lock()
+	f.took[what] = append(f.took[what], took)
+	f.mu.Unlock()
+	return string(text)
+}
+
+// besiege lets the strangers loose until ctx ends, and counts what they do. All of
+// them together keep to a pace: this is about the server's queues, not about who
+// has more processors.
+func (f *flood) besiege(ctx context.Context, all *sync.WaitGroup) (sent *atomic.Int64) {
+	sent = new(atomic.Int64)
+	turns := make(chan struct{})
+	all.Go(func() {
+		pace := time.NewTicker(time.Second / time.Duration(*floodPace))
+		defer pace.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-pace.C:
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case turns <- struct{}{}:
+			default:
+			}
+		}
+	})
+	for i := range *floodOf {
+		from := net.IPv4(127, 0, 3, byte(1+i/5%50))
+		if i/5%10 == 0 {
+			from = net.IPv4(127, 0, 1, 100) // where machines are
+		}
+		all.Go(func() {
+			for n := 0; ; n++ {
+				if n > 0 || i >= 200 { // the first come at once
+					select {
+					case <-ctx.Done():
+						return
+					case <-turns:
+					}
+				}
+				f.stranger(ctx, from, i, n, sent)
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	return sent
+}
+
+// stranger is one connection of a stranger.
+func (f *flood) stranger(ctx context.Context, from net.IP, i, n int, sent *atomic.Int64) {
+	defer sent.Add(1)
+	c, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).DialContext(ctx, "tcp", f.address)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	post := func(path, more string, length int, body string) {
+		_, _ = fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: x\r\nUser-Agent: x/1\r\n%sContent-Length: %d\r\n\r\n%s", path, more, length, body)
+	}
+	switch id := fmt.Sprintf("x%d.%d", i, n); i % 5 {
+	case 0:
+		post("/v1/watchers/login", "", 2_000_000, "{"+strings.Repeat(" ", 60_000))
+	case 1:
+		body := fmt.Sprintf(`{"machine_id":%q,"password":"p"}`, id)
+		post("/v1/watchers", "Connection: close\r\n", len(body), body)
+	case 2:
+		body := fmt.Sprintf(`{"machine_id":"m%d","password":%q}`, i/5%f.machines, id)
+		post("/v1/watchers/login", "Connection: close\r\n", len(body), body)
+	case 3: // says nothing
+	case 4:
+		post("/v1/alerts", "Content-Encoding: gzip, gzip\r\n", 5_000_000, packedTwice)
+	}
+	if i%5 == 0 || i%5 >= 3 {
+		sent.Add(1) // it holds on now
+	}
+	_, _ = io.Copy(io.Discard, c)
+}
+
+// packedTwice is the beginning of a report.
+var packedTwice = func() string {
+	text := strings.Repeat("[ ", 1000)
+	for range 2 {
+		var b bytes.Buffer
+		w := gzip.NewWriter(&b)
+		_, _ = io.WriteString(w, text)
+		_ = w.Flush()
+		text = b.String()
+	}
+	return text
+}()
+
+func p50(all []time.Duration) time.Duration { return quantile(all, 50) }
+func p99(all []time.Duration) time.Duration { return quantile(all, 99) }
+
+func quantile(all []time.Duration, percent int) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	slices.Sort(all)
+	return all[min(len(all)*percent/100, len(all)-1)].Round(10 * time.Microsecond)
+}
