@@ -189,6 +189,9 @@ func (x *exchange) body(s *Server) ([]byte, error) {
 func (x *exchange) room(full int) int {
 	next := max(2*full, 4<<10)
 	if length := x.ctx.Request.Header.ContentLength(); length >= full && len(x.inflow.layers) == 0 {
+		if x.inflow.hold.taken > int64(length) {
+			return length + 1 // it is paid for
+		}
 		next = min(length+1, max(next, firstRead)) // one more than the body, to see its end
 	}
 	return min(next, max(x.route.body, full)+1)

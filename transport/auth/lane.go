@@ -60,12 +60,15 @@ func PlaceOf(a netip.Addr) netip.Prefix {
 // desk lets few at a time do something dear. A better class goes first. Within a
 // class every party has a line of its own and the lines take turns, so whoever
 // floods waits behind himself; and when a queue is full, room is made for a
-// party with a short line at the end of the longest.
+// party with a short line at the end of the longest. After work for the doubtful
+// there is none for them for as long as it took: half of a worker is the most that
+// strangers get, also while nobody else wants it.
 type desk struct {
 	mu     sync.Mutex
 	free   int  // workers
 	turns  uint // checks that were let in after waiting
 	queues [classes]queue
+	rests  time.Time // until when the doubtful wait
 }
 
 // queue is those of one class who wait.
@@ -111,7 +114,8 @@ func (d *desk) do(ctx context.Context, c class, p party, work func()) error {
 			return errBusy
 		} // else it is his turn at this moment
 	}
-	defer d.leave()
+	began := time.Now()
+	defer func() { d.leave(c, time.Since(began)) }()
 	work()
 	return nil
 }
@@ -121,7 +125,7 @@ func (d *desk) enter(c class, p party) *ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := &ticket{let: make(chan bool, 1)}
-	if d.free > 0 {
+	if d.free > 0 && (c != doubtful || !d.resting()) {
 		d.free--
 		t.let <- true
 		return t
@@ -140,18 +144,51 @@ func (d *desk) enter(c class, p party) *ticket {
 	return t
 }
 
-// leave gives the worker to the next, if anybody waits.
-func (d *desk) leave() {
+// leave gives a worker back who was at work for so long.
+func (d *desk) leave(c class, took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, c := range d.order() {
-		if t := d.queues[c].next(); t != nil {
-			d.turns++
-			t.let <- true
+	d.free++
+	if c == doubtful {
+		d.rests = time.Now().Add(took)
+		time.AfterFunc(took, d.wake)
+	}
+	d.assign()
+}
+
+// wake is the end of a rest.
+func (d *desk) wake() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.assign()
+}
+
+func (d *desk) resting() bool { return time.Now().Before(d.rests) }
+
+// assign gives free workers to those who wait. Called with the lock.
+func (d *desk) assign() {
+	for d.free > 0 {
+		t := d.next()
+		if t == nil {
 			return
 		}
+		d.free--
+		d.turns++
+		t.let <- true
 	}
-	d.free++
+}
+
+// next takes out whoever is next, of all classes. Called with the lock.
+func (d *desk) next() *ticket {
+	for _, c := range d.order() {
+		if c == doubtful && d.resting() {
+			continue
+		}
+		if t := d.queues[c].next(); t != nil {
+			return t
+		}
+	}
+	return nil
 }
 
 // order is in which order the classes are looked at. Called with the lock.
