@@ -60,14 +60,18 @@ func TestFlood(t *testing.T) {
 	f := newFlood(t)
 	rounds := 3
 	p := f.start()
-	calm := f.measure(rounds, false)
+	f.logInAll()
+	f.measure(rounds, false)
+	calm := f.taken()
 	f.stop(p)
 	p = f.start()
 	ctx, stop := context.WithCancel(t.Context())
 	var strangers sync.WaitGroup
 	sent := f.besiege(ctx, &strangers)
 	await(t, "the siege has begun", func() bool { return sent.Load() >= int64(*floodOf) })
-	siege := f.measure(rounds, true)
+	f.allAtOnce()
+	f.measure(rounds, true)
+	siege := f.taken()
 	stop()
 	strangers.Wait()
 	select {
@@ -88,7 +92,7 @@ func TestFlood(t *testing.T) {
 
 func newFlood(t *testing.T) *flood {
 	t.Helper()
-	f := &flood{house: emptyHouse(t), machines: 6}
+	f := &flood{house: emptyHouse(t), machines: 6, took: map[string][]time.Duration{}}
 	if *floodTime > 0 {
 		f.machines = 24
 	}
@@ -110,8 +114,10 @@ func newFlood(t *testing.T) *flood {
 	f.steps([]step{{"bouncers add b -k key -o raw", 0, "key", ""}})
 	f.tokens = make([]string, f.machines)
 	p := f.start() // so that the store knows where everybody is
+	f.logInAll()
 	f.measure(1, false)
 	f.stop(p)
+	f.taken()
 	return f
 }
 
@@ -221,12 +227,9 @@ func (f *flood) refusedLines() (lines []string) {
 }
 
 // measure has everybody who is known do what he does, some times or for the time
-// that was asked for, and gives how long each thing took. With large, machines send
+// that was asked for. With large, machines send
 // large reports too.
-func (f *flood) measure(rounds int, large bool) map[string][]time.Duration {
-	f.mu.Lock()
-	f.took = map[string][]time.Duration{}
-	f.mu.Unlock()
+func (f *flood) measure(rounds int, large bool) {
 	end := time.Now().Add(*floodTime)
 	more := func(i int) bool {
 		return !f.t.Failed() && (i < rounds || rounds > 1 && time.Now().Before(end))
@@ -234,11 +237,10 @@ func (f *flood) measure(rounds int, large bool) map[string][]time.Duration {
 	var all sync.WaitGroup
 	for m := range f.machines {
 		all.Go(func() {
-			f.logIn("first login", m)
 			for i := 0; more(i); i++ {
 				f.logIn("login", m)
 				f.known("report", f.web[m], "POST", "/v1/alerts", f.tokens[m], alertText("test/flood", m*1000+i, 1), 201)
-				if large && i%10 == m%10 || large && i == 0 {
+				if large && i%10 == m%10 {
 					f.known("large report", f.web[m], "POST", "/v1/alerts", f.tokens[m], largeReport, 201)
 				}
 				f.pause(500 * time.Millisecond)
@@ -255,7 +257,37 @@ func (f *flood) measure(rounds int, large bool) map[string][]time.Duration {
 		})
 	}
 	all.Wait()
-	return f.took
+}
+
+// taken is how long everything took since the last time.
+func (f *flood) taken() map[string][]time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	was := f.took
+	f.took = map[string][]time.Duration{}
+	return was
+}
+
+// logInAll has all machines log in at once, after a start.
+func (f *flood) logInAll() {
+	var all sync.WaitGroup
+	for m := range f.machines {
+		all.Go(func() { f.logIn("first login", m) })
+	}
+	all.Wait()
+}
+
+// allAtOnce has all machines log in, for the first time, and then send a large
+// report at once, in the middle of the siege.
+func (f *flood) allAtOnce() {
+	f.logInAll()
+	var all sync.WaitGroup
+	for m := range f.machines {
+		all.Go(func() {
+			f.known("large report", f.web[m], "POST", "/v1/alerts", f.tokens[m], largeReport, 201)
+		})
+	}
+	all.Wait()
 }
 
 // largeReport is a report of 5 MB.
