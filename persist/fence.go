@@ -128,10 +128,24 @@ func isTable(path string) bool {
 
 func (f *fence) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	var file vfs.File
-	if f.pass("create", name, func() (err error) { file, err = f.FS.Create(name, category); return err }) {
+	if f.pass("create", name, func() (err error) { file, err = f.createNamed(name, category); return err }) {
 		return &fencedFile{File: file, fence: f, path: name}, nil
 	}
 	return f.create(name, category)
+}
+
+// createNamed creates a file. Pebble makes a marker that names its new manifest as
+// soon as the manifest is synced; that the folder knows the manifest by then is
+// left to the file system. Here it is made sure.
+func (f *fence) createNamed(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, category)
+	if err != nil || !strings.HasPrefix(f.PathBase(name), "MANIFEST-") {
+		return file, err
+	}
+	if err := (folder{fs: f.FS}).syncDir(f.PathDir(name)); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 func (f *fence) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
