@@ -154,8 +154,8 @@ func TestMissing(t *testing.T) {
 		}, "is from another store", false},
 		{"LATEST", func(ours, _ files) { delete(ours, testDir+"/LATEST") }, "LATEST, which tells how far", true},
 		{"LATEST damaged", func(ours, _ files) { ours[testDir+"/LATEST"] = strings.Repeat("x", 2*markSize) }, "LATEST, which tells how far", true},
-		{"LATEST of another store", func(ours, other files) { ours[testDir+"/LATEST"] = other[testDir+"/LATEST"] }, "LATEST is that of another store", true},
-		{"FORMAT of another store", func(ours, other files) { ours[testDir+"/FORMAT"] = other[testDir+"/FORMAT"] }, "is from another store", false},
+		{"LATEST of another store", func(ours, other files) { ours[testDir+"/LATEST"] = other[testDir+"/LATEST"] }, "LATEST is from another store", true},
+		{"FORMAT of another store", func(ours, other files) { ours[testDir+"/FORMAT"] = other[testDir+"/FORMAT"] }, "FORMAT is from another store", false},
 		{"snapshot of another store", func(ours, other files) {
 			ours[testDir+"/snapshots/00000000000000000099.snapshot"] = strings.Replace(other[other.snapshots()[1]], "x", "x", 1)
 		}, "", false}, // its header says 54: it is damaged, and passed over

@@ -203,15 +203,10 @@ func (s *Store) lookForFiles() error {
 	if !s.identity.given() {
 		return nil
 	}
-	switch err := s.latest.read(); {
-	case errors.Is(err, ErrDisk):
+	if err := s.latest.read(); errors.Is(err, ErrDisk) {
 		return err
-	case err != nil:
+	} else if err != nil {
 		return s.missing(fmt.Errorf("%s, which tells how far the store reaches, cannot be used: %w", s.latest.path, err))
-	case s.latest.mark.id != s.identity.id:
-		whose := s.latest.mark.id
-		s.latest.mark = mark{count: s.latest.mark.count} // nothing of it is about us
-		return s.missing(fmt.Errorf("%s is that of another store, with the id %s", s.latest.path, whose))
 	}
 	s.latest.mark.logs = slices.DeleteFunc(s.latest.mark.logs, func(log uint64) bool {
 		if slices.Contains(names, logName(log)) {
@@ -230,8 +225,8 @@ func (s *Store) lookInside() (err error) {
 	if err != nil {
 		return fmt.Errorf("read the logs: %w: %w", ErrDisk, err)
 	}
-	if found.foreign != "" {
-		return fmt.Errorf("%w: the log %s is from another store, that with the id %s: move it away", ErrCorrupt, found.foreign, found.whose)
+	if err := s.strangers(found); err != nil {
+		return err
 	}
 	if s.emptied {
 		if err := s.folder.makeDirs(); err != nil {
@@ -264,6 +259,32 @@ func (s *Store) lookInside() (err error) {
 		}
 	}
 	return s.reaches(tail, found.last)
+}
+
+// strangers makes sure that FORMAT, LATEST, logs and snapshots are of one store, as
+// far as they say. If all others agree, it is FORMAT that is not.
+func (s *Store) strangers(found evidence) error {
+	format, latest := s.folder.join(formatFile), s.latest.mark.id
+	if latest != (ID{}) && latest != s.identity.id {
+		ofLatest := func(info SnapshotInfo) bool { return info.origin.id == latest }
+		if found.whose == latest || slices.ContainsFunc(s.snapshots.sound(), ofLatest) {
+			return fmt.Errorf("%w: %s is from another store, that with the id %s; what it lies beside is of the store with the id %s: put back its own",
+				ErrCorrupt, format, s.identity.id, latest)
+		}
+	}
+	if found.foreign != "" {
+		return fmt.Errorf("%w: the log %s is from another store, that with the id %s: move it away", ErrCorrupt, found.foreign, found.whose)
+	}
+	for _, info := range s.snapshots.sound() {
+		if err := s.identity.owns(&info); err != nil {
+			return err
+		}
+	}
+	if latest != (ID{}) && latest != s.identity.id {
+		s.latest.mark, s.gone = mark{count: s.latest.mark.count}, nil // nothing of it is about us
+		return s.missing(fmt.Errorf("%s is from another store, that with the id %s", s.latest.path, latest))
+	}
+	return nil
 }
 
 // owns makes sure that the journal is this store's.

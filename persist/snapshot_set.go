@@ -74,8 +74,6 @@ func (k *snapshots) open(s *Store) error {
 		if err := glance(s.options.FS, &info); err != nil {
 			info.Damaged = true
 			s.log.Error("store: snapshot is damaged", "path", path, "err", err.Error())
-		} else if err := s.identity.owns(&info); err != nil {
-			return err
 		}
 		k.files = append(k.files, info)
 	}
