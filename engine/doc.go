@@ -96,7 +96,11 @@
 //	  goroutines and files stay where they are          TestSoak (make soak)
 //	an end by SIGTERM answers or refuses each write     TestShutdown
 //	a full or read-only disk refuses writes, and says
-//	  so; who only asks is served; it recovers by itself  TestDiskFull, TestDiskReadOnly
+//	  so; who only asks is served, also by a server that
+//	  starts there; it recovers by itself               TestDiskFull, TestDiskReadOnly
+//	what is missing is named, and changes nothing; a
+//	  loss is accepted in words alone                   TestMissingIsMissed, TestAcceptLoss
+//	a lock outlives the file LOCK                       TestLockTakenAway
 //	writers faster than the disk are told to come back  TestWritersFasterThanTheDisk
 //	a backup of a running server is one moment of it,
 //	  and a restore all of it or nothing                TestBackupVerbs, TestCutBackup, TestKilledRestore
@@ -112,6 +116,8 @@
 //	              a disk that refuses for a while            TestDiskRefusesForAWhile
 //	              what waits at the end is committed         TestNothingIsLostAtTheEnd
 //	damage        is noticed and named, wherever it is       TestDamageIsNoticed, TestInspect
+//	formats       the first one opens and restores for ever  TestFrozenStores, TestFrozenBackup
+//	              it gets its id whatever happens            TestFrozenStoreGetsItsIDAtAnyMoment
 //	visibility    a view that is held never changes          TestHeldViewNeverChanges
 //	              readers, snapshots, streams beside writers TestReadersBesideWriters
 //	agreement     random histories against the slow twin     TestHistories
