@@ -193,7 +193,7 @@ func decided(a *admin.Alert) string {
 func alertsDelete(t *terminal) *cobra.Command {
 	var f alertFlags
 	var number string
-	var all bool
+	var all, yes bool
 	c := &cobra.Command{
 		Use: "delete", Short: "Delete alerts with their decisions", Args: noArgs, Aliases: []string{"remove"},
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -220,6 +220,11 @@ func alertsDelete(t *terminal) *cobra.Command {
 			case !all && *filter == (admin.AlertFilter{Inside: f.contained}):
 				return errUsage{errors.New("at least one filter or --all must be specified")}
 			}
+			if what.ID == 0 && all && !yes && t.attended() {
+				if ok, err := t.agree("All alerts that match will be deleted, with their decisions. Continue?"); err != nil || !ok {
+					return err
+				}
+			}
 			return t.deleteAlerts(c.Context(), what)
 		},
 	}
@@ -229,7 +234,8 @@ func alertsDelete(t *terminal) *cobra.Command {
 	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
 	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
 	s.StringVar(&number, "id", "", "number of the alert, or several: 41-49,51")
-	s.BoolVarP(&all, "all", "a", false, "all alerts")
+	s.BoolVarP(&all, "all", "a", false, "all alerts; on a terminal it asks")
+	s.BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }
 

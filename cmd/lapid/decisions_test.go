@@ -124,7 +124,16 @@ func TestDeleteSays(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	s.do("192.0.2.1\n", "decisions", "import", "-i", "-", "--format", "values")
+	alerts := func(answer string, args ...string) result {
+		return s.in(&terminal{in: strings.NewReader(answer), person: true}, append(words("alerts delete --all"), args...)...)
+	}
+	if r := alerts("n\n"); r.exit != 0 || !strings.Contains(r.err, "All alerts that match will be deleted") || strings.Contains(r.err, "alert(s) deleted") {
+		t.Errorf("%+v", r)
+	}
 	if r := person(""); r.exit != 0 || !strings.Contains(r.err, "1 decision(s) deleted") {
 		t.Errorf("few need no question: %+v", r)
+	}
+	if r := alerts("", "--yes"); r.exit != 0 || !strings.Contains(r.err, "alert(s) deleted") {
+		t.Errorf("%+v", r)
 	}
 }

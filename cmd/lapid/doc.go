@@ -48,13 +48,26 @@
 //   - a verb without a server or without a store says so; --init makes a store.
 //   - machines delete fails (exit 1) when a machine is missing, as bouncers delete
 //     does.
-//   - decisions add refuses a value that is no address for scope Ip or Range,
-//     instead of reporting a success for what was dropped.
+//   - decisions add refuses what can never work: a value that is no address for
+//     scope Ip or Range, a duration that is over at once or longer than can be
+//     counted ("forever" stands for the longest), a type spelled with capitals.
+//     bouncers, machines and allowlists add refuse names and keys that no header,
+//     URL or file can carry.
+//   - decisions list shows only the decisions that --ip, --range, --type and --origin
+//     ask for, not all of their alerts.
+//   - decisions delete says what it ended, and asks on a terminal before more than a
+//     thousand end. alerts delete takes several numbers (--id 41-49).
 //   - decisions import checks everything before it stores anything, names bad
-//     entries with their place, and makes an alert of every 10 000 values unless
-//     --batch says otherwise.
+//     entries with their place and unknown fields, takes comments, ranges and what
+//     decisions list prints, and makes an alert of every 10 000 values unless --batch
+//     says otherwise. An import of nothing fails without --allow-empty; one that is
+//     interrupted says which alerts it made.
+//   - a wrong flag or verb costs one line, with what was probably meant; the usage is
+//     shown for wrong arguments only, and never to programs (-o json, -o raw).
+//   - whatever is said in words is said in JSON with -o json.
 //   - decisions, alerts and allowlists go over the private socket too: no login is
 //     needed, and what an operator decides is signed with this machine's own login
 //     only if there is one.
-//   - bouncers list, for people, ends with the cursor and how far it is behind.
+//   - bouncers list, for people and in JSON, ends with the cursor and how far it is
+//     behind.
 package main
