@@ -144,12 +144,16 @@ func TestHostileWords(t *testing.T) {
 	}
 }
 
-// verbLines are what is tried of each verb; X stands for the hostile word. The
+// unseen is hostile without a control character, which names may not hold.
+const unseen = "x\u202e\u2066\u200f\u061c\u200b\ufeff\u00ad\u3164"
+
+// verbLines are what is tried of each verb; X stands for hostile, U for unseen. The
 // last of them remove what the others show.
 var verbLines = []string{
 	"version", "config show", "config show --key X", "config show-yaml", "lapi status", "lapi register --machine X -f -", "lapi register --machine nobody -u X -f X", "metrics", "metrics list", "metrics show bouncers", "metrics show X",
 	"machines list", "machines inspect X", "machines inspect m", "machines inspect --hub m", "machines validate nobodyX",
 	"machines add X2 -a -f -", "machines add X2 -a -f -", "bouncers add X", "bouncers add X", "bouncers list", "bouncers inspect X", "bouncers inspect b",
+	"bouncers add U", "bouncers list", "bouncers inspect U", "bouncers delete U", "allowlists create U -d U", "allowlists inspect U", "allowlists list", "allowlists delete U",
 	"allowlists create X -d X", "allowlists add X 192.0.2.77 X -d X", "allowlists add X 192.0.2.77 -d X", "allowlists list", "allowlists inspect X",
 	"allowlists check 192.0.2.77", "allowlists check X", "allowlists import X -i @DIR@/items.csv", "allowlists remove X X", "allowlists remove X 192.0.2.1",
 	"decisions add --scope X --value X --reason X --type X", "decisions add --ip X", "decisions add --ip 192.0.2.77 --reason X",
@@ -176,7 +180,7 @@ func (h *house) walkVerbs() {
 		for _, output := range []string{human, jsonWords, raw} {
 			args := strings.Fields(line)
 			for i := range args {
-				args[i] = strings.ReplaceAll(strings.ReplaceAll(args[i], "@DIR@", h.dir), "X", hostile)
+				args[i] = strings.NewReplacer("@DIR@", h.dir, "X", hostile, "U", unseen).Replace(args[i])
 			}
 			if !strings.HasPrefix(line, "-o") {
 				args = append(args, "-o", output)
