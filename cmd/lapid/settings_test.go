@@ -24,6 +24,8 @@ func TestOwnSettings(t *testing.T) {
 	for name, c := range map[string]struct{ file, variable, want string }{
 		"misspelt": {"acces_log: true", "", `lapid.yaml:1:1: unknown key "acces_log"; did you mean "access_log"?`},
 		"type":     {"", "perhaps", `environment variable LAPID_SYNC: sync must be true or false, not "perhaps"`},
+		"no rows":  {"bouncer_rows_per_key: -1", "", "bouncer_rows_per_key must be between 1 and 10000000, not -1"},
+		"prefix":   {"bouncer_ipv6_prefix: 8", "", "bouncer_ipv6_prefix must be between 32 and 128, not 8"},
 		"word":     {"on_filter_error: explode", "", "on_filter_error must be refuse or continue"},
 	} {
 		write(t, dir, "lapid.yaml", c.file)

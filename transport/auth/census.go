@@ -19,6 +19,10 @@ const (
 	// censusEvery is how old a count may be for those who only want to know
 	// roughly: counting walks over everybody.
 	censusEvery = int64(time.Second)
+	// homesAtMost is at how many bouncers, and machines, a census looks: the oldest.
+	// Later ones are served as strangers are when there is not room for all. A look
+	// takes some ten milliseconds then, whoever has come from how many addresses.
+	homesAtMost = 50_000
 )
 
 // census is what is known about addresses from the store: it is there right
@@ -66,24 +70,45 @@ func (c *census) now(g *Gate) *count {
 // fresh also holds off a clock that was set back.
 func fresh(c *count, now int64) bool { return now >= c.at && now-c.at < censusEvery }
 
+// takeCensus looks at everybody, at most at homesAtMost bouncers and machines.
 func takeCensus(view *engine.View) *count {
-	c := &count{by: map[netip.Prefix]int{}, home: map[netip.Prefix]struct{}{}}
-	for _, m := range view.Machines() {
-		a, err := netip.ParseAddr(m.IP)
-		place := PlaceOf(a.Unmap())
-		switch {
-		case !m.Validated:
-			c.waiting++
-			c.by[place]++
-		case err == nil:
-			c.home[place] = struct{}{}
+	c := takePending(view)
+	c.home = map[netip.Prefix]struct{}{}
+	n := 0
+	view.EachMachine(func(m *engine.Machine) bool {
+		if a, err := netip.ParseAddr(m.IP); err == nil && m.Validated {
+			c.home[PlaceOf(a.Unmap())] = struct{}{}
 		}
-	}
-	for _, row := range view.Bouncers() {
+		n++
+		return n < homesAtMost
+	})
+	n = 0
+	view.EachBouncer(func(row *engine.BouncerRow) bool {
 		if a := row.Load().IP; a.IsValid() {
 			c.home[PlaceOf(a.Unmap())] = struct{}{}
 		}
-	}
+		n++
+		return n < homesAtMost
+	})
+	return c
+}
+
+// takePending looks at the machines that wait, and no longer than until all of
+// them were met.
+func takePending(view *engine.View) *count {
+	c := &count{by: map[netip.Prefix]int{}}
+	_, waiting := view.MachineCount()
+	view.EachMachine(func(m *engine.Machine) bool {
+		if c.waiting == waiting {
+			return false
+		}
+		if !m.Validated {
+			a, _ := netip.ParseAddr(m.IP)
+			c.by[PlaceOf(a.Unmap())]++
+			c.waiting++
+		}
+		return true
+	})
 	return c
 }
 

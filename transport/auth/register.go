@@ -74,7 +74,7 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	if !validated { // one after the other, so that no place gets more than its share
 		g.census.admitting.Lock()
 		defer g.census.admitting.Unlock()
-		if !takeCensus(g.engine.View()).room(p.place, g.pending) {
+		if !takePending(g.engine.View()).room(p.place, g.pending) {
 			return false, errPending
 		}
 	}
