@@ -135,6 +135,12 @@
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
 //	              memory of what was forgotten is used again TestPlacesAreUsedAgain
 //	              … and what is not goes back to the machine TestMemoryComesBack
+//	rows          of bouncers and machines against a slice,
+//	              views that are held, restarts              TestBouncersAgainstSlice, TestMachineCounts
+//	              one takes 400 bytes at most                TestBouncerRowBytes
+//	              a key from ever new addresses has so many,
+//	              the one idle longest goes                  TestRowsPerKey, TestCertificatesPerName
+//	              a name that is taken keeps nobody out      TestTakenNames
 //	bytes         every decoder: no panic, bounded memory,
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing
@@ -147,4 +153,10 @@
 //	one commit           4096 proposals, 8 MiB               the rest waits for the next
 //	history for streams  Options.History events              a bouncer further behind starts over
 //	alerts               Options.Retention                   dropped with their decisions when over
+//	rows of one key      Options.BouncersPerKey              the one heard of longest ago is dropped
+//
+// A row of a bouncer or machine costs the same to make, to find, to load and to
+// drop, however many there are; the committer looks through all of them once a
+// minute only, in steps (survey.go), and learns of visits without looking
+// (ledger.go).
 package engine

@@ -52,5 +52,10 @@
 //	a request before login 15 seconds                refused and closed
 //	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
 //
+// Rows of bouncers are not among them: the engine bounds those of a key. Metrics
+// have series of their own for 10 000 bouncers and machines each, and for bouncers
+// that keys made from new addresses only among the first 1 000; the others are
+// counted together as NAME@*.
+//
 // MemoryBound adds these up; Run logs it.
 package transport

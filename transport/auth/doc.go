@@ -12,8 +12,14 @@
 // HMAC once; afterwards both are recognised by a keyed 128-bit SipHash whose
 // key is made at the start of the process, so that a request costs tens of
 // nanoseconds, allocates nothing, and no key or token is kept in clear. A
-// recognised bouncer is good for one epoch of the view, so a deleted key is
-// refused by the very next request.
+// recognised bouncer is good until its row is gone, so a deleted key is refused
+// by the very next request, and rows that come and go for others, a thousand a
+// second, cost it nothing.
+//
+// A key that comes from ever new addresses gets a row for each, up to the bound of
+// the engine (Options.BouncersPerKey); with Options.IPv6Prefix the addresses of one
+// prefix share one. A row is called NAME@ADDRESS; where somebody else has that name
+// the address is repeated.
 //
 // Passwords cost bcrypt, tens of milliseconds each, by design. They are
 // checked, and hashed for those who register, by few workers at one desk (see
