@@ -11,8 +11,11 @@ import (
 
 // AddMachine adds a machine. A taken id is ErrExists, unless replace says that
 // the new one takes its place (and the alerts of the old one lose their
-// owner).
+// owner). ErrInvalid when a text of it is too long (bounds.go).
 func (e *Engine) AddMachine(ctx context.Context, m *Machine, replace bool) error {
+	if err := m.fits(nil); err != nil {
+		return err
+	}
 	return e.propose(ctx, &proposal{key: "machine:" + m.ID, resolve: func(v *View) (op, error) {
 		if v.machines.named(m.ID) != nil && !replace {
 			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("user '%s': user already exist", m.ID)}
@@ -23,7 +26,7 @@ func (e *Engine) AddMachine(ctx context.Context, m *Machine, replace bool) error
 
 // ChangeMachine applies change to a copy of the machine and stores it. change
 // runs on the committer: it must be quick and touch nothing else. ErrNotFound
-// when there is no such machine.
+// when there is no such machine, ErrInvalid when a text becomes too long.
 func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Machine)) error {
 	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) {
 		old := v.Machine(id)
@@ -33,6 +36,9 @@ func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Mach
 		m := *old
 		change(&m)
 		m.ID = id
+		if err := m.fits(old); err != nil {
+			return nil, err
+		}
 		return &putMachine{machine: m}, nil
 	}})
 }
@@ -59,8 +65,12 @@ func (e *Engine) Heartbeat(id string, now int64) {
 	}
 }
 
-// AddBouncer adds a bouncer and returns its row. A taken name is ErrExists.
+// AddBouncer adds a bouncer and returns its row. A taken name is ErrExists, a
+// text that is too long ErrInvalid (bounds.go).
 func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error) {
+	if err := b.fits(nil); err != nil {
+		return nil, err
+	}
 	o := &putBouncer{bouncer: *b}
 	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
 		if v.Bouncer(b.Name) != nil {
@@ -72,8 +82,9 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 }
 
 // ChangeBouncer applies change to a copy of the bouncer, its Software included,
-// and stores it; name, key and kind of proof stay. change runs on the committer: it must be quick
-// and touch nothing else. ErrNotFound when there is no such bouncer.
+// and stores it; name, key and kind of proof stay. change runs on the committer:
+// it must be quick and touch nothing else. ErrNotFound when there is no such
+// bouncer, ErrInvalid when a text becomes too long.
 func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bouncer)) error {
 	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) {
 		row := v.Bouncer(name)
@@ -85,6 +96,9 @@ func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bo
 		b.Software = &software
 		change(&b)
 		b.Name, b.KeyHash, b.AuthType = old.Name, old.KeyHash, old.AuthType
+		if err := b.fits(old); err != nil {
+			return nil, err
+		}
 		return &putBouncer{bouncer: b}, nil
 	}})
 }
@@ -119,10 +133,22 @@ func (e *Engine) PruneMachines(ctx context.Context, ids []string) error {
 }
 
 // AddUsage stores a report of usage metrics and brings its sender's record up
-// to date. Unknown senders are ErrNotFound.
+// to date. Unknown senders are ErrNotFound, texts that are too long ErrInvalid.
+//
+// Metrics beyond what one report, or one sender on one day, may have are not
+// kept, which is counted and said in the log, and no error: a sender could do
+// nothing about it but report the same again, and they decide nothing.
 func (e *Engine) AddUsage(ctx context.Context, u *Usage) error {
+	if err := u.fits(); err != nil {
+		return err
+	}
 	if err := e.updateSender(ctx, u); err != nil {
 		return err
+	}
+	if !e.usage.admit(u) {
+		e.bounded.n[boundUsage].Add(1)
+		e.bounded.say(e, "usage metrics are not kept: more than one sender may report in one go, or on one day", "sender", u.Name, "bytes", len(u.Payload))
+		return nil
 	}
 	return e.propose(ctx, &proposal{op: &addUsage{usage: *u}})
 }
@@ -183,13 +209,18 @@ func (e *Engine) Usage(ctx context.Context, kind UsageKind, name string) iter.Se
 	}
 }
 
-// CreateAllowlist makes an empty list. A taken name is ErrExists.
+// CreateAllowlist makes an empty list. A taken name is ErrExists, a text that is
+// too long ErrInvalid.
 func (e *Engine) CreateAllowlist(ctx context.Context, name, description string, now int64) error {
+	list := Allowlist{Name: name, Description: description, CreatedAt: now, UpdatedAt: now}
+	if err := list.fits(); err != nil {
+		return err
+	}
 	return e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) != nil {
 			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("allowlist '%s' already exists", name)}
 		}
-		return &putAllowlist{list: Allowlist{Name: name, Description: description, CreatedAt: now, UpdatedAt: now}}, nil
+		return &putAllowlist{list: list}, nil
 	}})
 }
 
@@ -209,8 +240,12 @@ func noAllowlist(name string) error {
 
 // AddToAllowlist adds the items whose value the list does not have yet, and
 // ends the running decisions that overlap what was added, in one commit. It
-// says how many of each.
+// says how many of each. ErrInvalid when a text is too long, or the lists would
+// have too many items: then none is added.
 func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []AllowlistItem, now int64) (added, ended int, err error) {
+	if err := itemsFit(items); err != nil {
+		return 0, 0, err
+	}
 	o := &extendAllowlist{name: name, at: now}
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) == nil {
@@ -219,6 +254,9 @@ func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []Allowl
 		o.items = v.lacking(name, items, now)
 		if added = len(o.items); added == 0 {
 			return nil, nil
+		}
+		if v.allowlists.live+added > mostItems {
+			return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("allowlists have %d items, and at most %d: these are %d more", v.allowlists.live, mostItems, added)}
 		}
 		o.ends.at, o.ends.ids = now, v.overlapped(o.items, now)
 		return o, nil

@@ -68,6 +68,9 @@ type Engine struct {
 	remade  map[uint64]bool // not nil: only inspecting (inspect.go)
 	lacking lacking         // while replaying on a disk that takes no writes (readonly.go)
 
+	bounded boundCounts // what was cut or left out at the door, for anyone
+	usage   usageMeter  // what senders of usage metrics may still send today, for anyone
+
 	troubles troubles // what is wrong at the moment, for anyone
 	rounds   rounds   // of the committer, for anyone
 	proven   proven   // the committer's
@@ -185,6 +188,9 @@ func (e *Engine) Secret(ctx context.Context, name string, fresh func() ([]byte, 
 		s, err := fresh()
 		if err != nil {
 			return nil, fmt.Errorf("making secret %q: %w", name, err)
+		}
+		if len(name) > LongestName || len(s) > longestSecret {
+			return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("secret %.100q has %d bytes, and at most %d", name, len(s), longestSecret)}
 		}
 		return &putSecret{name: name, value: s}, nil
 	}})

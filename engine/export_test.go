@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
+	"net/netip"
 
 	"lapid/persist"
 )
@@ -134,9 +136,11 @@ func (e *Engine) Slots() uint64 { return uint64(e.state.records.End() - 1) }
 func (e *Engine) StoreUnbounded(ctx context.Context, m *Machine, b *Bouncer, alerts ...*Alert) error {
 	ops := []op{&putMachine{machine: *m, fresh: true}, &putBouncer{bouncer: *b}}
 	for _, a := range alerts {
-		plans, err := a.plans(a.Decisions)
-		if err != nil {
-			return err
+		var plans []plan
+		for _, d := range a.Decisions {
+			p := makePlan(d.Scope, d.Value, netip.Prefix{})
+			p.kind, p.scenario, p.until = d.Type, d.Scenario, math.MaxInt64
+			plans = append(plans, p)
 		}
 		ops = append(ops, &addAlerts{machine: m.ID, alerts: []incoming{{body: a.appendBody(nil), scenario: a.Scenario, plans: plans}}})
 	}

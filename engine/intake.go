@@ -86,15 +86,20 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 			decisions = verdict.Decisions
 		}
 	}
-	in.plans, err = a.plans(decisions)
+	var lost cuts
+	in.plans, err = a.plans(decisions, &lost)
 	if err != nil {
 		return in, false, err
 	}
-	if len(in.plans) < len(decisions) {
-		e.log.Warn("discarded decisions without a readable address", "alert", a.UUID.String(), "discarded", len(decisions)-len(in.plans))
-		if len(in.plans) == 0 {
+	if unreadable := len(decisions) - len(in.plans) - lost.decisions; unreadable > 0 {
+		e.log.Warn("discarded decisions without a readable address", "alert", a.UUID.String(), "discarded", unreadable)
+		if unreadable == len(decisions) {
 			return in, false, nil
 		}
+	}
+	// Rules have seen the alert as it came, what is stored is bounded.
+	if a.bound(&lost); lost.any() {
+		e.bounded.alert(e, a, &lost)
 	}
 	in.scenario, in.startAt, in.simulated = a.Scenario, a.StartAt.At, a.Simulated
 	in.community = len(in.plans) == 0 && communityScope(a.Source.Scope)
@@ -136,15 +141,18 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 }
 
 // plans works decisions out; those that must name an address and do not are
-// left out.
-func (a *Alert) plans(decisions []NewDecision) ([]plan, error) {
+// left out, and so are those whose value is too long to be stored.
+func (a *Alert) plans(decisions []NewDecision, lost *cuts) ([]plan, error) {
 	plans := make([]plan, 0, len(decisions))
 	var last string // imports repeat themselves
 	var length time.Duration
 	for i := range decisions {
 		breathe(i)
-		d := &decisions[i]
-		if i == 0 || d.Duration != last {
+		d := decisions[i] // rules keep theirs
+		if !d.bound(lost) {
+			continue
+		}
+		if last == "" || d.Duration != last {
 			var err error
 			if length, err = ParseDuration(d.Duration); err != nil {
 				return nil, a.badDuration(d.Duration, err)

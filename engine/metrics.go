@@ -18,15 +18,16 @@ type Metrics struct {
 	Bouncers         int             // rows
 	BouncersEvicted  uint64          // rows that made room for others of their key, since the start
 	Machines         int
-	MachinesWaiting  int      // of them not validated
-	History          int      // events kept for readers that lag behind
-	Graves           int      // tombstones and buried records not yet given back
-	Snapshots        uint64   // written since the start
-	SnapshotSeconds  float64  // the last one took
-	SnapshotRevision Revision // of the last one
-	SnapshotAt       int64    // when the last one was written, Unix nanoseconds; 0: none since the start
-	SnapshotFailures uint64   // snapshots that could not be written, since the start
-	SnapshotBehind   int64    // bytes of journal since the last one, which a start would replay
+	MachinesWaiting  int            // of them not validated
+	History          int            // events kept for readers that lag behind
+	Graves           int            // tombstones and buried records not yet given back
+	Snapshots        uint64         // written since the start
+	SnapshotSeconds  float64        // the last one took
+	SnapshotRevision Revision       // of the last one
+	SnapshotAt       int64          // when the last one was written, Unix nanoseconds; 0: none since the start
+	SnapshotFailures uint64         // snapshots that could not be written, since the start
+	SnapshotBehind   int64          // bytes of journal since the last one, which a start would replay
+	Bounded          []BoundedCount // what was cut or left out at the door, since the start
 	Store            persist.Metrics
 }
 
@@ -68,6 +69,7 @@ func (e *Engine) Metrics() Metrics {
 		SnapshotAt:       e.snapshotAt.Load(),
 		SnapshotFailures: e.snapshotFailures.Load(),
 		SnapshotBehind:   e.sinceSnapshot.Load(),
+		Bounded:          e.bounded.counts(),
 		Store:            e.store.Metrics(),
 	}
 	m.Machines, m.MachinesWaiting = v.MachineCount()

@@ -59,6 +59,7 @@ var (
 	snapshotFailed  = desc("lapid_snapshot_failures_total", "Snapshots that could not be written: the journal is kept and grows.")
 	snapshotWritten = desc("lapid_snapshot_timestamp_seconds", "When the last snapshot was written, in Unix seconds; missing before the first since the start.")
 	snapshotBehind  = desc("lapid_snapshot_behind_bytes", "Journal since the last snapshot, which a start would replay.")
+	boundedThings   = desc("lapid_bounded_total", "What was cut, dropped or left out because it was beyond a bound.", "what")
 	journalSync     = desc("lapid_journal_sync_seconds", "Time to make a commit durable.")
 	journalBytes    = desc("lapid_journal_bytes_total", "Bytes of commits written.")
 	diskBytes       = desc("lapid_disk_bytes", "Size of the store.")
@@ -307,6 +308,9 @@ func (c collectorOf) state(m measure) {
 	m.counter(snapshots, float64(e.Snapshots))
 	m.gauge(snapshotSeconds, e.SnapshotSeconds)
 	m.gauge(snapshotAt, float64(e.SnapshotRevision))
+	for _, b := range e.Bounded {
+		m.counter(boundedThings, float64(b.N), b.What)
+	}
 	m.counter(snapshotFailed, float64(e.SnapshotFailures))
 	if e.SnapshotAt != 0 {
 		m.gauge(snapshotWritten, float64(e.SnapshotAt)/1e9)

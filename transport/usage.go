@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"errors"
 
 	"github.com/valyala/fasthttp"
 
@@ -38,7 +39,11 @@ func (s *Server) usage(x *exchange) error {
 		return err
 	}
 	u.Kind, u.Name, u.ReceivedAt = kind, name, x.now
-	if err := s.engine.AddUsage(s.life, u); err != nil {
+	err = s.engine.AddUsage(s.life, u)
+	if errors.Is(err, engine.ErrInvalid) {
+		return &answer{fasthttp.StatusUnprocessableEntity, wire.UsageProblem(kind, err.Error())}
+	}
+	if err != nil {
 		return err
 	}
 	x.empty(fasthttp.StatusCreated)

@@ -95,12 +95,16 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 	if err := usableWords(scope, q.Type, q.Value); err != nil {
 		return nil, err
 	}
+	d := engine.NewDecision{
+		Duration: duration, Origin: engine.OriginManual, Scenario: q.Reason, Scope: scope, Type: q.Type, Value: q.Value,
+	}
+	if err := d.Fits(); err != nil {
+		return nil, err
+	}
 	a := operatorsAlert(view, q.Machine, now)
 	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
 	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
-	a.Decisions = []engine.NewDecision{{
-		Duration: duration, Origin: engine.OriginManual, Scenario: q.Reason, Scope: scope, Type: q.Type, Value: q.Value,
-	}}
+	a.Decisions = []engine.NewDecision{d}
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
 	if err != nil {
 		return nil, err
@@ -188,6 +192,9 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 			runtime.Gosched() // live queries must not wait for all of it
 		}
 		d := q.Items[i].decision(q)
+		if err := d.Fits(); err != nil {
+			return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("%.100s: %v", d.Value, err)}
+		}
 		if engine.HoldsAddress(d.Scope) {
 			p, err := engine.ParseTarget(d.Value)
 			if err != nil {

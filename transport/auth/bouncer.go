@@ -152,7 +152,7 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 			return oldest, nil
 		}
 		row, err := g.settle(ctx, oldest, n, client, userAgent)
-		if errors.Is(err, engine.ErrDisk) {
+		if errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrInvalid) { // a name that is too long with an address
 			return guest(oldest.Load().Name), nil
 		}
 		if row != nil || (err != nil && !errors.Is(err, engine.ErrExists) && !errors.Is(err, engine.ErrNotFound)) {

@@ -96,6 +96,8 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 			return made, nil
 		case errors.Is(err, engine.ErrDisk):
 			return guest(name), nil
+		case errors.Is(err, engine.ErrInvalid):
+			return nil, forbidden(err.Error())
 		case !errors.Is(err, engine.ErrExists):
 			return nil, err
 		}
@@ -149,6 +151,9 @@ func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.A
 	err := g.engine.AddMachine(ctx, &engine.Machine{
 		ID: name, AuthType: engine.AuthTLS, Validated: true, IP: client.String(), CreatedAt: now, UpdatedAt: now,
 	}, false)
+	if errors.Is(err, engine.ErrInvalid) {
+		return nil, notLoggedIn(err.Error())
+	}
 	if err != nil && !errors.Is(err, engine.ErrExists) {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func (g *Gate) loginMark(m *engine.Machine, password string) digest {
 // arrived notes what a login tells about its machine. Nothing is written when
 // nothing changed, and a store that cannot be written keeps nobody out.
 func (g *Gate) arrived(ctx context.Context, m *engine.Machine, scenarios []string, client netip.Addr, version string, hasVersion bool) {
-	list, address := strings.Join(scenarios, ","), client.String()
+	list, address := g.engine.FitScenarios(m.ID, strings.Join(scenarios, ",")), client.String()
 	if (list == "" || list == m.Scenarios) && address == m.IP && (!hasVersion || version == m.Version) {
 		return
 	}

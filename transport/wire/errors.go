@@ -3,6 +3,8 @@ package wire
 import (
 	"strconv"
 	"strings"
+
+	"lapid/engine"
 )
 
 // Kind is the family of answers a failure belongs to; the server maps it to a
@@ -41,6 +43,15 @@ func (e *Error) Error() string { return e.Text }
 
 // ErrTooLarge is for whoever reads a body and finds it beyond its limit.
 var ErrTooLarge = &Error{Kind: KindTooLarge, Text: "http: request body too large"}
+
+// UsageProblem words what is too long in what a report says of its sender, of
+// the kind given, as a list of failures.
+func UsageProblem(kind engine.UsageKind, problem string) string {
+	if kind == engine.UsageMachine {
+		return failureHeader + "\nlog_processors.0." + problem
+	}
+	return failureHeader + "\nremediation_components.0." + problem
+}
 
 // failures collects what is missing in one object of a body, in the order of
 // the contract. The text of an object inside another contributes its own

@@ -2,6 +2,8 @@ package wire
 
 import (
 	"unicode/utf8"
+
+	"lapid/engine"
 )
 
 // Login is the body of POST /v1/watchers/login.
@@ -126,6 +128,9 @@ func (g *Registration) missing(o *object) string {
 		if o.seen&(1<<i) == 0 {
 			f.required("", registrationFields.names[i])
 		}
+	}
+	if len(g.MachineID) > engine.LongestName {
+		f.atMost("", registrationFields.names[credentialMachineID], engine.LongestName)
 	}
 	switch n := utf8.RuneCountInString(g.Token); {
 	case n > 0 && n < shortestToken:
