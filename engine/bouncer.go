@@ -56,11 +56,12 @@ type BouncerRow struct {
 	// Noted in memory by visitors, written down in bulk by the committer. A
 	// crash may forget the last seconds: then a bouncer hears again what it
 	// heard already, which is harmless.
-	cursor   atomic.Uint64 // 1 + revision; 0: never pulled
-	kept     atomic.Uint64 // the cursor but for answers that are still on their way
+	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. What is not heard yet counts, see Delivery
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
 	gone     atomic.Bool // dropped; for those who keep the row, apply never asks
+
+	unheard atomic.Pointer[unheard] // nil: there never was any
 }
 
 func (r *BouncerRow) marked() *atomic.Bool { return &r.noted }
@@ -107,21 +108,26 @@ func (r *BouncerRow) Visit(now int64) {
 	}
 }
 
-// Offer moves the cursor to rev, never back, and notes the pull. Call it just
-// before the last bytes of an answer are handed over: whoever has read them may
-// ask again at once. It is not written down, so a crash in this moment tells the
-// bouncer the same again. Then call Advance, or Retreat.
-func (r *BouncerRow) Offer(rev Revision, now int64) {
-	forward(&r.cursor, uint64(rev)+1)
-	r.Visit(now)
-}
-
-// Advance is Offer for an answer whose last bytes have been handed over: the
-// place is kept for good.
+// Advance moves the cursor to rev, never back, for somebody who certainly knows
+// everything up to there, and notes the pull.
 func (r *BouncerRow) Advance(rev Revision, now int64) {
 	forward(&r.cursor, uint64(rev)+1)
-	forward(&r.kept, uint64(rev)+1)
 	r.Visit(now)
+	r.note()
+}
+
+// Pass notes a pull and moves the cursor over what is nothing to the bouncer,
+// from one revision to another. Nothing moves if the cursor is elsewhere by now.
+// It takes no lock.
+func (r *BouncerRow) Pass(from, to Revision, now int64) {
+	r.cursor.CompareAndSwap(uint64(from)+1, uint64(to)+1)
+	r.Visit(now)
+	r.note()
+}
+
+// Forget has the bouncer begin anew.
+func (r *BouncerRow) Forget() {
+	r.putCursor(0)
 	r.note()
 }
 
@@ -135,22 +141,22 @@ func forward(a *atomic.Uint64, to uint64) {
 }
 
 // putCursor puts the cursor where the history says it is.
-func (r *BouncerRow) putCursor(cursor uint64) {
-	r.cursor.Store(cursor)
-	r.kept.Store(cursor)
-}
+func (r *BouncerRow) putCursor(cursor uint64) { r.cursor.Store(cursor) }
 
-// Retreat takes an Offer or an Advance from one place to another back, unless
-// the cursor has moved on since: what was not heard must be told again, after a
-// restart too.
-func (r *BouncerRow) Retreat(from, to Revision, pulled bool) {
-	before := uint64(0)
-	if pulled {
-		before = uint64(from) + 1
+// kept is the cursor without what may not have been heard: what is written down.
+func (r *BouncerRow) kept() uint64 {
+	at := r.cursor.Load() // first: what moves it is listed before
+	u := r.unheard.Load()
+	if u == nil {
+		return at
 	}
-	if r.cursor.CompareAndSwap(uint64(to)+1, before) && r.kept.CompareAndSwap(uint64(to)+1, before) {
-		r.note()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at = r.cursor.Load()
+	for _, d := range u.list {
+		at = min(at, d.from)
 	}
+	return at
 }
 
 func (r *BouncerRow) note() {

@@ -70,11 +70,11 @@ func (c *clocks) holds() int {
 	c.T.Helper()
 	c.Settle()
 	row := c.View().Bouncer("fw")
-	at, err := c.client.PollAs(c.Engine, row, c.Engine.Now())
+	d, err := c.client.PollAs(c.Engine, row, c.Engine.Now())
 	if err != nil {
-		c.T.Error(err)
+		c.T.Fatal(err)
 	}
-	row.Advance(at, c.Engine.Now())
+	d.Heard()
 	running := map[enginetest.Target]bool{}
 	q := c.Ask()
 	q.Now = c.Engine.Now()

@@ -63,9 +63,9 @@ func refuse(t *testing.T, cause error) {
 	kept, _ := p.add("192.0.2.1", "4h"), p.add("192.0.2.2", "1m")
 	c := &enginetest.Client{Query: r.Ask()}
 	hear := func() {
-		at, err := c.PollAs(r.Engine, row, r.Now().UnixNano())
+		d, err := c.PollAs(r.Engine, row, r.Now().UnixNano())
 		wants(t, err, nil)
-		row.Advance(at, r.Now().UnixNano())
+		d.Heard()
 	}
 	hear()
 	before := lines.Load()

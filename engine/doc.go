@@ -122,7 +122,7 @@
 //	              readers, snapshots, streams beside writers TestReadersBesideWriters
 //	agreement     random histories against the slow twin     TestHistories
 //	streams       bouncers with lost answers, restarts and
-//	              power failures                             TestFleets, TestEndsAreToldOnce, TestRetreatIsDurable
+//	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom

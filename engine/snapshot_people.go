@@ -44,7 +44,7 @@ func (v *View) people() *people {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.serial})
 	}
 	for row := range v.bouncers.order.All {
-		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept.Load()})
+		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept()})
 	}
 	return p
 }

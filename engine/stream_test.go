@@ -89,28 +89,37 @@ func (f *fleet) poll() { f.hear(f.chance.IntN(len(f.clients))) }
 func (f *fleet) hear(i int) {
 	f.Settle()
 	c := f.clients[i]
-	at, err := c.PollAs(f.Engine, f.row(i), f.now())
+	d, err := c.PollAs(f.Engine, f.row(i), f.now())
 	if err != nil {
-		f.t.Error(err)
+		f.t.Fatal(err)
 	}
-	f.row(i).Advance(at, f.now())
+	d.Heard()
 	if want := f.model.Targets(f.now(), enginetest.Admits(c.Query)); !maps.Equal(c.Holds, want) {
 		f.t.Errorf("%s holds %v, want %v", f.names[i], c.Holds, want)
 	}
 }
 
-// lose has an answer go astray: the cursor moves, perhaps it is even written
-// down, and goes back.
+// lose has an answer go astray, and perhaps others be heard before anybody
+// notices. The power may fail at any time between.
 func (f *fleet) lose() {
 	i := f.chance.IntN(len(f.clients))
-	c, row := f.clients[i], f.row(i)
-	before, pulled := row.Cursor()
+	c := f.clients[i]
 	held := maps.Clone(c.Holds)
-	after, err := c.PollAs(f.Engine, row, f.now())
+	lost, err := c.PollAs(f.Engine, f.row(i), f.now())
 	if err != nil {
-		f.t.Error(err)
+		f.t.Fatal(err)
 	}
 	c.Holds = held
+	for range f.chance.IntN(3) {
+		f.add()
+		f.end()
+		f.Settle()
+		d, err := c.PollAs(f.Engine, f.row(i), f.now())
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		d.Heard()
+	}
 	if f.chance.IntN(2) == 0 {
 		f.pass()
 	}
@@ -121,7 +130,7 @@ func (f *fleet) lose() {
 		f.crash() // before anybody noticed
 		return
 	}
-	row.Retreat(before, after, pulled)
+	lost.Lost()
 }
 
 // begin has a bouncer start anew.

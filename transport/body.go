@@ -195,7 +195,7 @@ func (b *body) stop(read int) {
 
 // follow writes a body to one reader. When it is taken away the reader goes on
 // alone from where it was.
-func (s *Server) follow(b *body, send func([]byte) error) error {
+func (s *Server) follow(b *body, send func(piece []byte, last bool) error) error {
 	var at position
 	i := 0
 	defer func() { b.stop(i) }()
@@ -207,7 +207,7 @@ func (s *Server) follow(b *body, send func([]byte) error) error {
 		if err != nil || p.data == nil {
 			return err
 		}
-		if err := send(p.data); err != nil {
+		if err := send(p.data, p.end.list == atEnd); err != nil {
 			return err
 		}
 		at = p.end

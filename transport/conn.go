@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"lapid/engine"
 	"lapid/transport/auth"
 	"lapid/transport/reactor"
 )
@@ -44,9 +43,17 @@ type conn struct {
 
 	bounded bool // it has been told how much it may keep unsent
 
-	// The cursor that the last bytes of the answer move. Owned by the serving
-	// goroutine.
-	moves *move
+	// Answers that move cursors. The serving goroutine's, which others may look at
+	// while the server stops.
+	moves   atomic.Pointer[delivery] // moved by what is written from now on: the end of the answer
+	owed    atomic.Pointer[delivery] // has left, and nothing shows yet that it was heard
+	later   atomic.Int64             // how many bytes were written behind it
+	ending  ending
+	secure  bool          // under TLS
+	loop    *reactor.Conn // where it is, for a request on a loop
+	reads   atomic.Bool   // the serving goroutine waits in Read while something is owed
+	parted  atomic.Bool   // our side is ended
+	closing atomic.Bool   // somebody waits for the other's
 
 	// Of a connection that a reactor handed over; owned by the serving
 	// goroutine.
@@ -58,34 +65,6 @@ type conn struct {
 	parting  bool     // closing it gives it back
 }
 
-// move is a cursor on its way. It goes forward with the write that hands the
-// end of the answer over, before the bytes leave: a client that has read them
-// may poll again, on another connection, at once. If that write fails, or a
-// later one of the same answer does, it goes back, and the next poll is told
-// the same again.
-type move struct {
-	row  *engine.BouncerRow
-	to   engine.Revision
-	at   int64
-	from engine.Revision // where it was; valid when gone
-	had  bool            // it was anywhere
-	gone bool
-}
-
-func (m *move) forward() {
-	if !m.gone {
-		m.from, m.had = m.row.Cursor()
-		m.gone = true
-		m.row.Advance(m.to, m.at)
-	}
-}
-
-func (m *move) back() {
-	if m.gone {
-		m.row.Retreat(m.from, m.to, m.had)
-	}
-}
-
 func newConn(c net.Conn, s *Server) *conn {
 	_, socket := c.LocalAddr().(*net.UnixAddr)
 	return &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
@@ -93,7 +72,7 @@ func newConn(c net.Conn, s *Server) *conn {
 
 // moveWithEnd has the cursor moved by what is written from now on: the end of
 // the answer.
-func (c *conn) moveWithEnd(m *move) { c.moves = m }
+func (c *conn) moveWithEnd(d *delivery) { c.moves.Store(d) }
 
 // Read is only called when every answer before has been written: the server
 // flushes before it waits for the next request.
@@ -101,17 +80,22 @@ func (c *conn) Read(b []byte) (int, error) {
 	if len(c.unsent)+len(c.unread) > 0 {
 		return c.resume(b)
 	}
-	c.moves = nil // that answer has left
+	c.moves.Store(nil) // that answer has left
+	if c.owed.Load() != nil {
+		c.reads.Store(true)
+		defer c.reads.Store(false)
+	}
 	idle := c.idle()
 	for {
 		n, err := c.Conn.Read(b)
+		c.learn(n, err)
 		switch {
 		case n > 0 && idle && c.door.forLoop(b[:n]):
 			return c.goHome(b[:n])
 		case n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
-		case !c.readWanted.After(c.readSet):
-			if idle {
+		case !c.readWanted.After(c.readSet), c.parted.Load():
+			if idle && !c.parted.Load() {
 				return c.goHome(nil)
 			}
 			return n, err
@@ -123,6 +107,52 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
+// learn draws the conclusions of a read about what is owed.
+func (c *conn) learn(n int, err error) {
+	d := c.owed.Load()
+	switch {
+	case d == nil, n == 0 && (err == nil || errors.Is(err, os.ErrDeadlineExceeded)):
+		return
+	case n > 0:
+		if !d.came(n) || c.secure {
+			return
+		}
+		d.heard()
+	case errors.Is(err, io.EOF):
+		s := c.look()
+		s.Ended = true
+		// Under TLS our last record may have met a socket that was closed in good
+		// order; then it alone is not acknowledged.
+		s.Broken = s.Broken && !c.secure
+		d.close(s, int(c.later.Load()))
+	default:
+		d.lost()
+	}
+	c.owed.Store(nil)
+}
+
+// look asks the kernel about the connection.
+func (c *conn) look() (s reactor.Sight) {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return s // as in tests without a network
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil || raw.Control(func(fd uintptr) { s = reactor.Look(int(fd)) }) != nil {
+		return reactor.Sight{Broken: true} // somebody closed it
+	}
+	if c.secure && s.Waiting > 0 {
+		s.Waiting = neverByBytes // how much that is of what was asked nobody knows
+	}
+	return s
+}
+
+// Missed implements engine.Witness.
+func (c *conn) Missed(late bool) bool {
+	s := c.look()
+	return s.Broken || late && s.Unacked > int(c.later.Load())
+}
+
 // resume writes what a loop could not, and tells the HTTP library what came. It
 // is what the connection reads first.
 func (c *conn) resume(b []byte) (n int, err error) {
@@ -132,12 +162,10 @@ func (c *conn) resume(b []byte) (n int, err error) {
 		}
 		c.writeSet = time.Time{}
 		if _, err := c.Conn.Write(c.unsent); err != nil {
-			if c.moves != nil {
-				c.moves.back()
-			}
+			c.lose()
 			return 0, err
 		}
-		c.unsent, c.moves = nil, nil
+		c.unsent = nil
 		if len(c.unread) == 0 {
 			return c.goHome(nil)
 		}
@@ -213,10 +241,17 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// Write sends everything. The deadline is for every stretch of it.
-func (c *conn) Write(b []byte) (n int, err error) {
-	if c.moves != nil {
-		c.moves.forward()
+// Write sends everything, but for the end of an answer in chunks, which it keeps
+// until it is whole. The deadline is for every stretch of it.
+func (c *conn) Write(b []byte) (n int, err error) { return c.ending.write(b, c.write) }
+
+func (c *conn) write(b []byte) (n int, err error) {
+	d := c.moves.Load()
+	if d == nil {
+		c.later.Add(int64(len(b)))
+	} else if !d.left {
+		c.owed.Store(d.leave(c, c.owed.Load()))
+		c.later.Store(0)
 	}
 	for first := true; first || len(b) > 0; first = false {
 		if err = c.extend(); err != nil {
@@ -230,11 +265,14 @@ func (c *conn) Write(b []byte) (n int, err error) {
 			break
 		}
 	}
-	if err != nil && c.moves != nil {
-		c.moves.back()
+	if err != nil && d != nil {
+		c.lose()
 	}
 	return n, err
 }
+
+// lose gives up what is owed.
+func (c *conn) lose() { c.owed.Swap(nil).lost() }
 
 // stretch is how much a peer has to take in half of Options.WriteStall, in
 // bytes.
@@ -252,12 +290,73 @@ func (c *conn) extend() error {
 }
 
 // Close ends the connection, or gives it back to the reactor. The goroutine that
-// serves it calls it.
+// serves it calls it; and the HTTP library when it stops, while that one waits for
+// the next request.
 func (c *conn) Close() error {
 	if c.parting && c.server.open.remove(c) {
 		return c.door.takeBack(c)
 	}
+	if c.owed.Load() != nil {
+		if c.reads.Load() {
+			return c.farewell()
+		}
+		if c.closing.Swap(true) {
+			return nil // somebody is at it
+		}
+		c.part()
+	}
 	return c.cut()
+}
+
+const (
+	// parting is how long to wait for the other end of a connection that we have
+	// ended, when only that shows whether the last answer was heard: enough for any
+	// network. While the server stops it is lastParting.
+	parting     = 5 * time.Second
+	lastParting = time.Second
+	// farewellTime is how long the client's end may be behind its farewell, over TLS.
+	farewellTime = 100 * time.Millisecond
+	// partingBytes is how much may come meanwhile.
+	partingBytes = 64 << 10
+)
+
+// part ends our side and waits for the other's end, to find out what became of
+// what is owed.
+func (c *conn) part() {
+	patience := parting
+	if c.server.stopping.Load() {
+		patience = lastParting
+	}
+	if c.parted.Load() {
+		patience = 0 // there was time enough
+	}
+	c.endOurs()
+	c.awaitEnd(patience)
+	c.lose()
+}
+
+// awaitEnd waits for the other's end, and settles what is owed if it comes.
+func (c *conn) awaitEnd(patience time.Duration) {
+	_ = c.Conn.SetReadDeadline(time.Now().Add(patience)) // it is closed: Read says so
+	buf, err := make([]byte, 512), error(nil)
+	for n, sum := 0, 0; err == nil && sum < partingBytes && c.owed.Load() != nil; sum += n {
+		n, err = c.Conn.Read(buf)
+		c.learn(n, err)
+	}
+}
+
+// farewell ends our side, so that the other ends too, which the serving goroutine
+// is told by Read.
+func (c *conn) farewell() error {
+	c.endOurs()
+	return c.Conn.SetReadDeadline(time.Now().Add(lastParting))
+}
+
+func (c *conn) endOurs() {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok && !c.parted.Swap(true) {
+		c.later.Add(1)        // an end is counted as a byte
+		_ = half.CloseWrite() // it may be over already
+	}
 }
 
 // cut ends the connection. Anybody may call it, more than once.
@@ -275,9 +374,39 @@ func (c *conn) cut() error {
 // with.
 type secureConn struct {
 	*tls.Conn
-	under *conn
-	asked bool
-	peer  *auth.Peer // valid when asked
+	under  *conn
+	ending ending
+	over   atomic.Bool // the client has said farewell
+	asked  bool
+	peer   *auth.Peer // valid when asked
+}
+
+// Read is told apart from reading the connection underneath: the client's farewell
+// is no request.
+func (c *secureConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if d := c.under.owed.Load(); n > 0 && d != nil && d.fresh {
+		d.heard()
+		c.under.owed.Store(nil)
+	}
+	if errors.Is(err, io.EOF) {
+		c.over.Store(true)
+	}
+	return n, err
+}
+
+// Write is as that of conn.
+func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.Conn.Write) }
+
+// Close is as that of conn. What it says first is behind every answer. It waits a
+// moment for the end of a client that has said farewell: what it says could have
+// the client's end look like a reset.
+func (c *secureConn) Close() error {
+	c.under.moves.Store(nil)
+	if c.over.Load() {
+		c.under.awaitEnd(farewellTime)
+	}
+	return c.Conn.Close()
 }
 
 // certificate gives the client's certificate, nil when it showed none. Only

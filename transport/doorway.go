@@ -153,8 +153,8 @@ func (d *doorway) hand(h *reactor.Handed) {
 
 // lose closes a connection that nobody will serve.
 func (d *doorway) lose(h *reactor.Handed) {
-	if m, ok := h.Mark.(*move); ok && m != nil {
-		m.back()
+	if d, ok := h.Mark.(*delivery); ok {
+		d.lost()
 	}
 	h.Drop()
 	d.count.Add(-1)
@@ -171,6 +171,8 @@ func (d *doorway) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		d.awaitRoom()
+		owed, _ := h.Mark.(*delivery)
+		owed.watch(nil)
 		c, err := h.Conn()
 		if err != nil {
 			d.lose(h)
@@ -179,7 +181,8 @@ func (d *doorway) Accept() (net.Conn, error) {
 		}
 		nc := &conn{Conn: c, server: d.server, came: d, since: time.Now(), peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
 		nc.proven.Store(h.Served)
-		nc.moves, _ = h.Mark.(*move)
+		nc.owed.Store(owed)
+		owed.watch(nc)
 		d.server.open.add(nc)
 		return nc, nil
 	}
@@ -196,7 +199,7 @@ func (d *doorway) acceptAlone() (net.Conn, error) {
 			continue
 		}
 		nc := newConn(c, d.server)
-		nc.came = d
+		nc.came, nc.secure = d, d.tls != nil
 		d.server.open.add(nc)
 		if d.tls == nil {
 			return nc, nil
@@ -246,8 +249,16 @@ func (d *doorway) forLoop(in []byte) bool {
 
 // takeBack gives a connection back to the loops.
 func (d *doorway) takeBack(c *conn) error {
-	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread, c.proven.Load())
+	var mark reactor.Mark
+	owed := c.owed.Swap(nil)
+	if owed != nil {
+		owed.watch(nil)
+		owed.ahead += len(c.unread) // seen already, and to be seen again
+		mark = owed
+	}
+	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, c.proven.Load())
 	if err != nil {
+		owed.lost()
 		d.count.Add(-1)
 	}
 	return err

@@ -78,6 +78,10 @@ func (a *appender) Write(p []byte) (int, error) {
 // a loop.
 func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) {
 	e.out = e.out[:0]
+	if d, ok := c.Mark.(*delivery); ok && d.came(len(in)) {
+		d.heard()
+		c.Mark = nil
+	}
 	for len(in) > 0 {
 		if !e.request.read(in) || !e.answer(c) {
 			return e.leave(c, in)
@@ -90,7 +94,7 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 			}
 			return next, rest
 		}
-		if e.conn.moves != nil || len(e.out) > enoughToSend {
+		if e.conn.moves.Load() != nil || len(e.out) > enoughToSend {
 			if next, rest := e.send(c, in); next != reactor.Keep {
 				return next, rest
 			}
@@ -109,7 +113,7 @@ func (e *express) answer(c *reactor.Conn) bool {
 		x.route = e.poll
 	}
 	e.ctx.Response.Reset()
-	e.conn.peer = c.Peer
+	e.conn.peer, e.conn.loop = c.Peer, c
 	if !e.server.answer(x) {
 		return false
 	}
@@ -160,13 +164,12 @@ func (e *express) leave(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 // send sends the answers. What the kernel does not take is handed over, with
 // the requests that came behind.
 func (e *express) send(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) {
-	moves := e.conn.moves
-	e.conn.moves = nil
 	if len(e.out) == 0 {
 		return reactor.Keep, reactor.Rest{}
 	}
-	if moves != nil {
-		moves.forward()
+	if d := e.conn.moves.Load(); d != nil {
+		e.conn.moves.Store(nil)
+		e.depart(c, d)
 	}
 	n, err := c.Write(e.out)
 	switch {
@@ -174,10 +177,19 @@ func (e *express) send(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) 
 		e.out = keep(e.out)
 		return reactor.Keep, reactor.Rest{}
 	case err == nil || errors.Is(err, syscall.EAGAIN):
-		return reactor.Hand, reactor.Rest{Unread: in, Unsent: slices.Clone(e.out[n:]), Mark: moves}
+		return reactor.Hand, reactor.Rest{Unread: in, Unsent: slices.Clone(e.out[n:])}
 	}
-	if moves != nil {
-		moves.back()
+	if d, ok := c.Mark.(*delivery); ok {
+		d.lost()
+		c.Mark = nil
 	}
 	return reactor.Close, reactor.Rest{}
+}
+
+// depart is called before an answer is written that moves a cursor.
+func (e *express) depart(c *reactor.Conn, d *delivery) {
+	earlier, _ := c.Mark.(*delivery)
+	if d = d.leave(onLoop{c}, earlier); d != nil {
+		c.Mark = d
+	}
 }

@@ -33,6 +33,7 @@ type fronts struct {
 	*house
 	all    []*front
 	oracle *front
+	secure *Server // behind the oracle
 
 	knowing bool // bouncers know everything instead of nothing
 }
@@ -49,11 +50,11 @@ func newFronts(t testing.TB, change func(*build)) *fronts {
 	over := build{server: f.server.options}
 	c.serve(&over)
 	over.server.Listen, over.server.Socket = "127.0.0.1:0", ""
-	secure := f.another(&over.server)
+	f.secure = f.another(&over.server)
 	settings := c.settings(nil)
 	settings.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	f.oracle = &front{name: "TLS", key: "a-bouncer-key-for-tls-1", dial: func() net.Conn {
-		return tls.Client(f.connect("tcp", secure.Addr().String()), settings)
+		return tls.Client(f.connect("tcp", f.secure.Addr().String()), settings)
 	}}
 	f.all = []*front{
 		{name: "TCP", key: "a-bouncer-key-for-tcp-1", dial: func() net.Conn { return f.connect("tcp", f.server.Addr().String()) }},
@@ -107,8 +108,8 @@ func (f *fronts) reset() {
 	for _, one := range f.all {
 		if f.knowing {
 			one.row.Advance(f.View().Revision(), f.Engine.Now())
-		} else if at, pulled := one.row.Cursor(); pulled {
-			one.row.Retreat(0, at, false)
+		} else {
+			one.row.Forget()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -67,6 +68,10 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	p.server, p.conn, p.began = s, x.conn, x.began
 	if p.conn != nil {
 		p.conn.boundUnsent()
+		p.ending = &p.conn.ending
+	}
+	if x.secure != nil {
+		p.ending = &x.secure.ending
 	}
 	r := &x.ctx.Response
 	r.SetStatusCode(fasthttp.StatusOK)
@@ -85,41 +90,15 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 // order if the answer is not whole.
 func (s *Server) answerOldWay(c net.Conn, kind []byte, p *pieces) {
 	defer p.Close()
-	late := &holdsBack{to: c}
+	p.ending = nil
 	head := "HTTP/1.1 200 OK\r\nDate: " + time.Unix(0, s.engine.Now()).UTC().Format(http.TimeFormat) + "\r\nContent-Type: " + string(kind) + "\r\nConnection: close\r\n\r\n"
 	_, err := c.Write([]byte(head))
 	if err == nil {
-		_, err = p.WriteTo(late)
-	}
-	if err == nil {
-		err = late.flush() // with the cursor
+		_, err = p.WriteTo(c)
 	}
 	if err != nil && p.conn != nil {
 		p.conn.reset()
 	}
-}
-
-// holdsBack holds the last piece back, for with the end of an answer its cursor
-// moves.
-type holdsBack struct {
-	to   io.Writer
-	last []byte
-}
-
-func (h *holdsBack) Write(p []byte) (int, error) {
-	if err := h.flush(); err != nil {
-		return 0, err
-	}
-	h.last = append(h.last[:0], p...)
-	return len(p), nil
-}
-
-func (h *holdsBack) flush() error {
-	if len(h.last) == 0 {
-		return nil
-	}
-	_, err := h.to.Write(h.last)
-	return err
 }
 
 // pieces is the body of an answer that is written while it is made. fasthttp
@@ -131,7 +110,8 @@ type pieces struct {
 	began  time.Time
 	run    func(*pieceWriter) error // writes all of it into one reader's own pieces, or:
 	body   *body                    // is followed
-	moves  *move                    // the cursor that moves when all of it has left; may be nil
+	moves  *delivery                // the cursor that moves with its end; may be nil
+	ending *ending                  // keeps the end together; nil: not in chunks
 }
 
 // SupportsBodyWriteTo says that WriteTo is as good as reading.
@@ -146,13 +126,19 @@ var errTooSlow = errors.New("the reader is too slow")
 
 // WriteTo writes the answer.
 func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
-	send := func(piece []byte) error {
+	write := func(part []byte) error {
+		m, err := w.Write(part)
+		n += int64(m)
+		return err
+	}
+	send := func(piece []byte, last bool) error {
 		if time.Since(p.began) > p.server.options.StreamLimit {
 			return errTooSlow
 		}
-		m, err := w.Write(piece)
-		n += int64(m)
-		return err
+		if last && p.moves != nil && p.conn != nil {
+			return p.end(write, piece)
+		}
+		return write(piece)
 	}
 	if p.body != nil {
 		err = p.server.follow(p.body, send)
@@ -163,19 +149,62 @@ func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
 		p.server.log.Debug("an answer was not sent whole", "error", err)
 		return n, err
 	}
-	if p.moves != nil {
-		p.advance()
+	if p.moves != nil && p.conn == nil {
+		p.moves.arrive()
 	}
 	return n, nil
 }
 
-// advance moves the cursor once the rest of the answer has left.
-func (p *pieces) advance() {
-	if p.conn != nil {
-		p.conn.moveWithEnd(p.moves)
-		return
+// end writes the last piece, with whose last bytes the cursor moves.
+func (p *pieces) end(write func([]byte) error, piece []byte) error {
+	if p.ending != nil {
+		if most := len(piece) - endingSize; most > 0 {
+			if err := write(piece[:most]); err != nil {
+				return err
+			}
+			piece = piece[most:]
+		}
+		p.ending.keep = true
 	}
-	p.moves.row.Advance(p.moves.to, p.moves.at)
+	p.conn.moveWithEnd(p.moves)
+	return write(piece)
+}
+
+// endingSize is how much of an answer in chunks leaves as its last chunk, in one
+// write with the end of the chunks. Clients that stop at the last brace, as Go's
+// decoders do, close the connection there; what the kernel then still holds for
+// them has it send a reset, as for an answer that nobody read. So much as this they
+// have read with the brace: it is less than their buffers, than a packet, and than
+// a record of TLS.
+const endingSize = 1 << 10
+
+// ending keeps the end of an answer in chunks, from the last chunk on, until all
+// of it is there. The HTTP library writes it in three parts.
+type ending struct {
+	keep bool
+	kept []byte
+}
+
+var (
+	noMoreChunks = []byte("\r\n0\r\n")     // behind it comes an empty line,
+	endOfChunks  = []byte("\r\n0\r\n\r\n") // or came with it
+)
+
+// write writes, or keeps.
+func (e *ending) write(b []byte, write func([]byte) (int, error)) (int, error) {
+	if !e.keep {
+		return write(b)
+	}
+	whole := bytes.HasSuffix(e.kept, noMoreChunks)
+	if e.kept = append(e.kept, b...); !whole && !bytes.HasSuffix(e.kept, endOfChunks) {
+		return len(b), nil
+	}
+	all := e.kept
+	e.keep, e.kept = false, nil
+	if _, err := write(all); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // Close gives back what the answer held.
@@ -190,14 +219,16 @@ func (p *pieces) Close() error {
 var ownPieces = sync.Pool{New: func() any { return &pieceWriter{buf: make([]byte, 0, ownPieceSize+pieceSlack)} }}
 
 // alone has an answer written for one reader.
-func (s *Server) alone(send func([]byte) error, run func(*pieceWriter) error) error {
+func (s *Server) alone(send func(piece []byte, last bool) error, run func(*pieceWriter) error) error {
 	if s.own.Add(1) > ownAtMost {
 		s.own.Add(-1)
 		return engine.ErrBusy
 	}
 	defer s.own.Add(-1)
 	w := ownPieces.Get().(*pieceWriter)
-	w.buf, w.size, w.own, w.send = w.buf[:0], ownPieceSize, true, send
+	last := false
+	w.buf, w.size, w.own = w.buf[:0], ownPieceSize, true
+	w.send = func(piece []byte) error { return send(piece, last) }
 	defer func() {
 		if w.send = nil; cap(w.buf) <= 2*ownPieceSize {
 			ownPieces.Put(w)
@@ -206,6 +237,7 @@ func (s *Server) alone(send func([]byte) error, run func(*pieceWriter) error) er
 	if err := run(w); err != nil {
 		return err
 	}
+	last = true
 	return w.flush()
 }
 

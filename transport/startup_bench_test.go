@@ -25,7 +25,7 @@ func BenchmarkStartup(b *testing.B) {
 	b.Run("alone", func(b *testing.B) {
 		b.SetBytes(size)
 		for b.Loop() {
-			h.must(h.server.alone(func(p []byte) error { return nil }, func(w *pieceWriter) error { return src.write(w, position{}) }))
+			h.must(h.server.alone(func(p []byte, _ bool) error { return nil }, func(w *pieceWriter) error { return src.write(w, position{}) }))
 		}
 	})
 	b.Run("follow", func(b *testing.B) {
@@ -34,7 +34,7 @@ func BenchmarkStartup(b *testing.B) {
 		for b.Loop() {
 			body := newBody(question{}, src, true)
 			out.Reset()
-			h.must(h.server.follow(body, func(p []byte) error { _, err := out.Write(p); return err }))
+			h.must(h.server.follow(body, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
 		}
 	})
 	b.Run("whole way", func(b *testing.B) {

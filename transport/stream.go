@@ -16,8 +16,8 @@ const longDelta = 300
 
 // stream answers a poll (http-api.md section 13): what changed since the
 // bouncer's cursor, or everything when it asks for that, never pulled, or is
-// further behind than the history reaches. The cursor moves when the answer has
-// left.
+// further behind than the history reaches. The cursor moves when the answer
+// leaves, and goes back unless it is shown to have arrived (delivery.go).
 func (s *Server) stream(x *exchange) error {
 	q := &x.query
 	q.Now = x.now
@@ -27,6 +27,7 @@ func (s *Server) stream(x *exchange) error {
 		return nil
 	}
 	view := s.engine.View()
+	x.review()
 	after, pulled := x.bouncer.Cursor()
 	if x.asked != nil && (!pulled || q.Startup || view.Distance(after) > nearby) {
 		return errLater
@@ -35,7 +36,7 @@ func (s *Server) stream(x *exchange) error {
 		return s.fullState(x, view)
 	}
 	if after == view.Revision() {
-		x.bouncer.Advance(after, x.now)
+		x.bouncer.Pass(after, after, x.now)
 		x.shared(streamType, nothing)
 		return nil
 	}
@@ -55,7 +56,7 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 	same := func(earlier engine.Revision) bool { return x.unchanged(view, earlier) }
 	if known := s.deltas.get(x.rawQuery(), after, to, second, same); known != nil {
 		x.shared(streamType, known)
-		x.moveTo(to)
+		x.deliver(x.delivery(after, to))
 		return nil
 	}
 	if !view.Changes(&x.delta, after, &x.query) {
@@ -68,14 +69,14 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 	case n > longDelta && x.asked != nil:
 		return errLater
 	case n == 0:
-		x.bouncer.Advance(to, x.now) // there is nothing to miss
+		x.bouncer.Pass(after, to, x.now) // there is nothing to miss
 		x.shared(streamType, nothing)
 	case n <= longDelta:
 		x.out = wire.AppendDelta(x.out[:0], &x.delta, x.now)
 		whole := append([]byte(nil), x.out...)
 		s.deltas.put(x.rawQuery(), after, to, second, whole)
 		x.shared(streamType, whole)
-		x.moveTo(to)
+		x.deliver(x.delivery(after, to))
 	default:
 		delta := x.delta
 		x.delta = engine.Delta{} // now the answer's
@@ -101,6 +102,8 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		}
 		return x.unchanged(newer, older) && (src.delta != nil || s.newestAlert(src.view) == s.newestAlert(other.view))
 	}
+	d := x.delivery(after, to)
+	d.All = src.delta == nil
 	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {
 		if s.own.Load() >= ownAtMost {
@@ -108,17 +111,17 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		}
 		s.answerInPieces(x, streamType, &pieces{
 			run:   func(w *pieceWriter) error { return src.write(w, position{}) },
-			moves: &move{row: x.bouncer, to: to, at: x.now},
+			moves: d,
 		})
 		return nil
 	}
 	if all, ok := b.whole(); ok {
 		s.bodies.leave(b)
 		x.shared(streamType, all)
-		x.moveTo(to)
+		x.deliver(d)
 		return nil
 	}
-	s.answerInPieces(x, streamType, &pieces{body: b, moves: &move{row: x.bouncer, to: to, at: x.now}})
+	s.answerInPieces(x, streamType, &pieces{body: b, moves: d})
 	return nil
 }
 
@@ -149,11 +152,32 @@ func (s *Server) newestAlert(view *engine.View) (id engine.AlertID) {
 	return id
 }
 
-// moveTo has the caller's cursor moved once the answer has left.
-func (x *exchange) moveTo(to engine.Revision) {
-	if x.conn == nil {
-		x.bouncer.Advance(to, x.now)
+// review takes back what the caller was told on other connections and has missed;
+// but one who is gone already says nothing about those.
+func (x *exchange) review() {
+	if x.conn == nil || !x.bouncer.Waiting() {
 		return
 	}
-	x.conn.moveWithEnd(&move{row: x.bouncer, to: to, at: x.now})
+	var own way = x.conn
+	if x.conn.loop != nil {
+		own = onLoop{x.conn.loop}
+	}
+	if s := own.look(); !s.Ended && !s.Broken {
+		x.bouncer.Review(own, x.now)
+	}
+}
+
+// delivery is an answer to the caller that begins after one revision and tells
+// everything up to another.
+func (x *exchange) delivery(after, to engine.Revision) *delivery {
+	return &delivery{Delivery: engine.Delivery{Row: x.bouncer, After: after, To: to}, at: x.now}
+}
+
+// deliver has the caller's cursor moved when the answer leaves.
+func (x *exchange) deliver(d *delivery) {
+	if x.conn == nil {
+		d.arrive()
+		return
+	}
+	x.conn.moveWithEnd(d)
 }

@@ -247,7 +247,7 @@ func TestTakenBody(t *testing.T) {
 	collect := func(b *body, stop int) []byte {
 		var got []byte
 		pieces = 0
-		err := h.server.follow(b, func(p []byte) error {
+		err := h.server.follow(b, func(p []byte, _ bool) error {
 			if pieces++; pieces == stop {
 				b.takeAway(b.born + int64(time.Hour))
 			}
@@ -297,7 +297,7 @@ func TestLoneStartup(t *testing.T) {
 	read := func(b *body, at int, then func()) []byte {
 		var got []byte
 		pieces := 0
-		h.must(h.server.follow(b, func(p []byte) error {
+		h.must(h.server.follow(b, func(p []byte, _ bool) error {
 			if pieces++; pieces == at {
 				then()
 			}

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"errors"
 	"fmt"
 
 	"lapid/engine"
@@ -34,21 +35,23 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 }
 
 // PollAs asks as a bouncer whose place the server keeps: from the row's cursor,
-// whatever the client remembers, and offers the row the new one, which the
-// caller advances to or retreats from. A client that is told everything because
-// it is too far behind starts over.
-func (c *Client) PollAs(e *engine.Engine, row *engine.BouncerRow, now int64) (engine.Revision, error) {
+// whatever the client remembers, and offers the answer to the row. The caller
+// says whether it was heard. A client that is told everything because it is too
+// far behind starts over.
+func (c *Client) PollAs(e *engine.Engine, row *engine.BouncerRow, now int64) (*engine.Delivery, error) {
 	c.cursor, c.pulled = row.Cursor()
+	d := &engine.Delivery{Row: row, After: c.cursor, All: !c.pulled}
 	err := c.Poll(e, now)
-	row.Offer(c.cursor, now)
-	return c.cursor, err
+	d.To = c.cursor
+	if !d.Offer(nil, now) {
+		return nil, errors.New("the answer was not accepted")
+	}
+	return d, err
 }
 
 // Forget makes the client a new one: its next poll asks for everything.
 func (c *Client) Forget(row *engine.BouncerRow) {
-	if at, pulled := row.Cursor(); pulled {
-		row.Retreat(0, at, false)
-	}
+	row.Forget()
 }
 
 func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) error {

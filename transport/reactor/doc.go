@@ -60,7 +60,27 @@ type Worker interface {
 type Rest struct {
 	Unread []byte // came and was not answered; copied by the reactor
 	Unsent []byte // part of an answer that did not leave; the taker's
-	Mark   any    // the Worker's own
+}
+
+// Mark is what a Worker remembers of a connection from one batch to the next. It
+// goes with the connection when that changes hands. Its methods are called by the
+// one goroutine that has the connection at the time.
+type Mark interface {
+	// Held says that a loop holds the connection from now on: it was given back.
+	Held(c *Conn)
+	// Over says that the socket is about to be closed; broken, that using it
+	// failed.
+	Over(c *Conn, broken bool)
+}
+
+// Sight is what the kernel knows of a connection at one moment.
+type Sight struct {
+	Ended   bool // the other end says no more
+	Broken  bool // it was reset, or has failed in another way
+	Waiting int  // bytes that came and were not read
+	// Unacked is how many bytes the other end has not acknowledged; over a Unix
+	// socket, a measure of what it has not read.
+	Unacked int
 }
 
 // Options say how a Reactor works. All fields are required.
@@ -75,18 +95,22 @@ type Options struct {
 	// Hand takes a connection over. It must not wait:
 	// h.Conn makes the net.Conn, which takes some system calls.
 	Hand func(h *Handed)
-	// Closed is told of every connection that the reactor closed.
+	// Closed is told of every connection that the reactor closed. One with a Mark
+	// is not closed for its silence, or at the end, before its peer had a moment to
+	// close it.
 	Closed func()
 }
 
 // Conn is a connection that a loop holds.
 type Conn struct {
 	Peer netip.Addr // the other end, unmapped; invalid on a Unix socket
+	Mark Mark       // the Worker's own; nil: none
 
 	fd       int
 	group    *group
 	state    atomic.Int32
 	deadline time.Duration // since the reactor began: when it has been silent for too long
+	parting  atomic.Bool   // our side is ended
 	began    time.Duration // since the reactor began: when it came
 	served   atomic.Bool   // a Worker has answered something here, or whoever gave it back had
 }
@@ -103,6 +127,7 @@ type Unserved struct {
 type Handed struct {
 	Peer   netip.Addr
 	Served bool // a Worker has answered something before
+	Mark   Mark
 	Rest
 	fd int
 }

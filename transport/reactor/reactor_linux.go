@@ -3,10 +3,12 @@ package reactor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,6 +32,11 @@ const (
 	// readsAtOnce is how often a loop reads from one connection before it looks
 	// at others: one that sends without a pause has its turn like everybody.
 	readsAtOnce = 4
+	// parting is how long a marked connection may stay after its end: time for the
+	// peer to notice and to close it, over any network. At the end of everything it
+	// is lastParting.
+	parting     = 5 * time.Second
+	lastParting = time.Second
 )
 
 // Reactor holds connections and has workers answer them. Its methods are safe
@@ -103,27 +110,27 @@ func newGroup(r *Reactor) (*group, error) {
 // Take takes a new connection, as it was accepted; the caller must not use it
 // any more, whatever the outcome.
 func (r *Reactor) Take(c net.Conn) error {
-	return r.take(c, PeerOf(c.RemoteAddr()), nil, false, r.options.First)
+	return r.take(c, PeerOf(c.RemoteAddr()), nil, nil, false, r.options.First)
 }
 
-// Adopt takes a connection back that was handed over, together with what was
-// read from it and not answered yet: if that is for a Worker, it is answered
-// before Adopt returns. With served it counts as one on which something was
-// answered. The caller must not use the connection any more,
-// whatever the outcome.
-func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, served bool) error {
-	return r.take(c, peer, unread, served, r.options.Idle)
+// Adopt takes a connection back that was handed over, together with its mark, if
+// it has any, and with what was read from it and not answered yet: if that is for
+// a Worker, it is answered before Adopt returns. With served it counts as one on
+// which something was answered. The caller must not use the connection any more,
+// whatever the outcome; after an error the mark is the caller's.
+func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, mark Mark, served bool) error {
+	return r.take(c, peer, unread, mark, served, r.options.Idle)
 }
 
 // take moves the socket out of the runtime's poller, which would otherwise be
 // woken by everything that comes.
-func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, served bool, patience time.Duration) error {
+func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, mark Mark, served bool, patience time.Duration) error {
 	fd, err := detach(nc)
 	if err != nil {
 		return err
 	}
 	now := time.Since(r.began)
-	c := &Conn{Peer: peer, fd: fd, began: now, deadline: now + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
+	c := &Conn{Peer: peer, Mark: mark, fd: fd, began: now, deadline: now + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
 	c.served.Store(served)
 	c.state.Store(busy)
 	r.count.Add(1)
@@ -133,6 +140,9 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, served bool,
 		r.count.Add(-1)
 		_ = syscall.Close(fd)
 		return net.ErrClosed
+	}
+	if mark != nil {
+		mark.Held(c)
 	}
 	if len(unread) > 0 {
 		h := r.spares.Get().(*spare)
@@ -145,7 +155,7 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, served bool,
 	c.state.Store(idle)
 	err = c.group.control(syscall.EPOLL_CTL_ADD, c)
 	if (err != nil || r.stopping.Load()) && c.state.CompareAndSwap(idle, busy) {
-		r.drop(c)
+		r.drop(c, false)
 	}
 	return nil
 }
@@ -290,7 +300,7 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 		case errno == syscall.EINTR:
 			more = true
 		case errno != 0 || n == 0:
-			r.drop(c)
+			r.drop(c, errno != 0)
 			return
 		case !r.answer(w, c, buf[:n]):
 			return
@@ -316,7 +326,7 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 	switch next, rest := w.Serve(c, in); next {
 	case Close:
-		r.drop(c)
+		r.drop(c, false)
 		return false
 	case Hand:
 		r.hand(c, rest)
@@ -330,7 +340,10 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 
 // drop closes a connection that the caller has busy; the kernel forgets to watch
 // it by that.
-func (r *Reactor) drop(c *Conn) {
+func (r *Reactor) drop(c *Conn, broken bool) {
+	if c.Mark != nil {
+		c.Mark.Over(c, broken)
+	}
 	r.conns.put(c.fd, nil)
 	_ = syscall.Close(c.fd)
 	r.count.Add(-1)
@@ -343,7 +356,7 @@ func (r *Reactor) hand(c *Conn, rest Rest) {
 	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it may not be there yet
 	r.count.Add(-1)
 	rest.Unread = append([]byte(nil), rest.Unread...)
-	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Rest: rest, fd: c.fd})
+	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Mark: c.Mark, Rest: rest, fd: c.fd})
 }
 
 // Count is how many connections the loops hold.
@@ -376,7 +389,7 @@ func (r *Reactor) Cut(u Unserved) bool {
 		}
 		return false
 	}
-	r.drop(c)
+	r.drop(c, false)
 	return true
 }
 
@@ -393,9 +406,15 @@ func (r *Reactor) sweep() {
 				if !c.state.CompareAndSwap(idle, busy) {
 					return // it is anything but silent
 				}
+				if now > c.deadline && (c.Mark == nil || c.parting.Load()) {
+					r.drop(c, false)
+					return
+				}
 				if now > c.deadline {
-					r.drop(c)
-				} else if !c.state.CompareAndSwap(busy, idle) {
+					c.part()
+					c.deadline = now + parting
+				}
+				if !c.state.CompareAndSwap(busy, idle) {
 					c.state.Store(idle)
 					_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // what came is reported again
 				}
@@ -417,14 +436,86 @@ func (r *Reactor) Close() {
 		}
 	})
 	r.running.Wait()
+	var marked []*Conn
 	r.conns.each(func(c *Conn) {
-		if c.state.CompareAndSwap(idle, busy) {
-			r.drop(c)
+		switch {
+		case !c.state.CompareAndSwap(idle, busy):
+		case c.Mark == nil:
+			r.drop(c, false)
+		default:
+			c.part()
+			marked = append(marked, c)
 		}
 	})
+	r.await(marked)
 	for _, g := range r.groups {
 		_ = g.poll.Close()
 	}
+}
+
+// await closes connections once their peers have, or time is over.
+func (r *Reactor) await(marked []*Conn) {
+	for end := time.Now().Add(lastParting); len(marked) > 0; time.Sleep(time.Millisecond) {
+		late := time.Now().After(end)
+		marked = slices.DeleteFunc(marked, func(c *Conn) bool {
+			s := c.Look()
+			over := late || s.Ended || s.Broken || s.Waiting > 0
+			if over {
+				r.drop(c, false)
+			}
+			return over
+		})
+	}
+}
+
+// part ends our side of a connection.
+func (c *Conn) part() {
+	c.parting.Store(true)
+	_, _, _ = syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(c.fd), syscall.SHUT_WR, 0) // it may be over already
+}
+
+// Look asks the kernel about the connection. Only the Worker that has it, and
+// whoever knows that its Mark was not told Over yet, may call it.
+func (c *Conn) Look() Sight {
+	s := Look(c.fd)
+	if s.Unacked > 0 && c.parting.Load() {
+		s.Unacked-- // our end
+	}
+	return s
+}
+
+// Look asks the kernel about a socket. An end of ours that is not acknowledged
+// counts as a byte. It costs two system calls or three.
+func Look(fd int) (s Sight) {
+	p := pollFd{fd: int32(fd), events: pollIn | syscall.EPOLLRDHUP}
+	var now syscall.Timespec
+	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0); errno != 0 {
+		return Sight{Broken: true}
+	}
+	s.Ended = p.seen&(syscall.EPOLLRDHUP|syscall.EPOLLHUP) != 0
+	s.Broken = p.seen&syscall.EPOLLERR != 0
+	if p.seen&pollIn != 0 {
+		s.Waiting = count(fd, syscall.TIOCINQ)
+	}
+	s.Unacked = count(fd, syscall.TIOCOUTQ)
+	return s
+}
+
+// pollFd is the kernel's struct pollfd; its events are those of epoll.
+type pollFd struct {
+	fd           int32
+	events, seen uint16
+}
+
+const pollIn = syscall.EPOLLIN
+
+// count asks how long a queue of a socket is.
+func count(fd int, which uintptr) int {
+	var n int32
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(fd), which, uintptr(unsafe.Pointer(&n))); errno != 0 {
+		return math.MaxInt32
+	}
+	return int(n)
 }
 
 // Write sends as much as the kernel takes at once. The error is

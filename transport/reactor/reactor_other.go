@@ -20,7 +20,7 @@ func New(*Options) (*Reactor, error) { return nil, ErrUnsupported }
 func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
 
 // Adopt does nothing.
-func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, bool) error { return ErrUnsupported }
+func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, Mark, bool) error { return ErrUnsupported }
 
 // Unserved is nobody.
 func (r *Reactor) Unserved() []Unserved { return nil }
@@ -39,6 +39,12 @@ func (r *Reactor) Count() int { return 0 }
 
 // Write fails.
 func (c *Conn) Write([]byte) (int, error) { return 0, ErrUnsupported }
+
+// Look sees nothing.
+func (c *Conn) Look() Sight { return Sight{} }
+
+// Look sees nothing.
+func Look(int) Sight { return Sight{} }
 
 // Conn fails.
 func (h *Handed) Conn() (net.Conn, error) { return nil, ErrUnsupported }

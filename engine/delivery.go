@@ -1,0 +1,159 @@
+package engine
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Delivery is an answer that tells a bouncer something, from the moment its last
+// bytes leave until somebody can say whether they were heard. Meanwhile the
+// bouncer's cursor is behind the answer, so that who asks again at once is not
+// told twice, but what is written down is before it. What was not heard is told
+// again, together with everything that was told since: told twice is harmless,
+// told never is not.
+//
+// Row, After, All and To are set by the maker and never changed. A Delivery is
+// offered once, watched and settled by one goroutine at a time.
+type Delivery struct {
+	Row   *BouncerRow
+	After Revision // the answer tells what came after this revision,
+	All   bool     // or everything;
+	To    Revision // who has heard it knows this one
+
+	// On the lock of the row's deliveries.
+	from    uint64 // where the cursor was, as in BouncerRow
+	at      int64  // when it was offered
+	witness Witness
+}
+
+// Witness sees what becomes of an answer.
+type Witness interface {
+	// Missed reports whether the answer has not arrived, as far as can be seen now;
+	// late says that it should have. It must neither wait nor call a method of a row
+	// or a Delivery.
+	Missed(late bool) bool
+}
+
+// lateAfter is for how long an answer may be on its way before it counts that
+// nobody has acknowledged it: one that left a moment ago will be.
+const lateAfter = int64(time.Second)
+
+// unheardAtMost is how many answers to one bouncer may be under way. Further
+// ones move no cursor, and are told again.
+const unheardAtMost = 64
+
+// unheard are the deliveries to one bouncer that are offered and not settled.
+type unheard struct {
+	mu   sync.Mutex
+	list []*Delivery
+	many atomic.Int32 // len(list)
+}
+
+// Offer moves the cursor behind the answer, just before its last bytes are
+// written, and notes the pull. False, and nothing moves, when somebody else's
+// answer was lost since this one was made, for then the cursor is before it; or
+// when too many are under way. After true, Heard or Lost must follow.
+func (d *Delivery) Offer(w Witness, now int64) bool {
+	r := d.Row
+	if r.unheard.Load() == nil {
+		r.unheard.CompareAndSwap(nil, &unheard{})
+	}
+	u := r.unheard.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	at := r.cursor.Load()
+	if len(u.list) >= unheardAtMost || !d.All && at <= uint64(d.After) {
+		return false
+	}
+	d.from, d.witness, d.at = uint64(d.After)+1, w, now
+	if d.All {
+		d.from = at
+	}
+	u.list = append(u.list, d)
+	u.many.Store(int32(len(u.list)))
+	if d.All { // whoever asked for everything knows nothing else
+		r.cursor.Store(uint64(d.To) + 1)
+	} else {
+		forward(&r.cursor, uint64(d.To)+1)
+	}
+	r.Visit(now)
+	return true
+}
+
+// Watch changes the witness; nil: nobody can see. The one before is not asked any
+// more once Watch has returned.
+func (d *Delivery) Watch(w Witness) {
+	u := d.Row.unheard.Load()
+	u.mu.Lock()
+	d.witness = w
+	u.mu.Unlock()
+}
+
+// Heard keeps the cursor's place for good, unless the answer was given up
+// already. The witness is not asked any more once it has returned.
+func (d *Delivery) Heard() {
+	u := d.Row.unheard.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.settle(d) {
+		d.Row.note()
+	}
+}
+
+// Lost takes the cursor back to before the answer. The witness is not asked any
+// more once it has returned.
+func (d *Delivery) Lost() {
+	u := d.Row.unheard.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.settle(d) {
+		d.retreat()
+	}
+}
+
+// Waiting reports whether any answer is under way.
+func (r *BouncerRow) Waiting() bool {
+	u := r.unheard.Load()
+	return u != nil && u.many.Load() > 0
+}
+
+// Review takes back every answer that is under way and was missed, as far as its
+// witness can see, but for those that the caller is the witness of. Call it before
+// Cursor. It costs nothing when there is none, and takes a lock and asks the
+// witnesses when there is.
+func (r *BouncerRow) Review(own Witness, now int64) {
+	if !r.Waiting() {
+		return
+	}
+	u := r.unheard.Load()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := len(u.list) - 1; i >= 0; i-- {
+		d := u.list[i]
+		if d.witness != nil && d.witness != own && d.witness.Missed(now-d.at > lateAfter) && u.settle(d) {
+			d.retreat()
+		}
+	}
+}
+
+// settle ends a delivery; false if it was ended before. Called with the lock.
+func (u *unheard) settle(d *Delivery) bool {
+	i := slices.Index(u.list, d)
+	if i < 0 {
+		return false
+	}
+	d.witness = nil
+	u.list = slices.Delete(u.list, i, i+1)
+	u.many.Store(int32(len(u.list)))
+	return true
+}
+
+// retreat takes the cursor back, if it is beyond. Called with the lock.
+func (d *Delivery) retreat() {
+	if r := d.Row; r.cursor.Load() > d.from {
+		r.cursor.Store(d.from)
+		r.note()
+	}
+}
