@@ -100,7 +100,7 @@ func allowlistsAdd(t *terminal) *cobra.Command {
 
 // lasting reads how long an item counts; nothing is for ever.
 func lasting(text string) (int64, error) {
-	if text == "" {
+	if text == "" || text == "never" || text == engine.Forever {
 		return 0, nil
 	}
 	d, err := engine.ParseDuration(text)
@@ -192,9 +192,6 @@ var errExpired = errors.New("expired")
 
 // lastingFrom is lasting, also for a moment at which it ends.
 func lastingFrom(text string, now time.Time) (int64, error) {
-	if text == "never" {
-		return 0, nil
-	}
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return lasting(text)

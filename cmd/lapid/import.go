@@ -113,7 +113,7 @@ func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
 	}
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		if err := t.send(ctx, door, i, input, total); err != nil {
-			return i.endedEarly(err, total)
+			return i.endedEarly(err, total, t.program())
 		}
 		return t.showImport(i)
 	})
@@ -193,7 +193,7 @@ func (e *earlyEnd) Error() string { return e.text }
 func (e *earlyEnd) Unwrap() error { return e.cause }
 
 // endedEarly says what is stored of an import, and how to be rid of it.
-func (i *importing) endedEarly(cause error, total int) error {
+func (i *importing) endedEarly(cause error, total int, program string) error {
 	if len(i.alerts) == 0 {
 		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
 	}
@@ -203,8 +203,16 @@ func (i *importing) endedEarly(cause error, total int) error {
 		known = "at least are stored"
 	}
 	ids := ranges(i.alerts)
-	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"lapid alerts delete --id %s\" takes them back",
-		apiError(cause), i.stored, total, known, ids, ids)}
+	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"%s alerts delete --id %s\" takes them back",
+		apiError(cause), i.stored, total, known, ids, program, ids)}
+}
+
+// program is how this command was called, as far as it says which server is meant.
+func (t *terminal) program() string {
+	if t.file != "" {
+		return "lapid -c " + t.file
+	}
+	return "lapid"
 }
 
 // settle fills in what the flags leave open and refuses what cannot be.

@@ -187,7 +187,7 @@ func TestInterruptedImport(t *testing.T) {
 		t.Fatal(err)
 	}
 	code := q.wait(t)
-	said := regexp.MustCompile(`interrupted: (\d+) of 50000 decisions are stored, as alerts [0-9,-]+; "lapid alerts delete --id ([0-9,-]+)" takes them back`).
+	said := regexp.MustCompile(`interrupted: (\d+) of 50000 decisions are stored, as alerts [0-9,-]+; "lapid -c \S+ alerts delete --id ([0-9,-]+)" takes them back`).
 		FindStringSubmatch(q.out.String())
 	if code != exitInterrupted || said == nil {
 		t.Fatalf("exit %d: %s", code, q.out)
@@ -211,19 +211,19 @@ func TestEarlyEnd(t *testing.T) {
 		want   string
 	}{
 		{nil, full, "API error: the disk is full: none of 30 decisions was stored"},
-		{[]uint64{41, 42, 43, 45}, full, `API error: the disk is full: 20 of 30 decisions are stored, as alerts 41-43,45; "lapid alerts delete --id 41-43,45" takes them back`},
-		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as alerts 7; "lapid alerts delete --id 7" takes them back`},
-		{[]uint64{7}, errInterrupted, `interrupted: 20 of 30 decisions are stored, as alerts 7; "lapid alerts delete --id 7" takes them back`},
+		{[]uint64{41, 42, 43, 45}, full, `API error: the disk is full: 20 of 30 decisions are stored, as alerts 41-43,45; "lapid -c F alerts delete --id 41-43,45" takes them back`},
+		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
+		{[]uint64{7}, errInterrupted, `interrupted: 20 of 30 decisions are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
 	} {
 		i := importing{alerts: c.alerts, stored: 20}
-		err := i.endedEarly(c.cause, 30)
+		err := i.endedEarly(c.cause, 30, "lapid -c F")
 		if err.Error() != c.want || !errors.Is(err, c.cause) {
 			t.Errorf("%v\nwant %s", err, c.want)
 		}
 	}
 	s := newSite(t, siteConfig)
 	term := &terminal{file: s.file, env: nothing}
-	early := (&importing{alerts: []uint64{1}}).endedEarly(full, 3)
+	early := (&importing{alerts: []uint64{1}}).endedEarly(full, 3, "lapid")
 	if text := term.advice(early); !strings.HasPrefix(text, "Make room in ") {
 		t.Error(text)
 	}
