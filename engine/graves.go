@@ -2,6 +2,7 @@ package engine
 
 import (
 	"runtime"
+	"slices"
 	"sync/atomic"
 )
 
@@ -21,6 +22,7 @@ type graves struct {
 	buried  []grave      // out of the indexes, until the readers have gone
 	alerts  []alertGrave // deleted, until the readers have gone
 	issued  uint64       // number of the newest view
+	left    int          // places before waiting and buried that are still had for nothing
 	low     uint64       // views with smaller numbers have all gone
 	gone    map[uint64]struct{}
 
@@ -97,6 +99,7 @@ func (s *state) sweep() {
 		n++
 	}
 	g.waiting = dropFront(g.waiting, n)
+	g.left += n
 	s.sweepAlerts(most)
 	n = 0
 	for n < len(g.buried) && n < most && g.buried[n].view < g.low {
@@ -104,6 +107,14 @@ func (s *state) sweep() {
 		n++
 	}
 	g.buried = dropFront(g.buried, n)
+	g.left += n
+}
+
+// shed lets go of the memory in front of the queues once it is most of theirs.
+func (g *graves) shed() {
+	if g.left > len(g.waiting)+len(g.buried) {
+		g.waiting, g.buried, g.left = slices.Clone(g.waiting), slices.Clone(g.buried), 0
+	}
 }
 
 // sweepAlerts gives the memory of deleted alerts back.

@@ -27,6 +27,7 @@ func (e *Engine) giveBack() {
 		s.deadlines.Release(first, last)
 		e.unreturned += int(last-first+1) * int(unsafe.Sizeof(record{}))
 	})
+	s.graves.shed()
 	switch {
 	case s.awaitCollection() >= hurryFrom:
 		e.publish(s.next.revision) // while nobody writes, the newest view would never be gone
