@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"cmp"
 	"crypto/sha512"
 	"hash/maphash"
 	"iter"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -369,6 +371,82 @@ func (s *state) putBouncer(b Bouncer) *BouncerRow {
 	return row
 }
 
+// loadBouncer enters a bouncer of a snapshot in the order of creation; build, after
+// the last, makes it be found.
+func (s *state) loadBouncer(b Bouncer) *BouncerRow {
+	set := s.next.bouncers
+	b.Software = s.software.acquire(b.Software)
+	row := &BouncerRow{ledger: &s.visited, place: set.places}
+	set.places++
+	row.value.Store(&b)
+	set.order = set.order.Set(set.run, row.place, row)
+	return row
+}
+
+// build makes the indexes of a set that was loaded, and reports whether the names
+// differ. Sorted by hash, neighbours in memory are built one after the other.
+func (b *bouncerSet) build() bool {
+	sorted := make([]index.Hashed[BouncerRow], 0, b.order.Len())
+	for row := range b.order.All {
+		sorted = append(sorted, index.Hashed[BouncerRow]{Hash: rowNameHash(row), Item: row})
+	}
+	sortHashed(sorted)
+	for i := range sorted {
+		for j := i - 1; j >= 0 && sorted[j].Hash == sorted[i].Hash; j-- {
+			if sorted[j].Item.Load().Name == sorted[i].Item.Load().Name {
+				return false
+			}
+		}
+	}
+	b.byName = index.NewTrie(b.run, sorted)
+	b.buildOwners(sorted[:0])
+	sorted = sorted[:0]
+	for row := range b.order.All {
+		if v := row.Load(); v.AuthType == AuthAPIKey && v.IP.IsValid() {
+			sorted = append(sorted, index.Hashed[BouncerRow]{Hash: placeHash(&v.KeyHash, v.IP), Item: row})
+		}
+	}
+	sortHashed(sorted)
+	b.byPlace = index.NewTrie(b.run, sorted)
+	return true
+}
+
+// buildOwners is the part of build for owners. Rows of one are neighbours once they
+// are sorted, by place.
+func (b *bouncerSet) buildOwners(sorted []index.Hashed[BouncerRow]) {
+	for row := range b.order.All {
+		k := row.Load().owner()
+		sorted = append(sorted, index.Hashed[BouncerRow]{Hash: ownerHash(&k), Item: row})
+	}
+	sortHashed(sorted)
+	var owners []index.Hashed[ownedRows]
+	for i, h := range sorted {
+		k := h.Item.Load().owner()
+		var o *ownedRows
+		for j := len(owners) - 1; j >= 0 && owners[j].Hash == h.Hash && o == nil; j-- {
+			if owners[j].Item.oldest().Load().owner() == k {
+				o = owners[j].Item
+			}
+		}
+		if o == nil {
+			o = &ownedRows{run: b.run}
+			owners = append(owners, index.Hashed[ownedRows]{Hash: sorted[i].Hash, Item: o})
+		}
+		o.add(b.run, h.Item)
+	}
+	b.byOwner = index.NewTrie(b.run, owners)
+}
+
+// sortHashed sorts by hash, then by place.
+func sortHashed(list []index.Hashed[BouncerRow]) {
+	slices.SortFunc(list, func(a, b index.Hashed[BouncerRow]) int {
+		if c := cmp.Compare(a.Hash, b.Hash); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Item.place, b.Item.place)
+	})
+}
+
 // dropBouncer removes the row of that name, if there is one.
 func (s *state) dropBouncer(name string) {
 	row := s.next.bouncers.named(name)
@@ -391,6 +469,14 @@ func (b *bouncerSet) own(row *BouncerRow) {
 		b.byPlace = b.byPlace.Insert(b.run, placeHash(&k, v.IP), row, rowPlaceHash)
 	}
 	o := b.editOwned(&k)
+	if o.add(b.run, row) {
+		b.byOwner = b.byOwner.Insert(b.run, ownerHash(&k), o, ownedHash)
+	}
+}
+
+// add enters a row and reports whether it is the first.
+func (o *ownedRows) add(run uint64, row *BouncerRow) (first bool) {
+	v := row.Load()
 	if v.AutoCreated {
 		o.auto++
 	}
@@ -399,15 +485,15 @@ func (b *bouncerSet) own(row *BouncerRow) {
 	}
 	if o.rows == nil && o.only == nil {
 		o.only = row
-		b.byOwner = b.byOwner.Insert(b.run, ownerHash(&k), o, ownedHash)
-		return
+		return true
 	}
 	if o.rows == nil {
-		rows := index.Sequence[BouncerRow]{}.Set(b.run, o.only.place, o.only)
+		rows := index.Sequence[BouncerRow]{}.Set(run, o.only.place, o.only)
 		o.rows, o.only = &rows, nil
 	}
-	rows := o.rows.Set(b.run, row.place, row)
+	rows := o.rows.Set(run, row.place, row) // an older version has the old one
 	o.rows = &rows
+	return false
 }
 
 // disown is the mirror of own; the row's value is still that with which it was

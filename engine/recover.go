@@ -174,6 +174,9 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
 	}
 	s := l.state
+	if !s.next.bouncers.build() {
+		return fmt.Errorf("%w: snapshot holds two bouncers of one name", errRecord)
+	}
 	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
 	return nil
 }
@@ -281,11 +284,10 @@ func (l *loader) bouncer(d *decoder) {
 	var b Bouncer
 	b.decode(d)
 	at, cursor := d.varint(), d.uvarint()
-	if d.err != nil || l.state.next.bouncers.named(b.Name) != nil {
-		d.fail()
+	if d.err != nil {
 		return
 	}
-	row := l.state.putBouncer(b)
+	row := l.state.loadBouncer(b)
 	row.lastPull.Store(at)
 	row.putCursor(cursor)
 }

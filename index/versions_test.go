@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -74,6 +75,24 @@ func TestTrieAgainstMap(t *testing.T) {
 		for _, s := range shown {
 			s.twin.holds(t, s.trie, all)
 		}
+		var sorted []Hashed[versioned]
+		for v := range twin {
+			sorted = append(sorted, Hashed[versioned]{v.hash, v})
+		}
+		slices.SortFunc(sorted, func(a, b Hashed[versioned]) int { return cmp.Compare(a.Hash, b.Hash) })
+		built := NewTrie(50, sorted)
+		twin.holds(t, built, all)
+		for i, h := range sorted { // and goes on from there
+			if i%2 == 0 {
+				built = built.Remove(51, h.Hash, h.Item)
+			}
+		}
+		for i, h := range sorted {
+			if i%2 == 0 {
+				built = built.Insert(52, h.Hash, h.Item, hashOfVersioned)
+			}
+		}
+		twin.holds(t, built, all)
 		for _, v := range all {
 			if twin[v] {
 				now = now.Remove(99, v.hash, v)
