@@ -7,10 +7,11 @@ PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conform
 FUZZTIME ?= 20s
 KILLS    ?= 1000
 SOAK     ?= 10m
+FLEET    ?= 10000
 DATA     ?= lapid-data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz vuln crash soak conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test race lint fuzz vuln crash soak fleet conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,9 @@ crash: ## kill a real server KILLS times (1000) in the middle of writes, losing 
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)
+
+fleet: ## snapshot, back up, start and restore FLEET (10000) log processors, 100 bouncers and allowlist items for each
+	$(GO) test -count=1 -timeout 0 -v -run '^TestFleet$$' ./engine -fleet $(FLEET)
 
 bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
 	./bench/peers/install.sh

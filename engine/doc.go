@@ -146,6 +146,17 @@
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing
 //	backup        equal to the last bit                      TestBackup, TestBackupBesideWriters, TestDamagedBackup
 //	              every released format is read for ever     TestBackupFormats
+//	snapshots     there is no state that cannot be written
+//	              down, backed up and started from           TestManySections, TestAllowlistOverSections, TestFleet
+//	              … nor one that older programs have left    TestGiantsOfOlderPrograms, TestSectionsOfOtherForms
+//	              one that fails is seen by everybody        TestSnapshotThatFails
+//	bounds        whatever a record is filled with, what is
+//	              stored of it is small                      TestEveryTextIsBounded, TestUsageIsBounded
+//	              what is as long as it may be is kept whole TestRecordsAtTheirBounds
+//	              an alert is stored without its surplus, and
+//	              a value is never cut                       TestAlertBeyondTheBounds, TestProfileBeyondTheBounds
+//	              a change of a long allowlist costs what
+//	              changes; held views never change           TestLongAllowlistChangesCostLittle, TestAllowlistsAtRandom
 //
 // # Limits
 //
@@ -153,6 +164,11 @@
 //	one commit           4096 proposals, 8 MiB               the rest waits for the next
 //	history for streams  Options.History events              a bouncer further behind starts over
 //	alerts               Options.Retention                   dropped with their decisions when over
+//	a text that somebody
+//	says of himself      bounds.go                           ErrInvalid, nothing is stored
+//	a text of an alert   bounds.go                           cut; a decision with a longer value is dropped
+//	usage metrics        bounds.go, by sender and day        not kept; what they say of their sender is
+//	a section            1 MiB and one thing more            the next begins
 //	rows of one key      Options.BouncersPerKey              the one heard of longest ago is dropped
 //
 // A row of a bouncer or machine costs the same to make, to find, to load and to

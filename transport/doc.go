@@ -50,6 +50,7 @@
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
 //	a request before login 15 seconds                refused and closed
+//	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted
 //	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
 //
 // Rows of bouncers are not among them: the engine bounds those of a key. Metrics

@@ -25,8 +25,8 @@ func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *Bouncers {
 func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 	b, pulled := r.Load(), r.LastPull()
 	out := Bouncer{
-		Name: b.Name, AuthType: string(b.AuthType), IP: b.IP, Type: b.Type, Version: b.Version, OS: OS(b.OS),
-		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated, Shared: b.Shared, CreatedAt: b.CreatedAt,
+		Name: b.Name, AuthType: string(b.AuthType), IP: b.IP, Type: shown(b.Type), Version: shown(b.Version), OS: shownOS(b.OS),
+		FeatureFlags: shownFlags(b.FeatureFlags), AutoCreated: b.AutoCreated, Shared: b.Shared, CreatedAt: b.CreatedAt,
 		UpdatedAt: max(b.UpdatedAt, pulled), LastPull: pulled,
 	}
 	if at, ok := r.Cursor(); ok {

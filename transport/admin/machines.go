@@ -24,13 +24,21 @@ func (h *Handler) machines(want func(*engine.Machine) bool) *Machines {
 
 func machineOf(m *engine.Machine) Machine {
 	out := Machine{
-		ID: m.ID, AuthType: string(m.AuthType), Validated: m.Validated, IP: m.IP, Version: m.Version,
-		Scenarios: m.Scenarios, OS: OS(m.OS), FeatureFlags: m.FeatureFlags, CreatedAt: m.CreatedAt,
+		ID: m.ID, AuthType: string(m.AuthType), Validated: m.Validated, IP: m.IP, Version: shown(m.Version),
+		OS: shownOS(m.OS), FeatureFlags: shownFlags(m.FeatureFlags), CreatedAt: m.CreatedAt,
 		UpdatedAt: max(m.UpdatedAt, m.LastPush, m.LastHeartbeat), LastPush: m.LastPush, LastHeartbeat: m.LastHeartbeat,
 	}
 	for _, c := range m.DataSources {
-		out.DataSources = append(out.DataSources, Count(c))
+		out.DataSources = append(out.DataSources, Count{Name: shown(c.Name), N: c.N})
 	}
+	return out
+}
+
+// detailed is a machine with what a list leaves out: of thousands of machines
+// with hundreds of hub items each nobody wants all.
+func detailed(m *engine.Machine) Machine {
+	out := machineOf(m)
+	out.Scenarios = m.Scenarios
 	for kind, items := range m.HubItems {
 		if out.HubItems == nil {
 			out.HubItems = map[string][]HubItem{}
@@ -47,7 +55,7 @@ func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 	if m == nil {
 		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("user '%s': user doesn't exist", q.Name)}
 	}
-	out := machineOf(m)
+	out := detailed(m)
 	return &out, nil
 }
 
