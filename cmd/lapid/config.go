@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -56,8 +57,8 @@ func loadSetup(file string, env environment) (*Setup, error) {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)
 	}
 	s.place = d.places
-	if len(d.ignored) > 0 {
-		s.warn("accepted, but without a meaning here: %s", strings.Join(d.ignored, ", "))
+	if harmless := slices.DeleteFunc(d.ignored, func(key string) bool { return slices.Contains(loud, key) }); len(harmless) > 0 {
+		s.warn("accepted, but without a meaning here: %s", strings.Join(harmless, ", "))
 	}
 	if s.Own, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
 		return nil, err

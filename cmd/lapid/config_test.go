@@ -132,9 +132,15 @@ func TestEveryKey(t *testing.T) {
 	if len(s.Warnings) != 1 {
 		t.Errorf("%d warnings, want one that lists all: %q", len(s.Warnings), s.Warnings)
 	}
-	for _, key := range []string{"db_config.type", "crowdsec_service", "api.cti", "common.daemonize", "api.server.online_client"} {
+	for _, key := range []string{"db_config.type", "crowdsec_service", "common.daemonize"} {
 		if !strings.Contains(s.Warnings[0], key) {
 			t.Errorf("the warning does not name %s: %s", key, s.Warnings[0])
+		}
+	}
+	s.losses()
+	for _, key := range loud {
+		if all := strings.Join(s.Warnings[1:], "\n"); strings.Count(all, ": "+key+": ") != 1 || strings.Contains(s.Warnings[0], key) {
+			t.Errorf("%s has no line of its own: %s", key, all)
 		}
 	}
 }

@@ -92,6 +92,7 @@ func readTrees(file string, expand func(string) string) ([]*node, error) {
 
 // parseTrees is readTrees for a text; file is only named in places and errors.
 func parseTrees(file, text string, expand func(string) string) ([]*node, error) {
+	text = strings.TrimPrefix(text, "\ufeff") // editors on Windows write one
 	if expand != nil {
 		text = expand(text)
 	}

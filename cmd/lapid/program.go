@@ -70,6 +70,7 @@ func NewProgram(s *Setup, log *Log) (*Program, error) {
 	if p.retention, err = s.retention(); err != nil {
 		return nil, err
 	}
+	s.losses()
 	s.say(log.Logger)
 	if p.specs, p.rules, err = s.profiles(log.Logger); err != nil {
 		return nil, err

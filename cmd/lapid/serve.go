@@ -70,6 +70,7 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	if err != nil {
 		return t.fatal(err)
 	}
+	setup.strayVariables(os.Environ())
 	if o.noAPI {
 		return t.fatal(errors.New("you must run at least the API Server or crowdsec"))
 	}

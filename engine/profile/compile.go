@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"lapid/engine"
 )
@@ -26,6 +27,15 @@ type profile struct {
 	orders   []order
 	breaks   bool
 	onError  reaction
+	unsent   []*unsent // its notifications
+}
+
+// unsent is the name of a notification, shared by all profiles of a set that name
+// it. Nothing sends it, which is said when the profiles are read, and again the
+// first time that an alert should have been told of.
+type unsent struct {
+	name string
+	told atomic.Bool
 }
 
 // order is a decision template, ready to fill in.
@@ -89,6 +99,7 @@ type compiler struct {
 	language *language
 	warnings []Warning
 	needs    need
+	unsent   []*unsent
 }
 
 func (c *compiler) profile(spec *Spec) (profile, error) {
@@ -112,6 +123,9 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 		}
 		p.duration = x
 	}
+	for _, name := range spec.Notifications {
+		p.unsent = append(p.unsent, c.notification(spec, name))
+	}
 	for i := range spec.Decisions {
 		o, err := c.order(spec, i)
 		if err != nil {
@@ -120,6 +134,19 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 		p.orders = append(p.orders, o)
 	}
 	return p, nil
+}
+
+// notification gives what a name stands for, with a warning the first time.
+func (c *compiler) notification(spec *Spec, name string) *unsent {
+	for _, u := range c.unsent {
+		if u.name == name {
+			return u
+		}
+	}
+	c.warn(spec, "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
+	u := &unsent{name: name}
+	c.unsent = append(c.unsent, u)
+	return u
 }
 
 // words checks the three on_… keys.

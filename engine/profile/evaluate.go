@@ -56,12 +56,26 @@ func (e *evaluation) judge() (engine.Verdict, error) {
 			verdict.Decisions = e.decide(p, trues)
 			e.facts.decided(verdict.Decisions, e.set.needs)
 		}
-		verdict.Notify = append(verdict.Notify, p.spec.Notifications...)
+		if len(p.unsent) > 0 {
+			verdict.Notify = append(verdict.Notify, p.spec.Notifications...)
+			e.notSending(p)
+		}
 		if stop {
 			break
 		}
 	}
 	return verdict, nil
+}
+
+// notSending says of each notification of p, once in the life of a set, that it
+// was due and was not sent.
+func (e *evaluation) notSending(p *profile) {
+	for _, u := range p.unsent {
+		if !u.told.Load() && u.told.CompareAndSwap(false, true) {
+			e.log(slog.LevelWarn, "a notification was due and was not sent: notifications are not sent by this server; this is said once for each name",
+				"notification", clip(u.name))
+		}
+	}
 }
 
 // match counts the true filters. It stops at the first that fails and says so
