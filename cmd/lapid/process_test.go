@@ -173,6 +173,7 @@ func freePort(t *testing.T) int {
 // house is a site with a server in it.
 type house struct {
 	*site
+	port    int // of the API
 	metrics int
 	web     *http.Client
 	token   string
@@ -194,8 +195,8 @@ func newHouse(t *testing.T) *house {
 // over its socket, which no other test can have.
 func emptyHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{site: &site{t: t, dir: t.TempDir()}, metrics: freePort(t)}
-	h.file = write(t, h.dir, "config.yaml", fmt.Sprintf(serverConfig, h.dir, freePort(t), h.metrics))
+	h := &house{site: &site{t: t, dir: t.TempDir()}, port: freePort(t), metrics: freePort(t)}
+	h.file = write(t, h.dir, "config.yaml", fmt.Sprintf(serverConfig, h.dir, h.port, h.metrics))
 	write(t, h.dir, "profiles.yaml", fmt.Sprintf(rule, "first", "ban"))
 	h.web = overSocket(filepath.Join(h.dir, "api.sock"))
 	return h
