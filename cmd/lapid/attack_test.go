@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,9 +66,9 @@ const attackScenario = "attack/"
 // attack is a crowd of attackers and the server that they are let loose on.
 type attack struct {
 	*oracle
-	doors   []func(chance *rand.Rand) (net.Conn, error) // every listener of the server
-	done    []atomic.Int64                              // moves of each attacker
-	quitter *follower
+	doors    []func(chance *rand.Rand) (net.Conn, error) // every listener of the server
+	done     []atomic.Int64                              // moves of each attacker
+	quitters [2]*follower                                // who give up: over TCP, from one address, and over the socket
 }
 
 // attackers are the moves; each is made again and again by a goroutine of its own.
@@ -121,13 +122,22 @@ func newAttack(o *oracle) *attack {
 		a.dial, unix("api.sock"), unix("lapid/admin.sock"),
 		func(*rand.Rand) (net.Conn, error) { return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.metrics)) },
 	}
-	a.quitter = &follower{key: "quitter", holds: map[string]bool{}}
-	if err := o.door.Load().AddBouncer(o.t.Context(), newBouncerOf(a.quitter.key)); err != nil {
-		o.t.Fatal(err)
+	for i := range a.quitters {
+		f := &follower{key: fmt.Sprintf("quitter-%d", i), holds: map[string]bool{}}
+		if err := o.door.Load().AddBouncer(o.t.Context(), newBouncerOf(f.key)); err != nil {
+			o.t.Fatal(err)
+		}
+		a.quitters[i] = f
+		o.bouncers = append(o.bouncers, f)
 	}
-	o.bouncers = append(o.bouncers, a.quitter)
+	a.quitters[0].web = &http.Client{Timeout: deadline, Transport: &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return a.dialFrom(quitterAddress) },
+	}}
 	return a
 }
+
+// quitterAddress is where the first quitter is; a bouncer has a cursor for each address.
+var quitterAddress = net.IPv4(127, 0, 2, 1)
 
 // dial opens a connection to the API from one of a few hundred addresses.
 func (a *attack) dial(chance *rand.Rand) (net.Conn, error) {
@@ -161,7 +171,7 @@ func (a *attack) spell(length time.Duration, chance *rand.Rand) {
 		all.Go(func() { a.write(ctx, w) })
 	}
 	for _, f := range a.bouncers {
-		if f != a.quitter {
+		if !slices.Contains(a.quitters[:], f) {
 			all.Go(func() { a.follow(ctx, f) })
 		}
 	}
@@ -399,8 +409,13 @@ func (a *attack) halfVerb(v *visitor) {
 // with a reset. It believes only what it has read whole; that it misses nothing is
 // seen when everybody else is compared.
 func (a *attack) quit(v *visitor) {
-	f := a.quitter
-	c, err := a.doors[v.chance.IntN(2)](v.chance)
+	which := v.chance.IntN(2)
+	f := a.quitters[which]
+	dial := a.doors[1]
+	if which == 0 {
+		dial = func(*rand.Rand) (net.Conn, error) { return a.dialFrom(quitterAddress) }
+	}
+	c, err := dial(v.chance)
 	if err != nil {
 		return
 	}

@@ -65,6 +65,7 @@ type writer struct {
 // follower is a bouncer that polls the stream and believes it.
 type follower struct {
 	key   string
+	web   *http.Client // how it asks; nil: over the socket
 	holds map[string]bool
 	began bool
 }
@@ -244,13 +245,17 @@ type said struct {
 
 // stream asks as a bouncer; an answer that does not arrive whole is an error.
 func (o *oracle) stream(key string, startup bool) (*said, error) {
+	return o.streamBy(o.web, key, startup)
+}
+
+func (o *oracle) streamBy(web *http.Client, key string, startup bool) (*said, error) {
 	r, err := http.NewRequestWithContext(o.t.Context(), "GET", fmt.Sprintf("http://unix/v1/decisions/stream?startup=%v", startup), nil)
 	if err != nil {
 		return nil, err
 	}
 	r.Header.Set("X-Api-Key", key)
 	r.Header.Set("User-Agent", "test/1")
-	w, err := o.web.Do(r)
+	w, err := web.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +273,11 @@ func (o *oracle) stream(key string, startup bool) (*said, error) {
 
 // hear has a bouncer ask once.
 func (o *oracle) hear(f *follower) error {
-	s, err := o.stream(f.key, !f.began)
+	web := o.web
+	if f.web != nil {
+		web = f.web
+	}
+	s, err := o.streamBy(web, f.key, !f.began)
 	if err != nil {
 		return err
 	}
