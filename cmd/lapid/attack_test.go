@@ -44,7 +44,7 @@ func TestAttack(t *testing.T) {
 	p := start(t, env, "-c", o.file, "serve")
 	o.awaitHealth(p)
 	o.up()
-	a := newAttack(o)
+	a := newOnslaught(o)
 	spell := min(max(*attackFor/6, time.Second), 10*time.Second)
 	o.busy(spell / 2)
 	before := o.rest(t)
@@ -63,8 +63,8 @@ func TestAttack(t *testing.T) {
 // attackScenario is what all scenarios of attackers begin with.
 const attackScenario = "attack/"
 
-// attack is a crowd of attackers and the server that they are let loose on.
-type attack struct {
+// onslaught is a crowd of attackers and the server that they are let loose on.
+type onslaught struct {
 	*oracle
 	doors    []func(chance *rand.Rand) (net.Conn, error) // every listener of the server
 	done     []atomic.Int64                              // moves of each attacker
@@ -74,19 +74,19 @@ type attack struct {
 // attackers are the moves; each is made again and again by a goroutine of its own.
 var attackers = [...]struct {
 	name string
-	move func(a *attack, v *visitor)
+	move func(a *onslaught, v *visitor)
 }{
-	{"half requests", (*attack).halfRequest},
-	{"unfinished bodies", (*attack).unfinishedBody},
-	{"registrations", (*attack).register},
-	{"guesses", (*attack).guess},
-	{"forged proofs", (*attack).forge},
-	{"broken bytes", (*attack).mutate},
-	{"addresses without end", (*attack).wander},
-	{"long reports", (*attack).report},
-	{"hostile alerts", (*attack).alert},
-	{"verbs cut short", (*attack).halfVerb},
-	{"polls given up", (*attack).quit},
+	{"half requests", (*onslaught).halfRequest},
+	{"unfinished bodies", (*onslaught).unfinishedBody},
+	{"registrations", (*onslaught).register},
+	{"guesses", (*onslaught).guess},
+	{"forged proofs", (*onslaught).forge},
+	{"broken bytes", (*onslaught).mutate},
+	{"addresses without end", (*onslaught).wander},
+	{"long reports", (*onslaught).report},
+	{"hostile alerts", (*onslaught).alert},
+	{"verbs cut short", (*onslaught).halfVerb},
+	{"polls given up", (*onslaught).quit},
 }
 
 // visitor is one attacker at work: its own chance, and the connections that it
@@ -113,8 +113,8 @@ func (v *visitor) leave() {
 	}
 }
 
-func newAttack(o *oracle) *attack {
-	a := &attack{oracle: o, done: make([]atomic.Int64, len(attackers))}
+func newOnslaught(o *oracle) *onslaught {
+	a := &onslaught{oracle: o, done: make([]atomic.Int64, len(attackers))}
 	unix := func(path string) func(*rand.Rand) (net.Conn, error) {
 		return func(*rand.Rand) (net.Conn, error) { return net.Dial("unix", filepath.Join(o.dir, path)) }
 	}
@@ -140,17 +140,17 @@ func newAttack(o *oracle) *attack {
 var quitterAddress = net.IPv4(127, 0, 2, 1)
 
 // dial opens a connection to the API from one of a few hundred addresses.
-func (a *attack) dial(chance *rand.Rand) (net.Conn, error) {
+func (a *onslaught) dial(chance *rand.Rand) (net.Conn, error) {
 	return a.dialFrom(net.IPv4(127, 0, 1, byte(2+chance.IntN(250))))
 }
 
-func (a *attack) dialFrom(ip net.IP) (net.Conn, error) {
+func (a *onslaught) dialFrom(ip net.IP) (net.Conn, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}, Timeout: deadline}
 	return d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", a.port))
 }
 
 // spell has everybody attack for a while, beside those who are known.
-func (a *attack) spell(length time.Duration, chance *rand.Rand) {
+func (a *onslaught) spell(length time.Duration, chance *rand.Rand) {
 	ctx, stop := context.WithTimeout(a.t.Context(), length)
 	defer stop()
 	var all sync.WaitGroup
@@ -179,7 +179,7 @@ func (a *attack) spell(length time.Duration, chance *rand.Rand) {
 }
 
 // over holds what the server says against what must be so, once everybody is gone.
-func (a *attack) over(p *process) {
+func (a *onslaught) over(p *process) {
 	a.t.Helper()
 	a.compare()
 	a.compareFollowers()
@@ -191,7 +191,7 @@ func (a *attack) over(p *process) {
 }
 
 // told says how much was done.
-func (a *attack) told() {
+func (a *onslaught) told() {
 	for i := range attackers {
 		n := a.done[i].Load()
 		if n == 0 {
@@ -203,7 +203,7 @@ func (a *attack) told() {
 
 // outlives takes a backup of the server, ends it, looks at what it leaves, and
 // starts it anew.
-func (a *attack) outlives(p *process, env []string) {
+func (a *onslaught) outlives(p *process, env []string) {
 	a.t.Helper()
 	await(a.t, "the server calls itself ready", func() bool {
 		w, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/ready", a.metrics))
@@ -213,7 +213,7 @@ func (a *attack) outlives(p *process, env []string) {
 		w.Body.Close()
 		return w.StatusCode == http.StatusOK
 	})
-	for _, verb := range []string{"machines list -a", "bouncers list", "alerts list -a", "decisions list -a", "allowlists list", "metrics show"} {
+	for _, verb := range []string{"machines list", "bouncers list", "alerts list -a", "decisions list -a", "allowlists list", "metrics show"} {
 		r := a.do("", words(verb)...)
 		if r.exit != exitGood {
 			a.t.Errorf("%s: exit %d, %s", verb, r.exit, r.err)
@@ -248,7 +248,7 @@ func unprintable(r rune) bool {
 }
 
 // someRequests are whole requests, to be cut, mutated and sent.
-func (a *attack) someRequests() []string {
+func (a *onslaught) someRequests() []string {
 	return []string{
 		"GET /v1/decisions?ip=10.0.0.1 HTTP/1.1\r\nHost: x\r\nX-Api-Key: key\r\n\r\n",
 		"GET /v1/decisions/stream?startup=true HTTP/1.1\r\nHost: x\r\nX-Api-Key: key\r\nUser-Agent: a/b\r\n\r\n",
@@ -262,13 +262,13 @@ func (a *attack) someRequests() []string {
 	}
 }
 
-func (a *attack) someRequest(v *visitor) string {
+func (a *onslaught) someRequest(v *visitor) string {
 	all := a.someRequests()
 	return all[v.chance.IntN(len(all))]
 }
 
 // halfRequest begins a request at one of the listeners and leaves it there.
-func (a *attack) halfRequest(v *visitor) {
+func (a *onslaught) halfRequest(v *visitor) {
 	c, err := a.doors[v.chance.IntN(len(a.doors))](v.chance)
 	if err != nil {
 		return // refused: that is an answer
@@ -279,7 +279,7 @@ func (a *attack) halfRequest(v *visitor) {
 }
 
 // unfinishedBody promises a large body of a stranger's and sends a part of it.
-func (a *attack) unfinishedBody(v *visitor) {
+func (a *onslaught) unfinishedBody(v *visitor) {
 	c, err := a.dial(v.chance)
 	if err != nil {
 		return
@@ -291,8 +291,8 @@ func (a *attack) unfinishedBody(v *visitor) {
 	v.hold(c)
 }
 
-// hostile is a text meant for a terminal, a spreadsheet or an index.
-func hostile(v *visitor) string {
+// hostileText is a text meant for a terminal, a spreadsheet or an index.
+func hostileText(v *visitor) string {
 	return []string{
 		"\x1b[2J\x1b]0;owned\x07", "\u202eevil\u2066", "=cmd|'/c calc'!A1", strings.Repeat("long", 1+v.chance.IntN(100_000)),
 		"\x00\x01\x7f", "a\nb\rc\td", "\u009b31m", "name@10.0.0.2", "../../etc/passwd", "\xff\xfe", "",
@@ -300,7 +300,7 @@ func hostile(v *visitor) string {
 }
 
 // post sends a JSON body and reads the answer, if there is one.
-func (a *attack) post(v *visitor, path, proof string, body any) {
+func (a *onslaught) post(v *visitor, path, proof string, body any) {
 	c, err := a.dial(v.chance)
 	if err != nil {
 		return
@@ -320,17 +320,17 @@ func (a *attack) post(v *visitor, path, proof string, body any) {
 	}
 }
 
-func (a *attack) register(v *visitor) {
-	a.post(v, "/v1/watchers", "X-Other: x", map[string]string{"machine_id": hostile(v) + fmt.Sprint(v.chance.Uint32()), "password": hostile(v) + "x"})
+func (a *onslaught) register(v *visitor) {
+	a.post(v, "/v1/watchers", "X-Other: x", map[string]string{"machine_id": hostileText(v) + fmt.Sprint(v.chance.Uint32()), "password": hostileText(v) + "x"})
 }
 
-func (a *attack) guess(v *visitor) {
-	name := []string{"m", hostile(v)}[v.chance.IntN(2)]
-	a.post(v, "/v1/watchers/login", "X-Other: x", map[string]any{"machine_id": name, "password": fmt.Sprint(v.chance.Uint32()), "scenarios": []string{hostile(v)}})
+func (a *onslaught) guess(v *visitor) {
+	name := []string{"m", hostileText(v)}[v.chance.IntN(2)]
+	a.post(v, "/v1/watchers/login", "X-Other: x", map[string]any{"machine_id": name, "password": fmt.Sprint(v.chance.Uint32()), "scenarios": []string{hostileText(v)}})
 }
 
 // forge tries proofs that are nearly right.
-func (a *attack) forge(v *visitor) {
+func (a *onslaught) forge(v *visitor) {
 	token := []byte(a.token)
 	token[v.chance.IntN(len(token))] ^= 1 << v.chance.IntN(3)
 	for _, proof := range []string{"Authorization: Bearer " + string(token), "X-Api-Key: ke" + string(rune('a'+v.chance.IntN(20))) + "x", "Cookie: jwt=" + string(token)} {
@@ -348,7 +348,7 @@ func (a *attack) forge(v *visitor) {
 }
 
 // mutate sends a request with a few bytes changed. It may be answered or not.
-func (a *attack) mutate(v *visitor) {
+func (a *onslaught) mutate(v *visitor) {
 	c, err := a.doors[v.chance.IntN(2)](v.chance)
 	if err != nil {
 		return
@@ -362,7 +362,7 @@ func (a *attack) mutate(v *visitor) {
 }
 
 // wander asks with a good key from an address that nobody has seen.
-func (a *attack) wander(v *visitor) {
+func (a *onslaught) wander(v *visitor) {
 	for range 8 {
 		c, err := a.dialFrom(net.IPv4(127, byte(2+v.chance.IntN(250)), byte(v.chance.Uint32()), byte(1+v.chance.IntN(254))))
 		if err != nil {
@@ -375,27 +375,27 @@ func (a *attack) wander(v *visitor) {
 }
 
 // report sends usage metrics with texts that are too long.
-func (a *attack) report(v *visitor) {
+func (a *onslaught) report(v *visitor) {
 	a.post(v, "/v1/usage-metrics", "X-Api-Key: key", map[string]any{"remediation_components": []any{map[string]any{
-		"type": hostile(v), "version": hostile(v), "feature_flags": []string{hostile(v), hostile(v)}, "utc_startup_timestamp": 1,
-		"os":      map[string]string{"name": hostile(v), "version": hostile(v)},
-		"metrics": []any{map[string]any{"meta": map[string]any{"window_size_seconds": 600, "utc_now_timestamp": 1}, "items": []any{map[string]any{"name": hostile(v), "unit": hostile(v), "value": 1, "labels": map[string]string{hostile(v): hostile(v)}}}}},
+		"type": hostileText(v), "version": hostileText(v), "feature_flags": []string{hostileText(v), hostileText(v)}, "utc_startup_timestamp": 1,
+		"os":      map[string]string{"name": hostileText(v), "version": hostileText(v)},
+		"metrics": []any{map[string]any{"meta": map[string]any{"window_size_seconds": 600, "utc_now_timestamp": 1}, "items": []any{map[string]any{"name": hostileText(v), "unit": hostileText(v), "value": 1, "labels": map[string]string{hostileText(v): hostileText(v)}}}}},
 	}}})
 }
 
 // alert sends alerts whose decisions end within seconds.
-func (a *attack) alert(v *visitor) {
-	decision := map[string]any{"type": "ban" + hostile(v), "scope": []string{"Ip", "Range", "Username", hostile(v)}[v.chance.IntN(4)],
-		"value": hostile(v), "duration": []string{"1s", "2s", "-1h", "0"}[v.chance.IntN(4)], "origin": hostile(v), "scenario": attackScenario + hostile(v)}
+func (a *onslaught) alert(v *visitor) {
+	decision := map[string]any{"type": "ban" + hostileText(v), "scope": []string{"Ip", "Range", "Username", hostileText(v)}[v.chance.IntN(4)],
+		"value": hostileText(v), "duration": []string{"1s", "2s", "-1h", "0"}[v.chance.IntN(4)], "origin": hostileText(v), "scenario": attackScenario + hostileText(v)}
 	a.post(v, "/v1/alerts", "Authorization: Bearer "+a.token, []any{map[string]any{
-		"scenario": attackScenario + hostile(v), "scenario_hash": hostile(v), "scenario_version": hostile(v), "message": hostile(v), "capacity": 0, "leakspeed": "0",
-		"events": []any{map[string]any{"timestamp": "now", "meta": []any{map[string]string{"key": hostile(v), "value": hostile(v)}}}}, "events_count": 1,
+		"scenario": attackScenario + hostileText(v), "scenario_hash": hostileText(v), "scenario_version": hostileText(v), "message": hostileText(v), "capacity": 0, "leakspeed": "0",
+		"events": []any{map[string]any{"timestamp": "now", "meta": []any{map[string]string{"key": hostileText(v), "value": hostileText(v)}}}}, "events_count": 1,
 		"simulated": false, "start_at": "now", "stop_at": "now", "source": map[string]string{"scope": "Ip", "value": "203.0.113.8"}, "decisions": []any{decision},
 	}})
 }
 
 // halfVerb sends a part of an operator's request, or nonsense, to the private socket.
-func (a *attack) halfVerb(v *visitor) {
+func (a *onslaught) halfVerb(v *visitor) {
 	c, err := a.doors[2](v.chance)
 	if err != nil {
 		return
@@ -408,7 +408,7 @@ func (a *attack) halfVerb(v *visitor) {
 // quit polls as a bouncer that often gives up: before the answer, in the middle,
 // with a reset. It believes only what it has read whole; that it misses nothing is
 // seen when everybody else is compared.
-func (a *attack) quit(v *visitor) {
+func (a *onslaught) quit(v *visitor) {
 	which := v.chance.IntN(2)
 	f := a.quitters[which]
 	dial := a.doors[1]
@@ -457,7 +457,7 @@ func (a *attack) quit(v *visitor) {
 }
 
 // givenUp lets an answer pass that did not arrive, but not one that takes too long.
-func (a *attack) givenUp(err error) {
+func (a *onslaught) givenUp(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		a.t.Errorf("a poll was not answered: %v", err)
 	}
