@@ -8,10 +8,12 @@ FUZZTIME ?= 20s
 KILLS    ?= 1000
 SOAK     ?= 10m
 FLEET    ?= 10000
+ATTACK   ?= 3m
+FORGE    ?= 15s
 DATA     ?= lapid-data
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz vuln crash soak fleet conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test race lint fuzz vuln crash soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +55,10 @@ soak: ## keep a real server busy for SOAK (10m), every answer checked, and see t
 
 fleet: ## snapshot, back up, start and restore FLEET (10000) log processors, 100 bouncers and allowlist items for each
 	$(GO) test -count=1 -timeout 0 -v -run '^TestFleet$$' ./engine -fleet $(FLEET)
+
+attack: ## attack a real server for ATTACK (3m), flood it beside those who are known, forge what it stores and sends (FORGE each)
+	$(GO) test -count=1 -timeout 0 -v -run '^(TestAttack|TestFlood)$$' ./cmd/lapid -attack $(ATTACK)
+	@GO="$(GO)" FUZZTIME=$(FORGE) FUZZONLY='Forged|Snapshot|Replay|Backup|AlertBody|UsageRow|Fronts|Plain|Raw' ./.ci/fuzz ./engine ./persist ./transport
 
 bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
 	./bench/peers/install.sh

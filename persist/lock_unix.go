@@ -62,11 +62,14 @@ func noFolderLocks(err error) bool {
 		errors.Is(err, syscall.ENOLCK) || errors.Is(err, syscall.ENOTSUP) || errors.Is(err, syscall.EOPNOTSUPP)
 }
 
-// Close gives the folder back.
+// Close gives the folder back, at once: a child that another goroutine is just
+// starting still has the folder open until it runs its own program, and closing
+// would leave the lock with it for that long.
 func (l *folderLock) Close() error {
 	var err error
 	if l.file != nil {
 		err = l.file.Close()
 	}
+	_ = syscall.Flock(int(l.folder.Fd()), syscall.LOCK_UN) // refused where there are no locks on folders
 	return errors.Join(err, l.folder.Close())
 }
