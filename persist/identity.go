@@ -94,3 +94,12 @@ func (in *instance) whose() (ID, error) {
 	}
 	return id, nil
 }
+
+// settleID brings the id from the log to a table: a log may get lost, and then the
+// journal must still be known as ours.
+func (in *instance) settleID() error {
+	if err := in.db.Flush(); err != nil {
+		return fmt.Errorf("%w: %w", kindOf(err), err)
+	}
+	return in.fence.err()
+}

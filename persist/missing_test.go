@@ -126,12 +126,12 @@ func TestMissing(t *testing.T) {
 		want   string
 		accept bool
 	}{
-		{"newest log", func(ours, _ files) { delete(ours, ours.newestLog()) }, "is missing", true},
+		{"newest log", func(ours, _ files) { delete(ours, ours.newestLog()) }, "logs of the journal are missing: ", true},
 		{"all logs", func(ours, _ files) {
 			for _, log := range ours.logs() {
 				delete(ours, log)
 			}
-		}, "is missing", true},
+		}, "logs of the journal are missing: ", true},
 		{"newest log emptied", func(ours, _ files) { ours[ours.newestLog()] = "" }, "it reached revision 60 and now ends at", true},
 		{"newest log cut", func(ours, _ files) {
 			log := ours.newestLog()

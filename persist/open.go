@@ -94,7 +94,10 @@ func (s *Store) begin(again bool) (err error) {
 	if err := s.adopt(s.current); err != nil {
 		return err
 	}
-	return s.folder.notNew()
+	if err := s.folder.notNew(); err != nil {
+		return err
+	}
+	return s.current.settleID()
 }
 
 // load opens what the folder holds and finds the last revision in it. Before
@@ -132,8 +135,7 @@ func (s *Store) openToWrite() error {
 	}
 	in, err := s.openInstance()
 	if err == nil && !s.identity.given() {
-		err = s.adopt(in)
-		if err != nil {
+		if err = s.adopt(in); err != nil {
 			err = errors.Join(err, in.close())
 		}
 	}
@@ -173,6 +175,11 @@ func (s *Store) adopt(in *instance) error {
 	}
 	if err := in.fence.err(); err != nil {
 		return err
+	}
+	if last > 0 { // until a store is open for the first time, it has no tables
+		if err := in.settleID(); err != nil {
+			return err
+		}
 	}
 	err = s.latest.renew(s.folder, func(m *mark) {
 		*m = mark{id: who.id, count: m.count, journal: tail, last: last, accepted: m.accepted, logs: m.logs}
@@ -254,7 +261,7 @@ func (s *Store) lookInside() (err error) {
 	}
 	s.tail.Store(tail)
 	if len(s.gone) > 0 {
-		if err := s.missing(fmt.Errorf("%s, a log of the journal, is missing", strings.Join(s.gone, ", "))); err != nil {
+		if err := s.missing(fmt.Errorf("logs of the journal are missing: %s", strings.Join(s.gone, ", "))); err != nil {
 			return err
 		}
 	}

@@ -65,7 +65,7 @@ func TestMissingIsMissed(t *testing.T) {
 		damage func() (back func())
 		want   string
 	}{
-		{func() func() { return away(newest) }, newest + ", a log of the journal, is missing"},
+		{func() func() { return away(newest) }, "logs of the journal are missing: " + newest},
 		{func() func() { return instead(newest, "/dev/null") }, "and now ends at"},
 		{func() func() { return instead(newest, foreign) }, newest + " is from another store"},
 		{func() func() { return away(in("store")) }, "there is no journal in " + in("store")},
@@ -106,7 +106,7 @@ func TestAcceptLoss(t *testing.T) {
 	}
 	h.steps([]step{
 		{"check", exitFails, "~lapid check --accept-loss", "~the store is damaged"},
-		{"machines list -o raw", exitFails, "", "~is missing"},
+		{"machines list -o raw", exitFails, "", "~are missing: "},
 		{"check --accept-loss", exitGood, "~no damage found", "~given up: "},
 		{"check --accept-loss", exitGood, "~no damage found", "~nothing is missing"},
 		{"machines add again -p secret -f @DIR@/again.yaml", 0, "", "~successfully added"},
