@@ -199,6 +199,31 @@ func TestBackupThatFails(t *testing.T) {
 	r.Restart()
 }
 
+// What is restored is another history: it has an id of its own, and the backup says
+// which store it is of.
+func TestRestoredStoreHasItsOwnID(t *testing.T) {
+	t.Parallel()
+	r, b := backedUp(t)
+	r.Stop()
+	ids := map[string]persist.ID{}
+	_, err := persist.Restore(&persist.Options{Dir: "noted", FS: r.Options.FS}, bytes.NewReader(b), func(kind uint16, body []byte) error {
+		if kind == 2 {
+			ids["note"] = persist.ID(body)
+		}
+		return nil
+	})
+	wants(t, err, nil)
+	for _, dir := range []string{r.Options.Dir, "noted"} {
+		found, err := engine.Inspect(context.Background(), &engine.Options{Dir: dir, FS: r.Options.FS})
+		wants(t, err, nil)
+		ids[dir] = found.ID
+	}
+	if ids["note"] != ids[r.Options.Dir] || ids["noted"] == ids["note"] || ids["noted"] == (persist.ID{}) {
+		t.Errorf("the ids are %v", ids)
+	}
+	r.Start()
+}
+
 var freeze = flag.Bool("freeze", false, "write the fixture of the current backup format; only for a new format, beside the old ones")
 
 // Every released format is read for ever. A fixture must never be made anew: a
