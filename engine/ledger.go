@@ -15,9 +15,18 @@ type ledger[R any, P ledgerRow[R]] struct {
 // which is the ledger's while it is in.
 type ledgerRow[R any] interface {
 	*R
+	linked[R]
+}
+
+type linked[R any] interface {
 	marked() *atomic.Bool
 	next() **R
 }
+
+var (
+	_ linked[BouncerRow] = (*BouncerRow)(nil)
+	_ linked[machineRow] = (*machineRow)(nil)
+)
 
 // note puts a row in, unless it is in already. Any goroutine.
 func (l *ledger[R, P]) note(r *R) {

@@ -21,7 +21,7 @@ func processor() float64 {
 // BenchmarkManyRows measures what a million rows cost: to make, in a start from the
 // journal alone and in one from a snapshot, in memory, and one row more.
 //
-//	go test ./engine -run '^$' -bench ManyRows -benchtime 1x
+//	go test ./engine -run "^$" -bench ManyRows -benchtime 1x
 func BenchmarkManyRows(b *testing.B) {
 	for name, c := range map[string]struct{ keys, each int }{"one key": {1, 1_000_000}, "a million keys": {1_000_000, 0}} {
 		b.Run(name, func(b *testing.B) {
@@ -85,4 +85,29 @@ func manyRows(b *testing.B, keys, each int) {
 		b.Fatal(err)
 	}
 	r.Engine = nil
+}
+
+// BenchmarkRowMore measures one row more of a key that has so many, below the bound
+// and, in its place of another's, at it.
+func BenchmarkRowMore(b *testing.B) {
+	for _, n := range []int{5000, 500_000} {
+		for _, at := range []string{"below the bound", "at the bound"} {
+			b.Run(fmt.Sprintf("%d rows, %s", n, at), func(b *testing.B) {
+				r := enginetest.NewRig(b, func(o *engine.Options) {
+					o.NoSync, o.BouncersPerKey, o.SnapshotBytes = true, 1<<30, 1<<40
+					if at == "at the bound" {
+						o.BouncersPerKey = n
+					}
+				})
+				flood(b, r, 1, n)
+				admit(b, r, "bouncer-0", keyOf(0), from(1<<22))
+				before, i := processor(), 0
+				for b.Loop() {
+					admit(b, r, "bouncer-0", keyOf(0), from(1<<21+i))
+					i++
+				}
+				b.ReportMetric((processor()-before)/float64(i)*1e6, "µs-processor/row")
+			})
+		}
+	}
 }
