@@ -14,6 +14,7 @@ import (
 type decoder struct {
 	schema  reflect.Type     // of the whole file, to say where a stray key belongs
 	places  map[string]*node // every key that was read, by its dotted path
+	items   map[string]*node // every item of a list, by its path: filters[0]
 	ignored []string         // paths of ignored keys, in the order of the file
 	errs    []error
 }
@@ -22,7 +23,7 @@ type decoder struct {
 // in the error, one per line, each with its place.
 func decodeTree(tree *node, into any) (*decoder, error) {
 	v := reflect.ValueOf(into).Elem()
-	d := &decoder{schema: v.Type(), places: map[string]*node{}}
+	d := &decoder{schema: v.Type(), places: map[string]*node{}, items: map[string]*node{}}
 	if tree != nil {
 		d.value(tree, v, "")
 	}
@@ -80,7 +81,9 @@ func (d *decoder) list(n *node, v reflect.Value, path string) {
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.items), len(n.items))
 	for i, item := range n.items {
-		d.value(item, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		at := fmt.Sprintf("%s[%d]", path, i)
+		d.items[at] = item
+		d.value(item, out.Index(i), at)
 	}
 	v.Set(out)
 }

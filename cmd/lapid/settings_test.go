@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -106,14 +107,21 @@ func TestProfileFiles(t *testing.T) {
 		t.Errorf("the overlay is not in front: %s, %v", specNames(specs), err)
 	}
 	for name, c := range map[string]struct{ text, want string }{
-		"singular":  {"name: x\nfilter: true\n", `bad.yaml:2:1: unknown key "filter"; did you mean "filters"?`},
-		"decision":  {"name: x\ndecisions:\n - typ: ban\n", `bad.yaml:3:4: unknown key "typ" in decisions[0]; did you mean "type"?`},
-		"string":    {"name: x\nfilters: true\n", "bad.yaml:2:10: filters must be a list, this is a single value"},
-		"none":      {"# nothing\n", "zero profiles loaded for LAPI"},
-		"twice":     {"name: x\nname: y\n", "bad.yaml:2:1: "},
-		"tag":       {"name: x\nfilters:\n - !Foo()\n", "is read as a YAML tag: put the text in quotes"},
-		"word":      {"name: x\non_success: stop\n", "invalid 'on_success' for 'x': stop"},
-		"filter":    {"name: x\nfilters: [foo == 1]\n", "error compiling filter of 'x'"},
+		"singular": {"name: x\nfilter: true\n", `bad.yaml:2:1: unknown key "filter"; did you mean "filters"?`},
+		"decision": {"name: x\ndecisions:\n - typ: ban\n", `bad.yaml:3:4: unknown key "typ" in decisions[0]; did you mean "type"?`},
+		"string":   {"name: x\nfilters: true\n", "bad.yaml:2:10: filters must be a list, this is a single value"},
+		"none":     {"# nothing\n", "zero profiles loaded for LAPI"},
+		"twice":    {"name: x\nname: y\n", "bad.yaml:2:1: "},
+		"tag":      {"name: x\nfilters:\n - !Foo()\n", "is read as a YAML tag: put the text in quotes"},
+		"word":     {"name: x\non_success: stop\n", "invalid 'on_success' for 'x': stop"},
+		"filter":   {"name: x\nfilters: [foo == 1]\n", "bad.yaml:2:11: error compiling filter of 'x': unknown name foo (1:1)"},
+		"list": {"---\nname: a\nfilters: ['true']\n---\nname: x\nfilters:\n - 'true'\n - any(Alert.Events, {.Meta.service == \"http\"})\n",
+			`bad.yaml:8:4: error compiling filter of 'x': array elements can only be selected using an integer (got string) (1:26): ` +
+				`Meta is a list of keys and values: use GetMeta("service")`},
+		"no bool":   {"name: x\nfilters: [Alert.GetScenario()]\n", "bad.yaml:2:11: error compiling filter of 'x': a filter must be true or false, this is a text"},
+		"argument":  {"name: x\nfilters: ['true']\nduration_expr: Sprintf('%dh', GetDecisionsCnt('x'))\n", "bad.yaml:3:16: error compiling duration_expr of x: unknown name GetDecisionsCnt"},
+		"no type":   {"name: x\nfilters: ['true']\ndecisions:\n - {type: ban}\n - {duration: 1h}\n", "bad.yaml:5:4: decision 2 of 'x' has no type"},
+		"duration":  {"name: x\nfilters: ['true']\ndecisions: [{type: ban, duration: 1 week}]\n", "bad.yaml:3:35: error parsing duration '1 week' of x"},
 		"not there": {"", "bad.yaml"},
 	} {
 		path := filepath.Join(dir, "bad.yaml")
@@ -123,6 +131,44 @@ func TestProfileFiles(t *testing.T) {
 		}
 		if _, _, err := setup(path).profiles(log); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// TestProfileWarnings: what loads and disappoints has a line with its place, and
+// the start goes on.
+func TestProfileWarnings(t *testing.T) {
+	t.Parallel()
+	file := write(t, t.TempDir(), "p.yaml", `name: a
+filters: ['Alert.GetScope() == "ip"', 'true']
+notifications: [slack_default]
+---
+name: stop
+filters: ['true']
+on_success: break
+---
+name: a
+decisions: [{type: ban, duration: 1h}]
+---
+filters: [CrowdsecCTI("x") == nil]
+on_error: continue
+`)
+	var out bytes.Buffer
+	s := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
+	if _, _, err := s.profiles(slog.New(slog.NewTextHandler(&out, nil))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`p.yaml:2:11: filter 1 of 'a' compares the scope with \"ip\", which is never true`,
+		`p.yaml:3:17: profile 'a' names the notification 'slack_default'`,
+		`p.yaml:9:7: two profiles are named 'a'`,
+		`p.yaml:9:1: profile 'a' has no filters and never matches`,
+		`p.yaml:9:1: profile 'a' is never reached: 'stop' in front of it`,
+		`p.yaml:12:1: profile 4 of 4 has no name`,
+		`p.yaml:12:11: filter 1 of '' calls CrowdsecCTI, which never answers`,
+	} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("not said once: %s\n%s", want, &out)
 		}
 	}
 }

@@ -2,10 +2,12 @@ package profile
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"lapid/engine"
 )
@@ -58,7 +60,7 @@ var reactions = map[string]reaction{"continue": proceed, "ignore": proceed, "app
 
 // Compile checks profiles in order and compiles their expressions. The error
 // is for the operator: it names the profile and, for an expression, shows the
-// place. The specs are not kept by reference. opts may be nil.
+// place; it is a *Fault, which says which spec and which field of it. The specs are not kept by reference. opts may be nil.
 //
 // Warnings come in the order of the profiles, also together with a Set that is
 // good.
@@ -69,6 +71,8 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 	s := &Set{options: opts.withDefaults()}
 	c := &compiler{language: newLanguage(&s.options)}
 	for i := range specs {
+		c.index = i
+		c.name(specs)
 		p, err := c.profile(&specs[i])
 		if err != nil {
 			return nil, c.warnings, err
@@ -100,6 +104,14 @@ type compiler struct {
 	warnings []Warning
 	needs    need
 	unsent   []*unsent
+	index    int    // of the profile that is looked at
+	stops    bool   // one in front of it stops always
+	stopper  string // the name of that one
+}
+
+// fault is an error about a field of the profile that is looked at.
+func (c *compiler) fault(field, format string, args ...any) error {
+	return &Fault{Index: c.index, Field: field, Err: fmt.Errorf(format, args...)}
 }
 
 func (c *compiler) profile(spec *Spec) (profile, error) {
@@ -109,22 +121,34 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 	if err := c.words(spec); err != nil {
 		return profile{}, err
 	}
-	for _, text := range spec.Filters {
-		x, err := c.expression(text)
+	if c.stops {
+		c.warn(spec, "", "profile '%s' is never reached: %s in front of it is always true and stops (on_success: break)", spec.Name, c.stopper)
+	}
+	if len(spec.Filters) == 0 {
+		c.warn(spec, "", "profile '%s' has no filters and never matches: 'filters: [\"true\"]' matches every alert", spec.Name)
+	}
+	for i, text := range spec.Filters {
+		x, err := c.filter(spec, i, text)
 		if err != nil {
-			return profile{}, fmt.Errorf("error compiling filter of '%s': %w", spec.Name, err)
+			return profile{}, err
 		}
 		p.filters = append(p.filters, x)
 	}
+	if p.breaks && !c.stops && p.stopsAlways() {
+		c.stops, c.stopper = true, fmt.Sprintf("'%s'", spec.Name)
+		if spec.Name == "" {
+			c.stopper = fmt.Sprintf("profile %d", c.index+1)
+		}
+	}
 	if spec.DurationExpr != "" {
-		x, err := c.expression(spec.DurationExpr)
+		x, err := c.lasting(spec)
 		if err != nil {
-			return profile{}, fmt.Errorf("error compiling duration_expr of %s: %w", spec.Name, err)
+			return profile{}, err
 		}
 		p.duration = x
 	}
-	for _, name := range spec.Notifications {
-		p.unsent = append(p.unsent, c.notification(spec, name))
+	for i, name := range spec.Notifications {
+		p.unsent = append(p.unsent, c.notification(spec, i, name))
 	}
 	for i := range spec.Decisions {
 		o, err := c.order(spec, i)
@@ -136,14 +160,27 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 	return p, nil
 }
 
+// stopsAlways tells whether one filter is true of every alert and none can fail,
+// which would leave the stop out.
+func (p *profile) stopsAlways() bool {
+	sure := false
+	for _, x := range p.filters {
+		if x.seen.truth == depends {
+			return false
+		}
+		sure = sure || x.seen.truth == always
+	}
+	return sure
+}
+
 // notification gives what a name stands for, with a warning the first time.
-func (c *compiler) notification(spec *Spec, name string) *unsent {
+func (c *compiler) notification(spec *Spec, i int, name string) *unsent {
 	for _, u := range c.unsent {
 		if u.name == name {
 			return u
 		}
 	}
-	c.warn(spec, "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
+	c.warn(spec, at("notifications", i), "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
 	u := &unsent{name: name}
 	c.unsent = append(c.unsent, u)
 	return u
@@ -154,19 +191,76 @@ func (c *compiler) words(spec *Spec) error {
 	switch spec.OnSuccess {
 	case "", "continue", "break":
 	default:
-		return fmt.Errorf("invalid 'on_success' for '%s': %s", spec.Name, spec.OnSuccess)
+		return c.fault("on_success", "invalid 'on_success' for '%s': %s", spec.Name, spec.OnSuccess)
 	}
 	switch spec.OnFailure {
 	case "":
 	case "continue", "break", "apply":
-		c.warn(spec, "on_failure of '%s' has no effect", spec.Name)
+		c.warn(spec, "on_failure", "on_failure of '%s' has no effect", spec.Name)
 	default:
-		return fmt.Errorf("invalid 'on_failure' for '%s' : %s", spec.Name, spec.OnFailure)
+		return c.fault("on_failure", "invalid 'on_failure' for '%s' : %s", spec.Name, spec.OnFailure)
 	}
 	if _, known := reactions[spec.OnError]; !known && spec.OnError != "" {
-		c.warn(spec, "on_error of '%s' is not continue, ignore, apply or break, and has no effect: %s", spec.Name, spec.OnError)
+		c.warn(spec, "on_error", "on_error of '%s' is not continue, ignore, apply or break, and has no effect: %s", spec.Name, spec.OnError)
 	}
 	return nil
+}
+
+// name warns of a profile that has no name, or that of an earlier one.
+func (c *compiler) name(specs []Spec) {
+	spec := &specs[c.index]
+	if spec.Name == "" {
+		c.warn(spec, "", "profile %d of %d has no name: lines about it in the log cannot say which it is", c.index+1, len(specs))
+	} else if slices.ContainsFunc(specs[:c.index], func(s Spec) bool { return s.Name == spec.Name }) {
+		c.warn(spec, "name", "two profiles are named '%s': lines in the log cannot tell them apart", spec.Name)
+	}
+}
+
+// filter compiles one filter, and refuses it when it can never be true or false.
+func (c *compiler) filter(spec *Spec, i int, text string) (*expression, error) {
+	field := at("filters", i)
+	x, err := c.expression(text)
+	switch {
+	case err != nil:
+		return nil, c.fault(field, "error compiling filter of '%s': %w", spec.Name, err)
+	case x.seen.wrong != nil:
+		return nil, c.fault(field, "error compiling filter of '%s': %w\n | %s", spec.Name, x.seen.wrong, text)
+	case x.seen.kind != nil && x.seen.kind.Kind() != reflect.Bool:
+		return nil, c.fault(field, "error compiling filter of '%s': a filter must be true or false, this is %s: compare it with something\n | %s",
+			spec.Name, spokenKind(x.seen.kind), text)
+	}
+	if x.seen.truth == never {
+		c.warn(spec, field, "filter %d of '%s' is never true: %s", i+1, spec.Name, clip(text))
+	}
+	for _, doubt := range x.seen.doubts {
+		c.warn(spec, field, "filter %d of '%s' %s", i+1, spec.Name, doubt)
+	}
+	return x, nil
+}
+
+// lasting compiles duration_expr.
+func (c *compiler) lasting(spec *Spec) (*expression, error) {
+	const field = "duration_expr"
+	x, err := c.expression(spec.DurationExpr)
+	if err == nil {
+		err = x.seen.wrong
+	}
+	if err == nil && x.seen.text != nil {
+		if _, bad := engine.ParseDuration(x.seen.text.Value); bad != nil {
+			err = fmt.Errorf("%q is no duration such as 30m, 24h or 7d: %w", x.seen.text.Value, bad)
+		}
+	}
+	if err != nil {
+		return nil, c.fault(field, "error compiling duration_expr of %s: %w", spec.Name, err)
+	}
+	if k := x.seen.kind; k != nil && k.Kind() != reflect.String && k != reflect.TypeFor[time.Duration]() {
+		c.warn(spec, field, "duration_expr of '%s' is %s and never gives a duration, the one of the decision is used: it must be a text such as \"4h\"",
+			spec.Name, spokenKind(k))
+	}
+	for _, doubt := range x.seen.doubts {
+		c.warn(spec, field, "duration_expr of '%s' %s", spec.Name, doubt)
+	}
+	return x, nil
 }
 
 func (c *compiler) expression(text string) (*expression, error) {
@@ -181,32 +275,59 @@ func (c *compiler) expression(text string) (*expression, error) {
 func (c *compiler) order(spec *Spec, i int) (order, error) {
 	d := &spec.Decisions[i]
 	if d.Type == "" {
-		return order{}, fmt.Errorf("decision %d of '%s' has no type", i+1, spec.Name)
+		return order{}, c.fault(at("decisions", i), "decision %d of '%s' has no type", i+1, spec.Name)
 	}
 	o := order{kind: d.Type, scope: d.Scope, origin: engine.OriginCrowdsec, duration: d.Duration}
 	if d.Origin != "" {
 		o.origin += "/" + d.Origin
 	}
 	if keys := d.inert(); keys != nil {
-		c.warn(spec, "decision %d of '%s' sets what has no effect in a profile: %s", i+1, spec.Name, strings.Join(keys, ", "))
+		c.warn(spec, at("decisions", i), "decision %d of '%s' sets what has no effect in a profile: %s", i+1, spec.Name, strings.Join(keys, ", "))
 	}
 	if d.Duration == "" {
 		o.duration = defaultDuration
 		if spec.DurationExpr == "" {
-			c.warn(spec, "No duration specified for %s, using default duration %s", spec.Name, defaultDuration)
+			c.warn(spec, at("decisions", i), "No duration specified for %s, using default duration %s", spec.Name, defaultDuration)
 		}
 		return o, nil
 	}
 	if _, err := engine.ParseDuration(d.Duration); err != nil {
 		if spec.DurationExpr == "" {
-			return order{}, fmt.Errorf("error parsing duration '%s' of %s: %w", d.Duration, spec.Name, err)
+			return order{}, c.fault(at("decisions", i)+".duration", "error parsing duration '%s' of %s: %w", d.Duration, spec.Name, err)
 		}
 		o.duration = defaultDuration
-		c.warn(spec, "duration '%s' of %s cannot be read, %s is used when duration_expr gives none", d.Duration, spec.Name, defaultDuration)
+		c.warn(spec, at("decisions", i)+".duration", "duration '%s' of %s cannot be read, %s is used when duration_expr gives none", d.Duration, spec.Name, defaultDuration)
 	}
 	return o, nil
 }
 
-func (c *compiler) warn(spec *Spec, format string, args ...any) {
-	c.warnings = append(c.warnings, Warning{Profile: spec.Name, Text: fmt.Sprintf(format, args...)})
+// at names an element of a list of a spec.
+func at(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
+
+// spokenKind is a type in the operator's words.
+func spokenKind(t reflect.Type) string {
+	if t == reflect.TypeFor[time.Duration]() {
+		return "a duration"
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "a text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64, reflect.Float64, reflect.Float32:
+		return "a number"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map:
+		return "a map"
+	case reflect.Struct:
+		if t.NumField() == 0 {
+			return "nothing"
+		}
+	}
+	return typeNames.Replace(t.String())
+}
+
+func (c *compiler) warn(spec *Spec, field, format string, args ...any) {
+	c.warnings = append(c.warnings, Warning{Profile: spec.Name, Index: c.index, Field: field, Text: fmt.Sprintf(format, args...)})
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/expr-lang/expr"
+	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/vm"
 )
 
@@ -19,6 +21,7 @@ type expression struct {
 	needs   need
 	loops   bool // it may run long: put it under the time limit
 	reads   bool // it hands texts to something that takes time or memory for each byte
+	seen    foreseen
 }
 
 // language is what expressions may say: the variable Alert, expr's own
@@ -96,12 +99,19 @@ func (l *language) compile(text string) (*expression, error) {
 	if len(text) > sourceLimit {
 		return nil, fmt.Errorf("expression of %d bytes is longer than %d", len(text), sourceLimit)
 	}
+	// Once as it is written: while the binder rewrites it, what is said of arguments
+	// that may be anything, such as those of Sprintf, is no longer looked at.
+	written, err := expr.Compile(text, append(slices.Clone(l.options), expr.Optimize(false))...)
+	if err != nil {
+		return nil, l.hinted(text, err)
+	}
+	seen := foresee(written.Node())
 	b := &binder{asking: l.asking}
 	program, err := expr.Compile(text, append(slices.Clone(l.options), expr.Patch(b))...)
 	if err != nil {
 		return nil, errors.New(l.spoken(err.Error()))
 	}
-	return &expression{text: text, program: program, needs: b.found(), loops: b.loops, reads: b.reads}, nil
+	return &expression{text: text, program: program, needs: b.found(), loops: b.loops, reads: b.reads, seen: seen}, nil
 }
 
 // spoken gives functions and types the names the operator knows.
@@ -110,6 +120,53 @@ func (l *language) spoken(text string) string {
 		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)
 	}
 	return typeNames.Replace(text)
+}
+
+// hinted is a complaint about an expression. Where a field was asked of a list, it
+// says what the list is and how one gets at what is in it.
+func (l *language) hinted(text string, err error) error {
+	said, source, more := strings.Cut(l.spoken(err.Error()), "\n")
+	if strings.HasPrefix(said, "array elements can only be selected using an integer") {
+		if tree, err := parser.Parse(text); err == nil {
+			var h listHint
+			ast.Walk(&tree.Node, &h)
+			said += string(h)
+		}
+	}
+	if more {
+		said += "\n" + source
+	}
+	return errors.New(said)
+}
+
+// listHint is what to write instead of the first field that is asked of a list.
+type listHint string
+
+// Visit implements ast.Visitor.
+func (h *listHint) Visit(node *ast.Node) {
+	outer, ok := (*node).(*ast.MemberNode)
+	if !ok || *h != "" {
+		return
+	}
+	asked, ok := outer.Property.(*ast.StringNode)
+	list, is := outer.Node.(*ast.MemberNode)
+	if !ok || !is {
+		return
+	}
+	name, ok := list.Property.(*ast.StringNode)
+	if !ok {
+		return
+	}
+	switch name.Value {
+	case "Meta":
+		*h = listHint(fmt.Sprintf(": Meta is a list of keys and values: use GetMeta(%q)", asked.Value))
+	case "Events":
+		*h = `: Events is a list: use any(Alert.Events, #.GetMeta("key") == "value")`
+	case "Decisions":
+		*h = listHint(fmt.Sprintf(": Decisions is a list: use any(Alert.Decisions, #.%s == …)", asked.Value))
+	case "Labels":
+		*h = ": Labels is a list of texts: use \"label\" in Alert.Labels"
+	}
 }
 
 var typeNames = strings.NewReplacer(

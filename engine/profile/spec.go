@@ -61,11 +61,26 @@ func (d *DecisionSpec) inert() []string {
 // Warning is something in a profile that loads but deserves a line in the log.
 type Warning struct {
 	Profile string // name of the profile
+	Index   int    // which of the list of specs, from 0
+	Field   string // what of it, such as filters[0], decisions[1].type or on_failure
 	Text    string // one sentence, naming the profile
 }
 
 // String is the sentence.
 func (w Warning) String() string { return w.Text }
+
+// Fault is the error about one profile that Compile refuses.
+type Fault struct {
+	Index int    // which of the list of specs, from 0
+	Field string // as in Warning
+	Err   error  // names the profile and what is wrong
+}
+
+// Error says what is wrong, without the place.
+func (f *Fault) Error() string { return f.Err.Error() }
+
+// Unwrap gives the error behind it.
+func (f *Fault) Unwrap() error { return f.Err }
 
 // Default gives the rules that hold when there is no file: whoever asks for
 // remediation about an address or a range gets it banned for 4h.

@@ -1,0 +1,258 @@
+package profile
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/expr-lang/expr/ast"
+
+	"lapid/engine"
+)
+
+// foreseen is what can be told of an expression before it runs: from its type and
+// its constants.
+type foreseen struct {
+	kind   reflect.Type // of its value; nil: known only when it runs
+	truth  truth
+	text   *ast.StringNode // it is this constant; nil: it is not a text that stands there
+	wrong  error           // a constant in it that nothing can read; nil: none
+	doubts []string        // what loads and will disappoint, each the end of a sentence
+}
+
+// truth is the value of a filter, as far as its constants decide it.
+type truth uint8
+
+const (
+	depends truth = iota
+	always
+	never
+)
+
+// foresee looks at an expression that has been checked and not yet rewritten.
+func foresee(root ast.Node) foreseen {
+	f := foreseen{truth: constant(root)}
+	f.text, _ = root.(*ast.StringNode)
+	if t := root.Type(); t != nil && t.Kind() != reflect.Interface {
+		f.kind = t
+	}
+	if _, is := root.(*ast.NilNode); is {
+		f.kind = reflect.TypeFor[struct{}]()
+	}
+	ast.Walk(&root, &f)
+	return f
+}
+
+// Visit implements ast.Visitor.
+func (f *foreseen) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.CallNode:
+		if callee, ok := n.Callee.(*ast.IdentifierNode); ok {
+			f.call(callee.Value, n.Arguments)
+		}
+	case *ast.BuiltinNode:
+		f.call(n.Name, n.Arguments)
+	case *ast.BinaryNode:
+		f.compare(n)
+	}
+}
+
+// call looks at the constants that a function is given, and at those functions
+// that do nothing here.
+func (f *foreseen) call(name string, args []ast.Node) {
+	if what, ok := idle[name]; ok {
+		f.doubt("calls %s, which %s", name, what)
+	}
+	text := func(i int) (string, bool) {
+		if i >= len(args) {
+			return "", false
+		}
+		s, ok := args[i].(*ast.StringNode)
+		if !ok {
+			return "", false
+		}
+		return s.Value, true
+	}
+	switch name {
+	case "GetDecisionsSinceCount":
+		since, ok := text(1)
+		if !ok {
+			break
+		}
+		if d, err := engine.ParseDuration(since); err != nil {
+			f.refuse("%s: %q is no duration such as 30m, 24h or 7d: %w", name, since, err)
+		} else if d <= 0 {
+			f.doubt("asks %s for the last %s, in which there is never a decision", name, since)
+		}
+	case "duration":
+		if d, ok := text(0); ok {
+			if _, err := time.ParseDuration(d); err != nil {
+				f.refuse("duration: %q is none such as 30m or 24h: %w", d, err)
+			}
+		}
+	case "IpInRange":
+		if cidr, ok := text(1); ok && !inRange(strings.Split(cidr, "/")[0], cidr) {
+			f.doubt("asks IpInRange about %q, which is no range such as 192.0.2.0/24, and never true of any address", cidr)
+		}
+	}
+}
+
+// idle are the functions whose data or peers this server does not have, with what
+// comes of a call.
+var idle = map[string]string{
+	"File": noData, "RegexpInFile": noData, "FileMap": noData, "LookupFile": noData,
+	"GetFromStash": noData, "SetInStash": noData,
+	"GeoIPEnrich": noData, "GeoIPASNEnrich": noData, "GeoIPRangeEnrich": noData, "IPToCountry": noData,
+	"LibInjectionIsSQLI": noData, "LibInjectionIsXSS": noData, "MatchKnownBot": noData, "JA4H": noData,
+	"CrowdsecCTI": "never answers: no reputation service is asked, and each call fails",
+	"HTTPGet":     noWeb, "HTTPHead": noWeb, "HTTPPost": noWeb, "HTTPRequest": noWeb,
+}
+
+const (
+	noData = "never finds anything: the server holds no such data"
+	noWeb  = "never answers: rules may not call out over HTTP, and each call fails"
+)
+
+// compare looks for scopes that no alert has, because those of alerts are respelled
+// when they come in.
+func (f *foreseen) compare(n *ast.BinaryNode) {
+	var words []ast.Node
+	switch n.Operator {
+	case "==", "!=":
+		switch {
+		case isScope(n.Left):
+			words = []ast.Node{n.Right}
+		case isScope(n.Right):
+			words = []ast.Node{n.Left}
+		}
+	case "in":
+		if list, ok := n.Right.(*ast.ArrayNode); ok && isScope(n.Left) {
+			words = list.Nodes
+		}
+	}
+	for _, w := range words {
+		s, ok := w.(*ast.StringNode)
+		if !ok || engine.CanonicalScope(s.Value) == s.Value {
+			continue
+		}
+		outcome := "true"
+		if n.Operator == "!=" {
+			outcome = "false"
+		}
+		f.doubt("compares the scope with %q, which is never %s: scopes of alerts are respelled, write %q", s.Value, outcome, engine.CanonicalScope(s.Value))
+	}
+}
+
+// isScope tells whether an expression is the scope of the alert.
+func isScope(n ast.Node) bool {
+	var path []string
+	for {
+		switch x := n.(type) {
+		case *ast.ChainNode:
+			n = x.Node
+		case *ast.CallNode:
+			if len(x.Arguments) > 0 {
+				return false
+			}
+			n = x.Callee
+		case *ast.MemberNode:
+			name, ok := x.Property.(*ast.StringNode)
+			if !ok {
+				return false
+			}
+			path = append(path, name.Value)
+			n = x.Node
+		case *ast.IdentifierNode:
+			slices.Reverse(path)
+			switch x.Value + "." + strings.Join(path, ".") {
+			case "Alert.GetScope", "Alert.Source.Scope", "Alert.Source.GetScope":
+				return true
+			}
+			return false
+		default:
+			return false
+		}
+	}
+}
+
+// constant is what an expression is whatever the alert is.
+func constant(n ast.Node) truth {
+	switch n := n.(type) {
+	case *ast.BoolNode:
+		if n.Value {
+			return always
+		}
+		return never
+	case *ast.UnaryNode:
+		if n.Operator == "!" || n.Operator == "not" {
+			switch constant(n.Node) {
+			case always:
+				return never
+			case never:
+				return always
+			}
+		}
+	case *ast.BinaryNode:
+		return joined(n)
+	}
+	return depends
+}
+
+// joined is constant for two expressions and an operator. The left one is looked at
+// first when it runs, so that it alone can decide.
+func joined(n *ast.BinaryNode) truth {
+	switch n.Operator {
+	case "and", "&&":
+		switch left := constant(n.Left); left {
+		case always:
+			return constant(n.Right)
+		case never:
+			return never
+		}
+	case "or", "||":
+		switch left := constant(n.Left); left {
+		case never:
+			return constant(n.Right)
+		case always:
+			return always
+		}
+	case "==", "!=":
+		if same, known := alike(n.Left, n.Right); known {
+			if same == (n.Operator == "==") {
+				return always
+			}
+			return never
+		}
+	}
+	return depends
+}
+
+// alike compares two constants of one kind.
+func alike(a, b ast.Node) (same, known bool) {
+	switch a := a.(type) {
+	case *ast.BoolNode:
+		b, ok := b.(*ast.BoolNode)
+		return ok && a.Value == b.Value, ok
+	case *ast.IntegerNode:
+		b, ok := b.(*ast.IntegerNode)
+		return ok && a.Value == b.Value, ok
+	case *ast.StringNode:
+		b, ok := b.(*ast.StringNode)
+		return ok && a.Value == b.Value, ok
+	}
+	return false, false
+}
+
+func (f *foreseen) refuse(format string, args ...any) {
+	if f.wrong == nil {
+		f.wrong = fmt.Errorf(format, args...)
+	}
+}
+
+func (f *foreseen) doubt(format string, args ...any) {
+	if text := fmt.Sprintf(format, args...); !slices.Contains(f.doubts, text) {
+		f.doubts = append(f.doubts, text)
+	}
+}
