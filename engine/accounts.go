@@ -305,25 +305,17 @@ func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []string, now int64) (int, error) {
 	removed, o := 0, &reduceAllowlist{name: name, at: now}
 	err := e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
-		old := v.Allowlist(name)
-		if old == nil {
+		if v.Allowlist(name) == nil {
 			return nil, noAllowlist(name)
 		}
-		here := make(map[string]bool, len(values))
-		for _, value := range values {
-			here[value] = false
-		}
-		for i := range old.Items {
-			if _, named := here[old.Items[i].Value]; named {
-				here[old.Items[i].Value] = true
-			}
-		}
 		o.values = o.values[:0]
-		for _, value := range slices.Sorted(maps.Keys(here)) {
-			if here[value] {
+		for _, value := range values {
+			if p, ok := parseTarget(value); ok && v.allowlists.find(name, value, p) != nil {
 				o.values = append(o.values, value)
 			}
 		}
+		slices.Sort(o.values)
+		o.values = slices.Compact(o.values)
 		if removed = len(o.values); removed == 0 {
 			return nil, nil
 		}

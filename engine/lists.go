@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -129,11 +130,15 @@ func (o *reduceAllowlist) apply(s *state, rev Revision) {
 		return
 	}
 	named := make(map[string]bool, len(o.values))
+	longest := 0 // most items are told apart by their length alone
+	shortest := math.MaxInt
 	for _, value := range o.values {
 		named[value] = true
+		shortest, longest = min(shortest, len(value)), max(longest, len(value))
 	}
 	s.next.allowlists = s.next.allowlists.reduced(o.name, func(it *AllowlistItem) bool {
-		return named[it.Value] || o.expired != 0 && it.Expired(o.expired)
+		n := len(it.Value)
+		return n >= shortest && n <= longest && named[it.Value] || o.expired != 0 && it.Expired(o.expired)
 	}, o.at)
 }
 
