@@ -33,7 +33,9 @@
 //  4. Agreement: a stored decision is found by id, by target, by deadline and,
 //     when it names addresses, by prefix; nothing else is found. Check derives
 //     it anew.
-//  5. Streams: a full state plus every later delta equals a fresh full state.
+//  5. Streams: a full state plus every later delta equals a fresh full state. A
+//     cursor is behind what its bouncer was told, in memory; on disk it is never
+//     behind what may not have been heard (delivery.go).
 //  6. Time: the clock is read at the door and by the committer; apply and
 //     replay never read it. An ended decision is in no answer.
 //  7. Values: a decision, once committed, is never modified but by its end;
@@ -92,6 +94,9 @@
 //
 //	killed at any moment, nothing that was answered is lost, nothing that was not
 //	  is half there, no bouncer misses anything         TestCrash (make crash), TestKill
+//	a delta is told until it was heard                  TestStoppedServer, and in transport: TestClosings,
+//	                                                    TestManyOnOneConnection, TestBrokenPoll
+//	what was heard is not told again                    in transport: TestLastBrace, TestOrderlyEnd
 //	busy for long, every answer is right, and memory,
 //	  goroutines and files stay where they are          TestSoak (make soak)
 //	an end by SIGTERM answers or refuses each write     TestShutdown
@@ -122,7 +127,7 @@
 //	              readers, snapshots, streams beside writers TestReadersBesideWriters
 //	agreement     random histories against the slow twin     TestHistories
 //	streams       bouncers with lost answers, restarts and
-//	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain
+//	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain, TestOffer
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom
@@ -163,6 +168,7 @@
 //	proposals waiting    Options.MaxQueued, MaxQueuedBytes   ErrBusy, nothing is stored
 //	one commit           4096 proposals, 8 MiB               the rest waits for the next
 //	history for streams  Options.History events              a bouncer further behind starts over
+//	answers under way    64 to one bouncer                   further ones are told again
 //	alerts               Options.Retention                   dropped with their decisions when over
 //	a text that somebody
 //	says of himself      bounds.go                           ErrInvalid, nothing is stored

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"lapid/engine"
 )
@@ -164,7 +165,7 @@ func (c *closer) spoil() {
 		c.must(err)
 		c.abort()
 	default: // all is there, or as much as there is room for, and it stands still until it gives up
-		if len(c.told) < 1000 {
+		if !c.again && len(c.told) < 1000 {
 			c.eventually("the answer has left", left)
 		}
 		if c.chance.IntN(2) == 0 {
@@ -460,5 +461,82 @@ func TestLastBrace(t *testing.T) {
 	t.Logf("%d deltas: %d told twice, %d lost; %d empty answers", *deltaSum, twice.Load(), lost.Load(), empty.Load())
 	if twice.Load() > 0 || lost.Load() > 0 || empty.Load() == 0 {
 		t.Error("not each was told once")
+	}
+}
+
+// TestOrderlyEnd has the server end connections, for their silence and because it
+// stops, whose last answer was heard by clients that keep them: they close when they
+// see the end, and nothing is told again.
+func TestOrderlyEnd(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(f *fronts){
+		"silence": func(*fronts) {},
+		"the end of the server": func(f *fronts) {
+			f.must(f.server.Shutdown(t.Context()))
+			f.must(f.secure.Shutdown(t.Context()))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFronts(t, func(b *build) {
+				if name == "silence" {
+					b.server.IdleTimeout = 200 * time.Millisecond
+				}
+			})
+			for _, one := range f.all {
+				one.row.Advance(f.View().Revision(), f.Engine.Now())
+			}
+			var last engine.Revision
+			f.banMany(500) // of which no loop tells
+			for round := range 2 {
+				for _, one := range f.all {
+					dial := func(context.Context, string, string) (net.Conn, error) { return one.dial(), nil }
+					client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+					got := f.askBy(client, "http://x", "GET", "/v1/decisions/stream", "", "X-Api-Key: "+one.key)
+					if fresh, _ := lists(t, got.body); len(fresh) == 0 {
+						t.Errorf("%s is told nothing", one.name)
+					}
+				}
+				if round == 0 {
+					f.ban("192.0.2.77") // of which a loop tells
+					last = f.View().Revision()
+				}
+			}
+			end(f)
+			for _, one := range f.all {
+				f.eventually("it is known what was heard", func() bool { return !one.row.Waiting() })
+				if at, _ := one.row.Cursor(); at < last {
+					t.Errorf("%s: the cursor is at %d, not %d", one.name, at, last)
+				}
+			}
+		})
+	}
+}
+
+// TestManyOnOneConnection sends several polls at once: what came before an answer
+// left shows nothing about it, however it is read.
+func TestManyOnOneConnection(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	for _, one := range f.all {
+		for _, text := range []string{poll + live + poll, poll + health + live, startup + live} {
+			f.reset()
+			before, _ := one.row.Cursor()
+			c := one.dial()
+			_, err := c.Write(one.say(text))
+			f.must(err)
+			f.eventually("it is answered", func() bool { at, _ := one.row.Cursor(); return at != before })
+			if tcp, ok := c.(*net.TCPConn); ok {
+				f.must(tcp.SetLinger(0))
+			} else if secure, ok := c.(*tls.Conn); ok {
+				f.must(secure.NetConn().(*net.TCPConn).SetLinger(0))
+				c = secure.NetConn()
+			}
+			c.Close()
+			f.eventually("it is taken back", func() bool {
+				_, pulled := one.row.Cursor()
+				return !pulled && !one.row.Waiting()
+			})
+		}
 	}
 }

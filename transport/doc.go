@@ -31,12 +31,36 @@
 //
 // # Streams
 //
-// A poll is a cursor moving. The cursor moves with the write that hands the end
-// of the answer over, and back when that write fails (conn.go), so a broken
-// poll is simply asked again. Bouncers that ask the same question of the same
-// state in the same second get the same bytes, encoded once (deltas.go,
-// bodies.go); large answers are encoded in pieces while they are sent
-// (source.go, body.go, pieces.go).
+// A poll is a cursor moving (delivery.go). A delta is told until it was heard: the
+// cursor moves with the write that hands the end of the answer over, and for good
+// only when delivery is shown. That is
+//
+//   - the next request on the connection, of which nothing had come before the
+//     answer left; or
+//   - the connection's end in good order, with every byte acknowledged;
+//
+// and in both cases that whoever asked had not ended the connection before the
+// answer left. After a reset, a time-out, an end that comes first, or bytes that
+// nobody has acknowledged, it moves back, also below what was heard since, and the
+// next poll is told all of that again. Told twice is harmless, told never is not.
+// What is written down is always before what is not shown yet, so a kill changes
+// nothing about this. A poll on another connection looks first whether what its
+// bouncer has under way was missed. Connections that the server ends, for their
+// silence or because it stops, it ends on its side first and waits for the other.
+//
+// And what was heard is not told again: the cursor moves before the last bytes
+// leave, and these, with the end of the chunks, leave in one write so small that
+// clients which stop at the last brace have read all of it (pieces.go): they close
+// in good order.
+//
+// Not seen from here is what becomes of bytes that a client's own memory, or a
+// proxy, has taken: behind a proxy it is the proxy that heard. Clients that end
+// every connection with a reset, or their side before they read, are told
+// everything since their last other end again and again.
+//
+// Bouncers that ask the same question of the same state in the same second get the
+// same bytes, encoded once (deltas.go, bodies.go); large answers are encoded in
+// pieces while they are sent (source.go, body.go, pieces.go).
 //
 // # Limits
 //
@@ -46,6 +70,7 @@
 //	time for one request   Options.ReadTimeout       408 and closed
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
+//	waiting for a peer's end, to know what it heard   5 seconds, then it did not
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
