@@ -116,8 +116,8 @@ func (s *Setup) server() (*ServerSetup, error) {
 		return nil, s.bad("api.server", "no listen_uri or listen_socket specified")
 	}
 	if a.ListenURI != "" {
-		if _, _, err := net.SplitHostPort(a.ListenURI); err != nil {
-			return nil, s.bad("api.server.listen_uri", "listen_uri must be host:port: %v", err)
+		if err := s.checkListenURI(a.ListenURI); err != nil {
+			return nil, err
 		}
 	}
 	v := &ServerSetup{}

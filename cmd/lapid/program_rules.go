@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"time"
 
 	"lapid/transport/auth"
 )
@@ -41,6 +42,7 @@ func (s *Setup) checkCertificates(log *slog.Logger) error {
 	if _, err := auth.NewTLS(s.tlsOptions(slog.New(slog.DiscardHandler), func() int64 { return 0 })); err != nil {
 		return err
 	}
+	s.checkDates(log, time.Now())
 	if t.CRLFile != "" {
 		if _, err := os.Stat(t.CRLFile); err != nil {
 			return fmt.Errorf("could not access CRL file: %w", err)

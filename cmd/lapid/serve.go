@@ -34,8 +34,9 @@ func serveCommand(t *terminal) *cobra.Command {
 		Use: "serve", Short: "Run the server", Args: noArgs,
 		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
 trusted addresses again; a file with a mistake leaves the old ones in force, and the log says what
-changed. With -t the configuration is read and checked, nothing else: no folder is made, nothing
-is opened, the network is left alone.
+changed. With -t the configuration is checked, and whether a start would get its addresses, its log and
+its data directory as this user; addresses that its own running server holds are good. Nothing is made
+and nobody is asked but the resolver, for names of listeners.
 
 A clock that is more than a month ahead of the last change in the store (or more than the shortest age
 that anything is kept for, if that is longer) is not trusted at once: for ten minutes nothing is deleted
@@ -75,7 +76,7 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 		return t.fatal(errors.New("you must run at least the API Server or crowdsec"))
 	}
 	if o.test {
-		return t.testConfiguration(setup, o)
+		return t.testConfiguration(ctx, setup, o)
 	}
 	log, err := openLog(setup, t.out, o.level)
 	if err != nil {
@@ -104,8 +105,9 @@ func (t *terminal) fatal(err error) error {
 	return errFatal
 }
 
-// testConfiguration is a really dry run: it reads files and touches nothing.
-func (t *terminal) testConfiguration(s *Setup, o *serving) error {
+// testConfiguration is a really dry run: it looks whether a start would succeed,
+// makes nothing and leaves nothing.
+func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) error {
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	at := o.level
 	lines, err := logHandler(s, visible.Under(t.err), log.level)
@@ -118,7 +120,10 @@ func (t *terminal) testConfiguration(s *Setup, o *serving) error {
 	}
 	if err == nil {
 		log.Logger = slog.New(lines)
-		_, err = NewProgram(s, log)
+		var p *Program
+		if p, err = NewProgram(s, log); err == nil {
+			err = p.tryStart(ctx)
+		}
 	}
 	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
 		err = s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)

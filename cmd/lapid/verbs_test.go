@@ -379,7 +379,7 @@ db_config: {flush: {max_items: 10}}
 	if err := os.WriteFile(profiles, []byte("name: p\nfilters: ['nonsense(']\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.steps([]step{{"serve -t", 1, "", "~failed to compile profiles: error compiling filter of 'p'"}})
+	s.steps([]step{{"serve -t", 1, "", "~profiles.yaml:2:11: error compiling filter of 'p'"}})
 	if entries, err := os.ReadDir(s.dir); err != nil || len(entries) != 2 {
 		t.Errorf("the test left something behind: %v, %v", entries, err)
 	}
