@@ -24,7 +24,7 @@ import (
 
 var (
 	closings = flag.Int("closings", 60, "how many polls TestClosings makes over each front")
-	deltaSum = flag.Int("deltas", 200, "how many deltas TestLastBrace tells")
+	deltaSum = flag.Int("deltas", 100, "how many deltas TestLastBrace tells")
 	seedOf   = flag.Uint64("closingseed", 0, "the seed of TestClosings; 0: a new one")
 )
 
