@@ -372,6 +372,15 @@ func (o *oracle) compareNames() {
 // asking for everything anew. Nobody writes meanwhile.
 func (o *oracle) compareFollowers() {
 	o.t.Helper()
+	want := map[string]bool{}
+	settled := false
+	defer func() {
+		for _, f := range o.bouncers {
+			if !settled {
+				o.t.Log(f.differs(want))
+			}
+		}
+	}()
 	await(o.t, "every bouncer holds what runs", func() bool {
 		for _, f := range o.bouncers {
 			if err := o.hear(f); err != nil {
@@ -382,10 +391,28 @@ func (o *oracle) compareFollowers() {
 		if err != nil {
 			o.t.Fatal(err)
 		}
-		want := map[string]bool{}
+		clear(want)
 		for _, d := range all.New {
 			want[d.Scope+" "+d.Value+" "+d.Type] = true
 		}
-		return !slices.ContainsFunc(o.bouncers, func(f *follower) bool { return !maps.Equal(f.holds, want) })
+		settled = !slices.ContainsFunc(o.bouncers, func(f *follower) bool { return !maps.Equal(f.holds, want) })
+		return settled
 	})
+}
+
+// differs says what a bouncer lacks and what it should have let go, a few of each.
+func (f *follower) differs(want map[string]bool) string {
+	few := func(in, not map[string]bool) (all int, some []string) {
+		for _, k := range slices.Sorted(maps.Keys(in)) {
+			if !not[k] {
+				if all++; all <= 5 {
+					some = append(some, fmt.Sprintf("%.200q", k))
+				}
+			}
+		}
+		return all, some
+	}
+	lacks, some := few(want, f.holds)
+	keeps, more := few(f.holds, want)
+	return fmt.Sprintf("%s holds %d of %d: it lacks %d %v and keeps %d %v", f.key, len(f.holds), len(want), lacks, some, keeps, more)
 }
