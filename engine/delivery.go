@@ -92,11 +92,18 @@ func (d *Delivery) Watch(w Witness) {
 }
 
 // Heard keeps the cursor's place for good, unless the answer was given up
-// already. The witness is not asked any more once it has returned.
+// already. Who has heard everything need not hear any more what was told before:
+// earlier answers are settled too. The witness is not asked any more once it has
+// returned.
 func (d *Delivery) Heard() {
 	u := d.Row.unheard.Load()
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if d.All {
+		for i := slices.Index(u.list, d); i > 0; i-- {
+			u.settle(u.list[0])
+		}
+	}
 	if u.settle(d) {
 		d.Row.note()
 	}
@@ -108,9 +115,7 @@ func (d *Delivery) Lost() {
 	u := d.Row.unheard.Load()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.settle(d) {
-		d.retreat()
-	}
+	u.lose(d)
 }
 
 // Waiting reports whether any answer is under way.
@@ -132,8 +137,8 @@ func (r *BouncerRow) Review(own Witness, now int64) {
 	defer u.mu.Unlock()
 	for i := len(u.list) - 1; i >= 0; i-- {
 		d := u.list[i]
-		if d.witness != nil && d.witness != own && d.witness.Missed(now-d.at > lateAfter) && u.settle(d) {
-			d.retreat()
+		if d.witness != nil && d.witness != own && d.witness.Missed(now-d.at > lateAfter) {
+			u.lose(d)
 		}
 	}
 }
@@ -150,8 +155,22 @@ func (u *unheard) settle(d *Delivery) bool {
 	return true
 }
 
-// retreat takes the cursor back, if it is beyond. Called with the lock.
-func (d *Delivery) retreat() {
+// lose ends a delivery that was not heard and takes the cursor back to before it,
+// unless everything was told later and is still under way: then only the loss of
+// that takes it back so far. A bouncer that heard everything and is then treated
+// as one that knows nothing would keep what ended meanwhile. Called with the lock.
+func (u *unheard) lose(d *Delivery) {
+	i := slices.Index(u.list, d)
+	if i < 0 {
+		return
+	}
+	later := u.list[i+1:]
+	if j := slices.IndexFunc(later, func(o *Delivery) bool { return o.All }); j >= 0 {
+		later[j].from = min(later[j].from, d.from)
+		u.settle(d)
+		return
+	}
+	u.settle(d)
 	if r := d.Row; r.cursor.Load() > d.from {
 		r.cursor.Store(d.from)
 		r.note()
