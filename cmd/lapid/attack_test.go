@@ -431,7 +431,7 @@ func (a *onslaught) quit(v *visitor) {
 		}
 		return
 	case 2:
-		_, _ = io.ReadFull(c, make([]byte, 1+v.chance.IntN(600)))
+		_, _ = io.ReadFull(c, make([]byte, 1+v.chance.IntN(60))) // never all of it: the head alone is longer
 		return
 	case 3:
 		if half, ok := c.(interface{ CloseWrite() error }); ok {
