@@ -65,7 +65,7 @@ func (f folder) version() (who identity, version int, err error) {
 		who, ok := parseFormat(text)
 		switch {
 		case !ok:
-			return who, 0, fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), formatVersion)
+			return who, 0, fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d; put back its own, or use the program that wrote it", ErrFormat, f.join(formatFile), clip(text), formatVersion)
 		case who.given():
 			return who, 2, nil
 		}
@@ -76,7 +76,7 @@ func (f folder) version() (who identity, version int, err error) {
 	}
 	for _, name := range []string{storeDir, snapshotDir} {
 		if names, err := f.fs.List(f.join(name)); err == nil && len(names) > 0 {
-			return who, 0, fmt.Errorf("%w: %s has a folder %q but no file %s", ErrFormat, f.path, name, formatFile)
+			return who, 0, fmt.Errorf("%w: %s has a folder %q but no file %s; put it back, or restore a backup with: lapid restore --force", ErrFormat, f.path, name, formatFile)
 		}
 	}
 	return who, 0, nil

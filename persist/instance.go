@@ -80,13 +80,22 @@ func (in *instance) close() error {
 
 // lastRecord returns the highest revision in the journal, 0 when it is empty.
 func (in *instance) lastRecord() (uint64, error) {
+	return in.endRecord((*pebble.Iterator).Last)
+}
+
+// firstRecord is where the journal begins, 0 when it is empty.
+func (in *instance) firstRecord() (uint64, error) {
+	return in.endRecord((*pebble.Iterator).First)
+}
+
+func (in *instance) endRecord(seek func(*pebble.Iterator) bool) (uint64, error) {
 	it, err := in.journal(0)
 	if err != nil {
 		return 0, err
 	}
 	defer it.Close()
-	if !it.Last() {
-		return 0, iterError(it, "read the end of the journal")
+	if !seek(it) {
+		return 0, iterError(it, "read an end of the journal")
 	}
 	rev, ok := parseJournalKey(it.Key())
 	if !ok {

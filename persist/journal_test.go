@@ -67,10 +67,13 @@ func TestDamagedRecord(t *testing.T) {
 			mustClose(t, s)
 			behind(t, disk, c.change)
 
-			s = mustOpen(t, disk)
+			s, err := Open(&Options{Dir: testDir, FS: disk, ReadOnly: true})
+			if err != nil {
+				t.Fatal(err)
+			}
 			defer mustClose(t, s)
 			next := uint64(1)
-			err := s.Replay(0, func(rev uint64, record []byte) error {
+			err = s.Replay(0, func(rev uint64, record []byte) error {
 				if rev != next || !bytes.Equal(record, recordOf(rev)) {
 					t.Errorf("record %d instead of %d", rev, next)
 				}

@@ -256,6 +256,46 @@ func acceptLoss(t *testing.T, now files, possible bool) {
 	}
 }
 
+// A start without the snapshots that the journal goes on from changes nothing, and
+// a check names what is missing.
+func TestMissingSnapshots(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(ours files){
+		"removed": func(ours files) {
+			for _, at := range ours.snapshots() {
+				delete(ours, at)
+			}
+		},
+		"cut": func(ours files) {
+			for _, at := range ours.snapshots() {
+				ours[at] = ours[at][:40]
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk := killedStore(t, 100)
+			whole := readTree(t, disk, testDir)
+			damaged := maps.Clone(whole)
+			damage(damaged)
+			damaged.put(t, disk)
+			for range 2 {
+				_, err := Open(&Options{Dir: testDir, FS: disk, MemTableSize: 64 << 10})
+				if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "lapid restore --force") {
+					t.Fatal(err)
+				}
+			}
+			if now := readTree(t, disk, testDir); !maps.Equal(now, damaged) {
+				t.Error("a start that refused has changed the store")
+			}
+			whole.put(t, disk)
+			if _, err := verify(disk, 60, 60); err != nil {
+				t.Fatalf("put back: %v", err)
+			}
+		})
+	}
+}
+
 // After a power failure, which may take what was not synced, nothing is missing
 // and what is removed then is missed all the same.
 func TestMissingAfterPowerFailure(t *testing.T) {

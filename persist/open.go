@@ -265,7 +265,31 @@ func (s *Store) lookInside() (err error) {
 			return err
 		}
 	}
-	return s.reaches(tail, found.last)
+	if err := s.reaches(tail, found.last); err != nil {
+		return err
+	}
+	return s.begins(in, tail)
+}
+
+// begins makes sure that the journal goes on from something: from a snapshot that
+// is there and whole, or from nothing at all. A state without its beginning cannot
+// be made, so this loss cannot be accepted. Who only looks is let in: a check names
+// all that is missing.
+func (s *Store) begins(in *instance, tail uint64) error {
+	newest := s.snapshots.newest()
+	if tail <= newest || s.options.ReadOnly {
+		return nil
+	}
+	first, err := in.firstRecord()
+	if err != nil || first <= newest+1 {
+		return err
+	}
+	there := "there is no whole snapshot"
+	if newest > 0 {
+		there = fmt.Sprintf("the newest whole snapshot is of revision %d", newest)
+	}
+	return fmt.Errorf("%w: snapshots are missing: the journal begins at revision %d, and in %s %s; put back what is missing, or restore a backup with: lapid restore --force",
+		ErrCorrupt, first, s.folder.join(snapshotDir), there)
 }
 
 // strangers makes sure that FORMAT, LATEST, logs and snapshots are of one store, as

@@ -1,7 +1,9 @@
 package persist
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,6 +58,9 @@ func parseSnapshotName(name string) (rev uint64, ok bool) {
 func (k *snapshots) open(s *Store) error {
 	dir := s.folder.join(snapshotDir)
 	names, err := s.options.FS.List(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: the folder %s is missing; put it back, or restore a backup with: lapid restore --force", ErrCorrupt, dir)
+	}
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w: %w", ErrDisk, err)
 	}

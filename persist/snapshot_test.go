@@ -186,7 +186,13 @@ func TestNothingLeft(t *testing.T) {
 	for _, rev := range []uint64{20, 30} {
 		rewrite(t, disk, folder{disk, testDir}.snapshotPath(rev), func(b []byte) []byte { return b[:40] })
 	}
-	s := mustOpen(t, disk)
+	if _, err := Open(&Options{Dir: testDir, FS: disk}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "snapshots are missing") {
+		t.Fatalf("a start: %v", err)
+	}
+	s, err := Open(&Options{Dir: testDir, FS: disk, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer mustClose(t, s)
 	from, err := loadState(s)
 	if err != nil || from != 0 {
