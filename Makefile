@@ -25,10 +25,10 @@ build: ## build bin/lapid
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lapid ./cmd/lapid
 
 test: ## run the tests
-	$(GO) test $(PACKAGES)
+	$(GO) test -timeout 20m $(PACKAGES)
 
 race: ## run the tests under the race detector
-	$(GO) test -race $(PACKAGES)
+	$(GO) test -race -timeout 30m $(PACKAGES)
 
 lint: ## vet, format, static checks, and the direction of imports
 	$(GO) vet ./...
