@@ -76,15 +76,17 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 }
 
 // logHandler writes lines in the words of the reference: level=warning and not
-// level=WARN. What strangers wrote is shown in them as what it is.
+// level=WARN. What strangers wrote is shown in them as what it is, and the
+// beginning of it when it is long.
 func logHandler(s *Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
 	o := &slog.HandlerOptions{Level: at, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.LevelKey && len(groups) == 0 {
 			if l, ok := a.Value.Any().(slog.Level); ok {
 				a.Value = slog.StringValue(levelWord(l))
 			}
+			return a
 		}
-		return a
+		return short(a)
 	}}
 	switch f := s.Config.Common.Format; f {
 	case "", "text":
@@ -94,6 +96,21 @@ func logHandler(s *Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) 
 	default:
 		return nil, s.bad("common.log_format", "unknown log_format '%s': use text or json", f)
 	}
+}
+
+// short cuts texts, of which a client decides how long they are.
+func short(a slog.Attr) slog.Attr {
+	text := ""
+	switch v := a.Value.Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	}
+	if len(text) > visible.LongestInLog {
+		a.Value = slog.StringValue(visible.Short(text))
+	}
+	return a
 }
 
 func levelWord(l slog.Level) string {
