@@ -314,8 +314,9 @@ const (
 	// network. While the server stops it is lastParting.
 	parting     = 5 * time.Second
 	lastParting = time.Second
-	// farewellTime is how long the client's end may be behind its farewell, over TLS.
-	farewellTime = 100 * time.Millisecond
+	// farewellTime is how long the client's end may be behind its farewell, over TLS: it
+	// writes the one and then closes, between which a busy machine may have others run.
+	farewellTime = 2 * time.Second
 	// partingBytes is how much may come meanwhile.
 	partingBytes = 64 << 10
 )
