@@ -16,11 +16,6 @@ import (
 	"lapid/engine/enginetest"
 )
 
-const (
-	giantText = 5 << 20 // bytes of a text that no record should hold
-	giantList = 20_000  // elements of a list that no record should hold
-)
-
 // stretches calls do once for every way to make a record too large: each of its
 // texts a giant, each of its lists endless. fresh makes a record that is small and
 // good. A field that is added to a record takes part by itself.
