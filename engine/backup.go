@@ -72,7 +72,9 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 
 // Restore makes a store in o.Dir, which must be missing or empty, from a backup,
 // and verifies that it holds what was backed up, to the last bit. It returns the
-// revision. After an error the folder holds nothing of use. Errors wrap
+// revision. One commit or more follow, in which the places of all bouncers are
+// forgotten: what they were told since the backup is not known, so each is told
+// everything at its next poll, whether it asks for that or not. After an error the folder holds nothing of use. Errors wrap
 // persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
 func Restore(o *Options, r io.Reader) (Revision, error) {
 	var want [32]byte
@@ -97,5 +99,36 @@ func Restore(o *Options, r io.Reader) (Revision, error) {
 	if e.View().Revision() != Revision(rev) && err == nil {
 		err = fmt.Errorf("%w: restored revision %d instead of %d", persist.ErrCorrupt, e.View().Revision(), rev)
 	}
+	if err == nil {
+		err = e.forgetPlaces()
+	}
 	return Revision(rev), errors.Join(err, e.Close())
+}
+
+// forgetPlaces has every bouncer begin anew, durably. Run must not be running.
+func (e *Engine) forgetPlaces() error {
+	o := &visits{}
+	for row := range e.View().EachBouncer {
+		if row.cursor.Load() != 0 {
+			o.bouncers = append(o.bouncers, visit{name: row.Load().Name, at: row.LastPull()})
+		}
+		if len(o.bouncers) == visitsAtOnce {
+			if err := e.commitAlone(o); err != nil {
+				return err
+			}
+			o = &visits{}
+		}
+	}
+	if len(o.bouncers) == 0 {
+		return nil
+	}
+	return e.commitAlone(o)
+}
+
+// commitAlone makes a commit of one operation, at the time of the last commit:
+// nothing expires.
+func (e *Engine) commitAlone(o op) error {
+	p := &proposal{op: o}
+	e.write([]*proposal{p}, nil, e.state.at, appendOp(appendCommitHead(nil, e.state.at, 1), o))
+	return p.err
 }

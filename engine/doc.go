@@ -109,6 +109,7 @@
 //	writers faster than the disk are told to come back  TestWritersFasterThanTheDisk
 //	a backup of a running server is one moment of it,
 //	  and a restore all of it or nothing                TestBackupVerbs, TestCutBackup, TestKilledRestore
+//	after a restore every bouncer is told everything    TestRestoreReachesBouncers
 //	a check names what is damaged and changes nothing   TestCheckVerb
 //	it says whether it is ready, and why not, from its
 //	  first moment on; a committer that does not come
@@ -128,6 +129,7 @@
 //	agreement     random histories against the slow twin     TestHistories
 //	streams       bouncers with lost answers, restarts and
 //	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain, TestOffer
+//	              a full state lists as over what may be held TestStartupListsWhatMayBeHeld
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom

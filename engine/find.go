@@ -16,6 +16,7 @@ type matcher struct {
 	kind     uint32
 	origin   uint32
 	scenario uint32
+	floor    uint64 // of the history at the moment of asking
 	longest  longest
 	heads    []slot
 }
@@ -31,6 +32,7 @@ func (m *matcher) reset() {
 func (q *Query) resolve(s *state) *matcher {
 	m := &q.match
 	m.reset()
+	m.floor = s.history.Floor()
 	m.scopes = m.words(s, m.scopes, &q.Scopes)
 	m.scope = m.words(s, m.scope, &q.Scope)
 	m.origins = m.words(s, m.origins, &q.Origins)

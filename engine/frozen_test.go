@@ -125,12 +125,13 @@ func TestFrozenBackup(t *testing.T) {
 	b, err := os.ReadFile("testdata/frozen/closed.backup")
 	wants(t, err, nil)
 	o := &engine.Options{Dir: "restored", FS: persist.NewMemFS(), Now: func() time.Time { return frozenAt }}
-	_, err = engine.Restore(o, bytes.NewReader(b))
+	rev, err := engine.Restore(o, bytes.NewReader(b))
 	wants(t, err, nil)
 	e, err := engine.Open(o)
 	wants(t, err, nil)
 	got := digestAndTell(t, e)
-	if want := frozenTold(t, "backup"); got != want {
+	// One commit more: the places of bouncers are forgotten.
+	if want := strings.Replace(frozenTold(t, "backup"), fmt.Sprintf("revision %d,", rev), fmt.Sprintf("revision %d,", rev+1), 1); got != want {
 		t.Errorf("restored is\n%s\nand was\n%s", got, want)
 	}
 	wants(t, e.Close(), nil)

@@ -42,7 +42,9 @@ func (s *Scan) Running(buf []Decision) []Decision {
 
 // Over does the same with what a full state lists as deleted: every stored
 // decision that is over, with q.Dedup only where nothing runs on the target and
-// none ended later. Behind Running it begins where that first met one.
+// none ended later. Of those whose alert is gone it lists what a bouncer may still
+// hold: until its decided end, and for as long as the history reaches back to where
+// it ended. Behind Running it begins where that first met one.
 func (s *Scan) Over(buf []Decision) []Decision {
 	if s.over.at < s.running.at {
 		s.over.at = s.running.at
@@ -79,7 +81,7 @@ func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 			}
 			continue
 		}
-		if !q.admits(state, r) || (related && !q.relates(v, r)) || (q.Dedup && v.outlasted(r, q)) {
+		if !q.admits(state, r) || (related && !q.relates(v, r)) || (q.Dedup && v.outlasted(r, q)) || v.forgotten(r, q) {
 			continue
 		}
 		if w.skip > 0 {

@@ -110,7 +110,7 @@ func (v *View) outlasted(r *record, q *Query) bool {
 	steps := 0
 	for n := v.state.head(r); n != 0; {
 		o := v.state.records.At(n)
-		if o != r && v.shows(o) && o.sameTarget(r) && mine.shorter(v.spanOf(o, q)) && q.admits(v.state, o) {
+		if o != r && v.shows(o) && o.sameTarget(r) && mine.shorter(v.spanOf(o, q)) && q.admits(v.state, o) && !v.forgotten(o, q) {
 			return true
 		}
 		if steps++; steps > longChain {
@@ -119,6 +119,16 @@ func (v *View) outlasted(r *record, q *Query) bool {
 		n = slot(o.next.Load())
 	}
 	return false
+}
+
+// forgotten reports whether no bouncer can still hold what a tombstone was about:
+// nobody was told of it, or its decided end has passed and the history does not
+// reach back to where it ended. It may be in memory yet, until readers have gone.
+func (v *View) forgotten(r *record, q *Query) bool {
+	if !r.marked(markPurged) || !v.ended(r) || v.alert(r.alert) != nil {
+		return false
+	}
+	return bornOver(r) || r.until <= q.Now && r.endedRev.Load() <= q.match.floor
 }
 
 // spanOf is how far one record reaches.
@@ -216,7 +226,7 @@ func (l *longest) of(v *View, r *record, q *Query) span {
 
 func (l *longest) learn(v *View, head slot, q *Query) {
 	v.chain(head, func(o *record) bool {
-		if !v.shows(o) || !q.admits(v.state, o) {
+		if !v.shows(o) || !q.admits(v.state, o) || v.forgotten(o, q) {
 			return true
 		}
 		k := keyOf(o)

@@ -216,3 +216,44 @@ func TestEndsAreToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// A full state lists as over what a bouncer may still hold. When an alert is gone,
+// that is until the decided end of what it brought, and for as long as the history
+// reaches back to where it ended, whatever readers keep it in memory. What was over
+// on arrival nobody ever held, and what is not listed hides nothing that is.
+func TestStartupListsWhatMayBeHeld(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, func(o *engine.Options) { o.History = 16 })
+	p := populated{r, t}
+	over := func() (values []string) {
+		r.View().EachEnded(r.Ask(), func(d engine.Decision) bool { values = append(values, d.Value()); return true })
+		return values
+	}
+	wantOver := func(when string, want ...string) {
+		t.Helper()
+		if got := over(); !slices.Equal(got, want) {
+			t.Errorf("%s: over are %v, want %v", when, got, want)
+		}
+	}
+	gone := []engine.AlertID{p.add("192.0.2.1", "1h"), p.add("192.0.2.2", "48h"), p.add("192.0.2.3", "-1m"), p.add("192.0.2.4", "2h")}
+	p.add("192.0.2.4", "1h")
+	for range 70 { // a chain that is too long to be walked for each
+		p.add("192.0.2.5", "1h")
+	}
+	p.add("192.0.2.6", "1h")
+	gone = append(gone, p.add("192.0.2.5", "2h"))
+	held := r.View()
+	for _, id := range gone {
+		wants(t, r.DeleteAlert(ctx, id, r.Now().UnixNano()), nil)
+	}
+	wantOver("the alerts are gone", "192.0.2.1", "192.0.2.2")
+	r.Advance(3 * 3600e9)
+	last := r.View()
+	for i := range 40 { // the history forgets
+		p.add(fmt.Sprintf("198.51.100.%d", i), "48h")
+	}
+	wantOver("their time is over", slices.Concat([]string{"192.0.2.2", "192.0.2.4"}, slices.Repeat([]string{"192.0.2.5"}, 70), []string{"192.0.2.6"})...)
+	runtime.KeepAlive(held)
+	runtime.KeepAlive(last)
+}

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,6 +67,79 @@ func TestBackupVerbs(t *testing.T) {
 	h.expect(h.do("", "check"), exitFails, "", "~a server is running")
 	h.compare(ledger)
 	private(t, folder)
+}
+
+// TestRestoreReachesBouncers has bouncers poll a real server, which is then put back
+// to a backup: at its next poll, that asks for no full state, each is told what runs
+// by the backup and what is over by it, wherever it was before; then deltas go on.
+func TestRestoreReachesBouncers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.steps([]step{{"bouncers add late -k late -o raw", 0, "late", ""}})
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	h.login()
+	holds := map[string]map[string]bool{"key": {}, "late": {}}
+	poll := func(key string) (told, ended int) {
+		t.Helper()
+		h.header = http.Header{"X-Api-Key": {key}}
+		defer func() { h.header = nil }()
+		code, text, err := h.ask("GET", "/v1/decisions/stream", "")
+		var d struct{ New, Deleted []struct{ Value string } }
+		if err != nil || code != 200 || json.Unmarshal([]byte(text), &d) != nil {
+			t.Fatalf("polling: %d %s %v", code, text, err)
+		}
+		for _, one := range d.Deleted {
+			delete(holds[key], one.Value)
+		}
+		for _, one := range d.New {
+			holds[key][one.Value] = true
+		}
+		return len(d.New), len(d.Deleted)
+	}
+	post := func(first, many int) {
+		t.Helper()
+		if code, text, err := h.ask("POST", "/v1/alerts", alertText("s", first, many)); err != nil || code != 201 {
+			t.Fatalf("alert: %d %s %v", code, text, err)
+		}
+	}
+	post(1, 3)
+	poll("key")
+	poll("late")
+	post(4, 1)
+	h.expect(h.do("", "decisions", "delete", "--ip", "10.0.0.2"), exitGood, "", "~1 decision(s) deleted")
+	poll("key") // late still holds 10.0.0.2
+	folder := filepath.Join(h.dir, "backups")
+	h.expect(h.do("", "backup", folder), exitGood, "", "~wrote")
+	h.expect(h.do("", "decisions", "delete", "--ip", "10.0.0.1"), exitGood, "", "~1 decision(s) deleted")
+	h.expect(h.do("", "decisions", "delete", "--ip", "10.0.0.4"), exitGood, "", "~1 decision(s) deleted")
+	poll("key")
+	post(9, 1)
+	for range 2 { // it is ahead of the backup, and goes on to be
+		kill(t, p)
+		h.expect(h.do("", "restore", newest(t, folder), "--force"), exitGood, "", "~restored revision")
+		kept, err := filepath.Glob(h.store() + ".before-*")
+		if err != nil || len(kept) != 1 {
+			t.Fatal(kept, err)
+		}
+		if err := os.RemoveAll(kept[0]); err != nil {
+			t.Fatal(err)
+		}
+		p = start(t, nil, "-c", h.file, "serve")
+		h.awaitHealth(p)
+		for key := range holds {
+			if told, ended := poll(key); told != 3 || ended != 1 || !maps.Equal(holds[key], map[string]bool{"10.0.0.1": true, "10.0.0.3": true, "10.0.0.4": true}) {
+				t.Errorf("%s: told %d new and %d over, and holds %v", key, told, ended, holds[key])
+			}
+			if told, ended := poll(key); told+ended != 0 {
+				t.Errorf("%s: told %d new and %d over again", key, told, ended)
+			}
+		}
+	}
+	post(20, 2)
+	if told, ended := poll("late"); told != 2 || ended != 0 {
+		t.Errorf("told %d new and %d over after that", told, ended)
+	}
 }
 
 // answered is what is answered by now.

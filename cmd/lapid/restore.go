@@ -24,8 +24,10 @@ func restoreCommand(t *terminal) *cobra.Command {
 		Use: "restore FILE|-", Short: "Make the store anew from a backup", Args: exactArgs(1),
 		Long: `Makes the store from a backup, while no server runs. It is made beside the present one, verified to
 hold what was backed up to the last bit, and only then put in its place. A store that is there is not touched
-without --force, and even then it is kept, under another name. Bouncers go on from where they were when the
-backup was taken; what they were told after that, they keep until it ends by itself.`,
+without --force, and even then it is kept, under another name. Every bouncer is told everything at its next
+poll, without being started anew: what runs by the backup, and the end of all that the backup knows to be over.
+Of bans that came after the backup nothing is known any more: a bouncer that was told of one keeps it until it
+ends by itself, or until the bouncer is started anew.`,
 		RunE: func(c *cobra.Command, args []string) error { return t.restore(c.Context(), args[0], force) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "also when there is a store; it is kept under another name")
