@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"cmp"
 	"crypto/sha512"
 	"hash/maphash"
 	"iter"
 	"net/netip"
-	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -184,6 +182,10 @@ type bouncerSet struct {
 	byName  index.Trie[BouncerRow]
 	byPlace index.Trie[BouncerRow]
 	byOwner index.Trie[ownedRows]
+
+	// loading has the rows by name while a start brings memory up, and nobody else
+	// looks. Then the indexes are empty; build makes them of all rows at once.
+	loading *loading[BouncerRow]
 }
 
 // ownedRows are the rows of one key, or of one certificate's name.
@@ -272,7 +274,11 @@ func (v *View) EachBouncer(yield func(*BouncerRow) bool) { v.bouncers.order.All(
 func (v *View) BouncerCount() int { return v.bouncers.order.Len() }
 
 func (b *bouncerSet) named(name string) *BouncerRow {
-	return b.byName.Find(nameHash(name), func(r *BouncerRow) bool { return r.Load().Name == name })
+	is := func(r *BouncerRow) bool { return r.Load().Name == name }
+	if b.loading != nil {
+		return b.loading.find(nameHash(name), is)
+	}
+	return b.byName.Find(nameHash(name), is)
 }
 
 func (b *bouncerSet) ownedBy(k *KeyHash) *ownedRows {
@@ -349,7 +355,7 @@ func (s *state) putBouncer(b Bouncer) *BouncerRow {
 	if row != nil {
 		old := row.Load()
 		if old.KeyHash == b.KeyHash && old.AuthType == b.AuthType {
-			moved := old.IP != b.IP || old.Shared != b.Shared || old.AutoCreated != b.AutoCreated
+			moved := set.loading == nil && (old.IP != b.IP || old.Shared != b.Shared || old.AutoCreated != b.AutoCreated)
 			if moved {
 				set.disown(row)
 			}
@@ -366,85 +372,37 @@ func (s *state) putBouncer(b Bouncer) *BouncerRow {
 	set.places++
 	row.value.Store(&b)
 	set.order = set.order.Set(set.run, row.place, row)
+	if set.loading != nil {
+		set.loading.insert(nameHash(b.Name), row)
+		return row
+	}
 	set.byName = set.byName.Insert(set.run, nameHash(b.Name), row, rowNameHash)
 	set.own(row)
 	return row
 }
 
-// loadBouncer enters a bouncer of a snapshot in the order of creation; build, after
-// the last, makes it be found.
-func (s *state) loadBouncer(b Bouncer) *BouncerRow {
-	set := s.next.bouncers
-	b.Software = s.software.acquire(b.Software)
-	row := &BouncerRow{ledger: &s.visited, place: set.places}
-	set.places++
-	row.value.Store(&b)
-	set.order = set.order.Set(set.run, row.place, row)
-	return row
-}
-
-// build makes the indexes of a set that was loaded, and reports whether the names
-// differ. Sorted by hash, neighbours in memory are built one after the other.
-func (b *bouncerSet) build() bool {
-	sorted := make([]index.Hashed[BouncerRow], 0, b.order.Len())
+// build makes the indexes of a set that was loaded. Rows are looked at in the order
+// of creation, in which they lie in memory.
+func (b *bouncerSet) build() {
+	b.byName = b.loading.trie(b.run)
+	b.loading = nil
+	places := make([]index.Hashed[BouncerRow], 0, b.order.Len()) // any number may have one hash
+	var owners loading[ownedRows]
 	for row := range b.order.All {
-		sorted = append(sorted, index.Hashed[BouncerRow]{Hash: rowNameHash(row), Item: row})
-	}
-	sortHashed(sorted)
-	for i := range sorted {
-		for j := i - 1; j >= 0 && sorted[j].Hash == sorted[i].Hash; j-- {
-			if sorted[j].Item.Load().Name == sorted[i].Item.Load().Name {
-				return false
-			}
+		v := row.Load()
+		k := v.owner()
+		if v.AuthType == AuthAPIKey && v.IP.IsValid() {
+			places = append(places, index.Hashed[BouncerRow]{Hash: placeHash(&k, v.IP), Item: row})
 		}
-	}
-	b.byName = index.NewTrie(b.run, sorted)
-	b.buildOwners(sorted[:0])
-	sorted = sorted[:0]
-	for row := range b.order.All {
-		if v := row.Load(); v.AuthType == AuthAPIKey && v.IP.IsValid() {
-			sorted = append(sorted, index.Hashed[BouncerRow]{Hash: placeHash(&v.KeyHash, v.IP), Item: row})
-		}
-	}
-	sortHashed(sorted)
-	b.byPlace = index.NewTrie(b.run, sorted)
-	return true
-}
-
-// buildOwners is the part of build for owners. Rows of one are neighbours once they
-// are sorted, by place.
-func (b *bouncerSet) buildOwners(sorted []index.Hashed[BouncerRow]) {
-	for row := range b.order.All {
-		k := row.Load().owner()
-		sorted = append(sorted, index.Hashed[BouncerRow]{Hash: ownerHash(&k), Item: row})
-	}
-	sortHashed(sorted)
-	var owners []index.Hashed[ownedRows]
-	for i, h := range sorted {
-		k := h.Item.Load().owner()
-		var o *ownedRows
-		for j := len(owners) - 1; j >= 0 && owners[j].Hash == h.Hash && o == nil; j-- {
-			if owners[j].Item.oldest().Load().owner() == k {
-				o = owners[j].Item
-			}
-		}
+		hash := ownerHash(&k)
+		o := owners.find(hash, func(o *ownedRows) bool { return o.oldest().Load().owner() == k })
 		if o == nil {
 			o = &ownedRows{run: b.run}
-			owners = append(owners, index.Hashed[ownedRows]{Hash: sorted[i].Hash, Item: o})
+			owners.insert(hash, o)
 		}
-		o.add(b.run, h.Item)
+		o.add(b.run, row)
 	}
-	b.byOwner = index.NewTrie(b.run, owners)
-}
-
-// sortHashed sorts by hash, then by place.
-func sortHashed(list []index.Hashed[BouncerRow]) {
-	slices.SortFunc(list, func(a, b index.Hashed[BouncerRow]) int {
-		if c := cmp.Compare(a.Hash, b.Hash); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.Item.place, b.Item.place)
-	})
+	b.byPlace, b.byOwner = sortedTrie(b.run, places), owners.trie(b.run)
 }
 
 // dropBouncer removes the row of that name, if there is one.
@@ -455,8 +413,12 @@ func (s *state) dropBouncer(name string) {
 	}
 	set := s.editBouncers()
 	set.order = set.order.Delete(set.run, row.place)
-	set.byName = set.byName.Remove(set.run, nameHash(name), row)
-	set.disown(row)
+	if set.loading != nil {
+		set.loading.remove(nameHash(name), row)
+	} else {
+		set.byName = set.byName.Remove(set.run, nameHash(name), row)
+		set.disown(row)
+	}
 	s.software.release(row.Load().Software)
 	row.gone.Store(true)
 }

@@ -1,11 +1,13 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -496,6 +498,87 @@ func TestBouncerRowBytes(t *testing.T) {
 				t.Errorf("%s: %.0f bytes a row, promised are 400", name, each)
 			}
 		}
+	}
+}
+
+// TestMachineBytes holds what a machine takes in memory: one that has just been
+// registered, and one of a fleet that reports the same 300 hub items as all others,
+// or but for one.
+func TestMachineBytes(t *testing.T) {
+	plain := func(i int) *engine.Machine {
+		return &engine.Machine{ID: fmt.Sprintf("lp-%08d", i), PasswordHash: bytes.Repeat([]byte("h"), 60), AuthType: engine.AuthPassword,
+			Validated: true, IP: fmt.Sprint("10.0.0.", i%250), CreatedAt: 1, UpdatedAt: 2}
+	}
+	differs := func(i int) *engine.Machine {
+		m := fleetMachine(i)
+		m.HubItems["collections"][0].Version = fmt.Sprint("0.", i)
+		return m
+	}
+	for _, c := range []struct {
+		name    string
+		n       int
+		machine func(int) *engine.Machine
+		most    float64
+	}{{"plain", 100_000, plain, 700}, {"fleet", 2000, fleetMachine, 1800}, {"fleet, each with a list of its own", 2000, differs, 5000}} {
+		for _, shown := range []int{1, c.n} {
+			before := heapInUse()
+			kept := engine.BuildMachines(c.n, shown, c.machine)
+			each := float64(heapInUse()-before) / float64(c.n)
+			runtime.KeepAlive(kept)
+			t.Logf("%s, %d in a commit: %.0f bytes a machine", c.name, shown, each)
+			if each > c.most {
+				t.Errorf("%s: %.0f bytes a machine, promised are %.0f", c.name, each, c.most)
+			}
+		}
+	}
+}
+
+// TestMachinesShare: what machines report is kept once, however it changes, and is
+// forgotten with the last one that has it. Check compares the counts.
+func TestMachinesShare(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, nil)
+	const many = 5
+	for i := range many {
+		wants(t, r.AddMachine(ctx, fleetMachine(i), false), nil)
+	}
+	for _, again := range []func(){func() {}, r.Restart, func() { wants(t, r.Snapshot(ctx), nil); r.Restart() }} {
+		again()
+		first := r.View().Machine("lp-00000000")
+		for i := range many {
+			m := r.View().Machine(fmt.Sprintf("lp-%08d", i))
+			for kind, items := range first.HubItems {
+				if &items[0] != &m.HubItems[kind][0] || len(items) != len(m.HubItems[kind]) {
+					t.Errorf("%s has %s of its own", m.ID, kind)
+				}
+			}
+		}
+	}
+	held := r.View().Machine("lp-00000001")
+	tainted := slices.Clone(held.HubItems["parsers"])
+	tainted[3].Status = "tainted"
+	wants(t, r.ChangeMachine(ctx, "lp-00000001", func(m *engine.Machine) {
+		m.HubItems, m.FeatureFlags = maps.Clone(m.HubItems), []string{"one", "two"}
+		m.HubItems["parsers"] = tainted
+		m.HubItems["contexts"] = []engine.HubItem{}
+		delete(m.HubItems, "collections")
+	}), nil)
+	if held.HubItems["parsers"][3].Status == "tainted" {
+		t.Error("what was published has changed")
+	}
+	if m := r.View().Machine("lp-00000001"); m.HubItems["parsers"][3].Status != "tainted" || len(m.HubItems["collections"]) != 0 {
+		t.Errorf("%v", m.HubItems)
+	}
+	wants(t, r.Check(), nil)
+	wants(t, r.AddMachine(ctx, fleetMachine(2), true), nil) // anew, in place of itself
+	wants(t, r.Check(), nil)
+	for i := range many {
+		wants(t, r.DeleteMachine(ctx, fmt.Sprintf("lp-%08d", i)), nil)
+		wants(t, r.Check(), nil)
+	}
+	if words, lists := r.SharedByMachines(); words != 0 || lists != 0 {
+		t.Errorf("%d texts and %d lists are kept for nobody", words, lists)
 	}
 }
 

@@ -202,6 +202,7 @@ func (c *checker) bouncers() {
 // machines finds every one again by its id and its serial.
 func (c *checker) machines() {
 	m, n, waiting := c.view.machines, 0, 0
+	var again inventories
 	for r := range m.bySerial.All {
 		v := r.value.Load()
 		if r.gone || m.named(v.ID) != r || m.serial(r.serial) != r {
@@ -211,9 +212,32 @@ func (c *checker) machines() {
 		if !v.Validated {
 			waiting++
 		}
+		copied := *v
+		again.acquire(&copied)
 	}
+	c.inventories(&again)
 	if m.byID.Len() != n || m.bySerial.Len() != n || m.waiting != waiting {
 		c.report("%d machines, %d of them waiting, are counted as %d, %d and %d", n, waiting, m.byID.Len(), m.bySerial.Len(), m.waiting)
+	}
+}
+
+// inventories compares what is kept for machines with what they have.
+func (c *checker) inventories(want *inventories) {
+	got := &c.state.inventories
+	for text, one := range want.words {
+		if kept := got.words[text]; kept == nil || kept.uses != one.uses {
+			c.report("%q is reported %d times, and counted otherwise", text, one.uses)
+		}
+	}
+	for hash, lists := range want.lists {
+		for _, one := range lists {
+			if kept := got.find(hash, one.items); kept == nil || kept.machines != one.machines {
+				c.report("%d machines have the same list of %d hub items, and are counted otherwise", one.machines, len(one.items))
+			}
+		}
+	}
+	if len(got.words) != len(want.words) || len(got.lists) != len(want.lists) {
+		c.report("%d texts and %d lists of machines are kept, %d and %d are reported", len(got.words), len(got.lists), len(want.words), len(want.lists))
 	}
 }
 

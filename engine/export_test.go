@@ -72,6 +72,7 @@ func loadSections(rev uint64, list []Section) (*Engine, error) {
 	if err := e.state.load(context.Background(), rev, each(list), 1<<20); err != nil {
 		return nil, err
 	}
+	e.state.endLoading()
 	e.publish(Revision(rev))
 	return e, nil
 }
@@ -163,6 +164,7 @@ func (e *Engine) Sections() ([]Section, error) {
 // returns what holds them.
 func BuildRows(n, commit int, row func(int) Bouncer) any {
 	s := newState()
+	s.endLoading()
 	for i := range n {
 		b := row(i)
 		s.putBouncer(b)
@@ -171,4 +173,22 @@ func BuildRows(n, commit int, row func(int) Bouncer) any {
 		}
 	}
 	return s
+}
+
+// BuildMachines is the same with machines.
+func BuildMachines(n, commit int, machine func(int) *Machine) any {
+	s := newState()
+	s.endLoading()
+	for i := range n {
+		s.putMachine(*machine(i), false)
+		if i%commit == commit-1 {
+			s.next.machines.shown = true
+		}
+	}
+	return s
+}
+
+// SharedByMachines is how many texts and lists of hub items are kept.
+func (e *Engine) SharedByMachines() (words, lists int) {
+	return len(e.state.inventories.words), len(e.state.inventories.lists)
 }

@@ -29,7 +29,7 @@ type Machine struct {
 	OS            OS
 	FeatureFlags  []string
 	DataSources   []Count              // name and number, in the order they were reported
-	HubItems      map[string][]HubItem // by kind: collections, parsers, scenarios …
+	HubItems      map[string][]HubItem // by kind: collections, parsers, scenarios …; lists are shared by machines
 	CreatedAt     int64                // Unix nanoseconds, as all times here
 	UpdatedAt     int64
 	LastPush      int64 // 0: never
@@ -83,6 +83,8 @@ type machineSet struct {
 	byID     index.Trie[machineRow]
 	bySerial index.Sequence[machineRow]
 	waiting  int // of them not validated
+
+	loading *loading[machineRow] // as in bouncerSet
 }
 
 // Machine returns the machine of that id, nil when there is none.
@@ -115,7 +117,11 @@ func (v *View) MachineCount() (all, waiting int) {
 func machineHash(r *machineRow) uint64 { return nameHash(r.value.Load().ID) }
 
 func (m *machineSet) named(id string) *machineRow {
-	return m.byID.Find(nameHash(id), func(r *machineRow) bool { return r.value.Load().ID == id })
+	is := func(r *machineRow) bool { return r.value.Load().ID == id }
+	if m.loading != nil {
+		return m.loading.find(nameHash(id), is)
+	}
+	return m.byID.Find(nameHash(id), is)
 }
 
 // serial returns the machine of a serial, nil when it is gone.
@@ -135,12 +141,15 @@ func (s *state) editMachines() *machineSet {
 
 // putMachine stores a machine; with fresh it is a new one, whatever was there.
 func (s *state) putMachine(m Machine, fresh bool) {
+	s.inventories.acquire(&m)
 	if row := s.next.machines.named(m.ID); row != nil {
 		if !fresh {
-			if was := row.value.Load().Validated; was != m.Validated {
-				s.editMachines().count(&m, was)
+			old := row.value.Load()
+			if old.Validated != m.Validated {
+				s.editMachines().count(&m, old.Validated)
 			}
 			row.value.Store(&m)
+			s.inventories.release(old)
 			return
 		}
 		s.dropMachine(m.ID)
@@ -164,10 +173,20 @@ func (m *machineSet) count(now *Machine, was bool) {
 func (m *machineSet) add(row *machineRow) {
 	v := row.value.Load()
 	m.bySerial = m.bySerial.Set(m.run, uint64(row.serial), row)
-	m.byID = m.byID.Insert(m.run, nameHash(v.ID), row, machineHash)
+	if m.loading != nil {
+		m.loading.insert(nameHash(v.ID), row)
+	} else {
+		m.byID = m.byID.Insert(m.run, nameHash(v.ID), row, machineHash)
+	}
 	if !v.Validated {
 		m.waiting++
 	}
+}
+
+// build makes the index of a set that was loaded.
+func (m *machineSet) build() {
+	m.byID = m.loading.trie(m.run)
+	m.loading = nil
 }
 
 // dropMachine removes the machine of that id, if there is one.
@@ -178,9 +197,15 @@ func (s *state) dropMachine(id string) {
 	}
 	m := s.editMachines()
 	m.bySerial = m.bySerial.Delete(m.run, uint64(row.serial))
-	m.byID = m.byID.Remove(m.run, nameHash(id), row)
-	if !row.value.Load().Validated {
+	if m.loading != nil {
+		m.loading.remove(nameHash(id), row)
+	} else {
+		m.byID = m.byID.Remove(m.run, nameHash(id), row)
+	}
+	value := row.value.Load()
+	if !value.Validated {
 		m.waiting--
 	}
+	s.inventories.release(value)
 	row.gone = true
 }

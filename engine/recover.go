@@ -27,12 +27,13 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.state.history.Reset(0)
 	}
 	if e.store.Last() == 0 {
+		e.state.endLoading()
 		return e.begin()
 	}
-	e.publish(Revision(rev))
 	if err := e.replay(ctx, rev); err != nil {
 		return err
 	}
+	e.state.endLoading()
 	e.publish(e.state.next.revision)
 	return nil
 }
@@ -174,9 +175,6 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
 	}
 	s := l.state
-	if !s.next.bouncers.build() {
-		return fmt.Errorf("%w: snapshot holds two bouncers of one name", errRecord)
-	}
 	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
 	return nil
 }
@@ -275,6 +273,7 @@ func (l *loader) machine(d *decoder) {
 		return
 	}
 	l.serial = row.serial
+	s.inventories.acquire(m)
 	row.value.Store(m)
 	s.editMachines().add(row)
 }
@@ -284,10 +283,13 @@ func (l *loader) bouncer(d *decoder) {
 	var b Bouncer
 	b.decode(d)
 	at, cursor := d.varint(), d.uvarint()
+	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
+		d.fail()
+	}
 	if d.err != nil {
 		return
 	}
-	row := l.state.loadBouncer(b)
+	row := l.state.putBouncer(b)
 	row.lastPull.Store(at)
 	row.putCursor(cursor)
 }

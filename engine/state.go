@@ -34,17 +34,20 @@ type state struct {
 	heard   machineLedger
 
 	// Owned by the committer.
-	deadlines *index.Deadlines
-	turned    int64 // how far they were turned
-	graves    graves
-	rows      rows // cold bodies that apply wants written
-	software  softwareTable
-	at        int64 // time of the last commit
+	deadlines   *index.Deadlines
+	turned      int64 // how far they were turned
+	graves      graves
+	rows        rows // cold bodies that apply wants written
+	software    softwareTable
+	inventories inventories
+	at          int64 // time of the last commit
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
 }
 
+// newState is an empty state. Until endLoading, bouncers and machines are found by
+// their names alone, and nothing may be published.
 func newState() *state {
 	s := &state{}
 	s.deadlines, s.turned = s.newDeadlines(), math.MinInt64+clockSlack
@@ -52,11 +55,17 @@ func newState() *state {
 		state:        s,
 		nextAlert:    1,
 		nextDecision: 1,
-		machines:     &machineSet{},
-		bouncers:     &bouncerSet{},
+		machines:     &machineSet{loading: &loading[machineRow]{}},
+		bouncers:     &bouncerSet{loading: &loading[BouncerRow]{}},
 		allowlists:   newAllowlistSet(nil),
 	}
 	return s
+}
+
+// endLoading makes the indexes of all that a start has read.
+func (s *state) endLoading() {
+	s.next.bouncers.build()
+	s.next.machines.build()
 }
 
 func (s *state) newDeadlines() *index.Deadlines {
