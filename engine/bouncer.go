@@ -46,7 +46,7 @@ type Software struct {
 // allocate nothing.
 //
 // A million rows must fit: with its value and its places in the indexes a row takes
-// 310 to 370 bytes (TestBouncerRowBytes).
+// 325 to 390 bytes (TestBouncerRowBytes).
 type BouncerRow struct {
 	value  atomic.Pointer[Bouncer]
 	place  uint64         // in the order of creation; set once
@@ -62,7 +62,13 @@ type BouncerRow struct {
 	gone     atomic.Bool // dropped; for those who keep the row, apply never asks
 
 	unheard atomic.Pointer[unheard] // nil: there never was any
+
+	said      atomic.Pointer[saying] // nil: what is written down. Never written down itself
+	described atomic.Int64           // when DueToDescribe last said yes; 0: never
 }
+
+// saying is what a bouncer says it is.
+type saying struct{ kind, version string }
 
 func (r *BouncerRow) marked() *atomic.Bool { return &r.noted }
 func (r *BouncerRow) next() **BouncerRow   { return &r.after }
@@ -123,6 +129,40 @@ func (r *BouncerRow) Pass(from, to Revision, now int64) {
 	r.cursor.CompareAndSwap(uint64(from)+1, uint64(to)+1)
 	r.Visit(now)
 	r.note()
+}
+
+// Says is the type and version that the bouncer told last, whether they are written
+// down yet or not.
+func (r *BouncerRow) Says() (kind, version string) {
+	if s := r.said.Load(); s != nil {
+		return s.kind, s.version
+	}
+	b := r.Load()
+	return b.Type, b.Version
+}
+
+// Say notes in memory what the bouncer says it is: Says tells it at once. Nothing is
+// written down by this.
+func (r *BouncerRow) Say(kind, version string) { r.said.Store(&saying{kind, version}) }
+
+// SayAsWritten notes that the bouncer says what its value holds.
+func (r *BouncerRow) SayAsWritten() {
+	if r.said.Load() != nil {
+		r.said.Store(nil)
+	}
+}
+
+// MayDescribe reports whether DueToDescribe would say yes; it changes nothing.
+func (r *BouncerRow) MayDescribe(now, every int64) bool {
+	last := r.described.Load()
+	return last == 0 || now-last >= every
+}
+
+// DueToDescribe says yes to one caller, and then to nobody for so many nanoseconds:
+// what a row says of itself is written down that often at most, whoever asks.
+func (r *BouncerRow) DueToDescribe(now, every int64) bool {
+	last := r.described.Load()
+	return (last == 0 || now-last >= every) && r.described.CompareAndSwap(last, now)
 }
 
 // Forget has the bouncer begin anew.

@@ -38,6 +38,59 @@ func load(t *testing.T, text, local string, vars map[string]string) (*Setup, err
 	return loadSetup(write(t, dir, "config.yaml", text), variables(vars))
 }
 
+// TestBracketedLists has lists of plain words in brackets, as programs and people
+// write them: what is in them is what the reference reads, and what nobody can read
+// is refused where it stands.
+func TestBracketedLists(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"[a, b]": {"a", "b"}, "[a,b]": {"a", "b"}, "[ a , b ]": {"a", "b"}, "[a, b,]": {"a", "b"}, "[]": {}, "[ ]": {},
+		"[\n  a,\n  b\n ]": {"a", "b"}, "[a\n  b, c]": {"a b", "c"}, "[a#b, c #d\n ]": {"a#b", "c"}, "[a b, c d]": {"a b", "c d"},
+		`["a" , 'b']`: {"a", "b"}, `[a "b" c]`: {`a "b" c`}, "[it's]": {"it's"}, "[ä, é]": {"ä", "é"},
+		"[a*, b.*, c*d]": {"a*", "b.*", "c*d"}, "['*', \"*.example\"]": {"*", "*.example"}, "[&x a, *x]": {"a", "a"},
+		"[10.0.0.0/8, fd00::/8]": {"10.0.0.0/8", "fd00::/8"}, "[127.0.0.1, ::1]": {"127.0.0.1", "::1"}, "[0.0.0.0/0, ::/0]": {"0.0.0.0/0", "::/0"},
+		"[a:b, c::, 12:30]": {"a:b", "c::", "12:30"}, "[http://x/y?z, b]": {"http://x/y?z", "b"}, "[fe80::1%eth0]": {"fe80::1%eth0"},
+		"[a==b, (b|c), ^d$, e+, a!b]": {"a==b", "(b|c)", "^d$", "e+", "a!b"}, "[any(x, y)]": {"any(x", "y)"}, "[~]": {""},
+		"\n  - a\n  - b*": {"a", "b*"}, "\n- a": {"a"},
+	} {
+		trees, err := parseTrees("x", "list: "+text+"\n", nil)
+		var got struct {
+			List []string `yaml:"list"`
+		}
+		if err == nil {
+			_, err = decodeTree(trees[0], &got)
+		}
+		if err != nil || !slices.Equal(got.List, want) {
+			t.Errorf("%q: %q, %v; want %q", text, got.List, err, want)
+		}
+	}
+	for text, want := range map[string]string{
+		"[*]": "x:1:9: unexpected scalar value type; a * that stands for itself is put in quotes", "[*.example, a]": "a * that stands for itself is put in quotes", "[a, *]": "put in quotes", "*": "put in quotes",
+		"[a,, b]": "x:1:", "[a: b]": "must be a single value, this is a map", "[[a]]": "must be a single value, this is a list",
+		"[a, b": "x:1:", `["a"b]`: "x:1:", "a": "must be a list, this is a single value", "{a: b}": "must be a list, this is a map",
+	} {
+		trees, err := parseTrees("x", "list: "+text+"\n", nil)
+		var got struct {
+			List []string `yaml:"list"`
+		}
+		if err == nil {
+			_, err = decodeTree(trees[0], &got)
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %q, %v; want %q", text, got.List, err, want)
+		}
+	}
+	// Credentials as programs write them are one line of JSON.
+	s, err := load(t, "config_paths: {data_dir: /x}\napi: {client: {credentials_path: none}}\n", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Config.API.Client.Credentials = write(t, t.TempDir(), "c.yaml", `{"url":"http://[::1]:8080/","login":"m*","password":"[a, b]"}`)
+	if c, err := s.credentials(); err != nil || c.URL != "http://[::1]:8080/" || c.Login != "m*" || c.Password != "[a, b]" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 // keys of config.md that hold a value, each with one that is good.
 var everyKey = map[string]string{
 	"common.log_media": "stdout", "common.log_level": "info", "common.log_format": "text", "common.log_dir": "/var/log",

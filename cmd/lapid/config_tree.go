@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -101,7 +102,7 @@ func parseTrees(file, text string, expand func(string) string) ([]*node, error) 
 	}
 	parsed, err := parser.ParseBytes([]byte(text), 0)
 	if err != nil {
-		return nil, syntaxError(file, err)
+		return nil, syntaxError(file, text, err)
 	}
 	var trees []*node
 	for _, doc := range parsed.Docs {
@@ -117,12 +118,22 @@ func parseTrees(file, text string, expand func(string) string) ([]*node, error) 
 	return trees, nil
 }
 
+// inQuotes is what to do about a wildcard that stands for itself.
+const inQuotes = "; a * that stands for itself is put in quotes"
+
+// bareStar is a text that begins with a star: YAML takes it for the name of
+// something before.
+var bareStar = regexp.MustCompile(`(^|[\[{,:-])\s*\*`)
+
 // syntaxError is a parser's complaint on one line, with its place.
-func syntaxError(file string, err error) error {
+func syntaxError(file, text string, err error) error {
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil {
-		p := y.GetToken().Position
-		return fmt.Errorf("%s:%d:%d: %s", file, p.Line, p.Column, y.GetMessage())
+		p, hint := y.GetToken().Position, ""
+		if lines := strings.Split(text, "\n"); p.Line <= len(lines) && bareStar.MatchString(lines[p.Line-1]) {
+			hint = inQuotes
+		}
+		return fmt.Errorf("%s:%d:%d: %s%s", file, p.Line, p.Column, y.GetMessage(), hint)
 	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	return fmt.Errorf("%s: %s", file, first)
@@ -182,7 +193,7 @@ func (b *treeBuilder) build(v ast.Node, depth int) (*node, error) {
 		if n := b.anchors[name.Value]; n != nil {
 			return n, nil
 		}
-		return nil, fmt.Errorf("%s: unknown anchor %q", b.node(isNull, name).at(), name.Value)
+		return nil, fmt.Errorf("%s: unknown anchor %q%s", b.node(isNull, name).at(), name.Value, inQuotes)
 	case *ast.TagNode:
 		return b.tagged(v, depth)
 	default: // numbers, booleans

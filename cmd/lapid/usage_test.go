@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +102,25 @@ func TestCompletion(t *testing.T) {
 		if got := strings.Join(complete(args...), " "); got != want {
 			t.Errorf("%s: %q, want %q", line, got, want)
 		}
+	}
+}
+
+// TestSoftwareIsShownAtOnce has a bouncer be upgraded twice under a running server:
+// who looks sees each version at once.
+func TestSoftwareIsShownAtOnce(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	for _, version := range []string{"v1", "v2", "v3"} {
+		h.header = http.Header{"User-Agent": {"fw/" + version}}
+		if code, text, err := h.ask("GET", "/v1/decisions/stream", ""); err != nil || code != 200 {
+			t.Fatal(code, text, err)
+		}
+		h.steps([]step{
+			{"bouncers list -o raw", 0, "~,fw," + version + ",api-key", ""},
+			{"bouncers inspect b -o json", 0, "~\"version\": \"" + version + "\"", ""},
+		})
 	}
 }
 

@@ -24,8 +24,9 @@ func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *Bouncers {
 
 func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 	b, pulled := r.Load(), r.LastPull()
+	kind, version := r.Says()
 	out := Bouncer{
-		Name: b.Name, AuthType: string(b.AuthType), IP: b.IP, Type: shown(b.Type), Version: shown(b.Version), OS: shownOS(b.OS),
+		Name: b.Name, AuthType: string(b.AuthType), IP: b.IP, Type: shown(kind), Version: shown(version), OS: shownOS(b.OS),
 		FeatureFlags: shownFlags(b.FeatureFlags), AutoCreated: b.AutoCreated, Shared: b.Shared, CreatedAt: b.CreatedAt,
 		UpdatedAt: max(b.UpdatedAt, pulled), LastPull: pulled,
 	}

@@ -8,17 +8,14 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"lapid/engine"
 )
 
 // knownBouncer is a row that a key or certificate led to, from one address.
-type knownBouncer struct {
-	row       *engine.BouncerRow
-	described *atomic.Int64 // when its type and version were last written
-}
+type knownBouncer struct{ row *engine.BouncerRow }
 
 const (
 	// longestKey is the longest API key that is recognised quickly; longer
@@ -26,9 +23,10 @@ const (
 	longestKey = 256
 	// longestWord cuts what a User-Agent tells about its sender.
 	longestWord = 255
-	// describeEvery is how often one bouncer may change its type and version.
-	// Two programs that share a key and an address would otherwise turn each
-	// of their requests into a write.
+	// describeEvery is how often the type and version of one bouncer are written
+	// down at most; who lists bouncers sees each change at once. Two programs that
+	// share a key and an address would otherwise turn each of their requests into a
+	// write.
 	describeEvery = int64(time.Minute)
 	// mostToldNew is of how many bouncers that were made by themselves the log is
 	// told in one minute.
@@ -56,12 +54,12 @@ func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userA
 	if known == nil || !g.answersFor(known.row, client) {
 		row, err := g.bouncerByKey(ctx, view, key, client, userAgent, readOnly)
 		if err == nil && g.answersFor(row, client) {
-			g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
+			g.bouncers.put(mark, knownBouncer{row})
 		}
 		return row, err
 	}
-	if !readOnly && !describes(known.row.Load(), userAgent) {
-		g.describe(ctx, known, userAgent)
+	if !readOnly {
+		g.describe(ctx, known.row, userAgent)
 	}
 	return known.row, nil
 }
@@ -74,20 +72,17 @@ func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *en
 		return nil
 	}
 	view, mark := g.engine.View(), g.markOf(key, client)
-	known := g.bouncers.get(mark)
-	if known != nil && g.answersFor(known.row, client) {
-		if !describes(known.row.Load(), userAgent) {
+	var row *engine.BouncerRow
+	if known := g.bouncers.get(mark); known != nil && g.answersFor(known.row, client) {
+		row = known.row
+	} else {
+		hash := engine.KeyHash(sha512.Sum512(key))
+		if row = g.rowFor(view, &hash, client); row == nil {
 			return nil
 		}
-		return known.row
+		g.bouncers.put(mark, knownBouncer{row})
 	}
-	hash := engine.KeyHash(sha512.Sum512(key))
-	row := g.rowFor(view, &hash, client)
-	if row == nil {
-		return nil
-	}
-	g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
-	if !describes(row.Load(), userAgent) {
+	if !hear(row, userAgent) && row.MayDescribe(g.engine.Now(), describeEvery) {
 		return nil
 	}
 	return row
@@ -143,8 +138,8 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 			return nil, errForbidden
 		}
 		if row := g.rowFor(view, &hash, client); row != nil {
-			if !readOnly && !describes(row.Load(), userAgent) {
-				g.describe(ctx, &knownBouncer{row: row, described: new(atomic.Int64)}, userAgent)
+			if !readOnly {
+				g.describe(ctx, row, userAgent)
 			}
 			return row, nil
 		}
@@ -213,31 +208,51 @@ func guest(name string) *engine.BouncerRow {
 	return engine.NewGuest(&engine.Bouncer{Name: name, AutoCreated: true})
 }
 
-// describe writes down what a bouncer says it is. A failure is not the
-// bouncer's problem: it is told what it asked for, and the next request tries
-// again.
-func (g *Gate) describe(ctx context.Context, known *knownBouncer, userAgent []byte) {
-	now, last := g.engine.Now(), known.described.Load()
-	if last != 0 && now-last < describeEvery || !known.described.CompareAndSwap(last, now) {
+// describe notes what a bouncer says it is, and writes it down unless that was done
+// a moment ago. A failure is not the bouncer's problem: it is told what it asked for,
+// and a later request tries again.
+func (g *Gate) describe(ctx context.Context, row *engine.BouncerRow, userAgent []byte) {
+	if hear(row, userAgent) {
+		return
+	}
+	now := g.engine.Now()
+	if !row.DueToDescribe(now, describeEvery) {
 		return
 	}
 	kind, version := whoSays(userAgent)
-	err := g.engine.ChangeBouncer(ctx, known.row.Load().Name, func(b *engine.Bouncer) {
+	err := g.engine.ChangeBouncer(ctx, row.Load().Name, func(b *engine.Bouncer) {
 		b.Type, b.Version, b.UpdatedAt = kind, version, now
 	})
 	if err != nil {
-		g.log.Warn("cannot note what a bouncer is", "bouncer", known.row.Load().Name, "error", err)
+		g.log.Warn("cannot note what a bouncer is", "bouncer", row.Load().Name, "error", err)
 	}
 }
 
-// describes reports whether a row says the same as a User-Agent. It does not
-// allocate.
-func describes(b *engine.Bouncer, userAgent []byte) bool {
-	kind, version := splitAgent(userAgent)
-	if version == nil {
-		return b.Version == noVersion && string(kind) == b.Type
+// hear notes in memory what a bouncer says it is, and reports whether that is
+// written down already. It allocates only when the bouncer says something new.
+func hear(row *engine.BouncerRow, userAgent []byte) (written bool) {
+	if b := row.Load(); describes(b.Type, b.Version, userAgent) {
+		row.SayAsWritten()
+		return true
 	}
-	return string(version) == b.Version && string(kind) == b.Type
+	if kind, version := row.Says(); !describes(kind, version, userAgent) {
+		row.Say(whoSays(userAgent))
+	}
+	return false
+}
+
+// describes reports whether a type and version are those of a User-Agent. It does
+// not allocate, unless that is no UTF-8.
+func describes(kind, version string, userAgent []byte) bool {
+	k, v := splitAgent(userAgent)
+	if string(k) == kind && (v != nil && string(v) == version || v == nil && version == noVersion) {
+		return true
+	}
+	if utf8.Valid(k) && utf8.Valid(v) {
+		return false
+	}
+	asKind, asVersion := whoSays(userAgent) // how it is kept
+	return asKind == kind && asVersion == version
 }
 
 // noVersion is the version of bouncers that do not tell theirs.

@@ -136,18 +136,88 @@ func TestUserAgents(t *testing.T) {
 }
 
 // TestTwoPrograms has two programs share a key and an address: they must not
-// turn every request into a write.
+// turn every request into a write, however long the key is and whoever asks.
 func TestTwoPrograms(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"key", strings.Repeat("long", 200)} {
+		d := newDoor(t, nil)
+		d.addBouncer("fw", key, false)
+		for minute := range 3 {
+			before := d.View().Revision()
+			for i := range 100 {
+				program := []byte(fmt.Sprintf("program/%d", i%2))
+				if i%3 == 0 && d.KnownBouncer([]byte(key), here, program) != nil {
+					continue
+				}
+				_, err := d.Bouncer(t.Context(), []byte(key), here, program, false)
+				d.must(err)
+			}
+			if n := d.View().Revision() - before; n > 4 {
+				t.Errorf("minute %d, a key of %d bytes: %d commits", minute, len(key), n)
+			}
+			d.Advance(2 * time.Minute)
+		}
+	}
+}
+
+// TestSoftwareIsToldAtOnce has a bouncer say ever new things of itself, on every way
+// by which it is recognised: what it said last is told at once, and is written down
+// in the end.
+func TestSoftwareIsToldAtOnce(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, nil)
 	d.addBouncer("fw", "key", false)
-	before := d.View().Revision()
-	for i := range 100 {
-		_, err := d.Bouncer(t.Context(), []byte("key"), here, []byte(fmt.Sprintf("program/%d", i%2)), false)
-		d.must(err)
+	says := func(row *engine.BouncerRow, kind, version string) {
+		t.Helper()
+		if k, v := row.Says(); k != kind || v != version {
+			t.Errorf("it says %q %q, want %q %q", k, v, kind, version)
+		}
 	}
-	if n := d.View().Revision() - before; n > 4 {
-		t.Errorf("%d commits", n)
+	var row *engine.BouncerRow
+	for i := range 9 {
+		program := fmt.Appendf(nil, "program/v%d", i)
+		known := d.KnownBouncer([]byte("key"), here, program)
+		if known == nil || i%2 == 0 {
+			var err error
+			known, err = d.Bouncer(t.Context(), []byte("key"), here, program, false)
+			d.must(err)
+		}
+		row = known
+		says(row, "program", fmt.Sprintf("v%d", i))
+	}
+	if b := row.Load(); b.Version == "v8" {
+		t.Error("each was written down")
+	}
+	d.Advance(2 * time.Minute)
+	if d.KnownBouncer([]byte("key"), here, []byte("program/v8")) != nil {
+		t.Error("one that has to be written down was answered without")
+	}
+	_, err := d.Bouncer(t.Context(), []byte("key"), here, []byte("program/v8"), false)
+	d.must(err)
+	says(row, "program", "v8")
+	if b := row.Load(); b.Version != "v8" {
+		t.Errorf("%q is written down", b.Version)
+	}
+	// Who says for once something else, and then what is written down, says that.
+	for _, program := range []string{"other/v1", "program/v8"} {
+		if d.KnownBouncer([]byte("key"), here, []byte(program)) != row {
+			t.Errorf("%s is not known", program)
+		}
+	}
+	says(row, "program", "v8")
+	_, err = d.Bouncer(t.Context(), []byte("key"), here, []byte("for a check"), true)
+	d.must(err)
+	says(row, "program", "v8")
+	// What cannot be kept as it is, is no news each time.
+	d.Advance(2 * time.Minute)
+	for i := range 3 {
+		before := d.View().Revision()
+		_, err := d.Bouncer(t.Context(), []byte("key"), here, []byte("\xff/1"), false)
+		d.must(err)
+		if n := d.View().Revision() - before; n != 0 && i > 0 {
+			t.Errorf("%d commits for a name that is known", n)
+		}
+		d.Advance(2 * time.Minute)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"lapid/engine"
@@ -69,14 +68,17 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 	client = g.placeOf(client)
 	mark, view := g.markOf(p.print[:], client), g.engine.View()
 	if known := g.bouncers.get(mark); known != nil && !known.row.Gone() {
-		if !readOnly && !describes(known.row.Load(), userAgent) {
-			g.describe(ctx, known, userAgent)
+		if !readOnly {
+			g.describe(ctx, known.row, userAgent)
 		}
 		return known.row, nil
 	}
 	row, err := g.certifiedRow(ctx, view, p.name(client), client, userAgent, readOnly)
 	if err == nil && row != nil && row.Load().IP.IsValid() {
-		g.bouncers.put(mark, knownBouncer{row, new(atomic.Int64)})
+		g.bouncers.put(mark, knownBouncer{row})
+		if !readOnly {
+			g.describe(ctx, row, userAgent)
+		}
 	}
 	return row, err
 }
