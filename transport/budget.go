@@ -20,8 +20,8 @@ type purses struct {
 	wide      [2]slot
 }
 
-func newPurses(known, strangers int64) purses {
-	return purses{newPurse(known), [2]*purse{newPurse(strangers / 2), newPurse(strangers / 2)}, [2]slot{}}
+func newPurses(known, strangers int64, labour func(int)) purses {
+	return purses{newPurse(known, labour), [2]*purse{newPurse(strangers/2, labour), newPurse(strangers/2, labour)}, [2]slot{}}
 }
 
 // slot is the place for one wide body of somebody who has not logged in. No login
@@ -33,7 +33,8 @@ type slot struct{ taken atomic.Bool }
 // more than half of what others leave. So there is always room for who has nothing
 // yet, or there will be soon. A single body may have all of it when it is alone.
 type purse struct {
-	most int64
+	most   int64
+	labour func(int) // told 1 when a body takes something, -1 when it has given it back
 
 	mu    sync.Mutex
 	used  int64
@@ -71,7 +72,9 @@ type hold struct {
 	wide  *slot // besides
 }
 
-func newPurse(most int64) *purse { return &purse{most: most, by: make(map[holder]share)} }
+func newPurse(most int64, labour func(int)) *purse {
+	return &purse{most: most, labour: labour, by: make(map[holder]share)}
+}
 
 // take reports whether n more bytes fit, and if so counts them. It does not wait:
 // a body that has some memory and waits for more would hold up everybody.
@@ -115,6 +118,7 @@ func (p *purse) give(h *hold) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.used -= h.taken
+	p.labour(-1)
 	s := p.by[h.of]
 	if s.bodies--; s.bodies == 0 {
 		delete(p.by, h.of)
@@ -147,6 +151,7 @@ func (p *purse) grant(h *hold, n int64) bool {
 	s := p.by[h.of]
 	if h.taken == 0 {
 		s.bodies++
+		p.labour(1)
 	}
 	s.taken += n
 	p.by[h.of] = s

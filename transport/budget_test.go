@@ -18,7 +18,7 @@ func holdOf(p *purse, name string) *hold { return &hold{of: holder{name: name}, 
 // TestPurse holds the rules by which memory is shared out.
 func TestPurse(t *testing.T) {
 	t.Parallel()
-	p := newPurse(1000)
+	p := newPurse(1000, idle)
 	whole := holdOf(p, "a")
 	if !p.take(whole, 600) || !p.take(whole, 400) || p.take(whole, 1) || p.take(holdOf(p, "b"), 1) {
 		t.Error("a single body may not have all, or more than that")
@@ -44,7 +44,7 @@ func TestPurse(t *testing.T) {
 func TestPurseIsNeverEmpty(t *testing.T) {
 	t.Parallel()
 	const greedy = 10
-	p := newPurse(1 << 20)
+	p := newPurse(1<<20, idle)
 	var has [greedy][]*hold
 	for range 200 {
 		for i := range greedy {
@@ -66,7 +66,7 @@ func TestPurseIsNeverEmpty(t *testing.T) {
 // who asked first.
 func TestPurseWaits(t *testing.T) {
 	t.Parallel()
-	p := newPurse(1000)
+	p := newPurse(1000, idle)
 	a, b, again, c := holdOf(p, "a"), holdOf(p, "b"), holdOf(p, "a"), holdOf(p, "c")
 	p.take(a, 500)
 	p.take(b, 500)
@@ -209,4 +209,29 @@ func TestSlowStrangers(t *testing.T) {
 		}
 	}
 	h.eventually("the memory is given back", func() bool { return h.server.purses.inUse() == 0 })
+}
+
+func idle(int) {}
+
+// TestLabour has bodies come and go: whoever shares the processors out is told of
+// each once, and when it is over.
+func TestLabour(t *testing.T) {
+	t.Parallel()
+	var at, most int
+	p := newPurse(1000, func(change int) { at += change; most = max(most, at) })
+	var a, b hold
+	a.of, b.of, a.from, b.from = holder{name: "a"}, holder{name: "b"}, p, p
+	for _, h := range []*hold{&a, &a, &b} {
+		if !p.take(h, 100) {
+			t.Fatal("there is room")
+		}
+	}
+	if p.take(&b, 1000) || at != 2 {
+		t.Error("two are at work, told:", at)
+	}
+	a.release()
+	b.release()
+	if b.release(); at != 0 || most != 2 {
+		t.Error("nobody is at work any more, told:", at, most)
+	}
 }

@@ -45,6 +45,11 @@ type Options struct {
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 
+	// Labour is told 1 when a body of more than 16 KiB begins to be read and -1 when
+	// its request is done: then goroutines compute for long. It must not wait. nil:
+	// nobody wants to know.
+	Labour func(change int)
+
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
 	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or an access log, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (8 KiB); more get 431. Also the read buffer of every connection
@@ -67,6 +72,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Labour == nil {
+		c.Labour = func(int) {}
 	}
 	if c.Troubles == nil {
 		c.Troubles = c.Engine.Troubles

@@ -74,7 +74,7 @@ func New(o *Options) (*Server, error) {
 		gate:    options.Gate,
 		log:     options.Logger,
 		routes:  table(),
-		purses:  newPurses(options.BodyMemory, options.StrangerMemory),
+		purses:  newPurses(options.BodyMemory, options.StrangerMemory, options.Labour),
 		deltas:  deltas{seed: maphash.MakeSeed()},
 
 		bodyPatience:     loginPatience,

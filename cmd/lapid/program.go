@@ -56,7 +56,8 @@ type Program struct {
 	admin   *admin.Server
 	ready   chan struct{} // closed when all doors are open
 
-	condition condition
+	condition  condition
+	processors processors
 }
 
 // NewProgram checks and compiles everything that can be without touching the
@@ -87,7 +88,7 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // Run builds the house from the bottom up, serves until ctx ends, and takes it
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
-	useProcessors()
+	p.processors.use()
 	defer tuneCollector()()
 	defer p.useMemory()()
 	hangups := make(chan os.Signal, 1)
@@ -194,7 +195,7 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 		return err
 	}
 	p.gate, err = auth.NewGate(p.engine, &auth.Options{
-		Secret: secret, Rules: s.rules(p.server), Logger: p.log.Logger, IPv6Prefix: s.Own.IPv6Prefix,
+		Secret: secret, Rules: s.rules(p.server), Logger: p.log.Logger, IPv6Prefix: s.Own.IPv6Prefix, Labour: p.processors.labour,
 	})
 	if err != nil {
 		return err
@@ -267,6 +268,7 @@ func (p *Program) makeAPI() error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
+		Labour: p.processors.labour,
 	}
 	b := &p.bounds
 	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served

@@ -33,6 +33,9 @@ type Options struct {
 	// PasswordWorkers is how many passwords are checked at once. 0: half of
 	// the processors, at least one.
 	PasswordWorkers int
+	// Labour is told 1 when a worker begins with a password and -1 when it ends. It
+	// must not wait. nil: nobody wants to know.
+	Labour func(change int)
 	// Patience is how long a login or a registration may wait for its turn.
 	// 0: 8 seconds; log processors give a request ten seconds and more.
 	Patience time.Duration
@@ -106,6 +109,7 @@ type Gate struct {
 	logins   *cache[int64] // passwords that were right, until when
 	desk     *desk
 	patience time.Duration
+	labour   func(int)
 	guesses  guesses
 	guessed  atomic.Int64 // when the log was told of somebody who tries registration tokens
 	pending  int
@@ -159,6 +163,9 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 		workers = max(1, runtime.NumCPU()/2)
 	}
 	g.desk, g.patience = newDesk(workers), o.Patience
+	if g.labour = o.Labour; g.labour == nil {
+		g.labour = func(int) {}
+	}
 	if g.patience <= 0 {
 		g.patience = 8 * time.Second
 	}

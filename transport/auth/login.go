@@ -91,7 +91,11 @@ func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password str
 func (g *Gate) check(ctx context.Context, c class, p party, work func()) error {
 	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
-	return g.desk.do(ctx, c, p, work)
+	return g.desk.do(ctx, c, p, func() {
+		g.labour(1)
+		defer g.labour(-1)
+		work()
+	})
 }
 
 // isUsual reports whether a place is where a machine was seen last.
