@@ -50,6 +50,7 @@ type conn struct {
 	later   atomic.Int64             // how many bytes were written behind it
 	ending  ending
 	secure  bool          // under TLS
+	endless bool          // only our end says where the answer ends
 	loop    *reactor.Conn // where it is, for a request on a loop
 	reads   atomic.Bool   // the serving goroutine waits in Read while something is owed
 	parted  atomic.Bool   // our side is ended
@@ -314,8 +315,9 @@ const (
 	// network. While the server stops it is lastParting.
 	parting     = 5 * time.Second
 	lastParting = time.Second
-	// farewellTime is how long the client's end may be behind its farewell, over TLS: it
-	// writes the one and then closes, between which a busy machine may have others run.
+	// farewellTime is how long the client may take to end a connection over TLS, after
+	// its farewell or after an answer with which it ends, before we say ours: between
+	// the one and the other a busy machine may have others run.
 	farewellTime = 2 * time.Second
 	// partingBytes is how much may come meanwhile.
 	partingBytes = 64 << 10
@@ -377,7 +379,6 @@ type secureConn struct {
 	*tls.Conn
 	under  *conn
 	ending ending
-	over   atomic.Bool // the client has said farewell
 	asked  bool
 	peer   *auth.Peer // valid when asked
 }
@@ -390,22 +391,24 @@ func (c *secureConn) Read(b []byte) (int, error) {
 		d.heard()
 		c.under.owed.Store(nil)
 	}
-	if errors.Is(err, io.EOF) {
-		c.over.Store(true)
-	}
 	return n, err
 }
 
 // Write is as that of conn.
 func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.Conn.Write) }
 
-// Close is as that of conn. What it says first is behind every answer. It waits a
-// moment for the end of a client that has said farewell: what it says could have
-// the client's end look like a reset.
+// Close is as that of conn. What it says first is behind every answer. But it leaves
+// a client that knows where the answer ends a moment to end first: one that closes
+// while our farewell lies unread for it would send a reset.
 func (c *secureConn) Close() error {
-	c.under.moves.Store(nil)
-	if c.over.Load() {
-		c.under.awaitEnd(farewellTime)
+	u := c.under
+	u.moves.Store(nil)
+	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
+		patience := farewellTime
+		if u.server.stopping.Load() {
+			patience = lastParting
+		}
+		u.awaitEnd(patience)
 	}
 	return c.Conn.Close()
 }

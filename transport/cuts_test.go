@@ -83,10 +83,12 @@ func (f *fronts) split(one *front, text, want string) {
 		f.must(err)
 	}
 	f.eventually("all first parts have been read", func() bool { return f.drained(conns) })
-	for i, c := range conns {
+	for i, c := range conns { // all at once: under TLS the server waits a moment for their ends
 		f.reset()
 		_, _ = c.Write(whole[i+1:]) // it may have hung up already
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
+	}
+	for i, c := range conns {
 		answers, err := io.ReadAll(c)
 		if err != nil && !hungUp(err) {
 			f.t.Fatal(err)

@@ -461,6 +461,10 @@ func TestLastBrace(t *testing.T) {
 			}
 			all.Wait()
 		}
+		for _, one := range bouncers {
+			f.eventually("it is known what was heard", func() bool { return !one.row.Waiting() })
+		}
+		f.Advance(20 * time.Second) // what is over is forgotten
 		if told/1000 > (told-2*len(bouncers))/1000 {
 			t.Logf("%d told, %d twice, %d lost", told, twice.Load(), lost.Load())
 		}

@@ -91,6 +91,9 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 func (s *Server) answerOldWay(c net.Conn, kind []byte, p *pieces) {
 	defer p.Close()
 	p.ending = nil
+	if p.conn != nil {
+		p.conn.endless = true
+	}
 	head := "HTTP/1.1 200 OK\r\nDate: " + time.Unix(0, s.engine.Now()).UTC().Format(http.TimeFormat) + "\r\nContent-Type: " + string(kind) + "\r\nConnection: close\r\n\r\n"
 	_, err := c.Write([]byte(head))
 	if err == nil {
