@@ -317,8 +317,9 @@ const (
 	lastParting = time.Second
 	// farewellTime is how long the client may take to end a connection over TLS, after
 	// its farewell or after an answer with which it ends, before we say ours: between
-	// the one and the other a busy machine may have others run.
-	farewellTime = 2 * time.Second
+	// the one and the other a busy machine may have others run. A client that waits for
+	// our end instead waits so much longer.
+	farewellTime = time.Second
 	// partingBytes is how much may come meanwhile.
 	partingBytes = 64 << 10
 )

@@ -71,6 +71,7 @@
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
 //	waiting for a peer's end, to know what it heard   5 seconds, then it did not
+//	the same under TLS, before we say farewell        1 second, then its end may look like a reset
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
