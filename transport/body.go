@@ -16,6 +16,12 @@ const (
 	// alonePieces is how many pieces the first reader of a body may take until the
 	// body is his alone, if nobody else has come: some 6 MiB.
 	alonePieces = 16
+	// deltaPieces and statePieces are up to how many pieces a delta and a full state
+	// are encoded whole before they leave, so that the answer begins with its length:
+	// some 15 000 decisions or 1.5 ms, and 1 500 or 0.2 ms. No more of it is kept than
+	// of every body.
+	deltaPieces = aheadAtMost
+	statePieces = 3
 	// patienceWithReaders is after how long a body may be taken away from those
 	// who still read it.
 	patienceWithReaders = 30 * time.Second
@@ -136,14 +142,32 @@ func (b *body) publish(p piece) error {
 func (b *body) whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for len(b.pieces) == 0 && !b.done && !b.taken {
-		b.changed.Wait()
-	}
-	if len(b.pieces) == 1 && b.done && b.err == nil && !b.taken {
+	if b.wait(1); len(b.pieces) == 1 && b.done && b.err == nil && !b.taken {
 		b.lent = true
 		return b.pieces[0].data, true
 	}
 	return nil, false
+}
+
+// size is how long the answer is, in bytes, if it is of no more than so many pieces,
+// for which it waits; else -1. Called before the first piece is taken.
+func (b *body) size(most int) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.wait(most + 1); b.taken || b.err != nil || !b.done || len(b.pieces) > most {
+		return -1
+	}
+	for _, p := range b.pieces {
+		n += len(p.data)
+	}
+	return n
+}
+
+// wait waits for so many pieces, or for the end. Called with the lock.
+func (b *body) wait(pieces int) {
+	for len(b.pieces) < pieces && !b.done && !b.taken {
+		b.changed.Wait()
+	}
 }
 
 // next waits for the piece with a number, of a reader who is through with those

@@ -61,7 +61,7 @@ func (w *pieceWriter) flush() error {
 // returned. run must not use the exchange. If it fails the connection is cut,
 // so that the client cannot take the part for the whole.
 func (s *Server) inPieces(x *exchange, kind []byte, run func(*pieceWriter) error) {
-	s.answerInPieces(x, kind, &pieces{run: run})
+	s.answerInPieces(x, kind, &pieces{run: run, size: -1})
 }
 
 func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
@@ -76,6 +76,11 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	r := &x.ctx.Response
 	r.SetStatusCode(fasthttp.StatusOK)
 	r.Header.SetContentTypeBytes(kind)
+	if p.size >= 0 {
+		p.ending = nil
+		r.SetBodyStream(p, p.size)
+		return
+	}
 	if x.ctx.Request.Header.IsHTTP11() {
 		r.SetBodyStream(p, -1)
 		return
@@ -114,6 +119,7 @@ type pieces struct {
 	run    func(*pieceWriter) error // writes all of it into one reader's own pieces, or:
 	body   *body                    // is followed
 	moves  *delivery                // the cursor that moves with its end; may be nil
+	size   int                      // in bytes; -1: not known, the answer leaves in chunks
 	ending *ending                  // keeps the end together; nil: not in chunks
 }
 
@@ -178,7 +184,9 @@ func (p *pieces) end(write func([]byte) error, piece []byte) error {
 // decoders do, close the connection there; what the kernel then still holds for
 // them has it send a reset, as for an answer that nobody read. So much as this they
 // have read with the brace: it is less than their buffers, than a packet, and than
-// a record of TLS.
+// a record of TLS. It may still be that what they read at once ends between the brace
+// and the end of the chunks. So answers that are not very long are not sent in chunks
+// (body.size): behind their last brace there is nothing.
 const endingSize = 1 << 10
 
 // ending keeps the end of an answer in chunks, from the last chunk on, until all

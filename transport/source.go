@@ -64,6 +64,23 @@ func (src *source) write(w *pieceWriter, from position) error {
 	return nil
 }
 
+// size is how long a delta is that is encoded for one reader, in bytes: it is encoded
+// to nowhere for that, half a millisecond at most. -1: it is longer than that, or a
+// full state.
+func (src *source) size() (n int) {
+	if src.delta == nil || len(src.delta.New)+len(src.delta.Deleted) > 5000 {
+		return -1
+	}
+	w := &pieceWriter{size: ownPieceSize, own: true, send: func(piece []byte) error {
+		n += len(piece)
+		return nil
+	}}
+	if src.write(w, position{}) != nil {
+		return -1
+	}
+	return n + len(w.buf)
+}
+
 // listing writes the two lists of an answer.
 type listing struct {
 	*source

@@ -112,6 +112,7 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		s.answerInPieces(x, streamType, &pieces{
 			run:   func(w *pieceWriter) error { return src.write(w, position{}) },
 			moves: d,
+			size:  src.size(),
 		})
 		return nil
 	}
@@ -121,7 +122,11 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		x.deliver(d)
 		return nil
 	}
-	s.answerInPieces(x, streamType, &pieces{body: b, moves: d})
+	most := deltaPieces
+	if d.All {
+		most = statePieces
+	}
+	s.answerInPieces(x, streamType, &pieces{body: b, moves: d, size: b.size(most)})
 	return nil
 }
 
