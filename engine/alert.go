@@ -61,6 +61,7 @@ type Alert struct {
 	StopText  string
 	Labels    []string
 	Decisions []NewDecision
+	Untold    bool // whoever brings it writes its line of the log
 }
 
 // Source is whom an alert is about.

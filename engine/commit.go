@@ -231,7 +231,8 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 		last = len(batch)
 		e.commitBatch(batch)
 		timer.Reset(e.housekeeping())
-		_, steady := e.clock()
+		now, steady := e.clock()
+		e.tellMissed(now)
 		e.rounds.turn(steady)
 	}
 }

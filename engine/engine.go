@@ -73,6 +73,7 @@ type Engine struct {
 
 	troubles troubles // what is wrong at the moment, for anyone
 	rounds   rounds   // of the committer, for anyone
+	telling  telling  // lines of the log about alerts, for anyone
 	proven   proven   // the committer's
 }
 

@@ -69,7 +69,7 @@ func each(list []Section) iter.Seq2[uint16, []byte] {
 // loadSections is an engine in memory that holds what the sections say.
 func loadSections(rev uint64, list []Section) (*Engine, error) {
 	e := &Engine{state: newState()}
-	if err := e.state.load(context.Background(), rev, each(list), 1<<20); err != nil {
+	if err := e.state.load(context.Background(), rev, each(list), 1<<20, newStarting(new((&Options{}).withDefaults()))); err != nil {
 		return nil, err
 	}
 	e.state.endLoading()
@@ -192,3 +192,6 @@ func BuildMachines(n, commit int, machine func(int) *Machine) any {
 func (e *Engine) SharedByMachines() (words, lists int) {
 	return len(e.state.inventories.words), len(e.state.inventories.lists)
 }
+
+// TellMissed is what the committer does each time round.
+func (e *Engine) TellMissed(now int64) { e.tellMissed(now) }

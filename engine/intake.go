@@ -15,7 +15,8 @@ import (
 // what is allowlisted, let the rules judge, propose. All of them are stored in
 // one commit, or none. It returns the ids of those that were stored, in order;
 // an alert that was dropped (allowlisted, or without one usable decision)
-// leaves no gap. It returns after the commit is durable and visible.
+// leaves no gap. It returns after the commit is durable and visible; the log says
+// at info what was stored (told.go).
 //
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
 // duration nobody can read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
@@ -52,6 +53,7 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	if err := e.propose(ctx, p); err != nil {
 		return nil, err
 	}
+	e.tellAlerts(o)
 	return o.ids, nil
 }
 
@@ -92,11 +94,12 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 		return in, false, err
 	}
 	if unreadable := len(decisions) - len(in.plans) - lost.decisions; unreadable > 0 {
-		e.log.Warn("discarded decisions without a readable address", "alert", a.UUID.String(), "discarded", unreadable)
+		e.tellDiscarded(a, decisions, unreadable)
 		if unreadable == len(decisions) {
 			return in, false, nil
 		}
 	}
+	in.told = e.taleOf(a, decisions)
 	// Rules have seen the alert as it came, what is stored is bounded.
 	if a.bound(&lost); lost.any() {
 		e.bounded.alert(e, a, &lost)
@@ -135,8 +138,10 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 	if len(matches) == 0 {
 		return false
 	}
-	e.log.Info(fmt.Sprintf("alert source %s is allowlisted by %s, skipping", a.Source.Value, matches[0].Reason()),
-		"scenario", a.Scenario, "machine", a.MachineID)
+	if e.telling.may(now, 1, 0) {
+		e.log.Info(fmt.Sprintf("alert source %s is allowlisted by %s, skipping", a.Source.Value, matches[0].Reason()),
+			"scenario", a.Scenario, "machine", a.MachineID)
+	}
 	return true
 }
 

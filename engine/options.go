@@ -18,6 +18,11 @@ type Options struct {
 	Steady func() time.Duration // nil: the monotonic reading in Now's times. For tests of clocks that jump
 	Logger *slog.Logger         // nil: silence
 
+	// Progress gets, while OpenContext reads the store, a sentence at the beginning of
+	// each part and every other second: what is read, and how far that is. By the
+	// goroutine that opens, which waits for it. nil: nobody asks.
+	Progress func(doing string)
+
 	// TrustClock: a start believes the wall clock however far it lies ahead of the
 	// last commit, and deletes what is too old by it.
 	TrustClock bool

@@ -8,16 +8,16 @@ import (
 	"slices"
 )
 
-// manyCommits is of how many commits a start says that it replays them.
-const manyCommits = 100
-
 // recover brings memory up to the last commit: the newest good snapshot, then
 // the journal after it, by the same apply that made it. An empty store gets
 // its first commit.
 func (e *Engine) recover(ctx context.Context) error {
+	told := newStarting(&e.options)
 	rev, err := e.store.LoadSnapshot(func(rev uint64, sections iter.Seq2[uint16, []byte]) error {
 		e.state = newState()
-		return e.state.load(ctx, rev, sections, e.options.History)
+		told = newStarting(&e.options) // the one before may have been damaged
+		told.begin(fmt.Sprintf("reading the snapshot of revision %d", rev))
+		return e.state.load(ctx, rev, sections, e.options.History, told)
 	})
 	if err != nil {
 		return fmt.Errorf("loading the newest snapshot: %w", err)
@@ -30,7 +30,11 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.state.endLoading()
 		return e.begin()
 	}
-	if err := e.replay(ctx, rev); err != nil {
+	if rev != 0 {
+		e.log.Info("the snapshot is read", "revision", rev, "decisions", e.state.ids.Len(), "alerts", told.alerts,
+			"bouncers", told.bouncers, "machines", told.machines, "bytes", told.bytes, "seconds", told.seconds())
+	}
+	if err := e.replay(ctx, rev, told); err != nil {
 		return err
 	}
 	e.state.endLoading()
@@ -38,12 +42,15 @@ func (e *Engine) recover(ctx context.Context) error {
 	return nil
 }
 
-func (e *Engine) replay(ctx context.Context, after uint64) error {
+func (e *Engine) replay(ctx context.Context, after uint64, told *starting) error {
 	s := e.state
-	if n := e.store.Last() - after; n >= manyCommits {
-		e.log.Info("replaying the journal", "commits", n, "after", after)
-	}
 	s.next.revision = Revision(after)
+	n := e.store.Last() - after
+	if n == 0 {
+		return e.replayed(nil)
+	}
+	told.bytes = 0
+	told.begin(fmt.Sprintf("replaying the journal: %d commits after revision %d", n, after))
 	err := e.store.Replay(after, func(rev uint64, record []byte) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -60,11 +67,23 @@ func (e *Engine) replay(ctx context.Context, after uint64) error {
 		s.history.Publish(rev)
 		s.next.revision, s.next.at = Revision(rev), c.at
 		e.sinceSnapshot.Add(int64(len(record)))
+		told.commits++
+		told.bytes += int64(len(record))
+		told.at(func() string { return told.journal(n) })
 		if s.rows.bytes >= rowsAtOnce {
 			return e.writeReplayed()
 		}
 		return nil
 	})
+	if err = e.replayed(err); err == nil {
+		e.log.Info("the journal is replayed", "commits", told.commits, "revision", e.store.Last(), "decisions", s.ids.Len(),
+			"bytes", told.bytes, "seconds", told.seconds())
+	}
+	return err
+}
+
+// replayed ends a replay, which may have failed.
+func (e *Engine) replayed(err error) error {
 	if err == nil {
 		err = e.writeReplayed()
 	}
@@ -92,8 +111,8 @@ func (e *Engine) writeReplayed() error {
 
 // load builds the state from a snapshot. Decision sections are decoded side by
 // side and inserted in order.
-func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16, []byte], history int) error {
-	l := loader{ctx: ctx, state: s, rev: rev, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
+func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16, []byte], history int, told *starting) error {
+	l := loader{ctx: ctx, state: s, rev: rev, told: told, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
 	inserted := make(chan error, 1)
 	go func() { inserted <- l.insert() }()
 	err := l.read(sections)
@@ -116,6 +135,7 @@ func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16,
 type loader struct {
 	ctx     context.Context
 	state   *state
+	told    *starting
 	rev     uint64
 	floor   uint64
 	alert   uint64                   // last one read
@@ -146,6 +166,8 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		if err := l.ctx.Err(); err != nil {
 			return err
 		}
+		l.told.bytes += int64(len(body))
+		l.told.at(func() string { return l.told.snapshot(l.rev) })
 		if kind == sectionPart {
 			parts = append(parts, body...)
 			continue
@@ -276,6 +298,7 @@ func (l *loader) machine(d *decoder) {
 	s.inventories.acquire(m)
 	row.value.Store(m)
 	s.editMachines().add(row)
+	l.told.machines++
 }
 
 // bouncer reads one and how far it got.
@@ -292,6 +315,7 @@ func (l *loader) bouncer(d *decoder) {
 	row := l.state.putBouncer(b)
 	row.lastPull.Store(at)
 	row.putCursor(cursor)
+	l.told.bouncers++
 }
 
 func (l *loader) alerts(d *decoder) {
@@ -317,6 +341,7 @@ func (l *loader) alerts(d *decoder) {
 		at.begun, at.first, at.count, at.machine = h.begun, h.first, h.count, h.machine
 		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
 		at.scenario = s.strings.Acquire(scenario)
+		l.told.alerts++
 		if !at.community {
 			s.tally.addAlert(s, at.scenario, 1)
 		}
@@ -402,6 +427,7 @@ func (l *loader) insert() (err error) {
 		for i := 0; err == nil && i < len(section.records); i++ {
 			err = l.insertRecord(&section.records[i])
 		}
+		l.told.decisions.Add(int64(len(section.records)))
 	}
 	return err
 }

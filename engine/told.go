@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// What is stored is told in the log at info, in the words that people search the
+// reference's log for: one line for each decision,
+//
+//	(m1/crowdsec) crowdsecurity/ssh-bf by ip 192.0.2.1 (FR/1234) : 4h ban on Ip 192.0.2.1
+//
+// and one for an alert without any, or one that brings an imported list:
+//
+//	(m1) alert : crowdsecurity/http-probing by ip 192.0.2.1
+//
+// Nobody's report makes the log as long as he likes: of one alert toldOfAlert
+// decisions have lines and the others are a number, one report has toldOfReport
+// lines, and in a second toldInSecond are written in all. What had none is counted
+// in a line of its own.
+const (
+	toldOfAlert  = 5
+	toldOfReport = 20
+	toldInSecond = 100
+)
+
+// telling counts the lines of a second, and what there was no line for. Any
+// goroutine may use it.
+type telling struct {
+	mu                sync.Mutex
+	second            int64
+	lines             int
+	alerts, decisions int // without a line
+}
+
+// may reports whether so many more lines may be written at now; if not, an alert
+// with so many decisions is noted as one without.
+func (t *telling) may(now int64, lines, decisions int) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if second := now / 1e9; second != t.second {
+		t.second, t.lines = second, 0
+	}
+	if t.lines+lines > toldInSecond {
+		t.lines = toldInSecond // a shorter one must not come before those that are counted
+		t.alerts++
+		t.decisions += decisions
+		return false
+	}
+	t.lines += lines
+	return true
+}
+
+// missed takes what had no line, once the second is over.
+func (t *telling) missed(now int64) (alerts, decisions int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if now/1e9 == t.second {
+		return 0, 0
+	}
+	alerts, decisions = t.alerts, t.decisions
+	t.alerts, t.decisions = 0, 0
+	return alerts, decisions
+}
+
+// tellAlerts puts what was stored into the log, now that it is.
+func (e *Engine) tellAlerts(o *addAlerts) {
+	said := 0
+	for i := range o.alerts {
+		in := &o.alerts[i]
+		if in.told == nil {
+			continue
+		}
+		lines := in.told.lines(teller(o.machine), len(in.plans))
+		if said += len(lines); said > toldOfReport {
+			e.log.Info("(" + teller(o.machine) + ") and " + strconv.Itoa(len(o.alerts)-i) + " more alerts of the same report")
+			return
+		}
+		if !e.telling.may(o.at, len(lines), len(in.plans)) {
+			continue
+		}
+		for _, line := range lines {
+			e.log.Info(line)
+		}
+	}
+}
+
+// tellMissed says what had no line of its own. The committer calls it each time
+// round.
+func (e *Engine) tellMissed(now int64) {
+	if alerts, decisions := e.telling.missed(now); alerts > 0 {
+		e.log.Info("more alerts came than the log has lines for in a second", "alerts", alerts, "decisions", decisions, "lines", toldInSecond)
+	}
+}
+
+// tellDiscarded says that decisions of an alert name no address though they must,
+// and which was the first.
+func (e *Engine) tellDiscarded(a *Alert, decisions []NewDecision, unreadable int) {
+	if !e.telling.may(a.CreatedAt, 1, unreadable) {
+		return
+	}
+	first := ""
+	for i := range decisions {
+		if _, ok := parseTarget(decisions[i].Value); !ok && HoldsAddress(decisions[i].Scope) && len(decisions[i].Value) <= LongestValue {
+			first = decisions[i].Value
+			break
+		}
+	}
+	e.log.Warn("discarded decisions without a readable address", "value", first, "discarded", unreadable,
+		"machine", a.MachineID, "scenario", a.Scenario, "alert", a.UUID.String())
+}
+
+// teller names who reported: an operator may do so as nobody.
+func teller(machine string) string {
+	if machine == "" {
+		return "operator"
+	}
+	return cutText(machine)
+}
+
+// tale is what the log says of an alert: as it came, for what is stored is cut.
+type tale struct {
+	reason    string // what was seen and by whom
+	imported  bool   // its decisions are a list's
+	simulated bool
+	first     []NewDecision // toldOfAlert at most
+}
+
+// taleOf is made before the alert is stored, of the decisions that will be. nil:
+// nothing is to be told.
+func (e *Engine) taleOf(a *Alert, decisions []NewDecision) *tale {
+	if a.Untold || !e.log.Enabled(context.Background(), slog.LevelInfo) {
+		return nil
+	}
+	t := &tale{reason: a.reason(), simulated: a.Simulated, imported: len(decisions) > 0 && decisions[0].Origin == OriginImport}
+	for i := 0; i < len(decisions) && len(t.first) < toldOfAlert && !t.imported; i++ {
+		d := decisions[i]
+		if len(d.Value) > LongestValue {
+			continue
+		}
+		if _, ok := parseTarget(d.Value); ok || !HoldsAddress(d.Scope) {
+			t.first = append(t.first, d)
+		}
+	}
+	return t
+}
+
+// lines is what is told of an alert with so many decisions.
+func (t *tale) lines(machine string, decisions int) []string {
+	if t.imported || decisions == 0 {
+		return []string{"(" + machine + ") alert : " + t.reason}
+	}
+	simulated := ""
+	if t.simulated {
+		simulated = "(simulated alert)"
+	}
+	lines := make([]string, 0, len(t.first)+1)
+	for i := range t.first {
+		d := &t.first[i]
+		lines = append(lines, "("+machine+"/"+cutText(d.Origin)+") "+t.reason+" : "+simulated+
+			cutText(d.Duration)+" "+cutText(d.Type)+" on "+cutText(d.Scope)+" "+cutText(d.Value))
+	}
+	if more := decisions - len(t.first); more > 0 {
+		lines = append(lines, "("+machine+") "+t.reason+" : and "+strconv.Itoa(more)+" more decisions")
+	}
+	return lines
+}
+
+// reason is what was seen, and by whom.
+func (a *Alert) reason() string {
+	what := a.Scenario
+	if what == "" {
+		what = a.Message
+	}
+	if what == "" {
+		what = "empty scenario"
+	}
+	if a.Source.Scope == "" && a.Source.Value == "" {
+		return cutText(what)
+	}
+	return cutText(what) + " by " + a.Source.label()
+}
+
+// label names a source as the reference does: its address with country and
+// number of the network, a range, or anything else by its scope.
+func (s *Source) label() string {
+	if s.Scope != ScopeIP && s.Scope != ScopeRange {
+		return cutText(s.Scope) + " " + cutText(s.Value)
+	}
+	where := ""
+	if s.Cn != "" {
+		if where = cutText(s.Cn); s.AsNumber != "" {
+			where += "/" + cutText(s.AsNumber)
+		}
+		where = " (" + where + ")"
+	}
+	return strings.ToLower(s.Scope) + " " + cutText(s.Value) + where
+}
+
+// cutText keeps a part of a line from being as long as its sender likes.
+func cutText(s string) string {
+	const most = 200
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
