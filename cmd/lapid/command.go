@@ -117,7 +117,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   data_dir              LAPID_DATA_DIR              in place of config_paths.data_dir
   admin_socket          LAPID_ADMIN_SOCKET          path of the operator's socket
   listen_socket_mode    LAPID_LISTEN_SOCKET_MODE    who may connect to listen_socket (0660)
-  access_log            LAPID_ACCESS_LOG            true: one line per request in the log
+  access_log            LAPID_ACCESS_LOG            one line per request (true where log_media is file,
+                                                    in crowdsec_api.log; else false)
   sync                  LAPID_SYNC                  false: answer writes before the disk has them
   on_filter_error       LAPID_ON_FILTER_ERROR       refuse (default) or continue
   memory                LAPID_MEMORY                what the server may take, such as 512MiB (what its

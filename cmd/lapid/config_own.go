@@ -25,9 +25,10 @@ type Settings struct {
 	// default 0660, the server's user and group, whatever the umask is. A client
 	// of that socket counts as one from 127.0.0.1.
 	ListenSocketMode string `yaml:"listen_socket_mode"`
-	// AccessLog writes one line per request, as the reference does. Off by
-	// default: at full speed the lines cost more than the answers.
-	AccessLog bool `yaml:"access_log"`
+	// AccessLog writes one line per request, as the reference does. By default only
+	// where common.log_media is file, into a file of its own: at full speed the lines
+	// cost more than the answers.
+	AccessLog *bool `yaml:"access_log"`
 	// Sync, when false, answers writes before the disk has them: a crash of the
 	// machine, not of the process, may lose the last of them. Default true.
 	Sync *bool `yaml:"sync"`

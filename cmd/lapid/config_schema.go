@@ -17,14 +17,14 @@ type Config struct {
 
 // Common says where the log goes.
 type Common struct {
-	Media      string `yaml:"log_media"`  // stdout (default), file, syslog
-	Level      string `yaml:"log_level"`  // default info
-	Format     string `yaml:"log_format"` // text (default), json
-	Dir        string `yaml:"log_dir"`    // default /var/log
-	MaxSize    int    `yaml:"log_max_size" here:"ignored"`
-	MaxFiles   int    `yaml:"log_max_files" here:"ignored"`
-	MaxAge     int    `yaml:"log_max_age" here:"ignored"`
-	Compress   *bool  `yaml:"compress_logs" here:"ignored"`
+	Media      string `yaml:"log_media"`     // stdout (default), file, syslog
+	Level      string `yaml:"log_level"`     // default info
+	Format     string `yaml:"log_format"`    // text (default), json
+	Dir        string `yaml:"log_dir"`       // default /var/log
+	MaxSize    int    `yaml:"log_max_size"`  // MiB; default 500
+	MaxFiles   int    `yaml:"log_max_files"` // default 3
+	MaxAge     int    `yaml:"log_max_age"`   // days; default 28
+	Compress   *bool  `yaml:"compress_logs"` // default true
 	ForceColor bool   `yaml:"force_color_logs" here:"ignored"`
 	Daemonize  bool   `yaml:"daemonize" here:"ignored"`
 	PIDDir     string `yaml:"pid_dir" here:"ignored"`

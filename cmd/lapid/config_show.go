@@ -133,7 +133,7 @@ func (s *Setup) summary() []setting {
 		metrics = s.metricsAddress()
 	}
 	return append(out, setting{"prometheus", metrics, ""}, setting{"common.log_level", or(s.Config.Common.Level, "info"), ""},
-		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.Own.AccessLog, ""},
+		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.accessLog(), ""},
 		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
 		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""})

@@ -1,14 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
 	"log/syslog"
-	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"time"
 
 	"lapid/transport/visible"
 )
@@ -29,7 +29,8 @@ type Log struct {
 }
 
 // openLog opens what the configuration names. A level given by flag wins over
-// the configuration's.
+// the configuration's. Lines about requests go to a file of their own where the log
+// is in files, and between the others elsewhere.
 func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	l := &Log{level: new(slog.LevelVar), forced: flag != ""}
 	at, err := s.logLevel()
@@ -41,61 +42,81 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	}
 	l.level.Set(at)
 	out = visible.Under(out) // its guard knows of verbs, not of log_format
-	var access io.Writer
+	requests := io.Writer(nil)
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
 	case "file":
-		if out, err = l.file(c.Dir, logName); err != nil {
-			return nil, err
-		}
-		if s.Own.AccessLog {
-			if access, err = l.file(c.Dir, accessName); err != nil {
-				return nil, err
-			}
+		if out, err = l.file(s, logName); err == nil && s.accessLog() {
+			requests, err = l.file(s, accessName)
 		}
 	case "syslog":
 		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
-			return nil, fmt.Errorf("opening syslog: %w", err)
+			err = fmt.Errorf("opening syslog: %w", err)
 		}
 	default:
-		return nil, s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
+		err = s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
 	}
-	if access != nil {
-		access = visible.NewWriter(access, visible.As(visible.ForPeople))
+	if err != nil {
+		return nil, err
 	}
 	handler, err := logHandler(s, out, l.level)
 	if err != nil {
 		return nil, err
 	}
 	l.Logger = slog.New(handler)
-	if s.Own.AccessLog && access == nil {
-		access = &accessLines{l.With("module", "lapi")}
+	if s.accessLog() {
+		if requests != nil {
+			if handler, err = logHandler(s, requests, l.level); err != nil {
+				return nil, err
+			}
+		}
+		l.access = &accessLines{slog.New(handler).With("module", "lapi")}
 	}
-	l.access = access
+	for _, f := range l.files {
+		f.tell(l.Logger)
+	}
 	return l, nil
 }
 
-// logHandler writes lines in the words of the reference: level=warning and not
-// level=WARN. What strangers wrote is shown in them as what it is, and the
-// beginning of it when it is long.
+// accessLog tells whether requests have lines: where the log is in files unless
+// somebody says no, as in the reference, and elsewhere if somebody says yes.
+func (s *Setup) accessLog() bool {
+	if s.Own.AccessLog != nil {
+		return *s.Own.AccessLog
+	}
+	return s.Config.Common.Media == "file"
+}
+
+// logHandler writes lines in the form and the words of the reference. What
+// strangers wrote is shown in them as what it is, and the beginning of it when it
+// is long.
 func logHandler(s *Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
-	o := &slog.HandlerOptions{Level: at, ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
-		if a.Key == slog.LevelKey && len(groups) == 0 {
-			if l, ok := a.Value.Any().(slog.Level); ok {
-				a.Value = slog.StringValue(levelWord(l))
-			}
-			return a
-		}
-		return short(a)
-	}}
 	switch f := s.Config.Common.Format; f {
 	case "", "text":
-		return slog.NewTextHandler(visible.NewWriter(out, visible.As(visible.ForPeople)), o), nil
+		return &textHandler{out: visible.NewWriter(out, visible.As(visible.ForPeople)), at: at}, nil
 	case "json":
-		return slog.NewJSONHandler(visible.NewWriter(out, visible.As(visible.ForJSON)), o), nil
+		return slog.NewJSONHandler(visible.NewWriter(out, visible.As(visible.ForJSON)), &slog.HandlerOptions{Level: at, ReplaceAttr: reworded}), nil
 	default:
 		return nil, s.bad("common.log_format", "unknown log_format '%s': use text or json", f)
 	}
+}
+
+// reworded has time and level as the reference writes them: level=warning and not
+// level=WARN.
+func reworded(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch v := a.Value.Any().(type) {
+		case slog.Level:
+			if a.Key == slog.LevelKey {
+				return slog.String(a.Key, levelWord(v))
+			}
+		case time.Time:
+			if a.Key == slog.TimeKey {
+				return slog.String(a.Key, v.Format(time.RFC3339))
+			}
+		}
+	}
+	return short(a)
 }
 
 // short cuts texts, of which a client decides how long they are.
@@ -139,11 +160,13 @@ func (l *Log) reopen() error {
 	return nil
 }
 
-func (l *Log) file(dir, name string) (io.Writer, error) {
-	if dir == "" {
-		dir = "/var/log"
+// file opens one of the files.
+func (l *Log) file(s *Setup, name string) (io.Writer, error) {
+	r, err := s.rotation()
+	if err != nil {
+		return nil, err
 	}
-	f := &logFile{path: filepath.Join(dir, name)}
+	f := &logFile{path: filepath.Join(s.logDir(), name), rotation: r}
 	if err := f.reopen(); err != nil {
 		return nil, err
 	}
@@ -151,35 +174,9 @@ func (l *Log) file(dir, name string) (io.Writer, error) {
 	return f, nil
 }
 
-// logFile is a file that is written to at its end and can be opened anew.
-type logFile struct {
-	path string
+func (s *Setup) logDir() string { return cmp.Or(s.Config.Common.Dir, "/var/log") }
 
-	mu sync.Mutex // guards f
-	f  *os.File
-}
-
-func (l *logFile) reopen() error {
-	f, err := openPlain(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("opening the log: %w", err)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f != nil {
-		_ = l.f.Close()
-	}
-	l.f = f
-	return nil
-}
-
-func (l *logFile) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.f.Write(b)
-}
-
-// accessLines puts lines of the access log into the common log.
+// accessLines makes lines of the log of what is told about requests.
 type accessLines struct{ log *slog.Logger }
 
 func (a *accessLines) Write(b []byte) (int, error) {

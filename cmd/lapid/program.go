@@ -44,7 +44,8 @@ type Program struct {
 	specs     []profile.Spec
 	log       *Log
 
-	trustClock bool // see engine.Options
+	trustClock bool      // see engine.Options
+	begun      time.Time // Run
 
 	// Built by Run, from the bottom up.
 	bounds  bounds
@@ -71,6 +72,9 @@ func NewProgram(s *Setup, log *Log) (*Program, error) {
 	if p.retention, err = s.retention(); err != nil {
 		return nil, err
 	}
+	if _, err := s.rotation(); err != nil {
+		return nil, err
+	}
 	s.losses()
 	s.say(log.Logger)
 	if p.specs, p.rules, err = s.profiles(log.Logger); err != nil {
@@ -88,20 +92,21 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // Run builds the house from the bottom up, serves until ctx ends, and takes it
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
+	p.begun = time.Now()
 	p.processors.use()
 	defer tuneCollector()()
 	defer p.useMemory()()
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
 	defer signal.Stop(hangups)
-	p.condition.starting("the store in " + p.setup.Store() + " is being opened and read")
+	p.tellStart("the store in " + p.setup.Store() + " is being opened and read")
 	_ = p.openMetrics() // in use, perhaps by a server that is ending: tried again, and then it counts
 	defer p.closeMetrics()
 	if err := p.openEngine(ctx); err != nil || p.engine == nil {
 		return err
 	}
 	p.condition.engine.Store(p.engine)
-	p.condition.starting("the listeners are being opened")
+	p.tellStart("the listeners are being opened")
 	defer context.AfterFunc(ctx, p.condition.stopping)()
 	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -120,7 +125,7 @@ func (p *Program) Run(ctx context.Context) error {
 		err = p.serve(upstairs, hangups)
 	}
 	p.condition.stopping()
-	notify(stopping)
+	notify(stopping + "\n" + status("ending: what is under way is answered"))
 	stop()
 	if err = errors.Join(err, <-ended, p.engine.Close()); err == nil {
 		p.log.Info("lapid has ended in good order")
@@ -157,7 +162,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 			c.Close()
 			return fmt.Errorf("%w: another server is running", err)
 		}
-		p.condition.starting("another process has the store in " + s.Store() + " open: it is waited for")
+		p.tellStart("another process has the store in " + s.Store() + " open: it is waited for")
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
@@ -171,6 +176,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
+	o.Progress = p.tellStart
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.BouncersPerKey = p.setup.Own.RowsPerKey
 	o.Retention = engine.Retention{
@@ -178,6 +184,28 @@ func (p *Program) engineOptions() *engine.Options {
 		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
 	}
 	return o
+}
+
+// tellStart says what the start is doing: to who asks /ready and to the service
+// manager. The log has it from who does it.
+func (p *Program) tellStart(doing string) {
+	p.condition.starting(doing)
+	notify(status(doing) + "\n" + moreTime)
+}
+
+// tellReady says that everything is open, and what is there.
+func (p *Program) tellReady() {
+	m := p.engine.Metrics()
+	var decisions, alerts int64
+	for _, h := range m.Held {
+		decisions += h.N
+	}
+	for _, a := range m.Alerts {
+		alerts += a.N
+	}
+	notify(ready + "\n" + status(fmt.Sprintf("serving %d decisions", decisions)))
+	p.log.Info("lapid is ready", "version", version, "revision", uint64(m.Revision), "decisions", decisions, "alerts", alerts,
+		"bouncers", m.Bouncers, "machines", m.Machines, "seconds", float64(time.Since(p.begun).Milliseconds())/1000, "store", p.setup.Store())
 }
 
 // engineOptions is what a server and a verb that opens the store have in common.
@@ -307,9 +335,8 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	p.condition.serving()
-	notify(ready)
+	p.tellReady()
 	close(p.ready)
-	p.log.Info("lapid is ready", "version", version, "revision", uint64(p.engine.View().Revision()), "store", p.setup.Store())
 	group.Go(func() error { return p.obey(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {

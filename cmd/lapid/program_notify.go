@@ -7,6 +7,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"lapid/engine"
+	"lapid/transport/visible"
 )
 
 // What the service manager is told.
@@ -15,6 +16,14 @@ const (
 	reloading = daemon.SdNotifyReloading
 	stopping  = daemon.SdNotifyStopping
 )
+
+// moreTime asks the service manager not to take a start for stuck that goes on
+// telling where it stands: for a minute from now, over what the unit allows.
+const moreTime = "EXTEND_TIMEOUT_USEC=60000000"
+
+// status is a sentence for a person who asks the service manager. It is told
+// together with other things, so it must be one line.
+func status(text string) string { return "STATUS=" + visible.Text(visible.Short(text)) }
 
 // notify tells the service manager, if there is one. One that cannot be reached
 // is no reason to stop serving.

@@ -109,13 +109,9 @@ func (s *Setup) tryLog() error {
 	if c.Media != "file" {
 		return nil
 	}
-	names := []string{logName}
-	if s.Own.AccessLog {
+	names, dir := []string{logName}, s.logDir()
+	if s.accessLog() {
 		names = append(names, accessName)
-	}
-	dir := c.Dir
-	if dir == "" {
-		dir = "/var/log"
 	}
 	for _, name := range names {
 		f, err := openPlain(filepath.Join(dir, name), os.O_APPEND|os.O_WRONLY, 0)

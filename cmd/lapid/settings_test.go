@@ -19,7 +19,7 @@ func TestOwnSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.Own.AccessLog || *s.Own.Sync || s.Socket() != "/b" || s.Store() != "/elsewhere/lapid/store" || s.Own.OnFilterError != "continue" {
+	if !s.accessLog() || *s.Own.Sync || s.Socket() != "/b" || s.Store() != "/elsewhere/lapid/store" || s.Own.OnFilterError != "continue" {
 		t.Errorf("%+v", s.Own)
 	}
 	for name, c := range map[string]struct{ file, variable, want string }{

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"lapid/engine"
 )
@@ -18,7 +21,7 @@ func TestStartObeysSIGTERM(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
 	store := filepath.Join(h.dir, "lapid", "store")
-	longJournal(t, store)
+	longJournal(t, store, journalAlerts)
 	p := start(t, nil, "-c", h.file, "serve")
 	await(t, "the journal is being replayed", func() bool { return strings.Contains(p.out.String(), "replaying the journal") })
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -53,10 +56,108 @@ func TestStartObeysSIGTERM(t *testing.T) {
 	}
 }
 
+// TestStartTells: a start says what it reads, with counts and seconds, in the log
+// and to the service manager, and at its end what is there.
+func TestStartTells(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	store := filepath.Join(h.dir, "lapid", "store")
+	longJournal(t, store, 20)
+	h.steps([]step{{"bouncers add b -k key -o raw", 0, "key", ""}})
+	manager := newManager(t, h.dir)
+	begin := func() *process {
+		return start(t, []string{"LAPID_SNAPSHOT_EVERY=1s", "NOTIFY_SOCKET=" + manager.path}, "-c", h.file, "serve")
+	}
+	end := func(p *process, lines ...string) {
+		t.Helper()
+		await(t, "it is ready", func() bool { return strings.Contains(p.out.String(), "lapid is ready") })
+		await(t, "there is a snapshot of everything", func() bool {
+			found, _ := filepath.Glob(filepath.Join(store, "snapshots", "*"))
+			return len(found) > 0 && !strings.HasSuffix(found[len(found)-1], ".tmp")
+		})
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if code := p.wait(t); code != exitGood {
+			t.Errorf("exit %d", code)
+		}
+		for _, line := range lines {
+			if !regexp.MustCompile(line).MatchString(p.out.String()) {
+				t.Errorf("no line %s", line)
+			}
+		}
+	}
+	end(begin(), `msg="replaying the journal: \d+ commits after revision 0"`,
+		`msg="the journal is replayed" commits=\d+ revision=\d+ decisions=20000 bytes=\d+ seconds=[0-9.]+\n`,
+		`msg="lapid is ready" version=\S+ revision=\d+ decisions=20000 alerts=20 bouncers=1 machines=0 seconds=[0-9.]+ store=`)
+	manager.heard("STATUS=the store in "+store+" is being opened and read\nEXTEND_TIMEOUT_USEC=", "STATUS=replaying the journal: ",
+		"STATUS=the listeners are being opened\n", "READY=1\nSTATUS=serving 20000 decisions", "STOPPING=1\nSTATUS=")
+	end(begin(), `msg="reading the snapshot of revision \d+"`,
+		`msg="the snapshot is read" revision=\d+ decisions=20000 alerts=20 bouncers=1 machines=0 bytes=\d+ seconds=[0-9.]+\n`)
+	manager.heard("STATUS=reading the snapshot of revision ", "READY=1\n")
+}
+
+// TestReadyNamesWhatIsRead: what a start does is what /ready tells.
+func TestReadyNamesWhatIsRead(t *testing.T) {
+	t.Parallel()
+	p := &Program{}
+	for _, doing := range []string{"reading the snapshot of revision 7", "replaying the journal: 2000 of 5000 commits, 12 MiB"} {
+		p.tellStart(doing)
+		if list := p.condition.troubles(); len(list) != 1 || list[0].Kind != engine.TroubleStarting || list[0].Text != doing {
+			t.Errorf("%+v", list)
+		}
+	}
+}
+
+// manager is what a server tells the service manager.
+type manager struct {
+	t    *testing.T
+	path string
+	says chan string
+}
+
+func newManager(t *testing.T, dir string) *manager {
+	t.Helper()
+	m := &manager{t: t, path: filepath.Join(dir, "notify"), says: make(chan string, 1000)}
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: m.path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { socket.Close() })
+	go func() {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := socket.Read(buffer)
+			if err != nil {
+				return
+			}
+			m.says <- string(buffer[:n])
+		}
+	}()
+	return m
+}
+
+// heard waits until all has been told, in this order, each beginning as written.
+func (m *manager) heard(want ...string) {
+	m.t.Helper()
+	for _, w := range want {
+		end := time.After(deadline)
+		for found := false; !found; {
+			select {
+			case said := <-m.says:
+				found = strings.HasPrefix(said, w)
+			case <-end:
+				m.t.Fatalf("never told: %s", w)
+			}
+		}
+	}
+}
+
 const journalAlerts = 1000
 
-// longJournal makes a store without snapshot that takes a second or so to read.
-func longJournal(t *testing.T, dir string) {
+// longJournal makes a store without snapshot, of so many alerts with a thousand
+// decisions each: with a thousand of them it takes a second or so to read.
+func longJournal(t *testing.T, dir string, alerts int) {
 	t.Helper()
 	e, err := engine.Open(&engine.Options{Dir: dir, NoSync: true, SnapshotBytes: 1 << 40})
 	if err != nil {
@@ -65,7 +166,7 @@ func longJournal(t *testing.T, dir string) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
-	for i := range journalAlerts {
+	for i := range alerts {
 		a := &engine.Alert{Scenario: "import", StopAt: engine.Stamp{At: e.Now()}}
 		for j := range 1000 {
 			ip := netip.AddrFrom4([4]byte{byte(10 + i>>8), byte(i), byte(j >> 8), byte(j)})
