@@ -7,6 +7,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/auth"
 	"lapid/transport/wire"
 )
 
@@ -131,6 +132,7 @@ func (s *Server) mayDelete(x *exchange) error {
 	if s.gate.MayDeleteAlerts(x.client, x.socket) {
 		return nil
 	}
+	s.deny(x, &auth.Refusal{Reason: auth.DeletionFromStranger, Who: x.machine})
 	return &answer{fasthttp.StatusForbidden, "access forbidden from this IP (" + x.client.String() + ")"}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"lapid/engine"
+	"lapid/transport/auth"
 )
 
 // desc names a family.
@@ -66,6 +68,8 @@ var (
 	diskFailed      = desc("lapid_disk_failed", "1 while the disk refuses writes.")
 	readyNow        = desc("lapid_ready", "1 while /ready says 200.")
 	troubleNow      = desc("lapid_trouble", "1 while /ready names a reason of this kind.", "kind")
+	answers         = desc("lapid_responses_total", "Answers by status, those to requests that could not be read too.", "code")
+	notLetIn        = desc("lapid_denied_total", "Callers who were not let in, by why: keys, tokens, passwords, certificates, handshakes, registrations.", "reason")
 	connections     = desc("lapid_connections", "Open connections.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
 	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
@@ -93,6 +97,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m.gauge(papiLastPull, 0)
 	c.condition(m)
 	c.routes(m)
+	c.answers(m)
 	if c.s.options.MetricsLevel == "full" {
 		view := c.s.engine.View()
 		c.s.pruneVisitors(view)
@@ -163,6 +168,19 @@ func (c collectorOf) routes(m measure) {
 			m.histogram(requestDuration, total, l.seconds(), l.dashboard(), endpoint, line.method)
 			m.histogram(requestSeconds, total, l.seconds(), l.fine(), endpoint, line.method)
 		}
+	}
+}
+
+// answers sends what is counted of all answers: statuses that were given, and every
+// reason of not letting in, so that a rule can compare.
+func (c collectorOf) answers(m measure) {
+	for status := range highestCode + 1 {
+		if n := c.s.counting.code(status); n > 0 {
+			m.counter(answers, float64(n), strconv.Itoa(status))
+		}
+	}
+	for _, r := range auth.Reasons {
+		m.counter(notLetIn, float64(c.s.denials.counts[r.Reason].Load()), string(r.Reason))
 	}
 }
 

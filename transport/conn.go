@@ -380,6 +380,7 @@ type secureConn struct {
 	*tls.Conn
 	under  *conn
 	ending ending
+	failed bool // the handshake; nothing that is written arrives
 	asked  bool
 	peer   *auth.Peer // valid when asked
 }

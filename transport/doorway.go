@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"lapid/transport/reactor"
 )
 
@@ -135,6 +137,7 @@ var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetr
 func (d *doorway) turnAway(c net.Conn) {
 	if d.tls == nil {
 		_, _ = c.Write(full)
+		d.server.counting.shares[0].answered(fasthttp.StatusServiceUnavailable)
 	}
 	_ = c.Close()
 }

@@ -97,7 +97,7 @@ func isHeader(line, name []byte) bool {
 
 // badRequest answers what could not be read as a request. The connection is
 // closed after it.
-func badRequest(ctx *fasthttp.RequestCtx, err error) {
+func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	status := fasthttp.StatusBadRequest
@@ -110,4 +110,7 @@ func badRequest(ctx *fasthttp.RequestCtx, err error) {
 	ctx.Response.Reset()
 	ctx.SetStatusCode(status)
 	ctx.SetConnectionClose()
+	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
+		s.counting.shares[0].answered(status)
+	}
 }

@@ -44,7 +44,28 @@ type counting struct {
 // counters are one share of the latency histograms, line by line.
 type counters struct {
 	lines []latency
+	codes [highestCode + 1]atomic.Uint64 // answers by status
 	_     [64]byte
+}
+
+// highestCode is the highest status that is counted by itself, and that of
+// impossible ones.
+const highestCode = 599
+
+// answered counts an answer.
+func (c *counters) answered(status int) {
+	if status < 0 || status > highestCode {
+		status = highestCode
+	}
+	c.codes[status].Add(1)
+}
+
+// code adds up the shares of one status.
+func (c *counting) code(status int) (n uint64) {
+	for i := range c.shares {
+		n += c.shares[i].codes[status].Load()
+	}
+	return n
 }
 
 type latency struct {
@@ -73,6 +94,7 @@ func (s *Server) count(x *exchange, took time.Duration) {
 	}
 	l.counts[at].Add(1)
 	l.nanos.Add(int64(took))
+	x.counters.answered(x.ctx.Response.StatusCode())
 	if x.route.who == either {
 		return // the contract does not count these by visitor
 	}

@@ -66,6 +66,9 @@ func readStatus(kind wire.Kind, line *route) int {
 
 // refusal answers somebody whom the gate did not let in.
 func (s *Server) refusal(x *exchange, r *auth.Refusal) {
+	if r.Kind != auth.Busy {
+		s.deny(x, r)
+	}
 	switch r.Kind {
 	case auth.Forbidden:
 		x.message(fasthttp.StatusForbidden, r.Text)
@@ -85,7 +88,7 @@ func (s *Server) refusal(x *exchange, r *auth.Refusal) {
 
 // busyReason is for what there was no room.
 func busyReason(r *auth.Refusal) reason {
-	if r.Reason == reasonNames[noValidation] {
+	if r.Reason == auth.NoRoomForValidation {
 		return noValidation
 	}
 	return noPassword

@@ -50,6 +50,7 @@ type Server struct {
 	drains    sync.Pool
 	purses    purses
 	refusals  refusals
+	denials   *denials
 	deltas    deltas
 	bodies    bodies
 	own       atomic.Int32 // readers that are written to alone
@@ -76,6 +77,7 @@ func New(o *Options) (*Server, error) {
 		routes:  table(),
 		purses:  newPurses(options.BodyMemory, options.StrangerMemory, options.Labour),
 		deltas:  deltas{seed: maphash.MakeSeed()},
+		denials: newDenials(),
 
 		bodyPatience:     loginPatience,
 		shedAge:          shedAge,
@@ -98,7 +100,7 @@ func (s *Server) newHTTP() *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:               s.router.Handler,
 		HeaderReceived:        s.received,
-		ErrorHandler:          badRequest,
+		ErrorHandler:          s.badRequest,
 		Concurrency:           math.MaxInt32, // connections are counted at the door; the library's count lags behind ends
 		ReadBufferSize:        s.options.HeaderBytes,
 		ReadTimeout:           s.options.ReadTimeout,
@@ -232,6 +234,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	close(stop)
 	tick.Wait()
+	s.sweepDenials(true)
 	return err
 }
 
@@ -260,6 +263,7 @@ func (s *Server) tick(stop <-chan struct{}) {
 		case now := <-t.C:
 			s.clock.Store(&now)
 			s.bodies.sweep(s.engine.Now())
+			s.sweepDenials(false)
 			if n%60 == 0 {
 				s.pruneVisitors(s.engine.View())
 			}

@@ -105,7 +105,7 @@ func loginProblem(err error, unreadable string) error {
 	if read.Kind != wire.KindMissing {
 		text = unreadable + text
 	}
-	return &auth.Refusal{Kind: auth.NotLoggedIn, Text: text}
+	return &auth.Refusal{Kind: auth.NotLoggedIn, Reason: auth.BadLogin, Text: text}
 }
 
 // certificate is the client's, nil without one.

@@ -21,11 +21,14 @@ var metricSections = []struct{ name, title, about string }{
 	{"lapi", "Local API Metrics", "Requests by route"},
 	{"lapi-bouncer", "Local API Bouncers Metrics", "Requests by bouncer and route"},
 	{"lapi-decisions", "Local API Bouncers Decisions", "Live queries that found something, and that did not"},
+	{"lapi-denied", "Local API Refusals", "Callers that were not let in, by reason; the log names them"},
 	{"lapi-machine", "Local API Machines Metrics", "Requests by machine and route"},
+	{"lapi-status", "Local API Answers", "Answers by status"},
 }
 
 // metricGroups are names for several sections. Sections of the log processor
-// and of the web firewall are known, and empty here.
+// and of the web firewall are known, and empty here; "lapi" is what it is in the
+// reference, without the sections that only we have.
 var metricGroups = map[string][]string{
 	"lapi":          {"alerts", "decisions", "lapi", "lapi-bouncer", "lapi-decisions", "lapi-machine"},
 	"engine":        {},
@@ -207,6 +210,8 @@ var layouts = map[string]layout{
 	"decisions":    {"cs_active_decisions", []string{"reason", "origin", "action"}, []string{"Reason", "Origin", "Action", "Count"}},
 	"lapi":         {"cs_lapi_route_requests_total", []string{"route", "method"}, []string{"Route", "Method", "Hits"}},
 	"lapi-bouncer": {"cs_lapi_bouncer_requests_total", []string{"bouncer", "route", "method"}, []string{"Bouncer", "Route", "Method", "Hits"}},
+	"lapi-denied":  {"lapid_denied_total", []string{"reason"}, []string{"Reason", "Count"}},
+	"lapi-status":  {"lapid_responses_total", []string{"code"}, []string{"Status", "Count"}},
 	"lapi-machine": {"cs_lapi_machine_requests_total", []string{"machine", "route", "method"}, []string{"Machine", "Route", "Method", "Hits"}},
 }
 
@@ -339,7 +344,7 @@ func pick(samples []sample, family string) []sample {
 
 func (s sample) order() string {
 	text := ""
-	for _, k := range []string{"bouncer", "machine", "reason", "origin", "route", "action", "method"} {
+	for _, k := range []string{"bouncer", "machine", "reason", "origin", "route", "action", "method", "code"} {
 		text += s.labels[k] + "\x00"
 	}
 	return text

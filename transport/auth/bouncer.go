@@ -43,7 +43,7 @@ const (
 // written down, so the error is a *Refusal or one of the engine's.
 func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	if len(key) == 0 {
-		return nil, errForbidden
+		return nil, errNoKey
 	}
 	view := g.engine.View()
 	if len(key) > longestKey {
@@ -135,7 +135,7 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 	for range 3 {
 		oldest, n := view.OldestBouncer(&hash)
 		if oldest == nil {
-			return nil, errForbidden
+			return nil, errUnknownKey
 		}
 		if row := g.rowFor(view, &hash, client); row != nil {
 			if !readOnly {

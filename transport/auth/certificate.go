@@ -62,8 +62,7 @@ func (p *Peer) name(client netip.Addr) string {
 func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	r := g.rules.Load()
 	if err := g.admit(p, r.BouncerUnits, r.VerdictLife); err != nil {
-		g.log.Warn("a bouncer's certificate was refused", "address", client, "reason", err)
-		return nil, forbidden(err.Error())
+		return nil, forbidden(BadCertificate, err.Error()).of(p.name(client))
 	}
 	client = g.placeOf(client)
 	mark, view := g.markOf(p.print[:], client), g.engine.View()
@@ -99,14 +98,14 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 		case errors.Is(err, engine.ErrDisk):
 			return guest(name), nil
 		case errors.Is(err, engine.ErrInvalid):
-			return nil, forbidden(err.Error())
+			return nil, forbidden(BadCertificate, err.Error()).of(name)
 		case !errors.Is(err, engine.ErrExists):
 			return nil, err
 		}
 		row = g.engine.View().Bouncer(name)
 	}
 	if row != nil && row.Load().AuthType != engine.AuthTLS {
-		return nil, forbidden("bouncer isn't allowed to auth by TLS")
+		return nil, forbidden(BadCertificate, "bouncer isn't allowed to auth by TLS").of(name)
 	}
 	return row, nil
 }
@@ -116,8 +115,7 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 func (g *Gate) MayLogin(p *Peer, client netip.Addr) error {
 	r := g.rules.Load()
 	if err := g.admit(p, r.AgentUnits, r.VerdictLife); err != nil {
-		g.log.Warn("a machine's certificate was refused", "address", client, "reason", err)
-		return notLoggedIn(err.Error())
+		return notLoggedIn(BadCertificate, err.Error()).of(p.name(client))
 	}
 	return nil
 }
@@ -133,13 +131,12 @@ func (g *Gate) CertifiedLogin(ctx context.Context, p *Peer, scenarios []string, 
 		return Grant{}, err
 	}
 	if m.AuthType != engine.AuthTLS {
-		return Grant{}, notLoggedIn("machine " + m.ID + " attempted to auth with TLS cert but it is configured to use password")
+		return Grant{}, notLoggedIn(OtherMethod, "machine "+m.ID+" attempted to auth with TLS cert but it is configured to use password").of(m.ID)
 	}
 	version, ok := agentVersion(userAgent)
 	g.arrived(ctx, m, scenarios, client, version, ok)
 	if !ok {
-		g.log.Warn("a login needs a User-Agent of two parts", "machine", m.ID, "address", client)
-		return Grant{}, errWrongPassword
+		return Grant{}, notLoggedIn(BadAgent, wrongPassword).of(m.ID)
 	}
 	return g.issue(m)
 }
@@ -154,7 +151,7 @@ func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.A
 		ID: name, AuthType: engine.AuthTLS, Validated: true, IP: client.String(), CreatedAt: now, UpdatedAt: now,
 	}, false)
 	if errors.Is(err, engine.ErrInvalid) {
-		return nil, notLoggedIn(err.Error())
+		return nil, notLoggedIn(BadCertificate, err.Error()).of(name)
 	}
 	if err != nil && !errors.Is(err, engine.ErrExists) {
 		return nil, err

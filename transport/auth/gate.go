@@ -111,7 +111,6 @@ type Gate struct {
 	patience time.Duration
 	labour   func(int)
 	guesses  guesses
-	guessed  atomic.Int64 // when the log was told of somebody who tries registration tokens
 	pending  int
 	census   census
 

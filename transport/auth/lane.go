@@ -33,7 +33,7 @@ var queueLength = [classes]int{expected: 256, unusual: 256, doubtful: 64}
 // waits, so that nobody waits for ever.
 const fairTurn = 4
 
-var errBusy = &Refusal{Kind: Busy, Text: "too many logins at once", Reason: "passwords"}
+var errBusy = &Refusal{Kind: Busy, Text: "too many logins at once", Reason: NoRoomForPassword}
 
 // party is who shares a line: an address, IPv6 by /64. An expected machine is a
 // party of its own, so that a fleet behind one proxy is not one line.

@@ -24,7 +24,9 @@ type Credentials struct {
 // each time it is called.
 const passwordKnown = int64(24 * time.Hour)
 
-var errWrongPassword = notLoggedIn("incorrect Username or Password")
+// wrongPassword is what a machine is told whose password is wrong, and whose
+// User-Agent is.
+const wrongPassword = "incorrect Username or Password"
 
 // Login checks a machine's password, in the order of http-api.md section 6,
 // and gives it a token. Scenarios and address are noted as soon as the
@@ -36,25 +38,23 @@ func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, user
 	m := g.engine.View().Machine(c.MachineID)
 	switch {
 	case m == nil:
-		return Grant{}, notLoggedIn("ent: machine not found")
+		return Grant{}, notLoggedIn(UnknownMachine, "ent: machine not found").of(c.MachineID)
 	case m.AuthType == engine.AuthTLS:
-		return Grant{}, notLoggedIn("machine " + m.ID + " attempted to auth with password but it is configured to use tls")
+		return Grant{}, notLoggedIn(OtherMethod, "machine "+m.ID+" attempted to auth with password but it is configured to use tls").of(m.ID)
 	case !m.Validated:
-		return Grant{}, notLoggedIn("machine " + m.ID + " not validated")
+		return Grant{}, notLoggedIn(UnvalidatedMachine, "machine "+m.ID+" not validated").of(m.ID)
 	}
 	right, err := g.passwordFits(ctx, m, c.Password, client)
 	if err != nil {
 		return Grant{}, err
 	}
 	if !right {
-		g.log.Warn("wrong password", "machine", m.ID, "address", client)
-		return Grant{}, errWrongPassword
+		return Grant{}, notLoggedIn(WrongPassword, wrongPassword).of(m.ID)
 	}
 	version, ok := agentVersion(userAgent)
 	g.arrived(ctx, m, c.Scenarios, client, version, ok)
 	if !ok {
-		g.log.Warn("a login needs a User-Agent of two parts", "machine", m.ID, "address", client)
-		return Grant{}, errWrongPassword
+		return Grant{}, notLoggedIn(BadAgent, wrongPassword).of(m.ID)
 	}
 	return g.issue(m)
 }

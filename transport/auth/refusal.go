@@ -22,14 +22,68 @@ const (
 	Busy
 )
 
+// Reason is one word for why somebody was not let in: of a log line and a label of
+// the metrics, so there are few of them, and none is made of what somebody sent.
+type Reason string
+
+// The reasons. Those of who is Busy say for what there is no room.
+const (
+	NoKey                Reason = "key_missing"
+	UnknownKey           Reason = "key_unknown"
+	BadCertificate       Reason = "certificate"
+	NoToken              Reason = "token_missing"
+	ExpiredToken         Reason = "token_expired"
+	InvalidToken         Reason = "token_invalid"
+	UnknownMachine       Reason = "machine_unknown"
+	UnvalidatedMachine   Reason = "machine_not_validated"
+	OtherMethod          Reason = "machine_method" // a password where a certificate is due, or the other way round
+	TakenMachine         Reason = "machine_taken"
+	WrongPassword        Reason = "password"
+	BadLogin             Reason = "login_invalid"
+	BadAgent             Reason = "user_agent"
+	RegistrationFrom     Reason = "registration_address"
+	RegistrationToken    Reason = "registration_token"
+	InvalidRegistration  Reason = "registration_invalid"
+	NoRoomForPassword    Reason = "passwords"
+	NoRoomForValidation  Reason = "validation"
+	BadHandshake         Reason = "handshake"      // of TLS; the server's
+	DeletionFromStranger Reason = "delete_address" // alerts may be deleted from trusted addresses only; the server's
+)
+
+// Reasons are all but those of who is Busy, with what they mean.
+var Reasons = []struct {
+	Reason Reason
+	Means  string
+}{
+	{NoKey, "a bouncer shows no API key"},
+	{UnknownKey, "a bouncer shows an API key that is nobody's"},
+	{BadCertificate, "a client certificate is not taken"},
+	{BadHandshake, "a TLS handshake failed"},
+	{NoToken, "a machine shows no token"},
+	{ExpiredToken, "a machine shows a token that is over"},
+	{InvalidToken, "a machine shows a token that is none of ours"},
+	{UnknownMachine, "a machine is not known"},
+	{UnvalidatedMachine, "a machine is not validated"},
+	{OtherMethod, "a machine logs in otherwise than it was added"},
+	{WrongPassword, "a machine's password is wrong"},
+	{BadLogin, "a login cannot be read"},
+	{BadAgent, "a login needs a User-Agent of two parts"},
+	{RegistrationFrom, "machines may not register from there"},
+	{RegistrationToken, "a registration token is wrong"},
+	{TakenMachine, "a machine registers with a name that is taken"},
+	{InvalidRegistration, "a registration cannot be stored"},
+	{DeletionFromStranger, "alerts may not be deleted from there"},
+}
+
 // Refusal is why somebody was not let in. Text is for the caller; Why, when
-// there is one, is for the log only. Neither holds a secret. Reason, of those who
-// are Busy, is one word for what there is no room for.
+// there is one, and Who, whom the caller claims to be, are for the log only, and are
+// as long as the caller likes. None holds a secret.
 type Refusal struct {
 	Kind   Kind
+	Reason Reason
 	Text   string
 	Why    string
-	Reason string
+	Who    string
 }
 
 func (r *Refusal) Error() string {
@@ -39,11 +93,22 @@ func (r *Refusal) Error() string {
 	return r.Text
 }
 
-// errForbidden is what every bouncer without a good key is told.
-var errForbidden = &Refusal{Kind: Forbidden, Text: "access forbidden"}
+// Every bouncer without a good key is told the same.
+var (
+	errNoKey      = forbidden(NoKey, "")
+	errUnknownKey = forbidden(UnknownKey, "")
+)
 
-func forbidden(why string) *Refusal {
-	return &Refusal{Kind: Forbidden, Text: errForbidden.Text, Why: why}
+func forbidden(reason Reason, why string) *Refusal {
+	return &Refusal{Kind: Forbidden, Reason: reason, Text: "access forbidden", Why: why}
 }
 
-func notLoggedIn(text string) *Refusal { return &Refusal{Kind: NotLoggedIn, Text: text} }
+func notLoggedIn(reason Reason, text string) *Refusal {
+	return &Refusal{Kind: NotLoggedIn, Reason: reason, Text: text}
+}
+
+// of says whom the caller claims to be.
+func (r *Refusal) of(who string) *Refusal {
+	r.Who = who
+	return r
+}

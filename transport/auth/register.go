@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -32,7 +31,7 @@ const (
 // asked before the body is read.
 func (g *Gate) MayRegister(client netip.Addr, overSocket bool) error {
 	if g.rules.Load().LocalRegistration && !overSocket && !isLoopback(client) {
-		return forbidden("registration from " + client.String())
+		return forbidden(RegistrationFrom, "registration from "+client.String())
 	}
 	return nil
 }
@@ -45,21 +44,19 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	p := party{place: PlaceOf(client)}
 	if r := g.rules.Load(); r.Registration != nil && a.Token != "" {
 		if !sameSecret(a.Token, r.Registration.Token) {
-			if g.guesses.begin(p, g.engine.Now()) {
-				g.noteGuesser(client)
-			}
-			return false, &Refusal{Kind: Unauthorized, Text: "invalid token for auto registration"}
+			g.guesses.begin(p, g.engine.Now())
+			return false, &Refusal{Kind: Unauthorized, Reason: RegistrationToken, Text: "invalid token for auto registration", Who: a.MachineID}
 		}
 		if !r.registers.holds(client) {
-			return false, &Refusal{Kind: Unauthorized, Text: "IP not in allowed range for auto registration"}
+			return false, &Refusal{Kind: Unauthorized, Reason: RegistrationFrom, Text: "IP not in allowed range for auto registration", Who: a.MachineID}
 		}
 		validated = true
 	}
 	if len(a.Password) > 72 {
-		return false, &Refusal{Kind: Invalid, Text: "unable to hash"}
+		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: "unable to hash", Who: a.MachineID}
 	}
 	if len(a.MachineID) > longestMachineID {
-		return false, &Refusal{Kind: Invalid, Text: fmt.Sprintf("machine_id in body should be at most %d chars long", longestMachineID)}
+		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: fmt.Sprintf("machine_id in body should be at most %d chars long", longestMachineID)}
 	}
 	if g.engine.View().Machine(a.MachineID) != nil {
 		return false, taken(a.MachineID)
@@ -89,10 +86,10 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	return validated, err
 }
 
-var errPending = &Refusal{Kind: Busy, Text: "too many machines wait for validation", Reason: "validation"}
+var errPending = &Refusal{Kind: Busy, Text: "too many machines wait for validation", Reason: NoRoomForValidation}
 
 func taken(id string) *Refusal {
-	return &Refusal{Kind: Forbidden, Text: "user '" + id + "': user already exist"}
+	return &Refusal{Kind: Forbidden, Reason: TakenMachine, Text: "user '" + id + "': user already exist", Who: id}
 }
 
 // hashPassword hashes a password for somebody who was invited, by the right
@@ -108,18 +105,9 @@ func (g *Gate) hashPassword(ctx context.Context, password string, p party, invit
 		return nil, busy
 	}
 	if err != nil {
-		return nil, &Refusal{Kind: Invalid, Text: "unable to hash", Why: err.Error()}
+		return nil, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: "unable to hash", Why: err.Error()}
 	}
 	return hash, nil
-}
-
-// noteGuesser says in the log, once a minute at most, that somebody tries
-// registration tokens.
-func (g *Gate) noteGuesser(client netip.Addr) {
-	now := g.engine.Now()
-	if last := g.guessed.Load(); now-last >= int64(time.Minute) && g.guessed.CompareAndSwap(last, now) {
-		g.log.Warn("many registrations with a wrong token; they are refused", "address", client)
-	}
 }
 
 // sameSecret compares without telling by its time how much was right.

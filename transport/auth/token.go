@@ -36,11 +36,11 @@ type Grant struct {
 const longestToken = 1024
 
 var (
-	errNoToken   = notLoggedIn("cookie token is empty")
-	errExpired   = notLoggedIn("Token is expired")
-	errOver      = notLoggedIn("token is expired") // the contract has two spellings
-	errNoExpiry  = &Refusal{Kind: BadToken, Text: "missing exp field"}
-	errNoMachine = notLoggedIn("token names no machine")
+	errNoToken   = notLoggedIn(NoToken, "cookie token is empty")
+	errExpired   = notLoggedIn(ExpiredToken, "Token is expired")
+	errOver      = notLoggedIn(ExpiredToken, "token is expired") // the contract has two spellings
+	errNoExpiry  = &Refusal{Kind: BadToken, Reason: InvalidToken, Text: "missing exp field"}
+	errNoMachine = notLoggedIn(InvalidToken, "token names no machine")
 	errWrongAlg  = errors.New("invalid signing algorithm")
 	bearer       = []byte("Bearer ")
 )
@@ -72,9 +72,9 @@ func (g *Gate) Session(authorization, cookie []byte) (string, error) {
 func (g *Gate) stands(s session) error {
 	switch m := g.engine.View().Machine(s.id); {
 	case m == nil || s.born != 0 && s.born != m.CreatedAt:
-		return notLoggedIn("machine " + s.id + " does not exist")
+		return notLoggedIn(UnknownMachine, "machine "+s.id+" does not exist").of(s.id)
 	case !m.Validated:
-		return notLoggedIn("machine " + s.id + " not validated")
+		return notLoggedIn(UnvalidatedMachine, "machine "+s.id+" not validated").of(s.id)
 	}
 	return nil
 }
@@ -156,7 +156,11 @@ func (g *Gate) parse(token []byte, late bool) (jwt.MapClaims, error) {
 		return g.secret, nil
 	})
 	if err != nil && !(late && onlyExpired(err)) {
-		return nil, notLoggedIn(tokenProblem(err))
+		reason := InvalidToken
+		if onlyExpired(err) {
+			reason = ExpiredToken
+		}
+		return nil, notLoggedIn(reason, tokenProblem(err))
 	}
 	return claims, nil
 }

@@ -1,0 +1,211 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"lapid/transport/auth"
+	"lapid/transport/visible"
+)
+
+// Who is not let in is counted by reason, and told in the log: of an address, or a
+// /64 of IPv6, each reason at once, and then once a minute with how often it was.
+// Of addresses beyond those that are remembered there is one line a minute for each
+// reason. So neither a bouncer with a key that was deleted nor a stranger with all
+// addresses of the world makes more than so many lines. No line holds a secret.
+const (
+	// deniedAtMost is how many pairs of an address and a reason are remembered, some
+	// hundred bytes each, until a minute passes without them.
+	deniedAtMost = 256
+	// deniedEvery is how long the next line of a pair waits.
+	deniedEvery = int64(time.Minute)
+	// longestDenied is how much of what a caller says about itself is in a line.
+	longestDenied = 100
+)
+
+// denial is one caller who was not let in, as a line tells it.
+type denial struct {
+	reason  auth.Reason
+	address netip.Addr // invalid on the Unix socket
+	who     string     // it claims to be
+	why     string
+	request string
+	agent   string
+}
+
+// denials remembers who was not let in. Any goroutine may use it.
+type denials struct {
+	counts map[auth.Reason]*atomic.Uint64 // never changed
+
+	mu    sync.Mutex
+	known map[deniedPair]*denied
+	crowd map[auth.Reason]*denied // those for whom there was no room
+}
+
+type deniedPair struct {
+	place  netip.Prefix
+	reason auth.Reason
+}
+
+// denied is what was told of a pair and what was not.
+type denied struct {
+	told  int64  // when
+	times int    // since
+	last  denial // the last of them
+}
+
+// deniedLine is a line to be written: the last of some, and how many.
+type deniedLine struct {
+	denial
+	times  int
+	others bool // of addresses that are not remembered
+}
+
+func newDenials() *denials {
+	d := &denials{counts: map[auth.Reason]*atomic.Uint64{}, known: map[deniedPair]*denied{}, crowd: map[auth.Reason]*denied{}}
+	for _, r := range auth.Reasons {
+		d.counts[r.Reason] = new(atomic.Uint64)
+	}
+	return d
+}
+
+// note counts a denial and reports whether there is a line to be written now.
+func (d *denials) note(one *denial, now int64) (line deniedLine, tell bool) {
+	if n := d.counts[one.reason]; n != nil {
+		n.Add(1)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	pair := deniedPair{auth.PlaceOf(one.address), one.reason}
+	it, others := d.known[pair], false
+	if it == nil && len(d.known) < deniedAtMost {
+		it = &denied{told: now - deniedEvery}
+		d.known[pair] = it
+	}
+	if it == nil {
+		if it, others = d.crowd[one.reason], true; it == nil {
+			it = &denied{told: now - deniedEvery}
+			d.crowd[one.reason] = it
+		}
+	}
+	it.times++
+	it.last = *one
+	return it.tell(now, others)
+}
+
+// tell takes what was not told, if it is time.
+func (it *denied) tell(now int64, others bool) (deniedLine, bool) {
+	if waited := now - it.told; waited < deniedEvery && waited >= 0 || it.times == 0 {
+		return deniedLine{}, false
+	}
+	line := deniedLine{it.last, it.times, others}
+	it.told, it.times = now, 0
+	return line, true
+}
+
+// sweep gives the lines that are due though nobody came, and forgets whom there was
+// none of for a minute. At the end, with all, it gives what was not told.
+func (d *denials) sweep(now int64, all bool) (lines []deniedLine) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	one := func(it *denied, others bool) (over bool) {
+		if all {
+			it.told = now - deniedEvery
+		}
+		line, tell := it.tell(now, others)
+		if tell {
+			lines = append(lines, line)
+		}
+		return !tell && it.times == 0 && now-it.told >= deniedEvery
+	}
+	for pair, it := range d.known {
+		if one(it, false) {
+			delete(d.known, pair)
+		}
+	}
+	for reason, it := range d.crowd {
+		if one(it, true) {
+			delete(d.crowd, reason)
+		}
+	}
+	slices.SortFunc(lines, func(a, b deniedLine) int { return strings.Compare(string(a.reason), string(b.reason)) })
+	return lines
+}
+
+// deny notes a request that was not let in.
+func (s *Server) deny(x *exchange, r *auth.Refusal) {
+	why := r.Why
+	if why == "" {
+		why = r.Text
+	}
+	s.denied(&denial{
+		reason: r.Reason, address: x.client, who: shortly(r.Who), why: shortly(why),
+		request: x.route.method + " " + x.route.path, agent: shortly(string(x.ctx.UserAgent())),
+	}, x.now)
+}
+
+func (s *Server) denied(one *denial, now int64) {
+	if line, tell := s.denials.note(one, now); tell {
+		s.tellDenied(line)
+	}
+}
+
+// sweepDenials writes what is due; at the end everything.
+func (s *Server) sweepDenials(all bool) {
+	for _, line := range s.denials.sweep(s.engine.Now(), all) {
+		s.tellDenied(line)
+	}
+}
+
+// tellDenied writes a line. A token that is over is no fault: its machine logs in
+// again, and it is told to who asks for everything.
+func (s *Server) tellDenied(line deniedLine) {
+	say := s.log.Warn
+	if line.reason == auth.ExpiredToken {
+		say = s.log.Debug
+	}
+	means := ""
+	for _, r := range auth.Reasons {
+		if r.Reason == line.reason {
+			means = r.Means
+		}
+	}
+	if line.others {
+		say("refused: "+means+"; more addresses than are told one by one", "reason", line.reason, "times", line.times, "last", line.address)
+		return
+	}
+	args := []any{"reason", line.reason, "address", line.address, "times", line.times}
+	for _, more := range []struct{ key, text string }{{"who", line.who}, {"why", line.why}, {"request", line.request}, {"user_agent", line.agent}} {
+		if more.text != "" {
+			args = append(args, more.key, more.text)
+		}
+	}
+	say("refused: "+means, args...)
+}
+
+// shortly is the beginning of what a caller says about itself.
+func shortly(text string) string {
+	if len(text) > longestDenied {
+		text = text[:longestDenied] + "…"
+	}
+	return visible.Text(text)
+}
+
+// Handshake is called by the HTTP library, once. Who connects and says nothing, as
+// watchers of ports do, is not refused.
+func (c *secureConn) Handshake() error {
+	err := c.Conn.Handshake()
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		s := c.under.server
+		s.denied(&denial{reason: auth.BadHandshake, address: c.under.peer, why: shortly(err.Error())}, s.engine.Now())
+	}
+	c.failed = err != nil
+	return err
+}
