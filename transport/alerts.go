@@ -149,6 +149,7 @@ func (s *Server) deleteAlerts(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.tellDeletion(x, "alerts", n)
 	x.deleted(n)
 	return nil
 }
@@ -171,6 +172,7 @@ func (s *Server) deleteAlert(x *exchange) error {
 		return &answer{fasthttp.StatusInternalServerError, "ent: alert not found"} // quirkNotFound
 	}
 	if err == nil {
+		s.tellDeletion(x, "alerts", 1)
 		x.deleted(1)
 	}
 	return err

@@ -101,6 +101,7 @@ func (s *Server) endDecisions(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.tellDeletion(x, "decisions", n)
 	x.deleted(n)
 	return nil
 }
@@ -120,6 +121,7 @@ func (s *Server) endDecision(x *exchange) error {
 		return &answer{fasthttp.StatusInternalServerError, "decision with id '" + canonicalID(text) + "' doesn't exist: unable to delete"} // quirkNotFound
 	}
 	if err == nil {
+		s.tellDeletion(x, "decisions", 1)
 		x.deleted(1)
 	}
 	return err

@@ -125,7 +125,7 @@ func TestEveryDenialIsTold(t *testing.T) {
 			c.ask()
 		}
 		text := log.String()
-		line := regexp.MustCompile(`(?m)^.*level=WARN msg="refused: .*reason=` + string(c.reason) + ` .*$`).FindAllString(text, -1)
+		line := regexp.MustCompile(`(?m)^.*level=WARN msg="refused: .*reason=`+string(c.reason)+` .*$`).FindAllString(text, -1)
 		if len(line) != 1 || !strings.Contains(line[0], " times=1") || !strings.Contains(line[0], "who="+c.who) && c.who != "" {
 			t.Errorf("%s: %q", c.reason, line)
 		}

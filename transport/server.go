@@ -51,6 +51,7 @@ type Server struct {
 	purses    purses
 	refusals  refusals
 	denials   *denials
+	deletions deletions
 	deltas    deltas
 	bodies    bodies
 	own       atomic.Int32 // readers that are written to alone
@@ -264,6 +265,7 @@ func (s *Server) tick(stop <-chan struct{}) {
 			s.clock.Store(&now)
 			s.bodies.sweep(s.engine.Now())
 			s.sweepDenials(false)
+			s.tellMissedDeletions(s.engine.Now())
 			if n%60 == 0 {
 				s.pruneVisitors(s.engine.View())
 			}

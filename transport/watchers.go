@@ -7,6 +7,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/visible"
 	"lapid/transport/wire"
 )
 
@@ -29,6 +30,7 @@ func (s *Server) register(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.log.Info("a machine has registered", "machine", visible.Short(r.MachineID), "address", x.client, "validated", validated)
 	if validated {
 		x.empty(fasthttp.StatusAccepted)
 	} else {
@@ -142,6 +144,9 @@ func (s *Server) heartbeat(x *exchange) error {
 // unregister removes the machine that asks for it.
 func (s *Server) unregister(x *exchange) error {
 	err := s.engine.DeleteMachine(s.life, x.machine)
+	if err == nil {
+		s.log.Info("a machine has removed itself", "machine", x.machine, "address", x.client)
+	}
 	if errors.Is(err, engine.ErrNotFound) {
 		return &answer{fasthttp.StatusInternalServerError, "'" + x.machine + "' does not exist"} // quirkNotFound
 	}

@@ -88,6 +88,7 @@ func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*Done, er
 		if err := h.engine.DeleteAlert(ctx, engine.AlertID(q.ID), h.engine.Now()); err != nil {
 			return nil, err
 		}
+		h.tell(ctx, "deleted alerts", "alerts", 1, "asked", q.asked())
 		return &Done{N: 1}, nil
 	}
 	query, err := q.Filter.query(h.engine.Now())
@@ -99,6 +100,7 @@ func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*Done, er
 	if err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "deleted alerts", "alerts", n, "asked", q.asked())
 	return &Done{N: n}, nil
 }
 
@@ -107,6 +109,7 @@ func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "flushed alerts", "alerts", n, "max_items", q.MaxItems, "max_age", time.Duration(q.MaxAge))
 	return &Done{N: n}, nil
 }
 

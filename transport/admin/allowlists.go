@@ -108,6 +108,7 @@ func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, 
 	if err := h.engine.CreateAllowlist(ctx, q.Name, q.Description, h.engine.Now()); err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "created an allowlist", "allowlist", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -115,6 +116,7 @@ func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
 	if err := h.engine.DeleteAllowlist(ctx, q.Name); err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "deleted an allowlist", "allowlist", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -147,8 +149,15 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 		return out, nil
 	}
 	var err error
-	out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now)
-	return out, err
+	if out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now); err != nil {
+		return out, err
+	}
+	values := make([]string, len(items))
+	for i := range items {
+		values[i] = items[i].Value
+	}
+	h.tell(ctx, "added to an allowlist", "allowlist", q.Name, "values", out.Added, "first", some(values), "decisions_ended", out.Ended)
+	return out, nil
 }
 
 func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) (*Done, error) {
@@ -159,6 +168,7 @@ func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) 
 	if err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "removed from an allowlist", "allowlist", q.Name, "values", n, "asked", some(q.Values))
 	return &Done{N: n}, nil
 }
 

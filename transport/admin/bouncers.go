@@ -63,6 +63,7 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) 
 	if _, err := h.engine.AddBouncer(ctx, b); err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "added a bouncer", "bouncer", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -78,6 +79,7 @@ func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) 
 			out.Names = append(out.Names, b.Name)
 		}
 	}
+	h.tell(ctx, "deleted a bouncer", "bouncer", q.Name, "rows", len(out.Names))
 	return out, nil
 }
 
@@ -109,5 +111,6 @@ func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, erro
 	if err := h.engine.PruneBouncers(ctx, names); err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "pruned bouncers", "bouncers", len(names), "names", some(names))
 	return &Done{N: len(names)}, nil
 }

@@ -109,6 +109,7 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 	if err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "added a decision", "decision", fmt.Sprintf("%s %s on %s %.100s", duration, q.Type, scope, q.Value), "reason", q.Reason)
 	return &Done{N: len(ids)}, nil
 }
 
@@ -157,8 +158,11 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 		return out, nil
 	}
 	var err error
-	out.N, err = h.engine.EndDecisions(ctx, query)
-	return out, err
+	if out.N, err = h.engine.EndDecisions(ctx, query); err != nil {
+		return out, err
+	}
+	h.tell(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
+	return out, nil
 }
 
 func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *DecisionFilter, now int64) (*Ended, error) {
@@ -172,7 +176,17 @@ func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *Deci
 	if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), now); err != nil {
 		return nil, err
 	}
+	h.tell(ctx, "deleted decisions", "decisions", 1, "asked", q.asked(), "first", firstOf(out))
 	return out, nil
+}
+
+// firstOf is the first of what ended, for the log.
+func firstOf(out *Ended) string {
+	if len(out.First) == 0 {
+		return ""
+	}
+	d := &out.First[0]
+	return fmt.Sprintf("%.100s on %.100s %.100s", d.Type, d.Scope, d.Value)
 }
 
 // importChunk stores a chunk as one alert, without the values that an allowlist
@@ -223,13 +237,17 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 	}
 	out.Stored = len(a.Decisions)
 	if out.Stored == 0 {
+		h.tellImport(ctx, q, out)
 		return out, nil
 	}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
-	a.EventsCount = int32(out.Stored)
+	a.EventsCount, a.Untold = int32(out.Stored), true
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
 	if len(ids) == 1 {
 		out.Alert = uint64(ids[0])
+	}
+	if err == nil {
+		h.tellImport(ctx, q, out)
 	}
 	return out, err
 }

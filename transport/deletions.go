@@ -1,0 +1,64 @@
+package transport
+
+import (
+	"sync"
+
+	"lapid/transport/visible"
+)
+
+// deletionsAtMost is how many lines about what machines delete by the API there are
+// in a second; the others are counted in one line. What they report is told by the
+// engine.
+const deletionsAtMost = 20
+
+// deletions counts the lines of a second. Any goroutine may use it.
+type deletions struct {
+	mu      sync.Mutex
+	second  int64
+	told    int
+	untold  int
+	deleted int // by those that are not told
+}
+
+// may reports whether one more line may be written.
+func (c *deletions) may(second int64, n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if second != c.second {
+		c.second, c.told = second, 0
+	}
+	if c.told++; c.told <= deletionsAtMost {
+		return true
+	}
+	c.untold++
+	c.deleted += n
+	return false
+}
+
+// missed takes what was not told, once the second is over.
+func (c *deletions) missed(second int64) (requests, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if second == c.second {
+		return 0, 0
+	}
+	requests, n = c.untold, c.deleted
+	c.untold, c.deleted = 0, 0
+	return requests, n
+}
+
+// tellDeletion says that a machine has deleted so many of something.
+func (s *Server) tellDeletion(x *exchange, what string, n int) {
+	if n == 0 || !s.deletions.may(x.now/1e9, n) {
+		return
+	}
+	asked := visible.Short(string(x.ctx.RequestURI()))
+	s.log.Info("a machine deleted "+what, "machine", x.machine, "address", x.client, what, n, "request", asked)
+}
+
+// tellMissedDeletions is called every second.
+func (s *Server) tellMissedDeletions(now int64) {
+	if requests, n := s.deletions.missed(now / 1e9); requests > 0 {
+		s.log.Info("machines deleted more than there are lines for in a second", "requests", requests, "deleted", n)
+	}
+}
