@@ -103,6 +103,11 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
 		return nil, notFound("object not found") // deleted a moment ago
 	}
 	a := &Alert{ID: id}
+	if ok && len(body) == 0 && err == nil { // lost, and that was accepted
+		*a = h.remains(v, id)
+		a.Message = acceptedBody
+		return a, nil
+	}
 	if ok {
 		d := decoder{rest: body}
 		a.decodeBody(&d)
@@ -133,6 +138,9 @@ func (h *heldAlert) remains(v *View, id AlertID) Alert {
 
 // lostBody is the message of an alert of which only memory's part is left.
 const lostBody = "the rest of this alert is lost: the store is damaged"
+
+// acceptedBody is that of one whose loss an operator has accepted.
+const acceptedBody = "the rest of this alert is lost"
 
 func notFound(text string) error { return &Error{Kind: ErrNotFound, Text: text} }
 

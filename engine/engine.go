@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -82,16 +83,58 @@ func Open(o *Options) (*Engine, error) { return OpenContext(context.Background()
 
 // OpenContext opens the store in o.Dir, made when missing, and brings memory up to
 // the last commit. It starts nothing: call Run. Errors wrap persist.ErrLocked,
-// persist.ErrFormat or persist.ErrCorrupt and name what to do, or are that of ctx,
-// whose end is obeyed between two sections of a snapshot and two commits of the
-// journal; then nothing is open.
+// persist.ErrFormat or persist.ErrCorrupt and name what to do, or are that of ctx.
+//
+// Its end is obeyed within leaveAfter, whatever the start is at. As a rule nothing
+// is open then, for a start looks between two sections of a snapshot, two commits,
+// two blocks of a log. What takes longer (the library reads its logs, one commit is
+// huge, the disk does not answer) is left to itself: it changes nothing that a crash
+// at the same moment would not leave as well, and closes the store when it is
+// through; until then the folder is locked. A process that ends need not wait for
+// that.
 //
 // On a disk that takes no writes, because it is full or read-only, an existing
 // store opens all the same: reads are served, writes are refused with ErrDisk, a
 // TroubleReadOnly says so, and Run ends that as soon as the disk is willing.
 func OpenContext(ctx context.Context, o *Options) (*Engine, error) {
+	if ctx.Done() == nil {
+		return open(ctx, o)
+	}
+	type opened struct {
+		e   *Engine
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		e, err := open(ctx, o)
+		done <- opened{e, err}
+	}()
+	select {
+	case r := <-done:
+		return r.e, r.err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(leaveAfter)
+	defer late.Stop()
+	select {
+	case r := <-done:
+		return r.e, r.err
+	case <-late.C:
+	}
+	go func() {
+		if r := <-done; r.err == nil {
+			_ = r.e.Close()
+		}
+	}()
+	return nil, fmt.Errorf("opening the store: %w", ctx.Err())
+}
+
+// leaveAfter is how long an end waits for a start to come to a good place.
+const leaveAfter = 300 * time.Millisecond
+
+func open(ctx context.Context, o *Options) (*Engine, error) {
 	options := o.withDefaults()
-	store, err := persist.Open(&persist.Options{
+	store, err := persist.OpenContext(ctx, &persist.Options{
 		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, ServeReads: true, Logger: options.Logger,
 	})
 	if err != nil {
@@ -108,8 +151,10 @@ func OpenContext(ctx context.Context, o *Options) (*Engine, error) {
 		e.startReadOnly(refused)
 	}
 	if err := e.recover(ctx); err != nil {
-		store.Close()
-		return nil, err
+		if errors.Is(err, errRecord) {
+			err = fmt.Errorf("%w; use the program that wrote it, or restore a backup with: lapid restore --force FILE", err)
+		}
+		return nil, errors.Join(store.Advise(err), store.Close())
 	}
 	e.doubtStart()
 	return e, nil

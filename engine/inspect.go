@@ -12,12 +12,15 @@ import (
 
 // Inspection is what Inspect read and what it found.
 type Inspection struct {
+	Opened    bool // if not, Damage is why, and what to do
 	Store     persist.Report
 	ID        persist.ID // of the store; zero in one of format 1
 	Revision  Revision   // a start would reach, 0 when it would fail
 	Alerts    int
 	Decisions int
 	Damage    []string // one sentence each; empty: all is well
+	Bodiless  int      // of Alerts, whose bodies are missing; each is damage
+	Accepted  int      // of Alerts, whose bodies are lost and were given up (AcceptLoss); no damage
 }
 
 func (i *Inspection) damage(format string, args ...any) {
@@ -53,7 +56,7 @@ func Inspect(ctx context.Context, o *Options) (*Inspection, error) {
 		return nil, err
 	}
 	defer store.Close()
-	i.ID = store.ID()
+	i.Opened, i.ID = true, store.ID()
 	if i.Store, err = store.Check(ctx); err != nil {
 		return nil, err
 	}
@@ -71,7 +74,7 @@ func (i *Inspection) recover(ctx context.Context, o *Options, store *persist.Sto
 	}
 	e := &Engine{options: *o, log: o.Logger, store: store, remade: map[uint64]bool{}}
 	if err := e.recover(ctx); err != nil {
-		i.damage("a start would fail: %v", err)
+		i.damage("a start would fail: %v", store.Advise(err))
 		return
 	}
 	v := e.View()
@@ -90,24 +93,76 @@ func (i *Inspection) recover(ctx context.Context, o *Options, store *persist.Sto
 			continue // a start makes it from the journal
 		}
 		var err error
-		if body, err = e.body(body[:0], id); err != nil {
+		body, err = e.body(body[:0], id)
+		switch {
+		case errors.Is(err, errBodiless):
+			i.Bodiless++
 			i.damage("alert %d: %v", id, err)
+		case err != nil:
+			i.damage("alert %d: %v", id, err)
+		case len(body) == 0:
+			i.Accepted++
 		}
 	}
 }
 
-// body reads an alert's body and makes sure that it can be decoded.
+// errBodiless is what is said of an alert without a body.
+var errBodiless = fmt.Errorf("%w: its body is missing", persist.ErrCorrupt)
+
+// body reads an alert's body and makes sure that it can be decoded. An empty one is
+// lost, and that was accepted.
 func (e *Engine) body(dst []byte, id uint64) ([]byte, error) {
 	dst, ok, err := e.store.Row(dst, rowAlert, idKey(id))
-	if err != nil {
+	if err != nil || len(dst) == 0 && ok {
 		return dst, err
 	}
 	if !ok {
-		return dst, fmt.Errorf("%w: its body is missing", persist.ErrCorrupt)
+		return dst, errBodiless
 	}
 	a, d := &Alert{}, decoder{rest: dst}
 	a.decodeBody(&d)
 	return dst, d.err
+}
+
+// AcceptLoss gives up what is missing from a store that nobody has open: of the
+// journal (persist.AcceptLoss), and the bodies of alerts, in place of which an empty
+// one says so from then on, in backups too. It returns what was given up of the
+// journal, and of how many alerts. It may be called again after it was interrupted.
+// Errors are those of Open.
+func AcceptLoss(ctx context.Context, o *Options) (loss persist.Loss, bodies int, err error) {
+	options := o.withDefaults()
+	disk := &persist.Options{Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, Logger: options.Logger}
+	if loss, err = persist.AcceptLoss(disk); err != nil {
+		return loss, 0, err
+	}
+	e, err := OpenContext(ctx, o)
+	if err != nil {
+		return loss, 0, err
+	}
+	bodies, err = e.acceptBodiless(ctx)
+	return loss, bodies, errors.Join(err, e.Close())
+}
+
+// acceptBodiless puts an empty body in the place of each that is missing.
+func (e *Engine) acceptBodiless(ctx context.Context) (n int, err error) {
+	v := e.View()
+	var body []byte
+	from, _ := v.state.alerts.Bounds()
+	for id := max(from, 1); id < v.nextAlert && err == nil; id++ {
+		if v.alert(id) == nil {
+			continue
+		}
+		if body, err = e.body(body[:0], id); err == nil || !errors.Is(err, errBodiless) {
+			err = ctx.Err() // what is there, and damaged, is not missing
+			continue
+		}
+		e.state.rows.set(rowAlert, idKey(id), nil)
+		n++
+		if err = ctx.Err(); err == nil && e.state.rows.bytes >= rowsAtOnce {
+			err = e.state.rows.write(e.store, e.batch)
+		}
+	}
+	return n, errors.Join(err, e.state.rows.write(e.store, e.batch))
 }
 
 // pass takes the place of writing rows in an engine that must not write: it

@@ -301,7 +301,7 @@ func (o *putSecret) apply(s *state, rev Revision) {
 
 // Kinds of rows on disk; never reused.
 const (
-	rowAlert byte = 1 // alert id → body
+	rowAlert byte = 1 // alert id → body; empty: it is lost, and that was accepted
 	rowUsage byte = 2 // reception time, kind, name → usage metrics
 )
 

@@ -181,13 +181,26 @@ func (s *Store) restoreRows(rows *Rows, body []byte) error {
 }
 
 // Hold takes the lock of the folder without opening what is in it, so that it
-// can be moved away. It returns nil when there is no store. The error is an
-// ErrLocked when somebody has it open.
+// can be moved away, whatever is left of the store. It returns nil when the folder
+// is missing or empty. The error is an ErrLocked when somebody has it open.
 func Hold(o *Options) (io.Closer, error) {
 	c := o.withDefaults()
 	f := folder{c.FS, c.Dir}
-	if _, err := f.fs.Stat(f.join(formatFile)); errors.Is(err, fs.ErrNotExist) {
+	names, err := f.fs.List(f.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(names) == 0:
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", ErrDisk, err)
 	}
-	return f.lock()
+	l, err := f.lock()
+	if disk, ok := c.FS.(folderLocker); ok && errors.Is(err, ErrCorrupt) { // there is something else in place of the file
+		return disk.lockFolder(f.path)
+	}
+	return l, err
+}
+
+// folderLocker is a disk that can lock a folder as such.
+type folderLocker interface {
+	lockFolder(dir string) (io.Closer, error)
 }

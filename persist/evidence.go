@@ -2,10 +2,12 @@ package persist
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 )
 
 // evidence is what stands in the raw log files.
@@ -17,14 +19,14 @@ import (
 // so a whole record of revision n in the log proves that n-1 was there. What this
 // cannot tell from a crash is damage to the very last record.
 type evidence struct {
-	last    uint64 // the highest revision of which a whole record stands there
-	foreign string // a log that says it is another store's; "" if there is none
-	whose   ID     // of that
+	last    uint64   // the highest revision of which a whole record stands there
+	foreign []string // those that say they are another store's
+	whose   ID       // of the last of those
 }
 
 // scanLogs looks for whole records, and for ids, in the log files. It changes
-// nothing. What lies across blocks is not seen.
-func (f folder) scanLogs(who identity) (found evidence, err error) {
+// nothing. What lies across blocks is not seen. It ends early when ctx does.
+func (f folder) scanLogs(ctx context.Context, who identity) (found evidence, err error) {
 	names, err := f.fs.List(f.join(storeDir))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -32,11 +34,12 @@ func (f folder) scanLogs(who identity) (found evidence, err error) {
 		}
 		return found, err
 	}
+	slices.Sort(names)
 	for _, name := range names {
 		if _, isLog := parseLogName(name); !isLog {
 			continue
 		}
-		if err := f.scanLog(who, f.fs.PathJoin(f.join(storeDir), name), &found); err != nil {
+		if err := f.scanLog(ctx, who, f.fs.PathJoin(f.join(storeDir), name), &found); err != nil {
 			return found, err
 		}
 	}
@@ -53,7 +56,7 @@ var entryMark = []byte{1, journalKeySize, journalSpace, 0}
 // idMark begins an id inside a batch: a SET with a key of one byte.
 var idMark = []byte{1, 1, identitySpace, byte(identityValueSize)}
 
-func (f folder) scanLog(who identity, path string, found *evidence) error {
+func (f folder) scanLog(ctx context.Context, who identity, path string, found *evidence) error {
 	file, err := f.fs.Open(path)
 	if err != nil {
 		return err
@@ -61,6 +64,9 @@ func (f folder) scanLog(who identity, path string, found *evidence) error {
 	defer file.Close()
 	block := make([]byte, logBlock)
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n, err := io.ReadFull(file, block)
 		for b := block[:n]; ; {
 			at := bytes.Index(b, entryMark)
@@ -79,7 +85,10 @@ func (f folder) scanLog(who identity, path string, found *evidence) error {
 			}
 			b = b[at+len(idMark):]
 			if id, ok := parseIdentityValue(b[:identityValueSize]); ok && who.given() && id != who.id {
-				found.foreign, found.whose = path, id
+				found.whose = id
+				if !slices.Contains(found.foreign, path) {
+					found.foreign = append(found.foreign, path)
+				}
 			}
 		}
 		switch {

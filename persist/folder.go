@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -60,12 +61,16 @@ func (f folder) join(name string) string { return f.fs.PathJoin(f.path, name) }
 // version looks what is there. It returns 0 for an empty or missing folder, and
 // ErrFormat for one that this program must not touch. It changes nothing.
 func (f folder) version() (who identity, version int, err error) {
+	if err := f.ordinary(f.join(formatFile), false); errors.Is(err, ErrCorrupt) {
+		return who, 0, err
+	}
 	text, err := f.read(formatFile)
 	if err == nil {
 		who, ok := parseFormat(text)
 		switch {
 		case !ok:
-			return who, 0, fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d; put back its own, or use the program that wrote it", ErrFormat, f.join(formatFile), clip(text), formatVersion)
+			return who, 0, advise("put back its own, use the program that wrote it, or "+restoreIt,
+				fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), formatVersion))
 		case who.given():
 			return who, 2, nil
 		}
@@ -76,7 +81,7 @@ func (f folder) version() (who identity, version int, err error) {
 	}
 	for _, name := range []string{storeDir, snapshotDir} {
 		if names, err := f.fs.List(f.join(name)); err == nil && len(names) > 0 {
-			return who, 0, fmt.Errorf("%w: %s has a folder %q but no file %s; put it back, or restore a backup with: lapid restore --force", ErrFormat, f.path, name, formatFile)
+			return who, 0, advise(putBack, fmt.Errorf("%w: %s has a folder %q but no file %s", ErrFormat, f.path, name, formatFile))
 		}
 	}
 	return who, 0, nil
@@ -98,11 +103,11 @@ func (f folder) create(who identity) error {
 // isNew reports whether the store was never open: the power may have failed
 // while it was made, and what is there may be half of it. An ErrCorrupt when the
 // folder says so but holds what only a store that was open can.
-func (f folder) isNew(who identity) (bool, error) {
+func (f folder) isNew(ctx context.Context, who identity) (bool, error) {
 	_, err := f.fs.Stat(f.join(newFile))
 	switch {
 	case err == nil:
-		return true, f.neverUsed(who)
+		return true, f.neverUsed(ctx, who)
 	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
 	}
@@ -110,9 +115,9 @@ func (f folder) isNew(who identity) (bool, error) {
 }
 
 // neverUsed makes sure that nothing was ever accepted here.
-func (f folder) neverUsed(who identity) error {
+func (f folder) neverUsed(ctx context.Context, who identity) error {
 	used := func(what string) error {
-		return fmt.Errorf("%w: a file %s lies in a store that was used (there is %s): remove that file", ErrCorrupt, f.join(newFile), what)
+		return advise("remove that file", fmt.Errorf("%w: a file %s lies in a store that was used (there is %s)", ErrCorrupt, f.join(newFile), what))
 	}
 	for _, dir := range []string{storeDir, snapshotDir} {
 		names, err := f.fs.List(f.join(dir))
@@ -128,7 +133,10 @@ func (f folder) neverUsed(who identity) error {
 	if f.closedAt() > 0 {
 		return used(closedFile)
 	}
-	found, err := f.scanLogs(who)
+	found, err := f.scanLogs(ctx, who)
+	if ended := ctx.Err(); ended != nil {
+		return ended
+	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
@@ -188,13 +196,20 @@ func notOurs(err error) bool {
 
 // lock takes the folder for this Store alone.
 func (f folder) lock() (io.Closer, error) {
-	l, err := f.fs.Lock(f.join(lockFile))
+	path := f.join(lockFile)
+	const anew = "remove it: it holds nothing, and is made anew"
+	if info, err := f.fs.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, advise(anew, fmt.Errorf("%w: %s is no ordinary file", ErrCorrupt, path))
+	}
+	l, err := f.fs.Lock(path)
 	switch {
 	case err == nil:
 		return l, nil
+	case errors.Is(err, syscall.ELOOP):
+		return nil, advise(anew, fmt.Errorf("%w: %s is a symbolic link", ErrCorrupt, path))
 	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.EACCES),
 		strings.Contains(err.Error(), "held by current process"):
-		return nil, fmt.Errorf("%s: %w", f.path, ErrLocked)
+		return nil, fmt.Errorf("%s: %w%s", f.path, ErrLocked, lockHolder(f.path))
 	default:
 		return nil, fmt.Errorf("lock %s: %w: %w", f.path, ErrDisk, err)
 	}
@@ -229,6 +244,9 @@ func (f folder) probe() error {
 	return errors.Join(err, f.fs.Remove(path))
 }
 
+// smallFile bounds what is read of a small file, in bytes.
+const smallFile = 64 << 10
+
 // read returns a small file.
 func (f folder) read(name string) (string, error) {
 	file, err := f.fs.Open(f.join(name))
@@ -236,7 +254,7 @@ func (f folder) read(name string) (string, error) {
 		return "", err
 	}
 	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, 4<<10))
+	text, err := io.ReadAll(io.LimitReader(file, smallFile))
 	return string(text), err
 }
 

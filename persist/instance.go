@@ -45,7 +45,10 @@ func (in *instance) openIn(s *Store, readOnly bool) (*instance, error) {
 		return nil, errors.Join(refused, in.close())
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kindOf(err), err)
+		if err = fmt.Errorf("%w: %w", kindOf(err), err); errors.Is(err, ErrCorrupt) {
+			err = s.blame(err)
+		}
+		return nil, err
 	}
 	return in, nil
 }

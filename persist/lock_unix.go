@@ -28,19 +28,10 @@ type folderLock struct{ folder, file *os.File }
 // followed to somewhere else, and never changed. On a disk that takes no writes it
 // may be missing: the folder is enough.
 func (machineDisk) Lock(path string) (io.Closer, error) {
-	dir, err := os.Open(filepath.Dir(path))
+	l, held, err := lockFolder(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	l := &folderLock{folder: dir}
-	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), syscall.EAGAIN), l.Close())
-	case err != nil && !noFolderLocks(err):
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), l.Close())
-	}
-	held := err == nil
 	l.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, lockMode)
 	if err != nil {
 		if held && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)) {
@@ -53,6 +44,32 @@ func (machineDisk) Lock(path string) (io.Closer, error) {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), l.Close())
 	}
 	return l, nil
+}
+
+// lockFolder takes the folder alone, whatever lies there in place of the file.
+func (machineDisk) lockFolder(dir string) (io.Closer, error) {
+	l, _, err := lockFolder(dir)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// lockFolder takes a folder; held is false where that cannot be done.
+func lockFolder(path string) (l *folderLock, held bool, err error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, false, err
+	}
+	l = &folderLock{folder: dir}
+	err = syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), syscall.EAGAIN), l.Close())
+	case err != nil && !noFolderLocks(err):
+		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", dir.Name(), err), l.Close())
+	}
+	return l, err == nil, nil
 }
 
 // noFolderLocks tells that a file system cannot lock folders, as some networks

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"path"
@@ -99,6 +100,15 @@ func (all files) logs() []string {
 
 func (all files) newestLog() string { logs := all.logs(); return logs[len(logs)-1] }
 
+// deleteLike takes away what has that in its name.
+func (all files) deleteLike(part string) {
+	for at := range all {
+		if strings.Contains(at, part) {
+			delete(all, at)
+		}
+	}
+}
+
 func (all files) snapshots() []string { return all.below(snapshotDir) }
 
 // v1Snapshot is a snapshot as format 1 has it: nobody knows which store it is from.
@@ -151,7 +161,42 @@ func TestMissing(t *testing.T) {
 			for _, at := range other.below(storeDir) {
 				ours[at] = other[at]
 			}
-		}, "is from another store", false},
+		}, "from another store, that with the id", false},
+		{"all logs and snapshots of another store", func(ours, other files) {
+			for _, at := range append(ours.logs(), ours.snapshots()...) {
+				delete(ours, at)
+			}
+			for i, log := range other.logs() {
+				ours[fmt.Sprintf("%s/store/%06d.log", testDir, 900+i)] = other[log]
+			}
+			for _, at := range other.snapshots() {
+				ours[at] = other[at]
+			}
+		}, ".snapshot are from another store, that with the id", false},
+		{"fifty logs of another store", func(ours, other files) {
+			for i := range 50 {
+				ours[fmt.Sprintf("%s/store/%06d.log", testDir, 900+i)] = other[other.newestLog()]
+			}
+		}, "and 40 more are from another store", false},
+		{"marker of the manifest", func(ours, _ files) { ours.deleteLike("marker.manifest.") }, "touch " + testDir + "/store/marker.manifest.000001.MANIFEST-", false},
+		{"marker of the version", func(ours, _ files) { ours.deleteLike("marker.format-version.") }, "touch " + testDir + "/store/marker.format-version.000001.021", false},
+		{"markers and manifests", func(ours, _ files) { ours.deleteLike("marker."); ours.deleteLike("/MANIFEST-") }, "there is no journal in", false},
+		{"manifests", func(ours, _ files) { ours.deleteLike("/MANIFEST-") }, "a part of the journal, is missing", false},
+		{"tables", func(ours, _ files) { ours.deleteLike(".sst") }, ".sst, a part of the journal, is missing", false},
+		{"a table cut", func(ours, _ files) {
+			for at := range ours {
+				if isTable(at) {
+					ours[at] = ours[at][:len(ours[at])/2]
+				}
+			}
+		}, ".sst, a part of the journal, is not as it was written, and has", false},
+		{"settings", func(ours, _ files) {
+			for at := range ours {
+				if strings.Contains(at, optionsPrefix) {
+					ours[at] = ours[at][:len(ours[at])/2]
+				}
+			}
+		}, "; remove it: it holds nothing but settings", false},
 		{"LATEST", func(ours, _ files) { delete(ours, testDir+"/LATEST") }, "LATEST, which tells how far", true},
 		{"LATEST damaged", func(ours, _ files) { ours[testDir+"/LATEST"] = strings.Repeat("x", 2*markSize) }, "LATEST, which tells how far", true},
 		{"LATEST of another store", func(ours, other files) { ours[testDir+"/LATEST"] = other[testDir+"/LATEST"] }, "LATEST is from another store", true},
@@ -194,11 +239,14 @@ func TestMissing(t *testing.T) {
 			}
 			for i := range 4 { // a check, a start, and both again
 				_, err := Open(&Options{Dir: testDir, FS: disk, MemTableSize: 64 << 10, ReadOnly: i%2 == 0})
-				if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.want) {
+				if given := new(advice); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), c.want) || !errors.As(err, &given) {
 					t.Fatalf("attempt %d: %v", i, err)
 				}
 			}
 			now := readTree(t, disk, testDir)
+			if !maps.Equal(now, damaged) {
+				t.Error("a start that refused has changed the store")
+			}
 			acceptLoss(t, now, c.accept)
 			for at, content := range whole { // put back what was taken
 				if is, there := damaged[at]; !there || is != content {

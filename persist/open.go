@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,18 +12,20 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// remedy ends what is said of things that are missing.
-const remedy = "put back what is missing, restore a backup, or accept the loss with: lapid check --accept-loss"
-
 // Open opens the folder, or creates it. The error is an ErrLocked, ErrFormat,
 // ErrCorrupt or ErrDisk. After an error nothing was changed that putting back what
 // is missing would not make good; after ErrLocked and ErrFormat nothing was touched.
 //
 // A store of format 1 is given an id, and is one of format 2 from then on.
-func Open(o *Options) (*Store, error) {
+func Open(o *Options) (*Store, error) { return OpenContext(context.Background(), o) }
+
+// OpenContext is Open with an end: when ctx ends, nothing more is begun, and the
+// error is that of ctx. What the library is at it does first; who cannot wait may
+// leave, for the folder is at every moment as a crash may leave it.
+func OpenContext(ctx context.Context, o *Options) (*Store, error) {
 	s := newStore(o)
-	if err := s.open(); err != nil {
-		return nil, fmt.Errorf("open store %s: %w", o.Dir, err)
+	if err := s.open(ctx); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", o.Dir, s.Advise(err))
 	}
 	return s, nil
 }
@@ -35,7 +38,10 @@ func newStore(o *Options) *Store {
 	return s
 }
 
-func (s *Store) open() (err error) {
+func (s *Store) open(ctx context.Context) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	var version int
 	s.identity, version, err = s.folder.version()
 	switch {
@@ -67,14 +73,14 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
-	fresh, err := s.folder.isNew(s.identity)
+	fresh, err := s.folder.isNew(ctx, s.identity)
 	if err != nil {
 		return err
 	}
 	if fresh && !s.options.ReadOnly {
 		return s.begin(version != 0)
 	}
-	return s.load()
+	return s.load(ctx)
 }
 
 // begin opens a store in which nothing was accepted yet. again tells that what is
@@ -103,15 +109,18 @@ func (s *Store) begin(again bool) (err error) {
 // load opens what the folder holds and finds the last revision in it. Before
 // anything is changed it makes sure that all is there: what is missing may be put
 // back, and must then be as welcome as if it had never been away.
-func (s *Store) load() (err error) {
+func (s *Store) load(ctx context.Context) (err error) {
 	if err := s.snapshots.open(s); err != nil {
 		return err
 	}
 	if err := s.lookForFiles(); err != nil {
 		return err
 	}
-	if err := s.lookInside(); err != nil || s.options.ReadOnly {
+	if err := s.lookInside(ctx); err != nil || s.options.ReadOnly {
 		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err // before anything is changed
 	}
 	if err := s.openToWrite(); err != nil {
 		if !s.options.ServeReads || !errors.Is(err, ErrDisk) {
@@ -197,18 +206,30 @@ func (s *Store) adopt(in *instance) error {
 // lookForFiles makes sure, from the names of files alone, that what was there is
 // still there, and is ours.
 func (s *Store) lookForFiles() error {
+	if err := s.folder.ordinary(s.folder.join(storeDir), true); errors.Is(err, ErrCorrupt) {
+		return err
+	}
 	names, err := s.options.FS.List(s.folder.join(storeDir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
-	if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "marker.manifest.") }) {
+	if err := errors.Join(s.markers(names), s.ordinaryFiles(names)); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(names, startsWith(manifestMarker)) {
 		s.emptied = true
+		if s.accepting && slices.ContainsFunc(names, isTable) {
+			return advise("move it away and accept the loss then", fmt.Errorf("%w: what is left of the journal in %s cannot be used, and would be removed", ErrCorrupt, s.folder.join(storeDir)))
+		}
 		if err := s.missing(fmt.Errorf("there is no journal in %s: it was removed or emptied", s.folder.join(storeDir))); err != nil {
 			return err
 		}
 	}
 	if !s.identity.given() {
 		return nil
+	}
+	if err := s.folder.ordinary(s.latest.path, false); errors.Is(err, ErrCorrupt) {
+		return err
 	}
 	if err := s.latest.read(); errors.Is(err, ErrDisk) {
 		return err
@@ -227,8 +248,11 @@ func (s *Store) lookForFiles() error {
 
 // lookInside opens Pebble without changing anything and makes sure that it is
 // ours and reaches as far as it was known to. In a read-only Store it stays open.
-func (s *Store) lookInside() (err error) {
-	found, err := s.folder.scanLogs(s.identity)
+func (s *Store) lookInside(ctx context.Context) (err error) {
+	found, err := s.folder.scanLogs(ctx, s.identity)
+	if ended := ctx.Err(); ended != nil {
+		return ended
+	}
 	if err != nil {
 		return fmt.Errorf("read the logs: %w: %w", ErrDisk, err)
 	}
@@ -288,8 +312,8 @@ func (s *Store) begins(in *instance, tail uint64) error {
 	if newest > 0 {
 		there = fmt.Sprintf("the newest whole snapshot is of revision %d", newest)
 	}
-	return fmt.Errorf("%w: snapshots are missing: the journal begins at revision %d, and in %s %s; put back what is missing, or restore a backup with: lapid restore --force",
-		ErrCorrupt, first, s.folder.join(snapshotDir), there)
+	return advise("put back what is missing, or "+restoreIt, fmt.Errorf("%w: snapshots are missing: the journal begins at revision %d, and in %s %s",
+		ErrCorrupt, first, s.folder.join(snapshotDir), there))
 }
 
 // strangers makes sure that FORMAT, LATEST, logs and snapshots are of one store, as
@@ -299,23 +323,40 @@ func (s *Store) strangers(found evidence) error {
 	if latest != (ID{}) && latest != s.identity.id {
 		ofLatest := func(info SnapshotInfo) bool { return info.origin.id == latest }
 		if found.whose == latest || slices.ContainsFunc(s.snapshots.sound(), ofLatest) {
-			return fmt.Errorf("%w: %s is from another store, that with the id %s; what it lies beside is of the store with the id %s: put back its own",
-				ErrCorrupt, format, s.identity.id, latest)
+			return advise("put back its own, or "+restoreIt, fmt.Errorf("%w: %s is from another store, that with the id %s; what it lies beside is of the store with the id %s",
+				ErrCorrupt, format, s.identity.id, latest))
 		}
 	}
-	if found.foreign != "" {
-		return fmt.Errorf("%w: the log %s is from another store, that with the id %s: move it away", ErrCorrupt, found.foreign, found.whose)
-	}
-	for _, info := range s.snapshots.sound() {
-		if err := s.identity.owns(&info); err != nil {
-			return err
-		}
+	if err := s.foreign(found); err != nil {
+		return err
 	}
 	if latest != (ID{}) && latest != s.identity.id {
 		s.latest.mark, s.gone = mark{count: s.latest.mark.count}, nil // nothing of it is about us
 		return s.missing(fmt.Errorf("%s is from another store, that with the id %s", s.latest.path, latest))
 	}
 	return nil
+}
+
+// foreign names the logs and snapshots that are of other stores, all that there are.
+func (s *Store) foreign(found evidence) error {
+	names, whose := found.foreign, found.whose
+	for _, info := range s.snapshots.sound() {
+		if id, foreign := s.identity.foreign(&info); foreign {
+			names, whose = append(names, info.Path), id
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	of, are, it := "that with the id "+whose.String(), "is", "it"
+	if whose == (ID{}) {
+		of = "one without an id"
+	}
+	if len(names) > 1 {
+		are, it = "are", "them"
+	}
+	return advise(fmt.Sprintf("move %s away, and put back what belongs there, or %s", it, restoreIt),
+		fmt.Errorf("%w: %s %s from another store, %s", ErrCorrupt, atMost(names), are, of))
 }
 
 // owns makes sure that the journal is this store's.
@@ -334,9 +375,9 @@ func (s *Store) owns(in *instance, tail uint64) error {
 		}
 		s.emptied = true
 	case id == ID{}:
-		return fmt.Errorf("%w: %s is from another store, one without an id: put back what belongs there, or restore a backup", ErrCorrupt, s.folder.join(storeDir))
+		return advise("put back what belongs there, or "+restoreIt, fmt.Errorf("%w: %s is from another store, one without an id", ErrCorrupt, s.folder.join(storeDir)))
 	default:
-		return fmt.Errorf("%w: %s is from another store, that with the id %s: put back what belongs there, or restore a backup", ErrCorrupt, s.folder.join(storeDir), id)
+		return advise("put back what belongs there, or "+restoreIt, fmt.Errorf("%w: %s is from another store, that with the id %s", ErrCorrupt, s.folder.join(storeDir), id))
 	}
 	return in.soundRecord(tail)
 }
@@ -392,7 +433,7 @@ func (s *Store) reaches(tail, written uint64) error {
 // missing is asked whether a store can be opened in which something is missing.
 func (s *Store) missing(what error) error {
 	if !s.accepting {
-		return fmt.Errorf("%w: %w; %s", ErrCorrupt, what, remedy)
+		return advise(remedy, fmt.Errorf("%w: %w", ErrCorrupt, what))
 	}
 	s.accepted = append(s.accepted, what.Error())
 	return nil
@@ -412,12 +453,12 @@ type Loss struct {
 func AcceptLoss(o *Options) (Loss, error) {
 	s := newStore(o)
 	s.accepting = true
-	err := s.open()
+	err := s.open(context.Background())
 	if err == nil {
 		err = errors.Join(s.acceptLoss(), s.Close())
 	}
 	if err != nil {
-		return Loss{}, fmt.Errorf("accept the loss in %s: %w", o.Dir, err)
+		return Loss{}, fmt.Errorf("accept the loss in %s: %w", o.Dir, s.Advise(err))
 	}
 	return Loss{s.accepted, s.Last(), max(s.known, s.Last())}, nil
 }

@@ -57,9 +57,12 @@ func parseSnapshotName(name string) (rev uint64, ok bool) {
 // interrupted WriteSnapshot left.
 func (k *snapshots) open(s *Store) error {
 	dir := s.folder.join(snapshotDir)
+	if err := s.folder.ordinary(dir, true); errors.Is(err, ErrCorrupt) {
+		return err
+	}
 	names, err := s.options.FS.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: the folder %s is missing; put it back, or restore a backup with: lapid restore --force", ErrCorrupt, dir)
+		return advise(putBack, fmt.Errorf("%w: the folder %s is missing", ErrCorrupt, dir))
 	}
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w: %w", ErrDisk, err)
@@ -86,15 +89,14 @@ func (k *snapshots) open(s *Store) error {
 	return nil
 }
 
-// owns returns an ErrCorrupt for a sound snapshot of another store.
-func (i identity) owns(info *SnapshotInfo) error {
-	switch {
-	case info.origin.id != ID{} && info.origin.id != i.id:
-		return fmt.Errorf("%w: %s is from another store, that with the id %s: move it away", ErrCorrupt, info.Path, info.origin.id)
-	case info.origin.id == ID{} && i.given() && info.Rev > i.since:
-		return fmt.Errorf("%w: %s is from another store, one without an id: move it away", ErrCorrupt, info.Path)
+// foreign reports whether a sound snapshot is another store's, and that one's id if
+// it has one.
+func (i identity) foreign(info *SnapshotInfo) (whose ID, foreign bool) {
+	whose = info.origin.id
+	if whose == (ID{}) {
+		return whose, i.given() && info.Rev > i.since
 	}
-	return nil
+	return whose, whose != i.id
 }
 
 // glance fills in size and time, and checks header and end mark: whether the file
@@ -105,6 +107,9 @@ func glance(disk FS, info *SnapshotInfo) error {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	info.Size, info.Written = stat.Size(), stat.ModTime()
+	if !stat.Mode().IsRegular() {
+		return fmt.Errorf("it is no ordinary file: %w", ErrCorrupt)
+	}
 	file, r, err := openSnapshot(disk, *info)
 	if err != nil {
 		return err

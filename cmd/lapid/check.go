@@ -28,7 +28,8 @@ file, that backup is verified instead, also beside a running server.
 
 A store in which something is missing (a log of the journal, the end of it, all of it) is not opened by a server. Put
 back what is missing, or restore a backup. With --accept-loss what is there becomes the whole store: what was
-answered after it is given up for good, and is told nobody. Copy the folder before.`,
+answered after it is given up for good, and is told nobody. Alerts whose bodies are lost stay, with their decisions
+and what else is known of them; each check tells how many they are. Copy the folder before.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case len(args) == 1 && acceptLoss:
@@ -61,7 +62,7 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	}
 	defer back()
 	if acceptLoss {
-		if err := t.acceptLoss(s); err != nil {
+		if err := t.acceptLoss(ctx, s); err != nil {
 			return err
 		}
 	}
@@ -75,29 +76,39 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	if err := t.showInspection(found); err != nil {
 		return err
 	}
-	if len(found.Damage) > 0 {
-		return fmt.Errorf("%w (findings: %d)", errDamage, len(found.Damage))
+	switch n := len(found.Damage); {
+	case n == 0:
+		return nil
+	case n == found.Bodiless || found.Bodiless > n: // a long list is cut
+		return fmt.Errorf("%w (findings: %d): restore a backup with: lapid restore --force FILE, or accept the loss with: lapid check --accept-loss", errDamage, n)
+	case !found.Opened: // it says so itself
+		return fmt.Errorf("%w (findings: %d)", errDamage, n)
+	default:
+		return fmt.Errorf("%w (findings: %d): restore a backup with: lapid restore --force FILE", errDamage, n)
 	}
-	return nil
 }
 
 // acceptLoss makes what there is of the store the whole of it.
-func (t *terminal) acceptLoss(s *Setup) error {
-	loss, err := persist.AcceptLoss(&persist.Options{Dir: s.Store()})
+func (t *terminal) acceptLoss(ctx context.Context, s *Setup) error {
+	loss, bodies, err := engine.AcceptLoss(ctx, s.engineOptions(slog.New(slog.DiscardHandler)))
 	if errors.Is(err, persist.ErrLocked) {
 		return fmt.Errorf("%w: stop what uses it first", err)
 	}
 	if err != nil {
 		return err
 	}
-	if len(loss.Missing) == 0 {
-		t.success("nothing is missing: nothing was changed")
-		return nil
-	}
 	for _, what := range loss.Missing {
 		t.success("given up: %s", what)
 	}
-	t.success("the store ends at revision %d from now on; it is known to have reached %d", loss.Last, loss.Known)
+	if bodies > 0 {
+		t.success("given up: what only their bodies told of %d alerts", bodies)
+	}
+	switch {
+	case len(loss.Missing) > 0:
+		t.success("the store ends at revision %d from now on; it is known to have reached %d", loss.Last, loss.Known)
+	case bodies == 0:
+		t.success("nothing is missing: nothing was given up")
+	}
 	return nil
 }
 
@@ -110,13 +121,14 @@ type inspection struct {
 	Alerts    int      `json:"alerts"`
 	Decisions int      `json:"decisions"`
 	Bytes     uint64   `json:"bytes"`
+	Accepted  int      `json:"accepted_losses"` // alerts whose bodies are lost
 	Damage    []string `json:"damage"`
 }
 
 func (t *terminal) showInspection(found *engine.Inspection) error {
 	i := inspection{
 		Revision: uint64(found.Revision), Records: found.Store.Records, Snapshots: []uint64{}, Alerts: found.Alerts,
-		Decisions: found.Decisions, Bytes: found.Store.Bytes, Damage: append([]string{}, found.Damage...),
+		Decisions: found.Decisions, Bytes: found.Store.Bytes, Accepted: found.Accepted, Damage: append([]string{}, found.Damage...),
 	}
 	if found.ID != (persist.ID{}) {
 		i.Store = found.ID.String()
@@ -132,6 +144,9 @@ func (t *terminal) showInspection(found *engine.Inspection) error {
 	}
 	t.print("revision %d: %d alerts, %d decisions; %d records, %d snapshots, %d bytes read\n",
 		i.Revision, i.Alerts, i.Decisions, i.Records, len(i.Snapshots), i.Bytes)
+	if i.Accepted > 0 {
+		t.print("lost, and accepted as such: what only their bodies told of %d alerts\n", i.Accepted)
+	}
 	for _, d := range i.Damage {
 		t.print("damaged: %s\n", d)
 	}

@@ -59,8 +59,8 @@ func (t *terminal) door(ctx context.Context) (c *admin.Client, close func(), err
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
-			return nil, nil, fmt.Errorf("the store in %s is held by another process, but nothing answers on %s: "+
-				"a server that is still starting, or one with another admin_socket", s.Store(), s.Socket())
+			return nil, nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
+				"try again later, or stop that process", err, s.Socket())
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}

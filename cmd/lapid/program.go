@@ -144,29 +144,35 @@ func (p *Program) openEngine(ctx context.Context) error {
 	}
 	deadline := time.NewTimer(storePatience)
 	defer deadline.Stop()
-	for {
+	for told := false; ; told = true {
 		e, err := engine.OpenContext(ctx, p.engineOptions())
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = e.Close() // nothing was written
+			}
+			p.log.Info("the start was ended before the store had been read")
+			return nil
+		}
 		if err == nil {
 			p.engine = e
 			return nil
 		}
-		if ctx.Err() != nil {
-			p.log.Info("the start was ended before the store had been read")
-			return nil
-		}
-		err = fmt.Errorf("opening the store in %s: %w", s.Store(), err)
+		err = fmt.Errorf("opening the store in %s: %w", s.Store(), permitted(err, s.Store()))
 		if !errors.Is(err, persist.ErrLocked) {
 			return err
 		}
 		if c, dialled := admin.Dial(ctx, s.Socket()); dialled == nil {
 			c.Close()
-			return fmt.Errorf("%w: another server is running", err)
+			return fmt.Errorf("%w: another server is running; stop it first, or give this one a data_dir of its own", err)
+		}
+		if !told {
+			p.log.Warn(fmt.Sprintf("%v: it is waited for, %v at most", err, storePatience))
 		}
 		p.tellStart("another process has the store in " + s.Store() + " open: it is waited for")
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
-			return err
+			return fmt.Errorf("%w, and was waited for in vain; stop that process, or give this server a data_dir of its own", err)
 		case <-ctx.Done():
 			return nil
 		}

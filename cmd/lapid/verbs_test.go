@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -402,7 +403,7 @@ func TestSilentStore(t *testing.T) {
 	var out bytes.Buffer
 	term := &terminal{in: strings.NewReader(""), out: &out, err: &out, env: nothing, patience: time.Millisecond}
 	exit := run(t.Context(), term, []string{"-c", s.file, "bouncers", "list"})
-	if exit != exitFails || !strings.Contains(out.String(), "is held by another process, but nothing answers on "+setup.Socket()) {
+	if exit != exitFails || !strings.Contains(out.String(), "folder is in use by process "+strconv.Itoa(os.Getpid())) || !strings.Contains(out.String(), "but nothing answers on "+setup.Socket()) {
 		t.Errorf("exit %d: %s", exit, out.String())
 	}
 }
