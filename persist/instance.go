@@ -45,10 +45,10 @@ func (in *instance) openIn(s *Store, readOnly bool) (*instance, error) {
 		return nil, errors.Join(refused, in.close())
 	}
 	if err != nil {
-		if err = fmt.Errorf("%w: %w", kindOf(err), err); errors.Is(err, ErrCorrupt) {
-			err = s.blame(err)
+		if kind := kindOf(err); kind != ErrCorrupt {
+			return nil, fmt.Errorf("%w: %w", kind, err)
 		}
-		return nil, err
+		return nil, s.blame(err)
 	}
 	return in, nil
 }

@@ -415,7 +415,7 @@ func (s *Store) reaches(tail, written uint64) error {
 	}
 	if m.id == s.identity.id && (m.journal > tail || m.last > last) {
 		s.known = max(s.known, m.journal, m.last)
-		if err := s.missing(fmt.Errorf("it reached revision %d and now ends at %d", max(m.journal, m.last), last)); err != nil {
+		if err := s.missing(fmt.Errorf("it reached revision %d and now ends at %d%s", max(m.journal, m.last), last, s.cutLog())); err != nil {
 			return err
 		}
 	}
@@ -428,6 +428,16 @@ func (s *Store) reaches(tail, written uint64) error {
 		}
 	}
 	return nil
+}
+
+// cutLog names the log that ends too early, as far as one can tell: the newest, for
+// it is the one that was written to.
+func (s *Store) cutLog() string {
+	logs := s.latest.mark.logs
+	if s.emptied || len(logs) == 0 {
+		return ""
+	}
+	return ": the end of a log is missing, probably of " + s.options.FS.PathJoin(s.folder.join(storeDir), logName(logs[len(logs)-1]))
 }
 
 // missing is asked whether a store can be opened in which something is missing.

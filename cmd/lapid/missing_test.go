@@ -1,11 +1,17 @@
 package main
 
 import (
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -88,6 +94,180 @@ func TestMissingIsMissed(t *testing.T) {
 	p := start(t, nil, "-c", h.file, "serve")
 	h.awaitHealth(p)
 	h.compare(answered)
+}
+
+// nextSteps is what may stand at the end of a refusal.
+var nextSteps = regexp.MustCompile(`lapid restore --force FILE|lapid check --accept-loss|remove it: it holds nothing|so this makes it: touch /`)
+
+// harm does something to a file, or a folder, of a store; false where that is
+// nothing.
+var harm = map[string]func(t *testing.T, path string, info fs.FileInfo) bool{
+	"removed": func(t *testing.T, path string, _ fs.FileInfo) bool { return needs(t, os.RemoveAll(path)) },
+	"emptied": func(t *testing.T, path string, info fs.FileInfo) bool {
+		if info.IsDir() {
+			return needs(t, os.RemoveAll(path), os.Mkdir(path, 0o700))
+		}
+		return info.Size() > 0 && needs(t, os.Truncate(path, 0))
+	},
+	"cut in half": func(t *testing.T, path string, info fs.FileInfo) bool {
+		return !info.IsDir() && info.Size() > 0 && needs(t, os.Truncate(path, info.Size()/2))
+	},
+	"of another kind": func(t *testing.T, path string, info fs.FileInfo) bool {
+		if info.IsDir() {
+			return needs(t, os.RemoveAll(path), os.WriteFile(path, []byte("x"), 0o600))
+		}
+		return needs(t, os.Remove(path), os.Mkdir(path, 0o700))
+	},
+	"a pipe": func(t *testing.T, path string, info fs.FileInfo) bool {
+		return !info.IsDir() && needs(t, os.Remove(path), syscall.Mkfifo(path, 0o600))
+	},
+	"a link": func(t *testing.T, path string, _ fs.FileInfo) bool {
+		to := filepath.Join(t.TempDir(), "elsewhere")
+		return needs(t, os.Rename(path, to), os.Symlink(to, path))
+	},
+	"a link to nothing": func(t *testing.T, path string, _ fs.FileInfo) bool {
+		return needs(t, os.RemoveAll(path), os.Symlink(filepath.Join(t.TempDir(), "nothing"), path))
+	},
+}
+
+func needs(t *testing.T, errs ...error) bool {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return true
+}
+
+// Whatever file of a store is harmed, and however: a check, a backup and a start go
+// on as if nothing were, or end soon, name the file and what to do next, and change
+// nothing. A restore helps in any case.
+func TestEveryFileHarmed(t *testing.T) {
+	t.Parallel()
+	h, _ := killedHouse(t)
+	p := start(t, nil, "-c", h.file, "serve") // so that there are tables, and old files
+	h.awaitHealth(p)
+	kill(t, p)
+	whole := h.store()
+	h.expect(h.do("", "backup", filepath.Join(h.dir, "backups")), exitGood, "", "~wrote ")
+	backup, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupSuffix))
+	if err != nil || len(backup) != 1 {
+		t.Fatal(backup, err)
+	}
+	names := []string{}
+	for name := range describe(t, whole) {
+		names = append(names, name)
+	}
+	for _, kind := range []string{"FORMAT", "LATEST", "LOCK", "store", "snapshots", ".log", ".sst", "MANIFEST-", "OPTIONS-", "marker.manifest.", "marker.format-version."} {
+		if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, kind) }) {
+			t.Errorf("the store has no %s: %v", kind, names)
+		}
+	}
+	for _, name := range names {
+		t.Run(strings.ReplaceAll(name, "/", " "), func(t *testing.T) {
+			t.Parallel()
+			h := emptyHouse(t)
+			for how, do := range harm {
+				if err := errors.Join(os.RemoveAll(h.store()), os.CopyFS(h.store(), os.DirFS(whole))); err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(h.store(), name)
+				info, err := os.Lstat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if do(t, path, info) {
+					harmed(t, h, name, how, backup[0])
+				}
+			}
+		})
+	}
+}
+
+func harmed(t *testing.T, h *house, name, how, backup string) {
+	t.Helper()
+	before := describe(t, h.store())
+	refused := 0
+	refuses := func(what string, code int, said string) {
+		t.Helper()
+		if strings.Contains(said, "panic") || strings.Contains(said, "goroutine ") {
+			t.Errorf("%s, %s: %s panics:\n%s", name, how, what, said)
+		}
+		if code == exitGood {
+			return
+		}
+		refused++
+		if !strings.Contains(said, filepath.Base(name)) && !(strings.HasPrefix(filepath.Base(name), "marker.") && strings.Contains(said, "marker.")) {
+			t.Errorf("%s, %s: %s does not name it: %s", name, how, what, said)
+		}
+		if !nextSteps.MatchString(said) {
+			t.Errorf("%s, %s: %s does not say what to do next: %s", name, how, what, said)
+		}
+		if now := describe(t, h.store()); !maps.Equal(now, before) {
+			t.Errorf("%s, %s: %s has refused, and changed the store from\n%v\nto\n%v", name, how, what, before, now)
+		}
+	}
+	r := h.do("", "check")
+	refuses("a check", r.exit, r.out+r.err)
+	code, said := startsOrEnds(t, h)
+	refuses("a start", code, said)
+	r = h.do("", "backup", t.TempDir())
+	refuses("a backup", r.exit, r.out+r.err)
+	if refused > 0 {
+		h.expect(h.do("", "restore", "--force", backup), exitGood, "", "~restored revision")
+		h.expect(h.do("", "check"), exitGood, "~no damage found", "")
+	}
+}
+
+// startsOrEnds starts a server until it is up, and kills it then.
+func startsOrEnds(t *testing.T, h *house) (code int, said string) {
+	t.Helper()
+	p := start(t, nil, "-c", h.file, "serve")
+	up := false
+	await(t, "it is up, or has ended", func() bool {
+		select {
+		case <-p.ended:
+			return true
+		default:
+		}
+		code, _, err := h.ask("GET", "/health", "")
+		up = err == nil && code == 200
+		return up
+	})
+	if up {
+		kill(t, p)
+		return exitGood, p.out.String()
+	}
+	return p.wait(t), p.out.String()
+}
+
+// describe is what lies in a folder: kinds, modes, and contents or targets.
+func describe(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		content := []byte{}
+		switch {
+		case info.Mode().IsRegular():
+			content, err = os.ReadFile(path)
+		case info.Mode()&fs.ModeSymlink != 0:
+			var to string
+			to, err = os.Readlink(path)
+			content = []byte(to)
+		}
+		all[strings.TrimPrefix(path, dir+"/")] = fmt.Sprintf("%v %x", info.Mode(), sha256.Sum256(content))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
 }
 
 // A loss is accepted in words, and by nobody else; then the server starts, and

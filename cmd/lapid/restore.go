@@ -61,8 +61,11 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 		return err
 	}
 	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
-	if err != nil {
+	if errors.Is(err, persist.ErrLocked) {
 		return fmt.Errorf("%w: stop what uses it first", err)
+	}
+	if err != nil {
+		return permitted(err, s.Store())
 	}
 	if held != nil {
 		defer held.Close()
@@ -110,9 +113,15 @@ func install(made, store string, there bool, now time.Time) (old string, err err
 		}
 		return "", syncFolder(filepath.Dir(store))
 	}
-	old = store + ".before-" + now.UTC().Format("20060102T150405Z")
-	if _, err := os.Lstat(old); !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("%s is in the way", old)
+	name := store + ".before-" + now.UTC().Format("20060102T150405Z")
+	old = name
+	for n := 2; ; n++ { // more than one in a second
+		if _, err := os.Lstat(old); errors.Is(err, fs.ErrNotExist) {
+			break
+		} else if err != nil {
+			return "", err
+		}
+		old = fmt.Sprintf("%s-%d", name, n)
 	}
 	if err := os.Rename(made, old); err != nil {
 		return "", err
