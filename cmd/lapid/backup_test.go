@@ -401,13 +401,13 @@ func TestCheckVerb(t *testing.T) {
 	snapshots := h.files("snapshots/*.snapshot")
 	h.flip(snapshots[len(snapshots)-1])
 	h.steps([]step{
-		{"check", exitFails, "~damaged: " + snapshots[len(snapshots)-1], "Error: lapid check: the store is damaged (findings: 1)\n"},
+		{"check", exitFails, "~damaged: " + snapshots[len(snapshots)-1], "Error: lapid check: the store is damaged (findings: 1): a start does without that, and new snapshots take its place\n"},
 		{"check -o raw", exitFails, "~" + snapshots[len(snapshots)-1], "~the store is damaged"},
 	})
 	journal := slices.MaxFunc(h.files("store/*.sst"), func(a, b string) int { return len(before[a]) - len(before[b]) })
 	h.flip(journal)
 	h.steps([]step{
-		{"check", exitFails, "~damaged: journal after record", "~(findings: 4)"},
+		{"check", exitFails, "~damaged: journal after record", "~(findings: 4): restore a backup with: lapid restore --force FILE"},
 		{"check", exitFails, "~file " + strings.TrimSuffix(filepath.Base(journal), ".sst"), "~(findings: 4)"},
 		{"serve", exitFails, "~store: damaged table", ""},
 	})

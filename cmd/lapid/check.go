@@ -81,11 +81,22 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 		return nil
 	case n == found.Bodiless || found.Bodiless > n: // a long list is cut
 		return fmt.Errorf("%w (findings: %d): restore a backup with: lapid restore --force FILE, or accept the loss with: lapid check --accept-loss", errDamage, n)
+	case n == damagedSnapshots(found):
+		return fmt.Errorf("%w (findings: %d): a start does without that, and new snapshots take its place", errDamage, n)
 	case !found.Opened: // it says so itself
 		return fmt.Errorf("%w (findings: %d)", errDamage, n)
 	default:
 		return fmt.Errorf("%w (findings: %d): restore a backup with: lapid restore --force FILE", errDamage, n)
 	}
+}
+
+func damagedSnapshots(found *engine.Inspection) (n int) {
+	for _, s := range found.Store.Snapshots {
+		if s.Damaged {
+			n++
+		}
+	}
+	return n
 }
 
 // acceptLoss makes what there is of the store the whole of it.

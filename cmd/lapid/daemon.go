@@ -15,6 +15,7 @@ type daemonFlags struct {
 	version bool
 	noAPI   bool
 	trust   bool
+	asRoot  bool
 	level   string   // the last one given
 	foreign []string // flags of the log processor, which mean nothing here
 }
@@ -53,6 +54,7 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 	f.Bool("no-cs", false, "without a log processor: there is none here")
 	f.Bool("no-capi", false, "without the Central API")
 	f.BoolVar(&d.trust, "trust-clock", false, "believe the clock, however far it is ahead")
+	f.BoolVar(&d.asRoot, "as-root", false, "start as root although the data directory belongs to another user")
 	for _, l := range levels {
 		f.BoolFunc(l, "log level "+l, func(string) error { d.level = l; return nil })
 	}
@@ -82,7 +84,7 @@ func runDaemon(ctx context.Context, t *terminal, args []string) int {
 		return exitGood
 	}
 	t.file, t.output = d.file, human
-	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, foreign: d.foreign}); err != nil {
+	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
 		return exitFails
 	}
 	return exitGood

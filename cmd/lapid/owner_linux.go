@@ -4,16 +4,19 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // owner is a user, and a group of his, to whom a folder belongs.
-type owner struct{ uid, gid int }
+type owner struct {
+	uid, gid int
+	folder   string
+}
 
 // owner is who the store's place belongs to: of the data directory (or, if it is
 // still to be made, of the folder it will be made in), our folder in it and the
@@ -29,7 +32,7 @@ func (s *Setup) owner() *owner {
 			return nil
 		}
 		if at, ok := info.Sys().(*syscall.Stat_t); ok && at.Uid != 0 {
-			return &owner{int(at.Uid), int(at.Gid)}
+			return &owner{int(at.Uid), int(at.Gid), path}
 		}
 	}
 	return nil
@@ -160,10 +163,34 @@ func give(file *os.File, o *owner) error {
 	return nil
 }
 
-// warnOwner says that a server of root's works in somebody else's folder.
-func (s *Setup) warnOwner(log *slog.Logger) {
-	if o := s.owner(); os.Geteuid() == 0 && o != nil {
-		log.Warn(fmt.Sprintf("this server runs as root and its data directory %s belongs to user %d, who can mislead it: "+
-			"run it as that user, or give the directory to root", s.Config.Paths.DataDir, o.uid))
+// refuseRoot refuses a server of root's in somebody else's folder, before anything is
+// made: what it left there would be root's, and the owner, who starts it the next
+// time, could not use his store any more; besides, he can mislead it. Rights are not
+// given up for him as in asOwner: a server may need them all its life, to read keys
+// and to listen, and who runs it is for the service manager to say.
+func (s *Setup) refuseRoot() error {
+	o := s.owner()
+	if os.Geteuid() != 0 || o == nil {
+		return nil
 	}
+	name := userName(uint32(o.uid))
+	return fmt.Errorf("%s belongs to user %s, and this server runs as root: files that it makes there that user could not use any more. "+
+		"Start it as that user: sudo -u %s lapid%s serve, or: systemctl start lapid, whose unit has User=%s; or give the directory to root: "+
+		"chown -R root: %s; or add --as-root if it shall be so", o.folder, name, s.sudoName(o), s.named(), name, o.folder)
+}
+
+// sudoName is how sudo is told a user: by number when there is no name.
+func (s *Setup) sudoName(o *owner) string {
+	if name := userName(uint32(o.uid)); name != strconv.Itoa(o.uid) {
+		return name
+	}
+	return "'#" + strconv.Itoa(o.uid) + "'"
+}
+
+// named is the option that names this configuration.
+func (s *Setup) named() string {
+	if s.File == "" {
+		return ""
+	}
+	return " -c " + absolute(s.File)
 }

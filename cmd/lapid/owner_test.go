@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -252,7 +253,7 @@ func TestRootAmongLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		file := write(t, e.dir, "logs.yaml", string(config)+"common: {log_media: file, log_dir: "+logs+"}\n")
-		p := start(t, nil, "-c", file, "serve")
+		p := start(t, nil, "-c", file, "serve", "--as-root")
 		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "no ordinary file, or one with several names") {
 			t.Errorf("exit %d: %s", code, p.out)
 		}
@@ -327,14 +328,47 @@ func TestRootLeavesToTheOwner(t *testing.T) {
 	must("bouncers", "list") // beside it
 }
 
-// TestRootServerIsWarned: a server of root's in somebody else's directory says
-// what that means.
-func TestRootServerIsWarned(t *testing.T) {
+// TestRootServerIsRefused: a server of root's does not start in somebody else's
+// directory, whichever of the folders is that user's, makes nothing there, not even a
+// log, and says what to do. A test of the configuration is good, and says so too. Who
+// means it gets it.
+func TestRootServerIsRefused(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		return
 	}
+	for _, whose := range []string{"data", "data/lapid", "data/lapid/store"} {
+		e := newEstate(t)
+		if err := os.MkdirAll(filepath.Join(e.data, "lapid/store"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Lchown(e.data, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		e.own(filepath.Join(e.dir, whose))
+		config, err := os.ReadFile(e.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.file = write(t, e.dir, "config.yaml", string(config)+"common: {log_media: file, log_dir: "+e.data+"}\n")
+		before := describe(t, e.data)
+		code, out := e.verb("serve")
+		for _, want := range []string{"belongs to user 4711", "sudo -u '#4711' lapid -c " + e.file + " serve", "systemctl start lapid", "chown -R root: " + filepath.Join(e.dir, whose), "--as-root"} {
+			if code != exitFails || !strings.Contains(out, want) {
+				t.Errorf("%s: exit %d without %q: %s", whose, code, want, out)
+			}
+		}
+		if code, out := e.verb("serve", "-t"); code != exitGood || !strings.Contains(out, "a start by root would be refused") {
+			t.Errorf("%s: exit %d: %s", whose, code, out)
+		}
+		if now := describe(t, e.data); !maps.Equal(now, before) {
+			t.Errorf("%s: it was refused, and %v became %v", whose, before, now)
+		}
+	}
 	e := newEstate(t)
-	p := start(t, nil, "-c", e.file, "serve")
-	await(t, "it warns", func() bool { return strings.Contains(p.out.String(), fmt.Sprintf("belongs to user %d", stranger)) })
+	p := start(t, nil, "-c", e.file, "serve", "--as-root")
+	await(t, "it warns and is ready", func() bool {
+		out := p.out.String()
+		return strings.Contains(out, "belongs to another user") && strings.Contains(out, "lapid is ready")
+	})
 }

@@ -138,7 +138,6 @@ func (p *Program) Run(ctx context.Context) error {
 // there is no error and no engine.
 func (p *Program) openEngine(ctx context.Context) error {
 	s := p.setup
-	s.warnOwner(p.log.Logger)
 	if err := s.makeFolder(); err != nil {
 		return err
 	}

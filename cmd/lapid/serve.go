@@ -23,6 +23,7 @@ type serving struct {
 	noAPI   bool
 	foreign []string
 	trust   bool // the clock, however far it is ahead
+	asRoot  bool // also in a data directory of somebody else's
 }
 
 // errFatal: the server could not start or had to stop, and the log says why.
@@ -41,7 +42,11 @@ and nobody is asked but the resolver, for names of listeners.
 A clock that is more than a month ahead of the last change in the store (or more than the shortest age
 that anything is kept for, if that is longer) is not trusted at once: for ten minutes nothing is deleted
 for its age, and 'lapid ready' says so. Set the clock if it is wrong. If it is right, because the server
-was off for so long or an old backup was restored, wait, or start once with --trust-clock.`,
+was off for so long or an old backup was restored, wait, or start once with --trust-clock.
+
+As root it does not start in a data directory that belongs to another user, who could not use any more
+what it leaves there: start it as that user, or give root the directory. --as-root has it start all the
+same. With -t that is a warning.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			for _, l := range levels {
 				if on, err := c.Flags().GetBool(l); err == nil && on {
@@ -54,6 +59,7 @@ was off for so long or an old backup was restored, wait, or start once with --tr
 	f := c.Flags()
 	f.BoolVarP(&s.test, "test", "t", false, "test the configuration and leave")
 	f.BoolVar(&s.trust, "trust-clock", false, "believe the clock at once, though it is more than a month ahead of what is stored")
+	f.BoolVar(&s.asRoot, "as-root", false, "start as root although the data directory belongs to another user")
 	f.BoolVar(&s.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "accepted: there is no log processor here")
 	f.Bool("no-capi", false, "accepted: there is no connection to the Central API")
@@ -78,12 +84,19 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	if o.test {
 		return t.testConfiguration(ctx, setup, o)
 	}
+	root := setup.refuseRoot()
+	if root != nil && !o.asRoot {
+		return t.fatal(root) // not even a log is made
+	}
 	log, err := openLog(setup, t.out, o.level)
 	if err != nil {
 		return t.fatal(err)
 	}
 	if len(o.foreign) > 0 {
 		log.Warn("without a meaning here: " + strings.Join(o.foreign, ", "))
+	}
+	if root != nil {
+		log.Warn("this server runs as root, and its data directory " + setup.Config.Paths.DataDir + " belongs to another user, who can mislead it")
 	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -109,6 +122,9 @@ func (t *terminal) fatal(err error) error {
 // makes nothing and leaves nothing.
 func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) error {
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
+	if root := s.refuseRoot(); root != nil && !o.asRoot {
+		t.log("warning", "a start by root would be refused: %v", root)
+	}
 	at := o.level
 	lines, err := logHandler(s, visible.Under(t.err), log.level)
 	if err == nil {
