@@ -116,6 +116,9 @@ none, unless --init says that there is to be one before the first start.
 Settings that config.yaml has no room for stand in lapid.yaml beside it, or in variables:
   data_dir              LAPID_DATA_DIR              in place of config_paths.data_dir
   admin_socket          LAPID_ADMIN_SOCKET          path of the operator's socket
+  listen_uri            LAPID_LISTEN_URI            in place of api.server.listen_uri; on also where
+                                                    api.server.enable is false
+  metrics               LAPID_METRICS               host:port, or off, in place of prometheus
   listen_socket_mode    LAPID_LISTEN_SOCKET_MODE    who may connect to listen_socket (0660)
   access_log            LAPID_ACCESS_LOG            one line per request (true where log_media is file,
                                                     in crowdsec_api.log; else false)

@@ -39,6 +39,7 @@ func (s *Setup) complete() error {
 	if s.Own.DataDir != "" {
 		s.Config.Paths.DataDir = s.Own.DataDir
 	}
+	s.takeAddresses()
 	if s.Config.Paths.DataDir == "" {
 		return s.bad("config_paths", "config_paths.data_dir is missing")
 	}
@@ -46,6 +47,25 @@ func (s *Setup) complete() error {
 		return s.bad("cscli.output", "cscli.output must be human, json or raw, not %q", o)
 	}
 	return nil
+}
+
+// takeAddresses puts our own addresses in the place of those that config.yaml names.
+func (s *Setup) takeAddresses() {
+	if uri := s.Own.ListenURI; uri != "" {
+		a := s.Config.API.Server
+		if a == nil {
+			a = &APIServer{}
+			s.Config.API.Server = a
+		}
+		a.ListenURI, a.Enable = uri, nil
+	}
+	switch m := &s.Config.Metrics; s.Own.Metrics {
+	case "":
+	case "off":
+		m.Enabled = false
+	default:
+		m.Enabled = true
+	}
 }
 
 // retention checks db_config.flush.
@@ -110,7 +130,7 @@ func (s *Setup) retention() (Retention, error) {
 func (s *Setup) server() (*ServerSetup, error) {
 	a := s.Config.API.Server
 	if a == nil || a.Enable != nil && !*a.Enable {
-		return nil, s.bad("api", "you must run at least the API Server or crowdsec")
+		return nil, s.bad("api", "you must run at least the API Server or crowdsec: api.server is off or missing here; listen_uri in lapid.yaml switches it on for lapid alone")
 	}
 	if a.ListenURI == "" && a.ListenSocket == "" {
 		return nil, s.bad("api.server", "no listen_uri or listen_socket specified")
@@ -271,6 +291,9 @@ func (s *Setup) metrics(v *ServerSetup) error {
 
 // metricsAddress is where the metrics listener is, or would be.
 func (s *Setup) metricsAddress() string {
+	if s.Own.Metrics != "" && s.Own.Metrics != "off" {
+		return s.Own.Metrics
+	}
 	m := &s.Config.Metrics
 	addr, port := m.Addr, m.Port
 	if addr == "" {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"reflect"
 	"strconv"
 	"strings"
@@ -21,6 +22,13 @@ type Settings struct {
 	// AdminSocket is the path of the operator's socket; default admin.sock in
 	// the folder lapid of the data directory.
 	AdminSocket string `yaml:"admin_socket"`
+	// ListenURI takes the place of api.server.listen_uri, and switches the server on
+	// where api.server.enable is false: config.yaml can so be shared with a log
+	// processor beside.
+	ListenURI string `yaml:"listen_uri"`
+	// Metrics takes the place of prometheus: host:port of the metrics listener, or
+	// off; default what prometheus says.
+	Metrics string `yaml:"metrics"`
 	// ListenSocketMode is who may connect to api.server.listen_socket, in octal;
 	// default 0660, the server's user and group, whatever the umask is. A client
 	// of that socket counts as one from 127.0.0.1.
@@ -152,6 +160,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 	}
 	if _, err := s.listenSocketMode(); err != nil {
 		return s, err
+	}
+	if _, _, err := net.SplitHostPort(s.Metrics); err != nil && s.Metrics != "" && s.Metrics != "off" {
+		return s, fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
 	}
 	return s, nil
 }

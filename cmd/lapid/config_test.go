@@ -38,6 +38,34 @@ func load(t *testing.T, text, local string, vars map[string]string) (*Setup, err
 	return loadSetup(write(t, dir, "config.yaml", text), variables(vars))
 }
 
+// TestOwnAddresses shares a configuration with a log processor: our own addresses win,
+// and ours is a server also where config.yaml says that there is none.
+func TestOwnAddresses(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"", "api: {server: {enable: false, listen_uri: '127.0.0.1:1'}}\n", "api: {server: {listen_uri: '127.0.0.1:1'}}\nprometheus: {enabled: true, listen_port: 6060}\n"} {
+		s, err := load(t, plainConfig+text, "", map[string]string{"LAPID_LISTEN_URI": "127.0.0.1:2", "LAPID_METRICS": "127.0.0.1:3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.server()
+		if err != nil || s.Config.API.Server.ListenURI != "127.0.0.1:2" || v.MetricsAddress != "127.0.0.1:3" || v.MetricsLevel != "full" {
+			t.Errorf("%q: %+v %v", text, v, err)
+		}
+	}
+	s, err := load(t, plainConfig+"api: {server: {listen_uri: '127.0.0.1:1'}}\nprometheus: {enabled: true}\n", "", map[string]string{"LAPID_METRICS": "off"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := s.server(); err != nil || v.MetricsAddress != "" {
+		t.Errorf("%+v %v", v, err)
+	}
+	for _, wrong := range []string{"6060", "on"} {
+		if _, err := load(t, plainConfig, "", map[string]string{"LAPID_METRICS": wrong}); err == nil || !strings.Contains(err.Error(), "metrics must be host:port or off") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}
+
 // TestBracketedLists has lists of plain words in brackets, as programs and people
 // write them: what is in them is what the reference reads, and what nobody can read
 // is refused where it stands.

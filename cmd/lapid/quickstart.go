@@ -195,10 +195,11 @@ func (s *Setup) quickLines(dir string) (string, error) {
 		return "", err
 	}
 	url := strings.TrimSuffix(s.url(), "/")
-	return fmt.Sprintf(quickWords, url, c.Login, c.Password, strings.TrimSpace(string(key)), s.File), nil
+	return fmt.Sprintf(quickWords, url, c.Login, c.Password, strings.TrimSpace(string(key)), s.File, os.Args[0], s.metricsAddress()), nil
 }
 
-// quickWords: 1 the URL, 2 login, 3 password, 4 API key, 5 the configuration.
+// quickWords: 1 the URL, 2 login, 3 password, 4 API key, 5 the configuration,
+// 6 the program as it was called, 7 address of the metrics.
 const quickWords = `
 lapid listens on %[1]s. Paste, in another terminal:
 
@@ -211,6 +212,10 @@ curl -s '%[1]s/v1/decisions?ip=192.0.2.7' -H 'X-Api-Key: %[4]s'
 # poll the stream
 curl -s '%[1]s/v1/decisions/stream?startup=true' -H 'X-Api-Key: %[4]s'
 
-The operator's verbs work beside it: lapid -c %[5]s decisions list
+# and as an operator does it
+%[6]s -c %[5]s decisions add --ip 192.0.2.9
+%[6]s -c %[5]s decisions list
+
+http://%[7]s/ready says whether all is well, http://%[7]s/metrics how much of it. Ctrl-C ends it; nothing is lost.
 
 `
