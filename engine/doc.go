@@ -115,6 +115,11 @@
 //	  first moment on; a committer that does not come
 //	  round is noticed, a disk that refuses is no such    TestReady, TestStuckCommitter
 //
+//	what was decided, refused and changed is told in the
+//	  log, within bounds; no secret is                  TestServerTells, TestLogFiles, TestLogRotation, and in
+//	                                                    transport: TestEveryDenialIsTold, TestDenials
+//	a start tells what it reads and how far it is       TestStartTells, TestReadyNamesWhatIsRead
+//
 // Of this package, on disks in memory that fail and lose their power:
 //
 //	durability    every disk operation fails once            TestEveryOperationFailsOnce
@@ -150,6 +155,8 @@
 //	              a name that is taken keeps nobody out      TestTakenNames
 //	bytes         every decoder: no panic, bounded memory,
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
+//	the log       each decision has its line, and no report
+//	              makes it as long as it likes               TestTold, TestStarting
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing
 //	backup        equal to the last bit                      TestBackup, TestBackupBesideWriters, TestDamagedBackup
 //	              every released format is read for ever     TestBackupFormats
@@ -176,6 +183,7 @@
 //	says of himself      bounds.go                           ErrInvalid, nothing is stored
 //	a text of an alert   bounds.go                           cut; a decision with a longer value is dropped
 //	usage metrics        bounds.go, by sender and day        not kept; what they say of their sender is
+//	lines of the log     told.go, for alerts and seconds     counted in one line
 //	a section            1 MiB and one thing more            the next begins
 //	rows of one key      Options.BouncersPerKey              the one heard of longest ago is dropped
 //

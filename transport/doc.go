@@ -78,6 +78,8 @@
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
 //	a request before login 15 seconds                refused and closed
+//	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
+//	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted
 //	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
 //

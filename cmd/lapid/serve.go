@@ -34,8 +34,8 @@ func serveCommand(t *terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: noArgs,
 		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
-trusted addresses again; a file with a mistake leaves the old ones in force, and the log says what
-changed. With -t the configuration is checked, and whether a start would get its addresses, its log and
+trusted addresses again, and begins new log files where the old were moved away; a file with a mistake
+leaves the old ones in force, and the log says what changed. With -t the configuration is checked, and whether a start would get its addresses, its log and
 its data directory as this user; addresses that its own running server holds are good. Nothing is made
 and nobody is asked but the resolver, for names of listeners.
 
