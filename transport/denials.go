@@ -142,7 +142,7 @@ func (d *denials) sweep(now int64, all bool) (lines []deniedLine) {
 // deny notes a request that was not let in.
 func (s *Server) deny(x *exchange, r *auth.Refusal) {
 	why := r.Why
-	if why == "" {
+	if why == "" && r.Reason != auth.NoKey && r.Reason != auth.UnknownKey { // whose text says nothing
 		why = r.Text
 	}
 	s.denied(&denial{

@@ -78,13 +78,14 @@ func TestLogFiles(t *testing.T) {
 			t.Errorf("%s: %v %v", path, info.Mode(), err)
 		}
 	}
-	if out := p.out.String(); strings.Contains(out, "log_max_size") || strings.Contains(out, "lapid is ready") {
+	if out := p.out.String(); !strings.Contains(out, "level=info msg=\"lines go to "+common+"\"\n") || strings.Contains(out, "log_max_size") || strings.Contains(out, "lapid is ready") {
 		t.Errorf("the terminal: %s", out)
 	}
 	if strings.Contains(read(t, common), "log_max_size") {
 		t.Error("the keys of rotation are said to have no meaning")
 	}
 
+	write(t, h.dir, "profiles.yaml", "nonsense") // moved files are let go of whatever else is wrong
 	for _, path := range []string{common, requests} {
 		if err := os.Rename(path, path+".1"); err != nil {
 			t.Fatal(err)
@@ -95,7 +96,7 @@ func TestLogFiles(t *testing.T) {
 	}
 	await(t, "the file is begun anew", func() bool {
 		b, _ := os.ReadFile(common)
-		return strings.Contains(string(b), "reloaded: ")
+		return strings.Contains(string(b), "nothing was reloaded")
 	})
 	h.want(200, "GET", "/v1/decisions?ip=192.0.2.77", "")
 	await(t, "the new request is in the new file", func() bool {

@@ -22,6 +22,9 @@ func (p *Program) obey(ctx context.Context, hangups <-chan os.Signal) error {
 			return nil
 		case <-hangups:
 			notify(reloading + "\n" + monotonic())
+			if err := p.log.reopen(); err != nil { // whatever the configuration has become: the files may have been moved
+				p.log.Error("the old log file stays in use", "error", err)
+			}
 			if err := p.Reload(); err != nil {
 				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
 			}
@@ -65,9 +68,6 @@ func (p *Program) Reload() error {
 		return err
 	}
 	p.engine.SetProfiles(next.rules)
-	if err := p.log.reopen(); err != nil {
-		p.log.Error("the old log file stays in use", "error", err)
-	}
 	p.tell(next, at)
 	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
 	return nil

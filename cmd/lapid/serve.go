@@ -92,6 +92,9 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	if err != nil {
 		return t.fatal(err)
 	}
+	for _, f := range log.files {
+		t.log("info", "lines go to %s", f.path)
+	}
 	if len(o.foreign) > 0 {
 		log.Warn("without a meaning here: " + strings.Join(o.foreign, ", "))
 	}
