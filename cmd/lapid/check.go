@@ -181,10 +181,33 @@ func (t *terminal) checkBackup(path string) error {
 		return err
 	}
 	defer file.Close()
+	if err := plainBackup(file); err != nil {
+		return err
+	}
 	b, err := persist.Verify(file)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, usableBackup(err))
 	}
 	t.print("%s: revision %d, %d bytes, no damage found\n", path, b.Rev, b.Size())
 	return nil
+}
+
+// plainBackup makes sure that a file can be read to its end.
+func plainBackup(file *os.File) error {
+	info, err := file.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a folder; name a file that 'lapid backup' has written", file.Name())
+	}
+	return err
+}
+
+// usableBackup says what to do about a backup that cannot be read.
+func usableBackup(err error) error {
+	switch {
+	case errors.Is(err, persist.ErrCorrupt):
+		return fmt.Errorf("%w; nothing can be restored from it: take another backup, the one before, or copy it again from where it was made", err)
+	case errors.Is(err, persist.ErrFormat):
+		return fmt.Errorf("%w; name a file that 'lapid backup' has written, with a program that is no older", err)
+	}
+	return err
 }

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io/fs"
 	"maps"
 	"os"
@@ -13,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"lapid/engine"
 )
 
 // killedHouse is one whose server was killed after some alerts, with no snapshot.
@@ -313,4 +318,142 @@ func TestLockTakenAway(t *testing.T) {
 	if code, text, err := h.ask("GET", "/v1/decisions", ""); code != 200 {
 		t.Errorf("the first one: %d %s %v", code, text, err)
 	}
+}
+
+// A store that somebody holds who does not answer is waited for in words, and who
+// that is: also when the file LOCK was taken away. In the end it is said what to do.
+func TestHeldStoreIsNamed(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	held, err := engine.Open(&engine.Options{Dir: h.store()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := os.Remove(filepath.Join(h.store(), "LOCK")); err != nil {
+		t.Fatal(err)
+	}
+	whom := fmt.Sprintf("folder is in use by process %d (", os.Getpid())
+	p := start(t, nil, "-c", h.file, "serve")
+	await(t, "it says that it waits", func() bool {
+		out := p.out.String()
+		return strings.Contains(out, whom) && strings.Contains(out, "): it is waited for, 10s at most")
+	})
+	h.expect(h.do("", "check"), exitFails, "", "~"+whom)
+	h.expect(h.do("", "restore", "--force", os.DevNull), exitFails, "", "~stop what uses it first")
+	if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "stop that process, or give this server a data_dir of its own") {
+		t.Errorf("it ends with %d:\n%s", code, p.out)
+	}
+}
+
+// Whatever is given as a backup and is none, or not a whole one: a check and a
+// restore say so, and what to do, and the store stays.
+func TestBadBackups(t *testing.T) {
+	t.Parallel()
+	h, _ := killedHouse(t)
+	h.expect(h.do("", "backup", h.dir), exitGood, "", "~wrote ")
+	backups, err := filepath.Glob(filepath.Join(h.dir, "*"+backupSuffix))
+	if err != nil || len(backups) != 1 {
+		t.Fatal(backups, err)
+	}
+	text, err := os.ReadFile(backups[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := slices.Clone(text)
+	flipped[len(flipped)/2] ^= 1
+	newer := slices.Clone(text)
+	newer[8] = 99
+	binary.LittleEndian.PutUint32(newer[28:], crc32.Checksum(newer[:28], crc32.MakeTable(crc32.Castagnoli)))
+	before := describe(t, h.store())
+	const another, written = "~take another backup, the one before, or copy it again", "~name a file that 'lapid backup' has written"
+	for name, c := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"empty": {nil, written}, "foreign": {bytes.Repeat([]byte("foreign"), 1000), written}, "header": {text[:20], written},
+		"half": {text[:len(text)/2], another}, "no-end": {text[:len(text)-1], another}, "flipped": {flipped, another},
+		"newer": {newer, "~with a program that is no older"}, "longer": {append(slices.Clone(text), 'x'), another},
+	} {
+		path := write(t, h.dir, name, string(c.content))
+		h.expect(h.do("", "check", path), exitFails, "", c.want)
+		h.expect(h.do("", "restore", "--force", path), exitFails, "", c.want)
+		h.expect(h.do("", "restore", "--force", path), exitFails, "", "~nothing was restored, and nothing was changed")
+	}
+	for _, verb := range [][]string{{"check"}, {"restore", "--force"}} {
+		h.expect(h.do("", append(verb, h.dir)...), exitFails, "", written)
+		h.expect(h.do("", append(verb, h.dir+"/none")...), exitFails, "", "~no such file")
+	}
+	if !maps.Equal(describe(t, h.store()), before) {
+		t.Error("the store has changed")
+	}
+	if left, err := filepath.Glob(h.store() + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+// The journal is gone, a snapshot is there, and the loss is accepted: a check tells
+// how many alerts it took the bodies of, and is content; a server is ready; its
+// backup holds the same.
+func TestAcceptedLossIsSettled(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	p := start(t, []string{"LAPID_SNAPSHOT_EVERY=1s"}, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	h.login()
+	for i := range 7 {
+		if code, text, err := h.ask("POST", "/v1/alerts", alertText(fmt.Sprint("s", i), i*3, 3)); code != 201 {
+			t.Fatal(code, text, err)
+		}
+	}
+	await(t, "a snapshot knows all of them", func() bool {
+		newest := h.files("snapshots/*.snapshot")
+		return len(newest) > 0 && snapshotAlerts(t, h, newest) == 7
+	})
+	kill(t, p)
+	if err := os.RemoveAll(filepath.Join(h.store(), "store")); err != nil {
+		t.Fatal(err)
+	}
+	const settled = "lost, and accepted as such: what only their bodies told of 7 alerts\nno damage found\n"
+	h.steps([]step{
+		{"check", exitFails, "~lapid check --accept-loss", "~the store is damaged"},
+		{"check --accept-loss", exitGood, "~" + settled, "~of 7 alerts"},
+		{"check", exitGood, "~" + settled, ""},
+		{"check -o json", exitGood, `~"accepted_losses": 7`, ""},
+	})
+	p = start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	h.steps([]step{
+		{"ready", exitGood, "ready\n", ""},
+		{"backup @DIR@/backups", exitGood, "", "~wrote "},
+		{"alerts list -o raw", exitGood, "~\n", ""},
+	})
+	kill(t, p)
+	backups, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupSuffix))
+	if err != nil || len(backups) != 1 {
+		t.Fatal(backups, err)
+	}
+	h.expect(h.do("", "restore", "--force", backups[0]), exitGood, "", "~restored revision")
+	h.expect(h.do("", "check"), exitGood, "~"+settled, "")
+}
+
+// snapshotAlerts is how many alerts a start would know from snapshots alone.
+func snapshotAlerts(t *testing.T, h *house, snapshots []string) int {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "store")
+	for _, path := range append(snapshots, filepath.Join(h.store(), "FORMAT")) {
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return 0 // an older one has just gone
+		}
+		name, err2 := filepath.Rel(h.store(), path)
+		if err := errors.Join(err, err2, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700), os.WriteFile(filepath.Join(dir, name), text, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, bodies, err := engine.AcceptLoss(t.Context(), &engine.Options{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bodies
 }

@@ -50,6 +50,9 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 			return err
 		}
 		defer file.Close()
+		if err := plainBackup(file); err != nil {
+			return err
+		}
 		in = file
 	}
 	back, err := s.asOwner()
@@ -98,7 +101,7 @@ func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 	o.Dir = dir
 	rev, err := engine.Restore(o, in)
 	if err != nil {
-		return 0, errors.Join(fmt.Errorf("nothing was restored: %w", err), os.RemoveAll(dir))
+		return 0, errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", usableBackup(err)), os.RemoveAll(dir))
 	}
 	return rev, nil
 }

@@ -153,7 +153,57 @@ func (m *manager) heard(want ...string) {
 	}
 }
 
-const journalAlerts = 1000
+// TestStartObeysSIGTERMInOneCommit ends a start while it is at the last commit of the
+// journal, which is a giant.
+func TestStartObeysSIGTERMInOneCommit(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	store := filepath.Join(h.dir, "lapid", "store")
+	e, err := engine.Open(&engine.Options{Dir: store, NoSync: true, SnapshotBytes: 1 << 40, MaxQueuedBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	for i := range 120 { // or the log is silent
+		if _, err := e.AddBouncer(ctx, &engine.Bouncer{Name: fmt.Sprint("b", i), AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{byte(i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	giant := &engine.Alert{Scenario: "import", StopAt: engine.Stamp{At: e.Now()}}
+	for i := range giantDecisions {
+		ip := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		giant.Decisions = append(giant.Decisions, engine.NewDecision{Scope: "Ip", Value: ip.String(), Type: "ban", Origin: "cscli-import", Scenario: "import", Duration: "4h"})
+	}
+	if _, err := e.AddAlerts(ctx, "", []*engine.Alert{giant}, e.Now()); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := errors.Join(<-ended, e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "-c", h.file, "serve")
+	await(t, "the journal is being replayed", func() bool { return strings.Contains(p.out.String(), "replaying the journal") })
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	code := p.wait(t)
+	if out := p.out.String(); code != 0 || !strings.Contains(out, "the start was ended before the store had been read") || strings.Contains(out, "lapid is ready") {
+		t.Errorf("exit code %d", code)
+	}
+	if e, err = engine.Open(&engine.Options{Dir: store}); err != nil {
+		t.Fatalf("the next start: %v", err)
+	}
+	if err := errors.Join(e.Check(), e.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+const (
+	journalAlerts  = 1000
+	giantDecisions = 700_000
+)
 
 // longJournal makes a store without snapshot, of so many alerts with a thousand
 // decisions each: with a thousand of them it takes a second or so to read.
