@@ -238,7 +238,7 @@ func TestQuickstart(t *testing.T) {
 	var first string
 	for range 2 {
 		p := start(t, nil, "quickstart", "--dir", dir, "--listen", api, "--metrics", metrics)
-		await(t, "the lines are printed", func() bool { return strings.Contains(p.out.String(), "The operator's verbs") })
+		await(t, "the lines are printed", func() bool { return strings.Contains(p.out.String(), "Ctrl-C ends it") })
 		var lines []string
 		for line := range strings.Lines(p.out.String()) {
 			if strings.HasPrefix(line, "curl ") {
@@ -256,6 +256,14 @@ func TestQuickstart(t *testing.T) {
 			out, err := exec.Command("sh", "-c", lines[i]).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), want) {
 				t.Errorf("%s\nprints %s (%v), want %s", lines[i], out, err, want)
+			}
+		}
+		_, verbs, _ := strings.Cut(p.out.String(), "as an operator does it\n")
+		add, rest, _ := strings.Cut(verbs, "\n")
+		list, _, _ := strings.Cut(rest, "\n")
+		for _, line := range []string{add, list} {
+			if verb := start(t, nil, strings.Fields(line)[1:]...); verb.wait(t) != exitGood {
+				t.Errorf("%s prints %s", line, verb.out.String())
 			}
 		}
 		if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
