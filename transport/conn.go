@@ -40,6 +40,10 @@ type conn struct {
 	// Owned by the goroutine that serves the connection.
 	readWanted, readSet time.Time
 	writeSet            time.Time
+	in                  intake
+	again               bool // closing it has it served anew, after a long head
+
+	resting atomic.Bool // it is served anew and has said nothing since
 
 	bounded bool // it has been told how much it may keep unsent
 
@@ -68,16 +72,27 @@ type conn struct {
 
 func newConn(c net.Conn, s *Server) *conn {
 	_, socket := c.LocalAddr().(*net.UnixAddr)
-	return &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
+	nc := &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
+	nc.in.conn, nc.in.from = nc, nc
+	return nc
 }
 
 // moveWithEnd has the cursor moved by what is written from now on: the end of
 // the answer.
 func (c *conn) moveWithEnd(d *delivery) { c.moves.Store(d) }
 
-// Read is only called when every answer before has been written: the server
-// flushes before it waits for the next request.
+// Read gives the HTTP library what is next of a request (intake.go), and TLS what
+// came.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.secure {
+		return c.receive(b)
+	}
+	return c.in.Read(b)
+}
+
+// receive is only called when every answer before has been written: the server
+// flushes before it waits for the next request.
+func (c *conn) receive(b []byte) (int, error) {
 	if len(c.unsent)+len(c.unread) > 0 {
 		return c.resume(b)
 	}
@@ -223,8 +238,33 @@ func (c *conn) reset() {
 	}
 }
 
+// begun is called when something of a request has come.
+func (c *conn) begun() {
+	if c.resting.Load() { // the library thinks that this was a new connection
+		c.resting.Store(false)
+		_ = c.SetReadDeadline(time.Now().Add(c.server.options.ReadTimeout)) // refused: the connection is over
+	}
+}
+
+// hasten has the rest of a request come in that time.
+func (c *conn) hasten(patience time.Duration) {
+	if t := time.Now().Add(patience); c.readWanted.IsZero() || t.Before(c.readWanted) {
+		_ = c.SetReadDeadline(t) // refused: the connection is over
+	}
+}
+
+// serveAgain has the HTTP library begin anew with a connection that it has left.
+func (c *conn) serveAgain() error {
+	c.again = false
+	go func() { _ = c.server.http.ServeConn(c.in.from) }() // what it says is in the log
+	return nil
+}
+
 // SetReadDeadline takes effect lazily, see conn.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if c.resting.Load() {
+		t = time.Now().Add(c.server.options.IdleTimeout)
+	}
 	if c.waits++; c.idle() {
 		stay := linger
 		if c.server.open.count() > c.server.options.MaxServed/2 {
@@ -294,6 +334,10 @@ func (c *conn) extend() error {
 // serves it calls it; and the HTTP library when it stops, while that one waits for
 // the next request.
 func (c *conn) Close() error {
+	if c.again {
+		return c.serveAgain()
+	}
+	c.in.release()
 	if c.parting && c.server.open.remove(c) {
 		return c.door.takeBack(c)
 	}
@@ -385,9 +429,12 @@ type secureConn struct {
 	peer   *auth.Peer // valid when asked
 }
 
-// Read is told apart from reading the connection underneath: the client's farewell
+// Read is as that of conn.
+func (c *secureConn) Read(b []byte) (int, error) { return c.under.in.Read(b) }
+
+// receive is told apart from reading the connection underneath: the client's farewell
 // is no request.
-func (c *secureConn) Read(b []byte) (int, error) {
+func (c *secureConn) receive(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if d := c.under.owed.Load(); n > 0 && d != nil && d.fresh {
 		d.heard()
@@ -403,6 +450,9 @@ func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.C
 // a client that knows where the answer ends a moment to end first: one that closes
 // while our farewell lies unread for it would send a reset.
 func (c *secureConn) Close() error {
+	if c.under.again {
+		return c.under.serveAgain()
+	}
 	u := c.under
 	u.moves.Store(nil)
 	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
@@ -472,12 +522,25 @@ func (o *openConns) unproven(which func(*conn) bool) []unproven {
 
 // cut closes every connection; what was being written is lost.
 func (o *openConns) cut() {
-	o.mu.Lock()
-	all := slices.Collect(maps.Keys(o.all))
-	o.mu.Unlock()
-	for _, c := range all {
+	for _, c := range o.list() {
 		_ = c.cut()
 	}
+}
+
+// rouse ends the wait of those that are served anew and say nothing: the HTTP
+// library would wait for them when it stops, as for all that are new.
+func (o *openConns) rouse() {
+	for _, c := range o.list() {
+		if c.resting.Load() {
+			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // refused: it is over
+		}
+	}
+}
+
+func (o *openConns) list() []*conn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Keys(o.all))
 }
 
 // underneath finds the conn of a request; nil when there is none, as in tests
@@ -488,6 +551,8 @@ func underneath(c net.Conn) (*conn, *secureConn) {
 		return c, nil
 	case *secureConn:
 		return c.under, c
+	case *nested:
+		return underneath(c.Conn)
 	}
 	return nil, nil
 }

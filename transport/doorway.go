@@ -51,7 +51,7 @@ func (d *doorway) open() error {
 	}
 	o := &d.server.options
 	r, err := reactor.New(&reactor.Options{
-		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: o.HeaderBytes, First: o.ReadTimeout, Idle: o.IdleTimeout,
+		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout,
 		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
 		Hand:      d.hand,
 		Closed:    func() { d.count.Add(-1) },
@@ -183,6 +183,7 @@ func (d *doorway) Accept() (net.Conn, error) {
 			continue
 		}
 		nc := &conn{Conn: c, server: d.server, came: d, since: time.Now(), peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
+		nc.in.conn, nc.in.from = nc, nc
 		nc.proven.Store(h.Served)
 		nc.owed.Store(owed)
 		owed.watch(nc)
@@ -207,7 +208,9 @@ func (d *doorway) acceptAlone() (net.Conn, error) {
 		if d.tls == nil {
 			return nc, nil
 		}
-		return &secureConn{Conn: tls.Server(nc, d.tls), under: nc}, nil
+		secure := &secureConn{Conn: tls.Server(nc, d.tls), under: nc}
+		nc.in.from = secure
+		return secure, nil
 	}
 }
 

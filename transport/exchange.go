@@ -114,6 +114,7 @@ func (s *Server) run(x *exchange) error {
 	}
 	if err == nil && x.route.who != anyone {
 		x.prove()
+		err = x.trust(s)
 	}
 	if err == nil {
 		err = x.route.handle(s, x)

@@ -4,32 +4,45 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
 // What stands between two requests on one connection must be read in one way
 // only, or a proxy in front of us and we may disagree on where a request ends.
-// The parser below refuses most of what is doubtful (two lengths, a blank
-// before a colon, control bytes); this file refuses the rest.
+// What comes over a connection is cut into requests and put into one form before
+// the HTTP library's parser sees it (intake.go); that refuses what is doubtful about
+// single headers (a blank before a colon, control bytes), and this file refuses what
+// came another way.
 
 // refusedURI takes the place of the request line of a request that is refused.
-const refusedURI = "*"
+const refusedURI = "**"
+
+// everything is what OPTIONS asks about when it asks about the server.
+const everything = "*"
 
 // headerReceived looks at the headers as they came, before the body is read.
+// What came over a connection has been looked at before (intake.go).
 func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	uri := h.RequestURI()
-	good, last := framed(h.RawHeaders())
-	if len(uri) == 0 || uri[0] != '/' || !spoken(h.Protocol()) || !good {
+	s := look(h.RawHeaders())
+	if string(uri) == everything && string(h.Method()) == fasthttp.MethodOptions && !s.bad && !s.bare {
+		if s.last {
+			h.SetConnectionClose()
+		}
+		return fasthttp.RequestConfig{}
+	}
+	if len(uri) == 0 || uri[0] != '/' || !spoken(h.Protocol()) || s.bad || s.bare {
 		h.SetRequestURI(refusedURI)
-		last = true
+		s.last = true
 	} else if bytes.IndexByte(uri, '#') >= 0 || bytes.Contains(uri, schemeMark) {
 		// A URL inside a query is text, and there are no fragments here; the
 		// parser would look for a host, and cut.
 		uri = bytes.ReplaceAll(uri, schemeMark, []byte("%3A//"))
 		h.SetRequestURIBytes(bytes.ReplaceAll(uri, []byte("#"), []byte("%23")))
 	}
-	if last {
+	if s.last {
 		h.SetConnectionClose()
 	}
 	return fasthttp.RequestConfig{}
@@ -45,39 +58,10 @@ var (
 	contentLength    = []byte("content-length")
 	transferEncoding = []byte("transfer-encoding")
 	connection       = []byte("connection")
+	hostName         = []byte("host")
 	chunked          = []byte("chunked")
 	closing          = []byte("close")
 )
-
-// framed reports whether every header stands on one line that ends in CRLF, and
-// at most one of them says how long the body is; and whether the client wants
-// the connection closed, in whatever case and company it says so.
-func framed(raw []byte) (good, last bool) {
-	lengths := 0
-	for len(raw) > 0 {
-		end := bytes.IndexByte(raw, '\n')
-		if end <= 0 || raw[end-1] != '\r' || raw[0] == ' ' || raw[0] == '\t' {
-			return false, true
-		}
-		switch raw[0] | 0x20 {
-		case 'c':
-			if isHeader(raw[:end], contentLength) {
-				lengths++
-			} else if isHeader(raw[:end], connection) {
-				last = last || hasWord(raw[len(connection)+1:end], closing)
-			}
-		case 't':
-			if isHeader(raw[:end], transferEncoding) {
-				lengths++
-				if !bytes.EqualFold(bytes.TrimSpace(raw[len(transferEncoding)+1:end]), chunked) {
-					return false, true
-				}
-			}
-		}
-		raw = raw[end+1:]
-	}
-	return lengths <= 1, last
-}
 
 // hasWord reports whether a comma list holds a word, in any case.
 func hasWord(list, word []byte) bool {
@@ -100,15 +84,24 @@ func isHeader(line, name []byte) bool {
 func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
-	status := fasthttp.StatusBadRequest
+	var refused *refusedHead
+	why := &answer{fasthttp.StatusBadRequest, textNoHTTP}
 	switch {
+	case errors.As(err, &refused):
+		why = &answer{refused.status, refused.text}
 	case errors.As(err, &small):
-		status = fasthttp.StatusRequestHeaderFieldsTooLarge
+		why = &answer{fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"}
 	case errors.As(err, &network) && network.Timeout():
-		status = fasthttp.StatusRequestTimeout
+		why = &answer{fasthttp.StatusRequestTimeout, textTimeout}
 	}
 	ctx.Response.Reset()
-	ctx.SetStatusCode(status)
+	x := s.begin(ctx, s.stray("other"))
+	x.began = time.Now() // the library has not looked at the clock yet
+	defer s.finish(x)
+	s.refuse(x, why)
+	if why.status == fasthttp.StatusServiceUnavailable {
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	}
 	ctx.SetConnectionClose()
 	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
 		s.counting.shares[0].answered(status)

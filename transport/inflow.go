@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"sync"
@@ -64,17 +65,37 @@ type inflow struct {
 type wireBody struct {
 	stream io.Reader
 	broken error
+	known  *conn     // of somebody who has shown who he is; nil: nobody has
+	until  time.Time // and the whole body is there then, or it is too late
 }
 
 func (w *wireBody) Read(p []byte) (int, error) {
 	if w.broken != nil {
 		return 0, w.broken
 	}
+	if w.known != nil {
+		w.known.await(w.until)
+	}
 	n, err := w.stream.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.broken = err
 	}
 	return n, err
+}
+
+// await gives the next bytes of a body the time that its sender may say nothing.
+// What counts is that it goes on, not how fast: a log processor behind a thin line
+// would send again, and more, what was refused for its slowness.
+func (c *conn) await(until time.Time) {
+	now := c.server.clock.Load()
+	if now == nil {
+		return
+	}
+	t := now.Add(c.server.options.ReadStall)
+	if until.Before(t) {
+		t = until
+	}
+	_ = c.SetReadDeadline(t) // refused: the connection is over, which Read says
 }
 
 // open prepares the body before anybody is asked for credentials: what is
@@ -103,7 +124,7 @@ func (x *exchange) open(s *Server) error {
 				}
 			}
 			if err := x.inflow.unpack(max(x.route.body, smallBody)); err != nil {
-				return err
+				return x.intime(s, err)
 			}
 		default:
 			return errUnsupported
@@ -172,7 +193,7 @@ func (x *exchange) body(s *Server) ([]byte, error) {
 		case errors.Is(err, io.EOF):
 			err = x.complete(len(buf))
 		case err != nil:
-			err = readProblem(err)
+			err = x.intime(s, readProblem(err))
 		default:
 			continue
 		}
@@ -213,6 +234,22 @@ func (x *exchange) complete(n int) error {
 		return &wire.Error{Kind: wire.KindSyntax, Text: io.ErrUnexpectedEOF.Error()}
 	}
 	return nil
+}
+
+// intime gives the error for a body that could not be read: another when that took
+// too long.
+func (x *exchange) intime(s *Server, err error) error {
+	if x.conn == nil || !x.conn.in.late {
+		return err
+	}
+	text := textTimeout
+	if w := &x.inflow.wire; w.known != nil && time.Now().Before(w.until) {
+		text = fmt.Sprintf("nothing more of the request came for %s: send it again", s.options.ReadStall)
+	} else if w.known != nil {
+		text = fmt.Sprintf("the request took longer than %s: send less at once", s.options.UploadLimit)
+	}
+	x.ctx.SetConnectionClose()
+	return &answer{fasthttp.StatusRequestTimeout, text}
 }
 
 func readProblem(err error) error {
@@ -390,11 +427,8 @@ var loginPaths = []byte("/v1/watchers")
 
 // hurry gives the rest of a stranger's body that much time.
 func (x *exchange) hurry(s *Server) {
-	if x.conn == nil || x.ctx.RequestBodyStream() == nil {
-		return
-	}
-	if t := time.Now().Add(s.strangerPatience); t.Before(x.conn.readWanted) {
-		_ = x.conn.SetReadDeadline(t) // refused: the connection is over
+	if x.conn != nil && x.ctx.RequestBodyStream() != nil {
+		x.conn.hasten(s.strangerPatience)
 	}
 }
 

@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -52,8 +53,10 @@ type Options struct {
 
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
 	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or an access log, else those that are at a request that is not for a loop; more wait
-	HeaderBytes    int           // request line and headers together (8 KiB); more get 431. Also the read buffer of every connection
-	ReadTimeout    time.Duration // for the whole of one request (60 s)
+	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
+	ReadTimeout    time.Duration // for the head of a request, and its body before somebody has shown who he is (60 s)
+	ReadStall      time.Duration // a body of somebody who has shown who he is, of which nothing more comes for that long, gets 408 (30 s)
+	UploadLimit    time.Duration // for such a body, however it comes (15 min); then 408
 	IdleTimeout    time.Duration // between two requests (180 s; clients poll every 60 s)
 	WriteStall     time.Duration // a peer that takes no 128 KiB in half of this is let go (60 s)
 	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)
@@ -91,8 +94,13 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	fill(&c.MaxConnections, 20_000)
 	fill(&c.MaxServed, 20_000)
-	fill(&c.HeaderBytes, 8<<10)
+	fill(&c.HeaderBytes, 64<<10)
+	if c.HeaderBytes < leastHeaderBytes || c.HeaderBytes > mostHeaderBytes {
+		return c, fmt.Errorf("a head of %d bytes at most: it must be between %d and %d", c.HeaderBytes, leastHeaderBytes, mostHeaderBytes)
+	}
 	fill(&c.ReadTimeout, time.Minute)
+	fill(&c.ReadStall, 30*time.Second)
+	fill(&c.UploadLimit, 15*time.Minute)
 	fill(&c.IdleTimeout, 3*time.Minute)
 	fill(&c.WriteStall, time.Minute)
 	fill(&c.StreamLimit, 15*time.Minute)

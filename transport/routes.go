@@ -121,10 +121,17 @@ func (s *Server) unmatched(ctx *fasthttp.RequestCtx) {
 	path, method := string(ctx.URI().PathOriginal()), string(ctx.Method())
 	x := s.begin(ctx, s.stray(method))
 	defer s.finish(x)
-	if path == refusedURI || brokenEscape(path) {
-		ctx.SetStatusCode(fasthttp.StatusBadRequest)
+	switch {
+	case path == refusedURI, brokenEscape(path):
+		text := textNoHTTP
+		if path != refusedURI {
+			text = "the path has a broken escape"
+		}
+		s.refuse(x, &answer{fasthttp.StatusBadRequest, text})
 		ctx.SetConnectionClose()
 		return
+	case path == everything && method == fasthttp.MethodOptions:
+		return // 200 and nothing, as net/http says about the whole of a server
 	}
 	if len(path) > 1 && path[len(path)-1] == '/' && s.has(method, path[:len(path)-1]) {
 		redirect(ctx, path[:len(path)-1])

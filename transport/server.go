@@ -31,6 +31,7 @@ type Server struct {
 	routes []route
 	router *router.Router
 	http   *fasthttp.Server
+	long   longLibraries
 
 	// life ends when requests must not wait any longer.
 	life context.Context
@@ -93,17 +94,18 @@ func New(o *Options) (*Server, error) {
 	if options.AccessLog != nil {
 		s.access = &accessLog{out: options.AccessLog}
 	}
-	s.http = s.newHTTP()
+	s.http = s.newHTTP(readBuffer)
 	return s, nil
 }
 
-func (s *Server) newHTTP() *fasthttp.Server {
+// newHTTP makes an HTTP library that reads heads of so many bytes.
+func (s *Server) newHTTP(buffer int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:               s.router.Handler,
 		HeaderReceived:        s.received,
 		ErrorHandler:          s.badRequest,
 		Concurrency:           math.MaxInt32, // connections are counted at the door; the library's count lags behind ends
-		ReadBufferSize:        s.options.HeaderBytes,
+		ReadBufferSize:        buffer,
 		ReadTimeout:           s.options.ReadTimeout,
 		IdleTimeout:           s.options.IdleTimeout,
 		MaxRequestBodySize:    largeBody,
@@ -215,7 +217,7 @@ func (s *Server) Run(ctx context.Context) error {
 			go func() { failed <- s.http.Serve(d) }()
 		}
 	}
-	s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound())
+	s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound(), "longest_head", s.options.HeaderBytes)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -244,6 +246,7 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.closeListeners() // also those that are not being served yet
+	s.open.rouse()
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
 	s.bodies.close()
@@ -306,13 +309,14 @@ const (
 	// perConnection is what a connection takes besides what it has sent: on a loop,
 	// or while it waits for a goroutine.
 	perConnection = 1 << 10
-	// perServed is what one with a goroutine takes besides its read buffer: stack,
-	// write buffer, request and response.
+	// perServed is what one with a goroutine takes besides its read buffer and what
+	// has come in part: stack, write buffer, request and response.
 	perServed = 16 << 10
 )
 
 // MemoryBound is how much memory connections, requests and the answers to slow
-// readers can take together, in bytes. Shared stream bodies that are kept whole
+// readers can take together, in bytes. Long heads are paid for out of the same
+// memory as bodies (longheads.go). Shared stream bodies that are kept whole
 // come on top, two at most, each as large as the answer; and in the kernel, up to
 // unsentAtMost for a connection that is sent a long answer.
 func (s *Server) MemoryBound() int64 {
@@ -325,6 +329,6 @@ func (s *Server) MemoryBound() int64 {
 	if o.TLS != nil || o.AccessLog != nil {
 		served *= listeners
 	}
-	return listeners*int64(o.MaxConnections)*int64(o.HeaderBytes+perConnection) + served*int64(o.HeaderBytes+perServed+largestAsIs) +
+	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+largestAsIs) +
 		o.BodyMemory + o.StrangerMemory + 2*wideBody + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
 }

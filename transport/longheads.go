@@ -1,0 +1,220 @@
+package transport
+
+import (
+	"io"
+	"math/bits"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A head that does not fit into readBuffer grows a buffer of its own while it
+// comes, twice as large each time and up to Options.HeaderBytes, and is then
+// answered by a library with a buffer that it fits into, within the read of the
+// one that has the connection. Both buffers are paid for, out of the purse of the
+// known on a connection where somebody has shown who he is, else out of that of
+// strangers; who shows it with this request moves the rest of its costs to the
+// known. They are given back with the answer. Where there is no room it is 503.
+
+const (
+	// mostHeaderBytes is the most that Options.HeaderBytes may be, leastHeaderBytes
+	// the least.
+	mostHeaderBytes  = 1 << 20
+	leastHeaderBytes = 4 << 10
+	// headCopies is how often the library copies a head while it answers it: the
+	// lines as they came, names and values, and the target once more in parts.
+	headCopies = 3
+	// longClasses is how many sizes of buffers there are, each twice the one before.
+	// The largest fits a head of which every line gets a CR that it came without.
+	longClasses = 9
+)
+
+// longHead is what a long head takes.
+type longHead struct {
+	buf  []byte // it was read into; nil once the library has it
+	hold hold
+}
+
+// longLibraries are the libraries for long heads, made when the first of a size
+// comes.
+type longLibraries [longClasses]struct {
+	once sync.Once
+	http *fasthttp.Server
+}
+
+func (s *Server) longLibrary(class int) *fasthttp.Server {
+	l := &s.long[class]
+	l.once.Do(func() { l.http = s.newHTTP(readBuffer << class) })
+	return l.http
+}
+
+// classOf is the library for a head of so many bytes.
+func classOf(size int) int { return bits.Len(uint(size-1) / readBuffer) }
+
+// grow makes room behind what is held.
+func (in *intake) grow() error {
+	var whole []byte
+	if in.long != nil {
+		whole = in.long.buf
+	} else {
+		whole = in.room[:]
+	}
+	if len(in.held) < len(whole) { // there is room before it
+		in.held = whole[:copy(whole, in.held)]
+		return nil
+	}
+	size := 2 * len(whole)
+	if err := in.claim(int64(size)); err != nil {
+		return err
+	}
+	buf := make([]byte, size)
+	in.held = buf[:copy(buf, in.held)]
+	in.long.buf = buf
+	if in.room != nil {
+		rooms.Put(in.room)
+		in.room = nil
+	}
+	return nil
+}
+
+// claim has a long head take so much in all.
+func (in *intake) claim(size int64) error {
+	c := in.conn
+	if in.long == nil {
+		in.long = &longHead{}
+		h := &in.long.hold
+		h.of, h.from = strangersAt(c.address()), c.server.headPurse(c)
+		if !c.proven.Load() {
+			c.hasten(c.server.strangerPatience)
+		}
+	}
+	h := &in.long.hold
+	if size <= h.taken || h.from.take(h, stepped(size-h.taken)) {
+		return nil
+	}
+	why := noStrangerMemory
+	if h.from == c.server.purses.known {
+		why = noBodyMemory
+	}
+	c.server.refused(why, c.address())
+	return &refusedHead{fasthttp.StatusServiceUnavailable, textNoMemory}
+}
+
+// headPurse is out of which purse long heads of a connection are paid.
+func (s *Server) headPurse(c *conn) *purse {
+	switch {
+	case c.proven.Load():
+		return s.purses.known
+	case c.socket || s.gate.MayForward(c.peer, c.socket) || s.gate.Knows(c.peer):
+		return s.purses.strangers[1]
+	}
+	return s.purses.strangers[0]
+}
+
+// serveLong answers the request whose head is ready, and what it says ends the
+// stay of the connection with the library that reads: that has an empty line in
+// its buffer, and a clock that runs.
+func (in *intake) serveLong(size int) (int, error) {
+	c, class := in.conn, classOf(size)
+	taken := int64(readBuffer<<class + headCopies*size)
+	if in.long != nil {
+		taken += int64(len(in.long.buf))
+	}
+	if err := in.claim(taken); err != nil {
+		in.over = err
+		return 0, err
+	}
+	in.nested, in.ended = true, false
+	v := &nested{Conn: in.from, in: in, left: make(chan struct{})}
+	_ = c.server.longLibrary(class).ServeConn(v) // it has answered, whatever it says
+	<-v.left
+	in.nested = false
+	rest := in.held
+	if len(rest) <= readBuffer {
+		in.held = nil
+		in.release()
+		in.keep(rest)
+	}
+	switch {
+	case !in.ended || in.over != nil || c.server.stopping.Load():
+		return 0, io.EOF // the connection ends
+	case c.door != nil && in.long == nil:
+		n, err := c.goHome(in.held)
+		in.held = nil
+		in.release()
+		return n, err
+	}
+	c.again = true
+	c.resting.Store(len(in.held) == 0)
+	return 0, io.EOF
+}
+
+// keep holds what came behind a long head.
+func (in *intake) keep(rest []byte) {
+	if len(rest) > 0 {
+		in.hold(rest)
+	}
+}
+
+// releaseLong gives back what a long head takes, but while it is answered only
+// the buffer that it was read into.
+func (in *intake) releaseLong() {
+	switch {
+	case in.long == nil:
+	case in.nested:
+		in.long.buf = nil
+	default:
+		in.long.hold.release()
+		in.long = nil
+	}
+}
+
+// trust gives a request of somebody who has shown who he is what it has before
+// others: time for its body, and the memory of the known for a long head.
+func (x *exchange) trust(s *Server) error {
+	if x.conn == nil || x.asked != nil {
+		return nil
+	}
+	x.inflow.wire.known = x.conn
+	x.inflow.wire.until = x.began.Add(s.options.UploadLimit)
+	long := x.conn.in.long
+	if long == nil || long.hold.from == s.purses.known || long.hold.taken == 0 {
+		return nil
+	}
+	known := hold{of: holder{name: x.shown(s)}, from: s.purses.known}
+	if !known.from.take(&known, long.hold.taken) {
+		return s.noRoom(x, noBodyMemory)
+	}
+	long.hold.release()
+	long.hold = known
+	return nil
+}
+
+// nested is a connection as a library for long heads sees it, for one request.
+type nested struct {
+	net.Conn
+	in   *intake
+	over atomic.Bool
+	left chan struct{} // closed when the library has left it
+}
+
+func (n *nested) Read(b []byte) (int, error) { return n.in.Read(b) }
+
+// Close ends the request alone.
+func (n *nested) Close() error {
+	if !n.over.Swap(true) {
+		close(n.left)
+	}
+	return nil
+}
+
+// address is who is at the other end, as far as the connection tells.
+func (c *conn) address() netip.Addr {
+	if c.socket {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return c.peer
+}

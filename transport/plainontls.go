@@ -1,0 +1,57 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"time"
+
+	"lapid/transport/wire"
+)
+
+// textSpeaksTLS is for clients that have http:// where it should be https://.
+const textSpeaksTLS = "this port speaks TLS; use https://"
+
+// Handshake is that of TLS. A client that speaks plain HTTP instead is told so.
+func (c *secureConn) Handshake() error {
+	err := c.Conn.Handshake()
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) && header.Conn != nil && looksLikeHTTP(header.RecordHeader) {
+		c.under.sayTLS()
+	}
+	return err
+}
+
+// looksLikeHTTP reports whether what came in place of a record is the beginning of
+// a method and a blank, or of a method.
+func looksLikeHTTP(in [5]byte) bool {
+	for _, b := range in {
+		if b == ' ' {
+			return in[0] != ' '
+		}
+		if b < 'A' || b > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// sayTLS answers without TLS, and waits a moment for the end of the client, which
+// would not see the answer after a reset.
+func (c *conn) sayTLS() {
+	body := wire.AppendMessage(nil, textSpeaksTLS)
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(sayTLSTime)) // refused: it is over, which Write says
+	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", jsonType, len(body), body)
+	if err != nil {
+		return
+	}
+	c.endOurs()
+	_ = c.Conn.SetReadDeadline(time.Now().Add(sayTLSTime))
+	scratch := make([]byte, 512)
+	for n, sum := 0, 0; err == nil && sum < partingBytes; sum += n {
+		n, err = c.Conn.Read(scratch)
+	}
+}
+
+// sayTLSTime is what that takes at most.
+const sayTLSTime = 500 * time.Millisecond
