@@ -132,6 +132,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
                                                     forgotten and begins anew (10000)
   bouncer_ipv6_prefix   LAPID_BOUNCER_IPV6_PREFIX   64: bouncers of one key in one /64 share a
                                                     row and a stream (128: none do)
+  max_header_bytes      LAPID_MAX_HEADER_BYTES      how long the headers of a request may be,
+                                                    4KiB to 1MiB (64KiB); more get 431
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

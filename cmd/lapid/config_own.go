@@ -62,6 +62,22 @@ type Settings struct {
 	// network of its own and changes its address in it. Default 128: each address
 	// has its own, as in the reference.
 	IPv6Prefix int `yaml:"bouncer_ipv6_prefix"`
+	// MaxHeaderBytes is how long the request line and the headers of a request may
+	// be together, such as 256KiB, between 4KiB and 1MiB; default 64KiB. More get
+	// 431. Beyond 8 KiB they are paid for out of the memory of request bodies.
+	MaxHeaderBytes string `yaml:"max_header_bytes"`
+}
+
+// maxHeaderBytes is the setting in bytes, 0 when it is not given.
+func (s *Settings) maxHeaderBytes() (int, error) {
+	if s.MaxHeaderBytes == "" {
+		return 0, nil
+	}
+	n, ok := sizeOf(s.MaxHeaderBytes)
+	if !ok || n < 4<<10 || n > 1<<20 {
+		return 0, fmt.Errorf("max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not %q", s.MaxHeaderBytes)
+	}
+	return int(n), nil
 }
 
 // checkRows checks what is said of rows of bouncers; 0 is the default.
@@ -97,14 +113,23 @@ func (s *Settings) memory() (int64, error) {
 	if s.Memory == "" {
 		return 0, nil
 	}
-	number := strings.TrimSpace(strings.TrimRight(s.Memory, "kKmMgGiB "))
-	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(s.Memory[len(number):])), "B"), "I")
-	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[unit]
-	n, err := strconv.ParseInt(number, 10, 64)
-	if !ok || err != nil || n <= 0 || n > 1<<50>>shift || n<<shift < leastMemory {
+	n, ok := sizeOf(s.Memory)
+	if !ok || n < leastMemory {
 		return 0, fmt.Errorf("memory must be a number of bytes, 64MiB or more, such as 512MiB or 2GiB, not %q", s.Memory)
 	}
-	return n << shift, nil
+	return n, nil
+}
+
+// sizeOf reads a number of bytes with a unit or without, such as 512MiB.
+func sizeOf(text string) (bytes int64, ok bool) {
+	number := strings.TrimSpace(strings.TrimRight(text, "kKmMgGiB "))
+	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(text[len(number):])), "B"), "I")
+	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[unit]
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || n <= 0 || n > 1<<50>>shift {
+		return 0, false
+	}
+	return n << shift, true
 }
 
 // leastMemory is what a server does not work with.
@@ -163,6 +188,9 @@ func loadSettings(file string, env environment) (Settings, error) {
 	}
 	if _, _, err := net.SplitHostPort(s.Metrics); err != nil && s.Metrics != "" && s.Metrics != "off" {
 		return s, fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
+	}
+	if _, err := s.maxHeaderBytes(); err != nil {
+		return s, err
 	}
 	return s, nil
 }

@@ -136,7 +136,8 @@ func (s *Setup) summary() []setting {
 		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.accessLog(), ""},
 		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
 		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
-		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""})
+		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
+		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""})
 }
 
 func configShowYAML(t *terminal) *cobra.Command {

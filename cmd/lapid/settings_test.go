@@ -14,7 +14,7 @@ func TestOwnSettings(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, dir, "config.yaml", plainConfig)
-	write(t, dir, "lapid.yaml", "access_log: true\nsync: false\nadmin_socket: /a\non_filter_error: continue\n")
+	write(t, dir, "lapid.yaml", "access_log: true\nsync: false\nadmin_socket: /a\non_filter_error: continue\nmax_header_bytes: 256KiB\n")
 	s, err := loadSetup(file, variables(map[string]string{"LAPID_ADMIN_SOCKET": "/b", "LAPID_DATA_DIR": "/elsewhere"}))
 	if err != nil {
 		t.Fatal(err)
@@ -22,11 +22,16 @@ func TestOwnSettings(t *testing.T) {
 	if !s.accessLog() || *s.Own.Sync || s.Socket() != "/b" || s.Store() != "/elsewhere/lapid/store" || s.Own.OnFilterError != "continue" {
 		t.Errorf("%+v", s.Own)
 	}
+	if n, err := s.Own.maxHeaderBytes(); n != 256<<10 || err != nil {
+		t.Errorf("heads of %d bytes, %v", n, err)
+	}
 	for name, c := range map[string]struct{ file, variable, want string }{
 		"misspelt": {"acces_log: true", "", `lapid.yaml:1:1: unknown key "acces_log"; did you mean "access_log"?`},
 		"type":     {"", "perhaps", `environment variable LAPID_SYNC: sync must be true or false, not "perhaps"`},
 		"no rows":  {"bouncer_rows_per_key: -1", "", "bouncer_rows_per_key must be between 1 and 10000000, not -1"},
 		"prefix":   {"bouncer_ipv6_prefix: 8", "", "bouncer_ipv6_prefix must be between 32 and 128, not 8"},
+		"no heads": {"max_header_bytes: 1KiB", "", `max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not "1KiB"`},
+		"heads":    {"max_header_bytes: 1048577", "", `between 4KiB and 1MiB, such as 256KiB, not "1048577"`},
 		"word":     {"on_filter_error: explode", "", "on_filter_error must be refuse or continue"},
 	} {
 		write(t, dir, "lapid.yaml", c.file)
