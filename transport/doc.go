@@ -22,6 +22,19 @@
 // and goes back when it is idle for a moment or asks for a loop again (conn.go).
 // TLS, and a server with an access log, is the HTTP library's alone.
 //
+// # What is taken for a request
+//
+// On a connection with a goroutine one reader (intake.go) decides where a request
+// ends, and hands the HTTP library one at a time, its head in one form (heads.go).
+// A loop takes nothing but what has that form already, so the two cannot differ.
+// What net/http takes is taken: lines that end in LF alone where no body follows
+// (the connection ends with the answer, for what comes behind might be what a proxy
+// took for a header), an absolute target, which is read as the path behind its host, an
+// empty Host, OPTIONS *, heads of up to a megabyte. A bare LF together with
+// Content-Length or Transfer-Encoding, two lengths, folded lines are 400 and the end
+// of the connection. Every refusal says in JSON what is wrong; plain HTTP where TLS is
+// spoken is told so.
+//
 // # What it costs
 //
 // A live query, an empty delta and every other common request of a bouncer
@@ -68,8 +81,10 @@
 //
 //	connections            Options.MaxConnections    others are closed, see shed.go; 503
 //	connections with a goroutine  Options.MaxServed   others are closed, see shed.go; they wait
-//	header and request line Options.HeaderBytes       431
-//	time for one request   Options.ReadTimeout       408 and closed
+//	header and request line Options.HeaderBytes       431; beyond 8 KiB out of the memory for bodies, 503 when there is none
+//	time for a head        Options.ReadTimeout       408 and closed; 15 seconds for a long one before login
+//	a body after login of which nothing more comes   Options.ReadStall    408 and closed
+//	time for a body after login    Options.UploadLimit    408 and closed
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
 //	waiting for a peer's end, to know what it heard   5 seconds, then it did not
@@ -77,7 +92,7 @@
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
-//	a request before login 15 seconds                refused and closed
+//	a body before login    15 seconds                408, or refused before, and closed
 //	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
 //	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted

@@ -41,16 +41,18 @@ type fronts struct {
 func newFronts(t testing.TB, change func(*build)) *fronts {
 	c := newCertificates(t)
 	f := &fronts{}
+	var last func(*Server)
 	f.house = newHouse(t, func(b *build) {
 		b.server.Socket = filepath.Join(t.TempDir(), "lapi.sock")
 		if change != nil {
 			change(b)
 		}
+		last = b.last
 	})
 	over := build{server: f.server.options}
 	c.serve(&over)
 	over.server.Listen, over.server.Socket = "127.0.0.1:0", ""
-	f.secure = f.another(&over.server)
+	f.secure = f.another(&over.server, last)
 	settings := c.settings(nil)
 	settings.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 	f.oracle = &front{name: "TLS", key: "a-bouncer-key-for-tls-1", dial: func() net.Conn {
@@ -70,9 +72,12 @@ func newFronts(t testing.TB, change func(*build)) *fronts {
 }
 
 // another serves the same engine on another listener.
-func (f *fronts) another(o *Options) *Server {
+func (f *fronts) another(o *Options, last func(*Server)) *Server {
 	s, err := New(o)
 	f.must(err)
+	if last != nil {
+		last(s)
+	}
 	f.must(s.Listen())
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup

@@ -35,4 +35,4 @@ package transport
 //	decisions. Ends are announced once. Alerts of one request are stored all or none.
 //	The token of a machine that was removed is refused (auth.Gate.Machine), except to
 //	unregister, where the contract's 500 is kept. A token without id is 401. null in a
-//	list is 400. An absolute URI in the request line is refused (framing.go).
+//	list is 400. What cannot be read as a request is told why in JSON (framing.go).

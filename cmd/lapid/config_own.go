@@ -68,6 +68,9 @@ type Settings struct {
 	MaxHeaderBytes string `yaml:"max_header_bytes"`
 }
 
+// usualHeaderBytes is what the setting is when it is not given.
+const usualHeaderBytes = 64 << 10
+
 // maxHeaderBytes is the setting in bytes, 0 when it is not given.
 func (s *Settings) maxHeaderBytes() (int, error) {
 	if s.MaxHeaderBytes == "" {

@@ -303,8 +303,8 @@ func (p *Program) makeAPI() error {
 		Logger: p.log.Logger, Version: version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
 		Labour: p.processors.labour,
 	}
-	o.HeaderBytes, _ = s.Own.maxHeaderBytes() // checked when it was read
 	b := &p.bounds
+	o.HeaderBytes = b.heads
 	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served
 	if a.TLS != nil && a.TLS.CertFile != "" {
 		var err error

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -25,7 +26,7 @@ const (
 	filesKept = 384
 	// perServed and perConnection are what a connection takes with a goroutine, and
 	// without one, in the process and in the kernel.
-	perServed, perConnection = 40 << 10, 5 << 10
+	perServed, perConnection = 48 << 10, 5 << 10
 )
 
 // limits are what the server may use, as a start finds it.
@@ -41,6 +42,7 @@ type bounds struct {
 	collect     int64 // from where on garbage is collected harder; 0: as the runtime has it
 	bodies      int64 // request bodies
 	strangers   int64 // the same before a login
+	heads       int   // request line and headers of one request; beyond 8 KiB they count as bodies
 	queued      int   // writes that wait
 	connections int   // on each listener
 	served      int   // requests that are not for a loop, at once
@@ -94,6 +96,8 @@ func (p *Program) useMemory() (end func()) {
 		listeners = 2
 	}
 	p.bounds = l.bounds(listeners)
+	n, _ := p.setup.Own.maxHeaderBytes() // checked when it was read
+	p.bounds.heads = cmp.Or(n, usualHeaderBytes)
 	l.say(p.log.Logger, p.bounds)
 	return p.bounds.apply()
 }
@@ -113,8 +117,8 @@ func (l *limits) say(log *slog.Logger, b bounds) {
 	if b.collect > 0 {
 		collect = fmt.Sprintf("; garbage is collected harder above %s", mib(b.collect))
 	}
-	log.Info(fmt.Sprintf("memory: %s (%s): request bodies take %s at most, before a login %s, waiting writes %s%s",
-		mib(l.memory), l.source, mib(b.bodies), mib(b.strangers), mib(int64(b.queued)), collect))
+	log.Info(fmt.Sprintf("memory: %s (%s): request bodies and long headers take %s at most, before a login %s, headers of one request %d KiB (max_header_bytes), waiting writes %s%s",
+		mib(l.memory), l.source, mib(b.bodies), mib(b.strangers), b.heads>>10, mib(int64(b.queued)), collect))
 	log.Info(fmt.Sprintf("connections: at most %d on each listener, %d with a request at once; of %d descriptors %d are kept for the store and the operator",
 		b.connections, b.served, l.files, min(filesKept, l.files-l.files/2)))
 	if l.files < 2*filesKept {
