@@ -206,6 +206,8 @@ func (c *secureConn) Handshake() error {
 		s := c.under.server
 		s.denied(&denial{reason: auth.BadHandshake, address: c.under.peer, why: shortly(err.Error())}, s.engine.Now())
 	}
-	c.failed = err != nil
+	if c.failed = err != nil; c.failed {
+		c.explain(err)
+	}
 	return err
 }

@@ -95,6 +95,9 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 		why = &answer{fasthttp.StatusRequestTimeout, textTimeout}
 	}
 	ctx.Response.Reset()
+	if c, secure := ctx.Conn().(*secureConn); secure && c.failed {
+		return // nobody hears
+	}
 	x := s.begin(ctx, s.stray("other"))
 	x.began = time.Now() // the library has not looked at the clock yet
 	defer s.finish(x)
@@ -103,7 +106,4 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
 	ctx.SetConnectionClose()
-	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
-		s.counting.shares[0].answered(status)
-	}
 }

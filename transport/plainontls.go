@@ -12,14 +12,13 @@ import (
 // textSpeaksTLS is for clients that have http:// where it should be https://.
 const textSpeaksTLS = "this port speaks TLS; use https://"
 
-// Handshake is that of TLS. A client that speaks plain HTTP instead is told so.
-func (c *secureConn) Handshake() error {
-	err := c.Conn.Handshake()
+// explain tells a client that speaks plain HTTP where TLS is spoken, which is why the
+// handshake failed.
+func (c *secureConn) explain(err error) {
 	var header tls.RecordHeaderError
 	if errors.As(err, &header) && header.Conn != nil && looksLikeHTTP(header.RecordHeader) {
 		c.under.sayTLS()
 	}
-	return err
 }
 
 // looksLikeHTTP reports whether what came in place of a record is the beginning of
