@@ -106,7 +106,7 @@ type incoming struct {
 	plans     []plan
 
 	judged *Alert // brought no decisions of its own, so allowlists apply; else nil
-	told   *tale  // what the log will say; nil: nothing. Not a part of the op
+	told   tale   // what the log will say. Not a part of the op
 }
 
 func (*addAlerts) number() byte { return numberAddAlerts }

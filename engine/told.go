@@ -71,18 +71,18 @@ func (e *Engine) tellAlerts(o *addAlerts) {
 	said := 0
 	for i := range o.alerts {
 		in := &o.alerts[i]
-		if in.told == nil {
+		if in.told.alert == nil {
 			continue
 		}
-		lines := in.told.lines(teller(o.machine), len(in.plans))
-		if said += len(lines); said > toldOfReport {
+		size := in.told.size(len(in.plans))
+		if said += size; said > toldOfReport {
 			e.log.Info("(" + teller(o.machine) + ") and " + strconv.Itoa(len(o.alerts)-i) + " more alerts of the same report")
 			return
 		}
-		if !e.telling.may(o.at, len(lines), len(in.plans)) {
+		if !e.telling.may(o.at, size, len(in.plans)) {
 			continue
 		}
-		for _, line := range lines {
+		for _, line := range in.told.lines(teller(o.machine), len(in.plans)) {
 			e.log.Info(line)
 		}
 	}
@@ -121,50 +121,59 @@ func teller(machine string) string {
 	return cutText(machine)
 }
 
-// tale is what the log says of an alert: as it came, for what is stored is cut.
+// tale is what the log will say of an alert, put into words only if there is room
+// for them.
 type tale struct {
-	reason    string // what was seen and by whom
-	imported  bool   // its decisions are a list's
-	simulated bool
-	first     []NewDecision // toldOfAlert at most
+	alert     *Alert // nil: nothing is to be told
+	decisions []NewDecision
 }
 
-// taleOf is made before the alert is stored, of the decisions that will be. nil:
-// nothing is to be told.
-func (e *Engine) taleOf(a *Alert, decisions []NewDecision) *tale {
+// taleOf is made before the alert is stored, of the decisions that are proposed.
+func (e *Engine) taleOf(a *Alert, decisions []NewDecision) tale {
 	if a.Untold || !e.log.Enabled(context.Background(), slog.LevelInfo) {
-		return nil
+		return tale{}
 	}
-	t := &tale{reason: a.reason(), simulated: a.Simulated, imported: len(decisions) > 0 && decisions[0].Origin == OriginImport}
-	for i := 0; i < len(decisions) && len(t.first) < toldOfAlert && !t.imported; i++ {
-		d := decisions[i]
-		if len(d.Value) > LongestValue {
-			continue
-		}
-		if _, ok := parseTarget(d.Value); ok || !HoldsAddress(d.Scope) {
-			t.first = append(t.first, d)
-		}
-	}
-	return t
+	return tale{a, decisions}
 }
 
-// lines is what is told of an alert with so many decisions.
-func (t *tale) lines(machine string, decisions int) []string {
-	if t.imported || decisions == 0 {
-		return []string{"(" + machine + ") alert : " + t.reason}
+// imported reports whether the decisions are a list's, which is told as a whole.
+func (t *tale) imported() bool { return len(t.decisions) > 0 && t.decisions[0].Origin == OriginImport }
+
+// size is how many lines are told of an alert of which so many decisions are stored.
+func (t *tale) size(stored int) int {
+	switch {
+	case t.imported(), stored == 0:
+		return 1
+	case stored > toldOfAlert:
+		return toldOfAlert + 1
+	}
+	return stored
+}
+
+// lines are these lines.
+func (t *tale) lines(machine string, stored int) []string {
+	reason := t.alert.reason()
+	if t.imported() || stored == 0 {
+		return []string{"(" + machine + ") alert : " + reason}
 	}
 	simulated := ""
-	if t.simulated {
+	if t.alert.Simulated {
 		simulated = "(simulated alert)"
 	}
-	lines := make([]string, 0, len(t.first)+1)
-	for i := range t.first {
-		d := &t.first[i]
-		lines = append(lines, "("+machine+"/"+cutText(d.Origin)+") "+t.reason+" : "+simulated+
+	lines := make([]string, 0, toldOfAlert+1)
+	for i := range t.decisions {
+		d := &t.decisions[i]
+		if len(lines) == toldOfAlert {
+			break
+		}
+		if _, ok := parseTarget(d.Value); len(d.Value) > LongestValue || HoldsAddress(d.Scope) && !ok {
+			continue // it was left out
+		}
+		lines = append(lines, "("+machine+"/"+cutText(d.Origin)+") "+reason+" : "+simulated+
 			cutText(d.Duration)+" "+cutText(d.Type)+" on "+cutText(d.Scope)+" "+cutText(d.Value))
 	}
-	if more := decisions - len(t.first); more > 0 {
-		lines = append(lines, "("+machine+") "+t.reason+" : and "+strconv.Itoa(more)+" more decisions")
+	if more := stored - len(lines); more > 0 {
+		lines = append(lines, "("+machine+") "+reason+" : and "+strconv.Itoa(more)+" more decisions")
 	}
 	return lines
 }

@@ -41,21 +41,7 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 		return nil, err
 	}
 	l.level.Set(at)
-	out = visible.Under(out) // its guard knows of verbs, not of log_format
-	requests := io.Writer(nil)
-	switch c := &s.Config.Common; c.Media {
-	case "", "stdout":
-	case "file":
-		if out, err = l.file(s, logName); err == nil && s.accessLog() {
-			requests, err = l.file(s, accessName)
-		}
-	case "syslog":
-		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
-			err = fmt.Errorf("opening syslog: %w", err)
-		}
-	default:
-		err = s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
-	}
+	out, requests, err := l.sinks(s, visible.Under(out)) // its guard knows of verbs, not of log_format
 	if err != nil {
 		return nil, err
 	}
@@ -76,6 +62,27 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 		f.tell(l.Logger)
 	}
 	return l, nil
+}
+
+// sinks opens what lines go to, and those about requests if that is another one:
+// else it is nil.
+func (l *Log) sinks(s *Setup, terminal io.Writer) (out, requests io.Writer, err error) {
+	switch c := &s.Config.Common; c.Media {
+	case "", "stdout":
+		return terminal, nil, nil
+	case "file":
+		if out, err = l.file(s, logName); err == nil && s.accessLog() {
+			requests, err = l.file(s, accessName)
+		}
+		return out, requests, err
+	case "syslog":
+		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
+			return nil, nil, fmt.Errorf("opening syslog: %w", err)
+		}
+		return out, nil, nil
+	default:
+		return nil, nil, s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
+	}
 }
 
 // accessLog tells whether requests have lines: where the log is in files unless
