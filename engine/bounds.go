@@ -17,8 +17,9 @@ import (
 // What somebody says of himself or an operator types is refused when it is longer
 // (ErrInvalid), and nothing of it is stored. An alert is never refused for it: its
 // long texts are cut, its surplus is left out, a decision whose value is too long
-// is dropped, all of it is counted (Metrics.Bounded) and said in the log. A value
-// is never cut, for half of one names somebody else.
+// is dropped, and with its last decision the alert; all of it is counted
+// (Metrics.Bounded) and said in the log. A value is never cut, for half of one names
+// somebody else.
 //
 // Records of programs that had no bounds stay as they are: a change of one is
 // refused only for a text that it makes longer than it may be.

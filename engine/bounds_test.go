@@ -146,9 +146,15 @@ func TestAlertBeyondTheBounds(t *testing.T) {
 	if n := strings.Count(log.String(), line); n != 2 || !strings.Contains(log.String(), "more_since_the_last_line=4") {
 		t.Errorf("%d lines:\n%.2000s", n, log.String())
 	}
-	all := &engine.Alert{Source: engine.Source{Scope: "user"}, Decisions: []engine.NewDecision{{Scope: "user", Value: long, Type: "ban", Duration: "4h"}}}
-	if ids, err := r.AddAlerts(ctx, "m", []*engine.Alert{all}, now); err != nil || len(ids) != 1 {
-		t.Errorf("an alert that has lost all decisions is stored all the same: %v, %v", ids, err)
+	// An alert that has lost all its decisions is dropped, whatever they were lost for.
+	for _, values := range [][]string{{long}, {"nowhere"}, {long, "nowhere"}, {long, long}} {
+		all := &engine.Alert{Source: engine.Source{Scope: "user"}}
+		for _, value := range values {
+			all.Decisions = append(all.Decisions, engine.NewDecision{Scope: "Ip", Value: value, Type: "ban", Duration: "4h"})
+		}
+		if ids, err := r.AddAlerts(ctx, "m", []*engine.Alert{all}, now); err != nil || len(ids) != 0 {
+			t.Errorf("%.20q: %v, %v", values, ids, err)
+		}
 	}
 	survives(t, r)
 }
@@ -169,8 +175,11 @@ func TestProfileBeyondTheBounds(t *testing.T) {
 	ctx, now := context.Background(), r.Now().UnixNano()
 	for value, want := range map[string]int{"bob": 1, long: 0} {
 		ids, err := r.AddAlerts(ctx, "m", []*engine.Alert{{Scenario: long, StopAt: engine.StampOf(r.Now()), Source: engine.Source{Scope: "user", Value: value}}}, now)
-		if err != nil || len(ids) != 1 {
+		if err != nil || len(ids) != want {
 			t.Fatal(ids, err)
+		}
+		if want == 0 {
+			continue // nothing was left of it
 		}
 		_, ds, err := r.Alert(r.View(), ids[0])
 		if err != nil || len(ds) != want {

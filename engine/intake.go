@@ -95,14 +95,14 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 	}
 	if unreadable := len(decisions) - len(in.plans) - lost.decisions; unreadable > 0 {
 		e.tellDiscarded(a, decisions, unreadable)
-		if unreadable == len(decisions) {
-			return in, false, nil
-		}
 	}
 	in.told = e.taleOf(a, decisions)
 	// Rules have seen the alert as it came, what is stored is bounded.
 	if a.bound(&lost); lost.any() {
 		e.bounded.alert(e, a, &lost)
+	}
+	if len(decisions) > 0 && len(in.plans) == 0 {
+		return in, false, nil
 	}
 	in.scenario, in.startAt, in.simulated = a.Scenario, a.StartAt.At, a.Simulated
 	in.community = len(in.plans) == 0 && communityScope(a.Source.Scope)

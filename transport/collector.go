@@ -18,6 +18,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/visible"
 )
 
 // desc names a family.
@@ -128,12 +129,21 @@ func number(yes bool) float64 {
 // measure sends single readings.
 type measure struct{ out chan<- prometheus.Metric }
 
+// shown makes labels, which strangers have chosen, what is seen of them; different
+// ones stay different.
+func shown(labels []string) []string {
+	for i, l := range labels {
+		labels[i] = visible.Label(l)
+	}
+	return labels
+}
+
 func (m measure) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	m.send(prometheus.NewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	m.send(prometheus.NewConstMetric(d, prometheus.GaugeValue, v, shown(labels)...))
 }
 
 func (m measure) counter(d *prometheus.Desc, v float64, labels ...string) {
-	m.send(prometheus.NewConstMetric(d, prometheus.CounterValue, v, labels...))
+	m.send(prometheus.NewConstMetric(d, prometheus.CounterValue, v, shown(labels)...))
 }
 
 func (m measure) histogram(d *prometheus.Desc, count uint64, sum float64, buckets map[float64]uint64, labels ...string) {

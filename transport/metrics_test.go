@@ -14,6 +14,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lapid/engine"
+	"lapid/transport/visible"
 )
 
 // scrape reads the metrics of a house.
@@ -100,6 +103,31 @@ func TestMetrics(t *testing.T) {
 	}
 	if !strings.Contains(h.scrape("/debug/pprof/goroutine?debug=1"), "goroutine profile") {
 		t.Error("no profiles")
+	}
+}
+
+// TestMetricsOfStrangers has names that a terminal obeys in every label that strangers
+// choose: they are shown as what they are, and different ones stay different.
+func TestMetricsOfStrangers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	stamp := engine.StampOf(h.Now())
+	for _, name := range []string{"a\n", `a\n`, "\x1b[31mred\x07", "\u202eb", "\r"} {
+		_, err := h.AddAlerts(t.Context(), testMachine, []*engine.Alert{{Scenario: name, StartAt: stamp, StopAt: stamp, Decisions: []engine.NewDecision{
+			{Scope: "s" + name, Value: "v", Type: "t" + name, Origin: "o" + name, Scenario: name, Duration: "4h"}}}}, h.Now().UnixNano())
+		h.must(err)
+		h.must(h.AddMachine(t.Context(), &engine.Machine{ID: "m" + name, AuthType: engine.AuthPassword, LastHeartbeat: h.Now().UnixNano()}, true))
+	}
+	text := h.scrape("/metrics")
+	for i, r := range text {
+		if r != '\n' && !visible.Shown(r) {
+			t.Fatalf("there is a %+q in %+q", r, text[max(i-100, 0):min(i+100, len(text))])
+		}
+	}
+	for _, line := range []string{`cs_alerts{reason="a\\n"} 1`, `cs_alerts{reason="a\\\\n"} 1`, `cs_alerts{reason="\\x1b[31mred\\a"} 1`, `scope="s\\u202eb"} 1`} {
+		if !strings.Contains(text, line) {
+			t.Errorf("no line %s", line)
+		}
 	}
 }
 

@@ -196,6 +196,7 @@ func alertsDelete(t *terminal) *cobra.Command {
 	var all, yes bool
 	c := &cobra.Command{
 		Use: "delete", Short: "Delete alerts with their decisions", Args: noArgs, Aliases: []string{"remove"},
+		Long: "Deletes alerts and ends their decisions, of which bouncers are told. Says what went, the first ten by name.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			what := &admin.AlertDeletion{}
 			filter, err := f.filter(false)
@@ -241,33 +242,51 @@ func alertsDelete(t *terminal) *cobra.Command {
 
 func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
-		n, err := door.DeleteAlerts(ctx, what)
+		gone, err := door.DeleteAlerts(ctx, what)
 		if errors.Is(err, engine.ErrNotFound) {
 			err = &engine.Error{Kind: engine.ErrNotFound, Text: "ent: alert not found"}
 		}
 		if err != nil {
 			return fmt.Errorf("unable to delete alert: %w", apiError(err))
 		}
-		t.success("%d alert(s) deleted", n)
+		t.tellDeleted(gone)
+		t.success("%d alert(s) deleted", gone.N)
 		return nil
 	})
+}
+
+// tellDeleted says which alerts went, the first ones by name.
+func (t *terminal) tellDeleted(gone *admin.DeletedAlerts) {
+	for _, a := range gone.First {
+		about := ""
+		if a.Scope != "" || a.Value != "" {
+			about = " of " + a.Scope + ":" + a.Value
+		}
+		t.success("alert %d%s (%s, %d decision(s))", a.ID, about, a.Scenario, a.Decisions)
+	}
+	if more := gone.N - len(gone.First); more > 0 {
+		t.success("... and %d more", more)
+	}
 }
 
 // deleteAlertsByID deletes several; those that are gone already do not matter.
 func (t *terminal) deleteAlertsByID(ctx context.Context, ids []uint64) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
-		deleted := 0
+		all := &admin.DeletedAlerts{}
 		for _, n := range ids {
-			_, err := door.DeleteAlerts(ctx, &admin.AlertDeletion{ID: n})
+			gone, err := door.DeleteAlerts(ctx, &admin.AlertDeletion{ID: n})
 			if errors.Is(err, engine.ErrNotFound) {
 				continue
 			}
 			if err != nil {
-				return fmt.Errorf("unable to delete alert %d (%d were deleted before it): %w", n, deleted, apiError(err))
+				return fmt.Errorf("unable to delete alert %d (%d were deleted before it): %w", n, all.N, apiError(err))
 			}
-			deleted++
+			if all.N++; len(all.First) < admin.ShownEnded {
+				all.First = append(all.First, gone.First...)
+			}
 		}
-		t.success("%d alert(s) deleted", deleted)
+		t.tellDeleted(all)
+		t.success("%d alert(s) deleted", all.N)
 		return nil
 	})
 }

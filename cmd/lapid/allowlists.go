@@ -131,8 +131,11 @@ func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admi
 		if err != nil {
 			return noList(err, name)
 		}
+		if n := len(done.Bad); n > 0 {
+			err = fmt.Errorf("%d of %d values are no addresses or ranges, and were left out", n, len(items))
+		}
 		if t.output == jsonWords {
-			return t.json(additionObject{name, done.Added, done.Ended, append([]string{}, done.Present...), append([]string{}, done.Bad...), expired}, " ")
+			return errors.Join(t.json(additionObject{name, done.Added, done.Ended, append([]string{}, done.Present...), append([]string{}, done.Bad...), expired}, " "), err)
 		}
 		for _, text := range done.Bad {
 			t.log("error", "%s", text)
@@ -142,13 +145,13 @@ func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admi
 		}
 		if done.Added == 0 {
 			t.print("no new values for allowlist\n")
-			return nil
+			return err
 		}
 		t.print("added %d values to allowlist %s\n", done.Added, name)
 		if done.Ended > 0 {
 			t.print("%d decisions deleted by allowlists\n", done.Ended)
 		}
-		return nil
+		return err
 	})
 }
 

@@ -49,6 +49,8 @@ func TestNamesAreUsable(t *testing.T) {
 		{[]string{"bouncers", "add", "b", "-k", "x\n"}, "the API key begins or ends with a blank or a line end, which no header carries"},
 		{[]string{"bouncers", "add", "b", "-k", " x"}, "the API key begins or ends with a blank"},
 		{[]string{"bouncers", "add", "b", "-k", "a\tb"}, "holds a control character"},
+		{[]string{"bouncers", "add", "b", "-k", strings.Repeat("k", 4097)}, "the API key has 4097 bytes, and at most 4096 fit into a request"},
+		{[]string{"bouncers", "add", "b", "-k", "\xff"}, "is no text in UTF-8"},
 		{[]string{"bouncers", "add", "b", "-k", ""}, "the API key must not be empty: leave --key away to have one made up"},
 		{[]string{"bouncers", "add", ""}, "the bouncer's name must not be empty"},
 		{[]string{"bouncers", "add", "a\nb"}, "the bouncer's name \"a\\nb\" holds a control character"},

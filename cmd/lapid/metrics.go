@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"lapid/transport/admin"
 )
 
 // sections of metrics that a Local API has, in the order they are shown.
@@ -109,20 +111,40 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 		s.url = "http://" + setup.metricsAddress() + "/metrics"
 	}
 	var samples []sample
+	var failed error
 	if slices.ContainsFunc(wanted, func(w string) bool { return w != "bouncers" }) {
 		if samples, err = scrape(ctx, s.url); err != nil {
-			t.log("warning", "failed to fetch metrics: %v", err)
+			failed = setup.noFigures(ctx, err)
 		}
 	}
 	var bouncers []bouncerUsage
 	if slices.Contains(wanted, "bouncers") {
 		if bouncers, err = t.bouncerUsage(ctx); err != nil {
-			t.log("warning", "failed to fetch bouncer metrics: %v", err)
+			failed = errors.Join(failed, fmt.Errorf("failed to fetch bouncer metrics: %w", err))
 		}
 	}
 	if t.output == jsonWords {
-		return t.metricsJSON(wanted, samples, bouncers)
+		return errors.Join(t.metricsJSON(wanted, samples, bouncers), failed)
 	}
+	t.showSections(s, wanted, samples, bouncers, len(names) > 0)
+	return failed
+}
+
+// noFigures is why a server's figures cannot be had: what is in the store is shown
+// all the same.
+func (s *Setup) noFigures(ctx context.Context, err error) error {
+	c, dialed := admin.Dial(ctx, s.Socket())
+	if dialed == nil {
+		c.Close()
+	}
+	if errors.Is(dialed, admin.ErrNotRunning) {
+		return fmt.Errorf("no server is running (nobody listens on %s), and its figures are in its memory alone: start it first", absolute(s.Socket()))
+	}
+	return fmt.Errorf("failed to fetch metrics: %w", err)
+}
+
+// showSections draws the sections; named says that somebody has asked for them.
+func (t *terminal) showSections(s *showing, wanted []string, samples []sample, bouncers []bouncerUsage, named bool) {
 	for _, section := range metricSections {
 		if !slices.Contains(wanted, section.name) {
 			continue
@@ -131,7 +153,7 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 			for i := range bouncers {
 				t.show(bouncers[i].table(s.noUnit))
 			}
-			if len(bouncers) == 0 && len(names) > 0 { // somebody has asked for them
+			if len(bouncers) == 0 && named {
 				t.print("No bouncer metrics found.\n")
 			}
 			continue
@@ -140,7 +162,6 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 			t.show(table)
 		}
 	}
-	return nil
 }
 
 func wantedSections(names []string) ([]string, error) {

@@ -193,12 +193,12 @@ func (o *oracle) end(w *writer) bool {
 	} else {
 		// Not with the context of the spell: an order that was given up may
 		// have been carried out.
-		n, err := o.door.Load().DeleteAlerts(o.t.Context(), &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
+		gone, err := o.door.Load().DeleteAlerts(o.t.Context(), &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
 		if o.cut(err) {
 			return false
 		}
-		if n != 1 && running { // what is over may be forgotten already
-			o.t.Errorf("deleting the alert of %s deleted %d", it.scenario, n)
+		if gone.N != 1 && running { // what is over may be forgotten already
+			o.t.Errorf("deleting the alert of %s deleted %d", it.scenario, gone.N)
 		}
 	}
 	it.ended = yes

@@ -61,12 +61,38 @@ func (t *table) band(lines ...[]cell) {
 	t.bands = append(t.bands, lines)
 }
 
+// widestCell is how many columns of a terminal one line of a cell's text takes at most.
+// A column is as wide as its widest cell in every row: one that is longer is cut, and
+// is whole with -o json.
+const widestCell = 200
+
 // show makes the texts of cells what is seen of them. Widths are those of what
 // it has made.
 func show(cells []cell) {
 	for i := range cells {
-		cells[i].text = visible.Text(cells[i].text)
+		cells[i].text = shorten(visible.Text(cells[i].text))
 	}
+}
+
+// shorten cuts each line of a text that is too wide, and shows that.
+func shorten(text string) string {
+	if len(text) <= widestCell {
+		return text
+	}
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if textWidth(line) <= widestCell {
+			continue
+		}
+		wide := 0
+		for at, r := range line {
+			if wide += runeWidth(r); wide >= widestCell {
+				lines[i] = line[:at] + "…"
+				break
+			}
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // row adds a line to the last band, left-aligned.

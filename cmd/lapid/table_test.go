@@ -34,6 +34,31 @@ func TestTableFits(t *testing.T) {
 	}
 }
 
+// TestLongCell: one giant does not make every row as wide as it is. It is cut, and
+// that is seen; lines of a cell are cut one by one, what fits stays whole.
+func TestLongCell(t *testing.T) {
+	t.Parallel()
+	for _, giant := range []string{strings.Repeat("x", 100_000), strings.Repeat("日", 50_000), strings.Repeat("\x1b", 30_000)} {
+		table := boxedTable()
+		table.head(center, "ID", "Value")
+		table.body()
+		table.row("1", giant)
+		for range 100 {
+			table.row("2", strings.Repeat("y", widestCell))
+		}
+		var out bytes.Buffer
+		table.write(&out, 0)
+		if !strings.Contains(out.String(), "…") || strings.Count(out.String(), "…") != 1 || !strings.Contains(out.String(), strings.Repeat("y", widestCell)) {
+			t.Errorf("%.300s", out.String())
+		}
+		for line := range strings.Lines(out.String()) {
+			if n := textWidth(strings.TrimSuffix(line, "\n")); n > widestCell+12 {
+				t.Errorf("a line of %d columns", n)
+			}
+		}
+	}
+}
+
 func TestTextWidth(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"": 0, "abc": 3, "✔️": 1, "🚫": 2, "⚠️ -": 3, "é": 1, "e\u0301": 1, "日本": 4, "a\nabc\nb": 3} {

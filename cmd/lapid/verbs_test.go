@@ -248,12 +248,12 @@ func TestAlertVerbs(t *testing.T) {
 		{"alerts delete", 1, "~Usage:", "~at least one filter or --all must be specified"},
 		{"alerts delete --id x", 1, "", "~API error: alert_id must be valid integer"},
 		{"alerts delete --id 99999", 1, "", "~API error: ent: alert not found"},
-		{"alerts delete --id 1", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
+		{"alerts delete --id 1", 0, "", "level=info msg=\"alert 1 of Ip:1.2.3.4 (one, 1 decision(s))\"\nlevel=info msg=\"1 alert(s) deleted\"\n"},
 		{"alerts flush --max-items 1 --max-age 0s", 0, "", "level=info msg=\"Flushing alerts. !! This may take a long time !!\"\nlevel=info msg=\"Alerts flushed\"\n"},
 		{"alerts list -o raw", 0, "~1.2.3.5", ""}, // its decision runs
 		{"decisions delete -i 1.2.3.5 -o raw", 0, "", ""},
-		{"alerts delete -s two", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
-		{"alerts delete --all", 0, "", "level=info msg=\"1 alert(s) deleted\"\n"},
+		{"alerts delete -s two", 0, "", "~of Ip:1.2.3.5 (two, 1 decision(s))\"\nlevel=info msg=\"1 alert(s) deleted\"\n"},
+		{"alerts delete --all", 0, "", "~level=info msg=\"1 alert(s) deleted\"\n"},
 	})
 }
 
@@ -270,7 +270,8 @@ func TestAllowlistVerbs(t *testing.T) {
 		{"allowlists add nope 7.7.7.7", 1, "", "Error: lapid allowlists add: allowlist 'nope' not found\n"},
 		{"allowlists add a1 7.7.7.7 8.0.0.0/8 -d c", 0, "added 2 values to allowlist a1\n1 decisions deleted by allowlists\n", ""},
 		{"allowlists add a1 7.7.7.7", 0, "no new values for allowlist\n", "level=warning msg=\"value 7.7.7.7 already in allowlist\"\n"},
-		{"allowlists add a1 zzz 9.9.9.9", 0, "added 1 values to allowlist a1\n", "level=error msg=\"invalid ip address 'zzz'\"\n"},
+		{"allowlists add a1 zzz 9.9.9.9", exitFails, "added 1 values to allowlist a1\n", "level=error msg=\"invalid ip address 'zzz'\"\nError: lapid allowlists add: 1 of 2 values are no addresses or ranges, and were left out\n"},
+		{"allowlists add a1 zzz", exitFails, "no new values for allowlist\n", "~1 of 1 values are no addresses"},
 		{"allowlists add a1 1.1.1.1 -e soon", 1, "", "~invalid expiration 'soon'"},
 		{"allowlists check 7.7.7.7 1.1.1.1 9.9.9.9", 0, "7.7.7.7 is allowlisted by item 7.7.7.7 from a1 (c)\n1.1.1.1 is not allowlisted\n", ""},
 		{"allowlists check 8.8.0.0/16", 0, "8.8.0.0/16 is allowlisted by item 8.0.0.0/8 from a1 (c)\n", ""},
@@ -311,8 +312,9 @@ func TestOtherVerbs(t *testing.T) {
 		{"metrics show nope", 1, "", "Error: lapid metrics show: unknown metrics type: nope\n"},
 		{"metrics show bouncer", 1, "", "Error: lapid metrics show: unknown metrics type: bouncer; did you mean bouncers?\n"},
 		{"metrics show bouncers", 0, "No bouncer metrics found.\n", ""},
-		{"metrics show -o json", 0, "~\"lapi-machine\": {}", "~failed to fetch metrics"},
-		{"metrics show lapi", 0, "", "~level=warning msg=\"failed to fetch metrics: "},
+		{"metrics", exitFails, "", "~Error: lapid metrics: no server is running (nobody listens on @DIR@/lapid/admin.sock), and its figures are in its memory alone: start it first\n"},
+		{"metrics show -o json", exitFails, "~\"lapi-machine\": {}", "~no server is running (nobody listens on "},
+		{"metrics show lapi", exitFails, "", "~no server is running (nobody listens on "},
 		{"metrics -o raw", 1, "", "~output format 'raw' not supported for this command"},
 		{"metrics list", 0, "~| lapi-machine ", ""},
 		{"metrics list -o json", 0, "~\"type\": \"alerts\"", ""},

@@ -22,6 +22,19 @@ type AlertDeletion struct {
 	Filter AlertFilter
 }
 
+// DeletedAlerts is what a deletion of alerts has deleted.
+type DeletedAlerts struct {
+	N     int
+	First []DeletedAlert // the newest of them, at most ShownEnded
+}
+
+// DeletedAlert is one of them, as it was before.
+type DeletedAlert struct {
+	ID                     uint64
+	Scope, Value, Scenario string
+	Decisions              int
+}
+
 // Flush bounds the alerts that are kept; those with running decisions stay.
 type Flush struct {
 	MaxItems int   // 0: any number
@@ -83,25 +96,36 @@ func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, err
 	return out, nil
 }
 
-func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*Done, error) {
+func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedAlerts, error) {
+	now, view, out := h.engine.Now(), h.engine.View(), &DeletedAlerts{}
+	tell := func(a *engine.Alert, ds []engine.Decision) bool {
+		out.First = append(out.First, DeletedAlert{uint64(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, len(ds)})
+		return len(out.First) < ShownEnded
+	}
 	if q.ID != 0 {
-		if err := h.engine.DeleteAlert(ctx, engine.AlertID(q.ID), h.engine.Now()); err != nil {
+		if a, ds, err := h.engine.Alert(view, engine.AlertID(q.ID)); err == nil {
+			tell(a, ds)
+		}
+		if err := h.engine.DeleteAlert(ctx, engine.AlertID(q.ID), now); err != nil {
 			return nil, err
 		}
+		out.N = 1
 		h.tell(ctx, "deleted alerts", "alerts", 1, "asked", q.asked())
-		return &Done{N: 1}, nil
+		return out, nil
 	}
-	query, err := q.Filter.query(h.engine.Now())
+	query, err := q.Filter.query(now)
 	if err != nil {
 		return nil, err
 	}
 	query.Limit = 0
-	n, err := h.engine.DeleteAlerts(ctx, query)
-	if err != nil {
+	if err := h.engine.Alerts(ctx, view, query, tell); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "deleted alerts", "alerts", n, "asked", q.asked())
-	return &Done{N: n}, nil
+	if out.N, err = h.engine.DeleteAlerts(ctx, query); err != nil {
+		return nil, err
+	}
+	h.tell(ctx, "deleted alerts", "alerts", out.N, "asked", q.asked())
+	return out, nil
 }
 
 func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {

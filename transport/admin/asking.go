@@ -154,10 +154,10 @@ func (c *Client) Alert(ctx context.Context, id uint64) (*AlertShown, error) {
 	return ask[AlertShown](ctx, c, "/alerts/get", AlertRequest{id})
 }
 
-// DeleteAlerts deletes alerts with their decisions and says how many;
+// DeleteAlerts deletes alerts with their decisions and says which;
 // engine.ErrNotFound for an id.
-func (c *Client) DeleteAlerts(ctx context.Context, d *AlertDeletion) (int, error) {
-	return count(ask[Done](ctx, c, "/alerts/delete", d))
+func (c *Client) DeleteAlerts(ctx context.Context, d *AlertDeletion) (*DeletedAlerts, error) {
+	return ask[DeletedAlerts](ctx, c, "/alerts/delete", d)
 }
 
 // FlushAlerts removes what is too old or too many and says how many went.

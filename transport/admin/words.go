@@ -20,9 +20,16 @@ func UsableName(noun, name string) error {
 	return usableText(noun, name)
 }
 
+// LongestKey is how many bytes an API key may have: half of the head of a request,
+// whose other half is for everything else in it.
+const LongestKey = 4096
+
 // UsableKey is UsableName for an API key, which travels in a header: there, blanks
-// around it are lost too.
+// around it are lost too, and a head that is too long is refused.
 func UsableKey(key string) error {
+	if len(key) > LongestKey {
+		return invalid("the API key has %d bytes, and at most %d fit into a request: choose a shorter one, or leave it away to have one made up", len(key), LongestKey)
+	}
 	if strings.TrimSpace(key) != key {
 		return invalid("the API key begins or ends with a blank or a line end, which no header carries: leave it away")
 	}

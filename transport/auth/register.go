@@ -53,7 +53,8 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 		validated = true
 	}
 	if len(a.Password) > 72 {
-		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: "unable to hash", Who: a.MachineID}
+		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: "unable to hash", Who: a.MachineID, // the contract's words
+			Why: fmt.Sprintf("the password has %d bytes, and 72 is the most that can be kept", len(a.Password))}
 	}
 	if len(a.MachineID) > longestMachineID {
 		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: fmt.Sprintf("machine_id in body should be at most %d chars long", longestMachineID)}

@@ -6,6 +6,7 @@ package visible
 
 import (
 	"strconv"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 )
@@ -26,6 +27,28 @@ func Text(s string) string {
 func AppendText[T string | []byte](dst []byte, s T) []byte {
 	dst, _ = appendShown(dst, s, 0, goEscape, false)
 	return dst
+}
+
+// Label is Text for the name of a series: two texts never look the same. A backslash
+// that could be taken for the beginning of an escape is written twice.
+func Label(s string) string {
+	if !needs(s, false) && strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	out := make([]byte, 0, len(s)+16)
+	for s != "" {
+		n := strings.IndexByte(s, '\\')
+		if n < 0 {
+			return string(AppendText(out, s))
+		}
+		out = AppendText(out, s[:n])
+		next, _ := utf8.DecodeRuneInString(s[n+1:])
+		if out = append(out, '\\'); len(s) > n+1 && (strings.ContainsRune(`\abfnrtvxuU`, next) || needs(s[n+1:], false)) {
+			out = append(out, '\\')
+		}
+		s = s[n+1:]
+	}
+	return string(out)
 }
 
 // Lines is Text for a text of several lines: line ends and tabs stay.

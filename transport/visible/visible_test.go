@@ -98,3 +98,34 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// Two texts never have the same label, and what is plain stays as it is.
+func TestLabel(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"": "", "fw@10.0.0.1": "fw@10.0.0.1", `DOMAIN\host`: `DOMAIN\host`, `ends\`: `ends\`, "é": "é",
+		"a\nb": `a\nb`, `a\nb`: `a\\nb`, "a\\\nb": `a\\\nb`, "\x1b[31m": `\x1b[31m`, `\x1b[31m`: `\\x1b[31m`, "\xff": `\xff`,
+	} {
+		if got := Label(in); got != want {
+			t.Errorf("%+q: %q, want %q", in, got, want)
+		}
+	}
+	seen := map[string]string{"": ""}
+	texts := []string{""}
+	for range 5 {
+		var longer []string
+		for _, text := range texts {
+			for _, c := range []string{`\`, "n", "x", "01", "\n", "\x01", "é", "\xff", "\u200b"} {
+				longer = append(longer, text+c)
+			}
+		}
+		for _, text := range longer {
+			l := Label(text)
+			if other, there := seen[l]; there && other != text {
+				t.Fatalf("%+q and %+q are both %q", text, other, l)
+			}
+			seen[l] = text
+		}
+		texts = longer
+	}
+}

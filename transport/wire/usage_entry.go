@@ -1,13 +1,18 @@
 package wire
 
 import (
+	"strconv"
 	"unicode/utf8"
 
 	"lapid/engine"
 )
 
-// longestUsageText is how many characters most texts of a report may have.
-const longestUsageText = 255
+const (
+	// longestUsageText is how many characters most texts of a report may have.
+	longestUsageText = 255
+	// mostUsageLabels is how many labels one number may have; the field has five.
+	mostUsageLabels = 64
+)
 
 // Fields that all entries have, in the order in which missing ones are listed.
 const (
@@ -46,6 +51,7 @@ type usageEntry struct {
 	seen    object
 
 	metrics, os, hubItems string // what is missing in them
+	longName              string // what is wrong with the name, if anything is
 }
 
 // entry reads one entry. The first of the sender's kind is what the report is
@@ -94,8 +100,11 @@ func (e *usageEntry) ownValue() {
 		e.readHubItems()
 	case e.section == usageComponents && at == componentType:
 		e.optionalString(&e.about.Type)
-	case e.seen.fields.names[at] == "name":
-		e.ignoredString()
+	case e.seen.fields.names[at] == "name": // the credentials say who it is
+		name := ""
+		if e.optionalString(&name); len(name) > engine.LongestName && e.longName == "" {
+			e.longName = e.path + "name in body should be at most " + strconv.Itoa(engine.LongestName) + " bytes long"
+		}
 	default: // last_pull and the like
 		e.ignoredInt()
 	}
@@ -119,6 +128,9 @@ func (e *usageEntry) missing() string {
 		if e.hubItems != "" {
 			f.add(e.hubItems)
 		}
+	}
+	if e.longName != "" {
+		f.add(e.longName)
 	}
 	return f.String()
 }

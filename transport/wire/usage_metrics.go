@@ -193,17 +193,23 @@ func (i *item) read() bool {
 	}
 	long := len(i.name) > longestUsageText || len(i.unit) > longestUsageText
 	for _, l := range i.labels {
-		long = long || len(l.Value) > longestUsageText
+		long = long || len(l.Key) > longestUsageText || len(l.Value) > longestUsageText
 	}
-	return long || !i.seen.has(itemRequired)
+	return long || len(i.labels) > mostUsageLabels || !i.seen.has(itemRequired)
 }
 
 // missing lists what is wrong with the item; "" after all when its texts have
 // many bytes but few characters.
 func (i *item) missing(path string) string {
 	var f failures
+	if len(i.labels) > mostUsageLabels {
+		f.add(path + "labels in body should have at most " + strconv.Itoa(mostUsageLabels) + " properties")
+	}
 	for _, l := range i.labels {
-		if before := f.String(); before == "" {
+		if f.String() != "" {
+			break
+		}
+		if tooLong(&f, path+"labels: ", "a name", l.Key); f.String() == "" {
 			tooLong(&f, path+"labels.", l.Key, l.Value)
 		}
 	}

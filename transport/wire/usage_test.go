@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -45,6 +46,42 @@ func TestBouncerUsage(t *testing.T) {
 		}
 		if err == nil && got.Payload != nil && !json.Valid(got.Payload) {
 			t.Errorf("not JSON: %s", got.Payload)
+		}
+	}
+}
+
+// What a report says is bounded in every place: names, names of labels and their
+// number.
+func TestUsageOfStrangeSizes(t *testing.T) {
+	t.Parallel()
+	const meta = `"meta":{"window_size_seconds":0,"utc_now_timestamp":1700000900}`
+	many := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `%s"l%d":"v"`, strings.Repeat(",", min(i, 1)), i)
+		}
+		return b.String()
+	}
+	items := func(text string) string { return bouncerBody(`,"metrics":[{"items":[` + text + `],` + meta + `}]`) }
+	item := `{"name":"n","unit":"u","value":1,"labels":{`
+	huge := strings.Repeat("x", 100_000)
+	for body, want := range map[string]string{
+		items(`{"name":"` + huge + `","unit":"u","value":1}`): "items.0.name in body should be at most 255 chars long",
+		items(item + `"` + huge + `":"v"}}`):                  "items.0.labels: a name in body should be at most 255 chars long",
+		items(item + many(20_000) + `}}`):                     "items.0.labels in body should have at most 64 properties",
+		items(item + many(65) + `}}`):                         "items.0.labels in body should have at most 64 properties",
+		items(item + many(64) + `}}`):                         "",
+		bouncerBody(`,"name":"` + huge + `"`):                 "remediation_components.0.name in body should be at most 1024 bytes long",
+		bouncerBody(`,"name":"` + huge[:1024] + `"`):          "",
+		`{"remediation_components":[null]}`:                   "json: cannot unmarshal null",
+	} {
+		kind := engine.UsageBouncer
+		if strings.Contains(body, "log_processors") {
+			kind = engine.UsageMachine
+		}
+		_, err := ParseUsage([]byte(body), kind)
+		if got := fmt.Sprint(err); (err != nil || want != "") && !strings.Contains(got, want) || len(got) > 1000 {
+			t.Errorf("%.80s: %.300s, want %q", body, got, want)
 		}
 	}
 }
