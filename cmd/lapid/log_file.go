@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,6 +53,7 @@ type logFile struct {
 	mu   sync.Mutex // guards what follows
 	out  io.WriteCloser
 	safe bool // nobody else may change the folder
+	log  *slog.Logger
 }
 
 // reopen opens what is at the path now, and makes it when missing. After an error
@@ -83,15 +85,34 @@ func (l *logFile) reopen() error {
 	return nil
 }
 
+// Write writes lines. When the file cannot be put away, as in a folder where this
+// user may make nothing, it grows: no line is lost for that.
 func (l *logFile) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.out.Write(b)
+	n, err := l.out.Write(b)
+	if _, plain := l.out.(*os.File); err == nil || n > 0 || plain {
+		return n, err
+	}
+	f, failed := openPlain(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if failed != nil {
+		return 0, errors.Join(err, failed)
+	}
+	if n, failed = f.Write(b); failed != nil { // a full disk: nothing is wrong with the name
+		return n, errors.Join(failed, f.Close())
+	}
+	_ = l.out.Close()
+	l.out = f
+	if l.log != nil { // not from here: whoever writes a line holds the log
+		go l.log.Error(l.path+" cannot be put away and grows until a SIGHUP or a restart: this user must be able to make files in its folder", "error", err)
+	}
+	return n, nil
 }
 
 // tell says what an operator would not expect of the file.
 func (l *logFile) tell(log *slog.Logger) {
 	l.mu.Lock()
+	l.log = log
 	safe := l.safe
 	l.mu.Unlock()
 	if !safe {

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -172,5 +173,57 @@ func TestNoAccessLog(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// stuckFile is a file that cannot be put away.
+type stuckFile struct{ closed bool }
+
+func (s *stuckFile) Write([]byte) (int, error) { return 0, os.ErrPermission }
+func (s *stuckFile) Close() error              { s.closed = true; return nil }
+
+// TestLogThatCannotBePutAway: it goes on in the same file, and says so once.
+func TestLogThatCannotBePutAway(t *testing.T) {
+	t.Parallel()
+	var said safeBuffer
+	stuck := &stuckFile{}
+	l := &logFile{path: filepath.Join(t.TempDir(), logName), out: stuck, log: slog.New(slog.NewTextHandler(&said, nil))}
+	for _, line := range []string{"one\n", "two\n"} {
+		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
+			t.Fatalf("%d %v", n, err)
+		}
+	}
+	if got := read(t, l.path); got != "one\ntwo\n" || !stuck.closed {
+		t.Errorf("%q, closed %v", got, stuck.closed)
+	}
+	await(t, "it is told", func() bool { return strings.Contains(said.String(), "cannot be put away") })
+	if err := l.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Write([]byte("three\n")); err != nil || read(t, l.path) != "one\ntwo\nthree\n" || strings.Count(said.String(), "\n") != 1 {
+		t.Errorf("%v %q %s", err, read(t, l.path), said.String())
+	}
+}
+
+// TestLogInASharedFolder: where others may change the folder nothing is renamed or
+// opened by its name, and the log says that it only grows.
+func TestLogInASharedFolder(t *testing.T) {
+	t.Parallel()
+	h, logs := inFiles(t, ", log_max_size: 1")
+	if err := os.Chmod(logs, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	h.header = http.Header{"User-Agent": {strings.Repeat("x", 4000)}}
+	for range 300 { // more than a MiB
+		h.want(200, "GET", "/v1/decisions?ip=192.0.2.1", "")
+	}
+	await(t, "all lines are there", func() bool { return len(read(t, filepath.Join(logs, accessName))) > 1<<20 })
+	if found, _ := filepath.Glob(filepath.Join(logs, "*")); len(found) != 2 {
+		t.Errorf("%v", found)
+	}
+	if !strings.Contains(read(t, filepath.Join(logs, logName)), accessName+" is never put away") {
+		t.Error("nothing is said of it")
 	}
 }
