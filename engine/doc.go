@@ -104,8 +104,13 @@
 //	  so; who only asks is served, also by a server that
 //	  starts there; it recovers by itself               TestDiskFull, TestDiskReadOnly
 //	what is missing is named, and changes nothing; a
-//	  loss is accepted in words alone                   TestMissingIsMissed, TestAcceptLoss
-//	a lock outlives the file LOCK                       TestLockTakenAway
+//	  loss is accepted in words alone, and settled then TestMissingIsMissed, TestAcceptLoss, TestAcceptedLossIsSettled
+//	whatever happened to a file of a store: it is named,
+//	  with what to do next, and a restore helps         TestEveryFileHarmed, TestBadBackups
+//	a lock outlives the file LOCK; who holds a store
+//	  is named                                          TestLockTakenAway, TestHeldStoreIsNamed
+//	a start ends within a second of SIGTERM             TestStartObeysSIGTERM, TestStartObeysSIGTERMInOneCommit
+//	root's server leaves nothing in another's folder    TestRootServerIsRefused
 //	writers faster than the disk are told to come back  TestWritersFasterThanTheDisk
 //	a backup of a running server is one moment of it,
 //	  and a restore all of it or nothing                TestBackupVerbs, TestCutBackup, TestKilledRestore
@@ -127,6 +132,9 @@
 //	              a disk that refuses for a while            TestDiskRefusesForAWhile
 //	              what waits at the end is committed         TestNothingIsLostAtTheEnd
 //	damage        is noticed and named, wherever it is       TestDamageIsNoticed, TestInspect
+//	              a loss that was accepted is none, the next TestAcceptedLoss
+//	              one is
+//	ends          a start is left, whatever the disk is at   TestStartIsLeft
 //	formats       the first one opens and restores for ever  TestFrozenStores, TestFrozenBackup
 //	              it gets its id whatever happens            TestFrozenStoreGetsItsIDAtAnyMoment
 //	visibility    a view that is held never changes          TestHeldViewNeverChanges
@@ -150,6 +158,8 @@
 //	rows          of bouncers and machines against a slice,
 //	              views that are held, restarts              TestBouncersAgainstSlice, TestMachineCounts
 //	              one takes 400 bytes at most                TestBouncerRowBytes
+//	              machines share what they report            TestMachineBytes, TestMachinesShare
+//	              a start enters all at once                 TestLoading, BenchmarkManyRows
 //	              a key from ever new addresses has so many,
 //	              the one idle longest goes                  TestRowsPerKey, TestCertificatesPerName
 //	              a name that is taken keeps nobody out      TestTakenNames
@@ -186,6 +196,11 @@
 //	lines of the log     told.go, for alerts and seconds     counted in one line
 //	a section            1 MiB and one thing more            the next begins
 //	rows of one key      Options.BouncersPerKey              the one heard of longest ago is dropped
+//
+// What machines of a fleet report alike (versions, scenarios, lists of hub items) is
+// kept once (inventory.go). While a start brings memory up, rows are found by name in
+// one table (loading.go); the indexes that views share are made of all of them at its
+// end.
 //
 // A row of a bouncer or machine costs the same to make, to find, to load and to
 // drop, however many there are; the committer looks through all of them once a

@@ -31,7 +31,8 @@
 //     the two newest (TestDamagedSnapshot: each byte flipped, each cut;
 //     TestFallBack).
 //   - What is damaged is an ErrCorrupt that names it, never an empty answer
-//     (TestDamagedFiles).
+//     (TestDamagedFiles), and a store that does not open is left as it is and says
+//     what to do next (TestMissing).
 //   - What is missing is missed, and what is another store's is refused by name
 //     (TestMissing). No checksum shows that the end of a log is cut, or that a log is
 //     not there: the folder therefore notes how far it reaches, and which logs must

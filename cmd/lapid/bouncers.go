@@ -24,6 +24,9 @@ func bouncersList(t *terminal) *cobra.Command {
 		Use: "list", Short: "List all bouncers, where their streams stand and how far behind they are", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
+				if t.output == raw {
+					return t.listBouncersRaw(c.Context(), door)
+				}
 				list, err := door.Bouncers(c.Context())
 				if err != nil {
 					return err
@@ -32,6 +35,19 @@ func bouncersList(t *terminal) *cobra.Command {
 			})
 		},
 	}
+}
+
+// listBouncersRaw writes each row as it comes, however many there are.
+func (t *terminal) listBouncersRaw(ctx context.Context, door *admin.Client) error {
+	return t.csvEach(bouncerColumns, func(write func([]string) error) error {
+		return door.EachBouncer(ctx, func(b *admin.Bouncer) error { return write(bouncerCells(b)) })
+	})
+}
+
+var bouncerColumns = []string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}
+
+func bouncerCells(b *admin.Bouncer) []string {
+	return []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType}
 }
 
 func (t *terminal) showBouncers(list *admin.Bouncers) error {
@@ -43,12 +59,14 @@ func (t *terminal) showBouncers(list *admin.Bouncers) error {
 		}
 		return t.json(out, "  ")
 	case raw:
-		rows := make([][]string, 0, len(list.Bouncers))
-		for i := range list.Bouncers {
-			b := &list.Bouncers[i]
-			rows = append(rows, []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType})
-		}
-		return t.csv([]string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}, rows)
+		return t.csvEach(bouncerColumns, func(write func([]string) error) error {
+			for i := range list.Bouncers {
+				if err := write(bouncerCells(&list.Bouncers[i])); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	t.show(bouncersTable(list))
 	return nil

@@ -100,13 +100,12 @@ func without(names, given []string) []string {
 // deleted by themselves.
 func bouncerNames(deletable bool) func(context.Context, *admin.Client) []string {
 	return func(ctx context.Context, server *admin.Client) (names []string) {
-		if list, err := server.Bouncers(ctx); err == nil {
-			for i := range list.Bouncers {
-				if b := &list.Bouncers[i]; !deletable || !b.AutoCreated {
-					names = append(names, b.Name)
-				}
+		_ = server.EachBouncer(ctx, func(b *admin.Bouncer) error {
+			if !deletable || !b.AutoCreated {
+				names = append(names, b.Name)
 			}
-		}
+			return nil
+		})
 		return names
 	}
 }

@@ -177,23 +177,44 @@ func jsonIndented(v any, indent string) (string, error) {
 // csv writes a header line and rows; with --safe-csv no cell of a row is a
 // formula.
 func (t *terminal) csv(header []string, rows [][]string) error {
-	w := csv.NewWriter(t.out)
-	if err := w.Write(header); err != nil {
-		return err
+	return t.csvEach(header, func(write func([]string) error) error {
+		for _, row := range rows {
+			if err := write(row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// csvEach is csv for rows that come one at a time. The header waits for the first, so
+// that nothing is written when there is nothing but an error.
+func (t *terminal) csvEach(header []string, each func(write func([]string) error) error) error {
+	w, headed := csv.NewWriter(t.out), false
+	head := func() error {
+		if headed {
+			return nil
+		}
+		headed = true
+		return w.Write(header)
 	}
-	for _, row := range rows {
+	err := each(func(row []string) error {
+		if err := head(); err != nil {
+			return err
+		}
 		if t.safeCSV {
 			row = slices.Clone(row)
 			for i, cell := range row {
 				row[i] = noFormula(cell)
 			}
 		}
-		if err := w.Write(row); err != nil {
-			return err
-		}
+		return w.Write(row)
+	})
+	if err == nil {
+		err = head()
 	}
 	w.Flush()
-	return w.Error()
+	return errors.Join(err, w.Error())
 }
 
 // noFormula puts an apostrophe before a cell that a spreadsheet would compute.

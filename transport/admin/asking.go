@@ -17,7 +17,7 @@ func (c *Client) Ready(ctx context.Context) (*Readiness, error) {
 
 // Machines lists all machines in order of creation.
 func (c *Client) Machines(ctx context.Context) (*Machines, error) {
-	return ask[Machines](ctx, c, "/machines/list", struct{}{})
+	return c.machines(ctx, "/machines/list", struct{}{})
 }
 
 // Machine gives one machine; engine.ErrNotFound.
@@ -49,7 +49,7 @@ func (c *Client) DeleteMachine(ctx context.Context, id string) error {
 
 // StaleMachines lists the machines that Prune describes.
 func (c *Client) StaleMachines(ctx context.Context, p *Prune) (*Machines, error) {
-	return ask[Machines](ctx, c, "/machines/stale", p)
+	return c.machines(ctx, "/machines/stale", p)
 }
 
 // PruneMachines removes those of the named machines that are still stale.
@@ -57,9 +57,31 @@ func (c *Client) PruneMachines(ctx context.Context, p *PruneNamed) (int, error) 
 	return count(ask[Done](ctx, c, "/machines/prune", p))
 }
 
+func (c *Client) machines(ctx context.Context, verb string, q any) (*Machines, error) {
+	var all []Machine
+	list := &Machines{}
+	err := askList(ctx, c, verb, q, list, func(m *Machine) error { all = append(all, *m); return nil })
+	list.Machines = all
+	return list, err
+}
+
+func (c *Client) bouncers(ctx context.Context, verb string, q any) (*Bouncers, error) {
+	var all []Bouncer
+	list := &Bouncers{}
+	err := askList(ctx, c, verb, q, list, func(b *Bouncer) error { all = append(all, *b); return nil })
+	list.Bouncers = all
+	return list, err
+}
+
+// EachBouncer hands all rows of bouncers to yield, in order of creation, one at a
+// time, until yield returns an error, which ends it.
+func (c *Client) EachBouncer(ctx context.Context, yield func(*Bouncer) error) error {
+	return askList(ctx, c, "/bouncers/list", struct{}{}, &Bouncers{}, yield)
+}
+
 // Bouncers lists all rows of bouncers in order of creation.
 func (c *Client) Bouncers(ctx context.Context) (*Bouncers, error) {
-	return ask[Bouncers](ctx, c, "/bouncers/list", struct{}{})
+	return c.bouncers(ctx, "/bouncers/list", struct{}{})
 }
 
 // Bouncer gives one row; engine.ErrNotFound.
@@ -89,7 +111,7 @@ func (c *Client) DeleteBouncer(ctx context.Context, name string) ([]string, erro
 
 // StaleBouncers lists the bouncers that Prune describes.
 func (c *Client) StaleBouncers(ctx context.Context, p *Prune) (*Bouncers, error) {
-	return ask[Bouncers](ctx, c, "/bouncers/stale", p)
+	return c.bouncers(ctx, "/bouncers/stale", p)
 }
 
 // PruneBouncers removes those of the named bouncers that are still silent.

@@ -6,20 +6,21 @@ import (
 	"lapid/engine"
 )
 
-func (h *Handler) listBouncers(context.Context, *struct{}) (*Bouncers, error) {
-	return h.bouncers(func(*engine.BouncerRow) bool { return true }), nil
+func (h *Handler) listBouncers(context.Context, *struct{}) *listing[Bouncer] {
+	return h.bouncers(func(*engine.BouncerRow) bool { return true })
 }
 
-func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *Bouncers {
+func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *listing[Bouncer] {
 	view := h.engine.View()
-	out := &Bouncers{Now: h.engine.Now(), Revision: view.Revision()}
-	view.EachBouncer(func(r *engine.BouncerRow) bool {
-		if want(r) {
-			out.Bouncers = append(out.Bouncers, bouncerOf(r, view))
-		}
-		return true
-	})
-	return out
+	return &listing[Bouncer]{&Bouncers{Now: h.engine.Now(), Revision: view.Revision()}, func(yield func(*Bouncer) bool) {
+		view.EachBouncer(func(r *engine.BouncerRow) bool {
+			if !want(r) {
+				return true
+			}
+			b := bouncerOf(r, view)
+			return yield(&b)
+		})
+	}}
 }
 
 func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
@@ -73,12 +74,13 @@ func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) 
 		return nil, err
 	}
 	out, after := &Removed{Names: []string{q.Name}}, h.engine.View()
-	for _, r := range before.Bouncers() {
+	before.EachBouncer(func(r *engine.BouncerRow) bool {
 		b := r.Load()
 		if b.AutoCreated && b.Name != q.Name && engine.BaseName(b.Name) == q.Name && after.Bouncer(b.Name) == nil {
 			out.Names = append(out.Names, b.Name)
 		}
-	}
+		return true
+	})
 	h.tell(ctx, "deleted a bouncer", "bouncer", q.Name, "rows", len(out.Names))
 	return out, nil
 }
@@ -92,9 +94,9 @@ func (q *Prune) bouncer(r *engine.BouncerRow, now int64) bool {
 	return last < now-q.Silence
 }
 
-func (h *Handler) staleBouncers(_ context.Context, q *Prune) (*Bouncers, error) {
+func (h *Handler) staleBouncers(_ context.Context, q *Prune) *listing[Bouncer] {
 	now := h.engine.Now()
-	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) }), nil
+	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) })
 }
 
 func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {

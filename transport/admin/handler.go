@@ -37,19 +37,19 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/status": verb(h.status),
 		"/ready":  verb(h.ready),
 
-		"/machines/list":     verb(h.listMachines),
+		"/machines/list":     listed(h.listMachines),
 		"/machines/get":      verb(h.getMachine),
 		"/machines/add":      verb(h.addMachine),
 		"/machines/validate": verb(h.validateMachine),
 		"/machines/delete":   verb(h.deleteMachine),
-		"/machines/stale":    verb(h.staleMachines),
+		"/machines/stale":    listed(h.staleMachines),
 		"/machines/prune":    verb(h.pruneMachines),
 
-		"/bouncers/list":   verb(h.listBouncers),
+		"/bouncers/list":   listed(h.listBouncers),
 		"/bouncers/get":    verb(h.getBouncer),
 		"/bouncers/add":    verb(h.addBouncer),
 		"/bouncers/delete": verb(h.deleteBouncer),
-		"/bouncers/stale":  verb(h.staleBouncers),
+		"/bouncers/stale":  listed(h.staleBouncers),
 		"/bouncers/prune":  verb(h.pruneBouncers),
 
 		"/allowlists/list":   verb(h.listAllowlists),

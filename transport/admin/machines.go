@@ -7,19 +7,21 @@ import (
 	"lapid/engine"
 )
 
-func (h *Handler) listMachines(context.Context, *struct{}) (*Machines, error) {
-	return h.machines(func(*engine.Machine) bool { return true }), nil
+func (h *Handler) listMachines(context.Context, *struct{}) *listing[Machine] {
+	return h.machines(func(*engine.Machine) bool { return true })
 }
 
-func (h *Handler) machines(want func(*engine.Machine) bool) *Machines {
-	out := &Machines{Now: h.engine.Now()}
-	h.engine.View().EachMachine(func(m *engine.Machine) bool {
-		if want(m) {
-			out.Machines = append(out.Machines, machineOf(m))
-		}
-		return true
-	})
-	return out
+func (h *Handler) machines(want func(*engine.Machine) bool) *listing[Machine] {
+	view := h.engine.View()
+	return &listing[Machine]{&Machines{Now: h.engine.Now()}, func(yield func(*Machine) bool) {
+		view.EachMachine(func(m *engine.Machine) bool {
+			if !want(m) {
+				return true
+			}
+			shown := machineOf(m)
+			return yield(&shown)
+		})
+	}}
 }
 
 func machineOf(m *engine.Machine) Machine {
@@ -107,9 +109,9 @@ func (q *Prune) machine(m *engine.Machine, now int64) bool {
 	return m.LastHeartbeat < now-q.Silence
 }
 
-func (h *Handler) staleMachines(_ context.Context, q *Prune) (*Machines, error) {
+func (h *Handler) staleMachines(_ context.Context, q *Prune) *listing[Machine] {
 	now := h.engine.Now()
-	return h.machines(func(m *engine.Machine) bool { return q.machine(m, now) }), nil
+	return h.machines(func(m *engine.Machine) bool { return q.machine(m, now) })
 }
 
 // PruneNamed removes those of the names that are still stale.
