@@ -11,9 +11,10 @@ FLEET    ?= 10000
 ATTACK   ?= 3m
 FORGE    ?= 15s
 DATA     ?= lapid-data
+ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test race lint fuzz vuln crash soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test root race flakes lint fuzz vuln crash soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +27,12 @@ build: ## build bin/lapid
 
 test: ## run the tests
 	$(GO) test -timeout 20m $(PACKAGES)
+
+root: ## run the tests that need root, which `make test` has only root run
+	$(GO) test -count=1 -timeout 20m -v -run '$(ROOT)' ./cmd/lapid
+
+flakes: ## run the tests five times beside two busy loops (PACKAGES=./engine for one package)
+	@GO="$(GO)" ./.ci/flakes $(PACKAGES)
 
 race: ## run the tests under the race detector
 	$(GO) test -race -timeout 30m $(PACKAGES)

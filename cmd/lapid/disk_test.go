@@ -192,6 +192,9 @@ func (h *smallHouse) recovers() {
 // there is room again it goes on by itself.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
+	if !asRoot(t) {
+		return
+	}
 	h := newSmallHouse(t)
 	for range 2 {
 		h.add(50)
@@ -232,6 +235,9 @@ func fill(path string) error {
 // finds nothing.
 func TestDiskReadOnly(t *testing.T) {
 	t.Parallel()
+	if !asRoot(t) {
+		return
+	}
 	h := newSmallHouse(t)
 	h.add(50)
 	h.hear()

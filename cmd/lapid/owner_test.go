@@ -19,6 +19,18 @@ import (
 // stranger is the user whose folder root works in.
 const stranger = 4711
 
+// asRoot reports whether this is root, and says of a test that it was not run where
+// it is not. The tests of which it is asked run by "make root" too, and by .ci/run as
+// root.
+func asRoot(t *testing.T) bool {
+	t.Helper()
+	if os.Geteuid() == 0 {
+		return true
+	}
+	t.Log("NOT RUN, or not all of it: this needs root (sudo make root)")
+	return false
+}
+
 // beAttacker makes the test's own program exchange each two of the paths it is
 // given, over and over, until its standard input ends.
 const beAttacker = "LAPID_TEST_IS_THE_ATTACKER"
@@ -181,7 +193,7 @@ func (e *estate) verb(args ...string) (int, string) {
 // what is root's stays as it is.
 func TestRootAmongExchanges(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
+	if !asRoot(t) {
 		return
 	}
 	e := newEstate(t)
@@ -217,7 +229,7 @@ func TestRootAmongExchanges(t *testing.T) {
 // not followed either, and what root left there becomes the owner's.
 func TestRootAmongLinks(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
+	if !asRoot(t) {
 		return
 	}
 	e := newEstate(t)
@@ -267,7 +279,7 @@ func TestRootAmongLinks(t *testing.T) {
 // write is still read and written; the owner's server starts on it.
 func TestRootLeavesToTheOwner(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
+	if !asRoot(t) {
 		return
 	}
 	e := newEstate(t)
@@ -334,7 +346,7 @@ func TestRootLeavesToTheOwner(t *testing.T) {
 // means it gets it.
 func TestRootServerIsRefused(t *testing.T) {
 	t.Parallel()
-	if os.Geteuid() != 0 {
+	if !asRoot(t) {
 		return
 	}
 	for _, whose := range []string{"data", "data/lapid", "data/lapid/store"} {

@@ -148,23 +148,25 @@ prometheus: {enabled: true, listen_port: %[3]d}
 
 const rule = "name: %s\nfilters: ['Alert.Remediation == true']\ndecisions: [{type: %s, duration: 1h}]\n"
 
-// taken are the ports that were given to a test.
-var taken sync.Map
-
-// freePort is a loopback port that nobody listens on at this moment, and that no
-// other test here was given. It lies below the ports that the system gives out by
-// itself, so that nobody is given it before the server has it.
+// freePort is a loopback port that nobody listens on at this moment, and that is
+// this test's alone until it ends: every program of tests that looks for one asks for
+// a name in the kernel first, which goes with the program that has it. It lies below
+// the ports that the system gives out by itself, so that nobody is given it before
+// the server has it.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
 		port := 20000 + rand.IntN(10000)
-		if _, given := taken.LoadOrStore(port, true); given {
-			continue
+		claim, err := net.Listen("unix", fmt.Sprintf("@lapid-test-port-%d", port))
+		if err != nil {
+			continue // another test's
 		}
 		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			l.Close()
+			t.Cleanup(func() { claim.Close() })
 			return port
 		}
+		claim.Close()
 	}
 	t.Fatal("no free port between 20000 and 30000")
 	return 0

@@ -369,7 +369,7 @@ func TestDryTest(t *testing.T) {
 	s := newSite(t, `config_paths: {data_dir: @DIR@/data}
 api:
   server:
-    listen_uri: 127.0.0.1:1
+    listen_uri: 127.0.0.1:0
     profiles_path: @DIR@/profiles.yaml
 db_config: {flush: {max_items: 10}}
 `)

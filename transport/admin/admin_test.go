@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -518,3 +521,55 @@ func deleted(d *DeletedAlerts, err error) (int, error) {
 	}
 	return d.N, nil
 }
+
+// TestStarvedServer: a server that comes to read a request after its time hangs up on
+// who has sent it whole, and that is a reset. Whoever dials says who he is again, and
+// is let in; one that always hangs up is not asked for ever.
+func TestStarvedServer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		hangups int
+		in      bool
+	}{{0, true}, {1, true}, {regreet, true}, {1000, false}} {
+		path := filepath.Join(t.TempDir(), "admin.sock")
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDesk(t)
+		server := newHTTP(NewHandler(d.engine, "test", quiet), quiet)
+		defer server.Close()
+		seen := &tardy{Listener: l}
+		seen.left.Store(int64(c.hangups))
+		go func() { _ = server.Serve(seen) }()
+		client, err := Dial(t.Context(), path)
+		if (err == nil) != c.in {
+			t.Errorf("after %d hang-ups: %v", c.hangups, err)
+		}
+		if err == nil {
+			client.Close()
+		} else if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) && !errors.Is(err, io.EOF) {
+			t.Error(err)
+		}
+	}
+}
+
+// tardy is a listener whose first connections are past their time when they are read,
+// although everything has come.
+type tardy struct {
+	net.Listener
+	left atomic.Int64
+}
+
+func (l *tardy) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil && l.left.Add(-1) >= 0 {
+		return late{c}, nil
+	}
+	return c, err
+}
+
+type late struct{ net.Conn }
+
+// Read finds that the deadline was before the bytes came.
+func (c late) Read(b []byte) (int, error) { return 0, os.ErrDeadlineExceeded }

@@ -34,6 +34,9 @@ type Client struct {
 func Dial(ctx context.Context, path string) (*Client, error) {
 	c := newClient(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) })
 	err := c.greet(ctx)
+	for again := 0; again < regreet && hungUp(err); again++ {
+		err = c.greet(ctx)
+	}
 	switch {
 	case err == nil:
 		return c, nil
@@ -42,6 +45,17 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	}
 	c.Close()
 	return nil, fmt.Errorf("operator's socket %s: %w", path, err)
+}
+
+// regreet is how often a greeting is said again that the server has hung up on.
+const regreet = 3
+
+// hungUp reports whether the server has closed a connection that it had accepted
+// before it answered: it makes room for others, or did not come to read what was sent
+// in the time that a request may take, on a machine that is busy. Nothing was asked
+// yet but who is there.
+func hungUp(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
 }
 
 // Local serves h to a client in this process. Closing the client ends it.

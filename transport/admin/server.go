@@ -38,11 +38,16 @@ func Listen(path string, h *Handler, log *slog.Logger) (*Server, error) {
 	return &Server{listener: l, http: newHTTP(h, log), places: newPlaces()}, nil
 }
 
+// headWithin is for how long the head of a request may take. What holds the others
+// up is no half request (places.go), so this is for a server that is starved: one
+// that comes to read too late closes a connection that was not at fault.
+const headWithin = time.Minute
+
 func newHTTP(h *Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		ConnContext:       knowCaller,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: headWithin,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),

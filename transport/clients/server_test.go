@@ -185,17 +185,24 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// freePort is a loopback port that nobody listens on at this moment. It lies
-// below the ports that the system gives out by itself, so that nobody is given
-// it before the server has it.
+// freePort is a loopback port that nobody listens on at this moment, and that is
+// this test's alone until it ends: every program of tests that looks for one asks for
+// a name in the kernel first. It lies below the ports that the system gives out by
+// itself, so that nobody is given it before the server has it.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
 		port := 20000 + rand.IntN(10000)
+		claim, err := net.Listen("unix", fmt.Sprintf("@lapid-test-port-%d", port))
+		if err != nil {
+			continue // another test's
+		}
 		if l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
 			l.Close()
+			t.Cleanup(func() { claim.Close() })
 			return port
 		}
+		claim.Close()
 	}
 	t.Fatal("no free port between 20000 and 30000")
 	return 0
