@@ -41,7 +41,7 @@ type telling struct {
 func (t *telling) may(now int64, lines, decisions int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if second := now / 1e9; second != t.second {
+	if second := now / 1e9; t.over(second) {
 		t.second, t.lines = second, 0
 	}
 	if t.lines+lines > toldInSecond {
@@ -54,11 +54,19 @@ func (t *telling) may(now int64, lines, decisions int) bool {
 	return true
 }
 
+// over reports whether another second than the one that is counted has begun. Who
+// waited for his commit comes with an earlier one and begins none; a clock that was
+// set back does.
+func (t *telling) over(second int64) bool { return second > t.second || second < t.second-lateAtMost }
+
+// lateAtMost is how many seconds a report may be under way.
+const lateAtMost = 60
+
 // missed takes what had no line, once the second is over.
 func (t *telling) missed(now int64) (alerts, decisions int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if now/1e9 == t.second {
+	if !t.over(now / 1e9) {
 		return 0, 0
 	}
 	alerts, decisions = t.alerts, t.decisions

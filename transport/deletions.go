@@ -24,7 +24,7 @@ type deletions struct {
 func (c *deletions) may(second int64, n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if second != c.second {
+	if c.over(second) {
 		c.second, c.told = second, 0
 	}
 	if c.told++; c.told <= deletionsAtMost {
@@ -35,11 +35,15 @@ func (c *deletions) may(second int64, n int) bool {
 	return false
 }
 
+// over reports whether another second has begun than the one that is counted: not
+// by a request of before that, but by a clock that was set back.
+func (c *deletions) over(second int64) bool { return second > c.second || second < c.second-60 }
+
 // missed takes what was not told, once the second is over.
 func (c *deletions) missed(second int64) (requests, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if second == c.second {
+	if !c.over(second) {
 		return 0, 0
 	}
 	requests, n = c.untold, c.deleted
