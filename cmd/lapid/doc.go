@@ -32,6 +32,10 @@
 // passed on as it is, with --safe-csv with an apostrophe before what a
 // spreadsheet would compute.
 //
+// Lines of the log have the reference's form (log_text.go). Its files are put away by
+// a library that goes by names, so not in folders that somebody else may change
+// (log_file.go).
+//
 // # Configuration
 //
 // The reference's config.yaml and profiles.yaml are read as they are; a key that

@@ -38,7 +38,8 @@
 // # What it promises
 //
 // Secrets are compared in constant time, or by a hash of themselves, and never
-// appear in an error or a log line. Every error that leaves the package is
+// appear in an error or a log line. Who is refused is not told from here: a Refusal
+// carries the reason, and the server counts and tells it (transport/denials.go). Every error that leaves the package is
 // either a *Refusal, whose text the caller may be shown, or an error of the
 // engine. All methods may be called from any goroutine.
 package auth
