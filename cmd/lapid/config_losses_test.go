@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -114,6 +115,12 @@ func TestLoudLines(t *testing.T) {
 			}
 		}
 	}
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "a reload says it again", func() bool {
+		return strings.Count(p.out.String(), lines[3]) == 2 && strings.Contains(p.out.String(), "reloaded: ")
+	})
 	h.login()
 	const due = "a notification was due and was not sent"
 	if strings.Contains(p.out.String(), due) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -59,6 +60,7 @@ type Program struct {
 
 	condition  condition
 	processors processors
+	listening  atomic.Pointer[[]string] // addresses over TCP; nil until all doors are open
 }
 
 // NewProgram checks and compiles everything that can be without touching the
@@ -254,6 +256,28 @@ func (p *Program) openDoors(ctx context.Context) (err error) {
 	}
 	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
 		return fmt.Errorf("local API server stopped with error: %w", err)
+	}
+	p.noteAddresses()
+	return nil
+}
+
+// noteAddresses notes where connections are taken, for who asks over the operator's
+// socket.
+func (p *Program) noteAddresses() {
+	var list []string
+	if at := p.api.Addr(); at != nil {
+		list = append(list, at.String())
+	}
+	if p.metrics != nil {
+		list = append(list, p.metrics.at.String())
+	}
+	p.listening.Store(&list)
+}
+
+// addresses is what was noted.
+func (p *Program) addresses() []string {
+	if list := p.listening.Load(); list != nil {
+		return *list
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ func diskRefuses(err error) bool {
 // listenAdmin makes the operator's socket.
 func (p *Program) listenAdmin() (err error) {
 	verbs := admin.NewHandler(p.engine, version, p.log.Logger)
-	verbs.Troubles = p.condition.troubles
+	verbs.Troubles, verbs.Listening = p.condition.troubles, p.addresses
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 // takes long can be told from a server that is not there.
 type metricsDoor struct {
 	http   *http.Server
+	at     net.Addr
 	failed chan error // gets what ended it before it was closed
 }
 
@@ -22,7 +23,7 @@ func openMetrics(address string, h http.Handler) (*metricsDoor, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &metricsDoor{http: &http.Server{
+	m := &metricsDoor{at: l.Addr(), http: &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}, failed: make(chan error, 1)}
 	go func() {

@@ -51,6 +51,7 @@ func (p *Program) Reload() error {
 	if err != nil {
 		return err
 	}
+	fresh.strayVariables(os.Environ())
 	next, err := NewProgram(fresh, p.log)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,22 +45,15 @@ func (s *Setup) checkListenURI(text string) error {
 }
 
 // tryStart looks whether a start would get what it needs: the addresses, the log,
-// the data directory. Addresses that this configuration's own server holds are
+// the data directory. Addresses that this configuration's own server listens on are
 // good, for a test comes before a reload. It makes nothing and leaves nothing.
 func (p *Program) tryStart(ctx context.Context) error {
 	s, a := p.setup, p.setup.Config.API.Server
-	running := false
-	switch c, err := admin.Dial(ctx, s.Socket()); {
-	case err == nil:
-		running = true
-		c.Close()
-	case !errors.Is(err, admin.ErrNotRunning):
-		running = true // somebody is there, and this user may not ask who
-	}
+	own := s.askOwn(ctx)
 	for _, l := range []struct{ key, address string }{
 		{"api.server.listen_uri", a.ListenURI}, {"prometheus.listen_port", p.server.MetricsAddress},
 	} {
-		if err := p.tryListen(ctx, l.address, running); err != nil {
+		if err := p.tryListen(ctx, l.address, own); err != nil {
 			return s.bad(l.key, "a start would fail: %v", err)
 		}
 	}
@@ -80,9 +74,59 @@ func (p *Program) tryStart(ctx context.Context) error {
 	return nil
 }
 
+// ownServer is the server that runs with this configuration's store.
+type ownServer struct {
+	silent    bool     // it is there and does not say where it listens: it is believed
+	listening []string // addresses
+}
+
+// askOwn asks the server behind the operator's socket where it listens. One that is
+// still starting, an older program, and one that this user may not speak to do not
+// say.
+func (s *Setup) askOwn(ctx context.Context) (own ownServer) {
+	c, err := admin.Dial(ctx, s.Socket())
+	if err != nil {
+		return ownServer{silent: !errors.Is(err, admin.ErrNotRunning)}
+	}
+	defer c.Close()
+	status, err := c.Status(ctx)
+	if err != nil || status.Listening == nil {
+		return ownServer{silent: true}
+	}
+	return ownServer{listening: status.Listening}
+}
+
+// holds reports whether an address is the server's own: the port is, and the host is
+// the same, or one of the two means all.
+func (own *ownServer) holds(ctx context.Context, address string) bool {
+	if own.silent {
+		return true
+	}
+	host, name, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", name)
+	if err != nil {
+		return false
+	}
+	ips := []net.IP{net.IPv6unspecified}
+	if host != "" {
+		if ips, err = net.DefaultResolver.LookupIP(ctx, "ip", host); err != nil {
+			return false
+		}
+	}
+	return slices.ContainsFunc(own.listening, func(one string) bool {
+		there, err := net.ResolveTCPAddr("tcp", one)
+		return err == nil && there.Port == port && slices.ContainsFunc(ips, func(ip net.IP) bool {
+			return ip.Equal(there.IP) || ip.IsUnspecified() || there.IP.IsUnspecified()
+		})
+	})
+}
+
 // tryListen takes an address and gives it back. A name that nobody knows is worth a
 // warning only: it may be known when the server starts.
-func (p *Program) tryListen(ctx context.Context, address string, running bool) error {
+func (p *Program) tryListen(ctx context.Context, address string, own ownServer) error {
 	if address == "" {
 		return nil
 	}
@@ -93,7 +137,7 @@ func (p *Program) tryListen(ctx context.Context, address string, running bool) e
 	switch {
 	case err == nil:
 		return l.Close()
-	case errors.Is(err, syscall.EADDRINUSE) && running:
+	case errors.Is(err, syscall.EADDRINUSE) && own.holds(ctx, address):
 		return nil
 	case errors.As(err, &unknown):
 		p.log.Warn(fmt.Sprintf("the name in %s cannot be resolved now, and a start would fail as long as that is so: %v", address, err))

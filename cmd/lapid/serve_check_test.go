@@ -81,6 +81,24 @@ func TestTrial(t *testing.T) {
 	if code, out := trial(); code != exitGood {
 		t.Errorf("beside its own server: %d %s", code, out)
 	}
+	// Another's port is no better for a server that runs.
+	taken := other.Addr().(*net.TCPAddr).Port
+	for name, c := range map[string]struct {
+		local string
+		good  bool
+	}{
+		"port of another":         {fmt.Sprintf("api: {server: {listen_uri: '127.0.0.1:%d'}}", taken), false},
+		"metrics of another":      {fmt.Sprintf("prometheus: {listen_port: %d}", taken), false},
+		"everywhere":              {fmt.Sprintf("api: {server: {listen_uri: ':%d'}}", h.port), true},
+		"by name":                 {fmt.Sprintf("api: {server: {listen_uri: 'localhost:%d'}}", h.port), true},
+		"where its metrics are":   {fmt.Sprintf("api: {server: {listen_uri: '127.0.0.1:%d'}}\nprometheus: {enabled: false}", h.metrics), true},
+		"another's on every host": {fmt.Sprintf("api: {server: {listen_uri: '0.0.0.0:%d'}}", taken), false},
+	} {
+		write(t, h.dir, "config.yaml.local", c.local)
+		if code, out := trial(); (code == exitGood) != c.good || !c.good && !strings.Contains(out, "a start would fail: listen tcp") {
+			t.Errorf("beside its own server, %s: %d %s", name, code, out)
+		}
+	}
 }
 
 func TestCertificateDates(t *testing.T) {

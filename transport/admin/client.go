@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"lapid/transport/socket"
@@ -55,7 +56,11 @@ const regreet = 3
 // in the time that a request may take, on a machine that is busy. Nothing was asked
 // yet but who is there.
 func hungUp(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF)
+	if err == nil {
+		return false
+	}
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) ||
+		strings.Contains(err.Error(), "server closed idle connection") // net/http has no value for it
 }
 
 // Local serves h to a client in this process. Closing the client ends it.

@@ -22,6 +22,10 @@ type Handler struct {
 	// engine's own (NewHandler); set before the first request.
 	Troubles func() []engine.Trouble
 
+	// Listening is what Status tells of the server's addresses; nil: nothing. Set
+	// before the first request.
+	Listening func() []string
+
 	engine  *engine.Engine
 	program string // version shown in Status
 	log     *slog.Logger
@@ -229,10 +233,14 @@ func fail(w http.ResponseWriter, err error) {
 }
 
 func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
-	return &Status{
+	s := &Status{
 		Version: Version, Program: h.program, PID: os.Getpid(),
 		Now: h.engine.Now(), Revision: h.engine.View().Revision(),
-	}, nil
+	}
+	if h.Listening != nil {
+		s.Listening = h.Listening()
+	}
+	return s, nil
 }
 
 func (h *Handler) ready(context.Context, *struct{}) (*Readiness, error) {

@@ -24,6 +24,10 @@ type Status struct {
 	PID      int             // process that holds the store
 	Now      int64           // Unix nanoseconds
 	Revision engine.Revision // of the newest view
+
+	// Listening is where the server takes connections over TCP, as host:port; nil
+	// while it does not yet, and from programs that do not tell.
+	Listening []string `json:",omitempty"`
 }
 
 // Readiness says why the server should not be called ready; nothing when it
