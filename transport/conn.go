@@ -41,9 +41,9 @@ type conn struct {
 	readWanted, readSet time.Time
 	writeSet            time.Time
 	in                  intake
-	again               bool // closing it has it served anew, after a long head
 
-	resting atomic.Bool // it is served anew and has said nothing since
+	again   atomic.Bool // closing it has it served anew, after a long head
+	resting atomic.Bool // it is, and has said nothing since
 
 	bounded bool // it has been told how much it may keep unsent
 
@@ -110,7 +110,7 @@ func (c *conn) receive(b []byte) (int, error) {
 			return c.goHome(b[:n])
 		case n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
-		case !c.readWanted.After(c.readSet), c.parted.Load():
+		case !c.readWanted.After(c.readSet), c.parted.Load(), c.roused():
 			if idle && !c.parted.Load() {
 				return c.goHome(nil)
 			}
@@ -253,9 +253,11 @@ func (c *conn) hasten(patience time.Duration) {
 	}
 }
 
+// roused reports whether nobody is to wait for a connection that is served anew.
+func (c *conn) roused() bool { return c.resting.Load() && c.server.stopping.Load() }
+
 // serveAgain has the HTTP library begin anew with a connection that it has left.
 func (c *conn) serveAgain() error {
-	c.again = false
 	go func() { _ = c.server.http.ServeConn(c.in.from) }() // what it says is in the log
 	return nil
 }
@@ -275,11 +277,15 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 		}
 	}
 	c.readWanted = t
+	var err error
 	if t.IsZero() || c.readSet.IsZero() || t.Before(c.readSet) {
 		c.readSet = t
-		return c.Conn.SetReadDeadline(t)
+		err = c.Conn.SetReadDeadline(t)
 	}
-	return nil
+	if c.roused() { // perhaps just before that
+		err = c.Conn.SetReadDeadline(past)
+	}
+	return err
 }
 
 // Write sends everything, but for the end of an answer in chunks, which it keeps
@@ -334,10 +340,9 @@ func (c *conn) extend() error {
 // serves it calls it; and the HTTP library when it stops, while that one waits for
 // the next request.
 func (c *conn) Close() error {
-	if c.again {
+	if c.again.Swap(false) {
 		return c.serveAgain()
 	}
-	c.in.release()
 	if c.parting && c.server.open.remove(c) {
 		return c.door.takeBack(c)
 	}
@@ -450,7 +455,7 @@ func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.C
 // a client that knows where the answer ends a moment to end first: one that closes
 // while our farewell lies unread for it would send a reset.
 func (c *secureConn) Close() error {
-	if c.under.again {
+	if c.under.again.Swap(false) {
 		return c.under.serveAgain()
 	}
 	u := c.under
@@ -532,10 +537,13 @@ func (o *openConns) cut() {
 func (o *openConns) rouse() {
 	for _, c := range o.list() {
 		if c.resting.Load() {
-			_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // refused: it is over
+			_ = c.Conn.SetReadDeadline(past) // refused: it is over
 		}
 	}
 }
+
+// past is a deadline that strikes at once.
+var past = time.Unix(1, 0)
 
 func (o *openConns) list() []*conn {
 	o.mu.Lock()

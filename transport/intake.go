@@ -298,7 +298,7 @@ func (in *intake) take(b []byte, end int) (int, error) {
 	in.begin(&s)
 	in.give = head
 	if len(head) >= readBuffer { // with the empty line that woke it the library's buffer is full
-		return in.serveLong(len(head))
+		return in.serveLong(b, len(head))
 	}
 	return in.hand(b), nil
 }
@@ -311,7 +311,8 @@ func (in *intake) wake(b []byte) int {
 	return 1
 }
 
-// more reads on, behind what is held.
+// more reads on, behind what is held, no more at once than a room holds: so that is
+// the most that comes behind a head.
 func (in *intake) more() error {
 	if in.room == nil && in.long == nil {
 		in.hold(nil)
@@ -321,7 +322,7 @@ func (in *intake) more() error {
 			return err
 		}
 	}
-	n, err := in.from.receive(in.held[len(in.held):cap(in.held)])
+	n, err := in.from.receive(in.held[len(in.held):min(cap(in.held), len(in.held)+readBuffer)])
 	in.held = in.held[:len(in.held)+n]
 	if n > 0 {
 		return nil

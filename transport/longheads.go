@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -117,46 +118,35 @@ func (s *Server) headPurse(c *conn) *purse {
 // serveLong answers the request whose head is ready, and what it says ends the
 // stay of the connection with the library that reads: that has an empty line in
 // its buffer, and a clock that runs.
-func (in *intake) serveLong(size int) (int, error) {
+func (in *intake) serveLong(b []byte, size int) (int, error) {
 	c, class := in.conn, classOf(size)
 	taken := int64(readBuffer<<class + headCopies*size)
 	if in.long != nil {
 		taken += int64(len(in.long.buf))
 	}
 	if err := in.claim(taken); err != nil {
-		in.over = err
-		return 0, err
+		return in.cut(b, err)
 	}
 	in.nested, in.ended = true, false
 	v := &nested{Conn: in.from, in: in, left: make(chan struct{})}
 	_ = c.server.longLibrary(class).ServeConn(v) // it has answered, whatever it says
 	<-v.left
 	in.nested = false
-	rest := in.held
-	if len(rest) <= readBuffer {
-		in.held = nil
-		in.release()
-		in.keep(rest)
-	}
+	rest := slices.Clone(in.held) // no more than more reads at once
+	in.held = nil
+	in.release()
 	switch {
 	case !in.ended || in.over != nil || c.server.stopping.Load():
 		return 0, io.EOF // the connection ends
-	case c.door != nil && in.long == nil:
-		n, err := c.goHome(in.held)
-		in.held = nil
-		in.release()
-		return n, err
+	case c.door != nil:
+		return c.goHome(rest)
 	}
-	c.again = true
-	c.resting.Store(len(in.held) == 0)
-	return 0, io.EOF
-}
-
-// keep holds what came behind a long head.
-func (in *intake) keep(rest []byte) {
 	if len(rest) > 0 {
 		in.hold(rest)
 	}
+	c.again.Store(true)
+	c.resting.Store(len(rest) == 0)
+	return 0, io.EOF
 }
 
 // releaseLong gives back what a long head takes, but while it is answered only

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -107,34 +108,54 @@ func TestLongHeadOfTheKnown(t *testing.T) {
 	}
 }
 
-// TestIdleKeepsNoBuffer: a connection that waits has none of what was read, however
-// long its head was.
+// watchedConn is a connection on which things come one by one, and which is looked at
+// before each.
+type watchedConn struct {
+	memoryConn
+	parts []string
+	look  func()
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	c.look()
+	if len(c.in) == 0 && len(c.parts) > 0 {
+		c.in, c.parts = []byte(c.parts[0]), c.parts[1:]
+	}
+	return c.memoryConn.Read(b)
+}
+
+// TestIdleKeepsNoBuffer: a connection that waits for a request has nothing of what was
+// read before, and one with a part of a small head no more than that takes.
 func TestIdleKeepsNoBuffer(t *testing.T) {
 	t.Parallel()
-	f := newFronts(t, nil)
-	c := f.oracle.dial()
-	defer c.Close()
-	r := bufio.NewReader(c)
-	for _, text := range []string{live[:30], live[30:], request("GET", "/health", longLine), live + live} {
-		_, err := c.Write(f.oracle.say(text))
-		f.must(err)
-		if text == live[:30] {
-			continue
-		}
-		for range strings.Count(text, "GET") + strings.Count(text, live[30:]) - strings.Count(text, live) {
-			if got := f.answerOf(r); got == nil || got.status != 200 {
-				t.Fatalf("%.30s: %+v", text, got)
-			}
+	h := newHouse(t, nil)
+	long := request("GET", "/health", longLine)
+	w := &watchedConn{parts: []string{live, live[:30], live[30:] + live, poll + live[:9], live[9:], long[:9], long[9:20_000], long[20_000:], live}}
+	c := newConn(w, h.server)
+	whole := true // what came so far
+	w.look = func() {
+		came := strings.Join([]string{live, live, live, poll, live, long, live}, "")
+		at := len(came) - len(strings.Join(w.parts, "")) - len(w.in)
+		whole = strings.HasSuffix(came[:at], "\r\n\r\n")
+		switch {
+		case whole && (c.in.room != nil || c.in.long != nil || len(c.in.held) > 0):
+			t.Errorf("behind %d bytes %d are held", at, len(c.in.held))
+		case !whole && c.in.long != nil && len(c.in.held) < readBuffer:
+			t.Errorf("behind %d bytes a long buffer has %d", at, len(c.in.held))
 		}
 	}
-	for _, one := range f.secure.open.list() {
-		_ = one.cut() // its goroutine has nothing any more that others may look at
-		f.eventually("it is over", func() bool { return f.secure.http.GetOpenConnectionsCount() == 0 })
-		if one.in.room != nil || one.in.long != nil || one.in.held != nil {
-			t.Errorf("%d bytes are held", len(one.in.held))
-		}
+	for again := true; again; again = c.again.Swap(false) { // as the connection's closing would
+		h.must(h.server.http.ServeConn(unclosed{c}))
+	}
+	if len(w.parts) > 0 || whole != true {
+		t.Errorf("%d parts are not read", len(w.parts))
 	}
 }
+
+// unclosed is a connection that the library cannot end.
+type unclosed struct{ *conn }
+
+func (unclosed) Close() error { return nil }
 
 // TestStopAfterLongHeads: connections that sent long heads and say nothing more do not
 // hold up the end of the server.
@@ -215,7 +236,11 @@ func FuzzChunking(f *testing.F) {
 			given = append(given, '\r', '\n')
 		}
 		var r fasthttp.Request
-		in := bufio.NewReaderSize(io.MultiReader(strings.NewReader(head), bytes.NewReader(given)), 64<<10)
+		end := io.EOF
+		if c.at == chunksBroken {
+			end = &refusedHead{400, textTwoWays}
+		}
+		in := bufio.NewReaderSize(io.MultiReader(strings.NewReader(head), bytes.NewReader(given), iotest.ErrReader(end)), 64<<10)
 		if err := r.Header.Read(in); err != nil {
 			t.Fatal(err)
 		}

@@ -145,6 +145,8 @@ func TestConversations(t *testing.T) {
 		{"a long header of HTTP/1.0", "GET /v1/decisions/stream?startup=true HTTP/1.0\r\nX-Long: " + strings.Repeat("c", 20_000) + "\r\n" + keyLine + "\r\n\r\n" + live, "200"},
 		{"a long header that is too long", hot(keyLine, "X-Long: "+strings.Repeat("c", 64<<10)) + live, "431"},
 		{"a long header and two lengths", hot(keyLine, "X-Long: "+strings.Repeat("c", 20_000), "Content-Length: 0", "Content-Length: 0") + live, "400"},
+		{"a head that grows", "GET /v1/decisions HTTP/1.1\nHost: x\n" + keyLine + "\n" + strings.Repeat("a:\n", 2700) + "\n" + live, "200"},
+		{"a Host that grows", strings.Replace(hot(keyLine, "X: "+strings.Repeat("c", 8078)), "Host: x", "Host:", 1) + live, "200 200"},
 		{"a long header and a control", hot(keyLine, "X-Long: "+strings.Repeat("c", 20_000)+"\x01") + live, "400"},
 	} {
 		if got := statuses(f.alike(c.name, c.text)); got != c.want {
