@@ -157,14 +157,31 @@ that change theirs. Before the first start of the server it needs --init.`,
 	return c
 }
 
+// fitsHead refuses a key that leaves no room in a request's head for anything else.
+func (t *terminal) fitsHead(key string) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	most, err := s.Own.maxHeaderBytes()
+	if err == nil && most > 0 && len(key) > most/2 {
+		err = fmt.Errorf("the API key has %d bytes, and max_header_bytes has room for %d beside the rest of a request: choose a shorter one", len(key), most/2)
+	}
+	return err
+}
+
 func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool) error {
 	if key == "" {
 		key = generatedKey()
 	}
-	if err := admin.UsableKey(key); err != nil {
+	err := admin.UsableKey(key)
+	if err == nil {
+		err = t.fitsHead(key)
+	}
+	if err != nil {
 		return fmt.Errorf("unable to create bouncer: %w", err)
 	}
-	err := t.withDoor(ctx, func(door *admin.Client) error {
+	err = t.withDoor(ctx, func(door *admin.Client) error {
 		return door.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
 	})
 	if errors.Is(err, engine.ErrExists) {

@@ -67,6 +67,10 @@ func TestNamesAreUsable(t *testing.T) {
 			t.Errorf("%q: %+v\nwant %s", c.args, r, c.says)
 		}
 	}
+	write(t, s.dir, "lapid.yaml", "max_header_bytes: 4KiB\n")
+	if r := s.do("", "bouncers", "add", "b", "-k", strings.Repeat("k", 2049)); r.exit != exitFails || !strings.Contains(r.err, "the API key has 2049 bytes, and max_header_bytes has room for 2048") {
+		t.Errorf("%+v", r)
+	}
 	for _, list := range []string{"bouncers", "machines", "allowlists"} {
 		if r := s.do("", list, "list", "-o", "json"); r.out != "[]\n" {
 			t.Errorf("%s: %s", list, r.out)

@@ -20,8 +20,8 @@ func UsableName(noun, name string) error {
 	return usableText(noun, name)
 }
 
-// LongestKey is how many bytes an API key may have: half of the head of a request,
-// whose other half is for everything else in it.
+// LongestKey is how many bytes an API key may have. The head of a request in which it
+// comes has more room, but not with every program and proxy that it passes.
 const LongestKey = 4096
 
 // UsableKey is UsableName for an API key, which travels in a header: there, blanks
