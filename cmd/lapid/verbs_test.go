@@ -354,7 +354,7 @@ func TestDaemonLine(t *testing.T) {
 	s.steps([]step{
 		{"-bogus", 2, "", "~flag provided but not defined: -bogus"},
 		{"-version", 0, "~lapid " + version, ""},
-		{"-t", 1, "", "level=fatal msg=\"@DIR@/config.yaml:2:6: you must run at least the API Server or crowdsec\"\n"},
+		{"-t", 1, "", "level=fatal msg=\"@DIR@/config.yaml:2:6: you must run at least the API Server or crowdsec: api.server is off or missing here; listen_uri in lapid.yaml switches it on for lapid alone\"\n"},
 		{"-no-api", 1, "", "level=fatal msg=\"you must run at least the API Server or crowdsec\"\n"},
 	})
 	d, err := parseDaemon(words("-c F -no-cs -no-capi -debug -error -dsn x"))
