@@ -209,6 +209,9 @@ func (s *Store) loadSnapshot(info SnapshotInfo, load func(uint64, iter.Seq2[uint
 
 // openSnapshot opens the file and reads its header.
 func openSnapshot(disk FS, info SnapshotInfo) (vfs.File, *snapshotReader, error) {
+	if stat, err := disk.Stat(info.Path); err == nil && !stat.Mode().IsRegular() { // a pipe would keep us waiting
+		return nil, nil, fmt.Errorf("it is no ordinary file: %w", ErrCorrupt)
+	}
 	file, err := disk.Open(info.Path, vfs.SequentialReadsOption)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrDisk, err)

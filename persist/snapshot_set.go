@@ -107,9 +107,6 @@ func glance(disk FS, info *SnapshotInfo) error {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
 	info.Size, info.Written = stat.Size(), stat.ModTime()
-	if !stat.Mode().IsRegular() {
-		return fmt.Errorf("it is no ordinary file: %w", ErrCorrupt)
-	}
 	file, r, err := openSnapshot(disk, *info)
 	if err != nil {
 		return err

@@ -102,7 +102,7 @@ func TestMissingIsMissed(t *testing.T) {
 }
 
 // nextSteps is what may stand at the end of a refusal.
-var nextSteps = regexp.MustCompile(`lapid restore --force FILE|lapid check --accept-loss|remove it: it holds nothing|so this makes it: touch /`)
+var nextSteps = regexp.MustCompile(`lapid restore --force FILE|lapid check --accept-loss|remove it: it holds nothing|so this makes it: touch /|a start does without that, and new snapshots take its place`)
 
 // harm does something to a file, or a folder, of a store; false where that is
 // nothing.
@@ -149,8 +149,9 @@ func needs(t *testing.T, errs ...error) bool {
 func TestEveryFileHarmed(t *testing.T) {
 	t.Parallel()
 	h, _ := killedHouse(t)
-	p := start(t, nil, "-c", h.file, "serve") // so that there are tables, and old files
+	p := start(t, []string{"LAPID_SNAPSHOT_EVERY=1s"}, "-c", h.file, "serve") // so that there are tables, and old files
 	h.awaitHealth(p)
+	await(t, "a snapshot is written", func() bool { return len(h.files("snapshots/*.snapshot")) > 0 })
 	kill(t, p)
 	whole := h.store()
 	h.expect(h.do("", "backup", filepath.Join(h.dir, "backups")), exitGood, "", "~wrote ")
@@ -162,7 +163,7 @@ func TestEveryFileHarmed(t *testing.T) {
 	for name := range describe(t, whole) {
 		names = append(names, name)
 	}
-	for _, kind := range []string{"FORMAT", "LATEST", "LOCK", "store", "snapshots", ".log", ".sst", "MANIFEST-", "OPTIONS-", "marker.manifest.", "marker.format-version."} {
+	for _, kind := range []string{"FORMAT", "LATEST", "LOCK", "store", "snapshots", ".snapshot", ".log", ".sst", "MANIFEST-", "OPTIONS-", "marker.manifest.", "marker.format-version."} {
 		if !slices.ContainsFunc(names, func(name string) bool { return strings.Contains(name, kind) }) {
 			t.Errorf("the store has no %s: %v", kind, names)
 		}
