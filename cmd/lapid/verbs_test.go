@@ -78,7 +78,12 @@ func (s *site) steps(steps []step) {
 	}
 }
 
+// fits holds a text against what must come: all of it, with "~" a part of it, with
+// "re:" what a regular expression finds.
 func fits(got, want, dir string) bool {
+	if pattern, ok := strings.CutPrefix(want, "re:"); ok {
+		return regexp.MustCompile(pattern).MatchString(got)
+	}
 	want = strings.ReplaceAll(want, "@DIR@", dir)
 	if part, ok := strings.CutPrefix(want, "~"); ok {
 		return strings.Contains(got, part)
