@@ -250,7 +250,7 @@ func (d *doorway) await() (*reactor.Handed, error) {
 // as one can see.
 func (d *doorway) forLoop(in []byte) bool {
 	var p plain
-	return p.read(in)
+	return p.read(in) && p.size <= d.server.options.HeaderBytes
 }
 
 // takeBack gives a connection back to the loops.

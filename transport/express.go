@@ -83,7 +83,7 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 		c.Mark = nil
 	}
 	for len(in) > 0 {
-		if !e.request.read(in) || !e.answer(c) {
+		if !e.request.read(in) || e.request.size > e.server.options.HeaderBytes || !e.answer(c) {
 			return e.leave(c, in)
 		}
 		in = in[e.request.size:]

@@ -4,9 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/wire"
 )
 
 // What stands between two requests on one connection must be read in one way
@@ -85,25 +86,24 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	var refused *refusedHead
-	why := &answer{fasthttp.StatusBadRequest, textNoHTTP}
+	status, text := fasthttp.StatusBadRequest, textNoHTTP
 	switch {
 	case errors.As(err, &refused):
-		why = &answer{refused.status, refused.text}
+		status, text = refused.status, refused.text
 	case errors.As(err, &small):
-		why = &answer{fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"}
+		status, text = fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"
 	case errors.As(err, &network) && network.Timeout():
-		why = &answer{fasthttp.StatusRequestTimeout, textTimeout}
+		status, text = fasthttp.StatusRequestTimeout, textTimeout
 	}
 	ctx.Response.Reset()
-	if c, secure := ctx.Conn().(*secureConn); secure && c.failed {
-		return // nobody hears
-	}
-	x := s.begin(ctx, s.stray("other"))
-	x.began = time.Now() // the library has not looked at the clock yet
-	defer s.finish(x)
-	s.refuse(x, why)
-	if why.status == fasthttp.StatusServiceUnavailable {
+	ctx.SetStatusCode(status)
+	ctx.Response.Header.SetContentTypeBytes(jsonType)
+	ctx.Response.SetBodyRaw(wire.AppendMessage(nil, text))
+	if status == fasthttp.StatusServiceUnavailable {
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
 	ctx.SetConnectionClose()
+	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
+		s.counting.shares[0].answered(status)
+	}
 }

@@ -189,6 +189,7 @@ func FuzzFronts(f *testing.F) {
 		request("DELETE", "/v1/decisions/1", "Cookie: jwt=x", "Content-Encoding: gzip") + live,
 		"HEAD /v1/decisions HTTP/1.0\r\nConnection: keep-alive\r\n" + keyLine + "\r\n\r\n" + live,
 		"GET /v1/decisions HTTP/1.1\nHost: x\r\n folded\r\nA : b\r\n\r\n" + live,
+		health + "  HTTP/1.0\r\nno header\n\r\n",
 		poll + "GET http://x/v1/decisions/stream HTTP/1.1\r\nHost:\r\n" + keyLine + "\r\n\r\n" + live,
 		live + "GET /v1/decisions HTTP/1.1\nHost: x\n" + keyLine + "\n\n" + live,
 		live + "OPTIONS * HTTP/1.1\r\nHost: x\nContent-Length: 0\r\n\r\n" + live,

@@ -55,6 +55,7 @@ const inChunks = -1
 // behind them.
 type survey struct {
 	bad    bool  // they can be read in more than one way, or in none
+	noLine bool  // the first line is none; nothing else is known then
 	bare   bool  // a line ends in LF alone
 	last   bool  // the client wants the connection closed
 	sized  bool  // there is a Content-Length or a Transfer-Encoding

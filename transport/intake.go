@@ -35,6 +35,7 @@ type intake struct {
 
 	part    part
 	woken   bool // the library knows that a head has begun
+	lined   bool // and its first line is one
 	seen    int  // how much of held has no end of a head
 	skipped int  // bytes of empty lines before it
 	left    int64
@@ -208,7 +209,7 @@ func split(head []byte) (l requestLine, lines []byte, s survey) {
 	first, lines, _ := bytes.Cut(head, []byte{'\n'})
 	l, ok := cutLine(withoutCR(first))
 	if !ok {
-		return l, lines, survey{bad: true}
+		return l, lines, survey{bad: true, noLine: true}
 	}
 	s = look(lines)
 	if !bytes.HasSuffix(first, []byte{'\r'}) {
@@ -220,7 +221,7 @@ func split(head []byte) (l requestLine, lines []byte, s survey) {
 
 // begin is the end of a head.
 func (in *intake) begin(s *survey) {
-	in.woken, in.seen, in.skipped, in.left, in.late = false, 0, 0, s.length, false
+	in.woken, in.lined, in.seen, in.skipped, in.left, in.late = false, false, 0, 0, s.length, false
 	switch {
 	case s.length == inChunks:
 		in.part, in.chunks = theChunks, chunking{}
@@ -258,11 +259,14 @@ func (in *intake) next(b []byte) (n int, done bool, err error) {
 // promising reports whether the first line, as soon as it is there, is one: nobody
 // waits for the rest of what is no request.
 func (in *intake) promising() bool {
-	first, _, whole := bytes.Cut(in.held, []byte{'\n'})
-	if !whole {
+	if in.lined {
+		return true // it was looked at
+	}
+	next := bytes.IndexByte(in.held[in.seen:], '\n')
+	if in.lined = next >= 0; !in.lined {
 		return true
 	}
-	_, ok := cutLine(withoutCR(first))
+	_, ok := cutLine(withoutCR(in.held[:in.seen+next]))
 	return ok
 }
 
@@ -271,7 +275,7 @@ func (in *intake) promising() bool {
 func (in *intake) canonical(head []byte) (out []byte, s survey, refused string) {
 	l, lines, s := split(head)
 	switch {
-	case len(l.version) == 0 || !spoken(l.version):
+	case s.noLine:
 		return nil, s, textNoHTTP
 	case s.bare && s.sized:
 		return nil, s, textBareLF

@@ -145,24 +145,25 @@ func TestRefusalsHaveBodies(t *testing.T) {
 		text, want string
 		status     int
 	}{
-		"no request":        {"no request\r\n", textNoHTTP, 400},
-		"no version":        {"GET /health\r\n", textNoHTTP, 400},
-		"another version":   {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", textNoHTTP, 400},
-		"no host":           {"GET /health HTTP/1.1\r\n\r\n", textNoHTTP, 400},
-		"a greeting of TLS": {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", textNoHTTP, 400},
-		"two lengths":       {request("POST", "/v1/alerts", "Content-Length: 1", "Content-Length: 1"), textTwoWays, 400},
-		"a fold":            {request("GET", "/health", " x: y"), textTwoWays, 400},
-		"a bare LF":         {"POST /v1/alerts HTTP/1.1\nHost: x\r\nContent-Length: 0\r\n\r\n", textBareLF, 400},
-		"another target":    {"GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n", textNoHTTP, 400},
-		"a broken escape":   {request("GET", "/v1/%zz"), "the path has a broken escape", 400},
-		"too long":          {request("GET", "/health", "X-Long: "+strings.Repeat("c", 4<<10)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
-		"far too long":      {request("GET", "/health", "X-Long: "+strings.Repeat("c", 1<<20)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
-		"too many lines":    {request("GET", "/health", strings.Repeat("a: b\r\n", 1000)+"a: b"), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
+		"no request":          {"no request\r\n", textNoHTTP, 400},
+		"no version":          {"GET /health\r\n", textNoHTTP, 400},
+		"another version":     {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", textNoHTTP, 400},
+		"no host":             {"GET /health HTTP/1.1\r\n\r\n", textNoHTTP, 400},
+		"a greeting of TLS":   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", textNoHTTP, 400},
+		"two lengths":         {request("POST", "/v1/alerts", "Content-Length: 1", "Content-Length: 1"), textTwoWays, 400},
+		"a fold":              {request("GET", "/health", " x: y"), textTwoWays, 400},
+		"a bare LF":           {"POST /v1/alerts HTTP/1.1\nHost: x\r\nContent-Length: 0\r\n\r\n", textBareLF, 400},
+		"another target":      {"GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n", textNoHTTP, 400},
+		"a broken escape":     {request("GET", "/v1/%zz"), "the path has a broken escape", 400},
+		"too long":            {request("GET", "/health", "X-Long: "+strings.Repeat("c", 4<<10)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
+		"too long for a loop": {request("GET", "/v1/decisions?ip=192.0.2.1", keyLine, "X-Long: "+strings.Repeat("c", 5<<10)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
+		"far too long":        {request("GET", "/health", "X-Long: "+strings.Repeat("c", 1<<20)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
+		"too many lines":      {request("GET", "/health", strings.Repeat("a: b\r\n", 1000)+"a: b"), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
 	} {
 		for _, behind := range []string{"", health} {
 			for _, one := range f.all {
 				conn := one.dial()
-				_, err := io.WriteString(conn, behind+c.text)
+				_, err := conn.Write(one.say(behind + c.text))
 				if !hungUp(err) {
 					f.must(err)
 				}
