@@ -214,22 +214,26 @@ func TestHeadsOfAllLengths(t *testing.T) {
 	}
 }
 
-// FuzzChunking: a body in chunks ends for us where it does for the HTTP library, and
-// what breaks for us breaks for it at the same byte, or before.
+// FuzzChunking: a body in chunks ends for us where it does for the HTTP library: what
+// is whole for us leaves nothing for it to take for the next request, and what is not
+// is not whole for it.
 func FuzzChunking(f *testing.F) {
 	for _, text := range []string{
 		chunks("hello", ""), "5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n", "2 \r\n[]\r\n0\r\n\n", "2\n[]\r\n0\r\n\r\n", "000\r\n\r\n", "1\r\nab\r\n",
 		"0\r\nX: y\n\r\n", "0;\r\n\r\nGET", strings.Repeat("0", 16) + "\r\n\r\n", "fffffffffffffff\r\n", "1\r\na\n0\r\n\r\n", "0\r\nX: y\r\n\n",
 	} {
-		f.Add([]byte(text), uint8(3))
+		f.Add([]byte(text))
 	}
 	head := request("POST", "/", "Transfer-Encoding: chunked")
-	f.Fuzz(func(t *testing.T, body []byte, step uint8) {
+	f.Fuzz(func(t *testing.T, body []byte) {
 		var c chunking
-		n := 0
+		n, trailer := 0, false // the library takes an error there for its end
 		for n < len(body) && c.at < chunksEnd {
-			next := min(n+int(step%7)+1, len(body))
-			n += c.walk(body[n:next])
+			if k := c.walk(body[n : n+1]); k == 0 {
+				break
+			}
+			n++
+			trailer = trailer || c.at == trailerLine
 		}
 		given := append([]byte(nil), body[:n]...)
 		if c.at == chunksEndCR {
@@ -247,7 +251,7 @@ func FuzzChunking(f *testing.F) {
 		whole := c.at == chunksEnd || c.at == chunksEndCR
 		rest, _ := io.ReadAll(in)
 		switch {
-		case err == nil && !whole:
+		case err == nil && !whole && !trailer:
 			t.Fatalf("%q at %d: the library takes %q for whole", body, c.at, given)
 		case err == nil && whole && len(rest) > 0:
 			t.Fatalf("%q: the library leaves %q", body, rest)
