@@ -61,10 +61,16 @@ func openPlain(path string, flag int, perm os.FileMode) (*os.File, error) {
 var errLinked = errors.New("no ordinary file, or one with several names, in a folder that somebody else may change: " +
 	"remove it, or name a file in another folder")
 
-// unshared tells whether nobody else may change a folder.
+// unshared tells whether nobody else may change a folder. A group may if it is
+// neither root's nor this process's own.
 func unshared(folder os.FileInfo) bool {
 	at, ok := folder.Sys().(*syscall.Stat_t)
-	return !ok || (at.Uid == 0 || int(at.Uid) == os.Geteuid()) && folder.Mode().Perm()&0o002 == 0
+	if !ok {
+		return true
+	}
+	mode := folder.Mode().Perm()
+	return (at.Uid == 0 || int(at.Uid) == os.Geteuid()) && mode&0o002 == 0 &&
+		(mode&0o020 == 0 || at.Gid == 0 || int(at.Gid) == os.Getegid())
 }
 
 // singular tells whether a file is an ordinary one with a single name.

@@ -181,6 +181,17 @@ func (l *Log) file(s *Setup, name string) (io.Writer, error) {
 	return f, nil
 }
 
+// logFiles are the paths of the log; none where it is not in files.
+func (s *Setup) logFiles() (paths []string) {
+	if s.Config.Common.Media == "file" {
+		paths = append(paths, filepath.Join(s.logDir(), logName))
+		if s.accessLog() {
+			paths = append(paths, filepath.Join(s.logDir(), accessName))
+		}
+	}
+	return paths
+}
+
 func (s *Setup) logDir() string { return cmp.Or(s.Config.Common.Dir, "/var/log") }
 
 // accessLines makes lines of the log of what is told about requests.

@@ -1,14 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"compress/gzip"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,9 +131,9 @@ func TestLogRotation(t *testing.T) {
 		}
 	}
 	var kept []string
-	await(t, "two packed files are kept, the rest is gone", func() bool {
+	await(t, "two files are kept, the older packed, the rest is gone", func() bool {
 		kept, _ = filepath.Glob(filepath.Join(logs, "crowdsec_api-*"))
-		return len(kept) == 2 && strings.HasSuffix(kept[0], ".log.gz") && strings.HasSuffix(kept[1], ".log.gz")
+		return len(kept) == 2 && strings.HasSuffix(kept[0], ".log.gz") && strings.HasSuffix(kept[1], ".log")
 	})
 	for _, path := range append(kept, filepath.Join(logs, accessName)) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
@@ -176,25 +179,27 @@ func TestNoAccessLog(t *testing.T) {
 	}
 }
 
-// stuckFile is a file that cannot be put away.
-type stuckFile struct{ closed bool }
-
-func (s *stuckFile) Write([]byte) (int, error) { return 0, os.ErrPermission }
-func (s *stuckFile) Close() error              { s.closed = true; return nil }
-
 // TestLogThatCannotBePutAway: it goes on in the same file, and says so once.
 func TestLogThatCannotBePutAway(t *testing.T) {
 	t.Parallel()
 	var said safeBuffer
-	stuck := &stuckFile{}
-	l := &logFile{path: filepath.Join(t.TempDir(), logName), out: stuck, log: slog.New(slog.NewTextHandler(&said, nil))}
+	dir := t.TempDir()
+	l := &logFile{path: filepath.Join(dir, logName), rotation: rotation{size: 1}, log: slog.New(slog.NewTextHandler(&said, nil))}
+	if err := l.open(); err != nil {
+		t.Fatal(err)
+	}
+	l.size = 2 << 20
+	l.path = filepath.Join(dir, "no", "such", logName) // renaming fails, and so does looking for another file
+	l.next()
+	l.path = filepath.Join(dir, logName)
 	for _, line := range []string{"one\n", "two\n"} {
+		l.size = 2 << 20
 		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
 			t.Fatalf("%d %v", n, err)
 		}
 	}
-	if got := read(t, l.path); got != "one\ntwo\n" || !stuck.closed {
-		t.Errorf("%q, closed %v", got, stuck.closed)
+	if got := read(t, l.path); got != "one\ntwo\n" {
+		t.Errorf("%q", got)
 	}
 	await(t, "it is told", func() bool { return strings.Contains(said.String(), "cannot be put away") })
 	if err := l.reopen(); err != nil {
@@ -202,6 +207,81 @@ func TestLogThatCannotBePutAway(t *testing.T) {
 	}
 	if _, err := l.Write([]byte("three\n")); err != nil || read(t, l.path) != "one\ntwo\nthree\n" || strings.Count(said.String(), "\n") != 1 {
 		t.Errorf("%v %q %s", err, read(t, l.path), said.String())
+	}
+}
+
+// TestLogOfTwo: what another program writes to a file that was put away is kept,
+// whether it is seen to have it open or not; and when it moves the file, our lines go
+// to the new one.
+func TestLogOfTwo(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, logName)
+	write(t, dir, logName, strings.Repeat("x", 1<<20))
+	other, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	l := &logFile{path: path, rotation: rotation{size: 1, files: 1, days: 1, compress: true}}
+	if err := l.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	full := []byte(strings.Repeat("y", 1<<20))
+	for range 4 {
+		if _, err := l.Write(full); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.WriteString("a line of the other\n"); err != nil {
+			t.Fatal(err)
+		}
+		l.tidy()
+	}
+	list := l.putAwayFiles()
+	oldest := list[len(list)-1]
+	if oldest.packed || strings.Count(read(t, oldest.path), "a line of the other\n") != 4 {
+		t.Fatalf("lines of the other are lost: %v", list)
+	}
+	if n := len(list); n != 2 { // the newest, and the one that is in use
+		t.Errorf("%d files are kept: %v", n, list)
+	}
+	if err := os.Rename(path, path+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Write([]byte("ours\n")); err != nil || read(t, path) != "ours\n" {
+		t.Errorf("our line went with the file that was moved: %v", err)
+	}
+}
+
+// TestLogOfAnotherProcess: a process that has a file open for writing is found, and
+// named at -t.
+func TestLogOfAnotherProcess(t *testing.T) {
+	t.Parallel()
+	h, logs := inFiles(t, "")
+	path := filepath.Join(logs, logName)
+	cmd := exec.Command("sh", "-c", `exec 3>>"$0"; echo ready; read line`, path)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = in.Close(); _ = cmd.Wait() }()
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	if got := writers(path, true); len(got) != 1 || got[0].id != cmd.Process.Pid {
+		t.Errorf("writers: %v", got)
+	}
+	p := start(t, nil, "-c", h.file, "serve", "-t")
+	p.wait(t)
+	if !strings.Contains(p.out.String(), "is written to by process "+strconv.Itoa(cmd.Process.Pid)) {
+		t.Errorf("-t: %s", p.out.String())
 	}
 }
 
@@ -226,4 +306,40 @@ func TestLogInASharedFolder(t *testing.T) {
 	if !strings.Contains(read(t, filepath.Join(logs, logName)), accessName+" is never put away") {
 		t.Error("nothing is said of it")
 	}
+	check := start(t, nil, "-c", h.file, "serve", "-t")
+	check.wait(t)
+	if !strings.Contains(check.out.String(), accessName+" is never put away") {
+		t.Errorf("nothing is said of it at -t: %s", check.out.String())
+	}
+}
+
+// TestUnshared: a folder that a group may change is shared unless the group is
+// root's or our own.
+func TestUnshared(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		uid, gid int
+		mode     os.FileMode
+		want     bool
+	}{
+		{0, 0, 0o755, true}, {0, 0, 0o775, true}, {0, 12345, 0o755, true}, {0, 12345, 0o775, false},
+		{0, 0, 0o777, false}, {12345, 0, 0o700, false}, {os.Geteuid(), os.Getegid(), 0o775, true},
+	} {
+		at := &syscall.Stat_t{Uid: uint32(c.uid), Gid: uint32(c.gid)}
+		if got := unshared(statOnly{mode: c.mode, at: at}); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// statOnly is a folder of which owner and mode are known.
+type statOnly struct {
+	os.FileInfo
+	mode os.FileMode
+	at   *syscall.Stat_t
+}
+
+func (s statOnly) Mode() os.FileMode { return s.mode }
+func (s statOnly) Sys() any {
+	return s.at
 }

@@ -68,6 +68,11 @@ func (p *Program) tryStart(ctx context.Context) error {
 	if err := s.tryLog(); err != nil {
 		return s.bad("common.log_dir", "a start would fail: opening the log: %v", err)
 	}
+	for _, path := range s.logFiles() {
+		for _, line := range unexpected(path) {
+			p.log.Warn(line)
+		}
+	}
 	if err := s.tryData(); err != nil {
 		return s.bad("config_paths.data_dir", "a start would fail: %v", err)
 	}
@@ -149,23 +154,15 @@ func (p *Program) tryListen(ctx context.Context, address string, own ownServer) 
 // tryLog looks whether the log could be opened; a file that is not there yet is not
 // made.
 func (s *Setup) tryLog() error {
-	c := &s.Config.Common
-	if c.Media != "file" {
-		return nil
-	}
-	names, dir := []string{logName}, s.logDir()
-	if s.accessLog() {
-		names = append(names, accessName)
-	}
-	for _, name := range names {
-		f, err := openPlain(filepath.Join(dir, name), os.O_APPEND|os.O_WRONLY, 0)
+	for _, path := range s.logFiles() {
+		f, err := openPlain(path, os.O_APPEND|os.O_WRONLY, 0)
 		switch {
 		case err == nil:
 			_ = f.Close()
 		case !errors.Is(err, fs.ErrNotExist):
 			return err
 		default:
-			if err := mayMake(dir); err != nil {
+			if err := mayMake(s.logDir()); err != nil {
 				return err
 			}
 		}
