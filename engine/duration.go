@@ -113,13 +113,26 @@ func DecisionDuration(text string) (string, error) {
 		}
 		return "", err
 	}
-	switch {
-	case d == math.MaxInt64:
+	if d == math.MaxInt64 {
 		return "", tooLong(text)
-	case d <= 0:
-		return "", fmt.Errorf("duration '%s' is over at once: give one that is longer than nothing, such as 4h", strings.TrimSpace(text))
+	}
+	if err := Lasting(text, d); err != nil {
+		return "", err
 	}
 	return text, nil
+}
+
+// shortestDecision is what a decision must last that a person gives: bouncers ask
+// seconds apart, and none ever sees what ends before.
+const shortestDecision = time.Second
+
+// Lasting refuses a duration, read from text, that is over before a bouncer can see
+// the decision. The error says what to write instead, and has no kind.
+func Lasting(text string, d time.Duration) error {
+	if d < shortestDecision {
+		return fmt.Errorf("duration '%s' is over at once: give one of a second or more, such as 4h", strings.TrimSpace(text))
+	}
+	return nil
 }
 
 var digits = regexp.MustCompile(`[0-9]+`)

@@ -28,13 +28,14 @@ func TestLongDurations(t *testing.T) {
 func TestDecisionDuration(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"4h": "4h", "1d2h": "1d2h", "106751d": "106751d", "2562047h": "2562047h", "forever": "2562047h", " Forever": "2562047h", "1ns": "1ns",
+		"4h": "4h", "1d2h": "1d2h", "106751d": "106751d", "2562047h": "2562047h", "forever": "2562047h", " Forever": "2562047h", "1s": "1s",
 	} {
 		if got, err := engine.DecisionDuration(text); err != nil || got != want {
 			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
+		"1ns": "is over at once", "0.0001s": "is over at once", "999ms": "is over at once",
 		"0": "is over at once", "0s": "is over at once", "-4h": "is over at once", "-": "is over at once", "-999999d": "is over at once",
 		"999999d": "the longest are 106751d and 2562047h; 'forever' stands for it", "106752d": "is too long", "106751d24h": "is too long",
 		"2562048h": "is too long", "99999999999999999999d": "is too long", "99999999h": "is too long",

@@ -246,8 +246,11 @@ func (c *compiler) lasting(spec *Spec) (*expression, error) {
 		err = x.seen.wrong
 	}
 	if err == nil && x.seen.text != nil {
-		if _, bad := engine.ParseDuration(x.seen.text.Value); bad != nil {
-			err = fmt.Errorf("%q is no duration such as 30m, 24h or 7d: %w", x.seen.text.Value, bad)
+		text := *x.seen.text
+		if d, bad := engine.ParseDuration(text); bad != nil {
+			err = fmt.Errorf("%q is no duration such as 30m, 24h or 7d: %w", clip(text), bad)
+		} else {
+			err = engine.Lasting(text, d)
 		}
 	}
 	if err != nil {
@@ -291,12 +294,15 @@ func (c *compiler) order(spec *Spec, i int) (order, error) {
 		}
 		return o, nil
 	}
-	if _, err := engine.ParseDuration(d.Duration); err != nil {
+	lasts, err := engine.ParseDuration(d.Duration)
+	if err != nil {
 		if spec.DurationExpr == "" {
 			return order{}, c.fault(at("decisions", i)+".duration", "error parsing duration '%s' of %s: %w", d.Duration, spec.Name, err)
 		}
 		o.duration = defaultDuration
 		c.warn(spec, at("decisions", i)+".duration", "duration '%s' of %s cannot be read, %s is used when duration_expr gives none", d.Duration, spec.Name, defaultDuration)
+	} else if err := engine.Lasting(d.Duration, lasts); err != nil {
+		return order{}, c.fault(at("decisions", i)+".duration", "decision %d of '%s' is never in force: %w", i+1, spec.Name, err)
 	}
 	return o, nil
 }

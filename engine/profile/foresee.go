@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/vm"
 
 	"lapid/engine"
 )
@@ -17,9 +18,9 @@ import (
 type foreseen struct {
 	kind   reflect.Type // of its value; nil: known only when it runs
 	truth  truth
-	text   *ast.StringNode // it is this constant; nil: it is not a text that stands there
-	wrong  error           // a constant in it that nothing can read; nil: none
-	doubts []string        // what loads and will disappoint, each the end of a sentence
+	text   *string  // it is this text whatever the alert is; nil: not known
+	wrong  error    // a constant in it that nothing can read; nil: none
+	doubts []string // what loads and will disappoint, each the end of a sentence
 }
 
 // truth is the value of a filter, as far as its constants decide it.
@@ -34,7 +35,9 @@ const (
 // foresee looks at an expression that has been checked and not yet rewritten.
 func foresee(root ast.Node) foreseen {
 	f := foreseen{truth: constant(root)}
-	f.text, _ = root.(*ast.StringNode)
+	if n, is := root.(*ast.StringNode); is {
+		f.text = &n.Value
+	}
 	if t := root.Type(); t != nil && t.Kind() != reflect.Interface {
 		f.kind = t
 	}
@@ -43,6 +46,20 @@ func foresee(root ast.Node) foreseen {
 	}
 	ast.Walk(&root, &f)
 	return f
+}
+
+// result finds out the text that an expression of constants gives. It runs what was
+// compiled as it was written.
+func (f *foreseen) result(written *vm.Program) {
+	root, same := written.Node(), fixed(true)
+	if ast.Walk(&root, &same); !same || f.text != nil {
+		return
+	}
+	if out, err := vm.Run(written, &scene{}); err == nil {
+		if text, is := out.(string); is {
+			f.text = &text
+		}
+	}
 }
 
 // Visit implements ast.Visitor.
@@ -175,6 +192,31 @@ func isScope(n ast.Node) bool {
 			return false
 		}
 	}
+}
+
+// fixed tells whether an expression is made of constants alone, so that it gives the
+// same whenever it runs.
+type fixed bool
+
+// Visit implements ast.Visitor.
+func (f *fixed) Visit(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.StringNode, *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.ConstantNode, *ast.UnaryNode, *ast.BinaryNode, *ast.ConditionalNode:
+	case *ast.CallNode:
+		callee, named := n.Callee.(*ast.IdentifierNode)
+		*f = *f && fixed(named && steady[callee.Value])
+	case *ast.BuiltinNode:
+		*f = *f && fixed(steady[n.Name])
+	case *ast.IdentifierNode:
+		*f = *f && fixed(steady[n.Value])
+	default:
+		*f = false
+	}
+}
+
+// steady are functions that give the same for the same arguments, and are cheap.
+var steady = map[string]bool{
+	"Sprintf": true, "string": true, "int": true, "trim": true, "lower": true, "upper": true, "Lower": true, "Upper": true, "TrimSpace": true,
 }
 
 // constant is what an expression is whatever the alert is.

@@ -106,6 +106,7 @@ func (l *language) compile(text string) (*expression, error) {
 		return nil, l.hinted(text, err)
 	}
 	seen := foresee(written.Node())
+	seen.result(written)
 	b := &binder{asking: l.asking}
 	program, err := expr.Compile(text, append(slices.Clone(l.options), expr.Patch(b))...)
 	if err != nil {
