@@ -210,6 +210,8 @@ func (f *targetFlags) target(n *admin.NewDecision) error {
 	switch {
 	case err != nil:
 		return err
+	case named != "" && f.value != "":
+		return errors.New("give one of --ip, --range and --value: a decision is about one thing")
 	case f.ip != "":
 		n.Scope, n.Value = engine.ScopeIP, named
 	case f.ipRange != "":
@@ -217,15 +219,10 @@ func (f *targetFlags) target(n *admin.NewDecision) error {
 	default:
 		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
 	}
-	switch {
-	case n.Value == "":
+	if n.Value == "" {
 		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
-	case n.Scope == engine.ScopeIP && strings.Contains(n.Value, "/"):
-		return fmt.Errorf("%s is not a valid ip", n.Value)
-	case n.Scope == engine.ScopeRange && !strings.Contains(n.Value, "/"):
-		return fmt.Errorf("%s is not a valid range", n.Value)
 	}
-	return nil
+	return fitsScope(n.Scope, n.Value)
 }
 
 // apiError marks what the server said, as the reference does.
@@ -291,6 +288,9 @@ func given(c *cobra.Command, name, value string) *string {
 
 // address is the address or range that was named, checked.
 func (f *targetFlags) address() (string, error) {
+	if f.ip != "" && f.ipRange != "" {
+		return "", errors.New("give one of --ip and --range, not both")
+	}
 	if f.ip != "" {
 		if _, err := engine.ParseTarget(f.ip); err != nil || strings.Contains(f.ip, "/") {
 			return "", fmt.Errorf("%s is not a valid ip", f.ip)

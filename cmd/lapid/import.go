@@ -39,6 +39,7 @@ type importing struct {
 	allowEmpty   bool
 	chunk        admin.Chunk // the words for values that leave them out
 
+	scoped          bool     // --scope was given
 	over, simulated int      // entries of a list that were left out
 	strange         []string // names in the input that mean nothing here
 
@@ -67,6 +68,7 @@ allowlist protects are named and left out. An input without a single decision is
 --allow-empty is given. Each batch becomes one alert, stored whole or not at all; when an import
 ends early, it says which alerts it has made and how to take them back.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			i.scoped = c.Flags().Changed("scope")
 			return t.importDecisions(c.Context(), &i)
 		},
 	}
@@ -288,6 +290,13 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 			t.log("error", "%s: %v", where, err)
 		}
 	}
+	doubted := map[string]bool{}
+	doubt := func(where, text string) {
+		if text != "" && !doubted[text] && len(doubted) < shownFaults {
+			doubted[text] = true
+			t.log("warning", "%s: %s", where, text)
+		}
+	}
 	err = i.each(input, &sink{
 		entry: func(where string, e *listed) error {
 			take, err := i.prepare(e)
@@ -296,6 +305,9 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 				complain(where, err)
 			case take:
 				total++
+				kind, _ := typeDoubt(e.Type) // an empty one is that of the flag, which was looked at
+				doubt(where, kind)
+				doubt(where, scopeDoubt(e.Scope))
 			case e.simulated:
 				i.simulated++
 			default:
@@ -349,7 +361,12 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 	if err := admin.UsableName("the value", e.Value); err != nil {
 		return false, err
 	}
-	if e.Scope == "" && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
+	if e.Type != "" {
+		if _, err := typeDoubt(e.Type); err != nil {
+			return false, err
+		}
+	}
+	if e.Scope == "" && !i.scoped && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
 		e.Scope = engine.ScopeRange
 	}
 	scope := e.Scope
@@ -358,6 +375,9 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 	}
 	if engine.HoldsAddress(scope) {
 		if _, err := engine.ParseTarget(e.Value); err != nil {
+			return false, err
+		}
+		if err := fitsScope(scope, e.Value); err != nil {
 			return false, err
 		}
 	}

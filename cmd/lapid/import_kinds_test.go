@@ -132,8 +132,8 @@ func TestImportRefuses(t *testing.T) {
 	r := s.do("", "decisions", "import", "-i", filepath.Join(s.dir, "bad.csv"))
 	want := `level=warning msg="'durationn' means nothing here and is ignored; did you mean 'duration'?"
 level=warning msg="'xyz' means nothing here and is ignored (known are duration, reason, scope, type, value)"
-level=error msg="line 2: duration '0' is over at once: give one that is longer than nothing, such as 4h"
-level=error msg="line 3: duration '-4h' is over at once: give one that is longer than nothing, such as 4h"
+level=error msg="line 2: duration '0' is over at once: give one of a second or more, such as 4h"
+level=error msg="line 3: duration '-4h' is over at once: give one of a second or more, such as 4h"
 level=error msg="line 4: duration '999999d' is too long: the longest are 106751d and 2562047h; 'forever' stands for it"
 Error: lapid decisions import: 3 unusable entries in bad.csv, nothing was imported
 `
@@ -147,6 +147,49 @@ Error: lapid decisions import: 3 unusable entries in bad.csv, nothing was import
 		{"decisions import -i @DIR@/good.csv -d 999999d", 1, "", "~is too long"},
 		{"decisions import -i @DIR@/good.csv -t Ban", 1, "", "~no bouncer acts on the type 'Ban': write it as 'ban'"},
 		{"decisions import -i @DIR@/good.csv --scope Ipp", 0, "~Imported 1", "~scope 'Ipp' is none that bouncers know: did you mean Ip?"},
+	})
+}
+
+// TestImportJudgesWords: what decisions add refuses or doubts of a scope, a type and a
+// value is refused or doubted in a list as well, wherever it stands there.
+func TestImportJudgesWords(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	write(t, s.dir, "bad.csv", "value,scope,type\n192.0.2.0/24,Ip,\n192.0.2.0/24,ip,\n192.0.2.1,Range,\n192.0.2.1,range,\n192.0.2.2,,Ban\n")
+	write(t, s.dir, "bad.json", `[{"value":"192.0.2.0/24","scope":"Ip"},{"value":"192.0.2.1","scope":"Range"},{"value":"192.0.2.1","type":"CAPTCHA"}]`)
+	write(t, s.dir, "list.csv", strings.Join(decisionColumns, ",")+"\n1,cscli,Ip:192.0.2.0/24,x,ban,,,1,1h,false,1\n2,cscli,Ip:192.0.2.2,x,Ban,,,1,1h,false,1\n")
+	write(t, s.dir, "odd.csv", "value,scope,type\nx,Ipp,captch\ny,Ipp,captch\n")
+	write(t, s.dir, "odd.json", `[{"value":"z","scope":"Rangee","type":"bann"}]`)
+	write(t, s.dir, "one.csv", "value\n192.0.2.1\n")
+	write(t, s.dir, "net.csv", "value\n192.0.2.0/24\n")
+	s.steps([]step{
+		{"decisions import -i @DIR@/bad.csv", 1, "Parsing csv\n", `level=error msg="line 2: 192.0.2.0/24 is not a valid ip"
+level=error msg="line 3: 192.0.2.0/24 is not a valid ip"
+level=error msg="line 4: 192.0.2.1 is not a valid range"
+level=error msg="line 5: 192.0.2.1 is not a valid range"
+level=error msg="line 6: no bouncer acts on the type 'Ban': write it as 'ban'"
+Error: lapid decisions import: 5 unusable entries in bad.csv, nothing was imported
+`},
+		{"decisions import -i @DIR@/bad.json", 1, "Parsing json\n", `level=error msg="item 1: 192.0.2.0/24 is not a valid ip"
+level=error msg="item 2: 192.0.2.1 is not a valid range"
+level=error msg="item 3: no bouncer acts on the type 'CAPTCHA': write it as 'captcha'"
+Error: lapid decisions import: 3 unusable entries in bad.json, nothing was imported
+`},
+		{"decisions import -i @DIR@/list.csv", 1, "Parsing csv\n", `level=error msg="line 2: 192.0.2.0/24 is not a valid ip"
+level=error msg="line 3: no bouncer acts on the type 'Ban': write it as 'ban'"
+Error: lapid decisions import: 2 unusable entries in list.csv, nothing was imported
+`},
+		{"decisions import -i @DIR@/one.csv --scope Range", 1, "Parsing csv\n", "~line 2: 192.0.2.1 is not a valid range"},
+		{"decisions import -i @DIR@/net.csv --scope ip", 1, "Parsing csv\n", "~line 2: 192.0.2.0/24 is not a valid ip"},
+		{"decisions import -i @DIR@/one.csv -d 1ns", 1, "", "~is over at once"},
+		{"decisions list -a", 0, "No active decisions\n", ""},
+		{"decisions import -i @DIR@/odd.csv", 0, "~Imported 2", `level=warning msg="line 2: type 'captch' is none that bouncers know: did you mean captcha?"
+level=warning msg="line 2: scope 'Ipp' is none that bouncers know: did you mean Ip?"
+`},
+		{"decisions import -i @DIR@/odd.json", 0, "~Imported 1", `level=warning msg="item 1: type 'bann' is none that bouncers know: did you mean ban?"
+level=warning msg="item 1: scope 'Rangee' is none that bouncers know: did you mean Range?"
+`},
+		{"decisions import -i @DIR@/net.csv", 0, "~Imported 1", ""},
 	})
 }
 

@@ -30,6 +30,7 @@ func (s *Setup) profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, error)
 		}
 		return nil, nil, fmt.Errorf("failed to compile profiles: %s%w", place, err)
 	}
+	doubtProfiles(specs, func(i int, field, text string) { log.Warn(placed(written, i, field) + text) })
 	return specs, set, nil
 }
 

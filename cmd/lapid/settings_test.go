@@ -127,6 +127,9 @@ func TestProfileFiles(t *testing.T) {
 		"argument":  {"name: x\nfilters: ['true']\nduration_expr: Sprintf('%dh', GetDecisionsCnt('x'))\n", "bad.yaml:3:16: error compiling duration_expr of x: unknown name GetDecisionsCnt"},
 		"no type":   {"name: x\nfilters: ['true']\ndecisions:\n - {type: ban}\n - {duration: 1h}\n", "bad.yaml:5:4: decision 2 of 'x' has no type"},
 		"duration":  {"name: x\nfilters: ['true']\ndecisions: [{type: ban, duration: 1 week}]\n", "bad.yaml:3:35: error parsing duration '1 week' of x"},
+		"no time":   {"name: x\nfilters: ['true']\ndecisions: [{type: ban, duration: 0s}]\n", "bad.yaml:3:35: decision 1 of 'x' is never in force: duration '0s' is over at once"},
+		"past":      {"name: x\nfilters: ['true']\ndecisions:\n - type: ban\n   duration: -4h\n", "bad.yaml:5:14: decision 1 of 'x' is never in force: duration '-4h' is over at once"},
+		"minutes":   {"name: x\nfilters: ['true']\nduration_expr: Sprintf('%dmin', 3)\n", "bad.yaml:3:16: error compiling duration_expr of x: \"3min\" is no duration"},
 		"not there": {"", "bad.yaml"},
 	} {
 		path := filepath.Join(dir, "bad.yaml")
@@ -157,6 +160,13 @@ decisions: [{type: ban, duration: 1h}]
 ---
 filters: [CrowdsecCTI("x") == nil]
 on_error: continue
+---
+name: words
+filters: ['true']
+decisions:
+ - {type: Ban, duration: 1h, scope: ip}
+ - {type: captch, duration: 1h, scope: Ipp}
+ - {type: ban, duration: 1h, scope: Range}
 `)
 	var out bytes.Buffer
 	s := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
@@ -169,7 +179,11 @@ on_error: continue
 		`p.yaml:9:7: two profiles are named 'a'`,
 		`p.yaml:9:1: profile 'a' has no filters and never matches`,
 		`p.yaml:9:1: profile 'a' is never reached: 'stop' in front of it`,
-		`p.yaml:12:1: profile 4 of 4 has no name`,
+		`p.yaml:12:1: profile 4 of 5 has no name`,
+		`p.yaml:18:11: decision 1 of 'words' is never acted on: no bouncer acts on the type 'Ban': write it as 'ban'`,
+		`p.yaml:18:37: decision 1 of 'words' has the scope 'ip', which is stored as it is written, and bouncers that ask for Ip never get it: write it as 'Ip'`,
+		`p.yaml:19:11: decision 2 of 'words': type 'captch' is none that bouncers know: did you mean captcha?`,
+		`p.yaml:19:40: decision 2 of 'words': scope 'Ipp' is none that bouncers know: did you mean Ip?`,
 		`p.yaml:12:11: filter 1 of '' calls CrowdsecCTI, which never answers`,
 	} {
 		if strings.Count(out.String(), want) != 1 {
