@@ -26,8 +26,9 @@ func restoreCommand(t *terminal) *cobra.Command {
 hold what was backed up to the last bit, and only then put in its place. A store that is there is not touched
 without --force, and even then it is kept, under another name. Every bouncer is told everything at its next
 poll, without being started anew: what runs by the backup, and the end of all that the backup knows to be over.
-Of bans that came after the backup nothing is known any more: a bouncer that was told of one keeps it until it
-ends by itself, or until the bouncer is started anew.`,
+Of what came after the backup, and is in the store that is replaced, bouncers are told the end as well, up to
+100000 decisions. Where that store cannot be read, or there is none, a bouncer that was told of such a ban keeps it
+until it ends by itself, or until the bouncer is started anew; the command says so.`,
 		RunE: func(c *cobra.Command, args []string) error { return t.restore(c.Context(), args[0], force) },
 	}
 	c.Flags().BoolVar(&force, "force", false, "also when there is a store; it is kept under another name")
@@ -63,15 +64,17 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	if err := s.makeFolder(); err != nil {
 		return err
 	}
-	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
-	if errors.Is(err, persist.ErrLocked) {
-		return fmt.Errorf("%w: stop what uses it first", err)
-	}
+	held, err := s.hold()
 	if err != nil {
-		return permitted(err, s.Store())
+		return err
 	}
-	if held != nil {
-		defer held.Close()
+	there := held != nil
+	if there {
+		defer func() {
+			if held != nil {
+				held.Close()
+			}
+		}()
 		if !force {
 			return fmt.Errorf("there is a store in %s: give --force to put the backup in its place", s.Store())
 		}
@@ -81,7 +84,14 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	if err != nil {
 		return err
 	}
-	old, err := install(made, s.Store(), held != nil, time.Now())
+	if there {
+		_ = held.Close() // who reads the store holds it
+		t.carry(ctx, s, made)
+		if held, err = s.hold(); err != nil {
+			return errors.Join(err, os.RemoveAll(made))
+		}
+	}
+	old, err := install(made, s.Store(), there, time.Now())
 	if err != nil {
 		return err
 	}
@@ -90,6 +100,34 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
 	}
 	return nil
+}
+
+// hold keeps others from the store, until it is closed; nil: there is none.
+func (s *Setup) hold() (io.Closer, error) {
+	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
+	if errors.Is(err, persist.ErrLocked) {
+		return nil, fmt.Errorf("%w: stop what uses it first", err)
+	}
+	if err != nil {
+		return nil, permitted(err, s.Store())
+	}
+	return held, nil
+}
+
+// carry has what was made tell bouncers of the end of what they may hold by the store
+// that is there. What fails is no reason not to restore.
+func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
+	restored, other := s.engineOptions(slog.New(slog.DiscardHandler)), s.engineOptions(slog.New(slog.DiscardHandler))
+	restored.Dir = made
+	done, err := engine.Carry(ctx, restored, other)
+	if done.Decisions > 0 {
+		t.success("%d decisions of the store that was there are not in the backup: bouncers will be told that they are over", done.Decisions)
+	}
+	if err != nil {
+		t.success("restart your bouncers: the store that was there cannot be read (%v), so they are not told the end of what came after the backup", err)
+	} else if done.Left > 0 {
+		t.success("restart your bouncers: %d more decisions came after the backup, of whose end they are not told", done.Left)
+	}
 }
 
 // restoreTo makes a store in a folder of its own.
