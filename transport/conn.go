@@ -58,6 +58,7 @@ type conn struct {
 	loop    *reactor.Conn // where it is, for a request on a loop
 	reads   atomic.Bool   // the serving goroutine waits in Read while something is owed
 	parted  atomic.Bool   // our side is ended
+	ended   atomic.Bool   // the other's is, in good order as far as is known, while something is owed
 	closing atomic.Bool   // somebody waits for the other's
 
 	// Of a connection that a reactor handed over; owned by the serving
@@ -134,17 +135,30 @@ func (c *conn) learn(n int, err error) {
 			return
 		}
 		d.heard()
+	case errors.Is(err, io.EOF) && c.tcp() && !c.parted.Load() && !c.server.stopping.Load():
+		c.ended.Store(true)
+		return // it may still show that it has not read everything, see watch
 	case errors.Is(err, io.EOF):
-		s := c.look()
-		s.Ended = true
-		// Under TLS our last record may have met a socket that was closed in good
-		// order; then it alone is not acknowledged.
-		s.Broken = s.Broken && !c.secure
-		d.close(s, int(c.later.Load()))
+		c.settle(d)
 	default:
 		d.lost()
 	}
 	c.owed.Store(nil)
+}
+
+func (c *conn) tcp() bool {
+	_, tcp := c.Conn.(*net.TCPConn)
+	return tcp
+}
+
+// settle draws the conclusions of an end.
+func (c *conn) settle(d *delivery) {
+	s := c.look()
+	s.Ended = true
+	// Under TLS our last record may have met a socket that was closed in good
+	// order; then it alone is not acknowledged.
+	s.Broken = s.Broken && !(c.secure && c.parted.Load())
+	d.close(s, int(c.later.Load()))
 }
 
 // look asks the kernel about the connection.
@@ -350,6 +364,10 @@ func (c *conn) Close() error {
 		if c.reads.Load() {
 			return c.farewell()
 		}
+		if c.ended.Load() {
+			c.watch()
+			return nil
+		}
 		if c.closing.Swap(true) {
 			return nil // somebody is at it
 		}
@@ -372,6 +390,26 @@ const (
 	// partingBytes is how much may come meanwhile.
 	partingBytes = 64 << 10
 )
+
+// doubt is how long a client that has ended its side may still show that it has not
+// heard an answer. One that closes without having read everything sends a reset, but
+// one that has said before that it says no more is not told apart from one that has
+// closed in good order until it does. A client that waits for our end waits as long.
+const doubt = time.Second
+
+// watch looks a while after the other end has ended whether it was reset meanwhile,
+// settles what is owed, and cuts. It does not wait.
+func (c *conn) watch() {
+	if c.closing.Swap(true) {
+		return // somebody is at it
+	}
+	time.AfterFunc(c.server.doubt, func() {
+		if d := c.owed.Swap(nil); d != nil {
+			c.settle(d)
+		}
+		_ = c.cut()
+	})
+}
 
 // part ends our side and waits for the other's end, to find out what became of
 // what is owed.
@@ -466,6 +504,9 @@ func (c *secureConn) Close() error {
 			patience = lastParting
 		}
 		u.awaitEnd(patience)
+	}
+	if u.ended.Load() {
+		return u.Close() // it would not hear us, and its end could not be told from a reset any more
 	}
 	return c.Conn.Close()
 }

@@ -152,7 +152,7 @@ func (c *closer) spoil() {
 	secure := c.front == c.oracle
 	c.hangUp()
 	c.ask("HTTP/1.1")
-	way := c.chance.IntN(5)
+	way := c.chance.IntN(6)
 	switch {
 	case way == 0: // it gives up at once
 		c.hangUp()
@@ -165,6 +165,18 @@ func (c *closer) spoil() {
 		_, err := io.ReadFull(c.line, make([]byte, 1+c.chance.IntN(200)))
 		c.must(err)
 		c.abort()
+	case way == 4 && !c.again && len(c.told) < 1000: // it says that it says no more, and dies
+		c.eventually("the answer has left", left)
+		raw := c.line
+		if secure {
+			raw = c.line.(*tls.Conn).NetConn()
+		}
+		c.must(raw.(interface{ CloseWrite() error }).CloseWrite())
+		for range c.chance.IntN(2000) {
+			runtime.Gosched()
+		}
+		raw.Close()
+		c.line = nil
 	default: // all is there, or as much as there is room for, and it stands still until it gives up
 		if !c.again && len(c.told) < 1000 {
 			c.eventually("the answer has left", left)

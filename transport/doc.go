@@ -50,7 +50,9 @@
 //
 //   - the next request on the connection, of which nothing had come before the
 //     answer left; or
-//   - the connection's end in good order, with every byte acknowledged;
+//   - the connection's end in good order, with every byte acknowledged and no reset
+//     within a second, as comes from one that ended its side first and then left
+//     without having read everything;
 //
 // and in both cases that whoever asked had not ended the connection before the
 // answer left. After a reset, a time-out, an end that comes first, or bytes that

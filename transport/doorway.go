@@ -51,7 +51,7 @@ func (d *doorway) open() error {
 	}
 	o := &d.server.options
 	r, err := reactor.New(&reactor.Options{
-		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout,
+		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: d.server.doubt,
 		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
 		Hand:      d.hand,
 		Closed:    func() { d.count.Add(-1) },

@@ -39,6 +39,7 @@ type Server struct {
 
 	bodyPatience     time.Duration // how long a large body waits for memory
 	shedAge          time.Duration // see shed.go
+	doubt            time.Duration // how long a client that has ended its side may still show that it has not heard
 	strangerPatience time.Duration // for a request of somebody who has not shown who he is
 
 	tcp, unix *doorway
@@ -84,6 +85,7 @@ func New(o *Options) (*Server, error) {
 		bodyPatience:     loginPatience,
 		shedAge:          shedAge,
 		strangerPatience: strangerPatience,
+		doubt:            doubt,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.router = s.newRouter()

@@ -89,6 +89,9 @@ type Options struct {
 	Buffer int           // the most that is read at once, in bytes; each loop has such a buffer
 	First  time.Duration // how long a new connection may be silent
 	Idle   time.Duration // how long it may be between two requests
+	// Doubt is how long a TCP connection with a Mark stays after its peer has said that
+	// it says no more: it may still show that it has not read everything, by a reset.
+	Doubt time.Duration
 	// NewWorker makes a worker, one for each loop and some for those who give
 	// connections back.
 	NewWorker func() Worker

@@ -281,13 +281,14 @@ const (
 	idle int32 = iota
 	busy
 	again
+	ended // by its peer; nobody touches it until Options.Doubt is over
 )
 
 // serve reads what has come on a connection and has the worker answer it. A
 // short read means that there is no more; with over, the end is behind it.
 func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over bool) {
 	for !c.state.CompareAndSwap(idle, busy) {
-		if c.state.CompareAndSwap(busy, again) || c.state.Load() == again {
+		if c.state.CompareAndSwap(busy, again) || c.state.Load() >= again {
 			return
 		}
 	}
@@ -300,7 +301,7 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 		case errno == syscall.EINTR:
 			more = true
 		case errno != 0 || n == 0:
-			r.drop(c, errno != 0)
+			r.end(c, errno != 0)
 			return
 		case !r.answer(w, c, buf[:n]):
 			return
@@ -336,6 +337,30 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 		c.served.Store(true)
 	}
 	return true
+}
+
+// end is the end of a connection that the caller has busy. One with a mark stays a
+// while: a peer that has ended its side alone, or has closed without having read
+// everything, may still send a reset.
+func (r *Reactor) end(c *Conn, broken bool) {
+	if broken || c.Mark == nil || !c.Peer.IsValid() || c.parting.Load() {
+		r.drop(c, broken)
+		return
+	}
+	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it would be reported for ever
+	c.state.Store(ended)
+	if r.stopping.Load() { // whether or not Close has seen it
+		r.settle(c)
+		return
+	}
+	time.AfterFunc(r.options.Doubt, func() { r.settle(c) })
+}
+
+// settle closes a connection that has ended, if nobody has yet.
+func (r *Reactor) settle(c *Conn) {
+	if c.state.CompareAndSwap(ended, busy) {
+		r.drop(c, false)
+	}
 }
 
 // drop closes a connection that the caller has busy; the kernel forgets to watch
@@ -439,6 +464,8 @@ func (r *Reactor) Close() {
 	var marked []*Conn
 	r.conns.each(func(c *Conn) {
 		switch {
+		case c.state.Load() == ended:
+			r.settle(c)
 		case !c.state.CompareAndSwap(idle, busy):
 		case c.Mark == nil:
 			r.drop(c, false)
