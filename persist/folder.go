@@ -87,6 +87,15 @@ func (f folder) version() (who identity, version int, err error) {
 	return who, 0, nil
 }
 
+// CheckFormat tells whether Open would take the folder dir for a store of this
+// program, by its names and its file FORMAT alone: beside a process that has it open,
+// and without changing anything. A folder that is empty or not there is good. The
+// errors are those of Open.
+func CheckFormat(dir string) error {
+	_, _, err := folder{machineDisk{vfs.Default}, dir}.version()
+	return err
+}
+
 // create makes the folder, durably, and writes its format version last.
 func (f folder) create(who identity) error {
 	if err := f.makeDirs(); err != nil {

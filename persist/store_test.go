@@ -104,6 +104,23 @@ func TestLocked(t *testing.T) {
 
 func (s *Store) step(rev uint64) (bool, error) { return step(s, rev) }
 
+// TestCheckFormat: what Open would refuse for its file FORMAT is known without opening.
+func TestCheckFormat(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for text, good := range map[string]bool{"garbage": false, "lapid store, format 9\n": false, "lapid store, format 1\n": true} {
+		if err := os.WriteFile(filepath.Join(dir, formatFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := CheckFormat(dir); good != (err == nil) || !good && !errors.Is(err, ErrFormat) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if err := CheckFormat(filepath.Join(dir, "none")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestOtherFormat(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(disk FS) error{

@@ -31,6 +31,15 @@ type Setup struct {
 	env   environment
 	tree  *node            // the merged configuration
 	place map[string]*node // every key given, by its dotted path
+
+	ownPlace map[string]*node // every key of Own that was given
+}
+
+// inPlaceOf are our own settings that take the place of keys of config.yaml: what is
+// wrong with the value is then theirs.
+var inPlaceOf = map[string]string{
+	"config_paths.data_dir": "data_dir", "api.server.listen_uri": "listen_uri",
+	"prometheus.listen_port": "metrics", "prometheus.listen_addr": "metrics", "admin_socket": "admin_socket",
 }
 
 // environment is how variables are looked up: os.LookupEnv, but for tests.
@@ -60,7 +69,7 @@ func loadSetup(file string, env environment) (*Setup, error) {
 	if harmless := slices.DeleteFunc(d.ignored, func(key string) bool { return slices.Contains(loud, key) }); len(harmless) > 0 {
 		s.warn("accepted, but without a meaning here: %s", strings.Join(harmless, ", "))
 	}
-	if s.Own, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
+	if s.Own, s.ownPlace, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
 		return nil, err
 	}
 	return s, s.complete()
@@ -68,12 +77,12 @@ func loadSetup(file string, env environment) (*Setup, error) {
 
 // defaultSetup is the setup of somebody who wrote nothing.
 func defaultSetup(env environment) (*Setup, error) {
-	own, err := loadSettings("", env)
+	own, places, err := loadSettings("", env)
 	if err != nil {
 		return nil, err
 	}
 	items := 5000
-	s := &Setup{env: env, Own: own, Config: Config{
+	s := &Setup{env: env, Own: own, ownPlace: places, Config: Config{
 		Paths:   Paths{DataDir: localData},
 		DB:      Database{Flush: &Flush{MaxItems: &items, MaxAge: "7d"}},
 		API:     API{Server: &APIServer{ListenURI: "127.0.0.1:8080"}},
@@ -118,9 +127,13 @@ func (s *Setup) warn(format string, args ...any) {
 // given tells whether a key was written, even without a value.
 func (s *Setup) given(path string) bool { return s.place[path] != nil }
 
-// bad is an error about the value of a key, with its place.
+// bad is an error about the value of a key, with its place: in lapid.yaml or the
+// environment where the value comes from there.
 func (s *Setup) bad(path, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
+	if n := s.ownPlace[inPlaceOf[path]]; n != nil {
+		return fmt.Errorf("%s: %s", n.at(), text)
+	}
 	if n := s.place[path]; n != nil {
 		return fmt.Errorf("%s: %s", n.at(), text)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"reflect"
 	"strconv"
@@ -88,6 +89,11 @@ func (s *Settings) checkRows() error {
 	if n := s.RowsPerKey; n < 0 || n > mostRowsPerKey {
 		return fmt.Errorf("bouncer_rows_per_key must be between 1 and %d, not %d", mostRowsPerKey, n)
 	}
+	return nil
+}
+
+// checkPrefix checks what is said of IPv6 prefixes; 0 is the default.
+func (s *Settings) checkPrefix() error {
 	if n := s.IPv6Prefix; n != 0 && (n < shortestPrefix || n > 128) {
 		return fmt.Errorf("bouncer_ipv6_prefix must be between %d and 128, not %d", shortestPrefix, n)
 	}
@@ -150,17 +156,20 @@ func (s *Settings) listenSocketMode() (fs.FileMode, error) {
 	return fs.FileMode(n), nil
 }
 
-// loadSettings reads lapid.yaml, if it is there, and the environment.
-func loadSettings(file string, env environment) (Settings, error) {
-	var s Settings
+// loadSettings reads lapid.yaml, if it is there, and the environment. places is where
+// each key that was given stands.
+func loadSettings(file string, env environment) (s Settings, places map[string]*node, err error) {
+	places = map[string]*node{}
 	if file != "" {
 		tree, err := readOne(file, expander(env))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return s, fmt.Errorf("while loading settings: %w", err)
+			return s, nil, fmt.Errorf("while loading settings: %w", err)
 		}
-		if _, err := decodeTree(tree, &s); err != nil {
-			return s, fmt.Errorf("while loading settings: %w", err)
+		d, err := decodeTree(tree, &s)
+		if err != nil {
+			return s, nil, fmt.Errorf("while loading settings: %w", err)
 		}
+		maps.Copy(places, d.places)
 	}
 	var given node
 	given.kind = isMap
@@ -171,29 +180,54 @@ func loadSettings(file string, env environment) (Settings, error) {
 			given.entries = append(given.entries, entry{&node{kind: isScalar, text: key}, value})
 		}
 	}
-	if _, err := decodeTree(&given, &s); err != nil {
-		return s, err
+	d, err := decodeTree(&given, &s)
+	if err != nil {
+		return s, nil, err
 	}
+	maps.Copy(places, d.places)
+	return s, places, s.check(places)
+}
+
+// check refuses values that mean nothing, with their place.
+func (s *Settings) check(places map[string]*node) error {
+	_, every := s.snapshotEvery()
+	_, memory := s.memory()
+	_, mode := s.listenSocketMode()
+	_, heads := s.maxHeaderBytes()
+	for _, c := range []struct {
+		key string
+		err error
+	}{
+		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
+		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
+		{"max_header_bytes", heads},
+	} {
+		if n := places[c.key]; c.err != nil && n != nil {
+			return fmt.Errorf("%s: %w", n.at(), c.err)
+		} else if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+func (s *Settings) checkFilterError() error {
 	if w := s.OnFilterError; w != "" && w != "refuse" && w != "continue" {
-		return s, fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
+		return fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
 	}
-	if _, err := s.snapshotEvery(); err != nil {
-		return s, err
+	return nil
+}
+
+func (s *Settings) checkMetrics() error {
+	if s.Metrics == "" || s.Metrics == "off" {
+		return nil
 	}
-	if err := s.checkRows(); err != nil {
-		return s, err
+	_, port, err := net.SplitHostPort(s.Metrics)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
 	}
-	if _, err := s.memory(); err != nil {
-		return s, err
+	if err != nil {
+		return fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
 	}
-	if _, err := s.listenSocketMode(); err != nil {
-		return s, err
-	}
-	if _, _, err := net.SplitHostPort(s.Metrics); err != nil && s.Metrics != "" && s.Metrics != "off" {
-		return s, fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
-	}
-	if _, err := s.maxHeaderBytes(); err != nil {
-		return s, err
-	}
-	return s, nil
+	return nil
 }

@@ -127,7 +127,7 @@ func TestMemorySetting(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"much", "-1", "0", "1MiB", "512TiB", "5.5GiB", "MiB", "99999999999G", "1 MM"} {
-		if _, err := loadSettings("", variables(map[string]string{"LAPID_MEMORY": text})); err == nil || !strings.Contains(err.Error(), "memory must be a number of bytes") {
+		if _, _, err := loadSettings("", variables(map[string]string{"LAPID_MEMORY": text})); err == nil || !strings.Contains(err.Error(), "memory must be a number of bytes") {
 			t.Errorf("%q: %v", text, err)
 		}
 	}

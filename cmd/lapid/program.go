@@ -45,6 +45,8 @@ type Program struct {
 	specs     []profile.Spec
 	log       *Log
 
+	outOfDate error // why clients refuse the server's certificate, nil: they do not
+
 	trustClock bool      // see engine.Options
 	begun      time.Time // Run
 
@@ -60,7 +62,7 @@ type Program struct {
 
 	condition  condition
 	processors processors
-	listening  atomic.Pointer[[]string] // addresses over TCP; nil until all doors are open
+	listening  atomic.Pointer[[]string] // addresses and listen_socket; nil until all doors are open
 }
 
 // NewProgram checks and compiles everything that can be without touching the
@@ -85,7 +87,8 @@ func NewProgram(s *Setup, log *Log) (*Program, error) {
 	if secret, ok := s.env(secretVariable); ok && len(secret) < secretSize {
 		return nil, fmt.Errorf("%s not strong enough: it needs %d characters", secretVariable, secretSize)
 	}
-	return p, s.checkCertificates(log.Logger)
+	p.outOfDate, err = s.checkCertificates(log.Logger, time.Now())
+	return p, err
 }
 
 // Ready is closed once every door is open.
@@ -270,6 +273,9 @@ func (p *Program) noteAddresses() {
 	}
 	if p.metrics != nil {
 		list = append(list, p.metrics.at.String())
+	}
+	if path := p.setup.Config.API.Server.ListenSocket; path != "" {
+		list = append(list, path)
 	}
 	p.listening.Store(&list)
 }

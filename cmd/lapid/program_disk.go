@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -21,8 +22,11 @@ func diskRefuses(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
 }
 
-// listenAdmin makes the operator's socket.
+// listenAdmin makes the operator's socket, in a folder that is there.
 func (p *Program) listenAdmin() (err error) {
+	if dir := filepath.Dir(p.setup.Socket()); missing(dir) {
+		return p.setup.bad("admin_socket", "the operator's socket (admin_socket) cannot be made at %s: there is no folder %s: make it, or name another path", p.setup.Socket(), dir)
+	}
 	verbs := admin.NewHandler(p.engine, version, p.log.Logger)
 	verbs.Troubles, verbs.Listening = p.condition.troubles, p.addresses
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)

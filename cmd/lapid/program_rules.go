@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
-	"os"
-	"time"
 
 	"lapid/transport/auth"
 )
@@ -31,22 +28,4 @@ func (s *Setup) tlsOptions(log *slog.Logger, now func() int64) auth.TLSOptions {
 		CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile, ClientVerification: t.Verification,
 		Now: now, Logger: log,
 	}
-}
-
-// checkCertificates reads the files that a start will read, and keeps nothing.
-func (s *Setup) checkCertificates(log *slog.Logger) error {
-	t := s.Config.API.Server.TLS
-	if t == nil || t.CertFile == "" {
-		return nil
-	}
-	if _, err := auth.NewTLS(s.tlsOptions(slog.New(slog.DiscardHandler), func() int64 { return 0 })); err != nil {
-		return err
-	}
-	s.checkDates(log, time.Now())
-	if t.CRLFile != "" {
-		if _, err := os.Stat(t.CRLFile); err != nil {
-			return fmt.Errorf("could not access CRL file: %w", err)
-		}
-	}
-	return nil
 }

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
+	"log/syslog"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,7 +16,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"lapid/persist"
 	"lapid/transport/admin"
+	"lapid/transport/socket"
 )
 
 // resolveLimit is how long a test waits for a name.
@@ -44,39 +44,91 @@ func (s *Setup) checkListenURI(text string) error {
 	return nil
 }
 
-// tryStart looks whether a start would get what it needs: the addresses, the log,
-// the data directory. Addresses that this configuration's own server listens on are
-// good, for a test comes before a reload. It makes nothing and leaves nothing.
+// tryStart looks whether a start would get what it needs: the addresses, the sockets,
+// the log, the store, the certificates. Addresses that this configuration's own server
+// listens on are good, for a test comes before a reload. It makes nothing and leaves
+// nothing.
 func (p *Program) tryStart(ctx context.Context) error {
-	s, a := p.setup, p.setup.Config.API.Server
+	s := p.setup
 	own := s.askOwn(ctx)
-	for _, l := range []struct{ key, address string }{
-		{"api.server.listen_uri", a.ListenURI}, {"prometheus.listen_port", p.server.MetricsAddress},
-	} {
-		if err := p.tryListen(ctx, l.address, own); err != nil {
-			return s.bad(l.key, "a start would fail: %v", err)
-		}
+	if err := p.tryAddresses(ctx, &own); err != nil {
+		return err
 	}
-	if a.ListenSocket != "" {
-		if err := mayMake(filepath.Dir(a.ListenSocket)); err != nil {
-			return s.bad("api.server.listen_socket", "a start would fail: no socket can be made at %s: %v", a.ListenSocket, err)
-		}
-		if at, err := os.Lstat(a.ListenSocket); err == nil && at.Mode()&fs.ModeSocket == 0 {
-			return s.bad("api.server.listen_socket", "a start would fail: %s is in the way and not a socket", a.ListenSocket)
-		}
+	if err := s.trySockets(&own); err != nil {
+		return err
+	}
+	if err := s.trySyslog(); err != nil {
+		return s.bad("common.log_media", "a start would fail: opening syslog: %v: start one, or write log_media: stdout or file", err)
 	}
 	if err := s.tryLog(); err != nil {
 		return s.bad("common.log_dir", "a start would fail: opening the log: %v", err)
 	}
-	for _, path := range s.logFiles() {
-		for _, line := range unexpected(path) {
-			p.log.Warn(line)
-		}
-	}
 	if err := s.tryData(); err != nil {
 		return s.bad("config_paths.data_dir", "a start would fail: %v", err)
 	}
+	if err := s.tryRevocations(p.log.Logger); err != nil {
+		return err
+	}
+	if p.outOfDate != nil {
+		return fmt.Errorf("clients would refuse the server's certificate: replace it: %w", p.outOfDate)
+	}
 	return nil
+}
+
+// tryAddresses looks at the addresses over TCP.
+func (p *Program) tryAddresses(ctx context.Context, own *ownServer) error {
+	s, api, metrics := p.setup, p.setup.Config.API.Server.ListenURI, p.server.MetricsAddress
+	for _, l := range []struct{ key, address string }{{"api.server.listen_uri", api}, {"prometheus.listen_port", metrics}} {
+		if err := p.tryListen(ctx, l.address, own); err != nil {
+			return s.bad(l.key, "a start would fail: %v", err)
+		}
+	}
+	if api == "" || metrics == "" {
+		return nil
+	}
+	if both := (ownServer{listening: []string{api}}); both.holds(ctx, metrics) {
+		return s.bad("prometheus.listen_port", "a start would fail: the metrics listener (prometheus) and the API (api.server.listen_uri) are both at %s: give one another port", metrics)
+	}
+	return nil
+}
+
+// trySockets looks at the two sockets in the file system. One that another program
+// listens on is good when that is this configuration's own server.
+func (s *Setup) trySockets(own *ownServer) error {
+	api := s.Config.API.Server.ListenSocket
+	for _, l := range []struct{ key, path string }{{"api.server.listen_socket", api}, {"admin_socket", s.Socket()}} {
+		if l.path == "" || l.key == "admin_socket" && s.Own.AdminSocket == "" && missing(s.Folder()) {
+			continue
+		}
+		err := socket.Try(l.path)
+		if errors.Is(err, socket.ErrHeld) && (l.key == "admin_socket" || own.silent || slices.Contains(own.listening, l.path)) {
+			err = nil
+		}
+		if err == nil {
+			if at, there := os.Lstat(l.path); there != nil || at.Mode()&fs.ModeSocket == 0 {
+				err = mayMake(filepath.Dir(l.path))
+			}
+		}
+		if err != nil {
+			return s.bad(l.key, "a start would fail: no socket (%s) can be made at %s: %v", l.key, l.path, err)
+		}
+	}
+	if api != "" && samePlace(api, s.Socket()) {
+		return s.bad("api.server.listen_socket", "a start would fail: %s is the operator's socket (admin_socket): name another path for listen_socket", api)
+	}
+	return nil
+}
+
+// samePlace tells whether two paths name one place, also through linked folders.
+func samePlace(a, b string) bool {
+	place := func(path string) string {
+		path = absolute(path)
+		if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+			return filepath.Join(dir, filepath.Base(path))
+		}
+		return path
+	}
+	return place(a) == place(b)
 }
 
 // ownServer is the server that runs with this configuration's store.
@@ -112,7 +164,7 @@ func (own *ownServer) holds(ctx context.Context, address string) bool {
 		return false
 	}
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", name)
-	if err != nil {
+	if err != nil || port == 0 { // any
 		return false
 	}
 	ips := []net.IP{net.IPv6unspecified}
@@ -124,14 +176,14 @@ func (own *ownServer) holds(ctx context.Context, address string) bool {
 	return slices.ContainsFunc(own.listening, func(one string) bool {
 		there, err := net.ResolveTCPAddr("tcp", one)
 		return err == nil && there.Port == port && slices.ContainsFunc(ips, func(ip net.IP) bool {
-			return ip.Equal(there.IP) || ip.IsUnspecified() || there.IP.IsUnspecified()
+			return ip.Equal(there.IP) || ip.IsUnspecified() || len(there.IP) == 0 || there.IP.IsUnspecified()
 		})
 	})
 }
 
 // tryListen takes an address and gives it back. A name that nobody knows is worth a
 // warning only: it may be known when the server starts.
-func (p *Program) tryListen(ctx context.Context, address string, own ownServer) error {
+func (p *Program) tryListen(ctx context.Context, address string, own *ownServer) error {
 	if address == "" {
 		return nil
 	}
@@ -170,8 +222,20 @@ func (s *Setup) tryLog() error {
 	return nil
 }
 
-// tryData looks whether the store's folder is there and may be written to, or could
-// be made.
+// trySyslog looks whether a syslog takes lines, if they go there.
+func (s *Setup) trySyslog() error {
+	if s.Config.Common.Media != "syslog" {
+		return nil
+	}
+	w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid")
+	if err != nil {
+		return err
+	}
+	return w.Close()
+}
+
+// tryData looks whether the store's folder is one, and may be written to, or could be
+// made.
 func (s *Setup) tryData() error {
 	at := absolute(s.Store())
 	for missing(at) && at != filepath.Dir(at) {
@@ -179,6 +243,9 @@ func (s *Setup) tryData() error {
 	}
 	if err := mayMake(at); err != nil {
 		return fmt.Errorf("the store in %s: %w", s.Store(), err)
+	}
+	if err := persist.CheckFormat(s.Store()); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("opening the store in %s: %w", s.Store(), err)
 	}
 	return nil
 }
@@ -196,30 +263,4 @@ func mayMake(dir string) error {
 		return &fs.PathError{Op: "write to", Path: dir, Err: err}
 	}
 	return nil
-}
-
-// checkDates says loudly that clients will refuse the server's certificate. It is
-// no reason not to start: the Unix socket works, and the files may be replaced
-// while the server runs.
-func (s *Setup) checkDates(log *slog.Logger, now time.Time) {
-	t := s.Config.API.Server.TLS
-	pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-	if err != nil {
-		return // told by who reads it for use
-	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return
-	}
-	const key = "api.server.tls.cert_file"
-	place := ""
-	if n := s.place[key]; n != nil {
-		place = n.at() + ": "
-	}
-	switch {
-	case now.After(leaf.NotAfter):
-		log.Error(fmt.Sprintf("%s%s: the certificate in %s has expired at %s: clients refuse it", place, key, t.CertFile, leaf.NotAfter.UTC().Format(time.RFC3339)))
-	case now.Before(leaf.NotBefore):
-		log.Error(fmt.Sprintf("%s%s: the certificate in %s is not valid before %s: clients refuse it", place, key, t.CertFile, leaf.NotBefore.UTC().Format(time.RFC3339)))
-	}
 }

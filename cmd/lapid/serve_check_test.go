@@ -101,14 +101,132 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// TestTrialOfFiles: a test of the configuration finds the files that a start would be
+// fatal about, names the key, and the start is fatal about each indeed.
+func TestTrialOfFiles(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	file, held := write(t, h.dir, "a-file", ""), filepath.Join(h.dir, "held.sock")
+	other, err := net.Listen("unix", held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	a := newAuthority(t, h.dir)
+	pair := "cert_file: " + a.cert + ", key_file: " + a.key
+	spoilt := filepath.Join(h.dir, "spoilt")
+	if err := os.MkdirAll(filepath.Join(spoilt, "lapid/store"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(spoilt, "lapid/store"), "FORMAT", "garbage")
+	nodir := filepath.Join(h.dir, "nodir")
+	for name, c := range map[string]struct {
+		local, own string
+		want       []string
+	}{
+		"both at one": {fmt.Sprintf("prometheus: {listen_port: %d}", h.port), "", []string{"config.yaml.local:1:27: ", "are both at"}},
+		"held":        {"api: {server: {listen_socket: " + held + "}}", "", []string{"config.yaml.local:1:31: ", "another program is listening on " + held}},
+		"long":        {"api: {server: {listen_socket: " + h.dir + "/" + strings.Repeat("x", 120) + "}}", "", []string{"longer than 107 bytes"}},
+		"operator's":  {"", "admin_socket: " + h.dir + "/one.sock", []string{"config.yaml.local:1:31: ", "is the operator's socket (admin_socket)"}},
+		"a file":      {"", "admin_socket: " + file, []string{"lapid.yaml:1:15: ", "is in the way and not a socket"}},
+		"no folder":   {"", "admin_socket: " + nodir + "/x.sock", []string{"lapid.yaml:1:15: ", "admin_socket", "nodir"}},
+		"no list":     {"api: {server: {tls: {" + pair + ", crl_path: " + a.cert + "}}}", "", []string{"config.yaml.local:1:", a.cert, "no revocation list in it"}},
+		"bad list":    {"api: {server: {tls: {" + pair + ", crl_path: " + a.badList + "}}}", "", []string{"config.yaml.local:1:", a.badList}},
+		"other key":   {"api: {server: {tls: {cert_file: " + a.cert + ", key_file: " + a.otherKey + "}}}", "", []string{"config.yaml.local:1:", a.cert, a.otherKey, "private key does not match public key"}},
+		"spoilt":      {"config_paths: {data_dir: " + spoilt + "}", "", []string{"config.yaml.local:1:26: ", "FORMAT says"}},
+	} {
+		if name == "operator's" {
+			c.local = "api: {server: {listen_socket: " + h.dir + "/one.sock}}"
+		}
+		write(t, h.dir, "config.yaml.local", c.local)
+		write(t, h.dir, "lapid.yaml", c.own)
+		for _, args := range [][]string{{"-c", h.file, "-t"}, {"-c", h.file, "serve"}} {
+			p := start(t, nil, args...)
+			code, out := p.wait(t), p.out.String()
+			if code != exitFails {
+				t.Errorf("%s: %q: %d %s", name, args, code, out)
+			}
+			for _, want := range c.want {
+				if args[2] == "-t" && !strings.Contains(out, want) {
+					t.Errorf("%s: %s, want %s", name, out, want)
+				}
+			}
+		}
+	}
+	if !missing(nodir) {
+		t.Error("the folder of admin_socket was made")
+	}
+	write(t, h.dir, "lapid.yaml", "")
+	for name, c := range map[string]struct {
+		tls  string
+		code int
+		want string
+	}{
+		"expired":   {"cert_file: " + a.expired + ", key_file: " + a.key, exitFails, "has expired at"},
+		"client":    {"cert_file: " + a.client + ", key_file: " + a.key, exitGood, "lacks serverAuth"},
+		"soon":      {"cert_file: " + a.soon + ", key_file: " + a.key, exitGood, "expires at"},
+		"authority": {pair + ", ca_cert_path: " + a.expired, exitGood, "client certificates that it signed are refused"},
+		"old list":  {pair + ", crl_path: " + a.oldList, exitGood, "a revocation list is outdated"},
+	} {
+		write(t, h.dir, "config.yaml.local", "api: {server: {tls: {"+c.tls+"}}}")
+		p := start(t, nil, "-c", h.file, "-t")
+		if code := p.wait(t); code != c.code || !strings.Contains(p.out.String(), c.want) {
+			t.Errorf("%s: %d %s", name, code, p.out)
+		}
+	}
+}
+
+// authority is a folder of files about certificates, all with one key but otherKey.
+type authority struct{ cert, key, otherKey, expired, client, soon, oldList, badList string }
+
+func newAuthority(t *testing.T, dir string) (a authority) {
+	t.Helper()
+	now := time.Now()
+	keep := func(name, kind string, der []byte, err error) string {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return write(t, dir, name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+	}
+	newKey := func(name string) (*ecdsa.PrivateKey, string) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		return key, keep(name, "PRIVATE KEY", der, err)
+	}
+	var key *ecdsa.PrivateKey
+	key, a.key = newKey("key")
+	_, a.otherKey = newKey("other-key")
+	issue := func(name string, end time.Time, usage ...x509.ExtKeyUsage) (string, *x509.Certificate) {
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour * 24 * 365), NotAfter: end, ExtKeyUsage: usage,
+			KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}, IsCA: true, BasicConstraintsValid: true}
+		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+		return keep(name, "CERTIFICATE", der, err), c
+	}
+	far := now.Add(365 * 24 * time.Hour)
+	var issuer *x509.Certificate
+	a.cert, issuer = issue("cert", far)
+	a.expired, _ = issue("expired", now.Add(-time.Hour))
+	a.client, _ = issue("client", far, x509.ExtKeyUsageClientAuth)
+	a.soon, _ = issue("soon", now.Add(24*time.Hour))
+	list := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now.Add(-48 * time.Hour), NextUpdate: now.Add(-24 * time.Hour)}
+	der, err := x509.CreateRevocationList(rand.Reader, list, issuer, key)
+	a.oldList = keep("old-list", "X509 CRL", der, err)
+	a.badList = keep("bad-list", "X509 CRL", []byte("nothing"), nil)
+	return a
+}
+
 func TestCertificateDates(t *testing.T) {
 	t.Parallel()
+	const day = 24 * time.Hour
 	now := time.Now()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(40 * day)}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +240,14 @@ func TestCertificateDates(t *testing.T) {
 		CertFile: write(t, dir, "cert", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
 		KeyFile:  write(t, dir, "key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))),
 	}}}}}
-	for want, at := range map[string]time.Time{"": now, "has expired at": now.Add(2 * time.Hour), "is not valid before": now.Add(-2 * time.Hour)} {
+	for want, at := range map[string]time.Time{
+		"": now.Add(20 * day), "has expired at": now.Add(41 * day), "is not valid before": now.Add(-2 * time.Hour), "expires at": now.Add(30 * day),
+	} {
 		var out bytes.Buffer
-		s.checkDates(slog.New(slog.NewTextHandler(&out, nil)), at)
-		if want == "" && out.Len() > 0 || !strings.Contains(out.String(), want) {
-			t.Errorf("%q: %s", want, &out)
+		bad, err := s.checkCertificates(slog.New(slog.NewTextHandler(&out, nil)), at)
+		refused := strings.Contains(want, "has") || strings.Contains(want, "before")
+		if err != nil || want == "" && out.Len() > 0 || !strings.Contains(out.String(), want) || (bad != nil) != refused {
+			t.Errorf("%q: %v, %v, %s", want, bad, err, &out)
 		}
 	}
 }

@@ -28,11 +28,16 @@ func TestOwnSettings(t *testing.T) {
 	for name, c := range map[string]struct{ file, variable, want string }{
 		"misspelt": {"acces_log: true", "", `lapid.yaml:1:1: unknown key "acces_log"; did you mean "access_log"?`},
 		"type":     {"", "perhaps", `environment variable LAPID_SYNC: sync must be true or false, not "perhaps"`},
-		"no rows":  {"bouncer_rows_per_key: -1", "", "bouncer_rows_per_key must be between 1 and 10000000, not -1"},
-		"prefix":   {"bouncer_ipv6_prefix: 8", "", "bouncer_ipv6_prefix must be between 32 and 128, not 8"},
+		"no rows":  {"bouncer_rows_per_key: -1", "", "lapid.yaml:1:23: bouncer_rows_per_key must be between 1 and 10000000, not -1"},
+		"prefix":   {"bouncer_ipv6_prefix: 8", "", "lapid.yaml:1:22: bouncer_ipv6_prefix must be between 32 and 128, not 8"},
 		"no heads": {"max_header_bytes: 1KiB", "", `max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not "1KiB"`},
 		"heads":    {"max_header_bytes: 1048577", "", `between 4KiB and 1MiB, such as 256KiB, not "1048577"`},
-		"word":     {"on_filter_error: explode", "", "on_filter_error must be refuse or continue"},
+		"mode":     {"sync: true\nlisten_socket_mode: 999", "", "lapid.yaml:2:21: listen_socket_mode must be"},
+		"metrics":  {"metrics: nowhere", "", "lapid.yaml:1:10: metrics must be host:port or off"},
+		"port":     {"metrics: 127.0.0.1:99999", "", "lapid.yaml:1:10: metrics must be host:port or off"},
+		"memory":   {"memory: 1", "", "lapid.yaml:1:9: memory must be"},
+		"every":    {"snapshot_every: 0s", "", "lapid.yaml:1:17: snapshot_every must be"},
+		"word":     {"on_filter_error: explode", "", "lapid.yaml:1:18: on_filter_error must be refuse or continue"},
 	} {
 		write(t, dir, "lapid.yaml", c.file)
 		vars := map[string]string{}
@@ -41,6 +46,31 @@ func TestOwnSettings(t *testing.T) {
 		}
 		if _, err := loadSetup(file, variables(vars)); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// TestFaultsOfOwnSettings: what is wrong with a value of ours is said with the place
+// where it stands, and not with that of the key whose place it takes.
+func TestFaultsOfOwnSettings(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := write(t, dir, "config.yaml", plainConfig+"api: {server: {listen_uri: 127.0.0.1:1}}\n")
+	write(t, dir, "lapid.yaml", "sync: true\nlisten_uri: nowhere\n")
+	for _, c := range []struct {
+		vars map[string]string
+		want string
+	}{
+		{nil, filepath.Join(dir, "lapid.yaml") + ":2:13: listen_uri must be host:port"},
+		{map[string]string{"LAPID_LISTEN_URI": "where"}, "environment variable LAPID_LISTEN_URI: listen_uri must be host:port"},
+		{map[string]string{"LAPID_MAX_HEADER_BYTES": "100"}, "environment variable LAPID_MAX_HEADER_BYTES: max_header_bytes must be"},
+	} {
+		s, err := loadSetup(file, variables(c.vars))
+		if err == nil {
+			_, err = s.server()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%v, want %s", err, c.want)
 		}
 	}
 }

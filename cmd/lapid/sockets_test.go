@@ -67,13 +67,13 @@ func TestListenSocketMode(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"0888", "rw", "0", "0077", "01777"} {
-		if _, err := loadSettings("", variables(map[string]string{"LAPID_LISTEN_SOCKET_MODE": bad})); err == nil || !strings.Contains(err.Error(), "listen_socket_mode must be") {
+		if _, _, err := loadSettings("", variables(map[string]string{"LAPID_LISTEN_SOCKET_MODE": bad})); err == nil || !strings.Contains(err.Error(), "listen_socket_mode must be") {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
 	dir := t.TempDir()
 	file := write(t, dir, "lapid.yaml", "listen_socket_mode: 0666\n")
-	s, err := loadSettings(file, nothing)
+	s, _, err := loadSettings(file, nothing)
 	if mode, _ := s.listenSocketMode(); err != nil || mode != 0o666 {
 		t.Errorf("%v, %v", mode, err)
 	}

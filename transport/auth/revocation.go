@@ -85,6 +85,15 @@ func (r *revocations) use(path string) error {
 	return nil
 }
 
+// CheckRevocations reads the revocation lists of a file as a Gate would, with the same
+// warnings, and keeps nothing.
+func CheckRevocations(path string, now time.Time, log *slog.Logger) error {
+	if _, _, err := newRevocations(log, now.UnixNano).read(path); err != nil {
+		return fmt.Errorf("could not access CRL file: %w", err)
+	}
+	return nil
+}
+
 func (r *revocations) read(path string) ([]*x509.RevocationList, stamp, error) {
 	seen, err := stampOf(path)
 	if err != nil {

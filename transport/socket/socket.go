@@ -50,6 +50,21 @@ func Listen(path string, mode fs.FileMode) (*Listener, error) {
 	return l, nil
 }
 
+// ErrHeld: another program listens on the socket.
+var ErrHeld = errors.New("another program is listening on it")
+
+// Try tells why Listen would fail at path, as far as that can be known without making
+// or removing anything. Another that listens there is ErrHeld.
+func Try(path string) error {
+	p, err := open(path)
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", path, err)
+	}
+	defer p.close()
+	_, err = p.look()
+	return err
+}
+
 func (p *place) listen(mode fs.FileMode) (*Listener, error) {
 	if err := p.clear(); err != nil {
 		return nil, err
@@ -84,14 +99,26 @@ func (l *Listener) Close() error {
 
 // clear removes a dead socket and refuses everything else.
 func (p *place) clear() error {
+	dead, err := p.look()
+	if err != nil || !dead {
+		return err
+	}
+	if err := os.Remove(p.at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the old socket: %w", err)
+	}
+	return nil
+}
+
+// look tells whether there is a dead socket, and refuses everything else.
+func (p *place) look() (dead bool, err error) {
 	info, err := os.Lstat(p.at)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("listening on %s: %w", p.path, err)
+		return false, fmt.Errorf("listening on %s: %w", p.path, err)
 	case info.Mode()&fs.ModeSocket == 0:
-		return fmt.Errorf("%s is in the way and not a socket: remove it, or name another path for the socket", p.path)
+		return false, fmt.Errorf("%s is in the way and not a socket: remove it, or name another path for the socket", p.path)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), aliveFor)
 	defer cancel()
@@ -99,17 +126,23 @@ func (p *place) clear() error {
 	switch {
 	case err == nil:
 		_ = c.Close()
-		return fmt.Errorf("another program is listening on %s: stop it first, or name another path for the socket", p.path)
+		return false, &held{p.path}
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		return false, nil
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%s is in the way, a socket that may be in use: %w", p.path, err)
+		return false, fmt.Errorf("%s is in the way, a socket that may be in use: %w", p.path, err)
 	}
-	if err := os.Remove(p.at); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("removing the old socket: %w", err)
-	}
-	return nil
+	return true, nil
 }
+
+// held is ErrHeld with the path.
+type held struct{ path string }
+
+func (h *held) Error() string {
+	return fmt.Sprintf("another program is listening on %s: stop it first, or name another path for the socket", h.path)
+}
+
+func (h *held) Is(target error) bool { return target == ErrHeld }
 
 // Dial connects to the socket at path.
 func Dial(ctx context.Context, path string) (net.Conn, error) {

@@ -20,7 +20,13 @@ func TestInTheWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		path := filepath.Join(dir, "s")
+		if err := Try(path); err != nil {
+			t.Errorf("nothing in the way: %v", err)
+		}
 		first := listen(t, path)
+		if err := Try(path); !errors.Is(err, ErrHeld) {
+			t.Errorf("beside a living one: %v", err)
+		}
 		if _, err := Listen(path, 0o660); err == nil || !strings.Contains(err.Error(), "another program is listening on "+path) {
 			t.Errorf("beside a living one: %v", err)
 		}
