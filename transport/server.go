@@ -33,6 +33,8 @@ type Server struct {
 	http   *fasthttp.Server
 	long   longLibraries
 
+	serving chan struct{} // closed by Run
+
 	// life ends when requests must not wait any longer.
 	life context.Context
 	end  context.CancelFunc
@@ -73,6 +75,7 @@ func New(o *Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
+		serving: make(chan struct{}),
 		options: options,
 		engine:  options.Engine,
 		gate:    options.Gate,
@@ -185,8 +188,11 @@ func (s *Server) Addr() net.Addr {
 	return s.tcp.Addr()
 }
 
+// Serving is closed when Run serves and has said so in the log.
+func (s *Server) Serving() <-chan struct{} { return s.serving }
+
 // Run serves until ctx ends, then stops as Shutdown does, within the drain
-// timeout. It binds the listeners if Listen was not called. A listener that
+// timeout. It is called once. It binds the listeners if Listen was not called. A listener that
 // fails ends it with an error.
 func (s *Server) Run(ctx context.Context) error {
 	if s.tcp == nil && s.unix == nil {
@@ -220,6 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound(), "longest_head", s.options.HeaderBytes)
+	close(s.serving)
 	var err error
 	select {
 	case <-ctx.Done():

@@ -219,7 +219,7 @@ func alertsDelete(t *terminal) *cobra.Command {
 				}
 				what.ID = ids[0]
 			case !all && *filter == (admin.AlertFilter{Inside: f.contained}):
-				return errUsage{errors.New("at least one filter or --all must be specified")}
+				return errNoFilter(c)
 			}
 			if what.ID == 0 && all && !yes && t.attended() {
 				if ok, err := t.agree("All alerts that match will be deleted, with their decisions. Continue?"); err != nil || !ok {

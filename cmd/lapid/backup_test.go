@@ -283,7 +283,7 @@ func TestCutBackup(t *testing.T) {
 	h.steps([]step{
 		{"restore @DIR@/nowhere", exitFails, "", "~no such file"},
 		{"check @DIR@/nowhere", exitFails, "", "~no such file"},
-		{"backup", exitFails, "~Usage:", "~accepts 1 arg(s), received 0"},
+		{"backup", exitFails, "", "Error: lapid backup: expected is DIR|-, but none was given; see \"lapid backup --help\"\n"},
 	})
 	empty := emptyHouse(t)
 	empty.steps([]step{

@@ -14,8 +14,8 @@ import (
 	"lapid/transport/visible"
 )
 
-// Exit codes. A verb that fails gives 1, whatever the reason; a command line
-// that does not name anything gives 2.
+// Exit codes. A verb that fails gives 1, whatever the reason, a wrong command line
+// included; the server gives 2 for a flag that it does not know, as the reference does.
 const (
 	exitGood  = 0
 	exitFails = 1
@@ -23,13 +23,6 @@ const (
 
 	exitInterrupted = 130 // as a shell says it of SIGINT
 )
-
-// errUsage marks a wrong number of arguments or a missing filter: a person is
-// shown the usage.
-type errUsage struct{ error }
-
-// Unwrap gives the complaint.
-func (e errUsage) Unwrap() error { return e.error }
 
 // errLine marks a flag or verb that there is not: one line says so, and what was
 // probably meant.
@@ -54,16 +47,12 @@ func run(ctx context.Context, t *terminal, args []string) int {
 	if errors.Is(err, errFatal) {
 		return exitFails // said already, by the log
 	}
-	var usage errUsage
-	if errors.As(err, &usage) && t.settle() == nil && t.output == human {
-		t.write(c.UsageString())
-	}
 	var line errLine
 	fmt.Fprintf(t.err, "Error: %s: %s\n%s", c.CommandPath(), complaint(err), t.advice(err))
 	if errors.Is(err, errInterrupted) {
 		return exitInterrupted
 	}
-	if c == root || c.Name() == "serve" && (usage.error != nil || errors.As(err, &line)) {
+	if (c == root || c.Name() == "serve") && errors.As(err, &line) {
 		return exitUsage
 	}
 	return exitFails
@@ -174,14 +163,14 @@ is made at the first start and kept.`,
 	return root
 }
 
-// hint names the verb that was probably meant.
+// hint names the verb that was probably meant, or where all are told.
 func hint(word string) string {
 	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions",
 		"metrics", "lapi", "config", "backup", "restore", "check", "version", "completion"}
 	if near := nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
-	return ""
+	return "; see \"lapid --help\""
 }
 
 // group is a command that only holds others.
@@ -224,17 +213,34 @@ func unknownFlag(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 }
 
-// exactArgs, minArgs and noArgs complain with the usage.
+// exactArgs, minArgs and noArgs complain with what is expected.
 func exactArgs(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 func minArgs(n int) cobra.PositionalArgs   { return usage(cobra.MinimumNArgs(n)) }
 
 var noArgs = usage(cobra.NoArgs)
 
+// usage says in one line what a verb expects, where it is given something else.
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return errUsage{err}
+		if check(c, args) == nil {
+			return nil
 		}
-		return nil
+		_, expected, some := strings.Cut(c.Use, " ")
+		if !some {
+			return fmt.Errorf("no arguments are expected, but %q was given; see \"%s --help\"", strings.Join(args, " "), c.CommandPath())
+		}
+		given := fmt.Sprintf("%d arguments were", len(args))
+		switch len(args) {
+		case 0:
+			given = "none was"
+		case 1:
+			given = "one was"
+		}
+		return fmt.Errorf("expected is %s, but %s given; see \"%s --help\"", expected, given, c.CommandPath())
 	}
+}
+
+// errNoFilter refuses to delete everything by accident.
+func errNoFilter(c *cobra.Command) error {
+	return fmt.Errorf("at least one filter or --all must be specified; see \"%s --help\"", c.CommandPath())
 }

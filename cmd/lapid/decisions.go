@@ -260,7 +260,7 @@ ten by name. On a terminal it asks before more than a thousand end, unless --yes
 				return err
 			}
 			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil {
-				return errUsage{errors.New("at least one filter or --all must be specified")}
+				return errNoFilter(c)
 			}
 			return t.deleteDecisions(c.Context(), &what, false, yes)
 		},

@@ -370,9 +370,13 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
-	p.condition.serving()
-	p.tellReady()
-	close(p.ready)
+	select {
+	case <-p.api.Serving(): // and what it says of that stands in the log
+		p.condition.serving()
+		p.tellReady()
+		close(p.ready)
+	case <-ctx.Done():
+	}
 	group.Go(func() error { return p.obey(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {

@@ -63,6 +63,11 @@ func (p *Program) tryStart(ctx context.Context) error {
 	if err := s.tryLog(); err != nil {
 		return s.bad("common.log_dir", "a start would fail: opening the log: %v", err)
 	}
+	for _, path := range s.logFiles() {
+		for _, line := range unexpected(path) {
+			p.log.Warn(line)
+		}
+	}
 	if err := s.tryData(); err != nil {
 		return s.bad("config_paths.data_dir", "a start would fail: %v", err)
 	}
