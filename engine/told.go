@@ -18,13 +18,14 @@ import (
 //	(m1) alert : crowdsecurity/http-probing by ip 192.0.2.1
 //
 // Nobody's report makes the log as long as he likes: of one alert toldOfAlert
-// decisions have lines and the others are a number, one report has toldOfReport
-// lines, and in a second toldInSecond are written in all. What had none is counted
-// in a line of its own.
+// decisions have lines and the others are a number, and in a second toldInSecond
+// are written in all. What had none is counted in a line of its own, which names the
+// first of it.
 const (
 	toldOfAlert  = 5
-	toldOfReport = 20
 	toldInSecond = 100
+	// missedBytes is how much of the log line about what had no line names what it was.
+	missedBytes = 1000
 )
 
 // telling counts the lines of a second, and what there was no line for. Any
@@ -33,11 +34,13 @@ type telling struct {
 	mu                sync.Mutex
 	second            int64
 	lines             int
-	alerts, decisions int // without a line
+	alerts, decisions int    // without a line
+	first             []byte // of what had none, up to missedBytes
 }
 
 // may reports whether so many more lines may be written at now; if not, an alert
-// with so many decisions is noted as one without.
+// with so many decisions is noted as one without. So it is as well when only a part
+// of them has room.
 func (t *telling) may(now int64, lines, decisions int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -54,6 +57,34 @@ func (t *telling) may(now int64, lines, decisions int) bool {
 	return true
 }
 
+// name keeps what an alert without a line is about, as long as there is room.
+func (t *telling) name(of *tale) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	add := func(value string) (more bool) {
+		if value = cutText(value); value == "" {
+			return true
+		}
+		if len(t.first)+len(value)+1 > missedBytes {
+			return false
+		}
+		if len(t.first) > 0 {
+			t.first = append(t.first, ' ')
+		}
+		t.first = append(t.first, value...)
+		return true
+	}
+	if len(of.decisions) == 0 {
+		add(of.alert.Source.Value)
+		return
+	}
+	for i := range of.decisions {
+		if !add(of.decisions[i].Value) {
+			return
+		}
+	}
+}
+
 // over reports whether another second than the one that is counted has begun. Who
 // waited for his commit comes with an earlier one and begins none; a clock that was
 // set back does.
@@ -63,31 +94,26 @@ func (t *telling) over(second int64) bool { return second > t.second || second <
 const lateAtMost = 60
 
 // missed takes what had no line, once the second is over.
-func (t *telling) missed(now int64) (alerts, decisions int) {
+func (t *telling) missed(now int64) (alerts, decisions int, first string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.over(now / 1e9) {
-		return 0, 0
+		return 0, 0, ""
 	}
-	alerts, decisions = t.alerts, t.decisions
-	t.alerts, t.decisions = 0, 0
-	return alerts, decisions
+	alerts, decisions, first = t.alerts, t.decisions, string(t.first)
+	t.alerts, t.decisions, t.first = 0, 0, nil
+	return alerts, decisions, first
 }
 
 // tellAlerts puts what was stored into the log, now that it is.
 func (e *Engine) tellAlerts(o *addAlerts) {
-	said := 0
 	for i := range o.alerts {
 		in := &o.alerts[i]
 		if in.told.alert == nil {
 			continue
 		}
-		size := in.told.size(len(in.plans))
-		if said += size; said > toldOfReport {
-			e.log.Info("(" + teller(o.machine) + ") and " + strconv.Itoa(len(o.alerts)-i) + " more alerts of the same report")
-			return
-		}
-		if !e.telling.may(o.at, size, len(in.plans)) {
+		if !e.telling.may(o.at, in.told.size(len(in.plans)), len(in.plans)) {
+			e.telling.name(&in.told)
 			continue
 		}
 		for _, line := range in.told.lines(teller(o.machine), len(in.plans)) {
@@ -99,8 +125,8 @@ func (e *Engine) tellAlerts(o *addAlerts) {
 // tellMissed says what had no line of its own. The committer calls it each time
 // round.
 func (e *Engine) tellMissed(now int64) {
-	if alerts, decisions := e.telling.missed(now); alerts > 0 {
-		e.log.Info("more alerts came than the log has lines for in a second", "alerts", alerts, "decisions", decisions, "lines", toldInSecond)
+	if alerts, decisions, first := e.telling.missed(now); alerts > 0 {
+		e.log.Info("more alerts came than the log has lines for in a second", "alerts", alerts, "decisions", decisions, "lines", toldInSecond, "first", first)
 	}
 }
 
