@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -39,6 +40,21 @@ func (l *accessLog) line(x *exchange, took time.Duration) {
 	b = appendQuoted(b, []byte(visible.Short(string(r.Header.UserAgent()))))
 	b = append(b, `" `...)
 	b = appendQuoted(b, []byte(visible.Short(x.failure)))
+	b = append(b, "\"\n"...)
+	l.buf = keep(b)
+	_, _ = l.out.Write(b) // nobody to tell
+}
+
+// unread is the line of what could not be read as a request: nothing is known of it
+// but from where it came.
+func (l *accessLog) unread(client netip.Addr, status int, text string, now int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := client.AppendTo(l.buf[:0])
+	b = append(b, " - ["...)
+	b = time.Unix(0, now).AppendFormat(b, time.RFC1123)
+	b = fmt.Appendf(b, `] "- - - %d 0s "" "`, status)
+	b = appendQuoted(b, []byte(text))
 	b = append(b, "\"\n"...)
 	l.buf = keep(b)
 	_, _ = l.out.Write(b) // nobody to tell

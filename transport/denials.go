@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -33,6 +35,8 @@ const (
 // denial is one caller who was not let in, as a line tells it.
 type denial struct {
 	reason  auth.Reason
+	class   string     // of a handshake that failed; one of few
+	status  int        // of an answer that says something is wrong (faults.go); else 0
 	address netip.Addr // invalid on the Unix socket
 	who     string     // it claims to be
 	why     string
@@ -52,6 +56,7 @@ type denials struct {
 type deniedPair struct {
 	place  netip.Prefix
 	reason auth.Reason
+	class  string
 }
 
 // denied is what was told of a pair and what was not.
@@ -83,7 +88,7 @@ func (d *denials) note(one *denial, now int64) (line deniedLine, tell bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	pair := deniedPair{auth.PlaceOf(one.address), one.reason}
+	pair := deniedPair{auth.PlaceOf(one.address), one.reason, one.class}
 	it, others := d.known[pair], false
 	if it == nil && len(d.known) < deniedAtMost {
 		it = &denied{told: now - deniedEvery}
@@ -177,17 +182,23 @@ func (s *Server) tellDenied(line deniedLine) {
 			means = r.Means
 		}
 	}
+	if means = "refused: " + means; line.status != 0 {
+		means = "a request was answered with an error"
+	}
 	if line.others {
-		say("refused: "+means+"; more addresses than are told one by one", "reason", line.reason, "times", line.times, "last", line.address)
+		say(means+"; more addresses than are told one by one", "reason", line.reason, "times", line.times, "last", line.address)
 		return
 	}
 	args := []any{"reason", line.reason, "address", line.address, "times", line.times}
-	for _, more := range []struct{ key, text string }{{"who", line.who}, {"why", line.why}, {"request", line.request}, {"user_agent", line.agent}} {
+	for _, more := range []struct{ key, text string }{{"class", line.class}, {"who", line.who}, {"why", line.why}, {"request", line.request}, {"user_agent", line.agent}} {
 		if more.text != "" {
 			args = append(args, more.key, more.text)
 		}
 	}
-	say("refused: "+means, args...)
+	if line.status != 0 {
+		args = append(args, "status", line.status)
+	}
+	say(means, args...)
 }
 
 // shortly is the beginning of what a caller says about itself.
@@ -204,10 +215,38 @@ func (c *secureConn) Handshake() error {
 	err := c.Conn.Handshake()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		s := c.under.server
-		s.denied(&denial{reason: auth.BadHandshake, address: c.under.peer, why: shortly(err.Error())}, s.engine.Now())
+		s.denied(&denial{reason: auth.BadHandshake, class: handshakeClass(err), address: c.under.peer, why: shortly(err.Error())}, s.engine.Now())
 	}
 	if c.failed = err != nil; c.failed {
 		c.explain(err)
 	}
 	return err
+}
+
+// handshakeClass is why a handshake failed, in one of few words: of an address each
+// has lines of its own.
+func handshakeClass(err error) string {
+	var header tls.RecordHeaderError
+	var invalid x509.CertificateInvalidError
+	var unknown x509.UnknownAuthorityError
+	text := err.Error()
+	switch {
+	case errors.As(err, &header) && looksLikeHTTP(header.RecordHeader):
+		return "plain_http"
+	case errors.As(err, &header):
+		return "bad_record"
+	case errors.As(err, &unknown):
+		return "unknown_ca"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "expired"
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return "wrong_usage"
+	case strings.Contains(text, "didn't provide a certificate"):
+		return "no_certificate"
+	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "protocol version"):
+		return "old_version"
+	case strings.Contains(text, "remote error"):
+		return "client_gave_up" // it does not take our certificate, mostly
+	}
+	return "other"
 }

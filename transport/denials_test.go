@@ -175,7 +175,7 @@ func TestDeniedCertificates(t *testing.T) {
 	handshake := func(why string) {
 		t.Helper()
 		h.eventually("it is told: "+why, func() bool {
-			return regexp.MustCompile(`msg="refused: a TLS handshake failed" reason=handshake address=127.0.0.1 times=\d+ why=".*` + why).MatchString(log.String())
+			return regexp.MustCompile(`msg="refused: a TLS handshake failed" reason=handshake address=127.0.0.1 times=\d+ class=\w+ why=".*` + why).MatchString(log.String())
 		})
 		h.Advance(time.Minute)
 	}

@@ -38,7 +38,8 @@ type exchange struct {
 	bouncer *engine.BouncerRow // nil unless the caller is a bouncer with a row
 	machine string
 
-	failure string // for the access log
+	failure string // for the logs
+	told    bool   // the log has a line about what went wrong
 	inflow  inflow // the request's body
 
 	// Scratch.
@@ -140,12 +141,13 @@ func (s *Server) conclude(x *exchange, panicked any) {
 		x.ctx.Response.Reset()
 		x.ctx.SetStatusCode(fasthttp.StatusInternalServerError)
 		x.ctx.SetConnectionClose()
-		x.failure = "panic"
+		x.failure, x.told = "panic", true
 	}
 	x.drain(s)
 	if !x.later {
 		took := time.Since(x.began)
 		s.count(x, took)
+		s.tellFault(x)
 		if s.access != nil {
 			s.access.line(x, took)
 		}
@@ -165,7 +167,7 @@ func (x *exchange) release() {
 		x.ctx, x.conn = nil, nil
 	}
 	x.route, x.secure = nil, nil
-	x.bouncer, x.machine, x.failure, x.later = nil, "", "", false
+	x.bouncer, x.machine, x.failure, x.told, x.later = nil, "", "", false, false
 	x.inflow.release()
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/netip"
 
 	"github.com/valyala/fasthttp"
 
@@ -105,5 +106,13 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	ctx.SetConnectionClose()
 	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
 		s.counting.shares[0].answered(status)
+		var client netip.Addr
+		if under, _ := underneath(ctx.Conn()); under != nil {
+			client = under.peer
+		}
+		s.tellUnread(client, status, text)
+		if s.access != nil {
+			s.access.unread(client, status, text, s.engine.Now())
+		}
 	}
 }

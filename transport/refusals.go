@@ -54,6 +54,7 @@ func (s *Server) refused(why reason, client netip.Addr) {
 // noRoom refuses a body.
 func (s *Server) noRoom(x *exchange, why reason) error {
 	s.refused(why, x.client)
+	x.told = true
 	return errBodies
 }
 

@@ -66,6 +66,7 @@ func readStatus(kind wire.Kind, line *route) int {
 
 // refusal answers somebody whom the gate did not let in.
 func (s *Server) refusal(x *exchange, r *auth.Refusal) {
+	x.told = true
 	if r.Kind != auth.Busy {
 		s.deny(x, r)
 	}
@@ -120,6 +121,7 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 // complain says in the log that a request failed, ten times a second at most: on
 // a full disk all of them do.
 func (s *Server) complain(x *exchange, err, cause error) {
+	x.told = true
 	second := x.now / int64(time.Second)
 	if s.complained.Swap(second) != second {
 		if more := s.complaints.Swap(0) - complaintsAtMost; more > 0 {

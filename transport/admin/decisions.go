@@ -161,6 +161,9 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	if out.N, err = h.engine.EndDecisions(ctx, query); err != nil {
 		return out, err
 	}
+	if out.N == 0 {
+		return out, nil
+	}
 	h.tell(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
 	return out, nil
 }
