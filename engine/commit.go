@@ -351,7 +351,9 @@ func (e *Engine) journal(rev Revision, record []byte) error {
 		if e.sick.CompareAndSwap(false, true) {
 			e.log.Error("cannot write the journal: writes are refused, reads go on", "error", err)
 		}
-		e.noteDisk("writes are refused, reads go on", err)
+		if !errors.Is(err, persist.ErrGone) { // that is said by who saw it
+			e.noteDisk("writes are refused, reads go on", err)
+		}
 		return &Error{Kind: ErrDisk, Text: "the change could not be stored", Cause: err}
 	}
 	if e.sick.CompareAndSwap(true, false) {

@@ -33,6 +33,8 @@ type Engine struct {
 	revived       int64                    // last attempt to open a sick store again, on the steady clock
 	minutes       [historyMinutes]Revision // the newest at the latest looks at the history, oldest first
 	nextTry       int64                    // on the steady clock, in nanoseconds; not before this is a disk that refused tried again
+	gone          bool                     // the store was not there when it was looked for
+	nextLook      int64                    // when to see whether the store is still there
 	nextVisits    int64                    // when to write visits down
 	nextRetention int64
 	nextUsage     int64
@@ -199,6 +201,10 @@ func (e *Engine) Close() error {
 	}
 	return e.store.Close()
 }
+
+// StoreID returns the id of the store that is open; zero in one of an earlier format
+// that could not be written to since.
+func (e *Engine) StoreID() persist.ID { return e.store.ID() }
 
 // View returns the state after the newest commit: one atomic load.
 func (e *Engine) View() *View { return e.view.Load() }

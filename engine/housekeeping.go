@@ -11,6 +11,7 @@ import (
 // How often the committer looks after itself, whether or not anybody writes.
 const (
 	lookAtClock    = time.Second     // at the latest: a stepped clock is noticed
+	lookForStore   = time.Second     // a store that was removed under the server is noticed
 	visitsEvery    = 5 * time.Second // cursors and heartbeats go to disk
 	retentionEvery = time.Minute
 	usageEvery     = time.Hour
@@ -35,6 +36,7 @@ func (e *Engine) housekeeping() time.Duration {
 	now, steady := e.clock()
 	s := e.state
 	e.tryDisk(steady)
+	e.lookForStore(steady)
 	proven := e.prove(now, steady)
 	if steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)

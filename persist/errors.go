@@ -21,6 +21,9 @@ var (
 	// ErrDisk: the disk refused an operation. What was to be written counts as
 	// not written; Reopen makes the Store usable again once the disk is.
 	ErrDisk = errors.New("disk failure")
+	// ErrGone: the folder, or a file that is written to, was removed or exchanged while
+	// the Store had it open. It is an ErrDisk too: nothing is written any more.
+	ErrGone = errors.New("put the store back where it was")
 	// ErrBehind: with Options.NoSync, the journal on disk ends before the last
 	// record that Append accepted. See Reopen.
 	ErrBehind = errors.New("journal lost accepted records")

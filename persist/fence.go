@@ -42,6 +42,7 @@ type fence struct {
 	logs *latest // hears which log files come and go; nil in a read-only Pebble
 
 	failure atomic.Pointer[diskFailure] // nil while the disk obeys
+	writing atomic.Pointer[logPlace]    // the newest log that is on the disk
 
 	// passing is held shared by each write on its way to the disk, so that drain
 	// can wait for those that passed the fence before it came down.
@@ -79,7 +80,7 @@ func (f *fence) err() error {
 
 // lower brings the fence down for a reason, unless it is down already.
 func (f *fence) lower(op, path string, err error) {
-	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) {
+	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) && !errors.Is(err, ErrGone) { // whoever looked says that
 		f.log.Error("store: disk refuses to write, writes are off", "op", op, "path", path, "err", err.Error())
 	}
 }
@@ -105,8 +106,12 @@ func (f *fence) pass(op, path string, write func() error) bool {
 	return true
 }
 
-// beginLog notes that a log is there and about to be used.
-func (f *fence) beginLog(number uint64) {
+// beginLog notes that a log, in the folder dir, is there and about to be used.
+func (f *fence) beginLog(dir string, number uint64) {
+	path := f.PathJoin(dir, logName(number))
+	if info, err := f.FS.Stat(path); err == nil && f.failure.Load() == nil {
+		f.writing.Store(&logPlace{path, placeOf(info)})
+	}
 	if f.logs != nil {
 		f.pass("write", f.logs.path, func() error { return f.logs.begun(number) })
 	}

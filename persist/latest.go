@@ -95,6 +95,7 @@ type latest struct {
 	mu   sync.Mutex
 	mark mark
 	file vfs.File // nil: nothing is written down yet, or any more
+	at   place    // of the file
 	buf  []byte
 }
 
@@ -156,8 +157,18 @@ func (l *latest) renew(f folder, change func(*mark)) error {
 	if err != nil {
 		return errors.Join(err, file.Close())
 	}
-	l.file = file
+	l.file, l.at = file, place{}
+	if info, err := file.Stat(); err == nil {
+		l.at = placeOf(info)
+	}
 	return nil
+}
+
+// logs are those that must be there.
+func (l *latest) logs() []uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.mark.logs)
 }
 
 // begun notes a log that is about to be written to, durably.

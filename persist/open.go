@@ -78,9 +78,14 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	if fresh && !s.options.ReadOnly {
-		return s.begin(version != 0)
+		err = s.begin(version != 0)
+	} else {
+		err = s.load(ctx)
 	}
-	return s.load(ctx)
+	if err == nil {
+		s.settle()
+	}
+	return err
 }
 
 // begin opens a store in which nothing was accepted yet. again tells that what is

@@ -91,7 +91,7 @@ func (o *Options) pebbleOptions(in *instance, cache *pebble.Cache) *pebble.Optio
 			WALCreated: func(info pebble.WALCreateInfo) {
 				if info.Err == nil {
 					in.unsigned.Store(true)
-					in.fence.beginLog(uint64(info.FileNum))
+					in.fence.beginLog(o.FS.PathJoin(o.Dir, storeDir), uint64(info.FileNum))
 				}
 			},
 			BackgroundError: func(err error) {

@@ -39,6 +39,9 @@ type Store struct {
 	unmarked atomic.Bool // it could not be written, and that was told
 	identity identity    // of the folder; changed by Open and Reopen only
 
+	// What was opened, for Present; the committer's.
+	opened, format place
+
 	// For the time of opening: whether losses are accepted, and which were; the
 	// highest revision that something knows of; whether the journal is not there,
 	// or which logs of it are not.
@@ -139,6 +142,9 @@ func (s *Store) Reopen() error {
 	if refused == nil {
 		return nil
 	}
+	if err := s.present(); err != nil {
+		return fmt.Errorf("reopen store: %w", err)
+	}
 	if err := s.folder.probe(); err != nil {
 		return fmt.Errorf("reopen store: %w: %w", ErrDisk, err)
 	}
@@ -153,6 +159,11 @@ func (s *Store) replace(old *instance) error {
 	defer s.mu.Unlock()
 	if s.current != old {
 		return fmt.Errorf("reopen store: %w", ErrClosed)
+	}
+	if errors.Is(old.fence.err(), ErrGone) {
+		if err := s.backAgain(); err != nil {
+			return fmt.Errorf("reopen store: %w", err)
+		}
 	}
 	if s.identity.given() {
 		if err := s.latest.renew(s.folder, func(*mark) {}); err != nil {
@@ -175,6 +186,24 @@ func (s *Store) replace(old *instance) error {
 	s.unsynced, s.unsyncedBytes = nil, 0
 	s.log.Info("store: disk writes again", "revision", s.Last())
 	s.retired.Go(func() { _ = old.close() })
+	return nil
+}
+
+// backAgain makes sure, without changing anything, that what was away is back as it
+// was: opened too early, it could not be put back any more.
+func (s *Store) backAgain() error {
+	in, err := s.openToRead(nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrDisk, ErrGone, err)
+	}
+	tail, err := in.lastRecord()
+	who, errWho := in.whose()
+	if err = errors.Join(err, errWho, in.close()); err != nil {
+		return fmt.Errorf("%w: %w: %w", ErrDisk, ErrGone, err)
+	}
+	if who != s.identity.id || tail < s.tail.Load() {
+		return gone(s.folder.join(storeDir), fmt.Sprintf("is not what it was: it ends at revision %d instead of %d", tail, s.tail.Load()))
+	}
 	return nil
 }
 

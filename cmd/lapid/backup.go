@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -38,8 +37,8 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(s.Store()); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("there is no store in %s", s.Store())
+	if err := s.anyStore(ctx); err != nil {
+		return err
 	}
 	if where == "-" {
 		_, err := t.backupInto(ctx, visible.Under(t.out))
@@ -59,6 +58,19 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 		t.success("wrote %s: revision %d, %d bytes", path, b.Rev, b.Size())
 	}
 	return err
+}
+
+// anyStore makes sure, before a file is made, that there is a server or a store.
+func (s *Setup) anyStore(ctx context.Context) error {
+	c, err := admin.Dial(ctx, s.Socket())
+	if err == nil {
+		c.Close() // also when its store was removed: it has it in memory
+		return nil
+	}
+	if !errors.Is(err, admin.ErrNotRunning) {
+		return nil // the door says it
+	}
+	return s.storeThere()
 }
 
 // backupInto writes a backup to what was opened before: while the store is open,

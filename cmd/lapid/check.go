@@ -53,14 +53,17 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 		c.Close()
 		return errors.New("a server is running: stop it first, or check a backup of it")
 	}
-	if _, err := os.Stat(s.Store()); err != nil {
-		return fmt.Errorf("there is no store: %w", err)
-	}
 	back, err := s.asOwner()
 	if err != nil {
 		return err
 	}
 	defer back()
+	if err := s.asMade(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(s.Store()); err != nil {
+		return fmt.Errorf("there is no store: %w", err)
+	}
 	if acceptLoss {
 		if err := t.acceptLoss(ctx, s); err != nil {
 			return err

@@ -75,6 +75,9 @@ func (t *terminal) advice(err error) string {
 	if errors.As(err, &early) {
 		said = "" // it says what was
 	}
+	if strings.Contains(err.Error(), persist.ErrGone.Error()) {
+		return said + "'lapid ready' says what else can be done.\n"
+	}
 	s, err := t.setup()
 	if err != nil {
 		return ""

@@ -87,6 +87,9 @@ var errNoStore = errors.New("no server is running and there is no store")
 
 // storeThere looks whether there is a store for a verb without a server.
 func (s *Setup) storeThere() error {
+	if err := s.asMade(); err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(s.Store())
 	switch {
 	case err == nil && len(entries) > 0:
@@ -113,7 +116,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := s.makeFolder(); err != nil {
+	if err := errors.Join(s.makeFolder(), s.asMade()); err != nil {
 		back()
 		return nil, nil, err
 	}
@@ -123,6 +126,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 		back()
 		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), permitted(err, s.Store()))
 	}
+	_ = s.noteMade(e.StoreID()) // or the next time
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan struct{})
 	go func() {

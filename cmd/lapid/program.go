@@ -149,6 +149,9 @@ func (p *Program) openEngine(ctx context.Context) error {
 	deadline := time.NewTimer(storePatience)
 	defer deadline.Stop()
 	for told := false; ; told = true {
+		if err := s.asMade(); err != nil {
+			return err
+		}
 		e, err := engine.OpenContext(ctx, p.engineOptions())
 		if ctx.Err() != nil {
 			if err == nil {
@@ -159,6 +162,9 @@ func (p *Program) openEngine(ctx context.Context) error {
 		}
 		if err == nil {
 			p.engine = e
+			if err := s.noteMade(e.StoreID()); err != nil {
+				p.log.Warn("it cannot be noted that there is a store here: if it is removed, nobody will notice", "file", s.madeFile(), "error", err)
+			}
 			return nil
 		}
 		err = fmt.Errorf("opening the store in %s: %w", s.Store(), permitted(err, s.Store()))

@@ -91,7 +91,7 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 			return errors.Join(err, os.RemoveAll(made))
 		}
 	}
-	old, err := install(made, s.Store(), there, time.Now())
+	old, err := s.putInPlace(made, there)
 	if err != nil {
 		return err
 	}
@@ -142,6 +142,24 @@ func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 		return 0, errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", usableBackup(err)), os.RemoveAll(dir))
 	}
 	return rev, nil
+}
+
+// putInPlace installs what was made. Before, it is noted that it may be found in the
+// place of the store, beside that which is there: so there is no moment to be
+// interrupted in between the two.
+func (s *Setup) putInPlace(made string, there bool) (old string, err error) {
+	id, _, err := persist.Whose(&persist.Options{Dir: made})
+	if err == nil {
+		present, _, _ := persist.Whose(&persist.Options{Dir: s.Store()}) // whatever it is: it goes
+		err = s.noteMade(present, id)
+	}
+	if err != nil {
+		return "", errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", err), os.RemoveAll(made))
+	}
+	if old, err = install(made, s.Store(), there, time.Now()); err == nil {
+		_ = s.noteMade(id) // it is named already, and the next start does this too
+	}
+	return old, err
 }
 
 // install puts what was made in the place of the store, and says where that

@@ -242,6 +242,9 @@ func (s *Setup) trySyslog() error {
 // tryData looks whether the store's folder is one, and may be written to, or could be
 // made.
 func (s *Setup) tryData() error {
+	if err := s.asMade(); err != nil {
+		return err
+	}
 	at := absolute(s.Store())
 	for missing(at) && at != filepath.Dir(at) {
 		at = filepath.Dir(at)

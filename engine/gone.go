@@ -1,0 +1,33 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"lapid/persist"
+)
+
+// lookForStore sees, once a second, whether the store is still where it was opened.
+// What is written to a store that was removed or exchanged under the server is lost
+// with the process, so nothing more is accepted then; reads go on from memory. As on
+// a disk that refuses, it is tried again every second, until all is back.
+func (e *Engine) lookForStore(steady int64) {
+	if steady < e.nextLook {
+		return
+	}
+	e.nextLook = steady + int64(lookForStore)
+	err := e.store.Present()
+	if !errors.Is(err, persist.ErrGone) {
+		e.gone = false
+		return
+	}
+	e.sick.Store(true)
+	text := fmt.Sprintf("the store was removed or exchanged under the running server: writes are refused, reads go on; "+
+		"%s, by moving it, and writes are taken again; or save what the server still has with: lapid backup DIR, "+
+		"stop it, and restore that, or else the last backup, with: lapid restore --force FILE", oneLine(err.Error()))
+	e.troubles.set(TroubleDisk, text, e.Now())
+	if !e.gone {
+		e.gone = true
+		e.log.Error(text)
+	}
+}
