@@ -16,6 +16,9 @@
 // again (door.go). There is never a second writer, and no verb makes a store that
 // is not there, unless it is told to with --init.
 //
+// Where a store was made and is gone, or is another, nobody makes one or goes on with
+// it, --init or not (made.go).
+//
 // A verb of root's that opens a store which belongs to another user does so with
 // that user's rights (owner_linux.go): what it makes is the user's, and links or
 // exchanged folders of his lead it nowhere he could not go himself. Files that
