@@ -24,6 +24,10 @@ import (
 // once, and looked at again the next time.
 const putAwayAt = "2006-01-02T15-04-05.000"
 
+// coarse is more than how far the times of a disk lag behind the clock. A file that is
+// put away is given a time twice as long ago, so that any later write is seen.
+const coarse = time.Second
+
 // putAway renames the file and begins another with the same mode and owner. After an
 // error nothing has changed.
 func (l *logFile) putAway() error {
@@ -45,6 +49,7 @@ func (l *logFile) putAway() error {
 	if err := l.open(); err != nil {
 		return errors.Join(err, os.Rename(aside, l.path))
 	}
+	_ = os.Chtimes(aside, time.Time{}, now.Add(-2*coarse)) // refused: it is packed later
 	return errors.Join(l.out.Chmod(was.Mode().Perm()), keepOwner(l.out, was))
 }
 
@@ -129,7 +134,7 @@ func (l *logFile) inUse(one away, since time.Time) string {
 	if err != nil {
 		return err.Error()
 	}
-	if info.ModTime().After(since.Add(time.Millisecond)) {
+	if info.ModTime().After(since.Add(-coarse)) {
 		return "another program wrote to it after it was put away; give that one another log_dir, or restart it"
 	}
 	if others := writers(one.path, false); len(others) > 0 {

@@ -85,6 +85,7 @@ func TestOperatorIsTold(t *testing.T) {
 	must(c.Import(ctx, chunk("other.csv", 3, 50)))
 	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.9"}))
 	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.9", Dry: true}))
+	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.250"})) // finds nothing: no line
 	must(c.DeleteAlerts(ctx, &AlertDeletion{}))
 	must(c.DeleteBouncer(ctx, "b FAKE=1"))
 	must(0, c.DeleteMachine(ctx, "m"))
