@@ -188,6 +188,42 @@ func TestStopAfterLongHeads(t *testing.T) {
 	f.must(<-over)
 }
 
+// TestStopBesideStrangers: strangers that have sent a part of a request, of its head or
+// of its body, do not hold up the end of the server.
+func TestStopBesideStrangers(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	for _, secure := range []bool{false, true} {
+		o := f.server.options
+		if secure {
+			o = f.secure.options
+		}
+		o.DrainTimeout, o.Socket = time.Hour, ""
+		s, err := New(&o)
+		f.must(err)
+		f.must(s.Listen())
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		go func() { over <- s.Run(ctx) }()
+		parts := []string{"GET /v1/dec", live[:len(live)-2], "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n"}
+		for _, part := range parts {
+			at := f.secure
+			f.secure = s
+			c := f.connect("tcp", s.Addr().String())
+			if secure {
+				c = f.oracle.dial()
+			}
+			f.secure = at
+			defer c.Close()
+			_, err = io.WriteString(c, part)
+			f.must(err)
+		}
+		f.eventually("they are there", func() bool { return s.connections() == len(parts) })
+		cancel()
+		f.must(<-over)
+	}
+}
+
 // TestHeadsOfAllLengths goes over the lengths at which a head changes hands: each is
 // answered on all fronts, or refused when it is one byte too long.
 func TestHeadsOfAllLengths(t *testing.T) {

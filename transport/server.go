@@ -256,6 +256,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopping.Store(true)
 	s.closeListeners() // also those that are not being served yet
 	s.open.rouse()
+	strangers := time.AfterFunc(strangersGrace, s.cutStrangers)
+	defer strangers.Stop()
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
 	s.bodies.close()
@@ -265,6 +267,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// strangersGrace is how long the end waits for a request of somebody who has not shown
+// who he is: long enough for one that has come, and no reason to wait for the rest of
+// one that has not.
+const strangersGrace = 300 * time.Millisecond
+
+// cutStrangers ends the connections on which nobody has shown who he is, but for those
+// whose password is being checked.
+func (s *Server) cutStrangers() {
+	for _, u := range s.open.unproven(func(c *conn) bool { return !c.atDesk.Load() }) {
+		u.cut()
+	}
 }
 
 // tick keeps the clock of the connections and tidies up every second.
