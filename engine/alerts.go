@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"lapid/persist"
 )
@@ -82,20 +83,69 @@ func (v *View) alertOwners() map[uint32]bool {
 // Alert reads one alert and its decisions, ended ones too, by ascending id.
 // The error is of kind ErrNotFound when the view has no such alert.
 func (e *Engine) Alert(v *View, id AlertID) (*Alert, []Decision, error) {
+	return e.AlertWithin(v, id, nil)
+}
+
+// AlertWithin is Alert with room as in AlertQuery.Room: the error is of kind ErrBusy
+// when there is none.
+func (e *Engine) AlertWithin(v *View, id AlertID, room func(bytes int64) bool) (*Alert, []Decision, error) {
 	h := v.alert(uint64(id))
 	if h == nil {
 		return nil, nil, notFound("object not found")
 	}
-	a, err := e.readAlert(v, id, h)
+	a, err := e.readAlert(v, id, h, room)
 	if err != nil {
 		return nil, nil, err
 	}
 	return a, v.decisionsOf(nil, h), nil
 }
 
+const (
+	// smallAlert is how many bytes an alert may take without asking for room.
+	smallAlert = 16 << 10
+	// perStoredByte is what a byte of an alert's row takes once it is read, that row
+	// included. Alerts of nothing but keys and values of a letter take three times as
+	// much.
+	perStoredByte = 4
+	// readingAtMost is how many alerts are read from the disk at once, for whoever asks;
+	// others wait their turn, not for room.
+	readingAtMost = 16
+)
+
+// readRow fetches the row of an alert, and asks for room when it is there and known
+// to be large; it is let go while that is waited for.
+func (e *Engine) readRow(id AlertID, h *heldAlert, room func(int64) bool) (body []byte, ok bool, err error) {
+	if e.reading != nil {
+		e.reading <- struct{}{}
+		defer func() { <-e.reading }()
+	}
+	if body, ok, err = e.store.Row(nil, rowAlert, idKey(uint64(id))); room == nil || err != nil {
+		return body, ok, err
+	}
+	size := int64(len(body))*perStoredByte + int64(h.count)*int64(unsafe.Sizeof(Decision{}))
+	if size <= smallAlert {
+		return body, ok, nil
+	}
+	body = nil
+	if e.reading != nil {
+		<-e.reading
+	}
+	granted := room(size)
+	if e.reading != nil {
+		e.reading <- struct{}{}
+	}
+	if !granted {
+		return nil, false, &Error{Kind: ErrBusy, Text: "too many long answers at once"}
+	}
+	return e.store.Row(nil, rowAlert, idKey(uint64(id)))
+}
+
 // readAlert fetches an alert's body from disk.
-func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert) (*Alert, error) {
-	body, ok, err := e.store.Row(nil, rowAlert, idKey(uint64(id)))
+func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert, room func(int64) bool) (*Alert, error) {
+	body, ok, err := e.readRow(id, h, room)
+	if errors.Is(err, ErrBusy) {
+		return nil, err
+	}
 	if err != nil && !errors.Is(err, persist.ErrCorrupt) {
 		return nil, fmt.Errorf("reading alert %d: %w", id, err)
 	}
@@ -182,7 +232,7 @@ func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies 
 		var a *Alert
 		if bodies || q.needsBody() {
 			var err error
-			if a, err = e.readAlert(v, AlertID(id), h); err != nil {
+			if a, err = e.readAlert(v, AlertID(id), h, q.Room); err != nil {
 				if isNotFound(err) {
 					continue
 				}
@@ -328,7 +378,9 @@ func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
 	ended := &endDecisions{}
 	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		ended.at, ended.ids = q.Now, ended.ids[:0]
-		for _, d := range v.Find(nil, q) {
+		found, _ := v.Select(q, func(int64) bool { return true }) // one command at a time does this
+		for i := range found.Len() {
+			d := found.At(i)
 			if !q.UUIDs.Given || q.UUIDs.has(d.UUID().String()) {
 				ended.ids = append(ended.ids, uint64(d.ID()))
 			}

@@ -65,6 +65,7 @@ type Engine struct {
 	snapshotPause    atomic.Int64 // none before this, on the steady clock
 	snapshotWake     chan struct{}
 	snapshotting     chan struct{} // holds one token while a snapshot is written
+	reading          chan struct{} // one for each alert that is being read; nil: nobody minds
 	wall             clock
 	started          time.Time // a reading of the clock; set once
 
@@ -142,7 +143,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1)}
+	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1), reading: make(chan struct{}, readingAtMost)}
 	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
 	e.batch = store.NewRows()

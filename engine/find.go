@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"net/netip"
 	"slices"
 )
@@ -132,51 +133,78 @@ func (v *View) Find(dst []Decision, q *Query) []Decision {
 		return dst
 	}
 	from := len(dst)
-	switch {
-	case q.Address.IsValid() && !q.Inside:
-		dst = v.findCovering(dst, q)
-	case q.Address.IsValid():
-		dst = v.findInside(dst, q)
-	case q.Value.Given:
-		dst = v.findValue(dst, q)
-	default:
-		dst = v.findAll(dst, q)
+	if q.Address.IsValid() && !q.Inside {
+		dst = v.findCovering(dst, q, math.MaxInt)
+	} else {
+		v.eachAnswer(q, func(n slot) bool {
+			dst = append(dst, Decision{v, v.state.records.At(n)})
+			return true
+		})
 	}
+	return v.arrange(dst, from, q)
+}
+
+// FindFew is Find for a query that asks for one address and does not say Inside,
+// when no more than so many decisions may be found; else it gives dst as it was,
+// and false.
+func (v *View) FindFew(dst []Decision, q *Query, most int) (all []Decision, few bool) {
+	m := q.resolve(v.state)
+	if m.never || q.Limit == 0 {
+		return dst, true
+	}
+	from := len(dst)
+	if dst = v.findCovering(dst, q, from+most); len(dst) > from+most {
+		clear(dst[from:])
+		return dst[:from], false
+	}
+	return v.arrange(dst, from, q), true
+}
+
+// arrange puts what was found in order, and leaves what the query's page holds.
+func (v *View) arrange(dst []Decision, from int, q *Query) []Decision {
 	found := dst[from:]
 	if len(found) > 1 {
-		v.order(found, q)
-	}
-	if q.Offset > 0 || (q.Limit > 0 && len(found) > q.Limit) {
-		lo := min(max(q.Offset, 0), len(found))
-		hi := len(found)
-		if q.Limit > 0 {
-			hi = min(lo+q.Limit, hi)
+		ban, _ := v.state.strings.Lookup("ban")
+		if q.byID() {
+			slices.SortFunc(found, byID)
+		} else {
+			slices.SortFunc(found, func(a, b Decision) int { return inOrder(a.rec, b.rec, ban) })
 		}
-		n := copy(found, found[lo:hi])
-		clear(found[n:])
-		dst = dst[:from+n]
 	}
-	return dst
+	lo, hi := q.page(len(found))
+	n := copy(found, found[lo:hi])
+	clear(found[n:])
+	return dst[:from+n]
+}
+
+// page is which of so many answers are wanted.
+func (q *Query) page(n int) (from, to int) {
+	from = min(max(q.Offset, 0), n)
+	if q.Limit > 0 && q.Limit < n-from {
+		return from, from + q.Limit
+	}
+	return from, n
 }
 
 // findCovering is the live query: the host's own chain, then the ranges.
-func (v *View) findCovering(dst []Decision, q *Query) []Decision {
+func (v *View) findCovering(dst []Decision, q *Query, limit int) []Decision {
 	s := v.state
 	if q.Address.IsSingleIP() {
 		if n := s.hosts.Get(q.Address.Addr()); n != 0 {
-			dst = v.appendChain(dst, n, q)
+			dst = v.appendChain(dst, n, q, limit)
 		}
 	}
 	q.match.heads = s.ranges.Covering(q.match.heads[:0], q.Address)
 	for _, n := range q.match.heads {
-		dst = v.appendChain(dst, n, q)
+		dst = v.appendChain(dst, n, q, limit)
 	}
 	return dst
 }
 
-func (v *View) appendChain(dst []Decision, n slot, q *Query) []Decision {
+// appendChain stops when dst is longer than limit.
+func (v *View) appendChain(dst []Decision, n slot, q *Query, limit int) []Decision {
 	s := v.state
-	for n != 0 {
+	for n != 0 && len(dst) <= limit {
 		r := s.records.At(n)
 		if v.running(r, q.Now) && q.admits(s, r) && (!q.Value.Given || q.relates(v, r)) {
 			dst = append(dst, Decision{v, r})
@@ -186,44 +214,82 @@ func (v *View) appendChain(dst []Decision, n slot, q *Query) []Decision {
 	return dst
 }
 
-func (v *View) findInside(dst []Decision, q *Query) []Decision {
-	v.state.hosts.Within(q.Address, func(_ netip.Addr, n slot) bool {
-		dst = v.appendChain(dst, n, q)
-		return true
-	})
-	v.state.ranges.Within(q.Address, func(p netip.Prefix, n slot) bool {
-		if !p.IsSingleIP() {
-			dst = v.appendChain(dst, n, q)
-		}
-		return true
-	})
-	return dst
+// eachAnswer yields what answers q, in no order, until yield returns false.
+func (v *View) eachAnswer(q *Query, yield func(slot) bool) {
+	chain := func(n slot) bool { return v.eachOnChain(n, q, yield) }
+	switch {
+	case q.Address.IsValid() && !q.Inside:
+		v.eachCovering(q, chain)
+	case q.Address.IsValid():
+		v.eachInside(q, chain)
+	case q.Value.Given:
+		v.eachOfValue(q, chain)
+	default:
+		v.eachSlot(func(n slot, r *record) bool {
+			return !v.running(r, q.Now) || !q.admits(v.state, r) || yield(n)
+		})
+	}
 }
 
-// findValue asks both places where a value can stand: as an address, and as
+func (v *View) eachOnChain(n slot, q *Query, yield func(slot) bool) bool {
+	s := v.state
+	for n != 0 {
+		r := s.records.At(n)
+		if v.running(r, q.Now) && q.admits(s, r) && (!q.Value.Given || q.relates(v, r)) && !yield(n) {
+			return false
+		}
+		n = slot(r.next.Load())
+	}
+	return true
+}
+
+func (v *View) eachCovering(q *Query, chain func(slot) bool) {
+	s := v.state
+	if q.Address.IsSingleIP() {
+		if n := s.hosts.Get(q.Address.Addr()); n != 0 && !chain(n) {
+			return
+		}
+	}
+	q.match.heads = s.ranges.Covering(q.match.heads[:0], q.Address)
+	for _, n := range q.match.heads {
+		if !chain(n) {
+			return
+		}
+	}
+}
+
+func (v *View) eachInside(q *Query, chain func(slot) bool) {
+	going := true
+	v.state.hosts.Within(q.Address, func(_ netip.Addr, n slot) bool {
+		going = chain(n)
+		return going
+	})
+	if !going {
+		return
+	}
+	v.state.ranges.Within(q.Address, func(p netip.Prefix, n slot) bool {
+		return p.IsSingleIP() || chain(n)
+	})
+}
+
+// eachOfValue asks both places where a value can stand: as an address, and as
 // any other text.
-func (v *View) findValue(dst []Decision, q *Query) []Decision {
-	if p, ok := parseTarget(q.Value.Text); ok {
-		dst = v.appendChain(dst, v.state.lookup(p), q)
+func (v *View) eachOfValue(q *Query, chain func(slot) bool) {
+	if p, ok := parseTarget(q.Value.Text); ok && !chain(v.state.lookup(p)) {
+		return
 	}
 	if n, ok := v.state.strings.Lookup(q.Value.Text); ok {
-		dst = v.appendChain(dst, v.state.values.Get(0, n), q)
+		chain(v.state.values.Get(0, n))
 	}
-	return dst
-}
-
-func (v *View) findAll(dst []Decision, q *Query) []Decision {
-	v.each(func(r *record) bool {
-		if v.running(r, q.Now) && q.admits(v.state, r) {
-			dst = append(dst, Decision{v, r})
-		}
-		return true
-	})
-	return dst
 }
 
 // each walks every record this view shows, tombstones too, in order of id.
 func (v *View) each(yield func(*record) bool) {
+	v.eachSlot(func(_ slot, r *record) bool { return yield(r) })
+}
+
+// eachSlot is each with where the record lies.
+func (v *View) eachSlot(yield func(slot, *record) bool) {
 	s := v.state
 	from, to := s.ids.Bounds()
 	to = min(to, v.nextDecision)
@@ -237,30 +303,24 @@ func (v *View) each(yield func(*record) bool) {
 		if n == 0 {
 			continue
 		}
-		if r := s.records.At(n); r.id == id && v.shows(r) && !yield(r) {
+		if r := s.records.At(n); r.id == id && v.shows(r) && !yield(n, r) {
 			return
 		}
 	}
 }
 
-func (v *View) order(found []Decision, q *Query) {
-	if q.Value.Given || q.HasAfterID {
-		slices.SortFunc(found, byID)
-		return
+// byID reports whether the answers are wanted by id alone.
+func (q *Query) byID() bool { return q.Value.Given || q.HasAfterID }
+
+// inOrder compares answers: bans first, then soonest end first, then by id.
+func inOrder(a, b *record, ban uint32) int {
+	if (a.kind == ban) != (b.kind == ban) {
+		if a.kind == ban {
+			return -1
+		}
+		return 1
 	}
-	ban, _ := v.state.strings.Lookup("ban")
-	slices.SortFunc(found, func(a, b Decision) int {
-		if (a.rec.kind == ban) != (b.rec.kind == ban) {
-			if a.rec.kind == ban {
-				return -1
-			}
-			return 1
-		}
-		if c := cmp.Compare(a.rec.until, b.rec.until); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.rec.id, b.rec.id)
-	})
+	return cmp.Or(cmp.Compare(a.until, b.until), cmp.Compare(a.id, b.id))
 }
 
 func byID(a, b Decision) int { return cmp.Compare(a.rec.id, b.rec.id) }

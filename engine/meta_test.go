@@ -222,21 +222,37 @@ func (h *history) compare() {
 	for _, inside := range []bool{false, true} {
 		q := h.Ask()
 		q.Scopes, q.Address, q.Inside = engine.Words{}, p, inside
-		h.same(fmt.Sprintf("live %v (inside %v)", p, inside), v.Find(nil, q), func(d *enginetest.Held) bool {
+		h.same(fmt.Sprintf("live %v (inside %v)", p, inside), h.find(v, q), func(d *enginetest.Held) bool {
 			return !d.Simulated && ((inside && enginetest.Inside(d, p)) || (!inside && enginetest.Covers(d, p)))
 		})
 	}
 	q := h.Ask()
 	q.Scopes, q.Value = engine.Words{}, engine.Word{Given: true, Text: value}
-	h.same("value "+value, v.Find(nil, q), func(d *enginetest.Held) bool { return !d.Simulated && d.Value == value })
+	h.same("value "+value, h.find(v, q), func(d *enginetest.Held) bool { return !d.Simulated && d.Value == value })
 	q = h.Ask()
 	q.Scopes = engine.Words{}
-	h.same("everything", v.Find(nil, q), func(d *enginetest.Held) bool { return !d.Simulated })
+	h.same("everything", h.find(v, q), func(d *enginetest.Held) bool { return !d.Simulated })
 	stored := 0
 	v.Stored(p, func(engine.Decision) bool { stored++; return true })
 	if want := h.model.Stored(p); stored != want {
 		h.t.Errorf("%d stored decisions cover %v, want %d", stored, p, want)
 	}
+}
+
+// find finds in both ways, which must agree.
+func (h *history) find(v *engine.View, q *engine.Query) []engine.Decision {
+	found := v.Find(nil, q)
+	s, ok := v.Select(q, func(int64) bool { return true })
+	if !ok || s.Len() != len(found) {
+		h.t.Errorf("%d are selected, %d found", s.Len(), len(found))
+		return found
+	}
+	for i := range found {
+		if s.At(i) != found[i] {
+			h.t.Errorf("%d is selected in place of %d", s.At(i).ID(), found[i].ID())
+		}
+	}
+	return found
 }
 
 func (h *history) same(what string, got []engine.Decision, match func(*enginetest.Held) bool) {

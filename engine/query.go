@@ -107,6 +107,11 @@ type AlertQuery struct {
 	Limit                  int // 0: all
 	Ascending              bool
 	WithoutDecisions       bool // the caller does not want them listed
+
+	// Room is asked before an alert is read that takes more than smallAlert, with how
+	// many bytes; those are free again at the next turn. It may wait. When there is
+	// none, Alerts ends with ErrBusy. nil: there is room for every alert.
+	Room func(bytes int64) bool
 }
 
 // containsFold reports whether word occurs in s, ASCII case ignored. It does

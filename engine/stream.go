@@ -64,6 +64,28 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 	return true
 }
 
+// Unchanged reports whether nothing that q admits began or ended since a revision,
+// at whatever time one asks; false also when history does not reach back that far.
+// Unlike Changes it takes no memory and ends with the first change; what another
+// decision hides is one too.
+func (v *View) Unchanged(since Revision, q *Query) bool {
+	window, ok := v.state.history.Window(uint64(since), uint64(v.revision))
+	if !ok || since > v.revision {
+		return false
+	}
+	if q.resolve(v.state).never {
+		return true
+	}
+	for i := range window.Len() {
+		event := window.At(i)
+		r := v.state.records.At(event.Slot())
+		if q.admits(v.state, r) && q.relatesStream(v, r) && (event.Ended() || v.running(r, 0)) {
+			return false
+		}
+	}
+	return true
+}
+
 // Distance returns how many changes came after a revision, up to this view:
 // how long Changes will take. A revision that history does not reach any more,
 // or that is of another history, is farther than any.

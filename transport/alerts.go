@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -10,10 +11,6 @@ import (
 	"lapid/transport/auth"
 	"lapid/transport/wire"
 )
-
-// shortAlertList is up to how many alerts are put together before they are
-// sent. Longer lists go in pieces.
-const shortAlertList = 200
 
 // addAlerts stores what a machine reports (http-api.md section 7). The answer
 // says that it is durable and in force.
@@ -37,42 +34,28 @@ func (s *Server) addAlerts(x *exchange) error {
 
 // findAlerts lists alerts (http-api.md section 9).
 func (s *Server) findAlerts(x *exchange) error {
-	q := &x.alertQuery
-	q.Now = x.now
-	if err := wire.ParseAlertQuery(q, x.rawQuery()); err != nil {
+	// The question is the answer's, which may be written when the exchange is over.
+	q, of, view := &engine.AlertQuery{Now: x.now}, holder{name: x.shown(s)}, s.engine.View()
+	if err := wire.ParseAlertQuery(q, bytes.Clone(x.rawQuery())); err != nil {
 		return err
 	}
-	if q.Limit == 0 || q.Limit > shortAlertList {
-		return s.sendAlerts(x)
-	}
-	w := pieceWriter{buf: x.out[:0]}
-	err := s.writeAlerts(&w, q)
-	x.out = w.buf
-	if err == nil {
-		x.json(fasthttp.StatusOK, x.out)
-	}
-	return err
-}
-
-// sendAlerts lists alerts in pieces. The question is parsed again from a copy,
-// for the exchange is over when the answer is written.
-func (s *Server) sendAlerts(x *exchange) error {
-	q := &engine.AlertQuery{Now: x.now}
-	if err := wire.ParseAlertQuery(q, append([]byte(nil), x.rawQuery()...)); err != nil {
-		return err
-	}
-	s.inPieces(x, jsonType, func(w *pieceWriter) error { return s.writeAlerts(w, q) })
-	return nil
+	return s.list(x, false, func(w *pieceWriter) error { return s.writeAlerts(w, of, view, q) })
 }
 
 // writeAlerts writes a list of alerts, null when it is empty.
-func (s *Server) writeAlerts(w *pieceWriter, q *engine.AlertQuery) error {
+func (s *Server) writeAlerts(w *pieceWriter, of holder, view *engine.View, q *engine.AlertQuery) error {
+	one := reading{server: s, of: of} // what the alert takes that is being written
+	defer func() { one.held.release() }()
+	asked := *q
+	asked.Room = one.room
 	var failed error
 	between := byte('[')
-	err := s.engine.Alerts(s.life, s.engine.View(), q, func(a *engine.Alert, ds []engine.Decision) bool {
-		w.buf = wire.AppendAlert(append(w.buf, between), a, ds, !q.WithoutDecisions, q.Now)
+	err := s.engine.Alerts(s.life, view, &asked, func(a *engine.Alert, ds []engine.Decision) bool {
+		w.buf, failed = wire.WriteAlert(append(w.buf, between), a, ds, !q.WithoutDecisions, q.Now, w.flushed)
 		between = ','
-		failed = w.maybeSend()
+		if failed == nil {
+			failed = w.maybeSend()
+		}
 		return failed == nil
 	})
 	switch {
@@ -110,20 +93,42 @@ func (s *Server) getAlert(x *exchange) error {
 	if !ok {
 		return errAlertID
 	}
-	a, ds, err := s.engine.Alert(s.engine.View(), engine.AlertID(id))
+	of, view, now, isHead := holder{name: x.shown(s)}, s.engine.View(), x.now, x.ctx.IsHead()
+	run := func(w *pieceWriter) error {
+		one := reading{server: s, of: of}
+		defer func() { one.held.release() }()
+		a, ds, err := s.engine.AlertWithin(view, engine.AlertID(id), one.room)
+		if err == nil && !isHead {
+			w.buf, err = wire.WriteAlert(w.buf, a, ds, true, now, w.flushed)
+		}
+		return err
+	}
+	if isHead {
+		if err = run(&pieceWriter{}); err == nil {
+			x.head()
+		}
+	} else {
+		err = s.list(x, false, run)
+	}
 	if errors.Is(err, engine.ErrNotFound) {
 		return &answer{fasthttp.StatusNotFound, "object not found"}
 	}
-	if err != nil {
-		return err
-	}
-	if x.ctx.IsHead() {
-		x.head()
-		return nil
-	}
-	x.out = wire.AppendAlert(x.out[:0], a, ds, true, x.now)
-	x.json(fasthttp.StatusOK, x.out)
-	return nil
+	return err
+}
+
+// reading is what an alert takes while it is read and written.
+type reading struct {
+	server *Server
+	of     holder
+	held   hold
+}
+
+// room gives back what the alert before took.
+func (r *reading) room(n int64) bool {
+	r.held.release()
+	var err error
+	r.held, err = r.server.aside(r.of, n)
+	return err == nil
 }
 
 // mayDelete guards the deletion of alerts: a token is not enough, the address

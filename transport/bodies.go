@@ -2,6 +2,7 @@ package transport
 
 import (
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -40,10 +41,16 @@ const (
 // answer spends on its way.
 //
 // A list may be taken away from slow readers to make room; they know how far
-// they got and go on alone. Joining and leaving take a lock, once per answer.
+// they got and go on alone. So it goes when the memory for all lists is used up:
+// pieces are paid for as they are made (Options.SharedMemory), and what is let go
+// is given back, but for the pieces that readers are at. Joining and leaving take a
+// lock, once per answer.
 type bodies struct {
+	room *purse
+
 	mu   sync.Mutex
 	live []*body
+	born uint64 // how many there have been
 }
 
 // join finds the body for a question, or starts one. A body of another revision
@@ -60,7 +67,8 @@ func (all *bodies) join(q question, src *source, same func(*source, engine.Revis
 		b, _ = all.enter(q, staleAtMost, same)
 		return b
 	}
-	b = newBody(q, src, !refused)
+	all.born++
+	b = newBody(q, src, !refused, hold{of: holder{name: strconv.FormatUint(all.born, 10)}, from: all.room})
 	all.live = append(all.live, b)
 	return b
 }

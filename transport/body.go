@@ -54,6 +54,10 @@ type body struct {
 	err     error // why there will be no more
 	taken   bool  // taken away: go on alone
 	lent    bool  // the only piece is in answers that did not follow it
+	at      int   // how many readers are at a piece, which they hold
+	kept    int64 // what the pieces take, in bytes
+	room    hold  // what they have taken, and what the one that is made will take
+	listed  hold  // what the source's delta has taken
 }
 
 // piece is a part of an answer and the place it ends at.
@@ -63,10 +67,10 @@ type piece struct {
 	read int // how many of those who read the body have it behind them
 }
 
-// newBody starts the encoding of an answer, for one reader at first. With first
-// it becomes his alone when nobody joins soon.
-func newBody(q question, src *source, first bool) *body {
-	b := &body{question: q, source: src, born: src.now, readers: 1, first: first}
+// newBody starts the encoding of an answer, for one reader at first, with memory
+// from where room has it. With first it becomes his alone when nobody joins soon.
+func newBody(q question, src *source, first bool, room hold) *body {
+	b := &body{question: q, source: src, born: src.now, readers: 1, first: first, room: room}
 	b.changed.L = &b.mu
 	go b.produce()
 	return b
@@ -119,7 +123,11 @@ func (b *body) finish(last piece, err error) {
 	if b.err = err; err == nil && !b.taken {
 		b.pieces = append(b.pieces, last)
 	}
-	b.done = true
+	b.kept += int64(cap(last.data))
+	if b.done = true; b.taken || err != nil {
+		b.kept = 0
+	}
+	b.settle()
 	b.changed.Broadcast()
 }
 
@@ -128,6 +136,10 @@ func (b *body) publish(p piece) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pieces = append(b.pieces, p)
+	b.kept += int64(cap(p.data))
+	if need := b.kept + pieceSize + pieceSlack; !b.taken && need > b.room.taken && !b.room.from.take(&b.room, need-b.room.taken) {
+		b.letGo()
+	}
 	b.changed.Broadcast()
 	for len(b.pieces)-b.far > aheadAtMost && !b.taken {
 		b.changed.Wait()
@@ -202,16 +214,55 @@ func (b *body) next(i int) (piece, error) {
 // nobody else can come. Called with the lock.
 func (b *body) drop() {
 	for b.closed && !b.lent && b.dropped < len(b.pieces) && b.pieces[b.dropped].read == b.readers {
+		b.kept -= int64(cap(b.pieces[b.dropped].data))
 		b.pieces[b.dropped].recycle()
 		b.pieces[b.dropped] = piece{}
 		b.dropped++
 	}
+	b.settle()
 }
 
-// stop is the end of a reader who has so many pieces behind him.
+// settle gives back what is not kept any more. Called with the lock.
+func (b *body) settle() {
+	switch {
+	case b.taken:
+		b.room.shrink(int64(b.at) * (pieceSize + pieceSlack))
+	case b.done:
+		b.room.shrink(b.kept)
+	default:
+		b.room.shrink(b.kept + pieceSize + pieceSlack)
+	}
+	if b.taken && b.readers == 0 {
+		b.listed.release()
+	}
+}
+
+// letGo takes all pieces away. Called with the lock.
+func (b *body) letGo() {
+	if b.readers == 0 && !b.lent {
+		for _, p := range b.pieces {
+			p.recycle()
+		}
+	}
+	b.taken, b.pieces, b.kept = true, nil, 0
+	b.settle()
+	b.changed.Broadcast()
+}
+
+// begin is the beginning of a reader.
+func (b *body) begin() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.at++
+}
+
+// stop is the end of a reader who has so many pieces behind him, or from whom they
+// were taken.
 func (b *body) stop(read int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.at--
+	b.settle()
 	for i := b.dropped; i < min(read, len(b.pieces)); i++ {
 		b.pieces[i].read--
 	}
@@ -219,13 +270,21 @@ func (b *body) stop(read int) {
 
 // follow writes a body to one reader. When it is taken away the reader goes on
 // alone from where it was.
-func (s *Server) follow(b *body, send func(piece []byte, last bool) error) error {
+func (s *Server) follow(b *body, of holder, send func(piece []byte, last bool) error) error {
 	var at position
+	b.begin()
 	i := 0
-	defer func() { b.stop(i) }()
+	stop := sync.OnceFunc(func() { b.stop(i) })
+	defer stop()
 	for ; ; i++ {
 		p, err := b.next(i)
 		if errors.Is(err, errTaken) {
+			stop()
+			held, err := s.aside(of, ownPiece)
+			if err != nil {
+				return err
+			}
+			defer held.release()
 			return s.alone(send, func(w *pieceWriter) error { return b.source.write(w, at) })
 		}
 		if err != nil || p.data == nil {
@@ -245,6 +304,7 @@ func (b *body) leave() {
 	if b.readers--; b.readers > 0 {
 		b.drop()
 	}
+	b.settle()
 }
 
 // enter counts one more reader, unless the body is over.
@@ -288,12 +348,6 @@ func (b *body) takeAway(now int64) bool {
 	if b.readers > 0 && now-b.born < int64(patienceWithReaders) {
 		return false
 	}
-	if b.readers == 0 && !b.lent {
-		for _, p := range b.pieces {
-			p.recycle()
-		}
-	}
-	b.taken, b.pieces = true, nil
-	b.changed.Broadcast()
+	b.letGo()
 	return true
 }

@@ -112,19 +112,21 @@ func (p *purse) await(h *hold, n int64, patience time.Duration, life <-chan stru
 	return at < 0 // it was granted at this moment
 }
 
-// give takes back what a body has, and lets in who waits and fits now: whoever has
-// least goes first.
-func (p *purse) give(h *hold) {
+// give takes back n bytes of what a body has, and lets in who waits and fits now:
+// whoever has least goes first.
+func (p *purse) give(h *hold, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.used -= h.taken
-	p.labour(-1)
+	p.used -= n
+	h.taken -= n
 	s := p.by[h.of]
-	if s.bodies--; s.bodies == 0 {
+	s.taken -= n
+	if h.taken == 0 {
+		p.labour(-1)
+		s.bodies--
+	}
+	if p.by[h.of] = s; s.bodies == 0 {
 		delete(p.by, h.of)
-	} else {
-		s.taken -= h.taken
-		p.by[h.of] = s
 	}
 	for {
 		next := -1
@@ -193,10 +195,17 @@ func (p *purses) inUse() int64 {
 
 func (s *slot) take() bool { return s.taken.CompareAndSwap(false, true) }
 
+// shrink gives back what is more than n bytes.
+func (h *hold) shrink(n int64) {
+	if h.taken > n {
+		h.from.give(h, h.taken-n)
+	}
+}
+
 // release gives back everything.
 func (h *hold) release() {
 	if h.taken > 0 {
-		h.from.give(h)
+		h.from.give(h, h.taken)
 	}
 	if h.wide != nil {
 		h.wide.taken.Store(false)

@@ -15,49 +15,75 @@ import (
 // 5), in nanoseconds.
 const visitEvery = int64(time.Minute)
 
-// longList is from how many decisions on an answer is sent in pieces instead of
-// being put together first.
-const longList = 2000
+const (
+	// fewFound is how many decisions are found and put together at once, also on a
+	// loop.
+	fewFound = 64
+	// longList is from how many decisions on the length of a list is not counted
+	// before it leaves.
+	longList = 2000
+)
 
 var null = []byte("null")
 
 // findDecisions is the live query (http-api.md section 11).
 func (s *Server) findDecisions(x *exchange) error {
-	if err := s.find(x); err != nil {
+	found, err := s.find(x)
+	if err != nil {
 		return err
 	}
 	if last := x.bouncer.LastPull(); last == 0 || x.now-last >= visitEvery {
 		x.bouncer.Visit(x.now)
 	}
-	switch n := len(x.found); {
-	case n == 0:
+	switch {
+	case found != nil:
+		return s.sendList(x, found)
+	case len(x.found) == 0:
 		x.shared(jsonType, null)
-	case n > longList:
-		found, now := x.found, x.now
-		x.found = nil // now the answer's
-		s.inPieces(x, jsonType, func(w *pieceWriter) error { return writeList(w, found, now) })
 	default:
-		x.out = wire.AppendDecisions(x.out[:0], x.found, x.now)
 		x.json(fasthttp.StatusOK, x.out)
 	}
 	return nil
 }
 
-// find asks the engine what the query string asks for.
-func (s *Server) find(x *exchange) error {
+// find asks the engine what the query string asks for. A short answer is in x.found
+// and x.out; a longer one, which is not for a loop, is the selection.
+func (s *Server) find(x *exchange) (*engine.Selection, error) {
 	x.query.Now = x.now
 	if err := wire.ParseQuery(&x.query, x.rawQuery()); err != nil {
-		return err
+		return nil, err
 	}
-	if x.asked != nil && (!x.query.Address.IsValid() || x.query.Inside) {
-		return errLater
+	view, few := s.engine.View(), false
+	if x.query.Address.IsValid() && !x.query.Inside {
+		if x.found, few = view.FindFew(x.found[:0], &x.query, fewFound); few {
+			x.out = wire.AppendDecisions(x.out[:0], x.found, x.now)
+			few = len(x.out) <= largestAsIs
+		}
 	}
-	x.found = s.engine.View().Find(x.found[:0], &x.query)
-	if x.asked != nil && len(x.found) > longList {
-		return errLater
+	if few {
+		s.live(x, len(x.found) > 0)
+		return nil, nil
 	}
-	s.live(x, len(x.found) > 0)
-	return nil
+	if x.asked != nil {
+		return nil, errLater
+	}
+	var err error
+	found, ok := view.Select(&x.query, s.roomFor(x, &err))
+	if !ok {
+		return nil, err
+	}
+	s.live(x, found.Len() > 0)
+	return &found, nil
+}
+
+// sendList answers with what was selected.
+func (s *Server) sendList(x *exchange, found *engine.Selection) error {
+	now, n := x.now, found.Len()
+	if n == 0 {
+		x.shared(jsonType, null)
+		return nil
+	}
+	return s.list(x, n <= longList, func(w *pieceWriter) error { return writeList(w, found, now) })
 }
 
 // headDecisions answers as GET would, without reading what it would have to
@@ -68,21 +94,22 @@ func (s *Server) headDecisions(x *exchange) error {
 		return err
 	}
 	if x.query.Address.IsValid() && !x.query.Inside {
-		x.found = s.engine.View().Find(x.found[:0], &x.query)
-		s.live(x, len(x.found) > 0)
+		found, few := s.engine.View().FindFew(x.found[:0], &x.query, fewFound)
+		s.live(x, !few || len(found) > 0)
+		x.found = found
 	}
 	x.head()
 	return nil
 }
 
 // writeList writes a long answer piece by piece.
-func writeList(w *pieceWriter, found []engine.Decision, now int64) error {
+func writeList(w *pieceWriter, found *engine.Selection, now int64) error {
 	w.buf = append(w.buf, '[')
-	for i, d := range found {
+	for i := range found.Len() {
 		if i > 0 {
 			w.buf = append(w.buf, ',')
 		}
-		w.buf = wire.AppendDecision(w.buf, d, now, false)
+		w.buf = wire.AppendDecision(w.buf, found.At(i), now, false)
 		if err := w.maybeSend(); err != nil {
 			return err
 		}

@@ -94,11 +94,13 @@
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
+//	long answers in memory Options.AnswerMemory      waits, then 503 and Retry-After; see answers.go
+//	shared stream bodies   Options.SharedMemory      later ones are encoded for one reader, in pieces
 //	a body before login    15 seconds                408, or refused before, and closed
 //	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
 //	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted
-//	shared stream bodies   two, see bodies.go        later ones are encoded for one reader, in pieces
+//	shared stream bodies kept whole   two, see bodies.go   the same
 //
 // Rows of bouncers are not among them: the engine bounds those of a key. Metrics
 // have series of their own for 10 000 bouncers and machines each, and for bouncers

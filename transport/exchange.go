@@ -41,6 +41,7 @@ type exchange struct {
 	failure string // for the logs
 	told    bool   // the log has a line about what went wrong
 	inflow  inflow // the request's body
+	held    hold   // what is reserved for the answer
 
 	// Scratch.
 	query      engine.Query
@@ -169,6 +170,7 @@ func (x *exchange) release() {
 	x.route, x.secure = nil, nil
 	x.bouncer, x.machine, x.failure, x.told, x.later = nil, "", "", false, false
 	x.inflow.release()
+	x.held.release()
 }
 
 func keep[T any](scratch []T) []T {

@@ -62,6 +62,8 @@ type Options struct {
 	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)
 	DrainTimeout   time.Duration // for requests under way when the server stops (10 s)
 	BodyMemory     int64         // for request bodies and what is read out of them, beyond 16 KiB each (512 MiB); more wait, then get 503
+	AnswerMemory   int64         // for answers beyond 16 KiB each and what has to be put in order for them (256 MiB); more wait, then get 503
+	SharedMemory   int64         // for answers of the stream that several get, while they are sent (512 MiB); what does not fit is encoded for each
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 }
 
@@ -107,6 +109,8 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.DrainTimeout, 10*time.Second)
 	fill(&c.BodyMemory, 512<<20)
 	fill(&c.StrangerMemory, 16<<20)
+	fill(&c.AnswerMemory, 256<<20)
+	fill(&c.SharedMemory, 512<<20)
 	return c, nil
 }
 

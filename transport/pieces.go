@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
-
-	"lapid/engine"
 )
 
 const (
@@ -48,6 +46,13 @@ func (w *pieceWriter) maybeSend() error {
 	return w.flush()
 }
 
+// flushed is maybeSend for those who append to what they are given.
+func (w *pieceWriter) flushed(buf []byte) ([]byte, error) {
+	w.buf = buf
+	err := w.maybeSend()
+	return w.buf, err
+}
+
 func (w *pieceWriter) flush() error {
 	if len(w.buf) == 0 || w.send == nil {
 		return nil
@@ -57,15 +62,14 @@ func (w *pieceWriter) flush() error {
 	return err
 }
 
-// inPieces answers with what run writes, piece by piece, after the handler has
-// returned. run must not use the exchange. If it fails the connection is cut,
-// so that the client cannot take the part for the whole.
-func (s *Server) inPieces(x *exchange, kind []byte, run func(*pieceWriter) error) {
-	s.answerInPieces(x, kind, &pieces{run: run, size: -1})
-}
-
+// answerInPieces answers piece by piece, after the handler has returned: p.run must
+// not use the exchange. If it fails the connection is cut, so that the client cannot
+// take the part for the whole. What was reserved for the answer is given back with
+// its end.
 func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	p.server, p.conn, p.began = s, x.conn, x.began
+	p.of = holder{name: x.shown(s)}
+	p.held, x.held = x.held, hold{}
 	if p.conn != nil {
 		p.conn.boundUnsent()
 		p.ending = &p.conn.ending
@@ -117,7 +121,10 @@ type pieces struct {
 	conn   *conn
 	began  time.Time
 	run    func(*pieceWriter) error // writes all of it into one reader's own pieces, or:
-	body   *body                    // is followed
+	body   *body                    // is followed, or:
+	whole  []byte                   // is all of it
+	of     holder                   // who reads
+	held   hold                     // what it takes
 	moves  *delivery                // the cursor that moves with its end; may be nil
 	size   int                      // in bytes; -1: not known, the answer leaves in chunks
 	ending *ending                  // keeps the end together; nil: not in chunks
@@ -149,9 +156,12 @@ func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
 		}
 		return write(piece)
 	}
-	if p.body != nil {
-		err = p.server.follow(p.body, send)
-	} else {
+	switch {
+	case p.body != nil:
+		err = p.server.follow(p.body, p.of, send)
+	case p.whole != nil:
+		err = send(p.whole, true)
+	default:
 		err = p.server.alone(send, p.run)
 	}
 	if err != nil {
@@ -224,18 +234,15 @@ func (p *pieces) Close() error {
 		p.server.bodies.leave(p.body)
 		p.body = nil
 	}
+	p.run, p.whole = nil, nil
+	p.held.release()
 	return nil
 }
 
 var ownPieces = sync.Pool{New: func() any { return &pieceWriter{buf: make([]byte, 0, ownPieceSize+pieceSlack)} }}
 
-// alone has an answer written for one reader.
+// alone has an answer written for one reader, for whom ownPiece was reserved.
 func (s *Server) alone(send func(piece []byte, last bool) error, run func(*pieceWriter) error) error {
-	if s.own.Add(1) > ownAtMost {
-		s.own.Add(-1)
-		return engine.ErrBusy
-	}
-	defer s.own.Add(-1)
 	w := ownPieces.Get().(*pieceWriter)
 	last := false
 	w.buf, w.size, w.own = w.buf[:0], ownPieceSize, true
@@ -251,7 +258,3 @@ func (s *Server) alone(send func(piece []byte, last bool) error, run func(*piece
 	last = true
 	return w.flush()
 }
-
-// ownAtMost is how many readers may be written to alone at once; later ones are
-// cut off and come back.
-const ownAtMost = 2048

@@ -18,6 +18,7 @@ const (
 	cutServed                      // the same, for one more with a goroutine
 	noBodyMemory                   // large bodies of machines and bouncers
 	noStrangerMemory               // bodies of those who have not logged in
+	noAnswerMemory                 // long answers
 	noPassword                     // logins and registrations
 	noValidation                   // machines that wait for validation
 
@@ -27,7 +28,7 @@ const (
 // reasonNames are the labels of the metrics, and stand in the log.
 var reasonNames = [reasons]string{
 	noConnection: "connections", cutConnection: "connections_cut", cutServed: "requests_cut", noBodyMemory: "bodies",
-	noStrangerMemory: "bodies_before_login", noPassword: "passwords", noValidation: "validation",
+	noStrangerMemory: "bodies_before_login", noAnswerMemory: "answers", noPassword: "passwords", noValidation: "validation",
 }
 
 // refusalTold is how often one reason is in the log at most.

@@ -58,7 +58,7 @@ type Server struct {
 	deletions deletions
 	deltas    deltas
 	bodies    bodies
-	own       atomic.Int32 // readers that are written to alone
+	answers   *purse // the memory for long answers, see answers.go
 	unread    atomic.Uint64
 
 	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
@@ -82,6 +82,8 @@ func New(o *Options) (*Server, error) {
 		log:     options.Logger,
 		routes:  table(),
 		purses:  newPurses(options.BodyMemory, options.StrangerMemory, options.Labour),
+		answers: newPurse(options.AnswerMemory, func(int) {}),
+		bodies:  bodies{room: newPurse(options.SharedMemory, func(int) {})},
 		deltas:  deltas{seed: maphash.MakeSeed()},
 		denials: newDenials(),
 
@@ -340,9 +342,8 @@ const (
 
 // MemoryBound is how much memory connections, requests and the answers to slow
 // readers can take together, in bytes. Long heads are paid for out of the same
-// memory as bodies (longheads.go). Shared stream bodies that are kept whole
-// come on top, two at most, each as large as the answer; and in the kernel, up to
-// unsentAtMost for a connection that is sent a long answer.
+// memory as bodies (longheads.go). In the kernel come on top up to unsentAtMost
+// for a connection that is sent a long answer.
 func (s *Server) MemoryBound() int64 {
 	o := &s.options
 	listeners := int64(1)
@@ -354,5 +355,5 @@ func (s *Server) MemoryBound() int64 {
 		served *= listeners
 	}
 	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+largestAsIs) +
-		o.BodyMemory + o.StrangerMemory + 2*wideBody + ownAtMost*(ownPieceSize+pieceSlack) + thinAtMost*(aheadAtMost+1)*(pieceSize+pieceSlack)
+		o.BodyMemory + o.StrangerMemory + 2*wideBody + o.AnswerMemory + o.SharedMemory
 }

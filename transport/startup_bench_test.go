@@ -32,9 +32,9 @@ func BenchmarkStartup(b *testing.B) {
 		b.SetBytes(size)
 		var out bytes.Buffer
 		for b.Loop() {
-			body := newBody(question{}, src, true)
+			body := newBody(question{}, src, true, hold{from: h.server.bodies.room})
 			out.Reset()
-			h.must(h.server.follow(body, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
+			h.must(h.server.follow(body, holder{}, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
 		}
 	})
 	b.Run("whole way", func(b *testing.B) {

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"math"
 	"time"
+	"unsafe"
 
 	"lapid/engine"
 	"lapid/transport/wire"
@@ -13,6 +15,9 @@ var nothing = []byte(wire.StreamOpen + wire.StreamBetween + wire.StreamClose)
 // longDelta is from how many decisions on a delta is shared in pieces instead
 // of in one; below, what is remembered of it takes 64 KiB at most or so.
 const longDelta = 300
+
+// sizeOfDecision is what one takes in a delta, in bytes.
+const sizeOfDecision = int64(unsafe.Sizeof(engine.Decision{}))
 
 // stream answers a poll (http-api.md section 13): what changed since the
 // bouncer's cursor, or everything when it asks for that, never pulled, or is
@@ -55,9 +60,16 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 	to, second := view.Revision(), x.now/int64(time.Second)
 	same := func(earlier engine.Revision) bool { return x.unchanged(view, earlier) }
 	if known := s.deltas.get(x.rawQuery(), after, to, second, same); known != nil {
-		x.shared(streamType, known)
-		x.deliver(x.delivery(after, to))
-		return nil
+		return s.whole(x, streamType, known, x.delivery(after, to))
+	}
+	if n := view.Distance(after); n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
+		need := int64(n)*sizeOfDecision + ownPiece
+		if need > s.answers.most/2 {
+			return s.fullState(x, view) // which is collected nowhere
+		}
+		if err := s.reserve(x, need); err != nil {
+			return err
+		}
 	}
 	if !view.Changes(&x.delta, after, &x.query) {
 		if x.asked != nil {
@@ -75,8 +87,7 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 		x.out = wire.AppendDelta(x.out[:0], &x.delta, x.now)
 		whole := append([]byte(nil), x.out...)
 		s.deltas.put(x.rawQuery(), after, to, second, whole)
-		x.shared(streamType, whole)
-		x.deliver(x.delivery(after, to))
+		return s.whole(x, streamType, whole, x.delivery(after, to))
 	default:
 		delta := x.delta
 		x.delta = engine.Delta{} // now the answer's
@@ -106,8 +117,10 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	d.All = src.delta == nil
 	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {
-		if s.own.Load() >= ownAtMost {
-			return &engine.Error{Kind: engine.ErrBusy, Text: "too many bouncers start at once"}
+		if x.held.taken == 0 {
+			if err := s.reserve(x, ownPiece); err != nil {
+				return err
+			}
 		}
 		s.answerInPieces(x, streamType, &pieces{
 			run:   func(w *pieceWriter) error { return src.write(w, position{}) },
@@ -118,9 +131,13 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	}
 	if all, ok := b.whole(); ok {
 		s.bodies.leave(b)
-		x.shared(streamType, all)
-		x.deliver(d)
-		return nil
+		x.held.release()
+		return s.whole(x, streamType, all, d)
+	}
+	if b.source != src {
+		x.held.release() // somebody else's delta is told
+	} else {
+		b.listed, x.held = x.held, hold{}
 	}
 	most := deltaPieces
 	if d.All {
@@ -135,12 +152,7 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 // told, because another decision on the target hides it, is a change all the
 // same.
 func (x *exchange) unchanged(view *engine.View, earlier engine.Revision) bool {
-	q := &x.query
-	now, dedup := q.Now, q.Dedup
-	q.Now, q.Dedup = 0, false
-	known := earlier < view.Revision() && view.Changes(&x.delta, earlier, q)
-	q.Now, q.Dedup = now, dedup
-	return known && len(x.delta.New)+len(x.delta.Deleted) == 0
+	return earlier < view.Revision() && view.Unchanged(earlier, &x.query)
 }
 
 // newestAlert is the number of the newest alert of a view. A full state lists

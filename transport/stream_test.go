@@ -122,6 +122,7 @@ func TestBrokenPoll(t *testing.T) {
 func TestSharedDelta(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
+	const few = 30 // what is longer is not in the response
 	h.addBouncer("one", "key-one", false)
 	h.addBouncer("two", "key-two", false)
 	poll := func(key, query string) []byte {
@@ -143,7 +144,7 @@ func TestSharedDelta(t *testing.T) {
 		if at("one") != at("two") {
 			return false
 		}
-		h.banMany(longDelta)
+		h.banMany(few)
 		before := h.View().Revision()
 		one, two = poll("key-one", ""), poll("key-two", "")
 		return h.View().Revision() == before
@@ -151,7 +152,7 @@ func TestSharedDelta(t *testing.T) {
 	if &one[0] != &two[0] || len(one) != len(two) {
 		t.Error("the delta was encoded twice")
 	}
-	if fresh, _ := lists(t, string(one)); len(fresh) != longDelta {
+	if fresh, _ := lists(t, string(one)); len(fresh) != few {
 		t.Errorf("%d decisions", len(fresh))
 	}
 	h.ban("192.0.2.1")
@@ -247,7 +248,7 @@ func TestTakenBody(t *testing.T) {
 	collect := func(b *body, stop int) []byte {
 		var got []byte
 		pieces = 0
-		err := h.server.follow(b, func(p []byte, _ bool) error {
+		err := h.server.follow(b, holder{}, func(p []byte, _ bool) error {
 			if pieces++; pieces == stop {
 				b.takeAway(b.born + int64(time.Hour))
 			}
@@ -259,7 +260,7 @@ func TestTakenBody(t *testing.T) {
 	}
 	start := func() *body {
 		s := src()
-		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false)
+		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false, hold{from: h.server.bodies.room})
 	}
 	want := collect(start(), 0)
 	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
@@ -285,7 +286,7 @@ func TestLoneStartup(t *testing.T) {
 	h.banMany(n)
 	src := &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()}
 	asked := question{raw: "startup=true", to: src.view.Revision(), second: src.now / int64(time.Second)}
-	var all bodies
+	all := bodies{room: h.server.bodies.room}
 	join := func() *body {
 		b := all.join(asked, src, func(*source, engine.Revision) bool { return true })
 		if b == nil {
@@ -297,7 +298,7 @@ func TestLoneStartup(t *testing.T) {
 	read := func(b *body, at int, then func()) []byte {
 		var got []byte
 		pieces := 0
-		h.must(h.server.follow(b, func(p []byte, _ bool) error {
+		h.must(h.server.follow(b, holder{}, func(p []byte, _ bool) error {
 			if pieces++; pieces == at {
 				then()
 			}

@@ -87,8 +87,8 @@ func TestLimits(t *testing.T) {
 				if b.connections*listeners > max(open-filesKept, open/2) || b.connections < 1 || b.served < 1 || b.served > b.connections*listeners {
 					t.Errorf("%d descriptors: %+v", open, b)
 				}
-				took := b.bodies + b.strangers + int64(b.queued) + int64(b.served)*perServed + int64(b.connections)*perConnection
-				if size >= 128<<20 && took > size/4*3 {
+				took := b.bodies + b.strangers + b.answers + b.shared + int64(b.queued) + int64(b.served)*perServed + int64(b.connections)*perConnection
+				if size >= 128<<20 && took > size/6*5 {
 					t.Errorf("of %s are taken %s", mib(size), mib(took))
 				}
 			}
@@ -108,7 +108,7 @@ func TestLimitsAreSaid(t *testing.T) {
 	b.collect, b.heads = 224<<20, 64<<10 // whatever the variables of this process say
 	l.say(slog.New(slog.NewTextHandler(&out, nil)), b)
 	for _, part := range []string{
-		"memory: 256 MiB (the limit of the control group): request bodies and long headers take 48 MiB at most, before a login 4 MiB, headers of one request 64 KiB (max_header_bytes), waiting writes 32 MiB; garbage is collected harder above 224 MiB",
+		"memory: 256 MiB (the limit of the control group): request bodies and long headers take 48 MiB at most, before a login 4 MiB, headers of one request 64 KiB (max_header_bytes), long answers 16 MiB, shared answers 16 MiB, waiting writes 32 MiB; garbage is collected harder above 224 MiB",
 		"connections: at most 256 on each listener, 256 with a request at once; of 512 descriptors 256 are kept for the store and the operator",
 		"only 512 file descriptors: raise the limit of open files",
 	} {

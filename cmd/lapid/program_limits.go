@@ -42,6 +42,8 @@ type bounds struct {
 	collect     int64 // from where on garbage is collected harder; 0: as the runtime has it
 	bodies      int64 // request bodies
 	strangers   int64 // the same before a login
+	answers     int64 // long answers, each for one reader
+	shared      int64 // answers of the stream that several get
 	heads       int   // request line and headers of one request; beyond 8 KiB they count as bodies
 	queued      int   // writes that wait
 	connections int   // on each listener
@@ -72,6 +74,8 @@ func (l *limits) bounds(listeners int) bounds {
 	b := bounds{
 		bodies:      between(m*3/16, 8<<20, 512<<20),
 		strangers:   between(m/64, 1<<20, 16<<20),
+		answers:     between(m/16, 8<<20, 256<<20),
+		shared:      between(m/16, 8<<20, 512<<20),
 		queued:      between(int(m/8), 8<<20, 256<<20),
 		served:      between(int(m/8/perServed), 64, 20_000),
 		connections: between(int(m/8/perConnection), 128, 20_000),
@@ -117,8 +121,8 @@ func (l *limits) say(log *slog.Logger, b bounds) {
 	if b.collect > 0 {
 		collect = fmt.Sprintf("; garbage is collected harder above %s", mib(b.collect))
 	}
-	log.Info(fmt.Sprintf("memory: %s (%s): request bodies and long headers take %s at most, before a login %s, headers of one request %d KiB (max_header_bytes), waiting writes %s%s",
-		mib(l.memory), l.source, mib(b.bodies), mib(b.strangers), b.heads>>10, mib(int64(b.queued)), collect))
+	log.Info(fmt.Sprintf("memory: %s (%s): request bodies and long headers take %s at most, before a login %s, headers of one request %d KiB (max_header_bytes), long answers %s, shared answers %s, waiting writes %s%s",
+		mib(l.memory), l.source, mib(b.bodies), mib(b.strangers), b.heads>>10, mib(b.answers), mib(b.shared), mib(int64(b.queued)), collect))
 	log.Info(fmt.Sprintf("connections: at most %d on each listener, %d with a request at once; of %d descriptors %d are kept for the store and the operator",
 		b.connections, b.served, l.files, min(filesKept, l.files-l.files/2)))
 	if l.files < 2*filesKept {

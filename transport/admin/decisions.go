@@ -149,10 +149,10 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 		}
 		query.Address = p
 	}
-	found := view.Find(nil, query)
-	out := &Ended{N: len(found)}
-	for _, d := range found[:min(len(found), ShownEnded)] {
-		out.First = append(out.First, decisionOf(d, now))
+	found, _ := view.Select(query, func(int64) bool { return true })
+	out := &Ended{N: found.Len()}
+	for i := range min(found.Len(), ShownEnded) {
+		out.First = append(out.First, decisionOf(found.At(i), now))
 	}
 	if q.Dry {
 		return out, nil

@@ -15,6 +15,14 @@ const goneMachine = "N/A"
 // among them: null when there are none, or none are wanted. now is the moment
 // their durations are counted from.
 func AppendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64) []byte {
+	dst, _ = WriteAlert(dst, a, ds, withDecisions, now, func(dst []byte) ([]byte, error) { return dst, nil })
+	return dst
+}
+
+// WriteAlert is AppendAlert for alerts of any size: after each decision and each event
+// flush is given what there is, and what it gives back is appended to. Its error ends
+// it.
+func WriteAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64, flush func([]byte) ([]byte, error)) ([]byte, error) {
 	dst = append(dst, `{"capacity":`...)
 	dst = strconv.AppendInt(dst, int64(a.Capacity), 10)
 	dst = append(dst, `,"created_at":"`...)
@@ -23,9 +31,14 @@ func AppendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecision
 	if !withDecisions {
 		ds = nil
 	}
-	dst = appendAlertDecisions(dst, ds, a.Simulated, now)
+	dst, err := writeAlertDecisions(dst, ds, a.Simulated, now, flush)
+	if err != nil {
+		return dst, err
+	}
 	dst = append(dst, `,"events":`...)
-	dst = appendEvents(dst, a.Events)
+	if dst, err = writeEvents(dst, a.Events, flush); err != nil {
+		return dst, err
+	}
 	dst = append(dst, `,"events_count":`...)
 	dst = strconv.AppendInt(dst, int64(a.EventsCount), 10)
 	dst = append(dst, `,"id":`...)
@@ -47,7 +60,7 @@ func AppendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecision
 	if a.Remediation {
 		dst = append(dst, `,"remediation":true`...)
 	}
-	return appendAlertTail(dst, a)
+	return appendAlertTail(dst, a), nil
 }
 
 // appendAlertTail writes the fields from scenario on and closes the object.
@@ -71,11 +84,11 @@ func appendAlertTail(dst []byte, a *engine.Alert) []byte {
 	return append(dst, `"}`...)
 }
 
-// appendAlertDecisions writes decisions as alerts show them: with the alert's
+// writeAlertDecisions writes decisions as alerts show them: with the alert's
 // simulated flag and without uuid.
-func appendAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now int64) []byte {
+func writeAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	if len(ds) == 0 {
-		return append(dst, "null"...)
+		return append(dst, "null"...), nil
 	}
 	between := byte('[')
 	for _, d := range ds {
@@ -86,9 +99,11 @@ func appendAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now 
 		dst = append(dst, `","simulated":`...)
 		dst = strconv.AppendBool(dst, simulated)
 		dst = appendWord(dst, `,"type":"`, d.Type())
-		dst = appendValue(dst, d)
+		if dst, err = flush(appendValue(dst, d)); err != nil {
+			return dst, err
+		}
 	}
-	return append(dst, ']')
+	return append(dst, ']'), nil
 }
 
 func appendSource(dst []byte, s *engine.Source) []byte {
@@ -108,10 +123,10 @@ func appendSource(dst []byte, s *engine.Source) []byte {
 	return append(dst, '}')
 }
 
-// appendEvents writes null when there are no events.
-func appendEvents(dst []byte, events []engine.Event) []byte {
+// writeEvents writes null when there are no events.
+func writeEvents(dst []byte, events []engine.Event, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	if len(events) == 0 {
-		return append(dst, "null"...)
+		return append(dst, "null"...), nil
 	}
 	between := byte('[')
 	for i := range events {
@@ -126,9 +141,11 @@ func appendEvents(dst []byte, events []engine.Event) []byte {
 		}
 		dst = append(dst, `,"timestamp":"`...)
 		dst = e.Timestamp.Time().AppendFormat(dst, eventTime)
-		dst = append(dst, `"}`...)
+		if dst, err = flush(append(dst, `"}`...)); err != nil {
+			return dst, err
+		}
 	}
-	return append(dst, ']')
+	return append(dst, ']'), nil
 }
 
 // eventTime is how event timestamps are printed: Go's default form, as the
