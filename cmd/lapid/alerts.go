@@ -249,6 +249,9 @@ func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) 
 		if err != nil {
 			return fmt.Errorf("unable to delete alert: %w", apiError(err))
 		}
+		if t.output == jsonWords {
+			return t.json(deletedObject{gone.N}, " ")
+		}
 		t.tellDeleted(gone)
 		t.success("%d alert(s) deleted", gone.N)
 		return nil
@@ -284,6 +287,9 @@ func (t *terminal) deleteAlertsByID(ctx context.Context, ids []uint64) error {
 			if all.N++; len(all.First) < admin.ShownEnded {
 				all.First = append(all.First, gone.First...)
 			}
+		}
+		if t.output == jsonWords {
+			return t.json(deletedObject{all.N}, " ")
 		}
 		t.tellDeleted(all)
 		t.success("%d alert(s) deleted", all.N)

@@ -54,6 +54,9 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 		return err
 	}
 	path, err := file.keep(b, time.Now())
+	if err == nil && t.output == jsonWords {
+		return t.json(backupObject{path, b.Rev, b.Size()}, " ")
+	}
 	if err == nil {
 		t.success("wrote %s: revision %d, %d bytes", path, b.Rev, b.Size())
 	}
@@ -71,6 +74,13 @@ func (s *Setup) anyStore(ctx context.Context) error {
 		return nil // the door says it
 	}
 	return s.storeThere()
+}
+
+// backupObject is a backup in JSON.
+type backupObject struct {
+	File     string `json:"file"`
+	Revision uint64 `json:"revision"`
+	Bytes    int64  `json:"bytes"`
 }
 
 // backupInto writes a backup to what was opened before: while the store is open,

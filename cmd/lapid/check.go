@@ -191,6 +191,9 @@ func (t *terminal) checkBackup(path string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, usableBackup(err))
 	}
+	if t.output == jsonWords {
+		return t.json(backupObject{path, b.Rev, b.Size()}, " ")
+	}
 	t.print("%s: revision %d, %d bytes, no damage found\n", path, b.Rev, b.Size())
 	return nil
 }

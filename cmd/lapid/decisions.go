@@ -198,9 +198,26 @@ func (t *terminal) addDecision(ctx context.Context, f *targetFlags, n *admin.New
 		if err != nil {
 			return apiError(err)
 		}
+		if t.output == jsonWords {
+			return t.json(addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, " ")
+		}
 		t.success("Decision successfully added")
 		return nil
 	})
+}
+
+// addedObject is a decision that was added, in JSON.
+type addedObject struct {
+	Scope    string `json:"scope"`
+	Value    string `json:"value"`
+	Type     string `json:"type"`
+	Duration string `json:"duration"`
+	Reason   string `json:"reason"`
+}
+
+// deletedObject is what was deleted, in JSON.
+type deletedObject struct {
+	Deleted int `json:"deleted"`
 }
 
 // target is what the decision is about. An address is one address and a range one
@@ -327,6 +344,9 @@ func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilt
 		}
 		if err != nil {
 			return fmt.Errorf("unable to delete decision: %w", apiError(err))
+		}
+		if t.output == jsonWords {
+			return t.json(deletedObject{ended.N}, " ")
 		}
 		t.tellEnded(ended)
 		t.success("%d decision(s) deleted", ended.N)

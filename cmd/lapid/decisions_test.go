@@ -51,6 +51,8 @@ func TestNamesAreUsable(t *testing.T) {
 		args []string
 		says string
 	}{
+		{[]string{"bouncers", "add", " "}, "the bouncer's name must not be empty"},
+		{[]string{"machines", "add", " ", "-a", "-f", "-"}, "the machine's name must not be empty"},
 		{[]string{"bouncers", "add", "b", "-k", "x\n"}, "the API key begins or ends with a blank or a line end, which no header carries"},
 		{[]string{"bouncers", "add", "b", "-k", " x"}, "the API key begins or ends with a blank"},
 		{[]string{"bouncers", "add", "b", "-k", "a\tb"}, "holds a control character"},

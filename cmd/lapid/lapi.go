@@ -38,7 +38,7 @@ func lapiStatus(t *terminal) *cobra.Command {
 			t.words("Loaded credentials from %s\n", s.Config.API.Client.Credentials)
 			t.words("Trying to authenticate with username %q on %s\n", credentials.Login, slashed(credentials.URL))
 			if err := s.tryLogin(c.Context(), credentials); err != nil {
-				return fmt.Errorf("failed to authenticate to Local API (LAPI): %w", err)
+				return fmt.Errorf("failed to authenticate to Local API (LAPI): %w%s", err, refusedHint(err, credentials.Login))
 			}
 			if t.output == jsonWords {
 				return t.json(statusObject{s.Config.API.Client.Credentials, slashed(credentials.URL), credentials.Login, true}, " ")
@@ -48,6 +48,23 @@ func lapiStatus(t *terminal) *cobra.Command {
 		},
 	}
 }
+
+// refusedHint says what to do about a login that was refused.
+func refusedHint(err error, login string) string {
+	if !errors.Is(err, errLoginRefused) {
+		return ""
+	}
+	return fmt.Sprintf("; if the machine is not in \"lapid machines list\" or has another password: lapid machines add %s --force", login)
+}
+
+// errLoginRefused: the server knows no such machine, or not with this password.
+var errLoginRefused = errors.New("refused")
+
+// loginRefused is errLoginRefused in the server's words.
+type loginRefused string
+
+func (l loginRefused) Error() string        { return string(l) }
+func (l loginRefused) Is(target error) bool { return target == errLoginRefused }
 
 // statusObject is a login that succeeded, in JSON.
 type statusObject struct {
@@ -73,7 +90,10 @@ func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 	if err != nil {
 		return err
 	}
-	_, err = post(ctx, client, base+"v1/watchers/login", map[string]string{"machine_id": c.Login, "password": c.Password})
+	status, err := post(ctx, client, base+"v1/watchers/login", map[string]string{"machine_id": c.Login, "password": c.Password})
+	if err != nil && (status == http.StatusUnauthorized || status == http.StatusForbidden) {
+		return loginRefused(err.Error())
+	}
 	return err
 }
 

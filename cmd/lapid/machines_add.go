@@ -77,7 +77,18 @@ func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) e
 		return fmt.Errorf("unable to create machine: %w", err)
 	}
 	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", foreign(name))
-	return t.writeCredentials(n.file, url, name, password)
+	err = t.writeCredentials(n.file, url, name, password)
+	if err == nil && t.output == jsonWords && n.file != "-" {
+		err = t.json(addedMachine{name, n.file, url}, " ")
+	}
+	return err
+}
+
+// addedMachine is a machine that was added, in JSON.
+type addedMachine struct {
+	Login string `json:"login"`
+	File  string `json:"credentials_file"`
+	URL   string `json:"url"`
 }
 
 // refuseOverwriting is the check before anything is changed.

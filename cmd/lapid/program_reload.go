@@ -83,10 +83,14 @@ func (p *Program) tell(next *Program, at slog.Level) {
 		p.log.level.Set(min(at, old))
 		defer p.log.level.Set(at)
 	}
-	if later := p.needRestart(next); len(later) > 0 {
+	later := p.needRestart(next)
+	if len(later) > 0 {
 		p.log.Warn("changed, but in force only after a restart: " + strings.Join(later, ", "))
 	}
-	if len(changes) == 0 {
+	switch {
+	case len(changes) == 0 && len(later) > 0:
+		return // all that has changed was said
+	case len(changes) == 0:
 		changes = []string{"nothing has changed"}
 	}
 	p.log.Info("reloaded: " + strings.Join(changes, "; "))

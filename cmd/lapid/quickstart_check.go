@@ -34,6 +34,9 @@ func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics boo
 		}
 		q.keep(s, listen, metrics)
 	}
+	if q.listen == q.metrics {
+		return fmt.Errorf("--listen and --metrics are both %s: give each an address of its own", q.listen)
+	}
 	var held []net.Listener
 	defer func() {
 		for _, l := range held {

@@ -289,7 +289,7 @@ func TestQuickstartLooksFirst(t *testing.T) {
 		{api, taken.Addr().String(), "is taken by another program: stop it, or choose another address with --metrics HOST:PORT"},
 		{"8080", metrics, `--listen: "8080" is no address: write HOST:PORT, such as 127.0.0.1:8080`},
 		{"127.0.0.1:99999", metrics, `--listen: "127.0.0.1:99999" has no port between 1 and 65535`},
-		{api, api, "is taken"},
+		{api, api, "--listen and --metrics are both " + api},
 	} {
 		p := start(t, nil, "quickstart", "--dir", dir, "--listen", c.listen, "--metrics", c.metrics)
 		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), c.says) {

@@ -112,7 +112,7 @@ func TestMachineVerbs(t *testing.T) {
 		{"machines add m1 -p x -f @DIR@/m1", 1, "", "~credentials file '@DIR@/m1' already exists: please remove it, use \"--force\" or specify a different file with \"-f\""},
 		{"machines add m1 -p x -f @DIR@/other", 1, "", "Error: lapid machines add: unable to create machine: user 'm1': user already exist\n"},
 		{"machines add m1 -p y -f @DIR@/m1 --force", 0, "", "~Machine 'm1' successfully added"},
-		{"machines add m2 -a -o json", 0, "", "Machine 'm2' successfully added to the local API.\nAPI credentials written to '@DIR@/credentials.yaml'.\n"},
+		{"machines add m2 -a -o json", 0, "~\"credentials_file\": \"@DIR@/credentials.yaml\"", "Machine 'm2' successfully added to the local API.\nAPI credentials written to '@DIR@/credentials.yaml'.\n"},
 		{"machines add two_words -p x -f /dev/null", 0, "", "~Machine 'two words' successfully added"},
 		{"machines add m3 -p x -f -", 0, "", "~login: m3\npassword: x\n"},
 		{"machines add m4 -f - -p " + strings.Repeat("p", 73), 1, "", "~password too long (max 72 characters)"},
@@ -224,7 +224,9 @@ func TestDecisionVerbs(t *testing.T) {
 		{"decisions delete --id 99999", 1, "", "Error: lapid decisions delete: unable to delete decision: API error: decision with id '99999' doesn't exist: unable to delete\n"},
 		{"decisions delete -i 9.9.9.9", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
 		{"decisions delete -i 1.2.3.4", 0, "", "~left)\"\nlevel=info msg=\"3 decision(s) deleted\"\n"},
-		{"decisions delete -v bob -o json", 0, "", ""},
+		{"decisions delete -v bob -o json", 0, "~\"deleted\": ", ""},
+		{"decisions add -i 198.51.100.77 -d 1h -R why -o json", 0, "{\n \"scope\": \"Ip\",\n \"value\": \"198.51.100.77\",\n \"type\": \"ban\",\n \"duration\": \"1h\",\n \"reason\": \"why\"\n}\n", ""},
+		{"decisions delete -i 198.51.100.77 -o json", 0, "{\n \"deleted\": 1\n}\n", ""},
 		{"decisions delete --all", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
 	})
 }

@@ -10,11 +10,11 @@ import (
 )
 
 // UsableName tells what is wrong with the name of something that an operator
-// makes: nothing at all, bytes that are no text, and control characters cannot be
+// makes: nothing at all or blanks alone, bytes that are no text, and control characters cannot be
 // written into a header, a file or a command line. noun names the thing. The error
 // is of kind engine.ErrInvalid.
 func UsableName(noun, name string) error {
-	if name == "" {
+	if strings.TrimSpace(name) == "" {
 		return invalid("%s must not be empty", noun)
 	}
 	return usableText(noun, name)
