@@ -113,13 +113,13 @@ func (d *decoder) scalar(n *node, v reflect.Value, path string) {
 	case reflect.Bool:
 		b, ok := yamlBool(n)
 		if !ok {
-			d.fail(n, "%s must be true or false, not %q", named(path), n.text)
+			d.fail(n, "%s must be true or false, not %s", named(path), shownWord(n.text))
 		}
 		v.SetBool(b)
 	case reflect.Int, reflect.Int64:
 		i, err := strconv.ParseInt(strings.ReplaceAll(n.text, "_", ""), 0, 64)
 		if err != nil || !n.plain {
-			d.fail(n, "%s must be a whole number, not %q", named(path), n.text)
+			d.fail(n, "%s must be a whole number, not %s", named(path), shownWord(n.text))
 		}
 		v.SetInt(i)
 	default:
@@ -144,7 +144,7 @@ func yamlBool(n *node) (value, ok bool) {
 // unknown explains a key that nothing reads: a likely spelling, or the section
 // in which a key of this name would have a meaning.
 func (d *decoder) unknown(t reflect.Type, key, path string) string {
-	text := fmt.Sprintf("unknown key %q", key)
+	text := "unknown key " + shownWord(key)
 	if path != "" {
 		text += " in " + path
 	}

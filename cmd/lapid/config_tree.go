@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"regexp"
 	"strings"
 
@@ -77,14 +76,7 @@ func (n *node) get(key string) *node {
 // readTrees reads a file of one or more YAML documents. Empty documents are
 // left out.
 func readTrees(file string, expand func(string) string) ([]*node, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxConfigSize {
-		return nil, fmt.Errorf("%s: larger than %d MiB", file, maxConfigSize>>20)
-	}
-	text, err := os.ReadFile(file)
+	text, err := readPlain(file, maxConfigSize)
 	if err != nil {
 		return nil, err
 	}
@@ -133,10 +125,10 @@ func syntaxError(file, text string, err error) error {
 		if lines := strings.Split(text, "\n"); p.Line <= len(lines) && bareStar.MatchString(lines[p.Line-1]) {
 			hint = inQuotes
 		}
-		return fmt.Errorf("%s:%d:%d: %s%s", file, p.Line, p.Column, y.GetMessage(), hint)
+		return fmt.Errorf("%s:%d:%d: %s%s", file, p.Line, p.Column, shownMessage(y.GetMessage()), hint)
 	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
-	return fmt.Errorf("%s: %s", file, first)
+	return fmt.Errorf("%s: %s", file, shownMessage(first))
 }
 
 // treeBuilder turns one parsed document into nodes.
@@ -193,7 +185,7 @@ func (b *treeBuilder) build(v ast.Node, depth int) (*node, error) {
 		if n := b.anchors[name.Value]; n != nil {
 			return n, nil
 		}
-		return nil, fmt.Errorf("%s: unknown anchor %q%s", b.node(isNull, name).at(), name.Value, inQuotes)
+		return nil, fmt.Errorf("%s: unknown anchor %s%s", b.node(isNull, name).at(), shownWord(name.Value), inQuotes)
 	case *ast.TagNode:
 		return b.tagged(v, depth)
 	default: // numbers, booleans
@@ -225,7 +217,7 @@ func (b *treeBuilder) mapping(n *node, values []*ast.MappingValueNode, depth int
 			value.line, value.col = key.line, key.col
 		}
 		if n.get(key.text) != nil {
-			return nil, fmt.Errorf("%s: key %q is given twice", key.at(), key.text)
+			return nil, fmt.Errorf("%s: key %s is given twice", key.at(), shownWord(key.text))
 		}
 		n.entries = append(n.entries, entry{key, value})
 	}
@@ -272,7 +264,7 @@ func (b *treeBuilder) list(v *ast.SequenceNode, depth int) (*node, error) {
 // begins with an exclamation mark and was not quoted looks like one.
 func (b *treeBuilder) tagged(v *ast.TagNode, depth int) (*node, error) {
 	if !strings.HasPrefix(v.Start.Value, "!!") {
-		return nil, fmt.Errorf("%s: %s is read as a YAML tag: put the text in quotes", b.node(isNull, v.Start).at(), v.Start.Value)
+		return nil, fmt.Errorf("%s: %s is read as a YAML tag: put the text in quotes", b.node(isNull, v.Start).at(), shownTag(v.Start.Value))
 	}
 	n, err := b.build(v.Value, depth+1)
 	if err == nil && v.Start.Value == "!!str" && n.kind == isScalar {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,12 @@ func (s *Setup) asMade() error {
 			"or restore a backup with: lapid restore --force FILE; to begin anew with nothing, remove %s",
 			errNotMade, absolute(s.Store()), absolute(s.madeFile()), absolute(s.madeFile()))
 	case len(ids) > 0 && !slices.Contains(ids, id.String()):
+		o := s.engineOptions(slog.New(slog.DiscardHandler))
+		other, err := persist.Open(&persist.Options{Dir: o.Dir, NoSync: o.NoSync, ReadOnly: true})
+		if err != nil {
+			return nil // parts of several stores: whoever opens it says which
+		}
+		_ = other.Close()
 		return fmt.Errorf("%w: in %s is another one, with the id %s instead of %s: put back what belongs there, "+
 			"or restore a backup with: lapid restore --force FILE; if this one is meant, remove %s",
 			errNotMade, absolute(s.Store()), id, strings.Join(ids, " or "), absolute(s.madeFile()))
