@@ -168,15 +168,35 @@ func give(file *os.File, o *owner) error {
 // time, could not use his store any more; besides, he can mislead it. Rights are not
 // given up for him as in asOwner: a server may need them all its life, to read keys
 // and to listen, and who runs it is for the service manager to say.
-func (s *Setup) refuseRoot() error {
+func (s *Setup) refuseRoot() error { return s.refuseRootFor(s.named() + " serve") }
+
+// refuseRootFor is refuseRoot for a server that is started with these words.
+func (s *Setup) refuseRootFor(start string) error {
 	o := s.owner()
 	if os.Geteuid() != 0 || o == nil {
 		return nil
 	}
 	name := userName(uint32(o.uid))
 	return fmt.Errorf("%s belongs to user %s, and this server runs as root: files that it makes there that user could not use any more. "+
-		"Start it as that user: sudo -u %s lapid%s serve, or: systemctl start lapid, whose unit has User=%s; or give the directory to root: "+
-		"chown -R root: %s; or add --as-root if it shall be so", o.folder, name, s.sudoName(o), s.named(), name, o.folder)
+		"Start it as that user: sudo -u %s lapid%s, or: systemctl start lapid, whose unit has User=%s; or give the directory to root: "+
+		"chown -R root: %s; or add --as-root if it shall be so", o.folder, name, s.sudoName(o), start, name, o.folder)
+}
+
+// refuseLinks refuses a server of root's, also one that shall be so, whose way to the
+// store leads through another user's link: it would open, as root, whatever store the
+// link names, and verbs would not.
+func (s *Setup) refuseLinks() error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	for _, path := range []string{absolute(s.Config.Paths.DataDir), absolute(s.Folder()), absolute(s.Store()), absolute(s.Store() + "/store"), absolute(s.Store() + "/snapshots")} {
+		info, err := os.Lstat(path)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 && ownerOf(info) != 0 {
+			return fmt.Errorf("%s is a link of user %s, and this server runs as root: put the folder itself there, or start it as that user",
+				path, userName(uint32(ownerOf(info))))
+		}
+	}
+	return nil
 }
 
 // sudoName is how sudo is told a user: by number when there is no name.

@@ -384,3 +384,37 @@ func TestRootServerIsRefused(t *testing.T) {
 		return strings.Contains(out, "belongs to another user") && strings.Contains(out, "lapid is ready")
 	})
 }
+
+// TestRootQuickstartIsRefused: what holds for serve holds for a quickstart, and no rule
+// lets root's server go where another user's link leads.
+func TestRootQuickstartIsRefused(t *testing.T) {
+	t.Parallel()
+	if !asRoot(t) {
+		return
+	}
+	e := newEstate(t)
+	linked := filepath.Join(e.dir, "linked")
+	if err := os.Mkdir(linked, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e.link(e.data, filepath.Join(linked, "lapid"))
+	for _, dir := range []string{e.data, filepath.Join(e.data, "a/b"), linked} {
+		before := describe(t, e.dir)
+		p := start(t, nil, "quickstart", "--dir", dir, "--listen", fmt.Sprint("127.0.0.1:", e.port), "--metrics", fmt.Sprint("127.0.0.1:", e.metrics))
+		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "belongs to user 4711") || !strings.Contains(p.out.String(), "quickstart --dir "+dir) {
+			t.Errorf("%s: exit %d: %s", dir, code, p.out)
+		}
+		if now := describe(t, e.dir); !maps.Equal(now, before) {
+			t.Errorf("%s: it was refused, and %v became %v", dir, before, now)
+		}
+	}
+	e.link(e.treasure, filepath.Join(e.data, "lapid"))
+	e.own(filepath.Join(e.data, "lapid"))
+	for _, words := range [][]string{{"-c", e.file, "serve", "--as-root"}, {"quickstart", "--as-root", "--dir", e.data}} {
+		p := start(t, nil, words...)
+		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "data/lapid is a link of user 4711") {
+			t.Errorf("%v: exit %d: %s", words, code, p.out)
+		}
+	}
+	e.unharmed("root's servers were refused")
+}

@@ -29,6 +29,7 @@ const (
 type quick struct {
 	dir, listen, metrics string
 	moves                bool // an address was given and is another than before
+	asRoot               bool // also in a folder of somebody else's
 }
 
 func quickstartCommand(t *terminal) *cobra.Command {
@@ -38,7 +39,8 @@ func quickstartCommand(t *terminal) *cobra.Command {
 		Long: `Runs a server whose store, configuration and keys are in one folder. The first start makes
 them; later ones use them again and print the same three lines. An address that is given later is
 written into the configuration. Nothing is written before the addresses are known to be free.
-Nothing leaves this machine.`,
+Nothing leaves this machine. As root it does not start in a folder that belongs to another user, or
+below one, unless --as-root is given; see serve.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return t.quickstart(c.Context(), &q, c.Flags().Changed("listen"), c.Flags().Changed("metrics"))
 		},
@@ -46,6 +48,7 @@ Nothing leaves this machine.`,
 	c.Flags().StringVar(&q.dir, "dir", localData, "folder for everything")
 	c.Flags().StringVar(&q.listen, "listen", "127.0.0.1:8080", "address of the API")
 	c.Flags().StringVar(&q.metrics, "metrics", "127.0.0.1:6060", "address of the metrics")
+	c.Flags().BoolVar(&q.asRoot, "as-root", false, "start as root although the folder belongs to another user")
 	return c
 }
 

@@ -19,9 +19,15 @@ import (
 // that was not given is that of the configuration, if there is one.
 func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics bool) error {
 	file := filepath.Join(q.dir, quickConfig)
+	if err := q.refuseRoot(&Setup{Config: Config{Paths: Paths{DataDir: q.dir}}}); err != nil {
+		return err
+	}
 	if !missing(file) {
 		s, err := loadSetup(file, t.env)
 		if err != nil {
+			return err
+		}
+		if err := q.refuseRoot(s); err != nil {
 			return err
 		}
 		if server, err := admin.Dial(ctx, s.Socket()); err == nil {
@@ -57,6 +63,15 @@ func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics boo
 		held = append(held, l)
 	}
 	return nil
+}
+
+// refuseRoot is the rule that serve has.
+func (q *quick) refuseRoot(s *Setup) error {
+	err := s.refuseRootFor(" quickstart --dir " + q.dir)
+	if err != nil && !q.asRoot {
+		return err
+	}
+	return s.refuseLinks()
 }
 
 // keep takes the addresses that were not given from the configuration.

@@ -88,6 +88,9 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	if root != nil && !o.asRoot {
 		return t.fatal(root) // not even a log is made
 	}
+	if err := setup.refuseLinks(); err != nil {
+		return t.fatal(err)
+	}
 	log, err := openLog(setup, t.out, o.level)
 	if err != nil {
 		return t.fatal(err)
@@ -127,6 +130,9 @@ func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) 
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	if root := s.refuseRoot(); root != nil && !o.asRoot {
 		t.log("warning", "a start by root would be refused: %v", root)
+	}
+	if err := s.refuseLinks(); err != nil {
+		return t.fatal(err)
 	}
 	at := o.level
 	lines, err := logHandler(s, visible.Under(t.err), log.level)
