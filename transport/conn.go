@@ -354,7 +354,7 @@ func (c *conn) extend() error {
 // serves it calls it; and the HTTP library when it stops, while that one waits for
 // the next request.
 func (c *conn) Close() error {
-	if c.again.Swap(false) {
+	if !c.server.stopping.Load() && c.again.Swap(false) { // from then on others may close it, too
 		return c.serveAgain()
 	}
 	if c.parting && c.server.open.remove(c) {
@@ -493,7 +493,7 @@ func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.C
 // a client that knows where the answer ends a moment to end first: one that closes
 // while our farewell lies unread for it would send a reset.
 func (c *secureConn) Close() error {
-	if c.under.again.Swap(false) {
+	if !c.under.server.stopping.Load() && c.under.again.Swap(false) {
 		return c.under.serveAgain()
 	}
 	u := c.under
