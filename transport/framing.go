@@ -87,7 +87,7 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
 	var refused *refusedHead
-	status, text := fasthttp.StatusBadRequest, textNoHTTP
+	status, text := fasthttp.StatusBadRequest, textBadHead
 	switch {
 	case errors.As(err, &refused):
 		status, text = refused.status, refused.text

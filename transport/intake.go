@@ -83,6 +83,7 @@ func (r *refusedHead) Error() string { return r.text }
 // Texts that tell clients what is wrong with what they send.
 const (
 	textNoHTTP   = "this is no request of HTTP/1.1 or HTTP/1.0"
+	textBadHead  = "the head of the request cannot be read: it needs a path or an http URL, one Host, and lines of a name, a colon right behind it, and a value"
 	textTwoWays  = "the request can be read in more than one way: send one Content-Length in digits, or Transfer-Encoding: chunked, and no folded header lines"
 	textBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
 	textCut      = "the connection ended within the head of a request"

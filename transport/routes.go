@@ -123,7 +123,7 @@ func (s *Server) unmatched(ctx *fasthttp.RequestCtx) {
 	defer s.finish(x)
 	switch {
 	case path == refusedURI, brokenEscape(path):
-		text := textNoHTTP
+		text := textBadHead
 		if path != refusedURI {
 			text = "the path has a broken escape"
 		}
