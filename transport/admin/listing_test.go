@@ -25,7 +25,7 @@ func TestListings(t *testing.T) {
 		return w.Body.String()
 	}
 	for n := range 4 {
-		whole, streamed := &Bouncers{}, &Bouncers{}
+		whole := &Bouncers{}
 		text := answer("/bouncers/list")
 		d.must(json.Unmarshal([]byte(text), whole))
 		streamed, err := d.Bouncers(ctx)
