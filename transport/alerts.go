@@ -35,22 +35,20 @@ func (s *Server) addAlerts(x *exchange) error {
 // findAlerts lists alerts (http-api.md section 9).
 func (s *Server) findAlerts(x *exchange) error {
 	// The question is the answer's, which may be written when the exchange is over.
-	q, of, view := &engine.AlertQuery{Now: x.now}, holder{name: x.shown(s)}, s.engine.View()
+	q, view := &engine.AlertQuery{Now: x.now}, s.engine.View()
 	if err := wire.ParseAlertQuery(q, bytes.Clone(x.rawQuery())); err != nil {
 		return err
 	}
-	return s.list(x, false, func(w *pieceWriter) error { return s.writeAlerts(w, of, view, q) })
+	x.reading = &reading{server: s, reader: x.reader(s)}
+	q.Room = x.reading.room
+	return s.list(x, false, func(w *pieceWriter) error { return s.writeAlerts(w, view, q) })
 }
 
 // writeAlerts writes a list of alerts, null when it is empty.
-func (s *Server) writeAlerts(w *pieceWriter, of holder, view *engine.View, q *engine.AlertQuery) error {
-	one := reading{server: s, of: of} // what the alert takes that is being written
-	defer func() { one.held.release() }()
-	asked := *q
-	asked.Room = one.room
+func (s *Server) writeAlerts(w *pieceWriter, view *engine.View, q *engine.AlertQuery) error {
 	var failed error
 	between := byte('[')
-	err := s.engine.Alerts(s.life, view, &asked, func(a *engine.Alert, ds []engine.Decision) bool {
+	err := s.engine.Alerts(s.life, view, q, func(a *engine.Alert, ds []engine.Decision) bool {
 		w.buf, failed = wire.WriteAlert(append(w.buf, between), a, ds, !q.WithoutDecisions, q.Now, w.flushed)
 		between = ','
 		if failed == nil {
@@ -93,11 +91,11 @@ func (s *Server) getAlert(x *exchange) error {
 	if !ok {
 		return errAlertID
 	}
-	of, view, now, isHead := holder{name: x.shown(s)}, s.engine.View(), x.now, x.ctx.IsHead()
+	view, now, isHead := s.engine.View(), x.now, x.ctx.IsHead()
+	x.reading = &reading{server: s, reader: x.reader(s)}
+	room := x.reading.room
 	run := func(w *pieceWriter) error {
-		one := reading{server: s, of: of}
-		defer func() { one.held.release() }()
-		a, ds, err := s.engine.AlertWithin(view, engine.AlertID(id), one.room)
+		a, ds, err := s.engine.AlertWithin(view, engine.AlertID(id), room)
 		if err == nil && !isHead {
 			w.buf, err = wire.WriteAlert(w.buf, a, ds, true, now, w.flushed)
 		}
@@ -116,19 +114,30 @@ func (s *Server) getAlert(x *exchange) error {
 	return err
 }
 
-// reading is what an alert takes while it is read and written.
+// reading is what an alert takes while it is read and written. It is kept from the
+// handler, which reads the first one, until the answer is written.
 type reading struct {
 	server *Server
-	of     holder
+	reader reader
 	held   hold
 }
 
-// room gives back what the alert before took.
+// room makes what was taken for the alert before what this one takes.
 func (r *reading) room(n int64) bool {
+	if n = min(n, r.server.answers.most); n <= r.held.taken {
+		r.held.shrink(n)
+		return true
+	}
 	r.held.release()
 	var err error
-	r.held, err = r.server.aside(r.of, n)
+	r.held, err = r.server.aside(r.reader, n)
 	return err == nil
+}
+
+func (r *reading) release() {
+	if r != nil {
+		r.held.release()
+	}
 }
 
 // mayDelete guards the deletion of alerts: a token is not enough, the address

@@ -10,9 +10,11 @@ import (
 // listAllowlists shows the lists (http-api.md section 14), with their items if
 // asked for.
 func (s *Server) listAllowlists(x *exchange) error {
-	x.out = wire.AppendAllowlists(x.out[:0], s.engine.View().Allowlists(), x.withContent(), x.now)
-	x.json(fasthttp.StatusOK, x.out)
-	return nil
+	all, content, now := s.engine.View().Allowlists(), x.withContent(), x.now
+	return s.list(x, false, func(w *pieceWriter) (err error) {
+		w.buf, err = wire.WriteAllowlists(w.buf, all, content, now, w.flushed)
+		return err
+	})
 }
 
 func (x *exchange) withContent() bool {
@@ -30,9 +32,11 @@ func (s *Server) getAllowlist(x *exchange) error {
 	if l == nil {
 		return &answer{fasthttp.StatusInternalServerError, "allowlist '" + name + "' not found"} // quirkNotFound
 	}
-	x.out = wire.AppendAllowlist(x.out[:0], l, x.withContent(), x.now)
-	x.json(fasthttp.StatusOK, x.out)
-	return nil
+	content, now := x.withContent(), x.now
+	return s.list(x, false, func(w *pieceWriter) (err error) {
+		w.buf, err = wire.WriteAllowlist(w.buf, l, content, now, w.flushed)
+		return err
+	})
 }
 
 // allowlisted looks an address or range up.
@@ -87,14 +91,21 @@ func (s *Server) checkMany(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	view := s.engine.View()
-	matches := make([][]engine.AllowlistMatch, len(targets))
-	for i, t := range targets {
-		if matches[i], err = s.allowlisted(view, t, x.now); err != nil {
-			return err
+	view, now := s.engine.View(), x.now
+	for _, t := range targets { // all of them, before anything is answered
+		if _, err := engine.ParseTarget(t); err != nil {
+			return &answer{fasthttp.StatusInternalServerError, err.Error()} // quirkFilters
 		}
 	}
-	x.out = wire.AppendBulkCheck(x.out[:0], targets, matches)
-	x.json(fasthttp.StatusOK, x.out)
-	return nil
+	x.keepBody = true
+	return s.list(x, false, func(w *pieceWriter) (err error) {
+		var found []engine.AllowlistMatch
+		matches := func(i int) []engine.AllowlistMatch {
+			p, _ := engine.ParseTarget(targets[i]) // as before
+			found = view.Allowlisted(found[:0], p, now)
+			return found
+		}
+		w.buf, err = wire.WriteBulkCheck(w.buf, targets, matches, w.flushed)
+		return err
+	})
 }

@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 
 	"github.com/valyala/fasthttp"
 
@@ -50,11 +51,19 @@ func (s *Server) roomFor(x *exchange, err *error) func(int64) bool {
 	}
 }
 
+// reader is who reads an answer.
+type reader struct {
+	of     holder
+	client netip.Addr
+}
+
+func (x *exchange) reader(s *Server) reader { return reader{holder{name: x.shown(s)}, x.client} }
+
 // aside takes memory for a part of an answer that is under way, and waits for it.
-func (s *Server) aside(of holder, n int64) (hold, error) {
-	h := hold{of: of, from: s.answers}
+func (s *Server) aside(r reader, n int64) (hold, error) {
+	h := hold{of: r.of, from: s.answers}
 	if !s.answers.await(&h, min(n, s.answers.most), s.bodyPatience, s.life.Done()) {
-		s.refused(noAnswerMemory, of.place.Addr())
+		s.refused(noAnswerMemory, r.client)
 		return hold{}, errAnswers
 	}
 	return h, nil

@@ -270,7 +270,7 @@ func (b *body) stop(read int) {
 
 // follow writes a body to one reader. When it is taken away the reader goes on
 // alone from where it was.
-func (s *Server) follow(b *body, of holder, send func(piece []byte, last bool) error) error {
+func (s *Server) follow(b *body, r reader, send func(piece []byte, last bool) error) error {
 	var at position
 	b.begin()
 	i := 0
@@ -280,7 +280,7 @@ func (s *Server) follow(b *body, of holder, send func(piece []byte, last bool) e
 		p, err := b.next(i)
 		if errors.Is(err, errTaken) {
 			stop()
-			held, err := s.aside(of, ownPiece)
+			held, err := s.aside(r, ownPiece)
 			if err != nil {
 				return err
 			}

@@ -43,6 +43,9 @@ type exchange struct {
 	inflow  inflow // the request's body
 	held    hold   // what is reserved for the answer
 
+	reading  *reading // what an alert takes that is read for it; nil: none
+	keepBody bool     // a long answer needs the body, or what was read out of it
+
 	// Scratch.
 	query      engine.Query
 	alertQuery engine.AlertQuery
@@ -171,6 +174,8 @@ func (x *exchange) release() {
 	x.bouncer, x.machine, x.failure, x.told, x.later = nil, "", "", false, false
 	x.inflow.release()
 	x.held.release()
+	x.reading.release()
+	x.reading, x.keepBody = nil, false
 }
 
 func keep[T any](scratch []T) []T {

@@ -68,8 +68,12 @@ func (w *pieceWriter) flush() error {
 // its end.
 func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	p.server, p.conn, p.began = s, x.conn, x.began
-	p.of = holder{name: x.shown(s)}
+	p.reader = x.reader(s)
+	p.reading, x.reading = x.reading, nil
 	p.held, x.held = x.held, hold{}
+	if x.keepBody {
+		p.asked, x.inflow.hold, x.inflow.body = x.inflow.hold, hold{}, nil
+	}
 	if p.conn != nil {
 		p.conn.boundUnsent()
 		p.ending = &p.conn.ending
@@ -117,17 +121,19 @@ func (s *Server) answerOldWay(c net.Conn, kind []byte, p *pieces) {
 // calls WriteTo once, on the goroutine of the connection, and Close afterwards
 // in any case.
 type pieces struct {
-	server *Server
-	conn   *conn
-	began  time.Time
-	run    func(*pieceWriter) error // writes all of it into one reader's own pieces, or:
-	body   *body                    // is followed, or:
-	whole  []byte                   // is all of it
-	of     holder                   // who reads
-	held   hold                     // what it takes
-	moves  *delivery                // the cursor that moves with its end; may be nil
-	size   int                      // in bytes; -1: not known, the answer leaves in chunks
-	ending *ending                  // keeps the end together; nil: not in chunks
+	server  *Server
+	conn    *conn
+	began   time.Time
+	run     func(*pieceWriter) error // writes all of it into one reader's own pieces, or:
+	body    *body                    // is followed, or:
+	whole   []byte                   // is all of it
+	reader  reader
+	held    hold      // what it takes
+	reading *reading  // what one alert of it takes
+	asked   hold      // what the request's body takes, which it needs
+	moves   *delivery // the cursor that moves with its end; may be nil
+	size    int       // in bytes; -1: not known, the answer leaves in chunks
+	ending  *ending   // keeps the end together; nil: not in chunks
 }
 
 // SupportsBodyWriteTo says that WriteTo is as good as reading.
@@ -158,7 +164,7 @@ func (p *pieces) WriteTo(w io.Writer) (n int64, err error) {
 	}
 	switch {
 	case p.body != nil:
-		err = p.server.follow(p.body, p.of, send)
+		err = p.server.follow(p.body, p.reader, send)
 	case p.whole != nil:
 		err = send(p.whole, true)
 	default:
@@ -236,6 +242,8 @@ func (p *pieces) Close() error {
 	}
 	p.run, p.whole = nil, nil
 	p.held.release()
+	p.asked.release()
+	p.reading.release()
 	return nil
 }
 

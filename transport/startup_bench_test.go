@@ -34,7 +34,7 @@ func BenchmarkStartup(b *testing.B) {
 		for b.Loop() {
 			body := newBody(question{}, src, true, hold{from: h.server.bodies.room})
 			out.Reset()
-			h.must(h.server.follow(body, holder{}, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
+			h.must(h.server.follow(body, reader{}, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
 		}
 	})
 	b.Run("whole way", func(b *testing.B) {

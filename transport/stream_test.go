@@ -248,7 +248,7 @@ func TestTakenBody(t *testing.T) {
 	collect := func(b *body, stop int) []byte {
 		var got []byte
 		pieces = 0
-		err := h.server.follow(b, holder{}, func(p []byte, _ bool) error {
+		err := h.server.follow(b, reader{}, func(p []byte, _ bool) error {
 			if pieces++; pieces == stop {
 				b.takeAway(b.born + int64(time.Hour))
 			}
@@ -298,7 +298,7 @@ func TestLoneStartup(t *testing.T) {
 	read := func(b *body, at int, then func()) []byte {
 		var got []byte
 		pieces := 0
-		h.must(h.server.follow(b, holder{}, func(p []byte, _ bool) error {
+		h.must(h.server.follow(b, reader{}, func(p []byte, _ bool) error {
 			if pieces++; pieces == at {
 				then()
 			}

@@ -15,7 +15,7 @@ const goneMachine = "N/A"
 // among them: null when there are none, or none are wanted. now is the moment
 // their durations are counted from.
 func AppendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64) []byte {
-	dst, _ = WriteAlert(dst, a, ds, withDecisions, now, func(dst []byte) ([]byte, error) { return dst, nil })
+	dst, _ = WriteAlert(dst, a, ds, withDecisions, now, keepAll)
 	return dst
 }
 

@@ -15,29 +15,52 @@ const neverExpires = "0001-01-01T00:00:00.000Z"
 // AppendAllowlist appends one allowlist. Its items are listed only with
 // content, and without those that have expired at now.
 func AppendAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64) []byte {
+	dst, _ = WriteAllowlist(dst, l, withContent, now, keepAll)
+	return dst
+}
+
+// keepAll is for who wants all of an answer at once.
+func keepAll(dst []byte) ([]byte, error) { return dst, nil }
+
+// WriteAllowlist is AppendAllowlist for lists of any length, with flush as in
+// WriteAlert, after each item.
+func WriteAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = appendMoment(append(dst, `{"created_at":"`...), l.CreatedAt)
 	dst = append(dst, `","description":`...)
 	dst = AppendString(dst, l.Description)
 	dst = append(dst, `,"items":[`...)
 	if withContent {
-		dst = appendItems(dst, l.Items, now)
+		if dst, err = writeItems(dst, l.Items, now, flush); err != nil {
+			return dst, err
+		}
 	}
 	dst = append(dst, `],"name":`...)
 	dst = AppendString(dst, l.Name)
 	dst = appendMoment(append(dst, `,"updated_at":"`...), l.UpdatedAt)
-	return append(dst, `"}`...)
+	return append(dst, `"}`...), nil
 }
 
 // AppendAllowlists appends a list of allowlists, [] when there are none.
 func AppendAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now int64) []byte {
+	dst, _ = WriteAllowlists(dst, ls, withContent, now, keepAll)
+	return dst
+}
+
+// WriteAllowlists is AppendAllowlists with flush as in WriteAlert.
+func WriteAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = append(dst, '[')
 	for i, l := range ls {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = AppendAllowlist(dst, l, withContent, now)
+		if dst, err = WriteAllowlist(dst, l, withContent, now, flush); err == nil {
+			dst, err = flush(dst)
+		}
+		if err != nil {
+			return dst, err
+		}
 	}
-	return append(dst, ']')
+	return append(dst, ']'), nil
 }
 
 // AppendCheck appends the answer to the check of one address: {} when nothing
@@ -59,10 +82,18 @@ func AppendCheck(dst []byte, matches []engine.AllowlistMatch) []byte {
 // AppendBulkCheck appends the answer to the check of many addresses:
 // matches[i] belongs to targets[i]. Targets without a match are left out.
 func AppendBulkCheck(dst []byte, targets []string, matches [][]engine.AllowlistMatch) []byte {
+	dst, _ = WriteBulkCheck(dst, targets, func(i int) []engine.AllowlistMatch { return matches[i] }, keepAll)
+	return dst
+}
+
+// WriteBulkCheck is AppendBulkCheck with flush as in WriteAlert; matches may be asked
+// for each target once.
+func WriteBulkCheck(dst []byte, targets []string, matches func(i int) []engine.AllowlistMatch, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = append(dst, `{"results":[`...)
 	first := true
 	for i, target := range targets {
-		if len(matches[i]) == 0 {
+		found := matches(i)
+		if len(found) == 0 {
 			continue
 		}
 		if !first {
@@ -70,7 +101,7 @@ func AppendBulkCheck(dst []byte, targets []string, matches [][]engine.AllowlistM
 		}
 		first = false
 		dst = append(dst, `{"allowlists":[`...)
-		for j, m := range matches[i] {
+		for j, m := range found {
 			if j > 0 {
 				dst = append(dst, ',')
 			}
@@ -80,12 +111,14 @@ func AppendBulkCheck(dst []byte, targets []string, matches [][]engine.AllowlistM
 		}
 		dst = append(dst, `],"target":`...)
 		dst = AppendString(dst, target)
-		dst = append(dst, '}')
+		if dst, err = flush(append(dst, '}')); err != nil {
+			return dst, err
+		}
 	}
-	return append(dst, `]}`...)
+	return append(dst, `]}`...), nil
 }
 
-func appendItems(dst []byte, items []engine.AllowlistItem, now int64) []byte {
+func writeItems(dst []byte, items []engine.AllowlistItem, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	first := true
 	for i := range items {
 		item := &items[i]
@@ -107,9 +140,11 @@ func appendItems(dst []byte, items []engine.AllowlistItem, now int64) []byte {
 		}
 		dst = append(dst, `","value":`...)
 		dst = AppendString(dst, item.Value)
-		dst = append(dst, '}')
+		if dst, err = flush(append(dst, '}')); err != nil {
+			return dst, err
+		}
 	}
-	return dst
+	return dst, nil
 }
 
 func appendMoment(dst []byte, at int64) []byte {
