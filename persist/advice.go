@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -56,6 +57,8 @@ func (s *Store) Advise(err error) error {
 func (f folder) ordinary(path string, dir bool) error {
 	info, err := f.fs.Stat(path)
 	switch {
+	case errors.Is(err, syscall.ELOOP):
+		return advise(putBack, fmt.Errorf("%w: %s is a link that leads to itself", ErrCorrupt, path))
 	case err != nil:
 		return err
 	case dir && !info.IsDir():
@@ -83,6 +86,35 @@ func (s *Store) ordinaryFiles(names []string) error {
 		case errors.Is(err, ErrCorrupt):
 			return err
 		}
+		if err := s.plausible(name, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// The longest that Pebble's files get, and more, in bytes: a log has a memtable or some
+// records, a manifest is begun anew after a megabyte. A longer one would be read for
+// minutes, and into memory.
+const (
+	longestLog      = 2 << 30
+	longestManifest = 256 << 20
+	longestOptions  = 1 << 20
+)
+
+// plausible makes sure that a file is not far longer than it can be.
+func (s *Store) plausible(name, path string) error {
+	most, next := int64(longestLog), restoreIt
+	switch {
+	case isTable(name):
+		return nil // parts of it are read
+	case strings.HasPrefix(name, manifestPrefix):
+		most = longestManifest
+	case strings.HasPrefix(name, optionsPrefix):
+		most, next = longestOptions, "remove it: it holds nothing but settings, and the next start makes it anew"
+	}
+	if info, err := s.options.FS.Stat(path); err == nil && info.Size() > most {
+		return advise(next, fmt.Errorf("%w: %s is not as it was written: it has %d bytes now", ErrCorrupt, path, info.Size()))
 	}
 	return nil
 }

@@ -258,6 +258,9 @@ const smallFile = 64 << 10
 
 // read returns a small file.
 func (f folder) read(name string) (string, error) {
+	if err := f.ordinary(f.join(name), false); errors.Is(err, ErrCorrupt) {
+		return "", err
+	}
 	file, err := f.fs.Open(f.join(name))
 	if err != nil {
 		return "", err

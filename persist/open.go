@@ -127,6 +127,11 @@ func (s *Store) load(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err // before anything is changed
 	}
+	if s.snapshots.homeless {
+		if err := s.folder.makeDirs(); err != nil {
+			return fmt.Errorf("%w: %w", ErrDisk, err)
+		}
+	}
 	if err := s.openToWrite(); err != nil {
 		if !s.options.ServeReads || !errors.Is(err, ErrDisk) {
 			return err
@@ -234,7 +239,7 @@ func (s *Store) lookForFiles() error {
 		return nil
 	}
 	if err := s.folder.ordinary(s.latest.path, false); errors.Is(err, ErrCorrupt) {
-		return err
+		return advise("or move it away, and accept the loss with: lapid check --accept-loss", err)
 	}
 	if err := s.latest.read(); errors.Is(err, ErrDisk) {
 		return err

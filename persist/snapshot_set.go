@@ -36,6 +36,8 @@ type snapshots struct {
 
 	mu    sync.Mutex
 	files []SnapshotInfo // newest first
+
+	homeless bool // there was no folder for them at Open
 }
 
 // snapshotPath names the file; names sort as revisions do.
@@ -62,7 +64,8 @@ func (k *snapshots) open(s *Store) error {
 	}
 	names, err := s.options.FS.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return advise(putBack, fmt.Errorf("%w: the folder %s is missing", ErrCorrupt, dir))
+		k.homeless = true // nothing is lost if there were none, and what knows of some tells
+		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("list snapshots: %w: %w", ErrDisk, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -179,14 +180,11 @@ func column(words []string) [][]string {
 }
 
 func (t *terminal) checkBackup(path string) error {
-	file, err := os.Open(path)
+	file, err := openBackup(path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if err := plainBackup(file); err != nil {
-		return err
-	}
 	b, err := persist.Verify(file)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, usableBackup(err))
@@ -198,13 +196,25 @@ func (t *terminal) checkBackup(path string) error {
 	return nil
 }
 
-// plainBackup makes sure that a file can be read to its end.
-func plainBackup(file *os.File) error {
-	info, err := file.Stat()
-	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder; name a file that 'lapid backup' has written", file.Name())
+// openBackup opens a file that can be read to its end. A pipe or a device would keep
+// whoever reads it waiting.
+func openBackup(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
 	}
-	return err
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+	case info.IsDir():
+		err = fmt.Errorf("%s is a folder; name a file that 'lapid backup' has written", path)
+	case !info.Mode().IsRegular():
+		err = fmt.Errorf("%s is no ordinary file; name one that 'lapid backup' has written", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
 }
 
 // usableBackup says what to do about a backup that cannot be read.

@@ -68,6 +68,10 @@ func (s *Setup) made() (ids []string, there bool, err error) {
 // asMade makes sure, before a store is opened or made, that the one that was made here
 // is the one that is there. What else may be wrong with it is for who opens it to say.
 func (s *Setup) asMade() error {
+	if odd := s.oddStore(); odd != "" {
+		return fmt.Errorf("%w: %s is %s: put the folder back, or restore a backup with: lapid restore --force FILE; "+
+			"what is there is kept then, under another name", errNotMade, absolute(s.Store()), odd)
+	}
 	ids, there, err := s.made()
 	if err != nil || !there {
 		return err
@@ -92,6 +96,27 @@ func (s *Setup) asMade() error {
 			errNotMade, absolute(s.Store()), id, strings.Join(ids, " or "), absolute(s.madeFile()))
 	}
 	return nil
+}
+
+// oddStore says what is in the place of the store when that is no folder; "" else.
+func (s *Setup) oddStore() string {
+	entry, err := os.Lstat(s.Store())
+	if err != nil || entry.IsDir() {
+		return ""
+	}
+	linked := entry.Mode()&fs.ModeSymlink != 0
+	info, err := os.Stat(s.Store())
+	switch {
+	case linked && errors.Is(err, syscall.ELOOP):
+		return "a link that leads to itself"
+	case linked && errors.Is(err, fs.ErrNotExist):
+		return "a link that leads nowhere"
+	case err != nil || info.IsDir():
+		return ""
+	case linked:
+		return "a link to what is no folder"
+	}
+	return "no folder"
 }
 
 // noteMade writes down, durably, which stores belong here. Zero ids are of stores

@@ -46,14 +46,11 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	}
 	in := t.in
 	if from != "-" {
-		file, err := os.Open(from)
+		file, err := openBackup(from)
 		if err != nil {
 			return err
 		}
 		defer file.Close()
-		if err := plainBackup(file); err != nil {
-			return err
-		}
 		in = file
 	}
 	back, err := s.asOwner()
@@ -104,6 +101,9 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 
 // hold keeps others from the store, until it is closed; nil: there is none.
 func (s *Setup) hold() (io.Closer, error) {
+	if s.oddStore() != "" {
+		return io.NopCloser(nil), nil // nobody can have that open; it is moved as it is
+	}
 	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
 	if errors.Is(err, persist.ErrLocked) {
 		return nil, fmt.Errorf("%w: stop what uses it first", err)
