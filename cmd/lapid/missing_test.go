@@ -341,7 +341,7 @@ func TestHeldStoreIsNamed(t *testing.T) {
 		return strings.Contains(out, whom) && strings.Contains(out, "): it is waited for, 10s at most")
 	})
 	h.expect(h.do("", "check"), exitFails, "", "~"+whom)
-	h.expect(h.do("", "restore", "--force", os.DevNull), exitFails, "", "~stop what uses it first")
+	h.expect(h.do("", "restore", "--force", h.file), exitFails, "", "~stop what uses it first")
 	if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "stop that process, or give this server a data_dir of its own") {
 		t.Errorf("it ends with %d:\n%s", code, p.out)
 	}
