@@ -173,7 +173,7 @@ func TestEveryFileHarmed(t *testing.T) {
 			t.Parallel()
 			h := emptyHouse(t)
 			for how, do := range harm {
-				if err := errors.Join(os.RemoveAll(h.store()), os.CopyFS(h.store(), os.DirFS(whole))); err != nil {
+				if err := errors.Join(os.RemoveAll(h.store()), os.RemoveAll(filepath.Join(h.dir, "lapid", madeName)), os.CopyFS(h.store(), os.DirFS(whole))); err != nil {
 					t.Fatal(err)
 				}
 				path := filepath.Join(h.store(), name)
