@@ -64,6 +64,9 @@ func (k *snapshots) open(s *Store) error {
 	}
 	names, err := s.options.FS.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
+		if beside, _ := s.options.FS.List(s.folder.path); slices.Contains(beside, snapshotDir) {
+			return advise(putBack, fmt.Errorf("%w: %s is a link that leads nowhere", ErrCorrupt, dir))
+		}
 		k.homeless = true // nothing is lost if there were none, and what knows of some tells
 		return nil
 	}
