@@ -15,12 +15,11 @@ import (
 // prints, clients' part included, and others are served. bench's siege is the
 // same at full size, with latencies.
 func TestSiege(t *testing.T) { // not in parallel: it measures the process
-	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.server.BodyMemory = 600, 8<<20 })
+	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.server.BodyMemory, b.server.AnswerMemory, b.server.SharedMemory = 600, 8<<20, 8<<20, 8<<20 })
 	h.banMany(20_000)
 	token := bearer + h.token()
-	whole := len(h.asBouncer("GET", "/v1/decisions/stream?startup=true").body)
 	before := inUse()
-	bound := int(h.server.MemoryBound()) + 2*whole // two shared answers come on top
+	bound := int(h.server.MemoryBound())
 	var all []net.Conn
 	lay := func(count int, text string) {
 		for range count {
