@@ -15,7 +15,9 @@ import (
 // prints, clients' part included, and others are served. bench's siege is the
 // same at full size, with latencies.
 func TestSiege(t *testing.T) { // not in parallel: it measures the process
-	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.server.BodyMemory, b.server.AnswerMemory, b.server.SharedMemory = 600, 8<<20, 8<<20, 8<<20 })
+	h := newHouse(t, func(b *build) {
+		b.server.MaxConnections, b.server.BodyMemory, b.server.AnswerMemory, b.server.SharedMemory = 600, 8<<20, 8<<20, 8<<20
+	})
 	h.banMany(20_000)
 	token := bearer + h.token()
 	before := inUse()
