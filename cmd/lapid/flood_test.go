@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -42,6 +41,7 @@ var (
 type flood struct {
 	*house
 	address  string // of the API
+	group    string // the folder of the control group; "": none
 	machines int
 	web      []*http.Client // of the machines, each from its own address
 	tokens   []string
@@ -150,24 +150,13 @@ func (f *flood) start() *process {
 	if *floodProgram != "" {
 		program = *floodProgram
 	}
-	env := append(os.Environ(), beLapid+"=1")
-	if *floodGroup > 0 {
-		script = fmt.Sprintf("echo $$ > %s/cgroup.procs; %s", f.group(), script)
-	} else {
-		env = append(env, "LAPID_MEMORY=256MiB")
+	env := []string(nil)
+	if *floodGroup == 0 {
+		env = []string{"LAPID_MEMORY=256MiB"}
+	} else if f.group == "" {
+		f.group = memoryGroup(f.t, *floodGroup)
 	}
-	p := &process{cmd: exec.Command("sh", "-c", script, program, "-c", f.file, "serve"), out: &safeBuffer{}, ended: make(chan struct{})}
-	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, p.out, p.out
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	f.must(p.cmd.Start())
-	go func() { p.err = p.cmd.Wait(); close(p.ended) }()
-	f.t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.ended
-		if f.t.Failed() {
-			f.t.Logf("it wrote:\n%s", p.out)
-		}
-	})
+	p := startCommand(f.t, exec.Command("sh", "-c", joinGroup(f.group)+script, program, "-c", f.file, "serve"), env, nil)
 	f.awaitHealth(p)
 	return p
 }
@@ -183,42 +172,18 @@ func (f *flood) stop(p *process) {
 	}
 }
 
-// group makes the control group, once.
-func (f *flood) group() string {
-	root := "/sys/fs/cgroup/memory"
-	limit := "memory.limit_in_bytes"
-	if _, err := os.Stat(filepath.Join(root, limit)); err != nil {
-		root, limit = "/sys/fs/cgroup", "memory.max"
-	}
-	dir := filepath.Join(root, fmt.Sprintf("lapid-flood-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); errors.Is(err, os.ErrExist) {
-		return dir
-	} else if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() { _ = os.Remove(dir) })
-	f.must(os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(*floodGroup<<20)), 0))
-	return dir
-}
-
 // peak is what was taken at most.
 func (f *flood) peak(p *process) string {
 	out := ""
 	if *floodGroup > 0 {
 		for _, name := range []string{"memory.max_usage_in_bytes", "memory.peak"} {
-			if text, err := os.ReadFile(filepath.Join(f.group(), name)); err == nil {
+			if text, err := os.ReadFile(filepath.Join(f.group, name)); err == nil {
 				n, _ := strconv.Atoi(strings.TrimSpace(string(text)))
 				out = fmt.Sprintf("the group of %d MiB took %d at most, files on disk that it had read or written included; ", *floodGroup, n>>20)
 			}
 		}
 	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "VmHWM") {
-			out += strings.Join(strings.Fields(line), " ")
-		}
-	}
-	return out
+	return fmt.Sprintf("%sthe server %d at most", out, highWater(p)>>20)
 }
 
 func (f *flood) refusedLines() (lines []string) {

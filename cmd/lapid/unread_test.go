@@ -8,8 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,15 +90,7 @@ func (h *house) startUnread() *process {
 	if *unreadGroup == 0 {
 		return start(h.t, []string{"LAPID_MEMORY=256MiB"}, "-c", h.file, "serve")
 	}
-	root, limit := "/sys/fs/cgroup/memory", "memory.limit_in_bytes"
-	if _, err := os.Stat(filepath.Join(root, limit)); err != nil {
-		root, limit = "/sys/fs/cgroup", "memory.max"
-	}
-	dir := filepath.Join(root, fmt.Sprintf("lapid-unread-%d", os.Getpid()))
-	h.must(os.Mkdir(dir, 0o755))
-	h.t.Cleanup(func() { _ = os.Remove(dir) })
-	h.must(os.WriteFile(filepath.Join(dir, limit), []byte(strconv.Itoa(*unreadGroup<<20)), 0))
-	script := fmt.Sprintf(`echo $$ > %s/cgroup.procs; exec "$0" "$@"`, dir)
+	script := joinGroup(memoryGroup(h.t, *unreadGroup)) + `exec "$0" "$@"`
 	return startCommand(h.t, exec.Command("sh", "-c", script, os.Args[0], "-c", h.file, "serve"), nil, nil)
 }
 
@@ -122,16 +112,4 @@ func (h *house) must(err error) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-}
-
-// highWater is the most memory that a process has taken, in bytes.
-func highWater(p *process) int {
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "VmHWM:" {
-			n, _ := strconv.Atoi(f[1])
-			return n << 10
-		}
-	}
-	return 0
 }
