@@ -11,17 +11,10 @@ import (
 // goneMachine stands for the sender of an alert whose machine was removed.
 const goneMachine = "N/A"
 
-// AppendAlert appends one alert object with the decisions ds, ended ones
-// among them: null when there are none, or none are wanted. now is the moment
-// their durations are counted from.
-func AppendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64) []byte {
-	dst, _ = WriteAlert(dst, a, ds, withDecisions, now, keepAll)
-	return dst
-}
-
-// WriteAlert is AppendAlert for alerts of any size: after each decision and each event
-// flush is given what there is, and what it gives back is appended to. Its error ends
-// it.
+// WriteAlert appends one alert object, of whatever size, with the decisions ds, ended
+// ones among them: null when there are none, or none are wanted. now is the moment
+// their durations are counted from. After each decision and each event flush is given
+// what there is, and what it gives back is appended to; its error ends it.
 func WriteAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64, flush func([]byte) ([]byte, error)) ([]byte, error) {
 	dst = append(dst, `{"capacity":`...)
 	dst = strconv.AppendInt(dst, int64(a.Capacity), 10)

@@ -53,7 +53,7 @@ func shown(t *testing.T, rig *enginetest.Rig, alerts []*engine.Alert, machine st
 	if err != nil {
 		t.Fatal(err)
 	}
-	return AppendAlert(nil, a, ds, true, now)
+	return appendAlert(nil, a, ds, true, now)
 }
 
 // same compares two JSON values; "*" stands for anything.

@@ -35,7 +35,7 @@ func FuzzParseAlerts(f *testing.F) {
 			if !reflect.DeepEqual(got[i], want[i]) {
 				t.Fatalf("alert %d\ngot  %+v\nwant %+v\n%q", i, got[i], want[i], body)
 			}
-			if text := AppendAlert(nil, got[i], nil, true, 0); !json.Valid(text) {
+			if text := appendAlert(nil, got[i], nil, true, 0); !json.Valid(text) {
 				t.Fatalf("not JSON: %s", text)
 			}
 		}

@@ -12,18 +12,8 @@ const allowlistTime = "2006-01-02T15:04:05.000Z"
 // neverExpires is how an item without expiration is shown.
 const neverExpires = "0001-01-01T00:00:00.000Z"
 
-// AppendAllowlist appends one allowlist. Its items are listed only with
-// content, and without those that have expired at now.
-func AppendAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64) []byte {
-	dst, _ = WriteAllowlist(dst, l, withContent, now, keepAll)
-	return dst
-}
-
-// keepAll is for who wants all of an answer at once.
-func keepAll(dst []byte) ([]byte, error) { return dst, nil }
-
-// WriteAllowlist is AppendAllowlist for lists of any length, with flush as in
-// WriteAlert, after each item.
+// WriteAllowlist appends one allowlist. Its items are listed only with content, and
+// without those that have expired at now. After each, flush is as in WriteAlert.
 func WriteAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = appendMoment(append(dst, `{"created_at":"`...), l.CreatedAt)
 	dst = append(dst, `","description":`...)
@@ -40,13 +30,8 @@ func WriteAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64
 	return append(dst, `"}`...), nil
 }
 
-// AppendAllowlists appends a list of allowlists, [] when there are none.
-func AppendAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now int64) []byte {
-	dst, _ = WriteAllowlists(dst, ls, withContent, now, keepAll)
-	return dst
-}
-
-// WriteAllowlists is AppendAllowlists with flush as in WriteAlert.
+// WriteAllowlists appends a list of allowlists, [] when there are none, with flush as
+// in WriteAlert.
 func WriteAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = append(dst, '[')
 	for i, l := range ls {
@@ -79,15 +64,9 @@ func AppendCheck(dst []byte, matches []engine.AllowlistMatch) []byte {
 	return append(dst, `"}`...)
 }
 
-// AppendBulkCheck appends the answer to the check of many addresses:
-// matches[i] belongs to targets[i]. Targets without a match are left out.
-func AppendBulkCheck(dst []byte, targets []string, matches [][]engine.AllowlistMatch) []byte {
-	dst, _ = WriteBulkCheck(dst, targets, func(i int) []engine.AllowlistMatch { return matches[i] }, keepAll)
-	return dst
-}
-
-// WriteBulkCheck is AppendBulkCheck with flush as in WriteAlert; matches may be asked
-// for each target once.
+// WriteBulkCheck appends the answer to the check of many addresses, with flush as in
+// WriteAlert. matches is asked once for the place of each target; targets without a
+// match are left out.
 func WriteBulkCheck(dst []byte, targets []string, matches func(i int) []engine.AllowlistMatch, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = append(dst, `{"results":[`...)
 	first := true

@@ -75,12 +75,12 @@ func TestAlertDecisions(t *testing.T) {
 	t.Parallel()
 	ds, now := stored(t, [2]string{"Ip", "192.0.2.7"})
 	a := &engine.Alert{Simulated: true}
-	got := string(AppendAlert(nil, a, ds, true, now+int64(5*time.Hour)))
+	got := string(appendAlert(nil, a, ds, true, now+int64(5*time.Hour)))
 	want := `"decisions":[{"duration":"-1h0m0s","id":1,"origin":"cscli","scenario":"a/manual","scope":"Ip","simulated":true,"type":"ban","value":"192.0.2.7"}],`
 	if !strings.Contains(got, want) {
 		t.Errorf("%s\nwant %s", got, want)
 	}
-	if got := string(AppendAlert(nil, a, ds, false, now)); !strings.Contains(got, `"decisions":null,`) {
+	if got := string(appendAlert(nil, a, ds, false, now)); !strings.Contains(got, `"decisions":null,`) {
 		t.Error(got)
 	}
 }

@@ -35,7 +35,8 @@
 // written into a buffer that is long enough costs no memory. Keys come in
 // alphabetical order, nothing is indented, and <, >, &, U+2028 and U+2029 are
 // escaped. The moment an answer is written, now, is Unix nanoseconds and is
-// given by the caller: nothing here looks at a clock.
+// given by the caller: nothing here looks at a clock. A WriteX does the same for a value
+// that may be long, and lets the caller send what there is between two of its elements.
 //
 // A [StreamEncoder] is for answers of very many decisions. It writes the bytes of
 // [AppendDecision], which is its slow twin in tests and fuzzing, in half of the

@@ -118,15 +118,15 @@ func TestAppendAllowlist(t *testing.T) {
 	)
 	matches := []engine.AllowlistMatch{{List: "a<b", Item: &l.Items[0]}, {List: "z", Item: &l.Items[1]}}
 	for want, got := range map[string][]byte{
-		head + items + tail: AppendAllowlist(nil, l, true, at+1),
-		head + tail:         AppendAllowlist(nil, l, false, at),
-		`[]`:                AppendAllowlists(nil, nil, true, at),
-		`[` + head + tail + `,` + head + tail + `]`: AppendAllowlists(nil, []*engine.Allowlist{l, l}, false, at),
+		head + items + tail: appendAllowlist(nil, l, true, at+1),
+		head + tail:         appendAllowlist(nil, l, false, at),
+		`[]`:                appendAllowlists(nil, nil, true, at),
+		`[` + head + tail + `,` + head + tail + `]`: appendAllowlists(nil, []*engine.Allowlist{l, l}, false, at),
 		`{}`:             AppendCheck(nil, nil),
-		`{"results":[]}`: AppendBulkCheck(nil, []string{"x"}, make([][]engine.AllowlistMatch, 1)),
+		`{"results":[]}`: appendBulkCheck(nil, []string{"x"}, make([][]engine.AllowlistMatch, 1)),
 		`{"allowlisted":true,"reason":"198.18.1.0/24 from a\u003cb (the \"net\"), 198.18.3.3 from z"}`: AppendCheck(nil, matches),
 		`{"results":[{"allowlists":["198.18.1.0/24 from a\u003cb (the \"net\")","198.18.3.3 from z"],"target":"b"},` +
-			`{"allowlists":["198.18.3.3 from z"],"target":"b"}]}`: AppendBulkCheck(nil, []string{"a", "b", "b"},
+			`{"allowlists":["198.18.3.3 from z"],"target":"b"}]}`: appendBulkCheck(nil, []string{"a", "b", "b"},
 			[][]engine.AllowlistMatch{nil, matches, matches[1:]}),
 	} {
 		if string(got) != want {
@@ -171,7 +171,7 @@ func TestAppendAlert(t *testing.T) {
 			`"leakspeed":"","machine_id":"N/A","message":"","scenario":"","scenario_hash":"","scenario_version":"","simulated":false,` +
 			`"source":{"scope":"","value":""},"start_at":"1970-01-01T00:00:00Z","stop_at":"1970-01-01T00:00:00Z","uuid":` + none + `}`: {},
 	} {
-		got := AppendAlert(nil, a, nil, true, 0)
+		got := appendAlert(nil, a, nil, true, 0)
 		if string(got) != want {
 			t.Errorf("%s\nwant %s", got, want)
 		}
