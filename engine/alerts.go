@@ -42,6 +42,15 @@ func (v *View) alert(id uint64) *heldAlert {
 	return h
 }
 
+// eachAlert walks the alerts this view shows, in order of id.
+func (v *View) eachAlert(yield func(uint64, *heldAlert) bool) {
+	for id := range v.state.alerts.Ascending(1, v.nextAlert) {
+		if h := v.alert(id); h != nil && !yield(id, h) {
+			return
+		}
+	}
+}
+
 // eachOf walks the decisions of an alert.
 func (v *View) eachOf(h *heldAlert, yield func(*record) bool) {
 	for d := h.first; d < h.first+uint64(h.count); d++ {
@@ -71,11 +80,8 @@ func (v *View) decisionsOf(dst []Decision, h *heldAlert) []Decision {
 // alertOwners is the set of machine serials that own a stored alert.
 func (v *View) alertOwners() map[uint32]bool {
 	owners := map[uint32]bool{}
-	from, _ := v.state.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert; id++ {
-		if h := v.alert(id); h != nil {
-			owners[h.machine] = true
-		}
+	for _, h := range v.eachAlert {
+		owners[h.machine] = true
 	}
 	return owners
 }
@@ -214,15 +220,13 @@ func (e *Engine) Alerts(ctx context.Context, v *View, q *AlertQuery, yield func(
 // scanAlerts walks the alerts that answer q. Bodies are read only where the
 // question, or the caller, needs them.
 func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies bool, yield func(uint64, *heldAlert, *Alert) bool) error {
-	from, _ := v.state.alerts.Bounds()
-	from = max(from, 1)
 	words := resolveAlertWords(v.state, q)
-	for i := uint64(0); from+i < v.nextAlert; i++ {
-		id := v.nextAlert - 1 - i
-		if q.Ascending {
-			id = from + i
-		}
-		if i&1023 == 0 && ctx.Err() != nil {
+	ids := v.state.alerts.Descending(1, v.nextAlert)
+	if q.Ascending {
+		ids = v.state.alerts.Ascending(1, v.nextAlert)
+	}
+	for id := range ids {
+		if id&1023 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		h := v.alert(id)

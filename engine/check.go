@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 )
 
 // Check derives anew what the indexes claim and reports every disagreement
@@ -40,8 +41,7 @@ func (c *checker) report(format string, args ...any) {
 func (c *checker) records() {
 	s := c.state
 	c.running = map[[3]uint32]int64{}
-	from, to := s.ids.Bounds()
-	for id := from; id < to; id++ {
+	for id := range s.ids.Ascending(0, math.MaxUint64) {
 		n := s.slotOf(id)
 		if n == 0 {
 			continue
@@ -272,15 +272,12 @@ func (v *View) digest(who *people) [32]byte {
 		}
 		return true
 	})
-	from, _ := s.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert; id++ {
-		if a := v.alert(id); a != nil {
-			for _, n := range [...]uint64{id, a.begun, a.first, uint64(a.count), uint64(a.machine), uint64(a.createdAt), uint64(a.startAt)} {
-				b = binary.AppendUvarint(b, n)
-			}
-			b = appendString(b, s.strings.At(a.scenario))
-			write()
+	for id, a := range v.eachAlert {
+		for _, n := range [...]uint64{id, a.begun, a.first, uint64(a.count), uint64(a.machine), uint64(a.createdAt), uint64(a.startAt)} {
+			b = binary.AppendUvarint(b, n)
 		}
+		b = appendString(b, s.strings.At(a.scenario))
+		write()
 	}
 	who.digest(h)
 	return [32]byte(h.Sum(nil))

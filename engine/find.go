@@ -291,14 +291,7 @@ func (v *View) each(yield func(*record) bool) {
 // eachSlot is each with where the record lies.
 func (v *View) eachSlot(yield func(slot, *record) bool) {
 	s := v.state
-	from, to := s.ids.Bounds()
-	to = min(to, v.nextDecision)
-	for id := from; id < to; id++ {
-		if id&1023 == 0 {
-			if id = s.ids.NextPage(id); id >= to {
-				return
-			}
-		}
+	for id := range s.ids.Ascending(0, v.nextDecision) {
 		n := s.slotOf(id)
 		if n == 0 {
 			continue

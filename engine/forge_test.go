@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"lapid/engine"
@@ -120,14 +121,56 @@ func lives(t *testing.T, e *engine.Engine) {
 // claimsTooMuch reports whether a header claims more ids than a test has memory
 // for: it is had in proportion to their range, which a checksum vouches for.
 func claimsTooMuch(backup []byte) bool {
-	const headerKind = 1
+	var list []engine.Section
 	for at := forgeHeader; at+forgeHead <= len(backup); {
 		length := int(min(binary.LittleEndian.Uint32(backup[at+4:]), uint32(len(backup)-at-forgeHead)))
-		body := backup[at+forgeHead : at+forgeHead+length]
-		if binary.LittleEndian.Uint16(backup[at:]) == headerKind && !engine.Plausible(body, mostIDs) {
-			return true
-		}
+		list = append(list, engine.Section{Kind: binary.LittleEndian.Uint16(backup[at:]), Body: backup[at+forgeHead : at+forgeHead+length]})
 		at += forgeHead + length
 	}
+	return headerClaimsTooMuch(list)
+}
+
+// headerClaimsTooMuch is claimsTooMuch of sections; a header may come in parts.
+func headerClaimsTooMuch(list []engine.Section) bool {
+	const header, part = 1, 9
+	var whole []byte
+	for _, s := range list {
+		whole = append(whole, s.Body...)
+		if s.Kind == header && !engine.Plausible(whole, mostIDs) {
+			return true
+		}
+		if s.Kind != part {
+			whole = nil
+		}
+	}
 	return false
+}
+
+// Numbers that a forger has put far ahead cost no time and no memory where nothing
+// lives, and are refused where something would have to live that far apart. The
+// same goes for a second header, which would move them behind the checks.
+func TestNumbersFarAhead(t *testing.T) {
+	t.Parallel()
+	w := lifeOnDisk(t)
+	header := func(next uint64) engine.Section {
+		body := binary.AppendUvarint(binary.AppendUvarint(nil, next), next)
+		_, n := binary.Uvarint(w.sections[0].Body)
+		_, m := binary.Uvarint(w.sections[0].Body[n:])
+		return engine.Section{Kind: 1, Body: append(body, w.sections[0].Body[n+m:]...)}
+	}
+	for _, next := range []uint64{1 << 35, 1 << 50, 1 << 61} {
+		out, err := engine.RecodeSections(w.rev, []engine.Section{header(next)})
+		if err != nil || !bytes.Equal(out[0].Body, header(next).Body) {
+			t.Errorf("nothing but %d as the next id: %v", next, err)
+		}
+	}
+	for name, list := range map[string][]engine.Section{
+		"far from the first one": append([]engine.Section{header(1 << 50)}, w.sections[1:]...),
+		"beyond all numbers":     {header(1 << 63)},
+		"two headers":            append(slices.Clone(w.sections), header(1<<35)),
+	} {
+		if _, err := engine.RecodeSections(w.rev, list); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
 }

@@ -186,13 +186,8 @@ func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64
 		return nil
 	}
 	var ids []uint64
-	from, _ := v.state.alerts.Bounds()
 	end := 0 // of what is to go
-	for id := max(from, 1); id < v.nextAlert; id++ {
-		h := v.alert(id)
-		if h == nil {
-			continue
-		}
+	for id, h := range v.eachAlert {
 		old := maxAge > 0 && h.createdAt <= now-int64(maxAge)
 		surplus := maxItems > 0 && id+uint64(maxItems) < v.nextAlert-1
 		if !old && !surplus && h.createdAt <= now {

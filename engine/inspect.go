@@ -83,10 +83,9 @@ func (i *Inspection) recover(ctx context.Context, o *Options, store *persist.Sto
 		i.damage("%v", err)
 	}
 	var body []byte
-	from, _ := v.state.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert && ctx.Err() == nil; id++ {
-		if v.alert(id) == nil {
-			continue
+	for id := range v.eachAlert {
+		if ctx.Err() != nil {
+			break
 		}
 		i.Alerts++
 		if e.remade[id] {
@@ -147,10 +146,9 @@ func AcceptLoss(ctx context.Context, o *Options) (loss persist.Loss, bodies int,
 func (e *Engine) acceptBodiless(ctx context.Context) (n int, err error) {
 	v := e.View()
 	var body []byte
-	from, _ := v.state.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert && err == nil; id++ {
-		if v.alert(id) == nil {
-			continue
+	for id := range v.eachAlert {
+		if err != nil {
+			break
 		}
 		if body, err = e.body(body[:0], id); err == nil || !errors.Is(err, errBodiless) {
 			err = ctx.Err() // what is there, and damaged, is not missing

@@ -132,17 +132,28 @@ func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16,
 	return nil
 }
 
+// mostSpread is how far the oldest alert, or decision, may be from the next one: a
+// thousand a second for two years while one of them lived on. Places for ids are had
+// for all of the distance (12 bytes for a thousand), so a forged snapshot that
+// claims more is refused instead of taking all memory.
+const mostSpread = 1 << 36
+
+// mostNumber is beyond every id that will ever be given.
+const mostNumber = 1 << 62
+
 type loader struct {
-	ctx     context.Context
-	state   *state
-	told    *starting
-	rev     uint64
-	floor   uint64
-	alert   uint64                   // last one read
-	serial  uint32                   // of the last machine read
-	last    storedRecord             // last one inserted
-	decoded chan chan decodedSection // in order of the file
-	ends    []endEvent
+	ctx   context.Context
+	state *state
+	told  *starting
+	rev   uint64
+	floor uint64
+	alert uint64 // last one read
+	// The first ones read: what memory is had for lies between them and the next.
+	firstAlert, firstDecision uint64
+	serial                    uint32                   // of the last machine read
+	last                      storedRecord             // last one inserted
+	decoded                   chan chan decodedSection // in order of the file
+	ends                      []endEvent
 
 	allowlists []*Allowlist
 	secrets    map[string][]byte
@@ -177,6 +188,9 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		}
 		switch kind {
 		case sectionHeader:
+			if seen {
+				return fmt.Errorf("%w: snapshot with two headers", errRecord)
+			}
 			seen = true
 		case sectionAlerts:
 			if decisions {
@@ -246,6 +260,9 @@ func (l *loader) header(d *decoder) {
 	s.uuidKey = [2]uint64{d.uvarint(), d.uvarint()}
 	s.at = d.varint()
 	s.next.at = s.at
+	if s.next.nextAlert > mostNumber || s.next.nextDecision > mostNumber {
+		d.fail()
+	}
 }
 
 func (l *loader) readMachines(d *decoder) {
@@ -331,7 +348,10 @@ func (l *loader) alerts(d *decoder) {
 		h.startAt = h.createdAt + d.varint()
 		h.simulated, h.community = d.bool(), d.bool()
 		scenario := words.decode(d)
-		if d.err != nil || id <= before || id >= s.next.nextAlert || h.begun == 0 || h.begun > l.rev ||
+		if l.firstAlert == 0 {
+			l.firstAlert = id
+		}
+		if d.err != nil || id <= before || id >= s.next.nextAlert || s.next.nextAlert-l.firstAlert > mostSpread || h.begun == 0 || h.begun > l.rev ||
 			h.first > s.next.nextDecision || uint64(h.count) > s.next.nextDecision-h.first {
 			d.fail()
 			return
@@ -473,7 +493,10 @@ func (l *loader) insertRecord(in *storedRecord) error {
 // possible reports whether a decision can follow the one before it: what the
 // indexes and the history rely on.
 func (l *loader) possible(in *storedRecord, r *record) bool {
-	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || in.begun < max(l.last.begun, 1) || in.begun > l.rev {
+	if l.firstDecision == 0 {
+		l.firstDecision = in.id
+	}
+	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || l.state.next.nextDecision-l.firstDecision > mostSpread || in.begun < max(l.last.begun, 1) || in.begun > l.rev {
 		return false
 	}
 	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged) != 0 {

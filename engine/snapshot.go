@@ -243,11 +243,9 @@ func (v *View) appendHeader(dst []byte) []byte {
 func (v *View) writeAlerts(w *sections) {
 	var words dictionary
 	before := uint64(0)
-	from, _ := v.state.alerts.Bounds()
-	for id := max(from, 1); id < v.nextAlert && w.err == nil; id++ {
-		h := v.alert(id)
-		if h == nil {
-			continue
+	for id, h := range v.eachAlert {
+		if w.err != nil {
+			return
 		}
 		for _, x := range [...]uint64{id - before, h.begun, h.first, uint64(h.count), uint64(h.machine)} {
 			w.body = binary.AppendUvarint(w.body, x)

@@ -206,7 +206,7 @@ func (s *state) turnBack(now int64) {
 	s.deadlines = s.newDeadlines()
 	s.deadlines.Due(now, nil) // empty; it only sets the hands
 	s.turned = now
-	for id, to := s.ids.Bounds(); id < to; id++ {
+	for id := range s.ids.Ascending(0, math.MaxUint64) {
 		if n := s.slotOf(id); n != 0 && !s.records.At(n).marked(markTimedOut) {
 			s.deadlines.Add(n)
 		}

@@ -1,6 +1,9 @@
 package index
 
-import "sync/atomic"
+import (
+	"iter"
+	"sync/atomic"
+)
 
 // pageBits is the logarithm of a page's length. Pages are the unit in which
 // memory is given back, so they are small; a directory entry is one pointer.
@@ -83,6 +86,43 @@ func (p *Pages[T]) Bounds() (from, to uint64) {
 		return 0, 0
 	}
 	return d.first << pageBits, (d.first + uint64(len(d.pages))) << pageBits
+}
+
+// Ascending yields the ids from first to last, last excluded, of every page that
+// lives: what lies between costs a look for each page of the directory, and nothing
+// beyond it, however far apart first and last are. Any goroutine; ids set or deleted
+// meanwhile may be met or not.
+func (p *Pages[T]) Ascending(first, last uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		_, to := p.Bounds()
+		to = min(to, last)
+		for id := p.NextPage(first); id < to; id = p.NextPage(id) {
+			for end := min(to, (id>>pageBits+1)<<pageBits); id < end; id++ {
+				if !yield(id) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// Descending yields the same ids, the last one first.
+func (p *Pages[T]) Descending(first, last uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		from, to := p.Bounds()
+		from = max(from, first)
+		for id := min(to, last); id > from; {
+			begin := max(from, (id-1)>>pageBits<<pageBits)
+			if p.At(begin) == nil {
+				id = begin
+			}
+			for ; id > begin; id-- {
+				if !yield(id - 1) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // NextPage returns the first id of the next page at or after id that lives,

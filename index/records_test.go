@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -207,5 +208,25 @@ func TestPagesLikeMap(t *testing.T) {
 	}
 	if scanned != len(twin) {
 		t.Fatalf("%d ids are scanned, want %d", scanned, len(twin))
+	}
+	for range 200 {
+		a, b := first+uint64(r.IntN(int(id-first))), first+uint64(r.IntN(int(id-first)))
+		upwards, downwards := slices.Collect(pages.Ascending(a, b)), slices.Collect(pages.Descending(a, b))
+		slices.Reverse(downwards)
+		if !slices.Equal(upwards, downwards) || !slices.IsSorted(upwards) {
+			t.Fatalf("from %d to %d there are %d ids, and %d downwards", a, b, len(upwards), len(downwards))
+		}
+		met := map[uint64]bool{}
+		for _, n := range upwards {
+			met[n] = true
+		}
+		for n := range twin {
+			if met[n] != (n >= a && n < b) && twin[n] {
+				t.Fatalf("id %d between %d and %d: %v", n, a, b, met[n])
+			}
+		}
+	}
+	if n := len(slices.Collect(pages.Descending(0, math.MaxUint64))); n < len(twin) {
+		t.Fatalf("%d ids in all, want %d at least", n, len(twin))
 	}
 }
