@@ -502,11 +502,25 @@ func (l *loader) possible(in *storedRecord, r *record) bool {
 	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged) != 0 {
 		return false
 	}
+	if !l.ofItsAlert(in) {
+		return false
+	}
 	if in.flags&flagAddress == 0 {
 		return in.flags&(flagV6|flagSlash) == 0
 	}
 	t := r.target()
 	return t.IsValid() && t == t.Masked() && (in.flags&flagSlash != 0 || t.IsSingleIP())
+}
+
+// ofItsAlert reports whether a decision's alert is there and names it, or is as gone
+// as the decision says. Alerts come before decisions.
+func (l *loader) ofItsAlert(in *storedRecord) bool {
+	h := l.state.alerts.At(in.alert)
+	stored := h != nil && h.begun != 0
+	if in.marks&storedPurged != 0 {
+		return !stored && in.marks&storedEnded != 0
+	}
+	return stored && in.id >= h.first && in.id-h.first < uint64(h.count)
 }
 
 // rebuildHistory makes the events after the floor anew from the records: when
