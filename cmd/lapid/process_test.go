@@ -33,6 +33,10 @@ func TestMain(m *testing.M) {
 		attack(os.Args[1:])
 		return
 	}
+	if os.Getenv(beStrangers) != "" {
+		strangers(os.Args[1:])
+		return
+	}
 	os.Exit(m.Run())
 }
 
