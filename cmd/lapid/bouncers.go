@@ -78,10 +78,7 @@ func bouncersTable(list *admin.Bouncers) *table {
 	table.body()
 	for i := range list.Bouncers {
 		b := &list.Bouncers[i]
-		cursor, behind := "", ""
-		if b.Pulled {
-			cursor, behind = fmt.Sprint(b.Cursor), fmt.Sprint(b.Behind)
-		}
+		cursor, behind := standing(b)
 		table.row(b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind)
 	}
 	return table
@@ -100,6 +97,15 @@ func pull(b *admin.Bouncer) string {
 		return ""
 	}
 	return second(b.LastPull)
+}
+
+// standing is where the stream of a bouncer is and how many revisions that is behind
+// the newest, "" while it has none.
+func standing(b *admin.Bouncer) (cursor, behind string) {
+	if !b.Pulled {
+		return "", ""
+	}
+	return fmt.Sprint(b.Cursor), fmt.Sprint(b.Behind)
 }
 
 // bouncerObject is a bouncer in JSON.
@@ -326,6 +332,9 @@ func (t *terminal) showBouncer(b *admin.Bouncer) error {
 		}
 		table.row(name, flag)
 	}
+	cursor, behind := standing(b)
+	table.row("Cursor", cursor)
+	table.row("Behind", behind)
 	t.show(table)
 	return nil
 }
