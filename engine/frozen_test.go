@@ -27,7 +27,12 @@ var frozenAt = time.Date(2026, 11, 29, 1, 5, 0, 0, time.UTC)
 // thaw unpacks a fixture into a folder of a disk.
 func thaw(t testing.TB, disk persist.FS, dir, name string) {
 	t.Helper()
-	packed, err := os.ReadFile("testdata/frozen/" + name + ".tar.gz")
+	unpack(t, disk, dir, "testdata/frozen/"+name+".tar.gz")
+}
+
+func unpack(t testing.TB, disk persist.FS, dir, file string) {
+	t.Helper()
+	packed, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +94,19 @@ func digestAndTell(t testing.TB, e *engine.Engine) string {
 	return fmt.Sprintf("revision %d, digest %x\n%s", e.View().Revision(), e.Digest(), told)
 }
 
-// Stores of the first format open for ever and tell what they told then, again
-// and again; they go on from there; a check has nothing to say of them.
+// frozenFormats are the folders with what programs of a format left behind.
+var frozenFormats = []string{"", "format2/"}
+
+// Stores of older formats open for ever and tell what they told then, again and again; they go on from there; a check has nothing to say of them.
 func TestFrozenStores(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"journal", "killed", "closed", "snapshot"} {
+	var names []string
+	for _, format := range frozenFormats {
+		for _, name := range []string{"journal", "killed", "closed", "snapshot"} {
+			names = append(names, format+name)
+		}
+	}
+	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			disk := persist.NewMemFS()
@@ -118,24 +131,26 @@ func TestFrozenStores(t *testing.T) {
 	}
 }
 
-// A backup of the first format is restored for ever, whatever has become of the
+// A backup of an older format is restored for ever, whatever has become of the
 // layout of snapshots.
 func TestFrozenBackup(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile("testdata/frozen/closed.backup")
-	wants(t, err, nil)
-	o := &engine.Options{Dir: "restored", FS: persist.NewMemFS(), Now: func() time.Time { return frozenAt }}
-	rev, err := engine.Restore(o, bytes.NewReader(b))
-	wants(t, err, nil)
-	e, err := engine.Open(o)
-	wants(t, err, nil)
-	got := digestAndTell(t, e)
-	// One commit more: the places of bouncers are forgotten.
-	if want := strings.Replace(frozenTold(t, "backup"), fmt.Sprintf("revision %d,", rev), fmt.Sprintf("revision %d,", rev+1), 1); got != want {
-		t.Errorf("restored is\n%s\nand was\n%s", got, want)
+	for _, format := range frozenFormats {
+		b, err := os.ReadFile("testdata/frozen/" + format + "closed.backup")
+		wants(t, err, nil)
+		o := &engine.Options{Dir: "restored", FS: persist.NewMemFS(), Now: func() time.Time { return frozenAt }}
+		rev, err := engine.Restore(o, bytes.NewReader(b))
+		wants(t, err, nil)
+		e, err := engine.Open(o)
+		wants(t, err, nil)
+		got := digestAndTell(t, e)
+		// One commit more: the places of bouncers are forgotten.
+		if want := strings.Replace(frozenTold(t, format+"backup"), fmt.Sprintf("revision %d,", rev), fmt.Sprintf("revision %d,", rev+1), 1); got != want {
+			t.Errorf("%s: restored is\n%s\nand was\n%s", format, got, want)
+		}
+		wants(t, e.Close(), nil)
+		goOn(t, o)
 	}
-	wants(t, e.Close(), nil)
-	goOn(t, o)
 }
 
 // goOn writes to a store, takes snapshots of it, and opens it again.
