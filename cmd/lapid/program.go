@@ -98,6 +98,7 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 // down from the top. Call it once. It returns nil after an orderly end.
 func (p *Program) Run(ctx context.Context) error {
 	p.begun = time.Now()
+	p.sayOutOfDate()
 	p.processors.use()
 	defer tuneCollector()()
 	defer p.useMemory()()

@@ -19,8 +19,8 @@ const endsSoon = 14 * 24 * time.Hour
 
 // checkCertificates reads the files that a start will read, keeps nothing, and says
 // what clients will stumble over. The server's own certificate out of date is given
-// back apart: it is no reason not to start, for the Unix socket works, and the files
-// may be replaced while the server runs.
+// back apart, and not said: it is no reason not to start, for the Unix socket works,
+// and the files may be replaced while the server runs, but a test fails at it.
 func (s *Setup) checkCertificates(log *slog.Logger, now time.Time) (outOfDate, err error) {
 	t := s.Config.API.Server.TLS
 	if t == nil || t.CertFile == "" {
@@ -45,11 +45,16 @@ func (s *Setup) checkCertificates(log *slog.Logger, now time.Time) (outOfDate, e
 			return nil, s.bad("api.server.tls.crl_path", "could not access CRL file: %v", err)
 		}
 	}
-	if outOfDate = s.ownDates(pair.Certificate[0], log, now); outOfDate != nil {
-		log.Error(outOfDate.Error())
-	}
+	outOfDate = s.ownDates(pair.Certificate[0], log, now)
 	s.authorityDates(log, now)
 	return outOfDate, nil
+}
+
+// sayOutOfDate has the line about a server certificate that clients refuse.
+func (p *Program) sayOutOfDate() {
+	if p.outOfDate != nil {
+		p.log.Error(p.outOfDate.Error())
+	}
 }
 
 // ownDates looks at the server's own certificate.

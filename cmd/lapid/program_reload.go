@@ -56,6 +56,7 @@ func (p *Program) Reload() error {
 	if err != nil {
 		return err
 	}
+	next.sayOutOfDate()
 	at, err := fresh.logLevel()
 	if err != nil {
 		return err

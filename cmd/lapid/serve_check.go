@@ -49,6 +49,19 @@ func (s *Setup) checkListenURI(text string) error {
 // listens on are good, for a test comes before a reload. It makes nothing and leaves
 // nothing.
 func (p *Program) tryStart(ctx context.Context) error {
+	err := p.tryPlaces(ctx)
+	if err != nil {
+		p.sayOutOfDate()
+		return err
+	}
+	if p.outOfDate != nil {
+		return fmt.Errorf("clients would refuse the server's certificate: replace it: %w", p.outOfDate)
+	}
+	return nil
+}
+
+// tryPlaces is tryStart without the dates of the server's own certificate.
+func (p *Program) tryPlaces(ctx context.Context) error {
 	s := p.setup
 	own := s.askOwn(ctx)
 	if err := p.tryAddresses(ctx, &own); err != nil {
@@ -71,13 +84,7 @@ func (p *Program) tryStart(ctx context.Context) error {
 	if err := s.tryData(); err != nil {
 		return s.bad("config_paths.data_dir", "a start would fail: %v", err)
 	}
-	if err := s.tryRevocations(p.log.Logger); err != nil {
-		return err
-	}
-	if p.outOfDate != nil {
-		return fmt.Errorf("clients would refuse the server's certificate: replace it: %w", p.outOfDate)
-	}
-	return nil
+	return s.tryRevocations(p.log.Logger)
 }
 
 // tryAddresses looks at the addresses over TCP.
