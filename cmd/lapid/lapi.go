@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -32,13 +33,16 @@ func lapiStatus(t *terminal) *cobra.Command {
 				return err
 			}
 			credentials, err := s.credentials()
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%w; make it with \"lapid machines add --auto\" where the server is, with \"lapid lapi register\" elsewhere", err)
+			}
 			if err != nil {
 				return err
 			}
 			t.words("Loaded credentials from %s\n", s.Config.API.Client.Credentials)
 			t.words("Trying to authenticate with username %q on %s\n", credentials.Login, slashed(credentials.URL))
 			if err := s.tryLogin(c.Context(), credentials); err != nil {
-				return fmt.Errorf("failed to authenticate to Local API (LAPI): %w%s", err, refusedHint(err, credentials.Login))
+				return fmt.Errorf("failed to authenticate to Local API (LAPI): %w%s", err, s.loginHint(err, credentials.Login))
 			}
 			if t.output == jsonWords {
 				return t.json(statusObject{s.Config.API.Client.Credentials, slashed(credentials.URL), credentials.Login, true}, " ")
@@ -49,12 +53,16 @@ func lapiStatus(t *terminal) *cobra.Command {
 	}
 }
 
-// refusedHint says what to do about a login that was refused.
-func refusedHint(err error, login string) string {
-	if !errors.Is(err, errLoginRefused) {
-		return ""
+// loginHint says what to do about a login that was refused, or that nobody answered.
+func (s *Setup) loginHint(err error, login string) string {
+	var way *net.OpError
+	switch {
+	case errors.Is(err, errLoginRefused):
+		return fmt.Sprintf("; if the machine is not in \"lapid machines list\" or has another password: lapid machines add %s --force", login)
+	case errors.As(err, &way) && way.Op == "dial":
+		return fmt.Sprintf("; nobody answers there: start the server with \"lapid serve\", or correct the url in %s", s.Config.API.Client.Credentials)
 	}
-	return fmt.Sprintf("; if the machine is not in \"lapid machines list\" or has another password: lapid machines add %s --force", login)
+	return ""
 }
 
 // errLoginRefused: the server knows no such machine, or not with this password.

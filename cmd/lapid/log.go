@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"log/slog"
 	"log/syslog"
@@ -77,7 +76,7 @@ func (l *Log) sinks(s *Setup, terminal io.Writer) (out, requests io.Writer, err 
 		return out, requests, err
 	case "syslog":
 		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
-			return nil, nil, fmt.Errorf("opening syslog: %w", err)
+			return nil, nil, s.bad("common.log_media", "opening syslog: %v: start one, or write log_media: stdout or file", err)
 		}
 		return out, nil, nil
 	default:
