@@ -60,6 +60,7 @@ type conn struct {
 	parted  atomic.Bool   // our side is ended
 	ended   atomic.Bool   // the other's is, in good order as far as is known, while something is owed
 	closing atomic.Bool   // somebody waits for the other's
+	lingers atomic.Bool   // it ends with an answer while the client may be sending, see linger
 
 	// Of a connection that a reactor handed over; owned by the serving
 	// goroutine.
@@ -373,8 +374,26 @@ func (c *conn) Close() error {
 		}
 		c.part()
 	}
+	if c.lingers.Swap(false) && !c.server.stopping.Load() {
+		c.linger(drainAtMost)
+	}
 	return c.cut()
 }
+
+// linger ends our side and waits a moment for the other's end: a connection that is
+// closed while something lies unread is reset, and the client may lose the answer by
+// that. So much is read meanwhile.
+func (c *conn) linger(most int) {
+	c.endOurs()
+	_ = c.Conn.SetReadDeadline(time.Now().Add(lingering)) // refused: it is over, which Read says
+	scratch, err := make([]byte, drainStep), error(nil)
+	for n, sum := 0, 0; err == nil && sum < most; sum += n {
+		n, err = c.Conn.Read(scratch)
+	}
+}
+
+// lingering is what that takes at most.
+const lingering = 500 * time.Millisecond
 
 const (
 	// parting is how long to wait for the other end of a connection that we have

@@ -32,8 +32,9 @@
 // took for a header), an absolute target, which is read as the path behind its host, an
 // empty Host, OPTIONS *, heads of up to a megabyte. A bare LF together with
 // Content-Length or Transfer-Encoding, two lengths, folded lines are 400 and the end
-// of the connection. Every refusal says in JSON what is wrong; plain HTTP where TLS is
-// spoken is told so.
+// of the connection. HTTP/2, with its preface or in a first line, and any other version
+// that is one but 1.1 and 1.0, is 505 and the end. Every refusal says in JSON what is
+// wrong; plain HTTP where TLS is spoken is told so.
 //
 // # What it costs
 //

@@ -29,6 +29,7 @@ var faults = map[int]auth.Reason{
 	fasthttp.StatusRequestHeaderFieldsTooLarge: "head_too_large",
 	fasthttp.StatusInternalServerError:         "failed",
 	fasthttp.StatusServiceUnavailable:          "busy",
+	fasthttp.StatusHTTPVersionNotSupported:     "version",
 }
 
 // otherFault is the reason of all other statuses, and badFilter that of a poll whose

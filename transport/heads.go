@@ -3,6 +3,8 @@ package transport
 import (
 	"bytes"
 	"math"
+
+	"github.com/valyala/fasthttp"
 )
 
 // headEnd is where the head that in begins with ends, behind its first empty
@@ -40,13 +42,30 @@ func blankLines(in []byte) (n int) {
 // requestLine is the first line of a head, without its end, in three parts.
 type requestLine struct{ method, target, version []byte }
 
-// cutLine cuts the first line in three; false when it is none.
-func cutLine(line []byte) (l requestLine, ok bool) {
+// Why a first line is refused: it is none, or one of a version that we do not speak.
+var (
+	errNoHTTP  = &refusedHead{fasthttp.StatusBadRequest, textNoHTTP}
+	errVersion = &refusedHead{fasthttp.StatusHTTPVersionNotSupported, textVersion}
+)
+
+// cutLine cuts the first line in three, or says why it is refused. A version is one
+// digit, a point and another: all else is none, and so is the line.
+func cutLine(line []byte) (l requestLine, refused *refusedHead) {
 	var first, second bool
 	l.method, line, first = bytes.Cut(line, []byte{' '})
 	l.target, l.version, second = bytes.Cut(line, []byte{' '})
-	return l, first && second && len(l.method) > 0 && len(l.target) > 0 && spoken(l.version)
+	switch v := l.version; {
+	case !first || !second || len(l.method) == 0 || len(l.target) == 0:
+		return l, errNoHTTP
+	case spoken(v):
+		return l, nil
+	case len(v) == len("HTTP/2.0") && bytes.HasPrefix(v, []byte("HTTP/")) && isDigit(v[5]) && v[6] == '.' && isDigit(v[7]):
+		return l, errVersion
+	}
+	return l, errNoHTTP
 }
+
+func isDigit(b byte) bool { return b >= '0' && b <= '9' }
 
 // inChunks is the length of a body that comes in chunks.
 const inChunks = -1
@@ -55,13 +74,14 @@ const inChunks = -1
 // behind them.
 type survey struct {
 	bad    bool  // they can be read in more than one way, or in none
-	noLine bool  // the first line is none; nothing else is known then
 	bare   bool  // a line ends in LF alone
 	last   bool  // the client wants the connection closed
 	sized  bool  // there is a Content-Length or a Transfer-Encoding
 	length int64 // of the body, or inChunks
 	hosts  int   // how many lines are a Host
 	noHost bool  // and the last of them is empty
+
+	unread *refusedHead // why the first line is refused; nothing else is known then. nil: it is not
 }
 
 // look surveys header lines, with the empty one at the end or without it. What it
@@ -126,7 +146,7 @@ func digits(text []byte) (n int64) {
 		return -1
 	}
 	for _, b := range text {
-		if b < '0' || b > '9' || n > math.MaxInt64/10-1 {
+		if !isDigit(b) || n > math.MaxInt64/10-1 {
 			return -1
 		}
 		n = 10*n + int64(b-'0')

@@ -83,6 +83,7 @@ func (r *refusedHead) Error() string { return r.text }
 // Texts that tell clients what is wrong with what they send.
 const (
 	textNoHTTP   = "this is no request of HTTP/1.1 or HTTP/1.0"
+	textVersion  = "HTTP/1.1 and HTTP/1.0 are spoken here and no other version: have the client send HTTP/1.1"
 	textBadHead  = "the head of the request cannot be read: it needs a path or an http URL, one Host, and lines of a name, a colon right behind it, and a value"
 	textTwoWays  = "the request can be read in more than one way: send one Content-Length in digits, or Transfer-Encoding: chunked, and no folded header lines"
 	textBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
@@ -148,8 +149,8 @@ func (in *intake) ready(room int) bool {
 	if end == blank || end-blank > in.limit() {
 		return false
 	}
-	head, s, text := in.canonical(in.held[blank:end])
-	if text != "" || len(head) > room {
+	head, s, refused := in.canonical(in.held[blank:end])
+	if refused != nil || len(head) > room {
 		return false
 	}
 	in.held = in.held[end:]
@@ -208,9 +209,9 @@ func (in *intake) asIs(came []byte) (int, bool) {
 // split reads a whole head.
 func split(head []byte) (l requestLine, lines []byte, s survey) {
 	first, lines, _ := bytes.Cut(head, []byte{'\n'})
-	l, ok := cutLine(withoutCR(first))
-	if !ok {
-		return l, lines, survey{bad: true, noLine: true}
+	l, refused := cutLine(withoutCR(first))
+	if refused != nil {
+		return l, lines, survey{bad: true, unread: refused}
 	}
 	s = look(lines)
 	if !bytes.HasSuffix(first, []byte{'\r'}) {
@@ -239,7 +240,7 @@ func (in *intake) next(b []byte) (n int, done bool, err error) {
 		in.drop(n)
 	}
 	if in.skipped > in.limit() {
-		n, err = in.refuse(b, fasthttp.StatusBadRequest, textNoHTTP)
+		n, err = in.refuse(b, errNoHTTP)
 		return n, true, err
 	}
 	end := headEnd(in.held, in.seen)
@@ -248,40 +249,41 @@ func (in *intake) next(b []byte) (n int, done bool, err error) {
 		n, err = in.tooLong(b, end > 0)
 	case end > 0:
 		n, err = in.take(b, end)
-	case !in.promising():
-		n, err = in.refuse(b, fasthttp.StatusBadRequest, textNoHTTP)
 	default:
+		if refused := in.hopeless(); refused != nil {
+			n, err = in.refuse(b, refused)
+			break
+		}
 		in.seen = len(in.held)
 		return 0, false, nil
 	}
 	return n, true, err
 }
 
-// promising reports whether the first line, as soon as it is there, is one: nobody
-// waits for the rest of what is no request.
-func (in *intake) promising() bool {
+// hopeless says why the first line, as soon as it is there, is refused: nobody waits
+// for the rest of what is no request.
+func (in *intake) hopeless() *refusedHead {
 	if in.lined {
-		return true // it was looked at
+		return nil // it was looked at
 	}
 	next := bytes.IndexByte(in.held[in.seen:], '\n')
 	if in.lined = next >= 0; !in.lined {
-		return true
+		return nil
 	}
-	_, ok := cutLine(withoutCR(in.held[:in.seen+next]))
-	return ok
+	_, refused := cutLine(withoutCR(in.held[:in.seen+next]))
+	return refused
 }
 
-// canonical is a whole head in the form that the library reads, or a text that says
-// why there is none.
-func (in *intake) canonical(head []byte) (out []byte, s survey, refused string) {
+// canonical is a whole head in the form that the library reads, or why there is none.
+func (in *intake) canonical(head []byte) (out []byte, s survey, refused *refusedHead) {
 	l, lines, s := split(head)
 	switch {
-	case s.noLine:
-		return nil, s, textNoHTTP
+	case s.unread != nil:
+		return nil, s, s.unread
 	case s.bare && s.sized:
-		return nil, s, textBareLF
+		return nil, s, &refusedHead{fasthttp.StatusBadRequest, textBareLF}
 	case s.bad:
-		return nil, s, textTwoWays
+		return nil, s, &refusedHead{fasthttp.StatusBadRequest, textTwoWays}
 	}
 	target := l.target
 	if origin, ok := originOf(target); ok {
@@ -290,14 +292,14 @@ func (in *intake) canonical(head []byte) (out []byte, s survey, refused string) 
 	if s.bare || s.noHost || len(target) != len(l.target) {
 		head = rewritten(l, target, lines, &s)
 	}
-	return head, s, ""
+	return head, s, nil
 }
 
 // take gives on a whole head.
 func (in *intake) take(b []byte, end int) (int, error) {
-	head, s, text := in.canonical(in.held[:end])
-	if text != "" {
-		return in.refuse(b, fasthttp.StatusBadRequest, text)
+	head, s, refused := in.canonical(in.held[:end])
+	if refused != nil {
+		return in.refuse(b, refused)
 	}
 	in.held = in.held[end:]
 	in.begin(&s)
@@ -340,12 +342,12 @@ func (in *intake) cut(b []byte, err error) (int, error) {
 	var refused *refusedHead
 	switch {
 	case errors.As(err, &refused):
-		return in.refuse(b, refused.status, refused.text)
+		return in.refuse(b, refused)
 	case len(bytes.Trim(in.held, "\r")) == 0: // and only empty lines came
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return in.refuse(b, fasthttp.StatusRequestTimeout, textTimeout)
+		return in.refuse(b, &refusedHead{fasthttp.StatusRequestTimeout, textTimeout})
 	case errors.Is(err, io.EOF):
-		return in.refuse(b, fasthttp.StatusBadRequest, textCut)
+		return in.refuse(b, &refusedHead{fasthttp.StatusBadRequest, textCut})
 	}
 	in.over = err
 	in.release()
@@ -353,9 +355,13 @@ func (in *intake) cut(b []byte, err error) (int, error) {
 }
 
 // refuse ends it. The library hears of an error only where something of a request
-// has come.
-func (in *intake) refuse(b []byte, status int, text string) (int, error) {
-	in.over = &refusedHead{status, text}
+// has come. A client of another version does not wait for an answer before it sends
+// more.
+func (in *intake) refuse(b []byte, why *refusedHead) (int, error) {
+	in.over = why
+	if why == errVersion {
+		in.conn.lingers.Store(true)
+	}
 	in.release()
 	b[0] = 'x'
 	return 1, in.over
@@ -380,8 +386,8 @@ func (in *intake) tooLong(b []byte, whole bool) (int, error) {
 		whole = headEnd(last, 0) > 0
 		tail = append(tail[:0], last[max(0, len(last)-3):]...)
 	}
-	return in.refuse(b, fasthttp.StatusRequestHeaderFieldsTooLarge,
-		fmt.Sprintf("the request line and the headers are longer than %d bytes together (max_header_bytes)", in.limit()))
+	return in.refuse(b, &refusedHead{fasthttp.StatusRequestHeaderFieldsTooLarge,
+		fmt.Sprintf("the request line and the headers are longer than %d bytes together (max_header_bytes)", in.limit())})
 }
 
 // overTime is for how long the rest of a head that is too long is read.

@@ -39,18 +39,10 @@ func looksLikeHTTP(in [5]byte) bool {
 // would not see the answer after a reset.
 func (c *conn) sayTLS() {
 	body := wire.AppendMessage(nil, textSpeaksTLS)
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(sayTLSTime)) // refused: it is over, which Write says
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lingering)) // refused: it is over, which Write says
 	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", jsonType, len(body), body)
 	if err != nil {
 		return
 	}
-	c.endOurs()
-	_ = c.Conn.SetReadDeadline(time.Now().Add(sayTLSTime))
-	scratch := make([]byte, 512)
-	for n, sum := 0, 0; err == nil && sum < partingBytes; sum += n {
-		n, err = c.Conn.Read(scratch)
-	}
+	c.linger(partingBytes)
 }
-
-// sayTLSTime is what that takes at most.
-const sayTLSTime = 500 * time.Millisecond

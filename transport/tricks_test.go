@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bufio"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 )
@@ -251,9 +253,12 @@ func TestTricks(t *testing.T) {
 		"two hosts":                    hot("Host: y"),
 		"HTTP/0.9":                     "GET /health\r\n\r\n",
 		"HTTP/0.9, a line":             "GET /health\r\n",
-		"HTTP/2":                       "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-		"HTTP/2.0":                     line("GET /v1/decisions HTTP/2.0"),
-		"HTTP/1.2":                     line("GET /v1/decisions HTTP/1.2"),
+		"HTTP/2":                       line("GET /v1/decisions HTTP/2"),
+		"HTTP/2.x":                     line("GET /v1/decisions HTTP/2.x"),
+		"HTTP/.20":                     line("GET /v1/decisions HTTP/.20"),
+		"HTTP/2.0 and a blank":         line("PRI * HTTP/2.0 "),
+		"HTTP/2.0 and more":            line("PRI * more HTTP/2.0"),
+		"HTTP/2.0 of nobody":           line("PRI HTTP/2.0"),
 		"HTTP/1.10":                    line("GET /v1/decisions HTTP/1.10"),
 		"HTTP/1.01":                    line("GET /v1/decisions HTTP/1.01"),
 		"http/1.1":                     line("GET /v1/decisions http/1.1"),
@@ -267,6 +272,60 @@ func TestTricks(t *testing.T) {
 			if got := statuses(f.alike(name, text+behind)); got != "400" {
 				t.Errorf("%s: %s, want 400", name, got)
 			}
+		}
+	}
+}
+
+// preface is how a client of HTTP/2 begins that takes it for granted, with its settings
+// and a request behind it.
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\x00\x00\xff\xff" + "\x00\x00\x03\x01\x05\x00\x00\x00\x01\x82\x84\x86"
+
+// TestOtherVersions speaks other versions of HTTP, on all fronts, in one piece and byte
+// by byte, first and behind others: 505 with words about what to do, and the end.
+func TestOtherVersions(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	for _, text := range []string{
+		preface, "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\n\n", line505("GET /v1/decisions?ip=192.0.2.1 HTTP/2.0"), line505("GET /health HTTP/3.0"),
+		line505("GET /health HTTP/0.9"), line505("POST /v1/alerts HTTP/1.2"), "GET /health HTTP/9.9\r\n", "PRI * HTTP/2.0\r\nX-Long: " + strings.Repeat("c", 20_000) + "\r\n\r\n",
+	} {
+		each := make([]int, min(len(text), 60))
+		for i := range each {
+			each[i] = i
+		}
+		for _, before := range []string{"", live, nowhere + poll} {
+			got := f.alike("another version", before+text+live)
+			if want := strings.TrimSpace(statuses(f.alike("before it", before)) + " 505"); statuses(got) != want {
+				t.Errorf("%.30q behind %.9q: %s, want %s", text, before, statuses(got), want)
+			}
+			if !strings.HasSuffix(got, "\r\n\r\n"+`{"message":"`+textVersion+`"}`) || !strings.Contains(got, "HTTP/1.1 505 HTTP Version Not Supported\r\n") ||
+				!strings.Contains(got, "Connection: close\r\n") || !strings.Contains(got, "Content-Type: application/json") {
+				t.Errorf("%.30q: %s", text, got)
+			}
+		}
+		f.alike("another version byte by byte", text, each...)
+	}
+}
+
+func line505(first string) string { return first + "\r\nHost: x\r\n" + keyLine + "\r\n\r\n" }
+
+// TestOtherVersionIsHeard: a client of another version that goes on sending, as one of
+// HTTP/2 does, gets the answer to its end and no reset.
+func TestOtherVersionIsHeard(t *testing.T) {
+	t.Parallel()
+	f := newFronts(t, nil)
+	for _, one := range f.all {
+		c := one.dial()
+		defer c.Close()
+		_, err := io.WriteString(c, preface+strings.Repeat(preface, 1000))
+		f.must(err)
+		r := bufio.NewReader(c)
+		f.wantsEnd("another version", one, f.answerOf(r), 505, textVersion)
+		if one == f.oracle {
+			continue // beyond its farewell nothing is read that could be a reset
+		}
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("over %s it ends with %v", one.name, err)
 		}
 	}
 }

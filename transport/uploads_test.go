@@ -147,7 +147,9 @@ func TestRefusalsHaveBodies(t *testing.T) {
 	}{
 		"no request":          {"no request\r\n", textNoHTTP, 400},
 		"no version":          {"GET /health\r\n", textNoHTTP, 400},
-		"another version":     {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", textNoHTTP, 400},
+		"another version":     {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", textVersion, 505},
+		"HTTP/2":              {preface, textVersion, 505},
+		"no version of ours":  {"GET /health HTTP/1.10\r\nHost: x\r\n\r\n", textNoHTTP, 400},
 		"no host":             {"GET /health HTTP/1.1\r\n\r\n", textBadHead, 400},
 		"two hosts":           {request("GET", "/health", "Host: y"), textBadHead, 400},
 		"no colon":            {request("GET", "/health", "nothing"), textBadHead, 400},
