@@ -11,6 +11,13 @@ FLEET    ?= 10000
 ATTACK   ?= 3m
 FORGE    ?= 15s
 DATA     ?= lapid-data
+# What "lapid version" says: the tag of this commit, if it has one, and the commit.
+# Go notes the commit itself, but finds none in a second working tree of git's and in
+# sources that were unpacked: there say make build COMMIT=… VERSION=… The environment's
+# words of these names are not asked.
+VERSION   = $(if $(wildcard .git),$(patsubst v%,%,$(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null)))
+COMMIT    = $(if $(wildcard .git),$(shell git describe --always --abbrev=40 --dirty --exclude '*' 2>/dev/null))
+STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.commit=$(COMMIT))
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
@@ -23,7 +30,7 @@ run: build ## build lapid, start it on 127.0.0.1:8080 (LISTEN=, METRICS=, DATA=)
 	./bin/lapid quickstart --dir $(DATA) $(if $(LISTEN),--listen $(LISTEN)) $(if $(METRICS),--metrics $(METRICS))
 
 build: ## build bin/lapid
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/lapid ./cmd/lapid
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(strip $(STAMPS))' -o bin/lapid ./cmd/lapid
 
 test: ## run the tests
 	$(GO) test -timeout 20m $(PACKAGES)

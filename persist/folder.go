@@ -31,7 +31,7 @@ func (i identity) formatText() string {
 	if !i.given() {
 		return "lapid store, format 1\n"
 	}
-	text := fmt.Sprintf("lapid store, format %d\nid %s\nsince %d\n", formatVersion, i.id, i.since)
+	text := fmt.Sprintf("lapid store, format %d\nid %s\nsince %d\n", FormatVersion, i.id, i.since)
 	return fmt.Sprintf("%ssum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
@@ -70,7 +70,7 @@ func (f folder) version() (who identity, version int, err error) {
 		switch {
 		case !ok:
 			return who, 0, advise("put back its own, use the program that wrote it, or "+restoreIt,
-				fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), formatVersion))
+				fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), FormatVersion))
 		case who.given():
 			return who, 2, nil
 		}

@@ -9,9 +9,9 @@ import (
 // The layout of everything on disk is drawn in FORMAT.md. Numbers and letters in
 // this file are never reused for something else.
 
-// formatVersion is written in the file FORMAT. It changes when an older program
+// FormatVersion is written in the file FORMAT. It changes when an older program
 // would misread the folder.
-const formatVersion = 2
+const FormatVersion = 2
 
 // First byte of a key.
 const (

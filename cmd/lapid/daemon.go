@@ -80,7 +80,7 @@ func runDaemon(ctx context.Context, t *terminal, args []string) int {
 		return exitUsage
 	}
 	if d.version {
-		t.sayVersion()
+		t.sayVersion(versionOf())
 		return exitGood
 	}
 	t.file, t.output = d.file, human
