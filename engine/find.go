@@ -279,7 +279,7 @@ func (v *View) eachOfValue(q *Query, chain func(slot) bool) {
 		return
 	}
 	if n, ok := v.state.strings.Lookup(q.Value.Text); ok {
-		chain(v.state.values.Get(0, n))
+		chain(v.state.values.Get(n))
 	}
 }
 

@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"lapid/index"
 )
 
 // How often the committer looks after itself, whether or not anybody writes.
@@ -60,7 +58,7 @@ func (e *Engine) housekeeping() time.Duration {
 	}
 	e.considerSnapshot(steady)
 	if s.history.Len() > e.options.History+e.options.History/8 {
-		s.history.Trim(e.options.History, forgotten)
+		s.history.Trim(e.options.History)
 	}
 	s.sweep()
 	if steady >= e.nextRelease {
@@ -96,7 +94,7 @@ func (e *Engine) trimHistory(slowest Revision) {
 	copy(e.minutes[:], e.minutes[1:])
 	e.minutes[len(e.minutes)-1] = v.revision
 	if keep := max(since(slowest), recent); keep < e.state.history.Len() {
-		e.state.history.Trim(keep, forgotten)
+		e.state.history.Trim(keep)
 	}
 }
 
@@ -214,7 +212,3 @@ func local(address string) bool {
 func (l *Allowlist) anyExpired(now int64) bool {
 	return slices.ContainsFunc(l.Items, func(it AllowlistItem) bool { return it.Expired(now) })
 }
-
-// forgotten is told each event the history lets go of. Nothing hangs on a
-// single one: tombstones ask for the floor themselves.
-func forgotten(index.Event) {}

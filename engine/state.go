@@ -101,7 +101,7 @@ func (s *state) head(r *record) slot {
 	case r.flags&flagAddress != 0:
 		return s.ranges.Get(r.target())
 	default:
-		return s.values.Get(0, r.text)
+		return s.values.Get(r.text)
 	}
 }
 
@@ -112,7 +112,7 @@ func (s *state) setHead(r *record, n slot) {
 	case r.flags&flagAddress != 0:
 		s.ranges.Set(r.target(), n)
 	default:
-		s.values.Set(0, r.text, n)
+		s.values.Set(r.text, n)
 	}
 }
 

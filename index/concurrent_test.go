@@ -152,23 +152,23 @@ func TestValuesBeside(t *testing.T) {
 	t.Parallel()
 	var values Values
 	for i := range uint32(shared) {
-		values.Set(1, i, Slot(i+1))
+		values.Set(i, Slot(i+1))
 	}
 	write := func(r *rand.Rand) {
 		last := shared + r.Uint32N(20_000)
 		for i := uint32(shared); i < last; i++ {
-			values.Set(2, i, Slot(i+1))
+			values.Set(i, Slot(i+1))
 		}
 		for i := uint32(shared); i < last; i++ {
-			values.Set(2, i, 0)
+			values.Set(i, 0)
 		}
 	}
 	beside(t, write, func(t *testing.T) {
 		for i := range uint32(shared) {
-			if n := values.Get(1, i); n != Slot(i+1) {
+			if n := values.Get(i); n != Slot(i+1) {
 				t.Errorf("value %d has %d", i, n)
 			}
-			if n := values.Get(2, shared+i); n != 0 && n != Slot(shared+i+1) {
+			if n := values.Get(shared + i); n != 0 && n != Slot(shared+i+1) {
 				t.Errorf("value %d has %d", i, n)
 			}
 		}
@@ -269,7 +269,7 @@ func TestRevisionsBeside(t *testing.T) {
 		}
 		revisions.Publish(rev)
 		if r.IntN(100) == 0 {
-			revisions.Trim(20_000, func(Event) {})
+			revisions.Trim(20_000)
 		}
 	}
 	beside(t, write, func(t *testing.T) {

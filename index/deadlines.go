@@ -50,7 +50,7 @@ func NewDeadlines(at func(Slot) int64) *Deadlines {
 	return &Deadlines{at: at}
 }
 
-// Add puts a slot into the wheel, which it leaves by Due or Forget only. A slot
+// Add puts a slot into the wheel, which it leaves by Due only. A slot
 // that is in it already is the caller's mistake, and breaks the lists.
 func (d *Deadlines) Add(n Slot) {
 	d.count++
@@ -112,32 +112,6 @@ func (d *Deadlines) Next() (at int64, ok bool) {
 // Len returns how many slots are in the wheel.
 func (d *Deadlines) Len() int { return d.count }
 
-// Forget takes every slot out for which gone says so, without handing it out:
-// for records that ended before their time. It looks at all slots, so it is
-// called when many are gone, half of them, say.
-func (d *Deadlines) Forget(gone func(Slot) bool) {
-	for level := range d.heads {
-		for filled := d.filled[level]; filled != 0; filled &= filled - 1 {
-			digit := bits.TrailingZeros64(filled)
-			d.sift(&d.heads[level][digit], gone)
-			if d.heads[level][digit] == 0 {
-				d.filled[level] &^= 1 << digit
-			}
-		}
-	}
-	d.sift(&d.due, gone)
-	kept := d.near[:0]
-	for _, w := range d.near {
-		if gone(w.slot) {
-			d.count--
-		} else {
-			kept = append(kept, w)
-		}
-	}
-	d.near = kept
-	d.near.order()
-}
-
 // Release gives memory back that was for slots from first to last. None of them is
 // in the wheel.
 func (d *Deadlines) Release(first, last Slot) { d.links.release(first, last) }
@@ -197,18 +171,6 @@ func (d *Deadlines) empty(level, digit int) Slot {
 func (d *Deadlines) push(list *Slot, n Slot) {
 	*d.links.of(n) = *list
 	*list = n
-}
-
-// sift takes out of a list what is gone, and keeps the order of the others.
-func (d *Deadlines) sift(list *Slot, gone func(Slot) bool) {
-	for *list != 0 {
-		if link := d.links.of(*list); gone(*list) {
-			*list = *link
-			d.count--
-		} else {
-			list = link
-		}
-	}
 }
 
 // highest returns the highest digit in which two different ticks differ: its

@@ -110,17 +110,6 @@ func TestDeadlinesLikeMap(t *testing.T) {
 					now = max(now, next)
 					w.due(t, now)
 				}
-			case 3:
-				if r.IntN(20) == 0 {
-					kept := r.Uint32N(3)
-					gone := func(n Slot) bool { return uint32(n)%3 != kept }
-					w.Forget(gone)
-					for n := range w.at {
-						if gone(n) {
-							delete(w.at, n)
-						}
-					}
-				}
 			}
 		}
 		w.due(t, math.MaxInt64)

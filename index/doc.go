@@ -8,7 +8,7 @@
 //
 //	Hosts      which record has exactly this address?       Get, Within
 //	Ranges     which ranges cover this, or lie inside it?   Covering, Within
-//	Values     which record has this scope and value?       Get
+//	Values     which record has this text as its value?       Get
 //	Deadlines  which are due by now?                        Due
 //	Revisions  what began and ended since?                  Window
 //	Strings    which number stands for this text?           Lookup

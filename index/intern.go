@@ -18,7 +18,6 @@ import (
 type Strings struct {
 	table packed                      // 32 bits of a text's hash → its number
 	cells array[atomic.Pointer[text]] // by number
-	count atomic.Int64
 
 	// The writer's own.
 	holders []uint32 // by number
@@ -67,9 +66,6 @@ func (s *Strings) Plain(n uint32) bool {
 	return n == 0 || s.cells.at(n).Load().plain
 }
 
-// Len returns how many texts have a number, "" not counted. Any goroutine.
-func (s *Strings) Len() int { return int(s.count.Load()) }
-
 // Acquire returns the number of a text, giving it one if it has none, and
 // counts one more holder. It copies the text. The writer's alone.
 func (s *Strings) Acquire(text string) uint32 {
@@ -102,7 +98,6 @@ func (s *Strings) Release(n uint32) {
 	s.table.replace(hash32(key), key, n, 0)
 	s.cells.at(n).Store(nil)
 	s.free = append(s.free, n)
-	s.count.Add(-1)
 }
 
 // number gives the number released last, or else a new one.
@@ -127,7 +122,6 @@ func (s *Strings) enter(n uint32, copied string) {
 	key := textKey(copied)
 	s.cells.at(n).Store(&text{text: copied, plain: plain(copied)})
 	s.table.add(hash32(key), key, n)
-	s.count.Add(1)
 }
 
 func plain(text string) bool {

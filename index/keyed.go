@@ -2,7 +2,7 @@ package index
 
 import "sync/atomic"
 
-// keyed is a flat table from keys of more than 32 bits to numbers other than 0.
+// keyed is a flat table from keys to numbers other than 0.
 // The key of a place is written before its number is first stored and never
 // changes in this table, so whoever has seen a number reads a whole key:
 //

@@ -1,7 +1,5 @@
 package index
 
-import "slices"
-
 // waiting is a slot of the current tick and its due time.
 type waiting struct {
 	at   uint64
@@ -62,16 +60,6 @@ func (h near) sink(at int) {
 		h[at], h[child] = h[child], h[at]
 		at = child
 	}
-}
-
-// order makes a heap of anything: sorted, it is one.
-func (h near) order() {
-	slices.SortFunc(h, func(a, b waiting) int {
-		if a.before(b) {
-			return -1
-		}
-		return 1
-	})
 }
 
 // links is the array that lists of slots are threaded through: link n names the

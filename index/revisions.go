@@ -114,10 +114,10 @@ func (r *Revisions) Publish(rev uint64) {
 }
 
 // Trim drops the oldest revisions, whole ones, until at most keep events
-// remain, and tells of each event that is gone; Windows taken before still have
-// them. Between commits only. The writer's alone.
-func (r *Revisions) Trim(keep int, gone func(Event)) {
-	old := r.events
+// remain; Windows taken before still have what is gone. Between commits only. The
+// writer's alone.
+func (r *Revisions) Trim(keep int) {
+	from := r.events.from
 	for r.events.len() > max(keep, 0) {
 		r.floor = r.marks.at(r.marks.from).rev
 		r.marks.from++
@@ -126,7 +126,7 @@ func (r *Revisions) Trim(keep int, gone func(Event)) {
 			r.events.from = r.marks.at(r.marks.from).start
 		}
 	}
-	if r.events.from == old.from {
+	if r.events.from == from {
 		return
 	}
 	if r.floor > r.upto {
@@ -135,9 +135,6 @@ func (r *Revisions) Trim(keep int, gone func(Event)) {
 	r.events.shed()
 	r.marks.shed()
 	r.show()
-	for at := old.from; at < r.events.from; at++ {
-		gone(*old.at(at))
-	}
 }
 
 // Reset forgets everything and lets history begin after a revision. At

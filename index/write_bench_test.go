@@ -91,7 +91,7 @@ func BenchmarkRevisions(b *testing.B) {
 			r.Append(rev, 1, false)
 			r.Publish(rev)
 			if r.Len() > 200_000 {
-				r.Trim(100_000, func(Event) {})
+				r.Trim(100_000)
 			}
 		}
 	})
