@@ -3,7 +3,6 @@ package engine
 import (
 	"crypto/sha512"
 	"hash/maphash"
-	"iter"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -271,11 +270,6 @@ func (b *Bouncer) owner() KeyHash {
 		return b.KeyHash
 	}
 	return sha512.Sum512([]byte("certificate\x00" + BaseName(b.Name)))
-}
-
-// BouncersByKey yields the rows with this key, oldest first.
-func (v *View) BouncersByKey(k KeyHash) iter.Seq[*BouncerRow] {
-	return func(yield func(*BouncerRow) bool) { v.bouncers.ownedBy(&k).each(yield) }
 }
 
 // OldestBouncer returns the oldest row with this key, nil when there is none, and

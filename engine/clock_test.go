@@ -78,10 +78,10 @@ func (c *clocks) holds() int {
 	running := map[enginetest.Target]bool{}
 	q := c.Ask()
 	q.Now = c.Engine.Now()
-	c.View().EachRunning(q, func(d engine.Decision) bool {
+	listed, _ := enginetest.FullState(c.View(), q)
+	for _, d := range listed {
 		running[enginetest.Target{Scope: d.Scope().S, Value: d.Value(), Type: d.Type().S}] = true
-		return true
-	})
+	}
 	if !maps.Equal(running, c.client.Holds) {
 		c.T.Errorf("the bouncer holds %v, %v run", c.client.Holds, running)
 	}

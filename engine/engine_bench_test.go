@@ -73,9 +73,11 @@ func BenchmarkFind(b *testing.B) {
 func BenchmarkStartup(b *testing.B) {
 	r := filled(b, 1_000_000)
 	q := r.Ask()
-	n := 0
 	b.ReportAllocs()
+	var buf [32]engine.Decision
 	for b.Loop() {
-		r.View().EachRunning(q, func(engine.Decision) bool { n++; return true })
+		s := r.View().Scan(q)
+		for len(s.Running(buf[:])) > 0 {
+		}
 	}
 }

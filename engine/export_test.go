@@ -115,6 +115,11 @@ func ApplyTo(rev uint64, list []Section, record []byte) error {
 	return e.Check()
 }
 
+// BouncersByKey yields the rows with this key, oldest first.
+func (v *View) BouncersByKey(k KeyHash) iter.Seq[*BouncerRow] {
+	return func(yield func(*BouncerRow) bool) { v.bouncers.ownedBy(&k).each(yield) }
+}
+
 // Store is the engine's store.
 func (e *Engine) Store() *persist.Store { return e.store }
 

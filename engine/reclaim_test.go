@@ -56,11 +56,8 @@ func TestMemoryComesBack(t *testing.T) {
 	half := (full - before) / 2
 	until(func() bool { pass(); return taken() <= before+half && resident() <= high-half })
 	t.Logf("%d MiB at first, %d with %d decisions (of %d), %d in the end (of %d)", before>>20, full>>20, many, high>>20, taken()>>20, resident()>>20)
-	q := r.Ask()
-	n := 0
-	r.View().EachRunning(q, func(engine.Decision) bool { n++; return true })
-	if n != each {
-		t.Errorf("%d run, want %d", n, each)
+	if running, _ := enginetest.FullState(r.View(), r.Ask()); len(running) != each {
+		t.Errorf("%d run, want %d", len(running), each)
 	}
 	ban(0, "1h") // in memory that was given back
 }

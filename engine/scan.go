@@ -93,25 +93,3 @@ func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 	w.at = id
 	return dst
 }
-
-// EachRunning yields what Scan.Running gives, until yield returns false.
-func (v *View) EachRunning(q *Query, yield func(Decision) bool) { v.eachListed(q, true, yield) }
-
-// EachEnded does the same with Scan.Over.
-func (v *View) EachEnded(q *Query, yield func(Decision) bool) { v.eachListed(q, false, yield) }
-
-func (v *View) eachListed(q *Query, running bool, yield func(Decision) bool) {
-	var room [32]Decision
-	s := v.Scan(q)
-	w := &s.running
-	if !running {
-		w = &s.over
-	}
-	for batch := s.fill(room[:0], w, running); len(batch) > 0; batch = s.fill(room[:0], w, running) {
-		for _, d := range batch {
-			if !yield(d) {
-				return
-			}
-		}
-	}
-}

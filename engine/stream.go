@@ -23,7 +23,7 @@ func (d *Delta) Reset() {
 // Changes fills d with what a bouncer that knows everything up to `after` must
 // hear to know this view (contract: http-api.md section 13). It returns false
 // when the history does not reach back that far: the bouncer starts over, with
-// EachRunning and EachEnded.
+// Scan.
 //
 // With q.Dedup a decision is new only if none on its target that q admits runs
 // longer, and deleted only if none that q admits runs at all: so no target is

@@ -227,7 +227,10 @@ func TestStartupListsWhatMayBeHeld(t *testing.T) {
 	r := enginetest.NewRig(t, func(o *engine.Options) { o.History = 16 })
 	p := populated{r, t}
 	over := func() (values []string) {
-		r.View().EachEnded(r.Ask(), func(d engine.Decision) bool { values = append(values, d.Value()); return true })
+		_, listed := enginetest.FullState(r.View(), r.Ask())
+		for _, d := range listed {
+			values = append(values, d.Value())
+		}
 		return values
 	}
 	wantOver := func(when string, want ...string) {

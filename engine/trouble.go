@@ -55,20 +55,17 @@ type troubles struct {
 }
 
 // set notes a trouble. One of its kind that is there already keeps its beginning
-// and gets the new text. It reports whether the kind is new, so that a caller can
-// say it loudly once.
-func (t *troubles) set(kind TroubleKind, text string, at int64) bool {
+// and gets the new text.
+func (t *troubles) set(kind TroubleKind, text string, at int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	old, there := t.now[kind]
-	if there {
+	if old, there := t.now[kind]; there {
 		at = old.Since
 	}
 	if t.now == nil {
 		t.now = map[TroubleKind]Trouble{}
 	}
 	t.now[kind] = Trouble{Kind: kind, Text: text, Since: at}
-	return !there
 }
 
 // clear takes a trouble back, and reports whether it was there.

@@ -12,9 +12,9 @@ import (
 //	one address:      Find                  hosts and covering ranges
 //	one decision:     Decision              by id
 //	what changed:     Changes               history after a revision
-//	everything:       Scan, EachRunning, EachEnded
+//	everything:       Scan                  in batches
 //	for rules:        Stored                what an address ever had
-//	who is who:       Machine, Bouncer, BouncersByKey, Allowlisted
+//	who is who:       Machine, Bouncer, OldestBouncer, BouncerFor, Allowlisted
 //
 // All methods may be called from any goroutine at once.
 type View struct {

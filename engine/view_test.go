@@ -176,7 +176,8 @@ func readWhole(t *testing.T, r *enginetest.Rig, until context.Context) {
 	for until.Err() == nil {
 		v := r.View()
 		hosts, ranges := 0, 0
-		v.EachRunning(&engine.Query{Now: q.Now, Limit: -1}, func(d engine.Decision) bool {
+		running, _ := enginetest.FullState(v, &engine.Query{Now: q.Now, Limit: -1})
+		for _, d := range running {
 			if d.Target().IsSingleIP() {
 				hosts++
 			} else {
@@ -185,8 +186,7 @@ func readWhole(t *testing.T, r *enginetest.Rig, until context.Context) {
 			if d.Value() == "" || d.Origin().S != "crowdsec" {
 				t.Errorf("decision %d is torn", d.ID())
 			}
-			return true
-		})
+		}
 		if hosts != ranges {
 			t.Errorf("revision %d shows %d hosts and %d ranges", v.Revision(), hosts, ranges)
 		}

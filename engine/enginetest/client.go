@@ -28,10 +28,21 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 		return c.believe(v, d.New, d.Deleted)
 	}
 	c.Holds = map[Target]bool{}
-	var running, ended []engine.Decision
-	v.EachRunning(c.Query, func(d engine.Decision) bool { running = append(running, d); return true })
-	v.EachEnded(c.Query, func(d engine.Decision) bool { ended = append(ended, d); return true })
-	return c.believe(v, running, ended)
+	running, over := FullState(v, c.Query)
+	return c.believe(v, running, over)
+}
+
+// FullState is what a full state lists: as new, and as deleted.
+func FullState(v *engine.View, q *engine.Query) (running, over []engine.Decision) {
+	var buf [32]engine.Decision
+	s := v.Scan(q)
+	for batch := s.Running(buf[:]); len(batch) > 0; batch = s.Running(buf[:]) {
+		running = append(running, batch...)
+	}
+	for batch := s.Over(buf[:]); len(batch) > 0; batch = s.Over(buf[:]) {
+		over = append(over, batch...)
+	}
+	return running, over
 }
 
 // PollAs asks as a bouncer whose place the server keeps: from the row's cursor,

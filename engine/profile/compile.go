@@ -84,20 +84,6 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 	return s, c.warnings, nil
 }
 
-// Notifications lists the names of notifications the profiles use, each once,
-// in order of first use, so that a missing one can be refused at load.
-func (s *Set) Notifications() []string {
-	var names []string
-	for i := range s.profiles {
-		for _, n := range s.profiles[i].spec.Notifications {
-			if !slices.Contains(names, n) {
-				names = append(names, n)
-			}
-		}
-	}
-	return names
-}
-
 // compiler gathers what Compile finds out besides the profiles.
 type compiler struct {
 	language *language

@@ -118,11 +118,8 @@ func (e *evaluation) reaction(p *profile) reaction {
 	return p.onError
 }
 
-// decide fills in the templates, once per true filter.
+// decide fills in the templates, the whole list once per true filter.
 func (e *evaluation) decide(p *profile, trues int) []engine.NewDecision {
-	if e.set.options.FilterOnce && trues > 1 {
-		trues = 1
-	}
 	if trues == 0 || len(p.orders) == 0 {
 		return nil
 	}

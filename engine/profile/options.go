@@ -18,10 +18,6 @@ type Options struct {
 	// instead of refusing the request.
 	KeepGoing bool
 
-	// FilterOnce gives a profile's decisions once, however many of its filters
-	// are true. Off, each true filter adds the whole list.
-	FilterOnce bool
-
 	// TimeLimit stops an expression that loops. 0: one second.
 	TimeLimit time.Duration
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,9 +26,9 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixNano()
 // TestScenarios runs the text files of testdata/profiles and
 // testdata/language. Commands:
 //
-//	profiles [file=F] [keep-going] [filter-once]   compile the YAML; warnings or the error
-//	alert key=value …                              judge an alert; verdict, log, error
-//	values key=value …                             evaluate each line about that alert
+//	profiles [file=F] [keep-going]   compile the YAML; warnings or the error
+//	alert key=value …                judge an alert; verdict, log, error
+//	values key=value …               evaluate each line about that alert
 //
 // Run with -rewrite to write down what happens now.
 func TestScenarios(t *testing.T) {
@@ -85,18 +86,26 @@ func (s *scenario) profiles(t *testing.T, d *datadriven.TestData) string {
 		d.Fatalf(t, "%v", err)
 	}
 	set, warnings, err := Compile(specs, &Options{
-		Logger: s.logger(), KeepGoing: d.HasArg("keep-going"), FilterOnce: d.HasArg("filter-once"),
+		Logger: s.logger(), KeepGoing: d.HasArg("keep-going"),
 	})
 	var out strings.Builder
 	for _, w := range warnings {
-		fmt.Fprintf(&out, "warning: %s\n", w)
+		fmt.Fprintf(&out, "warning: %s\n", w.Text)
 	}
 	if err != nil {
 		fmt.Fprintf(&out, "error: %v\n", err)
 		return out.String()
 	}
 	s.set = set
-	fmt.Fprintf(&out, "%d profiles, notifications %v\n", len(specs), set.Notifications())
+	var notifications []string // each once, in order of first use
+	for i := range specs {
+		for _, n := range specs[i].Notifications {
+			if !slices.Contains(notifications, n) {
+				notifications = append(notifications, n)
+			}
+		}
+	}
+	fmt.Fprintf(&out, "%d profiles, notifications %v\n", len(specs), notifications)
 	return out.String()
 }
 

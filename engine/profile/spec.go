@@ -66,9 +66,6 @@ type Warning struct {
 	Text    string // one sentence, naming the profile
 }
 
-// String is the sentence.
-func (w Warning) String() string { return w.Text }
-
 // Fault is the error about one profile that Compile refuses.
 type Fault struct {
 	Index int    // which of the list of specs, from 0
