@@ -179,26 +179,6 @@ func TestEdges(t *testing.T) {
 	}
 }
 
-// TestServeMetrics serves them, and stops.
-func TestServeMetrics(t *testing.T) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	h.must(err)
-	ctx, cancel := context.WithCancel(t.Context())
-	var done sync.WaitGroup
-	done.Go(func() {
-		if err := ServeMetrics(ctx, l, h.server.MetricsHandler()); err != nil {
-			t.Error(err)
-		}
-	})
-	if got := h.askBy(http.DefaultClient, "http://"+l.Addr().String(), "GET", "/metrics", ""); got.status != 200 {
-		t.Errorf("%d", got.status)
-	}
-	cancel()
-	done.Wait()
-}
-
 // lockedBuffer is a log that may be read while it is written.
 type lockedBuffer struct {
 	mu  sync.Mutex

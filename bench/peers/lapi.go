@@ -192,9 +192,6 @@ func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*
 // Data gives the folder that the server's store is below.
 func (l *LAPI) Data() string { return filepath.Join(l.dir, "data") }
 
-// Profiler gives the address of lapid's profiles, host:port.
-func (l *LAPI) Profiler() string { return l.metrics }
-
 func discard(w *http.Response) error {
 	_, err := io.Copy(io.Discard, w.Body)
 	return err

@@ -97,9 +97,6 @@ type Prune struct {
 	NotValidatedOnly bool  // machines only
 }
 
-// Names is a list of names.
-type Names struct{ Names []string }
-
 // Bouncer is one row of a bouncer as the operator sees it. Times are Unix
 // nanoseconds, 0 is never.
 type Bouncer struct {

@@ -71,9 +71,6 @@ func FuzzAppendString(f *testing.F) {
 		if moved := escapeFrom(raw, 4); string(moved) != "kept"+string(want[1:len(want)-1]) {
 			t.Fatalf("%q in place: %s", s, moved)
 		}
-		if text := AppendText(nil, engine.Text{S: s}); string(text) != string(want) {
-			t.Fatalf("%q as a word: %s", s, text)
-		}
 	})
 }
 
@@ -89,7 +86,6 @@ func TestReplies(t *testing.T) {
 		`{"nbDeleted":"31000"}`:                AppendDeleted(nil, 31000),
 		`null`:                                 AppendDecisions(nil, nil, 0),
 		`{"new": [], "deleted": []}`:           AppendDelta(nil, &engine.Delta{}, 0),
-		`"plain"`:                              AppendText(nil, engine.Text{S: "plain", Plain: true}),
 		`01020304-0506-0708-090a-0b0c0d0e0fff`: appendUUID(nil, engine.UUID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}),
 		`{"code":200,"expire":"2026-07-01T11:00:00+02:00","token":"a.b"}`: AppendToken(nil, expire, "a.b"),
 	} {

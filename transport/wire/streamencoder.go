@@ -19,8 +19,8 @@ import (
 //     written at its place, numbers without a branch for each digit.
 //
 // An encoder is for one goroutine and one view: phrases are known by numbers
-// that mean the same words only there. It takes EncoderSize bytes, or
-// SmallEncoderSize.
+// that mean the same words only there. It takes 96 KiB,
+// a small one 6.
 //
 // Copies of constant texts that are not a whole word long are calls and cost as
 // much as the numbers between them; so they are written as 8 or 16 bytes of which
@@ -44,10 +44,6 @@ const (
 	phraseRoom  = 175 // makes a phrase three cache lines
 	manyPhrases = 9   // logarithm: more than there are pairs of scenario and origin
 	fewPhrases  = 5
-
-	// EncoderSize and SmallEncoderSize are the memory of encoders, in bytes.
-	EncoderSize      = 192 << manyPhrases
-	SmallEncoderSize = 192 << fewPhrases
 )
 
 // NewStreamEncoder makes an encoder for the decisions of one view and the

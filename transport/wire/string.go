@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"unicode/utf8"
-
-	"lapid/engine"
-)
+import "unicode/utf8"
 
 const hexDigits = "0123456789abcdef"
 
@@ -22,17 +18,6 @@ var plain = func() (t [256]bool) {
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	dst = appendEscaped(dst, s)
-	return append(dst, '"')
-}
-
-// AppendText appends an interned word as a JSON string. A plain word is copied
-// without being looked at.
-func AppendText(dst []byte, t engine.Text) []byte {
-	if !t.Plain {
-		return AppendString(dst, t.S)
-	}
-	dst = append(dst, '"')
-	dst = append(dst, t.S...)
 	return append(dst, '"')
 }
 
