@@ -86,7 +86,8 @@
 //	connections with a goroutine  Options.MaxServed   others are closed, see shed.go; they wait
 //	header and request line Options.HeaderBytes       431; beyond 8 KiB out of the memory for bodies, 503 when there is none
 //	time for a head        Options.ReadTimeout       408 and closed; 15 seconds for a long one before login
-//	a body after login of which nothing more comes   Options.ReadStall    408 and closed
+//	a body of which nothing comes   Options.ReadStall   408 and closed
+//	the same after login of which nothing more comes   Options.ReadStall, again and again    408 and closed
 //	time for a body after login    Options.UploadLimit    408 and closed
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
@@ -97,7 +98,7 @@
 //	the same before login  Options.StrangerMemory    503 and Retry-After
 //	long answers in memory Options.AnswerMemory      waits, then 503 and Retry-After; see answers.go
 //	shared stream bodies   Options.SharedMemory      later ones are encoded for one reader, in pieces
-//	a body before login    15 seconds                408, or refused before, and closed
+//	a body before login    15 seconds from when it has begun, a login's from the head on    408, or refused before, and closed
 //	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
 //	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 
@@ -88,13 +89,19 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	var network net.Error
 	var refused *refusedHead
 	status, text := fasthttp.StatusBadRequest, textBadHead
+	under, _ := underneath(ctx.Conn())
+	atBody := under != nil && under.in.part != theHead
 	switch {
 	case errors.As(err, &refused):
 		status, text = refused.status, refused.text
 	case errors.As(err, &small):
 		status, text = fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"
+	case errors.As(err, &network) && network.Timeout() && atBody:
+		status, text = fasthttp.StatusRequestTimeout, textNoBody
 	case errors.As(err, &network) && network.Timeout():
 		status, text = fasthttp.StatusRequestTimeout, textTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF) && atBody:
+		text = textCutBody
 	}
 	ctx.Response.Reset()
 	ctx.SetStatusCode(status)
@@ -107,7 +114,7 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
 		s.counting.shares[0].answered(status)
 		var client netip.Addr
-		if under, _ := underneath(ctx.Conn()); under != nil {
+		if under != nil {
 			client = under.peer
 		}
 		s.tellUnread(client, status, text)

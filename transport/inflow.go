@@ -94,6 +94,12 @@ func (c *conn) await(until time.Time) {
 	_ = c.SetReadDeadline(t) // refused: the connection is over, which Read says
 }
 
+// unhurried gives a body the time of the known.
+func (x *exchange) unhurried(s *Server) {
+	x.inflow.wire.known = x.conn
+	x.inflow.wire.until = x.began.Add(s.options.UploadLimit)
+}
+
 // open prepares the body before anybody is asked for credentials: what is
 // packed in an unknown way, or is not what it claims to be, is refused first
 // (http-api.md section 1).
@@ -117,6 +123,9 @@ func (x *exchange) open(s *Server) error {
 			if x.inflow.from != nil {
 				if err := x.claimUnpacking(s, len(x.inflow.layers)+1); err != nil {
 					return err
+				}
+				if x.inflow.hold.from == s.purses.known {
+					x.unhurried(s)
 				}
 			}
 			if err := x.inflow.unpack(max(x.route.body, smallBody)); err != nil {
@@ -384,6 +393,7 @@ func (x *exchange) claimElements(s *Server, body []byte) error {
 func (x *exchange) drain(s *Server) {
 	rest := &x.inflow.wire
 	if x.machine == "" && x.bouncer == nil {
+		rest.known = nil
 		x.hurry(s)
 	}
 	if rest.stream = x.ctx.RequestBodyStream(); rest.stream == nil || x.ctx.Response.ConnectionClose() {
@@ -410,11 +420,17 @@ const drainStep = 4 << 10
 // a request: nobody logs in at leisure.
 const strangerPatience = 15 * time.Second
 
-// received looks at the headers of a request.
+// received looks at the headers of a request. A body is waited for as long as one may
+// stall, and what comes of it then shows how to go on: whoever is known has that time
+// again and again (await), strangers have it once (hurry). To a login and a
+// registration the time of strangers is all there is, for nobody is known before.
 func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	c := headerReceived(h)
-	if bytes.HasPrefix(h.RequestURI(), loginPaths) {
+	switch {
+	case bytes.HasPrefix(h.RequestURI(), loginPaths):
 		c.ReadTimeout = min(s.strangerPatience, s.options.ReadTimeout)
+	case h.ContentLength() > 0:
+		c.ReadTimeout = min(s.options.ReadStall, s.options.ReadTimeout)
 	}
 	return c
 }

@@ -89,6 +89,8 @@ const (
 	textBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
 	textCut      = "the connection ended within the head of a request"
 	textTimeout  = "the request did not come in time"
+	textNoBody   = "nothing of the request's body came in time: send it again"
+	textCutBody  = "the connection ended before the request's body"
 	textNoMemory = "too many large requests at once"
 )
 

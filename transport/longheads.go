@@ -168,8 +168,7 @@ func (x *exchange) trust(s *Server) error {
 	if x.conn == nil || x.asked != nil {
 		return nil
 	}
-	x.inflow.wire.known = x.conn
-	x.inflow.wire.until = x.began.Add(s.options.UploadLimit)
+	x.unhurried(s)
 	long := x.conn.in.long
 	if long == nil || long.hold.from == s.purses.known || long.hold.taken == 0 {
 		return nil

@@ -54,9 +54,9 @@ type Options struct {
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
 	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or an access log, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
-	ReadTimeout    time.Duration // for the head of a request, and its body before somebody has shown who he is (60 s)
-	ReadStall      time.Duration // a body of somebody who has shown who he is, of which nothing more comes for that long, gets 408 (30 s)
-	UploadLimit    time.Duration // for such a body, however it comes (15 min); then 408
+	ReadTimeout    time.Duration // for the head of a request (60 s)
+	ReadStall      time.Duration // a body that does not begin for that long, or of which, of somebody who has shown who he is, nothing more comes, gets 408 (30 s); strangers have 15 s for all of it
+	UploadLimit    time.Duration // for the body of somebody who has shown who he is, however large and however it comes (15 min); then 408
 	IdleTimeout    time.Duration // between two requests (180 s; clients poll every 60 s)
 	WriteStall     time.Duration // a peer that takes no 128 KiB in half of this is let go (60 s)
 	StreamLimit    time.Duration // for one answer in pieces, however slow its reader (15 min)

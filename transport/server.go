@@ -105,6 +105,11 @@ func New(o *Options) (*Server, error) {
 	return s, nil
 }
 
+// readAhead is how much of a body with a length the library reads before the handler
+// has it, in bytes: as little as it can be told. Until then nobody knows whose it is,
+// and how long to wait for it. What a body may have at most is the handler's business.
+const readAhead = 1
+
 // newHTTP makes an HTTP library that reads heads of so many bytes.
 func (s *Server) newHTTP(buffer int) *fasthttp.Server {
 	return &fasthttp.Server{
@@ -115,7 +120,7 @@ func (s *Server) newHTTP(buffer int) *fasthttp.Server {
 		ReadBufferSize:        buffer,
 		ReadTimeout:           s.options.ReadTimeout,
 		IdleTimeout:           s.options.IdleTimeout,
-		MaxRequestBodySize:    largeBody,
+		MaxRequestBodySize:    readAhead,
 		StreamRequestBody:     true,
 		CloseOnShutdown:       true,
 		NoDefaultServerHeader: true,

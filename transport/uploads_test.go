@@ -38,33 +38,98 @@ func (f *fronts) wantsEnd(what string, one *front, got *reply, status int, text 
 	}
 }
 
-// TestSlowUploads has machines send alerts in drips: it counts that something comes.
+// TestSlowUploads has machines send alerts in drips, long ones and short ones: it counts
+// that something comes.
 func TestSlowUploads(t *testing.T) {
 	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.ReadTimeout = 2 * time.Second })
 	token := "Authorization: Bearer " + f.token()
 	var all sync.WaitGroup
 	for i, one := range f.all {
-		alert := strings.Repeat(" ", 12_000) + f.alertText(fmt.Sprintf("192.0.2.%d", 100+i))
-		all.Go(func() {
-			c := one.dial()
-			defer c.Close()
-			text := request("POST", "/v1/alerts", token, fmt.Sprintf("Content-Length: %d", len(alert))) + alert
-			at := len(text) - 3000
-			_, err := io.WriteString(c, text[:at])
-			// In all it takes longer than the whole of a request may.
-			pace := time.NewTicker(100 * time.Millisecond)
-			defer pace.Stop()
-			for ; at < len(text) && err == nil; at += 100 {
-				<-pace.C
-				_, err = io.WriteString(c, text[at:min(at+100, len(text))])
-			}
-			if got := f.answerOf(bufio.NewReader(c)); err != nil || got == nil || got.status != 201 {
-				t.Errorf("over %s: %v, %+v", one.name, err, got)
-			}
-		})
+		for name, c := range map[string]struct{ blanks, drips, each int }{"long": {12_000, 3000, 100}, "short": {0, 360, 12}} {
+			alert := strings.Repeat(" ", c.blanks) + f.alertText(fmt.Sprintf("192.0.2.%d", 100+i))
+			all.Go(func() {
+				conn := one.dial()
+				defer conn.Close()
+				text := request("POST", "/v1/alerts", token, fmt.Sprintf("Content-Length: %d", len(alert))) + alert
+				at := len(text) - min(c.drips, len(alert))
+				_, err := io.WriteString(conn, text[:at])
+				// In all it takes longer than the whole of a request may.
+				pace := time.NewTicker(100 * time.Millisecond)
+				defer pace.Stop()
+				for ; at < len(text) && err == nil; at += c.each {
+					<-pace.C
+					_, err = io.WriteString(conn, text[at:min(at+c.each, len(text))])
+				}
+				if got := f.answerOf(bufio.NewReader(conn)); err != nil || got == nil || got.status != 201 {
+					t.Errorf("a %s one over %s: %v, %+v", name, one.name, err, got)
+				}
+			})
+		}
 	}
 	all.Wait()
+}
+
+// TestTimeForBodies gives bodies byte by byte and looks at how long each byte is waited
+// for: who is known has the time of a stall before every one of them, however short the
+// body, and strangers have theirs once.
+func TestTimeForBodies(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	alert, login := h.alertText("192.0.2.99"), `{"machine_id":"`+testMachine+`","password":"`+testPassword+`"}`
+	token := "Authorization: Bearer " + h.token()
+	post := func(path, body string, lines ...string) string {
+		return request("POST", path, append(lines, "Connection: close", fmt.Sprintf("Content-Length: %d", len(body)))...) + body
+	}
+	for name, c := range map[string]struct {
+		text   string
+		status string
+		known  bool
+	}{
+		"an alert":              {post("/v1/alerts", alert, token), "201", true},
+		"a packed alert":        {post("/v1/alerts", packed(alert), token, "Content-Encoding: gzip"), "201", true},
+		"an alert in chunks":    {request("POST", "/v1/alerts", token, "Connection: close", "Transfer-Encoding: chunked") + chunks(alert, ""), "201", true},
+		"a long head":           {post("/v1/alerts", alert, token, longLine), "201", true},
+		"a bouncer's":           {post("/v1/usage-metrics", "{}"+strings.Repeat(" ", 300), keyLine), "400", true},
+		"what is not asked for": {strings.Replace(post("/v1/heartbeat", alert, token), "POST", "GET", 1), "200", true},
+		"a login":               {post("/v1/watchers/login", login, "User-Agent: a/b"), "200", false},
+		"a bad token":           {post("/v1/alerts", alert, token+"x"), "401", false},
+		"a packed stranger":     {post("/v1/alerts", packed(alert), "Content-Encoding: gzip"), "401", false},
+		"a stranger's chunks":   {request("POST", "/v1/alerts", "Connection: close", "Transfer-Encoding: chunked") + chunks(alert, ""), "401", false},
+		"nowhere":               {post("/nowhere", alert, token), "404", false},
+	} {
+		head := strings.Index(c.text, "\r\n\r\n") + 4
+		w := &watchedConn{parts: append([]string{c.text[:head]}, strings.Split(c.text[head:], "")...)}
+		conn, before, left := newConn(w, h.server), time.Now(), len(w.parts)
+		var until []time.Time // of each byte of the body
+		w.look = func() {
+			if len(w.parts) > 0 && len(w.parts) < left {
+				until = append(until, conn.readWanted)
+			}
+		}
+		h.server.open.add(conn)
+		h.must(h.server.http.ServeConn(conn))
+		if got := string(w.out); !strings.HasPrefix(got, "HTTP/1.1 "+c.status) {
+			t.Errorf("%s: %s", name, got)
+		}
+		grows := 0
+		for i, u := range until {
+			if u.After(time.Now().Add(h.server.options.ReadStall)) && c.known && i > 0 || u.Before(before) {
+				t.Errorf("%s: byte %d is waited for until %s", name, i, u)
+			}
+			if i > 1 && u.After(until[i-1]) {
+				grows++
+			}
+		}
+		switch last := until[len(until)-1]; {
+		case len(until) < 50:
+			t.Errorf("%s: %d bytes", name, len(until))
+		case c.known && grows < len(until)/2:
+			t.Errorf("%s: only before %d of %d bytes there is new time", name, grows, len(until))
+		case !c.known && (grows > 0 || last.After(time.Now().Add(h.server.strangerPatience))):
+			t.Errorf("%s: before %d of %d bytes there is new time", name, grows, len(until))
+		}
+	}
 }
 
 // TestStalledUploads has bodies stop, or go on for ever: 408 with a text of ours.
@@ -83,7 +148,19 @@ func TestStalledUploads(t *testing.T) {
 		"a long header":   request("POST", "/v1/alerts", token, "X-Long: "+strings.Repeat("c", 20_000), "Content-Length: 30000") + strings.Repeat(" ", 20_000),
 		"a bouncer's":     request("POST", "/v1/usage-metrics", keyLine, "Content-Length: 30000") + strings.Repeat(" ", 20_000),
 		"allowlist check": request("POST", "/v1/allowlists/check", token, "Content-Length: 30000") + strings.Repeat(" ", 20_000),
+		"a short one":     request("POST", "/v1/alerts", token, "Content-Length: 3000") + strings.Repeat(" ", 1000),
+		"a byte":          request("POST", "/v1/alerts", token, "Content-Length: 300") + "[",
+		"all but a byte":  request("POST", "/v1/alerts", token, "Content-Length: 300") + strings.Repeat(" ", 299),
+		"a bouncer's bit": request("POST", "/v1/usage-metrics", keyLine, "Content-Length: 300") + "{",
+		"a short pack":    request("POST", "/v1/alerts", token, "Content-Encoding: gzip", "Content-Length: 300") + packed("[")[:5],
+		"nothing":         request("POST", "/v1/alerts", token, "Content-Length: 300"),
+		"nobody's":        request("POST", "/v1/alerts", "Content-Length: 300"),
+		"a long nothing":  request("POST", "/v1/alerts", token, longLine, "Content-Length: 300"),
 	} {
+		text := text
+		if strings.HasSuffix(sent, "\r\n\r\n") {
+			text = textNoBody
+		}
 		for _, one := range f.all {
 			c := one.dial()
 			all.Go(func() {
