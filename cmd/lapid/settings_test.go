@@ -178,7 +178,7 @@ func TestProfileFiles(t *testing.T) {
 func TestProfileWarnings(t *testing.T) {
 	t.Parallel()
 	file := write(t, t.TempDir(), "p.yaml", `name: a
-filters: ['Alert.GetScope() == "ip"', 'true']
+filters: ['Alert.GetScope() == "ip"', 'true', 'Alert.GetScope() matches "^ip$"']
 notifications: [slack_default]
 ---
 name: stop
@@ -205,6 +205,7 @@ decisions:
 	}
 	for _, want := range []string{
 		`p.yaml:2:11: filter 1 of 'a' compares the scope with \"ip\", which is never true`,
+		`p.yaml:2:47: filter 3 of 'a' asks whether the scope matches \"^ip$\", which is never true of Ip`,
 		`p.yaml:3:17: profile 'a' names the notification 'slack_default'`,
 		`p.yaml:9:7: two profiles are named 'a'`,
 		`p.yaml:9:1: profile 'a' has no filters and never matches`,

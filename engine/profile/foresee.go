@@ -21,6 +21,8 @@ type foreseen struct {
 	text   *string  // it is this text whatever the alert is; nil: not known
 	wrong  error    // a constant in it that nothing can read; nil: none
 	doubts []string // what loads and will disappoint, each the end of a sentence
+
+	named variables // by the expression itself
 }
 
 // truth is the value of a filter, as far as its constants decide it.
@@ -34,7 +36,8 @@ const (
 
 // foresee looks at an expression that has been checked and not yet rewritten.
 func foresee(root ast.Node) foreseen {
-	f := foreseen{truth: constant(root)}
+	f := foreseen{truth: constant(root), named: variables{}}
+	ast.Walk(&root, f.named)
 	if n, is := root.(*ast.StringNode); is {
 		f.text = &n.Value
 	}
@@ -45,6 +48,7 @@ func foresee(root ast.Node) foreseen {
 		f.kind = reflect.TypeFor[struct{}]()
 	}
 	ast.Walk(&root, &f)
+	f.named = nil
 	return f
 }
 
@@ -93,6 +97,10 @@ func (f *foreseen) call(name string, args []ast.Node) {
 		return s.Value, true
 	}
 	switch name {
+	case "hasPrefix", "hasSuffix":
+		if len(args) == 2 {
+			f.compareEach(map[string]string{"hasPrefix": "startsWith", "hasSuffix": "endsWith"}[name], args[0], args[1])
+		}
 	case "GetDecisionsSinceCount":
 		since, ok := text(1)
 		if !ok {
@@ -131,68 +139,6 @@ const (
 	noData = "never finds anything: the server holds no such data"
 	noWeb  = "never answers: rules may not call out over HTTP, and each call fails"
 )
-
-// compare looks for scopes that no alert has, because those of alerts are respelled
-// when they come in.
-func (f *foreseen) compare(n *ast.BinaryNode) {
-	var words []ast.Node
-	switch n.Operator {
-	case "==", "!=":
-		switch {
-		case isScope(n.Left):
-			words = []ast.Node{n.Right}
-		case isScope(n.Right):
-			words = []ast.Node{n.Left}
-		}
-	case "in":
-		if list, ok := n.Right.(*ast.ArrayNode); ok && isScope(n.Left) {
-			words = list.Nodes
-		}
-	}
-	for _, w := range words {
-		s, ok := w.(*ast.StringNode)
-		if !ok || engine.CanonicalScope(s.Value) == s.Value {
-			continue
-		}
-		outcome := "true"
-		if n.Operator == "!=" {
-			outcome = "false"
-		}
-		f.doubt("compares the scope with %q, which is never %s: scopes of alerts are respelled, write %q", s.Value, outcome, engine.CanonicalScope(s.Value))
-	}
-}
-
-// isScope tells whether an expression is the scope of the alert.
-func isScope(n ast.Node) bool {
-	var path []string
-	for {
-		switch x := n.(type) {
-		case *ast.ChainNode:
-			n = x.Node
-		case *ast.CallNode:
-			if len(x.Arguments) > 0 {
-				return false
-			}
-			n = x.Callee
-		case *ast.MemberNode:
-			name, ok := x.Property.(*ast.StringNode)
-			if !ok {
-				return false
-			}
-			path = append(path, name.Value)
-			n = x.Node
-		case *ast.IdentifierNode:
-			slices.Reverse(path)
-			switch x.Value + "." + strings.Join(path, ".") {
-			case "Alert.GetScope", "Alert.Source.Scope", "Alert.Source.GetScope":
-				return true
-			}
-			return false
-		default:
-			return false
-		}
-	}
-}
 
 // fixed tells whether an expression is made of constants alone, so that it gives the
 // same whenever it runs.
