@@ -10,7 +10,7 @@ import (
 // ScopeIP … ScopeCountry are canonical; every other word is kept as it came.
 type Scope = string
 
-// Canonical scopes (contract: http-api.md section 3).
+// Canonical scopes (http-api.md section 3).
 const (
 	ScopeIP      Scope = "Ip"
 	ScopeRange   Scope = "Range"

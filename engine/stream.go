@@ -21,7 +21,7 @@ func (d *Delta) Reset() {
 }
 
 // Changes fills d with what a bouncer that knows everything up to `after` must
-// hear to know this view (contract: http-api.md section 13). It returns false
+// hear to know this view (http-api.md section 13). It returns false
 // when the history does not reach back that far: the bouncer starts over, with
 // Scan.
 //

@@ -11,8 +11,8 @@ import (
 	"lapid/transport/wire"
 )
 
-// visitEvery is how often a live query is noted as a visit (http-api.md section
-// 5), in nanoseconds.
+// visitEvery is how often a live query is noted as a visit, in nanoseconds
+// (http-api.md section 5).
 const visitEvery = int64(time.Minute)
 
 const (

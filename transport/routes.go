@@ -115,8 +115,8 @@ func (s *Server) newRouter() *router.Router {
 }
 
 // unmatched answers paths that are not in the table: a slash too many is
-// redirected, a known path with another method is 405, the rest 404 (http-api.md
-// section 1). Nobody is asked for credentials, nothing has a body.
+// redirected, a known path with another method is 405, the rest 404
+// (http-api.md section 1). Nobody is asked for credentials, nothing has a body.
 func (s *Server) unmatched(ctx *fasthttp.RequestCtx) {
 	path, method := string(ctx.URI().PathOriginal()), string(ctx.Method())
 	x := s.begin(ctx, s.stray(method))

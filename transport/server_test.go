@@ -29,7 +29,7 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestUnmatched holds section 1 of the contract: unknown paths, other methods,
+// TestUnmatched holds http-api.md section 1: unknown paths, other methods,
 // slashes too many.
 func TestUnmatched(t *testing.T) {
 	t.Parallel()

@@ -119,7 +119,7 @@ func TestBracketedLists(t *testing.T) {
 	}
 }
 
-// keys of config.md that hold a value, each with one that is good.
+// everyKey are the keys of config.md sections 2 to 7 that hold a value, each with one that is good.
 var everyKey = map[string]string{
 	"common.log_media": "stdout", "common.log_level": "info", "common.log_format": "text", "common.log_dir": "/var/log",
 	"common.log_max_size": "500", "common.log_max_files": "3", "common.log_max_age": "28", "common.compress_logs": "true",

@@ -13,7 +13,7 @@ func prefixes(list ...string) (all []netip.Prefix) {
 	return all
 }
 
-// TestClientAddress holds section 4 of the contract.
+// TestClientAddress holds http-api.md section 4.
 func TestClientAddress(t *testing.T) {
 	t.Parallel()
 	proxies := prefixes("127.0.0.1/32", "10.0.0.0/8", "2001:db8:ffff::/48")

@@ -32,7 +32,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestOneKeyManyAddresses holds section 5 of the contract.
+// TestOneKeyManyAddresses holds http-api.md section 5.
 func TestOneKeyManyAddresses(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, nil)

@@ -17,7 +17,7 @@ import (
 	"lapid/engine"
 )
 
-// TestLoginRefusals holds the order of section 6 of the contract.
+// TestLoginRefusals holds the order of http-api.md section 6.
 func TestLoginRefusals(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, nil)
@@ -339,7 +339,7 @@ func TestLongestLine(t *testing.T) {
 	}
 }
 
-// TestRegister holds the table of section 6.
+// TestRegister holds the table of http-api.md section 6.
 func TestRegister(t *testing.T) {
 	t.Parallel()
 	token := strings.Repeat("t", 40)

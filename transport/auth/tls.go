@@ -18,8 +18,8 @@ type TLSOptions struct {
 	// CAFile signs client certificates, besides the system's own authorities.
 	// "": only those.
 	CAFile string
-	// ClientVerification is one of the contract's words (config.md section
-	// 4). "": VerifyClientCertIfGiven.
+	// ClientVerification is one of the contract's words (config.md section 4).
+	// "": VerifyClientCertIfGiven.
 	ClientVerification string
 	// Now is Unix nanoseconds; it paces the looks at the files.
 	Now func() int64

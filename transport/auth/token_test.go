@@ -20,7 +20,7 @@ func forge(t testing.TB, method jwt.SigningMethod, key any, claims jwt.MapClaims
 	return []byte("Bearer " + text)
 }
 
-// TestTokens holds section 6 of the contract.
+// TestTokens holds http-api.md section 6.
 func TestTokens(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, nil)
