@@ -56,17 +56,25 @@ func decisionsImport(t *terminal) *cobra.Command {
 
   csv     a header line with any of duration, reason, scope, type, value; value is needed
   json    a list of objects with these names
-  values  one value per line; blank lines and # comments are skipped
+  values  one value per line; blank lines and # comments are skipped (give --format values)
 
 What "decisions list" and cscli print with -o json and -o raw can be imported too (add -a there
-for everything): with what is left of each duration, without decisions that are over or simulated,
-and with the origin of an import. A value with a slash is a Range where no scope is given.
+for everything): with what is left of each duration, and with the origin of an import. A value with
+a slash is a Range where no scope is given.
 
-The whole input is read and checked before anything is stored: bad lines are named with their
-numbers and nothing changes. Columns and fields that mean nothing here are named. Values that an
-allowlist protects are named and left out. An input without a single decision is an error, unless
---allow-empty is given. Each batch becomes one alert, stored whole or not at all; when an import
-ends early, it says which alerts it has made and how to take them back.`,
+The whole input is read and judged before anything is stored, each entry as "decisions add" judges.
+Refused are a missing value, an address or a range that is none or does not fit its scope, a duration
+that is over at once or cannot be counted ("forever" stands for the longest), and a known type in
+capitals: the first 20 are named with their lines, and nothing changes. Warned of are columns and fields
+that mean nothing here, and types and scopes that look like a slip. Left out and counted are decisions of
+a list that are over or simulated; left out and named, values that an allowlist protects.
+
+Each batch becomes one alert, stored whole or not at all; an import that ends early says which alerts
+it has made and how to take them back.
+
+Exit code 0: all that was not left out is stored. 1: nothing is stored, or as much as the error says; so
+is an input without a single decision, that a fetch which failed is noticed, unless --allow-empty is
+given. 130: interrupted.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			i.scoped = c.Flags().Changed("scope")
 			return t.importDecisions(c.Context(), &i)

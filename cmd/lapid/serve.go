@@ -35,9 +35,20 @@ func serveCommand(t *terminal) *cobra.Command {
 		Use: "serve", Short: "Run the server", Args: noArgs,
 		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
 trusted addresses again, and begins new log files where the old were moved away; a file with a mistake
-leaves the old ones in force, and the log says what changed. With -t the configuration is checked, and whether a start would get its addresses, its log and
-its data directory as this user; addresses that its own running server holds are good. Nothing is made
-and nobody is asked but the resolver, for names of listeners.
+leaves the old ones in force, and the log says what changed, and what waits for a restart. The line
+"lapid is ready" is the last of a start: every warning of it stands before.
+
+With -t the configuration is tested, and whether a start would succeed. Errors are, with file, line and
+column: unknown keys and values of another kind; what can never work in a configuration or a profile (a
+filter that is not true or false, a duration that is over at once); an address, a socket, a log, a syslog
+or a data directory that this user would not get; a store that was removed or is of another format; a
+certificate that is out of date or has another key; a revocation list that cannot be read. What its own
+running server listens on is good. Warnings are: what is configured and does not happen; comparisons with
+scopes that are never true; types and scopes that no bouncer acts on; certificates that end soon or are
+for another use; names that cannot be resolved now. Nothing is made and nobody is asked but the resolver.
+
+Exit code 0 is an orderly end, or a test that found no error; 1 what keeps it from starting, has it stop,
+or fails the test, which the last line says; 2 a flag that there is not.
 
 A clock that is more than a month ahead of the last change in the store (or more than the shortest age
 that anything is kept for, if that is longer) is not trusted at once: for ten minutes nothing is deleted

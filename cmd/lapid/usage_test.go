@@ -60,6 +60,21 @@ func exampleWorks(t *testing.T, line string) {
 	}
 }
 
+// TestHelp: what the two verbs with the most judgements say of themselves. After a
+// change: go run ./cmd/lapid serve --help > cmd/lapid/testdata/help/serve.txt
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for file, verb := range map[string]string{"serve.txt": "serve", "decisions_import.txt": "decisions import"} {
+		want := read(t, filepath.Join("testdata/help", file))
+		s := newSite(t, siteConfig)
+		got := s.in(&terminal{}, append(words(verb), "--help")...)
+		if got.exit != exitGood || got.err != "" {
+			t.Errorf("%s: %+v", verb, got)
+		}
+		same(t, file, got.out, want)
+	}
+}
+
 // TestCompletion: the shell is offered words and names.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
