@@ -240,8 +240,8 @@ func noAllowlist(name string) error {
 
 // AddToAllowlist adds the items whose value the list does not have yet, and
 // ends the running decisions that overlap what was added, in one commit. It
-// says how many of each. ErrInvalid when a text is too long, or the lists would
-// have too many items: then none is added.
+// says how many of each. ErrInvalid when a text is too long, an item has no prefix,
+// or the lists would have too many items: then none is added.
 func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []AllowlistItem, now int64) (added, ended int, err error) {
 	if err := itemsFit(items); err != nil {
 		return 0, 0, err

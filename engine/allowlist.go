@@ -22,8 +22,8 @@ type Allowlist struct {
 
 // AllowlistItem is one address or range of an allowlist.
 type AllowlistItem struct {
-	Value     string // as written by the operator
-	Prefix    netip.Prefix
+	Value     string       // as written by the operator
+	Prefix    netip.Prefix // what it means, as ParseTarget gives it
 	Comment   string
 	CreatedAt int64
 	ExpiresAt int64 // 0: never

@@ -251,6 +251,9 @@ func itemsFit(items []AllowlistItem) error {
 	for i := range items {
 		f.bytes("value", items[i].Value, "", LongestWord)
 		f.bytes("comment", items[i].Comment, "", LongestText)
+		if p := items[i].Prefix; !p.IsValid() || p != p.Masked() {
+			f.add("item %.100q has no address or range", items[i].Value)
+		}
 		size += items[i].size()
 	}
 	if size > mostItemText {

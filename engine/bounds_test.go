@@ -66,6 +66,10 @@ func TestRecordsAtTheirBounds(t *testing.T) {
 	_, _, err = r.AddToAllowlist(ctx, m.ID, []engine.AllowlistItem{item}, now)
 	wants(t, err, nil)
 	value := strings.Repeat("v", engine.LongestValue)
+	for _, p := range []netip.Prefix{{}, netip.PrefixFrom(netip.MustParseAddr("192.0.2.1"), 24)} {
+		_, _, err = r.AddToAllowlist(ctx, m.ID, []engine.AllowlistItem{{Value: "192.0.2.0/24", Prefix: p}}, now)
+		wants(t, err, engine.ErrInvalid)
+	}
 	a := &engine.Alert{Scenario: m.ID, Message: strings.Repeat("m", 256<<10), Kind: m.ID, Source: engine.Source{Scope: m.ID, Value: value}, Decisions: []engine.NewDecision{
 		{Scope: m.ID, Value: value, Type: m.ID, Origin: m.ID, Scenario: m.ID, Duration: "4h"}}}
 	for range 200 {
