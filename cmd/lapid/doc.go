@@ -75,6 +75,7 @@
 //   - decisions, alerts and allowlists go over the private socket too: no login is
 //     needed, and what an operator decides is signed with this machine's own login
 //     only if there is one.
-//   - bouncers list, for people and in JSON, ends with the cursor and how far it is
-//     behind.
+//   - bouncers list and inspect, for people and in JSON, end with the cursor and how
+//     far it is behind.
+//   - lapi status says what to do where nobody answers or there are no credentials.
 package main
