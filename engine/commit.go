@@ -51,8 +51,8 @@ type proposal struct {
 // and its key back to life.
 const everything = "*"
 
-// queue is where proposals wait. The lock is held for a moment only, and is
-// the engine's only one.
+// queue is where proposals wait. The lock is held for a moment only, and no other
+// is taken under it.
 type queue struct {
 	mu      sync.Mutex
 	waiting []*proposal
