@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,8 +10,6 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-
-	"github.com/goccy/go-json"
 
 	"lapid/engine"
 )
