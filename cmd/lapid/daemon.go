@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -45,7 +46,7 @@ var takesValue = map[string]bool{"c": true, "config": true, "dsn": true, "type":
 func parseDaemon(args []string) (*daemonFlags, error) {
 	d := &daemonFlags{}
 	f := flag.NewFlagSet("lapid", flag.ContinueOnError)
-	f.SetOutput(discard{})
+	f.SetOutput(io.Discard)
 	f.StringVar(&d.file, "c", "", "configuration file")
 	f.StringVar(&d.file, "config", "", "configuration file")
 	f.BoolVar(&d.test, "t", false, "test the configuration and leave")
@@ -89,8 +90,3 @@ func runDaemon(ctx context.Context, t *terminal, args []string) int {
 	}
 	return exitGood
 }
-
-// discard takes what the flag package would print.
-type discard struct{}
-
-func (discard) Write(b []byte) (int, error) { return len(b), nil }

@@ -191,10 +191,10 @@ func (f *flood) refusedLines() (lines []string) {
 		return nil
 	}
 	defer w.Body.Close()
-	text, _ := io.ReadAll(w.Body)
-	for line := range strings.Lines(string(text)) {
-		if strings.HasPrefix(line, "lapid_refused_total") || strings.HasPrefix(line, "lapid_connections") {
-			lines = append(lines, strings.TrimSpace(line))
+	samples, _ := parseSamples(w.Body)
+	for _, s := range samples {
+		if s.family == "lapid_refused_total" || strings.HasPrefix(s.family, "lapid_connections") {
+			lines = append(lines, fmt.Sprint(s.family, s.labels, " ", s.value))
 		}
 	}
 	return lines

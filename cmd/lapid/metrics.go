@@ -344,13 +344,6 @@ func nest(root map[string]any, labels []string, s sample) {
 	}
 }
 
-// sample is one line of an exposition.
-type sample struct {
-	family string
-	labels map[string]string
-	value  float64
-}
-
 // pick gives the samples of one family, ordered by their labels.
 func pick(samples []sample, family string) []sample {
 	var out []sample

@@ -1,90 +1,60 @@
 package main
 
 import (
-	"bufio"
 	"io"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
-// parseSamples reads the text exposition of Prometheus, version 0.0.4. Comments
-// and lines that make no sense are skipped.
+// sample is one figure of an exposition.
+type sample struct {
+	family string
+	labels map[string]string
+	value  float64
+}
+
+// parseSamples reads the text exposition of Prometheus, version 0.0.4: counters,
+// gauges and what has no type. Summaries and histograms are left out, for no table
+// shows them. Text that is no exposition, or is cut off, is an error that names the
+// line; there are no samples then, since half of the figures would look like all.
 func parseSamples(in io.Reader) ([]sample, error) {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 1<<16), maxLine)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(in)
+	if err != nil {
+		return nil, err
+	}
 	var out []sample
-	for lines.Scan() {
-		if s, ok := parseSample(lines.Text()); ok {
+	for _, name := range sortedKeys(families) {
+		for _, m := range families[name].GetMetric() {
+			value, single := singleValue(m)
+			if !single {
+				continue
+			}
+			s := sample{family: name, labels: make(map[string]string, len(m.GetLabel())), value: value}
+			for _, l := range m.GetLabel() {
+				s.labels[l.GetName()] = l.GetValue()
+			}
 			out = append(out, s)
 		}
 	}
-	return out, lines.Err()
+	return out, nil
 }
 
-func parseSample(line string) (sample, bool) {
-	end := strings.IndexAny(line, "{ ")
-	if end <= 0 || line[0] == '#' {
-		return sample{}, false
+// singleValue gives the figure of a metric that has one alone.
+func singleValue(m *dto.Metric) (value float64, single bool) {
+	switch {
+	case m.Counter != nil:
+		return m.Counter.GetValue(), true
+	case m.Gauge != nil:
+		return m.Gauge.GetValue(), true
+	case m.Untyped != nil:
+		return m.Untyped.GetValue(), true
 	}
-	s := sample{family: line[:end], labels: map[string]string{}}
-	rest := line[end:]
-	if rest[0] == '{' {
-		var ok bool
-		if rest, ok = s.parseLabels(rest[1:]); !ok {
-			return s, false
-		}
-	}
-	fields := strings.Fields(rest)
-	if len(fields) == 0 {
-		return s, false
-	}
-	var err error
-	s.value, err = strconv.ParseFloat(fields[0], 64)
-	return s, err == nil
-}
-
-// parseLabels reads name="value" pairs up to the closing brace and gives what
-// follows it.
-func (s *sample) parseLabels(text string) (rest string, ok bool) {
-	for {
-		text = strings.TrimLeft(text, ", ")
-		if strings.HasPrefix(text, "}") {
-			return text[1:], true
-		}
-		name, after, found := strings.Cut(text, `="`)
-		if !found {
-			return "", false
-		}
-		value, after, found := quoted(after)
-		if !found {
-			return "", false
-		}
-		s.labels[strings.TrimSpace(name)] = value
-		text = after
-	}
-}
-
-// quoted reads up to the quote that ends a value.
-func quoted(text string) (value, rest string, ok bool) {
-	var out strings.Builder
-	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case c == '"':
-			return out.String(), text[i+1:], true
-		case c == '\\' && i+1 < len(text):
-			i++
-			if text[i] == 'n' {
-				out.WriteByte('\n')
-			} else {
-				out.WriteByte(text[i])
-			}
-		default:
-			out.WriteByte(c)
-		}
-	}
-	return "", "", false
+	return 0, false
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,22 +138,23 @@ func (o *oracle) gauges(t *testing.T) gauges {
 		t.Fatal(err)
 	}
 	defer w.Body.Close()
+	samples, err := parseSamples(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var g gauges
-	lines := bufio.NewScanner(w.Body)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
-		n, _ := strconv.ParseFloat(value, 64) // 0 for what is no number
-		switch name {
+	for _, one := range samples {
+		switch one.family {
 		case "process_resident_memory_bytes":
-			g.memory = n
+			g.memory = one.value
 		case "go_memstats_heap_inuse_bytes":
-			g.heap = n
+			g.heap = one.value
 		case "go_goroutines":
-			g.goroutines = n
+			g.goroutines = one.value
 		case "process_open_fds":
-			g.files = n
+			g.files = one.value
 		case "lapid_snapshots_total":
-			g.snapshots = n
+			g.snapshots = one.value
 		}
 	}
 	return g
