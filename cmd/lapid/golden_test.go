@@ -334,6 +334,22 @@ func TestGoldenMetrics(t *testing.T) {
 	same(t, "metrics_show_bouncers.json", object, golden(t, "metrics_show_bouncers.json"))
 }
 
+// TestNoExposition: what is no exposition of metrics, or ends in the middle of one,
+// is an error and no half of the figures.
+func TestNoExposition(t *testing.T) {
+	t.Parallel()
+	whole := "# TYPE a counter\na{reason=\"a \\\"b\\\"\\n\\\\\"} 2\nb 3.5\n"
+	samples, err := parseSamples(strings.NewReader(whole))
+	if err != nil || len(samples) != 2 || samples[0].labels["reason"] != "a \"b\"\n\\" || samples[0].value != 2 || samples[1].value != 3.5 {
+		t.Errorf("%v, %v", samples, err)
+	}
+	for _, text := range []string{"<html><body>login</body></html>\n", whole[:20], whole[:len(whole)-1], "a{reason=\"x\"} many\n"} {
+		if samples, err := parseSamples(strings.NewReader(text)); err == nil || samples != nil {
+			t.Errorf("%q: %v", text, samples)
+		}
+	}
+}
+
 // TestGoldenMetricsObject: the nested object of the Local API's sections has
 // the keys of the sample, section by section.
 func TestGoldenMetricsObject(t *testing.T) {
