@@ -34,7 +34,8 @@
 // Content-Length or Transfer-Encoding, two lengths, folded lines are 400 and the end
 // of the connection. HTTP/2, with its preface or in a first line, and any other version
 // that is one but 1.1 and 1.0, is 505 and the end. Every refusal says in JSON what is
-// wrong; plain HTTP where TLS is spoken is told so.
+// wrong; plain HTTP where TLS is spoken is told so. A client that waits for 100 before it
+// sends a body has an answer instead if the head suffices for one (expect.go).
 //
 // # What it costs
 //
@@ -93,7 +94,7 @@
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
 //	waiting for a peer's end, to know what it heard   5 seconds, then it did not
 //	the same under TLS, before we say farewell        1 second, then its end may look like a reset
-//	body, inflated         2 MiB or 50 MiB, see routes.go    400
+//	body, inflated         2 MiB or 50 MiB, see routes.go    400; 413 to who waits for 100
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
 //	long answers in memory Options.AnswerMemory      waits, then 503 and Retry-After; see answers.go

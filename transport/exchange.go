@@ -28,7 +28,8 @@ type exchange struct {
 	began time.Time // for how long it took
 
 	asked *plain // on a loop of the reactor, where nobody must wait: the request; else nil
-	later bool   // was not for a loop, and will be served by a goroutine
+	later bool   // is not answered yet: not for a loop, and will be served by a goroutine; or the body has yet to come
+	asks  bool   // the client waits to be told whether it may send the body (expect.go)
 
 	// Who asks.
 	conn    *conn // nil in tests without a network
@@ -63,7 +64,8 @@ const keepAtMost = 64 << 10
 // begin takes an exchange for a request.
 func (s *Server) begin(ctx *fasthttp.RequestCtx, line *route) *exchange {
 	x := s.exchanges.Get().(*exchange)
-	x.ctx, x.route, x.began = ctx, line, ctx.Time()
+	x.ctx, x.route, x.began = ctx, line, time.Now()
+	x.asks = ctx.RequestBodyStream() == nil && ctx.Request.MayContinue()
 	x.conn, x.secure = underneath(ctx.Conn())
 	s.identify(x)
 	return x
@@ -89,7 +91,11 @@ func (s *Server) identify(x *exchange) {
 func (s *Server) serve(ctx *fasthttp.RequestCtx, line *route) {
 	x := s.begin(ctx, line)
 	defer s.finish(x)
-	if err := s.run(x); err != nil {
+	run := s.run
+	if x.asks && line.body != noBody {
+		run = s.foresee
+	}
+	if err := run(x); err != nil {
 		s.refuse(x, err)
 	}
 }
@@ -129,10 +135,10 @@ func (s *Server) run(x *exchange) error {
 
 // finish ends an exchange and puts it away. It is to be deferred.
 func (s *Server) finish(x *exchange) {
-	c := x.conn
+	c, later := x.conn, x.later
 	s.conclude(x, recover())
 	s.exchanges.Put(x)
-	if c != nil {
+	if c != nil && !later {
 		c.done()
 	}
 }
@@ -171,7 +177,7 @@ func (x *exchange) release() {
 		x.ctx, x.conn = nil, nil
 	}
 	x.route, x.secure = nil, nil
-	x.bouncer, x.machine, x.failure, x.told, x.later = nil, "", "", false, false
+	x.bouncer, x.machine, x.failure, x.told, x.later, x.asks = nil, "", "", false, false, false
 	x.inflow.release()
 	x.held.release()
 	x.reading.release()

@@ -120,16 +120,8 @@ func (x *exchange) open(s *Server) error {
 		switch strings.TrimSpace(word) {
 		case "":
 		case "gzip":
-			if x.inflow.from != nil {
-				if err := x.claimUnpacking(s, len(x.inflow.layers)+1); err != nil {
-					return err
-				}
-				if x.inflow.hold.from == s.purses.known {
-					x.unhurried(s)
-				}
-			}
-			if err := x.inflow.unpack(max(x.route.body, smallBody)); err != nil {
-				return x.intime(s, err)
+			if err := x.peel(s); err != nil {
+				return err
 			}
 		default:
 			return errUnsupported
@@ -137,6 +129,28 @@ func (x *exchange) open(s *Server) error {
 	}
 	return nil
 }
+
+// peel puts one more layer over the body, unless that has yet to come.
+func (x *exchange) peel(s *Server) error {
+	if x.asks {
+		return nil
+	}
+	if x.inflow.from != nil {
+		if err := x.claimUnpacking(s, len(x.inflow.layers)+1); err != nil {
+			return err
+		}
+		if x.inflow.hold.from == s.purses.known {
+			x.unhurried(s)
+		}
+	}
+	if err := x.inflow.unpack(x.bound()); err != nil {
+		return x.intime(s, err)
+	}
+	return nil
+}
+
+// bound is how much a body may be, under every layer, in bytes.
+func (x *exchange) bound() int { return max(x.route.body, smallBody) }
 
 var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
@@ -426,6 +440,7 @@ const strangerPatience = 15 * time.Second
 // registration the time of strangers is all there is, for nobody is known before.
 func (s *Server) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	c := headerReceived(h)
+	expectation(h)
 	switch {
 	case bytes.HasPrefix(h.RequestURI(), loginPaths):
 		c.ReadTimeout = min(s.strangerPatience, s.options.ReadTimeout)

@@ -115,6 +115,7 @@ func (s *Server) newHTTP(buffer int) *fasthttp.Server {
 	return &fasthttp.Server{
 		Handler:               s.router.Handler,
 		HeaderReceived:        s.received,
+		ExpectHandler:         s.expected,
 		ErrorHandler:          s.badRequest,
 		Concurrency:           math.MaxInt32, // connections are counted at the door; the library's count lags behind ends
 		ReadBufferSize:        buffer,

@@ -1,0 +1,76 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A client may send a head alone, with Expect: 100-continue, and wait until it is told
+// to go on. It is, unless the head says enough for an answer: whoever is not let in, a
+// body that is too large or packed in an unknown way, a line of the table that reads
+// none. Then that answer comes in place of 100 and ends the connection, for nobody knows
+// whether the body comes all the same.
+
+// continues is the expectation that means something, as the HTTP library knows it.
+var continues = []byte("100-continue")
+
+// expectation takes it out of heads where it means nothing: no body is to come, or the
+// client is one of HTTP/1.0, which would take 100 for the answer.
+func expectation(h *fasthttp.RequestHeader) {
+	value := h.Peek(fasthttp.HeaderExpect)
+	if !bytes.EqualFold(value, continues) {
+		return
+	}
+	if length := h.ContentLength(); h.IsHTTP11() && (length > 0 || length == inChunks) {
+		h.SetBytesV(fasthttp.HeaderExpect, continues)
+		return
+	}
+	h.Del(fasthttp.HeaderExpect)
+}
+
+// expected answers a head whose sender waits, or gives 100, and nothing is done then.
+func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
+	ctx.SetConnectionClose()
+	s.router.Handler(ctx)
+	status := ctx.Response.StatusCode()
+	if status == fasthttp.StatusContinue {
+		ctx.SetStatusCode(fasthttp.StatusOK)
+		ctx.Response.Header.ResetConnectionClose()
+		return status
+	}
+	if c, _ := underneath(ctx.Conn()); c != nil {
+		c.lingers.Store(true)
+	}
+	return status
+}
+
+// foresee is run before the body has come: what would be refused then is refused now. All
+// else is done when it is there, this once more.
+func (s *Server) foresee(x *exchange) error {
+	err := x.open(s)
+	if err == nil {
+		err = s.admit(x)
+	}
+	if err == nil {
+		err = x.fits(s)
+	}
+	if err == nil {
+		x.later = true
+		x.ctx.SetStatusCode(fasthttp.StatusContinue)
+	}
+	return err
+}
+
+// fits refuses a body whose length is beyond what is read of it.
+func (x *exchange) fits(s *Server) error {
+	most := int64(x.route.body)
+	if x.route.who != anyone {
+		most = min(most, s.purses.known.most-1)
+	}
+	if int64(x.ctx.Request.Header.ContentLength()) > most {
+		return &answer{fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes: send less at once", most)}
+	}
+	return nil
+}
