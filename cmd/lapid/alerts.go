@@ -14,6 +14,8 @@ import (
 	"lapid/transport/admin"
 )
 
+// alertsCommand is the noun alerts. Like every noun it goes over the operator's
+// socket and needs no login: whoever may open the socket may do everything.
 func alertsCommand(t *terminal) *cobra.Command {
 	c := group("alerts", "Alerts: list, inspect, delete, flush",
 		alertsList(t), alertsInspect(t), alertsDelete(t), alertsFlush(t))
@@ -22,14 +24,20 @@ func alertsCommand(t *terminal) *cobra.Command {
 }
 
 // alertFlags are the filters of the two lists.
+// decisions list takes them too, for it lists decisions by way of their alerts.
 type alertFlags struct {
 	targetFlags
-	all, machines, contained, noSimulated         bool
+	all, machines, contained, noSimulated bool
+	// limit counts alerts; 0 is none. since and until are durations back from now, as
+	// the operator writes them.
 	limit                                         int
 	since, until                                  string
 	kindOfDecision, origin, scenario, kindOfAlert string
 }
 
+// listing registers the flags that both lists have. limit is the default number of
+// alerts: enough for one screen, so that a list on a server with a million alerts is
+// not a mistake that takes a minute.
 func (f *alertFlags) listing(c *cobra.Command, limit int) {
 	f.flags(c)
 	s := c.Flags()
@@ -45,6 +53,12 @@ func (f *alertFlags) listing(c *cobra.Command, limit int) {
 }
 
 // filter is what the flags ask for.
+// The error is the operator's to mend: an address that is none, a duration that
+// cannot be read.
+//
+// With active the filter is that of decisions list: only alerts with a running
+// decision, and of those only the decisions that address, type and origin ask for
+// (Concerned). Without it those three choose whole alerts.
 func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 	out := &admin.AlertFilter{
 		Scope: some(engine.CanonicalScope(f.scope)), Value: some(f.value), Scenario: some(f.scenario),
@@ -52,6 +66,7 @@ func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 		HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
 		Concerned: active && (f.ip != "" || f.ipRange != "" || f.kindOfDecision != "" || f.origin != ""),
 	}
+	// --all means everything, so the default limit must not cut it.
 	if f.all {
 		out.Limit = 0
 	}
@@ -66,6 +81,8 @@ func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 	return out, err
 }
 
+// some is a filter on one text, nil for none. An empty text is no filter here: a flag
+// that was not given and one that was given empty are the same.
 func some(s string) *string {
 	if s == "" {
 		return nil
@@ -73,6 +90,9 @@ func some(s string) *string {
 	return &s
 }
 
+// ago reads how long ago something may be, in nanoseconds; nothing is 0, which is no
+// restriction. The server subtracts it from its own clock, so the operator's clock
+// does not matter.
 func ago(text string) (int64, error) {
 	if text == "" {
 		return 0, nil
@@ -84,6 +104,8 @@ func ago(text string) (int64, error) {
 	return int64(d), nil
 }
 
+// alertsList is alerts list. Alerts without decisions are in it; those that only
+// stand for a community list are not, unless --all asks for them.
 func alertsList(t *terminal) *cobra.Command {
 	var f alertFlags
 	c := &cobra.Command{
@@ -99,6 +121,8 @@ func alertsList(t *terminal) *cobra.Command {
 }
 
 // listAlerts fetches alerts and shows them, or their decisions.
+// All of them are held before the first is shown, for a table is as wide as its
+// widest cell; the limit bounds that unless the operator has taken it away.
 func (t *terminal) listAlerts(ctx context.Context, f *alertFlags, decisions bool) error {
 	filter, err := f.filter(decisions)
 	if err != nil {
@@ -119,6 +143,8 @@ func (t *terminal) listAlerts(ctx context.Context, f *alertFlags, decisions bool
 	})
 }
 
+// showAlerts writes the list in the chosen format. Columns, their order and the words
+// for nothing are those of the reference (testdata/cscli), because scripts read them.
 func (t *terminal) showAlerts(alerts []*admin.Alert, machines bool) error {
 	switch t.output {
 	case jsonWords: // without a newline at the end, as the reference
@@ -190,6 +216,10 @@ func decided(a *admin.Alert) string {
 	return strings.Join(kinds, " ")
 }
 
+// alertsDelete is alerts delete. Deleting needs a filter, numbers or --all: a verb
+// without any says so and deletes nothing, so that a variable that is empty in a
+// script costs nothing. Several numbers are deleted one by one, what a filter finds
+// in one commit.
 func alertsDelete(t *terminal) *cobra.Command {
 	var f alertFlags
 	var number string
@@ -203,6 +233,7 @@ func alertsDelete(t *terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			// What is deleted by a filter is deleted whoever it is from.
 			filter.HideCommunity = false
 			what.Filter = *filter
 			switch {
@@ -218,9 +249,12 @@ func alertsDelete(t *terminal) *cobra.Command {
 					return t.deleteAlertsByID(c.Context(), ids)
 				}
 				what.ID = ids[0]
+			// Only --contained, which narrows nothing down, may be set in a filter
+			// that says nothing.
 			case !all && *filter == (admin.AlertFilter{Inside: f.contained}):
 				return errNoFilter(c)
 			}
+			// A person is asked, a program is not: it could only fail.
 			if what.ID == 0 && all && !yes && t.attended() {
 				if ok, err := t.agree("All alerts that match will be deleted, with their decisions. Continue?"); err != nil || !ok {
 					return err
@@ -240,6 +274,9 @@ func alertsDelete(t *terminal) *cobra.Command {
 	return c
 }
 
+// deleteAlerts deletes what one request asks for and says what went. A number that is
+// not there is an error in the reference's words, a filter that finds nothing is not
+// one: 0 were deleted.
 func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		gone, err := door.DeleteAlerts(ctx, what)
@@ -259,6 +296,8 @@ func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) 
 }
 
 // tellDeleted says which alerts went, the first ones by name.
+// The server sends at most admin.ShownEnded of them, so a deletion of a million is
+// told in a few lines.
 func (t *terminal) tellDeleted(gone *admin.DeletedAlerts) {
 	for _, a := range gone.First {
 		about := ""
@@ -273,6 +312,8 @@ func (t *terminal) tellDeleted(gone *admin.DeletedAlerts) {
 }
 
 // deleteAlertsByID deletes several; those that are gone already do not matter.
+// Each is a commit of its own; when one fails, the error says how many went before
+// it. Told are the first admin.ShownEnded, as by one request.
 func (t *terminal) deleteAlertsByID(ctx context.Context, ids []uint64) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		all := &admin.DeletedAlerts{}
@@ -297,6 +338,9 @@ func (t *terminal) deleteAlertsByID(ctx context.Context, ids []uint64) error {
 	})
 }
 
+// alertsFlush is alerts flush: retention by hand. Alerts with a running decision
+// stay, however old or many they are, for bouncers act on them; so more than
+// --max-items may be left. A limit of 0 keeps everything.
 func alertsFlush(t *terminal) *cobra.Command {
 	var items int
 	var age string
@@ -325,6 +369,8 @@ func alertsFlush(t *terminal) *cobra.Command {
 	return c
 }
 
+// alertsInspect is alerts inspect. Alerts are shown one after the other; the first
+// that is not there ends it with an error, and what was shown before stays.
 func alertsInspect(t *terminal) *cobra.Command {
 	var details bool
 	c := &cobra.Command{
@@ -344,6 +390,8 @@ func alertsInspect(t *terminal) *cobra.Command {
 	return c
 }
 
+// inspectAlert shows one alert with all that is stored of it. Numbers have at most 63
+// bits, as in the database of the reference, so that its error for more is the same.
 func (t *terminal) inspectAlert(ctx context.Context, door *admin.Client, arg string, details bool) error {
 	n, err := strconv.ParseUint(arg, 10, 63)
 	if err != nil {
@@ -367,6 +415,8 @@ func (t *terminal) inspectAlert(ctx context.Context, door *admin.Client, arg str
 	return nil
 }
 
+// showAlert is the page for people. The fields and the rule of 96 signs above them
+// are the reference's. Events are left out without details: there may be hundreds.
 func (t *terminal) showAlert(shown *admin.AlertShown, details bool) {
 	a := shown.Alert
 	target := a.Source.Scope
@@ -392,6 +442,8 @@ func (t *terminal) showAlert(shown *admin.AlertShown, details bool) {
 	}
 }
 
+// showRunning draws the decisions of the alert that run at the server's now. Which
+// those are is told by the server, whose clock is the one that counts.
 func (t *terminal) showRunning(shown *admin.AlertShown) {
 	if len(shown.Running) == 0 {
 		return
@@ -413,6 +465,7 @@ func (t *terminal) showRunning(shown *admin.AlertShown) {
 }
 
 // showContext lists what the log processor attached: values are lists in JSON.
+// A value that is no such list is shown as it is.
 func (t *terminal) showContext(a *admin.Alert) {
 	t.print("\n - Context  :\n")
 	table := boxedTable()
@@ -426,6 +479,8 @@ func (t *terminal) showContext(a *admin.Alert) {
 	t.show(table)
 }
 
+// showEvents draws a table for each event, in the order they were sent, with keys in
+// alphabetical order. The alert is left as it is: the list is sorted in a copy.
 func (t *terminal) showEvents(a *admin.Alert) {
 	t.print("\n - Events  :\n")
 	for _, e := range a.Events {

@@ -17,6 +17,9 @@ import (
 	"lapid/transport/admin"
 )
 
+// allowlistsCommand is the noun allowlists. What is on a list is not banned by alerts
+// of machines any more, and running decisions on it end; decisions that an operator
+// makes are refused unless told otherwise.
 func allowlistsCommand(t *terminal) *cobra.Command {
 	c := group("allowlists", "Addresses and ranges that are never banned by alerts",
 		allowlistsCreate(t), allowlistsAdd(t), allowlistsRemove(t), allowlistsImport(t),
@@ -25,6 +28,8 @@ func allowlistsCommand(t *terminal) *cobra.Command {
 	return c
 }
 
+// allowlistsCreate is allowlists create. A description is required, as in the
+// reference: a list of addresses that nobody can explain is never cleaned up.
 func allowlistsCreate(t *terminal) *cobra.Command {
 	var description string
 	c := &cobra.Command{
@@ -51,6 +56,8 @@ func allowlistsCreate(t *terminal) *cobra.Command {
 	return c
 }
 
+// allowlistsDelete is allowlists delete, with all items. Decisions that the list has
+// ended do not come back; what is reported from now on is judged without it.
 func allowlistsDelete(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "delete NAME", Short: "Delete an allowlist", Args: exactArgs(1),
@@ -70,6 +77,7 @@ func allowlistsDelete(t *terminal) *cobra.Command {
 }
 
 // noList says which list is missing.
+// Other errors are passed on.
 func noList(err error, name string) error {
 	if errors.Is(err, engine.ErrNotFound) {
 		return fmt.Errorf("allowlist '%s' not found", name)
@@ -77,6 +85,8 @@ func noList(err error, name string) error {
 	return err
 }
 
+// allowlistsAdd is allowlists add. All values get the same comment and the same
+// expiration; import is for lists where they differ.
 func allowlistsAdd(t *terminal) *cobra.Command {
 	var expiration, comment string
 	c := &cobra.Command{
@@ -99,6 +109,8 @@ func allowlistsAdd(t *terminal) *cobra.Command {
 }
 
 // lasting reads how long an item counts; nothing is for ever.
+// The result is nanoseconds from now on, by the server's clock; 0 is for ever. What
+// is over already is refused, since it would be stored and mean nothing.
 func lasting(text string) (int64, error) {
 	if text == "" || text == "never" || text == engine.Forever {
 		return 0, nil
@@ -114,6 +126,9 @@ func lasting(text string) (int64, error) {
 }
 
 // additionObject is what came of an addition, in JSON.
+// Ended are running decisions that the new items have ended; present were on the list
+// before; invalid could not be read; expired were left out before anything was sent.
+// Lists are never null, so that a program need not look.
 type additionObject struct {
 	Name    string   `json:"name"`
 	Added   int      `json:"added"`
@@ -125,6 +140,8 @@ type additionObject struct {
 
 // addToAllowlist adds items; so many others were left out because they have
 // expired.
+// Values that are no addresses do not hold the others up: those are added, in one
+// commit, and the verb fails afterwards with how many were left out.
 func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admin.NewAllowlistItem, expired int) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		done, err := door.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
@@ -155,6 +172,8 @@ func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admi
 	})
 }
 
+// allowlistsImport is allowlists import. The whole file is read before anything is
+// added, so a bad line in it changes nothing.
 func allowlistsImport(t *terminal) *cobra.Command {
 	var file string
 	c := &cobra.Command{
@@ -191,9 +210,12 @@ func allowlistsImport(t *terminal) *cobra.Command {
 var allowlistColumns = []string{"value", "expiration", "comment", "name", "description", "created_at", "console_managed"}
 
 // errExpired: an item whose time is over.
+// It is never shown: such items are counted.
 var errExpired = errors.New("expired")
 
 // lastingFrom is lasting, also for a moment at which it ends.
+// now is the clock of this command; between the machines of a command and its server
+// nothing but a difference is lost.
 func lastingFrom(text string, now time.Time) (int64, error) {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
@@ -208,7 +230,8 @@ func lastingFrom(text string, now time.Time) (int64, error) {
 	return 0, errExpired
 }
 
-// maxAllowlist bounds the items of one import.
+// maxAllowlist bounds the items of one import. A file beyond is an error before
+// anything is added; what all lists together may hold is the server's to say.
 const maxAllowlist = 1_000_000
 
 // readAllowlist reads a CSV file with a header line of value, expiration and
@@ -217,6 +240,7 @@ const maxAllowlist = 1_000_000
 func (t *terminal) readAllowlist(in io.Reader, now time.Time) (items []admin.NewAllowlistItem, expired int, err error) {
 	r := csv.NewReader(in)
 	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
+	// A spreadsheet may have put a byte order mark before the first name.
 	header, err := r.Read()
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the header line: %w", err)
@@ -256,6 +280,7 @@ func (t *terminal) readAllowlist(in io.Reader, now time.Time) (items []admin.New
 		if err != nil {
 			return nil, 0, fmt.Errorf("line %d: %w", line, err)
 		}
+		// The bound holds while reading, so that an endless input ends.
 		if len(items) == maxAllowlist {
 			return nil, 0, fmt.Errorf("more than %d items", maxAllowlist)
 		}
@@ -263,6 +288,8 @@ func (t *terminal) readAllowlist(in io.Reader, now time.Time) (items []admin.New
 	}
 }
 
+// allowlistsRemove is allowlists remove. Values that are not on the list are no
+// error; the number that were is told. Nothing is banned again by it.
 func allowlistsRemove(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "remove NAME VALUE...", Short: "Take values out of an allowlist", Args: minArgs(2),
@@ -282,6 +309,9 @@ func allowlistsRemove(t *terminal) *cobra.Command {
 	}
 }
 
+// allowlistsCheck is allowlists check. It stops at the first value that is on no
+// list, as the reference does; the exit code is 0 either way, so a script reads the
+// words or, better, -o json.
 func allowlistsCheck(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "check VALUE...", Short: "Say whether addresses or ranges are allowlisted; stops at the first that is not",
@@ -301,6 +331,8 @@ type checkedObject struct {
 	Reason      string `json:"reason,omitempty"`
 }
 
+// checkAllowlists asks value by value and shows each answer at once, but JSON at the
+// end, as one list. The reason names the item and its list.
 func (t *terminal) checkAllowlists(ctx context.Context, door *admin.Client, values []string) error {
 	out := []checkedObject{}
 	for _, value := range values {
@@ -326,6 +358,8 @@ func (t *terminal) checkAllowlists(ctx context.Context, door *admin.Client, valu
 	return nil
 }
 
+// allowlistsList is allowlists list: the lists, and how many items each has. Expired
+// items count until they are taken away.
 func allowlistsList(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List all allowlists", Args: noArgs,
@@ -341,6 +375,9 @@ func allowlistsList(t *terminal) *cobra.Command {
 	}
 }
 
+// showAllowlists writes the lists in the chosen format. JSON has the items too, as in
+// the reference; "managed by console" is always no, for there is no console that
+// could.
 func (t *terminal) showAllowlists(list *admin.Allowlists) error {
 	switch t.output {
 	case jsonWords:
@@ -370,6 +407,7 @@ func (t *terminal) showAllowlists(list *admin.Allowlists) error {
 }
 
 // milli is a moment with three decimals, UTC.
+// It is how the reference's own answers write moments of allowlists.
 func milli(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // noExpiration is how JSON says never.
@@ -384,6 +422,8 @@ type allowlistObject struct {
 	UpdatedAt   string          `json:"updated_at"`
 }
 
+// allowlistItem is one address or range in JSON. Expiration is noExpiration for what
+// counts for ever.
 type allowlistItem struct {
 	CreatedAt   string `json:"created_at"`
 	Description string `json:"description,omitempty"`
@@ -391,6 +431,7 @@ type allowlistItem struct {
 	Value       string `json:"value"`
 }
 
+// allowlistObjectOf is a list as JSON has it. Items is never null.
 func allowlistObjectOf(l *admin.Allowlist) allowlistObject {
 	o := allowlistObject{
 		CreatedAt: milli(l.CreatedAt), Description: l.Description, Items: []allowlistItem{}, Name: l.Name, UpdatedAt: milli(l.UpdatedAt),
@@ -405,6 +446,8 @@ func allowlistObjectOf(l *admin.Allowlist) allowlistObject {
 	return o
 }
 
+// allowlistsInspect is allowlists inspect: one list with every item. What it prints
+// with -o raw can be given to import.
 func allowlistsInspect(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect NAME", Short: "Show an allowlist with its items", Args: exactArgs(1),
@@ -420,6 +463,8 @@ func allowlistsInspect(t *terminal) *cobra.Command {
 	}
 }
 
+// showAllowlist writes one list in the chosen format. Raw repeats name and
+// description in every row, as the reference does.
 func (t *terminal) showAllowlist(l *admin.Allowlist) error {
 	switch t.output {
 	case jsonWords:
@@ -451,6 +496,7 @@ func (t *terminal) showAllowlist(l *admin.Allowlist) error {
 	return nil
 }
 
+// never is a moment in a format, or the word for none.
 func never(ns int64, format func(int64) string) string {
 	if ns == 0 {
 		return "never"

@@ -12,6 +12,8 @@ import (
 	"lapid/transport/admin"
 )
 
+// bouncersCommand is the noun bouncers: who may ask for decisions with an API key,
+// and where their streams stand.
 func bouncersCommand(t *terminal) *cobra.Command {
 	c := group("bouncers", "Bouncers that may ask for decisions",
 		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t))
@@ -19,6 +21,8 @@ func bouncersCommand(t *terminal) *cobra.Command {
 	return c
 }
 
+// bouncersList is bouncers list. A row is a key at an address: a key that is used
+// from several has several rows, each with a stream of its own.
 func bouncersList(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List all bouncers, where their streams stand and how far behind they are", Args: noArgs,
@@ -38,18 +42,23 @@ func bouncersList(t *terminal) *cobra.Command {
 }
 
 // listBouncersRaw writes each row as it comes, however many there are.
+// A table and JSON hold all rows at once; this is the form for a million of them.
 func (t *terminal) listBouncersRaw(ctx context.Context, door *admin.Client) error {
 	return t.csvEach(bouncerColumns, func(write func([]string) error) error {
 		return door.EachBouncer(ctx, func(b *admin.Bouncer) error { return write(bouncerCells(b)) })
 	})
 }
 
+// bouncerColumns and bouncerCells are the raw form. The reference writes "validated"
+// into the column revoked; scripts know it.
 var bouncerColumns = []string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}
 
 func bouncerCells(b *admin.Bouncer) []string {
 	return []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType}
 }
 
+// showBouncers writes all rows in the chosen format, in the order in which they were
+// made.
 func (t *terminal) showBouncers(list *admin.Bouncers) error {
 	switch t.output {
 	case jsonWords:
@@ -72,6 +81,9 @@ func (t *terminal) showBouncers(list *admin.Bouncers) error {
 	return nil
 }
 
+// bouncersTable is the list for people. The two last columns are our own: where the
+// stream of a bouncer stands, and how far it is behind; a number that grows belongs
+// to a bouncer that has stopped asking.
 func bouncersTable(list *admin.Bouncers) *table {
 	table := lightTable()
 	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind")
@@ -92,6 +104,7 @@ func address(b *admin.Bouncer) string {
 	return b.IP.String()
 }
 
+// pull is when a bouncer last asked, "" for never.
 func pull(b *admin.Bouncer) string {
 	if b.LastPull == 0 {
 		return ""
@@ -109,6 +122,7 @@ func standing(b *admin.Bouncer) (cursor, behind string) {
 }
 
 // bouncerObject is a bouncer in JSON.
+// Names and their order are the reference's. Moments that never were are null.
 type bouncerObject struct {
 	CreatedAt    *time.Time `json:"created_at"`
 	UpdatedAt    *time.Time `json:"updated_at"`
@@ -129,6 +143,8 @@ type bouncerObject struct {
 	Behind *uint64 `json:"behind,omitempty"`
 }
 
+// bouncerObjectOf is a bouncer as JSON has it. A cursor of revision 0 and no cursor
+// at all differ, so both fields are pointers.
 func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 	o := bouncerObject{
 		CreatedAt: moment(b.CreatedAt), UpdatedAt: moment(b.UpdatedAt), Name: b.Name, IP: address(b), Type: b.Type,
@@ -142,6 +158,8 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 	return o
 }
 
+// bouncersAdd is bouncers add. The key is printed once and never stored: only its
+// SHA-512 is.
 func bouncersAdd(t *terminal) *cobra.Command {
 	var key string
 	var shared bool
@@ -164,6 +182,8 @@ that change theirs. Before the first start of the server it needs --init.`,
 }
 
 // fitsHead refuses a key that leaves no room in a request's head for anything else.
+// Such a bouncer could be added and never log in: the listener would refuse each of
+// its requests for the length of the head. Half of max_header_bytes is the bound.
 func (t *terminal) fitsHead(key string) error {
 	s, err := t.setup()
 	if err != nil {
@@ -176,6 +196,10 @@ func (t *terminal) fitsHead(key string) error {
 	return err
 }
 
+// addBouncer adds a bouncer and prints its key, in the chosen format alone, so that a
+// script can take standard output for the key. Nothing is printed unless the bouncer
+// is stored. A name that is taken is an error; keys are not compared, two bouncers
+// may have the same.
 func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool) error {
 	if key == "" {
 		key = generatedKey()
@@ -207,6 +231,8 @@ func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool
 	return nil
 }
 
+// bouncersDelete is bouncers delete. Names are deleted one by one; the first that is
+// missing ends it, unless --ignore-missing is given, and those before it are gone.
 func bouncersDelete(t *terminal) *cobra.Command {
 	var ignore bool
 	c := &cobra.Command{
@@ -227,6 +253,9 @@ func bouncersDelete(t *terminal) *cobra.Command {
 	return c
 }
 
+// deleteBouncer deletes one bouncer with the rows that were made from its key. A row
+// that was made so cannot be deleted alone, for its bouncer would come back with the
+// next request: that is a warning and no error, as in the reference.
 func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name string, ignore bool) error {
 	names, err := door.DeleteBouncer(ctx, name)
 	switch {
@@ -246,6 +275,8 @@ func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name s
 	return nil
 }
 
+// bouncersPrune is bouncers prune: away with those that have not asked for a while,
+// an hour unless said otherwise.
 func bouncersPrune(t *terminal) *cobra.Command {
 	var p pruning
 	c := &cobra.Command{
@@ -260,6 +291,8 @@ func bouncersPrune(t *terminal) *cobra.Command {
 	return c
 }
 
+// pruneBouncers shows who would go, asks, and deletes by name those that were shown
+// and are still silent: who has come by while the question stood is spared.
 func (t *terminal) pruneBouncers(ctx context.Context, door *admin.Client, p *pruning) error {
 	silence, ok, err := p.settle(t)
 	if !ok {
@@ -290,6 +323,7 @@ func (t *terminal) pruneBouncers(ctx context.Context, door *admin.Client, p *pru
 	return t.pruned("bouncers", n, names)
 }
 
+// bouncersInspect is bouncers inspect: one row with all that is known of it.
 func bouncersInspect(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "inspect NAME", Short: "Show all that is known of a bouncer", Args: exactArgs(1),
@@ -308,6 +342,8 @@ func bouncersInspect(t *terminal) *cobra.Command {
 	}
 }
 
+// showBouncer writes one row, for people or as JSON. There is no revocation here: a
+// key that must not work any more is deleted.
 func (t *terminal) showBouncer(b *admin.Bouncer) error {
 	if t.output == jsonWords {
 		return t.json(bouncerObjectOf(b), "  ")
@@ -340,6 +376,7 @@ func (t *terminal) showBouncer(b *admin.Bouncer) error {
 }
 
 // fullTime is a moment as inspect shows it, "" for never.
+// Go's own form, as the reference prints it.
 func fullTime(ns int64) string {
 	if ns == 0 {
 		return ""

@@ -13,6 +13,8 @@ import (
 	"lapid/transport/admin"
 )
 
+// decisionsCommand is the noun decisions: what runs, one by hand, an end before its
+// time, and whole lists from elsewhere.
 func decisionsCommand(t *terminal) *cobra.Command {
 	c := group("decisions", "Decisions: list, add, delete, import",
 		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsImport(t))
@@ -20,6 +22,8 @@ func decisionsCommand(t *terminal) *cobra.Command {
 	return c
 }
 
+// decisionsList is decisions list. Alerts are asked for, since the reference's list
+// shows scenario, country and machine beside each decision; so --limit counts alerts.
 func decisionsList(t *terminal) *cobra.Command {
 	var f alertFlags
 	c := &cobra.Command{
@@ -46,6 +50,8 @@ var decisionColumns = []string{"id", "source", "ip", "reason", "action", "countr
 
 // withoutRepeats leaves out decisions that were seen before on the same value
 // with the same type, and counts them.
+// Alerts come newest first, so the newest decision on a target is the one that stays.
+// The lists of the alerts are cut in place.
 func withoutRepeats(alerts []*admin.Alert) (skipped int) {
 	type target struct {
 		simulated          bool
@@ -68,6 +74,8 @@ func withoutRepeats(alerts []*admin.Alert) (skipped int) {
 	return skipped
 }
 
+// showDecisions writes the decisions of alerts in the chosen format. JSON has the
+// alerts around them, as in the reference: it is what import takes back.
 func (t *terminal) showDecisions(alerts []*admin.Alert, machines bool) error {
 	skipped := withoutRepeats(alerts)
 	switch t.output {
@@ -93,6 +101,8 @@ func (t *terminal) showDecisions(alerts []*admin.Alert, machines bool) error {
 	return nil
 }
 
+// decisionsTable is the list for people; a simulated decision is marked in its
+// action.
 func (t *terminal) decisionsTable(alerts []*admin.Alert, machines bool) {
 	names := []string{"ID", "Source", "Scope:Value", "Reason", "Action", "Country", "AS", "Events", "expiration", "Alert ID"}
 	if machines {
@@ -118,6 +128,7 @@ func (t *terminal) decisionsTable(alerts []*admin.Alert, machines bool) {
 	t.show(table)
 }
 
+// eachDecision goes through all decisions, each with the alert it came with.
 func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) {
 	for _, a := range alerts {
 		for i := range a.Decisions {
@@ -126,6 +137,7 @@ func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) 
 	}
 }
 
+// withMachine adds the machine that has sent the alert, where it is asked for.
 func withMachine(row []string, a *admin.Alert, machines bool) []string {
 	if machines {
 		row = append(row, a.MachineID)
@@ -133,6 +145,7 @@ func withMachine(row []string, a *admin.Alert, machines bool) []string {
 	return row
 }
 
+// id is a number of an alert or decision as it is shown.
 func id(n uint64) string { return strconv.FormatUint(n, 10) }
 
 // as is the autonomous system of an alert's source, number and name.
@@ -144,10 +157,13 @@ func as(a *admin.Alert) string {
 }
 
 // targetFlags are the ways to name what a decision is about.
+// Every verb that filters or adds has the same, so that a line can be changed from
+// list to delete by its verb alone.
 type targetFlags struct {
 	ip, ipRange, scope, value string
 }
 
+// flags registers them but --scope, whose default differs from verb to verb.
 func (f *targetFlags) flags(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVarP(&f.ip, "ip", "i", "", "an address")
@@ -155,6 +171,8 @@ func (f *targetFlags) flags(c *cobra.Command) {
 	s.StringVarP(&f.value, "value", "v", "", "a value, as it was written")
 }
 
+// decisionsAdd is decisions add: one decision by hand, stored as an alert of this
+// machine's.
 func decisionsAdd(t *terminal) *cobra.Command {
 	var f targetFlags
 	var n admin.NewDecision
@@ -174,6 +192,10 @@ func decisionsAdd(t *terminal) *cobra.Command {
 	return c
 }
 
+// addDecision judges the decision and sends it. What can never work is refused here,
+// with what to write instead; what is only strange is warned of and stored. An
+// allowlist that protects the value refuses it in the contract's words, which name
+// the item.
 func (t *terminal) addDecision(ctx context.Context, f *targetFlags, n *admin.NewDecision) error {
 	if err := f.target(n); err != nil {
 		return err
@@ -216,6 +238,7 @@ type addedObject struct {
 }
 
 // deletedObject is what was deleted, in JSON.
+// All verbs that delete share it.
 type deletedObject struct {
 	Deleted int `json:"deleted"`
 }
@@ -243,6 +266,8 @@ func (f *targetFlags) target(n *admin.NewDecision) error {
 }
 
 // apiError marks what the server said, as the reference does.
+// What could not reach the server is passed on without that mark, so the two can be
+// told apart.
 func apiError(err error) error {
 	var e *engine.Error
 	if errors.As(err, &e) {
@@ -251,6 +276,9 @@ func apiError(err error) error {
 	return err
 }
 
+// decisionsDelete is decisions delete. Decisions end, they do not vanish: their
+// alerts stay, and bouncers are told of each end. A verb without any filter ends
+// nothing and says what to add.
 func decisionsDelete(t *terminal) *cobra.Command {
 	var f targetFlags
 	var kind, scenario, origin, number string
@@ -304,6 +332,9 @@ func given(c *cobra.Command, name, value string) *string {
 }
 
 // address is the address or range that was named, checked.
+// An address with a prefix length belongs to --range and one without to --ip, so that
+// a slip in a script is found and does not ban a network. "" when neither flag was
+// given.
 func (f *targetFlags) address() (string, error) {
 	if f.ip != "" && f.ipRange != "" {
 		return "", errors.New("give one of --ip and --range, not both")
@@ -323,8 +354,12 @@ func (f *targetFlags) address() (string, error) {
 }
 
 // manyDecisions is how many may be deleted without a question on a terminal.
+// It is the size of a slip: one country, one scenario, one list.
 const manyDecisions = 1000
 
+// deleteDecisions ends what the filter finds, in one commit, and says what ended.
+// nought is the number 0, which no decision has; it must not be taken for "no
+// number", which would end all.
 func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilter, nought, yes bool) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		if !yes && !nought && t.attended() {
@@ -355,6 +390,8 @@ func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilt
 }
 
 // agreeToDelete asks before very much is deleted.
+// It lets the server count without changing anything; between that and the deletion
+// more may come to match, which nobody is asked about again.
 func (t *terminal) agreeToDelete(ctx context.Context, door *admin.Client, what admin.DecisionFilter) (bool, error) {
 	what.Dry = true
 	would, err := door.DeleteDecisions(ctx, &what)
@@ -369,6 +406,7 @@ func (t *terminal) agreeToDelete(ctx context.Context, door *admin.Client, what a
 }
 
 // tellEnded says which decisions a deletion is about, the first ones by name.
+// What is left of each duration is said, since it is what the deletion takes away.
 func (t *terminal) tellEnded(e *admin.Ended) {
 	for i := range e.First {
 		d := &e.First[i]

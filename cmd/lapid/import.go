@@ -33,7 +33,11 @@ const (
 )
 
 // importing is what the flags of decisions import say, and what came of it.
+// It belongs to one run of the verb. What the reading of the input counts (over,
+// simulated, strange) is complete before anything is sent; what the server answers is
+// added by one goroutine.
 type importing struct {
+	// As given, and after settle as they are meant.
 	file, format string
 	batch        int
 	allowEmpty   bool
@@ -48,6 +52,8 @@ type importing struct {
 	allowlisted []admin.Allowlisted
 }
 
+// decisionsImport is decisions import: a list of values from elsewhere, of which each
+// becomes a decision.
 func decisionsImport(t *terminal) *cobra.Command {
 	var i importing
 	c := &cobra.Command{
@@ -93,6 +99,9 @@ given. 130: interrupted.`,
 	return c
 }
 
+// importDecisions reads the input twice: once to judge all of it, once to send it. So
+// a bad line at the end of a million costs nothing that would have to be taken back,
+// and no more than a batch is in memory.
 func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
 	if err := i.settle(t); err != nil {
 		return err
@@ -112,6 +121,8 @@ func (t *terminal) importDecisions(ctx context.Context, i *importing) error {
 	if err != nil {
 		return err
 	}
+	// A fetch that failed leaves an empty file; a job that imports it must not look
+	// like one that worked.
 	if total == 0 && !i.allowEmpty {
 		return fmt.Errorf("no decisions found%s", i.leftOut(" (left out: ", ")"))
 	}
@@ -138,6 +149,8 @@ func (t *terminal) words(format string, args ...any) {
 }
 
 // showImport says what came of an import that went to its end.
+// Without -o json the number stands alone in its line, as scripts know it from
+// the reference; what was left out is told on standard error.
 func (t *terminal) showImport(i *importing) error {
 	if t.output == jsonWords {
 		return t.json(i.object(), " ")
@@ -150,6 +163,7 @@ func (t *terminal) showImport(i *importing) error {
 }
 
 // importedObject is an import in JSON.
+// Alerts are the numbers by which the import can be taken back. Lists are never null.
 type importedObject struct {
 	Imported    int                 `json:"imported"`
 	Alerts      []uint64            `json:"alerts"`
@@ -159,11 +173,13 @@ type importedObject struct {
 	Ignored     []string            `json:"ignored_fields"`
 }
 
+// allowlistedObject is a value that an allowlist protects, and which items do.
 type allowlistedObject struct {
 	Value   string   `json:"value"`
 	Reasons []string `json:"reasons"`
 }
 
+// object is what came of the import, for JSON.
 func (i *importing) object() importedObject {
 	o := importedObject{
 		Imported: i.stored, Alerts: append([]uint64{}, i.alerts...), Allowlisted: []allowlistedObject{},
@@ -176,6 +192,7 @@ func (i *importing) object() importedObject {
 }
 
 // leftOut says what was not imported, between two texts; "" when all was.
+// What an allowlist protects is not in it: each such value is named while it happens.
 func (i *importing) leftOut(before, after string) string {
 	var parts []string
 	if i.over > 0 {
@@ -194,6 +211,7 @@ func (i *importing) leftOut(before, after string) string {
 var errInterrupted = errors.New("interrupted")
 
 // earlyEnd is why an import has ended before its end, and how far it came.
+// The cause chooses the exit code; the text says what is stored.
 type earlyEnd struct {
 	cause error
 	text  string
@@ -203,6 +221,9 @@ func (e *earlyEnd) Error() string { return e.text }
 func (e *earlyEnd) Unwrap() error { return e.cause }
 
 // endedEarly says what is stored of an import, and how to be rid of it.
+// An answer of the server's, also a refusal, settles what became of its chunk. When
+// the connection broke instead, the chunk under way may be stored or not, so the
+// numbers are "at least".
 func (i *importing) endedEarly(cause error, total int, program string) error {
 	if len(i.alerts) == 0 {
 		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
@@ -218,6 +239,7 @@ func (i *importing) endedEarly(cause error, total int, program string) error {
 }
 
 // program is how this command was called, as far as it says which server is meant.
+// It stands in advice, so that the line can be copied as it is.
 func (t *terminal) program() string {
 	if t.file != "" {
 		return "lapid -c " + t.file
@@ -226,6 +248,8 @@ func (t *terminal) program() string {
 }
 
 // settle fills in what the flags leave open and refuses what cannot be.
+// It must not change anything outside: a wrong flag is an error before the input is
+// opened. Durations are brought into the form that the server stores.
 func (i *importing) settle(t *terminal) error {
 	if i.format == "" {
 		switch strings.ToLower(filepath.Ext(i.file)) {
@@ -251,6 +275,8 @@ func (i *importing) settle(t *terminal) error {
 		return err
 	}
 	t.doubtScope(i.chunk.Scope)
+	// The alert's text names the file without its folder, which is nobody else's
+	// affair.
 	i.chunk.Source = filepath.Base(i.file)
 	if i.file == "-" {
 		i.chunk.Source = "stdin"
@@ -260,6 +286,8 @@ func (i *importing) settle(t *terminal) error {
 
 // open gives the input as a file that can be read twice: what comes through a
 // pipe is kept in a nameless file meanwhile.
+// The nameless file vanishes with this process, however it ends. The caller closes
+// it.
 func (i *importing) open(stdin io.Reader) (*os.File, error) {
 	var from io.Reader = stdin
 	if i.file != "-" {
@@ -281,6 +309,7 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keeping the input: %w", err)
 	}
+	// From here on the file has no name; a crash leaves nothing behind.
 	_ = os.Remove(kept.Name())
 	if _, err := io.Copy(kept, from); err != nil {
 		_ = kept.Close()
@@ -291,6 +320,8 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 
 // check reads the whole input and counts the decisions that it will make. Bad ones
 // are named, and then it is an error.
+// No more than shownFaults faults and as many doubts are shown, each doubt once, for
+// a list of a million may be wrong in every line. The others are counted.
 func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 	faults := 0
 	complain := func(where string, err error) {
@@ -344,6 +375,7 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 }
 
 // meant names the column that was probably meant.
+// Names are compared without regard to slips of a letter or two (nearest).
 func meant(name string) string {
 	if near := nearest(name, importColumns); near != "" {
 		return fmt.Sprintf("; did you mean '%s'?", near)
@@ -354,6 +386,8 @@ func meant(name string) string {
 // prepare makes an entry as it is to be stored, and tells whether it is to be: what
 // was listed and is over or simulated by now is not. The error is what is wrong
 // with it.
+// It is called once when the input is judged and once more when it is sent, and gives
+// the same both times but for what has run out in between.
 func (i *importing) prepare(e *listed) (take bool, err error) {
 	if e.Value == "" {
 		return false, errors.New("missing 'value'")
@@ -374,6 +408,8 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 			return false, err
 		}
 	}
+	// A list of addresses often has ranges among them; only a scope that was written,
+	// in the entry or as a flag, is taken at its word.
 	if e.Scope == "" && !i.scoped && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
 		e.Scope = engine.ScopeRange
 	}
@@ -400,6 +436,7 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 }
 
 // durationFault names the duration, unless the sentence does already.
+// Both kinds of sentence come from the engine; the operator sees one.
 func durationFault(text string, err error) error {
 	if strings.HasPrefix(err.Error(), "duration ") {
 		return err
@@ -408,6 +445,7 @@ func durationFault(text string, err error) error {
 }
 
 // each reads the input from its beginning.
+// The sink sees every entry in order; what it returns ends the reading.
 func (i *importing) each(input *os.File, to *sink) error {
 	if _, err := input.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the input: %w", err)
@@ -418,6 +456,8 @@ func (i *importing) each(input *os.File, to *sink) error {
 // send stores the values chunk by chunk: while one is under way the next is
 // read. Ctrl-C ends it after the chunk that is under way, so that what is stored
 // is known; a second one ends the program at once.
+// Memory is bounded by two chunks: one under way, one ready. The server stores a
+// chunk whole or not at all.
 func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, input *os.File, total int) error {
 	size := i.batch
 	if size == 0 {
@@ -425,6 +465,8 @@ func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, i
 	}
 	until, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// After the first signal the default handling is back, so a second one ends the
+	// program.
 	context.AfterFunc(until, stop)
 	chunks := make(chan *admin.Chunk, 1) // one ready while one is under way
 	group, reading := errgroup.WithContext(until)
@@ -462,6 +504,7 @@ func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, i
 }
 
 // note keeps what became of a chunk.
+// A chunk of which everything was left out has no alert.
 func (i *importing) note(answer *admin.Imported) {
 	i.stored += answer.Stored
 	if answer.Alert != 0 {
@@ -471,6 +514,8 @@ func (i *importing) note(answer *admin.Imported) {
 }
 
 // cut makes chunks of the input.
+// A chunk is handed over when it has size values, the last one with what is left. It
+// does not wait for a sender that has gone: ctx ends then.
 func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
 	next := i.chunk
 	hand := func() error {

@@ -15,6 +15,8 @@ import (
 )
 
 // listed is one entry of an input.
+// The value, and what else the entry says of itself; "" where it says nothing, which
+// the flags then fill.
 type listed struct {
 	admin.Item
 	left      bool // Duration is what was left of it when it was listed; it may be over
@@ -22,6 +24,7 @@ type listed struct {
 }
 
 // sink takes what a reader finds.
+// It is called by one goroutine, in the order of the input.
 type sink struct {
 	// entry gets every entry with where it stood. It is only good until the next
 	// one; its texts may be kept. An error ends the reading.
@@ -35,11 +38,16 @@ type sink struct {
 
 // reader reads one format. Its error ends the import. An input that is empty has
 // no entries.
+// Readers keep one entry in memory, and one line of at most maxLine bytes or one
+// object.
 type reader func(in io.Reader, to *sink) error
 
+// formats are the readers by the word for --format.
 var formats = map[string]reader{"csv": readCSV, "json": readJSON, "values": readValues}
 
 // maxLine bounds one line, in bytes.
+// No address, scope and reason is so long; a file without line ends is found before
+// it fills the memory.
 const maxLine = 1 << 20
 
 // importColumns are the names a header line or an object may hold.
@@ -50,6 +58,12 @@ var importColumns = []string{"duration", "reason", "scope", "type", "value"}
 var listColumns = []string{"id", "source", "ip", "action", "country", "as", "events_count", "expiration", "simulated",
 	"alert_id", "machine"}
 
+// readCSV reads a file with a header line. A line with too few columns leaves the
+// last ones open, one with too many is taken as far as there are names. A line that
+// is no CSV is told and passed over; a header without a value ends it.
+//
+// A file that has a column ip and none called value is a list as "decisions list -o
+// raw" prints it.
 func readCSV(in io.Reader, to *sink) error {
 	r := csv.NewReader(bufio.NewReaderSize(in, 1<<16))
 	r.ReuseRecord, r.TrimLeadingSpace, r.FieldsPerRecord = true, true, -1
@@ -97,6 +111,7 @@ func readCSV(in io.Reader, to *sink) error {
 }
 
 // columns names those that are not understood.
+// Only the first reading asks for that.
 func (to *sink) columns(names []string, own bool) {
 	if to.strange == nil {
 		return
@@ -108,6 +123,8 @@ func (to *sink) columns(names []string, own bool) {
 	}
 }
 
+// set takes one field of a line. own says that the file is a list as we print it,
+// whose columns have other names.
 func (e *listed) set(column, text string, own bool) {
 	switch column {
 	case "value":
@@ -140,6 +157,8 @@ func (e *listed) set(column, text string, own bool) {
 
 // readValues reads one value per line. Blank lines and what follows a # are for
 // people.
+// A byte order mark before the first value is taken away, as Windows' editors write
+// one.
 func readValues(in io.Reader, to *sink) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 1<<16), maxLine)
@@ -165,6 +184,8 @@ func readValues(in io.Reader, to *sink) error {
 
 // withoutComment cuts a comment off: a # at the beginning of the line or behind a
 // blank.
+// A # within a word belongs to the word, for values of other scopes than addresses
+// may hold one.
 func withoutComment(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
@@ -190,6 +211,8 @@ type jsonDecision struct {
 	ID        *uint64 `json:"id"`
 }
 
+// listed is the object as an entry. One with an id was printed by a list, so its
+// duration is what was left of it then, and its scenario stands for a reason.
 func (j *jsonDecision) listed() listed {
 	e := listed{Item: admin.Item{Value: j.Value, Scope: j.Scope, Type: j.Type, Duration: j.Duration, Reason: j.Reason}, simulated: j.Simulated}
 	if j.ID != nil { // it was listed somewhere
@@ -208,6 +231,9 @@ type jsonObject struct {
 	Decisions json.RawMessage `json:"decisions"` // nil: it is a decision
 }
 
+// readJSON reads a list of decisions, or of alerts with decisions. An object whose
+// fields have the wrong type is told and passed over; text that is no JSON ends it,
+// for nothing behind it can be trusted.
 func readJSON(in io.Reader, to *sink) error {
 	d := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
 	first, err := d.Token()
@@ -247,6 +273,8 @@ func readJSON(in io.Reader, to *sink) error {
 	return nil
 }
 
+// alert takes the decisions out of an alert as a list shows it. All of its decisions
+// count as listed, and are simulated when the alert is.
 func (to *sink) alert(where string, a *jsonObject) error {
 	var ds []jsonDecision
 	if err := json.Unmarshal(a.Decisions, &ds); err != nil {
@@ -268,6 +296,8 @@ func (to *sink) alert(where string, a *jsonObject) error {
 
 // decode reads the next object, and names the fields of a decision that are not
 // understood if somebody wants to know.
+// Names are compared without regard to case, as encoding/json fills fields. Alerts
+// are left alone: most of their fields are not a decision's.
 func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 	if to.strange == nil {
 		return d.Decode(o)
@@ -291,6 +321,7 @@ func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 }
 
 // decisionFields are those of jsonDecision.
+// And those of listed decisions that mean nothing here and are known to.
 var decisionFields = map[string]bool{
 	"value": true, "scope": true, "type": true, "duration": true, "reason": true,
 	"scenario": true, "simulated": true, "id": true, "origin": true, "uuid": true, "until": true, "created_at": true,
@@ -298,6 +329,7 @@ var decisionFields = map[string]bool{
 
 // eachKey yields the keys of a JSON object as they are written, without those of
 // what lies in it. The text must be valid JSON.
+// It does not allocate: an import has as many objects as decisions.
 func eachKey(object []byte, yield func(key []byte)) {
 	depth := 0
 	for i := 0; i < len(object); i++ {

@@ -12,6 +12,8 @@ import (
 	"lapid/transport/admin"
 )
 
+// machinesCommand is the noun machines: the log processors, who log in with a
+// password or a certificate and push alerts.
 func machinesCommand(t *terminal) *cobra.Command {
 	c := group("machines", "Log processors that may push alerts",
 		machinesList(t), machinesAdd(t), machinesValidate(t), machinesDelete(t), machinesPrune(t), machinesInspect(t))
@@ -19,6 +21,7 @@ func machinesCommand(t *terminal) *cobra.Command {
 	return c
 }
 
+// machinesList is machines list, in the order in which machines were added.
 func machinesList(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List all machines", Args: noArgs,
@@ -34,6 +37,7 @@ func machinesList(t *terminal) *cobra.Command {
 	}
 }
 
+// showMachines writes all machines in the chosen format. Columns are the reference's.
 func (t *terminal) showMachines(list *admin.Machines) error {
 	switch t.output {
 	case jsonWords:
@@ -52,6 +56,8 @@ func (t *terminal) showMachines(list *admin.Machines) error {
 	return nil
 }
 
+// machinesTable is the list for people. How long ago a heartbeat was is reckoned by
+// the server's clock, which came with the list.
 func machinesTable(list *admin.Machines) *table {
 	table := lightTable()
 	table.head(left, "Name", "IP Address", "Last Update", "Status", "Version", "OS", "Auth Type", "Last Heartbeat")
@@ -71,6 +77,7 @@ const (
 	warning = "⚠️"
 )
 
+// tick is the sign for whether a machine may log in.
 func tick(ok bool) string {
 	if ok {
 		return good
@@ -79,8 +86,11 @@ func tick(ok bool) string {
 }
 
 // late is the silence after which a heartbeat gets a warning sign.
+// Log processors send one a minute.
 const late = 2 * time.Minute
 
+// heartbeat is how long ago a machine was heard of, by two moments in Unix
+// nanoseconds, with a warning for a long silence and for none ever.
 func heartbeat(last, now int64) string {
 	if last == 0 {
 		return warning + " -"
@@ -95,6 +105,7 @@ func heartbeat(last, now int64) string {
 // second is a moment in whole seconds, UTC.
 func second(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
 
+// orDash is a moment in whole seconds, UTC, and a dash for never.
 func orDash(ns int64) string {
 	if ns == 0 {
 		return "-"
@@ -111,6 +122,8 @@ func moment(ns int64) *time.Time {
 	return &t
 }
 
+// osText is an operating system as the reference writes it, and its question mark for
+// one that nobody has told.
 func osText(o admin.OS) string {
 	if o.Name == "" && o.Version == "" {
 		return "?"
@@ -119,6 +132,8 @@ func osText(o admin.OS) string {
 }
 
 // machineObject is a machine in JSON.
+// Names and their order are the reference's, in which words are joined in two
+// manners.
 type machineObject struct {
 	CreatedAt     *time.Time       `json:"created_at"`
 	UpdatedAt     *time.Time       `json:"updated_at"`
@@ -134,6 +149,7 @@ type machineObject struct {
 	DataSources   map[string]int64 `json:"datasources,omitempty"`
 }
 
+// machineObjects are machines as JSON has them; never null.
 func machineObjects(ms []admin.Machine) []machineObject {
 	out := make([]machineObject, 0, len(ms))
 	for i := range ms {
@@ -142,6 +158,7 @@ func machineObjects(ms []admin.Machine) []machineObject {
 	return out
 }
 
+// machineObjectOf is one machine as JSON has it.
 func machineObjectOf(m *admin.Machine) machineObject {
 	o := machineObject{
 		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt), LastPush: moment(m.LastPush),

@@ -21,6 +21,8 @@ type newMachine struct {
 	password, file, url string
 }
 
+// machinesAdd is machines add: the machine and the file with which it logs in. An
+// operator adds machines that are validated; those that register over the API wait.
 func machinesAdd(t *terminal) *cobra.Command {
 	var n newMachine
 	c := &cobra.Command{
@@ -45,6 +47,12 @@ and a name too if none is given. Before the first start of the server it needs -
 	return c
 }
 
+// addMachine does everything that can fail without a change first: names, the place
+// of the file, the password. Then it stores the machine and writes the file; if that
+// fails the machine is there, and the same verb with --force repairs it.
+//
+// Standard output is JSON or nothing. What a person reads goes to standard error, as
+// in the reference, whose scripts rely on it.
 func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) error {
 	s, err := t.setup()
 	if err != nil {
@@ -54,6 +62,7 @@ func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) e
 		if !n.auto {
 			return errors.New("please specify a machine name to add, or use --auto")
 		}
+		// The name is one that no other host makes up.
 		name = generatedName()
 	}
 	if n.file == "" {
@@ -92,6 +101,8 @@ type addedMachine struct {
 }
 
 // refuseOverwriting is the check before anything is changed.
+// A file that is there belongs to a machine that logs in with it; --force says that
+// it may go.
 func (n *newMachine) refuseOverwriting() error {
 	if n.force || n.file == "-" || n.file == "/dev/null" {
 		return nil
@@ -104,6 +115,9 @@ func (n *newMachine) refuseOverwriting() error {
 	return nil
 }
 
+// machinePassword is the password that the flags ask for. bcrypt looks at no more
+// than 72 bytes; a longer one is refused, where a hash would silently take its
+// beginning.
 func (t *terminal) machinePassword(n *newMachine) (string, error) {
 	password := n.password
 	switch {
@@ -124,6 +138,8 @@ func (t *terminal) machinePassword(n *newMachine) (string, error) {
 	return password, nil
 }
 
+// askPassword reads a password from the terminal without showing it. Where no
+// terminal is there is nobody to ask, which is an error and no wait.
 func (t *terminal) askPassword() (string, error) {
 	if !t.interactive() {
 		return "", errAsked
@@ -134,6 +150,9 @@ func (t *terminal) askPassword() (string, error) {
 	return string(b), err
 }
 
+// storeMachine sends the machine with its bcrypt hash: the password itself does not
+// reach the server. With replace a machine of that name goes, and its alerts lose
+// their owner.
 func (t *terminal) storeMachine(ctx context.Context, name, password string, replace bool) error {
 	hash, err := hashPassword(password)
 	if err != nil {
@@ -144,6 +163,8 @@ func (t *terminal) storeMachine(ctx context.Context, name, password string, repl
 	})
 }
 
+// writeCredentials writes the credentials file and says where; "-" is standard error,
+// /dev/null is nowhere.
 func (t *terminal) writeCredentials(file, url, login, password string) error {
 	if err := t.writeQuietly(file, credentialsText(url, login, password)); err != nil {
 		return err
@@ -155,6 +176,7 @@ func (t *terminal) writeCredentials(file, url, login, password string) error {
 }
 
 // writeQuietly writes a credentials file and says nothing of it.
+// The file has mode 0600 and is there whole or not at all (writeSecret).
 func (t *terminal) writeQuietly(file, text string) error {
 	switch file {
 	case "-":
@@ -170,6 +192,8 @@ func (t *terminal) writeQuietly(file, text string) error {
 }
 
 // generatedName is the host's machine id and sixteen letters of chance.
+// Two machines on one host get two names. A host without a machine id gets chance in
+// its place.
 func generatedName() string {
 	id, err := os.ReadFile("/etc/machine-id")
 	name := strings.TrimSpace(string(id))
@@ -180,6 +204,7 @@ func generatedName() string {
 }
 
 // generatedPassword has 64 letters and digits.
+// That is over 300 bits of chance, and fits what bcrypt looks at.
 func generatedPassword() string { return letters(64) }
 
 // letters are n letters and digits of chance.

@@ -12,6 +12,9 @@ import (
 	"lapid/transport/admin"
 )
 
+// machinesInspect is machines inspect: what a machine has said of itself, or, with
+// --hub, what is installed on it. There is no raw form but of the latter, as in the
+// reference.
 func machinesInspect(t *terminal) *cobra.Command {
 	var hub bool
 	c := &cobra.Command{
@@ -29,6 +32,9 @@ func machinesInspect(t *terminal) *cobra.Command {
 	return c
 }
 
+// inspectMachine fetches one machine and the newest report of its counters, the last
+// that the server yields. A machine that never reported has no counters, which is no
+// error.
 func (t *terminal) inspectMachine(ctx context.Context, door *admin.Client, name string, hub bool) error {
 	m, err := door.Machine(ctx, name)
 	if err != nil {
@@ -54,11 +60,14 @@ func (t *terminal) inspectMachine(ctx context.Context, door *admin.Client, name 
 }
 
 // machineUsage is what a log processor counted, in JSON as inspect shows it.
+// Rows are in order of their names, whatever the order of the report.
 type machineUsage struct {
 	Acquisition []acquisitionRow `json:"acquisition,omitempty"`
 	Parsers     []parserRow      `json:"parsers,omitempty"`
 }
 
+// acquisitionRow counts the lines of one source of logs since the log processor
+// started.
 type acquisitionRow struct {
 	Source   string `json:"source"`
 	Read     number `json:"read"`
@@ -66,6 +75,7 @@ type acquisitionRow struct {
 	Unparsed number `json:"unparsed"`
 }
 
+// parserRow counts what one parser was given from one source.
 type parserRow struct {
 	Source   string `json:"source"`
 	Parser   string `json:"parser"`
@@ -75,6 +85,9 @@ type parserRow struct {
 }
 
 // machineUsageOf sorts the counters of one report into its two tables.
+// A counter with the label parser belongs to that parser, any other to its source;
+// names that neither table has are passed over, for newer log processors count more.
+// Counters that occur twice are added up.
 func machineUsageOf(r *admin.UsageReport) (machineUsage, error) {
 	items, err := usageItems(r)
 	if err != nil {
@@ -113,6 +126,7 @@ func machineUsageOf(r *admin.UsageReport) (machineUsage, error) {
 	return u, nil
 }
 
+// count adds a counter of the report; names that have no column change nothing.
 func (r *acquisitionRow) count(name string, n number) {
 	switch name {
 	case "read":
@@ -124,6 +138,7 @@ func (r *acquisitionRow) count(name string, n number) {
 	}
 }
 
+// count does the same for a parser.
 func (r *parserRow) count(name string, n number) {
 	switch name {
 	case "parsed":
@@ -145,6 +160,8 @@ func usageSource(labels map[string]string) string {
 	return text
 }
 
+// showMachine is the page for people, or one object in JSON with the counters below
+// "metrics".
 func (t *terminal) showMachine(m *admin.Machine, usage machineUsage) error {
 	if t.output == jsonWords {
 		return t.json(struct {
@@ -188,6 +205,8 @@ func (t *table) column(name string, values []string) {
 	}
 }
 
+// showUsage draws the tables of counters that have a row. Figures are in full: they
+// are compared with each other.
 func (t *terminal) showUsage(u machineUsage) {
 	if len(u.Acquisition) > 0 {
 		table := boxedTable()
@@ -211,6 +230,7 @@ func (t *terminal) showUsage(u machineUsage) {
 	}
 }
 
+// figure is a number in a column of numbers.
 func figure(n number) cell { return cell{text: n.String(), align: right} }
 
 // hubObject is a hub item in JSON.
@@ -220,6 +240,8 @@ type hubObject struct {
 	Version string `json:"version"`
 }
 
+// showHub writes the hub items of a machine in the chosen format, kind by kind in
+// alphabetical order, so that two machines can be compared by diff.
 func (t *terminal) showHub(m *admin.Machine) error {
 	if t.output == jsonWords {
 		out := map[string][]hubObject{}
