@@ -13,6 +13,7 @@ import (
 )
 
 // Retention is db_config.flush, checked. Zero means: never removed.
+// It is handed to the engine as it is; a duration is never negative.
 type Retention struct {
 	MaxItems        int
 	MaxAge          time.Duration
@@ -24,6 +25,8 @@ type Retention struct {
 }
 
 // ServerSetup is what the server needs beyond the Setup, checked.
+// A reload makes a new one; the old one is never changed, since the gate may still
+// read it.
 type ServerSetup struct {
 	TrustedProxies []netip.Prefix
 	TrustedIPs     []netip.Prefix
@@ -35,6 +38,8 @@ type ServerSetup struct {
 }
 
 // complete puts in the defaults that every verb needs and checks them.
+// Verbs need a store and a format and nothing else, so a fault in the server's own
+// part does not keep an operator from listing decisions.
 func (s *Setup) complete() error {
 	if s.Own.DataDir != "" {
 		s.Config.Paths.DataDir = s.Own.DataDir
@@ -50,6 +55,8 @@ func (s *Setup) complete() error {
 }
 
 // takeAddresses puts our own addresses in the place of those that config.yaml names.
+// An address in lapid.yaml means that lapid shall listen there, even when the file
+// that it shares with the reference's server has its API switched off.
 func (s *Setup) takeAddresses() {
 	if uri := s.Own.ListenURI; uri != "" {
 		a := s.Config.API.Server
@@ -69,6 +76,9 @@ func (s *Setup) takeAddresses() {
 }
 
 // retention checks db_config.flush.
+// What is missing is kept for ever, and that is warned of, for such a server grows
+// until its disk is full. Usage metrics have a limit of their own, seven days unless
+// said otherwise. The error names the key with its place.
 func (s *Setup) retention() (Retention, error) {
 	var r Retention
 	f := s.Config.DB.Flush
@@ -127,6 +137,8 @@ func (s *Setup) retention() (Retention, error) {
 }
 
 // server checks what the server reads and gives it in its final form.
+// The sentences are the reference's where it has one, because operators look for
+// them. It looks at no file and no address: serve -t and the start do.
 func (s *Setup) server() (*ServerSetup, error) {
 	a := s.Config.API.Server
 	if a == nil || a.Enable != nil && !*a.Enable {
@@ -197,6 +209,9 @@ func prefix(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
+// autoRegistration checks that machines which register by themselves need a token of
+// 32 characters and an address in a range that was named: one of the two alone would
+// let anybody in who can guess or listen.
 func (s *Setup) autoRegistration(v *ServerSetup, r *AutoRegistration) error {
 	const at = "api.server.auto_registration"
 	switch {
@@ -224,6 +239,9 @@ func (s *Setup) autoRegistration(v *ServerSetup, r *AutoRegistration) error {
 var verifications = []string{"", "NoClientCert", "RequestClientCert", "RequireAnyClientCert",
 	"VerifyClientCertIfGiven", "RequireAndVerifyClientCert"}
 
+// tls checks the words of api.server.tls; the files are read when the listener is
+// made. An entry that stands twice in a list is taken once and warned of, as in the
+// reference.
 func (s *Setup) tls(v *ServerSetup, t *TLS) error {
 	const at = "api.server.tls"
 	if t == nil {
@@ -259,6 +277,7 @@ func (s *Setup) tls(v *ServerSetup, t *TLS) error {
 }
 
 // once leaves out what was there before, in order.
+// Lists are short, so each is compared with each.
 func once(list []string) []string {
 	var out []string
 	for _, x := range list {
@@ -269,6 +288,8 @@ func once(list []string) []string {
 	return out
 }
 
+// metrics checks prometheus: where figures are served, and how many. Switched off,
+// nothing of it is looked at.
 func (s *Setup) metrics(v *ServerSetup) error {
 	m := &s.Config.Metrics
 	if !m.Enabled {
@@ -290,6 +311,8 @@ func (s *Setup) metrics(v *ServerSetup) error {
 }
 
 // metricsAddress is where the metrics listener is, or would be.
+// An address in lapid.yaml wins; port 0 was written by somebody and means any that is
+// free.
 func (s *Setup) metricsAddress() string {
 	if s.Own.Metrics != "" && s.Own.Metrics != "off" {
 		return s.Own.Metrics
@@ -328,6 +351,7 @@ const (
 )
 
 // level reads the words of the reference.
+// Case does not matter. Without a word it is info.
 func level(word string) (slog.Level, error) {
 	switch strings.ToLower(word) {
 	case "trace":

@@ -11,6 +11,8 @@ import (
 // decoder fills a Go value from a tree and refuses what the value has no place
 // for. Fields are named by the tag `yaml`; a field with the tag `here:"ignored"`
 // is accepted and noted as having no meaning in this program.
+// One decoder is for one file. It goes on after a complaint, so that an operator sees
+// all of them at once.
 type decoder struct {
 	schema  reflect.Type     // of the whole file, to say where a stray key belongs
 	places  map[string]*node // every key that was read, by its dotted path
@@ -21,6 +23,8 @@ type decoder struct {
 
 // decodeTree fills into (a pointer to a struct) from a tree. All complaints are
 // in the error, one per line, each with its place.
+// A tree of nil is an empty file. The decoder is returned for its places, also with
+// an error.
 func decodeTree(tree *node, into any) (*decoder, error) {
 	v := reflect.ValueOf(into).Elem()
 	d := &decoder{schema: v.Type(), places: map[string]*node{}, items: map[string]*node{}}
@@ -30,10 +34,13 @@ func decodeTree(tree *node, into any) (*decoder, error) {
 	return d, errors.Join(d.errs...)
 }
 
+// fail notes a complaint with the place of what it is about.
 func (d *decoder) fail(n *node, format string, args ...any) {
 	d.errs = append(d.errs, fmt.Errorf("%s: %s", n.at(), fmt.Sprintf(format, args...)))
 }
 
+// value fills v from n by v's type; path is where that is in the file, dotted. null
+// leaves the value as it was, which is its default.
 func (d *decoder) value(n *node, v reflect.Value, path string) {
 	if n.kind == isNull {
 		return // as if the key were not there
@@ -54,6 +61,8 @@ func (d *decoder) value(n *node, v reflect.Value, path string) {
 	}
 }
 
+// structure fills a struct from a map. Keys that no field has are complained about,
+// never passed over: a slip in a name would silently mean the default.
 func (d *decoder) structure(n *node, v reflect.Value, path string) {
 	if n.kind != isMap {
 		d.fail(n, "%s must be a map, this is %s", named(path), n.kind)
@@ -74,6 +83,7 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 	}
 }
 
+// list fills a slice, which replaces what was there.
 func (d *decoder) list(n *node, v reflect.Value, path string) {
 	if n.kind != isList {
 		d.fail(n, "%s must be a list, this is %s", named(path), n.kind)
@@ -88,6 +98,7 @@ func (d *decoder) list(n *node, v reflect.Value, path string) {
 	v.Set(out)
 }
 
+// table fills a map with keys of the operator's own choice.
 func (d *decoder) table(n *node, v reflect.Value, path string) {
 	if n.kind != isMap {
 		d.fail(n, "%s must be a map, this is %s", named(path), n.kind)
@@ -102,6 +113,9 @@ func (d *decoder) table(n *node, v reflect.Value, path string) {
 	v.Set(out)
 }
 
+// scalar fills a word, a truth or a number. A text in quotes is a word and nothing
+// else, as YAML has it; a word may be written without quotes even where it looks like
+// a number.
 func (d *decoder) scalar(n *node, v reflect.Value, path string) {
 	if n.kind != isScalar {
 		d.fail(n, "%s must be a single value, this is %s", named(path), n.kind)
@@ -128,6 +142,7 @@ func (d *decoder) scalar(n *node, v reflect.Value, path string) {
 }
 
 // yamlBool takes the spellings that YAML readers in the field take.
+// YAML 1.1 and 1.2 differ; existing files have both.
 func yamlBool(n *node) (value, ok bool) {
 	if !n.plain {
 		return false, false
@@ -143,6 +158,7 @@ func yamlBool(n *node) (value, ok bool) {
 
 // unknown explains a key that nothing reads: a likely spelling, or the section
 // in which a key of this name would have a meaning.
+// Only one of the hints is given, the one that is surest.
 func (d *decoder) unknown(t reflect.Type, key, path string) string {
 	text := "unknown key " + shownWord(key)
 	if path != "" {
@@ -171,6 +187,7 @@ var oldNames = map[string]string{
 	"api.server.tls.bouncers_ou": "bouncers_allowed_ou",
 }
 
+// join is the path of a key below another path, "" being the top level.
 func join(path, key string) string {
 	if path == "" {
 		return key
@@ -178,6 +195,7 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
+// named is a path in a sentence.
 func named(path string) string {
 	if path == "" {
 		return "the top level"
@@ -186,6 +204,7 @@ func named(path string) string {
 }
 
 // fieldOf finds the field that a key fills.
+// Fields of embedded structs count as the struct's own.
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 	for _, f := range reflect.VisibleFields(t) {
 		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name == key && name != "" && name != "-" {
@@ -195,6 +214,7 @@ func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 	return reflect.StructField{}, false
 }
 
+// keysOf lists the keys that a struct knows, in the order of its fields.
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for _, f := range reflect.VisibleFields(t) {
@@ -206,6 +226,7 @@ func keysOf(t reflect.Type) []string {
 }
 
 // sections lists the paths of the maps of a schema that know a key.
+// "" is the top level.
 func sections(t reflect.Type, key, path string) []string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -229,6 +250,8 @@ func sections(t reflect.Type, key, path string) []string {
 
 // nearest is the word that is a slip of the finger away from key, "" when
 // there is none.
+// A slip is one letter in three at most, and one in short words. Case does not count;
+// of several the first in the list is taken.
 func nearest(key string, words []string) string {
 	best, bestAt := "", max(1, len(key)/3)+1
 	for _, w := range words {
@@ -241,6 +264,7 @@ func nearest(key string, words []string) string {
 
 // slips counts the letters to insert, drop, change or swap with their
 // neighbour to turn a into b.
+// It is the Damerau–Levenshtein distance, in three rows of memory.
 func slips(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -29,12 +29,15 @@ const (
 	isList
 )
 
+// String is the kind in a sentence: "must be a list, this is a map".
 func (k kind) String() string {
 	return [...]string{"nothing", "a single value", "a map", "a list"}[k]
 }
 
 // node is one piece of a configuration file that still knows where it was
 // written, also after an overlay was merged over it.
+// A tree is never changed once it was built: merging makes a new one that shares what
+// is the same, and aliases share their anchor's.
 type node struct {
 	file      string
 	line, col int
@@ -46,6 +49,7 @@ type node struct {
 }
 
 // entry is one key of a map.
+// The key is a node for its place.
 type entry struct {
 	key   *node
 	value *node
@@ -53,6 +57,7 @@ type entry struct {
 
 // at names the place of the node, "file:line:column", or whatever else it
 // came from.
+// A value from the environment has a name for a place, and no line.
 func (n *node) at() string {
 	if n.line == 0 {
 		return n.file
@@ -61,6 +66,7 @@ func (n *node) at() string {
 }
 
 // get gives the value of a key, nil when there is none.
+// Also on nil, so that paths can be followed without looking at each step.
 func (n *node) get(key string) *node {
 	if n == nil {
 		return nil
@@ -75,6 +81,9 @@ func (n *node) get(key string) *node {
 
 // readTrees reads a file of one or more YAML documents. Empty documents are
 // left out.
+// The file must be an ordinary one of maxConfigSize bytes at most (readPlain). expand
+// puts in variables, nil: it is left as it is; it sees the whole text, as the
+// reference's does, comments and quotes included.
 func readTrees(file string, expand func(string) string) ([]*node, error) {
 	text, err := readPlain(file, maxConfigSize)
 	if err != nil {
@@ -84,6 +93,8 @@ func readTrees(file string, expand func(string) string) ([]*node, error) {
 }
 
 // parseTrees is readTrees for a text; file is only named in places and errors.
+// Errors are one line each and name file, line and column, never more of the content
+// than the word they are about: a file may hold secrets.
 func parseTrees(file, text string, expand func(string) string) ([]*node, error) {
 	text = strings.TrimPrefix(text, "\ufeff") // editors on Windows write one
 	if expand != nil {
@@ -132,11 +143,13 @@ func syntaxError(file, text string, err error) error {
 }
 
 // treeBuilder turns one parsed document into nodes.
+// Anchors are known from where they stand to the end of the document.
 type treeBuilder struct {
 	file    string
 	anchors map[string]*node
 }
 
+// node begins a node at the place of a token.
 func (b *treeBuilder) node(k kind, tk *token.Token) *node {
 	n := &node{file: b.file, kind: k}
 	if tk != nil && tk.Position != nil {
@@ -145,12 +158,16 @@ func (b *treeBuilder) node(k kind, tk *token.Token) *node {
 	return n
 }
 
+// scalar is a node that is one word; plain says that it stood without quotes.
 func (b *treeBuilder) scalar(tk *token.Token, text string, plain bool) *node {
 	n := b.node(isScalar, tk)
 	n.text, n.plain = text, plain
 	return n
 }
 
+// build makes a node of what the parser gives, with all that is in it, at most
+// maxConfigDepth deep. An alias is the very node of its anchor, so a file that
+// repeats itself many times over takes no more memory than it has bytes.
 func (b *treeBuilder) build(v ast.Node, depth int) (*node, error) {
 	if depth > maxConfigDepth {
 		return nil, fmt.Errorf("%s: nested deeper than %d", b.file, maxConfigDepth)
@@ -194,6 +211,9 @@ func (b *treeBuilder) build(v ast.Node, depth int) (*node, error) {
 	}
 }
 
+// mapping fills a map. A key that stands twice is an error, since YAML readers differ
+// in which one wins. Own keys win against those of a merge key when they stand before
+// it.
 func (b *treeBuilder) mapping(n *node, values []*ast.MappingValueNode, depth int) (*node, error) {
 	for _, v := range values {
 		value, err := b.build(v.Value, depth+1)
@@ -248,6 +268,7 @@ func (n *node) inherit(from *node) error {
 	return nil
 }
 
+// list makes a list with its items.
 func (b *treeBuilder) list(v *ast.SequenceNode, depth int) (*node, error) {
 	n := b.node(isList, v.GetToken())
 	for _, item := range v.Values {
@@ -275,6 +296,8 @@ func (b *treeBuilder) tagged(v *ast.TagNode, depth int) (*node, error) {
 
 // merge lays over on top of n and gives the result: maps key by key, lists and
 // scalars replaced, null removes. Neither tree is changed.
+// An overlay that has a map where the file has a word, or the other way round, is an
+// error: one of the two is a slip.
 func merge(n, over *node) (*node, error) {
 	switch {
 	case over.kind != isMap && n.kind == isMap || over.kind == isMap && n.kind != isMap,
@@ -294,6 +317,7 @@ func merge(n, over *node) (*node, error) {
 }
 
 // lay puts one overlaying entry into the map.
+// The entries must be n's own, not shared with another tree.
 func (n *node) lay(e entry) error {
 	for i, old := range n.entries {
 		if old.key.text != e.key.text {
@@ -321,6 +345,8 @@ func (n *node) lay(e entry) error {
 
 // expander replaces $NAME and ${NAME} in a text by the value of the variable
 // where lookup knows one, also an empty one; everything else stays as it is.
+// A dollar sign that belongs to no known variable stays, because passwords and
+// patterns hold some.
 func expander(lookup func(string) (string, bool)) func(string) string {
 	return func(s string) string {
 		var out strings.Builder
@@ -347,6 +373,7 @@ func expander(lookup func(string) (string, bool)) func(string) string {
 }
 
 // variable reads the name behind a dollar sign and the length of all of it.
+// "" and 1 when there is none, so that the sign alone is passed over.
 func variable(s string) (name string, whole int) {
 	if strings.HasPrefix(s, "${") {
 		end := strings.IndexByte(s, '}')
@@ -362,6 +389,7 @@ func variable(s string) (name string, whole int) {
 	return s[1:end], end
 }
 
+// isName says whether a text can be the name of a variable.
 func isName(s string) bool {
 	for i := range len(s) {
 		if !isNameByte(s[i]) {
@@ -371,6 +399,7 @@ func isName(s string) bool {
 	return s != ""
 }
 
+// isNameByte says whether a byte may stand in such a name.
 func isNameByte(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }

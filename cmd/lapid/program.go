@@ -38,6 +38,8 @@ const (
 // compiled, and after Run has begun the house that was built from it. Tests
 // start the very same thing.
 type Program struct {
+	// What was read and checked. After Run has opened everything the loop of reloads
+	// owns these, and replaces them together.
 	setup     *Setup
 	server    *ServerSetup
 	retention Retention
@@ -67,6 +69,9 @@ type Program struct {
 
 // NewProgram checks and compiles everything that can be without touching the
 // network, the store or a folder. It starts nothing.
+// It is what serve -t calls too, and what a reload calls before it changes anything:
+// an error here leaves a running server as it is. What is only worth a warning is
+// said to log.
 func NewProgram(s *Setup, log *Log) (*Program, error) {
 	p := &Program{setup: s, log: log, ready: make(chan struct{})}
 	var err error
@@ -84,6 +89,8 @@ func NewProgram(s *Setup, log *Log) (*Program, error) {
 	if p.specs, p.rules, err = s.profiles(log.Logger); err != nil {
 		return nil, err
 	}
+	// Tokens are signed by a keyed hash, of which a shorter key would be the
+	// weakest part.
 	if secret, ok := s.env(secretVariable); ok && len(secret) < secretSize {
 		return nil, fmt.Errorf("%s not strong enough: it needs %d characters", secretVariable, secretSize)
 	}
@@ -96,6 +103,9 @@ func (p *Program) Ready() <-chan struct{} { return p.ready }
 
 // Run builds the house from the bottom up, serves until ctx ends, and takes it
 // down from the top. Call it once. It returns nil after an orderly end.
+// The order is that of dependence: store, engine, gate, doors from the inside out.
+// What is taken down takes the reverse order, and the engine runs on until everybody
+// above it has left: so whoever was let in gets an answer.
 func (p *Program) Run(ctx context.Context) error {
 	p.begun = time.Now()
 	p.sayOutOfDate()
@@ -114,6 +124,8 @@ func (p *Program) Run(ctx context.Context) error {
 	p.condition.engine.Store(p.engine)
 	p.tellStart("the listeners are being opened")
 	defer context.AfterFunc(ctx, p.condition.stopping)()
+	// The engine's time is longer than everybody else's: its context does not end
+	// with ctx.
 	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	upstairs, leave := context.WithCancelCause(ctx)
@@ -142,6 +154,8 @@ func (p *Program) Run(ctx context.Context) error {
 // openEngine opens the store. One of the operator's verbs may have it open for
 // a moment: that is waited for; another server is not. When ctx ends meanwhile
 // there is no error and no engine.
+// An error that is not a locked store is final: it names what to do, and a service
+// manager that starts again finds the same.
 func (p *Program) openEngine(ctx context.Context) error {
 	s := p.setup
 	if err := s.makeFolder(); err != nil {
@@ -172,6 +186,8 @@ func (p *Program) openEngine(ctx context.Context) error {
 		if !errors.Is(err, persist.ErrLocked) {
 			return err
 		}
+		// Who answers on the operator's socket is a server and will not go away by
+		// itself.
 		if c, dialled := admin.Dial(ctx, s.Socket()); dialled == nil {
 			c.Close()
 			return fmt.Errorf("%w: another server is running; stop it first, or give this one a data_dir of its own", err)
@@ -190,6 +206,8 @@ func (p *Program) openEngine(ctx context.Context) error {
 	}
 }
 
+// engineOptions is what the engine is given: what every opener of the store has, and
+// the server's own rules, retention and bounds.
 func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
@@ -205,6 +223,8 @@ func (p *Program) engineOptions() *engine.Options {
 
 // tellStart says what the start is doing: to who asks /ready and to the service
 // manager. The log has it from who does it.
+// It also asks the service manager for more time, so that a store of many gigabytes
+// is not killed for its size.
 func (p *Program) tellStart(doing string) {
 	p.condition.starting(doing)
 	notify(status(doing) + "\n" + moreTime)
@@ -226,6 +246,8 @@ func (p *Program) tellReady() {
 }
 
 // engineOptions is what a server and a verb that opens the store have in common.
+// A verb must read and write a store as the server would, or a restore could differ
+// from a start.
 func (s *Setup) engineOptions(log *slog.Logger) *engine.Options {
 	every, _ := s.Own.snapshotEvery() // checked when it was read
 	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
@@ -233,6 +255,9 @@ func (s *Setup) engineOptions(log *slog.Logger) *engine.Options {
 
 // openDoors builds everything above the engine. After an error nothing of it is
 // left open.
+// The listener of the API comes last. A store whose disk takes no writes is served
+// all the same, and so a socket that cannot be made is only told; anything else that
+// is not open is an error, for a server that is half there is worse than none.
 func (p *Program) openDoors(ctx context.Context) (err error) {
 	s := p.setup
 	secret, err := p.secret(ctx)
@@ -288,6 +313,7 @@ func (p *Program) noteAddresses() {
 }
 
 // addresses is what was noted.
+// nil until all doors are open. Any goroutine.
 func (p *Program) addresses() []string {
 	if list := p.listening.Load(); list != nil {
 		return *list
@@ -297,6 +323,8 @@ func (p *Program) addresses() []string {
 
 // openMetrics opens the listener of metrics, if there shall be one and it is not
 // open yet.
+// It is tried once at the very beginning, for /live and /ready while the store is
+// read, and once more when everything else stands.
 func (p *Program) openMetrics() (err error) {
 	if p.metrics != nil || p.server.MetricsAddress == "" {
 		return nil
@@ -307,6 +335,8 @@ func (p *Program) openMetrics() (err error) {
 	return nil
 }
 
+// closeMetrics closes that listener and waits for nobody: who is reading figures
+// while the server ends reads them broken off.
 func (p *Program) closeMetrics() {
 	if p.metrics != nil {
 		p.metrics.close()
@@ -315,6 +345,7 @@ func (p *Program) closeMetrics() {
 
 // secret is the key that signs tokens: the operator's, or one that was made at
 // the first start and is kept, so that a restart logs nobody out.
+// On a disk that takes no writes there is one for this run alone.
 func (p *Program) secret(ctx context.Context) ([]byte, error) {
 	if text, ok := p.setup.env(secretVariable); ok {
 		return []byte(text), nil
@@ -332,6 +363,9 @@ func (p *Program) secret(ctx context.Context) ([]byte, error) {
 	return secret, err
 }
 
+// makeAPI makes the server of the API from what was configured and from the bounds
+// that were found. It opens nothing but the files of certificates; an error of those
+// is the only one to expect.
 func (p *Program) makeAPI() error {
 	s, a := p.setup, p.setup.Config.API.Server
 	mode, _ := s.Own.listenSocketMode() // checked when it was read
@@ -358,6 +392,8 @@ func (p *Program) makeAPI() error {
 
 // serve runs everything upstairs in one group until ctx ends or one of them
 // fails, and waits until all have left.
+// The group ends with its first error, which is the one that is given: others follow
+// from it. An end by ctx is no error.
 func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -387,6 +423,8 @@ func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	group.Go(func() error { return p.obey(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
+	// When the engine has failed, its error is the cause, and the others only saw
+	// that the context ended.
 	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

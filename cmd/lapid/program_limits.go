@@ -30,6 +30,8 @@ const (
 )
 
 // limits are what the server may use, as a start finds it.
+// Where several speak, the one that allows least counts, and its name is what the log
+// says.
 type limits struct {
 	memory int64  // bytes
 	source string // who says so
@@ -38,6 +40,9 @@ type limits struct {
 }
 
 // bounds is what the server makes of it. All are in bytes or numbers.
+// Together they are about seven tenths of what there is; the decisions themselves
+// are not among them, for nobody can say beforehand how many there will be: they grow
+// until the operator's limits on alerts hold.
 type bounds struct {
 	collect     int64 // from where on garbage is collected harder; 0: as the runtime has it
 	bodies      int64 // request bodies
@@ -52,6 +57,8 @@ type bounds struct {
 
 // findLimits looks at the system. An operator's word counts more than what is
 // found, unless it is more than there is.
+// A system that says nothing is taken to have memoryUnknown: enough to serve, and
+// little enough for a small machine.
 func findLimits(system fs.FS, own int64) limits {
 	l := limits{memory: memoryUnknown, source: "nobody says how much there is", files: openFiles()}
 	for _, one := range []limits{
@@ -69,6 +76,8 @@ func findLimits(system fs.FS, own int64) limits {
 
 // bounds shares out what there is: an eighth is left to the kernel, whose part of
 // connections counts too.
+// Each part has a least, with which everything still works, and a most, beyond which
+// more would only hide a fault.
 func (l *limits) bounds(listeners int) bounds {
 	m := l.memory
 	b := bounds{
@@ -80,6 +89,7 @@ func (l *limits) bounds(listeners int) bounds {
 		served:      between(int(m/8/perServed), 64, 20_000),
 		connections: between(int(m/8/perConnection), 128, 20_000),
 	}
+	// The runtime's own setting is the operator's and is left alone.
 	if l.strict && os.Getenv("GOMEMLIMIT") == "" {
 		b.collect = m / 8 * 7
 	}
@@ -89,6 +99,7 @@ func (l *limits) bounds(listeners int) bounds {
 	return b
 }
 
+// between is n within two bounds.
 func between[N int | int64](n, least, most N) N { return min(max(n, least), most) }
 
 // useMemory finds out what the server may use and says so. What it returns is to be
@@ -130,6 +141,7 @@ func (l *limits) say(log *slog.Logger, b bounds) {
 	}
 }
 
+// mib is a number of bytes in MiB, with a decimal where it is small and not whole.
 func mib(n int64) string {
 	if n < 10<<20 && n%(1<<20) != 0 {
 		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
@@ -139,6 +151,7 @@ func mib(n int64) string {
 
 // openFiles is how many descriptors the process may have. The runtime has raised
 // the limit as far as it goes.
+// At most 1 Mi, which is what it is taken for where there is no limit.
 func openFiles() int {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<20 {
@@ -156,6 +169,7 @@ func runtimeLimit() int64 {
 }
 
 // totalMemory is what the machine has, 0 when that cannot be told.
+// From /proc/meminfo, in bytes.
 func totalMemory(system fs.FS) int64 {
 	text, _ := fs.ReadFile(system, "proc/meminfo")
 	for line := range bytes.Lines(text) {
@@ -169,6 +183,9 @@ func totalMemory(system fs.FS) int64 {
 
 // groupMemory is the least limit of the process's control group and those above
 // it, of both versions of control groups, 0 without any.
+// The limits above a group hold for it too, so each folder up to the root of the
+// mount is looked at. memory.high counts like memory.max: beyond it the kernel slows
+// the process down so far that it could as well be dead.
 func groupMemory(system fs.FS) (least int64) {
 	text, _ := fs.ReadFile(system, "proc/self/cgroup")
 	mounts, _ := fs.ReadFile(system, "proc/self/mountinfo")
@@ -225,6 +242,7 @@ func groupMount(mounts []byte, kind string) (root, at string) {
 
 // limitIn reads one limit, 0 for none: version 2 says max, version 1 a number
 // beyond all memory.
+// A file that is not there is no limit: the root of all groups has none.
 func limitIn(system fs.FS, name string) int64 {
 	text, err := fs.ReadFile(system, strings.TrimPrefix(name, "/"))
 	if err != nil {

@@ -15,6 +15,9 @@ import (
 )
 
 // obey reloads at each SIGHUP until ctx ends.
+// The log files are opened anew before the configuration is looked at: who moves log
+// files sends SIGHUP for that alone. A reload that fails leaves all as it is and says
+// why. Signals that come meanwhile are one more reload at most.
 func (p *Program) obey(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -34,6 +37,8 @@ func (p *Program) obey(ctx context.Context, hangups <-chan os.Signal) error {
 }
 
 // monotonic is the moment of a reload as the service manager wants to hear it.
+// systemd wants it with RELOADING=1 since version 253. "" where there is no such
+// clock.
 func monotonic() string {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
@@ -46,6 +51,8 @@ func monotonic() string {
 // the server runs: profiles, log level, certificates, revocation list, trusted
 // addresses, registration. It reads and checks everything first; after an error
 // all is as it was. Call it from one goroutine.
+// Certificates and lists are replaced after everything was read and checked; each of
+// the three replacements is whole or not at all, and those that can fail come first.
 func (p *Program) Reload() error {
 	fresh, err := loadSetup(p.setup.File, p.setup.env)
 	if err != nil {
@@ -77,6 +84,8 @@ func (p *Program) Reload() error {
 
 // tell says what a reload has changed, at the more talkative of the two log
 // levels, and leaves the new one in force.
+// A change of the level to a quieter one is still said; what needs a restart is a
+// warning, for the operator believes it to be in force.
 func (p *Program) tell(next *Program, at slog.Level) {
 	changes := p.changes(next)
 	if old := p.log.level.Level(); !p.log.forced && at != old {
@@ -98,6 +107,8 @@ func (p *Program) tell(next *Program, at slog.Level) {
 }
 
 // changes says what a reload puts in force.
+// Secrets are not in it: of a token it only says that it is another. Certificates are
+// always read again, whether or not the files have changed.
 func (p *Program) changes(next *Program) []string {
 	var out []string
 	if !reflect.DeepEqual(p.specs, next.specs) {
@@ -131,6 +142,8 @@ func (p *Program) changes(next *Program) []string {
 	return out
 }
 
+// specNames lists the profiles that are in force, in their order, which is what
+// matters of them.
 func specNames(specs []profile.Spec) string {
 	names := make([]string, len(specs))
 	for i := range specs {
@@ -149,6 +162,8 @@ var reloadable = []string{
 }
 
 // needRestart names the keys that differ and that a reload leaves alone.
+// A key that was added or taken away differs too, so both files are looked at. The
+// result is in alphabetical order.
 func (p *Program) needRestart(next *Program) []string {
 	var out []string
 	for _, side := range [2][2]*Setup{{p.setup, next.setup}, {next.setup, p.setup}} {
@@ -171,12 +186,14 @@ func (p *Program) needRestart(next *Program) []string {
 }
 
 // same tells whether a key has the value of n here too.
+// Where it stands in the file does not matter.
 func (s *Setup) same(key string, n *node) bool {
 	m := s.place[key]
 	return m != nil && m.flat() == n.flat()
 }
 
 // flat is the value of a node without its place.
+// Items are quoted, so that two lists are alike only when their items are.
 func (n *node) flat() string {
 	if n.kind != isList {
 		return n.text
