@@ -85,24 +85,8 @@ func isHeader(line, name []byte) bool {
 // badRequest answers what could not be read as a request. The connection is
 // closed after it.
 func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
-	var small *fasthttp.ErrSmallBuffer
-	var network net.Error
-	var refused *refusedHead
-	status, text := fasthttp.StatusBadRequest, textBadHead
 	under, _ := underneath(ctx.Conn())
-	atBody := under != nil && under.in.part != theHead
-	switch {
-	case errors.As(err, &refused):
-		status, text = refused.status, refused.text
-	case errors.As(err, &small):
-		status, text = fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"
-	case errors.As(err, &network) && network.Timeout() && atBody:
-		status, text = fasthttp.StatusRequestTimeout, textNoBody
-	case errors.As(err, &network) && network.Timeout():
-		status, text = fasthttp.StatusRequestTimeout, textTimeout
-	case errors.Is(err, io.ErrUnexpectedEOF) && atBody:
-		text = textCutBody
-	}
+	status, text := problem(err, under != nil && under.in.part != theHead)
 	ctx.Response.Reset()
 	ctx.SetStatusCode(status)
 	ctx.Response.Header.SetContentTypeBytes(jsonType)
@@ -122,4 +106,26 @@ func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
 			s.access.unread(client, status, text, s.engine.Now())
 		}
 	}
+}
+
+// problem is what to say about an error of reading, of the head or of what it says that
+// comes behind it.
+func problem(err error, atBody bool) (status int, text string) {
+	var small *fasthttp.ErrSmallBuffer
+	var network net.Error
+	var refused *refusedHead
+	switch {
+	case errors.As(err, &refused):
+		return refused.status, refused.text
+	case errors.As(err, &small):
+		return fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"
+	case errors.As(err, &network) && network.Timeout():
+		if atBody {
+			return fasthttp.StatusRequestTimeout, textNoBody
+		}
+		return fasthttp.StatusRequestTimeout, textTimeout
+	case errors.Is(err, io.ErrUnexpectedEOF) && atBody:
+		return fasthttp.StatusBadRequest, textCutBody
+	}
+	return fasthttp.StatusBadRequest, textBadHead
 }

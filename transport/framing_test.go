@@ -143,6 +143,14 @@ func TestCutBody(t *testing.T) {
 			t.Errorf("%d bytes: %d", size, got.StatusCode)
 		}
 	}
+	c, r := h.dial()
+	fmt.Fprintf(c, "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 10\r\n\r\n", h.token())
+	c.(interface{ CloseWrite() error }).CloseWrite()
+	got, err := http.ReadResponse(r, nil)
+	h.must(err)
+	if text, _ := io.ReadAll(got.Body); got.StatusCode != 400 || string(text) != `{"message":"`+textCutBody+`"}` {
+		t.Errorf("no body: %d %s", got.StatusCode, text)
+	}
 	h.wants(h.asMachine("GET", "/v1/alerts", ""), 200, "null")
 }
 

@@ -361,7 +361,7 @@ func (in *intake) cut(b []byte, err error) (int, error) {
 // more.
 func (in *intake) refuse(b []byte, why *refusedHead) (int, error) {
 	in.over = why
-	if why == errVersion {
+	if why.status == fasthttp.StatusHTTPVersionNotSupported {
 		in.conn.lingers.Store(true)
 	}
 	in.release()
