@@ -20,6 +20,8 @@ import (
 // backupSuffix ends the names of backups.
 const backupSuffix = ".backup"
 
+// backupCommand is backup. The stream comes over the operator's socket, from a
+// running server as well as from a store that this process has opened.
 func backupCommand(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "backup DIR|-", Short: "Write a backup of the whole store", Args: exactArgs(1),
@@ -32,6 +34,8 @@ backup goes to standard output. It is as secret as the store.`,
 	}
 }
 
+// backup writes and verifies in one pass, so a backup that has a name can be
+// restored. Nothing is left of one that broke off.
 func (t *terminal) backup(ctx context.Context, where string) error {
 	s, err := t.setup()
 	if err != nil {
@@ -64,6 +68,7 @@ func (t *terminal) backup(ctx context.Context, where string) error {
 }
 
 // anyStore makes sure, before a file is made, that there is a server or a store.
+// A folder for backups that is made for nothing would look like one that has some.
 func (s *Setup) anyStore(ctx context.Context) error {
 	c, err := admin.Dial(ctx, s.Socket())
 	if err == nil {
@@ -99,6 +104,7 @@ func (t *terminal) backupInto(ctx context.Context, out io.Writer) (b *persist.Ba
 }
 
 // verified copies a backup and checks it on the way.
+// Every checksum is compared, and the end must be there.
 func verified(from io.Reader, to io.Writer) (*persist.BackupReader, error) {
 	b, err := persist.Verify(io.TeeReader(from, to))
 	if err != nil {
@@ -117,6 +123,8 @@ type backupFile struct {
 	tmp    string // its name until it is whole
 }
 
+// newBackup begins a file in a folder, which is made when it is missing, mode 0700.
+// The file has mode 0600 and a name that is no backup's.
 func newBackup(dir string) (*backupFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -134,6 +142,9 @@ func newBackup(dir string) (*backupFile, error) {
 }
 
 // keep gives the backup its name.
+// File and folder are synced before it returns: then a power failure takes neither. A
+// name that is there already can only be the same revision within the same second; it
+// is replaced.
 func (f *backupFile) keep(b *persist.BackupReader, now time.Time) (path string, err error) {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return "", err
@@ -150,12 +161,14 @@ func (f *backupFile) keep(b *persist.BackupReader, now time.Time) (path string, 
 }
 
 // discard removes what has no name yet, and lets go of the folder.
+// It may be called after keep, and does nothing to the backup then.
 func (f *backupFile) discard() {
 	_ = f.Close()
 	_ = f.folder.Remove(f.tmp)
 	_ = f.folder.Close()
 }
 
+// syncFolder makes the names in a folder durable.
 func syncFolder(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {

@@ -18,6 +18,9 @@ import (
 // errDamage is how a check ends that has found something.
 var errDamage = errors.New("the store is damaged")
 
+// checkCommand is check: whether a store or a backup is whole. It never repairs; with
+// --accept-loss it makes what is there the whole store, which is the one way out when
+// there is no backup.
 func checkCommand(t *terminal) *cobra.Command {
 	var acceptLoss bool
 	c := &cobra.Command{
@@ -45,6 +48,10 @@ and what else is known of them; each check tells how many they are. Copy the fol
 	return c
 }
 
+// check verifies the store. No server may run, for what is read must stand still; the
+// lock of the store keeps one from starting meanwhile. The error says what to do
+// next, by what was found: nothing for damaged snapshots, of which others take the
+// place, a restore or an accepted loss for the rest.
 func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	s, err := t.setup()
 	if err != nil {
@@ -94,6 +101,7 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	}
 }
 
+// damagedSnapshots counts those that a start would pass over.
 func damagedSnapshots(found *engine.Inspection) (n int) {
 	for _, s := range found.Store.Snapshots {
 		if s.Damaged {
@@ -104,6 +112,8 @@ func damagedSnapshots(found *engine.Inspection) (n int) {
 }
 
 // acceptLoss makes what there is of the store the whole of it.
+// What was given up is told in full before the check that follows. On a store that
+// lacks nothing it changes nothing and says so.
 func (t *terminal) acceptLoss(ctx context.Context, s *Setup) error {
 	loss, bodies, err := engine.AcceptLoss(ctx, s.engineOptions(slog.New(slog.DiscardHandler)))
 	if errors.Is(err, persist.ErrLocked) {
@@ -128,6 +138,7 @@ func (t *terminal) acceptLoss(ctx context.Context, s *Setup) error {
 }
 
 // inspection is what a check says in JSON.
+// Damage is never null: an empty list is the good answer.
 type inspection struct {
 	Store     string   `json:"store,omitempty"` // its id
 	Revision  uint64   `json:"revision"`

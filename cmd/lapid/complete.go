@@ -48,6 +48,7 @@ func (t *terminal) addCompletions(root *cobra.Command) {
 	}
 }
 
+// everyCommand lists a command with all below it.
 func everyCommand(c *cobra.Command) []*cobra.Command {
 	all := []*cobra.Command{c}
 	for _, verb := range c.Commands() {
@@ -56,6 +57,7 @@ func everyCommand(c *cobra.Command) []*cobra.Command {
 	return all
 }
 
+// offer is a completion of fixed words, and of no files.
 func offer(values []string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return values, cobra.ShellCompDirectiveNoFileComp
@@ -63,6 +65,8 @@ func offer(values []string) cobra.CompletionFunc {
 }
 
 // offerNames offers names for the first argument, or for all of them.
+// It must not print or wait long: it runs while somebody types. Whatever goes wrong,
+// nothing is offered.
 func (t *terminal) offerNames(names func(context.Context, *admin.Client) []string, many bool) cobra.CompletionFunc {
 	return func(c *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(given) > 0 && !many {
@@ -110,6 +114,7 @@ func bouncerNames(deletable bool) func(context.Context, *admin.Client) []string 
 	}
 }
 
+// machineNames are all machines, validated or not.
 func machineNames(ctx context.Context, server *admin.Client) (names []string) {
 	if list, err := server.Machines(ctx); err == nil {
 		for i := range list.Machines {
@@ -119,6 +124,7 @@ func machineNames(ctx context.Context, server *admin.Client) (names []string) {
 	return names
 }
 
+// listNames are all allowlists.
 func listNames(ctx context.Context, server *admin.Client) (names []string) {
 	if list, err := server.Allowlists(ctx); err == nil {
 		for i := range list.Allowlists {
@@ -129,6 +135,7 @@ func listNames(ctx context.Context, server *admin.Client) (names []string) {
 }
 
 // metricNames are what metrics show takes.
+// Groups come last, in alphabetical order.
 func metricNames() []string {
 	var names []string
 	for _, s := range metricSections {

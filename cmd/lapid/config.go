@@ -21,6 +21,8 @@ const (
 
 // Setup is everything the operator wrote, read and checked: the reference's
 // configuration, our own settings beside it, and what is worth a warning.
+// Whoever loads it may call its methods from one goroutine; nothing changes once the
+// server runs on it, for a reload loads another.
 type Setup struct {
 	File     string // "" when there is none and the defaults hold
 	Found    bool   // File was not named, but found where configurations usually are
@@ -48,6 +50,8 @@ type environment func(string) (string, bool)
 // loadSetup reads the configuration. With file "" it takes the first that is in
 // one of the usual places, and else the built-in defaults: the store in a local
 // folder, the API on 127.0.0.1:8080, the stock profiles.
+// Errors name file, line and column, several of them in as many lines. It reads; it
+// makes nothing.
 func loadSetup(file string, env environment) (*Setup, error) {
 	found := file == ""
 	if found {
@@ -92,6 +96,7 @@ func defaultSetup(env environment) (*Setup, error) {
 }
 
 // readMerged reads a file of one document with its overlay, FILE.local.
+// An overlay that is missing is no error, one that is empty changes nothing.
 func readMerged(file string, expand func(string) string) (*node, error) {
 	tree, err := readOne(file, expand)
 	if err != nil {
@@ -112,6 +117,7 @@ func readMerged(file string, expand func(string) string) (*node, error) {
 }
 
 // readOne reads a file of one document, nil when it is empty.
+// Further documents of it are passed over.
 func readOne(file string, expand func(string) string) (*node, error) {
 	trees, err := readTrees(file, expand)
 	if err != nil || len(trees) == 0 {
@@ -120,6 +126,7 @@ func readOne(file string, expand func(string) string) (*node, error) {
 	return trees[0], nil
 }
 
+// warn notes a sentence for the log of the server. Verbs do not show it.
 func (s *Setup) warn(format string, args ...any) {
 	s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...))
 }

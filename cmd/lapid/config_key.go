@@ -10,6 +10,8 @@ import (
 
 // showKey prints one value of the configuration: a word as it is, lists and
 // sections as JSON.
+// Secrets are shown: whoever asks for one by name wants it. A key that is known and
+// not given prints an empty line.
 func (t *terminal) showKey(s *Setup, key string) error {
 	value, err := s.value(key)
 	if err != nil {
@@ -34,6 +36,8 @@ func (t *terminal) showKey(s *Setup, key string) error {
 }
 
 // value finds what a key names: nil when it is known and not given.
+// Unknown keys are an error with what was probably meant. The credentials file counts
+// as a section of its own below api.client.
 func (s *Setup) value(key string) (any, error) {
 	switch key {
 	case "configuration_file":
@@ -77,6 +81,7 @@ func (s *Setup) value(key string) (any, error) {
 
 // fieldNamed finds the field that one part of a key names, by its name in the file
 // or by the reference's.
+// The error names the nearest key, or else all.
 func fieldNamed(v reflect.Value, part string) (reflect.Value, error) {
 	name := plainName(part)
 	if other, ok := referenceNames[name]; ok {
@@ -98,6 +103,7 @@ func fieldNamed(v reflect.Value, part string) (reflect.Value, error) {
 }
 
 // plainName is a name without what the two spellings differ in.
+// Case and underscores.
 func plainName(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
 
 // referenceNames are the reference's names for keys that the file calls
@@ -109,6 +115,7 @@ var referenceNames = map[string]string{
 }
 
 // plain is a value as JSON and people know it, by the names of the file.
+// Sections are maps, lists are never null, what was not given is nil.
 func plain(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Pointer:

@@ -21,6 +21,7 @@ var loud = []string{"api.cti", "api.server.capi_whitelists_path", "api.server.on
 
 // losses warns of everything that is asked for and will not happen, and of what
 // happens otherwise than it looks. Call it once.
+// Each is one sentence that says what stops and what to do.
 func (s *Setup) losses() {
 	a := s.Config.API.Server
 	if a != nil && a.Online != nil && s.given("api.server.online_client") {
@@ -56,6 +57,7 @@ func (s *Setup) warnAt(path, format string, args ...any) {
 }
 
 // oldDatabase warns of the reference's own store: what is in it stays there.
+// An SQLite file that nothing was ever written to is not worth a word.
 func (s *Setup) oldDatabase() {
 	const stays = "its bouncers, machines, decisions and allowlists are not taken over: add them here ('lapid bouncers add NAME --key KEY', 'lapid machines add')"
 	d := &s.Config.DB
@@ -111,6 +113,7 @@ func (s *Setup) relativeData() {
 
 // strayVariables warns of variables in environ ("NAME=value") that look like
 // settings and are none. Those of the tests have a beginning of their own.
+// A slip in the name of a variable would otherwise silently mean the default.
 func (s *Setup) strayVariables(environ []string) {
 	var names []string
 	for _, key := range keysOf(reflect.TypeFor[Settings]()) {

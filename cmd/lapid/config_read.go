@@ -47,6 +47,8 @@ const mostLinks = 40
 
 // ownLinks goes the way to a file that is open, and makes sure that every link of
 // another user than root leads to a file of that user's, and the way to this file.
+// It compares what it has come to with the open file at the end, so a link that is
+// exchanged meanwhile is noticed.
 func ownLinks(file string, opened fs.FileInfo) error {
 	at, rest := string(filepath.Separator), absolute(file)
 	for n := 0; rest != ""; {
@@ -82,6 +84,7 @@ func ownLinks(file string, opened fs.FileInfo) error {
 	return nil
 }
 
+// linkedAway is the error about such a link.
 func linkedAway(link string, by int) error {
 	return fmt.Errorf("%s is a link of user %s to a file that is not that user's, and is not read by root: put the file itself there, "+
 		"or run the command as that user", link, userName(uint32(by)))

@@ -4,6 +4,8 @@ package main
 // reader knows, and no other. What is tagged here:"ignored" is accepted because
 // other programs read the same file; one warning at the start lists it.
 // Fields hold what was given; defaults and checks are in config_check.go.
+// A key that other programs need must be added here as soon as they do, or this
+// server refuses a file that they accept.
 type Config struct {
 	Common  Common        `yaml:"common"`
 	Paths   Paths         `yaml:"config_paths"`
@@ -16,6 +18,8 @@ type Config struct {
 }
 
 // Common says where the log goes.
+// Rotation is lapid's own where the log is in files: what is too large, too many or
+// too old goes (log_rotation.go).
 type Common struct {
 	Media      string `yaml:"log_media"`     // stdout (default), file, syslog
 	Level      string `yaml:"log_level"`     // default info
@@ -32,6 +36,8 @@ type Common struct {
 }
 
 // Paths are the directories of an installation.
+// Only data_dir has an effect; a relative one depends on where the server is started,
+// and is warned of.
 type Paths struct {
 	ConfigDir     string `yaml:"config_dir"` // default: the directory of the file
 	DataDir       string `yaml:"data_dir"`   // required; ours is the folder lapid below it
@@ -44,6 +50,8 @@ type Paths struct {
 }
 
 // Database is the reference's SQL store, of which only retention is left.
+// The keys of the connection are read to name the database that is not taken over,
+// and for nothing else.
 type Database struct {
 	Type      string `yaml:"type" here:"ignored"`
 	Path      string `yaml:"db_path" here:"ignored"`
@@ -64,6 +72,7 @@ type Database struct {
 }
 
 // Flush bounds what is kept. Durations may be written with days.
+// What is not given is kept for ever, but usage metrics.
 type Flush struct {
 	MaxItems      *int        `yaml:"max_items"`
 	MaxAge        string      `yaml:"max_age"`
@@ -73,6 +82,8 @@ type Flush struct {
 }
 
 // Autodelete says after which silence bouncers or machines are removed.
+// Each by the way in which they log in; "" is never. Two of the six combinations mean
+// nothing and are warned of.
 type Autodelete struct {
 	Cert     string `yaml:"cert"`
 	APIKey   string `yaml:"api_key"`
@@ -87,6 +98,8 @@ type API struct {
 }
 
 // APIServer is the Local API itself.
+// At least one of listen_uri and listen_socket must be there. With ForwardedFor and
+// no proxies, every IPv4 peer is a proxy, as in the reference.
 type APIServer struct {
 	Enable              *bool             `yaml:"enable"` // default true
 	ListenURI           string            `yaml:"listen_uri"`
@@ -106,7 +119,10 @@ type APIServer struct {
 	NoUsageExport       bool              `yaml:"disable_usage_metrics_export" here:"ignored"`
 }
 
-// TLS is about the server's certificate and its clients'.
+// TLS is about the server's certificate and its clients'. Without a certificate the
+// server speaks plain HTTP. Units (OU), the revocation list and how long its verdicts
+// hold are in force again with a reload, the files of certificates too; the other
+// words need a restart.
 type TLS struct {
 	CertFile        string   `yaml:"cert_file"`
 	KeyFile         string   `yaml:"key_file"`
@@ -120,6 +136,8 @@ type TLS struct {
 }
 
 // AutoRegistration lets machines register themselves with a shared token.
+// Token and ranges are both required: 32 characters, and at least one range in CIDR
+// form.
 type AutoRegistration struct {
 	Enabled       bool     `yaml:"enabled"`
 	Token         string   `yaml:"token"`
@@ -127,6 +145,7 @@ type AutoRegistration struct {
 }
 
 // OnlineClient is the connection to the Central API.
+// There is none here; that it is configured is told loudly.
 type OnlineClient struct {
 	Credentials string `yaml:"credentials_path"`
 	Sharing     *bool  `yaml:"sharing"`
@@ -140,6 +159,7 @@ type Pull struct {
 }
 
 // APIClient is how this machine's own tools reach the Local API.
+// The server itself does not read it.
 type APIClient struct {
 	Credentials string `yaml:"credentials_path"`
 	Insecure    *bool  `yaml:"insecure_skip_verify"`
@@ -147,6 +167,7 @@ type APIClient struct {
 }
 
 // CTI is the reputation service that filters could ask.
+// No filter of ours asks it.
 type CTI struct {
 	Key          string `yaml:"key"`
 	CacheTimeout string `yaml:"cache_timeout"`
@@ -156,6 +177,7 @@ type CTI struct {
 }
 
 // MetricsPlace is the Prometheus listener.
+// It has no credentials, so its address decides who may read.
 type MetricsPlace struct {
 	Enabled bool   `yaml:"enabled"`
 	Level   string `yaml:"level"`       // full (default), aggregated, none
@@ -170,6 +192,7 @@ type PluginConfig struct {
 }
 
 // CLIConfig is about the operator's verbs.
+// Flags win.
 type CLIConfig struct {
 	Output      string `yaml:"output"` // human (default), json, raw
 	Color       string `yaml:"color"`  // auto (default), yes, no
@@ -180,6 +203,7 @@ type CLIConfig struct {
 }
 
 // LogProcessor is the part of the reference that reads logs.
+// Nothing of it is used: alerts come over the API.
 type LogProcessor struct {
 	Enable         *bool     `yaml:"enable"`
 	Acquisition    string    `yaml:"acquisition_path"`
@@ -202,6 +226,8 @@ type DNSCache struct {
 }
 
 // Credentials is the file by which this machine's tools log in.
+// The same file serves cscli and the log processors of the reference. URL may be the
+// path of a socket.
 type Credentials struct {
 	URL      string `yaml:"url"`
 	Login    string `yaml:"login"`

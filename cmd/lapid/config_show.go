@@ -8,10 +8,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// configCommand is the noun config. It asks no server: what it shows is what a start
+// or a reload would find now.
 func configCommand(t *terminal) *cobra.Command {
 	return group("config", "The configuration as it was understood", configShow(t), configShowYAML(t))
 }
 
+// configShow is config show, what an operator looks for first, or one value with
+// --key.
 func configShow(t *terminal) *cobra.Command {
 	var key string
 	c := &cobra.Command{
@@ -34,6 +38,8 @@ credentials file (api.client.credentials.url), or one of configuration_file, sto
 	return c
 }
 
+// showSettings writes the summary in the chosen format; JSON nests it by the dots of
+// the names.
 func (t *terminal) showSettings(s *Setup) error {
 	switch t.output {
 	case jsonWords:
@@ -71,6 +77,7 @@ func (p *setting) path() string {
 	return strings.NewReplacer("operator's socket", "admin_socket", " ", "_").Replace(p.name)
 }
 
+// text is the value in one cell.
 func (p *setting) text() string {
 	switch v := p.value.(type) {
 	case nil:
@@ -86,6 +93,7 @@ func (p *setting) text() string {
 }
 
 // put stores a value at a dotted path.
+// What stands in the way of a section is replaced by it.
 func put(into map[string]any, path string, value any) {
 	for {
 		head, rest, more := strings.Cut(path, ".")
@@ -140,6 +148,8 @@ func (s *Setup) summary() []setting {
 		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""})
 }
 
+// configShowYAML is config show-yaml: file, overlay and variables put together, as
+// they were understood. Comments are gone; secrets are not.
 func configShowYAML(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "show-yaml", Short: "Print the configuration with its overlay and variables put in, secrets included", Args: noArgs,
@@ -157,6 +167,7 @@ func configShowYAML(t *terminal) *cobra.Command {
 }
 
 // yaml writes the tree back.
+// What it writes is read back as the same tree.
 func (n *node) yaml() string {
 	var out strings.Builder
 	n.appendYAML(&out, "")
@@ -176,6 +187,7 @@ func (n *node) appendYAML(out *strings.Builder, indent string) {
 }
 
 // appendValue writes what stands behind a key or a dash.
+// A word that stood without quotes is written without: it may be a number or a truth.
 func (n *node) appendValue(out *strings.Builder, indent string) {
 	switch {
 	case n.kind == isScalar && n.plain:

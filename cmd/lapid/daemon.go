@@ -25,6 +25,7 @@ type daemonFlags struct {
 var levels = []string{"trace", "debug", "info", "warning", "error", "fatal"}
 
 // daemonArgs tells whether a command line has no verb but the flags of a server.
+// A verb is a first word without a dash that belongs to no flag.
 func daemonArgs(args []string) ([]string, bool) {
 	for i := 0; i < len(args); i++ {
 		name, _, joined := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
@@ -74,6 +75,8 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 
 // runDaemon is the program when it is started in the place of the reference's
 // server.
+// What differs from serve is the exit code for a flag that there is not, 2, and the
+// words for flags that mean nothing here.
 func runDaemon(ctx context.Context, t *terminal, args []string) int {
 	d, err := parseDaemon(args)
 	if err != nil {

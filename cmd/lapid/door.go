@@ -86,6 +86,8 @@ func (t *terminal) tellAlone(s *Setup) {
 var errNoStore = errors.New("no server is running and there is no store")
 
 // storeThere looks whether there is a store for a verb without a server.
+// The error wraps errNoStore only when nothing was ever made here, for then --init
+// may make one.
 func (s *Setup) storeThere() error {
 	if err := s.asMade(); err != nil {
 		return err
@@ -102,6 +104,7 @@ func (s *Setup) storeThere() error {
 }
 
 // absolute is a path that means the same wherever it is read.
+// Where the current folder cannot be told it stays as it is.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
@@ -111,6 +114,8 @@ func absolute(path string) string {
 
 // ownDoor opens the store for one command and serves the operator's handler in
 // this process, which has the rights of the store's owner until close.
+// It is for one verb: the engine runs, so writes are durable before they are
+// answered, and profiles are not loaded, since verbs bring decisions of their own.
 func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 	back, err := s.asOwner()
 	if err != nil {
@@ -144,6 +149,7 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 }
 
 // withDoor runs one verb with the door open.
+// The client is good until the verb returns.
 func (t *terminal) withDoor(ctx context.Context, verb func(*admin.Client) error) error {
 	c, close, err := t.door(ctx)
 	if err != nil {

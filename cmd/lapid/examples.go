@@ -7,6 +7,7 @@ import (
 )
 
 // examples are shown by --help and in the man pages, by the words of the verb.
+// Each is one line or more that works as it stands; a test looks at the verbs and flags of each.
 var examples = map[string]string{
 	"": `lapid quickstart
 lapid -c /etc/lapid/config.yaml serve

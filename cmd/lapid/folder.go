@@ -10,6 +10,7 @@ import (
 
 // makeFolder makes our folder below the data directory: readable by the
 // server's group, which may use the operator's socket, and by nobody else.
+// One that is there keeps its mode.
 func (s *Setup) makeFolder() error {
 	if err := os.MkdirAll(s.Folder(), 0o750); err != nil {
 		return fmt.Errorf("making the store's folder: %w", err)
@@ -58,6 +59,7 @@ func openPlain(path string, flag int, perm os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
+// errLinked: what was to be written may lead elsewhere.
 var errLinked = errors.New("no ordinary file, or one with several names, in a folder that somebody else may change: " +
 	"remove it, or name a file in another folder")
 

@@ -8,6 +8,7 @@ import (
 )
 
 // maxIDs bounds how many numbers one list of them may name.
+// A range is written out, and each number is a request.
 const maxIDs = 100_000
 
 // ranges writes numbers as short as can be: 41-49,51.
@@ -28,6 +29,7 @@ func ranges(ids []uint64) string {
 	return strings.Join(parts, ",")
 }
 
+// errNoID: some part of the list is no number, or the wrong way round.
 var errNoID = errors.New("no number")
 
 // parseRanges reads what ranges writes. Zero is no number.

@@ -20,10 +20,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// lapiCommand is the noun lapi: the API from outside, with a login, as a log
+// processor on this machine has it.
 func lapiCommand(t *terminal) *cobra.Command {
 	return group("lapi", "The Local API as this machine's own tools reach it", lapiStatus(t), lapiRegister(t))
 }
 
+// lapiStatus is lapi status: one login, which proves address, certificate and
+// password at once. Nothing is changed by it.
 func lapiStatus(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Log in with this machine's credentials", Args: noArgs,
@@ -54,6 +58,7 @@ func lapiStatus(t *terminal) *cobra.Command {
 }
 
 // loginHint says what to do about a login that was refused, or that nobody answered.
+// "" where there is nothing to be advised.
 func (s *Setup) loginHint(err error, login string) string {
 	var way *net.OpError
 	switch {
@@ -83,6 +88,7 @@ type statusObject struct {
 }
 
 // slashed is a URL with a slash at its end, a path of a socket as it is.
+// Paths of the API are put behind it.
 func slashed(url string) string {
 	if strings.HasPrefix(url, "/") || strings.HasSuffix(url, "/") {
 		return url
@@ -91,6 +97,8 @@ func slashed(url string) string {
 }
 
 // tryLogin logs in once and forgets the token.
+// It waits half a minute at most. A refusal is a loginRefused, whatever else goes
+// wrong is not.
 func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -107,6 +115,8 @@ func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 
 // post sends a request to the Local API and gives the status of a good answer. The
 // error of any other is what the server says.
+// No more than a megabyte of the answer is read. Status 0 means that there was no
+// answer.
 func post(ctx context.Context, client *http.Client, url string, question map[string]string) (status int, err error) {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -136,6 +146,9 @@ func post(ctx context.Context, client *http.Client, url string, question map[str
 }
 
 // httpClient reaches the URL of the credentials, which may be a socket.
+// It gives the client and what paths are put behind. TLS is 1.2 at least; whether the
+// server's certificate is looked at is the operator's to say, in api.client. A CA
+// file is trusted beside those of the system.
 func (s *Setup) httpClient(c *Credentials) (*http.Client, string, error) {
 	if socket, ok := strings.CutPrefix(c.URL, "unix:"); ok || strings.HasPrefix(c.URL, "/") {
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -14,8 +14,11 @@ import (
 )
 
 // registration is what the flags of lapi register say.
+// After settle nothing is open in it.
 type registration struct{ url, machine, token, file string }
 
+// lapiRegister is lapi register: how a machine without access to the server's own
+// verbs gets a login.
 func lapiRegister(t *terminal) *cobra.Command {
 	var r registration
 	c := &cobra.Command{
@@ -41,6 +44,9 @@ type registeredObject struct {
 	Validated bool   `json:"validated"`
 }
 
+// register asks, and writes the credentials only when the server has said yes. When
+// they cannot be written the machine is registered all the same, and the error says
+// so: its password is lost, and the name with it.
 func (t *terminal) register(ctx context.Context, r *registration) error {
 	s, err := t.setup()
 	if err != nil {
@@ -51,6 +57,8 @@ func (t *terminal) register(ctx context.Context, r *registration) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	// A credentials file that is there knows by which authority the server is to be
+	// trusted.
 	known, err := s.credentials()
 	if err != nil {
 		known = &Credentials{}
@@ -91,6 +99,8 @@ func (t *terminal) register(ctx context.Context, r *registration) error {
 }
 
 // settle fills in what the flags leave open and refuses what cannot be.
+// The bounds of the token are the server's; a wrong one is told before anything is
+// sent.
 func (r *registration) settle(s *Setup) error {
 	if r.machine == "" {
 		r.machine = generatedName()

@@ -19,6 +19,7 @@ const (
 )
 
 // Log is where the server writes what happens. Any goroutine may write.
+// level may be changed while it is used; a reload does.
 type Log struct {
 	*slog.Logger
 	level  *slog.LevelVar
@@ -30,6 +31,8 @@ type Log struct {
 // openLog opens what the configuration names. A level given by flag wins over
 // the configuration's. Lines about requests go to a file of their own where the log
 // is in files, and between the others elsewhere.
+// What it opens is never closed: the log is the last to go. Errors name the key to
+// change.
 func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	l := &Log{level: new(slog.LevelVar), forced: flag != ""}
 	at, err := s.logLevel()
@@ -65,6 +68,7 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 
 // sinks opens what lines go to, and those about requests if that is another one:
 // else it is nil.
+// An unknown word is refused here and by serve -t, not passed over.
 func (l *Log) sinks(s *Setup, terminal io.Writer) (out, requests io.Writer, err error) {
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
@@ -126,6 +130,7 @@ func reworded(groups []string, a slog.Attr) slog.Attr {
 }
 
 // short cuts texts, of which a client decides how long they are.
+// Messages and values; what is cut ends in a sign that says so (visible.Short).
 func short(a slog.Attr) slog.Attr {
 	text := ""
 	switch v := a.Value.Any().(type) {
@@ -140,6 +145,8 @@ func short(a slog.Attr) slog.Attr {
 	return a
 }
 
+// levelWord is a level in the words of the reference; levels in between have the word
+// of the lower one.
 func levelWord(l slog.Level) string {
 	switch {
 	case l < slog.LevelDebug:
@@ -157,6 +164,7 @@ func levelWord(l slog.Level) string {
 }
 
 // reopen begins new files where a rotation has moved the old ones away.
+// Any goroutine. The first failure ends it, and the old file stays in use.
 func (l *Log) reopen() error {
 	for _, f := range l.files {
 		if err := f.reopen(); err != nil {
@@ -167,6 +175,7 @@ func (l *Log) reopen() error {
 }
 
 // file opens one of the files.
+// It is opened for appending, mode 0600 where it is new (log_file.go).
 func (l *Log) file(s *Setup, name string) (io.Writer, error) {
 	r, err := s.rotation()
 	if err != nil {
@@ -191,11 +200,13 @@ func (s *Setup) logFiles() (paths []string) {
 	return paths
 }
 
+// logDir is the folder of the log files.
 func (s *Setup) logDir() string { return cmp.Or(s.Config.Common.Dir, "/var/log") }
 
 // accessLines makes lines of the log of what is told about requests.
 type accessLines struct{ log *slog.Logger }
 
+// Write takes one line, as the server's access log writes them.
 func (a *accessLines) Write(b []byte) (int, error) {
 	a.log.Info(strings.TrimSuffix(string(b), "\n"))
 	return len(b), nil

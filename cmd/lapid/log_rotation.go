@@ -30,6 +30,7 @@ const coarse = time.Second
 
 // putAway renames the file and begins another with the same mode and owner. After an
 // error nothing has changed.
+// The caller holds the lock of the file, so no line is lost or cut in two by it.
 func (l *logFile) putAway() error {
 	was, err := l.out.Stat()
 	if err != nil {
@@ -54,6 +55,7 @@ func (l *logFile) putAway() error {
 }
 
 // keepOwner gives a file the owner that another has, where this user may.
+// Log shippers read by a group that an administrator gave the file.
 func keepOwner(file *os.File, of os.FileInfo) error {
 	at, ok := of.Sys().(*syscall.Stat_t)
 	if !ok || int(at.Uid) == os.Geteuid() && int(at.Gid) == os.Getegid() {
@@ -66,6 +68,7 @@ func keepOwner(file *os.File, of os.FileInfo) error {
 }
 
 // away is a file that was put away.
+// at is read off the name, so that it survives a copy.
 type away struct {
 	path   string
 	at     time.Time
@@ -73,6 +76,7 @@ type away struct {
 }
 
 // putAwayFiles lists them, the newest first.
+// Names of other forms in the folder are not ours and never touched.
 func (l *logFile) putAwayFiles() (list []away) {
 	ext := filepath.Ext(l.path)
 	base := strings.TrimSuffix(filepath.Base(l.path), ext) + "-"
@@ -94,6 +98,8 @@ func (l *logFile) putAwayFiles() (list []away) {
 }
 
 // tidy packs and removes what is due. What fails is tried the next time.
+// One goroutine at a time does it, beside those that write; it may take as long as
+// packing takes.
 func (l *logFile) tidy() {
 	l.tidying.Lock()
 	defer l.tidying.Unlock()
@@ -126,6 +132,8 @@ func (l *logFile) tidy() {
 
 // inUse says why a file that is not packed must stay as it is, by who wrote to it
 // since the last but one was put away.
+// "" when it may be packed or removed. The sentence is for the log and names what to
+// do.
 func (l *logFile) inUse(one away, since time.Time) string {
 	if one.packed {
 		return ""
@@ -145,6 +153,7 @@ func (l *logFile) inUse(one away, since time.Time) string {
 
 // packFile packs a file beside itself and removes it. A packed one is there whole or
 // not at all.
+// A file that grew meanwhile stays as it is: what was added would be lost with it.
 func packFile(path string) error {
 	in, err := os.Open(path)
 	if err != nil {
@@ -181,10 +190,12 @@ type logWriter struct {
 	name string
 }
 
+// String names the process as an operator finds it.
 func (p logWriter) String() string { return "process " + strconv.Itoa(p.id) + " (" + p.name + ")" }
 
 // writers are other processes that have a file open for writing, as far as they can
 // be seen; foreign leaves out those that run this program.
+// It reads /proc; where there is none, nobody is seen.
 func writers(path string, foreign bool) (list []logWriter) {
 	file, err := os.Stat(path)
 	if err != nil {

@@ -21,6 +21,8 @@ import (
 //
 // Time, in whole seconds and the zone of the system, and message are always quoted.
 // A line is one Write, and short (see short).
+// Any goroutine may use it: lines under way are each in a buffer of their own, and
+// the writer below takes them one by one.
 type textHandler struct {
 	out   io.Writer
 	at    slog.Leveler
@@ -28,13 +30,17 @@ type textHandler struct {
 	group string // beginning of the keys that follow
 }
 
+// Enabled looks at the level at each call, for it may change.
 func (h *textHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= h.at.Level() }
 
 // lineBuffers are the lines under way; longer ones are left to the collector.
 var lineBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// longestKeptLine bounds what the pool holds on to for each line under way, in bytes.
 const longestKeptLine = 16 << 10
 
+// Handle writes one record. The error is that of the writer, which package slog
+// drops.
 func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	b := lineBuffers.Get().(*[]byte)
 	line := append((*b)[:0], `time="`...)
@@ -55,6 +61,7 @@ func (h *textHandler) Handle(_ context.Context, r slog.Record) error {
 	return err
 }
 
+// WithAttrs has every line of the new handler end in these, written out once.
 func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	next := *h
 	next.fixed = append([]byte(nil), h.fixed...)
@@ -64,6 +71,7 @@ func (h *textHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &next
 }
 
+// WithGroup puts a name and a dot before the keys that follow.
 func (h *textHandler) WithGroup(name string) slog.Handler {
 	next := *h
 	next.group += name + "."
@@ -71,6 +79,7 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 }
 
 // appendAttr appends one attribute, or those of a group.
+// An empty attribute is left out, as package slog asks for.
 func appendAttr(line []byte, group string, a slog.Attr) []byte {
 	a.Value = a.Value.Resolve()
 	if a.Value.Kind() == slog.KindGroup {
@@ -96,6 +105,7 @@ func appendAttr(line []byte, group string, a slog.Attr) []byte {
 	return strconv.AppendQuote(line, text)
 }
 
+// textOf is a value as text; how long it may be is bounded.
 func textOf(v slog.Value) string {
 	if v.Kind() == slog.KindTime {
 		return v.Time().Format(time.RFC3339)
@@ -107,6 +117,7 @@ func textOf(v slog.Value) string {
 }
 
 // bare tells whether a value needs no quotes.
+// Whatever could end the value or the line, or is not seen, needs them.
 func bare(text string) bool {
 	return text != "" && strings.IndexFunc(text, func(r rune) bool {
 		return r <= ' ' || r == '"' || r == '=' || r == '\\' || r == unicode.ReplacementChar || !strconv.IsPrint(r)

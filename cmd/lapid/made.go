@@ -35,6 +35,7 @@ const madeLine = "store "
 // madeSize bounds what is read of the file, in bytes.
 const madeSize = 4 << 10
 
+// madeFile is the path of that file.
 func (s *Setup) madeFile() string { return filepath.Join(s.Folder(), madeName) }
 
 // errNotMade: the store that was made here is not there.
@@ -42,6 +43,8 @@ var errNotMade = errors.New("the store that was made here is not there")
 
 // made reads which stores belong here: one, or two while a restore puts one in the
 // place of the other; none when the file does not say.
+// No link is followed to it, and no pipe waited for: the folder may be another
+// user's.
 func (s *Setup) made() (ids []string, there bool, err error) {
 	f, err := os.OpenFile(s.madeFile(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
@@ -67,6 +70,8 @@ func (s *Setup) made() (ids []string, there bool, err error) {
 
 // asMade makes sure, before a store is opened or made, that the one that was made here
 // is the one that is there. What else may be wrong with it is for who opens it to say.
+// The error wraps errNotMade and says where the store may be and what to do; nothing
+// was touched.
 func (s *Setup) asMade() error {
 	if odd := s.oddStore(); odd != "" {
 		return fmt.Errorf("%w: %s is %s: put the folder back, or restore a backup with: lapid restore --force FILE; "+
@@ -99,6 +104,7 @@ func (s *Setup) asMade() error {
 }
 
 // oddStore says what is in the place of the store when that is no folder; "" else.
+// A link to a folder is a folder: data may lie on another disk.
 func (s *Setup) oddStore() string {
 	entry, err := os.Lstat(s.Store())
 	if err != nil || entry.IsDir() {
@@ -121,6 +127,7 @@ func (s *Setup) oddStore() string {
 
 // noteMade writes down, durably, which stores belong here. Zero ids are of stores
 // that have none yet.
+// What is noted already is not written again.
 func (s *Setup) noteMade(stores ...persist.ID) error {
 	var ids []string
 	for _, id := range stores {

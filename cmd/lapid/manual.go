@@ -11,6 +11,7 @@ import (
 )
 
 // manCommand writes the man pages, one per command, for packagers.
+// It is hidden: an operator has --help, which says the same.
 func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "Write the man pages into a folder", Args: exactArgs(1), Hidden: true,
@@ -23,6 +24,8 @@ func manCommand() *cobra.Command {
 	}
 }
 
+// writeManual writes the page of a command and of all below it, NAME.8, replacing
+// what is there.
 func writeManual(c *cobra.Command, dir string) error {
 	name := strings.ReplaceAll(c.CommandPath(), " ", "-")
 	if err := os.WriteFile(filepath.Join(dir, name+".8"), []byte(manPage(c, name)), 0o644); err != nil {
@@ -40,6 +43,7 @@ func writeManual(c *cobra.Command, dir string) error {
 }
 
 // manPage is the page of one command in the language of man.
+// It is made from the same words as --help; texts keep their line ends.
 func manPage(c *cobra.Command, name string) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, ".TH %q 8 \"\" \"lapid %s\" \"lapid\"\n", strings.ToUpper(name), version)
@@ -77,6 +81,8 @@ func manPage(c *cobra.Command, name string) string {
 	return out.String()
 }
 
+// manFlags lists flags below a title, hidden ones left out; nothing when there are
+// none.
 func manFlags(out *strings.Builder, title string, flags *pflag.FlagSet) {
 	if !flags.HasAvailableFlags() {
 		return

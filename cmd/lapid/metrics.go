@@ -46,6 +46,8 @@ type showing struct {
 	noUnit bool
 }
 
+// metricsCommand is the noun metrics: the figures of the running server, which it has
+// in memory alone, and those that bouncers reported, which are in the store.
 func metricsCommand(t *terminal) *cobra.Command {
 	var s showing
 	show := func(c *cobra.Command, names []string) error { return t.showMetrics(c.Context(), &s, names) }
@@ -65,6 +67,7 @@ func metricsCommand(t *terminal) *cobra.Command {
 	return c
 }
 
+// listMetrics lists what can be shown.
 func (t *terminal) listMetrics() error {
 	if t.output == jsonWords {
 		type object struct {
@@ -92,6 +95,8 @@ func (t *terminal) listMetrics() error {
 }
 
 // showMetrics shows the named sections, all of them when none is named.
+// Figures of the server and of bouncers come by two ways; when one fails, what came
+// by the other is shown and the error follows it.
 func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) error {
 	if t.output == raw {
 		return t.unsupported()
@@ -132,6 +137,8 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 
 // noFigures is why a server's figures cannot be had: what is in the store is shown
 // all the same.
+// A server that runs and does not answer has another fault than one that is not
+// there.
 func (s *Setup) noFigures(ctx context.Context, err error) error {
 	c, dialed := admin.Dial(ctx, s.Socket())
 	if dialed == nil {
@@ -144,6 +151,8 @@ func (s *Setup) noFigures(ctx context.Context, err error) error {
 }
 
 // showSections draws the sections; named says that somebody has asked for them.
+// Without names, sections in which nothing was counted are left out; asked for
+// bouncers, their absence is said.
 func (t *terminal) showSections(s *showing, wanted []string, samples []sample, bouncers []bouncerUsage, named bool) {
 	for _, section := range metricSections {
 		if !slices.Contains(wanted, section.name) {
@@ -164,6 +173,8 @@ func (t *terminal) showSections(s *showing, wanted []string, samples []sample, b
 	}
 }
 
+// wantedSections are the sections that the words mean, all of them for no word, with
+// groups resolved. A word that means nothing is an error before anything is fetched.
 func wantedSections(names []string) ([]string, error) {
 	var wanted []string
 	if len(names) == 0 {
@@ -197,9 +208,12 @@ func metricMeant(name string) string {
 }
 
 // maxScrape bounds the exposition text that is read, in bytes.
+// It is far above any server's; what is longer is cut, and then no exposition.
 const maxScrape = 256 << 20
 
 // scrape reads the exposition text.
+// It waits half a minute at most. Whatever has another status than 200 has no
+// figures, and is an error with the status.
 func scrape(ctx context.Context, url string) ([]sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -220,12 +234,14 @@ func scrape(ctx context.Context, url string) ([]sample, error) {
 
 // layout says how a section is made of series: which family, what its label
 // values are called in the table.
+// Columns are the labels' names and, at the end, what is counted.
 type layout struct {
 	family  string
 	labels  []string
 	columns []string
 }
 
+// layouts are the sections that are a table of one family.
 var layouts = map[string]layout{
 	"alerts":       {"cs_alerts", []string{"reason"}, []string{"Reason", "Count"}},
 	"decisions":    {"cs_active_decisions", []string{"reason", "origin", "action"}, []string{"Reason", "Origin", "Action", "Count"}},
@@ -237,6 +253,8 @@ var layouts = map[string]layout{
 }
 
 // sectionTable draws one section, nil when there is nothing in it.
+// Series that count nothing are left out: the server has one for each route from its
+// start.
 func sectionTable(name, title string, samples []sample, full bool) *table {
 	table := boxedTable()
 	table.title(title)
@@ -271,6 +289,7 @@ func sectionTable(name, title string, samples []sample, full bool) *table {
 	return table
 }
 
+// shown is a figure in full, or short with a letter.
 func shown(n number, full bool) string {
 	if full {
 		return n.String()
@@ -279,11 +298,13 @@ func shown(n number, full bool) string {
 }
 
 // answers counts the live queries of a bouncer.
+// Its fields are the names that JSON has, as in the reference.
 type answers struct {
 	NonEmpty number
 	Empty    number
 }
 
+// liveAnswers sums up the two families by bouncer.
 func liveAnswers(samples []sample) map[string]*answers {
 	out := map[string]*answers{}
 	of := func(s sample) *answers {
@@ -303,6 +324,8 @@ func liveAnswers(samples []sample) map[string]*answers {
 }
 
 // metricsJSON writes the sections as nested objects, label by label.
+// Sections in which nothing was counted are empty objects: a program finds every name
+// it has asked for.
 func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bouncerUsage) error {
 	out := map[string]any{}
 	for _, name := range wanted {
@@ -328,6 +351,7 @@ func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bou
 }
 
 // nest puts a figure below its label values.
+// The last label's value is the key of the figure itself.
 func nest(root map[string]any, labels []string, s sample) {
 	for i, label := range labels {
 		value := s.labels[label]
@@ -345,6 +369,7 @@ func nest(root map[string]any, labels []string, s sample) {
 }
 
 // pick gives the samples of one family, ordered by their labels.
+// Label by label, so that rows of one bouncer or machine stand together.
 func pick(samples []sample, family string) []sample {
 	var out []sample
 	for _, s := range samples {
@@ -356,6 +381,8 @@ func pick(samples []sample, family string) []sample {
 	return out
 }
 
+// order is what samples are sorted by: the values of all labels that any section
+// shows.
 func (s sample) order() string {
 	text := ""
 	for _, k := range []string{"bouncer", "machine", "reason", "origin", "route", "action", "method", "code"} {

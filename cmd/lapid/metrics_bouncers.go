@@ -18,6 +18,8 @@ type bouncerUsage struct {
 }
 
 // bouncerUsage adds up the stored reports of every bouncer.
+// Reports are read one at a time; what is kept is one figure for each series. The
+// result is in order of the bouncers' names.
 func (t *terminal) bouncerUsage(ctx context.Context) ([]bouncerUsage, error) {
 	var out []bouncerUsage
 	err := t.withDoor(ctx, func(door *admin.Client) error {
@@ -42,6 +44,8 @@ func (t *terminal) bouncerUsage(ctx context.Context) ([]bouncerUsage, error) {
 }
 
 // usageSum adds up reports of one bouncer.
+// A bouncer that gets no answer sends its report again, so a figure of the same
+// series, moment and value is one.
 type usageSum struct {
 	since  int64
 	seen   map[string]bool      // reports that came twice count once
@@ -49,10 +53,13 @@ type usageSum struct {
 	sums   map[string]usageItem // of each series, added up
 }
 
+// newUsageSum begins with the first report.
 func newUsageSum(r *admin.UsageReport) *usageSum {
 	return &usageSum{since: r.ReceivedAt, seen: map[string]bool{}, gauges: map[string]usageItem{}, sums: map[string]usageItem{}}
 }
 
+// add takes one report. Gauges (what runs now) replace what was before, by the
+// sender's clock; all others are counts since the last report and are added up.
 func (u *usageSum) add(r *admin.UsageReport) error {
 	items, err := usageItems(r)
 	if err != nil {
@@ -78,6 +85,7 @@ func (u *usageSum) add(r *admin.UsageReport) error {
 	return nil
 }
 
+// total is what has come together, by origin, name and unit.
 func (u *usageSum) total(name string) bouncerUsage {
 	b := bouncerUsage{name: name, since: u.since, figures: map[string]map[string]map[string]number{}}
 	for _, items := range []map[string]usageItem{u.gauges, u.sums} {
@@ -88,6 +96,8 @@ func (u *usageSum) total(name string) bouncerUsage {
 	return b
 }
 
+// put adds a figure at its place. Series that differ in other labels fall together
+// here.
 func (b *bouncerUsage) put(origin, name, unit string, n number) {
 	if b.figures[origin] == nil {
 		b.figures[origin] = map[string]map[string]number{}
@@ -98,6 +108,7 @@ func (b *bouncerUsage) put(origin, name, unit string, n number) {
 	b.figures[origin][name][unit] += n
 }
 
+// bouncersObject is all bouncers as JSON has them, by name.
 func bouncersObject(bs []bouncerUsage) map[string]any {
 	out := map[string]any{}
 	for _, b := range bs {
@@ -171,6 +182,7 @@ func (b *bouncerUsage) columns() [][2]string {
 	})
 }
 
+// orNothing is a figure, or a dash where nothing was counted.
 func orNothing(n number, full bool) string {
 	if n == 0 {
 		return "-"
@@ -178,6 +190,7 @@ func orNothing(n number, full bool) string {
 	return shown(n, full)
 }
 
+// unitWord is a unit as a heading. The words of bouncers are singular.
 func unitWord(unit string) string {
 	switch unit {
 	case "":

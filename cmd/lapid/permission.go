@@ -50,6 +50,7 @@ func company(path string) string {
 	return " or as user " + userName(owner.Uid)
 }
 
+// groupName is a group as it is called here, else its number.
 func groupName(id uint32) string {
 	if g, err := user.LookupGroupId(strconv.Itoa(int(id))); err == nil {
 		return g.Name
@@ -57,6 +58,7 @@ func groupName(id uint32) string {
 	return strconv.Itoa(int(id))
 }
 
+// userName is a user as it is called here, else the number.
 func userName(id uint32) string {
 	if u, err := user.LookupId(strconv.Itoa(int(id))); err == nil {
 		return u.Username

@@ -33,6 +33,8 @@ func (c *condition) stopping() {
 	c.enter(engine.TroubleStopping, "the server is ending: it answers what is under way and takes nothing new")
 }
 
+// enter begins a phase, or says another sentence of the one that is; it has begun
+// when its first sentence came.
 func (c *condition) enter(kind engine.TroubleKind, text string) {
 	since := time.Now().UnixNano()
 	if before := c.phase.Load(); before != nil && before.Kind == kind {

@@ -7,6 +7,7 @@ import (
 )
 
 // rules are the gate's rules as the configuration has them.
+// They can be replaced while the server runs.
 func (s *Setup) rules(v *ServerSetup) auth.Rules {
 	a := s.Config.API.Server
 	r := auth.Rules{
@@ -22,6 +23,8 @@ func (s *Setup) rules(v *ServerSetup) auth.Rules {
 	return r
 }
 
+// tlsOptions are the server's certificate and what is asked of clients'. now is the
+// engine's clock, in Unix nanoseconds, which does not jump.
 func (s *Setup) tlsOptions(log *slog.Logger, now func() int64) auth.TLSOptions {
 	t := s.Config.API.Server.TLS
 	return auth.TLSOptions{

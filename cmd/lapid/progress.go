@@ -12,6 +12,7 @@ import (
 )
 
 // progress is a bar on stderr, drawn only where somebody looks at it.
+// For one goroutine.
 type progress struct {
 	out   io.Writer // nil: nobody looks
 	total int
@@ -28,6 +29,7 @@ func (t *terminal) progress(total int) *progress {
 }
 
 // at draws how far it has come.
+// It writes only when a hundredth has passed since the last time.
 func (p *progress) at(done int) {
 	percent := done * 100 / p.total
 	if p.out == nil || percent == p.shown {

@@ -15,6 +15,7 @@ type pruning struct {
 	force    bool
 }
 
+// flags registers them; silence is the default.
 func (p *pruning) flags(c *cobra.Command, silence time.Duration) {
 	c.Flags().StringVarP(&p.duration, "duration", "d", silence.String(), "how long nobody has heard of them")
 	c.Flags().BoolVar(&p.force, "force", false, "do not ask")
@@ -35,6 +36,7 @@ func (p *pruning) settle(t *terminal) (silence time.Duration, ok bool, err error
 }
 
 // agreed asks whether to go on with what was listed, unless that is forced.
+// Where nobody can be asked that is an error, and nothing is removed.
 func (p *pruning) agreed(t *terminal) (bool, error) {
 	if p.force {
 		return true, nil

@@ -26,12 +26,15 @@ const (
 )
 
 // quick is what the flags of quickstart say.
+// checkQuick fills in the addresses that were not given.
 type quick struct {
 	dir, listen, metrics string
 	moves                bool // an address was given and is another than before
 	asRoot               bool // also in a folder of somebody else's
 }
 
+// quickstartCommand is quickstart: from nothing to an answered request in one line.
+// It is the same server as serve's, with a configuration that it writes itself.
 func quickstartCommand(t *terminal) *cobra.Command {
 	var q quick
 	c := &cobra.Command{
@@ -52,6 +55,8 @@ below one, unless --as-root is given; see serve.`,
 	return c
 }
 
+// quickstart looks, makes what is missing, and serves until a signal. The lines to
+// paste are printed only once every door is open, so pasting them at once works.
 func (t *terminal) quickstart(ctx context.Context, q *quick, listen, metrics bool) (err error) {
 	if q.dir, err = filepath.Abs(q.dir); err != nil {
 		return err
@@ -98,6 +103,9 @@ func (t *terminal) quickstart(ctx context.Context, q *quick, listen, metrics boo
 
 // furnish makes what is missing in the folder: first the configuration, then
 // the machine and the bouncer with their secrets.
+// Each step is done only when its file is missing, so a quickstart that was
+// interrupted goes on where it was. The folder is closed to other users (mode
+// 0750): it holds keys in readable form.
 func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	if err := os.MkdirAll(q.dir, 0o750); err != nil {
 		return err
@@ -117,6 +125,7 @@ func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	if err != nil {
 		return err
 	}
+	// The tools of this machine must find the server at its new address.
 	if c, err := s.credentials(); err == nil && q.moves {
 		text := credentialsText(s.ownURL(), c.Login, c.Password)
 		if err := writeSecret(filepath.Join(q.dir, quickCredentials), []byte(text)); err != nil {
@@ -138,12 +147,15 @@ func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	return nil
 }
 
+// missing says whether there is nothing of that name. What cannot be looked at is
+// there, as far as anybody knows.
 func missing(file string) bool {
 	_, err := os.Stat(file)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
 // configure writes the configuration.
+// Values are written so that any YAML reader takes them for the texts they are.
 func (q *quick) configure(file string) error {
 	host, port, err := net.SplitHostPort(q.metrics)
 	if err != nil {
@@ -154,6 +166,7 @@ func (q *quick) configure(file string) error {
 }
 
 // quickBouncer makes the bouncer, anew if only its key was lost.
+// The row is shared: on a machine for trying things, addresses mean nothing.
 func (t *terminal) quickBouncer(ctx context.Context, file string) error {
 	key := generatedKey()
 	err := t.withDoor(ctx, func(door *admin.Client) error {
@@ -188,6 +201,8 @@ prometheus:
 `
 
 // quickLines are the three lines to paste.
+// They hold secrets of this folder's own machine and bouncer in readable form, and go
+// to standard output, never to the log.
 func (s *Setup) quickLines(dir string) (string, error) {
 	c, err := s.credentials()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 // checkQuick looks before anything is written: the addresses, given or as they
 // were, can be read and are free, and no other server has the folder. An address
 // that was not given is that of the configuration, if there is one.
+// Both are opened and held until both were seen, so that they cannot be the same.
 func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics bool) error {
 	file := filepath.Join(q.dir, quickConfig)
 	if err := q.refuseRoot(&Setup{Config: Config{Paths: Paths{DataDir: q.dir}}}); err != nil {
@@ -66,6 +67,7 @@ func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics boo
 }
 
 // refuseRoot is the rule that serve has.
+// And, whoever starts it, no link of another user's leads to the store.
 func (q *quick) refuseRoot(s *Setup) error {
 	err := s.refuseRootFor(" quickstart --dir " + q.dir)
 	if err != nil && !q.asRoot {
@@ -75,6 +77,7 @@ func (q *quick) refuseRoot(s *Setup) error {
 }
 
 // keep takes the addresses that were not given from the configuration.
+// Whether one of them moves is told by comparing, not by what was typed.
 func (q *quick) keep(s *Setup, listen, metrics bool) {
 	was, wasMetrics := "", s.metricsAddress()
 	if a := s.Config.API.Server; a != nil {
@@ -102,6 +105,8 @@ func readableAddress(address string) error {
 }
 
 // move writes other addresses into a configuration that quickstart has written.
+// Only lines that are as they were written are changed, so a file that the operator
+// has rewritten is left alone, with an error that says what to change.
 func (q *quick) move(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // errNotReady is how the verb ends when it got an answer and that is no.
 var errNotReady = errors.New("not ready")
 
+// readyCommand is ready, for people and for scripts that wait for a server.
 func readyCommand(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "ready", Short: "Ask the running server whether it is ready", Args: noArgs,
@@ -43,6 +44,8 @@ its level is none.`,
 // gives it at once.
 const askPatience = 10 * time.Second
 
+// ready asks once. "Not ready" is an answer and shown as one; no answer is an error
+// that says who was asked.
 func (t *terminal) ready(ctx context.Context) error {
 	s, err := t.setup()
 	if err != nil {
@@ -98,6 +101,7 @@ func (s *Setup) askReady(ctx context.Context) (*readiness, error) {
 }
 
 // askMetrics asks the listener of the metrics; nil when there is no such answer.
+// At most a megabyte is read. Another program on that port is no server of ours.
 func askMetrics(ctx context.Context, address string) *readiness {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/ready", nil)
 	if err != nil {

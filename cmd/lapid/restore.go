@@ -18,6 +18,8 @@ import (
 	"lapid/transport/admin"
 )
 
+// restoreCommand is restore: the store anew from a backup, by itself, without a
+// server.
 func restoreCommand(t *terminal) *cobra.Command {
 	var force bool
 	c := &cobra.Command{
@@ -35,6 +37,12 @@ until it ends by itself, or until the bouncer is started anew; the command says 
 	return c
 }
 
+// restore makes the new store beside the old one, and only when it is whole and
+// verified do the two change places. Whatever goes wrong before leaves the old one as
+// it was; after it, both are there under names that are told.
+//
+// The lock of the old store is held from before the first look to the exchange, but
+// for the moment in which it is read itself.
 func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	s, err := t.setup()
 	if err != nil {
@@ -100,6 +108,8 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 }
 
 // hold keeps others from the store, until it is closed; nil: there is none.
+// What is in the place of the store and is no store cannot be locked, and need not
+// be.
 func (s *Setup) hold() (io.Closer, error) {
 	if s.oddStore() != "" {
 		return io.NopCloser(nil), nil // nobody can have that open; it is moved as it is
@@ -116,6 +126,9 @@ func (s *Setup) hold() (io.Closer, error) {
 
 // carry has what was made tell bouncers of the end of what they may hold by the store
 // that is there. What fails is no reason not to restore.
+// Bouncers that hold a ban of which the backup knows nothing would otherwise hold it
+// until its end. How many can be told is bounded; what is left is said, with what to
+// do.
 func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
 	restored, other := s.engineOptions(slog.New(slog.DiscardHandler)), s.engineOptions(slog.New(slog.DiscardHandler))
 	restored.Dir = made
@@ -131,6 +144,8 @@ func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
 }
 
 // restoreTo makes a store in a folder of its own.
+// The folder is removed again after an error. The backup is read to its end and every
+// checksum compared before the store counts as made.
 func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 	if err := os.RemoveAll(dir); err != nil { // left by one that was interrupted
 		return 0, err
@@ -147,6 +162,7 @@ func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 // putInPlace installs what was made. Before, it is noted that it may be found in the
 // place of the store, beside that which is there: so there is no moment to be
 // interrupted in between the two.
+// The name of the store that goes stays noted until the exchange is durable.
 func (s *Setup) putInPlace(made string, there bool) (old string, err error) {
 	id, _, err := persist.Whose(&persist.Options{Dir: made})
 	if err == nil {
@@ -165,6 +181,8 @@ func (s *Setup) putInPlace(made string, there bool) (old string, err error) {
 // install puts what was made in the place of the store, and says where that
 // went. The two change places in one step: whoever is interrupted has the one or
 // the other, whole, and both under some name.
+// The old one is kept under a name with the time, UTC, for the operator to remove.
+// Both folders are on one file system, for they are neighbours.
 func install(made, store string, there bool, now time.Time) (old string, err error) {
 	if !there {
 		if err := os.Rename(made, store); err != nil { // an empty folder may be there
@@ -192,6 +210,8 @@ func install(made, store string, there bool, now time.Time) (old string, err err
 }
 
 // exchangeInSteps is exchange where one step is not to be had.
+// Between the steps nothing is in the place of b; a crash there leaves both under
+// their other names, and the next start says that the store is missing.
 func exchangeInSteps(a, b string) error {
 	aside := b + ".aside"
 	if err := os.Rename(b, aside); err != nil {

@@ -13,6 +13,8 @@ import (
 )
 
 // hashPassword is the form in which a machine's password is kept.
+// bcrypt, at its default cost: passwords are chosen by people and must be slow to
+// guess.
 func hashPassword(password string) ([]byte, error) {
 	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if err != nil {
@@ -21,7 +23,8 @@ func hashPassword(password string) ([]byte, error) {
 	return h, nil
 }
 
-// hashKey is the form in which an API key is kept.
+// hashKey is the form in which an API key is kept. SHA-512 without salt: a generated
+// key has 256 bits of chance, and each is looked up by its hash at every request.
 func hashKey(key string) []byte {
 	h := sha512.Sum512([]byte(key))
 	return h[:]
@@ -35,6 +38,7 @@ func generatedKey() string {
 }
 
 // credentialsText is the file by which a log processor or cscli logs in.
+// It is YAML, whatever the values hold.
 func credentialsText(url, login, password string) string {
 	return fmt.Sprintf("url: %s\nlogin: %s\npassword: %s\n", yamlScalar(url), yamlScalar(login), yamlScalar(password))
 }
@@ -42,6 +46,8 @@ func credentialsText(url, login, password string) string {
 // writeSecret writes a file that only its owner may read: first under another
 // name, so that nobody ever finds half of it. What is there already and is no
 // ordinary file, or cannot be replaced because it is mounted, is written into.
+// The file is synced, its folder is not: who needs the name to be durable syncs that
+// (syncFolder).
 func writeSecret(file string, text []byte) error {
 	folder, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {
@@ -70,6 +76,8 @@ func writeSecret(file string, text []byte) error {
 	return nil
 }
 
+// writeInto writes into what is there: a pipe, a device, a file that is mounted. That
+// is not all or nothing.
 func writeInto(file string, text []byte) error {
 	f, err := openPlain(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

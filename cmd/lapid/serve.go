@@ -27,8 +27,10 @@ type serving struct {
 }
 
 // errFatal: the server could not start or had to stop, and the log says why.
+// The exit code is all that is left to give.
 var errFatal = errors.New("fatal error")
 
+// serveCommand is serve: the server, in the foreground, until it is told to end.
 func serveCommand(t *terminal) *cobra.Command {
 	var s serving
 	c := &cobra.Command{
@@ -59,6 +61,8 @@ As root it does not start in a data directory that belongs to another user, who 
 what it leaves there: start it as that user, or give root the directory. --as-root has it start all the
 same. With -t that is a warning.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			// The last of them that is set wins, from the most talkative to the
+			// least.
 			for _, l := range levels {
 				if on, err := c.Flags().GetBool(l); err == nil && on {
 					s.level = l
@@ -83,6 +87,8 @@ same. With -t that is a warning.`,
 
 // serve runs the server, or tests its configuration. The error, if any, has
 // been logged.
+// Checks come in the order of the harm they prevent: nothing is made, not even a log,
+// before it is clear whose folder this is.
 func (t *terminal) serve(ctx context.Context, o *serving) error {
 	setup, err := t.setup()
 	if err != nil {
@@ -130,6 +136,7 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 }
 
 // fatal is for what goes wrong before there is a log.
+// It has the form of a line of the log, for that is where an operator looks.
 func (t *terminal) fatal(err error) error {
 	t.log("fatal", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	return errFatal
@@ -137,6 +144,8 @@ func (t *terminal) fatal(err error) error {
 
 // testConfiguration is a really dry run: it looks whether a start would succeed,
 // makes nothing and leaves nothing.
+// Warnings are the log's own lines, on standard error, in the form that the server
+// would write. The last line says how it ended.
 func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) error {
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	if root := s.refuseRoot(); root != nil && !o.asRoot {
@@ -172,6 +181,8 @@ func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) 
 }
 
 // say puts the warnings of a configuration into the log.
+// They are said at every start and reload: what is wrong with a configuration does
+// not become right by being old.
 func (s *Setup) say(log *slog.Logger) {
 	for _, w := range s.Warnings {
 		log.Warn(w)

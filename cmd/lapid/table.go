@@ -122,6 +122,8 @@ func (t *table) body() { t.band() }
 
 // write draws the table. With a limit (columns of the terminal, 0: none) its
 // widest columns are narrowed until it fits and their texts broken into lines.
+// Narrowing ends at narrowest columns, so a terminal that is too small gets lines
+// that wrap.
 func (t *table) write(w io.Writer, limit int) {
 	columns := t.measure()
 	t.narrow(columns, limit)
@@ -179,6 +181,7 @@ func (t *table) measure() []int {
 	return columns
 }
 
+// each goes through all lines of all bands.
 func (t *table) each(f func([]cell)) {
 	for _, band := range t.bands {
 		for _, line := range band {
@@ -187,6 +190,7 @@ func (t *table) each(f func([]cell)) {
 	}
 }
 
+// spanned is how many columns a line has; what spans the whole width counts as one.
 func spanned(line []cell) int {
 	n := 0
 	for _, c := range line {
@@ -195,6 +199,7 @@ func spanned(line []cell) int {
 	return n
 }
 
+// span is over how many of all columns a cell stretches.
 func (t *table) span(c cell, all int) int {
 	if c.span < 0 {
 		return all
@@ -211,6 +216,8 @@ func (t *table) room(columns []int) int {
 	return n
 }
 
+// narrow takes from the widest column, one by one, until the table is no wider than
+// limit.
 func (t *table) narrow(columns []int, limit int) {
 	if limit <= 0 || len(columns) == 0 {
 		return
@@ -290,6 +297,8 @@ func (t *table) draw(out *strings.Builder, columns []int, line []cell) {
 	}
 }
 
+// pad fills a text up to the width of its cell. What does not divide evenly goes to
+// the left of a centred one, as in the reference.
 func pad(text string, room int, a align) string {
 	free := max(room-textWidth(text), 0)
 	switch a {
@@ -317,6 +326,7 @@ func breakText(text string, room int) []string {
 }
 
 // cutAt is the byte at which a line that is too wide is cut.
+// At least one character stays, so that breaking comes to an end.
 func cutAt(line string, room int) int {
 	wide, blank := 0, 0
 	for i, r := range line {
@@ -335,6 +345,7 @@ func cutAt(line string, room int) int {
 }
 
 // textWidth is the width of the widest line in columns of a terminal.
+// It is what terminals show of it, not bytes or characters.
 func textWidth(s string) int {
 	widest, n := 0, 0
 	for _, r := range s {
@@ -348,6 +359,9 @@ func textWidth(s string) int {
 	return widest
 }
 
+// runeWidth is 0 for marks that join what is before them, 2 for the wide characters
+// of East Asia and signs of that width, else 1. A variation selector joins, so a sign
+// in colour has the width of the plain one: that is what the golden files have.
 func runeWidth(r rune) int {
 	if r < 0x7f {
 		return 1

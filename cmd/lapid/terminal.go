@@ -69,6 +69,7 @@ func (t *terminal) guard() (flush func()) {
 }
 
 // setup reads the configuration, once.
+// A fault in it is an error of each verb that needs it, and names the file.
 func (t *terminal) setup() (*Setup, error) {
 	if t.loaded == nil {
 		s, err := loadSetup(t.file, t.env)
@@ -81,6 +82,8 @@ func (t *terminal) setup() (*Setup, error) {
 }
 
 // settle decides the format: the flag, else the configuration, else human.
+// A configuration that cannot be read decides nothing here: the verb that needs it
+// will say what is wrong.
 func (t *terminal) settle() error {
 	if t.output == "" {
 		if s, err := t.setup(); err == nil {
@@ -98,6 +101,8 @@ func (t *terminal) settle() error {
 }
 
 // success tells that something was done, unless a program is listening.
+// It goes to standard error, as the reference's does; standard output is for what was
+// asked for.
 func (t *terminal) success(format string, args ...any) {
 	if t.output == human {
 		t.log("info", format, args...)
@@ -105,6 +110,7 @@ func (t *terminal) success(format string, args ...any) {
 }
 
 // log writes one line to stderr as the reference's log does.
+// Levels are the reference's words.
 func (t *terminal) log(level, format string, args ...any) {
 	fmt.Fprintf(t.err, "level=%s msg=%s\n", level, strconv.Quote(fmt.Sprintf(format, args...)))
 }
@@ -166,6 +172,7 @@ func (t *terminal) json(v any, indent string) error {
 	return err
 }
 
+// jsonIndented is a value as indented JSON without a newline at its end.
 func jsonIndented(v any, indent string) (string, error) {
 	b, err := json.MarshalIndent(v, "", indent)
 	if err != nil {
@@ -176,6 +183,7 @@ func jsonIndented(v any, indent string) (string, error) {
 
 // csv writes a header line and rows; with --safe-csv no cell of a row is a
 // formula.
+// The header is the program's own and never changed.
 func (t *terminal) csv(header []string, rows [][]string) error {
 	return t.csvEach(header, func(write func([]string) error) error {
 		for _, row := range rows {
@@ -218,6 +226,8 @@ func (t *terminal) csvEach(header []string, each func(write func([]string) error
 }
 
 // noFormula puts an apostrophe before a cell that a spreadsheet would compute.
+// Values come from strangers; a spreadsheet would run theirs as a formula of the
+// operator's.
 func noFormula(cell string) string {
 	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
 		return "'" + cell
@@ -266,6 +276,7 @@ var errAsked = errors.New("EOF")
 
 // confirm asks a yes-or-no question on the terminal. Without one the answer is
 // an error: nothing is done by accident.
+// Anything but y and yes means no, an empty line too.
 func (t *terminal) confirm(question string) (bool, error) {
 	fmt.Fprintf(t.err, "%s [y/N] ", question)
 	var answer string

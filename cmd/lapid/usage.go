@@ -13,8 +13,10 @@ import (
 
 // number is a figure of the usage metrics. Whole ones are written without a
 // fraction.
+// The reports hold JSON numbers of any form; up to 2^53 all whole ones are exact.
 type number float64
 
+// String is the figure in full, never with an exponent.
 func (n number) String() string {
 	if f := float64(n); f == math.Trunc(f) && math.Abs(f) < 1<<53 {
 		return strconv.FormatInt(int64(f), 10)
@@ -26,6 +28,7 @@ func (n number) String() string {
 func (n number) MarshalJSON() ([]byte, error) { return []byte(n.String()), nil }
 
 // short writes the figure with a letter for thousands, millions …
+// Two decimals, by thousands, as the reference does it.
 func (n number) short() string {
 	for _, u := range []struct {
 		size   float64
@@ -49,6 +52,8 @@ type usageItem struct {
 }
 
 // usageItems are the figures of one report.
+// A report that cannot be read is an error that names its sender; the server checked
+// its form when it came.
 func usageItems(r *admin.UsageReport) ([]usageItem, error) {
 	var metrics []struct {
 		Items []usageItem `json:"items"`
@@ -70,6 +75,7 @@ func usageItems(r *admin.UsageReport) ([]usageItem, error) {
 }
 
 // identity names one series of figures.
+// Labels are in order, so that two reports of a series agree.
 func (i *usageItem) identity() string {
 	keys := make([]string, 0, len(i.Labels))
 	for k, v := range i.Labels {
@@ -80,6 +86,7 @@ func (i *usageItem) identity() string {
 }
 
 // gauge tells whether the last figure counts instead of the sum.
+// By its name alone, for reports do not say: that is what the reference does.
 func (i *usageItem) gauge() bool {
 	return i.Name == "active_decisions" || strings.HasSuffix(i.Name, "_gauge")
 }

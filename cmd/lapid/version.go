@@ -21,6 +21,7 @@ var (
 	commit string
 )
 
+// versionCommand is version.
 func versionCommand(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Say which version this is, and which format of stores it writes", Args: noArgs,
@@ -38,6 +39,7 @@ type versionObject struct {
 	StoreFormat int    `json:"store_format"` // the one that is written; all from 1 on are read
 }
 
+// versionOf asks the binary itself, which cannot be out of date.
 func versionOf() versionObject {
 	v := versionObject{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, StoreFormat: persist.FormatVersion}
 	if info, ok := debug.ReadBuildInfo(); ok {

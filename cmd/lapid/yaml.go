@@ -15,8 +15,9 @@ import (
 // where they have ', and reads some texts it wrote back as others (".inf" as a
 // number, a line end as nothing), which TestYAMLScalars forbids.
 
-// yamlScalar writes one value so that every YAML reader takes it for the text
-// it is.
+// yamlScalar writes one value so that every YAML reader takes it for the text it is.
+// What looks like a number or a truth, and what is not seen, stands in double quotes,
+// other texts that need quotes in single ones, as the reference's writer does it.
 func yamlScalar(s string) string {
 	switch {
 	case s == "", looksTyped.MatchString(s):
@@ -57,6 +58,7 @@ type yamlField struct {
 
 // appendTo writes the map; its first line continues the line that is there.
 // Fields stand at indent, what is inside them four blanks right of base.
+// Keys are the program's own and need no quotes.
 func (m yamlMap) appendTo(out *strings.Builder, indent, base string) {
 	deeper := base + "    "
 	for i, f := range m {
@@ -117,6 +119,7 @@ func alertYAML(a *admin.Alert) string {
 	return out.String()
 }
 
+// metaYAML is a list of keys and values.
 func metaYAML(ms []admin.Meta) []yamlMap {
 	var out []yamlMap
 	for _, m := range ms {
