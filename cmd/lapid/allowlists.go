@@ -358,8 +358,8 @@ func (t *terminal) checkAllowlists(ctx context.Context, door *admin.Client, valu
 	return nil
 }
 
-// allowlistsList is allowlists list: the lists, and how many items each has. Expired
-// items count until they are taken away.
+// allowlistsList is allowlists list: the lists, and how many items each has that have
+// not expired.
 func allowlistsList(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List all allowlists", Args: noArgs,

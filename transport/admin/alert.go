@@ -8,6 +8,8 @@ import (
 
 // Alert is an alert with its decisions as the operator's tools show it: the
 // field names and their order are those of the Local API's answers.
+// Moments are RFC 3339; Labels and Events may be null, as there. It is a copy:
+// changing it changes nothing in the engine.
 type Alert struct {
 	Capacity        int32      `json:"capacity"`
 	CreatedAt       string     `json:"created_at"`
@@ -46,6 +48,7 @@ type Decision struct {
 }
 
 // Event is one log line of an alert.
+// Meta is null for an event that came without, and empty for one that came with none.
 type Event struct {
 	Meta      []Meta `json:"meta"`
 	Timestamp string `json:"timestamp"`
@@ -58,6 +61,7 @@ type Meta struct {
 }
 
 // Source is whom an alert is about.
+// Scope and value are what decisions without a target of their own are made for.
 type Source struct {
 	AsName    string  `json:"as_name,omitempty"`
 	AsNumber  string  `json:"as_number,omitempty"`
@@ -71,6 +75,8 @@ type Source struct {
 }
 
 // AlertOf shows an alert of the engine at a moment (Unix nanoseconds).
+// An alert whose machine is gone has the sender "N/A". Decisions are nil when ds is
+// empty.
 func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 	out := &Alert{
 		Capacity: a.Capacity, CreatedAt: time.Unix(0, a.CreatedAt).UTC().Format(time.RFC3339),
@@ -105,6 +111,7 @@ func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 	return out
 }
 
+// decisionOf shows a decision at a moment; its texts are copied out of the view.
 func decisionOf(d engine.Decision, now int64) Decision {
 	return Decision{
 		Duration: TimeLeft(engine.Left(d.Until(), now)), ID: uint64(d.ID()), Origin: d.Origin().S, Scenario: d.Scenario().S,
@@ -116,6 +123,7 @@ func decisionOf(d engine.Decision, now int64) Decision {
 // half away from zero, hours without limit.
 func TimeLeft(ns int64) string { return time.Duration(ns).Round(time.Second).String() }
 
+// metaOf is nil for none.
 func metaOf(ms []engine.Meta) []Meta {
 	var out []Meta
 	for _, m := range ms {
@@ -126,6 +134,8 @@ func metaOf(ms []engine.Meta) []Meta {
 
 // AlertFilter asks for alerts; the zero filter asks for all of them. Times are
 // nanoseconds before now.
+// A field that is nil asks for nothing; one that points to an empty text asks for
+// just that.
 type AlertFilter struct {
 	Scope         *string
 	Value         *string
@@ -145,6 +155,7 @@ type AlertFilter struct {
 }
 
 // query resolves the filter against the moment of asking.
+// The error is an ErrInvalid about the address.
 func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 	q := &engine.AlertQuery{
 		Now: now, Inside: f.Inside, HideSimulated: f.HideSimulated, HideCommunity: f.HideCommunity,
@@ -173,6 +184,7 @@ func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 	return q, nil
 }
 
+// word is a field of a filter as the engine has it.
 func word(s *string) engine.Word {
 	if s == nil {
 		return engine.Word{}

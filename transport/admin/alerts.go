@@ -10,13 +10,15 @@ import (
 // AlertRequest asks for one alert.
 type AlertRequest struct{ ID uint64 }
 
-// AlertShown is one alert with when its decisions were received.
+// AlertShown is one alert, and which of its decisions run by the server's clock.
 type AlertShown struct {
 	Alert   *Alert
 	Running []uint64 // ids of the decisions still running
 }
 
 // AlertDeletion asks which alerts to delete.
+// An id wins over the filter. The zero filter is every alert: the verbs ask for one,
+// the protocol does not.
 type AlertDeletion struct {
 	ID     uint64 // 0: by the filter
 	Filter AlertFilter
@@ -41,6 +43,9 @@ type Flush struct {
 	MaxAge   int64 // nanoseconds; 0: any age
 }
 
+// listAlerts yields alerts one by one out of one view, so a list of millions takes no
+// more memory than one alert, and shows one moment. It ends when nobody reads any
+// more.
 func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Alert) bool) error {
 	now := h.engine.Now()
 	q, err := f.query(now)
@@ -81,6 +86,8 @@ func concerns(d engine.Decision, q *engine.AlertQuery) bool {
 	return target.Bits() <= q.Address.Bits() && target.Contains(q.Address.Addr())
 }
 
+// getAlert fails with ErrNotFound, and with what the disk says about a body that
+// cannot be read.
 func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, error) {
 	now := h.engine.Now()
 	a, ds, err := h.engine.Alert(h.engine.View(), engine.AlertID(q.ID))
@@ -96,6 +103,9 @@ func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, err
 	return out, nil
 }
 
+// deleteAlerts looks first which alerts it is about, the newest ten of them, and then
+// deletes all that match in one commit: what came in between is deleted too, and
+// counted, but not named.
 func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedAlerts, error) {
 	now, view, out := h.engine.Now(), h.engine.View(), &DeletedAlerts{}
 	tell := func(a *engine.Alert, ds []engine.Decision) bool {
@@ -117,6 +127,7 @@ func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedA
 	if err != nil {
 		return nil, err
 	}
+	// A limit is for lists.
 	query.Limit = 0
 	if err := h.engine.Alerts(ctx, view, query, tell); err != nil {
 		return nil, err
@@ -128,6 +139,7 @@ func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedA
 	return out, nil
 }
 
+// flushAlerts is retention at once, by the bounds that were given.
 func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {
 	n, err := h.engine.FlushAlerts(ctx, q.MaxItems, time.Duration(q.MaxAge), h.engine.Now())
 	if err != nil {
@@ -137,6 +149,8 @@ func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {
 	return &Done{N: n}, nil
 }
 
+// listUsage yields stored reports as they came, oldest first, without reading what is
+// in them.
 func (h *Handler) listUsage(ctx context.Context, q *UsageRequest, yield func(*UsageReport) bool) error {
 	kind := engine.UsageBouncer
 	if q.Kind == "machine" {

@@ -46,6 +46,7 @@ type NewAllowlistItem struct {
 }
 
 // AllowlistAdded says what became of an addition.
+// Each item asked for is in one of Added, Present and Bad.
 type AllowlistAdded struct {
 	Added   int
 	Ended   int      // running decisions that ended because the list covers them
@@ -65,6 +66,8 @@ type Check struct{ Value string }
 // Checked is the answer: why it is, or "".
 type Checked struct{ Reason string }
 
+// listAllowlists gives every list with its items in one answer; what the lists may
+// hold together is bounded by the engine.
 func (h *Handler) listAllowlists(context.Context, *struct{}) (*Allowlists, error) {
 	out, now := &Allowlists{}, h.engine.Now()
 	for _, l := range h.engine.View().Allowlists() {
@@ -73,6 +76,7 @@ func (h *Handler) listAllowlists(context.Context, *struct{}) (*Allowlists, error
 	return out, nil
 }
 
+// allowlistOf leaves out what has expired at now: it protects nothing any more.
 func allowlistOf(l *engine.Allowlist, now int64) Allowlist {
 	out := Allowlist{Name: l.Name, Description: l.Description, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt}
 	for i := range l.Items {
@@ -92,6 +96,7 @@ func (h *Handler) allowlist(name string) (*engine.Allowlist, error) {
 	return l, nil
 }
 
+// getAllowlist is one of them.
 func (h *Handler) getAllowlist(_ context.Context, q *Name) (*Allowlist, error) {
 	l, err := h.allowlist(q.Name)
 	if err != nil {
@@ -101,6 +106,7 @@ func (h *Handler) getAllowlist(_ context.Context, q *Name) (*Allowlist, error) {
 	return &out, nil
 }
 
+// createAllowlist makes a list; its name becomes a part of URLs.
 func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, error) {
 	if err := UsableListName(q.Name); err != nil {
 		return nil, err
@@ -112,6 +118,7 @@ func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, 
 	return &Done{N: 1}, nil
 }
 
+// deleteAllowlist removes a list with its items.
 func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
 	if err := h.engine.DeleteAllowlist(ctx, q.Name); err != nil {
 		return nil, err
@@ -120,6 +127,9 @@ func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
 	return &Done{N: 1}, nil
 }
 
+// addToAllowlist adds what can be read and is not there, in one commit, with the ends
+// of the decisions that it covers. Values that cannot be read are told and hold
+// nothing up. An item that has expired counts as absent: it is replaced.
 func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*AllowlistAdded, error) {
 	if _, err := h.allowlist(q.Name); err != nil {
 		return nil, err
@@ -160,6 +170,7 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 	return out, nil
 }
 
+// removeFromAllowlist compares values as they were written.
 func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) (*Done, error) {
 	if _, err := h.allowlist(q.Name); err != nil {
 		return nil, err
@@ -172,6 +183,8 @@ func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) 
 	return &Done{N: n}, nil
 }
 
+// checkAllowlists gives the reasons of all items that cover the value, or lie inside
+// it, in the order of the lists.
 func (h *Handler) checkAllowlists(_ context.Context, q *Check) (*Checked, error) {
 	p, err := engine.ParseTarget(q.Value)
 	if err != nil {

@@ -57,6 +57,7 @@ func (c *Client) PruneMachines(ctx context.Context, p *PruneNamed) (int, error) 
 	return count(ask[Done](ctx, c, "/machines/prune", p))
 }
 
+// machines collects a list of them: who asks for all holds all.
 func (c *Client) machines(ctx context.Context, verb string, q any) (*Machines, error) {
 	var all []Machine
 	list := &Machines{}
@@ -65,6 +66,8 @@ func (c *Client) machines(ctx context.Context, verb string, q any) (*Machines, e
 	return list, err
 }
 
+// bouncers does the same with rows of bouncers; EachBouncer is for those who need not
+// hold them.
 func (c *Client) bouncers(ctx context.Context, verb string, q any) (*Bouncers, error) {
 	var all []Bouncer
 	list := &Bouncers{}
@@ -213,6 +216,7 @@ func (c *Client) Usage(ctx context.Context, q *UsageRequest) iter.Seq2[*UsageRep
 	return each[UsageReport](ctx, c, "/usage/list", q)
 }
 
+// count is the number of an answer.
 func count(d *Done, err error) (int, error) {
 	if err != nil {
 		return 0, err

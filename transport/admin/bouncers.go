@@ -6,10 +6,13 @@ import (
 	"lapid/engine"
 )
 
+// listBouncers yields all rows out of one view.
 func (h *Handler) listBouncers(context.Context, *struct{}) *listing[Bouncer] {
 	return h.bouncers(func(*engine.BouncerRow) bool { return true })
 }
 
+// bouncers is the rows of one view that are wanted. The view is held until the last
+// one is written.
 func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *listing[Bouncer] {
 	view := h.engine.View()
 	return &listing[Bouncer]{&Bouncers{Now: h.engine.Now(), Revision: view.Revision()}, func(yield func(*Bouncer) bool) {
@@ -23,6 +26,8 @@ func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *listing[Bouncer]
 	}}
 }
 
+// bouncerOf is a row at the moment of asking: cursor and last pull move beside the
+// view. Texts are shortened, for old stores hold long ones (shown.go).
 func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 	b, pulled := r.Load(), r.LastPull()
 	kind, version := r.Says()
@@ -40,6 +45,7 @@ func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 	return out
 }
 
+// getBouncer fails in the reference's words.
 func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	view := h.engine.View()
 	r := view.Bouncer(q.Name)
@@ -50,6 +56,7 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	return &out, nil
 }
 
+// addBouncer stores the hash of a key; the key itself never comes here.
 func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) {
 	if err := UsableName("the bouncer's name", q.Name); err != nil {
 		return nil, err
@@ -68,6 +75,8 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) 
 	return &Done{N: 1}, nil
 }
 
+// deleteBouncer names the rows that went, by comparing the views before and after it:
+// one that came by meanwhile may be missing from the list, never from the deletion.
 func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) {
 	before := h.engine.View()
 	if err := h.engine.DeleteBouncer(ctx, q.Name); err != nil {
@@ -94,11 +103,14 @@ func (q *Prune) bouncer(r *engine.BouncerRow, now int64) bool {
 	return last < now-q.Silence
 }
 
+// staleBouncers lists what a prune would take now.
 func (h *Handler) staleBouncers(_ context.Context, q *Prune) *listing[Bouncer] {
 	now := h.engine.Now()
 	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) })
 }
 
+// pruneBouncers looks once more at each of the names, for a person has thought about
+// the list meanwhile. All that are left go in one commit.
 func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {
 	var names []string
 	view, now := h.engine.View(), h.engine.Now()

@@ -74,6 +74,7 @@ func Local(h *Handler) *Client {
 	return c
 }
 
+// newClient is a client over connections that dial makes.
 func newClient(dial func(context.Context) (net.Conn, error)) *Client {
 	t := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
@@ -123,6 +124,7 @@ func (c *Client) post(ctx context.Context, verb string, q any) (io.ReadCloser, e
 	return nil, f.error()
 }
 
+// ask sends a request and reads the one object of its answer.
 func ask[A any](ctx context.Context, c *Client, verb string, q any) (*A, error) {
 	body, err := c.post(ctx, verb, q)
 	if err != nil {
@@ -169,6 +171,7 @@ type pipes struct {
 	closed chan struct{}
 }
 
+// dial gives the client one end of a new connection, and hands the other to Accept.
 func (p *pipes) dial(ctx context.Context) (net.Conn, error) {
 	here, there := net.Pipe()
 	select {

@@ -9,6 +9,7 @@ import (
 )
 
 // NewDecision asks for one decision of the operator's own.
+// Duration is in the grammar of the engine or "forever"; a scope is respelled.
 type NewDecision struct {
 	Machine  string // who is named as the sender of the alert, if it exists
 	Scope    string
@@ -63,6 +64,8 @@ type Item struct {
 }
 
 // Imported says what became of a chunk.
+// What is in neither Stored nor Allowlisted does not exist: a chunk with anything
+// wrong is refused as a whole.
 type Imported struct {
 	Alert       uint64 // the alert that holds them, 0 when nothing was stored
 	Stored      int
@@ -75,6 +78,9 @@ type Allowlisted struct {
 	Reasons []string
 }
 
+// addDecision stores one decision as an alert of its own, as the reference's command
+// line does. Everything is judged here, whoever asks: the verb's own checks only make
+// for better sentences.
 func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	scope := engine.CanonicalScope(q.Scope)
@@ -114,6 +120,7 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 }
 
 // operatorsAlert is an alert that carries an operator's decisions.
+// It is signed with the machine's name only if there is such a machine.
 func operatorsAlert(view *engine.View, machine string, now int64) *engine.Alert {
 	a := &engine.Alert{Kind: "cscli", StartAt: engine.Stamp{At: now}, StopAt: engine.Stamp{At: now}}
 	if machine != "" && view.Machine(machine) != nil {
@@ -122,6 +129,7 @@ func operatorsAlert(view *engine.View, machine string, now int64) *engine.Alert 
 	return a
 }
 
+// reasons joins what the items say.
 func reasons(ms []engine.AllowlistMatch) string {
 	text := ""
 	for i, m := range ms {
@@ -133,6 +141,8 @@ func reasons(ms []engine.AllowlistMatch) string {
 	return text
 }
 
+// deleteDecisions ends what matches in one commit. What is told by name is what
+// matched a moment before, at most ShownEnded of it; N is what ended.
 func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ended, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	if q.ID != 0 {
@@ -168,6 +178,8 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	return out, nil
 }
 
+// deleteDecision ends one by its number; ErrNotFound when it is not there or over
+// already.
 func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *DecisionFilter, now int64) (*Ended, error) {
 	out := &Ended{N: 1}
 	if d, ok := view.Decision(engine.DecisionID(q.ID)); ok {
@@ -272,6 +284,7 @@ func (i *Item) decision(q *Chunk) engine.NewDecision {
 	return d
 }
 
+// leaveOut notes a value that is protected.
 func (o *Imported) leaveOut(value string, found []engine.AllowlistMatch) {
 	a := Allowlisted{Value: value}
 	for _, m := range found {

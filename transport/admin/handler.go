@@ -80,6 +80,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 }
 
 // ServeHTTP finds the verb. A verb that panics costs its own request only.
+// Whoever may open the socket may ask for everything: who that is, its mode says.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -103,6 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // verb makes a handler of a function from request to answer.
+// The answer is one object in JSON, or a failure with the status of its kind.
 func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
@@ -129,6 +131,8 @@ type line[T any] struct {
 }
 
 // lines makes a handler of a function that yields a list.
+// Items are written as they come; a failure after the first of them is the last line,
+// since the status has gone.
 func lines[Q, T any](each func(context.Context, *Q, func(*T) bool) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
@@ -153,6 +157,8 @@ func lines[Q, T any](each func(context.Context, *Q, func(*T) bool) error) http.H
 	}
 }
 
+// read takes the request as JSON. Fields that nobody knows are refused: a newer
+// command would otherwise be obeyed in part. An empty body is the zero request.
 func read(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
@@ -162,11 +168,13 @@ func read(r *http.Request, into any) error {
 	return nil
 }
 
+// unreadable is an ErrInvalid with the reason.
 func unreadable(err error) error {
 	return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
 }
 
 // failure is an error on its way to the client.
+// The text is for a person.
 type failure struct {
 	Kind string // a key of kinds, "" for any other error
 	Text string
@@ -189,6 +197,7 @@ var kinds = []struct {
 	{"profile", engine.ErrProfile, http.StatusInternalServerError},
 }
 
+// failureOf is the first kind that fits.
 func failureOf(err error) *failure {
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
@@ -231,6 +240,7 @@ func fail(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(f)
 }
 
+// status is what a client asks first, to learn whether they speak the same protocol.
 func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
 	s := &Status{
 		Version: Version, Program: h.program, PID: os.Getpid(),
@@ -242,6 +252,7 @@ func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
 	return s, nil
 }
 
+// ready is never an error: "not ready" is an answer.
 func (h *Handler) ready(context.Context, *struct{}) (*Readiness, error) {
 	return &Readiness{Troubles: h.Troubles()}, nil
 }

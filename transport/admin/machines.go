@@ -7,10 +7,12 @@ import (
 	"lapid/engine"
 )
 
+// listMachines yields all machines out of one view, without hub items.
 func (h *Handler) listMachines(context.Context, *struct{}) *listing[Machine] {
 	return h.machines(func(*engine.Machine) bool { return true })
 }
 
+// machines is those of one view that are wanted.
 func (h *Handler) machines(want func(*engine.Machine) bool) *listing[Machine] {
 	view := h.engine.View()
 	return &listing[Machine]{&Machines{Now: h.engine.Now()}, func(yield func(*Machine) bool) {
@@ -24,6 +26,7 @@ func (h *Handler) machines(want func(*engine.Machine) bool) *listing[Machine] {
 	}}
 }
 
+// machineOf is a machine as lists show it, its texts shortened (shown.go).
 func machineOf(m *engine.Machine) Machine {
 	out := Machine{
 		ID: m.ID, AuthType: string(m.AuthType), Validated: m.Validated, IP: m.IP, Version: shown(m.Version),
@@ -52,6 +55,7 @@ func detailed(m *engine.Machine) Machine {
 	return out
 }
 
+// getMachine fails in the reference's words.
 func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 	m := h.engine.View().Machine(q.Name)
 	if m == nil {
@@ -61,6 +65,7 @@ func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 	return &out, nil
 }
 
+// addMachine stores a machine that may log in at once. The password comes as a hash.
 func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) {
 	if err := UsableName("the machine's name", q.ID); err != nil {
 		return nil, err
@@ -77,6 +82,8 @@ func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) 
 	return &Done{N: 1}, nil
 }
 
+// validateMachine lets a machine in that has registered itself; one that is validated
+// already stays so.
 func (h *Handler) validateMachine(ctx context.Context, q *Name) (*Done, error) {
 	now := h.engine.Now()
 	err := h.engine.ChangeMachine(ctx, q.Name, func(m *engine.Machine) { m.Validated, m.UpdatedAt = true, now })
@@ -87,6 +94,7 @@ func (h *Handler) validateMachine(ctx context.Context, q *Name) (*Done, error) {
 	return &Done{N: 1}, nil
 }
 
+// deleteMachine removes a machine; its token is refused from then on.
 func (h *Handler) deleteMachine(ctx context.Context, q *Name) (*Done, error) {
 	if err := h.engine.DeleteMachine(ctx, q.Name); err != nil {
 		return nil, err
@@ -109,6 +117,7 @@ func (q *Prune) machine(m *engine.Machine, now int64) bool {
 	return m.LastHeartbeat < now-q.Silence
 }
 
+// staleMachines lists what a prune would take now.
 func (h *Handler) staleMachines(_ context.Context, q *Prune) *listing[Machine] {
 	now := h.engine.Now()
 	return h.machines(func(m *engine.Machine) bool { return q.machine(m, now) })
@@ -120,6 +129,8 @@ type PruneNamed struct {
 	Names []string
 }
 
+// pruneMachines looks once more at each of the names; all that are left go in one
+// commit.
 func (h *Handler) pruneMachines(ctx context.Context, q *PruneNamed) (*Done, error) {
 	var ids []string
 	view, now := h.engine.View(), h.engine.Now()

@@ -57,6 +57,7 @@ type places struct {
 	conns *list.List // of *caller, the oldest first
 }
 
+// newPlaces is empty, with the bounds above.
 func newPlaces() *places {
 	return &places{
 		who: userOf, stall: bodyStall, conns: list.New(), general: make(chan struct{}, maxVerbs-reservedVerbs),
@@ -79,6 +80,8 @@ func (l *crowd) Accept() (net.Conn, error) {
 	return l.places.admit(c), nil
 }
 
+// admit gives a connection its place. When there are too many, another is closed,
+// never this one.
 func (p *places) admit(conn net.Conn) *caller {
 	c := &caller{Conn: conn, places: p, user: p.who(conn)}
 	p.mu.Lock()
@@ -150,6 +153,7 @@ func (c *caller) Close() error {
 	return c.Conn.Close()
 }
 
+// callerKey is where a request's context has its caller.
 type callerKey struct{}
 
 // knowCaller is the ConnContext of a server.
@@ -189,6 +193,8 @@ func enter(w http.ResponseWriter, r *http.Request) (leave func(), err error) {
 }
 
 // begin takes a place for a verb.
+// It waits waitForPlace at most, then the error is an ErrBusy. The operator takes
+// from the reserve when the general places are taken.
 func (c *caller) begin(ctx context.Context) (leave func(), err error) {
 	p, from := c.places, c.places.general
 	reserve := p.reserve
@@ -209,6 +215,8 @@ func (c *caller) begin(ctx context.Context) (leave func(), err error) {
 	return func() { c.run(false); <-from }, nil
 }
 
+// run notes whether a verb is under way, which keeps the connection from being closed
+// to make room.
 func (c *caller) run(on bool) {
 	c.places.mu.Lock()
 	defer c.places.mu.Unlock()
@@ -219,6 +227,7 @@ func (c *caller) run(on bool) {
 var errReserve = errors.New("reserve")
 
 // take waits for a token of either kind.
+// A nil channel has none to give.
 func take(ctx context.Context, tokens, reserve chan struct{}) error {
 	patience := time.NewTimer(waitForPlace)
 	defer patience.Stop()
@@ -236,6 +245,8 @@ func take(ctx context.Context, tokens, reserve chan struct{}) error {
 }
 
 // readPaced reads a body whose bytes keep coming.
+// Its length is bounded by the handler. A body that stalls is an error, so a client
+// that has gone holds no place.
 func readPaced(w http.ResponseWriter, r *http.Request, stall time.Duration) ([]byte, error) {
 	deadlines := http.NewResponseController(w)
 	var out bytes.Buffer

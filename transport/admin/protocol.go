@@ -18,6 +18,8 @@ const maxBody = 64 << 20
 const MaxChunk = 100_000
 
 // Status is what the server says about itself.
+// Every program answers it, whatever its protocol: new fields are left out when they
+// are empty.
 type Status struct {
 	Version  int             // of the protocol
 	Program  string          // version of the program
@@ -60,6 +62,7 @@ type HubItem struct{ Name, Version, Status string }
 
 // Machine is a machine as the operator sees it. Times are Unix nanoseconds, 0
 // is never.
+// HubItems and Scenarios are left out of lists.
 type Machine struct {
 	ID            string
 	AuthType      string

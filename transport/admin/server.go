@@ -43,6 +43,8 @@ func Listen(path string, h *Handler, log *slog.Logger) (*Server, error) {
 // that comes to read too late closes a connection that was not at fault.
 const headWithin = time.Minute
 
+// newHTTP is a server of net/http with bounds that hold before a verb is found. What
+// it complains about is the clients' doing and goes to debug.
 func newHTTP(h *Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

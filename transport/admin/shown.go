@@ -46,6 +46,7 @@ func shownFlags(flags []string) []string {
 	return short
 }
 
+// shownOS shortens each of the three.
 func shownOS(os engine.OS) OS {
 	return OS{Name: shown(os.Name), Version: shown(os.Version), Family: shown(os.Family)}
 }

@@ -15,6 +15,8 @@ import (
 // process, where no server runs, there is no log, and the verb says what it did.
 
 // tell says that a verb has changed something.
+// It ends the count of an import on the same connection, so that lines stand in the
+// order of what happened.
 func (h *Handler) tell(ctx context.Context, what string, args ...any) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
@@ -68,6 +70,7 @@ func (i *imports) end() {
 	i.over()
 }
 
+// over writes the line and begins anew. mu is held.
 func (i *imports) over() {
 	if i.write != nil {
 		i.write(i.source, i.stored, i.alerts, i.spared)
@@ -99,6 +102,7 @@ func (q *DecisionFilter) asked() string {
 	return given(parts, []filled{{"type", q.Type}, {"value", q.Value}, {"scenario", q.Scenario}, {"origin", q.Origin}})
 }
 
+// asked is the same for a deletion of alerts.
 func (q *AlertDeletion) asked() string {
 	var parts []string
 	f := &q.Filter
@@ -127,6 +131,7 @@ type filled struct {
 	value *string
 }
 
+// given adds the fields that were given to what was said; "all" when nothing was.
 func given(parts []string, fields []filled) string {
 	for _, f := range fields {
 		if f.value != nil {

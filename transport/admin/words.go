@@ -48,6 +48,7 @@ func UsableListName(name string) error {
 	return UsableName("the allowlist's name", name)
 }
 
+// usableText is UsableName for a text that may be empty.
 func usableText(noun, text string) error {
 	if !utf8.ValidString(text) {
 		return invalid("%s %q is no text in UTF-8", noun, text)
@@ -58,6 +59,8 @@ func usableText(noun, text string) error {
 	return nil
 }
 
+// usableWords looks at the words of a decision. It is a last check: what they mean
+// was looked at before.
 func usableWords(scope, kind, value string) error {
 	if kind == "" {
 		return invalid("a decision needs a type, such as ban or captcha")
@@ -84,6 +87,7 @@ func decisionDuration(text string) (string, error) {
 	return "", invalid("decision %v", err)
 }
 
+// invalid is an ErrInvalid with a sentence for the operator.
 func invalid(format string, args ...any) error {
 	return &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf(format, args...)}
 }
