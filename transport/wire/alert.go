@@ -99,6 +99,8 @@ func writeAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now i
 	return append(dst, ']'), nil
 }
 
+// appendSource writes whom the alert is about; of its fields scope and value alone
+// are there even when they are empty.
 func appendSource(dst []byte, s *engine.Source) []byte {
 	start := len(dst)
 	dst = appendGiven(dst, `,"as_name":`, s.AsName)
@@ -117,6 +119,7 @@ func appendSource(dst []byte, s *engine.Source) []byte {
 }
 
 // writeEvents writes null when there are no events.
+// An event that came without meta is told from one whose meta is empty.
 func writeEvents(dst []byte, events []engine.Event, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	if len(events) == 0 {
 		return append(dst, "null"...), nil
@@ -178,6 +181,7 @@ func appendGiven(dst []byte, key, text string) []byte {
 
 // appendDegrees writes a key, given with its comma, and a 32-bit number in its
 // shortest decimal form, unless it is zero.
+// The exponent is written as JavaScript does it, and encoding/json after it.
 func appendDegrees(dst []byte, key string, f float32) []byte {
 	if f == 0 {
 		return dst

@@ -19,6 +19,7 @@ const (
 	sourceValue
 )
 
+// Names that are the same but for case are one field, as everywhere in bodies.
 var sourceFields = newFields("Source",
 	"as_name", "as_number", "cn", "ip", "latitude", "longitude", "range", "scope", "value",
 )
@@ -111,6 +112,8 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 }
 
 // decision reads one decision. Texts that d holds already are shared.
+// What the server gives out itself, id, until and uuid, must have the right type and
+// is dropped.
 func (p *alertParser) decision(d *engine.NewDecision) object {
 	o := newObject(&decisionFields)
 	for p.open('{', "models.Decision"); p.fieldOf(&o); {
@@ -142,6 +145,7 @@ func (p *alertParser) decision(d *engine.NewDecision) object {
 }
 
 // scope reads a scope, or null, and respells it.
+// The text it gives is its own, not the body's.
 func (p *alertParser) scope(dst *engine.Scope) bool {
 	b, ok := p.optionalText()
 	if ok && *dst != string(b) {
@@ -152,6 +156,8 @@ func (p *alertParser) scope(dst *engine.Scope) bool {
 	return ok
 }
 
+// labels reads a list of words; they are for rules and are not stored. null among
+// them is an empty word.
 func (p *alertParser) labels(a *engine.Alert) {
 	a.Labels = nil
 	if p.null() {

@@ -25,6 +25,7 @@ func ParseAlertDeletion(q *engine.AlertQuery, raw []byte) error {
 	return parseAlertForm(q, raw, true)
 }
 
+// parseAlertForm is both: what differs is which parameters count.
 func parseAlertForm(q *engine.AlertQuery, raw []byte, deletion bool) error {
 	*q = engine.AlertQuery{Now: q.Now}
 	if !deletion {
@@ -82,6 +83,7 @@ var alertParams = words{
 }
 
 // alertForm fills an alert query from a query string.
+// It stands on the stack: a question costs no memory but what has to be decoded.
 type alertForm struct {
 	form
 	q        *engine.AlertQuery
@@ -90,6 +92,7 @@ type alertForm struct {
 	deletion bool
 }
 
+// read takes the value of a parameter that is seen for the first time.
 func (a *alertForm) read(p alertParam) (err error) {
 	q, v := a.q, borrow(a.value())
 	word := engine.Word{Given: true, Text: v}
@@ -144,6 +147,7 @@ func addressScope(v string) string {
 	return v
 }
 
+// address takes ip or range, whichever comes first.
 func (a *alertForm) address() error {
 	p, err := a.target()
 	if err != nil {
@@ -155,6 +159,8 @@ func (a *alertForm) address() error {
 	return nil
 }
 
+// activity takes has_active_decision: false asks for alerts without any decision, not
+// for those whose decisions are over.
 func (a *alertForm) activity(v string) error {
 	yes, err := strconv.ParseBool(v)
 	if err != nil {

@@ -88,10 +88,13 @@ var alertFields = newFields("Alert",
 )
 
 // alertRequired are the fields an alert must have.
+// Those that may be null or left out have a meaning of their own without a value.
 const alertRequired = 1<<alertCapacity | 1<<alertEvents | 1<<alertEventsCount | 1<<alertLeakspeed |
 	1<<alertMessage | 1<<alertScenarioName | 1<<alertScenarioHash | 1<<alertScenarioVersion |
 	1<<alertIsSimulated | 1<<alertSource | 1<<alertStartAt | 1<<alertStopAt
 
+// list reads all alerts. After the first that lacks something none is kept, but the
+// rest is read to its end.
 func (p *alertParser) list() []*engine.Alert {
 	var alerts []*engine.Alert
 	for p.open('[', "models.AddAlertsRequest"); p.more(']'); p.index++ {
@@ -106,6 +109,7 @@ func (p *alertParser) list() []*engine.Alert {
 }
 
 // alert reads one alert; nil when it is not to be stored.
+// Lists are read as they come; a second field of the same name replaces the first.
 func (p *alertParser) alert() *engine.Alert {
 	a := p.dropped
 	if a == nil {
@@ -177,6 +181,7 @@ func (p *alertParser) alertValue(a *engine.Alert, o *object) {
 }
 
 // moment reads an RFC 3339 time; what is none means now.
+// The reference does the same, so a machine with a broken clock is not turned away.
 func (p *alertParser) moment(text string) engine.Stamp {
 	if len(text) < shortestTime {
 		return p.now

@@ -14,6 +14,7 @@ const neverExpires = "0001-01-01T00:00:00.000Z"
 
 // WriteAllowlist appends one allowlist. Its items are listed only with content, and
 // without those that have expired at now. After each, flush is as in WriteAlert.
+// An item without a comment has no description at all.
 func WriteAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	dst = appendMoment(append(dst, `{"created_at":"`...), l.CreatedAt)
 	dst = append(dst, `","description":`...)
@@ -50,6 +51,7 @@ func WriteAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now i
 
 // AppendCheck appends the answer to the check of one address: {} when nothing
 // matches.
+// The reasons of several items are one text, joined by commas.
 func AppendCheck(dst []byte, matches []engine.AllowlistMatch) []byte {
 	if len(matches) == 0 {
 		return append(dst, "{}"...)
@@ -97,6 +99,7 @@ func WriteBulkCheck(dst []byte, targets []string, matches func(i int) []engine.A
 	return append(dst, `]}`...), nil
 }
 
+// writeItems writes the items of a list, without brackets.
 func writeItems(dst []byte, items []engine.AllowlistItem, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	first := true
 	for i := range items {
@@ -126,6 +129,7 @@ func writeItems(dst []byte, items []engine.AllowlistItem, now int64, flush func(
 	return dst, nil
 }
 
+// appendMoment writes Unix nanoseconds as allowlists show them.
 func appendMoment(dst []byte, at int64) []byte {
 	return time.Unix(0, at).UTC().AppendFormat(dst, allowlistTime)
 }

@@ -18,6 +18,7 @@ const (
 
 // AppendDecision appends one decision object; its duration is what is left at
 // now. The stream shows the uuid, the live query does not.
+// A decision that is over has a negative duration.
 func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []byte {
 	dst = appendHead(dst, engine.Left(d.Until(), now), uint64(d.ID()))
 	dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
@@ -40,6 +41,7 @@ func AppendDecisions(dst []byte, ds []engine.Decision, now int64) []byte {
 }
 
 // AppendDelta appends a whole answer of the stream.
+// It is for short ones; long ones are written in pieces by a StreamEncoder.
 func AppendDelta(dst []byte, d *engine.Delta, now int64) []byte {
 	dst = append(dst, StreamOpen...)
 	dst = appendJoined(dst, d.New, now, true)
@@ -48,6 +50,7 @@ func AppendDelta(dst []byte, d *engine.Delta, now int64) []byte {
 	return append(dst, StreamClose...)
 }
 
+// appendJoined writes decisions with commas between them.
 func appendJoined(dst []byte, ds []engine.Decision, now int64, withUUID bool) []byte {
 	for i, d := range ds {
 		if i > 0 {
@@ -70,6 +73,8 @@ func appendHead(dst []byte, left int64, id uint64) []byte {
 	return strconv.AppendUint(dst, id, 10)
 }
 
+// appendWords writes the three texts that repeat themselves from decision to
+// decision.
 func appendWords(dst []byte, origin, scenario, scope engine.Text) []byte {
 	dst = appendWord(dst, `,"origin":"`, origin)
 	dst = appendWord(dst, `","scenario":"`, scenario)

@@ -39,6 +39,7 @@ type Error struct {
 	Text string
 }
 
+// Error is what the client is shown.
 func (e *Error) Error() string { return e.Text }
 
 // ErrTooLarge is for whoever reads a body and finds it beyond its limit.
@@ -46,6 +47,7 @@ var ErrTooLarge = &Error{Kind: KindTooLarge, Text: "http: request body too large
 
 // UsageProblem words what is too long in what a report says of its sender, of
 // the kind given, as a list of failures.
+// It is for what the engine finds too long, where this package does not.
 func UsageProblem(kind engine.UsageKind, problem string) string {
 	if kind == engine.UsageMachine {
 		return failureHeader + "\nlog_processors.0." + problem
@@ -62,6 +64,7 @@ type failures struct {
 
 const failureHeader = "validation failure list:"
 
+// add appends one line, below a header if it is the first.
 func (f *failures) add(line string) {
 	if f.text.Len() == 0 {
 		f.text.WriteString(failureHeader)

@@ -25,6 +25,7 @@ const (
 
 var eventFields = newFields("Event", "meta", "timestamp")
 
+// An event whose meta is null lacks it; one with an empty list does not.
 const eventRequired = 1<<eventMeta | 1<<eventTimestamp
 
 // events reads the events of an alert and gives the list of what is missing in
@@ -51,6 +52,7 @@ func (p *alertParser) events(a *engine.Alert, o *object) (missing string) {
 	return missing
 }
 
+// event reads one event and what was seen of it. A time that cannot be read is now.
 func (p *alertParser) event() (engine.Event, object) {
 	e, o := engine.Event{}, newObject(&eventFields)
 	for p.open('{', "models.Event"); p.fieldOf(&o); {
@@ -69,6 +71,8 @@ func (p *alertParser) event() (engine.Event, object) {
 
 // eventMeta reads the list of an event, shortened to its limit, and reports
 // whether there is one.
+// Beyond the limit even after every cut there is none, which is told as null: that is
+// the reference's own rule.
 func (p *alertParser) eventMeta(e *engine.Event) bool {
 	e.Meta, e.NoMeta = nil, false
 	if p.null() {
@@ -154,6 +158,7 @@ func (p *alertParser) metaText(dst *string, o *object) {
 
 // stripMeta shortens values, the longest first, until the list fits, and
 // reports whether it does.
+// Each round halves what a long value may keep, so it ends after a dozen.
 func stripMeta(meta []engine.Meta) bool {
 	size := metaSize(meta)
 	for step := firstStripStep; step > 0 && size > mostEventMeta; step /= 2 {

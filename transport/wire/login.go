@@ -7,6 +7,7 @@ import (
 )
 
 // Login is the body of POST /v1/watchers/login.
+// How long its texts may be is the server's to say; the whole body is bounded.
 type Login struct {
 	MachineID string
 	Password  string
@@ -14,6 +15,7 @@ type Login struct {
 }
 
 // Registration is the body of POST /v1/watchers.
+// The length of its token is checked here, whether it is the right one is not.
 type Registration struct {
 	MachineID string
 	Password  string
@@ -41,6 +43,7 @@ var (
 const credentialRequired = 1<<credentialMachineID | 1<<credentialPassword
 
 // ParseLogin reads a login. An error is of KindSyntax or KindMissing.
+// An empty id or password is there; that it belongs to nobody is found later.
 func ParseLogin(body []byte) (Login, error) {
 	var l Login
 	r := reader{data: body}
@@ -122,6 +125,8 @@ func ParseRegistration(body []byte) (Registration, error) {
 	return g, nil
 }
 
+// missing lists what the registration lacks, or has too much of, in the order of the
+// contract.
 func (g *Registration) missing(o *object) string {
 	var f failures
 	for i := range credentialExtra {
@@ -145,6 +150,7 @@ var targetFields = newFields("BulkCheckAllowlistRequest", "targets")
 
 // ParseTargets reads the body of POST /v1/allowlists/check: what to check, as
 // sent. An error is of KindSyntax, or KindEmptyTargets when there is nothing.
+// Whether they are addresses is not looked at.
 func ParseTargets(body []byte) ([]string, error) {
 	var targets []string
 	r := reader{data: body}

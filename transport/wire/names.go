@@ -50,6 +50,8 @@ type fields struct {
 	written words // the names as most programs write them, with the colon
 }
 
+// newFields makes the fields of one kind of object, once for the life of the program.
+// There are 32 at most: one bit each.
 func newFields(owner string, names ...string) fields {
 	f := fields{owner: owner, names: names}
 	for _, name := range names {
@@ -65,6 +67,7 @@ type object struct {
 	seen   uint32 // one bit for each field that is there and not null
 }
 
+// newObject begins an object of which nothing was seen yet.
 func newObject(f *fields) object { return object{fields: f, at: -1} }
 
 // note records whether the current field has a value; the last of two equal
@@ -77,6 +80,7 @@ func (o *object) note(given bool) {
 	}
 }
 
+// has reports whether all of the fields in the mask are there.
 func (o *object) has(required uint32) bool { return o.seen&required == required }
 
 // missing lists the required fields that are not there, "" when all are.

@@ -100,6 +100,7 @@ const (
 )
 
 // decisionForm fills a query from a query string.
+// It stands on the stack, as the hot path asks for.
 type decisionForm struct {
 	form
 	q    *engine.Query
@@ -107,6 +108,7 @@ type decisionForm struct {
 }
 
 // common names the current parameter as the live query does.
+// Names are compared with regard to case; a switch on constants needs no table.
 func (d *decisionForm) common() param {
 	switch string(d.name) {
 	case "ip":
@@ -285,11 +287,14 @@ func split(w *engine.Words, v string, scopes bool) {
 	}
 }
 
+// single adds a text as it is, commas included.
 func single(w *engine.Words, v string) {
 	w.Given = true
 	w.List = append(w.List, v)
 }
 
+// filterError is the error about a filter. It repeats what the client wrote, as the
+// contract does.
 func filterError(format string, args ...any) error {
 	return &Error{Kind: KindFilter, Text: fmt.Sprintf(format, args...)}
 }

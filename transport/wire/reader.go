@@ -112,6 +112,7 @@ func (r *reader) moreOn(bracket byte) bool {
 // the object's end.
 func (r *reader) field() bool { return r.more('}') && r.fieldName() }
 
+// fieldName reads the name of a field with its colon.
 func (r *reader) fieldName() bool {
 	if r.peek() != '"' {
 		r.unexpected("looking for beginning of object key string")
@@ -211,6 +212,8 @@ func (r *reader) optionalInt32(dst *int32) bool {
 // optionalInt64 reads a whole number of that size, or null.
 func (r *reader) optionalInt64(dst *int64) bool { return r.whole(dst, 64, "int64") }
 
+// whole reads a whole number of so many bits. A fraction or an exponent is an error,
+// even where the value is whole.
 func (r *reader) whole(dst *int64, bits int, want string) bool {
 	if r.null() || r.err != nil {
 		return false

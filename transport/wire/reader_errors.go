@@ -5,6 +5,7 @@ import "strconv"
 // The texts of these errors are those that clients know from the reference
 // server, which shows what its decoder says.
 
+// fail notes the first error, and ends every loop.
 func (r *reader) fail(text string) {
 	if r.err == nil {
 		r.err = &Error{Kind: KindSyntax, Text: text}
@@ -39,6 +40,7 @@ func Settled(beginning []byte) bool {
 	return r.err == nil || (r.err.Text != nothingThere && r.err.Text != tooShort)
 }
 
+// blank reports whether there is nothing but white space in the body.
 func (r *reader) blank() bool {
 	for _, c := range r.data {
 		if c != ' ' && c != '\t' && c != '\n' && c != '\r' {
@@ -61,6 +63,7 @@ func (r *reader) unexpected(where string) {
 }
 
 // wrong says that the next value is not of the kind that belongs here.
+// The value is read to its end first, for a fault in its syntax is told instead.
 func (r *reader) wrong(want string) {
 	found := ""
 	switch c := r.peek(); c {
@@ -85,11 +88,15 @@ func (r *reader) wrong(want string) {
 	}
 }
 
+// outOfRange says that a number does not fit into its type, with the beginning of its
+// digits.
 func (r *reader) outOfRange(digits []byte, want string) {
 	const most = 40 // of a number's digits are worth repeating
 	r.mismatch("number "+string(digits[:min(len(digits), most)]), want)
 }
 
+// mismatch names the field that was being read by the reference's names for its
+// types.
 func (r *reader) mismatch(found, want string) {
 	place := "Go value"
 	if r.fields != nil && r.place >= 0 {
@@ -98,6 +105,7 @@ func (r *reader) mismatch(found, want string) {
 	r.fail("json: cannot unmarshal " + found + " into " + place + " of type " + want)
 }
 
+// quoted is a byte as Go writes a character.
 func quoted(c byte) string {
 	switch c {
 	case '\'':

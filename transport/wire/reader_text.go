@@ -160,6 +160,7 @@ func (r *reader) mend(b []byte) []byte {
 
 // number reads the number that begins at the next byte and gives its text,
 // borrowed from the body. want names in an error what should have been here.
+// Leading zeros and a bare point are no JSON; how large it is nobody has looked at.
 func (r *reader) number(want string) []byte {
 	c := r.peek()
 	if c != '-' && (c < '0' || c > '9') {
@@ -228,8 +229,11 @@ type texts struct {
 	room  int    // how much the rest of the body can ask for, at most
 }
 
+// textPiece is what strings share at most, in bytes.
 const textPiece = 4096
 
+// keep copies a text. A long one has memory of its own, so that it can be let go of
+// alone.
 func (t *texts) keep(b []byte) string {
 	t.room -= len(b)
 	if len(b) > textPiece/4 {

@@ -85,6 +85,7 @@ func appendOdd[T string | []byte](dst []byte, s T) ([]byte, int) {
 	return append(dst, `\ufffd`...), 1
 }
 
+// decodeRune is the first character of a text or of bytes.
 func decodeRune[T string | []byte](s T) (rune, int) {
 	// At most four bytes are looked at; the conversion of so few stays on the
 	// stack.
@@ -92,6 +93,7 @@ func decodeRune[T string | []byte](s T) (rune, int) {
 }
 
 // escapedLen is the number of bytes appendEscaped writes for s.
+// It lets a limit be checked without writing anything.
 func escapedLen(s string) int {
 	n := 0
 	for i := 0; i < len(s); {

@@ -33,6 +33,8 @@ func ParseUsage(body []byte, kind engine.UsageKind) (*engine.Usage, error) {
 }
 
 // usageParser reads one report.
+// Entries of other kinds are read for their syntax and for what they lack, and
+// dropped.
 type usageParser struct {
 	reader
 	kind  engine.UsageKind
@@ -53,6 +55,8 @@ const (
 
 var usageFields = newFields("AllMetrics", "lapi", "log_processors", "remediation_components")
 
+// report reads the three sections. A section that comes twice replaces what was read
+// of it.
 func (p *usageParser) report() {
 	o := newObject(&usageFields)
 	for p.open('{', "models.AllMetrics"); p.fieldOf(&o); {

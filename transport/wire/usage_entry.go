@@ -56,6 +56,7 @@ type usageEntry struct {
 
 // entry reads one entry. The first of the sender's kind is what the report is
 // about; of the others only what they lack is of interest.
+// Path names the entry in what is said about it.
 func (p *usageParser) entry(section int, path string) {
 	e := usageEntry{usageParser: p, section: section, path: path, seen: newObject(&entryFields[section])}
 	e.about = &engine.Usage{}
@@ -160,6 +161,8 @@ const (
 
 var osFields = newFields("OSversion", "family", "name", "version")
 
+// readOS reads the operating system, of which name and version must be there when it
+// is.
 func (e *usageEntry) readOS() {
 	e.about.OS, e.about.HasOS, e.os = engine.OS{}, false, ""
 	if e.null() {
@@ -196,6 +199,7 @@ func (e *usageEntry) readOS() {
 }
 
 // readDatasources reads a map of numbers, in its order.
+// Of equal names the last number counts, at the place of the first.
 func (e *usageEntry) readDatasources() {
 	e.about.DataSources = nil
 	if e.null() {
@@ -217,6 +221,8 @@ func (e *usageEntry) readDatasources() {
 }
 
 // readHubItems reads a map of lists, none of which may be null.
+// The map is keyed by the kind of item; how many there may be is the engine's to
+// bound.
 func (e *usageEntry) readHubItems() {
 	e.about.HubItems, e.hubItems = nil, ""
 	if e.null() {
@@ -237,10 +243,12 @@ func (e *usageEntry) readHubItems() {
 	}
 }
 
+// smallestHubItem is the shortest text of an item with its comma, {}, in bytes.
 const smallestHubItem = 3
 
 var hubFields = newFields("HubItem", "name", "status", "version")
 
+// hubList reads the items of one kind. null among them says nothing and is left out.
 func (e *usageEntry) hubList() []engine.HubItem {
 	var list []engine.HubItem
 	if e.emptyObject() {

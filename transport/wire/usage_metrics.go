@@ -12,6 +12,8 @@ import (
 // compact list with its keys in order: names and values are kept as they came,
 // only the spelling of the JSON is ours. Elements that are null say nothing and
 // are left out.
+// A report is stored as this text, so its size on disk is bounded by that of the
+// body.
 func (e *usageEntry) readMetrics() {
 	e.metrics, e.about.Payload = "", nil
 	if e.null() || e.emptyObject() {
@@ -65,6 +67,7 @@ type detail struct {
 	lackMeta    string
 }
 
+// read reads one set and lists what it lacks, items before meta.
 func (d *detail) read() (missing string) {
 	o := newObject(&detailFields)
 	for d.open('{', "models.DetailedMetrics"); d.fieldOf(&o); {
@@ -92,6 +95,7 @@ func (d *detail) read() (missing string) {
 	return f.String()
 }
 
+// append writes the set as it is stored.
 func (d *detail) append(dst []byte) []byte {
 	dst = append(dst, `{"items":[`...)
 	dst = append(dst, d.items...)
@@ -102,6 +106,8 @@ func (d *detail) append(dst []byte) []byte {
 	return append(dst, `}}`...)
 }
 
+// readMeta reads the moment and the length of the window, both in seconds, and
+// reports whether they were there at all.
 func (d *detail) readMeta() bool {
 	d.now, d.window, d.lackMeta = 0, 0, ""
 	if d.null() {
@@ -124,6 +130,8 @@ func (d *detail) readMeta() bool {
 	return true
 }
 
+// readItems reads the numbers of the set, writing each down once it was read. Only
+// the first that lacks something is told.
 func (d *detail) readItems() bool {
 	d.items, d.lackItems = d.items[:0], ""
 	if d.null() {
@@ -221,6 +229,7 @@ func (i *item) missing(path string) string {
 	return f.String()
 }
 
+// missingText notes a text that is not there or too long.
 func (i *item) missingText(f *failures, path string, field int, text string) {
 	if i.seen.has(1 << field) {
 		tooLong(f, path, itemFields.names[field], text)
@@ -246,6 +255,7 @@ func (i *item) readValue() bool {
 	return true
 }
 
+// readLabels reads a map of texts, into the order of their names.
 func (i *item) readLabels() {
 	i.labels = i.labels[:0]
 	if i.null() {
@@ -262,6 +272,7 @@ func (i *item) readLabels() {
 	i.labels = slices.CompactFunc(i.labels, func(a, b engine.Meta) bool { return a.Key == b.Key })
 }
 
+// append writes the number as it is stored; labels are left out when there are none.
 func (i *item) append(dst []byte) []byte {
 	dst = append(dst, '{')
 	if len(i.labels) > 0 {
