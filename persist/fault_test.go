@@ -20,6 +20,11 @@ func isKind(err error) bool {
 	return false
 }
 
+// mostTries is after how many refusals in a row a disk counts as one that never
+// obeys. A reopening has some thirty operations, and where one in ten fails only one
+// in twenty-five reopenings meets none of them.
+const mostTries = 10_000
+
 // live runs the workload over a disk that may fail at any moment: it opens, goes
 // on to revision upto, reopens after ErrDisk, and closes. Errors that a failing
 // disk does not explain are returned. accepted follows what was promised.
@@ -28,7 +33,7 @@ func live(disk FS, upto uint64, accepted *atomic.Uint64) error {
 	for tries := 0; s == nil; tries++ {
 		var err error
 		s, err = Open(&Options{Dir: testDir, FS: disk, MemTableSize: 64 << 10})
-		if err != nil && (tries == 100 || !isKind(err)) {
+		if err != nil && (tries == mostTries || !isKind(err)) {
 			return fmt.Errorf("open: %w", err)
 		}
 	}
@@ -79,7 +84,7 @@ func heal(s *Store) error {
 		if err == nil {
 			return nil
 		}
-		if tries == 100 || !isKind(err) {
+		if tries == mostTries || !isKind(err) {
 			return fmt.Errorf("reopen: %w", err)
 		}
 	}
