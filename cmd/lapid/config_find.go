@@ -16,6 +16,8 @@ var usualConfigs = []string{"config.yaml", filepath.Join(localData, quickConfig)
 // findConfig gives the first of the places where there is a configuration, "" when
 // there is none. In the current folder, where anything may lie about, only a file
 // counts that is the user's own or root's and says where the data is.
+// The order goes from the nearest to the farthest, so that a trial beside an
+// installation does not touch it.
 func findConfig(places []string) string {
 	for _, place := range places {
 		info, err := os.Stat(place)
@@ -31,6 +33,7 @@ func findConfig(places []string) string {
 }
 
 // ours tells whether a file belongs to whom this process runs for, or to root.
+// A stranger's file in the current folder must not choose where root's store is.
 func ours(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || owner.Uid == 0 || int(owner.Uid) == os.Geteuid()
@@ -56,6 +59,7 @@ func speaksOfData(file string) bool {
 }
 
 // origin says in words which configuration is in force.
+// Verbs say it where nobody has named a file.
 func (s *Setup) origin() string {
 	switch {
 	case s.File == "":

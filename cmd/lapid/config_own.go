@@ -17,6 +17,7 @@ import (
 // Settings are ours alone. They cannot stand in config.yaml, which other
 // programs read strictly: they are written into lapid.yaml beside it, or given
 // as environment variables, LAPID_ and the key in capitals, which win.
+// A name once given keeps its meaning. The zero value is what holds without any.
 type Settings struct {
 	// DataDir takes the place of config_paths.data_dir.
 	DataDir string `yaml:"data_dir"`
@@ -130,6 +131,7 @@ func (s *Settings) memory() (int64, error) {
 }
 
 // sizeOf reads a number of bytes with a unit or without, such as 512MiB.
+// Units are powers of 1024, in the spellings of the help.
 func sizeOf(text string) (bytes int64, ok bool) {
 	number := strings.TrimSpace(strings.TrimRight(text, "kKmMgGiB "))
 	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(text[len(number):])), "B"), "I")
@@ -142,6 +144,7 @@ func sizeOf(text string) (bytes int64, ok bool) {
 }
 
 // leastMemory is what a server does not work with.
+// Less is refused: the least shares that are made of it take more than half.
 const leastMemory = 64 << 20
 
 // listenSocketMode is the setting as permission bits, 0 when it is not given.
@@ -158,6 +161,8 @@ func (s *Settings) listenSocketMode() (fs.FileMode, error) {
 
 // loadSettings reads lapid.yaml, if it is there, and the environment. places is where
 // each key that was given stands.
+// A file that is not there is no error. The environment is read key by key, as if it
+// stood in the file.
 func loadSettings(file string, env environment) (s Settings, places map[string]*node, err error) {
 	places = map[string]*node{}
 	if file != "" {
@@ -189,6 +194,8 @@ func loadSettings(file string, env environment) (s Settings, places map[string]*
 }
 
 // check refuses values that mean nothing, with their place.
+// It is called once, at the end of the reading, so the getters above need not look
+// again.
 func (s *Settings) check(places map[string]*node) error {
 	_, every := s.snapshotEvery()
 	_, memory := s.memory()
@@ -211,6 +218,7 @@ func (s *Settings) check(places map[string]*node) error {
 	return nil
 }
 
+// checkFilterError: the two words that there are.
 func (s *Settings) checkFilterError() error {
 	if w := s.OnFilterError; w != "" && w != "refuse" && w != "continue" {
 		return fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
@@ -218,6 +226,7 @@ func (s *Settings) checkFilterError() error {
 	return nil
 }
 
+// checkMetrics: an address with a port, or off.
 func (s *Settings) checkMetrics() error {
 	if s.Metrics == "" || s.Metrics == "off" {
 		return nil

@@ -10,6 +10,7 @@ import (
 )
 
 // rotation says when a log file is put away and how long it is kept.
+// The file that is written to is not among those counted.
 type rotation struct {
 	size     int // in MiB, when the next file is begun
 	files    int // kept besides the one that is written
@@ -19,6 +20,7 @@ type rotation struct {
 
 // rotation is what the configuration says, with the reference's defaults for what
 // it does not.
+// Values that mean nothing are errors with their place.
 func (s *Setup) rotation() (rotation, error) {
 	c := &s.Config.Common
 	for _, k := range []struct {
@@ -115,6 +117,7 @@ func (l *logFile) Write(b []byte) (int, error) {
 
 // follow opens what is at the path if that is another file than ours: whoever moved
 // ours away may pack and remove it.
+// It costs one look at the folder for each write.
 func (l *logFile) follow() {
 	ours, err := l.out.Stat()
 	if err != nil {
@@ -128,6 +131,7 @@ func (l *logFile) follow() {
 }
 
 // next puts the file away and begins another.
+// The packing goes on beside the lines that follow.
 func (l *logFile) next() {
 	err := l.putAway()
 	if err == nil {

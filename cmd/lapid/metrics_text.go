@@ -57,4 +57,6 @@ func singleValue(m *dto.Metric) (value float64, single bool) {
 	return 0, false
 }
 
+// sortedKeys are the keys of a map in alphabetical order, for whatever is shown or
+// sent.
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

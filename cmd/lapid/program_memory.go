@@ -23,6 +23,7 @@ const (
 
 // tuneCollector keeps the collector's target fitting to the heap until what it
 // returns is called. An operator's GOGC takes precedence.
+// It looks once a second and changes something only when the heap has.
 func tuneCollector() (end func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}
@@ -36,6 +37,7 @@ func tuneCollector() (end func()) {
 	}
 }
 
+// tune runs until ctx ends. The first look is at once.
 func tune(ctx context.Context) {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	t := time.NewTicker(tuneEvery)
@@ -55,6 +57,7 @@ func tune(ctx context.Context) {
 }
 
 // garbagePercent is the collector's target for a heap with so many live bytes.
+// A heap of which nothing is known yet is a small one.
 func garbagePercent(live uint64) int {
 	if live == 0 {
 		return mostPercent
