@@ -54,6 +54,8 @@ func absentFunctions(o *Options) []function {
 	)
 }
 
+// Errors of functions that would ask somebody else. A filter that calls one fails, as
+// it would in the reference without the service.
 var (
 	errNoCTI  = errors.New("cti is disabled")
 	errNoHTTP = errors.New("rules may not call out over HTTP")
@@ -65,6 +67,7 @@ func (e *evaluation) noFile(file, kind string) {
 }
 
 // unable is a function that always fails.
+// The error is a filter's, which on_error deals with.
 func unable(name string, err error, signature any) function {
 	return function{name: name, types: []any{signature}, plain: func(...any) (any, error) { return nil, err }}
 }

@@ -10,6 +10,7 @@ import (
 // the bounds it hands functions the evaluation they ask for, reads fields
 // instead of calling the alert's plain getters, and notes which parts of the
 // alert are looked at.
+// It is used for one expression and then let go of.
 type binder struct {
 	asking map[string]bool
 
@@ -70,6 +71,7 @@ func (b *binder) Visit(node *ast.Node) {
 var counts = map[string]bool{"len": true, "all": true, "any": true, "none": true, "one": true, "count": true, "filter": true, "map": true, "find": true}
 
 // match has a pattern that is only known later looked at before it is used.
+// A constant pattern was compiled at load and stays as it is.
 func (b *binder) match(node *ast.Node, n *ast.BinaryNode) {
 	b.reads = true
 	if _, ok := n.Right.(*ast.StringNode); ok {
@@ -82,6 +84,7 @@ func (b *binder) match(node *ast.Node, n *ast.BinaryNode) {
 	ast.Patch(node, call)
 }
 
+// member notes which costly part of the alert a field stands for.
 func (b *binder) member(n *ast.MemberNode) {
 	object, ok := n.Node.(*ast.IdentifierNode)
 	if !ok || object.Value != "Alert" {
@@ -93,6 +96,8 @@ func (b *binder) member(n *ast.MemberNode) {
 	}
 }
 
+// call hands the evaluation to functions that ask for it, and puts a bound behind
+// what may be large.
 func (b *binder) call(node *ast.Node, n *ast.CallNode) {
 	switch callee := n.Callee.(type) {
 	case *ast.IdentifierNode:
@@ -162,6 +167,7 @@ func compared(n *ast.BinaryNode) ast.Node {
 
 // makesMuch reports whether the value of n, as far as its type is known, may
 // take memory worth counting.
+// What is not known may be anything.
 func makesMuch(n ast.Node) bool {
 	switch n.Type().Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64, reflect.Struct:
@@ -185,6 +191,7 @@ func flat(nodes []ast.Node) bool {
 }
 
 // bound weaves charge in behind a value, keeping its type.
+// The names are such that nobody can write them.
 func bound(node *ast.Node) {
 	at := (*node).Location()
 	place := func(n ast.Node) ast.Node { n.SetLocation(at); return n }

@@ -41,12 +41,14 @@ const (
 )
 
 const (
+	// Names of what the binder weaves in; the brackets keep rules from using them.
 	matchName  = "(matches)"
 	chargeName = "(charge)"
 	valueName  = "(value)"
 )
 
 // charge counts a value that was made against what the expression may make.
+// The error ends the expression.
 func (e *evaluation) charge(value any) error {
 	if e.late != nil && e.late.Load() {
 		return errLate
@@ -58,6 +60,7 @@ func (e *evaluation) charge(value any) error {
 
 // weigh takes the bytes a value holds, everything inside counted as often as
 // it is reachable, off room. It gives up as soon as nothing is left.
+// So it takes no longer than the bound allows, whatever the value is.
 func weigh(value any, room, depth int) (int, error) {
 	const word = 16
 	if room < 0 {
@@ -157,6 +160,7 @@ func matchLater(a ...any) (any, error) {
 }
 
 // piecesSize is what a text takes that is split.
+// In bytes: the heads of the texts, which share their bytes with the whole.
 func piecesSize(text, between string) int { return 16 * (strings.Count(text, between) + 1) }
 
 // paired is a function of two texts whose time is the product of their lengths.
@@ -198,6 +202,7 @@ func guarded(name string, size func(args []any) int, types ...any) function {
 }
 
 // replacedSize is the most a replace(text, old, new[, n]) can make.
+// In bytes; it need not be reached.
 func replacedSize(a []any) int {
 	text, old, fresh := a[0].(string), a[1].(string), a[2].(string)
 	times := strings.Count(text, old)
@@ -210,6 +215,7 @@ func replacedSize(a []any) int {
 }
 
 // joinedSize is what a join(list[, glue]) makes.
+// In bytes.
 func joinedSize(a []any) int {
 	glue := 0
 	if len(a) == 2 {

@@ -55,6 +55,7 @@ func clockFunctions() []function {
 
 // present stands in for expr's now(), so that one alert is judged at one
 // moment.
+// A zone that is none is an error of the expression.
 func present(e *evaluation, a []any) (any, error) {
 	now := time.Unix(0, e.now)
 	if len(a) == 1 {
@@ -67,6 +68,7 @@ func present(e *evaluation, a []any) (any, error) {
 }
 
 // gaps are the intervals between moments, put in order first; at least one.
+// The list itself is left in its order.
 func gaps(list any) ([]time.Duration, error) {
 	var times []time.Time
 	switch v := list.(type) {

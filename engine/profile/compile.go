@@ -22,6 +22,7 @@ type Set struct {
 }
 
 // profile is one profile, ready to run.
+// It is shared by all goroutines and never changes.
 type profile struct {
 	spec     Spec
 	filters  []*expression
@@ -41,6 +42,8 @@ type unsent struct {
 }
 
 // order is a decision template, ready to fill in.
+// What comes from the alert (value, scenario, perhaps the scope) is filled in when it
+// is judged.
 type order struct {
 	kind, scope, origin string
 	duration            string // always parses
@@ -56,6 +59,7 @@ const (
 	halt
 )
 
+// reactions are the words of on_error; any other counts as none.
 var reactions = map[string]reaction{"continue": proceed, "ignore": proceed, "apply": apply, "break": halt}
 
 // Compile checks profiles in order and compiles their expressions. The error
@@ -85,6 +89,7 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 }
 
 // compiler gathers what Compile finds out besides the profiles.
+// Warnings are gathered also when an error follows, for they may explain it.
 type compiler struct {
 	language *language
 	warnings []Warning
@@ -100,6 +105,8 @@ func (c *compiler) fault(field, format string, args ...any) error {
 	return &Fault{Index: c.index, Field: field, Err: fmt.Errorf(format, args...)}
 }
 
+// profile checks one profile from the top down; the first error ends the whole, for
+// rules that are in force in part would judge otherwise than anybody has written.
 func (c *compiler) profile(spec *Spec) (profile, error) {
 	p := profile{spec: *spec, breaks: spec.OnSuccess == "break", onError: reactions[spec.OnError]}
 	p.spec.Filters = slices.Clone(spec.Filters)
@@ -173,6 +180,7 @@ func (c *compiler) notification(spec *Spec, i int, name string) *unsent {
 }
 
 // words checks the three on_… keys.
+// A word that the reference refuses is refused; one that it passes over is warned of.
 func (c *compiler) words(spec *Spec) error {
 	switch spec.OnSuccess {
 	case "", "continue", "break":
@@ -225,6 +233,7 @@ func (c *compiler) filter(spec *Spec, i int, text string) (*expression, error) {
 }
 
 // lasting compiles duration_expr.
+// What can be known to be no duration is refused, what may be one is not.
 func (c *compiler) lasting(spec *Spec) (*expression, error) {
 	const field = "duration_expr"
 	x, err := c.expression(spec.DurationExpr)
@@ -252,6 +261,7 @@ func (c *compiler) lasting(spec *Spec) (*expression, error) {
 	return x, nil
 }
 
+// expression compiles a text and notes what of the alert it looks at.
 func (c *compiler) expression(text string) (*expression, error) {
 	x, err := c.language.compile(text)
 	if err != nil {
@@ -261,6 +271,8 @@ func (c *compiler) expression(text string) (*expression, error) {
 	return x, nil
 }
 
+// order checks one decision. A duration that is over at once would make decisions
+// that nobody ever sees, so it is refused.
 func (c *compiler) order(spec *Spec, i int) (order, error) {
 	d := &spec.Decisions[i]
 	if d.Type == "" {
@@ -320,6 +332,7 @@ func spokenKind(t reflect.Type) string {
 	return typeNames.Replace(t.String())
 }
 
+// warn adds a sentence, with the place of what it is about.
 func (c *compiler) warn(spec *Spec, field, format string, args ...any) {
 	c.warnings = append(c.warnings, Warning{Profile: spec.Name, Index: c.index, Field: field, Text: fmt.Sprintf(format, args...)})
 }

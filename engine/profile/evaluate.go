@@ -27,6 +27,8 @@ func (s *Set) Evaluate(a *engine.Alert, v *engine.View, now int64) (engine.Verdi
 }
 
 // judge walks the profiles.
+// The first profile that gives decisions decides; later ones add notifications only.
+// An alert that brought its own is judged for notifications.
 func (e *evaluation) judge() (engine.Verdict, error) {
 	var verdict engine.Verdict
 	brought := len(e.alert.Decisions) > 0
@@ -78,8 +80,8 @@ func (e *evaluation) notSending(p *profile) {
 	}
 }
 
-// match counts the true filters. It stops at the first that fails and says so
-// in the log.
+// match counts the true filters; none is skipped once one is true, for each adds its
+// decisions. It stops at the first that fails and says so in the log.
 func (e *evaluation) match(p *profile) (trues int, err error) {
 	for _, x := range p.filters {
 		ok, err := e.test(x)
@@ -98,6 +100,7 @@ func (e *evaluation) match(p *profile) (trues int, err error) {
 }
 
 // test runs one filter.
+// Anything but a boolean is an error.
 func (e *evaluation) test(x *expression) (bool, error) {
 	out, err := e.run(x)
 	if err != nil {
@@ -119,6 +122,7 @@ func (e *evaluation) reaction(p *profile) reaction {
 }
 
 // decide fills in the templates, the whole list once per true filter.
+// That is the contract's own arithmetic: two true filters, two equal decisions.
 func (e *evaluation) decide(p *profile, trues int) []engine.NewDecision {
 	if trues == 0 || len(p.orders) == 0 {
 		return nil
@@ -146,6 +150,7 @@ func (e *evaluation) decide(p *profile, trues int) []engine.NewDecision {
 
 // lasting gives the duration of a decision: what duration_expr says, if that
 // is a duration, else what the template says.
+// It cannot fail: what is wrong with the expression is in the log.
 func (e *evaluation) lasting(p *profile, o *order) string {
 	if p.duration == nil {
 		return o.duration

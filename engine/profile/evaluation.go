@@ -35,6 +35,7 @@ type evaluation struct {
 
 // scene is the environment of an expression: its fields are the names it may
 // use. The evaluation is handed to functions under a name nobody can write.
+// It holds no data of its own.
 type scene struct {
 	Alert      *facts
 	Evaluation *evaluation `expr:"(evaluation)" json:"-"`
@@ -43,6 +44,7 @@ type scene struct {
 // hiddenName is how the binder refers to scene.Evaluation.
 const hiddenName = "(evaluation)"
 
+// newEvaluation makes one for the pool of a set, with memory of its own.
 func newEvaluation(s *Set) *evaluation {
 	e := &evaluation{set: s}
 	e.machine.MemoryBudget = elementLimit
@@ -50,6 +52,7 @@ func newEvaluation(s *Set) *evaluation {
 	return e
 }
 
+// begin lays an alert out, as far as the rules look at it.
 func (e *evaluation) begin(a *engine.Alert, v *engine.View, now int64) {
 	e.alert, e.view, e.now = a, v, now
 	e.facts.fill(a, e.set.needs)
@@ -65,6 +68,8 @@ func (e *evaluation) end() {
 
 // run evaluates x. Everything that goes wrong, panics of the machine included,
 // is an error that shows the place.
+// Each expression has bounds of its own, and its time begins here. Only those that
+// can loop pay for a timer.
 func (e *evaluation) run(x *expression) (any, error) {
 	e.room, e.late = materialLimit, nil
 	if x.reads && textOf(e.alert) > documentLimit {
@@ -83,6 +88,7 @@ func (e *evaluation) run(x *expression) (any, error) {
 }
 
 // log writes one line that says which profile and which alert it is about.
+// Texts of the alert are shortened in it.
 func (e *evaluation) log(level slog.Level, text string, args ...any) {
 	e.set.options.Logger.Log(context.Background(), level, text, append(e.about(), args...)...)
 }
@@ -123,6 +129,7 @@ func (e *evaluation) about() []any {
 }
 
 // clip shortens a text of unknown origin for the log and for answers.
+// At most 4096 bytes and a sign for the rest.
 func clip(s string) string {
 	const most = 4096
 	if len(s) <= most {

@@ -35,6 +35,7 @@ type facts struct {
 	source sourceRow
 }
 
+// sourceRow is the variable Alert.Source.
 type sourceRow struct {
 	AsName    string  `json:"as_name,omitempty"`
 	AsNumber  string  `json:"as_number,omitempty"`
@@ -47,16 +48,20 @@ type sourceRow struct {
 	Value     string  `json:"value"`
 }
 
+// metaRow is one key and value.
 type metaRow struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 }
 
+// eventRow is one of Alert.Events.
 type eventRow struct {
 	Meta      []metaRow `json:"meta"`
 	Timestamp string    `json:"timestamp"`
 }
 
+// decisionRow is one of Alert.Decisions: what the alert brought, or what an earlier
+// profile gave it.
 type decisionRow struct {
 	Duration  string `json:"duration"`
 	ID        int    `json:"id,omitempty"`
@@ -82,11 +87,13 @@ const (
 	needAll = needMeta | needEvents | needDecisions | needUUID
 )
 
+// costlyFields are the fields of Alert that are filled in only when they are needed.
 var costlyFields = map[string]need{
 	"Meta": needMeta, "Events": needEvents, "Decisions": needDecisions, "UUID": needUUID,
 }
 
 // fill lays out a.
+// Nothing of it is copied that need not be; the rows are the evaluation's.
 func (f *facts) fill(a *engine.Alert, needs need) {
 	src := &a.Source
 	*f = facts{
@@ -199,6 +206,7 @@ func (s *sourceRow) String() string {
 	return s.Scope + " " + s.Value
 }
 
+// metaValue is the first value of a key, "" if there is none.
 func metaValue(list []engine.Meta, key string) string {
 	for i := range list {
 		if list[i].Key == key {
@@ -208,6 +216,7 @@ func metaValue(list []engine.Meta, key string) string {
 	return ""
 }
 
+// metaRows are entries of metadata as expressions see them.
 func metaRows(list []engine.Meta) []metaRow {
 	rows := make([]metaRow, len(list))
 	for i := range list {
@@ -216,6 +225,7 @@ func metaRows(list []engine.Meta) []metaRow {
 	return rows
 }
 
+// eventRows are events as expressions see them, their times as they were sent.
 func eventRows(list []engine.Event) []*eventRow {
 	rows := make([]eventRow, len(list))
 	pointers := make([]*eventRow, len(list))

@@ -15,6 +15,8 @@ import (
 
 // foreseen is what can be told of an expression before it runs: from its type and
 // its constants.
+// It is used while profiles are compiled, and said to the operator then; judging
+// never looks at it.
 type foreseen struct {
 	kind   reflect.Type // of its value; nil: known only when it runs
 	truth  truth
@@ -35,6 +37,7 @@ const (
 )
 
 // foresee looks at an expression that has been checked and not yet rewritten.
+// What it cannot tell it leaves open: a doubt must be true.
 func foresee(root ast.Node) foreseen {
 	f := foreseen{truth: constant(root), named: variables{}}
 	ast.Walk(&root, f.named)
@@ -161,11 +164,13 @@ func (f *fixed) Visit(node *ast.Node) {
 }
 
 // steady are functions that give the same for the same arguments, and are cheap.
+// Only these are run at load.
 var steady = map[string]bool{
 	"Sprintf": true, "string": true, "int": true, "trim": true, "lower": true, "upper": true, "Lower": true, "Upper": true, "TrimSpace": true,
 }
 
 // constant is what an expression is whatever the alert is.
+// Whatever cannot be told depends.
 func constant(n ast.Node) truth {
 	switch n := n.(type) {
 	case *ast.BoolNode:
@@ -233,12 +238,14 @@ func alike(a, b ast.Node) (same, known bool) {
 	return false, false
 }
 
+// refuse notes what nothing can read, the first of several.
 func (f *foreseen) refuse(format string, args ...any) {
 	if f.wrong == nil {
 		f.wrong = fmt.Errorf(format, args...)
 	}
 }
 
+// doubt notes a sentence once.
 func (f *foreseen) doubt(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(f.doubts, text) {
 		f.doubts = append(f.doubts, text)

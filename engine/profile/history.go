@@ -72,6 +72,7 @@ func historyFunctions() []function {
 }
 
 // stored visits the decisions that contain target.
+// Without a view, as in a test of rules alone, there are none.
 func (e *evaluation) stored(target netip.Prefix, visit func(engine.Decision)) {
 	if e.view == nil {
 		return
@@ -80,6 +81,7 @@ func (e *evaluation) stored(target netip.Prefix, visit func(engine.Decision)) {
 }
 
 // uncounted reports a value that has no decisions to count.
+// It counts as none, as in the reference.
 func (e *evaluation) uncounted(value string, err error) int {
 	e.log(slog.LevelError, "Failed to get decisions count from value", "value", clip(value), "error", clip(err.Error()))
 	return 0

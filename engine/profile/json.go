@@ -59,12 +59,14 @@ func jsonFunctions() []function {
 	}
 }
 
+// Errors of documents. One that is too long is not parsed at all.
 var (
 	errDocument = fmt.Errorf("the document is longer than %d bytes", documentLimit)
 	errNoValue  = errors.New("there is no such value")
 )
 
 // jsonPath cuts "a.b[0].c" into its steps.
+// It does not look whether the steps mean anything.
 func jsonPath(path string) []string {
 	if !strings.HasPrefix(path, "[") {
 		path = strings.ReplaceAll(path, "[", ".[")
@@ -137,6 +139,7 @@ func (e *evaluation) unread(what string, err error) {
 }
 
 // dig walks down to a value and gives the bytes it is written with.
+// Only what lies on the way is decoded.
 func dig(blob string, steps []string) (json.RawMessage, error) {
 	if len(blob) > documentLimit {
 		return nil, errDocument

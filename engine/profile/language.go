@@ -26,6 +26,7 @@ type expression struct {
 
 // language is what expressions may say: the variable Alert, expr's own
 // functions, and ours.
+// It is made once for a set; compiling leaves it as it is.
 type language struct {
 	options []expr.Option
 	asking  map[string]bool // functions that are handed the evaluation
@@ -37,6 +38,9 @@ type language struct {
 // Arguments have been checked against types at load where their type was
 // known then; what was not (values out of JSON) may still be anything, and a
 // panic about it becomes the expression's error.
+//
+// What it makes is charged to the expression by the binder, unless its type is one of
+// those that take no memory.
 type function struct {
 	name   string
 	types  []any // values of func type, tried in order
@@ -44,6 +48,7 @@ type function struct {
 	asking func(e *evaluation, args []any) (any, error)
 }
 
+// newLanguage gathers all functions.
 func newLanguage(o *Options) *language {
 	l := &language{asking: map[string]bool{}}
 	l.options = append(l.options, expr.Env(scene{}))
@@ -95,6 +100,7 @@ func withEvaluation(t any) any {
 
 // compile checks and compiles one expression. The error's first line names
 // what is wrong and where; the source and a caret follow.
+// Nothing of it is run, but for constants that are joined (foreseen.result).
 func (l *language) compile(text string) (*expression, error) {
 	if len(text) > sourceLimit {
 		return nil, fmt.Errorf("expression of %d bytes is longer than %d", len(text), sourceLimit)
@@ -116,6 +122,8 @@ func (l *language) compile(text string) (*expression, error) {
 }
 
 // spoken gives functions and types the names the operator knows.
+// Names of ours that stand for woven-in calls mean nothing to somebody who writes a
+// rule.
 func (l *language) spoken(text string) string {
 	for name := range l.asking {
 		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)
@@ -170,6 +178,7 @@ func (h *listHint) Visit(node *ast.Node) {
 	}
 }
 
+// typeNames are Go's names for what expressions see, and the operator's.
 var typeNames = strings.NewReplacer(
 	"type profile.facts", "Alert", "type profile.sourceRow", "Alert.Source", "type profile.eventRow", "an event",
 	"type profile.metaRow", "an entry of Meta", "type profile.decisionRow", "a decision",
@@ -180,6 +189,7 @@ var typeNames = strings.NewReplacer(
 // The constructors below turn ordinary Go functions into functions of the
 // language; the type is the Go type.
 
+// of1 and of2 are functions of one and of two arguments that cannot fail.
 func of1[A, R any](name string, f func(A) R) function {
 	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A)), nil }}
 }
@@ -188,10 +198,12 @@ func of2[A, B, R any](name string, f func(A, B) R) function {
 	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A), a[1].(B)), nil }}
 }
 
+// try1 is one that can.
 func try1[A, R any](name string, f func(A) (R, error)) function {
 	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A)) }}
 }
 
+// ask1, ask2 and ask3 are handed the evaluation too.
 func ask1[A, R any](name string, f func(*evaluation, A) (R, error)) function {
 	return function{name: name, types: []any{(func(A) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
 		return f(e, a[0].(A))

@@ -9,6 +9,7 @@ import (
 
 // Options are the settings of a Set. The zero value, or nil, is the contract's
 // behaviour.
+// Compile copies it; what it points to is used for as long as the Set.
 type Options struct {
 	// Logger takes warnings, failing filters, LogInfo and debug output.
 	// Nil: slog.Default().
@@ -42,6 +43,7 @@ const (
 const defaultDuration = "4h"
 
 // withDefaults is a copy with every gap filled.
+// A limit below zero is none that was meant and gets the default too.
 func (o *Options) withDefaults() Options {
 	var full Options
 	if o != nil {

@@ -36,6 +36,7 @@ func pairFunctions() []function {
 
 // strictPairs reads key=word and key="words, with \" inside"; quoted values
 // keep their escapes. A value ends at a blank or at the next =.
+// Of what stands in no pair nothing is kept.
 func strictPairs(text string) [][2]string {
 	var pairs [][2]string
 	for i := 0; i < len(text); {
@@ -66,6 +67,7 @@ func strictPairs(text string) [][2]string {
 
 // laxPairs lets a value run, blanks included, up to the next key= outside
 // quotes. A quoted value loses its quotes and escapes.
+// Keys are told by their =, so a value that holds one outside quotes ends there.
 func laxPairs(text string) [][2]string {
 	type start struct{ key, value int } // offsets of the key and of what follows its =
 	var starts []start
@@ -122,6 +124,8 @@ func closingQuote(s string, i int) int {
 	return 0
 }
 
+// unquote takes the quotes off a text and resolves what is escaped in it; an end that
+// is missing is no fault.
 func unquote(s string) string {
 	if !strings.HasPrefix(s, `"`) {
 		return s
@@ -132,6 +136,7 @@ func unquote(s string) string {
 	return s[1:]
 }
 
+// blank is white space in ASCII.
 func blank(c byte) bool {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f' || c == '\v'
 }

@@ -20,6 +20,7 @@ var respelled = []string{engine.ScopeIP, engine.ScopeRange, engine.ScopeCountry,
 var odd = []string{"", "\x00~\n☃"}
 
 // comparison is one of the scope with a word that is known beforehand.
+// Both sides are known to be texts.
 type comparison struct {
 	operator string
 	word     string
@@ -33,6 +34,7 @@ type spelling struct {
 	by      string              // the function that made it
 }
 
+// of is the scope as the expression sees it.
 func (s spelling) of(scope string) string {
 	if s.through == nil {
 		return scope
@@ -47,9 +49,11 @@ var spellers = map[string]func(string) string{
 	"ToString": asItIs, "string": asItIs,
 }
 
+// asItIs changes nothing.
 func asItIs(s string) string { return s }
 
 // compare looks for comparisons with scopes that no alert has.
+// Such a comparison loads in the reference too, and its rule never does anything.
 func (f *foreseen) compare(n *ast.BinaryNode) {
 	switch n.Operator {
 	case "==", "!=", "contains", "startsWith", "endsWith", "matches":
@@ -79,6 +83,7 @@ func elements(n ast.Node) []ast.Node {
 }
 
 // compareEach looks at one comparison, of which either side may be the scope.
+// Comparisons with anything that is not known beforehand are left alone.
 func (f *foreseen) compareEach(operator string, left, right ast.Node) {
 	c := comparison{operator: operator}
 	known := right
@@ -265,6 +270,7 @@ func (v variables) Visit(node *ast.Node) {
 }
 
 // meant is an expression, or what the variable stands for that it is.
+// A name that stands for itself by way of others does not hold it up.
 func (f *foreseen) meant(n ast.Node) ast.Node {
 	for range len(f.named) { // one may stand for another that was named before it
 		name, ok := n.(*ast.IdentifierNode)

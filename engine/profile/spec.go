@@ -2,6 +2,7 @@ package profile
 
 // Spec is one profile as written. It is only data: whoever reads the file
 // decodes into it (strictly: a key that is not here is a mistake).
+// Names and words are the reference's.
 type Spec struct {
 	Name string `yaml:"name"`
 
@@ -26,6 +27,7 @@ type Spec struct {
 }
 
 // DecisionSpec is one template of a decision. The value is always the alert's.
+// The scenario is the alert's too.
 type DecisionSpec struct {
 	Type     string `yaml:"type"`     // required: ban, captcha, any word
 	Duration string `yaml:"duration"` // grammar of engine.ParseDuration; "": 4h
@@ -59,6 +61,7 @@ func (d *DecisionSpec) inert() []string {
 }
 
 // Warning is something in a profile that loads but deserves a line in the log.
+// It is for the operator, at a start, a reload and serve -t.
 type Warning struct {
 	Profile string // name of the profile
 	Index   int    // which of the list of specs, from 0
@@ -81,6 +84,7 @@ func (f *Fault) Unwrap() error { return f.Err }
 
 // Default gives the rules that hold when there is no file: whoever asks for
 // remediation about an address or a range gets it banned for 4h.
+// They are those that the reference ships.
 func Default() []Spec {
 	stock := func(name, scope string) Spec {
 		return Spec{

@@ -59,6 +59,7 @@ func textFunctions() []function {
 }
 
 // splitN splits into so many pieces at most.
+// A negative number is no limit, as in package strings.
 func splitN(f func(text, between string, n int) []string, a []any) (any, error) {
 	text, between, n := a[0].(string), a[1].(string), runtime.ToInt(a[2])
 	if size := piecesSize(text, between); size > materialLimit && (n < 0 || 16*n > materialLimit) {
@@ -67,6 +68,8 @@ func splitN(f func(text, between string, n int) []string, a []any) (any, error) 
 	return f(text, between, n), nil
 }
 
+// join is strings.Join, also of lists whose elements are known to be texts only when
+// it runs.
 func join(a ...any) (any, error) {
 	if joinedSize(a) > materialLimit {
 		return nil, errMemory
@@ -81,6 +84,7 @@ func join(a ...any) (any, error) {
 }
 
 // replace is Replace with a count and ReplaceAll without one.
+// What it would make is bounded before it begins.
 func replace(a ...any) (any, error) {
 	if replacedSize(a) > materialLimit {
 		return nil, errMemory
@@ -93,6 +97,7 @@ func replace(a ...any) (any, error) {
 }
 
 // get is the i-th element of a list, "" outside of it.
+// An index below zero is outside, too.
 func get(a ...any) (any, error) {
 	i := runtime.ToInt(a[1])
 	switch list := a[0].(type) {
@@ -125,6 +130,7 @@ const widestVerb = 9999
 
 // sprintf formats. A verb may name any argument, so what comes out is bounded
 // beforehand by the largest one.
+// The bound is far from what most formats give, and cheap to tell.
 func sprintf(a []any) (string, error) {
 	format := a[0].(string)
 	verbs, ok := countVerbs(format)
@@ -146,6 +152,7 @@ func sprintf(a []any) (string, error) {
 }
 
 // countVerbs counts the verbs of a format; ok is false when one is too wide.
+// It errs on the side of too many.
 func countVerbs(format string) (verbs int, ok bool) {
 	for {
 		at := strings.IndexByte(format, '%')

@@ -41,6 +41,7 @@ func parseURI(e *evaluation, uri string) (map[string][]string, error) {
 
 // parseQuery reads what attackers send: semicolons are part of values, bad
 // escapes stay as they are, nothing is refused.
+// Equal keys gather their values in order.
 func parseQuery(query string) map[string][]string {
 	values := map[string][]string{}
 	for pair := range strings.SplitSeq(query, "&") {

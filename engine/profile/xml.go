@@ -31,6 +31,8 @@ func xmlFunctions() []function {
 }
 
 // element is the first one at path, nil if there is none.
+// A path that is none, and one that would look at too much, are told in the log; a
+// document that is no XML is not, for logs are full of them.
 func (e *evaluation) element(text, path string) *element {
 	steps, err := xmlPath(path)
 	if err == nil && len(text) > documentLimit {
@@ -59,6 +61,7 @@ func (e *evaluation) element(text, path string) *element {
 }
 
 // element is one element of a document; the document itself has no name.
+// What lies in a document is freed with it.
 type element struct {
 	name       string
 	text       []byte // up to the first child
@@ -67,6 +70,8 @@ type element struct {
 	parent     *element
 }
 
+// attribute is the value of an attribute, with or without its name space, and whether
+// there is one.
 func (n *element) attribute(name string) (string, bool) {
 	for _, a := range n.attributes {
 		if a.Name.Local == name || (a.Name.Space != "" && a.Name.Space+":"+a.Name.Local == name) {
@@ -83,6 +88,7 @@ const (
 
 // parseXML reads a document without resolving name spaces, which logs often
 // leave undeclared.
+// End tags must fit their beginnings; what is missing at the end is not.
 func parseXML(text string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.Strict = false
@@ -178,6 +184,7 @@ func xmlPath(path string) ([]xmlStep, error) {
 	return steps, nil
 }
 
+// readCheck reads what stands between two brackets.
 func readCheck(text string) (xmlCheck, error) {
 	if n, err := strconv.Atoi(text); err == nil && n != 0 {
 		return xmlCheck{index: n}, nil
@@ -212,6 +219,7 @@ func (s *xmlStep) from(at []*element, effort *int) []*element {
 	return found
 }
 
+// reach appends the elements below n that the step names.
 func (s *xmlStep) reach(dst []*element, n *element, effort *int) []*element {
 	switch s.name {
 	case ".":
@@ -236,6 +244,7 @@ func (s *xmlStep) reach(dst []*element, n *element, effort *int) []*element {
 	return dst
 }
 
+// keep gives those of the list that pass, or the one at an index.
 func (c *xmlCheck) keep(list []*element) []*element {
 	switch {
 	case c.index > 0 && c.index <= len(list):
@@ -254,6 +263,7 @@ func (c *xmlCheck) keep(list []*element) []*element {
 	return kept
 }
 
+// holds reports whether an element passes.
 func (c *xmlCheck) holds(n *element) bool {
 	switch {
 	case c.attribute:

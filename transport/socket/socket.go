@@ -20,6 +20,7 @@ import (
 const longest = 107
 
 // aliveFor is how long a program that listens may take to be found.
+// One that takes longer counts as alive: its socket is not removed.
 const aliveFor = 2 * time.Second
 
 // Listener is a socket that this process listens on. Its methods may be called
