@@ -60,6 +60,17 @@ func (v *View) eachOf(h *heldAlert, yield func(*record) bool) {
 	}
 }
 
+// NewestAlert is the highest number of an alert this view shows, 0 when there is
+// none. It asks memory alone: whatever the disk does, it does not wait.
+func (v *View) NewestAlert() AlertID {
+	for id := range v.state.alerts.Descending(1, v.nextAlert) {
+		if v.alert(id) != nil {
+			return AlertID(id)
+		}
+	}
+	return 0
+}
+
 func (v *View) anyRunning(h *heldAlert, now int64) bool {
 	found := false
 	v.eachOf(h, func(r *record) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -189,6 +190,51 @@ func readWhole(t *testing.T, r *enginetest.Rig, until context.Context) {
 		}
 		if hosts != ranges {
 			t.Errorf("revision %d shows %d hosts and %d ranges", v.Revision(), hosts, ranges)
+		}
+	}
+}
+
+// TestNewestAlertAsksMemoryAlone compares it with what a search finds first, while
+// alerts come and go, and asks again when the store is closed: what holds a lock may
+// ask it.
+func TestNewestAlertAsksMemoryAlone(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, nil)
+	var views []*engine.View
+	var want []engine.AlertID
+	look := func() {
+		view, id := r.View(), engine.AlertID(0)
+		err := r.Alerts(ctx, view, &engine.AlertQuery{Limit: 1, Now: r.Now().UnixNano()}, func(a *engine.Alert, _ []engine.Decision) bool {
+			id = a.ID
+			return false
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		views, want = append(views, view), append(want, id)
+	}
+	look()
+	for range 3 {
+		now := r.Now()
+		if _, err := r.AddAlerts(ctx, "edge-1", []*engine.Alert{{Scenario: "s", StartAt: engine.StampOf(now), StopAt: engine.StampOf(now)}}, now.UnixNano()); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	for _, id := range []engine.AlertID{3, 1, 2} {
+		if err := r.DeleteAlert(ctx, id, r.Now().UnixNano()); err != nil {
+			t.Fatal(err)
+		}
+		look()
+	}
+	if !slices.Equal(want, []engine.AlertID{0, 1, 2, 3, 2, 2, 0}) {
+		t.Fatalf("a search finds %v first", want)
+	}
+	r.Stop()
+	for i, view := range views {
+		if got := view.NewestAlert(); got != want[i] {
+			t.Errorf("view %d: the newest alert is %d, want %d", i, got, want[i])
 		}
 	}
 }

@@ -59,7 +59,6 @@ type Server struct {
 	deltas    deltas
 	bodies    bodies
 	answers   *purse // the memory for long answers, see answers.go
-	unread    atomic.Uint64
 
 	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
 

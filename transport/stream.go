@@ -111,7 +111,9 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 		if at > to { // who came first is not always first here
 			newer, older = other.view, to
 		}
-		return x.unchanged(newer, older) && (src.delta != nil || s.newestAlert(src.view) == s.newestAlert(other.view))
+		// A full state lists what was over when it came, which is no change and in no
+		// delta; but it came with an alert. Bodies are locked: nothing here may wait.
+		return x.unchanged(newer, older) && (src.delta != nil || src.view.NewestAlert() == other.view.NewestAlert())
 	}
 	d := x.delivery(after, to)
 	d.All = src.delta == nil
@@ -153,20 +155,6 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 // same.
 func (x *exchange) unchanged(view *engine.View, earlier engine.Revision) bool {
 	return earlier < view.Revision() && view.Unchanged(earlier, &x.query)
-}
-
-// newestAlert is the number of the newest alert of a view. A full state lists
-// what was over when it came, which is no change and in no delta; but it came
-// with an alert. When the alert cannot be read there is no number twice.
-func (s *Server) newestAlert(view *engine.View) (id engine.AlertID) {
-	err := s.engine.Alerts(s.life, view, &engine.AlertQuery{Limit: 1, WithoutDecisions: true}, func(a *engine.Alert, _ []engine.Decision) bool {
-		id = a.ID
-		return false
-	})
-	if err != nil {
-		return engine.AlertID(s.unread.Add(1) << 32)
-	}
-	return id
 }
 
 // review takes back what the caller was told on other connections and has missed;

@@ -218,6 +218,30 @@ func TestSharedStartup(t *testing.T) {
 	})
 }
 
+// TestStartupsAskNoDisk has a full state shared after a commit that changes no
+// decision, while the store is closed: whether it is still good is asked with all
+// shared bodies locked, and must not wait for a disk.
+func TestStartupsAskNoDisk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.banMany(3000)
+	want := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body
+	before := h.View().Revision()
+	h.addBouncer("other", "another-key-of-nobody", false)
+	if h.View().Revision() == before {
+		t.Fatal("nothing was committed")
+	}
+	h.Stop()
+	if got := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body; got != want {
+		t.Errorf("%d bytes of %d", len(got), len(want))
+	}
+	h.server.bodies.mu.Lock()
+	defer h.server.bodies.mu.Unlock()
+	if born := h.server.bodies.born; born != 1 {
+		t.Errorf("%d bodies were encoded", born)
+	}
+}
+
 // TestTooManyQuestions asks more different questions at once than bodies are
 // shared: everybody is answered all the same.
 func TestTooManyQuestions(t *testing.T) {
