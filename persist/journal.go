@@ -42,7 +42,6 @@ func (s *Store) Append(rev uint64, record []byte) error {
 
 	start := time.Now()
 	if err := s.commit(in, &s.batch, !s.options.NoSync); err != nil {
-		s.metrics.appendErrors.Add(1)
 		return fmt.Errorf("append revision %d: %w", rev, err)
 	}
 	s.metrics.appended(len(record), time.Since(start))

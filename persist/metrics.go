@@ -8,26 +8,10 @@ import (
 
 // Metrics are plain numbers, counted since Open unless said otherwise.
 type Metrics struct {
-	Appends      uint64    // records written
-	AppendBytes  uint64    // their sizes
-	AppendErrors uint64    // records refused by the disk
-	Sync         Histogram // how long each Append took, most of it the disk's sync
-
-	Rows     uint64 // row changes written
-	RowBytes uint64 // with keys and framing
-
-	Snapshots       uint64  // written
-	SnapshotErrors  uint64  // not written
-	SnapshotSeconds float64 // spent writing them, all together
-	SnapshotBytes   uint64  // written, all together
-	LastSnapshot    uint64  // revision of the newest, now
-
-	Failed     bool   // the disk refuses writes, now: see Store.Err
-	WALBytes   uint64 // of the log files in use, now
-	DiskBytes  uint64 // of the whole folder, now
-	CacheBytes uint64 // of the block cache, now
-	// MemTableBytes is what is held in memory until it is written to tables, now.
-	MemTableBytes uint64
+	AppendBytes uint64    // sizes of the records written
+	Sync        Histogram // how long each Append took, most of it the disk's sync
+	Failed      bool      // the disk refuses writes, now: see Store.Err
+	DiskBytes   uint64    // of the whole folder, now
 }
 
 // Histogram counts durations by upper bound.
@@ -48,18 +32,15 @@ var syncBounds = func() (bounds [19]float64) {
 	return bounds
 }()
 
-// counters are written by the committer and the snapshotter and read by anyone.
+// counters are written by the committer and read by anyone.
 type counters struct {
-	appends, appendBytes, appendErrors atomic.Uint64
-	syncs                              [len(syncBounds) + 1]atomic.Uint64
-	syncNanos                          atomic.Uint64
-	rows, rowBytes                     atomic.Uint64
-	snapshots, snapshotErrors          atomic.Uint64
-	snapshotNanos, snapshotBytes       atomic.Uint64
+	appendBytes atomic.Uint64
+	syncs       [len(syncBounds) + 1]atomic.Uint64
+	syncNanos   atomic.Uint64
 }
 
+// appended counts a record that was written.
 func (c *counters) appended(bytes int, took time.Duration) {
-	c.appends.Add(1)
 	c.appendBytes.Add(uint64(bytes))
 	c.syncNanos.Add(uint64(took))
 	i, seconds := 0, took.Seconds()
@@ -69,29 +50,10 @@ func (c *counters) appended(bytes int, took time.Duration) {
 	c.syncs[i].Add(1)
 }
 
-func (c *counters) snapshotted(bytes int64, took time.Duration) {
-	c.snapshots.Add(1)
-	c.snapshotBytes.Add(uint64(bytes))
-	c.snapshotNanos.Add(uint64(took))
-}
-
 // Metrics returns the numbers as they are now. Those that were counted are not
 // taken at one moment.
 func (s *Store) Metrics() Metrics {
-	c := &s.metrics
-	m := Metrics{
-		Appends:         c.appends.Load(),
-		AppendBytes:     c.appendBytes.Load(),
-		AppendErrors:    c.appendErrors.Load(),
-		Sync:            c.histogram(),
-		Rows:            c.rows.Load(),
-		RowBytes:        c.rowBytes.Load(),
-		Snapshots:       c.snapshots.Load(),
-		SnapshotErrors:  c.snapshotErrors.Load(),
-		SnapshotSeconds: time.Duration(c.snapshotNanos.Load()).Seconds(),
-		SnapshotBytes:   c.snapshotBytes.Load(),
-		LastSnapshot:    s.snapshots.newest(),
-	}
+	m := Metrics{AppendBytes: s.metrics.appendBytes.Load(), Sync: s.metrics.histogram()}
 	for _, f := range s.snapshots.all() {
 		m.DiskBytes += uint64(f.Size)
 	}
@@ -100,12 +62,8 @@ func (s *Store) Metrics() Metrics {
 		return m
 	}
 	defer in.users.Done()
-	p := in.db.Metrics()
 	m.Failed = in.fence.err() != nil
-	m.WALBytes = p.WAL.PhysicalSize
-	m.DiskBytes += p.DiskSpaceUsage()
-	m.CacheBytes = uint64(p.BlockCache.Size)
-	m.MemTableBytes = p.MemTable.Size
+	m.DiskBytes += in.db.Metrics().DiskSpaceUsage()
 	return m
 }
 

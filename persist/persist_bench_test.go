@@ -69,7 +69,7 @@ func BenchmarkAppendShared(b *testing.B) {
 			b.StopTimer()
 			close(requests)
 			committer.Wait()
-			b.ReportMetric(float64(s.Metrics().Appends)/float64(b.N), "records/op")
+			b.ReportMetric(float64(s.Metrics().Sync.Count)/float64(b.N), "records/op")
 		})
 	}
 }

@@ -76,10 +76,10 @@ func (s *Store) WriteRows(r *Rows) error {
 		r.Reset()
 		return fmt.Errorf("write rows: more than %d bytes: %w", MaxRows, ErrTooLarge)
 	}
-	n, size := r.Len(), r.batch.Len()
-	if n == 0 {
+	if r.Len() == 0 {
 		return nil
 	}
+	size := r.batch.Len()
 	in, err := s.write()
 	if err != nil {
 		return fmt.Errorf("write rows: %w", err)
@@ -97,8 +97,6 @@ func (s *Store) WriteRows(r *Rows) error {
 	if err := s.commit(in, &batch, sync); err != nil {
 		return fmt.Errorf("write rows: %w", err)
 	}
-	s.metrics.rows.Add(uint64(n))
-	s.metrics.rowBytes.Add(uint64(size))
 	switch {
 	case sync:
 		s.forgetUnsynced()

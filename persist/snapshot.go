@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -102,19 +101,15 @@ func (s *Store) WriteSnapshot(rev uint64, write func(w *SnapshotWriter) error) e
 	}
 	defer in.users.Done()
 
-	start := time.Now()
-	size, err := s.writeSnapshot(in, rev, write)
-	if err != nil {
-		s.metrics.snapshotErrors.Add(1)
+	if err := s.writeSnapshot(in, rev, write); err != nil {
 		return err
 	}
-	s.metrics.snapshotted(size, time.Since(start))
 	for last := s.Last(); rev > last && !s.last.CompareAndSwap(last, rev); last = s.Last() {
 	}
 	return nil
 }
 
-func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWriter) error) (size int64, err error) {
+func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWriter) error) error {
 	disk, path := s.options.FS, s.folder.snapshotPath(rev)
 	tmp := path + tmpSuffix
 	from := origin{id: in.identity.id, journal: s.tail.Load()}
@@ -122,7 +117,7 @@ func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWr
 	if behind {
 		from.journal = 0 // some of it is not on the disk, nor will be
 	}
-	size, err = writeSnapshotFile(disk, tmp, rev, from, write)
+	size, err := writeSnapshotFile(disk, tmp, rev, from, write)
 	if err == nil && !behind {
 		// The journal must never end before a snapshot, or it could not go on from it.
 		var mark pebble.Batch
@@ -139,11 +134,11 @@ func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWr
 	}
 	if err != nil {
 		_ = disk.Remove(tmp)
-		return 0, err
+		return err
 	}
 	s.noteReached(from.journal, max(from.journal, rev), true)
-	s.snapshots.add(s, SnapshotInfo{Rev: rev, Size: size, Path: path, Written: time.Now(), origin: from})
-	return size, nil
+	s.snapshots.add(s, SnapshotInfo{Rev: rev, Size: size, Path: path, origin: from})
+	return nil
 }
 
 // writeSnapshotFile writes a whole file and syncs it.

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
 const (
@@ -19,10 +18,9 @@ const (
 
 // SnapshotInfo describes one snapshot file.
 type SnapshotInfo struct {
-	Rev     uint64
-	Size    int64 // bytes
-	Path    string
-	Written time.Time // by the file system's clock
+	Rev  uint64
+	Size int64 // bytes
+	Path string
 	// Damaged is set once it was found so: no header or end mark at Open, or a
 	// checksum at LoadSnapshot. Damaged snapshots are used for nothing.
 	Damaged bool
@@ -105,14 +103,14 @@ func (i identity) foreign(info *SnapshotInfo) (whose ID, foreign bool) {
 	return whose, whose != i.id
 }
 
-// glance fills in size and time, and checks header and end mark: whether the file
+// glance fills in the size, and checks header and end mark: whether the file
 // was cut, without reading it all.
 func glance(disk FS, info *SnapshotInfo) error {
 	stat, err := disk.Stat(info.Path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrDisk, err)
 	}
-	info.Size, info.Written = stat.Size(), stat.ModTime()
+	info.Size = stat.Size()
 	file, r, err := openSnapshot(disk, *info)
 	if err != nil {
 		return err
