@@ -115,10 +115,10 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 		return profile{}, err
 	}
 	if c.stops {
-		c.warn(spec, "", "profile '%s' is never reached: %s in front of it is always true and stops (on_success: break)", spec.Name, c.stopper)
+		c.warn("", "profile '%s' is never reached: %s in front of it is always true and stops (on_success: break)", spec.Name, c.stopper)
 	}
 	if len(spec.Filters) == 0 {
-		c.warn(spec, "", "profile '%s' has no filters and never matches: 'filters: [\"true\"]' matches every alert", spec.Name)
+		c.warn("", "profile '%s' has no filters and never matches: 'filters: [\"true\"]' matches every alert", spec.Name)
 	}
 	for i, text := range spec.Filters {
 		x, err := c.filter(spec, i, text)
@@ -173,7 +173,7 @@ func (c *compiler) notification(spec *Spec, i int, name string) *unsent {
 			return u
 		}
 	}
-	c.warn(spec, at("notifications", i), "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
+	c.warn(at("notifications", i), "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
 	u := &unsent{name: name}
 	c.unsent = append(c.unsent, u)
 	return u
@@ -190,12 +190,12 @@ func (c *compiler) words(spec *Spec) error {
 	switch spec.OnFailure {
 	case "":
 	case "continue", "break", "apply":
-		c.warn(spec, "on_failure", "on_failure of '%s' has no effect", spec.Name)
+		c.warn("on_failure", "on_failure of '%s' has no effect", spec.Name)
 	default:
 		return c.fault("on_failure", "invalid 'on_failure' for '%s' : %s", spec.Name, spec.OnFailure)
 	}
 	if _, known := reactions[spec.OnError]; !known && spec.OnError != "" {
-		c.warn(spec, "on_error", "on_error of '%s' is not continue, ignore, apply or break, and has no effect: %s", spec.Name, spec.OnError)
+		c.warn("on_error", "on_error of '%s' is not continue, ignore, apply or break, and has no effect: %s", spec.Name, spec.OnError)
 	}
 	return nil
 }
@@ -204,9 +204,9 @@ func (c *compiler) words(spec *Spec) error {
 func (c *compiler) name(specs []Spec) {
 	spec := &specs[c.index]
 	if spec.Name == "" {
-		c.warn(spec, "", "profile %d of %d has no name: lines about it in the log cannot say which it is", c.index+1, len(specs))
+		c.warn("", "profile %d of %d has no name: lines about it in the log cannot say which it is", c.index+1, len(specs))
 	} else if slices.ContainsFunc(specs[:c.index], func(s Spec) bool { return s.Name == spec.Name }) {
-		c.warn(spec, "name", "two profiles are named '%s': lines in the log cannot tell them apart", spec.Name)
+		c.warn("name", "two profiles are named '%s': lines in the log cannot tell them apart", spec.Name)
 	}
 }
 
@@ -224,10 +224,10 @@ func (c *compiler) filter(spec *Spec, i int, text string) (*expression, error) {
 			spec.Name, spokenKind(x.seen.kind), text)
 	}
 	if x.seen.truth == never {
-		c.warn(spec, field, "filter %d of '%s' is never true: %s", i+1, spec.Name, clip(text))
+		c.warn(field, "filter %d of '%s' is never true: %s", i+1, spec.Name, clip(text))
 	}
 	for _, doubt := range x.seen.doubts {
-		c.warn(spec, field, "filter %d of '%s' %s", i+1, spec.Name, doubt)
+		c.warn(field, "filter %d of '%s' %s", i+1, spec.Name, doubt)
 	}
 	return x, nil
 }
@@ -252,11 +252,11 @@ func (c *compiler) lasting(spec *Spec) (*expression, error) {
 		return nil, c.fault(field, "error compiling duration_expr of %s: %w", spec.Name, err)
 	}
 	if k := x.seen.kind; k != nil && k.Kind() != reflect.String && k != reflect.TypeFor[time.Duration]() {
-		c.warn(spec, field, "duration_expr of '%s' is %s and never gives a duration, the one of the decision is used: it must be a text such as \"4h\"",
+		c.warn(field, "duration_expr of '%s' is %s and never gives a duration, the one of the decision is used: it must be a text such as \"4h\"",
 			spec.Name, spokenKind(k))
 	}
 	for _, doubt := range x.seen.doubts {
-		c.warn(spec, field, "duration_expr of '%s' %s", spec.Name, doubt)
+		c.warn(field, "duration_expr of '%s' %s", spec.Name, doubt)
 	}
 	return x, nil
 }
@@ -283,12 +283,12 @@ func (c *compiler) order(spec *Spec, i int) (order, error) {
 		o.origin += "/" + d.Origin
 	}
 	if keys := d.inert(); keys != nil {
-		c.warn(spec, at("decisions", i), "decision %d of '%s' sets what has no effect in a profile: %s", i+1, spec.Name, strings.Join(keys, ", "))
+		c.warn(at("decisions", i), "decision %d of '%s' sets what has no effect in a profile: %s", i+1, spec.Name, strings.Join(keys, ", "))
 	}
 	if d.Duration == "" {
 		o.duration = defaultDuration
 		if spec.DurationExpr == "" {
-			c.warn(spec, at("decisions", i), "No duration specified for %s, using default duration %s", spec.Name, defaultDuration)
+			c.warn(at("decisions", i), "No duration specified for %s, using default duration %s", spec.Name, defaultDuration)
 		}
 		return o, nil
 	}
@@ -298,7 +298,7 @@ func (c *compiler) order(spec *Spec, i int) (order, error) {
 			return order{}, c.fault(at("decisions", i)+".duration", "error parsing duration '%s' of %s: %w", d.Duration, spec.Name, err)
 		}
 		o.duration = defaultDuration
-		c.warn(spec, at("decisions", i)+".duration", "duration '%s' of %s cannot be read, %s is used when duration_expr gives none", d.Duration, spec.Name, defaultDuration)
+		c.warn(at("decisions", i)+".duration", "duration '%s' of %s cannot be read, %s is used when duration_expr gives none", d.Duration, spec.Name, defaultDuration)
 	} else if err := engine.Lasting(d.Duration, lasts); err != nil {
 		return order{}, c.fault(at("decisions", i)+".duration", "decision %d of '%s' is never in force: %w", i+1, spec.Name, err)
 	}
@@ -333,6 +333,6 @@ func spokenKind(t reflect.Type) string {
 }
 
 // warn adds a sentence, with the place of what it is about.
-func (c *compiler) warn(spec *Spec, field, format string, args ...any) {
-	c.warnings = append(c.warnings, Warning{Profile: spec.Name, Index: c.index, Field: field, Text: fmt.Sprintf(format, args...)})
+func (c *compiler) warn(field, format string, args ...any) {
+	c.warnings = append(c.warnings, Warning{Index: c.index, Field: field, Text: fmt.Sprintf(format, args...)})
 }

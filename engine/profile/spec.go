@@ -63,10 +63,9 @@ func (d *DecisionSpec) inert() []string {
 // Warning is something in a profile that loads but deserves a line in the log.
 // It is for the operator, at a start, a reload and serve -t.
 type Warning struct {
-	Profile string // name of the profile
-	Index   int    // which of the list of specs, from 0
-	Field   string // what of it, such as filters[0], decisions[1].type or on_failure
-	Text    string // one sentence, naming the profile
+	Index int    // which of the list of specs, from 0
+	Field string // what of it, such as filters[0], decisions[1].type or on_failure
+	Text  string // one sentence, naming the profile
 }
 
 // Fault is the error about one profile that Compile refuses.

@@ -40,10 +40,7 @@ type Readiness struct{ Troubles []engine.Trouble }
 type Name struct{ Name string }
 
 // Done counts what a verb did.
-type Done struct {
-	N     int
-	Ended int // decisions that ended because of it
-}
+type Done struct{ N int }
 
 // Removed says what a deletion took away.
 type Removed struct{ Names []string }
