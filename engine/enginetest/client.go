@@ -33,6 +33,7 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 }
 
 // FullState is what a full state lists: as new, and as deleted.
+// A bouncer that starts over holds the first and drops the second.
 func FullState(v *engine.View, q *engine.Query) (running, over []engine.Decision) {
 	var buf [32]engine.Decision
 	s := v.Scan(q)
@@ -82,6 +83,7 @@ func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) err
 	return nil
 }
 
+// targetOf is what a client keys the decision by.
 func targetOf(d engine.Decision) Target {
 	return Target{d.Scope().S, d.Value(), d.Type().S}
 }

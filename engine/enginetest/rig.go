@@ -15,6 +15,8 @@ import (
 var Epoch = time.Date(2026, 7, 1, 10, 0, 0, 500_000_000, time.UTC)
 
 // Rig is an engine with a disk in memory and a clock set by hand.
+// It checks the engine at every start and end, so a test need not. Its methods are
+// for the test's own goroutine; those of the engine are for any.
 type Rig struct {
 	*engine.Engine
 	T       testing.TB
@@ -27,6 +29,7 @@ type Rig struct {
 
 // NewRig opens and runs an engine in an empty disk; it is closed with the
 // test. change may adjust the options.
+// The disk is a memory that loses nothing unless change puts another there.
 func NewRig(t testing.TB, change func(*engine.Options)) *Rig {
 	r := &Rig{T: t}
 	r.now.Store(Epoch.UnixNano())
@@ -49,6 +52,7 @@ func (r *Rig) Start() {
 	r.run()
 }
 
+// open opens the store and checks it, with nothing running yet.
 func (r *Rig) open() {
 	r.T.Helper()
 	e, err := engine.Open(&r.Options)
@@ -61,6 +65,7 @@ func (r *Rig) open() {
 	r.Engine = e
 }
 
+// run starts the committer.
 func (r *Rig) run() {
 	e := r.Engine
 	ctx, cancel := context.WithCancel(context.Background())
@@ -92,6 +97,8 @@ func (r *Rig) Stop() {
 }
 
 // Restart stops, opens and runs again; the state must be the same.
+// The digests of before and after are compared, which covers everything that is
+// stored.
 func (r *Rig) Restart() {
 	r.T.Helper()
 	r.RestartAt(0)
@@ -114,6 +121,7 @@ func (r *Rig) RestartAt(by time.Duration) {
 
 // Crash takes the power away, on a rig whose disk is a *persist.CrashFS, and
 // starts again from what was synced by then.
+// What was answered must be there afterwards; the caller compares.
 func (r *Rig) Crash() {
 	r.T.Helper()
 	left := r.Options.FS.(*persist.CrashFS).Crash()
@@ -145,6 +153,7 @@ func (r *Rig) Settle() {
 	}
 }
 
+// settle has one commit made that changes nothing.
 func (r *Rig) settle() {
 	r.T.Helper()
 	if err := r.Engine.PruneMachines(context.Background(), nil); err != nil {

@@ -52,6 +52,8 @@ func Script(t *testing.T, dir string) {
 	}
 }
 
+// play runs the scenarios of one folder, each on a rig of its own whose disk can lose
+// its power.
 func play(t *testing.T, dir string) {
 	datadriven.Walk(t, dir, func(t *testing.T, path string) {
 		s := &script{clients: map[string]*Client{}}
@@ -60,11 +62,15 @@ func play(t *testing.T, dir string) {
 	})
 }
 
+// script is one scenario while it runs: the rig, and the bouncers that have come by,
+// by name.
 type script struct {
 	*Rig
 	clients map[string]*Client
 }
 
+// run answers one command. An error of the engine's is a part of the answer; one of
+// the script's own ends the test.
 func (s *script) run(d *datadriven.TestData) string {
 	var b strings.Builder
 	ctx := context.Background()
@@ -116,6 +122,7 @@ func (s *script) run(d *datadriven.TestData) string {
 	return b.String()
 }
 
+// alerts stores one alert with the decisions of the lines below the command.
 func (s *script) alerts(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
 	a := &engine.Alert{Scenario: "script", Simulated: d.HasArg("simulated"), StopAt: engine.StampOf(s.Rig.Now())}
 	for line := range strings.Lines(d.Input) {
@@ -137,6 +144,7 @@ func (s *script) alerts(ctx context.Context, b *strings.Builder, d *datadriven.T
 	return nil
 }
 
+// live asks as a bouncer does about one address or range, in any scope.
 func (s *script) live(b *strings.Builder, d *datadriven.TestData, now int64) error {
 	q := s.Ask()
 	q.Scopes = engine.Words{}
@@ -155,6 +163,8 @@ func (s *script) live(b *strings.Builder, d *datadriven.TestData, now int64) err
 	return nil
 }
 
+// stream polls as a bouncer that has the server keep its place, and shows what it was
+// told.
 func (s *script) stream(b *strings.Builder, d *datadriven.TestData, now int64) error {
 	name := arg(d, "bouncer")
 	row := s.View().Bouncer(name)
@@ -194,6 +204,7 @@ func (s *script) stream(b *strings.Builder, d *datadriven.TestData, now int64) e
 	return err
 }
 
+// remove is every way of taking something away, and shows how many went.
 func (s *script) remove(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
 	var n int
 	var err error
@@ -229,6 +240,7 @@ func (s *script) remove(ctx context.Context, b *strings.Builder, d *datadriven.T
 	return err
 }
 
+// show reads an alert back, with its body from the disk.
 func (s *script) show(b *strings.Builder, d *datadriven.TestData, now int64) error {
 	id := number(s.T, d, "id")
 	a, decisions, err := s.Alert(s.View(), engine.AlertID(id))
@@ -242,6 +254,7 @@ func (s *script) show(b *strings.Builder, d *datadriven.TestData, now int64) err
 	return nil
 }
 
+// allowlist makes the list when it is missing.
 func (s *script) allowlist(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
 	const name = "trusted"
 	if s.View().Allowlist(name) == nil {
@@ -263,6 +276,7 @@ func (s *script) allowlist(ctx context.Context, b *strings.Builder, d *datadrive
 	return err
 }
 
+// keep changes the options that the next restart takes.
 func (s *script) keep(d *datadriven.TestData) (err error) {
 	r := &s.Options.Retention
 	for name, ages := range map[string][]*time.Duration{"alerts": {&r.MaxAge}, "bouncers": {&r.BouncersKey, &r.BouncersCert},
@@ -276,6 +290,7 @@ func (s *script) keep(d *datadriven.TestData) (err error) {
 	return err
 }
 
+// people lists who there is, and the troubles.
 func (s *script) people(b *strings.Builder) {
 	v := s.View()
 	for _, r := range v.Bouncers() {
@@ -289,6 +304,7 @@ func (s *script) people(b *strings.Builder) {
 	}
 }
 
+// disturb is what happens to servers.
 func (s *script) disturb(ctx context.Context, b *strings.Builder, d *datadriven.TestData) error {
 	switch d.Cmd {
 	case "snapshot":
@@ -312,6 +328,7 @@ func (s *script) disturb(ctx context.Context, b *strings.Builder, d *datadriven.
 	return nil
 }
 
+// arg is the value of an argument, lists joined by commas; "" when it is not there.
 func arg(d *datadriven.TestData, key string) string {
 	for _, a := range d.CmdArgs {
 		if a.Key == key && len(a.Vals) > 0 {
@@ -334,6 +351,7 @@ func number(t testing.TB, d *datadriven.TestData, key string) uint64 {
 	return n
 }
 
+// describe is a decision as scenarios show it: what is left is in whole seconds.
 func describe(d engine.Decision, now int64) string {
 	left := time.Duration(d.Until() - now).Round(time.Second)
 	return fmt.Sprintf("#%d %s %s:%s %v %s", d.ID(), d.Type().S, d.Scope().S, d.Value(), left, d.Origin().S)
