@@ -7,6 +7,8 @@ import (
 )
 
 // build makes the message of one request: placeholders and macros expanded, tokens forged, logged in.
+// What cannot be made is an error of the case, told as such: a case that is not
+// understood must not seem to pass.
 func (n *names) build(r *Request) (*message, error) {
 	for name, mint := range r.Forge {
 		token, err := n.forge(mint)
@@ -39,6 +41,8 @@ func (n *names) build(r *Request) (*message, error) {
 	return m, nil
 }
 
+// authorize adds the credentials that the request names. A machine is logged in the
+// first time that its token is needed.
 func (n *names) authorize(m *message, auth string) error {
 	places := map[string][3]string{ // header, prefix, placeholder
 		"machine":  {"Authorization", "Bearer ", "token"},
@@ -62,6 +66,8 @@ func (n *names) authorize(m *message, auth string) error {
 }
 
 // overrideHeaders puts the request's own headers in the place of those sent by default.
+// A header with several values is sent as so many lines; one without any takes the
+// default away.
 func (n *names) overrideHeaders(m *message, own headers) error {
 	for _, h := range own {
 		m.headers = slices.DeleteFunc(m.headers, func(old header) bool { return strings.EqualFold(old.name, h.name) })
@@ -78,6 +84,9 @@ func (n *names) overrideHeaders(m *message, own headers) error {
 	return nil
 }
 
+// fillBody gives the message its body: JSON that was expanded, a text with
+// placeholders, or a long one written short. Without any, methods that usually have a
+// body send an empty one with its length, as clients do.
 func (n *names) fillBody(m *message, r *Request) error {
 	m.hasBody = true
 	switch {

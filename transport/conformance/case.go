@@ -13,6 +13,7 @@ import (
 var Configs = []string{"main", "plain", "locked", "tls", "socket"}
 
 // Case is one transcript. It is read-only once loaded and may be played by several sessions at once.
+// Title, Why, Area and Tags are for people and for choosing.
 type Case struct {
 	ID     string   `json:"id"`
 	Title  string   `json:"title"`
@@ -24,6 +25,7 @@ type Case struct {
 }
 
 // Step is one exchange, or only a wait when Request is nil.
+// A step whose Expect is nil still must be answered.
 type Step struct {
 	Note    string   `json:"note"`
 	Sleep   float64  `json:"sleep"` // seconds before the request
@@ -38,6 +40,7 @@ type Step struct {
 }
 
 // Request says what to send. At most one of JSON, Body and Fill is given.
+// Everything in it may hold placeholders but the method.
 type Request struct {
 	Method  string          `json:"method"`
 	Path    string          `json:"path"`
@@ -61,6 +64,8 @@ type Fill struct {
 }
 
 // Expect is the reference's answer. Of JSON, Raw and Empty those that are given are compared.
+// In JSON a text that begins with $$ is a matcher, and every other value must be
+// equal; keys that are not expected are differences, too.
 type Expect struct {
 	Status  int                `json:"status"`  // 0: any
 	Headers map[string]*string `json:"headers"` // null: the header must be missing
@@ -134,6 +139,7 @@ func Load(fsys fs.FS) ([]*Case, error) {
 	return cases, nil
 }
 
+// parseCase reads one file. Keys that the format does not know are errors.
 func parseCase(text []byte) (*Case, error) {
 	c := &Case{Config: "main"}
 	d := json.NewDecoder(bytes.NewReader(text))

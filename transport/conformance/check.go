@@ -10,6 +10,8 @@ import (
 )
 
 // check compares an answer with what the step expects.
+// The problems are for a person, one a line; the error means that the expectation
+// itself makes no sense.
 func (s *Session) check(n *names, step *Step, a *answer) ([]string, error) {
 	want := step.Expect
 	if want == nil {
@@ -41,6 +43,8 @@ func (s *Session) check(n *names, step *Step, a *answer) ([]string, error) {
 	return d.problems, err
 }
 
+// compareHeaders looks at the headers that are named, in the order of their names;
+// others may be there.
 func (d *difference) compareHeaders(n *names, want map[string]*string, a *answer) error {
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		value := want[name]
@@ -65,6 +69,7 @@ func (d *difference) compareHeaders(n *names, want map[string]*string, a *answer
 	return nil
 }
 
+// first is the first of several values, and whether there is one.
 func first(values []string) (string, bool) {
 	if len(values) == 0 {
 		return "", false
@@ -84,6 +89,7 @@ func sameHeader(name, want, got string) bool {
 	return want == got
 }
 
+// methods is a list of methods in order.
 func methods(list string) []string {
 	parts := strings.Split(list, ",")
 	for i := range parts {
@@ -94,6 +100,8 @@ func methods(list string) []string {
 }
 
 // compareBody compares JSON with the expectation, then with each alternative until one fits.
+// When none fits, the differences to the first are told: it is what the reference
+// usually answers.
 func (d *difference) compareBody(n *names, step *Step, a *answer) error {
 	got, err := n.body(step, a)
 	if err != nil {
@@ -123,6 +131,7 @@ func (d *difference) compareBody(n *names, step *Step, a *answer) error {
 }
 
 // body gives an answer's JSON, cut to what concerns the case when the step asks for that.
+// Numbers keep their text, so that large ones are compared exactly.
 func (n *names) body(step *Step, a *answer) (any, error) {
 	v, err := decodeValue([]byte(a.text()))
 	if err == nil && step.Select == "mine" {
@@ -132,6 +141,7 @@ func (n *names) body(step *Step, a *answer) (any, error) {
 }
 
 // capture keeps values of an answer as placeholders for later steps.
+// A value that is not there is an error, since later steps would go wrong for it.
 func (n *names) capture(step *Step, a *answer) error {
 	for name, path := range step.Capture {
 		v, err := n.body(step, a)
@@ -147,6 +157,7 @@ func (n *names) capture(step *Step, a *answer) error {
 }
 
 // dig follows a path such as "new.0.id".
+// Numbers are places in lists, from 0.
 func dig(v any, path string) (any, error) {
 	for part := range strings.SplitSeq(path, ".") {
 		if part == "" {

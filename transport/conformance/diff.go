@@ -17,12 +17,14 @@ const (
 )
 
 // difference collects where an answer is not what was expected.
+// It is for one answer, or for one attempt at it.
 type difference struct {
 	matcher
 	unordered bool
 	problems  []string
 }
 
+// add notes a problem, as long as there are not too many.
 func (d *difference) add(format string, args ...any) {
 	if len(d.problems) < maxProblems {
 		d.problems = append(d.problems, fmt.Sprintf(format, args...))
@@ -30,6 +32,7 @@ func (d *difference) add(format string, args ...any) {
 }
 
 // compare walks an expected value and an answer together; path says where it is, for the report.
+// It goes on after a difference, so that all of them are told.
 func (d *difference) compare(path string, want, got any) {
 	switch want := want.(type) {
 	case string:
@@ -55,6 +58,7 @@ func (d *difference) compare(path string, want, got any) {
 	}
 }
 
+// compareCount looks only at how many elements a list has.
 func (d *difference) compareCount(path string, want, got any) {
 	list, ok := got.([]any)
 	number, isNumber := want.(json.Number)
@@ -66,6 +70,7 @@ func (d *difference) compareCount(path string, want, got any) {
 	}
 }
 
+// compareObject wants the same keys, in any order.
 func (d *difference) compareObject(path string, want *object, got any) {
 	o, ok := got.(*object)
 	if !ok {
@@ -87,6 +92,8 @@ func (d *difference) compareObject(path string, want *object, got any) {
 	}
 }
 
+// compareList compares place by place, or as sets where the step allows that and the
+// lengths are the same.
 func (d *difference) compareList(path string, want []any, got any) {
 	list, ok := got.([]any)
 	if !ok {
@@ -110,6 +117,8 @@ func (d *difference) compareList(path string, want []any, got any) {
 }
 
 // compareSet gives each expected element the first one left that fits it.
+// With matchers that fit several elements that may find no solution where there is
+// one; cases are written so that it does.
 func (d *difference) compareSet(path string, want, list []any) {
 	left := append([]any(nil), list...)
 	for i, w := range want {
@@ -122,6 +131,7 @@ func (d *difference) compareSet(path string, want, list []any) {
 	}
 }
 
+// find is the place of an element that fits, -1 without one.
 func (d *difference) find(want any, among []any) int {
 	for i, got := range among {
 		trial := difference{matcher: d.matcher, unordered: d.unordered}
@@ -148,6 +158,7 @@ func sameScalar(want, got any) bool {
 
 // mine keeps, of a list or of the lists in an object, the elements that mention an address or the word of
 // the case. Null counts as an empty list.
+// It lets a case be played on a server that holds other data.
 func (n *names) mine(v any) any {
 	marks := regexp.MustCompile(`(?:^|[^0-9.])` + regexp.QuoteMeta(n.vars["net"]) + `\.|` +
 		regexp.QuoteMeta(n.vars["net6"]) + `:|` + regexp.QuoteMeta(n.vars["u"]))

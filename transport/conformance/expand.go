@@ -21,6 +21,7 @@ var (
 )
 
 // names holds what the placeholders of one case stand for while it is played.
+// It belongs to one case and one goroutine.
 type names struct {
 	vars   map[string]string // net, net6, u, what was captured, the counters of $repeat
 	flags  map[string]string // credentials; an empty one counts as missing
@@ -31,6 +32,7 @@ type names struct {
 }
 
 // drawNames gives a case a /24, a /48 and a word that no other case is likely to have.
+// Cases that are played on one server do not see each other by that.
 func drawNames(rng *rand.Rand, now func() time.Time) *names {
 	return &names{
 		vars: map[string]string{
@@ -56,6 +58,8 @@ func drawTag(rng *rand.Rand) string {
 }
 
 // lookup gives the value of one placeholder, errNoValue when there is none.
+// Names of moments win, then forged tokens, what the case has, logins, and the
+// credentials of the target.
 func (n *names) lookup(name string) (string, error) {
 	if m := timePlaceholder.FindStringSubmatch(name); m != nil {
 		return n.moment(m[1], m[2], m[3])
@@ -82,6 +86,7 @@ func (n *names) lookup(name string) (string, error) {
 }
 
 // moment gives now or t0, moved by an offset, in the zone that was asked for.
+// The text is RFC 3339, in whole seconds or with six decimals.
 func (n *names) moment(kind, offset, zone string) (string, error) {
 	base := n.t0
 	if strings.HasPrefix(kind, "now") {
@@ -101,6 +106,7 @@ func (n *names) moment(kind, offset, zone string) (string, error) {
 }
 
 // sub replaces every placeholder in a text.
+// The error is that of the first placeholder that has no value.
 func (n *names) sub(text string) (string, error) {
 	var failed error
 	out := placeholder.ReplaceAllStringFunc(text, func(p string) string {
@@ -114,6 +120,7 @@ func (n *names) sub(text string) (string, error) {
 }
 
 // expand replaces placeholders and macros all through a value that is to be sent.
+// The value that was loaded is left as it is: cases are shared.
 func (n *names) expand(v any) (any, error) {
 	switch v := v.(type) {
 	case string:
@@ -132,6 +139,8 @@ func (n *names) expand(v any) (any, error) {
 	return v, nil
 }
 
+// expandText expands a text. One that is nothing but {{int:…}} becomes a number, one
+// that begins with $$rle: a long text.
 func (n *names) expandText(text string) (any, error) {
 	if m := intPlaceholder.FindStringSubmatch(text); m != nil {
 		v, err := n.lookup(m[1])
@@ -154,6 +163,7 @@ func (n *names) expandText(text string) (any, error) {
 	return expandRuns(runs)
 }
 
+// expandList expands the elements, of which $repeat makes many.
 func (n *names) expandList(list []any) (any, error) {
 	out := make([]any, 0, len(list))
 	for _, x := range list {
@@ -174,6 +184,7 @@ func (n *names) expandList(list []any) (any, error) {
 	return out, nil
 }
 
+// expandObject expands keys and values, in their order.
 func (n *names) expandObject(o *object, each func(any) (any, error)) (any, error) {
 	out := newObject()
 	for _, k := range o.keys {

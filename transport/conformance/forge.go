@@ -19,13 +19,17 @@ type Mint struct {
 	Key    *string         `json:"key"`    // nil: the server's own secret
 }
 
+// relativeClaim is a moment in a claim, in seconds from now.
 var relativeClaim = regexp.MustCompile(`^@([+-]\d+)$`)
 
+// signers are the algorithms that a token may be signed with here.
 var signers = map[string]func() hash.Hash{
 	"HS256": sha256.New, "HS384": sha512.New384, "HS512": sha512.New,
 }
 
 // forge makes the token. It fails when the key or the algorithm is not known.
+// It is written without a JWT library, for it must be able to make tokens that a
+// library refuses to.
 func (n *names) forge(m Mint) (string, error) {
 	claims, err := n.claims(m.Claims)
 	if err != nil {
@@ -53,6 +57,8 @@ func (n *names) forge(m Mint) (string, error) {
 	return signed + "." + encode(mac.Sum(nil)), nil
 }
 
+// signingKey is the key that was given, else the server's own, which the target must
+// name.
 func (n *names) signingKey(given *string) (string, error) {
 	if given == nil {
 		return n.lookup("jwt_secret")
@@ -60,6 +66,8 @@ func (n *names) signingKey(given *string) (string, error) {
 	return n.sub(*given)
 }
 
+// claims are the claims with their moments and placeholders put in, in the order they
+// were written.
 func (n *names) claims(text json.RawMessage) (*object, error) {
 	v, err := decodeValue(text)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 // Beyond it the case is refused.
 const maxExpansion = 64 << 20
 
+// runShape is one run: a character, a star, how often.
 var runShape = regexp.MustCompile(`^(.)\*(\d+)$`)
 
 // expandRuns reads "a*9000|x" as 9000 times a, then x.
@@ -33,6 +34,7 @@ func expandRuns(text string) (string, error) {
 }
 
 // repeat expands {"$repeat": n, "item": …}; inside the item {{i}}, {{i/256}} and {{i%256}} count from 0.
+// The counters are gone afterwards.
 func (n *names) repeat(o *object) ([]any, error) {
 	number, _ := o.values["$repeat"].(json.Number)
 	times, err := strconv.Atoi(number.String())
@@ -121,6 +123,7 @@ func fields(pairs ...any) *object {
 }
 
 // override puts the given fields into base; the value "$omit" takes a field out.
+// base is changed and given back.
 func override(base, over *object) *object {
 	for _, k := range over.keys {
 		if v := over.values[k]; v == "$omit" {

@@ -30,6 +30,7 @@ var (
 )
 
 // matcher compares answers with expectations at one moment.
+// The moment is that at which the answer came.
 type matcher struct {
 	now    time.Time
 	strict bool // compare the wording of the reference's libraries too
@@ -84,6 +85,7 @@ func (m matcher) match(written string, got any) error {
 	return fits(m, arg, text)
 }
 
+// shaped is a match with a fixed pattern, and what to say without one.
 func shaped(shape *regexp.Regexp, got, otherwise string) error {
 	if !shape.MatchString(got) {
 		return errors.New(otherwise)
@@ -91,6 +93,7 @@ func shaped(shape *regexp.Regexp, got, otherwise string) error {
 	return nil
 }
 
+// matchStamp takes any moment in RFC 3339.
 func matchStamp(_ matcher, _, got string) error {
 	if _, ok := parseStamp(got); !ok {
 		return errors.New("not an RFC 3339 time")
@@ -98,6 +101,7 @@ func matchStamp(_ matcher, _, got string) error {
 	return nil
 }
 
+// matchNow takes a moment that is less than a minute away.
 func matchNow(m matcher, _, got string) error {
 	t, ok := wholeUTC(got)
 	if !ok {
@@ -109,6 +113,7 @@ func matchNow(m matcher, _, got string) error {
 	return nil
 }
 
+// matchAgo takes one that lies so long before, give or take a minute.
 func matchAgo(m matcher, arg, got string) error {
 	t, ok := wholeUTC(got)
 	if !ok {
@@ -124,6 +129,7 @@ func matchAgo(m matcher, arg, got string) error {
 	return nil
 }
 
+// matchMillis takes a moment as allowlists show it.
 func matchMillis(_ matcher, _, got string) error {
 	if _, ok := parseStamp(got); !ok || !threePlaces.MatchString(got) {
 		return errors.New("not an RFC 3339 UTC time with milliseconds")
@@ -131,6 +137,7 @@ func matchMillis(_ matcher, _, got string) error {
 	return nil
 }
 
+// matchRuns takes a long text that is written short.
 func matchRuns(_ matcher, arg, got string) error {
 	want, err := expandRuns(arg)
 	if err != nil {
@@ -153,6 +160,7 @@ func matchLibrary(m matcher, arg, got string) error {
 	return nil
 }
 
+// matchTemplate takes a text with blanks.
 func matchTemplate(_ matcher, arg, got string) error {
 	if !fitsTemplate(arg, got) {
 		return errors.New("does not fit the template")
@@ -160,6 +168,7 @@ func matchTemplate(_ matcher, arg, got string) error {
 	return nil
 }
 
+// matchPattern takes a text by a regular expression, which must fit all of it.
 func matchPattern(_ matcher, arg, got string) error {
 	fits, err := fitsPattern(arg, got)
 	if err != nil {
@@ -195,6 +204,7 @@ func matchDuration(_ matcher, arg, got string) error {
 	return nil
 }
 
+// matchEndedDuration takes what is left of a decision that is over.
 func matchEndedDuration(_ matcher, _, got string) error {
 	left, err := canonicalDuration(got)
 	if err != nil {
@@ -219,6 +229,8 @@ func canonicalDuration(text string) (float64, error) {
 }
 
 // sameNumber compares by value: 1, 1.0 and 1e0 are one number.
+// Whole numbers are compared by their digits, for a float would not tell large ones
+// apart.
 func sameNumber(a, b json.Number) bool {
 	if a == b {
 		return true

@@ -65,6 +65,7 @@ type Failure struct {
 	Problems []string // at most about forty, each cut to a readable length
 }
 
+// String is the failure in several lines.
 func (f Failure) String() string {
 	return f.Step + "\n    - " + strings.Join(f.Problems, "\n    - ")
 }
@@ -108,6 +109,7 @@ func (s *Session) names(ctx context.Context) *names {
 // maxNets bounds the networks remembered; beyond it, old ones may be drawn again.
 const maxNets = 10_000
 
+// taken notes a network, and says whether it was noted before.
 func (s *Session) taken(network string) bool {
 	if len(s.nets) >= maxNets {
 		clear(s.nets)
@@ -117,6 +119,7 @@ func (s *Session) taken(network string) bool {
 	return taken
 }
 
+// wait waits so many seconds, or until ctx ends, which is its error.
 func wait(ctx context.Context, seconds float64) error {
 	if seconds <= 0 {
 		return ctx.Err()
@@ -131,6 +134,7 @@ func wait(ctx context.Context, seconds float64) error {
 	}
 }
 
+// title names a step in a report.
 func (s *Step) title(number int) string {
 	note := ""
 	if s.Note != "" {
@@ -163,6 +167,8 @@ func (s *Session) play(ctx context.Context, n *names, step *Step) (problems []st
 }
 
 // login logs a machine in once per session and gives its token.
+// A token is kept for the life of the session. The error says what the server
+// answered.
 func (s *Session) login(ctx context.Context, machine int) (string, error) {
 	id, password := s.target.MachineID, s.target.Password
 	if machine == 2 {

@@ -29,6 +29,7 @@ const (
 )
 
 // message is a request ready to be written.
+// Headers are sent in this order, Host before them and the length of the body behind.
 type message struct {
 	method, path string
 	headers      []header
@@ -143,6 +144,8 @@ func (t *Target) tlsConfig(name, cert string) (*tls.Config, error) {
 }
 
 // head gives everything up to the body. Bytes that would end a line early are refused.
+// What else a client would never send is sent as it is written: that is what cases
+// are about.
 func (m *message) head(host string) ([]byte, error) {
 	if i := strings.IndexFunc(m.path, func(r rune) bool { return r <= ' ' || r == 0x7f }); i >= 0 {
 		return nil, fmt.Errorf("path %q: a blank or control character", m.path)
@@ -183,6 +186,7 @@ func (m *message) framedBody() []byte {
 }
 
 // readAnswer reads the final answer, past any 100 Continue.
+// A body without a length ends with the connection.
 func readAnswer(r *bufio.Reader, method string) (*answer, error) {
 	for {
 		resp, err := http.ReadResponse(r, &http.Request{Method: method})

@@ -48,6 +48,7 @@ func fitsTemplate(template, text string) bool {
 }
 
 // fitsPattern says whether the whole text fits a regular expression; a dot stands for a line break too.
+// The error is about the pattern.
 func fitsPattern(pattern, text string) (bool, error) {
 	re, err := regexp.Compile(`(?s)\A(?:` + pattern + `)\z`)
 	if err != nil {

@@ -14,6 +14,7 @@ var (
 	zoneShape    = regexp.MustCompile(`^([+-])(\d\d):(\d\d)$`)
 )
 
+// unitSeconds are the units that durations are written in.
 var unitSeconds = map[string]float64{
 	"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1, "m": 60, "h": 3600, "d": 86400,
 }
@@ -105,6 +106,7 @@ func wholeUTC(text string) (t time.Time, ok bool) {
 }
 
 // after moves t by seconds, which may be negative.
+// To the nanosecond, as far as a float goes.
 func after(t time.Time, seconds float64) time.Time {
 	return t.Add(time.Duration(seconds * float64(time.Second)))
 }

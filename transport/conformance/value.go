@@ -18,15 +18,18 @@ type object struct {
 	values map[string]any
 }
 
+// newObject is empty.
 func newObject() *object {
 	return &object{values: map[string]any{}}
 }
 
+// get is the value of a key, and whether it is there: null is a value.
 func (o *object) get(key string) (any, bool) {
 	v, ok := o.values[key]
 	return v, ok
 }
 
+// set gives a key a value; a new key goes to the end.
 func (o *object) set(key string, v any) {
 	if _, ok := o.values[key]; !ok {
 		o.keys = append(o.keys, key)
@@ -34,6 +37,7 @@ func (o *object) set(key string, v any) {
 	o.values[key] = v
 }
 
+// remove takes a key out; one that is not there is no fault.
 func (o *object) remove(key string) {
 	if _, ok := o.values[key]; !ok {
 		return
@@ -78,6 +82,7 @@ func decodeValue(text []byte) (any, error) {
 	return v, nil
 }
 
+// readValue reads the next value, at most maxDepth deep.
 func readValue(d *json.Decoder, depth int) (any, error) {
 	tok, err := d.Token()
 	if err != nil {
@@ -95,6 +100,7 @@ func readValue(d *json.Decoder, depth int) (any, error) {
 	return tok, nil
 }
 
+// readList reads up to the bracket that closes.
 func readList(d *json.Decoder, depth int) (any, error) {
 	list := []any{}
 	for d.More() {
@@ -108,6 +114,7 @@ func readList(d *json.Decoder, depth int) (any, error) {
 	return list, err
 }
 
+// readObject does the same with keys and values.
 func readObject(d *json.Decoder, depth int) (any, error) {
 	o := newObject()
 	for d.More() {
@@ -151,6 +158,7 @@ func appendValue(dst []byte, v any) []byte {
 	return appendScalar(dst, v)
 }
 
+// appendScalar writes what is no list and no object.
 func appendScalar(dst []byte, v any) []byte {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
