@@ -30,6 +30,8 @@ func bare(listen string) error {
 	return <-ended
 }
 
+// bareLoop is one of the loops. It returns only when the kernel refuses something
+// that it must have.
 func bareLoop(address *unix.SockaddrInet4) error {
 	listener, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -66,6 +68,7 @@ func bareLoop(address *unix.SockaddrInet4) error {
 	}
 }
 
+// attend has the loop hear of a socket.
 func attend(poll, fd int) error {
 	return unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }

@@ -43,16 +43,19 @@ func main() {
 	end(s.ListenAndServe(*listen))
 }
 
+// end says why the program has ended.
 func end(err error) {
 	fmt.Fprintln(os.Stderr, "ceiling:", err)
 	os.Exit(1)
 }
 
+// constants are the answers; they may be replaced while they are sent.
 type constants struct {
 	piece        int
 	live, stream atomic.Pointer[[]byte]
 }
 
+// answer is the handler of all routes.
 func (c *constants) answer(ctx *fasthttp.RequestCtx) {
 	switch string(ctx.Path()) {
 	case "/v1/decisions":
@@ -100,6 +103,8 @@ func (c *constants) pieces(ctx *fasthttp.RequestCtx, body []byte) {
 	})
 }
 
+// keep takes the bytes of a route; whoever is being sent the old ones gets all of
+// them.
 func keep(p *atomic.Pointer[[]byte], ctx *fasthttp.RequestCtx) {
 	body := append([]byte(nil), ctx.PostBody()...)
 	p.Store(&body)

@@ -8,6 +8,7 @@ import (
 
 // AppendAlert appends one alert of the contract that brings all entries as its
 // decisions, each under its own origin. Its stop is the moment given.
+// Without an entry there is an alert without decisions.
 func AppendAlert(dst []byte, entries iter.Seq[Entry], stop time.Time) []byte {
 	dst = append(dst, `{"capacity":0,"decisions":[`...)
 	first := true
@@ -34,6 +35,7 @@ func AppendAlert(dst []byte, entries iter.Seq[Entry], stop time.Time) []byte {
 	return append(appendTime(append(dst, `","stop_at":"`...), stop), `"}`...)
 }
 
+// appendDecision appends one entry; durations are in milliseconds.
 func appendDecision(dst []byte, e *Entry) []byte {
 	dst = append(dst, `{"duration":"`...)
 	dst = strconv.AppendInt(dst, int64(e.Duration/time.Millisecond), 10)
@@ -44,6 +46,7 @@ func appendDecision(dst []byte, e *Entry) []byte {
 	return append(e.AppendValue(append(dst, `","value":"`...)), `"}`...)
 }
 
+// appendTime appends a moment, UTC.
 func appendTime(dst []byte, t time.Time) []byte {
 	return t.UTC().AppendFormat(dst, time.RFC3339Nano)
 }

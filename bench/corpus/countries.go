@@ -55,6 +55,7 @@ func Countries(file string) iter.Seq2[Entry, error] {
 	}
 }
 
+// ofCountry is an entry as a list of countries brings it.
 func ofCountry(p netip.Prefix, country string) Entry {
 	return Entry{Prefix: p, Origin: "lists", Scenario: "country/" + country, Type: "ban", Duration: 24 * time.Hour}
 }
@@ -74,6 +75,7 @@ func countryLine(text string) (low, high netip.Addr, country string, err error) 
 	return low, high, field[2], err
 }
 
+// countryAddr reads one end of a range.
 func countryAddr(text string) (netip.Addr, error) {
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
 		return addr4(uint32(n)), nil

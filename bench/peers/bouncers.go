@@ -15,6 +15,7 @@ import (
 
 // AddBouncers makes count bouncers of a running lapid and gives their keys. It
 // speaks through the operator's socket: a process for each would take minutes.
+// Keys follow from group and number, so a run can be told from another in the store.
 func (l *LAPI) AddBouncers(ctx context.Context, group string, count int) ([]string, error) {
 	c, err := admin.Dial(ctx, filepath.Join(l.Data(), "lapid", "admin.sock"))
 	if err != nil {

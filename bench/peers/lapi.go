@@ -34,6 +34,7 @@ var profiles string
 
 // LAPI is a Local API with its folder: lapid or the reference. It may be started
 // and stopped again and again.
+// Everything of it lies below one folder of the Yard.
 type LAPI struct {
 	*Server          // nil until Start
 	Env     []string // besides this process's, from the next Start on
@@ -64,6 +65,8 @@ func (y *Yard) NewReference(ctx context.Context, name string) (*LAPI, error) {
 	})
 }
 
+// newLAPI writes the configuration, which both programs read, and adds machine and
+// bouncer with the program's own verbs.
 func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file string) (serve, cli []string)) (*LAPI, error) {
 	l := &LAPI{yard: y, name: name, dir: filepath.Join(y.Dir, name)}
 	var err error
@@ -102,6 +105,8 @@ func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file stri
 
 // Start runs the server and waits until it answers a bouncer. It gives the time
 // that took.
+// Whether the store is empty or has ten million decisions: that is what restarts are
+// measured by.
 func (l *LAPI) Start(ctx context.Context) (time.Duration, error) {
 	begin := time.Now()
 	s, err := l.yard.start(l.name, l.address, l.Env, l.serve...)
@@ -136,6 +141,7 @@ func (l *LAPI) Import(ctx context.Context, file string) (time.Duration, error) {
 }
 
 // Get asks as the bouncer with Key and gives the body of an answer with status 200.
+// The whole body is read, since an answer counts only then.
 func (l *LAPI) Get(ctx context.Context, path string) (body []byte, err error) {
 	r, err := l.request(ctx, http.MethodGet, path, nil)
 	if err != nil {
@@ -151,6 +157,7 @@ func (l *LAPI) Get(ctx context.Context, path string) (body []byte, err error) {
 }
 
 // Post pushes alerts, a JSON list, as the machine.
+// It returns when they are stored.
 func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
 	token, err := l.Token(ctx)
 	if err != nil {
@@ -166,6 +173,7 @@ func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
 }
 
 // Token logs in, once, and gives the machine's token.
+// A token is good for an hour, longer than any run.
 func (l *LAPI) Token(ctx context.Context) (string, error) {
 	if l.token != "" {
 		return l.token, nil
@@ -181,6 +189,7 @@ func (l *LAPI) Token(ctx context.Context) (string, error) {
 	return l.token, err
 }
 
+// request is one with the User-Agent that logins ask for.
 func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, method, "http://"+l.address+path, bytes.NewReader(body))
 	if err == nil {
@@ -192,6 +201,7 @@ func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*
 // Data gives the folder that the server's store is below.
 func (l *LAPI) Data() string { return filepath.Join(l.dir, "data") }
 
+// discard reads an answer to its end.
 func discard(w *http.Response) error {
 	_, err := io.Copy(io.Discard, w.Body)
 	return err

@@ -35,6 +35,7 @@ type PebbleDone struct {
 }
 
 // Run does the work in this process.
+// Every commit is synced, as the journal's are.
 func (w *PebbleWork) Run() (*PebbleDone, error) {
 	db, err := pebble.Open(w.Dir, &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}})
 	if err != nil {
@@ -65,6 +66,7 @@ func (w *PebbleWork) Run() (*PebbleDone, error) {
 	return &PebbleDone{Rate: float64(all.Count()) / elapsed.Seconds(), P50: all.Quantile(0.5), P99: all.Quantile(0.99)}, db.Close()
 }
 
+// write is one writer until the end.
 func (w *PebbleWork) write(db *pebble.DB, number *atomic.Uint64, took *load.Histogram, end time.Time) error {
 	record := make([]byte, w.Size)
 	var key [8]byte
@@ -104,6 +106,7 @@ func (y *Yard) Pebble(ctx context.Context, program string, w *PebbleWork) (*Pebb
 	return done, json.Unmarshal(text, done)
 }
 
+// quiet drops what Pebble says while all is well.
 type quiet struct{}
 
 func (quiet) Infof(string, ...any)           {}

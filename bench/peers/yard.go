@@ -33,6 +33,7 @@ const (
 )
 
 // Yard is where servers stand.
+// Any goroutine may start servers in it.
 type Yard struct {
 	Dir        string // their files; the owner removes it
 	ServerCPUs []int
@@ -93,6 +94,8 @@ func (y *Yard) start(name, address string, env []string, argv ...string) (*Serve
 }
 
 // await asks until probe is content.
+// A process that ends meanwhile, or does not answer in startTime, is an error with
+// the end of its log.
 func (s *Server) await(ctx context.Context, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -146,6 +149,7 @@ func (s *Server) Kill() {
 }
 
 // free gives an address on loopback that nobody listens at.
+// Somebody else may take it before it is used; then the start fails, and says so.
 func free() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -17,6 +17,7 @@ const (
 var colours = []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"}
 
 // Bar is one bar of a group.
+// Values are not negative.
 type Bar struct {
 	Name  string
 	Value float64
@@ -29,6 +30,7 @@ type Group struct {
 }
 
 // Bars draws groups of bars from zero up. Bars of one name have one colour.
+// The figure stands above each bar.
 func Bars(title, unit string, groups []Group) []byte {
 	d := begin(title)
 	peak := 0.0
@@ -61,6 +63,7 @@ func Bars(title, unit string, groups []Group) []byte {
 }
 
 // Line is one curve; X ascends and both are above zero.
+// X and Y have the same length.
 type Line struct {
 	Name string
 	X, Y []float64
@@ -68,6 +71,8 @@ type Line struct {
 
 // Lines draws curves on two logarithmic axes; tick gives the words under the
 // bottom one.
+// Without two different places in X, or with a figure of zero, there is nothing but
+// the title.
 func Lines(title, unit string, lines []Line, ticks map[float64]string) []byte {
 	d := begin(title)
 	loX, hiX, loY, hiY := math.Inf(1), 0.0, math.Inf(1), 0.0
@@ -109,6 +114,7 @@ func Lines(title, unit string, lines []Line, ticks map[float64]string) []byte {
 // drawing is an SVG text in the making.
 type drawing struct{ b strings.Builder }
 
+// begin is an empty drawing with its title.
 func begin(title string) *drawing {
 	d := new(drawing)
 	d.add(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" font-family="sans-serif">`, width, height)
@@ -117,21 +123,25 @@ func begin(title string) *drawing {
 	return d
 }
 
+// end is the whole text.
 func (d *drawing) end() []byte {
 	d.add(`</svg>`)
 	return []byte(d.b.String())
 }
 
+// add appends one element.
 func (d *drawing) add(format string, a ...any) {
 	fmt.Fprintf(&d.b, format, a...)
 	d.b.WriteByte('\n')
 }
 
+// text writes words at a place, whatever is in them.
 func (d *drawing) text(x, y float64, anchor string, size int, words string) {
 	words = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(words)
 	d.add(`<text x="%.1f" y="%.1f" font-size="%d" text-anchor="%s" fill="#222222">%s</text>`, x, y, size, anchor, words)
 }
 
+// grid draws a line across, with what it stands for beside it.
 func (d *drawing) grid(y float64, words string) {
 	d.add(`<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#cccccc"/>`, left, y, width-right, y)
 	d.text(left-6, y+4, "end", 11, words)
@@ -158,6 +168,7 @@ func (d *drawing) axis(peak float64, unit string) float64 {
 	return limit
 }
 
+// legend names the colours below the drawing.
 func (d *drawing) legend(names []string) {
 	x := float64(left)
 	for i, name := range names {

@@ -22,14 +22,17 @@ type Report struct {
 	plots    []plot
 }
 
+// section is figures that are shown as they are.
 type section struct{ title, text string }
 
+// plot is a picture and its name.
 type plot struct {
 	name string
 	svg  []byte
 }
 
 // New makes a report with these rows, not yet measured.
+// Rows keep their order.
 func New(title string, judged bool, rows []Row) *Report {
 	r := &Report{Title: title, Judged: judged}
 	for _, row := range rows {
@@ -38,6 +41,8 @@ func New(title string, judged bool, rows []Row) *Report {
 	return r
 }
 
+// row is the one with a key. Keys are the program's own: one that is not there is its
+// fault.
 func (r *Report) row(key string) *Row {
 	for _, row := range r.rows {
 		if row.Key == key {
@@ -48,6 +53,7 @@ func (r *Report) row(key string) *Row {
 }
 
 // Measured enters a row's figure, and in details what it was made of.
+// A failure that was noted before is forgotten: it was tried again.
 func (r *Report) Measured(key string, value float64, format string, details ...any) {
 	row := r.row(key)
 	row.done, row.value, row.failure = true, value, ""
@@ -55,6 +61,7 @@ func (r *Report) Measured(key string, value float64, format string, details ...a
 }
 
 // Failed enters why rows have no figure; those that have one keep it.
+// So one failure can be noted for all rows of a part that ended early.
 func (r *Report) Failed(err error, keys ...string) {
 	for _, key := range keys {
 		if row := r.row(key); !row.done {
@@ -80,6 +87,7 @@ func (r *Report) Section(title, text string) {
 }
 
 // Attach adds figures to the JSON beside the page, under a title.
+// They must be what encoding/json can write.
 func (r *Report) Attach(title string, figures any) {
 	if r.data == nil {
 		r.data = map[string]any{}
@@ -117,6 +125,8 @@ func (r *Report) WriteMarkdown(w io.Writer, prefix string) error {
 	return err
 }
 
+// table writes the rows; line ends and bars in a text would break it and are
+// replaced.
 func (r *Report) table(b *strings.Builder) {
 	head := []string{"what", "measured"}
 	if r.Judged {
@@ -137,6 +147,7 @@ func (r *Report) table(b *strings.Builder) {
 }
 
 // WriteJSON writes the rows that have a figure, and all that was attached.
+// What is no number cannot stand in JSON and is left out.
 func (r *Report) WriteJSON(w io.Writer) error {
 	type row struct {
 		What, Details string
@@ -156,6 +167,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 
 // Save writes the page as dir/NAME.md, its figures as NAME.json and each plot
 // beside it, and gives the page's path. The folder is made when it is missing.
+// Files of that name are replaced.
 func (r *Report) Save(dir, name string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
@@ -172,6 +184,7 @@ func (r *Report) Save(dir, name string) (string, error) {
 	return file, save(file, func(w io.Writer) error { return r.WriteMarkdown(w, name+"-") })
 }
 
+// save writes a file; an error may leave a part of it.
 func save(file string, write func(io.Writer) error) error {
 	f, err := os.Create(file)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 )
 
 // Bound says what a figure has to be.
+// Both limits are of the same side.
 type Bound struct {
 	AtMost bool    // else at least
 	Must   float64 // to be reached
@@ -14,6 +15,7 @@ type Bound struct {
 }
 
 // Row is one line of the table.
+// Key names it in the program, What in the page.
 type Row struct {
 	Key   string
 	What  string
@@ -43,6 +45,7 @@ func text(v float64, unit string) string {
 	return s + " " + unit
 }
 
+// sign, must and beyond are the limits as the table shows them.
 func (b *Bound) sign() string {
 	if b.AtMost {
 		return "≤ "
@@ -59,6 +62,7 @@ func (b *Bound) beyond() string {
 	return b.sign() + text(b.Beyond, b.Unit)
 }
 
+// holds reports whether a figure is on the right side of a limit.
 func (b *Bound) holds(v, limit float64) bool {
 	if b.AtMost {
 		return v <= limit

@@ -29,6 +29,7 @@ type verb struct {
 	run         func(ctx context.Context, args []string) error
 }
 
+// verbs are the subcommands; they share their flags where they mean the same (settings).
 var verbs = []verb{
 	{"full", "every row, at a million decisions", full},
 	{"short", "a small run of a minute", short},
@@ -39,6 +40,7 @@ var verbs = []verb{
 	{"pebble", "what Pebble alone commits: DIR WRITERS SIZE DURATION", pebbleAlone},
 }
 
+// main ends what was started, servers too, at the first signal.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -51,6 +53,7 @@ func main() {
 	}
 }
 
+// run finds the verb. Without one it tells which there are, and that is a failure.
 func run(ctx context.Context, args []string) error {
 	for _, v := range verbs {
 		if len(args) > 0 && v.name == args[0] {

@@ -28,6 +28,7 @@ type settings struct {
 	pace  scenario.Pace
 }
 
+// flags are those that all runs share; pace gives the defaults.
 func flags(name string, pace scenario.Pace) (*flag.FlagSet, *settings) {
 	f := flag.NewFlagSet("bench "+name, flag.ContinueOnError)
 	s := &settings{pace: pace}
@@ -39,6 +40,8 @@ func flags(name string, pace scenario.Pace) (*flag.FlagSet, *settings) {
 	return f, s
 }
 
+// full is the table of the README at its real size. Only a run of all rows leaves a
+// page.
 func full(ctx context.Context, args []string) error {
 	f, s := flags("full", scenario.FullPace())
 	ten := f.Int("ten", 10_000_000, "decisions of the largest set; 0 for none")
@@ -59,6 +62,8 @@ func full(ctx context.Context, args []string) error {
 	})
 }
 
+// short is for changes: small, and without verdicts, for its figures are too noisy to
+// judge by.
 func short(ctx context.Context, args []string) error {
 	f, s := flags("short", scenario.ShortPace())
 	if err := f.Parse(args); err != nil {
@@ -67,6 +72,7 @@ func short(ctx context.Context, args []string) error {
 	return s.measured(ctx, "short", 0, func(b *scenario.Bench) error { return b.Short(ctx) })
 }
 
+// beside is the comparison with other programs alone, all with the same set.
 func beside(ctx context.Context, args []string) error {
 	pace := scenario.FullPace()
 	pace.Size = 100_000
@@ -80,6 +86,9 @@ func beside(ctx context.Context, args []string) error {
 
 // measured builds the programs, shares out the CPUs, has do measure and prints
 // the page.
+// The generator keeps to its own half of the CPUs and servers to the other, or one
+// would measure how they get in each other's way. What was measured is printed also
+// when something failed.
 func (s *settings) measured(ctx context.Context, name string, ten int, do func(*scenario.Bench) error) error {
 	dir, err := s.folder()
 	if err != nil {
@@ -116,6 +125,7 @@ func (s *settings) measured(ctx context.Context, name string, ten int, do func(*
 }
 
 // folder gives a folder that is there.
+// One that was named is kept, for looking into.
 func (s *settings) folder() (string, error) {
 	if s.dir == "" {
 		return os.MkdirTemp("", "lapid-bench-")
@@ -128,6 +138,7 @@ func (s *settings) folder() (string, error) {
 }
 
 // programs builds what is measured.
+// They are built from this repository as it stands, statically, as releases are.
 func (s *settings) programs(ctx context.Context, dir string) (*scenario.Programs, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -152,6 +163,8 @@ func (s *settings) programs(ctx context.Context, dir string) (*scenario.Programs
 }
 
 // conditions tell under what the figures were measured.
+// Figures without them cannot be compared: the commit, the machine, and how much of
+// its time others took.
 func conditions(ctx context.Context, name string, pace scenario.Pace, server, generator []int) []string {
 	say := func(argv ...string) string {
 		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()
@@ -176,6 +189,7 @@ func conditions(ctx context.Context, name string, pace scenario.Pace, server, ge
 	}
 }
 
+// cpuName is the processor as the kernel calls it.
 func cpuName() string {
 	text, _ := os.ReadFile("/proc/cpuinfo") // not there: unknown
 	for line := range strings.Lines(string(text)) {
@@ -186,6 +200,7 @@ func cpuName() string {
 	return "unknown processor"
 }
 
+// memory is how much the machine has, in GiB.
 func memory() string {
 	text, _ := os.ReadFile("/proc/meminfo") // not there: unknown
 	var kb int64

@@ -22,6 +22,8 @@ import (
 )
 
 // ask is the generator alone.
+// It asks whatever answers HTTP, so a server can be measured that this program did
+// not start.
 func ask(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench load", flag.ContinueOnError)
 	address := f.String("address", "127.0.0.1:8080", "host:port or path of a socket")
@@ -69,6 +71,7 @@ func ask(ctx context.Context, args []string) error {
 }
 
 // write writes a decision set to standard output.
+// The same set can then be loaded into anything.
 func write(_ context.Context, args []string) error {
 	f := flag.NewFlagSet("bench corpus", flag.ContinueOnError)
 	size := f.Int("size", 100_000, "decisions")
@@ -92,6 +95,7 @@ func write(_ context.Context, args []string) error {
 	return errors.Join(to(os.Stdout, countryEntries(&failed)), failed)
 }
 
+// countryEntries are all countries' ranges; an error ends them and is left in failed.
 func countryEntries(failed *error) iter.Seq[corpus.Entry] {
 	return func(yield func(corpus.Entry) bool) {
 		for _, file := range corpus.CountryFiles {
@@ -110,6 +114,7 @@ func countryEntries(failed *error) iter.Seq[corpus.Entry] {
 
 // indexes runs the benchmarks that put libraries side by side, then those of the
 // index.
+// They run in processes of their own, as go test does it.
 func indexes(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench index", flag.ContinueOnError)
 	length := f.String("benchtime", "300ms", "of each benchmark")
@@ -128,6 +133,7 @@ func indexes(ctx context.Context, args []string) error {
 }
 
 // pebbleAlone is the process that peers.Yard starts.
+// What it managed is printed as JSON.
 func pebbleAlone(_ context.Context, args []string) error {
 	if len(args) != 4 {
 		return errors.New("pebble: DIR WRITERS SIZE DURATION")
