@@ -142,6 +142,11 @@ func (e *Engine) AddUsage(ctx context.Context, u *Usage) error {
 	if err := u.fits(); err != nil {
 		return err
 	}
+	sender := Actor{ActorBouncer, u.Name}
+	if u.Kind == UsageMachine {
+		sender.Kind = ActorMachine
+	}
+	ctx = orElse(ctx, sender)
 	if err := e.updateSender(ctx, u); err != nil {
 		return err
 	}

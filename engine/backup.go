@@ -128,7 +128,7 @@ func (e *Engine) forgetPlaces() error {
 // commitAlone makes a commit of one operation, at the time of the last commit:
 // nothing expires.
 func (e *Engine) commitAlone(o op) error {
-	p := &proposal{op: o}
-	e.write([]*proposal{p}, nil, e.state.at, appendOp(appendCommitHead(nil, e.state.at, 1), o))
+	p := &proposal{op: o, by: Actor{Kind: ActorServer}}
+	e.write([]*proposal{p}, nil, e.state.at, appendOp(appendCommitHead(nil, e.state.at, 1), p.by, o))
 	return p.err
 }

@@ -32,6 +32,7 @@ type proposal struct {
 	// Either the op is given, or resolve makes it, or both: then resolve has the
 	// last word, and clears bytes when it changed the op. A nil op from resolve
 	// means there is nothing to write.
+	by      Actor // who wants it; zero: who the context says, or the server
 	op      op
 	bytes   []byte // of op, framed; owned by the proposal
 	before  op     // resolve may set it: goes first in the same commit
@@ -73,8 +74,11 @@ func (q *queue) length() int {
 // was stored, and what resolve borrows from the caller is the caller's again.
 func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	p.done = make(chan struct{})
+	if p.by.Kind == ActorUnknown {
+		p.by = actorOr(ctx, Actor{Kind: ActorServer})
+	}
 	if p.op != nil && p.bytes == nil {
-		p.bytes = appendOp(nil, p.op)
+		p.bytes = appendOp(nil, p.by, p.op)
 	}
 	e.proposals.Add(1)
 	if err := e.enqueue(p); err != nil {
@@ -261,30 +265,37 @@ func (p *proposal) refuse(err error) {
 	close(p.done)
 }
 
-// commitBatch makes one commit of the batch and of what is due by now.
+// commitBatch makes one commit of the batch and of what is due by now. Its time is
+// never earlier than that of the one before, unless the clock was set back by more than
+// the slack: then it says so first.
 func (e *Engine) commitBatch(batch []*proposal) {
 	now := e.Now()
 	s := e.state
-	s.turnBack(now)
 	view := e.View()
 	record := e.record[:0] // the operations; their number is known at the end
 	ops := 0
-	var due *expire
-	if at, ok := s.deadlines.Next(); ok && at <= now {
-		due = &expire{at: now}
-		record = appendOp(record, due)
+	var back *setBack
+	if now < s.at-clockSlack {
+		back = &setBack{to: now}
+		record = appendOp(record, Actor{Kind: ActorServer}, back)
 		ops++
 	}
+	at := now
+	if back == nil {
+		at = max(now, s.at)
+	}
+	next, ok := s.deadlines.Next()
+	due := ok && next <= at
 	for _, p := range batch {
 		if p.resolve != nil {
 			if p.op, p.err = p.resolve(view); p.op == nil {
 				continue
 			}
 			if p.bytes == nil {
-				p.bytes = appendOp(nil, p.op)
+				p.bytes = appendOp(nil, p.by, p.op)
 			}
 			if p.before != nil {
-				record = appendOp(record, p.before)
+				record = appendOp(record, p.by, p.before)
 				ops++
 			}
 		}
@@ -293,10 +304,10 @@ func (e *Engine) commitBatch(batch []*proposal) {
 		ops++
 	}
 	e.record = record
-	if ops > 0 {
-		framed := append(appendCommitHead(e.frame[:0], now, ops), record...)
+	if due || ops > 1 || ops == 1 && back == nil {
+		framed := append(appendCommitHead(e.frame[:0], at, ops), record...)
 		e.frame = framed
-		e.write(batch, due, now, framed)
+		e.write(batch, back, at, framed)
 	}
 	e.strangers.settle()
 	for _, p := range batch {
@@ -308,7 +319,7 @@ func (e *Engine) commitBatch(batch []*proposal) {
 }
 
 // write journals, applies and publishes one commit.
-func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte) {
+func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte) {
 	s := e.state
 	rev := s.next.revision + 1
 	if err := e.journal(rev, record); err != nil {
@@ -320,12 +331,10 @@ func (e *Engine) write(batch []*proposal, due *expire, now int64, record []byte)
 		}
 		return
 	}
-	s.at = now
-	if due != nil {
-		due.apply(s, rev)
-	}
+	s.turnTo(rev, at, back)
 	for _, p := range batch {
 		if p.op != nil {
+			s.actor = p.by
 			if p.before != nil {
 				p.before.apply(s, rev)
 			}
@@ -383,8 +392,14 @@ func (e *Engine) tryDisk(steady int64) {
 		return
 	}
 	e.nextTry = steady + int64(time.Second)
-	o := &visits{live: true}
-	e.commitBatch([]*proposal{{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}})
+	_ = e.commitOwn(Actor{Kind: ActorServer}, &visits{live: true}) // what fails is a trouble already
+}
+
+// commitOwn commits what the committer itself wants.
+func (e *Engine) commitOwn(by Actor, o op) error {
+	p := &proposal{by: by, op: o, bytes: appendOp(nil, by, o), done: make(chan struct{})}
+	e.commitBatch([]*proposal{p})
+	return p.err
 }
 
 // revive tries to open the store again, once a second at most.

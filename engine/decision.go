@@ -85,6 +85,19 @@ func (d Decision) Until() int64 {
 	return d.rec.until
 }
 
+// EndedBy is who ended the decision before its time. It is ActorExpiry where the time
+// was over, and the zero Actor for a decision that runs, or that a program ended which
+// did not write it down.
+func (d Decision) EndedBy() Actor {
+	switch {
+	case !d.Ended():
+		return Actor{}
+	case d.rec.by == 0 && d.rec.endedAt == d.rec.until:
+		return Actor{Kind: ActorExpiry}
+	}
+	return d.view.state.actorAt(d.rec.by)
+}
+
 // Ended reports whether this view has seen the decision end. A decision whose
 // time is over but whose end is not committed yet has not ended.
 func (d Decision) Ended() bool {

@@ -171,7 +171,7 @@ func (e *Engine) begin() error {
 	}
 	o := &genesis{uuidKey: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}}
 	now := e.Now()
-	record := appendOp(appendCommitHead(nil, now, 1), o)
+	record := appendOp(appendCommitHead(nil, now, 1), Actor{Kind: ActorServer}, o)
 	if err := e.store.Append(1, record); err != nil {
 		return fmt.Errorf("starting a history: %w", err)
 	}

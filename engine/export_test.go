@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"math"
 	"net/netip"
+	"runtime"
+	"strconv"
 
 	"lapid/persist"
 )
@@ -19,10 +22,68 @@ func RecodeCommit(record []byte) ([]byte, error) {
 		return nil, err
 	}
 	dst := appendCommitHead(nil, c.at, len(c.ops))
-	for _, o := range c.ops {
-		dst = appendOp(dst, o)
+	for _, a := range c.ops {
+		dst = appendOp(dst, a.by, a.op)
 	}
 	return dst, nil
+}
+
+// WithTails is a journal record as a newer program writes it: operations, and the rows
+// of some, have fields at the end that nobody here knows.
+func WithTails(record []byte) []byte {
+	c, err := decodeCommit(record)
+	if err != nil {
+		panic(err)
+	}
+	tail := []byte{7, 1, 2, 3, 4, 5, 6, 7}
+	dst := appendCommitHead(nil, c.at, len(c.ops))
+	for _, a := range c.ops {
+		body := a.by.append(nil)
+		switch o := a.op.(type) {
+		case *putMachine:
+			body = appendBool(body, o.fresh)
+			body = endRow(append(o.machine.append(body), tail...), len(body))
+		case *putBouncer:
+			body = endRow(append(o.bouncer.append(body), tail...), len(body))
+		case *putAllowlist:
+			from := len(body)
+			body = endRow(append(o.list.appendHeadFields(body), tail...), from)
+			body = appendTailed(body, o.list.Items, tail)
+			body = endRow(append(o.ends.append(body), tail...), len(body))
+		case *extendAllowlist:
+			body = binary.AppendVarint(appendString(body, o.name), o.at)
+			body = appendTailed(body, o.items, tail)
+			body = endRow(append(o.ends.append(body), tail...), len(body))
+		default:
+			body = a.op.append(body)
+		}
+		body = append(body, tail...)
+		dst = append(append(dst, a.op.number()), binary.AppendUvarint(nil, uint64(len(body)))...)
+		dst = append(dst, body...)
+	}
+	return dst
+}
+
+func appendTailed(dst []byte, items []AllowlistItem, tail []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(items)))
+	for i := range items {
+		dst = endRow(append(items[i].appendFields(dst), tail...), len(dst))
+	}
+	return dst
+}
+
+// CommitTimes is the time of a journal record, and whether it says that the clock was set
+// back.
+func CommitTimes(record []byte) (at int64, back bool, err error) {
+	c, err := decodeCommit(record)
+	if err != nil {
+		return 0, false, err
+	}
+	for _, a := range c.ops {
+		_, is := a.op.(*setBack)
+		back = back || is
+	}
+	return c.at, back, nil
 }
 
 // RecodeBody reads an alert's body and writes it again.
@@ -106,10 +167,7 @@ func ApplyTo(rev uint64, list []Section, record []byte) error {
 	if err != nil {
 		return nil
 	}
-	e.state.at = c.at
-	for _, o := range c.ops {
-		o.apply(e.state, Revision(rev+1))
-	}
+	e.state.replay(Revision(rev+1), c)
 	e.publish(Revision(rev + 1))
 	e.state.sweep()
 	return e.Check()
@@ -200,3 +258,19 @@ func (e *Engine) SharedByMachines() (words, lists int) {
 
 // TellMissed is what the committer does each time round.
 func (e *Engine) TellMissed(now int64) { e.tellMissed(now) }
+
+// EndEach ends decisions 1 to n, each as another machine.
+func (e *Engine) EndEach(n int, now int64) error {
+	for id := range uint64(n) {
+		p := &proposal{by: Actor{ActorMachine, strconv.FormatUint(id+1, 10)}, op: &endDecisions{at: now, ids: []uint64{id + 1}}, done: make(chan struct{})}
+		p.bytes = appendOp(nil, p.by, p.op)
+		for e.enqueue(p) != nil {
+			runtime.Gosched()
+		}
+		if id == uint64(n)-1 {
+			<-p.done
+			return p.err
+		}
+	}
+	return nil
+}

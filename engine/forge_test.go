@@ -132,11 +132,11 @@ func claimsTooMuch(backup []byte) bool {
 
 // headerClaimsTooMuch is claimsTooMuch of sections; a header may come in parts.
 func headerClaimsTooMuch(list []engine.Section) bool {
-	const header, part = 1, 9
+	const oldHeader, part, header = 1, 9, 10
 	var whole []byte
 	for _, s := range list {
 		whole = append(whole, s.Body...)
-		if s.Kind == header && !engine.Plausible(whole, mostIDs) {
+		if s.Kind == oldHeader && !engine.Plausible(whole, mostIDs) || s.Kind == header && len(whole) > 0 && !engine.Plausible(whole[1:], mostIDs) {
 			return true
 		}
 		if s.Kind != part {
@@ -153,10 +153,11 @@ func TestNumbersFarAhead(t *testing.T) {
 	t.Parallel()
 	w := lifeOnDisk(t)
 	header := func(next uint64) engine.Section {
-		body := binary.AppendUvarint(binary.AppendUvarint(nil, next), next)
-		_, n := binary.Uvarint(w.sections[0].Body)
-		_, m := binary.Uvarint(w.sections[0].Body[n:])
-		return engine.Section{Kind: 1, Body: append(body, w.sections[0].Body[n+m:]...)}
+		was := w.sections[0].Body
+		body := binary.AppendUvarint(binary.AppendUvarint(bytes.Clone(was[:1]), next), next)
+		_, n := binary.Uvarint(was[1:])
+		_, m := binary.Uvarint(was[1+n:])
+		return engine.Section{Kind: 10, Body: append(body, was[1+n+m:]...)}
 	}
 	for _, next := range []uint64{1 << 35, 1 << 50, 1 << 61} {
 		out, err := engine.RecodeSections(w.rev, []engine.Section{header(next)})

@@ -197,7 +197,11 @@ const mostIDs = 1 << 20
 func FuzzSnapshot(f *testing.F) {
 	w := lifeOnDisk(f)
 	f.Add(framed(w.sections))
-	f.Add(framed(inOldForm(w.sections)))
+	for _, name := range []string{"snapshot", "format2/snapshot"} {
+		_, old := frozenSections(f, name)
+		f.Add(framed(old))
+	}
+	f.Add(framed(withTails(f, w.sections)))
 	f.Add(framed(inParts(w.sections)))
 	f.Fuzz(func(t *testing.T, all []byte) {
 		if headerClaimsTooMuch(unframed(all)) {
@@ -232,26 +236,27 @@ func unframed(all []byte) (list []engine.Section) {
 	return list
 }
 
-// inOldForm is the sections as they were when people had one for all.
-func inOldForm(list []engine.Section) (old []engine.Section) {
-	people := engine.Section{Kind: 2}
-	for _, s := range list {
-		switch s.Kind {
-		case 5, 6, 8:
-			people.Body = append(people.Body, s.Body...)
-		case 7: // one list, one piece: nothing but the mark that it is no continuation
-			people.Body = append(append(people.Body, s.Body[0]), s.Body[2:]...)
-		}
+// frozenSections is the newest snapshot of a frozen store, in the form of its time.
+func frozenSections(t testing.TB, name string) (rev uint64, list []engine.Section) {
+	t.Helper()
+	disk := persist.NewMemFS()
+	thaw(t, disk, "store", name)
+	s, err := persist.Open(&persist.Options{Dir: "store", FS: disk, ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, s := range list {
-		switch s.Kind {
-		case 1:
-			old = append(old, s, people)
-		case 3, 4:
-			old = append(old, s)
+	defer s.Close()
+	rev, err = s.LoadSnapshot(func(_ uint64, sections iter.Seq2[uint16, []byte]) error {
+		list = nil
+		for kind, body := range sections {
+			list = append(list, engine.Section{Kind: kind, Body: bytes.Clone(body)})
 		}
+		return nil
+	})
+	if err != nil || len(list) == 0 {
+		t.Fatal(len(list), err)
 	}
-	return old
+	return rev, list
 }
 
 // inParts cuts every body in two.
@@ -263,14 +268,66 @@ func inParts(list []engine.Section) (cut []engine.Section) {
 	return cut
 }
 
-// The form in which people were one section, and bodies in parts, say the same.
+// Older forms, in which people were one section, or rows had no lengths, are read, and
+// written in today's; and so are bodies in parts.
 func TestSectionsOfOtherForms(t *testing.T) {
 	t.Parallel()
 	w := lifeOnDisk(t)
-	for name, form := range map[string][]engine.Section{"old": inOldForm(w.sections), "parts": inParts(w.sections)} {
-		again, err := engine.RecodeSections(w.rev, form)
-		if err != nil || !bytes.Equal(framed(again), framed(w.sections)) {
-			t.Errorf("%s: %x became %x: %v", name, form, again, err)
+	again, err := engine.RecodeSections(w.rev, inParts(w.sections))
+	if err != nil || !bytes.Equal(framed(again), framed(w.sections)) {
+		t.Errorf("parts became %x: %v", again, err)
+	}
+	for _, name := range []string{"snapshot", "format2/snapshot"} {
+		rev, old := frozenSections(t, name)
+		once, err := engine.RecodeSections(rev, old)
+		wants(t, err, nil)
+		twice, err := engine.RecodeSections(rev, once)
+		if err != nil || !bytes.Equal(framed(once), framed(twice)) || bytes.Equal(framed(once), framed(old)) {
+			t.Errorf("%s: %x became %x: %v", name, once, twice, err)
+		}
+	}
+}
+
+// withTails is sections as a newer program writes them: rows, and the header, have
+// fields at the end that nobody here knows.
+func withTails(t testing.TB, list []engine.Section) (tailed []engine.Section) {
+	t.Helper()
+	tail := []byte{7, 1, 2, 3, 4, 5, 6, 7}
+	for i, s := range list {
+		if i == 0 {
+			tailed = append(tailed, engine.Section{Kind: s.Kind, Body: append(bytes.Clone(s.Body), tail...)})
+			continue
+		}
+		body, rest := bytes.Clone(s.Body[:1]), s.Body[1:]
+		count, n := binary.Uvarint(rest)
+		body, rest = append(body, rest[:n]...), rest[n:]
+		for range count {
+			length, n := binary.Uvarint(rest)
+			row := append(bytes.Clone(rest[n:][:length]), tail...)
+			body = append(binary.AppendUvarint(body, uint64(len(row))), row...)
+			rest = rest[n+int(length):]
+		}
+		if len(rest) != 0 {
+			t.Fatalf("section %d: %x is no row", s.Kind, rest)
+		}
+		tailed = append(tailed, engine.Section{Kind: s.Kind, Body: body})
+	}
+	return tailed
+}
+
+// What a newer program adds at the end of rows, sections' headers and operations is
+// skipped by this one, and all else is read as ever.
+func TestUnknownFieldsAreSkipped(t *testing.T) {
+	t.Parallel()
+	w := lifeOnDisk(t)
+	again, err := engine.RecodeSections(w.rev, withTails(t, w.sections))
+	if err != nil || !bytes.Equal(framed(again), framed(w.sections)) {
+		t.Errorf("rows with tails became %x: %v", again, err)
+	}
+	for i, record := range w.records {
+		again, err := engine.RecodeCommit(engine.WithTails(record))
+		if err != nil || !bytes.Equal(again, record) {
+			t.Errorf("record %d with tails became %x, not %x: %v", i+1, again, record, err)
 		}
 	}
 }

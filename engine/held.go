@@ -16,7 +16,7 @@ import (
 // not the usual spelling.
 //
 // The committer writes a record before any view can name it. Afterwards only
-// endedAt (then endedRev, in that order), next and marks change.
+// endedAt and by (then endedRev, in that order), next and marks change.
 type record struct {
 	id       uint64
 	alert    uint64
@@ -32,8 +32,9 @@ type record struct {
 	text     uint32        // the value, when the address does not spell it
 	next     atomic.Uint32 // next older decision on the same target
 	marks    atomic.Uint32
-	flags    uint8 // constant
-	bits     uint8 // prefix length
+	flags    uint8  // constant
+	bits     uint8  // prefix length
+	by       uint16 // state.actors: who ended it before its time; valid as endedAt is
 }
 
 // Constant flags of a record.

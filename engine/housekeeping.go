@@ -134,9 +134,8 @@ func (e *Engine) writeVisits() (more bool, err error) {
 	if len(o.bouncers)+len(o.machines) == 0 {
 		return more, nil
 	}
-	p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
-	e.commitBatch([]*proposal{p})
-	if p.err != nil { // kept for the next time
+	err = e.commitOwn(Actor{Kind: ActorServer}, o)
+	if err != nil { // kept for the next time
 		for _, row := range bouncers {
 			s.visited.note(row)
 		}
@@ -144,7 +143,7 @@ func (e *Engine) writeVisits() (more bool, err error) {
 			s.heard.note(row)
 		}
 	}
-	return more, p.err
+	return more, err
 }
 
 // retain drops what the operator does not want kept any longer. Runs on the
@@ -169,9 +168,7 @@ func (e *Engine) retain(now, steady int64) {
 // drop commits one step of the retention. What fails is tried again a minute
 // later.
 func (e *Engine) drop(o op, what string, n int) {
-	p := &proposal{op: o, bytes: appendOp(nil, o), done: make(chan struct{})}
-	e.commitBatch([]*proposal{p})
-	if p.err == nil && what != "" {
+	if err := e.commitOwn(Actor{Kind: ActorRetention}, o); err == nil && what != "" {
 		e.log.Info(what, "count", n)
 	}
 }

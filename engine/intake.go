@@ -21,6 +21,9 @@ import (
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
 // duration nobody can read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
 func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert, now int64) ([]AlertID, error) {
+	if machine != "" {
+		ctx = orElse(ctx, Actor{ActorMachine, machine})
+	}
 	o := &addAlerts{machine: machine, at: now, alerts: make([]incoming, 0, len(alerts))}
 	view := e.View()
 	for _, a := range alerts {

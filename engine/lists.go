@@ -21,16 +21,32 @@ type putAllowlist struct {
 
 func (*putAllowlist) number() byte { return numberPutAllowlist }
 func (o *putAllowlist) append(dst []byte) []byte {
-	return o.ends.append(o.list.append(dst))
+	dst = o.list.append(dst)
+	return endRow(o.ends.append(dst), len(dst))
 }
 func (o *putAllowlist) decode(d *decoder) {
 	o.list.decode(d)
-	o.ends.decode(d)
+	o.ends.decodeRow(d)
 }
 func (o *putAllowlist) apply(s *state, rev Revision) {
 	l := o.list
 	s.next.allowlists = s.next.allowlists.with(&l)
-	o.ends.apply(s, rev)
+	o.ends.applyFor(s, rev, l.Name)
+}
+
+// decodeRow reads the ends that hang on a change of a list.
+func (o *endDecisions) decodeRow(d *decoder) {
+	behind := d.open()
+	o.decode(d)
+	d.close(behind)
+}
+
+// applyFor ends decisions because of a list.
+func (o *endDecisions) applyFor(s *state, rev Revision, list string) {
+	by := s.actor
+	s.actor = Actor{ActorAllowlist, list}.bounded()
+	o.apply(s, rev)
+	s.actor = by
 }
 
 func (l *Allowlist) append(dst []byte) []byte { return appendItems(l.appendHead(dst), l.Items) }
@@ -40,34 +56,53 @@ func (l *Allowlist) decode(d *decoder) {
 	l.Items = decodeItems(d)
 }
 
-// appendHead writes everything but the items.
+// appendHead writes everything but the items, as a row.
 func (l *Allowlist) appendHead(dst []byte) []byte {
+	return endRow(l.appendHeadFields(dst), len(dst))
+}
+
+func (l *Allowlist) appendHeadFields(dst []byte) []byte {
 	dst = appendString(appendString(dst, l.Name), l.Description)
 	return binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
 }
 
+// appendForDigest is the list as the first digests had it.
+func (l *Allowlist) appendForDigest(dst []byte) []byte {
+	dst = binary.AppendUvarint(l.appendHeadFields(dst), uint64(len(l.Items)))
+	for i := range l.Items {
+		dst = l.Items[i].appendFields(dst)
+	}
+	return dst
+}
+
 func (l *Allowlist) decodeHead(d *decoder) {
+	behind := d.open()
 	l.Name, l.Description = d.string(), d.string()
 	l.CreatedAt, l.UpdatedAt = d.varint(), d.varint()
+	d.close(behind)
 }
 
 func appendItems(dst []byte, items []AllowlistItem) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(items)))
 	for i := range items {
-		it := &items[i]
-		dst = appendPrefix(appendString(dst, it.Value), it.Prefix)
-		dst = appendString(dst, it.Comment)
-		dst = binary.AppendVarint(binary.AppendVarint(dst, it.CreatedAt), it.ExpiresAt)
+		dst = endRow(items[i].appendFields(dst), len(dst))
 	}
 	return dst
+}
+
+func (it *AllowlistItem) appendFields(dst []byte) []byte {
+	dst = appendPrefix(appendString(dst, it.Value), it.Prefix)
+	dst = appendString(dst, it.Comment)
+	return binary.AppendVarint(binary.AppendVarint(dst, it.CreatedAt), it.ExpiresAt)
 }
 
 func decodeItems(d *decoder) []AllowlistItem {
 	items := make([]AllowlistItem, d.count(smallestItem))
 	for i := range items {
-		it := &items[i]
+		it, behind := &items[i], d.open()
 		it.Value, it.Prefix, it.Comment = d.string(), d.prefix(), d.string()
 		it.CreatedAt, it.ExpiresAt = d.varint(), d.varint()
+		d.close(behind)
 		if !it.Prefix.IsValid() {
 			d.fail()
 		}
@@ -93,18 +128,19 @@ type extendAllowlist struct {
 func (*extendAllowlist) number() byte { return numberExtendAllowlist }
 func (o *extendAllowlist) append(dst []byte) []byte {
 	dst = binary.AppendVarint(appendString(dst, o.name), o.at)
-	return o.ends.append(appendItems(dst, o.items))
+	dst = appendItems(dst, o.items)
+	return endRow(o.ends.append(dst), len(dst))
 }
 func (o *extendAllowlist) decode(d *decoder) {
 	o.name, o.at = d.string(), d.varint()
 	o.items = decodeItems(d)
-	o.ends.decode(d)
+	o.ends.decodeRow(d)
 }
 func (o *extendAllowlist) apply(s *state, rev Revision) {
 	if s.next.allowlists.byName[o.name] != nil {
 		s.next.allowlists = s.next.allowlists.extended(o.name, o.items, o.at)
 	}
-	o.ends.apply(s, rev)
+	o.ends.applyFor(s, rev, o.name)
 }
 
 // reduceAllowlist takes values out of a list, and those that had expired by a
@@ -162,15 +198,25 @@ func (o *addUsage) apply(s *state, rev Revision) {
 	s.rows.set(rowUsage, usageKey(o.usage.ReceivedAt, o.usage.Kind, o.usage.Name), o.usage.append(nil))
 }
 
+// usageVersion begins a report, so that its layout can change; what older programs wrote
+// begins with its kind instead, which is a letter.
+const usageVersion = 1
+
 func (u *Usage) append(dst []byte) []byte {
-	dst = append(dst, byte(u.Kind))
+	dst = append(dst, usageVersion, byte(u.Kind))
 	dst = appendString(dst, u.Name)
 	dst = binary.AppendVarint(dst, u.ReceivedAt)
 	return appendBytes(appendString(appendString(dst, u.Type), u.Version), u.Payload)
 }
 
 func (u *Usage) decode(d *decoder) {
-	u.Kind = UsageKind(d.byte())
+	kind := d.byte()
+	if kind == usageVersion {
+		kind = d.byte()
+	} else if kind < 'A' {
+		d.fail() // a layout of a newer program
+	}
+	u.Kind = UsageKind(kind)
 	u.Name = d.string()
 	u.ReceivedAt = d.varint()
 	u.Type, u.Version = d.string(), d.string()

@@ -32,7 +32,7 @@ type Machine struct {
 	HubItems      map[string][]HubItem // by kind: collections, parsers, scenarios …; lists are shared by machines
 	CreatedAt     int64                // Unix nanoseconds, as all times here
 	UpdatedAt     int64
-	LastPush      int64 // 0: never
+	LastPush      int64 // when it pushed alerts last; 0: never
 	LastHeartbeat int64 // 0: never; noted in memory, written down in bulk
 }
 
@@ -54,6 +54,7 @@ type machineRow struct {
 	value     atomic.Pointer[Machine]
 	serial    uint32
 	heartbeat atomic.Int64 // Unix nanoseconds; noted here, written down in bulk
+	lastPush  atomic.Int64 // Unix nanoseconds; by apply alone
 	noted     atomic.Bool  // it is in the ledger
 	gone      bool         // dropped; the committer's
 	after     *machineRow  // in the ledger
@@ -64,15 +65,19 @@ type machineLedger = ledger[machineRow, *machineRow]
 func (r *machineRow) marked() *atomic.Bool { return &r.noted }
 func (r *machineRow) next() **machineRow   { return &r.after }
 
-// load returns the machine with the heartbeat as it is now.
+// load returns the machine with its heartbeat and last push as they are now.
 func (r *machineRow) load() *Machine {
-	m := r.value.Load()
-	if beat := r.heartbeat.Load(); beat > m.LastHeartbeat {
-		c := *m
-		c.LastHeartbeat = beat
-		return &c
+	return r.value.Load().with(r.heartbeat.Load(), r.lastPush.Load())
+}
+
+// with returns the machine with later times, itself when it has them.
+func (m *Machine) with(heartbeat, lastPush int64) *Machine {
+	if heartbeat <= m.LastHeartbeat && lastPush <= m.LastPush {
+		return m
 	}
-	return m
+	c := *m
+	c.LastHeartbeat, c.LastPush = max(m.LastHeartbeat, heartbeat), max(m.LastPush, lastPush)
+	return &c
 }
 
 // machineSet is who the machines are. One that a view has never changes; see

@@ -32,6 +32,8 @@ const (
 	numberDropUsage     = 14
 	numberPutSecret     = 15
 
+	numberSetBack = 18
+
 	numberExtendAllowlist = 32
 	numberReduceAllowlist = 33
 )
@@ -68,6 +70,8 @@ func newOp(number byte) op {
 		return &dropUsage{}
 	case numberPutSecret:
 		return &putSecret{}
+	case numberSetBack:
+		return &setBack{}
 	case numberExtendAllowlist:
 		return &extendAllowlist{}
 	case numberReduceAllowlist:
@@ -118,15 +122,18 @@ func (o *addAlerts) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(o.alerts)))
 	for i := range o.alerts {
 		a := &o.alerts[i]
+		from := len(dst)
 		dst = appendBytes(dst, a.body)
 		dst = appendString(dst, a.scenario)
 		dst = binary.AppendVarint(dst, a.startAt)
 		dst = appendBool(dst, a.simulated)
 		dst = appendBool(dst, a.community)
+		dst = endRow(dst, from)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
 			breathe(j)
-			dst = a.plans[j].append(dst, &words, o.at)
+			from := len(dst)
+			dst = endRow(a.plans[j].append(dst, &words, o.at), from)
 		}
 	}
 	return dst
@@ -139,13 +146,17 @@ func (o *addAlerts) decode(d *decoder) {
 	o.alerts = make([]incoming, d.count(6))
 	for i := range o.alerts {
 		a := &o.alerts[i]
+		behind := d.open()
 		a.body = slices.Clone(d.bytes())
 		a.scenario = d.string()
 		a.startAt = d.varint()
 		a.simulated, a.community = d.bool(), d.bool()
+		d.close(behind)
 		a.plans = make([]plan, d.count(6))
 		for j := range a.plans {
+			behind := d.open()
 			a.plans[j].decode(d, &words, o.at)
+			d.close(behind)
 		}
 	}
 }
@@ -154,6 +165,9 @@ func (o *addAlerts) apply(s *state, rev Revision) {
 	machine := uint32(0)
 	if row := s.next.machines.named(o.machine); row != nil {
 		machine = row.serial
+		if s.version > firstVersion {
+			row.lastPush.Store(max(row.lastPush.Load(), o.at))
+		}
 	}
 	o.ids = make([]AlertID, 0, len(o.alerts))
 	for i := range o.alerts {
@@ -210,13 +224,27 @@ func (o *endDecisions) apply(s *state, rev Revision) {
 	}
 }
 
-// expire ends everything whose time was over at the commit's time.
+// expire ends everything whose time was over at the commit's time. Programs that wrote
+// records of version 1 said so; since then every commit does it.
 type expire struct{ at int64 }
 
 func (*expire) number() byte                   { return numberExpire }
 func (o *expire) append(dst []byte) []byte     { return binary.AppendVarint(dst, o.at) }
 func (o *expire) decode(d *decoder)            { o.at = d.varint() }
 func (o *expire) apply(s *state, rev Revision) { s.expire(rev, o.at) }
+
+// setBack takes the time of the history back, which otherwise never goes that way: the
+// clock was truly set back, by more than the slack, and what follows is dated by it. It
+// stands first in its commit.
+type setBack struct{ to int64 }
+
+func (*setBack) number() byte               { return numberSetBack }
+func (o *setBack) append(dst []byte) []byte { return binary.AppendVarint(dst, o.to) }
+func (o *setBack) decode(d *decoder)        { o.to = d.varint() }
+func (o *setBack) apply(s *state, rev Revision) {
+	s.at = o.to
+	s.turnBack(o.to)
+}
 
 // dropAlerts deletes alerts and what hangs on them.
 type dropAlerts struct {

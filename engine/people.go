@@ -20,11 +20,14 @@ type putMachine struct {
 
 func (*putMachine) number() byte { return numberPutMachine }
 func (o *putMachine) append(dst []byte) []byte {
-	return o.machine.append(appendBool(dst, o.fresh))
+	dst = appendBool(dst, o.fresh)
+	return endRow(o.machine.append(dst), len(dst))
 }
 func (o *putMachine) decode(d *decoder) {
 	o.fresh = d.bool()
+	behind := d.open()
 	o.machine.decode(d)
+	d.close(behind)
 }
 func (o *putMachine) apply(s *state, rev Revision) {
 	s.putMachine(o.machine, o.fresh)
@@ -137,9 +140,13 @@ type putBouncer struct {
 
 func (*putBouncer) number() byte { return numberPutBouncer }
 func (o *putBouncer) append(dst []byte) []byte {
-	return o.bouncer.append(dst)
+	return endRow(o.bouncer.append(dst), len(dst))
 }
-func (o *putBouncer) decode(d *decoder) { o.bouncer.decode(d) }
+func (o *putBouncer) decode(d *decoder) {
+	behind := d.open()
+	o.bouncer.decode(d)
+	d.close(behind)
+}
 func (o *putBouncer) apply(s *state, rev Revision) {
 	o.row = s.putBouncer(o.bouncer)
 }
@@ -220,7 +227,8 @@ func (o *visits) append(dst []byte) []byte {
 	for _, list := range [...][]visit{o.bouncers, o.machines} {
 		dst = binary.AppendUvarint(dst, uint64(len(list)))
 		for _, v := range list {
-			dst = binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor)
+			from := len(dst)
+			dst = endRow(binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor), from)
 		}
 	}
 	return dst
@@ -229,7 +237,9 @@ func (o *visits) decode(d *decoder) {
 	for _, list := range [...]*[]visit{&o.bouncers, &o.machines} {
 		*list = make([]visit, d.count(3))
 		for i := range *list {
+			behind := d.open()
 			(*list)[i] = visit{name: d.string(), at: d.varint(), cursor: d.uvarint()}
+			d.close(behind)
 		}
 	}
 }

@@ -19,15 +19,42 @@ import (
 // Numbers are unsigned varints unless they can be negative, texts are a length
 // and the bytes. Every encoder has its decoder beside it; operation numbers
 // are never reused.
-const recordVersion = 1
+//
+// # How a field is added
+//
+// Since version 2 a body begins with who caused the operation, and every row in it (a
+// machine, an item, a planned decision) with its length. A field goes to the end of a
+// body or row. A reader skips what it does not know at an end, and takes zero for a
+// field that is not there:
+//
+//	if d.more() {
+//		m.NewField = d.string()
+//	}
+//
+// What cannot be said by such a field is a new operation.
+//
+// Version 1, without actors and lengths, is read for ever, and applied by its own rule:
+// expiry is an operation, the time of a commit may be earlier than the one before, and
+// a push leaves no trace on its machine.
+const (
+	recordVersion = 2
+	firstVersion  = 1
+)
 
 // errRecord is what every unreadable record wraps.
 var errRecord = errors.New("unreadable record")
 
 // commit is one place in the history: operations that became true together.
 type commit struct {
-	at  int64
-	ops []op
+	version byte
+	at      int64
+	ops     []act
+}
+
+// act is an operation and who caused it.
+type act struct {
+	by Actor
+	op op
 }
 
 func appendCommitHead(dst []byte, at int64, ops int) []byte {
@@ -37,9 +64,9 @@ func appendCommitHead(dst []byte, at int64, ops int) []byte {
 }
 
 // appendOp frames one operation.
-func appendOp(dst []byte, o op) []byte {
+func appendOp(dst []byte, by Actor, o op) []byte {
 	body := drafts.Get().(*[]byte)
-	*body = o.append((*body)[:0])
+	*body = o.append(by.append((*body)[:0]))
 	dst = slices.Grow(dst, 1+binary.MaxVarintLen64+len(*body))
 	dst = append(dst, o.number())
 	dst = binary.AppendUvarint(dst, uint64(len(*body)))
@@ -64,28 +91,33 @@ func putDraft(b *[]byte) {
 // decodeCommit is the mirror. The commit keeps nothing of record's memory.
 func decodeCommit(record []byte) (*commit, error) {
 	d := decoder{rest: record}
-	if v := d.byte(); v != recordVersion && d.err == nil {
-		return nil, fmt.Errorf("%w: written by a newer version (record version %d)", errRecord, v)
+	c := &commit{version: d.byte()}
+	if (c.version < firstVersion || c.version > recordVersion) && d.err == nil {
+		return nil, fmt.Errorf("%w: written by a newer version (record version %d)", errRecord, c.version)
 	}
-	c := &commit{at: d.varint()}
+	d.version = c.version
+	c.at = d.varint()
 	for n := d.count(2); n > 0 && d.err == nil; n-- {
 		number := d.byte()
-		body := decoder{rest: d.bytes()}
+		body := decoder{rest: d.bytes(), version: c.version}
 		if d.err != nil {
 			break
 		}
-		o := newOp(number)
-		if o == nil {
-			return nil, fmt.Errorf("%w: unknown operation %d", errRecord, number)
+		a := act{op: newOp(number)}
+		if a.op == nil {
+			return nil, fmt.Errorf("%w: unknown operation %d: it was written by a newer program", errRecord, number)
 		}
-		o.decode(&body)
-		if body.err == nil && len(body.rest) != 0 {
+		if c.version > firstVersion {
+			a.by.decode(&body)
+		}
+		a.op.decode(&body)
+		if body.err == nil && len(body.rest) != 0 && c.version == firstVersion {
 			body.fail()
 		}
 		if body.err != nil {
 			return nil, fmt.Errorf("operation %d: %w", number, body.err)
 		}
-		c.ops = append(c.ops, o)
+		c.ops = append(c.ops, a)
 	}
 	if d.err == nil && len(d.rest) != 0 {
 		d.fail()
@@ -96,8 +128,40 @@ func decodeCommit(record []byte) (*commit, error) {
 // decoder reads what the append functions wrote. After the first failure it
 // yields zeroes; err tells.
 type decoder struct {
-	rest []byte
-	err  error
+	rest    []byte
+	err     error
+	version byte // of the record or section; rows have a length since 2
+}
+
+// open begins a row: up to close the decoder reads its bytes alone. What it returns is
+// for close.
+func (d *decoder) open() (behind []byte) {
+	if d.version <= firstVersion {
+		return nil
+	}
+	row := d.bytes()
+	behind, d.rest = d.rest, row
+	return behind
+}
+
+// close ends a row: what it has beyond the fields that were read is skipped.
+func (d *decoder) close(behind []byte) {
+	if d.version > firstVersion && d.err == nil {
+		d.rest = behind
+	}
+}
+
+// more reports whether the row, or body, has another field.
+func (d *decoder) more() bool { return len(d.rest) > 0 }
+
+// endRow makes a row of what dst has from an index on: it puts the length in front.
+func endRow(dst []byte, from int) []byte {
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(len(dst)-from))
+	dst = append(dst, length[:n]...)
+	copy(dst[from+n:], dst[from:len(dst)-n])
+	copy(dst[from:], length[:n])
+	return dst
 }
 
 func (d *decoder) fail() {

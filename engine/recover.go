@@ -59,13 +59,10 @@ func (e *Engine) replay(ctx context.Context, after uint64, told *starting) error
 		if err != nil {
 			return fmt.Errorf("commit %d: %w", rev, err)
 		}
-		s.at = c.at
-		for _, o := range c.ops {
-			o.apply(s, Revision(rev))
-		}
+		s.replay(Revision(rev), c)
 		s.ranges.Publish()
 		s.history.Publish(rev)
-		s.next.revision, s.next.at = Revision(rev), c.at
+		s.next.revision, s.next.at = Revision(rev), s.at
 		e.sinceSnapshot.Add(int64(len(record)))
 		told.commits++
 		told.bytes += int64(len(record))
@@ -186,6 +183,10 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		if parts != nil {
 			body, parts = append(parts, body...), nil
 		}
+		kind, d, err := openSection(kind, body)
+		if err != nil {
+			return err
+		}
 		switch kind {
 		case sectionHeader:
 			if seen {
@@ -200,10 +201,10 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 			decisions = true
 			result := make(chan decodedSection, 1)
 			l.decoded <- result
-			go func() { result <- decodeDecisions(body) }()
+			go func() { result <- decodeDecisions(d) }()
 			continue
 		}
-		if err := l.section(kind, body); err != nil {
+		if err := l.section(kind, d); err != nil {
 			return err
 		}
 	}
@@ -215,13 +216,36 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 	return nil
 }
 
-// section reads a section of anything but decisions.
-func (l *loader) section(kind uint16, body []byte) error {
+// firstSections are what sections are today that older programs wrote without a version.
+var firstSections = map[uint16]uint16{
+	firstHeader: sectionHeader, firstAlerts: sectionAlerts, firstDecisions: sectionDecisions, firstMachines: sectionMachines,
+	firstBouncers: sectionBouncers, firstAllowlists: sectionAllowlists, firstSecrets: sectionSecrets, firstPeople: firstPeople,
+}
+
+// openSection says what a section is and how its body is to be read.
+func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
+	if now, older := firstSections[kind]; older {
+		return now, &decoder{rest: body, version: firstVersion}, nil
+	}
 	d := &decoder{rest: body}
+	if d.version = d.byte(); kind > sectionDecisions || kind == 0 || d.version > recordVersion {
+		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
+	}
+	if d.err != nil || d.version <= firstVersion {
+		return 0, nil, fmt.Errorf("%w: snapshot section %d", errRecord, kind)
+	}
+	return kind, d, nil
+}
+
+// section reads a section of anything but decisions.
+func (l *loader) section(kind uint16, d *decoder) error {
 	switch kind {
 	case sectionHeader:
 		l.header(d)
-	case sectionPeople:
+		if d.version > firstVersion && d.err == nil {
+			d.rest = nil // fields of a newer program
+		}
+	case firstPeople:
 		l.readMachines(d)
 		l.readBouncers(d)
 		for n := d.count(5); n > 0 && d.err == nil; n-- {
@@ -240,8 +264,6 @@ func (l *loader) section(kind uint16, body []byte) error {
 		l.readSecrets(d)
 	case sectionAlerts:
 		l.alerts(d)
-	default:
-		return fmt.Errorf("%w: snapshot section %d is unknown: it was written by a newer program", errRecord, kind)
 	}
 	if err := l.ctx.Err(); err != nil {
 		return err
@@ -267,13 +289,17 @@ func (l *loader) header(d *decoder) {
 
 func (l *loader) readMachines(d *decoder) {
 	for n := d.count(8); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
+		behind := d.open()
 		l.machine(d)
+		d.close(behind)
 	}
 }
 
 func (l *loader) readBouncers(d *decoder) {
 	for n := d.count(64); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
+		behind := d.open()
 		l.bouncer(d)
+		d.close(behind)
 	}
 }
 
@@ -281,32 +307,42 @@ func (l *loader) readBouncers(d *decoder) {
 // the last of the section before.
 func (l *loader) readAllowlists(d *decoder) {
 	for n := d.count(2); n > 0 && d.err == nil; n-- {
-		if d.bool() {
-			if len(l.allowlists) == 0 {
-				d.fail()
-				return
-			}
-			last := l.allowlists[len(l.allowlists)-1]
-			last.Items = append(last.Items, decodeItems(d)...)
-			continue
-		}
+		behind := d.open()
+		l.allowlist(d)
+		d.close(behind)
+	}
+}
+
+func (l *loader) allowlist(d *decoder) {
+	if !d.bool() {
 		list := &Allowlist{}
 		list.decode(d)
 		l.allowlists = append(l.allowlists, list)
+		return
 	}
+	if len(l.allowlists) == 0 {
+		d.fail()
+		return
+	}
+	last := l.allowlists[len(l.allowlists)-1]
+	last.Items = append(last.Items, decodeItems(d)...)
 }
 
 func (l *loader) readSecrets(d *decoder) {
 	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		behind := d.open()
 		name := d.string()
 		l.secrets[name] = slices.Clone(d.bytes())
+		d.close(behind)
 	}
 }
 
 // machine reads one; serials ascend.
 func (l *loader) machine(d *decoder) {
 	row, m, s := &machineRow{serial: uint32(d.uvarint())}, &Machine{}, l.state
+	behind := d.open()
 	m.decode(d)
+	d.close(behind)
 	if d.err != nil || row.serial <= l.serial || row.serial > s.next.serial || s.next.machines.named(m.ID) != nil {
 		d.fail()
 		return
@@ -321,7 +357,9 @@ func (l *loader) machine(d *decoder) {
 // bouncer reads one and how far it got.
 func (l *loader) bouncer(d *decoder) {
 	var b Bouncer
+	behind := d.open()
 	b.decode(d)
+	d.close(behind)
 	at, cursor := d.varint(), d.uvarint()
 	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
 		d.fail()
@@ -342,12 +380,14 @@ func (l *loader) alerts(d *decoder) {
 	s := l.state
 	id, before := uint64(0), l.alert
 	for n := d.count(10); n > 0 && d.err == nil; n-- {
+		behind := d.open()
 		id += d.uvarint()
 		h := heldAlert{begun: d.uvarint(), first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
 		h.createdAt = d.varint()
 		h.startAt = h.createdAt + d.varint()
 		h.simulated, h.community = d.bool(), d.bool()
 		scenario := words.decode(d)
+		d.close(behind)
 		if l.firstAlert == 0 {
 			l.firstAlert = id
 		}
@@ -377,10 +417,10 @@ type storedRecord struct {
 	hi, lo             uint64
 	marks, flags, bits byte
 	words              [5]string // scope, type, origin, scenario, text
+	by                 string    // as actorText
 }
 
-func decodeDecisions(body []byte) decodedSection {
-	d := decoder{rest: body}
+func decodeDecisions(d *decoder) decodedSection {
 	n := d.count(11)
 	if n > sectionLength {
 		d.fail()
@@ -389,7 +429,9 @@ func decodeDecisions(body []byte) decodedSection {
 	list := make([]storedRecord, n)
 	var c recordCodec
 	for i := range list {
-		if c.decode(&d, &list[i]); d.err != nil {
+		behind := d.open()
+		c.decode(d, &list[i])
+		if d.close(behind); d.err != nil {
 			break
 		}
 	}
@@ -427,6 +469,11 @@ func (c *recordCodec) decode(d *decoder, r *storedRecord) {
 	}
 	if d.bool() {
 		r.words[4] = c.words[4].decode(d)
+	}
+	if d.version > firstVersion && r.marks&storedEnded != 0 {
+		if r.by = c.actors.decode(d); len(r.by) > 1+longestActor {
+			d.fail()
+		}
 	}
 }
 
@@ -468,6 +515,7 @@ func (l *loader) insertRecord(in *storedRecord) error {
 	s.ids.Set(r.id).Store(uint32(n))
 	if in.marks&storedEnded != 0 {
 		r.endedAt = in.endedAt
+		r.by = s.acquireActorText(in.by)
 		r.endedRev.Store(in.endedRev)
 		if !bornOver(r) {
 			l.ends = append(l.ends, endEvent{in.endedRev, n})

@@ -25,18 +25,31 @@ import (
 //	part        the beginning of the section that follows, whose body is larger
 //	            than one may be: only what an older program let in is that large
 //
-// Section numbers are never reused. People were one section in the beginning,
-// machines, bouncers, allowlists and secrets in a row, which is still read.
+// A section begins with the version of its layout, recordVersion, and each row in it
+// with its length, so that fields can be added at the end of a row, or of the header, as
+// in records (record.go).
+//
+// Section numbers are never reused. Those up to 8 have no version and no lengths, and
+// are read for ever; in the beginning people were one section, machines, bouncers,
+// allowlists and secrets in a row.
 const (
-	sectionHeader     uint16 = 1
-	sectionPeople     uint16 = 2 // read only
-	sectionAlerts     uint16 = 3
-	sectionDecisions  uint16 = 4
-	sectionMachines   uint16 = 5
-	sectionBouncers   uint16 = 6
-	sectionAllowlists uint16 = 7
-	sectionSecrets    uint16 = 8
+	firstHeader     uint16 = 1
+	firstPeople     uint16 = 2
+	firstAlerts     uint16 = 3
+	firstDecisions  uint16 = 4
+	firstMachines   uint16 = 5
+	firstBouncers   uint16 = 6
+	firstAllowlists uint16 = 7
+	firstSecrets    uint16 = 8
+
 	sectionPart       uint16 = 9
+	sectionHeader     uint16 = 10
+	sectionMachines   uint16 = 11
+	sectionBouncers   uint16 = 12
+	sectionAllowlists uint16 = 13
+	sectionSecrets    uint16 = 14
+	sectionAlerts     uint16 = 15
+	sectionDecisions  uint16 = 16
 )
 
 const (
@@ -214,17 +227,25 @@ func (w *sections) full() bool {
 	return w.n == sectionLength || len(w.body) >= sectionBytes
 }
 
-// end gives out body as a section that begins with the number of things in it,
-// if there are any, and begins the next.
+// row ends a row, which began at an index of body, and reports whether the section is to
+// end with it.
+func (w *sections) row(from int) bool {
+	w.body = endRow(w.body, from)
+	return w.full()
+}
+
+// end gives out body as a section that begins with its version and the number of things
+// in it, if there are any, and begins the next.
 func (w *sections) end(kind uint16) {
 	if w.n == 0 {
 		return
 	}
-	var count [binary.MaxVarintLen64]byte
-	head := binary.PutUvarint(count[:], uint64(w.n))
-	w.body = append(w.body, count[:head]...)
-	copy(w.body[head:], w.body[:len(w.body)-head])
-	copy(w.body, count[:head])
+	var head [1 + binary.MaxVarintLen64]byte
+	head[0] = recordVersion
+	n := 1 + binary.PutUvarint(head[1:], uint64(w.n))
+	w.body = append(w.body, head[:n]...)
+	copy(w.body[n:], w.body[:len(w.body)-n])
+	copy(w.body, head[:n])
 	w.put(kind, w.body)
 	w.n, w.body = 0, w.body[:0]
 	if cap(w.body) > sectionAtMost {
@@ -234,6 +255,7 @@ func (w *sections) end(kind uint16) {
 
 func (v *View) appendHeader(dst []byte) []byte {
 	s := v.state
+	dst = append(dst, recordVersion)
 	for _, n := range [...]uint64{v.nextAlert, v.nextDecision, uint64(v.serial), min(s.history.Floor(), uint64(v.revision)), s.uuidKey[0], s.uuidKey[1]} {
 		dst = binary.AppendUvarint(dst, n)
 	}
@@ -247,6 +269,7 @@ func (v *View) writeAlerts(w *sections) {
 		if w.err != nil {
 			return
 		}
+		from := len(w.body)
 		for _, x := range [...]uint64{id - before, h.begun, h.first, uint64(h.count), uint64(h.machine)} {
 			w.body = binary.AppendUvarint(w.body, x)
 		}
@@ -254,7 +277,7 @@ func (v *View) writeAlerts(w *sections) {
 		w.body = appendBool(appendBool(w.body, h.simulated), h.community)
 		w.body = words.append(w.body, v.state.strings.At(h.scenario))
 		before = id
-		if w.full() {
+		if w.row(from) {
 			w.end(sectionAlerts)
 			words, before = dictionary{}, 0
 		}
@@ -265,8 +288,9 @@ func (v *View) writeAlerts(w *sections) {
 func (v *View) writeDecisions(w *sections) {
 	var c recordCodec
 	v.each(func(r *record) bool {
+		from := len(w.body)
 		w.body = c.append(w.body, v, r)
-		if w.full() {
+		if w.row(from) {
 			w.end(sectionDecisions)
 			c = recordCodec{}
 		}
@@ -281,6 +305,7 @@ type recordCodec struct {
 	id, alert, begun uint64
 	until            int64
 	words            [5]dictionary
+	actors           dictionary
 }
 
 // Marks of a stored record.
@@ -318,7 +343,12 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 		dst = c.words[i].append(dst, v.state.strings.At(n))
 	}
 	if r.text == 0 {
-		return appendBool(dst, false)
+		dst = appendBool(dst, false)
+	} else {
+		dst = c.words[4].append(appendBool(dst, true), v.state.strings.At(r.text))
 	}
-	return c.words[4].append(appendBool(dst, true), v.state.strings.At(r.text))
+	if ended {
+		dst = c.actors.append(dst, v.state.actors.At(uint32(r.by)))
+	}
+	return dst
 }

@@ -19,9 +19,9 @@ type people struct {
 }
 
 type keptMachine struct {
-	value     *Machine
-	heartbeat int64
-	serial    uint32
+	value               *Machine
+	heartbeat, lastPush int64
+	serial              uint32
 }
 
 type keptBouncer struct {
@@ -41,7 +41,7 @@ func (v *View) people() *people {
 		secrets:    v.secrets,
 	}
 	for row := range v.machines.bySerial.All {
-		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.serial})
+		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
 	}
 	for row := range v.bouncers.order.All {
 		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept()})
@@ -52,23 +52,26 @@ func (v *View) people() *people {
 // write gives out the sections.
 func (p *people) write(w *sections) {
 	for i := range p.machines {
+		from := len(w.body)
 		w.body = p.machines[i].append(w.body)
-		if w.full() {
+		if w.row(from) {
 			w.end(sectionMachines)
 		}
 	}
 	w.end(sectionMachines)
 	for i := range p.bouncers {
+		from := len(w.body)
 		w.body = p.bouncers[i].append(w.body, p.revision)
-		if w.full() {
+		if w.row(from) {
 			w.end(sectionBouncers)
 		}
 	}
 	w.end(sectionBouncers)
 	p.writeAllowlists(w)
 	for _, name := range slices.Sorted(maps.Keys(p.secrets)) {
+		from := len(w.body)
 		w.body = appendBytes(appendString(w.body, name), p.secrets[name])
-		if w.full() {
+		if w.row(from) {
 			w.end(sectionSecrets)
 		}
 	}
@@ -77,17 +80,11 @@ func (p *people) write(w *sections) {
 
 func (m *keptMachine) append(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, uint64(m.serial))
-	value := m.value
-	if m.heartbeat > value.LastHeartbeat {
-		c := *value
-		c.LastHeartbeat = m.heartbeat
-		value = &c
-	}
-	return value.append(dst)
+	return endRow(m.value.with(m.heartbeat, m.lastPush).append(dst), len(dst))
 }
 
 func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
-	dst = binary.AppendVarint(b.value.append(dst), b.lastPull)
+	dst = binary.AppendVarint(endRow(b.value.append(dst), len(dst)), b.lastPull)
 	// A cursor may be ahead of the view, but what is loaded from here may know no
 	// more than the view: it would go on from commits of another future.
 	return binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
@@ -97,6 +94,7 @@ func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
 // of the piece before; else the list's head; then some of its items.
 func (p *people) writeAllowlists(w *sections) {
 	for _, l := range p.allowlists {
+		from := len(w.body)
 		w.body = l.appendHead(appendBool(w.body, false))
 		for items := l.Items; ; {
 			n := 0
@@ -104,7 +102,7 @@ func (p *people) writeAllowlists(w *sections) {
 				size += items[n].size()
 			}
 			w.body = appendItems(w.body, items[:n])
-			full := w.full()
+			full := w.row(from)
 			items = items[n:]
 			if full || len(items) > 0 {
 				w.end(sectionAllowlists)
@@ -112,6 +110,7 @@ func (p *people) writeAllowlists(w *sections) {
 			if len(items) == 0 || w.err != nil {
 				break
 			}
+			from = len(w.body)
 			w.body = appendBool(w.body, true)
 		}
 	}
@@ -128,7 +127,7 @@ func (p *people) digest(h hash.Hash) {
 		b = b[:0]
 	}
 	for i := range p.machines {
-		m := *p.machines[i].value
+		m := *p.machines[i].value.with(0, p.machines[i].lastPush)
 		m.LastHeartbeat = 0
 		b = m.append(binary.AppendUvarint(b, uint64(p.machines[i].serial)))
 		write()
@@ -138,7 +137,7 @@ func (p *people) digest(h hash.Hash) {
 		write()
 	}
 	for _, l := range p.allowlists {
-		b = l.append(b)
+		b = l.appendForDigest(b)
 		write()
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.secrets)) {

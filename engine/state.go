@@ -21,6 +21,7 @@ import (
 type state struct {
 	// Readers look while the committer writes.
 	strings index.Strings
+	actors  index.Strings // who ended decisions (actor.go)
 	records index.Slab[record]
 	hosts   index.Hosts
 	ranges  index.Ranges
@@ -41,6 +42,8 @@ type state struct {
 	software    softwareTable
 	inventories inventories
 	at          int64 // time of the last commit
+	version     byte  // of the record that is applied, and by that its rule
+	actor       Actor // who causes what is applied
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
@@ -49,7 +52,8 @@ type state struct {
 // newState is an empty state. Until endLoading, bouncers and machines are found by
 // their names alone, and nothing may be published.
 func newState() *state {
-	s := &state{}
+	s := &state{version: recordVersion}
+	s.nameKinds()
 	s.deadlines, s.turned = s.newDeadlines(), math.MinInt64+clockSlack
 	s.next = View{
 		state:        s,
@@ -185,12 +189,47 @@ func (s *state) start(rev Revision, n slot, r *record) {
 	s.history.Append(uint64(rev), n, false)
 }
 
-// end makes a running record end at the given time.
+// turnTo begins a commit: the history's time goes on to at, or stands where it is when
+// that is earlier, and what is over by then ends. back, which may be nil, takes it back
+// before.
+func (s *state) turnTo(rev Revision, at int64, back *setBack) {
+	if back != nil {
+		back.apply(s, rev)
+	}
+	s.at = max(s.at, at)
+	s.actor = Actor{Kind: ActorExpiry}
+	s.expire(rev, s.at)
+}
+
+// replay applies a commit as it was decoded.
+func (s *state) replay(rev Revision, c *commit) {
+	s.version = c.version
+	ops := c.ops
+	if c.version == firstVersion {
+		s.at = c.at
+	} else {
+		var back *setBack
+		if len(ops) > 0 {
+			if first, ok := ops[0].op.(*setBack); ok {
+				back, ops = first, ops[1:]
+			}
+		}
+		s.turnTo(rev, c.at, back)
+	}
+	for i := range ops {
+		s.actor = ops[i].by
+		ops[i].op.apply(s, rev)
+	}
+	s.version = recordVersion
+}
+
+// end makes a running record end at the given time, by whoever causes it.
 func (s *state) end(rev Revision, n slot, r *record, at int64) {
 	if r.endedRev.Load() != 0 {
 		return
 	}
 	r.endedAt = min(at, r.until)
+	r.by = s.acquireActor(s.actor)
 	r.endedRev.Store(uint64(rev))
 	s.tally.add(s, r, -1)
 	s.history.Append(uint64(rev), n, true)
@@ -258,6 +297,7 @@ func (s *state) release(n slot) {
 	for _, word := range [...]uint32{r.text, r.scope, r.kind, r.origin, r.scenario} {
 		s.strings.Release(word)
 	}
+	s.actors.Release(uint32(r.by))
 	s.records.Free(n)
 }
 

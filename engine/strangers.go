@@ -30,7 +30,7 @@ func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, err
 	if b.AuthType == AuthAPIKey {
 		key += "@" + b.IP.String()
 	}
-	p := &proposal{key: "bouncer:" + key}
+	p := &proposal{key: "bouncer:" + key, by: actorOr(ctx, Actor{ActorBouncer, b.Name})}
 	var known *BouncerRow
 	p.resolve = func(v *View) (op, error) {
 		var err error

@@ -159,7 +159,7 @@ func (s *Server) deleteAlerts(x *exchange) error {
 	if err := wire.ParseAlertDeletion(&x.alertQuery, x.rawQuery()); err != nil {
 		return err
 	}
-	n, err := s.engine.DeleteAlerts(s.life, &x.alertQuery)
+	n, err := s.engine.DeleteAlerts(s.asMachine(x), &x.alertQuery)
 	if err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (s *Server) deleteAlert(x *exchange) error {
 	if !ok {
 		return errAlertID
 	}
-	err = s.engine.DeleteAlert(s.life, engine.AlertID(id), x.now)
+	err = s.engine.DeleteAlert(s.asMachine(x), engine.AlertID(id), x.now)
 	if errors.Is(err, engine.ErrNotFound) {
 		return &answer{fasthttp.StatusInternalServerError, "ent: alert not found"} // quirkNotFound
 	}

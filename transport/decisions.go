@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -124,7 +125,7 @@ func (s *Server) endDecisions(x *exchange) error {
 	if err := wire.ParseDeletion(&x.query, x.rawQuery()); err != nil {
 		return err
 	}
-	n, err := s.engine.EndDecisions(s.life, &x.query)
+	n, err := s.engine.EndDecisions(s.asMachine(x), &x.query)
 	if err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (s *Server) endDecision(x *exchange) error {
 	if !ok {
 		return &answer{fasthttp.StatusBadRequest, "decision_id must be valid integer"}
 	}
-	err = s.engine.EndDecision(s.life, engine.DecisionID(id), x.now)
+	err = s.engine.EndDecision(s.asMachine(x), engine.DecisionID(id), x.now)
 	if errors.Is(err, engine.ErrNotFound) {
 		return &answer{fasthttp.StatusInternalServerError, "decision with id '" + canonicalID(text) + "' doesn't exist: unable to delete"} // quirkNotFound
 	}
@@ -152,6 +153,11 @@ func (s *Server) endDecision(x *exchange) error {
 		x.deleted(1)
 	}
 	return err
+}
+
+// asMachine is the server's life as far as a write goes: the machine's that asked for it.
+func (s *Server) asMachine(x *exchange) context.Context {
+	return engine.As(s.life, engine.Actor{Kind: engine.ActorMachine, Name: x.machine})
 }
 
 func (x *exchange) deleted(n int) {

@@ -100,7 +100,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	serve(w, r)
+	serve(w, r.WithContext(engine.As(r.Context(), operatorOf(r.Context()))))
 }
 
 // verb makes a handler of a function from request to answer.

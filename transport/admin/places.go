@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/user"
+	"strconv"
 	"sync"
 	"time"
 
@@ -162,6 +164,24 @@ func knowCaller(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, callerKey{}, c)
 	}
 	return ctx
+}
+
+// operatorOf is who asks for a verb, by what the kernel says of the other end of the
+// socket: the user's name, or the number of one that has none. Within the command's own
+// process it is the user of that.
+func operatorOf(ctx context.Context) engine.Actor {
+	uid := os.Getuid()
+	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
+		uid = c.user
+	}
+	name := ""
+	if uid >= 0 {
+		name = strconv.Itoa(uid)
+	}
+	if who, err := user.LookupId(name); err == nil {
+		name = who.Username
+	}
+	return engine.Actor{Kind: engine.ActorOperator, Name: name}
 }
 
 // enter reads the whole body of a request and takes a place for its verb; leave

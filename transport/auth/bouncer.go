@@ -158,13 +158,18 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 	return nil, fmt.Errorf("finding a bouncer's row for %s: %w", client, engine.ErrBusy)
 }
 
+// asBouncer is a context for what a bouncer writes about itself.
+func asBouncer(ctx context.Context, name string) context.Context {
+	return engine.As(ctx, engine.Actor{Kind: engine.ActorBouncer, Name: name})
+}
+
 // settle gives the address a row: the only one, if it has no address yet, else
 // a new one. It returns neither row nor error when another request was faster.
 func (g *Gate) settle(ctx context.Context, first *engine.BouncerRow, n int, client netip.Addr, userAgent []byte) (*engine.BouncerRow, error) {
 	oldest, place := first.Load(), g.placeOf(client)
 	kind, version := whoSays(userAgent)
 	if n == 1 && !oldest.IP.IsValid() {
-		err := g.engine.ChangeBouncer(ctx, oldest.Name, func(b *engine.Bouncer) {
+		err := g.engine.ChangeBouncer(asBouncer(ctx, oldest.Name), oldest.Name, func(b *engine.Bouncer) {
 			if !b.IP.IsValid() {
 				b.IP, b.Type, b.Version = place, kind, version
 			}
@@ -220,7 +225,7 @@ func (g *Gate) describe(ctx context.Context, row *engine.BouncerRow, userAgent [
 		return
 	}
 	kind, version := whoSays(userAgent)
-	err := g.engine.ChangeBouncer(ctx, row.Load().Name, func(b *engine.Bouncer) {
+	err := g.engine.ChangeBouncer(asBouncer(ctx, row.Load().Name), row.Load().Name, func(b *engine.Bouncer) {
 		b.Type, b.Version, b.UpdatedAt = kind, version, now
 	})
 	if err != nil {

@@ -147,7 +147,7 @@ func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.A
 	}
 	g.log.Info("creating a machine for a certificate", "machine", name)
 	now := g.engine.Now()
-	err := g.engine.AddMachine(ctx, &engine.Machine{
+	err := g.engine.AddMachine(asMachine(ctx, name), &engine.Machine{
 		ID: name, AuthType: engine.AuthTLS, Validated: true, IP: client.String(), CreatedAt: now, UpdatedAt: now,
 	}, false)
 	if errors.Is(err, engine.ErrInvalid) {

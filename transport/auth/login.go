@@ -124,7 +124,7 @@ func (g *Gate) arrived(ctx context.Context, m *engine.Machine, scenarios []strin
 		return
 	}
 	now := g.engine.Now()
-	err := g.engine.ChangeMachine(ctx, m.ID, func(m *engine.Machine) {
+	err := g.engine.ChangeMachine(asMachine(ctx, m.ID), m.ID, func(m *engine.Machine) {
 		if list != "" {
 			m.Scenarios = list
 		}

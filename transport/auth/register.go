@@ -77,7 +77,7 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 		}
 	}
 	now := g.engine.Now()
-	err = g.engine.AddMachine(ctx, &engine.Machine{
+	err = g.engine.AddMachine(asMachine(ctx, a.MachineID), &engine.Machine{
 		ID: a.MachineID, PasswordHash: hash, AuthType: engine.AuthPassword, Validated: validated,
 		IP: client.String(), CreatedAt: now, UpdatedAt: now,
 	}, false)
@@ -85,6 +85,11 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 		return false, taken(a.MachineID)
 	}
 	return validated, err
+}
+
+// asMachine is a context for what a machine writes about itself.
+func asMachine(ctx context.Context, id string) context.Context {
+	return engine.As(ctx, engine.Actor{Kind: engine.ActorMachine, Name: id})
 }
 
 var errPending = &Refusal{Kind: Busy, Text: "too many machines wait for validation", Reason: NoRoomForValidation}
