@@ -200,6 +200,11 @@ func (e *Engine) Close() error {
 	for _, p := range e.queue.close() {
 		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
 	}
+	if !e.readOnly { // all of the store was read: what an older program left is not needed any more
+		if err := e.store.DropPrevious(); err != nil {
+			e.log.Warn("cannot remove the store as an older program wrote it; the next end tries again", "error", err)
+		}
+	}
 	return e.store.Close()
 }
 

@@ -179,12 +179,13 @@ func goOn(t *testing.T, o *engine.Options) {
 	}
 }
 
-// While a store of the first format is given its id, the power may fail at any
-// moment, and the disk may refuse: the state is the same before and after, and the
-// next start finds it.
-func TestFrozenStoreGetsItsIDAtAnyMoment(t *testing.T) {
+// While a store becomes one of today's format, the power may fail at any moment, and
+// the disk may refuse: the state is the same before and after, and the next start finds
+// it. From the moment that an older program could not read it any more the store as it
+// was lies beside it, whole, until the first orderly end.
+func TestFrozenStoreMigratesAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"journal", "killed", "snapshot"} {
+	for _, name := range []string{"journal", "killed", "snapshot", "format2/journal", "format2/killed", "format2/closed", "format2/snapshot"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			disk := persist.NewCrashFS()
@@ -196,8 +197,8 @@ func TestFrozenStoreGetsItsIDAtAnyMoment(t *testing.T) {
 			}
 			want := frozenTold(t, name)
 			var left []*persist.CrashFS
-			open := func(fs persist.FS) (*engine.Engine, error) {
-				return engine.Open(&engine.Options{Dir: "store", FS: fs, Now: func() time.Time { return frozenAt }})
+			open := func(fs persist.FS, dir string) (*engine.Engine, error) {
+				return engine.Open(&engine.Options{Dir: dir, FS: fs, Now: func() time.Time { return frozenAt }})
 			}
 			var lock sync.Mutex
 			e, err := open(persist.NewFaultyFS(disk, func(op persist.Op) error {
@@ -207,26 +208,60 @@ func TestFrozenStoreGetsItsIDAtAnyMoment(t *testing.T) {
 					left = append(left, disk.CrashKeeping(50*(len(left)%3), rand.New(rand.NewPCG(uint64(len(left)), 0))))
 				}
 				return nil
-			}))
+			}), "store")
 			wants(t, err, nil)
+			kept := disk.CrashKeeping(100, rand.New(rand.NewPCG(0, 0)))
+			lock.Lock()
+			opened := len(left) // what follows is the orderly end
+			lock.Unlock()
 			wants(t, e.Close(), nil)
 			if len(left) < 20 {
 				t.Fatalf("only %d operations", len(left))
 			}
+			tells := func(what string, fs persist.FS, dir string) {
+				t.Helper()
+				e, err := open(fs, dir)
+				if err != nil {
+					t.Fatalf("%s: %v", what, err)
+				}
+				if got := digestAndTell(t, e); got != want {
+					t.Fatalf("%s: it tells\n%s\nand told\n%s", what, got, want)
+				}
+				wants(t, e.Close(), nil)
+			}
+			previous := func(what string, fs *persist.CrashFS, must bool) {
+				t.Helper()
+				dir, _, err := persist.Previous(&persist.Options{Dir: "store", FS: fs})
+				wants(t, err, nil)
+				if dir != "" {
+					tells(what+", the store as it was", fs.CrashKeeping(100, rand.New(rand.NewPCG(0, 0))), dir)
+				} else if must {
+					t.Fatalf("%s: the store is of a newer format, and as it was it is not there", what)
+				}
+			}
+			previous("before its end", kept, true)
+			if dir, _, err := persist.Previous(&persist.Options{Dir: "store", FS: disk}); dir != "" || err != nil {
+				t.Errorf("after an orderly end it is still there, in %q: %v", dir, err)
+			}
 			for i, crashed := range left {
+				what := fmt.Sprintf("power fails at operation %d", i)
+				previous(what, crashed, i < opened && !isOlder(t, crashed))
 				for range 2 {
-					e, err := open(crashed)
-					if err != nil {
-						t.Fatalf("power fails at operation %d: %v", i, err)
-					}
-					if got := digestAndTell(t, e); got != want {
-						t.Fatalf("power fails at operation %d: it tells\n%s\nand told\n%s", i, got, want)
-					}
-					wants(t, e.Close(), nil)
+					tells(what, crashed, "store")
 				}
 			}
 		})
 	}
+}
+
+// isOlder reports whether FORMAT still names the format that the store had.
+func isOlder(t *testing.T, disk persist.FS) bool {
+	t.Helper()
+	f, err := disk.Open("store/FORMAT")
+	wants(t, err, nil)
+	text, err := io.ReadAll(f)
+	wants(t, errors.Join(err, f.Close()), nil)
+	return !strings.Contains(string(text), "format 3\n")
 }
 
 // A store of the first format has less to compare with, but what it has is looked

@@ -26,7 +26,7 @@ const (
 
 // Format 2 has parts, and sections that a program which writes format 1 does not
 // know.
-var backupFile = fileKind{"LAPIDBAK", 2, "backup", fmt.Errorf("this is no backup: %w", ErrFormat)}
+var backupFile = fileKind{"LAPIDBAK", 3, "backup", fmt.Errorf("this is no backup: %w", ErrFormat)}
 
 // Pin is the rows as they were at one moment. It must be closed, and before the
 // Store is: Close waits for it.

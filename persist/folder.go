@@ -27,23 +27,29 @@ const (
 )
 
 // formatText is the whole content of the file FORMAT.
-func (i identity) formatText() string {
+func (i identity) formatText() string { return i.formatTextOf(FormatVersion) }
+
+// formatTextOf is the content in a store of an older format.
+func (i identity) formatTextOf(version uint64) string {
 	if !i.given() {
 		return "lapid store, format 1\n"
 	}
-	text := fmt.Sprintf("lapid store, format %d\nid %s\nsince %d\n", FormatVersion, i.id, i.since)
+	text := fmt.Sprintf("lapid store, format %d\nid %s\nsince %d\n", version, i.id, i.since)
 	return fmt.Sprintf("%ssum %08x\n", text, crc32.Checksum([]byte(text), castagnoli))
 }
 
-// parseFormat is the mirror of formatText: what it accepts is what formatText
+// parseFormat is the mirror of formatText: what it accepts is what formatTextOf
 // writes, sum included.
-func parseFormat(text string) (i identity, ok bool) {
+func parseFormat(text string) (i identity, number int, ok bool) {
 	var id []byte
 	var version, since uint64
 	if n, _ := fmt.Sscanf(text, "lapid store, format %d\nid %x\nsince %d\n", &version, &id, &since); n == 3 && len(id) == len(i.id) {
 		i = identityOf(ID(id), since)
 	}
-	return i, text == i.formatText()
+	if !i.given() {
+		return i, 1, text == i.formatText()
+	}
+	return i, int(version), version >= 2 && version <= FormatVersion && text == i.formatTextOf(version)
 }
 
 // probeSize is what must be writable before a failed Store is opened anew, in
@@ -66,15 +72,12 @@ func (f folder) version() (who identity, version int, err error) {
 	}
 	text, err := f.read(formatFile)
 	if err == nil {
-		who, ok := parseFormat(text)
-		switch {
-		case !ok:
+		who, number, ok := parseFormat(text)
+		if !ok {
 			return who, 0, advise("put back its own, use the program that wrote it, or "+restoreIt,
 				fmt.Errorf("%w: %s says %q, this program knows formats 1 to %d", ErrFormat, f.join(formatFile), clip(text), FormatVersion))
-		case who.given():
-			return who, 2, nil
 		}
-		return who, 1, nil
+		return who, number, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return who, 0, fmt.Errorf("%w: %w", ErrDisk, err)

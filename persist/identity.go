@@ -41,7 +41,7 @@ func identityOf(id ID, since uint64) identity {
 	return identity{id: id, since: since, seed: crc32.Checksum(id[:], castagnoli)}
 }
 
-// given tells that the store has an id: its format is 2.
+// given tells that the store has an id: its format is 2 or later.
 func (i identity) given() bool { return i.id != ID{} }
 
 // sum covers a record and its revision, so that a record found under another key

@@ -11,7 +11,7 @@ import (
 
 // FormatVersion is written in the file FORMAT. It changes when an older program
 // would misread the folder.
-const FormatVersion = 2
+const FormatVersion = 3
 
 // First byte of a key.
 const (

@@ -16,7 +16,8 @@ import (
 // ErrCorrupt or ErrDisk. After an error nothing was changed that putting back what
 // is missing would not make good; after ErrLocked and ErrFormat nothing was touched.
 //
-// A store of format 1 is given an id, and is one of format 2 from then on.
+// A store of an older format is one of format 3 from then on, with an id; as it was it
+// is kept until DropPrevious.
 func Open(o *Options) (*Store, error) { return OpenContext(context.Background(), o) }
 
 // OpenContext is Open with an end: when ctx ends, nothing more is begun, and the
@@ -42,8 +43,8 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var version int
-	s.identity, version, err = s.folder.version()
+	s.identity, s.written, err = s.folder.version()
+	version := s.written
 	switch {
 	case err != nil:
 		return err
@@ -147,6 +148,9 @@ func (s *Store) load(ctx context.Context) (err error) {
 
 // openToWrite opens Pebble for good, and gives the store an id if it has none.
 func (s *Store) openToWrite() error {
+	if err := s.migrate(); err != nil {
+		return err
+	}
 	if s.identity.given() {
 		if err := s.latest.renew(s.folder, func(*mark) {}); err != nil {
 			return fmt.Errorf("%w: %w", ErrDisk, err)
@@ -154,9 +158,13 @@ func (s *Store) openToWrite() error {
 	}
 	in, err := s.openInstance()
 	if err == nil && !s.identity.given() {
-		if err = s.adopt(in); err != nil {
-			err = errors.Join(err, in.close())
-		}
+		err = s.adopt(in)
+	}
+	if err == nil {
+		err = s.modern()
+	}
+	if err != nil && in != nil {
+		err = errors.Join(err, in.close())
 	}
 	if err == nil {
 		s.current = in
@@ -205,6 +213,7 @@ func (s *Store) adopt(in *instance) error {
 	})
 	if err == nil && who != s.identity {
 		err = s.folder.write(formatFile, who.formatText())
+		s.written = FormatVersion
 	}
 	if err != nil {
 		return fmt.Errorf("give the store its id: %w: %w", ErrDisk, err)

@@ -114,7 +114,7 @@ func (s *Store) formatPresent() error {
 		return gone(path, "is no ordinary file any more")
 	}
 	if text, err := s.folder.read(formatFile); err == nil {
-		if who, ok := parseFormat(text); !ok || who != s.identity {
+		if who, _, ok := parseFormat(text); !ok || who != s.identity {
 			return gone(path, "is another than the one that was opened")
 		}
 		s.format = placeOf(info)

@@ -38,6 +38,7 @@ type Store struct {
 	latest   latest
 	unmarked atomic.Bool // it could not be written, and that was told
 	identity identity    // of the folder; changed by Open and Reopen only
+	written  int         // the number in FORMAT; 0: there was none. Changed with identity
 
 	// What was opened, for Present; the committer's.
 	opened, format place
@@ -165,6 +166,9 @@ func (s *Store) replace(old *instance) error {
 			return fmt.Errorf("reopen store: %w", err)
 		}
 	}
+	if err := s.migrate(); err != nil {
+		return fmt.Errorf("reopen store: %w", err)
+	}
 	if s.identity.given() {
 		if err := s.latest.renew(s.folder, func(*mark) {}); err != nil {
 			return fmt.Errorf("reopen store: write %s: %w: %w", s.latest.path, ErrDisk, err)
@@ -177,6 +181,9 @@ func (s *Store) replace(old *instance) error {
 	tail, err := s.restore(in)
 	if err == nil && !s.identity.given() { // there was no room for an id before
 		err = s.adopt(in)
+	}
+	if err == nil {
+		err = s.modern()
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("reopen store: %w", err), in.close())

@@ -21,18 +21,33 @@ import (
 // restoreCommand is restore: the store anew from a backup, by itself, without a
 // server.
 func restoreCommand(t *terminal) *cobra.Command {
-	var force bool
+	var force, previous bool
 	c := &cobra.Command{
-		Use: "restore FILE|-", Short: "Make the store anew from a backup", Args: exactArgs(1),
+		Use: "restore FILE|-", Short: "Make the store anew from a backup", Args: func(c *cobra.Command, args []string) error {
+			if previous {
+				return noArgs(c, args)
+			}
+			return exactArgs(1)(c, args)
+		},
 		Long: `Makes the store from a backup, while no server runs. It is made beside the present one, verified to
 hold what was backed up to the last bit, and only then put in its place. A store that is there is not touched
 without --force, and even then it is kept, under another name. Every bouncer is told everything at its next
 poll, without being started anew: what runs by the backup, and the end of all that the backup knows to be over.
 Of what came after the backup, and is in the store that is replaced, bouncers are told the end as well, up to
 100000 decisions. Where that store cannot be read, or there is none, a bouncer that was told of such a ban keeps it
-until it ends by itself, or until the bouncer is started anew; the command says so.`,
-		RunE: func(c *cobra.Command, args []string) error { return t.restore(c.Context(), args[0], force) },
+until it ends by itself, or until the bouncer is started anew; the command says so.
+
+With --previous the store becomes again what it was before this program opened it, if an older one wrote it:
+for going back to that one. It is kept until the first orderly end of a server, or of a verb that opened the
+store. What came since stays in the store that is replaced, which is kept under another name.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if previous {
+				return t.restorePrevious(c.Context())
+			}
+			return t.restore(c.Context(), args[0], force)
+		},
 	}
+	c.Flags().BoolVar(&previous, "previous", false, "go back to the store as an older program wrote it, instead of a backup")
 	c.Flags().BoolVar(&force, "force", false, "also when there is a store; it is kept under another name")
 	return c
 }
@@ -105,6 +120,61 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
 	}
 	return nil
+}
+
+// restorePrevious puts the store as an older program wrote it in the place of the one
+// that was made of it. It is taken out of that first; interrupted there, it is found
+// under its name the next time.
+func (t *terminal) restorePrevious(ctx context.Context) error {
+	s, err := t.setup()
+	if err != nil {
+		return err
+	}
+	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
+		c.Close()
+		return errors.New("a server is running: stop it first, at best with kill -9, for its orderly end removes what you want back")
+	}
+	back, err := s.asOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
+	held, err := s.hold()
+	if err != nil {
+		return err
+	}
+	if held != nil {
+		defer held.Close()
+	}
+	taken := s.Store() + ".previous"
+	dir, format, err := persist.Previous(&persist.Options{Dir: s.Store()})
+	switch {
+	case err != nil:
+		return err
+	case dir != "":
+		if err := os.RemoveAll(taken); err != nil { // of an earlier one
+			return err
+		}
+		if err := os.Rename(dir, taken); err != nil {
+			return err
+		}
+	case !isFolder(taken):
+		return fmt.Errorf("there is no store of an older program in %s: it was written by this one, or has ended in good order since; a backup is restored with: lapid restore --force FILE", s.Store())
+	}
+	old, err := install(taken, s.Store(), held != nil, time.Now())
+	if err != nil {
+		return err
+	}
+	t.success("%s is again as an older program wrote it (format %d)", s.Store(), format)
+	if old != "" {
+		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
+	}
+	return nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.IsDir()
 }
 
 // hold keeps others from the store, until it is closed; nil: there is none.
