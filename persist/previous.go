@@ -140,6 +140,8 @@ func (s *Store) migrate() error {
 	if err := s.keepPrevious(); err != nil {
 		return fmt.Errorf("keep the store as it was, in %s: %w: %w", s.folder.join(previousDir), ErrDisk, err)
 	}
+	s.log.Info("an older program wrote the store: it gets a newer format, and as it was it is kept until the first orderly end",
+		"format", FormatVersion, "was", s.written, "kept", s.folder.join(previousDir))
 	return nil
 }
 
@@ -152,8 +154,6 @@ func (s *Store) modern() error {
 	if err := s.folder.write(formatFile, s.identity.formatText()); err != nil {
 		return fmt.Errorf("write %s: %w: %w", s.folder.join(formatFile), ErrDisk, err)
 	}
-	s.log.Info("the store is of a newer format now; as it was it is kept until the first orderly end",
-		"format", FormatVersion, "was", s.written, "previous", s.folder.join(previousDir))
 	s.written = FormatVersion
 	return nil
 }

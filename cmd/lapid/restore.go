@@ -24,8 +24,11 @@ func restoreCommand(t *terminal) *cobra.Command {
 	var force, previous bool
 	c := &cobra.Command{
 		Use: "restore FILE|-", Short: "Make the store anew from a backup", Args: func(c *cobra.Command, args []string) error {
+			if previous && len(args) > 0 {
+				return errors.New("lapid restore --previous takes no file: it goes back to what is kept in the store")
+			}
 			if previous {
-				return noArgs(c, args)
+				return nil
 			}
 			return exactArgs(1)(c, args)
 		},
@@ -147,7 +150,7 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 		defer held.Close()
 	}
 	taken := s.Store() + ".previous"
-	dir, format, err := persist.Previous(&persist.Options{Dir: s.Store()})
+	dir, _, err := persist.Previous(&persist.Options{Dir: s.Store()})
 	switch {
 	case err != nil:
 		return err
@@ -161,11 +164,18 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 	case !isFolder(taken):
 		return fmt.Errorf("there is no store of an older program in %s: it was written by this one, or has ended in good order since; a backup is restored with: lapid restore --force FILE", s.Store())
 	}
+	if id, _, err := persist.Whose(&persist.Options{Dir: taken}); err != nil {
+		return err
+	} else if id == (persist.ID{}) { // it had none yet, and will get the one that its journal knows
+		if err := os.Remove(s.madeFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	old, err := install(taken, s.Store(), held != nil, time.Now())
 	if err != nil {
 		return err
 	}
-	t.success("%s is again as an older program wrote it (format %d)", s.Store(), format)
+	t.success("%s is again as an older program wrote it: start that one now, for this one would change it again", s.Store())
 	if old != "" {
 		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
 	}
