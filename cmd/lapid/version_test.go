@@ -16,9 +16,9 @@ func TestGoldenVersion(t *testing.T) {
 	t.Parallel()
 	const hash = "1cff05c0d0a1e7be1c7c1d7b7ddf3d0f4d6c2a11"
 	for name, v := range map[string]versionObject{
-		"release":  {Version: "1.2.3", Commit: hash, Go: "go1.26.8", Platform: "linux/amd64", StoreFormat: 2},
-		"modified": {Version: "0.1.0-dev", Commit: hash, Modified: true, Go: "go1.26.8", Platform: "linux/arm64", StoreFormat: 2},
-		"unknown":  {Version: "0.1.0-dev", Go: "go1.26.8", Platform: "linux/amd64", StoreFormat: 2},
+		"release":  {Version: "1.2.3", Commit: hash, Go: "go1.26.8", Platform: "linux/amd64", StoreFormat: 3},
+		"modified": {Version: "0.1.0-dev", Commit: hash, Modified: true, Go: "go1.26.8", Platform: "linux/arm64", StoreFormat: 3},
+		"unknown":  {Version: "0.1.0-dev", Go: "go1.26.8", Platform: "linux/amd64", StoreFormat: 3},
 	} {
 		for output, end := range map[string]string{human: ".txt", jsonWords: ".json"} {
 			want, err := os.ReadFile(filepath.Join("testdata/version", name+end))
