@@ -138,7 +138,7 @@
 //	              one is
 //	ends          a start is left, whatever the disk is at   TestStartIsLeft
 //	formats       the first one opens and restores for ever  TestFrozenStores, TestFrozenBackup
-//	              it gets its id whatever happens            TestFrozenStoreGetsItsIDAtAnyMoment
+//	              it gets its id whatever happens            TestFrozenStoreMigratesAtAnyMoment
 //	visibility    a view that is held never changes          TestHeldViewNeverChanges
 //	              readers, snapshots, streams beside writers TestReadersBesideWriters
 //	agreement     random histories against the slow twin     TestHistories
