@@ -78,7 +78,7 @@ func TestRestorePrevious(t *testing.T) {
 			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~a server is running: stop it first")
 			_ = p.cmd.Process.Signal(syscall.SIGKILL)
 			<-p.ended
-			h.expect(h.do("", "restore", "--previous"), exitGood, "", "~is again as an older program wrote it")
+			h.expect(h.do("", "restore", "--previous"), exitGood, "", "~restart your bouncers: of what was decided in it")
 			if h.format() != c.was {
 				t.Errorf("it is %q, and was %q", h.format(), c.was)
 			}

@@ -178,6 +178,7 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 	t.success("%s is again as an older program wrote it: start that one now, for this one would change it again", s.Store())
 	if old != "" {
 		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
+		t.success("restart your bouncers: of what was decided in it they are not told the end")
 	}
 	return nil
 }
