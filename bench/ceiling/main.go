@@ -103,8 +103,8 @@ func (c *constants) pieces(ctx *fasthttp.RequestCtx, body []byte) {
 	})
 }
 
-// keep takes the bytes of a route; whoever is being sent the old ones gets all of
-// them.
+// keep takes the bytes of a route; a client that is being sent the old ones gets all
+// of them.
 func keep(p *atomic.Pointer[[]byte], ctx *fasthttp.RequestCtx) {
 	body := append([]byte(nil), ctx.PostBody()...)
 	p.Store(&body)

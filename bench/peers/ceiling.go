@@ -11,8 +11,8 @@ import (
 // Ceiling is a running ceiling program.
 type Ceiling struct{ *Server }
 
-// NewCeiling starts the ceiling program at a path.
-// It answers when this returns.
+// NewCeiling starts the ceiling program at a path. It answers when this
+// returns.
 func (y *Yard) NewCeiling(ctx context.Context, program string) (*Ceiling, error) {
 	address, err := free()
 	if err != nil {
@@ -34,8 +34,7 @@ const (
 	Stream Route = "stream"
 )
 
-// Set gives the bytes of a route.
-// They are in force with the next request.
+// Set gives the bytes of a route. They are in force with the next request.
 func (c *Ceiling) Set(ctx context.Context, route Route, body []byte) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPut, "http://"+c.Address+"/constant/"+string(route), bytes.NewReader(body))
 	if err != nil {

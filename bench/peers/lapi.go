@@ -32,9 +32,9 @@ var config string
 //go:embed profiles.yaml
 var profiles string
 
-// LAPI is a Local API with its folder: lapid or the reference. It may be started
-// and stopped again and again.
-// Everything of it lies below one folder of the Yard.
+// LAPI is a Local API with its folder: lapid or the reference. It may be
+// started and stopped again and again. Everything of it lies below one
+// folder of the Yard.
 type LAPI struct {
 	*Server          // nil until Start
 	Env     []string // besides this process's, from the next Start on
@@ -103,10 +103,9 @@ func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file stri
 	return l, nil
 }
 
-// Start runs the server and waits until it answers a bouncer. It gives the time
-// that took.
-// Whether the store is empty or has ten million decisions: that is what restarts are
-// measured by.
+// Start runs the server and waits until it answers a bouncer. It gives the
+// time that took. Whether the store is empty or has ten million decisions:
+// that is what restarts are measured by.
 func (l *LAPI) Start(ctx context.Context) (time.Duration, error) {
 	begin := time.Now()
 	s, err := l.yard.start(l.name, l.address, l.Env, l.serve...)
@@ -156,8 +155,8 @@ func (l *LAPI) Get(ctx context.Context, path string) (body []byte, err error) {
 	return body, err
 }
 
-// Post pushes alerts, a JSON list, as the machine.
-// It returns when they are stored.
+// Post pushes alerts, a JSON list, as the machine. It returns when they are
+// stored.
 func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
 	token, err := l.Token(ctx)
 	if err != nil {
@@ -172,8 +171,8 @@ func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
 	return answer(w, err, http.StatusCreated, discard)
 }
 
-// Token logs in, once, and gives the machine's token.
-// A token is good for an hour, longer than any run.
+// Token logs in, once, and gives the machine's token. A token is good for an
+// hour, longer than any run.
 func (l *LAPI) Token(ctx context.Context) (string, error) {
 	if l.token != "" {
 		return l.token, nil

@@ -43,9 +43,8 @@ http {
 }
 `
 
-// NewNginx starts nginx with a geo map of a set.
-// It is the fastest way nginx has to answer by address; it knows no end of a
-// decision.
+// NewNginx starts nginx with a geo map of a set. It is the fastest way nginx
+// has to answer by address; it knows no end of a decision.
 func (y *Yard) NewNginx(ctx context.Context, set *corpus.Set) (*Server, error) {
 	dir := filepath.Join(y.Dir, "nginx")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -34,8 +34,8 @@ type PebbleDone struct {
 	P99  time.Duration
 }
 
-// Run does the work in this process.
-// Every commit is synced, as the journal's are.
+// Run does the work in this process. Every commit is synced, as the
+// journal's are.
 func (w *PebbleWork) Run() (*PebbleDone, error) {
 	db, err := pebble.Open(w.Dir, &pebble.Options{MemTableSize: 64 << 20, Logger: quiet{}})
 	if err != nil {

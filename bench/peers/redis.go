@@ -14,9 +14,9 @@ import (
 	"lapid/bench/corpus"
 )
 
-// NewRedis starts Redis as Debian builds it, without files, and loads the hosts of
-// a set: each address with the text a live query answers.
-// Ranges are left out, for it has no way to find them by an address in them.
+// NewRedis starts Redis as Debian builds it, without files, and loads the
+// hosts of a set: each address with the text a live query answers. Ranges
+// are left out, for it has no way to find them by an address in them.
 func (y *Yard) NewRedis(ctx context.Context, set *corpus.Set) (*Server, error) {
 	address, err := free()
 	if err != nil {

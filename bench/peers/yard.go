@@ -32,8 +32,7 @@ const (
 	probeEvery = time.Millisecond
 )
 
-// Yard is where servers stand.
-// Any goroutine may start servers in it.
+// Yard is where servers stand. Any goroutine may start servers in it.
 type Yard struct {
 	Dir        string // their files; the owner removes it
 	ServerCPUs []int
@@ -93,9 +92,8 @@ func (y *Yard) start(name, address string, env []string, argv ...string) (*Serve
 	return s, nil
 }
 
-// await asks until probe is content.
-// A process that ends meanwhile, or does not answer in startTime, is an error with
-// the end of its log.
+// await asks until probe is content. A process that ends meanwhile, or does
+// not answer in startTime, is an error with the end of its log.
 func (s *Server) await(ctx context.Context, probe func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -148,8 +146,8 @@ func (s *Server) Kill() {
 	<-s.ended
 }
 
-// free gives an address on loopback that nobody listens at.
-// Somebody else may take it before it is used; then the start fails, and says so.
+// free gives an address on loopback that nobody listens at. Another program may take
+// it before it is used; then the start fails, and says so.
 func free() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

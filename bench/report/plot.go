@@ -16,8 +16,7 @@ const (
 // colours that stay apart for those who do not see red and green.
 var colours = []string{"#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00"}
 
-// Bar is one bar of a group.
-// Values are not negative.
+// Bar is one bar of a group. Values are not negative.
 type Bar struct {
 	Name  string
 	Value float64
@@ -62,17 +61,16 @@ func Bars(title, unit string, groups []Group) []byte {
 	return d.end()
 }
 
-// Line is one curve; X ascends and both are above zero.
-// X and Y have the same length.
+// Line is one curve; X ascends and both are above zero. X and Y have the
+// same length.
 type Line struct {
 	Name string
 	X, Y []float64
 }
 
 // Lines draws curves on two logarithmic axes; tick gives the words under the
-// bottom one.
-// Without two different places in X, or with a figure of zero, there is nothing but
-// the title.
+// bottom one. Without two different places in X, or with a figure of zero,
+// there is nothing but the title.
 func Lines(title, unit string, lines []Line, ticks map[float64]string) []byte {
 	d := begin(title)
 	loX, hiX, loY, hiY := math.Inf(1), 0.0, math.Inf(1), 0.0

@@ -31,8 +31,8 @@ type plot struct {
 	svg  []byte
 }
 
-// New makes a report with these rows, not yet measured.
-// Rows keep their order.
+// New makes a report with these rows, not yet measured. Rows keep their
+// order.
 func New(title string, judged bool, rows []Row) *Report {
 	r := &Report{Title: title, Judged: judged}
 	for _, row := range rows {
@@ -52,16 +52,16 @@ func (r *Report) row(key string) *Row {
 	panic("BUG: no row " + key)
 }
 
-// Measured enters a row's figure, and in details what it was made of.
-// A failure that was noted before is forgotten: it was tried again.
+// Measured enters a row's figure, and in details what it was made of. A
+// failure that was noted before is forgotten: it was tried again.
 func (r *Report) Measured(key string, value float64, format string, details ...any) {
 	row := r.row(key)
 	row.done, row.value, row.failure = true, value, ""
 	row.details = fmt.Sprintf(format, details...)
 }
 
-// Failed enters why rows have no figure; those that have one keep it.
-// So one failure can be noted for all rows of a part that ended early.
+// Failed enters why rows have no figure; those that have one keep it. So one
+// failure can be noted for all rows of a part that ended early.
 func (r *Report) Failed(err error, keys ...string) {
 	for _, key := range keys {
 		if row := r.row(key); !row.done {
@@ -86,8 +86,8 @@ func (r *Report) Section(title, text string) {
 	r.sections = append(r.sections, section{title, strings.TrimRight(text, "\n")})
 }
 
-// Attach adds figures to the JSON beside the page, under a title.
-// They must be what encoding/json can write.
+// Attach adds figures to the JSON beside the page, under a title. They must
+// be what encoding/json can write.
 func (r *Report) Attach(title string, figures any) {
 	if r.data == nil {
 		r.data = map[string]any{}

@@ -5,8 +5,7 @@ import (
 	"math"
 )
 
-// Bound says what a figure has to be.
-// Both limits are of the same side.
+// Bound says what a figure has to be. Both limits are of the same side.
 type Bound struct {
 	AtMost bool    // else at least
 	Must   float64 // to be reached
@@ -14,8 +13,8 @@ type Bound struct {
 	Unit   string  // "s", "ms", "bytes"; "×" for a ratio
 }
 
-// Row is one line of the table.
-// Key names it in the program, What in the page.
+// Row is one line of the table. Key names it in the program, What in the
+// page.
 type Row struct {
 	Key   string
 	What  string

@@ -15,7 +15,7 @@ import (
 )
 
 // alertsCommand is the noun alerts. Like every noun it goes over the operator's
-// socket and needs no login: whoever may open the socket may do everything.
+// socket and needs no login: a user who may open the socket may do everything.
 func alertsCommand(t *terminal) *cobra.Command {
 	c := group("alerts", "Alerts: list, inspect, delete, flush",
 		alertsList(t), alertsInspect(t), alertsDelete(t), alertsFlush(t))
@@ -23,8 +23,8 @@ func alertsCommand(t *terminal) *cobra.Command {
 	return c
 }
 
-// alertFlags are the filters of the two lists.
-// decisions list takes them too, for it lists decisions by way of their alerts.
+// alertFlags are the filters of the two lists. decisions list takes them
+// too, for it lists decisions by way of their alerts.
 type alertFlags struct {
 	targetFlags
 	all, machines, contained, noSimulated bool
@@ -52,9 +52,8 @@ func (f *alertFlags) listing(c *cobra.Command, limit int) {
 	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
 }
 
-// filter is what the flags ask for.
-// The error is the operator's to mend: an address that is none, a duration that
-// cannot be read.
+// filter is what the flags ask for. The error is the operator's to mend: an
+// address that is none, a duration that cannot be read.
 //
 // With active the filter is that of decisions list: only alerts with a running
 // decision, and of those only the decisions that address, type and origin ask for
@@ -120,9 +119,9 @@ func alertsList(t *terminal) *cobra.Command {
 	return c
 }
 
-// listAlerts fetches alerts and shows them, or their decisions.
-// All of them are held before the first is shown, for a table is as wide as its
-// widest cell; the limit bounds that unless the operator has taken it away.
+// listAlerts fetches alerts and shows them, or their decisions. All of them
+// are held before the first is shown, for a table is as wide as its widest
+// cell; the limit bounds that unless the operator has taken it away.
 func (t *terminal) listAlerts(ctx context.Context, f *alertFlags, decisions bool) error {
 	filter, err := f.filter(decisions)
 	if err != nil {
@@ -233,7 +232,7 @@ func alertsDelete(t *terminal) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			// What is deleted by a filter is deleted whoever it is from.
+			// What is deleted by a filter is deleted whatever its origin.
 			filter.HideCommunity = false
 			what.Filter = *filter
 			switch {
@@ -295,9 +294,9 @@ func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) 
 	})
 }
 
-// tellDeleted says which alerts went, the first ones by name.
-// The server sends at most admin.ShownEnded of them, so a deletion of a million is
-// told in a few lines.
+// tellDeleted says which alerts went, the first ones by name. The server
+// sends at most admin.ShownEnded of them, so a deletion of a million is told
+// in a few lines.
 func (t *terminal) tellDeleted(gone *admin.DeletedAlerts) {
 	for _, a := range gone.First {
 		about := ""

@@ -29,7 +29,7 @@ func allowlistsCommand(t *terminal) *cobra.Command {
 }
 
 // allowlistsCreate is allowlists create. A description is required, as in the
-// reference: a list of addresses that nobody can explain is never cleaned up.
+// reference: a list of addresses without an explanation is never cleaned up.
 func allowlistsCreate(t *terminal) *cobra.Command {
 	var description string
 	c := &cobra.Command{
@@ -76,8 +76,7 @@ func allowlistsDelete(t *terminal) *cobra.Command {
 	}
 }
 
-// noList says which list is missing.
-// Other errors are passed on.
+// noList says which list is missing. Other errors are passed on.
 func noList(err error, name string) error {
 	if errors.Is(err, engine.ErrNotFound) {
 		return fmt.Errorf("allowlist '%s' not found", name)
@@ -108,9 +107,9 @@ func allowlistsAdd(t *terminal) *cobra.Command {
 	return c
 }
 
-// lasting reads how long an item counts; nothing is for ever.
-// The result is nanoseconds from now on, by the server's clock; 0 is for ever. What
-// is over already is refused, since it would be stored and mean nothing.
+// lasting reads how long an item counts; nothing is for ever. The result is
+// nanoseconds from now on, by the server's clock; 0 is for ever. What is
+// over already is refused, since it would be stored and mean nothing.
 func lasting(text string) (int64, error) {
 	if text == "" || text == "never" || text == engine.Forever {
 		return 0, nil
@@ -125,9 +124,9 @@ func lasting(text string) (int64, error) {
 	return int64(d), nil
 }
 
-// additionObject is what came of an addition, in JSON.
-// Ended are running decisions that the new items have ended; present were on the list
-// before; invalid could not be read; expired were left out before anything was sent.
+// additionObject is what came of an addition, in JSON. Ended are running
+// decisions that the new items have ended; present were on the list before;
+// invalid could not be read; expired were left out before anything was sent.
 // Lists are never null, so that a program need not look.
 type additionObject struct {
 	Name    string   `json:"name"`
@@ -139,9 +138,9 @@ type additionObject struct {
 }
 
 // addToAllowlist adds items; so many others were left out because they have
-// expired.
-// Values that are no addresses do not hold the others up: those are added, in one
-// commit, and the verb fails afterwards with how many were left out.
+// expired. Values that are no addresses do not hold the others up: those are
+// added, in one commit, and the verb fails afterwards with how many were
+// left out.
 func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admin.NewAllowlistItem, expired int) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		done, err := door.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
@@ -209,12 +208,12 @@ func allowlistsImport(t *terminal) *cobra.Command {
 // nothing about an item.
 var allowlistColumns = []string{"value", "expiration", "comment", "name", "description", "created_at", "console_managed"}
 
-// errExpired: an item whose time is over.
-// It is never shown: such items are counted.
+// errExpired: an item whose time is over. It is never shown: such items are
+// counted.
 var errExpired = errors.New("expired")
 
-// lastingFrom is lasting, also for a moment at which it ends.
-// now is the clock of this command; between the machines of a command and its server
+// lastingFrom is lasting, also for a moment at which it ends. now is the
+// clock of this command; between the machines of a command and its server
 // nothing but a difference is lost.
 func lastingFrom(text string, now time.Time) (int64, error) {
 	at, err := time.Parse(time.RFC3339, text)
@@ -406,8 +405,8 @@ func (t *terminal) showAllowlists(list *admin.Allowlists) error {
 	return nil
 }
 
-// milli is a moment with three decimals, UTC.
-// It is how the reference's own answers write moments of allowlists.
+// milli is a moment with three decimals, UTC. It is how the reference's own
+// answers write moments of allowlists.
 func milli(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
 
 // noExpiration is how JSON says never.

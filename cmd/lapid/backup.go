@@ -103,8 +103,8 @@ func (t *terminal) backupInto(ctx context.Context, out io.Writer) (b *persist.Ba
 	return b, err
 }
 
-// verified copies a backup and checks it on the way.
-// Every checksum is compared, and the end must be there.
+// verified copies a backup and checks it on the way. Every checksum is
+// compared, and the end must be there.
 func verified(from io.Reader, to io.Writer) (*persist.BackupReader, error) {
 	b, err := persist.Verify(io.TeeReader(from, to))
 	if err != nil {
@@ -141,10 +141,9 @@ func newBackup(dir string) (*backupFile, error) {
 	return f, nil
 }
 
-// keep gives the backup its name.
-// File and folder are synced before it returns: then a power failure takes neither. A
-// name that is there already can only be the same revision within the same second; it
-// is replaced.
+// keep gives the backup its name. File and folder are synced before it
+// returns: then a power failure takes neither. A name that is there already
+// can only be the same revision within the same second; it is replaced.
 func (f *backupFile) keep(b *persist.BackupReader, now time.Time) (path string, err error) {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return "", err
@@ -160,8 +159,8 @@ func (f *backupFile) keep(b *persist.BackupReader, now time.Time) (path string, 
 	return filepath.Join(f.dir, name), errors.Join(folder.Sync(), folder.Close())
 }
 
-// discard removes what has no name yet, and lets go of the folder.
-// It may be called after keep, and does nothing to the backup then.
+// discard removes what has no name yet, and lets go of the folder. It may be
+// called after keep, and does nothing to the backup then.
 func (f *backupFile) discard() {
 	_ = f.Close()
 	_ = f.folder.Remove(f.tmp)

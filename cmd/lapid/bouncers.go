@@ -41,8 +41,9 @@ func bouncersList(t *terminal) *cobra.Command {
 	}
 }
 
-// listBouncersRaw writes each row as it comes, however many there are.
-// A table and JSON hold all rows at once; this is the form for a million of them.
+// listBouncersRaw writes each row as it comes, however many there are. A
+// table and JSON hold all rows at once; this is the form for a million of
+// them.
 func (t *terminal) listBouncersRaw(ctx context.Context, door *admin.Client) error {
 	return t.csvEach(bouncerColumns, func(write func([]string) error) error {
 		return door.EachBouncer(ctx, func(b *admin.Bouncer) error { return write(bouncerCells(b)) })
@@ -121,8 +122,8 @@ func standing(b *admin.Bouncer) (cursor, behind string) {
 	return fmt.Sprint(b.Cursor), fmt.Sprint(b.Behind)
 }
 
-// bouncerObject is a bouncer in JSON.
-// Names and their order are the reference's. Moments that never were are null.
+// bouncerObject is a bouncer in JSON. Names and their order are the
+// reference's. Moments that never were are null.
 type bouncerObject struct {
 	CreatedAt    *time.Time `json:"created_at"`
 	UpdatedAt    *time.Time `json:"updated_at"`
@@ -292,7 +293,8 @@ func bouncersPrune(t *terminal) *cobra.Command {
 }
 
 // pruneBouncers shows who would go, asks, and deletes by name those that were shown
-// and are still silent: who has come by while the question stood is spared.
+// and are still silent: a bouncer that has come by while the question stood is
+// spared.
 func (t *terminal) pruneBouncers(ctx context.Context, door *admin.Client, p *pruning) error {
 	silence, ok, err := p.settle(t)
 	if !ok {
@@ -375,8 +377,8 @@ func (t *terminal) showBouncer(b *admin.Bouncer) error {
 	return nil
 }
 
-// fullTime is a moment as inspect shows it, "" for never.
-// Go's own form, as the reference prints it.
+// fullTime is a moment as inspect shows it, "" for never. Go's own form, as
+// the reference prints it.
 func fullTime(ns int64) string {
 	if ns == 0 {
 		return ""

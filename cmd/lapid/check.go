@@ -111,8 +111,8 @@ func damagedSnapshots(found *engine.Inspection) (n int) {
 	return n
 }
 
-// acceptLoss makes what there is of the store the whole of it.
-// What was given up is told in full before the check that follows. On a store that
+// acceptLoss makes what there is of the store the whole of it. What was
+// given up is told in full before the check that follows. On a store that
 // lacks nothing it changes nothing and says so.
 func (t *terminal) acceptLoss(ctx context.Context, s *Setup) error {
 	loss, bodies, err := engine.AcceptLoss(ctx, s.engineOptions(slog.New(slog.DiscardHandler)))
@@ -137,8 +137,8 @@ func (t *terminal) acceptLoss(ctx context.Context, s *Setup) error {
 	return nil
 }
 
-// inspection is what a check says in JSON.
-// Damage is never null: an empty list is the good answer.
+// inspection is what a check says in JSON. Damage is never null: an empty
+// list is the good answer.
 type inspection struct {
 	Store     string   `json:"store,omitempty"` // its id
 	Revision  uint64   `json:"revision"`
@@ -151,6 +151,9 @@ type inspection struct {
 	Damage    []string `json:"damage"`
 }
 
+// showInspection writes what was found in the chosen format. What is damaged comes
+// one line each, for a person to read down and a script to count; the exit code is
+// the caller's to choose.
 func (t *terminal) showInspection(found *engine.Inspection) error {
 	i := inspection{
 		Revision: uint64(found.Revision), Records: found.Store.Records, Snapshots: []uint64{}, Alerts: found.Alerts,
@@ -182,6 +185,7 @@ func (t *terminal) showInspection(found *engine.Inspection) error {
 	return nil
 }
 
+// column is words as the rows of one column.
 func column(words []string) [][]string {
 	rows := make([][]string, len(words))
 	for i, w := range words {
@@ -190,6 +194,9 @@ func column(words []string) [][]string {
 	return rows
 }
 
+// checkBackup reads a backup to its end and compares every checksum. It needs no
+// store and takes no lock, so it can be done beside a running server, and on another
+// machine.
 func (t *terminal) checkBackup(path string) error {
 	file, err := openBackup(path)
 	if err != nil {

@@ -24,19 +24,18 @@ const (
 	exitInterrupted = 130 // as a shell says it of SIGINT
 )
 
-// errLine marks a flag or verb that there is not: one line says so, and what was
-// probably meant.
-// It chooses the exit code: a program that calls another version of this one can tell
-// a verb it does not have from one that failed.
+// errLine marks a flag or verb that there is not: one line says so, and what
+// was probably meant. It chooses the exit code: a program that calls another
+// version of this one can tell a verb it does not have from one that failed.
 type errLine struct{ error }
 
 // Unwrap gives the complaint.
 func (e errLine) Unwrap() error { return e.error }
 
 // run is the program: it takes the arguments behind the program's name and
-// gives the exit code.
-// It never exits by itself, so tests call it as main does. Everything that it writes
-// goes through the guards of the terminal, which are flushed at the end.
+// gives the exit code. It never exits by itself, so tests call it as main
+// does. Everything that it writes goes through the guards of the terminal,
+// which are flushed at the end.
 func run(ctx context.Context, t *terminal, args []string) int {
 	defer t.guard()()
 	if daemon, ok := daemonArgs(args); ok {
@@ -63,17 +62,16 @@ func run(ctx context.Context, t *terminal, args []string) int {
 }
 
 // complaint is an error as it is shown. Where it has several lines, no other
-// than the first looks like a line of ours.
-// An error may carry what a stranger wrote, and a line end in it would otherwise
-// begin a line that looks like the program's.
+// than the first looks like a line of ours. An error may carry what a
+// stranger wrote, and a line end in it would otherwise begin a line that
+// looks like the program's.
 func complaint(err error) string {
 	return strings.ReplaceAll(visible.Lines(err.Error()), "\n", "\n  ")
 }
 
-// advice says what to do about a disk that refuses to write, in a line of its
-// own; nothing about anything else.
-// An import that ended early says itself what is stored; everything else is one
-// commit, so nothing is.
+// advice says what to do about a disk that refuses to write, in a line of
+// its own; nothing about anything else. An import that ended early says
+// itself what is stored; everything else is one commit, so nothing is.
 func (t *terminal) advice(err error) string {
 	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
 		return ""
@@ -177,8 +175,8 @@ is made at the first start and kept.`,
 	return root
 }
 
-// hint names the verb that was probably meant, or where all are told.
-// Only the first level is looked at: groups name their own verbs.
+// hint names the verb that was probably meant, or where all are told. Only
+// the first level is looked at: groups name their own verbs.
 func hint(word string) string {
 	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions",
 		"metrics", "lapi", "config", "backup", "restore", "check", "version", "completion"}
@@ -188,16 +186,16 @@ func hint(word string) string {
 	return "; see \"lapid --help\""
 }
 
-// group is a command that only holds others.
-// Without a verb it shows its help and does nothing.
+// group is a command that only holds others. Without a verb it shows its
+// help and does nothing.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{Use: use, Short: short, Args: noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	c.AddCommand(verbs...)
 	return c
 }
 
-// noVerb complains about a word that is no verb of a group.
-// The error says which there are, for their number is small.
+// noVerb complains about a word that is no verb of a group. The error says
+// which there are, for their number is small.
 func noVerb(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -232,8 +230,8 @@ func unknownFlag(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 }
 
-// exactArgs, minArgs and noArgs complain with what is expected.
-// The sentence is made from the line of use, so it cannot differ from --help.
+// exactArgs, minArgs and noArgs complain with what is expected. The sentence
+// is made from the line of use, so it cannot differ from --help.
 func exactArgs(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 func minArgs(n int) cobra.PositionalArgs   { return usage(cobra.MinimumNArgs(n)) }
 
@@ -261,8 +259,8 @@ func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// errNoFilter refuses to delete everything by accident.
-// A variable that is empty in a script leaves a verb without a filter.
+// errNoFilter refuses to delete everything by accident. A variable that is
+// empty in a script leaves a verb without a filter.
 func errNoFilter(c *cobra.Command) error {
 	return fmt.Errorf("at least one filter or --all must be specified; see \"%s --help\"", c.CommandPath())
 }

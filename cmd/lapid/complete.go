@@ -64,9 +64,9 @@ func offer(values []string) cobra.CompletionFunc {
 	}
 }
 
-// offerNames offers names for the first argument, or for all of them.
-// It must not print or wait long: it runs while somebody types. Whatever goes wrong,
-// nothing is offered.
+// offerNames offers names for the first argument, or for all of them. It must not
+// print or wait long: it runs while an operator types. Whatever goes wrong, nothing
+// is offered.
 func (t *terminal) offerNames(names func(context.Context, *admin.Client) []string, many bool) cobra.CompletionFunc {
 	return func(c *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if len(given) > 0 && !many {
@@ -134,8 +134,8 @@ func listNames(ctx context.Context, server *admin.Client) (names []string) {
 	return names
 }
 
-// metricNames are what metrics show takes.
-// Groups come last, in alphabetical order.
+// metricNames are what metrics show takes. Groups come last, in alphabetical
+// order.
 func metricNames() []string {
 	var names []string
 	for _, s := range metricSections {

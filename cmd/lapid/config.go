@@ -20,9 +20,9 @@ const (
 )
 
 // Setup is everything the operator wrote, read and checked: the reference's
-// configuration, our own settings beside it, and what is worth a warning.
-// Whoever loads it may call its methods from one goroutine; nothing changes once the
-// server runs on it, for a reload loads another.
+// configuration, our own settings beside it, and what is worth a warning. Its methods
+// are for one goroutine; nothing changes once the server runs on it, for a reload
+// loads another.
 type Setup struct {
 	File     string // "" when there is none and the defaults hold
 	Found    bool   // File was not named, but found where configurations usually are
@@ -47,10 +47,10 @@ var inPlaceOf = map[string]string{
 // environment is how variables are looked up: os.LookupEnv, but for tests.
 type environment func(string) (string, bool)
 
-// loadSetup reads the configuration. With file "" it takes the first that is in
-// one of the usual places, and else the built-in defaults: the store in a local
-// folder, the API on 127.0.0.1:8080, the stock profiles.
-// Errors name file, line and column, several of them in as many lines. It reads; it
+// loadSetup reads the configuration. With file "" it takes the first that is
+// in one of the usual places, and else the built-in defaults: the store in a
+// local folder, the API on 127.0.0.1:8080, the stock profiles. Errors name
+// file, line and column, several of them in as many lines. It reads; it
 // makes nothing.
 func loadSetup(file string, env environment) (*Setup, error) {
 	found := file == ""
@@ -95,8 +95,8 @@ func defaultSetup(env environment) (*Setup, error) {
 	return s, s.complete()
 }
 
-// readMerged reads a file of one document with its overlay, FILE.local.
-// An overlay that is missing is no error, one that is empty changes nothing.
+// readMerged reads a file of one document with its overlay, FILE.local. An
+// overlay that is missing is no error, one that is empty changes nothing.
 func readMerged(file string, expand func(string) string) (*node, error) {
 	tree, err := readOne(file, expand)
 	if err != nil {
@@ -116,8 +116,8 @@ func readMerged(file string, expand func(string) string) (*node, error) {
 	return merge(tree, over)
 }
 
-// readOne reads a file of one document, nil when it is empty.
-// Further documents of it are passed over.
+// readOne reads a file of one document, nil when it is empty. Further
+// documents of it are passed over.
 func readOne(file string, expand func(string) string) (*node, error) {
 	trees, err := readTrees(file, expand)
 	if err != nil || len(trees) == 0 {

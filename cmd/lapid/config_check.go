@@ -12,8 +12,8 @@ import (
 	"lapid/engine"
 )
 
-// Retention is db_config.flush, checked. Zero means: never removed.
-// It is handed to the engine as it is; a duration is never negative.
+// Retention is db_config.flush, checked. Zero means: never removed. It is
+// handed to the engine as it is; a duration is never negative.
 type Retention struct {
 	MaxItems        int
 	MaxAge          time.Duration
@@ -24,8 +24,8 @@ type Retention struct {
 	MachinePassword time.Duration
 }
 
-// ServerSetup is what the server needs beyond the Setup, checked.
-// A reload makes a new one; the old one is never changed, since the gate may still
+// ServerSetup is what the server needs beyond the Setup, checked. A reload
+// makes a new one; the old one is never changed, since the gate may still
 // read it.
 type ServerSetup struct {
 	TrustedProxies []netip.Prefix
@@ -75,10 +75,10 @@ func (s *Setup) takeAddresses() {
 	}
 }
 
-// retention checks db_config.flush.
-// What is missing is kept for ever, and that is warned of, for such a server grows
-// until its disk is full. Usage metrics have a limit of their own, seven days unless
-// said otherwise. The error names the key with its place.
+// retention checks db_config.flush. What is missing is kept for ever, and
+// that is warned of, for such a server grows until its disk is full. Usage
+// metrics have a limit of their own, seven days unless said otherwise. The
+// error names the key with its place.
 func (s *Setup) retention() (Retention, error) {
 	var r Retention
 	f := s.Config.DB.Flush
@@ -136,8 +136,8 @@ func (s *Setup) retention() (Retention, error) {
 	return r, nil
 }
 
-// server checks what the server reads and gives it in its final form.
-// The sentences are the reference's where it has one, because operators look for
+// server checks what the server reads and gives it in its final form. The
+// sentences are the reference's where it has one, because operators look for
 // them. It looks at no file and no address: serve -t and the start do.
 func (s *Setup) server() (*ServerSetup, error) {
 	a := s.Config.API.Server
@@ -211,7 +211,7 @@ func prefix(text string) (netip.Prefix, error) {
 
 // autoRegistration checks that machines which register by themselves need a token of
 // 32 characters and an address in a range that was named: one of the two alone would
-// let anybody in who can guess or listen.
+// let in any caller that can guess or listen.
 func (s *Setup) autoRegistration(v *ServerSetup, r *AutoRegistration) error {
 	const at = "api.server.auto_registration"
 	switch {
@@ -276,8 +276,8 @@ func (s *Setup) tls(v *ServerSetup, t *TLS) error {
 	return nil
 }
 
-// once leaves out what was there before, in order.
-// Lists are short, so each is compared with each.
+// once leaves out what was there before, in order. Lists are short, so each
+// is compared with each.
 func once(list []string) []string {
 	var out []string
 	for _, x := range list {
@@ -310,9 +310,8 @@ func (s *Setup) metrics(v *ServerSetup) error {
 	return nil
 }
 
-// metricsAddress is where the metrics listener is, or would be.
-// An address in lapid.yaml wins; port 0 was written by somebody and means any that is
-// free.
+// metricsAddress is where the metrics listener is, or would be. An address in
+// lapid.yaml wins; port 0, where it was written, means any that is free.
 func (s *Setup) metricsAddress() string {
 	if s.Own.Metrics != "" && s.Own.Metrics != "off" {
 		return s.Own.Metrics
@@ -350,8 +349,8 @@ const (
 	levelFatal = slog.LevelError + 4
 )
 
-// level reads the words of the reference.
-// Case does not matter. Without a word it is info.
+// level reads the words of the reference. Case does not matter. Without a
+// word it is info.
 func level(word string) (slog.Level, error) {
 	switch strings.ToLower(word) {
 	case "trace":

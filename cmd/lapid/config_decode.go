@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// decoder fills a Go value from a tree and refuses what the value has no place
-// for. Fields are named by the tag `yaml`; a field with the tag `here:"ignored"`
-// is accepted and noted as having no meaning in this program.
-// One decoder is for one file. It goes on after a complaint, so that an operator sees
-// all of them at once.
+// decoder fills a Go value from a tree and refuses what the value has no
+// place for. Fields are named by the tag `yaml`; a field with the tag
+// `here:"ignored"` is accepted and noted as having no meaning in this
+// program. One decoder is for one file. It goes on after a complaint, so
+// that an operator sees all of them at once.
 type decoder struct {
 	schema  reflect.Type     // of the whole file, to say where a stray key belongs
 	places  map[string]*node // every key that was read, by its dotted path
@@ -21,10 +21,9 @@ type decoder struct {
 	errs    []error
 }
 
-// decodeTree fills into (a pointer to a struct) from a tree. All complaints are
-// in the error, one per line, each with its place.
-// A tree of nil is an empty file. The decoder is returned for its places, also with
-// an error.
+// decodeTree fills into (a pointer to a struct) from a tree. All complaints
+// are in the error, one per line, each with its place. A tree of nil is an
+// empty file. The decoder is returned for its places, also with an error.
 func decodeTree(tree *node, into any) (*decoder, error) {
 	v := reflect.ValueOf(into).Elem()
 	d := &decoder{schema: v.Type(), places: map[string]*node{}, items: map[string]*node{}}
@@ -141,8 +140,8 @@ func (d *decoder) scalar(n *node, v reflect.Value, path string) {
 	}
 }
 
-// yamlBool takes the spellings that YAML readers in the field take.
-// YAML 1.1 and 1.2 differ; existing files have both.
+// yamlBool takes the spellings that YAML readers in the field take. YAML 1.1
+// and 1.2 differ; existing files have both.
 func yamlBool(n *node) (value, ok bool) {
 	if !n.plain {
 		return false, false
@@ -156,9 +155,9 @@ func yamlBool(n *node) (value, ok bool) {
 	return false, false
 }
 
-// unknown explains a key that nothing reads: a likely spelling, or the section
-// in which a key of this name would have a meaning.
-// Only one of the hints is given, the one that is surest.
+// unknown explains a key that nothing reads: a likely spelling, or the
+// section in which a key of this name would have a meaning. Only one of the
+// hints is given, the one that is surest.
 func (d *decoder) unknown(t reflect.Type, key, path string) string {
 	text := "unknown key " + shownWord(key)
 	if path != "" {
@@ -203,8 +202,8 @@ func named(path string) string {
 	return path
 }
 
-// fieldOf finds the field that a key fills.
-// Fields of embedded structs count as the struct's own.
+// fieldOf finds the field that a key fills. Fields of embedded structs count
+// as the struct's own.
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {
 	for _, f := range reflect.VisibleFields(t) {
 		if name, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); name == key && name != "" && name != "-" {
@@ -225,8 +224,8 @@ func keysOf(t reflect.Type) []string {
 	return keys
 }
 
-// sections lists the paths of the maps of a schema that know a key.
-// "" is the top level.
+// sections lists the paths of the maps of a schema that know a key. "" is
+// the top level.
 func sections(t reflect.Type, key, path string) []string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -249,9 +248,8 @@ func sections(t reflect.Type, key, path string) []string {
 }
 
 // nearest is the word that is a slip of the finger away from key, "" when
-// there is none.
-// A slip is one letter in three at most, and one in short words. Case does not count;
-// of several the first in the list is taken.
+// there is none. A slip is one letter in three at most, and one in short
+// words. Case does not count; of several the first in the list is taken.
 func nearest(key string, words []string) string {
 	best, bestAt := "", max(1, len(key)/3)+1
 	for _, w := range words {
@@ -263,8 +261,8 @@ func nearest(key string, words []string) string {
 }
 
 // slips counts the letters to insert, drop, change or swap with their
-// neighbour to turn a into b.
-// It is the Damerau–Levenshtein distance, in three rows of memory.
+// neighbour to turn a into b. It is the Damerau–Levenshtein distance, in
+// three rows of memory.
 func slips(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range last {

@@ -13,11 +13,11 @@ import (
 // named, first things first.
 var usualConfigs = []string{"config.yaml", filepath.Join(localData, quickConfig), ownConfig, stockConfig}
 
-// findConfig gives the first of the places where there is a configuration, "" when
-// there is none. In the current folder, where anything may lie about, only a file
-// counts that is the user's own or root's and says where the data is.
-// The order goes from the nearest to the farthest, so that a trial beside an
-// installation does not touch it.
+// findConfig gives the first of the places where there is a configuration,
+// "" when there is none. In the current folder, where anything may lie
+// about, only a file counts that is the user's own or root's and says where
+// the data is. The order goes from the nearest to the farthest, so that a
+// trial beside an installation does not touch it.
 func findConfig(places []string) string {
 	for _, place := range places {
 		info, err := os.Stat(place)
@@ -58,8 +58,8 @@ func speaksOfData(file string) bool {
 	return false
 }
 
-// origin says in words which configuration is in force.
-// Verbs say it where nobody has named a file.
+// origin says in words which configuration is in force. Verbs say it where no file
+// was named.
 func (s *Setup) origin() string {
 	switch {
 	case s.File == "":

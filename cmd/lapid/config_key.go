@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-// showKey prints one value of the configuration: a word as it is, lists and
-// sections as JSON.
-// Secrets are shown: whoever asks for one by name wants it. A key that is known and
-// not given prints an empty line.
+// showKey prints one value of the configuration: a word as it is, lists and sections
+// as JSON. Secrets are shown: asking for one by name says that it is wanted. A key
+// that is known and not given prints an empty line.
 func (t *terminal) showKey(s *Setup, key string) error {
 	value, err := s.value(key)
 	if err != nil {
@@ -79,9 +78,9 @@ func (s *Setup) value(key string) (any, error) {
 	return plain(v), nil
 }
 
-// fieldNamed finds the field that one part of a key names, by its name in the file
-// or by the reference's.
-// The error names the nearest key, or else all.
+// fieldNamed finds the field that one part of a key names, by its name in
+// the file or by the reference's. The error names the nearest key, or else
+// all.
 func fieldNamed(v reflect.Value, part string) (reflect.Value, error) {
 	name := plainName(part)
 	if other, ok := referenceNames[name]; ok {
@@ -102,8 +101,8 @@ func fieldNamed(v reflect.Value, part string) (reflect.Value, error) {
 	return v, fmt.Errorf("there are %s", strings.Join(keys, ", "))
 }
 
-// plainName is a name without what the two spellings differ in.
-// Case and underscores.
+// plainName is a name without what the two spellings differ in. Case and
+// underscores.
 func plainName(s string) string { return strings.ToLower(strings.ReplaceAll(s, "_", "")) }
 
 // referenceNames are the reference's names for keys that the file calls

@@ -19,9 +19,9 @@ import (
 // loud are the ignored keys that have a line of their own.
 var loud = []string{"api.cti", "api.server.capi_whitelists_path", "api.server.online_client"}
 
-// losses warns of everything that is asked for and will not happen, and of what
-// happens otherwise than it looks. Call it once.
-// Each is one sentence that says what stops and what to do.
+// losses warns of everything that is asked for and will not happen, and of
+// what happens otherwise than it looks. Call it once. Each is one sentence
+// that says what stops and what to do.
 func (s *Setup) losses() {
 	a := s.Config.API.Server
 	if a != nil && a.Online != nil && s.given("api.server.online_client") {

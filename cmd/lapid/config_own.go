@@ -15,9 +15,10 @@ import (
 )
 
 // Settings are ours alone. They cannot stand in config.yaml, which other
-// programs read strictly: they are written into lapid.yaml beside it, or given
-// as environment variables, LAPID_ and the key in capitals, which win.
-// A name once given keeps its meaning. The zero value is what holds without any.
+// programs read strictly: they are written into lapid.yaml beside it, or
+// given as environment variables, LAPID_ and the key in capitals, which win.
+// A name once given keeps its meaning. The zero value is what holds without
+// any.
 type Settings struct {
 	// DataDir takes the place of config_paths.data_dir.
 	DataDir string `yaml:"data_dir"`
@@ -143,8 +144,8 @@ func sizeOf(text string) (bytes int64, ok bool) {
 	return n << shift, true
 }
 
-// leastMemory is what a server does not work with.
-// Less is refused: the least shares that are made of it take more than half.
+// leastMemory is what a server does not work with. Less is refused: the
+// least shares that are made of it take more than half.
 const leastMemory = 64 << 20
 
 // listenSocketMode is the setting as permission bits, 0 when it is not given.
@@ -159,10 +160,9 @@ func (s *Settings) listenSocketMode() (fs.FileMode, error) {
 	return fs.FileMode(n), nil
 }
 
-// loadSettings reads lapid.yaml, if it is there, and the environment. places is where
-// each key that was given stands.
-// A file that is not there is no error. The environment is read key by key, as if it
-// stood in the file.
+// loadSettings reads lapid.yaml, if it is there, and the environment. places
+// is where each key that was given stands. A file that is not there is no
+// error. The environment is read key by key, as if it stood in the file.
 func loadSettings(file string, env environment) (s Settings, places map[string]*node, err error) {
 	places = map[string]*node{}
 	if file != "" {
@@ -193,9 +193,8 @@ func loadSettings(file string, env environment) (s Settings, places map[string]*
 	return s, places, s.check(places)
 }
 
-// check refuses values that mean nothing, with their place.
-// It is called once, at the end of the reading, so the getters above need not look
-// again.
+// check refuses values that mean nothing, with their place. It is called
+// once, at the end of the reading, so the getters above need not look again.
 func (s *Settings) check(places map[string]*node) error {
 	_, every := s.snapshotEvery()
 	_, memory := s.memory()

@@ -17,9 +17,8 @@ type Config struct {
 	Service *LogProcessor `yaml:"crowdsec_service" here:"ignored"`
 }
 
-// Common says where the log goes.
-// Rotation is lapid's own where the log is in files: what is too large, too many or
-// too old goes (log_rotation.go).
+// Common says where the log goes. Rotation is lapid's own where the log is
+// in files: what is too large, too many or too old goes (log_rotation.go).
 type Common struct {
 	Media      string `yaml:"log_media"`     // stdout (default), file, syslog
 	Level      string `yaml:"log_level"`     // default info
@@ -35,9 +34,8 @@ type Common struct {
 	WorkingDir string `yaml:"working_dir" here:"ignored"`
 }
 
-// Paths are the directories of an installation.
-// Only data_dir has an effect; a relative one depends on where the server is started,
-// and is warned of.
+// Paths are the directories of an installation. Only data_dir has an effect;
+// a relative one depends on where the server is started, and is warned of.
 type Paths struct {
 	ConfigDir     string `yaml:"config_dir"` // default: the directory of the file
 	DataDir       string `yaml:"data_dir"`   // required; ours is the folder lapid below it
@@ -71,8 +69,8 @@ type Database struct {
 	Flush     *Flush `yaml:"flush"` // nil: nothing is ever flushed
 }
 
-// Flush bounds what is kept. Durations may be written with days.
-// What is not given is kept for ever, but usage metrics.
+// Flush bounds what is kept. Durations may be written with days. What is not
+// given is kept for ever, but usage metrics.
 type Flush struct {
 	MaxItems      *int        `yaml:"max_items"`
 	MaxAge        string      `yaml:"max_age"`
@@ -97,9 +95,9 @@ type API struct {
 	CTI    *CTI       `yaml:"cti" here:"ignored"`
 }
 
-// APIServer is the Local API itself.
-// At least one of listen_uri and listen_socket must be there. With ForwardedFor and
-// no proxies, every IPv4 peer is a proxy, as in the reference.
+// APIServer is the Local API itself. At least one of listen_uri and
+// listen_socket must be there. With ForwardedFor and no proxies, every IPv4
+// peer is a proxy, as in the reference.
 type APIServer struct {
 	Enable              *bool             `yaml:"enable"` // default true
 	ListenURI           string            `yaml:"listen_uri"`
@@ -144,8 +142,8 @@ type AutoRegistration struct {
 	AllowedRanges []string `yaml:"allowed_ranges"`
 }
 
-// OnlineClient is the connection to the Central API.
-// There is none here; that it is configured is told loudly.
+// OnlineClient is the connection to the Central API. There is none here;
+// that it is configured is told loudly.
 type OnlineClient struct {
 	Credentials string `yaml:"credentials_path"`
 	Sharing     *bool  `yaml:"sharing"`
@@ -158,16 +156,16 @@ type Pull struct {
 	Blocklists *bool `yaml:"blocklists"`
 }
 
-// APIClient is how this machine's own tools reach the Local API.
-// The server itself does not read it.
+// APIClient is how this machine's own tools reach the Local API. The server
+// itself does not read it.
 type APIClient struct {
 	Credentials string `yaml:"credentials_path"`
 	Insecure    *bool  `yaml:"insecure_skip_verify"`
 	Unregister  bool   `yaml:"unregister_on_exit" here:"ignored"`
 }
 
-// CTI is the reputation service that filters could ask.
-// No filter of ours asks it.
+// CTI is the reputation service that filters could ask. No filter of ours
+// asks it.
 type CTI struct {
 	Key          string `yaml:"key"`
 	CacheTimeout string `yaml:"cache_timeout"`
@@ -176,8 +174,8 @@ type CTI struct {
 	LogLevel     string `yaml:"log_level"`
 }
 
-// MetricsPlace is the Prometheus listener.
-// It has no credentials, so its address decides who may read.
+// MetricsPlace is the Prometheus listener. It has no credentials, so its
+// address decides who may read.
 type MetricsPlace struct {
 	Enabled bool   `yaml:"enabled"`
 	Level   string `yaml:"level"`       // full (default), aggregated, none
@@ -191,8 +189,7 @@ type PluginConfig struct {
 	Group string `yaml:"group"`
 }
 
-// CLIConfig is about the operator's verbs.
-// Flags win.
+// CLIConfig is about the operator's verbs. Flags win.
 type CLIConfig struct {
 	Output      string `yaml:"output"` // human (default), json, raw
 	Color       string `yaml:"color"`  // auto (default), yes, no
@@ -202,8 +199,8 @@ type CLIConfig struct {
 	HubTemplate string `yaml:"__hub_url_template__" here:"ignored"`
 }
 
-// LogProcessor is the part of the reference that reads logs.
-// Nothing of it is used: alerts come over the API.
+// LogProcessor is the part of the reference that reads logs. Nothing of it
+// is used: alerts come over the API.
 type LogProcessor struct {
 	Enable         *bool     `yaml:"enable"`
 	Acquisition    string    `yaml:"acquisition_path"`
@@ -225,8 +222,8 @@ type DNSCache struct {
 	Size        int    `yaml:"size"`
 }
 
-// Credentials is the file by which this machine's tools log in.
-// The same file serves cscli and the log processors of the reference. URL may be the
+// Credentials is the file by which this machine's tools log in. The same
+// file serves cscli and the log processors of the reference. URL may be the
 // path of a socket.
 type Credentials struct {
 	URL      string `yaml:"url"`

@@ -92,8 +92,8 @@ func (p *setting) text() string {
 	return fmt.Sprint(p.value)
 }
 
-// put stores a value at a dotted path.
-// What stands in the way of a section is replaced by it.
+// put stores a value at a dotted path. What stands in the way of a section
+// is replaced by it.
 func put(into map[string]any, path string, value any) {
 	for {
 		head, rest, more := strings.Cut(path, ".")
@@ -166,8 +166,7 @@ func configShowYAML(t *terminal) *cobra.Command {
 	}
 }
 
-// yaml writes the tree back.
-// What it writes is read back as the same tree.
+// yaml writes the tree back. What it writes is read back as the same tree.
 func (n *node) yaml() string {
 	var out strings.Builder
 	n.appendYAML(&out, "")
@@ -186,8 +185,8 @@ func (n *node) appendYAML(out *strings.Builder, indent string) {
 	}
 }
 
-// appendValue writes what stands behind a key or a dash.
-// A word that stood without quotes is written without: it may be a number or a truth.
+// appendValue writes what stands behind a key or a dash. A word that stood
+// without quotes is written without: it may be a number or a truth.
 func (n *node) appendValue(out *strings.Builder, indent string) {
 	switch {
 	case n.kind == isScalar && n.plain:

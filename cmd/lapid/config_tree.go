@@ -35,9 +35,9 @@ func (k kind) String() string {
 }
 
 // node is one piece of a configuration file that still knows where it was
-// written, also after an overlay was merged over it.
-// A tree is never changed once it was built: merging makes a new one that shares what
-// is the same, and aliases share their anchor's.
+// written, also after an overlay was merged over it. A tree is never changed
+// once it was built: merging makes a new one that shares what is the same,
+// and aliases share their anchor's.
 type node struct {
 	file      string
 	line, col int
@@ -48,16 +48,15 @@ type node struct {
 	entries   []entry // of a map, in the order of the file
 }
 
-// entry is one key of a map.
-// The key is a node for its place.
+// entry is one key of a map. The key is a node for its place.
 type entry struct {
 	key   *node
 	value *node
 }
 
 // at names the place of the node, "file:line:column", or whatever else it
-// came from.
-// A value from the environment has a name for a place, and no line.
+// came from. A value from the environment has a name for a place, and no
+// line.
 func (n *node) at() string {
 	if n.line == 0 {
 		return n.file
@@ -65,8 +64,8 @@ func (n *node) at() string {
 	return fmt.Sprintf("%s:%d:%d", n.file, n.line, n.col)
 }
 
-// get gives the value of a key, nil when there is none.
-// Also on nil, so that paths can be followed without looking at each step.
+// get gives the value of a key, nil when there is none. Also on nil, so that
+// paths can be followed without looking at each step.
 func (n *node) get(key string) *node {
 	if n == nil {
 		return nil
@@ -80,10 +79,9 @@ func (n *node) get(key string) *node {
 }
 
 // readTrees reads a file of one or more YAML documents. Empty documents are
-// left out.
-// The file must be an ordinary one of maxConfigSize bytes at most (readPlain). expand
-// puts in variables, nil: it is left as it is; it sees the whole text, as the
-// reference's does, comments and quotes included.
+// left out. The file must be an ordinary one of maxConfigSize bytes at most
+// (readPlain). expand puts in variables, nil: it is left as it is; it sees
+// the whole text, as the reference's does, comments and quotes included.
 func readTrees(file string, expand func(string) string) ([]*node, error) {
 	text, err := readPlain(file, maxConfigSize)
 	if err != nil {
@@ -142,8 +140,8 @@ func syntaxError(file, text string, err error) error {
 	return fmt.Errorf("%s: %s", file, shownMessage(first))
 }
 
-// treeBuilder turns one parsed document into nodes.
-// Anchors are known from where they stand to the end of the document.
+// treeBuilder turns one parsed document into nodes. Anchors are known from
+// where they stand to the end of the document.
 type treeBuilder struct {
 	file    string
 	anchors map[string]*node
@@ -294,9 +292,9 @@ func (b *treeBuilder) tagged(v *ast.TagNode, depth int) (*node, error) {
 	return n, err
 }
 
-// merge lays over on top of n and gives the result: maps key by key, lists and
-// scalars replaced, null removes. Neither tree is changed.
-// An overlay that has a map where the file has a word, or the other way round, is an
+// merge lays over on top of n and gives the result: maps key by key, lists
+// and scalars replaced, null removes. Neither tree is changed. An overlay
+// that has a map where the file has a word, or the other way round, is an
 // error: one of the two is a slip.
 func merge(n, over *node) (*node, error) {
 	switch {
@@ -316,8 +314,8 @@ func merge(n, over *node) (*node, error) {
 	return &merged, nil
 }
 
-// lay puts one overlaying entry into the map.
-// The entries must be n's own, not shared with another tree.
+// lay puts one overlaying entry into the map. The entries must be n's own,
+// not shared with another tree.
 func (n *node) lay(e entry) error {
 	for i, old := range n.entries {
 		if old.key.text != e.key.text {

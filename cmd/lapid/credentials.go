@@ -10,9 +10,9 @@ import (
 // its own.
 const nobody = "lapid"
 
-// credentials reads the file by which this machine's own tools log in.
-// An overlay FILE.local and variables count, as for config.yaml. The error names the
-// key when there is no file.
+// credentials reads the file by which this machine's own tools log in. An
+// overlay FILE.local and variables count, as for config.yaml. The error
+// names the key when there is no file.
 func (s *Setup) credentials() (*Credentials, error) {
 	client := s.Config.API.Client
 	if client == nil || client.Credentials == "" {
@@ -29,8 +29,8 @@ func (s *Setup) credentials() (*Credentials, error) {
 	return c, nil
 }
 
-// login is the machine in whose name this machine's operator decides.
-// A file that cannot be read is as good as none: an operator must be able to decide
+// login is the machine in whose name this machine's operator decides. A file
+// that cannot be read is as good as none: an operator must be able to decide
 // without.
 func (s *Setup) login() string {
 	c, err := s.credentials()
@@ -48,8 +48,8 @@ func (s *Setup) url() string {
 	return s.ownURL()
 }
 
-// ownURL is where this server listens, as this machine reaches it.
-// A listener on all addresses is reached on the loopback.
+// ownURL is where this server listens, as this machine reaches it. A
+// listener on all addresses is reached on the loopback.
 func (s *Setup) ownURL() string {
 	a := s.Config.API.Server
 	if a == nil || a.ListenURI == "" {

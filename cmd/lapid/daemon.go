@@ -73,10 +73,9 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 	return d, nil
 }
 
-// runDaemon is the program when it is started in the place of the reference's
-// server.
-// What differs from serve is the exit code for a flag that there is not, 2, and the
-// words for flags that mean nothing here.
+// runDaemon is the program when it is started in the place of the
+// reference's server. What differs from serve is the exit code for a flag
+// that there is not, 2, and the words for flags that mean nothing here.
 func runDaemon(ctx context.Context, t *terminal, args []string) int {
 	d, err := parseDaemon(args)
 	if err != nil {

@@ -48,10 +48,10 @@ What -o json and -o raw print can be given to "decisions import".`,
 var decisionColumns = []string{"id", "source", "ip", "reason", "action", "country", "as", "events_count", "expiration",
 	"simulated", "alert_id"}
 
-// withoutRepeats leaves out decisions that were seen before on the same value
-// with the same type, and counts them.
-// Alerts come newest first, so the newest decision on a target is the one that stays.
-// The lists of the alerts are cut in place.
+// withoutRepeats leaves out decisions that were seen before on the same
+// value with the same type, and counts them. Alerts come newest first, so
+// the newest decision on a target is the one that stays. The lists of the
+// alerts are cut in place.
 func withoutRepeats(alerts []*admin.Alert) (skipped int) {
 	type target struct {
 		simulated          bool
@@ -156,9 +156,9 @@ func as(a *admin.Alert) string {
 	return a.Source.AsNumber + " " + a.Source.AsName
 }
 
-// targetFlags are the ways to name what a decision is about.
-// Every verb that filters or adds has the same, so that a line can be changed from
-// list to delete by its verb alone.
+// targetFlags are the ways to name what a decision is about. Every verb that
+// filters or adds has the same, so that a line can be changed from list to
+// delete by its verb alone.
 type targetFlags struct {
 	ip, ipRange, scope, value string
 }
@@ -237,8 +237,8 @@ type addedObject struct {
 	Reason   string `json:"reason"`
 }
 
-// deletedObject is what was deleted, in JSON.
-// All verbs that delete share it.
+// deletedObject is what was deleted, in JSON. All verbs that delete share
+// it.
 type deletedObject struct {
 	Deleted int `json:"deleted"`
 }
@@ -265,9 +265,9 @@ func (f *targetFlags) target(n *admin.NewDecision) error {
 	return fitsScope(n.Scope, n.Value)
 }
 
-// apiError marks what the server said, as the reference does.
-// What could not reach the server is passed on without that mark, so the two can be
-// told apart.
+// apiError marks what the server said, as the reference does. What could not
+// reach the server is passed on without that mark, so the two can be told
+// apart.
 func apiError(err error) error {
 	var e *engine.Error
 	if errors.As(err, &e) {
@@ -331,9 +331,9 @@ func given(c *cobra.Command, name, value string) *string {
 	return &value
 }
 
-// address is the address or range that was named, checked.
-// An address with a prefix length belongs to --range and one without to --ip, so that
-// a slip in a script is found and does not ban a network. "" when neither flag was
+// address is the address or range that was named, checked. An address with a
+// prefix length belongs to --range and one without to --ip, so that a slip
+// in a script is found and does not ban a network. "" when neither flag was
 // given.
 func (f *targetFlags) address() (string, error) {
 	if f.ip != "" && f.ipRange != "" {
@@ -389,9 +389,9 @@ func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilt
 	})
 }
 
-// agreeToDelete asks before very much is deleted.
-// It lets the server count without changing anything; between that and the deletion
-// more may come to match, which nobody is asked about again.
+// agreeToDelete asks before very much is deleted. It lets the server count without
+// changing anything; between that and the deletion more may come to match, and the
+// question is not repeated.
 func (t *terminal) agreeToDelete(ctx context.Context, door *admin.Client, what admin.DecisionFilter) (bool, error) {
 	what.Dry = true
 	would, err := door.DeleteDecisions(ctx, &what)

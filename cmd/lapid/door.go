@@ -103,8 +103,8 @@ func (s *Setup) storeThere() error {
 		"or make an empty store before the first start with --init", errNoStore, absolute(s.Store()), s.origin())
 }
 
-// absolute is a path that means the same wherever it is read.
-// Where the current folder cannot be told it stays as it is.
+// absolute is a path that means the same wherever it is read. Where the
+// current folder cannot be told it stays as it is.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
@@ -112,10 +112,11 @@ func absolute(path string) string {
 	return path
 }
 
-// ownDoor opens the store for one command and serves the operator's handler in
-// this process, which has the rights of the store's owner until close.
-// It is for one verb: the engine runs, so writes are durable before they are
-// answered, and profiles are not loaded, since verbs bring decisions of their own.
+// ownDoor opens the store for one command and serves the operator's handler
+// in this process, which has the rights of the store's owner until close. It
+// is for one verb: the engine runs, so writes are durable before they are
+// answered, and profiles are not loaded, since verbs bring decisions of
+// their own.
 func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 	back, err := s.asOwner()
 	if err != nil {
@@ -148,8 +149,8 @@ func ownDoor(ctx context.Context, s *Setup) (*admin.Client, func(), error) {
 	}, nil
 }
 
-// withDoor runs one verb with the door open.
-// The client is good until the verb returns.
+// withDoor runs one verb with the door open. The client is good until the
+// verb returns.
 func (t *terminal) withDoor(ctx context.Context, verb func(*admin.Client) error) error {
 	c, close, err := t.door(ctx)
 	if err != nil {

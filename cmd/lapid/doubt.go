@@ -17,9 +17,9 @@ var (
 	knownTypes  = []string{"ban", "captcha", "throttle"}
 )
 
-// scopeDoubt is what is to be said of a scope that bouncers do not know and that is
-// nearly one that they do; "" for nothing.
-// Scopes may be anything, so it is never more than a doubt.
+// scopeDoubt is what is to be said of a scope that bouncers do not know and
+// that is nearly one that they do; "" for nothing. Scopes may be anything,
+// so it is never more than a doubt.
 func scopeDoubt(scope string) string {
 	if near := slip(scope, knownScopes); near != "" {
 		return fmt.Sprintf("scope '%s' is none that bouncers know: did you mean %s?", scope, engine.CanonicalScope(near))
@@ -43,9 +43,9 @@ func typeDoubt(kind string) (doubt string, err error) {
 	return "", nil
 }
 
-// fitsScope tells what is wrong with a value that is no address, or an address where
-// the scope means a range, or the other way round.
-// Whether it is an address at all is looked at by the engine.
+// fitsScope tells what is wrong with a value that is no address, or an
+// address where the scope means a range, or the other way round. Whether it
+// is an address at all is looked at by the engine.
 func fitsScope(scope, value string) error {
 	switch engine.CanonicalScope(scope) {
 	case engine.ScopeIP:
@@ -98,9 +98,8 @@ func doubtProfiles(specs []profile.Spec, say func(i int, field, text string)) {
 	}
 }
 
-// slip is the known word that was probably meant, "" for one that is known or like
-// none.
-// Case does not count.
+// slip is the known word that was probably meant, "" for one that is known
+// or like none. Case does not count.
 func slip(word string, known []string) string {
 	if slices.Contains(known, strings.ToLower(word)) {
 		return ""

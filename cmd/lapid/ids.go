@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// maxIDs bounds how many numbers one list of them may name.
-// A range is written out, and each number is a request.
+// maxIDs bounds how many numbers one list of them may name. A range is
+// written out, and each number is a request.
 const maxIDs = 100_000
 
 // ranges writes numbers as short as can be: 41-49,51.
@@ -32,7 +32,9 @@ func ranges(ids []uint64) string {
 // errNoID: some part of the list is no number, or the wrong way round.
 var errNoID = errors.New("no number")
 
-// parseRanges reads what ranges writes. Zero is no number.
+// parseRanges reads what ranges writes. Zero is no number. The order is that
+// of the text, and a number that occurs twice is there twice. Too many are
+// refused before they are made.
 func parseRanges(text string) ([]uint64, error) {
 	var out []uint64
 	for part := range strings.SplitSeq(text, ",") {

@@ -148,9 +148,9 @@ func (t *terminal) words(format string, args ...any) {
 	}
 }
 
-// showImport says what came of an import that went to its end.
-// Without -o json the number stands alone in its line, as scripts know it from
-// the reference; what was left out is told on standard error.
+// showImport says what came of an import that went to its end. Without -o
+// json the number stands alone in its line, as scripts know it from the
+// reference; what was left out is told on standard error.
 func (t *terminal) showImport(i *importing) error {
 	if t.output == jsonWords {
 		return t.json(i.object(), " ")
@@ -162,8 +162,8 @@ func (t *terminal) showImport(i *importing) error {
 	return nil
 }
 
-// importedObject is an import in JSON.
-// Alerts are the numbers by which the import can be taken back. Lists are never null.
+// importedObject is an import in JSON. Alerts are the numbers by which the
+// import can be taken back. Lists are never null.
 type importedObject struct {
 	Imported    int                 `json:"imported"`
 	Alerts      []uint64            `json:"alerts"`
@@ -220,10 +220,10 @@ type earlyEnd struct {
 func (e *earlyEnd) Error() string { return e.text }
 func (e *earlyEnd) Unwrap() error { return e.cause }
 
-// endedEarly says what is stored of an import, and how to be rid of it.
-// An answer of the server's, also a refusal, settles what became of its chunk. When
-// the connection broke instead, the chunk under way may be stored or not, so the
-// numbers are "at least".
+// endedEarly says what is stored of an import, and how to be rid of it. An
+// answer of the server's, also a refusal, settles what became of its chunk.
+// When the connection broke instead, the chunk under way may be stored or
+// not, so the numbers are "at least".
 func (i *importing) endedEarly(cause error, total int, program string) error {
 	if len(i.alerts) == 0 {
 		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
@@ -247,9 +247,10 @@ func (t *terminal) program() string {
 	return "lapid"
 }
 
-// settle fills in what the flags leave open and refuses what cannot be.
-// It must not change anything outside: a wrong flag is an error before the input is
-// opened. Durations are brought into the form that the server stores.
+// settle fills in what the flags leave open and refuses what cannot be. It
+// must not change anything outside: a wrong flag is an error before the
+// input is opened. Durations are brought into the form that the server
+// stores.
 func (i *importing) settle(t *terminal) error {
 	if i.format == "" {
 		switch strings.ToLower(filepath.Ext(i.file)) {
@@ -275,8 +276,8 @@ func (i *importing) settle(t *terminal) error {
 		return err
 	}
 	t.doubtScope(i.chunk.Scope)
-	// The alert's text names the file without its folder, which is nobody else's
-	// affair.
+	// The alert's text names the file without its folder, which other users need not
+	// know.
 	i.chunk.Source = filepath.Base(i.file)
 	if i.file == "-" {
 		i.chunk.Source = "stdin"
@@ -284,10 +285,9 @@ func (i *importing) settle(t *terminal) error {
 	return nil
 }
 
-// open gives the input as a file that can be read twice: what comes through a
-// pipe is kept in a nameless file meanwhile.
-// The nameless file vanishes with this process, however it ends. The caller closes
-// it.
+// open gives the input as a file that can be read twice: what comes through
+// a pipe is kept in a nameless file meanwhile. The nameless file vanishes
+// with this process, however it ends. The caller closes it.
 func (i *importing) open(stdin io.Reader) (*os.File, error) {
 	var from io.Reader = stdin
 	if i.file != "-" {
@@ -318,10 +318,10 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 	return kept, nil
 }
 
-// check reads the whole input and counts the decisions that it will make. Bad ones
-// are named, and then it is an error.
-// No more than shownFaults faults and as many doubts are shown, each doubt once, for
-// a list of a million may be wrong in every line. The others are counted.
+// check reads the whole input and counts the decisions that it will make.
+// Bad ones are named, and then it is an error. No more than shownFaults
+// faults and as many doubts are shown, each doubt once, for a list of a
+// million may be wrong in every line. The others are counted.
 func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 	faults := 0
 	complain := func(where string, err error) {
@@ -374,8 +374,8 @@ func (i *importing) check(t *terminal, input *os.File) (total int, err error) {
 	return total, nil
 }
 
-// meant names the column that was probably meant.
-// Names are compared without regard to slips of a letter or two (nearest).
+// meant names the column that was probably meant. Names are compared without
+// regard to slips of a letter or two (nearest).
 func meant(name string) string {
 	if near := nearest(name, importColumns); near != "" {
 		return fmt.Sprintf("; did you mean '%s'?", near)
@@ -383,11 +383,11 @@ func meant(name string) string {
 	return fmt.Sprintf(" (known are %s)", strings.Join(importColumns, ", "))
 }
 
-// prepare makes an entry as it is to be stored, and tells whether it is to be: what
-// was listed and is over or simulated by now is not. The error is what is wrong
-// with it.
-// It is called once when the input is judged and once more when it is sent, and gives
-// the same both times but for what has run out in between.
+// prepare makes an entry as it is to be stored, and tells whether it is to
+// be: what was listed and is over or simulated by now is not. The error is
+// what is wrong with it. It is called once when the input is judged and once
+// more when it is sent, and gives the same both times but for what has run
+// out in between.
 func (i *importing) prepare(e *listed) (take bool, err error) {
 	if e.Value == "" {
 		return false, errors.New("missing 'value'")
@@ -435,8 +435,8 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 	return true, nil
 }
 
-// durationFault names the duration, unless the sentence does already.
-// Both kinds of sentence come from the engine; the operator sees one.
+// durationFault names the duration, unless the sentence does already. Both
+// kinds of sentence come from the engine; the operator sees one.
 func durationFault(text string, err error) error {
 	if strings.HasPrefix(err.Error(), "duration ") {
 		return err
@@ -444,8 +444,8 @@ func durationFault(text string, err error) error {
 	return fmt.Errorf("duration '%s': %w", text, err)
 }
 
-// each reads the input from its beginning.
-// The sink sees every entry in order; what it returns ends the reading.
+// each reads the input from its beginning. The sink sees every entry in
+// order; what it returns ends the reading.
 func (i *importing) each(input *os.File, to *sink) error {
 	if _, err := input.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("reading the input: %w", err)
@@ -454,10 +454,10 @@ func (i *importing) each(input *os.File, to *sink) error {
 }
 
 // send stores the values chunk by chunk: while one is under way the next is
-// read. Ctrl-C ends it after the chunk that is under way, so that what is stored
-// is known; a second one ends the program at once.
-// Memory is bounded by two chunks: one under way, one ready. The server stores a
-// chunk whole or not at all.
+// read. Ctrl-C ends it after the chunk that is under way, so that what is
+// stored is known; a second one ends the program at once. Memory is bounded
+// by two chunks: one under way, one ready. The server stores a chunk whole
+// or not at all.
 func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, input *os.File, total int) error {
 	size := i.batch
 	if size == 0 {
@@ -503,8 +503,8 @@ func (t *terminal) send(ctx context.Context, door *admin.Client, i *importing, i
 	return err
 }
 
-// note keeps what became of a chunk.
-// A chunk of which everything was left out has no alert.
+// note keeps what became of a chunk. A chunk of which everything was left
+// out has no alert.
 func (i *importing) note(answer *admin.Imported) {
 	i.stored += answer.Stored
 	if answer.Alert != 0 {
@@ -513,9 +513,9 @@ func (i *importing) note(answer *admin.Imported) {
 	i.allowlisted = append(i.allowlisted, answer.Allowlisted...)
 }
 
-// cut makes chunks of the input.
-// A chunk is handed over when it has size values, the last one with what is left. It
-// does not wait for a sender that has gone: ctx ends then.
+// cut makes chunks of the input. A chunk is handed over when it has size
+// values, the last one with what is left. It does not wait for a sender that
+// has gone: ctx ends then.
 func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
 	next := i.chunk
 	hand := func() error {

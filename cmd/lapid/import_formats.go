@@ -14,17 +14,16 @@ import (
 	"lapid/transport/admin"
 )
 
-// listed is one entry of an input.
-// The value, and what else the entry says of itself; "" where it says nothing, which
-// the flags then fill.
+// listed is one entry of an input. The value, and what else the entry says
+// of itself; "" where it says nothing, which the flags then fill.
 type listed struct {
 	admin.Item
 	left      bool // Duration is what was left of it when it was listed; it may be over
 	simulated bool
 }
 
-// sink takes what a reader finds.
-// It is called by one goroutine, in the order of the input.
+// sink takes what a reader finds. It is called by one goroutine, in the
+// order of the input.
 type sink struct {
 	// entry gets every entry with where it stood. It is only good until the next
 	// one; its texts may be kept. An error ends the reading.
@@ -36,18 +35,16 @@ type sink struct {
 	strange func(name string)
 }
 
-// reader reads one format. Its error ends the import. An input that is empty has
-// no entries.
-// Readers keep one entry in memory, and one line of at most maxLine bytes or one
-// object.
+// reader reads one format. Its error ends the import. An input that is empty
+// has no entries. Readers keep one entry in memory, and one line of at most
+// maxLine bytes or one object.
 type reader func(in io.Reader, to *sink) error
 
 // formats are the readers by the word for --format.
 var formats = map[string]reader{"csv": readCSV, "json": readJSON, "values": readValues}
 
-// maxLine bounds one line, in bytes.
-// No address, scope and reason is so long; a file without line ends is found before
-// it fills the memory.
+// maxLine bounds one line, in bytes. No address, scope and reason is so
+// long; a file without line ends is found before it fills the memory.
 const maxLine = 1 << 20
 
 // importColumns are the names a header line or an object may hold.
@@ -110,8 +107,8 @@ func readCSV(in io.Reader, to *sink) error {
 	}
 }
 
-// columns names those that are not understood.
-// Only the first reading asks for that.
+// columns names those that are not understood. Only the first reading asks
+// for that.
 func (to *sink) columns(names []string, own bool) {
 	if to.strange == nil {
 		return
@@ -155,10 +152,9 @@ func (e *listed) set(column, text string, own bool) {
 	}
 }
 
-// readValues reads one value per line. Blank lines and what follows a # are for
-// people.
-// A byte order mark before the first value is taken away, as Windows' editors write
-// one.
+// readValues reads one value per line. Blank lines and what follows a # are
+// for people. A byte order mark before the first value is taken away, as
+// Windows' editors write one.
 func readValues(in io.Reader, to *sink) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 1<<16), maxLine)
@@ -182,10 +178,9 @@ func readValues(in io.Reader, to *sink) error {
 	return lines.Err()
 }
 
-// withoutComment cuts a comment off: a # at the beginning of the line or behind a
-// blank.
-// A # within a word belongs to the word, for values of other scopes than addresses
-// may hold one.
+// withoutComment cuts a comment off: a # at the beginning of the line or
+// behind a blank. A # within a word belongs to the word, for values of other
+// scopes than addresses may hold one.
 func withoutComment(line string) string {
 	for i := range len(line) {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
@@ -294,10 +289,10 @@ func (to *sink) alert(where string, a *jsonObject) error {
 	return nil
 }
 
-// decode reads the next object, and names the fields of a decision that are not
-// understood if somebody wants to know.
-// Names are compared without regard to case, as encoding/json fills fields. Alerts
-// are left alone: most of their fields are not a decision's.
+// decode reads the next object, and names the fields of a decision that are
+// not understood if somebody wants to know. Names are compared without
+// regard to case, as encoding/json fills fields. Alerts are left alone: most
+// of their fields are not a decision's.
 func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 	if to.strange == nil {
 		return d.Decode(o)
@@ -320,16 +315,16 @@ func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 	return err
 }
 
-// decisionFields are those of jsonDecision.
-// And those of listed decisions that mean nothing here and are known to.
+// decisionFields are those of jsonDecision. And those of listed decisions
+// that mean nothing here and are known to.
 var decisionFields = map[string]bool{
 	"value": true, "scope": true, "type": true, "duration": true, "reason": true,
 	"scenario": true, "simulated": true, "id": true, "origin": true, "uuid": true, "until": true, "created_at": true,
 }
 
-// eachKey yields the keys of a JSON object as they are written, without those of
-// what lies in it. The text must be valid JSON.
-// It does not allocate: an import has as many objects as decisions.
+// eachKey yields the keys of a JSON object as they are written, without
+// those of what lies in it. The text must be valid JSON. It does not
+// allocate: an import has as many objects as decisions.
 func eachKey(object []byte, yield func(key []byte)) {
 	depth := 0
 	for i := 0; i < len(object); i++ {

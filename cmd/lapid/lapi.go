@@ -96,9 +96,8 @@ func slashed(url string) string {
 	return url + "/"
 }
 
-// tryLogin logs in once and forgets the token.
-// It waits half a minute at most. A refusal is a loginRefused, whatever else goes
-// wrong is not.
+// tryLogin logs in once and forgets the token. It waits half a minute at
+// most. A refusal is a loginRefused, whatever else goes wrong is not.
 func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -113,10 +112,9 @@ func (s *Setup) tryLogin(ctx context.Context, c *Credentials) error {
 	return err
 }
 
-// post sends a request to the Local API and gives the status of a good answer. The
-// error of any other is what the server says.
-// No more than a megabyte of the answer is read. Status 0 means that there was no
-// answer.
+// post sends a request to the Local API and gives the status of a good
+// answer. The error of any other is what the server says. No more than a
+// megabyte of the answer is read. Status 0 means that there was no answer.
 func post(ctx context.Context, client *http.Client, url string, question map[string]string) (status int, err error) {
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -145,10 +143,10 @@ func post(ctx context.Context, client *http.Client, url string, question map[str
 	return w.StatusCode, errors.New("API error: " + said.Message)
 }
 
-// httpClient reaches the URL of the credentials, which may be a socket.
-// It gives the client and what paths are put behind. TLS is 1.2 at least; whether the
-// server's certificate is looked at is the operator's to say, in api.client. A CA
-// file is trusted beside those of the system.
+// httpClient reaches the URL of the credentials, which may be a socket. It
+// gives the client and what paths are put behind. TLS is 1.2 at least;
+// whether the server's certificate is looked at is the operator's to say, in
+// api.client. A CA file is trusted beside those of the system.
 func (s *Setup) httpClient(c *Credentials) (*http.Client, string, error) {
 	if socket, ok := strings.CutPrefix(c.URL, "unix:"); ok || strings.HasPrefix(c.URL, "/") {
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

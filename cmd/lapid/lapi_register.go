@@ -13,8 +13,8 @@ import (
 	"lapid/transport/admin"
 )
 
-// registration is what the flags of lapi register say.
-// After settle nothing is open in it.
+// registration is what the flags of lapi register say. After settle nothing
+// is open in it.
 type registration struct{ url, machine, token, file string }
 
 // lapiRegister is lapi register: how a machine without access to the server's own

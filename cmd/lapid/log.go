@@ -28,11 +28,10 @@ type Log struct {
 	forced bool // a flag decided the level: the configuration does not
 }
 
-// openLog opens what the configuration names. A level given by flag wins over
-// the configuration's. Lines about requests go to a file of their own where the log
-// is in files, and between the others elsewhere.
-// What it opens is never closed: the log is the last to go. Errors name the key to
-// change.
+// openLog opens what the configuration names. A level given by flag wins
+// over the configuration's. Lines about requests go to a file of their own
+// where the log is in files, and between the others elsewhere. What it opens
+// is never closed: the log is the last to go. Errors name the key to change.
 func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	l := &Log{level: new(slog.LevelVar), forced: flag != ""}
 	at, err := s.logLevel()
@@ -66,9 +65,9 @@ func openLog(s *Setup, out io.Writer, flag string) (*Log, error) {
 	return l, nil
 }
 
-// sinks opens what lines go to, and those about requests if that is another one:
-// else it is nil.
-// An unknown word is refused here and by serve -t, not passed over.
+// sinks opens what lines go to, and those about requests if that is another
+// one: else it is nil. An unknown word is refused here and by serve -t, not
+// passed over.
 func (l *Log) sinks(s *Setup, terminal io.Writer) (out, requests io.Writer, err error) {
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
@@ -129,8 +128,8 @@ func reworded(groups []string, a slog.Attr) slog.Attr {
 	return short(a)
 }
 
-// short cuts texts, of which a client decides how long they are.
-// Messages and values; what is cut ends in a sign that says so (visible.Short).
+// short cuts texts, of which a client decides how long they are. Messages
+// and values; what is cut ends in a sign that says so (visible.Short).
 func short(a slog.Attr) slog.Attr {
 	text := ""
 	switch v := a.Value.Any().(type) {
@@ -174,8 +173,8 @@ func (l *Log) reopen() error {
 	return nil
 }
 
-// file opens one of the files.
-// It is opened for appending, mode 0600 where it is new (log_file.go).
+// file opens one of the files. It is opened for appending, mode 0600 where
+// it is new (log_file.go).
 func (l *Log) file(s *Setup, name string) (io.Writer, error) {
 	r, err := s.rotation()
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// rotation says when a log file is put away and how long it is kept.
-// The file that is written to is not among those counted.
+// rotation says when a log file is put away and how long it is kept. The
+// file that is written to is not among those counted.
 type rotation struct {
 	size     int // in MiB, when the next file is begun
 	files    int // kept besides the one that is written
@@ -18,9 +18,8 @@ type rotation struct {
 	compress bool
 }
 
-// rotation is what the configuration says, with the reference's defaults for what
-// it does not.
-// Values that mean nothing are errors with their place.
+// rotation is what the configuration says, with the reference's defaults for
+// what it does not. Values that mean nothing are errors with their place.
 func (s *Setup) rotation() (rotation, error) {
 	c := &s.Config.Common
 	for _, k := range []struct {
@@ -115,9 +114,9 @@ func (l *logFile) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// follow opens what is at the path if that is another file than ours: whoever moved
-// ours away may pack and remove it.
-// It costs one look at the folder for each write.
+// follow opens what is at the path if that is another file than ours:
+// whoever moved ours away may pack and remove it. It costs one look at the
+// folder for each write.
 func (l *logFile) follow() {
 	ours, err := l.out.Stat()
 	if err != nil {
@@ -130,8 +129,8 @@ func (l *logFile) follow() {
 	_ = l.open() // or ours is still good
 }
 
-// next puts the file away and begins another.
-// The packing goes on beside the lines that follow.
+// next puts the file away and begins another. The packing goes on beside the
+// lines that follow.
 func (l *logFile) next() {
 	err := l.putAway()
 	if err == nil {

@@ -28,9 +28,9 @@ const putAwayAt = "2006-01-02T15-04-05.000"
 // put away is given a time twice as long ago, so that any later write is seen.
 const coarse = time.Second
 
-// putAway renames the file and begins another with the same mode and owner. After an
-// error nothing has changed.
-// The caller holds the lock of the file, so no line is lost or cut in two by it.
+// putAway renames the file and begins another with the same mode and owner.
+// After an error nothing has changed. The caller holds the lock of the file,
+// so no line is lost or cut in two by it.
 func (l *logFile) putAway() error {
 	was, err := l.out.Stat()
 	if err != nil {
@@ -67,16 +67,16 @@ func keepOwner(file *os.File, of os.FileInfo) error {
 	return nil
 }
 
-// away is a file that was put away.
-// at is read off the name, so that it survives a copy.
+// away is a file that was put away. at is read off the name, so that it
+// survives a copy.
 type away struct {
 	path   string
 	at     time.Time
 	packed bool
 }
 
-// putAwayFiles lists them, the newest first.
-// Names of other forms in the folder are not ours and never touched.
+// putAwayFiles lists them, the newest first. Names of other forms in the
+// folder are not ours and never touched.
 func (l *logFile) putAwayFiles() (list []away) {
 	ext := filepath.Ext(l.path)
 	base := strings.TrimSuffix(filepath.Base(l.path), ext) + "-"
@@ -130,10 +130,9 @@ func (l *logFile) tidy() {
 	l.told = kept
 }
 
-// inUse says why a file that is not packed must stay as it is, by who wrote to it
-// since the last but one was put away.
-// "" when it may be packed or removed. The sentence is for the log and names what to
-// do.
+// inUse says why a file that is not packed must stay as it is, by who wrote
+// to it since the last but one was put away. "" when it may be packed or
+// removed. The sentence is for the log and names what to do.
 func (l *logFile) inUse(one away, since time.Time) string {
 	if one.packed {
 		return ""
@@ -151,9 +150,9 @@ func (l *logFile) inUse(one away, since time.Time) string {
 	return ""
 }
 
-// packFile packs a file beside itself and removes it. A packed one is there whole or
-// not at all.
-// A file that grew meanwhile stays as it is: what was added would be lost with it.
+// packFile packs a file beside itself and removes it. A packed one is there
+// whole or not at all. A file that grew meanwhile stays as it is: what was
+// added would be lost with it.
 func packFile(path string) error {
 	in, err := os.Open(path)
 	if err != nil {
@@ -194,8 +193,8 @@ type logWriter struct {
 func (p logWriter) String() string { return "process " + strconv.Itoa(p.id) + " (" + p.name + ")" }
 
 // writers are other processes that have a file open for writing, as far as they can
-// be seen; foreign leaves out those that run this program.
-// It reads /proc; where there is none, nobody is seen.
+// be seen; foreign leaves out those that run this program. It reads /proc; where
+// there is none, no process is seen.
 func writers(path string, foreign bool) (list []logWriter) {
 	file, err := os.Stat(path)
 	if err != nil {

@@ -19,10 +19,10 @@ import (
 //
 //	time="2026-07-01T12:00:00Z" level=info msg="what happened" key=value other="two words"
 //
-// Time, in whole seconds and the zone of the system, and message are always quoted.
-// A line is one Write, and short (see short).
-// Any goroutine may use it: lines under way are each in a buffer of their own, and
-// the writer below takes them one by one.
+// Time, in whole seconds and the zone of the system, and message are always
+// quoted. A line is one Write, and short (see short). Any goroutine may use
+// it: lines under way are each in a buffer of their own, and the writer
+// below takes them one by one.
 type textHandler struct {
 	out   io.Writer
 	at    slog.Leveler
@@ -78,8 +78,8 @@ func (h *textHandler) WithGroup(name string) slog.Handler {
 	return &next
 }
 
-// appendAttr appends one attribute, or those of a group.
-// An empty attribute is left out, as package slog asks for.
+// appendAttr appends one attribute, or those of a group. An empty attribute
+// is left out, as package slog asks for.
 func appendAttr(line []byte, group string, a slog.Attr) []byte {
 	a.Value = a.Value.Resolve()
 	if a.Value.Kind() == slog.KindGroup {
@@ -116,8 +116,8 @@ func textOf(v slog.Value) string {
 	return v.String()
 }
 
-// bare tells whether a value needs no quotes.
-// Whatever could end the value or the line, or is not seen, needs them.
+// bare tells whether a value needs no quotes. Whatever could end the value
+// or the line, or is not seen, needs them.
 func bare(text string) bool {
 	return text != "" && strings.IndexFunc(text, func(r rune) bool {
 		return r <= ' ' || r == '"' || r == '=' || r == '\\' || r == unicode.ReplacementChar || !strconv.IsPrint(r)

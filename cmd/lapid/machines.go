@@ -85,8 +85,8 @@ func tick(ok bool) string {
 	return bad
 }
 
-// late is the silence after which a heartbeat gets a warning sign.
-// Log processors send one a minute.
+// late is the silence after which a heartbeat gets a warning sign. Log
+// processors send one a minute.
 const late = 2 * time.Minute
 
 // heartbeat is how long ago a machine was heard of, by two moments in Unix
@@ -123,7 +123,7 @@ func moment(ns int64) *time.Time {
 }
 
 // osText is an operating system as the reference writes it, and its question mark for
-// one that nobody has told.
+// one that was not told.
 func osText(o admin.OS) string {
 	if o.Name == "" && o.Version == "" {
 		return "?"
@@ -131,9 +131,8 @@ func osText(o admin.OS) string {
 	return o.Name + "/" + o.Version
 }
 
-// machineObject is a machine in JSON.
-// Names and their order are the reference's, in which words are joined in two
-// manners.
+// machineObject is a machine in JSON. Names and their order are the
+// reference's, in which words are joined in two manners.
 type machineObject struct {
 	CreatedAt     *time.Time       `json:"created_at"`
 	UpdatedAt     *time.Time       `json:"updated_at"`
@@ -177,6 +176,8 @@ func machineObjectOf(m *admin.Machine) machineObject {
 	return o
 }
 
+// machinesValidate is machines validate: the operator's yes to a machine that has
+// registered itself. Until then its logins are refused.
 func machinesValidate(t *terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "validate NAME", Short: "Let a machine that registered itself log in", Args: exactArgs(1),
@@ -196,6 +197,9 @@ func machinesValidate(t *terminal) *cobra.Command {
 	}
 }
 
+// machinesDelete is machines delete. Names are deleted one by one; the first that is
+// missing ends it with an error, unless --ignore-missing is given, and those before
+// it are gone.
 func machinesDelete(t *terminal) *cobra.Command {
 	var ignore bool
 	c := &cobra.Command{
@@ -224,6 +228,8 @@ func machinesDelete(t *terminal) *cobra.Command {
 	return c
 }
 
+// machinesPrune is machines prune: away with those that are silent for ten minutes,
+// unless said otherwise, and those that were never validated.
 func machinesPrune(t *terminal) *cobra.Command {
 	var p pruning
 	var unvalidated bool
@@ -240,6 +246,9 @@ func machinesPrune(t *terminal) *cobra.Command {
 	return c
 }
 
+// pruneMachines shows which would go, asks, and deletes by name those that were shown
+// and are still stale: a machine that was heard of or validated meanwhile is spared.
+// Alerts stay.
 func (t *terminal) pruneMachines(ctx context.Context, door *admin.Client, p *pruning, unvalidated bool) error {
 	silence, ok, err := p.settle(t)
 	if !ok {

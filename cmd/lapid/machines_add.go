@@ -100,9 +100,9 @@ type addedMachine struct {
 	URL   string `json:"url"`
 }
 
-// refuseOverwriting is the check before anything is changed.
-// A file that is there belongs to a machine that logs in with it; --force says that
-// it may go.
+// refuseOverwriting is the check before anything is changed. A file that is
+// there belongs to a machine that logs in with it; --force says that it may
+// go.
 func (n *newMachine) refuseOverwriting() error {
 	if n.force || n.file == "-" || n.file == "/dev/null" {
 		return nil
@@ -138,8 +138,8 @@ func (t *terminal) machinePassword(n *newMachine) (string, error) {
 	return password, nil
 }
 
-// askPassword reads a password from the terminal without showing it. Where no
-// terminal is there is nobody to ask, which is an error and no wait.
+// askPassword reads a password from the terminal without showing it. Where there is
+// no terminal that is an error, and no wait.
 func (t *terminal) askPassword() (string, error) {
 	if !t.interactive() {
 		return "", errAsked
@@ -175,8 +175,8 @@ func (t *terminal) writeCredentials(file, url, login, password string) error {
 	return nil
 }
 
-// writeQuietly writes a credentials file and says nothing of it.
-// The file has mode 0600 and is there whole or not at all (writeSecret).
+// writeQuietly writes a credentials file and says nothing of it. The file
+// has mode 0600 and is there whole or not at all (writeSecret).
 func (t *terminal) writeQuietly(file, text string) error {
 	switch file {
 	case "-":
@@ -203,8 +203,8 @@ func generatedName() string {
 	return name + letters(16)
 }
 
-// generatedPassword has 64 letters and digits.
-// That is over 300 bits of chance, and fits what bcrypt looks at.
+// generatedPassword has 64 letters and digits. That is over 300 bits of
+// chance, and fits what bcrypt looks at.
 func generatedPassword() string { return letters(64) }
 
 // letters are n letters and digits of chance.

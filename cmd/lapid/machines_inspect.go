@@ -84,10 +84,10 @@ type parserRow struct {
 	Unparsed number `json:"unparsed"`
 }
 
-// machineUsageOf sorts the counters of one report into its two tables.
-// A counter with the label parser belongs to that parser, any other to its source;
-// names that neither table has are passed over, for newer log processors count more.
-// Counters that occur twice are added up.
+// machineUsageOf sorts the counters of one report into its two tables. A
+// counter with the label parser belongs to that parser, any other to its
+// source; names that neither table has are passed over, for newer log
+// processors count more. Counters that occur twice are added up.
 func machineUsageOf(r *admin.UsageReport) (machineUsage, error) {
 	items, err := usageItems(r)
 	if err != nil {

@@ -41,10 +41,9 @@ func (s *Setup) madeFile() string { return filepath.Join(s.Folder(), madeName) }
 // errNotMade: the store that was made here is not there.
 var errNotMade = errors.New("the store that was made here is not there")
 
-// made reads which stores belong here: one, or two while a restore puts one in the
-// place of the other; none when the file does not say.
-// No link is followed to it, and no pipe waited for: the folder may be another
-// user's.
+// made reads which stores belong here: one, or two while a restore puts one
+// in the place of the other; none when the file does not say. No link is
+// followed to it, and no pipe waited for: the folder may be another user's.
 func (s *Setup) made() (ids []string, there bool, err error) {
 	f, err := os.OpenFile(s.madeFile(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	switch {
@@ -125,9 +124,8 @@ func (s *Setup) oddStore() string {
 	return "no folder"
 }
 
-// noteMade writes down, durably, which stores belong here. Zero ids are of stores
-// that have none yet.
-// What is noted already is not written again.
+// noteMade writes down, durably, which stores belong here. Zero ids are of
+// stores that have none yet. What is noted already is not written again.
 func (s *Setup) noteMade(stores ...persist.ID) error {
 	var ids []string
 	for _, id := range stores {

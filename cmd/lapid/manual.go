@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// manCommand writes the man pages, one per command, for packagers.
-// It is hidden: an operator has --help, which says the same.
+// manCommand writes the man pages, one per command, for packagers. It is
+// hidden: an operator has --help, which says the same.
 func manCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "man DIR", Short: "Write the man pages into a folder", Args: exactArgs(1), Hidden: true,
@@ -42,8 +42,8 @@ func writeManual(c *cobra.Command, dir string) error {
 	return nil
 }
 
-// manPage is the page of one command in the language of man.
-// It is made from the same words as --help; texts keep their line ends.
+// manPage is the page of one command in the language of man. It is made from
+// the same words as --help; texts keep their line ends.
 func manPage(c *cobra.Command, name string) string {
 	var out strings.Builder
 	fmt.Fprintf(&out, ".TH %q 8 \"\" \"lapid %s\" \"lapid\"\n", strings.ToUpper(name), version)
@@ -104,8 +104,8 @@ func manFlags(out *strings.Builder, title string, flags *pflag.FlagSet) {
 	})
 }
 
-// roff makes a text safe for man: no backslashes, hyphens that stay hyphens, no
-// line that begins with a dot.
+// roff makes a text safe for man: no backslashes, hyphens that stay hyphens,
+// no line that begins with a dot. The text may hold anything.
 func roff(text string) string {
 	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
 	lines := strings.Split(text, "\n")

@@ -135,10 +135,9 @@ func (t *terminal) showMetrics(ctx context.Context, s *showing, names []string) 
 	return failed
 }
 
-// noFigures is why a server's figures cannot be had: what is in the store is shown
-// all the same.
-// A server that runs and does not answer has another fault than one that is not
-// there.
+// noFigures is why a server's figures cannot be had: what is in the store is
+// shown all the same. A server that runs and does not answer has another
+// fault than one that is not there.
 func (s *Setup) noFigures(ctx context.Context, err error) error {
 	c, dialed := admin.Dial(ctx, s.Socket())
 	if dialed == nil {
@@ -207,13 +206,13 @@ func metricMeant(name string) string {
 	return ""
 }
 
-// maxScrape bounds the exposition text that is read, in bytes.
-// It is far above any server's; what is longer is cut, and then no exposition.
+// maxScrape bounds the exposition text that is read, in bytes. It is far
+// above any server's; what is longer is cut, and then no exposition.
 const maxScrape = 256 << 20
 
-// scrape reads the exposition text.
-// It waits half a minute at most. Whatever has another status than 200 has no
-// figures, and is an error with the status.
+// scrape reads the exposition text. It waits half a minute at most. Whatever
+// has another status than 200 has no figures, and is an error with the
+// status.
 func scrape(ctx context.Context, url string) ([]sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -233,8 +232,8 @@ func scrape(ctx context.Context, url string) ([]sample, error) {
 }
 
 // layout says how a section is made of series: which family, what its label
-// values are called in the table.
-// Columns are the labels' names and, at the end, what is counted.
+// values are called in the table. Columns are the labels' names and, at the
+// end, what is counted.
 type layout struct {
 	family  string
 	labels  []string
@@ -252,9 +251,9 @@ var layouts = map[string]layout{
 	"lapi-machine": {"cs_lapi_machine_requests_total", []string{"machine", "route", "method"}, []string{"Machine", "Route", "Method", "Hits"}},
 }
 
-// sectionTable draws one section, nil when there is nothing in it.
-// Series that count nothing are left out: the server has one for each route from its
-// start.
+// sectionTable draws one section, nil when there is nothing in it. Series
+// that count nothing are left out: the server has one for each route from
+// its start.
 func sectionTable(name, title string, samples []sample, full bool) *table {
 	table := boxedTable()
 	table.title(title)
@@ -297,8 +296,8 @@ func shown(n number, full bool) string {
 	return n.short()
 }
 
-// answers counts the live queries of a bouncer.
-// Its fields are the names that JSON has, as in the reference.
+// answers counts the live queries of a bouncer. Its fields are the names
+// that JSON has, as in the reference.
 type answers struct {
 	NonEmpty number
 	Empty    number
@@ -350,8 +349,8 @@ func (t *terminal) metricsJSON(wanted []string, samples []sample, bouncers []bou
 	return err
 }
 
-// nest puts a figure below its label values.
-// The last label's value is the key of the figure itself.
+// nest puts a figure below its label values. The last label's value is the
+// key of the figure itself.
 func nest(root map[string]any, labels []string, s sample) {
 	for i, label := range labels {
 		value := s.labels[label]
@@ -368,8 +367,8 @@ func nest(root map[string]any, labels []string, s sample) {
 	}
 }
 
-// pick gives the samples of one family, ordered by their labels.
-// Label by label, so that rows of one bouncer or machine stand together.
+// pick gives the samples of one family, ordered by their labels. Label by
+// label, so that rows of one bouncer or machine stand together.
 func pick(samples []sample, family string) []sample {
 	var out []sample
 	for _, s := range samples {

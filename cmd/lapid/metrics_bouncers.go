@@ -17,9 +17,9 @@ type bouncerUsage struct {
 	figures map[string]map[string]map[string]number
 }
 
-// bouncerUsage adds up the stored reports of every bouncer.
-// Reports are read one at a time; what is kept is one figure for each series. The
-// result is in order of the bouncers' names.
+// bouncerUsage adds up the stored reports of every bouncer. Reports are read
+// one at a time; what is kept is one figure for each series. The result is
+// in order of the bouncers' names.
 func (t *terminal) bouncerUsage(ctx context.Context) ([]bouncerUsage, error) {
 	var out []bouncerUsage
 	err := t.withDoor(ctx, func(door *admin.Client) error {
@@ -43,9 +43,9 @@ func (t *terminal) bouncerUsage(ctx context.Context) ([]bouncerUsage, error) {
 	return out, err
 }
 
-// usageSum adds up reports of one bouncer.
-// A bouncer that gets no answer sends its report again, so a figure of the same
-// series, moment and value is one.
+// usageSum adds up reports of one bouncer. A bouncer that gets no answer
+// sends its report again, so a figure of the same series, moment and value
+// is one.
 type usageSum struct {
 	since  int64
 	seen   map[string]bool      // reports that came twice count once

@@ -11,10 +11,9 @@ import (
 )
 
 // profiles reads and compiles the rules: the file of the configuration, with
-// the documents of FILE.local in front of it, or the stock rules when it names
-// none.
-// Warnings go to log, each with its place. The error has the place of what was
-// refused; nothing is in force by it.
+// the documents of FILE.local in front of it, or the stock rules when it
+// names none. Warnings go to log, each with its place. The error has the
+// place of what was refused; nothing is in force by it.
 func (s *Setup) profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, error) {
 	specs, written, err := s.profileSpecs(log)
 	if err != nil {
@@ -85,8 +84,8 @@ func (s *Setup) profileSpecs(log *slog.Logger) ([]profile.Spec, []writtenProfile
 }
 
 // readProfiles reads a file of one profile per document. Variables are not
-// expanded: a dollar sign belongs to the expressions.
-// Unknown keys are refused, as in the configuration.
+// expanded: a dollar sign belongs to the expressions. Unknown keys are
+// refused, as in the configuration.
 func readProfiles(file string) ([]profile.Spec, []writtenProfile, error) {
 	trees, err := readTrees(file, nil)
 	if err != nil {

@@ -68,9 +68,9 @@ type Program struct {
 }
 
 // NewProgram checks and compiles everything that can be without touching the
-// network, the store or a folder. It starts nothing.
-// It is what serve -t calls too, and what a reload calls before it changes anything:
-// an error here leaves a running server as it is. What is only worth a warning is
+// network, the store or a folder. It starts nothing. It is what serve -t
+// calls too, and what a reload calls before it changes anything: an error
+// here leaves a running server as it is. What is only worth a warning is
 // said to log.
 func NewProgram(s *Setup, log *Log) (*Program, error) {
 	p := &Program{setup: s, log: log, ready: make(chan struct{})}
@@ -101,11 +101,11 @@ func NewProgram(s *Setup, log *Log) (*Program, error) {
 // Ready is closed once every door is open.
 func (p *Program) Ready() <-chan struct{} { return p.ready }
 
-// Run builds the house from the bottom up, serves until ctx ends, and takes it
-// down from the top. Call it once. It returns nil after an orderly end.
-// The order is that of dependence: store, engine, gate, doors from the inside out.
-// What is taken down takes the reverse order, and the engine runs on until everybody
-// above it has left: so whoever was let in gets an answer.
+// Run builds the house from the bottom up, serves until ctx ends, and takes it down
+// from the top. Call it once. It returns nil after an orderly end. The order is that
+// of dependence: store, engine, gate, doors from the inside out. What is taken down
+// takes the reverse order, and the engine runs on until everybody above it has left:
+// so every request that was let in gets an answer.
 func (p *Program) Run(ctx context.Context) error {
 	p.begun = time.Now()
 	p.sayOutOfDate()
@@ -151,11 +151,11 @@ func (p *Program) Run(ctx context.Context) error {
 	return err
 }
 
-// openEngine opens the store. One of the operator's verbs may have it open for
-// a moment: that is waited for; another server is not. When ctx ends meanwhile
-// there is no error and no engine.
-// An error that is not a locked store is final: it names what to do, and a service
-// manager that starts again finds the same.
+// openEngine opens the store. One of the operator's verbs may have it open
+// for a moment: that is waited for; another server is not. When ctx ends
+// meanwhile there is no error and no engine. An error that is not a locked
+// store is final: it names what to do, and a service manager that starts
+// again finds the same.
 func (p *Program) openEngine(ctx context.Context) error {
 	s := p.setup
 	if err := s.makeFolder(); err != nil {
@@ -221,10 +221,10 @@ func (p *Program) engineOptions() *engine.Options {
 	return o
 }
 
-// tellStart says what the start is doing: to who asks /ready and to the service
-// manager. The log has it from who does it.
-// It also asks the service manager for more time, so that a store of many gigabytes
-// is not killed for its size.
+// tellStart says what the start is doing: to who asks /ready and to the
+// service manager. The log has it from who does it. It also asks the service
+// manager for more time, so that a store of many gigabytes is not killed for
+// its size.
 func (p *Program) tellStart(doing string) {
 	p.condition.starting(doing)
 	notify(status(doing) + "\n" + moreTime)
@@ -253,11 +253,11 @@ func (s *Setup) engineOptions(log *slog.Logger) *engine.Options {
 	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
 }
 
-// openDoors builds everything above the engine. After an error nothing of it is
-// left open.
-// The listener of the API comes last. A store whose disk takes no writes is served
-// all the same, and so a socket that cannot be made is only told; anything else that
-// is not open is an error, for a server that is half there is worse than none.
+// openDoors builds everything above the engine. After an error nothing of it
+// is left open. The listener of the API comes last. A store whose disk takes
+// no writes is served all the same, and so a socket that cannot be made is
+// only told; anything else that is not open is an error, for a server that
+// is half there is worse than none.
 func (p *Program) openDoors(ctx context.Context) (err error) {
 	s := p.setup
 	secret, err := p.secret(ctx)
@@ -312,8 +312,7 @@ func (p *Program) noteAddresses() {
 	p.listening.Store(&list)
 }
 
-// addresses is what was noted.
-// nil until all doors are open. Any goroutine.
+// addresses is what was noted. nil until all doors are open. Any goroutine.
 func (p *Program) addresses() []string {
 	if list := p.listening.Load(); list != nil {
 		return *list
@@ -321,10 +320,9 @@ func (p *Program) addresses() []string {
 	return nil
 }
 
-// openMetrics opens the listener of metrics, if there shall be one and it is not
-// open yet.
-// It is tried once at the very beginning, for /live and /ready while the store is
-// read, and once more when everything else stands.
+// openMetrics opens the listener of metrics, if there shall be one and it is
+// not open yet. It is tried once at the very beginning, for /live and /ready
+// while the store is read, and once more when everything else stands.
 func (p *Program) openMetrics() (err error) {
 	if p.metrics != nil || p.server.MetricsAddress == "" {
 		return nil
@@ -335,17 +333,17 @@ func (p *Program) openMetrics() (err error) {
 	return nil
 }
 
-// closeMetrics closes that listener and waits for nobody: who is reading figures
-// while the server ends reads them broken off.
+// closeMetrics closes that listener and does not wait: figures that are being read
+// while the server ends break off.
 func (p *Program) closeMetrics() {
 	if p.metrics != nil {
 		p.metrics.close()
 	}
 }
 
-// secret is the key that signs tokens: the operator's, or one that was made at
-// the first start and is kept, so that a restart logs nobody out.
-// On a disk that takes no writes there is one for this run alone.
+// secret is the key that signs tokens: the operator's, or one that was made
+// at the first start and is kept, so that a restart logs nobody out. On a
+// disk that takes no writes there is one for this run alone.
 func (p *Program) secret(ctx context.Context) ([]byte, error) {
 	if text, ok := p.setup.env(secretVariable); ok {
 		return []byte(text), nil
@@ -391,9 +389,9 @@ func (p *Program) makeAPI() error {
 }
 
 // serve runs everything upstairs in one group until ctx ends or one of them
-// fails, and waits until all have left.
-// The group ends with its first error, which is the one that is given: others follow
-// from it. An end by ctx is no error.
+// fails, and waits until all have left. The group ends with its first error,
+// which is the one that is given: others follow from it. An end by ctx is no
+// error.
 func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {

@@ -57,8 +57,8 @@ func (p *Program) sayOutOfDate() {
 	}
 }
 
-// ownDates looks at the server's own certificate.
-// A certificate that is for another use is warned of: some clients do not look.
+// ownDates looks at the server's own certificate. A certificate that is for
+// another use is warned of: some clients do not look.
 func (s *Setup) ownDates(der []byte, log *slog.Logger, now time.Time) (outOfDate error) {
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -80,8 +80,8 @@ func (s *Setup) ownDates(der []byte, log *slog.Logger, now time.Time) (outOfDate
 	return nil
 }
 
-// authorityDates looks at the authorities of client certificates.
-// Warnings only: machines with passwords and bouncers with keys go on.
+// authorityDates looks at the authorities of client certificates. Warnings
+// only: machines with passwords and bouncers with keys go on.
 func (s *Setup) authorityDates(log *slog.Logger, now time.Time) {
 	const key = "api.server.tls.ca_cert_path"
 	file := s.Config.API.Server.TLS.CAFile

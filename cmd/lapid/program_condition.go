@@ -73,12 +73,15 @@ type readiness struct {
 	Reasons []reason `json:"reasons"`
 }
 
+// reason is one trouble as JSON has it: its kind, a sentence for a person that says
+// what to do, and since when.
 type reason struct {
 	Kind  string `json:"kind"`
 	Text  string `json:"text"`
 	Since string `json:"since"` // RFC 3339
 }
 
+// readinessOf is what is to be answered about these troubles; Reasons is never null.
 func readinessOf(list []engine.Trouble) *readiness {
 	r := &readiness{Ready: len(list) == 0, Reasons: make([]reason, len(list))}
 	for i, t := range list {
@@ -117,6 +120,8 @@ func (c *condition) handler() http.Handler {
 	return mux
 }
 
+// sayCondition answers 200 or 503, never from a cache: a probe that reads an old
+// answer is worse than none.
 func sayCondition(w http.ResponseWriter, good bool, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

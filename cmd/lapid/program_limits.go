@@ -29,8 +29,8 @@ const (
 	perServed, perConnection = 48 << 10, 5 << 10
 )
 
-// limits are what the server may use, as a start finds it.
-// Where several speak, the one that allows least counts, and its name is what the log
+// limits are what the server may use, as a start finds it. Where several
+// speak, the one that allows least counts, and its name is what the log
 // says.
 type limits struct {
 	memory int64  // bytes
@@ -39,10 +39,10 @@ type limits struct {
 	files  int    // descriptors
 }
 
-// bounds is what the server makes of it. All are in bytes or numbers.
-// Together they are about seven tenths of what there is; the decisions themselves
-// are not among them, for nobody can say beforehand how many there will be: they grow
-// until the operator's limits on alerts hold.
+// bounds is what the server makes of it. All are in bytes or numbers. Together they
+// are about seven tenths of what there is; the decisions themselves are not among
+// them, for it cannot be said beforehand how many there will be: they grow until the
+// operator's limits on alerts hold.
 type bounds struct {
 	collect     int64 // from where on garbage is collected harder; 0: as the runtime has it
 	bodies      int64 // request bodies
@@ -55,10 +55,10 @@ type bounds struct {
 	served      int   // requests that are not for a loop, at once
 }
 
-// findLimits looks at the system. An operator's word counts more than what is
-// found, unless it is more than there is.
-// A system that says nothing is taken to have memoryUnknown: enough to serve, and
-// little enough for a small machine.
+// findLimits looks at the system. An operator's word counts more than what
+// is found, unless it is more than there is. A system that says nothing is
+// taken to have memoryUnknown: enough to serve, and little enough for a
+// small machine.
 func findLimits(system fs.FS, own int64) limits {
 	l := limits{memory: memoryUnknown, source: "nobody says how much there is", files: openFiles()}
 	for _, one := range []limits{
@@ -74,10 +74,10 @@ func findLimits(system fs.FS, own int64) limits {
 	return l
 }
 
-// bounds shares out what there is: an eighth is left to the kernel, whose part of
-// connections counts too.
-// Each part has a least, with which everything still works, and a most, beyond which
-// more would only hide a fault.
+// bounds shares out what there is: an eighth is left to the kernel, whose
+// part of connections counts too. Each part has a least, with which
+// everything still works, and a most, beyond which more would only hide a
+// fault.
 func (l *limits) bounds(listeners int) bounds {
 	m := l.memory
 	b := bounds{
@@ -149,9 +149,9 @@ func mib(n int64) string {
 	return fmt.Sprintf("%d MiB", n>>20)
 }
 
-// openFiles is how many descriptors the process may have. The runtime has raised
-// the limit as far as it goes.
-// At most 1 Mi, which is what it is taken for where there is no limit.
+// openFiles is how many descriptors the process may have. The runtime has
+// raised the limit as far as it goes. At most 1 Mi, which is what it is
+// taken for where there is no limit.
 func openFiles() int {
 	var r syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil || r.Cur > 1<<20 {
@@ -168,8 +168,8 @@ func runtimeLimit() int64 {
 	return 0
 }
 
-// totalMemory is what the machine has, 0 when that cannot be told.
-// From /proc/meminfo, in bytes.
+// totalMemory is what the machine has, 0 when that cannot be told. From
+// /proc/meminfo, in bytes.
 func totalMemory(system fs.FS) int64 {
 	text, _ := fs.ReadFile(system, "proc/meminfo")
 	for line := range bytes.Lines(text) {
@@ -181,11 +181,11 @@ func totalMemory(system fs.FS) int64 {
 	return 0
 }
 
-// groupMemory is the least limit of the process's control group and those above
-// it, of both versions of control groups, 0 without any.
-// The limits above a group hold for it too, so each folder up to the root of the
-// mount is looked at. memory.high counts like memory.max: beyond it the kernel slows
-// the process down so far that it could as well be dead.
+// groupMemory is the least limit of the process's control group and those
+// above it, of both versions of control groups, 0 without any. The limits
+// above a group hold for it too, so each folder up to the root of the mount
+// is looked at. memory.high counts like memory.max: beyond it the kernel
+// slows the process down so far that it could as well be dead.
 func groupMemory(system fs.FS) (least int64) {
 	text, _ := fs.ReadFile(system, "proc/self/cgroup")
 	mounts, _ := fs.ReadFile(system, "proc/self/mountinfo")
@@ -240,9 +240,9 @@ func groupMount(mounts []byte, kind string) (root, at string) {
 	return "", ""
 }
 
-// limitIn reads one limit, 0 for none: version 2 says max, version 1 a number
-// beyond all memory.
-// A file that is not there is no limit: the root of all groups has none.
+// limitIn reads one limit, 0 for none: version 2 says max, version 1 a
+// number beyond all memory. A file that is not there is no limit: the root
+// of all groups has none.
 func limitIn(system fs.FS, name string) int64 {
 	text, err := fs.ReadFile(system, strings.TrimPrefix(name, "/"))
 	if err != nil {

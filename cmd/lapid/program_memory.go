@@ -21,9 +21,9 @@ const (
 	tuneEvery    = time.Second
 )
 
-// tuneCollector keeps the collector's target fitting to the heap until what it
-// returns is called. An operator's GOGC takes precedence.
-// It looks once a second and changes something only when the heap has.
+// tuneCollector keeps the collector's target fitting to the heap until what
+// it returns is called. An operator's GOGC takes precedence. It looks once a
+// second and changes something only when the heap has.
 func tuneCollector() (end func()) {
 	if os.Getenv("GOGC") != "" {
 		return func() {}

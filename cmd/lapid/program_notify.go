@@ -22,8 +22,8 @@ const (
 const moreTime = "EXTEND_TIMEOUT_USEC=60000000"
 
 // status is a sentence for a person who asks the service manager. It is told
-// together with other things, so it must be one line.
-// It is shortened as lines of the log are.
+// together with other things, so it must be one line. It is shortened as
+// lines of the log are.
 func status(text string) string { return "STATUS=" + visible.Text(visible.Short(text)) }
 
 // notify tells the service manager, if there is one. One that cannot be reached

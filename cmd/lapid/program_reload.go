@@ -14,10 +14,10 @@ import (
 	"lapid/engine/profile"
 )
 
-// obey reloads at each SIGHUP until ctx ends.
-// The log files are opened anew before the configuration is looked at: who moves log
-// files sends SIGHUP for that alone. A reload that fails leaves all as it is and says
-// why. Signals that come meanwhile are one more reload at most.
+// obey reloads at each SIGHUP until ctx ends. The log files are opened anew before
+// the configuration is looked at: a program that moves log files sends SIGHUP for
+// that alone. A reload that fails leaves all as it is and says why. Signals that come
+// meanwhile are one more reload at most.
 func (p *Program) obey(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
@@ -47,12 +47,13 @@ func monotonic() string {
 	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
-// Reload reads the configuration again and puts in force what can change while
-// the server runs: profiles, log level, certificates, revocation list, trusted
-// addresses, registration. It reads and checks everything first; after an error
-// all is as it was. Call it from one goroutine.
-// Certificates and lists are replaced after everything was read and checked; each of
-// the three replacements is whole or not at all, and those that can fail come first.
+// Reload reads the configuration again and puts in force what can change
+// while the server runs: profiles, log level, certificates, revocation list,
+// trusted addresses, registration. It reads and checks everything first;
+// after an error all is as it was. Call it from one goroutine. Certificates
+// and lists are replaced after everything was read and checked; each of the
+// three replacements is whole or not at all, and those that can fail come
+// first.
 func (p *Program) Reload() error {
 	fresh, err := loadSetup(p.setup.File, p.setup.env)
 	if err != nil {
@@ -83,9 +84,9 @@ func (p *Program) Reload() error {
 }
 
 // tell says what a reload has changed, at the more talkative of the two log
-// levels, and leaves the new one in force.
-// A change of the level to a quieter one is still said; what needs a restart is a
-// warning, for the operator believes it to be in force.
+// levels, and leaves the new one in force. A change of the level to a
+// quieter one is still said; what needs a restart is a warning, for the
+// operator believes it to be in force.
 func (p *Program) tell(next *Program, at slog.Level) {
 	changes := p.changes(next)
 	if old := p.log.level.Level(); !p.log.forced && at != old {
@@ -106,9 +107,9 @@ func (p *Program) tell(next *Program, at slog.Level) {
 	p.log.Info("reloaded: " + strings.Join(changes, "; "))
 }
 
-// changes says what a reload puts in force.
-// Secrets are not in it: of a token it only says that it is another. Certificates are
-// always read again, whether or not the files have changed.
+// changes says what a reload puts in force. Secrets are not in it: of a
+// token it only says that it is another. Certificates are always read again,
+// whether or not the files have changed.
 func (p *Program) changes(next *Program) []string {
 	var out []string
 	if !reflect.DeepEqual(p.specs, next.specs) {
@@ -161,9 +162,9 @@ var reloadable = []string{
 	"api.client", "cscli", "crowdsec_service",
 }
 
-// needRestart names the keys that differ and that a reload leaves alone.
-// A key that was added or taken away differs too, so both files are looked at. The
-// result is in alphabetical order.
+// needRestart names the keys that differ and that a reload leaves alone. A
+// key that was added or taken away differs too, so both files are looked at.
+// The result is in alphabetical order.
 func (p *Program) needRestart(next *Program) []string {
 	var out []string
 	for _, side := range [2][2]*Setup{{p.setup, next.setup}, {next.setup, p.setup}} {
@@ -185,15 +186,15 @@ func (p *Program) needRestart(next *Program) []string {
 	return out
 }
 
-// same tells whether a key has the value of n here too.
-// Where it stands in the file does not matter.
+// same tells whether a key has the value of n here too. Where it stands in
+// the file does not matter.
 func (s *Setup) same(key string, n *node) bool {
 	m := s.place[key]
 	return m != nil && m.flat() == n.flat()
 }
 
-// flat is the value of a node without its place.
-// Items are quoted, so that two lists are alike only when their items are.
+// flat is the value of a node without its place. Items are quoted, so that
+// two lists are alike only when their items are.
 func (n *node) flat() string {
 	if n.kind != isList {
 		return n.text

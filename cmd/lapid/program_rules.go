@@ -6,8 +6,8 @@ import (
 	"lapid/transport/auth"
 )
 
-// rules are the gate's rules as the configuration has them.
-// They can be replaced while the server runs.
+// rules are the gate's rules as the configuration has them. They can be
+// replaced while the server runs.
 func (s *Setup) rules(v *ServerSetup) auth.Rules {
 	a := s.Config.API.Server
 	r := auth.Rules{

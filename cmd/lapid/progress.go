@@ -11,8 +11,8 @@ import (
 	"lapid/transport/visible"
 )
 
-// progress is a bar on stderr, drawn only where somebody looks at it.
-// For one goroutine.
+// progress is a bar on stderr, drawn only where somebody looks at it. For
+// one goroutine.
 type progress struct {
 	out   io.Writer // nil: nobody looks
 	total int
@@ -28,8 +28,8 @@ func (t *terminal) progress(total int) *progress {
 	return p
 }
 
-// at draws how far it has come.
-// It writes only when a hundredth has passed since the last time.
+// at draws how far it has come. It writes only when a hundredth has passed
+// since the last time.
 func (p *progress) at(done int) {
 	percent := done * 100 / p.total
 	if p.out == nil || percent == p.shown {

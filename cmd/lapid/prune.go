@@ -35,8 +35,8 @@ func (p *pruning) settle(t *terminal) (silence time.Duration, ok bool, err error
 	return silence, ok, err
 }
 
-// agreed asks whether to go on with what was listed, unless that is forced.
-// Where nobody can be asked that is an error, and nothing is removed.
+// agreed asks whether to go on with what was listed, unless that is forced. Where no
+// person can be asked that is an error, and nothing is removed.
 func (p *pruning) agreed(t *terminal) (bool, error) {
 	if p.force {
 		return true, nil

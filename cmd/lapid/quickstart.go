@@ -25,8 +25,8 @@ const (
 	quickName        = "quickstart" // of its machine and its bouncer
 )
 
-// quick is what the flags of quickstart say.
-// checkQuick fills in the addresses that were not given.
+// quick is what the flags of quickstart say. checkQuick fills in the
+// addresses that were not given.
 type quick struct {
 	dir, listen, metrics string
 	moves                bool // an address was given and is another than before
@@ -102,10 +102,10 @@ func (t *terminal) quickstart(ctx context.Context, q *quick, listen, metrics boo
 }
 
 // furnish makes what is missing in the folder: first the configuration, then
-// the machine and the bouncer with their secrets.
-// Each step is done only when its file is missing, so a quickstart that was
-// interrupted goes on where it was. The folder is closed to other users (mode
-// 0750): it holds keys in readable form.
+// the machine and the bouncer with their secrets. Each step is done only
+// when its file is missing, so a quickstart that was interrupted goes on
+// where it was. The folder is closed to other users (mode 0750): it holds
+// keys in readable form.
 func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	if err := os.MkdirAll(q.dir, 0o750); err != nil {
 		return err
@@ -147,15 +147,15 @@ func (t *terminal) furnish(ctx context.Context, q *quick) error {
 	return nil
 }
 
-// missing says whether there is nothing of that name. What cannot be looked at is
-// there, as far as anybody knows.
+// missing says whether there is nothing of that name. What cannot be looked at counts
+// as there.
 func missing(file string) bool {
 	_, err := os.Stat(file)
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// configure writes the configuration.
-// Values are written so that any YAML reader takes them for the texts they are.
+// configure writes the configuration. Values are written so that any YAML
+// reader takes them for the texts they are.
 func (q *quick) configure(file string) error {
 	host, port, err := net.SplitHostPort(q.metrics)
 	if err != nil {
@@ -165,8 +165,8 @@ func (q *quick) configure(file string) error {
 		yamlScalar(q.listen), yamlScalar(host), port))
 }
 
-// quickBouncer makes the bouncer, anew if only its key was lost.
-// The row is shared: on a machine for trying things, addresses mean nothing.
+// quickBouncer makes the bouncer, anew if only its key was lost. The row is
+// shared: on a machine for trying things, addresses mean nothing.
 func (t *terminal) quickBouncer(ctx context.Context, file string) error {
 	key := generatedKey()
 	err := t.withDoor(ctx, func(door *admin.Client) error {
@@ -200,9 +200,9 @@ prometheus:
   listen_port: %s
 `
 
-// quickLines are the three lines to paste.
-// They hold secrets of this folder's own machine and bouncer in readable form, and go
-// to standard output, never to the log.
+// quickLines are the three lines to paste. They hold secrets of this
+// folder's own machine and bouncer in readable form, and go to standard
+// output, never to the log.
 func (s *Setup) quickLines(dir string) (string, error) {
 	c, err := s.credentials()
 	if err != nil {

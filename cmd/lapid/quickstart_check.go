@@ -14,10 +14,11 @@ import (
 	"lapid/transport/admin"
 )
 
-// checkQuick looks before anything is written: the addresses, given or as they
-// were, can be read and are free, and no other server has the folder. An address
-// that was not given is that of the configuration, if there is one.
-// Both are opened and held until both were seen, so that they cannot be the same.
+// checkQuick looks before anything is written: the addresses, given or as
+// they were, can be read and are free, and no other server has the folder.
+// An address that was not given is that of the configuration, if there is
+// one. Both are opened and held until both were seen, so that they cannot be
+// the same.
 func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics bool) error {
 	file := filepath.Join(q.dir, quickConfig)
 	if err := q.refuseRoot(&Setup{Config: Config{Paths: Paths{DataDir: q.dir}}}); err != nil {
@@ -66,8 +67,8 @@ func (t *terminal) checkQuick(ctx context.Context, q *quick, listen, metrics boo
 	return nil
 }
 
-// refuseRoot is the rule that serve has.
-// And, whoever starts it, no link of another user's leads to the store.
+// refuseRoot is the rule that serve has. And, for any user, no link of another user's
+// leads to the store.
 func (q *quick) refuseRoot(s *Setup) error {
 	err := s.refuseRootFor(" quickstart --dir " + q.dir)
 	if err != nil && !q.asRoot {

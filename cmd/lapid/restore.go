@@ -205,11 +205,11 @@ func (s *Setup) hold() (io.Closer, error) {
 	return held, nil
 }
 
-// carry has what was made tell bouncers of the end of what they may hold by the store
-// that is there. What fails is no reason not to restore.
-// Bouncers that hold a ban of which the backup knows nothing would otherwise hold it
-// until its end. How many can be told is bounded; what is left is said, with what to
-// do.
+// carry has what was made tell bouncers of the end of what they may hold by
+// the store that is there. What fails is no reason not to restore. Bouncers
+// that hold a ban of which the backup knows nothing would otherwise hold it
+// until its end. How many can be told is bounded; what is left is said, with
+// what to do.
 func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
 	restored, other := s.engineOptions(slog.New(slog.DiscardHandler)), s.engineOptions(slog.New(slog.DiscardHandler))
 	restored.Dir = made
@@ -224,9 +224,9 @@ func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
 	}
 }
 
-// restoreTo makes a store in a folder of its own.
-// The folder is removed again after an error. The backup is read to its end and every
-// checksum compared before the store counts as made.
+// restoreTo makes a store in a folder of its own. The folder is removed
+// again after an error. The backup is read to its end and every checksum
+// compared before the store counts as made.
 func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 	if err := os.RemoveAll(dir); err != nil { // left by one that was interrupted
 		return 0, err
@@ -240,10 +240,10 @@ func restoreTo(s *Setup, dir string, in io.Reader) (engine.Revision, error) {
 	return rev, nil
 }
 
-// putInPlace installs what was made. Before, it is noted that it may be found in the
-// place of the store, beside that which is there: so there is no moment to be
-// interrupted in between the two.
-// The name of the store that goes stays noted until the exchange is durable.
+// putInPlace installs what was made. Before, it is noted that it may be
+// found in the place of the store, beside that which is there: so there is
+// no moment to be interrupted in between the two. The name of the store that
+// goes stays noted until the exchange is durable.
 func (s *Setup) putInPlace(made string, there bool) (old string, err error) {
 	id, _, err := persist.Whose(&persist.Options{Dir: made})
 	if err == nil {
@@ -260,10 +260,10 @@ func (s *Setup) putInPlace(made string, there bool) (old string, err error) {
 }
 
 // install puts what was made in the place of the store, and says where that
-// went. The two change places in one step: whoever is interrupted has the one or
-// the other, whole, and both under some name.
-// The old one is kept under a name with the time, UTC, for the operator to remove.
-// Both folders are on one file system, for they are neighbours.
+// went. The two change places in one step: whoever is interrupted has the
+// one or the other, whole, and both under some name. The old one is kept
+// under a name with the time, UTC, for the operator to remove. Both folders
+// are on one file system, for they are neighbours.
 func install(made, store string, there bool, now time.Time) (old string, err error) {
 	if !there {
 		if err := os.Rename(made, store); err != nil { // an empty folder may be there
@@ -290,9 +290,9 @@ func install(made, store string, there bool, now time.Time) (old string, err err
 	return old, syncFolder(filepath.Dir(store))
 }
 
-// exchangeInSteps is exchange where one step is not to be had.
-// Between the steps nothing is in the place of b; a crash there leaves both under
-// their other names, and the next start says that the store is missing.
+// exchangeInSteps is exchange where one step is not to be had. Between the
+// steps nothing is in the place of b; a crash there leaves both under their
+// other names, and the next start says that the store is missing.
 func exchangeInSteps(a, b string) error {
 	aside := b + ".aside"
 	if err := os.Rename(b, aside); err != nil {

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// hashPassword is the form in which a machine's password is kept.
-// bcrypt, at its default cost: passwords are chosen by people and must be slow to
+// hashPassword is the form in which a machine's password is kept. bcrypt, at
+// its default cost: passwords are chosen by people and must be slow to
 // guess.
 func hashPassword(password string) ([]byte, error) {
 	h, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)

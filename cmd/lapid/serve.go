@@ -86,9 +86,8 @@ same. With -t that is a warning.`,
 }
 
 // serve runs the server, or tests its configuration. The error, if any, has
-// been logged.
-// Checks come in the order of the harm they prevent: nothing is made, not even a log,
-// before it is clear whose folder this is.
+// been logged. Checks come in the order of the harm they prevent: nothing is
+// made, not even a log, before it is clear whose folder this is.
 func (t *terminal) serve(ctx context.Context, o *serving) error {
 	setup, err := t.setup()
 	if err != nil {
@@ -135,17 +134,17 @@ func (t *terminal) serve(ctx context.Context, o *serving) error {
 	return nil
 }
 
-// fatal is for what goes wrong before there is a log.
-// It has the form of a line of the log, for that is where an operator looks.
+// fatal is for what goes wrong before there is a log. It has the form of a
+// line of the log, for that is where an operator looks.
 func (t *terminal) fatal(err error) error {
 	t.log("fatal", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	return errFatal
 }
 
-// testConfiguration is a really dry run: it looks whether a start would succeed,
-// makes nothing and leaves nothing.
-// Warnings are the log's own lines, on standard error, in the form that the server
-// would write. The last line says how it ended.
+// testConfiguration is a really dry run: it looks whether a start would
+// succeed, makes nothing and leaves nothing. Warnings are the log's own
+// lines, on standard error, in the form that the server would write. The
+// last line says how it ended.
 func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) error {
 	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	if root := s.refuseRoot(); root != nil && !o.asRoot {
@@ -180,9 +179,9 @@ func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) 
 	return nil
 }
 
-// say puts the warnings of a configuration into the log.
-// They are said at every start and reload: what is wrong with a configuration does
-// not become right by being old.
+// say puts the warnings of a configuration into the log. They are said at
+// every start and reload: what is wrong with a configuration does not become
+// right by being old.
 func (s *Setup) say(log *slog.Logger) {
 	for _, w := range s.Warnings {
 		log.Warn(w)

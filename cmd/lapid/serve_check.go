@@ -21,13 +21,12 @@ import (
 	"lapid/transport/socket"
 )
 
-// resolveLimit is how long a test waits for a name.
-// A resolver that does not answer is no fault of the configuration.
+// resolveLimit is how long a test waits for a name. A resolver that does not
+// answer is no fault of the configuration.
 const resolveLimit = 2 * time.Second
 
-// checkListenURI tells whether a TCP listener can be at text, as far as it is
-// written.
-// It opens nothing.
+// checkListenURI tells whether a TCP listener can be at text, as far as it
+// is written. It opens nothing.
 func (s *Setup) checkListenURI(text string) error {
 	const key = "api.server.listen_uri"
 	if strings.Contains(text, "://") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, "unix:") {
@@ -46,12 +45,12 @@ func (s *Setup) checkListenURI(text string) error {
 	return nil
 }
 
-// tryStart looks whether a start would get what it needs: the addresses, the sockets,
-// the log, the store, the certificates. Addresses that this configuration's own server
-// listens on are good, for a test comes before a reload. It makes nothing and leaves
-// nothing.
-// The error begins with the place of the key that is to be changed. Between this test
-// and a start things may change; it promises what it saw.
+// tryStart looks whether a start would get what it needs: the addresses, the
+// sockets, the log, the store, the certificates. Addresses that this
+// configuration's own server listens on are good, for a test comes before a
+// reload. It makes nothing and leaves nothing. The error begins with the
+// place of the key that is to be changed. Between this test and a start
+// things may change; it promises what it saw.
 func (p *Program) tryStart(ctx context.Context) error {
 	err := p.tryPlaces(ctx)
 	if err != nil {
@@ -91,9 +90,9 @@ func (p *Program) tryPlaces(ctx context.Context) error {
 	return s.tryRevocations(p.log.Logger)
 }
 
-// tryAddresses looks at the addresses over TCP.
-// Each is opened and closed at once, one after the other, so a port that both want
-// would not be noticed by that: it is looked at apart.
+// tryAddresses looks at the addresses over TCP. Each is opened and closed at
+// once, one after the other, so a port that both want would not be noticed
+// by that: it is looked at apart.
 func (p *Program) tryAddresses(ctx context.Context, own *ownServer) error {
 	s, api, metrics := p.setup, p.setup.Config.API.Server.ListenURI, p.server.MetricsAddress
 	for _, l := range []struct{ key, address string }{{"api.server.listen_uri", api}, {"prometheus.listen_port", metrics}} {
@@ -110,10 +109,10 @@ func (p *Program) tryAddresses(ctx context.Context, own *ownServer) error {
 	return nil
 }
 
-// trySockets looks at the two sockets in the file system. One that another program
-// listens on is good when that is this configuration's own server.
-// The operator's socket is held by the very server that will be reloaded, whatever it
-// says.
+// trySockets looks at the two sockets in the file system. One that another
+// program listens on is good when that is this configuration's own server.
+// The operator's socket is held by the very server that will be reloaded,
+// whatever it says.
 func (s *Setup) trySockets(own *ownServer) error {
 	api := s.Config.API.Server.ListenSocket
 	for _, l := range []struct{ key, path string }{{"api.server.listen_socket", api}, {"admin_socket", s.Socket()}} {
@@ -158,10 +157,10 @@ type ownServer struct {
 	listening []string // addresses
 }
 
-// askOwn asks the server behind the operator's socket where it listens. One that is
-// still starting, an older program, and one that this user may not speak to do not
-// say.
-// It asks for nothing but the status, which every version answers.
+// askOwn asks the server behind the operator's socket where it listens. One
+// that is still starting, an older program, and one that this user may not
+// speak to do not say. It asks for nothing but the status, which every
+// version answers.
 func (s *Setup) askOwn(ctx context.Context) (own ownServer) {
 	c, err := admin.Dial(ctx, s.Socket())
 	if err != nil {
@@ -175,9 +174,9 @@ func (s *Setup) askOwn(ctx context.Context) (own ownServer) {
 	return ownServer{listening: status.Listening}
 }
 
-// holds reports whether an address is the server's own: the port is, and the host is
-// the same, or one of the two means all.
-// A host name is resolved; what cannot be resolved is not its own.
+// holds reports whether an address is the server's own: the port is, and the
+// host is the same, or one of the two means all. A host name is resolved;
+// what cannot be resolved is not its own.
 func (own *ownServer) holds(ctx context.Context, address string) bool {
 	if own.silent {
 		return true
@@ -245,8 +244,8 @@ func (s *Setup) tryLog() error {
 	return nil
 }
 
-// trySyslog looks whether a syslog takes lines, if they go there.
-// It connects and writes no line.
+// trySyslog looks whether a syslog takes lines, if they go there. It
+// connects and writes no line.
 func (s *Setup) trySyslog() error {
 	if s.Config.Common.Media != "syslog" {
 		return nil
@@ -258,10 +257,9 @@ func (s *Setup) trySyslog() error {
 	return w.Close()
 }
 
-// tryData looks whether the store's folder is one, and may be written to, or could be
-// made.
-// The nearest folder above that is there must allow it. The store itself is not
-// opened: its server has it open.
+// tryData looks whether the store's folder is one, and may be written to, or
+// could be made. The nearest folder above that is there must allow it. The
+// store itself is not opened: its server has it open.
 func (s *Setup) tryData() error {
 	if err := s.asMade(); err != nil {
 		return err
@@ -279,8 +277,8 @@ func (s *Setup) tryData() error {
 	return nil
 }
 
-// mayMake tells whether this user may make something in a folder.
-// By the rights of the process as it is, without making anything.
+// mayMake tells whether this user may make something in a folder. By the
+// rights of the process as it is, without making anything.
 func mayMake(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {

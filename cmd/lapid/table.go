@@ -44,6 +44,7 @@ type table struct {
 // narrowest is how narrow a column may be made so that a table fits.
 const narrowest = 8
 
+// boxedTable and lightTable are empty tables of the two looks.
 func boxedTable() *table { return &table{boxed: true} }
 func lightTable() *table { return &table{} }
 
@@ -325,8 +326,8 @@ func breakText(text string, room int) []string {
 	return out
 }
 
-// cutAt is the byte at which a line that is too wide is cut.
-// At least one character stays, so that breaking comes to an end.
+// cutAt is the byte at which a line that is too wide is cut. At least one
+// character stays, so that breaking comes to an end.
 func cutAt(line string, room int) int {
 	wide, blank := 0, 0
 	for i, r := range line {
@@ -344,8 +345,8 @@ func cutAt(line string, room int) int {
 	return len(line)
 }
 
-// textWidth is the width of the widest line in columns of a terminal.
-// It is what terminals show of it, not bytes or characters.
+// textWidth is the width of the widest line in columns of a terminal. It is
+// what terminals show of it, not bytes or characters.
 func textWidth(s string) int {
 	widest, n := 0, 0
 	for _, r := range s {

@@ -24,6 +24,7 @@ const (
 	raw       = "raw"
 )
 
+// outputs are the words for --output.
 var outputs = []string{human, jsonWords, raw}
 
 // terminal is where one command speaks: its streams and what the global flags
@@ -68,8 +69,8 @@ func (t *terminal) guard() (flush func()) {
 	return func() { _, _ = out.Flush(), err.Flush() }
 }
 
-// setup reads the configuration, once.
-// A fault in it is an error of each verb that needs it, and names the file.
+// setup reads the configuration, once. A fault in it is an error of each
+// verb that needs it, and names the file.
 func (t *terminal) setup() (*Setup, error) {
 	if t.loaded == nil {
 		s, err := loadSetup(t.file, t.env)
@@ -100,17 +101,17 @@ func (t *terminal) settle() error {
 	return nil
 }
 
-// success tells that something was done, unless a program is listening.
-// It goes to standard error, as the reference's does; standard output is for what was
-// asked for.
+// success tells that something was done, unless a program is listening. It
+// goes to standard error, as the reference's does; standard output is for
+// what was asked for.
 func (t *terminal) success(format string, args ...any) {
 	if t.output == human {
 		t.log("info", format, args...)
 	}
 }
 
-// log writes one line to stderr as the reference's log does.
-// Levels are the reference's words.
+// log writes one line to stderr as the reference's log does. Levels are the
+// reference's words.
 func (t *terminal) log(level, format string, args ...any) {
 	fmt.Fprintf(t.err, "level=%s msg=%s\n", level, strconv.Quote(fmt.Sprintf(format, args...)))
 }
@@ -182,8 +183,7 @@ func jsonIndented(v any, indent string) (string, error) {
 }
 
 // csv writes a header line and rows; with --safe-csv no cell of a row is a
-// formula.
-// The header is the program's own and never changed.
+// formula. The header is the program's own and never changed.
 func (t *terminal) csv(header []string, rows [][]string) error {
 	return t.csvEach(header, func(write func([]string) error) error {
 		for _, row := range rows {
@@ -274,9 +274,9 @@ func (t *terminal) unsupported() error {
 // errAsked is what is left when a question found nobody to answer it.
 var errAsked = errors.New("EOF")
 
-// confirm asks a yes-or-no question on the terminal. Without one the answer is
-// an error: nothing is done by accident.
-// Anything but y and yes means no, an empty line too.
+// confirm asks a yes-or-no question on the terminal. Without one the answer
+// is an error: nothing is done by accident. Anything but y and yes means no,
+// an empty line too.
 func (t *terminal) confirm(question string) (bool, error) {
 	fmt.Fprintf(t.err, "%s [y/N] ", question)
 	var answer string

@@ -12,8 +12,8 @@ import (
 )
 
 // number is a figure of the usage metrics. Whole ones are written without a
-// fraction.
-// The reports hold JSON numbers of any form; up to 2^53 all whole ones are exact.
+// fraction. The reports hold JSON numbers of any form; up to 2^53 all whole
+// ones are exact.
 type number float64
 
 // String is the figure in full, never with an exponent.
@@ -27,8 +27,8 @@ func (n number) String() string {
 // MarshalJSON writes the figure as String does.
 func (n number) MarshalJSON() ([]byte, error) { return []byte(n.String()), nil }
 
-// short writes the figure with a letter for thousands, millions …
-// Two decimals, by thousands, as the reference does it.
+// short writes the figure with a letter for thousands, millions … Two
+// decimals, by thousands, as the reference does it.
 func (n number) short() string {
 	for _, u := range []struct {
 		size   float64
@@ -51,9 +51,8 @@ type usageItem struct {
 	at int64 // Unix seconds, by the sender's clock
 }
 
-// usageItems are the figures of one report.
-// A report that cannot be read is an error that names its sender; the server checked
-// its form when it came.
+// usageItems are the figures of one report. A report that cannot be read is
+// an error that names its sender; the server checked its form when it came.
 func usageItems(r *admin.UsageReport) ([]usageItem, error) {
 	var metrics []struct {
 		Items []usageItem `json:"items"`
@@ -74,8 +73,8 @@ func usageItems(r *admin.UsageReport) ([]usageItem, error) {
 	return out, nil
 }
 
-// identity names one series of figures.
-// Labels are in order, so that two reports of a series agree.
+// identity names one series of figures. Labels are in order, so that two
+// reports of a series agree.
 func (i *usageItem) identity() string {
 	keys := make([]string, 0, len(i.Labels))
 	for k, v := range i.Labels {
@@ -85,8 +84,8 @@ func (i *usageItem) identity() string {
 	return i.Name + "\x00" + i.Unit + "\x00" + strings.Join(keys, "\x00")
 }
 
-// gauge tells whether the last figure counts instead of the sum.
-// By its name alone, for reports do not say: that is what the reference does.
+// gauge tells whether the last figure counts instead of the sum. By its name
+// alone, for reports do not say: that is what the reference does.
 func (i *usageItem) gauge() bool {
 	return i.Name == "active_decisions" || strings.HasSuffix(i.Name, "_gauge")
 }

@@ -51,6 +51,7 @@ func jsonText(s string) string {
 // yamlMap or a list of them.
 type yamlMap []yamlField
 
+// yamlField is one key with its value; the name is written as it is.
 type yamlField struct {
 	name  string
 	value any

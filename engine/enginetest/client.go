@@ -32,8 +32,8 @@ func (c *Client) Poll(e *engine.Engine, now int64) error {
 	return c.believe(v, running, over)
 }
 
-// FullState is what a full state lists: as new, and as deleted.
-// A bouncer that starts over holds the first and drops the second.
+// FullState is what a full state lists: as new, and as deleted. A bouncer
+// that starts over holds the first and drops the second.
 func FullState(v *engine.View, q *engine.Query) (running, over []engine.Decision) {
 	var buf [32]engine.Decision
 	s := v.Scan(q)

@@ -9,17 +9,16 @@ import (
 )
 
 // Model is the engine's slow twin: one slice of decisions, loops, and no
-// cleverness. It is told what happened and says what must be so.
-// It grows with everything it is told, so it is for histories of thousands. One
+// cleverness. It is told what happened and says what must be so. It grows
+// with everything it is told, so it is for histories of thousands. One
 // goroutine uses it.
 type Model struct {
 	Decisions []*Held
 	alerts    uint64
 }
 
-// Held is one decision of the model.
-// Times are Unix nanoseconds. A decision is never taken out of the model: what a
-// deletion took is marked.
+// Held is one decision of the model. Times are Unix nanoseconds. A decision
+// is never taken out of the model: what a deletion took is marked.
 type Held struct {
 	ID        uint64
 	Alert     uint64
@@ -43,9 +42,9 @@ func (h *Held) Target() Target { return Target{h.Scope, h.Value, h.Type} }
 // running is what the engine means by it at a moment: the end itself is over.
 func (h *Held) running(now int64) bool { return !h.Gone && !h.Ended && h.Until > now }
 
-// AddAlert adds one alert with decisions whose values are good.
-// It gives the alert's number, which is the engine's as long as both are told of the
-// same alerts. What the engine drops must not be told to the model.
+// AddAlert adds one alert with decisions whose values are good. It gives the
+// alert's number, which is the engine's as long as both are told of the same
+// alerts. What the engine drops must not be told to the model.
 func (m *Model) AddAlert(a *engine.Alert) uint64 {
 	m.alerts++
 	for _, d := range a.Decisions {
@@ -62,8 +61,8 @@ func (m *Model) AddAlert(a *engine.Alert) uint64 {
 	return m.alerts
 }
 
-// End ends what runs and matches, and says how many.
-// What it ends has ended at now.
+// End ends what runs and matches, and says how many. What it ends has ended
+// at now.
 func (m *Model) End(now int64, match func(*Held) bool) int {
 	n := 0
 	for _, h := range m.Decisions {
@@ -97,8 +96,8 @@ func (m *Model) Find(now int64, match func(*Held) bool) []uint64 {
 	return ids
 }
 
-// Targets is what a client that admits the matching decisions must hold.
-// A target is held as long as anything runs on it.
+// Targets is what a client that admits the matching decisions must hold. A
+// target is held as long as anything runs on it.
 func (m *Model) Targets(now int64, match func(*Held) bool) map[Target]bool {
 	all := map[Target]bool{}
 	for _, h := range m.Decisions {
@@ -147,8 +146,8 @@ func (h *Held) prefix() (netip.Prefix, bool) {
 	return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), true
 }
 
-// Admits turns a stream's question into a match.
-// Address and value are left out: a stream's question has none.
+// Admits turns a stream's question into a match. Address and value are left
+// out: a stream's question has none.
 func Admits(q *engine.Query) func(*Held) bool {
 	return func(h *Held) bool {
 		switch {

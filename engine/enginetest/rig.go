@@ -14,9 +14,9 @@ import (
 // Epoch is when every scenario begins.
 var Epoch = time.Date(2026, 7, 1, 10, 0, 0, 500_000_000, time.UTC)
 
-// Rig is an engine with a disk in memory and a clock set by hand.
-// It checks the engine at every start and end, so a test need not. Its methods are
-// for the test's own goroutine; those of the engine are for any.
+// Rig is an engine with a disk in memory and a clock set by hand. It checks
+// the engine at every start and end, so a test need not. Its methods are for
+// the test's own goroutine; those of the engine are for any.
 type Rig struct {
 	*engine.Engine
 	T       testing.TB
@@ -28,8 +28,8 @@ type Rig struct {
 }
 
 // NewRig opens and runs an engine in an empty disk; it is closed with the
-// test. change may adjust the options.
-// The disk is a memory that loses nothing unless change puts another there.
+// test. change may adjust the options. The disk is a memory that loses
+// nothing unless change puts another there.
 func NewRig(t testing.TB, change func(*engine.Options)) *Rig {
 	r := &Rig{T: t}
 	r.now.Store(Epoch.UnixNano())
@@ -96,8 +96,8 @@ func (r *Rig) Stop() {
 	r.Engine = nil
 }
 
-// Restart stops, opens and runs again; the state must be the same.
-// The digests of before and after are compared, which covers everything that is
+// Restart stops, opens and runs again; the state must be the same. The
+// digests of before and after are compared, which covers everything that is
 // stored.
 func (r *Rig) Restart() {
 	r.T.Helper()
@@ -120,8 +120,8 @@ func (r *Rig) RestartAt(by time.Duration) {
 }
 
 // Crash takes the power away, on a rig whose disk is a *persist.CrashFS, and
-// starts again from what was synced by then.
-// What was answered must be there afterwards; the caller compares.
+// starts again from what was synced by then. What was answered must be there
+// afterwards; the caller compares.
 func (r *Rig) Crash() {
 	r.T.Helper()
 	left := r.Options.FS.(*persist.CrashFS).Crash()

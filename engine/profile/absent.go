@@ -54,8 +54,8 @@ func absentFunctions(o *Options) []function {
 	)
 }
 
-// Errors of functions that would ask somebody else. A filter that calls one fails, as
-// it would in the reference without the service.
+// Errors of functions that would ask another service. A filter that calls one fails,
+// as it would in the reference without the service.
 var (
 	errNoCTI  = errors.New("cti is disabled")
 	errNoHTTP = errors.New("rules may not call out over HTTP")
@@ -66,8 +66,8 @@ func (e *evaluation) noFile(file, kind string) {
 	e.log(slog.LevelError, "file not found: the server holds no data files", "file", clip(file), "type", kind)
 }
 
-// unable is a function that always fails.
-// The error is a filter's, which on_error deals with.
+// unable is a function that always fails. The error is a filter's, which
+// on_error deals with.
 func unable(name string, err error, signature any) function {
 	return function{name: name, types: []any{signature}, plain: func(...any) (any, error) { return nil, err }}
 }

@@ -6,11 +6,10 @@ import (
 	"github.com/expr-lang/expr/ast"
 )
 
-// binder walks the tree of one expression, children first. Besides weaving in
-// the bounds it hands functions the evaluation they ask for, reads fields
+// binder walks the tree of one expression, children first. Besides weaving
+// in the bounds it hands functions the evaluation they ask for, reads fields
 // instead of calling the alert's plain getters, and notes which parts of the
-// alert are looked at.
-// It is used for one expression and then let go of.
+// alert are looked at. It is used for one expression and then let go of.
 type binder struct {
 	asking map[string]bool
 
@@ -166,8 +165,7 @@ func compared(n *ast.BinaryNode) ast.Node {
 }
 
 // makesMuch reports whether the value of n, as far as its type is known, may
-// take memory worth counting.
-// What is not known may be anything.
+// take memory worth counting. What is not known may be anything.
 func makesMuch(n ast.Node) bool {
 	switch n.Type().Kind() {
 	case reflect.Bool, reflect.Int, reflect.Int64, reflect.Float64, reflect.Struct:
@@ -190,8 +188,8 @@ func flat(nodes []ast.Node) bool {
 	return true
 }
 
-// bound weaves charge in behind a value, keeping its type.
-// The names are such that nobody can write them.
+// bound weaves charge in behind a value, keeping its type. The names are such that no
+// rule can write them.
 func bound(node *ast.Node) {
 	at := (*node).Location()
 	place := func(n ast.Node) ast.Node { n.SetLocation(at); return n }

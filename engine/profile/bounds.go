@@ -59,8 +59,8 @@ func (e *evaluation) charge(value any) error {
 }
 
 // weigh takes the bytes a value holds, everything inside counted as often as
-// it is reachable, off room. It gives up as soon as nothing is left.
-// So it takes no longer than the bound allows, whatever the value is.
+// it is reachable, off room. It gives up as soon as nothing is left. So it
+// takes no longer than the bound allows, whatever the value is.
 func weigh(value any, room, depth int) (int, error) {
 	const word = 16
 	if room < 0 {
@@ -159,8 +159,8 @@ func matchLater(a ...any) (any, error) {
 	return regexp.MatchString(pattern, text)
 }
 
-// piecesSize is what a text takes that is split.
-// In bytes: the heads of the texts, which share their bytes with the whole.
+// piecesSize is what a text takes that is split. In bytes: the heads of the
+// texts, which share their bytes with the whole.
 func piecesSize(text, between string) int { return 16 * (strings.Count(text, between) + 1) }
 
 // paired is a function of two texts whose time is the product of their lengths.
@@ -201,8 +201,8 @@ func guarded(name string, size func(args []any) int, types ...any) function {
 	}}
 }
 
-// replacedSize is the most a replace(text, old, new[, n]) can make.
-// In bytes; it need not be reached.
+// replacedSize is the most a replace(text, old, new[, n]) can make. In
+// bytes; it need not be reached.
 func replacedSize(a []any) int {
 	text, old, fresh := a[0].(string), a[1].(string), a[2].(string)
 	times := strings.Count(text, old)
@@ -214,8 +214,7 @@ func replacedSize(a []any) int {
 	return len(text) + times*len(fresh)
 }
 
-// joinedSize is what a join(list[, glue]) makes.
-// In bytes.
+// joinedSize is what a join(list[, glue]) makes. In bytes.
 func joinedSize(a []any) int {
 	glue := 0
 	if len(a) == 2 {

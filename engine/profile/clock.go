@@ -54,8 +54,7 @@ func clockFunctions() []function {
 }
 
 // present stands in for expr's now(), so that one alert is judged at one
-// moment.
-// A zone that is none is an error of the expression.
+// moment. A zone that is none is an error of the expression.
 func present(e *evaluation, a []any) (any, error) {
 	now := time.Unix(0, e.now)
 	if len(a) == 1 {

@@ -21,8 +21,8 @@ type Set struct {
 	idle     sync.Pool // of *evaluation
 }
 
-// profile is one profile, ready to run.
-// It is shared by all goroutines and never changes.
+// profile is one profile, ready to run. It is shared by all goroutines and
+// never changes.
 type profile struct {
 	spec     Spec
 	filters  []*expression
@@ -41,9 +41,8 @@ type unsent struct {
 	told atomic.Bool
 }
 
-// order is a decision template, ready to fill in.
-// What comes from the alert (value, scenario, perhaps the scope) is filled in when it
-// is judged.
+// order is a decision template, ready to fill in. What comes from the alert
+// (value, scenario, perhaps the scope) is filled in when it is judged.
 type order struct {
 	kind, scope, origin string
 	duration            string // always parses
@@ -53,6 +52,7 @@ type order struct {
 type reaction uint8
 
 const (
+	// The reference refuses the request, too.
 	unsaid reaction = iota // refuse the request, unless Options.KeepGoing
 	proceed
 	apply
@@ -88,8 +88,8 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 	return s, c.warnings, nil
 }
 
-// compiler gathers what Compile finds out besides the profiles.
-// Warnings are gathered also when an error follows, for they may explain it.
+// compiler gathers what Compile finds out besides the profiles. Warnings are
+// gathered also when an error follows, for they may explain it.
 type compiler struct {
 	language *language
 	warnings []Warning
@@ -106,7 +106,7 @@ func (c *compiler) fault(field, format string, args ...any) error {
 }
 
 // profile checks one profile from the top down; the first error ends the whole, for
-// rules that are in force in part would judge otherwise than anybody has written.
+// rules that are in force in part would judge otherwise than it was written.
 func (c *compiler) profile(spec *Spec) (profile, error) {
 	p := profile{spec: *spec, breaks: spec.OnSuccess == "break", onError: reactions[spec.OnError]}
 	p.spec.Filters = slices.Clone(spec.Filters)
@@ -179,8 +179,8 @@ func (c *compiler) notification(spec *Spec, i int, name string) *unsent {
 	return u
 }
 
-// words checks the three on_… keys.
-// A word that the reference refuses is refused; one that it passes over is warned of.
+// words checks the three on_… keys. A word that the reference refuses is
+// refused; one that it passes over is warned of.
 func (c *compiler) words(spec *Spec) error {
 	switch spec.OnSuccess {
 	case "", "continue", "break":
@@ -232,8 +232,8 @@ func (c *compiler) filter(spec *Spec, i int, text string) (*expression, error) {
 	return x, nil
 }
 
-// lasting compiles duration_expr.
-// What can be known to be no duration is refused, what may be one is not.
+// lasting compiles duration_expr. What can be known to be no duration is
+// refused, what may be one is not.
 func (c *compiler) lasting(spec *Spec) (*expression, error) {
 	const field = "duration_expr"
 	x, err := c.expression(spec.DurationExpr)
@@ -272,7 +272,7 @@ func (c *compiler) expression(text string) (*expression, error) {
 }
 
 // order checks one decision. A duration that is over at once would make decisions
-// that nobody ever sees, so it is refused.
+// that no bouncer ever sees, so it is refused.
 func (c *compiler) order(spec *Spec, i int) (order, error) {
 	d := &spec.Decisions[i]
 	if d.Type == "" {

@@ -8,6 +8,7 @@ import (
 	"lapid/engine"
 )
 
+// The engine knows of rules only this.
 var _ engine.Profiles = (*Set)(nil)
 
 // Evaluate judges one alert: it implements engine.Profiles. now is the moment
@@ -26,9 +27,9 @@ func (s *Set) Evaluate(a *engine.Alert, v *engine.View, now int64) (engine.Verdi
 	return verdict, err
 }
 
-// judge walks the profiles.
-// The first profile that gives decisions decides; later ones add notifications only.
-// An alert that brought its own is judged for notifications.
+// judge walks the profiles. The first profile that gives decisions decides;
+// later ones add notifications only. An alert that brought its own is judged
+// for notifications.
 func (e *evaluation) judge() (engine.Verdict, error) {
 	var verdict engine.Verdict
 	brought := len(e.alert.Decisions) > 0
@@ -99,8 +100,7 @@ func (e *evaluation) match(p *profile) (trues int, err error) {
 	return trues, nil
 }
 
-// test runs one filter.
-// Anything but a boolean is an error.
+// test runs one filter. Anything but a boolean is an error.
 func (e *evaluation) test(x *expression) (bool, error) {
 	out, err := e.run(x)
 	if err != nil {
@@ -121,8 +121,8 @@ func (e *evaluation) reaction(p *profile) reaction {
 	return p.onError
 }
 
-// decide fills in the templates, the whole list once per true filter.
-// That is the contract's own arithmetic: two true filters, two equal decisions.
+// decide fills in the templates, the whole list once per true filter. That
+// is the contract's own arithmetic: two true filters, two equal decisions.
 func (e *evaluation) decide(p *profile, trues int) []engine.NewDecision {
 	if trues == 0 || len(p.orders) == 0 {
 		return nil
@@ -149,8 +149,8 @@ func (e *evaluation) decide(p *profile, trues int) []engine.NewDecision {
 }
 
 // lasting gives the duration of a decision: what duration_expr says, if that
-// is a duration, else what the template says.
-// It cannot fail: what is wrong with the expression is in the log.
+// is a duration, else what the template says. It cannot fail: what is wrong
+// with the expression is in the log.
 func (e *evaluation) lasting(p *profile, o *order) string {
 	if p.duration == nil {
 		return o.duration

@@ -58,7 +58,8 @@ func (e *evaluation) begin(a *engine.Alert, v *engine.View, now int64) {
 	e.facts.fill(a, e.set.needs)
 }
 
-// end lets go of everything that belongs to the alert.
+// end lets go of everything that belongs to the alert. So what waits in the
+// pool keeps no alert alive, and no view of the engine's.
 func (e *evaluation) end() {
 	e.alert, e.view, e.profile, e.late = nil, nil, nil, nil
 	e.facts = facts{}
@@ -66,10 +67,10 @@ func (e *evaluation) end() {
 	clear(e.machine.Variables)
 }
 
-// run evaluates x. Everything that goes wrong, panics of the machine included,
-// is an error that shows the place.
-// Each expression has bounds of its own, and its time begins here. Only those that
-// can loop pay for a timer.
+// run evaluates x. Everything that goes wrong, panics of the machine
+// included, is an error that shows the place. Each expression has bounds of
+// its own, and its time begins here. Only those that can loop pay for a
+// timer.
 func (e *evaluation) run(x *expression) (any, error) {
 	e.room, e.late = materialLimit, nil
 	if x.reads && textOf(e.alert) > documentLimit {
@@ -128,8 +129,8 @@ func (e *evaluation) about() []any {
 	}
 }
 
-// clip shortens a text of unknown origin for the log and for answers.
-// At most 4096 bytes and a sign for the rest.
+// clip shortens a text of unknown origin for the log and for answers. At
+// most 4096 bytes and a sign for the rest.
 func clip(s string) string {
 	const most = 4096
 	if len(s) <= most {

@@ -80,6 +80,7 @@ type decisionRow struct {
 type need uint8
 
 const (
+	// One bit for each field of costlyFields.
 	needMeta need = 1 << iota
 	needEvents
 	needDecisions
@@ -92,8 +93,8 @@ var costlyFields = map[string]need{
 	"Meta": needMeta, "Events": needEvents, "Decisions": needDecisions, "UUID": needUUID,
 }
 
-// fill lays out a.
-// Nothing of it is copied that need not be; the rows are the evaluation's.
+// fill lays out a. Nothing of it is copied that need not be; the rows are
+// the evaluation's.
 func (f *facts) fill(a *engine.Alert, needs need) {
 	src := &a.Source
 	*f = facts{

@@ -13,10 +13,9 @@ import (
 	"lapid/engine"
 )
 
-// foreseen is what can be told of an expression before it runs: from its type and
-// its constants.
-// It is used while profiles are compiled, and said to the operator then; judging
-// never looks at it.
+// foreseen is what can be told of an expression before it runs: from its
+// type and its constants. It is used while profiles are compiled, and said
+// to the operator then; judging never looks at it.
 type foreseen struct {
 	kind   reflect.Type // of its value; nil: known only when it runs
 	truth  truth
@@ -139,6 +138,7 @@ var idle = map[string]string{
 }
 
 const (
+	// Each ends the sentence "it calls NAME, which …".
 	noData = "never finds anything: the server holds no such data"
 	noWeb  = "never answers: rules may not call out over HTTP, and each call fails"
 )
@@ -169,8 +169,8 @@ var steady = map[string]bool{
 	"Sprintf": true, "string": true, "int": true, "trim": true, "lower": true, "upper": true, "Lower": true, "Upper": true, "TrimSpace": true,
 }
 
-// constant is what an expression is whatever the alert is.
-// Whatever cannot be told depends.
+// constant is what an expression is whatever the alert is. Whatever cannot
+// be told depends.
 func constant(n ast.Node) truth {
 	switch n := n.(type) {
 	case *ast.BoolNode:

@@ -13,6 +13,8 @@ import (
 // address or a range and count the decisions that contain the whole of it,
 // whatever their scope, type and origin. Ended decisions are stored until
 // their alert is flushed. Each is one walk over the covering prefixes.
+// They see the view that the alert was judged with: what came in the same request is
+// not in it.
 func historyFunctions() []function {
 	return []function{
 		ask1("GetDecisionsCount", func(e *evaluation, value string) (int, error) {
@@ -71,8 +73,8 @@ func historyFunctions() []function {
 	}
 }
 
-// stored visits the decisions that contain target.
-// Without a view, as in a test of rules alone, there are none.
+// stored visits the decisions that contain target. Without a view, as in a
+// test of rules alone, there are none.
 func (e *evaluation) stored(target netip.Prefix, visit func(engine.Decision)) {
 	if e.view == nil {
 		return
@@ -80,8 +82,8 @@ func (e *evaluation) stored(target netip.Prefix, visit func(engine.Decision)) {
 	e.view.Stored(target, func(d engine.Decision) bool { visit(d); return true })
 }
 
-// uncounted reports a value that has no decisions to count.
-// It counts as none, as in the reference.
+// uncounted reports a value that has no decisions to count. It counts as
+// none, as in the reference.
 func (e *evaluation) uncounted(value string, err error) int {
 	e.log(slog.LevelError, "Failed to get decisions count from value", "value", clip(value), "error", clip(err.Error()))
 	return 0

@@ -65,8 +65,8 @@ var (
 	errNoValue  = errors.New("there is no such value")
 )
 
-// jsonPath cuts "a.b[0].c" into its steps.
-// It does not look whether the steps mean anything.
+// jsonPath cuts "a.b[0].c" into its steps. It does not look whether the
+// steps mean anything.
 func jsonPath(path string) []string {
 	if !strings.HasPrefix(path, "[") {
 		path = strings.ReplaceAll(path, "[", ".[")
@@ -138,8 +138,8 @@ func (e *evaluation) unread(what string, err error) {
 	}
 }
 
-// dig walks down to a value and gives the bytes it is written with.
-// Only what lies on the way is decoded.
+// dig walks down to a value and gives the bytes it is written with. Only
+// what lies on the way is decoded.
 func dig(blob string, steps []string) (json.RawMessage, error) {
 	if len(blob) > documentLimit {
 		return nil, errDocument

@@ -25,8 +25,8 @@ type expression struct {
 }
 
 // language is what expressions may say: the variable Alert, expr's own
-// functions, and ours.
-// It is made once for a set; compiling leaves it as it is.
+// functions, and ours. It is made once for a set; compiling leaves it as it
+// is.
 type language struct {
 	options []expr.Option
 	asking  map[string]bool // functions that are handed the evaluation
@@ -99,8 +99,8 @@ func withEvaluation(t any) any {
 }
 
 // compile checks and compiles one expression. The error's first line names
-// what is wrong and where; the source and a caret follow.
-// Nothing of it is run, but for constants that are joined (foreseen.result).
+// what is wrong and where; the source and a caret follow. Nothing of it is
+// run, but for constants that are joined (foreseen.result).
 func (l *language) compile(text string) (*expression, error) {
 	if len(text) > sourceLimit {
 		return nil, fmt.Errorf("expression of %d bytes is longer than %d", len(text), sourceLimit)
@@ -121,9 +121,8 @@ func (l *language) compile(text string) (*expression, error) {
 	return &expression{text: text, program: program, needs: b.found(), loops: b.loops, reads: b.reads, seen: seen}, nil
 }
 
-// spoken gives functions and types the names the operator knows.
-// Names of ours that stand for woven-in calls mean nothing to somebody who writes a
-// rule.
+// spoken gives functions and types the names the operator knows. Names of ours that
+// stand for woven-in calls mean nothing to the author of a rule.
 func (l *language) spoken(text string) string {
 	for name := range l.asking {
 		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)
@@ -194,6 +193,7 @@ func of1[A, R any](name string, f func(A) R) function {
 	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A)), nil }}
 }
 
+// See of1.
 func of2[A, B, R any](name string, f func(A, B) R) function {
 	return function{name: name, types: []any{f}, plain: func(a ...any) (any, error) { return f(a[0].(A), a[1].(B)), nil }}
 }
@@ -210,12 +210,14 @@ func ask1[A, R any](name string, f func(*evaluation, A) (R, error)) function {
 	}}
 }
 
+// See ask1.
 func ask2[A, B, R any](name string, f func(*evaluation, A, B) (R, error)) function {
 	return function{name: name, types: []any{(func(A, B) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
 		return f(e, a[0].(A), a[1].(B))
 	}}
 }
 
+// See ask1.
 func ask3[A, B, C, R any](name string, f func(*evaluation, A, B, C) (R, error)) function {
 	return function{name: name, types: []any{(func(A, B, C) R)(nil)}, asking: func(e *evaluation, a []any) (any, error) {
 		return f(e, a[0].(A), a[1].(B), a[2].(C))

@@ -29,8 +29,8 @@ func listFunctions() []function {
 	}
 }
 
-// flatten appends the elements of v, lists within lists resolved.
-// How deep lists may lie in each other is bounded by what makes them.
+// flatten appends the elements of v, lists within lists resolved. How deep
+// lists may lie in each other is bounded by what makes them.
 func flatten(dst []any, v reflect.Value) []any {
 	if v.Kind() == reflect.Interface {
 		v = v.Elem()
@@ -48,8 +48,7 @@ func flatten(dst []any, v reflect.Value) []any {
 }
 
 // distinct keeps the first of equal elements. Elements that cannot be keys,
-// such as maps, are compared by how they are written.
-// The order stays.
+// such as maps, are compared by how they are written. The order stays.
 func distinct(list []any) []any {
 	seen := make(map[any]bool, len(list))
 	kept := []any{}

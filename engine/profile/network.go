@@ -24,8 +24,8 @@ func networkFunctions(o *Options) []function {
 	}
 }
 
-// inRange is false when either text is not what it should be.
-// An IPv4 address and its IPv6 form are the same.
+// inRange is false when either text is not what it should be. An IPv4
+// address and its IPv6 form are the same.
 func inRange(address, cidr string) bool {
 	a, err := netip.ParseAddr(address)
 	if err != nil || a.Zone() != "" {
@@ -41,9 +41,9 @@ func inRange(address, cidr string) bool {
 	return p.Contains(a.Unmap())
 }
 
-// toRange is the range of the given length ("/24" or "24") around an address,
-// "" with an error in the log when there is none.
-// The address may be IPv6; the length must fit it.
+// toRange is the range of the given length ("/24" or "24") around an
+// address, "" with an error in the log when there is none. The address may
+// be IPv6; the length must fit it.
 func toRange(e *evaluation, address, length string) (string, error) {
 	bits, err := strconv.Atoi(strings.TrimPrefix(length, "/"))
 	if err != nil {
@@ -63,10 +63,9 @@ func toRange(e *evaluation, address, length string) (string, error) {
 	return p.String(), nil
 }
 
-// lookup resolves a name. An unknown name, or a resolver that does not answer
-// in time, is an empty list and an error in the log.
-// It holds the judging up, two seconds at most, so a rule that calls it has a time
-// limit.
+// lookup resolves a name. An unknown name, or a resolver that does not
+// answer in time, is an empty list and an error in the log. It holds the
+// judging up, two seconds at most, so a rule that calls it has a time limit.
 func lookup(e *evaluation, o *Options, host string) ([]string, error) {
 	if e.late != nil && e.late.Load() {
 		return nil, errLate

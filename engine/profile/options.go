@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// Options are the settings of a Set. The zero value, or nil, is the contract's
-// behaviour.
-// Compile copies it; what it points to is used for as long as the Set.
+// Options are the settings of a Set. The zero value, or nil, is the
+// contract's behaviour. Compile copies it; what it points to is used for as
+// long as the Set.
 type Options struct {
 	// Logger takes warnings, failing filters, LogInfo and debug output.
 	// Nil: slog.Default().
@@ -42,8 +42,8 @@ const (
 // defaultDuration is how long a decision lasts when nothing says so.
 const defaultDuration = "4h"
 
-// withDefaults is a copy with every gap filled.
-// A limit below zero is none that was meant and gets the default too.
+// withDefaults is a copy with every gap filled. A limit below zero is none
+// that was meant and gets the default too.
 func (o *Options) withDefaults() Options {
 	var full Options
 	if o != nil {

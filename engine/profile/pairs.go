@@ -35,8 +35,8 @@ func pairFunctions() []function {
 }
 
 // strictPairs reads key=word and key="words, with \" inside"; quoted values
-// keep their escapes. A value ends at a blank or at the next =.
-// Of what stands in no pair nothing is kept.
+// keep their escapes. A value ends at a blank or at the next =. Of what
+// stands in no pair nothing is kept.
 func strictPairs(text string) [][2]string {
 	var pairs [][2]string
 	for i := 0; i < len(text); {
@@ -66,8 +66,8 @@ func strictPairs(text string) [][2]string {
 }
 
 // laxPairs lets a value run, blanks included, up to the next key= outside
-// quotes. A quoted value loses its quotes and escapes.
-// Keys are told by their =, so a value that holds one outside quotes ends there.
+// quotes. A quoted value loses its quotes and escapes. Keys are told by
+// their =, so a value that holds one outside quotes ends there.
 func laxPairs(text string) [][2]string {
 	type start struct{ key, value int } // offsets of the key and of what follows its =
 	var starts []start

@@ -52,8 +52,8 @@ var spellers = map[string]func(string) string{
 // asItIs changes nothing.
 func asItIs(s string) string { return s }
 
-// compare looks for comparisons with scopes that no alert has.
-// Such a comparison loads in the reference too, and its rule never does anything.
+// compare looks for comparisons with scopes that no alert has. Such a
+// comparison loads in the reference too, and its rule never does anything.
 func (f *foreseen) compare(n *ast.BinaryNode) {
 	switch n.Operator {
 	case "==", "!=", "contains", "startsWith", "endsWith", "matches":
@@ -269,8 +269,8 @@ func (v variables) Visit(node *ast.Node) {
 	}
 }
 
-// meant is an expression, or what the variable stands for that it is.
-// A name that stands for itself by way of others does not hold it up.
+// meant is an expression, or what the variable stands for that it is. A name
+// that stands for itself by way of others does not hold it up.
 func (f *foreseen) meant(n ast.Node) ast.Node {
 	for range len(f.named) { // one may stand for another that was named before it
 		name, ok := n.(*ast.IdentifierNode)

@@ -1,8 +1,8 @@
 package profile
 
 // Spec is one profile as written. It is only data: whoever reads the file
-// decodes into it (strictly: a key that is not here is a mistake).
-// Names and words are the reference's.
+// decodes into it (strictly: a key that is not here is a mistake). Names and
+// words are the reference's.
 type Spec struct {
 	Name string `yaml:"name"`
 
@@ -82,8 +82,8 @@ func (f *Fault) Error() string { return f.Err.Error() }
 func (f *Fault) Unwrap() error { return f.Err }
 
 // Default gives the rules that hold when there is no file: whoever asks for
-// remediation about an address or a range gets it banned for 4h.
-// They are those that the reference ships.
+// remediation about an address or a range gets it banned for 4h. They are
+// those that the reference ships.
 func Default() []Spec {
 	stock := func(name, scope string) Spec {
 		return Spec{

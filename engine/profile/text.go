@@ -58,8 +58,8 @@ func textFunctions() []function {
 	}
 }
 
-// splitN splits into so many pieces at most.
-// A negative number is no limit, as in package strings.
+// splitN splits into so many pieces at most. A negative number is no limit,
+// as in package strings.
 func splitN(f func(text, between string, n int) []string, a []any) (any, error) {
 	text, between, n := a[0].(string), a[1].(string), runtime.ToInt(a[2])
 	if size := piecesSize(text, between); size > materialLimit && (n < 0 || 16*n > materialLimit) {
@@ -83,8 +83,8 @@ func join(a ...any) (any, error) {
 	return strings.Join(list, a[1].(string)), nil
 }
 
-// replace is Replace with a count and ReplaceAll without one.
-// What it would make is bounded before it begins.
+// replace is Replace with a count and ReplaceAll without one. What it would
+// make is bounded before it begins.
 func replace(a ...any) (any, error) {
 	if replacedSize(a) > materialLimit {
 		return nil, errMemory
@@ -96,8 +96,8 @@ func replace(a ...any) (any, error) {
 	return strings.Replace(a[0].(string), a[1].(string), a[2].(string), n), nil
 }
 
-// get is the i-th element of a list, "" outside of it.
-// An index below zero is outside, too.
+// get is the i-th element of a list, "" outside of it. An index below zero
+// is outside, too.
 func get(a ...any) (any, error) {
 	i := runtime.ToInt(a[1])
 	switch list := a[0].(type) {
@@ -128,9 +128,9 @@ func atof(e *evaluation, s string) (float64, error) {
 // refused, for each would be worth a megabyte.
 const widestVerb = 9999
 
-// sprintf formats. A verb may name any argument, so what comes out is bounded
-// beforehand by the largest one.
-// The bound is far from what most formats give, and cheap to tell.
+// sprintf formats. A verb may name any argument, so what comes out is
+// bounded beforehand by the largest one. The bound is far from what most
+// formats give, and cheap to tell.
 func sprintf(a []any) (string, error) {
 	format := a[0].(string)
 	verbs, ok := countVerbs(format)

@@ -40,8 +40,8 @@ func parseURI(e *evaluation, uri string) (map[string][]string, error) {
 }
 
 // parseQuery reads what attackers send: semicolons are part of values, bad
-// escapes stay as they are, nothing is refused.
-// Equal keys gather their values in order.
+// escapes stay as they are, nothing is refused. Equal keys gather their
+// values in order.
 func parseQuery(query string) map[string][]string {
 	values := map[string][]string{}
 	for pair := range strings.SplitSeq(query, "&") {
@@ -55,7 +55,8 @@ func parseQuery(query string) map[string][]string {
 	return values
 }
 
-// leniently resolves + and the escapes that are good.
+// leniently resolves + and the escapes that are good. What is no good escape
+// stays as it was written.
 func leniently(s string) string {
 	if !strings.ContainsAny(s, "+%") {
 		return s

@@ -30,9 +30,9 @@ func xmlFunctions() []function {
 	}
 }
 
-// element is the first one at path, nil if there is none.
-// A path that is none, and one that would look at too much, are told in the log; a
-// document that is no XML is not, for logs are full of them.
+// element is the first one at path, nil if there is none. A path that is
+// none, and one that would look at too much, are told in the log; a document
+// that is no XML is not, for logs are full of them.
 func (e *evaluation) element(text, path string) *element {
 	steps, err := xmlPath(path)
 	if err == nil && len(text) > documentLimit {
@@ -82,13 +82,15 @@ func (n *element) attribute(name string) (string, bool) {
 }
 
 const (
+	// Deeper documents would take the stack, and longer walks the time of the
+	// request.
 	xmlDepth  = 1000      // elements within elements; deeper documents are not read
 	xmlEffort = 1_000_000 // elements one path may look at; beyond, nothing is found
 )
 
 // parseXML reads a document without resolving name spaces, which logs often
-// leave undeclared.
-// End tags must fit their beginnings; what is missing at the end is not.
+// leave undeclared. End tags must fit their beginnings; what is missing at
+// the end is not.
 func parseXML(text string) (*element, error) {
 	d := xml.NewDecoder(strings.NewReader(text))
 	d.Strict = false

@@ -47,8 +47,8 @@ type Decision struct {
 	Value     string `json:"value"`
 }
 
-// Event is one log line of an alert.
-// Meta is null for an event that came without, and empty for one that came with none.
+// Event is one log line of an alert. Meta is null for an event that came
+// without, and empty for one that came with none.
 type Event struct {
 	Meta      []Meta `json:"meta"`
 	Timestamp string `json:"timestamp"`
@@ -60,8 +60,8 @@ type Meta struct {
 	Value string `json:"value,omitempty"`
 }
 
-// Source is whom an alert is about.
-// Scope and value are what decisions without a target of their own are made for.
+// Source is whom an alert is about. Scope and value are what decisions
+// without a target of their own are made for.
 type Source struct {
 	AsName    string  `json:"as_name,omitempty"`
 	AsNumber  string  `json:"as_number,omitempty"`
@@ -74,9 +74,9 @@ type Source struct {
 	Value     string  `json:"value"`
 }
 
-// AlertOf shows an alert of the engine at a moment (Unix nanoseconds).
-// An alert whose machine is gone has the sender "N/A". Decisions are nil when ds is
-// empty.
+// AlertOf shows an alert of the engine at a moment (Unix nanoseconds). An
+// alert whose machine is gone has the sender "N/A". Decisions are nil when
+// ds is empty.
 func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 	out := &Alert{
 		Capacity: a.Capacity, CreatedAt: time.Unix(0, a.CreatedAt).UTC().Format(time.RFC3339),
@@ -132,10 +132,9 @@ func metaOf(ms []engine.Meta) []Meta {
 	return out
 }
 
-// AlertFilter asks for alerts; the zero filter asks for all of them. Times are
-// nanoseconds before now.
-// A field that is nil asks for nothing; one that points to an empty text asks for
-// just that.
+// AlertFilter asks for alerts; the zero filter asks for all of them. Times
+// are nanoseconds before now. A field that is nil asks for nothing; one that
+// points to an empty text asks for just that.
 type AlertFilter struct {
 	Scope         *string
 	Value         *string
@@ -154,8 +153,8 @@ type AlertFilter struct {
 	Limit         int  // 0: all
 }
 
-// query resolves the filter against the moment of asking.
-// The error is an ErrInvalid about the address.
+// query resolves the filter against the moment of asking. The error is an
+// ErrInvalid about the address.
 func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 	q := &engine.AlertQuery{
 		Now: now, Inside: f.Inside, HideSimulated: f.HideSimulated, HideCommunity: f.HideCommunity,

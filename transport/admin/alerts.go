@@ -16,9 +16,8 @@ type AlertShown struct {
 	Running []uint64 // ids of the decisions still running
 }
 
-// AlertDeletion asks which alerts to delete.
-// An id wins over the filter. The zero filter is every alert: the verbs ask for one,
-// the protocol does not.
+// AlertDeletion asks which alerts to delete. An id wins over the filter. The
+// zero filter is every alert: the verbs ask for one, the protocol does not.
 type AlertDeletion struct {
 	ID     uint64 // 0: by the filter
 	Filter AlertFilter
@@ -44,7 +43,7 @@ type Flush struct {
 }
 
 // listAlerts yields alerts one by one out of one view, so a list of millions takes no
-// more memory than one alert, and shows one moment. It ends when nobody reads any
+// more memory than one alert, and shows one moment. It ends when the client reads no
 // more.
 func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Alert) bool) error {
 	now := h.engine.Now()

@@ -45,8 +45,8 @@ type NewAllowlistItem struct {
 	Lasts   int64 // nanoseconds from now; 0: for ever
 }
 
-// AllowlistAdded says what became of an addition.
-// Each item asked for is in one of Added, Present and Bad.
+// AllowlistAdded says what became of an addition. Each item asked for is in
+// one of Added, Present and Bad.
 type AllowlistAdded struct {
 	Added   int
 	Ended   int      // running decisions that ended because the list covers them

@@ -57,7 +57,7 @@ func (c *Client) PruneMachines(ctx context.Context, p *PruneNamed) (int, error) 
 	return count(ask[Done](ctx, c, "/machines/prune", p))
 }
 
-// machines collects a list of them: who asks for all holds all.
+// machines collects a list of them: a caller that asks for all holds all.
 func (c *Client) machines(ctx context.Context, verb string, q any) (*Machines, error) {
 	var all []Machine
 	list := &Machines{}

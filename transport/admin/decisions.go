@@ -8,8 +8,8 @@ import (
 	"lapid/engine"
 )
 
-// NewDecision asks for one decision of the operator's own.
-// Duration is in the grammar of the engine or "forever"; a scope is respelled.
+// NewDecision asks for one decision of the operator's own. Duration is in
+// the grammar of the engine or "forever"; a scope is respelled.
 type NewDecision struct {
 	Machine  string // who is named as the sender of the alert, if it exists
 	Scope    string
@@ -63,9 +63,9 @@ type Item struct {
 	Reason   string `json:"r,omitempty"`
 }
 
-// Imported says what became of a chunk.
-// What is in neither Stored nor Allowlisted does not exist: a chunk with anything
-// wrong is refused as a whole.
+// Imported says what became of a chunk. What is in neither Stored nor
+// Allowlisted does not exist: a chunk with anything wrong is refused as a
+// whole.
 type Imported struct {
 	Alert       uint64 // the alert that holds them, 0 when nothing was stored
 	Stored      int
@@ -79,8 +79,8 @@ type Allowlisted struct {
 }
 
 // addDecision stores one decision as an alert of its own, as the reference's command
-// line does. Everything is judged here, whoever asks: the verb's own checks only make
-// for better sentences.
+// line does. Everything is judged here, whatever the client: the verb's own checks
+// only make for better sentences.
 func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	scope := engine.CanonicalScope(q.Scope)
@@ -119,8 +119,8 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 	return &Done{N: len(ids)}, nil
 }
 
-// operatorsAlert is an alert that carries an operator's decisions.
-// It is signed with the machine's name only if there is such a machine.
+// operatorsAlert is an alert that carries an operator's decisions. It is
+// signed with the machine's name only if there is such a machine.
 func operatorsAlert(view *engine.View, machine string, now int64) *engine.Alert {
 	a := &engine.Alert{Kind: "cscli", StartAt: engine.Stamp{At: now}, StopAt: engine.Stamp{At: now}}
 	if machine != "" && view.Machine(machine) != nil {

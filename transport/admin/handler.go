@@ -79,8 +79,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 	return h
 }
 
-// ServeHTTP finds the verb. A verb that panics costs its own request only.
-// Whoever may open the socket may ask for everything: who that is, its mode says.
+// ServeHTTP finds the verb. A verb that panics costs its own request only. A user who
+// may open the socket may ask for everything: its mode says which users may.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
@@ -103,8 +103,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	serve(w, r.WithContext(engine.As(r.Context(), operatorOf(r.Context()))))
 }
 
-// verb makes a handler of a function from request to answer.
-// The answer is one object in JSON, or a failure with the status of its kind.
+// verb makes a handler of a function from request to answer. The answer is
+// one object in JSON, or a failure with the status of its kind.
 func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
@@ -130,9 +130,9 @@ type line[T any] struct {
 	End  bool     `json:",omitempty"`
 }
 
-// lines makes a handler of a function that yields a list.
-// Items are written as they come; a failure after the first of them is the last line,
-// since the status has gone.
+// lines makes a handler of a function that yields a list. Items are written
+// as they come; a failure after the first of them is the last line, since
+// the status has gone.
 func lines[Q, T any](each func(context.Context, *Q, func(*T) bool) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
@@ -157,8 +157,8 @@ func lines[Q, T any](each func(context.Context, *Q, func(*T) bool) error) http.H
 	}
 }
 
-// read takes the request as JSON. Fields that nobody knows are refused: a newer
-// command would otherwise be obeyed in part. An empty body is the zero request.
+// read takes the request as JSON. Unknown fields are refused: a newer command would
+// otherwise be obeyed in part. An empty body is the zero request.
 func read(r *http.Request, into any) error {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
@@ -173,8 +173,7 @@ func unreadable(err error) error {
 	return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
 }
 
-// failure is an error on its way to the client.
-// The text is for a person.
+// failure is an error on its way to the client. The text is for a person.
 type failure struct {
 	Kind string // a key of kinds, "" for any other error
 	Text string

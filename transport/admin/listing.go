@@ -11,10 +11,10 @@ import (
 	"strings"
 )
 
-// listing is an answer that ends in a list as long as there are rows of something:
-// head is all of it but the list, which each yields. It is written item by item, so a
-// million take no more memory than one.
-// each may be called once.
+// listing is an answer that ends in a list as long as there are rows of
+// something: head is all of it but the list, which each yields. It is
+// written item by item, so a million take no more memory than one. each may
+// be called once.
 type listing[T any] struct {
 	head any // an answer whose last field is the list, nil
 	each func(yield func(*T) bool)
@@ -78,9 +78,8 @@ func askList[T any](ctx context.Context, c *Client, verb string, q, head any, yi
 	return nil
 }
 
-// readList is the mirror of listed.
-// Items are handed over as they are read. An answer without its end is an error,
-// however much of it was handed over.
+// readList is the mirror of listed. Items are handed over as they are read.
+// An answer without its end is an error, however much of it was handed over.
 func readList[T any](body io.Reader, head any, yield func(*T) error) error {
 	cut := func(err error) error { return fmt.Errorf("unreadable answer: %w", err) }
 	in := bufio.NewReaderSize(body, listBuffer)

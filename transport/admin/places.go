@@ -212,9 +212,9 @@ func enter(w http.ResponseWriter, r *http.Request) (leave func(), err error) {
 	return func() { away(); done() }, nil
 }
 
-// begin takes a place for a verb.
-// It waits waitForPlace at most, then the error is an ErrBusy. The operator takes
-// from the reserve when the general places are taken.
+// begin takes a place for a verb. It waits waitForPlace at most, then the
+// error is an ErrBusy. The operator takes from the reserve when the general
+// places are taken.
 func (c *caller) begin(ctx context.Context) (leave func(), err error) {
 	p, from := c.places, c.places.general
 	reserve := p.reserve
@@ -246,8 +246,7 @@ func (c *caller) run(on bool) {
 // errReserve: the token is one of the reserve.
 var errReserve = errors.New("reserve")
 
-// take waits for a token of either kind.
-// A nil channel has none to give.
+// take waits for a token of either kind. A nil channel has none to give.
 func take(ctx context.Context, tokens, reserve chan struct{}) error {
 	patience := time.NewTimer(waitForPlace)
 	defer patience.Stop()
@@ -264,9 +263,9 @@ func take(ctx context.Context, tokens, reserve chan struct{}) error {
 	}
 }
 
-// readPaced reads a body whose bytes keep coming.
-// Its length is bounded by the handler. A body that stalls is an error, so a client
-// that has gone holds no place.
+// readPaced reads a body whose bytes keep coming. Its length is bounded by
+// the handler. A body that stalls is an error, so a client that has gone
+// holds no place.
 func readPaced(w http.ResponseWriter, r *http.Request, stall time.Duration) ([]byte, error) {
 	deadlines := http.NewResponseController(w)
 	var out bytes.Buffer

@@ -17,9 +17,8 @@ const maxBody = 64 << 20
 // MaxChunk is the largest number of values that one Import chunk may hold.
 const MaxChunk = 100_000
 
-// Status is what the server says about itself.
-// Every program answers it, whatever its protocol: new fields are left out when they
-// are empty.
+// Status is what the server says about itself. Every program answers it,
+// whatever its protocol: new fields are left out when they are empty.
 type Status struct {
 	Version  int             // of the protocol
 	Program  string          // version of the program
@@ -57,9 +56,8 @@ type Count struct {
 // HubItem is one installed hub item of a machine.
 type HubItem struct{ Name, Version, Status string }
 
-// Machine is a machine as the operator sees it. Times are Unix nanoseconds, 0
-// is never.
-// HubItems and Scenarios are left out of lists.
+// Machine is a machine as the operator sees it. Times are Unix nanoseconds,
+// 0 is never. HubItems and Scenarios are left out of lists.
 type Machine struct {
 	ID            string
 	AuthType      string

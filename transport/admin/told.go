@@ -14,9 +14,9 @@ import (
 // was, as the kernel knows the user whose process asked. Within the command's own
 // process, where no server runs, there is no log, and the verb says what it did.
 
-// tell says that a verb has changed something.
-// It ends the count of an import on the same connection, so that lines stand in the
-// order of what happened.
+// tell says that a verb has changed something. It ends the count of an
+// import on the same connection, so that lines stand in the order of what
+// happened.
 func (h *Handler) tell(ctx context.Context, what string, args ...any) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {

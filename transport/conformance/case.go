@@ -24,8 +24,8 @@ type Case struct {
 	Steps  []Step   `json:"steps"`
 }
 
-// Step is one exchange, or only a wait when Request is nil.
-// A step whose Expect is nil still must be answered.
+// Step is one exchange, or only a wait when Request is nil. A step whose
+// Expect is nil still must be answered.
 type Step struct {
 	Note    string   `json:"note"`
 	Sleep   float64  `json:"sleep"` // seconds before the request

@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// check compares an answer with what the step expects.
-// The problems are for a person, one a line; the error means that the expectation
-// itself makes no sense.
+// check compares an answer with what the step expects. The problems are for
+// a person, one a line; the error means that the expectation itself makes no
+// sense.
 func (s *Session) check(n *names, step *Step, a *answer) ([]string, error) {
 	want := step.Expect
 	if want == nil {
@@ -140,8 +140,8 @@ func (n *names) body(step *Step, a *answer) (any, error) {
 	return v, err
 }
 
-// capture keeps values of an answer as placeholders for later steps.
-// A value that is not there is an error, since later steps would go wrong for it.
+// capture keeps values of an answer as placeholders for later steps. A value
+// that is not there is an error, since later steps would go wrong for it.
 func (n *names) capture(step *Step, a *answer) error {
 	for name, path := range step.Capture {
 		v, err := n.body(step, a)
@@ -156,8 +156,8 @@ func (n *names) capture(step *Step, a *answer) error {
 	return nil
 }
 
-// dig follows a path such as "new.0.id".
-// Numbers are places in lists, from 0.
+// dig follows a path such as "new.0.id". Numbers are places in lists, from
+// 0.
 func dig(v any, path string) (any, error) {
 	for part := range strings.SplitSeq(path, ".") {
 		if part == "" {

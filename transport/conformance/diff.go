@@ -16,8 +16,8 @@ const (
 	maxBody  = 1500
 )
 
-// difference collects where an answer is not what was expected.
-// It is for one answer, or for one attempt at it.
+// difference collects where an answer is not what was expected. It is for
+// one answer, or for one attempt at it.
 type difference struct {
 	matcher
 	unordered bool
@@ -156,8 +156,8 @@ func sameScalar(want, got any) bool {
 	return want == got
 }
 
-// mine keeps, of a list or of the lists in an object, the elements that mention an address or the word of
-// the case. Null counts as an empty list.
+// mine keeps, of a list or of the lists in an object, the elements that
+// mention an address or the word of the case. Null counts as an empty list.
 // It lets a case be played on a server that holds other data.
 func (n *names) mine(v any) any {
 	marks := regexp.MustCompile(`(?:^|[^0-9.])` + regexp.QuoteMeta(n.vars["net"]) + `\.|` +

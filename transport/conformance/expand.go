@@ -105,8 +105,8 @@ func (n *names) moment(kind, offset, zone string) (string, error) {
 	return formatStamp(base, zone, strings.HasSuffix(kind, "ns"))
 }
 
-// sub replaces every placeholder in a text.
-// The error is that of the first placeholder that has no value.
+// sub replaces every placeholder in a text. The error is that of the first
+// placeholder that has no value.
 func (n *names) sub(text string) (string, error) {
 	var failed error
 	out := placeholder.ReplaceAllStringFunc(text, func(p string) string {

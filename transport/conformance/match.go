@@ -29,8 +29,8 @@ var (
 	threePlaces = regexp.MustCompile(`\.\d{3}Z$`)
 )
 
-// matcher compares answers with expectations at one moment.
-// The moment is that at which the answer came.
+// matcher compares answers with expectations at one moment. The moment is
+// that at which the answer came.
 type matcher struct {
 	now    time.Time
 	strict bool // compare the wording of the reference's libraries too
@@ -228,9 +228,8 @@ func canonicalDuration(text string) (float64, error) {
 	return seconds, nil
 }
 
-// sameNumber compares by value: 1, 1.0 and 1e0 are one number.
-// Whole numbers are compared by their digits, for a float would not tell large ones
-// apart.
+// sameNumber compares by value: 1, 1.0 and 1e0 are one number. Whole numbers
+// are compared by their digits, for a float would not tell large ones apart.
 func sameNumber(a, b json.Number) bool {
 	if a == b {
 		return true

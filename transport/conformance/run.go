@@ -166,9 +166,8 @@ func (s *Session) play(ctx context.Context, n *names, step *Step) (problems []st
 	return problems, true
 }
 
-// login logs a machine in once per session and gives its token.
-// A token is kept for the life of the session. The error says what the server
-// answered.
+// login logs a machine in once per session and gives its token. A token is
+// kept for the life of the session. The error says what the server answered.
 func (s *Session) login(ctx context.Context, machine int) (string, error) {
 	id, password := s.target.MachineID, s.target.Password
 	if machine == 2 {

@@ -28,8 +28,8 @@ const (
 	chunkSize = 7
 )
 
-// message is a request ready to be written.
-// Headers are sent in this order, Host before them and the length of the body behind.
+// message is a request ready to be written. Headers are sent in this order,
+// Host before them and the length of the body behind.
 type message struct {
 	method, path string
 	headers      []header
@@ -185,8 +185,8 @@ func (m *message) framedBody() []byte {
 	return b.Bytes()
 }
 
-// readAnswer reads the final answer, past any 100 Continue.
-// A body without a length ends with the connection.
+// readAnswer reads the final answer, past any 100 Continue. A body without a
+// length ends with the connection.
 func readAnswer(r *bufio.Reader, method string) (*answer, error) {
 	for {
 		resp, err := http.ReadResponse(r, &http.Request{Method: method})

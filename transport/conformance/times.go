@@ -105,8 +105,8 @@ func wholeUTC(text string) (t time.Time, ok bool) {
 	return t, ok && strings.HasSuffix(text, "Z") && !strings.Contains(text, ".")
 }
 
-// after moves t by seconds, which may be negative.
-// To the nanosecond, as far as a float goes.
+// after moves t by seconds, which may be negative. To the nanosecond, as far
+// as a float goes.
 func after(t time.Time, seconds float64) time.Time {
 	return t.Add(time.Duration(seconds * float64(time.Second)))
 }

@@ -19,8 +19,8 @@ import (
 // the one that ends it.
 const longest = 107
 
-// aliveFor is how long a program that listens may take to be found.
-// One that takes longer counts as alive: its socket is not removed.
+// aliveFor is how long a program that listens may take to be found. One that
+// takes longer counts as alive: its socket is not removed.
 const aliveFor = 2 * time.Second
 
 // Listener is a socket that this process listens on. Its methods may be called

@@ -118,8 +118,8 @@ func appendSource(dst []byte, s *engine.Source) []byte {
 	return append(dst, '}')
 }
 
-// writeEvents writes null when there are no events.
-// An event that came without meta is told from one whose meta is empty.
+// writeEvents writes null when there are no events. An event that came
+// without meta is told from one whose meta is empty.
 func writeEvents(dst []byte, events []engine.Event, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
 	if len(events) == 0 {
 		return append(dst, "null"...), nil
@@ -179,9 +179,9 @@ func appendGiven(dst []byte, key, text string) []byte {
 	return AppendString(append(dst, key...), text)
 }
 
-// appendDegrees writes a key, given with its comma, and a 32-bit number in its
-// shortest decimal form, unless it is zero.
-// The exponent is written as JavaScript does it, and encoding/json after it.
+// appendDegrees writes a key, given with its comma, and a 32-bit number in
+// its shortest decimal form, unless it is zero. The exponent is written as
+// JavaScript does it, and encoding/json after it.
 func appendDegrees(dst []byte, key string, f float32) []byte {
 	if f == 0 {
 		return dst

@@ -24,6 +24,7 @@ var sourceFields = newFields("Source",
 	"as_name", "as_number", "cn", "ip", "latitude", "longitude", "range", "scope", "value",
 )
 
+// A source with neither would be about nothing.
 const sourceRequired = 1<<sourceScope | 1<<sourceValue
 
 // source reads the field of an alert that says whom it is about. A second one
@@ -75,10 +76,12 @@ const (
 	decisionValue
 )
 
+// They stand in the order in which missing ones are listed, which is the alphabet's.
 var decisionFields = newFields("Decision",
 	"duration", "id", "origin", "scenario", "scope", "simulated", "type", "until", "uuid", "value",
 )
 
+// What the server can fill in is not among them.
 const decisionRequired = 1<<decisionDuration | 1<<decisionOrigin | 1<<decisionScenario |
 	1<<decisionScope | 1<<decisionType | 1<<decisionValue
 
@@ -111,9 +114,9 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 	return missing
 }
 
-// decision reads one decision. Texts that d holds already are shared.
-// What the server gives out itself, id, until and uuid, must have the right type and
-// is dropped.
+// decision reads one decision. Texts that d holds already are shared. What
+// the server gives out itself, id, until and uuid, must have the right type
+// and is dropped.
 func (p *alertParser) decision(d *engine.NewDecision) object {
 	o := newObject(&decisionFields)
 	for p.open('{', "models.Decision"); p.fieldOf(&o); {
@@ -144,8 +147,8 @@ func (p *alertParser) decision(d *engine.NewDecision) object {
 	return o
 }
 
-// scope reads a scope, or null, and respells it.
-// The text it gives is its own, not the body's.
+// scope reads a scope, or null, and respells it. The text it gives is its
+// own, not the body's.
 func (p *alertParser) scope(dst *engine.Scope) bool {
 	b, ok := p.optionalText()
 	if ok && *dst != string(b) {

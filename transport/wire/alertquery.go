@@ -82,8 +82,8 @@ var alertParams = words{
 	"origin", "range", "scenario", "scope", "simulated", "since", "sort", "until", "value", "with_decisions",
 }
 
-// alertForm fills an alert query from a query string.
-// It stands on the stack: a question costs no memory but what has to be decoded.
+// alertForm fills an alert query from a query string. It stands on the
+// stack: a question costs no memory but what has to be decoded.
 type alertForm struct {
 	form
 	q        *engine.AlertQuery

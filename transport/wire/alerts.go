@@ -87,8 +87,8 @@ var alertFields = newFields("Alert",
 	"scenario_hash", "scenario_version", "simulated", "source", "start_at", "stop_at", "uuid",
 )
 
-// alertRequired are the fields an alert must have.
-// Those that may be null or left out have a meaning of their own without a value.
+// alertRequired are the fields an alert must have. Those that may be null or
+// left out have a meaning of their own without a value.
 const alertRequired = 1<<alertCapacity | 1<<alertEvents | 1<<alertEventsCount | 1<<alertLeakspeed |
 	1<<alertMessage | 1<<alertScenarioName | 1<<alertScenarioHash | 1<<alertScenarioVersion |
 	1<<alertIsSimulated | 1<<alertSource | 1<<alertStartAt | 1<<alertStopAt
@@ -108,8 +108,8 @@ func (p *alertParser) list() []*engine.Alert {
 	return alerts
 }
 
-// alert reads one alert; nil when it is not to be stored.
-// Lists are read as they come; a second field of the same name replaces the first.
+// alert reads one alert; nil when it is not to be stored. Lists are read as
+// they come; a second field of the same name replaces the first.
 func (p *alertParser) alert() *engine.Alert {
 	a := p.dropped
 	if a == nil {
@@ -180,8 +180,8 @@ func (p *alertParser) alertValue(a *engine.Alert, o *object) {
 	}
 }
 
-// moment reads an RFC 3339 time; what is none means now.
-// The reference does the same, so a machine with a broken clock is not turned away.
+// moment reads an RFC 3339 time; what is none means now. The reference does
+// the same, so a machine with a broken clock is not turned away.
 func (p *alertParser) moment(text string) engine.Stamp {
 	if len(text) < shortestTime {
 		return p.now

@@ -49,9 +49,9 @@ func WriteAllowlists(dst []byte, ls []*engine.Allowlist, withContent bool, now i
 	return append(dst, ']'), nil
 }
 
-// AppendCheck appends the answer to the check of one address: {} when nothing
-// matches.
-// The reasons of several items are one text, joined by commas.
+// AppendCheck appends the answer to the check of one address: {} when
+// nothing matches. The reasons of several items are one text, joined by
+// commas.
 func AppendCheck(dst []byte, matches []engine.AllowlistMatch) []byte {
 	if len(matches) == 0 {
 		return append(dst, "{}"...)

@@ -16,9 +16,9 @@ const (
 	StreamClose   = `]}`
 )
 
-// AppendDecision appends one decision object; its duration is what is left at
-// now. The stream shows the uuid, the live query does not.
-// A decision that is over has a negative duration.
+// AppendDecision appends one decision object; its duration is what is left
+// at now. The stream shows the uuid, the live query does not. A decision
+// that is over has a negative duration.
 func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []byte {
 	dst = appendHead(dst, engine.Left(d.Until(), now), uint64(d.ID()))
 	dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
@@ -40,8 +40,8 @@ func AppendDecisions(dst []byte, ds []engine.Decision, now int64) []byte {
 	return append(dst, ']')
 }
 
-// AppendDelta appends a whole answer of the stream.
-// It is for short ones; long ones are written in pieces by a StreamEncoder.
+// AppendDelta appends a whole answer of the stream. It is for short ones;
+// long ones are written in pieces by a StreamEncoder.
 func AppendDelta(dst []byte, d *engine.Delta, now int64) []byte {
 	dst = append(dst, StreamOpen...)
 	dst = appendJoined(dst, d.New, now, true)

@@ -2,6 +2,7 @@ package wire
 
 import "strconv"
 
+// second is in nanoseconds.
 const second = 1e9
 
 // AppendDuration appends a duration of that many nanoseconds, rounded to whole

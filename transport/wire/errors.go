@@ -45,9 +45,9 @@ func (e *Error) Error() string { return e.Text }
 // ErrTooLarge is for whoever reads a body and finds it beyond its limit.
 var ErrTooLarge = &Error{Kind: KindTooLarge, Text: "http: request body too large"}
 
-// UsageProblem words what is too long in what a report says of its sender, of
-// the kind given, as a list of failures.
-// It is for what the engine finds too long, where this package does not.
+// UsageProblem words what is too long in what a report says of its sender,
+// of the kind given, as a list of failures. It is for what the engine finds
+// too long, where this package does not.
 func UsageProblem(kind engine.UsageKind, problem string) string {
 	if kind == engine.UsageMachine {
 		return failureHeader + "\nlog_processors.0." + problem
@@ -62,6 +62,7 @@ type failures struct {
 	text strings.Builder
 }
 
+// failureHeader begins each list of what is missing.
 const failureHeader = "validation failure list:"
 
 // add appends one line, below a header if it is the first.

@@ -70,9 +70,8 @@ func (p *alertParser) event() (engine.Event, object) {
 }
 
 // eventMeta reads the list of an event, shortened to its limit, and reports
-// whether there is one.
-// Beyond the limit even after every cut there is none, which is told as null: that is
-// the reference's own rule.
+// whether there is one. Beyond the limit even after every cut there is none,
+// which is told as null: that is the reference's own rule.
 func (p *alertParser) eventMeta(e *engine.Event) bool {
 	e.Meta, e.NoMeta = nil, false
 	if p.null() {
@@ -157,8 +156,8 @@ func (p *alertParser) metaText(dst *string, o *object) {
 }
 
 // stripMeta shortens values, the longest first, until the list fits, and
-// reports whether it does.
-// Each round halves what a long value may keep, so it ends after a dozen.
+// reports whether it does. Each round halves what a long value may keep, so
+// it ends after a dozen.
 func stripMeta(meta []engine.Meta) bool {
 	size := metaSize(meta)
 	for step := firstStripStep; step > 0 && size > mostEventMeta; step /= 2 {

@@ -37,10 +37,9 @@ func (f *form) next() bool {
 	return false
 }
 
-// take splits a pair at its first equals sign; a name without one has an empty
-// value.
-// False is for a pair that is passed over: with a broken escape, or a semicolon,
-// which some programs take for a separator.
+// take splits a pair at its first equals sign; a name without one has an
+// empty value. False is for a pair that is passed over: with a broken
+// escape, or a semicolon, which some programs take for a separator.
 func (f *form) take(pair []byte) bool {
 	f.name, f.coded = pair, nil
 	codes := [2]bool{} // in name and value
@@ -114,8 +113,8 @@ func appendDecoded(dst, text []byte) []byte {
 }
 
 // QueryValue gives the decoded first value of a parameter of a query string
-// and whether there is one. The value may point into raw.
-// It looks at the whole string, and allocates only where something was escaped.
+// and whether there is one. The value may point into raw. It looks at the
+// whole string, and allocates only where something was escaped.
 func QueryValue(raw []byte, name string) (value []byte, given bool) {
 	f := form{rest: raw}
 	for f.next() {

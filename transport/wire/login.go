@@ -6,16 +6,16 @@ import (
 	"lapid/engine"
 )
 
-// Login is the body of POST /v1/watchers/login.
-// How long its texts may be is the server's to say; the whole body is bounded.
+// Login is the body of POST /v1/watchers/login. How long its texts may be is
+// the server's to say; the whole body is bounded.
 type Login struct {
 	MachineID string
 	Password  string
 	Scenarios []string // nil when missing, null or empty
 }
 
-// Registration is the body of POST /v1/watchers.
-// The length of its token is checked here, whether it is the right one is not.
+// Registration is the body of POST /v1/watchers. The length of its token is
+// checked here, whether it is the right one is not.
 type Registration struct {
 	MachineID string
 	Password  string
@@ -40,10 +40,11 @@ var (
 	registrationFields = newFields("WatcherRegistrationRequest", "machine_id", "password", "registration_token")
 )
 
+// Scenarios may be missing, and so may the token.
 const credentialRequired = 1<<credentialMachineID | 1<<credentialPassword
 
-// ParseLogin reads a login. An error is of KindSyntax or KindMissing.
-// An empty id or password is there; that it belongs to nobody is found later.
+// ParseLogin reads a login. An error is of KindSyntax or KindMissing. An empty id or
+// password is there; that no machine has it is found later.
 func ParseLogin(body []byte) (Login, error) {
 	var l Login
 	r := reader{data: body}

@@ -99,16 +99,16 @@ const (
 	paramUUID
 )
 
-// decisionForm fills a query from a query string.
-// It stands on the stack, as the hot path asks for.
+// decisionForm fills a query from a query string. It stands on the stack, as
+// the hot path asks for.
 type decisionForm struct {
 	form
 	q    *engine.Query
 	seen param // one bit for each parameter that has its value
 }
 
-// common names the current parameter as the live query does.
-// Names are compared with regard to case; a switch on constants needs no table.
+// common names the current parameter as the live query does. Names are
+// compared with regard to case; a switch on constants needs no table.
 func (d *decisionForm) common() param {
 	switch string(d.name) {
 	case "ip":

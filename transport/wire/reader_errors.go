@@ -62,8 +62,8 @@ func (r *reader) unexpected(where string) {
 	r.fail("invalid character " + quoted(r.data[r.at]) + " " + where)
 }
 
-// wrong says that the next value is not of the kind that belongs here.
-// The value is read to its end first, for a fault in its syntax is told instead.
+// wrong says that the next value is not of the kind that belongs here. The
+// value is read to its end first, for a fault in its syntax is told instead.
 func (r *reader) wrong(want string) {
 	found := ""
 	switch c := r.peek(); c {

@@ -158,9 +158,9 @@ func (r *reader) mend(b []byte) []byte {
 	return out
 }
 
-// number reads the number that begins at the next byte and gives its text,
-// borrowed from the body. want names in an error what should have been here.
-// Leading zeros and a bare point are no JSON; how large it is nobody has looked at.
+// number reads the number that begins at the next byte and gives its text, borrowed
+// from the body. want names in an error what should have been here. Leading zeros and
+// a bare point are no JSON; how large it is was not looked at.
 func (r *reader) number(want string) []byte {
 	c := r.peek()
 	if c != '-' && (c < '0' || c > '9') {

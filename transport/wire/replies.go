@@ -22,8 +22,8 @@ func AppendIDs(dst []byte, ids []engine.AlertID) []byte {
 	return append(dst, ']')
 }
 
-// AppendMessage appends the body of an error.
-// Every refusal but those of the token layer has this form.
+// AppendMessage appends the body of an error. Every refusal but those of the
+// token layer has this form.
 func AppendMessage(dst []byte, text string) []byte {
 	dst = append(dst, `{"message":`...)
 	dst = AppendString(dst, text)
@@ -40,9 +40,9 @@ func AppendCoded(dst []byte, code int, text string) []byte {
 	return append(dst, '}')
 }
 
-// AppendToken appends the answer to a login or a refresh. Expire is written in
-// its own zone, in whole seconds.
-// The status is repeated in it, for that is what clients look at.
+// AppendToken appends the answer to a login or a refresh. Expire is written
+// in its own zone, in whole seconds. The status is repeated in it, for that
+// is what clients look at.
 func AppendToken(dst []byte, expire time.Time, token string) []byte {
 	dst = append(dst, `{"code":200,"expire":"`...)
 	dst = expire.AppendFormat(dst, time.RFC3339)

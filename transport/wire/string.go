@@ -2,6 +2,7 @@ package wire
 
 import "unicode/utf8"
 
+// hexDigits are those of \u escapes.
 const hexDigits = "0123456789abcdef"
 
 // plain marks the bytes that stand for themselves in a JSON string: printable
@@ -92,8 +93,8 @@ func decodeRune[T string | []byte](s T) (rune, int) {
 	return utf8.DecodeRuneInString(string(s[:min(len(s), utf8.UTFMax)]))
 }
 
-// escapedLen is the number of bytes appendEscaped writes for s.
-// It lets a limit be checked without writing anything.
+// escapedLen is the number of bytes appendEscaped writes for s. It lets a
+// limit be checked without writing anything.
 func escapedLen(s string) int {
 	n := 0
 	for i := 0; i < len(s); {

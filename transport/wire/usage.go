@@ -32,9 +32,8 @@ func ParseUsage(body []byte, kind engine.UsageKind) (*engine.Usage, error) {
 	return p.usage, nil
 }
 
-// usageParser reads one report.
-// Entries of other kinds are read for their syntax and for what they lack, and
-// dropped.
+// usageParser reads one report. Entries of other kinds are read for their
+// syntax and for what they lack, and dropped.
 type usageParser struct {
 	reader
 	kind  engine.UsageKind
@@ -53,6 +52,7 @@ const (
 	usageComponents
 )
 
+// A report of a kind that is not the sender's own is read and dropped.
 var usageFields = newFields("AllMetrics", "lapi", "log_processors", "remediation_components")
 
 // report reads the three sections. A section that comes twice replaces what was read

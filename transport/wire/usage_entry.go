@@ -54,9 +54,9 @@ type usageEntry struct {
 	longName              string // what is wrong with the name, if anything is
 }
 
-// entry reads one entry. The first of the sender's kind is what the report is
-// about; of the others only what they lack is of interest.
-// Path names the entry in what is said about it.
+// entry reads one entry. The first of the sender's kind is what the report
+// is about; of the others only what they lack is of interest. Path names the
+// entry in what is said about it.
 func (p *usageParser) entry(section int, path string) {
 	e := usageEntry{usageParser: p, section: section, path: path, seen: newObject(&entryFields[section])}
 	e.about = &engine.Usage{}
@@ -198,8 +198,8 @@ func (e *usageEntry) readOS() {
 	e.os = f.String()
 }
 
-// readDatasources reads a map of numbers, in its order.
-// Of equal names the last number counts, at the place of the first.
+// readDatasources reads a map of numbers, in its order. Of equal names the
+// last number counts, at the place of the first.
 func (e *usageEntry) readDatasources() {
 	e.about.DataSources = nil
 	if e.null() {
@@ -220,9 +220,8 @@ func (e *usageEntry) readDatasources() {
 	}
 }
 
-// readHubItems reads a map of lists, none of which may be null.
-// The map is keyed by the kind of item; how many there may be is the engine's to
-// bound.
+// readHubItems reads a map of lists, none of which may be null. The map is
+// keyed by the kind of item; how many there may be is the engine's to bound.
 func (e *usageEntry) readHubItems() {
 	e.about.HubItems, e.hubItems = nil, ""
 	if e.null() {

@@ -84,11 +84,10 @@ func beside(ctx context.Context, args []string) error {
 	return s.measured(ctx, "peers", 0, func(b *scenario.Bench) error { return b.Peers(ctx) })
 }
 
-// measured builds the programs, shares out the CPUs, has do measure and prints
-// the page.
-// The generator keeps to its own half of the CPUs and servers to the other, or one
-// would measure how they get in each other's way. What was measured is printed also
-// when something failed.
+// measured builds the programs, shares out the CPUs, has do measure and
+// prints the page. The generator keeps to its own half of the CPUs and
+// servers to the other, or one would measure how they get in each other's
+// way. What was measured is printed also when something failed.
 func (s *settings) measured(ctx context.Context, name string, ten int, do func(*scenario.Bench) error) error {
 	dir, err := s.folder()
 	if err != nil {
@@ -124,8 +123,8 @@ func (s *settings) measured(ctx context.Context, name string, ten int, do func(*
 	return errors.Join(err, b.Report.WriteMarkdown(os.Stdout, ""))
 }
 
-// folder gives a folder that is there.
-// One that was named is kept, for looking into.
+// folder gives a folder that is there. One that was named is kept, for
+// looking into.
 func (s *settings) folder() (string, error) {
 	if s.dir == "" {
 		return os.MkdirTemp("", "lapid-bench-")
@@ -137,8 +136,8 @@ func (s *settings) folder() (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
-// programs builds what is measured.
-// They are built from this repository as it stands, statically, as releases are.
+// programs builds what is measured. They are built from this repository as
+// it stands, statically, as releases are.
 func (s *settings) programs(ctx context.Context, dir string) (*scenario.Programs, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -162,9 +161,9 @@ func (s *settings) programs(ctx context.Context, dir string) (*scenario.Programs
 	return p, nil
 }
 
-// conditions tell under what the figures were measured.
-// Figures without them cannot be compared: the commit, the machine, and how much of
-// its time others took.
+// conditions tell under what the figures were measured. Figures without them
+// cannot be compared: the commit, the machine, and how much of its time
+// others took.
 func conditions(ctx context.Context, name string, pace scenario.Pace, server, generator []int) []string {
 	say := func(argv ...string) string {
 		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).Output()

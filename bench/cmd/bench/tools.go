@@ -21,9 +21,8 @@ import (
 	"lapid/bench/peers"
 )
 
-// ask is the generator alone.
-// It asks whatever answers HTTP, so a server can be measured that this program did
-// not start.
+// ask is the generator alone. It asks whatever answers HTTP, so a server can
+// be measured that this program did not start.
 func ask(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench load", flag.ContinueOnError)
 	address := f.String("address", "127.0.0.1:8080", "host:port or path of a socket")
@@ -70,8 +69,8 @@ func ask(ctx context.Context, args []string) error {
 	return errors.Join(err, load.WriteTable(os.Stdout, []load.Named{{Name: *path, Result: r}}))
 }
 
-// write writes a decision set to standard output.
-// The same set can then be loaded into anything.
+// write writes a decision set to standard output. The same set can then be
+// loaded into anything.
 func write(_ context.Context, args []string) error {
 	f := flag.NewFlagSet("bench corpus", flag.ContinueOnError)
 	size := f.Int("size", 100_000, "decisions")
@@ -112,9 +111,8 @@ func countryEntries(failed *error) iter.Seq[corpus.Entry] {
 	}
 }
 
-// indexes runs the benchmarks that put libraries side by side, then those of the
-// index.
-// They run in processes of their own, as go test does it.
+// indexes runs the benchmarks that put libraries side by side, then those of
+// the index. They run in processes of their own, as go test does it.
 func indexes(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("bench index", flag.ContinueOnError)
 	length := f.String("benchtime", "300ms", "of each benchmark")
@@ -132,8 +130,8 @@ func indexes(ctx context.Context, args []string) error {
 	return nil
 }
 
-// pebbleAlone is the process that peers.Yard starts.
-// What it managed is printed as JSON.
+// pebbleAlone is the process that peers.Yard starts. What it managed is
+// printed as JSON.
 func pebbleAlone(_ context.Context, args []string) error {
 	if len(args) != 4 {
 		return errors.New("pebble: DIR WRITERS SIZE DURATION")
