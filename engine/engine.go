@@ -200,12 +200,20 @@ func (e *Engine) Close() error {
 	for _, p := range e.queue.close() {
 		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
 	}
-	if !e.readOnly { // all of the store was read: what an older program left is not needed any more
-		if err := e.store.DropPrevious(); err != nil {
-			e.log.Warn("cannot remove the store as an older program wrote it; the next end tries again", "error", err)
-		}
-	}
 	return e.store.Close()
+}
+
+// DropPrevious lets go of the store as an older program wrote it, if it is still kept
+// (persist.Store.DropPrevious), and says so in the log. It is for a server that ends in
+// good order after it has served; Run must have returned, Close follows.
+func (e *Engine) DropPrevious() {
+	dropped, err := e.store.DropPrevious()
+	switch {
+	case err != nil:
+		e.log.Warn("cannot remove the store as an older program wrote it; the next end tries again", "error", err)
+	case dropped:
+		e.log.Info("the store as an older program wrote it is removed: from here a backup is the only way back")
+	}
 }
 
 // StoreID returns the id of the store that is open; zero in one of an earlier format

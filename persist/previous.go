@@ -4,13 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // A store of an older format is kept as it was, in the folder previous/ inside it, from
-// the moment a program that writes a newer one opens it until the first orderly end of
-// that program (DropPrevious). Tables and snapshots, which never change, are linked;
+// the moment a program that writes a newer one opens it until a server that served it
+// has ended in good order (DropPrevious). Tables and snapshots, which never change, are linked;
 // what is written in place, or used again, is copied. So it costs at first no more than
 // the logs, 64 MiB each, and later what compactions would have freed.
 //
@@ -89,6 +91,9 @@ func (f folder) keepFiles(to folder, dir string, linked func(name string) bool) 
 // dropFolder removes a copy. What is left when the power fails meanwhile has no FORMAT,
 // and so is none.
 func dropFolder(f folder) error {
+	if f.own() != nil { // whatever it is, nothing behind it is ours
+		return f.fs.RemoveAll(f.path)
+	}
 	if _, err := f.fs.Stat(f.join(formatFile)); err == nil {
 		if err := errors.Join(f.fs.Remove(f.join(formatFile)), f.syncDir(f.path)); err != nil {
 			return err
@@ -97,21 +102,41 @@ func dropFolder(f folder) error {
 	return f.fs.RemoveAll(f.path)
 }
 
-// DropPrevious removes the copy of the store as an older program wrote it, if there is
-// one: whoever has the store open could read all of it, and ends in good order. What
-// cannot be removed is tried again at the next end, and costs its room until then.
-func (s *Store) DropPrevious() error {
+// DropPrevious removes the copy of the store as an older program wrote it, and reports
+// whether there was one. It is for who has read all of the store, has served it, and ends
+// in good order. What cannot be removed is tried again at the next end, and costs its
+// room until then. What is no such copy stays: an ErrCorrupt.
+func (s *Store) DropPrevious() (bool, error) {
 	if s.options.ReadOnly {
-		return nil
+		return false, nil
 	}
 	previous := folder{s.folder.fs, s.folder.join(previousDir)}
-	if _, err := previous.fs.Stat(previous.path); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := previous.own(); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	if err := dropFolder(previous); err != nil {
-		return fmt.Errorf("remove %s: %w: %w", previous.path, ErrDisk, err)
+		return false, fmt.Errorf("remove %s: %w: %w", previous.path, ErrDisk, err)
 	}
-	return nil
+	return true, nil
+}
+
+// own returns nil for a folder that lies where it says, and no link to another.
+func (f folder) own() error {
+	if disk, ok := f.fs.(interface{ isLink(path string) bool }); ok && disk.isLink(f.path) {
+		return advise("remove the link", fmt.Errorf("%w: %s is a link", ErrCorrupt, f.path))
+	}
+	info, err := f.fs.Stat(f.path)
+	if err == nil && !info.IsDir() {
+		return advise("remove it", fmt.Errorf("%w: %s is no folder", ErrCorrupt, f.path))
+	}
+	return err
+}
+
+func (machineDisk) isLink(path string) bool {
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode()&os.ModeSymlink != 0
 }
 
 // Previous returns the folder in which the store of o.Dir is kept as an older program
@@ -119,6 +144,12 @@ func (s *Store) DropPrevious() error {
 func Previous(o *Options) (dir string, format int, err error) {
 	c := o.withDefaults()
 	previous := folder{c.FS, (folder{c.FS, c.Dir}).join(previousDir)}
+	switch err := previous.own(); {
+	case errors.Is(err, ErrCorrupt):
+		return "", 0, err
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return "", 0, nil
+	}
 	if _, err := previous.fs.Stat(previous.join(formatFile)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", 0, nil
@@ -131,6 +162,14 @@ func Previous(o *Options) (dir string, format int, err error) {
 	return previous.path, format, nil
 }
 
+// Format returns the number of the format in which the store of o.Dir is written, 0 when
+// there is none. It changes nothing. The errors are those of Open.
+func Format(o *Options) (int, error) {
+	c := o.withDefaults()
+	_, format, err := (folder{c.FS, c.Dir}).version()
+	return format, err
+}
+
 // migrate keeps the store as it is before a newer format is written to it. The store is
 // of the newer format when modern has been called as well.
 func (s *Store) migrate() error {
@@ -140,7 +179,7 @@ func (s *Store) migrate() error {
 	if err := s.keepPrevious(); err != nil {
 		return fmt.Errorf("keep the store as it was, in %s: %w: %w", s.folder.join(previousDir), ErrDisk, err)
 	}
-	s.log.Info("an older program wrote the store: it gets a newer format, and as it was it is kept until the first orderly end",
+	s.log.Info("an older program wrote the store: it gets a newer format, and as it was it is kept until a server has ended in good order; back to it, after kill -9, with: lapid restore --previous",
 		"format", FormatVersion, "was", s.written, "kept", s.folder.join(previousDir))
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -61,8 +62,10 @@ func TestStrangersMakeRoom(t *testing.T) {
 		b.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
 		b.expect(200, "null")
 	}
-	if n := h.server.tcp.count.Load(); n > most {
-		t.Errorf("%d connections, more than %d", n, most)
+	// Whoever made room is counted until the connection is closed, beside the one that
+	// came for it: no more than there may be is what it settles to.
+	for h.server.tcp.count.Load() > most {
+		runtime.Gosched()
 	}
 	if h.server.refusals[cutConnection].count.Load() == 0 || h.server.refusals[noConnection].count.Load() != 0 {
 		t.Error("not only connections of strangers were closed")

@@ -80,6 +80,10 @@ func (t *terminal) tellAlone(s *Setup) {
 	if !t.alone {
 		t.log("warning", "no server is running (nobody listens on %s): this is the store itself, in %s; %s", absolute(s.Socket()), absolute(s.Store()), s.origin())
 	}
+	if dir, format, err := persist.Previous(&persist.Options{Dir: s.Store()}); err == nil && dir != "" {
+		t.log("warning", "an older program wrote this store (format %d), and does not read it any more: as it was it is kept until a server has "+
+			"ended in good order; back to it with: lapid restore --previous", format)
+	}
 }
 
 // errNoStore: there is nothing to work on.

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,10 +65,10 @@ func TestRestorePrevious(t *testing.T) {
 	for _, c := range []struct{ name, was string }{{"closed", "lapid store, format 1"}, {"format2/killed", "lapid store, format 2"}} {
 		t.Run(strings.ReplaceAll(c.name, "/", "_"), func(t *testing.T) {
 			t.Parallel()
-			h := emptyHouse(t)
+			h, secret := emptyHouse(t), "CS_LAPI_SECRET="+strings.Repeat("s", 64)
 			h.unpackStore(c.name)
 			begin := func() *process {
-				p := start(t, []string{"CS_LAPI_SECRET=" + strings.Repeat("s", 64)}, "-c", h.file, "serve")
+				p := start(t, []string{secret}, "-c", h.file, "serve")
 				h.awaitHealth(p)
 				return p
 			}
@@ -82,17 +83,65 @@ func TestRestorePrevious(t *testing.T) {
 			if h.format() != c.was {
 				t.Errorf("it is %q, and was %q", h.format(), c.was)
 			}
-			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~there is no store of an older program")
+			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~is as an older program wrote it ("+c.was[len("lapid store, "):]+"): there is nothing to go back from")
 			h.expect(h.do("", "restore", "--previous", "x"), exitFails, "", "~takes no file")
+			h.expect(h.do("", "machines", "list"), exitGood, "~Name", "~back to it with: lapid restore --previous") // a verb keeps it
+			for _, env := range []string{"LAPID_ADMIN_SOCKET=/nowhere/there/admin.sock", "LAPID_LISTEN_URI=" + h.taken()} {
+				p := start(t, []string{secret, env}, "-c", h.file, "serve") // so does a start that fails
+				if code := p.wait(t); code == 0 {
+					t.Errorf("%s: a start that cannot listen ended in good order", env)
+				}
+			}
+			previous := filepath.Join(h.store(), "previous")
+			if err := os.Rename(filepath.Join(previous, "LATEST"), filepath.Join(h.dir, "away")); err == nil {
+				h.expect(h.do("", "restore", "--previous"), exitFails, "", "~nothing was changed: what is kept in")
+				_ = os.Rename(filepath.Join(h.dir, "away"), filepath.Join(previous, "LATEST"))
+			}
+			got := h.do("", "restore", "--previous", "-o", "json")
+			if !strings.Contains(got.out, `"restart_bouncers": true`) || h.format() != c.was {
+				t.Errorf("%q, and it is %q", got.out, h.format())
+			}
 			p = begin() // it opens, for all of it is there
 			_ = p.cmd.Process.Signal(syscall.SIGTERM)
 			if code := p.wait(t); code != 0 {
 				t.Fatalf("it ended with %d", code)
 			}
-			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~there is no store of an older program")
+			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~a server has ended in good order since")
 			if h.format() == c.was {
 				t.Error("it is of the older format after all")
 			}
 		})
+	}
+}
+
+// taken is an address that somebody listens on.
+func (h *house) taken() string {
+	h.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = l.Close() })
+	return l.Addr().String()
+}
+
+// What lies in the place of the copy and is none is not followed, and not removed.
+func TestPreviousThatIsALink(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	elsewhere := t.TempDir()
+	write(t, elsewhere, "FORMAT", "of somebody")
+	if err := os.Symlink(elsewhere, filepath.Join(h.store(), "previous")); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("it ended with %d", code)
+	}
+	h.expect(h.do("", "restore", "--previous"), exitFails, "", "~previous is a link")
+	if text, err := os.ReadFile(filepath.Join(elsewhere, "FORMAT")); err != nil || string(text) != "of somebody" {
+		t.Errorf("%q, %v", text, err)
 	}
 }

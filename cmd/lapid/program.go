@@ -145,7 +145,10 @@ func (p *Program) Run(ctx context.Context) error {
 	p.condition.stopping()
 	notify(stopping + "\n" + status("ending: what is under way is answered"))
 	stop()
-	if err = errors.Join(err, <-ended, p.engine.Close()); err == nil {
+	if err = errors.Join(err, <-ended); err == nil {
+		p.engine.DropPrevious()
+	}
+	if err = errors.Join(err, p.engine.Close()); err == nil {
 		p.log.Info("lapid has ended in good order")
 	}
 	return err

@@ -41,8 +41,8 @@ Of what came after the backup, and is in the store that is replaced, bouncers ar
 until it ends by itself, or until the bouncer is started anew; the command says so.
 
 With --previous the store becomes again what it was before this program opened it, if an older one wrote it:
-for going back to that one. It is kept until the first orderly end of a server, or of a verb that opened the
-store. What came since stays in the store that is replaced, which is kept under another name.`,
+for going back to that one. It is kept until a server that served it has ended in good order; a start that fails and verbs
+without a server keep it. What came since stays in the store that is replaced, which is kept under another name.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if previous {
 				return t.restorePrevious(c.Context())
@@ -107,9 +107,10 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	if err != nil {
 		return err
 	}
+	out := restoreObject{Revision: uint64(rev), Store: s.Store()}
 	if there {
 		_ = held.Close() // who reads the store holds it
-		t.carry(ctx, s, made)
+		out.Restart = t.carry(ctx, s, made)
 		if held, err = s.hold(); err != nil {
 			return errors.Join(err, os.RemoveAll(made))
 		}
@@ -117,6 +118,9 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	old, err := s.putInPlace(made, there)
 	if err != nil {
 		return err
+	}
+	if out.Kept = old; t.output == jsonWords {
+		return t.json(out, " ")
 	}
 	t.success("restored revision %d to %s", rev, s.Store())
 	if old != "" {
@@ -149,31 +153,16 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 	if held != nil {
 		defer held.Close()
 	}
-	taken := s.Store() + ".previous"
-	dir, _, err := persist.Previous(&persist.Options{Dir: s.Store()})
-	switch {
-	case err != nil:
+	taken, err := s.takePrevious()
+	if err != nil {
 		return err
-	case dir != "":
-		if err := os.RemoveAll(taken); err != nil { // of an earlier one
-			return err
-		}
-		if err := os.Rename(dir, taken); err != nil {
-			return err
-		}
-	case !isFolder(taken):
-		return fmt.Errorf("there is no store of an older program in %s: it was written by this one, or has ended in good order since; a backup is restored with: lapid restore --force FILE", s.Store())
-	}
-	if id, _, err := persist.Whose(&persist.Options{Dir: taken}); err != nil {
-		return err
-	} else if id == (persist.ID{}) { // it had none yet, and will get the one that its journal knows
-		if err := os.Remove(s.madeFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
 	}
 	old, err := install(taken, s.Store(), held != nil, time.Now())
 	if err != nil {
 		return err
+	}
+	if t.output == jsonWords {
+		return t.json(restoreObject{Store: s.Store(), Kept: old, Restart: old != ""}, " ")
 	}
 	t.success("%s is again as an older program wrote it: start that one now, for this one would change it again", s.Store())
 	if old != "" {
@@ -183,9 +172,76 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 	return nil
 }
 
+// takePrevious takes the store as an older program wrote it out of the one that was made
+// of it, once all of it was read.
+func (s *Setup) takePrevious() (taken string, err error) {
+	taken = s.Store() + ".previous"
+	id, there, err := persist.Whose(&persist.Options{Dir: s.Store()})
+	if err != nil {
+		return "", err
+	}
+	dir, _, err := persist.Previous(&persist.Options{Dir: s.Store()})
+	if err != nil {
+		return "", err
+	}
+	from := dir
+	if dir == "" && isFolder(taken) {
+		from = taken // an earlier one was interrupted
+	}
+	if from == "" {
+		return "", s.noPrevious(there)
+	}
+	was, _, err := persist.Whose(&persist.Options{Dir: from})
+	if err == nil && there && was != (persist.ID{}) && was != id {
+		err = fmt.Errorf("it is of another store, with the id %s instead of %s", was, id)
+	}
+	if err == nil {
+		o := s.engineOptions(slog.New(slog.DiscardHandler))
+		o.Dir = from
+		var found *engine.Inspection
+		if found, err = engine.Inspect(context.Background(), o); err == nil && len(found.Damage) > 0 {
+			err = errors.New(found.Damage[0])
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("nothing was changed: what is kept in %s cannot be used: %w", from, err)
+	}
+	if was == (persist.ID{}) { // it had none yet, and will get the one that its journal knows
+		if err := os.Remove(s.madeFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	if from == taken {
+		return taken, nil
+	}
+	if err := os.RemoveAll(taken); err != nil { // of an earlier one
+		return "", err
+	}
+	return taken, os.Rename(dir, taken)
+}
+
+// noPrevious says why there is nothing to go back to.
+func (s *Setup) noPrevious(there bool) error {
+	if !there {
+		return fmt.Errorf("there is no store in %s", s.Store())
+	}
+	if format, err := persist.Format(&persist.Options{Dir: s.Store()}); err == nil && format < persist.FormatVersion {
+		return fmt.Errorf("the store in %s is as an older program wrote it (format %d): there is nothing to go back from", s.Store(), format)
+	}
+	return fmt.Errorf("the store in %s is not kept as an older program wrote it: none did, or a server has ended in good order since; a backup is restored with: lapid restore --force FILE", s.Store())
+}
+
 func isFolder(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
+}
+
+// restoreObject is what a restore says in JSON.
+type restoreObject struct {
+	Revision uint64 `json:"revision,omitempty"` // that was restored; not told of --previous
+	Store    string `json:"store"`
+	Kept     string `json:"kept,omitempty"`   // where the store that was there is now
+	Restart  bool   `json:"restart_bouncers"` // they are not told all that has ended
 }
 
 // hold keeps others from the store, until it is closed; nil: there is none.
@@ -210,7 +266,9 @@ func (s *Setup) hold() (io.Closer, error) {
 // that hold a ban of which the backup knows nothing would otherwise hold it
 // until its end. How many can be told is bounded; what is left is said, with
 // what to do.
-func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
+//
+// It reports whether bouncers must be started anew all the same.
+func (t *terminal) carry(ctx context.Context, s *Setup, made string) (restart bool) {
 	restored, other := s.engineOptions(slog.New(slog.DiscardHandler)), s.engineOptions(slog.New(slog.DiscardHandler))
 	restored.Dir = made
 	done, err := engine.Carry(ctx, restored, other)
@@ -222,6 +280,7 @@ func (t *terminal) carry(ctx context.Context, s *Setup, made string) {
 	} else if done.Left > 0 {
 		t.success("restart your bouncers: %d more decisions came after the backup, of whose end they are not told", done.Left)
 	}
+	return err != nil || done.Left > 0
 }
 
 // restoreTo makes a store in a folder of its own. The folder is removed
