@@ -72,6 +72,7 @@ func TestRestorePrevious(t *testing.T) {
 				h.awaitHealth(p)
 				return p
 			}
+			h.expect(h.do("", "serve", "-t"), exitGood, "", "~the store is of an older program's format")
 			p := begin()
 			if h.format() == c.was {
 				t.Errorf("the server left it at %q", c.was)

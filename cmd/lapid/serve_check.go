@@ -87,6 +87,10 @@ func (p *Program) tryPlaces(ctx context.Context) error {
 	if err := s.tryData(); err != nil {
 		return s.bad("config_paths.data_dir", "a start would fail: %v", err)
 	}
+	if format, err := persist.Format(&persist.Options{Dir: s.Store()}); err == nil && format > 0 && format < persist.FormatVersion {
+		p.log.Warn(fmt.Sprintf("the store is of an older program's format (%d): a start makes it one of format %d, which that program does not read, "+
+			"and keeps it as it was until a server has ended in good order; back to it, after kill -9, with: lapid restore --previous", format, persist.FormatVersion))
+	}
 	return s.tryRevocations(p.log.Logger)
 }
 
