@@ -54,13 +54,24 @@ func TestAnswersAllocateNothing(t *testing.T) {
 		"cursor moves, visits": func() { row := v.Bouncer("fw"); row.Advance(before, int64(n)); row.Visit(int64(n)) },
 	} {
 		answer() // grows what it is given
-		if allocated := testing.AllocsPerRun(100, answer); allocated != 0 {
+		if allocated := fewestAllocations(answer); allocated != 0 {
 			t.Errorf("%s: %v allocations", name, allocated)
 		}
 	}
 	if len(delta.New) == 0 && n == 0 {
 		t.Error("nothing was asked")
 	}
+}
+
+// fewestAllocations is what a call allocates on its own. The committer works beside it and
+// is counted too, on a slow machine more than once in a hundred calls; what the call
+// itself allocates it does each time.
+func fewestAllocations(call func()) float64 {
+	fewest := testing.AllocsPerRun(100, call)
+	for try := 0; try < 10 && fewest > 0; try++ {
+		fewest = min(fewest, testing.AllocsPerRun(100, call))
+	}
+	return fewest
 }
 
 // scanWhole goes through a full state, and counts it.

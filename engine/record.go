@@ -27,7 +27,7 @@ import (
 // body or row. A reader skips what it does not know at an end, and takes zero for a
 // field that is not there:
 //
-//	if d.more() {
+//	if len(d.rest) > 0 {
 //		m.NewField = d.string()
 //	}
 //
@@ -150,9 +150,6 @@ func (d *decoder) close(behind []byte) {
 		d.rest = behind
 	}
 }
-
-// more reports whether the row, or body, has another field.
-func (d *decoder) more() bool { return len(d.rest) > 0 }
 
 // endRow makes a row of what dst has from an index on: it puts the length in front.
 func endRow(dst []byte, from int) []byte {
