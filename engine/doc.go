@@ -42,6 +42,8 @@
 //     machines, bouncers and allowlists are replaced, never changed.
 //  8. Limits: every queue, buffer, history and retry has a bound, and the
 //     bound's comment says what happens there.
+//  9. Actors: every operation, and every end of a decision before its time, names
+//     who caused it (actor.go), but for what older programs wrote.
 //
 // # Time
 //
@@ -56,8 +58,9 @@
 // Promised: a step, be it an hour or to 1970, that is taken back within ten
 // minutes changes nothing. One that stays and leads back in time lifts nothing:
 // what was decided before it runs longer by as much, what is decided after it
-// ends when it should; the history goes on with earlier times, and the wheel is
-// set back. Streams stay consistent throughout.
+// ends when it should; a commit says so first (setBack), the history goes on with
+// earlier times, and the wheel is set back. Streams stay consistent throughout. Else
+// the time of a commit is never earlier than that of the one before.
 //
 // Not promised: after a step forward that stays, what is over by the new time is
 // lifted, for then nobody can say that it is not. A start believes the wall
