@@ -112,12 +112,14 @@ func (s *state) acquireActor(a Actor) uint16 {
 
 // acquireActorText is acquireActor for what actorText spelled; "" is no actor.
 func (s *state) acquireActorText(text string) uint16 {
-	n := s.actors.Acquire(text)
-	if n < mostActors {
-		return uint16(n)
+	for _, t := range [...]string{text, text[:min(1, len(text))]} {
+		n := s.actors.Acquire(t)
+		if n < mostActors {
+			return uint16(n)
+		}
+		s.actors.Release(n)
 	}
-	s.actors.Release(n)
-	return uint16(s.actors.Acquire(text[:1]))
+	return 0 // a kind of a newer program, which has no number of its own
 }
 
 // nameKinds gives the kinds the first numbers, which they keep.

@@ -82,7 +82,7 @@ func TestVeryManyActors(t *testing.T) {
 	now := r.Now().UnixNano()
 	const n = 1<<16 + 50
 	a := banOn(r, "192.0.2.1", "4h")
-	for i := range n - 1 {
+	for i := range n { // one more than are ended at first
 		d := a[0].Decisions[0]
 		d.Value = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
 		a[0].Decisions = append(a[0].Decisions, d)
@@ -91,12 +91,17 @@ func TestVeryManyActors(t *testing.T) {
 	wants(t, err, nil)
 	wants(t, r.EndEach(n, now), nil)
 	got := endings(r.Engine)
-	for i, by := range got {
+	for i, by := range got[:n] {
 		if by != "machine "+fmt.Sprint(i+1) && (by != "machine" || i < 1<<16-100) {
 			t.Fatalf("decision %d was ended by %q", i+1, by)
 		}
 	}
-	if len(got) != n || got[n-1] != "machine" {
+	// A kind that a newer program has is not known here, and so has no place either.
+	wants(t, r.EndAs(engine.Actor{Kind: 200, Name: "new"}, n+1, now), nil)
+	if d, ok := r.View().Decision(n + 1); !ok || !d.Ended() || d.EndedBy() != (engine.Actor{}) {
+		t.Errorf("a decision that a kind of a newer program ended: %v, by %v", ok, d.EndedBy())
+	}
+	if len(got) != n+1 || got[n-1] != "machine" {
 		t.Errorf("%d ends, the last by %q", len(got), got[len(got)-1])
 	}
 	r.Restart()

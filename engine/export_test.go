@@ -259,6 +259,11 @@ func (e *Engine) SharedByMachines() (words, lists int) {
 // TellMissed is what the committer does each time round.
 func (e *Engine) TellMissed(now int64) { e.tellMissed(now) }
 
+// EndAs ends one decision, as whoever it says.
+func (e *Engine) EndAs(by Actor, id uint64, now int64) error {
+	return e.propose(context.Background(), &proposal{by: by, op: &endDecisions{at: now, ids: []uint64{id}}})
+}
+
 // EndEach ends decisions 1 to n, each as another machine.
 func (e *Engine) EndEach(n int, now int64) error {
 	for id := range uint64(n) {

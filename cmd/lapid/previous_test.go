@@ -86,6 +86,7 @@ func TestRestorePrevious(t *testing.T) {
 			}
 			h.expect(h.do("", "restore", "--previous"), exitFails, "", "~is as an older program wrote it ("+c.was[len("lapid store, "):]+"): there is nothing to go back from")
 			h.expect(h.do("", "restore", "--previous", "x"), exitFails, "", "~takes no file")
+			h.expect(h.do("", "restore", "--previous", "--force"), exitFails, "", "~previous")
 			h.expect(h.do("", "machines", "list"), exitGood, "~Name", "~back to it with: lapid restore --previous") // a verb keeps it
 			for _, env := range []string{"LAPID_ADMIN_SOCKET=/nowhere/there/admin.sock", "LAPID_LISTEN_URI=" + h.taken()} {
 				p := start(t, []string{secret, env}, "-c", h.file, "serve") // so does a start that fails

@@ -52,6 +52,7 @@ without a server keep it. What came since stays in the store that is replaced, w
 	}
 	c.Flags().BoolVar(&previous, "previous", false, "go back to the store as an older program wrote it, instead of a backup")
 	c.Flags().BoolVar(&force, "force", false, "also when there is a store; it is kept under another name")
+	c.MarkFlagsMutuallyExclusive("previous", "force")
 	return c
 }
 
