@@ -82,7 +82,7 @@ func TestVeryManyActors(t *testing.T) {
 	now := r.Now().UnixNano()
 	const n = 1<<16 + 50
 	a := banOn(r, "192.0.2.1", "4h")
-	for i := range n { // one more than are ended at first
+	for i := range n + 2 { // three more than are ended at first
 		d := a[0].Decisions[0]
 		d.Value = netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String()
 		a[0].Decisions = append(a[0].Decisions, d)
@@ -96,12 +96,14 @@ func TestVeryManyActors(t *testing.T) {
 			t.Fatalf("decision %d was ended by %q", i+1, by)
 		}
 	}
-	// A kind that a newer program has is not known here, and so has no place either.
-	wants(t, r.EndAs(engine.Actor{Kind: 200, Name: "new"}, n+1, now), nil)
-	if d, ok := r.View().Decision(n + 1); !ok || !d.Ended() || d.EndedBy() != (engine.Actor{}) {
-		t.Errorf("a decision that a kind of a newer program ended: %v, by %v", ok, d.EndedBy())
+	// Kinds that a newer program has are not known here, and so have no place either.
+	for i := range uint64(3) {
+		wants(t, r.EndAs(engine.Actor{Kind: engine.ActorKind(200 + i), Name: "new"}, n+1+i, now), nil)
+		if d, ok := r.View().Decision(engine.DecisionID(n + 1 + i)); !ok || !d.Ended() || d.EndedBy() != (engine.Actor{}) {
+			t.Errorf("a decision that a kind of a newer program ended: %v, by %v", ok, d.EndedBy())
+		}
 	}
-	if len(got) != n+1 || got[n-1] != "machine" {
+	if len(got) != n+3 || got[n-1] != "machine" {
 		t.Errorf("%d ends, the last by %q", len(got), got[len(got)-1])
 	}
 	r.Restart()
