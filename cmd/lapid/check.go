@@ -12,7 +12,6 @@ import (
 
 	"lapid/engine"
 	"lapid/persist"
-	"lapid/transport/admin"
 )
 
 // errDamage is how a check ends that has found something.
@@ -57,9 +56,8 @@ func (t *terminal) check(ctx context.Context, acceptLoss bool) error {
 	if err != nil {
 		return err
 	}
-	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
-		c.Close()
-		return errors.New("a server is running: stop it first, or check a backup of it")
+	if err := s.noServer(ctx, ", or check a backup of it"); err != nil {
+		return err
 	}
 	back, err := s.asOwner()
 	if err != nil {

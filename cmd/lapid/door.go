@@ -86,6 +86,17 @@ func (t *terminal) tellAlone(s *Setup) {
 	}
 }
 
+// noServer refuses what a verb must not do beside a running server; hint goes on with
+// what to do instead.
+func (s *Setup) noServer(ctx context.Context, hint string) error {
+	c, err := admin.Dial(ctx, s.Socket())
+	if err != nil {
+		return nil // nobody answers: the store's own lock decides
+	}
+	c.Close()
+	return errors.New("a server is running: stop it first" + hint)
+}
+
 // errNoStore: there is nothing to work on.
 var errNoStore = errors.New("no server is running and there is no store")
 

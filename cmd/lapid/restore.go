@@ -15,7 +15,6 @@ import (
 
 	"lapid/engine"
 	"lapid/persist"
-	"lapid/transport/admin"
 )
 
 // restoreCommand is restore: the store anew from a backup, by itself, without a
@@ -67,9 +66,8 @@ func (t *terminal) restore(ctx context.Context, from string, force bool) error {
 	if err != nil {
 		return err
 	}
-	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
-		c.Close()
-		return errors.New("a server is running: stop it first")
+	if err := s.noServer(ctx, ""); err != nil {
+		return err
 	}
 	in := t.in
 	if from != "-" {
@@ -138,9 +136,8 @@ func (t *terminal) restorePrevious(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c, err := admin.Dial(ctx, s.Socket()); err == nil {
-		c.Close()
-		return errors.New("a server is running: stop it first, at best with kill -9, for its orderly end removes what you want back")
+	if err := s.noServer(ctx, ", at best with kill -9, for its orderly end removes what you want back"); err != nil {
+		return err
 	}
 	back, err := s.asOwner()
 	if err != nil {
