@@ -79,6 +79,7 @@ type Engine struct {
 	rounds   rounds   // of the committer, for anyone
 	telling  telling  // lines of the log about alerts, for anyone
 	proven   proven   // the committer's
+	pace     pace     // set once
 }
 
 // Open is OpenContext without an end.
@@ -143,7 +144,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1), reading: make(chan struct{}, readingAtMost)}
+	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1), reading: make(chan struct{}, readingAtMost), pace: options.Yield}
 	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
 	e.batch = store.NewRows()
@@ -159,6 +160,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 		}
 		return nil, errors.Join(store.Advise(err), store.Close())
 	}
+	e.state.pace = e.pace // not before: nobody is served while the journal is replayed
 	e.doubtStart()
 	return e, nil
 }

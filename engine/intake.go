@@ -5,9 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -24,7 +22,7 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	if machine != "" {
 		ctx = orElse(ctx, Actor{ActorMachine, machine})
 	}
-	o := &addAlerts{machine: machine, at: now, alerts: make([]incoming, 0, len(alerts))}
+	o := &addAlerts{pace: e.pace, machine: machine, at: now, alerts: make([]incoming, 0, len(alerts))}
 	view := e.View()
 	for _, a := range alerts {
 		a.MachineID, a.CreatedAt = machine, now
@@ -92,7 +90,7 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 		}
 	}
 	var lost cuts
-	in.plans, err = a.plans(decisions, &lost)
+	in.plans, err = a.plans(decisions, &lost, e.pace)
 	if err != nil {
 		return in, false, err
 	}
@@ -150,12 +148,12 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 
 // plans works decisions out; those that must name an address and do not are
 // left out, and so are those whose value is too long to be stored.
-func (a *Alert) plans(decisions []NewDecision, lost *cuts) ([]plan, error) {
+func (a *Alert) plans(decisions []NewDecision, lost *cuts, pace pace) ([]plan, error) {
 	plans := make([]plan, 0, len(decisions))
 	var last string // imports repeat themselves
 	var length time.Duration
 	for i := range decisions {
-		breathe(i)
+		pace.step(i)
 		d := decisions[i] // rules keep theirs
 		if !d.bound(lost) {
 			continue
@@ -186,33 +184,4 @@ func (a *Alert) badDuration(text string, cause error) error {
 	return &Error{Kind: ErrInvalid, Cause: cause, Text: fmt.Sprintf(
 		"machine %q: building decisions for alert %s: creating alert decisions: decision duration '%s': %s: unable to parse duration",
 		a.MachineID, a.UUID.String(), text, cause)}
-}
-
-// breathe is called in loops over what one request may bring a hundred thousand
-// of. A goroutine that computes is let run for ten milliseconds before others
-// get its processor, and on two processors a live query would wait that long:
-// so it steps back by itself, every hundred microseconds or so.
-func breathe(i int) {
-	if i%256 != 255 {
-		return
-	}
-	if f := onBreath.Load(); f != nil {
-		(*f)()
-	}
-	runtime.Gosched()
-}
-
-var onBreath atomic.Pointer[func()]
-
-// OnBreath has f called between two stretches of a long computation, by the
-// goroutine that computes: the one of a request, or the only one that commits.
-// So f must not wait, and must not write. It is for a server that has to look
-// after its connections while all processors compute. There is one f in a
-// process; nil: none.
-func OnBreath(f func()) {
-	if f == nil {
-		onBreath.Store(nil)
-		return
-	}
-	onBreath.Store(&f)
 }

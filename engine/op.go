@@ -97,7 +97,8 @@ type addAlerts struct {
 	at      int64  // reception
 	alerts  []incoming
 
-	ids []AlertID // the answer
+	ids  []AlertID // the answer
+	pace pace      // of the engine that was asked; nil when decoded. Not a part of the op
 }
 
 // incoming is one alert ready to be stored.
@@ -131,7 +132,7 @@ func (o *addAlerts) append(dst []byte) []byte {
 		dst = endRow(dst, from)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
-			breathe(j)
+			o.pace.step(j)
 			from := len(dst)
 			dst = endRow(a.plans[j].append(dst, &words, o.at), from)
 		}
@@ -187,7 +188,7 @@ func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) A
 		s.tally.addAlert(s, h.scenario, 1)
 	}
 	for j := range in.plans {
-		breathe(j)
+		s.pace.step(j)
 		r := s.begin(rev, id, in.simulated, &in.plans[j])
 		s.start(rev, s.slotOf(r.id), r)
 	}

@@ -23,6 +23,13 @@ type Options struct {
 	// goroutine that opens, which waits for it. nil: nobody asks.
 	Progress func(doing string)
 
+	// Yield is called between two stretches of a long computation, every hundred
+	// microseconds or so, by the goroutine that computes: the one of a request, or the
+	// only one that commits. So it must not wait, and must not write. It is for a server
+	// that has to look after its connections while all processors compute. It may be
+	// called as soon as the engine runs. nil: nobody is asked.
+	Yield func()
+
 	// TrustClock: a start believes the wall clock however far it lies ahead of the
 	// last commit, and deletes what is too old by it.
 	TrustClock bool

@@ -44,6 +44,7 @@ type state struct {
 	at          int64 // time of the last commit
 	version     byte  // of the record that is applied, and by that its rule
 	actor       Actor // who causes what is applied
+	pace        pace  // of the engine; says nothing about what is applied
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View

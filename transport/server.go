@@ -218,8 +218,6 @@ func (s *Server) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	engine.OnBreath(s.help)
-	defer engine.OnBreath(nil)
 	stop := make(chan struct{})
 	var tick sync.WaitGroup
 	tick.Go(func() { s.tick(stop) })
@@ -309,9 +307,10 @@ func (s *Server) tick(stop <-chan struct{}) {
 	}
 }
 
-// help answers live queries and polls that have come, on the goroutine of whoever
-// computes for long (engine.OnBreath). It does not wait.
-func (s *Server) help() {
+// Help answers live queries and polls that have come, on the goroutine of a caller
+// that computes for long (engine.Options.Yield). It does not wait. It may be called
+// at any time by any goroutine, before Run and after it to no effect.
+func (s *Server) Help() {
 	for _, d := range []*doorway{s.tcp, s.unix} {
 		if d == nil {
 			continue

@@ -62,6 +62,7 @@ type Program struct {
 	admin   *admin.Server
 	ready   chan struct{} // closed when all doors are open
 
+	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine
 	condition  condition
 	processors processors
 	listening  atomic.Pointer[[]string] // addresses and listen_socket; nil until all doors are open
@@ -209,12 +210,20 @@ func (p *Program) openEngine(ctx context.Context) error {
 	}
 }
 
+// yield has the server look after its connections while the engine computes. There
+// is none yet while the store is read, and none without an address of the Local API.
+func (p *Program) yield() {
+	if api := p.helper.Load(); api != nil {
+		api.Help()
+	}
+}
+
 // engineOptions is what the engine is given: what every opener of the store has, and
 // the server's own rules, retention and bounds.
 func (p *Program) engineOptions() *engine.Options {
 	o := p.setup.engineOptions(p.log.Logger)
 	r := p.retention
-	o.Progress = p.tellStart
+	o.Progress, o.Yield = p.tellStart, p.yield
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.BouncersPerKey = p.setup.Own.RowsPerKey
 	o.Retention = engine.Retention{
@@ -387,7 +396,9 @@ func (p *Program) makeAPI() error {
 		o.TLS = p.tls.Config()
 	}
 	var err error
-	p.api, err = transport.New(o)
+	if p.api, err = transport.New(o); err == nil {
+		p.helper.Store(p.api)
+	}
 	return err
 }
 
