@@ -84,7 +84,7 @@
 // Run is the committer; it owns the state's write side, the next numbers and
 // the journal. It starts one more goroutine, the snapshotter, which only walks
 // a view. Everything else is the caller's. Shared are one atomic pointer to
-// the newest View, the atomics on rows and records named in held.go, the tally of
+// the newest View, the atomics on rows and records named in record.go, the tally of
 // metrics, a sync.Map that readers range over, and a few lists: of proposals, of
 // answers that a bouncer may not have heard, of troubles, of lines for the log, of
 // what senders of usage metrics may still send. Each has a lock of its own; while it

@@ -2,370 +2,191 @@ package engine
 
 import (
 	"encoding/binary"
-	"errors"
-	"fmt"
-	"math"
 	"net/netip"
 	"slices"
-	"sync"
+	"strconv"
+	"sync/atomic"
+
+	"lapid/index"
 )
 
-// A commit as bytes:
+// record is what memory holds for one decision: 96 bytes without a pointer, so
+// that ten million of them are nothing to the collector. Words are numbers in
+// state.strings; an address is a value, and its text is kept only when it is
+// not the usual spelling.
 //
-//	version  1 byte   recordVersion
-//	time     varint   Unix nanoseconds of the commit
-//	ops      uvarint  how many; each: its number (1 byte), its length (uvarint), its body
-//
-// Numbers are unsigned varints unless they can be negative, texts are a length
-// and the bytes. Every encoder has its decoder beside it; operation numbers
-// are never reused.
-//
-// # How a field is added
-//
-// Since version 2 a body begins with who caused the operation, and every row in it (a
-// machine, an item, a planned decision) with its length. A field goes to the end of a
-// body or row. A reader skips what it does not know at an end, and takes zero for a
-// field that is not there:
-//
-//	if len(d.rest) > 0 {
-//		m.NewField = d.string()
-//	}
-//
-// What cannot be said by such a field is a new operation.
-//
-// Version 1, without actors and lengths, is read for ever, and applied by its own rule:
-// expiry is an operation, the time of a commit may be earlier than the one before, and
-// a push leaves no trace on its machine.
+// The committer writes a record before any view can name it. Afterwards only
+// endedAt and by (then endedRev, in that order), next and marks change.
+type record struct {
+	id       uint64
+	alert    uint64
+	begun    uint64 // revision that began it
+	until    int64  // Unix nanoseconds, as decided
+	endedAt  int64  // when it really ended; valid once endedRev is set
+	endedRev atomic.Uint64
+	hi, lo   uint64 // the address, IPv4 in the low 32 bits of lo
+	scope    uint32
+	kind     uint32
+	origin   uint32
+	scenario uint32
+	text     uint32        // the value, when the address does not spell it
+	next     atomic.Uint32 // next older decision on the same target
+	marks    atomic.Uint32
+	flags    uint8  // constant
+	bits     uint8  // prefix length
+	by       uint16 // state.actors: who ended it before its time; valid as endedAt is
+}
+
+// Constant flags of a record.
 const (
-	recordVersion = 2
-	firstVersion  = 1
+	flagSimulated = 1 << iota // the alert was simulated
+	flagAddress               // hi, lo and bits name an address or a range
+	flagV6                    // … of IPv6
+	flagSlash                 // spelled with a prefix length
 )
 
-// errRecord is what every unreadable record wraps.
-var errRecord = errors.New("unreadable record")
+// Marks are set by the committer while readers look.
+const (
+	// markCrowded: the target has, or had, other decisions. Without it the
+	// record is alone in its chain and no reader needs to walk.
+	markCrowded = 1 << iota
+	// markPurged: its alert is gone. The record stays as a tombstone, so that
+	// bouncers which may still hold it hear of its end.
+	markPurged
+	// markTimedOut: the decided end has passed, no deadline names it any more.
+	markTimedOut
+)
 
-// commit is one place in the history: operations that became true together.
-type commit struct {
-	version byte
-	at      int64
-	ops     []act
-}
+func (r *record) marked(m uint32) bool { return r.marks.Load()&m != 0 }
 
-// act is an operation and who caused it.
-type act struct {
-	by Actor
-	op op
-}
+func (r *record) mark(m uint32) { r.marks.Store(r.marks.Load() | m) }
 
-func appendCommitHead(dst []byte, at int64, ops int) []byte {
-	dst = append(dst, recordVersion)
-	dst = binary.AppendVarint(dst, at)
-	return binary.AppendUvarint(dst, uint64(ops))
-}
-
-// appendOp frames one operation.
-func appendOp(dst []byte, by Actor, o op) []byte {
-	body := drafts.Get().(*[]byte)
-	*body = o.append(by.append((*body)[:0]))
-	dst = slices.Grow(dst, 1+binary.MaxVarintLen64+len(*body))
-	dst = append(dst, o.number())
-	dst = binary.AppendUvarint(dst, uint64(len(*body)))
-	dst = append(dst, *body...)
-	putDraft(body)
-	return dst
-}
-
-// drafts are buffers for what is written before its length is known.
-var drafts = sync.Pool{New: func() any { return new([]byte) }}
-
-// draftAtMost is how large a buffer may be that is kept; what only a large
-// import needs is left to the collector.
-const draftAtMost = 64 << 10
-
-func putDraft(b *[]byte) {
-	if cap(*b) <= draftAtMost {
-		drafts.Put(b)
-	}
-}
-
-// decodeCommit is the mirror. The commit keeps nothing of record's memory.
-func decodeCommit(record []byte) (*commit, error) {
-	d := decoder{rest: record}
-	c := &commit{version: d.byte()}
-	if (c.version < firstVersion || c.version > recordVersion) && d.err == nil {
-		return nil, fmt.Errorf("%w: written by a newer version (record version %d)", errRecord, c.version)
-	}
-	d.version = c.version
-	c.at = d.varint()
-	for n := d.count(2); n > 0 && d.err == nil; n-- {
-		number := d.byte()
-		body := decoder{rest: d.bytes(), version: c.version}
-		if d.err != nil {
-			break
-		}
-		a := act{op: newOp(number)}
-		if a.op == nil {
-			return nil, fmt.Errorf("%w: unknown operation %d: it was written by a newer program", errRecord, number)
-		}
-		if c.version > firstVersion {
-			a.by.decode(&body)
-		}
-		a.op.decode(&body)
-		if body.err == nil && len(body.rest) != 0 && c.version == firstVersion {
-			body.fail()
-		}
-		if body.err != nil {
-			return nil, fmt.Errorf("operation %d: %w", number, body.err)
-		}
-		c.ops = append(c.ops, a)
-	}
-	if d.err == nil && len(d.rest) != 0 {
-		d.fail()
-	}
-	return c, d.err
-}
-
-// decoder reads what the append functions wrote. After the first failure it
-// yields zeroes; err tells.
-type decoder struct {
-	rest    []byte
-	err     error
-	version byte // of the record or section; rows have a length since 2
-}
-
-// open begins a row: up to close the decoder reads its bytes alone. What it returns is
-// for close.
-func (d *decoder) open() (behind []byte) {
-	if d.version <= firstVersion {
-		return nil
-	}
-	row := d.bytes()
-	behind, d.rest = d.rest, row
-	return behind
-}
-
-// close ends a row: what it has beyond the fields that were read is skipped.
-func (d *decoder) close(behind []byte) {
-	if d.version > firstVersion && d.err == nil {
-		d.rest = behind
-	}
-}
-
-// endRow makes a row of what dst has from an index on: it puts the length in front.
-func endRow(dst []byte, from int) []byte {
-	var length [binary.MaxVarintLen64]byte
-	n := binary.PutUvarint(length[:], uint64(len(dst)-from))
-	dst = append(dst, length[:n]...)
-	copy(dst[from+n:], dst[from:len(dst)-n])
-	copy(dst[from:], length[:n])
-	return dst
-}
-
-func (d *decoder) fail() {
-	if d.err == nil {
-		d.err = errRecord
-	}
-	d.rest = nil
-}
-
-func (d *decoder) byte() byte {
-	if len(d.rest) == 0 {
-		d.fail()
-		return 0
-	}
-	b := d.rest[0]
-	d.rest = d.rest[1:]
-	return b
-}
-
-func (d *decoder) bool() bool { return d.byte() != 0 }
-
-func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.rest)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.rest)
-	if n <= 0 {
-		d.fail()
-		return 0
-	}
-	d.rest = d.rest[n:]
-	return v
-}
-
-// count reads how many things follow, each of at least size bytes: what the
-// record cannot hold is refused before anything is made for it.
-func (d *decoder) count(size int) int {
-	n := d.uvarint()
-	if n > uint64(len(d.rest)/size) {
-		d.fail()
-		return 0
-	}
-	return int(n)
-}
-
-// bytes are borrowed from the record.
-func (d *decoder) bytes() []byte {
-	n := d.count(1)
-	b := d.rest[:n:n]
-	d.rest = d.rest[n:]
-	return b
-}
-
-func (d *decoder) string() string { return string(d.bytes()) }
-
-func (d *decoder) fixed(dst []byte) {
-	if len(d.rest) < len(dst) {
-		d.fail()
+// setTarget stores a masked prefix.
+func (r *record) setTarget(p netip.Prefix) {
+	r.flags |= flagAddress
+	r.bits = uint8(p.Bits())
+	a := p.Addr()
+	if a.Is4() {
+		b := a.As4()
+		r.lo = uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
 		return
 	}
-	copy(dst, d.rest)
-	d.rest = d.rest[len(dst):]
-}
-
-func (d *decoder) float() float32 {
-	var b [4]byte
-	d.fixed(b[:])
-	return math.Float32frombits(binary.LittleEndian.Uint32(b[:]))
-}
-
-func (d *decoder) stamp() Stamp {
-	at := d.varint()
-	return Stamp{At: at, Offset: int16(d.varint())}
-}
-
-func (d *decoder) strings() []string {
-	n := d.count(1)
-	if n == 0 {
-		return nil
+	r.flags |= flagV6
+	b := a.As16()
+	for i := range 8 {
+		r.hi = r.hi<<8 | uint64(b[i])
+		r.lo = r.lo<<8 | uint64(b[i+8])
 	}
-	list := make([]string, n)
-	for i := range list {
-		list[i] = d.string()
-	}
-	return list
 }
 
-// prefix reads what appendPrefix wrote; invalid when there was none.
-func (d *decoder) prefix() netip.Prefix {
-	switch d.byte() {
-	case 4:
-		var b [4]byte
-		bits := int(d.byte())
-		d.fixed(b[:])
-		return d.masked(netip.PrefixFrom(netip.AddrFrom4(b), bits))
-	case 6:
-		var b [16]byte
-		bits := int(d.byte())
-		d.fixed(b[:])
-		return d.masked(netip.PrefixFrom(netip.AddrFrom16(b), bits))
-	}
-	return netip.Prefix{}
-}
-
-// masked insists on what the indexes rely on.
-func (d *decoder) masked(p netip.Prefix) netip.Prefix {
-	if d.err == nil && (!p.IsValid() || p != p.Masked() || p.Addr().Is4In6()) {
-		d.fail()
-	}
-	if d.err != nil {
+// target is setTarget's mirror; invalid when the record holds no address.
+func (r *record) target() netip.Prefix {
+	if r.flags&flagAddress == 0 {
 		return netip.Prefix{}
 	}
-	return p
+	return netip.PrefixFrom(r.address(), int(r.bits))
 }
 
-func appendString(dst []byte, s string) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
-}
-
-func appendBytes(dst, b []byte) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
-}
-
-func appendBool(dst []byte, b bool) []byte {
-	if b {
-		return append(dst, 1)
+func (r *record) address() netip.Addr {
+	if r.flags&flagV6 == 0 {
+		return netip.AddrFrom4([4]byte{byte(r.lo >> 24), byte(r.lo >> 16), byte(r.lo >> 8), byte(r.lo)})
 	}
-	return append(dst, 0)
+	var b [16]byte
+	for i := range 8 {
+		b[i] = byte(r.hi >> (56 - 8*i))
+		b[i+8] = byte(r.lo >> (56 - 8*i))
+	}
+	return netip.AddrFrom16(b)
 }
 
-func appendFloat(dst []byte, f float32) []byte {
-	return binary.LittleEndian.AppendUint32(dst, math.Float32bits(f))
+// host reports whether the record stands in the table of hosts.
+func (r *record) host() bool {
+	return r.flags&flagAddress != 0 && ((r.flags&flagV6 == 0 && r.bits == 32) || r.bits == 128)
 }
 
-func appendStamp(dst []byte, s Stamp) []byte {
-	return binary.AppendVarint(binary.AppendVarint(dst, s.At), int64(s.Offset))
-}
-
-func appendStrings(dst []byte, list []string) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(list)))
-	for _, s := range list {
-		dst = appendString(dst, s)
+// appendAddress spells the target as usual.
+func (r *record) appendAddress(dst []byte) []byte {
+	if r.flags&flagV6 != 0 {
+		if r.flags&flagSlash != 0 {
+			return r.target().AppendTo(dst)
+		}
+		return r.address().AppendTo(dst)
+	}
+	dst = appendIPv4(dst, uint32(r.lo))
+	if r.flags&flagSlash != 0 {
+		dst = append(dst, '/')
+		dst = strconv.AppendUint(dst, uint64(r.bits), 10)
 	}
 	return dst
 }
 
-func appendPrefix(dst []byte, p netip.Prefix) []byte {
-	switch {
-	case !p.IsValid():
-		return append(dst, 0)
-	case p.Addr().Is4():
-		b := p.Addr().As4()
-		return append(append(dst, 4, byte(p.Bits())), b[:]...)
-	default:
-		b := p.Addr().As16()
-		return append(append(dst, 6, byte(p.Bits())), b[:]...)
+// octets are the numbers of a dotted address: up to three digits and a dot, the
+// first lowest, and in the fifth byte how many bytes these are.
+var octets = func() (t [256]uint64) {
+	for i := range t {
+		text := strconv.Itoa(i) + "."
+		t[i] = uint64(len(text)) << 32
+		for at := range len(text) {
+			t[i] |= uint64(text[at]) << (8 * at)
+		}
 	}
+	return t
+}()
+
+// appendIPv4 is the common case of every answer. It has no branch that depends
+// on an address: those of one answer have nothing in common, and a wrong guess
+// costs as much as all else here.
+func appendIPv4(dst []byte, a uint32) []byte {
+	const longest = len("255.255.255.255.")
+	dst = slices.Grow(dst, longest)
+	b := dst[len(dst) : len(dst)+longest]
+	n := uint64(0)
+	o := octets[byte(a>>24)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a>>16)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a>>8)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	o = octets[byte(a)]
+	binary.LittleEndian.PutUint32(b[n:], uint32(o))
+	n += o >> 32
+	return dst[:len(dst)+int(n)-1]
 }
 
-// dictionary spells each word of a record once: the first time as 0 and the
-// text, afterwards by its place.
-type dictionary struct {
-	words  []string          // by place, when reading
-	count  uint64            // of different words, when writing
-	first  string            // the word of place 1, and
-	places map[string]uint64 // all of them once there are two: alerts of one decision need no map
-	last   string            // imports repeat themselves: remember the last hit
-	lastAt uint64
+// usualSpelling reports whether value is how p is spelled, with or without its
+// length, so that the text need not be kept.
+func usualSpelling(p netip.Prefix, value string) (slash, usual bool) {
+	var buf [64]byte
+	if p.IsSingleIP() && string(p.Addr().AppendTo(buf[:0])) == value {
+		return false, true
+	}
+	return true, string(p.AppendTo(buf[:0])) == value
 }
 
-func (w *dictionary) append(dst []byte, s string) []byte {
-	if w.lastAt != 0 && s == w.last {
-		return binary.AppendUvarint(dst, w.lastAt)
-	}
-	if w.count == 0 {
-		w.count, w.first, w.last, w.lastAt = 1, s, s, 1
-		return appendString(append(dst, 0), s)
-	}
-	if w.places == nil {
-		w.places = map[string]uint64{w.first: 1}
-	}
-	if at, ok := w.places[s]; ok {
-		w.last, w.lastAt = s, at
-		return binary.AppendUvarint(dst, at)
-	}
-	w.count++
-	w.places[s] = w.count
-	return appendString(append(dst, 0), s)
+// sameTarget reports whether two records name one target: scope, type and the
+// text of the value.
+func (r *record) sameTarget(o *record) bool {
+	return r.scope == o.scope && r.kind == o.kind && r.text == o.text &&
+		r.hi == o.hi && r.lo == o.lo && r.bits == o.bits &&
+		(r.flags|flagSimulated) == (o.flags|flagSimulated)
 }
 
-func (w *dictionary) decode(d *decoder) string {
-	at := d.uvarint()
-	if at == 0 {
-		s := d.string()
-		w.words = append(w.words, s)
-		return s
-	}
-	if at > uint64(len(w.words)) {
-		d.fail()
-		return ""
-	}
-	return w.words[at-1]
+// heldAlert is what memory holds for one alert; its body lies on disk.
+type heldAlert struct {
+	createdAt int64
+	startAt   int64
+	begun     uint64 // revision that brought it
+	first     uint64 // id of its first decision; the others follow
+	count     uint32 // of decisions
+	scenario  uint32
+	machine   uint32 // serial of the machine, 0: none
+	simulated bool
+	community bool          // a pulled list, left out of the count of alerts
+	gone      atomic.Uint64 // revision that deleted it; 0: stored
 }
+
+// slot is short for the index's name of a record.
+type slot = index.Slot

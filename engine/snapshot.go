@@ -27,7 +27,7 @@ import (
 //
 // A section begins with the version of its layout, recordVersion, and each row in it
 // with its length, so that fields can be added at the end of a row, or of the header, as
-// in records (record.go).
+// in records (codec.go).
 //
 // Section numbers are never reused. Those up to 8 have no version and no lengths, and
 // are read for ever; in the beginning people were one section, machines, bouncers,

@@ -10,44 +10,6 @@ import (
 	"lapid/index"
 )
 
-// Allowlist is a named list of addresses and ranges that are never banned by
-// alerts. A *Allowlist is a value.
-type Allowlist struct {
-	Name        string
-	Description string
-	CreatedAt   int64 // Unix nanoseconds
-	UpdatedAt   int64
-	Items       []AllowlistItem // in order of addition
-}
-
-// AllowlistItem is one address or range of an allowlist.
-type AllowlistItem struct {
-	Value     string       // as written by the operator
-	Prefix    netip.Prefix // what it means, as ParseTarget gives it
-	Comment   string
-	CreatedAt int64
-	ExpiresAt int64 // 0: never
-}
-
-// Expired reports whether the item no longer counts at now (Unix nanoseconds).
-func (i *AllowlistItem) Expired(now int64) bool { return i.ExpiresAt != 0 && i.ExpiresAt <= now }
-
-// AllowlistMatch is one item that covers, or lies inside, what was asked for.
-type AllowlistMatch struct {
-	List string
-	Item *AllowlistItem
-}
-
-// Reason is the contract's sentence for a match: "<item> from <list>", with
-// the comment in parentheses when there is one.
-func (m AllowlistMatch) Reason() string {
-	s := m.Item.Value + " from " + m.List
-	if m.Item.Comment != "" {
-		s += " (" + m.Item.Comment + ")"
-	}
-	return s
-}
-
 // allowlistSet is all allowlists, never changed in place. Successive sets share
 // one index over their items: the committer adds to it, and each set overlooks
 // what is not in it. So a change costs what changes, however long the lists are.
@@ -57,6 +19,53 @@ type allowlistSet struct {
 	live   int    // items in all lists
 	number uint64 // of this set among those that share the index
 	index  *itemIndex
+}
+
+// Allowlists returns all lists in order of creation. Read only.
+func (v *View) Allowlists() []*Allowlist { return v.allowlists.order }
+
+// Allowlist returns the list of that name, nil when there is none.
+func (v *View) Allowlist(name string) *Allowlist { return v.allowlists.byName[name] }
+
+// AllowlistHolds reports whether a list has an item of that value, which is on
+// that prefix. It may have expired.
+func (v *View) AllowlistHolds(list, value string, p netip.Prefix) (*AllowlistItem, bool) {
+	if entry := v.allowlists.find(list, value, p); entry != nil {
+		return entry.item, true
+	}
+	return nil, false
+}
+
+// Allowlisted appends the items, live at now, that contain p or lie inside it,
+// ordered by the name of their list, then by age.
+func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []AllowlistMatch {
+	a := v.allowlists
+	if a.live == 0 {
+		return dst
+	}
+	from := len(dst)
+	take := func(n slot) {
+		for n != 0 {
+			entry := a.index.items.At(n)
+			if a.has(entry) && !entry.item.Expired(now) {
+				dst = append(dst, AllowlistMatch{entry.list, entry.item})
+			}
+			n = entry.next
+		}
+	}
+	for _, n := range a.index.ranges.Covering(nil, p) {
+		take(n)
+	}
+	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
+		if inside != p { // p itself was among those that cover it
+			take(n)
+		}
+		return true
+	})
+	slices.SortStableFunc(dst[from:], func(x, y AllowlistMatch) int {
+		return cmp.Or(cmp.Compare(x.List, y.List), cmp.Compare(x.Item.CreatedAt, y.Item.CreatedAt))
+	})
+	return dst
 }
 
 // itemIndex leads from a prefix to the items on it.
@@ -212,51 +221,4 @@ func (a *allowlistSet) without(name string) *allowlistSet {
 	next.order = slices.DeleteFunc(next.order, func(x *Allowlist) bool { return x == old })
 	delete(next.byName, name)
 	return next.shown()
-}
-
-// Allowlists returns all lists in order of creation. Read only.
-func (v *View) Allowlists() []*Allowlist { return v.allowlists.order }
-
-// Allowlist returns the list of that name, nil when there is none.
-func (v *View) Allowlist(name string) *Allowlist { return v.allowlists.byName[name] }
-
-// AllowlistHolds reports whether a list has an item of that value, which is on
-// that prefix. It may have expired.
-func (v *View) AllowlistHolds(list, value string, p netip.Prefix) (*AllowlistItem, bool) {
-	if entry := v.allowlists.find(list, value, p); entry != nil {
-		return entry.item, true
-	}
-	return nil, false
-}
-
-// Allowlisted appends the items, live at now, that contain p or lie inside it,
-// ordered by the name of their list, then by age.
-func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []AllowlistMatch {
-	a := v.allowlists
-	if a.live == 0 {
-		return dst
-	}
-	from := len(dst)
-	take := func(n slot) {
-		for n != 0 {
-			entry := a.index.items.At(n)
-			if a.has(entry) && !entry.item.Expired(now) {
-				dst = append(dst, AllowlistMatch{entry.list, entry.item})
-			}
-			n = entry.next
-		}
-	}
-	for _, n := range a.index.ranges.Covering(nil, p) {
-		take(n)
-	}
-	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
-		if inside != p { // p itself was among those that cover it
-			take(n)
-		}
-		return true
-	})
-	slices.SortStableFunc(dst[from:], func(x, y AllowlistMatch) int {
-		return cmp.Or(cmp.Compare(x.List, y.List), cmp.Compare(x.Item.CreatedAt, y.Item.CreatedAt))
-	})
-	return dst
 }

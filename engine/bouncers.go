@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// KeyHash is the SHA-512 of an API key, the form in which keys are kept.
+type KeyHash [64]byte
+
+// Bouncer is one remediation component as seen from one address. A *Bouncer is
+// a value: it is never changed after it was published, every change makes a
+// new one. What changes with every visit lives in its BouncerRow.
+type Bouncer struct {
+	Name     string
+	KeyHash  KeyHash // zero for AuthTLS
+	AuthType AuthType
+	IP       netip.Addr // the address this row belongs to; invalid: none yet
+	// Software is shared by all bouncers that say the same, so it is never changed
+	// in place; ChangeBouncer hands out a copy. Nil only in what a caller made: then
+	// nothing is known.
+	*Software
+	AutoCreated bool // made because a known key or certificate came from a new address
+	Shared      bool // one row for the key, whatever address it comes from
+	CreatedAt   int64
+	UpdatedAt   int64
+}
+
+// Software is what a bouncer says it is.
+type Software struct {
+	Type         string
+	Version      string
+	OS           OS
+	FeatureFlags []string
+}
+
+// BaseName cuts every trailing "@address" off a bouncer's name.
+func BaseName(name string) string {
+	for {
+		i := strings.LastIndexByte(name, '@')
+		if i < 0 {
+			return name
+		}
+		if _, err := netip.ParseAddr(name[i+1:]); err != nil {
+			return name
+		}
+		name = name[:i]
+	}
+}
+
+// OldestBouncer returns the oldest row with this key, nil when there is none, and
+// how many there are. It does not allocate.
+func (v *View) OldestBouncer(k *KeyHash) (oldest *BouncerRow, n int) {
+	o := v.bouncers.ownedBy(k)
+	if o == nil {
+		return nil, 0
+	}
+	return o.oldest(), o.len()
+}
+
+// BouncerFor returns the row that answers for a key from an address: the oldest
+// that belongs to the address or is shared; nil when there is none. It does not
+// allocate.
+func (v *View) BouncerFor(k *KeyHash, from netip.Addr) *BouncerRow {
+	return v.bouncers.answering(k, from)
+}
+
+// Bouncer returns the row of that name, nil when there is none. It does not
+// allocate.
+func (v *View) Bouncer(name string) *BouncerRow { return v.bouncers.named(name) }
+
+// Bouncers returns all rows in order of creation. The slice is the caller's; who
+// only looks through them takes EachBouncer.
+func (v *View) Bouncers() []*BouncerRow {
+	all := make([]*BouncerRow, 0, v.bouncers.order.Len())
+	v.bouncers.order.All(func(r *BouncerRow) bool { all = append(all, r); return true })
+	return all
+}
+
+// EachBouncer yields all rows in order of creation, until yield returns false.
+func (v *View) EachBouncer(yield func(*BouncerRow) bool) { v.bouncers.order.All(yield) }
+
+// BouncerCount is how many rows there are.
+func (v *View) BouncerCount() int { return v.bouncers.order.Len() }
+
+// AddBouncer adds a bouncer and returns its row. A taken name is ErrExists, a
+// text that is too long ErrInvalid (bounds.go).
+func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error) {
+	if err := b.fits(nil); err != nil {
+		return nil, err
+	}
+	o := &putBouncer{bouncer: *b}
+	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
+		if v.Bouncer(b.Name) != nil {
+			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("bouncer %s already exists", b.Name)}
+		}
+		return o, nil
+	}})
+	return o.row, err
+}
+
+// ChangeBouncer applies change to a copy of the bouncer, its Software included,
+// and stores it; name, key and kind of proof stay. change runs on the committer:
+// it must be quick and touch nothing else. ErrNotFound when there is no such
+// bouncer, ErrInvalid when a text becomes too long.
+func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bouncer)) error {
+	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) {
+		row := v.Bouncer(name)
+		if row == nil {
+			return nil, noBouncer()
+		}
+		old := row.Load()
+		b, software := *old, *old.Software
+		b.Software = &software
+		change(&b)
+		b.Name, b.KeyHash, b.AuthType = old.Name, old.KeyHash, old.AuthType
+		if err := b.fits(old); err != nil {
+			return nil, err
+		}
+		return &putBouncer{bouncer: b}, nil
+	}})
+}
+
+// DeleteBouncer removes a bouncer and the rows its key made from other
+// addresses. ErrNotFound when there is none, ErrRefused for such a row itself.
+func (e *Engine) DeleteBouncer(ctx context.Context, name string) error {
+	return e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+		row := v.Bouncer(name)
+		if row == nil {
+			return nil, noBouncer()
+		}
+		b := row.Load()
+		if b.AutoCreated && b.AuthType == AuthAPIKey {
+			return nil, &Error{Kind: ErrRefused, Text: fmt.Sprintf("bouncer '%s' was created by a key used from another address, delete '%s' instead", name, BaseName(name))}
+		}
+		return &dropBouncers{names: append(v.bouncers.children(b), name)}, nil
+	}})
+}
+
+// PruneBouncers removes the named bouncers, and not the rows their keys made; a name
+// that is gone already does not matter.
+func (e *Engine) PruneBouncers(ctx context.Context, names []string) error {
+	return e.propose(ctx, &proposal{key: everything, op: &dropBouncers{names: names}})
+}
+
+func noBouncer() error { return notFound("ent: bouncer not found") }
+
+// putBouncer stores a bouncer as it is from now on.
+type putBouncer struct {
+	bouncer Bouncer
+
+	row *BouncerRow // the answer
+}
+
+func (*putBouncer) number() byte { return numberPutBouncer }
+func (o *putBouncer) append(dst []byte) []byte {
+	return endRow(o.bouncer.append(dst), len(dst))
+}
+func (o *putBouncer) decode(d *decoder) {
+	behind := d.open()
+	o.bouncer.decode(d)
+	d.close(behind)
+}
+func (o *putBouncer) apply(s *state, rev Revision) {
+	o.row = s.putBouncer(o.bouncer)
+}
+
+// dropBouncers removes bouncers by name.
+type dropBouncers struct{ names []string }
+
+func (*dropBouncers) number() byte               { return numberDropBouncers }
+func (o *dropBouncers) append(dst []byte) []byte { return appendStrings(dst, o.names) }
+func (o *dropBouncers) decode(d *decoder)        { o.names = d.strings() }
+func (o *dropBouncers) apply(s *state, rev Revision) {
+	for _, name := range o.names {
+		s.dropBouncer(name)
+	}
+}
+
+func (b *Bouncer) append(dst []byte) []byte {
+	dst = appendString(dst, b.Name)
+	dst = append(dst, b.KeyHash[:]...)
+	dst = appendString(dst, string(b.AuthType))
+	dst = appendPrefix(dst, hostPrefix(b.IP))
+	software := b.Software
+	if software == nil {
+		software = &Software{}
+	}
+	dst = software.append(dst)
+	dst = appendBool(appendBool(dst, b.AutoCreated), b.Shared)
+	return binary.AppendVarint(binary.AppendVarint(dst, b.CreatedAt), b.UpdatedAt)
+}
+
+func (b *Bouncer) decode(d *decoder) {
+	b.Name = d.string()
+	d.fixed(b.KeyHash[:])
+	b.AuthType = d.authType()
+	b.IP = d.prefix().Addr()
+	b.Software = &Software{}
+	b.Software.decode(d)
+	b.AutoCreated, b.Shared = d.bool(), d.bool()
+	b.CreatedAt, b.UpdatedAt = d.varint(), d.varint()
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix {
+	if !a.IsValid() {
+		return netip.Prefix{}
+	}
+	a = a.Unmap().WithZone("")
+	return netip.PrefixFrom(a, a.BitLen())
+}

@@ -1,0 +1,469 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+)
+
+// load builds the state from a snapshot. Decision sections are decoded side by
+// side and inserted in order.
+func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16, []byte], history int, told *starting) error {
+	l := loader{ctx: ctx, state: s, rev: rev, told: told, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
+	inserted := make(chan error, 1)
+	go func() { inserted <- l.insert() }()
+	err := l.read(sections)
+	close(l.decoded)
+	if failed := <-inserted; err == nil {
+		err = failed
+	}
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.next.revision = Revision(rev)
+	s.ranges.Publish()
+	l.rebuildHistory(history)
+	return nil
+}
+
+// mostSpread is how far the oldest alert, or decision, may be from the next one: a
+// thousand a second for two years while one of them lived on. Places for ids are had
+// for all of the distance (12 bytes for a thousand), so a forged snapshot that
+// claims more is refused instead of taking all memory.
+const mostSpread = 1 << 36
+
+// mostNumber is beyond every id that will ever be given.
+const mostNumber = 1 << 62
+
+type loader struct {
+	ctx   context.Context
+	state *state
+	told  *starting
+	rev   uint64
+	floor uint64
+	alert uint64 // last one read
+	// The first ones read: what memory is had for lies between them and the next.
+	firstAlert, firstDecision uint64
+	serial                    uint32                   // of the last machine read
+	last                      storedRecord             // last one inserted
+	decoded                   chan chan decodedSection // in order of the file
+	ends                      []endEvent
+
+	allowlists []*Allowlist
+	secrets    map[string][]byte
+}
+
+type decodedSection struct {
+	records []storedRecord
+	err     error
+}
+
+func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
+	l.secrets = map[string][]byte{}
+	seen, decisions := false, false
+	var parts []byte // the beginning of the body that comes next
+	for kind, body := range sections {
+		if err := l.ctx.Err(); err != nil {
+			return err
+		}
+		l.told.bytes += int64(len(body))
+		l.told.at(func() string { return l.told.snapshot(l.rev) })
+		if kind == sectionPart {
+			parts = append(parts, body...)
+			continue
+		}
+		if parts != nil {
+			body, parts = append(parts, body...), nil
+		}
+		kind, d, err := openSection(kind, body)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case sectionHeader:
+			if seen {
+				return fmt.Errorf("%w: snapshot with two headers", errRecord)
+			}
+			seen = true
+		case sectionAlerts:
+			if decisions {
+				return fmt.Errorf("%w: snapshot section %d after decisions", errRecord, kind) // words are interned by one goroutine at a time
+			}
+		case sectionDecisions:
+			decisions = true
+			result := make(chan decodedSection, 1)
+			l.decoded <- result
+			go func() { result <- decodeDecisions(d) }()
+			continue
+		}
+		if err := l.section(kind, d); err != nil {
+			return err
+		}
+	}
+	if !seen || parts != nil {
+		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
+	}
+	s := l.state
+	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
+	return nil
+}
+
+// firstSections are what sections are today that older programs wrote without a version.
+var firstSections = map[uint16]uint16{
+	firstHeader: sectionHeader, firstAlerts: sectionAlerts, firstDecisions: sectionDecisions, firstMachines: sectionMachines,
+	firstBouncers: sectionBouncers, firstAllowlists: sectionAllowlists, firstSecrets: sectionSecrets, firstPeople: firstPeople,
+}
+
+// openSection says what a section is and how its body is to be read.
+func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
+	if now, older := firstSections[kind]; older {
+		return now, &decoder{rest: body, version: firstVersion}, nil
+	}
+	d := &decoder{rest: body}
+	if d.version = d.byte(); kind > sectionDecisions || kind == 0 || d.version > recordVersion {
+		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
+	}
+	if d.err != nil || d.version <= firstVersion {
+		return 0, nil, fmt.Errorf("%w: snapshot section %d", errRecord, kind)
+	}
+	return kind, d, nil
+}
+
+// section reads a section of anything but decisions.
+func (l *loader) section(kind uint16, d *decoder) error {
+	switch kind {
+	case sectionHeader:
+		l.header(d)
+		if d.version > firstVersion && d.err == nil {
+			d.rest = nil // fields of a newer program
+		}
+	case firstPeople:
+		l.readMachines(d)
+		l.readBouncers(d)
+		for n := d.count(5); n > 0 && d.err == nil; n-- {
+			list := &Allowlist{}
+			list.decode(d)
+			l.allowlists = append(l.allowlists, list)
+		}
+		l.readSecrets(d)
+	case sectionMachines:
+		l.readMachines(d)
+	case sectionBouncers:
+		l.readBouncers(d)
+	case sectionAllowlists:
+		l.readAllowlists(d)
+	case sectionSecrets:
+		l.readSecrets(d)
+	case sectionAlerts:
+		l.alerts(d)
+	}
+	if err := l.ctx.Err(); err != nil {
+		return err
+	}
+	if d.err != nil || len(d.rest) != 0 {
+		return fmt.Errorf("%w: snapshot section %d", errRecord, kind)
+	}
+	return nil
+}
+
+func (l *loader) header(d *decoder) {
+	s := l.state
+	s.next.nextAlert, s.next.nextDecision = d.uvarint(), d.uvarint()
+	s.next.serial = uint32(d.uvarint())
+	l.floor = d.uvarint()
+	s.uuidKey = [2]uint64{d.uvarint(), d.uvarint()}
+	s.at = d.varint()
+	s.next.at = s.at
+	if s.next.nextAlert > mostNumber || s.next.nextDecision > mostNumber {
+		d.fail()
+	}
+}
+
+func (l *loader) readMachines(d *decoder) {
+	for n := d.count(8); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
+		behind := d.open()
+		l.machine(d)
+		d.close(behind)
+	}
+}
+
+func (l *loader) readBouncers(d *decoder) {
+	for n := d.count(64); n > 0 && d.err == nil && l.ctx.Err() == nil; n-- {
+		behind := d.open()
+		l.bouncer(d)
+		d.close(behind)
+	}
+}
+
+// readAllowlists reads pieces of lists. The list that a section goes on with is
+// the last of the section before.
+func (l *loader) readAllowlists(d *decoder) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		behind := d.open()
+		l.allowlist(d)
+		d.close(behind)
+	}
+}
+
+func (l *loader) allowlist(d *decoder) {
+	if !d.bool() {
+		list := &Allowlist{}
+		list.decode(d)
+		l.allowlists = append(l.allowlists, list)
+		return
+	}
+	if len(l.allowlists) == 0 {
+		d.fail()
+		return
+	}
+	last := l.allowlists[len(l.allowlists)-1]
+	last.Items = append(last.Items, decodeItems(d)...)
+}
+
+func (l *loader) readSecrets(d *decoder) {
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		behind := d.open()
+		name := d.string()
+		l.secrets[name] = slices.Clone(d.bytes())
+		d.close(behind)
+	}
+}
+
+// machine reads one; serials ascend.
+func (l *loader) machine(d *decoder) {
+	row, m, s := &machineRow{serial: uint32(d.uvarint())}, &Machine{}, l.state
+	behind := d.open()
+	m.decode(d)
+	d.close(behind)
+	if d.err != nil || row.serial <= l.serial || row.serial > s.next.serial || s.next.machines.named(m.ID) != nil {
+		d.fail()
+		return
+	}
+	l.serial = row.serial
+	s.inventories.acquire(m)
+	row.value.Store(m)
+	s.editMachines().add(row)
+	l.told.machines++
+}
+
+// bouncer reads one and how far it got.
+func (l *loader) bouncer(d *decoder) {
+	var b Bouncer
+	behind := d.open()
+	b.decode(d)
+	d.close(behind)
+	at, cursor := d.varint(), d.uvarint()
+	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
+		d.fail()
+	}
+	if d.err != nil {
+		return
+	}
+	row := l.state.putBouncer(b)
+	row.lastPull.Store(at)
+	row.putCursor(cursor)
+	l.told.bouncers++
+}
+
+func (l *loader) alerts(d *decoder) {
+	// Words are interned by one goroutine at a time: alerts come before the
+	// first decision, so the inserting goroutine still waits.
+	var words dictionary
+	s := l.state
+	id, before := uint64(0), l.alert
+	for n := d.count(10); n > 0 && d.err == nil; n-- {
+		behind := d.open()
+		id += d.uvarint()
+		h := heldAlert{begun: d.uvarint(), first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
+		h.createdAt = d.varint()
+		h.startAt = h.createdAt + d.varint()
+		h.simulated, h.community = d.bool(), d.bool()
+		scenario := words.decode(d)
+		d.close(behind)
+		if l.firstAlert == 0 {
+			l.firstAlert = id
+		}
+		if d.err != nil || id <= before || id >= s.next.nextAlert || s.next.nextAlert-l.firstAlert > mostSpread || h.begun == 0 || h.begun > l.rev ||
+			h.first > s.next.nextDecision || uint64(h.count) > s.next.nextDecision-h.first {
+			d.fail()
+			return
+		}
+		before = id
+		at := s.alerts.Set(id)
+		at.begun, at.first, at.count, at.machine = h.begun, h.first, h.count, h.machine
+		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
+		at.scenario = s.strings.Acquire(scenario)
+		l.told.alerts++
+		if !at.community {
+			s.tally.addAlert(s, at.scenario, 1)
+		}
+	}
+	l.alert = before
+}
+
+// storedRecord is a record as a snapshot holds it.
+type storedRecord struct {
+	id, alert, begun   uint64
+	until, endedAt     int64
+	endedRev           uint64
+	hi, lo             uint64
+	marks, flags, bits byte
+	words              [5]string // scope, type, origin, scenario, text
+	by                 string    // as actorText
+}
+
+func decodeDecisions(d *decoder) decodedSection {
+	n := d.count(11)
+	if n > sectionLength {
+		d.fail()
+		n = 0
+	}
+	list := make([]storedRecord, n)
+	var c recordCodec
+	for i := range list {
+		behind := d.open()
+		c.decode(d, &list[i])
+		if d.close(behind); d.err != nil {
+			break
+		}
+	}
+	if d.err == nil && len(d.rest) != 0 {
+		d.fail()
+	}
+	if d.err != nil {
+		return decodedSection{err: fmt.Errorf("%w: snapshot section of decisions", d.err)}
+	}
+	return decodedSection{records: list}
+}
+
+// decode is the mirror of append.
+func (c *recordCodec) decode(d *decoder, r *storedRecord) {
+	r.marks, r.flags, r.bits = d.byte(), d.byte(), d.byte()
+	r.id = c.id + d.uvarint()
+	r.alert = c.alert + uint64(d.varint())
+	r.begun = c.begun + uint64(d.varint())
+	r.until = c.until + d.varint()
+	c.id, c.alert, c.begun, c.until = r.id, r.alert, r.begun, r.until
+	if r.marks&storedEnded != 0 {
+		r.endedRev = d.uvarint()
+		r.endedAt = r.until - d.varint()
+	}
+	var b [16]byte
+	if r.flags&flagV6 != 0 {
+		d.fixed(b[:])
+		r.hi, r.lo = little(b[:8]), little(b[8:])
+	} else if r.flags&flagAddress != 0 {
+		d.fixed(b[:4])
+		r.lo = little(b[:8])
+	}
+	for i := range 4 {
+		r.words[i] = c.words[i].decode(d)
+	}
+	if d.bool() {
+		r.words[4] = c.words[4].decode(d)
+	}
+	if d.version > firstVersion && r.marks&storedEnded != 0 {
+		if r.by = c.actors.decode(d); len(r.by) > 1+longestActor {
+			d.fail()
+		}
+	}
+}
+
+func little(b []byte) (n uint64) {
+	for i := range 8 {
+		n |= uint64(b[i]) << (8 * i)
+	}
+	return n
+}
+
+// insert takes decoded sections in order and builds the indexes.
+func (l *loader) insert() (err error) {
+	for result := range l.decoded {
+		section := <-result
+		if err == nil {
+			err = section.err
+		}
+		for i := 0; err == nil && i < len(section.records); i++ {
+			err = l.insertRecord(&section.records[i])
+		}
+		l.told.decisions.Add(int64(len(section.records)))
+	}
+	return err
+}
+
+func (l *loader) insertRecord(in *storedRecord) error {
+	s := l.state
+	n, r := s.records.New()
+	r.id, r.alert, r.begun, r.until = in.id, in.alert, in.begun, in.until
+	r.flags, r.bits, r.hi, r.lo = in.flags, in.bits, in.hi, in.lo
+	if !l.possible(in, r) {
+		return fmt.Errorf("%w: snapshot holds an impossible decision %d", errRecord, r.id)
+	}
+	l.last = *in
+	for i, word := range [...]*uint32{&r.scope, &r.kind, &r.origin, &r.scenario, &r.text} {
+		*word = s.strings.Acquire(in.words[i])
+	}
+	s.link(n, r)
+	s.ids.Set(r.id).Store(uint32(n))
+	if in.marks&storedEnded != 0 {
+		r.endedAt = in.endedAt
+		r.by = s.acquireActorText(in.by)
+		r.endedRev.Store(in.endedRev)
+		if !bornOver(r) {
+			l.ends = append(l.ends, endEvent{in.endedRev, n})
+		}
+	}
+	if in.marks&storedPurged != 0 {
+		r.mark(markPurged)
+	}
+	if r.endedRev.Load() != 0 && r.until <= s.at {
+		r.mark(markTimedOut)
+		if r.marked(markPurged) {
+			s.graves.dig(n)
+		}
+		return nil
+	}
+	s.deadlines.Add(n)
+	if r.endedRev.Load() == 0 {
+		s.tally.add(s, r, 1)
+	}
+	return nil
+}
+
+// possible reports whether a decision can follow the one before it: what the
+// indexes and the history rely on.
+func (l *loader) possible(in *storedRecord, r *record) bool {
+	if l.firstDecision == 0 {
+		l.firstDecision = in.id
+	}
+	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || l.state.next.nextDecision-l.firstDecision > mostSpread || in.begun < max(l.last.begun, 1) || in.begun > l.rev {
+		return false
+	}
+	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged) != 0 {
+		return false
+	}
+	if !l.ofItsAlert(in) {
+		return false
+	}
+	if in.flags&flagAddress == 0 {
+		return in.flags&(flagV6|flagSlash) == 0
+	}
+	t := r.target()
+	return t.IsValid() && t == t.Masked() && (in.flags&flagSlash != 0 || t.IsSingleIP())
+}
+
+// ofItsAlert reports whether a decision's alert is there and names it, or is as gone
+// as the decision says. Alerts come before decisions.
+func (l *loader) ofItsAlert(in *storedRecord) bool {
+	h := l.state.alerts.At(in.alert)
+	stored := h != nil && h.begun != 0
+	if in.marks&storedPurged != 0 {
+		return !stored && in.marks&storedEnded != 0
+	}
+	return stored && in.id >= h.first && in.id-h.first < uint64(h.count)
+}

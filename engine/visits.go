@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"time"
+)
+
+// visits writes down what visitors left in memory: how far bouncers got, when
+// machines were heard of.
+type visits struct {
+	bouncers []visit
+	machines []visit
+
+	live bool // made here and now: the rows know more already
+}
+
+type visit struct {
+	name   string
+	at     int64
+	cursor uint64 // as in BouncerRow; 0 for machines
+}
+
+func (*visits) number() byte { return numberVisits }
+func (o *visits) append(dst []byte) []byte {
+	for _, list := range [...][]visit{o.bouncers, o.machines} {
+		dst = binary.AppendUvarint(dst, uint64(len(list)))
+		for _, v := range list {
+			from := len(dst)
+			dst = endRow(binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor), from)
+		}
+	}
+	return dst
+}
+func (o *visits) decode(d *decoder) {
+	for _, list := range [...]*[]visit{&o.bouncers, &o.machines} {
+		*list = make([]visit, d.count(3))
+		for i := range *list {
+			behind := d.open()
+			(*list)[i] = visit{name: d.string(), at: d.varint(), cursor: d.uvarint()}
+			d.close(behind)
+		}
+	}
+}
+func (o *visits) apply(s *state, rev Revision) {
+	if o.live {
+		return
+	}
+	// What was written last counts, though it may be less than before: a cursor
+	// goes back when an answer did not arrive.
+	for _, v := range o.bouncers {
+		if row := s.next.bouncers.named(v.name); row != nil {
+			row.lastPull.Store(v.at)
+			row.putCursor(v.cursor)
+		}
+	}
+	for _, v := range o.machines {
+		if row := s.next.machines.named(v.name); row != nil {
+			row.heartbeat.Store(v.at)
+		}
+	}
+}
+
+// advanceTime moves a time forward and reports whether it did. Visitors may overtake
+// each other by a moment; a time that is further ahead than that was noted by a
+// wrong clock, and is corrected.
+func advanceTime(a *atomic.Int64, now int64) bool {
+	for {
+		old := a.Load()
+		if now <= old && old-now < int64(overtaking) {
+			return false
+		}
+		if a.CompareAndSwap(old, now) {
+			return true
+		}
+	}
+}
+
+const overtaking = time.Minute
