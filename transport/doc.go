@@ -20,7 +20,8 @@
 // that would have to wait or to search, moves its connection to the HTTP library
 // (doorway.go), untouched; there it stays while it is busy with such requests,
 // and goes back when it is idle for a moment or asks for a loop again (conn.go).
-// TLS, and a server with an access log, is the HTTP library's alone.
+// TLS, and a server with an access log or without loops (Options.Loops), is the HTTP
+// library's alone.
 //
 // # What is taken for a request
 //

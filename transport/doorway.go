@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -46,12 +45,12 @@ func (s *Server) newDoorway(l net.Listener, config *tls.Config) *doorway {
 // open starts the loops, where there can be any. An access log is written by
 // goroutines of requests alone: where it is read slowly, loops must not wait.
 func (d *doorway) open() error {
-	if d.tls != nil || d.server.access != nil {
+	o := &d.server.options
+	if d.tls != nil || !o.looped() {
 		return nil
 	}
-	o := &d.server.options
 	r, err := reactor.New(&reactor.Options{
-		Loops: min(runtime.NumCPU(), runtime.GOMAXPROCS(0)), Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: d.server.doubt,
+		Loops: o.Loops, Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: d.server.doubt,
 		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
 		Hand:      d.hand,
 		Closed:    func() { d.count.Add(-1) },

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"lapid/engine"
@@ -51,8 +52,13 @@ type Options struct {
 	// nobody wants to know.
 	Labour func(change int)
 
+	// Loops is how many loops hold the plain connections that have no goroutine of their
+	// own (package reactor): 0 is one for each processor, NoLoops none. With TLS, with an
+	// access log, and on systems without a reactor there are none, whatever it says.
+	Loops int
+
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
-	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or an access log, else those that are at a request that is not for a loop; more wait
+	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS, an access log or without loops, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
 	ReadTimeout    time.Duration // for the head of a request (60 s)
 	ReadStall      time.Duration // a body that does not begin for that long, or of which, of somebody who has shown who he is, nothing more comes, gets 408 (30 s); strangers have 15 s for all of it
@@ -66,6 +72,12 @@ type Options struct {
 	SharedMemory   int64         // for answers of the stream that several get, while they are sent (512 MiB); what does not fit is encoded for each
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 }
+
+// NoLoops is for Options.Loops: every connection has a goroutine.
+const NoLoops = -1
+
+// looped reports whether plain connections begin on loops, where the system has them.
+func (o *Options) looped() bool { return o.Loops != NoLoops && o.AccessLog == nil }
 
 func (o *Options) withDefaults() (Options, error) {
 	c := *o
@@ -93,6 +105,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.SocketMode &= fs.ModePerm; c.SocketMode == 0 {
 		c.SocketMode = 0o660
+	}
+	if c.Loops == 0 {
+		c.Loops = min(runtime.NumCPU(), runtime.GOMAXPROCS(0))
 	}
 	fill(&c.MaxConnections, 20_000)
 	fill(&c.MaxServed, 20_000)

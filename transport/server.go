@@ -355,7 +355,7 @@ func (s *Server) MemoryBound() int64 {
 		listeners = 2
 	}
 	served := int64(o.MaxServed)
-	if o.TLS != nil || o.AccessLog != nil {
+	if o.TLS != nil || !o.looped() {
 		served *= listeners
 	}
 	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+largestAsIs) +

@@ -135,6 +135,9 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
                                                     row and a stream (128: none do)
   max_header_bytes      LAPID_MAX_HEADER_BYTES      how long the headers of a request may be,
                                                     4KiB to 1MiB (64KiB); more get 431
+  loops                 LAPID_LOOPS                 auto (one for each processor), how many, or off:
+                                                    what holds connections without TLS and without
+                                                    a goroutine each (auto)
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

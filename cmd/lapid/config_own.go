@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport"
 )
 
 // Settings are ours alone. They cannot stand in config.yaml, which other
@@ -69,7 +70,29 @@ type Settings struct {
 	// be together, such as 256KiB, between 4KiB and 1MiB; default 64KiB. More get
 	// 431. Beyond 8 KiB they are paid for out of the memory of request bodies.
 	MaxHeaderBytes string `yaml:"max_header_bytes"`
+	// Loops is how many loops hold connections that have no goroutine of their own:
+	// auto (default, one for each processor), a number from 1 to 256, or off, when
+	// each connection has one. With TLS or an access log there are none.
+	Loops string `yaml:"loops"`
 }
+
+// loops is the setting as transport.Options has it: 0 when it is not given.
+func (s *Settings) loops() (int, error) {
+	switch s.Loops {
+	case "", "auto":
+		return 0, nil
+	case "off":
+		return transport.NoLoops, nil
+	}
+	n, err := strconv.Atoi(s.Loops)
+	if err != nil || n < 1 || n > mostLoops {
+		return 0, fmt.Errorf("loops must be auto, off or a number from 1 to %d, not %q", mostLoops, s.Loops)
+	}
+	return n, nil
+}
+
+// mostLoops is far more than serve any machine; each takes its buffers.
+const mostLoops = 256
 
 // usualHeaderBytes is what the setting is when it is not given.
 const usualHeaderBytes = 64 << 10
@@ -200,13 +223,14 @@ func (s *Settings) check(places map[string]*node) error {
 	_, memory := s.memory()
 	_, mode := s.listenSocketMode()
 	_, heads := s.maxHeaderBytes()
+	_, loops := s.loops()
 	for _, c := range []struct {
 		key string
 		err error
 	}{
 		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
-		{"max_header_bytes", heads},
+		{"max_header_bytes", heads}, {"loops", loops},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

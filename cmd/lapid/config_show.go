@@ -145,7 +145,7 @@ func (s *Setup) summary() []setting {
 		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
 		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
-		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""})
+		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""})
 }
 
 // configShowYAML is config show-yaml: file, overlay and variables put together, as

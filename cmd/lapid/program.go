@@ -386,6 +386,7 @@ func (p *Program) makeAPI() error {
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
+	o.Loops, _ = s.Own.loops() // checked when it was read
 	o.AnswerMemory, o.SharedMemory = b.answers, b.shared
 	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served
 	if a.TLS != nil && a.TLS.CertFile != "" {

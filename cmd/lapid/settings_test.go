@@ -14,7 +14,7 @@ func TestOwnSettings(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := write(t, dir, "config.yaml", plainConfig)
-	write(t, dir, "lapid.yaml", "access_log: true\nsync: false\nadmin_socket: /a\non_filter_error: continue\nmax_header_bytes: 256KiB\n")
+	write(t, dir, "lapid.yaml", "access_log: true\nsync: false\nadmin_socket: /a\non_filter_error: continue\nmax_header_bytes: 256KiB\nloops: 3\n")
 	s, err := loadSetup(file, variables(map[string]string{"LAPID_ADMIN_SOCKET": "/b", "LAPID_DATA_DIR": "/elsewhere"}))
 	if err != nil {
 		t.Fatal(err)
@@ -25,6 +25,9 @@ func TestOwnSettings(t *testing.T) {
 	if n, err := s.Own.maxHeaderBytes(); n != 256<<10 || err != nil {
 		t.Errorf("heads of %d bytes, %v", n, err)
 	}
+	if n, err := s.Own.loops(); n != 3 || err != nil {
+		t.Errorf("%d loops, %v", n, err)
+	}
 	for name, c := range map[string]struct{ file, variable, want string }{
 		"misspelt": {"acces_log: true", "", `lapid.yaml:1:1: unknown key "acces_log"; did you mean "access_log"?`},
 		"type":     {"", "perhaps", `environment variable LAPID_SYNC: sync must be true or false, not "perhaps"`},
@@ -32,6 +35,8 @@ func TestOwnSettings(t *testing.T) {
 		"prefix":   {"bouncer_ipv6_prefix: 8", "", "lapid.yaml:1:22: bouncer_ipv6_prefix must be between 32 and 128, not 8"},
 		"no heads": {"max_header_bytes: 1KiB", "", `max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not "1KiB"`},
 		"heads":    {"max_header_bytes: 1048577", "", `between 4KiB and 1MiB, such as 256KiB, not "1048577"`},
+		"loops":    {"loops: many", "", `lapid.yaml:1:8: loops must be auto, off or a number from 1 to 256, not "many"`},
+		"no loops": {"loops: 0", "", `lapid.yaml:1:8: loops must be auto, off or a number from 1 to 256, not "0"`},
 		"mode":     {"sync: true\nlisten_socket_mode: 999", "", "lapid.yaml:2:21: listen_socket_mode must be"},
 		"metrics":  {"metrics: nowhere", "", "lapid.yaml:1:10: metrics must be host:port or off"},
 		"port":     {"metrics: 127.0.0.1:99999", "", "lapid.yaml:1:10: metrics must be host:port or off"},
@@ -64,6 +69,7 @@ func TestFaultsOfOwnSettings(t *testing.T) {
 		{nil, filepath.Join(dir, "lapid.yaml") + ":2:13: listen_uri must be host:port"},
 		{map[string]string{"LAPID_LISTEN_URI": "where"}, "environment variable LAPID_LISTEN_URI: listen_uri must be host:port"},
 		{map[string]string{"LAPID_MAX_HEADER_BYTES": "100"}, "environment variable LAPID_MAX_HEADER_BYTES: max_header_bytes must be"},
+		{map[string]string{"LAPID_LOOPS": "257"}, "environment variable LAPID_LOOPS: loops must be auto, off or a number from 1 to 256"},
 	} {
 		s, err := loadSetup(file, variables(c.vars))
 		if err == nil {
