@@ -9,6 +9,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/budget"
 	"lapid/transport/wire"
 )
 
@@ -119,16 +120,16 @@ func (s *Server) getAlert(x *exchange) error {
 type reading struct {
 	server *Server
 	reader reader
-	held   hold
+	held   budget.Hold
 }
 
 // room makes what was taken for the alert before what this one takes.
 func (r *reading) room(n int64) bool {
-	if n = min(n, r.server.answers.most); n <= r.held.taken {
-		r.held.shrink(n)
+	if n = min(n, r.server.answers.Most()); n <= r.held.Taken() {
+		r.held.Shrink(n)
 		return true
 	}
-	r.held.release()
+	r.held.Release()
 	var err error
 	r.held, err = r.server.aside(r.reader, n)
 	return err == nil
@@ -136,7 +137,7 @@ func (r *reading) room(n int64) bool {
 
 func (r *reading) release() {
 	if r != nil {
-		r.held.release()
+		r.held.Release()
 	}
 }
 

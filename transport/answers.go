@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 )
 
 // What an answer takes until its reader has taken it.
@@ -29,14 +30,14 @@ var errAnswers = &engine.Error{Kind: engine.ErrBusy, Text: "too many long answer
 // the exchange's until inPieces makes them the answer's.
 func (s *Server) reserve(x *exchange, n int64) error {
 	h := &x.held
-	if h.from == nil {
-		h.of, h.from = holder{name: x.shown(s)}, s.answers
+	if h.From == nil {
+		h.Of, h.From = budget.Holder{Name: x.shown(s)}, s.answers
 	}
-	if h.taken+n > s.answers.most {
+	if h.Taken()+n > s.answers.Most() {
 		return &answer{fasthttp.StatusInternalServerError, fmt.Sprintf(
-			"the answer takes %d bytes of memory, more than there is for answers: ask for less", h.taken+n)}
+			"the answer takes %d bytes of memory, more than there is for answers: ask for less", h.Taken()+n)}
 	}
-	if !s.answers.await(h, n, s.bodyPatience, s.life.Done()) {
+	if !h.Await(n, s.bodyPatience, s.life.Done()) {
 		s.refused(noAnswerMemory, x.client)
 		return errAnswers
 	}
@@ -53,18 +54,18 @@ func (s *Server) roomFor(x *exchange, err *error) func(int64) bool {
 
 // reader is who reads an answer.
 type reader struct {
-	of     holder
+	of     budget.Holder
 	client netip.Addr
 }
 
-func (x *exchange) reader(s *Server) reader { return reader{holder{name: x.shown(s)}, x.client} }
+func (x *exchange) reader(s *Server) reader { return reader{budget.Holder{Name: x.shown(s)}, x.client} }
 
 // aside takes memory for a part of an answer that is under way, and waits for it.
-func (s *Server) aside(r reader, n int64) (hold, error) {
-	h := hold{of: r.of, from: s.answers}
-	if !s.answers.await(&h, min(n, s.answers.most), s.bodyPatience, s.life.Done()) {
+func (s *Server) aside(r reader, n int64) (budget.Hold, error) {
+	h := budget.Hold{Of: r.of, From: s.answers}
+	if !h.Await(min(n, s.answers.Most()), s.bodyPatience, s.life.Done()) {
 		s.refused(noAnswerMemory, r.client)
-		return hold{}, errAnswers
+		return budget.Hold{}, errAnswers
 	}
 	return h, nil
 }
@@ -129,7 +130,7 @@ func (s *Server) list(x *exchange, counted bool, run func(*pieceWriter) error) e
 			return err
 		}
 	}
-	if x.held.taken == 0 {
+	if x.held.Taken() == 0 {
 		if err = s.reserve(x, ownPiece+largestAsIs); err != nil {
 			return err
 		}

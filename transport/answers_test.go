@@ -111,10 +111,10 @@ func (h *house) unread(network, path, who string, readers, bound int) {
 	for _, c := range all {
 		c.Close()
 	}
-	h.eventually("the memory is given back", func() bool { return h.server.answers.inUse() == 0 })
+	h.eventually("the memory is given back", func() bool { return h.server.answers.InUse() == 0 })
 	h.eventually("the pieces are given back", func() bool {
 		h.Advance(5 * time.Second)
 		h.server.bodies.sweep(h.Engine.Now())
-		return h.server.bodies.room.inUse() == 0
+		return h.server.bodies.room.InUse() == 0
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 )
 
 const (
@@ -46,7 +47,7 @@ const (
 // is given back, but for the pieces that readers are at. Joining and leaving take a
 // lock, once per answer.
 type bodies struct {
-	room *purse
+	room *budget.Purse
 
 	mu   sync.Mutex
 	live []*body
@@ -68,7 +69,7 @@ func (all *bodies) join(q question, src *source, same func(*source, engine.Revis
 		return b
 	}
 	all.born++
-	b = newBody(q, src, !refused, hold{of: holder{name: strconv.FormatUint(all.born, 10)}, from: all.room})
+	b = newBody(q, src, !refused, budget.Hold{Of: budget.Holder{Name: strconv.FormatUint(all.born, 10)}, From: all.room})
 	all.live = append(all.live, b)
 	return b
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 )
 
 const (
@@ -45,19 +46,19 @@ type body struct {
 	mu      sync.Mutex
 	changed sync.Cond // on mu: a piece came, a reader took one, or it is over
 	pieces  []piece
-	far     int   // how many pieces the fastest reader has taken
-	readers int   // those who will still leave
-	dropped int   // how many pieces at the front nobody needs any more
-	first   bool  // its only reader may have it for himself
-	closed  bool  // its second is over, or it is its only reader's: nobody else will join
-	done    bool  // all pieces are there
-	err     error // why there will be no more
-	taken   bool  // taken away: go on alone
-	lent    bool  // the only piece is in answers that did not follow it
-	at      int   // how many readers are at a piece, which they hold
-	kept    int64 // what the pieces take, in bytes
-	room    hold  // what they have taken, and what the one that is made will take
-	listed  hold  // what the source's delta has taken
+	far     int         // how many pieces the fastest reader has taken
+	readers int         // those who will still leave
+	dropped int         // how many pieces at the front nobody needs any more
+	first   bool        // its only reader may have it for himself
+	closed  bool        // its second is over, or it is its only reader's: nobody else will join
+	done    bool        // all pieces are there
+	err     error       // why there will be no more
+	taken   bool        // taken away: go on alone
+	lent    bool        // the only piece is in answers that did not follow it
+	at      int         // how many readers are at a piece, which they hold
+	kept    int64       // what the pieces take, in bytes
+	room    budget.Hold // what they have taken, and what the one that is made will take
+	listed  budget.Hold // what the source's delta has taken
 }
 
 // piece is a part of an answer and the place it ends at.
@@ -69,7 +70,7 @@ type piece struct {
 
 // newBody starts the encoding of an answer, for one reader at first, with memory
 // from where room has it. With first it becomes his alone when nobody joins soon.
-func newBody(q question, src *source, first bool, room hold) *body {
+func newBody(q question, src *source, first bool, room budget.Hold) *body {
 	b := &body{question: q, source: src, born: src.now, readers: 1, first: first, room: room}
 	b.changed.L = &b.mu
 	go b.produce()
@@ -137,7 +138,7 @@ func (b *body) publish(p piece) error {
 	defer b.mu.Unlock()
 	b.pieces = append(b.pieces, p)
 	b.kept += int64(cap(p.data))
-	if need := b.kept + pieceSize + pieceSlack; !b.taken && need > b.room.taken && !b.room.from.take(&b.room, need-b.room.taken) {
+	if need := b.kept + pieceSize + pieceSlack; !b.taken && need > b.room.Taken() && !b.room.Take(need-b.room.Taken()) {
 		b.letGo()
 	}
 	b.changed.Broadcast()
@@ -226,14 +227,14 @@ func (b *body) drop() {
 func (b *body) settle() {
 	switch {
 	case b.taken:
-		b.room.shrink(int64(b.at) * (pieceSize + pieceSlack))
+		b.room.Shrink(int64(b.at) * (pieceSize + pieceSlack))
 	case b.done:
-		b.room.shrink(b.kept)
+		b.room.Shrink(b.kept)
 	default:
-		b.room.shrink(b.kept + pieceSize + pieceSlack)
+		b.room.Shrink(b.kept + pieceSize + pieceSlack)
 	}
 	if b.taken && b.readers == 0 {
-		b.listed.release()
+		b.listed.Release()
 	}
 }
 
@@ -284,7 +285,7 @@ func (s *Server) follow(b *body, r reader, send func(piece []byte, last bool) er
 			if err != nil {
 				return err
 			}
-			defer held.release()
+			defer held.Release()
 			return s.alone(send, func(w *pieceWriter) error { return b.source.write(w, at) })
 		}
 		if err != nil || p.data == nil {

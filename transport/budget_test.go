@@ -2,110 +2,16 @@ package transport
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/budget"
 )
-
-func holdOf(p *purse, name string) *hold { return &hold{of: holder{name: name}, from: p} }
-
-// TestPurse holds the rules by which memory is shared out.
-func TestPurse(t *testing.T) {
-	t.Parallel()
-	p := newPurse(1000, idle)
-	whole := holdOf(p, "a")
-	if !p.take(whole, 600) || !p.take(whole, 400) || p.take(whole, 1) || p.take(holdOf(p, "b"), 1) {
-		t.Error("a single body may not have all, or more than that")
-	}
-	whole.release()
-	first, second, other := holdOf(p, "a"), holdOf(p, "a"), holdOf(p, "b")
-	if !p.take(first, 300) || p.take(second, 300) || !p.take(second, 200) || p.take(holdOf(p, "a"), 1) {
-		t.Error("two bodies of one holder take more or less than half")
-	}
-	if p.take(other, 501) || !p.take(other, 500) || p.inUse() != 1000 {
-		t.Error("another may have more or less than half")
-	}
-	for _, h := range []*hold{first, second, other, holdOf(p, "c")} {
-		h.release()
-	}
-	if p.inUse() != 0 || len(p.by) != 0 {
-		t.Errorf("%d bytes are lost", p.inUse())
-	}
-}
-
-// TestPurseIsNeverEmpty has greedy holders take all they may, again and again: as
-// much as each of them has is left for a newcomer.
-func TestPurseIsNeverEmpty(t *testing.T) {
-	t.Parallel()
-	const greedy = 10
-	p := newPurse(1<<20, idle)
-	var has [greedy][]*hold
-	for range 200 {
-		for i := range greedy {
-			for _, h := range has[i] {
-				h.release()
-			}
-			has[i] = nil
-			for one := holdOf(p, fmt.Sprint(i)); p.take(one, 1<<10); one = holdOf(p, fmt.Sprint(i)) {
-				has[i] = append(has[i], one)
-			}
-		}
-	}
-	if left := p.most - p.inUse(); left < p.most/(greedy+2) {
-		t.Errorf("%d of %d bytes are left", left, p.most)
-	}
-}
-
-// TestPurseWaits holds who is let in when somebody leaves: who has least, before
-// who asked first.
-func TestPurseWaits(t *testing.T) {
-	t.Parallel()
-	p := newPurse(1000, idle)
-	a, b, again, c := holdOf(p, "a"), holdOf(p, "b"), holdOf(p, "a"), holdOf(p, "c")
-	p.take(a, 500)
-	p.take(b, 500)
-	got := make(chan *hold, 2)
-	life := make(chan struct{})
-	queued := func(n int) {
-		for {
-			p.mu.Lock()
-			m := len(p.queue)
-			p.mu.Unlock()
-			if m == n {
-				return
-			}
-			runtime.Gosched()
-		}
-	}
-	wait := func(h *hold) {
-		if p.await(h, 200, time.Hour, life) {
-			got <- h
-		} else {
-			got <- nil
-		}
-	}
-	go wait(again)
-	queued(1)
-	go wait(c)
-	queued(2)
-	if p.await(holdOf(p, "d"), 1, time.Nanosecond, life) {
-		t.Error("there is more than there is")
-	}
-	b.release()
-	if h := <-got; h != c {
-		t.Errorf("%v was let in", h)
-	}
-	close(life)
-	if h := <-got; h != nil || len(p.queue) != 0 {
-		t.Error("who waited at the end was let in")
-	}
-}
 
 // TestStrangersBodies has strangers leave bodies unfinished, from many addresses
 // and of all kinds, until nobody like them gets in any more: what they take is
@@ -134,7 +40,7 @@ func TestStrangersBodies(t *testing.T) {
 	if n := h.server.purses.inUse(); n > room/2 {
 		t.Errorf("strangers take %d bytes", n)
 	}
-	if h.server.purses.known.inUse() != 0 {
+	if h.server.purses.known.InUse() != 0 {
 		t.Error("strangers take the memory of others")
 	}
 	fill := func(n int) string {
@@ -161,9 +67,9 @@ func TestSmallBodiesTakeNothing(t *testing.T) {
 	for range 20 {
 		h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 60<<10)+`]`), 201, `[]`)
 	}
-	all := holdOf(h.server.purses.known, "another")
-	all.from.take(all, all.from.most)
-	defer all.release()
+	all := &budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.purses.known}
+	all.Take(all.From.Most())
+	defer all.Release()
 	for range 20 {
 		h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 600)+`]`), 201, `[]`)
 	}
@@ -209,29 +115,4 @@ func TestSlowStrangers(t *testing.T) {
 		}
 	}
 	h.eventually("the memory is given back", func() bool { return h.server.purses.inUse() == 0 })
-}
-
-func idle(int) {}
-
-// TestLabour has bodies come and go: whoever shares the processors out is told of
-// each once, and when it is over.
-func TestLabour(t *testing.T) {
-	t.Parallel()
-	var at, most int
-	p := newPurse(1000, func(change int) { at += change; most = max(most, at) })
-	var a, b hold
-	a.of, b.of, a.from, b.from = holder{name: "a"}, holder{name: "b"}, p, p
-	for _, h := range []*hold{&a, &a, &b} {
-		if !p.take(h, 100) {
-			t.Fatal("there is room")
-		}
-	}
-	if p.take(&b, 1000) || at != 2 {
-		t.Error("two are at work, told:", at)
-	}
-	a.release()
-	b.release()
-	if b.release(); at != 0 || most != 2 {
-		t.Error("nobody is at work any more, told:", at, most)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 	"lapid/transport/reactor"
 )
 
@@ -39,10 +40,10 @@ type exchange struct {
 	bouncer *engine.BouncerRow // nil unless the caller is a bouncer with a row
 	machine string
 
-	failure string // for the logs
-	told    bool   // the log has a line about what went wrong
-	inflow  inflow // the request's body
-	held    hold   // what is reserved for the answer
+	failure string      // for the logs
+	told    bool        // the log has a line about what went wrong
+	inflow  inflow      // the request's body
+	held    budget.Hold // what is reserved for the answer
 
 	reading  *reading // what an alert takes that is read for it; nil: none
 	keepBody bool     // a long answer needs the body, or what was read out of it
@@ -179,7 +180,7 @@ func (x *exchange) release() {
 	x.route, x.secure = nil, nil
 	x.bouncer, x.machine, x.failure, x.told, x.later, x.asks = nil, "", "", false, false, false
 	x.inflow.release()
-	x.held.release()
+	x.held.Release()
 	x.reading.release()
 	x.reading, x.keepBody = nil, false
 }

@@ -67,7 +67,7 @@ func (s *Server) foresee(x *exchange) error {
 func (x *exchange) fits(s *Server) error {
 	most := int64(x.route.body)
 	if x.route.who != anyone {
-		most = min(most, s.purses.known.most-1)
+		most = min(most, s.purses.known.Most()-1)
 	}
 	if int64(x.ctx.Request.Header.ContentLength()) > most {
 		return &answer{fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes: send less at once", most)}

@@ -12,6 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/valyala/fasthttp"
 
+	"lapid/transport/budget"
 	"lapid/transport/wire"
 )
 
@@ -139,7 +140,7 @@ func (x *exchange) peel(s *Server) error {
 		if err := x.claimUnpacking(s, len(x.inflow.layers)+1); err != nil {
 			return err
 		}
-		if x.inflow.hold.from == s.purses.known {
+		if x.inflow.hold.From == s.purses.known {
 			x.unhurried(s)
 		}
 	}
@@ -229,7 +230,7 @@ func (x *exchange) body(s *Server) ([]byte, error) {
 func (x *exchange) room(full int) int {
 	next := max(2*full, 4<<10)
 	if length := x.ctx.Request.Header.ContentLength(); length >= full && len(x.inflow.layers) == 0 {
-		if x.inflow.hold.taken > int64(length) {
+		if x.inflow.hold.Taken() > int64(length) {
 			return length + 1 // it is paid for
 		}
 		next = min(length+1, max(next, firstRead)) // one more than the body, to see its end
@@ -282,18 +283,18 @@ func readProblem(err error) error {
 // purse finds out of which purse a body is paid: that of the known for a machine
 // or a bouncer who has shown who he is, else a stranger's. It is asked once for
 // each body that is not small, for a packed one before anybody is admitted.
-func (x *exchange) purse(s *Server) *purse {
+func (x *exchange) purse(s *Server) *budget.Purse {
 	h := &x.inflow.hold
-	if h.from != nil {
-		return h.from
+	if h.From != nil {
+		return h.From
 	}
-	if h.of.name = x.shown(s); h.of.name != "" {
-		h.from = s.purses.known
+	if h.Of.Name = x.shown(s); h.Of.Name != "" {
+		h.From = s.purses.known
 	} else {
-		h.of = strangersAt(x.client)
-		h.from = s.purses.strangers[s.standing(x)]
+		h.Of = strangersAt(x.client)
+		h.From = s.purses.strangers[s.standing(x)]
 	}
-	return h.from
+	return h.From
 }
 
 // shown is who the caller has shown to be, with a letter for the kind; "" for
@@ -337,10 +338,10 @@ func (x *exchange) claimWhole(s *Server) error {
 		return nil
 	}
 	n := stepped(length + 1)
-	if n > p.most {
+	if n > p.Most() {
 		return wire.ErrTooLarge
 	}
-	if !p.await(h, n, s.bodyPatience, s.life.Done()) {
+	if !h.Await(n, s.bodyPatience, s.life.Done()) {
 		return s.noRoom(x, noBodyMemory)
 	}
 	return nil
@@ -349,7 +350,7 @@ func (x *exchange) claimWhole(s *Server) error {
 // claim takes memory as a body grows.
 func (x *exchange) claim(s *Server, size int64) error {
 	h := &x.inflow.hold
-	if size <= largestAsIs || size <= h.taken || h.wide != nil && size <= wideBody {
+	if size <= largestAsIs || size <= h.Taken() || h.wide != nil && size <= wideBody {
 		return nil
 	}
 	p := x.purse(s)
@@ -362,7 +363,7 @@ func (x *exchange) claim(s *Server, size int64) error {
 		return nil
 	}
 	switch {
-	case p.take(h, stepped(size-h.taken)):
+	case h.Take(stepped(size - h.Taken())):
 		return nil
 	case p == s.purses.known:
 		return s.noRoom(x, noBodyMemory)
@@ -377,7 +378,7 @@ func stepped(n int64) int64 { return (n + step - 1) / step * step }
 func (x *exchange) claimUnpacking(s *Server, layers int) error {
 	p, n := x.purse(s), int64(layers*unpacking)
 	if p == s.purses.known && layers == 1 {
-		if n <= p.most && !p.await(&x.inflow.hold, stepped(n), s.bodyPatience, s.life.Done()) {
+		if n <= p.Most() && !x.inflow.hold.Await(stepped(n), s.bodyPatience, s.life.Done()) {
 			return s.noRoom(x, noBodyMemory)
 		}
 		return nil
@@ -390,7 +391,7 @@ func (x *exchange) claimUnpacking(s *Server, layers int) error {
 // the only one is too large; it would be sent again for ever if it were told to
 // come back.
 func (x *exchange) claimElements(s *Server, body []byte) error {
-	each, most := int64(perElement), s.purses.known.most
+	each, most := int64(perElement), s.purses.known.Most()
 	if x.route.body == smallBody {
 		each, most = perName, wideBody
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/budget"
 )
 
 // A head that does not fit into readBuffer grows a buffer of its own while it
@@ -36,7 +38,7 @@ const (
 // longHead is what a long head takes.
 type longHead struct {
 	buf  []byte // it was read into; nil once the library has it
-	hold hold
+	hold budget.Hold
 }
 
 // longLibraries are the libraries for long heads, made when the first of a size
@@ -87,17 +89,17 @@ func (in *intake) claim(size int64) error {
 	if in.long == nil {
 		in.long = &longHead{}
 		h := &in.long.hold
-		h.of, h.from = strangersAt(c.address()), c.server.headPurse(c)
+		h.Of, h.From = strangersAt(c.address()), c.server.headPurse(c)
 		if !c.proven.Load() {
 			c.hasten(c.server.strangerPatience)
 		}
 	}
 	h := &in.long.hold
-	if size <= h.taken || h.from.take(h, stepped(size-h.taken)) {
+	if size <= h.Taken() || h.Take(stepped(size-h.Taken())) {
 		return nil
 	}
 	why := noStrangerMemory
-	if h.from == c.server.purses.known {
+	if h.From == c.server.purses.known {
 		why = noBodyMemory
 	}
 	c.server.refused(why, c.address())
@@ -105,7 +107,7 @@ func (in *intake) claim(size int64) error {
 }
 
 // headPurse is out of which purse long heads of a connection are paid.
-func (s *Server) headPurse(c *conn) *purse {
+func (s *Server) headPurse(c *conn) *budget.Purse {
 	switch {
 	case c.proven.Load():
 		return s.purses.known
@@ -157,7 +159,7 @@ func (in *intake) releaseLong() {
 	case in.nested:
 		in.long.buf = nil
 	default:
-		in.long.hold.release()
+		in.long.hold.Release()
 		in.long = nil
 	}
 }
@@ -170,14 +172,14 @@ func (x *exchange) trust(s *Server) error {
 	}
 	x.unhurried(s)
 	long := x.conn.in.long
-	if long == nil || long.hold.from == s.purses.known || long.hold.taken == 0 {
+	if long == nil || long.hold.From == s.purses.known || long.hold.Taken() == 0 {
 		return nil
 	}
-	known := hold{of: holder{name: x.shown(s)}, from: s.purses.known}
-	if !known.from.take(&known, long.hold.taken) {
+	known := budget.Hold{Of: budget.Holder{Name: x.shown(s)}, From: s.purses.known}
+	if !known.Take(long.hold.Taken()) {
 		return s.noRoom(x, noBodyMemory)
 	}
-	long.hold.release()
+	long.hold.Release()
 	long.hold = known
 	return nil
 }

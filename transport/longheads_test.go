@@ -61,7 +61,7 @@ func TestLongHeadsOfStrangers(t *testing.T) {
 		h.eventually("it is paid for or refused", func() bool {
 			_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
 			_, err := r.Peek(1)
-			return err == nil || known.inUse()+h.server.purses.strangers[0].inUse() >= int64(len(all)-refused)*64<<10
+			return err == nil || known.InUse()+h.server.purses.strangers[0].InUse() >= int64(len(all)-refused)*64<<10
 		})
 		if r.Buffered() > 0 {
 			refused++
@@ -101,7 +101,7 @@ func TestLongHeadOfTheKnown(t *testing.T) {
 		_, err := io.WriteString(c, request("POST", "/v1/alerts", longLine, token, "Content-Length: 20000")+strings.Repeat(" ", 10_000))
 		f.must(err)
 		f.eventually("the known pay", func() bool {
-			return s.purses.known.inUse() > 40_000 && s.purses.strangers[0].inUse()+s.purses.strangers[1].inUse() == 0
+			return s.purses.known.InUse() > 40_000 && s.purses.strangers[0].InUse()+s.purses.strangers[1].InUse() == 0
 		})
 		c.Close()
 		f.eventually("the memory is given back", func() bool { return s.purses.inUse() == 0 })

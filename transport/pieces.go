@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/budget"
 )
 
 const (
@@ -70,7 +72,7 @@ func (s *Server) answerInPieces(x *exchange, kind []byte, p *pieces) {
 	p.server, p.conn, p.began = s, x.conn, x.began
 	p.reader = x.reader(s)
 	p.reading, x.reading = x.reading, nil
-	p.held, x.held = x.held, hold{}
+	p.held, x.held = x.held, budget.Hold{}
 	if x.keepBody {
 		p.asked, x.inflow.hold, x.inflow.body = x.inflow.hold, hold{}, nil
 	}
@@ -128,12 +130,12 @@ type pieces struct {
 	body    *body                    // is followed, or:
 	whole   []byte                   // is all of it
 	reader  reader
-	held    hold      // what it takes
-	reading *reading  // what one alert of it takes
-	asked   hold      // what the request's body takes, which it needs
-	moves   *delivery // the cursor that moves with its end; may be nil
-	size    int       // in bytes; -1: not known, the answer leaves in chunks
-	ending  *ending   // keeps the end together; nil: not in chunks
+	held    budget.Hold // what it takes
+	reading *reading    // what one alert of it takes
+	asked   hold        // what the request's body takes, which it needs
+	moves   *delivery   // the cursor that moves with its end; may be nil
+	size    int         // in bytes; -1: not known, the answer leaves in chunks
+	ending  *ending     // keeps the end together; nil: not in chunks
 }
 
 // SupportsBodyWriteTo says that WriteTo is as good as reading.
@@ -241,7 +243,7 @@ func (p *pieces) Close() error {
 		p.body = nil
 	}
 	p.run, p.whole = nil, nil
-	p.held.release()
+	p.held.Release()
 	p.asked.release()
 	p.reading.release()
 	return nil

@@ -17,6 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/budget"
 	"lapid/transport/socket"
 )
 
@@ -58,7 +59,7 @@ type Server struct {
 	deletions deletions
 	deltas    deltas
 	bodies    bodies
-	answers   *purse // the memory for long answers, see answers.go
+	answers   *budget.Purse // the memory for long answers, see answers.go
 
 	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
 
@@ -81,8 +82,8 @@ func New(o *Options) (*Server, error) {
 		log:     options.Logger,
 		routes:  table(),
 		purses:  newPurses(options.BodyMemory, options.StrangerMemory, options.Labour),
-		answers: newPurse(options.AnswerMemory, func(int) {}),
-		bodies:  bodies{room: newPurse(options.SharedMemory, func(int) {})},
+		answers: budget.NewPurse(options.AnswerMemory, nil),
+		bodies:  bodies{room: budget.NewPurse(options.SharedMemory, nil)},
 		deltas:  deltas{seed: maphash.MakeSeed()},
 		denials: newDenials(),
 

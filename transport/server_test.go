@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/budget"
 )
 
 func TestHealth(t *testing.T) {
@@ -163,12 +165,12 @@ func TestNoRoomForBodies(t *testing.T) {
 		b.server.BodyMemory, b.last = 1<<20, func(s *Server) { s.bodyPatience = time.Millisecond }
 	})
 	h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 3<<20)+`]`), 400, `{"message":"http: request body too large"}`)
-	other := hold{of: holder{name: "another"}, from: h.server.purses.known}
-	if !other.from.take(&other, 1<<20) {
+	other := budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.purses.known}
+	if !other.Take(1 << 20) {
 		t.Fatal("the memory is not free")
 	}
 	got := h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 300<<10)+`]`)
-	other.release()
+	other.Release()
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Fatalf("%d %s", got.status, got.body)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"io"
 	"testing"
+
+	"lapid/transport/budget"
 )
 
 // BenchmarkStartup encodes a full state of a hundred thousand decisions, into
@@ -32,7 +34,7 @@ func BenchmarkStartup(b *testing.B) {
 		b.SetBytes(size)
 		var out bytes.Buffer
 		for b.Loop() {
-			body := newBody(question{}, src, true, hold{from: h.server.bodies.room})
+			body := newBody(question{}, src, true, budget.Hold{From: h.server.bodies.room})
 			out.Reset()
 			h.must(h.server.follow(body, reader{}, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
 		}

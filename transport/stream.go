@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 	"lapid/transport/wire"
 )
 
@@ -64,7 +65,7 @@ func (s *Server) changes(x *exchange, view *engine.View, after engine.Revision) 
 	}
 	if n := view.Distance(after); n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
 		need := int64(n)*sizeOfDecision + ownPiece
-		if need > s.answers.most/2 {
+		if need > s.answers.Most()/2 {
 			return s.fullState(x, view) // which is collected nowhere
 		}
 		if err := s.reserve(x, need); err != nil {
@@ -119,7 +120,7 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	d.All = src.delta == nil
 	b := s.bodies.join(question{string(src.raw), after, to, x.now / int64(time.Second)}, src, same)
 	if b == nil {
-		if x.held.taken == 0 {
+		if x.held.Taken() == 0 {
 			if err := s.reserve(x, ownPiece); err != nil {
 				return err
 			}
@@ -133,13 +134,13 @@ func (s *Server) sharedAnswer(x *exchange, after engine.Revision, src *source) e
 	}
 	if all, ok := b.whole(); ok {
 		s.bodies.leave(b)
-		x.held.release()
+		x.held.Release()
 		return s.whole(x, streamType, all, d)
 	}
 	if b.source != src {
-		x.held.release() // somebody else's delta is told
+		x.held.Release() // somebody else's delta is told
 	} else {
-		b.listed, x.held = x.held, hold{}
+		b.listed, x.held = x.held, budget.Hold{}
 	}
 	most := deltaPieces
 	if d.All {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 )
 
 // TestCursor follows one bouncer through its life.
@@ -284,7 +285,7 @@ func TestTakenBody(t *testing.T) {
 	}
 	start := func() *body {
 		s := src()
-		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false, hold{from: h.server.bodies.room})
+		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false, budget.Hold{From: h.server.bodies.room})
 	}
 	want := collect(start(), 0)
 	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
