@@ -148,8 +148,8 @@ func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte
 	}
 	e.writeRows(rev)
 	e.publish(rev)
-	e.commits.Add(1)
-	e.sinceSnapshot.Add(int64(len(record)))
+	e.counters.commits.Add(1)
+	e.counters.journalBytes.Add(int64(len(record)))
 }
 
 // journal writes one record, reviving a store whose disk has refused before.
@@ -259,6 +259,6 @@ func (e *Engine) publish(rev Revision) {
 	s.graves.watch(&v)
 	s.next.number = v.number
 	e.view.Store(&v)
-	e.historyLen.Store(int64(s.history.Len()))
-	e.stored.Store(int64(s.ids.Len()))
+	e.counters.history.Store(int64(s.history.Len()))
+	e.counters.stored.Store(int64(s.ids.Len()))
 }

@@ -45,32 +45,24 @@ type Engine struct {
 	survey        survey
 	strangers     strangers
 
-	// Counters, for anyone.
-	sick             atomic.Bool   // the disk refused the last write
-	bodiless         atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
-	proposals        atomic.Uint64
-	commits          atomic.Uint64
-	refused          atomic.Uint64
-	evicted          atomic.Uint64
-	stored           atomic.Int64
-	historyLen       atomic.Int64
-	gravesLen        atomic.Int64
-	sinceSnapshot    atomic.Int64 // journal bytes
-	snapshots        atomic.Uint64
-	snapshotNanos    atomic.Int64
-	snapshotRev      atomic.Uint64
-	snapshotAt       atomic.Int64 // when the last one was written, Unix nanoseconds; 0: none since the start
-	snapshotFailures atomic.Uint64
-	snapshotFailing  atomic.Bool  // the last one could not be written: tried again soon
-	snapshotPause    atomic.Int64 // none before this, on the steady clock
-	snapshotWake     chan struct{}
-	snapshotting     chan struct{} // holds one token while a snapshot is written
-	reading          chan struct{} // one for each alert that is being read; nil: nobody minds
-	wall             clock
-	started          time.Time // a reading of the clock; set once
+	// What is wrong with the disk, for anyone.
+	sick     atomic.Bool   // the disk refused the last write
+	bodiless atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
+
+	// Of the snapshotter and its callers.
+	snapshotFailing atomic.Bool  // the last one could not be written: tried again soon
+	snapshotPause   atomic.Int64 // none before this, on the steady clock
+	snapshotWake    chan struct{}
+	snapshotting    chan struct{} // holds one token while a snapshot is written
+
+	reading chan struct{} // one for each alert that is being read; nil: any number
+	wall    clock
+	started time.Time // a reading of the clock; set once
 
 	remade  map[uint64]bool // not nil: only inspecting (inspect.go)
 	lacking lacking         // while replaying on a disk that takes no writes (readonly.go)
+
+	counters counters // what Metrics tells, for anyone
 
 	bounded boundCounts // what was cut or left out at the door, for anyone
 	usage   usageMeter  // what senders of usage metrics may still send today, for anyone

@@ -65,7 +65,7 @@ func (e *Engine) housekeeping() time.Duration {
 		e.nextRelease = steady + int64(releaseEvery)
 		e.giveBack()
 	}
-	e.gravesLen.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
+	e.counters.graves.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
 	sleep := lookAtClock
 	if e.survey.under || e.nextVisits == steady {
 		sleep = surveyAgain

@@ -1,6 +1,10 @@
 package engine
 
-import "lapid/persist"
+import (
+	"sync/atomic"
+
+	"lapid/persist"
+)
 
 // Metrics is one reading of the engine's counters, taken without stopping
 // anything; figures taken at slightly different moments may disagree by a
@@ -49,26 +53,45 @@ type AlertCount struct {
 	N        int64
 }
 
+// counters is what the engine counts for Metrics. The committer and the snapshotter
+// write it; any goroutine may read it.
+type counters struct {
+	proposals atomic.Uint64 // as in Metrics, here and below
+	commits   atomic.Uint64
+	refused   atomic.Uint64
+	evicted   atomic.Uint64
+	stored    atomic.Int64
+	history   atomic.Int64
+	graves    atomic.Int64
+
+	journalBytes     atomic.Int64 // since the last snapshot
+	snapshots        atomic.Uint64
+	snapshotNanos    atomic.Int64 // the last one took
+	snapshotRevision atomic.Uint64
+	snapshotAt       atomic.Int64
+	snapshotFailures atomic.Uint64
+}
+
 // Metrics reads the counters. Any goroutine; it allocates.
 func (e *Engine) Metrics() Metrics {
 	s, v := e.state, e.View()
 	m := Metrics{
 		Revision:         v.revision,
 		Bouncers:         v.BouncerCount(),
-		BouncersEvicted:  e.evicted.Load(),
-		Stored:           e.stored.Load(),
-		Proposals:        e.proposals.Load(),
-		Commits:          e.commits.Load(),
-		Refused:          e.refused.Load(),
+		BouncersEvicted:  e.counters.evicted.Load(),
+		Stored:           e.counters.stored.Load(),
+		Proposals:        e.counters.proposals.Load(),
+		Commits:          e.counters.commits.Load(),
+		Refused:          e.counters.refused.Load(),
 		Queued:           e.queue.length(),
-		History:          int(e.historyLen.Load()),
-		Graves:           int(e.gravesLen.Load()),
-		Snapshots:        e.snapshots.Load(),
-		SnapshotSeconds:  float64(e.snapshotNanos.Load()) / 1e9,
-		SnapshotRevision: Revision(e.snapshotRev.Load()),
-		SnapshotAt:       e.snapshotAt.Load(),
-		SnapshotFailures: e.snapshotFailures.Load(),
-		SnapshotBehind:   e.sinceSnapshot.Load(),
+		History:          int(e.counters.history.Load()),
+		Graves:           int(e.counters.graves.Load()),
+		Snapshots:        e.counters.snapshots.Load(),
+		SnapshotSeconds:  float64(e.counters.snapshotNanos.Load()) / 1e9,
+		SnapshotRevision: Revision(e.counters.snapshotRevision.Load()),
+		SnapshotAt:       e.counters.snapshotAt.Load(),
+		SnapshotFailures: e.counters.snapshotFailures.Load(),
+		SnapshotBehind:   e.counters.journalBytes.Load(),
 		Bounded:          e.bounded.counts(),
 		Store:            e.store.Metrics(),
 	}

@@ -61,7 +61,7 @@ func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	if p.op != nil && p.bytes == nil {
 		p.bytes = appendOp(nil, p.by, p.op)
 	}
-	e.proposals.Add(1)
+	e.counters.proposals.Add(1)
 	if err := e.enqueue(p); err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func (e *Engine) enqueue(p *proposal) error {
 		return &Error{Kind: ErrClosed, Text: "the server is shutting down"}
 	}
 	if len(q.waiting) >= e.options.MaxQueued || (q.bytes > 0 && q.bytes+len(p.bytes) > e.options.MaxQueuedBytes) {
-		e.refused.Add(1)
+		e.counters.refused.Add(1)
 		return &Error{Kind: ErrBusy, Text: "too many writes are waiting, try again later"}
 	}
 	q.waiting = append(q.waiting, p)

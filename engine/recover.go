@@ -61,7 +61,7 @@ func (e *Engine) replay(ctx context.Context, after uint64, told *starting) error
 		s.ranges.Publish()
 		s.history.Publish(rev)
 		s.next.revision, s.next.at = Revision(rev), s.at
-		e.sinceSnapshot.Add(int64(len(record)))
+		e.counters.journalBytes.Add(int64(len(record)))
 		told.commits++
 		told.bytes += int64(len(record))
 		told.at(func() string { return told.journal(n) })

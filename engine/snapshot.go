@@ -64,7 +64,7 @@ const (
 
 // considerSnapshot wakes the snapshotter when a snapshot is due.
 func (e *Engine) considerSnapshot(steady int64) {
-	behind := e.sinceSnapshot.Load()
+	behind := e.counters.journalBytes.Load()
 	if behind == 0 {
 		e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
 		return
@@ -74,7 +74,7 @@ func (e *Engine) considerSnapshot(steady int64) {
 	}
 	// A snapshot costs as much as the state is large: let the journal grow in
 	// proportion, so that a busy large store does not write itself all day.
-	due := max(e.options.SnapshotBytes, e.stored.Load()*16)
+	due := max(e.options.SnapshotBytes, e.counters.stored.Load()*16)
 	if behind < due && steady < e.nextSnapshot && !e.snapshotFailing.Load() {
 		return
 	}
@@ -122,20 +122,20 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 // the disk and makes every start longer, and nobody sees it from outside.
 func (e *Engine) snapshotFailed(cause error) {
 	last := "no snapshot has been written since the start"
-	if rev := e.snapshotRev.Load(); rev != 0 {
+	if rev := e.counters.snapshotRevision.Load(); rev != 0 {
 		last = fmt.Sprintf("the last snapshot is of revision %d", rev)
 	}
-	e.snapshotFailures.Add(1)
+	e.counters.snapshotFailures.Add(1)
 	e.snapshotFailing.Store(true)
 	e.troubles.set(TroubleSnapshot, fmt.Sprintf("cannot write a snapshot (%v): %s, and the journal has grown by %d MiB since: "+
-		"free the disk or repair it, the next attempt follows by itself", cause, last, e.sinceSnapshot.Load()>>20), e.Now())
+		"free the disk or repair it, the next attempt follows by itself", cause, last, e.counters.journalBytes.Load()>>20), e.Now())
 	e.log.Error("cannot write a snapshot: the journal is kept and grows", "error", cause,
-		"last", e.snapshotRev.Load(), "journal_bytes", e.sinceSnapshot.Load(), "failures", e.snapshotFailures.Load())
+		"last", e.counters.snapshotRevision.Load(), "journal_bytes", e.counters.journalBytes.Load(), "failures", e.counters.snapshotFailures.Load())
 }
 
 func (e *Engine) snapshot(ctx context.Context) error {
 	began := time.Now() // a duration for the metrics, not a moment of the history
-	written := e.sinceSnapshot.Load()
+	written := e.counters.journalBytes.Load()
 	v := e.View()
 	if from := e.bodiless.Load(); from != 0 && from <= uint64(v.revision) {
 		return fmt.Errorf("%w: alert bodies since revision %d are not on disk yet", persist.ErrDisk, from)
@@ -148,11 +148,11 @@ func (e *Engine) snapshot(ctx context.Context) error {
 	if err := e.writeDown(ctx, v); err != nil {
 		return err
 	}
-	e.sinceSnapshot.Add(-written)
-	e.snapshots.Add(1)
-	e.snapshotNanos.Store(int64(time.Since(began)))
-	e.snapshotRev.Store(uint64(v.revision))
-	e.snapshotAt.Store(e.Now())
+	e.counters.journalBytes.Add(-written)
+	e.counters.snapshots.Add(1)
+	e.counters.snapshotNanos.Store(int64(time.Since(began)))
+	e.counters.snapshotRevision.Store(uint64(v.revision))
+	e.counters.snapshotAt.Store(e.Now())
 	e.log.Info("wrote a snapshot", "revision", v.revision, "seconds", time.Since(began).Seconds())
 	if err := e.trimJournal(ctx); err != nil {
 		return fmt.Errorf("trimming the journal: %w", err)

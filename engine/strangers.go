@@ -52,7 +52,7 @@ func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, err
 		return known, nil
 	}
 	if drop, ok := p.before.(*dropBouncers); ok {
-		e.evicted.Add(uint64(len(drop.names)))
+		e.counters.evicted.Add(uint64(len(drop.names)))
 	}
 	return o.row, nil
 }
