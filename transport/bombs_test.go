@@ -122,6 +122,11 @@ func TestLargestBombs(t *testing.T) { // not in parallel: it measures the proces
 // room are told to come back, nobody waits, and nothing is left of it.
 func TestBombsTogether(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testBombsTogether)
+}
+
+func testBombsTogether(t *wireTest) {
+	t.Parallel()
 	const room = 24 << 20
 	h := newHouse(t, func(b *build) { b.server.BodyMemory = room })
 	body := `{"targets":[` + strings.Repeat(`"::",`, 50_000) + `"::"]}` // counts as 6.5 MB

@@ -19,6 +19,11 @@ func usageReport(section, more string) string {
 // nothing of it is stored.
 func TestTooLongAtTheDoor(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testTooLongAtTheDoor)
+}
+
+func testTooLongAtTheDoor(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	long, header := strings.Repeat("x", 1025), `{"message":"validation failure list:\n`
 	flags := `,"feature_flags":[` + strings.TrimSuffix(strings.Repeat(`"flag",`, 65), ",") + `]`
@@ -47,6 +52,11 @@ func TestTooLongAtTheDoor(t *testing.T) {
 // kept, what the report says of its sender is.
 func TestTooManyMetrics(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testTooManyMetrics)
+}
+
+func testTooManyMetrics(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	item := `{"name":"dropped","unit":"byte","value":1,"labels":{"origin":"crowdsec"}},`
 	body := strings.Replace(usageReport("remediation_components", `,"type":"fw"`), `"metrics":[]`,
@@ -67,6 +77,11 @@ func TestTooManyMetrics(t *testing.T) {
 // kept as fits, whole names.
 func TestManyScenarios(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testManyScenarios)
+}
+
+func testManyScenarios(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	var names []string
 	for i := range 5000 {
@@ -85,6 +100,11 @@ func TestManyScenarios(t *testing.T) {
 
 // An alert is stored without the decision whose value is too long.
 func TestDecisionTooLongInAnAlert(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testDecisionTooLongInAnAlert)
+}
+
+func testDecisionTooLongInAnAlert(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	text := strings.Replace(h.alertText("192.0.2.7"), `"decisions":[`,

@@ -19,6 +19,11 @@ import (
 // from where the store knows somebody can log in, with a wide body too.
 func TestStrangersBodies(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testStrangersBodies)
+}
+
+func testStrangersBodies(t *wireTest) {
+	t.Parallel()
 	const room = 1 << 20
 	h := newHouse(t, func(b *build) { b.server.BodyMemory, b.server.StrangerMemory = 8<<20, room })
 	token := bearer + h.token() // from 127.0.0.1
@@ -63,6 +68,11 @@ func TestStrangersBodies(t *testing.T) {
 // for those is used up: what the large ones left behind is not counted again.
 func TestSmallBodiesTakeNothing(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testSmallBodiesTakeNothing)
+}
+
+func testSmallBodiesTakeNothing(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	for range 20 {
 		h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 60<<10)+`]`), 201, `[]`)
@@ -79,6 +89,11 @@ func TestSmallBodiesTakeNothing(t *testing.T) {
 // yet.
 func TestPackedBodiesOfTheKnown(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testPackedBodiesOfTheKnown)
+}
+
+func testPackedBodiesOfTheKnown(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.StrangerMemory = 2 })
 	h.wants(h.asMachine("POST", "/v1/alerts", packed(`[]`), "Content-Encoding: gzip"), 201, `[]`)
 	got := h.ask("POST", "/v1/alerts", packed(`[]`), "Content-Encoding: gzip")
@@ -93,6 +108,11 @@ func TestPackedBodiesOfTheKnown(t *testing.T) {
 // TestSlowStrangers holds that a stranger's request has less time than others, and
 // what it takes is given back then.
 func TestSlowStrangers(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testSlowStrangers)
+}
+
+func testSlowStrangers(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) { b.last = func(s *Server) { s.strangerPatience = 20 * time.Millisecond } })
 	for path, short := range map[string]bool{"/v1/watchers": true, "/v1/watchers/login": true, "/v1/alerts": false} {

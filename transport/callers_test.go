@@ -146,6 +146,11 @@ GET    /v1/alerts/                      301  -       -   -    -      -      -   
 // TestWhoMayDoWhat asks for every line as every kind of caller.
 func TestWhoMayDoWhat(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testWhoMayDoWhat)
+}
+
+func testWhoMayDoWhat(t *wireTest) {
+	t.Parallel()
 	c := newCertificates(t)
 	h := newHouse(t, func(b *build) {
 		c.serve(b)
@@ -315,6 +320,11 @@ func (h *house) byAddress(c *certificates) map[string]testCaller {
 // TestSelf removes a machine by its own token, twice.
 func TestSelf(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testSelf)
+}
+
+func testSelf(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	token := bearer + h.token()
 	h.wants(h.ask("DELETE", "/v1/watchers/self", "", token), 204, "")
@@ -327,6 +337,11 @@ func TestSelf(t *testing.T) {
 // opened with is over.
 func TestCertificateEnds(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testCertificateEnds)
+}
+
+func testCertificateEnds(t *wireTest) {
+	t.Parallel()
 	c := newCertificates(t)
 	h := newHouse(t, c.serve)
 	h.url = strings.Replace(h.url, "http:", "https:", 1)
@@ -338,6 +353,11 @@ func TestCertificateEnds(t *testing.T) {
 
 // TestCertified has an agent log in and a bouncer poll by certificate.
 func TestCertified(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testCertified)
+}
+
+func testCertified(t *wireTest) {
 	t.Parallel()
 	c := newCertificates(t)
 	h := newHouse(t, c.serve)

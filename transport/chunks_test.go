@@ -9,6 +9,11 @@ import (
 // request behind: it is answered exactly when there is one way to read them.
 func TestChunks(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testChunks)
+}
+
+func testChunks(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	send := func(body string) string {
 		return request("POST", "/v1/alerts", "Authorization: Bearer "+f.token(), "Transfer-Encoding: chunked") + body

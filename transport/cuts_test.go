@@ -23,6 +23,11 @@ import (
 // if it were whole, and a whole one before it is.
 func TestCutShort(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testCutShort)
+}
+
+func testCutShort(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	alert := f.alertText("192.0.2.99")
 	body := request("POST", "/v1/alerts", "Authorization: Bearer "+f.token(), fmt.Sprintf("Content-Length: %d", len(alert))) + alert
@@ -48,6 +53,11 @@ func TestCutShort(t *testing.T) {
 // TestSplit sends requests in two writes, cut at each of their bytes, and in
 // writes of one byte: nobody takes a part for the whole.
 func TestSplit(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testSplit)
+}
+
+func testSplit(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	f.knowing = true
@@ -141,6 +151,11 @@ func (f *fronts) queued(c *net.UnixConn) (bytes int32) {
 // clients at once, and knows each answer by its body.
 func TestOrder(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testOrder)
+}
+
+func testOrder(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	var values []string
 	for i := range 100 {
@@ -191,6 +206,11 @@ func (f *fronts) answered(r *bufio.Reader, method, part string) {
 // TestLargeHeads sends more head than is read.
 func TestLargeHeads(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testLargeHeads)
+}
+
+func testLargeHeads(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	for name, text := range map[string]string{
 		"a megabyte of headers":     request("GET", "/v1/decisions", keyLine, strings.Repeat("X-Some: thing\r\n", 70_000)+"a: b"),
@@ -217,6 +237,11 @@ func TestLargeHeads(t *testing.T) {
 // server takes them for is seen in the row that a bouncer gets.
 func TestForgedAddress(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testForgedAddress)
+}
+
+func testForgedAddress(t *wireTest) {
+	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		proxies []netip.Prefix
@@ -238,7 +263,7 @@ func TestForgedAddress(t *testing.T) {
 		{"a port", prefixes("127.0.0.1/32"), []string{"X-Forwarded-For: 203.0.113.9:80"}, "127.0.0.1"},
 		{"a mapped one", prefixes("127.0.0.1/32"), []string{"X-Forwarded-For: ::ffff:203.0.113.9"}, "203.0.113.9"},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, func(t *wireTest) {
 			t.Parallel()
 			f := newFronts(t, func(b *build) { b.gate.Rules = auth.Rules{TrustedProxies: c.proxies} })
 			for _, one := range f.all {
@@ -264,6 +289,11 @@ func prefixes(all ...string) (list []netip.Prefix) {
 // TestSlowBytes sends a request byte by byte, slower than the server's patience
 // for a whole one.
 func TestSlowBytes(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testSlowBytes)
+}
+
+func testSlowBytes(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.ReadTimeout = 100 * time.Millisecond })
 	for _, one := range f.all {

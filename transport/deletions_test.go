@@ -10,6 +10,11 @@ import (
 // fills it.
 func TestDeletionsAreTold(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testDeletionsAreTold)
+}
+
+func testDeletionsAreTold(t *wireTest) {
+	t.Parallel()
 	var log lockedBuffer
 	h := newHouse(t, func(b *build) { b.server.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	h.ban("192.0.2.1", "192.0.2.2")

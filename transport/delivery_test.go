@@ -35,8 +35,13 @@ var (
 // to the end, and after each such answer that is exactly what runs.
 func TestClosings(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testClosings)
+}
+
+func testClosings(t *wireTest) {
+	t.Parallel()
 	for i, name := range []string{"TCP", "socket", "TLS"} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t *wireTest) {
 			t.Parallel()
 			seed := *seedOf
 			if seed == 0 {
@@ -408,6 +413,11 @@ func tellOnce(one *front) (d told, err error) {
 // is told twice, none is lost.
 func TestLastBrace(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testLastBrace)
+}
+
+func testLastBrace(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	var busy sync.WaitGroup
 	stop := make(chan struct{})
@@ -502,6 +512,11 @@ func TestLastBrace(t *testing.T) {
 // see the end, and nothing is told again.
 func TestOrderlyEnd(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testOrderlyEnd)
+}
+
+func testOrderlyEnd(t *wireTest) {
+	t.Parallel()
 	for name, end := range map[string]func(f *fronts){
 		"silence": func(*fronts) {},
 		"the end of the server": func(f *fronts) {
@@ -509,7 +524,7 @@ func TestOrderlyEnd(t *testing.T) {
 			f.must(f.secure.Shutdown(t.Context()))
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(t *wireTest) {
 			t.Parallel()
 			f := newFronts(t, func(b *build) {
 				if name == "silence" {
@@ -549,6 +564,11 @@ func TestOrderlyEnd(t *testing.T) {
 // TestManyOnOneConnection sends several polls at once: what came before an answer
 // left shows nothing about it, however it is read.
 func TestManyOnOneConnection(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testManyOnOneConnection)
+}
+
+func testManyOnOneConnection(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	for _, one := range f.all {

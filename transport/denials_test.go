@@ -84,6 +84,11 @@ func TestDenials(t *testing.T) {
 // counted, and no line has a secret.
 func TestEveryDenialIsTold(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testEveryDenialIsTold)
+}
+
+func testEveryDenialIsTold(t *wireTest) {
+	t.Parallel()
 	var log lockedBuffer
 	h := newHouse(t, func(b *build) {
 		b.server.Logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -154,6 +159,11 @@ func TestEveryDenialIsTold(t *testing.T) {
 // TestDeniedCertificates: handshakes that fail and certificates that are refused
 // have a line; whoever only connects has none.
 func TestDeniedCertificates(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testDeniedCertificates)
+}
+
+func testDeniedCertificates(t *wireTest) {
 	t.Parallel()
 	var log lockedBuffer
 	certificates := newCertificates(t)

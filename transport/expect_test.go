@@ -17,6 +17,11 @@ func expecting(method, path string, length int, lines ...string) string {
 // 100 before it, and it is the last.
 func TestExpectIsAnswered(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testExpectIsAnswered)
+}
+
+func testExpectIsAnswered(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.BodyMemory = 60 << 20 })
 	token := "Authorization: Bearer " + f.token()
 	for name, c := range map[string]struct {
@@ -72,6 +77,11 @@ func TestExpectIsAnswered(t *testing.T) {
 // answer, and the connection goes on.
 func TestExpectGoesOn(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testExpectGoesOn)
+}
+
+func testExpectGoesOn(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	token := "Authorization: Bearer " + f.token()
 	alert, login := f.alertText("192.0.2.99"), `{"machine_id":"`+testMachine+`","password":"`+testPassword+`"}`
@@ -116,6 +126,11 @@ func TestExpectGoesOn(t *testing.T) {
 // TestExpectWhereItMeansNothing: who has no body to send, and who knows no 100, gets none.
 func TestExpectWhereItMeansNothing(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testExpectWhereItMeansNothing)
+}
+
+func testExpectWhereItMeansNothing(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	for name, c := range map[string]struct{ text, want string }{
 		"no body":             {request("GET", "/v1/decisions?ip=192.0.2.1", keyLine, "Expect: 100-continue") + live, "200 200"},
@@ -134,6 +149,11 @@ func TestExpectWhereItMeansNothing(t *testing.T) {
 // TestExpectNobodyWaits sends bodies without waiting: the answer is not lost with a
 // connection that is reset.
 func TestExpectNobodyWaits(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testExpectNobodyWaits)
+}
+
+func testExpectNobodyWaits(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	for _, one := range f.all {
@@ -156,6 +176,11 @@ func TestExpectNobodyWaits(t *testing.T) {
 
 // TestExpectIsCountedOnce: a request is one in the logs, whether its body came or not.
 func TestExpectIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testExpectIsCountedOnce)
+}
+
+func testExpectIsCountedOnce(t *wireTest) {
 	t.Parallel()
 	var access lockedBuffer
 	h := newHouse(t, func(b *build) { b.server.AccessLog = &access })

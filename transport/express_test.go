@@ -25,11 +25,11 @@ func (h *house) onLoops() int {
 // line is a connection that is spoken to in raw requests.
 type line struct {
 	net.Conn
-	t *testing.T
+	t testing.TB
 	r *bufio.Reader
 }
 
-func (h *house) line(t *testing.T) *line {
+func (h *house) line(t testing.TB) *line {
 	c, err := net.Dial("tcp", h.server.Addr().String())
 	h.must(err)
 	t.Cleanup(func() { c.Close() })

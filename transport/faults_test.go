@@ -15,6 +15,11 @@ import (
 // what is merely not there has none.
 func TestFaultsAreTold(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testFaultsAreTold)
+}
+
+func testFaultsAreTold(t *wireTest) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		ask  func(h *house)
@@ -33,7 +38,7 @@ func TestFaultsAreTold(t *testing.T) {
 			h.raw("GET /health HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 2<<20) + "\r\n\r\n")
 		}, `reason=head_too_large`},
 	} {
-		t.Run(c.name, func(t *testing.T) {
+		t.Run(c.name, func(t *wireTest) {
 			t.Parallel()
 			var log, access lockedBuffer
 			h := newHouse(t, func(b *build) {
@@ -59,6 +64,11 @@ func TestFaultsAreTold(t *testing.T) {
 
 // TestNoFaults: what is merely not there has no line, and a denial has one.
 func TestNoFaults(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testNoFaults)
+}
+
+func testNoFaults(t *wireTest) {
 	t.Parallel()
 	var log lockedBuffer
 	h := newHouse(t, func(b *build) { b.server.Logger = slog.New(slog.NewTextHandler(&log, nil)) })

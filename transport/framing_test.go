@@ -28,6 +28,11 @@ func (h *house) raw(text string) (got reply, closed bool) {
 // TestLenience sends what is unusual and fine.
 func TestLenience(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testLenience)
+}
+
+func testLenience(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	for name, text := range map[string]string{
 		"old protocol":     "GET /health HTTP/1.0\r\n\r\n",
@@ -74,6 +79,11 @@ func chunks(parts ...string) string {
 // reads: none is taken for the start of the next.
 func TestPipeline(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testPipeline)
+}
+
+func testPipeline(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	c, r := h.dial()
 	body := "GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -112,6 +122,11 @@ func TestPipeline(t *testing.T) {
 // TestExpect asks before it sends.
 func TestExpect(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testExpect)
+}
+
+func testExpect(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	c, r := h.dial()
 	body := h.alertText("192.0.2.1")
@@ -131,6 +146,11 @@ func TestExpect(t *testing.T) {
 
 // TestCutBody ends in the middle of a body: nothing is stored.
 func TestCutBody(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testCutBody)
+}
+
+func testCutBody(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	for _, size := range []int{0, 20_000} { // read at once, and read later

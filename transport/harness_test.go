@@ -50,11 +50,34 @@ type build struct {
 	last   func(*Server) // before it starts
 }
 
+// wireTest is a test of the wire, with plain connections on loops or each with a
+// goroutine. A house that is made with it is served so.
+type wireTest struct {
+	*testing.T
+	loops int // Options.Loops
+}
+
+// bothWays runs a test of the wire with loops and without: whatever comes over a
+// connection is answered alike.
+func bothWays(t *testing.T, test func(*wireTest)) {
+	t.Helper()
+	t.Run("loops", func(t *testing.T) { test(&wireTest{t, 0}) })
+	t.Run("off", func(t *testing.T) { test(&wireTest{t, NoLoops}) })
+}
+
+// Run is as that of testing.T.
+func (w *wireTest) Run(name string, test func(*wireTest)) bool {
+	return w.T.Run(name, func(t *testing.T) { test(&wireTest{t, w.loops}) })
+}
+
 // newHouse starts a house with one bouncer, one validated machine, and one that
 // is not. Everything ends with the test.
 func newHouse(t testing.TB, change func(*build)) *house {
 	b := build{gate: auth.Options{Secret: testSecret}}
 	b.server.Listen = "127.0.0.1:0"
+	if w, ok := t.(*wireTest); ok {
+		b.server.Loops = w.loops
+	}
 	if change != nil {
 		change(&b)
 	}

@@ -22,6 +22,11 @@ var longLine = "X-Forwarded-Client-Cert: " + strings.Repeat("c", 40_000)
 // answered on the same connection, again and again, and keeps nothing of it.
 func TestLongHeadsAreGivenBack(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testLongHeadsAreGivenBack)
+}
+
+func testLongHeadsAreGivenBack(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	for _, one := range f.all {
 		c := one.dial()
@@ -48,6 +53,11 @@ func TestLongHeadsAreGivenBack(t *testing.T) {
 // is bounded, those whom nobody knows do not take the place of others, and it is
 // given back when their time is over.
 func TestLongHeadsOfStrangers(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testLongHeadsOfStrangers)
+}
+
+func testLongHeadsOfStrangers(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.HeaderBytes, b.server.StrangerMemory = 1<<20, 1<<20 })
 	var all []net.Conn
@@ -90,6 +100,11 @@ func TestLongHeadsOfStrangers(t *testing.T) {
 // memory of strangers while he is answered.
 func TestLongHeadOfTheKnown(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testLongHeadOfTheKnown)
+}
+
+func testLongHeadOfTheKnown(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	token := "Authorization: Bearer " + f.token()
 	for _, one := range f.all {
@@ -128,6 +143,11 @@ func (c *watchedConn) Read(b []byte) (int, error) {
 // read before, and one with a part of a small head no more than that takes.
 func TestIdleKeepsNoBuffer(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testIdleKeepsNoBuffer)
+}
+
+func testIdleKeepsNoBuffer(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	long := request("GET", "/health", longLine)
 	w := &watchedConn{parts: []string{live, live[:30], live[30:] + live, poll + live[:9], live[9:], long[:9], long[9:20_000], long[20_000:], live}}
@@ -161,6 +181,11 @@ func (unclosed) Close() error { return nil }
 // hold up the end of the server.
 func TestStopAfterLongHeads(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testStopAfterLongHeads)
+}
+
+func testStopAfterLongHeads(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	o := f.secure.options
 	o.DrainTimeout = time.Hour
@@ -191,6 +216,11 @@ func TestStopAfterLongHeads(t *testing.T) {
 // TestStopBesideStrangers: strangers that have sent a part of a request, of its head or
 // of its body, do not hold up the end of the server.
 func TestStopBesideStrangers(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testStopBesideStrangers)
+}
+
+func testStopBesideStrangers(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	for _, secure := range []bool{false, true} {
@@ -227,6 +257,11 @@ func TestStopBesideStrangers(t *testing.T) {
 // TestHeadsOfAllLengths goes over the lengths at which a head changes hands: each is
 // answered on all fronts, or refused when it is one byte too long.
 func TestHeadsOfAllLengths(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testHeadsOfAllLengths)
+}
+
+func testHeadsOfAllLengths(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.HeaderBytes = 40 << 10 })
 	base := len(request("GET", "/v1/decisions?ip=192.0.2.1", keyLine, "X: "))

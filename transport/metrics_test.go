@@ -33,6 +33,11 @@ func (h *house) scrape(path string) string {
 // TestMetrics checks every family that dashboards read.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testMetrics)
+}
+
+func testMetrics(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.Version = "v1.2.3" })
 	h.ban("192.0.2.1", "192.0.2.2")
 	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
@@ -110,6 +115,11 @@ func TestMetrics(t *testing.T) {
 // choose: they are shown as what they are, and different ones stay different.
 func TestMetricsOfStrangers(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testMetricsOfStrangers)
+}
+
+func testMetricsOfStrangers(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	stamp := engine.StampOf(h.Now())
 	for _, name := range []string{"a\n", `a\n`, "\x1b[31mred\x07", "\u202eb", "\r"} {
@@ -133,6 +143,11 @@ func TestMetricsOfStrangers(t *testing.T) {
 
 func TestMetricsLevels(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testMetricsLevels)
+}
+
+func testMetricsLevels(t *wireTest) {
+	t.Parallel()
 	for _, c := range []struct {
 		level           string
 		routes, latency bool
@@ -151,6 +166,11 @@ func TestMetricsLevels(t *testing.T) {
 
 // TestVisitorsAreForgotten removes those who were counted.
 func TestVisitorsAreForgotten(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testVisitorsAreForgotten)
+}
+
+func testVisitorsAreForgotten(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.asBouncer("GET", "/v1/decisions")
@@ -199,6 +219,11 @@ func (b *lockedBuffer) String() string {
 
 func TestAccessLog(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testAccessLog)
+}
+
+func testAccessLog(t *wireTest) {
+	t.Parallel()
 	var log lockedBuffer
 	h := newHouse(t, func(b *build) { b.server.AccessLog = &log })
 	h.ask("GET", "/v1/decisions?ip=192.0.2.1&x=%0a", "", "User-Agent: evil\u00e9 \"agent\"", "X-Api-Key: a-secret-key")
@@ -221,6 +246,11 @@ func TestAccessLog(t *testing.T) {
 // TestShutdown stops while requests are under way: they are answered, and the
 // address is free afterwards.
 func TestShutdown(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testShutdown)
+}
+
+func testShutdown(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	other, err := New(&Options{Engine: h.Engine, Gate: h.gate, Listen: "127.0.0.1:0"})
@@ -265,6 +295,11 @@ func TestShutdown(t *testing.T) {
 // TestUsedPort is an error before anything runs.
 func TestUsedPort(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testUsedPort)
+}
+
+func testUsedPort(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	other, err := New(&Options{Engine: h.Engine, Gate: h.gate, Listen: h.server.Addr().String()})
 	h.must(err)
@@ -281,6 +316,11 @@ func TestUsedPort(t *testing.T) {
 // TestLazyDeadlines reads from a connection whose deadline was moved on without
 // being set anew, and from one whose time is over.
 func TestLazyDeadlines(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testLazyDeadlines)
+}
+
+func testLazyDeadlines(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	near, far := net.Pipe()

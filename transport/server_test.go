@@ -18,6 +18,11 @@ import (
 
 func TestHealth(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testHealth)
+}
+
+func testHealth(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	got := h.ask("GET", "/health", "")
 	h.wants(got, 200, `{"status":"up"}`)
@@ -34,6 +39,11 @@ func TestHealth(t *testing.T) {
 // TestUnmatched holds http-api.md section 1: unknown paths, other methods,
 // slashes too many.
 func TestUnmatched(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testUnmatched)
+}
+
+func testUnmatched(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	for _, c := range []struct {
@@ -84,6 +94,11 @@ func TestUnmatched(t *testing.T) {
 // TestWords are paths in which a word could be taken for a parameter.
 func TestWords(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testWords)
+}
+
+func testWords(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.wants(h.asMachine("DELETE", "/v1/decisions/stream", ""), 400, `{"message":"decision_id must be valid integer"}`)
 	h.wants(h.asMachine("GET", "/v1/allowlists/check", ""), 500, `{"message":"allowlist 'check' not found"}`)
@@ -108,6 +123,11 @@ func packed(text string) string {
 }
 
 func TestPackedBodies(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testPackedBodies)
+}
+
+func testPackedBodies(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	alert := h.alertText("192.0.2.1")
@@ -142,6 +162,11 @@ func TestPackedBodies(t *testing.T) {
 // TestTooLarge tries every way of sending too much.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testTooLarge)
+}
+
+func testTooLarge(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	fill := func(n int) string {
 		return `{"machine_id":"a-machine","password":"a-password","_":"` + strings.Repeat("a", n) + `"}`
@@ -161,6 +186,11 @@ func TestTooLarge(t *testing.T) {
 // one that there never is room for.
 func TestNoRoomForBodies(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testNoRoomForBodies)
+}
+
+func testNoRoomForBodies(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, func(b *build) {
 		b.server.BodyMemory, b.last = 1<<20, func(s *Server) { s.bodyPatience = time.Millisecond }
 	})
@@ -178,6 +208,11 @@ func TestNoRoomForBodies(t *testing.T) {
 }
 
 func TestHeads(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testHeads)
+}
+
+func testHeads(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.ban("192.0.2.1")
@@ -211,6 +246,11 @@ func TestHeads(t *testing.T) {
 // TestPanic has a handler fail: one client is told, the next one is served.
 func TestPanic(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testPanic)
+}
+
+func testPanic(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, nil, nil)
@@ -225,6 +265,11 @@ func TestPanic(t *testing.T) {
 
 // TestManyAlerts lists more than fits into one piece.
 func TestManyAlerts(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testManyAlerts)
+}
+
+func testManyAlerts(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.wants(h.asMachine("GET", "/v1/alerts?limit=0", ""), 200, "null")
@@ -243,6 +288,11 @@ func TestManyAlerts(t *testing.T) {
 // TestManyDecisions lists more decisions than are put together first.
 func TestManyDecisions(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testManyDecisions)
+}
+
+func testManyDecisions(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(longList + 500)
 	got := h.asBouncer("GET", "/v1/decisions")
@@ -255,6 +305,11 @@ func TestManyDecisions(t *testing.T) {
 }
 
 func TestUnixSocket(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testUnixSocket)
+}
+
+func testUnixSocket(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) {
 		b.server.Listen = ""
@@ -277,6 +332,11 @@ func TestUnixSocket(t *testing.T) {
 
 // TestEveryLine has each line of the table reached by its own method and path.
 func TestEveryLine(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testEveryLine)
+}
+
+func testEveryLine(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	var seen []string

@@ -32,6 +32,11 @@ func ageless(s *Server) { s.shedAge = 0 }
 // all the same, none of theirs is closed, and strangers take the place of strangers.
 func TestStrangersMakeRoom(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testStrangersMakeRoom)
+}
+
+func testStrangersMakeRoom(t *wireTest) {
+	t.Parallel()
 	const most = 64
 	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.last = most, ageless })
 	flood := func() {
@@ -75,6 +80,11 @@ func TestStrangersMakeRoom(t *testing.T) {
 // TestWhoMakesRoom holds whose connections are closed first: those of addresses
 // that the store does not know, of those whoever has most, of his the oldest.
 func TestWhoMakesRoom(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testWhoMakesRoom)
+}
+
+func testWhoMakesRoom(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	_ = h.asBouncer("GET", "/v1/decisions/stream") // 127.0.0.1 is known from now on
@@ -145,6 +155,11 @@ func TestKnownWaitForGoroutines(t *testing.T) {
 
 // TestHalfHandshakesMakeRoom has strangers begin with TLS and go no further.
 func TestHalfHandshakesMakeRoom(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testHalfHandshakesMakeRoom)
+}
+
+func testHalfHandshakesMakeRoom(t *wireTest) {
 	t.Parallel()
 	certificates := newCertificates(t)
 	s := newHouse(t, func(b *build) {

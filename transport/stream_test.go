@@ -19,6 +19,11 @@ import (
 // TestCursor follows one bouncer through its life.
 func TestCursor(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testCursor)
+}
+
+func testCursor(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.ban("192.0.2.1")
 	if fresh, gone := h.poll(""); !slices.Equal(fresh, []string{"192.0.2.1"}) || gone != nil {
@@ -49,6 +54,11 @@ func TestCursor(t *testing.T) {
 
 // TestLiveQueryMovesNothing: a live query is a visit, not a pull.
 func TestLiveQueryMovesNothing(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testLiveQueryMovesNothing)
+}
+
+func testLiveQueryMovesNothing(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.poll("")
@@ -98,6 +108,11 @@ func (h *house) pollBroken(query string, takes int) []byte {
 // bouncer did not hear it hears again.
 func TestBrokenPoll(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testBrokenPoll)
+}
+
+func testBrokenPoll(t *wireTest) {
+	t.Parallel()
 	for _, n := range []int{1, 5000} { // a delta in one, and in pieces
 		h := newHouse(t, nil)
 		h.poll("")
@@ -121,6 +136,11 @@ func TestBrokenPoll(t *testing.T) {
 
 // TestSharedDelta has bouncers follow closely: they get the same bytes.
 func TestSharedDelta(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testSharedDelta)
+}
+
+func testSharedDelta(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	const few = 30 // what is longer is not in the response
@@ -167,6 +187,11 @@ func TestSharedDelta(t *testing.T) {
 // second: a delta would not tell, but the second startup must.
 func TestHiddenChange(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testHiddenChange)
+}
+
+func testHiddenChange(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.must(h.tryBan("1h", "192.0.2.1"))
 	h.must(h.tryBan("4h", "192.0.2.1"))
@@ -187,6 +212,11 @@ func TestHiddenChange(t *testing.T) {
 // TestSharedStartup starts a fleet at once: one encoding, everybody gets all of
 // it, and nothing is kept afterwards.
 func TestSharedStartup(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testSharedStartup)
+}
+
+func testSharedStartup(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	const n = 6000
@@ -224,6 +254,11 @@ func TestSharedStartup(t *testing.T) {
 // shared bodies locked, and must not wait for a disk.
 func TestStartupsAskNoDisk(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testStartupsAskNoDisk)
+}
+
+func testStartupsAskNoDisk(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(3000)
 	want := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body
@@ -247,6 +282,11 @@ func TestStartupsAskNoDisk(t *testing.T) {
 // shared: everybody is answered all the same.
 func TestTooManyQuestions(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testTooManyQuestions)
+}
+
+func testTooManyQuestions(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(3000)
 	var all sync.WaitGroup
@@ -264,6 +304,11 @@ func TestTooManyQuestions(t *testing.T) {
 // TestTakenBody takes a body away from a reader in the middle: it gets the same
 // bytes all the same.
 func TestTakenBody(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testTakenBody)
+}
+
+func testTakenBody(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(3000)
@@ -305,6 +350,11 @@ func TestTakenBody(t *testing.T) {
 // TestLoneStartup has one reader go ahead: the body becomes his alone and keeps
 // little. Who comes later shares another one, which is kept.
 func TestLoneStartup(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testLoneStartup)
+}
+
+func testLoneStartup(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	const n = 60_000
@@ -360,6 +410,11 @@ func TestLoneStartup(t *testing.T) {
 // stays, and nobody else notices.
 func TestSlowReader(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testSlowReader)
+}
+
+func testSlowReader(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, func(b *build) { b.server.WriteStall = 3 * time.Second })
 	const n = 60_000
 	h.banMany(n)
@@ -383,6 +438,11 @@ func TestSlowReader(t *testing.T) {
 // TestOldProtocol gets a long answer without chunks.
 func TestOldProtocol(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testOldProtocol)
+}
+
+func testOldProtocol(t *wireTest) {
+	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(4000)
 	got, closed := h.raw("GET /v1/decisions/stream?startup=true HTTP/1.0\r\nX-Api-Key: " + testKey + "\r\n\r\n")
@@ -397,6 +457,11 @@ func TestOldProtocol(t *testing.T) {
 // TestReadersBesideWriters polls while decisions come and go; every bouncer ends
 // up knowing exactly what runs.
 func TestReadersBesideWriters(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testReadersBesideWriters)
+}
+
+func testReadersBesideWriters(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	var writers, readers sync.WaitGroup

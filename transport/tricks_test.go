@@ -17,6 +17,11 @@ type conversation struct{ name, text, want string }
 // answered exactly when the connection stays open.
 func TestConversations(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testConversations)
+}
+
+func testConversations(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	hot := func(lines ...string) string { return request("GET", "/v1/decisions?ip=192.0.2.1", lines...) }
 	at := func(query string) string { return request("GET", "/v1/decisions"+query, keyLine) }
@@ -162,6 +167,11 @@ func TestConversations(t *testing.T) {
 // closed.
 func TestTricks(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testTricks)
+}
+
+func testTricks(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	token := "Authorization: Bearer " + f.token()
 	post := func(lines ...string) string { return request("POST", "/v1/alerts", append(lines, token)...) + "[]" }
@@ -284,6 +294,11 @@ const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + "\x00\x00\x06\x04\x00\x00\x
 // by byte, first and behind others: 505 with words about what to do, and the end.
 func TestOtherVersions(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testOtherVersions)
+}
+
+func testOtherVersions(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, nil)
 	for _, text := range []string{
 		preface, "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\n\n", line505("GET /v1/decisions?ip=192.0.2.1 HTTP/2.0"), line505("GET /health HTTP/3.0"),
@@ -312,6 +327,11 @@ func line505(first string) string { return first + "\r\nHost: x\r\n" + keyLine +
 // TestOtherVersionIsHeard: a client of another version that goes on sending, as one of
 // HTTP/2 does, gets the answer to its end and no reset.
 func TestOtherVersionIsHeard(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testOtherVersionIsHeard)
+}
+
+func testOtherVersionIsHeard(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	for _, one := range f.all {

@@ -42,6 +42,11 @@ func (f *fronts) wantsEnd(what string, one *front, got *reply, status int, text 
 // that something comes.
 func TestSlowUploads(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testSlowUploads)
+}
+
+func testSlowUploads(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.ReadTimeout = 2 * time.Second })
 	token := "Authorization: Bearer " + f.token()
 	var all sync.WaitGroup
@@ -74,6 +79,11 @@ func TestSlowUploads(t *testing.T) {
 // for: who is known has the time of a stall before every one of them, however short the
 // body, and strangers have theirs once.
 func TestTimeForBodies(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testTimeForBodies)
+}
+
+func testTimeForBodies(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	alert, login := h.alertText("192.0.2.99"), `{"machine_id":"`+testMachine+`","password":"`+testPassword+`"}`
@@ -135,6 +145,11 @@ func TestTimeForBodies(t *testing.T) {
 // TestStalledUploads has bodies stop, or go on for ever: 408 with a text of ours.
 func TestStalledUploads(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testStalledUploads)
+}
+
+func testStalledUploads(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, func(b *build) {
 		b.server.ReadStall = 500 * time.Millisecond
 	})
@@ -181,6 +196,11 @@ func TestStalledUploads(t *testing.T) {
 // and while a long head comes.
 func TestEndlessUploads(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testEndlessUploads)
+}
+
+func testEndlessUploads(t *wireTest) {
+	t.Parallel()
 	f := newFronts(t, func(b *build) {
 		b.server.UploadLimit = 500 * time.Millisecond
 		b.last = func(s *Server) { s.strangerPatience = 500 * time.Millisecond }
@@ -216,6 +236,11 @@ func TestEndlessUploads(t *testing.T) {
 
 // TestRefusalsHaveBodies: whoever is not understood is told why.
 func TestRefusalsHaveBodies(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testRefusalsHaveBodies)
+}
+
+func testRefusalsHaveBodies(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, func(b *build) { b.server.HeaderBytes = 4 << 10 })
 	for name, c := range map[string]struct {
@@ -263,6 +288,11 @@ func TestRefusalsHaveBodies(t *testing.T) {
 
 // TestPlainOnTLS speaks plain HTTP where TLS is spoken.
 func TestPlainOnTLS(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testPlainOnTLS)
+}
+
+func testPlainOnTLS(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
 	for _, text := range []string{health, live, "OPTIONS * HTTP/1.1\r\n\r\n", request("POST", "/v1/watchers/login", "Content-Length: 4000") + strings.Repeat("x", 4000)} {
