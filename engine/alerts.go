@@ -108,7 +108,7 @@ func (e *Engine) Alert(v *View, id AlertID) (*Alert, []Decision, error) {
 func (e *Engine) AlertWithin(v *View, id AlertID, room func(bytes int64) bool) (*Alert, []Decision, error) {
 	h := v.alert(uint64(id))
 	if h == nil {
-		return nil, nil, notFound("object not found")
+		return nil, nil, noAlert(id)
 	}
 	a, err := e.readAlert(v, id, h, room)
 	if err != nil {
@@ -167,7 +167,7 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert, room func(int64) b
 		return nil, fmt.Errorf("reading alert %d: %w", id, err)
 	}
 	if !ok && err == nil && h.gone.Load() != 0 {
-		return nil, notFound("object not found") // deleted a moment ago
+		return nil, noAlert(id) // deleted a moment ago
 	}
 	a := &Alert{ID: id}
 	if ok && len(body) == 0 && err == nil { // lost, and that was accepted
@@ -209,7 +209,7 @@ const lostBody = "the rest of this alert is lost: the store is damaged"
 // acceptedBody is that of one whose loss an operator has accepted.
 const acceptedBody = "the rest of this alert is lost"
 
-func notFound(text string) error { return &Error{Kind: ErrNotFound, Text: text} }
+func noAlert(id AlertID) error { return notFound(NounAlert, strconv.FormatUint(uint64(id), 10)) }
 
 // Alerts yields the alerts that answer q, newest first unless q says
 // otherwise, each with its decisions by ascending id (none when q does not
@@ -369,11 +369,11 @@ func (e *Engine) dropAlerts(ctx context.Context, ids []uint64, now int64) (int, 
 // none.
 func (e *Engine) DeleteAlert(ctx context.Context, id AlertID, now int64) error {
 	if e.View().alert(uint64(id)) == nil {
-		return notFound("ent: alert not found")
+		return noAlert(id)
 	}
 	n, err := e.dropAlerts(ctx, []uint64{uint64(id)}, now)
 	if err == nil && n == 0 {
-		return notFound("ent: alert not found")
+		return noAlert(id)
 	}
 	return err
 }
@@ -418,7 +418,7 @@ func (e *Engine) EndDecision(ctx context.Context, id DecisionID, now int64) erro
 	return e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		d, ok := v.Decision(id)
 		if !ok {
-			return nil, notFound("decision with id '" + strconv.FormatUint(uint64(id), 10) + "' doesn't exist: unable to delete")
+			return nil, notFound(NounDecision, strconv.FormatUint(uint64(id), 10))
 		}
 		if d.Ended() {
 			return nil, nil

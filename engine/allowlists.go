@@ -57,7 +57,7 @@ func (e *Engine) CreateAllowlist(ctx context.Context, name, description string, 
 	}
 	return e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) != nil {
-			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("allowlist '%s' already exists", name)}
+			return nil, exists(NounAllowlist, name)
 		}
 		return &putAllowlist{list: list}, nil
 	}})
@@ -67,14 +67,10 @@ func (e *Engine) CreateAllowlist(ctx context.Context, name, description string, 
 func (e *Engine) DeleteAllowlist(ctx context.Context, name string) error {
 	return e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) == nil {
-			return nil, noAllowlist(name)
+			return nil, notFound(NounAllowlist, name)
 		}
 		return &dropAllowlist{name: name}, nil
 	}})
-}
-
-func noAllowlist(name string) error {
-	return notFound(fmt.Sprintf("allowlist '%s' not found", name))
 }
 
 // AddToAllowlist adds the items whose value the list does not have yet, and
@@ -88,7 +84,7 @@ func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []Allowl
 	o := &extendAllowlist{name: name, at: now}
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) == nil {
-			return nil, noAllowlist(name)
+			return nil, notFound(NounAllowlist, name)
 		}
 		o.items = v.lacking(name, items, now)
 		if added = len(o.items); added == 0 {
@@ -145,7 +141,7 @@ func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []
 	removed, o := 0, &reduceAllowlist{name: name, at: now}
 	err := e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
 		if v.Allowlist(name) == nil {
-			return nil, noAllowlist(name)
+			return nil, notFound(NounAllowlist, name)
 		}
 		o.values = o.values[:0]
 		for _, value := range values {

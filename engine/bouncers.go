@@ -95,7 +95,7 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 	o := &putBouncer{bouncer: *b}
 	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
 		if v.Bouncer(b.Name) != nil {
-			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("bouncer %s already exists", b.Name)}
+			return nil, exists(NounBouncer, b.Name)
 		}
 		return o, nil
 	}})
@@ -110,7 +110,7 @@ func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bo
 	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) {
 		row := v.Bouncer(name)
 		if row == nil {
-			return nil, noBouncer()
+			return nil, notFound(NounBouncer, name)
 		}
 		old := row.Load()
 		b, software := *old, *old.Software
@@ -130,11 +130,11 @@ func (e *Engine) DeleteBouncer(ctx context.Context, name string) error {
 	return e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		row := v.Bouncer(name)
 		if row == nil {
-			return nil, noBouncer()
+			return nil, notFound(NounBouncer, name)
 		}
 		b := row.Load()
 		if b.AutoCreated && b.AuthType == AuthAPIKey {
-			return nil, &Error{Kind: ErrRefused, Text: fmt.Sprintf("bouncer '%s' was created by a key used from another address, delete '%s' instead", name, BaseName(name))}
+			return nil, &Error{Kind: ErrRefused, Noun: NounBouncer, Name: name, Text: fmt.Sprintf("bouncer '%s' was created by a key used from another address, delete '%s' instead", name, BaseName(name))}
 		}
 		return &dropBouncers{names: append(v.bouncers.children(b), name)}, nil
 	}})
@@ -145,8 +145,6 @@ func (e *Engine) DeleteBouncer(ctx context.Context, name string) error {
 func (e *Engine) PruneBouncers(ctx context.Context, names []string) error {
 	return e.propose(ctx, &proposal{key: everything, op: &dropBouncers{names: names}})
 }
-
-func noBouncer() error { return notFound("ent: bouncer not found") }
 
 // putBouncer stores a bouncer as it is from now on.
 type putBouncer struct {

@@ -1,9 +1,11 @@
 package engine
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
-// Kinds of failure. Test with errors.Is; the text of an *Error is what a
-// client may be shown.
+// Kinds of failure. Test with errors.Is.
 var (
 	ErrInvalid  = errors.New("invalid")            // the request makes no sense: bad address, bad duration
 	ErrNotFound = errors.New("not found")          // no such decision, alert, machine, bouncer, allowlist
@@ -15,17 +17,50 @@ var (
 	ErrProfile  = errors.New("profile has failed") // a rule could not be evaluated
 )
 
-// Error is one failure: its kind and the sentence for whoever asked.
+// Noun is the kind of thing that an Error is about.
+type Noun string
+
+// What may be missing, or there already.
+const (
+	NounMachine   Noun = "machine"
+	NounBouncer   Noun = "bouncer"
+	NounAllowlist Noun = "allowlist"
+	NounAlert     Noun = "alert"
+	NounDecision  Noun = "decision"
+)
+
+// Error is one failure. One that is about a thing that is missing (ErrNotFound) or
+// there already (ErrExists) has the noun and the name of it and no text: its sentence
+// depends on who is told, and is made by the Local API's replies and by the commands.
+// Any other has a text, which may be shown to the caller.
 type Error struct {
 	Kind  error
-	Text  string
-	Cause error // may be nil; logged, not shown
+	Noun  Noun   // "": about no such thing
+	Name  string // of the thing: a number in decimal for alerts and decisions
+	Text  string // one sentence; "": kind, noun and name say all
+	Cause error  // may be nil; for the log, not for the caller
 }
 
-func (e *Error) Error() string { return e.Text }
+// Error is the text, or plain words for a log.
+func (e *Error) Error() string {
+	if e.Text != "" {
+		return e.Text
+	}
+	return fmt.Sprintf("%s %s: %v", e.Noun, e.Name, e.Kind)
+}
 
 // Is reports whether target is this error's kind.
 func (e *Error) Is(target error) bool { return target == e.Kind }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Cause }
+
+// notFound is the error about a thing that is not there.
+func notFound(noun Noun, name string) error {
+	return &Error{Kind: ErrNotFound, Noun: noun, Name: name}
+}
+
+// exists is the error about a name that is taken.
+func exists(noun Noun, name string) error {
+	return &Error{Kind: ErrExists, Noun: noun, Name: name}
+}

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -89,7 +88,7 @@ func (e *Engine) AddMachine(ctx context.Context, m *Machine, replace bool) error
 	}
 	return e.propose(ctx, &proposal{key: "machine:" + m.ID, resolve: func(v *View) (op, error) {
 		if v.machines.named(m.ID) != nil && !replace {
-			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("user '%s': user already exist", m.ID)}
+			return nil, exists(NounMachine, m.ID)
 		}
 		return &putMachine{machine: *m, fresh: true}, nil
 	}})
@@ -102,7 +101,7 @@ func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Mach
 	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) {
 		old := v.Machine(id)
 		if old == nil {
-			return nil, noMachine(id)
+			return nil, notFound(NounMachine, id)
 		}
 		m := *old
 		change(&m)
@@ -119,7 +118,7 @@ func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Mach
 func (e *Engine) DeleteMachine(ctx context.Context, id string) error {
 	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) {
 		if v.machines.named(id) == nil {
-			return nil, noMachine(id)
+			return nil, notFound(NounMachine, id)
 		}
 		return &dropMachines{ids: []string{id}}, nil
 	}})
@@ -130,8 +129,6 @@ func (e *Engine) DeleteMachine(ctx context.Context, id string) error {
 func (e *Engine) PruneMachines(ctx context.Context, ids []string) error {
 	return e.propose(ctx, &proposal{key: everything, op: &dropMachines{ids: ids}})
 }
-
-func noMachine(id string) error { return notFound(fmt.Sprintf("'%s' does not exist", id)) }
 
 // Heartbeat notes that a machine was heard of; it reaches disk later, in bulk.
 // An unknown machine is ignored.

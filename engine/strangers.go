@@ -3,7 +3,6 @@ package engine
 import (
 	"container/heap"
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -61,12 +60,12 @@ func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, err
 func (v *View) admit(b *Bouncer) (known *BouncerRow, err error) {
 	if b.AuthType != AuthAPIKey {
 		if v.Bouncer(b.Name) != nil {
-			return nil, &Error{Kind: ErrExists, Text: fmt.Sprintf("bouncer %s already exists", b.Name)}
+			return nil, exists(NounBouncer, b.Name)
 		}
 		return nil, nil
 	}
 	if v.bouncers.ownedBy(&b.KeyHash) == nil {
-		return nil, noBouncer()
+		return nil, notFound(NounBouncer, b.Name)
 	}
 	if row := v.bouncers.answering(&b.KeyHash, b.IP); row != nil {
 		return row, nil

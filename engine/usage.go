@@ -66,7 +66,7 @@ func (e *Engine) updateSender(ctx context.Context, u *Usage) error {
 	if u.Kind == UsageBouncer {
 		row := e.View().Bouncer(u.Name)
 		if row == nil {
-			return noBouncer()
+			return notFound(NounBouncer, u.Name)
 		}
 		b := row.Load()
 		if (!u.HasOS || b.OS == u.OS) && (u.Type == "" || b.Type == u.Type) &&

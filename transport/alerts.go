@@ -2,7 +2,6 @@ package transport
 
 import (
 	"bytes"
-	"errors"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -109,9 +108,6 @@ func (s *Server) getAlert(x *exchange) error {
 	} else {
 		err = s.list(x, false, run)
 	}
-	if errors.Is(err, engine.ErrNotFound) {
-		return &answer{fasthttp.StatusNotFound, "object not found"}
-	}
 	return err
 }
 
@@ -183,9 +179,6 @@ func (s *Server) deleteAlert(x *exchange) error {
 		return errAlertID
 	}
 	err = s.engine.DeleteAlert(s.asMachine(x), engine.AlertID(id), x.now)
-	if errors.Is(err, engine.ErrNotFound) {
-		return &answer{fasthttp.StatusInternalServerError, "ent: alert not found"} // quirkNotFound
-	}
 	if err == nil {
 		s.tellDeletion(x, "alerts", 1)
 		x.deleted(1)

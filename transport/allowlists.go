@@ -30,7 +30,7 @@ func (s *Server) getAllowlist(x *exchange) error {
 	}
 	l := s.engine.View().Allowlist(name)
 	if l == nil {
-		return &answer{fasthttp.StatusInternalServerError, "allowlist '" + name + "' not found"} // quirkNotFound
+		return &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: name}
 	}
 	content, now := x.withContent(), x.now
 	return s.list(x, false, func(w *pieceWriter) (err error) {

@@ -145,8 +145,8 @@ func (s *Server) endDecision(x *exchange) error {
 		return &answer{fasthttp.StatusBadRequest, "decision_id must be valid integer"}
 	}
 	err = s.engine.EndDecision(s.asMachine(x), engine.DecisionID(id), x.now)
-	if errors.Is(err, engine.ErrNotFound) {
-		return &answer{fasthttp.StatusInternalServerError, "decision with id '" + canonicalID(text) + "' doesn't exist: unable to delete"} // quirkNotFound
+	if errors.Is(err, engine.ErrNotFound) { // the id as it was asked for, which may be negative
+		return &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: canonicalID(text)}
 	}
 	if err == nil {
 		s.tellDeletion(x, "decisions", 1)

@@ -14,9 +14,9 @@ package transport
 //	quirkFilters          Filters and addresses that cannot be read are 500 (readStatus,
 //	                      allowlisted). decisions-bad, alerts-filter-bad, allowlists-check
 //	quirkNotFound         Deleting an alert or a decision that does not exist, asking for
-//	                      an unknown allowlist, and unregistering twice are 500 (alerts.go,
-//	                      decisions.go, allowlists.go, watchers.go). alert-delete-id-bad,
-//	                      decision-delete-id-bad, allowlists-get, watchers-self-delete
+//	                      an unknown allowlist, and unregistering twice are 500 (reply.go).
+//	                      alert-delete-id-bad, decision-delete-id-bad, allowlists-get,
+//	                      watchers-self-delete
 //	quirkBadStreamFilter  A stream with an unusable filter is 200 with two empty lists and
 //	                      moves no cursor (stream.go). stream-bad-filter
 //	quirkTooLarge         A body that is too large is 400, never 413; on login it is 401

@@ -37,6 +37,7 @@ func (a *answer) Error() string { return a.text }
 // refuse answers an error. Every error ends here: this is the table from kinds
 // to the contract's statuses and messages.
 func (s *Server) refuse(x *exchange, err error) {
+	err = x.worded(err)
 	x.failure = err.Error()
 	var own *answer
 	var read *wire.Error
@@ -51,6 +52,56 @@ func (s *Server) refuse(x *exchange, err error) {
 	default:
 		s.refuseEngine(x, err)
 	}
+}
+
+// worded gives an error about a machine, bouncer, allowlist, alert or decision the
+// contract's sentence and status. The rest of the server knows such errors by kind,
+// noun and name alone. Any other error is returned as it is.
+func (x *exchange) worded(err error) error {
+	var refused *auth.Refusal
+	if errors.As(err, &refused) && refused.Text == "" {
+		worded := *refused
+		worded.Text = x.refusedMachine(refused)
+		return &worded
+	}
+	var e *engine.Error
+	if !errors.As(err, &e) || e.Text != "" || e.Kind != engine.ErrNotFound {
+		return err
+	}
+	const status = fasthttp.StatusInternalServerError // quirkNotFound
+	switch e.Noun {
+	case engine.NounAlert:
+		if x.route.method == fasthttp.MethodDelete {
+			return &answer{status, "ent: alert not found"}
+		}
+		return &answer{fasthttp.StatusNotFound, "object not found"}
+	case engine.NounDecision:
+		return &answer{status, "decision with id '" + e.Name + "' doesn't exist: unable to delete"}
+	case engine.NounAllowlist:
+		return &answer{status, "allowlist '" + e.Name + "' not found"}
+	case engine.NounMachine:
+		return &answer{status, "'" + e.Name + "' does not exist"}
+	case engine.NounBouncer:
+		return &answer{status, "ent: bouncer not found"}
+	}
+	return err
+}
+
+// refusedMachine is the sentence for a machine that is refused because of what is, or
+// is not, stored of it.
+func (x *exchange) refusedMachine(r *auth.Refusal) string {
+	switch r.Reason {
+	case auth.TakenMachine:
+		return "user '" + r.Who + "': user already exist"
+	case auth.UnvalidatedMachine:
+		return "machine " + r.Who + " not validated"
+	case auth.UnknownMachine:
+		if x.route.path == loginPath {
+			return "ent: machine not found"
+		}
+		return "machine " + r.Who + " does not exist"
+	}
+	return ""
 }
 
 // readStatus is the status for what could not be read.

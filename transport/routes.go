@@ -43,13 +43,16 @@ type route struct {
 // healthPath is the one line that looks at nothing.
 const healthPath = "/health"
 
+// loginPath is where machines show their password.
+const loginPath = "/v1/watchers/login"
+
 // table is the whole server.
 func table() []route {
 	return []route{
 		{"GET", healthPath, anyone, noBody, 0, (*Server).health, 0, "", 0},
 
 		{"POST", "/v1/watchers", anyone, smallBody, 422, (*Server).register, 0, "", 0},
-		{"POST", "/v1/watchers/login", anyone, smallBody, 401, (*Server).login, 0, "", 0},
+		{"POST", loginPath, anyone, smallBody, 401, (*Server).login, 0, "", 0},
 		{"DELETE", "/v1/watchers/self", session, noBody, 0, (*Server).unregister, 0, "", 0},
 		{"GET", "/v1/refresh_token", anyone, noBody, 0, (*Server).refresh, 0, "", 0},
 		{"GET", "/v1/heartbeat", machine, noBody, 0, (*Server).heartbeat, 0, "", 0},

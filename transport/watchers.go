@@ -5,7 +5,6 @@ import (
 
 	"github.com/valyala/fasthttp"
 
-	"lapid/engine"
 	"lapid/transport/auth"
 	"lapid/transport/visible"
 	"lapid/transport/wire"
@@ -146,9 +145,6 @@ func (s *Server) unregister(x *exchange) error {
 	err := s.engine.DeleteMachine(s.life, x.machine)
 	if err == nil {
 		s.log.Info("a machine has removed itself", "machine", x.machine, "address", x.client)
-	}
-	if errors.Is(err, engine.ErrNotFound) {
-		return &answer{fasthttp.StatusInternalServerError, "'" + x.machine + "' does not exist"} // quirkNotFound
 	}
 	if err == nil {
 		x.empty(fasthttp.StatusNoContent)

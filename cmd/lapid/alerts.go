@@ -279,11 +279,8 @@ func alertsDelete(t *terminal) *cobra.Command {
 func (t *terminal) deleteAlerts(ctx context.Context, what *admin.AlertDeletion) error {
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		gone, err := door.DeleteAlerts(ctx, what)
-		if errors.Is(err, engine.ErrNotFound) {
-			err = &engine.Error{Kind: engine.ErrNotFound, Text: "ent: alert not found"}
-		}
 		if err != nil {
-			return fmt.Errorf("unable to delete alert: %w", apiError(err))
+			return fmt.Errorf("unable to delete alert: %w", apiError(worded("delete", err)))
 		}
 		if t.output == jsonWords {
 			return t.json(deletedObject{gone.N}, " ")
@@ -397,11 +394,8 @@ func (t *terminal) inspectAlert(ctx context.Context, door *admin.Client, arg str
 		return fmt.Errorf("bad alert id %s", arg)
 	}
 	a, err := door.Alert(ctx, n)
-	if errors.Is(err, engine.ErrNotFound) {
-		err = &engine.Error{Kind: engine.ErrNotFound, Text: "object not found"}
-	}
 	if err != nil {
-		return fmt.Errorf("can't find alert with id %s: %w", arg, apiError(err))
+		return fmt.Errorf("can't find alert with id %s: %w", arg, apiError(worded("inspect", err)))
 	}
 	switch t.output {
 	case jsonWords:

@@ -37,11 +37,8 @@ func allowlistsCreate(t *terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				err := door.CreateAllowlist(c.Context(), &admin.NewAllowlist{Name: args[0], Description: description})
-				if errors.Is(err, engine.ErrExists) {
-					return fmt.Errorf("allowlist '%s' already exists", args[0])
-				}
 				if err != nil {
-					return err
+					return worded("create", err)
 				}
 				if t.output == jsonWords {
 					return t.json(map[string]any{"name": args[0], "created": true}, " ")
@@ -64,7 +61,7 @@ func allowlistsDelete(t *terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				if err := door.DeleteAllowlist(c.Context(), args[0]); err != nil {
-					return noList(err, args[0])
+					return worded("", err)
 				}
 				if t.output == jsonWords {
 					return t.json(map[string]any{"name": args[0], "deleted": true}, " ")
@@ -74,14 +71,6 @@ func allowlistsDelete(t *terminal) *cobra.Command {
 			})
 		},
 	}
-}
-
-// noList says which list is missing. Other errors are passed on.
-func noList(err error, name string) error {
-	if errors.Is(err, engine.ErrNotFound) {
-		return fmt.Errorf("allowlist '%s' not found", name)
-	}
-	return err
 }
 
 // allowlistsAdd is allowlists add. All values get the same comment and the same
@@ -145,7 +134,7 @@ func (t *terminal) addToAllowlist(ctx context.Context, name string, items []admi
 	return t.withDoor(ctx, func(door *admin.Client) error {
 		done, err := door.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
 		if err != nil {
-			return noList(err, name)
+			return worded("", err)
 		}
 		if n := len(done.Bad); n > 0 {
 			err = fmt.Errorf("%d of %d values are no addresses or ranges, and were left out", n, len(items))
@@ -296,7 +285,7 @@ func allowlistsRemove(t *terminal) *cobra.Command {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				n, err := door.RemoveFromAllowlist(c.Context(), &admin.AllowlistRemoval{Name: args[0], Values: args[1:]})
 				if err != nil {
-					return noList(err, args[0])
+					return worded("", err)
 				}
 				if t.output == jsonWords {
 					return t.json(map[string]any{"name": args[0], "removed": n}, " ")
@@ -454,7 +443,7 @@ func allowlistsInspect(t *terminal) *cobra.Command {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				l, err := door.Allowlist(c.Context(), args[0])
 				if err != nil {
-					return fmt.Errorf("unable to get allowlist: %w", apiError(err))
+					return fmt.Errorf("unable to get allowlist: %w", apiError(worded("inspect", err)))
 				}
 				return t.showAllowlist(l)
 			})

@@ -215,11 +215,8 @@ func (t *terminal) addBouncer(ctx context.Context, name, key string, shared bool
 	err = t.withDoor(ctx, func(door *admin.Client) error {
 		return door.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
 	})
-	if errors.Is(err, engine.ErrExists) {
-		err = fmt.Errorf("bouncer %s already exists", name)
-	}
 	if err != nil {
-		return fmt.Errorf("unable to create bouncer: %w", err)
+		return fmt.Errorf("unable to create bouncer: %w", worded("add", err))
 	}
 	switch t.output {
 	case jsonWords:
@@ -262,13 +259,11 @@ func (t *terminal) deleteBouncer(ctx context.Context, door *admin.Client, name s
 	switch {
 	case errors.Is(err, engine.ErrNotFound) && ignore:
 		return nil
-	case errors.Is(err, engine.ErrNotFound):
-		return fmt.Errorf("unable to delete bouncer %s: ent: bouncer not found", name)
 	case errors.Is(err, engine.ErrRefused):
 		t.log("warning", "bouncer '%s' is auto-created and cannot be deleted: delete the bouncer it was made from", name)
 		return nil
 	case err != nil:
-		return fmt.Errorf("unable to delete bouncer %s: %w", name, err)
+		return fmt.Errorf("unable to delete bouncer %s: %w", name, worded("delete", err))
 	}
 	for _, n := range names {
 		t.success("bouncer '%s' deleted successfully", n)
@@ -336,7 +331,7 @@ func bouncersInspect(t *terminal) *cobra.Command {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				b, err := door.Bouncer(c.Context(), args[0])
 				if err != nil {
-					return fmt.Errorf("unable to read bouncer data '%s': %w", args[0], err)
+					return fmt.Errorf("unable to read bouncer data '%s': %w", args[0], worded("inspect", err))
 				}
 				return t.showBouncer(b)
 			})

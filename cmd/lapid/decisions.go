@@ -370,15 +370,12 @@ func (t *terminal) deleteDecisions(ctx context.Context, what *admin.DecisionFilt
 		}
 		ended, err := &admin.Ended{}, error(nil)
 		if nought { // no decision has the number 0
-			err = &engine.Error{Kind: engine.ErrNotFound}
+			err = &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: "0"}
 		} else {
 			ended, err = door.DeleteDecisions(ctx, what)
 		}
-		if errors.Is(err, engine.ErrNotFound) {
-			err = &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("decision with id '%d' doesn't exist: unable to delete", what.ID)}
-		}
 		if err != nil {
-			return fmt.Errorf("unable to delete decision: %w", apiError(err))
+			return fmt.Errorf("unable to delete decision: %w", apiError(worded("delete", err)))
 		}
 		if t.output == jsonWords {
 			return t.json(deletedObject{ended.N}, " ")

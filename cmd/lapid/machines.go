@@ -184,11 +184,8 @@ func machinesValidate(t *terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				err := door.ValidateMachine(c.Context(), args[0])
-				if errors.Is(err, engine.ErrNotFound) {
-					err = errors.New("machine not found")
-				}
 				if err != nil {
-					return fmt.Errorf("unable to validate machine: %w", err)
+					return fmt.Errorf("unable to validate machine: %w", worded("validate", err))
 				}
 				t.success("machine '%s' validated successfully", args[0])
 				return nil
@@ -209,14 +206,11 @@ func machinesDelete(t *terminal) *cobra.Command {
 			return t.withDoor(c.Context(), func(door *admin.Client) error {
 				for _, name := range args {
 					err := door.DeleteMachine(c.Context(), name)
-					if errors.Is(err, engine.ErrNotFound) {
-						if ignore {
-							continue
-						}
-						return fmt.Errorf("unable to delete machine: '%s' does not exist", name)
+					if ignore && errors.Is(err, engine.ErrNotFound) {
+						continue
 					}
 					if err != nil {
-						return fmt.Errorf("unable to delete machine: %w", err)
+						return fmt.Errorf("unable to delete machine: %w", worded("delete", err))
 					}
 					t.success("machine '%s' deleted successfully", name)
 				}

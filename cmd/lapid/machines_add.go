@@ -83,7 +83,7 @@ func (t *terminal) addMachine(ctx context.Context, name string, n *newMachine) e
 		url = s.url()
 	}
 	if err := t.storeMachine(ctx, name, password, n.force); err != nil {
-		return fmt.Errorf("unable to create machine: %w", err)
+		return fmt.Errorf("unable to create machine: %w", worded("add", err))
 	}
 	fmt.Fprintf(t.err, "Machine '%s' successfully added to the local API.\n", foreign(name))
 	err = t.writeCredentials(n.file, url, name, password)

@@ -38,7 +38,7 @@ func machinesInspect(t *terminal) *cobra.Command {
 func (t *terminal) inspectMachine(ctx context.Context, door *admin.Client, name string, hub bool) error {
 	m, err := door.Machine(ctx, name)
 	if err != nil {
-		return fmt.Errorf("unable to read machine data '%s': %w", name, err)
+		return fmt.Errorf("unable to read machine data '%s': %w", name, worded("inspect", err))
 	}
 	if hub {
 		return t.showHub(m)

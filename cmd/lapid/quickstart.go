@@ -174,7 +174,7 @@ func (t *terminal) quickBouncer(ctx context.Context, file string) error {
 		return door.AddBouncer(ctx, &admin.NewBouncer{Name: quickName, KeyHash: hashKey(key), Shared: true})
 	})
 	if err != nil {
-		return err
+		return worded("add", err)
 	}
 	return writeSecret(file, []byte(key+"\n"))
 }

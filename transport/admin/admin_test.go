@@ -94,7 +94,7 @@ func TestMachines(t *testing.T) {
 	t.Parallel()
 	d, ctx := newDesk(t), t.Context()
 	d.must(d.AddMachine(ctx, &NewMachine{ID: "m1", PasswordHash: []byte("h")}))
-	d.kindOf(d.AddMachine(ctx, &NewMachine{ID: "m1"}), engine.ErrExists, "user 'm1': user already exist")
+	d.kindOf(d.AddMachine(ctx, &NewMachine{ID: "m1"}), engine.ErrExists, "machine m1: already exists")
 	d.must(d.AddMachine(ctx, &NewMachine{ID: "m1", PasswordHash: []byte("other"), Replace: true}))
 	d.must(d.engine.AddMachine(ctx, &engine.Machine{ID: "pending", CreatedAt: d.engine.Now()}, false))
 	list, err := d.Machines(ctx)
@@ -125,7 +125,7 @@ func TestMachines(t *testing.T) {
 		t.Errorf("%+v, %v", m, err)
 	}
 	_, err = d.Machine(ctx, "pending")
-	d.kindOf(err, engine.ErrNotFound, "user 'pending': user doesn't exist")
+	d.kindOf(err, engine.ErrNotFound, "machine pending: not found")
 	d.must(d.DeleteMachine(ctx, "m1"))
 	d.kindOf(d.DeleteMachine(ctx, "m1"), engine.ErrNotFound, "")
 }
@@ -164,7 +164,7 @@ func TestBouncers(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 	_, err = d.Bouncer(ctx, "b3")
-	d.kindOf(err, engine.ErrNotFound, "ent: bouncer not found")
+	d.kindOf(err, engine.ErrNotFound, "bouncer b3: not found")
 	child := &engine.Bouncer{Name: "b1@192.0.2.5", AutoCreated: true, AuthType: engine.AuthAPIKey}
 	copy(child.KeyHash[:], hash)
 	_, err = d.engine.AddBouncer(ctx, child)
@@ -173,7 +173,10 @@ func TestBouncers(t *testing.T) {
 		t.Errorf("deleted %q, %v", names, err)
 	}
 	_, err = d.DeleteBouncer(ctx, "b1")
-	d.kindOf(err, engine.ErrNotFound, "ent: bouncer not found")
+	d.kindOf(err, engine.ErrNotFound, "bouncer b1: not found")
+	if e := (*engine.Error)(nil); !errors.As(err, &e) || e.Noun != engine.NounBouncer || e.Name != "b1" {
+		t.Errorf("%#v does not say which bouncer", err)
+	}
 }
 
 func text(s string) *string { return &s }
@@ -314,7 +317,7 @@ func TestAllowlists(t *testing.T) {
 		failureIn(d.Allowlist(ctx, "nope")), failureIn(d.AddToAllowlist(ctx, &AllowlistAddition{Name: "nope"})),
 		failureIn(d.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "nope"})),
 	} {
-		d.kindOf(err, engine.ErrNotFound, "allowlist 'nope' not found")
+		d.kindOf(err, engine.ErrNotFound, "allowlist nope: not found")
 	}
 	d.must(d.DeleteAllowlist(ctx, "a"))
 	d.kindOf(d.DeleteAllowlist(ctx, "a"), engine.ErrNotFound, "")

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"lapid/engine"
@@ -87,11 +86,11 @@ func allowlistOf(l *engine.Allowlist, now int64) Allowlist {
 	return out
 }
 
-// allowlist finds a list, or fails in the contract's words.
+// allowlist finds a list; engine.ErrNotFound when there is none.
 func (h *Handler) allowlist(name string) (*engine.Allowlist, error) {
 	l := h.engine.View().Allowlist(name)
 	if l == nil {
-		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("allowlist '%s' not found", name)}
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: name}
 	}
 	return l, nil
 }

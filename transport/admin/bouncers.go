@@ -45,12 +45,12 @@ func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 	return out
 }
 
-// getBouncer fails in the reference's words.
+// getBouncer gives one row; engine.ErrNotFound when there is none.
 func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	view := h.engine.View()
 	r := view.Bouncer(q.Name)
 	if r == nil {
-		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: "ent: bouncer not found"}
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounBouncer, Name: q.Name}
 	}
 	out := bouncerOf(r, view)
 	return &out, nil

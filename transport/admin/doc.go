@@ -10,8 +10,8 @@
 // # The protocol
 //
 // HTTP/1.1 over the socket, one POST per verb, such as /machines/add, a JSON
-// object in and a JSON object out. A failure carries its kind and its sentence,
-// so that the client gives back the same engine.Error that the server met.
+// object in and a JSON object out. A failure carries its kind, noun, name and
+// sentence, so that the client gives back the same engine.Error that the server met.
 // Lists of alerts, which may be of any length, are answered as one JSON object
 // per line and read one at a time. Imports send one chunk of values per request
 // (see Client.Import); a chunk is one alert, stored whole or not at all. The

@@ -176,6 +176,8 @@ func unreadable(err error) error {
 // failure is an error on its way to the client. The text is for a person.
 type failure struct {
 	Kind string // a key of kinds, "" for any other error
+	Noun string `json:",omitempty"` // what it is about, as engine.Error has it
+	Name string `json:",omitempty"`
 	Text string
 }
 
@@ -200,7 +202,11 @@ var kinds = []struct {
 func failureOf(err error) *failure {
 	for _, k := range kinds {
 		if errors.Is(err, k.kind) {
-			return &failure{k.word, err.Error() + refusalOf(err)}
+			f := &failure{Kind: k.word, Text: err.Error() + refusalOf(err)}
+			if e := (*engine.Error)(nil); errors.As(err, &e) {
+				f.Noun, f.Name = string(e.Noun), e.Name
+			}
+			return f
 		}
 	}
 	return &failure{Text: err.Error()}
@@ -220,7 +226,7 @@ func refusalOf(err error) string {
 func (f *failure) error() error {
 	for _, k := range kinds {
 		if k.word == f.Kind {
-			return &engine.Error{Kind: k.kind, Text: f.Text}
+			return &engine.Error{Kind: k.kind, Noun: engine.Noun(f.Noun), Name: f.Name, Text: f.Text}
 		}
 	}
 	return errors.New(f.Text)

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 
 	"lapid/engine"
 )
@@ -55,11 +54,11 @@ func detailed(m *engine.Machine) Machine {
 	return out
 }
 
-// getMachine fails in the reference's words.
+// getMachine gives one machine; engine.ErrNotFound when there is none.
 func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 	m := h.engine.View().Machine(q.Name)
 	if m == nil {
-		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: fmt.Sprintf("user '%s': user doesn't exist", q.Name)}
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounMachine, Name: q.Name}
 	}
 	out := detailed(m)
 	return &out, nil

@@ -82,15 +82,20 @@ func (d *door) names() (all []string) {
 	return all
 }
 
-// refused checks an error.
+// refused checks an error. The text is the caller's, or, where that is the server's to
+// word, reason and name.
 func (d *door) refused(err error, kind Kind, text string) {
 	d.t.Helper()
 	var r *Refusal
 	if !errors.As(err, &r) {
 		d.t.Fatalf("got %v, want %s", err, text)
 	}
-	if r.Kind != kind || r.Text != text {
-		d.t.Fatalf("got %d %q, want %d %q", r.Kind, r.Text, kind, text)
+	got := r.Text
+	if got == "" {
+		got = string(r.Reason) + " " + r.Who
+	}
+	if r.Kind != kind || got != text {
+		d.t.Fatalf("got %d %q, want %d %q", r.Kind, got, kind, text)
 	}
 }
 

@@ -38,11 +38,11 @@ func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, user
 	m := g.engine.View().Machine(c.MachineID)
 	switch {
 	case m == nil:
-		return Grant{}, notLoggedIn(UnknownMachine, "ent: machine not found").of(c.MachineID)
+		return Grant{}, notLoggedIn(UnknownMachine, "").of(c.MachineID)
 	case m.AuthType == engine.AuthTLS:
 		return Grant{}, notLoggedIn(OtherMethod, "machine "+m.ID+" attempted to auth with password but it is configured to use tls").of(m.ID)
 	case !m.Validated:
-		return Grant{}, notLoggedIn(UnvalidatedMachine, "machine "+m.ID+" not validated").of(m.ID)
+		return Grant{}, notLoggedIn(UnvalidatedMachine, "").of(m.ID)
 	}
 	right, err := g.passwordFits(ctx, m, c.Password, client)
 	if err != nil {

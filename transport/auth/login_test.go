@@ -27,9 +27,9 @@ func TestLoginRefusals(t *testing.T) {
 	for _, c := range []struct {
 		id, password, agent, text string
 	}{
-		{"nobody", "pw", "tester/1", "ent: machine not found"},
+		{"nobody", "pw", "tester/1", "machine_unknown nobody"},
 		{"cert@192.0.2.1", "", "tester/1", "machine cert@192.0.2.1 attempted to auth with password but it is configured to use tls"},
-		{"new", "wrong", "tester/1", "machine new not validated"},
+		{"new", "wrong", "tester/1", "machine_not_validated new"},
 		{"m", "wrong", "noslash", "incorrect Username or Password"},
 		{"m", "", "tester/1", "incorrect Username or Password"},
 		{"m", "pw", "noslash", "incorrect Username or Password"},
@@ -357,7 +357,7 @@ func TestRegister(t *testing.T) {
 		{Application{"taken", "pw", "wrong"}, here, Unauthorized, "invalid token for auto registration"},
 		{Application{"x", "pw", token}, there, Unauthorized, "IP not in allowed range for auto registration"},
 		{Application{"x", strings.Repeat("p", 73), token}, here, Invalid, "unable to hash"},
-		{Application{"taken", "pw", ""}, here, Forbidden, "user 'taken': user already exist"},
+		{Application{"taken", "pw", ""}, here, Forbidden, "machine_taken taken"},
 		{Application{strings.Repeat("x", 2000), "pw", ""}, here, Invalid, "machine_id in body should be at most 1024 chars long"},
 	} {
 		_, err := d.Register(t.Context(), c.a, c.from)

@@ -75,9 +75,11 @@ var Reasons = []struct {
 	{DeletionFromStranger, "alerts may not be deleted from there"},
 }
 
-// Refusal is why somebody was not let in. Text is for the caller; Why, when
-// there is one, and Who, whom the caller claims to be, are for the log only, and are
-// as long as the caller likes. None holds a secret.
+// Refusal is why a caller was not let in. Text is for the caller; it is empty where
+// Reason and Who say all (UnknownMachine, UnvalidatedMachine, TakenMachine), for which
+// the server has the contract's sentences. Why, when there is one, is for the log
+// only. Who is whom the caller claims to be; both are as long as the caller likes.
+// None holds a secret.
 type Refusal struct {
 	Kind   Kind
 	Reason Reason
@@ -86,11 +88,16 @@ type Refusal struct {
 	Who    string
 }
 
+// Error is for a log.
 func (r *Refusal) Error() string {
-	if r.Why != "" {
-		return r.Text + ": " + r.Why
+	text := r.Text
+	if text == "" {
+		text = string(r.Reason) + " " + r.Who
 	}
-	return r.Text
+	if r.Why != "" {
+		return text + ": " + r.Why
+	}
+	return text
 }
 
 // Every bouncer without a good key is told the same.

@@ -95,7 +95,7 @@ func asMachine(ctx context.Context, id string) context.Context {
 var errPending = &Refusal{Kind: Busy, Text: "too many machines wait for validation", Reason: NoRoomForValidation}
 
 func taken(id string) *Refusal {
-	return &Refusal{Kind: Forbidden, Reason: TakenMachine, Text: "user '" + id + "': user already exist", Who: id}
+	return &Refusal{Kind: Forbidden, Reason: TakenMachine, Who: id}
 }
 
 // hashPassword hashes a password for somebody who was invited, by the right

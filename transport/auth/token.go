@@ -72,9 +72,9 @@ func (g *Gate) Session(authorization, cookie []byte) (string, error) {
 func (g *Gate) stands(s session) error {
 	switch m := g.engine.View().Machine(s.id); {
 	case m == nil || s.born != 0 && s.born != m.CreatedAt:
-		return notLoggedIn(UnknownMachine, "machine "+s.id+" does not exist").of(s.id)
+		return notLoggedIn(UnknownMachine, "").of(s.id)
 	case !m.Validated:
-		return notLoggedIn(UnvalidatedMachine, "machine "+s.id+" not validated").of(s.id)
+		return notLoggedIn(UnvalidatedMachine, "").of(s.id)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func TestTokens(t *testing.T) {
 		{"no exp", forge(t, hs, secret, with("exp", nil)), BadToken, "missing exp field"},
 		{"no id", forge(t, hs, secret, with("id", nil)), NotLoggedIn, "token names no machine"},
 		{"id of another type", forge(t, hs, secret, with("id", 7)), NotLoggedIn, "token names no machine"},
-		{"unknown machine", forge(t, hs, secret, with("id", "gone")), NotLoggedIn, "machine gone does not exist"},
+		{"unknown machine", forge(t, hs, secret, with("id", "gone")), NotLoggedIn, "machine_unknown gone"},
 		{"long", forge(t, hs, secret, with("pad", strings.Repeat("x", 2000))), 0, ""},
 	} {
 		for range 2 { // once by hand, once from memory
@@ -104,12 +104,12 @@ func TestTokenEnds(t *testing.T) {
 	header = []byte("Bearer " + grant.Token)
 	d.must(d.DeleteMachine(t.Context(), "m"))
 	_, err = d.Machine(header, nil)
-	d.refused(err, NotLoggedIn, "machine m does not exist")
+	d.refused(err, NotLoggedIn, "machine_unknown m")
 	if id, err := d.Session(header, nil); id != "m" {
 		t.Errorf("the session is gone: %v", err)
 	}
 	_, err = d.Refresh(header, nil)
-	d.refused(err, NotLoggedIn, "machine m does not exist")
+	d.refused(err, NotLoggedIn, "machine_unknown m")
 }
 
 func TestRefresh(t *testing.T) {
