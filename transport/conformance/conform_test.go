@@ -59,7 +59,7 @@ func loadCases(t *testing.T) []*Case {
 	return all
 }
 
-// TestConform replays every case: each configuration against a lapid process of its own,
+// TestConform replays every case: each configuration against lapid processes of its own, with loops and without,
 // seeded through the operator's verbs, or all of one configuration against the server of -server.
 func TestConform(t *testing.T) {
 	t.Parallel()
@@ -77,16 +77,27 @@ func TestConform(t *testing.T) {
 	pending := loadPending(t, cases)
 	binary := lapidBinary(t)
 	for config, group := range chosen {
-		t.Run(config, func(t *testing.T) {
-			t.Parallel()
-			p := startLapid(t, binary, config, seed)
-			replay(t, config, group, p.target, pending)
-			p.stop(t)
-			if t.Failed() {
-				t.Logf("the end of the process's log:\n%s", p.logTail())
-			}
-		})
+		for name, loops := range fronts(config) {
+			t.Run(config+name, func(t *testing.T) {
+				t.Parallel()
+				p := startLapid(t, binary, config, loops, seed)
+				replay(t, config, group, p.target, pending)
+				p.stop(t)
+				if t.Failed() {
+					t.Logf("the end of the process's log:\n%s", p.logTail())
+				}
+			})
+		}
 	}
+}
+
+// fronts are the values of LAPID_LOOPS that a configuration is replayed with, by the name of the test.
+// Over TLS there are no loops anyway.
+func fronts(config string) map[string]string {
+	if config == "tls" {
+		return map[string]string{"": "auto"}
+	}
+	return map[string]string{"": "auto", "-off": "off"}
 }
 
 // chooseCases gives the cases to replay by configuration; with -server, of one configuration only.

@@ -86,7 +86,7 @@ func dependOnSources(t *testing.T) {
 
 // startLapid writes the configuration, seeds the store before the first start, starts the server and
 // returns once it answers.
-func startLapid(t *testing.T, binary, config string, s *seed) *process {
+func startLapid(t *testing.T, binary, config, loops string, s *seed) *process {
 	dir, err := os.MkdirTemp("", "lapid-") // short: the path of a socket has little room
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func startLapid(t *testing.T, binary, config string, s *seed) *process {
 	p.target.TLSDir = filepath.Join(dir, "tls")
 	expired := p.plant(t, config, s, port)
 	release()
-	p.start(t, s.JWTSecret)
+	p.start(t, s.JWTSecret, loops)
 	if err := wait(t.Context(), time.Until(expired).Seconds()); err != nil {
 		t.Fatal(err)
 	}
@@ -212,14 +212,14 @@ func (p *process) verb(t *testing.T, args ...string) {
 }
 
 // start runs the server and waits until it answers /health.
-func (p *process) start(t *testing.T, secret string) {
+func (p *process) start(t *testing.T, secret, loops string) {
 	log, err := os.Create(filepath.Join(p.dir, "serve.log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer log.Close()
 	p.cmd = exec.Command(p.binary, "-c", filepath.Join(p.dir, "config.yaml"), "serve")
-	p.cmd.Env = append(os.Environ(), "CS_LAPI_SECRET="+secret)
+	p.cmd.Env = append(os.Environ(), "CS_LAPI_SECRET="+secret, "LAPID_LOOPS="+loops)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start lapid: %v", err)
