@@ -16,8 +16,8 @@ const (
 //
 //	dir ──► [ *chunk │ *chunk │ … ]      element n is dir[n/chunkLen][n%chunkLen]
 //
-// The writer grows it; anybody may address elements it was told of. What lies
-// in an element is the user's to make safe. The zero array is empty.
+// The writer grows it; any goroutine may address an element once it knows the number.
+// What lies in an element is the user's to make safe. The zero array is empty.
 type array[T any] struct {
 	dir atomic.Pointer[[]*[chunkLen]T]
 }

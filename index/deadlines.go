@@ -44,8 +44,8 @@ type Deadlines struct {
 
 // NewDeadlines returns an empty wheel. The function tells the due time of a
 // slot in Unix nanoseconds, any int64, which must not change while the slot is
-// in the wheel. Before the first Due everything waits in one bucket: who has a
-// clock and millions of slots to add calls Due with the time first.
+// in the wheel. Before the first Due everything waits in one bucket: a caller with
+// millions of slots to add calls Due with the time first.
 func NewDeadlines(at func(Slot) int64) *Deadlines {
 	return &Deadlines{at: at}
 }

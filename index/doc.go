@@ -3,7 +3,7 @@
 // # The story
 //
 // A record lives in a [Slab] and is named by its [Slot], a small number that
-// is given again once nobody can hold it. Everything else in the package maps
+// is given again once no reader can hold it. Everything else in the package maps
 // a question to slots:
 //
 //	Hosts      which record has exactly this address?       Get, Within
@@ -20,12 +20,12 @@
 //	┌──────────────┐      key ──► slot            3+ 4+ 3- …
 //	│ 1 │ 2 │ 3 │… │                                │
 //	└──────────────┘ ◄──────────────────────────────┘
-//	   at stable addresses, so that a slot is all anybody has to keep
+//	   at stable addresses, so that a slot is all a caller has to keep
 //
 // # One writer, many readers
 //
 // One goroutine writes; the comment on each method says whether it is the
-// writer's alone or anybody's. Readers take no lock, never wait for the
+// writer's alone or for any goroutine. Readers take no lock, never wait for the
 // writer, and allocate nothing. What both sides touch is atomic:
 //
 //   - A change that fits in one word is one atomic store in place: a slot
@@ -55,8 +55,8 @@
 // # Order
 //
 // Tables are cut by a hash that differs from one process to the next, so that
-// nobody outside can choose addresses which collide. Therefore [Hosts.Within]
-// has no order to rely on: whoever writes history from it sorts first. Slots
+// an attacker cannot choose addresses which collide. Therefore [Hosts.Within]
+// has no order to rely on: a caller that writes history from it sorts first. Slots
 // from Slab, Deadlines.Due and Revisions depend on their history alone.
 //
 // # Measured

@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // keyed is a flat table from keys to numbers other than 0.
 // The key of a place is written before its number is first stored and never
-// changes in this table, so whoever has seen a number reads a whole key:
+// changes in this table, so a reader that has seen a number reads a whole key:
 //
 //	┌─────────────────────┬────────┐     0        never used: a search ends here
 //	│         key         │ number │     retired  the key was removed

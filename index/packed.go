@@ -12,7 +12,7 @@ import "sync/atomic"
 //
 // A search begins at the place the key's hash says and goes on to the next
 // place until it meets an empty one. A key may have several numbers (texts with
-// one hash); who wants only one takes care of it. Entries never move within a
+// one hash); a caller that wants only one takes care of it. Entries never move within a
 // table, so what is in it throughout a search is found by the search.
 //
 // One writer, many readers. The zero table is empty.

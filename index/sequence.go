@@ -2,7 +2,7 @@ package index
 
 // Sequence is an array of items by ascending number, with gaps, of which every
 // version stays as it was, in the manner of Trie and with the same rules: runs
-// are numbered, and changes of one run are made in place until somebody has seen
+// are numbered, and changes of one run are made in place until a reader has seen
 // them. For what must be listed in the order in which it came.
 //
 //	to look up:  At, First             one node for each five bits of the number

@@ -4,21 +4,21 @@ import "sort"
 
 // Trie is a set of items found by a hash, of which every version stays as it
 // was: a changed one shares with the one before all but the few nodes on the way
-// to the change. For those who must be found in a view that is held, and of whom
-// there may be a million.
+// to the change. It is for items that must be found in a view that is held, and of
+// which there may be a million.
 //
 //	to look up:  Find(hash, match)           a few nodes, whatever the size
 //	to change:   Insert, Remove              copies the way there, half a kilobyte
 //
-// A run of changes of which nobody has seen anything yet is made in place: the
+// A run of changes of which no reader has seen anything yet is made in place: the
 // caller numbers its runs, ascending, and hands the number of the current one to
 // Insert and Remove. Once a Trie was shown to a reader, the next change must have
 // a higher number. So building a set costs no copies, and changing one that is
 // read costs one copy of each node however many changes share a run.
 //
 // The zero Trie is empty. One writer, of the newest version alone; any number of
-// readers of any version. Order follows the hash: who needs another keeps it
-// elsewhere (Sequence).
+// readers of any version. Order follows the hash: a caller that needs another keeps
+// it elsewhere (Sequence).
 type Trie[T any] struct {
 	root *trieNode[T]
 	n    int
@@ -73,8 +73,8 @@ func (t Trie[T]) Insert(run, hash uint64, item *T, hashOf func(*T) uint64) Trie[
 	return Trie[T]{t.root.insert(run, 0, hash, item, hashOf), t.n + 1}
 }
 
-// Remove returns a set without the item, which was inserted under the hash. An
-// item that is not there is not missed.
+// Remove returns a set without the item, which was inserted under the hash. It is no
+// error when the item is not there.
 func (t Trie[T]) Remove(run, hash uint64, item *T) Trie[T] {
 	if t.Find(hash, func(o *T) bool { return o == item }) == nil {
 		return t

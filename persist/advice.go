@@ -12,7 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// What a person can do. Whatever is said of a store that does not open ends with
+// What an operator can do. Each message about a store that does not open ends with
 // one of these, or with what else to do to a file that is named.
 const (
 	restoreIt = "restore a backup with: lapid restore --force FILE"
@@ -53,7 +53,7 @@ func (s *Store) Advise(err error) error {
 }
 
 // ordinary makes sure that what is at a path is a file, or a folder, or a link to
-// one. What else there is in the world may keep whoever opens it waiting for ever.
+// one. Opening anything else, such as a pipe, may wait for ever.
 func (f folder) ordinary(path string, dir bool) error {
 	info, err := f.fs.Stat(path)
 	switch {

@@ -35,8 +35,8 @@ type Pin struct {
 	snap *pebble.Snapshot
 }
 
-// PinRows holds the rows as they are now. The committer's alone, or nobody
-// writes meanwhile.
+// PinRows holds the rows as they are now. It is for the committer, or for any goroutine
+// while there are no writes.
 func (s *Store) PinRows() (*Pin, error) {
 	in, err := s.use()
 	if err != nil {
@@ -118,7 +118,7 @@ func (b *BackupWriter) rows(body []byte) error {
 	return b.frame(0, rowsMark, body)
 }
 
-// Note appends something for the one who restores; it goes into no store.
+// Note appends something for the reader of the backup; it goes into no store.
 func (b *BackupWriter) Note(kind uint16, body []byte) error { return b.frame(kind, noteMark, body) }
 
 // End writes the end mark and all that is buffered, and returns the size.

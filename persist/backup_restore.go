@@ -182,7 +182,7 @@ func (s *Store) restoreRows(rows *Rows, body []byte) error {
 
 // Hold takes the lock of the folder without opening what is in it, so that it
 // can be moved away, whatever is left of the store. It returns nil when the folder
-// is missing or empty. The error is an ErrLocked when somebody has it open.
+// is missing or empty. The error is an ErrLocked when another process has it open.
 func Hold(o *Options) (io.Closer, error) {
 	c := o.withDefaults()
 	f := folder{c.FS, c.Dir}

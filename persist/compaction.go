@@ -57,7 +57,7 @@ func (c *compactions) Unregister() {
 	}
 }
 
-// TrySchedule is asked for leave to merge. Whoever is refused is asked by Done,
+// TrySchedule is called by Pebble for leave to merge. After a refusal Done calls Pebble,
 // when the slot is free again.
 func (c *compactions) TrySchedule() (bool, pebble.CompactionGrantHandle) {
 	if !c.take() {

@@ -22,7 +22,7 @@
 //     (TestCrashEverywhere: the power fails before each operation of a run).
 //   - Append returned an error: Last is what it was, and after Reopen the record is
 //     not there. If the process dies before Reopen, the record may be found by the
-//     next Open, whole: whoever was told "error" does not know, as with any server
+//     next Open, whole: a caller that was told "error" does not know, as with any server
 //     that dies before it answers.
 //   - Rows come with the next Append, or a crash takes them; replaying makes them
 //     again. Reopen brings back those that were accepted (TestReopenKeepsRows).
@@ -33,19 +33,19 @@
 //   - What is damaged is an ErrCorrupt that names it, never an empty answer
 //     (TestDamagedFiles), and a store that does not open is left as it is and says
 //     what to do next (TestMissing).
-//   - What is missing is missed, and what is another store's is refused by name
+//   - A file that is missing is noticed, and one of another store is refused by name
 //     (TestMissing). No checksum shows that the end of a log is cut, or that a log is
 //     not there: the folder therefore notes how far it reaches, and which logs must
 //     be there, and Open compares before it changes anything. FORMAT.md tells what
 //     cannot be noticed.
 //   - Nothing is touched in a folder of another format, or one that is held by
-//     another Store; taking the file LOCK away admits nobody.
+//     another Store; taking the file LOCK away admits no second Store.
 //
 // # When the disk refuses
 //
 // Pebble treats a write that fails as the end of the process: a log that cannot
-// be synced or switched panics, partly with its mutex given up, which the Go
-// runtime does not let anyone recover; a manifest ends in Logger.Fatalf on a
+// be synced or switched panics, partly with its mutex given up, from which a Go program
+// cannot recover; a manifest ends in Logger.Fatalf on a
 // goroutine of Pebble's own; a table is tried again at once and for ever, while
 // writers wait behind it. None of this may happen to a server that can still
 // answer from memory.
@@ -66,7 +66,7 @@
 // # Goroutines
 //
 // One committer appends, writes rows, trims and reopens; one snapshotter may write
-// a snapshot beside it; everybody may read. Pebble has a few goroutines of its own
+// a snapshot beside it; any goroutine may read. Pebble has a few goroutines of its own
 // for its log, for flushing and merging tables and for deleting files; none of them
 // wakes up without work. The package starts one, after Reopen, to close the
 // predecessor, and Close waits for it.

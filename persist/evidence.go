@@ -50,7 +50,7 @@ func (f folder) scanLogs(ctx context.Context, who identity) (found evidence, err
 const logBlock = 32 << 10
 
 // entryMark begins a journal entry inside a batch: a SET (1) with a key of nine
-// bytes. The first byte of a revision is 0 for longer than anybody lives.
+// bytes. The first byte of a revision is 0 in every history of fewer than 2^56 commits.
 var entryMark = []byte{1, journalKeySize, journalSpace, 0}
 
 // idMark begins an id inside a batch: a SET with a key of one byte.

@@ -80,7 +80,7 @@ func (f *fence) err() error {
 
 // lower brings the fence down for a reason, unless it is down already.
 func (f *fence) lower(op, path string, err error) {
-	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) && !errors.Is(err, ErrGone) { // whoever looked says that
+	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) && !errors.Is(err, ErrGone) { // the check that found it logs it
 		f.log.Error("store: disk refuses to write, writes are off", "op", op, "path", path, "err", err.Error())
 	}
 }
@@ -117,8 +117,8 @@ func (f *fence) beginLog(dir string, number uint64) {
 	}
 }
 
-// dropLog notes, before a log is removed or written over, that nobody will miss
-// it. Other files are no concern.
+// dropLog notes, before a log is removed or written over, that its absence is no loss
+// from then on. Other files are no concern.
 func (f *fence) dropLog(path string) {
 	number, isLog := parseLogName(f.PathBase(path))
 	if isLog && f.logs != nil {
@@ -343,7 +343,7 @@ func (f *fencedFile) Close() error {
 	return nil
 }
 
-// voidFile is a file of the fiction that nobody reads: it keeps nothing.
+// voidFile is a file that only pretends to be written, once the disk has failed: it keeps nothing.
 type voidFile struct{ vfs.File }
 
 func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }

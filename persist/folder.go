@@ -200,8 +200,8 @@ func (f folder) makeDirs() error {
 	return nil
 }
 
-// notOurs tells that a directory could not be synced because it cannot be written
-// or even read by us, so that it holds nothing that we made.
+// notOurs tells that a directory could not be synced because this user can neither write
+// nor read it, so that it holds nothing that this program made.
 func notOurs(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EINVAL)
 }

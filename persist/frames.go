@@ -29,7 +29,7 @@ const (
 type fileKind struct {
 	magic   string // eight bytes
 	version uint32 // the one that is written; all from 1 on are read
-	name    string // for people
+	name    string // for messages
 	foreign error  // what a file without the magic is
 }
 

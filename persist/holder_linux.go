@@ -38,9 +38,9 @@ func lockHolder(dir string) string {
 	return ""
 }
 
-// holderOf finds in the system's list of locks who holds something, 0 for nobody.
-// Some file systems name another device there than they do otherwise: if nothing
-// else has the number of the file, it is that one.
+// holderOf finds in the system's list of locks the process that holds one, 0 for none.
+// Some file systems name another device there than they do otherwise: if no other file
+// has the number, it is that one.
 func holderOf(list string, at *syscall.Stat_t) (pid int) {
 	exact := fmt.Sprintf("%02x:%02x:%d", unix.Major(at.Dev), unix.Minor(at.Dev), at.Ino)
 	other, others := 0, 0

@@ -96,7 +96,7 @@ func (in *instance) whose() (ID, error) {
 }
 
 // settleID brings the id from the log to a table: a log may get lost, and then the
-// journal must still be known as ours.
+// journal must still be known as this store's.
 func (in *instance) settleID() error {
 	if err := in.db.Flush(); err != nil {
 		return fmt.Errorf("%w: %w", kindOf(err), err)

@@ -14,7 +14,7 @@ import (
 type instance struct {
 	db       *pebble.DB
 	fence    *fence
-	identity identity       // of the folder; set before anybody else has the instance
+	identity identity       // of the folder; set before the instance is shared
 	unsigned atomic.Bool    // the log that is written to does not say yet whose it is
 	users    sync.WaitGroup // calls that are using db right now
 }

@@ -19,7 +19,7 @@ type machineDisk struct{ vfs.FS }
 // lockMode is how the file LOCK is made.
 const lockMode = 0o600
 
-// folderLock is a folder that is held: the folder itself, which nobody can take
+// folderLock is a folder that is held: the folder itself, which cannot be taken
 // away from under the lock, and the file in it, which programs before this one
 // look at.
 type folderLock struct{ folder, file *os.File }

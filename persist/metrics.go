@@ -32,7 +32,7 @@ var syncBounds = func() (bounds [19]float64) {
 	return bounds
 }()
 
-// counters are written by the committer and read by anyone.
+// counters are written by the committer and read by any goroutine.
 type counters struct {
 	appendBytes atomic.Uint64
 	syncs       [len(syncBounds) + 1]atomic.Uint64

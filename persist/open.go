@@ -21,8 +21,8 @@ import (
 func Open(o *Options) (*Store, error) { return OpenContext(context.Background(), o) }
 
 // OpenContext is Open with an end: when ctx ends, nothing more is begun, and the
-// error is that of ctx. What the library is at it does first; who cannot wait may
-// leave, for the folder is at every moment as a crash may leave it.
+// error is that of ctx. What the library is at it does first; a caller that cannot wait
+// may leave, for the folder is at every moment as a crash may leave it.
 func OpenContext(ctx context.Context, o *Options) (*Store, error) {
 	s := newStore(o)
 	if err := s.open(ctx); err != nil {
@@ -316,8 +316,8 @@ func (s *Store) lookInside(ctx context.Context) (err error) {
 
 // begins makes sure that the journal goes on from something: from a snapshot that
 // is there and whole, or from nothing at all. A state without its beginning cannot
-// be made, so this loss cannot be accepted. Who only looks is let in: a check names
-// all that is missing.
+// be made, so this loss cannot be accepted. An opening that only inspects goes on: a
+// check names all that is missing.
 func (s *Store) begins(in *instance, tail uint64) error {
 	newest := s.snapshots.newest()
 	if tail <= newest || s.options.ReadOnly {

@@ -38,10 +38,10 @@ type Options struct {
 	// full or was made read-only: what is there can be read, Err tells why nothing
 	// can be written, and Reopen ends that. Default: such an Open is an ErrDisk.
 	ServeReads bool
-	// Logger hears of failures, once each, where they stop. Default: nobody.
+	// Logger hears of failures, once each, where they stop. Default: no logger.
 	Logger *slog.Logger
 	// CacheSize bounds the cache of row and journal blocks, in bytes. Cold rows
-	// are read by people, so it is small. Default: 8 MiB.
+	// are read for operators, so it is small. Default: 8 MiB.
 	CacheSize int64
 	// MemTableSize is how much is kept in memory before it is written to a table,
 	// in bytes. At most four times as much is held while the disk is behind; then

@@ -8,7 +8,7 @@ import (
 )
 
 // A folder can be removed, moved or exchanged under the Store that has it open, and
-// whoever writes on notices nothing: the files live on without names until they are
+// a writer that goes on notices nothing: the files live on without names until they are
 // closed. So a Store is asked now and then whether what it writes to is still there.
 
 // place tells one file from another that has its name; zero where that cannot be

@@ -22,7 +22,7 @@ import (
 // new one and the copy.
 const previousDir = "previous"
 
-// keepPrevious makes the copy. Nobody has the store open.
+// keepPrevious makes the copy. The store is not open meanwhile.
 func (s *Store) keepPrevious() error {
 	f := s.folder
 	old := folder{f.fs, f.join(previousDir)}
@@ -91,7 +91,7 @@ func (f folder) keepFiles(to folder, dir string, linked func(name string) bool) 
 // dropFolder removes a copy. What is left when the power fails meanwhile has no FORMAT,
 // and so is none.
 func dropFolder(f folder) error {
-	if f.own() != nil { // whatever it is, nothing behind it is ours
+	if f.own() != nil { // a link, say: it goes, and not what it leads to
 		return f.fs.RemoveAll(f.path)
 	}
 	if _, err := f.fs.Stat(f.join(formatFile)); err == nil {
@@ -103,8 +103,8 @@ func dropFolder(f folder) error {
 }
 
 // DropPrevious removes the copy of the store as an older program wrote it, and reports
-// whether there was one. It is for who has read all of the store, has served it, and ends
-// in good order. What cannot be removed is tried again at the next end, and costs its
+// whether there was one. It is for a server that has read all of the store, has served it,
+// and ends in good order. What cannot be removed is tried again at the next end, and costs its
 // room until then. What is no such copy stays: an ErrCorrupt.
 func (s *Store) DropPrevious() (bool, error) {
 	if s.options.ReadOnly {

@@ -48,7 +48,7 @@ func (r *Rows) DeleteRange(kind byte, from, to []byte) {
 	}
 }
 
-// fits notes when the batch grows too large; WriteRows tells.
+// fits notes when the batch grows too large; WriteRows returns the error.
 func (r *Rows) fits(n int) bool {
 	r.tooMuch = r.tooMuch || r.batch.Len()+n > MaxRows
 	return !r.tooMuch

@@ -176,7 +176,7 @@ func writeSnapshotFile(disk FS, path string, rev uint64, from origin, write func
 // time. If all are damaged the result is 0, and Replay will tell whether the
 // journal reaches back that far.
 //
-// An error of load on a sound snapshot ends everything and is returned as it is.
+// An error that load returns for a sound snapshot ends the call and is returned as it is.
 func (s *Store) LoadSnapshot(load func(rev uint64, sections iter.Seq2[uint16, []byte]) error) (rev uint64, err error) {
 	for _, info := range s.snapshots.sound() {
 		damage, err := s.loadSnapshot(info, load)
@@ -204,7 +204,7 @@ func (s *Store) loadSnapshot(info SnapshotInfo, load func(uint64, iter.Seq2[uint
 
 // openSnapshot opens the file and reads its header.
 func openSnapshot(disk FS, info SnapshotInfo) (vfs.File, *snapshotReader, error) {
-	if stat, err := disk.Stat(info.Path); err == nil && !stat.Mode().IsRegular() { // a pipe would keep us waiting
+	if stat, err := disk.Stat(info.Path); err == nil && !stat.Mode().IsRegular() { // opening a pipe would wait for a writer
 		return nil, nil, fmt.Errorf("it is no ordinary file: %w", ErrCorrupt)
 	}
 	file, err := disk.Open(info.Path, vfs.SequentialReadsOption)

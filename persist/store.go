@@ -20,7 +20,7 @@ import (
 type Store struct {
 	options Options
 	folder  folder
-	lock    io.Closer     // the folder is ours; nil on a read-only disk
+	lock    io.Closer     // of the folder; nil on a read-only disk
 	cache   *pebble.Cache // shared by one Pebble and its successor
 	log     *slog.Logger
 
