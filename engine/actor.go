@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Actor is who caused a change: what an audit, a page of activity and the end of a
-// decision name. The zero Actor is not known: what older programs wrote has none.
+// Actor is the cause of a change: what an audit, a page of activity and the end of a
+// decision name. The zero Actor means "not known": what older programs wrote has none.
 type Actor struct {
 	Kind ActorKind
 	// Name tells actors of one kind apart: the machine's id, the bouncer's name, the
@@ -31,7 +31,7 @@ const (
 	ActorAllowlist  ActorKind = 7  // a decision on what must not be banned; Name: of the list
 	ActorCentralAPI ActorKind = 8  // the Central API's lists
 	ActorConsole    ActorKind = 9  // an order of the console
-	ActorImport     ActorKind = 10 // a list, or another server's store; Name: who imported it
+	ActorImport     ActorKind = 10 // a list, or another server's store; Name: of its importer
 	ActorNode       ActorKind = 11 // another node; Name: its name
 )
 

@@ -61,10 +61,10 @@ type Alert struct {
 	StopText  string
 	Labels    []string
 	Decisions []NewDecision
-	Untold    bool // whoever brings it writes its line of the log
+	Untold    bool // its line of the log is written by the caller
 }
 
-// Source is whom an alert is about.
+// Source is what an alert is about: an address, say.
 type Source struct {
 	Scope     Scope
 	Value     string

@@ -124,8 +124,8 @@ const (
 	// included. Alerts of nothing but keys and values of a letter take three times as
 	// much.
 	perStoredByte = 4
-	// readingAtMost is how many alerts are read from the disk at once, for whoever asks;
-	// others wait their turn, not for room.
+	// readingAtMost is how many alerts are read from the disk at once, for all callers
+	// together; others wait their turn, not for room.
 	readingAtMost = 16
 )
 

@@ -229,7 +229,7 @@ func (o *extendAllowlist) apply(s *state, rev Revision) {
 // moment.
 type reduceAllowlist struct {
 	name    string
-	at      int64 // 0: nobody changed the list, it ran out
+	at      int64 // 0: the list was not changed by a caller, items of it expired
 	values  []string
 	expired int64 // 0: none
 }

@@ -12,7 +12,7 @@ import "sync/atomic"
 type BouncerRow struct {
 	value  atomic.Pointer[Bouncer]
 	place  uint64         // in the order of creation; set once
-	ledger *bouncerLedger // nil: a guest, of whom nothing is written down
+	ledger *bouncerLedger // nil: a guest, of which nothing is written down
 	after  *BouncerRow    // in the ledger
 
 	// Noted in memory by visitors, written down in bulk by the committer. A
@@ -21,7 +21,7 @@ type BouncerRow struct {
 	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. What is not heard yet counts, see Delivery
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
-	gone     atomic.Bool // dropped; for those who keep the row, apply never asks
+	gone     atomic.Bool // dropped; for callers that keep the row, apply never asks
 
 	unheard atomic.Pointer[unheard] // nil: there never was any
 
@@ -76,7 +76,7 @@ func (r *BouncerRow) Visit(now int64) {
 	}
 }
 
-// Advance moves the cursor to rev, never back, for somebody who certainly knows
+// Advance moves the cursor to rev, never back, for a bouncer that certainly knows
 // everything up to there, and notes the pull.
 func (r *BouncerRow) Advance(rev Revision, now int64) {
 	forward(&r.cursor, uint64(rev)+1)
@@ -120,8 +120,8 @@ func (r *BouncerRow) MayDescribe(now, every int64) bool {
 	return last == 0 || now-last >= every
 }
 
-// DueToDescribe says yes to one caller, and then to nobody for so many nanoseconds:
-// what a row says of itself is written down that often at most, whoever asks.
+// DueToDescribe says yes to one caller, and then no for so many nanoseconds to every
+// caller: what a bouncer says of itself is written down that often at most.
 func (r *BouncerRow) DueToDescribe(now, every int64) bool {
 	last := r.described.Load()
 	return (last == 0 || now-last >= every) && r.described.CompareAndSwap(last, now)

@@ -8,14 +8,14 @@ import (
 	"lapid/index"
 )
 
-// bouncerSet is who the bouncers are. One that a view has never changes; the rows
-// in it are shared with the sets before and after. What is asked or done costs the
-// same however many rows there are, one key's or many's:
+// bouncerSet is all bouncers. One that a view has never changes; the rows
+// in it are shared with the sets before and after. Each question and each change costs
+// the same however many rows there are, one key's or many's:
 //
 //	order    by place: all, in order of creation
 //	byName   by the hash of the name
-//	byPlace  by the hash of key and address: who answers for them
-//	byOwner  by the hash of whom rows belong to: its rows, oldest first
+//	byPlace  by the hash of key and address: the rows that answer for them
+//	byOwner  by the hash of the owner, a key or a certificate's name: its rows, oldest first
 type bouncerSet struct {
 	run    uint64 // of changes; see index.Trie
 	shown  bool   // a view has it: the next change begins a run. The committer's
@@ -26,8 +26,8 @@ type bouncerSet struct {
 	byPlace index.Trie[BouncerRow]
 	byOwner index.Trie[ownedRows]
 
-	// loading has the rows by name while a start brings memory up, and nobody else
-	// looks. Then the indexes are empty; build makes them of all rows at once.
+	// loading has the rows by name while a start brings memory up, before there are
+	// readers. Then the indexes are empty; build makes them of all rows at once.
 	loading *loading[BouncerRow]
 }
 
@@ -40,8 +40,8 @@ type ownedRows struct {
 	auto   int                         // of them AutoCreated
 }
 
-// rowSeed makes hashes that nobody outside can foresee: names of machines are
-// chosen by strangers.
+// rowSeed makes hashes that cannot be foreseen from outside: names of machines are
+// chosen by their senders.
 var rowSeed = maphash.MakeSeed()
 
 func nameHash(name string) uint64 { return maphash.String(rowSeed, name) }
@@ -116,7 +116,7 @@ func (o *ownedRows) len() int {
 	return o.rows.Len()
 }
 
-// each yields the rows, oldest first; those of nobody are none.
+// each yields the rows, oldest first; a nil owner has none.
 func (o *ownedRows) each(yield func(*BouncerRow) bool) {
 	switch {
 	case o == nil:

@@ -72,8 +72,8 @@ func (v *View) BouncerFor(k *KeyHash, from netip.Addr) *BouncerRow {
 // allocate.
 func (v *View) Bouncer(name string) *BouncerRow { return v.bouncers.named(name) }
 
-// Bouncers returns all rows in order of creation. The slice is the caller's; who
-// only looks through them takes EachBouncer.
+// Bouncers returns all rows in order of creation. The slice is the caller's; a caller
+// that only looks through them takes EachBouncer.
 func (v *View) Bouncers() []*BouncerRow {
 	all := make([]*BouncerRow, 0, v.bouncers.order.Len())
 	v.bouncers.order.All(func(r *BouncerRow) bool { all = append(all, r); return true })

@@ -14,12 +14,12 @@ import (
 // machine, bouncer or operator can make a record that is dear to hold, to write
 // down or to list. They are far above what the field has.
 //
-// What somebody says of himself or an operator types is refused when it is longer
-// (ErrInvalid), and nothing of it is stored. An alert is never refused for it: its
+// What a bouncer or machine says of itself, or an operator types, is refused when it is
+// longer (ErrInvalid), and nothing of it is stored. An alert is never refused for it: its
 // long texts are cut, its surplus is left out, a decision whose value is too long
 // is dropped, and with its last decision the alert; all of it is counted
 // (Metrics.Bounded) and said in the log. A value is never cut, for half of one names
-// somebody else.
+// something else.
 //
 // Records of programs that had no bounds stay as they are: a change of one is
 // refused only for a text that it makes longer than it may be.
@@ -33,16 +33,16 @@ const (
 	// LongestWord is for versions and operating systems, in characters. It is the
 	// contract's for usage metrics.
 	LongestWord = 255
-	// LongestText is for what only people read, in bytes: the description of an
+	// LongestText is for what only operators read, in bytes: the description of an
 	// allowlist, the comment on an item.
 	LongestText = 1024
 	// longestHash is for password hashes, in bytes (bcrypt has 60).
 	longestHash = 256
-	// longestSecret is for secrets of our own, in bytes.
+	// longestSecret is for the server's own secrets, in bytes.
 	longestSecret = 64 << 10
 
 	// LongestScenarios is for the list of scenarios of a login, joined, in bytes.
-	// Longer, it is cut between two scenarios: nobody is kept out for it.
+	// A longer one is cut between two scenarios; the login goes on.
 	LongestScenarios = 64 << 10
 
 	// What a machine or bouncer reports about itself.
@@ -169,7 +169,7 @@ func (f *fitting) hub(hub map[string][]HubItem) {
 	}
 }
 
-// longestNameOf is for a name that somebody chose, or one that ends with an
+// longestNameOf is for a name that was chosen, or one that ends with an
 // address.
 func longestNameOf(proof AuthType, automatic bool) int {
 	if automatic || proof == AuthTLS {
@@ -361,7 +361,7 @@ func (d *NewDecision) bound(c *cuts) bool {
 
 func (c *cuts) any() bool { return *c != cuts{} }
 
-// Fits checks a decision that a person asks for, who is told what is too long
+// Fits checks a decision that an operator asks for, who is told what is too long
 // where a log processor's is cut or dropped. The error is an ErrInvalid.
 func (d *NewDecision) Fits() error {
 	var f fitting

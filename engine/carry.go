@@ -28,7 +28,7 @@ type Carried struct {
 
 // Carry adds to a store that was restored, as ended, those decisions of another one
 // that a bouncer may hold and that are not in the first: whose decided end has not
-// come, whether they run or were ended early. Nobody may have either open; the other
+// come, whether they run or were ended early. Neither may be open elsewhere; the other
 // is only read. Its memory is that of both stores. Errors are those of Open, and after
 // one what is restored is as good as before.
 func Carry(ctx context.Context, restored, other *Options) (done Carried, err error) {
@@ -98,8 +98,8 @@ func planOf(d Decision) plan {
 	return p
 }
 
-// carry stores decisions, and ends them in a commit of its own: what is over when it
-// comes nobody is told of. Run must not be running.
+// carry stores decisions, and ends them in a commit of its own: no bouncer is told of
+// what is over when it comes. Run must not be running.
 func (e *Engine) carry(plans []plan) error {
 	at := Stamp{At: e.state.at}
 	a := &Alert{Scenario: "restore", Message: "decisions that are not in the backup, ended", StartAt: at, StopAt: at}

@@ -250,8 +250,8 @@ func (e *Engine) Digest() [32]byte {
 	return v.digest(v.people())
 }
 
-// digest may run beside the committer: of what can change in a view that is
-// held, people, it is told.
+// digest may run beside the committer: what can change in a view that is held, its
+// people, is handed in.
 func (v *View) digest(who *people) [32]byte {
 	s := v.state
 	h := sha256.New()

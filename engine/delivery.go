@@ -8,9 +8,9 @@ import (
 )
 
 // Delivery is an answer that tells a bouncer something, from the moment its last
-// bytes leave until somebody can say whether they were heard. Meanwhile the
-// bouncer's cursor is behind the answer, so that who asks again at once is not
-// told twice, but what is written down is before it. What was not heard is told
+// bytes leave until it is known whether they were heard. Meanwhile the
+// bouncer's cursor is behind the answer, so that a bouncer that asks again at once is
+// not told twice, but what is written down is before it. What was not heard is told
 // again, together with everything that was told since: told twice is harmless,
 // told never is not.
 //
@@ -20,7 +20,7 @@ type Delivery struct {
 	Row   *BouncerRow
 	After Revision // the answer tells what came after this revision,
 	All   bool     // or everything;
-	To    Revision // who has heard it knows this one
+	To    Revision // a bouncer that has heard it knows this one
 
 	// On the lock of the row's deliveries.
 	from    uint64 // where the cursor was, as in BouncerRow
@@ -36,8 +36,8 @@ type Witness interface {
 	Missed(late bool) bool
 }
 
-// lateAfter is for how long an answer may be on its way before it counts that
-// nobody has acknowledged it: one that left a moment ago will be.
+// lateAfter is for how long an answer may be on its way before a missing
+// acknowledgement counts: one that left a moment ago is still to come.
 const lateAfter = int64(time.Second)
 
 // unheardAtMost is how many answers to one bouncer may be under way. Further
@@ -52,7 +52,7 @@ type unheard struct {
 }
 
 // Offer moves the cursor behind the answer, just before its last bytes are
-// written, and notes the pull. False, and nothing moves, when somebody else's
+// written, and notes the pull. False, and nothing moves, when another request's
 // answer was lost since this one was made, for then the cursor is before it; or
 // when too many are under way. After true, Heard or Lost must follow.
 func (d *Delivery) Offer(w Witness, now int64) bool {
@@ -73,7 +73,7 @@ func (d *Delivery) Offer(w Witness, now int64) bool {
 	}
 	u.list = append(u.list, d)
 	u.many.Store(int32(len(u.list)))
-	if d.All { // whoever asked for everything knows nothing else
+	if d.All { // a bouncer that asked for everything knows nothing else
 		r.cursor.Store(uint64(d.To) + 1)
 	} else {
 		forward(&r.cursor, uint64(d.To)+1)
@@ -82,7 +82,7 @@ func (d *Delivery) Offer(w Witness, now int64) bool {
 	return true
 }
 
-// Watch changes the witness; nil: nobody can see. The one before is not asked any
+// Watch changes the witness; nil: there is none. The one before is not asked any
 // more once Watch has returned.
 func (d *Delivery) Watch(w Witness) {
 	u := d.Row.unheard.Load()
@@ -92,7 +92,7 @@ func (d *Delivery) Watch(w Witness) {
 }
 
 // Heard keeps the cursor's place for good, unless the answer was given up
-// already. Who has heard everything need not hear any more what was told before:
+// already. A bouncer that has heard everything need not hear what was told before:
 // earlier answers are settled too. The witness is not asked any more once it has
 // returned.
 func (d *Delivery) Heard() {

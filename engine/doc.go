@@ -43,7 +43,7 @@
 //  8. Limits: every queue, buffer, history and retry has a bound, and the
 //     bound's comment says what happens there.
 //  9. Actors: every operation, and every end of a decision before its time, names
-//     who caused it (actor.go), but for what older programs wrote.
+//     its actor (actor.go), but for what older programs wrote.
 //
 // # Time
 //
@@ -63,7 +63,7 @@
 // the time of a commit is never earlier than that of the one before.
 //
 // Not promised: after a step forward that stays, what is over by the new time is
-// lifted, for then nobody can say that it is not. A start believes the wall
+// lifted, for it may well be over. A start believes the wall
 // clock at once, whatever it says: in the past nothing is lifted, and ten minutes
 // after the clock was set all is as it should be; in the future, see before. A
 // machine that was suspended is behind for ten minutes after it wakes.
@@ -77,7 +77,8 @@
 // is no proof: a note in the history keeps what was believed. And at any start,
 // silence of bouncers and machines counts only when they could have been heard for
 // ten minutes. A clock that is years ahead and stays so is believed in the end:
-// then alerts and usage metrics go, and who did not come by in those ten minutes.
+// then alerts and usage metrics go, and bouncers and machines that were silent in those
+// ten minutes.
 //
 // # Goroutines and ownership
 //
@@ -106,13 +107,13 @@
 //	  goroutines and files stay where they are          TestSoak (make soak)
 //	an end by SIGTERM answers or refuses each write     TestShutdown
 //	a full or read-only disk refuses writes, and says
-//	  so; who only asks is served, also by a server that
+//	  so; reads are served, also by a server that
 //	  starts there; it recovers by itself               TestDiskFull, TestDiskReadOnly
 //	what is missing is named, and changes nothing; a
 //	  loss is accepted in words alone, and settled then TestMissingIsMissed, TestAcceptLoss, TestAcceptedLossIsSettled
 //	whatever happened to a file of a store: it is named,
 //	  with what to do next, and a restore helps         TestEveryFileHarmed, TestBadBackups
-//	a lock outlives the file LOCK; who holds a store
+//	a lock outlives the file LOCK; the holder of a store
 //	  is named                                          TestLockTakenAway, TestHeldStoreIsNamed
 //	a start ends within a second of SIGTERM             TestStartObeysSIGTERM, TestStartObeysSIGTERMInOneCommit
 //	root's server leaves nothing in another's folder    TestRootServerIsRefused
@@ -153,10 +154,10 @@
 //	              clocks set at random                       TestClockAtRandom
 //	              one start with a clock years ahead deletes
 //	              no key, no machine, no alert               TestStartYearsAhead, TestStartAfterAWrongOne
-//	              who was silent while it was off may speak  TestSilenceWhileOff
-//	values        who was deleted stays deleted              TestNobodyComesBack, TestMachines, TestBouncers
+//	              what was silent while it was off may speak TestSilenceWhileOff
+//	values        what was deleted stays deleted             TestNobodyComesBack, TestMachines, TestBouncers
 //	limits        a queue that is full refuses               TestQueueIsBounded
-//	              whoever gives up is told so only if
+//	              a writer that gives up is told so only if
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
 //	              memory of what was forgotten is used again TestPlacesAreUsedAgain
 //	              … and what is not goes back to the machine TestMemoryComesBack
@@ -167,7 +168,7 @@
 //	              a start enters all at once                 TestLoading, BenchmarkManyRows
 //	              a key from ever new addresses has so many,
 //	              the one idle longest goes                  TestRowsPerKey, TestCertificatesPerName
-//	              a name that is taken keeps nobody out      TestTakenNames
+//	              a name that is taken keeps no bouncer out  TestTakenNames
 //	bytes         every decoder: no panic, bounded memory,
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
 //	the log       each decision has its line, and no report
@@ -178,7 +179,7 @@
 //	snapshots     there is no state that cannot be written
 //	              down, backed up and started from           TestManySections, TestAllowlistOverSections, TestFleet
 //	              … nor one that older programs have left    TestGiantsOfOlderPrograms, TestSectionsOfOtherForms
-//	              one that fails is seen by everybody        TestSnapshotThatFails
+//	              one that fails is a trouble, and logged    TestSnapshotThatFails
 //	bounds        whatever a record is filled with, what is
 //	              stored of it is small                      TestEveryTextIsBounded, TestUsageIsBounded
 //	              what is as long as it may be is kept whole TestRecordsAtTheirBounds
@@ -194,8 +195,8 @@
 //	history for streams  Options.History events              a bouncer further behind starts over
 //	answers under way    64 to one bouncer                   further ones are told again
 //	alerts               Options.Retention                   dropped with their decisions when over
-//	a text that somebody
-//	says of himself      bounds.go                           ErrInvalid, nothing is stored
+//	a text that a caller
+//	says of itself       bounds.go                           ErrInvalid, nothing is stored
 //	a text of an alert   bounds.go                           cut; a decision with a longer value is dropped
 //	usage metrics        bounds.go, by sender and day        not kept; what they say of their sender is
 //	lines of the log     told.go, for alerts and seconds     counted in one line

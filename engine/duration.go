@@ -88,15 +88,15 @@ const (
 )
 
 const (
-	// LongestDuration is the longest that a person may give to a decision, in the
+	// LongestDuration is the longest that an operator may give to a decision, in the
 	// grammar of ParseDuration: some 292 years. Bouncers can read it.
 	LongestDuration = "2562047h"
 
-	// Forever is the word for LongestDuration where a person gives a duration.
+	// Forever is the word for LongestDuration where an operator gives a duration.
 	Forever = "forever"
 )
 
-// DecisionDuration checks the duration that a person gives to a decision, and
+// DecisionDuration checks the duration that an operator gives to a decision, and
 // gives it as it is to be stored: Forever is LongestDuration, anything else stays
 // as it was written. What would be over at once, or is longer than can be counted,
 // is refused with a sentence that says what to write instead. The error has no
@@ -122,8 +122,8 @@ func DecisionDuration(text string) (string, error) {
 	return text, nil
 }
 
-// shortestDecision is what a decision must last that a person gives: bouncers ask
-// seconds apart, and none ever sees what ends before.
+// shortestDecision is the shortest that an operator may give to a decision: bouncers ask
+// seconds apart, and would not see one that ends sooner.
 const shortestDecision = time.Second
 
 // Lasting refuses a duration, read from text, that is over before a bouncer can see

@@ -31,7 +31,7 @@ const (
 
 // Error is one failure. One that is about a thing that is missing (ErrNotFound) or
 // there already (ErrExists) has the noun and the name of it and no text: its sentence
-// depends on who is told, and is made by the Local API's replies and by the commands.
+// depends on the reader, and is made by the Local API's replies and by the commands.
 // Any other has a text, which may be shown to the caller.
 type Error struct {
 	Kind  error

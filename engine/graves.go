@@ -11,14 +11,14 @@ import (
 // hear of its end) and every view in which it runs is gone (a view never
 // changes); then it is taken out of the indexes, and its memory waits until
 // every view that could lead a reader to it is gone. The collector tells of
-// views: one that nobody holds is collected, and its cleanup notes that it has
+// views: one that is no longer held is collected, and its cleanup notes that it has
 // gone. So a reader pays nothing at all.
 //
 // The queues need no bound of their own: they name records that are in memory
 // anyway.
 type graves struct {
 	// Owned by the committer.
-	waiting []grave      // tombstones in order of their purge, until nobody needs them
+	waiting []grave      // tombstones in order of their purge, until they are not needed
 	buried  []grave      // out of the indexes, until the readers have gone
 	alerts  []alertGrave // deleted, until the readers have gone
 	issued  uint64       // number of the newest view
@@ -47,7 +47,7 @@ type returnedView struct {
 // dig lines a tombstone up. Its decided end has passed.
 func (g *graves) dig(n slot) { g.waiting = append(g.waiting, grave{n, g.issued}) }
 
-// watch arranges to be told when nobody holds v any more.
+// watch arranges to be told when v is held no longer.
 func (g *graves) watch(v *View) {
 	g.issued++
 	v.number = g.issued

@@ -24,7 +24,7 @@ type Inspection struct {
 }
 
 func (i *Inspection) damage(format string, args ...any) {
-	const most = 1000 // a longer list tells nobody more
+	const most = 1000 // a longer list tells no more
 	if len(i.Damage) < most {
 		i.Damage = append(i.Damage, oneLine(fmt.Sprintf(format, args...)))
 	}
@@ -39,7 +39,7 @@ func oneLine(text string) string {
 	return strings.Join(lines, "; ")
 }
 
-// Inspect verifies a store that nobody has open, and changes nothing: every
+// Inspect verifies a store that is not open, and changes nothing: every
 // checksum, that a start would come to its end, that the indexes built from it
 // agree, and that every alert has a body that can be read. Damage is no error;
 // errors are persist.ErrLocked, persist.ErrFormat, and that of ctx.
@@ -123,7 +123,7 @@ func (e *Engine) body(dst []byte, id uint64) ([]byte, error) {
 	return dst, d.err
 }
 
-// AcceptLoss gives up what is missing from a store that nobody has open: of the
+// AcceptLoss gives up what is missing from a store that is not open: of the
 // journal (persist.AcceptLoss), and the bodies of alerts, in place of which an empty
 // one says so from then on, in backups too. It returns what was given up of the
 // journal, and of how many alerts. It may be called again after it was interrupted.

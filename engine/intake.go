@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// AddAlerts is the way in of every alert, whoever reports it: clean, leave out
+// AddAlerts is the way in of every alert, whatever reports it: clean, leave out
 // what is allowlisted, let the rules judge, propose. All of them are stored in
 // one commit, or none. It returns the ids of those that were stored, in order;
 // an alert that was dropped (allowlisted, or without one usable decision)
@@ -17,7 +17,7 @@ import (
 // at info what was stored (told.go).
 //
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
-// duration nobody can read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
+// duration that cannot be read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
 func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert, now int64) ([]AlertID, error) {
 	if machine != "" {
 		ctx = orElse(ctx, Actor{ActorMachine, machine})

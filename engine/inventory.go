@@ -143,7 +143,7 @@ func (v *inventories) find(hash uint64, items []HubItem) *sharedItems {
 
 func (i *HubItem) texts() [3]*string { return [...]*string{&i.Name, &i.Version, &i.Status} }
 
-// itemsHash ends each text, so that neighbours do not run together.
+// itemsHash ends each text, so that two texts in a row do not run together.
 func itemsHash(items []HubItem) uint64 {
 	var h maphash.Hash
 	h.SetSeed(itemsSeed)

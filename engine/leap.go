@@ -15,16 +15,16 @@ import (
 //
 //   - alerts, usage metrics, bouncers, machines and items of allowlists stay,
 //     however old they are by the new time;
-//   - decisions that are over by it end, as after every start: nobody can know
-//     that they run, and what is over must be in no answer and told to bouncers;
+//   - decisions that are over by it end, as after every start: they may well be
+//     over, and what is over must be in no answer and told to bouncers;
 //   - a note in the history keeps the last time that was believed, so that a
 //     second start with the same wrong clock is held to it as well.
 //
 // What the operator deletes by name or by age is deleted.
 //
-// Besides, nobody can be heard by a server that is off, or before a step of the
-// clock that was followed. So silence of bouncers and machines counts against them
-// only when they could have been heard for ten minutes.
+// Besides, a server that is off hears nothing, nor is it known what it heard before a
+// step of the clock that was followed. So silence of bouncers and machines counts against
+// them only when they could have been heard for ten minutes.
 
 // leapAtLeast is how far ahead of the last commit a start may always be: a server
 // that was off for a month deletes what is old at once.
@@ -81,7 +81,7 @@ func (e *Engine) doubtStart() {
 	e.log.Error(text)
 }
 
-// stamp spells a moment for a person.
+// stamp spells a moment for a message.
 func stamp(at int64) string { return time.Unix(0, at).UTC().Format(time.RFC3339) }
 
 // proven is what the committer knows of its clock.

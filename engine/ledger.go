@@ -2,8 +2,8 @@ package engine
 
 import "sync/atomic"
 
-// ledger lists the rows whose visits are to be written down, so that nobody need
-// look through all rows for them. Visitors put themselves in, from any goroutine,
+// ledger lists the rows whose visits are to be written down, so that the committer need
+// not look through all rows for them. Visitors put themselves in, from any goroutine,
 // without lock or allocation, once until they have been taken; the committer takes
 // them. The rows are linked through themselves: it needs no bound of its own.
 type ledger[R any, P ledgerRow[R]] struct {
@@ -11,7 +11,7 @@ type ledger[R any, P ledgerRow[R]] struct {
 	rest   *R // taken out together, still to be handled; the committer's
 }
 
-// ledgerRow is what a row brings for it: whether it is in, and who comes next,
+// ledgerRow is what a row brings for it: whether it is in, and the row that comes next,
 // which is the ledger's while it is in.
 type ledgerRow[R any] interface {
 	*R

@@ -12,7 +12,7 @@ import (
 // which every version stays, would cost several times as much for each of a
 // million rows; it is made at the end of all of them at once.
 //
-// For one goroutine. Hashes are of names that nobody shares: two things have the
+// For one goroutine. Hashes are of names that are unique: two things have the
 // same one by chance alone.
 type loading[T any] struct {
 	table []index.Hashed[T] // of a power of two; nil items are free

@@ -10,10 +10,10 @@ import (
 	"lapid/index"
 )
 
-// AuthType says how a machine or bouncer proves who it is.
+// AuthType says how a machine or bouncer proves its identity.
 type AuthType string
 
-// How somebody proves who they are (spelled as the operator's tables show it).
+// Kinds of proof (spelled as the operator's tables show them).
 const (
 	AuthPassword AuthType = "password"
 	AuthTLS      AuthType = "tls"
@@ -40,7 +40,7 @@ type Machine struct {
 	LastHeartbeat int64 // 0: never; noted in memory, written down in bulk
 }
 
-// OS is the operating system somebody reported.
+// OS is the operating system that a machine or bouncer reported.
 type OS struct{ Name, Version, Family string }
 
 // Count is a name with a number.
@@ -61,7 +61,7 @@ func (v *View) Machine(id string) *Machine {
 }
 
 // Machines returns all machines in order of creation. The slice is the caller's;
-// who only looks through them takes EachMachine.
+// a caller that only looks through them takes EachMachine.
 func (v *View) Machines() []*Machine {
 	all := make([]*Machine, 0, v.machines.bySerial.Len())
 	v.EachMachine(func(m *Machine) bool { all = append(all, m); return true })
@@ -171,7 +171,7 @@ func (m *Machine) with(heartbeat, lastPush int64) *Machine {
 	return &c
 }
 
-// machineSet is who the machines are. One that a view has never changes; see
+// machineSet is all machines. One that a view has never changes; see
 // bouncerSet. Serials ascend in order of creation.
 type machineSet struct {
 	run      uint64

@@ -9,9 +9,9 @@ import (
 // contract knows more: alerts of any year of four digits, and durations of 292
 // years on top. So the last hours at either end of the numbers are given up:
 // beyond them a moment counts whole seconds instead of nanoseconds. Moments
-// stay in order, compare as numbers and take no more room; only who adds to one
+// stay in order, compare as numbers and take no more room; code that adds to one
 // or takes the difference of two must use Later and Left, unless both are known
-// to be of our times.
+// to be of this century.
 const (
 	farSeconds = 9_223_286_400 // 2262-04-11T00:00:00Z; before 1970: 1677-09-22
 	far        = farSeconds * int64(time.Second)

@@ -284,7 +284,7 @@ func (o *dropAlerts) apply(s *state, rev Revision) {
 	}
 }
 
-// appendIDs writes ascending ids as steps, so that neighbours cost a byte.
+// appendIDs writes ascending ids as steps, so that an id next to the last costs a byte.
 func appendIDs(dst []byte, ids []uint64) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(ids)))
 	before := uint64(0)

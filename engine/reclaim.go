@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// Memory of decisions that nobody can see any more comes back in three steps, and
+// Memory of decisions that no reader can see any more comes back in three steps, and
 // each waits for a collection: the views in which they ran must have gone, then
 // those that could still lead a reader to them, then the chunks of records in which
 // none is left (index.Slab) are garbage like any other. On a server that allocates
@@ -30,7 +30,7 @@ func (e *Engine) giveBack() {
 	s.graves.shed()
 	switch {
 	case s.awaitCollection() >= hurryFrom:
-		e.publish(s.next.revision) // while nobody writes, the newest view would never be gone
+		e.publish(s.next.revision) // without writes, the newest view would never be gone
 		e.collect(runtime.GC)
 	case e.unreturned >= returnsFrom && e.collect(debug.FreeOSMemory):
 		e.unreturned = 0

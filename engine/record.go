@@ -34,7 +34,7 @@ type record struct {
 	marks    atomic.Uint32
 	flags    uint8  // constant
 	bits     uint8  // prefix length
-	by       uint16 // state.actors: who ended it before its time; valid as endedAt is
+	by       uint16 // state.actors: the actor that ended it before its time; valid as endedAt is
 }
 
 // Constant flags of a record.

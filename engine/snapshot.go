@@ -30,8 +30,8 @@ import (
 // in records (codec.go).
 //
 // Section numbers are never reused. Those up to 8 have no version and no lengths, and
-// are read for ever; in the beginning people were one section, machines, bouncers,
-// allowlists and secrets in a row.
+// are read for ever; the first snapshots had machines, bouncers,
+// allowlists and secrets in a row in one section (firstPeople).
 const (
 	firstHeader     uint16 = 1
 	firstPeople     uint16 = 2
@@ -119,7 +119,7 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 }
 
 // snapshotFailed says so loudly, each time: a journal that is never trimmed fills
-// the disk and makes every start longer, and nobody sees it from outside.
+// the disk and makes every start longer, which is not seen from outside.
 func (e *Engine) snapshotFailed(cause error) {
 	last := "no snapshot has been written since the start"
 	if rev := e.counters.snapshotRevision.Load(); rev != 0 {

@@ -7,9 +7,9 @@ import (
 	"slices"
 )
 
-// people is who and what is known beside alerts and decisions, at one moment.
-// A row's value may be replaced while a view is held; what is in here stays.
-// Taking it copies pointers, writing it does the work.
+// people is what is stored beside alerts and decisions, at one moment: machines,
+// bouncers, allowlists and secrets. A row's value may be replaced while a view is held;
+// what is in here stays. Taking it copies pointers, writing it does the work.
 type people struct {
 	revision   Revision
 	machines   []keptMachine

@@ -21,7 +21,7 @@ type starting struct {
 	bouncers        int
 	machines        int
 	bytes           int64
-	decisions       atomic.Int64 // counted by who inserts them
+	decisions       atomic.Int64 // counted where they are inserted
 }
 
 // tellStartEvery is how often a start says where it stands.

@@ -81,7 +81,7 @@ func (v *View) admit(b *Bouncer) (known *BouncerRow, err error) {
 			return nil, nil
 		}
 	}
-	for row != nil { // each is a row that somebody made: it ends
+	for row != nil { // each is a row made by a caller: it ends
 		b.Name += at
 		row = v.Bouncer(b.Name)
 	}
@@ -90,7 +90,7 @@ func (v *View) admit(b *Bouncer) (known *BouncerRow, err error) {
 
 // strangers makes room for rows of keys that come from ever new addresses. Owned
 // by the committer: what is dropped is chosen before the commit, which names it,
-// so that a replay need not know who came by when.
+// so that a replay need not know which of them came by when.
 type strangers struct {
 	idle   map[KeyHash]*idleRows // of owners that have as many rows as they may
 	staged map[KeyHash]int       // rows that the commit being made adds, by owner

@@ -144,7 +144,7 @@ func (v *View) outlasted(r *record, q *Query) bool {
 }
 
 // forgotten reports whether no bouncer can still hold what a tombstone was about:
-// nobody was told of it, or its decided end has passed and the history does not
+// no bouncer was told of it, or its decided end has passed and the history does not
 // reach back to where it ended. It may be in memory yet, until readers have gone.
 func (v *View) forgotten(r *record, q *Query) bool {
 	if !r.marked(markPurged) || !v.ended(r) || v.alert(r.alert) != nil {

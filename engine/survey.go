@@ -18,12 +18,12 @@ const (
 )
 
 // survey looks once a minute at every bouncer and machine, a step at a time: how
-// far the slowest bouncer is that still comes by, and who has been idle for longer
+// far the slowest bouncer is that still comes by, and which have been idle for longer
 // than the operator wants. What changes behind it counts a minute later. Owned by
 // the committer.
 type survey struct {
 	under    bool     // way
-	idlers   bool     // whoever has been idle for long goes
+	idlers   bool     // those that have been idle for long are dropped
 	bouncers bool     // have been looked at
 	at       uint64   // place or serial to go on from
 	slowest  Revision // so far
@@ -56,8 +56,8 @@ func (e *Engine) look(now int64) bool {
 	return s.under
 }
 
-// begin starts a survey unless one is under way. Without idlers nobody goes: the
-// clock, or that everybody could be heard, is not certain.
+// begin starts a survey unless one is under way. Without idlers nothing is dropped: the
+// clock, or that every bouncer could be heard, is not certain.
 func (s *survey) begin(idlers bool) {
 	if !s.under {
 		*s = survey{under: true, idlers: idlers, slowest: math.MaxUint64}

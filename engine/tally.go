@@ -7,13 +7,13 @@ import (
 
 // tally counts what is running and stored while it comes and goes, so that a
 // scrape of the metrics never looks at the decisions themselves. The committer
-// writes, anyone reads; the counters keep their own copies of the words.
+// writes, any goroutine reads; the counters keep their own copies of the words.
 type tally struct {
 	running sync.Map // [3]uint32{scenario, origin, type} → *decisionCount
 	scopes  sync.Map // [2]uint32{scope, origin} → *scopeCount
 	alerts  sync.Map // scenario number → *alertCount
 
-	// The last counter used: neighbours in an import share their words.
+	// The last counter used: decisions of one import share their words.
 	lastKey   [3]uint32
 	last      *decisionCount
 	lastScope [2]uint32

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// What is stored is told in the log at info, in the words that people search the
-// reference's log for: one line for each decision,
+// What is stored is told in the log at info, in the words by which the reference's log
+// is searched: one line for each decision,
 //
 //	(m1/crowdsec) crowdsecurity/ssh-bf by ip 192.0.2.1 (FR/1234) : 4h ban on Ip 192.0.2.1
 //
@@ -17,7 +17,7 @@ import (
 //
 //	(m1) alert : crowdsecurity/http-probing by ip 192.0.2.1
 //
-// Nobody's report makes the log as long as he likes: of one alert toldOfAlert
+// No report makes the log as long as its sender likes: of one alert toldOfAlert
 // decisions have lines and the others are a number, and in a second toldInSecond
 // are written in all. What had none is counted in a line of its own, which names the
 // first of it.
@@ -85,9 +85,9 @@ func (t *telling) name(of *tale) {
 	}
 }
 
-// over reports whether another second than the one that is counted has begun. Who
-// waited for his commit comes with an earlier one and begins none; a clock that was
-// set back does.
+// over reports whether another second than the one that is counted has begun. A writer
+// that waited for its commit comes with an earlier second and begins none; a clock that
+// was set back does.
 func (t *telling) over(second int64) bool { return second > t.second || second < t.second-lateAtMost }
 
 // lateAtMost is how many seconds a report may be under way.
@@ -147,7 +147,7 @@ func (e *Engine) tellDiscarded(a *Alert, decisions []NewDecision, unreadable int
 		"machine", a.MachineID, "scenario", a.Scenario, "alert", a.UUID.String())
 }
 
-// teller names who reported: an operator may do so as nobody.
+// teller names the reporter: an operator may have no machine's name.
 func teller(machine string) string {
 	if machine == "" {
 		return "operator"
@@ -212,7 +212,7 @@ func (t *tale) lines(machine string, stored int) []string {
 	return lines
 }
 
-// reason is what was seen, and by whom.
+// reason is what was seen, and where it came from.
 func (a *Alert) reason() string {
 	what := a.Scenario
 	if what == "" {

@@ -15,7 +15,7 @@ import (
 // clock is not believed. /ready and the operator's socket name each.
 type Trouble struct {
 	Kind  TroubleKind
-	Text  string // one sentence for a person: what is wrong, and what to do
+	Text  string // one sentence for the operator: what is wrong, and what to do
 	Since int64  // Unix nanoseconds, when it began
 }
 
@@ -78,7 +78,7 @@ func (t *troubles) clear(kind TroubleKind) bool {
 }
 
 // Troubles returns what is wrong at the moment, by kind; empty when all is well.
-// The slice is the caller's. Any goroutine may call it; it waits for nobody.
+// The slice is the caller's. Any goroutine may call it; it never waits.
 func (e *Engine) Troubles() []Trouble {
 	stuck := e.stuck()
 	e.troubles.mu.Lock()

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// UsageKind says who reported usage metrics.
+// UsageKind is the kind of sender of usage metrics.
 type UsageKind byte
 
-// Who reports usage metrics.
+// Kinds of sender.
 const (
 	UsageBouncer UsageKind = 'B'
 	UsageMachine UsageKind = 'M'

@@ -14,7 +14,7 @@ import (
 //	what changed:     Changes               history after a revision
 //	everything:       Scan                  in batches
 //	for rules:        Stored                what an address ever had
-//	who is who:       Machine, Bouncer, OldestBouncer, BouncerFor, Allowlisted
+//	by name:          Machine, Bouncer, OldestBouncer, BouncerFor, Allowlisted
 //
 // All methods may be called from any goroutine at once.
 type View struct {

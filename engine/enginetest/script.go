@@ -21,7 +21,7 @@ import (
 //
 //	alerts machine=edge-1 [simulated]     one decision a line: SCOPE VALUE SCENARIO TYPE DURATION [ORIGIN]
 //	alert machine=edge-1 scope=Ip value=… an alert without decisions, for allowlists and profiles
-//	live ip=… | range=… [inside]          who is banned now
+//	live ip=… | range=… [inside]          what is banned now
 //	stream bouncer=fw [startup] [origins=a,b] [scopes=…] [dedup=false]
 //	delete id=… | ip=…                    ends decisions
 //	delete-alert id=…
@@ -32,7 +32,7 @@ import (
 //	restart clock=DURATION [trust]        … with the wall clock set by so much while it is off
 //	keep alerts=AGE bouncers=AGE machines=AGE   retention, from the next restart on
 //	machine id=…                          registers a machine that is heard of
-//	people                                who there is, and what is wrong
+//	people                                bouncers and machines, and what is wrong
 //	flush items=… age=…
 //
 // Revisions are not shown: which writes share a commit is a matter of chance.
@@ -290,7 +290,7 @@ func (s *script) keep(d *datadriven.TestData) (err error) {
 	return err
 }
 
-// people lists who there is, and the troubles.
+// people lists bouncers and machines, and the troubles.
 func (s *script) people(b *strings.Builder) {
 	v := s.View()
 	for _, r := range v.Bouncers() {

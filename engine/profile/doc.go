@@ -1,5 +1,5 @@
 // Package profile judges alerts by the operator's rules: which decisions an
-// alert without decisions of its own leads to, and whom to notify.
+// alert without decisions of its own leads to, and which notifications follow.
 //
 // A rule is a profile (Spec): filters, templates of decisions, names of
 // notifications. Compile turns a list of them into a Set once, at start or on
@@ -40,7 +40,7 @@
 //
 // # Bounds
 //
-// An expression is written by the operator, but fed by strangers. It stops
+// An expression is written by the operator, but fed by what log processors send. It stops
 // with an error, like any failing filter, when it
 //
 //   - is longer than 64 KiB or has more than 10 000 nodes (refused at load);

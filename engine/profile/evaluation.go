@@ -34,7 +34,7 @@ type evaluation struct {
 }
 
 // scene is the environment of an expression: its fields are the names it may
-// use. The evaluation is handed to functions under a name nobody can write.
+// use. The evaluation is handed to functions under a name that no expression can hold.
 // It holds no data of its own.
 type scene struct {
 	Alert      *facts

@@ -186,7 +186,7 @@ func (s *sourceRow) GetAsNumberName() string {
 	return text
 }
 
-// String describes the source for a person: ip 192.0.2.7 (FR/64500).
+// String describes the source for a message: ip 192.0.2.7 (FR/64500).
 func (s *sourceRow) String() string {
 	if s == nil || s.Scope == "" {
 		return "empty source"

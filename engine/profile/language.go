@@ -25,7 +25,7 @@ type expression struct {
 }
 
 // language is what expressions may say: the variable Alert, expr's own
-// functions, and ours. It is made once for a set; compiling leaves it as it
+// functions, and those of this package. It is made once for a set; compiling leaves it as it
 // is.
 type language struct {
 	options []expr.Option
@@ -121,8 +121,8 @@ func (l *language) compile(text string) (*expression, error) {
 	return &expression{text: text, program: program, needs: b.found(), loops: b.loops, reads: b.reads, seen: seen}, nil
 }
 
-// spoken gives functions and types the names the operator knows. Names of ours that
-// stand for woven-in calls mean nothing to the author of a rule.
+// spoken gives functions and types the names the operator knows. Names of this package's
+// own, for woven-in calls, mean nothing to the author of a rule.
 func (l *language) spoken(text string) string {
 	for name := range l.asking {
 		text = strings.ReplaceAll(text, "call "+boundName(name), "call "+name)

@@ -12,11 +12,11 @@ import (
 )
 
 // respelled are the scopes of which alerts have no other spelling, because it is put
-// right when they come in. Any other word is a scope of somebody's own.
+// right when they come in. Any other word is a scope of the author's own.
 var respelled = []string{engine.ScopeIP, engine.ScopeRange, engine.ScopeCountry, engine.ScopeAS}
 
 // odd are scopes that say whether a comparison is true of every scope: the missing one,
-// and one that nobody would have thought of.
+// and one that is in no rule.
 var odd = []string{"", "\x00~\n☃"}
 
 // comparison is one of the scope with a word that is known beforehand.

@@ -1,6 +1,6 @@
 package profile
 
-// Spec is one profile as written. It is only data: whoever reads the file
+// Spec is one profile as written. It is only data: the reader of the file
 // decodes into it (strictly: a key that is not here is a mistake). Names and
 // words are the reference's.
 type Spec struct {
@@ -81,7 +81,7 @@ func (f *Fault) Error() string { return f.Err.Error() }
 // Unwrap gives the error behind it.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// Default gives the rules that hold when there is no file: whoever asks for
+// Default gives the rules that hold when there is no file: an alert that asks for
 // remediation about an address or a range gets it banned for 4h. They are
 // those that the reference ships.
 func Default() []Spec {

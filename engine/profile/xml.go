@@ -129,7 +129,7 @@ func parseXML(text string) (*element, error) {
 // xmlStep is one step of a path: which elements, at what depth, and which of
 // those.
 type xmlStep struct {
-	name   string // "*": any; ".": where we are; "..": one up
+	name   string // "*": any; ".": the element itself; "..": one up
 	deep   bool   // not only children but everything below
 	checks []xmlCheck
 }
