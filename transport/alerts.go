@@ -8,7 +8,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
-	"lapid/transport/budget"
+	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
 
@@ -39,20 +39,20 @@ func (s *Server) findAlerts(x *exchange) error {
 	if err := wire.ParseAlertQuery(q, bytes.Clone(x.rawQuery())); err != nil {
 		return err
 	}
-	x.reading = &reading{server: s, reader: x.reader(s)}
-	q.Room = x.reading.room
-	return s.list(x, false, func(w *pieceWriter) error { return s.writeAlerts(w, view, q) })
+	x.reading = s.feed.Part(x)
+	q.Room = x.reading.Room
+	return s.list(x, false, func(w *feed.Writer) error { return s.writeAlerts(w, view, q) })
 }
 
 // writeAlerts writes a list of alerts, null when it is empty.
-func (s *Server) writeAlerts(w *pieceWriter, view *engine.View, q *engine.AlertQuery) error {
+func (s *Server) writeAlerts(w *feed.Writer, view *engine.View, q *engine.AlertQuery) error {
 	var failed error
 	between := byte('[')
 	err := s.engine.Alerts(s.life, view, q, func(a *engine.Alert, ds []engine.Decision) bool {
-		w.buf, failed = wire.WriteAlert(append(w.buf, between), a, ds, !q.WithoutDecisions, q.Now, w.flushed)
+		w.Buf, failed = wire.WriteAlert(append(w.Buf, between), a, ds, !q.WithoutDecisions, q.Now, w.Flushed)
 		between = ','
 		if failed == nil {
-			failed = w.maybeSend()
+			failed = w.MaybeSend()
 		}
 		return failed == nil
 	})
@@ -62,9 +62,9 @@ func (s *Server) writeAlerts(w *pieceWriter, view *engine.View, q *engine.AlertQ
 	case err != nil:
 		return err
 	case between == '[':
-		w.buf = append(w.buf, null...)
+		w.Buf = append(w.Buf, nullAnswer...)
 	default:
-		w.buf = append(w.buf, ']')
+		w.Buf = append(w.Buf, ']')
 	}
 	return nil
 }
@@ -92,49 +92,23 @@ func (s *Server) getAlert(x *exchange) error {
 		return errAlertID
 	}
 	view, now, isHead := s.engine.View(), x.now, x.ctx.IsHead()
-	x.reading = &reading{server: s, reader: x.reader(s)}
-	room := x.reading.room
-	run := func(w *pieceWriter) error {
+	x.reading = s.feed.Part(x)
+	room := x.reading.Room
+	run := func(w *feed.Writer) error {
 		a, ds, err := s.engine.AlertWithin(view, engine.AlertID(id), room)
 		if err == nil && !isHead {
-			w.buf, err = wire.WriteAlert(w.buf, a, ds, true, now, w.flushed)
+			w.Buf, err = wire.WriteAlert(w.Buf, a, ds, true, now, w.Flushed)
 		}
 		return err
 	}
 	if isHead {
-		if err = run(&pieceWriter{}); err == nil {
+		if err = run(&feed.Writer{}); err == nil {
 			x.head()
 		}
 	} else {
 		err = s.list(x, false, run)
 	}
 	return err
-}
-
-// reading is what an alert takes while it is read and written. It is kept from the
-// handler, which reads the first one, until the answer is written.
-type reading struct {
-	server *Server
-	reader reader
-	held   budget.Hold
-}
-
-// room makes what was taken for the alert before what this one takes.
-func (r *reading) room(n int64) bool {
-	if n = min(n, r.server.answers.Most()); n <= r.held.Taken() {
-		r.held.Shrink(n)
-		return true
-	}
-	r.held.Release()
-	var err error
-	r.held, err = r.server.aside(r.reader, n)
-	return err == nil
-}
-
-func (r *reading) release() {
-	if r != nil {
-		r.held.Release()
-	}
 }
 
 // mayDelete guards the deletion of alerts: a token is not enough, the address

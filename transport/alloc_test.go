@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/feed"
 )
 
 // handled builds a request as a connection would and gives a function that
@@ -37,10 +39,10 @@ func TestNothingIsAllocated(t *testing.T) {
 		{"in a range", "/v1/decisions?ip=198.51.100.77", ""},
 		{"IPv6 hit", "/v1/decisions?ip=2001:db8::1", ""},
 		{"with a type", "/v1/decisions?type=ban&ip=192.0.2.1", ""},
-		{"empty delta", "/v1/decisions/stream", string(nothing)},
-		{"empty delta, spelled out", "/v1/decisions/stream?startup=false", string(nothing)},
-		{"empty delta of a Go bouncer", "/v1/decisions/stream?additional_pull=false&community_pull=false", string(nothing)},
-		{"empty delta with filters", "/v1/decisions/stream?scopes=ip,range&origins=crowdsec", string(nothing)},
+		{"empty delta", "/v1/decisions/stream", string(feed.EmptyAnswer)},
+		{"empty delta, spelled out", "/v1/decisions/stream?startup=false", string(feed.EmptyAnswer)},
+		{"empty delta of a Go bouncer", "/v1/decisions/stream?additional_pull=false&community_pull=false", string(feed.EmptyAnswer)},
+		{"empty delta with filters", "/v1/decisions/stream?scopes=ip,range&origins=crowdsec", string(feed.EmptyAnswer)},
 	} {
 		h.asBouncer("GET", "/v1/decisions/stream?startup=true") // the cursor follows closely
 		ctx, answer := h.handled("GET", c.path, "X-Api-Key", testKey)

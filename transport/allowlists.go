@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
 
@@ -11,8 +12,8 @@ import (
 // asked for.
 func (s *Server) listAllowlists(x *exchange) error {
 	all, content, now := s.engine.View().Allowlists(), x.withContent(), x.now
-	return s.list(x, false, func(w *pieceWriter) (err error) {
-		w.buf, err = wire.WriteAllowlists(w.buf, all, content, now, w.flushed)
+	return s.list(x, false, func(w *feed.Writer) (err error) {
+		w.Buf, err = wire.WriteAllowlists(w.Buf, all, content, now, w.Flushed)
 		return err
 	})
 }
@@ -33,8 +34,8 @@ func (s *Server) getAllowlist(x *exchange) error {
 		return &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: name}
 	}
 	content, now := x.withContent(), x.now
-	return s.list(x, false, func(w *pieceWriter) (err error) {
-		w.buf, err = wire.WriteAllowlist(w.buf, l, content, now, w.flushed)
+	return s.list(x, false, func(w *feed.Writer) (err error) {
+		w.Buf, err = wire.WriteAllowlist(w.Buf, l, content, now, w.Flushed)
 		return err
 	})
 }
@@ -98,14 +99,14 @@ func (s *Server) checkMany(x *exchange) error {
 		}
 	}
 	x.keepBody = true
-	return s.list(x, false, func(w *pieceWriter) (err error) {
+	return s.list(x, false, func(w *feed.Writer) (err error) {
 		var found []engine.AllowlistMatch
 		matches := func(i int) []engine.AllowlistMatch {
 			p, _ := engine.ParseTarget(targets[i]) // as before
 			found = view.Allowlisted(found[:0], p, now)
 			return found
 		}
-		w.buf, err = wire.WriteBulkCheck(w.buf, targets, matches, w.flushed)
+		w.Buf, err = wire.WriteBulkCheck(w.Buf, targets, matches, w.Flushed)
 		return err
 	})
 }

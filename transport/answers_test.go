@@ -36,7 +36,7 @@ func TestUnreadAnswers(t *testing.T) { // not in parallel: it measures the proce
 	h := newHouse(t, func(b *build) {
 		b.server.AnswerMemory, b.server.SharedMemory, b.server.Socket = room, room, filepath.Join(t.TempDir(), "s")
 		b.server.MaxConnections = 200
-		b.last = func(s *Server) { s.bodyPatience = time.Millisecond }
+		b.server.answerPatience = time.Millisecond
 	})
 	h.addBouncer("other", "other-key", true)
 	h.banAtOnce(n)
@@ -111,10 +111,10 @@ func (h *house) unread(network, path, who string, readers, bound int) {
 	for _, c := range all {
 		c.Close()
 	}
-	h.eventually("the memory is given back", func() bool { return h.server.answers.InUse() == 0 })
+	h.eventually("the memory is given back", func() bool { return h.server.feed.Usage().AnswerBytes == 0 })
 	h.eventually("the pieces are given back", func() bool {
 		h.Advance(5 * time.Second)
-		h.server.bodies.sweep(h.Engine.Now())
-		return h.server.bodies.room.InUse() == 0
+		h.server.feed.Sweep(h.Engine.Now())
+		return h.server.feed.Usage().SharedBytes == 0
 	})
 }

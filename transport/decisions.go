@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
+	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
 
@@ -25,7 +26,7 @@ const (
 	longList = 2000
 )
 
-var null = []byte("null")
+var nullAnswer = []byte("null")
 
 // findDecisions is the live query (http-api.md section 11).
 func (s *Server) findDecisions(x *exchange) error {
@@ -40,7 +41,7 @@ func (s *Server) findDecisions(x *exchange) error {
 	case found != nil:
 		return s.sendList(x, found)
 	case len(x.found) == 0:
-		x.shared(jsonType, null)
+		x.shared(jsonType, nullAnswer)
 	default:
 		x.json(fasthttp.StatusOK, x.out)
 	}
@@ -58,7 +59,7 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 	if x.query.Address.IsValid() && !x.query.Inside {
 		if x.found, few = view.FindFew(x.found[:0], &x.query, fewFound); few {
 			x.out = wire.AppendDecisions(x.out[:0], x.found, x.now)
-			few = len(x.out) <= largestAsIs
+			few = len(x.out) <= feed.Brief
 		}
 	}
 	if few {
@@ -69,7 +70,7 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 		return nil, errLater
 	}
 	var err error
-	found, ok := view.Select(&x.query, s.roomFor(x, &err))
+	found, ok := view.Select(&x.query, s.feed.RoomFor(&x.held, x, &err))
 	if !ok {
 		return nil, err
 	}
@@ -81,10 +82,10 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 func (s *Server) sendList(x *exchange, found *engine.Selection) error {
 	now, n := x.now, found.Len()
 	if n == 0 {
-		x.shared(jsonType, null)
+		x.shared(jsonType, nullAnswer)
 		return nil
 	}
-	return s.list(x, n <= longList, func(w *pieceWriter) error { return writeList(w, found, now) })
+	return s.list(x, n <= longList, func(w *feed.Writer) error { return writeList(w, found, now) })
 }
 
 // headDecisions answers as GET would, without reading what it would have to
@@ -104,18 +105,18 @@ func (s *Server) headDecisions(x *exchange) error {
 }
 
 // writeList writes a long answer piece by piece.
-func writeList(w *pieceWriter, found *engine.Selection, now int64) error {
-	w.buf = append(w.buf, '[')
+func writeList(w *feed.Writer, found *engine.Selection, now int64) error {
+	w.Buf = append(w.Buf, '[')
 	for i := range found.Len() {
 		if i > 0 {
-			w.buf = append(w.buf, ',')
+			w.Buf = append(w.Buf, ',')
 		}
-		w.buf = wire.AppendDecision(w.buf, found.At(i), now, false)
-		if err := w.maybeSend(); err != nil {
+		w.Buf = wire.AppendDecision(w.Buf, found.At(i), now, false)
+		if err := w.MaybeSend(); err != nil {
 			return err
 		}
 	}
-	w.buf = append(w.buf, ']')
+	w.Buf = append(w.Buf, ']')
 	return nil
 }
 

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"lapid/engine"
+	"lapid/transport/feed"
 	"lapid/transport/reactor"
 )
 
@@ -17,8 +18,7 @@ import (
 // there when the answer left. After everything else the cursor goes back, and the
 // next poll is told the same again.
 type delivery struct {
-	engine.Delivery
-	at int64 // when it was asked for
+	feed.CursorMove
 
 	left   bool      // it has been written, or a part of it, or will not move anything
 	ahead  int       // bytes that had come when it left and are not read yet: they show nothing
@@ -41,7 +41,7 @@ type way interface {
 func (d *delivery) leave(w way, earlier *delivery) *delivery {
 	d.left = true
 	s := w.look()
-	if s.Ended || s.Broken || !d.Offer(w, d.at) {
+	if s.Ended || s.Broken || !d.Offer(w) {
 		return earlier
 	}
 	d.ahead, d.before = s.Waiting, earlier
@@ -74,7 +74,7 @@ func (d *delivery) lost() {
 
 // arrive is for tests without a network: nothing can be lost.
 func (d *delivery) arrive() {
-	if d.Offer(nil, d.at) {
+	if d.Offer(nil) {
 		d.Heard()
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/feed"
 )
 
 var (
@@ -236,7 +237,7 @@ func (c *closer) allButTheLast() {
 		c.must(err)
 		n, err := strconv.ParseInt(strings.TrimSpace(size), 16, 32)
 		c.must(err)
-		if n <= endingSize {
+		if n <= feed.EndingSize {
 			_, err = io.ReadFull(c.line, make([]byte, n-1))
 			c.must(err)
 			return

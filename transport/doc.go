@@ -71,7 +71,7 @@
 // that behind its last brace, where many clients stop, there is nothing that a client
 // could leave unread. Of a longer answer the last bytes, with the end of the chunks,
 // leave in one write so small that nearly all who stop there have read all of it
-// (pieces.go): they close in good order.
+// (longanswer.go): they close in good order.
 //
 // Not seen from here is what becomes of bytes that a client's own memory, or a
 // proxy, has taken: behind a proxy it is the proxy that heard. Clients that end
@@ -79,8 +79,8 @@
 // everything since their last other end again and again.
 //
 // Bouncers that ask the same question of the same state in the same second get the
-// same bytes, encoded once (deltas.go, bodies.go); large answers are encoded in
-// pieces while they are sent (source.go, body.go, pieces.go).
+// same bytes, encoded once; large answers are encoded in pieces while they are sent.
+// All of that is package feed, which is asked with a question and knows no connection.
 //
 // # Limits
 //
@@ -98,13 +98,13 @@
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400; 413 to who waits for 100
 //	bodies in memory       Options.BodyMemory        waits, then 503 and Retry-After
 //	the same before login  Options.StrangerMemory    503 and Retry-After
-//	long answers in memory Options.AnswerMemory      waits, then 503 and Retry-After; see answers.go
-//	shared stream bodies   Options.SharedMemory      later ones are encoded for one reader, in pieces
+//	long answers in memory Options.AnswerMemory      waits, then 503 and Retry-After; see package feed
+//	shared stream answers  Options.SharedMemory      later ones are encoded for one reader, in pieces
 //	a body before login    15 seconds from when it has begun, a login's from the head on    408, or refused before, and closed
 //	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
 //	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted
-//	shared stream bodies kept whole   two, see bodies.go   the same
+//	shared stream answers kept whole   two, see package feed   the same
 //
 // Rows of bouncers are not among them: the engine bounds those of a key. Metrics
 // have series of their own for 10 000 bouncers and machines each, and for bouncers

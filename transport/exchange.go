@@ -15,6 +15,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/budget"
+	"lapid/transport/feed"
 	"lapid/transport/reactor"
 )
 
@@ -23,10 +24,11 @@ import (
 // outlives the handler, such as a body that is sent in pieces, must not point
 // into it.
 type exchange struct {
-	ctx   *fasthttp.RequestCtx
-	route *route
-	now   int64     // the one reading of the clock: Unix nanoseconds
-	began time.Time // for how long it took
+	server *Server
+	ctx    *fasthttp.RequestCtx
+	route  *route
+	now    int64     // the one reading of the clock: Unix nanoseconds
+	began  time.Time // for how long it took
 
 	asked *plain // on a loop of the reactor, where nobody must wait: the request; else nil
 	later bool   // is not answered yet: not for a loop, and will be served by a goroutine; or the body has yet to come
@@ -45,14 +47,13 @@ type exchange struct {
 	inflow  inflow      // the request's body
 	held    budget.Hold // what is reserved for the answer
 
-	reading  *reading // what an alert takes that is read for it; nil: none
-	keepBody bool     // a long answer needs the body, or what was read out of it
+	reading  *feed.Part // what an alert takes that is read for it; nil: none
+	keepBody bool       // a long answer needs the body, or what was read out of it
 
 	// Scratch.
 	query      engine.Query
 	alertQuery engine.AlertQuery
 	found      []engine.Decision
-	delta      engine.Delta
 	out        []byte
 
 	counters *counters // this exchange's share
@@ -171,9 +172,7 @@ func (s *Server) conclude(x *exchange, panicked any) {
 func (x *exchange) release() {
 	x.alertQuery = engine.AlertQuery{} // x.query is emptied when it is used again
 	clear(x.found)
-	x.delta.Reset()
 	x.found, x.out = keep(x.found), keep(x.out)
-	x.delta.New, x.delta.Deleted = keep(x.delta.New), keep(x.delta.Deleted)
 	if x.asked == nil { // a loop keeps its own
 		x.ctx, x.conn = nil, nil
 	}
@@ -181,7 +180,7 @@ func (x *exchange) release() {
 	x.bouncer, x.machine, x.failure, x.told, x.later, x.asks = nil, "", "", false, false, false
 	x.inflow.release()
 	x.held.Release()
-	x.reading.release()
+	x.reading.Release()
 	x.reading, x.keepBody = nil, false
 }
 

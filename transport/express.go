@@ -47,14 +47,9 @@ type head struct {
 // errLater is how a handler says that it would have to wait.
 var errLater = errors.New("not on a loop")
 
-const (
-	// nearby is how many changes a poll on a loop may have to look at; who is
-	// further behind is answered by a goroutine.
-	nearby = 2 * longDelta
-	// enoughToSend is after how many bytes of answers to one batch of requests
-	// they are sent.
-	enoughToSend = 64 << 10
-)
+// enoughToSend is after how many bytes of answers to one batch of requests
+// they are sent.
+const enoughToSend = 64 << 10
 
 func newExpress(s *Server, socket bool) *express {
 	e := &express{server: s, find: s.line("GET", "/v1/decisions"), poll: s.line("GET", "/v1/decisions/stream")}

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"lapid/transport/reactor"
+
+	"lapid/transport/feed"
 )
 
 // onLoops is how many connections the loops of the TCP listener hold.
@@ -156,9 +158,9 @@ func TestNothingIsAllocatedOnLoops(t *testing.T) {
 		"/v1/decisions?ip=192.0.2.1":             `"value":"192.0.2.1"`,
 		"/v1/decisions?ip=203.0.113.1":           "null",
 		"/v1/decisions?ip=198.51.100.77":         `"value":"198.51.100.0/24"`,
-		"/v1/decisions/stream":                   string(nothing),
-		"/v1/decisions/stream?startup=false":     string(nothing),
-		"/v1/decisions/stream?scopes=ip,range&x": string(nothing),
+		"/v1/decisions/stream":                   string(feed.EmptyAnswer),
+		"/v1/decisions/stream?startup=false":     string(feed.EmptyAnswer),
+		"/v1/decisions/stream?scopes=ip,range&x": string(feed.EmptyAnswer),
 	} {
 		h.asBouncer("GET", "/v1/decisions/stream") // nothing is new
 		e, answer := h.onLoop(plainGet(target))

@@ -2,11 +2,11 @@ package transport
 
 import "github.com/valyala/fasthttp"
 
-var up = []byte(`{"status":"up"}`)
+var upAnswer = []byte(`{"status":"up"}`)
 
 // health says that the server answers.
 func (s *Server) health(x *exchange) error {
-	x.shared(jsonType, up)
+	x.shared(jsonType, upAnswer)
 	h := &x.ctx.Response.Header
 	h.Set(fasthttp.HeaderCacheControl, "no-cache")
 	h.Set(fasthttp.HeaderPragma, "no-cache")

@@ -71,6 +71,8 @@ type Options struct {
 	AnswerMemory   int64         // for answers beyond 16 KiB each and what has to be put in order for them (256 MiB); more wait, then get 503
 	SharedMemory   int64         // for answers of the stream that several get, while they are sent (512 MiB); what does not fit is encoded for each
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
+
+	answerPatience time.Duration // how long a long answer waits for memory (loginPatience)
 }
 
 // NoLoops is for Options.Loops: every connection has a goroutine.
@@ -121,6 +123,7 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.IdleTimeout, 3*time.Minute)
 	fill(&c.WriteStall, time.Minute)
 	fill(&c.StreamLimit, 15*time.Minute)
+	fill(&c.answerPatience, loginPatience)
 	fill(&c.DrainTimeout, 10*time.Second)
 	fill(&c.BodyMemory, 512<<20)
 	fill(&c.StrangerMemory, 16<<20)

@@ -9,6 +9,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
 
@@ -41,12 +42,15 @@ func (s *Server) refuse(x *exchange, err error) {
 	x.failure = err.Error()
 	var own *answer
 	var read *wire.Error
+	var endless *feed.TooLong
 	var refused *auth.Refusal
 	switch {
 	case errors.As(err, &own):
 		x.message(own.status, own.text)
 	case errors.As(err, &read):
 		x.message(readStatus(read.Kind, x.route), read.Text)
+	case errors.As(err, &endless):
+		x.message(fasthttp.StatusInternalServerError, err.Error())
 	case errors.As(err, &refused):
 		s.refusal(x, refused)
 	default:

@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
-	"lapid/transport/budget"
+	"lapid/transport/feed"
 	"lapid/transport/socket"
 )
 
@@ -57,9 +57,7 @@ type Server struct {
 	refusals  refusals
 	denials   *denials
 	deletions deletions
-	deltas    deltas
-	bodies    bodies
-	answers   *budget.Purse // the memory for long answers, see answers.go
+	feed      *feed.Feed
 
 	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
 
@@ -82,9 +80,6 @@ func New(o *Options) (*Server, error) {
 		log:     options.Logger,
 		routes:  table(),
 		purses:  newPurses(options.BodyMemory, options.StrangerMemory, options.Labour),
-		answers: budget.NewPurse(options.AnswerMemory, nil),
-		bodies:  bodies{room: budget.NewPurse(options.SharedMemory, nil)},
-		deltas:  deltas{seed: maphash.MakeSeed()},
 		denials: newDenials(),
 
 		bodyPatience:     loginPatience,
@@ -93,16 +88,27 @@ func New(o *Options) (*Server, error) {
 		doubt:            doubt,
 	}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.feed = s.newFeed()
 	s.router = s.newRouter()
 	s.addStrays()
 	s.counting.start(len(s.routes) + len(s.strays))
-	s.exchanges.New = func() any { return &exchange{counters: s.counting.share()} }
+	s.exchanges.New = func() any { return &exchange{server: s, counters: s.counting.share()} }
 	s.drains.New = func() any { return new([drainStep]byte) }
 	if options.AccessLog != nil {
 		s.access = &accessLog{out: options.AccessLog}
 	}
 	s.http = s.newHTTP(readBuffer)
 	return s, nil
+}
+
+// newFeed makes what answers polls and long lists.
+func (s *Server) newFeed() *feed.Feed {
+	o := &s.options
+	return feed.New(feed.Options{
+		AnswerMemory: o.AnswerMemory, SharedMemory: o.SharedMemory, StreamLimit: o.StreamLimit,
+		Patience: o.answerPatience, Life: s.life.Done(), Log: s.log,
+		Refused: func(client netip.Addr) { s.refused(noAnswerMemory, client) },
+	})
 }
 
 // readAhead is how much of a body with a length the library reads before the handler
@@ -266,7 +272,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	defer strangers.Stop()
 	err := s.http.ShutdownWithContext(ctx)
 	s.end()
-	s.bodies.close()
+	s.feed.Close()
 	s.open.cut()
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.Warn("requests under way were cut off")
@@ -296,7 +302,7 @@ func (s *Server) tick(stop <-chan struct{}) {
 		select {
 		case now := <-t.C:
 			s.clock.Store(&now)
-			s.bodies.sweep(s.engine.Now())
+			s.feed.Sweep(s.engine.Now())
 			s.sweepDenials(false)
 			s.tellMissedDeletions(s.engine.Now())
 			if n%60 == 0 {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lapid/transport/feed"
 )
 
 // from opens a connection from an address of the loopback.
@@ -124,7 +126,7 @@ func TestStrangersLeaveGoroutines(t *testing.T) {
 		h.wants(h.ask("POST", "/v1/alerts", "[]", token), 201, "[]")
 		l := h.line(t)
 		l.send("GET", "/v1/decisions/stream?startup=true", "", "")
-		l.expect(200, string(nothing))
+		l.expect(200, string(feed.EmptyAnswer))
 	}
 	if n := h.server.open.count(); n > 17 {
 		t.Errorf("%d have a goroutine", n)

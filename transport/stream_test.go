@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"lapid/engine"
-	"lapid/transport/budget"
+	"lapid/transport/feed"
 )
 
 // TestCursor follows one bouncer through its life.
@@ -38,7 +38,7 @@ func testCursor(t *wireTest) {
 	}
 	h.wants(h.asMachine("DELETE", "/v1/decisions?value=192.0.2.1", ""), 200, `{"nbDeleted":"1"}`)
 	for _, bad := range []string{"?ip=zz", "?startup=true&contains=x", "?offset=x"} {
-		h.wants(h.asBouncer("GET", "/v1/decisions/stream"+bad), 200, string(nothing))
+		h.wants(h.asBouncer("GET", "/v1/decisions/stream"+bad), 200, string(feed.EmptyAnswer))
 	}
 	if fresh, gone := h.poll(""); fresh != nil || !slices.Equal(gone, []string{"192.0.2.1"}) {
 		t.Errorf("a bad filter moved the cursor: %v %v", fresh, gone)
@@ -235,23 +235,16 @@ func testSharedStartup(t *wireTest) {
 		})
 	}
 	all.Wait()
-	h.server.bodies.mu.Lock()
-	live := len(h.server.bodies.live)
-	h.server.bodies.mu.Unlock()
-	if live > bodiesAtMost {
-		t.Errorf("%d bodies", live)
+	if shared := h.server.feed.Usage().Shared; shared > 2 {
+		t.Errorf("%d shared answers", shared)
 	}
 	h.Advance(2 * time.Second)
-	h.eventually("the bodies are gone", func() bool {
-		h.server.bodies.mu.Lock()
-		defer h.server.bodies.mu.Unlock()
-		return len(h.server.bodies.live) == 0
-	})
+	h.eventually("the shared answers are gone", func() bool { return h.server.feed.Usage().Shared == 0 })
 }
 
 // TestStartupsAskNoDisk has a full state shared after a commit that changes no
 // decision, while the store is closed: whether it is still good is asked with all
-// shared bodies locked, and must not wait for a disk.
+// shared answers locked, and must not wait for a disk.
 func TestStartupsAskNoDisk(t *testing.T) {
 	t.Parallel()
 	bothWays(t, testStartupsAskNoDisk)
@@ -271,14 +264,12 @@ func testStartupsAskNoDisk(t *wireTest) {
 	if got := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body; got != want {
 		t.Errorf("%d bytes of %d", len(got), len(want))
 	}
-	h.server.bodies.mu.Lock()
-	defer h.server.bodies.mu.Unlock()
-	if born := h.server.bodies.born; born != 1 {
-		t.Errorf("%d bodies were encoded", born)
+	if n := h.server.feed.Usage().Encoded; n != 1 {
+		t.Errorf("%d answers were encoded", n)
 	}
 }
 
-// TestTooManyQuestions asks more different questions at once than bodies are
+// TestTooManyQuestions asks more different questions at once than answers are
 // shared: everybody is answered all the same.
 func TestTooManyQuestions(t *testing.T) {
 	t.Parallel()
@@ -299,111 +290,6 @@ func testTooManyQuestions(t *wireTest) {
 		})
 	}
 	all.Wait()
-}
-
-// TestTakenBody takes a body away from a reader in the middle: it gets the same
-// bytes all the same.
-func TestTakenBody(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testTakenBody)
-}
-
-func testTakenBody(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	h.banMany(3000)
-	h.wants(h.asMachine("DELETE", "/v1/decisions?range=10.0.0.0/24&contains=false", ""), 200, `{"nbDeleted":"256"}`)
-	src := func() *source { return &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()} }
-	pieces := 0
-	collect := func(b *body, stop int) []byte {
-		var got []byte
-		pieces = 0
-		err := h.server.follow(b, reader{}, func(p []byte, _ bool) error {
-			if pieces++; pieces == stop {
-				b.takeAway(b.born + int64(time.Hour))
-			}
-			got = append(got, p...)
-			return nil
-		})
-		h.must(err)
-		return got
-	}
-	start := func() *body {
-		s := src()
-		return newBody(question{raw: "startup=true", to: s.view.Revision()}, s, false, budget.Hold{From: h.server.bodies.room})
-	}
-	want := collect(start(), 0)
-	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
-		t.Fatalf("%d and %d", len(fresh), len(gone))
-	}
-	if pieces < 4 {
-		t.Fatalf("only %d pieces", pieces)
-	}
-	all := pieces
-	for stop := 1; stop <= all; stop++ {
-		if got := collect(start(), stop); string(got) != string(want) {
-			t.Errorf("taken away after %d pieces: %d bytes of %d", stop, len(got), len(want))
-		}
-	}
-}
-
-// TestLoneStartup has one reader go ahead: the body becomes his alone and keeps
-// little. Who comes later shares another one, which is kept.
-func TestLoneStartup(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testLoneStartup)
-}
-
-func testLoneStartup(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	const n = 60_000
-	h.banMany(n)
-	src := &source{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()}
-	asked := question{raw: "startup=true", to: src.view.Revision(), second: src.now / int64(time.Second)}
-	all := bodies{room: h.server.bodies.room}
-	join := func() *body {
-		b := all.join(asked, src, func(*source, engine.Revision) bool { return true })
-		if b == nil {
-			t.Fatal("there are too many bodies")
-		}
-		return b
-	}
-	var late []*body
-	read := func(b *body, at int, then func()) []byte {
-		var got []byte
-		pieces := 0
-		h.must(h.server.follow(b, reader{}, func(p []byte, _ bool) error {
-			if pieces++; pieces == at {
-				then()
-			}
-			got = append(got, p...)
-			return nil
-		}))
-		all.leave(b)
-		return got
-	}
-	first := join()
-	want := read(first, alonePieces+2, func() { late = append(late, join(), join()) })
-	if fresh, _ := lists(t, string(want)); len(fresh) != n {
-		t.Fatalf("%d decisions of %d", len(fresh), n)
-	}
-	if late[0] == first || late[1] != late[0] || !first.thin() || late[0].thin() {
-		t.Fatal("who came late was not given one new body")
-	}
-	for i, p := range first.pieces[:alonePieces] {
-		if p.data != nil {
-			t.Errorf("piece %d is still there", i)
-		}
-	}
-	got := read(late[0], alonePieces+2, func() { late = append(late, join()) })
-	if late[2] != late[0] || string(got) != string(want) || string(read(late[1], 0, nil)) != string(want) {
-		t.Error("the second body is not the same for all")
-	}
-	if string(read(late[2], 0, nil)) != string(want) {
-		t.Error("who came last did not get all of it")
-	}
-	all.close()
 }
 
 // TestSlowReader begins to read a startup and stops; it is cut off, its cursor

@@ -1,4 +1,4 @@
-package transport
+package feed
 
 import (
 	"errors"
@@ -28,7 +28,7 @@ const (
 	patienceWithReaders = 30 * time.Second
 )
 
-// body is one answer in pieces and those who read it.
+// sharedAnswer is one answer in pieces and those who read it.
 //
 // One goroutine encodes, each reader's own sends. On two processors the two take
 // about as long as each other (BenchmarkStartup, bench full -only startup), and
@@ -37,47 +37,47 @@ const (
 // scanning in batches (engine.Scan), memory that is used again while it is still
 // in the caches, and pieces four times as large, which encoder and sender wake
 // each other for a quarter as often.
-type body struct {
-	question question
-	source   *source
-	born     int64
-	also     engine.Revision // another revision it is known to be good for; owned by bodies
+type sharedAnswer struct {
+	edition edition
+	source  *answerSource
+	born    int64
+	also    engine.Revision // another revision it is known to be good for; owned by bodies
 
-	mu      sync.Mutex
-	changed sync.Cond // on mu: a piece came, a reader took one, or it is over
-	pieces  []piece
-	far     int         // how many pieces the fastest reader has taken
-	readers int         // those who will still leave
-	dropped int         // how many pieces at the front nobody needs any more
-	first   bool        // its only reader may have it for himself
-	closed  bool        // its second is over, or it is its only reader's: nobody else will join
-	done    bool        // all pieces are there
-	err     error       // why there will be no more
-	taken   bool        // taken away: go on alone
-	lent    bool        // the only piece is in answers that did not follow it
-	at      int         // how many readers are at a piece, which they hold
-	kept    int64       // what the pieces take, in bytes
-	room    budget.Hold // what they have taken, and what the one that is made will take
-	listed  budget.Hold // what the source's delta has taken
+	mu        sync.Mutex
+	changed   sync.Cond // on mu: a piece came, a reader took one, or it is over
+	pieces    []piece
+	far       int         // how many pieces the fastest reader has taken
+	readers   int         // those who will still leave
+	dropped   int         // how many pieces at the front nobody needs any more
+	maySolo   bool        // its only reader may have it for himself
+	closed    bool        // its second is over, or it is its only reader's: nobody else will join
+	done      bool        // all pieces are there
+	err       error       // why there will be no more
+	withdrawn bool        // taken away: go on alone
+	lentWhole bool        // the only piece is in answers that did not follow it
+	at        int         // how many readers are at a piece, which they hold
+	kept      int64       // what the pieces take, in bytes
+	room      budget.Hold // what they have taken, and what the one that is made will take
+	listed    budget.Hold // what the source's delta has taken
 }
 
 // piece is a part of an answer and the place it ends at.
 type piece struct {
 	data []byte
-	end  position
+	end  place
 	read int // how many of those who read the body have it behind them
 }
 
-// newBody starts the encoding of an answer, for one reader at first, with memory
-// from where room has it. With first it becomes his alone when nobody joins soon.
-func newBody(q question, src *source, first bool, room budget.Hold) *body {
-	b := &body{question: q, source: src, born: src.now, readers: 1, first: first, room: room}
+// newSharedAnswer starts the encoding of an answer, for one reader at first, with memory
+// from where room has it. With maySolo it becomes his alone when nobody joins soon.
+func newSharedAnswer(e edition, src *answerSource, maySolo bool, room budget.Hold) *sharedAnswer {
+	b := &sharedAnswer{edition: e, source: src, born: src.now, readers: 1, maySolo: maySolo, room: room}
 	b.changed.L = &b.mu
 	go b.produce()
 	return b
 }
 
-var errTaken = errors.New("nobody reads the answer any more")
+var errWithdrawn = errors.New("nobody reads the answer any more")
 
 // blank are pieces that nobody reads any more. A new one would have to be
 // cleared and collected, which takes as long as filling it.
@@ -99,12 +99,12 @@ func newPiece(size int) []byte {
 }
 
 // produce encodes the answer.
-func (b *body) produce() {
-	w := &pieceWriter{size: firstPieceSize, buf: newPiece(firstPieceSize)}
+func (b *sharedAnswer) produce() {
+	w := &Writer{size: firstPieceSize, Buf: newPiece(firstPieceSize)}
 	w.send = func([]byte) error {
-		data := w.buf
+		data := w.Buf
 		w.size = min(2*w.size, pieceSize)
-		w.buf = newPiece(w.size)
+		w.Buf = newPiece(w.size)
 		return b.publish(piece{data: data, end: w.at})
 	}
 	err := errors.New("BUG: encoding a stream failed")
@@ -112,20 +112,20 @@ func (b *body) produce() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("BUG: encoding a stream failed: %v", r)
 		}
-		b.finish(piece{data: w.buf, end: position{list: atEnd}}, err)
+		b.finish(piece{data: w.Buf, end: place{list: atEnd}}, err)
 	}()
-	err = b.source.write(w, position{})
+	err = b.source.write(w, place{})
 }
 
 // finish adds the last piece.
-func (b *body) finish(last piece, err error) {
+func (b *sharedAnswer) finish(last piece, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.err = err; err == nil && !b.taken {
+	if b.err = err; err == nil && !b.withdrawn {
 		b.pieces = append(b.pieces, last)
 	}
 	b.kept += int64(cap(last.data))
-	if b.done = true; b.taken || err != nil {
+	if b.done = true; b.withdrawn || err != nil {
 		b.kept = 0
 	}
 	b.settle()
@@ -133,30 +133,30 @@ func (b *body) finish(last piece, err error) {
 }
 
 // publish adds a piece and waits until a reader comes near.
-func (b *body) publish(p piece) error {
+func (b *sharedAnswer) publish(p piece) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.pieces = append(b.pieces, p)
 	b.kept += int64(cap(p.data))
-	if need := b.kept + pieceSize + pieceSlack; !b.taken && need > b.room.Taken() && !b.room.Take(need-b.room.Taken()) {
+	if need := b.kept + pieceSize + pieceSlack; !b.withdrawn && need > b.room.Taken() && !b.room.Take(need-b.room.Taken()) {
 		b.letGo()
 	}
 	b.changed.Broadcast()
-	for len(b.pieces)-b.far > aheadAtMost && !b.taken {
+	for len(b.pieces)-b.far > aheadAtMost && !b.withdrawn {
 		b.changed.Wait()
 	}
-	if b.taken {
-		return errTaken
+	if b.withdrawn {
+		return errWithdrawn
 	}
 	return nil
 }
 
 // whole waits for the first piece and gives it if it is the whole answer.
-func (b *body) whole() ([]byte, bool) {
+func (b *sharedAnswer) whole() ([]byte, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.wait(1); len(b.pieces) == 1 && b.done && b.err == nil && !b.taken {
-		b.lent = true
+	if b.wait(1); len(b.pieces) == 1 && b.done && b.err == nil && !b.withdrawn {
+		b.lentWhole = true
 		return b.pieces[0].data, true
 	}
 	return nil, false
@@ -164,10 +164,10 @@ func (b *body) whole() ([]byte, bool) {
 
 // size is how long the answer is, in bytes, if it is of no more than so many pieces,
 // for which it waits; else -1. Called before the first piece is taken.
-func (b *body) size(most int) (n int) {
+func (b *sharedAnswer) size(most int) (n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.wait(most + 1); b.taken || b.err != nil || !b.done || len(b.pieces) > most {
+	if b.wait(most + 1); b.withdrawn || b.err != nil || !b.done || len(b.pieces) > most {
 		return -1
 	}
 	for _, p := range b.pieces {
@@ -177,34 +177,34 @@ func (b *body) size(most int) (n int) {
 }
 
 // wait waits for so many pieces, or for the end. Called with the lock.
-func (b *body) wait(pieces int) {
-	for len(b.pieces) < pieces && !b.done && !b.taken {
+func (b *sharedAnswer) wait(pieces int) {
+	for len(b.pieces) < pieces && !b.done && !b.withdrawn {
 		b.changed.Wait()
 	}
 }
 
 // next waits for the piece with a number, of a reader who is through with those
 // before. It has no data at the end.
-func (b *body) next(i int) (piece, error) {
+func (b *sharedAnswer) next(i int) (piece, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if i > b.far {
 		b.far = i
 		b.changed.Broadcast()
 	}
-	if b.first && b.readers == 1 && i >= alonePieces {
+	if b.maySolo && b.readers == 1 && i >= alonePieces {
 		b.closed = true
 	}
 	if i > 0 && i <= len(b.pieces) {
 		b.pieces[i-1].read++
 		b.drop()
 	}
-	for len(b.pieces) <= i && !b.done && !b.taken {
+	for len(b.pieces) <= i && !b.done && !b.withdrawn {
 		b.changed.Wait()
 	}
 	switch {
-	case b.taken:
-		return piece{}, errTaken
+	case b.withdrawn:
+		return piece{}, errWithdrawn
 	case i < len(b.pieces):
 		return b.pieces[i], nil
 	}
@@ -213,8 +213,8 @@ func (b *body) next(i int) (piece, error) {
 
 // drop forgets the pieces at the front that all readers have behind them, once
 // nobody else can come. Called with the lock.
-func (b *body) drop() {
-	for b.closed && !b.lent && b.dropped < len(b.pieces) && b.pieces[b.dropped].read == b.readers {
+func (b *sharedAnswer) drop() {
+	for b.closed && !b.lentWhole && b.dropped < len(b.pieces) && b.pieces[b.dropped].read == b.readers {
 		b.kept -= int64(cap(b.pieces[b.dropped].data))
 		b.pieces[b.dropped].recycle()
 		b.pieces[b.dropped] = piece{}
@@ -224,34 +224,34 @@ func (b *body) drop() {
 }
 
 // settle gives back what is not kept any more. Called with the lock.
-func (b *body) settle() {
+func (b *sharedAnswer) settle() {
 	switch {
-	case b.taken:
+	case b.withdrawn:
 		b.room.Shrink(int64(b.at) * (pieceSize + pieceSlack))
 	case b.done:
 		b.room.Shrink(b.kept)
 	default:
 		b.room.Shrink(b.kept + pieceSize + pieceSlack)
 	}
-	if b.taken && b.readers == 0 {
+	if b.withdrawn && b.readers == 0 {
 		b.listed.Release()
 	}
 }
 
 // letGo takes all pieces away. Called with the lock.
-func (b *body) letGo() {
-	if b.readers == 0 && !b.lent {
+func (b *sharedAnswer) letGo() {
+	if b.readers == 0 && !b.lentWhole {
 		for _, p := range b.pieces {
 			p.recycle()
 		}
 	}
-	b.taken, b.pieces, b.kept = true, nil, 0
+	b.withdrawn, b.pieces, b.kept = true, nil, 0
 	b.settle()
 	b.changed.Broadcast()
 }
 
 // begin is the beginning of a reader.
-func (b *body) begin() {
+func (b *sharedAnswer) begin() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.at++
@@ -259,7 +259,7 @@ func (b *body) begin() {
 
 // stop is the end of a reader who has so many pieces behind him, or from whom they
 // were taken.
-func (b *body) stop(read int) {
+func (b *sharedAnswer) stop(read int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.at--
@@ -271,22 +271,22 @@ func (b *body) stop(read int) {
 
 // follow writes a body to one reader. When it is taken away the reader goes on
 // alone from where it was.
-func (s *Server) follow(b *body, r reader, send func(piece []byte, last bool) error) error {
-	var at position
+func (f *Feed) follow(b *sharedAnswer, reader Payer, send func(piece []byte, last bool) error) error {
+	var at place
 	b.begin()
 	i := 0
 	stop := sync.OnceFunc(func() { b.stop(i) })
 	defer stop()
 	for ; ; i++ {
 		p, err := b.next(i)
-		if errors.Is(err, errTaken) {
+		if errors.Is(err, errWithdrawn) {
 			stop()
-			held, err := s.aside(r, ownPiece)
+			held, err := f.aside(reader, soloPiece)
 			if err != nil {
 				return err
 			}
 			defer held.Release()
-			return s.alone(send, func(w *pieceWriter) error { return b.source.write(w, at) })
+			return writeSolo(send, func(w *Writer) error { return b.source.write(w, at) })
 		}
 		if err != nil || p.data == nil {
 			return err
@@ -299,7 +299,7 @@ func (s *Server) follow(b *body, r reader, send func(piece []byte, last bool) er
 }
 
 // leave is the end of one reader, after he has stopped.
-func (b *body) leave() {
+func (b *sharedAnswer) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.readers--; b.readers > 0 {
@@ -309,25 +309,25 @@ func (b *body) leave() {
 }
 
 // enter counts one more reader, unless the body is over.
-func (b *body) enter() bool {
+func (b *sharedAnswer) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.taken || b.err != nil || b.closed {
+	if b.withdrawn || b.err != nil || b.closed {
 		return false
 	}
 	b.readers++
 	return true
 }
 
-// thin reports whether the body holds only what its last reader has not read.
-func (b *body) thin() bool {
+// solo reports whether the body holds only what its last reader has not read.
+func (b *sharedAnswer) solo() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closed && b.readers <= 1
 }
 
 // crowded reports whether several read the body.
-func (b *body) crowded() bool {
+func (b *sharedAnswer) crowded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.readers > 1
@@ -335,15 +335,15 @@ func (b *body) crowded() bool {
 
 // close lets nobody else join. It reports whether nobody reads the body either;
 // it is gone then.
-func (b *body) close() bool {
+func (b *sharedAnswer) close() bool {
 	b.mu.Lock()
 	b.closed = true
 	b.mu.Unlock()
-	return b.takeAway(b.born)
+	return b.withdraw(b.born)
 }
 
-// takeAway ends a body that nobody reads or that has been there for long.
-func (b *body) takeAway(now int64) bool {
+// withdraw ends a body that nobody reads or that has been there for long.
+func (b *sharedAnswer) withdraw(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.readers > 0 && now-b.born < int64(patienceWithReaders) {

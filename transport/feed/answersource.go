@@ -1,30 +1,30 @@
-package transport
+package feed
 
 import (
 	"lapid/engine"
 	"lapid/transport/wire"
 )
 
-// question is what makes two streams the same bytes: the filters as they were
+// edition is what makes two streams the same bytes: the filters as they were
 // sent, what is known already, the state, and the second in which durations are
 // reckoned.
-type question struct {
+type edition struct {
 	raw    string
 	after  engine.Revision // 0: a full state
 	to     engine.Revision
 	second int64
 }
 
-// source can write one answer of the stream, from any place on.
-type source struct {
+// answerSource can write one answer of the stream, from any place on.
+type answerSource struct {
 	view  *engine.View
 	raw   []byte // the query string, a copy
 	now   int64
 	delta *engine.Delta // nil: a full state
 }
 
-// position is a place in an answer: behind a decision of one of the lists.
-type position struct {
+// place is a position in an answer: behind a decision of one of the lists.
+type place struct {
 	list uint8 // 0: nothing was written; else one of the places below
 	id   engine.DecisionID
 }
@@ -36,7 +36,7 @@ const (
 )
 
 // write writes the answer from a place on.
-func (src *source) write(w *pieceWriter, from position) error {
+func (src *answerSource) write(w *Writer, from place) error {
 	if from.list == atEnd {
 		return nil
 	}
@@ -45,9 +45,9 @@ func (src *source) write(w *pieceWriter, from position) error {
 		return err
 	}
 	if from.list == 0 {
-		w.buf = append(w.buf, wire.StreamOpen...)
+		w.Buf = append(w.Buf, wire.StreamOpen...)
 	}
-	l := &listing{source: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.own)}
+	l := &listing{answerSource: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.solo)}
 	if src.delta == nil {
 		l.scan = src.view.Scan(q)
 	}
@@ -55,44 +55,41 @@ func (src *source) write(w *pieceWriter, from position) error {
 		if err := l.write(inNew, from); err != nil {
 			return err
 		}
-		w.buf = append(w.buf, wire.StreamBetween...)
+		w.Buf = append(w.Buf, wire.StreamBetween...)
 	}
 	if err := l.write(inDeleted, from); err != nil {
 		return err
 	}
-	w.buf = append(w.buf, wire.StreamClose...)
+	w.Buf = append(w.Buf, wire.StreamClose...)
 	return nil
 }
 
 // size is how long a delta is that is encoded for one reader, in bytes: it is encoded
 // to nowhere for that, half a millisecond at most. -1: it is longer than that, or a
 // full state.
-func (src *source) size() (n int) {
+func (src *answerSource) size() int {
 	if src.delta == nil || len(src.delta.New)+len(src.delta.Deleted) > 5000 {
 		return -1
 	}
-	w := &pieceWriter{size: ownPieceSize, own: true, send: func(piece []byte) error {
-		n += len(piece)
-		return nil
-	}}
-	if src.write(w, position{}) != nil {
+	n, err := lengthOf(func(w *Writer) error { return src.write(w, place{}) })
+	if err != nil {
 		return -1
 	}
-	return n + len(w.buf)
+	return n
 }
 
 // listing writes the two lists of an answer.
 type listing struct {
-	*source
-	w       *pieceWriter
+	*answerSource
+	w       *Writer
 	encoder *wire.StreamEncoder
 	scan    engine.Scan
 	batch   [128]engine.Decision // whose records are looked at twice within the nearest cache
 }
 
 // write writes one list, without the decisions up to from.
-func (l *listing) write(list uint8, from position) error {
-	at := position{list: list}
+func (l *listing) write(list uint8, from place) error {
+	at := place{list: list}
 	if from.list == list {
 		at.id = from.id
 	}
@@ -106,7 +103,7 @@ func (l *listing) write(list uint8, from position) error {
 }
 
 // writeBatches writes a list of a full state.
-func (l *listing) writeBatches(at position) error {
+func (l *listing) writeBatches(at place) error {
 	for {
 		var batch []engine.Decision
 		if at.list == inNew {
@@ -125,7 +122,7 @@ func (l *listing) writeBatches(at position) error {
 }
 
 // writeBatch writes those of some decisions that are behind a place.
-func (l *listing) writeBatch(at position, batch []engine.Decision) error {
+func (l *listing) writeBatch(at place, batch []engine.Decision) error {
 	w := l.w
 	for _, d := range batch {
 		id := d.ID()
@@ -133,13 +130,13 @@ func (l *listing) writeBatch(at position, batch []engine.Decision) error {
 			continue
 		}
 		if at.id != 0 {
-			w.buf = append(w.buf, ',')
+			w.Buf = append(w.Buf, ',')
 		}
 		at.id = id
-		w.buf = l.encoder.Append(w.buf, d)
-		if len(w.buf) >= w.size {
+		w.Buf = l.encoder.Append(w.Buf, d)
+		if len(w.Buf) >= w.size {
 			w.at = at
-			if err := w.maybeSend(); err != nil {
+			if err := w.MaybeSend(); err != nil {
 				return err
 			}
 		}

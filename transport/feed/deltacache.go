@@ -1,4 +1,4 @@
-package transport
+package feed
 
 import (
 	"hash/maphash"
@@ -7,22 +7,22 @@ import (
 	"lapid/engine"
 )
 
-// deltas remembers the last few deltas that were encoded: bouncers that follow
+// deltaCache remembers the last few deltas that were encoded: bouncers that follow
 // closely come from the same revision within the same second. It is an array of
-// pointers; nobody waits, a newer answer overwrites an older one, and what is
-// overwritten is encoded again if somebody asks. An answer holds at most
+// pointers; nothing waits, a newer answer overwrites an older one, and what is
+// overwritten is encoded again when it is asked for. An answer holds at most
 // longDelta decisions, so all of it takes a few megabytes at most.
-type deltas struct {
+type deltaCache struct {
 	seed  maphash.Seed
-	slots [32]atomic.Pointer[delta]
+	slots [32]atomic.Pointer[cachedDelta]
 }
 
-type delta struct {
-	question
+type cachedDelta struct {
+	edition
 	answer []byte // never changed
 }
 
-func (d *deltas) slot(raw []byte, after engine.Revision) *atomic.Pointer[delta] {
+func (d *deltaCache) slot(raw []byte, after engine.Revision) *atomic.Pointer[cachedDelta] {
 	at := maphash.Bytes(d.seed, raw) + uint64(after)
 	return &d.slots[at%uint64(len(d.slots))]
 }
@@ -30,7 +30,7 @@ func (d *deltas) slot(raw []byte, after engine.Revision) *atomic.Pointer[delta] 
 // get returns the answer to the same question, or nil. The answer may be of an
 // earlier revision if same says that nothing was changed since. It does not
 // allocate.
-func (d *deltas) get(raw []byte, after, to engine.Revision, second int64, same func(engine.Revision) bool) []byte {
+func (d *deltaCache) get(raw []byte, after, to engine.Revision, second int64, same func(engine.Revision) bool) []byte {
 	known := d.slot(raw, after).Load()
 	if known == nil || known.after != after || known.second != second || known.raw != string(raw) {
 		return nil
@@ -41,6 +41,6 @@ func (d *deltas) get(raw []byte, after, to engine.Revision, second int64, same f
 	return known.answer
 }
 
-func (d *deltas) put(raw []byte, after, to engine.Revision, second int64, answer []byte) {
-	d.slot(raw, after).Store(&delta{question{string(raw), after, to, second}, answer})
+func (d *deltaCache) put(raw []byte, after, to engine.Revision, second int64, answer []byte) {
+	d.slot(raw, after).Store(&cachedDelta{edition{string(raw), after, to, second}, answer})
 }

@@ -1,4 +1,4 @@
-package transport
+package feed
 
 import (
 	"slices"
@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	// bodiesAtMost is how many answers in pieces are kept whole at once.
-	bodiesAtMost = 2
-	// thinAtMost is how many more there may be that hold aheadAtMost pieces each.
-	thinAtMost = 6
+	// answersAtMost is how many answers in pieces are kept whole at once.
+	answersAtMost = 2
+	// soloAtMost is how many more there may be that hold aheadAtMost pieces each.
+	soloAtMost = 6
 	// staleAtMost is how old a body may be, in seconds, that is better than none.
 	staleAtMost = 3
 )
 
-// bodies are the answers in pieces that are being sent.
+// answers are the answers in pieces that are being sent.
 //
 // A full state of a million decisions is a hundred megabytes. When a fleet
 // starts it is asked for by all at once, so it is encoded once, by a goroutine
 // of its own, into a list of pieces that every reader walks at its own speed,
 // also while it is growing. Who comes with yet another question while there are
-// bodiesAtMost lists gets an answer of its own, encoded piece by piece between
+// answersAtMost lists gets an answer of its own, encoded piece by piece between
 // two writes: more work, but hardly any memory.
 //
 // Most startups come alone, and to fill fresh memory with all of a state takes as
@@ -46,45 +46,45 @@ const (
 // pieces are paid for as they are made (Options.SharedMemory), and what is let go
 // is given back, but for the pieces that readers are at. Joining and leaving take a
 // lock, once per answer.
-type bodies struct {
+type answers struct {
 	room *budget.Purse
 
 	mu   sync.Mutex
-	live []*body
+	live []*sharedAnswer
 	born uint64 // how many there have been
 }
 
 // join finds the body for a question, or starts one. A body of another revision
 // will do if same says that nothing was changed between. nil: there are
 // too many, answer alone. Who joined must leave.
-func (all *bodies) join(q question, src *source, same func(*source, engine.Revision) bool) *body {
+func (all *answers) join(e edition, src *answerSource, same func(*answerSource, engine.Revision) bool) *sharedAnswer {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	b, refused := all.enter(q, 0, same)
+	b, refused := all.enter(e, 0, same)
 	if b != nil {
 		return b
 	}
 	if all.full() && !all.makeRoom(src.now) {
-		b, _ = all.enter(q, staleAtMost, same)
+		b, _ = all.enter(e, staleAtMost, same)
 		return b
 	}
 	all.born++
-	b = newBody(q, src, !refused, budget.Hold{Of: budget.Holder{Name: strconv.FormatUint(all.born, 10)}, From: all.room})
+	b = newSharedAnswer(e, src, !refused, budget.Hold{Of: budget.Holder{Name: strconv.FormatUint(all.born, 10)}, From: all.room})
 	all.live = append(all.live, b)
 	return b
 }
 
 // enter joins the newest body for a question, of its second or so many before.
 // refused says that there is one, but not for others. Called with the lock.
-func (all *bodies) enter(q question, stale int64, same func(*source, engine.Revision) bool) (in *body, refused bool) {
+func (all *answers) enter(e edition, stale int64, same func(*answerSource, engine.Revision) bool) (in *sharedAnswer, refused bool) {
 	for _, b := range slices.Backward(all.live) {
-		was := b.question
-		age := q.second - was.second
-		was.to, was.second = q.to, q.second
-		if was != q || age < 0 || age > stale || (b.question.to != q.to && b.also != q.to && !same(b.source, b.question.to)) {
+		was := b.edition
+		age := e.second - was.second
+		was.to, was.second = e.to, e.second
+		if was != e || age < 0 || age > stale || (b.edition.to != e.to && b.also != e.to && !same(b.source, b.edition.to)) {
 			continue
 		}
-		if b.also = q.to; b.enter() {
+		if b.also = e.to; b.enter() {
 			return b, false
 		}
 		refused = true
@@ -93,24 +93,24 @@ func (all *bodies) enter(q question, stale int64, same func(*source, engine.Revi
 }
 
 // leave is the end of one reader.
-func (all *bodies) leave(b *body) { b.leave() }
+func (all *answers) leave(b *sharedAnswer) { b.leave() }
 
 // full reports whether there is no room for another body. Called with the lock.
-func (all *bodies) full() bool {
+func (all *answers) full() bool {
 	kept := 0
 	for _, b := range all.live {
-		if !b.thin() {
+		if !b.solo() {
 			kept++
 		}
 	}
-	return kept >= bodiesAtMost || len(all.live) >= bodiesAtMost+thinAtMost
+	return kept >= answersAtMost || len(all.live) >= answersAtMost+soloAtMost
 }
 
 // makeRoom takes a body away from nobody, or else from readers who have had
 // their time. Called with the lock.
-func (all *bodies) makeRoom(now int64) bool {
+func (all *answers) makeRoom(now int64) bool {
 	for i, b := range all.live {
-		if b.takeAway(now) {
+		if b.withdraw(now) {
 			all.live = slices.Delete(all.live, i, i+1)
 			return true
 		}
@@ -121,21 +121,21 @@ func (all *bodies) makeRoom(now int64) bool {
 // sweep closes what belongs to a second that is over, and drops what nobody
 // reads of it. What several read stays open for those who would find no other. It
 // is called every second.
-func (all *bodies) sweep(now int64) {
+func (all *answers) sweep(now int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
-	all.live = slices.DeleteFunc(all.live, func(b *body) bool {
-		age := now/int64(time.Second) - b.question.second
+	all.live = slices.DeleteFunc(all.live, func(b *sharedAnswer) bool {
+		age := now/int64(time.Second) - b.edition.second
 		return age > 0 && (age > staleAtMost || !b.crowded()) && b.close()
 	})
 }
 
 // close takes everything away.
-func (all *bodies) close() {
+func (all *answers) close() {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, b := range all.live {
-		b.takeAway(b.born + int64(patienceWithReaders))
+		b.withdraw(b.born + int64(patienceWithReaders))
 	}
 	all.live = nil
 }
