@@ -60,7 +60,7 @@ type Meta struct {
 	Value string `json:"value,omitempty"`
 }
 
-// Source is whom an alert is about. Scope and value are what decisions
+// Source is what an alert is about. Scope and value are what decisions
 // without a target of their own are made for.
 type Source struct {
 	AsName    string  `json:"as_name,omitempty"`
@@ -162,7 +162,7 @@ func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 		DecisionType: word(f.DecisionType), Origin: word(f.Origin), Kind: word(f.Kind), Limit: max(f.Limit, 0),
 	}
 	if f.Origin != nil {
-		q.HideCommunity = false // who names an origin wants to see it
+		q.HideCommunity = false // an origin that is named is to be seen
 	}
 	if f.Address != "" {
 		p, err := engine.ParseTarget(f.Address)

@@ -5,7 +5,7 @@ import (
 	"iter"
 )
 
-// Status asks who is at the other end.
+// Status asks the server what it is.
 func (c *Client) Status(ctx context.Context) (*Status, error) {
 	return ask[Status](ctx, c, "/status", struct{}{})
 }
@@ -66,7 +66,7 @@ func (c *Client) machines(ctx context.Context, verb string, q any) (*Machines, e
 	return list, err
 }
 
-// bouncers does the same with rows of bouncers; EachBouncer is for those who need not
+// bouncers does the same with rows of bouncers; EachBouncer is for a caller that need not
 // hold them.
 func (c *Client) bouncers(ctx context.Context, verb string, q any) (*Bouncers, error) {
 	var all []Bouncer

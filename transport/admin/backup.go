@@ -7,7 +7,7 @@ import (
 )
 
 // backup streams a backup. One that fails after it has begun is cut off, so that
-// it has no end mark and nobody restores it.
+// it has no end mark and is never restored.
 func (h *Handler) backup(w http.ResponseWriter, r *http.Request) {
 	out := &began{ResponseWriter: w}
 	rev, size, err := h.engine.Backup(r.Context(), out)

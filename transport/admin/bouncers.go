@@ -109,8 +109,8 @@ func (h *Handler) staleBouncers(_ context.Context, q *Prune) *listing[Bouncer] {
 	return h.bouncers(func(r *engine.BouncerRow) bool { return q.bouncer(r, now) })
 }
 
-// pruneBouncers looks once more at each of the names, for a person has thought about
-// the list meanwhile. All that are left go in one commit.
+// pruneBouncers looks once more at each of the names, for the list is older: the operator
+// was asked in between. All that are left go in one commit.
 func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, error) {
 	var names []string
 	view, now := h.engine.View(), h.engine.Now()

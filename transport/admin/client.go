@@ -18,7 +18,7 @@ import (
 	"lapid/transport/socket"
 )
 
-// ErrNotRunning: nobody listens on the socket.
+// ErrNotRunning: no server listens on the socket.
 var ErrNotRunning = errors.New("no server is running")
 
 // Client is the command's end of the socket. Its methods may be called from
@@ -54,7 +54,7 @@ const regreet = 3
 // hungUp reports whether the server has closed a connection that it had accepted
 // before it answered: it makes room for others, or did not come to read what was sent
 // in the time that a request may take, on a machine that is busy. Nothing was asked
-// yet but who is there.
+// yet but the status.
 func hungUp(err error) bool {
 	if err == nil {
 		return false

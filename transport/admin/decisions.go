@@ -11,7 +11,7 @@ import (
 // NewDecision asks for one decision of the operator's own. Duration is in
 // the grammar of the engine or "forever"; a scope is respelled.
 type NewDecision struct {
-	Machine  string // who is named as the sender of the alert, if it exists
+	Machine  string // named as the sender of the alert, if it exists
 	Scope    string
 	Value    string
 	Type     string

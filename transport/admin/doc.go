@@ -16,12 +16,12 @@
 // per line and read one at a time. Imports send one chunk of values per request
 // (see Client.Import); a chunk is one alert, stored whole or not at all. The
 // protocol is private to one version of the program on one machine: it is not
-// the bouncers' API and makes no promise to anyone else. Both ends compare their
+// the bouncers' API and makes no promise to other programs. Both ends compare their
 // number (Version) at the first request.
 //
 // # Who may speak
 //
-// Whoever can open the socket: mode 0660 in a folder of mode 0750, so the
+// Any process that can open the socket: mode 0660 in a folder of mode 0750, so the
 // server's user and group, and root. There are no other credentials. API keys
 // travel as their SHA-512 and passwords as their bcrypt hash: what is secret does
 // not leave the command that was given it.
@@ -38,5 +38,5 @@
 // import holds 100 000 values at most. 64 verbs are under way at once, of which
 // root and the server's own user have 16 for themselves; more wait. Connections
 // that have nothing under way are closed, oldest first, when there are too many
-// (places.go): half a request holds nobody up.
+// (places.go): half a request holds up no other.
 package admin

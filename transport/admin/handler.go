@@ -118,7 +118,7 @@ func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFu
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(a) // whoever asked has gone away: nobody to tell
+		_ = json.NewEncoder(w).Encode(a) // it fails when the client has gone away
 	}
 }
 
@@ -173,7 +173,7 @@ func unreadable(err error) error {
 	return &engine.Error{Kind: engine.ErrInvalid, Text: "unreadable request: " + err.Error(), Cause: err}
 }
 
-// failure is an error on its way to the client. The text is for a person.
+// failure is an error on its way to the client. The text is for the operator.
 type failure struct {
 	Kind string // a key of kinds, "" for any other error
 	Noun string `json:",omitempty"` // what it is about, as engine.Error has it
@@ -212,8 +212,8 @@ func failureOf(err error) *failure {
 	return &failure{Text: err.Error()}
 }
 
-// refusalOf is what the disk said. Clients of the API need not know our paths,
-// the operator does.
+// refusalOf is what the disk said. Clients of the Local API are not told the server's
+// paths, the operator is.
 func refusalOf(err error) string {
 	var e *engine.Error
 	if !errors.As(err, &e) || e.Kind != engine.ErrDisk || e.Cause == nil {

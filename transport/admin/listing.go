@@ -27,7 +27,7 @@ const listBuffer = 64 << 10
 var emptyList = []byte(`null}`)
 
 // listed makes a handler of a function from request to list. An answer that breaks
-// off is no JSON, so whoever asked notices.
+// off is no JSON, so the client notices.
 func listed[Q, T any](answer func(context.Context, *Q) *listing[T]) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
@@ -59,7 +59,7 @@ func listed[Q, T any](answer func(context.Context, *Q) *listing[T]) http.Handler
 		})
 		if r.Context().Err() == nil {
 			_, _ = out.WriteString("]}\n")
-			_ = out.Flush() // whoever asked has gone away: nobody to tell
+			_ = out.Flush() // it fails when the client has gone away
 		}
 	}
 }

@@ -38,8 +38,8 @@ func machineOf(m *engine.Machine) Machine {
 	return out
 }
 
-// detailed is a machine with what a list leaves out: of thousands of machines
-// with hundreds of hub items each nobody wants all.
+// detailed is a machine with what a list leaves out: hundreds of hub items for each of
+// thousands of machines would be a long list.
 func detailed(m *engine.Machine) Machine {
 	out := machineOf(m)
 	out.Scenarios = m.Scenarios

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// maxConns bounds the connections. One more has another closed that has no
-	// verb under way: the oldest one of the user who has most of them.
+	// maxConns bounds the connections. Beyond it, one without a verb under way is closed:
+	// the oldest one of the user that has most of them.
 	maxConns = 256
 
 	// maxVerbs bounds the verbs under way; further ones wait. The last of the
@@ -99,8 +99,8 @@ func (p *places) admit(conn net.Conn) *caller {
 	return c
 }
 
-// superfluous is the oldest connection without a verb under way of the user who
-// has most of such. There is one: verbs are fewer than connections. mu is held.
+// superfluous is the oldest connection without a verb under way, of the user that has
+// most of such. There is one: verbs are fewer than connections. mu is held.
 func (p *places) superfluous() *caller {
 	oldest, n := map[int]*caller{}, map[int]int{}
 	most := 0
@@ -166,8 +166,8 @@ func knowCaller(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// operatorOf is who asks for a verb, by what the kernel says of the other end of the
-// socket: the user's name, or the number of one that has none. Within the command's own
+// operatorOf is the user that asks for a verb, by what the kernel says of the other end
+// of the socket: its name, or its number if it has none. Within the command's own
 // process it is the user of that.
 func operatorOf(ctx context.Context) engine.Actor {
 	uid := os.Getuid()
@@ -185,7 +185,7 @@ func operatorOf(ctx context.Context) engine.Actor {
 }
 
 // enter reads the whole body of a request and takes a place for its verb; leave
-// gives it back. Within the command's own process nobody waits for a place.
+// gives it back. Within the command's own process there is no wait for a place.
 func enter(w http.ResponseWriter, r *http.Request) (leave func(), err error) {
 	c, ok := r.Context().Value(callerKey{}).(*caller)
 	if !ok {

@@ -44,7 +44,7 @@ type Done struct{ N int }
 // Removed says what a deletion took away.
 type Removed struct{ Names []string }
 
-// OS is the operating system somebody reported.
+// OS is the operating system that a machine or bouncer reported.
 type OS struct{ Name, Version, Family string }
 
 // Count is a name with a number.
@@ -89,7 +89,7 @@ type NewMachine struct {
 	Replace      bool
 }
 
-// Prune asks for the machines or bouncers that nobody has heard of for a while.
+// Prune asks for the machines or bouncers that were not heard of for a while.
 type Prune struct {
 	Silence          int64 // nanoseconds
 	NotValidatedOnly bool  // machines only
@@ -129,7 +129,7 @@ type NewBouncer struct {
 	Shared  bool   // one row whatever address the key comes from
 }
 
-// UsageRequest asks for the usage metrics somebody reported.
+// UsageRequest asks for the usage metrics that machines or bouncers reported.
 type UsageRequest struct {
 	Kind string // "machine" or "bouncer"
 	Name string // "": all

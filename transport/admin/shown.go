@@ -9,7 +9,7 @@ import (
 
 // What rows say of themselves is bounded when it comes in. A store may hold older
 // rows that are not, with texts of megabytes: a list of them must come all the
-// same, and nobody reads more of one than this.
+// same, and more of one than this is of no use to a reader.
 
 // mostShown is how many feature flags of a row are shown.
 const mostShown = 64

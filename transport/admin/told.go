@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Whatever an operator changes has a line in the log: what, how many, and who it
-// was, as the kernel knows the user whose process asked. Within the command's own
+// Each change by an operator has a line in the log: what, how many, and which user, by
+// what the kernel says of the process that asked. Within the command's own
 // process, where no server runs, there is no log, and the verb says what it did.
 
 // tell says that a verb has changed something. It ends the count of an
@@ -26,7 +26,7 @@ func (h *Handler) tell(ctx context.Context, what string, args ...any) {
 	h.log.Info("operator: "+what, append(args, c.name()...)...)
 }
 
-// name says who the caller is: the name of the user and its number, or the number
+// name is the caller: the name of the user and its number, or the number
 // alone when the system has no name for it.
 func (c *caller) name() []any {
 	if c.user < 0 {

@@ -10,10 +10,10 @@ import (
 	"github.com/yl2chen/cidranger"
 )
 
-// loopback is the address of everybody on the Unix socket.
+// loopback is the address of every client on the Unix socket.
 var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 
-// ClientAddress tells whom a request comes from (http-api.md section 4): the
+// ClientAddress gives the address that a request comes from (http-api.md section 4): the
 // peer of the connection, unless the peer is a trusted proxy that names
 // another in X-Forwarded-For or, failing that, X-Real-IP. Several lines of a
 // header must have been joined with commas. On the Unix socket the peer is
@@ -87,7 +87,7 @@ func covers(prefixes []netip.Prefix, a netip.Addr) bool {
 }
 
 // MayDeleteAlerts reports whether alerts may be deleted from here: exactly
-// 127.0.0.1 and ::1, whatever the operator trusts, and everybody on the
+// 127.0.0.1 and ::1, whatever the operator trusts, and every client on the
 // Unix socket whatever address a header claims.
 func (g *Gate) MayDeleteAlerts(client netip.Addr, overSocket bool) bool {
 	return overSocket || isLoopback(client) || g.rules.Load().trusted.holds(client)

@@ -24,7 +24,7 @@ const (
 	// longestWord cuts what a User-Agent tells about its sender.
 	longestWord = 255
 	// describeEvery is how often the type and version of one bouncer are written
-	// down at most; who lists bouncers sees each change at once. Two programs that
+	// down at most; a list of bouncers shows each change at once. Two programs that
 	// share a key and an address would otherwise turn each of their requests into a
 	// write.
 	describeEvery = int64(time.Minute)
@@ -33,10 +33,11 @@ const (
 	mostToldNew = 10
 )
 
-// Bouncer finds the row of whoever shows an API key (http-api.md section 5):
+// Bouncer finds the row for an API key (http-api.md section 5):
 // the row of that key and address, else a single row that has no address yet,
 // else a new one named after the oldest. A shared row answers for every
-// address, and with Options.IPv6Prefix a row for its whole prefix. With readOnly nothing is created or changed, and whichever row has
+// address, and with Options.IPv6Prefix a row for its whole prefix. With readOnly
+// nothing is created or changed, and any row that has
 // the key will do. Key and userAgent are only looked at.
 //
 // A recognised bouncer costs no allocation. Otherwise the row may have to be
@@ -64,7 +65,7 @@ func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userA
 	return known.row, nil
 }
 
-// KnownBouncer is Bouncer for those who cannot wait: nil means that Bouncer has
+// KnownBouncer is Bouncer for a caller that cannot wait: nil means that Bouncer has
 // to be asked, because the key is not known or something has to be written down
 // about the bouncer first.
 func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *engine.BouncerRow {
@@ -129,7 +130,7 @@ func (g *Gate) rowFor(view *engine.View, key *engine.KeyHash, client netip.Addr)
 }
 
 // bouncerByKey is the slow way, by the key's hash. Two requests may take it at
-// once; whoever finds the work done by the other looks again.
+// once; the slower one looks again.
 func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	hash := engine.KeyHash(sha512.Sum512(key))
 	for range 3 {
@@ -205,10 +206,10 @@ func (g *Gate) tellNew(what string, row *engine.BouncerRow, now int64) {
 	}
 }
 
-// guest is the row of somebody from a new address while the disk refuses to
-// write: a store that cannot be written keeps nobody out. It is for one request,
-// and begins the stream anew each time, for the place in the stream of another
-// row is not theirs to move. No address is in it, so it is not remembered.
+// guest is the row of a bouncer from a new address while the disk refuses to
+// write: a store that cannot be written keeps no bouncer out. It is for one request,
+// and begins the stream anew each time, for the guest may not move another row's place
+// in the stream. No address is in it, so it is not remembered.
 func guest(name string) *engine.BouncerRow {
 	return engine.NewGuest(&engine.Bouncer{Name: name, AutoCreated: true})
 }

@@ -16,24 +16,24 @@ const (
 	// pendingLeast is how many it may have in any case, as long as there are free
 	// places.
 	pendingLeast = 10
-	// censusEvery is how old a count may be for those who only want to know
-	// roughly: counting walks over everybody.
+	// censusEvery is how old a count may be where it need not be exact: counting walks
+	// over all rows.
 	censusEvery = int64(time.Second)
 	// homesAtMost is at how many bouncers, and machines, a census looks: the oldest.
-	// Later ones are served as strangers are when there is not room for all. A look
-	// takes some ten milliseconds then, whoever has come from how many addresses.
+	// Later ones are served as unknown addresses are when there is not room for all. A
+	// look takes some ten milliseconds then, however many addresses there are.
 	homesAtMost = 50_000
 )
 
 // census is what is known about addresses from the store: it is there right
-// after a start, before anybody has come.
+// after a start, before the first request.
 type census struct {
 	last      atomic.Pointer[count]
 	counting  sync.Mutex
-	admitting sync.Mutex // held while one more machine is added to those who wait
+	admitting sync.Mutex // held while one more machine is added to those that wait
 }
 
-// count is one look at everybody.
+// count is one look at all machines and bouncers.
 type count struct {
 	at      int64
 	waiting int                       // machines that no operator has looked at
@@ -42,8 +42,8 @@ type count struct {
 }
 
 // Knows reports whether a machine that is validated or a bouncer was seen at an
-// address last, as the store remembers it. It says nothing about who is there
-// now, and is no proof of anything: it decides who is served first when there is
+// address last, as the store remembers it. It says nothing about what is there
+// now, and is no proof of anything: it decides which is served first when there is
 // not room for all. It may be a second behind.
 func (g *Gate) Knows(client netip.Addr) bool {
 	_, known := g.census.now(g).home[PlaceOf(client)]
@@ -70,7 +70,7 @@ func (c *census) now(g *Gate) *count {
 // fresh also holds off a clock that was set back.
 func fresh(c *count, now int64) bool { return now >= c.at && now-c.at < censusEvery }
 
-// takeCensus looks at everybody, at most at homesAtMost bouncers and machines.
+// takeCensus looks at the machines and bouncers, at homesAtMost of each at most.
 func takeCensus(view *engine.View) *count {
 	c := takePending(view)
 	c.home = map[netip.Prefix]struct{}{}

@@ -18,7 +18,7 @@ import (
 // and keep it: it does not change.
 type Peer struct {
 	leaf  *x509.Certificate
-	chain []*x509.Certificate // leaf first; empty when nobody verified it
+	chain []*x509.Certificate // leaf first; empty when it was not verified
 	print [sha256.Size]byte
 }
 
@@ -56,7 +56,7 @@ func (p *Peer) name(client netip.Addr) string {
 	return p.leaf.Subject.CommonName + "@" + client.String()
 }
 
-// CertifiedBouncer finds the row of whoever shows a client certificate,
+// CertifiedBouncer finds the row for a client certificate,
 // CN@address, and makes it at the first contact. With readOnly nothing is
 // made or changed, and the row is nil when there is none yet.
 func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
@@ -120,7 +120,7 @@ func (g *Gate) MayLogin(p *Peer, client netip.Addr) error {
 	return nil
 }
 
-// CertifiedLogin gives a token to whoever shows an agent's certificate. The
+// CertifiedLogin gives a token for an agent's certificate. The
 // machine is CN@address, made and validated at the first contact.
 func (g *Gate) CertifiedLogin(ctx context.Context, p *Peer, scenarios []string, client netip.Addr, userAgent []byte) (Grant, error) {
 	if err := g.MayLogin(p, client); err != nil {

@@ -34,7 +34,7 @@ type Options struct {
 	// the processors, at least one.
 	PasswordWorkers int
 	// Labour is told 1 when a worker begins with a password and -1 when it ends. It
-	// must not wait. nil: nobody wants to know.
+	// must not wait. nil: it is not told.
 	Labour func(change int)
 	// Patience is how long a login or a registration may wait for its turn.
 	// 0: 8 seconds; log processors give a request ten seconds and more.
@@ -54,7 +54,7 @@ type Options struct {
 }
 
 // Rules are what an operator may change while the server runs. The zero Rules
-// trust nobody but the local machine.
+// trust the local machine alone.
 type Rules struct {
 	// TrustedProxies may name the client in X-Forwarded-For and X-Real-IP.
 	TrustedProxies []netip.Prefix
@@ -66,7 +66,7 @@ type Rules struct {
 	// Registration lets machines in without an operator. nil: off.
 	Registration *Registration
 	// AgentUnits and BouncerUnits are the organisational units whose
-	// certificates may act as machines and as bouncers. Empty: nobody's.
+	// certificates may act as machines and as bouncers. Empty: no certificate may.
 	AgentUnits   []string
 	BouncerUnits []string
 	// CRLPath is a file of PEM revocation lists. "": none.
@@ -76,7 +76,7 @@ type Rules struct {
 	VerdictLife time.Duration
 }
 
-// Registration says who validates itself by registering.
+// Registration says which machines are validated by registering.
 type Registration struct {
 	Token         string
 	AllowedRanges []netip.Prefix

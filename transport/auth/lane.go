@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// class is how much is known about somebody whose password is to be checked, or
+// class is how much is known about the sender of a password that is to be checked, or
 // hashed, before that is done. The best come first.
 type class uint8
 
@@ -18,8 +18,8 @@ const (
 	expected class = iota
 	// unusual are machines from elsewhere, and registrations with the right token.
 	unusual
-	// doubtful are those who guessed wrong too often of late, and registrations
-	// that anybody may send.
+	// doubtful are addresses that guessed wrong too often of late, and registrations
+	// without the right token.
 	doubtful
 
 	classes = int(doubtful) + 1
@@ -29,21 +29,21 @@ const (
 // later. A worker is through with 256 after some fifteen seconds.
 var queueLength = [classes]int{expected: 256, unusual: 256, doubtful: 64}
 
-// fairTurn is every which check goes to a lower class although a higher one
-// waits, so that nobody waits for ever.
+// fairTurn: every so many checks a lower class has its turn although a higher one
+// waits, so that no class waits for ever.
 const fairTurn = 4
 
 var errBusy = &Refusal{Kind: Busy, Text: "too many logins at once", Reason: NoRoomForPassword}
 
-// party is who shares a line: an address, IPv6 by /64. An expected machine is a
-// party of its own, so that a fleet behind one proxy is not one line.
+// party is what has a line of its own: an address, IPv6 by /64. An expected machine is
+// a party of its own, so that a fleet behind one proxy is not one line.
 type party struct {
 	place   netip.Prefix
 	machine string
 }
 
-// PlaceOf is whose address counts as one when shares are given out: the address,
-// of IPv6 the /64, for whoever has one of those has all. Of no address it is the
+// PlaceOf is the prefix that counts as one address when shares are given out: an IPv4
+// address, or the /64 of an IPv6 one, whose owner has all of it. Of no address it is the
 // zero Prefix.
 func PlaceOf(a netip.Addr) netip.Prefix {
 	bits := 64
@@ -57,12 +57,12 @@ func PlaceOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// desk lets few at a time do something dear. A better class goes first. Within a
-// class every party has a line of its own and the lines take turns, so whoever
-// floods waits behind himself; and when a queue is full, room is made for a
+// desk bounds expensive work: few do it at a time. A better class goes first. Within a
+// class every party has a line of its own and the lines take turns, so that a flood delays
+// only its own party; and when a queue is full, room is made for a
 // party with a short line at the end of the longest. After work for the doubtful
 // there is none for them for as long as it took: half of a worker is the most that
-// strangers get, also while nobody else wants it.
+// they get, even when there is no other work.
 type desk struct {
 	mu     sync.Mutex
 	free   int  // workers
@@ -71,7 +71,7 @@ type desk struct {
 	rests  time.Time // until when the doubtful wait
 }
 
-// queue is those of one class who wait.
+// queue is what waits in one class.
 type queue struct {
 	waiting int
 	lines   map[party]*line
@@ -83,7 +83,7 @@ type line struct {
 	tickets []*ticket // never empty
 }
 
-// ticket is one who waits.
+// ticket is one check that waits.
 type ticket struct {
 	in  *line
 	let chan bool // gets one word: go on, or there is no room any more
@@ -112,7 +112,7 @@ func (d *desk) do(ctx context.Context, c class, p party, work func()) error {
 	case <-ctx.Done():
 		if d.giveUp(c, t) || !<-t.let {
 			return errBusy
-		} // else it is his turn at this moment
+		} // else its turn has come at this moment
 	}
 	began := time.Now()
 	defer func() { d.leave(c, time.Since(began)) }()
@@ -144,7 +144,7 @@ func (d *desk) enter(c class, p party) *ticket {
 	return t
 }
 
-// leave gives a worker back who was at work for so long.
+// leave gives a worker back after so long a work.
 func (d *desk) leave(c class, took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,7 +165,7 @@ func (d *desk) wake() {
 
 func (d *desk) resting() bool { return time.Now().Before(d.rests) }
 
-// assign gives free workers to those who wait. Called with the lock.
+// assign gives free workers to waiting tickets. Called with the lock.
 func (d *desk) assign() {
 	for d.free > 0 {
 		t := d.next()
@@ -178,7 +178,7 @@ func (d *desk) assign() {
 	}
 }
 
-// next takes out whoever is next, of all classes. Called with the lock.
+// next takes the next ticket out, of all classes. Called with the lock.
 func (d *desk) next() *ticket {
 	for _, c := range d.order() {
 		if c == doubtful && d.resting() {
@@ -216,7 +216,7 @@ func (d *desk) giveUp(c class, t *ticket) bool {
 	return at >= 0
 }
 
-// next takes out whoever is next.
+// next takes the next ticket out.
 func (q *queue) next() *ticket {
 	if len(q.turn) == 0 {
 		return nil
@@ -245,7 +245,7 @@ func (q *queue) makeRoom(p party) bool {
 	return true
 }
 
-// remove takes one out of a line; a line without anybody is none.
+// remove takes one out of a line; an empty line is removed.
 func (q *queue) remove(l *line, at int) {
 	l.tickets = slices.Delete(l.tickets, at, at+1)
 	q.waiting--
@@ -304,7 +304,7 @@ func (g *guesses) takeBack(p party, now int64) {
 	}
 }
 
-// forget drops whom nothing is held against any more. Called with the lock.
+// forget drops the parties whose guesses are forgotten. Called with the lock.
 func (g *guesses) forget(now int64) {
 	for p, until := range g.by {
 		if until <= now+guessForgotten {

@@ -87,7 +87,7 @@ func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password str
 }
 
 // check waits for a turn at the desk as long as a client is likely to, and does
-// the work. What was begun is finished, also when nobody waits for it any more.
+// the work. Work that was begun is finished, also when its caller has gone.
 func (g *Gate) check(ctx context.Context, c class, p party, work func()) error {
 	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
@@ -117,7 +117,7 @@ func (g *Gate) loginMark(m *engine.Machine, password string) digest {
 }
 
 // arrived notes what a login tells about its machine. Nothing is written when
-// nothing changed, and a store that cannot be written keeps nobody out.
+// nothing changed, and a store that cannot be written keeps no machine out.
 func (g *Gate) arrived(ctx context.Context, m *engine.Machine, scenarios []string, client netip.Addr, version string, hasVersion bool) {
 	list, address := g.engine.FitScenarios(m.ID, strings.Join(scenarios, ",")), client.String()
 	if (list == "" || list == m.Scenarios) && address == m.IP && (!hasVersion || version == m.Version) {

@@ -22,11 +22,11 @@ const (
 	Busy
 )
 
-// Reason is one word for why somebody was not let in: of a log line and a label of
-// the metrics, so there are few of them, and none is made of what somebody sent.
+// Reason is one word for why a caller was not let in: of a log line and a label of
+// the metrics, so there are few of them, and none is made of what the caller sent.
 type Reason string
 
-// The reasons. Those of who is Busy say for what there is no room.
+// The reasons. Those of a Busy refusal say for what there is no room.
 const (
 	NoKey                Reason = "key_missing"
 	UnknownKey           Reason = "key_unknown"
@@ -50,7 +50,7 @@ const (
 	DeletionFromStranger Reason = "delete_address" // alerts may be deleted from trusted addresses only; the server's
 )
 
-// Reasons are all but those of who is Busy, with what they mean.
+// Reasons are all but those of Busy, with what they mean.
 var Reasons = []struct {
 	Reason Reason
 	Means  string
@@ -78,7 +78,7 @@ var Reasons = []struct {
 // Refusal is why a caller was not let in. Text is for the caller; it is empty where
 // Reason and Who say all (UnknownMachine, UnvalidatedMachine, TakenMachine), for which
 // the server has the contract's sentences. Why, when there is one, is for the log
-// only. Who is whom the caller claims to be; both are as long as the caller likes.
+// only. Who is the name that the caller claims; both are as long as the caller likes.
 // None holds a secret.
 type Refusal struct {
 	Kind   Kind
@@ -114,7 +114,7 @@ func notLoggedIn(reason Reason, text string) *Refusal {
 	return &Refusal{Kind: NotLoggedIn, Reason: reason, Text: text}
 }
 
-// of says whom the caller claims to be.
+// of notes the name that the caller claims.
 func (r *Refusal) of(who string) *Refusal {
 	r.Who = who
 	return r

@@ -23,7 +23,7 @@ type Application struct {
 const (
 	// passwordCost is the contract's (http-api.md section 6).
 	passwordCost = bcrypt.DefaultCost
-	// longestMachineID keeps strangers from filling the memory.
+	// longestMachineID keeps registrations from filling the memory.
 	longestMachineID = 1024
 )
 
@@ -98,8 +98,8 @@ func taken(id string) *Refusal {
 	return &Refusal{Kind: Forbidden, Reason: TakenMachine, Who: id}
 }
 
-// hashPassword hashes a password for somebody who was invited, by the right
-// registration token, or for anybody.
+// hashPassword hashes a password for a registration, with the right registration token
+// (invited) or without.
 func (g *Gate) hashPassword(ctx context.Context, password string, p party, invited bool) (hash []byte, err error) {
 	c := unusual
 	if !invited {

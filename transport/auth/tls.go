@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 )
 
-// TLSOptions say how the server proves who it is, and whom it asks for proof.
+// TLSOptions are the server's certificate, and the certificates it asks clients for.
 type TLSOptions struct {
 	CertFile string
 	KeyFile  string

@@ -57,8 +57,8 @@ func (g *Gate) Machine(authorization, cookie []byte) (string, error) {
 	return s.id, g.stands(s)
 }
 
-// Session is Machine for those who may be gone already. Who is there must be
-// who the token was issued to all the same.
+// Session is Machine for a machine that may be gone already. One that is there must be
+// the one the token was issued to all the same.
 func (g *Gate) Session(authorization, cookie []byte) (string, error) {
 	s, err := g.session(authorization, cookie)
 	if err != nil || g.engine.View().Machine(s.id) == nil {

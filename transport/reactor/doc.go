@@ -18,8 +18,8 @@
 // A Worker must neither wait nor work for long: every other connection of the
 // loop waits with it. What it does not want to answer, or cannot write at once,
 // it hands over: the connection becomes a net.Conn again, with what was read
-// and not answered, and somebody with a goroutine goes on. Whoever has finished
-// with such a connection gives it back with Adopt.
+// and not answered, and a goroutine of its own goes on. When that has finished
+// with the connection, it gives it back with Adopt.
 //
 // Only Linux has it; elsewhere New says so with ErrUnsupported, and the caller
 // serves every connection with a goroutine.
@@ -92,7 +92,7 @@ type Options struct {
 	// Doubt is how long a TCP connection with a Mark stays after its peer has said that
 	// it says no more: it may still show that it has not read everything, by a reset.
 	Doubt time.Duration
-	// NewWorker makes a worker, one for each loop and some for those who give
+	// NewWorker makes a worker, one for each loop and some for the callers that give
 	// connections back.
 	NewWorker func() Worker
 	// Hand takes a connection over. It must not wait:
@@ -113,9 +113,9 @@ type Conn struct {
 	group    *group
 	state    atomic.Int32
 	deadline time.Duration // since the reactor began: when it has been silent for too long
-	parting  atomic.Bool   // our side is ended
+	parting  atomic.Bool   // this side is ended
 	began    time.Duration // since the reactor began: when it came
-	served   atomic.Bool   // a Worker has answered something here, or whoever gave it back had
+	served   atomic.Bool   // a Worker has answered something here, or its goroutine had before Adopt
 }
 
 // Unserved is a connection on which nothing was answered yet.

@@ -30,7 +30,7 @@ const (
 	// processor, while there is always something to do.
 	turn = 200 * time.Microsecond
 	// readsAtOnce is how often a loop reads from one connection before it looks
-	// at others: one that sends without a pause has its turn like everybody.
+	// at others: one that sends without a pause has its turn like any other.
 	readsAtOnce = 4
 	// parting is how long a marked connection may stay after its end: time for the
 	// peer to notice and to close it, over any network. At the end of everything it
@@ -45,7 +45,7 @@ type Reactor struct {
 	options Options
 	began   time.Time
 	groups  []*group
-	spares  sync.Pool     // of *spare, for those who are no loop
+	spares  sync.Pool     // of *spare, for callers that are no loop
 	next    atomic.Uint32 // whose turn it is to get a connection
 	count   atomic.Int64
 	conns   table
@@ -57,16 +57,16 @@ type Reactor struct {
 }
 
 // group is an epoll instance and the loops that wait for it, of which one at a
-// time waits in earnest. What comes is taken by whoever looks first, so nobody
-// waits for a loop that is kept from running.
+// time waits in earnest. What comes is taken by the first loop that looks, so that no
+// connection waits for a loop that is kept from running.
 type group struct {
 	reactor *Reactor
 	poll    *os.File        // the epoll instance; the runtime's poller watches it
 	raw     syscall.RawConn // of poll
-	lead    chan struct{}   // whoever has the token waits in earnest
+	lead    chan struct{}   // the loop that has the token waits in earnest
 }
 
-// spare is what answering takes of one who is no loop.
+// spare is what a goroutine that is no loop needs for answering.
 type spare struct {
 	worker Worker
 	buf    []byte
@@ -224,8 +224,8 @@ func (g *group) loop() {
 }
 
 // Help answers what has come, if anything has, on the caller's goroutine. It is
-// for those who compute for long: while all processors compute, nobody asks the
-// kernel what has come for up to ten milliseconds, however often they step back.
+// for code that computes for long: while all processors compute, the kernel is not asked
+// what has come for up to ten milliseconds, however often that code steps back.
 func (r *Reactor) Help() {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
@@ -281,7 +281,7 @@ const (
 	idle int32 = iota
 	busy
 	again
-	ended // by its peer; nobody touches it until Options.Doubt is over
+	ended // by its peer; it is not touched until Options.Doubt is over
 )
 
 // serve reads what has come on a connection and has the worker answer it. A
@@ -322,8 +322,8 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 	}
 }
 
-// answer has the worker answer, and reports whether the connection is still
-// ours.
+// answer has the worker answer, and reports whether the connection stays with the
+// loops.
 func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 	switch next, rest := w.Serve(c, in); next {
 	case Close:
@@ -356,7 +356,7 @@ func (r *Reactor) end(c *Conn, broken bool) {
 	time.AfterFunc(r.options.Doubt, func() { r.settle(c) })
 }
 
-// settle closes a connection that has ended, if nobody has yet.
+// settle closes a connection that has ended, if that was not done yet.
 func (r *Reactor) settle(c *Conn) {
 	if c.state.CompareAndSwap(ended, busy) {
 		r.drop(c, false)
@@ -418,7 +418,7 @@ func (r *Reactor) Cut(u Unserved) bool {
 	return true
 }
 
-// sweep closes those who have been silent for too long.
+// sweep closes connections that have been silent for too long.
 func (r *Reactor) sweep() {
 	every := min(max(min(r.options.First, r.options.Idle)/4, 10*time.Millisecond), 10*time.Second)
 	ticker := time.NewTicker(every)
@@ -457,7 +457,7 @@ func (r *Reactor) Close() {
 		r.stopping.Store(true)
 		close(r.stop)
 		for _, g := range r.groups {
-			_ = g.poll.SetReadDeadline(time.Unix(1, 0)) // wakes whoever waits
+			_ = g.poll.SetReadDeadline(time.Unix(1, 0)) // wakes the loop that waits
 		}
 	})
 	r.running.Wait()
@@ -495,23 +495,23 @@ func (r *Reactor) await(marked []*Conn) {
 	}
 }
 
-// part ends our side of a connection.
+// part ends this side of a connection.
 func (c *Conn) part() {
 	c.parting.Store(true)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(c.fd), syscall.SHUT_WR, 0) // it may be over already
 }
 
 // Look asks the kernel about the connection. Only the Worker that has it, and
-// whoever knows that its Mark was not told Over yet, may call it.
+// a caller that knows that its Mark was not told Over yet, may call it.
 func (c *Conn) Look() Sight {
 	s := Look(c.fd)
 	if s.Unacked > 0 && c.parting.Load() {
-		s.Unacked-- // our end
+		s.Unacked-- // this side's end
 	}
 	return s
 }
 
-// Look asks the kernel about a socket. An end of ours that is not acknowledged
+// Look asks the kernel about a socket. An end of this side that is not acknowledged
 // counts as a byte. It costs two system calls or three.
 func Look(fd int) (s Sight) {
 	p := pollFd{fd: int32(fd), events: pollIn | syscall.EPOLLRDHUP}
@@ -573,7 +573,7 @@ func (h *Handed) Drop() { _ = syscall.Close(h.fd) }
 
 // table finds connections by their sockets. Readers do not wait.
 type table struct {
-	mu     sync.Mutex // held by whoever makes a chunk
+	mu     sync.Mutex // held while a chunk is made
 	chunks [1 << 10]atomic.Pointer[chunk]
 }
 
@@ -615,7 +615,7 @@ func (t *table) put(fd int, c *Conn) {
 	}
 }
 
-// each visits those who are there.
+// each visits every connection that is there.
 func (t *table) each(visit func(*Conn)) {
 	for i := range t.chunks {
 		c := t.chunks[i].Load()

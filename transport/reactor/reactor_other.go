@@ -22,7 +22,7 @@ func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
 // Adopt does nothing.
 func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, Mark, bool) error { return ErrUnsupported }
 
-// Unserved is nobody.
+// Unserved is empty.
 func (r *Reactor) Unserved() []Unserved { return nil }
 
 // Cut does nothing.

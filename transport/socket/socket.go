@@ -1,5 +1,5 @@
 // Package socket opens and reaches Unix sockets in the file system, of whatever
-// length their path is, in folders that may belong to somebody else.
+// length their path is, in folders that may belong to another user.
 package socket
 
 import (
@@ -28,14 +28,14 @@ const aliveFor = 2 * time.Second
 type Listener struct {
 	*net.UnixListener
 	place *place
-	file  os.FileInfo // what we made there
+	file  os.FileInfo // what was made there
 	gone  sync.Once
 }
 
 // Listen listens at path, with exactly this mode (permission bits) whatever the
-// umask says: who may write, may connect. At no moment is the mode a wider one.
+// umask says: a user that may write, may connect. At no moment is the mode a wider one.
 //
-// A socket that is there and that nobody listens on any more is removed first.
+// A socket that is there and on which no program listens any more is removed first.
 // Anything else at path is an error, and stays: a file that is no socket, and a
 // socket that another program is listening on.
 func Listen(path string, mode fs.FileMode) (*Listener, error) {

@@ -1,7 +1,7 @@
-// Package visible shows what strangers wrote as what it is. A machine's name, a
+// Package visible shows what came from outside as what it is. A machine's name, a
 // scenario or a user agent may hold bytes that a terminal obeys, marks that turn
-// the direction of a line, or signs that nobody sees; everything that is meant
-// for people, tables, messages and log lines, passes through here first.
+// the direction of a line, or signs that cannot be seen; everything that is meant
+// for an operator, tables, messages and log lines, passes through here first.
 package visible
 
 import (

@@ -38,7 +38,7 @@ func NewWriter(out io.Writer, form func() Form) *Writer { return &Writer{out: ou
 // As is a form that stays the same.
 func As(f Form) func() Form { return func() Form { return f } }
 
-// Under is what a Writer writes to, and any other writer itself: for those who
+// Under is what a Writer writes to, and any other writer itself: for callers that
 // have to know whether it is a terminal, and for binary output.
 func Under(w io.Writer) io.Writer {
 	if v, ok := w.(*Writer); ok {

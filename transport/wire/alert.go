@@ -99,7 +99,7 @@ func writeAlertDecisions(dst []byte, ds []engine.Decision, simulated bool, now i
 	return append(dst, ']'), nil
 }
 
-// appendSource writes whom the alert is about; of its fields scope and value alone
+// appendSource writes what the alert is about; of its fields scope and value alone
 // are there even when they are empty.
 func appendSource(dst []byte, s *engine.Source) []byte {
 	start := len(dst)

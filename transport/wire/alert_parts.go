@@ -27,7 +27,7 @@ var sourceFields = newFields("Source",
 // A source with neither would be about nothing.
 const sourceRequired = 1<<sourceScope | 1<<sourceValue
 
-// source reads the field of an alert that says whom it is about. A second one
+// source reads the field of an alert that says what it is about. A second one
 // adds to the first, null takes it back.
 func (p *alertParser) source(a *engine.Alert, o, s *object) {
 	if p.null() {

@@ -7,7 +7,7 @@ import (
 	"lapid/engine"
 )
 
-// The three fixed pieces of a stream's answer, for whoever writes one in
+// The three fixed parts of a stream's answer, for a caller that writes one in
 // pieces: StreamOpen, decisions joined by commas, StreamBetween, decisions
 // joined by commas, StreamClose. The blanks are part of the contract.
 const (

@@ -12,8 +12,8 @@
 // unset, unknown fields are passed over, and what is not UTF-8 becomes U+FFFD.
 // Every string they give is a copy: the body may be reused at once.
 //
-// The reader is our own. goccy/go-json and the standard library hold the same
-// leniency, but both build every element of a list before anybody can look at
+// The reader is this package's own. goccy/go-json and the standard library hold the same
+// leniency, but both build every element of a list before the caller can look at
 // it: of an alert list made of {} they keep a hundred times the body in memory,
 // where 50 MiB are allowed. The reader sees each element as it comes, checks
 // what is required in the same pass, shares the words that decisions and events

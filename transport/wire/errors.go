@@ -15,7 +15,7 @@ const (
 	// KindSyntax is a body that is not JSON, holds a value of the wrong type or
 	// null as an element of a list, or a number out of its range: 400.
 	KindSyntax Kind = iota + 1
-	// KindTooLarge is a body beyond its limit, seen by whoever reads it: 400.
+	// KindTooLarge is a body beyond its limit, as its reader finds: 400.
 	KindTooLarge
 	// KindMissing is a readable body that lacks required fields, or has fields
 	// that are too long or too short. Text is the contract's list: 500 for
@@ -42,7 +42,7 @@ type Error struct {
 // Error is what the client is shown.
 func (e *Error) Error() string { return e.Text }
 
-// ErrTooLarge is for whoever reads a body and finds it beyond its limit.
+// ErrTooLarge is for the reader of a body that is beyond its limit.
 var ErrTooLarge = &Error{Kind: KindTooLarge, Text: "http: request body too large"}
 
 // UsageProblem words what is too long in what a report says of its sender,

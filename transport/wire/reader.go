@@ -248,7 +248,7 @@ func (r *reader) optionalFloat32(dst *float32) {
 	*dst = float32(f)
 }
 
-// ignoredString and ignoredInt move past what nobody reads but must be of its
+// ignoredString and ignoredInt move past a value that is not used but must be of its
 // kind, or null.
 func (r *reader) ignoredString() { r.optionalText() }
 

@@ -223,7 +223,7 @@ func ordinary(b []byte) int {
 
 // texts keeps strings that outlive the body they came in. Short ones share
 // pieces of memory, so a decision costs less than one allocation and a string
-// that is held on to keeps at most textPiece bytes of its neighbours.
+// that is held on to keeps at most textPiece bytes of others in memory.
 type texts struct {
 	piece []byte // written once, from its start; what is written never changes
 	room  int    // how much the rest of the body can ask for, at most

@@ -121,7 +121,7 @@ func collapsed(text string) string {
 }
 
 // wrongKind says why the report is of no use for its sender, "" if it is. Two
-// entries of a kind are too many, whoever sends them.
+// entries of a kind are too many, from any sender.
 func (p *usageParser) wrongKind() string {
 	for section, name := range [...]string{usageProcessors: "log processor", usageComponents: "remediation component"} {
 		switch n := p.entries[section]; {

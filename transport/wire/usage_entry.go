@@ -101,7 +101,7 @@ func (e *usageEntry) ownValue() {
 		e.readHubItems()
 	case e.section == usageComponents && at == componentType:
 		e.optionalString(&e.about.Type)
-	case e.seen.fields.names[at] == "name": // the credentials say who it is
+	case e.seen.fields.names[at] == "name": // the credentials name the sender
 		name := ""
 		if e.optionalString(&name); len(name) > engine.LongestName && e.longName == "" {
 			e.longName = e.path + "name in body should be at most " + strconv.Itoa(engine.LongestName) + " bytes long"

@@ -10,7 +10,7 @@ import (
 
 // readMetrics reads the metrics of an entry and writes them down again as a
 // compact list with its keys in order: names and values are kept as they
-// came, only the spelling of the JSON is ours. Elements that are null say
+// came, only the spelling of the JSON is this package's. Elements that are null say
 // nothing and are left out. A report is stored as this text, so its size on
 // disk is bounded by that of the body.
 func (e *usageEntry) readMetrics() {
