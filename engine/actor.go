@@ -100,9 +100,9 @@ func orElse(ctx context.Context, other Actor) context.Context {
 // once: a record has two bytes for it. Of one beyond that the kind is kept alone.
 const mostActors = 1 << 16
 
-// acquireActor returns the number under which a record names an actor; 0 for one that
-// is not known, or for the end of time, which needs no name: it is where it was decided
-// to be.
+// acquireActor returns the number under which a record names an actor. It is 0 for an
+// actor that is not known, and for ActorExpiry, which needs no number: such a record ended
+// when it was decided to.
 func (s *state) acquireActor(a Actor) uint16 {
 	if a.Kind == ActorUnknown || a.Kind == ActorExpiry {
 		return 0

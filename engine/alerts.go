@@ -129,8 +129,8 @@ const (
 	readingAtMost = 16
 )
 
-// readRow fetches the row of an alert, and asks for room when it is there and known
-// to be large; it is let go while that is waited for.
+// readRow fetches the row of an alert. When that is known to be large it lets go of it
+// and asks for room, and fetches it again once there is some.
 func (e *Engine) readRow(id AlertID, h *heldAlert, room func(int64) bool) (body []byte, ok bool, err error) {
 	if e.reading != nil {
 		e.reading <- struct{}{}
@@ -203,10 +203,10 @@ func (h *heldAlert) remains(v *View, id AlertID) Alert {
 	}
 }
 
-// lostBody is the message of an alert of which only memory's part is left.
+// lostBody is the message of an alert whose body is lost: what memory knows of it is left.
 const lostBody = "the rest of this alert is lost: the store is damaged"
 
-// acceptedBody is that of one whose loss an operator has accepted.
+// acceptedBody is the message of one whose loss an operator has accepted.
 const acceptedBody = "the rest of this alert is lost"
 
 func noAlert(id AlertID) error { return notFound(NounAlert, strconv.FormatUint(uint64(id), 10)) }

@@ -11,8 +11,8 @@ import (
 )
 
 // allowlistSet is all allowlists, never changed in place. Successive sets share
-// one index over their items: the committer adds to it, and each set overlooks
-// what is not in it. So a change costs what changes, however long the lists are.
+// one index over their items: the committer adds to it, and each set skips the entries
+// that are not its own. So a change costs by what it changes, however long the lists are.
 type allowlistSet struct {
 	order  []*Allowlist
 	byName map[string]*Allowlist
@@ -72,7 +72,7 @@ func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []Al
 type itemIndex struct {
 	items  index.Slab[indexedItem]
 	ranges index.Ranges // prefix → newest item on it
-	dead   int          // items of no set to come; the committer's own
+	dead   int          // items that the newest set does not have; the committer's own
 }
 
 // indexedItem is an item as long as some set may have it.
@@ -81,11 +81,11 @@ type indexedItem struct {
 	item  *AllowlistItem
 	next  slot          // an older item on the prefix
 	added uint64        // the first set that has it
-	gone  atomic.Uint64 // the first that has it no more; 0: none
+	gone  atomic.Uint64 // the first set without it; 0: none
 }
 
-// idleItems is how many items that are gone an index keeps at least; beyond, and
-// when they outnumber the others, a new one is built.
+// idleItems is by how many the entries that are gone may outnumber the items before a
+// new index is built.
 const idleItems = 1024
 
 func newAllowlistSet(lists []*Allowlist) *allowlistSet {
@@ -166,8 +166,8 @@ func (a *allowlistSet) shown() *allowlistSet {
 	return a
 }
 
-// with returns a set in which l stands for the list of its name, whatever items
-// that had.
+// with returns a set in which l takes the place of the list of its name, with other
+// items.
 func (a *allowlistSet) with(l *Allowlist) *allowlistSet {
 	next := a.following()
 	if old := a.byName[l.Name]; old != nil {

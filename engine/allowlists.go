@@ -159,10 +159,9 @@ func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []
 	return removed, err
 }
 
-// putAllowlist stores a list as it is from now on, and ends the decisions it
-// newly overlaps, in one commit. It is how a list begins; what changes in one is
-// extendAllowlist and reduceAllowlist, for a list may be long. Older programs
-// wrote the whole list each time.
+// putAllowlist stores a whole list, and ends the decisions it newly overlaps, in one
+// commit. It begins a list; changes are extendAllowlist and reduceAllowlist, because a
+// list may be long. Older programs wrote the whole list at each change.
 type putAllowlist struct {
 	list Allowlist
 	ends endDecisions

@@ -18,14 +18,14 @@ type BouncerRow struct {
 	// Noted in memory by visitors, written down in bulk by the committer. A
 	// crash may forget the last seconds: then a bouncer hears again what it
 	// heard already, which is harmless.
-	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. What is not heard yet counts, see Delivery
+	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. Answers that are not heard yet count, see Delivery
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
-	gone     atomic.Bool // dropped; for callers that keep the row, apply never asks
+	gone     atomic.Bool // dropped; for callers that keep the row, apply does not look at it
 
 	unheard atomic.Pointer[unheard] // nil: there never was any
 
-	said      atomic.Pointer[saying] // nil: what is written down. Never written down itself
+	said      atomic.Pointer[saying] // nil: as its value has it. In memory alone
 	described atomic.Int64           // when DueToDescribe last said yes; 0: never
 }
 
@@ -51,9 +51,9 @@ func NewGuest(b *Bouncer) *BouncerRow {
 // Load returns the bouncer as it is now.
 func (r *BouncerRow) Load() *Bouncer { return r.value.Load() }
 
-// Gone reports whether the bouncer was dropped. A row that is not is the right one
-// for its key or certificate and address for as long as its value says so: later
-// rows never take its place.
+// Gone reports whether the bouncer was dropped. Until then, and as long as its value says
+// so, the row is the right one for its key or certificate and address: a later row never
+// takes its place.
 func (r *BouncerRow) Gone() bool { return r.gone.Load() }
 
 // Cursor is the revision up to which the bouncer knows everything; false when
@@ -84,9 +84,9 @@ func (r *BouncerRow) Advance(rev Revision, now int64) {
 	r.note()
 }
 
-// Pass notes a pull and moves the cursor over what is nothing to the bouncer,
-// from one revision to another. Nothing moves if the cursor is elsewhere by now.
-// It takes no lock.
+// Pass notes a pull and moves the cursor from one revision to another, when nothing in
+// between concerns the bouncer. The cursor stays if it is elsewhere by now. It takes no
+// lock.
 func (r *BouncerRow) Pass(from, to Revision, now int64) {
 	r.cursor.CompareAndSwap(uint64(from)+1, uint64(to)+1)
 	r.Visit(now)
@@ -145,7 +145,7 @@ func forward(a *atomic.Uint64, to uint64) {
 // putCursor puts the cursor where the history says it is.
 func (r *BouncerRow) putCursor(cursor uint64) { r.cursor.Store(cursor) }
 
-// kept is the cursor without what may not have been heard: what is written down.
+// kept is the cursor as it is written down: before every answer that is not heard yet.
 func (r *BouncerRow) kept() uint64 {
 	at := r.cursor.Load() // first: what moves it is listed before
 	u := r.unheard.Load()

@@ -10,9 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// Bounds of what is stored. Every text of every record has one, at the door: no
-// machine, bouncer or operator can make a record that is dear to hold, to write
-// down or to list. They are far above what the field has.
+// Bounds of what is stored. Every text of every record has one, which is checked before
+// it is stored: no machine, bouncer or operator can make a record that is expensive to
+// hold, to write down or to list. They are far above what is usual.
 //
 // What a bouncer or machine says of itself, or an operator types, is refused when it is
 // longer (ErrInvalid), and nothing of it is stored. An alert is never refused for it: its
@@ -64,7 +64,7 @@ const (
 	// longestMessage is for that of an alert, in bytes. Its other texts, and the
 	// words of decisions, may be as long as a name.
 	longestMessage = 256 << 10
-	// Metadata of an alert and its events; the door has cut keys and values already.
+	// Metadata of an alert and its events; its reader cuts keys and values too.
 	longestMetaKey   = 1024    // bytes
 	longestMetaValue = 8 << 10 // bytes
 	mostMetaText     = 1 << 20 // of an alert, not of its events, in bytes

@@ -9,9 +9,9 @@ import (
 	"lapid/persist"
 )
 
-// What a store knew that a backup does not, bouncers may have been told: unless what
-// is restored lists it as over, they hold it until its decided end. So a restore over
-// a store carries it along as ended.
+// Bouncers may have been told of decisions that a store has and a backup of it lacks:
+// unless the restored store lists them as over, they hold them until their decided end.
+// So a restore over a store takes these decisions along, as ended.
 const (
 	// carriedAtMost is how many decisions are carried; of those beyond, bouncers hear
 	// nothing.
@@ -26,11 +26,11 @@ type Carried struct {
 	Left      int // for which there was no room
 }
 
-// Carry adds to a store that was restored, as ended, those decisions of another one
-// that a bouncer may hold and that are not in the first: whose decided end has not
-// come, whether they run or were ended early. Neither may be open elsewhere; the other
-// is only read. Its memory is that of both stores. Errors are those of Open, and after
-// one what is restored is as good as before.
+// Carry adds to a restored store, as ended, the decisions of another one that are not in
+// it and that a bouncer may still hold: those whose decided end has not come, whether they
+// run or were ended early. Neither store may be open elsewhere; the other is only read. It
+// takes the memory of both. Errors are those of Open; after one the restored store is as
+// good as before.
 func Carry(ctx context.Context, restored, other *Options) (done Carried, err error) {
 	old, err := readOnlyView(ctx, other)
 	if err != nil || old == nil {

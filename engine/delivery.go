@@ -124,10 +124,9 @@ func (r *BouncerRow) Waiting() bool {
 	return u != nil && u.many.Load() > 0
 }
 
-// Review takes back every answer that is under way and was missed, as far as its
-// witness can see, but for those that the caller is the witness of. Call it before
-// Cursor. It costs nothing when there is none, and takes a lock and asks the
-// witnesses when there is.
+// Review takes back every answer under way that was missed, as far as its witness can
+// see, except those whose witness is the caller. Call it before Cursor. Without answers
+// under way it costs nothing; otherwise it takes a lock and asks the witnesses.
 func (r *BouncerRow) Review(own Witness, now int64) {
 	if !r.Waiting() {
 		return
@@ -155,10 +154,10 @@ func (u *unheard) settle(d *Delivery) bool {
 	return true
 }
 
-// lose ends a delivery that was not heard and takes the cursor back to before it,
-// unless everything was told later and is still under way: then only the loss of
-// that takes it back so far. A bouncer that heard everything and is then treated
-// as one that knows nothing would keep what ended meanwhile. Called with the lock.
+// lose ends a delivery that was not heard and takes the cursor back to before it. If a
+// later answer that told everything is still under way, the cursor stays, and only the
+// loss of that answer takes it back so far: a bouncer that heard everything and is then
+// treated as one that knows nothing would keep what ended meanwhile. Called with the lock.
 func (u *unheard) lose(d *Delivery) {
 	i := slices.Index(u.list, d)
 	if i < 0 {

@@ -18,8 +18,8 @@ import (
 func ParseDuration(text string) (time.Duration, error) { return parseDuration(text, countDays) }
 
 // ParseAge reads how far back a query looks. It is ParseDuration, but for more
-// days than can be counted, which come out at the other end, as in the contract:
-// a query that reaches back too far finds nothing.
+// days than can be counted: they overflow, as in the contract, so that a query which
+// reaches back too far finds nothing.
 func ParseAge(text string) (time.Duration, error) {
 	return parseDuration(text, func(n int) time.Duration { return time.Duration(n) * day })
 }

@@ -22,7 +22,7 @@ type graves struct {
 	buried  []grave      // out of the indexes, until the readers have gone
 	alerts  []alertGrave // deleted, until the readers have gone
 	issued  uint64       // number of the newest view
-	left    int          // places before waiting and buried that are still had for nothing
+	left    int          // places in front of waiting and buried that are empty and still take memory
 	low     uint64       // views with smaller numbers have all gone
 	gone    map[uint64]struct{}
 
@@ -31,7 +31,7 @@ type graves struct {
 
 type grave struct {
 	slot slot
-	view uint64 // newest view that may know it: as running, when it waits
+	view uint64 // newest view that may lead to it; while it waits: that may show it running
 }
 
 type alertGrave struct {
@@ -44,7 +44,7 @@ type returnedView struct {
 	next   *returnedView
 }
 
-// dig lines a tombstone up. Its decided end has passed.
+// dig puts a tombstone into the queue. Its decided end has passed.
 func (g *graves) dig(n slot) { g.waiting = append(g.waiting, grave{n, g.issued}) }
 
 // watch arranges to be told when v is held no longer.
@@ -110,7 +110,7 @@ func (s *state) sweep() {
 	g.left += n
 }
 
-// shed lets go of the memory in front of the queues once it is most of theirs.
+// shed gives the empty memory in front of the queues back once it is most of theirs.
 func (g *graves) shed() {
 	if g.left > len(g.waiting)+len(g.buried) {
 		g.waiting, g.buried, g.left = slices.Clone(g.waiting), slices.Clone(g.buried), 0

@@ -108,8 +108,8 @@ func (i *Inspection) recover(ctx context.Context, o *Options, store *persist.Sto
 // errBodiless is what is said of an alert without a body.
 var errBodiless = fmt.Errorf("%w: its body is missing", persist.ErrCorrupt)
 
-// body reads an alert's body and makes sure that it can be decoded. An empty one is
-// lost, and that was accepted.
+// body reads an alert's body and makes sure that it can be decoded. An empty one stands
+// for a body whose loss was accepted.
 func (e *Engine) body(dst []byte, id uint64) ([]byte, error) {
 	dst, ok, err := e.store.Row(dst, rowAlert, idKey(id))
 	if err != nil || len(dst) == 0 && ok {
@@ -124,9 +124,9 @@ func (e *Engine) body(dst []byte, id uint64) ([]byte, error) {
 }
 
 // AcceptLoss gives up what is missing from a store that is not open: of the
-// journal (persist.AcceptLoss), and the bodies of alerts, in place of which an empty
-// one says so from then on, in backups too. It returns what was given up of the
-// journal, and of how many alerts. It may be called again after it was interrupted.
+// journal (persist.AcceptLoss), and the bodies of alerts. Each of these is replaced by an
+// empty one, which says so from then on, in backups too. It returns what was given up of
+// the journal, and how many bodies. It may be called again after it was interrupted.
 // Errors are those of Open.
 func AcceptLoss(ctx context.Context, o *Options) (loss persist.Loss, bodies int, err error) {
 	options := o.withDefaults()

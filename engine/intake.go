@@ -146,7 +146,7 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 	return true
 }
 
-// plans works decisions out; those that must name an address and do not are
+// plans makes plans of decisions. Those that must name an address and do not are
 // left out, and so are those whose value is too long to be stored.
 func (a *Alert) plans(decisions []NewDecision, lost *cuts, pace pace) ([]plan, error) {
 	plans := make([]plan, 0, len(decisions))

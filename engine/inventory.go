@@ -7,10 +7,9 @@ import (
 )
 
 // inventories keeps once what many machines report: texts, and lists of hub items.
-// A fleet runs a few versions with the same few hundred items, and names them all
-// from every machine. It holds nothing that no machine has, so what bounds a
-// machine (bounds.go) bounds it. Owned by the committer; what it hands out is
-// shared and never changed.
+// A fleet runs a few versions with the same few hundred items, and every machine names
+// them all. It holds only what some machine has, so the bounds of machines (bounds.go)
+// are its own. Owned by the committer; what it hands out is shared and never changed.
 type inventories struct {
 	words map[string]*sharedWord
 	lists map[uint64][]*sharedItems // by hash
@@ -28,7 +27,7 @@ type sharedItems struct {
 
 var itemsSeed = maphash.MakeSeed()
 
-// acquire counts a machine in, and has it share what others have too. Only m itself
+// acquire enters a machine, and has it share what others have too. Only m itself
 // is changed: its flags and its hub items become new ones.
 func (v *inventories) acquire(m *Machine) {
 	if v.words == nil {
@@ -51,7 +50,7 @@ func (v *inventories) acquire(m *Machine) {
 	m.HubItems = shared
 }
 
-// release is the mirror.
+// release is the mirror of acquire.
 func (v *inventories) release(m *Machine) {
 	for _, text := range m.reported() {
 		v.releaseWord(*text)

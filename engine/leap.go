@@ -33,11 +33,11 @@ const leapAtLeast = 31 * 24 * time.Hour
 // clockLeap is a start that is not proven.
 type clockLeap struct {
 	believed int64 // when the last commit was made under a clock that was believed
-	latest   int64 // up to here a clock is likely
+	latest   int64 // the latest time at which a clock is believed at once
 }
 
-// leap is how far ahead of the last commit a start is likely: what would be
-// deleted before cannot be much.
+// leap is how far ahead of the last commit the clock of a start is believed at once:
+// within it only little can have become too old.
 func (r *Retention) leap() int64 {
 	shortest := time.Duration(0)
 	for _, age := range [...]time.Duration{r.MaxAge, r.UsageMaxAge, r.BouncersKey, r.BouncersCert, r.MachinesPassword, r.MachinesCert} {

@@ -42,7 +42,7 @@ func (l *ledger[R, P]) note(r *R) {
 	}
 }
 
-// open takes what is in out, if nothing is left of what was taken before.
+// open takes out all rows that are noted, if none is left of those taken before.
 func (l *ledger[R, P]) open() {
 	if l.rest == nil {
 		l.rest = l.newest.Swap(nil)

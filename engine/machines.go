@@ -229,7 +229,7 @@ func (s *state) putMachine(m Machine, fresh bool) {
 	s.editMachines().add(row)
 }
 
-// count notes that a machine's validation is not what it was.
+// count notes that a machine was validated, or is validated no longer.
 func (m *machineSet) count(now *Machine, was bool) {
 	if was {
 		m.waiting++
@@ -345,7 +345,7 @@ func (m *Machine) decode(d *decoder) {
 	}
 }
 
-// authType reads a kind of proof; those that there are share their text.
+// authType reads a kind of proof. The known ones share their text.
 func (d *decoder) authType() AuthType {
 	text := d.bytes()
 	for _, known := range [...]AuthType{AuthAPIKey, AuthPassword, AuthTLS} {

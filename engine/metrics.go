@@ -31,7 +31,7 @@ type Metrics struct {
 	SnapshotAt       int64          // when the last one was written, Unix nanoseconds; 0: none since the start
 	SnapshotFailures uint64         // snapshots that could not be written, since the start
 	SnapshotBehind   int64          // bytes of journal since the last one, which a start would replay
-	Bounded          []BoundedCount // what was cut or left out at the door, since the start
+	Bounded          []BoundedCount // what was cut or left out on the way in, since the start
 	Store            persist.Metrics
 }
 

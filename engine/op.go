@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// op is one operation of a commit. It is made at the door (or decoded from the
+// op is one operation of a commit. It is made for a request (or decoded from the
 // journal), applied once by the committer, and then holds its own answer.
 type op interface {
 	number() byte

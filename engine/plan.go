@@ -5,7 +5,7 @@ import (
 	"net/netip"
 )
 
-// plan is a decision as the door has worked it out: everything but its number.
+// plan is a decision ready to be stored: everything but its number.
 type plan struct {
 	until    int64
 	target   netip.Prefix // masked; invalid for scopes that hold no address

@@ -3,7 +3,7 @@ package engine
 // Profiles judges alerts by the operator's rules. It is the one thing the
 // engine needs from above; engine/profile fills it.
 //
-// Evaluate is called at the door, from many goroutines at once, before the
+// Evaluate is called on the way in, from many goroutines at once, before the
 // alert has an id. view answers questions such as "how many decisions had this
 // address before?"; it does not show the other alerts of the same request. An
 // error refuses the whole request; it should wrap ErrProfile.

@@ -108,9 +108,9 @@ type AlertQuery struct {
 	Ascending              bool
 	WithoutDecisions       bool // the caller does not want them listed
 
-	// Room is asked before an alert is read that takes more than smallAlert, with how
-	// many bytes; those are free again at the next turn. It may wait. When there is
-	// none, Alerts ends with ErrBusy. nil: there is room for every alert.
+	// Room is called before an alert that takes more than smallAlert is read, with its
+	// size in bytes, which are free again at the next turn. It may wait. When it reports
+	// false, Alerts ends with ErrBusy. nil: there is room for every alert.
 	Room func(bytes int64) bool
 }
 

@@ -31,9 +31,9 @@ func (e *Engine) endReadOnly() {
 	e.troubles.clear(TroubleReadOnly)
 }
 
-// lacking is in what the rows on a disk that takes no writes differ from what a
-// replay makes of them, by kind and key: seldom more than those of the last
-// commits before a crash.
+// lacking is the difference between the rows on a disk that takes no writes and those
+// that a replay makes, by kind and key: seldom more than those of the last commits before
+// a crash.
 type lacking map[string]rowChange
 
 func (l lacking) key(kind byte, key []byte) string { return string(append([]byte{kind}, key...)) }

@@ -42,9 +42,9 @@ func (s *Scan) Running(buf []Decision) []Decision {
 
 // Over does the same with what a full state lists as deleted: every stored
 // decision that is over, with q.Dedup only where nothing runs on the target and
-// none ended later. Of those whose alert is gone it lists what a bouncer may still
-// hold: until its decided end, and for as long as the history reaches back to where
-// it ended. Behind Running it begins where that first met one.
+// none ended later. A decision whose alert is gone is listed while a bouncer may still
+// hold it: until its decided end, and for as long as the history reaches back to where
+// it ended. After Running it begins with the first of them that Running met.
 func (s *Scan) Over(buf []Decision) []Decision {
 	if s.over.at < s.running.at {
 		s.over.at = s.running.at

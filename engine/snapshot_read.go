@@ -32,8 +32,8 @@ func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16,
 }
 
 // mostSpread is how far the oldest alert, or decision, may be from the next one: a
-// thousand a second for two years while one of them lived on. Places for ids are had
-// for all of the distance (12 bytes for a thousand), so a forged snapshot that
+// thousand a second for two years while one of them lived on. Ids take memory over all of
+// the distance (12 bytes for a thousand), so a forged snapshot that
 // claims more is refused instead of taking all memory.
 const mostSpread = 1 << 36
 
@@ -47,7 +47,7 @@ type loader struct {
 	rev   uint64
 	floor uint64
 	alert uint64 // last one read
-	// The first ones read: what memory is had for lies between them and the next.
+	// The first ones read: memory is taken for the ids between them and the next.
 	firstAlert, firstDecision uint64
 	serial                    uint32                   // of the last machine read
 	last                      storedRecord             // last one inserted
@@ -113,7 +113,7 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 	return nil
 }
 
-// firstSections are what sections are today that older programs wrote without a version.
+// firstSections gives the present numbers of sections that have no version.
 var firstSections = map[uint16]uint16{
 	firstHeader: sectionHeader, firstAlerts: sectionAlerts, firstDecisions: sectionDecisions, firstMachines: sectionMachines,
 	firstBouncers: sectionBouncers, firstAllowlists: sectionAllowlists, firstSecrets: sectionSecrets, firstPeople: firstPeople,

@@ -12,8 +12,8 @@ type sharedSoftware struct {
 	rows int
 }
 
-// acquire counts a row in and returns the one that says the same as sw; nil says
-// nothing.
+// acquire returns the shared description that is equal to sw, and counts one more row
+// of it; nil is the empty one.
 func (t *softwareTable) acquire(sw *Software) *Software {
 	if sw == nil {
 		sw = &Software{}
@@ -31,7 +31,7 @@ func (t *softwareTable) acquire(sw *Software) *Software {
 	return &one.Software
 }
 
-// release is the mirror; the last row takes the description along.
+// release is the mirror of acquire; a description without rows is forgotten.
 func (t *softwareTable) release(sw *Software) {
 	t.key = sw.append(t.key[:0])
 	one := t.known[string(t.key)]

@@ -102,11 +102,11 @@ type strangers struct {
 // sayAgain is how often the log hears that rows make room for others.
 const sayAgain = time.Minute
 
-// shrinkBy is how many rows more than one are dropped for one that comes, while
+// shrinkBy is how many more rows are dropped for one that comes, while
 // an owner has more than it may, by an older setting or another program.
 const shrinkBy = 15
 
-// room notes that a row comes and returns the names of those that go for it.
+// room notes that a row comes and returns the names of those dropped for it.
 func (s *strangers) room(e *Engine, v *View, b *Bouncer) (names []string) {
 	owner := b.owner()
 	if s.staged == nil {
@@ -158,8 +158,8 @@ func (s *strangers) say(e *Engine, owned *ownedRows, b *Bouncer, dropped int) {
 // settle ends a commit.
 func (s *strangers) settle() { clear(s.staged) }
 
-// failed begins anew after a commit that was not written: what was chosen is still
-// there.
+// failed begins anew after a commit that was not written: the rows that were chosen are
+// still there.
 func (s *strangers) failed() { s.idle = nil }
 
 // tidy forgets owners that have room again.

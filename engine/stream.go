@@ -65,9 +65,9 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 }
 
 // Unchanged reports whether nothing that q admits began or ended since a revision,
-// at whatever time one asks; false also when history does not reach back that far.
-// Unlike Changes it takes no memory and ends with the first change; what another
-// decision hides is one too.
+// whatever the time is now; false also when history does not reach back that far.
+// Unlike Changes it takes no memory and stops at the first change, even at one that
+// another decision hides.
 func (v *View) Unchanged(since Revision, q *Query) bool {
 	window, ok := v.state.history.Window(uint64(since), uint64(v.revision))
 	if !ok || since > v.revision {
@@ -122,8 +122,8 @@ func (v *View) endOf(r *record) int64 {
 }
 
 // outlasted reports whether another decision on the target, admitted by q,
-// stands for this one: it ends later. What has ended never stands for what runs,
-// nor the other way round, whatever their times say, for clocks are set back.
+// stands for this one: it ends later. An ended decision never stands for a running one,
+// nor the other way round, whatever their times say: clocks may have been set back.
 func (v *View) outlasted(r *record, q *Query) bool {
 	if !r.marked(markCrowded) {
 		return false

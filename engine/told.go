@@ -24,7 +24,7 @@ import (
 const (
 	toldOfAlert  = 5
 	toldInSecond = 100
-	// missedBytes is how much of the log line about what had no line names what it was.
+	// missedBytes is how many bytes of names the line about reports without a line has.
 	missedBytes = 1000
 )
 
@@ -38,9 +38,8 @@ type telling struct {
 	first             []byte // of what had none, up to missedBytes
 }
 
-// may reports whether so many more lines may be written at now; if not, an alert
-// with so many decisions is noted as one without. So it is as well when only a part
-// of them has room.
+// may reports whether so many more lines may be written at now. If not, or if only a part
+// of them has room, the alert is counted, with so many decisions, as one without lines.
 func (t *telling) may(now int64, lines, decisions int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -93,7 +92,7 @@ func (t *telling) over(second int64) bool { return second > t.second || second <
 // lateAtMost is how many seconds a report may be under way.
 const lateAtMost = 60
 
-// missed takes what had no line, once the second is over.
+// missed returns what had no line, once the second is over, and forgets it.
 func (t *telling) missed(now int64) (alerts, decisions int, first string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -105,7 +104,7 @@ func (t *telling) missed(now int64) (alerts, decisions int, first string) {
 	return alerts, decisions, first
 }
 
-// tellAlerts puts what was stored into the log, now that it is.
+// tellAlerts logs what has been stored.
 func (e *Engine) tellAlerts(o *addAlerts) {
 	for i := range o.alerts {
 		in := &o.alerts[i]

@@ -40,8 +40,8 @@ type Usage struct {
 // to date. Unknown senders are ErrNotFound, texts that are too long ErrInvalid.
 //
 // Metrics beyond what one report, or one sender on one day, may have are not
-// kept, which is counted and said in the log, and no error: a sender could do
-// nothing about it but report the same again, and they decide nothing.
+// kept, which is counted and said in the log, and no error: the sender could only send
+// the same report again, and no decision depends on it.
 func (e *Engine) AddUsage(ctx context.Context, u *Usage) error {
 	if err := u.fits(); err != nil {
 		return err

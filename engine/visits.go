@@ -12,7 +12,7 @@ type visits struct {
 	bouncers []visit
 	machines []visit
 
-	live bool // made here and now: the rows know more already
+	live bool // made by this engine: the rows have the newer values already
 }
 
 type visit struct {

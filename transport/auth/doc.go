@@ -39,6 +39,7 @@
 //
 // Secrets are compared in constant time, or by a hash of themselves, and never
 // appear in an error or a log line. This package logs no refusal: a Refusal carries the
-// reason, and the server counts and logs it (transport/denials.go). Every error that leaves the package is
-// engine. All methods may be called from any goroutine.
+// reason, and the server counts and logs it (transport/denials.go). Every error that
+// leaves the package is either a *Refusal, whose text the caller may be shown, or an
+// error of the engine. All methods may be called from any goroutine.
 package auth
