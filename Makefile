@@ -36,7 +36,7 @@ test: ## run the tests
 	$(GO) test -timeout 20m $(PACKAGES)
 
 root: ## run the tests that need root, which `make test` has only root run
-	$(GO) test -count=1 -timeout 20m -v -run '$(ROOT)' ./cmd/lapid
+	$(GO) test -count=1 -timeout 20m -v -run '$(ROOT)' ./cmd/lapid ./cmd/lapid/config
 
 flakes: ## run the tests five times beside two busy loops (PACKAGES=./engine for one package)
 	@GO="$(GO)" ./.ci/flakes $(PACKAGES)

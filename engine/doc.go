@@ -96,7 +96,7 @@
 // Each with the tests that attack it; go test -run NAME ./engine, or where else
 // the test is said to be.
 //
-// Of a whole process, in cmd/lapid:
+// Of a whole process, in cmd/lapid/...:
 //
 //	killed at any moment, nothing that was answered is lost, nothing that was not
 //	  is half there, no bouncer misses anything         TestCrash (make crash), TestKill

@@ -16,7 +16,7 @@ func TestPromisesHaveTheirTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source strings.Builder
-	for _, folder := range []string{".", "../cmd/lapid", "../transport"} {
+	for _, folder := range []string{".", "../cmd/lapid", "../cmd/lapid/program", "../transport"} {
 		files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("no tests in %s: %v", folder, err)

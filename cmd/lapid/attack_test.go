@@ -66,9 +66,9 @@ const attackScenario = "attack/"
 // onslaught is a crowd of attackers and the server that they are let loose on.
 type onslaught struct {
 	*oracle
-	doors    []func(chance *rand.Rand) (net.Conn, error) // every listener of the server
-	done     []atomic.Int64                              // moves of each attacker
-	quitters [2]*follower                                // who give up: over TCP, from one address, and over the socket
+	listeners []func(chance *rand.Rand) (net.Conn, error) // every listener of the server
+	done      []atomic.Int64                              // moves of each attacker
+	quitters  [2]*follower                                // who give up: over TCP, from one address, and over the socket
 }
 
 // attackers are the moves; each is made again and again by a goroutine of its own.
@@ -118,13 +118,13 @@ func newOnslaught(o *oracle) *onslaught {
 	unix := func(path string) func(*rand.Rand) (net.Conn, error) {
 		return func(*rand.Rand) (net.Conn, error) { return net.Dial("unix", filepath.Join(o.dir, path)) }
 	}
-	a.doors = []func(*rand.Rand) (net.Conn, error){
+	a.listeners = []func(*rand.Rand) (net.Conn, error){
 		a.dial, unix("api.sock"), unix("lapid/admin.sock"),
 		func(*rand.Rand) (net.Conn, error) { return net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", o.metrics)) },
 	}
 	for i := range a.quitters {
 		f := &follower{key: fmt.Sprintf("quitter-%d", i), holds: map[string]bool{}}
-		if err := o.door.Load().AddBouncer(o.t.Context(), newBouncerOf(f.key)); err != nil {
+		if err := o.client.Load().AddBouncer(o.t.Context(), newBouncerOf(f.key)); err != nil {
 			o.t.Fatal(err)
 		}
 		a.quitters[i] = f
@@ -269,7 +269,7 @@ func (a *onslaught) someRequest(v *visitor) string {
 
 // halfRequest begins a request at one of the listeners and leaves it there.
 func (a *onslaught) halfRequest(v *visitor) {
-	c, err := a.doors[v.chance.IntN(len(a.doors))](v.chance)
+	c, err := a.listeners[v.chance.IntN(len(a.listeners))](v.chance)
 	if err != nil {
 		return // refused: that is an answer
 	}
@@ -349,7 +349,7 @@ func (a *onslaught) forge(v *visitor) {
 
 // mutate sends a request with a few bytes changed. It may be answered or not.
 func (a *onslaught) mutate(v *visitor) {
-	c, err := a.doors[v.chance.IntN(2)](v.chance)
+	c, err := a.listeners[v.chance.IntN(2)](v.chance)
 	if err != nil {
 		return
 	}
@@ -396,7 +396,7 @@ func (a *onslaught) alert(v *visitor) {
 
 // halfVerb sends a part of an operator's request, or nonsense, to the private socket.
 func (a *onslaught) halfVerb(v *visitor) {
-	c, err := a.doors[2](v.chance)
+	c, err := a.listeners[2](v.chance)
 	if err != nil {
 		return
 	}
@@ -411,7 +411,7 @@ func (a *onslaught) halfVerb(v *visitor) {
 func (a *onslaught) quit(v *visitor) {
 	which := v.chance.IntN(2)
 	f := a.quitters[which]
-	dial := a.doors[1]
+	dial := a.listeners[1]
 	if which == 0 {
 		dial = func(*rand.Rand) (net.Conn, error) { return a.dialFrom(quitterAddress) }
 	}

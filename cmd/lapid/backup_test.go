@@ -219,7 +219,7 @@ func noted(t *testing.T, path string) (digest [32]byte) {
 // newest is the backup in a folder that was taken last.
 func newest(t *testing.T, folder string) string {
 	t.Helper()
-	all, err := filepath.Glob(filepath.Join(folder, "lapid-*"+backupSuffix))
+	all, err := filepath.Glob(filepath.Join(folder, "lapid-*"+backupEnd))
 	if err != nil || len(all) == 0 {
 		t.Fatalf("no backup in %s: %v", folder, err)
 	}
@@ -240,7 +240,7 @@ func private(t *testing.T, folder string) {
 	if err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("%s has mode %v, %v", folder, info.Mode(), err)
 	}
-	all, err := filepath.Glob(filepath.Join(folder, "*"+backupSuffix))
+	all, err := filepath.Glob(filepath.Join(folder, "*"+backupEnd))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestCutBackup(t *testing.T) {
 		"more":    append(bytes.Clone(whole), 0),
 		"none":    nil,
 	} {
-		bad := write(t, h.dir, name+backupSuffix, string(text))
+		bad := write(t, h.dir, name+backupEnd, string(text))
 		h.expect(h.do("", "check", bad), exitFails, "", "~"+bad)
 		h.expect(h.do("", "restore", bad, "--force"), exitFails, "", "~nothing was restored")
 		h.expect(h.do(string(text), "restore", "-", "--force"), exitFails, "", "~nothing was restored")
@@ -340,35 +340,6 @@ func TestKilledRestore(t *testing.T) {
 	}
 	if h.digest(h.store()) == was {
 		t.Error("nothing was restored")
-	}
-}
-
-// Both ways in which two folders change places.
-func TestExchange(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(a, b string) error{"at once": exchange, "in steps": exchangeInSteps} {
-		dir := t.TempDir()
-		a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
-		for _, d := range []string{a, b} {
-			if err := os.Mkdir(d, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			write(t, d, "name", filepath.Base(d))
-		}
-		if err := change(a, b); err != nil {
-			t.Fatal(name, err)
-		}
-		inA, _ := os.ReadFile(filepath.Join(a, "name"))
-		inB, _ := os.ReadFile(filepath.Join(b, "name"))
-		if string(inA) != "b" || string(inB) != "a" {
-			t.Errorf("%s: %q and %q", name, inA, inB)
-		}
-		if err := change(a, filepath.Join(dir, "missing")); err == nil {
-			t.Errorf("%s: changed places with nothing", name)
-		}
-		if inA, _ := os.ReadFile(filepath.Join(a, "name")); string(inA) != "b" {
-			t.Errorf("%s: an exchange that failed has left %q", name, inA)
-		}
 	}
 }
 

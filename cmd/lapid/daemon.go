@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/verbs"
 )
 
 // daemonFlags are those of the reference's server, written with one dash, so
@@ -76,18 +79,18 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 // runDaemon is the program when it is started in the place of the
 // reference's server. What differs from serve is the exit code for a flag
 // that there is not, 2, and the words for flags that mean nothing here.
-func runDaemon(ctx context.Context, t *terminal, args []string) int {
+func runDaemon(ctx context.Context, t *verbs.Terminal, args []string) int {
 	d, err := parseDaemon(args)
 	if err != nil {
-		fmt.Fprintf(t.err, "Error: lapid: %s\nRun 'lapid --help' for the verbs and 'lapid serve --help' for the server.\n", complaint(err))
+		fmt.Fprintf(t.Err, "Error: lapid: %s\nRun 'lapid --help' for the verbs and 'lapid serve --help' for the server.\n", complaint(err))
 		return exitUsage
 	}
 	if d.version {
-		t.sayVersion(versionOf())
+		verbs.SayVersion(t)
 		return exitGood
 	}
-	t.file, t.output = d.file, human
-	if err := t.serve(ctx, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
+	t.File, t.Output = d.file, config.Human
+	if err := serve(ctx, t, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
 		return exitFails
 	}
 	return exitGood

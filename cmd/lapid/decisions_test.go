@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"lapid/cmd/lapid/verbs"
 )
 
 // TestAddRefuses what can never work, in the reference's words where it has some.
@@ -128,7 +130,7 @@ func TestDeleteSays(t *testing.T) {
 	}
 	fill()
 	person := func(answer string, args ...string) result {
-		return s.in(&terminal{in: strings.NewReader(answer), person: true}, append(words("decisions delete --all"), args...)...)
+		return s.in(&verbs.Terminal{In: strings.NewReader(answer), Person: true}, append(words("decisions delete --all"), args...)...)
 	}
 	if r := person("n\n"); r.exit != 0 || !strings.Contains(r.err, "All these 1001 decisions will be deleted. Continue? [y/N]") || !strings.Contains(r.out, "Nothing was changed") {
 		t.Errorf("%+v", r)
@@ -138,7 +140,7 @@ func TestDeleteSays(t *testing.T) {
 	}
 	s.do("192.0.2.1\n", "decisions", "import", "-i", "-", "--format", "values")
 	alerts := func(answer string, args ...string) result {
-		return s.in(&terminal{in: strings.NewReader(answer), person: true}, append(words("alerts delete --all"), args...)...)
+		return s.in(&verbs.Terminal{In: strings.NewReader(answer), Person: true}, append(words("alerts delete --all"), args...)...)
 	}
 	if r := alerts("n\n"); r.exit != 0 || !strings.Contains(r.err, "All alerts that match will be deleted") || strings.Contains(r.err, "alert(s) deleted") {
 		t.Errorf("%+v", r)

@@ -1,81 +1,18 @@
 // Lapid is a decision engine in place of CrowdSec's Local API: alerts in,
 // decisions out to bouncers, everything in memory, durable in a journal.
 //
-// This command is the architect's table. It reads what the operator wrote
-// (config*.go, profiles.go), builds the house from the bottom up, runs it and
-// closes it in order (program*.go, serve.go), and holds the operator's verbs, one
-// file per noun (machines.go, bouncers.go, allowlists.go, alerts.go, decisions.go,
-// metrics.go …). Nothing here knows what a decision means.
+// This command is the architect's table, in four rooms:
 //
-// # How a verb runs
+//   - package config reads what the operator wrote and says what it means for each
+//     package of the house;
+//   - package verbs holds the operator's nouns and speaks to the private socket;
+//   - package program builds the house from the bottom up, runs it and closes it in
+//     order;
+//   - package datadir knows the folder in which a store is: whose it is, and whether
+//     the store that is there is the one that was made there.
 //
-// command.go finds the verb and gives it a terminal: its streams, the chosen
-// format, the configuration. The verb asks through transport/admin. When a server
-// runs, that is its private socket; when none does, the verb says so, opens the
-// store under its lock, serves the same handler to itself and closes the store
-// again (door.go). There is never a second writer, and no verb makes a store that
-// is not there, unless it is told to with --init.
-//
-// Where a store was made and is gone, or is another, nobody makes one or goes on with
-// it, --init or not (made.go).
-//
-// A verb of root's that opens a store which belongs to another user does so with
-// that user's rights (owner_linux.go): what it makes is the user's, and links or
-// exchanged folders of his lead it nowhere he could not go himself. Files that
-// the operator names are opened before, or written after. What is written there,
-// credentials, backups and logs, follows no link in a folder that somebody else
-// may change (folder.go).
-//
-// # What is shown
-//
-// Names, values, reasons and whatever else strangers write is shown as what it is:
-// each argument of a message and each cell of a table goes through package
-// transport/visible, and so does, once more, every byte on its way to a terminal
-// or a log (terminal.guard, openLog). JSON keeps its meaning; raw output is
-// passed on as it is, with --safe-csv with an apostrophe before what a
-// spreadsheet would compute.
-//
-// Lines of the log have the reference's form (log_text.go). Its files are put away by
-// a library that goes by names, so not in folders that somebody else may change
-// (log_file.go).
-//
-// # Configuration
-//
-// The reference's config.yaml and profiles.yaml are read as they are; a key that
-// nobody knows is an error with its place and a suggestion, and one warning
-// lists what is accepted and means nothing here. When no file is named, it is
-// looked for in the current folder, /etc/lapid and /etc/crowdsec
-// (config_find.go), and verbs say which it was. Without any lapid listens on
-// 127.0.0.1:8080, keeps its store in the folder lapid-data and bans as the stock
-// profiles do. Settings of our own (Settings) stand in lapid.yaml beside
-// config.yaml or in variables LAPID_*.
-//
-// # Where the verbs differ from the reference's
-//
-//   - a verb without a server or without a store says so; --init makes a store.
-//   - machines delete fails (exit 1) when a machine is missing, as bouncers delete
-//     does.
-//   - decisions add refuses what can never work: a value that is no address for
-//     scope Ip or Range, a duration that is over at once or longer than can be
-//     counted ("forever" stands for the longest), a type spelled with capitals.
-//     bouncers, machines and allowlists add refuse names and keys that no header,
-//     URL or file can carry.
-//   - decisions list shows only the decisions that --ip, --range, --type and --origin
-//     ask for, not all of their alerts.
-//   - decisions delete says what it ended, and asks on a terminal before more than a
-//     thousand end. alerts delete takes several numbers (--id 41-49).
-//   - decisions import checks everything before it stores anything, names bad
-//     entries with their place and unknown fields, takes comments, ranges and what
-//     decisions list prints, and makes an alert of every 10 000 values unless --batch
-//     says otherwise. An import of nothing fails without --allow-empty; one that is
-//     interrupted says which alerts it made.
-//   - a wrong flag or verb costs one line, with what was probably meant; the usage is
-//     shown for wrong arguments only, and never to programs (-o json, -o raw).
-//   - whatever is said in words is said in JSON with -o json.
-//   - decisions, alerts and allowlists go over the private socket too: no login is
-//     needed, and what an operator decides is signed with this machine's own login
-//     only if there is one.
-//   - bouncers list and inspect, for people and in JSON, end with the cursor and how
-//     far it is behind.
-//   - lapi status says what to do where nobody answers or there are no credentials.
+// Verbs and program do not know each other. What is here ties them together: the tree
+// of commands and the exit codes (command.go), serve, which loads the configuration for
+// the program (serve.go), and the flags of the reference's server, which is started
+// without a verb (daemon.go). Nothing here knows what a decision means.
 package main

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"lapid/cmd/lapid/datadir"
+	"lapid/cmd/lapid/verbs"
 )
 
 // TestNoServer: a verb without a server says so; without a store it fails, says
@@ -19,7 +22,7 @@ api: {client: {credentials_path: @DIR@/credentials.yaml}}
 `)
 	for _, line := range []string{"decisions list", "decisions add -i 192.0.2.1", "bouncers add b -k k", "machines add m -p x -f -",
 		"allowlists create a -d x", "alerts list", "alerts flush"} {
-		r := s.in(&terminal{}, words(line)...)
+		r := s.in(&verbs.Terminal{}, words(line)...)
 		says := fmt.Sprintf("no server is running and there is no store in %s/data/lapid/store (configuration %s (-c)): start the server first, "+
 			"name another configuration with -c, or make an empty store before the first start with --init", s.dir, s.file)
 		if !strings.Contains(r.err, says) || strings.Contains(r.out+r.err, "success") || r.exit != exitFails {
@@ -36,7 +39,7 @@ api: {client: {credentials_path: @DIR@/credentials.yaml}}
 		{"decisions list", "No active decisions\n", note},
 		{"decisions add -i 192.0.2.1", "", note + "level=info msg=\"Decision successfully added\"\n"},
 	} {
-		if r := s.in(&terminal{}, words(c.line)...); r != (result{exitGood, c.out, c.err}) {
+		if r := s.in(&verbs.Terminal{}, words(c.line)...); r != (result{exitGood, c.out, c.err}) {
 			t.Errorf("%s: %+v", c.line, r)
 		}
 	}
@@ -48,57 +51,9 @@ func TestServerAnswers(t *testing.T) {
 	h := newHouse(t)
 	start(t, nil, "-c", h.file, "serve")
 	await(t, "the server answers", func() bool {
-		r := h.in(&terminal{}, "decisions", "list")
+		r := h.in(&verbs.Terminal{}, "decisions", "list")
 		return r == result{exitGood, "No active decisions\n", ""}
 	})
-}
-
-// TestFindConfig: the first place wins, and what lies about in the current folder
-// is not taken for a configuration.
-func TestFindConfig(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	first, second := filepath.Join(dir, "first.yaml"), filepath.Join(dir, "second.yaml")
-	write(t, dir, "second.yaml", "config_paths: {data_dir: /x}\n")
-	if got := findConfig([]string{first, second}); got != second {
-		t.Errorf("only the second is there: %q", got)
-	}
-	write(t, dir, "first.yaml", "config_paths: {data_dir: /x}\n")
-	if got := findConfig([]string{first, second}); got != first {
-		t.Errorf("both are there: %q", got)
-	}
-	if got := findConfig([]string{dir}); got != "" {
-		t.Errorf("a folder is no configuration: %q", got)
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	near := func(file string) string {
-		rel, err := filepath.Rel(here, file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rel
-	}
-	for text, ours := range map[string]bool{"services: {web: {}}\n": false, "": false, "- 1\n": false, "config_paths: {}\n": true, "a: [\n": true} {
-		write(t, dir, "first.yaml", text)
-		want := second
-		if ours {
-			want = near(first)
-		}
-		if got := findConfig([]string{near(first), second}); got != want {
-			t.Errorf("%q nearby: %q, want %q", text, got, want)
-		}
-	}
-	if asRoot(t) {
-		if err := os.Chown(first, 4711, 4711); err != nil {
-			t.Fatal(err)
-		}
-		if got := findConfig([]string{near(first), second}); got != second {
-			t.Errorf("somebody else's configuration is taken: %q", got)
-		}
-	}
 }
 
 // TestConfigurationIsNamed: a configuration that was looked for is named.
@@ -119,10 +74,10 @@ func TestNotPermitted(t *testing.T) {
 	t.Parallel()
 	denied := &os.PathError{Op: "open", Path: "x", Err: syscall.EACCES}
 	dir := t.TempDir()
-	if err := permitted(denied, filepath.Join(dir, "none", "admin.sock")); !strings.HasPrefix(err.Error(), "permission denied: "+dir+"/none/admin.sock: run as root") {
+	if err := datadir.Permitted(denied, filepath.Join(dir, "none", "admin.sock")); !strings.HasPrefix(err.Error(), "permission denied: "+dir+"/none/admin.sock: run as root") {
 		t.Error(err)
 	}
-	if other := errors.New("other"); permitted(other, dir) != other {
+	if other := errors.New("other"); datadir.Permitted(other, dir) != other {
 		t.Error("another error has changed")
 	}
 	if !asRoot(t) {
@@ -132,7 +87,7 @@ func TestNotPermitted(t *testing.T) {
 		if err := errors.Join(os.Chown(dir, 4711, 4712), os.Chmod(dir, mode)); err != nil {
 			t.Fatal(err)
 		}
-		if err := permitted(denied, dir); !strings.HasSuffix(err.Error(), want) {
+		if err := datadir.Permitted(denied, dir); !strings.HasSuffix(err.Error(), want) {
 			t.Errorf("mode %o: %v", mode, err)
 		}
 	}

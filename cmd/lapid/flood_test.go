@@ -191,7 +191,7 @@ func (f *flood) refusedLines() (lines []string) {
 		return nil
 	}
 	defer w.Body.Close()
-	samples, _ := parseSamples(w.Body)
+	samples, _ := readFigures(w.Body)
 	for _, s := range samples {
 		if s.family == "lapid_refused_total" || strings.HasPrefix(s.family, "lapid_connections") {
 			lines = append(lines, fmt.Sprint(s.family, s.labels, " ", s.value))
@@ -486,6 +486,7 @@ var packedTwice = func() string {
 }()
 
 func p50(all []time.Duration) time.Duration { return quantile(all, 50) }
+
 func p99(all []time.Duration) time.Duration { return quantile(all, 99) }
 
 func quantile(all []time.Duration, percent int) time.Duration {

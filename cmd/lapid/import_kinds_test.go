@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/csv"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,9 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"lapid/engine"
 )
+
+// listHeader is the first line of "decisions list -o raw".
+var listHeader = []string{"id", "source", "ip", "reason", "action", "country", "as", "events_count", "expiration", "simulated", "alert_id"}
 
 // TestImportOfNothing: a fetch that failed stops the job, unless nothing is meant.
 func TestImportOfNothing(t *testing.T) {
@@ -21,7 +21,7 @@ func TestImportOfNothing(t *testing.T) {
 	s := newSite(t, siteConfig)
 	for _, c := range []struct{ format, text string }{
 		{"values", ""}, {"values", "# all comments\n\n"}, {"csv", ""}, {"csv", "value,reason\n"}, {"json", ""}, {"json", "[]"}, {"json", "null"},
-		{"json", `[{"id":1,"decisions":null}]`}, {"csv", strings.Join(decisionColumns, ",") + "\n"},
+		{"json", `[{"id":1,"decisions":null}]`}, {"csv", strings.Join(listHeader, ",") + "\n"},
 	} {
 		line := []string{"decisions", "import", "-i", "-", "--format", c.format}
 		if r := s.do(c.text, line...); r.exit != exitFails || r.err != "Error: lapid decisions import: no decisions found\n" {
@@ -104,12 +104,12 @@ func TestImportOfOwnList(t *testing.T) {
 	}
 	for _, name := range []string{"decisions_list_all.csv", "decisions_list_all.json", "decisions_list_machine.csv"} {
 		other := newSite(t, siteConfig)
-		r := other.do("", "decisions", "import", "-i", filepath.Join("testdata/cscli", name))
+		r := other.do("", "decisions", "import", "-i", filepath.Join("verbs/testdata/cscli", name))
 		if r.exit != 0 || strings.Contains(r.err, "warning") || len(other.rows()) == 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	past := strings.Join(decisionColumns, ",") + "\n1,cscli,Ip:192.0.2.1,x,ban,,,1,-3s,false,1\n2,cscli,Ip:192.0.2.2,x,ban,,,1,0s,false,1\n" +
+	past := strings.Join(listHeader, ",") + "\n1,cscli,Ip:192.0.2.1,x,ban,,,1,-3s,false,1\n2,cscli,Ip:192.0.2.2,x,ban,,,1,0s,false,1\n" +
 		"3,cscli,Ip:192.0.2.3,x,ban,,,1,1h0m0s,true,1\n4,cscli,Ip:192.0.2.4,x,ban,,,1,1h0m0s,false,1\n"
 	other := newSite(t, siteConfig)
 	r := other.do(past, "decisions", "import", "-i", "-", "--format", "csv")
@@ -157,7 +157,7 @@ func TestImportJudgesWords(t *testing.T) {
 	s := newSite(t, siteConfig)
 	write(t, s.dir, "bad.csv", "value,scope,type\n192.0.2.0/24,Ip,\n192.0.2.0/24,ip,\n192.0.2.1,Range,\n192.0.2.1,range,\n192.0.2.2,,Ban\n")
 	write(t, s.dir, "bad.json", `[{"value":"192.0.2.0/24","scope":"Ip"},{"value":"192.0.2.1","scope":"Range"},{"value":"192.0.2.1","type":"CAPTCHA"}]`)
-	write(t, s.dir, "list.csv", strings.Join(decisionColumns, ",")+"\n1,cscli,Ip:192.0.2.0/24,x,ban,,,1,1h,false,1\n2,cscli,Ip:192.0.2.2,x,Ban,,,1,1h,false,1\n")
+	write(t, s.dir, "list.csv", strings.Join(listHeader, ",")+"\n1,cscli,Ip:192.0.2.0/24,x,ban,,,1,1h,false,1\n2,cscli,Ip:192.0.2.2,x,Ban,,,1,1h,false,1\n")
 	write(t, s.dir, "odd.csv", "value,scope,type\nx,Ipp,captch\ny,Ipp,captch\n")
 	write(t, s.dir, "odd.json", `[{"value":"z","scope":"Rangee","type":"bann"}]`)
 	write(t, s.dir, "one.csv", "value\n192.0.2.1\n")
@@ -199,7 +199,11 @@ func TestImportJSON(t *testing.T) {
 	s := newSite(t, siteConfig)
 	s.steps([]step{{"allowlists create a -d x", 0, "~created", ""}, {"allowlists add a 192.0.2.2", 0, "~added", ""}})
 	r := s.do("192.0.2.1\n192.0.2.2\n", "decisions", "import", "-i", "-", "--format", "values", "-o", "json")
-	var got importedObject
+	var got struct {
+		Imported    int
+		Alerts      []uint64
+		Allowlisted []struct{ Value string }
+	}
 	if err := json.Unmarshal([]byte(r.out), &got); err != nil || r.exit != 0 || r.err != "" {
 		t.Fatalf("%+v, %v", r, err)
 	}
@@ -241,66 +245,5 @@ func TestInterruptedImport(t *testing.T) {
 	h.steps([]step{{"alerts delete --id " + said[2], 0, "", "~level=info msg=\"" + said[1] + " alert(s) deleted\"\n"}})
 	if n := len(alerts()); n != 0 {
 		t.Errorf("%d are left", n)
-	}
-}
-
-// TestEarlyEnd: what is said of an import that ended early agrees with itself.
-func TestEarlyEnd(t *testing.T) {
-	t.Parallel()
-	full := &engine.Error{Kind: engine.ErrDisk, Text: "the disk is full"}
-	for _, c := range []struct {
-		alerts []uint64
-		cause  error
-		want   string
-	}{
-		{nil, full, "API error: the disk is full: none of 30 decisions was stored"},
-		{[]uint64{41, 42, 43, 45}, full, `API error: the disk is full: 20 of 30 decisions are stored, as alerts 41-43,45; "lapid -c F alerts delete --id 41-43,45" takes them back`},
-		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
-		{[]uint64{7}, errInterrupted, `interrupted: 20 of 30 decisions are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
-	} {
-		i := importing{alerts: c.alerts, stored: 20}
-		err := i.endedEarly(c.cause, 30, "lapid -c F")
-		if err.Error() != c.want || !errors.Is(err, c.cause) {
-			t.Errorf("%v\nwant %s", err, c.want)
-		}
-	}
-	s := newSite(t, siteConfig)
-	term := &terminal{file: s.file, env: nothing}
-	early := (&importing{alerts: []uint64{1}}).endedEarly(full, 3, "lapid")
-	if text := term.advice(early); !strings.HasPrefix(text, "Make room in ") {
-		t.Error(text)
-	}
-	if text := term.advice(full); !strings.HasPrefix(text, "Nothing was stored. Make room in ") {
-		t.Error(text)
-	}
-}
-
-func TestEachKey(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		`{}`: "", `{"a":1}`: "a", `{"a" : "b", "c":{"d":"e"},"f":["g:",{"h":1}],"i\"j":": \"k\":"}`: `a c f i\"j`, `"a"`: "", `["a",{"b":1}]`: "", `{"a":":"}`: "a",
-	} {
-		var got []string
-		eachKey([]byte(text), func(key []byte) { got = append(got, string(key)) })
-		if strings.Join(got, " ") != want {
-			t.Errorf("%s: %q, want %q", text, got, want)
-		}
-	}
-}
-
-func TestRanges(t *testing.T) {
-	t.Parallel()
-	for text, ids := range map[string][]uint64{"1": {1}, "1-3": {1, 2, 3}, "1,3": {1, 3}, "1-2,4,6-8": {1, 2, 4, 6, 7, 8}} {
-		if got := ranges(ids); got != text {
-			t.Errorf("%v: %s", ids, got)
-		}
-		if got, err := parseRanges(text); err != nil || !slices.Equal(got, ids) {
-			t.Errorf("%s: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "0", "x", "3-1", "1-", "-1", "1,,2", "1-9999999", "0-5"} {
-		if got, err := parseRanges(text); err == nil {
-			t.Errorf("%q: %v", text, got)
-		}
 	}
 }

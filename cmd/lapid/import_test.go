@@ -76,32 +76,3 @@ func TestLargeImport(t *testing.T) {
 		t.Errorf("%d different values", len(seen))
 	}
 }
-
-// FuzzImport: no input makes a reader panic or go on for ever, and every item
-// it yields has a place.
-func FuzzImport(f *testing.F) {
-	f.Add("csv", "value,duration\n1.1.1.1,1h\n\"a,b\n")
-	f.Add("json", `[{"value":"1.1.1.1"},{"value":7}]`)
-	f.Add("values", "1.1.1.1\n\n2.2.2.2")
-	f.Fuzz(func(t *testing.T, format, text string) {
-		read, ok := formats[format]
-		if !ok {
-			return
-		}
-		places, complaints := 0, 0
-		_ = read(strings.NewReader(text), &sink{
-			entry: func(where string, e *listed) error {
-				places++
-				if where == "" || e == nil {
-					t.Error("an entry without a place")
-				}
-				return nil
-			},
-			complain: func(string, error) { complaints++ },
-			strange:  func(string) {},
-		})
-		if places+complaints > len(text)+1 {
-			t.Errorf("%d items and %d complaints about %d bytes", places, complaints, len(text))
-		}
-	})
-}

@@ -102,14 +102,14 @@ func (h *house) writeAlerts(ctx context.Context, l *ledger, name string, many in
 }
 
 func (h *house) writeBouncers(ctx context.Context, l *ledger, name string) {
-	door, err := admin.Dial(ctx, filepath.Join(h.dir, "lapid/admin.sock"))
+	client, err := admin.Dial(ctx, filepath.Join(h.dir, "lapid/admin.sock"))
 	if err != nil {
 		return
 	}
-	defer door.Close()
+	defer client.Close()
 	for i := 0; ctx.Err() == nil; i++ {
 		n := fmt.Sprintf("%s-%d", name, i)
-		if err := door.AddBouncer(ctx, &admin.NewBouncer{Name: n, KeyHash: hashKey(n)}); err != nil {
+		if err := client.AddBouncer(ctx, &admin.NewBouncer{Name: n, KeyHash: hashOf(n)}); err != nil {
 			return
 		}
 		l.mu.Lock()
@@ -144,12 +144,12 @@ func (h *house) compare(l *ledger) {
 			h.t.Errorf("%s is half there: %d of %d decisions", scenario, n, l.asked[scenario])
 		}
 	}
-	door, err := admin.Dial(h.t.Context(), filepath.Join(h.dir, "lapid/admin.sock"))
+	client, err := admin.Dial(h.t.Context(), filepath.Join(h.dir, "lapid/admin.sock"))
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	defer door.Close()
-	list, err := door.Bouncers(h.t.Context())
+	defer client.Close()
+	list, err := client.Bouncers(h.t.Context())
 	if err != nil {
 		h.t.Fatal(err)
 	}

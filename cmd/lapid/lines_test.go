@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestReadyIsTheLastLine: whoever reads the log of a start up to the line that it is
@@ -17,9 +18,7 @@ import (
 func TestReadyIsTheLastLine(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
-	clock := &hand{}
-	clock.ns.Store(1)
-	seed(t, h.store(), clock)
+	seed(t, h.store(), func() time.Time { return time.Unix(0, 1) })
 	a := newAuthority(t, h.dir)
 	write(t, h.dir, "profiles.yaml", fmt.Sprintf(rule, "first", "ban")+"notifications: [slack]\n")
 	write(t, h.dir, "config.yaml.local", `common: {daemonize: true}
@@ -141,7 +140,11 @@ func TestJSONOfChanges(t *testing.T) {
 		{"backup @DIR@/backups -o json", 0, `re:\A\{\n "file": "[^"]+/backups/lapid-[0-9TZ]+-\d+\.backup",\n "revision": \d+,\n "bytes": \d+\n\}\n\z`, ""},
 	})
 	r := s.do("", "backup", filepath.Join(s.dir, "again"), "-o", "json")
-	var b backupObject
+	var b struct {
+		File     string
+		Revision uint64
+		Bytes    int64
+	}
 	if err := json.Unmarshal([]byte(r.out), &b); err != nil {
 		t.Fatal(err)
 	}

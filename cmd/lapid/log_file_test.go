@@ -5,7 +5,6 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"lapid/cmd/lapid/config"
 )
 
 // parsersLine is how people's parsers read a line of the reference's logs.
@@ -61,7 +62,7 @@ func TestLogFiles(t *testing.T) {
 	h.header = http.Header{"X-Api-Key": {"wrong"}, "User-Agent": {"an \"agent\""}}
 	h.want(403, "GET", "/v1/decisions?ip=192.0.2.1", "")
 	h.header = nil
-	common, requests := filepath.Join(logs, logName), filepath.Join(logs, accessName)
+	common, requests := filepath.Join(logs, config.LogName), filepath.Join(logs, config.AccessName)
 	await(t, "the last request has its line", func() bool { return strings.Contains(read(t, requests), "GET /v1/decisions?ip=192.0.2.1") })
 	for path, want := range map[string][]string{
 		common:   {`msg="(m/crowdsec) crowdsecurity/ssh-bf by ip 203.0.113.9 (FR/1234) : 1h ban on Ip 203.0.113.9"` + "\n", `msg="lapid is ready" version=`},
@@ -135,7 +136,7 @@ func TestLogRotation(t *testing.T) {
 		kept, _ = filepath.Glob(filepath.Join(logs, "crowdsec_api-*"))
 		return len(kept) == 2 && strings.HasSuffix(kept[0], ".log.gz") && strings.HasSuffix(kept[1], ".log")
 	})
-	for _, path := range append(kept, filepath.Join(logs, accessName)) {
+	for _, path := range append(kept, filepath.Join(logs, config.AccessName)) {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v", path, err)
 		}
@@ -161,95 +162,8 @@ func TestNoAccessLog(t *testing.T) {
 	h, logs := inFiles(t, "")
 	write(t, h.dir, "lapid.yaml", "access_log: false\n")
 	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
-	if _, err := os.Stat(filepath.Join(logs, accessName)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(logs, config.AccessName)); !os.IsNotExist(err) {
 		t.Errorf("the file is there: %v", err)
-	}
-	for text, want := range map[string]string{
-		"{log_max_size: -1}":  "config.yaml:1:41: log_max_size must not be negative, but is -1",
-		"{log_max_files: -2}": "log_max_files must not be negative",
-		"{log_max_age: -2}":   "log_max_age must not be negative",
-	} {
-		s, err := load(t, "common: "+strings.Replace(text, "{", "{log_media: file, ", 1)+"\n"+plainConfig, "", nil)
-		if err == nil {
-			_, err = s.rotation()
-		}
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", text, err)
-		}
-	}
-}
-
-// TestLogThatCannotBePutAway: it goes on in the same file, and says so once.
-func TestLogThatCannotBePutAway(t *testing.T) {
-	t.Parallel()
-	var said safeBuffer
-	dir := t.TempDir()
-	l := &logFile{path: filepath.Join(dir, logName), rotation: rotation{size: 1}, log: slog.New(slog.NewTextHandler(&said, nil))}
-	if err := l.open(); err != nil {
-		t.Fatal(err)
-	}
-	l.size = 2 << 20
-	l.path = filepath.Join(dir, "no", "such", logName) // renaming fails, and so does looking for another file
-	l.next()
-	l.path = filepath.Join(dir, logName)
-	for _, line := range []string{"one\n", "two\n"} {
-		l.size = 2 << 20
-		if n, err := l.Write([]byte(line)); n != len(line) || err != nil {
-			t.Fatalf("%d %v", n, err)
-		}
-	}
-	if got := read(t, l.path); got != "one\ntwo\n" {
-		t.Errorf("%q", got)
-	}
-	await(t, "it is told", func() bool { return strings.Contains(said.String(), "cannot be put away") })
-	if err := l.reopen(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Write([]byte("three\n")); err != nil || read(t, l.path) != "one\ntwo\nthree\n" || strings.Count(said.String(), "\n") != 1 {
-		t.Errorf("%v %q %s", err, read(t, l.path), said.String())
-	}
-}
-
-// TestLogOfTwo: what another program writes to a file that was put away is kept,
-// whether it is seen to have it open or not; and when it moves the file, our lines go
-// to the new one.
-func TestLogOfTwo(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path := filepath.Join(dir, logName)
-	write(t, dir, logName, strings.Repeat("x", 1<<20))
-	other, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	l := &logFile{path: path, rotation: rotation{size: 1, files: 1, days: 1, compress: true}}
-	if err := l.reopen(); err != nil {
-		t.Fatal(err)
-	}
-	full := []byte(strings.Repeat("y", 1<<20))
-	for range 4 {
-		if _, err := l.Write(full); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := other.WriteString("a line of the other\n"); err != nil {
-			t.Fatal(err)
-		}
-		l.tidy()
-	}
-	list := l.putAwayFiles()
-	oldest := list[len(list)-1]
-	if oldest.packed || strings.Count(read(t, oldest.path), "a line of the other\n") != 4 {
-		t.Fatalf("lines of the other are lost: %v", list)
-	}
-	if n := len(list); n != 2 { // the newest, and the one that is in use
-		t.Errorf("%d files are kept: %v", n, list)
-	}
-	if err := os.Rename(path, path+".moved"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Write([]byte("ours\n")); err != nil || read(t, path) != "ours\n" {
-		t.Errorf("our line went with the file that was moved: %v", err)
 	}
 }
 
@@ -258,7 +172,7 @@ func TestLogOfTwo(t *testing.T) {
 func TestLogOfAnotherProcess(t *testing.T) {
 	t.Parallel()
 	h, logs := inFiles(t, "")
-	path := filepath.Join(logs, logName)
+	path := filepath.Join(logs, config.LogName)
 	cmd := exec.Command("sh", "-c", `exec 3>>"$0"; echo ready; read line`, path)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -274,9 +188,6 @@ func TestLogOfAnotherProcess(t *testing.T) {
 	defer func() { _ = in.Close(); _ = cmd.Wait() }()
 	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
 		t.Fatal(err)
-	}
-	if got := writers(path, true); len(got) != 1 || got[0].id != cmd.Process.Pid {
-		t.Errorf("writers: %v", got)
 	}
 	p := start(t, nil, "-c", h.file, "serve", "-t")
 	p.wait(t)
@@ -299,47 +210,16 @@ func TestLogInASharedFolder(t *testing.T) {
 	for range 300 { // more than a MiB
 		h.want(200, "GET", "/v1/decisions?ip=192.0.2.1", "")
 	}
-	await(t, "all lines are there", func() bool { return len(read(t, filepath.Join(logs, accessName))) > 1<<20 })
+	await(t, "all lines are there", func() bool { return len(read(t, filepath.Join(logs, config.AccessName))) > 1<<20 })
 	if found, _ := filepath.Glob(filepath.Join(logs, "*")); len(found) != 2 {
 		t.Errorf("%v", found)
 	}
-	if !strings.Contains(read(t, filepath.Join(logs, logName)), accessName+" is never put away") {
+	if !strings.Contains(read(t, filepath.Join(logs, config.LogName)), config.AccessName+" is never put away") {
 		t.Error("nothing is said of it")
 	}
 	check := start(t, nil, "-c", h.file, "serve", "-t")
 	check.wait(t)
-	if !strings.Contains(check.out.String(), accessName+" is never put away") {
+	if !strings.Contains(check.out.String(), config.AccessName+" is never put away") {
 		t.Errorf("nothing is said of it at -t: %s", check.out.String())
 	}
-}
-
-// TestUnshared: a folder that a group may change is shared unless the group is
-// root's or our own.
-func TestUnshared(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		uid, gid int
-		mode     os.FileMode
-		want     bool
-	}{
-		{0, 0, 0o755, true}, {0, 0, 0o775, true}, {0, 12345, 0o755, true}, {0, 12345, 0o775, false},
-		{0, 0, 0o777, false}, {12345, 0, 0o700, false}, {os.Geteuid(), os.Getegid(), 0o775, true},
-	} {
-		at := &syscall.Stat_t{Uid: uint32(c.uid), Gid: uint32(c.gid)}
-		if got := unshared(statOnly{mode: c.mode, at: at}); got != c.want {
-			t.Errorf("%+v: %v", c, got)
-		}
-	}
-}
-
-// statOnly is a folder of which owner and mode are known.
-type statOnly struct {
-	os.FileInfo
-	mode os.FileMode
-	at   *syscall.Stat_t
-}
-
-func (s statOnly) Mode() os.FileMode { return s.mode }
-func (s statOnly) Sys() any {
-	return s.at
 }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"lapid/cmd/lapid/datadir"
 )
 
 // TestStoreGoneUnderServer: whatever is taken away of the store of a running server,
@@ -63,7 +65,7 @@ func TestStoreGoneUnderServer(t *testing.T) {
 	if err := os.Remove(h.store() + "/LATEST"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "LATEST is made again", func() bool { return !missing(h.store() + "/LATEST") })
+	await(t, "LATEST is made again", func() bool { return !datadir.Missing(h.store() + "/LATEST") })
 	await(t, "writes are taken", func() bool { return add() == 201 })
 	kill(t, p)
 	p = start(t, nil, "-c", h.file, "serve")
@@ -134,12 +136,12 @@ func TestStoreGoneAtStart(t *testing.T) {
 	kill(t, p)
 
 	// Without the mark it is a folder of an earlier version, or one without a store.
-	must(os.Remove(filepath.Join(h.dir, "lapid", madeName)))
+	must(os.Remove(filepath.Join(h.dir, "lapid", madeFileName)))
 	h.expect(h.do("", "check"), exitGood, "~no damage found", "")
 	h.expect(h.do("", "bouncers", "list"), exitGood, "", "")
-	if missing(filepath.Join(h.dir, "lapid", madeName)) {
+	if datadir.Missing(filepath.Join(h.dir, "lapid", madeFileName)) {
 		t.Error("an opened store is not noted")
 	}
-	must(errors.Join(os.Remove(filepath.Join(h.dir, "lapid", madeName)), os.RemoveAll(h.store())))
+	must(errors.Join(os.Remove(filepath.Join(h.dir, "lapid", madeFileName)), os.RemoveAll(h.store())))
 	h.expect(h.do("", "--init", "bouncers", "add", "new"), exitGood, "", "")
 }

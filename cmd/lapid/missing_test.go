@@ -155,7 +155,7 @@ func TestEveryFileHarmed(t *testing.T) {
 	kill(t, p)
 	whole := h.store()
 	h.expect(h.do("", "backup", filepath.Join(h.dir, "backups")), exitGood, "", "~wrote ")
-	backup, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupSuffix))
+	backup, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupEnd))
 	if err != nil || len(backup) != 1 {
 		t.Fatal(backup, err)
 	}
@@ -173,7 +173,7 @@ func TestEveryFileHarmed(t *testing.T) {
 			t.Parallel()
 			h := emptyHouse(t)
 			for how, do := range harm {
-				if err := errors.Join(os.RemoveAll(h.store()), os.RemoveAll(filepath.Join(h.dir, "lapid", madeName)), os.CopyFS(h.store(), os.DirFS(whole))); err != nil {
+				if err := errors.Join(os.RemoveAll(h.store()), os.RemoveAll(filepath.Join(h.dir, "lapid", madeFileName)), os.CopyFS(h.store(), os.DirFS(whole))); err != nil {
 					t.Fatal(err)
 				}
 				path := filepath.Join(h.store(), name)
@@ -353,7 +353,7 @@ func TestBadBackups(t *testing.T) {
 	t.Parallel()
 	h, _ := killedHouse(t)
 	h.expect(h.do("", "backup", h.dir), exitGood, "", "~wrote ")
-	backups, err := filepath.Glob(filepath.Join(h.dir, "*"+backupSuffix))
+	backups, err := filepath.Glob(filepath.Join(h.dir, "*"+backupEnd))
 	if err != nil || len(backups) != 1 {
 		t.Fatal(backups, err)
 	}
@@ -430,7 +430,7 @@ func TestAcceptedLossIsSettled(t *testing.T) {
 		{"alerts list -o raw", exitGood, "~\n", ""},
 	})
 	kill(t, p)
-	backups, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupSuffix))
+	backups, err := filepath.Glob(filepath.Join(h.dir, "backups", "*"+backupEnd))
 	if err != nil || len(backups) != 1 {
 		t.Fatal(backups, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"lapid/cmd/lapid/datadir"
 )
 
 // oddities puts something else in the place of a file or folder.
@@ -113,7 +115,7 @@ func TestOddFiles(t *testing.T) {
 	}
 	h.expect(h.do("", "check"), exitGood, "~no damage found", "")
 	h.expect(h.do("", "bouncers", "list"), exitGood, "", "")
-	if missing(filepath.Join(h.store(), "snapshots")) {
+	if datadir.Missing(filepath.Join(h.store(), "snapshots")) {
 		t.Error("the folder of snapshots is not made again")
 	}
 

@@ -26,7 +26,7 @@ type oracle struct {
 	*house
 	writers  []*writer
 	bouncers []*follower
-	door     atomic.Pointer[admin.Client]
+	client   atomic.Pointer[admin.Client]
 	next     atomic.Int64 // address that nobody has used
 	answers  atomic.Int64
 	named    []string // bouncers that were added; owned by one goroutine
@@ -92,11 +92,11 @@ func newOracle(h *house, seed uint64, writers, bouncers, most int) *oracle {
 // up makes ready for a server that has just started.
 func (o *oracle) up() {
 	o.t.Helper()
-	door, err := admin.Dial(o.t.Context(), filepath.Join(o.dir, "lapid/admin.sock"))
+	client, err := admin.Dial(o.t.Context(), filepath.Join(o.dir, "lapid/admin.sock"))
 	if err != nil {
 		o.t.Fatal(err)
 	}
-	if old := o.door.Swap(door); old != nil {
+	if old := o.client.Swap(client); old != nil {
 		old.Close()
 	}
 	if o.token == "" {
@@ -193,7 +193,7 @@ func (o *oracle) end(w *writer) bool {
 	} else {
 		// Not with the context of the spell: an order that was given up may
 		// have been carried out.
-		gone, err := o.door.Load().DeleteAlerts(o.t.Context(), &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
+		gone, err := o.client.Load().DeleteAlerts(o.t.Context(), &admin.AlertDeletion{Filter: admin.AlertFilter{Scenario: &it.scenario}})
 		if o.cut(err) {
 			return false
 		}
@@ -209,10 +209,10 @@ func (o *oracle) end(w *writer) bool {
 
 // name adds bouncers until the server is gone.
 func (o *oracle) name(ctx context.Context, round int) {
-	door := o.door.Load()
+	client := o.client.Load()
 	for i := 0; ctx.Err() == nil && i < 3; i++ {
 		n := fmt.Sprintf("named-%d-%d", round, i)
-		if err := door.AddBouncer(ctx, newBouncerOf(n)); err != nil {
+		if err := client.AddBouncer(ctx, newBouncerOf(n)); err != nil {
 			return
 		}
 		o.named = append(o.named, n)
@@ -222,7 +222,7 @@ func (o *oracle) name(ctx context.Context, round int) {
 
 // newBouncerOf is a bouncer whose key is its name.
 func newBouncerOf(name string) *admin.NewBouncer {
-	return &admin.NewBouncer{Name: name, KeyHash: hashKey(name)}
+	return &admin.NewBouncer{Name: name, KeyHash: hashOf(name)}
 }
 
 // follow polls until ctx ends or the server is gone.
@@ -350,7 +350,7 @@ func (o *oracle) judge(it *item, n int, now time.Time) bool {
 
 func (o *oracle) compareNames() {
 	o.t.Helper()
-	list, err := o.door.Load().Bouncers(o.t.Context())
+	list, err := o.client.Load().Bouncers(o.t.Context())
 	if err != nil {
 		o.t.Fatal(err)
 	}

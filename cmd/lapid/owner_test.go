@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"lapid/cmd/lapid/config"
 )
 
 // stranger is the user whose folder root works in.
@@ -206,7 +208,7 @@ func TestRootAmongExchanges(t *testing.T) {
 	if code, out := e.verb("backup", filepath.Join(e.dir, "backups")); code != exitGood {
 		t.Fatalf("exit %d: %s", code, out)
 	}
-	copies, err := filepath.Glob(filepath.Join(e.dir, "backups", "*"+backupSuffix))
+	copies, err := filepath.Glob(filepath.Join(e.dir, "backups", "*"+backupEnd))
 	if err != nil || len(copies) != 1 {
 		t.Fatal(copies, err)
 	}
@@ -254,7 +256,7 @@ func TestRootAmongLinks(t *testing.T) {
 	}
 	e.own(logs)
 	for i, make := range []func(old, new string) error{os.Symlink, os.Link} {
-		for _, path := range []string{filepath.Join(logs, logName), filepath.Join(logs, "credentials.yaml")} {
+		for _, path := range []string{filepath.Join(logs, config.LogName), filepath.Join(logs, "credentials.yaml")} {
 			_ = os.Remove(path)
 			if err := make(filepath.Join(e.treasure, "precious"), path); err != nil {
 				t.Fatal(err)
@@ -303,7 +305,7 @@ func TestRootLeavesToTheOwner(t *testing.T) {
 	must("bouncers", "add", "b", "-k", "key")
 	must("decisions", "import", "-i", secret+"/bad.csv")
 	must("backup", secret+"/backups")
-	copies, err := filepath.Glob(secret + "/backups/*" + backupSuffix)
+	copies, err := filepath.Glob(secret + "/backups/*" + backupEnd)
 	if err != nil || len(copies) != 1 {
 		t.Fatal(copies, err)
 	}

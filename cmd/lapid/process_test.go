@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha512"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -274,4 +275,16 @@ func alertText(scenario string, first, many int) string {
 	return fmt.Sprintf(`[{"scenario":%q,"scenario_hash":"","scenario_version":"","message":"","capacity":0,"leakspeed":"0","events":[],
 		"events_count":1,"simulated":false,"start_at":"now","stop_at":"now","remediation":true,
 		"source":{"scope":"Ip","value":"203.0.113.9"},"decisions":[%s]}]`, scenario, strings.Join(ds, ","))
+}
+
+// What a store and its backups are called on disk.
+const (
+	backupEnd    = ".backup"
+	madeFileName = "MADE"
+)
+
+// hashOf is how a key is kept.
+func hashOf(key string) []byte {
+	h := sha512.Sum512([]byte(key))
+	return h[:]
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"lapid/cmd/lapid/config"
 )
 
 // TestServer: the program as a value, with verbs beside it.
@@ -273,7 +275,7 @@ func TestQuickstart(t *testing.T) {
 			t.Errorf("exit %d", code)
 		}
 	}
-	for _, name := range []string{quickConfig, quickCredentials, quickKey} {
+	for _, name := range []string{config.QuickConfig, "local_api_credentials.yaml", "bouncer.key"} {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}

@@ -3,17 +3,13 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"log/slog"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"lapid/transport/visible"
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/program"
+	"lapid/cmd/lapid/verbs"
 )
 
 // serving is what the flags of serve say.
@@ -26,15 +22,11 @@ type serving struct {
 	asRoot  bool // also in a data directory of somebody else's
 }
 
-// errFatal: the server could not start or had to stop, and the log says why.
-// The exit code is all that is left to give.
-var errFatal = errors.New("fatal error")
-
 // serveCommand is serve: the server, in the foreground, until it is told to end.
-func serveCommand(t *terminal) *cobra.Command {
+func serveCommand(t *verbs.Terminal) *cobra.Command {
 	var s serving
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the server", Args: noArgs,
+		Use: "serve", Short: "Run the server", Args: verbs.NoArgs,
 		Long: `Runs the server until SIGTERM or SIGINT. SIGHUP reads profiles, log level, certificates and
 trusted addresses again, and begins new log files where the old were moved away; a file with a mistake
 leaves the old ones in force, and the log says what changed, and what waits for a restart. The line
@@ -68,7 +60,7 @@ same. With -t that is a warning.`,
 					s.level = l
 				}
 			}
-			return t.serve(c.Context(), &s)
+			return serve(c.Context(), t, &s)
 		},
 	}
 	f := c.Flags()
@@ -86,110 +78,27 @@ same. With -t that is a warning.`,
 }
 
 // serve runs the server, or tests its configuration. The error, if any, has
-// been logged. Checks come in the order of the harm they prevent: nothing is
-// made, not even a log, before it is clear whose folder this is.
-func (t *terminal) serve(ctx context.Context, o *serving) error {
-	setup, err := t.setup()
+// been logged.
+func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
+	setup, err := t.Setup()
 	if err != nil {
-		return t.fatal(err)
+		return program.Fail(t.Err, err)
 	}
-	setup.strayVariables(os.Environ())
+	setup.StrayVariables(os.Environ())
 	if o.noAPI {
-		return t.fatal(errors.New("you must run at least the API Server or crowdsec"))
+		return program.Fail(t.Err, errors.New("you must run at least the API Server or crowdsec"))
+	}
+	start := &program.Start{
+		Setup: setup, Version: version, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, AsRoot: o.asRoot,
+		Out: t.Out, Err: t.Err,
 	}
 	if o.test {
-		return t.testConfiguration(ctx, setup, o)
+		return program.Test(ctx, start)
 	}
-	root := setup.refuseRoot()
-	if root != nil && !o.asRoot {
-		return t.fatal(root) // not even a log is made
-	}
-	if err := setup.refuseLinks(); err != nil {
-		return t.fatal(err)
-	}
-	log, err := openLog(setup, t.out, o.level)
-	if err != nil {
-		return t.fatal(err)
-	}
-	for _, f := range log.files {
-		t.log("info", "lines go to %s", f.path)
-	}
-	if len(o.foreign) > 0 {
-		log.Warn("without a meaning here: " + strings.Join(o.foreign, ", "))
-	}
-	if root != nil {
-		log.Warn("this server runs as root, and its data directory " + setup.Config.Paths.DataDir + " belongs to another user, who can mislead it")
-	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	program, err := NewProgram(setup, log)
-	if err == nil {
-		program.trustClock = o.trust
-		err = program.Run(ctx)
-	}
-	if err != nil {
-		log.Log(ctx, levelFatal, err.Error())
-		return errFatal
-	}
-	return nil
+	return program.Serve(ctx, start)
 }
 
-// fatal is for what goes wrong before there is a log. It has the form of a
-// line of the log, for that is where an operator looks.
-func (t *terminal) fatal(err error) error {
-	t.log("fatal", "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
-	return errFatal
-}
-
-// testConfiguration is a really dry run: it looks whether a start would
-// succeed, makes nothing and leaves nothing. Warnings are the log's own
-// lines, on standard error, in the form that the server would write. The
-// last line says how it ended.
-func (t *terminal) testConfiguration(ctx context.Context, s *Setup, o *serving) error {
-	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
-	if root := s.refuseRoot(); root != nil && !o.asRoot {
-		t.log("warning", "a start by root would be refused: %v", root)
-	}
-	if err := s.refuseLinks(); err != nil {
-		return t.fatal(err)
-	}
-	at := o.level
-	lines, err := logHandler(s, visible.Under(t.err), log.level)
-	if err == nil {
-		var l slog.Level
-		if l, err = s.logLevel(); at != "" {
-			l, err = level(at)
-		}
-		log.level.Set(l)
-	}
-	if err == nil {
-		log.Logger = slog.New(lines)
-		var p *Program
-		if p, err = NewProgram(s, log); err == nil {
-			err = p.tryStart(ctx)
-		}
-	}
-	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
-		err = s.bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)
-	}
-	if err != nil {
-		return t.fatal(err)
-	}
-	log.Info("Configuration test done")
-	return nil
-}
-
-// say puts the warnings of a configuration into the log. They are said at
-// every start and reload: what is wrong with a configuration does not become
-// right by being old.
-func (s *Setup) say(log *slog.Logger) {
-	for _, w := range s.Warnings {
-		log.Warn(w)
-	}
-	if s.Found {
-		log.Info("configuration " + s.File)
-	}
-	if s.File == "" {
-		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Folder()))
-	}
+// serveQuickstart is the server of a quickstart: errors are its own, not the log's.
+func serveQuickstart(ctx context.Context, t *verbs.Terminal, s *config.Setup, ready func()) error {
+	return program.Run(ctx, &program.Start{Setup: s, Version: version, Out: t.Err, Err: t.Err, Ready: ready})
 }

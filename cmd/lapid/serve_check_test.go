@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"log/slog"
 	"math/big"
 	"net"
 	"os"
@@ -17,25 +15,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-func TestListenURI(t *testing.T) {
-	t.Parallel()
-	for uri, good := range map[string]bool{
-		"127.0.0.1:8080": true, "[::]:80": true, ":8080": true, "name:1": true, "localhost:http": true,
-		"unix:///run/lapi.sock": false, "/run/lapi.sock": false, "0.0.0.0:99999": false, "127.0.0.1:8080/": false,
-		"127.0.0.1": false, "127.0.0.1:": false, "http://127.0.0.1:8080": false, "127.0.0.1:-1": false, "8080": false,
-	} {
-		s, err := load(t, plainConfig+"api: {server: {listen_uri: '"+uri+"'}}", "", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = s.server()
-		if good != (err == nil) || !good && !(strings.Contains(err.Error(), "config.yaml:2:") && strings.Contains(err.Error(), "listen_socket")) {
-			t.Errorf("%s: %v", uri, err)
-		}
-	}
-}
+	"lapid/cmd/lapid/datadir"
+)
 
 // TestTrial: a test of the configuration finds what a start would fail at, is
 // content beside its own server, and leaves nothing behind.
@@ -154,7 +136,7 @@ func TestTrialOfFiles(t *testing.T) {
 			}
 		}
 	}
-	if !missing(nodir) {
+	if !datadir.Missing(nodir) {
 		t.Error("the folder of admin_socket was made")
 	}
 	write(t, h.dir, "lapid.yaml", "")
@@ -252,41 +234,4 @@ func newAuthority(t *testing.T, dir string) (a authority) {
 	a.oldList = keep("old-list", "X509 CRL", der, err)
 	a.badList = keep("bad-list", "X509 CRL", []byte("nothing"), nil)
 	return a
-}
-
-func TestCertificateDates(t *testing.T) {
-	t.Parallel()
-	const day = 24 * time.Hour
-	now := time.Now()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now.Add(-time.Hour), NotAfter: now.Add(40 * day)}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	s := &Setup{Config: Config{API: API{Server: &APIServer{TLS: &TLS{
-		CertFile: write(t, dir, "cert", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))),
-		KeyFile:  write(t, dir, "key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))),
-	}}}}}
-	for want, at := range map[string]time.Time{
-		"": now.Add(20 * day), "has expired at": now.Add(41 * day), "is not valid before": now.Add(-2 * time.Hour), "expires at": now.Add(30 * day),
-	} {
-		var out bytes.Buffer
-		bad, err := s.checkCertificates(slog.New(slog.NewTextHandler(&out, nil)), at)
-		refused := strings.Contains(want, "has") || strings.Contains(want, "before")
-		if bad != nil {
-			out.WriteString(bad.Error())
-		}
-		if err != nil || want == "" && out.Len() > 0 || strings.Count(out.String(), want) != 1 && want != "" || (bad != nil) != refused {
-			t.Errorf("%q: %v, %v, %s", want, bad, err, &out)
-		}
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 var soak = flag.Duration("soak", 3*time.Second, "how long TestSoak keeps a server busy")
@@ -138,7 +142,7 @@ func (o *oracle) gauges(t *testing.T) gauges {
 		t.Fatal(err)
 	}
 	defer w.Body.Close()
-	samples, err := parseSamples(w.Body)
+	samples, err := readFigures(w.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,4 +162,34 @@ func (o *oracle) gauges(t *testing.T) gauges {
 		}
 	}
 	return g
+}
+
+// reading is one figure of the metrics.
+type reading struct {
+	family string
+	labels string
+	value  float64
+}
+
+// readFigures reads all of them that are one number.
+func readFigures(in io.Reader) (list []reading, err error) {
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(in)
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			one := reading{family: name, labels: fmt.Sprint(m.GetLabel())}
+			switch {
+			case m.Counter != nil:
+				one.value = m.Counter.GetValue()
+			case m.Gauge != nil:
+				one.value = m.Gauge.GetValue()
+			case m.Untyped != nil:
+				one.value = m.Untyped.GetValue()
+			default:
+				continue
+			}
+			list = append(list, one)
+		}
+	}
+	return list, err
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lapid/cmd/lapid/config"
 )
 
 // TestListenSocketInTheWay: what listen_socket names is removed if it is the
@@ -66,17 +68,6 @@ func TestListenSocketMode(t *testing.T) {
 			}
 		}
 	}
-	for _, bad := range []string{"0888", "rw", "0", "0077", "01777"} {
-		if _, _, err := loadSettings("", variables(map[string]string{"LAPID_LISTEN_SOCKET_MODE": bad})); err == nil || !strings.Contains(err.Error(), "listen_socket_mode must be") {
-			t.Errorf("%s: %v", bad, err)
-		}
-	}
-	dir := t.TempDir()
-	file := write(t, dir, "lapid.yaml", "listen_socket_mode: 0666\n")
-	s, _, err := loadSettings(file, nothing)
-	if mode, _ := s.listenSocketMode(); err != nil || mode != 0o666 {
-		t.Errorf("%v, %v", mode, err)
-	}
 }
 
 // startUnder starts a lapid with a umask of its own.
@@ -91,11 +82,11 @@ func startUnder(t *testing.T, umask string, env []string, args ...string) *proce
 func TestForwardedWarning(t *testing.T) {
 	t.Parallel()
 	for more, want := range map[string]bool{"use_forwarded_for_headers: true": true, "use_forwarded_for_headers: true\n    trusted_proxies: [192.0.2.1]": false, "": false} {
-		s, err := loadSetup(write(t, t.TempDir(), "config.yaml", "config_paths: {data_dir: /d}\napi:\n  server:\n    listen_uri: 127.0.0.1:8080\n    "+more+"\n"), nothing)
+		s, err := config.Load(write(t, t.TempDir(), "config.yaml", "config_paths: {data_dir: /d}\napi:\n  server:\n    listen_uri: 127.0.0.1:8080\n    "+more+"\n"), nothing)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.server(); err != nil {
+		if _, err := s.Server(); err != nil {
 			t.Fatal(err)
 		}
 		if got := strings.Contains(strings.Join(s.Warnings, "\n"), "every IPv4 client is believed"); got != want {

@@ -97,18 +97,6 @@ func TestStartTells(t *testing.T) {
 	manager.heard("STATUS=reading the snapshot of revision ", "READY=1\n")
 }
 
-// TestReadyNamesWhatIsRead: what a start does is what /ready tells.
-func TestReadyNamesWhatIsRead(t *testing.T) {
-	t.Parallel()
-	p := &Program{}
-	for _, doing := range []string{"reading the snapshot of revision 7", "replaying the journal: 2000 of 5000 commits, 12 MiB"} {
-		p.tellStart(doing)
-		if list := p.condition.troubles(); len(list) != 1 || list[0].Kind != engine.TroubleStarting || list[0].Text != doing {
-			t.Errorf("%+v", list)
-		}
-	}
-}
-
 // manager is what a server tells the service manager.
 type manager struct {
 	t    *testing.T

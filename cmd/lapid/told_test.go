@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"lapid/cmd/lapid/config"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,8 +21,8 @@ func TestServerTells(t *testing.T) {
 	t.Parallel()
 	h, logs := inFiles(t, ", log_level: trace")
 	const token = "the-secret-token-for-registration-of-32"
-	config := read(t, h.file)
-	write(t, h.dir, "config.yaml", strings.Replace(config, "    trusted_ips:", "    auto_registration: {enabled: true, token: "+token+", allowed_ranges: [192.0.2.0/24]}\n    trusted_ips:", 1))
+	written := read(t, h.file)
+	write(t, h.dir, "config.yaml", strings.Replace(written, "    trusted_ips:", "    auto_registration: {enabled: true, token: "+token+", allowed_ranges: [192.0.2.0/24]}\n    trusted_ips:", 1))
 	p := start(t, []string{"CS_LAPI_SECRET=" + strings.Repeat("secret-of-tokens", 5)}, "-c", h.file, "serve")
 	h.awaitHealth(p)
 	h.login()
@@ -53,7 +54,7 @@ func TestServerTells(t *testing.T) {
 	if code := p.wait(t); code != exitGood {
 		t.Errorf("exit %d", code)
 	}
-	log := timeless.ReplaceAllString(read(t, filepath.Join(logs, logName)), "")
+	log := timeless.ReplaceAllString(read(t, filepath.Join(logs, config.LogName)), "")
 	for _, want := range []string{
 		`level=info msg="(m/crowdsec) crowdsecurity/ssh-bf by ip 203.0.113.9 (FR/1234) : 1h ban on Ip 203.0.113.9"`,
 		`level=info msg="(m/test) many by ip 203.0.113.9 : 4h ban on Ip 10.0.0.4"`,
@@ -73,7 +74,7 @@ func TestServerTells(t *testing.T) {
 	for reason, want := range map[string]int{"key_unknown": 50, "token_invalid": 50, "password": 5, "registration_token": 5, "registration_address": 5} {
 		h.toldTimes(log, reason, want)
 	}
-	for name, text := range map[string]string{logName: log, accessName: read(t, filepath.Join(logs, accessName)), "terminal": p.out.String()} {
+	for name, text := range map[string]string{config.LogName: log, config.AccessName: read(t, filepath.Join(logs, config.AccessName)), "terminal": p.out.String()} {
 		for _, secret := range []string{"secret", "key-of", machine} {
 			if i := strings.Index(text, secret); i >= 0 {
 				t.Errorf("%s tells %q: %s", name, secret, text[max(0, i-100):min(len(text), i+50)])

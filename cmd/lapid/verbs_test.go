@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/verbs"
 	"lapid/engine"
 )
 
@@ -35,6 +37,8 @@ func newSite(t *testing.T, config string) *site {
 	return s
 }
 
+var nothing = config.Environment(func(string) (string, bool) { return "", false })
+
 // siteConfig is enough for verbs; nothing listens.
 const siteConfig = `config_paths: {data_dir: @DIR@}
 api: {client: {credentials_path: @DIR@/credentials.yaml}}
@@ -44,7 +48,7 @@ api: {client: {credentials_path: @DIR@/credentials.yaml}}
 // the store, and what is said of a server that does not run is left out.
 func (s *site) do(stdin string, args ...string) result {
 	s.t.Helper()
-	r := s.in(&terminal{in: strings.NewReader(stdin), init: true}, args...)
+	r := s.in(&verbs.Terminal{In: strings.NewReader(stdin), Init: true}, args...)
 	r.err = noServer.ReplaceAllString(r.err, "")
 	return r
 }
@@ -52,10 +56,10 @@ func (s *site) do(stdin string, args ...string) result {
 var noServer = regexp.MustCompile(`(?m)^level=warning msg="no server is running .*\n`)
 
 // in runs a verb in a terminal that the caller has begun.
-func (s *site) in(term *terminal, args ...string) result {
+func (s *site) in(term *verbs.Terminal, args ...string) result {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	term.out, term.err, term.env = &out, &errs, nothing
+	term.Out, term.Err, term.Env, term.Build = &out, &errs, nothing, verbs.Build{Version: version}
 	exit := run(s.t.Context(), term, append([]string{"-c", s.file}, args...))
 	return result{exit, out.String(), errs.String()}
 }
@@ -140,12 +144,11 @@ func TestMachineVerbs(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(s.dir, "m1")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("credentials have mode %v, %v", info.Mode(), err)
 	}
-	var c Credentials
-	tree, err := readOne(filepath.Join(s.dir, "credentials.yaml"), nil)
+	setup, err := config.Load(s.file, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := decodeTree(tree, &c); err != nil || c.Login != "m2" || len(c.Password) != 64 {
+	if c, err := setup.Credentials(); err != nil || c.Login != "m2" || len(c.Password) != 64 {
 		t.Errorf("made-up credentials: %+v, %v", c, err)
 	}
 	if r := s.do("y\n", "machines", "prune", "-d", "0s", "--force"); r.exit != 0 || !strings.Contains(r.out, " m1 ") ||
@@ -154,19 +157,6 @@ func TestMachineVerbs(t *testing.T) {
 	}
 	if r := s.do("n\n", "machines", "prune", "-d", "0s"); r.exit != 0 || !strings.Contains(r.out, "Nothing was changed") {
 		t.Errorf("declined prune: %+v", r)
-	}
-}
-
-func TestGeneratedSecrets(t *testing.T) {
-	t.Parallel()
-	if k := generatedKey(); len(k) != 43 || k == generatedKey() {
-		t.Errorf("key %q", k)
-	}
-	if p := generatedPassword(); len(p) != 64 || p == generatedPassword() {
-		t.Errorf("password %q", p)
-	}
-	if n := generatedName(); len(n) != 48 || n == generatedName() {
-		t.Errorf("name %q", n)
 	}
 }
 
@@ -199,7 +189,7 @@ func TestBouncerVerbs(t *testing.T) {
 func TestDecisionVerbs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig)
-	header := strings.Join(decisionColumns, ",") + "\n"
+	header := strings.Join(listHeader, ",") + "\n"
 	s.steps([]step{
 		{"machines add machine-a -p x", 0, "", "~successfully added"},
 		{"decisions list", 0, "No active decisions\n", ""},
@@ -403,19 +393,29 @@ db_config: {flush: {max_items: 10}}
 func TestSilentStore(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig)
-	setup, err := loadSetup(s.file, nothing)
+	setup, err := config.Load(s.file, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
-	held, err := engine.Open(setup.engineOptions(slog.New(slog.DiscardHandler)))
+	held, err := engine.Open(setup.EngineOptions(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Close()
 	var out bytes.Buffer
-	term := &terminal{in: strings.NewReader(""), out: &out, err: &out, env: nothing, patience: time.Millisecond}
+	term := &verbs.Terminal{In: strings.NewReader(""), Out: &out, Err: &out, Env: nothing, Patience: time.Millisecond}
 	exit := run(t.Context(), term, []string{"-c", s.file, "bouncers", "list"})
 	if exit != exitFails || !strings.Contains(out.String(), "folder is in use by process "+strconv.Itoa(os.Getpid())) || !strings.Contains(out.String(), "but nothing answers on "+setup.Socket()) {
 		t.Errorf("exit %d: %s", exit, out.String())
 	}
+}
+
+// write puts a file into a folder of the test and gives its path.
+func write(t *testing.T, dir, name, text string) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -1,0 +1,43 @@
+package config
+
+import (
+	"log/slog"
+
+	"lapid/engine"
+	"lapid/transport/auth"
+)
+
+// Rules are the gate's rules as the configuration has them. They can be
+// replaced while the server runs.
+func (s *Setup) Rules(v *Server) auth.Rules {
+	a := s.Config.API.Server
+	r := auth.Rules{
+		TrustedProxies: v.TrustedProxies, TrustedIPs: v.TrustedIPs, LocalRegistration: a.NoRemoteRegistering,
+		VerdictLife: v.RevocationKept,
+	}
+	if v.AutoToken != "" {
+		r.Registration = &auth.Registration{Token: v.AutoToken, AllowedRanges: v.AutoRanges}
+	}
+	if a.TLS != nil {
+		r.AgentUnits, r.BouncerUnits, r.CRLPath = a.TLS.AgentsOU, a.TLS.BouncersOU, a.TLS.CRLFile
+	}
+	return r
+}
+
+// TLSOptions are the server's certificate and what is asked of clients'. now is the
+// engine's clock, in Unix nanoseconds, which does not jump.
+func (s *Setup) TLSOptions(log *slog.Logger, now func() int64) auth.TLSOptions {
+	t := s.Config.API.Server.TLS
+	return auth.TLSOptions{
+		CertFile: t.CertFile, KeyFile: t.KeyFile, CAFile: t.CAFile, ClientVerification: t.Verification,
+		Now: now, Logger: log,
+	}
+}
+
+// EngineOptions is what a server and a verb that opens the store have in common.
+// A verb must read and write a store as the server would, or a restore could differ
+// from a start.
+func (s *Setup) EngineOptions(log *slog.Logger) *engine.Options {
+	every, _ := s.Own.SnapshotInterval() // checked when it was read
+	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
+}

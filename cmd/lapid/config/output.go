@@ -1,0 +1,11 @@
+package config
+
+// Formats of what verbs show: the words of cscli.output and of --output.
+const (
+	Human = "human" // tables and sentences for a person; the default
+	JSON  = "json"
+	Raw   = "raw" // CSV, or the bare value
+)
+
+// Outputs are these words.
+var Outputs = []string{Human, JSON, Raw}

@@ -1,0 +1,265 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport"
+)
+
+// Settings are ours alone. They cannot stand in config.yaml, which other
+// programs read strictly: they are written into lapid.yaml beside it, or
+// given as environment variables, LAPID_ and the key in capitals, which win.
+// A name once given keeps its meaning. The zero value is what holds without
+// any.
+type Settings struct {
+	// DataDir takes the place of config_paths.data_dir.
+	DataDir string `yaml:"data_dir"`
+	// AdminSocket is the path of the operator's socket; default admin.sock in
+	// the folder lapid of the data directory.
+	AdminSocket string `yaml:"admin_socket"`
+	// ListenURI takes the place of api.server.listen_uri, and switches the server on
+	// where api.server.enable is false: config.yaml can so be shared with a log
+	// processor beside.
+	ListenURI string `yaml:"listen_uri"`
+	// Metrics takes the place of prometheus: host:port of the metrics listener, or
+	// off; default what prometheus says.
+	Metrics string `yaml:"metrics"`
+	// ListenSocketMode is who may connect to api.server.listen_socket, in octal;
+	// default 0660, the server's user and group, whatever the umask is. A client
+	// of that socket counts as one from 127.0.0.1.
+	ListenSocketMode string `yaml:"listen_socket_mode"`
+	// AccessLog writes one line per request, as the reference does. By default only
+	// where common.log_media is file, into a file of its own: at full speed the lines
+	// cost more than the answers.
+	AccessLog *bool `yaml:"access_log"`
+	// Sync, when false, answers writes before the disk has them: a crash of the
+	// machine, not of the process, may lose the last of them. Default true.
+	Sync *bool `yaml:"sync"`
+	// OnFilterError says what a failing profile filter without an on_error of
+	// its own does: refuse (default, the whole request is refused, as in the
+	// reference) or continue (the next profile is tried and the log tells).
+	OnFilterError string `yaml:"on_filter_error"`
+	// Memory is how much memory the server may take, such as 512MiB; default: the
+	// least that its control group, GOMEMLIMIT and the machine allow. What is kept for
+	// request bodies, connections and waiting writes is a part of it.
+	Memory string `yaml:"memory"`
+	// SnapshotEvery is how much time may pass between two snapshots of the store
+	// while there is something to write down, such as 90s; default 10m. A start
+	// replays what came after the last one.
+	SnapshotEvery string `yaml:"snapshot_every"`
+	// RowsPerKey is how many rows of bouncers one API key, or one certificate's name,
+	// gets by coming from new addresses; default 10000. When one more comes, the one
+	// that was heard of longest ago is forgotten: its bouncer begins anew when it
+	// comes again. What the operator adds is not counted.
+	RowsPerKey int `yaml:"bouncer_rows_per_key"`
+	// IPv6Prefix is the length, in bits, of the IPv6 prefixes whose addresses share a
+	// row of bouncers, and with it a place in the stream: 64 where each bouncer has a
+	// network of its own and changes its address in it. Default 128: each address
+	// has its own, as in the reference.
+	IPv6Prefix int `yaml:"bouncer_ipv6_prefix"`
+	// MaxHeaderBytes is how long the request line and the headers of a request may
+	// be together, such as 256KiB, between 4KiB and 1MiB; default 64KiB. More get
+	// 431. Beyond 8 KiB they are paid for out of the memory of request bodies.
+	MaxHeaderBytes string `yaml:"max_header_bytes"`
+	// Loops is how many loops hold connections that have no goroutine of their own:
+	// auto (default, one for each processor), a number from 1 to 256, or off, when
+	// each connection has one. With TLS or an access log there are none.
+	Loops string `yaml:"loops"`
+}
+
+// LoopCount is the setting as transport.Options has it: 0 when it is not given.
+func (s *Settings) LoopCount() (int, error) {
+	switch s.Loops {
+	case "", "auto":
+		return 0, nil
+	case "off":
+		return transport.NoLoops, nil
+	}
+	n, err := strconv.Atoi(s.Loops)
+	if err != nil || n < 1 || n > mostLoops {
+		return 0, fmt.Errorf("loops must be auto, off or a number from 1 to %d, not %q", mostLoops, s.Loops)
+	}
+	return n, nil
+}
+
+// mostLoops is far more than serve any machine; each takes its buffers.
+const mostLoops = 256
+
+// UsualHeaderBytes is what the setting is when it is not given.
+const UsualHeaderBytes = 64 << 10
+
+// HeaderBytes is the setting in bytes, 0 when it is not given.
+func (s *Settings) HeaderBytes() (int, error) {
+	if s.MaxHeaderBytes == "" {
+		return 0, nil
+	}
+	n, ok := sizeOf(s.MaxHeaderBytes)
+	if !ok || n < 4<<10 || n > 1<<20 {
+		return 0, fmt.Errorf("max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not %q", s.MaxHeaderBytes)
+	}
+	return int(n), nil
+}
+
+// checkRows checks what is said of rows of bouncers; 0 is the default.
+func (s *Settings) checkRows() error {
+	if n := s.RowsPerKey; n < 0 || n > mostRowsPerKey {
+		return fmt.Errorf("bouncer_rows_per_key must be between 1 and %d, not %d", mostRowsPerKey, n)
+	}
+	return nil
+}
+
+// checkPrefix checks what is said of IPv6 prefixes; 0 is the default.
+func (s *Settings) checkPrefix() error {
+	if n := s.IPv6Prefix; n != 0 && (n < shortestPrefix || n > 128) {
+		return fmt.Errorf("bouncer_ipv6_prefix must be between %d and 128, not %d", shortestPrefix, n)
+	}
+	return nil
+}
+
+const (
+	mostRowsPerKey = 10_000_000 // some four gigabytes
+	shortestPrefix = 32         // what an address registry gives a provider
+)
+
+// SnapshotInterval is the setting as a duration, 0 when it is not given.
+func (s *Settings) SnapshotInterval() (time.Duration, error) {
+	if s.SnapshotEvery == "" {
+		return 0, nil
+	}
+	d, err := engine.ParseDuration(s.SnapshotEvery)
+	if err != nil || d < time.Second {
+		return 0, fmt.Errorf("snapshot_every must be a duration of a second or more, not %q", s.SnapshotEvery)
+	}
+	return d, nil
+}
+
+// MemoryBytes is the setting in bytes, 0 when it is not given.
+func (s *Settings) MemoryBytes() (int64, error) {
+	if s.Memory == "" {
+		return 0, nil
+	}
+	n, ok := sizeOf(s.Memory)
+	if !ok || n < leastMemory {
+		return 0, fmt.Errorf("memory must be a number of bytes, 64MiB or more, such as 512MiB or 2GiB, not %q", s.Memory)
+	}
+	return n, nil
+}
+
+// sizeOf reads a number of bytes with a unit or without, such as 512MiB.
+// Units are powers of 1024, in the spellings of the help.
+func sizeOf(text string) (bytes int64, ok bool) {
+	number := strings.TrimSpace(strings.TrimRight(text, "kKmMgGiB "))
+	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(text[len(number):])), "B"), "I")
+	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[unit]
+	n, err := strconv.ParseInt(number, 10, 64)
+	if !ok || err != nil || n <= 0 || n > 1<<50>>shift {
+		return 0, false
+	}
+	return n << shift, true
+}
+
+// leastMemory is what a server does not work with. Less is refused: the
+// least shares that are made of it take more than half.
+const leastMemory = 64 << 20
+
+// SocketMode is the setting as permission bits, 0 when it is not given.
+func (s *Settings) SocketMode() (fs.FileMode, error) {
+	if s.ListenSocketMode == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(strings.TrimPrefix(s.ListenSocketMode, "0o"), 8, 32)
+	if err != nil || n == 0 || n > 0o777 || n&0o600 != 0o600 {
+		return 0, fmt.Errorf("listen_socket_mode must be a mode in octal that lets the server's user in, such as 0660, not %q", s.ListenSocketMode)
+	}
+	return fs.FileMode(n), nil
+}
+
+// loadSettings reads lapid.yaml, if it is there, and the environment. places
+// is where each key that was given stands. A file that is not there is no
+// error. The environment is read key by key, as if it stood in the file.
+func loadSettings(file string, env Environment) (s Settings, places map[string]*node, err error) {
+	places = map[string]*node{}
+	if file != "" {
+		tree, err := readOne(file, expander(env))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return s, nil, fmt.Errorf("while loading settings: %w", err)
+		}
+		d, err := decodeTree(tree, &s)
+		if err != nil {
+			return s, nil, fmt.Errorf("while loading settings: %w", err)
+		}
+		maps.Copy(places, d.places)
+	}
+	var given node
+	given.kind = isMap
+	for _, key := range keysOf(reflect.TypeOf(s)) {
+		name := "LAPID_" + strings.ToUpper(key)
+		if text, ok := env(name); ok {
+			value := &node{file: "environment variable " + name, kind: isScalar, text: text, plain: true}
+			given.entries = append(given.entries, entry{&node{kind: isScalar, text: key}, value})
+		}
+	}
+	d, err := decodeTree(&given, &s)
+	if err != nil {
+		return s, nil, err
+	}
+	maps.Copy(places, d.places)
+	return s, places, s.check(places)
+}
+
+// check refuses values that mean nothing, with their place. It is called
+// once, at the end of the reading, so the getters above need not look again.
+func (s *Settings) check(places map[string]*node) error {
+	_, every := s.SnapshotInterval()
+	_, memory := s.MemoryBytes()
+	_, mode := s.SocketMode()
+	_, heads := s.HeaderBytes()
+	_, loops := s.LoopCount()
+	for _, c := range []struct {
+		key string
+		err error
+	}{
+		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
+		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
+		{"max_header_bytes", heads}, {"loops", loops},
+	} {
+		if n := places[c.key]; c.err != nil && n != nil {
+			return fmt.Errorf("%s: %w", n.at(), c.err)
+		} else if c.err != nil {
+			return c.err
+		}
+	}
+	return nil
+}
+
+// checkFilterError: the two words that there are.
+func (s *Settings) checkFilterError() error {
+	if w := s.OnFilterError; w != "" && w != "refuse" && w != "continue" {
+		return fmt.Errorf("on_filter_error must be refuse or continue, not %q", w)
+	}
+	return nil
+}
+
+// checkMetrics: an address with a port, or off.
+func (s *Settings) checkMetrics() error {
+	if s.Metrics == "" || s.Metrics == "off" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(s.Metrics)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
+	}
+	return nil
+}

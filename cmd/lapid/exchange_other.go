@@ -1,6 +1,0 @@
-//go:build !linux
-
-package main
-
-// exchange has two folders change places.
-func exchange(a, b string) error { return exchangeInSteps(a, b) }

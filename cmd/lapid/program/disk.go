@@ -1,0 +1,56 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"lapid/cmd/lapid/datadir"
+	"lapid/transport/admin"
+)
+
+// A server starts on a disk that takes no writes, to go on answering bouncers.
+// What it would have to make there it makes later.
+
+// socketAgain is the pause between two attempts to make the operator's socket.
+const socketAgain = time.Second
+
+// diskRefuses tells that something could not be made because a disk is full or
+// may not be written.
+func diskRefuses(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EROFS)
+}
+
+// listenAdmin makes the operator's socket, in a folder that is there.
+func (p *Program) listenAdmin() (err error) {
+	if dir := filepath.Dir(p.setup.Socket()); datadir.Missing(dir) {
+		return p.setup.Bad("admin_socket", "the operator's socket (admin_socket) cannot be made at %s: there is no folder %s: make it, or name another path", p.setup.Socket(), dir)
+	}
+	verbs := admin.NewHandler(p.engine, p.version, p.log.Logger)
+	verbs.Troubles, verbs.Listening = p.condition.troubles, p.addresses
+	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
+	return err
+}
+
+// runAdmin serves the operator's socket until ctx ends. If there was no room for it
+// at the start, it is made as soon as there is.
+func (p *Program) runAdmin(ctx context.Context) error {
+	again := time.NewTicker(socketAgain)
+	defer again.Stop()
+	for p.admin == nil {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+		if err := p.listenAdmin(); err == nil {
+			p.log.Info("the operator's verbs reach this server again")
+		} else if !diskRefuses(err) {
+			return err
+		}
+	}
+	again.Stop()
+	return p.admin.Run(ctx)
+}

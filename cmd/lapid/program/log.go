@@ -1,0 +1,183 @@
+package program
+
+import (
+	"io"
+	"log/slog"
+	"log/syslog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"lapid/cmd/lapid/config"
+	"lapid/transport/visible"
+)
+
+// Log is where the server writes what happens. Any goroutine may write.
+// level may be changed while it is used; a reload does.
+type Log struct {
+	*slog.Logger
+	level  *slog.LevelVar
+	access io.Writer // one line per request; nil: nobody wants them
+	files  []*logFile
+	forced bool // a flag decided the level: the configuration does not
+}
+
+// openLog opens what the configuration names. A level given by flag wins
+// over the configuration's. Lines about requests go to a file of their own
+// where the log is in files, and between the others elsewhere. What it opens
+// is never closed: the log is the last to go. Errors name the key to change.
+func openLog(s *config.Setup, out io.Writer, flag string) (*Log, error) {
+	l := &Log{level: new(slog.LevelVar), forced: flag != ""}
+	at, err := s.LogLevel()
+	if l.forced {
+		at, err = config.Level(flag)
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.level.Set(at)
+	out, requests, err := l.sinks(s, visible.Under(out)) // its guard knows of verbs, not of log_format
+	if err != nil {
+		return nil, err
+	}
+	handler, err := logHandler(s, out, l.level)
+	if err != nil {
+		return nil, err
+	}
+	l.Logger = slog.New(handler)
+	if s.AccessLog() {
+		if requests != nil {
+			if handler, err = logHandler(s, requests, l.level); err != nil {
+				return nil, err
+			}
+		}
+		l.access = &accessLines{slog.New(handler).With("module", "lapi")}
+	}
+	for _, f := range l.files {
+		f.warnOf(l.Logger)
+	}
+	return l, nil
+}
+
+// sinks opens what lines go to, and those about requests if that is another
+// one: else it is nil. An unknown word is refused here and by serve -t, not
+// passed over.
+func (l *Log) sinks(s *config.Setup, terminal io.Writer) (out, requests io.Writer, err error) {
+	switch c := &s.Config.Common; c.Media {
+	case "", "stdout":
+		return terminal, nil, nil
+	case "file":
+		if out, err = l.file(s, config.LogName); err == nil && s.AccessLog() {
+			requests, err = l.file(s, config.AccessName)
+		}
+		return out, requests, err
+	case "syslog":
+		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
+			return nil, nil, s.Bad("common.log_media", "opening syslog: %v: start one, or write log_media: stdout or file", err)
+		}
+		return out, nil, nil
+	default:
+		return nil, nil, s.Bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
+	}
+}
+
+// logHandler writes lines in the form and the words of the reference. What
+// strangers wrote is shown in them as what it is, and the beginning of it when it
+// is long.
+func logHandler(s *config.Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
+	switch f := s.Config.Common.Format; f {
+	case "", "text":
+		return &textHandler{out: visible.NewWriter(out, visible.As(visible.ForPeople)), at: at}, nil
+	case "json":
+		return slog.NewJSONHandler(visible.NewWriter(out, visible.As(visible.ForJSON)), &slog.HandlerOptions{Level: at, ReplaceAttr: reworded}), nil
+	default:
+		return nil, s.Bad("common.log_format", "unknown log_format '%s': use text or json", f)
+	}
+}
+
+// reworded has time and level as the reference writes them: level=warning and not
+// level=WARN.
+func reworded(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 {
+		switch v := a.Value.Any().(type) {
+		case slog.Level:
+			if a.Key == slog.LevelKey {
+				return slog.String(a.Key, levelWord(v))
+			}
+		case time.Time:
+			if a.Key == slog.TimeKey {
+				return slog.String(a.Key, v.Format(time.RFC3339))
+			}
+		}
+	}
+	return short(a)
+}
+
+// short cuts texts, of which a client decides how long they are. Messages
+// and values; what is cut ends in a sign that says so (visible.Short).
+func short(a slog.Attr) slog.Attr {
+	text := ""
+	switch v := a.Value.Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	}
+	if len(text) > visible.LongestInLog {
+		a.Value = slog.StringValue(visible.Short(text))
+	}
+	return a
+}
+
+// levelWord is a level in the words of the reference; levels in between have the word
+// of the lower one.
+func levelWord(l slog.Level) string {
+	switch {
+	case l < slog.LevelDebug:
+		return "trace"
+	case l < slog.LevelInfo:
+		return "debug"
+	case l < slog.LevelWarn:
+		return "info"
+	case l < slog.LevelError:
+		return "warning"
+	case l < config.LevelFatal:
+		return "error"
+	}
+	return "fatal"
+}
+
+// reopen begins new files where a rotation has moved the old ones away.
+// Any goroutine. The first failure ends it, and the old file stays in use.
+func (l *Log) reopen() error {
+	for _, f := range l.files {
+		if err := f.reopen(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file opens one of the files. It is opened for appending, mode 0600 where
+// it is new (log_file.go).
+func (l *Log) file(s *config.Setup, name string) (io.Writer, error) {
+	r, err := s.Rotation()
+	if err != nil {
+		return nil, err
+	}
+	f := &logFile{path: filepath.Join(s.LogDir(), name), rotation: r}
+	if err := f.reopen(); err != nil {
+		return nil, err
+	}
+	l.files = append(l.files, f)
+	return f, nil
+}
+
+// accessLines makes lines of the log of what is told about requests.
+type accessLines struct{ log *slog.Logger }
+
+// Write takes one line, as the server's access log writes them.
+func (a *accessLines) Write(b []byte) (int, error) {
+	a.log.Info(strings.TrimSuffix(string(b), "\n"))
+	return len(b), nil
+}

@@ -1,0 +1,146 @@
+package program
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+)
+
+// logFile is a file that is written to at its end, is put away when it is large,
+// and can be opened anew. It is made readable by the server's user alone; one that
+// is there keeps its mode, and so do those that follow it.
+//
+// Another program may write to the same file, as a log processor with the same
+// configuration does: log_rotation.go says what becomes of its lines. When such a
+// program has moved the file, ours go to the one that is there now.
+//
+// In a folder that somebody else may change it is never put away: there a name may
+// come to be a link to anything between two looks at it, so nothing is opened or
+// renamed by its name but as openPlain does.
+type logFile struct {
+	path     string
+	rotation config.Rotation
+
+	mu    sync.Mutex // guards what follows
+	out   *os.File
+	size  int64 // of it, as far as this process knows
+	safe  bool  // nobody else may change the folder
+	stuck bool  // it could not be put away: it grows
+	log   *slog.Logger
+
+	tidying sync.Mutex // of what was put away
+	told    string     // what was last said of files that cannot be tidied away; tidying guards it
+}
+
+// reopen opens what is at the path now, and makes it when missing. After an error
+// the old file stays in use.
+func (l *logFile) reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.open(); err != nil {
+		return err
+	}
+	if l.safe {
+		go l.tidy()
+	}
+	return nil
+}
+
+// open is reopen for who holds the lock.
+func (l *logFile) open() error {
+	f, err := datadir.OpenPlain(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	var folder, file os.FileInfo
+	if err == nil {
+		if folder, err = os.Stat(filepath.Dir(l.path)); err == nil {
+			file, err = f.Stat()
+		}
+		if err != nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("opening the log: %w", err)
+	}
+	if l.out != nil {
+		_ = l.out.Close()
+	}
+	l.out, l.size, l.safe, l.stuck = f, file.Size(), datadir.Unshared(folder), false
+	return nil
+}
+
+// Write writes lines. When the file cannot be put away, as in a folder where this
+// user may make nothing, it grows: no line is lost for that.
+func (l *logFile) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.safe && !l.stuck {
+		l.follow()
+		if l.size > 0 && l.size+int64(len(b)) > int64(l.rotation.Size)<<20 {
+			l.next()
+		}
+	}
+	n, err := l.out.Write(b)
+	l.size += int64(n)
+	return n, err
+}
+
+// follow opens what is at the path if that is another file than ours:
+// whoever moved ours away may pack and remove it. It costs one look at the
+// folder for each write.
+func (l *logFile) follow() {
+	ours, err := l.out.Stat()
+	if err != nil {
+		return
+	}
+	l.size = ours.Size() // another program's lines count
+	if there, err := os.Lstat(l.path); err == nil && os.SameFile(ours, there) {
+		return
+	}
+	_ = l.open() // or ours is still good
+}
+
+// next puts the file away and begins another. The packing goes on beside the
+// lines that follow.
+func (l *logFile) next() {
+	err := l.putAway()
+	if err == nil {
+		go l.tidy()
+		return
+	}
+	l.stuck = true
+	if l.log != nil { // not from here: whoever writes a line holds the log
+		go l.log.Error(l.path+" cannot be put away and grows until a SIGHUP or a restart: this user must be able to make files in its folder", "error", err)
+	}
+}
+
+// tell says what an operator would not expect of the file.
+func (l *logFile) warnOf(log *slog.Logger) {
+	l.mu.Lock()
+	l.log = log
+	l.mu.Unlock()
+	for _, line := range unexpected(l.path) {
+		log.Warn(line)
+	}
+	if filepath.Base(l.path) == config.AccessName {
+		log.Info("each request has a line in " + l.path + ", which costs more than most answers: access_log: false in lapid.yaml turns that off")
+	}
+}
+
+// unexpected is what an operator would not expect of a log file at a path, whether
+// it is there or not.
+func unexpected(path string) (lines []string) {
+	if folder, err := os.Stat(filepath.Dir(path)); err == nil && !datadir.Unshared(folder) {
+		lines = append(lines, path+" is never put away, however large it gets: somebody else than root and this user may change its folder; "+
+			"have another folder as log_dir, or rotate it yourself and send SIGHUP")
+	}
+	if others := writers(path, true); len(others) > 0 {
+		lines = append(lines, path+" is written to by "+others[0].String()+" as well: what either puts away has lines of both, "+
+			"and lapid packs and removes none that the other has open; give one of them another log_dir")
+	}
+	return lines
+}

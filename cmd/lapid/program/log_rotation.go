@@ -1,0 +1,233 @@
+package program
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// A file that is put away is named for when that was, crowdsec-2026-07-01T12-00-00.000.log,
+// and packed ones end in .gz. Another program that has it open, as a log processor
+// that shares the folder does, goes on writing to it: so the newest stays as it is,
+// and an older one is packed or removed only if nobody wrote to it since the last but
+// one was put away, and no process that can be seen has it open for
+// writing (those of other users are seen by root alone). One that must stay is said,
+// once, and looked at again the next time.
+const putAwayAt = "2006-01-02T15-04-05.000"
+
+// coarse is more than how far the times of a disk lag behind the clock. A file that is
+// put away is given a time twice as long ago, so that any later write is seen.
+const coarse = time.Second
+
+// putAway renames the file and begins another with the same mode and owner.
+// After an error nothing has changed. The caller holds the lock of the file,
+// so no line is lost or cut in two by it.
+func (l *logFile) putAway() error {
+	was, err := l.out.Stat()
+	if err != nil {
+		return err
+	}
+	ext := filepath.Ext(l.path)
+	base := strings.TrimSuffix(l.path, ext) + "-"
+	now := time.Now().UTC()
+	aside := base + now.Format(putAwayAt) + ext
+	for _, err := os.Lstat(aside); err == nil; _, err = os.Lstat(aside) { // two in a millisecond
+		now = now.Add(time.Millisecond)
+		aside = base + now.Format(putAwayAt) + ext
+	}
+	if err := os.Rename(l.path, aside); err != nil {
+		return err
+	}
+	if err := l.open(); err != nil {
+		return errors.Join(err, os.Rename(aside, l.path))
+	}
+	_ = os.Chtimes(aside, time.Time{}, now.Add(-2*coarse)) // refused: it is packed later
+	return errors.Join(l.out.Chmod(was.Mode().Perm()), keepOwner(l.out, was))
+}
+
+// keepOwner gives a file the owner that another has, where this user may.
+// Log shippers read by a group that an administrator gave the file.
+func keepOwner(file *os.File, of os.FileInfo) error {
+	at, ok := of.Sys().(*syscall.Stat_t)
+	if !ok || int(at.Uid) == os.Geteuid() && int(at.Gid) == os.Getegid() {
+		return nil
+	}
+	if err := file.Chown(int(at.Uid), int(at.Gid)); err != nil && !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
+// away is a file that was put away. at is read off the name, so that it
+// survives a copy.
+type away struct {
+	path   string
+	at     time.Time
+	packed bool
+}
+
+// putAwayFiles lists them, the newest first. Names of other forms in the
+// folder are not ours and never touched.
+func (l *logFile) putAwayFiles() (list []away) {
+	ext := filepath.Ext(l.path)
+	base := strings.TrimSuffix(filepath.Base(l.path), ext) + "-"
+	entries, err := os.ReadDir(filepath.Dir(l.path))
+	if err != nil {
+		return nil
+	}
+	for _, e := range entries {
+		text, ours := strings.CutPrefix(e.Name(), base)
+		text, packed := strings.CutSuffix(text, ".gz")
+		text, log := strings.CutSuffix(text, ext)
+		at, err := time.Parse(putAwayAt, text)
+		if ours && log && err == nil && e.Type().IsRegular() {
+			list = append(list, away{filepath.Join(filepath.Dir(l.path), e.Name()), at, packed})
+		}
+	}
+	slices.SortFunc(list, func(a, b away) int { return b.at.Compare(a.at) })
+	return list
+}
+
+// tidy packs and removes what is due. What fails is tried the next time.
+// One goroutine at a time does it, beside those that write; it may take as long as
+// packing takes.
+func (l *logFile) tidy() {
+	l.tidying.Lock()
+	defer l.tidying.Unlock()
+	list := l.putAwayFiles()
+	kept := ""
+	for i, one := range list {
+		over := i >= l.rotation.Files || time.Since(one.at) > time.Duration(l.rotation.Days)*24*time.Hour
+		pack := !one.packed && l.rotation.Compress
+		if i == 0 && !one.packed || !over && !pack {
+			continue
+		}
+		if why := l.inUse(one, list[min(1, len(list)-1)].at); why != "" {
+			kept = one.path + " stays as it is: " + why
+			continue
+		}
+		if over {
+			_ = os.Remove(one.path)
+		} else {
+			_ = packFile(one.path)
+		}
+	}
+	l.mu.Lock()
+	log := l.log
+	l.mu.Unlock()
+	if kept != l.told && kept != "" && log != nil {
+		log.Warn(kept)
+	}
+	l.told = kept
+}
+
+// inUse says why a file that is not packed must stay as it is, by who wrote
+// to it since the last but one was put away. "" when it may be packed or
+// removed. The sentence is for the log and names what to do.
+func (l *logFile) inUse(one away, since time.Time) string {
+	if one.packed {
+		return ""
+	}
+	info, err := os.Lstat(one.path)
+	if err != nil {
+		return err.Error()
+	}
+	if info.ModTime().After(since.Add(-coarse)) {
+		return "another program wrote to it after it was put away; give that one another log_dir, or restart it"
+	}
+	if others := writers(one.path, false); len(others) > 0 {
+		return others[0].String() + " has it open; give that one another log_dir, or restart it"
+	}
+	return ""
+}
+
+// packFile packs a file beside itself and removes it. A packed one is there
+// whole or not at all. A file that grew meanwhile stays as it is: what was
+// added would be lost with it.
+func packFile(path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	made := path + ".gz.making"
+	out, err := os.OpenFile(made, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	z := gzip.NewWriter(out)
+	n, err := io.Copy(z, in)
+	err = errors.Join(err, z.Close(), keepOwner(out, info), out.Sync(), out.Close())
+	if now, failed := os.Lstat(path); err == nil && (failed != nil || now.Size() != n) {
+		err = fmt.Errorf("%s grew while it was packed", path)
+	}
+	if err == nil {
+		err = os.Rename(made, path+".gz")
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(made))
+	}
+	return os.Remove(path)
+}
+
+// logWriter is a process that has a file open.
+type logWriter struct {
+	id   int
+	name string
+}
+
+// String names the process as an operator finds it.
+func (p logWriter) String() string { return "process " + strconv.Itoa(p.id) + " (" + p.name + ")" }
+
+// writers are other processes that have a file open for writing, as far as they can
+// be seen; foreign leaves out those that run this program. It reads /proc; where
+// there is none, no process is seen.
+func writers(path string, foreign bool) (list []logWriter) {
+	file, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	own, _ := os.Readlink("/proc/self/exe")
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		id, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil || id == os.Getpid() || !writes(dir, file) {
+			continue
+		}
+		if exe, err := os.Readlink(dir + "/exe"); foreign && err == nil && exe == own {
+			continue
+		}
+		name, _ := os.ReadFile(dir + "/comm")
+		list = append(list, logWriter{id, strings.TrimSpace(string(name))})
+	}
+	return list
+}
+
+// writes reports whether the process of a folder of /proc has a file open for writing.
+func writes(dir string, file os.FileInfo) bool {
+	fds, _ := os.ReadDir(dir + "/fd")
+	for _, fd := range fds {
+		link := filepath.Join(dir, "fd", fd.Name())
+		at, err := os.Stat(link)
+		if err != nil || !os.SameFile(at, file) {
+			continue
+		}
+		if how, err := os.Lstat(link); err == nil && how.Mode().Perm()&0o200 != 0 {
+			return true
+		}
+	}
+	return false
+}

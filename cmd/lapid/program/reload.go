@@ -1,0 +1,154 @@
+package program
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"reflect"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"lapid/cmd/lapid/config"
+	"lapid/engine/profile"
+)
+
+// obey reloads at each SIGHUP until ctx ends. The log files are opened anew before
+// the configuration is looked at: a program that moves log files sends SIGHUP for
+// that alone. A reload that fails leaves all as it is and says why. Signals that come
+// meanwhile are one more reload at most.
+func (p *Program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hangups:
+			notify(reloading + "\n" + monotonic())
+			if err := p.log.reopen(); err != nil { // whatever the configuration has become: the files may have been moved
+				p.log.Error("the old log file stays in use", "error", err)
+			}
+			if err := p.Reload(); err != nil {
+				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
+			}
+			notify(ready)
+		}
+	}
+}
+
+// monotonic is the moment of a reload as the service manager wants to hear it.
+// systemd wants it with RELOADING=1 since version 253. "" where there is no such
+// clock.
+func monotonic() string {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return ""
+	}
+	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
+}
+
+// Reload reads the configuration again and puts in force what can change
+// while the server runs: profiles, log level, certificates, revocation list,
+// trusted addresses, registration. It reads and checks everything first;
+// after an error all is as it was. Call it from one goroutine. Certificates
+// and lists are replaced after everything was read and checked; each of the
+// three replacements is whole or not at all, and those that can fail come
+// first.
+func (p *Program) Reload() error {
+	fresh, err := p.setup.Again()
+	if err != nil {
+		return err
+	}
+	fresh.StrayVariables(os.Environ())
+	next, err := New(fresh, p.log)
+	if err != nil {
+		return err
+	}
+	next.sayOutOfDate()
+	at, err := fresh.LogLevel()
+	if err != nil {
+		return err
+	}
+	if p.tls != nil {
+		if err := p.tls.Reload(); err != nil {
+			return err
+		}
+	}
+	if err := p.gate.Replace(fresh.Rules(next.server)); err != nil {
+		return err
+	}
+	p.engine.SetProfiles(next.rules)
+	p.logChanges(next, at)
+	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
+	return nil
+}
+
+// tell says what a reload has changed, at the more talkative of the two log
+// levels, and leaves the new one in force. A change of the level to a
+// quieter one is still said; what needs a restart is a warning, for the
+// operator believes it to be in force.
+func (p *Program) logChanges(next *Program, at slog.Level) {
+	changes := p.changes(next)
+	if old := p.log.level.Level(); !p.log.forced && at != old {
+		changes = append(changes, fmt.Sprintf("log level %s instead of %s", levelWord(at), levelWord(old)))
+		p.log.level.Set(min(at, old))
+		defer p.log.level.Set(at)
+	}
+	later := config.NeedRestart(p.setup, next.setup)
+	if len(later) > 0 {
+		p.log.Warn("changed, but in force only after a restart: " + strings.Join(later, ", "))
+	}
+	switch {
+	case len(changes) == 0 && len(later) > 0:
+		return // all that has changed was said
+	case len(changes) == 0:
+		changes = []string{"nothing has changed"}
+	}
+	p.log.Info("reloaded: " + strings.Join(changes, "; "))
+}
+
+// changes says what a reload puts in force. Secrets are not in it: of a
+// token it only says that it is another. Certificates are always read again,
+// whether or not the files have changed.
+func (p *Program) changes(next *Program) []string {
+	var out []string
+	if !reflect.DeepEqual(p.specs, next.specs) {
+		out = append(out, fmt.Sprintf("profiles (%s)", specNames(next.specs)))
+	}
+	for _, list := range []struct {
+		name     string
+		old, now any
+	}{
+		{"trusted_proxies", p.server.TrustedProxies, next.server.TrustedProxies},
+		{"trusted_ips", p.server.TrustedIPs, next.server.TrustedIPs},
+		{"auto_registration ranges", p.server.AutoRanges, next.server.AutoRanges},
+	} {
+		if !reflect.DeepEqual(list.old, list.now) {
+			out = append(out, fmt.Sprintf("%s is %v instead of %v", list.name, list.now, list.old))
+		}
+	}
+	if p.server.AutoToken != next.server.AutoToken {
+		out = append(out, "auto_registration token")
+	}
+	old, now := p.setup.Config.API.Server, next.setup.Config.API.Server
+	if old.NoRemoteRegistering != now.NoRemoteRegistering {
+		out = append(out, fmt.Sprintf("disable_remote_lapi_registration is %v", now.NoRemoteRegistering))
+	}
+	if p.setup.Own.OnFilterError != next.setup.Own.OnFilterError {
+		out = append(out, fmt.Sprintf("on_filter_error is %q", next.setup.Own.OnFilterError))
+	}
+	if p.tls != nil {
+		out = append(out, "certificates read again")
+	}
+	return out
+}
+
+// specNames lists the profiles that are in force, in their order, which is what
+// matters of them.
+func specNames(specs []profile.Spec) string {
+	names := make([]string, len(specs))
+	for i := range specs {
+		names[i] = specs[i].Name
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,170 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"lapid/cmd/lapid/config"
+	"lapid/transport/visible"
+)
+
+// Start is how a server is started. Whoever makes it keeps it; it is only read.
+type Start struct {
+	Setup      *config.Setup // checked when it was loaded; the program's from now on
+	Version    string        // of this program, as clients and the log are told
+	Level      string        // of the log, in the reference's words; "": what the configuration says
+	Foreign    []string      // flags that mean nothing here: the log names them
+	TrustClock bool          // however far it is ahead of the store (see engine.Options)
+	AsRoot     bool          // also where the data directory is another user's
+
+	Out io.Writer // the log, where it is neither in files nor in the syslog
+	Err io.Writer // what is said before there is a log
+	// Ready is called once, from a goroutine of its own, when every listener is open;
+	// nil: nobody wants to know. It has returned when the server has.
+	Ready func()
+}
+
+// ErrFatal: the server could not start or had to stop, and the log says why.
+// The exit code is all that is left to give.
+var ErrFatal = errors.New("fatal error")
+
+// Serve runs the server until ctx ends or SIGTERM or SIGINT comes. The error,
+// if any, is errFatal and has been logged. Checks come in the order of the harm they
+// prevent: nothing is made, not even a log, before it is clear whose folder this is.
+func Serve(ctx context.Context, o *Start) error {
+	s := o.Setup
+	root := s.Data().RefuseRoot(s.Named() + " serve")
+	if root != nil && !o.AsRoot {
+		return Fail(o.Err, root) // not even a log is made
+	}
+	if err := s.Data().RefuseLinks(); err != nil {
+		return Fail(o.Err, err)
+	}
+	log, err := openLog(s, o.Out, o.Level)
+	if err != nil {
+		return Fail(o.Err, err)
+	}
+	for _, f := range log.files {
+		sayLine(o.Err, "info", "lines go to "+f.path)
+	}
+	if len(o.Foreign) > 0 {
+		log.Warn("without a meaning here: " + strings.Join(o.Foreign, ", "))
+	}
+	if root != nil {
+		log.Warn("this server runs as root, and its data directory " + s.Config.Paths.DataDir + " belongs to another user, who can mislead it")
+	}
+	if err := o.run(ctx, log); err != nil {
+		log.Log(ctx, config.LevelFatal, err.Error())
+		return ErrFatal
+	}
+	return nil
+}
+
+// Run runs a server whose folder has been looked at already, until ctx ends or
+// SIGTERM or SIGINT comes. The error is not logged.
+func Run(ctx context.Context, o *Start) error {
+	log, err := openLog(o.Setup, o.Out, o.Level)
+	if err != nil {
+		return err
+	}
+	return o.run(ctx, log)
+}
+
+// run makes the program and runs it to its end.
+func (o *Start) run(ctx context.Context, log *Log) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	p, err := New(o.Setup, log)
+	if err != nil {
+		return err
+	}
+	p.trustClock, p.version = o.TrustClock, o.Version
+	if o.Ready != nil {
+		over, told := make(chan struct{}), make(chan struct{})
+		defer func() {
+			close(over)
+			<-told
+		}()
+		go func() {
+			defer close(told)
+			select {
+			case <-p.Ready():
+				o.Ready()
+			case <-over:
+			}
+		}()
+	}
+	return p.Run(ctx)
+}
+
+// Fail is for what goes wrong before there is a log. It has the form of a line
+// of the log, for that is where an operator looks. It returns errFatal.
+func Fail(out io.Writer, err error) error {
+	sayLine(out, "fatal", strings.ReplaceAll(err.Error(), "\n", "; "))
+	return ErrFatal
+}
+
+// sayLine writes one line as the reference's log does; level is the reference's word.
+func sayLine(out io.Writer, level, text string) {
+	fmt.Fprintf(out, "level=%s msg=%s\n", level, strconv.Quote(text))
+}
+
+// Test is a really dry run: it looks whether a start would succeed, makes nothing
+// and leaves nothing. Warnings are the log's own lines, on standard error, in the form
+// that the server would write. The last line says how it ended.
+func Test(ctx context.Context, o *Start) error {
+	s := o.Setup
+	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
+	if root := s.Data().RefuseRoot(s.Named() + " serve"); root != nil && !o.AsRoot {
+		sayLine(o.Err, "warning", fmt.Sprintf("a start by root would be refused: %v", root))
+	}
+	if err := s.Data().RefuseLinks(); err != nil {
+		return Fail(o.Err, err)
+	}
+	lines, err := logHandler(s, visible.Under(o.Err), log.level)
+	if err == nil {
+		var l slog.Level
+		if l, err = s.LogLevel(); o.Level != "" {
+			l, err = config.Level(o.Level)
+		}
+		log.level.Set(l)
+	}
+	if err == nil {
+		log.Logger = slog.New(lines)
+		var p *Program
+		if p, err = New(s, log); err == nil {
+			err = p.tryStart(ctx)
+		}
+	}
+	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
+		err = s.Bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)
+	}
+	if err != nil {
+		return Fail(o.Err, err)
+	}
+	log.Info("Configuration test done")
+	return nil
+}
+
+// say puts the warnings of a configuration into the log. They are said at
+// every start and reload: what is wrong with a configuration does not become
+// right by being old.
+func logWarnings(s *config.Setup, log *slog.Logger) {
+	for _, w := range s.Warnings {
+		log.Warn(w)
+	}
+	if s.Found {
+		log.Info("configuration " + s.File)
+	}
+	if s.File == "" {
+		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Data().Folder()))
+	}
+}

@@ -1,0 +1,384 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+// bouncersCommand is the noun bouncers: who may ask for decisions with an API key,
+// and where their streams stand.
+func bouncersCommand(t *Terminal) *cobra.Command {
+	c := group("bouncers", "Bouncers that may ask for decisions",
+		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t))
+	c.Aliases = []string{"bouncer"}
+	return c
+}
+
+// bouncersList is bouncers list. A row is a key at an address: a key that is used
+// from several has several rows, each with a stream of its own.
+func bouncersList(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all bouncers, where their streams stand and how far behind they are", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				if t.Output == raw {
+					return listBouncersRaw(c.Context(), t, client)
+				}
+				list, err := client.Bouncers(c.Context())
+				if err != nil {
+					return err
+				}
+				return showBouncers(t, list)
+			})
+		},
+	}
+}
+
+// listBouncersRaw writes each row as it comes, however many there are. A
+// table and JSON hold all rows at once; this is the form for a million of
+// them.
+func listBouncersRaw(ctx context.Context, t *Terminal, client *admin.Client) error {
+	return t.csvEach(bouncerColumns, func(write func([]string) error) error {
+		return client.EachBouncer(ctx, func(b *admin.Bouncer) error { return write(bouncerCells(b)) })
+	})
+}
+
+// bouncerColumns and bouncerCells are the raw form. The reference writes "validated"
+// into the column revoked; scripts know it.
+var bouncerColumns = []string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}
+
+func bouncerCells(b *admin.Bouncer) []string {
+	return []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType}
+}
+
+// showBouncers writes all rows in the chosen format, in the order in which they were
+// made.
+func showBouncers(t *Terminal, list *admin.Bouncers) error {
+	switch t.Output {
+	case jsonWords:
+		out := make([]bouncerObject, 0, len(list.Bouncers))
+		for i := range list.Bouncers {
+			out = append(out, bouncerObjectOf(&list.Bouncers[i]))
+		}
+		return t.json(out, "  ")
+	case raw:
+		return t.csvEach(bouncerColumns, func(write func([]string) error) error {
+			for i := range list.Bouncers {
+				if err := write(bouncerCells(&list.Bouncers[i])); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	t.show(bouncersTable(list))
+	return nil
+}
+
+// bouncersTable is the list for people. The two last columns are our own: where the
+// stream of a bouncer stands, and how far it is behind; a number that grows belongs
+// to a bouncer that has stopped asking.
+func bouncersTable(list *admin.Bouncers) *table {
+	table := lightTable()
+	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind")
+	table.body()
+	for i := range list.Bouncers {
+		b := &list.Bouncers[i]
+		cursor, behind := standing(b)
+		table.row(b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind)
+	}
+	return table
+}
+
+// address is where the row belongs to, "" when nobody has used the key yet.
+func address(b *admin.Bouncer) string {
+	if !b.IP.IsValid() {
+		return ""
+	}
+	return b.IP.String()
+}
+
+// pull is when a bouncer last asked, "" for never.
+func pull(b *admin.Bouncer) string {
+	if b.LastPull == 0 {
+		return ""
+	}
+	return second(b.LastPull)
+}
+
+// standing is where the stream of a bouncer is and how many revisions that is behind
+// the newest, "" while it has none.
+func standing(b *admin.Bouncer) (cursor, behind string) {
+	if !b.Pulled {
+		return "", ""
+	}
+	return fmt.Sprint(b.Cursor), fmt.Sprint(b.Behind)
+}
+
+// bouncerObject is a bouncer in JSON. Names and their order are the
+// reference's. Moments that never were are null.
+type bouncerObject struct {
+	CreatedAt    *time.Time `json:"created_at"`
+	UpdatedAt    *time.Time `json:"updated_at"`
+	Name         string     `json:"name"`
+	Revoked      bool       `json:"revoked"`
+	IP           string     `json:"ip_address"`
+	Type         string     `json:"type"`
+	Version      string     `json:"version"`
+	LastPull     *time.Time `json:"last_pull"`
+	AuthType     string     `json:"auth_type"`
+	OS           string     `json:"os,omitempty"`
+	FeatureFlags []string   `json:"featureflags,omitempty"`
+	AutoCreated  bool       `json:"auto_created"`
+
+	// Ours: where its stream stands, and how many revisions that is behind the
+	// newest; left out while it has none.
+	Cursor *uint64 `json:"cursor,omitempty"`
+	Behind *uint64 `json:"behind,omitempty"`
+}
+
+// bouncerObjectOf is a bouncer as JSON has it. A cursor of revision 0 and no cursor
+// at all differ, so both fields are pointers.
+func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
+	o := bouncerObject{
+		CreatedAt: moment(b.CreatedAt), UpdatedAt: moment(b.UpdatedAt), Name: b.Name, IP: address(b), Type: b.Type,
+		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
+		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated,
+	}
+	if b.Pulled {
+		cursor, behind := uint64(b.Cursor), b.Behind
+		o.Cursor, o.Behind = &cursor, &behind
+	}
+	return o
+}
+
+// bouncersAdd is bouncers add. The key is printed once and never stored: only its
+// SHA-512 is.
+func bouncersAdd(t *Terminal) *cobra.Command {
+	var key string
+	var shared bool
+	c := &cobra.Command{
+		Use: "add NAME", Short: "Add a bouncer and print its API key, this once", Args: exactArgs(1),
+		Long: `Adds a bouncer. Without --key an API key is made up; it is printed once and kept only as a
+hash. A key that is used from a second address makes a second row, NAME@ADDRESS, with a stream of
+its own; --shared keeps one row for the key whatever address it comes from, as for containers
+that change theirs. Before the first start of the server it needs --init.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if key == "" && c.Flags().Changed("key") {
+				return errors.New("the API key must not be empty: leave --key away to have one made up")
+			}
+			return addBouncer(c.Context(), t, args[0], key, shared)
+		},
+	}
+	c.Flags().StringVarP(&key, "key", "k", "", "API key (default: made up)")
+	c.Flags().BoolVar(&shared, "shared", false, "one row for the key, whatever address it comes from")
+	return c
+}
+
+// fitsHead refuses a key that leaves no room in a request's head for anything else.
+// Such a bouncer could be added and never log in: the listener would refuse each of
+// its requests for the length of the head. Half of max_header_bytes is the bound.
+func fitsHead(t *Terminal, key string) error {
+	s, err := t.Setup()
+	if err != nil {
+		return err
+	}
+	most, err := s.Own.HeaderBytes()
+	if err == nil && most > 0 && len(key) > most/2 {
+		err = fmt.Errorf("the API key has %d bytes, and max_header_bytes has room for %d beside the rest of a request: choose a shorter one", len(key), most/2)
+	}
+	return err
+}
+
+// addBouncer adds a bouncer and prints its key, in the chosen format alone, so that a
+// script can take standard output for the key. Nothing is printed unless the bouncer
+// is stored. A name that is taken is an error; keys are not compared, two bouncers
+// may have the same.
+func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool) error {
+	if key == "" {
+		key = generatedKey()
+	}
+	err := admin.UsableKey(key)
+	if err == nil {
+		err = fitsHead(t, key)
+	}
+	if err != nil {
+		return fmt.Errorf("unable to create bouncer: %w", err)
+	}
+	err = t.withClient(ctx, func(client *admin.Client) error {
+		return client.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
+	})
+	if err != nil {
+		return fmt.Errorf("unable to create bouncer: %w", worded("add", err))
+	}
+	switch t.Output {
+	case jsonWords:
+		text, err := jsonIndented(key, "")
+		t.write(text)
+		return err
+	case raw:
+		t.print("%s", key)
+	default:
+		t.print("API key for '%s':\n\n   %s\n\nPlease keep this key since you will not be able to retrieve it!\n", name, key)
+	}
+	return nil
+}
+
+// bouncersDelete is bouncers delete. Names are deleted one by one; the first that is
+// missing ends it, unless --ignore-missing is given, and those before it are gone.
+func bouncersDelete(t *Terminal) *cobra.Command {
+	var ignore bool
+	c := &cobra.Command{
+		Use: "delete NAME...", Short: "Delete bouncers and the rows made from their keys", Args: minArgs(1),
+		Aliases: []string{"remove"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				for _, name := range args {
+					if err := deleteBouncer(c.Context(), t, client, name, ignore); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&ignore, "ignore-missing", false, "no complaint about bouncers that do not exist")
+	return c
+}
+
+// deleteBouncer deletes one bouncer with the rows that were made from its key. A row
+// that was made so cannot be deleted alone, for its bouncer would come back with the
+// next request: that is a warning and no error, as in the reference.
+func deleteBouncer(ctx context.Context, t *Terminal, client *admin.Client, name string, ignore bool) error {
+	names, err := client.DeleteBouncer(ctx, name)
+	switch {
+	case errors.Is(err, engine.ErrNotFound) && ignore:
+		return nil
+	case errors.Is(err, engine.ErrRefused):
+		t.log("warning", "bouncer '%s' is auto-created and cannot be deleted: delete the bouncer it was made from", name)
+		return nil
+	case err != nil:
+		return fmt.Errorf("unable to delete bouncer %s: %w", name, worded("delete", err))
+	}
+	for _, n := range names {
+		t.success("bouncer '%s' deleted successfully", n)
+	}
+	return nil
+}
+
+// bouncersPrune is bouncers prune: away with those that have not asked for a while,
+// an hour unless said otherwise.
+func bouncersPrune(t *Terminal) *cobra.Command {
+	var p pruning
+	c := &cobra.Command{
+		Use: "prune", Short: "Delete bouncers that have gone silent", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				return pruneBouncers(c.Context(), t, client, &p)
+			})
+		},
+	}
+	p.flags(c, time.Hour)
+	return c
+}
+
+// pruneBouncers shows who would go, asks, and deletes by name those that were shown
+// and are still silent: a bouncer that has come by while the question stood is
+// spared.
+func pruneBouncers(ctx context.Context, t *Terminal, client *admin.Client, p *pruning) error {
+	silence, ok, err := p.settle(t)
+	if !ok {
+		return err
+	}
+	what := admin.Prune{Silence: int64(silence)}
+	list, err := client.StaleBouncers(ctx, &what)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for i := range list.Bouncers {
+		names = append(names, list.Bouncers[i].Name)
+	}
+	if len(names) == 0 {
+		return nothingToPrune(t, "bouncers")
+	}
+	if t.Output != jsonWords {
+		t.show(bouncersTable(list))
+	}
+	if ok, err := p.agreed(t); !ok {
+		return err
+	}
+	n, err := client.PruneBouncers(ctx, &admin.PruneNamed{Prune: what, Names: names})
+	if err != nil {
+		return err
+	}
+	return pruned(t, "bouncers", n, names)
+}
+
+// bouncersInspect is bouncers inspect: one row with all that is known of it.
+func bouncersInspect(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect NAME", Short: "Show all that is known of a bouncer", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if t.Output == raw {
+				return t.unsupported()
+			}
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				b, err := client.Bouncer(c.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("unable to read bouncer data '%s': %w", args[0], worded("inspect", err))
+				}
+				return showBouncer(t, b)
+			})
+		},
+	}
+}
+
+// showBouncer writes one row, for people or as JSON. There is no revocation here: a
+// key that must not work any more is deleted.
+func showBouncer(t *Terminal, b *admin.Bouncer) error {
+	if t.Output == jsonWords {
+		return t.json(bouncerObjectOf(b), "  ")
+	}
+	table := lightTable()
+	table.title("Bouncer: " + b.Name)
+	table.body()
+	table.row("Created At", fullTime(b.CreatedAt))
+	table.row("Last Update", fullTime(b.UpdatedAt))
+	table.row("Revoked?", "false")
+	table.row("IP Address", address(b))
+	table.row("Type", b.Type)
+	table.row("Version", b.Version)
+	table.row("Last Pull", fullTime(b.LastPull))
+	table.row("Auth type", b.AuthType)
+	table.row("OS", osText(b.OS))
+	table.row("Auto Created", fmt.Sprint(b.AutoCreated))
+	for i, flag := range b.FeatureFlags {
+		name := "Feature Flags"
+		if i > 0 {
+			name = ""
+		}
+		table.row(name, flag)
+	}
+	cursor, behind := standing(b)
+	table.row("Cursor", cursor)
+	table.row("Behind", behind)
+	t.show(table)
+	return nil
+}
+
+// fullTime is a moment as inspect shows it, "" for never. Go's own form, as
+// the reference prints it.
+func fullTime(ns int64) string {
+	if ns == 0 {
+		return ""
+	}
+	return time.Unix(0, ns).UTC().String()
+}

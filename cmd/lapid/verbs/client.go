@@ -1,0 +1,192 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
+)
+
+// usualPatience is how long a verb waits while somebody holds the store and does
+// not answer on the socket: a server that is just starting, another verb.
+const usualPatience = 10 * time.Second
+
+// retryAfter is the pause between two looks.
+const retryAfter = 50 * time.Millisecond
+
+// client opens the operator's way in: the socket of the running server or, when
+// there is none, the store itself, and then it says so. A store that is not there
+// is made only for a verb with --init. close must be called; it may not be before
+// the last answer was read.
+func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), err error) {
+	s, err := t.Setup()
+	if err != nil {
+		return nil, nil, err
+	}
+	tellOrigin(t, s)
+	patience := t.Patience
+	if patience == 0 {
+		patience = usualPatience
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		c, err := admin.Dial(ctx, s.Socket())
+		if err == nil {
+			return c, c.Close, nil
+		}
+		if !errors.Is(err, admin.ErrNotRunning) {
+			return nil, nil, datadir.Permitted(err, s.Socket())
+		}
+		if err := storeThere(s); err != nil && !(t.Init && errors.Is(err, errNoStore)) {
+			return nil, nil, err
+		}
+		c, close, err := ownClient(ctx, s, t.Build.Version)
+		if err == nil {
+			tellAlone(t, s)
+		}
+		if err == nil || !errors.Is(err, persist.ErrLocked) {
+			return c, close, err
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return nil, nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
+				"try again later, or stop that process", err, s.Socket())
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// tellOrigin says which configuration was found, when none was named and nobody
+// but a person reads along.
+func tellOrigin(t *Terminal, s *config.Setup) {
+	if (s.Found || s.File == "") && !t.alone {
+		t.success("%s", s.Origin())
+	}
+}
+
+// tellAlone says that no server runs.
+func tellAlone(t *Terminal, s *config.Setup) {
+	if !t.alone {
+		t.log("warning", "no server is running (nobody listens on %s): this is the store itself, in %s; %s", datadir.Absolute(s.Socket()), datadir.Absolute(s.Store()), s.Origin())
+	}
+	if dir, format, err := persist.Previous(&persist.Options{Dir: s.Store()}); err == nil && dir != "" {
+		t.log("warning", "an older program wrote this store (format %d), and does not read it any more: as it was it is kept until a server has "+
+			"ended in good order; back to it with: lapid restore --previous", format)
+	}
+}
+
+// noServer refuses what a verb must not do beside a running server; hint goes on with
+// what to do instead.
+func refuseBesideServer(ctx context.Context, s *config.Setup, hint string) error {
+	c, err := admin.Dial(ctx, s.Socket())
+	if err != nil {
+		return nil // nobody answers: the store's own lock decides
+	}
+	c.Close()
+	return errors.New("a server is running: stop it first" + hint)
+}
+
+// errNoStore: there is nothing to work on.
+var errNoStore = errors.New("no server is running and there is no store")
+
+// storeThere looks whether there is a store for a verb without a server.
+// The error wraps errNoStore only when nothing was ever made here, for then --init
+// may make one.
+func storeThere(s *config.Setup) error {
+	if err := s.Data().AsMade(); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.Store())
+	switch {
+	case err == nil && len(entries) > 0:
+		return nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return datadir.Permitted(err, s.Store())
+	}
+	return fmt.Errorf("%w in %s (%s): start the server first, name another configuration with -c, "+
+		"or make an empty store before the first start with --init", errNoStore, datadir.Absolute(s.Store()), s.Origin())
+}
+
+// ownClient opens the store for one command and serves the operator's handler
+// in this process, which has the rights of the store's owner until close. It
+// is for one verb: the engine runs, so writes are durable before they are
+// answered, and profiles are not loaded, since verbs bring decisions of
+// their own.
+func ownClient(ctx context.Context, s *config.Setup, version string) (*admin.Client, func(), error) {
+	back, err := s.Data().AsOwner()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(s.Data().MakeFolder(), s.Data().AsMade()); err != nil {
+		back()
+		return nil, nil, err
+	}
+	log := slog.New(slog.DiscardHandler)
+	e, err := engine.Open(s.EngineOptions(log))
+	if err != nil {
+		back()
+		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), datadir.Permitted(err, s.Store()))
+	}
+	_ = s.Data().NoteMade(e.StoreID()) // or the next time
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = e.Run(running) // what a verb must know it was told by its answer
+	}()
+	c := admin.Local(admin.NewHandler(e, version, log))
+	return c, func() {
+		c.Close()
+		stop()
+		<-ended
+		_ = e.Close()
+		back()
+	}, nil
+}
+
+// withClient runs one verb with the way in open. The client is good until the
+// verb returns.
+func (t *Terminal) withClient(ctx context.Context, verb func(*admin.Client) error) error {
+	c, close, err := t.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer close()
+	return verb(c)
+}
+
+// Advice says what to do about a disk that refuses to write, in a line of
+// its own; nothing about anything else. An import that ended early says
+// itself what is stored; everything else is one commit, so nothing is.
+func (t *Terminal) Advice(err error) string {
+	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
+		return ""
+	}
+	said := "Nothing was stored. "
+	var early *earlyEnd
+	if errors.As(err, &early) {
+		said = "" // it says what was
+	}
+	if strings.Contains(err.Error(), persist.ErrGone.Error()) {
+		return said + "'lapid ready' says what else can be done.\n"
+	}
+	s, err := t.Setup()
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf(said+"Make room in %s, or make it writable, and try again: "+
+		"a running server notices by itself, within a second.\n", s.Store())
+}

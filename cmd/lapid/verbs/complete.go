@@ -1,0 +1,151 @@
+package verbs
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/cmd/lapid/config"
+	"lapid/transport/admin"
+)
+
+// completionPatience is how long a shell waits for names.
+const completionPatience = 2 * time.Second
+
+// AddCompletions makes the shell offer what fits: words for flags with few values,
+// and the names that the running server knows. Without a server no names are
+// offered; the store is not opened for that.
+func AddCompletions(t *Terminal, root *cobra.Command) {
+	words := map[string][]string{
+		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {"csv", "json", "values"},
+		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
+		"scope":  config.KnownScopes, "type": config.KnownTypes, "duration": {"4h", "1d", "7d", "forever"},
+	}
+	for _, c := range everyCommand(root) {
+		for flag, values := range words {
+			if c.Flags().Lookup(flag) != nil || c.PersistentFlags().Lookup(flag) != nil {
+				_ = c.RegisterFlagCompletionFunc(flag, offer(values))
+			}
+		}
+	}
+	for path, names := range map[string]func(context.Context, *admin.Client) []string{
+		"bouncers delete": bouncerNames(true), "bouncers inspect": bouncerNames(false),
+		"machines delete": machineNames, "machines inspect": machineNames, "machines validate": machineNames,
+		"allowlists add": listNames, "allowlists remove": listNames, "allowlists import": listNames,
+		"allowlists inspect": listNames, "allowlists delete": listNames,
+	} {
+		if c, _, err := root.Find(strings.Fields(path)); err == nil {
+			many := strings.HasSuffix(c.Use, "NAME...")
+			c.ValidArgsFunction = offerNames(t, names, many)
+		}
+	}
+	if c, _, err := root.Find([]string{"metrics", "show"}); err == nil {
+		c.ValidArgsFunction = func(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return without(metricNames(), given), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+}
+
+// everyCommand lists a command with all below it.
+func everyCommand(c *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{c}
+	for _, verb := range c.Commands() {
+		all = append(all, everyCommand(verb)...)
+	}
+	return all
+}
+
+// offer is a completion of fixed words, and of no files.
+func offer(values []string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return values, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// offerNames offers names for the first argument, or for all of them. It must not
+// print or wait long: it runs while an operator types. Whatever goes wrong, nothing
+// is offered.
+func offerNames(t *Terminal, names func(context.Context, *admin.Client) []string, many bool) cobra.CompletionFunc {
+	return func(c *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(given) > 0 && !many {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		t.loaded = nil // read before the line's own -c was
+		s, err := t.Setup()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), completionPatience)
+		defer cancel()
+		server, err := admin.Dial(ctx, s.Socket())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer server.Close()
+		return without(names(ctx, server), given), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// without leaves out what was given already, and what no shell could take: a
+// completion is one line.
+func without(names, given []string) []string {
+	var out []string
+	for _, n := range names {
+		if admin.UsableName("", n) == nil && !slices.Contains(given, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// bouncerNames are those of bouncers; those that were made from a key cannot be
+// deleted by themselves.
+func bouncerNames(deletable bool) func(context.Context, *admin.Client) []string {
+	return func(ctx context.Context, server *admin.Client) (names []string) {
+		_ = server.EachBouncer(ctx, func(b *admin.Bouncer) error {
+			if !deletable || !b.AutoCreated {
+				names = append(names, b.Name)
+			}
+			return nil
+		})
+		return names
+	}
+}
+
+// machineNames are all machines, validated or not.
+func machineNames(ctx context.Context, server *admin.Client) (names []string) {
+	if list, err := server.Machines(ctx); err == nil {
+		for i := range list.Machines {
+			names = append(names, list.Machines[i].ID)
+		}
+	}
+	return names
+}
+
+// listNames are all allowlists.
+func listNames(ctx context.Context, server *admin.Client) (names []string) {
+	if list, err := server.Allowlists(ctx); err == nil {
+		for i := range list.Allowlists {
+			names = append(names, list.Allowlists[i].Name)
+		}
+	}
+	return names
+}
+
+// metricNames are what metrics show takes. Groups come last, in alphabetical
+// order.
+func metricNames() []string {
+	var names []string
+	for _, s := range metricSections {
+		names = append(names, s.name)
+	}
+	for _, group := range sortedKeys(metricGroups) {
+		if !slices.Contains(names, group) {
+			names = append(names, group)
+		}
+	}
+	return names
+}

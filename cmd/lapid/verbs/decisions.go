@@ -1,0 +1,436 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lapid/cmd/lapid/config"
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+// decisionsCommand is the noun decisions: what runs, one by hand, an end before its
+// time, and whole lists from elsewhere.
+func decisionsCommand(t *Terminal) *cobra.Command {
+	c := group("decisions", "Decisions: list, add, delete, import",
+		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsImport(t))
+	c.Aliases = []string{"decision"}
+	return c
+}
+
+// decisionsList is decisions list. Alerts are asked for, since the reference's list
+// shows scenario, country and machine beside each decision; so --limit counts alerts.
+func decisionsList(t *Terminal) *cobra.Command {
+	var f alertFlags
+	c := &cobra.Command{
+		Use: "list", Short: "List running decisions", Args: NoArgs,
+		Long: `Lists the decisions of the newest alerts that have a running one; --limit counts alerts. With
+--ip, --range, --type or --origin only the decisions that these ask for are shown. Other filters
+choose alerts, so decisions of such an alert that are over show up with a negative expiration.
+What -o json and -o raw print can be given to "decisions import".`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return listAlerts(c.Context(), t, &f, true)
+		},
+	}
+	f.listing(c, 100)
+	s := c.Flags()
+	s.StringVarP(&f.kindOfDecision, "type", "t", "", "type of decision (ban, captcha ...)")
+	s.BoolVar(&f.noSimulated, "no-simu", false, "leave simulated decisions out")
+	return c
+}
+
+// decisionColumns are those of the raw form; the table has the same without
+// simulated, which it writes into the action.
+var decisionColumns = []string{"id", "source", "ip", "reason", "action", "country", "as", "events_count", "expiration",
+	"simulated", "alert_id"}
+
+// withoutRepeats leaves out decisions that were seen before on the same
+// value with the same type, and counts them. Alerts come newest first, so
+// the newest decision on a target is the one that stays. The lists of the
+// alerts are cut in place.
+func withoutRepeats(alerts []*admin.Alert) (skipped int) {
+	type target struct {
+		simulated          bool
+		kind, scope, value string
+	}
+	seen := map[target]bool{}
+	for _, a := range alerts {
+		kept := a.Decisions[:0]
+		for _, d := range a.Decisions {
+			k := target{a.Simulated, d.Type, d.Scope, d.Value}
+			if seen[k] {
+				skipped++
+				continue
+			}
+			seen[k] = true
+			kept = append(kept, d)
+		}
+		a.Decisions = kept
+	}
+	return skipped
+}
+
+// showDecisions writes the decisions of alerts in the chosen format. JSON has the
+// alerts around them, as in the reference: it is what import takes back.
+func showDecisions(t *Terminal, alerts []*admin.Alert, machines bool) error {
+	skipped := withoutRepeats(alerts)
+	switch t.Output {
+	case jsonWords:
+		return t.json(alerts, " ")
+	case raw:
+		header := decisionColumns
+		if machines {
+			header = append(header[:len(header):len(header)], "machine")
+		}
+		var rows [][]string
+		eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
+			row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, d.Type, a.Source.Cn, as(a),
+				fmt.Sprint(a.EventsCount), d.Duration, fmt.Sprint(a.Simulated), id(a.ID)}
+			rows = append(rows, withMachine(row, a, machines))
+		})
+		return t.csv(header, rows)
+	}
+	showDecisionsTable(t, alerts, machines)
+	if skipped > 0 {
+		t.print("%d duplicated entries skipped\n", skipped)
+	}
+	return nil
+}
+
+// decisionsTable is the list for people; a simulated decision is marked in its
+// action.
+func showDecisionsTable(t *Terminal, alerts []*admin.Alert, machines bool) {
+	names := []string{"ID", "Source", "Scope:Value", "Reason", "Action", "Country", "AS", "Events", "expiration", "Alert ID"}
+	if machines {
+		names = append(names, "Machine")
+	}
+	table, n := boxedTable(), 0
+	table.head(center, names...)
+	table.body()
+	eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
+		action := d.Type
+		if a.Simulated {
+			action = "(simul)" + action
+		}
+		row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, action, a.Source.Cn, as(a),
+			fmt.Sprint(a.EventsCount), d.Duration, id(a.ID)}
+		table.row(withMachine(row, a, machines)...)
+		n++
+	})
+	if n == 0 {
+		t.print("No active decisions\n")
+		return
+	}
+	t.show(table)
+}
+
+// eachDecision goes through all decisions, each with the alert it came with.
+func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) {
+	for _, a := range alerts {
+		for i := range a.Decisions {
+			f(a, &a.Decisions[i])
+		}
+	}
+}
+
+// withMachine adds the machine that has sent the alert, where it is asked for.
+func withMachine(row []string, a *admin.Alert, machines bool) []string {
+	if machines {
+		row = append(row, a.MachineID)
+	}
+	return row
+}
+
+// id is a number of an alert or decision as it is shown.
+func id(n uint64) string { return strconv.FormatUint(n, 10) }
+
+// as is the autonomous system of an alert's source, number and name.
+func as(a *admin.Alert) string {
+	if a.Source.AsNumber == "" {
+		return a.Source.AsName
+	}
+	return a.Source.AsNumber + " " + a.Source.AsName
+}
+
+// targetFlags are the ways to name what a decision is about. Every verb that
+// filters or adds has the same, so that a line can be changed from list to
+// delete by its verb alone.
+type targetFlags struct {
+	ip, ipRange, scope, value string
+}
+
+// flags registers them but --scope, whose default differs from verb to verb.
+func (f *targetFlags) flags(c *cobra.Command) {
+	s := c.Flags()
+	s.StringVarP(&f.ip, "ip", "i", "", "an address")
+	s.StringVarP(&f.ipRange, "range", "r", "", "a range, such as 192.0.2.0/24")
+	s.StringVarP(&f.value, "value", "v", "", "a value, as it was written")
+}
+
+// decisionsAdd is decisions add: one decision by hand, stored as an alert of this
+// machine's.
+func decisionsAdd(t *Terminal) *cobra.Command {
+	var f targetFlags
+	var n admin.NewDecision
+	c := &cobra.Command{
+		Use: "add", Short: "Add one decision", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return addDecision(c.Context(), t, &f, &n)
+		},
+	}
+	f.flags(c)
+	s := c.Flags()
+	s.StringVar(&f.scope, "scope", engine.ScopeIP, "scope of the value (ip, range, country, as, any word)")
+	s.StringVarP(&n.Duration, "duration", "d", "4h", "how long (4h, 30m, 2d ..., forever)")
+	s.StringVarP(&n.Type, "type", "t", "ban", "type of decision (ban, captcha ...)")
+	s.StringVarP(&n.Reason, "reason", "R", "", "reason (default: manual '<type>' from '<login>')")
+	s.BoolVarP(&n.Bypass, "bypass-allowlist", "B", false, "add the decision although the value is allowlisted")
+	return c
+}
+
+// addDecision judges the decision and sends it. What can never work is refused here,
+// with what to write instead; what is only strange is warned of and stored. An
+// allowlist that protects the value refuses it in the contract's words, which name
+// the item.
+func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewDecision) error {
+	if err := f.target(n); err != nil {
+		return err
+	}
+	warnOfScope(t, n.Scope)
+	if err := warnOfType(t, n.Type); err != nil {
+		return err
+	}
+	s, err := t.Setup()
+	if err != nil {
+		return err
+	}
+	n.Machine = s.Login()
+	if n.Reason == "" {
+		n.Reason = fmt.Sprintf("manual '%s' from '%s'", n.Type, n.Machine)
+	}
+	return t.withClient(ctx, func(client *admin.Client) error {
+		err := client.AddDecision(ctx, n)
+		if errors.Is(err, engine.ErrRefused) {
+			return err // an allowlist, in the contract's words
+		}
+		if err != nil {
+			return apiError(err)
+		}
+		if t.Output == jsonWords {
+			return t.json(addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, " ")
+		}
+		t.success("Decision successfully added")
+		return nil
+	})
+}
+
+// addedObject is a decision that was added, in JSON.
+type addedObject struct {
+	Scope    string `json:"scope"`
+	Value    string `json:"value"`
+	Type     string `json:"type"`
+	Duration string `json:"duration"`
+	Reason   string `json:"reason"`
+}
+
+// deletedObject is what was deleted, in JSON. All verbs that delete share
+// it.
+type deletedObject struct {
+	Deleted int `json:"deleted"`
+}
+
+// target is what the decision is about. An address is one address and a range one
+// range, whichever flag names it.
+func (f *targetFlags) target(n *admin.NewDecision) error {
+	named, err := f.address()
+	switch {
+	case err != nil:
+		return err
+	case named != "" && f.value != "":
+		return errors.New("give one of --ip, --range and --value: a decision is about one thing")
+	case f.ip != "":
+		n.Scope, n.Value = engine.ScopeIP, named
+	case f.ipRange != "":
+		n.Scope, n.Value = engine.ScopeRange, named
+	default:
+		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
+	}
+	if n.Value == "" {
+		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
+	}
+	return config.FitsScope(n.Scope, n.Value)
+}
+
+// apiError marks what the server said, as the reference does. What could not
+// reach the server is passed on without that mark, so the two can be told
+// apart.
+func apiError(err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("API error: %w", err)
+	}
+	return err
+}
+
+// decisionsDelete is decisions delete. Decisions end, they do not vanish: their
+// alerts stay, and bouncers are told of each end. A verb without any filter ends
+// nothing and says what to add.
+func decisionsDelete(t *Terminal) *cobra.Command {
+	var f targetFlags
+	var kind, scenario, origin, number string
+	var contained, all, yes bool
+	c := &cobra.Command{
+		Use: "delete", Short: "End running decisions", Args: NoArgs, Aliases: []string{"remove"},
+		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
+that contain it; --contained ends what lies inside a range instead. Says what it ended, the first
+ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			what := admin.DecisionFilter{
+				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
+				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin),
+			}
+			if number != "" {
+				n, err := strconv.ParseUint(number, 10, 63)
+				if err != nil {
+					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
+				}
+				return deleteDecisions(c.Context(), t, &admin.DecisionFilter{ID: n}, n == 0, yes)
+			}
+			var err error
+			if what.Address, err = f.address(); err != nil {
+				return err
+			}
+			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil {
+				return errNoFilter(c)
+			}
+			return deleteDecisions(c.Context(), t, &what, false, yes)
+		},
+	}
+	f.flags(c)
+	s := c.Flags()
+	s.StringVarP(&kind, "type", "t", "", "type of decision")
+	s.StringVarP(&scenario, "scenario", "s", "", "scenario")
+	s.StringVar(&origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
+	s.StringVar(&number, "id", "", "number of the decision")
+	s.BoolVar(&contained, "contained", false, "what lies inside the range")
+	s.BoolVarP(&all, "all", "a", false, "all decisions")
+	s.BoolVar(&yes, "yes", false, "do not ask, however many there are")
+	return c
+}
+
+// given is a filter whose flag was written, also with an empty value that means
+// something; an empty one that was not written is none.
+func given(c *cobra.Command, name, value string) *string {
+	if value == "" && !c.Flags().Changed(name) {
+		return nil
+	}
+	return &value
+}
+
+// address is the address or range that was named, checked. An address with a
+// prefix length belongs to --range and one without to --ip, so that a slip
+// in a script is found and does not ban a network. "" when neither flag was
+// given.
+func (f *targetFlags) address() (string, error) {
+	if f.ip != "" && f.ipRange != "" {
+		return "", errors.New("give one of --ip and --range, not both")
+	}
+	if f.ip != "" {
+		if _, err := engine.ParseTarget(f.ip); err != nil || strings.Contains(f.ip, "/") {
+			return "", fmt.Errorf("%s is not a valid ip", f.ip)
+		}
+		return f.ip, nil
+	}
+	if f.ipRange != "" {
+		if _, err := engine.ParseTarget(f.ipRange); err != nil || !strings.Contains(f.ipRange, "/") {
+			return "", fmt.Errorf("%s is not a valid range", f.ipRange)
+		}
+	}
+	return f.ipRange, nil
+}
+
+// manyDecisions is how many may be deleted without a question on a terminal.
+// It is the size of a slip: one country, one scenario, one list.
+const manyDecisions = 1000
+
+// deleteDecisions ends what the filter finds, in one commit, and says what ended.
+// nought is the number 0, which no decision has; it must not be taken for "no
+// number", which would end all.
+func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilter, nought, yes bool) error {
+	return t.withClient(ctx, func(client *admin.Client) error {
+		if !yes && !nought && t.attended() {
+			ok, err := agreeToDelete(ctx, t, client, *what)
+			if err != nil || !ok {
+				return err
+			}
+		}
+		ended, err := &admin.Ended{}, error(nil)
+		if nought { // no decision has the number 0
+			err = &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: "0"}
+		} else {
+			ended, err = client.DeleteDecisions(ctx, what)
+		}
+		if err != nil {
+			return fmt.Errorf("unable to delete decision: %w", apiError(worded("delete", err)))
+		}
+		if t.Output == jsonWords {
+			return t.json(deletedObject{ended.N}, " ")
+		}
+		tellEnded(t, ended)
+		t.success("%d decision(s) deleted", ended.N)
+		return nil
+	})
+}
+
+// agreeToDelete asks before very much is deleted. It lets the server count without
+// changing anything; between that and the deletion more may come to match, and the
+// question is not repeated.
+func agreeToDelete(ctx context.Context, t *Terminal, client *admin.Client, what admin.DecisionFilter) (bool, error) {
+	what.Dry = true
+	would, err := client.DeleteDecisions(ctx, &what)
+	if err != nil {
+		return false, fmt.Errorf("unable to delete decision: %w", apiError(err))
+	}
+	if would.N <= manyDecisions {
+		return true, nil
+	}
+	tellEnded(t, would)
+	return t.agree(fmt.Sprintf("All these %d decisions will be deleted. Continue?", would.N))
+}
+
+// tellEnded says which decisions a deletion is about, the first ones by name.
+// What is left of each duration is said, since it is what the deletion takes away.
+func tellEnded(t *Terminal, e *admin.Ended) {
+	for i := range e.First {
+		d := &e.First[i]
+		t.success("%s of %s:%s (decision %d, %s, %s left)", d.Type, d.Scope, d.Value, d.ID, d.Scenario, d.Duration)
+	}
+	if more := e.N - len(e.First); more > 0 {
+		t.success("... and %d more", more)
+	}
+}
+
+// attended tells whether a person can be asked.
+func (t *Terminal) attended() bool { return t.Person || t.interactive() }
+
+// doubtScope warns of a scope that is nearly one that is known.
+func warnOfScope(t *Terminal, scope string) {
+	if doubt := config.ScopeDoubt(scope); doubt != "" {
+		t.log("warning", "%s", doubt)
+	}
+}
+
+// doubtType warns of a type that is nearly one that is known, and refuses one that
+// differs by capitals alone.
+func warnOfType(t *Terminal, kind string) error {
+	doubt, err := config.TypeDoubt(kind)
+	if doubt != "" {
+		t.log("warning", "%s", doubt)
+	}
+	return err
+}

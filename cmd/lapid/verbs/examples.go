@@ -1,0 +1,114 @@
+package verbs
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// examples are shown by --help and in the man pages, by the words of the verb.
+// Each is one line or more that works as it stands; a test looks at the verbs and flags of each.
+var examples = map[string]string{
+	"": `lapid quickstart
+lapid -c /etc/lapid/config.yaml serve
+lapid decisions add --ip 192.0.2.7 --duration 4h`,
+	"serve": `lapid -c /etc/lapid/config.yaml serve
+lapid -c /etc/lapid/config.yaml serve -t`,
+	"quickstart": `lapid quickstart
+lapid quickstart --dir /tmp/try --listen 127.0.0.1:8081 --metrics 127.0.0.1:6061`,
+	"ready":   `lapid ready`,
+	"version": `lapid version -o json`,
+
+	"machines": `lapid machines list`,
+	"machines list": `lapid machines list
+lapid machines list -o json | jq -r '.[].machineId'`,
+	"machines add": `lapid machines add edge-1 --auto -f edge-1.yaml -u http://lapi:8080
+lapid --init machines add --auto --force`,
+	"machines validate": `lapid machines validate edge-1`,
+	"machines delete":   `lapid machines delete edge-1 edge-2 --ignore-missing`,
+	"machines prune":    `lapid machines prune --duration 24h --force`,
+	"machines inspect": `lapid machines inspect edge-1
+lapid machines inspect edge-1 --hub -o raw`,
+
+	"bouncers": `lapid bouncers list`,
+	"bouncers list": `lapid bouncers list
+lapid bouncers list -o json | jq -r '.[] | select(.behind > 100) | .name'`,
+	"bouncers add": `lapid bouncers add edge-fw
+lapid --init bouncers add edge-fw -k "$KEY" -o raw`,
+	"bouncers delete":  `lapid bouncers delete edge-fw --ignore-missing`,
+	"bouncers prune":   `lapid bouncers prune --duration 24h --force`,
+	"bouncers inspect": `lapid bouncers inspect edge-fw -o json`,
+
+	"allowlists":        `lapid allowlists list`,
+	"allowlists create": `lapid allowlists create office -d "our own addresses"`,
+	"allowlists add": `lapid allowlists add office 192.0.2.0/24 2001:db8::/48 -d "head office"
+lapid allowlists add office 198.51.100.7 -e 12h`,
+	"allowlists remove": `lapid allowlists remove office 192.0.2.0/24`,
+	"allowlists import": `lapid allowlists import office -i office.csv
+lapid allowlists inspect office -o raw | lapid allowlists import copy -i -`,
+	"allowlists list":    `lapid allowlists list -o json`,
+	"allowlists inspect": `lapid allowlists inspect office`,
+	"allowlists check":   `lapid allowlists check 192.0.2.7`,
+	"allowlists delete":  `lapid allowlists delete office`,
+
+	"alerts": `lapid alerts list`,
+	"alerts list": `lapid alerts list --since 1h -m
+lapid alerts list --ip 192.0.2.7 -o json`,
+	"alerts inspect": `lapid alerts inspect 42 --details`,
+	"alerts delete": `lapid alerts delete --id 42
+lapid alerts delete --id 41-49,51
+lapid alerts delete --scenario crowdsecurity/ssh-bf`,
+	"alerts flush": `lapid alerts flush --max-items 1000 --max-age 30d`,
+
+	"decisions": `lapid decisions list`,
+	"decisions list": `lapid decisions list --ip 192.0.2.7
+lapid decisions list -a -o json > decisions.json`,
+	"decisions add": `lapid decisions add --ip 192.0.2.7 --duration 4h --reason "ssh"
+lapid decisions add --range 198.51.100.0/24 --duration forever
+lapid decisions add --scope username --value bob --type captcha`,
+	"decisions delete": `lapid decisions delete --ip 192.0.2.7
+lapid decisions delete --origin cscli-import --yes`,
+	"decisions import": `lapid decisions import -i bad.csv
+curl -sf https://example.com/list.txt | lapid decisions import -i - --format values -d 24h
+lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --format json`,
+
+	"metrics":      `lapid metrics`,
+	"metrics show": `lapid metrics show lapi bouncers`,
+	"metrics list": `lapid metrics list`,
+
+	"lapi":          `lapid lapi status`,
+	"lapi status":   `lapid lapi status`,
+	"lapi register": `lapid lapi register --url http://lapi:8080 --machine edge-1 --token "$TOKEN"`,
+
+	"config": `lapid config show`,
+	"config show": `lapid config show
+lapid config show --key api.server.listen_uri
+lapid config show --key Config.API.Server.ListenURI`,
+	"config show-yaml": `lapid config show-yaml`,
+
+	"backup": `lapid backup /var/backups/lapid
+lapid backup - | zstd > lapid.backup.zst`,
+	"restore": `lapid restore /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
+	"check": `lapid check
+lapid check /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
+	"man": `lapid man /usr/local/share/man/man8`,
+}
+
+// AddExamples gives every verb below root its examples. It returns the examples, by
+// the words of their verb, that are of none: there should be no such.
+func AddExamples(root *cobra.Command) (unused []string) {
+	used := map[string]bool{}
+	for _, c := range everyCommand(root) {
+		_, words, _ := strings.Cut(c.CommandPath(), " ")
+		used[words] = true
+		if text := examples[words]; text != "" {
+			c.Example = "  " + strings.ReplaceAll(text, "\n", "\n  ")
+		}
+	}
+	for _, words := range sortedKeys(examples) {
+		if !used[words] {
+			unused = append(unused, words)
+		}
+	}
+	return unused
+}

@@ -1,0 +1,550 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"lapid/cmd/lapid/config"
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+const (
+	// defaultBatch is how many values become one alert when --batch does not say.
+	// The reference puts everything into one; so does this for a list that is no
+	// longer. A million values then need the memory of ten thousand.
+	defaultBatch = 10_000
+
+	// announced is the number of values above which an import is announced.
+	announced = 1000
+
+	// shownFaults is how many bad lines are named; the others are counted.
+	shownFaults = 20
+)
+
+// importing is what the flags of decisions import say, and what came of it.
+// It belongs to one run of the verb. What the reading of the input counts (over,
+// simulated, strange) is complete before anything is sent; what the server answers is
+// added by one goroutine.
+type importing struct {
+	// As given, and after settle as they are meant.
+	file, format string
+	batch        int
+	allowEmpty   bool
+	chunk        admin.Chunk // the words for values that leave them out
+
+	scoped          bool     // --scope was given
+	over, simulated int      // entries of a list that were left out
+	strange         []string // names in the input that mean nothing here
+
+	stored      int
+	alerts      []uint64
+	allowlisted []admin.Allowlisted
+}
+
+// decisionsImport is decisions import: a list of values from elsewhere, of which each
+// becomes a decision.
+func decisionsImport(t *Terminal) *cobra.Command {
+	var i importing
+	c := &cobra.Command{
+		Use: "import", Short: "Import decisions from a file or standard input", Args: NoArgs,
+		Long: `Imports decisions from a file (-i FILE) or standard input (-i -).
+
+  csv     a header line with any of duration, reason, scope, type, value; value is needed
+  json    a list of objects with these names
+  values  one value per line; blank lines and # comments are skipped (give --format values)
+
+What "decisions list" and cscli print with -o json and -o raw can be imported too (add -a there
+for everything): with what is left of each duration, and with the origin of an import. A value with
+a slash is a Range where no scope is given.
+
+The whole input is read and judged before anything is stored, each entry as "decisions add" judges.
+Refused are a missing value, an address or a range that is none or does not fit its scope, a duration
+that is over at once or cannot be counted ("forever" stands for the longest), and a known type in
+capitals: the first 20 are named with their lines, and nothing changes. Warned of are columns and fields
+that mean nothing here, and types and scopes that look like a slip. Left out and counted are decisions of
+a list that are over or simulated; left out and named, values that an allowlist protects.
+
+Each batch becomes one alert, stored whole or not at all; an import that ends early says which alerts
+it has made and how to take them back.
+
+Exit code 0: all that was not left out is stored. 1: nothing is stored, or as much as the error says; so
+is an input without a single decision, that a fetch which failed is noticed, unless --allow-empty is
+given. 130: interrupted.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			i.scoped = c.Flags().Changed("scope")
+			return importDecisions(c.Context(), t, &i)
+		},
+	}
+	s := c.Flags()
+	s.StringVarP(&i.file, "input", "i", "", "file, or - for standard input")
+	s.StringVar(&i.format, "format", "", "csv, json or values (default: by the extension of the file)")
+	s.StringVarP(&i.chunk.Duration, "duration", "d", "4h", "duration where the input has none (4h, 7d ..., forever)")
+	s.StringVar(&i.chunk.Scope, "scope", engine.ScopeIP, "scope where the input has none")
+	s.StringVarP(&i.chunk.Reason, "reason", "R", "manual", "reason where the input has none")
+	s.StringVarP(&i.chunk.Type, "type", "t", "ban", "type where the input has none")
+	s.IntVar(&i.batch, "batch", 0, fmt.Sprintf("values per alert (default %d)", defaultBatch))
+	s.BoolVar(&i.allowEmpty, "allow-empty", false, "an input without decisions is no error")
+	_ = c.MarkFlagRequired("input")
+	return c
+}
+
+// importDecisions reads the input twice: once to judge all of it, once to send it. So
+// a bad line at the end of a million costs nothing that would have to be taken back,
+// and no more than a batch is in memory.
+func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
+	if err := i.settle(t); err != nil {
+		return err
+	}
+	s, err := t.Setup()
+	if err != nil {
+		return err
+	}
+	i.chunk.Machine = s.Login()
+	input, err := i.open(t.In)
+	if err != nil {
+		return err
+	}
+	defer input.Close()
+	t.words("Parsing %s\n", i.format)
+	total, err := i.check(t, input)
+	if err != nil {
+		return err
+	}
+	// A fetch that failed leaves an empty file; a job that imports it must not look
+	// like one that worked.
+	if total == 0 && !i.allowEmpty {
+		return fmt.Errorf("no decisions found%s", i.leftOut(" (left out: ", ")"))
+	}
+	if total > announced {
+		t.words("You are about to add %d decisions, this may take a while\n", total)
+	}
+	if i.batch > 0 {
+		t.words("batch size: %d\n", i.batch)
+	}
+	return t.withClient(ctx, func(client *admin.Client) error {
+		if err := sendImport(ctx, t, client, i, input, total); err != nil {
+			return i.endedEarly(err, total, t.program())
+		}
+		return showImport(t, i)
+	})
+}
+
+// words writes what a person reads while something goes on; programs that read
+// JSON get only that.
+func (t *Terminal) words(format string, args ...any) {
+	if t.Output != jsonWords {
+		t.print(format, args...)
+	}
+}
+
+// showImport says what came of an import that went to its end. Without -o
+// json the number stands alone in its line, as scripts know it from the
+// reference; what was left out is told on standard error.
+func showImport(t *Terminal, i *importing) error {
+	if t.Output == jsonWords {
+		return t.json(i.object(), " ")
+	}
+	t.print("Imported %d decisions%s", i.stored, t.lineEnd())
+	if text := i.leftOut("left out: ", ""); text != "" {
+		t.log("info", "%s", text)
+	}
+	return nil
+}
+
+// importedObject is an import in JSON. Alerts are the numbers by which the
+// import can be taken back. Lists are never null.
+type importedObject struct {
+	Imported    int                 `json:"imported"`
+	Alerts      []uint64            `json:"alerts"`
+	Allowlisted []allowlistedObject `json:"allowlisted"`
+	Over        int                 `json:"over"`
+	Simulated   int                 `json:"simulated"`
+	Ignored     []string            `json:"ignored_fields"`
+}
+
+// allowlistedObject is a value that an allowlist protects, and which items do.
+type allowlistedObject struct {
+	Value   string   `json:"value"`
+	Reasons []string `json:"reasons"`
+}
+
+// object is what came of the import, for JSON.
+func (i *importing) object() importedObject {
+	o := importedObject{
+		Imported: i.stored, Alerts: append([]uint64{}, i.alerts...), Allowlisted: []allowlistedObject{},
+		Over: i.over, Simulated: i.simulated, Ignored: append([]string{}, i.strange...),
+	}
+	for _, a := range i.allowlisted {
+		o.Allowlisted = append(o.Allowlisted, allowlistedObject(a))
+	}
+	return o
+}
+
+// leftOut says what was not imported, between two texts; "" when all was.
+// What an allowlist protects is not in it: each such value is named while it happens.
+func (i *importing) leftOut(before, after string) string {
+	var parts []string
+	if i.over > 0 {
+		parts = append(parts, fmt.Sprintf("%d that are over", i.over))
+	}
+	if i.simulated > 0 {
+		parts = append(parts, fmt.Sprintf("%d simulated", i.simulated))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return before + strings.Join(parts, ", ") + after
+}
+
+// ErrInterrupted: the operator has ended an import.
+var ErrInterrupted = errors.New("interrupted")
+
+// earlyEnd is why an import has ended before its end, and how far it came.
+// The cause chooses the exit code; the text says what is stored.
+type earlyEnd struct {
+	cause error
+	text  string
+}
+
+func (e *earlyEnd) Error() string { return e.text }
+
+func (e *earlyEnd) Unwrap() error { return e.cause }
+
+// endedEarly says what is stored of an import, and how to be rid of it. An
+// answer of the server's, also a refusal, settles what became of its chunk.
+// When the connection broke instead, the chunk under way may be stored or
+// not, so the numbers are "at least".
+func (i *importing) endedEarly(cause error, total int, program string) error {
+	if len(i.alerts) == 0 {
+		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
+	}
+	known := "are stored"
+	var said *engine.Error
+	if !errors.As(cause, &said) && !errors.Is(cause, ErrInterrupted) { // the last answer was lost
+		known = "at least are stored"
+	}
+	ids := ranges(i.alerts)
+	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"%s alerts delete --id %s\" takes them back",
+		apiError(cause), i.stored, total, known, ids, program, ids)}
+}
+
+// program is how this command was called, as far as it says which server is meant.
+// It stands in advice, so that the line can be copied as it is.
+func (t *Terminal) program() string {
+	if t.File != "" {
+		return "lapid -c " + t.File
+	}
+	return "lapid"
+}
+
+// settle fills in what the flags leave open and refuses what cannot be. It
+// must not change anything outside: a wrong flag is an error before the
+// input is opened. Durations are brought into the form that the server
+// stores.
+func (i *importing) settle(t *Terminal) error {
+	if i.format == "" {
+		switch strings.ToLower(filepath.Ext(i.file)) {
+		case ".csv":
+			i.format = "csv"
+		case ".json":
+			i.format = "json"
+		default:
+			return errors.New("unable to guess format from file extension, please provide a format with --format flag")
+		}
+	}
+	if _, ok := formats[i.format]; !ok {
+		return fmt.Errorf("unknown format '%s': use csv, json or values", i.format)
+	}
+	if i.batch < 0 || i.batch > admin.MaxChunk {
+		return fmt.Errorf("the batch size must lie between 0 and %d", admin.MaxChunk)
+	}
+	var err error
+	if i.chunk.Duration, err = engine.DecisionDuration(i.chunk.Duration); err != nil {
+		return fmt.Errorf("invalid duration: %w", err)
+	}
+	if err := warnOfType(t, i.chunk.Type); err != nil {
+		return err
+	}
+	warnOfScope(t, i.chunk.Scope)
+	// The alert's text names the file without its folder, which other users need not
+	// know.
+	i.chunk.Source = filepath.Base(i.file)
+	if i.file == "-" {
+		i.chunk.Source = "stdin"
+	}
+	return nil
+}
+
+// open gives the input as a file that can be read twice: what comes through
+// a pipe is kept in a nameless file meanwhile. The nameless file vanishes
+// with this process, however it ends. The caller closes it.
+func (i *importing) open(stdin io.Reader) (*os.File, error) {
+	var from io.Reader = stdin
+	if i.file != "-" {
+		f, err := os.Open(i.file)
+		if err != nil {
+			return nil, err
+		}
+		info, err := f.Stat()
+		if err == nil && info.Mode().IsRegular() {
+			return f, nil
+		}
+		defer f.Close()
+		if err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%s is a directory: give a file, or - for standard input", i.file)
+		}
+		from = f
+	}
+	kept, err := os.CreateTemp("", "lapid-import-*")
+	if err != nil {
+		return nil, fmt.Errorf("keeping the input: %w", err)
+	}
+	// From here on the file has no name; a crash leaves nothing behind.
+	_ = os.Remove(kept.Name())
+	if _, err := io.Copy(kept, from); err != nil {
+		_ = kept.Close()
+		return nil, fmt.Errorf("reading the input: %w", err)
+	}
+	return kept, nil
+}
+
+// check reads the whole input and counts the decisions that it will make.
+// Bad ones are named, and then it is an error. No more than shownFaults
+// faults and as many doubts are shown, each doubt once, for a list of a
+// million may be wrong in every line. The others are counted.
+func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
+	faults := 0
+	complain := func(where string, err error) {
+		if faults++; faults <= shownFaults {
+			t.log("error", "%s: %v", where, err)
+		}
+	}
+	doubted := map[string]bool{}
+	doubt := func(where, text string) {
+		if text != "" && !doubted[text] && len(doubted) < shownFaults {
+			doubted[text] = true
+			t.log("warning", "%s: %s", where, text)
+		}
+	}
+	err = i.each(input, &sink{
+		entry: func(where string, e *listed) error {
+			take, err := i.prepare(e)
+			switch {
+			case err != nil:
+				complain(where, err)
+			case take:
+				total++
+				kind, _ := config.TypeDoubt(e.Type) // an empty one is that of the flag, which was looked at
+				doubt(where, kind)
+				doubt(where, config.ScopeDoubt(e.Scope))
+			case e.simulated:
+				i.simulated++
+			default:
+				i.over++
+			}
+			return nil
+		},
+		complain: complain,
+		strange: func(name string) {
+			if len(i.strange) < shownFaults && !slices.Contains(i.strange, name) {
+				i.strange = append(i.strange, name)
+				t.log("warning", "'%s' means nothing here and is ignored%s", name, meant(name))
+			}
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	if faults > shownFaults {
+		t.log("error", "... and %d more", faults-shownFaults)
+	}
+	if faults > 0 {
+		return 0, fmt.Errorf("%d unusable entries in %s, nothing was imported", faults, i.chunk.Source)
+	}
+	return total, nil
+}
+
+// meant names the column that was probably meant. Names are compared without
+// regard to slips of a letter or two (nearest).
+func meant(name string) string {
+	if near := config.Nearest(name, importColumns); near != "" {
+		return fmt.Sprintf("; did you mean '%s'?", near)
+	}
+	return fmt.Sprintf(" (known are %s)", strings.Join(importColumns, ", "))
+}
+
+// prepare makes an entry as it is to be stored, and tells whether it is to
+// be: what was listed and is over or simulated by now is not. The error is
+// what is wrong with it. It is called once when the input is judged and once
+// more when it is sent, and gives the same both times but for what has run
+// out in between.
+func (i *importing) prepare(e *listed) (take bool, err error) {
+	if e.Value == "" {
+		return false, errors.New("missing 'value'")
+	}
+	if e.simulated {
+		return false, nil
+	}
+	if e.left {
+		if d, err := engine.ParseDuration(e.Duration); err == nil && d <= 0 {
+			return false, nil
+		}
+	}
+	if err := admin.UsableName("the value", e.Value); err != nil {
+		return false, err
+	}
+	if e.Type != "" {
+		if _, err := config.TypeDoubt(e.Type); err != nil {
+			return false, err
+		}
+	}
+	// A list of addresses often has ranges among them; only a scope that was written,
+	// in the entry or as a flag, is taken at its word.
+	if e.Scope == "" && !i.scoped && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
+		e.Scope = engine.ScopeRange
+	}
+	scope := e.Scope
+	if scope == "" {
+		scope = i.chunk.Scope
+	}
+	if engine.HoldsAddress(scope) {
+		if _, err := engine.ParseTarget(e.Value); err != nil {
+			return false, err
+		}
+		if err := config.FitsScope(scope, e.Value); err != nil {
+			return false, err
+		}
+	}
+	if e.Duration != "" {
+		d, err := engine.DecisionDuration(e.Duration)
+		if err != nil {
+			return false, durationFault(e.Duration, err)
+		}
+		e.Duration = d
+	}
+	return true, nil
+}
+
+// durationFault names the duration, unless the sentence does already. Both
+// kinds of sentence come from the engine; the operator sees one.
+func durationFault(text string, err error) error {
+	if strings.HasPrefix(err.Error(), "duration ") {
+		return err
+	}
+	return fmt.Errorf("duration '%s': %w", text, err)
+}
+
+// each reads the input from its beginning. The sink sees every entry in
+// order; what it returns ends the reading.
+func (i *importing) each(input *os.File, to *sink) error {
+	if _, err := input.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the input: %w", err)
+	}
+	return formats[i.format](input, to)
+}
+
+// send stores the values chunk by chunk: while one is under way the next is
+// read. Ctrl-C ends it after the chunk that is under way, so that what is
+// stored is known; a second one ends the program at once. Memory is bounded
+// by two chunks: one under way, one ready. The server stores a chunk whole
+// or not at all.
+func sendImport(ctx context.Context, t *Terminal, client *admin.Client, i *importing, input *os.File, total int) error {
+	size := i.batch
+	if size == 0 {
+		size = defaultBatch
+	}
+	until, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// After the first signal the default handling is back, so a second one ends the
+	// program.
+	context.AfterFunc(until, stop)
+	chunks := make(chan *admin.Chunk, 1) // one ready while one is under way
+	group, reading := errgroup.WithContext(until)
+	group.Go(func() error {
+		defer close(chunks)
+		return i.cut(reading, input, size, chunks)
+	})
+	bar := newProgress(t, total)
+	group.Go(func() error {
+		done := 0
+		for chunk := range chunks {
+			if until.Err() != nil {
+				return until.Err()
+			}
+			answer, err := client.Import(ctx, chunk)
+			if err != nil {
+				return err
+			}
+			i.note(answer)
+			for _, a := range answer.Allowlisted {
+				bar.clear()
+				t.words("Value %s is allowlisted by %s\n", a.Value, a.Reasons)
+			}
+			done += len(chunk.Items)
+			bar.at(done)
+		}
+		return nil
+	})
+	err := group.Wait()
+	bar.clear()
+	if err != nil && until.Err() != nil && ctx.Err() == nil {
+		return ErrInterrupted
+	}
+	return err
+}
+
+// note keeps what became of a chunk. A chunk of which everything was left
+// out has no alert.
+func (i *importing) note(answer *admin.Imported) {
+	i.stored += answer.Stored
+	if answer.Alert != 0 {
+		i.alerts = append(i.alerts, answer.Alert)
+	}
+	i.allowlisted = append(i.allowlisted, answer.Allowlisted...)
+}
+
+// cut makes chunks of the input. A chunk is handed over when it has size
+// values, the last one with what is left. It does not wait for a sender that
+// has gone: ctx ends then.
+func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
+	next := i.chunk
+	hand := func() error {
+		chunk := next
+		next.Items = nil
+		select {
+		case chunks <- &chunk:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	err := i.each(input, &sink{
+		entry: func(_ string, e *listed) error {
+			if take, err := i.prepare(e); err != nil || !take {
+				return err
+			}
+			next.Items = append(next.Items, e.Item)
+			if len(next.Items) < size {
+				return nil
+			}
+			return hand()
+		},
+		complain: func(string, error) {}, // the input was good a moment ago
+	})
+	if err == nil && len(next.Items) > 0 {
+		err = hand()
+	}
+	return err
+}

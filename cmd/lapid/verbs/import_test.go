@@ -1,0 +1,100 @@
+package verbs
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"lapid/engine"
+)
+
+// TestEarlyEnd: what is said of an import that ended early agrees with itself.
+func TestEarlyEnd(t *testing.T) {
+	t.Parallel()
+	full := &engine.Error{Kind: engine.ErrDisk, Text: "the disk is full"}
+	for _, c := range []struct {
+		alerts []uint64
+		cause  error
+		want   string
+	}{
+		{nil, full, "API error: the disk is full: none of 30 decisions was stored"},
+		{[]uint64{41, 42, 43, 45}, full, `API error: the disk is full: 20 of 30 decisions are stored, as alerts 41-43,45; "lapid -c F alerts delete --id 41-43,45" takes them back`},
+		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
+		{[]uint64{7}, ErrInterrupted, `interrupted: 20 of 30 decisions are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
+	} {
+		i := importing{alerts: c.alerts, stored: 20}
+		err := i.endedEarly(c.cause, 30, "lapid -c F")
+		if err.Error() != c.want || !errors.Is(err, c.cause) {
+			t.Errorf("%v\nwant %s", err, c.want)
+		}
+	}
+	file := write(t, t.TempDir(), "config.yaml", "config_paths: {data_dir: /x}\n")
+	term := &Terminal{File: file, Env: func(string) (string, bool) { return "", false }}
+	early := (&importing{alerts: []uint64{1}}).endedEarly(full, 3, "lapid")
+	if text := term.Advice(early); !strings.HasPrefix(text, "Make room in ") {
+		t.Error(text)
+	}
+	if text := term.Advice(full); !strings.HasPrefix(text, "Nothing was stored. Make room in ") {
+		t.Error(text)
+	}
+}
+
+func TestEachKey(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`{}`: "", `{"a":1}`: "a", `{"a" : "b", "c":{"d":"e"},"f":["g:",{"h":1}],"i\"j":": \"k\":"}`: `a c f i\"j`, `"a"`: "", `["a",{"b":1}]`: "", `{"a":":"}`: "a",
+	} {
+		var got []string
+		eachKey([]byte(text), func(key []byte) { got = append(got, string(key)) })
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	for text, ids := range map[string][]uint64{"1": {1}, "1-3": {1, 2, 3}, "1,3": {1, 3}, "1-2,4,6-8": {1, 2, 4, 6, 7, 8}} {
+		if got := ranges(ids); got != text {
+			t.Errorf("%v: %s", ids, got)
+		}
+		if got, err := parseRanges(text); err != nil || !slices.Equal(got, ids) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "0", "x", "3-1", "1-", "-1", "1,,2", "1-9999999", "0-5"} {
+		if got, err := parseRanges(text); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+// FuzzImport: no input makes a reader panic or go on for ever, and every item
+// it yields has a place.
+func FuzzImport(f *testing.F) {
+	f.Add("csv", "value,duration\n1.1.1.1,1h\n\"a,b\n")
+	f.Add("json", `[{"value":"1.1.1.1"},{"value":7}]`)
+	f.Add("values", "1.1.1.1\n\n2.2.2.2")
+	f.Fuzz(func(t *testing.T, format, text string) {
+		read, ok := formats[format]
+		if !ok {
+			return
+		}
+		places, complaints := 0, 0
+		_ = read(strings.NewReader(text), &sink{
+			entry: func(where string, e *listed) error {
+				places++
+				if where == "" || e == nil {
+					t.Error("an entry without a place")
+				}
+				return nil
+			},
+			complain: func(string, error) { complaints++ },
+			strange:  func(string) {},
+		})
+		if places+complaints > len(text)+1 {
+			t.Errorf("%d items and %d complaints about %d bytes", places, complaints, len(text))
+		}
+	})
+}

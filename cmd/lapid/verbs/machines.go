@@ -1,0 +1,274 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+// machinesCommand is the noun machines: the log processors, who log in with a
+// password or a certificate and push alerts.
+func machinesCommand(t *Terminal) *cobra.Command {
+	c := group("machines", "Log processors that may push alerts",
+		machinesList(t), machinesAdd(t), machinesValidate(t), machinesDelete(t), machinesPrune(t), machinesInspect(t))
+	c.Aliases = []string{"machine"}
+	return c
+}
+
+// machinesList is machines list, in the order in which machines were added.
+func machinesList(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all machines", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				list, err := client.Machines(c.Context())
+				if err != nil {
+					return err
+				}
+				return showMachines(t, list)
+			})
+		},
+	}
+}
+
+// showMachines writes all machines in the chosen format. Columns are the reference's.
+func showMachines(t *Terminal, list *admin.Machines) error {
+	switch t.Output {
+	case jsonWords:
+		return t.json(machineObjects(list.Machines), "  ")
+	case raw:
+		rows := make([][]string, 0, len(list.Machines))
+		for i := range list.Machines {
+			m := &list.Machines[i]
+			rows = append(rows, []string{m.ID, m.IP, second(m.UpdatedAt), fmt.Sprint(m.Validated), m.Version,
+				m.AuthType, orDash(m.LastHeartbeat), m.OS.Name + "/" + m.OS.Version})
+		}
+		return t.csv([]string{"machine_id", "ip_address", "updated_at", "validated", "version", "auth_type",
+			"last_heartbeat", "os"}, rows)
+	}
+	t.show(machinesTable(list))
+	return nil
+}
+
+// machinesTable is the list for people. How long ago a heartbeat was is reckoned by
+// the server's clock, which came with the list.
+func machinesTable(list *admin.Machines) *table {
+	table := lightTable()
+	table.head(left, "Name", "IP Address", "Last Update", "Status", "Version", "OS", "Auth Type", "Last Heartbeat")
+	table.body()
+	for i := range list.Machines {
+		m := &list.Machines[i]
+		table.row(m.ID, m.IP, second(m.UpdatedAt), tick(m.Validated), m.Version, osText(m.OS), m.AuthType,
+			heartbeat(m.LastHeartbeat, list.Now))
+	}
+	return table
+}
+
+// Signs in tables.
+const (
+	good    = "✔️"
+	bad     = "🚫"
+	warning = "⚠️"
+)
+
+// tick is the sign for whether a machine may log in.
+func tick(ok bool) string {
+	if ok {
+		return good
+	}
+	return bad
+}
+
+// late is the silence after which a heartbeat gets a warning sign. Log
+// processors send one a minute.
+const late = 2 * time.Minute
+
+// heartbeat is how long ago a machine was heard of, by two moments in Unix
+// nanoseconds, with a warning for a long silence and for none ever.
+func heartbeat(last, now int64) string {
+	if last == 0 {
+		return warning + " -"
+	}
+	ago := time.Duration(now - last).Truncate(time.Second)
+	if ago > late {
+		return warning + " " + ago.String()
+	}
+	return ago.String()
+}
+
+// second is a moment in whole seconds, UTC.
+func second(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
+
+// orDash is a moment in whole seconds, UTC, and a dash for never.
+func orDash(ns int64) string {
+	if ns == 0 {
+		return "-"
+	}
+	return second(ns)
+}
+
+// moment is a time as JSON shows it, nil for never.
+func moment(ns int64) *time.Time {
+	if ns == 0 {
+		return nil
+	}
+	t := time.Unix(0, ns).UTC()
+	return &t
+}
+
+// osText is an operating system as the reference writes it, and its question mark for
+// one that was not told.
+func osText(o admin.OS) string {
+	if o.Name == "" && o.Version == "" {
+		return "?"
+	}
+	return o.Name + "/" + o.Version
+}
+
+// machineObject is a machine in JSON. Names and their order are the
+// reference's, in which words are joined in two manners.
+type machineObject struct {
+	CreatedAt     *time.Time       `json:"created_at"`
+	UpdatedAt     *time.Time       `json:"updated_at"`
+	LastPush      *time.Time       `json:"last_push,omitempty"`
+	LastHeartbeat *time.Time       `json:"last_heartbeat,omitempty"`
+	ID            string           `json:"machineId"`
+	IP            string           `json:"ipAddress"`
+	Version       string           `json:"version,omitempty"`
+	Validated     bool             `json:"isValidated,omitempty"`
+	AuthType      string           `json:"auth_type"`
+	OS            string           `json:"os,omitempty"`
+	FeatureFlags  []string         `json:"featureflags,omitempty"`
+	DataSources   map[string]int64 `json:"datasources,omitempty"`
+}
+
+// machineObjects are machines as JSON has them; never null.
+func machineObjects(ms []admin.Machine) []machineObject {
+	out := make([]machineObject, 0, len(ms))
+	for i := range ms {
+		out = append(out, machineObjectOf(&ms[i]))
+	}
+	return out
+}
+
+// machineObjectOf is one machine as JSON has it.
+func machineObjectOf(m *admin.Machine) machineObject {
+	o := machineObject{
+		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt), LastPush: moment(m.LastPush),
+		LastHeartbeat: moment(m.LastHeartbeat), ID: m.ID, IP: m.IP, Version: m.Version, Validated: m.Validated,
+		AuthType: m.AuthType, OS: osText(m.OS), FeatureFlags: m.FeatureFlags,
+	}
+	if o.LastPush == nil { // as the reference, which dates the first push from the creation
+		o.LastPush = o.CreatedAt
+	}
+	for _, d := range m.DataSources {
+		if o.DataSources == nil {
+			o.DataSources = map[string]int64{}
+		}
+		o.DataSources[d.Name] = d.N
+	}
+	return o
+}
+
+// machinesValidate is machines validate: the operator's yes to a machine that has
+// registered itself. Until then its logins are refused.
+func machinesValidate(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "validate NAME", Short: "Let a machine that registered itself log in", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				err := client.ValidateMachine(c.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("unable to validate machine: %w", worded("validate", err))
+				}
+				t.success("machine '%s' validated successfully", args[0])
+				return nil
+			})
+		},
+	}
+}
+
+// machinesDelete is machines delete. Names are deleted one by one; the first that is
+// missing ends it with an error, unless --ignore-missing is given, and those before
+// it are gone.
+func machinesDelete(t *Terminal) *cobra.Command {
+	var ignore bool
+	c := &cobra.Command{
+		Use: "delete NAME...", Short: "Delete machines; their alerts stay", Args: minArgs(1),
+		Aliases: []string{"remove"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				for _, name := range args {
+					err := client.DeleteMachine(c.Context(), name)
+					if ignore && errors.Is(err, engine.ErrNotFound) {
+						continue
+					}
+					if err != nil {
+						return fmt.Errorf("unable to delete machine: %w", worded("delete", err))
+					}
+					t.success("machine '%s' deleted successfully", name)
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&ignore, "ignore-missing", false, "no complaint about machines that do not exist")
+	return c
+}
+
+// machinesPrune is machines prune: away with those that are silent for ten minutes,
+// unless said otherwise, and those that were never validated.
+func machinesPrune(t *Terminal) *cobra.Command {
+	var p pruning
+	var unvalidated bool
+	c := &cobra.Command{
+		Use: "prune", Short: "Delete machines that are not validated or have gone silent", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				return pruneMachines(c.Context(), t, client, &p, unvalidated)
+			})
+		},
+	}
+	p.flags(c, 10*time.Minute)
+	c.Flags().BoolVar(&unvalidated, "not-validated-only", false, "only those that are not validated")
+	return c
+}
+
+// pruneMachines shows which would go, asks, and deletes by name those that were shown
+// and are still stale: a machine that was heard of or validated meanwhile is spared.
+// Alerts stay.
+func pruneMachines(ctx context.Context, t *Terminal, client *admin.Client, p *pruning, unvalidated bool) error {
+	silence, ok, err := p.settle(t)
+	if !ok {
+		return err
+	}
+	what := admin.Prune{Silence: int64(silence), NotValidatedOnly: unvalidated}
+	list, err := client.StaleMachines(ctx, &what)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for i := range list.Machines {
+		names = append(names, list.Machines[i].ID)
+	}
+	if len(names) == 0 {
+		return nothingToPrune(t, "machines")
+	}
+	if t.Output != jsonWords {
+		t.show(machinesTable(list))
+	}
+	if ok, err := p.agreed(t); !ok {
+		return err
+	}
+	n, err := client.PruneMachines(ctx, &admin.PruneNamed{Prune: what, Names: names})
+	if err != nil {
+		return err
+	}
+	return pruned(t, "machines", n, names)
+}
