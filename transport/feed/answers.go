@@ -71,6 +71,7 @@ func (all *answers) join(e edition, src *answerSource, same func(*answerSource, 
 	all.born++
 	b = newSharedAnswer(e, src, !refused, budget.Hold{Of: budget.Holder{Name: strconv.FormatUint(all.born, 10)}, From: all.room})
 	all.live = append(all.live, b)
+	go encode(b)
 	return b
 }
 
@@ -91,9 +92,6 @@ func (all *answers) enter(e edition, stale int64, same func(*answerSource, engin
 	}
 	return nil, refused
 }
-
-// leave is the end of one reader.
-func (all *answers) leave(b *sharedAnswer) { b.leave() }
 
 // full reports whether there is no room for another body. Called with the lock.
 func (all *answers) full() bool {

@@ -23,18 +23,6 @@ type answerSource struct {
 	delta *engine.Delta // nil: a full state
 }
 
-// place is a position in an answer: behind a decision of one of the lists.
-type place struct {
-	list uint8 // 0: nothing was written; else one of the places below
-	id   engine.DecisionID
-}
-
-const (
-	inNew = 1 + iota
-	inDeleted
-	atEnd
-)
-
 // write writes the answer from a place on.
 func (src *answerSource) write(w *Writer, from place) error {
 	if from.list == atEnd {

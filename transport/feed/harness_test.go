@@ -93,10 +93,7 @@ func (h *house) end(prefix string, want int) {
 	}
 }
 
-// Payer implements Asker: one client for all.
-func (h *house) Payer() Payer { return Payer{Holder: budget.Holder{Name: "a bouncer"}} }
-
-// asker is another client.
+// asker is a client by its name.
 type asker string
 
 func (a asker) Payer() Payer { return Payer{Holder: budget.Holder{Name: string(a)}} }
@@ -126,6 +123,19 @@ func (h *house) hear(p *Poll) []byte {
 		a.Moves.Heard()
 	}
 	return all
+}
+
+// start begins a shared answer to one reader at first.
+func (h *house) start(src *answerSource, maySolo bool) *sharedAnswer {
+	e := edition{raw: string(src.raw), to: src.view.Revision()}
+	b := newSharedAnswer(e, src, maySolo, budget.Hold{From: h.feed.answers.room})
+	go encode(b)
+	return b
+}
+
+// follow reads a shared answer.
+func (h *house) follow(b *sharedAnswer, send func(piece []byte, last bool) error) error {
+	return (&StreamedBody{memory: &h.feed.memory, shared: b}).follow(send)
 }
 
 type buffer []byte

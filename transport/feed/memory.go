@@ -22,9 +22,6 @@ import (
 // Brief is up to how many bytes an answer takes no memory but the response's own.
 const Brief = 16 << 10
 
-// soloPiece is what an answer takes that is written while it is made.
-const soloPiece = soloPieceSize + pieceSlack
-
 // Asker says who pays for an answer. It is asked about long answers alone, on the
 // goroutine that asked, before the answer is returned.
 type Asker interface{ Payer() Payer }
@@ -45,29 +42,35 @@ func (e *TooLong) Error() string {
 	return fmt.Sprintf("the answer takes %d bytes of memory, more than there is for answers: ask for less", e.Bytes)
 }
 
+// memory is what long answers take, and by which rules they are sent.
+type memory struct {
+	options Options
+	purse   *budget.Purse
+}
+
 // Reserve takes n bytes more of the memory for answers into h, for which it may
 // wait. They are the caller's to release until an answer takes them over. The error
 // is a *TooLong, or an *engine.Error of ErrBusy.
-func (f *Feed) Reserve(h *budget.Hold, a Asker, n int64) error {
+func (m *memory) Reserve(h *budget.Hold, a Asker, n int64) error {
 	p := a.Payer()
 	if h.From == nil {
-		h.Of, h.From = p.Holder, f.memory
+		h.Of, h.From = p.Holder, m.purse
 	}
-	if need := h.Taken() + n; need > f.memory.Most() {
+	if need := h.Taken() + n; need > m.purse.Most() {
 		return &TooLong{need}
 	}
-	if !h.Await(n, f.options.Patience, f.options.Life) {
-		f.options.Refused(p.Client)
+	if !h.Await(n, m.options.Patience, m.options.Life) {
+		m.options.Refused(p.Client)
 		return errNoMemory
 	}
 	return nil
 }
 
 // aside takes memory for a part of an answer that is under way, and waits for it.
-func (f *Feed) aside(p Payer, n int64) (budget.Hold, error) {
-	h := budget.Hold{Of: p.Holder, From: f.memory}
-	if !h.Await(min(n, f.memory.Most()), f.options.Patience, f.options.Life) {
-		f.options.Refused(p.Client)
+func (m *memory) aside(p Payer, n int64) (budget.Hold, error) {
+	h := budget.Hold{Of: p.Holder, From: m.purse}
+	if !h.Await(min(n, m.purse.Most()), m.options.Patience, m.options.Life) {
+		m.options.Refused(p.Client)
 		return budget.Hold{}, errNoMemory
 	}
 	return h, nil
@@ -77,24 +80,24 @@ func (f *Feed) aside(p Payer, n int64) (budget.Hold, error) {
 // such as an alert. It may outlive the request that it was made for and belongs to
 // one goroutine at a time.
 type Part struct {
-	feed  *Feed
-	payer Payer
-	held  budget.Hold
+	memory *memory
+	payer  Payer
+	held   budget.Hold
 }
 
 // Part makes one that has nothing yet.
-func (f *Feed) Part(a Asker) *Part { return &Part{feed: f, payer: a.Payer()} }
+func (m *memory) Part(a Asker) *Part { return &Part{memory: m, payer: a.Payer()} }
 
 // Room makes what was taken for the part before what this one takes, n bytes, and
 // waits for it; false: there is none. A part larger than all there is has all.
 func (r *Part) Room(n int64) bool {
-	if n = min(n, r.feed.memory.Most()); n <= r.held.Taken() {
+	if n = min(n, r.memory.purse.Most()); n <= r.held.Taken() {
 		r.held.Shrink(n)
 		return true
 	}
 	r.held.Release()
 	var err error
-	r.held, err = r.feed.aside(r.payer, n)
+	r.held, err = r.memory.aside(r.payer, n)
 	return err == nil
 }
 

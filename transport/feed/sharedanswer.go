@@ -2,7 +2,6 @@ package feed
 
 import (
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -14,9 +13,9 @@ const (
 	// aheadAtMost is how many pieces the encoder may be ahead of the fastest
 	// reader: 4 MiB at most.
 	aheadAtMost = 8
-	// alonePieces is how many pieces the first reader of a body may take until the
+	// soloAfter is how many pieces the first reader of a body may take until the
 	// body is his alone, if nobody else has come: some 6 MiB.
-	alonePieces = 16
+	soloAfter = 16
 	// deltaPieces and statePieces are up to how many pieces a delta and a full state
 	// are encoded whole before they leave, so that the answer begins with its length:
 	// some 15 000 decisions or 1.5 ms, and 1 500 or 0.2 ms. No more of it is kept than
@@ -55,7 +54,7 @@ type sharedAnswer struct {
 	err       error       // why there will be no more
 	withdrawn bool        // taken away: go on alone
 	lentWhole bool        // the only piece is in answers that did not follow it
-	at        int         // how many readers are at a piece, which they hold
+	atPiece   int         // how many readers are at a piece, which they hold
 	kept      int64       // what the pieces take, in bytes
 	room      budget.Hold // what they have taken, and what the one that is made will take
 	listed    budget.Hold // what the source's delta has taken
@@ -73,11 +72,8 @@ type piece struct {
 func newSharedAnswer(e edition, src *answerSource, maySolo bool, room budget.Hold) *sharedAnswer {
 	b := &sharedAnswer{edition: e, source: src, born: src.now, readers: 1, maySolo: maySolo, room: room}
 	b.changed.L = &b.mu
-	go b.produce()
 	return b
 }
-
-var errWithdrawn = errors.New("nobody reads the answer any more")
 
 // blank are pieces that nobody reads any more. A new one would have to be
 // cleared and collected, which takes as long as filling it.
@@ -98,58 +94,7 @@ func newPiece(size int) []byte {
 	return blank.Get().(*[pieceSize + pieceSlack]byte)[:0]
 }
 
-// produce encodes the answer.
-func (b *sharedAnswer) produce() {
-	w := &Writer{size: firstPieceSize, Buf: newPiece(firstPieceSize)}
-	w.send = func([]byte) error {
-		data := w.Buf
-		w.size = min(2*w.size, pieceSize)
-		w.Buf = newPiece(w.size)
-		return b.publish(piece{data: data, end: w.at})
-	}
-	err := errors.New("BUG: encoding a stream failed")
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("BUG: encoding a stream failed: %v", r)
-		}
-		b.finish(piece{data: w.Buf, end: place{list: atEnd}}, err)
-	}()
-	err = b.source.write(w, place{})
-}
-
-// finish adds the last piece.
-func (b *sharedAnswer) finish(last piece, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err = err; err == nil && !b.withdrawn {
-		b.pieces = append(b.pieces, last)
-	}
-	b.kept += int64(cap(last.data))
-	if b.done = true; b.withdrawn || err != nil {
-		b.kept = 0
-	}
-	b.settle()
-	b.changed.Broadcast()
-}
-
-// publish adds a piece and waits until a reader comes near.
-func (b *sharedAnswer) publish(p piece) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.pieces = append(b.pieces, p)
-	b.kept += int64(cap(p.data))
-	if need := b.kept + pieceSize + pieceSlack; !b.withdrawn && need > b.room.Taken() && !b.room.Take(need-b.room.Taken()) {
-		b.letGo()
-	}
-	b.changed.Broadcast()
-	for len(b.pieces)-b.far > aheadAtMost && !b.withdrawn {
-		b.changed.Wait()
-	}
-	if b.withdrawn {
-		return errWithdrawn
-	}
-	return nil
-}
+var errWithdrawn = errors.New("nobody reads the answer any more")
 
 // whole waits for the first piece and gives it if it is the whole answer.
 func (b *sharedAnswer) whole() ([]byte, bool) {
@@ -183,34 +128,6 @@ func (b *sharedAnswer) wait(pieces int) {
 	}
 }
 
-// next waits for the piece with a number, of a reader who is through with those
-// before. It has no data at the end.
-func (b *sharedAnswer) next(i int) (piece, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if i > b.far {
-		b.far = i
-		b.changed.Broadcast()
-	}
-	if b.maySolo && b.readers == 1 && i >= alonePieces {
-		b.closed = true
-	}
-	if i > 0 && i <= len(b.pieces) {
-		b.pieces[i-1].read++
-		b.drop()
-	}
-	for len(b.pieces) <= i && !b.done && !b.withdrawn {
-		b.changed.Wait()
-	}
-	switch {
-	case b.withdrawn:
-		return piece{}, errWithdrawn
-	case i < len(b.pieces):
-		return b.pieces[i], nil
-	}
-	return piece{}, b.err
-}
-
 // drop forgets the pieces at the front that all readers have behind them, once
 // nobody else can come. Called with the lock.
 func (b *sharedAnswer) drop() {
@@ -227,7 +144,7 @@ func (b *sharedAnswer) drop() {
 func (b *sharedAnswer) settle() {
 	switch {
 	case b.withdrawn:
-		b.room.Shrink(int64(b.at) * (pieceSize + pieceSlack))
+		b.room.Shrink(int64(b.atPiece) * (pieceSize + pieceSlack))
 	case b.done:
 		b.room.Shrink(b.kept)
 	default:
@@ -248,54 +165,6 @@ func (b *sharedAnswer) letGo() {
 	b.withdrawn, b.pieces, b.kept = true, nil, 0
 	b.settle()
 	b.changed.Broadcast()
-}
-
-// begin is the beginning of a reader.
-func (b *sharedAnswer) begin() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.at++
-}
-
-// stop is the end of a reader who has so many pieces behind him, or from whom they
-// were taken.
-func (b *sharedAnswer) stop(read int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.at--
-	b.settle()
-	for i := b.dropped; i < min(read, len(b.pieces)); i++ {
-		b.pieces[i].read--
-	}
-}
-
-// follow writes a body to one reader. When it is taken away the reader goes on
-// alone from where it was.
-func (f *Feed) follow(b *sharedAnswer, reader Payer, send func(piece []byte, last bool) error) error {
-	var at place
-	b.begin()
-	i := 0
-	stop := sync.OnceFunc(func() { b.stop(i) })
-	defer stop()
-	for ; ; i++ {
-		p, err := b.next(i)
-		if errors.Is(err, errWithdrawn) {
-			stop()
-			held, err := f.aside(reader, soloPiece)
-			if err != nil {
-				return err
-			}
-			defer held.Release()
-			return writeSolo(send, func(w *Writer) error { return b.source.write(w, at) })
-		}
-		if err != nil || p.data == nil {
-			return err
-		}
-		if err := send(p.data, p.end.list == atEnd); err != nil {
-			return err
-		}
-		at = p.end
-	}
 }
 
 // leave is the end of one reader, after he has stopped.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"lapid/engine"
-	"lapid/transport/budget"
 )
 
 // TestWithdrawn takes an answer away from a reader in the middle: it gets the same
@@ -22,7 +21,7 @@ func TestWithdrawn(t *testing.T) {
 	collect := func(b *sharedAnswer, stop int) []byte {
 		var got []byte
 		pieces = 0
-		err := h.feed.follow(b, Payer{}, func(p []byte, _ bool) error {
+		err := h.follow(b, func(p []byte, _ bool) error {
 			if pieces++; pieces == stop {
 				b.withdraw(b.born + int64(time.Hour))
 			}
@@ -32,11 +31,7 @@ func TestWithdrawn(t *testing.T) {
 		h.must(err)
 		return got
 	}
-	start := func() *sharedAnswer {
-		s := src()
-		return newSharedAnswer(edition{raw: "startup=true", to: s.view.Revision()}, s, false, budget.Hold{From: h.feed.answers.room})
-	}
-	want := collect(start(), 0)
+	want := collect(h.start(src(), false), 0)
 	if fresh, gone := lists(t, string(want)); len(fresh) != 3000-256 || len(gone) != 256 {
 		t.Fatalf("%d and %d", len(fresh), len(gone))
 	}
@@ -45,7 +40,7 @@ func TestWithdrawn(t *testing.T) {
 	}
 	all := pieces
 	for stop := 1; stop <= all; stop++ {
-		if got := collect(start(), stop); string(got) != string(want) {
+		if got := collect(h.start(src(), false), stop); string(got) != string(want) {
 			t.Errorf("taken away after %d pieces: %d bytes of %d", stop, len(got), len(want))
 		}
 	}
@@ -72,30 +67,30 @@ func TestSoloReader(t *testing.T) {
 	read := func(b *sharedAnswer, at int, then func()) []byte {
 		var got []byte
 		pieces := 0
-		h.must(h.feed.follow(b, Payer{}, func(p []byte, _ bool) error {
+		h.must(h.follow(b, func(p []byte, _ bool) error {
 			if pieces++; pieces == at {
 				then()
 			}
 			got = append(got, p...)
 			return nil
 		}))
-		all.leave(b)
+		b.leave()
 		return got
 	}
 	first := join()
-	want := read(first, alonePieces+2, func() { late = append(late, join(), join()) })
+	want := read(first, soloAfter+2, func() { late = append(late, join(), join()) })
 	if fresh, _ := lists(t, string(want)); len(fresh) != n {
 		t.Fatalf("%d decisions of %d", len(fresh), n)
 	}
 	if late[0] == first || late[1] != late[0] || !first.solo() || late[0].solo() {
 		t.Fatal("who came late was not given one new body")
 	}
-	for i, p := range first.pieces[:alonePieces] {
+	for i, p := range first.pieces[:soloAfter] {
 		if p.data != nil {
 			t.Errorf("piece %d is still there", i)
 		}
 	}
-	got := read(late[0], alonePieces+2, func() { late = append(late, join()) })
+	got := read(late[0], soloAfter+2, func() { late = append(late, join()) })
 	if late[2] != late[0] || string(got) != string(want) || string(read(late[1], 0, nil)) != string(want) {
 		t.Error("the second answer is not the same for all")
 	}

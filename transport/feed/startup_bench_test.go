@@ -3,8 +3,6 @@ package feed
 import (
 	"bytes"
 	"testing"
-
-	"lapid/transport/budget"
 )
 
 // BenchmarkStartup encodes a full state of a hundred thousand decisions, into
@@ -33,9 +31,9 @@ func BenchmarkStartup(b *testing.B) {
 		b.SetBytes(size)
 		var out bytes.Buffer
 		for b.Loop() {
-			a := newSharedAnswer(edition{}, src, true, budget.Hold{From: h.feed.answers.room})
+			a := h.start(src, true)
 			out.Reset()
-			h.must(h.feed.follow(a, Payer{}, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
+			h.must(h.follow(a, func(p []byte, _ bool) error { _, err := out.Write(p); return err }))
 		}
 	})
 }

@@ -12,7 +12,7 @@ import (
 // caller, who calls Send once at most, and Close in any case; one goroutine at a time.
 // It needs nothing of the request that it answers.
 type StreamedBody struct {
-	feed   *Feed
+	memory *memory
 	began  time.Time
 	run    func(*Writer) error // writes all of it into one reader's own pieces, or:
 	shared *sharedAnswer       // is followed, or:
@@ -28,16 +28,11 @@ const EndingSize = 1 << 10
 
 var errTooSlow = errors.New("the reader is too slow")
 
-// begin makes a body of the feed's.
-func (f *Feed) begin(b *StreamedBody, a Asker) *StreamedBody {
-	b.feed, b.began, b.payer = f, time.Now(), a.Payer()
-	return b
-}
-
-// take is begin for a body that takes over what was reserved.
-func (f *Feed) take(b *StreamedBody, h *budget.Hold, a Asker) *StreamedBody {
+// body makes one that takes over what was reserved for it.
+func (m *memory) body(h *budget.Hold, a Asker, b StreamedBody) *StreamedBody {
+	b.memory, b.began, b.payer = m, time.Now(), a.Payer()
 	b.held, *h = *h, budget.Hold{}
-	return f.begin(b, a)
+	return &b
 }
 
 // Size is how long the answer is, in bytes; -1: that is not known before it is made.
@@ -55,7 +50,7 @@ func (b *StreamedBody) Send(w io.Writer, split bool, ending func()) (n int64, er
 		return err
 	}
 	send := func(piece []byte, last bool) error {
-		if time.Since(b.began) > b.feed.options.StreamLimit {
+		if time.Since(b.began) > b.memory.options.StreamLimit {
 			return errTooSlow
 		}
 		if last && ending != nil {
@@ -71,22 +66,48 @@ func (b *StreamedBody) Send(w io.Writer, split bool, ending func()) (n int64, er
 	}
 	switch {
 	case b.shared != nil:
-		err = b.feed.follow(b.shared, b.payer, send)
+		err = b.follow(send)
 	case b.whole != nil:
 		err = send(b.whole, true)
 	default:
 		err = writeSolo(send, b.run)
 	}
 	if err != nil {
-		b.feed.options.Log.Debug("an answer was not sent whole", "error", err)
+		b.memory.options.Log.Debug("an answer was not sent whole", "error", err)
 	}
 	return n, err
+}
+
+// follow sends a shared answer. When that is withdrawn it goes on alone from where
+// it was.
+func (b *StreamedBody) follow(send func(piece []byte, last bool) error) error {
+	r := b.shared.follow()
+	defer r.stop()
+	for {
+		p, err := r.next()
+		if errors.Is(err, errWithdrawn) {
+			r.stop()
+			held, err := b.memory.aside(b.payer, soloPiece)
+			if err != nil {
+				return err
+			}
+			defer held.Release()
+			return writeSolo(send, func(w *Writer) error { return b.shared.source.write(w, r.at) })
+		}
+		if err != nil || p.data == nil {
+			return err
+		}
+		if err := send(p.data, p.end.list == atEnd); err != nil {
+			return err
+		}
+		r.has(p)
+	}
 }
 
 // Close gives back what the answer held. It may be called more than once.
 func (b *StreamedBody) Close() error {
 	if b.shared != nil {
-		b.feed.answers.leave(b.shared)
+		b.shared.leave()
 		b.shared = nil
 	}
 	b.run, b.whole = nil, nil

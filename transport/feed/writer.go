@@ -1,6 +1,10 @@
 package feed
 
-import "sync"
+import (
+	"sync"
+
+	"lapid/engine"
+)
 
 const (
 	// pieceSize is how much of a shared answer is encoded, kept and written at
@@ -15,6 +19,8 @@ const (
 	soloPieceSize = 32 << 10
 	// pieceSlack is room for the decision that fills a piece.
 	pieceSlack = 4 << 10
+	// soloPiece is what an answer takes that is written while it is made.
+	soloPiece = soloPieceSize + pieceSlack
 )
 
 // Writer collects an answer and sends it whenever a piece is full. The zero Writer
@@ -52,6 +58,18 @@ func (w *Writer) flush() error {
 	w.Buf = w.Buf[:0]
 	return err
 }
+
+// place is a position in an answer: behind a decision of one of the lists.
+type place struct {
+	list uint8 // 0: nothing was written; else one of the places below
+	id   engine.DecisionID
+}
+
+const (
+	inNew = 1 + iota
+	inDeleted
+	atEnd
+)
 
 var soloPieces = sync.Pool{New: func() any { return &Writer{Buf: make([]byte, 0, soloPiece)} }}
 
