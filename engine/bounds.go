@@ -64,7 +64,7 @@ const (
 	// longestMessage is for that of an alert, in bytes. Its other texts, and the
 	// words of decisions, may be as long as a name.
 	longestMessage = 256 << 10
-	// Metadata of an alert and its events; its reader cuts keys and values too.
+	// Metadata of an alert and its events: longer keys and values are cut.
 	longestMetaKey   = 1024    // bytes
 	longestMetaValue = 8 << 10 // bytes
 	mostMetaText     = 1 << 20 // of an alert, not of its events, in bytes

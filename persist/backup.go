@@ -9,7 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// A backup is one stream that holds what a Store needs to begin with: the
+// A backup is one stream that holds what a new Store needs: the
 // sections of a snapshot, all rows, and notes of the caller. Its frames are
 // those of a snapshot file, so a backup that was cut, or has one bit wrong, is
 // not restored. FORMAT.md draws it.

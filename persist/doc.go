@@ -1,5 +1,5 @@
-// Package persist keeps bytes in order and gives them back after the lights go
-// out. It does not know what a decision is.
+// Package persist keeps bytes in order, through crashes and power failures.
+// It does not know what a decision is.
 //
 // A Store is a folder with three things in it:
 //

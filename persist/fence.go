@@ -310,8 +310,8 @@ func (f *fencedFile) SyncTo(length int64) (full bool, err error) {
 	return false, f.after()
 }
 
-// Stat is asked of a log file that is written over, where Pebble stands a failure
-// no better than that of a write.
+// Stat is called for a log file that is to be written over, where a failure ends Pebble as
+// a failing write would.
 func (f *fencedFile) Stat() (vfs.FileInfo, error) {
 	info, err := f.File.Stat()
 	if err == nil || isTable(f.path) {
@@ -326,7 +326,7 @@ func (f *fencedFile) Stat() (vfs.FileInfo, error) {
 	return void.Stat()
 }
 
-// Preallocate is a wish: without it the write itself will find the space, or not.
+// Preallocate may fail without harm: the write itself finds the space, or does not.
 func (f *fencedFile) Preallocate(offset, length int64) error {
 	f.fence.passing.RLock()
 	defer f.fence.passing.RUnlock()

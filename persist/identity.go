@@ -56,7 +56,7 @@ func (i identity) sum(rev uint64, record []byte) uint32 {
 	return crc32.Update(crc32.Update(seed, castagnoli, b[:]), castagnoli, record)
 }
 
-// identityKey is where the journal says whose it is.
+// identityKey is the key of the store's id in the journal.
 var identityKey = []byte{identitySpace}
 
 // identityValueSize is an id and its checksum.

@@ -15,7 +15,7 @@ type instance struct {
 	db       *pebble.DB
 	fence    *fence
 	identity identity       // of the folder; set before the instance is shared
-	unsigned atomic.Bool    // the log that is written to does not say yet whose it is
+	unsigned atomic.Bool    // the log that is written to does not hold the store's id yet
 	users    sync.WaitGroup // calls that are using db right now
 }
 
@@ -25,8 +25,8 @@ func (s *Store) openInstance() (*instance, error) {
 	return in.openIn(s, false)
 }
 
-// openToRead opens Pebble in the folder without changing anything in it. With a
-// reason it is one whose disk has failed, for that reason.
+// openToRead opens Pebble in the folder without changing anything in it. When refused is
+// not nil, the instance is one whose disk has failed for that reason.
 func (s *Store) openToRead(refused error) (*instance, error) {
 	in := &instance{fence: newFence(s.options.FS, s.log, nil), identity: s.identity}
 	if refused != nil {

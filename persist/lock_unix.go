@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// machineDisk is the machine's own disk, with a lock of our own.
+// machineDisk is the machine's own disk, with a lock of this package.
 type machineDisk struct{ vfs.FS }
 
 // lockMode is how the file LOCK is made.

@@ -13,8 +13,8 @@ import (
 )
 
 // Open opens the folder, or creates it. The error is an ErrLocked, ErrFormat,
-// ErrCorrupt or ErrDisk. After an error nothing was changed that putting back what
-// is missing would not make good; after ErrLocked and ErrFormat nothing was touched.
+// ErrCorrupt or ErrDisk. After an error the folder opens as soon as what is missing is put
+// back; after ErrLocked and ErrFormat nothing was touched.
 //
 // A store of an older format is one of format 3 from then on, with an id; as it was it
 // is kept until DropPrevious.
@@ -173,9 +173,8 @@ func (s *Store) openToWrite() error {
 }
 
 // adopt binds the journal to the folder, and the folder to the journal. A folder
-// of format 1 gets an id and is one of format 2 when this returns; if it does not
-// come to that, nothing has happened: the journal may know an id then, which is
-// taken the next time.
+// of format 1 gets an id and is one of format 2 when this returns. If it fails, the folder
+// is as before, except that the journal may hold an id, which is taken the next time.
 func (s *Store) adopt(in *instance) error {
 	tail, err := in.lastRecord()
 	if err != nil {
@@ -223,7 +222,7 @@ func (s *Store) adopt(in *instance) error {
 }
 
 // lookForFiles makes sure, from the names of files alone, that what was there is
-// still there, and is ours.
+// still there, and is this store's.
 func (s *Store) lookForFiles() error {
 	if err := s.folder.ordinary(s.folder.join(storeDir), true); errors.Is(err, ErrCorrupt) {
 		return err
@@ -265,8 +264,8 @@ func (s *Store) lookForFiles() error {
 	return nil
 }
 
-// lookInside opens Pebble without changing anything and makes sure that it is
-// ours and reaches as far as it was known to. In a read-only Store it stays open.
+// lookInside opens Pebble without changing anything and makes sure that it is this
+// store's and reaches as far as it was known to. In a read-only Store it stays open.
 func (s *Store) lookInside(ctx context.Context) (err error) {
 	found, err := s.folder.scanLogs(ctx, s.identity)
 	if ended := ctx.Err(); ended != nil {
@@ -350,7 +349,7 @@ func (s *Store) strangers(found evidence) error {
 		return err
 	}
 	if latest != (ID{}) && latest != s.identity.id {
-		s.latest.mark, s.gone = mark{count: s.latest.mark.count}, nil // nothing of it is about us
+		s.latest.mark, s.gone = mark{count: s.latest.mark.count}, nil // all it says is about another store
 		return s.missing(fmt.Errorf("%s is from another store, that with the id %s", s.latest.path, latest))
 	}
 	return nil
@@ -415,7 +414,7 @@ func (in *instance) soundRecord(rev uint64) error {
 	return err
 }
 
-// reaches compares how far the journal gets with everything that knows better.
+// reaches compares how far the journal gets with all that is known of how far it got.
 func (s *Store) reaches(tail, written uint64) error {
 	m := &s.latest.mark
 	last := max(tail, s.snapshots.newest())
@@ -459,7 +458,7 @@ func (s *Store) cutLog() string {
 	return ": the end of a log is missing, probably of " + s.options.FS.PathJoin(s.folder.join(storeDir), logName(logs[len(logs)-1]))
 }
 
-// missing is asked whether a store can be opened in which something is missing.
+// missing decides whether a store in which something is missing can be opened.
 func (s *Store) missing(what error) error {
 	if !s.accepting {
 		return advise(remedy, fmt.Errorf("%w: %w", ErrCorrupt, what))
@@ -492,7 +491,7 @@ func AcceptLoss(o *Options) (Loss, error) {
 	return Loss{s.accepted, s.Last(), max(s.known, s.Last())}, nil
 }
 
-// acceptLoss makes what there is the truth.
+// acceptLoss notes that what is there is the whole store.
 func (s *Store) acceptLoss() error {
 	if len(s.accepted) == 0 {
 		return nil

@@ -65,7 +65,7 @@ func (k *snapshots) open(s *Store) error {
 		if beside, _ := s.options.FS.List(s.folder.path); slices.Contains(beside, snapshotDir) {
 			return advise(putBack, fmt.Errorf("%w: %s is a link that leads nowhere", ErrCorrupt, dir))
 		}
-		k.homeless = true // nothing is lost if there were none, and what knows of some tells
+		k.homeless = true // no loss if there were none; else the loss is found where they are named
 		return nil
 	}
 	if err != nil {

@@ -94,7 +94,8 @@ func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) 
 	return out, nil
 }
 
-// bouncer: silent for too long; one that never pulled counts from its creation.
+// bouncer reports whether a row is stale: silent for too long, where one that never
+// pulled counts from its creation.
 func (q *Prune) bouncer(r *engine.BouncerRow, now int64) bool {
 	last := r.LastPull()
 	if last == 0 {

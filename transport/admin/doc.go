@@ -1,5 +1,5 @@
-// Package admin is the operator's private door: a Unix socket beside the store,
-// and the two ends of what is spoken over it.
+// Package admin is the operator's private entrance: a Unix socket beside the store,
+// and both ends of the protocol that is spoken over it.
 //
 // The verbs of the command line do not open the store of a running server:
 // there is one writer. They ask over this socket, and Handler answers by calling

@@ -23,7 +23,7 @@ type listing[T any] struct {
 // listBuffer is how many bytes of a list are written at once.
 const listBuffer = 64 << 10
 
-// emptyList is how JSON ends of which the last field is a list that is nil.
+// emptyList ends the JSON of an answer whose last field is a nil list.
 var emptyList = []byte(`null}`)
 
 // listed makes a handler of a function from request to list. An answer that breaks

@@ -102,8 +102,8 @@ func (h *Handler) deleteMachine(ctx context.Context, q *Name) (*Done, error) {
 	return &Done{N: 1}, nil
 }
 
-// stale: not validated, at any age; or silent for too long, where a machine
-// that was never heard of counts from its creation.
+// machine reports whether a machine is stale: not validated, at any age; or silent for
+// too long, where one that was never heard of counts from its creation.
 func (q *Prune) machine(m *engine.Machine, now int64) bool {
 	switch {
 	case !m.Validated:

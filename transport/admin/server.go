@@ -38,9 +38,9 @@ func Listen(path string, h *Handler, log *slog.Logger) (*Server, error) {
 	return &Server{listener: l, http: newHTTP(h, log), places: newPlaces()}, nil
 }
 
-// headWithin is for how long the head of a request may take. What holds the others
-// up is no half request (places.go), so this is for a server that is starved: one
-// that comes to read too late closes a connection that was not at fault.
+// headWithin is how long the head of a request may take. It is long: half a request holds
+// up no other (places.go), and a server that is starved of processor time and reads too
+// late would close a connection that is not at fault.
 const headWithin = time.Minute
 
 // newHTTP is a server of net/http with bounds that hold before a verb is found. What

@@ -9,10 +9,10 @@ import (
 	"lapid/engine"
 )
 
-// UsableName tells what is wrong with the name of something that an operator
-// makes: nothing at all or blanks alone, bytes that are no text, and control characters cannot be
-// written into a header, a file or a command line. noun names the thing. The error
-// is of kind engine.ErrInvalid.
+// UsableName tells what is wrong with the name of something that an operator makes. A
+// name is refused when it is empty or blank, when it is no text in UTF-8, and when it holds
+// control characters, which cannot be written into a header, a file or a command line. noun
+// names the thing. The error is of kind engine.ErrInvalid.
 func UsableName(noun, name string) error {
 	if strings.TrimSpace(name) == "" {
 		return invalid("%s must not be empty", noun)

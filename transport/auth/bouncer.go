@@ -28,8 +28,8 @@ const (
 	// share a key and an address would otherwise turn each of their requests into a
 	// write.
 	describeEvery = int64(time.Minute)
-	// mostToldNew is of how many bouncers that were made by themselves the log is
-	// told in one minute.
+	// mostToldNew is how many rows that were made without an operator the log names in
+	// one minute.
 	mostToldNew = 10
 )
 
@@ -191,7 +191,7 @@ func (g *Gate) settle(ctx context.Context, first *engine.BouncerRow, n int, clie
 	return row, err
 }
 
-// tellNew logs a bouncer that was made by itself, a few a minute: one key may come
+// tellNew logs a row that was made without an operator, a few a minute: one key may come
 // from thousands of addresses.
 func (g *Gate) tellNew(what string, row *engine.BouncerRow, now int64) {
 	minute := now / int64(time.Minute)

@@ -51,7 +51,7 @@ func (g *Gate) admit(p *Peer, units []string, life time.Duration) error {
 	return g.revoked.check(p, life)
 }
 
-// name is how the holder of a certificate is called.
+// name is the name of a certificate's holder: CN@address.
 func (p *Peer) name(client netip.Addr) string {
 	return p.leaf.Subject.CommonName + "@" + client.String()
 }

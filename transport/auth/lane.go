@@ -86,7 +86,7 @@ type line struct {
 // ticket is one check that waits.
 type ticket struct {
 	in  *line
-	let chan bool // gets one word: go on, or there is no room any more
+	let chan bool // gets one value: true to go on, false when there is no room any more
 }
 
 func newDesk(workers int) *desk {
@@ -144,7 +144,7 @@ func (d *desk) enter(c class, p party) *ticket {
 	return t
 }
 
-// leave gives a worker back after so long a work.
+// leave gives a worker back, which was at work for so long.
 func (d *desk) leave(c class, took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -24,8 +24,8 @@ type Credentials struct {
 // each time it is called.
 const passwordKnown = int64(24 * time.Hour)
 
-// wrongPassword is what a machine is told whose password is wrong, and whose
-// User-Agent is.
+// wrongPassword is the answer to a wrong password, and to a User-Agent that a login may
+// not have.
 const wrongPassword = "incorrect Username or Password"
 
 // Login checks a machine's password, in the order of http-api.md section 6,

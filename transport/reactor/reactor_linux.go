@@ -56,14 +56,14 @@ type Reactor struct {
 	running  sync.WaitGroup
 }
 
-// group is an epoll instance and the loops that wait for it, of which one at a
-// time waits in earnest. What comes is taken by the first loop that looks, so that no
-// connection waits for a loop that is kept from running.
+// group is an epoll instance and the loops that wait for it. One at a time waits in the
+// kernel, the others for their turn to do so. What comes is taken by the first loop that
+// looks, so that no connection waits for a loop that is kept from running.
 type group struct {
 	reactor *Reactor
 	poll    *os.File        // the epoll instance; the runtime's poller watches it
 	raw     syscall.RawConn // of poll
-	lead    chan struct{}   // the loop that has the token waits in earnest
+	lead    chan struct{}   // the loop that has the token waits in the kernel
 }
 
 // spare is what a goroutine that is no loop needs for answering.

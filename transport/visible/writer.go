@@ -19,7 +19,7 @@ const (
 	AsIs
 )
 
-// Writer is the last door before a terminal or a log file: whatever a message
+// Writer stands in front of a terminal or a log file: whatever a message
 // was made of, no sign that is not seen leaves through it, but for line ends
 // and tabs. Any goroutine may write.
 type Writer struct {

@@ -180,7 +180,7 @@ func (p *alertParser) alertValue(a *engine.Alert, o *object) {
 	}
 }
 
-// moment reads an RFC 3339 time; what is none means now. The reference does
+// moment reads an RFC 3339 time; anything else means now. The reference does
 // the same, so a machine with a broken clock is not turned away.
 func (p *alertParser) moment(text string) engine.Stamp {
 	if len(text) < shortestTime {

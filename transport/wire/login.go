@@ -44,7 +44,7 @@ var (
 const credentialRequired = 1<<credentialMachineID | 1<<credentialPassword
 
 // ParseLogin reads a login. An error is of KindSyntax or KindMissing. An empty id or
-// password is there; that no machine has it is found later.
+// password is accepted here: that no machine has it is found later.
 func ParseLogin(body []byte) (Login, error) {
 	var l Login
 	r := reader{data: body}

@@ -48,7 +48,7 @@ const (
 
 // NewStreamEncoder makes an encoder for the decisions of one view and the
 // moment in which their durations are reckoned, Unix nanoseconds. A small one
-// finds fewer phrases again.
+// keeps fewer phrases.
 func NewStreamEncoder(now int64, small bool) *StreamEncoder {
 	bits := manyPhrases
 	if small {
