@@ -19,7 +19,7 @@ func banOn(r *enginetest.Rig, value, duration string) []*engine.Alert {
 		Decisions: []engine.NewDecision{{Scope: "Ip", Value: value, Type: "ban", Duration: duration, Origin: "crowdsec"}}}}
 }
 
-// endings is who ended each decision, by id.
+// endings is the actor that ended each decision, by id.
 func endings(e *engine.Engine) (list []string) {
 	v := e.View()
 	for id := engine.DecisionID(1); ; id++ {
@@ -31,7 +31,7 @@ func endings(e *engine.Engine) (list []string) {
 	}
 }
 
-// Who ended a decision is known for as long as the decision is: after a restart from the
+// The actor that ended a decision is known for as long as the decision is: after a restart from the
 // journal, from a snapshot, and after a restore.
 func TestEndsNameTheirActor(t *testing.T) {
 	t.Parallel()

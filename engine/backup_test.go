@@ -187,7 +187,7 @@ func TestRestoreOverAStore(t *testing.T) {
 	}
 }
 
-// Whoever reads a backup slowly, or goes away, costs nothing.
+// A client that reads a backup slowly, or goes away, costs nothing.
 func TestBackupThatFails(t *testing.T) {
 	t.Parallel()
 	r, _ := backedUp(t)
@@ -231,7 +231,7 @@ func TestRestoredStoreHasItsOwnID(t *testing.T) {
 var freeze = flag.Bool("freeze", false, "write the fixture of the current backup format; only for a new format, beside the old ones")
 
 // Every released format is read for ever. A fixture must never be made anew: a
-// format that changes gets a fixture of its own. The first has all people in one
+// format that changes gets a fixture of its own. The first has machines, bouncers, allowlists and secrets in one
 // section.
 func TestBackupFormats(t *testing.T) {
 	t.Parallel()

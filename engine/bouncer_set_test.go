@@ -17,7 +17,7 @@ import (
 	"lapid/engine/enginetest"
 )
 
-// rowModel is the slow twin of who the bouncers are: a slice.
+// rowModel is the slow twin of a bouncerSet: a slice.
 type rowModel []*engine.BouncerRow
 
 func (m rowModel) named(name string) *engine.BouncerRow {

@@ -71,7 +71,7 @@ func TestBouncers(t *testing.T) {
 	)
 }
 
-// A deletion is final, whoever changes the same thing in the same moment.
+// A deletion is final, whatever changes the same thing in the same moment.
 func TestNobodyComesBack(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -137,7 +137,7 @@ func admit(t testing.TB, r *enginetest.Rig, name string, key engine.KeyHash, at 
 }
 
 // TestRowsPerKey has one key come from ever new addresses: what was heard of
-// longest ago makes room, whoever comes by stays, other keys are left alone, and
+// longest ago makes room, a row that is used stays, other keys are left alone, and
 // the operator is told. A restart knows the same.
 func TestRowsPerKey(t *testing.T) {
 	t.Parallel()
@@ -246,7 +246,7 @@ func TestManyStrangersAtOnce(t *testing.T) {
 	r.Restart()
 }
 
-// TestTakenNames: somebody else has the name that a row would get.
+// TestTakenNames: another bouncer has the name that a row would get.
 func TestTakenNames(t *testing.T) {
 	t.Parallel()
 	r := enginetest.NewRig(t, nil)

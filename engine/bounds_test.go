@@ -171,7 +171,7 @@ func (p longBan) Evaluate(a *engine.Alert, _ *engine.View, _ int64) (engine.Verd
 }
 
 // What rules make of an alert is bounded like what came along with one, and a
-// value that is too long bans nobody else.
+// value that is too long bans no other value.
 func TestProfileBeyondTheBounds(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("w", 1<<20)

@@ -139,7 +139,7 @@ func TestStepThatStays(t *testing.T) {
 			c.pass(9 * time.Minute)
 			c.want(2, "nine minutes later")
 			c.pass(2 * time.Minute)
-			now := right.Add(step + 11*time.Minute) // as everybody says now
+			now := right.Add(step + 11*time.Minute) // as all clocks say now
 			if got := c.Engine.Now(); got != now.UnixNano() {
 				t.Errorf("eleven minutes later it is %v, want %v", time.Unix(0, got).UTC(), now)
 			}
@@ -213,8 +213,8 @@ func TestLeapAndBack(t *testing.T) {
 }
 
 // A start with a wrong clock: in the past nothing is lifted, and all is well once
-// the clock is set; in the future what is over by it is lifted, which nobody can
-// know better.
+// the clock is set; in the future what is over by it is lifted, for it may
+// well be over.
 func TestStartWithAWrongClock(t *testing.T) {
 	t.Parallel()
 	c := newClocks(t, nil)

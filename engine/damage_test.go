@@ -38,7 +38,7 @@ func (f *full) fs() persist.FS {
 
 // A disk that is full for a while: writes are refused, one line in the log says
 // so, reads and streams go on, what is over is in no answer, and when there is
-// room again the next write is stored and everybody hears what happened since.
+// room again the next write is stored and every bouncer hears what happened since.
 func TestDiskRefusesForAWhile(t *testing.T) {
 	t.Parallel()
 	for _, cause := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO} {

@@ -29,7 +29,7 @@ func TestUnheardIsToldAgain(t *testing.T) {
 			second.Heard()
 			r.Advance(10 * time.Second)
 			first.Lost()
-			first.Heard() // nobody can say so any more
+			first.Heard() // too late to say so
 			return false
 		},
 		"a kill before anybody knows": func(r *enginetest.Rig, _, second *engine.Delivery) bool {
@@ -140,7 +140,7 @@ func TestOffer(t *testing.T) {
 	at(15)
 }
 
-// Who has heard everything is not taken back behind that by an earlier answer
+// A bouncer that has heard everything is not taken back behind that by an earlier answer
 // which turns out lost only then: it would be told everything as one that knows
 // nothing, and keep what ended meanwhile.
 func TestEarlierAnswersYieldToEverything(t *testing.T) {

@@ -23,7 +23,7 @@ func TestLongDurations(t *testing.T) {
 	}
 }
 
-// TestDecisionDuration: what a person writes is stored, or refused with what to
+// TestDecisionDuration: what an operator writes is stored, or refused with what to
 // write instead.
 func TestDecisionDuration(t *testing.T) {
 	t.Parallel()

@@ -56,7 +56,7 @@ func sealed(backup []byte) []byte {
 }
 
 // FuzzForgedBackup restores backups whose checksums are right and whose content
-// is anybody's. Each is refused, or becomes a store that agrees with itself, takes
+// is chosen at will. Each is refused, or becomes a store that agrees with itself, takes
 // writes and snapshots, and gives a backup that is restored to the same.
 func FuzzForgedBackup(f *testing.F) {
 	seeds, err := filepath.Glob("testdata/*/*.backup")

@@ -268,7 +268,7 @@ func inParts(list []engine.Section) (cut []engine.Section) {
 	return cut
 }
 
-// Older forms, in which people were one section, or rows had no lengths, are read, and
+// Older forms, in which machines, bouncers, allowlists and secrets were one section, or rows had no lengths, are read, and
 // written in today's; and so are bodies in parts.
 func TestSectionsOfOtherForms(t *testing.T) {
 	t.Parallel()
@@ -289,7 +289,7 @@ func TestSectionsOfOtherForms(t *testing.T) {
 }
 
 // withTails is sections as a newer program writes them: rows, and the header, have
-// fields at the end that nobody here knows.
+// fields at the end that this program does not know.
 func withTails(t testing.TB, list []engine.Section) (tailed []engine.Section) {
 	t.Helper()
 	tail := []byte{7, 1, 2, 3, 4, 5, 6, 7}

@@ -154,8 +154,8 @@ func TestStartAfterAWrongOne(t *testing.T) {
 	k.keeps("wrong once more", true)
 }
 
-// A clock that stays is believed after ten minutes in which it did not move. Who
-// comes by is kept even then.
+// A clock that stays is believed after ten minutes in which it did not move.
+// Bouncers and machines that come by meanwhile are kept.
 func TestClockThatStaysIsBelieved(t *testing.T) {
 	t.Parallel()
 	k := newKeeper(t)
@@ -178,7 +178,7 @@ func TestClockThatStaysIsBelieved(t *testing.T) {
 	k.doubts("after another start", false)
 }
 
-// Who was silent while the server was off may speak first.
+// A bouncer that was silent while the server was off may speak first.
 func TestSilenceWhileOff(t *testing.T) {
 	t.Parallel()
 	k := newKeeper(t)
@@ -195,7 +195,7 @@ func TestSilenceWhileOff(t *testing.T) {
 	}
 }
 
-// An operator who knows says so.
+// An operator that knows better says so.
 func TestTrustedClock(t *testing.T) {
 	t.Parallel()
 	k := newKeeper(t)

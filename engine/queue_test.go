@@ -159,7 +159,7 @@ func TestQueueIsBounded(t *testing.T) {
 	}
 }
 
-// Whoever gives up waiting is told so only if nothing is stored.
+// A writer that gives up waiting is told so only if nothing is stored.
 func TestGivingUp(t *testing.T) {
 	t.Parallel()
 	r, g := newGate(t, nil)

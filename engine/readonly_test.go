@@ -16,7 +16,7 @@ import (
 )
 
 // A start on a disk that takes no writes serves what is there and says so; when the
-// disk is willing, it goes on by itself, nobody having asked for a write, and what
+// disk is willing, it goes on by itself, without a write being asked for, and what
 // the crash took of bodies is there as after any other start.
 func TestStartOnADiskThatRefuses(t *testing.T) {
 	t.Parallel()

@@ -12,7 +12,7 @@ import (
 )
 
 // After much has ended and was forgotten the machine has its memory back, though
-// nobody writes any more. No other test runs meanwhile: it looks at the whole
+// there are no writes any more. No other test runs meanwhile: it looks at the whole
 // process.
 func TestMemoryComesBack(t *testing.T) {
 	ctx := context.Background()
@@ -43,7 +43,7 @@ func TestMemoryComesBack(t *testing.T) {
 		wants(t, r.DeleteAlert(ctx, id, r.Now().UnixNano()), nil)
 	}
 	forget(r)
-	// Nothing is written from here on; only time goes by, and nobody else collects.
+	// Nothing is written from here on; only time goes by, and no other test collects.
 	round := uint64(0)
 	pass := func() {
 		if now := r.Rounds(); now != round { // else the committer has not seen the last step yet

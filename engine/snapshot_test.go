@@ -140,7 +140,7 @@ func TestAllowlistOverSections(t *testing.T) {
 	survives(t, r)
 }
 
-// A snapshot that cannot be written is a trouble that everybody can see, until
+// A snapshot that cannot be written is a trouble that can be seen, until
 // one can be; nothing else suffers.
 func TestSnapshotThatFails(t *testing.T) {
 	t.Parallel()

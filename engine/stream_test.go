@@ -99,8 +99,8 @@ func (f *fleet) hear(i int) {
 	}
 }
 
-// lose has an answer go astray, and perhaps others be heard before anybody
-// notices. The power may fail at any time between.
+// lose has an answer go astray, and perhaps others be heard before that is
+// noticed. The power may fail at any time between.
 func (f *fleet) lose() {
 	i := f.chance.IntN(len(f.clients))
 	c := f.clients[i]
@@ -127,7 +127,7 @@ func (f *fleet) lose() {
 		f.snapshot()
 	}
 	if f.chance.IntN(8) == 0 {
-		f.crash() // before anybody noticed
+		f.crash() // before it was noticed
 		return
 	}
 	lost.Lost()
@@ -220,7 +220,7 @@ func TestEndsAreToldOnce(t *testing.T) {
 // A full state lists as over what a bouncer may still hold. When an alert is gone,
 // that is until the decided end of what it brought, and for as long as the history
 // reaches back to where it ended, whatever readers keep it in memory. What was over
-// on arrival nobody ever held, and what is not listed hides nothing that is.
+// on arrival no bouncer ever held, and what is not listed hides nothing that is.
 func TestStartupListsWhatMayBeHeld(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -67,7 +67,7 @@ func describe(v *engine.View, q *engine.Query) (s string) {
 	return s
 }
 
-// forget lets everything end and the history pass: nobody needs it any more.
+// forget lets everything end and the history pass: it is not needed any more.
 func forget(r *enginetest.Rig) {
 	r.Advance(5 * time.Hour)
 	for range 30 {

@@ -119,7 +119,7 @@ func TestDeadlinesLikeMap(t *testing.T) {
 	}
 }
 
-// Who sleeps until Next and then asks Due, hands out everything in its moment.
+// A caller that sleeps until Next and then asks Due hands out everything in its moment.
 func TestDeadlinesByNext(t *testing.T) {
 	t.Parallel()
 	r := chance(t)

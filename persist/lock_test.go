@@ -43,7 +43,7 @@ func TestLockOutlivesItsFile(t *testing.T) {
 	}
 }
 
-// Whoever opens a store with the rights of root changes nothing outside of it,
+// A program that opens a store with the rights of root changes nothing outside of it,
 // whatever links lie in the folder.
 func TestLinksInTheFolder(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func (all files) deleteLike(part string) {
 
 func (all files) snapshots() []string { return all.below(snapshotDir) }
 
-// v1Snapshot is a snapshot as format 1 has it: nobody knows which store it is from.
+// v1Snapshot is a snapshot as format 1 has it: it does not say which store it is from.
 func v1Snapshot(t *testing.T, rev uint64) string {
 	t.Helper()
 	var b strings.Builder
@@ -125,8 +125,8 @@ func v1Snapshot(t *testing.T, rev uint64) string {
 }
 
 // What is missing from a killed store, or is another store's, is refused by name,
-// again and again, whoever looks; nothing is lost by the attempt: when it is put
-// back, all is there. Where a person may accept the loss, that is the end of it.
+// at each attempt; nothing is lost by the attempt: when it is put
+// back, all is there. Where an operator may accept the loss, that is the end of it.
 func TestMissing(t *testing.T) {
 	t.Parallel()
 	other := readTree(t, killedStore(t, 100), testDir) // the same history, in another store

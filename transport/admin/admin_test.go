@@ -524,8 +524,8 @@ func deleted(d *DeletedAlerts, err error) (int, error) {
 }
 
 // TestStarvedServer: a server that comes to read a request after its time hangs up on
-// who has sent it whole, and that is a reset. Whoever dials says who he is again, and
-// is let in; one that always hangs up is not asked for ever.
+// a client that has sent it whole, and that is a reset. The client greets again, and
+// is let in; a server that always hangs up is not asked for ever.
 func TestStarvedServer(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

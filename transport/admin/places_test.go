@@ -117,7 +117,7 @@ func TestHalfRequests(t *testing.T) {
 	}
 }
 
-// TestHalfRequestIsLeft: nobody waits for the other half for ever.
+// TestHalfRequestIsLeft: the other half is not waited for for ever.
 func TestHalfRequestIsLeft(t *testing.T) {
 	t.Parallel()
 	d := newCounter(t, NewHandler(newEngine(t, nil), "test", quiet), func(s *Server) { s.places.stall = time.Millisecond })
@@ -129,7 +129,7 @@ func TestHalfRequestIsLeft(t *testing.T) {
 	await(t, func() bool { return d.admitted() == 0 })
 }
 
-// TestOthersAreNotClosed: who has most connections loses one, nobody else.
+// TestOthersAreNotClosed: the user with most connections loses one, and no other.
 func TestOthersAreNotClosed(t *testing.T) {
 	t.Parallel()
 	d := newCounter(t, NewHandler(newEngine(t, nil), "test", quiet), nil)

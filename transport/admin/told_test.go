@@ -31,8 +31,8 @@ func (l *toldLog) String() string {
 	return l.text.String()
 }
 
-// TestOperatorIsTold: each change of an operator's has one line, with who he is and
-// without his secrets.
+// TestOperatorIsTold: each change of an operator's has one line, with the user and
+// without secrets.
 func TestOperatorIsTold(t *testing.T) {
 	t.Parallel()
 	log := &toldLog{}

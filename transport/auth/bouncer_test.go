@@ -136,7 +136,7 @@ func TestUserAgents(t *testing.T) {
 }
 
 // TestTwoPrograms has two programs share a key and an address: they must not
-// turn every request into a write, however long the key is and whoever asks.
+// turn every request into a write, however long the key is and whichever asks.
 func TestTwoPrograms(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{"key", strings.Repeat("long", 200)} {
@@ -198,7 +198,7 @@ func TestSoftwareIsToldAtOnce(t *testing.T) {
 	if b := row.Load(); b.Version != "v8" {
 		t.Errorf("%q is written down", b.Version)
 	}
-	// Who says for once something else, and then what is written down, says that.
+	// A bouncer that says something else once, and then what is written down, says the latter.
 	for _, program := range []string{"other/v1", "program/v8"} {
 		if d.KnownBouncer([]byte("key"), here, []byte(program)) != row {
 			t.Errorf("%s is not known", program)

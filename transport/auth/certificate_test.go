@@ -145,7 +145,7 @@ func TestSeveralLists(t *testing.T) {
 	}
 }
 
-// TestResponder asks a responder of our own.
+// TestResponder asks a responder made by the test.
 func TestResponder(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

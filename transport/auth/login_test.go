@@ -92,7 +92,7 @@ func TestNewPassword(t *testing.T) {
 	d.must(err)
 }
 
-// TestGuessing has somebody guess from behind the proxy that a fleet uses: the
+// TestGuessing has an attacker guess from behind the proxy that a fleet uses: the
 // fleet gets in, those whose password is known without waiting.
 func TestGuessing(t *testing.T) {
 	t.Parallel()
@@ -105,7 +105,7 @@ func TestGuessing(t *testing.T) {
 		_, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: fmt.Sprint(i)}, here, agent)
 		d.refused(err, NotLoggedIn, "incorrect Username or Password")
 	}
-	release := occupy(d.desk) // somebody is being checked for ever
+	release := occupy(d.desk) // a check that never ends
 	if _, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: "pw"}, here, agent); err != nil {
 		t.Errorf("a known machine waits behind the guesser: %v", err)
 	}
@@ -210,7 +210,7 @@ func TestGuessers(t *testing.T) {
 }
 
 // TestDesk holds that few run at once, that the queue is bounded, and that
-// everybody gets a turn.
+// every party gets a turn.
 func TestDesk(t *testing.T) {
 	t.Parallel()
 	d := newDesk(2)
@@ -249,13 +249,13 @@ func TestDesk(t *testing.T) {
 	}
 }
 
-// TestTurns holds in which order those who wait get their turn: the better class
-// first, parties in turns, and the others not never.
+// TestTurns holds in which order waiting checks get their turn: the better class
+// first, parties in turns, and the lower classes now and then.
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	d := newDesk(1)
 	release := occupy(d)
-	var order []string // owned by whoever has the worker
+	var order []string // owned by the check that has the worker
 	var all sync.WaitGroup
 	wait := func(c class, who string, times int) {
 		for range times {
@@ -292,7 +292,7 @@ func (d *desk) everybody() (n int) {
 }
 
 // TestLongestLine has one party fill a queue: others are let in at its cost, as
-// long as their lines are shorter, and whoever gives up makes room.
+// long as their lines are shorter, and a check that gives up makes room.
 func TestLongestLine(t *testing.T) {
 	t.Parallel()
 	d := newDesk(1)
@@ -390,7 +390,7 @@ func TestRegistrationLimits(t *testing.T) {
 	d.refused(err, Busy, "too many machines wait for validation")
 }
 
-// TestStrangersAtTheDesk has strangers from many addresses register and guess at
+// TestStrangersAtTheDesk has unknown clients from many addresses register and guess at
 // once: machines that the store knows get in from their own addresses, from a
 // common one too, first thing after a start.
 func TestStrangersAtTheDesk(t *testing.T) {
@@ -435,9 +435,9 @@ func TestStrangersAtTheDesk(t *testing.T) {
 	strangers.Wait()
 }
 
-// TestRegistrationTakesTooLong has the time that somebody may wait end while the
-// registration is under way: what was begun is finished, and who never had a turn
-// is told to come back.
+// TestRegistrationTakesTooLong has the time for waiting end while the
+// registration is under way: what was begun is finished, and a registration that never
+// had a turn is told to come back.
 func TestRegistrationTakesTooLong(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, func(o *Options) { o.PasswordWorkers, o.Patience = 1, time.Nanosecond })
@@ -449,8 +449,8 @@ func TestRegistrationTakesTooLong(t *testing.T) {
 	d.must(err)
 }
 
-// TestPendingShares has strangers at one address fill what they may: somebody
-// else can still register.
+// TestPendingShares has one address fill what it may: another one can still
+// register.
 func TestPendingShares(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, func(o *Options) { o.PendingMachines = 1000 })

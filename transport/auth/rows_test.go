@@ -113,7 +113,7 @@ func (l *lines) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestNewAddressesDisturbNobody: a row more, or one that makes room, takes nobody's
+// TestNewAddressesDisturbNobody: a row more, or one that makes room, takes no other
 // from the cache; and the log is told of a few.
 func TestNewAddressesDisturbNobody(t *testing.T) {
 	t.Parallel()

@@ -155,7 +155,7 @@ func TestKnownTokenAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzToken feeds tokens: none but ours is believed.
+// FuzzToken feeds tokens: none but the server's own is believed.
 func FuzzToken(f *testing.F) {
 	d := newDoor(f, nil)
 	d.addMachine("m", "pw", true)

@@ -23,7 +23,7 @@ import (
 
 // stage is a reactor behind a listener. Its workers answer each line with the
 // same line in brackets; "bye" ends a connection, "away" and what cannot be
-// written hand it over, and whoever takes it over does the same until "home".
+// written hand it over, and a goroutine that takes it over does the same until "home".
 type stage struct {
 	t        *testing.T
 	reactor  *Reactor
@@ -301,7 +301,7 @@ func TestEnd(t *testing.T) {
 }
 
 // TestManyAtOnce has many clients ask at their own pace, some of which go away
-// in the middle: nobody is forgotten, and no file descriptor.
+// in the middle: no client is forgotten, and no file descriptor.
 func TestManyAtOnce(t *testing.T) { // not parallel: it counts file descriptors
 	before := open(t)
 	t.Run("talk", func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestInTheWay: only a socket that nobody listens on is removed.
+// TestInTheWay: only a socket on which no program listens is removed.
 func TestInTheWay(t *testing.T) {
 	t.Parallel()
 	for _, folder := range []string{"", strings.Repeat("long/", 30)} {
@@ -64,7 +64,7 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// TestOthersSocket: what has taken the place of ours stays.
+// TestOthersSocket: what has taken the place of the listener's stays.
 func TestOthersSocket(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")

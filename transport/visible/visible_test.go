@@ -40,7 +40,7 @@ func TestText(t *testing.T) {
 }
 
 // TestWriterForms: what leaves means the same in JSON, and is unchanged where
-// nobody asked for more, however the bytes are cut into writes.
+// no more was asked for, however the bytes are cut into writes.
 func TestWriterForms(t *testing.T) {
 	t.Parallel()
 	text := "a\u009b\u202e\U000e0041é\x7f\u200b日"

@@ -2,7 +2,7 @@ package wire
 
 import "lapid/engine"
 
-// keepAll is the flush of who wants all of an answer at once.
+// keepAll is the flush of a caller that wants all of an answer at once.
 func keepAll(dst []byte) ([]byte, error) { return dst, nil }
 
 func appendAlert(dst []byte, a *engine.Alert, ds []engine.Decision, withDecisions bool, now int64) []byte {
