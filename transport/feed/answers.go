@@ -15,7 +15,7 @@ const (
 	answersAtMost = 2
 	// soloAtMost is how many more there may be that hold aheadAtMost pieces each.
 	soloAtMost = 6
-	// staleAtMost is how old a body may be, in seconds, that is better than none.
+	// staleAtMost is how old an answer may be, in seconds, that is better than none.
 	staleAtMost = 3
 )
 
@@ -24,28 +24,29 @@ const (
 // A full state of a million decisions is a hundred megabytes. When a fleet
 // starts it is asked for by all at once, so it is encoded once, by a goroutine
 // of its own, into a list of pieces that every reader walks at its own speed,
-// also while it is growing. Who comes with yet another question while there are
+// also while it is growing. A poll with yet another question while there are
 // answersAtMost lists gets an answer of its own, encoded piece by piece between
 // two writes: more work, but hardly any memory.
 //
 // Most startups come alone, and to fill fresh memory with all of a state takes as
-// long as encoding it. So the first body for a question keeps only what its reader
-// has not read once it has sent a few pieces and nobody has joined; who comes
-// later within the second starts another one, and that is kept for all others. A
-// fleet is so two encodings, a lone bouncer no memory to speak of. Once nobody can
-// join any more, what all readers have behind them goes at once.
+// long as encoding it. So the first answer to a question becomes its reader's alone
+// once a few pieces are read and no other reader has joined, and then keeps only what
+// is not read yet; a later poll within the second starts another answer, and that is
+// kept for all others. So a fleet costs two encodings, and a single bouncer hardly
+// any memory. Once no reader can join any more, what all readers have behind them
+// goes at once.
 //
-// A body belongs to a second, for decisions say how long they still run. When a
-// fleet is so large that it takes the processors for seconds only to let it in,
-// those who come too late for a body of their own second, and would be answered
-// alone, get one that is up to staleAtMost seconds older. That is less than such an
-// answer spends on its way.
+// An answer belongs to a second, for decisions say how long they still run. A fleet
+// may be so large that only letting it in takes the processors for seconds. Polls
+// that come too late for the answer of their own second, and would be answered alone,
+// get one that is up to staleAtMost seconds older: less than such an answer spends on
+// its way.
 //
-// A list may be taken away from slow readers to make room; they know how far
-// they got and go on alone. So it goes when the memory for all lists is used up:
-// pieces are paid for as they are made (Options.SharedMemory), and what is let go
-// is given back, but for the pieces that readers are at. Joining and leaving take a
-// lock, once per answer.
+// A list may be withdrawn from slow readers to make room; they know how far they got
+// and go on alone. The same happens when the memory for all lists is used up: pieces
+// are paid for as they are made (Options.SharedMemory), and what is let go is given
+// back, but for the pieces that readers are at. Joining and leaving take a lock, once
+// for an answer.
 type answers struct {
 	room *budget.Purse
 
@@ -54,9 +55,9 @@ type answers struct {
 	born uint64 // how many there have been
 }
 
-// join finds the body for a question, or starts one. A body of another revision
-// will do if same says that nothing was changed between. nil: there are
-// too many, answer alone. Who joined must leave.
+// join finds the answer of an edition, or starts one from src. One of another
+// revision will do if same says that nothing was changed between. nil: there are
+// too many, and the poll is to be answered alone. A reader that joined must leave.
 func (all *answers) join(e edition, src *answerSource, same func(*answerSource, engine.Revision) bool) *sharedAnswer {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -75,8 +76,8 @@ func (all *answers) join(e edition, src *answerSource, same func(*answerSource, 
 	return b
 }
 
-// enter joins the newest body for a question, of its second or so many before.
-// refused says that there is one, but not for others. Called with the lock.
+// enter joins the newest answer to a question, of the edition's second or so many
+// before. refused says that there is one, but not for others. Called with the lock.
 func (all *answers) enter(e edition, stale int64, same func(*answerSource, engine.Revision) bool) (in *sharedAnswer, refused bool) {
 	for _, b := range slices.Backward(all.live) {
 		was := b.edition
@@ -93,7 +94,7 @@ func (all *answers) enter(e edition, stale int64, same func(*answerSource, engin
 	return nil, refused
 }
 
-// full reports whether there is no room for another body. Called with the lock.
+// full reports whether there is no room for another answer. Called with the lock.
 func (all *answers) full() bool {
 	kept := 0
 	for _, b := range all.live {
@@ -104,7 +105,7 @@ func (all *answers) full() bool {
 	return kept >= answersAtMost || len(all.live) >= answersAtMost+soloAtMost
 }
 
-// makeRoom takes a body away from nobody, or else from readers who have had
+// makeRoom withdraws an answer that has no reader, or else one whose readers have had
 // their time. Called with the lock.
 func (all *answers) makeRoom(now int64) bool {
 	for i, b := range all.live {
@@ -116,9 +117,9 @@ func (all *answers) makeRoom(now int64) bool {
 	return false
 }
 
-// sweep closes what belongs to a second that is over, and drops what nobody
-// reads of it. What several read stays open for those who would find no other. It
-// is called every second.
+// sweep closes what belongs to a second that is over, and drops what has no reader
+// any more. What several read stays open for polls that would find no other answer.
+// It is called every second.
 func (all *answers) sweep(now int64) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -128,7 +129,7 @@ func (all *answers) sweep(now int64) {
 	})
 }
 
-// close takes everything away.
+// close withdraws everything.
 func (all *answers) close() {
 	all.mu.Lock()
 	defer all.mu.Unlock()

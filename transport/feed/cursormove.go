@@ -18,5 +18,5 @@ type CursorMove struct {
 // nothing moves, for the bouncer lacks something older, or too much is under way.
 func (m *CursorMove) Offer(w Witness) bool { return m.Delivery.Offer(w, m.at) }
 
-// Watch changes who sees what becomes of it; nil: nobody can.
+// Watch changes who sees what becomes of it; nil: no one can.
 func (m *CursorMove) Watch(w Witness) { m.Delivery.Watch(w) }

@@ -33,7 +33,7 @@
 //
 // # Ownership
 //
-//   - Answer.Whole and EmptyAnswer are shared and never changed by anybody.
+//   - Answer.Whole and EmptyAnswer are shared and never changed.
 //   - A StreamedBody is its caller's, who sends it once at most and closes it in any
 //     case; it needs nothing of the Poll. What was reserved for the answer goes with
 //     it. Poll keeps neither Raw nor Query.

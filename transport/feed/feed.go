@@ -196,7 +196,7 @@ func (f *Feed) share(p *Poll, s *scratch, src *answerSource, m CursorMove) (Answ
 	return Answer{Body: f.body(&s.held, p.Asker, StreamedBody{shared: b, size: b.size(most)}), Moves: m}, nil
 }
 
-// Sweep closes what belongs to a second that is over, and drops what nobody reads of
+// Sweep closes what belongs to a second that is over, and drops what has no reader of
 // it. It is to be called every second, with the clock's time in Unix nanoseconds.
 func (f *Feed) Sweep(now int64) { f.answers.sweep(now) }
 

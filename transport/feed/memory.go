@@ -10,14 +10,13 @@ import (
 
 // What an answer takes until its reader has taken it.
 //
-// An answer up to Brief is copied into the response and costs nothing
-// but that. A longer one is either written while it is made, through a piece of its
-// own (writer.go), or whole already, as deltas are that several get. Both are paid
-// for out of one purse, and so is what has to be collected first because it has to
-// be put in order: lists of decisions, deltas, large alerts. The purse is shared out
-// as that for bodies is: one bouncer or machine may have half of it while there are
-// others. An answer that finds no room waits for some, as long as a body would; then
-// it is refused as busy.
+// An answer up to Brief costs nothing but the response's own memory. A longer one is
+// either written while it is made, through a piece of its own (Writer), or whole
+// already, as deltas are that several bouncers get. Both are paid for out of one
+// purse, and so is what has to be collected first because it has to be put in order:
+// lists of decisions, deltas, large alerts. One bouncer or machine may have half of
+// the purse while there are others (package budget). An answer that finds no room
+// waits for some, Options.Patience at most; then it is refused as busy.
 
 // Brief is up to how many bytes an answer takes no memory but the response's own.
 const Brief = 16 << 10

@@ -31,7 +31,7 @@ type Poll struct {
 
 // Answer is what a poll is told, and what that does to the bouncer's cursor.
 type Answer struct {
-	Whole []byte        // all of it; never changed by anybody. nil:
+	Whole []byte        // all of it; never changed. nil:
 	Body  *StreamedBody // it is long; to be sent and closed by the caller
 	Moves CursorMove    // moves when it leaves; Row is nil when nothing does
 }

@@ -13,23 +13,23 @@ const (
 	// aheadAtMost is how many pieces the encoder may be ahead of the fastest
 	// reader: 4 MiB at most.
 	aheadAtMost = 8
-	// soloAfter is how many pieces the first reader of a body may take until the
-	// body is his alone, if nobody else has come: some 6 MiB.
+	// soloAfter is how many pieces the first reader of an answer takes until the
+	// answer is its own, if no other has joined: some 6 MiB.
 	soloAfter = 16
 	// deltaPieces and statePieces are up to how many pieces a delta and a full state
 	// are encoded whole before they leave, so that the answer begins with its length:
 	// some 15 000 decisions or 1.5 ms, and 1 500 or 0.2 ms. No more of it is kept than
-	// of every body.
+	// of every shared answer.
 	deltaPieces = aheadAtMost
 	statePieces = 3
-	// patienceWithReaders is after how long a body may be taken away from those
-	// who still read it.
+	// patienceWithReaders is after how long an answer may be withdrawn from its
+	// readers.
 	patienceWithReaders = 30 * time.Second
 )
 
-// sharedAnswer is one answer in pieces and those who read it.
+// sharedAnswer is one answer in pieces and its readers.
 //
-// One goroutine encodes, each reader's own sends. On two processors the two take
+// One goroutine encodes (encoder), each reader's own sends (follower). On two processors the two take
 // about as long as each other (BenchmarkStartup, bench full -only startup), and
 // together all of both, so a second encoder was not built: it could only take time
 // from the sender. What counted, in this order: the encoder (wire.StreamEncoder),
@@ -40,19 +40,19 @@ type sharedAnswer struct {
 	edition edition
 	source  *answerSource
 	born    int64
-	also    engine.Revision // another revision it is known to be good for; owned by bodies
+	also    engine.Revision // another revision it is known to be good for; on the lock of answers
 
 	mu        sync.Mutex
 	changed   sync.Cond // on mu: a piece came, a reader took one, or it is over
 	pieces    []piece
 	far       int         // how many pieces the fastest reader has taken
-	readers   int         // those who will still leave
-	dropped   int         // how many pieces at the front nobody needs any more
-	maySolo   bool        // its only reader may have it for himself
-	closed    bool        // its second is over, or it is its only reader's: nobody else will join
+	readers   int         // that will still leave
+	dropped   int         // how many pieces at the front no reader needs any more
+	maySolo   bool        // its only reader may have it for itself
+	closed    bool        // its second is over, or it is its only reader's: no other can join
 	done      bool        // all pieces are there
 	err       error       // why there will be no more
-	withdrawn bool        // taken away: go on alone
+	withdrawn bool        // its pieces are gone: readers go on alone
 	lentWhole bool        // the only piece is in answers that did not follow it
 	atPiece   int         // how many readers are at a piece, which they hold
 	kept      int64       // what the pieces take, in bytes
@@ -64,22 +64,23 @@ type sharedAnswer struct {
 type piece struct {
 	data []byte
 	end  place
-	read int // how many of those who read the body have it behind them
+	read int // how many of the readers have it behind them
 }
 
-// newSharedAnswer starts the encoding of an answer, for one reader at first, with memory
-// from where room has it. With maySolo it becomes his alone when nobody joins soon.
+// newSharedAnswer makes an answer for one reader at first, with memory from where room
+// has it; encode is to fill it. With maySolo it becomes its reader's alone when no
+// other joins soon.
 func newSharedAnswer(e edition, src *answerSource, maySolo bool, room budget.Hold) *sharedAnswer {
 	b := &sharedAnswer{edition: e, source: src, born: src.now, readers: 1, maySolo: maySolo, room: room}
 	b.changed.L = &b.mu
 	return b
 }
 
-// blank are pieces that nobody reads any more. A new one would have to be
-// cleared and collected, which takes as long as filling it.
+// blank are pieces that have been read. A new one would have to be cleared and
+// collected, which takes as long as filling it.
 var blank = sync.Pool{New: func() any { return new([pieceSize + pieceSlack]byte) }}
 
-// recycle gives a piece back that nobody reads any more.
+// recycle gives a piece back that no reader is at any more.
 func (p piece) recycle() {
 	if cap(p.data) == pieceSize+pieceSlack {
 		blank.Put((*[pieceSize + pieceSlack]byte)(p.data[:cap(p.data)]))
@@ -94,7 +95,7 @@ func newPiece(size int) []byte {
 	return blank.Get().(*[pieceSize + pieceSlack]byte)[:0]
 }
 
-var errWithdrawn = errors.New("nobody reads the answer any more")
+var errWithdrawn = errors.New("the answer was withdrawn from its readers")
 
 // whole waits for the first piece and gives it if it is the whole answer.
 func (b *sharedAnswer) whole() ([]byte, bool) {
@@ -129,7 +130,7 @@ func (b *sharedAnswer) wait(pieces int) {
 }
 
 // drop forgets the pieces at the front that all readers have behind them, once
-// nobody else can come. Called with the lock.
+// no other can join. Called with the lock.
 func (b *sharedAnswer) drop() {
 	for b.closed && !b.lentWhole && b.dropped < len(b.pieces) && b.pieces[b.dropped].read == b.readers {
 		b.kept -= int64(cap(b.pieces[b.dropped].data))
@@ -167,7 +168,7 @@ func (b *sharedAnswer) letGo() {
 	b.changed.Broadcast()
 }
 
-// leave is the end of one reader, after he has stopped.
+// leave is the end of one reader, after it has stopped.
 func (b *sharedAnswer) leave() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -177,7 +178,7 @@ func (b *sharedAnswer) leave() {
 	b.settle()
 }
 
-// enter counts one more reader, unless the body is over.
+// enter counts one more reader, unless the answer is over.
 func (b *sharedAnswer) enter() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,22 +189,22 @@ func (b *sharedAnswer) enter() bool {
 	return true
 }
 
-// solo reports whether the body holds only what its last reader has not read.
+// solo reports whether the answer holds only what its last reader has not read.
 func (b *sharedAnswer) solo() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.closed && b.readers <= 1
 }
 
-// crowded reports whether several read the body.
+// crowded reports whether several read the answer.
 func (b *sharedAnswer) crowded() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.readers > 1
 }
 
-// close lets nobody else join. It reports whether nobody reads the body either;
-// it is gone then.
+// close lets no other reader join. It reports whether there is none at all; the
+// answer is gone then.
 func (b *sharedAnswer) close() bool {
 	b.mu.Lock()
 	b.closed = true
@@ -211,7 +212,8 @@ func (b *sharedAnswer) close() bool {
 	return b.withdraw(b.born)
 }
 
-// withdraw ends a body that nobody reads or that has been there for long.
+// withdraw ends an answer that has no reader or has been there for long, and reports
+// whether it did.
 func (b *sharedAnswer) withdraw(now int64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
