@@ -107,19 +107,19 @@ func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, err
 // counted, but not named.
 func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedAlerts, error) {
 	now, view, out := h.engine.Now(), h.engine.View(), &DeletedAlerts{}
-	tell := func(a *engine.Alert, ds []engine.Decision) bool {
+	show := func(a *engine.Alert, ds []engine.Decision) bool {
 		out.First = append(out.First, DeletedAlert{uint64(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, len(ds)})
 		return len(out.First) < ShownEnded
 	}
 	if q.ID != 0 {
 		if a, ds, err := h.engine.Alert(view, engine.AlertID(q.ID)); err == nil {
-			tell(a, ds)
+			show(a, ds)
 		}
 		if err := h.engine.DeleteAlert(ctx, engine.AlertID(q.ID), now); err != nil {
 			return nil, err
 		}
 		out.N = 1
-		h.tell(ctx, "deleted alerts", "alerts", 1, "asked", q.asked())
+		h.logChange(ctx, "deleted alerts", "alerts", 1, "asked", q.asked())
 		return out, nil
 	}
 	query, err := q.Filter.query(now)
@@ -128,13 +128,13 @@ func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedA
 	}
 	// A limit is for lists.
 	query.Limit = 0
-	if err := h.engine.Alerts(ctx, view, query, tell); err != nil {
+	if err := h.engine.Alerts(ctx, view, query, show); err != nil {
 		return nil, err
 	}
 	if out.N, err = h.engine.DeleteAlerts(ctx, query); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "deleted alerts", "alerts", out.N, "asked", q.asked())
+	h.logChange(ctx, "deleted alerts", "alerts", out.N, "asked", q.asked())
 	return out, nil
 }
 
@@ -144,7 +144,7 @@ func (h *Handler) flushAlerts(ctx context.Context, q *Flush) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "flushed alerts", "alerts", n, "max_items", q.MaxItems, "max_age", time.Duration(q.MaxAge))
+	h.logChange(ctx, "flushed alerts", "alerts", n, "max_items", q.MaxItems, "max_age", time.Duration(q.MaxAge))
 	return &Done{N: n}, nil
 }
 

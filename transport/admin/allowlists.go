@@ -113,7 +113,7 @@ func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, 
 	if err := h.engine.CreateAllowlist(ctx, q.Name, q.Description, h.engine.Now()); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "created an allowlist", "allowlist", q.Name)
+	h.logChange(ctx, "created an allowlist", "allowlist", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -122,7 +122,7 @@ func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
 	if err := h.engine.DeleteAllowlist(ctx, q.Name); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "deleted an allowlist", "allowlist", q.Name)
+	h.logChange(ctx, "deleted an allowlist", "allowlist", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -165,7 +165,7 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 	for i := range items {
 		values[i] = items[i].Value
 	}
-	h.tell(ctx, "added to an allowlist", "allowlist", q.Name, "values", out.Added, "first", some(values), "decisions_ended", out.Ended)
+	h.logChange(ctx, "added to an allowlist", "allowlist", q.Name, "values", out.Added, "first", some(values), "decisions_ended", out.Ended)
 	return out, nil
 }
 
@@ -178,7 +178,7 @@ func (h *Handler) removeFromAllowlist(ctx context.Context, q *AllowlistRemoval) 
 	if err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "removed from an allowlist", "allowlist", q.Name, "values", n, "asked", some(q.Values))
+	h.logChange(ctx, "removed from an allowlist", "allowlist", q.Name, "values", n, "asked", some(q.Values))
 	return &Done{N: n}, nil
 }
 

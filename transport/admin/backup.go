@@ -13,7 +13,7 @@ func (h *Handler) backup(w http.ResponseWriter, r *http.Request) {
 	rev, size, err := h.engine.Backup(r.Context(), out)
 	switch {
 	case err == nil:
-		h.tell(r.Context(), "wrote a backup", "revision", uint64(rev), "bytes", size)
+		h.logChange(r.Context(), "wrote a backup", "revision", uint64(rev), "bytes", size)
 	case out.any:
 		h.log.Error("a backup was cut off", "error", err)
 		panic(http.ErrAbortHandler)

@@ -71,7 +71,7 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) 
 	if _, err := h.engine.AddBouncer(ctx, b); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "added a bouncer", "bouncer", q.Name)
+	h.logChange(ctx, "added a bouncer", "bouncer", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -90,7 +90,7 @@ func (h *Handler) deleteBouncer(ctx context.Context, q *Name) (*Removed, error) 
 		}
 		return true
 	})
-	h.tell(ctx, "deleted a bouncer", "bouncer", q.Name, "rows", len(out.Names))
+	h.logChange(ctx, "deleted a bouncer", "bouncer", q.Name, "rows", len(out.Names))
 	return out, nil
 }
 
@@ -126,6 +126,6 @@ func (h *Handler) pruneBouncers(ctx context.Context, q *PruneNamed) (*Done, erro
 	if err := h.engine.PruneBouncers(ctx, names); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "pruned bouncers", "bouncers", len(names), "names", some(names))
+	h.logChange(ctx, "pruned bouncers", "bouncers", len(names), "names", some(names))
 	return &Done{N: len(names)}, nil
 }

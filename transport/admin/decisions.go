@@ -115,7 +115,7 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 	if err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "added a decision", "decision", fmt.Sprintf("%s %s on %s %.100s", duration, q.Type, scope, q.Value), "reason", q.Reason)
+	h.logChange(ctx, "added a decision", "decision", fmt.Sprintf("%s %s on %s %.100s", duration, q.Type, scope, q.Value), "reason", q.Reason)
 	return &Done{N: len(ids)}, nil
 }
 
@@ -174,7 +174,7 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	if out.N == 0 {
 		return out, nil
 	}
-	h.tell(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
+	h.logChange(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
 	return out, nil
 }
 
@@ -191,7 +191,7 @@ func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *Deci
 	if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), now); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "deleted decisions", "decisions", 1, "asked", q.asked(), "first", firstOf(out))
+	h.logChange(ctx, "deleted decisions", "decisions", 1, "asked", q.asked(), "first", firstOf(out))
 	return out, nil
 }
 
@@ -252,7 +252,7 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 	}
 	out.Stored = len(a.Decisions)
 	if out.Stored == 0 {
-		h.tellImport(ctx, q, out)
+		h.logImport(ctx, q, out)
 		return out, nil
 	}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
@@ -262,7 +262,7 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 		out.Alert = uint64(ids[0])
 	}
 	if err == nil {
-		h.tellImport(ctx, q, out)
+		h.logImport(ctx, q, out)
 	}
 	return out, err
 }

@@ -77,7 +77,7 @@ func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) 
 	if err := h.engine.AddMachine(ctx, m, q.Replace); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "added a machine", "machine", q.ID, "replaces", q.Replace)
+	h.logChange(ctx, "added a machine", "machine", q.ID, "replaces", q.Replace)
 	return &Done{N: 1}, nil
 }
 
@@ -89,7 +89,7 @@ func (h *Handler) validateMachine(ctx context.Context, q *Name) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "validated a machine", "machine", q.Name)
+	h.logChange(ctx, "validated a machine", "machine", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -98,7 +98,7 @@ func (h *Handler) deleteMachine(ctx context.Context, q *Name) (*Done, error) {
 	if err := h.engine.DeleteMachine(ctx, q.Name); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "deleted a machine", "machine", q.Name)
+	h.logChange(ctx, "deleted a machine", "machine", q.Name)
 	return &Done{N: 1}, nil
 }
 
@@ -144,6 +144,6 @@ func (h *Handler) pruneMachines(ctx context.Context, q *PruneNamed) (*Done, erro
 	if err := h.engine.PruneMachines(ctx, ids); err != nil {
 		return nil, err
 	}
-	h.tell(ctx, "pruned machines", "machines", len(ids), "names", some(ids))
+	h.logChange(ctx, "pruned machines", "machines", len(ids), "names", some(ids))
 	return &Done{N: len(ids)}, nil
 }

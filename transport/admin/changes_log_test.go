@@ -13,29 +13,29 @@ import (
 	"time"
 )
 
-// toldLog is a log that may be read while it is written, without the times.
-type toldLog struct {
+// sharedLog is a log that may be read while it is written, without the times.
+type sharedLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *toldLog) Write(b []byte) (int, error) {
+func (l *sharedLog) Write(b []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(b)
 }
 
-func (l *toldLog) String() string {
+func (l *sharedLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// TestOperatorIsTold: each change of an operator's has one line, with the user and
+// TestChangesAreLogged: each change of an operator's has one line, with the user and
 // without secrets.
-func TestOperatorIsTold(t *testing.T) {
+func TestChangesAreLogged(t *testing.T) {
 	t.Parallel()
-	log := &toldLog{}
+	log := &sharedLog{}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}

@@ -14,10 +14,10 @@ import (
 // what the kernel says of the process that asked. Within the command's own
 // process, where no server runs, there is no log, and the verb says what it did.
 
-// tell says that a verb has changed something. It ends the count of an
+// logChange logs that a verb has changed something. It ends the count of an
 // import on the same connection, so that lines stand in the order of what
 // happened.
-func (h *Handler) tell(ctx context.Context, what string, args ...any) {
+func (h *Handler) logChange(ctx context.Context, what string, args ...any) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return
@@ -78,8 +78,8 @@ func (i *imports) over() {
 	i.source, i.stored, i.alerts, i.spared, i.write = "", 0, 0, 0, nil
 }
 
-// tellImport counts a chunk that was stored, also in part.
-func (h *Handler) tellImport(ctx context.Context, q *Chunk, out *Imported) {
+// logImport counts a chunk that was stored, also in part.
+func (h *Handler) logImport(ctx context.Context, q *Chunk, out *Imported) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return
