@@ -134,55 +134,6 @@ func testBrokenPoll(t *wireTest) {
 	}
 }
 
-// TestSharedDelta has bouncers follow closely: they get the same bytes.
-func TestSharedDelta(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testSharedDelta)
-}
-
-func testSharedDelta(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	const few = 30 // what is longer is not in the response
-	h.addBouncer("one", "key-one", false)
-	h.addBouncer("two", "key-two", false)
-	poll := func(key, query string) []byte {
-		t.Helper()
-		ctx, answer := h.handled("GET", "/v1/decisions/stream"+query, "X-Api-Key", key)
-		answer()
-		return ctx.Response.Body()
-	}
-	at := func(name string) engine.Revision {
-		rev, _ := h.View().Bouncer(name).Cursor()
-		return rev
-	}
-	// Where bouncers stand is written down now and then, which is a commit of
-	// its own: then they have come from different revisions, and are asked again.
-	var one, two []byte
-	h.eventually("both ask the same question", func() bool {
-		poll("key-one", "")
-		poll("key-two", "")
-		if at("one") != at("two") {
-			return false
-		}
-		h.banMany(few)
-		before := h.View().Revision()
-		one, two = poll("key-one", ""), poll("key-two", "")
-		return h.View().Revision() == before
-	})
-	if &one[0] != &two[0] || len(one) != len(two) {
-		t.Error("the delta was encoded twice")
-	}
-	if fresh, _ := lists(t, string(one)); len(fresh) != few {
-		t.Errorf("%d decisions", len(fresh))
-	}
-	h.ban("192.0.2.1")
-	one, two = poll("key-one", "?origins=cscli"), poll("key-two", "?origins=CAPI")
-	if string(one) == string(two) {
-		t.Error("other filters got the same answer")
-	}
-}
-
 // TestHiddenChange ends the longer of two decisions between two startups of one
 // second: a delta would not tell, but the second startup must.
 func TestHiddenChange(t *testing.T) {
@@ -240,56 +191,6 @@ func testSharedStartup(t *wireTest) {
 	}
 	h.Advance(2 * time.Second)
 	h.eventually("the shared answers are gone", func() bool { return h.server.feed.Usage().Shared == 0 })
-}
-
-// TestStartupsAskNoDisk has a full state shared after a commit that changes no
-// decision, while the store is closed: whether it is still good is asked with all
-// shared answers locked, and must not wait for a disk.
-func TestStartupsAskNoDisk(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testStartupsAskNoDisk)
-}
-
-func testStartupsAskNoDisk(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	h.banMany(3000)
-	want := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body
-	before := h.View().Revision()
-	h.addBouncer("other", "another-key-of-nobody", false)
-	if h.View().Revision() == before {
-		t.Fatal("nothing was committed")
-	}
-	h.Stop()
-	if got := h.asBouncer("GET", "/v1/decisions/stream?startup=true").body; got != want {
-		t.Errorf("%d bytes of %d", len(got), len(want))
-	}
-	if n := h.server.feed.Usage().Encoded; n != 1 {
-		t.Errorf("%d answers were encoded", n)
-	}
-}
-
-// TestTooManyQuestions asks more different questions at once than answers are
-// shared: everybody is answered all the same.
-func TestTooManyQuestions(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testTooManyQuestions)
-}
-
-func testTooManyQuestions(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	h.banMany(3000)
-	var all sync.WaitGroup
-	for i := range 30 {
-		all.Go(func() {
-			got := h.asBouncer("GET", fmt.Sprintf("/v1/decisions/stream?startup=true&x=%d", i%10))
-			if fresh, _ := lists(t, got.body); len(fresh) != 3000 {
-				t.Errorf("%d decisions", len(fresh))
-			}
-		})
-	}
-	all.Wait()
 }
 
 // TestSlowReader begins to read a startup and stops; it is cut off, its cursor

@@ -28,16 +28,21 @@ const mebibyte = 1 << 20
 // newHouse makes one; change may adjust the feed's options.
 func newHouse(t testing.TB, change ...func(*Options)) *house {
 	h := &house{t: t, Rig: enginetest.NewRig(t, nil)}
+	h.feed = h.newFeed(change...)
+	return h
+}
+
+// newFeed makes another feed above the same engine.
+func (h *house) newFeed(change ...func(*Options)) *Feed {
 	o := Options{
 		AnswerMemory: 256 * mebibyte, SharedMemory: 512 * mebibyte, StreamLimit: time.Hour, Patience: time.Minute,
-		Life: t.Context().Done(), Log: slog.New(slog.DiscardHandler),
+		Life: h.t.Context().Done(), Log: slog.New(slog.DiscardHandler),
 		Refused: func(netip.Addr) { h.refused.Add(1) },
 	}
 	for _, c := range change {
 		c(&o)
 	}
-	h.feed = New(o)
-	return h
+	return New(o)
 }
 
 func (h *house) must(err error) {
@@ -156,4 +161,17 @@ func lists(t testing.TB, body string) (fresh, deleted []string) {
 		deleted = append(deleted, x.Value)
 	}
 	return fresh, deleted
+}
+
+// await waits for a condition.
+func (h *house) await(what string, is func() bool) {
+	h.t.Helper()
+	late := time.After(30 * time.Second)
+	for !is() {
+		select {
+		case <-late:
+			h.t.Fatalf("waited in vain until %s", what)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
