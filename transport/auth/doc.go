@@ -21,19 +21,18 @@
 // prefix share one. A row is called NAME@ADDRESS; where another row has that name
 // the address is repeated.
 //
-// Passwords cost bcrypt, tens of milliseconds each, by design. They are
-// checked, and hashed for registrations, by few workers at one desk (see
-// desk), so that neither a fleet that starts at once nor an attacker that guesses can
-// take the processors away from the rest of the server. First come machines that
-// the store knows from where they log in, then machines from elsewhere, then
-// addresses that guessed wrong too often and registrations without the right token. In
-// each class addresses take turns, and machines of the first class do one by one, so that
-// a flood delays only its own address. A guess counts from its beginning until it turns out
-// right. A password that was right once is recognised for a day without bcrypt.
-// So guessing and registering lock no machine out, right after a start, from the
-// same address or behind the same proxy neither. An attacker that shares the
-// address of a machine and knows its name can do one thing: make that machine's own
-// first login wait among the doubtful.
+// Passwords cost bcrypt, tens of milliseconds each, by design. They are checked, and
+// hashed for registrations, by few workers behind one queue (see passwordQueue), so that
+// neither a fleet that starts at once nor an attacker that guesses can take the
+// processors away from the rest of the server. First come machines that the store knows
+// from where they log in, then machines from elsewhere, then addresses that guessed
+// wrong too often and registrations without the right token. In each class addresses
+// take turns, and machines of the first class do one by one, so that a flood delays only
+// its own address. A guess counts from its beginning until it turns out right. A
+// password that was right once is recognised for a day without bcrypt. So guessing and
+// registering lock no machine out, right after a start, from the same address or behind
+// the same proxy neither. An attacker that shares the address of a machine and knows its
+// name can do one thing: make that machine's own first login wait among the doubtful.
 //
 // # What it promises
 //

@@ -103,16 +103,16 @@ type Gate struct {
 	toldMinute, toldNew atomic.Int64 // see tellNew
 
 	// Recognising machines.
-	secret   []byte
-	life     time.Duration
-	tokens   *cache[session]
-	logins   *cache[int64] // passwords that were right, until when
-	desk     *desk
-	patience time.Duration
-	labour   func(int)
-	guesses  guesses
-	pending  int
-	census   census
+	secret    []byte
+	life      time.Duration
+	tokens    *cache[session]
+	logins    *cache[int64] // passwords that were right, until when
+	passwords *passwordQueue
+	patience  time.Duration
+	labour    func(int)
+	guesses   guesses
+	pending   int
+	census    census
 
 	revoked *revocations
 }
@@ -161,7 +161,7 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 	if workers <= 0 {
 		workers = max(1, runtime.NumCPU()/2)
 	}
-	g.desk, g.patience = newDesk(workers), o.Patience
+	g.passwords, g.patience = newPasswordQueue(workers), o.Patience
 	if g.labour = o.Labour; g.labour == nil {
 		g.labour = func(int) {}
 	}

@@ -86,12 +86,12 @@ func (g *Gate) passwordFits(ctx context.Context, m *engine.Machine, password str
 	return right, err
 }
 
-// check waits for a turn at the desk as long as a client is likely to, and does
+// check waits for a turn as long as a client is likely to, and does
 // the work. Work that was begun is finished, also when its caller has gone.
 func (g *Gate) check(ctx context.Context, c class, p party, work func()) error {
 	ctx, cancel := context.WithTimeout(ctx, g.patience)
 	defer cancel()
-	return g.desk.do(ctx, c, p, func() {
+	return g.passwords.do(ctx, c, p, func() {
 		g.labour(1)
 		defer g.labour(-1)
 		work()

@@ -105,7 +105,7 @@ func TestGuessing(t *testing.T) {
 		_, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: fmt.Sprint(i)}, here, agent)
 		d.refused(err, NotLoggedIn, "incorrect Username or Password")
 	}
-	release := occupy(d.desk) // a check that never ends
+	release := occupy(d.passwords) // a check that never ends
 	if _, err := d.Login(t.Context(), Credentials{MachineID: "known", Password: "pw"}, here, agent); err != nil {
 		t.Errorf("a known machine waits behind the guesser: %v", err)
 	}
@@ -134,7 +134,7 @@ func TestGuessing(t *testing.T) {
 }
 
 // occupy takes a worker until the function it gives is called.
-func occupy(d *desk) (release func()) {
+func occupy(d *passwordQueue) (release func()) {
 	inside, let, gone := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -150,7 +150,7 @@ func TestGuessesCountFromTheirBeginning(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, func(o *Options) { o.PasswordWorkers = 1 })
 	d.addMachine("m", "pw", true)
-	release := occupy(d.desk)
+	release := occupy(d.passwords)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	for i := range 2*guessesAllowed + queueLength[doubtful] {
@@ -180,9 +180,9 @@ func TestGuessesCountFromTheirBeginning(t *testing.T) {
 
 // waiting is how many of a class wait.
 func (g *Gate) waiting(c class) int {
-	g.desk.mu.Lock()
-	defer g.desk.mu.Unlock()
-	return g.desk.queues[c].waiting
+	g.passwords.mu.Lock()
+	defer g.passwords.mu.Unlock()
+	return g.passwords.queues[c].waiting
 }
 
 // TestGuessers fills the memory of guessers.
@@ -209,11 +209,11 @@ func TestGuessers(t *testing.T) {
 	}
 }
 
-// TestDesk holds that few run at once, that the queue is bounded, and that
+// TestPasswordQueue holds that few run at once, that the queue is bounded, and that
 // every party gets a turn.
-func TestDesk(t *testing.T) {
+func TestPasswordQueue(t *testing.T) {
 	t.Parallel()
-	d := newDesk(2)
+	d := newPasswordQueue(2)
 	room := queueLength[doubtful]
 	var running, ran, busy atomic.Int32
 	inside, let := make(chan struct{}, 2*room), make(chan struct{})
@@ -253,19 +253,19 @@ func TestDesk(t *testing.T) {
 // first, parties in turns, and the lower classes now and then.
 func TestTurns(t *testing.T) {
 	t.Parallel()
-	d := newDesk(1)
+	d := newPasswordQueue(1)
 	release := occupy(d)
 	var order []string // owned by the check that has the worker
 	var all sync.WaitGroup
 	wait := func(c class, who string, times int) {
 		for range times {
-			before := d.everybody()
+			before := d.waitingNow()
 			all.Go(func() {
 				if d.do(t.Context(), c, party{machine: who}, func() { order = append(order, who) }) != nil {
 					t.Errorf("%s is refused", who)
 				}
 			})
-			for d.everybody() == before {
+			for d.waitingNow() == before {
 				runtime.Gosched()
 			}
 		}
@@ -282,7 +282,7 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-func (d *desk) everybody() (n int) {
+func (d *passwordQueue) waitingNow() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i := range d.queues {
@@ -295,7 +295,7 @@ func (d *desk) everybody() (n int) {
 // long as their lines are shorter, and a check that gives up makes room.
 func TestLongestLine(t *testing.T) {
 	t.Parallel()
-	d := newDesk(1)
+	d := newPasswordQueue(1)
 	release := occupy(d)
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -311,7 +311,7 @@ func TestLongestLine(t *testing.T) {
 	for range room {
 		wait("flood")
 	}
-	for d.everybody() < room {
+	for d.waitingNow() < room {
 		runtime.Gosched()
 	}
 	for i := range room / 2 {
@@ -330,7 +330,7 @@ func TestLongestLine(t *testing.T) {
 	}
 	cancel()
 	all.Wait()
-	if d.everybody() != 0 || len(d.queues[doubtful].turn) != 0 || len(d.queues[doubtful].lines) != 0 {
+	if d.waitingNow() != 0 || len(d.queues[doubtful].turn) != 0 || len(d.queues[doubtful].lines) != 0 {
 		t.Error("somebody who gave up still waits")
 	}
 	release()
@@ -390,10 +390,10 @@ func TestRegistrationLimits(t *testing.T) {
 	d.refused(err, Busy, "too many machines wait for validation")
 }
 
-// TestStrangersAtTheDesk has unknown clients from many addresses register and guess at
+// TestManyRegistrationsAtOnce has unknown clients from many addresses register and guess at
 // once: machines that the store knows get in from their own addresses, from a
 // common one too, first thing after a start.
-func TestStrangersAtTheDesk(t *testing.T) {
+func TestManyRegistrationsAtOnce(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, func(o *Options) { o.PasswordWorkers, o.Patience = 1, time.Hour })
 	const fleet = 8
@@ -441,7 +441,7 @@ func TestStrangersAtTheDesk(t *testing.T) {
 func TestRegistrationTakesTooLong(t *testing.T) {
 	t.Parallel()
 	d := newDoor(t, func(o *Options) { o.PasswordWorkers, o.Patience = 1, time.Nanosecond })
-	release := occupy(d.desk)
+	release := occupy(d.passwords)
 	_, err := d.Register(t.Context(), Application{MachineID: "late", Password: "pw"}, here)
 	d.refused(err, Busy, "too many logins at once")
 	release()

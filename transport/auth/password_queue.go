@@ -57,22 +57,22 @@ func PlaceOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// desk bounds expensive work: few do it at a time. A better class goes first. Within a
+// passwordQueue bounds expensive work: few do it at a time. A better class goes first. Within a
 // class every party has a line of its own and the lines take turns, so that a flood delays
 // only its own party; and when a queue is full, room is made for a
 // party with a short line at the end of the longest. After work for the doubtful
 // there is none for them for as long as it took: half of a worker is the most that
 // they get, even when there is no other work.
-type desk struct {
+type passwordQueue struct {
 	mu     sync.Mutex
 	free   int  // workers
 	turns  uint // checks that were let in after waiting
-	queues [classes]queue
+	queues [classes]classQueue
 	rests  time.Time // until when the doubtful wait
 }
 
-// queue is what waits in one class.
-type queue struct {
+// classQueue is what waits in one class.
+type classQueue struct {
 	waiting int
 	lines   map[party]*line
 	turn    []*line // all lines; the first is next
@@ -89,8 +89,8 @@ type ticket struct {
 	let chan bool // gets one value: true to go on, false when there is no room any more
 }
 
-func newDesk(workers int) *desk {
-	d := &desk{free: workers}
+func newPasswordQueue(workers int) *passwordQueue {
+	d := &passwordQueue{free: workers}
 	for i := range d.queues {
 		d.queues[i].lines = make(map[party]*line)
 	}
@@ -99,7 +99,7 @@ func newDesk(workers int) *desk {
 
 // do waits for a worker and runs work. errBusy means that there was no room to
 // wait or ctx ended first, and work did not run.
-func (d *desk) do(ctx context.Context, c class, p party, work func()) error {
+func (d *passwordQueue) do(ctx context.Context, c class, p party, work func()) error {
 	t := d.enter(c, p)
 	if t == nil {
 		return errBusy
@@ -121,7 +121,7 @@ func (d *desk) do(ctx context.Context, c class, p party, work func()) error {
 }
 
 // enter gives a ticket, nil when there is no room.
-func (d *desk) enter(c class, p party) *ticket {
+func (d *passwordQueue) enter(c class, p party) *ticket {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := &ticket{let: make(chan bool, 1)}
@@ -145,7 +145,7 @@ func (d *desk) enter(c class, p party) *ticket {
 }
 
 // leave gives a worker back, which was at work for so long.
-func (d *desk) leave(c class, took time.Duration) {
+func (d *passwordQueue) leave(c class, took time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.free++
@@ -157,16 +157,16 @@ func (d *desk) leave(c class, took time.Duration) {
 }
 
 // wake is the end of a rest.
-func (d *desk) wake() {
+func (d *passwordQueue) wake() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.assign()
 }
 
-func (d *desk) resting() bool { return time.Now().Before(d.rests) }
+func (d *passwordQueue) resting() bool { return time.Now().Before(d.rests) }
 
 // assign gives free workers to waiting tickets. Called with the lock.
-func (d *desk) assign() {
+func (d *passwordQueue) assign() {
 	for d.free > 0 {
 		t := d.next()
 		if t == nil {
@@ -179,7 +179,7 @@ func (d *desk) assign() {
 }
 
 // next takes the next ticket out, of all classes. Called with the lock.
-func (d *desk) next() *ticket {
+func (d *passwordQueue) next() *ticket {
 	for _, c := range d.order() {
 		if c == doubtful && d.resting() {
 			continue
@@ -192,7 +192,7 @@ func (d *desk) next() *ticket {
 }
 
 // order is in which order the classes are looked at. Called with the lock.
-func (d *desk) order() [classes]class {
+func (d *passwordQueue) order() [classes]class {
 	switch d.turns % (2 * fairTurn) {
 	case fairTurn - 1:
 		return [classes]class{unusual, expected, doubtful}
@@ -203,7 +203,7 @@ func (d *desk) order() [classes]class {
 }
 
 // giveUp takes back a ticket, and reports whether it was still waiting.
-func (d *desk) giveUp(c class, t *ticket) bool {
+func (d *passwordQueue) giveUp(c class, t *ticket) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if t.in == nil {
@@ -217,7 +217,7 @@ func (d *desk) giveUp(c class, t *ticket) bool {
 }
 
 // next takes the next ticket out.
-func (q *queue) next() *ticket {
+func (q *classQueue) next() *ticket {
 	if len(q.turn) == 0 {
 		return nil
 	}
@@ -230,7 +230,7 @@ func (q *queue) next() *ticket {
 
 // makeRoom sends away the last of the longest line, if that stays longer than
 // the line of p would be.
-func (q *queue) makeRoom(p party) bool {
+func (q *classQueue) makeRoom(p party) bool {
 	own := 0
 	if l := q.lines[p]; l != nil {
 		own = len(l.tickets)
@@ -246,7 +246,7 @@ func (q *queue) makeRoom(p party) bool {
 }
 
 // remove takes one out of a line; an empty line is removed.
-func (q *queue) remove(l *line, at int) {
+func (q *classQueue) remove(l *line, at int) {
 	l.tickets = slices.Delete(l.tickets, at, at+1)
 	q.waiting--
 	if len(l.tickets) == 0 {
