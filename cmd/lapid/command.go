@@ -11,17 +11,6 @@ import (
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/program"
 	"lapid/cmd/lapid/verbs"
-	"lapid/transport/visible"
-)
-
-// Exit codes. A verb that fails gives 1, whatever the reason, a wrong command line
-// included; the server gives 2 for a flag that it does not know, as the reference does.
-const (
-	exitGood  = 0
-	exitFails = 1
-	exitUsage = 2
-
-	exitInterrupted = 130 // as a shell says it of SIGINT
 )
 
 // run is the program: it takes the arguments behind the program's name and
@@ -51,14 +40,6 @@ func run(ctx context.Context, t *verbs.Terminal, args []string) int {
 		return exitUsage
 	}
 	return exitFails
-}
-
-// complaint is an error as it is shown. Where it has several lines, no other
-// than the first looks like a line of ours. An error may carry what a
-// stranger wrote, and a line end in it would otherwise begin a line that
-// looks like the program's.
-func complaint(err error) string {
-	return strings.ReplaceAll(visible.Lines(err.Error()), "\n", "\n  ")
 }
 
 // rootCommand is the tree of verbs, made anew for each run: flags write into t and

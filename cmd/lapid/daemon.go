@@ -24,9 +24,6 @@ type daemonFlags struct {
 	foreign []string // flags of the log processor, which mean nothing here
 }
 
-// levels are the flags that choose the log level.
-var levels = []string{"trace", "debug", "info", "warning", "error", "fatal"}
-
 // daemonArgs tells whether a command line has no verb but the flags of a server.
 // A verb is a first word without a dash that belongs to no flag.
 func daemonArgs(args []string) ([]string, bool) {

@@ -12,13 +12,3 @@ func main() {
 	t := &verbs.Terminal{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Env: os.LookupEnv, Build: verbs.Build{Version: version, Commit: commit}}
 	os.Exit(run(context.Background(), t, os.Args[1:]))
 }
-
-// Set by the linker (-X main.version=… -X main.commit=…); `make build` does it.
-var (
-	// version is the tag of a release without its v.
-	version = "0.1.0-dev"
-	// commit is what git knew of the files, for builds in which Go finds no
-	// repository: a hash, with "-dirty" behind it if files were in no commit. What Go
-	// itself has noted in the binary goes before it.
-	commit string
-)

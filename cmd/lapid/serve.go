@@ -102,3 +102,6 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 func serveQuickstart(ctx context.Context, t *verbs.Terminal, s *config.Setup, ready func()) error {
 	return program.Run(ctx, &program.Start{Setup: s, Version: version, Out: t.Err, Err: t.Err, Ready: ready})
 }
+
+// levels are the flags that choose the log level.
+var levels = []string{"trace", "debug", "info", "warning", "error", "fatal"}

@@ -40,11 +40,11 @@ type Server struct {
 // complete puts in the defaults that every verb needs and checks them.
 // Verbs need a store and a format and nothing else, so a fault in the server's own
 // part does not keep an operator from listing decisions.
-func (s *Setup) complete() error {
+func complete(s *Setup) error {
 	if s.Own.DataDir != "" {
 		s.Config.Paths.DataDir = s.Own.DataDir
 	}
-	s.takeAddresses()
+	takeAddresses(s)
 	if s.Config.Paths.DataDir == "" {
 		return s.Bad("config_paths", "config_paths.data_dir is missing")
 	}
@@ -57,7 +57,7 @@ func (s *Setup) complete() error {
 // takeAddresses puts our own addresses in the place of those that config.yaml names.
 // An address in lapid.yaml means that lapid shall listen there, even when the file
 // that it shares with the reference's server has its API switched off.
-func (s *Setup) takeAddresses() {
+func takeAddresses(s *Setup) {
 	if uri := s.Own.ListenURI; uri != "" {
 		a := s.Config.API.Server
 		if a == nil {
@@ -148,13 +148,13 @@ func (s *Setup) Server() (*Server, error) {
 		return nil, s.Bad("api.server", "no listen_uri or listen_socket specified")
 	}
 	if a.ListenURI != "" {
-		if err := s.checkListenURI(a.ListenURI); err != nil {
+		if err := checkListenURI(s, a.ListenURI); err != nil {
 			return nil, err
 		}
 	}
 	v := &Server{}
 	var err error
-	if v.TrustedProxies, err = s.proxies(a); err != nil {
+	if v.TrustedProxies, err = readProxies(s, a); err != nil {
 		return nil, err
 	}
 	for _, text := range a.TrustedIPs {
@@ -164,18 +164,18 @@ func (s *Setup) Server() (*Server, error) {
 		}
 		v.TrustedIPs = append(v.TrustedIPs, p)
 	}
-	if err := s.autoRegistration(v, a.AutoRegistration); err != nil {
+	if err := checkRegistration(s, v, a.AutoRegistration); err != nil {
 		return nil, err
 	}
-	if err := s.tls(v, a.TLS); err != nil {
+	if err := checkTLS(s, v, a.TLS); err != nil {
 		return nil, err
 	}
-	return v, s.metrics(v)
+	return v, checkMetrics(s, v)
 }
 
-// proxies are the peers whose forwarding headers count. With nothing but the
+// readProxies are the peers whose forwarding headers count. With nothing but the
 // switch every IPv4 peer is believed, as in the reference.
-func (s *Setup) proxies(a *APIServer) ([]netip.Prefix, error) {
+func readProxies(s *Setup, a *APIServer) ([]netip.Prefix, error) {
 	if len(a.TrustedProxies) == 0 && a.ForwardedFor {
 		s.warn("api.server.use_forwarded_for_headers is on and trusted_proxies is empty: every IPv4 client is believed whatever address " +
 			"it writes into X-Forwarded-For, also 127.0.0.1; name your proxies in api.server.trusted_proxies")
@@ -209,10 +209,10 @@ func prefix(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// autoRegistration checks that machines which register by themselves need a token of
+// checkRegistration checks that machines which register by themselves need a token of
 // 32 characters and an address in a range that was named: one of the two alone would
 // let in any caller that can guess or listen.
-func (s *Setup) autoRegistration(v *Server, r *AutoRegistration) error {
+func checkRegistration(s *Setup, v *Server, r *AutoRegistration) error {
 	const at = "api.server.auto_registration"
 	switch {
 	case r == nil || !r.Enabled:
@@ -239,10 +239,10 @@ func (s *Setup) autoRegistration(v *Server, r *AutoRegistration) error {
 var verifications = []string{"", "NoClientCert", "RequestClientCert", "RequireAnyClientCert",
 	"VerifyClientCertIfGiven", "RequireAndVerifyClientCert"}
 
-// tls checks the words of api.server.tls; the files are read when the listener is
+// checkTLS checks the words of api.server.tls; the files are read when the listener is
 // made. An entry that stands twice in a list is taken once and warned of, as in the
 // reference.
-func (s *Setup) tls(v *Server, t *TLS) error {
+func checkTLS(s *Setup, v *Server, t *TLS) error {
 	const at = "api.server.tls"
 	if t == nil {
 		return nil
@@ -288,9 +288,9 @@ func once(list []string) []string {
 	return out
 }
 
-// metrics checks prometheus: where figures are served, and how many. Switched off,
+// checkMetrics checks prometheus: where figures are served, and how many. Switched off,
 // nothing of it is looked at.
-func (s *Setup) metrics(v *Server) error {
+func checkMetrics(s *Setup, v *Server) error {
 	m := &s.Config.Metrics
 	if !m.Enabled {
 		return nil
@@ -329,7 +329,7 @@ func (s *Setup) MetricsAddress() string {
 
 // checkListenURI tells whether a TCP listener can be at text, as far as it
 // is written. It opens nothing.
-func (s *Setup) checkListenURI(text string) error {
+func checkListenURI(s *Setup, text string) error {
 	const key = "api.server.listen_uri"
 	if strings.Contains(text, "://") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, "unix:") {
 		return s.Bad(key, "listen_uri must be host:port, such as 127.0.0.1:8080, not %q: the path of a Unix socket is given with listen_socket", text)

@@ -69,3 +69,16 @@ func (s *Setup) Origin() string {
 	}
 	return "configuration " + s.File + " (-c)"
 }
+
+const (
+	// ownConfig and stockConfig are where our package and the reference's put
+	// their files.
+	ownConfig   = "/etc/lapid/config.yaml"
+	stockConfig = "/etc/crowdsec/config.yaml"
+
+	// LocalData is the store's folder when there is no configuration at all.
+	LocalData = "lapid-data"
+
+	// QuickConfig is what a quickstart calls its configuration, in a folder of its own.
+	QuickConfig = "config.yaml"
+)

@@ -39,8 +39,8 @@ func (s *Setup) Losses() {
 		s.warnAt("api.server.trusted_proxies", "use_forwarded_for_headers is not on, but the forwarding headers of these peers are believed all the same: "+
 			"turn it on to say so, or take the list out if they shall not count")
 	}
-	s.oldDatabase()
-	s.relativeData()
+	warnOfDatabase(s)
+	warnOfRelativeData(s)
 	if s.Own.Sync != nil && !*s.Own.Sync {
 		s.warn("sync is false: writes are answered before the disk has them, so that a crash of the machine or a loss of power may lose the last of them; " +
 			"take sync out of lapid.yaml, or LAPID_SYNC out of the environment, to keep them")
@@ -56,9 +56,9 @@ func (s *Setup) warnAt(path, format string, args ...any) {
 	s.Warnings = append(s.Warnings, text)
 }
 
-// oldDatabase warns of the reference's own store: what is in it stays there.
+// warnOfDatabase warns of the reference's own store: what is in it stays there.
 // An SQLite file that nothing was ever written to is not worth a word.
-func (s *Setup) oldDatabase() {
+func warnOfDatabase(s *Setup) {
 	const stays = "its bouncers, machines, decisions and allowlists are not taken over: add them here ('lapid bouncers add NAME --key KEY', 'lapid machines add')"
 	d := &s.Config.DB
 	switch d.Type {
@@ -93,9 +93,9 @@ func usedSQLite(path string) bool {
 	return err == nil && bytes.Equal(head, []byte(mark))
 }
 
-// relativeData warns of a data directory that depends on where the server is
+// warnOfRelativeData warns of a data directory that depends on where the server is
 // started.
-func (s *Setup) relativeData() {
+func warnOfRelativeData(s *Setup) {
 	dir := s.Config.Paths.DataDir
 	if s.File == "" || dir == "" || filepath.IsAbs(dir) {
 		return

@@ -15,7 +15,7 @@ import (
 // names none. Warnings go to log, each with its place. The error has the
 // place of what was refused; nothing is in force by it.
 func (s *Setup) Profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, error) {
-	specs, written, err := s.profileSpecs(log)
+	specs, written, err := readSpecs(s, log)
 	if err != nil {
 		return nil, nil, fmt.Errorf("while loading profiles for LAPI: %w", err)
 	}
@@ -59,8 +59,8 @@ func placed(written []writtenProfile, i int, field string) string {
 	return w.tree.at() + ": "
 }
 
-// profileSpecs reads the files; without one the profiles were written nowhere.
-func (s *Setup) profileSpecs(log *slog.Logger) ([]profile.Spec, []writtenProfile, error) {
+// readSpecs reads the files; without one the profiles were written nowhere.
+func readSpecs(s *Setup, log *slog.Logger) ([]profile.Spec, []writtenProfile, error) {
 	a := s.Config.API.Server
 	if a == nil || a.ProfilesPath == "" {
 		return profile.Default(), nil, nil

@@ -23,7 +23,7 @@ func NeedRestart(before, next *Setup) []string {
 	var out []string
 	for _, side := range [2][2]*Setup{{before, next}, {next, before}} {
 		for key, n := range side[0].place {
-			if n.kind == isMap && side[1].place[key] != nil || side[1].same(key, n) || slices.Contains(out, key) {
+			if n.kind == isMap && side[1].place[key] != nil || sameValue(side[1], key, n) || slices.Contains(out, key) {
 				continue
 			}
 			if !slices.ContainsFunc(reloadable, func(r string) bool { return key == r || strings.HasPrefix(key, r+".") }) {
@@ -40,9 +40,9 @@ func NeedRestart(before, next *Setup) []string {
 	return out
 }
 
-// same tells whether a key has the value of n here too. Where it stands in
+// sameValue tells whether a key has the value of n here too. Where it stands in
 // the file does not matter.
-func (s *Setup) same(key string, n *node) bool {
+func sameValue(s *Setup, key string, n *node) bool {
 	m := s.place[key]
 	return m != nil && m.flat() == n.flat()
 }

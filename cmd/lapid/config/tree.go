@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"regexp"
 	"strings"
 
@@ -399,4 +400,38 @@ func isName(s string) bool {
 // isNameByte says whether a byte may stand in such a name.
 func isNameByte(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// Environment is how variables are looked up: os.LookupEnv, but for tests.
+type Environment func(string) (string, bool)
+
+// readMerged reads a file of one document with its overlay, FILE.local. An
+// overlay that is missing is no error, one that is empty changes nothing.
+func readMerged(file string, expand func(string) string) (*node, error) {
+	tree, err := readOne(file, expand)
+	if err != nil {
+		return nil, err
+	}
+	over, err := readOne(file+".local", expand)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return tree, nil
+	case err != nil:
+		return nil, err
+	case over == nil:
+		return tree, nil
+	case tree == nil:
+		tree = &node{file: file, kind: isMap}
+	}
+	return merge(tree, over)
+}
+
+// readOne reads a file of one document, nil when it is empty. Further
+// documents of it are passed over.
+func readOne(file string, expand func(string) string) (*node, error) {
+	trees, err := readTrees(file, expand)
+	if err != nil || len(trees) == 0 {
+		return nil, err
+	}
+	return trees[0], nil
 }

@@ -1,11 +1,12 @@
 package config
 
 import (
-	"lapid/engine/profile"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lapid/engine/profile"
 )
 
 // write puts a file into a folder of the test and gives its path.

@@ -52,13 +52,6 @@ func checkCertificates(s *config.Setup, log *slog.Logger, now time.Time) (outOfD
 	return outOfDate, nil
 }
 
-// sayOutOfDate has the line about a server certificate that clients refuse.
-func (p *Program) sayOutOfDate() {
-	if p.outOfDate != nil {
-		p.log.Error(p.outOfDate.Error())
-	}
-}
-
 // ownDates looks at the server's own certificate. A certificate that is for
 // another use is warned of: some clients do not look.
 func ownDates(s *config.Setup, der []byte, log *slog.Logger, now time.Time) (outOfDate error) {

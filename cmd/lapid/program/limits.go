@@ -3,7 +3,6 @@ package program
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -15,8 +14,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"lapid/cmd/lapid/config"
 )
 
 const (
@@ -103,21 +100,6 @@ func (l *limits) bounds(listeners int) bounds {
 
 // between is n within two bounds.
 func between[N int | int64](n, least, most N) N { return min(max(n, least), most) }
-
-// useMemory finds out what the server may use and says so. What it returns is to be
-// called at the end.
-func (p *Program) useMemory() (end func()) {
-	own, _ := p.setup.Own.MemoryBytes() // checked when it was read
-	l, listeners := findLimits(os.DirFS("/"), own), 1
-	if a := p.setup.Config.API.Server; a.ListenURI != "" && a.ListenSocket != "" {
-		listeners = 2
-	}
-	p.bounds = l.bounds(listeners)
-	n, _ := p.setup.Own.HeaderBytes() // checked when it was read
-	p.bounds.heads = cmp.Or(n, config.UsualHeaderBytes)
-	l.say(p.log.Logger, p.bounds)
-	return p.bounds.apply()
-}
 
 // apply puts in force what is the process's, until what it returns is called.
 func (b *bounds) apply() (end func()) {

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"log/syslog"
@@ -113,40 +114,6 @@ func reworded(groups []string, a slog.Attr) slog.Attr {
 	return short(a)
 }
 
-// short cuts texts, of which a client decides how long they are. Messages
-// and values; what is cut ends in a sign that says so (visible.Short).
-func short(a slog.Attr) slog.Attr {
-	text := ""
-	switch v := a.Value.Any().(type) {
-	case string:
-		text = v
-	case error:
-		text = v.Error()
-	}
-	if len(text) > visible.LongestInLog {
-		a.Value = slog.StringValue(visible.Short(text))
-	}
-	return a
-}
-
-// levelWord is a level in the words of the reference; levels in between have the word
-// of the lower one.
-func levelWord(l slog.Level) string {
-	switch {
-	case l < slog.LevelDebug:
-		return "trace"
-	case l < slog.LevelInfo:
-		return "debug"
-	case l < slog.LevelWarn:
-		return "info"
-	case l < slog.LevelError:
-		return "warning"
-	case l < config.LevelFatal:
-		return "error"
-	}
-	return "fatal"
-}
-
 // reopen begins new files where a rotation has moved the old ones away.
 // Any goroutine. The first failure ends it, and the old file stays in use.
 func (l *Log) reopen() error {
@@ -180,4 +147,19 @@ type accessLines struct{ log *slog.Logger }
 func (a *accessLines) Write(b []byte) (int, error) {
 	a.log.Info(strings.TrimSuffix(string(b), "\n"))
 	return len(b), nil
+}
+
+// logWarnings puts the warnings of a configuration into the log. They are said at
+// every start and reload: what is wrong with a configuration does not become
+// right by being old.
+func logWarnings(s *config.Setup, log *slog.Logger) {
+	for _, w := range s.Warnings {
+		log.Warn(w)
+	}
+	if s.Found {
+		log.Info("configuration " + s.File)
+	}
+	if s.File == "" {
+		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Data().Folder()))
+	}
 }

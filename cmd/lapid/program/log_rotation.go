@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,32 +26,6 @@ const putAwayAt = "2006-01-02T15-04-05.000"
 // coarse is more than how far the times of a disk lag behind the clock. A file that is
 // put away is given a time twice as long ago, so that any later write is seen.
 const coarse = time.Second
-
-// putAway renames the file and begins another with the same mode and owner.
-// After an error nothing has changed. The caller holds the lock of the file,
-// so no line is lost or cut in two by it.
-func (l *logFile) putAway() error {
-	was, err := l.out.Stat()
-	if err != nil {
-		return err
-	}
-	ext := filepath.Ext(l.path)
-	base := strings.TrimSuffix(l.path, ext) + "-"
-	now := time.Now().UTC()
-	aside := base + now.Format(putAwayAt) + ext
-	for _, err := os.Lstat(aside); err == nil; _, err = os.Lstat(aside) { // two in a millisecond
-		now = now.Add(time.Millisecond)
-		aside = base + now.Format(putAwayAt) + ext
-	}
-	if err := os.Rename(l.path, aside); err != nil {
-		return err
-	}
-	if err := l.open(); err != nil {
-		return errors.Join(err, os.Rename(aside, l.path))
-	}
-	_ = os.Chtimes(aside, time.Time{}, now.Add(-2*coarse)) // refused: it is packed later
-	return errors.Join(l.out.Chmod(was.Mode().Perm()), keepOwner(l.out, was))
-}
 
 // keepOwner gives a file the owner that another has, where this user may.
 // Log shippers read by a group that an administrator gave the file.
@@ -73,81 +46,6 @@ type away struct {
 	path   string
 	at     time.Time
 	packed bool
-}
-
-// putAwayFiles lists them, the newest first. Names of other forms in the
-// folder are not ours and never touched.
-func (l *logFile) putAwayFiles() (list []away) {
-	ext := filepath.Ext(l.path)
-	base := strings.TrimSuffix(filepath.Base(l.path), ext) + "-"
-	entries, err := os.ReadDir(filepath.Dir(l.path))
-	if err != nil {
-		return nil
-	}
-	for _, e := range entries {
-		text, ours := strings.CutPrefix(e.Name(), base)
-		text, packed := strings.CutSuffix(text, ".gz")
-		text, log := strings.CutSuffix(text, ext)
-		at, err := time.Parse(putAwayAt, text)
-		if ours && log && err == nil && e.Type().IsRegular() {
-			list = append(list, away{filepath.Join(filepath.Dir(l.path), e.Name()), at, packed})
-		}
-	}
-	slices.SortFunc(list, func(a, b away) int { return b.at.Compare(a.at) })
-	return list
-}
-
-// tidy packs and removes what is due. What fails is tried the next time.
-// One goroutine at a time does it, beside those that write; it may take as long as
-// packing takes.
-func (l *logFile) tidy() {
-	l.tidying.Lock()
-	defer l.tidying.Unlock()
-	list := l.putAwayFiles()
-	kept := ""
-	for i, one := range list {
-		over := i >= l.rotation.Files || time.Since(one.at) > time.Duration(l.rotation.Days)*24*time.Hour
-		pack := !one.packed && l.rotation.Compress
-		if i == 0 && !one.packed || !over && !pack {
-			continue
-		}
-		if why := l.inUse(one, list[min(1, len(list)-1)].at); why != "" {
-			kept = one.path + " stays as it is: " + why
-			continue
-		}
-		if over {
-			_ = os.Remove(one.path)
-		} else {
-			_ = packFile(one.path)
-		}
-	}
-	l.mu.Lock()
-	log := l.log
-	l.mu.Unlock()
-	if kept != l.told && kept != "" && log != nil {
-		log.Warn(kept)
-	}
-	l.told = kept
-}
-
-// inUse says why a file that is not packed must stay as it is, by who wrote
-// to it since the last but one was put away. "" when it may be packed or
-// removed. The sentence is for the log and names what to do.
-func (l *logFile) inUse(one away, since time.Time) string {
-	if one.packed {
-		return ""
-	}
-	info, err := os.Lstat(one.path)
-	if err != nil {
-		return err.Error()
-	}
-	if info.ModTime().After(since.Add(-coarse)) {
-		return "another program wrote to it after it was put away; give that one another log_dir, or restart it"
-	}
-	if others := writers(one.path, false); len(others) > 0 {
-		return others[0].String() + " has it open; give that one another log_dir, or restart it"
-	}
-	return ""
 }
 
 // packFile packs a file beside itself and removes it. A packed one is there

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode"
 
+	"lapid/cmd/lapid/config"
 	"lapid/transport/visible"
 )
 
@@ -122,4 +123,38 @@ func bare(text string) bool {
 	return text != "" && strings.IndexFunc(text, func(r rune) bool {
 		return r <= ' ' || r == '"' || r == '=' || r == '\\' || r == unicode.ReplacementChar || !strconv.IsPrint(r)
 	}) < 0
+}
+
+// short cuts texts, of which a client decides how long they are. Messages
+// and values; what is cut ends in a sign that says so (visible.Short).
+func short(a slog.Attr) slog.Attr {
+	text := ""
+	switch v := a.Value.Any().(type) {
+	case string:
+		text = v
+	case error:
+		text = v.Error()
+	}
+	if len(text) > visible.LongestInLog {
+		a.Value = slog.StringValue(visible.Short(text))
+	}
+	return a
+}
+
+// levelWord is a level in the words of the reference; levels in between have the word
+// of the lower one.
+func levelWord(l slog.Level) string {
+	switch {
+	case l < slog.LevelDebug:
+		return "trace"
+	case l < slog.LevelInfo:
+		return "debug"
+	case l < slog.LevelWarn:
+		return "info"
+	case l < slog.LevelError:
+		return "warning"
+	case l < config.LevelFatal:
+		return "error"
+	}
+	return "fatal"
 }

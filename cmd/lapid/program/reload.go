@@ -14,7 +14,7 @@ import (
 	"lapid/engine/profile"
 )
 
-// obey reloads at each SIGHUP until ctx ends. The log files are opened anew before
+// reloadLoop reloads at each SIGHUP until ctx ends. The log files are opened anew before
 // the configuration is looked at: a program that moves log files sends SIGHUP for
 // that alone. A reload that fails leaves all as it is and says why. Signals that come
 // meanwhile are one more reload at most.
@@ -83,7 +83,7 @@ func (p *Program) Reload() error {
 	return nil
 }
 
-// tell says what a reload has changed, at the more talkative of the two log
+// logChanges says what a reload has changed, at the more talkative of the two log
 // levels, and leaves the new one in force. A change of the level to a
 // quieter one is still said; what needs a restart is a warning, for the
 // operator believes it to be in force.

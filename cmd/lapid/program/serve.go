@@ -153,18 +153,3 @@ func Test(ctx context.Context, o *Start) error {
 	log.Info("Configuration test done")
 	return nil
 }
-
-// say puts the warnings of a configuration into the log. They are said at
-// every start and reload: what is wrong with a configuration does not become
-// right by being old.
-func logWarnings(s *config.Setup, log *slog.Logger) {
-	for _, w := range s.Warnings {
-		log.Warn(w)
-	}
-	if s.Found {
-		log.Info("configuration " + s.File)
-	}
-	if s.File == "" {
-		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Data().Folder()))
-	}
-}

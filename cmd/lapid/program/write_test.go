@@ -2,13 +2,14 @@ package program
 
 import (
 	"bytes"
-	"lapid/cmd/lapid/config"
 	"os"
 	"path/filepath"
 	"regexp"
 	"sync"
 	"testing"
 	"time"
+
+	"lapid/cmd/lapid/config"
 )
 
 // write puts a file into a folder of the test and gives its path.

@@ -23,86 +23,6 @@ func alertsCommand(t *Terminal) *cobra.Command {
 	return c
 }
 
-// alertFlags are the filters of the two lists. decisions list takes them
-// too, for it lists decisions by way of their alerts.
-type alertFlags struct {
-	targetFlags
-	all, machines, contained, noSimulated bool
-	// limit counts alerts; 0 is none. since and until are durations back from now, as
-	// the operator writes them.
-	limit                                         int
-	since, until                                  string
-	kindOfDecision, origin, scenario, kindOfAlert string
-}
-
-// listing registers the flags that both lists have. limit is the default number of
-// alerts: enough for one screen, so that a list on a server with a million alerts is
-// not a mistake that takes a minute.
-func (f *alertFlags) listing(c *cobra.Command, limit int) {
-	f.flags(c)
-	s := c.Flags()
-	s.BoolVarP(&f.all, "all", "a", false, "also those of the Central API and of lists, without a limit")
-	s.BoolVarP(&f.machines, "machine", "m", false, "show the machine that sent the alert")
-	s.IntVarP(&f.limit, "limit", "l", limit, "number of alerts (0: no limit)")
-	s.StringVar(&f.since, "since", "", "not older than this (4h, 30d)")
-	s.StringVar(&f.until, "until", "", "at least this old (4h, 30d)")
-	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
-	s.StringVar(&f.origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
-	s.StringVar(&f.scope, "scope", "", "scope (ip, range, as, country, any word)")
-	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
-}
-
-// filter is what the flags ask for. The error is the operator's to mend: an
-// address that is none, a duration that cannot be read.
-//
-// With active the filter is that of decisions list: only alerts with a running
-// decision, and of those only the decisions that address, type and origin ask for
-// (Concerned). Without it those three choose whole alerts.
-func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
-	out := &admin.AlertFilter{
-		Scope: some(engine.CanonicalScope(f.scope)), Value: some(f.value), Scenario: some(f.scenario),
-		DecisionType: some(f.kindOfDecision), Origin: some(f.origin), Kind: some(f.kindOfAlert), Inside: f.contained,
-		HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
-		Concerned: active && (f.ip != "" || f.ipRange != "" || f.kindOfDecision != "" || f.origin != ""),
-	}
-	// --all means everything, so the default limit must not cut it.
-	if f.all {
-		out.Limit = 0
-	}
-	var err error
-	if out.Address, err = f.address(); err != nil {
-		return nil, err
-	}
-	if out.Since, err = ago(f.since); err != nil {
-		return nil, err
-	}
-	out.Until, err = ago(f.until)
-	return out, err
-}
-
-// some is a filter on one text, nil for none. An empty text is no filter here: a flag
-// that was not given and one that was given empty are the same.
-func some(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// ago reads how long ago something may be, in nanoseconds; nothing is 0, which is no
-// restriction. The server subtracts it from its own clock, so the operator's clock
-// does not matter.
-func ago(text string) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	d, err := engine.ParseDuration(text)
-	if err != nil {
-		return 0, fmt.Errorf("while parsing duration: %w", err)
-	}
-	return int64(d), nil
-}
-
 // alertsList is alerts list. Alerts without decisions are in it; those that only
 // stand for a community list are not, unless --all asks for them.
 func alertsList(t *Terminal) *cobra.Command {
@@ -110,7 +30,7 @@ func alertsList(t *Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List alerts, newest first", Args: NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return listAlerts(c.Context(), t, &f, false)
+			return listAlerts(c.Context(), t, &f, false, showAlerts)
 		},
 	}
 	f.listing(c, 50)
@@ -119,11 +39,12 @@ func alertsList(t *Terminal) *cobra.Command {
 	return c
 }
 
-// listAlerts fetches alerts and shows them, or their decisions. All of them
-// are held before the first is shown, for a table is as wide as its widest
-// cell; the limit bounds that unless the operator has taken it away.
-func listAlerts(ctx context.Context, t *Terminal, f *alertFlags, decisions bool) error {
-	filter, err := f.filter(decisions)
+// listAlerts fetches alerts, with active only those with a running decision, and has
+// them shown. All of them are held before the first is shown, for a table is as wide as
+// its widest cell; the limit bounds that unless the operator has taken it away.
+func listAlerts(ctx context.Context, t *Terminal, f *alertFlags, active bool,
+	show func(t *Terminal, alerts []*admin.Alert, machines bool) error) error {
+	filter, err := f.filter(active)
 	if err != nil {
 		return err
 	}
@@ -135,10 +56,7 @@ func listAlerts(ctx context.Context, t *Terminal, f *alertFlags, decisions bool)
 			}
 			alerts = append(alerts, a)
 		}
-		if decisions {
-			return showDecisions(t, alerts, f.machines)
-		}
-		return showAlerts(t, alerts, f.machines)
+		return show(t, alerts, f.machines)
 	})
 }
 

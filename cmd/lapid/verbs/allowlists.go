@@ -394,10 +394,6 @@ func showAllowlists(t *Terminal, list *admin.Allowlists) error {
 	return nil
 }
 
-// milli is a moment with three decimals, UTC. It is how the reference's own
-// answers write moments of allowlists.
-func milli(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }
-
 // noExpiration is how JSON says never.
 const noExpiration = "0001-01-01T00:00:00.000Z"
 
@@ -482,12 +478,4 @@ func showAllowlist(t *Terminal, l *admin.Allowlist) error {
 	}
 	t.show(items)
 	return nil
-}
-
-// never is a moment in a format, or the word for none.
-func never(ns int64, format func(int64) string) string {
-	if ns == 0 {
-		return "never"
-	}
-	return format(ns)
 }

@@ -18,16 +18,6 @@ type UnknownWord struct{ error }
 // Unwrap gives the complaint.
 func (e UnknownWord) Unwrap() error { return e.error }
 
-// Commands are all verbs that ask a server or work on a store, each made anew: flags
-// write into t and into variables of their verbs.
-func Commands(t *Terminal) []*cobra.Command {
-	return []*cobra.Command{
-		readyCommand(t), versionCommand(t), machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t),
-		decisionsCommand(t), metricsCommand(t), lapiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t),
-		checkCommand(t), manCommand(t),
-	}
-}
-
 // group is a command that only holds others. Without a verb it shows its
 // help and does nothing.
 func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
@@ -75,12 +65,14 @@ func meantFlag(c *cobra.Command, err error) error {
 	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
 }
 
-// exactArgs, minArgs and noArgs complain with what is expected. The sentence
-// is made from the line of use, so it cannot differ from --help.
+// exactArgs complains unless a verb is given so many arguments. The sentence of this and
+// the next two is made from the line of use, so it cannot differ from --help.
 func exactArgs(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 
+// minArgs complains about fewer.
 func minArgs(n int) cobra.PositionalArgs { return usage(cobra.MinimumNArgs(n)) }
 
+// NoArgs complains about any.
 var NoArgs = usage(cobra.NoArgs)
 
 // usage says in one line what a verb expects, where it is given something else.
@@ -103,10 +95,4 @@ func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		return fmt.Errorf("expected is %s, but %s given; see \"%s --help\"", expected, given, c.CommandPath())
 	}
-}
-
-// errNoFilter refuses to delete everything by accident. A variable that is
-// empty in a script leaves a verb without a filter.
-func errNoFilter(c *cobra.Command) error {
-	return fmt.Errorf("at least one filter or --all must be specified; see \"%s --help\"", c.CommandPath())
 }

@@ -35,7 +35,7 @@ backup goes to standard output. It is as secret as the store.`,
 	}
 }
 
-// backup writes and verifies in one pass, so a backup that has a name can be
+// writeBackup writes and verifies in one pass, so a backup that has a name can be
 // restored. Nothing is left of one that broke off.
 func writeBackup(ctx context.Context, t *Terminal, where string) error {
 	s, err := t.Setup()

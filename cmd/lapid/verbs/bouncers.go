@@ -50,10 +50,11 @@ func listBouncersRaw(ctx context.Context, t *Terminal, client *admin.Client) err
 	})
 }
 
-// bouncerColumns and bouncerCells are the raw form. The reference writes "validated"
-// into the column revoked; scripts know it.
+// bouncerColumns are those of the raw form.
 var bouncerColumns = []string{"name", "ip", "revoked", "last_pull", "type", "version", "auth_type"}
 
+// bouncerCells are a row of the raw form. The reference writes "validated" into the
+// column revoked; scripts know it.
 func bouncerCells(b *admin.Bouncer) []string {
 	return []string{b.Name, address(b), "validated", pull(b), b.Type, b.Version, b.AuthType}
 }
@@ -372,13 +373,4 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	table.row("Behind", behind)
 	t.show(table)
 	return nil
-}
-
-// fullTime is a moment as inspect shows it, "" for never. Go's own form, as
-// the reference prints it.
-func fullTime(ns int64) string {
-	if ns == 0 {
-		return ""
-	}
-	return time.Unix(0, ns).UTC().String()
 }

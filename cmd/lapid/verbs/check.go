@@ -48,7 +48,7 @@ and what else is known of them; each check tells how many they are. Copy the fol
 	return c
 }
 
-// check verifies the store. No server may run, for what is read must stand still; the
+// checkStore verifies the store. No server may run, for what is read must stand still; the
 // lock of the store keeps one from starting meanwhile. The error says what to do
 // next, by what was found: nothing for damaged snapshots, of which others take the
 // place, a restore or an accepted loss for the rest.

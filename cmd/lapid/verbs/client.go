@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	"lapid/cmd/lapid/config"
@@ -88,7 +87,7 @@ func tellAlone(t *Terminal, s *config.Setup) {
 	}
 }
 
-// noServer refuses what a verb must not do beside a running server; hint goes on with
+// refuseBesideServer refuses what a verb must not do beside a running server; hint goes on with
 // what to do instead.
 func refuseBesideServer(ctx context.Context, s *config.Setup, hint string) error {
 	c, err := admin.Dial(ctx, s.Socket())
@@ -166,27 +165,4 @@ func (t *Terminal) withClient(ctx context.Context, verb func(*admin.Client) erro
 	}
 	defer close()
 	return verb(c)
-}
-
-// Advice says what to do about a disk that refuses to write, in a line of
-// its own; nothing about anything else. An import that ended early says
-// itself what is stored; everything else is one commit, so nothing is.
-func (t *Terminal) Advice(err error) string {
-	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
-		return ""
-	}
-	said := "Nothing was stored. "
-	var early *earlyEnd
-	if errors.As(err, &early) {
-		said = "" // it says what was
-	}
-	if strings.Contains(err.Error(), persist.ErrGone.Error()) {
-		return said + "'lapid ready' says what else can be done.\n"
-	}
-	s, err := t.Setup()
-	if err != nil {
-		return ""
-	}
-	return fmt.Sprintf(said+"Make room in %s, or make it writable, and try again: "+
-		"a running server notices by itself, within a second.\n", s.Store())
 }

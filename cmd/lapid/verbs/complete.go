@@ -134,18 +134,3 @@ func listNames(ctx context.Context, server *admin.Client) (names []string) {
 	}
 	return names
 }
-
-// metricNames are what metrics show takes. Groups come last, in alphabetical
-// order.
-func metricNames() []string {
-	var names []string
-	for _, s := range metricSections {
-		names = append(names, s.name)
-	}
-	for _, group := range sortedKeys(metricGroups) {
-		if !slices.Contains(names, group) {
-			names = append(names, group)
-		}
-	}
-	return names
-}

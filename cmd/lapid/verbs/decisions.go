@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"lapid/cmd/lapid/config"
 	"lapid/engine"
 	"lapid/transport/admin"
 )
@@ -34,7 +32,7 @@ func decisionsList(t *Terminal) *cobra.Command {
 choose alerts, so decisions of such an alert that are over show up with a negative expiration.
 What -o json and -o raw print can be given to "decisions import".`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return listAlerts(c.Context(), t, &f, true)
+			return listAlerts(c.Context(), t, &f, true, showDecisions)
 		},
 	}
 	f.listing(c, 100)
@@ -102,7 +100,7 @@ func showDecisions(t *Terminal, alerts []*admin.Alert, machines bool) error {
 	return nil
 }
 
-// decisionsTable is the list for people; a simulated decision is marked in its
+// showDecisionsTable is the list for people; a simulated decision is marked in its
 // action.
 func showDecisionsTable(t *Terminal, alerts []*admin.Alert, machines bool) {
 	names := []string{"ID", "Source", "Scope:Value", "Reason", "Action", "Country", "AS", "Events", "expiration", "Alert ID"}
@@ -136,40 +134,6 @@ func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) 
 			f(a, &a.Decisions[i])
 		}
 	}
-}
-
-// withMachine adds the machine that has sent the alert, where it is asked for.
-func withMachine(row []string, a *admin.Alert, machines bool) []string {
-	if machines {
-		row = append(row, a.MachineID)
-	}
-	return row
-}
-
-// id is a number of an alert or decision as it is shown.
-func id(n uint64) string { return strconv.FormatUint(n, 10) }
-
-// as is the autonomous system of an alert's source, number and name.
-func as(a *admin.Alert) string {
-	if a.Source.AsNumber == "" {
-		return a.Source.AsName
-	}
-	return a.Source.AsNumber + " " + a.Source.AsName
-}
-
-// targetFlags are the ways to name what a decision is about. Every verb that
-// filters or adds has the same, so that a line can be changed from list to
-// delete by its verb alone.
-type targetFlags struct {
-	ip, ipRange, scope, value string
-}
-
-// flags registers them but --scope, whose default differs from verb to verb.
-func (f *targetFlags) flags(c *cobra.Command) {
-	s := c.Flags()
-	s.StringVarP(&f.ip, "ip", "i", "", "an address")
-	s.StringVarP(&f.ipRange, "range", "r", "", "a range, such as 192.0.2.0/24")
-	s.StringVarP(&f.value, "value", "v", "", "a value, as it was written")
 }
 
 // decisionsAdd is decisions add: one decision by hand, stored as an alert of this
@@ -238,45 +202,6 @@ type addedObject struct {
 	Reason   string `json:"reason"`
 }
 
-// deletedObject is what was deleted, in JSON. All verbs that delete share
-// it.
-type deletedObject struct {
-	Deleted int `json:"deleted"`
-}
-
-// target is what the decision is about. An address is one address and a range one
-// range, whichever flag names it.
-func (f *targetFlags) target(n *admin.NewDecision) error {
-	named, err := f.address()
-	switch {
-	case err != nil:
-		return err
-	case named != "" && f.value != "":
-		return errors.New("give one of --ip, --range and --value: a decision is about one thing")
-	case f.ip != "":
-		n.Scope, n.Value = engine.ScopeIP, named
-	case f.ipRange != "":
-		n.Scope, n.Value = engine.ScopeRange, named
-	default:
-		n.Scope, n.Value = engine.CanonicalScope(f.scope), f.value
-	}
-	if n.Value == "" {
-		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
-	}
-	return config.FitsScope(n.Scope, n.Value)
-}
-
-// apiError marks what the server said, as the reference does. What could not
-// reach the server is passed on without that mark, so the two can be told
-// apart.
-func apiError(err error) error {
-	var e *engine.Error
-	if errors.As(err, &e) {
-		return fmt.Errorf("API error: %w", err)
-	}
-	return err
-}
-
 // decisionsDelete is decisions delete. Decisions end, they do not vanish: their
 // alerts stay, and bouncers are told of each end. A verb without any filter ends
 // nothing and says what to add.
@@ -321,37 +246,6 @@ ten by name. On a terminal it asks before more than a thousand end, unless --yes
 	s.BoolVarP(&all, "all", "a", false, "all decisions")
 	s.BoolVar(&yes, "yes", false, "do not ask, however many there are")
 	return c
-}
-
-// given is a filter whose flag was written, also with an empty value that means
-// something; an empty one that was not written is none.
-func given(c *cobra.Command, name, value string) *string {
-	if value == "" && !c.Flags().Changed(name) {
-		return nil
-	}
-	return &value
-}
-
-// address is the address or range that was named, checked. An address with a
-// prefix length belongs to --range and one without to --ip, so that a slip
-// in a script is found and does not ban a network. "" when neither flag was
-// given.
-func (f *targetFlags) address() (string, error) {
-	if f.ip != "" && f.ipRange != "" {
-		return "", errors.New("give one of --ip and --range, not both")
-	}
-	if f.ip != "" {
-		if _, err := engine.ParseTarget(f.ip); err != nil || strings.Contains(f.ip, "/") {
-			return "", fmt.Errorf("%s is not a valid ip", f.ip)
-		}
-		return f.ip, nil
-	}
-	if f.ipRange != "" {
-		if _, err := engine.ParseTarget(f.ipRange); err != nil || !strings.Contains(f.ipRange, "/") {
-			return "", fmt.Errorf("%s is not a valid range", f.ipRange)
-		}
-	}
-	return f.ipRange, nil
 }
 
 // manyDecisions is how many may be deleted without a question on a terminal.
@@ -413,24 +307,4 @@ func tellEnded(t *Terminal, e *admin.Ended) {
 	if more := e.N - len(e.First); more > 0 {
 		t.success("... and %d more", more)
 	}
-}
-
-// attended tells whether a person can be asked.
-func (t *Terminal) attended() bool { return t.Person || t.interactive() }
-
-// doubtScope warns of a scope that is nearly one that is known.
-func warnOfScope(t *Terminal, scope string) {
-	if doubt := config.ScopeDoubt(scope); doubt != "" {
-		t.log("warning", "%s", doubt)
-	}
-}
-
-// doubtType warns of a type that is nearly one that is known, and refuses one that
-// differs by capitals alone.
-func warnOfType(t *Terminal, kind string) error {
-	doubt, err := config.TypeDoubt(kind)
-	if doubt != "" {
-		t.log("warning", "%s", doubt)
-	}
-	return err
 }

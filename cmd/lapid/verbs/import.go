@@ -141,14 +141,6 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 	})
 }
 
-// words writes what a person reads while something goes on; programs that read
-// JSON get only that.
-func (t *Terminal) words(format string, args ...any) {
-	if t.Output != jsonWords {
-		t.print(format, args...)
-	}
-}
-
 // showImport says what came of an import that went to its end. Without -o
 // json the number stands alone in its line, as scripts know it from the
 // reference; what was left out is told on standard error.
@@ -238,15 +230,6 @@ func (i *importing) endedEarly(cause error, total int, program string) error {
 	ids := ranges(i.alerts)
 	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"%s alerts delete --id %s\" takes them back",
 		apiError(cause), i.stored, total, known, ids, program, ids)}
-}
-
-// program is how this command was called, as far as it says which server is meant.
-// It stands in advice, so that the line can be copied as it is.
-func (t *Terminal) program() string {
-	if t.File != "" {
-		return "lapid -c " + t.File
-	}
-	return "lapid"
 }
 
 // settle fills in what the flags leave open and refuses what cannot be. It
@@ -455,7 +438,7 @@ func (i *importing) each(input *os.File, to *sink) error {
 	return formats[i.format](input, to)
 }
 
-// send stores the values chunk by chunk: while one is under way the next is
+// sendImport stores the values chunk by chunk: while one is under way the next is
 // read. Ctrl-C ends it after the chunk that is under way, so that what is
 // stored is known; a second one ends the program at once. Memory is bounded
 // by two chunks: one under way, one ready. The server stores a chunk whole

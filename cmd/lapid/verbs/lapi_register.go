@@ -45,7 +45,7 @@ type registeredObject struct {
 	Validated bool   `json:"validated"`
 }
 
-// register asks, and writes the credentials only when the server has said yes. When
+// registerMachine asks, and writes the credentials only when the server has said yes. When
 // they cannot be written the machine is registered all the same, and the error says
 // so: its password is lost, and the name with it.
 func registerMachine(ctx context.Context, t *Terminal, r *registration) error {

@@ -70,21 +70,6 @@ func machinesTable(list *admin.Machines) *table {
 	return table
 }
 
-// Signs in tables.
-const (
-	good    = "✔️"
-	bad     = "🚫"
-	warning = "⚠️"
-)
-
-// tick is the sign for whether a machine may log in.
-func tick(ok bool) string {
-	if ok {
-		return good
-	}
-	return bad
-}
-
 // late is the silence after which a heartbeat gets a warning sign. Log
 // processors send one a minute.
 const late = 2 * time.Minute
@@ -100,80 +85,6 @@ func heartbeat(last, now int64) string {
 		return warning + " " + ago.String()
 	}
 	return ago.String()
-}
-
-// second is a moment in whole seconds, UTC.
-func second(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
-
-// orDash is a moment in whole seconds, UTC, and a dash for never.
-func orDash(ns int64) string {
-	if ns == 0 {
-		return "-"
-	}
-	return second(ns)
-}
-
-// moment is a time as JSON shows it, nil for never.
-func moment(ns int64) *time.Time {
-	if ns == 0 {
-		return nil
-	}
-	t := time.Unix(0, ns).UTC()
-	return &t
-}
-
-// osText is an operating system as the reference writes it, and its question mark for
-// one that was not told.
-func osText(o admin.OS) string {
-	if o.Name == "" && o.Version == "" {
-		return "?"
-	}
-	return o.Name + "/" + o.Version
-}
-
-// machineObject is a machine in JSON. Names and their order are the
-// reference's, in which words are joined in two manners.
-type machineObject struct {
-	CreatedAt     *time.Time       `json:"created_at"`
-	UpdatedAt     *time.Time       `json:"updated_at"`
-	LastPush      *time.Time       `json:"last_push,omitempty"`
-	LastHeartbeat *time.Time       `json:"last_heartbeat,omitempty"`
-	ID            string           `json:"machineId"`
-	IP            string           `json:"ipAddress"`
-	Version       string           `json:"version,omitempty"`
-	Validated     bool             `json:"isValidated,omitempty"`
-	AuthType      string           `json:"auth_type"`
-	OS            string           `json:"os,omitempty"`
-	FeatureFlags  []string         `json:"featureflags,omitempty"`
-	DataSources   map[string]int64 `json:"datasources,omitempty"`
-}
-
-// machineObjects are machines as JSON has them; never null.
-func machineObjects(ms []admin.Machine) []machineObject {
-	out := make([]machineObject, 0, len(ms))
-	for i := range ms {
-		out = append(out, machineObjectOf(&ms[i]))
-	}
-	return out
-}
-
-// machineObjectOf is one machine as JSON has it.
-func machineObjectOf(m *admin.Machine) machineObject {
-	o := machineObject{
-		CreatedAt: moment(m.CreatedAt), UpdatedAt: moment(m.UpdatedAt), LastPush: moment(m.LastPush),
-		LastHeartbeat: moment(m.LastHeartbeat), ID: m.ID, IP: m.IP, Version: m.Version, Validated: m.Validated,
-		AuthType: m.AuthType, OS: osText(m.OS), FeatureFlags: m.FeatureFlags,
-	}
-	if o.LastPush == nil { // as the reference, which dates the first push from the creation
-		o.LastPush = o.CreatedAt
-	}
-	for _, d := range m.DataSources {
-		if o.DataSources == nil {
-			o.DataSources = map[string]int64{}
-		}
-		o.DataSources[d.Name] = d.N
-	}
-	return o
 }
 
 // machinesValidate is machines validate: the operator's yes to a machine that has

@@ -17,7 +17,7 @@ import (
 	"lapid/transport/admin"
 )
 
-// sections of metrics that a Local API has, in the order they are shown.
+// metricSections are the sections that a Local API has, in the order they are shown.
 var metricSections = []struct{ name, title, about string }{
 	{"alerts", "Local API Alerts", "Stored alerts by scenario"},
 	{"bouncers", "Bouncer Metrics", "What bouncers say they did"},
@@ -290,14 +290,6 @@ func sectionTable(name, title string, samples []sample, full bool) *table {
 	return table
 }
 
-// shown is a figure in full, or short with a letter.
-func shown(n number, full bool) string {
-	if full {
-		return n.String()
-	}
-	return n.short()
-}
-
 // answers counts the live queries of a bouncer. Its fields are the names
 // that JSON has, as in the reference.
 type answers struct {
@@ -324,7 +316,7 @@ func liveAnswers(samples []sample) map[string]*answers {
 	return out
 }
 
-// metricsJSON writes the sections as nested objects, label by label.
+// showMetricsJSON writes the sections as nested objects, label by label.
 // Sections in which nothing was counted are empty objects: a program finds every name
 // it has asked for.
 func showMetricsJSON(t *Terminal, wanted []string, samples []sample, bouncers []bouncerUsage) error {
@@ -390,4 +382,19 @@ func (s sample) order() string {
 		text += s.labels[k] + "\x00"
 	}
 	return text
+}
+
+// metricNames are what metrics show takes. Groups come last, in alphabetical
+// order.
+func metricNames() []string {
+	var names []string
+	for _, s := range metricSections {
+		names = append(names, s.name)
+	}
+	for _, group := range sortedKeys(metricGroups) {
+		if !slices.Contains(names, group) {
+			names = append(names, group)
+		}
+	}
+	return names
 }

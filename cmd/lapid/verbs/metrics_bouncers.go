@@ -17,7 +17,7 @@ type bouncerUsage struct {
 	figures map[string]map[string]map[string]number
 }
 
-// bouncerUsage adds up the stored reports of every bouncer. Reports are read
+// addUpUsage adds up the stored reports of every bouncer. Reports are read
 // one at a time; what is kept is one figure for each series. The result is
 // in order of the bouncers' names.
 func addUpUsage(ctx context.Context, t *Terminal) ([]bouncerUsage, error) {

@@ -2,8 +2,6 @@ package verbs
 
 import (
 	"io"
-	"maps"
-	"slices"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -56,7 +54,3 @@ func singleValue(m *dto.Metric) (value float64, single bool) {
 	}
 	return 0, false
 }
-
-// sortedKeys are the keys of a map in alphabetical order, for whatever is shown or
-// sent.
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -19,7 +19,7 @@ type progress struct {
 	shown int // hundredths drawn last
 }
 
-// progress makes a bar for so many values.
+// newProgress makes a bar for so many values.
 func newProgress(t *Terminal, total int) *progress {
 	p := &progress{total: max(total, 1), shown: -1}
 	if f, ok := visible.Under(t.Err).(*os.File); ok && term.IsTerminal(int(f.Fd())) {

@@ -44,15 +44,6 @@ func (p *pruning) agreed(t *Terminal) (bool, error) {
 	return t.agree("All of the above will be removed for good. Continue?")
 }
 
-// agree is confirm that says so when nothing is going to happen.
-func (t *Terminal) agree(question string) (bool, error) {
-	ok, err := t.confirm(question)
-	if err == nil && !ok {
-		t.words("Nothing was changed.\n")
-	}
-	return ok, err
-}
-
 // nothingToPrune says that nobody is silent.
 func nothingToPrune(t *Terminal, noun string) error {
 	if t.Output == jsonWords {

@@ -3,7 +3,6 @@ package verbs
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,21 +13,6 @@ import (
 	"lapid/cmd/lapid/datadir"
 	"lapid/transport/admin"
 )
-
-// Files of a quickstart's folder.
-const (
-	quickCredentials = "local_api_credentials.yaml"
-	quickKey         = "bouncer.key"
-	quickName        = "quickstart" // of its machine and its bouncer
-)
-
-// quick is what the flags of quickstart say. checkQuick fills in the
-// addresses that were not given.
-type quick struct {
-	dir, listen, metrics string
-	moves                bool // an address was given and is another than before
-	asRoot               bool // also in a folder of somebody else's
-}
 
 // Quickstart is the verb quickstart: from nothing to an answered request in one line.
 // It is the same server as serve's, with a configuration that it writes itself.
@@ -52,7 +36,7 @@ below one, unless --as-root is given; see serve.`,
 	return c
 }
 
-// quickstart looks, makes what is missing, and serves until a signal. The lines to
+// runQuickstart looks, makes what is missing, and serves until a signal. The lines to
 // paste are printed only once every listener is open, so pasting them at once works.
 func runQuickstart(ctx context.Context, t *Terminal, q *quick, serve func(context.Context, *config.Setup, func()) error, listen, metrics bool) (err error) {
 	if q.dir, err = filepath.Abs(q.dir); err != nil {
@@ -121,17 +105,6 @@ func furnish(ctx context.Context, t *Terminal, q *quick) error {
 	return nil
 }
 
-// configure writes the configuration. Values are written so that any YAML
-// reader takes them for the texts they are.
-func (q *quick) configure(file string) error {
-	host, port, err := net.SplitHostPort(q.metrics)
-	if err != nil {
-		return fmt.Errorf("--metrics: %w", err)
-	}
-	return datadir.WriteSecret(file, fmt.Appendf(nil, quickText, config.Scalar(q.dir), config.Scalar(filepath.Join(q.dir, quickCredentials)),
-		config.Scalar(q.listen), config.Scalar(host), port))
-}
-
 // quickBouncer makes the bouncer, anew if only its key was lost. The row is
 // shared: on a machine for trying things, addresses mean nothing.
 func quickBouncer(ctx context.Context, t *Terminal, file string) error {
@@ -145,27 +118,6 @@ func quickBouncer(ctx context.Context, t *Terminal, file string) error {
 	}
 	return datadir.WriteSecret(file, []byte(key+"\n"))
 }
-
-// quickText is the configuration of a quickstart: folder, credentials, address
-// of the API, host and port of the metrics.
-const quickText = `# Written by "lapid quickstart"; change it as you like.
-config_paths:
-  data_dir: %s
-db_config:
-  flush:
-    max_items: 5000
-    max_age: 7d
-api:
-  client:
-    credentials_path: %s
-  server:
-    listen_uri: %s
-prometheus:
-  enabled: true
-  level: full
-  listen_addr: %s
-  listen_port: %s
-`
 
 // quickLines are the three lines to paste. They hold secrets of this
 // folder's own machine and bouncer in readable form, and go to standard

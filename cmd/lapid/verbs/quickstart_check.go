@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"syscall"
 
@@ -105,28 +103,4 @@ func readableAddress(address string) error {
 		return fmt.Errorf("%q has no port between 1 and 65535", address)
 	}
 	return nil
-}
-
-// move writes other addresses into a configuration that quickstart has written.
-// Only lines that are as they were written are changed, so a file that the operator
-// has rewritten is left alone, with an error that says what to change.
-func (q *quick) move(file string) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	host, port, err := net.SplitHostPort(q.metrics)
-	if err != nil {
-		return fmt.Errorf("--metrics: %w", err)
-	}
-	for key, value := range map[string]string{"listen_uri": config.Scalar(q.listen), "listen_addr": config.Scalar(host), "listen_port": port} {
-		line := regexp.MustCompile(`(?m)^( +` + key + `:) .*$`)
-		if len(line.FindAll(text, -1)) != 1 {
-			return fmt.Errorf("%s is not as quickstart writes it: change %s there instead of giving an address", file, key)
-		}
-		text = line.ReplaceAllFunc(text, func(old []byte) []byte {
-			return append(append([]byte{}, line.FindSubmatch(old)[1]...), " "+value...)
-		})
-	}
-	return datadir.WriteSecret(file, text)
 }

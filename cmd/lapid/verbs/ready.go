@@ -45,7 +45,7 @@ its level is none.`,
 // gives it at once.
 const askPatience = 10 * time.Second
 
-// ready asks once. "Not ready" is an answer and shown as one; no answer is an error
+// showReady asks once. "Not ready" is an answer and shown as one; no answer is an error
 // that says who was asked.
 func showReady(ctx context.Context, t *Terminal) error {
 	s, err := t.Setup()

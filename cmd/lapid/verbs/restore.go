@@ -57,7 +57,7 @@ without a server keep it. What came since stays in the store that is replaced, w
 	return c
 }
 
-// restore makes the new store beside the old one, and only when it is whole and
+// restoreStore makes the new store beside the old one, and only when it is whole and
 // verified do the two change places. Whatever goes wrong before leaves the old one as
 // it was; after it, both are there under names that are told.
 //
@@ -231,6 +231,7 @@ func noPrevious(s *config.Setup, there bool) error {
 	return fmt.Errorf("the store in %s is not kept as an older program wrote it: none did, or a server has ended in good order since; a backup is restored with: lapid restore --force FILE", s.Store())
 }
 
+// isFolder tells whether there is a folder at a path, and no link to one.
 func isFolder(path string) bool {
 	info, err := os.Lstat(path)
 	return err == nil && info.IsDir()
@@ -244,7 +245,7 @@ type restoreObject struct {
 	Restart  bool   `json:"restart_bouncers"` // they are not told all that has ended
 }
 
-// hold keeps others from the store, until it is closed; nil: there is none.
+// holdStore keeps others from the store, until it is closed; nil: there is none.
 // What is in the place of the store and is no store cannot be locked, and need not
 // be.
 func holdStore(s *config.Setup) (io.Closer, error) {
@@ -347,18 +348,4 @@ func install(made, store string, there bool, now time.Time) (old string, err err
 		return "", fmt.Errorf("%w; what was restored is in %s", err, old)
 	}
 	return old, datadir.SyncFolder(filepath.Dir(store))
-}
-
-// exchangeInSteps is exchange where one step is not to be had. Between the
-// steps nothing is in the place of b; a crash there leaves both under their
-// other names, and the next start says that the store is missing.
-func exchangeInSteps(a, b string) error {
-	aside := b + ".aside"
-	if err := os.Rename(b, aside); err != nil {
-		return err
-	}
-	if err := os.Rename(a, b); err != nil {
-		return errors.Join(err, os.Rename(aside, b))
-	}
-	return os.Rename(aside, a)
 }

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"lapid/engine"
@@ -47,4 +48,15 @@ func worded(verb string, err error) error {
 	said := *e
 	said.Text = strings.Replace(text, "%s", e.Name, 1)
 	return &said
+}
+
+// apiError marks what the server said, as the reference does. What could not
+// reach the server is passed on without that mark, so the two can be told
+// apart.
+func apiError(err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("API error: %w", err)
+	}
+	return err
 }

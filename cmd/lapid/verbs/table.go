@@ -44,9 +44,10 @@ type table struct {
 // narrowest is how narrow a column may be made so that a table fits.
 const narrowest = 8
 
-// boxedTable and lightTable are empty tables of the two looks.
+// boxedTable is an empty table with lines around and between its cells.
 func boxedTable() *table { return &table{boxed: true} }
 
+// lightTable is an empty table with a line below its head alone.
 func lightTable() *table { return &table{} }
 
 // title adds a band of one cell over the whole width.

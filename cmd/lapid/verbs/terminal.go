@@ -288,3 +288,38 @@ func (t *Terminal) confirm(question string) (bool, error) {
 	}
 	return answer == "y" || answer == "Y" || answer == "yes", nil
 }
+
+// attended tells whether a person can be asked.
+func (t *Terminal) attended() bool { return t.Person || t.interactive() }
+
+// words writes what a person reads while something goes on; programs that read
+// JSON get only that.
+func (t *Terminal) words(format string, args ...any) {
+	if t.Output != jsonWords {
+		t.print(format, args...)
+	}
+}
+
+// program is how this command was called, as far as it says which server is meant.
+// It stands in advice, so that the line can be copied as it is.
+func (t *Terminal) program() string {
+	if t.File != "" {
+		return "lapid -c " + t.File
+	}
+	return "lapid"
+}
+
+// agree is confirm that says so when nothing is going to happen.
+func (t *Terminal) agree(question string) (bool, error) {
+	ok, err := t.confirm(question)
+	if err == nil && !ok {
+		t.words("Nothing was changed.\n")
+	}
+	return ok, err
+}
+
+// Build is which program this is.
+type Build struct {
+	Version string // the tag of a release without its v
+	Commit  string // what git knew of the files; "" where Go has noted it itself
+}

@@ -11,12 +11,6 @@ import (
 	"lapid/persist"
 )
 
-// Build is which program this is.
-type Build struct {
-	Version string // the tag of a release without its v
-	Commit  string // what git knew of the files; "" where Go has noted it itself
-}
-
 // versionCommand is version.
 func versionCommand(t *Terminal) *cobra.Command {
 	return &cobra.Command{

@@ -1,0 +1,59 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Load reads the configuration. With file "" it takes the first that is
+// in one of the usual places, and else the built-in defaults: the store in a
+// local folder, the API on 127.0.0.1:8080, the stock profiles. Errors name
+// file, line and column, several of them in as many lines. It reads; it
+// makes nothing.
+func Load(file string, env Environment) (*Setup, error) {
+	found := file == ""
+	if found {
+		if file = findConfig(UsualConfigs); file == "" {
+			return defaultSetup(env)
+		}
+	}
+	s := &Setup{File: file, Found: found, Env: env}
+	tree, err := readMerged(file, expander(env))
+	if err != nil {
+		return nil, fmt.Errorf("while loading configuration file: %w", err)
+	}
+	s.tree = tree
+	d, err := decodeTree(tree, &s.Config)
+	if err != nil {
+		return nil, fmt.Errorf("while loading configuration file: %w", err)
+	}
+	s.place = d.places
+	if harmless := slices.DeleteFunc(d.ignored, func(key string) bool { return slices.Contains(loud, key) }); len(harmless) > 0 {
+		s.warn("accepted, but without a meaning here: %s", strings.Join(harmless, ", "))
+	}
+	if s.Own, s.ownPlace, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
+		return nil, err
+	}
+	return s, complete(s)
+}
+
+// Again reads the same files once more, as a reload does.
+func (s *Setup) Again() (*Setup, error) { return Load(s.File, s.Env) }
+
+// defaultSetup is the setup of somebody who wrote nothing.
+func defaultSetup(env Environment) (*Setup, error) {
+	own, places, err := loadSettings("", env)
+	if err != nil {
+		return nil, err
+	}
+	items := 5000
+	s := &Setup{Env: env, Own: own, ownPlace: places, Config: Config{
+		Paths:   Paths{DataDir: LocalData},
+		DB:      Database{Flush: &Flush{MaxItems: &items, MaxAge: "7d"}},
+		API:     API{Server: &APIServer{ListenURI: "127.0.0.1:8080"}},
+		Metrics: MetricsPlace{Enabled: true},
+	}}
+	return s, complete(s)
+}

@@ -1,0 +1,367 @@
+package program
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport"
+	"lapid/transport/admin"
+	"lapid/transport/auth"
+)
+
+// useMemory finds out what the server may use and says so. What it returns is to be
+// called at the end.
+func (p *Program) useMemory() (end func()) {
+	own, _ := p.setup.Own.MemoryBytes() // checked when it was read
+	l, listeners := findLimits(os.DirFS("/"), own), 1
+	if a := p.setup.Config.API.Server; a.ListenURI != "" && a.ListenSocket != "" {
+		listeners = 2
+	}
+	p.bounds = l.bounds(listeners)
+	n, _ := p.setup.Own.HeaderBytes() // checked when it was read
+	p.bounds.heads = cmp.Or(n, config.UsualHeaderBytes)
+	l.say(p.log.Logger, p.bounds)
+	return p.bounds.apply()
+}
+
+// Run builds the house from the bottom up, serves until ctx ends, and takes it down
+// from the top. Call it once. It returns nil after an orderly end. The order is that
+// of dependence: store, engine, gate, listeners from the inside out. What is taken down
+// takes the reverse order, and the engine runs on until everybody above it has left:
+// so every request that was let in gets an answer.
+func (p *Program) Run(ctx context.Context) error {
+	p.begun = time.Now()
+	p.sayOutOfDate()
+	p.processors.use()
+	defer tuneCollector()()
+	defer p.useMemory()()
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
+	defer signal.Stop(hangups)
+	p.noteStart("the store in " + p.setup.Store() + " is being opened and read")
+	_ = p.openMetrics() // in use, perhaps by a server that is ending: tried again, and then it counts
+	defer p.closeMetrics()
+	if err := p.openEngine(ctx); err != nil || p.engine == nil {
+		return err
+	}
+	p.condition.engine.Store(p.engine)
+	p.noteStart("the listeners are being opened")
+	defer context.AfterFunc(ctx, p.condition.stopping)()
+	// The engine's time is longer than everybody else's: its context does not end
+	// with ctx.
+	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	upstairs, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	ended := make(chan error, 1)
+	go func() {
+		err := p.engine.Run(ground)
+		if err != nil {
+			leave(err) // without an engine there is nothing to serve
+		}
+		ended <- err
+	}()
+	err := p.openListeners(upstairs)
+	if err == nil {
+		err = p.serve(upstairs, hangups)
+	}
+	p.condition.stopping()
+	notify(stopping + "\n" + status("ending: what is under way is answered"))
+	stop()
+	if err = errors.Join(err, <-ended); err == nil {
+		p.engine.DropPrevious()
+	}
+	if err = errors.Join(err, p.engine.Close()); err == nil {
+		p.log.Info("lapid has ended in good order")
+	}
+	return err
+}
+
+// openEngine opens the store. One of the operator's verbs may have it open
+// for a moment: that is waited for; another server is not. When ctx ends
+// meanwhile there is no error and no engine. An error that is not a locked
+// store is final: it names what to do, and a service manager that starts
+// again finds the same.
+func (p *Program) openEngine(ctx context.Context) error {
+	s := p.setup
+	if err := s.Data().MakeFolder(); err != nil {
+		return err
+	}
+	deadline := time.NewTimer(storePatience)
+	defer deadline.Stop()
+	for told := false; ; told = true {
+		if err := s.Data().AsMade(); err != nil {
+			return err
+		}
+		e, err := engine.OpenContext(ctx, p.engineOptions())
+		if ctx.Err() != nil {
+			if err == nil {
+				_ = e.Close() // nothing was written
+			}
+			p.log.Info("the start was ended before the store had been read")
+			return nil
+		}
+		if err == nil {
+			p.engine = e
+			if err := s.Data().NoteMade(e.StoreID()); err != nil {
+				p.log.Warn("it cannot be noted that there is a store here: if it is removed, nobody will notice", "file", s.Data().MadeFile(), "error", err)
+			}
+			return nil
+		}
+		err = fmt.Errorf("opening the store in %s: %w", s.Store(), datadir.Permitted(err, s.Store()))
+		if !errors.Is(err, persist.ErrLocked) {
+			return err
+		}
+		// Who answers on the operator's socket is a server and will not go away by
+		// itself.
+		if c, dialled := admin.Dial(ctx, s.Socket()); dialled == nil {
+			c.Close()
+			return fmt.Errorf("%w: another server is running; stop it first, or give this one a data_dir of its own", err)
+		}
+		if !told {
+			p.log.Warn(fmt.Sprintf("%v: it is waited for, %v at most", err, storePatience))
+		}
+		p.noteStart("another process has the store in " + s.Store() + " open: it is waited for")
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return fmt.Errorf("%w, and was waited for in vain; stop that process, or give this server a data_dir of its own", err)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// yield has the server look after its connections while the engine computes. There
+// is none yet while the store is read, and none without an address of the Local API.
+func (p *Program) yield() {
+	if api := p.helper.Load(); api != nil {
+		api.Help()
+	}
+}
+
+// engineOptions is what the engine is given: what every opener of the store has, and
+// the server's own rules, retention and bounds.
+func (p *Program) engineOptions() *engine.Options {
+	o := p.setup.EngineOptions(p.log.Logger)
+	r := p.retention
+	o.Progress, o.Yield = p.noteStart, p.yield
+	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
+	o.BouncersPerKey = p.setup.Own.RowsPerKey
+	o.Retention = engine.Retention{
+		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
+		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
+	}
+	return o
+}
+
+// noteStart says what the start is doing: to who asks /ready and to the
+// service manager. The log has it from who does it. It also asks the service
+// manager for more time, so that a store of many gigabytes is not killed for
+// its size.
+func (p *Program) noteStart(doing string) {
+	p.condition.starting(doing)
+	notify(status(doing) + "\n" + moreTime)
+}
+
+// noteReady says that everything is open, and what is there.
+func (p *Program) noteReady() {
+	m := p.engine.Metrics()
+	var decisions, alerts int64
+	for _, h := range m.Held {
+		decisions += h.N
+	}
+	for _, a := range m.Alerts {
+		alerts += a.N
+	}
+	notify(ready + "\n" + status(fmt.Sprintf("serving %d decisions", decisions)))
+	p.log.Info("lapid is ready", "version", p.version, "revision", uint64(m.Revision), "decisions", decisions, "alerts", alerts,
+		"bouncers", m.Bouncers, "machines", m.Machines, "seconds", float64(time.Since(p.begun).Milliseconds())/1000, "store", p.setup.Store())
+}
+
+// openListeners builds everything above the engine. After an error nothing of it
+// is left open. The listener of the API comes last. A store whose disk takes
+// no writes is served all the same, and so a socket that cannot be made is
+// only told; anything else that is not open is an error, for a server that
+// is half there is worse than none.
+func (p *Program) openListeners(ctx context.Context) (err error) {
+	s := p.setup
+	secret, err := p.secret(ctx)
+	if err != nil {
+		return err
+	}
+	p.gate, err = auth.NewGate(p.engine, &auth.Options{
+		Secret: secret, Rules: s.Rules(p.server), Logger: p.log.Logger, IPv6Prefix: s.Own.IPv6Prefix, Labour: p.processors.labour,
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.makeAPI(); err != nil {
+		return fmt.Errorf("local API server stopped with error: %w", err)
+	}
+	defer func() {
+		if err != nil && p.admin != nil {
+			_ = p.admin.Close()
+		}
+	}()
+	if err := p.openMetrics(); err != nil {
+		return err
+	}
+	h := p.api.MetricsHandler()
+	p.condition.metrics.Store(&h)
+	if err := p.listenAdmin(); err != nil {
+		if !diskRefuses(err) {
+			return err
+		}
+		p.log.Error("the operator's verbs do not reach this server until the disk takes writes: its socket could not be made", "error", err)
+	}
+	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
+		return fmt.Errorf("local API server stopped with error: %w", err)
+	}
+	p.noteAddresses()
+	return nil
+}
+
+// noteAddresses notes where connections are taken, for who asks over the operator's
+// socket.
+func (p *Program) noteAddresses() {
+	var list []string
+	if at := p.api.Addr(); at != nil {
+		list = append(list, at.String())
+	}
+	if p.metrics != nil {
+		list = append(list, p.metrics.at.String())
+	}
+	if path := p.setup.Config.API.Server.ListenSocket; path != "" {
+		list = append(list, path)
+	}
+	p.listening.Store(&list)
+}
+
+// openMetrics opens the listener of metrics, if there shall be one and it is
+// not open yet. It is tried once at the very beginning, for /live and /ready
+// while the store is read, and once more when everything else stands.
+func (p *Program) openMetrics() (err error) {
+	if p.metrics != nil || p.server.MetricsAddress == "" {
+		return nil
+	}
+	if p.metrics, err = openMetrics(p.server.MetricsAddress, p.condition.handler()); err != nil {
+		return fmt.Errorf("metrics listener: %w", err)
+	}
+	return nil
+}
+
+// closeMetrics closes that listener and does not wait: figures that are being read
+// while the server ends break off.
+func (p *Program) closeMetrics() {
+	if p.metrics != nil {
+		p.metrics.close()
+	}
+}
+
+// secret is the key that signs tokens: the operator's, or one that was made
+// at the first start and is kept, so that a restart logs nobody out. On a
+// disk that takes no writes there is one for this run alone.
+func (p *Program) secret(ctx context.Context) ([]byte, error) {
+	if text, ok := p.setup.Env(secretVariable); ok {
+		return []byte(text), nil
+	}
+	fresh := func() ([]byte, error) {
+		b := make([]byte, secretSize)
+		_, err := rand.Read(b)
+		return b, err
+	}
+	secret, err := p.engine.Secret(ctx, "tokens", fresh)
+	if errors.Is(err, engine.ErrDisk) {
+		p.log.Warn("the key that signs tokens cannot be kept: machines log in again after the next start", "error", err)
+		return fresh()
+	}
+	return secret, err
+}
+
+// makeAPI makes the server of the API from what was configured and from the bounds
+// that were found. It opens nothing but the files of certificates; an error of those
+// is the only one to expect.
+func (p *Program) makeAPI() error {
+	s, a := p.setup, p.setup.Config.API.Server
+	mode, _ := s.Own.SocketMode() // checked when it was read
+	o := &transport.Options{
+		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
+		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
+		Labour: p.processors.labour,
+	}
+	b := &p.bounds
+	o.HeaderBytes = b.heads
+	o.Loops, _ = s.Own.LoopCount() // checked when it was read
+	o.AnswerMemory, o.SharedMemory = b.answers, b.shared
+	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served
+	if a.TLS != nil && a.TLS.CertFile != "" {
+		var err error
+		if p.tls, err = auth.NewTLS(s.TLSOptions(p.log.Logger, p.engine.Now)); err != nil {
+			return err
+		}
+		o.TLS = p.tls.Config()
+	}
+	var err error
+	if p.api, err = transport.New(o); err == nil {
+		p.helper.Store(p.api)
+	}
+	return err
+}
+
+// serve runs everything upstairs in one group until ctx ends or one of them
+// fails, and waits until all have left. The group ends with its first error,
+// which is the one that is given: others follow from it. An end by ctx is no
+// error.
+func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := p.api.Run(ctx); err != nil {
+			return fmt.Errorf("local API server stopped with error: %w", err)
+		}
+		return nil
+	})
+	if p.metrics != nil {
+		group.Go(func() error {
+			select {
+			case err := <-p.metrics.failed:
+				return fmt.Errorf("metrics listener: %w", err)
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	}
+	group.Go(func() error { return p.runAdmin(ctx) })
+	group.Go(func() error { return watchdog(ctx, p.engine) })
+	select {
+	case <-p.api.Serving(): // and what it says of that stands in the log
+		p.condition.serving()
+		p.noteReady()
+		close(p.ready)
+	case <-ctx.Done():
+	}
+	group.Go(func() error { return p.reloadLoop(ctx, hangups) }) // from now on it owns setup and rules
+	err := group.Wait()
+	// When the engine has failed, its error is the cause, and the others only saw
+	// that the context ended.
+	if cause := context.Cause(ctx); errors.Is(err, context.Canceled) && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return err
+}

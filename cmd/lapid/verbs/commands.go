@@ -1,0 +1,15 @@
+package verbs
+
+import (
+	"github.com/spf13/cobra"
+)
+
+// Commands are all verbs that ask a server or work on a store, each made anew: flags
+// write into t and into variables of their verbs.
+func Commands(t *Terminal) []*cobra.Command {
+	return []*cobra.Command{
+		readyCommand(t), versionCommand(t), machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t),
+		decisionsCommand(t), metricsCommand(t), lapiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t),
+		checkCommand(t), manCommand(t),
+	}
+}

@@ -1,0 +1,83 @@
+package verbs
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+)
+
+// Files of a quickstart's folder.
+const (
+	quickCredentials = "local_api_credentials.yaml"
+	quickKey         = "bouncer.key"
+	quickName        = "quickstart" // of its machine and its bouncer
+)
+
+// quick is what the flags of quickstart say. checkQuick fills in the
+// addresses that were not given.
+type quick struct {
+	dir, listen, metrics string
+	moves                bool // an address was given and is another than before
+	asRoot               bool // also in a folder of somebody else's
+}
+
+// configure writes the configuration. Values are written so that any YAML
+// reader takes them for the texts they are.
+func (q *quick) configure(file string) error {
+	host, port, err := net.SplitHostPort(q.metrics)
+	if err != nil {
+		return fmt.Errorf("--metrics: %w", err)
+	}
+	return datadir.WriteSecret(file, fmt.Appendf(nil, quickText, config.Scalar(q.dir), config.Scalar(filepath.Join(q.dir, quickCredentials)),
+		config.Scalar(q.listen), config.Scalar(host), port))
+}
+
+// quickText is the configuration of a quickstart: folder, credentials, address
+// of the API, host and port of the metrics.
+const quickText = `# Written by "lapid quickstart"; change it as you like.
+config_paths:
+  data_dir: %s
+db_config:
+  flush:
+    max_items: 5000
+    max_age: 7d
+api:
+  client:
+    credentials_path: %s
+  server:
+    listen_uri: %s
+prometheus:
+  enabled: true
+  level: full
+  listen_addr: %s
+  listen_port: %s
+`
+
+// move writes other addresses into a configuration that quickstart has written.
+// Only lines that are as they were written are changed, so a file that the operator
+// has rewritten is left alone, with an error that says what to change.
+func (q *quick) move(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(q.metrics)
+	if err != nil {
+		return fmt.Errorf("--metrics: %w", err)
+	}
+	for key, value := range map[string]string{"listen_uri": config.Scalar(q.listen), "listen_addr": config.Scalar(host), "listen_port": port} {
+		line := regexp.MustCompile(`(?m)^( +` + key + `:) .*$`)
+		if len(line.FindAll(text, -1)) != 1 {
+			return fmt.Errorf("%s is not as quickstart writes it: change %s there instead of giving an address", file, key)
+		}
+		text = line.ReplaceAllFunc(text, func(old []byte) []byte {
+			return append(append([]byte{}, line.FindSubmatch(old)[1]...), " "+value...)
+		})
+	}
+	return datadir.WriteSecret(file, text)
+}
