@@ -72,7 +72,7 @@ fleet: ## snapshot, back up, start and restore FLEET (10000) log processors, 100
 
 attack: ## attack a real server for ATTACK (3m), flood it beside those who are known, forge what it stores and sends (FORGE each)
 	$(GO) test -count=1 -timeout 0 -v -run '^(TestAttack|TestFlood)$$' ./cmd/lapid -attack $(ATTACK)
-	@GO="$(GO)" FUZZTIME=$(FORGE) FUZZONLY='Forged|Snapshot|Replay|Backup|AlertBody|UsageRow|Fronts|Plain|Raw' ./.ci/fuzz ./engine ./persist ./transport
+	@GO="$(GO)" FUZZTIME=$(FORGE) FUZZONLY='Forged|Snapshot|Replay|Backup|AlertBody|UsageRow|Fronts|Plain|Raw' ./.ci/fuzz ./engine ./persist ./transport ./transport/conn
 
 bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
 	./bench/peers/install.sh

@@ -2,9 +2,8 @@ package transport
 
 import (
 	"bytes"
+	"net/http"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
 	"lapid/transport/auth"
@@ -15,7 +14,7 @@ import (
 // addAlerts stores what a machine reports (http-api.md section 7). The answer
 // says that it is durable and in force.
 func (s *Server) addAlerts(x *exchange) error {
-	body, err := x.body(s)
+	body, err := x.body()
 	if err != nil {
 		return err
 	}
@@ -28,7 +27,7 @@ func (s *Server) addAlerts(x *exchange) error {
 		return err
 	}
 	x.out = wire.AppendIDs(x.out[:0], ids)
-	x.json(fasthttp.StatusCreated, x.out)
+	x.json(http.StatusCreated, x.out)
 	return nil
 }
 
@@ -36,7 +35,7 @@ func (s *Server) addAlerts(x *exchange) error {
 func (s *Server) findAlerts(x *exchange) error {
 	// The question is the answer's, which may be written when the exchange is over.
 	q, view := &engine.AlertQuery{Now: x.now}, s.engine.View()
-	if err := wire.ParseAlertQuery(q, bytes.Clone(x.rawQuery())); err != nil {
+	if err := wire.ParseAlertQuery(q, bytes.Clone(x.request.Query)); err != nil {
 		return err
 	}
 	x.reading = s.feed.Part(x)
@@ -72,14 +71,14 @@ func (s *Server) writeAlerts(w *feed.Writer, view *engine.View, q *engine.AlertQ
 // headAlerts is GET /v1/alerts without its body: only its errors count.
 func (s *Server) headAlerts(x *exchange) error {
 	x.alertQuery.Now = x.now
-	if err := wire.ParseAlertQuery(&x.alertQuery, x.rawQuery()); err != nil {
+	if err := wire.ParseAlertQuery(&x.alertQuery, x.request.Query); err != nil {
 		return err
 	}
 	x.head()
 	return nil
 }
 
-var errAlertID = &answer{fasthttp.StatusBadRequest, "alert_id must be valid integer"}
+var errAlertID = &answer{http.StatusBadRequest, "alert_id must be valid integer"}
 
 // getAlert shows one alert, or on HEAD whether there is one.
 func (s *Server) getAlert(x *exchange) error {
@@ -91,7 +90,7 @@ func (s *Server) getAlert(x *exchange) error {
 	if !ok {
 		return errAlertID
 	}
-	view, now, isHead := s.engine.View(), x.now, x.ctx.IsHead()
+	view, now, isHead := s.engine.View(), x.now, x.request.IsHead()
 	x.reading = s.feed.Part(x)
 	room := x.reading.Room
 	run := func(w *feed.Writer) error {
@@ -114,11 +113,11 @@ func (s *Server) getAlert(x *exchange) error {
 // mayDelete guards the deletion of alerts: a token is not enough, the address
 // must be trusted.
 func (s *Server) mayDelete(x *exchange) error {
-	if s.gate.MayDeleteAlerts(x.client, x.socket) {
+	if s.gate.MayDeleteAlerts(x.client, x.request.Socket) {
 		return nil
 	}
 	s.deny(x, &auth.Refusal{Reason: auth.DeletionFromStranger, Who: x.machine})
-	return &answer{fasthttp.StatusForbidden, "access forbidden from this IP (" + x.client.String() + ")"}
+	return &answer{http.StatusForbidden, "access forbidden from this IP (" + x.client.String() + ")"}
 }
 
 // deleteAlerts deletes what the query string describes, with its decisions.
@@ -127,7 +126,7 @@ func (s *Server) deleteAlerts(x *exchange) error {
 		return err
 	}
 	x.alertQuery.Now = x.now
-	if err := wire.ParseAlertDeletion(&x.alertQuery, x.rawQuery()); err != nil {
+	if err := wire.ParseAlertDeletion(&x.alertQuery, x.request.Query); err != nil {
 		return err
 	}
 	n, err := s.engine.DeleteAlerts(s.asMachine(x), &x.alertQuery)

@@ -22,7 +22,7 @@ func (h *house) handled(method, path string, header ...string) (*fasthttp.Reques
 		r.Header.Set(header[i], header[i+1])
 	}
 	return ctx, func() {
-		h.server.http.Handler(ctx)
+		h.server.front.Do(ctx)
 		if ctx.Response.StatusCode() != 200 {
 			h.t.Fatalf("%s: %d %s", path, ctx.Response.StatusCode(), ctx.Response.Body())
 		}

@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"github.com/valyala/fasthttp"
+	"net/http"
 
 	"lapid/engine"
 	"lapid/transport/feed"
@@ -19,7 +19,7 @@ func (s *Server) listAllowlists(x *exchange) error {
 }
 
 func (x *exchange) withContent() bool {
-	value, _ := wire.QueryValue(x.rawQuery(), "with_content")
+	value, _ := wire.QueryValue(x.request.Query, "with_content")
 	return string(value) == "true"
 }
 
@@ -44,7 +44,7 @@ func (s *Server) getAllowlist(x *exchange) error {
 func (s *Server) allowlisted(view *engine.View, value string, now int64) ([]engine.AllowlistMatch, error) {
 	p, err := engine.ParseTarget(value)
 	if err != nil {
-		return nil, &answer{fasthttp.StatusInternalServerError, err.Error()} // quirkFilters
+		return nil, &answer{http.StatusInternalServerError, err.Error()} // quirkFilters
 	}
 	return view.Allowlisted(nil, p, now), nil
 }
@@ -60,7 +60,7 @@ func (s *Server) check(x *exchange) error {
 		return err
 	}
 	x.out = wire.AppendCheck(x.out[:0], matches)
-	x.json(fasthttp.StatusOK, x.out)
+	x.json(http.StatusOK, x.out)
 	return nil
 }
 
@@ -77,14 +77,14 @@ func (s *Server) headCheck(x *exchange) error {
 	case len(matches) > 0:
 		x.head()
 	default:
-		x.empty(fasthttp.StatusNoContent)
+		x.empty(http.StatusNoContent)
 	}
 	return nil
 }
 
 // checkMany is check for a list.
 func (s *Server) checkMany(x *exchange) error {
-	body, err := x.body(s)
+	body, err := x.body()
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (s *Server) checkMany(x *exchange) error {
 	view, now := s.engine.View(), x.now
 	for _, t := range targets { // all of them, before anything is answered
 		if _, err := engine.ParseTarget(t); err != nil {
-			return &answer{fasthttp.StatusInternalServerError, err.Error()} // quirkFilters
+			return &answer{http.StatusInternalServerError, err.Error()} // quirkFilters
 		}
 	}
 	x.keepBody = true

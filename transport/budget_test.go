@@ -1,16 +1,14 @@
 package transport
 
 import (
-	"bufio"
 	"io"
 	"net"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"lapid/transport/budget"
+	"lapid/transport/conn"
 )
 
 // TestStrangersBodies has strangers leave bodies unfinished, from many addresses
@@ -41,11 +39,11 @@ func testStrangersBodies(t *wireTest) {
 			_, _ = io.WriteString(c, text) // may be refused and closed meanwhile
 		}
 	}
-	h.eventually("strangers are refused", func() bool { return h.server.refusals[noStrangerMemory].count.Load() > 20 })
-	if n := h.server.purses.inUse(); n > room/2 {
+	h.eventually("strangers are refused", func() bool { return h.server.refusals[conn.NoStrangerMemory].count.Load() > 20 })
+	if n := h.server.front.MemoryInUse(); n > room/2 {
 		t.Errorf("strangers take %d bytes", n)
 	}
-	if h.server.purses.known.InUse() != 0 {
+	if h.server.front.KnownMemory().InUse() != 0 {
 		t.Error("strangers take the memory of others")
 	}
 	fill := func(n int) string {
@@ -77,7 +75,7 @@ func testSmallBodiesTakeNothing(t *wireTest) {
 	for range 20 {
 		h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 60<<10)+`]`), 201, `[]`)
 	}
-	all := &budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.purses.known}
+	all := &budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.front.KnownMemory()}
 	all.Take(all.From.Most())
 	defer all.Release()
 	for range 20 {
@@ -100,7 +98,7 @@ func testPackedBodiesOfTheKnown(t *wireTest) {
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Errorf("a stranger's: %d %s", got.status, got.body)
 	}
-	if h.server.refusals[noStrangerMemory].count.Load() == 0 {
+	if h.server.refusals[conn.NoStrangerMemory].count.Load() == 0 {
 		t.Error("nothing is counted")
 	}
 }
@@ -114,14 +112,7 @@ func TestSlowStrangers(t *testing.T) {
 
 func testSlowStrangers(t *wireTest) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.last = func(s *Server) { s.strangerPatience = 20 * time.Millisecond } })
-	for path, short := range map[string]bool{"/v1/watchers": true, "/v1/watchers/login": true, "/v1/alerts": false} {
-		var r fasthttp.Request
-		h.must(r.Header.Read(bufio.NewReader(strings.NewReader(request("POST", path, "Content-Length: 10")))))
-		if got := h.server.received(&r.Header).ReadTimeout; (got == h.server.strangerPatience) != short {
-			t.Errorf("%s may take %s", path, got)
-		}
-	}
+	h := newHouse(t, func(b *build) { b.server.patience.Stranger = 20 * time.Millisecond })
 	for _, text := range []string{
 		request("POST", "/v1/watchers/login", "Content-Length: 60000") + "{" + strings.Repeat(" ", 50_000),
 		request("POST", "/v1/watchers", "Content-Length: 60"),
@@ -134,5 +125,5 @@ func testSlowStrangers(t *wireTest) {
 			t.Errorf("%.30s: %v", text, err)
 		}
 	}
-	h.eventually("the memory is given back", func() bool { return h.server.purses.inUse() == 0 })
+	h.eventually("the memory is given back", func() bool { return h.server.front.MemoryInUse() == 0 })
 }

@@ -190,8 +190,11 @@ func testWhoMayDoWhat(t *wireTest) {
 // everyLine checks that a grid has every line of the server's table.
 func (h *house) everyLine(name string, grid []string) {
 	h.t.Helper()
-	for i := range h.server.routes {
-		r := &h.server.routes[i]
+	for i := range h.server.routes.lines {
+		r := &h.server.routes.lines[i]
+		if r.path == "" {
+			continue // of what matches none
+		}
 		if !slices.ContainsFunc(grid, func(line string) bool {
 			cells := strings.Fields(line)
 			path, _, _ := strings.Cut(cells[1], "?")

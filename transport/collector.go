@@ -14,6 +14,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/conn"
 	"lapid/transport/visible"
 )
 
@@ -153,12 +154,9 @@ func (m measure) send(one prometheus.Metric, err error) {
 	}
 }
 
-// lines are all lines that are counted, strays among them.
-func (s *Server) lines() []route { return slices.Concat(s.routes, s.strays) }
-
 // routes sends what is counted by line of the table.
 func (c collectorOf) routes(m measure) {
-	for _, line := range c.s.lines() {
+	for _, line := range c.s.routes.lines {
 		counts, nanos := c.s.counting.snapshot(line.number)
 		l := latencies{counts: counts, nanos: nanos}
 		total := l.total()
@@ -167,7 +165,7 @@ func (c collectorOf) routes(m measure) {
 		}
 		m.counter(routeRequests, float64(total), line.label, line.method)
 		endpoint := line.label
-		if endpoint == strayLabel {
+		if endpoint == unmatchedLabel {
 			endpoint = ""
 		}
 		if c.s.options.MetricsLevel == "full" {
@@ -226,7 +224,7 @@ func (l *latencies) dashboard() map[float64]uint64 {
 
 // visitors sends what is counted by bouncer and machine.
 func (c collectorOf) visitors(m measure) {
-	lines := c.s.lines()
+	lines := c.s.routes.lines
 	c.s.counting.bouncers.each(rowName, func(name string, v *visitor) {
 		v.send(m, bouncerRequests, name, lines)
 		if n := v.found.Load(); n > 0 {
@@ -349,8 +347,8 @@ func (c collectorOf) state(m measure) {
 	m.histogram(journalSync, e.Store.Sync.Count, e.Store.Sync.Sum, buckets)
 	m.gauge(diskBytes, float64(e.Store.DiskBytes))
 	m.gauge(diskFailed, number(e.Store.Failed))
-	m.gauge(connections, float64(c.s.connections()))
-	m.gauge(bodyBytes, float64(c.s.purses.inUse()))
+	m.gauge(connections, float64(connectionsOf(c.s.front)))
+	m.gauge(bodyBytes, float64(c.s.front.MemoryInUse()))
 	for why := range c.s.refusals {
 		m.counter(noRoom, float64(c.s.refusals[why].count.Load()), reasonNames[why])
 	}
@@ -372,4 +370,10 @@ func (s *Server) MetricsHandler() http.Handler {
 	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// connectionsOf is how many there are, on loops and with goroutines.
+func connectionsOf(f *conn.Front) int {
+	n := f.Counts()
+	return n.Looped + n.Served
 }

@@ -3,10 +3,9 @@ package transport
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
 	"lapid/transport/feed"
@@ -43,7 +42,7 @@ func (s *Server) findDecisions(x *exchange) error {
 	case len(x.found) == 0:
 		x.shared(jsonType, nullAnswer)
 	default:
-		x.json(fasthttp.StatusOK, x.out)
+		x.json(http.StatusOK, x.out)
 	}
 	return nil
 }
@@ -52,7 +51,7 @@ func (s *Server) findDecisions(x *exchange) error {
 // and x.out; a longer one, which is not for a loop, is the selection.
 func (s *Server) find(x *exchange) (*engine.Selection, error) {
 	x.query.Now = x.now
-	if err := wire.ParseQuery(&x.query, x.rawQuery()); err != nil {
+	if err := wire.ParseQuery(&x.query, x.request.Query); err != nil {
 		return nil, err
 	}
 	view, few := s.engine.View(), false
@@ -66,7 +65,7 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 		s.live(x, len(x.found) > 0)
 		return nil, nil
 	}
-	if x.asked != nil {
+	if !x.request.MayWait() {
 		return nil, errLater
 	}
 	var err error
@@ -92,7 +91,7 @@ func (s *Server) sendList(x *exchange, found *engine.Selection) error {
 // list: bouncers use it to see whether we are there. It leaves no trace.
 func (s *Server) headDecisions(x *exchange) error {
 	x.query.Now = x.now
-	if err := wire.ParseQuery(&x.query, x.rawQuery()); err != nil {
+	if err := wire.ParseQuery(&x.query, x.request.Query); err != nil {
 		return err
 	}
 	if x.query.Address.IsValid() && !x.query.Inside {
@@ -123,7 +122,7 @@ func writeList(w *feed.Writer, found *engine.Selection, now int64) error {
 // endDecisions ends what the query string describes.
 func (s *Server) endDecisions(x *exchange) error {
 	x.query.Now = x.now
-	if err := wire.ParseDeletion(&x.query, x.rawQuery()); err != nil {
+	if err := wire.ParseDeletion(&x.query, x.request.Query); err != nil {
 		return err
 	}
 	n, err := s.engine.EndDecisions(s.asMachine(x), &x.query)
@@ -143,7 +142,7 @@ func (s *Server) endDecision(x *exchange) error {
 	}
 	id, ok := parseID(text)
 	if !ok {
-		return &answer{fasthttp.StatusBadRequest, "decision_id must be valid integer"}
+		return &answer{http.StatusBadRequest, "decision_id must be valid integer"}
 	}
 	err = s.engine.EndDecision(s.asMachine(x), engine.DecisionID(id), x.now)
 	if errors.Is(err, engine.ErrNotFound) { // the id as it was asked for, which may be negative
@@ -163,7 +162,7 @@ func (s *Server) asMachine(x *exchange) context.Context {
 
 func (x *exchange) deleted(n int) {
 	x.out = wire.AppendDeleted(x.out[:0], n)
-	x.json(fasthttp.StatusOK, x.out)
+	x.json(http.StatusOK, x.out)
 }
 
 // parseID reads a decimal integer with an optional sign and leading zeros. A

@@ -56,7 +56,7 @@ func (s *Server) tellDeletion(x *exchange, what string, n int) {
 	if n == 0 || !s.deletions.may(x.now/1e9, n) {
 		return
 	}
-	asked := visible.Short(string(x.ctx.RequestURI()))
+	asked := visible.Short(string(x.request.Target))
 	s.log.Info("a machine deleted "+what, "machine", x.machine, "address", x.client, what, n, "request", asked)
 }
 

@@ -207,7 +207,7 @@ func (c *closer) gone() {
 		kept = 1
 	}
 	c.eventually("the server has noticed", func() bool {
-		return c.server.tcp.count.Load()+c.server.unix.count.Load()+int64(c.secure.open.count()) <= int64(kept)
+		return c.server.front.Counts().Inside+c.secure.front.Counts().Served <= kept
 	})
 }
 
@@ -355,7 +355,7 @@ func (c *closer) listen() (fresh, deleted []string) {
 // inTime is told when a client asked that has ended its connection just now: over TLS
 // one that is slow about that may be told the same again.
 func (c *closer) inTime(asked time.Time) {
-	if c.front == c.oracle && time.Since(asked) > farewellTime/2 {
+	if c.front == c.oracle && time.Since(asked) > time.Second/2 {
 		c.half = true
 	}
 }

@@ -4,8 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"lapid/transport/auth"
+	"lapid/transport/conn"
 	"lapid/transport/visible"
 )
 
@@ -152,7 +151,7 @@ func (s *Server) deny(x *exchange, r *auth.Refusal) {
 	}
 	s.denied(&denial{
 		reason: r.Reason, address: x.client, who: shortly(r.Who), why: shortly(why),
-		request: x.route.method + " " + x.route.path, agent: shortly(string(x.ctx.UserAgent())),
+		request: x.route.method + " " + x.route.path, agent: shortly(string(x.request.Agent)),
 	}, x.now)
 }
 
@@ -209,20 +208,6 @@ func shortly(text string) string {
 	return visible.Text(text)
 }
 
-// Handshake is called by the HTTP library, once. Who connects and says nothing, as
-// watchers of ports do, is not refused.
-func (c *secureConn) Handshake() error {
-	err := c.Conn.Handshake()
-	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		s := c.under.server
-		s.denied(&denial{reason: auth.BadHandshake, class: handshakeClass(err), address: c.under.peer, why: shortly(err.Error())}, s.engine.Now())
-	}
-	if c.failed = err != nil; c.failed {
-		c.explain(err)
-	}
-	return err
-}
-
 // handshakeClass is why a handshake failed, in one of few words: of an address each
 // has lines of its own.
 func handshakeClass(err error) string {
@@ -231,7 +216,7 @@ func handshakeClass(err error) string {
 	var unknown x509.UnknownAuthorityError
 	text := err.Error()
 	switch {
-	case errors.As(err, &header) && looksLikeHTTP(header.RecordHeader):
+	case errors.As(err, &header) && conn.LooksLikeHTTP(header.RecordHeader):
 		return "plain_http"
 	case errors.As(err, &header):
 		return "bad_record"

@@ -10,18 +10,14 @@ import (
 	"strings"
 	"testing"
 
-	"lapid/transport/reactor"
+	"lapid/transport/conn"
 
 	"lapid/transport/feed"
 )
 
 // onLoops is how many connections the loops of the TCP listener hold.
 func (h *house) onLoops() int {
-	loops := h.server.tcp.loops.Load()
-	if loops == nil {
-		h.t.Fatal("there is no reactor here")
-	}
-	return loops.Count()
+	return h.server.front.Counts().Looped
 }
 
 // line is a connection that is spoken to in raw requests.
@@ -127,7 +123,7 @@ func TestTooManyConnections(t *testing.T) {
 	c := h.line(t)
 	c.expect(503, "")
 	a.Close()
-	h.eventually("there is room", func() bool { return h.server.tcp.count.Load() == 1 })
+	h.eventually("there is room", func() bool { return h.server.front.Counts().Inside == 1 })
 	d := h.line(t)
 	d.send("GET", "/v1/decisions?ip=192.0.2.1", "", "")
 	d.expect(200, "null")
@@ -135,13 +131,8 @@ func TestTooManyConnections(t *testing.T) {
 
 // onLoop gives a function that answers one raw request as a loop would, without
 // sending the answer.
-func (h *house) onLoop(request string) (e *express, answer func() bool) {
-	e = newExpress(h.server, false)
-	c, in := &reactor.Conn{Peer: netip.MustParseAddr("127.0.0.1")}, []byte(request)
-	return e, func() bool {
-		e.out = e.out[:0]
-		return e.request.read(in) && e.answer(c)
-	}
+func (h *house) onLoop(request string) func() ([]byte, bool) {
+	return h.server.front.Rehearse(request, netip.MustParseAddr("127.0.0.1"))
 }
 
 func plainGet(target string) string {
@@ -163,9 +154,9 @@ func TestNothingIsAllocatedOnLoops(t *testing.T) {
 		"/v1/decisions/stream?scopes=ip,range&x": string(feed.EmptyAnswer),
 	} {
 		h.asBouncer("GET", "/v1/decisions/stream") // nothing is new
-		e, answer := h.onLoop(plainGet(target))
-		if !answer() || !strings.Contains(string(e.out), body) {
-			t.Errorf("%s is not answered on a loop: %s", target, e.out)
+		answer := h.onLoop(plainGet(target))
+		if out, done := answer(); !done || !strings.Contains(string(out), body) {
+			t.Errorf("%s is not answered on a loop: %s", target, out)
 		}
 		if n := testing.AllocsPerRun(200, func() { answer() }); n != 0 && !raced {
 			t.Errorf("%s: %v allocations", target, n)
@@ -178,17 +169,17 @@ func TestPanicOnLoop(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.asBouncer("GET", "/v1/decisions/stream?startup=true")
-	e, answer := h.onLoop(plainGet("/v1/decisions?ip=192.0.2.1"))
-	broken := *e.find
+	answer := h.onLoop(plainGet("/v1/decisions?ip=192.0.2.1"))
+	good := h.server.routes.hot[conn.Address]
+	broken := *good
 	broken.handle = func(*Server, *exchange) error { panic("on purpose") }
-	good := e.find
-	e.find = &broken
-	if !answer() || !strings.HasPrefix(string(e.out), "HTTP/1.1 500 ") || !strings.Contains(string(e.out), "Connection: close") {
-		t.Errorf("a panic is answered with %s", e.out)
+	h.server.routes.hot[conn.Address] = &broken
+	if out, done := answer(); !done || !strings.HasPrefix(string(out), "HTTP/1.1 500 ") || !strings.Contains(string(out), "Connection: close") {
+		t.Errorf("a panic is answered with %s", out)
 	}
-	e.find = good
-	if !answer() || !strings.HasSuffix(string(e.out), "null") {
-		t.Errorf("after it: %s", e.out)
+	h.server.routes.hot[conn.Address] = good
+	if out, done := answer(); !done || !strings.HasSuffix(string(out), "null") {
+		t.Errorf("after it: %s", out)
 	}
 }
 
@@ -202,7 +193,7 @@ func TestLaterOnLoop(t *testing.T) {
 		"/v1/decisions/stream", // never pulled, and from an address without a row
 		"/v1/decisions?ip=192.0.2.1",
 	} {
-		if _, answer := h.onLoop(plainGet(target)); answer() {
+		if _, done := h.onLoop(plainGet(target))(); done {
 			t.Errorf("%s of a bouncer without a row is answered on a loop", target)
 		}
 	}
@@ -214,7 +205,7 @@ func TestLaterOnLoop(t *testing.T) {
 		"/v1/decisions/stream", "/v1/decisions/stream?startup=true",
 		"/v1/decisions?scope=ip", "/v1/decisions?range=192.0.2.0/24&contains=false",
 	} {
-		if _, answer := h.onLoop(plainGet(target)); answer() {
+		if _, done := h.onLoop(plainGet(target))(); done {
 			t.Errorf("%s is answered on a loop", target)
 		}
 	}

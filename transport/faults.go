@@ -1,9 +1,8 @@
 package transport
 
 import (
+	"net/http"
 	"net/netip"
-
-	"github.com/valyala/fasthttp"
 
 	"lapid/transport/auth"
 )
@@ -17,19 +16,19 @@ import (
 // faults are the reasons, one for each of a few statuses; the metrics have the
 // statuses.
 var faults = map[int]auth.Reason{
-	fasthttp.StatusBadRequest:                  "malformed",
-	fasthttp.StatusUnauthorized:                "refused",
-	fasthttp.StatusForbidden:                   "refused",
-	fasthttp.StatusNotFound:                    "path_unknown",
-	fasthttp.StatusMethodNotAllowed:            "method",
-	fasthttp.StatusRequestTimeout:              "timeout",
-	fasthttp.StatusRequestEntityTooLarge:       "body_too_large",
-	fasthttp.StatusUnsupportedMediaType:        "content_type",
-	fasthttp.StatusUnprocessableEntity:         "fields_missing",
-	fasthttp.StatusRequestHeaderFieldsTooLarge: "head_too_large",
-	fasthttp.StatusInternalServerError:         "failed",
-	fasthttp.StatusServiceUnavailable:          "busy",
-	fasthttp.StatusHTTPVersionNotSupported:     "version",
+	http.StatusBadRequest:                  "malformed",
+	http.StatusUnauthorized:                "refused",
+	http.StatusForbidden:                   "refused",
+	http.StatusNotFound:                    "path_unknown",
+	http.StatusMethodNotAllowed:            "method",
+	http.StatusRequestTimeout:              "timeout",
+	http.StatusRequestEntityTooLarge:       "body_too_large",
+	http.StatusUnsupportedMediaType:        "content_type",
+	http.StatusUnprocessableEntity:         "fields_missing",
+	http.StatusRequestHeaderFieldsTooLarge: "head_too_large",
+	http.StatusInternalServerError:         "failed",
+	http.StatusServiceUnavailable:          "busy",
+	http.StatusHTTPVersionNotSupported:     "version",
 }
 
 // otherFault is the reason of all other statuses, and badFilter that of a poll whose
@@ -49,28 +48,26 @@ func faultOf(status int) auth.Reason {
 
 // tellFault notes an exchange that went wrong and has no line yet.
 func (s *Server) tellFault(x *exchange) {
-	status := x.ctx.Response.StatusCode()
-	if status < fasthttp.StatusBadRequest && x.failure == "" || x.told || x.later {
+	status := x.answer.Status()
+	if status < http.StatusBadRequest && x.failure == "" || x.told || x.pending {
 		return
 	}
-	if status == fasthttp.StatusNotFound && x.route.path != "" {
+	if status == http.StatusNotFound && x.route.path != "" {
 		return
 	}
 	one := &denial{reason: faultOf(status), status: status, address: x.client, who: x.machine, request: x.route.method + " " + x.route.path, why: shortly(x.failure)}
-	if status < fasthttp.StatusBadRequest {
+	if status < http.StatusBadRequest {
 		one.reason = badFilter
 	}
 	if x.bouncer != nil {
 		one.who = rowName(x.bouncer)
 	}
 	one.who = shortly(one.who)
-	if x.asked == nil {
-		one.agent = shortly(string(x.ctx.UserAgent()))
-		if x.route.path == "" {
-			one.request = shortly(string(x.ctx.Method()) + " " + string(x.ctx.Request.Header.RequestURI()))
-		}
+	one.agent = shortly(string(x.request.Agent))
+	if x.route.path == "" {
+		one.request = shortly(string(x.request.Method) + " " + string(x.request.Target))
 	}
-	if status >= fasthttp.StatusInternalServerError {
+	if status >= http.StatusInternalServerError {
 		s.log.Debug("a request failed", "request", x, "status", status, "error", x.failure)
 	}
 	s.denied(one, x.now)

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/conn"
 )
 
 // raw sends bytes as they are and reads one answer. closed tells whether the
@@ -168,7 +170,7 @@ func testCutBody(t *wireTest) {
 	c.(interface{ CloseWrite() error }).CloseWrite()
 	got, err := http.ReadResponse(r, nil)
 	h.must(err)
-	if text, _ := io.ReadAll(got.Body); got.StatusCode != 400 || string(text) != `{"message":"`+textCutBody+`"}` {
+	if text, _ := io.ReadAll(got.Body); got.StatusCode != 400 || string(text) != `{"message":"`+conn.TextCutBody+`"}` {
 		t.Errorf("no body: %d %s", got.StatusCode, text)
 	}
 	h.wants(h.asMachine("GET", "/v1/alerts", ""), 200, "null")
@@ -187,17 +189,17 @@ func FuzzRaw(f *testing.F) {
 	} {
 		f.Add([]byte(s))
 	}
-	line := h.server.http
+	front := h.server.front
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c := &memoryConn{in: text}
-		_ = line.ServeConn(c)
+		_ = front.ServeConn(c)
 		if rest := c.out; len(rest) > 0 && !strings.HasPrefix(string(rest), "HTTP/1.1 ") {
 			t.Errorf("%q is answered with %q", text, rest)
 		}
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Init(&fasthttp.Request{}, nil, nil)
 		ctx.Request.SetRequestURI("/health")
-		if line.Handler(ctx); ctx.Response.StatusCode() != 200 {
+		if front.Do(ctx); ctx.Response.StatusCode() != 200 {
 			t.Fatalf("the server is not up: %d", ctx.Response.StatusCode())
 		}
 	})

@@ -10,9 +10,6 @@ import (
 	"lapid/engine"
 )
 
-// strayLabel is the route of requests that match no line of the table.
-const strayLabel = "invalid-endpoint"
-
 // counterShares is into how many parts the counters are split, so that
 // processors do not fight for their cache lines. Exchanges hold a share each.
 const counterShares = 16
@@ -94,7 +91,7 @@ func (s *Server) count(x *exchange, took time.Duration) {
 	}
 	l.counts[at].Add(1)
 	l.nanos.Add(int64(took))
-	x.counters.answered(x.ctx.Response.StatusCode())
+	x.counters.answered(x.answer.Status())
 	if x.route.who == either {
 		return // the contract does not count these by visitor
 	}

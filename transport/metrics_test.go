@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"lapid/engine"
 	"lapid/transport/visible"
@@ -283,7 +282,7 @@ func testShutdown(t *wireTest) {
 		}
 	})
 	<-begun
-	h.eventually("the request is being read", func() bool { return other.open.count() == 1 })
+	h.eventually("the request is being read", func() bool { return other.front.Counts().Served == 1 })
 	cancel()
 	asking.Wait()
 	done.Wait()
@@ -310,29 +309,5 @@ func testUsedPort(t *wireTest) {
 		if _, err := New(&bad); err == nil {
 			t.Errorf("%+v is fine", bad)
 		}
-	}
-}
-
-// TestLazyDeadlines reads from a connection whose deadline was moved on without
-// being set anew, and from one whose time is over.
-func TestLazyDeadlines(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testLazyDeadlines)
-}
-
-func testLazyDeadlines(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	near, far := net.Pipe()
-	c := newConn(near, h.server)
-	h.must(c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)))
-	h.must(c.SetReadDeadline(time.Now().Add(time.Minute)))
-	time.AfterFunc(60*time.Millisecond, func() { far.Write([]byte("x")) })
-	if n, err := c.Read(make([]byte, 1)); n != 1 || err != nil {
-		t.Errorf("the deadline was not moved: %v", err)
-	}
-	h.must(c.SetReadDeadline(time.Now().Add(time.Millisecond)))
-	if _, err := c.Read(make([]byte, 1)); err == nil {
-		t.Error("there is no deadline")
 	}
 }

@@ -3,7 +3,6 @@ package transport
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -12,6 +11,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/conn"
 )
 
 // Options say what a Server serves and where. Zero values mean the defaults
@@ -35,7 +35,7 @@ type Options struct {
 	// AccessLog gets one line per answered request, in the reference's format
 	// (config.md section 6). Lines are written by the goroutines of the
 	// requests, one Write each. nil: none, the default, for the lines cost more
-	// than most answers, and with them every connection has a goroutine (doorway.go).
+	// than most answers, and with them every connection has a goroutine.
 	AccessLog io.Writer
 	// Logger gets what an operator should know. nil: silence.
 	Logger *slog.Logger
@@ -72,14 +72,12 @@ type Options struct {
 	SharedMemory   int64         // for answers of the stream that several get, while they are sent (512 MiB); what does not fit is encoded for each
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 
+	patience       conn.Patience // of the front; tests have less
 	answerPatience time.Duration // how long a long answer waits for memory (loginPatience)
 }
 
 // NoLoops is for Options.Loops: every connection has a goroutine.
 const NoLoops = -1
-
-// looped reports whether plain connections begin on loops, where the system has them.
-func (o *Options) looped() bool { return o.Loops != NoLoops && o.AccessLog == nil }
 
 func (o *Options) withDefaults() (Options, error) {
 	c := *o
@@ -114,8 +112,8 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.MaxConnections, 20_000)
 	fill(&c.MaxServed, 20_000)
 	fill(&c.HeaderBytes, 64<<10)
-	if c.HeaderBytes < leastHeaderBytes || c.HeaderBytes > mostHeaderBytes {
-		return c, fmt.Errorf("a head of %d bytes at most: it must be between %d and %d", c.HeaderBytes, leastHeaderBytes, mostHeaderBytes)
+	if err := conn.CheckHeaderBytes(c.HeaderBytes); err != nil {
+		return c, err
 	}
 	fill(&c.ReadTimeout, time.Minute)
 	fill(&c.ReadStall, 30*time.Second)

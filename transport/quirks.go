@@ -20,7 +20,7 @@ package transport
 //	quirkBadStreamFilter  A stream with an unusable filter is 200 with two empty lists and
 //	                      moves no cursor (stream.go). stream-bad-filter
 //	quirkTooLarge         A body that is too large is 400, never 413; on login it is 401
-//	                      (inflow.go, watchers.go). http-body-limit-unauth
+//	                      (requestbody.go, watchers.go). http-body-limit-unauth
 //	quirkAgent            A login needs a User-Agent with exactly one slash, and is told that
 //	                      its password was wrong (auth.Gate.Login). login-user-agent
 //	quirkCheckNamed       GET /v1/allowlists/check is the list named check; DELETE of
@@ -35,4 +35,4 @@ package transport
 //	decisions. Ends are announced once. Alerts of one request are stored all or none.
 //	The token of a machine that was removed is refused (auth.Gate.Machine), except to
 //	unregister, where the contract's 500 is kept. A token without id is 401. null in a
-//	list is 400. What cannot be read as a request is told why in JSON (framing.go).
+//	list is 400. What cannot be read as a request is told why in JSON (conn/framing.go).

@@ -6,29 +6,26 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/conn"
 )
 
 // reason is why somebody was refused although nothing was wrong with what he
 // asked: there was no room.
-type reason uint8
+type reason = conn.Reason
 
+// The reasons of ours, behind those of connections and bodies.
 const (
-	noConnection     reason = iota // too many connections, all of callers who have shown who they are
-	cutConnection                  // a connection was closed for one more: nobody has shown who he is on it
-	cutServed                      // the same, for one more with a goroutine
-	noBodyMemory                   // large bodies of machines and bouncers
-	noStrangerMemory               // bodies of those who have not logged in
-	noAnswerMemory                 // long answers
-	noPassword                     // logins and registrations
-	noValidation                   // machines that wait for validation
+	noAnswerMemory = reason(conn.Reasons) + iota // long answers
+	noPassword                                   // logins and registrations
+	noValidation                                 // machines that wait for validation
 
 	reasons = int(noValidation) + 1
 )
 
 // reasonNames are the labels of the metrics, and stand in the log.
 var reasonNames = [reasons]string{
-	noConnection: "connections", cutConnection: "connections_cut", cutServed: "requests_cut", noBodyMemory: "bodies",
-	noStrangerMemory: "bodies_before_login", noAnswerMemory: "answers", noPassword: "passwords", noValidation: "validation",
+	conn.NoConnection: "connections", conn.CutConnection: "connections_cut", conn.CutServed: "requests_cut", conn.NoBodyMemory: "bodies",
+	conn.NoStrangerMemory: "bodies_before_login", noAnswerMemory: "answers", noPassword: "passwords", noValidation: "validation",
 }
 
 // refusalTold is how often one reason is in the log at most.
@@ -50,13 +47,6 @@ func (s *Server) refused(why reason, client netip.Addr) {
 		return
 	}
 	s.log.Warn("no room for everybody", "reason", reasonNames[why], "address", client, "refused", n-r.last.Swap(n))
-}
-
-// noRoom refuses a body.
-func (s *Server) noRoom(x *exchange, why reason) error {
-	s.refused(why, x.client)
-	x.told = true
-	return errBodies
 }
 
 var errBodies = &engine.Error{Kind: engine.ErrBusy, Text: "too many large requests at once"}

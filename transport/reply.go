@@ -3,12 +3,12 @@ package transport
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
-
-	"github.com/valyala/fasthttp"
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/conn"
 	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
@@ -21,10 +21,6 @@ var (
 
 // challenge goes with every refusal of the token layer.
 const challenge = "JWT realm=Crowdsec API local"
-
-// retryAfter is the pause, in seconds, that we ask of those who came at a bad
-// moment.
-const retryAfter = "1"
 
 // answer is a handler's own refusal: a status with a message, or with no body
 // when the text is empty.
@@ -50,7 +46,7 @@ func (s *Server) refuse(x *exchange, err error) {
 	case errors.As(err, &read):
 		x.message(readStatus(read.Kind, x.route), read.Text)
 	case errors.As(err, &endless):
-		x.message(fasthttp.StatusInternalServerError, err.Error())
+		x.message(http.StatusInternalServerError, err.Error())
 	case errors.As(err, &refused):
 		s.refusal(x, refused)
 	default:
@@ -72,13 +68,13 @@ func (x *exchange) worded(err error) error {
 	if !errors.As(err, &e) || e.Text != "" || e.Kind != engine.ErrNotFound {
 		return err
 	}
-	const status = fasthttp.StatusInternalServerError // quirkNotFound
+	const status = http.StatusInternalServerError // quirkNotFound
 	switch e.Noun {
 	case engine.NounAlert:
-		if x.route.method == fasthttp.MethodDelete {
+		if x.route.method == http.MethodDelete {
 			return &answer{status, "ent: alert not found"}
 		}
-		return &answer{fasthttp.StatusNotFound, "object not found"}
+		return &answer{http.StatusNotFound, "object not found"}
 	case engine.NounDecision:
 		return &answer{status, "decision with id '" + e.Name + "' doesn't exist: unable to delete"}
 	case engine.NounAllowlist:
@@ -114,9 +110,9 @@ func readStatus(kind wire.Kind, line *route) int {
 	case wire.KindMissing:
 		return line.missing
 	case wire.KindFilter:
-		return fasthttp.StatusInternalServerError // quirkFilters
+		return http.StatusInternalServerError // quirkFilters
 	}
-	return fasthttp.StatusBadRequest
+	return http.StatusBadRequest
 }
 
 // refusal answers somebody whom the gate did not let in.
@@ -127,18 +123,18 @@ func (s *Server) refusal(x *exchange, r *auth.Refusal) {
 	}
 	switch r.Kind {
 	case auth.Forbidden:
-		x.message(fasthttp.StatusForbidden, r.Text)
+		x.message(http.StatusForbidden, r.Text)
 	case auth.Unauthorized:
-		x.message(fasthttp.StatusUnauthorized, r.Text)
+		x.message(http.StatusUnauthorized, r.Text)
 	case auth.Invalid:
-		x.message(fasthttp.StatusBadRequest, r.Text)
+		x.message(http.StatusBadRequest, r.Text)
 	case auth.Busy:
 		s.refused(busyReason(r), x.client)
 		x.busy(r.Text)
 	case auth.BadToken:
-		x.coded(fasthttp.StatusBadRequest, r.Text)
+		x.coded(http.StatusBadRequest, r.Text)
 	default:
-		x.coded(fasthttp.StatusUnauthorized, r.Text)
+		x.coded(http.StatusUnauthorized, r.Text)
 	}
 }
 
@@ -161,15 +157,15 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		x.busy("no answer in time, try again later") // whoever waited did so for too long, or the server ends
 	case errors.Is(err, engine.ErrExists), errors.Is(err, engine.ErrRefused):
-		x.message(fasthttp.StatusForbidden, err.Error())
+		x.message(http.StatusForbidden, err.Error())
 	case known:
 		if e.Cause != nil || errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrProfile) {
 			s.complain(x, err, e.Cause)
 		}
-		x.message(fasthttp.StatusInternalServerError, err.Error())
+		x.message(http.StatusInternalServerError, err.Error())
 	default:
 		s.complain(x, err, nil)
-		x.message(fasthttp.StatusInternalServerError, "internal error")
+		x.message(http.StatusInternalServerError, "internal error")
 	}
 }
 
@@ -197,8 +193,8 @@ const complaintsAtMost = 10
 
 // busy asks the client to come back.
 func (x *exchange) busy(text string) {
-	x.message(fasthttp.StatusServiceUnavailable, text)
-	x.ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	x.message(http.StatusServiceUnavailable, text)
+	x.answer.SetHeader("Retry-After", conn.RetryAfter)
 }
 
 // message answers with a status and a message, or with no body when there is no
@@ -216,35 +212,24 @@ func (x *exchange) message(status int, text string) {
 func (x *exchange) coded(status int, text string) {
 	x.out = wire.AppendCoded(x.out[:0], status, text)
 	x.json(status, x.out)
-	x.ctx.Response.Header.Set(fasthttp.HeaderWWWAuthenticate, challenge)
+	x.answer.SetHeader("WWW-Authenticate", challenge)
 }
 
 // empty answers with a status alone. On HEAD a good one has a type all the same
 // (http-api.md section 1).
 func (x *exchange) empty(status int) {
-	x.ctx.Response.ResetBody()
-	x.ctx.SetStatusCode(status)
+	x.answer.Empty(status)
 }
 
 // head answers a HEAD whose GET would be fine.
 func (x *exchange) head() {
-	x.empty(fasthttp.StatusOK)
-	x.ctx.Response.Header.SetContentTypeBytes(headType)
+	x.empty(http.StatusOK)
+	x.answer.SetType(headType)
 }
 
 // json answers with a body, which is copied.
-func (x *exchange) json(status int, body []byte) {
-	r := &x.ctx.Response
-	r.SetStatusCode(status)
-	r.Header.SetContentTypeBytes(jsonType)
-	r.SetBody(body)
-}
+func (x *exchange) json(status int, body []byte) { x.answer.Copy(status, jsonType, body) }
 
 // shared answers with bytes that are never changed any more; they are not
 // copied.
-func (x *exchange) shared(kind, body []byte) {
-	r := &x.ctx.Response
-	r.SetStatusCode(fasthttp.StatusOK)
-	r.Header.SetContentTypeBytes(kind)
-	r.SetBodyRaw(body)
-}
+func (x *exchange) shared(kind, body []byte) { x.answer.Share(kind, body) }

@@ -1,11 +1,12 @@
 package transport
 
 import (
+	"bytes"
+	"net/http"
 	"net/url"
 	"strings"
 
-	"github.com/fasthttp/router"
-	"github.com/valyala/fasthttp"
+	"lapid/transport/conn"
 )
 
 // caller is who may ask.
@@ -19,19 +20,12 @@ const (
 	either         // bouncer or machine, see quirks.go
 )
 
-// Body limits, on the inflated bytes (http-api.md section 1).
-const (
-	noBody    = 0
-	smallBody = 2 << 20  // before credentials are known
-	largeBody = 50 << 20 // from whom we know
-)
-
 // route is one line of the table.
 type route struct {
 	method  string
-	path    string // as the router wants it; the part in braces is one segment
+	path    string // the part in braces is one segment, the last
 	who     caller
-	body    int // limit in bytes; noBody: never read
+	body    *conn.BodyPlan
 	missing int // status when required fields are missing
 	handle  func(*Server, *exchange) error
 
@@ -49,108 +43,165 @@ const loginPath = "/v1/watchers/login"
 // table is the whole server.
 func table() []route {
 	return []route{
-		{"GET", healthPath, anyone, noBody, 0, (*Server).health, 0, "", 0},
+		{"GET", healthPath, anyone, &noneRead, 0, (*Server).health, 0, "", 0},
 
-		{"POST", "/v1/watchers", anyone, smallBody, 422, (*Server).register, 0, "", 0},
-		{"POST", loginPath, anyone, smallBody, 401, (*Server).login, 0, "", 0},
-		{"DELETE", "/v1/watchers/self", session, noBody, 0, (*Server).unregister, 0, "", 0},
-		{"GET", "/v1/refresh_token", anyone, noBody, 0, (*Server).refresh, 0, "", 0},
-		{"GET", "/v1/heartbeat", machine, noBody, 0, (*Server).heartbeat, 0, "", 0},
+		{"POST", "/v1/watchers", anyone, &beforehand, 422, (*Server).register, 0, "", 0},
+		{"POST", loginPath, anyone, &beforehand, 401, (*Server).login, 0, "", 0},
+		{"DELETE", "/v1/watchers/self", session, &noneRead, 0, (*Server).unregister, 0, "", 0},
+		{"GET", "/v1/refresh_token", anyone, &noneRead, 0, (*Server).refresh, 0, "", 0},
+		{"GET", "/v1/heartbeat", machine, &noneRead, 0, (*Server).heartbeat, 0, "", 0},
 
-		{"GET", "/v1/alerts", machine, noBody, 0, (*Server).findAlerts, 0, "", 0},
-		{"HEAD", "/v1/alerts", machine, noBody, 0, (*Server).headAlerts, 0, "", 0},
-		{"POST", "/v1/alerts", machine, largeBody, 500, (*Server).addAlerts, 0, "", 0},
-		{"DELETE", "/v1/alerts", machine, noBody, 0, (*Server).deleteAlerts, 0, "", 0},
-		{"GET", "/v1/alerts/{alert_id}", machine, noBody, 0, (*Server).getAlert, 0, "", 0},
-		{"HEAD", "/v1/alerts/{alert_id}", machine, noBody, 0, (*Server).getAlert, 0, "", 0},
-		{"DELETE", "/v1/alerts/{alert_id}", machine, noBody, 0, (*Server).deleteAlert, 0, "", 0},
+		{"GET", "/v1/alerts", machine, &noneRead, 0, (*Server).findAlerts, 0, "", 0},
+		{"HEAD", "/v1/alerts", machine, &noneRead, 0, (*Server).headAlerts, 0, "", 0},
+		{"POST", "/v1/alerts", machine, &report, 500, (*Server).addAlerts, 0, "", 0},
+		{"DELETE", "/v1/alerts", machine, &noneRead, 0, (*Server).deleteAlerts, 0, "", 0},
+		{"GET", "/v1/alerts/{alert_id}", machine, &noneRead, 0, (*Server).getAlert, 0, "", 0},
+		{"HEAD", "/v1/alerts/{alert_id}", machine, &noneRead, 0, (*Server).getAlert, 0, "", 0},
+		{"DELETE", "/v1/alerts/{alert_id}", machine, &noneRead, 0, (*Server).deleteAlert, 0, "", 0},
 
-		{"GET", "/v1/decisions", bouncer, noBody, 0, (*Server).findDecisions, 0, "", 0},
-		{"HEAD", "/v1/decisions", bouncer, noBody, 0, (*Server).headDecisions, 0, "", 0},
-		{"GET", "/v1/decisions/stream", bouncer, noBody, 0, (*Server).stream, 0, "", 0},
-		{"HEAD", "/v1/decisions/stream", bouncer, noBody, 0, (*Server).headStream, 0, "", 0},
-		{"DELETE", "/v1/decisions", machine, noBody, 0, (*Server).endDecisions, 0, "", 0},
-		{"DELETE", "/v1/decisions/{decision_id}", machine, noBody, 0, (*Server).endDecision, 0, "", 0},
+		{"GET", "/v1/decisions", bouncer, &noneRead, 0, (*Server).findDecisions, 0, "", 0},
+		{"HEAD", "/v1/decisions", bouncer, &noneRead, 0, (*Server).headDecisions, 0, "", 0},
+		{"GET", "/v1/decisions/stream", bouncer, &noneRead, 0, (*Server).stream, 0, "", 0},
+		{"HEAD", "/v1/decisions/stream", bouncer, &noneRead, 0, (*Server).headStream, 0, "", 0},
+		{"DELETE", "/v1/decisions", machine, &noneRead, 0, (*Server).endDecisions, 0, "", 0},
+		{"DELETE", "/v1/decisions/{decision_id}", machine, &noneRead, 0, (*Server).endDecision, 0, "", 0},
 
-		{"GET", "/v1/allowlists", machine, noBody, 0, (*Server).listAllowlists, 0, "", 0},
-		{"GET", "/v1/allowlists/{allowlist_name}", machine, noBody, 0, (*Server).getAllowlist, 0, "", 0},
-		{"POST", "/v1/allowlists/check", machine, largeBody, 400, (*Server).checkMany, 0, "", 0},
-		{"GET", "/v1/allowlists/check/{ip_or_range}", machine, noBody, 0, (*Server).check, 0, "", 0},
-		{"HEAD", "/v1/allowlists/check/{ip_or_range}", machine, noBody, 0, (*Server).headCheck, 0, "", 0},
+		{"GET", "/v1/allowlists", machine, &noneRead, 0, (*Server).listAllowlists, 0, "", 0},
+		{"GET", "/v1/allowlists/{allowlist_name}", machine, &noneRead, 0, (*Server).getAllowlist, 0, "", 0},
+		{"POST", "/v1/allowlists/check", machine, &report, 400, (*Server).checkMany, 0, "", 0},
+		{"GET", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, (*Server).check, 0, "", 0},
+		{"HEAD", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, (*Server).headCheck, 0, "", 0},
 
-		{"POST", "/v1/usage-metrics", either, largeBody, 422, (*Server).usage, 0, "", 0},
+		{"POST", "/v1/usage-metrics", either, &report, 422, (*Server).usage, 0, "", 0},
 	}
-}
-
-// line is one line of the table.
-func (s *Server) line(method, path string) *route {
-	for i := range s.routes {
-		if l := &s.routes[i]; l.method == method && l.path == path {
-			return l
-		}
-	}
-	panic("BUG: no route " + method + " " + path)
 }
 
 // methods in the order in which Allow names them.
 var methods = []string{"GET", "HEAD", "POST", "DELETE"}
 
-// newRouter puts the table into a router. Whatever the router would do by
-// itself about paths that do not match is ours (unmatched).
-func (s *Server) newRouter() *router.Router {
-	r := router.New()
-	r.RedirectTrailingSlash = false
-	r.RedirectFixedPath = false
-	r.HandleMethodNotAllowed = false
-	r.HandleOPTIONS = false
-	r.NotFound = s.unmatched
-	for i := range s.routes {
-		line := &s.routes[i]
-		line.number = i
-		line.label = strings.NewReplacer("{", ":", "}", "").Replace(line.path)
-		line.prefix = len(line.path)
-		if at := strings.IndexByte(line.path, '{'); at >= 0 {
-			line.prefix = at
-		}
-		r.Handle(line.method, line.path, func(ctx *fasthttp.RequestCtx) { s.serve(ctx, line) })
-	}
-	return r
+// unmatchedLabel is the route of requests that match no line of the table.
+const unmatchedLabel = "invalid-endpoint"
+
+// routes are the lines of the table, as they are looked for, and behind them one for
+// each method, and one for all others, of what matches none. It is never changed.
+type routes struct {
+	lines     []route
+	exact     map[string]map[string]*route // those without a parameter: method, path
+	ending    map[string][]*route          // those whose last segment is one, by method
+	hot       [conn.Changes + 1]*route     // those that loops answer, by kind
+	unmatched map[string]*route            // by method; path is ""
 }
+
+func newRoutes() *routes {
+	t := &routes{lines: table(), exact: map[string]map[string]*route{}, ending: map[string][]*route{}, unmatched: map[string]*route{}}
+	others := append([]string{"PUT", "PATCH", "OPTIONS", "other"}, methods...)
+	for _, m := range others {
+		t.lines = append(t.lines, route{method: m, label: unmatchedLabel, body: &noneRead})
+	}
+	for i := range t.lines {
+		l := &t.lines[i]
+		l.number = i
+		switch at := strings.IndexByte(l.path, '{'); {
+		case l.path == "":
+			t.unmatched[l.method] = l
+			continue
+		case at >= 0:
+			l.prefix = at
+			t.ending[l.method] = append(t.ending[l.method], l)
+		default:
+			l.prefix = len(l.path)
+			if t.exact[l.method] == nil {
+				t.exact[l.method] = map[string]*route{}
+			}
+			t.exact[l.method][l.path] = l
+		}
+		l.label = strings.NewReplacer("{", ":", "}", "").Replace(l.path)
+	}
+	t.hot[conn.Address], t.hot[conn.Changes] = t.line("GET", "/v1/decisions"), t.line("GET", "/v1/decisions/stream")
+	return t
+}
+
+// line is one line of the table.
+func (t *routes) line(method, path string) *route {
+	l := t.exact[method][path]
+	if l == nil {
+		panic("BUG: no route " + method + " " + path)
+	}
+	return l
+}
+
+// find gives the line of a request. It does not allocate.
+func (t *routes) find(r *conn.Request) *route {
+	if l := t.hot[r.Kind]; l != nil {
+		return l
+	}
+	if l := t.match(r.Method, r.Path); l != nil {
+		return l
+	}
+	if l := t.unmatched[string(r.Method)]; l != nil {
+		return l
+	}
+	return t.unmatched["other"]
+}
+
+// match gives the line of a method and a path; nil: there is none. A parameter is a
+// segment that is not empty, as it came.
+func (t *routes) match(method, path []byte) *route {
+	if l := t.exact[string(method)][string(path)]; l != nil {
+		return l
+	}
+	for _, l := range t.ending[string(method)] {
+		if len(path) > l.prefix && string(path[:l.prefix]) == l.path[:l.prefix] && bytes.IndexByte(path[l.prefix:], '/') < 0 {
+			return l
+		}
+	}
+	return nil
+}
+
+// allowed lists the methods a path has.
+func (t *routes) allowed(path []byte) string {
+	var list []string
+	for _, m := range methods {
+		if t.match([]byte(m), path) != nil {
+			list = append(list, m)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// everything is what OPTIONS asks about when it asks about the server.
+const everything = "*"
 
 // unmatched answers paths that are not in the table: a slash too many is
 // redirected, a known path with another method is 405, the rest 404
 // (http-api.md section 1). Nobody is asked for credentials, nothing has a body.
-func (s *Server) unmatched(ctx *fasthttp.RequestCtx) {
-	path, method := string(ctx.URI().PathOriginal()), string(ctx.Method())
-	x := s.begin(ctx, s.stray(method))
-	defer s.finish(x)
+func (x *exchange) unmatched() error {
+	r, a, t := x.request, x.answer, x.server.routes
+	path := string(r.Path)
 	switch {
-	case path == refusedURI, brokenEscape(path):
-		text := textBadHead
-		if path != refusedURI {
-			text = "the path has a broken escape"
-		}
-		s.refuse(x, &answer{fasthttp.StatusBadRequest, text})
-		ctx.SetConnectionClose()
-		return
-	case path == everything && method == fasthttp.MethodOptions:
-		return // 200 and nothing, as net/http says about the whole of a server
+	case r.Unreadable:
+		a.Close()
+		return &answer{http.StatusBadRequest, conn.TextBadHead}
+	case brokenEscape(path):
+		a.Close()
+		return &answer{http.StatusBadRequest, "the path has a broken escape"}
+	case path == everything && string(r.Method) == http.MethodOptions:
+		return nil // 200 and nothing, as net/http says about the whole of a server
 	}
-	if len(path) > 1 && path[len(path)-1] == '/' && s.has(method, path[:len(path)-1]) {
-		redirect(ctx, path[:len(path)-1])
-		return
+	if n := len(path) - 1; n > 0 && path[n] == '/' && t.match(r.Method, r.Path[:n]) != nil {
+		x.redirect(path[:n])
+		return nil
 	}
-	if err := x.open(s); err != nil {
-		s.refuse(x, err)
-		return
+	if err := x.open(); err != nil {
+		return err
 	}
-	switch allowed := s.allowed(path); {
-	case allowed != "":
-		ctx.SetStatusCode(fasthttp.StatusMethodNotAllowed)
-		ctx.Response.Header.Set(fasthttp.HeaderAllow, allowed)
-	default:
-		ctx.SetStatusCode(fasthttp.StatusNotFound)
+	if allowed := t.allowed(r.Path); allowed != "" {
+		a.SetStatus(http.StatusMethodNotAllowed)
+		a.SetHeader("Allow", allowed)
+		return nil
 	}
+	a.SetStatus(http.StatusNotFound)
+	return nil
 }
 
 // brokenEscape reports a percent sign without two digits behind it.
@@ -159,33 +210,16 @@ func brokenEscape(path string) bool {
 	return err != nil
 }
 
-// has reports whether the table has a line for a method and a path.
-func (s *Server) has(method, path string) bool {
-	handler, _ := s.router.Lookup(method, path, nil)
-	return handler != nil
-}
-
-// allowed lists the methods a path has.
-func (s *Server) allowed(path string) string {
-	var list []string
-	for _, m := range methods {
-		if s.has(m, path) {
-			list = append(list, m)
-		}
-	}
-	return strings.Join(list, ", ")
-}
-
 // redirect sends the client to the path without its last slash, with the query
 // it came with.
-func redirect(ctx *fasthttp.RequestCtx, path string) {
-	status := fasthttp.StatusTemporaryRedirect
-	if ctx.IsGet() {
-		status = fasthttp.StatusMovedPermanently
+func (x *exchange) redirect(path string) {
+	status := http.StatusTemporaryRedirect
+	if string(x.request.Method) == http.MethodGet {
+		status = http.StatusMovedPermanently
 	}
-	if query := ctx.URI().QueryString(); len(query) > 0 {
+	if query := x.request.Query; len(query) > 0 {
 		path += "?" + string(query)
 	}
-	ctx.SetStatusCode(status)
-	ctx.Response.Header.Set(fasthttp.HeaderLocation, path)
+	x.answer.SetStatus(status)
+	x.answer.SetHeader("Location", path)
 }

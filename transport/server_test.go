@@ -179,7 +179,7 @@ func testTooLarge(t *wireTest) {
 	}
 	bomb := packed(packed(strings.Repeat(" ", 60<<20)))
 	h.wants(h.asMachine("POST", "/v1/alerts", bomb, "Content-Encoding: gzip, gzip"), 400, `{"message":"http: request body too large"}`)
-	h.eventually("the budget is given back", func() bool { return h.server.purses.inUse() == 0 })
+	h.eventually("the budget is given back", func() bool { return h.server.front.MemoryInUse() == 0 })
 }
 
 // TestNoRoomForBodies sends a large body when the memory for them is used up, and
@@ -192,10 +192,10 @@ func TestNoRoomForBodies(t *testing.T) {
 func testNoRoomForBodies(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) {
-		b.server.BodyMemory, b.last = 1<<20, func(s *Server) { s.bodyPatience = time.Millisecond }
+		b.server.BodyMemory, b.server.patience.Body = 1<<20, time.Millisecond
 	})
 	h.wants(h.asMachine("POST", "/v1/alerts", `[`+strings.Repeat(" ", 3<<20)+`]`), 400, `{"message":"http: request body too large"}`)
-	other := budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.purses.known}
+	other := budget.Hold{Of: budget.Holder{Name: "another"}, From: h.server.front.KnownMemory()}
 	if !other.Take(1 << 20) {
 		t.Fatal("the memory is not free")
 	}
@@ -254,9 +254,9 @@ func testPanic(t *wireTest) {
 	h := newHouse(t, nil)
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, nil, nil)
-	line := h.server.routes[0]
-	line.handle = func(*Server, *exchange) error { panic("on purpose") }
-	h.server.serve(ctx, &line)
+	ctx.Request.SetRequestURI("/panic")
+	h.server.routes.exact["GET"]["/panic"] = &route{method: "GET", path: "/panic", body: &noneRead, handle: func(*Server, *exchange) error { panic("on purpose") }}
+	h.server.front.Do(ctx)
 	if ctx.Response.StatusCode() != 500 || len(ctx.Response.Body()) != 0 {
 		t.Errorf("%d %s", ctx.Response.StatusCode(), ctx.Response.Body())
 	}
@@ -340,10 +340,13 @@ func testEveryLine(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	var seen []string
-	for i := range h.server.routes {
-		line := &h.server.routes[i]
+	for i := range h.server.routes.lines {
+		line := &h.server.routes.lines[i]
+		if line.path == "" {
+			continue // of what matches none
+		}
 		path := strings.NewReplacer("{alert_id}", "1", "{decision_id}", "1", "{allowlist_name}", "x", "{ip_or_range}", "192.0.2.1").Replace(line.path)
-		if !h.server.has(line.method, path) {
+		if h.server.routes.match([]byte(line.method), []byte(path)) != line {
 			t.Errorf("%s %s is not found", line.method, path)
 		}
 		name := line.method + " " + line.label

@@ -3,17 +3,14 @@ package transport
 import (
 	"bufio"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
-	"time"
 
+	"lapid/transport/conn"
 	"lapid/transport/feed"
 )
 
@@ -26,9 +23,6 @@ func (h *house) from(last byte) net.Conn {
 	return c
 }
 
-// ageless has connections closed however young they are.
-func ageless(s *Server) { s.shedAge = 0 }
-
 // TestStrangersMakeRoom has strangers take all the connections there may be, from
 // many addresses and from the one that others use: bouncers and machines get in
 // all the same, none of theirs is closed, and strangers take the place of strangers.
@@ -40,7 +34,7 @@ func TestStrangersMakeRoom(t *testing.T) {
 func testStrangersMakeRoom(t *wireTest) {
 	t.Parallel()
 	const most = 64
-	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.last = most, ageless })
+	h := newHouse(t, func(b *build) { b.server.MaxConnections, b.server.patience.ShedAge = most, -1 })
 	flood := func() {
 		for i := range most {
 			c := h.from(byte(1 + i%8))
@@ -71,44 +65,11 @@ func testStrangersMakeRoom(t *wireTest) {
 	}
 	// Whoever made room is counted until the connection is closed, beside the one that
 	// came for it: no more than there may be is what it settles to.
-	for h.server.tcp.count.Load() > most {
+	for h.server.front.Counts().Inside > most {
 		runtime.Gosched()
 	}
-	if h.server.refusals[cutConnection].count.Load() == 0 || h.server.refusals[noConnection].count.Load() != 0 {
+	if h.server.refusals[conn.CutConnection].count.Load() == 0 || h.server.refusals[conn.NoConnection].count.Load() != 0 {
 		t.Error("not only connections of strangers were closed")
-	}
-}
-
-// TestWhoMakesRoom holds whose connections are closed first: those of addresses
-// that the store does not know, of those whoever has most, of his the oldest.
-func TestWhoMakesRoom(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testWhoMakesRoom)
-}
-
-func testWhoMakesRoom(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	_ = h.asBouncer("GET", "/v1/decisions/stream") // 127.0.0.1 is known from now on
-	h.Advance(2 * time.Second)
-	var list []unproven
-	var cut []string
-	add := func(last byte, ages ...int) {
-		for _, age := range ages {
-			name := fmt.Sprint(last, ".", age)
-			list = append(list, unproven{peer: netip.AddrFrom4([4]byte{127, 0, 0, last}), age: h.server.shedAge + time.Duration(age)*time.Second, cut: func() bool { cut = append(cut, name); return true }})
-		}
-	}
-	add(1, 9, 8, 7, 6, 5, 4)
-	add(2, 1, 2, 3)
-	add(3, 5)
-	add(4, 4, 6)
-	add(5, -1)
-	if n := h.server.shed(list, 9, cutConnection); n != 9 {
-		t.Errorf("%d were closed", n)
-	}
-	if got, want := strings.Join(cut, " "), "2.3 4.6 2.2 3.5 4.4 2.1 1.9 1.8 1.7"; got != want {
-		t.Errorf("closed were %s, not %s", got, want)
 	}
 }
 
@@ -116,7 +77,7 @@ func testWhoMakesRoom(t *wireTest) {
 // with requests that do not end: those of others are served.
 func TestStrangersLeaveGoroutines(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.server.MaxServed, b.last = 16, ageless })
+	h := newHouse(t, func(b *build) { b.server.MaxServed, b.server.patience.ShedAge = 16, -1 })
 	token := bearer + h.token()
 	for i := range 80 {
 		c := h.from(byte(1 + i%8))
@@ -128,7 +89,7 @@ func TestStrangersLeaveGoroutines(t *testing.T) {
 		l.send("GET", "/v1/decisions/stream?startup=true", "", "")
 		l.expect(200, string(feed.EmptyAnswer))
 	}
-	if n := h.server.open.count(); n > 17 {
+	if n := h.server.front.Counts().Served; n > 17 {
 		t.Errorf("%d have a goroutine", n)
 	}
 }
@@ -150,7 +111,7 @@ func TestKnownWaitForGoroutines(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := h.server.refusals[cutServed].count.Load(); n != 0 {
+	if n := h.server.refusals[conn.CutServed].count.Load(); n != 0 {
 		t.Errorf("%d were closed", n)
 	}
 }
@@ -165,7 +126,7 @@ func testHalfHandshakesMakeRoom(t *wireTest) {
 	t.Parallel()
 	certificates := newCertificates(t)
 	s := newHouse(t, func(b *build) {
-		b.server.MaxServed, b.last = 16, ageless
+		b.server.MaxServed, b.server.patience.ShedAge = 16, -1
 		certificates.serve(b)
 	})
 	for i := range 64 {

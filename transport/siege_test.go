@@ -54,7 +54,7 @@ func TestSiege(t *testing.T) { // not in parallel: it measures the process
 	for _, c := range all {
 		c.Close()
 	}
-	h.eventually("the budget is given back", func() bool { return h.server.purses.inUse() == 0 })
+	h.eventually("the budget is given back", func() bool { return h.server.front.MemoryInUse() == 0 })
 }
 
 // inUse is the memory that is reachable, and that of stacks.

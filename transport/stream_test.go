@@ -100,7 +100,7 @@ func (c *brokenConn) Close() error { return nil }
 func (h *house) pollBroken(query string, takes int) []byte {
 	c := &brokenConn{takes: takes}
 	c.in = []byte("GET /v1/decisions/stream" + query + " HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nX-Api-Key: " + testKey + "\r\nConnection: close\r\n\r\n")
-	_ = h.server.http.ServeConn(newConn(c, h.server))
+	_ = h.server.front.ServeConn(c)
 	return c.out
 }
 
@@ -216,7 +216,7 @@ func testSlowReader(t *wireTest) {
 		t.Errorf("another reader got %d", len(fresh))
 	}
 	http.DefaultClient.CloseIdleConnections()
-	h.eventually("the slow connection is gone", func() bool { return h.server.open.count() == 0 })
+	h.eventually("the slow connection is gone", func() bool { return h.server.front.Counts().Served == 0 })
 	if _, pulled := h.View().Bouncer("fw").Cursor(); pulled {
 		t.Error("the cursor moved")
 	}

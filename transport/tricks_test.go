@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"lapid/transport/conn"
 )
 
 // conversation is what one client sends and the statuses of the answers it
@@ -313,7 +315,7 @@ func testOtherVersions(t *wireTest) {
 			if want := strings.TrimSpace(statuses(f.alike("before it", before)) + " 505"); statuses(got) != want {
 				t.Errorf("%.30q behind %.9q: %s, want %s", text, before, statuses(got), want)
 			}
-			if !strings.HasSuffix(got, "\r\n\r\n"+`{"message":"`+textVersion+`"}`) || !strings.Contains(got, "HTTP/1.1 505 HTTP Version Not Supported\r\n") ||
+			if !strings.HasSuffix(got, "\r\n\r\n"+`{"message":"`+conn.TextVersion+`"}`) || !strings.Contains(got, "HTTP/1.1 505 HTTP Version Not Supported\r\n") ||
 				!strings.Contains(got, "Connection: close\r\n") || !strings.Contains(got, "Content-Type: application/json") {
 				t.Errorf("%.30q: %s", text, got)
 			}
@@ -340,7 +342,7 @@ func testOtherVersionIsHeard(t *wireTest) {
 		_, err := io.WriteString(c, preface+strings.Repeat(preface, 1000))
 		f.must(err)
 		r := bufio.NewReader(c)
-		f.wantsEnd("another version", one, f.answerOf(r), 505, textVersion)
+		f.wantsEnd("another version", one, f.answerOf(r), 505, conn.TextVersion)
 		if one == f.oracle {
 			continue // beyond its farewell nothing is read that could be a reset
 		}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lapid/transport/conn"
 )
 
 // answerOf reads one answer; nil when there is none.
@@ -75,73 +77,6 @@ func testSlowUploads(t *wireTest) {
 	all.Wait()
 }
 
-// TestTimeForBodies gives bodies byte by byte and looks at how long each byte is waited
-// for: who is known has the time of a stall before every one of them, however short the
-// body, and strangers have theirs once.
-func TestTimeForBodies(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testTimeForBodies)
-}
-
-func testTimeForBodies(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	alert, login := h.alertText("192.0.2.99"), `{"machine_id":"`+testMachine+`","password":"`+testPassword+`"}`
-	token := "Authorization: Bearer " + h.token()
-	post := func(path, body string, lines ...string) string {
-		return request("POST", path, append(lines, "Connection: close", fmt.Sprintf("Content-Length: %d", len(body)))...) + body
-	}
-	for name, c := range map[string]struct {
-		text   string
-		status string
-		known  bool
-	}{
-		"an alert":              {post("/v1/alerts", alert, token), "201", true},
-		"a packed alert":        {post("/v1/alerts", packed(alert), token, "Content-Encoding: gzip"), "201", true},
-		"an alert in chunks":    {request("POST", "/v1/alerts", token, "Connection: close", "Transfer-Encoding: chunked") + chunks(alert, ""), "201", true},
-		"a long head":           {post("/v1/alerts", alert, token, longLine), "201", true},
-		"a bouncer's":           {post("/v1/usage-metrics", "{}"+strings.Repeat(" ", 300), keyLine), "400", true},
-		"what is not asked for": {strings.Replace(post("/v1/heartbeat", alert, token), "POST", "GET", 1), "200", true},
-		"a login":               {post("/v1/watchers/login", login, "User-Agent: a/b"), "200", false},
-		"a bad token":           {post("/v1/alerts", alert, token+"x"), "401", false},
-		"a packed stranger":     {post("/v1/alerts", packed(alert), "Content-Encoding: gzip"), "401", false},
-		"a stranger's chunks":   {request("POST", "/v1/alerts", "Connection: close", "Transfer-Encoding: chunked") + chunks(alert, ""), "401", false},
-		"nowhere":               {post("/nowhere", alert, token), "404", false},
-	} {
-		head := strings.Index(c.text, "\r\n\r\n") + 4
-		w := &watchedConn{parts: append([]string{c.text[:head]}, strings.Split(c.text[head:], "")...)}
-		conn, before, left := newConn(w, h.server), time.Now(), len(w.parts)
-		var until []time.Time // of each byte of the body
-		w.look = func() {
-			if len(w.parts) > 0 && len(w.parts) < left {
-				until = append(until, conn.readWanted)
-			}
-		}
-		h.server.open.add(conn)
-		h.must(h.server.http.ServeConn(conn))
-		if got := string(w.out); !strings.HasPrefix(got, "HTTP/1.1 "+c.status) {
-			t.Errorf("%s: %s", name, got)
-		}
-		grows := 0
-		for i, u := range until {
-			if u.After(time.Now().Add(h.server.options.ReadStall)) && c.known && i > 0 || u.Before(before) {
-				t.Errorf("%s: byte %d is waited for until %s", name, i, u)
-			}
-			if i > 1 && u.After(until[i-1]) {
-				grows++
-			}
-		}
-		switch last := until[len(until)-1]; {
-		case len(until) < 50:
-			t.Errorf("%s: %d bytes", name, len(until))
-		case c.known && grows < len(until)/2:
-			t.Errorf("%s: only before %d of %d bytes there is new time", name, grows, len(until))
-		case !c.known && (grows > 0 || last.After(time.Now().Add(h.server.strangerPatience))):
-			t.Errorf("%s: before %d of %d bytes there is new time", name, grows, len(until))
-		}
-	}
-}
-
 // TestStalledUploads has bodies stop, or go on for ever: 408 with a text of ours.
 func TestStalledUploads(t *testing.T) {
 	t.Parallel()
@@ -174,7 +109,7 @@ func testStalledUploads(t *wireTest) {
 	} {
 		text := text
 		if strings.HasSuffix(sent, "\r\n\r\n") {
-			text = textNoBody
+			text = conn.TextNoBody
 		}
 		for _, one := range f.all {
 			c := one.dial()
@@ -203,14 +138,14 @@ func testEndlessUploads(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, func(b *build) {
 		b.server.UploadLimit = 500 * time.Millisecond
-		b.last = func(s *Server) { s.strangerPatience = 500 * time.Millisecond }
+		b.server.patience.Stranger = 500 * time.Millisecond
 	})
 	token := "Authorization: Bearer " + f.token()
 	for name, c := range map[string]struct{ text, drip, want string }{
 		"a machine":          {request("POST", "/v1/alerts", token, "Content-Length: 30000") + strings.Repeat(" ", 10_000), " ", "the request took longer than 500ms: send less at once"},
-		"a login":            {request("POST", "/v1/watchers/login", "User-Agent: a/b", "Content-Length: 30000") + strings.Repeat(" ", 10_000), " ", textTimeout},
-		"a stranger's head":  {"GET /v1/decisions HTTP/1.1\r\nX-Long: " + strings.Repeat("c", 20_000), "c", textTimeout},
-		"within eight kilos": {request("POST", "/v1/watchers/login", "User-Agent: a/b", "Content-Length: 6000"), " ", textTimeout},
+		"a login":            {request("POST", "/v1/watchers/login", "User-Agent: a/b", "Content-Length: 30000") + strings.Repeat(" ", 10_000), " ", conn.TextTimeout},
+		"a stranger's head":  {"GET /v1/decisions HTTP/1.1\r\nX-Long: " + strings.Repeat("c", 20_000), "c", conn.TextTimeout},
+		"within eight kilos": {request("POST", "/v1/watchers/login", "User-Agent: a/b", "Content-Length: 6000"), " ", conn.TextTimeout},
 	} {
 		for _, one := range f.all {
 			conn := one.dial()
@@ -247,19 +182,19 @@ func testRefusalsHaveBodies(t *wireTest) {
 		text, want string
 		status     int
 	}{
-		"no request":          {"no request\r\n", textNoHTTP, 400},
-		"no version":          {"GET /health\r\n", textNoHTTP, 400},
-		"another version":     {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", textVersion, 505},
-		"HTTP/2":              {preface, textVersion, 505},
-		"no version of ours":  {"GET /health HTTP/1.10\r\nHost: x\r\n\r\n", textNoHTTP, 400},
-		"no host":             {"GET /health HTTP/1.1\r\n\r\n", textBadHead, 400},
-		"two hosts":           {request("GET", "/health", "Host: y"), textBadHead, 400},
-		"no colon":            {request("GET", "/health", "nothing"), textBadHead, 400},
-		"a greeting of TLS":   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", textNoHTTP, 400},
-		"two lengths":         {request("POST", "/v1/alerts", "Content-Length: 1", "Content-Length: 1"), textTwoWays, 400},
-		"a fold":              {request("GET", "/health", " x: y"), textTwoWays, 400},
-		"a bare LF":           {"POST /v1/alerts HTTP/1.1\nHost: x\r\nContent-Length: 0\r\n\r\n", textBareLF, 400},
-		"another target":      {"GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n", textBadHead, 400},
+		"no request":          {"no request\r\n", conn.TextNoHTTP, 400},
+		"no version":          {"GET /health\r\n", conn.TextNoHTTP, 400},
+		"another version":     {"GET /health HTTP/1.2\r\nHost: x\r\n\r\n", conn.TextVersion, 505},
+		"HTTP/2":              {preface, conn.TextVersion, 505},
+		"no version of ours":  {"GET /health HTTP/1.10\r\nHost: x\r\n\r\n", conn.TextNoHTTP, 400},
+		"no host":             {"GET /health HTTP/1.1\r\n\r\n", conn.TextBadHead, 400},
+		"two hosts":           {request("GET", "/health", "Host: y"), conn.TextBadHead, 400},
+		"no colon":            {request("GET", "/health", "nothing"), conn.TextBadHead, 400},
+		"a greeting of TLS":   {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", conn.TextNoHTTP, 400},
+		"two lengths":         {request("POST", "/v1/alerts", "Content-Length: 1", "Content-Length: 1"), conn.TextTwoWays, 400},
+		"a fold":              {request("GET", "/health", " x: y"), conn.TextTwoWays, 400},
+		"a bare LF":           {"POST /v1/alerts HTTP/1.1\nHost: x\r\nContent-Length: 0\r\n\r\n", conn.TextBareLF, 400},
+		"another target":      {"GET x:80 HTTP/1.1\r\nHost: x\r\n\r\n", conn.TextBadHead, 400},
 		"a broken escape":     {request("GET", "/v1/%zz"), "the path has a broken escape", 400},
 		"too long":            {request("GET", "/health", "X-Long: "+strings.Repeat("c", 4<<10)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
 		"too long for a loop": {request("GET", "/v1/decisions?ip=192.0.2.1", keyLine, "X-Long: "+strings.Repeat("c", 5<<10)), "the request line and the headers are longer than 4096 bytes together (max_header_bytes)", 431},
@@ -300,7 +235,7 @@ func testPlainOnTLS(t *wireTest) {
 		_, err := io.WriteString(c, text)
 		f.must(err)
 		r := bufio.NewReader(c)
-		f.wantsEnd(text[:5], f.oracle, f.answerOf(r), 400, textSpeaksTLS)
+		f.wantsEnd(text[:5], f.oracle, f.answerOf(r), 400, conn.TextSpeaksTLS)
 		c.Close()
 	}
 	for _, noise := range []string{"\x00\x01\x02\x03\x04\x05", "SSH-2.0-x\r\n", "     ", "get / HTTP/1.1\r\n\r\n"} {

@@ -3,8 +3,7 @@ package transport
 import (
 	"bytes"
 	"errors"
-
-	"github.com/valyala/fasthttp"
+	"net/http"
 
 	"lapid/engine"
 	"lapid/transport/wire"
@@ -14,11 +13,11 @@ import (
 // looked at first, then a token; who shows neither is taken for a machine if it
 // calls itself crowdsec, else for a bouncer (http-api.md section 15).
 func (s *Server) admitEither(x *exchange) error {
-	h := &x.ctx.Request.Header
+	r := x.request
 	switch {
-	case len(h.Peek("X-Api-Key")) > 0:
+	case len(r.Key) > 0:
 		return s.admitBouncer(x)
-	case len(x.authorization()) > 0, bytes.HasPrefix(h.UserAgent(), []byte("crowdsec/")):
+	case len(x.request.Authorization) > 0, bytes.HasPrefix(r.Agent, []byte("crowdsec/")):
 		return s.admitMachine(x)
 	}
 	return s.admitBouncer(x)
@@ -26,7 +25,7 @@ func (s *Server) admitEither(x *exchange) error {
 
 // usage stores what a bouncer or machine reports about itself.
 func (s *Server) usage(x *exchange) error {
-	body, err := x.body(s)
+	body, err := x.body()
 	if err != nil {
 		return err
 	}
@@ -41,11 +40,11 @@ func (s *Server) usage(x *exchange) error {
 	u.Kind, u.Name, u.ReceivedAt = kind, name, x.now
 	err = s.engine.AddUsage(s.life, u)
 	if errors.Is(err, engine.ErrInvalid) {
-		return &answer{fasthttp.StatusUnprocessableEntity, wire.UsageProblem(kind, err.Error())}
+		return &answer{http.StatusUnprocessableEntity, wire.UsageProblem(kind, err.Error())}
 	}
 	if err != nil {
 		return err
 	}
-	x.empty(fasthttp.StatusCreated)
+	x.empty(http.StatusCreated)
 	return nil
 }

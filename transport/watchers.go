@@ -2,8 +2,7 @@ package transport
 
 import (
 	"errors"
-
-	"github.com/valyala/fasthttp"
+	"net/http"
 
 	"lapid/transport/auth"
 	"lapid/transport/visible"
@@ -13,10 +12,10 @@ import (
 // register makes a machine known (http-api.md section 6). Who may not is told
 // before the body is read.
 func (s *Server) register(x *exchange) error {
-	if err := s.gate.MayRegister(x.client, x.socket); err != nil {
+	if err := s.gate.MayRegister(x.client, x.request.Socket); err != nil {
 		return err
 	}
-	body, err := x.body(s)
+	body, err := x.body()
 	if err != nil {
 		return err
 	}
@@ -24,16 +23,16 @@ func (s *Server) register(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	defer x.atDesk()()
+	defer x.request.AtDesk()()
 	validated, err := s.gate.Register(s.life, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
 	if err != nil {
 		return err
 	}
 	s.log.Info("a machine has registered", "machine", visible.Short(r.MachineID), "address", x.client, "validated", validated)
 	if validated {
-		x.empty(fasthttp.StatusAccepted)
+		x.empty(http.StatusAccepted)
 	} else {
-		x.empty(fasthttp.StatusCreated)
+		x.empty(http.StatusCreated)
 	}
 	return nil
 }
@@ -44,7 +43,7 @@ func (s *Server) login(x *exchange) error {
 	if certificate := x.certificate(); certificate != nil {
 		return s.certifiedLogin(x, certificate)
 	}
-	body, err := x.body(s)
+	body, err := x.body()
 	var l wire.Login
 	if err == nil {
 		l, err = wire.ParseLogin(body)
@@ -52,24 +51,13 @@ func (s *Server) login(x *exchange) error {
 	if err != nil {
 		return loginProblem(err, "missing: ")
 	}
-	defer x.atDesk()()
-	grant, err := s.gate.Login(s.life, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.ctx.UserAgent())
+	defer x.request.AtDesk()()
+	grant, err := s.gate.Login(s.life, auth.Credentials{MachineID: l.MachineID, Password: l.Password, Scenarios: l.Scenarios}, x.client, x.request.Agent)
 	if err != nil {
 		return err
 	}
 	x.token(grant)
 	return nil
-}
-
-// atDesk notes that the connection waits for us, not for its client, until what it
-// returns is called.
-func (x *exchange) atDesk() (over func()) {
-	c := x.conn
-	if c == nil {
-		return func() {}
-	}
-	c.atDesk.Store(true)
-	return func() { c.atDesk.Store(false) }
 }
 
 // certifiedLogin looks at the certificate before the body, of which it wants
@@ -78,7 +66,7 @@ func (s *Server) certifiedLogin(x *exchange, certificate *auth.Peer) error {
 	if err := s.gate.MayLogin(certificate, x.client); err != nil {
 		return err
 	}
-	body, err := x.body(s)
+	body, err := x.body()
 	var scenarios []string
 	if err == nil {
 		scenarios, err = wire.ParseScenarios(body)
@@ -88,7 +76,7 @@ func (s *Server) certifiedLogin(x *exchange, certificate *auth.Peer) error {
 	}
 	ctx, cancel := s.patience()
 	defer cancel()
-	grant, err := s.gate.CertifiedLogin(ctx, certificate, scenarios, x.client, x.ctx.UserAgent())
+	grant, err := s.gate.CertifiedLogin(ctx, certificate, scenarios, x.client, x.request.Agent)
 	if err != nil {
 		return err
 	}
@@ -111,21 +99,19 @@ func loginProblem(err error, unreadable string) error {
 
 // certificate is the client's, nil without one.
 func (x *exchange) certificate() *auth.Peer {
-	if x.secure == nil {
-		return nil
-	}
-	return x.secure.certificate()
+	p, _ := x.request.Certificate().(*auth.Peer)
+	return p
 }
 
 func (x *exchange) token(g auth.Grant) {
-	x.prove()
+	x.request.Prove()
 	x.out = wire.AppendToken(x.out[:0], g.Expires, g.Token)
-	x.json(fasthttp.StatusOK, x.out)
+	x.json(http.StatusOK, x.out)
 }
 
 // refresh exchanges a token.
 func (s *Server) refresh(x *exchange) error {
-	grant, err := s.gate.Refresh(x.authorization(), x.cookie())
+	grant, err := s.gate.Refresh(x.request.Authorization, x.request.Cookie)
 	if err != nil {
 		return err
 	}
@@ -136,7 +122,7 @@ func (s *Server) refresh(x *exchange) error {
 // heartbeat notes that a machine lives.
 func (s *Server) heartbeat(x *exchange) error {
 	s.engine.Heartbeat(x.machine, x.now)
-	x.empty(fasthttp.StatusOK)
+	x.empty(http.StatusOK)
 	return nil
 }
 
@@ -147,7 +133,7 @@ func (s *Server) unregister(x *exchange) error {
 		s.log.Info("a machine has removed itself", "machine", x.machine, "address", x.client)
 	}
 	if err == nil {
-		x.empty(fasthttp.StatusNoContent)
+		x.empty(http.StatusNoContent)
 	}
 	return err
 }

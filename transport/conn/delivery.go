@@ -1,10 +1,25 @@
-package transport
+package conn
 
-import (
-	"lapid/engine"
-	"lapid/transport/feed"
-	"lapid/transport/reactor"
-)
+import "lapid/transport/reactor"
+
+// Cursor is what an answer moves: a reader's place in what there is to be told. It is
+// used by one goroutine at a time.
+type Cursor interface {
+	// Offer moves it, just before the last bytes of the answer are written, as long as
+	// w sees what becomes of them; nil: nothing can be lost. False: it does not move,
+	// and nothing follows.
+	Offer(w Witness) bool
+	// Heard or Lost settles it; it stays, or goes back. Both may be called again, to no
+	// effect.
+	Heard()
+	Lost()
+	// Watch changes who sees what becomes of it; nil: nobody can, for a while.
+	Watch(w Witness)
+}
+
+// Witness can say whether what was sent has not arrived; late: what is not
+// acknowledged counts as missed by now.
+type Witness = interface{ Missed(late bool) bool }
 
 // delivery is an answer that moves a bouncer's cursor, from the handler that makes
 // it to the proof that it was heard. It belongs to the connection it is sent over
@@ -18,7 +33,7 @@ import (
 // there when the answer left. After everything else the cursor goes back, and the
 // next poll is told the same again.
 type delivery struct {
-	feed.CursorMove
+	cursor Cursor
 
 	left   bool      // it has been written, or a part of it, or will not move anything
 	ahead  int       // bytes that had come when it left and are not read yet: they show nothing
@@ -29,19 +44,19 @@ type delivery struct {
 // neverByBytes is for ahead: nothing that comes shows anything.
 const neverByBytes = int(^uint(0) >> 1)
 
-// way is a connection as a delivery sees it.
-type way interface {
-	engine.Witness
+// sightedWitness is a connection as a delivery sees it.
+type sightedWitness interface {
+	Witness
 	look() reactor.Sight
 }
 
 // leave moves the cursor, unless whoever asked is gone already. It is called just
 // before the last bytes are written, and gives what the connection has under way
 // from then on, of which earlier was there before.
-func (d *delivery) leave(w way, earlier *delivery) *delivery {
+func (d *delivery) leave(w sightedWitness, earlier *delivery) *delivery {
 	d.left = true
 	s := w.look()
-	if s.Ended || s.Broken || !d.Offer(w) {
+	if s.Ended || s.Broken || !d.cursor.Offer(w) {
 		return earlier
 	}
 	d.ahead, d.before = s.Waiting, earlier
@@ -62,20 +77,20 @@ func (d *delivery) came(bytes int) bool {
 // to no effect. On nil they do nothing.
 func (d *delivery) heard() {
 	for ; d != nil; d = d.before {
-		d.Heard()
+		d.cursor.Heard()
 	}
 }
 
 func (d *delivery) lost() {
 	for ; d != nil; d = d.before {
-		d.Lost()
+		d.cursor.Lost()
 	}
 }
 
 // arrive is for tests without a network: nothing can be lost.
 func (d *delivery) arrive() {
-	if d.Offer(nil) {
-		d.Heard()
+	if d.cursor.Offer(nil) {
+		d.cursor.Heard()
 	}
 }
 
@@ -91,9 +106,9 @@ func (d *delivery) close(s reactor.Sight, later int) {
 
 // watch changes who sees what becomes of it; nil: nobody, for the connection is
 // about to change hands.
-func (d *delivery) watch(w engine.Witness) {
+func (d *delivery) watch(w Witness) {
 	for ; d != nil; d = d.before {
-		d.Watch(w)
+		d.cursor.Watch(w)
 	}
 }
 
@@ -115,7 +130,7 @@ type onLoop struct{ *reactor.Conn }
 
 func (c onLoop) look() reactor.Sight { return c.Look() }
 
-// Missed implements engine.Witness.
+// Missed implements Witness.
 func (c onLoop) Missed(late bool) bool {
 	s := c.Look()
 	return s.Broken || late && s.Unacked > 0

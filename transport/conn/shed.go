@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"cmp"
@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"lapid/transport/auth"
 	"lapid/transport/reactor"
 )
 
@@ -40,22 +39,22 @@ type unproven struct {
 
 // makeRoom closes connections at a door to make room for others, and reports
 // whether there were any.
-func (d *doorway) makeRoom() bool {
-	d.shedding.Lock()
-	defer d.shedding.Unlock()
-	limit := d.limit()
-	many := int(d.count.Load()) - limit
+func (l *listener) makeRoom() bool {
+	l.shedding.Lock()
+	defer l.shedding.Unlock()
+	limit := l.limit()
+	many := int(l.count.Load()) - limit
 	if many <= 0 {
 		return true // somebody else has made room
 	}
 	many += limit / shedPart
-	list := d.server.open.unproven(func(c *conn) bool { return c.came == d })
-	if loops := d.loops.Load(); loops != nil {
+	list := l.front.open.unproven(func(c *conn) bool { return c.came == l })
+	if loops := l.loops.Load(); loops != nil {
 		for _, u := range loops.Unserved() {
 			list = append(list, silent(loops, u))
 		}
 	}
-	return d.server.shed(list, many, cutConnection) > 0
+	return l.front.shed(list, many, CutConnection) > 0
 }
 
 func silent(loops *reactor.Reactor, u reactor.Unserved) unproven {
@@ -64,27 +63,27 @@ func silent(loops *reactor.Reactor, u reactor.Unserved) unproven {
 
 // makeServingRoom closes connections with a goroutine that were handed over by
 // loops, and reports whether there is room now.
-func (s *Server) makeServingRoom() bool {
-	limit := s.options.MaxServed
-	many := s.open.count() + 1 - limit
+func (f *Front) makeServingRoom() bool {
+	limit := f.options.MaxServed
+	many := f.open.count() + 1 - limit
 	if many > 0 {
 		many += limit / shedPart
 	}
 	if many <= 0 {
 		return true // somebody has left
 	}
-	list := s.open.unproven(func(c *conn) bool { return c.door != nil && !c.atDesk.Load() })
-	return s.shed(list, many, cutServed) > 0
+	list := f.open.unproven(func(c *conn) bool { return c.door != nil && !c.atDesk.Load() })
+	return f.shed(list, many, CutServed) > 0
 }
 
 // shed closes so many of a list, and says how many it closed.
-func (s *Server) shed(list []unproven, many int, why reason) (closed int) {
+func (f *Front) shed(list []unproven, many int, why Reason) (closed int) {
 	slices.SortFunc(list, func(a, b unproven) int { return cmp.Compare(a.age, b.age) })
 	ranks := make(map[netip.Prefix]int)
 	for i := range list {
-		u, place := &list[i], auth.PlaceOf(list[i].peer)
+		u, place := &list[i], f.options.Owner.PlaceOf(list[i].peer)
 		u.rank = ranks[place]
-		u.known = !u.peer.IsValid() || s.gate.Knows(u.peer)
+		u.known = !u.peer.IsValid() || f.options.Owner.Knows(u.peer)
 		ranks[place]++
 	}
 	slices.SortStableFunc(list, func(a, b unproven) int {
@@ -100,17 +99,10 @@ func (s *Server) shed(list []unproven, many int, why reason) (closed int) {
 		if closed == many {
 			break
 		}
-		if u.age >= s.shedAge && u.cut() {
+		if u.age >= f.options.Patience.ShedAge && u.cut() {
 			closed++
-			s.refused(why, u.peer)
+			f.options.Owner.Refused(why, u.peer)
 		}
 	}
 	return closed
-}
-
-// prove notes that whoever is at the other end has shown who he is.
-func (x *exchange) prove() {
-	if x.conn != nil && x.asked == nil && !x.conn.proven.Load() {
-		x.conn.proven.Store(true)
-	}
 }

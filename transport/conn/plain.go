@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"bytes"
@@ -14,9 +14,10 @@ import (
 // allowed, is not plain, and the HTTP library decides what it means: nothing is
 // refused here, so there are no two opinions about what is.
 type plain struct {
-	about asked
-	size  int // of the whole request, in bytes
+	kind Kind
+	size int // of the whole request, in bytes
 
+	target    []byte
 	query     []byte // behind the question mark
 	key       []byte // X-Api-Key
 	agent     []byte // User-Agent
@@ -24,16 +25,10 @@ type plain struct {
 	real      []byte // X-Real-Ip
 }
 
-// asked is what a request is about.
-type asked uint8
-
-const (
-	aboutNothing asked = iota // not plain
-	aboutAddress
-	aboutChanges
-)
-
 var (
+	plainMethod   = []byte("GET")
+	plainProtocol = []byte("HTTP/1.1")
+
 	plainStart = []byte("GET /v1/decisions")
 	streamWord = []byte("/stream")
 	plainEnd   = []byte(" HTTP/1.1\r")
@@ -48,7 +43,7 @@ func (p *plain) read(in []byte) bool {
 		return false
 	}
 	end := bytes.IndexByte(in, '\n')
-	if end < 0 || !p.target(in[len(plainStart):end]) {
+	if end < 0 || !p.line(in[:end]) {
 		return false
 	}
 	host := false
@@ -69,20 +64,21 @@ func (p *plain) read(in []byte) bool {
 	}
 }
 
-// target reads what follows the start of the request line.
-func (p *plain) target(rest []byte) bool {
-	if !bytes.HasSuffix(rest, plainEnd) {
+// line reads the request line, which begins with plainStart.
+func (p *plain) line(line []byte) bool {
+	if !bytes.HasSuffix(line, plainEnd) {
 		return false
 	}
-	rest = rest[:len(rest)-len(plainEnd)]
-	p.about = aboutAddress
+	p.target = line[len(plainMethod)+1 : len(line)-len(plainEnd)]
+	rest := line[len(plainStart) : len(line)-len(plainEnd)]
+	p.kind = Address
 	if bytes.HasPrefix(rest, streamWord) {
-		p.about, rest = aboutChanges, rest[len(streamWord):]
+		p.kind, rest = Changes, rest[len(streamWord):]
 	}
 	switch {
 	case len(rest) > 0 && rest[0] == '?':
 		p.query = rest[1:]
-	case len(rest) > 0 || p.about == aboutAddress:
+	case len(rest) > 0 || p.kind == Address:
 		return false
 	}
 	return printable(p.query) && bytes.IndexByte(p.query, ' ') < 0 && bytes.IndexByte(p.query, '#') < 0 &&
@@ -224,4 +220,14 @@ func printable(b []byte) bool {
 		}
 	}
 	return true
+}
+
+// fill makes a request of it.
+func (p *plain) fill(r *Request) {
+	r.Kind, r.Target, r.Query = p.kind, p.target, p.query
+	r.Path = p.target[:len(p.target)-len(p.query)]
+	if n := len(r.Path); r.Path[n-1] == '?' {
+		r.Path = r.Path[:n-1]
+	}
+	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
 }

@@ -1,4 +1,4 @@
-package transport
+package conn
 
 // chunking follows a body in chunks as it comes by, to know where it ends. It
 // reads them as strictly as the HTTP library does behind it, and what it takes for

@@ -1,9 +1,10 @@
-package transport
+package conn
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 	"syscall"
@@ -20,21 +21,19 @@ import (
 // goroutine for each connection, and the general way of reading a request.
 //
 // It takes nothing but whole, plain requests (plain.go). Everything else, and
-// every question that would have to wait or to search for long (errLater), is
+// every question that would have to wait or to search for long (Handler), is
 // handed to the HTTP library with the connection, before anything was done about
 // it.
 type express struct {
-	server *Server
-	find   *route
-	poll   *route
+	front *Front
 
-	request plain
-	x       *exchange
-	ctx     fasthttp.RequestCtx // for its response alone
-	conn    conn                // what the handlers see of a connection
-	out     []byte
-	pen     *bufio.Writer // writes to out
-	heads   [2]head
+	plain    plain // the request that was read
+	request  *Request
+	response fasthttp.Response
+	conn     conn // what the handlers see of a connection
+	out      []byte
+	pen      *bufio.Writer // writes to out
+	heads    [2]head
 }
 
 // head is how good answers of one type begin, in one second.
@@ -44,20 +43,21 @@ type head struct {
 	before, behind []byte // the length of the body
 }
 
-// errLater is how a handler says that it would have to wait.
-var errLater = errors.New("not on a loop")
-
 // enoughToSend is after how many bytes of answers to one batch of requests
 // they are sent.
 const enoughToSend = 64 << 10
 
-func newExpress(s *Server, socket bool) *express {
-	e := &express{server: s, find: s.line("GET", "/v1/decisions"), poll: s.line("GET", "/v1/decisions/stream")}
-	e.x = s.exchanges.New().(*exchange)
-	e.x.asked, e.x.conn, e.x.ctx = &e.request, &e.conn, &e.ctx
-	e.conn = conn{server: s, socket: socket}
+// keepAtMost is how large a buffer for answers a loop keeps, in bytes. Larger ones are
+// left to the collector.
+const keepAtMost = 64 << 10
+
+func newExpress(f *Front, socket bool) *express {
+	e := &express{front: f, request: newRequest(f)}
+	e.conn = conn{front: f, socket: socket}
 	e.pen = bufio.NewWriterSize((*appender)(&e.out), 4<<10)
-	e.ctx.Init2(nil, httpLog{s.log}, false)
+	r := e.request
+	r.Method, r.Protocol, r.Socket, r.conn = plainMethod, plainProtocol, socket, &e.conn
+	r.answer.response = &e.response
 	return e
 }
 
@@ -78,11 +78,11 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 		c.Mark = nil
 	}
 	for len(in) > 0 {
-		if !e.request.read(in) || e.request.size > e.server.options.HeaderBytes || !e.answer(c) {
+		if !e.plain.read(in) || e.plain.size > e.front.options.HeaderBytes || !e.answer(c) {
 			return e.leave(c, in)
 		}
-		in = in[e.request.size:]
-		if e.ctx.Response.ConnectionClose() {
+		in = in[e.plain.size:]
+		if e.response.ConnectionClose() {
 			next, rest := e.send(c, nil)
 			if next == reactor.Keep {
 				next = reactor.Close
@@ -102,20 +102,18 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 // answer answers the request that was read into out; false, and nothing is
 // done, if that is for somebody with more time.
 func (e *express) answer(c *reactor.Conn) bool {
-	x := e.x
-	x.route = e.find
-	if e.request.about == aboutChanges {
-		x.route = e.poll
-	}
-	e.ctx.Response.Reset()
+	e.response.Reset()
 	e.conn.peer, e.conn.loop = c.Peer, c
-	if !e.server.answer(x) {
+	req := e.request
+	e.plain.fill(req)
+	req.Peer, req.Began = c.Peer, time.Now()
+	if !req.handler.Serve(req, &req.answer) {
 		return false
 	}
-	r := &e.ctx.Response
+	r := &e.response
 	if r.StatusCode() == fasthttp.StatusOK && !r.ConnectionClose() {
 		body := r.Body()
-		h := e.head(r.Header.ContentType(), x.now/int64(time.Second))
+		h := e.head(r.Header.ContentType(), req.Began.Unix())
 		e.out = append(e.out, h.before...)
 		e.out = strconv.AppendInt(e.out, int64(len(body)), 10)
 		e.out = append(e.out, h.behind...)
@@ -131,7 +129,7 @@ func (e *express) answer(c *reactor.Conn) bool {
 // head is how a good answer begins, as the HTTP library would write it.
 func (e *express) head(kind []byte, second int64) *head {
 	h := &e.heads[0]
-	if e.request.about == aboutChanges {
+	if e.plain.kind == Changes {
 		h = &e.heads[1]
 	}
 	if h.second == second && bytes.Equal(h.kind, kind) {
@@ -169,7 +167,9 @@ func (e *express) send(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) 
 	n, err := c.Write(e.out)
 	switch {
 	case n == len(e.out):
-		e.out = keep(e.out)
+		if e.out = e.out[:0]; cap(e.out) > keepAtMost {
+			e.out = nil
+		}
 		return reactor.Keep, reactor.Rest{}
 	case err == nil || errors.Is(err, syscall.EAGAIN):
 		return reactor.Hand, reactor.Rest{Unread: in, Unsent: slices.Clone(e.out[n:])}
@@ -186,5 +186,18 @@ func (e *express) depart(c *reactor.Conn, d *delivery) {
 	earlier, _ := c.Mark.(*delivery)
 	if d = d.leave(onLoop{c}, earlier); d != nil {
 		c.Mark = d
+	}
+}
+
+// Rehearse gives a function that answers one raw request as a loop would, again and
+// again, and does not send the answer: it is for tests of what that takes. False: the
+// request is not for a loop.
+func (f *Front) Rehearse(request string, peer netip.Addr) func() (answer []byte, done bool) {
+	e := newExpress(f, false)
+	c, in := &reactor.Conn{Peer: peer}, []byte(request)
+	return func() ([]byte, bool) {
+		e.out = e.out[:0]
+		done := e.plain.read(in) && e.answer(c)
+		return e.out, done
 	}
 }

@@ -1,8 +1,7 @@
-package transport
+package conn
 
 import (
 	"bytes"
-	"fmt"
 
 	"github.com/valyala/fasthttp"
 )
@@ -31,9 +30,9 @@ func expectation(h *fasthttp.RequestHeader) {
 }
 
 // expected answers a head whose sender waits, or gives 100, and nothing is done then.
-func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
+func (f *Front) expected(ctx *fasthttp.RequestCtx) int {
 	ctx.SetConnectionClose()
-	s.router.Handler(ctx)
+	f.Do(ctx)
 	status := ctx.Response.StatusCode()
 	if status == fasthttp.StatusContinue {
 		ctx.SetStatusCode(fasthttp.StatusOK)
@@ -44,33 +43,4 @@ func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
 		c.lingers.Store(true)
 	}
 	return status
-}
-
-// foresee is run before the body has come: what would be refused then is refused now. All
-// else is done when it is there, this once more.
-func (s *Server) foresee(x *exchange) error {
-	err := x.open(s)
-	if err == nil {
-		err = s.admit(x)
-	}
-	if err == nil {
-		err = x.fits(s)
-	}
-	if err == nil {
-		x.later = true
-		x.ctx.SetStatusCode(fasthttp.StatusContinue)
-	}
-	return err
-}
-
-// fits refuses a body whose length is beyond what is read of it.
-func (x *exchange) fits(s *Server) error {
-	most := int64(x.route.body)
-	if x.route.who != anyone {
-		most = min(most, s.purses.known.Most()-1)
-	}
-	if int64(x.ctx.Request.Header.ContentLength()) > most {
-		return &answer{fasthttp.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than %d bytes: send less at once", most)}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"bytes"
@@ -44,13 +44,13 @@ type requestLine struct{ method, target, version []byte }
 
 // Why a first line is refused: it is none, or one of a version that we do not speak.
 var (
-	errNoHTTP  = &refusedHead{fasthttp.StatusBadRequest, textNoHTTP}
-	errVersion = &refusedHead{fasthttp.StatusHTTPVersionNotSupported, textVersion}
+	errNoHTTP  = &Refusal{fasthttp.StatusBadRequest, TextNoHTTP}
+	errVersion = &Refusal{fasthttp.StatusHTTPVersionNotSupported, TextVersion}
 )
 
 // cutLine cuts the first line in three, or says why it is refused. A version is one
 // digit, a point and another: all else is none, and so is the line.
-func cutLine(line []byte) (l requestLine, refused *refusedHead) {
+func cutLine(line []byte) (l requestLine, refused *Refusal) {
 	var first, second bool
 	l.method, line, first = bytes.Cut(line, []byte{' '})
 	l.target, l.version, second = bytes.Cut(line, []byte{' '})
@@ -81,7 +81,7 @@ type survey struct {
 	hosts  int   // how many lines are a Host
 	noHost bool  // and the last of them is empty
 
-	unread *refusedHead // why the first line is refused; nothing else is known then. nil: it is not
+	unread *Refusal // why the first line is refused; nothing else is known then. nil: it is not
 }
 
 // look surveys header lines, with the empty one at the end or without it. What it

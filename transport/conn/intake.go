@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // decides where a request ends, and each head in the one form of which there are
 // no two opinions (heads.go). A head that is longer than the library's buffer goes
 // to another with a larger one (longheads.go). What cannot be read comes out as a
-// refusedHead, and nothing after it.
+// Refusal, and nothing after it.
 //
 // While a head is not whole, the library is told with an empty line, which means
 // nothing before a request, that there is something: from then on it counts the
@@ -72,26 +72,27 @@ const readBuffer = 8 << 10
 
 var rooms = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// refusedHead is why a request is not answered as one.
-type refusedHead struct {
-	status int
-	text   string
+// Refusal is why a request is not answered as one, or why its body is not read: an
+// answer of a status with a text, or of no body without one.
+type Refusal struct {
+	Status int
+	Text   string
 }
 
-func (r *refusedHead) Error() string { return r.text }
+func (r *Refusal) Error() string { return r.Text }
 
 // Texts that tell clients what is wrong with what they send.
 const (
-	textNoHTTP   = "this is no request of HTTP/1.1 or HTTP/1.0"
-	textVersion  = "HTTP/1.1 and HTTP/1.0 are spoken here and no other version: have the client send HTTP/1.1"
-	textBadHead  = "the head of the request cannot be read: it needs a path or an http URL, one Host, and lines of a name, a colon right behind it, and a value"
-	textTwoWays  = "the request can be read in more than one way: send one Content-Length in digits, or Transfer-Encoding: chunked, and no folded header lines"
-	textBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
-	textCut      = "the connection ended within the head of a request"
-	textTimeout  = "the request did not come in time"
-	textNoBody   = "nothing of the request's body came in time: send it again"
-	textCutBody  = "the connection ended before the request's body"
-	textNoMemory = "too many large requests at once"
+	TextNoHTTP   = "this is no request of HTTP/1.1 or HTTP/1.0"
+	TextVersion  = "HTTP/1.1 and HTTP/1.0 are spoken here and no other version: have the client send HTTP/1.1"
+	TextBadHead  = "the head of the request cannot be read: it needs a path or an http URL, one Host, and lines of a name, a colon right behind it, and a value"
+	TextTwoWays  = "the request can be read in more than one way: send one Content-Length in digits, or Transfer-Encoding: chunked, and no folded header lines"
+	TextBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
+	TextCut      = "the connection ended within the head of a request"
+	TextTimeout  = "the request did not come in time"
+	TextNoBody   = "nothing of the request's body came in time: send it again"
+	TextCutBody  = "the connection ended before the request's body"
+	TextNoMemory = "too many large requests at once"
 )
 
 // Read gives on what is next, and with it those that are whole of the requests
@@ -264,7 +265,7 @@ func (in *intake) next(b []byte) (n int, done bool, err error) {
 
 // hopeless says why the first line, as soon as it is there, is refused: nobody waits
 // for the rest of what is no request.
-func (in *intake) hopeless() *refusedHead {
+func (in *intake) hopeless() *Refusal {
 	if in.lined {
 		return nil // it was looked at
 	}
@@ -277,15 +278,15 @@ func (in *intake) hopeless() *refusedHead {
 }
 
 // canonical is a whole head in the form that the library reads, or why there is none.
-func (in *intake) canonical(head []byte) (out []byte, s survey, refused *refusedHead) {
+func (in *intake) canonical(head []byte) (out []byte, s survey, refused *Refusal) {
 	l, lines, s := split(head)
 	switch {
 	case s.unread != nil:
 		return nil, s, s.unread
 	case s.bare && s.sized:
-		return nil, s, &refusedHead{fasthttp.StatusBadRequest, textBareLF}
+		return nil, s, &Refusal{fasthttp.StatusBadRequest, TextBareLF}
 	case s.bad:
-		return nil, s, &refusedHead{fasthttp.StatusBadRequest, textTwoWays}
+		return nil, s, &Refusal{fasthttp.StatusBadRequest, TextTwoWays}
 	}
 	target := l.target
 	if origin, ok := originOf(target); ok {
@@ -341,15 +342,15 @@ func (in *intake) more() error {
 
 // cut is the end of what comes within a head.
 func (in *intake) cut(b []byte, err error) (int, error) {
-	var refused *refusedHead
+	var refused *Refusal
 	switch {
 	case errors.As(err, &refused):
 		return in.refuse(b, refused)
 	case len(bytes.Trim(in.held, "\r")) == 0: // and only empty lines came
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return in.refuse(b, &refusedHead{fasthttp.StatusRequestTimeout, textTimeout})
+		return in.refuse(b, &Refusal{fasthttp.StatusRequestTimeout, TextTimeout})
 	case errors.Is(err, io.EOF):
-		return in.refuse(b, &refusedHead{fasthttp.StatusBadRequest, textCut})
+		return in.refuse(b, &Refusal{fasthttp.StatusBadRequest, TextCut})
 	}
 	in.over = err
 	in.release()
@@ -359,9 +360,9 @@ func (in *intake) cut(b []byte, err error) (int, error) {
 // refuse ends it. The library hears of an error only where something of a request
 // has come. A client of another version does not wait for an answer before it sends
 // more.
-func (in *intake) refuse(b []byte, why *refusedHead) (int, error) {
+func (in *intake) refuse(b []byte, why *Refusal) (int, error) {
 	in.over = why
-	if why.status == fasthttp.StatusHTTPVersionNotSupported {
+	if why.Status == fasthttp.StatusHTTPVersionNotSupported {
 		in.conn.lingers.Store(true)
 	}
 	in.release()
@@ -388,7 +389,7 @@ func (in *intake) tooLong(b []byte, whole bool) (int, error) {
 		whole = headEnd(last, 0) > 0
 		tail = append(tail[:0], last[max(0, len(last)-3):]...)
 	}
-	return in.refuse(b, &refusedHead{fasthttp.StatusRequestHeaderFieldsTooLarge,
+	return in.refuse(b, &Refusal{fasthttp.StatusRequestHeaderFieldsTooLarge,
 		fmt.Sprintf("the request line and the headers are longer than %d bytes together (max_header_bytes)", in.limit())})
 }
 
@@ -440,7 +441,7 @@ func (in *intake) advance(came []byte) (n, behind int) {
 			in.part, in.give = theHead, []byte("\r\n")
 			return n, n + 1
 		case chunksBroken:
-			in.over = &refusedHead{fasthttp.StatusBadRequest, textTwoWays}
+			in.over = &Refusal{fasthttp.StatusBadRequest, TextTwoWays}
 		}
 	}
 	return n, n
@@ -480,4 +481,4 @@ func (in *intake) release() {
 	in.releaseLong()
 }
 
-func (in *intake) limit() int { return in.conn.server.options.HeaderBytes }
+func (in *intake) limit() int { return in.conn.front.options.HeaderBytes }

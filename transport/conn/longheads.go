@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"io"
@@ -48,9 +48,9 @@ type longLibraries [longClasses]struct {
 	http *fasthttp.Server
 }
 
-func (s *Server) longLibrary(class int) *fasthttp.Server {
-	l := &s.long[class]
-	l.once.Do(func() { l.http = s.newHTTP(readBuffer << class) })
+func (f *Front) longLibrary(class int) *fasthttp.Server {
+	l := &f.long[class]
+	l.once.Do(func() { l.http = f.newHTTP(readBuffer << class) })
 	return l.http
 }
 
@@ -89,32 +89,32 @@ func (in *intake) claim(size int64) error {
 	if in.long == nil {
 		in.long = &longHead{}
 		h := &in.long.hold
-		h.Of, h.From = strangersAt(c.address()), c.server.headPurse(c)
+		h.Of, h.From = c.front.strangersAt(c.address()), c.front.headPurse(c)
 		if !c.proven.Load() {
-			c.hasten(c.server.strangerPatience)
+			c.hasten(c.front.options.Patience.Stranger)
 		}
 	}
 	h := &in.long.hold
 	if size <= h.Taken() || h.Take(stepped(size-h.Taken())) {
 		return nil
 	}
-	why := noStrangerMemory
-	if h.From == c.server.purses.known {
-		why = noBodyMemory
+	why := NoStrangerMemory
+	if h.From == c.front.memory.known {
+		why = NoBodyMemory
 	}
-	c.server.refused(why, c.address())
-	return &refusedHead{fasthttp.StatusServiceUnavailable, textNoMemory}
+	c.front.options.Owner.Refused(why, c.address())
+	return &Refusal{fasthttp.StatusServiceUnavailable, TextNoMemory}
 }
 
 // headPurse is out of which purse long heads of a connection are paid.
-func (s *Server) headPurse(c *conn) *budget.Purse {
+func (f *Front) headPurse(c *conn) *budget.Purse {
 	switch {
 	case c.proven.Load():
-		return s.purses.known
-	case c.socket || s.gate.MayForward(c.peer, c.socket) || s.gate.Knows(c.peer):
-		return s.purses.strangers[1]
+		return f.memory.known
+	case c.socket || f.options.Owner.MayForward(c.peer, c.socket) || f.options.Owner.Knows(c.peer):
+		return f.memory.strangers[1]
 	}
-	return s.purses.strangers[0]
+	return f.memory.strangers[0]
 }
 
 // serveLong answers the request whose head is ready, and what it says ends the
@@ -131,14 +131,14 @@ func (in *intake) serveLong(b []byte, size int) (int, error) {
 	}
 	in.nested, in.ended = true, false
 	v := &nested{Conn: in.from, in: in, left: make(chan struct{})}
-	_ = c.server.longLibrary(class).ServeConn(v) // it has answered, whatever it says
+	_ = c.front.longLibrary(class).ServeConn(v) // it has answered, whatever it says
 	<-v.left
 	in.nested = false
 	rest := slices.Clone(in.held) // no more than more reads at once
 	in.held = nil
 	in.release()
 	switch {
-	case !in.ended || in.over != nil || c.server.stopping.Load():
+	case !in.ended || in.over != nil || c.front.stopping.Load():
 		return 0, io.EOF // the connection ends
 	case c.door != nil:
 		return c.goHome(rest)
@@ -164,24 +164,28 @@ func (in *intake) releaseLong() {
 	}
 }
 
-// trust gives a request of somebody who has shown who he is what it has before
-// others: time for its body, and the memory of the known for a long head.
-func (x *exchange) trust(s *Server) error {
-	if x.conn == nil || x.asked != nil {
-		return nil
+// Trust gives the request of a caller who has shown who he is, by a name with a letter
+// for the kind, what it has before others: time for its body, and the memory of the
+// known for a long head. false: there is no room for that, which the owner was told.
+func (r *Request) Trust(p Payer) bool {
+	if r.conn == nil || !r.MayWait() {
+		return true
 	}
-	x.unhurried(s)
-	long := x.conn.in.long
-	if long == nil || long.hold.From == s.purses.known || long.hold.Taken() == 0 {
-		return nil
+	r.trusted = true
+	r.unhurried()
+	long, known := r.conn.in.long, r.front.memory.known
+	if long == nil || long.hold.From == known || long.hold.Taken() == 0 {
+		return true
 	}
-	known := budget.Hold{Of: budget.Holder{Name: x.shown(s)}, From: s.purses.known}
-	if !known.Take(long.hold.Taken()) {
-		return s.noRoom(x, noBodyMemory)
+	hold := budget.Hold{Of: budget.Holder{Name: p.Shown()}, From: known}
+	if !hold.Take(long.hold.Taken()) {
+		client, _ := p.Stranger()
+		r.front.options.Owner.Refused(NoBodyMemory, client)
+		return false
 	}
 	long.hold.Release()
-	long.hold = known
-	return nil
+	long.hold = hold
+	return true
 }
 
 // nested is a connection as a library for long heads sees it, for one request.

@@ -1,4 +1,4 @@
-package transport
+package conn
 
 import (
 	"crypto/tls"
@@ -9,20 +9,18 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"lapid/transport/reactor"
 )
 
-// doorway accepts connections and dresses them. A plain one gives them to the
+// listener accepts connections and dresses them. A plain one gives them to the
 // loops of a reactor, and the HTTP library gets those that a loop hands over;
 // one with TLS, or on a system without a reactor, gives all of them to the HTTP
 // library.
-type doorway struct {
+type listener struct {
 	net.Listener
 	tls    *tls.Config // nil: plain
 	socket bool
-	server *Server
+	front  *Front
 
 	loops atomic.Pointer[reactor.Reactor] // nil: every connection has a goroutine; set before the first Accept
 	count atomic.Int64                    // connections that came in and are not closed, wherever they are
@@ -35,25 +33,24 @@ type doorway struct {
 	closed error             // why nobody will come any more
 }
 
-func (s *Server) newDoorway(l net.Listener, config *tls.Config) *doorway {
-	_, socket := l.Addr().(*net.UnixAddr)
-	d := &doorway{Listener: l, tls: config, socket: socket, server: s}
-	d.more.L = &d.mu
-	return d
+func (f *Front) newListener(bound net.Listener, config *tls.Config) *listener {
+	_, socket := bound.Addr().(*net.UnixAddr)
+	l := &listener{Listener: bound, tls: config, socket: socket, front: f}
+	l.more.L = &l.mu
+	return l
 }
 
-// open starts the loops, where there can be any. An access log is written by
-// goroutines of requests alone: where it is read slowly, loops must not wait.
-func (d *doorway) open() error {
-	o := &d.server.options
-	if d.tls != nil || !o.looped() {
+// open starts the loops, where there can be any.
+func (l *listener) open() error {
+	o := &l.front.options
+	if l.tls != nil || o.Loops == 0 {
 		return nil
 	}
 	r, err := reactor.New(&reactor.Options{
-		Loops: o.Loops, Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: d.server.doubt,
-		NewWorker: func() reactor.Worker { return newExpress(d.server, d.socket) },
-		Hand:      d.hand,
-		Closed:    func() { d.count.Add(-1) },
+		Loops: o.Loops, Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: l.front.options.Patience.Doubt,
+		NewWorker: func() reactor.Worker { return newExpress(l.front, l.socket) },
+		Hand:      l.hand,
+		Closed:    func() { l.count.Add(-1) },
 	})
 	if errors.Is(err, reactor.ErrUnsupported) {
 		return nil
@@ -61,34 +58,34 @@ func (d *doorway) open() error {
 	if err != nil {
 		return err
 	}
-	d.loops.Store(r)
-	go d.admit(r)
+	l.loops.Store(r)
+	go l.admit(r)
 	return nil
 }
 
 // admit accepts connections for the loops until the listener is closed.
-func (d *doorway) admit(loops *reactor.Reactor) {
+func (l *listener) admit(loops *reactor.Reactor) {
 	for {
-		c, err := d.accept()
+		c, err := l.accept()
 		if err != nil {
-			d.end(err)
+			l.end(err)
 			return
 		}
-		if !d.enter(c) {
+		if !l.enter(c) {
 			continue
 		}
 		if err := loops.Take(c); err != nil {
-			d.count.Add(-1)
-			d.server.log.Warn("a connection was lost", "error", err)
+			l.count.Add(-1)
+			l.front.options.Log.Warn("a connection was lost", "error", err)
 		}
 	}
 }
 
 // limit is how many connections there may be. Where each has a goroutine, no more
 // than may have one.
-func (d *doorway) limit() int {
-	o := &d.server.options
-	if d.loops.Load() == nil {
+func (l *listener) limit() int {
+	o := &l.front.options
+	if l.loops.Load() == nil {
 		return min(o.MaxConnections, o.MaxServed)
 	}
 	return o.MaxConnections
@@ -96,30 +93,30 @@ func (d *doorway) limit() int {
 
 // enter counts a connection. One too many is turned away, unless there is room to
 // be made for it.
-func (d *doorway) enter(c net.Conn) bool {
-	if d.count.Add(1) <= int64(d.limit()) || d.makeRoom() {
+func (l *listener) enter(c net.Conn) bool {
+	if l.count.Add(1) <= int64(l.limit()) || l.makeRoom() {
 		return true
 	}
-	d.count.Add(-1)
-	d.server.refused(noConnection, reactor.PeerOf(c.RemoteAddr()))
-	d.turnAway(c)
+	l.count.Add(-1)
+	l.front.options.Owner.Refused(NoConnection, reactor.PeerOf(c.RemoteAddr()))
+	l.turnAway(c)
 	return false
 }
 
 // accept waits for the next connection. What one connection suffers from, or
 // what passes, such as a lack of file descriptors, is no end of the listener.
-func (d *doorway) accept() (net.Conn, error) {
+func (l *listener) accept() (net.Conn, error) {
 	for {
-		c, err := d.Listener.Accept()
+		c, err := l.Listener.Accept()
 		var errno syscall.Errno
 		if err == nil || !errors.As(err, &errno) || !errno.Temporary() && errno != syscall.ENOMEM && errno != syscall.ENOBUFS {
 			return c, err
 		}
 		if errno != syscall.ECONNABORTED {
-			d.server.log.Warn("no connection can be accepted for now", "error", err)
+			l.front.options.Log.Warn("no connection can be accepted for now", "error", err)
 			select {
 			case <-time.After(acceptAgain):
-			case <-d.server.life.Done():
+			case <-l.front.life.Done():
 			}
 		}
 	}
@@ -129,85 +126,85 @@ func (d *doorway) accept() (net.Conn, error) {
 const acceptAgain = 100 * time.Millisecond
 
 // full is the answer to one connection too many.
-var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: " + retryAfter + "\r\nConnection: close\r\n\r\n")
+var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetry-After: " + RetryAfter + "\r\nConnection: close\r\n\r\n")
 
 // turnAway answers one connection too many; a new connection takes that much
 // without waiting. One that wants TLS would not understand it.
-func (d *doorway) turnAway(c net.Conn) {
-	if d.tls == nil {
+func (l *listener) turnAway(c net.Conn) {
+	if l.tls == nil {
 		_, _ = c.Write(full)
-		d.server.counting.shares[0].answered(fasthttp.StatusServiceUnavailable)
+		l.front.options.Owner.TurnedAway()
 	}
 	_ = c.Close()
 }
 
 // hand takes a connection from a loop, for whoever calls Accept.
-func (d *doorway) hand(h *reactor.Handed) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed != nil {
-		d.lose(h)
+func (l *listener) hand(h *reactor.Handed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed != nil {
+		l.lose(h)
 		return
 	}
-	d.handed = append(d.handed, h)
-	d.more.Signal()
+	l.handed = append(l.handed, h)
+	l.more.Signal()
 }
 
 // lose closes a connection that nobody will serve.
-func (d *doorway) lose(h *reactor.Handed) {
+func (l *listener) lose(h *reactor.Handed) {
 	if d, ok := h.Mark.(*delivery); ok {
 		d.lost()
 	}
 	h.Drop()
-	d.count.Add(-1)
+	l.count.Add(-1)
 }
 
 // Accept gives the HTTP library its next connection.
-func (d *doorway) Accept() (net.Conn, error) {
-	if d.loops.Load() == nil {
-		return d.acceptAlone()
+func (l *listener) Accept() (net.Conn, error) {
+	if l.loops.Load() == nil {
+		return l.acceptAlone()
 	}
 	for {
-		h, err := d.await()
+		h, err := l.await()
 		if err != nil {
 			return nil, err
 		}
-		d.awaitRoom()
+		l.awaitRoom()
 		owed, _ := h.Mark.(*delivery)
 		owed.watch(nil)
 		c, err := h.Conn()
 		if err != nil {
-			d.lose(h)
-			d.server.log.Warn("a connection was lost", "error", err)
+			l.lose(h)
+			l.front.options.Log.Warn("a connection was lost", "error", err)
 			continue
 		}
-		nc := &conn{Conn: c, server: d.server, came: d, since: time.Now(), peer: h.Peer, socket: d.socket, door: d, unread: h.Unread, unsent: h.Unsent}
+		nc := &conn{Conn: c, front: l.front, came: l, since: time.Now(), peer: h.Peer, socket: l.socket, door: l, unread: h.Unread, unsent: h.Unsent}
 		nc.in.conn, nc.in.from = nc, nc
 		nc.proven.Store(h.Served)
 		nc.owed.Store(owed)
 		owed.watch(nc)
-		d.server.open.add(nc)
+		l.front.open.add(nc)
 		return nc, nil
 	}
 }
 
 // acceptAlone is Accept where there are no loops.
-func (d *doorway) acceptAlone() (net.Conn, error) {
+func (l *listener) acceptAlone() (net.Conn, error) {
 	for {
-		c, err := d.accept()
+		c, err := l.accept()
 		if err != nil {
 			return nil, err
 		}
-		if !d.enter(c) {
+		if !l.enter(c) {
 			continue
 		}
-		nc := newConn(c, d.server)
-		nc.came, nc.secure = d, d.tls != nil
-		d.server.open.add(nc)
-		if d.tls == nil {
+		nc := newConn(c, l.front)
+		nc.came, nc.secure = l, l.tls != nil
+		l.front.open.add(nc)
+		if l.tls == nil {
 			return nc, nil
 		}
-		secure := &secureConn{Conn: tls.Server(nc, d.tls), under: nc}
+		secure := &secureConn{Conn: tls.Server(nc, l.tls), under: nc}
 		nc.in.from = secure
 		return secure, nil
 	}
@@ -215,11 +212,11 @@ func (d *doorway) acceptAlone() (net.Conn, error) {
 
 // awaitRoom waits until one more connection may have a goroutine. Those that wait
 // here keep what they sent, and nothing else.
-func (d *doorway) awaitRoom() {
-	for d.server.open.count() >= d.server.options.MaxServed && !d.server.makeServingRoom() {
+func (l *listener) awaitRoom() {
+	for l.front.open.count() >= l.front.options.MaxServed && !l.front.makeServingRoom() {
 		select {
 		case <-time.After(servedAgain):
-		case <-d.server.life.Done():
+		case <-l.front.life.Done():
 			return
 		}
 	}
@@ -228,32 +225,32 @@ func (d *doorway) awaitRoom() {
 // servedAgain is how soon to look again.
 const servedAgain = 20 * time.Millisecond
 
-func (d *doorway) await() (*reactor.Handed, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for len(d.handed) == 0 && d.closed == nil {
-		d.more.Wait()
+func (l *listener) await() (*reactor.Handed, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for len(l.handed) == 0 && l.closed == nil {
+		l.more.Wait()
 	}
-	if d.closed != nil {
-		return nil, d.closed
+	if l.closed != nil {
+		return nil, l.closed
 	}
-	h := d.handed[0]
-	d.handed[0] = nil
-	if d.handed = d.handed[1:]; len(d.handed) == 0 {
-		d.handed = nil
+	h := l.handed[0]
+	l.handed[0] = nil
+	if l.handed = l.handed[1:]; len(l.handed) == 0 {
+		l.handed = nil
 	}
 	return h, nil
 }
 
 // forLoop reports whether what came on an idle connection is for a loop, as far
 // as one can see.
-func (d *doorway) forLoop(in []byte) bool {
+func (l *listener) forLoop(in []byte) bool {
 	var p plain
-	return p.read(in) && p.size <= d.server.options.HeaderBytes
+	return p.read(in) && p.size <= l.front.options.HeaderBytes
 }
 
 // takeBack gives a connection back to the loops.
-func (d *doorway) takeBack(c *conn) error {
+func (l *listener) takeBack(c *conn) error {
 	var mark reactor.Mark
 	owed := c.owed.Swap(nil)
 	if owed != nil {
@@ -261,34 +258,34 @@ func (d *doorway) takeBack(c *conn) error {
 		owed.ahead += len(c.unread) // seen already, and to be seen again
 		mark = owed
 	}
-	err := d.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, c.proven.Load())
+	err := l.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, c.proven.Load())
 	if err != nil {
 		owed.lost()
-		d.count.Add(-1)
+		l.count.Add(-1)
 	}
 	return err
 }
 
 // end lets nobody in any more.
-func (d *doorway) end(why error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.closed == nil {
-		d.closed = why
+func (l *listener) end(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed == nil {
+		l.closed = why
 	}
-	for _, h := range d.handed {
-		d.lose(h)
+	for _, h := range l.handed {
+		l.lose(h)
 	}
-	d.handed = nil
-	d.more.Broadcast()
+	l.handed = nil
+	l.more.Broadcast()
 }
 
 // Close lets nobody in any more and ends the loops: a request that one is at is
 // answered, and connections without one are closed.
-func (d *doorway) Close() error {
-	err := d.Listener.Close()
-	if loops := d.loops.Load(); loops != nil {
-		d.end(net.ErrClosed)
+func (l *listener) Close() error {
+	err := l.Listener.Close()
+	if loops := l.loops.Load(); loops != nil {
+		l.end(net.ErrClosed)
 		loops.Close()
 	}
 	return err

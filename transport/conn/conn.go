@@ -1,20 +1,16 @@
-package transport
+package conn
 
 import (
-	"crypto/tls"
 	"errors"
 	"io"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"lapid/transport/auth"
 	"lapid/transport/reactor"
 )
 
@@ -30,9 +26,9 @@ type conn struct {
 	peer   netip.Addr // invalid on the Unix socket
 	socket bool
 
-	server *Server
-	came   *doorway  // where it came in, and is counted; nil in tests
-	since  time.Time // when it got a goroutine
+	front *Front
+	came  *listener // where it came in, and is counted; nil in tests
+	since time.Time // when it got a goroutine
 
 	proven atomic.Bool // somebody has shown who he is
 	atDesk atomic.Bool // a password is being checked, or waits for that
@@ -64,17 +60,17 @@ type conn struct {
 
 	// Of a connection that a reactor handed over; owned by the serving
 	// goroutine.
-	door     *doorway // came, if that has a reactor
-	unsent   []byte   // the rest of an answer
-	unread   []byte   // what came and is not answered
-	answered bool     // the last request has been, and nothing of it is left to read
-	waits    int      // deadlines that were set since
-	parting  bool     // closing it gives it back
+	door     *listener // came, if that has a reactor
+	unsent   []byte    // the rest of an answer
+	unread   []byte    // what came and is not answered
+	answered bool      // the last request has been, and nothing of it is left to read
+	waits    int       // deadlines that were set since
+	parting  bool      // closing it gives it back
 }
 
-func newConn(c net.Conn, s *Server) *conn {
+func newConn(c net.Conn, f *Front) *conn {
 	_, socket := c.LocalAddr().(*net.UnixAddr)
-	nc := &conn{Conn: c, server: s, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
+	nc := &conn{Conn: c, front: f, peer: reactor.PeerOf(c.RemoteAddr()), socket: socket, since: time.Now()}
 	nc.in.conn, nc.in.from = nc, nc
 	return nc
 }
@@ -136,7 +132,7 @@ func (c *conn) learn(n int, err error) {
 			return
 		}
 		d.heard()
-	case errors.Is(err, io.EOF) && c.tcp() && !c.parted.Load() && !c.server.stopping.Load():
+	case errors.Is(err, io.EOF) && c.tcp() && !c.parted.Load() && !c.front.stopping.Load():
 		c.ended.Store(true)
 		return // it may still show that it has not read everything, see watch
 	case errors.Is(err, io.EOF):
@@ -188,7 +184,7 @@ func (c *conn) Missed(late bool) bool {
 // is what the connection reads first.
 func (c *conn) resume(b []byte) (n int, err error) {
 	if len(c.unsent) > 0 {
-		if err := c.SetWriteDeadline(time.Now().Add(c.server.options.WriteStall)); err != nil {
+		if err := c.SetWriteDeadline(time.Now().Add(c.front.options.WriteStall)); err != nil {
 			return 0, err
 		}
 		c.writeSet = time.Time{}
@@ -257,7 +253,7 @@ func (c *conn) reset() {
 func (c *conn) begun() {
 	if c.resting.Load() { // the library thinks that this was a new connection
 		c.resting.Store(false)
-		_ = c.SetReadDeadline(time.Now().Add(c.server.options.ReadTimeout)) // refused: the connection is over
+		_ = c.SetReadDeadline(time.Now().Add(c.front.options.ReadTimeout)) // refused: the connection is over
 	}
 }
 
@@ -269,25 +265,25 @@ func (c *conn) hasten(patience time.Duration) {
 }
 
 // roused reports whether nobody is to wait for a connection that is served anew.
-func (c *conn) roused() bool { return c.resting.Load() && c.server.stopping.Load() }
+func (c *conn) roused() bool { return c.resting.Load() && c.front.stopping.Load() }
 
 // serveAgain has the HTTP library begin anew with a connection that it has left.
 func (c *conn) serveAgain() error {
-	go func() { _ = c.server.http.ServeConn(c.in.from) }() // what it says is in the log
+	go func() { _ = c.front.http.ServeConn(c.in.from) }() // what it says is in the log
 	return nil
 }
 
 // SetReadDeadline takes effect lazily, see conn.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if c.resting.Load() {
-		t = time.Now().Add(c.server.options.IdleTimeout)
+		t = time.Now().Add(c.front.options.IdleTimeout)
 	}
 	if c.waits++; c.idle() {
 		stay := linger
-		if c.server.open.count() > c.server.options.MaxServed/2 {
+		if c.front.open.count() > c.front.options.MaxServed/2 {
 			stay = 0 // others need its goroutine
 		}
-		if now := c.server.clock.Load(); now != nil && now.Add(stay).Before(t) {
+		if now := c.front.clock.Load(); now != nil && now.Add(stay).Before(t) {
 			t = now.Add(stay)
 		}
 	}
@@ -342,8 +338,8 @@ const stretch = 128 << 10
 
 // extend moves the write deadline when less than half of it is left.
 func (c *conn) extend() error {
-	stall := c.server.options.WriteStall
-	now := c.server.clock.Load()
+	stall := c.front.options.WriteStall
+	now := c.front.clock.Load()
 	if now == nil || c.writeSet.Sub(*now) >= stall/2 {
 		return nil
 	}
@@ -355,10 +351,10 @@ func (c *conn) extend() error {
 // serves it calls it; and the HTTP library when it stops, while that one waits for
 // the next request.
 func (c *conn) Close() error {
-	if !c.server.stopping.Load() && c.again.Swap(false) { // from then on others may close it, too
+	if !c.front.stopping.Load() && c.again.Swap(false) { // from then on others may close it, too
 		return c.serveAgain()
 	}
-	if c.parting && c.server.open.remove(c) {
+	if c.parting && c.front.open.remove(c) {
 		return c.door.takeBack(c)
 	}
 	if c.owed.Load() != nil {
@@ -374,7 +370,7 @@ func (c *conn) Close() error {
 		}
 		c.part()
 	}
-	if c.lingers.Swap(false) && !c.server.stopping.Load() {
+	if c.lingers.Swap(false) && !c.front.stopping.Load() {
 		c.linger(drainAtMost)
 	}
 	return c.cut()
@@ -422,7 +418,7 @@ func (c *conn) watch() {
 	if c.closing.Swap(true) {
 		return // somebody is at it
 	}
-	time.AfterFunc(c.server.doubt, func() {
+	time.AfterFunc(c.front.options.Patience.Doubt, func() {
 		if d := c.owed.Swap(nil); d != nil {
 			c.settle(d)
 		}
@@ -434,7 +430,7 @@ func (c *conn) watch() {
 // what is owed.
 func (c *conn) part() {
 	patience := parting
-	if c.server.stopping.Load() {
+	if c.front.stopping.Load() {
 		patience = lastParting
 	}
 	if c.parted.Load() {
@@ -471,144 +467,13 @@ func (c *conn) endOurs() {
 
 // cut ends the connection. Anybody may call it, more than once.
 func (c *conn) cut() error {
-	if !c.server.open.remove(c) {
+	if !c.front.open.remove(c) {
 		return net.ErrClosed
 	}
 	if c.came != nil {
 		c.came.count.Add(-1)
 	}
 	return c.Conn.Close()
-}
-
-// secureConn is a TLS connection that remembers the certificate it was opened
-// with.
-type secureConn struct {
-	*tls.Conn
-	under  *conn
-	ending ending
-	failed bool // the handshake; nothing that is written arrives
-	asked  bool
-	peer   *auth.Peer // valid when asked
-}
-
-// Read is as that of conn.
-func (c *secureConn) Read(b []byte) (int, error) { return c.under.in.Read(b) }
-
-// receive is told apart from reading the connection underneath: the client's farewell
-// is no request.
-func (c *secureConn) receive(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if d := c.under.owed.Load(); n > 0 && d != nil && d.fresh {
-		d.heard()
-		c.under.owed.Store(nil)
-	}
-	return n, err
-}
-
-// Write is as that of conn.
-func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.Conn.Write) }
-
-// Close is as that of conn. What it says first is behind every answer. But it leaves
-// a client that knows where the answer ends a moment to end first: one that closes
-// while our farewell lies unread for it would send a reset.
-func (c *secureConn) Close() error {
-	if !c.under.server.stopping.Load() && c.under.again.Swap(false) {
-		return c.under.serveAgain()
-	}
-	u := c.under
-	u.moves.Store(nil)
-	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
-		patience := farewellTime
-		if u.server.stopping.Load() {
-			patience = lastParting
-		}
-		u.awaitEnd(patience)
-	}
-	if u.ended.Load() {
-		return u.Close() // it would not hear us, and its end could not be told from a reset any more
-	}
-	return c.Conn.Close()
-}
-
-// certificate gives the client's certificate, nil when it showed none. Only
-// the goroutine that serves the connection calls it, after the handshake.
-func (c *secureConn) certificate() *auth.Peer {
-	if !c.asked {
-		state := c.ConnectionState()
-		c.peer, c.asked = auth.NewPeer(&state), true
-	}
-	return c.peer
-}
-
-// openConns are all connections that goroutines serve, so that they can be cut at
-// the end.
-type openConns struct {
-	mu  sync.Mutex
-	all map[*conn]struct{}
-	n   atomic.Int64 // how many there are
-}
-
-func (o *openConns) add(c *conn) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.all == nil {
-		o.all = make(map[*conn]struct{})
-	}
-	o.all[c] = struct{}{}
-	o.n.Store(int64(len(o.all)))
-}
-
-// remove reports whether the connection was there.
-func (o *openConns) remove(c *conn) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	_, there := o.all[c]
-	delete(o.all, c)
-	o.n.Store(int64(len(o.all)))
-	return there
-}
-
-// count is how many there are.
-func (o *openConns) count() int { return int(o.n.Load()) }
-
-// unproven lists those on which nobody has shown who he is, of some kind.
-func (o *openConns) unproven(which func(*conn) bool) []unproven {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var list []unproven
-	now := time.Now()
-	for c := range o.all {
-		if !c.proven.Load() && which(c) {
-			list = append(list, unproven{peer: c.peer, age: now.Sub(c.since), cut: func() bool { return c.cut() == nil }})
-		}
-	}
-	return list
-}
-
-// cut closes every connection; what was being written is lost.
-func (o *openConns) cut() {
-	for _, c := range o.list() {
-		_ = c.cut()
-	}
-}
-
-// rouse ends the wait of those that are served anew and say nothing: the HTTP
-// library would wait for them when it stops, as for all that are new.
-func (o *openConns) rouse() {
-	for _, c := range o.list() {
-		if c.resting.Load() {
-			_ = c.Conn.SetReadDeadline(past) // refused: it is over
-		}
-	}
-}
-
-// past is a deadline that strikes at once.
-var past = time.Unix(1, 0)
-
-func (o *openConns) list() []*conn {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Collect(maps.Keys(o.all))
 }
 
 // underneath finds the conn of a request; nil when there is none, as in tests

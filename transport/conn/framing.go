@@ -1,15 +1,12 @@
-package transport
+package conn
 
 import (
 	"bytes"
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 
 	"github.com/valyala/fasthttp"
-
-	"lapid/transport/wire"
 )
 
 // What stands between two requests on one connection must be read in one way
@@ -82,50 +79,24 @@ func isHeader(line, name []byte) bool {
 	return len(line) > len(name) && line[len(name)] == ':' && bytes.EqualFold(line[:len(name)], name)
 }
 
-// badRequest answers what could not be read as a request. The connection is
-// closed after it.
-func (s *Server) badRequest(ctx *fasthttp.RequestCtx, err error) {
-	under, _ := underneath(ctx.Conn())
-	status, text := problem(err, under != nil && under.in.part != theHead)
-	ctx.Response.Reset()
-	ctx.SetStatusCode(status)
-	ctx.Response.Header.SetContentTypeBytes(jsonType)
-	ctx.Response.SetBodyRaw(wire.AppendMessage(nil, text))
-	if status == fasthttp.StatusServiceUnavailable {
-		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
-	}
-	ctx.SetConnectionClose()
-	if c, secure := ctx.Conn().(*secureConn); !secure || !c.failed {
-		s.counting.shares[0].answered(status)
-		var client netip.Addr
-		if under != nil {
-			client = under.peer
-		}
-		s.tellUnread(client, status, text)
-		if s.access != nil {
-			s.access.unread(client, status, text, s.engine.Now())
-		}
-	}
-}
-
 // problem is what to say about an error of reading, of the head or of what it says that
 // comes behind it.
 func problem(err error, atBody bool) (status int, text string) {
 	var small *fasthttp.ErrSmallBuffer
 	var network net.Error
-	var refused *refusedHead
+	var refused *Refusal
 	switch {
 	case errors.As(err, &refused):
-		return refused.status, refused.text
+		return refused.Status, refused.Text
 	case errors.As(err, &small):
 		return fasthttp.StatusRequestHeaderFieldsTooLarge, "the request line and the headers are too long"
 	case errors.As(err, &network) && network.Timeout():
 		if atBody {
-			return fasthttp.StatusRequestTimeout, textNoBody
+			return fasthttp.StatusRequestTimeout, TextNoBody
 		}
-		return fasthttp.StatusRequestTimeout, textTimeout
+		return fasthttp.StatusRequestTimeout, TextTimeout
 	case errors.Is(err, io.ErrUnexpectedEOF) && atBody:
-		return fasthttp.StatusBadRequest, textCutBody
+		return fasthttp.StatusBadRequest, TextCutBody
 	}
-	return fasthttp.StatusBadRequest, textBadHead
+	return fasthttp.StatusBadRequest, TextBadHead
 }

@@ -1,0 +1,121 @@
+package conn
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// secureConn is a TLS connection that remembers the certificate it was opened
+// with.
+type secureConn struct {
+	*tls.Conn
+	under  *conn
+	ending ending
+	failed bool // the handshake; nothing that is written arrives
+	known  bool // what of the client's certificate was made
+	made   any  // by the owner
+}
+
+// Read is as that of conn.
+func (c *secureConn) Read(b []byte) (int, error) { return c.under.in.Read(b) }
+
+// receive is told apart from reading the connection underneath: the client's farewell
+// is no request.
+func (c *secureConn) receive(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if d := c.under.owed.Load(); n > 0 && d != nil && d.fresh {
+		d.heard()
+		c.under.owed.Store(nil)
+	}
+	return n, err
+}
+
+// Write is as that of conn.
+func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.Conn.Write) }
+
+// Close is as that of conn. What it says first is behind every answer. But it leaves
+// a client that knows where the answer ends a moment to end first: one that closes
+// while our farewell lies unread for it would send a reset.
+func (c *secureConn) Close() error {
+	if !c.under.front.stopping.Load() && c.under.again.Swap(false) {
+		return c.under.serveAgain()
+	}
+	u := c.under
+	u.moves.Store(nil)
+	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
+		patience := farewellTime
+		if u.front.stopping.Load() {
+			patience = lastParting
+		}
+		u.awaitEnd(patience)
+	}
+	if u.ended.Load() {
+		return u.Close() // it would not hear us, and its end could not be told from a reset any more
+	}
+	return c.Conn.Close()
+}
+
+// certificate gives what was made of the client's certificate. Only the goroutine that
+// serves the connection calls it, after the handshake.
+func (c *secureConn) certificate() any {
+	if !c.known {
+		state := c.ConnectionState()
+		c.made, c.known = c.under.front.options.Owner.Certificate(&state), true
+	}
+	return c.made
+}
+
+// Handshake is called by the HTTP library, once. Who connects and says nothing, as
+// watchers of ports do, is not refused.
+func (c *secureConn) Handshake() error {
+	err := c.Conn.Handshake()
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+		c.under.front.options.Owner.BadHandshake(c.under.peer, err)
+	}
+	if c.failed = err != nil; c.failed {
+		c.explain(err)
+	}
+	return err
+}
+
+// TextSpeaksTLS is for clients that have http:// where it should be https://.
+const TextSpeaksTLS = "this port speaks TLS; use https://"
+
+// explain tells a client that speaks plain HTTP where TLS is spoken, which is why the
+// handshake failed.
+func (c *secureConn) explain(err error) {
+	var header tls.RecordHeaderError
+	if errors.As(err, &header) && header.Conn != nil && LooksLikeHTTP(header.RecordHeader) {
+		c.under.sayTLS()
+	}
+}
+
+// LooksLikeHTTP reports whether what came in place of a record is the beginning of
+// a method and a blank, or of a method.
+func LooksLikeHTTP(in [5]byte) bool {
+	for _, b := range in {
+		if b == ' ' {
+			return in[0] != ' '
+		}
+		if b < 'A' || b > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// sayTLS answers without TLS, and waits a moment for the end of the client, which
+// would not see the answer after a reset.
+func (c *conn) sayTLS() {
+	body, kind := c.front.options.Owner.Message(TextSpeaksTLS)
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(lingering)) // refused: it is over, which Write says
+	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", kind, len(body), body)
+	if err != nil {
+		return
+	}
+	c.linger(partingBytes)
+}
