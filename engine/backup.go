@@ -34,7 +34,7 @@ type backupCut struct {
 // of ctx, and those of w.
 func (e *Engine) Backup(ctx context.Context, w io.Writer) (Revision, int64, error) {
 	cut := &backupCut{}
-	if err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) { return nil, e.cut(cut, v) }}); err != nil {
+	if err := e.perform(ctx, func(v *View) error { return e.cut(cut, v) }); err != nil {
 		return 0, 0, fmt.Errorf("beginning a backup: %w", err)
 	}
 	size, err := cut.write(ctx, w)

@@ -92,6 +92,10 @@ func (e *Engine) commitBatch(batch []*proposal) {
 	next, ok := s.deadlines.Next()
 	due := ok && next <= at
 	for _, p := range batch {
+		if p.chore != nil {
+			p.err = p.chore(view)
+			continue
+		}
 		if p.resolve != nil {
 			if p.op, p.err = p.resolve(view); p.op == nil {
 				continue
@@ -152,11 +156,17 @@ func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte
 	e.counters.journalBytes.Add(int64(len(record)))
 }
 
-// journal writes one record, reviving a store whose disk has refused before.
+// journal writes one record.
 func (e *Engine) journal(rev Revision, record []byte) error {
-	err := e.store.Append(uint64(rev), record)
+	return e.onDisk(func() error { return e.store.Append(uint64(rev), record) })
+}
+
+// onDisk writes to the store, which is revived if its disk has refused before, and says
+// how the disk is.
+func (e *Engine) onDisk(write func() error) error {
+	err := write()
 	if errors.Is(err, persist.ErrDisk) && e.revive() {
-		err = e.store.Append(uint64(rev), record)
+		err = write()
 	}
 	if errors.Is(err, persist.ErrTooLarge) {
 		return &Error{Kind: ErrInvalid, Text: "the change is too large to be stored at once", Cause: err}
@@ -190,14 +200,16 @@ func (e *Engine) wellAgain() {
 	}
 }
 
-// tryDisk commits nothing, on a disk that has refused: so a server that nobody
+// tryDisk syncs what is there, on a disk that has refused: so a server that nobody
 // writes to notices too when the disk takes writes again, once a second at most.
 func (e *Engine) tryDisk(steady int64) {
 	if steady < e.nextTry || (!e.sick.Load() && e.bodiless.Load() == 0) {
 		return
 	}
 	e.nextTry = steady + int64(time.Second)
-	_ = e.commitOwn(Actor{Kind: ActorServer}, &visits{live: true}) // what fails is a trouble already
+	if e.onDisk(e.store.Mark) == nil { // what fails is a trouble already
+		e.writeRows(e.state.next.revision)
+	}
 }
 
 // commitOwn commits what the committer itself wants.

@@ -110,6 +110,13 @@ func (s *state) sweep() {
 	g.left += n
 }
 
+// waitForView reports whether the newest view is all that something is waiting for: on
+// a server that nobody writes to another one has to take its place.
+func (g *graves) waitForView() bool {
+	b, a := g.buried, g.alerts
+	return len(b) > 0 && b[len(b)-1].view == g.issued || len(a) > 0 && a[len(a)-1].view == g.issued
+}
+
 // shed gives the empty memory in front of the queues back once it is most of theirs.
 func (g *graves) shed() {
 	if g.left > len(g.waiting)+len(g.buried) {

@@ -60,7 +60,9 @@ func (e *Engine) housekeeping() time.Duration {
 	if s.history.Len() > e.options.History+e.options.History/8 {
 		s.history.Trim(e.options.History)
 	}
-	s.sweep()
+	if s.sweep(); s.graves.waitForView() {
+		e.publish(s.next.revision)
+	}
 	if steady >= e.nextRelease {
 		e.nextRelease = steady + int64(releaseEvery)
 		e.giveBack()

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// proposal is one write on its way to the committer.
+// proposal is one write on its way to the committer, or one chore.
 type proposal struct {
 	// Either the op is given, or resolve makes it, or both: then resolve has the
 	// last word, and clears bytes when it changed the op. A nil op from resolve
@@ -18,6 +18,10 @@ type proposal struct {
 	bytes   []byte // of op, framed; owned by the proposal
 	before  op     // resolve may set it: goes first in the same commit
 	resolve func(v *View) (op, error)
+
+	// A chore is no write: it is done by the committer between two commits, on the
+	// newest view, and adds nothing to the history. Nothing else is set then.
+	chore func(v *View) error
 
 	// key names what resolve looks at. Proposals with the same key never share
 	// a commit, for each must see what the one before it did; the key "*" looks
@@ -75,6 +79,12 @@ func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	}
 	<-p.done
 	return p.err
+}
+
+// perform has the committer do a chore, behind the writes that wait already, and waits
+// as propose does.
+func (e *Engine) perform(ctx context.Context, chore func(v *View) error) error {
+	return e.propose(ctx, &proposal{chore: chore, key: everything})
 }
 
 func (e *Engine) enqueue(p *proposal) error {

@@ -140,11 +140,8 @@ func (e *Engine) snapshot(ctx context.Context) error {
 	if from := e.bodiless.Load(); from != 0 && from <= uint64(v.revision) {
 		return fmt.Errorf("%w: alert bodies since revision %d are not on disk yet", persist.ErrDisk, from)
 	}
-	// Bodies reach the disk with the next commit at the latest. They must be there
-	// before the snapshot is, for a start from it does not make them again.
-	if err := e.propose(ctx, &proposal{op: &visits{live: true}}); err != nil {
-		return fmt.Errorf("syncing alert bodies: %w", err)
-	}
+	// Bodies are with the store, and a snapshot syncs all before it: a start from it does
+	// not make them again.
 	if err := e.writeDown(ctx, v); err != nil {
 		return err
 	}
@@ -178,9 +175,7 @@ func (e *Engine) trimJournal(ctx context.Context) error {
 	if upto == 0 {
 		return nil
 	}
-	return e.propose(ctx, &proposal{resolve: func(*View) (op, error) {
-		return nil, e.store.Trim(upto)
-	}})
+	return e.perform(ctx, func(*View) error { return e.store.Trim(upto) })
 }
 
 // sectionWriter takes the sections of a view, in order: a snapshot, or a backup.

@@ -111,6 +111,29 @@ func (s *Store) WriteRows(r *Rows) error {
 	return nil
 }
 
+// Mark writes nothing and returns once everything before it is on the disk: records,
+// rows, trims, also with Options.NoSync. An error is as Append's, and Reopen its cure.
+// It is for the committer.
+func (s *Store) Mark() error {
+	in, err := s.write()
+	if err != nil {
+		return fmt.Errorf("sync store: %w", err)
+	}
+	defer in.users.Done()
+	if err := s.mark(in); err != nil {
+		return fmt.Errorf("sync store: %w", err)
+	}
+	s.forgetUnsynced()
+	return nil
+}
+
+// mark syncs what was written before.
+func (s *Store) mark(in *instance) error {
+	var batch pebble.Batch
+	_ = batch.LogData(nil, nil)
+	return s.commit(in, &batch, true)
+}
+
 // forgetUnsynced is called when everything before is on disk.
 func (s *Store) forgetUnsynced() {
 	clear(s.unsynced)

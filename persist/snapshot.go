@@ -7,7 +7,6 @@ import (
 	"io"
 	"iter"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -120,9 +119,7 @@ func (s *Store) writeSnapshot(in *instance, rev uint64, write func(w *SnapshotWr
 	size, err := writeSnapshotFile(disk, tmp, rev, from, write)
 	if err == nil && !behind {
 		// The journal must never end before a snapshot, or it could not go on from it.
-		var mark pebble.Batch
-		_ = mark.LogData(nil, nil)
-		err = s.commit(in, &mark, true)
+		err = s.mark(in)
 	}
 	if err == nil {
 		if err = disk.Rename(tmp, path); err == nil {
