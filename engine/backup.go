@@ -129,6 +129,6 @@ func (e *Engine) forgetPlaces() error {
 // nothing expires.
 func (e *Engine) commitAlone(o op) error {
 	p := &proposal{op: o, by: Actor{Kind: ActorServer}}
-	e.write([]*proposal{p}, nil, e.state.at, appendOp(appendCommitHead(nil, e.state.at, 1), p.by, o))
+	e.write([]*proposal{p}, nil, e.state.at, e.state.frame(nil, e.state.at, 1, appendOp(nil, p.by, o)))
 	return p.err
 }

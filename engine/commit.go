@@ -32,6 +32,10 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 	e.nextSnapshot = steady + int64(e.options.SnapshotEvery)
 	e.rounds.begin(steady)
 	defer e.rounds.end()
+	defer close(e.role.over)
+	if e.role.run = ctx; !e.role.writes.Load() {
+		e.startFollowing()
+	}
 	last := 0 // proposals in the last commit
 	for {
 		select {
@@ -39,6 +43,10 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 			return e.drain()
 		case <-e.queue.wake:
 		case <-timer.C:
+		case d := <-e.role.news:
+			d.done <- e.follow(d)
+		case o := <-e.role.orders:
+			o.done <- e.obey(o.lead)
 		}
 		e.queue.gather(last)
 		batch := e.queue.take()
@@ -53,6 +61,7 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 
 // drain commits what was proposed before the end, then closes the door.
 func (e *Engine) drain() error {
+	e.stopFollowing()
 	for {
 		batch := e.queue.take()
 		if len(batch) == 0 {
@@ -61,10 +70,10 @@ func (e *Engine) drain() error {
 		e.commitBatch(batch)
 	}
 	for _, p := range e.queue.close() {
-		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
+		p.refuse(shuttingDown())
 	}
 	for {
-		if more, err := e.writeVisits(); err != nil || !more {
+		if more, err := e.writeVisits(); err != nil || !more || !e.role.writes.Load() {
 			return err
 		}
 	}
@@ -72,15 +81,16 @@ func (e *Engine) drain() error {
 
 // commitBatch makes one commit of the batch and of what is due by now. Its time is
 // never earlier than that of the one before, unless the clock was set back by more than
-// the slack: then it says so first.
+// the slack: then it says so first. An engine that follows does chores and refuses writes.
 func (e *Engine) commitBatch(batch []*proposal) {
+	writes := e.role.writes.Load()
 	now := e.Now()
 	s := e.state
 	view := e.View()
 	record := e.record[:0] // the operations; their number is known at the end
 	ops := 0
 	var back *setBack
-	if now < s.at-clockSlack {
+	if writes && now < s.at-clockSlack {
 		back = &setBack{to: now}
 		record = appendOp(record, Actor{Kind: ActorServer}, back)
 		ops++
@@ -90,10 +100,14 @@ func (e *Engine) commitBatch(batch []*proposal) {
 		at = max(now, s.at)
 	}
 	next, ok := s.deadlines.Next()
-	due := ok && next <= at
+	due := ok && next <= at && writes
 	for _, p := range batch {
 		if p.chore != nil {
 			p.err = p.chore(view)
+			continue
+		}
+		if !writes {
+			p.op, p.err = nil, notWriter(nil)
 			continue
 		}
 		if p.resolve != nil {
@@ -114,9 +128,8 @@ func (e *Engine) commitBatch(batch []*proposal) {
 	}
 	e.record = record
 	if due || ops > 1 || ops == 1 && back == nil {
-		framed := append(appendCommitHead(e.frame[:0], at, ops), record...)
-		e.frame = framed
-		e.write(batch, back, at, framed)
+		e.frame = s.frame(e.frame[:0], at, ops, record)
+		e.write(batch, back, at, e.frame)
 	}
 	e.strangers.settle()
 	for _, p := range batch {
@@ -131,8 +144,9 @@ func (e *Engine) commitBatch(batch []*proposal) {
 func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte) {
 	s := e.state
 	rev := s.next.revision + 1
-	if err := e.journal(rev, record); err != nil {
+	if err := e.append(rev, record); err != nil {
 		e.strangers.failed()
+		defer e.deposedBy(err)
 		for _, p := range batch {
 			if p.op != nil {
 				p.err = err
@@ -156,11 +170,6 @@ func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte
 	e.counters.journalBytes.Add(int64(len(record)))
 }
 
-// journal writes one record.
-func (e *Engine) journal(rev Revision, record []byte) error {
-	return e.onDisk(func() error { return e.store.Append(uint64(rev), record) })
-}
-
 // onDisk writes to the store, which is revived if its disk has refused before, and says
 // how the disk is.
 func (e *Engine) onDisk(write func() error) error {
@@ -169,7 +178,7 @@ func (e *Engine) onDisk(write func() error) error {
 		err = write()
 	}
 	if errors.Is(err, persist.ErrTooLarge) {
-		return &Error{Kind: ErrInvalid, Text: "the change is too large to be stored at once", Cause: err}
+		return tooLarge(err)
 	}
 	if err != nil {
 		if e.sick.CompareAndSwap(false, true) {
@@ -187,6 +196,10 @@ func (e *Engine) onDisk(write func() error) error {
 	return nil
 }
 
+func tooLarge(cause error) error {
+	return &Error{Kind: ErrInvalid, Text: "the change is too large to be stored at once", Cause: cause}
+}
+
 // noteDisk says what the disk refuses to do. What the disk said last counts.
 func (e *Engine) noteDisk(what string, err error) {
 	e.troubles.set(TroubleDisk, fmt.Sprintf("%s: %v; make room below %s, or make it writable: "+
@@ -195,7 +208,7 @@ func (e *Engine) noteDisk(what string, err error) {
 
 // wellAgain takes it back once all that was refused has been written.
 func (e *Engine) wellAgain() {
-	if !e.sick.Load() && e.bodiless.Load() == 0 {
+	if !e.sick.Load() && e.bodiless.Load() == 0 && !e.role.behind {
 		e.troubles.clear(TroubleDisk)
 	}
 }
@@ -203,12 +216,14 @@ func (e *Engine) wellAgain() {
 // tryDisk syncs what is there, on a disk that has refused: so a server that nobody
 // writes to notices too when the disk takes writes again, once a second at most.
 func (e *Engine) tryDisk(steady int64) {
-	if steady < e.nextTry || (!e.sick.Load() && e.bodiless.Load() == 0) {
+	if steady < e.nextTry || (!e.sick.Load() && e.bodiless.Load() == 0 && !e.role.behind) {
 		return
 	}
 	e.nextTry = steady + int64(time.Second)
 	if e.onDisk(e.store.Mark) == nil { // what fails is a trouble already
-		e.writeRows(e.state.next.revision)
+		if e.writeRows(e.state.next.revision); e.role.behind {
+			e.catchUp()
+		}
 	}
 }
 
@@ -263,14 +278,13 @@ func (e *Engine) writeRows(rev Revision) {
 // publish shows everybody the state as it is after rev.
 func (e *Engine) publish(rev Revision) {
 	s := e.state
-	s.ranges.Publish()
-	s.history.Publish(uint64(rev))
-	s.next.revision, s.next.at = rev, s.at
+	s.complete(rev)
 	s.next.bouncers.shown, s.next.machines.shown = true, true
 	v := s.next // a copy: later commits change s.next
 	s.graves.watch(&v)
 	s.next.number = v.number
 	e.view.Store(&v)
+	e.changed.give()
 	e.counters.history.Store(int64(s.history.Len()))
 	e.counters.stored.Store(int64(s.ids.Len()))
 }

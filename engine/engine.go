@@ -20,8 +20,11 @@ type Engine struct {
 	options Options
 	log     *slog.Logger
 	store   *persist.Store
+	journal Journal // the store's, or Options.Journal
 	state   *state
 	queue   queue
+	role    role
+	changed signal // when a view is published
 
 	profiles atomic.Pointer[Profiles]
 	view     atomic.Pointer[View]
@@ -131,7 +134,7 @@ const leaveAfter = 300 * time.Millisecond
 func open(ctx context.Context, o *Options) (*Engine, error) {
 	options := o.withDefaults()
 	store, err := persist.OpenContext(ctx, &persist.Options{
-		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync, ServeReads: true, Logger: options.Logger,
+		Dir: options.Dir, FS: options.FS, NoSync: options.NoSync || options.Journal != nil, ServeReads: true, Logger: options.Logger,
 	})
 	if err != nil {
 		return nil, err
@@ -139,6 +142,11 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	e := &Engine{options: options, log: options.Logger, store: store, snapshotWake: make(chan struct{}, 1), snapshotting: make(chan struct{}, 1), reading: make(chan struct{}, readingAtMost), pace: options.Yield}
 	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
+	e.role.orders, e.role.over = make(chan order), make(chan struct{})
+	if e.journal = options.Journal; e.journal == nil {
+		e.journal = NewStoreJournal(store)
+		e.role.writes.Store(true)
+	}
 	e.batch = store.NewRows()
 	if options.Profiles != nil {
 		e.SetProfiles(options.Profiles)
@@ -165,8 +173,7 @@ func (e *Engine) begin() error {
 	}
 	o := &genesis{uuidKey: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}}
 	now := e.Now()
-	record := appendOp(appendCommitHead(nil, now, 1), Actor{Kind: ActorServer}, o)
-	if err := e.store.Append(1, record); err != nil {
+	if err := e.append(1, e.state.frame(nil, now, 1, appendOp(nil, Actor{Kind: ActorServer}, o))); err != nil {
 		return fmt.Errorf("starting a history: %w", err)
 	}
 	e.state.at = now
@@ -192,7 +199,7 @@ func (e *Engine) Run(ctx context.Context) error {
 // Close closes the store. Run must have returned.
 func (e *Engine) Close() error {
 	for _, p := range e.queue.close() {
-		p.refuse(&Error{Kind: ErrClosed, Text: "the server is shutting down"})
+		p.refuse(shuttingDown())
 	}
 	return e.store.Close()
 }

@@ -25,7 +25,7 @@ func RecodeCommit(record []byte) ([]byte, error) {
 	for _, a := range c.ops {
 		dst = appendOp(dst, a.by, a.op)
 	}
-	return dst, nil
+	return appendCommitTail(dst, c.nextAlert, c.nextDecision), nil
 }
 
 // WithTails is a journal record as a newer program writes it: operations, and the rows
@@ -61,7 +61,7 @@ func WithTails(record []byte) []byte {
 		dst = append(append(dst, a.op.number()), binary.AppendUvarint(nil, uint64(len(body)))...)
 		dst = append(dst, body...)
 	}
-	return dst
+	return append(appendCommitTail(dst, c.nextAlert, c.nextDecision), tail...)
 }
 
 func appendTailed(dst []byte, items []AllowlistItem, tail []byte) []byte {
@@ -167,7 +167,9 @@ func ApplyTo(rev uint64, list []Section, record []byte) error {
 	if err != nil {
 		return nil
 	}
-	e.state.replay(Revision(rev+1), c)
+	if err := e.state.replay(Revision(rev+1), c); err != nil {
+		return nil // made on another state
+	}
 	e.publish(Revision(rev + 1))
 	e.state.sweep()
 	return e.Check()

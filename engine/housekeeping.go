@@ -36,7 +36,8 @@ func (e *Engine) housekeeping() time.Duration {
 	e.tryDisk(steady)
 	e.lookForStore(steady)
 	proven := e.prove(now, steady)
-	if steady >= e.nextVisits {
+	writes := e.role.writes.Load()
+	if writes && steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)
 		more, err := e.writeVisits()
 		if err != nil {
@@ -48,12 +49,12 @@ func (e *Engine) housekeeping() time.Duration {
 	due := steady >= e.nextRetention
 	if due {
 		e.nextRetention = steady + int64(retentionEvery)
-		e.survey.begin(proven && e.canBeHeard(steady))
+		e.survey.begin(writes && proven && e.canBeHeard(steady))
 		e.strangers.tidy(e.View(), e.options.BouncersPerKey)
 	}
 	for few := e.few(); e.look(now) && few; { // few are looked at in one go
 	}
-	if due && proven {
+	if writes && due && proven {
 		e.retain(now, steady)
 	}
 	e.considerSnapshot(steady)
@@ -69,10 +70,10 @@ func (e *Engine) housekeeping() time.Duration {
 	}
 	e.counters.graves.Store(int64(len(s.graves.waiting) + len(s.graves.buried)))
 	sleep := lookAtClock
-	if e.survey.under || e.nextVisits == steady {
+	if e.survey.under || writes && e.nextVisits == steady {
 		sleep = surveyAgain
 	}
-	if at, ok := s.deadlines.Next(); ok && !e.sick.Load() {
+	if at, ok := s.deadlines.Next(); ok && writes && !e.sick.Load() {
 		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
 	}
 	if g := s.graves.waiting; len(g) > 0 && s.records.At(g[0].slot).endedRev.Load() <= s.history.Floor() && g[0].view < s.graves.low {

@@ -40,6 +40,14 @@ type Options struct {
 
 	Retention Retention
 
+	// Journal is a history that several engines share: this one begins by following it
+	// (Lead, Yield). nil: the store's own, and the engine writes.
+	Journal Journal
+
+	// JournalPatience is how long a commit waits for a shared Journal's answer before it
+	// counts as unsure (8 seconds).
+	JournalPatience time.Duration
+
 	// MaxQueued bounds what waits for the committer, proposals and bytes
 	// (8192 and 256 MiB). A write beyond is refused with ErrBusy and costs
 	// nothing.
@@ -81,6 +89,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	if c.JournalPatience == 0 {
+		c.JournalPatience = 8 * time.Second
 	}
 	if c.MaxQueued == 0 {
 		c.MaxQueued = 8192

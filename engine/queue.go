@@ -92,7 +92,10 @@ func (e *Engine) enqueue(p *proposal) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
-		return &Error{Kind: ErrClosed, Text: "the server is shutting down"}
+		return shuttingDown()
+	}
+	if p.chore == nil && !e.role.writes.Load() {
+		return notWriter(nil)
 	}
 	if len(q.waiting) >= e.options.MaxQueued || (q.bytes > 0 && q.bytes+len(p.bytes) > e.options.MaxQueuedBytes) {
 		e.counters.refused.Add(1)
@@ -106,6 +109,8 @@ func (e *Engine) enqueue(p *proposal) error {
 	}
 	return nil
 }
+
+func shuttingDown() error { return &Error{Kind: ErrClosed, Text: "the server is shutting down"} }
 
 func (p *proposal) refuse(err error) {
 	p.err = err

@@ -26,6 +26,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	}
 	if e.store.Last() == 0 {
 		e.state.endLoading()
+		if e.options.Journal != nil {
+			e.publish(0)
+			return nil
+		}
 		return e.begin()
 	}
 	if rev != 0 {
@@ -57,10 +61,10 @@ func (e *Engine) replay(ctx context.Context, after uint64, told *starting) error
 		if err != nil {
 			return fmt.Errorf("commit %d: %w", rev, err)
 		}
-		s.replay(Revision(rev), c)
-		s.ranges.Publish()
-		s.history.Publish(rev)
-		s.next.revision, s.next.at = Revision(rev), s.at
+		if err := s.replay(Revision(rev), c); err != nil {
+			return fmt.Errorf("commit %d: %w", rev, err)
+		}
+		s.complete(Revision(rev))
 		e.counters.journalBytes.Add(int64(len(record)))
 		told.commits++
 		told.bytes += int64(len(record))

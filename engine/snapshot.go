@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -142,7 +143,9 @@ func (e *Engine) snapshot(ctx context.Context) error {
 	}
 	// Bodies are with the store, and a snapshot syncs all before it: a start from it does
 	// not make them again.
-	if err := e.writeDown(ctx, v); err != nil {
+	if err := e.writeDown(ctx, v); errors.Is(err, persist.ErrDisk) {
+		return &Error{Kind: ErrDisk, Text: err.Error(), Cause: err}
+	} else if err != nil {
 		return err
 	}
 	e.counters.journalBytes.Add(-written)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"math"
 	"net/netip"
 	"sync/atomic"
@@ -202,8 +203,27 @@ func (s *state) turnTo(rev Revision, at int64, back *setBack) {
 	s.expire(rev, s.at)
 }
 
-// replay applies a commit as it was decoded.
-func (s *state) replay(rev Revision, c *commit) {
+// frame makes a commit of operations that are framed already, and adds it to dst.
+func (s *state) frame(dst []byte, at int64, ops int, framed []byte) []byte {
+	dst = append(appendCommitHead(dst, at, ops), framed...)
+	return appendCommitTail(dst, s.next.nextAlert, s.next.nextDecision)
+}
+
+// complete ends a commit: what began and ended in it can be read by a view of its
+// revision from now on.
+func (s *state) complete(rev Revision) {
+	s.ranges.Publish()
+	s.history.Publish(uint64(rev))
+	s.next.revision, s.next.at = rev, s.at
+}
+
+// replay applies a commit as it was decoded. An error says that it was made on another
+// state; nothing is applied then.
+func (s *state) replay(rev Revision, c *commit) error {
+	if c.nextAlert != 0 && (c.nextAlert != s.next.nextAlert || c.nextDecision != s.next.nextDecision) {
+		return fmt.Errorf("%w: it was made where alert %d and decision %d come next, and here %d and %d do", errRecord,
+			c.nextAlert, c.nextDecision, s.next.nextAlert, s.next.nextDecision)
+	}
 	s.version = c.version
 	ops := c.ops
 	if c.version == firstVersion {
@@ -222,6 +242,7 @@ func (s *state) replay(rev Revision, c *commit) {
 		ops[i].op.apply(s, rev)
 	}
 	s.version = recordVersion
+	return nil
 }
 
 // end makes a running record end at the given time, by whoever causes it.

@@ -30,6 +30,10 @@ const (
 	TroubleClock    TroubleKind = "clock"    // the wall clock is not believed: nothing irreversible is done
 	TroubleReadOnly TroubleKind = "readonly" // started on a disk that takes no writes: reads alone are served
 
+	// TroubleFollowing: the history that several servers share cannot be followed, so what
+	// is answered here grows old.
+	TroubleFollowing TroubleKind = "following"
+
 	// TroubleCommitter: the committer has not gone round for CommitterPatience.
 	// Nothing is committed, and no write is answered.
 	TroubleCommitter TroubleKind = "committer"
@@ -40,7 +44,7 @@ const (
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // CommitterPatience is how long the committer may be at one commit before it
 // counts as stuck. At rest it goes round once a second; a disk that refuses does

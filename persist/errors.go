@@ -27,6 +27,9 @@ var (
 	// ErrBehind: with Options.NoSync, the journal on disk ends before the last
 	// record that Append accepted. See Reopen.
 	ErrBehind = errors.New("journal lost accepted records")
+	// ErrForgotten: the journal begins behind the record that was asked for. For a start
+	// it is an ErrCorrupt too.
+	ErrForgotten = errors.New("no longer in the journal")
 	// ErrTooLarge: a record, row batch or snapshot section exceeds its limit.
 	// Nothing was written.
 	ErrTooLarge = errors.New("too large")

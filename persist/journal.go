@@ -55,8 +55,9 @@ func (s *Store) Append(rev uint64, record []byte) error {
 }
 
 // Replay calls fn for each record after revision after, in order, up to Last. A
-// missing or damaged record is an ErrCorrupt that names it; an error of fn ends
-// the replay and is returned as it is. record is borrowed until fn returns.
+// missing or damaged record is an ErrCorrupt that names it, and an ErrForgotten too when
+// the journal begins behind it; an error of fn ends the replay and is returned as it is.
+// record is borrowed until fn returns. What is trimmed meanwhile is still handed over.
 func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) error {
 	in, err := s.use()
 	if err != nil {
@@ -80,6 +81,9 @@ func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) e
 			return fmt.Errorf("replay journal: record %d: %w: %w", next, kindOf(err), err)
 		}
 		record, err := in.identity.parseEntry(it.Key(), value, next)
+		if rev, ok := parseJournalKey(it.Key()); err != nil && next == after+1 && ok && rev > next {
+			return fmt.Errorf("replay journal: %w: %w", ErrForgotten, err)
+		}
 		if err != nil {
 			return fmt.Errorf("replay journal: %w", err)
 		}
@@ -91,10 +95,55 @@ func (s *Store) Replay(after uint64, fn func(rev uint64, record []byte) error) e
 	if err := iterError(it, "replay journal after revision "+fmt.Sprint(next-1)); err != nil {
 		return err
 	}
+	if next <= last && next == after+1 {
+		return fmt.Errorf("replay journal: records %d to %d are missing: %w: %w", next, last, ErrForgotten, ErrCorrupt)
+	}
 	if next <= last {
 		return fmt.Errorf("replay journal: records %d to %d are missing: %w", next, last, ErrCorrupt)
 	}
 	return nil
+}
+
+// Skip has the journal go on behind a revision that the newest snapshot holds: what was
+// appended before is left behind. It is for a store that others' commits are noted in, and
+// that missed some; for the committer.
+func (s *Store) Skip(rev uint64) error {
+	if newest := s.snapshots.newest(); newest < rev || rev < s.Last() {
+		panic(fmt.Sprintf("BUG: skip to revision %d, and the newest snapshot is of %d, the last record of %d", rev, newest, s.Last()))
+	}
+	in, err := s.write()
+	if err != nil {
+		return fmt.Errorf("skip to revision %d: %w", rev, err)
+	}
+	in.users.Done()
+	s.last.Store(rev)
+	return nil
+}
+
+// First returns the first revision that the journal still has; 0 when it has none,
+// because nothing was appended behind the snapshot that the store began with.
+func (s *Store) First() (uint64, error) {
+	in, err := s.use()
+	if err != nil {
+		return 0, fmt.Errorf("read the journal's beginning: %w", err)
+	}
+	defer in.users.Done()
+	return in.firstRecord()
+}
+
+// JournalBytes estimates how many bytes of the disk the records after a revision take.
+// What is still in memory counts as nothing, some megabytes at most.
+func (s *Store) JournalBytes(after uint64) (uint64, error) {
+	in, err := s.use()
+	if err != nil {
+		return 0, fmt.Errorf("measure the journal: %w", err)
+	}
+	defer in.users.Done()
+	n, err := in.db.EstimateDiskUsage(appendJournalKey(nil, after+1), journalEnd())
+	if err != nil {
+		return 0, fmt.Errorf("measure the journal: %w: %w", kindOf(err), err)
+	}
+	return n, nil
 }
 
 // parseEntry returns the record of an entry that must be that of revision want.
