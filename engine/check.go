@@ -280,6 +280,10 @@ func (v *View) digest(who *people) [32]byte {
 		write()
 	}
 	who.digest(h)
+	for name, at := range v.EachBookmark() {
+		b = binary.AppendUvarint(appendString(b, name), uint64(at))
+		write()
+	}
 	return [32]byte(h.Sum(nil))
 }
 

@@ -58,6 +58,9 @@ type Engine struct {
 	snapshotWake    chan struct{}
 	snapshotting    chan struct{} // holds one token while a snapshot is written
 
+	journalFloor atomic.Uint64       // the journal begins behind this revision
+	lost         map[string]Revision // bookmarks that it does not reach back to, as they were told of; the committer's
+
 	reading chan struct{} // one for each alert that is being read; nil: any number
 	wall    clock
 	started time.Time // a reading of the clock; set once

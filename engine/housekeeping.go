@@ -61,6 +61,9 @@ func (e *Engine) housekeeping() time.Duration {
 	if s.history.Len() > e.options.History+e.options.History/8 {
 		s.history.Trim(e.options.History)
 	}
+	if due {
+		e.tellLost()
+	}
 	if s.sweep(); s.graves.waitForView() {
 		e.publish(s.next.revision)
 	}
@@ -86,7 +89,7 @@ func (e *Engine) housekeeping() time.Duration {
 // the slowest of them included, and is old enough.
 func (e *Engine) trimHistory(slowest Revision) {
 	v := e.View()
-	slowest = min(slowest, v.revision)
+	slowest = min(slowest, v.revision, e.awaited(v))
 	since := func(rev Revision) int {
 		if w, ok := e.state.history.Window(uint64(rev), uint64(v.revision)); ok {
 			return w.Len()

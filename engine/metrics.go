@@ -23,6 +23,8 @@ type Metrics struct {
 	BouncersEvicted  uint64          // rows that made room for others of their key, since the start
 	Machines         int
 	MachinesWaiting  int            // of them not validated
+	Bookmarks        []BookmarkLag  // the slowest first
+	BookmarksLost    uint64         // that fell behind what is kept for them, since the start
 	History          int            // events kept for readers that lag behind
 	Graves           int            // tombstones and buried records not yet given back
 	Snapshots        uint64         // written since the start
@@ -33,6 +35,14 @@ type Metrics struct {
 	SnapshotBehind   int64          // bytes of journal since the last one, which a start would replay
 	Bounded          []BoundedCount // what was cut or left out on the way in, since the start
 	Store            persist.Metrics
+}
+
+// BookmarkLag is how far a reader of the history is behind.
+type BookmarkLag struct {
+	Name   string
+	At     Revision
+	Behind uint64 // revisions
+	Lost   bool   // the history does not reach back to it any more
 }
 
 // DecisionCount is how many decisions run for one scenario, origin and type.
@@ -60,9 +70,12 @@ type counters struct {
 	commits   atomic.Uint64
 	refused   atomic.Uint64
 	evicted   atomic.Uint64
-	stored    atomic.Int64
-	history   atomic.Int64
-	graves    atomic.Int64
+
+	bookmarksLost atomic.Uint64
+
+	stored  atomic.Int64
+	history atomic.Int64
+	graves  atomic.Int64
 
 	journalBytes     atomic.Int64 // since the last snapshot
 	snapshots        atomic.Uint64
@@ -92,8 +105,13 @@ func (e *Engine) Metrics() Metrics {
 		SnapshotAt:       e.counters.snapshotAt.Load(),
 		SnapshotFailures: e.counters.snapshotFailures.Load(),
 		SnapshotBehind:   e.counters.journalBytes.Load(),
+		BookmarksLost:    e.counters.bookmarksLost.Load(),
 		Bounded:          e.bounded.counts(),
 		Store:            e.store.Metrics(),
+	}
+	floor := e.historyFloor()
+	for name, at := range v.EachBookmark() {
+		m.Bookmarks = append(m.Bookmarks, BookmarkLag{name, at, uint64(v.revision - at), at < floor})
 	}
 	m.Machines, m.MachinesWaiting = v.MachineCount()
 	s.tally.running.Range(func(_, v any) bool {

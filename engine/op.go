@@ -36,6 +36,8 @@ const (
 
 	numberExtendAllowlist = 32
 	numberReduceAllowlist = 33
+	numberMoveBookmark    = 34
+	numberDropBookmark    = 35
 )
 
 func newOp(number byte) op {
@@ -76,6 +78,10 @@ func newOp(number byte) op {
 		return &extendAllowlist{}
 	case numberReduceAllowlist:
 		return &reduceAllowlist{}
+	case numberMoveBookmark:
+		return &moveBookmark{}
+	case numberDropBookmark:
+		return &dropBookmark{}
 	}
 	return nil
 }

@@ -58,6 +58,11 @@ type Options struct {
 	// memory). A bouncer further behind starts over.
 	History int
 
+	// BookmarkBytes is how much of the journal is kept for the slowest Bookmark at most, in
+	// bytes on the disk (1 GiB; negative: nothing is kept). It is looked at when a snapshot
+	// has been written.
+	BookmarkBytes int64
+
 	// BouncersPerKey is how many rows one key, or one certificate's name, gets from
 	// addresses that an operator did not name (10 000). One more, and the row that
 	// was heard of longest ago goes.
@@ -101,6 +106,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if c.History == 0 {
 		c.History = 2 << 20
+	}
+	if c.BookmarkBytes == 0 {
+		c.BookmarkBytes = 1 << 30
 	}
 	if c.BouncersPerKey <= 0 {
 		c.BouncersPerKey = 10_000

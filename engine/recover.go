@@ -39,6 +39,9 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.replay(ctx, rev, told); err != nil {
 		return err
 	}
+	if err := e.noteFloor(); err != nil {
+		return err
+	}
 	e.state.endLoading()
 	e.publish(e.state.next.revision)
 	return nil

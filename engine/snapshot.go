@@ -20,6 +20,7 @@ import (
 //	bouncers    with their cursors, many to a section
 //	allowlists  pieces of lists: a list goes on in the next section
 //	secrets
+//	bookmarks   of the readers of the history
 //	alerts      heldAlerts, many to a section
 //	decisions   records by ascending id, many to a section; a section has its
 //	            own dictionary, so sections can be decoded side by side
@@ -51,6 +52,7 @@ const (
 	sectionSecrets    uint16 = 14
 	sectionAlerts     uint16 = 15
 	sectionDecisions  uint16 = 16
+	sectionBookmarks  uint16 = 17
 )
 
 const (
@@ -172,13 +174,36 @@ func (e *Engine) writeDown(ctx context.Context, v *View) error {
 }
 
 // trimJournal lets the committer, which owns the journal, forget what both
-// kept snapshots know.
+// kept snapshots know and no bookmark waits for.
 func (e *Engine) trimJournal(ctx context.Context) error {
-	upto := e.store.SafeTrim()
+	upto := Revision(e.store.SafeTrim())
 	if upto == 0 {
 		return nil
 	}
-	return e.perform(ctx, func(*View) error { return e.store.Trim(upto) })
+	return e.perform(ctx, func(v *View) error {
+		awaited, err := e.trimmable(v)
+		if err != nil {
+			return err
+		}
+		if err = e.store.Trim(uint64(min(upto, awaited))); err == nil {
+			err = e.noteFloor()
+		}
+		e.tellLost()
+		return err
+	})
+}
+
+// noteFloor notes where the journal begins.
+func (e *Engine) noteFloor() error {
+	first, err := e.store.First()
+	if err != nil {
+		return fmt.Errorf("looking where the journal begins: %w", err)
+	}
+	if first == 0 {
+		first = e.store.Last() + 1
+	}
+	e.journalFloor.Store(first - 1)
+	return nil
 }
 
 // sectionWriter takes the sections of a view, in order: a snapshot, or a backup.
@@ -190,6 +215,7 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 	w := &sections{ctx: ctx, to: to}
 	w.put(sectionHeader, header)
 	p.write(w)
+	v.writeBookmarks(w)
 	v.writeAlerts(w)
 	v.writeDecisions(w)
 	return w.err

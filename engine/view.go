@@ -29,7 +29,8 @@ type View struct {
 	machines     *machineSet
 	bouncers     *bouncerSet
 	allowlists   *allowlistSet
-	secrets      map[string][]byte // never changed in place
+	secrets      map[string][]byte   // never changed in place
+	bookmarks    map[string]Revision // never changed in place
 }
 
 // Revision is the last commit this view shows.

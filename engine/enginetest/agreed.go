@@ -201,4 +201,3 @@ func (n *AgreedNode) Trim(to engine.Revision) error {
 	}
 	return nil
 }
-

@@ -34,6 +34,10 @@ import (
 //	machine id=…                          registers a machine that is heard of
 //	people                                bouncers and machines, and what is wrong
 //	flush items=… age=…
+//	read name=… [stay]                    what a reader of the history is told from its bookmark on,
+//	                                      which moves there unless it is to stay
+//	bookmarks                             how far each is, and whether it was left behind
+//	forget bytes=…                        what is kept of the journal for bookmarks, from the next restart on
 //
 // Revisions are not shown: which writes share a commit is a matter of chance.
 // `go test -args -rewrite` writes the answers anew. Every scenario ends with
@@ -110,6 +114,15 @@ func (s *script) run(d *datadriven.TestData) string {
 		if err = s.AddMachine(ctx, &engine.Machine{ID: arg(d, "id"), Validated: true, IP: "192.0.2.99"}, false); err == nil {
 			s.Heartbeat(arg(d, "id"), now)
 		}
+		fmt.Fprintln(&b, "ok")
+	case "read":
+		err = s.read(ctx, &b, d)
+	case "bookmarks":
+		for _, m := range s.Metrics().Bookmarks {
+			fmt.Fprintf(&b, "%s: up to date %v, left behind %v\n", m.Name, m.Behind <= 1, m.Lost)
+		}
+	case "forget":
+		s.Options.BookmarkBytes, err = strconv.ParseInt(arg(d, "bytes"), 10, 64)
 		fmt.Fprintln(&b, "ok")
 	case "people":
 		s.people(&b)
@@ -202,6 +215,57 @@ func (s *script) stream(b *strings.Builder, d *datadriven.TestData, now int64) e
 		fmt.Fprintln(b, "nothing")
 	}
 	return err
+}
+
+// read is one reader of the history: it is told what came since its bookmark, or that it
+// has to start over, which it does at the newest.
+func (s *script) read(ctx context.Context, b *strings.Builder, d *datadriven.TestData) error {
+	mark := s.Bookmark(arg(d, "name"))
+	after, stored := mark.At()
+	newest := s.View().Revision()
+	commits, ok := s.Commits(after)
+	switch {
+	case !stored:
+		fmt.Fprintln(b, "begins")
+	case !ok:
+		fmt.Fprintln(b, "too far behind: starts over")
+	default:
+		for rev, c := range commits {
+			if rev != after+1 {
+				return fmt.Errorf("revision %d follows %d", rev, after)
+			}
+			for change := range c.Changes() {
+				fmt.Fprintln(b, told(&change))
+			}
+			after = rev
+		}
+		newest = after
+	}
+	if d.HasArg("stay") {
+		return nil
+	}
+	return mark.Move(ctx, newest)
+}
+
+// told is a change in one line.
+func told(c *engine.Change) string {
+	what := c.Name
+	switch c.Kind {
+	case engine.DecisionBegun, engine.DecisionEnded:
+		what = fmt.Sprintf("%d %s %s", c.Decision.ID(), c.Decision.Type().S, c.Decision.Value())
+	case engine.AlertStored:
+		a, err := c.Report()
+		if err != nil {
+			return err.Error()
+		}
+		what = fmt.Sprintf("%d %s", c.Alert, a.Scenario)
+	case engine.AlertDeleted:
+		what = fmt.Sprint(c.Alert)
+	}
+	if len(c.Items) > 0 {
+		what += " " + strings.Join(c.Items, ",")
+	}
+	return fmt.Sprintf("%s: %s (by %s)", c.Kind, what, c.By)
 }
 
 // remove is every way of taking something away, and shows how many went.

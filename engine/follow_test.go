@@ -1,0 +1,276 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"lapid/engine"
+	"lapid/engine/enginetest"
+	"lapid/persist"
+)
+
+// pair is two engines on one history, each with a disk of its own.
+type pair struct {
+	t      *testing.T
+	agreed *enginetest.Agreed
+	nodes  [2]*enginetest.AgreedNode
+	rigs   [2]*enginetest.Rig
+	engine [2]atomic.Pointer[engine.Engine] // of rigs, for other goroutines: a crash replaces it
+	writer atomic.Int32
+
+	mu       sync.Mutex
+	answered map[string]bool // values of bans that were answered
+	unsure   map[string]bool // of bans whose fate nobody told
+}
+
+func newPair(t *testing.T, seed uint64) *pair {
+	p := &pair{t: t, agreed: enginetest.NewAgreed(seed), answered: map[string]bool{}, unsure: map[string]bool{}}
+	for i := range p.rigs {
+		p.nodes[i] = p.agreed.Node()
+		p.rigs[i] = enginetest.NewRig(t, func(o *engine.Options) {
+			o.FS, o.Journal = persist.NewCrashFS(), p.nodes[i]
+		})
+		p.engine[i].Store(p.rigs[i].Engine)
+	}
+	return p
+}
+
+// lead makes an engine the writer, whatever the log does to its first commit.
+func (p *pair) lead(i int) {
+	for p.nodes[i].Claim(); ; {
+		err := p.rigs[i].Lead(context.Background())
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, engine.ErrUnsure) {
+			p.t.Fatalf("leading: %v", err)
+		}
+	}
+	p.writer.Store(int32(i))
+}
+
+// ban asks one engine after the other until the write is answered or nobody knows.
+func (p *pair) ban(value string) {
+	for {
+		e := p.engine[p.writer.Load()].Load()
+		a := &engine.Alert{Scenario: "load", StopAt: engine.StampOf(enginetest.Epoch), Decisions: []engine.NewDecision{
+			{Scope: "Ip", Value: value, Type: "ban", Origin: "crowdsec", Scenario: "load", Duration: "4h"}}}
+		_, err := e.AddAlerts(context.Background(), "", []*engine.Alert{a}, enginetest.Epoch.UnixNano())
+		if errors.Is(err, engine.ErrNotWriter) || errors.Is(err, engine.ErrClosed) {
+			continue
+		}
+		p.mu.Lock()
+		if err == nil {
+			p.answered[value] = true
+		} else if p.unsure[value] = true; !errors.Is(err, engine.ErrUnsure) {
+			p.t.Errorf("ban %s: %v", value, err)
+		}
+		p.mu.Unlock()
+		return
+	}
+}
+
+// poll is a bouncer of one engine: it asks again and again until stop is closed, and
+// once more, and then holds what is so.
+func (p *pair) poll(i int, stop <-chan struct{}) {
+	c := &enginetest.Client{Query: p.rigs[i].Ask()}
+	for last := false; ; {
+		e := p.engine[i].Load()
+		if err := c.Poll(e, enginetest.Epoch.UnixNano()); err != nil {
+			p.t.Errorf("a reader of engine %d: %v", i, err)
+		}
+		if last {
+			break
+		}
+		changed := e.Changed()
+		select {
+		case <-stop:
+			last = true
+		case <-changed:
+		case <-time.After(time.Millisecond): // a crash took the engine
+		}
+	}
+	if want := p.running(i); !maps.Equal(c.Holds, want) {
+		p.t.Errorf("a reader of engine %d holds %d decisions of %d", i, len(c.Holds), len(want))
+	}
+}
+
+func (p *pair) running(i int) map[enginetest.Target]bool {
+	q := p.rigs[i].Ask()
+	q.Now = enginetest.Epoch.UnixNano()
+	all := map[enginetest.Target]bool{}
+	running, _ := enginetest.FullState(p.engine[i].Load().View(), q)
+	for _, d := range running {
+		all[enginetest.Target{Scope: d.Scope().S, Value: d.Value(), Type: d.Type().S}] = true
+	}
+	return all
+}
+
+// agree waits until both have everything and compares them.
+func (p *pair) agree() {
+	p.t.Helper()
+	newest, _ := p.nodes[0].Newest(context.Background())
+	for i := range p.rigs {
+		if err := p.rigs[i].Reach(context.Background(), newest); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	a, b := p.rigs[0], p.rigs[1]
+	if a.View().Revision() != b.View().Revision() || a.Digest() != b.Digest() {
+		p.t.Errorf("at revisions %d and %d the digests are %x and %x", a.View().Revision(), b.View().Revision(), a.Digest(), b.Digest())
+	}
+}
+
+// Two engines on one history: one writes under load, the other follows with readers on it;
+// who writes changes in the middle, by order and by surprise, and followers crash.
+// Nothing that was answered is lost, nothing is there twice or that nobody asked for, both
+// have the same state, and no reader notices.
+func TestLeadAndYield(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(6) { // 0 is without accidents
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t, seed)
+			p.lead(0)
+			p.disturbUnderLoad(8, 60)
+			p.agree()
+			for _, r := range p.rigs {
+				r.Restart() // on what its own disk has, and the rest of the history
+			}
+			p.agree()
+			if seed == 0 {
+				return
+			}
+			if a := p.agreed; a.Lost == 0 || a.Late == 0 || a.Doubled == 0 || a.Refused == 0 {
+				t.Errorf("hardly anything went wrong: %d lost, %d late, %d doubled, %d refused, %d unsure", a.Lost, a.Late, a.Doubled, a.Refused, a.Unsure)
+			}
+		})
+	}
+}
+
+// disturbUnderLoad changes the writer again and again while others write and read.
+func (p *pair) disturbUnderLoad(writers, each int) {
+	stop := make(chan struct{})
+	var load, readers sync.WaitGroup
+	for i := range p.rigs {
+		readers.Go(func() { p.poll(i, stop) })
+	}
+	var left atomic.Int64
+	for w := range writers {
+		left.Add(1)
+		load.Go(func() {
+			defer left.Add(-1)
+			for n := range each {
+				p.ban(fmt.Sprintf("10.%d.0.%d", w, n))
+			}
+		})
+	}
+	for turn := 0; left.Load() > 0; turn++ {
+		now := int(p.writer.Load())
+		next := 1 - now
+		switch turn % 4 {
+		case 0: // the writer is asked to go
+			p.must(p.rigs[now].Yield(context.Background()))
+			p.lead(next)
+		case 1: // the writer learns of it by its next commit
+			p.lead(next)
+		case 2: // a follower crashes
+			p.rigs[next].Crash()
+			p.engine[next].Store(p.rigs[next].Engine)
+		case 3: // the same one again
+			p.must(p.rigs[now].Yield(context.Background()))
+			p.lead(now)
+		}
+	}
+	load.Wait()
+	if !p.rigs[p.writer.Load()].Writes() {
+		p.lead(int(p.writer.Load()))
+	}
+	p.agree()
+	close(stop)
+	readers.Wait()
+	p.nothingLost()
+}
+
+func (p *pair) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pair) nothingLost() {
+	p.t.Helper()
+	for i := range p.rigs {
+		running := p.running(i)
+		for value := range p.answered {
+			if !running[enginetest.Target{Scope: "Ip", Value: value, Type: "ban"}] {
+				p.t.Errorf("engine %d does not have %s, which was answered", i, value)
+			}
+		}
+		for target := range running {
+			if !p.answered[target.Value] && !p.unsure[target.Value] {
+				p.t.Errorf("engine %d has %s, which nobody asked for", i, target.Value)
+			}
+		}
+		values := map[string]int{}
+		q := p.rigs[i].Ask()
+		q.Dedup = false
+		list, _ := enginetest.FullState(p.rigs[i].View(), q)
+		for _, d := range list {
+			values[d.Value()]++
+		}
+		for _, value := range slices.Sorted(maps.Keys(values)) {
+			if values[value] != 1 {
+				p.t.Errorf("engine %d has %s %d times", i, value, values[value])
+			}
+		}
+	}
+}
+
+// An engine that follows refuses writes and begins nothing itself: decisions end where the
+// writer says so, and until then a reader is told by their time.
+func TestFollowerBeginsNothing(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 0)
+	p.lead(0)
+	p.ban("192.0.2.1")
+	p.agree()
+	writer, follower := p.rigs[0], p.rigs[1]
+	ctx := context.Background()
+	if _, err := follower.AddBouncer(ctx, &engine.Bouncer{Name: "fw"}); !errors.Is(err, engine.ErrNotWriter) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := follower.Snapshot(ctx); err != nil {
+		t.Errorf("a snapshot is a chore: %v", err)
+	}
+	follower.Advance(5 * time.Hour)
+	if rev := follower.View().Revision(); rev != writer.View().Revision() {
+		t.Errorf("the follower went on to revision %d by itself", rev)
+	}
+	q := follower.Ask()
+	q.Now = follower.Now().UnixNano()
+	if running, _ := enginetest.FullState(follower.View(), q); len(running) != 0 {
+		t.Errorf("%d decisions run though their time is over", len(running))
+	}
+	writer.Advance(5 * time.Hour)
+	p.agree()
+	if err := errors.Join(p.rigs[0].Yield(ctx), p.rigs[0].Yield(ctx)); err != nil {
+		t.Errorf("yielding twice: %v", err)
+	}
+	if _, err := writer.AddBouncer(ctx, &engine.Bouncer{Name: "fw"}); !errors.Is(err, engine.ErrNotWriter) {
+		t.Errorf("a write after Yield: %v", err)
+	}
+	p.lead(1)
+	if _, err := follower.AddBouncer(ctx, &engine.Bouncer{Name: "fw"}); err != nil {
+		t.Errorf("a write after Lead: %v", err)
+	}
+	p.agree()
+}
