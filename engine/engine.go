@@ -227,9 +227,15 @@ func (e *Engine) StoreID() persist.ID { return e.store.ID() }
 // View returns the state after the newest commit: one atomic load.
 func (e *Engine) View() *View { return e.view.Load() }
 
-// Now reads the clock, in Unix nanoseconds. Doors call it once a request.
+// Now is the time by which ends and tokens are judged, in Unix nanoseconds: the clock's,
+// or that of the history where it is later by no more than the slack of clocks, as it is
+// behind a writer whose clock is a little ahead. A clock that is further behind was set
+// back, and the next commit says so. Doors call it once a request.
 func (e *Engine) Now() int64 {
 	now, _ := e.clock()
+	if v := e.view.Load(); v != nil && v.at > now && v.at-now <= clockSlack {
+		return v.at
+	}
 	return now
 }
 

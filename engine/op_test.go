@@ -1,0 +1,223 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+
+	"lapid/persist"
+)
+
+// twins are two engines that do not run: one makes commits, the other is given their bytes.
+type twins struct {
+	t        *testing.T
+	made     *Engine
+	followed *Engine
+	seen     map[byte]bool // numbers of operations that were tried
+}
+
+// silent is a journal that nothing comes from.
+type silent struct{ Journal }
+
+func newTwins(t *testing.T) *twins {
+	open := func(j Journal) *Engine {
+		e, err := Open(&Options{Dir: "store", FS: persist.NewMemFS(), Journal: j})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = e.Close() })
+		return e
+	}
+	w := &twins{t: t, made: open(nil), followed: open(silent{}), seen: map[byte]bool{numberGenesis: true}}
+	w.follow()
+	w.same("genesis")
+	return w
+}
+
+// commit makes one commit of an operation, has the other engine follow, and compares all
+// that both have.
+func (w *twins) commit(what string, o op) {
+	w.t.Helper()
+	w.seen[o.number()] = true
+	p := &proposal{op: o, by: Actor{ActorOperator, "root"}}
+	back, _ := o.(*setBack)
+	e, at := w.made, w.made.state.at+1_000_000_000
+	record := appendOp(nil, p.by, o)
+	if back != nil {
+		w.made.write(nil, back, back.to, w.made.state.frame(nil, back.to, 1, record))
+	} else {
+		e.write([]*proposal{p}, nil, at, e.state.frame(nil, at, 1, record))
+	}
+	if p.err != nil {
+		w.t.Fatalf("%s: %v", what, p.err)
+	}
+	decoded := w.follow()
+	if got, want := answerOf(decoded), answerOf(o); !reflect.DeepEqual(got, want) {
+		w.t.Errorf("%s: answered %v as made and %v as decoded", what, want, got)
+	}
+	w.same(what)
+}
+
+// follow applies the newest commit to the other engine and returns its last operation.
+func (w *twins) follow() op {
+	w.t.Helper()
+	var last op
+	rev := w.made.View().revision
+	err := w.made.store.Replay(uint64(rev)-1, func(_ uint64, record []byte) error {
+		c, err := decodeCommit(record)
+		if err != nil {
+			return err
+		}
+		last = c.ops[len(c.ops)-1].op
+		return w.followed.follow(delivered{rev: rev, record: record, commit: c})
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return last
+}
+
+func (w *twins) same(what string) {
+	w.t.Helper()
+	if a, b := w.made.Digest(), w.followed.Digest(); a != b {
+		w.t.Errorf("%s: the digests are %x and %x", what, a, b)
+	}
+	if a, b := written(w.t, w.made), written(w.t, w.followed); !slices.Equal(a, b) {
+		w.t.Errorf("%s: as made and as decoded there are\n%s\n%s", what, a, b)
+	}
+	for _, e := range []*Engine{w.made, w.followed} {
+		if err := e.Check(); err != nil {
+			w.t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// sectionTexts takes sections as text.
+type sectionTexts []string
+
+func (l *sectionTexts) Section(kind uint16, body []byte) error {
+	*l = append(*l, fmt.Sprintf("section %d: %x", kind, body))
+	return nil
+}
+
+// written is all that an engine would store of its state, and its rows.
+func written(t *testing.T, e *Engine) []string {
+	t.Helper()
+	var l sectionTexts
+	v := e.View()
+	if err := v.write(context.Background(), &l, v.appendHeader(nil), v.people()); err != nil {
+		t.Fatal(err)
+	}
+	for _, kind := range []byte{rowAlert, rowUsage} {
+		err := e.store.ScanRows(kind, nil, nil, false, func(key, value []byte) (bool, error) {
+			l = append(l, fmt.Sprintf("row %d %x: %x", kind, key, value))
+			return true, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+// answerOf is what an applied operation tells its proposer.
+func answerOf(o op) any {
+	switch o := o.(type) {
+	case *addAlerts:
+		return o.ids
+	case *endDecisions:
+		return o.ended
+	case *dropAlerts:
+		return o.dropped
+	case *putBouncer:
+		return []any{*o.row.Load(), o.row.place}
+	case *putAllowlist:
+		return o.ends.ended
+	case *extendAllowlist:
+		return o.ends.ended
+	}
+	return nil
+}
+
+// Every operation gives the same state and the same answer as it was made and as it is
+// decoded.
+func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
+	t.Parallel()
+	w := newTwins(t)
+	host := netip.MustParsePrefix("192.0.2.1/32")
+	plans := func(until int64, values ...string) (list []plan) {
+		for _, value := range values {
+			target, _ := parseTarget(value)
+			p := makePlan(ScopeIP, value, target)
+			p.until, p.kind, p.origin, p.scenario = until, "ban", OriginCrowdsec, "s"
+			list = append(list, p)
+		}
+		return list
+	}
+	alerts := func(until int64, values ...string) *addAlerts {
+		a := &Alert{Scenario: "s", Message: "m", StartAt: Stamp{At: 5}, StopAt: Stamp{At: 6}}
+		return &addAlerts{machine: "m1", at: w.made.state.at, alerts: []incoming{
+			{body: a.appendBody(nil), scenario: "s", startAt: 5, plans: plans(until, values...)},
+			{body: a.appendBody(nil), scenario: "t", startAt: 5, simulated: true, community: true},
+		}}
+	}
+	now := func() int64 { return w.made.state.at }
+	const hour = int64(3600e9)
+
+	w.commit("a machine", &putMachine{machine: Machine{ID: "m1", AuthType: AuthPassword, Validated: true}, fresh: true})
+	w.commit("the machine again", &putMachine{machine: Machine{ID: "m1", AuthType: AuthPassword, Version: "2"}})
+	w.commit("a bouncer", &putBouncer{bouncer: Bouncer{Name: "fw", AuthType: AuthAPIKey, KeyHash: KeyHash{1}}})
+	w.commit("the bouncer again", &putBouncer{bouncer: Bouncer{Name: "fw", AuthType: AuthAPIKey, KeyHash: KeyHash{1}, IP: host.Addr()}})
+	w.commit("alerts", alerts(now()+hour, "192.0.2.1", "198.51.100.0/24", "2001:db8::1", "192.0.2.001"))
+	w.commit("a short ban", alerts(now()+5_000_000_000, "192.0.2.2"))
+	w.commit("a ban that is over", alerts(now()-hour, "192.0.2.3"))
+	w.commit("ended decisions", &endDecisions{at: now(), ids: []uint64{1, 1, 4, 999}})
+	w.commit("visits", &visits{bouncers: []visit{{"fw", now(), 4}, {"nobody", 1, 1}}, machines: []visit{{name: "m1", at: now()}}})
+	w.commit("a list", &putAllowlist{list: Allowlist{Name: "l", Description: "d", CreatedAt: now()}})
+	w.commit("an item", &extendAllowlist{name: "l", at: now(), items: []AllowlistItem{{Value: "198.51.100.0/24", Prefix: netip.MustParsePrefix("198.51.100.0/24")},
+		{Value: "203.0.113.1", Prefix: netip.MustParsePrefix("203.0.113.1/32"), ExpiresAt: now() + 1}}, ends: endDecisions{at: now(), ids: []uint64{2}}})
+	w.commit("no list", &extendAllowlist{name: "gone", at: now()})
+	w.commit("what ran out", &reduceAllowlist{name: "l", expired: now() + 2})
+	w.commit("an item less", &reduceAllowlist{name: "l", at: now(), values: []string{"198.51.100.0/24", "nothing"}})
+	w.commit("a list less", &dropAllowlist{name: "l"})
+	w.commit("usage", &addUsage{usage: Usage{Kind: UsageBouncer, Name: "fw", ReceivedAt: now()}})
+	w.commit("usage less", &dropUsage{before: now() + 1})
+	w.commit("a secret", &putSecret{name: "s", value: []byte("value")})
+	w.commit("a bookmark", &moveBookmark{name: "b", to: 7})
+	w.commit("a bookmark that does not go back", &moveBookmark{name: "b", to: 6})
+	w.commit("a bookmark more", &moveBookmark{name: "c"})
+	w.commit("a bookmark less", &dropBookmark{name: "b"})
+	w.commit("the clock set back", &setBack{to: now() - 10*hour})
+	w.commit("a ban after that", alerts(now()+2_000_000_000, "192.0.2.4"))
+	w.commit("expiry as older programs said it", &expire{at: now() + 3_000_000_000})
+	w.commit("alerts less", &dropAlerts{at: now(), ids: []uint64{1, 1, 3, 999}})
+	w.commit("a machine less", &dropMachines{ids: []string{"m1", "nobody"}})
+	w.commit("a bouncer less", &dropBouncers{names: []string{"fw", "nobody"}})
+
+	for n := range 256 {
+		if o := newOp(byte(n)); o != nil && !w.seen[byte(n)] {
+			t.Errorf("operation %d (%T) was not tried", n, o)
+		}
+	}
+}
+
+// A commit that was made on another state is refused and changes nothing.
+func TestCommitOfAnotherState(t *testing.T) {
+	t.Parallel()
+	w := newTwins(t)
+	before := written(t, w.followed)
+	c := &commit{version: recordVersion, at: 1, ops: []act{{op: &putSecret{name: "s"}}}, nextAlert: 7, nextDecision: 1}
+	if err := w.followed.follow(delivered{rev: 2, commit: c}); err == nil || w.followed.View().revision != 1 {
+		t.Errorf("a commit of another state: %v", err)
+	}
+	if !slices.Equal(before, written(t, w.followed)) {
+		t.Error("it changed something")
+	}
+	if !bytes.Equal(c.ops[0].op.append(nil), (&putSecret{name: "s"}).append(nil)) {
+		t.Error("it was changed itself")
+	}
+}
