@@ -9,6 +9,8 @@
 //	AddAlerts, EndDecisions …  ──► queue ──► committer: journal ─► apply ─► publish ─► answer
 //	Find, Changes …            ──► View (one atomic load, no lock)
 //	Open                       ──► newest snapshot ─► replay of the journal, by the same apply
+//	Commits, Changed           ──► the history itself, from a bookmark on (history.go, bookmark.go)
+//	Lead, Yield                ──► who writes a history that is shared (journal.go, follow.go)
 //
 // # How memory is shared
 //
@@ -44,6 +46,8 @@
 //     bound's comment says what happens there.
 //  9. Actors: every operation, and every end of a decision before its time, names
 //     its actor (actor.go), but for what older programs wrote.
+//  10. Readers: what leaves by the history leaves from a durable bookmark, at least
+//     once, in order, and within a bound.
 //
 // # Time
 //
@@ -83,8 +87,10 @@
 // # Goroutines and ownership
 //
 // Run is the committer; it owns the state's write side, the next numbers and
-// the journal. It starts one more goroutine, the snapshotter, which only walks
-// a view. Everything else is the caller's. Shared are one atomic pointer to
+// the journal. What it does is of two kinds: writes, which add to the history, and
+// chores (a trim, the beginning of a backup, a look at the disk), which do not. It starts
+// one more goroutine, the snapshotter, which only walks a view; and while it follows,
+// one that listens to the journal. Everything else is the caller's. Shared are one atomic pointer to
 // the newest View, the atomics on rows and records named in record.go, the tally of
 // metrics, a sync.Map that readers range over, and a few lists: of proposals, of
 // answers that a bouncer may not have heard, of troubles, of lines for the log, of
@@ -161,6 +167,14 @@
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
 //	              memory of what was forgotten is used again TestPlacesAreUsedAgain
 //	              … and what is not goes back to the machine TestMemoryComesBack
+//	the history   a commit gives the same as made and as
+//	              decoded, for each operation                TestAppliedAsMadeAndAsDecoded, TestCommitOfAnotherState
+//	              two engines on one, the writer deposed
+//	              under load: nothing answered is lost, both
+//	              have the same, no reader notices           TestLeadAndYield, TestFollowerBeginsNothing
+//	              what any journal must hold                 TestStoreJournal, TestAgreed
+//	              its readers are told what is so            TestCommitsAreTheState, TestCommitsBesideWriters
+//	              … slow and dead ones, over restarts        TestScenarios/history
 //	rows          of bouncers and machines against a slice,
 //	              views that are held, restarts              TestBouncersAgainstSlice, TestMachineCounts
 //	              one takes 400 bytes at most                TestBouncerRowBytes
@@ -193,6 +207,8 @@
 //	proposals waiting    Options.MaxQueued, MaxQueuedBytes   ErrBusy, nothing is stored
 //	one commit           4096 proposals, 8 MiB               the rest waits for the next
 //	history for streams  Options.History events              a bouncer further behind starts over
+//	history for readers  Options.History events, Options.BookmarkBytes of journal, 64 bookmarks
+//	                                                         a reader further behind starts over, and is named
 //	answers under way    64 to one bouncer                   further ones are told again
 //	alerts               Options.Retention                   dropped with their decisions when over
 //	a text that a caller

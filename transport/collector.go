@@ -73,6 +73,8 @@ var (
 	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
 	bouncers        = desc("lapid_bouncers", "Rows of bouncers, those that keys made from new addresses too.")
 	bouncersEvicted = desc("lapid_bouncers_evicted_total", "Rows of bouncers that made room for others of their key since the start.")
+	bookmarkLag     = desc("lapid_bookmark_lag_revisions", "How far a reader of the history is behind.", "bookmark")
+	bookmarksLost   = desc("lapid_bookmarks_left_behind_total", "Readers of the history that fell behind what is kept for them, since the start.")
 	machines        = desc("lapid_machines", "Machines by whether they are validated.", "validated")
 	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
 )
@@ -323,6 +325,10 @@ func (c collectorOf) state(m measure) {
 	m.gauge(queuedWrites, float64(e.Queued))
 	m.gauge(bouncers, float64(e.Bouncers))
 	m.counter(bouncersEvicted, float64(e.BouncersEvicted))
+	for _, b := range e.Bookmarks {
+		m.gauge(bookmarkLag, float64(b.Behind), b.Name)
+	}
+	m.counter(bookmarksLost, float64(e.BookmarksLost))
 	m.gauge(machines, float64(e.Machines-e.MachinesWaiting), "true")
 	m.gauge(machines, float64(e.MachinesWaiting), "false")
 	m.gauge(history, float64(e.History))

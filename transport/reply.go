@@ -152,7 +152,7 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 	var e *engine.Error
 	known := errors.As(err, &e)
 	switch {
-	case errors.Is(err, engine.ErrBusy), errors.Is(err, engine.ErrClosed):
+	case errors.Is(err, engine.ErrBusy), errors.Is(err, engine.ErrClosed), errors.Is(err, engine.ErrNotWriter), errors.Is(err, engine.ErrUnsure):
 		x.busy(err.Error())
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		x.busy("no answer in time, try again later") // whoever waited did so for too long, or the server ends

@@ -88,6 +88,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   loops                 LAPID_LOOPS                 auto (one for each processor), how many, or off:
                                                     what holds connections without TLS and without
                                                     a goroutine each (auto)
+  bookmark_journal      LAPID_BOOKMARK_JOURNAL      journal kept for a reader of the history that is
+                                                    behind, 1MiB or more (1GiB)
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

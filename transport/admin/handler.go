@@ -195,6 +195,8 @@ var kinds = []struct {
 	{"busy", engine.ErrBusy, http.StatusServiceUnavailable},
 	{"disk", engine.ErrDisk, http.StatusInsufficientStorage},
 	{"closed", engine.ErrClosed, http.StatusServiceUnavailable},
+	{"not the writer", engine.ErrNotWriter, http.StatusServiceUnavailable},
+	{"unsure", engine.ErrUnsure, http.StatusServiceUnavailable},
 	{"profile", engine.ErrProfile, http.StatusInternalServerError},
 }
 

@@ -74,6 +74,22 @@ type Settings struct {
 	// auto (default, one for each processor), a number from 1 to 256, or off, when
 	// each connection has one. With TLS or an access log there are none.
 	Loops string `yaml:"loops"`
+	// BookmarkJournal is how much of the journal is kept on the disk for a reader of the
+	// history (a Bookmark of the engine) that has fallen behind, such as 256MiB; default
+	// 1GiB. A reader further behind starts over, and the log names it.
+	BookmarkJournal string `yaml:"bookmark_journal"`
+}
+
+// BookmarkBytes is the setting in bytes, 0 when it is not given.
+func (s *Settings) BookmarkBytes() (int64, error) {
+	if s.BookmarkJournal == "" {
+		return 0, nil
+	}
+	n, ok := sizeOf(s.BookmarkJournal)
+	if !ok || n < 1<<20 {
+		return 0, fmt.Errorf("bookmark_journal must be a number of bytes, 1MiB or more, such as 256MiB or 2GiB, not %q", s.BookmarkJournal)
+	}
+	return n, nil
 }
 
 // LoopCount is the setting as transport.Options has it: 0 when it is not given.
@@ -224,13 +240,14 @@ func (s *Settings) check(places map[string]*node) error {
 	_, mode := s.SocketMode()
 	_, heads := s.HeaderBytes()
 	_, loops := s.LoopCount()
+	_, bookmarks := s.BookmarkBytes()
 	for _, c := range []struct {
 		key string
 		err error
 	}{
 		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
-		{"max_header_bytes", heads}, {"loops", loops},
+		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

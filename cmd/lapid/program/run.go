@@ -161,6 +161,7 @@ func (p *Program) engineOptions() *engine.Options {
 	o.Progress, o.Yield = p.noteStart, p.yield
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.BouncersPerKey = p.setup.Own.RowsPerKey
+	o.BookmarkBytes, _ = p.setup.Own.BookmarkBytes() // it was looked at when it was read
 	o.Retention = engine.Retention{
 		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,
 		BouncersCert: r.BouncerCert, MachinesPassword: r.MachinePassword, MachinesCert: r.MachineCert,
