@@ -28,7 +28,7 @@ func TestMemoryComesBack(t *testing.T) {
 		wants(t, err, nil)
 		return ids[0]
 	}
-	ban(1<<23, "5000h") // some stay
+	ban(1<<23, "5000h")    // some stay
 	own := func() uint64 { // the disk is in memory too
 		return taken() - min(taken(), r.Metrics().Store.DiskBytes)
 	}
