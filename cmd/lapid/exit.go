@@ -18,7 +18,7 @@ const (
 
 // complaint is an error as it is shown. Where it has several lines, no other
 // than the first looks like a line of ours. An error may carry what a
-// stranger wrote, and a line end in it would otherwise begin a line that
+// client wrote, and a line end in it would otherwise begin a line that
 // looks like the program's.
 func complaint(err error) string {
 	return strings.ReplaceAll(visible.Lines(err.Error()), "\n", "\n  ")

@@ -19,7 +19,7 @@ type serving struct {
 	noAPI   bool
 	foreign []string
 	trust   bool // the clock, however far it is ahead
-	asRoot  bool // also in a data directory of somebody else's
+	asRoot  bool // also in a data directory of another user's
 }
 
 // serveCommand is serve: the server, in the foreground, until it is told to end.

@@ -28,13 +28,13 @@ type Retention struct {
 // makes a new one; the old one is never changed, since the gate may still
 // read it.
 type Server struct {
-	TrustedProxies []netip.Prefix
-	TrustedIPs     []netip.Prefix
-	AutoToken      string // "": no auto-registration
-	AutoRanges     []netip.Prefix
-	RevocationKept time.Duration // how long a revocation verdict holds
-	MetricsAddress string        // "": no metrics listener
-	MetricsLevel   string
+	TrustedProxies []netip.Prefix // peers whose forwarding headers count
+	TrustedIPs     []netip.Prefix // addresses that may delete alerts
+	AutoToken      string         // "": no auto-registration
+	AutoRanges     []netip.Prefix // from which machines may register themselves
+	RevocationKept time.Duration  // how long a revocation verdict holds
+	MetricsAddress string         // "": no metrics listener
+	MetricsLevel   string         // full, aggregated, none; "" without a listener
 }
 
 // complete puts in the defaults that every verb needs and checks them.
@@ -310,7 +310,7 @@ func checkMetrics(s *Setup, v *Server) error {
 	return nil
 }
 
-// MetricsAddress is where the metrics listener is, or would be. An address in
+// MetricsAddress is where the metrics listener is, or would be, as host:port. An address in
 // lapid.yaml wins; port 0, where it was written, means any that is free.
 func (s *Setup) MetricsAddress() string {
 	if s.Own.Metrics != "" && s.Own.Metrics != "off" {

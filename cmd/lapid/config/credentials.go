@@ -6,11 +6,10 @@ import (
 	"strings"
 )
 
-// nobody is who signs an operator's decision when this machine has no login of
-// its own.
-const nobody = "lapid"
+// unnamed signs an operator's decision when this machine has no login of its own.
+const unnamed = "lapid"
 
-// Credentials reads the file by which this machine's own tools log in. An
+// Credentials reads the file by which this machine's own tools log in, at each call. An
 // overlay FILE.local and variables count, as for config.yaml. The error
 // names the key when there is no file.
 func (s *Setup) Credentials() (*Credentials, error) {
@@ -18,7 +17,7 @@ func (s *Setup) Credentials() (*Credentials, error) {
 	if client == nil || client.Credentials == "" {
 		return nil, s.Bad("api.client", "no credentials file: api.client.credentials_path is missing")
 	}
-	tree, err := readMerged(client.Credentials, expander(s.Env))
+	tree, err := readMerged(client.Credentials, expander(s.env))
 	if err != nil {
 		return nil, fmt.Errorf("failed to read api client credential configuration: %w", err)
 	}
@@ -35,12 +34,13 @@ func (s *Setup) Credentials() (*Credentials, error) {
 func (s *Setup) Login() string {
 	c, err := s.Credentials()
 	if err != nil || c.Login == "" {
-		return nobody
+		return unnamed
 	}
 	return c.Login
 }
 
-// URL is where this server is reached from this machine.
+// URL is where this server is reached from this machine: that of the credentials file,
+// else OwnURL.
 func (s *Setup) URL() string {
 	if c, err := s.Credentials(); err == nil && c.URL != "" {
 		return c.URL

@@ -16,7 +16,7 @@
 // # Configuration
 //
 // The reference's config.yaml and profiles.yaml are read as they are; a key that
-// nobody knows is an error with its place and a suggestion, and one warning
+// no reader knows is an error with its place and a suggestion, and one warning
 // lists what is accepted and means nothing here. When no file is named, it is
 // looked for in the current folder, /etc/lapid and /etc/crowdsec
 // (find.go), and verbs say which it was. Without any lapid listens on

@@ -11,7 +11,7 @@ import (
 
 // Words that bouncers and log processors know. Others are allowed, but one that
 // looks like a slip of these is worth a word, wherever it is written: with a verb, in
-// a list that is imported, in a profile.
+// a list that is imported, in a profile. They are not to be changed.
 var (
 	KnownScopes = []string{"ip", "range", "as", "country", "username", "session"}
 	KnownTypes  = []string{"ban", "captcha", "throttle"}
@@ -27,8 +27,8 @@ func ScopeDoubt(scope string) string {
 	return ""
 }
 
-// TypeDoubt is the same for a type. One that differs from a known one by capitals
-// alone is an error: bouncers compare it letter by letter.
+// TypeDoubt is the same for a type. Without a type, and for one that differs from a known
+// one by capitals alone, there is an error: bouncers compare it letter by letter.
 func TypeDoubt(kind string) (doubt string, err error) {
 	lower := strings.ToLower(kind)
 	switch {
@@ -43,7 +43,7 @@ func TypeDoubt(kind string) (doubt string, err error) {
 	return "", nil
 }
 
-// FitsScope tells what is wrong with a value that is no address, or an
+// FitsScope tells, as an error, what is wrong with a value that is no address, or an
 // address where the scope means a range, or the other way round. Whether it
 // is an address at all is looked at by the engine.
 func FitsScope(scope, value string) error {

@@ -10,7 +10,8 @@ import (
 )
 
 // UsualConfigs are the places where a configuration is looked for when none is
-// named, first things first.
+// named, in the order of looking. Relative ones are below the current folder. They are not
+// to be changed.
 var UsualConfigs = []string{"config.yaml", filepath.Join(LocalData, QuickConfig), ownConfig, stockConfig}
 
 // findConfig gives the first of the places where there is a configuration,
@@ -33,7 +34,7 @@ func findConfig(places []string) string {
 }
 
 // ours tells whether a file belongs to whom this process runs for, or to root.
-// A stranger's file in the current folder must not choose where root's store is.
+// Another user's file in the current folder must not choose where root's store is.
 func ours(info fs.FileInfo) bool {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || owner.Uid == 0 || int(owner.Uid) == os.Geteuid()
@@ -58,8 +59,8 @@ func speaksOfData(file string) bool {
 	return false
 }
 
-// Origin says in words which configuration is in force. Verbs say it where no file
-// was named.
+// Origin says in words, for a person, which configuration is in force. Verbs say it
+// where no file was named.
 func (s *Setup) Origin() string {
 	switch {
 	case s.File == "":

@@ -7,7 +7,8 @@ import (
 	"strings"
 )
 
-// Value finds what a key names: nil when it is known and not given.
+// Value finds what a key names, as JSON has it (a section is a map by the names of the
+// file, a list is never nil): nil when it is known and not given. Secrets are not hidden.
 // Unknown keys are an error with what was probably meant. The credentials file counts
 // as a section of its own below api.client.
 func (s *Setup) Value(key string) (any, error) {

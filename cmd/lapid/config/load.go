@@ -19,7 +19,7 @@ func Load(file string, env Environment) (*Setup, error) {
 			return defaultSetup(env)
 		}
 	}
-	s := &Setup{File: file, Found: found, Env: env}
+	s := &Setup{File: file, Found: found, env: env}
 	tree, err := readMerged(file, expander(env))
 	if err != nil {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)
@@ -39,17 +39,17 @@ func Load(file string, env Environment) (*Setup, error) {
 	return s, complete(s)
 }
 
-// Again reads the same files once more, as a reload does.
-func (s *Setup) Again() (*Setup, error) { return Load(s.File, s.Env) }
+// Again reads the same files once more, as a reload does. The Setup itself stays as it is.
+func (s *Setup) Again() (*Setup, error) { return Load(s.File, s.env) }
 
-// defaultSetup is the setup of somebody who wrote nothing.
+// defaultSetup is the setup where nothing was written.
 func defaultSetup(env Environment) (*Setup, error) {
 	own, places, err := loadSettings("", env)
 	if err != nil {
 		return nil, err
 	}
 	items := 5000
-	s := &Setup{Env: env, Own: own, ownPlace: places, Config: Config{
+	s := &Setup{env: env, Own: own, ownPlace: places, Config: Config{
 		Paths:   Paths{DataDir: LocalData},
 		DB:      Database{Flush: &Flush{MaxItems: &items, MaxAge: "7d"}},
 		API:     API{Server: &APIServer{ListenURI: "127.0.0.1:8080"}},

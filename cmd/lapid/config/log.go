@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// LogLevel is the level of the log: the server's own, else everybody's.
+// LogLevel is the level of the log: the server's own, else that of all programs.
 func (s *Setup) LogLevel() (slog.Level, error) {
 	if a := s.Config.API.Server; a != nil && a.LogLevel != "" {
 		l, err := Level(a.LogLevel)
@@ -24,14 +24,15 @@ func (s *Setup) LogLevel() (slog.Level, error) {
 	return l, nil
 }
 
-// levelTrace is below debug, levelFatal above error.
+// levelTrace is below debug, LevelFatal above error: the reference has a word for each.
 const (
 	levelTrace = slog.LevelDebug - 4
 	LevelFatal = slog.LevelError + 4
 )
 
-// Level reads the words of the reference. Case does not matter. Without a
-// word it is info.
+// Level reads the words of the reference: trace, debug, info, warn, warning, error, fatal,
+// panic. Case does not matter. Without a word it is info; the error of any other lists
+// them.
 func Level(word string) (slog.Level, error) {
 	switch strings.ToLower(word) {
 	case "trace":
@@ -56,8 +57,8 @@ const (
 	AccessName = "crowdsec_api.log"
 )
 
-// AccessLog tells whether requests have lines: where the log is in files unless
-// somebody says no, as in the reference, and elsewhere if somebody says yes.
+// AccessLog tells whether requests have lines in the log: where the log is in files unless
+// access_log says no, as in the reference, and elsewhere if it says yes.
 func (s *Setup) AccessLog() bool {
 	if s.Own.AccessLog != nil {
 		return *s.Own.AccessLog
@@ -65,7 +66,7 @@ func (s *Setup) AccessLog() bool {
 	return s.Config.Common.Media == "file"
 }
 
-// LogFiles are the paths of the log; none where it is not in files.
+// LogFiles are the paths of the log, that of requests last; none where it is not in files.
 func (s *Setup) LogFiles() (paths []string) {
 	if s.Config.Common.Media == "file" {
 		paths = append(paths, filepath.Join(s.LogDir(), LogName))
@@ -76,7 +77,7 @@ func (s *Setup) LogFiles() (paths []string) {
 	return paths
 }
 
-// LogDir is the folder of the log files.
+// LogDir is the folder of the log files: log_dir, or /var/log.
 func (s *Setup) LogDir() string { return cmp.Or(s.Config.Common.Dir, "/var/log") }
 
 // Rotation says when a log file is put away and how long it is kept. The

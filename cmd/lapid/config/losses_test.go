@@ -82,7 +82,7 @@ func TestByteOrderMark(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	dir := t.TempDir()
-	p := &Setup{Env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: write(t, dir, "p.yaml", mark+fmt.Sprintf(rule, "a", "ban"))}}}}
+	p := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: write(t, dir, "p.yaml", mark+fmt.Sprintf(rule, "a", "ban"))}}}}
 	if specs, _, err := p.Profiles(slog.New(slog.DiscardHandler)); err != nil || specs[0].Name != "a" {
 		t.Errorf("%v", err)
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"log/slog"
 
 	"lapid/engine"
@@ -34,10 +35,29 @@ func (s *Setup) TLSOptions(log *slog.Logger, now func() int64) auth.TLSOptions {
 	}
 }
 
-// EngineOptions is what a server and a verb that opens the store have in common.
+// EngineOptions is what a server and a verb that opens the store have in common, made
+// anew at each call. log must not be nil.
 // A verb must read and write a store as the server would, or a restore could differ
 // from a start.
 func (s *Setup) EngineOptions(log *slog.Logger) *engine.Options {
 	every, _ := s.Own.SnapshotInterval() // checked when it was read
 	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
+}
+
+// SecretSize is the least that the key which signs tokens may have, in bytes.
+const SecretSize = 64
+
+// Secret is the key that signs tokens as the operator has set it, in CS_LAPI_SECRET; nil
+// where that is not set. A shorter one than SecretSize is an error: tokens are signed by a
+// keyed hash, of which it would be the weakest part.
+func (s *Setup) Secret() ([]byte, error) {
+	const variable = "CS_LAPI_SECRET"
+	text, set := s.env(variable)
+	switch {
+	case !set:
+		return nil, nil
+	case len(text) < SecretSize:
+		return nil, fmt.Errorf("%s not strong enough: it needs %d characters", variable, SecretSize)
+	}
+	return []byte(text), nil
 }

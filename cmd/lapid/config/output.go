@@ -7,5 +7,5 @@ const (
 	Raw   = "raw" // CSV, or the bare value
 )
 
-// Outputs are these words.
+// Outputs are these words. They are not to be changed.
 var Outputs = []string{Human, JSON, Raw}

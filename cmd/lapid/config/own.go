@@ -92,7 +92,9 @@ func (s *Settings) BookmarkBytes() (int64, error) {
 	return n, nil
 }
 
-// LoopCount is the setting as transport.Options has it: 0 when it is not given.
+// LoopCount is loops as transport.Options has it: 0 for auto and when it is not given,
+// transport.NoLoops for off. As with the next ones, a Setup that was loaded gives no error:
+// loading refuses what cannot be read.
 func (s *Settings) LoopCount() (int, error) {
 	switch s.Loops {
 	case "", "auto":
@@ -110,10 +112,10 @@ func (s *Settings) LoopCount() (int, error) {
 // mostLoops is far more than serve any machine; each takes its buffers.
 const mostLoops = 256
 
-// UsualHeaderBytes is what the setting is when it is not given.
+// UsualHeaderBytes is what max_header_bytes is when it is not given, in bytes.
 const UsualHeaderBytes = 64 << 10
 
-// HeaderBytes is the setting in bytes, 0 when it is not given.
+// HeaderBytes is max_header_bytes in bytes, between 4 KiB and 1 MiB; 0 when it is not given.
 func (s *Settings) HeaderBytes() (int, error) {
 	if s.MaxHeaderBytes == "" {
 		return 0, nil
@@ -146,7 +148,7 @@ const (
 	shortestPrefix = 32         // what an address registry gives a provider
 )
 
-// SnapshotInterval is the setting as a duration, 0 when it is not given.
+// SnapshotInterval is snapshot_every as a duration, a second or more; 0 when it is not given.
 func (s *Settings) SnapshotInterval() (time.Duration, error) {
 	if s.SnapshotEvery == "" {
 		return 0, nil
@@ -158,7 +160,7 @@ func (s *Settings) SnapshotInterval() (time.Duration, error) {
 	return d, nil
 }
 
-// MemoryBytes is the setting in bytes, 0 when it is not given.
+// MemoryBytes is memory in bytes, 64 MiB or more; 0 when it is not given.
 func (s *Settings) MemoryBytes() (int64, error) {
 	if s.Memory == "" {
 		return 0, nil
@@ -187,7 +189,8 @@ func sizeOf(text string) (bytes int64, ok bool) {
 // least shares that are made of it take more than half.
 const leastMemory = 64 << 20
 
-// SocketMode is the setting as permission bits, 0 when it is not given.
+// SocketMode is listen_socket_mode as permission bits, with those for the owner to read
+// and write; 0 when it is not given.
 func (s *Settings) SocketMode() (fs.FileMode, error) {
 	if s.ListenSocketMode == "" {
 		return 0, nil

@@ -131,7 +131,7 @@ func TestProfileFiles(t *testing.T) {
 	dir := t.TempDir()
 	log := slog.New(slog.DiscardHandler)
 	setup := func(file string) *Setup {
-		return &Setup{Env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
+		return &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
 	}
 	for file, want := range map[string]int{"testdata/config/profiles.yaml": 2, "testdata/config/profiles_wild.yaml": 1} {
 		specs, _, err := setup(file).Profiles(log)
@@ -206,7 +206,7 @@ decisions:
  - {type: ban, duration: 1h, scope: Range}
 `)
 	var out bytes.Buffer
-	s := &Setup{Env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
+	s := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
 	if _, _, err := s.Profiles(slog.New(slog.NewTextHandler(&out, nil))); err != nil {
 		t.Fatal(err)
 	}

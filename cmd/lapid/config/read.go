@@ -15,8 +15,8 @@ import (
 )
 
 // readPlain reads an ordinary file of no more than most bytes. For root it follows no
-// link of another user's to what is not that user's: who may put links into a folder
-// would otherwise have root read to him what he may not read himself.
+// link of another user's to what is not that user's: a user who may put
+// links into a folder would otherwise have root read what that user may not.
 func readPlain(file string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 // are for one goroutine; nothing changes once the server runs on it, for a reload
 // loads another.
 type Setup struct {
-	File     string // "" when there is none and the defaults hold
-	Found    bool   // File was not named, but found where configurations usually are
-	Config   Config
-	Own      Settings
-	Warnings []string
+	File     string   // "" when there is none and the defaults hold
+	Found    bool     // File was not named, but found where configurations usually are
+	Config   Config   // file and overlay, with our own addresses put in
+	Own      Settings // lapid.yaml and variables
+	Warnings []string // sentences for the log of the server, without line ends; checks add to them
 
-	Env   Environment
+	env   Environment
 	tree  *node            // the merged configuration
 	place map[string]*node // every key given, by its dotted path
 
@@ -41,7 +41,8 @@ func (s *Setup) warn(format string, args ...any) {
 // given tells whether a key was written, even without a value.
 func (s *Setup) given(path string) bool { return s.place[path] != nil }
 
-// Bad is an error about the value of a key, with its place: in lapid.yaml or the
+// Bad is an error about the value of a key, given by its dotted path, with its place: file,
+// line and column, or the variable, of what was written; in lapid.yaml or the
 // environment where the value comes from there.
 func (s *Setup) Bad(path, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
@@ -57,13 +58,13 @@ func (s *Setup) Bad(path, format string, args ...any) error {
 	return errors.New(text)
 }
 
-// Data is the data directory.
+// Data is the data directory, which need not be there.
 func (s *Setup) Data() datadir.Dir { return datadir.Dir(s.Config.Paths.DataDir) }
 
-// Store is the folder of the journal and the snapshots.
+// Store is the folder of the journal and the snapshots, below Data.
 func (s *Setup) Store() string { return s.Data().Store() }
 
-// Socket is the path of the operator's socket.
+// Socket is the path of the operator's socket: admin_socket, or one below Data.
 func (s *Setup) Socket() string {
 	if s.Own.AdminSocket != "" {
 		return s.Own.AdminSocket

@@ -402,7 +402,8 @@ func isNameByte(c byte) bool {
 	return c == '_' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// Environment is how variables are looked up: os.LookupEnv, but for tests.
+// Environment is how variables are looked up: os.LookupEnv, but for tests. It must not be
+// nil.
 type Environment func(string) (string, bool)
 
 // readMerged reads a file of one document with its overlay, FILE.local. An

@@ -18,7 +18,7 @@ func (d Dir) Folder() string { return filepath.Join(string(d), "lapid") }
 func (d Dir) Store() string { return filepath.Join(d.Folder(), "store") }
 
 // MakeFolder makes our folder below the data directory: readable by the
-// server's group, which may use the operator's socket, and by nobody else.
+// server's group, which may use the operator's socket, and by no other user.
 // One that is there keeps its mode.
 func (d Dir) MakeFolder() error {
 	if err := os.MkdirAll(d.Folder(), 0o750); err != nil {

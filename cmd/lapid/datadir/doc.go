@@ -1,8 +1,8 @@
 // Package datadir knows the folder in which a store is.
 //
 // Whose it is: a verb of root's goes on with the rights of the owner (AsOwner), and a
-// server of root's is refused in another user's folder (RefuseRoot, RefuseLinks). Who may
-// put links into a folder leads nobody anywhere: what is written there follows none
+// server of root's is refused in another user's folder (RefuseRoot, RefuseLinks). Links that
+// another user may put into a folder lead nowhere: what is written there follows none
 // (OpenPlain, WriteSecret).
 //
 // Which store belongs there: a file beside the store, written when it is opened for the

@@ -9,7 +9,7 @@ import (
 )
 
 // OpenPlain is os.OpenFile for something that is written. In a folder that
-// another user than root and this process's may change, or everybody, it opens
+// another user than root and this process's may change, or every user, it opens
 // nothing but an ordinary file with no other name: what looks like a log there
 // may be a link to anything.
 func OpenPlain(path string, flag int, perm os.FileMode) (*os.File, error) {
@@ -53,7 +53,7 @@ func OpenPlain(path string, flag int, perm os.FileMode) (*os.File, error) {
 var errLinked = errors.New("no ordinary file, or one with several names, in a folder that somebody else may change: " +
 	"remove it, or name a file in another folder")
 
-// Unshared tells whether nobody else may change a folder. A group may if it is
+// Unshared tells whether no other user may change a folder. A group may if it is
 // neither root's nor this process's own.
 func Unshared(folder os.FileInfo) bool {
 	at, ok := folder.Sys().(*syscall.Stat_t)

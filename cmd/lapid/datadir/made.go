@@ -15,7 +15,7 @@ import (
 )
 
 // A folder that never had a store and one whose store was removed look alike. A file
-// beside the store tells them apart, so that nobody begins anew with nothing, and
+// beside the store tells them apart, so that no server begins anew with nothing, and
 // turns every bouncer away, because a folder was moved or a disk is not mounted. It
 // is written when a store is opened for the first time, and names it. A folder of an
 // earlier version has none, and gets it then.
@@ -34,7 +34,7 @@ const madeLine = "store "
 // madeSize bounds what is read of the file, in bytes.
 const madeSize = 4 << 10
 
-// MadeFile is the path of that file.
+// MadeFile is the path of the file that says which stores were made here.
 func (d Dir) MadeFile() string { return filepath.Join(d.Folder(), madeName) }
 
 // errNotMade: the store that was made here is not there.
@@ -67,8 +67,8 @@ func (d Dir) made() (ids []string, there bool, err error) {
 }
 
 // AsMade makes sure, before a store is opened or made, that the one that was made here
-// is the one that is there. What else may be wrong with it is for who opens it to say.
-// The error wraps errNotMade and says where the store may be and what to do; nothing
+// is the one that is there. What else may be wrong with it is told when it is opened.
+// The error says where the store may be and what to do; nothing
 // was touched.
 func (d Dir) AsMade() error {
 	if odd := d.OddStore(); odd != "" {
@@ -90,7 +90,7 @@ func (d Dir) AsMade() error {
 	case len(ids) > 0 && !slices.Contains(ids, id.String()):
 		other, err := persist.Open(&persist.Options{Dir: d.Store(), ReadOnly: true})
 		if err != nil {
-			return nil // parts of several stores: whoever opens it says which
+			return nil // parts of several stores: told when it is opened
 		}
 		_ = other.Close()
 		return fmt.Errorf("%w: in %s is another one, with the id %s instead of %s: put back what belongs there, "+

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// owner is a user, and a group of his, to whom a folder belongs.
+// owner is the user, and the group, to whom a folder belongs.
 type owner struct {
 	uid, gid int
 	folder   string
 }
 
-// owner is who the store's place belongs to: of the data directory (or, if it is
+// owner is the user to whom the store's place belongs: of the data directory (or, if it is
 // still to be made, of the folder it will be made in), our folder in it and the
 // store, the first that is not root's. nil: root, or nothing that can be told.
 func (d Dir) owner() *owner {
@@ -40,13 +40,12 @@ func (d Dir) owner() *owner {
 
 // AsOwner has a verb of root's go on with the rights of the store's owner, until
 // back is called: before it opens, makes, renames or removes anything where that
-// user may put links, or move folders, meanwhile. Whatever he does, root's verb
-// can do no more for him than he could do himself, and what it makes is his, so
-// that a server that runs as he does can open it. Input is opened, and output
-// made, before or after.
+// user may put links, or move folders, meanwhile. Whatever that
+// user does, root's verb can do no more than the user could, and what it makes is the
+// user's, so that a server that runs as that user can open it. Input is opened, and
+// output made, before or after.
 //
-// The whole process changes, by its effective ids; nobody may signal or trace it
-// for that, its real ones stay root's. Other users, and root in a folder of its
+// The whole process changes, by its effective ids; that lets no other user signal or trace it, its real ones stay root's. Other users, and root in a folder of its
 // own, stay who they are.
 func (d Dir) AsOwner() (back func(), err error) {
 	o := d.owner()
@@ -84,8 +83,8 @@ func (d Dir) AsOwner() (back func(), err error) {
 }
 
 // adopt gives the owner what a server that ran as root, or a verb of another
-// version, has left of root's in our folder, for otherwise nobody could use the
-// store but root. Folders are walked by their handles and nothing is followed;
+// version, has left of root's in our folder, for otherwise only root could use
+// the store. Folders are walked by their handles and nothing is followed;
 // what has a second name elsewhere is left alone.
 func (d Dir) adopt(o *owner) error {
 	fd, err := unix.Open(d.Folder(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
@@ -104,7 +103,7 @@ func (d Dir) adopt(o *owner) error {
 const adoptDepth = 8
 
 // adoptFolder adopts what is in a folder, and then the folder: as long as it is
-// root's, nobody else puts anything into it.
+// root's, no other user puts anything into it.
 func adoptFolder(folder *os.File, o *owner, depth int) error {
 	names, err := folder.Readdirnames(-1)
 	if err != nil || depth == 0 {
@@ -163,11 +162,12 @@ func give(file *os.File, o *owner) error {
 	return nil
 }
 
-// RefuseRoot refuses a server of root's in somebody else's folder, before anything is
-// made: what it left there would be root's, and the owner, who starts it the next
-// time, could not use his store any more; besides, he can mislead it. Rights are not
-// given up for him as in asOwner: a server may need them all its life, to read keys
-// and to listen, and who runs it is for the service manager to say.
+// RefuseRoot refuses a server of root's in another user's folder, before anything is
+// made: what it left there would be root's, and the owner, who starts it the next time,
+// could not use the store any more; besides, the owner can mislead it. Rights are not
+// given up as in AsOwner: a server may need them all its life, to read keys and to
+// listen, and as which user it runs is for the service manager to say. start are the
+// words of the command behind "lapid", for the advice.
 func (d Dir) RefuseRoot(start string) error {
 	o := d.owner()
 	if os.Geteuid() != 0 || o == nil {

@@ -12,7 +12,8 @@ import (
 )
 
 // Permitted says what to do when err is that path may not be touched by the user
-// who runs the verb; any other error stays as it is.
+// who runs the verb: as root, as the owner, or in the group. Any other error stays as it
+// is.
 func Permitted(err error, path string) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -20,7 +21,7 @@ func Permitted(err error, path string) error {
 	return fmt.Errorf("permission denied: %s: run as root%s", path, company(path))
 }
 
-// DeniedFile is permitted for an error that names its file.
+// DeniedFile is Permitted for an error that names its file.
 func DeniedFile(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {
@@ -29,7 +30,7 @@ func DeniedFile(err error) error {
 	return err
 }
 
-// company names who else may: the group of the socket or folder, when it lets its
+// company names which users may as well: the group of the socket or folder, when it lets its
 // group in, and else the owner.
 func company(path string) string {
 	info, err := os.Stat(path)

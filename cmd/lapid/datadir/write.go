@@ -17,10 +17,10 @@ func SyncFolder(path string) error {
 }
 
 // WriteSecret writes a file that only its owner may read: first under another
-// name, so that nobody ever finds half of it. What is there already and is no
+// name, so that no reader ever finds half of it. What is there already and is no
 // ordinary file, or cannot be replaced because it is mounted, is written into.
-// The file is synced, its folder is not: who needs the name to be durable syncs that
-// (syncFolder).
+// The file is synced, its folder is not: where the name must be durable, SyncFolder
+// follows.
 func WriteSecret(file string, text []byte) error {
 	folder, err := os.OpenRoot(filepath.Dir(file))
 	if err != nil {

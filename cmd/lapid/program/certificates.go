@@ -57,7 +57,7 @@ func checkCertificates(s *config.Setup, log *slog.Logger, now time.Time) (outOfD
 func ownDates(s *config.Setup, der []byte, log *slog.Logger, now time.Time) (outOfDate error) {
 	leaf, err := x509.ParseCertificate(der)
 	if err != nil {
-		return nil // told by who reads it for use
+		return nil // told where it is read for use
 	}
 	const key = "api.server.tls.cert_file"
 	file := s.Config.API.Server.TLS.CertFile

@@ -12,7 +12,7 @@ import (
 )
 
 // condition is where a program stands between its start and its end, and what is
-// wrong with its engine. Any goroutine may ask; nobody waits for the committer.
+// wrong with its engine. Any goroutine may ask; none waits for the committer.
 type condition struct {
 	phase   atomic.Pointer[engine.Trouble] // starting or stopping; nil: serving
 	engine  atomic.Pointer[engine.Engine]  // nil: not open yet
@@ -106,5 +106,5 @@ func sayCondition(w http.ResponseWriter, good bool, v any) {
 	if !good {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	_ = json.NewEncoder(w).Encode(v) // whoever asked has gone away: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // the asker has gone away
 }

@@ -153,7 +153,7 @@ func get(t *testing.T, c *condition, path, kind string) int {
 // TestReadyNamesWhatIsRead: what a start does is what /ready tells.
 func TestReadyNamesWhatIsRead(t *testing.T) {
 	t.Parallel()
-	p := &Program{}
+	p := &program{}
 	for _, doing := range []string{"reading the snapshot of revision 7", "replaying the journal: 2000 of 5000 commits, 12 MiB"} {
 		p.noteStart(doing)
 		if list := p.condition.troubles(); len(list) != 1 || list[0].Kind != engine.TroubleStarting || list[0].Text != doing {

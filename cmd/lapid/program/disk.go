@@ -24,7 +24,7 @@ func diskRefuses(err error) bool {
 }
 
 // listenAdmin makes the operator's socket, in a folder that is there.
-func (p *Program) listenAdmin() (err error) {
+func (p *program) listenAdmin() (err error) {
 	if dir := filepath.Dir(p.setup.Socket()); datadir.Missing(dir) {
 		return p.setup.Bad("admin_socket", "the operator's socket (admin_socket) cannot be made at %s: there is no folder %s: make it, or name another path", p.setup.Socket(), dir)
 	}
@@ -36,7 +36,7 @@ func (p *Program) listenAdmin() (err error) {
 
 // runAdmin serves the operator's socket until ctx ends. If there was no room for it
 // at the start, it is made as soon as there is.
-func (p *Program) runAdmin(ctx context.Context) error {
+func (p *program) runAdmin(ctx context.Context) error {
 	again := time.NewTicker(socketAgain)
 	defer again.Stop()
 	for p.admin == nil {

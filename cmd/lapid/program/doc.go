@@ -14,7 +14,7 @@
 //
 // # The log
 //
-// Lines have the reference's form (log_text.go), and what strangers wrote is shown in them
+// Lines have the reference's form (log_text.go), and what clients wrote is shown in them
 // as what it is, whatever the format. Files are put away by a rotation that goes by names, so
 // not in folders that another user may change (log_file.go, log_rotation.go).
 package program

@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	// memoryUnknown is how much memory there is taken to be where nobody says so.
+	// memoryUnknown is how much memory there is taken to be where nothing says so.
 	memoryUnknown = 4 << 30
 	// filesKept is how many descriptors are kept from connections: for the tables of
 	// the store, 256 at most, the journal, snapshots, logs, metrics and the
@@ -33,8 +33,8 @@ const (
 // says.
 type limits struct {
 	memory int64  // bytes
-	source string // who says so
-	strict bool   // who takes more is killed
+	source string // what says so
+	strict bool   // a process that takes more is killed
 	files  int    // descriptors
 }
 

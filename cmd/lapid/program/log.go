@@ -15,10 +15,10 @@ import (
 
 // Log is where the server writes what happens. Any goroutine may write.
 // level may be changed while it is used; a reload does.
-type Log struct {
+type serverLog struct {
 	*slog.Logger
 	level  *slog.LevelVar
-	access io.Writer // one line per request; nil: nobody wants them
+	access io.Writer // one line per request; nil: none is wanted
 	files  []*logFile
 	forced bool // a flag decided the level: the configuration does not
 }
@@ -27,8 +27,8 @@ type Log struct {
 // over the configuration's. Lines about requests go to a file of their own
 // where the log is in files, and between the others elsewhere. What it opens
 // is never closed: the log is the last to go. Errors name the key to change.
-func openLog(s *config.Setup, out io.Writer, flag string) (*Log, error) {
-	l := &Log{level: new(slog.LevelVar), forced: flag != ""}
+func openLog(s *config.Setup, out io.Writer, flag string) (*serverLog, error) {
+	l := &serverLog{level: new(slog.LevelVar), forced: flag != ""}
 	at, err := s.LogLevel()
 	if l.forced {
 		at, err = config.Level(flag)
@@ -63,7 +63,7 @@ func openLog(s *config.Setup, out io.Writer, flag string) (*Log, error) {
 // sinks opens what lines go to, and those about requests if that is another
 // one: else it is nil. An unknown word is refused here and by serve -t, not
 // passed over.
-func (l *Log) sinks(s *config.Setup, terminal io.Writer) (out, requests io.Writer, err error) {
+func (l *serverLog) sinks(s *config.Setup, terminal io.Writer) (out, requests io.Writer, err error) {
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
 		return terminal, nil, nil
@@ -83,7 +83,7 @@ func (l *Log) sinks(s *config.Setup, terminal io.Writer) (out, requests io.Write
 }
 
 // logHandler writes lines in the form and the words of the reference. What
-// strangers wrote is shown in them as what it is, and the beginning of it when it
+// clients wrote is shown in them as what it is, and the beginning of it when it
 // is long.
 func logHandler(s *config.Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
 	switch f := s.Config.Common.Format; f {
@@ -116,7 +116,7 @@ func reworded(groups []string, a slog.Attr) slog.Attr {
 
 // reopen begins new files where a rotation has moved the old ones away.
 // Any goroutine. The first failure ends it, and the old file stays in use.
-func (l *Log) reopen() error {
+func (l *serverLog) reopen() error {
 	for _, f := range l.files {
 		if err := f.reopen(); err != nil {
 			return err
@@ -127,7 +127,7 @@ func (l *Log) reopen() error {
 
 // file opens one of the files. It is opened for appending, mode 0600 where
 // it is new (log_file.go).
-func (l *Log) file(s *config.Setup, name string) (io.Writer, error) {
+func (l *serverLog) file(s *config.Setup, name string) (io.Writer, error) {
 	r, err := s.Rotation()
 	if err != nil {
 		return nil, err

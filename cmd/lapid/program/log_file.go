@@ -23,7 +23,7 @@ import (
 // configuration does: log_rotation.go says what becomes of its lines. When such a
 // program has moved the file, ours go to the one that is there now.
 //
-// In a folder that somebody else may change it is never put away: there a name may
+// In a folder that another user may change it is never put away: there a name may
 // come to be a link to anything between two looks at it, so nothing is opened or
 // renamed by its name but as openPlain does.
 type logFile struct {
@@ -33,7 +33,7 @@ type logFile struct {
 	mu    sync.Mutex // guards what follows
 	out   *os.File
 	size  int64 // of it, as far as this process knows
-	safe  bool  // nobody else may change the folder
+	safe  bool  // no other user may change the folder
 	stuck bool  // it could not be put away: it grows
 	log   *slog.Logger
 
@@ -55,7 +55,7 @@ func (l *logFile) reopen() error {
 	return nil
 }
 
-// open is reopen for who holds the lock.
+// open is reopen where the lock is held.
 func (l *logFile) open() error {
 	f, err := datadir.OpenPlain(l.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	var folder, file os.FileInfo
@@ -94,7 +94,7 @@ func (l *logFile) Write(b []byte) (int, error) {
 }
 
 // follow opens what is at the path if that is another file than ours:
-// whoever moved ours away may pack and remove it. It costs one look at the
+// the program that moved ours away may pack and remove it. It costs one look at the
 // folder for each write.
 func (l *logFile) follow() {
 	ours, err := l.out.Stat()
@@ -117,7 +117,7 @@ func (l *logFile) next() {
 		return
 	}
 	l.stuck = true
-	if l.log != nil { // not from here: whoever writes a line holds the log
+	if l.log != nil { // not from here: the log is held while a line is written
 		go l.log.Error(l.path+" cannot be put away and grows until a SIGHUP or a restart: this user must be able to make files in its folder", "error", err)
 	}
 }
@@ -230,7 +230,7 @@ func (l *logFile) tidy() {
 	l.told = kept
 }
 
-// inUse says why a file that is not packed must stay as it is, by who wrote
+// inUse says why a file that is not packed must stay as it is, by what wrote
 // to it since the last but one was put away. "" when it may be packed or
 // removed. The sentence is for the log and names what to do.
 func (l *logFile) inUse(one away, since time.Time) string {

@@ -17,7 +17,7 @@ import (
 // A file that is put away is named for when that was, crowdsec-2026-07-01T12-00-00.000.log,
 // and packed ones end in .gz. Another program that has it open, as a log processor
 // that shares the folder does, goes on writing to it: so the newest stays as it is,
-// and an older one is packed or removed only if nobody wrote to it since the last but
+// and an older one is packed or removed only if nothing wrote to it since the last but
 // one was put away, and no process that can be seen has it open for
 // writing (those of other users are seen by root alone). One that must stay is said,
 // once, and looked at again the next time.

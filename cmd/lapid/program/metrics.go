@@ -8,7 +8,7 @@ import (
 )
 
 // metricsListener is the listener of /live, /ready, /metrics and /debug/pprof/. It
-// asks nobody who they are: whoever reaches the port may read. It is the first
+// asks for no credentials: a client that reaches the port may read. It is the first
 // listener to be opened and the last to be closed, so that a start or an end that
 // takes long can be told from a server that is not there.
 type metricsListener struct {
@@ -34,5 +34,5 @@ func openMetrics(address string, h http.Handler) (*metricsListener, error) {
 	return m, nil
 }
 
-// close cuts off whoever is being answered.
+// close cuts off what is being answered.
 func (m *metricsListener) close() { _ = m.http.Close() }

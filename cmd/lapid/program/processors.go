@@ -16,26 +16,26 @@ import (
 //
 // And while passwords are checked or long bodies are read there is one more, for the
 // same reason: they may keep all places for ten milliseconds, and the kernel, other
-// than the scheduler of goroutines, lets whoever was woken go first. Beside a siege of
-// 400 strangers on two processors, polls waited 11.4 ms in one of a hundred cases and
+// than the scheduler of goroutines, lets a thread that was woken go first. Beside a siege of
+// 400 unknown clients on two processors, polls waited 11.4 ms in one of a hundred cases and
 // wait 6.7 ms with one place more, repeated logins 41 and 11.5 ms (TestFlood). It is
-// not there always because live queries alone are slower for it: those who look for
+// not there always because live queries alone are slower for it: threads that look for
 // work are more than have any.
 //
 // An operator's GOMAXPROCS takes precedence.
 type processors struct {
 	mu     sync.Mutex
 	fixed  bool // by the operator
-	atWork int  // those who compute for long
+	atWork int  // goroutines that compute for long
 	extra  bool // there is one more place
 	rest   *time.Timer
 }
 
 const (
-	// restAfter is for how long nobody must have been at work before the place goes;
+	// restAfter is for how long none must have been at work before the place goes;
 	// each change stops all goroutines for some microseconds.
 	restAfter = 10 * time.Second
-	// manyProcessors is from how many on there is always one that nobody keeps.
+	// manyProcessors is from how many on there is always one that is free.
 	manyProcessors = 8
 )
 
@@ -48,7 +48,7 @@ func (p *processors) use() {
 	p.asUsual()
 }
 
-// labour is told 1 when somebody begins to compute for long, and -1 at the end. Any
+// labour is told 1 when a goroutine begins to compute for long, and -1 at the end. Any
 // goroutine may call it.
 func (p *processors) labour(change int) {
 	p.mu.Lock()
@@ -63,7 +63,7 @@ func (p *processors) labour(change int) {
 	}
 }
 
-// relax takes the place away when nobody is at work.
+// relax takes the place away when none is at work.
 func (p *processors) relax() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

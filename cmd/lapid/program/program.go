@@ -1,7 +1,6 @@
 package program
 
 import (
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -14,12 +13,6 @@ import (
 )
 
 const (
-	// secretVariable is where an operator may set the key that signs tokens.
-	secretVariable = "CS_LAPI_SECRET"
-
-	// secretSize is the least that such a key may have, in bytes.
-	secretSize = 64
-
 	// retryAfter is the pause between two looks at a store that is held.
 	retryAfter = 50 * time.Millisecond
 
@@ -28,10 +21,10 @@ const (
 	storePatience = 10 * time.Second
 )
 
-// Program is the whole server as a value: what the operator wrote, checked and
-// compiled, and after Run has begun the house that was built from it. Tests
+// program is the whole server as a value: what the operator wrote, checked and
+// compiled, and after run has begun the house that was built from it. Tests
 // start the very same thing.
-type Program struct {
+type program struct {
 	// What was read and checked. After Run has opened everything the loop of reloads
 	// owns these, and replaces them together.
 	setup     *config.Setup
@@ -39,7 +32,7 @@ type Program struct {
 	retention config.Retention
 	rules     *profile.Set
 	specs     []profile.Spec
-	log       *Log
+	log       *serverLog
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
@@ -68,8 +61,8 @@ type Program struct {
 // calls too, and what a reload calls before it changes anything: an error
 // here leaves a running server as it is. What is only worth a warning is
 // said to log.
-func New(s *config.Setup, log *Log) (*Program, error) {
-	p := &Program{setup: s, log: log, ready: make(chan struct{})}
+func newProgram(s *config.Setup, log *serverLog) (*program, error) {
+	p := &program{setup: s, log: log, ready: make(chan struct{})}
 	var err error
 	if p.server, err = s.Server(); err != nil {
 		return nil, err
@@ -85,20 +78,15 @@ func New(s *config.Setup, log *Log) (*Program, error) {
 	if p.specs, p.rules, err = s.Profiles(log.Logger); err != nil {
 		return nil, err
 	}
-	// Tokens are signed by a keyed hash, of which a shorter key would be the
-	// weakest part.
-	if secret, ok := s.Env(secretVariable); ok && len(secret) < secretSize {
-		return nil, fmt.Errorf("%s not strong enough: it needs %d characters", secretVariable, secretSize)
+	if _, err := s.Secret(); err != nil {
+		return nil, err
 	}
 	p.outOfDate, err = checkCertificates(s, log.Logger, time.Now())
 	return p, err
 }
 
-// Ready is closed once every listener is open.
-func (p *Program) Ready() <-chan struct{} { return p.ready }
-
 // addresses is what was noted. nil until all listeners are open. Any goroutine.
-func (p *Program) addresses() []string {
+func (p *program) addresses() []string {
 	if list := p.listening.Load(); list != nil {
 		return *list
 	}
@@ -106,7 +94,7 @@ func (p *Program) addresses() []string {
 }
 
 // sayOutOfDate has the line about a server certificate that clients refuse.
-func (p *Program) sayOutOfDate() {
+func (p *program) sayOutOfDate() {
 	if p.outOfDate != nil {
 		p.log.Error(p.outOfDate.Error())
 	}

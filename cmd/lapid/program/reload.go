@@ -18,7 +18,7 @@ import (
 // the configuration is looked at: a program that moves log files sends SIGHUP for
 // that alone. A reload that fails leaves all as it is and says why. Signals that come
 // meanwhile are one more reload at most.
-func (p *Program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) error {
+func (p *program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -28,7 +28,7 @@ func (p *Program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) erro
 			if err := p.log.reopen(); err != nil { // whatever the configuration has become: the files may have been moved
 				p.log.Error("the old log file stays in use", "error", err)
 			}
-			if err := p.Reload(); err != nil {
+			if err := p.reload(); err != nil {
 				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
 			}
 			notify(ready)
@@ -47,20 +47,20 @@ func monotonic() string {
 	return fmt.Sprintf("MONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
-// Reload reads the configuration again and puts in force what can change
+// reload reads the configuration again and puts in force what can change
 // while the server runs: profiles, log level, certificates, revocation list,
 // trusted addresses, registration. It reads and checks everything first;
 // after an error all is as it was. Call it from one goroutine. Certificates
 // and lists are replaced after everything was read and checked; each of the
 // three replacements is whole or not at all, and those that can fail come
 // first.
-func (p *Program) Reload() error {
+func (p *program) reload() error {
 	fresh, err := p.setup.Again()
 	if err != nil {
 		return err
 	}
 	fresh.StrayVariables(os.Environ())
-	next, err := New(fresh, p.log)
+	next, err := newProgram(fresh, p.log)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (p *Program) Reload() error {
 // levels, and leaves the new one in force. A change of the level to a
 // quieter one is still said; what needs a restart is a warning, for the
 // operator believes it to be in force.
-func (p *Program) logChanges(next *Program, at slog.Level) {
+func (p *program) logChanges(next *program, at slog.Level) {
 	changes := p.changes(next)
 	if old := p.log.level.Level(); !p.log.forced && at != old {
 		changes = append(changes, fmt.Sprintf("log level %s instead of %s", levelWord(at), levelWord(old)))
@@ -110,7 +110,7 @@ func (p *Program) logChanges(next *Program, at slog.Level) {
 // changes says what a reload puts in force. Secrets are not in it: of a
 // token it only says that it is another. Certificates are always read again,
 // whether or not the files have changed.
-func (p *Program) changes(next *Program) []string {
+func (p *program) changes(next *program) []string {
 	var out []string
 	if !reflect.DeepEqual(p.specs, next.specs) {
 		out = append(out, fmt.Sprintf("profiles (%s)", specNames(next.specs)))

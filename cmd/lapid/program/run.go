@@ -24,7 +24,7 @@ import (
 
 // useMemory finds out what the server may use and says so. What it returns is to be
 // called at the end.
-func (p *Program) useMemory() (end func()) {
+func (p *program) useMemory() (end func()) {
 	own, _ := p.setup.Own.MemoryBytes() // checked when it was read
 	l, listeners := findLimits(os.DirFS("/"), own), 1
 	if a := p.setup.Config.API.Server; a.ListenURI != "" && a.ListenSocket != "" {
@@ -37,12 +37,12 @@ func (p *Program) useMemory() (end func()) {
 	return p.bounds.apply()
 }
 
-// Run builds the house from the bottom up, serves until ctx ends, and takes it down
+// run builds the house from the bottom up, serves until ctx ends, and takes it down
 // from the top. Call it once. It returns nil after an orderly end. The order is that
 // of dependence: store, engine, gate, listeners from the inside out. What is taken down
-// takes the reverse order, and the engine runs on until everybody above it has left:
+// takes the reverse order, and the engine runs on until all above it have left:
 // so every request that was let in gets an answer.
-func (p *Program) Run(ctx context.Context) error {
+func (p *program) run(ctx context.Context) error {
 	p.begun = time.Now()
 	p.sayOutOfDate()
 	p.processors.use()
@@ -60,7 +60,7 @@ func (p *Program) Run(ctx context.Context) error {
 	p.condition.engine.Store(p.engine)
 	p.noteStart("the listeners are being opened")
 	defer context.AfterFunc(ctx, p.condition.stopping)()
-	// The engine's time is longer than everybody else's: its context does not end
+	// The engine's time is longer than that of all above it: its context does not end
 	// with ctx.
 	ground, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -95,7 +95,7 @@ func (p *Program) Run(ctx context.Context) error {
 // meanwhile there is no error and no engine. An error that is not a locked
 // store is final: it names what to do, and a service manager that starts
 // again finds the same.
-func (p *Program) openEngine(ctx context.Context) error {
+func (p *program) openEngine(ctx context.Context) error {
 	s := p.setup
 	if err := s.Data().MakeFolder(); err != nil {
 		return err
@@ -125,7 +125,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 		if !errors.Is(err, persist.ErrLocked) {
 			return err
 		}
-		// Who answers on the operator's socket is a server and will not go away by
+		// What answers on the operator's socket is a server and will not go away by
 		// itself.
 		if c, dialled := admin.Dial(ctx, s.Socket()); dialled == nil {
 			c.Close()
@@ -147,7 +147,7 @@ func (p *Program) openEngine(ctx context.Context) error {
 
 // yield has the server look after its connections while the engine computes. There
 // is none yet while the store is read, and none without an address of the Local API.
-func (p *Program) yield() {
+func (p *program) yield() {
 	if api := p.helper.Load(); api != nil {
 		api.Help()
 	}
@@ -155,7 +155,7 @@ func (p *Program) yield() {
 
 // engineOptions is what the engine is given: what every opener of the store has, and
 // the server's own rules, retention and bounds.
-func (p *Program) engineOptions() *engine.Options {
+func (p *program) engineOptions() *engine.Options {
 	o := p.setup.EngineOptions(p.log.Logger)
 	r := p.retention
 	o.Progress, o.Yield = p.noteStart, p.yield
@@ -169,17 +169,17 @@ func (p *Program) engineOptions() *engine.Options {
 	return o
 }
 
-// noteStart says what the start is doing: to who asks /ready and to the
-// service manager. The log has it from who does it. It also asks the service
+// noteStart says what the start is doing: at /ready and to the
+// service manager. The log has it from where it is done. It also asks the service
 // manager for more time, so that a store of many gigabytes is not killed for
 // its size.
-func (p *Program) noteStart(doing string) {
+func (p *program) noteStart(doing string) {
 	p.condition.starting(doing)
 	notify(status(doing) + "\n" + moreTime)
 }
 
 // noteReady says that everything is open, and what is there.
-func (p *Program) noteReady() {
+func (p *program) noteReady() {
 	m := p.engine.Metrics()
 	var decisions, alerts int64
 	for _, h := range m.Held {
@@ -198,7 +198,7 @@ func (p *Program) noteReady() {
 // no writes is served all the same, and so a socket that cannot be made is
 // only told; anything else that is not open is an error, for a server that
 // is half there is worse than none.
-func (p *Program) openListeners(ctx context.Context) (err error) {
+func (p *program) openListeners(ctx context.Context) (err error) {
 	s := p.setup
 	secret, err := p.secret(ctx)
 	if err != nil {
@@ -229,16 +229,16 @@ func (p *Program) openListeners(ctx context.Context) (err error) {
 		}
 		p.log.Error("the operator's verbs do not reach this server until the disk takes writes: its socket could not be made", "error", err)
 	}
-	if err := p.api.Listen(); err != nil { // last: whoever finds the port open finds everything
+	if err := p.api.Listen(); err != nil { // last: behind an open port everything is there
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
 	p.noteAddresses()
 	return nil
 }
 
-// noteAddresses notes where connections are taken, for who asks over the operator's
+// noteAddresses notes where connections are taken, for questions over the operator's
 // socket.
-func (p *Program) noteAddresses() {
+func (p *program) noteAddresses() {
 	var list []string
 	if at := p.api.Addr(); at != nil {
 		list = append(list, at.String())
@@ -255,7 +255,7 @@ func (p *Program) noteAddresses() {
 // openMetrics opens the listener of metrics, if there shall be one and it is
 // not open yet. It is tried once at the very beginning, for /live and /ready
 // while the store is read, and once more when everything else stands.
-func (p *Program) openMetrics() (err error) {
+func (p *program) openMetrics() (err error) {
 	if p.metrics != nil || p.server.MetricsAddress == "" {
 		return nil
 	}
@@ -267,21 +267,21 @@ func (p *Program) openMetrics() (err error) {
 
 // closeMetrics closes that listener and does not wait: figures that are being read
 // while the server ends break off.
-func (p *Program) closeMetrics() {
+func (p *program) closeMetrics() {
 	if p.metrics != nil {
 		p.metrics.close()
 	}
 }
 
 // secret is the key that signs tokens: the operator's, or one that was made
-// at the first start and is kept, so that a restart logs nobody out. On a
+// at the first start and is kept, so that a restart logs no machine out. On a
 // disk that takes no writes there is one for this run alone.
-func (p *Program) secret(ctx context.Context) ([]byte, error) {
-	if text, ok := p.setup.Env(secretVariable); ok {
-		return []byte(text), nil
+func (p *program) secret(ctx context.Context) ([]byte, error) {
+	if own, _ := p.setup.Secret(); own != nil { // checked when the program was made
+		return own, nil
 	}
 	fresh := func() ([]byte, error) {
-		b := make([]byte, secretSize)
+		b := make([]byte, config.SecretSize)
 		_, err := rand.Read(b)
 		return b, err
 	}
@@ -296,7 +296,7 @@ func (p *Program) secret(ctx context.Context) ([]byte, error) {
 // makeAPI makes the server of the API from what was configured and from the bounds
 // that were found. It opens nothing but the files of certificates; an error of those
 // is the only one to expect.
-func (p *Program) makeAPI() error {
+func (p *program) makeAPI() error {
 	s, a := p.setup, p.setup.Config.API.Server
 	mode, _ := s.Own.SocketMode() // checked when it was read
 	o := &transport.Options{
@@ -327,7 +327,7 @@ func (p *Program) makeAPI() error {
 // fails, and waits until all have left. The group ends with its first error,
 // which is the one that is given: others follow from it. An end by ctx is no
 // error.
-func (p *Program) serve(ctx context.Context, hangups <-chan os.Signal) error {
+func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := p.api.Run(ctx); err != nil {

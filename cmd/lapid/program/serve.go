@@ -16,7 +16,7 @@ import (
 	"lapid/transport/visible"
 )
 
-// Start is how a server is started. Whoever makes it keeps it; it is only read.
+// Start is how a server is started. It is only read, and must not change meanwhile.
 type Start struct {
 	Setup      *config.Setup // checked when it was loaded; the program's from now on
 	Version    string        // of this program, as clients and the log are told
@@ -28,7 +28,7 @@ type Start struct {
 	Out io.Writer // the log, where it is neither in files nor in the syslog
 	Err io.Writer // what is said before there is a log
 	// Ready is called once, from a goroutine of its own, when every listener is open;
-	// nil: nobody wants to know. It has returned when the server has.
+	// nil: nothing is told. It has returned when the server has.
 	Ready func()
 }
 
@@ -37,7 +37,7 @@ type Start struct {
 var ErrFatal = errors.New("fatal error")
 
 // Serve runs the server until ctx ends or SIGTERM or SIGINT comes. The error,
-// if any, is errFatal and has been logged. Checks come in the order of the harm they
+// if any, is ErrFatal and has been logged. Checks come in the order of the harm they
 // prevent: nothing is made, not even a log, before it is clear whose folder this is.
 func Serve(ctx context.Context, o *Start) error {
 	s := o.Setup
@@ -79,10 +79,10 @@ func Run(ctx context.Context, o *Start) error {
 }
 
 // run makes the program and runs it to its end.
-func (o *Start) run(ctx context.Context, log *Log) error {
+func (o *Start) run(ctx context.Context, log *serverLog) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	p, err := New(o.Setup, log)
+	p, err := newProgram(o.Setup, log)
 	if err != nil {
 		return err
 	}
@@ -96,17 +96,18 @@ func (o *Start) run(ctx context.Context, log *Log) error {
 		go func() {
 			defer close(told)
 			select {
-			case <-p.Ready():
+			case <-p.ready:
 				o.Ready()
 			case <-over:
 			}
 		}()
 	}
-	return p.Run(ctx)
+	return p.run(ctx)
 }
 
 // Fail is for what goes wrong before there is a log. It has the form of a line
-// of the log, for that is where an operator looks. It returns errFatal.
+// of the log, for that is where an operator looks. It returns
+// ErrFatal.
 func Fail(out io.Writer, err error) error {
 	sayLine(out, "fatal", strings.ReplaceAll(err.Error(), "\n", "; "))
 	return ErrFatal
@@ -122,7 +123,7 @@ func sayLine(out io.Writer, level, text string) {
 // that the server would write. The last line says how it ended.
 func Test(ctx context.Context, o *Start) error {
 	s := o.Setup
-	log := &Log{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
+	log := &serverLog{Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), level: new(slog.LevelVar)}
 	if root := s.Data().RefuseRoot(s.Named() + " serve"); root != nil && !o.AsRoot {
 		sayLine(o.Err, "warning", fmt.Sprintf("a start by root would be refused: %v", root))
 	}
@@ -139,8 +140,8 @@ func Test(ctx context.Context, o *Start) error {
 	}
 	if err == nil {
 		log.Logger = slog.New(lines)
-		var p *Program
-		if p, err = New(s, log); err == nil {
+		var p *program
+		if p, err = newProgram(s, log); err == nil {
 			err = p.tryStart(ctx)
 		}
 	}

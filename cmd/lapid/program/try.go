@@ -32,7 +32,7 @@ const resolveLimit = 2 * time.Second
 // reload. It makes nothing and leaves nothing. The error begins with the
 // place of the key that is to be changed. Between this test and a start
 // things may change; it promises what it saw.
-func (p *Program) tryStart(ctx context.Context) error {
+func (p *program) tryStart(ctx context.Context) error {
 	err := p.tryPlaces(ctx)
 	if err != nil {
 		p.sayOutOfDate()
@@ -45,7 +45,7 @@ func (p *Program) tryStart(ctx context.Context) error {
 }
 
 // tryPlaces is tryStart without the dates of the server's own certificate.
-func (p *Program) tryPlaces(ctx context.Context) error {
+func (p *program) tryPlaces(ctx context.Context) error {
 	s := p.setup
 	own := askOwn(ctx, s)
 	if err := p.tryAddresses(ctx, &own); err != nil {
@@ -78,7 +78,7 @@ func (p *Program) tryPlaces(ctx context.Context) error {
 // tryAddresses looks at the addresses over TCP. Each is opened and closed at
 // once, one after the other, so a port that both want would not be noticed
 // by that: it is looked at apart.
-func (p *Program) tryAddresses(ctx context.Context, own *ownServer) error {
+func (p *program) tryAddresses(ctx context.Context, own *ownServer) error {
 	s, api, metrics := p.setup, p.setup.Config.API.Server.ListenURI, p.server.MetricsAddress
 	for _, l := range []struct{ key, address string }{{"api.server.listen_uri", api}, {"prometheus.listen_port", metrics}} {
 		if err := p.tryListen(ctx, l.address, own); err != nil {
@@ -188,9 +188,9 @@ func (own *ownServer) holds(ctx context.Context, address string) bool {
 	})
 }
 
-// tryListen takes an address and gives it back. A name that nobody knows is worth a
+// tryListen takes an address and gives it back. A name that no resolver knows is worth a
 // warning only: it may be known when the server starts.
-func (p *Program) tryListen(ctx context.Context, address string, own *ownServer) error {
+func (p *program) tryListen(ctx context.Context, address string, own *ownServer) error {
 	if address == "" {
 		return nil
 	}

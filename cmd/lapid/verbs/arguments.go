@@ -11,7 +11,7 @@ import (
 )
 
 // UnknownWord marks a flag or verb that there is not: one line says so, and what
-// was probably meant. It chooses the exit code: a program that calls another
+// was probably meant. What it wraps is the sentence. It chooses the exit code: a program that calls another
 // version of this one can tell a verb it does not have from one that failed.
 type UnknownWord struct{ error }
 
@@ -72,7 +72,7 @@ func exactArgs(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 // minArgs complains about fewer.
 func minArgs(n int) cobra.PositionalArgs { return usage(cobra.MinimumNArgs(n)) }
 
-// NoArgs complains about any.
+// NoArgs complains about any argument.
 var NoArgs = usage(cobra.NoArgs)
 
 // usage says in one line what a verb expects, where it is given something else.

@@ -77,7 +77,7 @@ func anyStore(ctx context.Context, s *config.Setup) error {
 		return nil
 	}
 	if !errors.Is(err, admin.ErrNotRunning) {
-		return nil // who opens it says it
+		return nil // told when it is opened
 	}
 	return storeThere(s)
 }

@@ -98,7 +98,7 @@ func bouncersTable(list *admin.Bouncers) *table {
 	return table
 }
 
-// address is where the row belongs to, "" when nobody has used the key yet.
+// address is where the row belongs to, "" when the key was not used yet.
 func address(b *admin.Bouncer) string {
 	if !b.IP.IsValid() {
 		return ""
@@ -290,7 +290,7 @@ func bouncersPrune(t *Terminal) *cobra.Command {
 	return c
 }
 
-// pruneBouncers shows who would go, asks, and deletes by name those that were shown
+// pruneBouncers shows which would go, asks, and deletes by name those that were shown
 // and are still silent: a bouncer that has come by while the question stood is
 // spared.
 func pruneBouncers(ctx context.Context, t *Terminal, client *admin.Client, p *pruning) error {

@@ -214,7 +214,7 @@ func checkBackup(t *Terminal, path string) error {
 }
 
 // openBackup opens a file that can be read to its end. A pipe or a device would keep
-// whoever reads it waiting.
+// the reader waiting.
 func openBackup(path string) (*os.File, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {

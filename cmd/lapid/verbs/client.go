@@ -16,8 +16,8 @@ import (
 	"lapid/transport/admin"
 )
 
-// usualPatience is how long a verb waits while somebody holds the store and does
-// not answer on the socket: a server that is just starting, another verb.
+// usualPatience is how long a verb waits while another process holds the store and
+// does not answer on the socket: a server that is just starting, another verb.
 const usualPatience = 10 * time.Second
 
 // retryAfter is the pause between two looks.
@@ -68,8 +68,8 @@ func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), e
 	}
 }
 
-// tellOrigin says which configuration was found, when none was named and nobody
-// but a person reads along.
+// tellOrigin says which configuration was found, when none was named and a
+// person reads along.
 func tellOrigin(t *Terminal, s *config.Setup) {
 	if (s.Found || s.File == "") && !t.alone {
 		t.success("%s", s.Origin())
@@ -92,7 +92,7 @@ func tellAlone(t *Terminal, s *config.Setup) {
 func refuseBesideServer(ctx context.Context, s *config.Setup, hint string) error {
 	c, err := admin.Dial(ctx, s.Socket())
 	if err != nil {
-		return nil // nobody answers: the store's own lock decides
+		return nil // nothing answers: the store's own lock decides
 	}
 	c.Close()
 	return errors.New("a server is running: stop it first" + hint)

@@ -5,7 +5,7 @@ import (
 )
 
 // Commands are all verbs that ask a server or work on a store, each made anew: flags
-// write into t and into variables of their verbs.
+// write into t and into variables of their verbs, so a tree is for one command line.
 func Commands(t *Terminal) []*cobra.Command {
 	return []*cobra.Command{
 		readyCommand(t), versionCommand(t), machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t),

@@ -12,19 +12,19 @@
 // again (client.go). There is never a second writer, and no verb makes a store that
 // is not there, unless it is told to with --init.
 //
-// Where a store was made and is gone, or is another, nobody makes one or goes on with
+// Where a store was made and is gone, or is another, no verb makes one or goes on with
 // it, --init or not (package datadir).
 //
 // A verb of root's that opens a store which belongs to another user does so with
-// that user's rights (datadir.Dir.AsOwner): what it makes is the user's, and links or
-// exchanged folders of his lead it nowhere he could not go himself. Files that
+// that user's rights (datadir.Dir.AsOwner): what it makes is the user's, and that user's
+// links or exchanged folders lead it nowhere the user could not go. Files that
 // the operator names are opened before, or written after. What is written there,
-// credentials, backups and logs, follows no link in a folder that somebody else
+// credentials, backups and logs, follows no link in a folder that another user
 // may change (datadir.OpenPlain).
 //
 // # What is shown
 //
-// Names, values, reasons and whatever else strangers write is shown as what it is:
+// Names, values, reasons and whatever else comes from outside is shown as what it is:
 // each argument of a message and each cell of a table goes through package
 // transport/visible, and so does, once more, every byte on its way to a terminal
 // (Terminal.Guard). JSON keeps its meaning; raw output is
@@ -58,5 +58,5 @@
 //     only if there is one.
 //   - bouncers list and inspect, for people and in JSON, end with the cursor and how
 //     far it is behind.
-//   - lapi status says what to do where nobody answers or there are no credentials.
+//   - lapi status says what to do where no server answers or there are no credentials.
 package verbs

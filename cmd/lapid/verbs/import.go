@@ -200,7 +200,8 @@ func (i *importing) leftOut(before, after string) string {
 	return before + strings.Join(parts, ", ") + after
 }
 
-// ErrInterrupted: the operator has ended an import.
+// ErrInterrupted: the operator has ended an import by a signal. What wraps it says which
+// alerts are stored.
 var ErrInterrupted = errors.New("interrupted")
 
 // earlyEnd is why an import has ended before its end, and how far it came.

@@ -31,7 +31,7 @@ type sink struct {
 	// complain is told what no entry can be made of.
 	complain func(where string, err error)
 	// strange is told the name of a column or field that is not understood; nil:
-	// nobody wants to know. It may be told the same name again.
+	// nothing is told. It may be told the same name again.
 	strange func(name string)
 }
 
@@ -290,7 +290,7 @@ func (to *sink) alert(where string, a *jsonObject) error {
 }
 
 // decode reads the next object, and names the fields of a decision that are
-// not understood if somebody wants to know. Names are compared without
+// not understood if that is asked for. Names are compared without
 // regard to case, as encoding/json fills fields. Alerts are left alone: most
 // of their fields are not a decision's.
 func (to *sink) decode(d *json.Decoder, o *jsonObject) error {

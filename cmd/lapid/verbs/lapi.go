@@ -48,7 +48,7 @@ func lapiStatus(t *Terminal) *cobra.Command {
 	}
 }
 
-// loginHint says what to do about a login that was refused, or that nobody answered.
+// loginHint says what to do about a login that was refused, or that no server answered.
 // "" where there is nothing to be advised.
 func loginHint(s *config.Setup, err error, login string) string {
 	var way *net.OpError

@@ -151,7 +151,7 @@ func noFigures(ctx context.Context, s *config.Setup, err error) error {
 	return fmt.Errorf("failed to fetch metrics: %w", err)
 }
 
-// showSections draws the sections; named says that somebody has asked for them.
+// showSections draws the sections; named says that they were asked for.
 // Without names, sections in which nothing was counted are left out; asked for
 // bouncers, their absence is said.
 func showSections(t *Terminal, s *showing, wanted []string, samples []sample, bouncers []bouncerUsage, named bool) {

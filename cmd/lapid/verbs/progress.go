@@ -11,10 +11,10 @@ import (
 	"lapid/transport/visible"
 )
 
-// progress is a bar on stderr, drawn only where somebody looks at it. For
+// progress is a bar on stderr, drawn only on a terminal. For
 // one goroutine.
 type progress struct {
-	out   io.Writer // nil: nobody looks
+	out   io.Writer // nil: not on a terminal
 	total int
 	shown int // hundredths drawn last
 }

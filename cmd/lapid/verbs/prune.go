@@ -44,7 +44,7 @@ func (p *pruning) agreed(t *Terminal) (bool, error) {
 	return t.agree("All of the above will be removed for good. Continue?")
 }
 
-// nothingToPrune says that nobody is silent.
+// nothingToPrune says that none is silent.
 func nothingToPrune(t *Terminal, noun string) error {
 	if t.Output == jsonWords {
 		return t.json(map[string]any{"deleted": 0, noun: []string{}}, " ")

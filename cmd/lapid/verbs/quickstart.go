@@ -15,7 +15,8 @@ import (
 )
 
 // Quickstart is the verb quickstart: from nothing to an answered request in one line.
-// It is the same server as serve's, with a configuration that it writes itself.
+// It is the same server as serve's, with a configuration that it writes itself; serve
+// runs it until ctx ends or a signal comes, and calls ready once every listener is open.
 func Quickstart(t *Terminal, serve func(ctx context.Context, s *config.Setup, ready func()) error) *cobra.Command {
 	var q quick
 	c := &cobra.Command{

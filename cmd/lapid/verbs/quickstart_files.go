@@ -23,7 +23,7 @@ const (
 type quick struct {
 	dir, listen, metrics string
 	moves                bool // an address was given and is another than before
-	asRoot               bool // also in a folder of somebody else's
+	asRoot               bool // also in a folder of another user's
 }
 
 // configure writes the configuration. Values are written so that any YAML

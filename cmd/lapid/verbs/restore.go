@@ -110,7 +110,7 @@ func restoreStore(ctx context.Context, t *Terminal, from string, force bool) err
 	}
 	out := restoreObject{Revision: uint64(rev), Store: s.Store()}
 	if there {
-		_ = held.Close() // who reads the store holds it
+		_ = held.Close() // the store is held while it is read
 		out.Restart = carry(ctx, t, s, made)
 		if held, err = holdStore(s); err != nil {
 			return errors.Join(err, os.RemoveAll(made))
@@ -250,7 +250,7 @@ type restoreObject struct {
 // be.
 func holdStore(s *config.Setup) (io.Closer, error) {
 	if s.Data().OddStore() != "" {
-		return io.NopCloser(nil), nil // nobody can have that open; it is moved as it is
+		return io.NopCloser(nil), nil // no process can have that open; it is moved as it is
 	}
 	held, err := persist.Hold(&persist.Options{Dir: s.Store()})
 	if errors.Is(err, persist.ErrLocked) {
@@ -320,7 +320,7 @@ func putInPlace(s *config.Setup, made string, there bool) (old string, err error
 }
 
 // install puts what was made in the place of the store, and says where that
-// went. The two change places in one step: whoever is interrupted has the
+// went. The two change places in one step: an interruption leaves the
 // one or the other, whole, and both under some name. The old one is kept
 // under a name with the time, UTC, for the operator to remove. Both folders
 // are on one file system, for they are neighbours.

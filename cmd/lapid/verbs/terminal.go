@@ -29,29 +29,29 @@ const (
 // Terminal is where one command speaks: its streams and what the global flags
 // say. It belongs to one command and one goroutine.
 //
-// What strangers wrote, names, values, reasons, is shown by print, log and
-// tables as what it is (package visible); guard sees to it that nothing else
-// gets past them.
+// What came from outside, names, values, reasons, is shown by print, log and tables as
+// what it is (package visible); Guard sees to it that nothing else gets past them.
 type Terminal struct {
-	In    io.Reader
-	Out   io.Writer
-	Err   io.Writer
-	Env   config.Environment
+	In    io.Reader          // what is asked of a person, and input named "-"
+	Out   io.Writer          // what was asked for
+	Err   io.Writer          // what happened
+	Env   config.Environment // must not be nil
 	Build Build
 
-	File    string // -c
-	Output  string // -o; "" until settled
-	Color   string // --color
+	File    string // -c; "": the configuration is looked for
+	Output  string // -o, one of config.Outputs; "" until settled
+	Color   string // --color: accepted, and without an effect
 	SafeCSV bool   // --safe-csv
 	Init    bool   // --init: make the store if there is none
-	Person  bool   // somebody can be asked although in is no terminal: for tests
+	Person  bool   // a person can be asked although In is no terminal: for tests
 	alone   bool   // there is no server by intent, as in a quickstart before its start
 
-	Patience time.Duration // see usualPatience; 0 is that
+	Patience time.Duration // how long a store that is held is waited for; 0: ten seconds
 	loaded   *config.Setup
 }
 
-// Guard puts the last guard before both streams and gives what flushes them. In
+// Guard puts the last guard before both streams and gives what flushes them: call it once,
+// before anything is written, and flush at the end. In
 // JSON what is not seen is escaped in its way; raw output is passed on as it
 // is, which is what programs want of it.
 func (t *Terminal) Guard() (flush func()) {
@@ -152,7 +152,7 @@ func shownArgs(args []any) []any {
 	return out
 }
 
-// foreign is a text of somebody else in a message.
+// foreign is a text from outside in a message.
 type foreign string
 
 // Format writes it as it is seen; %q and the like escape by themselves.
@@ -226,7 +226,7 @@ func (t *Terminal) csvEach(header []string, each func(write func([]string) error
 }
 
 // noFormula puts an apostrophe before a cell that a spreadsheet would compute.
-// Values come from strangers; a spreadsheet would run theirs as a formula of the
+// Values come from outside; a spreadsheet would run them as formulas of the
 // operator's.
 func noFormula(cell string) string {
 	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
@@ -260,7 +260,7 @@ func (t *Terminal) lineEnd() string {
 	return ""
 }
 
-// interactive tells whether somebody can be asked.
+// interactive tells whether a person can be asked.
 func (t *Terminal) interactive() bool {
 	f, ok := t.In.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -271,7 +271,7 @@ func (t *Terminal) unsupported() error {
 	return fmt.Errorf("output format '%s' not supported for this command", t.Output)
 }
 
-// errAsked is what is left when a question found nobody to answer it.
+// errAsked is what is left when a question found no person to answer it.
 var errAsked = errors.New("EOF")
 
 // confirm asks a yes-or-no question on the terminal. Without one the answer
