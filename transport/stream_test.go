@@ -134,32 +134,6 @@ func testBrokenPoll(t *wireTest) {
 	}
 }
 
-// TestHiddenChange ends the longer of two decisions between two startups of one
-// second: a delta would not tell, but the second startup must.
-func TestHiddenChange(t *testing.T) {
-	t.Parallel()
-	bothWays(t, testHiddenChange)
-}
-
-func testHiddenChange(t *wireTest) {
-	t.Parallel()
-	h := newHouse(t, nil)
-	h.must(h.tryBan("1h", "192.0.2.1"))
-	h.must(h.tryBan("4h", "192.0.2.1"))
-	started := func() string { return h.asBouncer("GET", "/v1/decisions/stream?startup=true").body }
-	if got := started(); !strings.Contains(got, `"4h0m0s"`) || strings.Contains(got, `"1h0m0s"`) {
-		t.Errorf("before: %s", got)
-	}
-	h.wants(h.asMachine("DELETE", "/v1/decisions/2", ""), 200, `{"nbDeleted":"1"}`)
-	if got := started(); !strings.Contains(got, `"1h0m0s"`) || strings.Contains(got, `"4h0m0s"`) {
-		t.Errorf("after: %s", got)
-	}
-	h.must(h.tryBan("-1h", "192.0.2.9"))
-	if got := started(); !strings.Contains(got, "192.0.2.9") {
-		t.Errorf("over on arrival: %s", got)
-	}
-}
-
 // TestSharedStartup starts a fleet at once: one encoding, everybody gets all of
 // it, and nothing is kept afterwards.
 func TestSharedStartup(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -131,6 +132,29 @@ func TestStartupsAskNoDisk(t *testing.T) {
 	}
 	if n := h.feed.Usage().Encoded; n != 1 {
 		t.Errorf("%d answers were encoded", n)
+	}
+}
+
+// TestHiddenChange ends the longer of two decisions between two startups of one
+// second: a delta would not tell, but the second startup must. And so must one that
+// comes after a decision that was over when it came, which no delta tells.
+func TestHiddenChange(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	row := h.row("fw")
+	h.banFor("1h", "192.0.2.1")
+	h.banFor("4h", "192.0.2.1")
+	started := func() string { return string(h.hear(h.asks(row, "startup=true"))) }
+	if got := started(); !strings.Contains(got, `"4h0m0s"`) || strings.Contains(got, `"1h0m0s"`) {
+		t.Errorf("before: %s", got)
+	}
+	h.must(h.EndDecision(t.Context(), 2, h.Engine.Now()))
+	if got := started(); !strings.Contains(got, `"1h0m0s"`) || strings.Contains(got, `"4h0m0s"`) {
+		t.Errorf("after: %s", got)
+	}
+	h.banFor("-1h", "192.0.2.9")
+	if got := started(); !strings.Contains(got, "192.0.2.9") {
+		t.Errorf("over on arrival: %s", got)
 	}
 }
 

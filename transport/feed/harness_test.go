@@ -62,13 +62,18 @@ func (h *house) row(name string) *engine.BouncerRow {
 	return h.View().Bouncer(name)
 }
 
-// ban adds an alert with a decision for each value.
+// ban adds an alert with a decision of four hours for each value.
 func (h *house) ban(values ...string) {
+	h.t.Helper()
+	h.banFor("4h", values...)
+}
+
+func (h *house) banFor(duration string, values ...string) {
 	h.t.Helper()
 	at := engine.StampOf(h.Now())
 	a := &engine.Alert{Scenario: "s", StartAt: at, StopAt: at}
 	for _, v := range values {
-		a.Decisions = append(a.Decisions, engine.NewDecision{Duration: "4h", Origin: engine.OriginManual, Scenario: "s", Scope: engine.ScopeIP, Type: "ban", Value: v})
+		a.Decisions = append(a.Decisions, engine.NewDecision{Duration: duration, Origin: engine.OriginManual, Scenario: "s", Scope: engine.ScopeIP, Type: "ban", Value: v})
 	}
 	_, err := h.AddAlerts(h.t.Context(), "", []*engine.Alert{a}, h.Engine.Now())
 	h.must(err)

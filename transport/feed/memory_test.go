@@ -71,8 +71,8 @@ func TestFarBehind(t *testing.T) {
 }
 
 // TestSend holds when the end of an answer is announced, for answers of each kind: once,
-// with nothing before it left out and no more than EndingSize bytes to come if it is
-// to be split.
+// with nothing before it left out, and with no more than EndingSize bytes to come if it
+// is to be split, else with the last piece.
 func TestSend(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -118,7 +118,7 @@ func TestSend(t *testing.T) {
 		b, announced, before := c.made(), 0, 0
 		n, err := b.Send(&got, c.split, func() { announced++; before = len(got) })
 		h.must(errors.Join(err, b.Close()))
-		if !bytes.Equal(got, whole) || n != int64(len(got)) || announced != 1 || before == len(got) || c.split && len(got)-before > EndingSize {
+		if !bytes.Equal(got, whole) || n != int64(len(got)) || announced != 1 || before == len(got) || c.split != (len(got)-before <= EndingSize) {
 			t.Errorf("%s: %d bytes of %d, %d told; the end was announced %d times, before the last %d", name, len(got), len(whole), n, announced, len(got)-before)
 		}
 	}

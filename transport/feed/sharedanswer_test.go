@@ -99,3 +99,35 @@ func TestSoloReader(t *testing.T) {
 	}
 	all.close()
 }
+
+// TestPaidFor holds that what a shared answer keeps is what it has taken of the memory
+// for those: for all pieces when all of them are there, for one that a reader is at
+// when it was withdrawn, and for nothing at the end.
+func TestPaidFor(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.banMany(3000)
+	b := h.start(&answerSource{view: h.View(), raw: []byte("startup=true"), now: h.Engine.Now()}, false)
+	if n := b.size(aheadAtMost); n < 100_000 {
+		t.Fatalf("an answer of %d bytes", n)
+	}
+	kept := int64(0)
+	for _, p := range b.pieces {
+		kept += int64(cap(p.data))
+	}
+	r := b.follow()
+	p, err := r.next()
+	h.must(err)
+	if used := h.feed.Usage().SharedBytes; used != kept || len(p.data) == 0 {
+		t.Errorf("%d bytes are paid for, %d kept", used, kept)
+	}
+	b.withdraw(b.born + int64(time.Hour))
+	if used := h.feed.Usage().SharedBytes; used == 0 || used > pieceSize+pieceSlack {
+		t.Errorf("%d bytes are paid for one piece", used)
+	}
+	r.stop()
+	b.leave()
+	if used := h.feed.Usage().SharedBytes; used != 0 {
+		t.Errorf("%d bytes are left", used)
+	}
+}
