@@ -61,7 +61,7 @@ type Alert struct {
 	StopText  string
 	Labels    []string
 	Decisions []NewDecision
-	Untold    bool // its line of the log is written by the caller
+	Unlogged  bool // its line of the log is written by the caller
 }
 
 // Source is what an alert is about: an address, say.

@@ -382,9 +382,9 @@ type BoundedCount struct {
 
 // boundCounts counts what did not fit, since the start. Any goroutine.
 type boundCounts struct {
-	n    [boundKinds]atomic.Uint64
-	said atomic.Int64  // when it was said last, Unix nanoseconds
-	kept atomic.Uint64 // how often it was not said since
+	n        [boundKinds]atomic.Uint64
+	logged   atomic.Int64  // when a line was written last, Unix nanoseconds
+	unlogged atomic.Uint64 // how many lines were left out since
 }
 
 // What can be beyond a bound and is stored all the same, without it.
@@ -409,17 +409,17 @@ func (b *boundCounts) counts() []BoundedCount {
 	return list
 }
 
-// boundSaid is how often at most something beyond a bound is said in the log.
-const boundSaid = int64(10 * time.Second)
+// boundLogged is how often at most something beyond a bound is said in the log.
+const boundLogged = int64(10 * time.Second)
 
-// say writes a line, unless one was written just now.
-func (b *boundCounts) say(e *Engine, line string, details ...any) {
-	now, last := e.Now(), b.said.Load()
-	if last != 0 && now-last < boundSaid && now >= last || !b.said.CompareAndSwap(last, now) {
-		b.kept.Add(1)
+// log writes a line, unless one was written just now.
+func (b *boundCounts) log(e *Engine, line string, details ...any) {
+	now, last := e.Now(), b.logged.Load()
+	if last != 0 && now-last < boundLogged && now >= last || !b.logged.CompareAndSwap(last, now) {
+		b.unlogged.Add(1)
 		return
 	}
-	if more := b.kept.Swap(0); more > 0 {
+	if more := b.unlogged.Swap(0); more > 0 {
 		details = append(details, "more_since_the_last_line", more)
 	}
 	e.log.Warn(line, details...)
@@ -430,7 +430,7 @@ func (b *boundCounts) alert(e *Engine, a *Alert, c *cuts) {
 	for kind, n := range [...]int{boundText: c.texts, boundValue: c.values, boundDecision: c.decisions, boundEvent: c.events, boundMeta: c.meta} {
 		b.n[kind].Add(uint64(n))
 	}
-	b.say(e, "an alert is stored without what is beyond the bounds", "machine", a.MachineID, "scenario", a.Scenario,
+	b.log(e, "an alert is stored without what is beyond the bounds", "machine", a.MachineID, "scenario", a.Scenario,
 		"texts_cut", c.texts, "values_left_out", c.values, "decisions_dropped", c.decisions, "events_left_out", c.events, "meta_left_out", c.meta)
 }
 
@@ -440,7 +440,7 @@ func (e *Engine) FitScenarios(machine, list string) string {
 	fitting := cutScenarios(list)
 	if len(fitting) < len(list) {
 		e.bounded.n[boundScenarios].Add(1)
-		e.bounded.say(e, "a machine's list of scenarios is cut", "machine", machine, "bytes", len(list), "kept", len(fitting))
+		e.bounded.log(e, "a machine's list of scenarios is cut", "machine", machine, "bytes", len(list), "kept", len(fitting))
 	}
 	return fitting
 }

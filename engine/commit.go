@@ -54,7 +54,7 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 		e.commitBatch(batch)
 		timer.Reset(e.housekeeping())
 		now, steady := e.clock()
-		e.tellMissed(now)
+		e.logMissed(now)
 		e.rounds.turn(steady)
 	}
 }
@@ -131,7 +131,7 @@ func (e *Engine) commitBatch(batch []*proposal) {
 		e.frame = s.frame(e.frame[:0], at, ops, record)
 		e.write(batch, back, at, e.frame)
 	}
-	e.strangers.settle()
+	e.evictions.settle()
 	for _, p := range batch {
 		close(p.done)
 	}
@@ -145,7 +145,7 @@ func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte
 	s := e.state
 	rev := s.next.revision + 1
 	if err := e.append(rev, record); err != nil {
-		e.strangers.failed()
+		e.evictions.failed()
 		defer e.deposedBy(err)
 		for _, p := range batch {
 			if p.op != nil {

@@ -186,7 +186,7 @@
 //	bytes         every decoder: no panic, bounded memory,
 //	              one way to write a thing                   TestRecordsAreCanonical and the fuzz targets
 //	the log       each decision has its line, and no report
-//	              makes it as long as it likes               TestTold, TestStarting
+//	              makes it as long as it likes               TestAlertsAreLogged, TestStarting
 //	allocation    none for what is asked all the time        TestAnswersAllocateNothing
 //	backup        equal to the last bit                      TestBackup, TestBackupBesideWriters, TestDamagedBackup
 //	              every released format is read for ever     TestBackupFormats
@@ -215,7 +215,7 @@
 //	says of itself       bounds.go                           ErrInvalid, nothing is stored
 //	a text of an alert   bounds.go                           cut; a decision with a longer value is dropped
 //	usage metrics        bounds.go, by sender and day        not kept; what they say of their sender is
-//	lines of the log     told.go, for alerts and seconds     counted in one line
+//	lines of the log     alert_log.go, for alerts and seconds counted in one line
 //	a section            1 MiB and one thing more            the next begins
 //	rows of one key      Options.BouncersPerKey              the one heard of longest ago is dropped
 //

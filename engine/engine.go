@@ -46,7 +46,7 @@ type Engine struct {
 	collecting    atomic.Bool // a collection that giveBack asked for goes on
 	nextSnapshot  int64
 	survey        survey
-	strangers     strangers
+	evictions     evictions
 
 	// What is wrong with the disk, for anyone.
 	sick     atomic.Bool   // the disk refused the last write
@@ -75,7 +75,7 @@ type Engine struct {
 
 	troubles troubles // what is wrong at the moment, for anyone
 	rounds   rounds   // of the committer, for anyone
-	telling  telling  // lines of the log about alerts, for anyone
+	alertLog alertLog // lines of the log about alerts, for anyone
 	proven   proven   // the committer's
 	pace     pace     // set once
 }

@@ -258,8 +258,8 @@ func (e *Engine) SharedByMachines() (words, lists int) {
 	return len(e.state.inventories.words), len(e.state.inventories.lists)
 }
 
-// TellMissed is what the committer does each time round.
-func (e *Engine) TellMissed(now int64) { e.tellMissed(now) }
+// LogMissed is what the committer does each time round.
+func (e *Engine) LogMissed(now int64) { e.logMissed(now) }
 
 // EndAs ends one decision, as whoever it says.
 func (e *Engine) EndAs(by Actor, id uint64, now int64) error {

@@ -118,7 +118,7 @@ func (e *Engine) obey(lead bool) error {
 		return nil
 	}
 	e.stopFollowing()
-	e.strangers.failed() // whoever was heard of here meanwhile counts
+	e.evictions.failed() // whoever was heard of here meanwhile counts
 	e.role.writes.Store(true)
 	if e.state.next.revision == 0 {
 		if err := e.begin(); err != nil {

@@ -50,7 +50,7 @@ func (e *Engine) housekeeping() time.Duration {
 	if due {
 		e.nextRetention = steady + int64(retentionEvery)
 		e.survey.begin(writes && proven && e.canBeHeard(steady))
-		e.strangers.tidy(e.View(), e.options.BouncersPerKey)
+		e.evictions.tidy(e.View(), e.options.BouncersPerKey)
 	}
 	for few := e.few(); e.look(now) && few; { // few are looked at in one go
 	}

@@ -14,7 +14,7 @@ import (
 // one commit, or none. It returns the ids of those that were stored, in order;
 // an alert that was dropped (allowlisted, or without one usable decision)
 // leaves no gap. It returns after the commit is durable and visible; the log says
-// at info what was stored (told.go).
+// at info what was stored (alert_log.go).
 //
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
 // duration that cannot be read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
@@ -54,7 +54,7 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	if err := e.propose(ctx, p); err != nil {
 		return nil, err
 	}
-	e.tellAlerts(o)
+	e.logAlerts(o)
 	return o.ids, nil
 }
 
@@ -95,9 +95,9 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 		return in, false, err
 	}
 	if unreadable := len(decisions) - len(in.plans) - lost.decisions; unreadable > 0 {
-		e.tellDiscarded(a, decisions, unreadable)
+		e.logDiscarded(a, decisions, unreadable)
 	}
-	in.told = e.taleOf(a, decisions)
+	in.lines = e.alertLinesOf(a, decisions)
 	// Rules have seen the alert as it came, what is stored is bounded.
 	if a.bound(&lost); lost.any() {
 		e.bounded.alert(e, a, &lost)
@@ -139,7 +139,7 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 	if len(matches) == 0 {
 		return false
 	}
-	if e.telling.may(now, 1, 0) {
+	if e.alertLog.may(now, 1, 0) {
 		e.log.Info(fmt.Sprintf("alert source %s is allowlisted by %s, skipping", a.Source.Value, matches[0].Reason()),
 			"scenario", a.Scenario, "machine", a.MachineID)
 	}

@@ -116,8 +116,8 @@ type incoming struct {
 	community bool
 	plans     []plan
 
-	judged *Alert // brought no decisions of its own, so allowlists apply; else nil
-	told   tale   // what the log will say. Not a part of the op
+	judged *Alert     // brought no decisions of its own, so allowlists apply; else nil
+	lines  alertLines // what the log will say. Not a part of the op
 }
 
 func (*addAlerts) number() byte { return numberAddAlerts }

@@ -56,7 +56,7 @@ func (e *Engine) AddUsage(ctx context.Context, u *Usage) error {
 	}
 	if !e.usage.admit(u) {
 		e.bounded.n[boundUsage].Add(1)
-		e.bounded.say(e, "usage metrics are not kept: more than one sender may report in one go, or on one day", "sender", u.Name, "bytes", len(u.Payload))
+		e.bounded.log(e, "usage metrics are not kept: more than one sender may report in one go, or on one day", "sender", u.Name, "bytes", len(u.Payload))
 		return nil
 	}
 	return e.propose(ctx, &proposal{op: &addUsage{usage: *u}})

@@ -256,7 +256,7 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 		return out, nil
 	}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
-	a.EventsCount, a.Untold = int32(out.Stored), true
+	a.EventsCount, a.Unlogged = int32(out.Stored), true
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
 	if len(ids) == 1 {
 		out.Alert = uint64(ids[0])

@@ -17,20 +17,20 @@ import (
 //
 //	(m1) alert : crowdsecurity/http-probing by ip 192.0.2.1
 //
-// No report makes the log as long as its sender likes: of one alert toldOfAlert
-// decisions have lines and the others are a number, and in a second toldInSecond
+// No report makes the log as long as its sender likes: of one alert linesOfAlert
+// decisions have lines and the others are a number, and in a second linesInSecond
 // are written in all. What had none is counted in a line of its own, which names the
 // first of it.
 const (
-	toldOfAlert  = 5
-	toldInSecond = 100
+	linesOfAlert  = 5
+	linesInSecond = 100
 	// missedBytes is how many bytes of names the line about reports without a line has.
 	missedBytes = 1000
 )
 
-// telling counts the lines of a second, and what there was no line for. Any
+// alertLog counts the lines of a second, and what there was no line for. Any
 // goroutine may use it.
-type telling struct {
+type alertLog struct {
 	mu                sync.Mutex
 	second            int64
 	lines             int
@@ -40,14 +40,14 @@ type telling struct {
 
 // may reports whether so many more lines may be written at now. If not, or if only a part
 // of them has room, the alert is counted, with so many decisions, as one without lines.
-func (t *telling) may(now int64, lines, decisions int) bool {
+func (t *alertLog) may(now int64, lines, decisions int) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if second := now / 1e9; t.over(second) {
 		t.second, t.lines = second, 0
 	}
-	if t.lines+lines > toldInSecond {
-		t.lines = toldInSecond // a shorter one must not come before those that are counted
+	if t.lines+lines > linesInSecond {
+		t.lines = linesInSecond // a shorter one must not come before those that are counted
 		t.alerts++
 		t.decisions += decisions
 		return false
@@ -57,7 +57,7 @@ func (t *telling) may(now int64, lines, decisions int) bool {
 }
 
 // name keeps what an alert without a line is about, as long as there is room.
-func (t *telling) name(of *tale) {
+func (t *alertLog) name(of *alertLines) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	add := func(value string) (more bool) {
@@ -87,13 +87,13 @@ func (t *telling) name(of *tale) {
 // over reports whether another second than the one that is counted has begun. A writer
 // that waited for its commit comes with an earlier second and begins none; a clock that
 // was set back does.
-func (t *telling) over(second int64) bool { return second > t.second || second < t.second-lateAtMost }
+func (t *alertLog) over(second int64) bool { return second > t.second || second < t.second-lateAtMost }
 
 // lateAtMost is how many seconds a report may be under way.
 const lateAtMost = 60
 
 // missed returns what had no line, once the second is over, and forgets it.
-func (t *telling) missed(now int64) (alerts, decisions int, first string) {
+func (t *alertLog) missed(now int64) (alerts, decisions int, first string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if !t.over(now / 1e9) {
@@ -104,35 +104,35 @@ func (t *telling) missed(now int64) (alerts, decisions int, first string) {
 	return alerts, decisions, first
 }
 
-// tellAlerts logs what has been stored.
-func (e *Engine) tellAlerts(o *addAlerts) {
+// logAlerts logs what has been stored.
+func (e *Engine) logAlerts(o *addAlerts) {
 	for i := range o.alerts {
 		in := &o.alerts[i]
-		if in.told.alert == nil {
+		if in.lines.alert == nil {
 			continue
 		}
-		if !e.telling.may(o.at, in.told.size(len(in.plans)), len(in.plans)) {
-			e.telling.name(&in.told)
+		if !e.alertLog.may(o.at, in.lines.size(len(in.plans)), len(in.plans)) {
+			e.alertLog.name(&in.lines)
 			continue
 		}
-		for _, line := range in.told.lines(teller(o.machine), len(in.plans)) {
+		for _, line := range in.lines.lines(reporter(o.machine), len(in.plans)) {
 			e.log.Info(line)
 		}
 	}
 }
 
-// tellMissed says what had no line of its own. The committer calls it each time
+// logMissed says what had no line of its own. The committer calls it each time
 // round.
-func (e *Engine) tellMissed(now int64) {
-	if alerts, decisions, first := e.telling.missed(now); alerts > 0 {
-		e.log.Info("more alerts came than the log has lines for in a second", "alerts", alerts, "decisions", decisions, "lines", toldInSecond, "first", first)
+func (e *Engine) logMissed(now int64) {
+	if alerts, decisions, first := e.alertLog.missed(now); alerts > 0 {
+		e.log.Info("more alerts came than the log has lines for in a second", "alerts", alerts, "decisions", decisions, "lines", linesInSecond, "first", first)
 	}
 }
 
-// tellDiscarded says that decisions of an alert name no address though they must,
+// logDiscarded says that decisions of an alert name no address though they must,
 // and which was the first.
-func (e *Engine) tellDiscarded(a *Alert, decisions []NewDecision, unreadable int) {
-	if !e.telling.may(a.CreatedAt, 1, unreadable) {
+func (e *Engine) logDiscarded(a *Alert, decisions []NewDecision, unreadable int) {
+	if !e.alertLog.may(a.CreatedAt, 1, unreadable) {
 		return
 	}
 	first := ""
@@ -146,45 +146,47 @@ func (e *Engine) tellDiscarded(a *Alert, decisions []NewDecision, unreadable int
 		"machine", a.MachineID, "scenario", a.Scenario, "alert", a.UUID.String())
 }
 
-// teller names the reporter: an operator may have no machine's name.
-func teller(machine string) string {
+// reporter names the reporter: an operator may have no machine's name.
+func reporter(machine string) string {
 	if machine == "" {
 		return "operator"
 	}
 	return cutText(machine)
 }
 
-// tale is what the log will say of an alert, put into words only if there is room
+// alertLines is what the log will say of an alert, put into words only if there is room
 // for them.
-type tale struct {
+type alertLines struct {
 	alert     *Alert // nil: nothing is to be told
 	decisions []NewDecision
 }
 
-// taleOf is made before the alert is stored, of the decisions that are proposed.
-func (e *Engine) taleOf(a *Alert, decisions []NewDecision) tale {
-	if a.Untold || !e.log.Enabled(context.Background(), slog.LevelInfo) {
-		return tale{}
+// alertLinesOf is made before the alert is stored, of the decisions that are proposed.
+func (e *Engine) alertLinesOf(a *Alert, decisions []NewDecision) alertLines {
+	if a.Unlogged || !e.log.Enabled(context.Background(), slog.LevelInfo) {
+		return alertLines{}
 	}
-	return tale{a, decisions}
+	return alertLines{a, decisions}
 }
 
 // imported reports whether the decisions are a list's, which is told as a whole.
-func (t *tale) imported() bool { return len(t.decisions) > 0 && t.decisions[0].Origin == OriginImport }
+func (t *alertLines) imported() bool {
+	return len(t.decisions) > 0 && t.decisions[0].Origin == OriginImport
+}
 
 // size is how many lines are told of an alert of which so many decisions are stored.
-func (t *tale) size(stored int) int {
+func (t *alertLines) size(stored int) int {
 	switch {
 	case t.imported(), stored == 0:
 		return 1
-	case stored > toldOfAlert:
-		return toldOfAlert + 1
+	case stored > linesOfAlert:
+		return linesOfAlert + 1
 	}
 	return stored
 }
 
 // lines are these lines.
-func (t *tale) lines(machine string, stored int) []string {
+func (t *alertLines) lines(machine string, stored int) []string {
 	reason := t.alert.reason()
 	if t.imported() || stored == 0 {
 		return []string{"(" + machine + ") alert : " + reason}
@@ -193,10 +195,10 @@ func (t *tale) lines(machine string, stored int) []string {
 	if t.alert.Simulated {
 		simulated = "(simulated alert)"
 	}
-	lines := make([]string, 0, toldOfAlert+1)
+	lines := make([]string, 0, linesOfAlert+1)
 	for i := range t.decisions {
 		d := &t.decisions[i]
-		if len(lines) == toldOfAlert {
+		if len(lines) == linesOfAlert {
 			break
 		}
 		if _, ok := parseTarget(d.Value); len(d.Value) > LongestValue || HoldsAddress(d.Scope) && !ok {

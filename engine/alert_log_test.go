@@ -49,9 +49,9 @@ func bans(n int, origin string) (ds []engine.NewDecision) {
 	return ds
 }
 
-// TestTold: each decision has its line in the reference's words, and no report
+// TestAlertsAreLogged: each decision has its line in the reference's words, and no report
 // makes the log as long as it likes.
-func TestTold(t *testing.T) {
+func TestAlertsAreLogged(t *testing.T) {
 	t.Parallel()
 	log, clock := &told{}, time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC).UnixNano()
 	var at atomic.Int64
@@ -95,7 +95,7 @@ func TestTold(t *testing.T) {
 			"(m/crowdsec) simul by username bob : (simulated alert)1h mfa on username bob\n"},
 		{report("", alert("import f.csv: 1000 IPs", engine.Source{}, bans(1000, "cscli-import")...)), "(operator) alert : import f.csv: 1000 IPs\n"},
 		{report("m", alert("", ip)), "(m) alert : empty scenario by ip 192.0.2.9 (FR/1234)\n"},
-		{report("m", &engine.Alert{Scenario: "s", Untold: true, StopAt: engine.Stamp{At: clock}}), ""},
+		{report("m", &engine.Alert{Scenario: "s", Unlogged: true, StopAt: engine.Stamp{At: clock}}), ""},
 	} {
 		if c.got != c.want {
 			t.Errorf("told %q, want %q", c.got, c.want)
@@ -143,7 +143,7 @@ func TestTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	e.TellMissed(now + int64(time.Second)) // the committer's clock stands still
+	e.LogMissed(now + int64(time.Second)) // the committer's clock stands still
 	if got := log.take(); strings.Count(got, "(m/x)") != 100 || !strings.Contains(got, "alerts=200 decisions=200 lines=100") {
 		t.Errorf("300 reports in a second: %d lines: %s", strings.Count(got, "\n"), got[max(len(got)-300, 0):])
 	}

@@ -39,7 +39,7 @@ func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, err
 		if !o.bouncer.AutoCreated {
 			return o, nil // an operator's row that gets its address
 		}
-		if names := e.strangers.room(e, v, &o.bouncer); len(names) > 0 {
+		if names := e.evictions.room(e, v, &o.bouncer); len(names) > 0 {
 			p.before = &dropBouncers{names: names}
 		}
 		return o, nil
@@ -88,10 +88,10 @@ func (v *View) admit(b *Bouncer) (known *BouncerRow, err error) {
 	return nil, nil
 }
 
-// strangers makes room for rows of keys that come from ever new addresses. Owned
+// evictions makes room for rows of keys that come from ever new addresses. Owned
 // by the committer: what is dropped is chosen before the commit, which names it,
 // so that a replay need not know which of them came by when.
-type strangers struct {
+type evictions struct {
 	idle   map[KeyHash]*idleRows // of owners that have as many rows as they may
 	staged map[KeyHash]int       // rows that the commit being made adds, by owner
 
@@ -107,7 +107,7 @@ const sayAgain = time.Minute
 const shrinkBy = 15
 
 // room notes that a row comes and returns the names of those dropped for it.
-func (s *strangers) room(e *Engine, v *View, b *Bouncer) (names []string) {
+func (s *evictions) room(e *Engine, v *View, b *Bouncer) (names []string) {
 	owner := b.owner()
 	if s.staged == nil {
 		s.staged = map[KeyHash]int{}
@@ -138,12 +138,12 @@ func (s *strangers) room(e *Engine, v *View, b *Bouncer) (names []string) {
 		names = append(names, row.Load().Name)
 		s.staged[owner]--
 	}
-	s.say(e, owned, b, len(names))
+	s.logRoom(e, owned, b, len(names))
 	return names
 }
 
-// say tells the operator, once a minute at most.
-func (s *strangers) say(e *Engine, owned *ownedRows, b *Bouncer, dropped int) {
+// logRoom tells the operator, once a minute at most.
+func (s *evictions) logRoom(e *Engine, owned *ownedRows, b *Bouncer, dropped int) {
 	s.since += dropped
 	_, steady := e.clock()
 	if s.said != 0 && steady-s.said < int64(sayAgain) {
@@ -156,14 +156,14 @@ func (s *strangers) say(e *Engine, owned *ownedRows, b *Bouncer, dropped int) {
 }
 
 // settle ends a commit.
-func (s *strangers) settle() { clear(s.staged) }
+func (s *evictions) settle() { clear(s.staged) }
 
 // failed begins anew after a commit that was not written: the rows that were chosen are
 // still there.
-func (s *strangers) failed() { s.idle = nil }
+func (s *evictions) failed() { s.idle = nil }
 
 // tidy forgets owners that have room again.
-func (s *strangers) tidy(v *View, most int) {
+func (s *evictions) tidy(v *View, most int) {
 	for owner := range s.idle {
 		if owned := v.bouncers.ownedBy(&owner); owned == nil || owned.auto < most {
 			delete(s.idle, owner)
