@@ -70,12 +70,12 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 	return b.End()
 }
 
-// Restore makes a store in o.Dir, which must be missing or empty, from a backup,
-// and verifies that it holds what was backed up, to the last bit. It returns the
-// revision. One commit or more follow, in which the places of all bouncers are
-// forgotten: what they were told since the backup is not known, so each is told
-// everything at its next poll, whether it asks for that or not. After an error the folder holds nothing of use. Errors wrap
-// persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
+// Restore makes a store in o.Dir, which must be missing or empty, from a backup, and
+// verifies that it holds what was backed up, to the last bit. It returns the revision.
+// One commit or more follow, in which the places of all bouncers are forgotten: what they
+// were told since the backup is not known, so each is told everything at its next poll,
+// whether it asks for that or not. After an error the folder holds nothing of use. Errors
+// wrap persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
 func Restore(o *Options, r io.Reader) (Revision, error) {
 	var want [32]byte
 	given := false

@@ -26,7 +26,7 @@ type Bookmark struct {
 	name   string
 }
 
-// mostBookmarks bounds them: they are named by programs, not by people.
+// mostBookmarks bounds them: they are named by programs, not by operators.
 const mostBookmarks = 64
 
 // Bookmark returns the bookmark of a name, at most LongestName bytes long. It is stored

@@ -361,8 +361,8 @@ func (d *NewDecision) bound(c *cuts) bool {
 
 func (c *cuts) any() bool { return *c != cuts{} }
 
-// Fits checks a decision that an operator asks for, who is told what is too long
-// where a log processor's is cut or dropped. The error is an ErrInvalid.
+// Fits checks a decision that an operator asks for. The operator is told what is too
+// long, where a log processor's is cut or dropped. The error is an ErrInvalid.
 func (d *NewDecision) Fits() error {
 	var f fitting
 	f.bytes("value", d.Value, "", LongestValue)

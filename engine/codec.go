@@ -23,7 +23,7 @@ import (
 //
 // # How a field is added
 //
-// Since version 2 a body begins with who caused the operation, and every row in it (a
+// Since version 2 a body begins with the actor of the operation, and every row in it (a
 // machine, an item, a planned decision) with its length. A field goes to the end of a
 // body or row. A reader skips what it does not know at an end, and takes zero for a
 // field that is not there:
@@ -55,7 +55,7 @@ type commit struct {
 	nextAlert, nextDecision uint64
 }
 
-// act is an operation and who caused it.
+// act is an operation and its actor.
 type act struct {
 	by Actor
 	op op

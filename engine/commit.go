@@ -15,11 +15,11 @@ import (
 //	resolve   orders such as "end what matches" are turned into what exactly
 //	          they mean, on the newest view
 //	journal   the commit's bytes go to disk, in one synced write
-//	          — a crash before this line: nothing happened, nobody was answered
+//	          — a crash before this line: nothing happened, no caller was answered
 //	          — a crash after it: the restart replays the commit
 //	apply     memory follows; no reader can see it yet
-//	publish   one pointer is swapped: everybody sees the whole commit
-//	answer    whoever proposed is told
+//	publish   one pointer is swapped: every reader sees the whole commit
+//	answer    the callers that proposed are told
 //
 // While one commit is being synced the next gathers in the queue, so writers
 // that arrive together share one sync.
@@ -184,7 +184,7 @@ func (e *Engine) onDisk(write func() error) error {
 		if e.sick.CompareAndSwap(false, true) {
 			e.log.Error("cannot write the journal: writes are refused, reads go on", "error", err)
 		}
-		if !errors.Is(err, persist.ErrGone) { // that is said by who saw it
+		if !errors.Is(err, persist.ErrGone) { // that is logged where it was found
 			e.noteDisk("writes are refused, reads go on", err)
 		}
 		return &Error{Kind: ErrDisk, Text: "the change could not be stored", Cause: err}
@@ -213,8 +213,8 @@ func (e *Engine) wellAgain() {
 	}
 }
 
-// tryDisk syncs what is there, on a disk that has refused: so a server that nobody
-// writes to notices too when the disk takes writes again, once a second at most.
+// tryDisk syncs what is there, on a disk that has refused: so a server without writes
+// notices too when the disk takes writes again, once a second at most.
 func (e *Engine) tryDisk(steady int64) {
 	if steady < e.nextTry || (!e.sick.Load() && e.bodiless.Load() == 0 && !e.role.behind) {
 		return
@@ -275,7 +275,7 @@ func (e *Engine) writeRows(rev Revision) {
 	}
 }
 
-// publish shows everybody the state as it is after rev.
+// publish shows readers the state as it is after rev.
 func (e *Engine) publish(rev Revision) {
 	s := e.state
 	s.complete(rev)

@@ -85,9 +85,9 @@ func (d Decision) Until() int64 {
 	return d.rec.until
 }
 
-// EndedBy is the actor that ended the decision before its time. It is ActorExpiry where the time
-// was over, and the zero Actor for a decision that runs, or that a program ended which
-// did not write it down.
+// EndedBy is the actor that ended the decision before its time. It is ActorExpiry where
+// the time was over, and the zero Actor for a decision that runs, or that a program ended
+// which did not write it down.
 func (d Decision) EndedBy() Actor {
 	switch {
 	case !d.Ended():

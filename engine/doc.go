@@ -10,7 +10,7 @@
 //	Find, Changes …            ──► View (one atomic load, no lock)
 //	Open                       ──► newest snapshot ─► replay of the journal, by the same apply
 //	Commits, Changed           ──► the history itself, from a bookmark on (history.go, bookmark.go)
-//	Lead, Yield                ──► who writes a history that is shared (journal.go, follow.go)
+//	Lead, Yield                ──► which engine writes a history that is shared (journal.go, follow.go)
 //
 // # How memory is shared
 //

@@ -48,7 +48,7 @@ type Engine struct {
 	survey        survey
 	evictions     evictions
 
-	// What is wrong with the disk, for anyone.
+	// What is wrong with the disk, for any goroutine.
 	sick     atomic.Bool   // the disk refused the last write
 	bodiless atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
 
@@ -68,14 +68,14 @@ type Engine struct {
 	remade  map[uint64]bool // not nil: only inspecting (inspect.go)
 	lacking lacking         // while replaying on a disk that takes no writes (readonly.go)
 
-	counters counters // what Metrics tells, for anyone
+	counters counters // what Metrics tells, for any goroutine
 
-	bounded boundCounts // what was cut or left out at the door, for anyone
-	usage   usageMeter  // what senders of usage metrics may still send today, for anyone
+	bounded boundCounts // what was cut or left out on the way in, for any goroutine
+	usage   usageMeter  // what senders of usage metrics may still send today, for any goroutine
 
-	troubles troubles // what is wrong at the moment, for anyone
-	rounds   rounds   // of the committer, for anyone
-	alertLog alertLog // lines of the log about alerts, for anyone
+	troubles troubles // what is wrong at the moment, for any goroutine
+	rounds   rounds   // of the committer, for any goroutine
+	alertLog alertLog // lines of the log about alerts, for any goroutine
 	proven   proven   // the committer's
 	pace     pace     // set once
 }
@@ -163,7 +163,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 		}
 		return nil, errors.Join(store.Advise(err), store.Close())
 	}
-	e.state.pace = e.pace // not before: nobody is served while the journal is replayed
+	e.state.pace = e.pace // not before: there are no requests while the journal is replayed
 	e.doubtStart()
 	return e, nil
 }

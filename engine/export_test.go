@@ -29,7 +29,7 @@ func RecodeCommit(record []byte) ([]byte, error) {
 }
 
 // WithTails is a journal record as a newer program writes it: operations, and the rows
-// of some, have fields at the end that nobody here knows.
+// of some, have fields at the end that this program does not know.
 func WithTails(record []byte) []byte {
 	c, err := decodeCommit(record)
 	if err != nil {
@@ -261,7 +261,7 @@ func (e *Engine) SharedByMachines() (words, lists int) {
 // LogMissed is what the committer does each time round.
 func (e *Engine) LogMissed(now int64) { e.logMissed(now) }
 
-// EndAs ends one decision, as whoever it says.
+// EndAs ends one decision, as the given actor.
 func (e *Engine) EndAs(by Actor, id uint64, now int64) error {
 	return e.propose(context.Background(), &proposal{by: by, op: &endDecisions{at: now, ids: []uint64{id}}})
 }

@@ -20,7 +20,7 @@ import (
 //	follows                                                      writes
 //	           ◄─── Yield, or an Append that is not answered with nil ───
 //
-// An Append that is refused (ErrNotWriter), or of which nobody knows (ErrUnsure), leaves
+// An Append that is refused (ErrNotWriter), or of which it is not known (ErrUnsure), leaves
 // nothing to undo, for a commit is applied after it is appended: the engine follows from
 // where it stands, and is told what became of it.
 //
@@ -41,7 +41,7 @@ type role struct {
 	behind bool               // the store lacks commits that memory has; a snapshot of now is to bring it up
 }
 
-// order is a change of role that somebody waits for.
+// order is a change of role that a caller waits for.
 type order struct {
 	lead bool
 	done chan error // has room for the answer
@@ -62,7 +62,7 @@ const followAgain = time.Second
 func (e *Engine) Writes() bool { return e.role.writes.Load() }
 
 // Lead makes a following engine the writer, once it has applied all that the journal
-// has. Who may be asks nobody here: the journal decides, by refusing what others append.
+// has. The journal decides which engine may be it, by refusing what others append.
 // The first writer of an empty journal begins the history. It needs Run, and does nothing
 // for an engine that writes. Errors: ErrNotWriter, ErrUnsure, those of the journal, ErrClosed
 // and that of ctx.
@@ -118,7 +118,7 @@ func (e *Engine) obey(lead bool) error {
 		return nil
 	}
 	e.stopFollowing()
-	e.evictions.failed() // whoever was heard of here meanwhile counts
+	e.evictions.failed() // rows that were heard of here meanwhile count
 	e.role.writes.Store(true)
 	if e.state.next.revision == 0 {
 		if err := e.begin(); err != nil {

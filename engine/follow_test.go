@@ -27,7 +27,7 @@ type pair struct {
 
 	mu       sync.Mutex
 	answered map[string]bool // values of bans that were answered
-	unsure   map[string]bool // of bans whose fate nobody told
+	unsure   map[string]bool // of bans whose fate is not known
 }
 
 func newPair(t *testing.T, seed uint64) *pair {
@@ -56,7 +56,7 @@ func (p *pair) lead(i int) {
 	p.writer.Store(int32(i))
 }
 
-// ban asks one engine after the other until the write is answered or nobody knows.
+// ban asks one engine after the other until the write is answered or its fate is not known.
 func (p *pair) ban(value string) {
 	for {
 		e := p.engine[p.writer.Load()].Load()
@@ -129,8 +129,8 @@ func (p *pair) agree() {
 }
 
 // Two engines on one history: one writes under load, the other follows with readers on it;
-// who writes changes in the middle, by order and by surprise, and followers crash.
-// Nothing that was answered is lost, nothing is there twice or that nobody asked for, both
+// the writer changes in the middle, by order and by surprise, and followers crash.
+// Nothing that was answered is lost, nothing is there twice or without being asked for, both
 // have the same state, and no reader notices.
 func TestLeadAndYield(t *testing.T) {
 	t.Parallel()

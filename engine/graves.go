@@ -111,7 +111,7 @@ func (s *state) sweep() {
 }
 
 // waitForView reports whether the newest view is all that something is waiting for: on
-// a server that nobody writes to another one has to take its place.
+// a server without writes another one has to take its place.
 func (g *graves) waitForView() bool {
 	b, a := g.buried, g.alerts
 	return len(b) > 0 && b[len(b)-1].view == g.issued || len(a) > 0 && a[len(a)-1].view == g.issued

@@ -57,7 +57,7 @@ func (k ChangeKind) String() string {
 // Change is one thing that became true in a commit.
 type Change struct {
 	Kind ChangeKind
-	By   Actor // who caused it; zero: an older program wrote it, and did not say
+	By   Actor // what caused it; zero: an older program wrote it, and did not say
 
 	Decision Decision // begun, ended
 	Alert    AlertID  // stored, deleted; 0 when an older program stored it
@@ -249,7 +249,8 @@ func (c *Commit) decisions(yield func(Change) bool) {
 	}
 }
 
-// whoseAlert is who stored an alert in this commit; nobody, where its number was not told.
+// whoseAlert is the actor that stored an alert in this commit; the zero one, where its
+// number was not told.
 func (c *Commit) whoseAlert(id uint64) Actor {
 	from := c.decoded.nextAlert
 	for i := range c.decoded.ops {

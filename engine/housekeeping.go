@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// How often the committer looks after itself, whether or not anybody writes.
+// How often the committer looks after itself, with or without writes.
 const (
 	lookAtClock    = time.Second     // at the latest: a stepped clock is noticed
 	lookForStore   = time.Second     // a store that was removed under the server is noticed
@@ -21,7 +21,7 @@ const (
 	// the history is kept for it; after that, when it is gone, it starts over.
 	followerPatience = 24 * time.Hour
 
-	// historyMinutes is how much history is kept even if nobody needs it, in
+	// historyMinutes is how much history is kept even if no bouncer needs it, in
 	// steps of retentionEvery: a bouncer that is being told everything for the
 	// first time, however slowly it reads, finds what came after. Of
 	// Options.History it takes no more than one part in historyShare.

@@ -9,7 +9,7 @@ import (
 )
 
 // A Journal is the history written down: commits, each behind the one before, numbered
-// without a gap from revision 1. Whoever may append to it is the writer, and there is
+// without a gap from revision 1. The engine that may append to it is the writer, and there is
 // one at a time; all others follow. On one machine it is the store's (storeJournal);
 // several machines share one that they agree on. What every Journal must hold is written
 // as tests, enginetest.Journals.
@@ -22,7 +22,7 @@ type Journal interface {
 	//	nil           it is there, once, for ever, at that place
 	//	ErrNotWriter  it is not there, nor will it ever be: another writes, or the
 	//	              history does not end with after
-	//	ErrUnsure     nobody knows. Nothing may be appended before Follow, from after on,
+	//	ErrUnsure     it is not known. Nothing may be appended before Follow, from after on,
 	//	              has told what became of it
 	//	else          it is not there; the same writer may try again
 	Append(ctx context.Context, after Revision, commit []byte) error
@@ -34,7 +34,7 @@ type Journal interface {
 	Follow(ctx context.Context, after Revision, deliver func(rev Revision, commit []byte) error) error
 
 	// Newest returns a revision that is not smaller than any whose Append had returned
-	// nil, to anybody, before the call.
+	// nil, to any engine, before the call.
 	Newest(ctx context.Context) (Revision, error)
 
 	// Trim forgets commits up to and including a revision, or fewer. A revision beyond
@@ -112,7 +112,7 @@ func (j *storeJournal) Trim(to Revision) error {
 }
 
 // signal tells any number of goroutines that something has happened. The zero signal is
-// ready; while nobody waits, giving it costs one atomic exchange.
+// ready; while no goroutine waits, giving it costs one atomic exchange.
 type signal struct{ at atomic.Pointer[chan struct{}] }
 
 // next returns a channel that the next give closes.

@@ -20,14 +20,14 @@ type Options struct {
 
 	// Progress gets, while OpenContext reads the store, a sentence at the beginning of
 	// each part and every other second: what is read, and how far that is. By the
-	// goroutine that opens, which waits for it. nil: nobody asks.
+	// goroutine that opens, which waits for it. nil: it is not told.
 	Progress func(doing string)
 
 	// Yield is called between two stretches of a long computation, every hundred
 	// microseconds or so, by the goroutine that computes: the one of a request, or the
 	// only one that commits. So it must not wait, and must not write. It is for a server
 	// that has to look after its connections while all processors compute. It may be
-	// called as soon as the engine runs. nil: nobody is asked.
+	// called as soon as the engine runs. nil: it is not called.
 	Yield func()
 
 	// TrustClock: a start believes the wall clock however far it lies ahead of the

@@ -13,7 +13,7 @@ type proposal struct {
 	// Either the op is given, or resolve makes it, or both: then resolve has the
 	// last word, and clears bytes when it changed the op. A nil op from resolve
 	// means there is nothing to write.
-	by      Actor // who wants it; zero: who the context says, or the server
+	by      Actor // who wants it; zero: the actor of the context, or the server
 	op      op
 	bytes   []byte // of op, framed; owned by the proposal
 	before  op     // resolve may set it: goes first in the same commit
@@ -55,7 +55,7 @@ func (q *queue) length() int {
 
 // propose hands a write to the committer and waits until it is durable and
 // visible, or refused. When ctx ends first the write is taken back; one that is
-// being committed already is waited for, so that nobody is told "no" of what
+// being committed already is waited for, so that no caller is told "no" of what
 // was stored, and what resolve borrows from the caller is the caller's again.
 func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	p.done = make(chan struct{})
@@ -124,7 +124,7 @@ const (
 )
 
 // gatherRounds and gatherAtMost bound gather: after so many rounds that brought
-// nobody, and after so many in all.
+// no writer, and after so many in all.
 const (
 	gatherRounds = 3
 	gatherAtMost = 16
@@ -132,7 +132,7 @@ const (
 
 // gather lets writers that are about to propose do so, for each commit costs a
 // sync and two changes of threads however small it is: it steps back as long as
-// that brings somebody. A lone writer is not kept waiting.
+// that brings another writer. A lone writer is not kept waiting.
 //
 // With 64 writers on two processors commits are a third larger and a request takes
 // a tenth less of processor time. Tried as well, and no better: stepping back once,

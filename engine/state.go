@@ -22,7 +22,7 @@ import (
 type state struct {
 	// Readers look while the committer writes.
 	strings index.Strings
-	actors  index.Strings // who ended decisions (actor.go)
+	actors  index.Strings // the actors that ended decisions (actor.go)
 	records index.Slab[record]
 	hosts   index.Hosts
 	ranges  index.Ranges
@@ -44,7 +44,7 @@ type state struct {
 	inventories inventories
 	at          int64 // time of the last commit
 	version     byte  // of the record that is applied, and by that its rule
-	actor       Actor // who causes what is applied
+	actor       Actor // of what is applied
 	pace        pace  // of the engine; says nothing about what is applied
 
 	// The next view's parts, owned by the committer until it publishes.
@@ -245,7 +245,7 @@ func (s *state) replay(rev Revision, c *commit) error {
 	return nil
 }
 
-// end makes a running record end at the given time, by whoever causes it.
+// end makes a running record end at the given time, by the actor of what is applied.
 func (s *state) end(rev Revision, n slot, r *record, at int64) {
 	if r.endedRev.Load() != 0 {
 		return
@@ -304,7 +304,7 @@ func (s *state) purge(rev Revision, n slot, r *record, at int64) {
 	}
 }
 
-// bury forgets a tombstone nobody needs any more: out of every index. Its slot
+// bury forgets a tombstone that is not needed any more: out of every index. Its slot
 // is given back once no reader can stand on it.
 func (s *state) bury(n slot) {
 	r := s.records.At(n)

@@ -43,12 +43,11 @@
 //
 // # When the disk refuses
 //
-// Pebble treats a write that fails as the end of the process: a log that cannot
-// be synced or switched panics, partly with its mutex given up, from which a Go program
-// cannot recover; a manifest ends in Logger.Fatalf on a
-// goroutine of Pebble's own; a table is tried again at once and for ever, while
-// writers wait behind it. None of this may happen to a server that can still
-// answer from memory.
+// Pebble treats a write that fails as the end of the process: a log that cannot be synced
+// or switched panics, partly with its mutex given up, from which a Go program cannot
+// recover; a manifest ends in Logger.Fatalf on a goroutine of Pebble's own; a table is
+// tried again at once and for ever, while writers wait behind it. None of this may happen
+// to a server that can still answer from memory.
 //
 // So the disk is fenced (see fence): the first write it refuses, whatever for, is
 // turned into a power failure. Pebble gets to hear that all is well, nothing more

@@ -14,7 +14,7 @@ var (
 	// ErrLocked: another process, or another Store of this one, holds the folder.
 	ErrLocked = errors.New("folder is in use")
 	// ErrFormat: the folder or file was written by another version of the format, or
-	// is none of ours. Nothing in it was touched.
+	// is none of this program. Nothing in it was touched.
 	ErrFormat = errors.New("unknown format")
 	// ErrCorrupt: stored bytes are not those that were written, or some are missing.
 	ErrCorrupt = errors.New("stored data is damaged")

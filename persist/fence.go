@@ -343,7 +343,8 @@ func (f *fencedFile) Close() error {
 	return nil
 }
 
-// voidFile is a file that only pretends to be written, once the disk has failed: it keeps nothing.
+// voidFile is a file that only pretends to be written, once the disk has failed: it keeps
+// nothing.
 type voidFile struct{ vfs.File }
 
 func (voidFile) Write(p []byte) (int, error)            { return len(p), nil }

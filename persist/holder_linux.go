@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockHolder says who has a folder locked, in words that follow "in use"; nothing
+// lockHolder names the process that has a folder locked, in words that follow "in use"; nothing
 // when the system does not tell, as of a process in another container.
 func lockHolder(dir string) string {
 	list, err := os.ReadFile("/proc/locks")

@@ -103,9 +103,9 @@ func dropFolder(f folder) error {
 }
 
 // DropPrevious removes the copy of the store as an older program wrote it, and reports
-// whether there was one. It is for a server that has read all of the store, has served it,
-// and ends in good order. What cannot be removed is tried again at the next end, and costs its
-// room until then. What is no such copy stays: an ErrCorrupt.
+// whether there was one. It is for a server that has read all of the store, has served
+// it, and ends in good order. What cannot be removed is tried again at the next end, and
+// costs its room until then. What is no such copy stays: an ErrCorrupt.
 func (s *Store) DropPrevious() (bool, error) {
 	if s.options.ReadOnly {
 		return false, nil

@@ -11,7 +11,7 @@ import (
 
 // Agreed is a history that several engines share, as servers that agree on one keep it,
 // in the memory of a test, and with the accidents of a network: requests come late, twice
-// or never, answers are lost, and who may write changes in the middle. What it does is a
+// or never, answers are lost, and the writer changes in the middle. What it does is a
 // matter of its seed and of how the goroutines that ask are interleaved.
 //
 // The log compares: a request names the revision that it follows and the writer's term, and

@@ -151,7 +151,7 @@ func journalFollows(t *testing.T, s Shared) {
 	}
 }
 
-// A trim forgets the beginning and nothing else, and is told to who needs that.
+// A trim forgets the beginning and nothing else, and a reader that needs what is gone is told.
 func journalTrims(t *testing.T, s Shared) {
 	put(t, s.Writer, 0, "a", "b", "c", "d")
 	if err := s.Writer.Trim(2); err != nil {
