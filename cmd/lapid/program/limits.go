@@ -110,8 +110,8 @@ func (b *bounds) apply() (end func()) {
 	return func() { debug.SetMemoryLimit(old) }
 }
 
-// say tells the operator, in words.
-func (l *limits) say(log *slog.Logger, b bounds) {
+// log tells the operator, in words.
+func (l *limits) log(log *slog.Logger, b bounds) {
 	collect := ""
 	if b.collect > 0 {
 		collect = fmt.Sprintf("; garbage is collected harder above %s", mib(b.collect))

@@ -106,7 +106,7 @@ func TestLimitsAreSaid(t *testing.T) {
 	l := limits{memory: 256 << 20, source: "the limit of the control group", strict: true, files: 512}
 	b := l.bounds(1)
 	b.collect, b.heads = 224<<20, 64<<10 // whatever the variables of this process say
-	l.say(slog.New(slog.NewTextHandler(&out, nil)), b)
+	l.log(slog.New(slog.NewTextHandler(&out, nil)), b)
 	for _, part := range []string{
 		"memory: 256 MiB (the limit of the control group): request bodies and long headers take 48 MiB at most, before a login 4 MiB, headers of one request 64 KiB (max_header_bytes), long answers 16 MiB, shared answers 16 MiB, waiting writes 32 MiB; garbage is collected harder above 224 MiB",
 		"connections: at most 256 on each listener, 256 with a request at once; of 512 descriptors 256 are kept for the store and the operator",

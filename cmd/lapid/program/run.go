@@ -33,7 +33,7 @@ func (p *program) useMemory() (end func()) {
 	p.bounds = l.bounds(listeners)
 	n, _ := p.setup.Own.HeaderBytes() // checked when it was read
 	p.bounds.heads = cmp.Or(n, config.UsualHeaderBytes)
-	l.say(p.log.Logger, p.bounds)
+	l.log(p.log.Logger, p.bounds)
 	return p.bounds.apply()
 }
 
