@@ -24,8 +24,8 @@
 //
 // A shared answer is encoded by one goroutine of its own. It is never more than
 // aheadAtMost pieces ahead of its fastest reader, and readers are never kept by each
-// other: a slow one costs the pieces it has not read, and when room is needed for
-// others it goes on alone from where it was, with the same bytes.
+// other: a slow one keeps pieces in memory, and when that is needed for others it
+// goes on alone from where it was, with the same bytes.
 //
 // Long answers to other questions, lists and alerts, are written in pieces to one
 // reader, by whatever function writes them (WriteBrief, List, Part); they are here
@@ -44,8 +44,8 @@
 // # Concurrency
 //
 // A Feed may be used from any goroutine. A poll with nothing to tell takes no lock
-// and allocates nothing; a cached delta takes one load, and is one comparison of
-// words if other commits came since. Locks are answers.mu, then that of a
+// and allocates nothing; a cached delta takes one load, and a look
+// at what has changed between if other commits came since. Locks are answers.mu, then that of a
 // sharedAnswer, then that of a purse; none is held while anything is waited for but
 // the sharedAnswer's own condition, and none while a reader's Write runs. A Poll that
 // may not wait (MayWait) does not, and is short: what is not is ErrWouldWait, and

@@ -36,7 +36,11 @@ func TestHistories(t *testing.T) {
 		raw := []string{"", "origins=cscli", "scenarios_containing=odd", "dedup=false"}[i%4]
 		readers = append(readers, &reader{house: h, row: h.row(fmt.Sprint("fw", i)), raw: raw, holds: map[string]bool{}})
 	}
-	for range 250 {
+	rounds := 150
+	if raced {
+		rounds = 40
+	}
+	for range rounds {
 		h.happens(chance)
 		for range 3 {
 			readers[chance.IntN(len(readers))].poll(chance)
