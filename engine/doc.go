@@ -194,6 +194,11 @@
 //	              down, backed up and started from           TestManySections, TestAllowlistOverSections, TestFleet
 //	              … nor one that older programs have left    TestGiantsOfOlderPrograms, TestSectionsOfOtherForms
 //	              one that fails is a trouble, and logged    TestSnapshotThatFails
+//	lists         a pulled list is replaced in one commit, which
+//	              tells what changed                         TestReplacedListTellsWhatChanged
+//	              what stays is decided anew in time, a part
+//	              at once                                    TestListIsRenewedLittleByLittle
+//	              one that shrank by half is held back       TestShrunkenListIsHeldBack
 //	bounds        whatever a record is filled with, what is
 //	              stored of it is small                      TestEveryTextIsBounded, TestUsageIsBounded
 //	              what is as long as it may be is kept whole TestRecordsAtTheirBounds
@@ -209,6 +214,7 @@
 //	history for streams  Options.History events              a bouncer further behind starts over
 //	history for readers  Options.History events, Options.BookmarkBytes of journal, 64 bookmarks
 //	                                                         a reader further behind starts over, and is named
+//	a pulled list        4 Mi entries                        ErrInvalid, nothing is stored
 //	answers under way    64 to one bouncer                   further ones are told again
 //	alerts               Options.Retention                   dropped with their decisions when over
 //	a text that a caller

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -265,10 +266,30 @@ func (e *Engine) Secret(ctx context.Context, name string, fresh func() ([]byte, 
 		if err != nil {
 			return nil, fmt.Errorf("making secret %q: %w", name, err)
 		}
-		if len(name) > LongestName || len(s) > longestSecret {
-			return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("secret %.100q has %d bytes, and at most %d", name, len(s), longestSecret)}
-		}
-		return &putSecret{name: name, value: s}, nil
+		return newSecret(name, s)
 	}})
 	return e.View().secrets[name], err
 }
+
+func newSecret(name string, s []byte) (op, error) {
+	if len(name) > LongestName || len(s) > longestSecret {
+		return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("secret %.100q has %d bytes, and at most %d", name, len(s), longestSecret)}
+	}
+	return &putSecret{name: name, value: s}, nil
+}
+
+// KeepSecret stores a secret under a name, in the place of the one that was there. It is
+// the engine's from here on. The same again costs no commit. Errors: ErrInvalid for what is
+// longer than 64 KiB, and those of every write.
+func (e *Engine) KeepSecret(ctx context.Context, name string, s []byte) error {
+	return e.propose(ctx, &proposal{key: "secret:" + name, resolve: func(v *View) (op, error) {
+		if bytes.Equal(v.secrets[name], s) {
+			return nil, nil
+		}
+		return newSecret(name, s)
+	}})
+}
+
+// Secret returns a secret as this view has it, nil when there is none. It must not be
+// changed.
+func (v *View) Secret(name string) []byte { return v.secrets[name] }

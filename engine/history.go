@@ -163,7 +163,7 @@ func (c *Commit) operations(yield func(Change) bool) bool {
 	alert := c.decoded.nextAlert
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
-		if add, ok := a.op.(*addAlerts); ok {
+		if add := addedBy(a.op); add != nil {
 			for j := range add.alerts {
 				change := Change{Kind: AlertStored, By: a.by, Alert: AlertID(alert), Machine: add.machine, body: add.alerts[j].body}
 				if alert != 0 {
@@ -183,6 +183,17 @@ func (c *Commit) operations(yield func(Change) bool) bool {
 		}
 	}
 	return true
+}
+
+// addedBy is what an operation brings of alerts; nil: none.
+func addedBy(o op) *addAlerts {
+	switch o := o.(type) {
+	case *addAlerts:
+		return o
+	case *replaceList:
+		return &o.add
+	}
+	return nil
 }
 
 // eachChange yields what an operation is to readers; nothing for those that concern the
@@ -255,8 +266,8 @@ func (c *Commit) whoseAlert(id uint64) Actor {
 	from := c.decoded.nextAlert
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
-		add, ok := a.op.(*addAlerts)
-		if !ok || from == 0 {
+		add := addedBy(a.op)
+		if add == nil || from == 0 {
 			continue
 		}
 		if id >= from && id-from < uint64(len(add.alerts)) {

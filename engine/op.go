@@ -38,6 +38,8 @@ const (
 	numberReduceAllowlist = 33
 	numberMoveBookmark    = 34
 	numberDropBookmark    = 35
+
+	numberReplaceList = 40
 )
 
 func newOp(number byte) op {
@@ -82,6 +84,8 @@ func newOp(number byte) op {
 		return &moveBookmark{}
 	case numberDropBookmark:
 		return &dropBookmark{}
+	case numberReplaceList:
+		return &replaceList{}
 	}
 	return nil
 }

@@ -129,6 +129,8 @@ func answerOf(o op) any {
 	switch o := o.(type) {
 	case *addAlerts:
 		return o.ids
+	case *replaceList:
+		return []any{o.ends.ended, o.add.ids}
 	case *endDecisions:
 		return o.ended
 	case *dropAlerts:
@@ -191,6 +193,8 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a bookmark that does not go back", &moveBookmark{name: "b", to: 6})
 	w.commit("a bookmark more", &moveBookmark{name: "c"})
 	w.commit("a bookmark less", &dropBookmark{name: "b"})
+	w.commit("a list pulled", &replaceList{ends: endDecisions{at: now(), ids: []uint64{3, 7}}, add: *alerts(now()+hour, "192.0.2.9", "2001:db8::/64")})
+	w.commit("a list that only lost", &replaceList{ends: endDecisions{at: now(), ids: []uint64{9}}, add: addAlerts{at: now()}})
 	w.commit("the clock set back", &setBack{to: now() - 10*hour})
 	w.commit("a ban after that", alerts(now()+2_000_000_000, "192.0.2.4"))
 	w.commit("expiry as older programs said it", &expire{at: now() + 3_000_000_000})
