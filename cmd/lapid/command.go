@@ -22,6 +22,7 @@ func run(ctx context.Context, t *verbs.Terminal, args []string) int {
 	if daemon, ok := daemonArgs(args); ok {
 		return runDaemon(ctx, t, daemon)
 	}
+	// Anything else has a verb, or is help.
 	root := rootCommand(t)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
@@ -36,6 +37,7 @@ func run(ctx context.Context, t *verbs.Terminal, args []string) int {
 	if errors.Is(err, verbs.ErrInterrupted) {
 		return exitInterrupted
 	}
+	// The reference's server is called with flags alone, and gives 2 for an unknown one.
 	if (c == root || c.Name() == "serve") && errors.As(err, &line) {
 		return exitUsage
 	}
@@ -105,6 +107,7 @@ is made at the first start and kept.`,
 			return nil
 		},
 	}
+	// Help and completions go where everything else goes, through the guards.
 	root.SetIn(t.In)
 	root.SetOut(t.Out)
 	root.SetErr(t.Err)
@@ -116,6 +119,7 @@ is made at the first start and kept.`,
 	f.StringVarP(&t.Output, "output", "o", "", "output format: human, json, raw")
 	f.StringVar(&t.Color, "color", "auto", "colours in tables: yes, no, auto (tables have none; accepted for scripts)")
 	f.BoolVar(&t.SafeCSV, "safe-csv", false, "with -o raw: an apostrophe before what a spreadsheet would take for a formula")
+	// Accepted from scripts that were written for the reference; verbs have no such log.
 	for _, word := range []string{"trace", "debug", "info", "warning", "error"} {
 		f.Bool(word, false, "log level "+word)
 		_ = f.MarkHidden(word)
@@ -124,6 +128,7 @@ is made at the first start and kept.`,
 		return serveQuickstart(ctx, t, s, ready)
 	}))
 	root.AddCommand(verbs.Commands(t)...)
+	// After the tree is whole: both look at every verb in it.
 	verbs.AddExamples(root)
 	verbs.AddCompletions(t, root)
 	return root

@@ -86,6 +86,7 @@ func runDaemon(ctx context.Context, t *verbs.Terminal, args []string) int {
 		verbs.SayVersion(t)
 		return exitGood
 	}
+	// -o is no flag of the reference's server, so what is said is for people.
 	t.File, t.Output = d.file, config.Human
 	if err := serve(ctx, t, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
 		return exitFails

@@ -85,9 +85,12 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 		return program.Fail(t.Err, err)
 	}
 	setup.StrayVariables(os.Environ())
+	// The reference would run its log processor alone; here nothing would be left to run.
 	if o.noAPI {
 		return program.Fail(t.Err, errors.New("you must run at least the API Server or crowdsec"))
 	}
+	// Out is where the log goes unless the configuration says otherwise: a service manager
+	// and a container read it there.
 	start := &program.Start{
 		Setup: setup, Version: version, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, AsRoot: o.asRoot,
 		Out: t.Out, Err: t.Err,

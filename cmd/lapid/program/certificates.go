@@ -84,6 +84,7 @@ func authorityDates(s *config.Setup, log *slog.Logger, now time.Time) {
 	if file == "" || err != nil {
 		return
 	}
+	// A file may hold several authorities; what is no certificate in it is passed over.
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		c, err := x509.ParseCertificate(block.Bytes)
 		if block.Type != "CERTIFICATE" || err != nil {

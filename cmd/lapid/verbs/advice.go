@@ -16,6 +16,7 @@ func (t *Terminal) Advice(err error) string {
 	if !errors.Is(err, engine.ErrDisk) && !errors.Is(err, persist.ErrDisk) {
 		return ""
 	}
+	// Every verb but an import makes one commit, which is stored whole or not at all.
 	said := "Nothing was stored. "
 	var early *earlyEnd
 	if errors.As(err, &early) {

@@ -50,6 +50,7 @@ func listAlerts(ctx context.Context, t *Terminal, f *alertFlags, active bool,
 	}
 	return t.withClient(ctx, func(client *admin.Client) error {
 		alerts := []*admin.Alert{}
+		// They are streamed; an error may come after some of them.
 		for a, err := range client.Alerts(ctx, filter) {
 			if err != nil {
 				return apiError(err)
@@ -122,6 +123,7 @@ func decided(a *admin.Alert) string {
 		}
 		counts[kind]++
 	}
+	// In alphabetical order, so that the same alert always has the same cell.
 	kinds := make([]string, 0, len(counts))
 	for k := range counts {
 		kinds = append(kinds, k)
@@ -230,6 +232,7 @@ func tellDeleted(t *Terminal, gone *admin.DeletedAlerts) {
 // it. Told are the first admin.ShownEnded, as by one request.
 func deleteAlertsByID(ctx context.Context, t *Terminal, ids []uint64) error {
 	return t.withClient(ctx, func(client *admin.Client) error {
+		// One request each: the server knows deletion by one number or by a filter.
 		all := &admin.DeletedAlerts{}
 		for _, n := range ids {
 			gone, err := client.DeleteAlerts(ctx, &admin.AlertDeletion{ID: n})
@@ -268,6 +271,7 @@ func alertsFlush(t *Terminal) *cobra.Command {
 			if items < 0 || d < 0 {
 				return errors.New("max-items and max-age can't be negative")
 			}
+			// In the reference's words, before anything is done.
 			t.success("Flushing alerts. !! This may take a long time !!")
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				if _, err := client.FlushAlerts(c.Context(), &admin.Flush{MaxItems: items, MaxAge: int64(d)}); err != nil {
@@ -359,6 +363,7 @@ func showRunning(t *Terminal, shown *admin.AlertShown) {
 	if len(shown.Running) == 0 {
 		return
 	}
+	// A set, for an alert may have thousands of decisions.
 	running := map[uint64]bool{}
 	for _, n := range shown.Running {
 		running[n] = true

@@ -136,6 +136,7 @@ func addToAllowlist(ctx context.Context, t *Terminal, name string, items []admin
 		if err != nil {
 			return worded("", err)
 		}
+		// An error for the exit code; what could be added was added, and is told too.
 		if n := len(done.Bad); n > 0 {
 			err = fmt.Errorf("%d of %d values are no addresses or ranges, and were left out", n, len(items))
 		}
@@ -233,6 +234,7 @@ func readAllowlist(t *Terminal, in io.Reader, now time.Time) (items []admin.NewA
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading the header line: %w", err)
 	}
+	// Columns may come in any order and be more than are known.
 	at := map[string]int{}
 	for i, name := range header {
 		at[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
@@ -259,6 +261,7 @@ func readAllowlist(t *Terminal, in io.Reader, now time.Time) (items []admin.NewA
 		if err != nil {
 			return nil, 0, err
 		}
+		// The line in the file, not the number of the record: quoted texts may hold line ends.
 		line, _ := r.FieldPos(0)
 		lasts, err := lastingFrom(field(record, "expiration"), now)
 		if errors.Is(err, errExpired) {
@@ -336,6 +339,7 @@ func checkAllowlists(ctx context.Context, t *Terminal, client *admin.Client, val
 		default:
 			t.print("%s is allowlisted by item %s\n", value, reason)
 		}
+		// As the reference: what follows is not looked at any more.
 		if reason == "" {
 			break
 		}

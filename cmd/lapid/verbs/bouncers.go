@@ -203,6 +203,7 @@ func fitsHead(t *Terminal, key string) error {
 // is stored. A name that is taken is an error; keys are not compared, two bouncers
 // may have the same.
 func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool) error {
+	// The server never sees the key, so what it may look like is checked here.
 	if key == "" {
 		key = generatedKey()
 	}
@@ -268,6 +269,7 @@ func deleteBouncer(ctx context.Context, t *Terminal, client *admin.Client, name 
 	case err != nil:
 		return fmt.Errorf("unable to delete bouncer %s: %w", name, worded("delete", err))
 	}
+	// The rows that were made from the key are named too, each in a line of its own.
 	for _, n := range names {
 		t.success("bouncer '%s' deleted successfully", n)
 	}
@@ -313,6 +315,7 @@ func pruneBouncers(ctx context.Context, t *Terminal, client *admin.Client, p *pr
 	if t.Output != jsonWords {
 		t.show(bouncersTable(list))
 	}
+	// Asked after the table was shown: the question is about what stands above it.
 	if ok, err := p.agreed(t); !ok {
 		return err
 	}

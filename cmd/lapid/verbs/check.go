@@ -76,6 +76,7 @@ func checkStore(ctx context.Context, t *Terminal, acceptLoss bool) error {
 			return err
 		}
 	}
+	// Inspect reads as a start would, and holds the lock of the store meanwhile.
 	found, err := engine.Inspect(ctx, s.EngineOptions(slog.New(slog.DiscardHandler)))
 	if errors.Is(err, persist.ErrLocked) {
 		return fmt.Errorf("%w: stop what uses it first", err)
@@ -86,6 +87,8 @@ func checkStore(ctx context.Context, t *Terminal, acceptLoss bool) error {
 	if err := showInspection(t, found); err != nil {
 		return err
 	}
+	// What to do depends on what is damaged: bodies of alerts can be given up, snapshots
+	// are made again by themselves, a journal needs a backup.
 	switch n := len(found.Damage); {
 	case n == 0:
 		return nil

@@ -24,6 +24,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
 		"scope":  config.KnownScopes, "type": config.KnownTypes, "duration": {"4h", "1d", "7d", "forever"},
 	}
+	// By the name of the flag: it means the same at each verb that has it.
 	for _, c := range everyCommand(root) {
 		for flag, values := range words {
 			if c.Flags().Lookup(flag) != nil || c.PersistentFlags().Lookup(flag) != nil {
@@ -38,6 +39,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 		"allowlists inspect": listNames, "allowlists delete": listNames,
 	} {
 		if c, _, err := root.Find(strings.Fields(path)); err == nil {
+			// The line of use says whether more than one name is taken.
 			many := strings.HasSuffix(c.Use, "NAME...")
 			c.ValidArgsFunction = offerNames(t, names, many)
 		}

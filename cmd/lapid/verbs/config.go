@@ -43,6 +43,7 @@ credentials file (api.client.credentials.url), or one of configuration_file, sto
 
 // showSettings writes the summary in the chosen format; JSON nests it by the dots of
 // the names.
+// Raw has the same lines as the table, for a script that reads one by its name.
 func showSettings(t *Terminal, s *config.Setup) error {
 	switch t.Output {
 	case jsonWords:
@@ -114,6 +115,8 @@ func put(into map[string]any, path string, value any) {
 }
 
 // summary is what an operator wants to know first. It holds no secret.
+// Scripts read it: names, once given, stay. What is not there
+// says in words what holds instead, in every format but JSON.
 func summary(s *config.Setup) []setting {
 	or := func(text, otherwise string) string {
 		if text == "" {

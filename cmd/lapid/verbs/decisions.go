@@ -107,6 +107,7 @@ func showDecisionsTable(t *Terminal, alerts []*admin.Alert, machines bool) {
 	if machines {
 		names = append(names, "Machine")
 	}
+	// The table is drawn only when there is a row; else a sentence says that there is none.
 	table, n := boxedTable(), 0
 	table.head(center, names...)
 	table.body()
@@ -173,6 +174,7 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 	if err != nil {
 		return err
 	}
+	// A decision is signed by the login of this machine; it needs none to be made.
 	n.Machine = s.Login()
 	if n.Reason == "" {
 		n.Reason = fmt.Sprintf("manual '%s' from '%s'", n.Type, n.Machine)
@@ -215,6 +217,8 @@ func decisionsDelete(t *Terminal) *cobra.Command {
 that contain it; --contained ends what lies inside a range instead. Says what it ended, the first
 ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			// A filter that was written with an empty value filters by it: no decision has an
+			// empty type, so nothing is deleted, where leaving it away would delete more.
 			what := admin.DecisionFilter{
 				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
 				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin),
@@ -263,6 +267,7 @@ func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilte
 				return err
 			}
 		}
+		// The server would take 0 for "no number", which is every decision.
 		ended, err := &admin.Ended{}, error(nil)
 		if nought { // no decision has the number 0
 			err = &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: "0"}
@@ -285,6 +290,7 @@ func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilte
 // changing anything; between that and the deletion more may come to match, and the
 // question is not repeated.
 func agreeToDelete(ctx context.Context, t *Terminal, client *admin.Client, what admin.DecisionFilter) (bool, error) {
+	// The filter is a copy: the caller's stays one that deletes.
 	what.Dry = true
 	would, err := client.DeleteDecisions(ctx, &what)
 	if err != nil {

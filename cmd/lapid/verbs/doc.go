@@ -22,6 +22,25 @@
 // credentials, backups and logs, follows no link in a folder that another user
 // may change (datadir.OpenPlain).
 //
+// # Where what is
+//
+// commands.go lists all verbs. A noun has a file that reads from the constructor of its
+// command down to what is written; long ones have more (machines_add.go, import_formats.go,
+// metrics_bouncers.go). Verbs without a noun have one each: ready.go, backup.go, restore.go,
+// check.go, version.go, manual.go. quickstart.go makes what a first server needs and has it
+// served by whatever it is given.
+//
+// Everything of a noun is a function over a Terminal, which knows no noun: streams, format,
+// questions (terminal.go), the way to a server or a store (client.go). What nouns share is
+// beside them:
+//
+//   - arguments.go: what a command line may hold, and what is said of one that may not
+//   - filters.go: the flags by which alerts and decisions are chosen
+//   - sentences.go: the reference's own sentences for failures, each once
+//   - shown.go, number.go, table.go: moments, signs, figures and tables as they are shown
+//   - prune.go, ids.go, progress.go, secrets.go: what two or three verbs have in common
+//   - examples.go, complete.go: what help and shells offer, for the tree as a whole
+//
 // # What is shown
 //
 // Names, values, reasons and whatever else comes from outside is shown as what it is:

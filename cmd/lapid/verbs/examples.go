@@ -8,6 +8,9 @@ import (
 
 // examples are shown by --help and in the man pages, by the words of the verb.
 // Each is one line or more that works as it stands; a test looks at the verbs and flags of each.
+// Addresses, names and hosts are those that are kept for documents; what an operator has to
+// put in is a variable of the shell ("$KEY"). A pipe shows where the output of one verb is
+// the input of another: those formats are promised to fit.
 var examples = map[string]string{
 	"": `lapid quickstart
 lapid -c /etc/lapid/config.yaml serve

@@ -76,6 +76,7 @@ func post(ctx context.Context, t *Terminal, client *http.Client, url string, que
 	if err != nil || w.StatusCode/100 == 2 {
 		return w.StatusCode, err
 	}
+	// Errors of the API are an object with a sentence; a proxy in between answers anything.
 	var said struct {
 		Message string `json:"message"`
 	}
@@ -91,6 +92,7 @@ func post(ctx context.Context, t *Terminal, client *http.Client, url string, que
 // api.client. A CA file is trusted beside those of the system.
 func httpClient(s *config.Setup, c *config.Credentials) (*http.Client, string, error) {
 	if socket, ok := strings.CutPrefix(c.URL, "unix:"); ok || strings.HasPrefix(c.URL, "/") {
+		// The host in the URL means nothing then; HTTP wants one all the same.
 		t := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", socket)
 		}}

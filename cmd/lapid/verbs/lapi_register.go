@@ -81,6 +81,7 @@ func registerMachine(ctx context.Context, t *Terminal, r *registration) error {
 		return fmt.Errorf("api client register: api register (%s): %w", slashed(r.url), err)
 	}
 	t.success("Successfully registered to Local API (LAPI)")
+	// Programs get the file and, at the end, one object; people are told where it went.
 	if t.Output == human {
 		err = writeCredentials(t, r.file, r.url, r.machine, password)
 	} else {

@@ -80,6 +80,7 @@ func heartbeat(last, now int64) string {
 	if last == 0 {
 		return warning + " -"
 	}
+	// Both moments are by the server's clock, so the operator's may be wrong.
 	ago := time.Duration(now - last).Truncate(time.Second)
 	if ago > late {
 		return warning + " " + ago.String()

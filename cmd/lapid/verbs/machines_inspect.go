@@ -43,6 +43,8 @@ func inspectMachine(ctx context.Context, t *Terminal, client *admin.Client, name
 	if hub {
 		return showHub(t, m)
 	}
+	// Reports come oldest first, and counters count from the start of the log processor: the
+	// last report has all of them.
 	var last *admin.UsageReport
 	for r, err := range client.Usage(ctx, &admin.UsageRequest{Kind: "machine", Name: name}) {
 		if err != nil {
@@ -69,7 +71,8 @@ type machineUsage struct {
 // acquisitionRow counts the lines of one source of logs since the log processor
 // started.
 type acquisitionRow struct {
-	Source   string `json:"source"`
+	Source string `json:"source"`
+	// In lines.
 	Read     number `json:"read"`
 	Parsed   number `json:"parsed"`
 	Unparsed number `json:"unparsed"`
@@ -253,6 +256,7 @@ func showHub(t *Terminal, m *admin.Machine) error {
 		}
 		return t.json(out, "  ")
 	}
+	// In alphabetical order in each format that has one.
 	kinds := sortedKeys(m.HubItems)
 	if t.Output == raw {
 		var rows [][]string

@@ -9,18 +9,21 @@ import (
 // machineObject is a machine in JSON. Names and their order are the
 // reference's, in which words are joined in two manners.
 type machineObject struct {
-	CreatedAt     *time.Time       `json:"created_at"`
-	UpdatedAt     *time.Time       `json:"updated_at"`
-	LastPush      *time.Time       `json:"last_push,omitempty"`
-	LastHeartbeat *time.Time       `json:"last_heartbeat,omitempty"`
-	ID            string           `json:"machineId"`
-	IP            string           `json:"ipAddress"`
-	Version       string           `json:"version,omitempty"`
-	Validated     bool             `json:"isValidated,omitempty"`
-	AuthType      string           `json:"auth_type"`
-	OS            string           `json:"os,omitempty"`
-	FeatureFlags  []string         `json:"featureflags,omitempty"`
-	DataSources   map[string]int64 `json:"datasources,omitempty"`
+	CreatedAt *time.Time `json:"created_at"`
+	UpdatedAt *time.Time `json:"updated_at"`
+	// LastPush is the creation until the machine pushes for the first time, as in the
+	// reference; the others are null or left out for what never was.
+	LastPush      *time.Time `json:"last_push,omitempty"`
+	LastHeartbeat *time.Time `json:"last_heartbeat,omitempty"`
+	ID            string     `json:"machineId"`
+	IP            string     `json:"ipAddress"`
+	Version       string     `json:"version,omitempty"`
+	Validated     bool       `json:"isValidated,omitempty"`
+	AuthType      string     `json:"auth_type"`
+	OS            string     `json:"os,omitempty"`
+	FeatureFlags  []string   `json:"featureflags,omitempty"`
+	// DataSources counts the sources of logs by kind, as the machine has told last.
+	DataSources map[string]int64 `json:"datasources,omitempty"`
 }
 
 // machineObjects are machines as JSON has them; never null.

@@ -46,6 +46,7 @@ func writeManual(c *cobra.Command, dir, version string) error {
 // the same words as --help; texts keep their line ends.
 func manPage(c *cobra.Command, name, version string) string {
 	var out strings.Builder
+	// No date: the same program gives the same pages, whenever they are written.
 	fmt.Fprintf(&out, ".TH %q 8 \"\" \"lapid %s\" \"lapid\"\n", strings.ToUpper(name), version)
 	fmt.Fprintf(&out, ".SH NAME\n%s \\- %s\n", roff(name), roff(c.Short))
 	fmt.Fprintf(&out, ".SH SYNOPSIS\n.B %s\n", roff(c.UseLine()))
@@ -53,6 +54,7 @@ func manPage(c *cobra.Command, name, version string) string {
 	if text == "" {
 		text = c.Short
 	}
+	// Without filling: tables and examples in the texts are set with blanks.
 	out.WriteString(".SH DESCRIPTION\n.nf\n" + roff(text) + "\n.fi\n")
 	manFlags(&out, "OPTIONS", c.NonInheritedFlags())
 	manFlags(&out, "GLOBAL OPTIONS", c.InheritedFlags())

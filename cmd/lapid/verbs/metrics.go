@@ -117,6 +117,8 @@ func showMetrics(ctx context.Context, t *Terminal, s *showing, names []string) e
 		}
 		s.url = "http://" + setup.MetricsAddress() + "/metrics"
 	}
+	// The server is asked only where something of its own is wanted: bouncers' figures are
+	// in the store, and there without a server.
 	var samples []sample
 	var failed error
 	if slices.ContainsFunc(wanted, func(w string) bool { return w != "bouncers" }) {
@@ -184,6 +186,8 @@ func wantedSections(names []string) ([]string, error) {
 		}
 	}
 	for _, name := range names {
+		// A name may be both: lapi is a section and a group, and the group wins, as in the
+		// reference.
 		group, isGroup := metricGroups[name]
 		known := isGroup
 		for _, s := range metricSections {
@@ -272,6 +276,7 @@ func sectionTable(name, title string, samples []sample, full bool) *table {
 		l := layouts[name]
 		table.head(left, l.columns...)
 		table.body()
+		// One row for each series that has counted anything.
 		for _, s := range pick(samples, l.family) {
 			if s.value == 0 {
 				continue

@@ -68,6 +68,7 @@ func (u *usageSum) add(r *admin.UsageReport) error {
 	u.since = min(u.since, r.ReceivedAt)
 	for _, i := range items {
 		series := i.identity()
+		// Without the sender's moment two equal counts of different times would be one.
 		once := series + "\x00" + time.Unix(i.at, 0).String() + i.Value.String()
 		if u.seen[once] {
 			continue
@@ -132,6 +133,7 @@ func (b *bouncerUsage) table(full bool) *table {
 	columns := b.columns()
 	table := boxedTable()
 	table.title("Bouncer Metrics (" + b.name + ") since " + time.Unix(b.since/1e9, 0).UTC().String())
+	// Two lines of heads: names, each over as many units as it has, and the units.
 	names, units := []cell{{text: "Origin"}}, []cell{{}}
 	for i, c := range columns {
 		units = append(units, cell{text: unitWord(c[1]), align: center})
@@ -143,6 +145,7 @@ func (b *bouncerUsage) table(full bool) *table {
 	}
 	table.band(names, units)
 	table.body()
+	// Columns are summed over all origins, also over that without a name.
 	totals := make([]number, len(columns))
 	for _, origin := range slices.Sorted(maps.Keys(b.figures)) {
 		word, known := originWords[origin]

@@ -53,6 +53,7 @@ func runQuickstart(ctx context.Context, t *Terminal, q *quick, serve func(contex
 	if err != nil {
 		return err
 	}
+	// Before the server starts: whatever is missing in the folder is an error at once.
 	lines, err := quickLines(s, q.dir)
 	if err != nil {
 		return err

@@ -21,6 +21,8 @@ import (
 // the same.
 func checkQuick(ctx context.Context, t *Terminal, q *quick, listen, metrics bool) error {
 	file := filepath.Join(q.dir, config.QuickConfig)
+	// First for the folder that was named, which need not be there, then for the data
+	// directory of the configuration in it, which may be another.
 	if err := q.refuseRoot(datadir.Dir(q.dir)); err != nil {
 		return err
 	}
@@ -42,6 +44,7 @@ func checkQuick(ctx context.Context, t *Terminal, q *quick, listen, metrics bool
 		}
 		q.keep(s, listen, metrics)
 	}
+	// Two spellings of one address are found below: the first listener is still open.
 	if q.listen == q.metrics {
 		return fmt.Errorf("--listen and --metrics are both %s: give each an address of its own", q.listen)
 	}

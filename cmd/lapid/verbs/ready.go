@@ -52,6 +52,7 @@ func showReady(ctx context.Context, t *Terminal) error {
 	if err != nil {
 		return err
 	}
+	// A server answers this also while its committer is stuck.
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
 	r, err := askReady(ctx, s)
@@ -93,6 +94,7 @@ func askReady(ctx context.Context, s *config.Setup) (*admin.Report, error) {
 	if !errors.Is(err, admin.ErrNotRunning) {
 		return nil, err
 	}
+	// The listener of the metrics is the first to be opened, the socket one of the last.
 	if address := s.MetricsAddress(); address != "" {
 		if r := askMetrics(ctx, address); r != nil && !r.Ready { // one that is ready has a socket: this is another
 			return r, nil

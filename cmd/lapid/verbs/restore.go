@@ -71,6 +71,8 @@ func restoreStore(ctx context.Context, t *Terminal, from string, force bool) err
 	if err := refuseBesideServer(ctx, s, ""); err != nil {
 		return err
 	}
+	// The backup is opened with the rights of this process, what follows is done with the
+	// owner's: see datadir.Dir.AsOwner.
 	in := t.In
 	if from != "-" {
 		file, err := openBackup(from)
@@ -103,11 +105,13 @@ func restoreStore(ctx context.Context, t *Terminal, from string, force bool) err
 			return fmt.Errorf("there is a store in %s: give --force to put the backup in its place", s.Store())
 		}
 	}
+	// The name is fixed, so what an interrupted restore has left is found and replaced.
 	made := s.Store() + ".restoring"
 	rev, err := restoreTo(s, made, in)
 	if err != nil {
 		return err
 	}
+	// From here on two whole stores are there; what is left is which of them has the name.
 	out := restoreObject{Revision: uint64(rev), Store: s.Store()}
 	if there {
 		_ = held.Close() // the store is held while it is read
@@ -153,6 +157,7 @@ func restorePrevious(ctx context.Context, t *Terminal) error {
 	if held != nil {
 		defer held.Close()
 	}
+	// Taken out first: then what is put aside is one store, not one within another.
 	taken, err := takePrevious(s)
 	if err != nil {
 		return err
@@ -331,6 +336,7 @@ func install(made, store string, there bool, now time.Time) (old string, err err
 		}
 		return "", datadir.SyncFolder(filepath.Dir(store))
 	}
+	// UTC, so that names sort by time; a number behind it for a second one.
 	name := store + ".before-" + now.UTC().Format("20060102T150405Z")
 	old = name
 	for n := 2; ; n++ { // more than one in a second

@@ -9,6 +9,10 @@ import (
 	"lapid/transport/admin"
 )
 
+// Moments come as Unix nanoseconds by the server's clock and are shown in UTC. The form
+// differs from place to place as in the reference, for scripts read it; 0 is never, for
+// which each place has a word of its own.
+
 // milli is a moment with three decimals, UTC. It is how the reference's own
 // answers write moments of allowlists.
 func milli(ns int64) string { return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z") }

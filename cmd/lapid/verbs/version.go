@@ -32,6 +32,7 @@ type versionObject struct {
 // versionOf asks the binary itself, which cannot be out of date.
 func versionOf(b *Build) versionObject {
 	v := versionObject{Version: b.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, StoreFormat: persist.FormatVersion}
+	// Built in a repository, Go has noted the commit by itself, and cannot be wrong.
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {

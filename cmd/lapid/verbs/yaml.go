@@ -54,6 +54,7 @@ func (m yamlMap) appendTo(out *strings.Builder, indent, base string) {
 // alertYAML is the raw form of one alert: field names in lower case, run
 // together.
 func alertYAML(a *admin.Alert) string {
+	// The reference writes its own structs this way, fields that are never set included.
 	var decisions, events []yamlMap
 	for _, d := range a.Decisions {
 		decisions = append(decisions, yamlMap{
