@@ -75,9 +75,11 @@ func (s *Server) newFront() *conn.Front {
 	}
 	return conn.New(&conn.Options{
 		Listen: o.Listen, Socket: o.Socket, SocketMode: o.SocketMode, TLS: o.TLS, Loops: loops,
-		MaxConnections: o.MaxConnections, MaxServed: o.MaxServed, HeaderBytes: o.HeaderBytes,
-		ReadTimeout: o.ReadTimeout, ReadStall: o.ReadStall, UploadLimit: o.UploadLimit, IdleTimeout: o.IdleTimeout, WriteStall: o.WriteStall,
-		BodyMemory: o.BodyMemory, StrangerMemory: o.StrangerMemory, Patience: o.patience,
+		Limits: conn.Limits{
+			MaxConnections: o.MaxConnections, MaxServed: o.MaxServed, HeaderBytes: o.HeaderBytes,
+			ReadTimeout: o.ReadTimeout, ReadStall: o.ReadStall, UploadLimit: o.UploadLimit, IdleTimeout: o.IdleTimeout, WriteStall: o.WriteStall,
+			BodyMemory: o.BodyMemory, StrangerMemory: o.StrangerMemory, Patience: o.patience,
+		},
 		Owner: owner{s}, NewHandler: s.newExchange, Labour: o.Labour, Now: s.engine.Now, Log: s.log,
 	})
 }

@@ -1,7 +1,8 @@
 package conn
 
 import (
-	"io"
+	"bytes"
+	"net"
 
 	"github.com/valyala/fasthttp"
 )
@@ -12,9 +13,16 @@ const RetryAfter = "1"
 // Answer is what a handler says to one request. It leaves when Serve has returned. The
 // zero answer is 200 without a body.
 type Answer struct {
-	request   *Request
 	response  *fasthttp.Response
+	conn      *conn // nil in tests without a network
 	continues bool
+
+	// Not on a loop.
+	ending *ending      // keeps the end of an answer in chunks together
+	body   *requestBody // of the request
+	old    bool         // the client speaks HTTP/1.0
+	ctx    *fasthttp.RequestCtx
+	now    func() int64
 }
 
 // Status is the status so far.
@@ -68,23 +76,11 @@ func (a *Answer) Continues() bool { return a.continues }
 // followed: Heard or Lost comes behind a good Offer.
 func (a *Answer) Move(c Cursor) {
 	d := &delivery{cursor: c}
-	if a.request.conn == nil {
+	if a.conn == nil {
 		d.arrive()
 		return
 	}
-	a.request.conn.moveWithEnd(d)
-}
-
-// Stream is an answer that is written while it is made.
-type Stream interface {
-	// Size is its length in bytes; -1: that is not known.
-	Size() int
-	// Send writes it. ending, unless nil, is called just before the last bytes are
-	// written: with split, before no more of them than a client reads at once. After
-	// an error what was written is no answer.
-	Send(w io.Writer, split bool, ending func()) (int64, error)
-	// Close is called once Send has returned, or will not be called.
-	Close() error
+	a.conn.moveWithEnd(d)
 }
 
 // Stream answers with what s writes after the handler has returned, and has a cursor,
@@ -92,22 +88,28 @@ type Stream interface {
 // the client cannot take the part for the whole. keepBody: s needs the request's body,
 // or what was read out of it; its memory is taken until s is closed.
 func (a *Answer) Stream(kind []byte, s Stream, c Cursor, keepBody bool) {
-	r := a.request
-	l := &longAnswer{Stream: s, conn: r.conn}
+	l := &longAnswer{Stream: s, conn: a.conn, ending: a.ending}
 	if c != nil {
 		l.moves = &delivery{cursor: c}
 	}
 	if keepBody {
-		l.asked, r.body.hold, r.body.body = r.body.hold, hold{}, nil
+		l.asked = a.body.keep()
 	}
 	if l.conn != nil {
 		l.conn.boundUnsent()
-		l.ending = &l.conn.ending
-	}
-	if r.secure != nil {
-		l.ending = &r.secure.ending
 	}
 	a.SetStatus(fasthttp.StatusOK)
 	a.SetType(kind)
-	l.send(r, kind)
+	switch {
+	case s.Size() >= 0:
+		l.ending = nil
+		a.response.SetBodyStream(l, s.Size())
+	case !a.old:
+		a.response.SetBodyStream(l, -1)
+	default:
+		// HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
+		kind, now := bytes.Clone(kind), a.now()
+		a.ctx.HijackSetNoResponse(true)
+		a.ctx.Hijack(func(c net.Conn) { l.sendOldWay(c, kind, now) })
+	}
 }

@@ -62,9 +62,9 @@ func (c *scripted) has(prefix string) (n int) {
 	return n
 }
 
-// library is the HTTP library as a Front makes it, with nothing of ours before or behind.
-func library(change func(*fasthttp.Server)) *fasthttp.Server {
-	s := New(&Options{NewHandler: func() Handler { return nil }, ReadTimeout: time.Minute, IdleTimeout: time.Hour}).newHTTP(readBuffer)
+// bare is the HTTP library as a Front makes it, with nothing of ours before or behind.
+func bare(change func(*fasthttp.Server)) *fasthttp.Server {
+	s := New(&Options{NewHandler: func() Handler { return nil }, Limits: Limits{ReadTimeout: time.Minute, IdleTimeout: time.Hour}}).library.newHTTP(readBuffer)
 	s.HeaderReceived, s.ExpectHandler, s.ErrorHandler, s.Logger = nil, nil, nil, quiet{}
 	s.Handler = func(ctx *fasthttp.RequestCtx) { ctx.SetBodyString(string(ctx.Path())) }
 	if change != nil {
@@ -111,7 +111,7 @@ func TestAssumptions(t *testing.T) {
 func TestAssumeAnEndSendsHome(t *testing.T) {
 	t.Parallel()
 	failed := false
-	s := library(func(s *fasthttp.Server) {
+	s := bare(func(s *fasthttp.Server) {
 		s.ErrorHandler = func(*fasthttp.RequestCtx, error) { failed = true }
 	})
 	c, err := served(s, get("/a"))
@@ -125,7 +125,7 @@ func TestAssumeAnEndSendsHome(t *testing.T) {
 
 func TestAssumeTwoDeadlinesARequest(t *testing.T) {
 	t.Parallel()
-	c, err := served(library(nil), get("/a"), get("/b"), get("/c"))
+	c, err := served(bare(nil), get("/a"), get("/b"), get("/c"))
 	var seen []string
 	for _, l := range c.log {
 		if strings.HasPrefix(l, "deadline") || strings.HasPrefix(l, "write") || strings.HasPrefix(l, "read") {
@@ -150,7 +150,7 @@ func lastWord(line, kind string) string {
 
 func TestAssumeFlushedBeforeReading(t *testing.T) {
 	t.Parallel()
-	c, _ := served(library(nil), get("/a"), get("/b"))
+	c, _ := served(bare(nil), get("/a"), get("/b"))
 	reads, writes := 0, 0
 	for _, l := range c.log {
 		switch {
@@ -167,7 +167,7 @@ func TestAssumeFlushedBeforeReading(t *testing.T) {
 
 func TestAssumePipelinedWithoutFlush(t *testing.T) {
 	t.Parallel()
-	c, _ := served(library(nil), get("/a")+get("/b")+get("/c"))
+	c, _ := served(bare(nil), get("/a")+get("/b")+get("/c"))
 	before := slices.Index(c.log, "read nothing")
 	text := strings.Join(c.log[:before], "\n")
 	if c.has("read GET") != 1 || strings.Count(text, "HTTP/1.1 200") != 3 {
@@ -177,7 +177,7 @@ func TestAssumePipelinedWithoutFlush(t *testing.T) {
 
 func TestAssumeEmptyLineWakes(t *testing.T) {
 	t.Parallel()
-	c, err := served(library(nil), get("/a"), "\n", get("/b"))
+	c, err := served(bare(nil), get("/a"), "\n", get("/b"))
 	woke := slices.Index(c.log, "read \n")
 	if err != nil || woke < 0 || !strings.HasPrefix(c.log[woke+1], "deadline in 1m0s") || c.has("write ") != 2 {
 		t.Errorf("%v: %q", err, c.log)
@@ -186,7 +186,7 @@ func TestAssumeEmptyLineWakes(t *testing.T) {
 
 func TestAssumeBodyTimeout(t *testing.T) {
 	t.Parallel()
-	s := library(func(s *fasthttp.Server) {
+	s := bare(func(s *fasthttp.Server) {
 		s.HeaderReceived = func(*fasthttp.RequestHeader) fasthttp.RequestConfig {
 			return fasthttp.RequestConfig{ReadTimeout: 7 * time.Second}
 		}
@@ -201,7 +201,7 @@ func TestAssumeBodyTimeout(t *testing.T) {
 func TestAssumeBodiesAreStreamed(t *testing.T) {
 	t.Parallel()
 	var c *scripted
-	s := library(func(s *fasthttp.Server) {
+	s := bare(func(s *fasthttp.Server) {
 		s.Handler = func(ctx *fasthttp.RequestCtx) {
 			c.note("handle")
 			body, err := io.ReadAll(ctx.RequestBodyStream())
@@ -254,7 +254,7 @@ func TestAssumeStreamsAreWritten(t *testing.T) {
 	for _, size := range []int{-1, 10} {
 		for _, failure := range []error{nil, errors.New("failed")} {
 			body := &bodyOf{parts: []string{"hello", "hello"}, err: failure}
-			s := library(func(s *fasthttp.Server) {
+			s := bare(func(s *fasthttp.Server) {
 				s.Handler = func(ctx *fasthttp.RequestCtx) { ctx.Response.SetBodyStream(body, size) }
 			})
 			c, err := served(s, get("/a"), get("/b"))
@@ -270,7 +270,7 @@ func TestAssumeChunksEndInThree(t *testing.T) {
 	t.Parallel()
 	for _, length := range []int{10, 1000, 10_000} {
 		text := strings.Repeat("x", length)
-		s := library(func(s *fasthttp.Server) {
+		s := bare(func(s *fasthttp.Server) {
 			s.Handler = func(ctx *fasthttp.RequestCtx) { ctx.Response.SetBodyStream(&bodyOf{parts: []string{text}}, -1) }
 		})
 		c, _ := served(s, get("/a"))
@@ -299,7 +299,7 @@ func TestAssumeChunksEndInThree(t *testing.T) {
 func TestAssumeErrorsNeedAByte(t *testing.T) {
 	t.Parallel()
 	failed := 0
-	s := library(func(s *fasthttp.Server) {
+	s := bare(func(s *fasthttp.Server) {
 		s.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { failed++; ctx.Error("", 400) }
 	})
 	for _, c := range []struct {
@@ -326,7 +326,7 @@ func TestAssumeHijackedWithoutAnswer(t *testing.T) {
 	t.Parallel()
 	var c *scripted
 	over := make(chan struct{})
-	s := library(func(s *fasthttp.Server) {
+	s := bare(func(s *fasthttp.Server) {
 		s.Handler = func(ctx *fasthttp.RequestCtx) {
 			ctx.HijackSetNoResponse(true)
 			ctx.Hijack(func(to net.Conn) {
@@ -360,7 +360,7 @@ func TestAssumeExpectedIsAsked(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]string{100: "HTTP/1.1 100 Continue\r\n\r\n", 403: "HTTP/1.1 403 Forbidden\r\n"} {
 		handled := 0
-		s := library(func(s *fasthttp.Server) {
+		s := bare(func(s *fasthttp.Server) {
 			s.ExpectHandler = func(ctx *fasthttp.RequestCtx) int {
 				ctx.SetStatusCode(status)
 				return status

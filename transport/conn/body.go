@@ -35,10 +35,6 @@ const (
 	unpacking = 48 << 10
 	// firstRead is how much room is made for a body on the word of the client.
 	firstRead = 64 << 10
-	// drainAtMost is how much of a body that nobody wants is read anyway, so
-	// that the client sees the answer instead of a reset connection. It is more
-	// than the limit before login, so that one who just exceeds that is told.
-	drainAtMost = 4 << 20
 	// deepestGzip is how often a body may have been compressed.
 	deepestGzip = 4
 )
@@ -58,6 +54,17 @@ type requestBody struct {
 	hold   hold   // what it takes
 	plan   *BodyPlan
 	payer  Payer
+
+	// Of the request.
+	core     *core
+	conn     *conn     // nil in tests without a network
+	stream   io.Reader // what is left of the body; nil: there is none
+	response *fasthttp.Response
+	encoding []byte
+	length   int
+	began    time.Time
+	pending  bool // its client waits before it sends
+	trusted  bool // its caller has shown who he is
 }
 
 // wireBody is the body as it comes off the wire. Once it cannot be told where it
@@ -83,21 +90,10 @@ func (w *wireBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// await gives the next bytes of a body the time that its sender may say nothing.
-// What counts is that it goes on, not how fast: a log processor behind a thin line
-// would send again, and more, what was refused for its slowness.
-func (c *conn) await(until time.Time) {
-	t := time.Now().Add(c.front.options.ReadStall)
-	if until.Before(t) {
-		t = until
-	}
-	_ = c.SetReadDeadline(t) // refused: the connection is over, which Read says
-}
-
 // unhurried gives a body the time of the known.
-func (r *Request) unhurried() {
-	r.body.wire.known = r.conn
-	r.body.wire.until = r.Began.Add(r.front.options.UploadLimit)
+func (b *requestBody) unhurried() {
+	b.wire.known = b.conn
+	b.wire.until = b.began.Add(b.core.UploadLimit)
 }
 
 // BodyPlan is what a handler makes of a body.
@@ -130,13 +126,13 @@ type BrokenBody struct{ Text string }
 
 func (e *BrokenBody) Error() string { return e.Text }
 
-// Unpack prepares the body before anybody is asked for credentials: what is
+// prepare prepares the body before anybody is asked for credentials: what is
 // packed in an unknown way, or is not what it claims to be, is refused first
 // (http-api.md section 1). The plan and the payer are kept until Serve returns. A
-// body is read as it came where Unpack is not called.
-func (r *Request) Unpack(plan *BodyPlan, p Payer) error {
-	r.body.plan, r.body.payer = plan, p
-	encoding := r.Encoding
+// body is read as it came where prepare is not called.
+func (b *requestBody) prepare(plan *BodyPlan, p Payer) error {
+	b.plan, b.payer = plan, p
+	encoding := b.encoding
 	if len(encoding) == 0 || !bytes.Contains(encoding, []byte("gzip")) {
 		return nil
 	}
@@ -148,7 +144,7 @@ func (r *Request) Unpack(plan *BodyPlan, p Payer) error {
 		switch strings.TrimSpace(word) {
 		case "":
 		case "gzip":
-			if err := r.peel(); err != nil {
+			if err := b.peel(); err != nil {
 				return err
 			}
 		default:
@@ -159,42 +155,42 @@ func (r *Request) Unpack(plan *BodyPlan, p Payer) error {
 }
 
 // peel puts one more layer over the body, unless that has yet to come.
-func (r *Request) peel() error {
-	if r.Pending {
+func (b *requestBody) peel() error {
+	if b.pending {
 		return nil
 	}
-	if r.body.from != nil {
-		if err := r.claimUnpacking(len(r.body.layers) + 1); err != nil {
+	if b.from != nil {
+		if err := b.claimUnpacking(len(b.layers) + 1); err != nil {
 			return err
 		}
-		if r.body.hold.From == r.front.memory.known {
-			r.unhurried()
+		if b.hold.From == b.core.memory.known {
+			b.unhurried()
 		}
 	}
-	if err := r.body.unpack(r.bound()); err != nil {
-		return r.intime(err)
+	if err := b.unpack(b.bound()); err != nil {
+		return b.intime(err)
 	}
 	return nil
 }
 
 // bound is how much a body may be, under every layer, in bytes.
-func (r *Request) bound() int { return max(r.body.plan.Most, leastLayer) }
+func (b *requestBody) bound() int { return max(b.plan.Most, leastLayer) }
 
 var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
 // unpack puts one more layer between the connection and the reader. No body is
 // no gzip.
-func (in *requestBody) unpack(limit int) error {
-	if in.from == nil {
+func (b *requestBody) unpack(limit int) error {
+	if b.from == nil {
 		return errBroken
 	}
 	r := unpackers.Get().(*gzip.Reader)
-	if err := r.Reset(&capped{in.from, limit}); err != nil {
+	if err := r.Reset(&capped{b.from, limit}); err != nil {
 		unpackers.Put(r)
 		return errBroken
 	}
-	in.layers = append(in.layers, r)
-	in.from = r
+	b.layers = append(b.layers, r)
+	b.from = r
 	return nil
 }
 
@@ -212,36 +208,36 @@ func (c *capped) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadBody reads the whole body. The bytes are the request's: good until Serve
+// read reads the whole body. The bytes are the request's: good until Serve
 // returns. With ErrTooLarge they are the beginning of the body, as much as is read;
 // with any other error they mean nothing. What is made of them is to be paid for with
-// Afford.
-func (r *Request) ReadBody() ([]byte, error) {
-	in, limit := &r.body, r.body.plan.Most
-	if in.from == nil {
+// afford.
+func (b *requestBody) read() ([]byte, error) {
+	limit := b.plan.Most
+	if b.from == nil {
 		return nil, nil
 	}
-	if err := r.claimWhole(); err != nil {
+	if err := b.claimWhole(); err != nil {
 		return nil, err
 	}
-	buf := in.body[:0]
+	buf := b.body[:0]
 	for {
 		if len(buf) == cap(buf) {
-			buf = append(make([]byte, 0, r.room(cap(buf))), buf...)
+			buf = append(make([]byte, 0, b.room(cap(buf))), buf...)
 		}
-		if err := r.claim(int64(cap(buf) + len(in.layers)*unpacking)); err != nil {
+		if err := b.claim(int64(cap(buf) + len(b.layers)*unpacking)); err != nil {
 			return nil, err
 		}
-		n, err := in.from.Read(buf[len(buf):cap(buf)])
+		n, err := b.from.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		in.body = buf
+		b.body = buf
 		switch {
 		case len(buf) > limit || errors.Is(err, ErrTooLarge):
 			return buf[:min(len(buf), limit)], ErrTooLarge
 		case errors.Is(err, io.EOF):
-			return buf, r.complete(len(buf))
+			return buf, b.complete(len(buf))
 		case err != nil:
-			return nil, r.intime(readProblem(err))
+			return nil, b.intime(readProblem(err))
 		}
 	}
 }
@@ -249,21 +245,21 @@ func (r *Request) ReadBody() ([]byte, error) {
 // room is how large the buffer of a body that fills this one should be: twice as
 // large, or as large as the body is said to be, but never more than firstRead on
 // somebody's word alone.
-func (r *Request) room(full int) int {
+func (b *requestBody) room(full int) int {
 	next := max(2*full, 4<<10)
-	if length := r.Length; length >= full && len(r.body.layers) == 0 {
-		if r.body.hold.Taken() > int64(length) {
+	if length := b.length; length >= full && len(b.layers) == 0 {
+		if b.hold.Taken() > int64(length) {
 			return length + 1 // it is paid for
 		}
 		next = min(length+1, max(next, firstRead)) // one more than the body, to see its end
 	}
-	return min(next, max(r.body.plan.Most, full)+1)
+	return min(next, max(b.plan.Most, full)+1)
 }
 
 // complete tells a body that ended from one whose connection did.
-func (r *Request) complete(n int) error {
-	length := r.Length
-	if len(r.body.layers) == 0 && length > n {
+func (b *requestBody) complete(n int) error {
+	length := b.length
+	if len(b.layers) == 0 && length > n {
 		return &BrokenBody{io.ErrUnexpectedEOF.Error()}
 	}
 	return nil
@@ -271,17 +267,17 @@ func (r *Request) complete(n int) error {
 
 // intime gives the error for a body that could not be read: another when that took
 // too long.
-func (r *Request) intime(err error) error {
-	if r.conn == nil || !r.conn.in.late {
+func (b *requestBody) intime(err error) error {
+	if b.conn == nil || !b.conn.in.late {
 		return err
 	}
 	text := TextTimeout
-	if w := &r.body.wire; w.known != nil && time.Now().Before(w.until) {
-		text = fmt.Sprintf("nothing more of the request came for %s: send it again", r.front.options.ReadStall)
+	if w := &b.wire; w.known != nil && time.Now().Before(w.until) {
+		text = fmt.Sprintf("nothing more of the request came for %s: send it again", b.core.ReadStall)
 	} else if w.known != nil {
-		text = fmt.Sprintf("the request took longer than %s: send less at once", r.front.options.UploadLimit)
+		text = fmt.Sprintf("the request took longer than %s: send less at once", b.core.UploadLimit)
 	}
-	r.answer.Close()
+	b.response.SetConnectionClose()
 	return &Refusal{fasthttp.StatusRequestTimeout, text}
 }
 
@@ -296,24 +292,19 @@ func readProblem(err error) error {
 // purse finds out of which purse a body is paid: that of the known for a machine
 // or a bouncer who has shown who he is, else a stranger's. It is asked once for
 // each body that is not small, for a packed one before anybody is admitted.
-func (r *Request) purse() *budget.Purse {
-	h := &r.body.hold
+func (b *requestBody) purse() *budget.Purse {
+	h := &b.hold
 	if h.From != nil {
 		return h.From
 	}
-	if h.Of.Name = r.body.payer.Shown(); h.Of.Name != "" {
-		h.From = r.front.memory.known
+	if h.Of.Name = b.payer.Shown(); h.Of.Name != "" {
+		h.From = b.core.memory.known
 	} else {
-		client, known := r.body.payer.Stranger()
-		h.Of = r.front.strangersAt(client)
-		h.From = r.front.memory.strangers[standing(known)]
+		client, known := b.payer.Stranger()
+		h.Of = b.core.strangersAt(client)
+		h.From = b.core.memory.strangers[standing(known)]
 	}
 	return h.From
-}
-
-// strangersAt is whose bodies count together before anybody has shown who he is.
-func (f *Front) strangersAt(client netip.Addr) budget.Holder {
-	return budget.Holder{Place: f.options.Owner.PlaceOf(client)}
 }
 
 // standing is 1 where the store knows somebody at the caller's address, else 0.
@@ -325,45 +316,45 @@ func standing(known bool) int {
 }
 
 // noRoom refuses a body.
-func (r *Request) noRoom(why Reason) error {
-	client, _ := r.body.payer.Stranger()
-	r.front.options.Owner.Refused(why, client)
+func (b *requestBody) noRoom(why Reason) error {
+	client, _ := b.payer.Stranger()
+	b.core.owner.Refused(why, client)
 	return ErrNoMemory
 }
 
 // claimWhole takes at once what a body of the known is said to take, and waits
 // for it: half a body in memory that then finds no room helps nobody.
-func (r *Request) claimWhole() error {
-	length, h := int64(r.Length), &r.body.hold
-	if length < AsIs || len(r.body.layers) > 0 || length > int64(r.body.plan.Most) {
+func (b *requestBody) claimWhole() error {
+	length, h := int64(b.length), &b.hold
+	if length < AsIs || len(b.layers) > 0 || length > int64(b.plan.Most) {
 		return nil
 	}
-	p := r.purse()
-	if p != r.front.memory.known {
+	p := b.purse()
+	if p != b.core.memory.known {
 		return nil
 	}
 	n := stepped(length + 1)
 	if n > p.Most() {
 		return ErrTooLarge
 	}
-	if !h.Await(n, r.front.options.Patience.Body, r.front.life.Done()) {
-		return r.noRoom(NoBodyMemory)
+	if !h.Await(n, b.core.Patience.Body, b.core.life.Done()) {
+		return b.noRoom(NoBodyMemory)
 	}
 	return nil
 }
 
 // claim takes memory as a body grows.
-func (r *Request) claim(size int64) error {
-	h := &r.body.hold
+func (b *requestBody) claim(size int64) error {
+	h := &b.hold
 	if size <= AsIs || size <= h.Taken() || h.wide != nil && size <= wideBody {
 		return nil
 	}
-	p := r.purse()
-	if p != r.front.memory.known && size > int64(largestOfStrangers+len(r.body.layers)*unpacking) {
-		_, known := r.body.payer.Stranger()
-		wide := &r.front.memory.wide[standing(known)]
+	p := b.purse()
+	if p != b.core.memory.known && size > int64(largestOfStrangers+len(b.layers)*unpacking) {
+		_, known := b.payer.Stranger()
+		wide := &b.core.memory.wide[standing(known)]
 		if h.wide == nil && !wide.take() {
-			return r.noRoom(NoStrangerMemory)
+			return b.noRoom(NoStrangerMemory)
 		}
 		h.wide = wide
 		return nil
@@ -371,63 +362,60 @@ func (r *Request) claim(size int64) error {
 	switch {
 	case h.Take(stepped(size - h.Taken())):
 		return nil
-	case p == r.front.memory.known:
-		return r.noRoom(NoBodyMemory)
+	case p == b.core.memory.known:
+		return b.noRoom(NoBodyMemory)
 	}
-	return r.noRoom(NoStrangerMemory)
+	return b.noRoom(NoStrangerMemory)
 }
 
 func stepped(n int64) int64 { return (n + step - 1) / step * step }
 
 // claimUnpacking takes what so many layers of compression take. The first is
 // waited for: a body of the known that is packed has taken nothing before.
-func (r *Request) claimUnpacking(layers int) error {
-	p, n := r.purse(), int64(layers*unpacking)
-	if p == r.front.memory.known && layers == 1 {
-		if n <= p.Most() && !r.body.hold.Await(stepped(n), r.front.options.Patience.Body, r.front.life.Done()) {
-			return r.noRoom(NoBodyMemory)
+func (b *requestBody) claimUnpacking(layers int) error {
+	p, n := b.purse(), int64(layers*unpacking)
+	if p == b.core.memory.known && layers == 1 {
+		if n <= p.Most() && !b.hold.Await(stepped(n), b.core.Patience.Body, b.core.life.Done()) {
+			return b.noRoom(NoBodyMemory)
 		}
 		return nil
 	}
-	return r.claim(n)
+	return b.claim(n)
 }
 
-// Afford takes what the body will take once it is read: a few bytes can
+// afford takes what the body will take once it is read: a few bytes can
 // be an element of a list, which takes many. What would not fit even if it were
 // the only one is too large; it would be sent again for ever if it were told to
 // come back.
-func (r *Request) Afford(body []byte) error {
-	if r.body.from == nil {
+func (b *requestBody) afford(body []byte) error {
+	if b.from == nil {
 		return nil
 	}
-	each, most := r.body.plan.Element, r.front.memory.known.Most()
-	if r.body.plan.BeforeLogin {
+	each, most := b.plan.Element, b.core.memory.known.Most()
+	if b.plan.BeforeLogin {
 		most = wideBody
 	}
-	size := int64(len(body)) + int64(len(r.body.layers)*unpacking) + each*int64(bytes.Count(body, []byte{','}))
+	size := int64(len(body)) + int64(len(b.layers)*unpacking) + each*int64(bytes.Count(body, []byte{','}))
 	if size > most {
 		return ErrTooLarge
 	}
-	return r.claim(size)
+	return b.claim(size)
 }
 
-// Drain reads what is left of a body that was not read to its end, for the next
+// drain reads what is left of a body that was not read to its end, for the next
 // request begins behind it. What takes too long to read closes the connection.
 // So does what is broken: nobody knows where the next request would begin.
-func (r *Request) Drain() {
-	if r.ctx == nil {
-		return
-	}
-	rest := &r.body.wire
-	if !r.trusted {
+func (b *requestBody) drain() {
+	rest := &b.wire
+	if !b.trusted {
 		rest.known = nil
-		r.hurry()
+		b.hurry()
 	}
-	if rest.stream = r.ctx.RequestBodyStream(); rest.stream == nil || r.answer.response.ConnectionClose() {
+	if rest.stream = b.stream; rest.stream == nil || b.response.ConnectionClose() {
 		return
 	}
-	scratch := r.front.drains.Get().(*[drainStep]byte)
-	defer r.front.drains.Put(scratch)
+	scratch := b.core.drains.Get().(*[drainStep]byte)
+	defer b.core.drains.Put(scratch)
 	for read := 0; read < drainAtMost; {
 		n, err := rest.Read(scratch[:])
 		read += n
@@ -438,46 +426,33 @@ func (r *Request) Drain() {
 			break
 		}
 	}
-	r.answer.Close()
+	b.response.SetConnectionClose()
 }
-
-const drainStep = 4 << 10
-
-// received looks at the headers of a request. A body is waited for as long as one may
-// stall, and what comes of it then shows how to go on: whoever is known has that time
-// again and again (await), strangers have it once (hurry). To a login and a
-// registration the time of strangers is all there is, for nobody is known before.
-func (f *Front) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	c := headerReceived(h)
-	expectation(h)
-	switch {
-	case bytes.HasPrefix(h.RequestURI(), loginPaths):
-		c.ReadTimeout = min(f.options.Patience.Stranger, f.options.ReadTimeout)
-	case h.ContentLength() > 0:
-		c.ReadTimeout = min(f.options.ReadStall, f.options.ReadTimeout)
-	}
-	return c
-}
-
-var loginPaths = []byte("/v1/watchers")
 
 // hurry gives the rest of a stranger's body that much time.
-func (r *Request) hurry() {
-	if r.conn != nil && r.ctx.RequestBodyStream() != nil {
-		r.conn.hasten(r.front.options.Patience.Stranger)
+func (b *requestBody) hurry() {
+	if b.conn != nil && b.stream != nil {
+		b.conn.hasten(b.core.Patience.Stranger)
 	}
 }
 
 // release gives everything back.
-func (in *requestBody) release() {
-	for _, r := range in.layers {
+func (b *requestBody) release() {
+	for _, r := range b.layers {
 		unpackers.Put(r)
 	}
-	clear(in.layers)
-	in.layers = in.layers[:0]
-	if cap(in.body) > AsIs {
-		in.body = nil
+	clear(b.layers)
+	b.layers = b.layers[:0]
+	if cap(b.body) > AsIs {
+		b.body = nil
 	}
-	in.hold.release()
-	in.wire, in.from, in.plan, in.payer = wireBody{}, nil, nil, nil
+	b.hold.release()
+	*b = requestBody{core: b.core, layers: b.layers, body: b.body}
+}
+
+// keep gives away what the body takes, with the body.
+func (b *requestBody) keep() hold {
+	h := b.hold
+	b.hold, b.body = hold{}, nil
+	return h
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func TestTimeForBodies(t *testing.T) {
 	} {
 		head := strings.Index(one.text, "\r\n\r\n") + 4
 		w := &watchedConn{parts: append([]string{one.text[:head]}, strings.Split(one.text[head:], "")...)}
-		c, before, left := newConn(w, h.Front), time.Now(), len(w.parts)
+		c, before, left := newConn(w, &h.core, netip.MustParseAddr("127.0.0.1"), false), time.Now(), len(w.parts)
 		var until []time.Time // of each byte of the body
 		w.look = func() {
 			if len(w.parts) > 0 && len(w.parts) < left {
@@ -60,13 +61,13 @@ func TestTimeForBodies(t *testing.T) {
 			}
 		}
 		h.open.add(c)
-		h.must(h.http.ServeConn(c))
+		h.must(h.library.http.ServeConn(c))
 		if got := string(w.out); !strings.HasPrefix(got, "HTTP/1.1 "+one.status) {
 			t.Errorf("%s: %s", name, got)
 		}
 		grows := 0
 		for i, u := range until {
-			if u.After(time.Now().Add(h.options.ReadStall)) && one.known && i > 0 || u.Before(before) {
+			if u.After(time.Now().Add(h.ReadStall)) && one.known && i > 0 || u.Before(before) {
 				t.Errorf("%s: byte %d is waited for until %s", name, i, u)
 			}
 			if i > 1 && u.After(until[i-1]) {
@@ -91,7 +92,7 @@ func TestTimeToLogIn(t *testing.T) {
 	for path, short := range map[string]bool{"/v1/watchers": true, "/v1/watchers/login": true, "/v1/alerts": false} {
 		var r fasthttp.Request
 		h.must(r.Header.Read(bufio.NewReader(strings.NewReader(request("POST", path, "Content-Length: 10")))))
-		if got := h.received(&r.Header).ReadTimeout; (got == strangerPatience) != short {
+		if got := h.library.received(&r.Header).ReadTimeout; (got == strangerPatience) != short {
 			t.Errorf("%s may take %s", path, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func TestIdleKeepsNoBuffer(t *testing.T) {
 	h := newHouse(t, nil)
 	long := request("GET", "/health", longLine)
 	w := &watchedConn{parts: []string{live, live[:30], live[30:] + live, poll + live[:9], live[9:], long[:9], long[9:20_000], long[20_000:], live}}
-	c := newConn(w, h.Front)
+	c := newConn(w, &h.core, netip.MustParseAddr("127.0.0.1"), false)
 	whole := true // what came so far
 	w.look = func() {
 		came := strings.Join([]string{live, live, live, poll, live, long, live}, "")
@@ -38,7 +39,7 @@ func TestIdleKeepsNoBuffer(t *testing.T) {
 		}
 	}
 	for again := true; again; again = c.again.Swap(false) { // as the connection's closing would
-		h.must(h.http.ServeConn(unclosed{c}))
+		h.must(h.library.http.ServeConn(unclosed{c}))
 	}
 	if len(w.parts) > 0 || whole != true {
 		t.Errorf("%d parts are not read", len(w.parts))
@@ -72,7 +73,7 @@ func TestStopAfterLongHeads(t *testing.T) {
 	}
 	h.eventually("it waits for more", func() bool {
 		all := h.open.list()
-		return len(all) == 1 && all[0].resting.Load()
+		return len(all) == 1 && all[0].(*conn).resting.Load()
 	})
 	cancel()
 	h.must(<-over)
@@ -84,7 +85,7 @@ func TestLazyDeadlines(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	near, far := net.Pipe()
-	c := newConn(near, h.Front)
+	c := newConn(near, &h.core, netip.MustParseAddr("127.0.0.1"), false)
 	h.must(c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)))
 	h.must(c.SetReadDeadline(time.Now().Add(time.Minute)))
 	time.AfterFunc(60*time.Millisecond, func() { far.Write([]byte("x")) })

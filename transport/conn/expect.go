@@ -28,19 +28,3 @@ func expectation(h *fasthttp.RequestHeader) {
 	}
 	h.Del(fasthttp.HeaderExpect)
 }
-
-// expected answers a head whose sender waits, or gives 100, and nothing is done then.
-func (f *Front) expected(ctx *fasthttp.RequestCtx) int {
-	ctx.SetConnectionClose()
-	f.Do(ctx)
-	status := ctx.Response.StatusCode()
-	if status == fasthttp.StatusContinue {
-		ctx.SetStatusCode(fasthttp.StatusOK)
-		ctx.Response.Header.ResetConnectionClose()
-		return status
-	}
-	if c, _ := underneath(ctx.Conn()); c != nil {
-		c.lingers.Store(true)
-	}
-	return status
-}

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"net/netip"
 	"slices"
 	"strconv"
 	"syscall"
@@ -25,8 +24,6 @@ import (
 // handed to the HTTP library with the connection, before anything was done about
 // it.
 type express struct {
-	front *Front
-
 	plain    plain // the request that was read
 	request  *Request
 	response fasthttp.Response
@@ -51,13 +48,13 @@ const enoughToSend = 64 << 10
 // left to the collector.
 const keepAtMost = 64 << 10
 
-func newExpress(f *Front, socket bool) *express {
-	e := &express{front: f, request: newRequest(f)}
-	e.conn = conn{front: f, socket: socket}
+func newExpress(r *Request, socket bool) *express {
+	e := &express{request: r}
+	e.conn.socket, e.conn.core = socket, r.core
 	e.pen = bufio.NewWriterSize((*appender)(&e.out), 4<<10)
-	r := e.request
 	r.Method, r.Protocol, r.Socket, r.conn = plainMethod, plainProtocol, socket, &e.conn
 	r.answer.response = &e.response
+	r.answer.conn = &e.conn
 	return e
 }
 
@@ -78,7 +75,7 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 		c.Mark = nil
 	}
 	for len(in) > 0 {
-		if !e.plain.read(in) || e.plain.size > e.front.options.HeaderBytes || !e.answer(c) {
+		if !e.plain.read(in) || e.plain.size > e.request.core.HeaderBytes || !e.answer(c) {
 			return e.leave(c, in)
 		}
 		in = in[e.plain.size:]
@@ -105,7 +102,7 @@ func (e *express) answer(c *reactor.Conn) bool {
 	e.response.Reset()
 	e.conn.peer, e.conn.loop = c.Peer, c
 	req := e.request
-	e.plain.fill(req)
+	req.fillPlain(&e.plain)
 	req.Peer, req.Began = c.Peer, time.Now()
 	if !req.handler.Serve(req, &req.answer) {
 		return false
@@ -186,18 +183,5 @@ func (e *express) depart(c *reactor.Conn, d *delivery) {
 	earlier, _ := c.Mark.(*delivery)
 	if d = d.leave(onLoop{c}, earlier); d != nil {
 		c.Mark = d
-	}
-}
-
-// Rehearse gives a function that answers one raw request as a loop would, again and
-// again, and does not send the answer: it is for tests of what that takes. False: the
-// request is not for a loop.
-func (f *Front) Rehearse(request string, peer netip.Addr) func() (answer []byte, done bool) {
-	e := newExpress(f, false)
-	c, in := &reactor.Conn{Peer: peer}, []byte(request)
-	return func() ([]byte, bool) {
-		e.out = e.out[:0]
-		done := e.plain.read(in) && e.answer(c)
-		return e.out, done
 	}
 }

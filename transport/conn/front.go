@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"sync"
-	"sync/atomic"
+	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
+	"lapid/transport/budget"
+	"lapid/transport/reactor"
 	"lapid/transport/socket"
 )
 
@@ -18,34 +19,22 @@ import (
 // HTTP library for what is not for a loop. Make it with New, bind it with Listen, and
 // Run it; it can be run once. Its methods may be called from any goroutine.
 type Front struct {
+	core
+	library library
 	options Options
 
-	// life ends when requests must not wait any longer.
-	life context.Context
-	end  context.CancelFunc
-
-	http *fasthttp.Server
-	long longLibraries
-
 	tcp, unix *listener
-	clock     atomic.Pointer[time.Time] // to the second, while running
-	open      openConns
-	stopping  atomic.Bool
-
-	memory   memory
-	requests sync.Pool // of *Request, for goroutines
-	drains   sync.Pool
 }
 
 // New makes a Front. It binds nothing and starts nothing.
 func New(o *Options) *Front {
 	f := &Front{options: *o}
 	f.options.Patience.withDefaults()
+	f.Limits, f.owner, f.log, f.loops, f.now = f.options.Limits, o.Owner, o.Log, o.Loops, o.Now
 	f.life, f.end = context.WithCancel(context.Background())
 	f.memory = newMemory(o.BodyMemory, o.StrangerMemory, o.Labour)
-	f.requests.New = func() any { return newRequest(f) }
 	f.drains.New = func() any { return new([drainStep]byte) }
-	f.http = f.newHTTP(readBuffer)
+	f.library.start(&f.core, o.NewHandler)
 	return f
 }
 
@@ -63,7 +52,7 @@ func (f *Front) Listen() error {
 		if err != nil {
 			return fmt.Errorf("listening on %s: %w", o.Listen, err)
 		}
-		f.tcp = f.newListener(l, o.TLS)
+		f.tcp = newListener(&f.library, l, o.TLS)
 	}
 	if o.Socket != "" {
 		l, err := socket.Listen(o.Socket, o.SocketMode)
@@ -71,7 +60,7 @@ func (f *Front) Listen() error {
 			f.closeListeners()
 			return err
 		}
-		f.unix = f.newListener(l, nil)
+		f.unix = newListener(&f.library, l, nil)
 	}
 	return nil
 }
@@ -121,8 +110,8 @@ func (f *Front) Run(ctx context.Context, drain time.Duration, ready, released fu
 	serving := 0
 	for _, l := range f.listeners() {
 		serving++
-		f.options.Log.Info("serving the Local API", "address", l.Addr().String(), "tls", l.tls != nil)
-		go func() { failed <- f.http.Serve(l) }()
+		f.log.Info("serving the Local API", "address", l.Addr().String(), "tls", l.tls != nil)
+		go func() { failed <- f.library.http.Serve(l) }()
 	}
 	ready()
 	var err error
@@ -154,12 +143,12 @@ func (f *Front) Shutdown(ctx context.Context, released func()) error {
 	f.open.rouse()
 	strangers := time.AfterFunc(strangersGrace, f.cutStrangers)
 	defer strangers.Stop()
-	err := f.http.ShutdownWithContext(ctx)
+	err := f.library.http.ShutdownWithContext(ctx)
 	f.end()
 	released()
 	f.open.cut()
 	if errors.Is(err, context.DeadlineExceeded) {
-		f.options.Log.Warn("requests under way were cut off")
+		f.log.Warn("requests under way were cut off")
 		return err
 	}
 	return nil
@@ -173,7 +162,7 @@ const strangersGrace = 300 * time.Millisecond
 // cutStrangers ends the connections on which nobody has shown who he is, but for those
 // whose password is being checked.
 func (f *Front) cutStrangers() {
-	for _, u := range f.open.unproven(func(c *conn) bool { return !c.atDesk.Load() }) {
+	for _, u := range f.unproven(func(c *conn) bool { return !c.atDesk.Load() }) {
 		u.cut()
 	}
 }
@@ -235,4 +224,37 @@ func (f *Front) MemoryBound() int64 {
 	}
 	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+AsIs) +
 		o.BodyMemory + o.StrangerMemory + 2*wideBody
+}
+
+// KnownMemory is the purse of those who have shown who they are, StrangerMemory those
+// of all others: at addresses where the store knows nobody, and where it does.
+func (f *Front) KnownMemory() *budget.Purse { return f.memory.known }
+
+// StrangerMemory: see KnownMemory.
+func (f *Front) StrangerMemory() [2]*budget.Purse { return f.memory.strangers }
+
+// MemoryInUse is how much is taken of all, in bytes.
+func (f *Front) MemoryInUse() int64 {
+	m := &f.memory
+	return m.known.InUse() + m.strangers[0].InUse() + m.strangers[1].InUse()
+}
+
+// ServeConn serves one connection that no listener accepted, until it ends, which it
+// waits for.
+func (f *Front) ServeConn(c net.Conn) error { return f.library.serveConn(c) }
+
+// Do answers a request that the HTTP library has read.
+func (f *Front) Do(ctx *fasthttp.RequestCtx) { f.library.do(ctx) }
+
+// Rehearse gives a function that answers one raw request as a loop would, again and
+// again, and does not send the answer: it is for tests of what that takes. False: the
+// request is not for a loop.
+func (f *Front) Rehearse(request string, peer netip.Addr) func() (answer []byte, done bool) {
+	e := newExpress(newRequest(&f.core, f.options.NewHandler()), false)
+	c, in := &reactor.Conn{Peer: peer}, []byte(request)
+	return func() ([]byte, bool) {
+		e.out = e.out[:0]
+		done := e.plain.read(in) && e.answer(c)
+		return e.out, done
+	}
 }

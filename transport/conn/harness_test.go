@@ -29,9 +29,12 @@ const goodToken = "Bearer good"
 func newHouse(t *testing.T, change func(*Options)) *house {
 	h := &house{t: t}
 	o := Options{
-		Listen: "127.0.0.1:0", MaxConnections: 100, MaxServed: 100, HeaderBytes: 64 << 10,
-		ReadTimeout: time.Minute, ReadStall: 30 * time.Second, UploadLimit: 15 * time.Minute, IdleTimeout: 3 * time.Minute, WriteStall: time.Minute,
-		BodyMemory: 64 << 20, StrangerMemory: 16 << 20,
+		Listen: "127.0.0.1:0",
+		Limits: Limits{
+			MaxConnections: 100, MaxServed: 100, HeaderBytes: 64 << 10,
+			ReadTimeout: time.Minute, ReadStall: 30 * time.Second, UploadLimit: 15 * time.Minute, IdleTimeout: 3 * time.Minute, WriteStall: time.Minute,
+			BodyMemory: 64 << 20, StrangerMemory: 16 << 20,
+		},
 		Owner: h, NewHandler: func() Handler { return &handler{} },
 		Now: func() int64 { return time.Now().UnixNano() }, Log: slog.New(slog.DiscardHandler),
 	}

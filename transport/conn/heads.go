@@ -3,8 +3,6 @@ package conn
 import (
 	"bytes"
 	"math"
-
-	"github.com/valyala/fasthttp"
 )
 
 // headEnd is where the head that in begins with ends, behind its first empty
@@ -41,12 +39,6 @@ func blankLines(in []byte) (n int) {
 
 // requestLine is the first line of a head, without its end, in three parts.
 type requestLine struct{ method, target, version []byte }
-
-// Why a first line is refused: it is none, or one of a version that we do not speak.
-var (
-	errNoHTTP  = &Refusal{fasthttp.StatusBadRequest, TextNoHTTP}
-	errVersion = &Refusal{fasthttp.StatusHTTPVersionNotSupported, TextVersion}
-)
 
 // cutLine cuts the first line in three, or says why it is refused. A version is one
 // digit, a point and another: all else is none, and so is the line.
@@ -206,4 +198,19 @@ func rewritten(l requestLine, target, lines []byte, s *survey) []byte {
 		out = append(out, "Connection: close\r\n"...)
 	}
 	return append(out, '\r', '\n')
+}
+
+// split reads a whole head.
+func split(head []byte) (l requestLine, lines []byte, s survey) {
+	first, lines, _ := bytes.Cut(head, []byte{'\n'})
+	l, refused := cutLine(withoutCR(first))
+	if refused != nil {
+		return l, lines, survey{bad: true, unread: refused}
+	}
+	s = look(lines)
+	if !bytes.HasSuffix(first, []byte{'\r'}) {
+		s.bare = true
+		s.bad = s.bad || s.sized
+	}
+	return l, lines, s
 }

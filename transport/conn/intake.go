@@ -72,29 +72,6 @@ const readBuffer = 8 << 10
 
 var rooms = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// Refusal is why a request is not answered as one, or why its body is not read: an
-// answer of a status with a text, or of no body without one.
-type Refusal struct {
-	Status int
-	Text   string
-}
-
-func (r *Refusal) Error() string { return r.Text }
-
-// Texts that tell clients what is wrong with what they send.
-const (
-	TextNoHTTP   = "this is no request of HTTP/1.1 or HTTP/1.0"
-	TextVersion  = "HTTP/1.1 and HTTP/1.0 are spoken here and no other version: have the client send HTTP/1.1"
-	TextBadHead  = "the head of the request cannot be read: it needs a path or an http URL, one Host, and lines of a name, a colon right behind it, and a value"
-	TextTwoWays  = "the request can be read in more than one way: send one Content-Length in digits, or Transfer-Encoding: chunked, and no folded header lines"
-	TextBareLF   = "the lines of a request with a body must end in CRLF, not in LF alone"
-	TextCut      = "the connection ended within the head of a request"
-	TextTimeout  = "the request did not come in time"
-	TextNoBody   = "nothing of the request's body came in time: send it again"
-	TextCutBody  = "the connection ended before the request's body"
-	TextNoMemory = "too many large requests at once"
-)
-
 // Read gives on what is next, and with it those that are whole of the requests
 // behind: the library writes answers at once as long as it has requests.
 func (in *intake) Read(b []byte) (int, error) {
@@ -207,21 +184,6 @@ func (in *intake) asIs(came []byte) (int, bool) {
 	n, behind := in.advance(came[end:])
 	in.hold(came[end+behind:])
 	return end + n, true
-}
-
-// split reads a whole head.
-func split(head []byte) (l requestLine, lines []byte, s survey) {
-	first, lines, _ := bytes.Cut(head, []byte{'\n'})
-	l, refused := cutLine(withoutCR(first))
-	if refused != nil {
-		return l, lines, survey{bad: true, unread: refused}
-	}
-	s = look(lines)
-	if !bytes.HasSuffix(first, []byte{'\r'}) {
-		s.bare = true
-		s.bad = s.bad || s.sized
-	}
-	return l, lines, s
 }
 
 // begin is the end of a head.
@@ -481,4 +443,4 @@ func (in *intake) release() {
 	in.releaseLong()
 }
 
-func (in *intake) limit() int { return in.conn.front.options.HeaderBytes }
+func (in *intake) limit() int { return in.conn.core.HeaderBytes }

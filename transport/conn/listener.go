@@ -20,7 +20,8 @@ type listener struct {
 	net.Listener
 	tls    *tls.Config // nil: plain
 	socket bool
-	front  *Front
+	core   *core
+	worker func() reactor.Worker // answers on a loop
 
 	loops atomic.Pointer[reactor.Reactor] // nil: every connection has a goroutine; set before the first Accept
 	count atomic.Int64                    // connections that came in and are not closed, wherever they are
@@ -33,22 +34,23 @@ type listener struct {
 	closed error             // why nobody will come any more
 }
 
-func (f *Front) newListener(bound net.Listener, config *tls.Config) *listener {
+func newListener(b *library, bound net.Listener, config *tls.Config) *listener {
 	_, socket := bound.Addr().(*net.UnixAddr)
-	l := &listener{Listener: bound, tls: config, socket: socket, front: f}
+	l := &listener{Listener: bound, tls: config, socket: socket, core: b.core}
+	l.worker = func() reactor.Worker { return newExpress(newRequest(b.core, b.newHandler()), l.socket) }
 	l.more.L = &l.mu
 	return l
 }
 
 // open starts the loops, where there can be any.
 func (l *listener) open() error {
-	o := &l.front.options
-	if l.tls != nil || o.Loops == 0 {
+	o := l.core
+	if l.tls != nil || o.loops == 0 {
 		return nil
 	}
 	r, err := reactor.New(&reactor.Options{
-		Loops: o.Loops, Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: l.front.options.Patience.Doubt,
-		NewWorker: func() reactor.Worker { return newExpress(l.front, l.socket) },
+		Loops: o.loops, Buffer: min(o.HeaderBytes, readBuffer), First: o.ReadTimeout, Idle: o.IdleTimeout, Doubt: l.core.Patience.Doubt,
+		NewWorker: l.worker,
 		Hand:      l.hand,
 		Closed:    func() { l.count.Add(-1) },
 	})
@@ -76,7 +78,7 @@ func (l *listener) admit(loops *reactor.Reactor) {
 		}
 		if err := loops.Take(c); err != nil {
 			l.count.Add(-1)
-			l.front.options.Log.Warn("a connection was lost", "error", err)
+			l.core.log.Warn("a connection was lost", "error", err)
 		}
 	}
 }
@@ -84,7 +86,7 @@ func (l *listener) admit(loops *reactor.Reactor) {
 // limit is how many connections there may be. Where each has a goroutine, no more
 // than may have one.
 func (l *listener) limit() int {
-	o := &l.front.options
+	o := l.core
 	if l.loops.Load() == nil {
 		return min(o.MaxConnections, o.MaxServed)
 	}
@@ -98,7 +100,7 @@ func (l *listener) enter(c net.Conn) bool {
 		return true
 	}
 	l.count.Add(-1)
-	l.front.options.Owner.Refused(NoConnection, reactor.PeerOf(c.RemoteAddr()))
+	l.core.owner.Refused(NoConnection, reactor.PeerOf(c.RemoteAddr()))
 	l.turnAway(c)
 	return false
 }
@@ -113,10 +115,10 @@ func (l *listener) accept() (net.Conn, error) {
 			return c, err
 		}
 		if errno != syscall.ECONNABORTED {
-			l.front.options.Log.Warn("no connection can be accepted for now", "error", err)
+			l.core.log.Warn("no connection can be accepted for now", "error", err)
 			select {
 			case <-time.After(acceptAgain):
-			case <-l.front.life.Done():
+			case <-l.core.life.Done():
 			}
 		}
 	}
@@ -133,7 +135,7 @@ var full = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nRetr
 func (l *listener) turnAway(c net.Conn) {
 	if l.tls == nil {
 		_, _ = c.Write(full)
-		l.front.options.Owner.TurnedAway()
+		l.core.owner.TurnedAway()
 	}
 	_ = c.Close()
 }
@@ -175,15 +177,15 @@ func (l *listener) Accept() (net.Conn, error) {
 		c, err := h.Conn()
 		if err != nil {
 			l.lose(h)
-			l.front.options.Log.Warn("a connection was lost", "error", err)
+			l.core.log.Warn("a connection was lost", "error", err)
 			continue
 		}
-		nc := &conn{Conn: c, front: l.front, came: l, since: time.Now(), peer: h.Peer, socket: l.socket, door: l, unread: h.Unread, unsent: h.Unsent}
-		nc.in.conn, nc.in.from = nc, nc
+		nc := newConn(c, l.core, h.Peer, l.socket)
+		nc.came, nc.door, nc.unread, nc.unsent = &l.count, l, h.Unread, h.Unsent
 		nc.proven.Store(h.Served)
 		nc.owed.Store(owed)
 		owed.watch(nc)
-		l.front.open.add(nc)
+		l.core.open.add(nc)
 		return nc, nil
 	}
 }
@@ -198,9 +200,9 @@ func (l *listener) acceptAlone() (net.Conn, error) {
 		if !l.enter(c) {
 			continue
 		}
-		nc := newConn(c, l.front)
-		nc.came, nc.secure = l, l.tls != nil
-		l.front.open.add(nc)
+		nc := newConn(c, l.core, reactor.PeerOf(c.RemoteAddr()), l.socket)
+		nc.came, nc.secure = &l.count, l.tls != nil
+		l.core.open.add(nc)
 		if l.tls == nil {
 			return nc, nil
 		}
@@ -213,10 +215,10 @@ func (l *listener) acceptAlone() (net.Conn, error) {
 // awaitRoom waits until one more connection may have a goroutine. Those that wait
 // here keep what they sent, and nothing else.
 func (l *listener) awaitRoom() {
-	for l.front.open.count() >= l.front.options.MaxServed && !l.front.makeServingRoom() {
+	for l.core.open.count() >= l.core.MaxServed && !l.core.makeServingRoom() {
 		select {
 		case <-time.After(servedAgain):
-		case <-l.front.life.Done():
+		case <-l.core.life.Done():
 			return
 		}
 	}
@@ -246,7 +248,7 @@ func (l *listener) await() (*reactor.Handed, error) {
 // as one can see.
 func (l *listener) forLoop(in []byte) bool {
 	var p plain
-	return p.read(in) && p.size <= l.front.options.HeaderBytes
+	return p.read(in) && p.size <= l.core.HeaderBytes
 }
 
 // takeBack gives a connection back to the loops.
@@ -289,4 +291,28 @@ func (l *listener) Close() error {
 		loops.Close()
 	}
 	return err
+}
+
+// makeRoom closes connections at a door to make room for others, and reports
+// whether there were any.
+func (l *listener) makeRoom() bool {
+	l.shedding.Lock()
+	defer l.shedding.Unlock()
+	limit := l.limit()
+	many := int(l.count.Load()) - limit
+	if many <= 0 {
+		return true // somebody else has made room
+	}
+	many += limit / shedPart
+	list := l.core.unproven(func(c *conn) bool { return c.came == &l.count })
+	if loops := l.loops.Load(); loops != nil {
+		for _, u := range loops.Unserved() {
+			list = append(list, silent(loops, u))
+		}
+	}
+	return l.core.shed(list, many, CutConnection) > 0
+}
+
+func silent(loops *reactor.Reactor, u reactor.Unserved) unproven {
+	return unproven{peer: u.Peer, age: u.Age, cut: func() bool { return loops.Cut(u) }}
 }

@@ -1,13 +1,24 @@
 package conn
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"time"
 )
+
+// Stream is an answer that is written while it is made.
+type Stream interface {
+	// Size is its length in bytes; -1: that is not known.
+	Size() int
+	// Send writes it. ending, unless nil, is called just before the last bytes are
+	// written: with split, before no more of them than a client reads at once. After
+	// an error what was written is no answer.
+	Send(w io.Writer, split bool, ending func()) (int64, error)
+	// Close is called once Send has returned, or will not be called.
+	Close() error
+}
 
 // longAnswer is an answer that is written while it is made, on its way over a
 // connection. The HTTP library calls WriteTo once, on the goroutine of the
@@ -18,23 +29,6 @@ type longAnswer struct {
 	asked  hold      // what the request's body takes, which it needs
 	moves  *delivery // the cursor that moves with its end; may be nil
 	ending *ending   // keeps the end together; nil: not in chunks
-}
-
-// send has the HTTP library write it, with its length before it or in chunks.
-func (l *longAnswer) send(r *Request, kind []byte) {
-	if l.Size() >= 0 {
-		l.ending = nil
-		r.answer.response.SetBodyStream(l, l.Size())
-		return
-	}
-	if string(r.Protocol) == "HTTP/1.1" {
-		r.answer.response.SetBodyStream(l, -1)
-		return
-	}
-	// HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
-	f, kind := r.front, bytes.Clone(kind)
-	r.ctx.HijackSetNoResponse(true)
-	r.ctx.Hijack(func(c net.Conn) { l.sendOldWay(c, kind, f.options.Now()) })
 }
 
 // sendOldWay writes an answer in pieces of which nobody knows the length to a
@@ -99,33 +93,4 @@ func (l *longAnswer) Close() error {
 	err := l.Stream.Close()
 	l.asked.release()
 	return err
-}
-
-// ending keeps the end of an answer in chunks, from the last chunk on, until all
-// of it is there. The HTTP library writes it in three parts.
-type ending struct {
-	keep bool
-	kept []byte
-}
-
-var (
-	noMoreChunks = []byte("\r\n0\r\n")     // behind it comes an empty line,
-	endOfChunks  = []byte("\r\n0\r\n\r\n") // or came with it
-)
-
-// write writes, or keeps.
-func (e *ending) write(b []byte, write func([]byte) (int, error)) (int, error) {
-	if !e.keep {
-		return write(b)
-	}
-	whole := bytes.HasSuffix(e.kept, noMoreChunks)
-	if e.kept = append(e.kept, b...); !whole && !bytes.HasSuffix(e.kept, endOfChunks) {
-		return len(b), nil
-	}
-	all := e.kept
-	e.keep, e.kept = false, nil
-	if _, err := write(all); err != nil {
-		return 0, err
-	}
-	return len(b), nil
 }

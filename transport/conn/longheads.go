@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
@@ -23,10 +22,6 @@ import (
 // known. They are given back with the answer. Where there is no room it is 503.
 
 const (
-	// mostHeaderBytes is the most that Options.HeaderBytes may be, leastHeaderBytes
-	// the least.
-	mostHeaderBytes  = 1 << 20
-	leastHeaderBytes = 4 << 10
 	// headCopies is how often the library copies a head while it answers it: the
 	// lines as they came, names and values, and the target once more in parts.
 	headCopies = 3
@@ -39,19 +34,6 @@ const (
 type longHead struct {
 	buf  []byte // it was read into; nil once the library has it
 	hold budget.Hold
-}
-
-// longLibraries are the libraries for long heads, made when the first of a size
-// comes.
-type longLibraries [longClasses]struct {
-	once sync.Once
-	http *fasthttp.Server
-}
-
-func (f *Front) longLibrary(class int) *fasthttp.Server {
-	l := &f.long[class]
-	l.once.Do(func() { l.http = f.newHTTP(readBuffer << class) })
-	return l.http
 }
 
 // classOf is the library for a head of so many bytes.
@@ -89,9 +71,9 @@ func (in *intake) claim(size int64) error {
 	if in.long == nil {
 		in.long = &longHead{}
 		h := &in.long.hold
-		h.Of, h.From = c.front.strangersAt(c.address()), c.front.headPurse(c)
+		h.Of, h.From = c.core.strangersAt(c.address()), c.core.headPurse(c)
 		if !c.proven.Load() {
-			c.hasten(c.front.options.Patience.Stranger)
+			c.hasten(c.core.Patience.Stranger)
 		}
 	}
 	h := &in.long.hold
@@ -99,19 +81,19 @@ func (in *intake) claim(size int64) error {
 		return nil
 	}
 	why := NoStrangerMemory
-	if h.From == c.front.memory.known {
+	if h.From == c.core.memory.known {
 		why = NoBodyMemory
 	}
-	c.front.options.Owner.Refused(why, c.address())
+	c.core.owner.Refused(why, c.address())
 	return &Refusal{fasthttp.StatusServiceUnavailable, TextNoMemory}
 }
 
 // headPurse is out of which purse long heads of a connection are paid.
-func (f *Front) headPurse(c *conn) *budget.Purse {
+func (f *core) headPurse(c *conn) *budget.Purse {
 	switch {
 	case c.proven.Load():
 		return f.memory.known
-	case c.socket || f.options.Owner.MayForward(c.peer, c.socket) || f.options.Owner.Knows(c.peer):
+	case c.socket || f.owner.MayForward(c.peer, c.socket) || f.owner.Knows(c.peer):
 		return f.memory.strangers[1]
 	}
 	return f.memory.strangers[0]
@@ -131,14 +113,14 @@ func (in *intake) serveLong(b []byte, size int) (int, error) {
 	}
 	in.nested, in.ended = true, false
 	v := &nested{Conn: in.from, in: in, left: make(chan struct{})}
-	_ = c.front.longLibrary(class).ServeConn(v) // it has answered, whatever it says
+	_ = c.core.library(class).ServeConn(v) // it has answered, whatever it says
 	<-v.left
 	in.nested = false
 	rest := slices.Clone(in.held) // no more than more reads at once
 	in.held = nil
 	in.release()
 	switch {
-	case !in.ended || in.over != nil || c.front.stopping.Load():
+	case !in.ended || in.over != nil || c.core.stopping.Load():
 		return 0, io.EOF // the connection ends
 	case c.door != nil:
 		return c.goHome(rest)
@@ -162,30 +144,6 @@ func (in *intake) releaseLong() {
 		in.long.hold.Release()
 		in.long = nil
 	}
-}
-
-// Trust gives the request of a caller who has shown who he is, by a name with a letter
-// for the kind, what it has before others: time for its body, and the memory of the
-// known for a long head. false: there is no room for that, which the owner was told.
-func (r *Request) Trust(p Payer) bool {
-	if r.conn == nil || !r.MayWait() {
-		return true
-	}
-	r.trusted = true
-	r.unhurried()
-	long, known := r.conn.in.long, r.front.memory.known
-	if long == nil || long.hold.From == known || long.hold.Taken() == 0 {
-		return true
-	}
-	hold := budget.Hold{Of: budget.Holder{Name: p.Shown()}, From: known}
-	if !hold.Take(long.hold.Taken()) {
-		client, _ := p.Stranger()
-		r.front.options.Owner.Refused(NoBodyMemory, client)
-		return false
-	}
-	long.hold.Release()
-	long.hold = hold
-	return true
 }
 
 // nested is a connection as a library for long heads sees it, for one request.

@@ -21,19 +21,6 @@ func newMemory(known, strangers int64, labour func(int)) memory {
 	return memory{budget.NewPurse(known, labour), [2]*budget.Purse{half(), half()}, [2]slot{}}
 }
 
-// KnownMemory is the purse of those who have shown who they are, StrangerMemory those
-// of all others: at addresses where the store knows nobody, and where it does.
-func (f *Front) KnownMemory() *budget.Purse { return f.memory.known }
-
-// StrangerMemory: see KnownMemory.
-func (f *Front) StrangerMemory() [2]*budget.Purse { return f.memory.strangers }
-
-// MemoryInUse is how much is taken of all, in bytes.
-func (f *Front) MemoryInUse() int64 {
-	m := &f.memory
-	return m.known.InUse() + m.strangers[0].InUse() + m.strangers[1].InUse()
-}
-
 // slot is the place for one wide body of somebody who has not logged in. No login
 // is that large, but the contract takes it.
 type slot struct{ taken atomic.Bool }

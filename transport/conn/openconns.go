@@ -5,29 +5,36 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
+
+// openConn is a connection that a goroutine serves.
+type openConn interface {
+	// cut ends it. Anybody may call it, more than once.
+	cut() error
+	// rouse ends its wait if it is served anew and says nothing.
+	rouse()
+}
 
 // openConns are all connections that goroutines serve, so that they can be cut at
 // the end.
 type openConns struct {
 	mu  sync.Mutex
-	all map[*conn]struct{}
+	all map[openConn]struct{}
 	n   atomic.Int64 // how many there are
 }
 
-func (o *openConns) add(c *conn) {
+func (o *openConns) add(c openConn) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.all == nil {
-		o.all = make(map[*conn]struct{})
+		o.all = make(map[openConn]struct{})
 	}
 	o.all[c] = struct{}{}
 	o.n.Store(int64(len(o.all)))
 }
 
 // remove reports whether the connection was there.
-func (o *openConns) remove(c *conn) bool {
+func (o *openConns) remove(c openConn) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_, there := o.all[c]
@@ -39,20 +46,6 @@ func (o *openConns) remove(c *conn) bool {
 // count is how many there are.
 func (o *openConns) count() int { return int(o.n.Load()) }
 
-// unproven lists those on which nobody has shown who he is, of some kind.
-func (o *openConns) unproven(which func(*conn) bool) []unproven {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	var list []unproven
-	now := time.Now()
-	for c := range o.all {
-		if !c.proven.Load() && which(c) {
-			list = append(list, unproven{peer: c.peer, age: now.Sub(c.since), cut: func() bool { return c.cut() == nil }})
-		}
-	}
-	return list
-}
-
 // cut closes every connection; what was being written is lost.
 func (o *openConns) cut() {
 	for _, c := range o.list() {
@@ -60,21 +53,16 @@ func (o *openConns) cut() {
 	}
 }
 
+func (o *openConns) list() []openConn {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Collect(maps.Keys(o.all))
+}
+
 // rouse ends the wait of those that are served anew and say nothing: the HTTP
 // library would wait for them when it stops, as for all that are new.
 func (o *openConns) rouse() {
 	for _, c := range o.list() {
-		if c.resting.Load() {
-			_ = c.Conn.SetReadDeadline(past) // refused: it is over
-		}
+		c.rouse()
 	}
-}
-
-// past is a deadline that strikes at once.
-var past = time.Unix(1, 0)
-
-func (o *openConns) list() []*conn {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return slices.Collect(maps.Keys(o.all))
 }

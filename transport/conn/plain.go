@@ -25,6 +25,15 @@ type plain struct {
 	real      []byte // X-Real-Ip
 }
 
+// Kind is what a request is about, as far as the plain reader knows.
+type Kind uint8
+
+const (
+	Other   Kind = iota // everything that is not for a loop
+	Address             // GET of live decisions
+	Changes             // GET of a stream
+)
+
 var (
 	plainMethod   = []byte("GET")
 	plainProtocol = []byte("HTTP/1.1")
@@ -220,14 +229,4 @@ func printable(b []byte) bool {
 		}
 	}
 	return true
-}
-
-// fill makes a request of it.
-func (p *plain) fill(r *Request) {
-	r.Kind, r.Target, r.Query = p.kind, p.target, p.query
-	r.Path = p.target[:len(p.target)-len(p.query)]
-	if n := len(r.Path); r.Path[n-1] == '?' {
-		r.Path = r.Path[:n-1]
-	}
-	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
 }

@@ -81,10 +81,10 @@ func FuzzPlain(f *testing.F) {
 		}
 		ctx := &fasthttp.RequestCtx{}
 		ctx.Init(&r, nil, nil)
-		var want Request // as the library reads it
+		want := Request{core: &core{}} // as the library reads it
 		want.fill(ctx)
 		got := Request{Method: plainMethod, Protocol: plainProtocol}
-		p.fill(&got)
+		got.fillPlain(&p)
 		path := map[Kind]string{Address: "/v1/decisions", Changes: "/v1/decisions/stream"}[p.kind]
 		if string(got.Path) != path {
 			t.Fatalf("%q: a path %s", in, got.Path)

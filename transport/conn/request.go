@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"lapid/transport/budget"
 	"lapid/transport/reactor"
 )
 
@@ -42,30 +43,25 @@ type Request struct {
 	// answer ends the connection.
 	Unreadable bool
 
-	front   *Front
+	core    *core
 	handler Handler
 	answer  Answer
 	conn    *conn                // nil in tests without a network
 	secure  *secureConn          // nil: plain
 	ctx     *fasthttp.RequestCtx // nil: on a loop
-	trusted bool                 // its caller has shown who he is
 	body    requestBody
 }
 
-// Kind is what a request is about, as far as the plain reader knows.
-type Kind uint8
-
-const (
-	Other   Kind = iota // everything that is not for a loop
-	Address             // GET of live decisions
-	Changes             // GET of a stream
-)
-
-func newRequest(f *Front) *Request {
-	r := &Request{front: f, handler: f.options.NewHandler()}
-	r.answer.request = r
-	return r
+// Handler answers requests, one at a time.
+type Handler interface {
+	// Serve answers r with a. Both are borrowed until it returns. False: it would have
+	// to wait, which r.MayWait forbids; then nothing was done, and the request is
+	// served again by a goroutine. It recovers from its own panics, and calls r.Drain
+	// when it has done with the body.
+	Serve(r *Request, a *Answer) (done bool)
 }
+
+func newRequest(c *core, h Handler) *Request { return &Request{core: c, handler: h} }
 
 // MayWait reports whether the handler may wait, for a lock, the disk or memory, and
 // compute for long. On a loop it may not: all other connections would wait with it.
@@ -119,12 +115,59 @@ func (r *Request) AtDesk() (over func()) {
 	return func() { c.atDesk.Store(false) }
 }
 
+// Trust gives the request of a caller who has shown who he is, by a name with a letter
+// for the kind, what it has before others: time for its body, and the memory of the
+// known for a long head. false: there is no room for that, which the owner was told.
+func (r *Request) Trust(p Payer) bool {
+	if r.conn == nil || !r.MayWait() {
+		return true
+	}
+	r.body.trusted = true
+	r.body.unhurried()
+	long, known := r.conn.in.long, r.core.memory.known
+	if long == nil || long.hold.From == known || long.hold.Taken() == 0 {
+		return true
+	}
+	hold := budget.Hold{Of: budget.Holder{Name: p.Shown()}, From: known}
+	if !hold.Take(long.hold.Taken()) {
+		client, _ := p.Stranger()
+		r.core.owner.Refused(NoBodyMemory, client)
+		return false
+	}
+	long.hold.Release()
+	long.hold = hold
+	return true
+}
+
+// Unpack prepares the body before anybody is asked for credentials: what is
+// packed in an unknown way, or is not what it claims to be, is refused first
+// (http-api.md section 1). The plan and the payer are kept until Serve returns. A
+// body is read as it came where Unpack is not called.
+func (r *Request) Unpack(plan *BodyPlan, p Payer) error { return r.body.prepare(plan, p) }
+
+// ReadBody reads the whole body. The bytes are the request's: good until Serve
+// returns. With ErrTooLarge they are the beginning of the body, as much as is read;
+// with any other error they mean nothing. What is made of them is to be paid for with
+// Afford.
+func (r *Request) ReadBody() ([]byte, error) { return r.body.read() }
+
+// Afford takes what a body will take once it is read: a few bytes can be an element of
+// a list, which takes many.
+func (r *Request) Afford(body []byte) error { return r.body.afford(body) }
+
+// Drain reads what is left of a body that was not read to its end, for the next
+// request begins behind it. What takes too long to read closes the connection.
+func (r *Request) Drain() {
+	if r.MayWait() {
+		r.body.drain()
+	}
+}
+
 // fill is the adapter from the HTTP library, the only place where what it has read is
 // looked at.
 func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	h, uri := &ctx.Request.Header, ctx.URI()
 	r.ctx, r.Began = ctx, time.Now()
-	r.answer.response = &ctx.Response
 	r.conn, r.secure = underneath(ctx.Conn())
 	r.Pending = ctx.RequestBodyStream() == nil && ctx.Request.MayContinue()
 	r.Method, r.Target, r.Path, r.Query, r.Protocol = h.Method(), h.RequestURI(), uri.PathOriginal(), uri.QueryString(), h.Protocol()
@@ -141,14 +184,33 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	} else {
 		r.Peer, r.Socket = reactor.PeerOf(ctx.RemoteAddr()), false
 	}
-	if stream := ctx.RequestBodyStream(); stream != nil {
-		r.body.wire.stream = stream
-		r.body.from = &r.body.wire
+	r.answer = Answer{response: &ctx.Response, conn: r.conn, ctx: ctx, now: r.core.now, body: &r.body, old: !h.IsHTTP11()}
+	if r.conn != nil {
+		r.answer.ending = &r.conn.ending
 	}
+	if r.secure != nil {
+		r.answer.ending = &r.secure.ending
+	}
+	b := &r.body
+	b.core, b.conn, b.response, b.encoding, b.length, b.began, b.pending = r.core, r.conn, &ctx.Response, r.Encoding, r.Length, r.Began, r.Pending
+	if b.stream = ctx.RequestBodyStream(); b.stream != nil {
+		b.wire.stream = b.stream
+		b.from = &b.wire
+	}
+}
+
+// fillPlain is the adapter from the plain reader of the loops.
+func (r *Request) fillPlain(p *plain) {
+	r.Kind, r.Target, r.Query = p.kind, p.target, p.query
+	r.Path = p.target[:len(p.target)-len(p.query)]
+	if n := len(r.Path); r.Path[n-1] == '?' {
+		r.Path = r.Path[:n-1]
+	}
+	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
 }
 
 // release empties the request, after its answer was made.
 func (r *Request) release() {
 	r.body.release()
-	*r = Request{front: r.front, handler: r.handler, answer: Answer{request: r}, body: requestBody{layers: r.body.layers, body: r.body.body}}
+	*r = Request{core: r.core, handler: r.handler, body: r.body}
 }

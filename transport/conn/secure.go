@@ -41,14 +41,14 @@ func (c *secureConn) Write(b []byte) (int, error) { return c.ending.write(b, c.C
 // a client that knows where the answer ends a moment to end first: one that closes
 // while our farewell lies unread for it would send a reset.
 func (c *secureConn) Close() error {
-	if !c.under.front.stopping.Load() && c.under.again.Swap(false) {
+	if !c.under.core.stopping.Load() && c.under.again.Swap(false) {
 		return c.under.serveAgain()
 	}
 	u := c.under
 	u.moves.Store(nil)
 	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
 		patience := farewellTime
-		if u.front.stopping.Load() {
+		if u.core.stopping.Load() {
 			patience = lastParting
 		}
 		u.awaitEnd(patience)
@@ -64,7 +64,7 @@ func (c *secureConn) Close() error {
 func (c *secureConn) certificate() any {
 	if !c.known {
 		state := c.ConnectionState()
-		c.made, c.known = c.under.front.options.Owner.Certificate(&state), true
+		c.made, c.known = c.under.core.owner.Certificate(&state), true
 	}
 	return c.made
 }
@@ -74,7 +74,7 @@ func (c *secureConn) certificate() any {
 func (c *secureConn) Handshake() error {
 	err := c.Conn.Handshake()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
-		c.under.front.options.Owner.BadHandshake(c.under.peer, err)
+		c.under.core.owner.BadHandshake(c.under.peer, err)
 	}
 	if c.failed = err != nil; c.failed {
 		c.explain(err)
@@ -111,11 +111,25 @@ func LooksLikeHTTP(in [5]byte) bool {
 // sayTLS answers without TLS, and waits a moment for the end of the client, which
 // would not see the answer after a reset.
 func (c *conn) sayTLS() {
-	body, kind := c.front.options.Owner.Message(TextSpeaksTLS)
+	body, kind := c.core.owner.Message(TextSpeaksTLS)
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(lingering)) // refused: it is over, which Write says
 	_, err := fmt.Fprintf(c.Conn, "HTTP/1.1 400 Bad Request\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", kind, len(body), body)
 	if err != nil {
 		return
 	}
 	c.linger(partingBytes)
+}
+
+// underneath finds the conn of a request; nil when there is none, as in tests
+// without a network.
+func underneath(c net.Conn) (*conn, *secureConn) {
+	switch c := c.(type) {
+	case *conn:
+		return c, nil
+	case *secureConn:
+		return c.under, c
+	case *nested:
+		return underneath(c.Conn)
+	}
+	return nil, nil
 }
