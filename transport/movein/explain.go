@@ -1,0 +1,100 @@
+package movein
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5/pgconn"
+	sqlite "modernc.org/sqlite"
+)
+
+// explain makes a sentence with what to do of an error of a driver. No driver puts a
+// password into its errors.
+func explain(p Place, err error) error {
+	if err == nil || errors.Is(err, errTold) {
+		return err
+	}
+	advice := ""
+	var lite *sqlite.Error
+	var post *pgconn.PgError
+	var my *mysql.MySQLError
+	switch {
+	case errors.Is(err, errOther):
+	case errors.Is(err, fs.ErrPermission):
+		advice = ": run this as root, or as the user that owns the file"
+	case errors.As(err, &lite):
+		advice = sqliteAdvice(lite)
+	case errors.As(err, &post):
+		advice = postgresAdvice(post)
+	case errors.As(err, &my):
+		advice = mysqlAdvice(my)
+	case p.Kind != SQLite && unreachable(err):
+		advice = ": the database server cannot be reached, or went away; look whether it runs, and whether host and port are right; nothing was taken over, run it again then"
+	}
+	return &told{fmt.Errorf("%s: %w%s", p, err, advice)}
+}
+
+// told is an error that has its advice already.
+type told struct{ error }
+
+var errTold = errors.New("told")
+
+func (t *told) Unwrap() error       { return t.error }
+func (t *told) Is(other error) bool { return other == errTold }
+
+// sqliteAdvice goes by the primary code of an error.
+func sqliteAdvice(err *sqlite.Error) string {
+	switch err.Code() & 0xff {
+	case 5, 6: // busy, locked
+		return ": the old server keeps the file locked; try again, or stop it"
+	case 8: // read-only: a journal has to be rolled back, or the folder is not ours
+		return ": the file was left in the middle of a write; start the old server once and stop it, then try again"
+	case 11: // corrupt
+		return ": the file is damaged or only half of it was copied; take the copy again with sqlite3 FILE \"VACUUM INTO 'COPY'\", or read the old server's file itself"
+	case 14: // cannot open: the folder of the log
+		return ": the folder must be writable for reading a database with a write-ahead log; run this as root or as the owner, or take a copy first with sqlite3 FILE \"VACUUM INTO 'COPY'\""
+	case 26: // not a database
+		return ": this is no SQLite file, or an encrypted one; look at db_config.db_path of the old server"
+	}
+	return ""
+}
+
+func postgresAdvice(err *pgconn.PgError) string {
+	switch {
+	case strings.HasPrefix(err.Code, "28"):
+		return ": user or password is wrong, or the server lets nobody in from here (pg_hba.conf)"
+	case err.Code == "3D000":
+		return ": there is no such database; look at db_config.db_name"
+	case err.Code == "42501":
+		return ": the user may not read the tables; SELECT on them is enough"
+	case strings.HasPrefix(err.Code, "57"), strings.HasPrefix(err.Code, "53"):
+		return ": the database server ended this, or has no room; nothing was taken over, run it again"
+	}
+	return ""
+}
+
+func mysqlAdvice(err *mysql.MySQLError) string {
+	switch err.Number {
+	case 1045, 1698:
+		return ": user or password is wrong, or not for this host"
+	case 1044, 1142, 1143:
+		return ": the user may not read the database; SELECT on its tables is enough"
+	case 1049:
+		return ": there is no such database; look at db_config.db_name"
+	case 1053, 1927, 1317:
+		return ": the database server ended this; nothing was taken over, run it again"
+	}
+	return ""
+}
+
+// unreachable is an error of the connection rather than of what was asked.
+func unreachable(err error) bool {
+	var connecting *pgconn.ConnectError
+	text := err.Error()
+	return errors.As(err, &connecting) || errors.Is(err, mysql.ErrInvalidConn) || strings.Contains(text, "bad connection") ||
+		strings.Contains(text, "dial ") || strings.Contains(text, "EOF") || strings.Contains(text, "conn closed") || strings.Contains(text, "broken pipe") ||
+		strings.Contains(text, "connection reset")
+}

@@ -1,0 +1,187 @@
+package movein
+
+import (
+	"context"
+	"encoding/hex"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"lapid/engine"
+)
+
+// Machine is a machine with its password hash and times.
+type Machine struct {
+	engine.Machine
+	Number int64 // of its row
+}
+
+// Bouncer is a bouncer with its key hash and times.
+type Bouncer struct {
+	engine.Bouncer
+	Number   int64
+	LastPull int64 // Unix nanoseconds; 0: never
+}
+
+// Columns of machines.
+const (
+	machineID = iota
+	machineCreated
+	machineUpdated
+	machinePush
+	machineHeartbeat
+	machineName
+	machinePassword
+	machineAddress
+	machineScenarios
+	machineVersion
+	machineValidated
+	machineAuth
+	machineOS
+	machineOSFamily
+	machineOSVersion
+	machineFlags
+	machineHub
+	machineSources
+)
+
+// machines hands all machines over and remembers their names for the alerts.
+func (r *reader) machines(ctx context.Context) error {
+	tally := r.tally.table(machinesTable)
+	return r.source.all(ctx, machinesTable, "id", func(row *row) error {
+		tally.Read++
+		m := readMachine(row)
+		switch {
+		case row.bad != "":
+		case m.ID == "":
+			row.bad = "machine_id is empty"
+		case m.AuthType == engine.AuthPassword && !isBcrypt(m.PasswordHash):
+			row.bad = "password is no bcrypt hash, so nobody could log in by it"
+		}
+		if row.bad != "" {
+			tally.damage(m.Number, row.bad)
+			return nil
+		}
+		return r.hand(tally, m.Number, r.to.Machine(ctx, m), func() { r.machine[m.Number] = m.ID })
+	})
+}
+
+func readMachine(row *row) *Machine {
+	m := &Machine{Number: row.id(machineID)}
+	m.ID, m.PasswordHash = row.text(machineName), slices.Clone([]byte(row.raw[machinePassword]))
+	m.AuthType = engine.AuthPassword
+	if row.text(machineAuth) == "tls" {
+		m.AuthType, m.PasswordHash = engine.AuthTLS, nil // the stored one is of nothing that anybody knows
+	}
+	m.Validated, m.IP, m.Version = row.flag(machineValidated), row.text(machineAddress), row.text(machineVersion)
+	m.Scenarios = row.text(machineScenarios)
+	m.OS = engine.OS{Name: row.text(machineOS), Version: row.text(machineOSVersion), Family: row.text(machineOSFamily)}
+	m.FeatureFlags = row.list(machineFlags)
+	m.CreatedAt, m.UpdatedAt = row.moment(machineCreated), row.moment(machineUpdated)
+	m.LastPush, m.LastHeartbeat = row.moment(machinePush), row.moment(machineHeartbeat)
+	m.HubItems, m.DataSources = row.hub(machineHub), row.counts(machineSources)
+	return m
+}
+
+// hub reads the state of hub items; empty members are left out there.
+func (r *row) hub(i int) map[string][]engine.HubItem {
+	var kinds map[string][]struct{ Name, Version, Status string }
+	r.decode(i, &kinds)
+	if len(kinds) == 0 {
+		return nil
+	}
+	out := make(map[string][]engine.HubItem, len(kinds))
+	for kind, items := range kinds {
+		list := make([]engine.HubItem, len(items))
+		for i, item := range items {
+			list[i] = engine.HubItem{Name: item.Name, Version: item.Version, Status: item.Status}
+		}
+		out[kind] = list
+	}
+	return out
+}
+
+// counts reads a JSON object of numbers, in the order of its names.
+func (r *row) counts(i int) []engine.Count {
+	var sources map[string]int64
+	r.decode(i, &sources)
+	var out []engine.Count
+	for name, n := range sources {
+		out = append(out, engine.Count{Name: name, N: n})
+	}
+	slices.SortFunc(out, func(a, b engine.Count) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// isBcrypt tells whether a text has the form of a bcrypt hash.
+func isBcrypt(hash []byte) bool { return len(hash) == 60 && hash[0] == '$' && hash[1] == '2' }
+
+// Columns of bouncers.
+const (
+	bouncerID = iota
+	bouncerCreated
+	bouncerUpdated
+	bouncerName
+	bouncerKey
+	bouncerRevoked
+	bouncerAddress
+	bouncerType
+	bouncerVersion
+	bouncerPull
+	bouncerAuth
+	bouncerOS
+	bouncerOSFamily
+	bouncerOSVersion
+	bouncerFlags
+	bouncerAuto
+)
+
+func (r *reader) bouncers(ctx context.Context) error {
+	tally := r.tally.table(bouncersTable)
+	return r.source.all(ctx, bouncersTable, "id", func(row *row) error {
+		tally.Read++
+		b := r.readBouncer(row)
+		revoked := row.flag(bouncerRevoked)
+		if b.Name == "" && row.bad == "" {
+			row.bad = "name is empty"
+		}
+		if row.bad != "" {
+			tally.damage(b.Number, row.bad)
+			return nil
+		}
+		return r.hand(tally, b.Number, r.to.Bouncer(ctx, b), func() {
+			if revoked {
+				tally.remark(b.Number, "marked as revoked, which never had an effect: its key goes on working")
+			}
+		})
+	})
+}
+
+func (r *reader) readBouncer(row *row) *Bouncer {
+	b := &Bouncer{Number: row.id(bouncerID)}
+	b.Name, b.AuthType = row.text(bouncerName), engine.AuthAPIKey
+	if row.text(bouncerAuth) == "tls" {
+		b.AuthType = engine.AuthTLS // its key is of something random
+	} else if n, err := hex.Decode(b.KeyHash[:], trimTo(row.raw[bouncerKey], 2*len(b.KeyHash))); err != nil || n != len(b.KeyHash) || len(row.raw[bouncerKey]) != 2*n {
+		row.fault(bouncerKey, "is no SHA-512 in hexadecimal, so no key could be recognised by it")
+	}
+	if text := strings.TrimSpace(row.text(bouncerAddress)); text != "" {
+		address, err := netip.ParseAddr(text)
+		if err != nil {
+			row.fault(bouncerAddress, "is no address")
+		}
+		b.IP = address.Unmap().WithZone("")
+	}
+	b.Software = &engine.Software{Type: row.text(bouncerType), Version: row.text(bouncerVersion), FeatureFlags: row.list(bouncerFlags),
+		OS: engine.OS{Name: row.text(bouncerOS), Version: row.text(bouncerOSVersion), Family: row.text(bouncerOSFamily)}}
+	b.AutoCreated = row.flag(bouncerAuto)
+	b.CreatedAt, b.UpdatedAt = row.moment(bouncerCreated), row.moment(bouncerUpdated)
+	b.LastPull = row.moment(bouncerPull)
+	if b.LastPull != 0 && r.source.Place.Kind == MySQL {
+		b.LastPull -= int64(time.Second) // whole seconds there: what came in that second may not have been told
+	}
+	return b
+}
+
+func trimTo(b []byte, n int) []byte { return b[:min(len(b), n)] }
