@@ -2,7 +2,8 @@ package engine
 
 import "time"
 
-// AlertID numbers alerts: ascending from 1, never reused, given out by apply.
+// AlertID numbers alerts: from 1, never reused, given out by apply in ascending order, but
+// for what is brought from another server (bring.go).
 type AlertID uint64
 
 // UUID is sixteen bytes of a version 4 identifier.

@@ -33,7 +33,10 @@ func (v *View) alert(id uint64) *heldAlert {
 		return nil
 	}
 	h := v.state.alerts.At(id)
-	if h == nil || h.begun == 0 {
+	if h == nil {
+		return nil
+	}
+	if begun := h.begun.Load(); begun == 0 || begun > uint64(v.revision) {
 		return nil
 	}
 	if gone := h.gone.Load(); gone != 0 && gone <= uint64(v.revision) {
@@ -52,8 +55,8 @@ func (v *View) eachAlert(yield func(uint64, *heldAlert) bool) {
 }
 
 // eachOf walks the decisions of an alert.
-func (v *View) eachOf(h *heldAlert, yield func(*record) bool) {
-	for d := h.first; d < h.first+uint64(h.count); d++ {
+func (v *View) eachOf(id uint64, h *heldAlert, yield func(*record) bool) {
+	for d := range v.state.decisionsOf(id, h) {
 		if n := v.state.slotOf(d); n != 0 && !yield(v.state.records.At(n)) {
 			return
 		}
@@ -71,17 +74,17 @@ func (v *View) NewestAlert() AlertID {
 	return 0
 }
 
-func (v *View) anyRunning(h *heldAlert, now int64) bool {
+func (v *View) anyRunning(id uint64, h *heldAlert, now int64) bool {
 	found := false
-	v.eachOf(h, func(r *record) bool {
+	v.eachOf(id, h, func(r *record) bool {
 		found = v.running(r, now)
 		return !found
 	})
 	return found
 }
 
-func (v *View) decisionsOf(dst []Decision, h *heldAlert) []Decision {
-	v.eachOf(h, func(r *record) bool {
+func (v *View) decisionsOf(dst []Decision, id uint64, h *heldAlert) []Decision {
+	v.eachOf(id, h, func(r *record) bool {
 		dst = append(dst, Decision{v, r})
 		return true
 	})
@@ -114,7 +117,7 @@ func (e *Engine) AlertWithin(v *View, id AlertID, room func(bytes int64) bool) (
 	if err != nil {
 		return nil, nil, err
 	}
-	return a, v.decisionsOf(nil, h), nil
+	return a, v.decisionsOf(nil, uint64(id), h), nil
 }
 
 const (
@@ -221,7 +224,7 @@ func (e *Engine) Alerts(ctx context.Context, v *View, q *AlertQuery, yield func(
 	return e.scanAlerts(ctx, v, q, true, func(id uint64, h *heldAlert, a *Alert) bool {
 		decisions = decisions[:0]
 		if !q.WithoutDecisions {
-			decisions = v.decisionsOf(decisions, h)
+			decisions = v.decisionsOf(decisions, id, h)
 		}
 		given++
 		return yield(a, decisions) && (q.Limit == 0 || given < q.Limit)
@@ -241,7 +244,7 @@ func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies 
 			return ctx.Err()
 		}
 		h := v.alert(id)
-		if h == nil || !q.admitsHeld(v, h, words) {
+		if h == nil || !q.admitsHeld(v, id, h, words) {
 			continue
 		}
 		var a *Alert
@@ -253,7 +256,7 @@ func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies 
 				}
 				return err
 			}
-			if !q.admitsBody(v, h, a) {
+			if !q.admitsBody(v, id, h, a) {
 				continue
 			}
 		}
@@ -290,7 +293,7 @@ func resolveAlertWords(s *state, q *AlertQuery) alertWords {
 }
 
 // admitsHeld tests what memory can answer.
-func (q *AlertQuery) admitsHeld(v *View, h *heldAlert, w alertWords) bool {
+func (q *AlertQuery) admitsHeld(v *View, id uint64, h *heldAlert, w alertWords) bool {
 	if w.never || (q.HideSimulated && h.simulated) || (q.HideCommunity && h.community) {
 		return false
 	}
@@ -298,25 +301,25 @@ func (q *AlertQuery) admitsHeld(v *View, h *heldAlert, w alertWords) bool {
 		(q.CreatedUpTo != 0 && h.createdAt > q.CreatedUpTo) {
 		return false
 	}
-	if (q.Activity == HasNone && h.count > 0) || (q.Activity == HasRunning && !v.anyRunning(h, q.Now)) {
+	if (q.Activity == HasNone && h.count > 0) || (q.Activity == HasRunning && !v.anyRunning(id, h, q.Now)) {
 		return false
 	}
-	if q.DecisionType.Given && !v.anyOf(h, func(r *record) bool { return r.kind == w.kind }) {
+	if q.DecisionType.Given && !v.anyOf(id, h, func(r *record) bool { return r.kind == w.kind }) {
 		return false
 	}
-	if q.Origin.Given && !v.anyOf(h, func(r *record) bool { return r.origin == w.origin }) {
+	if q.Origin.Given && !v.anyOf(id, h, func(r *record) bool { return r.origin == w.origin }) {
 		return false
 	}
 	if q.Address.IsValid() {
 		at := Query{Address: q.Address, Inside: q.Inside}
-		return v.anyOf(h, func(r *record) bool { return at.relates(v, r) })
+		return v.anyOf(id, h, func(r *record) bool { return at.relates(v, r) })
 	}
 	return true
 }
 
-func (v *View) anyOf(h *heldAlert, is func(*record) bool) bool {
+func (v *View) anyOf(id uint64, h *heldAlert, is func(*record) bool) bool {
 	found := false
-	v.eachOf(h, func(r *record) bool {
+	v.eachOf(id, h, func(r *record) bool {
 		found = is(r)
 		return !found
 	})
@@ -328,7 +331,7 @@ func (q *AlertQuery) needsBody() bool {
 }
 
 // admitsBody tests what only the body tells.
-func (q *AlertQuery) admitsBody(v *View, h *heldAlert, a *Alert) bool {
+func (q *AlertQuery) admitsBody(v *View, id uint64, h *heldAlert, a *Alert) bool {
 	if (q.Scope.Given && a.Source.Scope != q.Scope.Text) || (q.Value.Given && a.Source.Value != q.Value.Text) ||
 		(q.Kind.Given && a.Kind != q.Kind.Text) {
 		return false
@@ -337,7 +340,7 @@ func (q *AlertQuery) admitsBody(v *View, h *heldAlert, a *Alert) bool {
 		return true
 	}
 	n, ok := v.state.strings.Lookup(q.Scenario.Text)
-	return ok && v.anyOf(h, func(r *record) bool { return r.scenario == n })
+	return ok && v.anyOf(id, h, func(r *record) bool { return r.scenario == n })
 }
 
 // DeleteAlerts deletes the alerts that answer q, with their decisions, and

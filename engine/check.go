@@ -95,7 +95,7 @@ func (c *checker) deadline(r *record) {
 		}
 	}
 	h := c.state.alerts.At(r.alert)
-	if (h == nil || h.begun == 0 || h.gone.Load() != 0) != r.marked(markPurged) {
+	if (h == nil || h.begun.Load() == 0 || h.gone.Load() != 0) != r.marked(markPurged) {
 		c.report("decision %d and its alert %d disagree on whether it is stored", r.id, r.alert)
 	}
 }
@@ -273,13 +273,22 @@ func (v *View) digest(who *people) [32]byte {
 		return true
 	})
 	for id, a := range v.eachAlert {
-		for _, n := range [...]uint64{id, a.begun, a.first, uint64(a.count), uint64(a.machine), uint64(a.createdAt), uint64(a.startAt)} {
+		for _, n := range [...]uint64{id, a.begun.Load(), a.first, uint64(a.count), uint64(a.machine), uint64(a.createdAt), uint64(a.startAt)} {
 			b = binary.AppendUvarint(b, n)
 		}
 		b = appendString(b, s.strings.At(a.scenario))
+		if a.listed {
+			b = appendIDs(b, *s.lists.At(id).Load())
+		}
 		write()
 	}
 	who.digest(h)
+	for _, g := range v.gaps {
+		if g != nil {
+			b = g.append(b)
+			write()
+		}
+	}
 	for name, at := range v.EachBookmark() {
 		b = binary.AppendUvarint(appendString(b, name), uint64(at))
 		write()
@@ -305,5 +314,10 @@ func (v *View) appendForDigest(b []byte, r *record) []byte {
 	for _, t := range [...]Text{d.Scope(), d.Type(), d.Origin(), d.Scenario()} {
 		b = appendString(b, t.S)
 	}
-	return appendString(b, d.Value())
+	b = appendString(b, d.Value())
+	if r.flags&flagUUID != 0 {
+		u := d.UUID()
+		b = append(b, u[:]...)
+	}
+	return b
 }

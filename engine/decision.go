@@ -56,7 +56,20 @@ func (d Decision) UUID() UUID {
 }
 
 // UUIDHalves gives the UUID as two numbers, its first byte the highest of hi.
-func (d Decision) UUIDHalves() (hi, lo uint64) { return d.view.state.decisionUUID(d.rec.id) }
+func (d Decision) UUIDHalves() (hi, lo uint64) {
+	s := d.view.state
+	if d.rec.flags&flagUUID != 0 {
+		if own := s.uuids.At(d.rec.id); own != nil {
+			return own[0], own[1]
+		}
+	}
+	return s.decisionUUID(d.rec.id)
+}
+
+// halves is the mirror of Decision.UUID's spelling.
+func (u UUID) halves() [2]uint64 {
+	return [2]uint64{binary.BigEndian.Uint64(u[:8]), binary.BigEndian.Uint64(u[8:])}
+}
 
 // Scope, Type, Origin and Scenario are the decision's words.
 func (d Decision) Scope() Text    { return d.view.state.text(d.rec.scope) }

@@ -162,6 +162,8 @@
 //	              no key, no machine, no alert               TestStartYearsAhead, TestStartAfterAWrongOne
 //	              what was silent while it was off may speak TestSilenceWhileOff
 //	values        what was deleted stays deleted             TestNobodyComesBack, TestMachines, TestBouncers
+//	brought       what other servers had keeps its numbers
+//	              where they are free                        TestBring, TestBringAtRandom, TestBringBesideReaders
 //	limits        a queue that is full refuses               TestQueueIsBounded
 //	              a writer that gives up is told so only if
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
@@ -212,6 +214,7 @@
 //	proposals waiting    Options.MaxQueued, MaxQueuedBytes   ErrBusy, nothing is stored
 //	one commit           4096 proposals, 8 MiB               the rest waits for the next
 //	history for streams  Options.History events              a bouncer further behind starts over
+//	brought at once      131 072 alerts or decisions         ErrInvalid
 //	history for readers  Options.History events, Options.BookmarkBytes of journal, 64 bookmarks
 //	                                                         a reader further behind starts over, and is named
 //	a pulled list        4 Mi entries                        ErrInvalid, nothing is stored

@@ -129,7 +129,11 @@ func (s *state) sweepAlerts(most int) {
 	g := &s.graves
 	n := 0
 	for n < len(g.alerts) && n < most && g.alerts[n].view < g.low {
-		s.strings.Release(s.alerts.At(g.alerts[n].id).scenario)
+		h := s.alerts.At(g.alerts[n].id)
+		s.strings.Release(h.scenario)
+		if h.listed {
+			s.lists.Delete(g.alerts[n].id)
+		}
 		s.alerts.Delete(g.alerts[n].id)
 		n++
 	}

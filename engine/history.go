@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"lapid/index"
 )
@@ -208,6 +209,13 @@ func eachChange(o op, yield func(Change) bool) bool {
 		return true
 	}
 	switch o := o.(type) {
+	case *bringAlerts:
+		for i := range o.alerts {
+			a := &o.alerts[i]
+			if !yield(Change{Kind: AlertStored, Alert: AlertID(a.id), Machine: a.machine, body: a.body}) {
+				return false
+			}
+		}
 	case *dropAlerts:
 		for _, id := range o.ids {
 			if !yield(Change{Kind: AlertDeleted, Alert: AlertID(id)}) {
@@ -266,6 +274,9 @@ func (c *Commit) whoseAlert(id uint64) Actor {
 	from := c.decoded.nextAlert
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
+		if bring, ok := a.op.(*bringAlerts); ok && slices.ContainsFunc(bring.alerts, func(in arrival) bool { return in.id == id }) {
+			return a.by
+		}
 		add := addedBy(a.op)
 		if add == nil || from == 0 {
 			continue

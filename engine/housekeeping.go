@@ -188,13 +188,21 @@ func (v *View) flushable(maxItems int, maxAge time.Duration, now int64) []uint64
 	}
 	var ids []uint64
 	end := 0 // of what is to go
+	brought := v.gaps[0] != nil
+	left := 0 // of alerts, where they were brought and gaps do not count
+	if brought {
+		for range v.eachAlert {
+			left++
+		}
+	}
 	for id, h := range v.eachAlert {
 		old := maxAge > 0 && h.createdAt <= now-int64(maxAge)
-		surplus := maxItems > 0 && id+uint64(maxItems) < v.nextAlert-1
-		if !old && !surplus && h.createdAt <= now {
+		surplus := maxItems > 0 && !brought && id+uint64(maxItems) < v.nextAlert-1 || maxItems > 0 && brought && left > maxItems+1
+		left--
+		if !old && !surplus && h.createdAt <= now && !brought {
 			break // later ones are younger and fewer
 		}
-		if !v.anyRunning(h, now) {
+		if !v.anyRunning(id, h, now) {
 			ids = append(ids, id)
 		}
 		if old || surplus {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"iter"
 	"slices"
 )
 
@@ -38,6 +39,8 @@ const (
 	numberReduceAllowlist = 33
 	numberMoveBookmark    = 34
 	numberDropBookmark    = 35
+	numberBringAlerts     = 36
+	numberRaiseIDs        = 37
 
 	numberReplaceList = 40
 )
@@ -84,6 +87,10 @@ func newOp(number byte) op {
 		return &moveBookmark{}
 	case numberDropBookmark:
 		return &dropBookmark{}
+	case numberBringAlerts:
+		return &bringAlerts{}
+	case numberRaiseIDs:
+		return &raiseIDs{}
 	case numberReplaceList:
 		return &replaceList{}
 	}
@@ -189,21 +196,63 @@ func (o *addAlerts) apply(s *state, rev Revision) {
 func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) AlertID {
 	id := s.next.nextAlert
 	s.next.nextAlert++
+	h := s.keepAlert(rev, id, machine, at, in)
+	h.first, h.count = s.next.nextDecision, uint32(len(in.plans))
+	for j := range in.plans {
+		s.pace.step(j)
+		r := s.begin(rev, s.next.nextDecision, id, UUID{}, in.simulated, &in.plans[j])
+		s.next.nextDecision++
+		s.start(rev, s.slotOf(r.id), r)
+	}
+	h.begun.Store(uint64(rev))
+	return AlertID(id)
+}
+
+// keepAlert notes an alert, which is there once its revision is stored as begun.
+func (s *state) keepAlert(rev Revision, id uint64, machine uint32, at int64, in *incoming) *heldAlert {
 	h := s.alerts.Set(id)
-	h.createdAt, h.startAt, h.begun = at, in.startAt, uint64(rev)
-	h.first, h.count, h.machine = s.next.nextDecision, uint32(len(in.plans)), machine
+	h.createdAt, h.startAt, h.machine = at, in.startAt, machine
 	h.simulated, h.community = in.simulated, in.community
 	h.scenario = s.strings.Acquire(in.scenario)
 	if !h.community {
 		s.tally.addAlert(s, h.scenario, 1)
 	}
-	for j := range in.plans {
-		s.pace.step(j)
-		r := s.begin(rev, id, in.simulated, &in.plans[j])
-		s.start(rev, s.slotOf(r.id), r)
-	}
 	s.rows.set(rowAlert, idKey(id), in.body)
-	return AlertID(id)
+	return h
+}
+
+// listDecisions notes which decisions an alert has. A list is kept of those that do not
+// follow one another.
+func (s *state) listDecisions(alert uint64, h *heldAlert, ids []uint64) {
+	slices.Sort(ids)
+	h.first, h.count = s.next.nextDecision, uint32(len(ids))
+	if len(ids) == 0 {
+		return
+	}
+	if h.first = ids[0]; ids[len(ids)-1]-ids[0] == uint64(len(ids)-1) {
+		return
+	}
+	h.listed = true
+	s.lists.Set(alert).Store(&ids)
+}
+
+// decisionsOf yields the ids of an alert's decisions, ascending.
+func (s *state) decisionsOf(alert uint64, h *heldAlert) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		if h.listed {
+			for _, id := range *s.lists.At(alert).Load() {
+				if !yield(id) {
+					return
+				}
+			}
+			return
+		}
+		for id := h.first; id < h.first+uint64(h.count); id++ {
+			if !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // endDecisions ends the named decisions.
@@ -276,10 +325,10 @@ func (o *dropAlerts) decode(d *decoder) {
 func (o *dropAlerts) apply(s *state, rev Revision) {
 	for _, id := range o.ids {
 		h := s.alerts.At(id)
-		if h == nil || h.begun == 0 || h.gone.Load() != 0 {
+		if h == nil || h.begun.Load() == 0 || h.gone.Load() != 0 {
 			continue
 		}
-		for d := h.first; d < h.first+uint64(h.count); d++ {
+		for d := range s.decisionsOf(id, h) {
 			if n := s.slotOf(d); n != 0 {
 				s.purge(rev, n, s.records.At(n), o.at)
 			}

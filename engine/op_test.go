@@ -195,6 +195,23 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a bookmark less", &dropBookmark{name: "b"})
 	w.commit("a list pulled", &replaceList{ends: endDecisions{at: now(), ids: []uint64{3, 7}}, add: *alerts(now()+hour, "192.0.2.9", "2001:db8::/64")})
 	w.commit("a list that only lost", &replaceList{ends: endDecisions{at: now(), ids: []uint64{9}}, add: addAlerts{at: now()}})
+	w.commit("numbers raised", &raiseIDs{alert: 100, decision: 200})
+	w.commit("numbers that are raised already", &raiseIDs{alert: 50, decision: 60})
+	brought := func(alert uint64, decisions ...uint64) arrival {
+		a := arrival{id: alert, machine: "m1", createdAt: 7}
+		a.incoming = alerts(0).alerts[0]
+		for i, id := range decisions {
+			a.plans = append(a.plans, plans(now()+hour, fmt.Sprintf("203.0.113.%d", i))...)
+			a.decisions = append(a.decisions, broughtID{id: id, uuid: UUID{byte(i)}})
+		}
+		return a
+	}
+	w.commit("what was brought", &bringAlerts{at: now(), alerts: []arrival{brought(90, 190, 150, 151), brought(40, 160), brought(95)}})
+	w.commit("what was brought further up", &bringAlerts{at: now(), alerts: []arrival{brought(300, 400, 250)}})
+	w.commit("numbers that are taken", &bringAlerts{at: now(), alerts: []arrival{brought(1), brought(90), brought(41, 190), brought(42, 1), brought(43, 161, 161)}})
+	w.commit("a ban between", alerts(now()+hour, "203.0.113.99"))
+	w.commit("an end of it", &endDecisions{at: now(), ids: []uint64{150, 190}})
+	w.commit("an alert of it less", &dropAlerts{at: now(), ids: []uint64{90, 300}})
 	w.commit("the clock set back", &setBack{to: now() - 10*hour})
 	w.commit("a ban after that", alerts(now()+2_000_000_000, "192.0.2.4"))
 	w.commit("expiry as older programs said it", &expire{at: now() + 3_000_000_000})

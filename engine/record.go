@@ -43,6 +43,7 @@ const (
 	flagAddress               // hi, lo and bits name an address or a range
 	flagV6                    // … of IPv6
 	flagSlash                 // spelled with a prefix length
+	flagUUID                  // it has a UUID of its own, in state.uuids
 )
 
 // Marks are set by the committer while readers look.
@@ -171,19 +172,20 @@ func usualSpelling(p netip.Prefix, value string) (slash, usual bool) {
 func (r *record) sameTarget(o *record) bool {
 	return r.scope == o.scope && r.kind == o.kind && r.text == o.text &&
 		r.hi == o.hi && r.lo == o.lo && r.bits == o.bits &&
-		(r.flags|flagSimulated) == (o.flags|flagSimulated)
+		r.flags|flagSimulated|flagUUID == o.flags|flagSimulated|flagUUID
 }
 
 // heldAlert is what memory holds for one alert; its body lies on disk.
 type heldAlert struct {
 	createdAt int64
 	startAt   int64
-	begun     uint64 // revision that brought it
-	first     uint64 // id of its first decision; the others follow
-	count     uint32 // of decisions
+	begun     atomic.Uint64 // revision that brought it; stored when all else is there
+	first     uint64        // id of its first decision; the others follow, unless listed
+	count     uint32        // of decisions
 	scenario  uint32
 	machine   uint32 // serial of the machine, 0: none
 	simulated bool
+	listed    bool          // its decisions do not follow one another: state.lists has them
 	community bool          // a pulled list, left out of the count of alerts
 	gone      atomic.Uint64 // revision that deleted it; 0: stored
 }

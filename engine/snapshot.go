@@ -21,6 +21,7 @@ import (
 //	allowlists  pieces of lists: a list goes on in the next section
 //	secrets
 //	bookmarks   of the readers of the history
+//	gaps        numbers of alerts and decisions that were never given
 //	alerts      heldAlerts, many to a section
 //	decisions   records by ascending id, many to a section; a section has its
 //	            own dictionary, so sections can be decoded side by side
@@ -53,6 +54,7 @@ const (
 	sectionAlerts     uint16 = 15
 	sectionDecisions  uint16 = 16
 	sectionBookmarks  uint16 = 17
+	sectionGaps       uint16 = 18
 )
 
 const (
@@ -216,6 +218,7 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 	w.put(sectionHeader, header)
 	p.write(w)
 	v.writeBookmarks(w)
+	v.writeGaps(w)
 	v.writeAlerts(w)
 	v.writeDecisions(w)
 	return w.err
@@ -286,6 +289,22 @@ func (v *View) appendHeader(dst []byte) []byte {
 	return binary.AppendVarint(dst, v.at)
 }
 
+// writeGaps adds the numbers that were never given, if there are any.
+func (v *View) writeGaps(w *sections) {
+	if v.gaps == [2]*gaps{} {
+		return
+	}
+	w.body = append(w.body, recordVersion)
+	for _, g := range v.gaps {
+		if g == nil {
+			g = &gaps{}
+		}
+		w.body = g.append(w.body)
+	}
+	w.put(sectionGaps, w.body)
+	w.body = w.body[:0]
+}
+
 func (v *View) writeAlerts(w *sections) {
 	var words dictionary
 	before := uint64(0)
@@ -294,12 +313,15 @@ func (v *View) writeAlerts(w *sections) {
 			return
 		}
 		from := len(w.body)
-		for _, x := range [...]uint64{id - before, h.begun, h.first, uint64(h.count), uint64(h.machine)} {
+		for _, x := range [...]uint64{id - before, h.begun.Load(), h.first, uint64(h.count), uint64(h.machine)} {
 			w.body = binary.AppendUvarint(w.body, x)
 		}
 		w.body = binary.AppendVarint(binary.AppendVarint(w.body, h.createdAt), h.startAt-h.createdAt)
 		w.body = appendBool(appendBool(w.body, h.simulated), h.community)
 		w.body = words.append(w.body, v.state.strings.At(h.scenario))
+		if h.listed {
+			w.body = appendIDs(w.body, *v.state.lists.At(id).Load())
+		}
 		before = id
 		if w.row(from) {
 			w.end(sectionAlerts)
@@ -336,6 +358,7 @@ type recordCodec struct {
 const (
 	storedEnded = 1 << iota
 	storedPurged
+	storedUUID
 )
 
 func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
@@ -346,6 +369,9 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 		if v.purged(r) {
 			marks |= storedPurged
 		}
+	}
+	if r.flags&flagUUID != 0 {
+		marks |= storedUUID
 	}
 	dst = append(dst, marks, r.flags, r.bits)
 	dst = binary.AppendUvarint(dst, r.id-c.id)
@@ -373,6 +399,10 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 	}
 	if ended {
 		dst = c.actors.append(dst, v.state.actors.At(uint32(r.by)))
+	}
+	if r.flags&flagUUID != 0 {
+		uuid := Decision{v, r}.UUID()
+		dst = append(dst, uuid[:]...)
 	}
 	return dst
 }

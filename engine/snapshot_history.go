@@ -1,6 +1,9 @@
 package engine
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 type endEvent struct {
 	rev  uint64
@@ -24,6 +27,8 @@ func (l *loader) rebuildHistory(most int) {
 		}
 		return true
 	})
+	// Numbers that were brought are not in the order of their revisions.
+	slices.SortStableFunc(begins, func(a, b endEvent) int { return cmp.Compare(a.rev, b.rev) })
 	if surplus := len(begins) + len(l.ends) - most; surplus > 0 {
 		floor = max(floor, oldestKept(begins, l.ends, surplus))
 	}

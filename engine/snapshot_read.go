@@ -125,7 +125,7 @@ func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
 		return now, &decoder{rest: body, version: firstVersion}, nil
 	}
 	d := &decoder{rest: body}
-	if d.version = d.byte(); kind > sectionBookmarks || kind == 0 || d.version > recordVersion {
+	if d.version = d.byte(); kind > sectionGaps || kind == 0 || d.version > recordVersion {
 		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
 	}
 	if d.err != nil || d.version <= firstVersion {
@@ -157,6 +157,11 @@ func (l *loader) section(kind uint16, d *decoder) error {
 		l.readBouncers(d)
 	case sectionAllowlists:
 		l.readAllowlists(d)
+	case sectionGaps:
+		for which, next := range [...]uint64{l.state.next.nextAlert, l.state.next.nextDecision} {
+			l.state.next.gaps[which] = &gaps{}
+			l.state.next.gaps[which].decode(d, next)
+		}
 	case sectionBookmarks:
 		l.readBookmarks(d)
 	case sectionSecrets:
@@ -281,23 +286,32 @@ func (l *loader) alerts(d *decoder) {
 	for n := d.count(10); n > 0 && d.err == nil; n-- {
 		behind := d.open()
 		id += d.uvarint()
-		h := heldAlert{begun: d.uvarint(), first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
+		begun := d.uvarint()
+		h := storedAlert{first: d.uvarint(), count: uint32(d.uvarint()), machine: uint32(d.uvarint())}
 		h.createdAt = d.varint()
 		h.startAt = h.createdAt + d.varint()
 		h.simulated, h.community = d.bool(), d.bool()
 		scenario := words.decode(d)
+		if d.version > firstVersion && len(d.rest) > 0 && d.err == nil {
+			h.list = decodeIDs(d)
+		}
 		d.close(behind)
 		if l.firstAlert == 0 {
 			l.firstAlert = id
 		}
-		if d.err != nil || id <= before || id >= s.next.nextAlert || s.next.nextAlert-l.firstAlert > mostSpread || h.begun == 0 || h.begun > l.rev ||
-			h.first > s.next.nextDecision || uint64(h.count) > s.next.nextDecision-h.first {
+		if d.err != nil || id <= before || id >= s.next.nextAlert || s.next.nextAlert-l.firstAlert > mostSpread || begun == 0 || begun > l.rev ||
+			!h.possible(s.next.nextDecision) {
 			d.fail()
 			return
 		}
 		before = id
 		at := s.alerts.Set(id)
-		at.begun, at.first, at.count, at.machine = h.begun, h.first, h.count, h.machine
+		at.begun.Store(begun)
+		at.first, at.count, at.machine = h.first, h.count, h.machine
+		if h.list != nil {
+			at.listed = true
+			s.lists.Set(id).Store(&h.list)
+		}
 		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
 		at.scenario = s.strings.Acquire(scenario)
 		l.told.alerts++
@@ -306,6 +320,30 @@ func (l *loader) alerts(d *decoder) {
 		}
 	}
 	l.alert = before
+}
+
+// storedAlert is an alert as a snapshot holds it.
+type storedAlert struct {
+	first                uint64
+	count, machine       uint32
+	createdAt, startAt   int64
+	simulated, community bool
+	list                 []uint64 // of decisions that do not follow one another
+}
+
+// possible reports whether its decisions can be there, where next comes next.
+func (h *storedAlert) possible(next uint64) bool {
+	if h.list == nil {
+		return h.first <= next && uint64(h.count) <= next-h.first
+	}
+	n := len(h.list)
+	ascending := slices.IsSortedFunc(h.list, func(a, b uint64) int {
+		if a < b {
+			return -1
+		}
+		return 1
+	})
+	return n > 1 && uint64(n) == uint64(h.count) && h.list[0] == h.first && h.first > 0 && h.list[n-1] < next && ascending
 }
 
 // storedRecord is a record as a snapshot holds it.
@@ -317,6 +355,7 @@ type storedRecord struct {
 	marks, flags, bits byte
 	words              [5]string // scope, type, origin, scenario, text
 	by                 string    // as actorText
+	uuid               UUID      // its own
 }
 
 func decodeDecisions(d *decoder) decodedSection {
@@ -374,6 +413,9 @@ func (c *recordCodec) decode(d *decoder, r *storedRecord) {
 			d.fail()
 		}
 	}
+	if r.marks&storedUUID != 0 {
+		d.fixed(r.uuid[:])
+	}
 }
 
 func little(b []byte) (n uint64) {
@@ -410,6 +452,9 @@ func (l *loader) insertRecord(in *storedRecord) error {
 	for i, word := range [...]*uint32{&r.scope, &r.kind, &r.origin, &r.scenario, &r.text} {
 		*word = s.strings.Acquire(in.words[i])
 	}
+	if in.marks&storedUUID != 0 {
+		*s.uuids.Set(r.id) = in.uuid.halves()
+	}
 	s.link(n, r)
 	s.ids.Set(r.id).Store(uint32(n))
 	if in.marks&storedEnded != 0 {
@@ -443,10 +488,10 @@ func (l *loader) possible(in *storedRecord, r *record) bool {
 	if l.firstDecision == 0 {
 		l.firstDecision = in.id
 	}
-	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || l.state.next.nextDecision-l.firstDecision > mostSpread || in.begun < max(l.last.begun, 1) || in.begun > l.rev {
+	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || l.state.next.nextDecision-l.firstDecision > mostSpread || in.begun == 0 || in.begun > l.rev {
 		return false
 	}
-	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged) != 0 {
+	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged|storedUUID) != 0 || (in.marks&storedUUID != 0) != (in.flags&flagUUID != 0) {
 		return false
 	}
 	if !l.ofItsAlert(in) {
@@ -463,9 +508,13 @@ func (l *loader) possible(in *storedRecord, r *record) bool {
 // as the decision says. Alerts come before decisions.
 func (l *loader) ofItsAlert(in *storedRecord) bool {
 	h := l.state.alerts.At(in.alert)
-	stored := h != nil && h.begun != 0
+	stored := h != nil && h.begun.Load() != 0
 	if in.marks&storedPurged != 0 {
 		return !stored && in.marks&storedEnded != 0
+	}
+	if stored && h.listed {
+		_, there := slices.BinarySearch(*l.state.lists.At(in.alert).Load(), in.id)
+		return there
 	}
 	return stored && in.id >= h.first && in.id-h.first < uint64(h.count)
 }

@@ -30,6 +30,8 @@ type state struct {
 	ids     index.Pages[atomic.Uint32]
 	alerts  index.Pages[heldAlert]
 	history index.Revisions
+	lists   index.Pages[atomic.Pointer[[]uint64]] // alert → its decisions, ascending, where they do not follow one another
+	uuids   index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
 	tally   tally
 	uuidKey [2]uint64     // set once, by the first commit
 	visited bouncerLedger // whose visits are to be written down
@@ -42,10 +44,11 @@ type state struct {
 	rows        rows // cold bodies that apply wants written
 	software    softwareTable
 	inventories inventories
-	at          int64 // time of the last commit
-	version     byte  // of the record that is applied, and by that its rule
-	actor       Actor // of what is applied
-	pace        pace  // of the engine; says nothing about what is applied
+	at          int64   // time of the last commit
+	version     byte    // of the record that is applied, and by that its rule
+	actor       Actor   // who causes what is applied
+	gapsCopied  [2]bool // of next, in this commit
+	pace        pace    // of the engine; says nothing about what is applied
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
@@ -123,12 +126,15 @@ func (s *state) setHead(r *record, n slot) {
 }
 
 // begin brings a planned decision into memory and into every index.
-func (s *state) begin(rev Revision, alert uint64, simulated bool, p *plan) *record {
+func (s *state) begin(rev Revision, id, alert uint64, uuid UUID, simulated bool, p *plan) *record {
 	n, r := s.records.New()
-	r.id, r.alert, r.begun, r.until = s.next.nextDecision, alert, uint64(rev), p.until
-	s.next.nextDecision++
+	r.id, r.alert, r.begun, r.until = id, alert, uint64(rev), p.until
 	if simulated {
 		r.flags |= flagSimulated
+	}
+	if uuid != (UUID{}) {
+		r.flags |= flagUUID
+		*s.uuids.Set(id) = uuid.halves()
 	}
 	if p.target.IsValid() {
 		r.setTarget(p.target)
@@ -203,6 +209,18 @@ func (s *state) turnTo(rev Revision, at int64, back *setBack) {
 	s.expire(rev, s.at)
 }
 
+// gapsOf is the set of numbers of alerts (0) or decisions (1) that were never given; nil:
+// there are none.
+func (v *View) gapsOf(which int) *gaps { return v.gaps[which] }
+
+// editGaps is the next view's set, which may be changed.
+func (s *state) editGaps(which int) *gaps {
+	if !s.gapsCopied[which] {
+		s.next.gaps[which], s.gapsCopied[which] = s.next.gaps[which].copy(), true
+	}
+	return s.next.gaps[which]
+}
+
 // frame makes a commit of operations that are framed already, and adds it to dst.
 func (s *state) frame(dst []byte, at int64, ops int, framed []byte) []byte {
 	dst = append(appendCommitHead(dst, at, ops), framed...)
@@ -215,6 +233,7 @@ func (s *state) complete(rev Revision) {
 	s.ranges.Publish()
 	s.history.Publish(uint64(rev))
 	s.next.revision, s.next.at = rev, s.at
+	s.gapsCopied = [2]bool{}
 }
 
 // replay applies a commit as it was decoded. An error says that it was made on another
@@ -316,6 +335,9 @@ func (s *state) bury(n slot) {
 // release gives a buried record's memory back.
 func (s *state) release(n slot) {
 	r := s.records.At(n)
+	if r.flags&flagUUID != 0 {
+		s.uuids.Delete(r.id)
+	}
 	for _, word := range [...]uint32{r.text, r.scope, r.kind, r.origin, r.scenario} {
 		s.strings.Release(word)
 	}

@@ -30,6 +30,7 @@ type View struct {
 	bouncers     *bouncerSet
 	allowlists   *allowlistSet
 	secrets      map[string][]byte   // never changed in place
+	gaps         [2]*gaps            // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
 	bookmarks    map[string]Revision // never changed in place
 }
 
@@ -68,7 +69,7 @@ func (v *View) Decision(id DecisionID) (Decision, bool) {
 		return Decision{}, false
 	}
 	r := v.state.records.At(n)
-	if v.purged(r) {
+	if !v.shows(r) || v.purged(r) {
 		return Decision{}, false
 	}
 	return Decision{v, r}, true
