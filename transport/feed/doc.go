@@ -23,7 +23,7 @@
 // ended between, which is asked of the history in memory and of no disk.
 //
 // A shared answer is encoded by one goroutine of its own. It is never more than
-// aheadAtMost pieces ahead of its fastest reader, and readers are never kept by each
+// aheadAtMost pieces ahead of its fastest reader, and readers never wait for each
 // other: a slow one keeps pieces in memory, and when that is needed for others it
 // goes on alone from where it was, with the same bytes.
 //

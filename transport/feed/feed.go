@@ -15,7 +15,7 @@ import (
 // Sweep every second and Close at the end. Its methods may be called from any
 // goroutine.
 type Feed struct {
-	memory             // what long answers take until their readers have taken them
+	Memory             // what long answers take until their readers have taken them
 	deltas  deltaCache // short, whole
 	answers answers    // long, being sent
 	scratch sync.Pool  // *scratch
@@ -24,7 +24,7 @@ type Feed struct {
 // New makes a Feed. It starts nothing.
 func New(o Options) *Feed {
 	f := &Feed{
-		memory:  memory{options: o, purse: budget.NewPurse(o.AnswerMemory, nil)},
+		Memory:  Memory{options: o, purse: budget.NewPurse(o.AnswerMemory, nil)},
 		deltas:  deltaCache{seed: maphash.MakeSeed()},
 		answers: answers{room: budget.NewPurse(o.SharedMemory, nil)},
 	}

@@ -145,7 +145,7 @@ func (h *house) start(src *answerSource, maySolo bool) *sharedAnswer {
 
 // follow reads a shared answer.
 func (h *house) follow(b *sharedAnswer, send func(piece []byte, last bool) error) error {
-	return (&StreamedBody{memory: &h.feed.memory, shared: b}).follow(send)
+	return (&StreamedBody{memory: &h.feed.Memory, shared: b}).follow(send)
 }
 
 type buffer []byte

@@ -25,7 +25,7 @@ func WriteBrief(out []byte, run func(*Writer) error) ([]byte, error) {
 // on the goroutine that sends, after the request's own memory is gone. What was
 // reserved in h is the answer's from then on; if that is nothing, a piece is.
 // Errors are those of run and of Reserve.
-func (m *memory) List(h *budget.Hold, a Asker, counted bool, run func(*Writer) error) (*StreamedBody, error) {
+func (m *Memory) List(h *budget.Hold, a Asker, counted bool, run func(*Writer) error) (*StreamedBody, error) {
 	size, err := -1, error(nil)
 	if counted {
 		if size, err = lengthOf(run); err != nil {
@@ -42,7 +42,7 @@ func (m *memory) List(h *budget.Hold, a Asker, counted bool, run func(*Writer) e
 
 // RoomFor is Reserve for those who select first what they answer with, and a piece;
 // the error is left in err.
-func (m *memory) RoomFor(h *budget.Hold, a Asker, err *error) func(int64) bool {
+func (m *Memory) RoomFor(h *budget.Hold, a Asker, err *error) func(int64) bool {
 	return func(n int64) bool {
 		*err = m.Reserve(h, a, n+soloPiece)
 		return *err == nil

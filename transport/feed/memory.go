@@ -41,8 +41,9 @@ func (e *TooLong) Error() string {
 	return fmt.Sprintf("the answer takes %d bytes of memory, more than there is for answers: ask for less", e.Bytes)
 }
 
-// memory is what long answers take, and by which rules they are sent.
-type memory struct {
+// Memory is what long answers take, and by which rules they are sent. It is part of a
+// Feed, which has its methods. They may be called from any goroutine.
+type Memory struct {
 	options Options
 	purse   *budget.Purse
 }
@@ -50,7 +51,7 @@ type memory struct {
 // Reserve takes n bytes more of the memory for answers into h, for which it may
 // wait. They are the caller's to release until an answer takes them over. The error
 // is a *TooLong, or an *engine.Error of ErrBusy.
-func (m *memory) Reserve(h *budget.Hold, a Asker, n int64) error {
+func (m *Memory) Reserve(h *budget.Hold, a Asker, n int64) error {
 	p := a.Payer()
 	if h.From == nil {
 		h.Of, h.From = p.Holder, m.purse
@@ -66,7 +67,7 @@ func (m *memory) Reserve(h *budget.Hold, a Asker, n int64) error {
 }
 
 // aside takes memory for a part of an answer that is under way, and waits for it.
-func (m *memory) aside(p Payer, n int64) (budget.Hold, error) {
+func (m *Memory) aside(p Payer, n int64) (budget.Hold, error) {
 	h := budget.Hold{Of: p.Holder, From: m.purse}
 	if !h.Await(min(n, m.purse.Most()), m.options.Patience, m.options.Life) {
 		m.options.Refused(p.Client)
@@ -79,13 +80,13 @@ func (m *memory) aside(p Payer, n int64) (budget.Hold, error) {
 // such as an alert. It may outlive the request that it was made for and belongs to
 // one goroutine at a time.
 type Part struct {
-	memory *memory
+	memory *Memory
 	payer  Payer
 	held   budget.Hold
 }
 
 // Part makes one that has nothing yet.
-func (m *memory) Part(a Asker) *Part { return &Part{memory: m, payer: a.Payer()} }
+func (m *Memory) Part(a Asker) *Part { return &Part{memory: m, payer: a.Payer()} }
 
 // Room makes what was taken for the part before what this one takes, n bytes, and
 // waits for it; false: there is none. A part larger than all there is has all.

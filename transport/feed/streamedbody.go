@@ -12,7 +12,7 @@ import (
 // caller, who calls Send once at most, and Close in any case; one goroutine at a time.
 // It needs nothing of the request that it answers.
 type StreamedBody struct {
-	memory *memory
+	memory *Memory
 	began  time.Time
 	run    func(*Writer) error // writes all of it into one reader's own pieces, or:
 	shared *sharedAnswer       // is followed, or:
@@ -29,7 +29,7 @@ const EndingSize = 1 << 10
 var errTooSlow = errors.New("the reader is too slow")
 
 // body makes one that takes over what was reserved for it.
-func (m *memory) body(h *budget.Hold, a Asker, b StreamedBody) *StreamedBody {
+func (m *Memory) body(h *budget.Hold, a Asker, b StreamedBody) *StreamedBody {
 	b.memory, b.began, b.payer = m, time.Now(), a.Payer()
 	b.held, *h = *h, budget.Hold{}
 	return &b
