@@ -319,9 +319,11 @@ func (v *View) writeAlerts(w *sections) {
 		w.body = binary.AppendVarint(binary.AppendVarint(w.body, h.createdAt), h.startAt-h.createdAt)
 		w.body = appendBool(appendBool(w.body, h.simulated), h.community)
 		w.body = words.append(w.body, v.state.strings.At(h.scenario))
+		var listed []uint64
 		if h.listed {
-			w.body = appendIDs(w.body, *v.state.lists.At(id).Load())
+			listed = *v.state.lists.At(id).Load()
 		}
+		w.body = appendIDs(w.body, listed)
 		before = id
 		if w.row(from) {
 			w.end(sectionAlerts)

@@ -293,7 +293,9 @@ func (l *loader) alerts(d *decoder) {
 		h.simulated, h.community = d.bool(), d.bool()
 		scenario := words.decode(d)
 		if d.version > firstVersion && len(d.rest) > 0 && d.err == nil {
-			h.list = decodeIDs(d)
+			if h.list = decodeIDs(d); len(h.list) == 0 {
+				h.list = nil
+			}
 		}
 		d.close(behind)
 		if l.firstAlert == 0 {
