@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"lapid/transport/conn"
 	"lapid/transport/visible"
 )
 
@@ -21,13 +22,12 @@ type accessLog struct {
 	buf []byte
 }
 
-func (l *accessLog) line(x *exchange, took time.Duration) {
+func (l *accessLog) line(r *conn.Request, client netip.Addr, now int64, status int, failure string, took time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	r := x.request
-	b := x.client.AppendTo(l.buf[:0])
+	b := client.AppendTo(l.buf[:0])
 	b = append(b, " - ["...)
-	b = time.Unix(0, x.now).AppendFormat(b, time.RFC1123)
+	b = time.Unix(0, now).AppendFormat(b, time.RFC1123)
 	b = append(b, `] "`...)
 	b = visible.AppendText(b, r.Method)
 	b = append(b, ' ')
@@ -35,11 +35,11 @@ func (l *accessLog) line(x *exchange, took time.Duration) {
 	b = append(b, ' ')
 	b = visible.AppendText(b, r.Protocol)
 	b = append(b, ' ')
-	b = strconv.AppendInt(b, int64(x.answer.Status()), 10)
+	b = strconv.AppendInt(b, int64(status), 10)
 	b = fmt.Appendf(b, ` %s "`, took)
 	b = appendQuoted(b, []byte(visible.Short(string(r.Agent))))
 	b = append(b, `" `...)
-	b = appendQuoted(b, []byte(visible.Short(x.failure)))
+	b = appendQuoted(b, []byte(visible.Short(failure)))
 	b = append(b, "\"\n"...)
 	l.buf = keep(b)
 	_, _ = l.out.Write(b) // nobody to tell

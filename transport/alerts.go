@@ -11,9 +11,12 @@ import (
 	"lapid/transport/wire"
 )
 
-// addAlerts stores what a machine reports (http-api.md section 7). The answer
+// alerts are the lines of the table about alerts.
+type alerts struct{ *core }
+
+// add stores what a machine reports (http-api.md section 7). The answer
 // says that it is durable and in force.
-func (s *Server) addAlerts(x *exchange) error {
+func (s alerts) add(x *exchange) error {
 	body, err := x.body()
 	if err != nil {
 		return err
@@ -31,8 +34,8 @@ func (s *Server) addAlerts(x *exchange) error {
 	return nil
 }
 
-// findAlerts lists alerts (http-api.md section 9).
-func (s *Server) findAlerts(x *exchange) error {
+// find lists alerts (http-api.md section 9).
+func (s alerts) find(x *exchange) error {
 	// The question is the answer's, which may be written when the exchange is over.
 	q, view := &engine.AlertQuery{Now: x.now}, s.engine.View()
 	if err := wire.ParseAlertQuery(q, bytes.Clone(x.request.Query)); err != nil {
@@ -40,11 +43,11 @@ func (s *Server) findAlerts(x *exchange) error {
 	}
 	x.reading = s.feed.Part(x)
 	q.Room = x.reading.Room
-	return s.list(x, false, func(w *feed.Writer) error { return s.writeAlerts(w, view, q) })
+	return x.list(false, func(w *feed.Writer) error { return s.write(w, view, q) })
 }
 
-// writeAlerts writes a list of alerts, null when it is empty.
-func (s *Server) writeAlerts(w *feed.Writer, view *engine.View, q *engine.AlertQuery) error {
+// write writes a list of alerts, null when it is empty.
+func (s alerts) write(w *feed.Writer, view *engine.View, q *engine.AlertQuery) error {
 	var failed error
 	between := byte('[')
 	err := s.engine.Alerts(s.life, view, q, func(a *engine.Alert, ds []engine.Decision) bool {
@@ -68,8 +71,8 @@ func (s *Server) writeAlerts(w *feed.Writer, view *engine.View, q *engine.AlertQ
 	return nil
 }
 
-// headAlerts is GET /v1/alerts without its body: only its errors count.
-func (s *Server) headAlerts(x *exchange) error {
+// head is GET /v1/alerts without its body: only its errors count.
+func (s alerts) head(x *exchange) error {
 	x.alertQuery.Now = x.now
 	if err := wire.ParseAlertQuery(&x.alertQuery, x.request.Query); err != nil {
 		return err
@@ -80,8 +83,8 @@ func (s *Server) headAlerts(x *exchange) error {
 
 var errAlertID = &answer{http.StatusBadRequest, "alert_id must be valid integer"}
 
-// getAlert shows one alert, or on HEAD whether there is one.
-func (s *Server) getAlert(x *exchange) error {
+// get shows one alert, or on HEAD whether there is one.
+func (s alerts) get(x *exchange) error {
 	text, err := x.param()
 	if err != nil {
 		return err
@@ -105,23 +108,23 @@ func (s *Server) getAlert(x *exchange) error {
 			x.head()
 		}
 	} else {
-		err = s.list(x, false, run)
+		err = x.list(false, run)
 	}
 	return err
 }
 
 // mayDelete guards the deletion of alerts: a token is not enough, the address
 // must be trusted.
-func (s *Server) mayDelete(x *exchange) error {
+func (s alerts) mayDelete(x *exchange) error {
 	if s.gate.MayDeleteAlerts(x.client, x.request.Socket) {
 		return nil
 	}
-	s.deny(x, &auth.Refusal{Reason: auth.DeletionFromStranger, Who: x.machine})
+	x.deny(&auth.Refusal{Reason: auth.DeletionFromStranger, Who: x.machine})
 	return &answer{http.StatusForbidden, "access forbidden from this IP (" + x.client.String() + ")"}
 }
 
-// deleteAlerts deletes what the query string describes, with its decisions.
-func (s *Server) deleteAlerts(x *exchange) error {
+// deleteMany deletes what the query string describes, with its decisions.
+func (s alerts) deleteMany(x *exchange) error {
 	if err := s.mayDelete(x); err != nil {
 		return err
 	}
@@ -129,17 +132,17 @@ func (s *Server) deleteAlerts(x *exchange) error {
 	if err := wire.ParseAlertDeletion(&x.alertQuery, x.request.Query); err != nil {
 		return err
 	}
-	n, err := s.engine.DeleteAlerts(s.asMachine(x), &x.alertQuery)
+	n, err := s.engine.DeleteAlerts(x.asMachine(), &x.alertQuery)
 	if err != nil {
 		return err
 	}
-	s.tellDeletion(x, "alerts", n)
+	x.tellDeletion("alerts", n)
 	x.deleted(n)
 	return nil
 }
 
-// deleteAlert deletes one alert with its decisions.
-func (s *Server) deleteAlert(x *exchange) error {
+// deleteOne deletes one alert with its decisions.
+func (s alerts) deleteOne(x *exchange) error {
 	if err := s.mayDelete(x); err != nil {
 		return err
 	}
@@ -151,9 +154,9 @@ func (s *Server) deleteAlert(x *exchange) error {
 	if !ok {
 		return errAlertID
 	}
-	err = s.engine.DeleteAlert(s.asMachine(x), engine.AlertID(id), x.now)
+	err = s.engine.DeleteAlert(x.asMachine(), engine.AlertID(id), x.now)
 	if err == nil {
-		s.tellDeletion(x, "alerts", 1)
+		x.tellDeletion("alerts", 1)
 		x.deleted(1)
 	}
 	return err

@@ -8,11 +8,14 @@ import (
 	"lapid/transport/wire"
 )
 
-// listAllowlists shows the lists (http-api.md section 14), with their items if
+// allowlists are the lines about allowlists.
+type allowlists struct{ *core }
+
+// all shows the lists (http-api.md section 14), with their items if
 // asked for.
-func (s *Server) listAllowlists(x *exchange) error {
+func (s allowlists) all(x *exchange) error {
 	all, content, now := s.engine.View().Allowlists(), x.withContent(), x.now
-	return s.list(x, false, func(w *feed.Writer) (err error) {
+	return x.list(false, func(w *feed.Writer) (err error) {
 		w.Buf, err = wire.WriteAllowlists(w.Buf, all, content, now, w.Flushed)
 		return err
 	})
@@ -23,8 +26,8 @@ func (x *exchange) withContent() bool {
 	return string(value) == "true"
 }
 
-// getAllowlist shows one list.
-func (s *Server) getAllowlist(x *exchange) error {
+// get shows one list.
+func (s allowlists) get(x *exchange) error {
 	name, err := x.param()
 	if err != nil {
 		return err
@@ -34,14 +37,14 @@ func (s *Server) getAllowlist(x *exchange) error {
 		return &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: name}
 	}
 	content, now := x.withContent(), x.now
-	return s.list(x, false, func(w *feed.Writer) (err error) {
+	return x.list(false, func(w *feed.Writer) (err error) {
 		w.Buf, err = wire.WriteAllowlist(w.Buf, l, content, now, w.Flushed)
 		return err
 	})
 }
 
 // allowlisted looks an address or range up.
-func (s *Server) allowlisted(view *engine.View, value string, now int64) ([]engine.AllowlistMatch, error) {
+func (s allowlists) allowlisted(view *engine.View, value string, now int64) ([]engine.AllowlistMatch, error) {
 	p, err := engine.ParseTarget(value)
 	if err != nil {
 		return nil, &answer{http.StatusInternalServerError, err.Error()} // quirkFilters
@@ -50,7 +53,7 @@ func (s *Server) allowlisted(view *engine.View, value string, now int64) ([]engi
 }
 
 // check says whether an address or range is allowlisted, and why.
-func (s *Server) check(x *exchange) error {
+func (s allowlists) check(x *exchange) error {
 	value, err := x.param()
 	if err != nil {
 		return err
@@ -65,7 +68,7 @@ func (s *Server) check(x *exchange) error {
 }
 
 // headCheck says it with its status alone.
-func (s *Server) headCheck(x *exchange) error {
+func (s allowlists) headCheck(x *exchange) error {
 	value, err := x.param()
 	if err != nil {
 		return err
@@ -83,7 +86,7 @@ func (s *Server) headCheck(x *exchange) error {
 }
 
 // checkMany is check for a list.
-func (s *Server) checkMany(x *exchange) error {
+func (s allowlists) checkMany(x *exchange) error {
 	body, err := x.body()
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (s *Server) checkMany(x *exchange) error {
 		}
 	}
 	x.keepBody = true
-	return s.list(x, false, func(w *feed.Writer) (err error) {
+	return x.list(false, func(w *feed.Writer) (err error) {
 		var found []engine.AllowlistMatch
 		matches := func(i int) []engine.AllowlistMatch {
 			p, _ := engine.ParseTarget(targets[i]) // as before

@@ -54,7 +54,7 @@ func TestUnreadAnswers(t *testing.T) { // not in parallel: it measures the proce
 			h.unread(network, c.path, c.who, readers, 3*room)
 		}
 	}
-	if h.server.refusals[noAnswerMemory].count.Load() == 0 {
+	if h.server.refusals.of[noAnswerMemory].count.Load() == 0 {
 		t.Error("nobody was refused")
 	}
 	if !strings.Contains(h.scrape("/metrics"), `lapid_refused_total{reason="answers"}`) {

@@ -39,7 +39,7 @@ func testStrangersBodies(t *wireTest) {
 			_, _ = io.WriteString(c, text) // may be refused and closed meanwhile
 		}
 	}
-	h.eventually("strangers are refused", func() bool { return h.server.refusals[conn.NoStrangerMemory].count.Load() > 20 })
+	h.eventually("strangers are refused", func() bool { return h.server.refusals.of[conn.NoStrangerMemory].count.Load() > 20 })
 	if n := h.server.front.MemoryInUse(); n > room/2 {
 		t.Errorf("strangers take %d bytes", n)
 	}
@@ -98,7 +98,7 @@ func testPackedBodiesOfTheKnown(t *wireTest) {
 	if got.status != 503 || got.header.Get("Retry-After") == "" {
 		t.Errorf("a stranger's: %d %s", got.status, got.body)
 	}
-	if h.server.refusals[conn.NoStrangerMemory].count.Load() == 0 {
+	if h.server.refusals.of[conn.NoStrangerMemory].count.Load() == 0 {
 		t.Error("nothing is counted")
 	}
 }

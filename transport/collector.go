@@ -100,7 +100,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	c.answers(m)
 	if c.s.options.MetricsLevel == "full" {
 		view := c.s.engine.View()
-		c.s.pruneVisitors(view)
+		c.s.counting.prune(view)
 		c.visitors(m)
 		c.people(m, view)
 		c.state(m)
@@ -241,7 +241,7 @@ func (c collectorOf) visitors(m measure) {
 	})
 }
 
-func (v *visitor) send(m measure, d *prometheus.Desc, name string, lines []route) {
+func (v *visitor) send(m measure, d *prometheus.Desc, name string, lines []tableLine) {
 	for i := range v.requests {
 		if n := v.requests[i].Load(); n > 0 {
 			m.counter(d, float64(n), name, lines[i].label, lines[i].method)
@@ -355,8 +355,8 @@ func (c collectorOf) state(m measure) {
 	m.gauge(diskFailed, number(e.Store.Failed))
 	m.gauge(connections, float64(connectionsOf(c.s.front)))
 	m.gauge(bodyBytes, float64(c.s.front.MemoryInUse()))
-	for why := range c.s.refusals {
-		m.counter(noRoom, float64(c.s.refusals[why].count.Load()), reasonNames[why])
+	for why := range c.s.refusals.of {
+		m.counter(noRoom, float64(c.s.refusals.of[why].count.Load()), reasonNames[why])
 	}
 }
 

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
@@ -11,6 +10,9 @@ import (
 	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
+
+// decisions are the lines about decisions, but for polls.
+type decisions struct{ *core }
 
 // visitEvery is how often a live query is noted as a visit, in nanoseconds
 // (http-api.md section 5).
@@ -27,9 +29,9 @@ const (
 
 var nullAnswer = []byte("null")
 
-// findDecisions is the live query (http-api.md section 11).
-func (s *Server) findDecisions(x *exchange) error {
-	found, err := s.find(x)
+// find is the live query (http-api.md section 11).
+func (s decisions) find(x *exchange) error {
+	found, err := s.search(x)
 	if err != nil {
 		return err
 	}
@@ -47,9 +49,9 @@ func (s *Server) findDecisions(x *exchange) error {
 	return nil
 }
 
-// find asks the engine what the query string asks for. A short answer is in x.found
+// search asks the engine what the query string asks for. A short answer is in x.found
 // and x.out; a longer one, which is not for a loop, is the selection.
-func (s *Server) find(x *exchange) (*engine.Selection, error) {
+func (s decisions) search(x *exchange) (*engine.Selection, error) {
 	x.query.Now = x.now
 	if err := wire.ParseQuery(&x.query, x.request.Query); err != nil {
 		return nil, err
@@ -62,7 +64,7 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 		}
 	}
 	if few {
-		s.live(x, len(x.found) > 0)
+		s.counting.live(x.bouncer, len(x.found) > 0)
 		return nil, nil
 	}
 	if !x.request.MayWait() {
@@ -73,30 +75,30 @@ func (s *Server) find(x *exchange) (*engine.Selection, error) {
 	if !ok {
 		return nil, err
 	}
-	s.live(x, found.Len() > 0)
+	s.counting.live(x.bouncer, found.Len() > 0)
 	return &found, nil
 }
 
 // sendList answers with what was selected.
-func (s *Server) sendList(x *exchange, found *engine.Selection) error {
+func (s decisions) sendList(x *exchange, found *engine.Selection) error {
 	now, n := x.now, found.Len()
 	if n == 0 {
 		x.shared(jsonType, nullAnswer)
 		return nil
 	}
-	return s.list(x, n <= longList, func(w *feed.Writer) error { return writeList(w, found, now) })
+	return x.list(n <= longList, func(w *feed.Writer) error { return writeList(w, found, now) })
 }
 
-// headDecisions answers as GET would, without reading what it would have to
+// head answers as GET would, without reading what it would have to
 // list: bouncers use it to see whether we are there. It leaves no trace.
-func (s *Server) headDecisions(x *exchange) error {
+func (s decisions) head(x *exchange) error {
 	x.query.Now = x.now
 	if err := wire.ParseQuery(&x.query, x.request.Query); err != nil {
 		return err
 	}
 	if x.query.Address.IsValid() && !x.query.Inside {
 		found, few := s.engine.View().FindFew(x.found[:0], &x.query, fewFound)
-		s.live(x, !few || len(found) > 0)
+		s.counting.live(x.bouncer, !few || len(found) > 0)
 		x.found = found
 	}
 	x.head()
@@ -119,23 +121,23 @@ func writeList(w *feed.Writer, found *engine.Selection, now int64) error {
 	return nil
 }
 
-// endDecisions ends what the query string describes.
-func (s *Server) endDecisions(x *exchange) error {
+// endMany ends what the query string describes.
+func (s decisions) endMany(x *exchange) error {
 	x.query.Now = x.now
 	if err := wire.ParseDeletion(&x.query, x.request.Query); err != nil {
 		return err
 	}
-	n, err := s.engine.EndDecisions(s.asMachine(x), &x.query)
+	n, err := s.engine.EndDecisions(x.asMachine(), &x.query)
 	if err != nil {
 		return err
 	}
-	s.tellDeletion(x, "decisions", n)
+	x.tellDeletion("decisions", n)
 	x.deleted(n)
 	return nil
 }
 
-// endDecision ends one by its id.
-func (s *Server) endDecision(x *exchange) error {
+// endOne ends one by its id.
+func (s decisions) endOne(x *exchange) error {
 	text, err := x.param()
 	if err != nil {
 		return err
@@ -144,25 +146,15 @@ func (s *Server) endDecision(x *exchange) error {
 	if !ok {
 		return &answer{http.StatusBadRequest, "decision_id must be valid integer"}
 	}
-	err = s.engine.EndDecision(s.asMachine(x), engine.DecisionID(id), x.now)
+	err = s.engine.EndDecision(x.asMachine(), engine.DecisionID(id), x.now)
 	if errors.Is(err, engine.ErrNotFound) { // the id as it was asked for, which may be negative
 		return &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: canonicalID(text)}
 	}
 	if err == nil {
-		s.tellDeletion(x, "decisions", 1)
+		x.tellDeletion("decisions", 1)
 		x.deleted(1)
 	}
 	return err
-}
-
-// asMachine is the server's life as far as a write goes: the machine's that asked for it.
-func (s *Server) asMachine(x *exchange) context.Context {
-	return engine.As(s.life, engine.Actor{Kind: engine.ActorMachine, Name: x.machine})
-}
-
-func (x *exchange) deleted(n int) {
-	x.out = wire.AppendDeleted(x.out[:0], n)
-	x.json(http.StatusOK, x.out)
 }
 
 // parseID reads a decimal integer with an optional sign and leading zeros. A

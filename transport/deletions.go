@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"log/slog"
+	"net/netip"
 	"sync"
 
 	"lapid/transport/visible"
@@ -13,6 +15,8 @@ const deletionsAtMost = 20
 
 // deletions counts the lines of a second. Any goroutine may use it.
 type deletions struct {
+	log *slog.Logger
+
 	mu      sync.Mutex
 	second  int64
 	told    int
@@ -51,18 +55,17 @@ func (c *deletions) missed(second int64) (requests, n int) {
 	return requests, n
 }
 
-// tellDeletion says that a machine has deleted so many of something.
-func (s *Server) tellDeletion(x *exchange, what string, n int) {
-	if n == 0 || !s.deletions.may(x.now/1e9, n) {
+// tell says that a machine has deleted so many of something.
+func (c *deletions) tell(what, machine string, n int, client netip.Addr, target []byte, now int64) {
+	if n == 0 || !c.may(now/1e9, n) {
 		return
 	}
-	asked := visible.Short(string(x.request.Target))
-	s.log.Info("a machine deleted "+what, "machine", x.machine, "address", x.client, what, n, "request", asked)
+	c.log.Info("a machine deleted "+what, "machine", machine, "address", client, what, n, "request", visible.Short(string(target)))
 }
 
-// tellMissedDeletions is called every second.
-func (s *Server) tellMissedDeletions(now int64) {
-	if requests, n := s.deletions.missed(now / 1e9); requests > 0 {
-		s.log.Info("machines deleted more than there are lines for in a second", "requests", requests, "deleted", n)
+// tellMissed is called every second.
+func (c *deletions) tellMissed(now int64) {
+	if requests, n := c.missed(now / 1e9); requests > 0 {
+		c.log.Info("machines deleted more than there are lines for in a second", "requests", requests, "deleted", n)
 	}
 }

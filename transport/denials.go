@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
@@ -45,6 +46,7 @@ type denial struct {
 
 // denials remembers who was not let in. Any goroutine may use it.
 type denials struct {
+	log    *slog.Logger
 	counts map[auth.Reason]*atomic.Uint64 // never changed
 
 	mu    sync.Mutex
@@ -72,8 +74,8 @@ type deniedLine struct {
 	others bool // of addresses that are not remembered
 }
 
-func newDenials() *denials {
-	d := &denials{counts: map[auth.Reason]*atomic.Uint64{}, known: map[deniedPair]*denied{}, crowd: map[auth.Reason]*denied{}}
+func newDenials(log *slog.Logger) *denials {
+	d := &denials{log: log, counts: map[auth.Reason]*atomic.Uint64{}, known: map[deniedPair]*denied{}, crowd: map[auth.Reason]*denied{}}
 	for _, r := range auth.Reasons {
 		d.counts[r.Reason] = new(atomic.Uint64)
 	}
@@ -143,37 +145,26 @@ func (d *denials) sweep(now int64, all bool) (lines []deniedLine) {
 	return lines
 }
 
-// deny notes a request that was not let in.
-func (s *Server) deny(x *exchange, r *auth.Refusal) {
-	why := r.Why
-	if why == "" && r.Reason != auth.NoKey && r.Reason != auth.UnknownKey { // whose text says nothing
-		why = r.Text
-	}
-	s.denied(&denial{
-		reason: r.Reason, address: x.client, who: shortly(r.Who), why: shortly(why),
-		request: x.route.method + " " + x.route.path, agent: shortly(string(x.request.Agent)),
-	}, x.now)
-}
-
-func (s *Server) denied(one *denial, now int64) {
-	if line, tell := s.denials.note(one, now); tell {
-		s.tellDenied(line)
+// add counts a denial, and tells it unless that has to wait.
+func (d *denials) add(one *denial, now int64) {
+	if line, tell := d.note(one, now); tell {
+		d.tell(line)
 	}
 }
 
-// sweepDenials writes what is due; at the end everything.
-func (s *Server) sweepDenials(all bool) {
-	for _, line := range s.denials.sweep(s.engine.Now(), all) {
-		s.tellDenied(line)
+// tellDue writes what is due; at the end everything.
+func (d *denials) tellDue(now int64, all bool) {
+	for _, line := range d.sweep(now, all) {
+		d.tell(line)
 	}
 }
 
-// tellDenied writes a line. A token that is over is no fault: its machine logs in
+// tell writes a line. A token that is over is no fault: its machine logs in
 // again, and it is told to who asks for everything.
-func (s *Server) tellDenied(line deniedLine) {
-	say := s.log.Warn
+func (d *denials) tell(line deniedLine) {
+	say := d.log.Warn
 	if line.reason == auth.ExpiredToken {
-		say = s.log.Debug
+		say = d.log.Debug
 	}
 	means := ""
 	for _, r := range auth.Reasons {

@@ -19,7 +19,7 @@ import (
 // its count, and of addresses beyond those remembered one line for all.
 func TestDenials(t *testing.T) {
 	t.Parallel()
-	d, now := newDenials(), int64(1_000_000*time.Second)
+	d, now := newDenials(slog.New(slog.DiscardHandler)), int64(1_000_000*time.Second)
 	address := func(n int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) }
 	note := func(a netip.Addr, why auth.Reason) (deniedLine, bool) {
 		return d.note(&denial{reason: why, address: a}, now)

@@ -6,7 +6,7 @@
 // A request takes one straight line. Package conn knows who is at the other end and
 // when to lose patience, refuses what two readers might read in two ways, and makes a
 // value of the rest, whether it came over a loop or a goroutine; routes.go, the whole
-// server on one screen, finds the line of the table; exchange.go asks the gate who is
+// server on one screen, finds the line of the table; serve.go asks the gate who is
 // calling; a handler of about twenty lines
 // parses with package wire, asks the engine, and answers; reply.go turns errors
 // into the contract's answers. What looks odd on purpose stands in quirks.go

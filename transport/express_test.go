@@ -172,7 +172,7 @@ func TestPanicOnLoop(t *testing.T) {
 	answer := h.onLoop(plainGet("/v1/decisions?ip=192.0.2.1"))
 	good := h.server.routes.hot[conn.Address]
 	broken := *good
-	broken.handle = func(*Server, *exchange) error { panic("on purpose") }
+	broken.handle = func(*exchange) error { panic("on purpose") }
 	h.server.routes.hot[conn.Address] = &broken
 	if out, done := answer(); !done || !strings.HasPrefix(string(out), "HTTP/1.1 500 ") || !strings.Contains(string(out), "Connection: close") {
 		t.Errorf("a panic is answered with %s", out)

@@ -46,34 +46,7 @@ func faultOf(status int) auth.Reason {
 	return otherFault
 }
 
-// tellFault notes an exchange that went wrong and has no line yet.
-func (s *Server) tellFault(x *exchange) {
-	status := x.answer.Status()
-	if status < http.StatusBadRequest && x.failure == "" || x.told || x.pending {
-		return
-	}
-	if status == http.StatusNotFound && x.route.path != "" {
-		return
-	}
-	one := &denial{reason: faultOf(status), status: status, address: x.client, who: x.machine, request: x.route.method + " " + x.route.path, why: shortly(x.failure)}
-	if status < http.StatusBadRequest {
-		one.reason = badFilter
-	}
-	if x.bouncer != nil {
-		one.who = rowName(x.bouncer)
-	}
-	one.who = shortly(one.who)
-	one.agent = shortly(string(x.request.Agent))
-	if x.route.path == "" {
-		one.request = shortly(string(x.request.Method) + " " + string(x.request.Target))
-	}
-	if status >= http.StatusInternalServerError {
-		s.log.Debug("a request failed", "request", x, "status", status, "error", x.failure)
-	}
-	s.denied(one, x.now)
-}
-
-// tellUnread notes what could not be read as a request.
-func (s *Server) tellUnread(address netip.Addr, status int, text string) {
-	s.denied(&denial{reason: faultOf(status), status: status, address: address, why: shortly(text)}, s.engine.Now())
+// unread is what could not be read as a request.
+func unread(address netip.Addr, status int, text string) *denial {
+	return &denial{reason: faultOf(status), status: status, address: address, why: shortly(text)}
 }

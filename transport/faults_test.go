@@ -82,7 +82,7 @@ func testNoFaults(t *wireTest) {
 // TestHandshakeClasses: causes of an address are told apart.
 func TestHandshakeClasses(t *testing.T) {
 	t.Parallel()
-	d, told := newDenials(), 0
+	d, told := newDenials(slog.New(slog.DiscardHandler)), 0
 	for i, c := range []struct {
 		err  error
 		want string

@@ -2,8 +2,8 @@ package transport
 
 var upAnswer = []byte(`{"status":"up"}`)
 
-// health says that the server answers.
-func (s *Server) health(x *exchange) error {
+// isUp says that the server answers.
+func isUp(x *exchange) error {
 	x.shared(jsonType, upAnswer)
 	x.answer.SetHeader("Cache-Control", "no-cache")
 	x.answer.SetHeader("Pragma", "no-cache")

@@ -17,7 +17,7 @@ func (x *exchange) Payer() feed.Payer {
 // list answers with what run writes, at once when that is short, else in pieces, with
 // its length before it if it is counted. run may run twice, and again after the
 // handler has returned.
-func (s *Server) list(x *exchange, counted bool, run func(*feed.Writer) error) (err error) {
+func (x *exchange) list(counted bool, run func(*feed.Writer) error) (err error) {
 	x.out, err = feed.WriteBrief(x.out, run)
 	if err == nil {
 		x.json(http.StatusOK, x.out)
@@ -26,7 +26,7 @@ func (s *Server) list(x *exchange, counted bool, run func(*feed.Writer) error) (
 	if !errors.Is(err, feed.ErrLong) {
 		return err
 	}
-	b, err := s.feed.List(&x.held, x, counted, run)
+	b, err := x.core.feed.List(&x.held, x, counted, run)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func testLongHeadsOfStrangers(t *wireTest) {
 	if used := h.server.front.MemoryInUse(); refused == 0 || used > 1<<20 {
 		t.Errorf("%d of %d are refused, the others take %d bytes", refused, len(all), used)
 	}
-	if h.server.refusals[conn.NoStrangerMemory].count.Load() == 0 {
+	if h.server.refusals.of[conn.NoStrangerMemory].count.Load() == 0 {
 		t.Error("nothing is counted")
 	}
 	if got := h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1"); got.status != 200 {

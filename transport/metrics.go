@@ -81,33 +81,34 @@ func (c *counting) start(lines int) {
 // share gives one of the shares to an exchange.
 func (c *counting) share() *counters { return &c.shares[c.next.Add(1)%counterShares] }
 
-// count counts an answered request.
-func (s *Server) count(x *exchange, took time.Duration) {
-	n := x.route.number
-	l := &x.counters.lines[n]
+// count counts an answered request, in a share, by line and by visitor: a bouncer, or a
+// machine, or neither.
+func (c *counting) count(share *counters, line *route, status int, row *engine.BouncerRow, machine string, took time.Duration) {
+	n := line.number
+	l := &share.lines[n]
 	at := 0
 	for at < len(edges) && int64(took) > edges[at] {
 		at++
 	}
 	l.counts[at].Add(1)
 	l.nanos.Add(int64(took))
-	x.counters.answered(x.answer.Status())
-	if x.route.who == either {
+	share.answered(status)
+	if line.who == either {
 		return // the contract does not count these by visitor
 	}
-	if x.bouncer != nil {
-		s.counting.bouncers.of(x.bouncer, aboutRow).requests[n].Add(1)
-	} else if x.machine != "" {
-		s.counting.machines.of(x.machine, aboutMachine).requests[n].Add(1)
+	if row != nil {
+		c.bouncers.of(row, aboutRow).requests[n].Add(1)
+	} else if machine != "" {
+		c.machines.of(machine, aboutMachine).requests[n].Add(1)
 	}
 }
 
 // live counts a live query by whether it found something.
-func (s *Server) live(x *exchange, found bool) {
-	if x.bouncer == nil {
+func (c *counting) live(row *engine.BouncerRow, found bool) {
+	if row == nil {
 		return
 	}
-	v := s.counting.bouncers.of(x.bouncer, aboutRow)
+	v := c.bouncers.of(row, aboutRow)
 	if found {
 		v.found.Add(1)
 	} else {
@@ -240,11 +241,11 @@ func aboutRow(r *engine.BouncerRow) (name string, stranger bool) {
 
 func aboutMachine(id string) (name string, stranger bool) { return id, false }
 
-// pruneVisitors forgets the counters of those who were removed. It is called
+// prune forgets the counters of those who were removed. It is called
 // every minute, and at every scrape.
-func (s *Server) pruneVisitors(view *engine.View) {
-	s.counting.bouncers.prune(func(r *engine.BouncerRow) bool { return !r.Gone() && view.Bouncer(rowName(r)) == r })
-	s.counting.machines.prune(func(id string) bool { return view.Machine(id) != nil })
+func (c *counting) prune(view *engine.View) {
+	c.bouncers.prune(func(r *engine.BouncerRow) bool { return !r.Gone() && view.Bouncer(rowName(r)) == r })
+	c.machines.prune(func(id string) bool { return view.Machine(id) != nil })
 }
 
 // snapshot adds up the shares of one line.

@@ -135,3 +135,7 @@ func fill[N int | int64 | time.Duration](n *N, usual N) {
 		*n = usual
 	}
 }
+
+// loginPatience is how long a login with a certificate may take to find out
+// whether that was revoked; log processors give a request ten seconds and more.
+const loginPatience = 8 * time.Second

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -32,21 +33,26 @@ var reasonNames = [reasons]string{
 const refusalTold = 10 * time.Second
 
 // refusals counts for what there was no room.
-type refusals [reasons]struct {
+type refusals struct {
+	log *slog.Logger
+	of  [reasons]refusal
+}
+
+type refusal struct {
 	count atomic.Uint64
 	told  atomic.Int64  // Unix nanoseconds of the last line
 	last  atomic.Uint64 // the count then
 }
 
-// refused counts a refusal, and says so in the log from time to time: a line for
+// add counts a refusal, and says so in the log from time to time: a line for
 // each would be another way to fill a disk.
-func (s *Server) refused(why reason, client netip.Addr) {
-	r := &s.refusals[why]
+func (c *refusals) add(why reason, client netip.Addr) {
+	r := &c.of[why]
 	n, now := r.count.Add(1), time.Now().UnixNano()
 	if told := r.told.Load(); now-told < int64(refusalTold) && now >= told || !r.told.CompareAndSwap(told, now) {
 		return
 	}
-	s.log.Warn("no room for everybody", "reason", reasonNames[why], "address", client, "refused", n-r.last.Swap(n))
+	c.log.Warn("no room for everybody", "reason", reasonNames[why], "address", client, "refused", n-r.last.Swap(n))
 }
 
 var errBodies = &engine.Error{Kind: engine.ErrBusy, Text: "too many large requests at once"}

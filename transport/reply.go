@@ -8,32 +8,13 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
-	"lapid/transport/conn"
 	"lapid/transport/feed"
 	"lapid/transport/wire"
 )
 
-var (
-	jsonType   = []byte("application/json; charset=utf-8")
-	streamType = []byte("application/json") // of the stream alone
-	headType   = []byte("text/plain; charset=utf-8")
-)
-
-// challenge goes with every refusal of the token layer.
-const challenge = "JWT realm=Crowdsec API local"
-
-// answer is a handler's own refusal: a status with a message, or with no body
-// when the text is empty.
-type answer struct {
-	status int
-	text   string
-}
-
-func (a *answer) Error() string { return a.text }
-
 // refuse answers an error. Every error ends here: this is the table from kinds
 // to the contract's statuses and messages.
-func (s *Server) refuse(x *exchange, err error) {
+func (x *exchange) refuse(err error) {
 	err = x.worded(err)
 	x.failure = err.Error()
 	var own *answer
@@ -48,9 +29,9 @@ func (s *Server) refuse(x *exchange, err error) {
 	case errors.As(err, &endless):
 		x.message(http.StatusInternalServerError, err.Error())
 	case errors.As(err, &refused):
-		s.refusal(x, refused)
+		x.refusal(refused)
 	default:
-		s.refuseEngine(x, err)
+		x.refuseEngine(err)
 	}
 }
 
@@ -116,10 +97,10 @@ func readStatus(kind wire.Kind, line *route) int {
 }
 
 // refusal answers somebody whom the gate did not let in.
-func (s *Server) refusal(x *exchange, r *auth.Refusal) {
+func (x *exchange) refusal(r *auth.Refusal) {
 	x.told = true
 	if r.Kind != auth.Busy {
-		s.deny(x, r)
+		x.deny(r)
 	}
 	switch r.Kind {
 	case auth.Forbidden:
@@ -129,7 +110,7 @@ func (s *Server) refusal(x *exchange, r *auth.Refusal) {
 	case auth.Invalid:
 		x.message(http.StatusBadRequest, r.Text)
 	case auth.Busy:
-		s.refused(busyReason(r), x.client)
+		x.core.refusals.add(busyReason(r), x.client)
 		x.busy(r.Text)
 	case auth.BadToken:
 		x.coded(http.StatusBadRequest, r.Text)
@@ -148,7 +129,7 @@ func busyReason(r *auth.Refusal) reason {
 
 // refuseEngine answers an error of the engine. Handlers answer the kinds that
 // their endpoint has words for themselves.
-func (s *Server) refuseEngine(x *exchange, err error) {
+func (x *exchange) refuseEngine(err error) {
 	var e *engine.Error
 	known := errors.As(err, &e)
 	switch {
@@ -160,76 +141,34 @@ func (s *Server) refuseEngine(x *exchange, err error) {
 		x.message(http.StatusForbidden, err.Error())
 	case known:
 		if e.Cause != nil || errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrProfile) {
-			s.complain(x, err, e.Cause)
+			x.complain(err, e.Cause)
 		}
 		x.message(http.StatusInternalServerError, err.Error())
 	default:
-		s.complain(x, err, nil)
+		x.complain(err, nil)
 		x.message(http.StatusInternalServerError, "internal error")
 	}
 }
 
-// complain says in the log that a request failed, ten times a second at most: on
-// a full disk all of them do.
-func (s *Server) complain(x *exchange, err, cause error) {
+// deny notes a request that was not let in.
+func (x *exchange) deny(r *auth.Refusal) {
+	why := r.Why
+	if why == "" && r.Reason != auth.NoKey && r.Reason != auth.UnknownKey { // whose text says nothing
+		why = r.Text
+	}
+	x.core.denials.add(&denial{
+		reason: r.Reason, address: x.client, who: shortly(r.Who), why: shortly(why),
+		request: x.route.method + " " + x.route.path, agent: shortly(string(x.request.Agent)),
+	}, x.now)
+}
+
+// complain says in the log that the request failed.
+func (x *exchange) complain(err, cause error) {
 	x.told = true
-	second := x.now / int64(time.Second)
-	if s.complained.Swap(second) != second {
-		if more := s.complaints.Swap(0) - complaintsAtMost; more > 0 {
-			s.log.Error("more requests failed", "requests", more)
-		}
-	}
-	if s.complaints.Add(1) > complaintsAtMost {
-		return
-	}
-	if cause != nil {
-		s.log.Error("a request failed", "request", x, "error", err, "cause", cause)
-		return
-	}
-	s.log.Error("a request failed", "request", x, "error", err)
+	x.core.complaints.add(x, x.now/int64(time.Second), err, cause)
 }
 
-const complaintsAtMost = 10
-
-// busy asks the client to come back.
-func (x *exchange) busy(text string) {
-	x.message(http.StatusServiceUnavailable, text)
-	x.answer.SetHeader("Retry-After", conn.RetryAfter)
+func (x *exchange) deleted(n int) {
+	x.out = wire.AppendDeleted(x.out[:0], n)
+	x.json(http.StatusOK, x.out)
 }
-
-// message answers with a status and a message, or with no body when there is no
-// text.
-func (x *exchange) message(status int, text string) {
-	if text == "" {
-		x.empty(status)
-		return
-	}
-	x.out = wire.AppendMessage(x.out[:0], text)
-	x.json(status, x.out)
-}
-
-// coded is a message of the token layer.
-func (x *exchange) coded(status int, text string) {
-	x.out = wire.AppendCoded(x.out[:0], status, text)
-	x.json(status, x.out)
-	x.answer.SetHeader("WWW-Authenticate", challenge)
-}
-
-// empty answers with a status alone. On HEAD a good one has a type all the same
-// (http-api.md section 1).
-func (x *exchange) empty(status int) {
-	x.answer.Empty(status)
-}
-
-// head answers a HEAD whose GET would be fine.
-func (x *exchange) head() {
-	x.empty(http.StatusOK)
-	x.answer.SetType(headType)
-}
-
-// json answers with a body, which is copied.
-func (x *exchange) json(status int, body []byte) { x.answer.Copy(status, jsonType, body) }
-
-// shared answers with bytes that are never changed any more; they are not
-// copied.
-func (x *exchange) shared(kind, body []byte) { x.answer.Share(kind, body) }

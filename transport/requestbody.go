@@ -2,7 +2,6 @@ package transport
 
 import (
 	"errors"
-	"net/http"
 	"net/netip"
 
 	"lapid/transport/conn"
@@ -27,8 +26,6 @@ var (
 	beforehand = conn.BodyPlan{Most: smallBody, Element: perName, BeforeLogin: true}
 	report     = conn.BodyPlan{Most: largeBody, Element: perElement}
 )
-
-var errBroken = &answer{status: http.StatusBadRequest}
 
 // open looks at how the body is packed, before anybody is asked for credentials.
 func (x *exchange) open() error {
@@ -80,7 +77,7 @@ func (x *exchange) noMemory() error {
 
 // Shown implements conn.Payer. Nobody is written down by that.
 func (x *exchange) Shown() string {
-	r, gate := x.request, x.server.gate
+	r, gate := x.request, x.core.gate
 	switch {
 	case x.route.who == anyone:
 		return ""
@@ -100,5 +97,5 @@ func (x *exchange) Shown() string {
 
 // Stranger implements conn.Payer.
 func (x *exchange) Stranger() (client netip.Addr, known bool) {
-	return x.client, x.request.Socket || x.server.gate.Knows(x.client)
+	return x.client, x.request.Socket || x.core.gate.Knows(x.client)
 }

@@ -2,15 +2,11 @@ package transport
 
 import (
 	"context"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"lapid/engine"
-	"lapid/transport/auth"
 	"lapid/transport/conn"
 	"lapid/transport/feed"
 )
@@ -18,26 +14,10 @@ import (
 // Server is the Local API on its listeners. Make it with New, bind it with
 // Listen, and Run it; it can be run once.
 type Server struct {
-	options Options
-	engine  *engine.Engine
-	gate    *auth.Gate
-	log     *slog.Logger
-
-	front  *conn.Front
-	life   context.Context // the front's: ends when requests must not wait any longer
-	routes *routes
-	feed   *feed.Feed
-
+	*core
+	front   *conn.Front
+	routes  *routes
 	serving chan struct{} // closed by Run
-
-	refusals  refusals
-	denials   *denials
-	deletions deletions
-
-	complained, complaints atomic.Int64 // the second of the last failure in the log, and how many there were in it
-
-	counting counting
-	access   *accessLog
 }
 
 // New makes a server. It binds nothing and starts nothing.
@@ -46,22 +26,12 @@ func New(o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		serving: make(chan struct{}),
-		options: options,
-		engine:  options.Engine,
-		gate:    options.Gate,
-		log:     options.Logger,
-		routes:  newRoutes(),
-		denials: newDenials(),
-	}
+	s := &Server{core: newCore(&options), serving: make(chan struct{})}
+	s.routes = newRoutes(s.core)
 	s.counting.start(len(s.routes.lines))
 	s.front = s.newFront()
-	s.life = s.front.Life()
+	s.life, s.known = s.front.Life(), s.front.KnownMemory().Most()
 	s.feed = s.newFeed()
-	if options.AccessLog != nil {
-		s.access = &accessLog{out: options.AccessLog}
-	}
 	return s, nil
 }
 
@@ -80,7 +50,7 @@ func (s *Server) newFront() *conn.Front {
 			ReadTimeout: o.ReadTimeout, ReadStall: o.ReadStall, UploadLimit: o.UploadLimit, IdleTimeout: o.IdleTimeout, WriteStall: o.WriteStall,
 			BodyMemory: o.BodyMemory, StrangerMemory: o.StrangerMemory, Patience: o.patience,
 		},
-		Owner: owner{s}, NewHandler: s.newExchange, Labour: o.Labour, Now: s.engine.Now, Log: s.log,
+		Owner: owner{s.core}, NewHandler: func() conn.Handler { return newExchange(s.core, s.routes) }, Labour: o.Labour, Now: s.engine.Now, Log: s.log,
 	})
 }
 
@@ -90,7 +60,7 @@ func (s *Server) newFeed() *feed.Feed {
 	return feed.New(feed.Options{
 		AnswerMemory: o.AnswerMemory, SharedMemory: o.SharedMemory, StreamLimit: o.StreamLimit,
 		Patience: o.answerPatience, Life: s.life.Done(), Log: s.log,
-		Refused: func(client netip.Addr) { s.refused(noAnswerMemory, client) },
+		Refused: func(client netip.Addr) { s.refusals.add(noAnswerMemory, client) },
 	})
 }
 
@@ -119,7 +89,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}, s.feed.Close)
 	close(stop)
 	tick.Wait()
-	s.sweepDenials(true)
+	s.denials.tellDue(s.engine.Now(), true)
 	return err
 }
 
@@ -136,10 +106,10 @@ func (s *Server) tick(stop <-chan struct{}) {
 		case now := <-t.C:
 			s.front.Tick(now)
 			s.feed.Sweep(s.engine.Now())
-			s.sweepDenials(false)
-			s.tellMissedDeletions(s.engine.Now())
+			s.denials.tellDue(s.engine.Now(), false)
+			s.deletions.tellMissed(s.engine.Now())
 			if n%60 == 0 {
-				s.pruneVisitors(s.engine.View())
+				s.counting.prune(s.engine.View())
 			}
 		case <-stop:
 			return

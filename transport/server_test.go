@@ -255,7 +255,7 @@ func testPanic(t *wireTest) {
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, nil, nil)
 	ctx.Request.SetRequestURI("/panic")
-	h.server.routes.exact["GET"]["/panic"] = &route{method: "GET", path: "/panic", body: &noneRead, handle: func(*Server, *exchange) error { panic("on purpose") }}
+	h.server.routes.exact["GET"]["/panic"] = &tableLine{route: route{method: "GET", path: "/panic", body: &noneRead}, handle: func(*exchange) error { panic("on purpose") }}
 	h.server.front.Do(ctx)
 	if ctx.Response.StatusCode() != 500 || len(ctx.Response.Body()) != 0 {
 		t.Errorf("%d %s", ctx.Response.StatusCode(), ctx.Response.Body())

@@ -68,7 +68,7 @@ func testStrangersMakeRoom(t *wireTest) {
 	for h.server.front.Counts().Inside > most {
 		runtime.Gosched()
 	}
-	if h.server.refusals[conn.CutConnection].count.Load() == 0 || h.server.refusals[conn.NoConnection].count.Load() != 0 {
+	if h.server.refusals.of[conn.CutConnection].count.Load() == 0 || h.server.refusals.of[conn.NoConnection].count.Load() != 0 {
 		t.Error("not only connections of strangers were closed")
 	}
 }
@@ -111,7 +111,7 @@ func TestKnownWaitForGoroutines(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if n := h.server.refusals[conn.CutServed].count.Load(); n != 0 {
+	if n := h.server.refusals.of[conn.CutServed].count.Load(); n != 0 {
 		t.Errorf("%d were closed", n)
 	}
 }

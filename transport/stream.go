@@ -8,10 +8,13 @@ import (
 	"lapid/transport/wire"
 )
 
+// polls are the lines about the stream.
+type polls struct{ *core }
+
 // stream answers a poll (http-api.md section 13). What it is told is the feed's
 // affair; the cursor moves when the answer leaves, and goes back unless it is shown
 // to have arrived (conn.Cursor).
-func (s *Server) stream(x *exchange) error {
+func (s polls) stream(x *exchange) error {
 	x.query.Now = x.now
 	if err := wire.ParseStreamQuery(&x.query, x.request.Query); err != nil {
 		x.failure = err.Error()
@@ -50,8 +53,8 @@ func cursorOf(a *feed.Answer) conn.Cursor {
 	return &moves
 }
 
-// headStream says whether the key is good, nothing else.
-func (s *Server) headStream(x *exchange) error {
+// head says whether the key is good, nothing else.
+func (s polls) head(x *exchange) error {
 	x.head()
 	return nil
 }

@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
 
@@ -9,22 +8,11 @@ import (
 	"lapid/transport/wire"
 )
 
-// admitEither takes the one endpoint that bouncers and machines share: a key is
-// looked at first, then a token; who shows neither is taken for a machine if it
-// calls itself crowdsec, else for a bouncer (http-api.md section 15).
-func (s *Server) admitEither(x *exchange) error {
-	r := x.request
-	switch {
-	case len(r.Key) > 0:
-		return s.admitBouncer(x)
-	case len(x.request.Authorization) > 0, bytes.HasPrefix(r.Agent, []byte("crowdsec/")):
-		return s.admitMachine(x)
-	}
-	return s.admitBouncer(x)
-}
+// usage are the lines about usage metrics.
+type usage struct{ *core }
 
-// usage stores what a bouncer or machine reports about itself.
-func (s *Server) usage(x *exchange) error {
+// add stores what a bouncer or machine reports about itself.
+func (s usage) add(x *exchange) error {
 	body, err := x.body()
 	if err != nil {
 		return err

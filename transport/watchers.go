@@ -9,9 +9,12 @@ import (
 	"lapid/transport/wire"
 )
 
+// accounts are the lines about machines, their logins and tokens.
+type accounts struct{ *core }
+
 // register makes a machine known (http-api.md section 6). Who may not is told
 // before the body is read.
-func (s *Server) register(x *exchange) error {
+func (s accounts) register(x *exchange) error {
 	if err := s.gate.MayRegister(x.client, x.request.Socket); err != nil {
 		return err
 	}
@@ -39,7 +42,7 @@ func (s *Server) register(x *exchange) error {
 
 // login gives a machine a token, for its password or, if it shows one, for its
 // certificate. Whatever is wrong with a login is 401.
-func (s *Server) login(x *exchange) error {
+func (s accounts) login(x *exchange) error {
 	if certificate := x.certificate(); certificate != nil {
 		return s.certifiedLogin(x, certificate)
 	}
@@ -62,7 +65,7 @@ func (s *Server) login(x *exchange) error {
 
 // certifiedLogin looks at the certificate before the body, of which it wants
 // nothing but the scenarios.
-func (s *Server) certifiedLogin(x *exchange, certificate *auth.Peer) error {
+func (s accounts) certifiedLogin(x *exchange, certificate *auth.Peer) error {
 	if err := s.gate.MayLogin(certificate, x.client); err != nil {
 		return err
 	}
@@ -97,12 +100,6 @@ func loginProblem(err error, unreadable string) error {
 	return &auth.Refusal{Kind: auth.NotLoggedIn, Reason: auth.BadLogin, Text: text}
 }
 
-// certificate is the client's, nil without one.
-func (x *exchange) certificate() *auth.Peer {
-	p, _ := x.request.Certificate().(*auth.Peer)
-	return p
-}
-
 func (x *exchange) token(g auth.Grant) {
 	x.request.Prove()
 	x.out = wire.AppendToken(x.out[:0], g.Expires, g.Token)
@@ -110,7 +107,7 @@ func (x *exchange) token(g auth.Grant) {
 }
 
 // refresh exchanges a token.
-func (s *Server) refresh(x *exchange) error {
+func (s accounts) refresh(x *exchange) error {
 	grant, err := s.gate.Refresh(x.request.Authorization, x.request.Cookie)
 	if err != nil {
 		return err
@@ -120,14 +117,14 @@ func (s *Server) refresh(x *exchange) error {
 }
 
 // heartbeat notes that a machine lives.
-func (s *Server) heartbeat(x *exchange) error {
+func (s accounts) heartbeat(x *exchange) error {
 	s.engine.Heartbeat(x.machine, x.now)
 	x.empty(http.StatusOK)
 	return nil
 }
 
 // unregister removes the machine that asks for it.
-func (s *Server) unregister(x *exchange) error {
+func (s accounts) unregister(x *exchange) error {
 	err := s.engine.DeleteMachine(s.life, x.machine)
 	if err == nil {
 		s.log.Info("a machine has removed itself", "machine", x.machine, "address", x.client)
