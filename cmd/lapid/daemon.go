@@ -14,14 +14,15 @@ import (
 // daemonFlags are those of the reference's server, written with one dash, so
 // that an existing service needs nothing but another path to the program.
 type daemonFlags struct {
-	file    string
-	test    bool
-	version bool
-	noAPI   bool
-	trust   bool
-	asRoot  bool
-	level   string   // the last one given
-	foreign []string // flags of the log processor, which mean nothing here
+	file      string
+	test      bool
+	version   bool
+	noAPI     bool
+	noCentral bool
+	trust     bool
+	asRoot    bool
+	level     string   // the last one given
+	foreign   []string // flags of the log processor, which mean nothing here
 }
 
 // daemonArgs tells whether a command line has no verb but the flags of a server.
@@ -54,7 +55,7 @@ func parseDaemon(args []string) (*daemonFlags, error) {
 	f.BoolVar(&d.version, "version", false, "say which version this is")
 	f.BoolVar(&d.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "without a log processor: there is none here")
-	f.Bool("no-capi", false, "without the Central API")
+	f.BoolVar(&d.noCentral, "no-capi", false, "without the Central API in this run")
 	f.BoolVar(&d.trust, "trust-clock", false, "believe the clock, however far it is ahead")
 	f.BoolVar(&d.asRoot, "as-root", false, "start as root although the data directory belongs to another user")
 	for _, l := range levels {
@@ -88,7 +89,7 @@ func runDaemon(ctx context.Context, t *verbs.Terminal, args []string) int {
 	}
 	// -o is no flag of the reference's server, so what is said is for people.
 	t.File, t.Output = d.file, config.Human
-	if err := serve(ctx, t, &serving{test: d.test, level: d.level, noAPI: d.noAPI, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
+	if err := serve(ctx, t, &serving{test: d.test, level: d.level, noAPI: d.noAPI, noCentral: d.noCentral, trust: d.trust, asRoot: d.asRoot, foreign: d.foreign}); err != nil {
 		return exitFails
 	}
 	return exitGood

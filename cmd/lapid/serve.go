@@ -14,12 +14,13 @@ import (
 
 // serving is what the flags of serve say.
 type serving struct {
-	test    bool
-	level   string
-	noAPI   bool
-	foreign []string
-	trust   bool // the clock, however far it is ahead
-	asRoot  bool // also in a data directory of another user's
+	test      bool
+	level     string
+	noAPI     bool
+	noCentral bool
+	foreign   []string
+	trust     bool // the clock, however far it is ahead
+	asRoot    bool // also in a data directory of another user's
 }
 
 // serveCommand is serve: the server, in the foreground, until it is told to end.
@@ -69,9 +70,9 @@ same. With -t that is a warning.`,
 	f.BoolVar(&s.asRoot, "as-root", false, "start as root although the data directory belongs to another user")
 	f.BoolVar(&s.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "accepted: there is no log processor here")
-	f.Bool("no-capi", false, "accepted: there is no connection to the Central API")
+	f.BoolVar(&s.noCentral, "no-capi", false, "without the Central API in this run")
 	f.Bool("fatal", false, "log level fatal")
-	for _, hidden := range []string{"no-api", "no-cs", "no-capi", "fatal"} {
+	for _, hidden := range []string{"no-api", "no-cs", "fatal"} {
 		_ = f.MarkHidden(hidden)
 	}
 	return c
@@ -92,7 +93,7 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 	// Out is where the log goes unless the configuration says otherwise: a service manager
 	// and a container read it there.
 	start := &program.Start{
-		Setup: setup, Version: version, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, AsRoot: o.asRoot,
+		Setup: setup, Version: version, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, NoCentral: o.noCentral, AsRoot: o.asRoot,
 		Out: t.Out, Err: t.Err,
 	}
 	if o.test {

@@ -17,21 +17,14 @@ import (
 // another program are listed in one line instead (see loadSetup).
 
 // loud are the ignored keys that have a line of their own.
-var loud = []string{"api.cti", "api.server.capi_whitelists_path", "api.server.online_client"}
+var loud = []string{"api.cti"}
 
 // Losses warns of everything that is asked for and will not happen, and of
 // what happens otherwise than it looks. Call it once. Each is one sentence
 // that says what stops and what to do.
 func (s *Setup) Losses() {
 	a := s.Config.API.Server
-	if a != nil && a.Online != nil && s.given("api.server.online_client") {
-		s.warnAt("api.server.online_client", "there is no connection to the Central API: the community blocklist, the blocklists that were "+
-			"subscribed to and the orders of the console stop coming in, and no signals are sent; what came in before is not taken over")
-	}
-	if a != nil && a.CAPIWhitelists != "" {
-		s.warnAt("api.server.capi_whitelists_path", "%s is not read: put its addresses onto an allowlist "+
-			"('lapid allowlists create', 'lapid allowlists add'), or they can be banned", a.CAPIWhitelists)
-	}
+	s.warnOfCentral()
 	if c := s.Config.API.CTI; c != nil && (c.Enabled == nil || *c.Enabled) {
 		s.warnAt("api.cti", "no reputation service is asked: a filter that calls CrowdsecCTI fails")
 	}

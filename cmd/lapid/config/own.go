@@ -78,6 +78,18 @@ type Settings struct {
 	// history (a Bookmark of the engine) that has fallen behind, such as 256MiB; default
 	// 1GiB. A reader further behind starts over, and the log names it.
 	BookmarkJournal string `yaml:"bookmark_journal"`
+	// ShrunkenLists says what becomes of a list of the Central API that is empty or has
+	// less than half of the entries that are in force: hold (default, what is in force
+	// goes on until its time is over, and the log says so) or accept.
+	ShrunkenLists string `yaml:"capi_shrunken_lists"`
+}
+
+// checkShrunken: the two words that there are.
+func (s *Settings) checkShrunken() error {
+	if w := s.ShrunkenLists; w != "" && w != "hold" && w != "accept" {
+		return fmt.Errorf("capi_shrunken_lists must be hold or accept, not %q", w)
+	}
+	return nil
 }
 
 // BookmarkBytes is the setting in bytes, 0 when it is not given.
@@ -250,7 +262,7 @@ func (s *Settings) check(places map[string]*node) error {
 	}{
 		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
-		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks},
+		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

@@ -111,8 +111,8 @@ type APIServer struct {
 	TrustedIPs          []string          `yaml:"trusted_ips"`
 	NoRemoteRegistering bool              `yaml:"disable_remote_lapi_registration"`
 	AutoRegistration    *AutoRegistration `yaml:"auto_registration"`
-	Online              *OnlineClient     `yaml:"online_client" here:"ignored"`
-	CAPIWhitelists      string            `yaml:"capi_whitelists_path" here:"ignored"`
+	Online              *OnlineClient     `yaml:"online_client"`
+	CAPIWhitelists      string            `yaml:"capi_whitelists_path"` // of the Central API's lists alone
 	PAPILogLevel        string            `yaml:"papi_log_level" here:"ignored"`
 	NoUsageExport       bool              `yaml:"disable_usage_metrics_export" here:"ignored"`
 }
@@ -142,18 +142,17 @@ type AutoRegistration struct {
 	AllowedRanges []string `yaml:"allowed_ranges"`
 }
 
-// OnlineClient is the connection to the Central API. There is none here;
-// that it is configured is told loudly.
+// OnlineClient is the connection to the Central API (Setup.Central).
 type OnlineClient struct {
 	Credentials string `yaml:"credentials_path"`
-	Sharing     *bool  `yaml:"sharing"`
+	Sharing     *bool  `yaml:"sharing"` // default true
 	Pull        *Pull  `yaml:"pull"`
 }
 
 // Pull says what is fetched from the Central API.
 type Pull struct {
-	Community  *bool `yaml:"community"`
-	Blocklists *bool `yaml:"blocklists"`
+	Community  *bool `yaml:"community"`  // default true
+	Blocklists *bool `yaml:"blocklists"` // default true
 }
 
 // APIClient is how this machine's own tools reach the Local API. The server

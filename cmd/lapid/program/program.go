@@ -10,6 +10,7 @@ import (
 	"lapid/transport"
 	"lapid/transport/admin"
 	"lapid/transport/auth"
+	"lapid/transport/capi"
 )
 
 const (
@@ -33,6 +34,9 @@ type program struct {
 	rules     *profile.Set
 	specs     []profile.Spec
 	log       *serverLog
+
+	central   *capi.Options // nil: no connection to the Central API
+	noCentral bool          // not for this run
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
@@ -80,6 +84,11 @@ func newProgram(s *config.Setup, log *serverLog) (*program, error) {
 	}
 	if _, err := s.Secret(); err != nil {
 		return nil, err
+	}
+	if p.central, _ = s.Central(); p.central != nil { // why there is none is one of the warnings
+		if p.central.Whitelist, err = s.Whitelist(); err != nil {
+			return nil, err
+		}
 	}
 	p.outOfDate, err = checkCertificates(s, log.Logger, time.Now())
 	return p, err

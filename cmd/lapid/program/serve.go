@@ -22,6 +22,7 @@ type Start struct {
 	Version    string        // of this program, as clients and the log are told
 	Level      string        // of the log, in the reference's words; "": what the configuration says
 	Foreign    []string      // flags that mean nothing here: the log names them
+	NoCentral  bool          // without the Central API in this run
 	TrustClock bool          // however far it is ahead of the store (see engine.Options)
 	AsRoot     bool          // also where the data directory is another user's
 
@@ -86,7 +87,7 @@ func (o *Start) run(ctx context.Context, log *serverLog) error {
 	if err != nil {
 		return err
 	}
-	p.trustClock, p.version = o.TrustClock, o.Version
+	p.trustClock, p.version, p.noCentral = o.TrustClock, o.Version, o.NoCentral
 	if o.Ready != nil {
 		over, told := make(chan struct{}), make(chan struct{})
 		defer func() {

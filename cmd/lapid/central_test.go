@@ -1,0 +1,167 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// fakeCentral is a Central API in a process of its own, on loopback, which answers from
+// files and writes down what it is asked.
+type fakeCentral struct {
+	t    *testing.T
+	dir  string
+	base string
+	cmd  *exec.Cmd
+}
+
+// startFake starts one; false where there is nothing to run it with.
+func startFake(t *testing.T) (*fakeCentral, bool) {
+	t.Helper()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Log("there is no python3: the fake that is written in it is not asked")
+		return nil, false
+	}
+	f := &fakeCentral{t: t, dir: t.TempDir()}
+	port := freePort(t)
+	f.base = fmt.Sprintf("http://127.0.0.1:%d/", port)
+	f.cmd = exec.Command(python, "testdata/capi/fake.py", "--port", fmt.Sprint(port), "--state", f.dir)
+	f.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := f.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.cmd.Process.Kill(); _ = f.cmd.Wait() })
+	return f, true
+}
+
+// credentials writes the file by which a server logs in there.
+func (f *fakeCentral) credentials(dir string) string {
+	return write(f.t, dir, "online.yaml", fmt.Sprintf("url: %s\npapi_url: %s\nlogin: L0gin\npassword: secret\n", f.base, f.base))
+}
+
+// asked are the requests of a path so far.
+func (f *fakeCentral) asked(path string) (list []map[string]any) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "requests.ndjson"))
+	if err != nil {
+		return nil
+	}
+	for line := range bytes.Lines(b) {
+		var r map[string]any
+		if json.Unmarshal(line, &r) == nil && strings.HasPrefix(r["path"].(string), path) {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
+// logInWith has the machine log in with scenarios, which the pull waits for.
+func (h *house) logInWith(scenarios string) {
+	h.t.Helper()
+	body := fmt.Sprintf(`{"machine_id":"m","password":"secret","scenarios":[%s]}`, scenarios)
+	if code, text, err := h.ask("POST", "/v1/watchers/login", body); err != nil || code != 200 {
+		h.t.Fatalf("login: %d %s %v", code, text, err)
+	}
+}
+
+// news is what a bouncer is told by one poll: values, in order.
+func (h *house) news(query string) (begun, ended []string) {
+	h.t.Helper()
+	code, text, err := h.ask("GET", "/v1/decisions/stream"+query, "")
+	var said struct {
+		New, Deleted []struct{ Value, Origin, Scenario, Type string }
+	}
+	if err != nil || code != 200 || json.Unmarshal([]byte(text), &said) != nil {
+		h.t.Fatalf("stream: %d %s %v", code, text, err)
+	}
+	for _, d := range said.New {
+		begun = append(begun, strings.Join([]string{d.Origin, d.Scenario, d.Type, d.Value}, " "))
+	}
+	for _, d := range said.Deleted {
+		ended = append(ended, d.Value)
+	}
+	slices.Sort(begun)
+	slices.Sort(ended)
+	return begun, ended
+}
+
+// TestCentralLists: a server with credentials pulls the community list, a third-party list
+// and an allowlist, and its bouncers are told; a restart does not pull again.
+func TestCentralLists(t *testing.T) {
+	t.Parallel()
+	f, ok := startFake(t)
+	if !ok {
+		return
+	}
+	h := newHouse(t)
+	write(t, h.dir, "config.yaml.local", "api: {server: {capi_whitelists_path: "+write(t, h.dir, "white.yaml", "ips: [198.18.0.9]\ncidrs: [198.18.9.0/24]\n")+
+		", online_client: {credentials_path: "+f.credentials(h.dir)+"}}}\n")
+	await(t, "the fake has its folders", func() bool { _, err := os.Stat(filepath.Join(f.dir, "events")); return err == nil })
+	write(t, f.dir, "lists/bots", "198.19.0.1\n198.19.0.2\n\nnonsense\n203.0.113.200\n")
+	write(t, f.dir, "lists/ours", `{"value":"203.0.113.200","description":"c1"}`+"\n")
+	write(t, f.dir, "stream.json", `{"new":[{"scenario":"crowdsecurity/ssh-bf","scope":"ip","decisions":[{"duration":"24h","value":"198.18.0.1"},{"duration":"24h","value":"198.18.0.9"},
+		{"duration":"24h","value":"198.18.9.1"},{"value":"198.18.0.3"}]}],"deleted":[{"scope":"ip","decisions":["198.18.0.2"]}],
+		"links":{"blocklists":[{"name":"bots","url":"`+f.base+`lists/bots","remediation":"captcha","scope":"ip","duration":"24h"},
+			{"name":"broken","url":"`+f.base+`lists/none","remediation":"ban","scope":"ip","duration":"24h"}],
+		"allowlists":[{"id":"1","name":"ours","description":"d","url":"`+f.base+`lists/ours"}]}}`)
+	p := start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	h.news("?startup=true")
+	h.logInWith(`"crowdsecurity/ssh-bf"`)
+	await(t, "the lists are pulled", func() bool { return strings.Contains(p.out.String(), `the list \"bots\" was pulled`) })
+	begun, ended := h.news("")
+	want := []string{"CAPI crowdsecurity/ssh-bf ban 198.18.0.1", "lists bots captcha 198.19.0.1", "lists bots captcha 198.19.0.2"}
+	if !slices.Equal(begun, want) || ended != nil {
+		t.Errorf("a bouncer is told of %q and %q, not of %q", begun, ended, want)
+	}
+	if logins := f.asked("/v3/watchers/login"); len(logins) != 1 || fmt.Sprint(logins[0]["body"]) != "map[machine_id:L0gin password:secret scenarios:[crowdsecurity/ssh-bf]]" {
+		t.Errorf("%v", logins)
+	}
+	await(t, "the list that is not there is told", func() bool { return strings.Contains(p.out.String(), `a list stays as it is" list=broken`) })
+	if strings.Contains(p.out.String(), "secret") {
+		t.Error("the password is in the log")
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != exitGood {
+		t.Fatalf("exit %d", code)
+	}
+	p = start(t, nil, "-c", h.file, "serve")
+	h.awaitHealth(p)
+	if begun, _ := h.news("?startup=true"); !slices.Equal(begun, want) {
+		t.Errorf("after a restart there are %q", begun)
+	}
+}
+
+// TestCentralThatFails: whatever is wrong with the Central API, the server starts and says so.
+func TestCentralThatFails(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, file, says string }{
+		{"nobody-there", fmt.Sprintf("url: http://127.0.0.1:%d/\nlogin: l\npassword: p\n", freePort(t)), "does not let this server log in"},
+		{"no-slash", "url: http://127.0.0.1:1\nlogin: l\npassword: p\n", "url must have a slash at its end"},
+		{"half", "url: http://127.0.0.1:1/\npassword: p\n", "missing login field"},
+		{"empty", "", "missing login field"},
+		{"a-slip", "url: http://127.0.0.1:1/\nlogn: l\n", "logn"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := newHouse(t)
+			write(t, h.dir, "config.yaml.local", "api: {server: {online_client: {credentials_path: "+write(t, h.dir, "online.yaml", c.file)+"}}}\n")
+			p := start(t, nil, "-c", h.file, "serve")
+			h.awaitHealth(p)
+			h.logInWith(`"s"`)
+			await(t, "it is said", func() bool { return strings.Contains(p.out.String(), c.says) })
+			if begun, _ := h.news("?startup=true"); begun != nil {
+				t.Error(begun)
+			}
+		})
+	}
+}

@@ -1,0 +1,109 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"lapid/engine"
+	"lapid/transport/capi"
+)
+
+// onlineCredentials are the file by which this server logs in to the Central API. It is
+// read strictly, without an overlay and without variables.
+type onlineCredentials struct {
+	URL      string `yaml:"url"`
+	Orders   string `yaml:"papi_url"`
+	Login    string `yaml:"login"`
+	Password string `yaml:"password"`
+	CAFile   string `yaml:"ca_cert_path"`
+	KeyFile  string `yaml:"key_path"`
+	CertFile string `yaml:"cert_path"`
+}
+
+// Central is the connection to the Central API: nil, nil where none is configured. What
+// keeps it from working is an error that says so; the server starts without it.
+func (s *Setup) Central() (*capi.Options, error) {
+	a := s.Config.API.Server
+	if a == nil || a.Online == nil {
+		return nil, nil
+	}
+	file := a.Online.Credentials
+	if file == "" {
+		return nil, errors.New("credentials_path is missing")
+	}
+	tree, err := readOne(file, func(text string) string { return text })
+	if err != nil {
+		return nil, fmt.Errorf("loading online client credentials: %w", err)
+	}
+	c := &onlineCredentials{}
+	if _, err := decodeTree(tree, c); err != nil {
+		return nil, fmt.Errorf("loading online client credentials: %w", err)
+	}
+	o := &capi.Options{
+		Credentials: capi.Credentials{URL: c.URL, Login: c.Login, Password: c.Password},
+		Shrunken:    s.Own.ShrunkenLists == "accept",
+	}
+	if err := o.Check(); err != nil {
+		return nil, fmt.Errorf("can't load CAPI credentials from '%s' (%w)", file, err)
+	}
+	if p := a.Online.Pull; p != nil {
+		o.NoCommunity = p.Community != nil && !*p.Community
+		o.NoBlocklists = p.Blocklists != nil && !*p.Blocklists
+	}
+	return o, nil
+}
+
+// Whitelist is capi_whitelists_path: what no list of the Central API may ban. A file that
+// cannot be read, or an address in it, is an error: without it addresses could be banned
+// that the operator trusts.
+func (s *Setup) Whitelist() ([]netip.Prefix, error) {
+	file := s.Config.API.Server.CAPIWhitelists
+	if file == "" {
+		return nil, nil
+	}
+	var w struct {
+		IPs   []string `yaml:"ips"`
+		CIDRs []string `yaml:"cidrs"`
+	}
+	tree, err := readOne(file, expander(s.env))
+	if err == nil {
+		_, err = decodeTree(tree, &w)
+	}
+	if err != nil {
+		return nil, s.Bad("api.server.capi_whitelists_path", "while opening capi whitelist file: %v", err)
+	}
+	var list []netip.Prefix
+	for _, text := range append(w.IPs, w.CIDRs...) {
+		p, err := engine.ParseTarget(text)
+		if err != nil {
+			return nil, s.Bad("api.server.capi_whitelists_path", "%s: %v", file, err)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}
+
+// warnOfCentral says what of the Central API will not happen.
+func (s *Setup) warnOfCentral() {
+	a := s.Config.API.Server
+	if a == nil {
+		return
+	}
+	const key = "api.server.online_client"
+	connection, err := s.Central()
+	switch {
+	case connection != nil:
+		s.warnAt(key, "the lists and allowlists of the Central API are pulled, but no signals and no metrics are sent there, and the orders of the console do not come in")
+	case err != nil, s.given(key):
+		if err == nil {
+			err = errors.New("it is empty")
+		}
+		s.warnAt(key, "there is no connection to the Central API: the community blocklist, the blocklists that were "+
+			"subscribed to and the orders of the console stop coming in, and no signals are sent; what came in before is not taken over: %v", err)
+	}
+	if a.CAPIWhitelists != "" && connection == nil {
+		s.warnAt("api.server.capi_whitelists_path", "%s is not read: put its addresses onto an allowlist "+
+			"('lapid allowlists create', 'lapid allowlists add'), or they can be banned", a.CAPIWhitelists)
+	}
+}

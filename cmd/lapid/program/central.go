@@ -1,0 +1,23 @@
+package program
+
+import "lapid/transport/capi"
+
+// centralAPI is the client of the Central API, nil where there is no connection. Nothing
+// of the server waits for it.
+func (p *program) centralAPI() *capi.Client {
+	if p.central == nil {
+		return nil
+	}
+	if p.noCentral {
+		p.log.Info("there is no connection to the Central API in this run: -no-capi was given")
+		return nil
+	}
+	o := *p.central
+	o.Engine, o.Logger, o.Version = p.engine, p.log.Logger, p.version
+	c, err := capi.New(&o)
+	if err != nil {
+		p.log.Error("there is no connection to the Central API", "error", err)
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,68 @@
+package capi
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// Client keeps this server in step with the Central API.
+type Client struct {
+	o       Options
+	log     *slog.Logger
+	session *session
+	links   *http.Client // for what a link names: without the token
+}
+
+// New makes a client; it asks nobody yet. An error says which field of the credentials
+// is missing or cannot be used.
+func New(o *Options) (*Client, error) {
+	c := &Client{o: *o}
+	if err := c.o.complete(); err != nil {
+		return nil, err
+	}
+	c.log = c.o.Logger
+	c.session = newSession(&c.o)
+	c.links = &http.Client{Transport: newTransport(&c.o), CheckRedirect: checkLink}
+	return c, nil
+}
+
+// Run does the jobs until ctx ends, and has left nothing behind when it returns. What fails
+// is said in the log and tried again.
+func (c *Client) Run(ctx context.Context) {
+	ctx = engine.As(ctx, central)
+	var jobs sync.WaitGroup
+	for _, job := range []func(context.Context){c.pullJob} {
+		jobs.Go(func() { job(ctx) })
+	}
+	jobs.Wait()
+	c.session.http.CloseIdleConnections()
+	c.links.CloseIdleConnections()
+}
+
+// pauses grow while something fails.
+type pauses struct{ next time.Duration }
+
+// Bounds of pauses.
+const (
+	firstPause   = time.Minute
+	longestPause = 30 * time.Minute
+)
+
+// failed is how long to wait before it is tried again: it doubles, and chance takes up to
+// a quarter off, so that many servers do not come at once.
+func (p *pauses) failed(jitter func(time.Duration) time.Duration) time.Duration {
+	p.next = min(max(2*p.next, firstPause), longestPause)
+	return p.next - jitter(p.next/4)
+}
+
+func (p *pauses) well() { p.next = 0 }
+
+// around is a period with chance to both sides.
+func (c *Client) around(period, spread time.Duration) time.Duration {
+	return period - spread + c.o.Jitter(2*spread)
+}

@@ -1,0 +1,38 @@
+// Package capi is this server's side of the Central API: it logs in there, keeps the
+// lists that come from there in step, and knows nothing of how the Local API is served.
+//
+//	credentials ─► session: login, token, retries, bounds ─┐
+//	                                                       ├─► pull:  lists ─► engine.ReplaceList
+//	the clock, a seam ─────────────────────────────────────┘
+//
+// What the service is asked and what it answers is drawn in the contract of the Central
+// API that other servers keep; what is done otherwise here, and why:
+//
+//   - A service that does not answer delays nothing: whatever fails is tried again with a
+//     growing pause (1 to 30 minutes), and the server serves meanwhile.
+//   - A list is replaced in one commit: what is in it still goes on as it is, what left it
+//     ends, so bouncers hear of what really changed (engine.List). So the service is always
+//     asked for the whole list (startup=true).
+//   - A list that is empty, or lost more than half of what runs, is held back with a
+//     warning, unless Options.Shrunken says that such lists are believed.
+//   - A line of a list that means nothing is skipped and counted; one list that fails does
+//     not keep the others from being fetched.
+//   - Allowlists come first, so that no list ever bans what they hold.
+//
+// # Bounds
+//
+//	an answer of the service   mostAnswer bytes; the lists mostPull, read piece by piece
+//	one entry of an answer     mostEntry bytes
+//	a list behind a link       mostList bytes, mostLine a line, mostValues of all lists
+//	links of one pull          mostLinks; further ones are not fetched, and that is said
+//	a whole pull               pullPatience
+//	redirects                  none for what carries the token, five for a link, never from https to http
+//
+// Beyond a bound the answer is refused with an error that names it, and what was there
+// stays. Lengths that an answer claims are not believed in either direction.
+//
+// # Goroutines
+//
+// Run is one goroutine for each job, which it waits for. The token is shared: one of them
+// logs in, and the others wait for that.
+package capi

@@ -1,0 +1,82 @@
+package capi
+
+import (
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"lapid/engine"
+)
+
+// Credentials are what the service knows this server by.
+type Credentials struct {
+	URL      string // the base of every request, with a slash at its end
+	Login    string
+	Password string
+}
+
+// Options are what a Client is made of. It is not changed afterwards.
+type Options struct {
+	Engine      *engine.Engine
+	Credentials Credentials
+	Logger      *slog.Logger
+	Version     string // of this program
+
+	NoCommunity  bool // the service is told to leave the community list out
+	NoBlocklists bool // … and the links of third-party lists
+	Shrunken     bool // lists that lost more than half are believed
+
+	// Whitelist are addresses and ranges of which no list may ban anything.
+	Whitelist []netip.Prefix
+
+	// Seams. nil: the world's.
+	Now    func() time.Time                     // the engine's clock
+	After  func(time.Duration) <-chan time.Time // time.After
+	Jitter func(time.Duration) time.Duration    // a part of a duration, by chance: at least 0, less than d
+	Proxy  func(*http.Request) (*url.URL, error)
+}
+
+// Check says what of the credentials is missing or cannot be used, nil: nothing.
+func (o *Options) Check() error {
+	c := &o.Credentials
+	for _, field := range []struct{ name, value string }{{"login", c.Login}, {"password", c.Password}, {"url", c.URL}} {
+		if field.value == "" {
+			return errors.New("missing " + field.name + " field")
+		}
+	}
+	if u, err := url.Parse(c.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" {
+		return errors.New("url is no http or https address")
+	}
+	if !strings.HasSuffix(c.URL, "/") {
+		return errors.New("url must have a slash at its end")
+	}
+	return nil
+}
+
+// complete fills in what is not given, and refuses what cannot work.
+func (o *Options) complete() error {
+	if err := o.Check(); err != nil {
+		return err
+	}
+	if o.Now == nil {
+		o.Now = func() time.Time { return time.Unix(0, o.Engine.Now()) }
+	}
+	if o.After == nil {
+		o.After = time.After
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.N[time.Duration]
+	}
+	if o.Proxy == nil {
+		o.Proxy = http.ProxyFromEnvironment
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

@@ -1,0 +1,244 @@
+package capi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"lapid/engine"
+)
+
+const (
+	pullEvery  = 2 * time.Hour
+	pullSpread = 5 * time.Minute
+	// pullAgain: a start within that time after a pull does not pull again.
+	pullAgain = 90 * time.Minute
+	// outlast is how long a decision of a list must still run to stay as it is.
+	outlast = pullEvery + 15*time.Minute
+	// pullPatience bounds a pull with all its lists.
+	pullPatience = 15 * time.Minute
+)
+
+// pullJob pulls at once, unless a run before this one did, and then every two hours. What
+// failed is tried again earlier: the pull, or the lists of it that failed.
+func (c *Client) pullJob(ctx context.Context) {
+	if !c.awaitScenarios(ctx) {
+		return
+	}
+	st := loadState(c.o.Engine, c.session.whose())
+	now := c.o.Now()
+	due := now
+	if age := now.Sub(st.Pulled); age >= 0 && age < pullAgain && c.anyRuns(engine.OriginCAPI, "") {
+		due = st.Pulled.Add(c.around(pullEvery, pullSpread))
+	}
+	var failed []blocklistLink
+	var again pauses
+	for {
+		if c.session.pause(ctx, due.Sub(c.o.Now())) != nil {
+			return
+		}
+		now = c.o.Now()
+		var err error
+		if failed, err = c.pull(ctx, st, false); err != nil {
+			wait := again.failed(c.o.Jitter)
+			c.warn(ctx, "the lists of the Central API could not be pulled, and stay as they are", "error", err, "again_in", wait.Round(time.Second).String())
+			due = now.Add(wait)
+			continue
+		}
+		due = now.Add(c.around(pullEvery, pullSpread))
+		again.well()
+		for len(failed) > 0 {
+			wait := again.failed(c.o.Jitter)
+			if !c.o.Now().Add(wait).Before(due) {
+				break
+			}
+			if c.session.pause(ctx, wait) != nil {
+				return
+			}
+			failed = c.lists(ctx, st, failed, false)
+		}
+		again.well()
+	}
+}
+
+// warn writes a line, but for what only failed because the server ends.
+func (c *Client) warn(ctx context.Context, text string, args ...any) {
+	if ctx.Err() == nil {
+		c.log.Warn(text, args...)
+	}
+}
+
+// awaitScenarios waits until some machine runs scenarios: the service's answer depends on
+// them. It looks once a second, and says once that it waits.
+func (c *Client) awaitScenarios(ctx context.Context) bool {
+	for said := false; len(scenarios(c.o.Engine.View())) == 0; said = true {
+		if !said {
+			c.log.Info("no machine has told its scenarios yet: the lists of the Central API are pulled once one has logged in")
+		}
+		if c.session.pause(ctx, time.Second) != nil {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// anyRuns tells whether some decision of a list runs.
+func (c *Client) anyRuns(origin, name string) bool {
+	_, any := c.firstEnd(origin, name)
+	return any
+}
+
+// firstEnd is when the first of a list's decisions ends; false: none runs.
+func (c *Client) firstEnd(origin, name string) (first int64, any bool) {
+	q := &engine.Query{Now: c.o.Now().UnixNano(), Simulated: true, Limit: -1, Origin: engine.Word{Given: true, Text: origin}}
+	if name != "" {
+		q.Scenario = engine.Word{Given: true, Text: name}
+	}
+	scan, buf := c.o.Engine.View().Scan(q), make([]engine.Decision, 256)
+	for batch := scan.Running(buf); len(batch) > 0; batch = scan.Running(buf) {
+		for _, d := range batch {
+			if until := d.Until(); !any || until < first {
+				first, any = until, true
+			}
+		}
+	}
+	return first, any
+}
+
+// pull asks for everything and puts it in force: allowlists first, so that nothing comes in
+// that they hold. It returns the lists that failed; an error is of the answer itself.
+// force: every list is fetched whole.
+func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []blocklistLink, err error) {
+	ctx, cancel := context.WithTimeout(ctx, pullPatience)
+	defer cancel()
+	var a pulled
+	if err := c.session.ask(ctx, &request{method: http.MethodGet, path: c.pullPath(), read: a.readPull, wait: pullPatience}); err != nil {
+		return nil, err
+	}
+	if a.skipped > 0 || a.surplus > 0 {
+		c.log.Warn("parts of the Central API's answer are not used", "incomplete", a.skipped, "links_beyond_the_bound", a.surplus)
+	}
+	for i := range a.allowlists {
+		l := &a.allowlists[i]
+		if err := c.allowlist(ctx, st, l); err != nil {
+			c.warn(ctx, "an allowlist of the console stays as it is", "list", l.Name, "error", err)
+		}
+	}
+	if err := c.community(ctx, &a); err != nil {
+		return nil, err
+	}
+	failed = c.lists(ctx, st, a.blocklists, force)
+	for name := range st.Lists {
+		if !slices.ContainsFunc(a.blocklists, func(l blocklistLink) bool { return l.Name == name }) {
+			delete(st.Lists, name)
+		}
+	}
+	st.Pulled = c.o.Now()
+	c.keep(ctx, st)
+	return failed, nil
+}
+
+// pullPath always asks for the whole list: what is replaced must be whole.
+func (c *Client) pullPath() string {
+	path := "v3/decisions/stream?startup=true"
+	if c.o.NoCommunity {
+		path += "&community_pull=false"
+	}
+	if c.o.NoBlocklists {
+		path += "&additional_pull=false"
+	}
+	return path
+}
+
+func (c *Client) keep(ctx context.Context, st *state) {
+	if err := st.keep(ctx, c.o.Engine); err != nil {
+		c.warn(ctx, "it cannot be noted what was pulled: the next start pulls again", "error", err)
+	}
+}
+
+// community puts the community list in force. Without entries only what was deleted by
+// name ends: that the list is empty now is not believed.
+func (c *Client) community(ctx context.Context, a *pulled) error {
+	l := &engine.List{Origin: engine.OriginCAPI, Groups: a.groups, Deleted: a.deleted, Shrunken: c.o.Shrunken, Outlast: outlast}
+	if len(a.groups) == 0 {
+		if len(a.deleted) == 0 {
+			return nil
+		}
+		l.Partial = true
+	}
+	_, err := c.replace(ctx, l, "the community list")
+	return err
+}
+
+// replace puts a list in force and says what came of it.
+func (c *Client) replace(ctx context.Context, l *engine.List, called string) (engine.ListChange, error) {
+	exempt := c.exempt(l.Groups)
+	change, err := c.o.Engine.ReplaceList(ctx, l, c.o.Now().UnixNano())
+	if err != nil {
+		return change, fmt.Errorf("putting %s in force: %w", called, err)
+	}
+	if change.Held {
+		c.log.Warn(fmt.Sprintf("%s is held back: it has %d entries, and %d of it are in force; what is in force goes on until its time is over. "+
+			"If the list is right, set capi_shrunken_lists: accept in lapid.yaml and restart", called, change.Entries, change.Before))
+		return change, nil
+	}
+	log := c.log.Info
+	if change.Alert == 0 && change.Ended == 0 {
+		log = c.log.Debug
+	}
+	log(called+" was pulled", "entries", change.Entries, "new", change.Begun, "renewed", change.Renewed, "ended", change.Ended,
+		"allowlisted", change.Allowlisted+exempt, "unreadable", change.Unreadable)
+	return change, nil
+}
+
+// exempt takes out what Options.Whitelist holds, and says how many that were.
+func (c *Client) exempt(groups []engine.ListGroup) (n int) {
+	if len(c.o.Whitelist) == 0 {
+		return 0
+	}
+	white := newWhitelist(c.o.Whitelist)
+	for i := range groups {
+		g := &groups[i]
+		if !engine.HoldsAddress(g.Scope) {
+			continue
+		}
+		before := len(g.Values)
+		g.Values = slices.DeleteFunc(g.Values, func(v engine.ListValue) bool {
+			p, err := engine.ParseTarget(v.Value)
+			return err == nil && white.holds(p)
+		})
+		n += before - len(g.Values)
+	}
+	return n
+}
+
+// whitelist finds a prefix among many: each length that there is costs one look.
+type whitelist struct {
+	prefixes map[netip.Prefix]bool
+	lengths  []int
+}
+
+func newWhitelist(list []netip.Prefix) *whitelist {
+	w := &whitelist{prefixes: make(map[netip.Prefix]bool, len(list))}
+	for _, p := range list {
+		w.prefixes[p.Masked()] = true
+		if !slices.Contains(w.lengths, p.Bits()) {
+			w.lengths = append(w.lengths, p.Bits())
+		}
+	}
+	return w
+}
+
+// holds tells whether all of p is in the list.
+func (w *whitelist) holds(p netip.Prefix) bool {
+	return slices.ContainsFunc(w.lengths, func(bits int) bool {
+		if bits > p.Bits() {
+			return false
+		}
+		at, err := p.Addr().Prefix(bits)
+		return err == nil && w.prefixes[at]
+	})
+}
