@@ -184,7 +184,7 @@ func (l *listener) Accept() (net.Conn, error) {
 		nc.came, nc.door, nc.unread, nc.unsent = &l.count, l, h.Unread, h.Unsent
 		nc.proven.Store(h.Served)
 		nc.owed.Store(owed)
-		owed.watch(nc)
+		owed.watch(&nc.proof)
 		l.core.open.add(nc)
 		return nc, nil
 	}

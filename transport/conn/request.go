@@ -88,7 +88,7 @@ func (r *Request) Witness() (Witness, bool) {
 	if r.conn == nil {
 		return nil, false
 	}
-	var own sightedWitness = r.conn
+	var own sightedWitness = &r.conn.proof // as what is owed knows it
 	if r.conn.loop != nil {
 		own = onLoop{r.conn.loop}
 	}
