@@ -193,7 +193,7 @@ const (
 func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 	tally := r.tally.table(decisionsTable)
 	tally.Read++
-	d := readDecision(row)
+	d, owner := readDecision(row), row.number(decisionAlert)
 	if row.bad != "" {
 		tally.damage(d.Number, row.bad)
 		return
@@ -207,7 +207,6 @@ func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 	if what := remarkOn(d.Scope, d.Value, stored, !row.null(decisionSize)); what != "" {
 		tally.remark(d.Number, what)
 	}
-	owner := row.number(decisionAlert)
 	a := p.byID[owner]
 	switch {
 	case a != nil && a.Simulated == d.Simulated:
@@ -403,6 +402,9 @@ func (c *children) query(where string) string {
 // between hands over the rows that belong to alerts after one number up to another.
 // Calls go on where the one before ended.
 func (c *children) between(ctx context.Context, after, upTo int64, each func(*row) error) error {
+	if c.ranged && upTo == math.MaxInt64 {
+		return c.source.scan(ctx, c.of, c.query("owner > ?"), []any{after}, each) // what is no number in SQLite, too
+	}
 	if c.ranged {
 		return c.source.scan(ctx, c.of, c.query("owner > ? AND owner <= ?"), []any{after, upTo}, each)
 	}

@@ -52,6 +52,12 @@ func (r *reader) machines(ctx context.Context) error {
 	return r.source.all(ctx, machinesTable, "id", func(row *row) error {
 		tally.Read++
 		m := readMachine(row)
+		spoiled := row.bad != ""
+		m.HubItems, m.DataSources = row.hub(machineHub), row.counts(machineSources)
+		if row.bad != "" && !spoiled { // it says this anew with its next usage metrics
+			tally.remark(m.Number, row.bad+", and is left out")
+			row.bad = ""
+		}
 		switch {
 		case row.bad != "":
 		case m.ID == "":
@@ -80,7 +86,6 @@ func readMachine(row *row) *Machine {
 	m.FeatureFlags = row.list(machineFlags)
 	m.CreatedAt, m.UpdatedAt = row.moment(machineCreated), row.moment(machineUpdated)
 	m.LastPush, m.LastHeartbeat = row.moment(machinePush), row.moment(machineHeartbeat)
-	m.HubItems, m.DataSources = row.hub(machineHub), row.counts(machineSources)
 	return m
 }
 
@@ -143,6 +148,9 @@ func (r *reader) bouncers(ctx context.Context) error {
 		tally.Read++
 		b := r.readBouncer(row)
 		revoked := row.flag(bouncerRevoked)
+		if text := strings.TrimSpace(row.text(bouncerAddress)); text != "" && !b.IP.IsValid() {
+			tally.remark(b.Number, "ip_address is no address: the next that comes with the key gets the row")
+		}
 		if b.Name == "" && row.bad == "" {
 			row.bad = "name is empty"
 		}
@@ -166,11 +174,7 @@ func (r *reader) readBouncer(row *row) *Bouncer {
 	} else if n, err := hex.Decode(b.KeyHash[:], trimTo(row.raw[bouncerKey], 2*len(b.KeyHash))); err != nil || n != len(b.KeyHash) || len(row.raw[bouncerKey]) != 2*n {
 		row.fault(bouncerKey, "is no SHA-512 in hexadecimal, so no key could be recognised by it")
 	}
-	if text := strings.TrimSpace(row.text(bouncerAddress)); text != "" {
-		address, err := netip.ParseAddr(text)
-		if err != nil {
-			row.fault(bouncerAddress, "is no address")
-		}
+	if address, err := netip.ParseAddr(strings.TrimSpace(row.text(bouncerAddress))); err == nil {
 		b.IP = address.Unmap().WithZone("")
 	}
 	b.Software = &engine.Software{Type: row.text(bouncerType), Version: row.text(bouncerVersion), FeatureFlags: row.list(bouncerFlags),
