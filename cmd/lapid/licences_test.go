@@ -12,8 +12,9 @@ import (
 )
 
 // allowed are the licences under which a library may be part of the binary:
-// they ask for no more than their text to be kept.
-var allowed = []string{"MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-2-Clause-Views", "ISC", "0BSD", "Unlicense", "CC0-1.0"}
+// they ask for no more than their text to be kept. MPL-2.0 asks besides that the sources
+// of its own files can be had, which here are those of modules as they are published.
+var allowed = []string{"MIT", "MPL-2.0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSD-2-Clause-Views", "ISC", "0BSD", "Unlicense", "CC0-1.0"}
 
 // TestLicences reads the licence of every module that is linked into the
 // binary.

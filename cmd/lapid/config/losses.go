@@ -52,7 +52,7 @@ func (s *Setup) warnAt(path, format string, args ...any) {
 // warnOfDatabase warns of the reference's own store: what is in it stays there.
 // An SQLite file that nothing was ever written to is not worth a word.
 func warnOfDatabase(s *Setup) {
-	const stays = "its bouncers, machines, decisions and allowlists are not taken over: add them here ('lapid bouncers add NAME --key KEY', 'lapid machines add')"
+	const stays = "its bouncers, machines, decisions and allowlists are not taken over by a start: 'lapid movein' does that, while no server runs and there is no store yet"
 	d := &s.Config.DB
 	switch d.Type {
 	case "mysql", "postgres", "postgresql", "pgx":

@@ -92,6 +92,9 @@ lapid config show --key Config.API.Server.ListenURI`,
 	"backup": `lapid backup /var/backups/lapid
 lapid backup - | zstd > lapid.backup.zst`,
 	"restore": `lapid restore /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
+	"movein": `lapid -c /etc/crowdsec/config.yaml movein --dry-run
+lapid -c /etc/crowdsec/config.yaml movein
+lapid movein --from sqlite:/var/lib/crowdsec/data/crowdsec.db -o json`,
 	"check": `lapid check
 lapid check /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
 	"man": `lapid man /usr/local/share/man/man8`,

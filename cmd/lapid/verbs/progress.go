@@ -17,6 +17,8 @@ type progress struct {
 	out   io.Writer // nil: not on a terminal
 	total int
 	shown int // hundredths drawn last
+
+	tail func(done int) string // what stands behind the bar; nil: nothing
 }
 
 // newProgress makes a bar for so many values.
@@ -38,7 +40,11 @@ func (p *progress) at(done int) {
 	p.shown = percent
 	const wide = 40
 	full := min(percent*wide/100, wide)
-	fmt.Fprintf(p.out, "\r[%s%s] %3d%% %d/%d", strings.Repeat("#", full), strings.Repeat(".", wide-full), percent, done, p.total)
+	tail := ""
+	if p.tail != nil {
+		tail = p.tail(done)
+	}
+	fmt.Fprintf(p.out, "\r[%s%s] %3d%% %d/%d%s\x1b[K", strings.Repeat("#", full), strings.Repeat(".", wide-full), percent, done, p.total, tail)
 }
 
 // clear removes the bar.

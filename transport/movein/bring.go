@@ -1,0 +1,169 @@
+package movein
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+
+	"lapid/engine"
+)
+
+// Bringer is a Taker that brings what it gets into a store: a new one, or one that has
+// something. Alerts and decisions keep their numbers where those are free. For one
+// goroutine, beside which the engine runs.
+type Bringer struct {
+	e   *engine.Engine
+	now int64
+
+	Renumbered struct{ Alerts, Decisions int64 } // that could not keep their number
+}
+
+// NewBringer makes one. The engine must run; now is the moment of the taking over.
+func NewBringer(e *engine.Engine, now int64) *Bringer { return &Bringer{e: e, now: now} }
+
+// refusal makes a Refusal of an error that says that the row cannot be stored; other
+// errors stay what they are.
+func refusal(err error) error {
+	if errors.Is(err, engine.ErrInvalid) || errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrExists) {
+		return Refusal(err.Error())
+	}
+	return err
+}
+
+// Machine brings a machine.
+func (b *Bringer) Machine(ctx context.Context, m *Machine) error {
+	return refusal(b.e.BringMachine(ctx, &m.Machine))
+}
+
+// Bouncer brings a bouncer.
+func (b *Bringer) Bouncer(ctx context.Context, x *Bouncer) error {
+	return refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull))
+}
+
+// Allowlist brings a list with its items, which keep the seconds in which they were added.
+func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
+	if err := b.e.CreateAllowlist(ctx, l.Name, l.Description, orElse(l.CreatedAt, b.now)); err != nil && !errors.Is(err, engine.ErrExists) {
+		return refusal(err)
+	}
+	for from := 0; from < len(l.Items); {
+		at, to := l.Items[from].CreatedAt, from
+		var items []engine.AllowlistItem
+		for ; to < len(l.Items) && l.Items[to].CreatedAt/second == at/second; to++ {
+			items = append(items, l.Items[to].AllowlistItem)
+		}
+		if _, _, err := b.e.AddToAllowlist(ctx, l.Name, items, orElse(at, b.now)); err != nil {
+			return refusal(err)
+		}
+		from = to
+	}
+	return nil
+}
+
+const second = 1_000_000_000
+
+func orElse(at, other int64) int64 {
+	if at == 0 {
+		return other
+	}
+	return at
+}
+
+// mostDecisions is how many decisions of one alert are brought at once. One with more is
+// followed by further ones that are like it.
+const mostDecisions = 100_000
+
+// Alerts brings alerts in as few commits as their sizes allow.
+func (b *Bringer) Alerts(ctx context.Context, alerts []*Alert) error {
+	var batch []engine.Brought
+	decisions := 0
+	give := func() error {
+		err := b.bring(ctx, batch)
+		batch, decisions = batch[:0], 0
+		return err
+	}
+	for _, a := range alerts {
+		for part := 0; part == 0 || part*mostDecisions < len(a.Taken); part++ {
+			taken := a.Taken[part*mostDecisions : min((part+1)*mostDecisions, len(a.Taken))]
+			if decisions+len(taken) > mostDecisions {
+				if err := give(); err != nil {
+					return err
+				}
+			}
+			decisions += len(taken)
+			batch = append(batch, broughtOf(a, taken, part))
+		}
+	}
+	return give()
+}
+
+func (b *Bringer) bring(ctx context.Context, batch []engine.Brought) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	as, err := b.e.Bring(ctx, batch)
+	if err != nil {
+		return err
+	}
+	for i := range as {
+		if want := batch[i].ID; want != 0 && as[i].Alert != want {
+			b.Renumbered.Alerts++
+		}
+		for j, id := range as[i].Decisions {
+			if id != 0 && id != batch[i].Decisions[j].ID {
+				b.Renumbered.Decisions++
+			}
+		}
+	}
+	return nil
+}
+
+// broughtOf is an alert as the engine takes it. One without a UUID gets one that follows
+// from what it is, so that it is known again the next time.
+func broughtOf(a *Alert, taken []Decision, part int) engine.Brought {
+	brought := engine.Brought{ID: a.ID, Alert: a.Alert, Decisions: make([]engine.BroughtDecision, len(taken))}
+	if part > 0 {
+		brought.ID, brought.Alert.UUID = 0, engine.UUID{}
+	}
+	if brought.Alert.UUID == (engine.UUID{}) {
+		brought.Alert.UUID = derivedUUID(a, part)
+	}
+	for i := range taken {
+		d := &taken[i]
+		brought.Decisions[i] = engine.BroughtDecision{ID: engine.DecisionID(d.Number), UUID: d.UUID, Scope: d.Scope, Value: d.Value,
+			Type: d.Type, Origin: d.Origin, Scenario: d.Scenario, Until: d.Until}
+	}
+	return brought
+}
+
+func derivedUUID(a *Alert, part int) (u engine.UUID) {
+	text := []byte("alert")
+	text = binary.BigEndian.AppendUint64(text, uint64(a.Number))
+	text = binary.BigEndian.AppendUint64(text, uint64(a.CreatedAt))
+	text = binary.BigEndian.AppendUint64(text, uint64(part))
+	if a.Number == 0 && len(a.Taken) > 0 {
+		text = binary.BigEndian.AppendUint64(text, uint64(a.Taken[0].Number))
+	}
+	sum := sha256.Sum256(append(text, a.Scenario...))
+	copy(u[:], sum[:])
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u
+}
+
+// Usage brings one report of usage metrics. What its sender is, it is by its own row.
+func (b *Bringer) Usage(ctx context.Context, u *engine.Usage) error {
+	if u.Kind == engine.UsageBouncer {
+		if row := b.e.View().Bouncer(u.Name); row != nil {
+			x := row.Load()
+			u.Version, u.FeatureFlags = x.Version, x.FeatureFlags
+		}
+	} else if m := b.e.View().Machine(u.Name); m != nil {
+		u.Version, u.FeatureFlags, u.DataSources, u.HubItems = m.Version, m.FeatureFlags, m.DataSources, m.HubItems
+	}
+	return refusal(b.e.AddUsage(ctx, u))
+}
+
+// Counters lets new numbers begin behind those that were given there.
+func (b *Bringer) Counters(ctx context.Context, c Counters) error {
+	return b.e.RaiseIDs(ctx, engine.AlertID(c.Alert+1), engine.DecisionID(c.Decision+1))
+}
