@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -70,8 +71,8 @@ func (e *Engine) Bring(ctx context.Context, alerts []Brought) ([]BroughtAs, erro
 // those between are left for Bring. Ids beyond what the server can count are ErrInvalid.
 func (e *Engine) RaiseIDs(ctx context.Context, alert AlertID, decision DecisionID) error {
 	return e.propose(orElse(ctx, Actor{Kind: ActorImport}), &proposal{key: everything, resolve: func(v *View) (op, error) {
-		if uint64(alert) > v.nextAlert+mostRaised || uint64(decision) > v.nextDecision+mostRaised {
-			return nil, &Error{Kind: ErrInvalid, Text: "the ids of the other server are too far from the ones here"}
+		if alert > mostBrought || decision > mostBrought {
+			return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("the other server has counted to alert %d and decision %d, and no more than %d is taken over", alert, decision, uint64(mostBrought))}
 		}
 		if uint64(alert) <= v.nextAlert && uint64(decision) <= v.nextDecision {
 			return nil, nil
@@ -80,8 +81,9 @@ func (e *Engine) RaiseIDs(ctx context.Context, alert AlertID, decision DecisionI
 	}})
 }
 
-// mostRaised keeps ids within what a start accepts (mostSpread).
-const mostRaised = 1 << 34
+// mostBrought is the highest id that is kept, or raised to: places for ids cost 12 bytes
+// for a thousand between the oldest and the next, and a start accepts mostSpread of them.
+const mostBrought = 1 << 32
 
 // BringMachine stores a machine of another server, with the hash of its password and its
 // times. One of that name is changed, and keeps its alerts.
@@ -210,7 +212,7 @@ type numbering struct {
 // keep returns an id if it was never given, and gives it; else 0.
 func (n *numbering) keep(id uint64) uint64 {
 	switch {
-	case id == 0 || id >= n.next+mostRaised:
+	case id == 0 || id > mostBrought:
 		return 0
 	case id >= n.next:
 		n.free.add(n.next, id)
@@ -316,11 +318,11 @@ func (o *bringAlerts) apply(s *state, rev Revision) {
 // alertTaken reports whether an alert has, or had, a number.
 func (s *state) alertTaken(id uint64) bool {
 	h := s.alerts.At(id)
-	return id == 0 || id > mostNumber || h != nil && h.begun.Load() != 0 || id < s.next.nextAlert && !s.next.gapsOf(0).has(id)
+	return id == 0 || id > max(mostBrought, s.next.nextAlert) || h != nil && h.begun.Load() != 0 || id < s.next.nextAlert && !s.next.gapsOf(0).has(id)
 }
 
 func (s *state) decisionTaken(id uint64) bool {
-	return id == 0 || id > mostNumber || s.slotOf(id) != 0 || id < s.next.nextDecision && !s.next.gapsOf(1).has(id)
+	return id == 0 || id > max(mostBrought, s.next.nextDecision) || s.slotOf(id) != 0 || id < s.next.nextDecision && !s.next.gapsOf(1).has(id)
 }
 
 // giveAlert notes that a number is given.
@@ -354,7 +356,7 @@ func (o *raiseIDs) apply(s *state, rev Revision) {
 		next *uint64
 		to   uint64
 	}{{&s.next.nextAlert, o.alert}, {&s.next.nextDecision, o.decision}} {
-		if n.to > *n.next && n.to <= mostNumber {
+		if n.to > *n.next && n.to <= mostBrought {
 			s.editGaps(which).add(*n.next, n.to)
 			*n.next = n.to
 		}

@@ -203,7 +203,7 @@ func TestBringOdd(t *testing.T) {
 	wants(t, err, engine.ErrInvalid)
 	b := brought(r, 1, 1, 2)
 	b.Decisions[0].Value, b.Decisions[1].Until = "no address", r.Now().Add(-time.Hour).UnixNano()
-	as, err := r.Bring(ctx, []engine.Brought{b, brought(r, 1<<62, 1<<62)})
+	as, err := r.Bring(ctx, []engine.Brought{b, brought(r, 1<<33, 1<<33)})
 	wants(t, err, nil)
 	if as[1].Alert != 2 || as[1].Decisions[0] != 3 {
 		t.Errorf("numbers beyond counting: %v", as[1])

@@ -72,6 +72,34 @@ func appendTailed(dst []byte, items []AllowlistItem, tail []byte) []byte {
 	return dst
 }
 
+// YoungCommits are journal records with each of the operations that no life on a disk has
+// made, for any state.
+func YoungCommits() (list [][]byte) {
+	body := (&Alert{Scenario: "s"}).appendBody(nil)
+	plan := makePlan(ScopeIP, "192.0.2.77", netip.MustParsePrefix("192.0.2.77/32"))
+	plan.until, plan.kind, plan.origin, plan.scenario = 1<<62, "ban", OriginCrowdsec, "s"
+	arrived := func(id uint64, decisions ...uint64) arrival {
+		a := arrival{incoming: incoming{body: body, scenario: "s"}, id: id}
+		for i, d := range decisions {
+			a.plans = append(a.plans, plan)
+			a.decisions = append(a.decisions, broughtID{id: d, uuid: UUID{byte(i)}})
+		}
+		return a
+	}
+	for _, ops := range [][]op{
+		{&moveBookmark{"b", 3}, &moveBookmark{"c", 0}, &dropBookmark{"b"}},
+		{&raiseIDs{1 << 20, 1 << 21}, &bringAlerts{alerts: []arrival{arrived(900, 901, 950, 905), arrived(1<<20, 1<<21)}}},
+		{&bringAlerts{alerts: []arrival{arrived(1<<32, 1<<32), arrived(1<<33, 5), arrived(1<<31, 1<<33, 7)}}, &dropAlerts{ids: []uint64{1 << 31, 1 << 32}}},
+	} {
+		record := appendCommitHead(nil, 1<<60, len(ops))
+		for _, o := range ops {
+			record = appendOp(record, Actor{Kind: ActorImport}, o)
+		}
+		list = append(list, appendCommitTail(record, 0, 0))
+	}
+	return list
+}
+
 // CommitTimes is the time of a journal record, and whether it says that the clock was set
 // back.
 func CommitTimes(record []byte) (at int64, back bool, err error) {
@@ -136,6 +164,37 @@ func loadSections(rev uint64, list []Section) (*Engine, error) {
 	e.state.endLoading()
 	e.publish(Revision(rev))
 	return e, nil
+}
+
+// YoungSections is what a snapshot of list, of rev, has after YoungCommits that reach no
+// further than a fuzzed header may claim.
+func YoungSections(rev uint64, list []Section) ([]Section, error) {
+	e, err := loadSections(rev, list)
+	if err != nil {
+		return nil, err
+	}
+	for i, record := range YoungCommits()[:2] {
+		c, err := decodeCommit(record)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range c.ops {
+			if raise, ok := a.op.(*raiseIDs); ok {
+				raise.alert, raise.decision = 1000, 1000
+			}
+			if bring, ok := a.op.(*bringAlerts); ok {
+				bring.alerts = bring.alerts[:1]
+			}
+		}
+		if err := e.state.replay(Revision(rev)+Revision(i)+1, c); err != nil {
+			return nil, err
+		}
+		e.publish(Revision(rev) + Revision(i) + 1)
+	}
+	var out sectionList
+	v := e.View()
+	err = v.write(context.Background(), &out, v.appendHeader(nil), v.people())
+	return out.list, err
 }
 
 // RecodeSections loads the sections of a snapshot of rev and writes them again.

@@ -175,7 +175,7 @@ func stable(t *testing.T, in []byte, factor uint64, recode func([]byte) ([]byte,
 }
 
 func FuzzRecord(f *testing.F) {
-	for _, record := range lifeOnDisk(f).records {
+	for _, record := range slices.Concat(lifeOnDisk(f).records, engine.YoungCommits()) {
 		f.Add(record)
 	}
 	f.Fuzz(func(t *testing.T, record []byte) { stable(t, record, 256, engine.RecodeCommit) })
@@ -206,6 +206,11 @@ func FuzzSnapshot(f *testing.F) {
 		_, old := frozenSections(f, name)
 		f.Add(framed(old))
 	}
+	young, err := engine.YoungSections(w.rev, w.sections)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(framed(young))
 	f.Add(framed(withTails(f, w.sections)))
 	f.Add(framed(inParts(w.sections)))
 	f.Fuzz(func(t *testing.T, all []byte) {
@@ -341,7 +346,7 @@ func TestUnknownFieldsAreSkipped(t *testing.T) {
 // itself.
 func FuzzReplay(f *testing.F) {
 	w := lifeOnDisk(f)
-	for _, record := range w.records {
+	for _, record := range slices.Concat(w.records, engine.YoungCommits()) {
 		f.Add(record)
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
