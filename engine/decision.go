@@ -98,6 +98,9 @@ func (d Decision) Until() int64 {
 	return d.rec.until
 }
 
+// Decided is the moment at which the decision ends, or would have ended, by itself.
+func (d Decision) Decided() int64 { return d.rec.until }
+
 // EndedBy is the actor that ended the decision before its time. It is ActorExpiry where
 // the time was over, and the zero Actor for a decision that runs, or that a program ended
 // which did not write it down.

@@ -125,6 +125,14 @@ func TestCentralLists(t *testing.T) {
 		t.Errorf("%v", logins)
 	}
 	await(t, "the list that is not there is told", func() bool { return strings.Contains(p.out.String(), `a list stays as it is" list=broken`) })
+	h.login()
+	if code, text, err := h.ask("POST", "/v1/alerts", alertText("test/signal", 0, 2)); err != nil || code != 201 {
+		t.Fatal(code, text, err)
+	}
+	await(t, "the alert is a signal", func() bool { return len(f.asked("/v3/signals")) == 1 })
+	if s := fmt.Sprint(f.asked("/v3/signals")[0]["body"]); !strings.Contains(s, "scenario:test/signal") || strings.Contains(s, "update :") || !strings.Contains(s, "scenario_trust:custom") {
+		t.Error(s)
+	}
 	if strings.Contains(p.out.String(), "secret") {
 		t.Error("the password is in the log")
 	}
@@ -136,7 +144,8 @@ func TestCentralLists(t *testing.T) {
 	}
 	p = start(t, nil, "-c", h.file, "serve")
 	h.awaitHealth(p)
-	if begun, _ := h.news("?startup=true"); !slices.Equal(begun, want) {
+	begun, _ = h.news("?startup=true&origins=CAPI,lists")
+	if !slices.Equal(begun, want) {
 		t.Errorf("after a restart there are %q", begun)
 	}
 }

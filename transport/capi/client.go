@@ -36,7 +36,7 @@ func New(o *Options) (*Client, error) {
 func (c *Client) Run(ctx context.Context) {
 	ctx = engine.As(ctx, central)
 	var jobs sync.WaitGroup
-	for _, job := range []func(context.Context){c.pullJob} {
+	for _, job := range []func(context.Context){c.pullJob, c.pushJob} {
 		jobs.Go(func() { job(ctx) })
 	}
 	jobs.Wait()
@@ -45,18 +45,12 @@ func (c *Client) Run(ctx context.Context) {
 }
 
 // pauses grow while something fails.
-type pauses struct{ next time.Duration }
-
-// Bounds of pauses.
-const (
-	firstPause   = time.Minute
-	longestPause = 30 * time.Minute
-)
+type pauses struct{ first, longest, next time.Duration }
 
 // failed is how long to wait before it is tried again: it doubles, and chance takes up to
 // a quarter off, so that many servers do not come at once.
 func (p *pauses) failed(jitter func(time.Duration) time.Duration) time.Duration {
-	p.next = min(max(2*p.next, firstPause), longestPause)
+	p.next = min(max(2*p.next, p.first), p.longest)
 	return p.next - jitter(p.next/4)
 }
 

@@ -3,7 +3,7 @@
 //
 //	credentials ─► session: login, token, retries, bounds ─┐
 //	                                                       ├─► pull:  lists ─► engine.ReplaceList
-//	the clock, a seam ─────────────────────────────────────┘
+//	the clock, a seam ─────────────────────────────────────┴─► push:  engine.Commits ─► signals
 //
 // What the service is asked and what it answers is drawn in the contract of the Central
 // API that other servers keep; what is done otherwise here, and why:
@@ -17,6 +17,9 @@
 //     warning, unless Options.Shrunken says that such lists are believed.
 //   - A line of a list that means nothing is skipped and counted; one list that fails does
 //     not keep the others from being fetched.
+//   - Signals leave from a durable bookmark: at least once, in order, 50 a request. One that
+//     the service refuses for what is in it is left out and told.
+//   - What an operator imports counts as manual, not as custom.
 //   - Allowlists come first, so that no list ever bans what they hold.
 //
 // # Bounds
@@ -26,6 +29,8 @@
 //	a list behind a link       mostList bytes, mostLine a line, mostValues of all lists
 //	links of one pull          mostLinks; further ones are not fetched, and that is said
 //	a whole pull               pullPatience
+//	signals under way          one batch; what waits is the history itself, within its own bounds
+//	decisions of a signal      mostDecisions
 //	redirects                  none for what carries the token, five for a link, never from https to http
 //
 // Beyond a bound the answer is refused with an error that names it, and what was there

@@ -153,6 +153,9 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 	change, err := c.replace(ctx, &engine.List{
 		Origin: engine.OriginLists, Name: l.Name, Groups: []engine.ListGroup{g}, Shrunken: c.o.Shrunken, Outlast: outlast,
 	}, fmt.Sprintf("the list %q", l.Name))
+	if err == nil && change.Entries == 0 && change.Unreadable > 0 {
+		return fmt.Errorf("none of its %d lines is an address or range", change.Unreadable)
+	}
 	if err != nil || change.Held {
 		return err // a list that is held back is asked for again whole
 	}

@@ -29,6 +29,8 @@ type Options struct {
 
 	NoCommunity  bool // the service is told to leave the community list out
 	NoBlocklists bool // … and the links of third-party lists
+	NoSharing    bool // no signals are sent
+	Console      Console
 	Shrunken     bool // lists that lost more than half are believed
 
 	// Whitelist are addresses and ranges of which no list may ban anything.

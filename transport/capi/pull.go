@@ -35,7 +35,7 @@ func (c *Client) pullJob(ctx context.Context) {
 		due = st.Pulled.Add(c.around(pullEvery, pullSpread))
 	}
 	var failed []blocklistLink
-	var again pauses
+	again := pauses{first: time.Minute, longest: 30 * time.Minute}
 	for {
 		if c.session.pause(ctx, due.Sub(c.o.Now())) != nil {
 			return

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 
 	"lapid/engine"
@@ -51,7 +52,50 @@ func (s *Setup) Central() (*capi.Options, error) {
 		o.NoCommunity = p.Community != nil && !*p.Community
 		o.NoBlocklists = p.Blocklists != nil && !*p.Blocklists
 	}
+	o.NoSharing = a.Online.Sharing != nil && !*a.Online.Sharing
+	if o.Console, err = s.console(); err != nil {
+		return nil, err
+	}
 	return o, nil
+}
+
+// usualConsole is where console.yaml is where nothing else is said.
+const usualConsole = "/etc/crowdsec/console.yaml"
+
+// console is what is shared with the console: console.yaml, or its defaults where there is
+// none.
+func (s *Setup) console() (capi.Console, error) {
+	file := s.Config.API.Server.ConsolePath
+	if file == "" {
+		file = usualConsole
+	}
+	var c struct {
+		Manual     *bool `yaml:"share_manual_decisions"`
+		Custom     *bool `yaml:"share_custom"`
+		Tainted    *bool `yaml:"share_tainted"`
+		Context    *bool `yaml:"share_context"`
+		Management *bool `yaml:"console_management"`
+	}
+	usual := capi.UsualConsole
+	tree, err := readOne(file, func(text string) string { return text })
+	if errors.Is(err, fs.ErrNotExist) {
+		return usual, nil
+	}
+	if err == nil {
+		_, err = decodeTree(tree, &c)
+	}
+	if err != nil {
+		return usual, fmt.Errorf("loading what is shared with the console: %w", err)
+	}
+	for _, o := range []struct {
+		given *bool
+		into  *bool
+	}{{c.Manual, &usual.Manual}, {c.Custom, &usual.Custom}, {c.Tainted, &usual.Tainted}, {c.Context, &usual.Context}} {
+		if o.given != nil {
+			*o.into = *o.given
+		}
+	}
+	return usual, nil
 }
 
 // Whitelist is capi_whitelists_path: what no list of the Central API may ban. A file that
@@ -94,7 +138,7 @@ func (s *Setup) warnOfCentral() {
 	connection, err := s.Central()
 	switch {
 	case connection != nil:
-		s.warnAt(key, "the lists and allowlists of the Central API are pulled, but no signals and no metrics are sent there, and the orders of the console do not come in")
+		s.warnAt(key, "with the Central API lists, allowlists and signals are exchanged, but no metrics are sent there, and the orders of the console do not come in")
 	case err != nil, s.given(key):
 		if err == nil {
 			err = errors.New("it is empty")

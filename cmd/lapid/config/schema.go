@@ -104,7 +104,7 @@ type APIServer struct {
 	ListenSocket        string            `yaml:"listen_socket"`
 	LogLevel            string            `yaml:"log_level"`
 	ProfilesPath        string            `yaml:"profiles_path"`
-	ConsolePath         string            `yaml:"console_path" here:"ignored"`
+	ConsolePath         string            `yaml:"console_path"` // default /etc/crowdsec/console.yaml
 	TLS                 *TLS              `yaml:"tls"`
 	ForwardedFor        bool              `yaml:"use_forwarded_for_headers"`
 	TrustedProxies      []string          `yaml:"trusted_proxies"`

@@ -1,0 +1,368 @@
+package capi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"lapid/engine"
+)
+
+const (
+	pushMark   = "capi.push" // the bookmark's name
+	pushEvery  = 10 * time.Second
+	pushSpread = 7 * time.Second // of the first turn
+	batchLen   = 50
+	batchBytes = 4 << 20 // a batch that has as much is sent
+	// batchPatience bounds the sending of one batch.
+	batchPatience = 30 * time.Second
+	// mostDecisions is how many decisions of one alert are told.
+	mostDecisions = 1000
+	// moveAfter is how many commits without news the bookmark may lag behind.
+	moveAfter = 1000
+)
+
+// Console is what is shared with the service and its console (console.yaml).
+type Console struct {
+	Manual  bool // what an operator decided or imported
+	Custom  bool // alerts of scenarios that are not the hub's
+	Tainted bool // … that were changed
+	Context bool // the meta of alerts goes along
+}
+
+// UsualConsole is what holds without a console.yaml.
+var UsualConsole = Console{Custom: true, Tainted: true}
+
+// signal is an alert as the service is told of it.
+type signal struct {
+	Scenario  string           `json:"scenario"`
+	Hash      string           `json:"scenario_hash"`
+	Version   string           `json:"scenario_version"`
+	Trust     string           `json:"scenario_trust,omitempty"`
+	Message   string           `json:"message"`
+	Machine   string           `json:"machine_id,omitempty"`
+	UUID      string           `json:"uuid,omitempty"`
+	Kind      string           `json:"kind,omitempty"`
+	StartAt   string           `json:"start_at"`
+	StopAt    string           `json:"stop_at"`
+	Source    signalSource     `json:"source"`
+	Context   []signalMeta     `json:"context"`
+	Decisions []signalDecision `json:"decisions,omitempty"`
+
+	stop  int64
+	place place
+}
+
+type signalSource struct {
+	Scope     string  `json:"scope"`
+	Value     string  `json:"value"`
+	IP        string  `json:"ip,omitempty"`
+	Range     string  `json:"range,omitempty"`
+	AsNumber  string  `json:"as_number,omitempty"`
+	AsName    string  `json:"as_name,omitempty"`
+	Cn        string  `json:"cn,omitempty"`
+	Latitude  float32 `json:"latitude,omitempty"`
+	Longitude float32 `json:"longitude,omitempty"`
+}
+
+type signalMeta struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+}
+
+type signalDecision struct {
+	ID       int64  `json:"id"`
+	Duration string `json:"duration"`
+	Origin   string `json:"origin"`
+	Scenario string `json:"scenario"`
+	Scope    string `json:"scope"`
+	Type     string `json:"type"`
+	Value    string `json:"value"`
+	UUID     string `json:"uuid"`
+}
+
+// place is how far the history was pushed: all of a revision, and so many signals of the
+// next one.
+type place struct {
+	rev  engine.Revision
+	done int
+}
+
+// pusher sends what the history brings, from a bookmark on.
+type pusher struct {
+	c     *Client
+	mark  *engine.Bookmark
+	at    place
+	moved engine.Revision // where the bookmark is
+}
+
+// pushJob sends signals, at least once and in order. A batch that fails is sent again, with
+// growing pauses, from the bookmark, which a restart finds where it was.
+func (c *Client) pushJob(ctx context.Context) {
+	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
+	again := pauses{first: 2 * pushEvery, longest: 5 * time.Minute}
+	if c.o.NoSharing {
+		if err := p.mark.Drop(ctx); err != nil {
+			c.warn(ctx, "the history is kept for signals that are not shared", "error", err)
+		}
+		return
+	}
+	for !p.begin(ctx) { // at once: what comes from now on is sent
+		if c.session.pause(ctx, pushEvery) != nil {
+			return
+		}
+	}
+	wait := c.around(pushEvery, pushSpread)
+	for c.session.pause(ctx, wait) == nil {
+		if err := p.turn(ctx); err != nil {
+			wait = again.failed(c.o.Jitter)
+			c.warn(ctx, "signals wait: the Central API does not take them", "error", err, "again_in", wait.Round(time.Second).String())
+			continue
+		}
+		wait = pushEvery
+		again.well()
+	}
+}
+
+// begin finds the place to go on from. What was before the first start with sharing is not
+// sent.
+func (p *pusher) begin(ctx context.Context) bool {
+	at, stored := p.mark.At()
+	if newest := p.c.o.Engine.View().Revision(); !stored {
+		if err := p.mark.Move(ctx, newest); err != nil {
+			p.c.warn(ctx, "signals cannot be sent yet: the place in the history cannot be noted", "error", err)
+			return false
+		}
+		at = newest
+	}
+	p.at, p.moved = place{rev: at}, at
+	return true
+}
+
+// turn sends all that there is. An error is of a batch that was not taken, or of the
+// bookmark.
+func (p *pusher) turn(ctx context.Context) error {
+	commits, ok := p.c.o.Engine.Commits(p.at.rev)
+	if !ok {
+		newest := p.c.o.Engine.View().Revision()
+		p.c.log.Warn("signals are lost: the history is not kept any more back to where the last one was sent",
+			"sent_up_to", uint64(p.at.rev), "goes_on_at", uint64(newest))
+		p.at = place{rev: newest}
+		return p.move(ctx, true)
+	}
+	var batch []*signal
+	size := 0
+	last := p.at.rev
+	var failed error
+	for rev, commit := range commits {
+		list := p.c.signalsOf(commit)
+		skip := 0
+		if rev == p.at.rev+1 {
+			skip = min(p.at.done, len(list))
+		}
+		for _, s := range list[skip:] {
+			batch = append(batch, s)
+			if size += s.size(); len(batch) < batchLen && size < batchBytes {
+				continue
+			}
+			if failed = p.send(ctx, batch); failed != nil {
+				break
+			}
+			batch, size = nil, 0
+		}
+		if failed != nil || ctx.Err() != nil {
+			break
+		}
+		last = rev
+	}
+	if failed == nil && len(batch) > 0 {
+		failed = p.send(ctx, batch)
+	}
+	if failed != nil || ctx.Err() != nil {
+		return errors.Join(failed, ctx.Err())
+	}
+	p.at = place{rev: last}
+	return p.move(ctx, false)
+}
+
+// move notes the place durably: after a batch, and now and then without one.
+func (p *pusher) move(ctx context.Context, now bool) error {
+	if p.at.rev <= p.moved || !now && p.at.rev-p.moved < moveAfter {
+		return nil
+	}
+	if err := p.mark.Move(ctx, p.at.rev); err != nil {
+		return err
+	}
+	p.moved = p.at.rev
+	return nil
+}
+
+// send sends a batch and notes that. Where the service refuses what is in it, the half that
+// is good is sent, and a signal that is refused by itself is left out and told: sent again
+// it would be refused again, and hold up all that come after it.
+func (p *pusher) send(ctx context.Context, batch []*signal) error {
+	err := p.c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/signals", body: batch, once: true, wait: batchPatience})
+	var refused *Refusal
+	if errors.As(err, &refused) && refused.ofContent() {
+		if len(batch) > 1 {
+			half := len(batch) / 2
+			if err := p.send(ctx, batch[:half]); err != nil {
+				return err
+			}
+			return p.send(ctx, batch[half:])
+		}
+		p.c.log.Warn("a signal is refused by the Central API and left out", "scenario", batch[0].Scenario, "uuid", batch[0].UUID, "error", err)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	p.at = batch[len(batch)-1].place
+	return p.move(ctx, true)
+}
+
+// ofContent tells whether the same again would be refused again.
+func (r *Refusal) ofContent() bool {
+	switch r.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
+}
+
+// signalsOf are the signals of a commit, in order, those that are kept back left out.
+func (c *Client) signalsOf(commit *engine.Commit) (list []*signal) {
+	var of map[engine.AlertID]*signal
+	var simulated map[engine.AlertID]bool
+	for change := range commit.Changes() {
+		switch change.Kind {
+		case engine.AlertStored:
+			if change.By.Kind == engine.ActorCentralAPI || change.By.Kind == engine.ActorImport {
+				continue
+			}
+			a, err := change.Report()
+			if err != nil {
+				c.log.Error("an alert cannot be read and is no signal", "alert", uint64(change.Alert), "error", err)
+				continue
+			}
+			if of == nil {
+				of, simulated = map[engine.AlertID]*signal{}, map[engine.AlertID]bool{}
+			}
+			s := newSignal(a)
+			of[change.Alert], simulated[change.Alert] = s, a.Simulated
+			if c.o.Console.Context {
+				s.Context = contextOf(a)
+			}
+			list = append(list, s)
+		case engine.DecisionBegun:
+			if s := of[change.Decision.AlertID()]; s != nil && len(s.Decisions) < mostDecisions {
+				s.add(change.Decision)
+			}
+		}
+	}
+	kept := list[:0]
+	for id, s := range of {
+		s.Trust = s.trust()
+		if simulated[id] || !c.shares(s.Trust) {
+			s.Trust = ""
+		}
+	}
+	for _, s := range list {
+		if s.Trust != "" {
+			kept = append(kept, s)
+		}
+	}
+	for i, s := range kept {
+		s.place = place{commit.Revision - 1, i + 1}
+		if i == len(kept)-1 {
+			s.place = place{rev: commit.Revision}
+		}
+	}
+	return kept
+}
+
+func newSignal(a *engine.Alert) *signal {
+	src := &a.Source
+	return &signal{
+		Scenario: a.Scenario, Hash: a.ScenarioHash, Version: a.ScenarioVersion, Message: a.Message, Machine: a.MachineID,
+		UUID: a.UUID.String(), Kind: a.Kind, stop: a.StopAt.At,
+		StartAt: a.StartAt.Time().Format(time.RFC3339), StopAt: a.StopAt.Time().Format(time.RFC3339),
+		Source: signalSource{src.Scope, src.Value, src.IP, src.Range, src.AsNumber, src.AsName, src.Cn, src.Latitude, src.Longitude},
+	}
+}
+
+func contextOf(a *engine.Alert) []signalMeta {
+	list := make([]signalMeta, len(a.Meta))
+	for i, m := range a.Meta {
+		list[i] = signalMeta(m)
+	}
+	return list
+}
+
+func (s *signal) add(d engine.Decision) {
+	s.Decisions = append(s.Decisions, signalDecision{
+		Duration: lasting(time.Duration(engine.Left(d.Decided(), s.stop))), Origin: strings.Clone(d.Origin().S), Scenario: strings.Clone(d.Scenario().S),
+		Scope: strings.Clone(d.Scope().S), Type: strings.Clone(d.Type().S), Value: d.Value(), UUID: d.UUID().String(),
+	})
+}
+
+// lasting spells a duration as an operator would: 4h and not 4h0m0s.
+func lasting(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// Words of trust.
+const (
+	trustManual    = "manual"
+	trustCustom    = "custom"
+	trustTainted   = "tainted"
+	trustCertified = "certified"
+)
+
+// trust says how much the service may build on a signal. What an operator imports is as
+// much his own as what he decides.
+func (s *signal) trust() string {
+	if len(s.Decisions) > 0 {
+		if o := s.Decisions[0].Origin; o == engine.OriginManual || o == engine.OriginImport {
+			return trustManual
+		}
+	}
+	switch {
+	case s.Hash == "":
+		return trustCustom
+	case s.Version == "" || s.Version == "?":
+		return trustTainted
+	}
+	return trustCertified
+}
+
+func (c *Client) shares(trust string) bool {
+	switch trust {
+	case trustManual:
+		return c.o.Console.Manual
+	case trustCustom:
+		return c.o.Console.Custom
+	case trustTainted:
+		return c.o.Console.Tainted
+	}
+	return true
+}
+
+// size is about how many bytes a signal takes as JSON.
+func (s *signal) size() int {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return 0
+	}
+	return len(b)
+}
