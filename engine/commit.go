@@ -62,6 +62,7 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 // drain commits what was proposed before the end, then closes the door.
 func (e *Engine) drain() error {
 	e.stopFollowing()
+	defer e.stopFollowing() // a commit of what is left may have shown that another writes
 	for {
 		batch := e.queue.take()
 		if len(batch) == 0 {
@@ -245,8 +246,12 @@ func (e *Engine) revive() bool {
 	if errors.Is(err, persist.ErrBehind) {
 		// Without syncs the disk has lost commits that memory holds: write the
 		// state down whole, and the journal can go on from there.
-		if err = e.writeDown(context.Background(), e.View()); err == nil {
+		v := e.View()
+		if err = e.writeDown(context.Background(), v); err == nil {
 			err = e.store.Reopen()
+		}
+		if err == nil {
+			e.journalFloor.Store(uint64(v.revision)) // what is left before leads nowhere
 		}
 	}
 	if err != nil {

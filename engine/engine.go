@@ -22,6 +22,7 @@ type Engine struct {
 	log     *slog.Logger
 	store   *persist.Store
 	journal Journal // the store's, or Options.Journal
+	local   Journal // the store's
 	state   *state
 	queue   queue
 	role    role
@@ -147,8 +148,9 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
 	e.role.orders, e.role.over = make(chan order), make(chan struct{})
+	e.local = NewStoreJournal(store)
 	if e.journal = options.Journal; e.journal == nil {
-		e.journal = NewStoreJournal(store)
+		e.journal = e.local
 		e.role.writes.Store(true)
 	}
 	e.batch = store.NewRows()

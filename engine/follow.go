@@ -288,6 +288,7 @@ func (e *Engine) catchUp() {
 		return
 	}
 	e.role.behind = false
+	e.journalFloor.Store(uint64(v.revision)) // what is left before leads nowhere
 	e.wellAgain()
 }
 

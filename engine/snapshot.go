@@ -187,7 +187,7 @@ func (e *Engine) trimJournal(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err = e.store.Trim(uint64(min(upto, awaited))); err == nil {
+		if err = e.local.Trim(min(upto, awaited)); err == nil {
 			err = e.noteFloor()
 		}
 		e.tellLost()
