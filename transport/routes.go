@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"bytes"
 	"strings"
 
 	"lapid/transport/conn"
@@ -61,14 +60,12 @@ var methods = []string{"GET", "HEAD", "POST", "DELETE"}
 // each method, and one for all others, of what matches none. It is never changed.
 type routes struct {
 	lines     []tableLine
-	exact     map[string]map[string]*tableLine // those without a parameter: method, path
-	ending    map[string][]*tableLine          // those whose last segment is one, by method
-	hot       [conn.Changes + 1]*tableLine     // those that loops answer, by kind
-	unmatched map[string]*tableLine            // by method; path is ""
+	hot       [conn.Changes + 1]*tableLine // those that loops answer, by kind
+	unmatched map[string]*tableLine        // by method; path is ""
 }
 
 func newRoutes(c *core) *routes {
-	t := &routes{lines: table(c), exact: map[string]map[string]*tableLine{}, ending: map[string][]*tableLine{}, unmatched: map[string]*tableLine{}}
+	t := &routes{lines: table(c), unmatched: map[string]*tableLine{}}
 	others := append([]string{"PUT", "PATCH", "OPTIONS", "other"}, methods...)
 	for _, m := range others {
 		t.lines = append(t.lines, tableLine{route{method: m, label: unmatchedLabel, body: &noneRead}, nil})
@@ -76,19 +73,13 @@ func newRoutes(c *core) *routes {
 	for i := range t.lines {
 		l := &t.lines[i]
 		l.number = i
-		switch at := strings.IndexByte(l.path, '{'); {
-		case l.path == "":
+		if l.path == "" {
 			t.unmatched[l.method] = l
 			continue
-		case at >= 0:
+		}
+		l.prefix = len(l.path)
+		if at := strings.IndexByte(l.path, '{'); at >= 0 {
 			l.prefix = at
-			t.ending[l.method] = append(t.ending[l.method], l)
-		default:
-			l.prefix = len(l.path)
-			if t.exact[l.method] == nil {
-				t.exact[l.method] = map[string]*tableLine{}
-			}
-			t.exact[l.method][l.path] = l
 		}
 		l.label = strings.NewReplacer("{", ":", "}", "").Replace(l.path)
 	}
@@ -98,11 +89,22 @@ func newRoutes(c *core) *routes {
 
 // line is one line of the table.
 func (t *routes) line(method, path string) *tableLine {
-	l := t.exact[method][path]
-	if l == nil {
-		panic("BUG: no route " + method + " " + path)
+	for i := range t.lines {
+		if l := &t.lines[i]; l.method == method && l.path == path {
+			return l
+		}
 	}
-	return l
+	panic("BUG: no route " + method + " " + path)
+}
+
+// named are the lines of the table, as requests are led to them.
+func (t *routes) named() (list []conn.Route) {
+	for i := range t.lines {
+		if l := &t.lines[i]; l.path != "" {
+			list = append(list, conn.Route{Method: l.method, Path: l.path})
+		}
+	}
+	return list
 }
 
 // find gives the line of a request. It does not allocate.
@@ -110,8 +112,8 @@ func (t *routes) find(r *conn.Request) *tableLine {
 	if l := t.hot[r.Kind]; l != nil {
 		return l
 	}
-	if l := t.match(r.Method, r.Path); l != nil {
-		return l
+	if r.Line >= 0 {
+		return &t.lines[r.Line]
 	}
 	if l := t.unmatched[string(r.Method)]; l != nil {
 		return l
@@ -119,25 +121,11 @@ func (t *routes) find(r *conn.Request) *tableLine {
 	return t.unmatched["other"]
 }
 
-// match gives the line of a method and a path; nil: there is none. A parameter is a
-// segment that is not empty, as it came.
-func (t *routes) match(method, path []byte) *tableLine {
-	if l := t.exact[string(method)][string(path)]; l != nil {
-		return l
-	}
-	for _, l := range t.ending[string(method)] {
-		if len(path) > l.prefix && string(path[:l.prefix]) == l.path[:l.prefix] && bytes.IndexByte(path[l.prefix:], '/') < 0 {
-			return l
-		}
-	}
-	return nil
-}
-
 // allowed lists the methods a path has.
-func (t *routes) allowed(path []byte) string {
+func (t *routes) allowed(r *conn.Request) string {
 	var list []string
 	for _, m := range methods {
-		if t.match([]byte(m), path) != nil {
+		if r.Has(m, string(r.Path)) {
 			list = append(list, m)
 		}
 	}

@@ -203,14 +203,14 @@ func (x *serving) unmatched() error {
 	case path == everything && string(r.Method) == http.MethodOptions:
 		return nil // 200 and nothing, as net/http says about the whole of a server
 	}
-	if n := len(path) - 1; n > 0 && path[n] == '/' && t.match(r.Method, r.Path[:n]) != nil {
+	if n := len(path) - 1; n > 0 && path[n] == '/' && r.Has(string(r.Method), path[:n]) {
 		x.redirect(path[:n])
 		return nil
 	}
 	if err := x.open(); err != nil {
 		return err
 	}
-	if allowed := t.allowed(r.Path); allowed != "" {
+	if allowed := t.allowed(r); allowed != "" {
 		a.SetStatus(http.StatusMethodNotAllowed)
 		a.SetHeader("Allow", allowed)
 		return nil

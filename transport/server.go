@@ -50,7 +50,7 @@ func (s *Server) newFront() *conn.Front {
 			ReadTimeout: o.ReadTimeout, ReadStall: o.ReadStall, UploadLimit: o.UploadLimit, IdleTimeout: o.IdleTimeout, WriteStall: o.WriteStall,
 			BodyMemory: o.BodyMemory, StrangerMemory: o.StrangerMemory, Patience: o.patience,
 		},
-		Owner: owner{s.core}, NewHandler: func() conn.Handler { return newExchange(s.core, s.routes) }, Labour: o.Labour, Now: s.engine.Now, Log: s.log,
+		Routes: s.routes.named(), Owner: owner{s.core}, NewHandler: func() conn.Handler { return newExchange(s.core, s.routes) }, Labour: o.Labour, Now: s.engine.Now, Log: s.log,
 	})
 }
 

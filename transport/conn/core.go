@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/fasthttp/router"
 	"github.com/valyala/fasthttp"
 
 	"lapid/transport/budget"
@@ -20,6 +21,8 @@ type core struct {
 	log   *slog.Logger
 	loops int
 	now   func() int64 // Unix nanoseconds
+
+	router *router.Router // by Options.Routes; set once
 
 	// life ends when requests must not wait any longer.
 	life context.Context

@@ -34,7 +34,7 @@ func New(o *Options) *Front {
 	f.life, f.end = context.WithCancel(context.Background())
 	f.memory = newMemory(o.BodyMemory, o.StrangerMemory, o.Labour)
 	f.drains.New = func() any { return new([drainStep]byte) }
-	f.library.start(&f.core, o.NewHandler)
+	f.library.start(&f.core, o.NewHandler, o.Routes)
 	return f
 }
 

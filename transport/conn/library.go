@@ -32,8 +32,9 @@ type library struct {
 	long longLibraries
 }
 
-func (l *library) start(c *core, newHandler func() Handler) {
+func (l *library) start(c *core, newHandler func() Handler, routes []Route) {
 	l.core, l.newHandler = c, newHandler
+	c.router = newRouter(routes, l.serve)
 	l.requests.New = func() any { return newRequest(c, newHandler()) }
 	l.http = l.newHTTP(readBuffer)
 	c.library = l.of
@@ -77,9 +78,13 @@ func (l *library) serveConn(c net.Conn) error {
 }
 
 // do answers a request that the HTTP library has read.
-func (l *library) do(ctx *fasthttp.RequestCtx) {
+func (l *library) do(ctx *fasthttp.RequestCtx) { l.core.router.Handler(ctx) }
+
+// serve answers one that is on a line of the table, or on none.
+func (l *library) serve(ctx *fasthttp.RequestCtx, line int) {
 	r := l.requests.Get().(*Request)
 	r.fill(ctx)
+	r.Line = line
 	r.handler.Serve(r, &r.answer)
 	c, over := r.conn, !r.answer.continues
 	r.release()

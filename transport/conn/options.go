@@ -20,6 +20,7 @@ type Options struct {
 
 	Limits
 
+	Routes     []Route // what can be asked; the number of one is Request.Line
 	Owner      Owner
 	NewHandler func() Handler // one for each loop, and for each request at once; reused
 	Labour     func(int)      // told 1 when a body of more than AsIs bytes begins, -1 when it is over

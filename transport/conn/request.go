@@ -16,6 +16,7 @@ import (
 // into what was read; they are the handler's until Serve returns, and are not kept.
 type Request struct {
 	Kind      Kind
+	Line      int // of Options.Routes, or NoLine; on a loop, Kind says which
 	Method    []byte
 	Target    []byte // as it came
 	Path      []byte // of the target, escaped as it came; OPTIONS may ask for *
