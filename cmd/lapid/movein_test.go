@@ -39,7 +39,8 @@ func TestMoveIn(t *testing.T) {
 			t.Fatal("--dry-run has made a store")
 		}
 		h.expect(h.do("", "movein"), exitGood, "~| cscli-import ", "~taken over into")
-		h.expect(h.do("", "movein"), exitFails, "", "~there is a store in")
+		h.expect(h.do("", "movein", "status"), exitGood, "~| cscli-import ", "")
+		h.expect(h.do("", "movein"), exitGood, "", "~0 new alerts, 0 new decisions, 0 decisions ended, 0 alerts and 0 others removed")
 		h.expect(h.do("", "check"), exitGood, "~no damage found", "")
 		p := start(t, nil, "-c", h.file, "serve")
 		h.awaitHealth(p)
@@ -114,6 +115,7 @@ func TestMoveInIsWholeOrNot(t *testing.T) {
 func TestMoveInSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
+	h.expect(h.do("", "movein", "status"), exitFails, "", "~nothing was taken over into")
 	h.expect(h.do("", "movein"), exitFails, "", "~name the old server's config.yaml with -c, or its database with --from")
 	h.expect(h.do("", "movein", "--from", "/var/lib/x.db"), exitFails, "", "~write sqlite:PATH")
 	h.expect(h.do("", "movein", "--from", "mysql://u:hunter2@h:x/"), exitFails, "", "~is no URL")

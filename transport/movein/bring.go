@@ -1,26 +1,39 @@
 package movein
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"lapid/engine"
 )
 
 // Bringer is a Taker that brings what it gets into a store: a new one, or one that has
-// something. Alerts and decisions keep their numbers where those are free. For one
-// goroutine, beside which the engine runs.
+// something. Alerts and decisions keep their numbers where those are free. What it took
+// before is made equal to what it gets (again.go). For one goroutine, beside which the
+// engine runs.
 type Bringer struct {
-	e   *engine.Engine
-	now int64
+	Changes Changes
 
-	Renumbered struct{ Alerts, Decisions int64 } // that could not keep their number
+	e    *engine.Engine
+	now  int64
+	last *record // what was taken over the last time; nil: nothing
+
+	known                     map[engine.UUID]engine.AlertID // alerts that were here at the beginning
+	seen                      map[engine.AlertID]bool        // alerts of the source
+	machines, bouncers, lists []string                       // that the source has
+	own                       map[string][]string            // items of its lists that are not the source's
 }
 
-// NewBringer makes one. The engine must run; now is the moment of the taking over.
-func NewBringer(e *engine.Engine, now int64) *Bringer { return &Bringer{e: e, now: now} }
+// NewBringer makes one. The engine must run, and its time is the moment of the taking over.
+// It reads all alerts that are there.
+func NewBringer(ctx context.Context, e *engine.Engine) (*Bringer, error) {
+	b := &Bringer{e: e, now: e.Now(), seen: map[engine.AlertID]bool{}, own: map[string][]string{}}
+	return b, b.remember(ctx)
+}
 
 // refusal makes a Refusal of an error that says that the row cannot be stored; other
 // errors stay what they are.
@@ -31,20 +44,41 @@ func refusal(err error) error {
 	return err
 }
 
-// Machine brings a machine.
+// Machine brings a machine. One that is here with the same password says more of itself
+// here.
 func (b *Bringer) Machine(ctx context.Context, m *Machine) error {
+	b.machines = append(b.machines, m.ID)
+	if ours := b.e.View().Machine(m.ID); ours != nil && bytes.Equal(ours.PasswordHash, m.PasswordHash) && ours.Validated == m.Validated && ours.AuthType == m.AuthType {
+		return nil
+	}
 	return refusal(b.e.BringMachine(ctx, &m.Machine))
 }
 
-// Bouncer brings a bouncer.
+// Bouncer brings a bouncer. One that is here with the same key stays where it is in the
+// stream.
 func (b *Bringer) Bouncer(ctx context.Context, x *Bouncer) error {
+	b.bouncers = append(b.bouncers, x.Name)
+	if row := b.e.View().Bouncer(x.Name); row != nil {
+		if ours := row.Load(); ours.KeyHash == x.KeyHash && ours.AuthType == x.AuthType {
+			return nil
+		}
+	}
 	return refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull))
 }
 
 // Allowlist brings a list with its items, which keep the seconds in which they were added.
 func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
-	if err := b.e.CreateAllowlist(ctx, l.Name, l.Description, orElse(l.CreatedAt, b.now)); err != nil && !errors.Is(err, engine.ErrExists) {
-		return refusal(err)
+	if err := b.sameSource(); err != nil {
+		return err
+	}
+	b.lists = append(b.lists, l.Name)
+	ours := b.e.View().Allowlist(l.Name)
+	if ours == nil {
+		if err := b.e.CreateAllowlist(ctx, l.Name, l.Description, orElse(l.CreatedAt, b.now)); err != nil {
+			return refusal(err)
+		}
+	} else if err := b.removeItems(ctx, l, ours); err != nil {
+		return err
 	}
 	for from := 0; from < len(l.Items); {
 		at, to := l.Items[from].CreatedAt, from
@@ -52,12 +86,38 @@ func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
 		for ; to < len(l.Items) && l.Items[to].CreatedAt/second == at/second; to++ {
 			items = append(items, l.Items[to].AllowlistItem)
 		}
+		if len(b.known) > 0 {
+			at = b.now // what runs here may end by it
+		}
 		if _, _, err := b.e.AddToAllowlist(ctx, l.Name, items, orElse(at, b.now)); err != nil {
 			return refusal(err)
 		}
 		from = to
 	}
 	return nil
+}
+
+// removeItems takes from a list what it had when it was taken over the last time and has
+// not any more. What was added here since, or before and was ours then, stays.
+func (b *Bringer) removeItems(ctx context.Context, l *Allowlist, ours *engine.Allowlist) error {
+	there := make(map[string]bool, len(l.Items))
+	for i := range l.Items {
+		there[l.Items[i].Value] = true
+	}
+	var gone []string
+	for i := range ours.Items {
+		item := &ours.Items[i]
+		switch {
+		case there[item.Value]:
+		case b.last != nil && item.CreatedAt <= b.last.At && !slices.Contains(b.last.Own[l.Name], item.Value):
+			gone = append(gone, item.Value)
+		default:
+			b.own[l.Name] = append(b.own[l.Name], item.Value)
+		}
+	}
+	n, err := b.e.RemoveFromAllowlist(ctx, l.Name, gone, b.now)
+	b.Changes.Removed += int64(n)
+	return err
 }
 
 const second = 1_000_000_000
@@ -75,6 +135,9 @@ const mostDecisions = 100_000
 
 // Alerts brings alerts in as few commits as their sizes allow.
 func (b *Bringer) Alerts(ctx context.Context, alerts []*Alert) error {
+	if err := b.sameSource(); err != nil {
+		return err
+	}
 	var batch []engine.Brought
 	decisions := 0
 	give := func() error {
@@ -91,7 +154,17 @@ func (b *Bringer) Alerts(ctx context.Context, alerts []*Alert) error {
 				}
 			}
 			decisions += len(taken)
-			batch = append(batch, broughtOf(a, taken, part))
+			brought := broughtOf(a, taken, part)
+			id, there := b.known[brought.Alert.UUID]
+			if !there {
+				batch = append(batch, brought)
+				continue
+			}
+			more, err := b.again(ctx, a, id, taken)
+			if err != nil {
+				return err
+			}
+			batch = append(batch, more...)
 		}
 	}
 	return give()
@@ -106,12 +179,15 @@ func (b *Bringer) bring(ctx context.Context, batch []engine.Brought) error {
 		return err
 	}
 	for i := range as {
+		b.seen[as[i].Alert] = true
+		b.Changes.NewAlerts++
 		if want := batch[i].ID; want != 0 && as[i].Alert != want {
-			b.Renumbered.Alerts++
+			b.Changes.Renumbered++
 		}
 		for j, id := range as[i].Decisions {
+			b.Changes.NewDecisions++
 			if id != 0 && id != batch[i].Decisions[j].ID {
-				b.Renumbered.Decisions++
+				b.Changes.Renumbered++
 			}
 		}
 	}
@@ -136,13 +212,15 @@ func broughtOf(a *Alert, taken []Decision, part int) engine.Brought {
 	return brought
 }
 
+// derivedUUID is the same for the same alert at each taking over, and for the same decision
+// where the alert is made up for it.
 func derivedUUID(a *Alert, part int) (u engine.UUID) {
-	text := []byte("alert")
-	text = binary.BigEndian.AppendUint64(text, uint64(a.Number))
-	text = binary.BigEndian.AppendUint64(text, uint64(a.CreatedAt))
+	text := binary.BigEndian.AppendUint64([]byte("alert"), uint64(a.Number))
 	text = binary.BigEndian.AppendUint64(text, uint64(part))
 	if a.Number == 0 && len(a.Taken) > 0 {
-		text = binary.BigEndian.AppendUint64(text, uint64(a.Taken[0].Number))
+		text = append(binary.BigEndian.AppendUint64(text, uint64(a.Taken[0].Number)), a.Taken[0].Value...)
+	} else {
+		text = binary.BigEndian.AppendUint64(text, uint64(a.StartAt.At))
 	}
 	sum := sha256.Sum256(append(text, a.Scenario...))
 	copy(u[:], sum[:])

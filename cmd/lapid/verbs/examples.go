@@ -95,6 +95,7 @@ lapid backup - | zstd > lapid.backup.zst`,
 	"movein": `lapid -c /etc/crowdsec/config.yaml movein --dry-run
 lapid -c /etc/crowdsec/config.yaml movein
 lapid movein --from sqlite:/var/lib/crowdsec/data/crowdsec.db -o json`,
+	"movein status": `lapid movein status`,
 	"check": `lapid check
 lapid check /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
 	"man": `lapid man /usr/local/share/man/man8`,

@@ -2,8 +2,11 @@ package verbs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
 	"lapid/engine"
 	"lapid/transport/movein"
 )
@@ -41,14 +45,19 @@ in config.yaml names, or that of --from:
 It is only read, in one consistent view; the old server may run meanwhile. Where its SQLite database has no write-ahead
 log, it cannot write while that is read. SQLite wants its folder to be writable for who reads.
 
-The store is made beside its place and put there when it is whole, so that whoever is interrupted has none. No
-server of lapid may run, and there may be no store yet. A table says what became of each row. What is not what it should be
-(a password that is no hash, a time that is none) is counted with its reason, and nothing is taken over then, but with
---keep-going: that leaves such rows out. --dry-run reads everything and changes nothing.
+No server of lapid may run. The store is made beside its place and put there when it is whole, so that whoever is
+interrupted has none, or the one that was there. That one is kept under another name, and what is in it stays: run again,
+the verb makes what it took over equal to what the database has now (what is new, has ended or is gone there), and keeps
+what was stored here otherwise. Then it is the decisions that run which bouncers are told anew at their next poll.
+
+A table says what became of each row. What is not what it should be (a password that is no hash, a time that is none) is
+counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out. --dry-run reads
+everything and changes nothing.
 
 Ids stay what they are. What is new begins behind the old server's counters.`,
 		RunE: func(c *cobra.Command, _ []string) error { return m.run(c.Context(), t) },
 	}
+	c.AddCommand(moveInStatusCommand(t))
 	c.Flags().StringVar(&m.from, "from", "", "the database: sqlite:PATH, postgres://… or mysql://… (default: what db_config names)")
 	c.Flags().BoolVar(&m.dryRun, "dry-run", false, "read everything and show the table, and change nothing")
 	c.Flags().BoolVar(&m.keepGoing, "keep-going", false, "leave out rows that are not what they should be, instead of taking over nothing")
@@ -88,7 +97,7 @@ func (m *moveIn) run(ctx context.Context, t *Terminal) error {
 		if err != nil {
 			return interrupted(ctx, err)
 		}
-		return errors.Join(r.show(tally), unfit(tally, false))
+		return errors.Join(r.show(&movedIn{At: r.began.UTC(), Tally: tally}), unfit(tally, false))
 	}
 	return m.make(ctx, s, r, o)
 }
@@ -132,51 +141,110 @@ func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein
 	if err != nil {
 		return err
 	}
-	if held != nil {
-		_ = held.Close()
-		return fmt.Errorf("there is a store in %s, and only a new one can be made from a database: move it away first, or name another data_dir", s.Store())
+	there := held != nil
+	if there {
+		if err := held.Close(); err != nil { // who reads the store holds it
+			return err
+		}
 	}
 	made := s.Store() + ".movingin"
 	if err := os.RemoveAll(made); err != nil { // left by one that was interrupted
 		return err
 	}
-	tally, renumbered, err := fill(ctx, s, r.source, o, made)
-	r.clear()
-	if err == nil {
-		if err = errors.Join(r.show(tally), unfit(tally, m.keepGoing)); err != nil {
-			err = fmt.Errorf("nothing was taken over: %w", err)
+	if there {
+		if err := copyStore(ctx, s, made); err != nil {
+			return errors.Join(interrupted(ctx, fmt.Errorf("the store that is there cannot be read: %w", err)), os.RemoveAll(made))
 		}
 	}
-	if err != nil {
-		return errors.Join(interrupted(ctx, err), os.RemoveAll(made))
+	done, err := fill(ctx, s, r.source, o, made, m.keepGoing)
+	r.clear()
+	if done.Tally != nil {
+		err = errors.Join(err, r.show(done))
 	}
-	if _, err := putInPlace(s, made, false); err != nil {
+	if err != nil {
+		return errors.Join(interrupted(ctx, fmt.Errorf("nothing was taken over: %w", err)), os.RemoveAll(made))
+	}
+	return m.install(ctx, s, r.t, made, done, there)
+}
+
+// install puts the store that was made in its place.
+func (m *moveIn) install(ctx context.Context, s *config.Setup, t *Terminal, made string, done *movedIn, there bool) error {
+	if there {
+		held, err := holdStore(s)
+		if err == nil && held == nil {
+			err = errors.New("the store has gone meanwhile")
+		}
+		if err != nil {
+			return errors.Join(err, os.RemoveAll(made))
+		}
+		defer held.Close()
+	}
+	old, err := putInPlace(s, made, there)
+	if err != nil {
 		return err
 	}
-	r.t.success("taken over into %s; start the server now: lapid%s serve", s.Store(), s.Named())
-	if renumbered > 0 {
-		r.t.success("%d alerts and decisions got other numbers than they had, which were beyond what can be counted here", renumbered)
+	if err := done.keep(s); err != nil {
+		t.log("warning", "'lapid movein status' will not tell of this: %v", err)
+	}
+	c := &done.Changes
+	t.success("taken over into %s: %d new alerts, %d new decisions, %d decisions ended, %d alerts and %d others removed; start the server now: lapid%s serve",
+		s.Store(), c.NewAlerts, c.NewDecisions, c.EndedDecisions, c.RemovedAlerts, c.Removed, s.Named())
+	if c.Renumbered > 0 {
+		t.success("%d alerts and decisions have other numbers than there, where theirs were taken", c.Renumbered)
+	}
+	if c.Differing > 0 {
+		t.success("%d decisions run there and were ended here, or have another end here: they stay as they are here", c.Differing)
+	}
+	if old != "" {
+		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
 	}
 	return nil
 }
 
-// fill makes a store in a folder of its own and reads the source into it. It is on the
-// disk when this returns: each commit by itself need not be.
-func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.Options, dir string) (tally *movein.Tally, renumbered int64, err error) {
-	options := s.EngineOptions(slog.New(slog.DiscardHandler))
-	options.Dir, options.NoSync = dir, true
-	e, err := engine.OpenContext(ctx, options)
+// copyStore makes a store that has what is in the present one, as a backup and a restore
+// do.
+func copyStore(ctx context.Context, s *config.Setup, dir string) error {
+	e, err := engine.OpenContext(ctx, s.EngineOptions(slog.New(slog.DiscardHandler)))
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(running) }()
-	b := movein.NewBringer(e, e.Now())
-	tally, err = source.Read(ctx, o, b)
-	if err == nil {
-		err = e.Snapshot(ctx)
+	out, in := io.Pipe()
+	go func() {
+		_, _, err := e.Backup(ctx, in)
+		in.CloseWithError(err)
+	}()
+	_, err = restoreTo(s, dir, out)
+	out.CloseWithError(err)
+	stop()
+	<-ended
+	return errors.Join(err, e.Close())
+}
+
+// movedIn is what came of taking over a database.
+type movedIn struct {
+	At time.Time `json:"at"`
+	*movein.Tally
+	Changes movein.Changes `json:"changes"`
+}
+
+// fill reads the source into the store in a folder, a new one where there is none. It is on
+// the disk when this returns: each commit by itself need not be. The error is also about
+// rows that keep the whole from being taken over.
+func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.Options, dir string, keepGoing bool) (*movedIn, error) {
+	done := &movedIn{At: o.Now.UTC()}
+	options := s.EngineOptions(slog.New(slog.DiscardHandler))
+	options.Dir, options.NoSync = dir, true
+	e, err := engine.OpenContext(ctx, options)
+	if err != nil {
+		return done, err
 	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(running) }()
+	err = bring(ctx, e, source, o, done, keepGoing)
 	stop()
 	if run := <-ended; run != nil && !errors.Is(run, context.Canceled) {
 		err = errors.Join(err, run)
@@ -184,7 +252,64 @@ func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.
 	if err = errors.Join(err, e.Close()); err == nil {
 		err = syncAll(dir)
 	}
-	return tally, b.Renumbered.Alerts + b.Renumbered.Decisions, err
+	return done, err
+}
+
+func bring(ctx context.Context, e *engine.Engine, source *movein.Source, o movein.Options, done *movedIn, keepGoing bool) error {
+	b, err := movein.NewBringer(ctx, e)
+	if err != nil {
+		return err
+	}
+	if done.Tally, err = source.Read(ctx, o, b); err != nil {
+		return err
+	}
+	if err := unfit(done.Tally, keepGoing); err != nil {
+		return err
+	}
+	err = b.Finish(ctx, done.Tally)
+	done.Changes = b.Changes
+	return errors.Join(err, e.Snapshot(ctx))
+}
+
+// moveInFile has what the last taking over came to, for who asks. Nothing else reads it.
+func moveInFile(s *config.Setup) string { return filepath.Join(s.Data().Folder(), "movein.json") }
+
+func (d *movedIn) keep(s *config.Setup) error {
+	text, err := jsonIndented(d, " ")
+	if err != nil {
+		return err
+	}
+	path := moveInFile(s)
+	if err := os.WriteFile(path+".new", []byte(text+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// moveInStatusCommand is movein status.
+func moveInStatusCommand(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "status", Short: "What was taken over the last time", Args: exactArgs(0),
+		Long: "Shows when a database was taken over the last time, which, and what became of its rows. A server may run.",
+		RunE: func(*cobra.Command, []string) error {
+			s, err := t.Setup()
+			if err != nil {
+				return err
+			}
+			tellOrigin(t, s)
+			text, err := os.ReadFile(moveInFile(s))
+			if errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())
+			} else if err != nil {
+				return datadir.Permitted(err, moveInFile(s))
+			}
+			done := &movedIn{}
+			if err := json.Unmarshal(text, done); err != nil || done.Tally == nil {
+				return fmt.Errorf("%s cannot be read: %w", moveInFile(s), err)
+			}
+			return (&reading{t: t}).show(done)
+		},
+	}
 }
 
 // syncAll has the disk hold a folder with everything in it.
@@ -247,10 +372,11 @@ func (r *reading) clear() {
 }
 
 // show is the account of a source.
-func (r *reading) show(tally *movein.Tally) error {
+func (r *reading) show(done *movedIn) error {
+	tally := done.Tally
 	switch r.t.Output {
 	case jsonWords:
-		return r.t.json(tally, " ")
+		return r.t.json(done, " ")
 	case raw:
 		var rows [][]string
 		for _, table := range tally.Tables {
@@ -258,7 +384,7 @@ func (r *reading) show(tally *movein.Tally) error {
 		}
 		return r.t.csv([]string{"table", "rows", "read", "taken_over", "left_out"}, rows)
 	}
-	r.t.print("%s, of a server of version %s or later\n", tally.Source, tally.Version)
+	r.t.print("%s, of a server of version %s or later, read at %s\n", tally.Source, tally.Version, done.At.Format(time.RFC3339))
 	out := boxedTable()
 	out.head(left, "Table", "Rows", "Read", "Taken over", "Left out", "Why, and what else there is to say")
 	out.body()

@@ -1,0 +1,278 @@
+package movein
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"lapid/engine"
+)
+
+// A database is taken over more than once: on trial, and for good. What was taken before
+// is known again, and made equal to what the database has now; what was stored here
+// otherwise stays as it is. An alert is known by its UUID, or one that follows from what it
+// is; a decision by its own, or by what it says; people and lists by their names.
+
+// recordName is the secret under which a store remembers what it took over. It is in the
+// store itself, so the two are never apart.
+const recordName = "movein"
+
+// record is what was taken over the last time.
+type record struct {
+	Source   string              `json:"source"`
+	At       int64               `json:"at"`     // Unix nanoseconds
+	Alerts   [][2]uint64         `json:"alerts"` // ranges of ids here, both ends included
+	Machines []string            `json:"machines"`
+	Bouncers []string            `json:"bouncers"`
+	Lists    []string            `json:"lists"`
+	Own      map[string][]string `json:"own,omitempty"`     // items of its lists that were added here
+	Partial  bool                `json:"partial,omitempty"` // there was no room for all of it: what is gone is not noticed
+}
+
+// mostRecord bounds a record, in bytes: a secret has room for 64 KiB.
+const mostRecord = 60 << 10
+
+func lastRecord(v *engine.View) (*record, error) {
+	text := v.Secret(recordName)
+	if text == nil {
+		return nil, nil
+	}
+	r := &record{}
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("what the store remembers of the last taking over cannot be read: %w", err)
+	}
+	return r, nil
+}
+
+// Changes is what a taking over has changed in a store.
+type Changes struct {
+	NewAlerts      int64 `json:"new_alerts"`
+	NewDecisions   int64 `json:"new_decisions"`
+	EndedDecisions int64 `json:"ended_decisions"`
+	RemovedAlerts  int64 `json:"removed_alerts"`
+	Removed        int64 `json:"removed_others"` // machines, bouncers, allowlists and items of them
+	Differing      int64 `json:"differing"`      // decisions that have another end here, or were ended here: they stay so
+	Renumbered     int64 `json:"renumbered"`     // alerts and decisions that could not keep their number
+}
+
+// remember reads what the store has. Nothing of it is there in a new one.
+func (b *Bringer) remember(ctx context.Context) (err error) {
+	v := b.e.View()
+	if b.last, err = lastRecord(v); err != nil {
+		return err
+	}
+	b.known = map[engine.UUID]engine.AlertID{}
+	return b.e.Alerts(ctx, v, &engine.AlertQuery{Now: b.now, Ascending: true, WithoutDecisions: true}, func(a *engine.Alert, _ []engine.Decision) bool {
+		b.known[a.UUID] = a.ID
+		return true
+	})
+}
+
+// again makes the decisions of an alert that is here equal to what they are there. It
+// returns what is new of them.
+func (b *Bringer) again(ctx context.Context, a *Alert, id engine.AlertID, taken []Decision) (more []engine.Brought, err error) {
+	b.seen[id] = true
+	_, ours, err := b.e.Alert(b.e.View(), id)
+	if err != nil {
+		return nil, err
+	}
+	m := newMatching(ours)
+	for i := range taken {
+		d := &taken[i]
+		at := m.find(d)
+		if at < 0 {
+			one, err := b.addition(ctx, a, d)
+			if err != nil {
+				return nil, err
+			}
+			more = append(more, one...)
+			continue
+		}
+		if err := b.level(ctx, d, ours[at]); err != nil {
+			return nil, err
+		}
+	}
+	for i := range ours {
+		if !m.taken[i] && ours[i].Running(b.now) {
+			if err := b.end(ctx, ours[i].ID()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return more, nil
+}
+
+// addition is a decision that an alert got after it was taken over. It gets an alert like
+// that one, for what is stored of an alert does not change.
+func (b *Bringer) addition(ctx context.Context, a *Alert, d *Decision) ([]engine.Brought, error) {
+	one := broughtOf(a, []Decision{*d}, 0)
+	one.ID, one.Alert.UUID = 0, derivedUUID(&Alert{Alert: a.Alert, Taken: []Decision{*d}}, 0)
+	id, there := b.known[one.Alert.UUID]
+	if !there {
+		return []engine.Brought{one}, nil
+	}
+	b.seen[id] = true
+	_, ours, err := b.e.Alert(b.e.View(), id)
+	if err != nil || len(ours) == 0 {
+		return nil, err
+	}
+	return nil, b.level(ctx, d, ours[0])
+}
+
+// level ends a decision that is over there.
+func (b *Bringer) level(ctx context.Context, d *Decision, ours engine.Decision) error {
+	running := ours.Running(b.now)
+	switch {
+	case d.Until <= b.now && running:
+		return b.end(ctx, ours.ID())
+	case d.Until > b.now && (!running || ours.Until() != d.Until):
+		b.Changes.Differing++
+	}
+	return nil
+}
+
+func (b *Bringer) end(ctx context.Context, id engine.DecisionID) error {
+	err := b.e.EndDecision(ctx, id, b.now)
+	if errors.Is(err, engine.ErrNotFound) {
+		return nil
+	}
+	b.Changes.EndedDecisions++
+	return err
+}
+
+// matching finds decisions among those of one alert here, each of them once.
+type matching struct {
+	ours  []engine.Decision
+	taken []bool
+	uuid  map[engine.UUID]int
+	alike map[saying][]int // in the order of their ids
+}
+
+// saying is what a decision says.
+type saying struct{ scope, value, kind, origin, scenario string }
+
+func newMatching(ours []engine.Decision) *matching {
+	m := &matching{ours: ours, taken: make([]bool, len(ours)), uuid: make(map[engine.UUID]int, len(ours)), alike: make(map[saying][]int, len(ours))}
+	for i, d := range ours {
+		m.uuid[d.UUID()] = i
+		s := saying{d.Scope().S, d.Value(), d.Type().S, d.Origin().S, d.Scenario().S}
+		m.alike[s] = append(m.alike[s], i)
+	}
+	return m
+}
+
+// find finds a decision by its UUID, else by what it says: the one with its number before
+// others. -1: it is not here.
+func (m *matching) find(d *Decision) int {
+	if i, ok := m.uuid[d.UUID]; ok && !m.taken[i] {
+		m.taken[i] = true
+		return i
+	}
+	found := -1
+	for _, i := range m.alike[saying{d.Scope, d.Value, d.Type, d.Origin, d.Scenario}] {
+		if !m.taken[i] && (found < 0 || m.ours[i].ID() == engine.DecisionID(d.Number)) {
+			found = i
+		}
+	}
+	if found >= 0 {
+		m.taken[found] = true
+	}
+	return found
+}
+
+// Finish removes what was taken over before and is gone from the source, and has the
+// store remember this taking over. It is called once, behind the last row.
+func (b *Bringer) Finish(ctx context.Context, tally *Tally) error {
+	if b.last != nil && !b.last.Partial {
+		if err := b.sweep(ctx); err != nil {
+			return err
+		}
+	}
+	r := record{Source: tally.Source, At: b.now, Alerts: ranges(b.seen), Machines: b.machines, Bouncers: b.bouncers, Lists: b.lists, Own: b.own}
+	text, err := json.Marshal(r)
+	if err == nil && len(text) > mostRecord {
+		r.Alerts, r.Machines, r.Bouncers, r.Lists, r.Partial = nil, nil, nil, nil, true
+		text, err = json.Marshal(r)
+	}
+	if err != nil {
+		return err
+	}
+	return b.e.KeepSecret(ctx, recordName, text)
+}
+
+// sweep removes what is gone.
+func (b *Bringer) sweep(ctx context.Context) error {
+	v := b.e.View()
+	for _, r := range b.last.Alerts {
+		for id := r[0]; id <= r[1]; id++ {
+			if b.seen[engine.AlertID(id)] {
+				continue
+			}
+			err := b.e.DeleteAlert(ctx, engine.AlertID(id), b.now)
+			if errors.Is(err, engine.ErrNotFound) {
+				continue // removed here since
+			} else if err != nil {
+				return err
+			}
+			b.Changes.RemovedAlerts++
+		}
+	}
+	for _, of := range []struct {
+		were, are []string
+		there     func(string) bool
+		remove    func(context.Context, string) error
+	}{
+		{b.last.Machines, b.machines, func(n string) bool { return v.Machine(n) != nil }, b.e.DeleteMachine},
+		{b.last.Bouncers, b.bouncers, func(n string) bool { return v.Bouncer(n) != nil }, b.e.DeleteBouncer},
+		{b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.e.DeleteAllowlist},
+	} {
+		for _, name := range of.were {
+			if slices.Contains(of.are, name) || !of.there(name) {
+				continue
+			}
+			if err := of.remove(ctx, name); err != nil {
+				return err
+			}
+			b.Changes.Removed++
+		}
+	}
+	return nil
+}
+
+// ranges writes a set of ids as ranges.
+func ranges(seen map[engine.AlertID]bool) (list [][2]uint64) {
+	ids := make([]uint64, 0, len(seen))
+	for id := range seen {
+		ids = append(ids, uint64(id))
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if n := len(list); n > 0 && list[n-1][1]+1 == id {
+			list[n-1][1] = id
+		} else {
+			list = append(list, [2]uint64{id, id})
+		}
+	}
+	return list
+}
+
+// errAnother is about a store that was made from something else.
+var errAnother = errors.New("the store was taken over from another database: none of the machines and bouncers from there is in this one")
+
+// sameSource looks, once all people of the source are known, whether they are those of the
+// last time.
+func (b *Bringer) sameSource() error {
+	if b.last == nil || b.last.Partial || len(b.last.Machines)+len(b.last.Bouncers) == 0 {
+		return nil
+	}
+	for _, of := range [][2][]string{{b.last.Machines, b.machines}, {b.last.Bouncers, b.bouncers}} {
+		for _, name := range of[0] {
+			if slices.Contains(of[1], name) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf("%w (that was %s)", errAnother, b.last.Source)
+}
