@@ -121,9 +121,13 @@ func TestCentralLists(t *testing.T) {
 	if !slices.Equal(begun, want) || ended != nil {
 		t.Errorf("a bouncer is told of %q and %q, not of %q", begun, ended, want)
 	}
-	if logins := f.asked("/v3/watchers/login"); len(logins) != 1 || fmt.Sprint(logins[0]["body"]) != "map[machine_id:L0gin password:secret scenarios:[crowdsecurity/ssh-bf]]" {
+	if logins := f.asked("/v3/watchers/login"); len(logins) == 0 || len(logins) > 2 || fmt.Sprint(logins[len(logins)-1]["body"]) != "map[machine_id:L0gin password:secret scenarios:[crowdsecurity/ssh-bf]]" {
 		t.Errorf("%v", logins)
 	}
+	await(t, "it is told who is here", func() bool {
+		list := f.asked("/v3/metrics/")
+		return len(list) > 0 && strings.Contains(fmt.Sprint(list[0]["body"]), "custom_name:b") && strings.Contains(fmt.Sprint(list[0]["body"]), "name:m")
+	})
 	await(t, "the list that is not there is told", func() bool { return strings.Contains(p.out.String(), `a list stays as it is" list=broken`) })
 	h.login()
 	if code, text, err := h.ask("POST", "/v1/alerts", alertText("test/signal", 0, 2)); err != nil || code != 201 {

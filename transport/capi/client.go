@@ -36,7 +36,7 @@ func New(o *Options) (*Client, error) {
 func (c *Client) Run(ctx context.Context) {
 	ctx = engine.As(ctx, central)
 	var jobs sync.WaitGroup
-	for _, job := range []func(context.Context){c.pullJob, c.pushJob} {
+	for _, job := range []func(context.Context){c.pullJob, c.pushJob, c.presenceJob, c.usageJob} {
 		jobs.Go(func() { job(ctx) })
 	}
 	jobs.Wait()

@@ -3,7 +3,8 @@
 //
 //	credentials ─► session: login, token, retries, bounds ─┐
 //	                                                       ├─► pull:  lists ─► engine.ReplaceList
-//	the clock, a seam ─────────────────────────────────────┴─► push:  engine.Commits ─► signals
+//	the clock, a seam ─────────────────────────────────────┼─► push:  engine.Commits ─► signals
+//	                                                       └─► presence and usage metrics
 //
 // What the service is asked and what it answers is drawn in the contract of the Central
 // API that other servers keep; what is done otherwise here, and why:
@@ -20,6 +21,8 @@
 //   - Signals leave from a durable bookmark: at least once, in order, 50 a request. One that
 //     the service refuses for what is in it is left out and told.
 //   - What an operator imports counts as manual, not as custom.
+//   - A pull is preceded by a new login where machines have other scenarios than the last
+//     login told.
 //   - Allowlists come first, so that no list ever bans what they hold.
 //
 // # Bounds
@@ -31,6 +34,7 @@
 //	a whole pull               pullPatience
 //	signals under way          one batch; what waits is the history itself, within its own bounds
 //	decisions of a signal      mostDecisions
+//	usage metrics              mostUsage a request, the rest goes next; mostPresent machines and bouncers
 //	redirects                  none for what carries the token, five for a link, never from https to http
 //
 // Beyond a bound the answer is refused with an error that names it, and what was there

@@ -3,6 +3,7 @@ package capi
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -239,4 +240,10 @@ func (f *fake) running(origin, scenario string) (values []string) {
 		values = append(values, d.Value())
 	}
 	return values
+}
+
+func cancelled(t *testing.T) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return ctx, cancel
 }

@@ -31,6 +31,7 @@ type Options struct {
 	NoBlocklists bool // … and the links of third-party lists
 	NoSharing    bool // no signals are sent
 	Console      Console
+	NoUsage      bool // no usage metrics are sent
 	Shrunken     bool // lists that lost more than half are believed
 
 	// Whitelist are addresses and ranges of which no list may ban anything.

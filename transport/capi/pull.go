@@ -114,6 +114,9 @@ func (c *Client) firstEnd(origin, name string) (first int64, any bool) {
 func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []blocklistLink, err error) {
 	ctx, cancel := context.WithTimeout(ctx, pullPatience)
 	defer cancel()
+	if err := c.session.renewFor(ctx, scenarios(c.o.Engine.View())); err != nil {
+		return nil, err
+	}
 	var a pulled
 	if err := c.session.ask(ctx, &request{method: http.MethodGet, path: c.pullPath(), read: a.readPull, wait: pullPatience}); err != nil {
 		return nil, err

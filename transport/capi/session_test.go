@@ -108,3 +108,22 @@ func TestLoginThatFails(t *testing.T) {
 		}
 	}
 }
+
+// A pull is asked for with a token whose login told the scenarios of now.
+func TestLoginTellsScenarios(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	c := f.client(nil)
+	if err := f.get(c); err != nil {
+		t.Fatal(err)
+	}
+	f.crew()
+	f.mustPull(c)
+	f.mustPull(c)
+	f.rig.Restart()
+	f.mustPull(f.client(nil))
+	logins := f.asked("/v3/watchers/login")
+	if len(logins) != 2 || !strings.Contains(string(logins[0].body), `"scenarios":[]`) || !strings.Contains(string(logins[1].body), `"scenarios":["s"]`) {
+		t.Errorf("%d logins", len(logins))
+	}
+}

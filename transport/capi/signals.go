@@ -31,6 +31,9 @@ type Console struct {
 	Custom  bool // alerts of scenarios that are not the hub's
 	Tainted bool // … that were changed
 	Context bool // the meta of alerts goes along
+
+	// Management: the console may give orders. It is told, and has no effect yet.
+	Management bool
 }
 
 // UsualConsole is what holds without a console.yaml.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math"
 	"net"
@@ -27,7 +28,8 @@ const lastMinute = time.Minute
 type token struct {
 	Text    string    `json:"token"`
 	Expires time.Time `json:"expires"`
-	Of      string    `json:"of"` // base and login that it belongs to
+	Of      string    `json:"of"`   // base and login that it belongs to
+	Told    uint64    `json:"told"` // a digest of the scenarios that the login told
 }
 
 func (t *token) good(now time.Time) bool {
@@ -105,6 +107,20 @@ func (s *session) drop(ctx context.Context, text string) error {
 	return nil
 }
 
+// renewFor drops a token whose login told other scenarios than machines have now: what
+// lists the service gives depends on them.
+func (s *session) renewFor(ctx context.Context, list []string) error {
+	done, err := s.alone(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if s.load(); s.token.Told != digestOf(list) {
+		s.token = token{}
+	}
+	return nil
+}
+
 // load takes the token of an earlier run, once.
 func (s *session) load() {
 	if s.loaded {
@@ -159,11 +175,12 @@ func (s *session) loginOnce(ctx context.Context) error {
 		Expire string `json:"expire"`
 		Token  string `json:"token"`
 	}
+	told := scenarios(s.o.Engine.View())
 	body := struct {
 		Machine   string   `json:"machine_id"`
 		Password  string   `json:"password"`
 		Scenarios []string `json:"scenarios"`
-	}{s.o.Credentials.Login, s.o.Credentials.Password, scenarios(s.o.Engine.View())}
+	}{s.o.Credentials.Login, s.o.Credentials.Password, told}
 	err := s.send(ctx, &request{method: http.MethodPost, path: "v3/watchers/login", body: &body, read: readJSON(&answer)}, nil)
 	if err != nil {
 		return err
@@ -172,7 +189,7 @@ func (s *session) loginOnce(ctx context.Context) error {
 	if err != nil || answer.Token == "" || strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return errors.New("its answer has no token, or no time at which it expires")
 	}
-	s.token = token{Text: answer.Token, Expires: expires, Of: s.whose()}
+	s.token = token{Text: answer.Token, Expires: expires, Of: s.whose(), Told: digestOf(told)}
 	return s.keep(ctx)
 }
 
@@ -202,6 +219,14 @@ func scenarios(v *engine.View) []string {
 		return len(list) < mostScenarios
 	})
 	return list
+}
+
+func digestOf(list []string) uint64 {
+	h := fnv.New64a()
+	for _, text := range list {
+		_, _ = h.Write(append([]byte(text), 0))
+	}
+	return h.Sum64()
 }
 
 // mostScenarios bounds a login: fleets run the same few hundred.

@@ -52,6 +52,7 @@ func (s *Setup) Central() (*capi.Options, error) {
 		o.NoCommunity = p.Community != nil && !*p.Community
 		o.NoBlocklists = p.Blocklists != nil && !*p.Blocklists
 	}
+	o.NoUsage = a.NoUsageExport
 	o.NoSharing = a.Online.Sharing != nil && !*a.Online.Sharing
 	if o.Console, err = s.console(); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func (s *Setup) console() (capi.Console, error) {
 	for _, o := range []struct {
 		given *bool
 		into  *bool
-	}{{c.Manual, &usual.Manual}, {c.Custom, &usual.Custom}, {c.Tainted, &usual.Tainted}, {c.Context, &usual.Context}} {
+	}{{c.Manual, &usual.Manual}, {c.Custom, &usual.Custom}, {c.Tainted, &usual.Tainted}, {c.Context, &usual.Context}, {c.Management, &usual.Management}} {
 		if o.given != nil {
 			*o.into = *o.given
 		}
@@ -138,7 +139,7 @@ func (s *Setup) warnOfCentral() {
 	connection, err := s.Central()
 	switch {
 	case connection != nil:
-		s.warnAt(key, "with the Central API lists, allowlists and signals are exchanged, but no metrics are sent there, and the orders of the console do not come in")
+		s.warnAt(key, "with the Central API lists, allowlists, signals and metrics are exchanged, but the orders of the console do not come in")
 	case err != nil, s.given(key):
 		if err == nil {
 			err = errors.New("it is empty")

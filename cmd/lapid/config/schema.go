@@ -114,7 +114,7 @@ type APIServer struct {
 	Online              *OnlineClient     `yaml:"online_client"`
 	CAPIWhitelists      string            `yaml:"capi_whitelists_path"` // of the Central API's lists alone
 	PAPILogLevel        string            `yaml:"papi_log_level" here:"ignored"`
-	NoUsageExport       bool              `yaml:"disable_usage_metrics_export" here:"ignored"`
+	NoUsageExport       bool              `yaml:"disable_usage_metrics_export"`
 }
 
 // TLS is about the server's certificate and its clients'. Without a certificate the
