@@ -143,20 +143,26 @@ func testStopBesideStrangers(t *wireTest) {
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() { over <- s.Run(ctx) }()
-		parts := []string{"GET /v1/dec", live[:len(live)-2], "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "POST /v1/alerts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n"}
-		for _, part := range parts {
+		parts := []string{"GET /v1/dec", live[:len(live)-2], "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", "POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n"}
+		send := func(part string) {
 			at := f.secure
 			f.secure = s
-			c := f.connect("tcp", s.Addr().String())
+			dial := func() net.Conn { return f.connect("tcp", s.Addr().String()) }
 			if secure {
-				c = f.oracle.dial()
+				dial = f.oracle.dial
 			}
+			c := dial()
 			f.secure = at
-			defer c.Close()
+			t.Cleanup(func() { _ = c.Close() })
 			_, err = io.WriteString(c, part)
 			f.must(err)
 		}
+		for _, part := range parts {
+			send(part)
+		}
 		f.eventually("they are there", func() bool { return connectionsOf(s.front) == len(parts) })
+		// One that is refused while its body is on the way may be closed at any moment.
+		send("POST /v1/alerts HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
 		cancel()
 		f.must(<-over)
 	}
