@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -162,11 +163,27 @@ var verbLines = []string{
 	"decisions import -i @DIR@/bad.csv", "decisions import -i @DIR@/good.csv", "decisions import -i @DIR@/allowed.csv", "decisions list", "decisions list -a", "decisions list -m",
 	"decisions list --scope X --value X", "alerts list", "alerts list -m", "alerts list --scenario X", "alerts list --since X", "alerts inspect 1",
 	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",
+	"movein --from X", "movein --dry-run --from sqlite:X", "movein --dry-run --from sqlite:@DIR@/crowdsec.db", "movein status", "movein status X",
 	"ready", "ready X", "check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	"quickstart X", "serve X", "serve -t", "X", "machines X", "--X", "machines list --X", "-X", "-o X version",
 	"decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
 	"bouncers prune -d 3m --force", "bouncers prune -d X", "machines prune -d 3m --force", "machines prune --not-validated-only --force", "machines prune -d X",
 	"bouncers delete nobodyX", "bouncers delete X", "machines delete nobodyX", "machines delete X2", "allowlists delete nobodyX", "allowlists delete X",
+}
+
+// spoil makes a database of the reference's with hostile words in a folder.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	db := sqliteFixture(t, "1.7")
+	words := fmt.Sprintf("CAST(x'%x' AS TEXT)", hostile)
+	c := exec.Command("sqlite3", "-bail", db, "UPDATE decisions SET origin = "+words+" || id, until = "+words+" WHERE id < 5; UPDATE decisions SET origin = "+words+
+		"; UPDATE machines SET password = "+words+"; UPDATE allow_list_items SET value = "+words)
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if err := os.Rename(db, filepath.Join(dir, "crowdsec.db")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // walkVerbs runs every verb in every format; what stands in raw output, values
@@ -177,6 +194,7 @@ func (h *house) walkVerbs() {
 	write(h.t, h.dir, "bad.csv", "value,duration,scope\n\""+hostile+"\",4h,ip\n192.0.2.1,\""+hostile+"\",ip\n")
 	write(h.t, h.dir, "good.csv", "value,reason,scope\n\""+hostile+"\",\""+hostile+"\",\""+hostile+"\"\n")
 	write(h.t, h.dir, "allowed.csv", "value,reason\n192.0.2.77,\""+hostile+"\"\n")
+	spoil(h.t, h.dir)
 	tried := map[string]bool{}
 	for _, line := range verbLines {
 		for _, output := range []string{config.Human, config.JSON, config.Raw} {

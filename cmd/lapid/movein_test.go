@@ -125,3 +125,43 @@ func TestMoveInSaysWhatToDo(t *testing.T) {
 		t.Error("the password is shown")
 	}
 }
+
+// TestMoveInAgain has a bouncer pull between two takings over: it is told what changed, and
+// the store of before is kept.
+func TestMoveInAgain(t *testing.T) {
+	t.Parallel()
+	h := emptyHouse(t)
+	db := sqliteFixture(t, "1.7")
+	h.expect(h.do("", "movein", "--from", "sqlite:"+db), exitGood, "", "~taken over into")
+	h.header = map[string][]string{"X-Api-Key": {"import-key-2"}}
+	poll := func(path string) string {
+		p := start(t, nil, "-c", h.file, "serve")
+		h.awaitHealth(p)
+		code, text, err := h.ask("GET", path, "")
+		if err != nil || code != 200 {
+			t.Fatal(code, text, err)
+		}
+		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		p.wait(t)
+		return text
+	}
+	if text := poll("/v1/decisions/stream?startup=true"); !strings.Contains(text, `"value":"192.0.2.90"`) {
+		t.Errorf("the first pull: %s", text)
+	}
+	change := exec.Command("sqlite3", db, "UPDATE decisions SET until = '2026-07-03 10:00:00+00:00' WHERE id = 21")
+	if out, err := change.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.expect(h.do("", "movein", "--from", "sqlite:"+db), exitGood, "", "~0 new alerts, 0 new decisions, 1 decisions ended")
+	kept, err := filepath.Glob(h.store() + ".before-*")
+	if err != nil || len(kept) != 1 {
+		t.Errorf("kept are %v, %v", kept, err)
+	}
+	h.expect(h.do("", "check"), exitGood, "~no damage found", "")
+	text := poll("/v1/decisions/stream")
+	if strings.Count(text, `"value"`) != 1 || !strings.Contains(text, `"value":"192.0.2.93"`) {
+		t.Errorf("the next pull: %s", text)
+	}
+}

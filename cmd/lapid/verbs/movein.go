@@ -48,7 +48,7 @@ log, it cannot write while that is read. SQLite wants its folder to be writable 
 No server of lapid may run. The store is made beside its place and put there when it is whole, so that whoever is
 interrupted has none, or the one that was there. That one is kept under another name, and what is in it stays: run again,
 the verb makes what it took over equal to what the database has now (what is new, has ended or is gone there), and keeps
-what was stored here otherwise. Then it is the decisions that run which bouncers are told anew at their next poll.
+what was stored here otherwise. Bouncers are told what that changes.
 
 A table says what became of each row. What is not what it should be (a password that is no hash, a time that is none) is
 counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out. --dry-run reads
@@ -142,19 +142,15 @@ func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein
 		return err
 	}
 	there := held != nil
-	if there {
-		if err := held.Close(); err != nil { // who reads the store holds it
-			return err
-		}
-	}
 	made := s.Store() + ".movingin"
-	if err := os.RemoveAll(made); err != nil { // left by one that was interrupted
-		return err
+	if err = os.RemoveAll(made); err == nil && there { // what is there was left by one that was interrupted
+		err = copyStore(ctx, s.Store(), made)
 	}
 	if there {
-		if err := copyStore(ctx, s, made); err != nil {
-			return errors.Join(interrupted(ctx, fmt.Errorf("the store that is there cannot be read: %w", err)), os.RemoveAll(made))
-		}
+		err = errors.Join(err, held.Close())
+	}
+	if err != nil {
+		return errors.Join(interrupted(ctx, err), os.RemoveAll(made))
 	}
 	done, err := fill(ctx, s, r.source, o, made, m.keepGoing)
 	r.clear()
@@ -201,26 +197,45 @@ func (m *moveIn) install(ctx context.Context, s *config.Setup, t *Terminal, made
 	return nil
 }
 
-// copyStore makes a store that has what is in the present one, as a backup and a restore
-// do.
-func copyStore(ctx context.Context, s *config.Setup, dir string) error {
-	e, err := engine.OpenContext(ctx, s.EngineOptions(slog.New(slog.DiscardHandler)))
+// copyStore copies a store that nobody has open, file by file: history and bookmarks go on
+// in the copy, so bouncers are told only what changes.
+func copyStore(ctx context.Context, from, to string) error {
+	return filepath.WalkDir(from, func(path string, entry os.DirEntry, err error) error {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		within, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		info, err := entry.Info()
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			return os.Mkdir(filepath.Join(to, within), info.Mode().Perm())
+		case !info.Mode().IsRegular():
+			return fmt.Errorf("%s is no file, and nothing of a store's", path)
+		}
+		return copyFile(path, filepath.Join(to, within), info.Mode().Perm())
+	})
+}
+
+func copyFile(from, to string, mode os.FileMode) error {
+	in, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	ended := make(chan error, 1)
-	go func() { ended <- e.Run(running) }()
-	out, in := io.Pipe()
-	go func() {
-		_, _, err := e.Backup(ctx, in)
-		in.CloseWithError(err)
-	}()
-	_, err = restoreTo(s, dir, out)
-	out.CloseWithError(err)
-	stop()
-	<-ended
-	return errors.Join(err, e.Close())
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 // movedIn is what came of taking over a database.
