@@ -65,8 +65,14 @@ type Change struct {
 	Machine  string   // AlertStored: whose it is, "" for the server's own
 	Name     string   // of the machine, bouncer or allowlist
 	Items    []string // of the allowlist, as they are spelt; shared
+	Notify   []Notice // AlertStored: which notifications are due, in the profiles' order; shared
 
 	body []byte
+
+	// Of an alert that was reported here; nil and 0 for others.
+	in            *incoming
+	firstDecision uint64
+	state         *state
 }
 
 // Report returns what is kept of a stored alert, without its decisions; they are changes of
@@ -161,14 +167,17 @@ func (c *Commit) Changes() iter.Seq[Change] {
 }
 
 func (c *Commit) operations(yield func(Change) bool) bool {
-	alert := c.decoded.nextAlert
+	alert, decision := c.decoded.nextAlert, c.decoded.nextDecision
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
 		if add := addedBy(a.op); add != nil {
 			for j := range add.alerts {
-				change := Change{Kind: AlertStored, By: a.by, Alert: AlertID(alert), Machine: add.machine, body: add.alerts[j].body}
+				in := &add.alerts[j]
+				change := Change{Kind: AlertStored, By: a.by, Alert: AlertID(alert), Machine: add.machine, Notify: in.notify, body: in.body,
+					in: in, firstDecision: decision, state: c.view.state}
 				if alert != 0 {
 					alert++
+					decision += uint64(len(in.plans))
 				}
 				if !yield(change) {
 					return false

@@ -88,6 +88,7 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 		if !own {
 			decisions = verdict.Decisions
 		}
+		in.notify = verdict.notices()
 	}
 	var lost cuts
 	in.plans, err = a.plans(decisions, &lost, e.pace)

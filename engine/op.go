@@ -126,6 +126,7 @@ type incoming struct {
 	simulated bool
 	community bool
 	plans     []plan
+	notify    []Notice
 
 	judged *Alert     // brought no decisions of its own, so allowlists apply; else nil
 	lines  alertLines // what the log will say. Not a part of the op
@@ -146,7 +147,7 @@ func (o *addAlerts) append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, a.startAt)
 		dst = appendBool(dst, a.simulated)
 		dst = appendBool(dst, a.community)
-		dst = endRow(dst, from)
+		dst = endRow(appendNotices(dst, a.notify), from)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
 			o.pace.step(j)
@@ -169,6 +170,7 @@ func (o *addAlerts) decode(d *decoder) {
 		a.scenario = d.string()
 		a.startAt = d.varint()
 		a.simulated, a.community = d.bool(), d.bool()
+		a.notify = d.notices()
 		d.close(behind)
 		a.plans = make([]plan, d.count(6))
 		for j := range a.plans {

@@ -17,5 +17,6 @@ type Profiles interface {
 // Verdict is what the rules made of an alert.
 type Verdict struct {
 	Decisions []NewDecision // nil when no profile matched, or the alert brought its own
-	Notify    []string      // names of notifications to send
+	Notify    []string      // names of notifications to send, at most LongestName bytes each
+	Undecided int           // how many of them, the first, were named before a profile decided
 }

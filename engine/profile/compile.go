@@ -30,11 +30,12 @@ type profile struct {
 	orders   []order
 	breaks   bool
 	onError  reaction
-	unsent   []*unsent // its notifications
+	notify   []string  // notifications that are sent, in their order
+	unsent   []*unsent // those that are not
 }
 
-// unsent is the name of a notification, shared by all profiles of a set that name
-// it. Nothing sends it, which is said when the profiles are read, and again the
+// unsent is the name of a notification that there is not, shared by all profiles of a set
+// that name it. Nothing sends it, which is said when the profiles are read, and again the
 // first time that an alert should have been told of.
 type unsent struct {
 	name string
@@ -73,7 +74,7 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 		return nil, nil, fmt.Errorf("zero profiles loaded for LAPI")
 	}
 	s := &Set{options: opts.withDefaults()}
-	c := &compiler{language: newLanguage(&s.options)}
+	c := &compiler{language: newLanguage(&s.options), sends: s.options.Sends}
 	for i := range specs {
 		c.index = i
 		c.name(specs)
@@ -92,6 +93,7 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 // gathered also when an error follows, for they may explain it.
 type compiler struct {
 	language *language
+	sends    func(name string) bool
 	warnings []Warning
 	needs    need
 	unsent   []*unsent
@@ -141,7 +143,11 @@ func (c *compiler) profile(spec *Spec) (profile, error) {
 		p.duration = x
 	}
 	for i, name := range spec.Notifications {
-		p.unsent = append(p.unsent, c.notification(spec, i, name))
+		if c.sends(name) {
+			p.notify = append(p.notify, name)
+		} else {
+			p.unsent = append(p.unsent, c.notification(spec, i, name))
+		}
 	}
 	for i := range spec.Decisions {
 		o, err := c.order(spec, i)
@@ -166,14 +172,15 @@ func (p *profile) stopsAlways() bool {
 	return sure
 }
 
-// notification gives what a name stands for, with a warning the first time.
+// notification gives what a name stands for that nothing sends, with a warning the first
+// time.
 func (c *compiler) notification(spec *Spec, i int, name string) *unsent {
 	for _, u := range c.unsent {
 		if u.name == name {
 			return u
 		}
 	}
-	c.warn(at("notifications", i), "profile '%s' names the notification '%s': notifications are not sent by this server, nobody will be told", spec.Name, name)
+	c.warn(at("notifications", i), "profile '%s' names the notification '%s', which is not configured: nobody will be told", spec.Name, name)
 	u := &unsent{name: name}
 	c.unsent = append(c.unsent, u)
 	return u

@@ -70,7 +70,7 @@
 // time is accepted. What loads in the reference and only never does anything (a
 // scope in a spelling that no alert has, however it is compared, a profile without
 // filters or behind one that always stops, a function without its data) is a Warning,
-// and so is each notification, for none is sent. Words without effect (on_failure, an
+// and so is the name of a notification that there is not. Words without effect (on_failure, an
 // unknown on_error, a decision's simulated, value, scenario, until, uuid, id) are
 // accepted and named in a Warning.
 package profile

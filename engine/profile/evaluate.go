@@ -59,10 +59,10 @@ func (e *evaluation) judge() (engine.Verdict, error) {
 			verdict.Decisions = e.decide(p, trues)
 			e.facts.decided(verdict.Decisions, e.set.needs)
 		}
-		if len(p.unsent) > 0 {
-			verdict.Notify = append(verdict.Notify, p.spec.Notifications...)
-			e.notSending(p)
+		if verdict.Notify = append(verdict.Notify, p.notify...); !brought && len(verdict.Decisions) == 0 {
+			verdict.Undecided = len(verdict.Notify)
 		}
+		e.notSending(p)
 		if stop {
 			break
 		}
@@ -75,7 +75,7 @@ func (e *evaluation) judge() (engine.Verdict, error) {
 func (e *evaluation) notSending(p *profile) {
 	for _, u := range p.unsent {
 		if !u.told.Load() && u.told.CompareAndSwap(false, true) {
-			e.log(slog.LevelWarn, "a notification was due and was not sent: notifications are not sent by this server; this is said once for each name",
+			e.log(slog.LevelWarn, "a notification was due and was not sent, for it is not configured; this is said once for each",
 				"notification", clip(u.name))
 		}
 	}

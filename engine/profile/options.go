@@ -19,6 +19,10 @@ type Options struct {
 	// instead of refusing the request.
 	KeepGoing bool
 
+	// Sends says whether there is a notification of a name. Of others a Warning says that
+	// nobody will be told, and no verdict names them. Nil: there is none.
+	Sends func(name string) bool
+
 	// TimeLimit stops an expression that loops. 0: one second.
 	TimeLimit time.Duration
 
@@ -51,6 +55,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if full.Logger == nil {
 		full.Logger = slog.Default()
+	}
+	if full.Sends == nil {
+		full.Sends = func(string) bool { return false }
 	}
 	if full.TimeLimit <= 0 {
 		full.TimeLimit = timeLimit

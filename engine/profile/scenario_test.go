@@ -86,6 +86,7 @@ func (s *scenario) profiles(t *testing.T, d *datadriven.TestData) string {
 		d.Fatalf(t, "%v", err)
 	}
 	set, warnings, err := Compile(specs, &Options{
+		Sends:  func(name string) bool { return slices.Contains([]string{"one", "two", "three"}, name) },
 		Logger: s.logger(), KeepGoing: d.HasArg("keep-going"),
 	})
 	var out strings.Builder
@@ -134,7 +135,7 @@ func (s *scenario) alert(t *testing.T, d *datadriven.TestData) string {
 		fmt.Fprintf(&out, "%s %s:%s for %s by %s because %s\n", x.Type, x.Scope, x.Value, x.Duration, x.Origin, x.Scenario)
 	}
 	if verdict.Notify != nil {
-		fmt.Fprintf(&out, "notify %s\n", strings.Join(verdict.Notify, " "))
+		fmt.Fprintf(&out, "notify %s, %d undecided\n", strings.Join(verdict.Notify, " "), verdict.Undecided)
 	}
 	if err != nil {
 		fmt.Fprintf(&out, "refused (%t): %v\n", errors.Is(err, engine.ErrProfile), err)

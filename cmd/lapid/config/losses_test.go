@@ -83,7 +83,7 @@ func TestByteOrderMark(t *testing.T) {
 	}
 	dir := t.TempDir()
 	p := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: write(t, dir, "p.yaml", mark+fmt.Sprintf(rule, "a", "ban"))}}}}
-	if specs, _, err := p.Profiles(slog.New(slog.DiscardHandler)); err != nil || specs[0].Name != "a" {
+	if specs, _, _, err := p.Profiles(slog.New(slog.DiscardHandler)); err != nil || specs[0].Name != "a" {
 		t.Errorf("%v", err)
 	}
 }

@@ -134,18 +134,18 @@ func TestProfileFiles(t *testing.T) {
 		return &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
 	}
 	for file, want := range map[string]int{"testdata/config/profiles.yaml": 2, "testdata/config/profiles_wild.yaml": 1} {
-		specs, _, err := setup(file).Profiles(log)
+		specs, _, _, err := setup(file).Profiles(log)
 		if err != nil || len(specs) < want {
 			t.Errorf("%s: %d profiles, %v", file, len(specs), err)
 		}
 	}
-	if specs, _, err := setup("").Profiles(log); err != nil || len(specs) != 2 {
+	if specs, _, _, err := setup("").Profiles(log); err != nil || len(specs) != 2 {
 		t.Errorf("stock profiles: %d, %v", len(specs), err)
 	}
 	first := "name: %s\nfilters:\n - 'true'\ndecisions:\n - {type: ban, duration: 1h}\n"
 	file := write(t, dir, "profiles.yaml", strings.ReplaceAll(first, "%s", "main")+"---\n---\n# nothing\n")
 	write(t, dir, "profiles.yaml.local", strings.ReplaceAll(first, "%s", "mine"))
-	if specs, _, err := setup(file).Profiles(log); err != nil || specNames(specs) != "mine, main" {
+	if specs, _, _, err := setup(file).Profiles(log); err != nil || specNames(specs) != "mine, main" {
 		t.Errorf("the overlay is not in front: %s, %v", specNames(specs), err)
 	}
 	for name, c := range map[string]struct{ text, want string }{
@@ -174,7 +174,7 @@ func TestProfileFiles(t *testing.T) {
 		if c.text != "" {
 			write(t, dir, "bad.yaml", c.text)
 		}
-		if _, _, err := setup(path).Profiles(log); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, _, err := setup(path).Profiles(log); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %s", name, err, c.want)
 		}
 	}
@@ -207,7 +207,7 @@ decisions:
 `)
 	var out bytes.Buffer
 	s := &Setup{env: nothing, Config: Config{API: API{Server: &APIServer{ProfilesPath: file}}}}
-	if _, _, err := s.Profiles(slog.New(slog.NewTextHandler(&out, nil))); err != nil {
+	if _, _, _, err := s.Profiles(slog.New(slog.NewTextHandler(&out, nil))); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

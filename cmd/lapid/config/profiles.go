@@ -5,21 +5,29 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"lapid/engine/profile"
+	"lapid/transport/notify"
 )
 
 // Profiles reads and compiles the rules: the file of the configuration, with
 // the documents of FILE.local in front of it, or the stock rules when it
-// names none. Warnings go to log, each with its place. The error has the
-// place of what was refused; nothing is in force by it.
-func (s *Setup) Profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, error) {
+// names none; and the notifications that they name. Warnings go to log, each with its
+// place. The error has the place of what was refused; nothing is in force by it.
+func (s *Setup) Profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, []*notify.Configuration, error) {
 	specs, written, err := readSpecs(s, log)
 	if err != nil {
-		return nil, nil, fmt.Errorf("while loading profiles for LAPI: %w", err)
+		return nil, nil, nil, fmt.Errorf("while loading profiles for LAPI: %w", err)
 	}
-	set, warnings, err := profile.Compile(specs, &profile.Options{Logger: log, KeepGoing: s.Own.OnFilterError == "continue"})
+	sent, err := s.sent(specs, log)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("while loading notifications: %w", err)
+	}
+	set, warnings, err := profile.Compile(specs, &profile.Options{Logger: log, KeepGoing: s.Own.OnFilterError == "continue", Sends: func(name string) bool {
+		return slices.ContainsFunc(sent, func(c *notify.Configuration) bool { return c.Name == name })
+	}})
 	for _, w := range warnings {
 		log.Warn(placed(written, w.Index, w.Field) + w.Text)
 	}
@@ -29,10 +37,10 @@ func (s *Setup) Profiles(log *slog.Logger) ([]profile.Spec, *profile.Set, error)
 		if errors.As(err, &f) {
 			place = placed(written, f.Index, f.Field)
 		}
-		return nil, nil, fmt.Errorf("failed to compile profiles: %s%w", place, err)
+		return nil, nil, nil, fmt.Errorf("failed to compile profiles: %s%w", place, err)
 	}
 	doubtProfiles(specs, func(i int, field, text string) { log.Warn(placed(written, i, field) + text) })
-	return specs, set, nil
+	return specs, set, sent, nil
 }
 
 // writtenProfile is where one profile, and what is in it, was written.

@@ -34,12 +34,12 @@ type Common struct {
 	WorkingDir string `yaml:"working_dir" here:"ignored"`
 }
 
-// Paths are the directories of an installation. Only data_dir has an effect;
-// a relative one depends on where the server is started, and is warned of.
+// Paths are the directories of an installation. Only data_dir and notification_dir
+// have an effect; a relative data_dir depends on where the server is started, and is warned of.
 type Paths struct {
 	ConfigDir     string `yaml:"config_dir"` // default: the directory of the file
 	DataDir       string `yaml:"data_dir"`   // required; ours is the folder lapid below it
-	Notifications string `yaml:"notification_dir" here:"ignored"`
+	Notifications string `yaml:"notification_dir"`
 	Plugins       string `yaml:"plugin_dir" here:"ignored"`
 	Simulation    string `yaml:"simulation_path" here:"ignored"`
 	Index         string `yaml:"index_path" here:"ignored"`

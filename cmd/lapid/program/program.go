@@ -11,6 +11,7 @@ import (
 	"lapid/transport/admin"
 	"lapid/transport/auth"
 	"lapid/transport/capi"
+	notifications "lapid/transport/notify"
 )
 
 const (
@@ -33,6 +34,7 @@ type program struct {
 	retention config.Retention
 	rules     *profile.Set
 	specs     []profile.Spec
+	told      []*notifications.Configuration
 	log       *serverLog
 
 	central   *capi.Options // nil: no connection to the Central API
@@ -52,6 +54,7 @@ type program struct {
 	api     *transport.Server
 	metrics *metricsListener // nil: none
 	admin   *admin.Server
+	teller  *notifications.Notifier
 	ready   chan struct{} // closed when all listeners are open
 
 	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine
@@ -79,7 +82,7 @@ func newProgram(s *config.Setup, log *serverLog) (*program, error) {
 	}
 	s.Losses()
 	logWarnings(s, log.Logger)
-	if p.specs, p.rules, err = s.Profiles(log.Logger); err != nil {
+	if p.specs, p.rules, p.told, err = s.Profiles(log.Logger); err != nil {
 		return nil, err
 	}
 	if _, err := s.Secret(); err != nil {

@@ -28,7 +28,7 @@ func (p *program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) erro
 			if err := p.log.reopen(); err != nil { // whatever the configuration has become: the files may have been moved
 				p.log.Error("the old log file stays in use", "error", err)
 			}
-			if err := p.reload(); err != nil {
+			if err := p.reload(ctx); err != nil {
 				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
 			}
 			notify(ready)
@@ -48,13 +48,13 @@ func monotonic() string {
 }
 
 // reload reads the configuration again and puts in force what can change
-// while the server runs: profiles, log level, certificates, revocation list,
+// while the server runs: profiles, notifications, log level, certificates, revocation list,
 // trusted addresses, registration. It reads and checks everything first;
 // after an error all is as it was. Call it from one goroutine. Certificates
 // and lists are replaced after everything was read and checked; each of the
 // three replacements is whole or not at all, and those that can fail come
 // first.
-func (p *program) reload() error {
+func (p *program) reload(ctx context.Context) error {
 	fresh, err := p.setup.Again()
 	if err != nil {
 		return err
@@ -77,9 +77,12 @@ func (p *program) reload() error {
 	if err := p.gate.Replace(fresh.Rules(next.server)); err != nil {
 		return err
 	}
+	if err := p.teller.Replace(ctx, next.told); err != nil { // before the rules that name them
+		return err
+	}
 	p.engine.SetProfiles(next.rules)
 	p.logChanges(next, at)
-	p.setup, p.server, p.rules, p.specs = fresh, next.server, next.rules, next.specs
+	p.setup, p.server, p.rules, p.specs, p.told = fresh, next.server, next.rules, next.specs, next.told
 	return nil
 }
 
@@ -114,6 +117,9 @@ func (p *program) changes(next *program) []string {
 	var out []string
 	if !reflect.DeepEqual(p.specs, next.specs) {
 		out = append(out, fmt.Sprintf("profiles (%s)", specNames(next.specs)))
+	}
+	if !reflect.DeepEqual(p.told, next.told) {
+		out = append(out, fmt.Sprintf("notifications (%d)", len(next.told)))
 	}
 	for _, list := range []struct {
 		name     string

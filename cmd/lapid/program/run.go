@@ -20,6 +20,7 @@ import (
 	"lapid/transport"
 	"lapid/transport/admin"
 	"lapid/transport/auth"
+	notifications "lapid/transport/notify"
 )
 
 // useMemory finds out what the server may use and says so. What it returns is to be
@@ -218,6 +219,10 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 			_ = p.admin.Close()
 		}
 	}()
+	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger})
+	if err := p.teller.Replace(ctx, p.told); err != nil { // before the first alert comes
+		return err
+	}
 	if err := p.openMetrics(); err != nil {
 		return err
 	}
@@ -346,6 +351,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 		})
 	}
 	group.Go(func() error { return p.runAdmin(ctx) })
+	group.Go(func() error { return p.teller.Run(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	select {
 	case <-p.api.Serving(): // and what it says of that stands in the log

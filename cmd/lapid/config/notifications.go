@@ -1,0 +1,298 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lapid/cmd/lapid/datadir"
+	"lapid/engine/profile"
+	"lapid/transport/notify"
+)
+
+// Notification is one document of the notification directory, as it was written.
+type Notification struct {
+	Type, Name string
+	File       string
+	Profiles   []string // those that name it, in their order; none: it is not sent
+
+	at       string // where the document begins
+	words    *node  // the keys that are the server's
+	settings *node  // those of its type; nothing put in yet
+}
+
+// notifyWords are the keys of a notification that are the server's, whatever its type.
+type notifyWords struct {
+	Type      string `yaml:"type"`
+	Name      string `yaml:"name"`
+	Format    string `yaml:"format"`
+	Wait      string `yaml:"group_wait"`
+	Threshold int    `yaml:"group_threshold"`
+	MaxRetry  int    `yaml:"max_retry"`
+	Timeout   string `yaml:"timeout"`
+}
+
+// mostNotificationFiles bounds how many files of the directory are read.
+const mostNotificationFiles = 1000
+
+// NotificationDir is where notifications are configured: notification_dir, or the folder
+// notifications beside the configuration; "" where there is no configuration.
+func (s *Setup) NotificationDir() string {
+	p := &s.Config.Paths
+	switch {
+	case p.Notifications != "":
+		return p.Notifications
+	case p.ConfigDir != "":
+		return filepath.Join(p.ConfigDir, "notifications")
+	case s.File != "":
+		return filepath.Join(filepath.Dir(s.File), "notifications")
+	}
+	return ""
+}
+
+// Notifications reads what is written in the directory, in the order of the files. Of two
+// of one name the later one counts, which is a warning to log. A directory that is not
+// there holds none. specs say which are named.
+func (s *Setup) Notifications(specs []profile.Spec, log *slog.Logger) ([]*Notification, error) {
+	files, err := notificationFiles(s.NotificationDir())
+	if err != nil {
+		return nil, err
+	}
+	var list []*Notification
+	for _, file := range files {
+		trees, err := readTrees(file, nil)
+		if err != nil {
+			return nil, err
+		}
+		for i, tree := range trees {
+			n, err := notificationOf(file, i, tree)
+			if err != nil {
+				return nil, err
+			}
+			if at := slices.IndexFunc(list, func(o *Notification) bool { return o.Name == n.Name }); at >= 0 {
+				log.Warn(fmt.Sprintf("%s: notification '%s' is defined multiple times: this one counts", n.at, n.Name))
+				list = slices.Delete(list, at, at+1)
+			}
+			for i := range specs {
+				if slices.Contains(specs[i].Notifications, n.Name) {
+					n.Profiles = append(n.Profiles, specs[i].Name)
+				}
+			}
+			list = append(list, n)
+		}
+	}
+	return list, nil
+}
+
+// sent are the configurations of the notifications that profiles name and that can be
+// sent. A name without one is told by the profiles.
+func (s *Setup) sent(specs []profile.Spec, log *slog.Logger) ([]*notify.Configuration, error) {
+	if !slices.ContainsFunc(specs, func(p profile.Spec) bool { return len(p.Notifications) > 0 }) {
+		return nil, nil // nothing of the directory is looked at
+	}
+	written, err := s.Notifications(specs, log)
+	if err != nil {
+		return nil, err
+	}
+	var list []*notify.Configuration
+	for _, n := range written {
+		switch {
+		case len(n.Profiles) == 0:
+		case !slices.Contains(notify.BuiltIn, n.Type):
+			log.Warn(fmt.Sprintf("%s: nothing sends notifications of type '%s' here; there are %s", n.at, n.Type, strings.Join(notify.BuiltIn, ", ")))
+		default:
+			c, err := s.Configuration(n)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, c)
+		}
+	}
+	if len(list) > notify.MostNotifications {
+		return nil, fmt.Errorf("profiles name %d notifications, and at most %d are sent", len(list), notify.MostNotifications)
+	}
+	return list, nil
+}
+
+// notificationFiles lists the files of a directory that are read, by their names.
+func notificationFiles(dir string) ([]string, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading notifications: %w", datadir.Permitted(err, dir))
+	}
+	var files []string
+	for _, e := range entries {
+		if ext := filepath.Ext(e.Name()); !e.IsDir() && (ext == ".yaml" || ext == ".yml") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	if len(files) > mostNotificationFiles {
+		return nil, fmt.Errorf("%s holds %d files of notifications, and at most %d are read", dir, len(files), mostNotificationFiles)
+	}
+	return files, nil
+}
+
+// notificationOf parts a document into what is the server's and what is its type's.
+func notificationOf(file string, i int, tree *node) (*Notification, error) {
+	n := &Notification{File: file, at: tree.at()}
+	if tree.kind != isMap {
+		return nil, fmt.Errorf("%s: a notification must be a map, this is %s", n.at, tree.kind)
+	}
+	words, settings := *tree, *tree
+	words.entries, settings.entries = nil, nil
+	for _, e := range tree.entries {
+		if slices.Contains([]string{"type", "name", "format", "group_wait", "group_threshold", "max_retry", "timeout"}, e.key.text) {
+			words.entries = append(words.entries, e)
+		} else {
+			settings.entries = append(settings.entries, e)
+		}
+	}
+	n.words, n.settings = &words, &settings
+	for key, into := range map[string]*string{"type": &n.Type, "name": &n.Name} {
+		if v := tree.get(key); v != nil && v.kind == isScalar {
+			*into = v.text
+		}
+	}
+	if n.Type == "" {
+		return nil, fmt.Errorf("%s: error in %s: document %d: missing required field 'type'", n.at, file, i)
+	}
+	return n, nil
+}
+
+// Configuration is a notification as it is sent, with variables and the contents of files
+// put in, checked. Errors have a place and hold no secrets.
+func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
+	var w notifyWords
+	if _, err := decodeTree(n.words, &w); err != nil {
+		return nil, err
+	}
+	c := &notify.Configuration{Type: w.Type, Name: w.Name, Format: w.Format, GroupThreshold: w.Threshold, MaxRetry: w.MaxRetry}
+	var err error
+	if c.GroupWait, err = goDuration(w.Wait); err != nil {
+		return nil, fmt.Errorf("%s: group_wait %w", n.words.get("group_wait").at(), err)
+	}
+	if c.Timeout, err = goDuration(w.Timeout); err != nil {
+		return nil, fmt.Errorf("%s: timeout %w", n.words.get("timeout").at(), err)
+	}
+	settings, err := putIn(n.settings, s.env)
+	if err != nil {
+		return nil, err
+	}
+	if err := decodeBuiltIn(c, settings); err != nil {
+		return nil, err
+	}
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", n.at, err)
+	}
+	return c, nil
+}
+
+// decodeBuiltIn reads the keys of a type strictly. One that is not built in gets none.
+func decodeBuiltIn(c *notify.Configuration, settings *node) error {
+	own := *settings
+	own.entries = slices.DeleteFunc(slices.Clone(settings.entries), func(e entry) bool {
+		return e.key.text == "log_level" // of programs
+	})
+	var into any
+	switch c.Type {
+	case "http":
+		c.HTTP = &notify.HTTP{}
+		into = c.HTTP
+	case "slack":
+		c.Slack = &notify.Slack{}
+		into = c.Slack
+	case "email":
+		c.Email = &notify.Email{}
+		into = c.Email
+	case "file":
+		c.File = &notify.File{}
+		into = c.File
+	default:
+		return nil
+	}
+	_, err := decodeTree(&own, into)
+	return err
+}
+
+// goDuration reads a duration of the field: Go's, or a bare number of nanoseconds.
+func goDuration(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return time.Duration(n), nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("must be a duration such as 30s or 5m, not %s", shownWord(text))
+	}
+	return d, nil
+}
+
+// putIn is a tree with what its words stand for: $NAME and ${NAME} for a variable,
+// ${file:PATH} for what a file holds, without the end of its last line. It is put into
+// each word alone, so that whatever a secret holds does not change the document.
+func putIn(n *node, env Environment) (*node, error) {
+	filled := *n
+	filled.items, filled.entries = slices.Clone(n.items), slices.Clone(n.entries)
+	var err error
+	if n.kind == isScalar {
+		if filled.text, err = secretIn(n.text, env); err != nil {
+			return nil, fmt.Errorf("%s: %w", n.at(), err)
+		}
+		filled.plain = n.plain && !strings.ContainsAny(n.text, "$") || n.plain && plainNumber(filled.text)
+	}
+	for i := range filled.items {
+		if filled.items[i], err = putIn(n.items[i], env); err != nil {
+			return nil, err
+		}
+	}
+	for i := range filled.entries {
+		if filled.entries[i].value, err = putIn(n.entries[i].value, env); err != nil {
+			return nil, err
+		}
+	}
+	return &filled, nil
+}
+
+// plainNumber tells whether a word that was put in may stand for a number or a truth.
+func plainNumber(text string) bool {
+	_, err := strconv.Atoi(text)
+	return err == nil || text == "true" || text == "false"
+}
+
+// secretIn puts variables and files into one word.
+func secretIn(text string, env Environment) (string, error) {
+	const begins, longest = "${file:", 1 << 20
+	var out strings.Builder
+	expand := expander(env)
+	for {
+		before, rest, found := strings.Cut(text, begins)
+		path, after, closed := strings.Cut(rest, "}")
+		if !found || !closed {
+			out.WriteString(expand(text))
+			return out.String(), nil
+		}
+		secret, err := readPlain(path, longest)
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(expand(before))
+		out.Write(bytes.TrimRight(secret, "\r\n"))
+		text = after
+	}
+}

@@ -1,0 +1,345 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"text/template"
+	"time"
+
+	"lapid/engine"
+)
+
+// Pace of a courier.
+const (
+	// lookEvery is how long a courier rests between two looks at the history, so that a
+	// flood of commits is read in large bites.
+	lookEvery = time.Second
+	// noteEvery is how often a bookmark moves while messages go out; what went out since
+	// goes out again after a crash.
+	noteEvery = time.Second
+	// noteAfter is after how many revisions without a message it moves.
+	noteAfter = 4096
+
+	// Pauses between attempts: doubling from the first to the longest.
+	firstPause   = time.Second
+	longestPause = 30 * time.Second
+	// firstRound is how long attempts go on where max_retry does not say how many, before
+	// the log has an error. Then rounds follow one another roundPause apart.
+	firstRound = 5 * time.Minute
+	roundPause = 5 * time.Minute
+	// keptFor is how long a message is tried to be sent. Then it is given up, which the log
+	// says: those behind it are of more use by now.
+	keptFor = 24 * time.Hour
+
+	// flushWithin is what the message under way at the end, and the last one, may take.
+	flushWithin = 2 * time.Second
+
+	// What a courier holds in memory: so many alerts, so many bytes of them. Beyond that it
+	// reads no further, and what it has goes as if the group were full.
+	mostPending      = MostGrouped
+	mostPendingBytes = 8 << 20
+)
+
+// courier brings one notification to its receiver. All is owned by its goroutine.
+type courier struct {
+	*Configuration
+	format *template.Template
+	sender Sender
+	engine *engine.Engine
+	mark   *engine.Bookmark
+	log    *slog.Logger
+	clock  Clock
+
+	read    engine.Revision // the history has been looked at up to here
+	pending []due           // what is to be sent, in order
+	bytes   int             // of them
+	begun   time.Time
+	leaves  time.Time // with group_wait alone: when what is pending goes
+	looked  time.Time // the last look at the history
+	sent    time.Time // the last departure, or begun
+	noted   time.Time // the bookmark moved
+	news    bool      // something went out since
+	failing bool      // the last attempt failed
+}
+
+// due is one alert that waits to be sent.
+type due struct {
+	revision engine.Revision
+	alert    *Alert
+	bytes    int
+}
+
+// start finds the place in the history: the bookmark's or, without one, the present, which
+// becomes it.
+func (c *courier) start(ctx context.Context) error {
+	c.begun = c.clock.Now()
+	c.sent, c.noted = c.begun, c.begun
+	at, stored := c.mark.At()
+	if !stored {
+		at = c.engine.View().Revision()
+		if err := c.mark.Move(ctx, at); err != nil {
+			return err
+		}
+	}
+	c.read = at
+	return nil
+}
+
+// run brings messages until ctx ends; then what waits for its group goes too, if there is
+// time. What did not go is found again by the bookmark.
+func (c *courier) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		news := c.engine.Changed()
+		full := c.gather()
+		wait, ever := c.departure()
+		switch {
+		case full:
+			wait, ever = 0, true
+		case len(c.pending) == 0:
+			c.note(ctx)
+		}
+		if ever && wait <= 0 {
+			c.depart(ctx)
+			continue
+		}
+		c.rest(ctx, news, wait, ever)
+	}
+	c.flush(context.WithoutCancel(ctx))
+}
+
+// rest waits for news, or for the departure.
+func (c *courier) rest(ctx context.Context, news <-chan struct{}, wait time.Duration, ever bool) {
+	var leave <-chan time.Time
+	if ever {
+		t, stop := c.clock.After(wait)
+		defer stop()
+		leave = t
+	}
+	select {
+	case <-ctx.Done():
+	case <-leave:
+	case <-news:
+		again := c.looked.Add(lookEvery).Sub(c.clock.Now())
+		if ever {
+			again = min(again, wait)
+		}
+		pause(ctx, c.clock, again)
+	}
+}
+
+// pause lets time pass.
+func pause(ctx context.Context, clock Clock, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t, stop := clock.After(d)
+	defer stop()
+	select {
+	case <-t:
+	case <-ctx.Done():
+	}
+}
+
+// gather reads what the history has that is new, and reports whether it had to stop for
+// want of room.
+func (c *courier) gather() (full bool) {
+	c.looked = c.clock.Now()
+	commits, ok := c.engine.Commits(c.read)
+	if !ok {
+		newest := c.engine.View().Revision()
+		c.log.Error("notifications are lost: this one was further behind than the history is kept, and goes on with what comes now",
+			"after", uint64(c.read), "newest", uint64(newest))
+		c.read = newest
+		return false
+	}
+	for rev, commit := range commits {
+		if len(c.pending) >= mostPending || c.bytes >= mostPendingBytes {
+			return true
+		}
+		for change := range commit.Changes() {
+			if change.Kind == engine.DecisionBegun || change.Kind == engine.DecisionEnded {
+				break // they come last
+			}
+			c.consider(rev, &change)
+		}
+		c.read = rev
+	}
+	return len(c.pending) >= mostPending || c.bytes >= mostPendingBytes
+}
+
+// consider takes what is due to this notification, once for each profile that named it.
+func (c *courier) consider(rev engine.Revision, change *engine.Change) {
+	for _, n := range change.Notify {
+		if n.Name != c.Name {
+			continue
+		}
+		a, err := change.Report()
+		if err != nil {
+			c.log.Error("an alert cannot be read, and nobody is told of it", "alert", uint64(change.Alert), "error", err)
+			return
+		}
+		planned := change.Planned()
+		if n.Undecided {
+			planned = nil
+		}
+		d := due{revision: rev, alert: alertOf(a, planned), bytes: change.Bytes()}
+		if len(c.pending) == 0 && c.GroupWait > 0 { // at multiples of the wait since the start
+			c.leaves = c.looked.Add(c.GroupWait - c.looked.Sub(c.begun)%c.GroupWait)
+		}
+		c.pending, c.bytes = append(c.pending, d), c.bytes+d.bytes
+	}
+}
+
+// departure says in how long what is pending is to go; ever is false when that depends on
+// what else comes.
+func (c *courier) departure() (wait time.Duration, ever bool) {
+	n, now := len(c.pending), c.clock.Now()
+	switch {
+	case n == 0:
+		return 0, false
+	case c.GroupThreshold > 0 && n >= c.GroupThreshold:
+		return 0, true
+	case c.GroupWait > 0 && c.GroupThreshold > 0:
+		return c.sent.Add(c.GroupWait).Sub(now), true
+	case c.GroupWait > 0:
+		return c.leaves.Sub(now), true
+	case c.GroupThreshold > 0:
+		return 0, false
+	}
+	return 0, true
+}
+
+// depart sends all that is pending, in messages of the group's size.
+func (c *courier) depart(ctx context.Context) {
+	defer func() { c.sent = c.clock.Now() }()
+	for len(c.pending) > 0 && ctx.Err() == nil {
+		n := min(max(c.GroupThreshold, 1), len(c.pending))
+		if !c.deliver(ctx, n) {
+			return
+		}
+		c.done(n)
+		if len(c.pending) == 0 || c.clock.Now().Sub(c.noted) >= noteEvery {
+			c.note(ctx)
+		}
+	}
+}
+
+// done forgets the first n of what is pending.
+func (c *courier) done(n int) {
+	for _, d := range c.pending[:n] {
+		c.bytes -= d.bytes
+	}
+	c.pending = append(c.pending[:0:0], c.pending[n:]...)
+	c.news = true
+}
+
+// note moves the bookmark to where everything is done with.
+func (c *courier) note(ctx context.Context) {
+	to := c.read
+	if len(c.pending) > 0 {
+		to = c.pending[0].revision - 1
+	}
+	at, _ := c.mark.At()
+	if to <= at || !c.news && to < at+noteAfter {
+		return
+	}
+	if err := c.mark.Move(ctx, to); err != nil {
+		if ctx.Err() == nil {
+			c.log.Warn("how far notifications have been sent cannot be noted: after a restart some are sent again", "error", err)
+		}
+		return
+	}
+	c.news, c.noted = false, c.clock.Now()
+}
+
+// deliver sends the first n of what is pending as one message, as often as it takes. False:
+// ctx has ended, and it is still to be sent.
+func (c *courier) deliver(ctx context.Context, n int) bool {
+	text, err := c.words(n)
+	if err != nil {
+		c.log.Error("a message is given up, it cannot be put into words: mend the format", "alerts", n, "error", err)
+		return true
+	}
+	first := c.clock.Now()
+	round, wait, attempts := first, firstPause, 0
+	for {
+		err := c.attempt(ctx, text)
+		if ctx.Err() != nil && err != nil {
+			return false
+		}
+		c.failing = err != nil
+		now := c.clock.Now()
+		attempts++
+		switch {
+		case err == nil:
+			if attempts > 1 {
+				c.log.Info("the receiver takes messages again", "attempts", attempts, "after", now.Sub(first).Round(time.Second).String())
+			}
+			return true
+		case errors.Is(err, ErrRefused):
+			c.log.Error("a message is given up, its receiver refuses it", "alerts", n, "error", err)
+			return true
+		case now.Sub(first) >= keptFor:
+			c.log.Error("a message is given up, its receiver did not take it", "alerts", n, "attempts", attempts, "after", keptFor.String(), "error", err)
+			return true
+		case c.MaxRetry > 0 && attempts%(c.MaxRetry+1) == 0, c.MaxRetry == 0 && now.Sub(round) >= firstRound:
+			c.log.Error("delivery failed after retries: messages wait until the receiver takes them", "attempts", attempts, "pause", roundPause.String(),
+				"given_up_after", keptFor.String(), "error", err)
+			pause(ctx, c.clock, roundPause)
+			round, wait = c.clock.Now(), firstPause
+		default:
+			if attempts == 1 {
+				c.log.Warn("a message was not taken, it is sent again", "error", err)
+			}
+			pause(ctx, c.clock, c.clock.Jitter(wait))
+			wait = min(2*wait, longestPause)
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+	}
+}
+
+// words puts the first n of what is pending into words.
+func (c *courier) words(n int) (string, error) {
+	alerts := make([]*Alert, n)
+	for i := range alerts {
+		alerts[i] = c.pending[i].alert
+	}
+	return render(c.format, alerts)
+}
+
+// attempt sends a text once. When ctx ends it still has flushWithin: a message that is cut
+// off may have arrived, and would come twice.
+func (c *courier) attempt(ctx context.Context, text string) error {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = UsualTimeout
+	}
+	sending, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(flushWithin, cancel) })()
+	return c.sender.Send(sending, text)
+}
+
+// flush sends at the end what waits for its group, as one message, unless the receiver did
+// not take the last one.
+func (c *courier) flush(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, flushWithin)
+	defer cancel()
+	if !c.failing {
+		c.gather()
+	}
+	if n := len(c.pending); n > 0 && !c.failing {
+		if text, err := c.words(n); err == nil {
+			if err := c.attempt(ctx, text); err == nil {
+				c.done(n)
+			}
+		}
+	}
+	if len(c.pending) > 0 {
+		c.log.Info("notifications wait for the next start", "alerts", len(c.pending))
+	}
+	c.note(ctx)
+}

@@ -1,0 +1,267 @@
+package notify
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// hook is a webhook that fails as it is told to.
+type hook struct {
+	*httptest.Server
+	mu     sync.Mutex
+	fails  []string // what happens to the next requests; then all is well
+	asked  int
+	bodies []string // of requests that were answered well
+}
+
+func newHook(t *testing.T, fails ...string) *hook {
+	h := &hook{fails: fails}
+	h.Server = httptest.NewServer(h)
+	t.Cleanup(h.Close)
+	return h
+}
+
+func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	h.mu.Lock()
+	h.asked++
+	fault := ""
+	if len(h.fails) > 0 {
+		fault = h.fails[0]
+		if fault != "down" {
+			h.fails = h.fails[1:]
+		}
+	}
+	if fault == "" {
+		h.bodies = append(h.bodies, string(body))
+	}
+	h.mu.Unlock()
+	switch fault {
+	case "500", "down":
+		http.Error(w, "no", http.StatusInternalServerError)
+	case "404":
+		http.Error(w, "nobody", http.StatusNotFound)
+	case "slow":
+		<-r.Context().Done()
+	case "cut":
+		c, _, _ := w.(http.Hijacker).Hijack()
+		_, _ = io.WriteString(c, "HTTP/1.1 2")
+		c.Close()
+	}
+}
+
+func (h *hook) got() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.bodies)
+}
+
+func (h *hook) mend() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.fails = nil
+}
+
+func (h *hook) tries() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.asked
+}
+
+const valuesOnly = `{{range .}}{{.Source.Value}} {{end}}`
+
+func (h *hook) configuration(name string) *Configuration {
+	return &Configuration{Name: name, Type: "http", Format: valuesOnly, HTTP: &HTTP{URL: h.URL + "/secret-path", Method: "POST"}}
+}
+
+// An alert reaches the webhook once, in the form that the field gives it.
+func TestAlertReachesTheWebhook(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops", "elsewhere")
+	c := h.configuration("ops")
+	c.Format = `{{.|toJson}}`
+	o.open(c)
+	o.report("192.0.2.1")
+	o.report("192.0.2.2")
+	await(t, "both are there", func() bool { return len(h.got()) == 2 })
+	o.stop()
+	got := h.got()
+	if len(got) != 2 {
+		t.Fatalf("%d messages", len(got))
+	}
+	var alerts []map[string]any
+	if err := json.Unmarshal([]byte(got[0]), &alerts); err != nil || len(alerts) != 1 {
+		t.Fatalf("%s: %v", got[0], err)
+	}
+	var keys []string
+	for key := range alerts[0] {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	const want = "capacity decisions events events_count labels leakspeed machine_id message meta remediation scenario scenario_hash scenario_version simulated source start_at stop_at uuid"
+	if strings.Join(keys, " ") != want {
+		t.Errorf("keys %v", keys)
+	}
+	d := alerts[0]["decisions"].([]any)[0].(map[string]any)
+	if d["duration"] != "4h" || d["type"] != "ban" || d["value"] != "192.0.2.1" || d["origin"] != "crowdsec" || len(d["uuid"].(string)) != 36 {
+		t.Errorf("%v", d)
+	}
+	if at, stored := o.Bookmark("notify.ops").At(); !stored || at == 0 {
+		t.Error("no bookmark")
+	}
+}
+
+// A receiver that fails delays, and nothing is lost or out of order.
+func TestReceiverThatFails(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t, "500", "cut", "slow", "500"), newOffice(t, "ops")
+	c := h.configuration("ops")
+	c.Timeout = 50 * time.Millisecond
+	o.open(c)
+	o.reports(3)
+	o.report("198.51.100.1")
+	await(t, "all are there", func() bool { return len(h.got()) == 4 })
+	o.stop()
+	if got := strings.Join(h.got(), ""); got != "192.0.2.1 192.0.2.2 192.0.2.3 198.51.100.1 " {
+		t.Errorf("%s", got)
+	}
+	if strings.Contains(o.log.String(), "secret-path") {
+		t.Errorf("the address is in the log:\n%s", o.log)
+	}
+}
+
+// What a receiver refuses is told once, and those behind it go on.
+func TestReceiverThatRefuses(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t, "404"), newOffice(t, "ops")
+	o.open(h.configuration("ops"))
+	o.reports(2)
+	await(t, "the second is there", func() bool { return len(h.got()) == 1 })
+	o.stop()
+	if h.tries() != 2 || !strings.Contains(o.log.String(), "its receiver refuses it") {
+		t.Errorf("%d tries:\n%s", h.tries(), o.log)
+	}
+}
+
+// A receiver that never comes back costs a message a day, and each is told.
+func TestReceiverThatStaysAway(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t, "down"), newOffice(t, "ops")
+	c := h.configuration("ops")
+	c.MaxRetry = 3
+	o.open(c)
+	o.reports(1)
+	await(t, "it is given up", func() bool { return strings.Contains(o.log.String(), "its receiver did not take it") })
+	h.mend()
+	o.report("198.51.100.1")
+	await(t, "the next is there", func() bool { return len(h.got()) == 1 })
+	if !strings.Contains(o.log.String(), "delivery failed after retries") {
+		t.Errorf("%s", o.log)
+	}
+}
+
+// A restart while the receiver is down loses nothing, and what was sent is not sent again.
+func TestRestartDelays(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	o.open(h.configuration("ops"))
+	o.reports(2)
+	await(t, "both are there", func() bool { return len(h.got()) == 2 })
+	o.stop()
+	h.mu.Lock()
+	h.fails = []string{"down"}
+	h.mu.Unlock()
+	o.clock.held = true
+	o.open(h.configuration("ops"))
+	o.report("198.51.100.1")
+	o.report("198.51.100.2")
+	before := h.tries()
+	await(t, "it was tried", func() bool { return h.tries() > before })
+	o.stop()
+	o.Restart()
+	h.mend()
+	o.clock.held = false
+	o.open(h.configuration("ops"))
+	await(t, "all are there", func() bool { return len(h.got()) == 4 })
+	o.stop()
+	if got := strings.Join(h.got(), ""); got != "192.0.2.1 192.0.2.2 198.51.100.1 198.51.100.2 " {
+		t.Errorf("%s", got)
+	}
+}
+
+// Messages are as large as the group says.
+func TestGroups(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name      string
+		wait      time.Duration
+		threshold int
+		alerts    int
+		want      string // how many alerts each message has
+	}{
+		{"alone", 0, 0, 3, "1 1 1"},
+		{"threshold", 0, 3, 7, "3 3 1"},
+		{"wait does not group", 5 * time.Second, 0, 2, "1 1"},
+		{"both", time.Hour, 2, 5, "2 2 1"},
+		{"both, few", time.Hour, 10, 2, "2"},
+		{"fewer than the group wait for the end", 0, 10, 5, "5"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h, o := newHook(t), newOffice(t, "ops")
+			f := h.configuration("ops")
+			f.Format, f.GroupWait, f.GroupThreshold = `{{len .}}`, c.wait, c.threshold
+			o.open(f)
+			o.reports(c.alerts)
+			if c.threshold != 10 || c.wait != 0 {
+				await(t, "all are there", func() bool { return strings.Join(h.got(), " ") == c.want })
+			}
+			o.stop()
+			if got := strings.Join(h.got(), " "); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
+// A notification that is no longer named leaves no bookmark; one that has changed goes on.
+func TestReplace(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops", "old")
+	n := o.open(h.configuration("ops"), h.configuration("old"))
+	o.reports(1)
+	await(t, "both are told", func() bool { return len(h.got()) == 2 })
+	changed := h.configuration("ops")
+	changed.Format = "changed"
+	if err := n.Replace(t.Context(), []*Configuration{changed}); err != nil {
+		t.Fatal(err)
+	}
+	o.report("198.51.100.1")
+	await(t, "one more", func() bool { return len(h.got()) == 3 })
+	o.stop()
+	if _, stored := o.Bookmark("notify.old").At(); stored || h.got()[2] != "changed" {
+		t.Errorf("%v %q", stored, h.got())
+	}
+}
+
+// What profiles that matched before a decision name is told without it.
+func TestUndecided(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops", "ops")
+	o.rules.verdict.Undecided = 1
+	c := h.configuration("ops")
+	c.Format = `{{range .}}{{len .Decisions}}{{end}}`
+	o.open(c)
+	o.reports(1)
+	await(t, "both are there", func() bool { return len(h.got()) == 2 })
+	if got := h.got(); got[0] != "0" || got[1] != "1" {
+		t.Errorf("%q", got)
+	}
+}

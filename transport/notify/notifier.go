@@ -1,0 +1,192 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// bookmarks is how the names of the couriers' bookmarks begin.
+const bookmarks = "notify."
+
+// Clock is the time by which couriers wait; any goroutine may ask.
+type Clock interface {
+	Now() time.Time
+	// After tells when d has passed, unless it is stopped.
+	After(d time.Duration) (tells <-chan time.Time, stop func())
+	// Jitter is a pause of about d.
+	Jitter(d time.Duration) time.Duration
+}
+
+// Options are what a Notifier needs. Engine must be there.
+type Options struct {
+	Engine *engine.Engine
+	Logger *slog.Logger // nil: slog.Default
+	Clock  Clock        // nil: the machine's
+}
+
+// Notifier sends notifications. Replace and Run may be called from any goroutine.
+type Notifier struct {
+	o Options
+
+	mu       sync.Mutex // held while couriers are exchanged: a reload waits for another, nothing else does
+	begun    bool       // Run has been called, and has not returned
+	ctx      context.Context
+	couriers map[string]*working
+}
+
+// working is a courier at work.
+type working struct {
+	courier *courier
+	stop    context.CancelFunc
+	ended   chan struct{} // closed when it has left; nil: it has not begun
+}
+
+// New makes a Notifier that knows no notification yet.
+func New(o *Options) *Notifier {
+	n := &Notifier{o: *o, couriers: map[string]*working{}}
+	if n.o.Logger == nil {
+		n.o.Logger = slog.Default()
+	}
+	if n.o.Clock == nil {
+		n.o.Clock = machineClock{}
+	}
+	return n
+}
+
+// Replace makes these the notifications that there are, each name once. One that has not
+// changed keeps its courier; one that has goes on where it was; bookmarks of others are
+// dropped. Alerts that come after it has returned are sent, so rules that name a
+// notification are put in force after it. The engine must run. With an error from a
+// configuration nothing has changed.
+func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
+	if len(list) > MostNotifications {
+		return fmt.Errorf("profiles name %d notifications, and at most %d are sent", len(list), MostNotifications)
+	}
+	fresh := map[string]*working{}
+	for _, c := range list {
+		one, err := n.courier(c)
+		if err != nil {
+			return err
+		}
+		fresh[c.Name] = &working{courier: one}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for name, w := range n.couriers {
+		if next := fresh[name]; next != nil && reflect.DeepEqual(next.courier.Configuration, w.courier.Configuration) {
+			fresh[name] = w
+			delete(n.couriers, name)
+		}
+	}
+	n.rest()
+	n.couriers = fresh
+	n.dropOthers(ctx)
+	for name, w := range n.couriers {
+		if w.ended != nil {
+			continue // it goes on
+		}
+		if err := w.courier.start(ctx); err != nil {
+			w.courier.log.Error("it cannot be noted where this notification begins: what comes before the next start may not be sent after it", "name", name, "error", err)
+			w.courier.read = n.o.Engine.View().Revision()
+		}
+	}
+	if n.begun {
+		n.work()
+	}
+	return nil
+}
+
+// courier makes one.
+func (n *Notifier) courier(c *Configuration) (*courier, error) {
+	format, err := compile(c.Format)
+	if err != nil {
+		return nil, fmt.Errorf("format of '%s': %w", c.Name, err)
+	}
+	s, err := newSender(c)
+	if err != nil {
+		return nil, err
+	}
+	return &courier{Configuration: c, format: format, sender: s, engine: n.o.Engine, mark: n.o.Engine.Bookmark(bookmarks + c.Name),
+		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock}, nil
+}
+
+// dropOthers drops the bookmarks of notifications that there are no more: they would hold
+// history for nobody.
+func (n *Notifier) dropOthers(ctx context.Context) {
+	for mark := range n.o.Engine.View().EachBookmark() {
+		name, ours := strings.CutPrefix(mark, bookmarks)
+		if ours && n.couriers[name] == nil {
+			if err := n.o.Engine.Bookmark(mark).Drop(ctx); err != nil {
+				n.o.Logger.Warn("the place of a notification that there is no more cannot be forgotten", "notification", name, "error", err)
+			}
+		}
+	}
+}
+
+// Run has the couriers work until ctx ends. It returns when all have left. Call it once.
+func (n *Notifier) Run(ctx context.Context) error {
+	n.mu.Lock()
+	n.begun, n.ctx = true, ctx
+	n.work()
+	n.mu.Unlock()
+	<-ctx.Done()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.begun = false
+	n.rest()
+	return nil
+}
+
+// work has all couriers begin. Under mu.
+func (n *Notifier) work() {
+	for _, w := range n.couriers {
+		if w.ended != nil {
+			continue
+		}
+		ctx, stop := context.WithCancel(n.ctx)
+		w.stop, w.ended = stop, make(chan struct{})
+		go func() {
+			defer close(w.ended)
+			w.courier.run(ctx)
+		}()
+	}
+}
+
+// rest has all couriers leave, and waits for them. Under mu.
+func (n *Notifier) rest() {
+	for _, w := range n.couriers {
+		if w.ended != nil {
+			w.stop()
+		}
+	}
+	for _, w := range n.couriers {
+		if w.ended != nil {
+			<-w.ended
+		}
+	}
+}
+
+// machineClock is the machine's.
+type machineClock struct{}
+
+// Now is the time.
+func (machineClock) Now() time.Time { return time.Now() }
+
+// After is a timer.
+func (machineClock) After(d time.Duration) (<-chan time.Time, func()) {
+	t := time.NewTimer(d)
+	return t.C, func() { t.Stop() }
+}
+
+// Jitter is between seven and thirteen tenths of d.
+func (machineClock) Jitter(d time.Duration) time.Duration {
+	return d * time.Duration(700+rand.IntN(601)) / 1000
+}

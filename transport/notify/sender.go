@@ -1,0 +1,23 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// A Sender hands one text to a receiver. An error means that it did not arrive, as far as
+// can be known; one that wraps ErrRefused that it never will. Errors hold no secrets. Send
+// ends with ctx. One goroutine at a time.
+type Sender interface {
+	Send(ctx context.Context, text string) error
+}
+
+// ErrRefused is wrapped by the error about a message that its receiver will not take
+// however often it is sent.
+var ErrRefused = errors.New("refused")
+
+// refused is an error that wraps it.
+func refused(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
+}
