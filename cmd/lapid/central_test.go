@@ -178,3 +178,35 @@ func TestCentralThatFails(t *testing.T) {
 		})
 	}
 }
+
+// TestCentralAccount: capi register writes the credentials that capi status and the server
+// log in with.
+func TestCentralAccount(t *testing.T) {
+	t.Parallel()
+	f, ok := startFake(t)
+	if !ok {
+		return
+	}
+	h := newHouse(t)
+	file := filepath.Join(h.dir, "online.yaml")
+	write(t, h.dir, "config.yaml.local", "api: {server: {online_client: {credentials_path: "+file+", sharing: false}}}\n")
+	await(t, "the fake has its folders", func() bool { _, err := os.Stat(filepath.Join(f.dir, "events")); return err == nil })
+	write(t, f.dir, "claims.json", `{"organization_id":"x","subscription_type":"ENTERPRISE"}`)
+	h.steps([]step{
+		{"capi status", exitFails, "", "~no such file or directory; the Central API (CAPI) must be configured with 'lapid capi register'"},
+		{"capi register -u " + strings.TrimSuffix(f.base, "/"), exitFails, "", "~url must have a slash at its end"},
+		{"capi register -u " + f.base, exitGood, "", "~Successfully registered to Central API"},
+		{"capi status", exitGood, "~You can successfully interact with Central API (CAPI)\nYour instance is enrolled in the console\nSubscription type: ENTERPRISE\n" +
+			"Sharing signals is disabled\nPulling community blocklist is enabled\nPulling blocklists from the console is enabled\n", ""},
+		{"capi status -o json", exitGood, "~\"subscription_type\": \"ENTERPRISE\"", ""},
+	})
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	list := f.asked("/v3/watchers")
+	if len(list) != 3 || list[0]["path"] != "/v3/watchers" || len(list[0]["body"].(map[string]any)["machine_id"].(string)) != 48 {
+		t.Errorf("%v", list)
+	}
+	write(t, f.dir, "status.json", `{"v3/watchers/login":[403]}`)
+	h.steps([]step{{"capi status", exitFails, "~Trying to authenticate", "~failed to authenticate to Central API (CAPI): v3/watchers/login was answered with 403"}})
+}

@@ -171,11 +171,20 @@ func worthAgain(err error) bool {
 }
 
 func (s *session) loginOnce(ctx context.Context) error {
+	t, err := s.newToken(ctx, scenarios(s.o.Engine.View()))
+	if err != nil {
+		return err
+	}
+	s.token = t
+	return s.keep(ctx)
+}
+
+// newToken logs in once.
+func (s *session) newToken(ctx context.Context, told []string) (token, error) {
 	var answer struct {
 		Expire string `json:"expire"`
 		Token  string `json:"token"`
 	}
-	told := scenarios(s.o.Engine.View())
 	body := struct {
 		Machine   string   `json:"machine_id"`
 		Password  string   `json:"password"`
@@ -183,14 +192,13 @@ func (s *session) loginOnce(ctx context.Context) error {
 	}{s.o.Credentials.Login, s.o.Credentials.Password, told}
 	err := s.send(ctx, &request{method: http.MethodPost, path: "v3/watchers/login", body: &body, read: readJSON(&answer)}, nil)
 	if err != nil {
-		return err
+		return token{}, err
 	}
 	expires, err := time.Parse(time.RFC3339, answer.Expire)
 	if err != nil || answer.Token == "" || strings.ContainsFunc(answer.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return errors.New("its answer has no token, or no time at which it expires")
+		return token{}, errNoToken
 	}
-	s.token = token{Text: answer.Token, Expires: expires, Of: s.whose(), Told: digestOf(told)}
-	return s.keep(ctx)
+	return token{Text: answer.Token, Expires: expires, Of: s.whose(), Told: digestOf(told)}, nil
 }
 
 // keep stores the token for the next start. A disk that refuses does not keep the server

@@ -83,6 +83,10 @@ lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --fo
 	"lapi status":   `lapid lapi status`,
 	"lapi register": `lapid lapi register --url http://lapi:8080 --machine edge-1 --token "$TOKEN"`,
 
+	"capi":          `lapid capi status`,
+	"capi status":   `lapid capi status -o json`,
+	"capi register": `lapid capi register -f /etc/lapid/online_api_credentials.yaml`,
+
 	"config": `lapid config show`,
 	"config show": `lapid config show
 lapid config show --key api.server.listen_uri
