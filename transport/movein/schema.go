@@ -22,15 +22,6 @@ type relation struct {
 	core    bool // every version has it
 }
 
-func (r *relation) at(name string) int {
-	for i := range r.columns {
-		if r.columns[i].name == name {
-			return i
-		}
-	}
-	panic("no column " + name)
-}
-
 func must(name string) column { return column{name: name, must: true} }
 func may(name string) column  { return column{name: name} }
 func when(name string) column { return column{name: name, form: moment} }
