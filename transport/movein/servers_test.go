@@ -37,8 +37,10 @@ var (
 func TestMain(m *testing.M) {
 	code := m.Run()
 	for _, s := range started {
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // at once, for nothing is kept
-		_ = s.cmd.Wait()
+		if s.cmd != nil && s.cmd.Process != nil {
+			_ = s.cmd.Process.Signal(syscall.SIGQUIT) // at once, for nothing is kept
+			_ = s.cmd.Wait()
+		}
 		_ = os.RemoveAll(s.dir)
 	}
 	os.Exit(code)
@@ -94,9 +96,7 @@ func start(s *server, user, name string, args ...string) {
 		return
 	}
 	s.cmd.Stdout, s.cmd.Stderr = log, log
-	if s.err = s.cmd.Start(); s.err == nil {
-		started = append(started, s)
-	}
+	s.err = s.cmd.Start()
 }
 
 func startPostgres() *server {
@@ -104,6 +104,7 @@ func startPostgres() *server {
 	if s.dir, s.err = os.MkdirTemp("", "movein-pg"); s.err != nil {
 		return s
 	}
+	started = append(started, s)
 	_ = os.Chmod(s.dir, 0o755)
 	data, words := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "word")
 	if s.err = os.WriteFile(words, []byte(secretWord), 0o644); s.err != nil {
@@ -121,6 +122,7 @@ func startMaria() *server {
 	if s.dir, s.err = os.MkdirTemp("", "movein-my"); s.err != nil {
 		return s
 	}
+	started = append(started, s)
 	_ = os.Chmod(s.dir, 0o755)
 	data := filepath.Join(s.dir, "data")
 	if s.err = run("mysql", s.dir, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db"); s.err != nil {
