@@ -94,6 +94,12 @@ type place struct {
 	done int
 }
 
+// Forget gives up the place in the history from which signals would be sent, for a server
+// that has no connection any more: otherwise the history would be kept for it.
+func Forget(ctx context.Context, e *engine.Engine) error {
+	return e.Bookmark(pushMark).Drop(engine.As(ctx, central))
+}
+
 // pusher sends what the history brings, from a bookmark on.
 type pusher struct {
 	c     *Client
@@ -108,7 +114,7 @@ func (c *Client) pushJob(ctx context.Context) {
 	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
 	again := pauses{first: 2 * pushEvery, longest: 5 * time.Minute}
 	if c.o.NoSharing {
-		if err := p.mark.Drop(ctx); err != nil {
+		if err := Forget(ctx, c.o.Engine); err != nil {
 			c.warn(ctx, "the history is kept for signals that are not shared", "error", err)
 		}
 		return

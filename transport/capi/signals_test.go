@@ -228,6 +228,22 @@ func TestNoSharing(t *testing.T) {
 	}
 }
 
+// Without a connection it is the same.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	p := f.pusher(nil)
+	for range 2 {
+		before := f.rig.View().Revision()
+		if err := Forget(t.Context(), f.rig.Engine); err != nil {
+			t.Fatal(err)
+		}
+		if _, stored := p.mark.At(); stored || f.rig.View().Revision() > before+1 {
+			t.Error("the bookmark is still there")
+		}
+	}
+}
+
 func TestLasting(t *testing.T) {
 	t.Parallel()
 	for d, want := range map[time.Duration]string{4 * time.Hour: "4h", 90 * time.Minute: "1h30m", time.Second: "1s", 10 * time.Minute: "10m", 36001 * time.Second: "10h0m1s"} {

@@ -1,11 +1,21 @@
 package program
 
-import "lapid/transport/capi"
+import (
+	"context"
+
+	"lapid/transport/capi"
+)
 
 // centralAPI is the client of the Central API, nil where there is no connection. Nothing
 // of the server waits for it.
-func (p *program) centralAPI() *capi.Client {
+func (p *program) centralAPI(ctx context.Context) *capi.Client {
 	if p.central == nil {
+		// A file that cannot be read today may be mended tomorrow.
+		if a := p.setup.Config.API.Server; a.Online == nil {
+			if err := capi.Forget(ctx, p.engine); err != nil {
+				p.log.Warn("the history is kept for signals that are not sent any more", "error", err)
+			}
+		}
 		return nil
 	}
 	if p.noCentral {

@@ -360,7 +360,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 		close(p.ready)
 	case <-ctx.Done():
 	}
-	if central := p.centralAPI(); central != nil {
+	if central := p.centralAPI(ctx); central != nil {
 		group.Go(func() error { central.Run(ctx); return nil })
 	}
 	group.Go(func() error { return p.reloadLoop(ctx, hangups) }) // from now on it owns setup and rules
