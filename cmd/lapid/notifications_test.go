@@ -102,3 +102,33 @@ timeout: 1m
 			slices.ContainsFunc(w.told(), func(s string) bool { return strings.HasPrefix(s, "four") })
 	})
 }
+
+// TestNotificationVerbs: what is configured is listed and shown without its secrets put
+// in, and tried without a server.
+func TestNotificationVerbs(t *testing.T) {
+	t.Parallel()
+	w, h := newWebhook(t), newHouse(t)
+	h.notifies(`type: http
+name: ops
+format: '{{range .}}{{.Scenario}} {{.EventsCount}} {{.GetValue}}{{range .Decisions}} {{.Origin}} {{.Duration}}{{end}}{{end}}'
+url: ` + w.URL + `
+method: POST
+headers: {Authorization: "Bearer $OPS_TOKEN"}
+---
+type: http
+name: gone
+url: http://127.0.0.1:1/secret
+`)
+	h.steps([]step{
+		{"notifications list -o raw", 0, "Name,Type,Profile name\nops,http,first\ngone,http,\n", ""},
+		{"notifications list", 0, "~ops", ""},
+		{"notifications list -o json", 0, "~Bearer $OPS_TOKEN", ""},
+		{"notifications inspect ops", 0, "~Bearer $OPS_TOKEN", ""},
+		{"notifications inspect nope", 1, "", "~plugin 'nope' does not exist"},
+		{"notifications test ops", 0, "~was taken", ""},
+		{"notifications test gone", 1, "", "~notification 'gone' was not taken: 127.0.0.1:1: "},
+	})
+	if got := w.told(); len(got) != 1 || !strings.HasPrefix(got[0], "test alert 1 10.10.10.10 cscli 4h ") {
+		t.Errorf("%q", got)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,4 +296,44 @@ func secretIn(text string, env Environment) (string, error) {
 		out.Write(bytes.TrimRight(secret, "\r\n"))
 		text = after
 	}
+}
+
+// Written is the whole document as it was written, for JSON.
+func (n *Notification) Written() map[string]any {
+	words, _ := n.words.plainValue().(map[string]any)
+	settings, _ := n.settings.plainValue().(map[string]any)
+	all := map[string]any{}
+	maps.Copy(all, words)
+	maps.Copy(all, settings)
+	return all
+}
+
+// YAML is the whole document as it was written.
+func (n *Notification) YAML() string { return n.words.yaml() + n.settings.yaml() }
+
+// plainValue is a tree in values that any encoder knows.
+func (n *node) plainValue() any {
+	switch n.kind {
+	case isMap:
+		m := map[string]any{}
+		for _, e := range n.entries {
+			m[e.key.text] = e.value.plainValue()
+		}
+		return m
+	case isList:
+		list := make([]any, len(n.items))
+		for i, item := range n.items {
+			list[i] = item.plainValue()
+		}
+		return list
+	case isNull:
+		return nil
+	}
+	if b, ok := yamlBool(n); ok {
+		return b
+	}
+	if i, err := strconv.Atoi(n.text); err == nil && n.plain {
+		return i
+	}
+	return n.text
 }

@@ -109,3 +109,9 @@ func readProfiles(file string) ([]profile.Spec, []writtenProfile, error) {
 	}
 	return specs, written, nil
 }
+
+// ProfileSpecs reads the rules as they are written, and compiles none of them.
+func (s *Setup) ProfileSpecs() ([]profile.Spec, error) {
+	specs, _, err := readSpecs(s, slog.New(slog.DiscardHandler))
+	return specs, err
+}

@@ -10,6 +10,6 @@ func Commands(t *Terminal) []*cobra.Command {
 	return []*cobra.Command{
 		readyCommand(t), versionCommand(t), machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t),
 		decisionsCommand(t), metricsCommand(t), lapiCommand(t), capiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t), moveInCommand(t),
-		checkCommand(t), manCommand(t),
+		notificationsCommand(t), checkCommand(t), manCommand(t),
 	}
 }
