@@ -15,7 +15,6 @@ import (
 //	version  1 byte   recordVersion
 //	time     varint   Unix nanoseconds of the commit
 //	ops      uvarint  how many; each: its number (1 byte), its length (uvarint), its body
-//	next     2 uvarints  the ids that the next alert and the next decision get, before it
 //
 // Numbers are unsigned varints unless they can be negative, texts are a length
 // and the bytes. Every encoder has its decoder beside it; operation numbers
@@ -50,9 +49,6 @@ type commit struct {
 	version byte
 	at      int64
 	ops     []act
-
-	// The numbers that were next before it; 0 in commits of older programs.
-	nextAlert, nextDecision uint64
 }
 
 // act is an operation and its actor.
@@ -65,11 +61,6 @@ func appendCommitHead(dst []byte, at int64, ops int) []byte {
 	dst = append(dst, recordVersion)
 	dst = binary.AppendVarint(dst, at)
 	return binary.AppendUvarint(dst, uint64(ops))
-}
-
-// appendCommitTail adds what came after the operations later on.
-func appendCommitTail(dst []byte, nextAlert, nextDecision uint64) []byte {
-	return binary.AppendUvarint(binary.AppendUvarint(dst, nextAlert), nextDecision)
 }
 
 // appendOp frames one operation.
@@ -128,12 +119,8 @@ func decodeCommit(record []byte) (*commit, error) {
 		}
 		c.ops = append(c.ops, a)
 	}
-	switch {
-	case d.err != nil || len(d.rest) == 0:
-	case c.version == firstVersion:
-		d.fail()
-	default:
-		c.nextAlert, c.nextDecision = d.uvarint(), d.uvarint()
+	if d.err == nil && len(d.rest) != 0 && c.version == firstVersion {
+		d.fail() // later on there may be more, of a newer program
 	}
 	return c, d.err
 }

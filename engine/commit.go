@@ -98,10 +98,10 @@ func (e *Engine) commitBatch(batch []*proposal) {
 	}
 	at := now
 	if back == nil {
-		at = max(now, s.at)
+		at = max(now, s.at, s.turned) // what is due was looked for by then
 	}
-	next, ok := s.deadlines.Next()
-	due := ok && next <= at && writes
+	due := writes && s.anyDue(at)
+	next := numbers{s.next.nextAlert, s.next.nextDecision}
 	for _, p := range batch {
 		if p.chore != nil {
 			p.err = p.chore(view)
@@ -115,14 +115,12 @@ func (e *Engine) commitBatch(batch []*proposal) {
 			if p.op, p.err = p.resolve(view); p.op == nil {
 				continue
 			}
-			if p.bytes == nil {
-				p.bytes = appendOp(nil, p.by, p.op)
-			}
 			if p.before != nil {
 				record = appendOp(record, p.by, p.before)
 				ops++
 			}
 		}
+		next = p.number(next)
 		record = append(record, p.bytes...)
 		p.bytes = nil
 		ops++

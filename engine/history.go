@@ -167,10 +167,10 @@ func (c *Commit) Changes() iter.Seq[Change] {
 }
 
 func (c *Commit) operations(yield func(Change) bool) bool {
-	alert, decision := c.decoded.nextAlert, c.decoded.nextDecision
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
 		if add := addedBy(a.op); add != nil {
+			alert, decision := add.first.alert, add.first.decision
 			for j := range add.alerts {
 				in := &add.alerts[j]
 				change := Change{Kind: AlertStored, By: a.by, Alert: AlertID(alert), Machine: add.machine, Notify: in.notify, body: in.body,
@@ -280,20 +280,15 @@ func (c *Commit) decisions(yield func(Change) bool) {
 // whoseAlert is the actor that stored an alert in this commit; the zero one, where its
 // number was not told.
 func (c *Commit) whoseAlert(id uint64) Actor {
-	from := c.decoded.nextAlert
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
 		if bring, ok := a.op.(*bringAlerts); ok && slices.ContainsFunc(bring.alerts, func(in arrival) bool { return in.id == id }) {
 			return a.by
 		}
 		add := addedBy(a.op)
-		if add == nil || from == 0 {
-			continue
-		}
-		if id >= from && id-from < uint64(len(add.alerts)) {
+		if add != nil && add.first.alert != 0 && id >= add.first.alert && id-add.first.alert < uint64(len(add.alerts)) {
 			return a.by
 		}
-		from += uint64(len(add.alerts))
 	}
 	return Actor{}
 }

@@ -114,6 +114,11 @@ type addAlerts struct {
 	at      int64  // reception
 	alerts  []incoming
 
+	// first are the numbers of its first alert and decision, as the committer knows them when
+	// the commit is written: readers take them, and apply is checked by them. Zero: an older
+	// program wrote it and did not say.
+	first numbers
+
 	ids  []AlertID // the answer
 	pace pace      // of the engine that was asked; nil when decoded. Not a part of the op
 }
@@ -155,7 +160,30 @@ func (o *addAlerts) append(dst []byte) []byte {
 			dst = endRow(a.plans[j].append(dst, &words, o.at), from)
 		}
 	}
-	return dst
+	var end [numbersSize]byte
+	o.first.put(end[:])
+	return append(dst, end[:]...)
+}
+
+// numbers are of an alert and a decision.
+type numbers struct{ alert, decision uint64 }
+
+// numbersSize is how long they are at the end of the operation, where they are filled in
+// last.
+const numbersSize = 16
+
+func (n numbers) put(end []byte) {
+	binary.LittleEndian.PutUint64(end, n.alert)
+	binary.LittleEndian.PutUint64(end[8:], n.decision)
+}
+
+// after is what comes next behind the operation.
+func (o *addAlerts) after(next numbers) numbers {
+	next.alert += uint64(len(o.alerts))
+	for i := range o.alerts {
+		next.decision += uint64(len(o.alerts[i].plans))
+	}
+	return next
 }
 
 func (o *addAlerts) decode(d *decoder) {
@@ -178,6 +206,11 @@ func (o *addAlerts) decode(d *decoder) {
 			a.plans[j].decode(d, &words, o.at)
 			d.close(behind)
 		}
+	}
+	if d.version > firstVersion && len(d.rest) >= numbersSize {
+		var end [numbersSize]byte
+		d.fixed(end[:])
+		o.first = numbers{binary.LittleEndian.Uint64(end[:]), binary.LittleEndian.Uint64(end[8:])}
 	}
 }
 

@@ -231,7 +231,7 @@ func TestCommitOfAnotherState(t *testing.T) {
 	t.Parallel()
 	w := newTwins(t)
 	before := written(t, w.followed)
-	c := &commit{version: recordVersion, at: 1, ops: []act{{op: &putSecret{name: "s"}}}, nextAlert: 7, nextDecision: 1}
+	c := &commit{version: recordVersion, at: 1, ops: []act{{op: &putSecret{name: "s"}}, {op: &addAlerts{first: numbers{7, 1}}}}}
 	if err := w.followed.follow(delivered{rev: 2, commit: c}); err == nil || w.followed.View().revision != 1 {
 		t.Errorf("a commit of another state: %v", err)
 	}

@@ -110,6 +110,22 @@ func (e *Engine) enqueue(p *proposal) error {
 	return nil
 }
 
+// number tells alerts which numbers they will get, and returns those that come next. The
+// operation is framed then.
+func (p *proposal) number(next numbers) numbers {
+	add := addedBy(p.op)
+	if add != nil {
+		if add.first = next; p.bytes != nil {
+			next.put(p.bytes[len(p.bytes)-numbersSize:])
+		}
+		next = add.after(next)
+	}
+	if p.bytes == nil {
+		p.bytes = appendOp(nil, p.by, p.op)
+	}
+	return next
+}
+
 func shuttingDown() error { return &Error{Kind: ErrClosed, Text: "the server is shutting down"} }
 
 func (p *proposal) refuse(err error) {

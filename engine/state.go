@@ -223,8 +223,7 @@ func (s *state) editGaps(which int) *gaps {
 
 // frame makes a commit of operations that are framed already, and adds it to dst.
 func (s *state) frame(dst []byte, at int64, ops int, framed []byte) []byte {
-	dst = append(appendCommitHead(dst, at, ops), framed...)
-	return appendCommitTail(dst, s.next.nextAlert, s.next.nextDecision)
+	return append(appendCommitHead(dst, at, ops), framed...)
 }
 
 // complete ends a commit: what began and ended in it can be read by a view of its
@@ -236,12 +235,33 @@ func (s *state) complete(rev Revision) {
 	s.gapsCopied = [2]bool{}
 }
 
+// follows reports whether the numbers that a commit names are those that it will give here.
+func (s *state) follows(c *commit) error {
+	next := numbers{s.next.nextAlert, s.next.nextDecision}
+	for i := range c.ops {
+		switch o := c.ops[i].op.(type) {
+		case *bringAlerts, *raiseIDs:
+			return nil // what comes after them is known once they are applied
+		default:
+			add := addedBy(o)
+			if add == nil {
+				continue
+			}
+			if add.first.alert != 0 && add.first != next {
+				return fmt.Errorf("%w: it was made where alert %d and decision %d come next, and here %d and %d do", errRecord,
+					add.first.alert, add.first.decision, next.alert, next.decision)
+			}
+			next = add.after(next)
+		}
+	}
+	return nil
+}
+
 // replay applies a commit as it was decoded. An error says that it was made on another
 // state; nothing is applied then.
 func (s *state) replay(rev Revision, c *commit) error {
-	if c.nextAlert != 0 && (c.nextAlert != s.next.nextAlert || c.nextDecision != s.next.nextDecision) {
-		return fmt.Errorf("%w: it was made where alert %d and decision %d come next, and here %d and %d do", errRecord,
-			c.nextAlert, c.nextDecision, s.next.nextAlert, s.next.nextDecision)
+	if err := s.follows(c); err != nil {
+		return err
 	}
 	s.version = c.version
 	ops := c.ops
@@ -291,6 +311,16 @@ func (s *state) turnBack(now int64) {
 			s.deadlines.Add(n)
 		}
 	}
+}
+
+// anyDue reports whether something is over by a time. It turns the wheel there, so the next
+// commit must not be earlier.
+func (s *state) anyDue(at int64) bool {
+	if next, ok := s.deadlines.Next(); !ok || next > at {
+		return false
+	}
+	s.turned = max(s.turned, at)
+	return s.deadlines.AnyDue(at)
 }
 
 // expire ends everything whose time is over.

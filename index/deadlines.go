@@ -63,14 +63,8 @@ func (d *Deadlines) Add(n Slot) {
 // the slots it makes due. take may Add, the same slot too; what it adds is not
 // handed out by this call.
 func (d *Deadlines) Due(now int64, take func(Slot)) {
-	moment := ordered(now)
-	if moment < d.now {
+	if !d.reach(now) {
 		return
-	}
-	before := d.tick
-	d.now, d.tick = moment, moment>>tickBits
-	if d.tick != before {
-		d.turn(before)
 	}
 	n := d.due
 	d.due = 0
@@ -84,6 +78,26 @@ func (d *Deadlines) Due(now int64, take func(Slot)) {
 		d.count--
 		take(d.near.pop())
 	}
+}
+
+// AnyDue reports whether Due would hand out something now, and turns the wheel as Due
+// does: a later Due with an earlier moment hands out nothing.
+func (d *Deadlines) AnyDue(now int64) bool {
+	return d.reach(now) && (d.due != 0 || len(d.near) > 0 && d.near[0].at <= d.now)
+}
+
+// reach turns the wheel to a moment; false when it has been further.
+func (d *Deadlines) reach(now int64) bool {
+	moment := ordered(now)
+	if moment < d.now {
+		return false
+	}
+	before := d.tick
+	d.now, d.tick = moment, moment>>tickBits
+	if d.tick != before {
+		d.turn(before)
+	}
+	return true
 }
 
 // Next returns the earliest moment at which Due may hand out something, in Unix
