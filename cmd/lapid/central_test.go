@@ -22,13 +22,12 @@ type fakeCentral struct {
 	cmd  *exec.Cmd
 }
 
-// startFake starts one; false where there is nothing to run it with.
-func startFake(t *testing.T) (*fakeCentral, bool) {
+// startFake starts one.
+func startFake(t *testing.T) *fakeCentral {
 	t.Helper()
 	python, err := exec.LookPath("python3")
 	if err != nil {
-		t.Log("there is no python3: the fake that is written in it is not asked")
-		return nil, false
+		t.Fatalf("the fake is a program in Python (apt-get install python3): %v", err)
 	}
 	f := &fakeCentral{t: t, dir: t.TempDir()}
 	port := freePort(t)
@@ -39,7 +38,7 @@ func startFake(t *testing.T) (*fakeCentral, bool) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.cmd.Process.Kill(); _ = f.cmd.Wait() })
-	return f, true
+	return f
 }
 
 // credentials writes the file by which a server logs in there.
@@ -96,10 +95,7 @@ func (h *house) news(query string) (begun, ended []string) {
 // and an allowlist, and its bouncers are told; a restart does not pull again.
 func TestCentralLists(t *testing.T) {
 	t.Parallel()
-	f, ok := startFake(t)
-	if !ok {
-		return
-	}
+	f := startFake(t)
 	h := newHouse(t)
 	write(t, h.dir, "config.yaml.local", "api: {server: {capi_whitelists_path: "+write(t, h.dir, "white.yaml", "ips: [198.18.0.9]\ncidrs: [198.18.9.0/24]\n")+
 		", online_client: {credentials_path: "+f.credentials(h.dir)+"}}}\n")
@@ -183,10 +179,7 @@ func TestCentralThatFails(t *testing.T) {
 // log in with.
 func TestCentralAccount(t *testing.T) {
 	t.Parallel()
-	f, ok := startFake(t)
-	if !ok {
-		return
-	}
+	f := startFake(t)
 	h := newHouse(t)
 	file := filepath.Join(h.dir, "online.yaml")
 	write(t, h.dir, "config.yaml.local", "api: {server: {online_client: {credentials_path: "+file+", sharing: false}}}\n")
