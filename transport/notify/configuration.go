@@ -20,6 +20,9 @@ type Configuration struct {
 	MaxRetry       int           // 0: for as long as firstRound
 	Timeout        time.Duration // of one attempt; 0: UsualTimeout
 
+	// Program is the plugin program that sends, instead of what is built in; nil: none.
+	Program *Program
+
 	// What the type needs; the one of Type is there where it is built in.
 	HTTP  *HTTP
 	Slack *Slack
@@ -133,6 +136,8 @@ func newSender(c *Configuration) (Sender, error) {
 	var s Sender
 	var err error
 	switch {
+	case c.Program != nil:
+		s, err = newPlugged(c.Name, c.Program)
 	case c.HTTP != nil:
 		s, err = newWebhook(c.HTTP)
 	case c.Slack != nil:

@@ -106,6 +106,14 @@ func (c *courier) run(ctx context.Context) {
 		c.rest(ctx, news, wait, ever)
 	}
 	c.flush(context.WithoutCancel(ctx))
+	closeSender(c.sender)
+}
+
+// closeSender ends what a sender has running.
+func closeSender(s Sender) {
+	if p, ok := s.(*plugged); ok {
+		p.Close()
+	}
 }
 
 // rest waits for news, or for the departure.

@@ -25,6 +25,10 @@
 // Couriers do not wait for one another, and no request waits for any of them. The messages
 // of one go out one after the other, in the order of the history.
 //
+// A plugin program is a process for each notification (program.go), started with the first
+// message and again when it has died. What it refuses cannot be told from what it could not
+// deliver, so it is tried for as long as keptFor.
+//
 // A notification begins with what is taken in after it was first configured. When it is
 // no longer named its bookmark goes with it.
 package notify

@@ -114,6 +114,9 @@ func (n *Notifier) courier(c *Configuration) (*courier, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p, ok := s.(*plugged); ok {
+		p.log = n.o.Logger.With("notification", c.Name)
+	}
 	return &courier{Configuration: c, format: format, sender: s, engine: n.o.Engine, mark: n.o.Engine.Bookmark(bookmarks + c.Name),
 		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock}, nil
 }

@@ -18,6 +18,7 @@ func Try(ctx context.Context, c *Configuration) error {
 	if err != nil {
 		return err
 	}
+	defer closeSender(s)
 	now := engine.StampOf(time.Now().UTC())
 	const who, why = "10.10.10.10", "test alert"
 	a := alertOf(&engine.Alert{Scenario: why, Message: why, EventsCount: 1, StartAt: now, StopAt: now, Source: engine.Source{Scope: engine.ScopeIP, Value: who, IP: who}},

@@ -107,8 +107,8 @@ func (s *Setup) sent(specs []profile.Spec, log *slog.Logger) ([]*notify.Configur
 	for _, n := range written {
 		switch {
 		case len(n.Profiles) == 0:
-		case !slices.Contains(notify.BuiltIn, n.Type):
-			log.Warn(fmt.Sprintf("%s: nothing sends notifications of type '%s' here; there are %s", n.at, n.Type, strings.Join(notify.BuiltIn, ", ")))
+		case !slices.Contains(notify.BuiltIn, n.Type) && s.pluginProgram(n.Type) == "":
+			log.Warn(fmt.Sprintf("%s: nothing sends notifications of type '%s' here: %s are built in, and there is no program notification-%s in plugin_dir", n.at, n.Type, strings.Join(notify.BuiltIn, ", "), n.Type))
 		default:
 			c, err := s.Configuration(n)
 			if err != nil {
@@ -193,13 +193,35 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := decodeBuiltIn(c, settings); err != nil {
+	if program := s.pluginProgram(n.Type); program != "" {
+		as := s.Config.Plugins
+		if as == nil {
+			return nil, fmt.Errorf("plugins are enabled (%s), but the plugin_config section is missing in the configuration: say there as which user and group they run", program)
+		}
+		document := n.words.yaml() + settings.yaml()
+		if n.words.get("timeout") == nil {
+			document += "timeout: " + notify.UsualTimeout.String() + "\n"
+		}
+		c.Program = &notify.Program{Path: program, Type: n.Type, Document: document, User: as.User, Group: as.Group}
+	} else if err := decodeBuiltIn(c, settings); err != nil {
 		return nil, err
 	}
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", n.at, err)
 	}
 	return c, nil
+}
+
+// pluginProgram is the program that sends a type, "" when there is none.
+func (s *Setup) pluginProgram(kind string) string {
+	if s.Config.Paths.Plugins == "" || kind != filepath.Base(kind) {
+		return ""
+	}
+	path := filepath.Join(s.Config.Paths.Plugins, "notification-"+kind)
+	if info, err := os.Stat(path); err != nil || info.IsDir() {
+		return ""
+	}
+	return path
 }
 
 // decodeBuiltIn reads the keys of a type strictly. One that is not built in gets none.

@@ -13,7 +13,7 @@ var reloadable = []string{
 	"api.server.use_forwarded_for_headers", "api.server.disable_remote_lapi_registration",
 	"api.server.auto_registration", "api.server.tls.agents_allowed_ou", "api.server.tls.bouncers_allowed_ou",
 	"api.server.tls.crl_path", "api.server.tls.cache_expiration", "common.log_level",
-	"config_paths.notification_dir", "api.client", "cscli", "crowdsec_service",
+	"config_paths.notification_dir", "config_paths.plugin_dir", "plugin_config", "api.client", "cscli", "crowdsec_service",
 }
 
 // NeedRestart names the keys that differ and that a reload leaves alone. A

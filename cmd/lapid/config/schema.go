@@ -12,7 +12,7 @@ type Config struct {
 	DB      Database      `yaml:"db_config"`
 	API     API           `yaml:"api"`
 	Metrics MetricsPlace  `yaml:"prometheus"`
-	Plugins *PluginConfig `yaml:"plugin_config" here:"ignored"`
+	Plugins *PluginConfig `yaml:"plugin_config"`
 	CLI     CLIConfig     `yaml:"cscli"`
 	Service *LogProcessor `yaml:"crowdsec_service" here:"ignored"`
 }
@@ -34,13 +34,13 @@ type Common struct {
 	WorkingDir string `yaml:"working_dir" here:"ignored"`
 }
 
-// Paths are the directories of an installation. Only data_dir and notification_dir
-// have an effect; a relative data_dir depends on where the server is started, and is warned of.
+// Paths are the directories of an installation. Only data_dir, notification_dir and
+// plugin_dir have an effect; a relative data_dir depends on where the server is started, and is warned of.
 type Paths struct {
 	ConfigDir     string `yaml:"config_dir"` // default: the directory of the file
 	DataDir       string `yaml:"data_dir"`   // required; ours is the folder lapid below it
 	Notifications string `yaml:"notification_dir"`
-	Plugins       string `yaml:"plugin_dir" here:"ignored"`
+	Plugins       string `yaml:"plugin_dir"`
 	Simulation    string `yaml:"simulation_path" here:"ignored"`
 	Index         string `yaml:"index_path" here:"ignored"`
 	Hub           string `yaml:"hub_dir" here:"ignored"`
