@@ -166,6 +166,9 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert, room func(int64) b
 	if errors.Is(err, ErrBusy) {
 		return nil, err
 	}
+	if err != nil && e.gone.Load() { // it is not lost: the store is away
+		return nil, &Error{Kind: ErrDisk, Text: "the store is not where it was, and what it has of alerts cannot be read", Cause: err}
+	}
 	if err != nil && !errors.Is(err, persist.ErrCorrupt) {
 		return nil, fmt.Errorf("reading alert %d: %w", id, err)
 	}

@@ -38,7 +38,6 @@ type Engine struct {
 	revived       int64                    // last attempt to open a sick store again, on the steady clock
 	minutes       [historyMinutes]Revision // the newest at the latest looks at the history, oldest first
 	nextTry       int64                    // on the steady clock, in nanoseconds; not before this is a disk that refused tried again
-	gone          bool                     // the store was not there when it was looked for
 	nextLook      int64                    // when to see whether the store is still there
 	nextVisits    int64                    // when to write visits down
 	nextRetention int64
@@ -52,6 +51,7 @@ type Engine struct {
 
 	// What is wrong with the disk, for any goroutine.
 	sick     atomic.Bool   // the disk refused the last write
+	gone     atomic.Bool   // the store was not there when it was looked for
 	bodiless atomic.Uint64 // first revision whose cold rows are not on disk; 0: none
 
 	// Of the snapshotter and its callers.

@@ -18,16 +18,15 @@ func (e *Engine) lookForStore(steady int64) {
 	e.nextLook = steady + int64(lookForStore)
 	err := e.store.Present()
 	if !errors.Is(err, persist.ErrGone) {
-		e.gone = false
+		e.gone.Store(false)
 		return
 	}
 	e.sick.Store(true)
 	text := fmt.Sprintf("the store was removed or exchanged under the running server: writes are refused, reads go on; "+
-		"%s, by moving it, and writes are taken again; or save what the server still has with: lapid backup DIR, "+
+		"%s, by moving it, and writes are taken again; or save what the server can still read with: lapid backup DIR, "+
 		"stop it, and restore that, or else the last backup, with: lapid restore --force FILE", oneLine(err.Error()))
 	e.troubles.set(TroubleDisk, text, e.Now())
-	if !e.gone {
-		e.gone = true
+	if !e.gone.Swap(true) {
 		e.log.Error(text)
 	}
 }

@@ -29,7 +29,6 @@ type pulled struct {
 
 	values    int
 	skipped   int // entries that lack something or are of another kind
-	links     int // of any kind
 	surplus   int // links beyond mostLinks
 	last      string
 	lastParse time.Duration

@@ -106,7 +106,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"half":       {says(`{"new":[{"scenario":"s"`), "broke off"},
 		"html":       {says("<html>"), "invalid character"},
 		"a list":     {says("[]"), "an object was expected"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 302) }, "a redirect, which is not followed"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "a redirect, which is not followed"},
 		"endless":    {endless(`{"new":[{"scenario":"`, strings.Repeat("x", 1<<16)), "one entry of it is longer"},
 		"white":      {endless(`{"new":[{"scenario":"s"}`, strings.Repeat(" ", 1<<16)), "one entry of it is longer"},
 		"headers": {func(w http.ResponseWriter, _ *http.Request) {

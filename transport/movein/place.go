@@ -44,9 +44,7 @@ func ParsePlace(text string) (Place, error) {
 	scheme, rest, ok := strings.Cut(text, ":")
 	switch {
 	case ok && (scheme == "sqlite" || scheme == "sqlite3"):
-		if strings.HasPrefix(rest, "//") {
-			rest = rest[2:]
-		}
+		rest = strings.TrimPrefix(rest, "//")
 		if rest == "" {
 			return Place{}, errors.New("sqlite: names no file: write sqlite:/var/lib/crowdsec/data/crowdsec.db")
 		}
