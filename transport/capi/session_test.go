@@ -97,7 +97,9 @@ func TestLoginThatFails(t *testing.T) {
 	}
 	for name, fault := range map[string]http.HandlerFunc{
 		"forbidden": status(403), "no JSON": says("<html>"), "no token": says(`{"expire":"2030-01-01T00:00:00Z"}`), "no time": says(`{"token":"t"}`),
-		"a token of two lines": says(`{"expire":"2030-01-01T00:00:00Z","token":"a\r\nX: y"}`), "elsewhere": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusTemporaryRedirect) },
+		"a token of two lines": says(`{"expire":"2030-01-01T00:00:00Z","token":"a\r\nX: y"}`), "elsewhere": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
+		},
 		"too long": says(strings.Repeat(" ", mostAnswer+1)),
 	} {
 		f.rig.Advance(2 * time.Hour)

@@ -99,7 +99,7 @@ func (s *Settings) BookmarkBytes() (int64, error) {
 	}
 	n, ok := sizeOf(s.BookmarkJournal)
 	if !ok || n < 1<<20 {
-		return 0, fmt.Errorf("bookmark_journal must be a number of bytes from 1MiB to 1024TiB, such as 256MiB or 2GiB, not %q", s.BookmarkJournal)
+		return 0, fmt.Errorf("bookmark_journal must be a number of bytes from 1MiB to 1048576GiB, such as 256MiB or 2GiB, not %q", s.BookmarkJournal)
 	}
 	return n, nil
 }
@@ -187,9 +187,9 @@ func (s *Settings) MemoryBytes() (int64, error) {
 // sizeOf reads a number of bytes with a unit or without, such as 512MiB.
 // Units are powers of 1024, in the spellings of the help.
 func sizeOf(text string) (bytes int64, ok bool) {
-	number := strings.TrimSpace(strings.TrimRight(text, "kKmMgGtTiB "))
+	number := strings.TrimSpace(strings.TrimRight(text, "kKmMgGiB "))
 	unit := strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(strings.TrimSpace(text[len(number):])), "B"), "I")
-	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30, "T": 40}[unit]
+	shift, ok := map[string]int{"": 0, "K": 10, "M": 20, "G": 30}[unit]
 	n, err := strconv.ParseInt(number, 10, 64)
 	if !ok || err != nil || n <= 0 || n > 1<<50>>shift {
 		return 0, false

@@ -36,7 +36,7 @@ func TestOwnSettings(t *testing.T) {
 		"no heads": {"max_header_bytes: 1KiB", "", `max_header_bytes must be a number of bytes between 4KiB and 1MiB, such as 256KiB, not "1KiB"`},
 		"heads":    {"max_header_bytes: 1048577", "", `between 4KiB and 1MiB, such as 256KiB, not "1048577"`},
 		"loops":    {"loops: many", "", `lapid.yaml:1:8: loops must be auto, off or a number from 1 to 256, not "many"`},
-		"journal":  {"bookmark_journal: 1000", "", `lapid.yaml:1:19: bookmark_journal must be a number of bytes from 1MiB to 1024TiB, such as 256MiB or 2GiB, not "1000"`},
+		"journal":  {"bookmark_journal: 1000", "", `lapid.yaml:1:19: bookmark_journal must be a number of bytes from 1MiB to 1048576GiB, such as 256MiB or 2GiB, not "1000"`},
 		"no loops": {"loops: 0", "", `lapid.yaml:1:8: loops must be auto, off or a number from 1 to 256, not "0"`},
 		"mode":     {"sync: true\nlisten_socket_mode: 999", "", "lapid.yaml:2:21: listen_socket_mode must be"},
 		"metrics":  {"metrics: nowhere", "", "lapid.yaml:1:10: metrics must be host:port or off"},
