@@ -101,14 +101,16 @@ func TestAnswersThatAreNone(t *testing.T) {
 		fault http.HandlerFunc
 		says  string
 	}{
-		"500":        {status(500), "answered with 500 (\"as it was told to\")"},
-		"cut":        {cut(`{"new":[{"scenario":"s","scope":"ip","decisions":[{"duration":"1h","value":"198.18.0.3"}`), "broke off"},
-		"half":       {says(`{"new":[{"scenario":"s"`), "broke off"},
-		"html":       {says("<html>"), "invalid character"},
-		"a list":     {says("[]"), "an object was expected"},
-		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, "a redirect, which is not followed"},
-		"endless":    {endless(`{"new":[{"scenario":"`, strings.Repeat("x", 1<<16)), "one entry of it is longer"},
-		"white":      {endless(`{"new":[{"scenario":"s"}`, strings.Repeat(" ", 1<<16)), "one entry of it is longer"},
+		"500":    {status(500), "answered with 500 (\"as it was told to\")"},
+		"cut":    {cut(`{"new":[{"scenario":"s","scope":"ip","decisions":[{"duration":"1h","value":"198.18.0.3"}`), "broke off"},
+		"half":   {says(`{"new":[{"scenario":"s"`), "broke off"},
+		"html":   {says("<html>"), "invalid character"},
+		"a list": {says("[]"), "an object was expected"},
+		"a redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, "a redirect, which is not followed"},
+		"endless": {endless(`{"new":[{"scenario":"`, strings.Repeat("x", 1<<16)), "one entry of it is longer"},
+		"white":   {endless(`{"new":[{"scenario":"s"}`, strings.Repeat(" ", 1<<16)), "one entry of it is longer"},
 		"headers": {func(w http.ResponseWriter, _ *http.Request) {
 			for i := range 2000 {
 				w.Header().Set(fmt.Sprint("X-", i), strings.Repeat("x", 100))
