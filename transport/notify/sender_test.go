@@ -18,6 +18,7 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -122,6 +123,13 @@ func (s *mailServer) serve(c net.Conn) {
 	}
 }
 
+// taken are the mails it took, words what it heard.
+func (s *mailServer) taken() (mails, words []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.mails), slices.Clone(s.heard)
+}
+
 func (s *mailServer) mailer(t *testing.T) *mailer {
 	t.Helper()
 	m, err := newMailer(&Email{Host: "127.0.0.1", Port: s.Addr().(*net.TCPAddr).Port, Username: "ops", Password: "secret", Encryption: "starttls",
@@ -141,7 +149,8 @@ func TestMail(t *testing.T) {
 	if err := s.mailer(t).Send(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	m, err := mail.ReadMessage(strings.NewReader(s.mails[0]))
+	mails, _ := s.taken()
+	m, err := mail.ReadMessage(strings.NewReader(mails[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,15 +175,17 @@ func TestMailFaults(t *testing.T) {
 		s := newMailServer(t)
 		s.said[c.word] = c.answer
 		err := s.mailer(t).Send(t.Context(), "text")
-		if err == nil || errors.Is(err, ErrRefused) != c.final || len(s.mails) != 0 || strings.Contains(err.Error(), "secret") {
+		mails, _ := s.taken()
+		if err == nil || errors.Is(err, ErrRefused) != c.final || len(mails) != 0 || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 	s := newMailServer(t)
 	m := s.mailer(t)
 	m.trust.RootCAs = x509.NewCertPool()
-	if err := m.Send(t.Context(), "text"); err == nil || strings.Contains(strings.Join(s.heard, " "), "AUTH") {
-		t.Errorf("%v %v", err, s.heard)
+	err := m.Send(t.Context(), "text")
+	if _, heard := s.taken(); err == nil || strings.Contains(strings.Join(heard, " "), "AUTH") {
+		t.Errorf("%v %v", err, heard)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
