@@ -87,6 +87,11 @@ lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --fo
 	"capi status":   `lapid capi status -o json`,
 	"capi register": `lapid capi register -f /etc/lapid/online_api_credentials.yaml`,
 
+	"notifications":         `lapid notifications list`,
+	"notifications list":    `lapid notifications list -o json`,
+	"notifications inspect": `lapid notifications inspect ops_webhook`,
+	"notifications test":    `lapid notifications test ops_webhook`,
+
 	"config": `lapid config show`,
 	"config show": `lapid config show
 lapid config show --key api.server.listen_uri
