@@ -16,7 +16,7 @@ import (
 // as they stand in a string of the source.
 var theirSentences = []string{
 	`ent: machine not found`, `ent: bouncer not found`, `ent: alert not found`, `object not found`, `^machine not found`,
-	`user already exist`, `user doesn't exist`, `' does not exist`, `^(machine %s)? does not exist`,
+	`user already exist`, `user doesn't exist`, `^'%s' does not exist`, `^(machine %s)? does not exist`,
 	`^bouncer .*already exists`, `^allowlist .*already exists`, `(^|allowlist .*)' not found`, `unable to delete$`, `^(machine %s)? not validated`,
 }
 

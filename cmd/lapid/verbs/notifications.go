@@ -46,7 +46,7 @@ func namedNotification(t *Terminal, name string) (*config.Setup, *config.Notific
 			return s, n, nil
 		}
 	}
-	return nil, nil, fmt.Errorf("plugin '%s' does not exist: no document in %s has that name; see \"lapid notifications list\"", name, s.NotificationDir())
+	return nil, nil, fmt.Errorf("plugin '%s' does not exist or is not active: no document in %s has that name; see \"lapid notifications list\"", name, s.NotificationDir())
 }
 
 // notificationsList is notifications list.
