@@ -129,6 +129,8 @@ func (e *Engine) forgetPlaces() error {
 // nothing expires.
 func (e *Engine) commitAlone(o op) error {
 	p := &proposal{op: o, by: Actor{Kind: ActorServer}}
-	e.write([]*proposal{p}, nil, e.state.at, e.state.frame(nil, e.state.at, 1, appendOp(nil, p.by, o)))
+	s := e.state
+	p.number(numbers{s.next.nextAlert, s.next.nextDecision})
+	e.write([]*proposal{p}, nil, s.at, appendCommit(nil, s.at, 1, p.bytes))
 	return p.err
 }

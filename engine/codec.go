@@ -63,6 +63,11 @@ func appendCommitHead(dst []byte, at int64, ops int) []byte {
 	return binary.AppendUvarint(dst, uint64(ops))
 }
 
+// appendCommit makes a commit of operations that are framed already, and adds it to dst.
+func appendCommit(dst []byte, at int64, ops int, framed []byte) []byte {
+	return append(appendCommitHead(dst, at, ops), framed...)
+}
+
 // appendOp frames one operation.
 func appendOp(dst []byte, by Actor, o op) []byte {
 	body := drafts.Get().(*[]byte)

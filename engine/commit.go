@@ -127,7 +127,7 @@ func (e *Engine) commitBatch(batch []*proposal) {
 	}
 	e.record = record
 	if due || ops > 1 || ops == 1 && back == nil {
-		e.frame = s.frame(e.frame[:0], at, ops, record)
+		e.frame = appendCommit(e.frame[:0], at, ops, record)
 		e.write(batch, back, at, e.frame)
 	}
 	e.evictions.settle()

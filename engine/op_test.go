@@ -46,11 +46,12 @@ func (w *twins) commit(what string, o op) {
 	p := &proposal{op: o, by: Actor{ActorOperator, "root"}}
 	back, _ := o.(*setBack)
 	e, at := w.made, w.made.state.at+1_000_000_000
-	record := appendOp(nil, p.by, o)
+	p.number(numbers{e.state.next.nextAlert, e.state.next.nextDecision})
+	record := p.bytes
 	if back != nil {
-		w.made.write(nil, back, back.to, w.made.state.frame(nil, back.to, 1, record))
+		w.made.write(nil, back, back.to, appendCommit(nil, back.to, 1, record))
 	} else {
-		e.write([]*proposal{p}, nil, at, e.state.frame(nil, at, 1, record))
+		e.write([]*proposal{p}, nil, at, appendCommit(nil, at, 1, record))
 	}
 	if p.err != nil {
 		w.t.Fatalf("%s: %v", what, p.err)

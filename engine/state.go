@@ -221,11 +221,6 @@ func (s *state) editGaps(which int) *gaps {
 	return s.next.gaps[which]
 }
 
-// frame makes a commit of operations that are framed already, and adds it to dst.
-func (s *state) frame(dst []byte, at int64, ops int, framed []byte) []byte {
-	return append(appendCommitHead(dst, at, ops), framed...)
-}
-
 // complete ends a commit: what began and ended in it can be read by a view of its
 // revision from now on.
 func (s *state) complete(rev Revision) {
