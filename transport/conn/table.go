@@ -32,9 +32,6 @@ func newRouter(routes []Route, serve func(ctx *fasthttp.RequestCtx, line int)) *
 // Has reports whether there is a route for a method and a path, escaped as it comes in
 // requests.
 func (r *Request) Has(method, path string) bool {
-	if r.core.router == nil {
-		return false
-	}
 	handler, _ := r.core.router.Lookup(method, path, nil)
 	return handler != nil
 }
