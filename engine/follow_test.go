@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -284,4 +285,55 @@ func TestFollowerBeginsNothing(t *testing.T) {
 		t.Errorf("a write after Lead: %v", err)
 	}
 	p.agree()
+}
+
+// A follower whose disk refuses goes on following in memory; when the disk is willing again
+// the store is brought up by a snapshot, and goes on from there.
+func TestFollowerWithoutDisk(t *testing.T) {
+	t.Parallel()
+	p := newPair(t, 0)
+	f := &full{disk: persist.NewCrashFS()}
+	p.rigs[1] = enginetest.NewRig(t, func(o *engine.Options) { o.FS, o.Journal = f.fs(), p.agreed.Node() })
+	p.engine[1].Store(p.rigs[1].Engine)
+	follower := p.rigs[1]
+	p.lead(0)
+	p.ban("192.0.2.1")
+	p.agree()
+	var cause error = syscall.ENOSPC
+	f.err.Store(&cause)
+	for i := range 20 {
+		p.ban(fmt.Sprintf("192.0.2.%d", 10+i))
+		if i == 10 { // unsynced writes do not learn what the disk says
+			p.agree()
+			until(func() bool { return errors.Is(follower.Store().Mark(), persist.ErrDisk) })
+		}
+	}
+	p.agree()
+	if last := follower.Store().Last(); last >= uint64(follower.View().Revision()) {
+		t.Errorf("the store has revision %d on a disk that refuses", last)
+	}
+	f.err.Store(nil)
+	until(func() bool {
+		follower.Step(2 * time.Second)
+		return follower.Store().Last() == uint64(follower.View().Revision())
+	})
+	before := follower.View().Revision()
+	p.ban("192.0.2.99")
+	p.agree()
+	if commits, ok := follower.Commits(before); !ok {
+		t.Error("the history does not reach back to where the store was brought up")
+	} else {
+		for rev := range commits {
+			before = rev
+		}
+		if before != follower.View().Revision() {
+			t.Errorf("the history ends with revision %d", before)
+		}
+	}
+	if _, ok := follower.Commits(2); ok {
+		t.Error("the history reaches back over what the store missed")
+	}
+	follower.Restart()
+	p.agree()
+	p.nothingLost()
 }
