@@ -33,6 +33,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		return e.begin()
 	}
 	if rev != 0 {
+		e.counters.snapshotRevision.Store(rev)
 		e.log.Info("the snapshot is read", "revision", rev, "decisions", e.state.ids.Len(), "alerts", told.alerts,
 			"bouncers", told.bouncers, "machines", told.machines, "bytes", told.bytes, "seconds", told.seconds())
 	}

@@ -126,7 +126,7 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 // snapshotFailed says so loudly, each time: a journal that is never trimmed fills
 // the disk and makes every start longer, which is not seen from outside.
 func (e *Engine) snapshotFailed(cause error) {
-	last := "no snapshot has been written since the start"
+	last := "there is no snapshot yet"
 	if rev := e.counters.snapshotRevision.Load(); rev != 0 {
 		last = fmt.Sprintf("the last snapshot is of revision %d", rev)
 	}

@@ -241,7 +241,8 @@ func (f folder) closedAt() uint64 {
 	return rev
 }
 
-// probe writes, syncs and removes a file, and returns why that cannot be done.
+// probe writes, syncs and removes a file of probeSize, and returns why that cannot be
+// done, with how much room it takes.
 func (f folder) probe() error {
 	path := f.join(probeFile)
 	file, err := f.fs.Create(path, vfs.WriteCategoryUnspecified)
@@ -253,7 +254,10 @@ func (f folder) probe() error {
 		err = file.Sync()
 	}
 	err = errors.Join(err, file.Close())
-	return errors.Join(err, f.fs.Remove(path))
+	if err = errors.Join(err, f.fs.Remove(path)); err != nil {
+		return fmt.Errorf("a trial of writing %d KiB: %w", probeSize>>10, err)
+	}
+	return nil
 }
 
 // smallFile bounds what is read of a small file, in bytes.

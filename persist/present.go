@@ -137,14 +137,21 @@ func (s *Store) logPresent(in *instance) error {
 	}
 }
 
-// latestPresent looks at LATEST, which Reopen makes anew.
+// latestPresent looks at LATEST, which Reopen makes anew, when it was cut too: it
+// has the size that renew gave it for as long as it is written to.
 func (s *Store) latestPresent() error {
 	s.latest.mu.Lock()
 	defer s.latest.mu.Unlock()
 	if s.latest.file == nil {
 		return nil
 	}
-	return s.folder.same(s.latest.path, s.latest.at)
+	if err := s.folder.same(s.latest.path, s.latest.at); err != nil {
+		return err
+	}
+	if info, err := s.options.FS.Stat(s.latest.path); err == nil && info.Size() < 2*markSize {
+		return gone(s.latest.path, "was cut")
+	}
+	return nil
 }
 
 // Whose looks which store is in the folder, without opening it: its id, which is zero

@@ -79,7 +79,7 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   on_filter_error       LAPID_ON_FILTER_ERROR       refuse (default) or continue
   memory                LAPID_MEMORY                what the server may take, such as 512MiB (what its
                                                     control group, GOMEMLIMIT and the machine allow)
-  snapshot_every        LAPID_SNAPSHOT_EVERY        time between snapshots of the store (10m)
+  snapshot_every        LAPID_SNAPSHOT_EVERY        time between snapshots of the store, 1s to 30d (10m)
   bouncer_rows_per_key  LAPID_BOUNCER_ROWS_PER_KEY  rows that one key gets by coming from new
                                                     addresses; then the one idle longest is
                                                     forgotten and begins anew (10000)

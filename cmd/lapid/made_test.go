@@ -66,6 +66,13 @@ func TestStoreGoneUnderServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "LATEST is made again", func() bool { return !datadir.Missing(h.store() + "/LATEST") })
+	if err := os.Truncate(h.store()+"/LATEST", 0); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "LATEST is made again once it was cut", func() bool {
+		info, err := os.Stat(h.store() + "/LATEST")
+		return err == nil && info.Size() > 0
+	})
 	await(t, "writes are taken", func() bool { return add() == 201 })
 	kill(t, p)
 	p = start(t, nil, "-c", h.file, "serve")

@@ -25,6 +25,9 @@ func Load(file string, env Environment) (*Setup, error) {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)
 	}
 	s.tree = tree
+	if tree != nil && tree.further != nil {
+		s.warn("only the first document of the file counts: all from %s on is passed over", tree.further.at())
+	}
 	d, err := decodeTree(tree, &s.Config)
 	if err != nil {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)

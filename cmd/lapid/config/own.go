@@ -160,14 +160,17 @@ const (
 	shortestPrefix = 32         // what an address registry gives a provider
 )
 
-// SnapshotInterval is snapshot_every as a duration, a second or more; 0 when it is not given.
+// longestSnapshotInterval bounds what a start replays and the journal holds.
+const longestSnapshotInterval = 30 * 24 * time.Hour
+
+// SnapshotInterval is snapshot_every as a duration, from a second to 30 days; 0 when it is not given.
 func (s *Settings) SnapshotInterval() (time.Duration, error) {
 	if s.SnapshotEvery == "" {
 		return 0, nil
 	}
 	d, err := engine.ParseDuration(s.SnapshotEvery)
-	if err != nil || d < time.Second {
-		return 0, fmt.Errorf("snapshot_every must be a duration of a second or more, not %q", s.SnapshotEvery)
+	if err != nil || d < time.Second || d > longestSnapshotInterval {
+		return 0, fmt.Errorf("snapshot_every must be a duration from 1s to 30d, such as 10m, not %q", s.SnapshotEvery)
 	}
 	return d, nil
 }
@@ -223,6 +226,9 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 		tree, err := readOne(file, expander(env))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return s, nil, fmt.Errorf("while loading settings: %w", err)
+		}
+		if tree != nil && tree.further != nil {
+			return s, nil, fmt.Errorf("while loading settings: %s: a second document begins here: the settings are one, put all of them into the first", tree.further.at())
 		}
 		d, err := decodeTree(tree, &s)
 		if err != nil {

@@ -43,6 +43,8 @@ func TestOwnSettings(t *testing.T) {
 		"port":     {"metrics: 127.0.0.1:99999", "", "lapid.yaml:1:10: metrics must be host:port or off"},
 		"memory":   {"memory: 1", "", "lapid.yaml:1:9: memory must be"},
 		"every":    {"snapshot_every: 0s", "", "lapid.yaml:1:17: snapshot_every must be"},
+		"seldom":   {"snapshot_every: 31d", "", "lapid.yaml:1:17: snapshot_every must be a duration from 1s to 30d"},
+		"two":      {"sync: true\n---\nmetrics: off", "", "lapid.yaml:3:1: a second document begins here"},
 		"word":     {"on_filter_error: explode", "", "lapid.yaml:1:18: on_filter_error must be refuse or continue"},
 	} {
 		write(t, dir, "lapid.yaml", c.file)

@@ -46,6 +46,7 @@ type node struct {
 	plain     bool    // a scalar without quotes: may be a number, a bool
 	items     []*node // of a list
 	entries   []entry // of a map, in the order of the file
+	further   *node   // the next document of the file, of a whole document that readOne read
 }
 
 // entry is one key of a map. The key is a node for its place.
@@ -428,11 +429,15 @@ func readMerged(file string, expand func(string) string) (*node, error) {
 }
 
 // readOne reads a file of one document, nil when it is empty. Further
-// documents of it are passed over.
+// documents of it are passed over, as the reference does; the first of them is the
+// tree's further, for who must say so.
 func readOne(file string, expand func(string) string) (*node, error) {
 	trees, err := readTrees(file, expand)
 	if err != nil || len(trees) == 0 {
 		return nil, err
+	}
+	if len(trees) > 1 {
+		trees[0].further = trees[1]
 	}
 	return trees[0], nil
 }
