@@ -190,18 +190,56 @@ func (a *allowlistSet) extended(name string, items []AllowlistItem, at int64) *a
 	return next.shown()
 }
 
+// revised returns a set in which a list, "" for a new one, has another head, lacks the items
+// that are out and has more, which must not change any more. A name that another list has
+// leaves everything as it is; no commit of this history asks for that.
+func (a *allowlistSet) revised(name string, head *Allowlist, out func(*AllowlistItem) bool, more []AllowlistItem) *allowlistSet {
+	old := a.byName[name]
+	if other := a.byName[head.Name]; other != nil && other != old {
+		return a
+	}
+	next, l := a.following(), *head
+	if old == nil {
+		l.Items = more
+		next.put(&l)
+		next.add(l.Name, more)
+		return next.shown()
+	}
+	kept, gone := parted(old.Items, out)
+	l.Items = append(kept, more...)
+	if l.Name == name {
+		next.remove(name, gone)
+		next.put(&l)
+		next.add(name, more)
+		return next.shown()
+	}
+	next.remove(name, old.Items)
+	next.order[slices.Index(next.order, old)] = &l
+	delete(next.byName, name)
+	next.byName[l.Name] = &l
+	next.add(l.Name, l.Items)
+	return next.shown()
+}
+
+// parted copies items into those that stay and those that are out.
+func parted(items []AllowlistItem, out func(*AllowlistItem) bool) (kept, gone []AllowlistItem) {
+	kept = make([]AllowlistItem, 0, len(items))
+	for i := range items {
+		if out(&items[i]) {
+			gone = append(gone, items[i])
+		} else {
+			kept = append(kept, items[i])
+		}
+	}
+	return kept, gone
+}
+
 // reduced returns a set in which a list lacks the items that are out.
 func (a *allowlistSet) reduced(name string, out func(*AllowlistItem) bool, at int64) *allowlistSet {
 	old := a.byName[name]
-	l, gone := *old, []AllowlistItem(nil)
-	l.Items = make([]AllowlistItem, 0, len(old.Items))
-	for i := range old.Items {
-		if out(&old.Items[i]) {
-			gone = append(gone, old.Items[i])
-		} else {
-			l.Items = append(l.Items, old.Items[i])
-		}
-	}
+	kept, gone := parted(old.Items, out)
+	l := *old
+	l.Items = kept
 	if at != 0 {
 		l.UpdatedAt = at
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"math"
 	"net/netip"
 	"slices"
 )
@@ -18,6 +17,9 @@ type Allowlist struct {
 	CreatedAt   int64 // Unix nanoseconds
 	UpdatedAt   int64
 	Items       []AllowlistItem // in order of addition
+
+	ConsoleID   string // the console's id of it; "": it has none
+	FromConsole bool   // the console manages it, and nobody else may change it
 }
 
 // AllowlistItem is one address or range of an allowlist.
@@ -63,28 +65,39 @@ func (e *Engine) CreateAllowlist(ctx context.Context, name, description string, 
 	}})
 }
 
-// DeleteAllowlist removes a list. ErrNotFound when there is none.
+// DeleteAllowlist removes a list. ErrNotFound when there is none, ErrRefused for one that
+// the console manages.
 func (e *Engine) DeleteAllowlist(ctx context.Context, name string) error {
 	return e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
-		if v.Allowlist(name) == nil {
-			return nil, notFound(NounAllowlist, name)
+		if err := v.mayChange(name); err != nil {
+			return nil, err
 		}
 		return &dropAllowlist{name: name}, nil
 	}})
 }
 
+// mayChange is the error of a local change of a list: it is not there, or not ours.
+func (v *View) mayChange(name string) error {
+	l := v.Allowlist(name)
+	if l == nil {
+		return notFound(NounAllowlist, name)
+	}
+	return l.refusesLocal()
+}
+
 // AddToAllowlist adds the items whose value the list does not have yet, and
 // ends the running decisions that overlap what was added, in one commit. It
 // says how many of each. ErrInvalid when a text is too long, an item has no prefix,
-// or the lists would have too many items: then none is added.
+// or the lists would have too many items, ErrRefused for a list that the console manages:
+// then none is added.
 func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []AllowlistItem, now int64) (added, ended int, err error) {
 	if err := itemsFit(items); err != nil {
 		return 0, 0, err
 	}
 	o := &extendAllowlist{name: name, at: now}
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
-		if v.Allowlist(name) == nil {
-			return nil, notFound(NounAllowlist, name)
+		if err := v.mayChange(name); err != nil {
+			return nil, err
 		}
 		o.items = v.lacking(name, items, now)
 		if added = len(o.items); added == 0 {
@@ -136,12 +149,13 @@ func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 	return slices.Sorted(maps.Keys(ids))
 }
 
-// RemoveFromAllowlist removes values from a list and says how many were there.
+// RemoveFromAllowlist removes values from a list and says how many were there. ErrRefused
+// for a list that the console manages.
 func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []string, now int64) (int, error) {
 	removed, o := 0, &reduceAllowlist{name: name, at: now}
 	err := e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
-		if v.Allowlist(name) == nil {
-			return nil, notFound(NounAllowlist, name)
+		if err := v.mayChange(name); err != nil {
+			return nil, err
 		}
 		o.values = o.values[:0]
 		for _, value := range values {
@@ -246,16 +260,9 @@ func (o *reduceAllowlist) apply(s *state, rev Revision) {
 	if s.next.allowlists.byName[o.name] == nil {
 		return
 	}
-	named := make(map[string]bool, len(o.values))
-	longest := 0 // most items are told apart by their length alone
-	shortest := math.MaxInt
-	for _, value := range o.values {
-		named[value] = true
-		shortest, longest = min(shortest, len(value)), max(longest, len(value))
-	}
+	out := withValues(o.values)
 	s.next.allowlists = s.next.allowlists.reduced(o.name, func(it *AllowlistItem) bool {
-		n := len(it.Value)
-		return n >= shortest && n <= longest && named[it.Value] || o.expired != 0 && it.Expired(o.expired)
+		return out(it) || o.expired != 0 && it.Expired(o.expired)
 	}, o.at)
 }
 
@@ -283,7 +290,8 @@ func (l *Allowlist) appendHead(dst []byte) []byte {
 
 func (l *Allowlist) appendHeadFields(dst []byte) []byte {
 	dst = appendString(appendString(dst, l.Name), l.Description)
-	return binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, l.CreatedAt), l.UpdatedAt)
+	return l.appendConsole(dst)
 }
 
 // appendForDigest is the list as the first digests had it.
@@ -299,6 +307,7 @@ func (l *Allowlist) decodeHead(d *decoder) {
 	behind := d.open()
 	l.Name, l.Description = d.string(), d.string()
 	l.CreatedAt, l.UpdatedAt = d.varint(), d.varint()
+	l.decodeConsole(d)
 	d.close(behind)
 }
 

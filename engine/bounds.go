@@ -240,6 +240,7 @@ func (l *Allowlist) fits() error {
 	var f fitting
 	f.bytes("name", l.Name, "", LongestName)
 	f.bytes("description", l.Description, "", LongestText)
+	f.bytes("id", l.ConsoleID, "", LongestName)
 	return f.err()
 }
 

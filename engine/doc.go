@@ -208,6 +208,8 @@
 //	              a value is never cut                       TestAlertBeyondTheBounds, TestProfileBeyondTheBounds
 //	              a change of a long allowlist costs what
 //	              changes; held views never change           TestLongAllowlistChangesCostLittle, TestAllowlistsAtRandom
+//	              the console's follows its id there, and
+//	              nobody else changes it                     TestConsoleAllowlist, TestConsoleAllowlistEnds
 //
 // # Limits
 //

@@ -47,12 +47,18 @@ func WithTails(record []byte) []byte {
 			body = endRow(append(o.bouncer.append(body), tail...), len(body))
 		case *putAllowlist:
 			from := len(body)
-			body = endRow(append(o.list.appendHeadFields(body), tail...), from)
+			body = endRow(append(wholeHead(body, &o.list), tail...), from)
 			body = appendTailed(body, o.list.Items, tail)
 			body = endRow(append(o.ends.append(body), tail...), len(body))
 		case *extendAllowlist:
 			body = binary.AppendVarint(appendString(body, o.name), o.at)
 			body = appendTailed(body, o.items, tail)
+			body = endRow(append(o.ends.append(body), tail...), len(body))
+		case *reviseAllowlist:
+			body = appendString(body, o.name)
+			from := len(body)
+			body = endRow(append(wholeHead(body, &o.head), tail...), from)
+			body = appendTailed(appendStrings(body, o.values), o.items, tail)
 			body = endRow(append(o.ends.append(body), tail...), len(body))
 		default:
 			body = a.op.append(body)
@@ -62,6 +68,16 @@ func WithTails(record []byte) []byte {
 		dst = append(dst, body...)
 	}
 	return append(dst, tail...)
+}
+
+// wholeHead has the fields of the console's lists for any list, as whoever writes more
+// behind them has to.
+func wholeHead(dst []byte, l *Allowlist) []byte {
+	dst = l.appendHeadFields(dst)
+	if l.ConsoleID == "" && !l.FromConsole {
+		dst = appendBool(appendString(dst, ""), false)
+	}
+	return dst
 }
 
 func appendTailed(dst []byte, items []AllowlistItem, tail []byte) []byte {
@@ -89,6 +105,8 @@ func YoungCommits() (list [][]byte) {
 	for _, ops := range [][]op{
 		{&moveBookmark{"b", 3}, &moveBookmark{"c", 0}, &dropBookmark{"b"}},
 		{&raiseIDs{1 << 20, 1 << 21}, &bringAlerts{alerts: []arrival{arrived(900, 901, 950, 905), arrived(1<<20, 1<<21)}}},
+		{&reviseAllowlist{head: Allowlist{Name: "young", ConsoleID: "7", FromConsole: true}, items: []AllowlistItem{{Value: "192.0.2.78", Prefix: netip.MustParsePrefix("192.0.2.78/32")}}},
+			&reviseAllowlist{name: "young", head: Allowlist{Name: "trusted"}, values: []string{"192.0.2.78"}}, &reviseAllowlist{name: "none", head: Allowlist{Name: "younger"}}},
 		{&bringAlerts{alerts: []arrival{arrived(1<<32, 1<<32), arrived(1<<33, 5), arrived(1<<31, 1<<33, 7)}}, &dropAlerts{ids: []uint64{1 << 31, 1 << 32}}},
 	} {
 		record := appendCommitHead(nil, 1<<60, len(ops))

@@ -245,6 +245,8 @@ func eachChange(o op, yield func(Change) bool) bool {
 		return yield(Change{Kind: AllowlistExtended, Name: o.name, Items: spellings(o.items)})
 	case *reduceAllowlist:
 		return yield(Change{Kind: AllowlistReduced, Name: o.name, Items: o.values})
+	case *reviseAllowlist:
+		return o.changed(yield)
 	case *dropAllowlist:
 		return named(AllowlistDropped, o.name)
 	}

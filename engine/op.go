@@ -41,6 +41,7 @@ const (
 	numberDropBookmark    = 35
 	numberBringAlerts     = 36
 	numberRaiseIDs        = 37
+	numberReviseAllowlist = 38
 
 	numberReplaceList = 40
 )
@@ -91,6 +92,8 @@ func newOp(number byte) op {
 		return &bringAlerts{}
 	case numberRaiseIDs:
 		return &raiseIDs{}
+	case numberReviseAllowlist:
+		return &reviseAllowlist{}
 	case numberReplaceList:
 		return &replaceList{}
 	}

@@ -142,6 +142,8 @@ func answerOf(o op) any {
 		return o.ends.ended
 	case *extendAllowlist:
 		return o.ends.ended
+	case *reviseAllowlist:
+		return o.ends.ended
 	}
 	return nil
 }
@@ -187,6 +189,14 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("what ran out", &reduceAllowlist{name: "l", expired: now() + 2})
 	w.commit("an item less", &reduceAllowlist{name: "l", at: now(), values: []string{"198.51.100.0/24", "nothing"}})
 	w.commit("a list less", &dropAllowlist{name: "l"})
+	console := Allowlist{Name: "c", Description: "d", CreatedAt: now(), UpdatedAt: now(), ConsoleID: "7", FromConsole: true}
+	items := []AllowlistItem{{Value: "198.51.100.9", Prefix: netip.MustParsePrefix("198.51.100.9/32"), Comment: "c"}, {Value: "::/64", Prefix: netip.MustParsePrefix("::/64")}}
+	w.commit("a list of the console", &reviseAllowlist{head: console, items: items, ends: endDecisions{at: now(), ids: []uint64{3}}})
+	w.commit("a name that is taken", &reviseAllowlist{head: Allowlist{Name: "c"}, items: items})
+	console.Name, console.Description = "e", "other"
+	w.commit("another name", &reviseAllowlist{name: "c", head: console, values: []string{"::/64"}})
+	items[0].Comment = "other"
+	w.commit("an item that is another", &reviseAllowlist{name: "e", head: console, values: []string{"198.51.100.9", "nothing"}, items: items[:1]})
 	w.commit("usage", &addUsage{usage: Usage{Kind: UsageBouncer, Name: "fw", ReceivedAt: now()}})
 	w.commit("usage less", &dropUsage{before: now() + 1})
 	w.commit("a secret", &putSecret{name: "s", value: []byte("value")})

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -322,6 +323,27 @@ func TestAllowlists(t *testing.T) {
 	d.must(d.DeleteAllowlist(ctx, "a"))
 	d.kindOf(d.DeleteAllowlist(ctx, "a"), engine.ErrNotFound, "")
 	if l, err := d.Allowlists(ctx); err != nil || len(l.Allowlists) != 0 {
+		t.Errorf("%+v, %v", l, err)
+	}
+}
+
+// A list of the console's is shown as such, and what would change it is refused, also where
+// nothing would change.
+func TestAllowlistOfTheConsole(t *testing.T) {
+	t.Parallel()
+	d, ctx := newDesk(t), t.Context()
+	_, err := d.engine.PutConsoleAllowlist(ctx, &engine.Allowlist{Name: "c", ConsoleID: "7", Items: []engine.AllowlistItem{
+		{Value: "::1", Prefix: netip.MustParsePrefix("::1/128")}}}, d.engine.Now())
+	d.must(err)
+	const says = "allowlist 'c' is managed by the console"
+	for _, values := range [][]NewAllowlistItem{nil, {{Value: "::1"}}, {{Value: "::2"}}, {{Value: "zzz"}}} {
+		d.kindOf(failureIn(d.AddToAllowlist(ctx, &AllowlistAddition{Name: "c", Items: values})), engine.ErrRefused, says)
+	}
+	for _, value := range []string{"::1", "::2", "zzz"} {
+		d.kindOf(failureIn(d.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "c", Values: []string{value}})), engine.ErrRefused, says)
+	}
+	d.kindOf(d.DeleteAllowlist(ctx, "c"), engine.ErrRefused, says)
+	if l, err := d.Allowlist(ctx, "c"); err != nil || !l.FromConsole || l.ConsoleID != "7" || len(l.Items) != 1 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

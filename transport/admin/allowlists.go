@@ -15,6 +15,8 @@ type Allowlist struct {
 	CreatedAt   int64
 	UpdatedAt   int64
 	Items       []AllowlistItem
+	ConsoleID   string // the console's id of it; "": it has none
+	FromConsole bool   // the console manages it: changes from here are refused
 }
 
 // AllowlistItem is an address or range of an allowlist.
@@ -77,7 +79,7 @@ func (h *Handler) listAllowlists(context.Context, *struct{}) (*Allowlists, error
 
 // allowlistOf leaves out what has expired at now: it protects nothing any more.
 func allowlistOf(l *engine.Allowlist, now int64) Allowlist {
-	out := Allowlist{Name: l.Name, Description: l.Description, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt}
+	out := Allowlist{Name: l.Name, Description: l.Description, CreatedAt: l.CreatedAt, UpdatedAt: l.UpdatedAt, ConsoleID: l.ConsoleID, FromConsole: l.FromConsole}
 	for i := range l.Items {
 		if item := &l.Items[i]; !item.Expired(now) {
 			out.Items = append(out.Items, AllowlistItem{item.Value, item.Comment, item.CreatedAt, item.ExpiresAt})
@@ -154,11 +156,8 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 		}
 		items = append(items, item)
 	}
-	if len(items) == 0 {
-		return out, nil
-	}
-	var err error
-	if out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now); err != nil {
+	var err error // a list of the console's is refused even where there is nothing to add
+	if out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now); err != nil || len(items) == 0 {
 		return out, err
 	}
 	values := make([]string, len(items))

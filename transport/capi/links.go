@@ -182,8 +182,8 @@ func (c *Client) mayStay(name string, lasts time.Duration) bool {
 }
 
 // allowlist fetches an allowlist of the console and makes the list that stands for it hold
-// the same. What is new is added before what went is taken away.
-func (c *Client) allowlist(ctx context.Context, st *state, l *allowlistLink) error {
+// the same, in one commit.
+func (c *Client) allowlist(ctx context.Context, l *allowlistLink) error {
 	var items []engine.AllowlistItem
 	unreadable := 0
 	_, err := c.fetch(ctx, l.URL, time.Time{}, func(line []byte) error {
@@ -216,61 +216,18 @@ func (c *Client) allowlist(ctx context.Context, st *state, l *allowlistLink) err
 	if unreadable > 0 {
 		c.log.Warn("items of an allowlist of the console are no addresses and not used", "list", l.Name, "items", unreadable)
 	}
-	return c.setAllowlist(ctx, st, l, items)
+	return c.setAllowlist(ctx, l, items)
 }
 
-// setAllowlist makes a list hold items and nothing else.
-func (c *Client) setAllowlist(ctx context.Context, st *state, l *allowlistLink, items []engine.AllowlistItem) error {
-	e, now := c.o.Engine, c.o.Now().UnixNano()
-	name := st.Allow[l.ID]
-	if name == "" || e.View().Allowlist(name) == nil {
-		name = l.Name
-		err := e.CreateAllowlist(ctx, name, shortened(l.Description), now)
-		if errors.Is(err, engine.ErrExists) {
-			return errors.New("a list of that name is there already, and is not touched: rename it to take over the console's")
-		}
-		if err != nil {
-			return err
-		}
-		st.Allow[l.ID] = name
-		c.keep(ctx, st)
+// setAllowlist makes the list of that id hold items and nothing else.
+func (c *Client) setAllowlist(ctx context.Context, l *allowlistLink, items []engine.AllowlistItem) error {
+	list := engine.Allowlist{Name: l.Name, Description: shortened(l.Description), ConsoleID: l.ID, Items: items}
+	change, err := c.o.Engine.PutConsoleAllowlist(ctx, &list, c.o.Now().UnixNano())
+	if errors.Is(err, engine.ErrExists) {
+		return errors.New("another list of that name is there already, and is not touched: delete it to have the console's")
 	}
-	held := map[string]*engine.AllowlistItem{}
-	list := e.View().Allowlist(name)
-	for i := range list.Items {
-		held[list.Items[i].Value] = &list.Items[i]
-	}
-	wanted := make(map[string]bool, len(items))
-	var gone, added []string
-	for i := range items {
-		it := &items[i]
-		wanted[it.Value] = true
-		if old := held[it.Value]; old == nil {
-			added = append(added, it.Value)
-		} else if old.ExpiresAt != it.ExpiresAt || old.Comment != it.Comment {
-			gone = append(gone, it.Value) // and comes back at once, as it is now
-		}
-	}
-	if len(gone) > 0 {
-		if _, err := e.RemoveFromAllowlist(ctx, name, gone, now); err != nil {
-			return err
-		}
-	}
-	_, ended, err := e.AddToAllowlist(ctx, name, items, now)
-	if err != nil {
-		return err
-	}
-	gone = gone[:0]
-	for value := range held {
-		if !wanted[value] {
-			gone = append(gone, value)
-		}
-	}
-	if len(gone) > 0 {
-		_, err = e.RemoveFromAllowlist(ctx, name, gone, now)
-	}
-	if len(added)+len(gone) > 0 {
-		c.log.Info("an allowlist of the console was pulled", "list", name, "items", len(items), "new", len(added), "gone", len(gone), "ended_decisions", ended)
+	if err == nil && change != (engine.AllowlistChange{}) {
+		c.log.Info("an allowlist of the console was pulled", "list", l.Name, "items", len(items), "new", change.Added, "gone", change.Removed, "ended_decisions", change.Ended)
 	}
 	return err
 }

@@ -126,7 +126,7 @@ func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []bloc
 	}
 	for i := range a.allowlists {
 		l := &a.allowlists[i]
-		if err := c.allowlist(ctx, st, l); err != nil {
+		if err := c.allowlist(ctx, l); err != nil {
 			c.warn(ctx, "an allowlist of the console stays as it is", "list", l.Name, "error", err)
 		}
 	}

@@ -221,12 +221,17 @@ func TestAllowlistsOfThePull(t *testing.T) {
 	if l := f.rig.View().Allowlist("ours"); len(l.Items) != 1 || l.Items[0].Value != "198.18.0.3" {
 		t.Errorf("%+v", l)
 	}
+	f.stream = strings.Replace(f.stream, `"name":"ours","description":"d"`, `"name":"theirs","description":"e"`, 1)
+	f.mustPull(f.client(white))
+	if l := f.rig.View().ConsoleAllowlist("7"); l == nil || l.Name != "theirs" || l.Description != "e" || len(l.Items) != 1 || f.rig.View().Allowlist("ours") != nil {
+		t.Errorf("a list that was renamed is %+v", l)
+	}
 	if err := f.rig.CreateAllowlist(context.Background(), "mine", "", f.rig.Now().UnixNano()); err != nil {
 		t.Fatal(err)
 	}
-	f.stream = strings.Replace(f.stream, `"id":"7","name":"ours"`, `"id":"8","name":"mine"`, 1)
+	f.stream = strings.Replace(f.stream, `"id":"7","name":"theirs"`, `"id":"8","name":"mine"`, 1)
 	f.mustPull(f.client(nil))
-	if l := f.rig.View().Allowlist("mine"); len(l.Items) != 0 || !strings.Contains(f.log.String(), "a list of that name is there already") {
+	if l := f.rig.View().Allowlist("mine"); len(l.Items) != 0 || !strings.Contains(f.log.String(), "another list of that name is there already") || f.rig.View().ConsoleAllowlist("8") != nil {
 		t.Errorf("an operator's list was touched: %+v", l)
 	}
 }

@@ -16,7 +16,6 @@ type state struct {
 	Of     string                `json:"of"` // base and login
 	Pulled time.Time             `json:"pulled"`
 	Lists  map[string]*knownList `json:"lists,omitempty"`
-	Allow  map[string]string     `json:"allow,omitempty"` // id of a link → name of the allowlist that was made for it
 }
 
 // knownList is a third-party list as it was fetched last.
@@ -28,13 +27,10 @@ type knownList struct {
 func loadState(e *engine.Engine, whose string) *state {
 	s := &state{}
 	if json.Unmarshal(e.View().Secret(stateSecret), s) != nil || s.Of != whose {
-		s = &state{Of: whose, Allow: s.Allow}
+		s = &state{Of: whose}
 	}
 	if s.Lists == nil {
 		s.Lists = map[string]*knownList{}
-	}
-	if s.Allow == nil {
-		s.Allow = map[string]string{}
 	}
 	return s
 }

@@ -14,9 +14,17 @@ const neverExpires = "0001-01-01T00:00:00.000Z"
 
 // WriteAllowlist appends one allowlist. Its items are listed only with content, and
 // without those that have expired at now. After each, flush is as in WriteAlert.
-// An item without a comment has no description at all.
+// An item without a comment has no description at all, and a list that is not the
+// console's nothing of it.
 func WriteAllowlist(dst []byte, l *engine.Allowlist, withContent bool, now int64, flush func([]byte) ([]byte, error)) (_ []byte, err error) {
-	dst = appendMoment(append(dst, `{"created_at":"`...), l.CreatedAt)
+	dst = append(dst, '{')
+	if l.ConsoleID != "" {
+		dst = append(AppendString(append(dst, `"allowlist_id":`...), l.ConsoleID), ',')
+	}
+	if l.FromConsole {
+		dst = append(dst, `"console_managed":true,`...)
+	}
+	dst = appendMoment(append(dst, `"created_at":"`...), l.CreatedAt)
 	dst = append(dst, `","description":`...)
 	dst = AppendString(dst, l.Description)
 	dst = append(dst, `,"items":[`...)

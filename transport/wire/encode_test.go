@@ -112,11 +112,13 @@ func TestAppendAllowlist(t *testing.T) {
 			`{"created_at":"2026-07-01T10:00:00.123Z","expiration":"2026-07-01T10:00:02.123Z","value":"198.18.4.4"}`
 		tail = `],"name":"a\u003cb","updated_at":"2026-07-01T10:00:01.123Z"}`
 	)
+	console := &engine.Allowlist{Name: "a<b", Description: "net", CreatedAt: at, UpdatedAt: at + 1e9, ConsoleID: `7"`, FromConsole: true}
 	matches := []engine.AllowlistMatch{{List: "a<b", Item: &l.Items[0]}, {List: "z", Item: &l.Items[1]}}
 	for want, got := range map[string][]byte{
 		head + items + tail: appendAllowlist(nil, l, true, at+1),
 		head + tail:         appendAllowlist(nil, l, false, at),
-		`[]`:                appendAllowlists(nil, nil, true, at),
+		`{"allowlist_id":"7\"","console_managed":true,` + head[1:] + tail: appendAllowlist(nil, console, true, at),
+		`[]`: appendAllowlists(nil, nil, true, at),
 		`[` + head + tail + `,` + head + tail + `]`: appendAllowlists(nil, []*engine.Allowlist{l, l}, false, at),
 		`{}`:             AppendCheck(nil, nil),
 		`{"results":[]}`: appendBulkCheck(nil, []string{"x"}, make([][]engine.AllowlistMatch, 1)),

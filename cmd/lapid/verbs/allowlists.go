@@ -368,8 +368,7 @@ func allowlistsList(t *Terminal) *cobra.Command {
 }
 
 // showAllowlists writes the lists in the chosen format. JSON has the items too, as in
-// the reference; "managed by console" is always no, for there is no console that
-// could.
+// the reference.
 func showAllowlists(t *Terminal, list *admin.Allowlists) error {
 	switch t.Output {
 	case jsonWords:
@@ -382,7 +381,7 @@ func showAllowlists(t *Terminal, list *admin.Allowlists) error {
 		rows := make([][]string, 0, len(list.Allowlists))
 		for i := range list.Allowlists {
 			l := &list.Allowlists[i]
-			rows = append(rows, []string{l.Name, l.Description, second(l.CreatedAt), second(l.UpdatedAt), "false", fmt.Sprint(len(l.Items))})
+			rows = append(rows, []string{l.Name, l.Description, second(l.CreatedAt), second(l.UpdatedAt), fmt.Sprint(l.FromConsole), fmt.Sprint(len(l.Items))})
 		}
 		return t.csv([]string{"name", "description", "created_at", "updated_at", "console_managed", "size"}, rows)
 	}
@@ -392,10 +391,17 @@ func showAllowlists(t *Terminal, list *admin.Allowlists) error {
 	for i := range list.Allowlists {
 		l := &list.Allowlists[i]
 		table.line(cell{text: l.Name}, cell{text: l.Description}, cell{text: milli(l.CreatedAt)}, cell{text: milli(l.UpdatedAt)},
-			cell{text: "no"}, cell{text: fmt.Sprint(len(l.Items)), align: right})
+			cell{text: yesOrNo(l.FromConsole)}, cell{text: fmt.Sprint(len(l.Items)), align: right})
 	}
 	t.show(table)
 	return nil
+}
+
+func yesOrNo(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
 }
 
 // noExpiration is how JSON says never.
@@ -403,6 +409,8 @@ const noExpiration = "0001-01-01T00:00:00.000Z"
 
 // allowlistObject is an allowlist in JSON.
 type allowlistObject struct {
+	ConsoleID   string          `json:"allowlist_id,omitempty"`
+	FromConsole bool            `json:"console_managed,omitempty"`
 	CreatedAt   string          `json:"created_at"`
 	Description string          `json:"description"`
 	Items       []allowlistItem `json:"items"`
@@ -422,6 +430,7 @@ type allowlistItem struct {
 // allowlistObjectOf is a list as JSON has it. Items is never null.
 func allowlistObjectOf(l *admin.Allowlist) allowlistObject {
 	o := allowlistObject{
+		ConsoleID: l.ConsoleID, FromConsole: l.FromConsole,
 		CreatedAt: milli(l.CreatedAt), Description: l.Description, Items: []allowlistItem{}, Name: l.Name, UpdatedAt: milli(l.UpdatedAt),
 	}
 	for _, i := range l.Items {
@@ -460,7 +469,7 @@ func showAllowlist(t *Terminal, l *admin.Allowlist) error {
 	case raw:
 		rows := make([][]string, 0, len(l.Items))
 		for _, i := range l.Items {
-			rows = append(rows, []string{l.Name, l.Description, i.Value, i.Comment, never(i.ExpiresAt, second), second(i.CreatedAt), "false"})
+			rows = append(rows, []string{l.Name, l.Description, i.Value, i.Comment, never(i.ExpiresAt, second), second(i.CreatedAt), fmt.Sprint(l.FromConsole)})
 		}
 		return t.csv([]string{"name", "description", "value", "comment", "expiration", "created_at", "console_managed"}, rows)
 	}
@@ -471,7 +480,7 @@ func showAllowlist(t *Terminal, l *admin.Allowlist) error {
 	about.row("Description", l.Description)
 	about.row("Created at", milli(l.CreatedAt))
 	about.row("Updated at", milli(l.UpdatedAt))
-	about.row("Managed by Console", "no")
+	about.row("Managed by Console", yesOrNo(l.FromConsole))
 	t.show(about)
 	t.print("\n")
 	items := lightTable()

@@ -288,6 +288,25 @@ func TestGoldenAllowlists(t *testing.T) {
 	}
 }
 
+// TestShownConsoleAllowlist: a list of the console is told as one in every format.
+func TestShownConsoleAllowlist(t *testing.T) {
+	t.Parallel()
+	l := admin.Allowlist{Name: "c", Items: []admin.AllowlistItem{{Value: "::1"}}, ConsoleID: "7", FromConsole: true}
+	for output, says := range map[string]string{jsonWords: `"allowlist_id": "7",`, raw: ",true", human: "yes"} {
+		for what, show := range map[string]func(*Terminal) error{
+			"list": func(term *Terminal) error {
+				return showAllowlists(term, &admin.Allowlists{Allowlists: []admin.Allowlist{l}})
+			},
+			"inspect": func(term *Terminal) error { return showAllowlist(term, &l) },
+		} {
+			got := drawn(t, output, show)
+			if !strings.Contains(got, says) || output == jsonWords && !strings.Contains(got, `"console_managed": true`) {
+				t.Errorf("%s -o %s says\n%s", what, output, got)
+			}
+		}
+	}
+}
+
 // digits hides figures: the metrics were read at another moment than the table.
 var digits = regexp.MustCompile(`[0-9]+ `)
 
