@@ -1,51 +1,33 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+
+	"lapid/transport/capi/capitest"
 )
 
-// fakeCentral is a Central API in a process of its own, on loopback, which answers from
-// files and writes down what it is asked.
+// fakeCentral is a Central API on loopback, which answers from files and is strict about
+// what it is asked.
 type fakeCentral struct {
+	*capitest.Fake
 	t    *testing.T
 	dir  string
 	base string
-	cmd  *exec.Cmd
 }
 
 // startFake starts one.
 func startFake(t *testing.T) *fakeCentral {
 	t.Helper()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Fatalf("the fake is a program in Python (apt-get install python3): %v", err)
-	}
-	f := &fakeCentral{t: t, dir: t.TempDir()}
-	port := freePort(t)
-	f.base = fmt.Sprintf("http://127.0.0.1:%d/", port)
-	f.cmd = exec.Command(python, "testdata/capi/fake.py", "--port", fmt.Sprint(port), "--state", f.dir)
-	f.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := f.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = f.cmd.Process.Kill(); _ = f.cmd.Wait() })
-	await(t, "the fake listens", func() bool {
-		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			_ = c.Close()
-		}
-		return err == nil
-	})
+	f := &fakeCentral{Fake: capitest.New(t.TempDir(), t.Errorf), t: t}
+	f.dir, f.base = f.Dir, f.URL
+	t.Cleanup(f.Close)
 	return f
 }
 
@@ -54,17 +36,12 @@ func (f *fakeCentral) credentials(dir string) string {
 	return write(f.t, dir, "online.yaml", fmt.Sprintf("url: %s\npapi_url: %s\nlogin: L0gin\npassword: secret\n", f.base, f.base))
 }
 
-// asked are the requests of a path so far.
+// asked are the requests of a path so far: their path and what their body says.
 func (f *fakeCentral) asked(path string) (list []map[string]any) {
-	b, err := os.ReadFile(filepath.Join(f.dir, "requests.ndjson"))
-	if err != nil {
-		return nil
-	}
-	for line := range bytes.Lines(b) {
-		var r map[string]any
-		if json.Unmarshal(line, &r) == nil && strings.HasPrefix(r["path"].(string), path) {
-			list = append(list, r)
-		}
+	for _, r := range f.Requests(path) {
+		var body any
+		_ = json.Unmarshal(r.Body, &body) // a GET has none
+		list = append(list, map[string]any{"path": r.Path, "body": body})
 	}
 	return list
 }
@@ -107,7 +84,6 @@ func TestCentralLists(t *testing.T) {
 	h := newHouse(t)
 	write(t, h.dir, "config.yaml.local", "api: {server: {capi_whitelists_path: "+write(t, h.dir, "white.yaml", "ips: [198.18.0.9]\ncidrs: [198.18.9.0/24]\n")+
 		", online_client: {credentials_path: "+f.credentials(h.dir)+"}}}\n")
-	await(t, "the fake has its folders", func() bool { _, err := os.Stat(filepath.Join(f.dir, "events")); return err == nil })
 	write(t, f.dir, "lists/bots", "198.19.0.1\n198.19.0.2\n\nnonsense\n203.0.113.200\n")
 	write(t, f.dir, "lists/ours", `{"value":"203.0.113.200","description":"c1"}`+"\n")
 	write(t, f.dir, "stream.json", `{"new":[{"scenario":"crowdsecurity/ssh-bf","scope":"ip","decisions":[{"duration":"24h","value":"198.18.0.1"},{"duration":"24h","value":"198.18.0.9"},
@@ -191,7 +167,6 @@ func TestCentralAccount(t *testing.T) {
 	h := newHouse(t)
 	file := filepath.Join(h.dir, "online.yaml")
 	write(t, h.dir, "config.yaml.local", "api: {server: {online_client: {credentials_path: "+file+", sharing: false}}}\n")
-	await(t, "the fake has its folders", func() bool { _, err := os.Stat(filepath.Join(f.dir, "events")); return err == nil })
 	write(t, f.dir, "claims.json", `{"organization_id":"x","subscription_type":"ENTERPRISE"}`)
 	h.steps([]step{
 		{"capi status", exitFails, "", "~no such file or directory; the Central API (CAPI) must be configured with 'lapid capi register'"},

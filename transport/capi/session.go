@@ -83,6 +83,7 @@ type request struct {
 	method, path string // below the base
 	body         any    // nil: none
 	read         answerReader
+	status       *int // where its number goes once there is an answer; nil: nowhere
 	once         bool // never repeated where the service is busy: who asks comes again by himself
 	wait         time.Duration
 }
@@ -150,6 +151,9 @@ func (s *session) send(ctx context.Context, r *request, bearer *string) error {
 		return err
 	}
 	defer a.Body.Close()
+	if r.status != nil {
+		*r.status = a.StatusCode
+	}
 	if a.StatusCode != http.StatusNotModified && (a.StatusCode < 200 || a.StatusCode > 299) {
 		return &Refusal{Path: r.path, Status: a.StatusCode, Text: whatItSays(a.Body)}
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"lapid/engine"
 	"lapid/transport/capi"
@@ -54,7 +56,7 @@ func (s *Setup) Central() (*capi.Options, error) {
 	}
 	o.NoUsage = a.NoUsageExport
 	o.NoSharing = a.Online.Sharing != nil && !*a.Online.Sharing
-	if o.Console, err = s.console(); err != nil {
+	if o.Console, err = s.Console(); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -63,13 +65,24 @@ func (s *Setup) Central() (*capi.Options, error) {
 // usualConsole is where console.yaml is where nothing else is said.
 const usualConsole = "/etc/crowdsec/console.yaml"
 
-// console is what is shared with the console: console.yaml, or its defaults where there is
-// none.
-func (s *Setup) console() (capi.Console, error) {
-	file := s.Config.API.Server.ConsolePath
-	if file == "" {
-		file = usualConsole
+// ConsoleFile is where console.yaml is. It needs a configuration with api.server.
+func (s *Setup) ConsoleFile() string {
+	if file := s.Config.API.Server.ConsolePath; file != "" {
+		return file
 	}
+	return usualConsole
+}
+
+// ConsoleText is a console.yaml that says all of c.
+func ConsoleText(c capi.Console) string {
+	return fmt.Sprintf("share_manual_decisions: %t\nshare_custom: %t\nshare_tainted: %t\nshare_context: %t\nconsole_management: %t\n",
+		c.Manual, c.Custom, c.Tainted, c.Context, c.Management)
+}
+
+// Console is what is shared with the console: console.yaml, or its defaults where there is
+// none. It needs a configuration with api.server.
+func (s *Setup) Console() (capi.Console, error) {
+	file := s.ConsoleFile()
 	var c struct {
 		Manual     *bool `yaml:"share_manual_decisions"`
 		Custom     *bool `yaml:"share_custom"`
@@ -83,7 +96,7 @@ func (s *Setup) console() (capi.Console, error) {
 		return usual, nil
 	}
 	if err == nil {
-		_, err = decodeTree(tree, &c)
+		_, err = decodeTree(onlyConsole(tree), &c)
 	}
 	if err != nil {
 		return usual, fmt.Errorf("loading what is shared with the console: %w", err)
@@ -97,6 +110,39 @@ func (s *Setup) console() (capi.Console, error) {
 		}
 	}
 	return usual, nil
+}
+
+// consoleKeys are those of console.yaml. Others may stand there: the contract does not read
+// that file strictly.
+var consoleKeys = []string{"share_manual_decisions", "share_custom", "share_tainted", "share_context", "console_management"}
+
+// onlyConsole is a console.yaml without keys that nobody knows.
+func onlyConsole(tree *node) *node {
+	if tree == nil || tree.kind != isMap {
+		return tree
+	}
+	known := *tree
+	known.entries = nil
+	for _, e := range tree.entries {
+		if slices.Contains(consoleKeys, e.key.text) {
+			known.entries = append(known.entries, e)
+		}
+	}
+	return &known
+}
+
+// strayConsole names keys of console.yaml that have no meaning, with their places.
+func (s *Setup) strayConsole() (list []string) {
+	tree, err := readOne(s.ConsoleFile(), func(text string) string { return text })
+	if err != nil || tree == nil {
+		return nil // Console says so
+	}
+	for _, e := range tree.entries {
+		if !slices.Contains(consoleKeys, e.key.text) {
+			list = append(list, e.key.text+" ("+e.key.at()+")")
+		}
+	}
+	return list
 }
 
 // Whitelist is capi_whitelists_path: what no list of the Central API may ban. A file that
@@ -146,6 +192,11 @@ func (s *Setup) warnOfCentral() {
 		}
 		s.warnAt(key, "there is no connection to the Central API: the community blocklist, the blocklists that were "+
 			"subscribed to and the orders of the console stop coming in, and no signals are sent; what came in before is not taken over: %v", err)
+	}
+	if connection != nil {
+		if stray := s.strayConsole(); stray != nil {
+			s.warnAt("api.server.console_path", "without a meaning in %s: %s", s.ConsoleFile(), strings.Join(stray, ", "))
+		}
 	}
 	if a.CAPIWhitelists != "" && connection == nil {
 		s.warnAt("api.server.capi_whitelists_path", "%s is not read: put its addresses onto an allowlist "+

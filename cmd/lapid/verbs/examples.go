@@ -87,6 +87,13 @@ lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --fo
 	"capi status":   `lapid capi status -o json`,
 	"capi register": `lapid capi register -f /etc/lapid/online_api_credentials.yaml`,
 
+	"console":         `lapid console status`,
+	"console status":  `lapid console status -o raw`,
+	"console enable":  `lapid console enable manual context`,
+	"console disable": `lapid console disable custom tainted`,
+	"console enroll": `lapid console enroll --name edge-1 --tags paris ABCDEF123456
+lapid console enroll --quick`,
+
 	"notifications":         `lapid notifications list`,
 	"notifications list":    `lapid notifications list -o json`,
 	"notifications inspect": `lapid notifications inspect ops_webhook`,
