@@ -12,7 +12,8 @@ import (
 
 // A Trouble is one reason why the server should not be called ready, though it
 // may go on serving: the disk refuses writes, a snapshot cannot be written, the
-// clock is not believed. /ready and the operator's socket name each.
+// clock is not believed. /ready and the operator's socket name each. Some are only
+// to be looked at, and leave the server ready (Aside).
 type Trouble struct {
 	Kind  TroubleKind
 	Text  string // one sentence for the operator: what is wrong, and what to do
@@ -38,13 +39,20 @@ const (
 	// Nothing is committed, and no write is answered.
 	TroubleCommitter TroubleKind = "committer"
 
+	// TroubleNotification: the receiver of a notification takes nothing. The program's too.
+	TroubleNotification TroubleKind = "notification"
+
 	// These two are the program's, not an engine's.
 	TroubleStarting TroubleKind = "starting"
 	TroubleStopping TroubleKind = "stopping"
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+
+// Aside reports whether a server with this trouble is ready all the same: it serves as it
+// should, and something beside that wants to be looked at.
+func (k TroubleKind) Aside() bool { return k == TroubleNotification }
 
 // CommitterPatience is how long the committer may be at one commit before it
 // counts as stuck. At rest it goes round once a second; a disk that refuses does

@@ -76,6 +76,13 @@ var (
 	bookmarkLag     = desc("lapid_bookmark_lag_revisions", "How far a reader of the history is behind.", "bookmark")
 	bookmarksLost   = desc("lapid_bookmarks_left_behind_total", "Readers of the history that fell behind what is kept for them, since the start.")
 	machines        = desc("lapid_machines", "Machines by whether they are validated.", "validated")
+	toldTotal       = desc("lapid_notifications_delivered_total", "Messages that a receiver took, since the start.", "notification")
+	toldFailed      = desc("lapid_notifications_failed_total", "Attempts to send a message that failed, since the start.", "notification")
+	toldRetried     = desc("lapid_notifications_retried_total", "Attempts to send what had failed before, since the start.", "notification")
+	toldDropped     = desc("lapid_notifications_dropped_total", "Alerts of which nobody is told any more, by why, since the start.", "notification", "reason")
+	toldSkipped     = desc("lapid_notifications_skipped_revisions_total", "Commits that were forgotten before they were looked at, since the start.", "notification")
+	toldWaiting     = desc("lapid_notifications_waiting", "Alerts that wait to be told of, at most 1000; lapid_bookmark_lag_revisions tells of more.", "notification")
+	toldOldest      = desc("lapid_notifications_oldest_waiting_seconds", "How old the oldest of them is; 0 when none waits.", "notification")
 	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
 )
 
@@ -104,6 +111,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 		c.visitors(m)
 		c.people(m, view)
 		c.state(m)
+		c.told(m)
 	}
 }
 
@@ -111,7 +119,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 // all times, so that a rule can compare.
 func (c collectorOf) condition(m measure) {
 	list := c.s.options.Troubles()
-	m.gauge(readyNow, number(len(list) == 0))
+	m.gauge(readyNow, number(!slices.ContainsFunc(list, func(t engine.Trouble) bool { return !t.Kind.Aside() })))
 	for _, kind := range engine.TroubleKinds {
 		there := slices.ContainsFunc(list, func(t engine.Trouble) bool { return t.Kind == kind })
 		m.gauge(troubleNow, number(there), string(kind))

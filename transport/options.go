@@ -46,6 +46,8 @@ type Options struct {
 	MetricsLevel string
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
+	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
+	Told func() []Told
 
 	// Labour is told 1 when a body of more than 16 KiB begins to be read and -1 when
 	// its request is done: then goroutines compute for long. It must not wait. nil:

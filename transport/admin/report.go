@@ -21,11 +21,12 @@ type Reason struct {
 	Since string `json:"since"` // RFC 3339, in whole seconds, UTC
 }
 
-// ReportOf is what is to be answered about these troubles: ready when there are none,
-// else a reason for each, in their order.
+// ReportOf is what is to be answered about these troubles, a reason for each, in their
+// order: ready when there are none but those that are aside.
 func ReportOf(list []engine.Trouble) *Report {
-	r := &Report{Ready: len(list) == 0, Reasons: make([]Reason, len(list))}
+	r := &Report{Ready: true, Reasons: make([]Reason, len(list))}
 	for i, t := range list {
+		r.Ready = r.Ready && t.Kind.Aside()
 		r.Reasons[i] = Reason{string(t.Kind), t.Text, time.Unix(0, t.Since).UTC().Format(time.RFC3339)}
 	}
 	return r

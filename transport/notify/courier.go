@@ -2,7 +2,6 @@ package notify
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"text/template"
 	"time"
@@ -21,15 +20,15 @@ const (
 	// noteAfter is after how many revisions without a message it moves.
 	noteAfter = 4096
 
-	// Pauses between attempts: doubling from the first to the longest.
+	// Pauses between attempts of one round: doubling from the first to the longest.
 	firstPause   = time.Second
 	longestPause = 30 * time.Second
-	// firstRound is how long attempts go on where max_retry does not say how many, before
-	// the log has an error. Then rounds follow one another roundPause apart.
+	// firstRound is how long a round lasts where max_retry does not say how many attempts
+	// it has. Then rounds follow one another roundPause apart.
 	firstRound = 5 * time.Minute
 	roundPause = 5 * time.Minute
-	// keptFor is how long a message is tried to be sent. Then it is given up, which the log
-	// says: those behind it are of more use by now.
+	// keptFor is how old an alert may become while its receiver takes nothing: one that is
+	// older is given up once a round has failed, for those behind it are of more use by now.
 	keptFor = 24 * time.Hour
 
 	// flushWithin is what the message under way at the end, and the last one, may take.
@@ -41,7 +40,8 @@ const (
 	mostPendingBytes = 8 << 20
 )
 
-// courier brings one notification to its receiver. All is owned by its goroutine.
+// courier brings one notification to its receiver. All is owned by its goroutine, but the
+// tally.
 type courier struct {
 	*Configuration
 	format *template.Template
@@ -50,22 +50,26 @@ type courier struct {
 	mark   *engine.Bookmark
 	log    *slog.Logger
 	clock  Clock
+	tally  *tally
 
 	read    engine.Revision // the history has been looked at up to here
 	pending []due           // what is to be sent, in order
 	bytes   int             // of them
+	leaving int             // how many of them, the first, have departed: they go out as soon as the receiver takes them
+	alone   int             // how many of them go out one by one, for together they were not taken
 	begun   time.Time
-	leaves  time.Time // with group_wait alone: when what is pending goes
+	leaves  time.Time // with group_wait alone: when what is pending departs
 	looked  time.Time // the last look at the history
 	sent    time.Time // the last departure, or begun
 	noted   time.Time // the bookmark moved
 	news    bool      // something went out since
-	failing bool      // the last attempt failed
+	outage  outage
 }
 
 // due is one alert that waits to be sent.
 type due struct {
 	revision engine.Revision
+	at       time.Time // it was stored
 	alert    *Alert
 	bytes    int
 }
@@ -92,13 +96,11 @@ func (c *courier) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		news := c.engine.Changed()
 		full := c.gather()
-		wait, ever := c.departure()
-		switch {
-		case full:
-			wait, ever = 0, true
-		case len(c.pending) == 0:
+		c.count()
+		if len(c.pending) == 0 {
 			c.note(ctx)
 		}
+		wait, ever := c.next(full)
 		if ever && wait <= 0 {
 			c.depart(ctx)
 			continue
@@ -107,6 +109,20 @@ func (c *courier) run(ctx context.Context) {
 	}
 	c.flush(context.WithoutCancel(ctx))
 	closeSender(c.sender)
+}
+
+// next says in how long there is something to send; ever is false when that depends on
+// what else comes.
+func (c *courier) next(full bool) (wait time.Duration, ever bool) {
+	now := c.clock.Now()
+	wait, ever = c.departure(full)
+	if ever && wait <= 0 {
+		c.leaving, c.sent = len(c.pending), now
+	}
+	if c.leaving > 0 {
+		return c.outage.again.Sub(now), true
+	}
+	return wait, ever
 }
 
 // closeSender ends what a sender has running.
@@ -153,31 +169,38 @@ func pause(ctx context.Context, clock Clock, d time.Duration) {
 // want of room.
 func (c *courier) gather() (full bool) {
 	c.looked = c.clock.Now()
+	if c.crammed() {
+		return true
+	}
 	commits, ok := c.engine.Commits(c.read)
 	if !ok {
 		newest := c.engine.View().Revision()
-		c.log.Error("notifications are lost: this one was further behind than the history is kept, and goes on with what comes now",
-			"after", uint64(c.read), "newest", uint64(newest))
+		c.log.Error("notifications are lost: this one was further behind than the history is kept, and goes on with what comes now; "+
+			"bookmark_journal says how much is kept", "after", uint64(c.read), "newest", uint64(newest), "commits", uint64(max(newest, c.read)-min(newest, c.read)))
+		c.tally.skipped(uint64(max(newest, c.read) - min(newest, c.read)))
 		c.read = newest
 		return false
 	}
 	for rev, commit := range commits {
-		if len(c.pending) >= mostPending || c.bytes >= mostPendingBytes {
+		if c.crammed() {
 			return true
 		}
 		for change := range commit.Changes() {
 			if change.Kind == engine.DecisionBegun || change.Kind == engine.DecisionEnded {
 				break // they come last
 			}
-			c.consider(rev, &change)
+			c.consider(rev, commit.At, &change)
 		}
 		c.read = rev
 	}
-	return len(c.pending) >= mostPending || c.bytes >= mostPendingBytes
+	return c.crammed()
 }
 
+// crammed tells whether nothing more is held in memory.
+func (c *courier) crammed() bool { return len(c.pending) >= mostPending || c.bytes >= mostPendingBytes }
+
 // consider takes what is due to this notification, once for each profile that named it.
-func (c *courier) consider(rev engine.Revision, change *engine.Change) {
+func (c *courier) consider(rev engine.Revision, at int64, change *engine.Change) {
 	for _, n := range change.Notify {
 		if n.Name != c.Name {
 			continue
@@ -191,22 +214,22 @@ func (c *courier) consider(rev engine.Revision, change *engine.Change) {
 		if n.Undecided {
 			planned = nil
 		}
-		d := due{revision: rev, alert: alertOf(a, planned), bytes: change.Bytes()}
-		if len(c.pending) == 0 && c.GroupWait > 0 { // at multiples of the wait since the start
+		d := due{revision: rev, at: time.Unix(0, at), alert: alertOf(a, planned), bytes: change.Bytes()}
+		if len(c.pending) == c.leaving && c.GroupWait > 0 { // at multiples of the wait since the start
 			c.leaves = c.looked.Add(c.GroupWait - c.looked.Sub(c.begun)%c.GroupWait)
 		}
 		c.pending, c.bytes = append(c.pending, d), c.bytes+d.bytes
 	}
 }
 
-// departure says in how long what is pending is to go; ever is false when that depends on
-// what else comes.
-func (c *courier) departure() (wait time.Duration, ever bool) {
-	n, now := len(c.pending), c.clock.Now()
+// departure says in how long what has not departed does; ever is false when that depends
+// on what else comes.
+func (c *courier) departure(full bool) (wait time.Duration, ever bool) {
+	n, now := len(c.pending)-c.leaving, c.clock.Now()
 	switch {
 	case n == 0:
 		return 0, false
-	case c.GroupThreshold > 0 && n >= c.GroupThreshold:
+	case full, c.GroupThreshold > 0 && n >= c.GroupThreshold:
 		return 0, true
 	case c.GroupWait > 0 && c.GroupThreshold > 0:
 		return c.sent.Add(c.GroupWait).Sub(now), true
@@ -218,28 +241,46 @@ func (c *courier) departure() (wait time.Duration, ever bool) {
 	return 0, true
 }
 
-// depart sends all that is pending, in messages of the group's size.
+// depart sends what has departed, in messages of the group's size, as long as the receiver
+// takes them.
 func (c *courier) depart(ctx context.Context) {
-	defer func() { c.sent = c.clock.Now() }()
-	for len(c.pending) > 0 && ctx.Err() == nil {
-		n := min(max(c.GroupThreshold, 1), len(c.pending))
-		if !c.deliver(ctx, n) {
-			return
-		}
-		c.done(n)
-		if len(c.pending) == 0 || c.clock.Now().Sub(c.noted) >= noteEvery {
+	for c.leaving > 0 && ctx.Err() == nil && c.outage.again.Sub(c.clock.Now()) <= 0 {
+		c.send(ctx)
+		if c.leaving == 0 || c.clock.Now().Sub(c.noted) >= noteEvery {
 			c.note(ctx)
 		}
+		c.count()
 	}
 }
 
-// done forgets the first n of what is pending.
-func (c *courier) done(n int) {
-	for _, d := range c.pending[:n] {
+// size is how many alerts the message that begins with one of pending has.
+func (c *courier) size(from int) int {
+	if from < c.alone {
+		return 1
+	}
+	return min(max(c.GroupThreshold, 1), c.leaving-from)
+}
+
+// done forgets n of what has departed.
+func (c *courier) done(from, n int) {
+	for _, d := range c.pending[from : from+n] {
 		c.bytes -= d.bytes
 	}
-	c.pending = append(c.pending[:0:0], c.pending[n:]...)
+	c.pending = append(c.pending[:from:from], c.pending[from+n:]...)
+	c.leaving -= n
+	if from < c.alone {
+		c.alone -= n
+	}
 	c.news = true
+}
+
+// count has the tally say what waits.
+func (c *courier) count() {
+	var oldest time.Time
+	if len(c.pending) > 0 {
+		oldest = c.pending[0].at
+	}
+	c.tally.waits(len(c.pending), oldest)
 }
 
 // note moves the bookmark to where everything is done with.
@@ -261,59 +302,11 @@ func (c *courier) note(ctx context.Context) {
 	c.news, c.noted = false, c.clock.Now()
 }
 
-// deliver sends the first n of what is pending as one message, as often as it takes. False:
-// ctx has ended, and it is still to be sent.
-func (c *courier) deliver(ctx context.Context, n int) bool {
-	text, err := c.words(n)
-	if err != nil {
-		c.log.Error("a message is given up, it cannot be put into words: mend the format", "alerts", n, "error", err)
-		return true
-	}
-	first := c.clock.Now()
-	round, wait, attempts := first, firstPause, 0
-	for {
-		err := c.attempt(ctx, text)
-		if ctx.Err() != nil && err != nil {
-			return false
-		}
-		c.failing = err != nil
-		now := c.clock.Now()
-		attempts++
-		switch {
-		case err == nil:
-			if attempts > 1 {
-				c.log.Info("the receiver takes messages again", "attempts", attempts, "after", now.Sub(first).Round(time.Second).String())
-			}
-			return true
-		case errors.Is(err, ErrRefused):
-			c.log.Error("a message is given up, its receiver refuses it", "alerts", n, "error", err)
-			return true
-		case now.Sub(first) >= keptFor:
-			c.log.Error("a message is given up, its receiver did not take it", "alerts", n, "attempts", attempts, "after", keptFor.String(), "error", err)
-			return true
-		case c.MaxRetry > 0 && attempts%(c.MaxRetry+1) == 0, c.MaxRetry == 0 && now.Sub(round) >= firstRound:
-			c.log.Error("delivery failed after retries: messages wait until the receiver takes them", "attempts", attempts, "pause", roundPause.String(),
-				"given_up_after", keptFor.String(), "error", err)
-			pause(ctx, c.clock, roundPause)
-			round, wait = c.clock.Now(), firstPause
-		default:
-			if attempts == 1 {
-				c.log.Warn("a message was not taken, it is sent again", "error", err)
-			}
-			pause(ctx, c.clock, c.clock.Jitter(wait))
-			wait = min(2*wait, longestPause)
-		}
-		if ctx.Err() != nil {
-			return false
-		}
-	}
-}
-
-// words puts the first n of what is pending into words.
-func (c *courier) words(n int) (string, error) {
+// words puts n of what is pending into words.
+func (c *courier) words(from, n int) (string, error) {
 	alerts := make([]*Alert, n)
 	for i := range alerts {
-		alerts[i] = c.pending[i].alert
+		alerts[i] = c.pending[from+i].alert
 	}
 	return render(c.format, alerts)
 }
@@ -336,14 +329,15 @@ func (c *courier) attempt(ctx context.Context, text string) error {
 func (c *courier) flush(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, flushWithin)
 	defer cancel()
-	if !c.failing {
+	failing := !c.outage.since.IsZero()
+	if !failing {
 		c.gather()
 	}
-	if n := len(c.pending); n > 0 && !c.failing {
-		if text, err := c.words(n); err == nil {
-			if err := c.attempt(ctx, text); err == nil {
-				c.done(n)
-			}
+	if n := len(c.pending); n > 0 && !failing && c.alone == 0 {
+		c.leaving = n
+		if c.put(ctx, 0, n) == nil {
+			c.tally.delivered()
+			c.done(0, n)
 		}
 	}
 	if len(c.pending) > 0 {

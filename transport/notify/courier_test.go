@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lapid/engine"
 )
 
 // hook is a webhook that fails as it is told to.
@@ -19,6 +21,7 @@ type hook struct {
 	fails  []string // what happens to the next requests; then all is well
 	asked  int
 	bodies []string // of requests that were answered well
+	poison []string // texts that it never takes a body with
 }
 
 func newHook(t *testing.T, fails ...string) *hook {
@@ -39,6 +42,9 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.fails = h.fails[1:]
 		}
 	}
+	if slices.ContainsFunc(h.poison, func(p string) bool { return strings.Contains(string(body), p) }) {
+		fault = "500"
+	}
 	if fault == "" {
 		h.bodies = append(h.bodies, string(body))
 	}
@@ -46,6 +52,9 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch fault {
 	case "500", "down":
 		http.Error(w, "no", http.StatusInternalServerError)
+	case "429":
+		w.Header().Set("Retry-After", "120")
+		w.WriteHeader(http.StatusTooManyRequests)
 	case "404":
 		http.Error(w, "nobody", http.StatusNotFound)
 	case "slow":
@@ -158,7 +167,7 @@ func TestReceiverThatStaysAway(t *testing.T) {
 	c.MaxRetry = 3
 	o.open(c)
 	o.reports(1)
-	await(t, "it is given up", func() bool { return strings.Contains(o.log.String(), "its receiver did not take it") })
+	await(t, "it is given up", func() bool { return strings.Contains(o.log.String(), "they are too old by now") })
 	h.mend()
 	o.report("198.51.100.1")
 	await(t, "the next is there", func() bool { return len(h.got()) == 1 })
@@ -263,5 +272,130 @@ func TestUndecided(t *testing.T) {
 	await(t, "both are there", func() bool { return len(h.got()) == 2 })
 	if got := h.got(); got[0] != "0" || got[1] != "1" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A receiver that takes others and not one of them does not hold them up: after one round
+// the one is given up, told with its name, and counted; also two after one another.
+func TestPoison(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	h.poison = []string{"192.0.2.1 ", "192.0.2.2 ", "192.0.2.4 "}
+	c := h.configuration("ops")
+	c.MaxRetry = 1
+	n := o.open(c)
+	o.reports(5)
+	await(t, "the good ones are there", func() bool { return len(h.got()) == 2 && n.Figures()[0].Waiting == 0 })
+	o.report("198.51.100.1")
+	await(t, "what comes after it too", func() bool { return len(h.got()) == 3 })
+	f := n.Figures()[0]
+	if f.Delivered != 3 || f.Failed == 0 || f.Retried == 0 {
+		t.Errorf("%+v", f)
+	}
+	o.stop()
+	// The last of all blocks nobody: on this clock it may have become too old meanwhile.
+	if f := n.Figures()[0]; f.Dropped[DroppedPoison] < 2 || f.Dropped[DroppedPoison]+f.Dropped[DroppedOld] != 3 ||
+		!strings.Contains(o.log.String(), "its receiver takes others and not this one") || !strings.Contains(o.log.String(), "value=192.0.2.1") {
+		t.Errorf("%+v\n%s", f, o.log)
+	}
+}
+
+// Of a group that is not taken each alert has its own message: only the bad one is lost.
+func TestPoisonInAGroup(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, format string
+		poison       []string
+		why          DropReason
+	}{
+		{"the receiver", valuesOnly, []string{"192.0.2.2"}, DroppedPoison},
+		{"the format", `{{range .}}{{if eq .GetValue "192.0.2.2"}}{{fail "no"}}{{end}}{{.GetValue}} {{end}}`, nil, DroppedFormat},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h, o := newHook(t), newOffice(t, "ops")
+			h.poison = c.poison
+			f := h.configuration("ops")
+			f.Format, f.GroupThreshold, f.MaxRetry = c.format, 3, 1
+			n := o.open(f)
+			o.reports(3)
+			o.report("198.51.100.1", "198.51.100.2", "198.51.100.3")
+			await(t, "all others are there", func() bool {
+				all := strings.Join(h.got(), "")
+				return strings.Count(all, " ") == 5 && n.Figures()[0].Dropped[c.why] == 1
+			})
+			o.stop()
+			if got := strings.Fields(strings.Join(h.got(), "")); len(got) != 5 || slices.Contains(got, "192.0.2.2") {
+				t.Errorf("%v", got)
+			}
+		})
+	}
+}
+
+// A dead receiver is a trouble that names the notification and what to do, and goes when it
+// takes messages again; the figures tell what waits.
+func TestDeadReceiverIsTold(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t, "down"), newOffice(t, "ops")
+	c := h.configuration("ops")
+	c.MaxRetry = 2
+	n := o.open(c)
+	o.reports(2)
+	await(t, "it is told", func() bool { return n.Trouble() != nil })
+	trouble := n.Trouble()
+	if trouble.Kind != engine.TroubleNotification || !trouble.Kind.Aside() || !strings.Contains(trouble.Text, "'ops'") || !strings.Contains(trouble.Text, "SIGHUP") || strings.Contains(trouble.Text, "secret") {
+		t.Errorf("%+v", trouble)
+	}
+	if f := n.Figures()[0]; f.Waiting != 2 || f.Oldest.IsZero() || f.Down.IsZero() {
+		t.Errorf("%+v", f)
+	}
+	h.mend()
+	await(t, "it is over", func() bool { return n.Trouble() == nil && len(h.got()) == 2 })
+	if f := n.Figures()[0]; f.Delivered != 2 || f.Failed < 3 || f.Retried < 2 {
+		t.Errorf("%+v", f)
+	}
+	// It may have come back between an attempt with the first and the one with the second.
+	if all := strings.Join(h.got(), ""); !strings.Contains(all, "192.0.2.1 ") || !strings.Contains(all, "192.0.2.2 ") || strings.Count(o.log.String(), "delivery failed after retries") != 1 {
+		t.Errorf("%q\n%s", h.got(), o.log)
+	}
+}
+
+// What an answer says of when to come again is kept to, within bounds.
+func TestRetryAfter(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 7, 1, 10, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Duration{
+		"": 0, "x": 0, "-5": 0, "30": 30 * time.Second, "99999999": roundPause, "Wed, 01 Jul 2026 10:01:00 GMT": time.Minute,
+		"Wed, 01 Jul 2026 09:00:00 GMT": 0, "Thu, 02 Jul 2026 10:00:00 GMT": roundPause,
+	} {
+		if got := retryAfter(text, now); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+	}
+	h, o := newHook(t, "429"), newOffice(t, "ops")
+	o.open(h.configuration("ops"))
+	before := o.clock.Now()
+	o.reports(1)
+	await(t, "it is there", func() bool { return len(h.got()) == 1 })
+	o.stop()
+	if waited := o.clock.Now().Sub(before); waited < 2*time.Minute {
+		t.Errorf("waited %v", waited)
+	}
+}
+
+// What the history has forgotten is told and counted, once, and the courier goes on with
+// what comes.
+func TestLeftBehind(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	n := o.open(h.configuration("ops"))
+	o.stop()
+	c := n.couriers["ops"].courier
+	c.read = o.Engine.View().Revision() + 5 // nothing is known of that place
+	if c.gather() || n.Figures()[0].Skipped == 0 || strings.Count(o.log.String(), "notifications are lost") != 1 {
+		t.Errorf("%+v\n%s", n.Figures(), o.log)
+	}
+	if c.gather(); strings.Count(o.log.String(), "notifications are lost") != 1 {
+		t.Errorf("told twice\n%s", o.log)
 	}
 }

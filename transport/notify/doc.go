@@ -15,19 +15,30 @@
 //
 // So nothing is queued in memory alone. A restart, a crash or a receiver that is down
 // delays: the courier goes on from its bookmark. A message may come twice where the end
-// came between sending and moving, never not at all, within bounds: a message that its
-// receiver does not take is given up after keptFor; and what is behind the bookmark is
-// kept as long as the engine keeps it (engine.Options.History and BookmarkBytes). Both are
-// told in the log. What a receiver refuses for good, such as an answer of 404 or a mail
-// that is rejected, is told and not sent again, or one bad message would hold up all that
-// follow.
+// came between sending and moving, never not at all, within these bounds, each of which is
+// told in the log and counted (Figures):
+//
+//   - What a receiver refuses for good, such as an answer of 404 or a mail that is rejected,
+//     is not sent again, and what the format fails for cannot be.
+//   - When a round of attempts has failed (max_retry + 1 of them, or 5 minutes), one of the
+//     messages behind is tried. If that is taken the receiver is well, and the first message
+//     is given up after one more attempt: a poison message holds up nobody. Only then may
+//     one come before another that was stored earlier.
+//   - While the receiver takes nothing all wait, in order, and rounds go on every 5 minutes.
+//     That is a trouble (Trouble). What has become 24 hours old by then is given up.
+//   - What is behind the bookmark is kept as long as the engine keeps it
+//     (engine.Options.History and BookmarkBytes).
+//
+// Of a message of several alerts that is not taken each alert gets a message of its own
+// before anything is given up.
 //
 // Couriers do not wait for one another, and no request waits for any of them. The messages
-// of one go out one after the other, in the order of the history.
+// of one go out one after the other.
 //
-// A plugin program is a process for each notification (program.go), started with the first
-// message and again when it has died. What it refuses cannot be told from what it could not
-// deliver, so it is tried for as long as keptFor.
+// A plugin program is one process for all notifications of its type, as in the field
+// (running.go, process.go). It is started with the first message and again when it has died
+// or hung, with pauses, and ends as a whole group. What it refuses cannot be told from what
+// it could not deliver: that is a message that failed.
 //
 // A notification begins with what is taken in after it was first configured. When it is
 // no longer named its bookmark goes with it.

@@ -128,10 +128,18 @@ func (m *mailer) speak(conn net.Conn, text string) error {
 	if err := c.Mail(m.sender.Address); err != nil {
 		return judged("sender", err)
 	}
+	var never []error // about receivers that are refused for good: the others get it
 	for _, r := range m.receivers {
-		if err := c.Rcpt(r.Address); err != nil {
+		switch err := c.Rcpt(r.Address); {
+		case err == nil:
+		case errors.Is(judged("", err), ErrRefused):
+			never = append(never, judged("receiver "+r.Address, err))
+		default:
 			return judged("receiver "+r.Address, err)
 		}
+	}
+	if len(never) == len(m.receivers) {
+		return errors.Join(never...)
 	}
 	w, err := c.Data()
 	if err != nil {
@@ -144,6 +152,9 @@ func (m *mailer) speak(conn net.Conn, text string) error {
 		return judged("mail", err)
 	}
 	_ = c.Quit() // it was taken
+	if len(never) > 0 {
+		return &partlyError{errors.Join(never...)}
+	}
 	return nil
 }
 

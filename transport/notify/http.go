@@ -13,7 +13,9 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // answerAtMost is how much of an answer is read; the rest ends with its connection.
@@ -65,7 +67,16 @@ func newWebhook(c *HTTP) (*webhook, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", c.UnixSocket)
 		}
 	}
-	return &webhook{client: &http.Client{Transport: t}, to: c}, nil
+	return &webhook{client: &http.Client{Transport: t, CheckRedirect: sameHost}, to: c}, nil
+}
+
+// sameHost follows redirects on one host alone, as far as the field does: the headers may
+// hold secrets, and so may the text.
+func sameHost(r *http.Request, before []*http.Request) error {
+	if len(before) >= 10 || r.URL.Hostname() != before[0].URL.Hostname() || before[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
+		return http.ErrUseLastResponse
+	}
+	return nil
 }
 
 func (c *HTTP) method() string {
@@ -102,13 +113,32 @@ func post(ctx context.Context, client *http.Client, method, to string, headers m
 	code := answer.StatusCode
 	switch {
 	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= 500:
-		return fmt.Errorf("%s answered %d: %s", r.URL.Host, code, excerpt(said))
-	case code >= 300:
+		err := fmt.Errorf("%s answered %d: %s", r.URL.Host, code, excerpt(said))
+		if after := retryAfter(answer.Header.Get("Retry-After"), time.Now()); after > 0 {
+			return &laterError{err, after}
+		}
+		return err
+	case code >= 300 && code < 400:
+		return refused("%s answered %d and sends elsewhere, which is not followed: write the final address", r.URL.Host, code)
+	case code >= 400:
 		return refused("%s answered %d: %s", r.URL.Host, code, excerpt(said))
 	case err != nil: // it was taken, whatever was to be said about it
 		return nil
 	}
 	return nil
+}
+
+// retryAfter reads a header that says when to ask again, in seconds or as a moment; 0: it
+// says nothing of use.
+func retryAfter(text string, now time.Time) time.Duration {
+	if n, err := strconv.Atoi(text); err == nil {
+		return time.Duration(min(max(n, 0), int(roundPause/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), roundPause)
 }
 
 // withoutAddress takes the path out of an error of the HTTP client: it may be a secret.
@@ -137,7 +167,10 @@ func newChat(c *Slack) (*chat, error) {
 	if err := webAddress("webhook", c.Webhook); err != nil {
 		return nil, err
 	}
-	return &chat{client: &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: UsualTimeout}}, to: c}, nil
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: UsualTimeout}
+	// A page that one is sent to answers well, and has not taken the message.
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &chat{client: &http.Client{Transport: t, CheckRedirect: stay}, to: c}, nil
 }
 
 // Send posts one text.

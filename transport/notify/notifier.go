@@ -40,6 +40,8 @@ type Notifier struct {
 	begun    bool       // Run has been called, and has not returned
 	ctx      context.Context
 	couriers map[string]*working
+	tallies  tallies
+	programs *programs
 }
 
 // working is a courier at work.
@@ -58,6 +60,7 @@ func New(o *Options) *Notifier {
 	if n.o.Clock == nil {
 		n.o.Clock = machineClock{}
 	}
+	n.programs = &programs{log: n.o.Logger, clock: n.o.Clock}
 	return n
 }
 
@@ -88,6 +91,10 @@ func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
 	}
 	n.rest()
 	n.couriers = fresh
+	for name, w := range fresh {
+		w.courier.tally = n.tallies.of(name)
+	}
+	n.tallies.keep(fresh)
 	n.dropOthers(ctx)
 	for name, w := range n.couriers {
 		if w.ended != nil {
@@ -115,10 +122,10 @@ func (n *Notifier) courier(c *Configuration) (*courier, error) {
 		return nil, err
 	}
 	if p, ok := s.(*plugged); ok {
-		p.log = n.o.Logger.With("notification", c.Name)
+		p.programs = n.programs
 	}
 	return &courier{Configuration: c, format: format, sender: s, engine: n.o.Engine, mark: n.o.Engine.Bookmark(bookmarks + c.Name),
-		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock}, nil
+		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock, tally: &tally{name: c.Name}}, nil
 }
 
 // dropOthers drops the bookmarks of notifications that there are no more: they would hold

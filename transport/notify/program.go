@@ -4,18 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
-	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
-	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -30,26 +25,20 @@ type Program struct {
 	Group    string
 }
 
-// startWithin bounds how long a program may take to say where it listens.
-const startWithin = 10 * time.Second
-
-// plugged is a program that sends for one notification. It is started when the first text
-// is sent, and again when it has died: never more often than texts are sent.
+// plugged hands the texts of one notification to a program, which it shares with others of
+// its type.
 type plugged struct {
-	c    *Program
-	name string
-	log  *slog.Logger // nil: none
-
-	mu     sync.Mutex // the end may come from another goroutine
-	client *plugin.Client
-	conn   *grpc.ClientConn
+	c        *Program
+	name     string
+	programs *programs // where the program is looked for
+	at       *running  // nil: not used yet
 }
 
 func newPlugged(name string, c *Program) (*plugged, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	return &plugged{c: c, name: name}, nil
+	return &plugged{c: c, name: name, programs: &programs{clock: machineClock{}}}, nil
 }
 
 // check refuses a program that another user could have put there, as the field does.
@@ -58,21 +47,59 @@ func (c *Program) check() error {
 	if err != nil {
 		return err
 	}
+	if err := trusted(c.Path, info); err != nil {
+		return err
+	}
+	as, err := c.credential()
+	if err == nil && as != nil && os.Getuid() != 0 && (int(as.Uid) != os.Getuid() || int(as.Gid) != os.Getgid()) {
+		return fmt.Errorf("plugin_config: only root may start programs as user %s and group %s: run the server as root, or write its own user and group there", c.User, c.Group)
+	}
+	return err
+}
+
+// CheckProgram says what keeps a file of plugin_dir from being a plugin program, in the
+// words of the field; nil: nothing does.
+func CheckProgram(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if err := trusted(path, info); err != nil {
+		return err
+	}
+	if !strings.Contains(filepath.Base(path), "-") {
+		return fmt.Errorf("plugin name %s is invalid. Name should be like {type-name}", path)
+	}
+	return nil
+}
+
+// trusted looks at owner and permissions, of what a link leads to. What root owns is
+// trusted too.
+func trusted(path string, info os.FileInfo) error {
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	switch mode := info.Mode(); {
 	case !mode.IsRegular():
-		return fmt.Errorf("plugin at %s is no file", c.Path)
-	case ok && int(owner.Uid) != os.Getuid():
-		return fmt.Errorf("plugin at %s is not owned by the user that the server runs as: chown it", c.Path)
+		return fmt.Errorf("plugin at %s is no file", path)
+	case ok && owner.Uid != 0 && int(owner.Uid) != os.Getuid():
+		return fmt.Errorf("plugin at %s is not owned by user '%s': chown it", path, ownName())
 	case mode.Perm()&0o002 != 0:
-		return fmt.Errorf("plugin at %s is world writable, which is not allowed: chmod o-w %s", c.Path, c.Path)
+		return fmt.Errorf("plugin at %s is world writable, world writable plugins are not allowed: chmod o-w %s", path, path)
 	case mode.Perm()&0o020 != 0:
-		return fmt.Errorf("plugin at %s is group writable, which is not allowed: chmod g-w %s", c.Path, c.Path)
+		return fmt.Errorf("plugin at %s is group writable, group writable plugins are not allowed: chmod g-w %s", path, path)
 	case mode&os.ModeSetgid != 0:
-		return fmt.Errorf("plugin at %s has setgid permission, which is not allowed", c.Path)
+		return fmt.Errorf("plugin at %s has setgid permission, which is not allowed: chmod g-s %s", path, path)
+	case mode.Perm()&0o111 == 0:
+		return fmt.Errorf("plugin at %s cannot be executed: chmod 755 %s", path, path)
 	}
-	_, err = c.credential()
-	return err
+	return nil
+}
+
+// ownName is the user that the server runs as.
+func ownName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return strconv.Itoa(os.Getuid())
 }
 
 // credential is whom the program runs as; nil: as the server.
@@ -101,72 +128,27 @@ func (c *Program) credential() (*syscall.Credential, error) {
 
 // Send hands one text to the program.
 func (p *plugged) Send(ctx context.Context, text string) error {
-	conn, err := p.connect(ctx)
+	if p.at == nil {
+		p.at = p.programs.use(p.c)
+	}
+	conn, err := p.at.connect(ctx, p.name, p.c)
 	if err != nil {
 		return err
 	}
 	message := protowire.AppendString(protowire.AppendTag(nil, 1, protowire.BytesType), text)
 	message = protowire.AppendString(protowire.AppendTag(message, 2, protowire.BytesType), p.name)
 	if err := call(ctx, conn, "/proto.Notifier/Notify", message); err != nil {
+		p.at.look(conn)
 		return fmt.Errorf("plugin %s: %w", p.c.Path, err)
 	}
 	return nil
 }
 
-// connect is the connection to the program, which is started where there is none that
-// lives.
-func (p *plugged) connect(ctx context.Context) (*grpc.ClientConn, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.client != nil && !p.client.Exited() {
-		return p.conn, nil
-	}
-	p.kill()
-	as, err := p.c.credential()
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(p.c.Path)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	p.client = plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "CROWDSEC_PLUGIN_KEY", MagicCookieValue: "lapid"},
-		Plugins:          plugin.PluginSet{p.c.Type: notifier{}},
-		Cmd:              cmd,
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		StartTimeout:     startWithin,
-		Logger:           hclog.New(&hclog.LoggerOptions{Output: logLines{p.log}, Level: hclog.Warn, DisableTime: true}),
-		SyncStdout:       io.Discard,
-		SyncStderr:       io.Discard,
-	})
-	way, err := p.client.Client()
-	if err != nil {
-		p.kill()
-		return nil, fmt.Errorf("starting plugin %s: %w", p.c.Path, err)
-	}
-	raw, err := way.Dispense(p.c.Type)
-	if err == nil {
-		p.conn = raw.(*grpc.ClientConn)
-		err = call(ctx, p.conn, "/proto.Notifier/Configure", protowire.AppendString(protowire.AppendTag(nil, 2, protowire.BytesType), p.c.Document))
-	}
-	if err != nil {
-		p.kill()
-		return nil, fmt.Errorf("while configuring %s: %w", p.name, err)
-	}
-	return p.conn, nil
-}
-
-// Close ends the program.
+// Close lets go of the program, which ends with the last that uses it.
 func (p *plugged) Close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.kill()
-}
-
-// kill ends the program in order, or by force. Under mu.
-func (p *plugged) kill() {
-	if p.client != nil {
-		p.client.Kill()
-		p.client, p.conn = nil, nil
+	if p.at != nil {
+		p.programs.leave(p.at)
+		p.at = nil
 	}
 }
 
@@ -200,16 +182,4 @@ func (notifier) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error { return erro
 // GRPCClient gives the connection.
 func (notifier) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, c *grpc.ClientConn) (any, error) {
 	return c, nil
-}
-
-// logLines passes a program's lines on to the log.
-type logLines struct{ log *slog.Logger }
-
-// Write takes one line.
-func (l logLines) Write(b []byte) (int, error) {
-	const most = 1000
-	if l.log != nil {
-		l.log.Warn("plugin: " + strings.TrimSpace(string(b[:min(len(b), most)])))
-	}
-	return len(b), nil
 }

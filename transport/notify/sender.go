@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // A Sender hands one text to a receiver. An error means that it did not arrive, as far as
@@ -21,3 +22,16 @@ var ErrRefused = errors.New("refused")
 func refused(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
 }
+
+// laterError is of a receiver that says when it wants to be asked again.
+type laterError struct {
+	error
+	after time.Duration
+}
+
+func (e *laterError) Unwrap() error { return e.error }
+
+// partlyError: some of those whom a message is for have it, and the others never will.
+type partlyError struct{ error }
+
+func (e *partlyError) Unwrap() error { return e.error }

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	notifications "lapid/transport/notify"
 )
 
 // condition is where a program stands between its start and its end, and what is
@@ -17,6 +19,8 @@ type condition struct {
 	phase   atomic.Pointer[engine.Trouble] // starting or stopping; nil: serving
 	engine  atomic.Pointer[engine.Engine]  // nil: not open yet
 	metrics atomic.Pointer[http.Handler]   // nil: nothing to measure yet
+
+	teller atomic.Pointer[notifications.Notifier] // nil: none yet
 }
 
 // starting says what the start is doing.
@@ -51,6 +55,12 @@ func (c *condition) troubles() []engine.Trouble {
 	if e := c.engine.Load(); e != nil {
 		list = e.Troubles()
 	}
+	if n := c.teller.Load(); n != nil {
+		if t := n.Trouble(); t != nil {
+			at, _ := slices.BinarySearchFunc(list, t.Kind, func(t engine.Trouble, k engine.TroubleKind) int { return strings.Compare(string(t.Kind), string(k)) })
+			list = slices.Insert(list, at, *t)
+		}
+	}
 	if p := c.phase.Load(); p != nil {
 		list = append(list, *p) // the two words are the last of all
 	}
@@ -69,7 +79,7 @@ func (c *condition) stuck() *engine.Trouble {
 }
 
 // handler answers on the metrics listener. /live: 200 unless a restart is the only
-// help; /ready: 200, or 503 with every reason. The rest is there once the listeners
+// help; /ready: 200, or 503, with every reason. The rest is there once the listeners
 // are.
 func (c *condition) handler() http.Handler {
 	mux := http.NewServeMux()

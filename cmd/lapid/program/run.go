@@ -223,6 +223,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.teller.Replace(ctx, p.told); err != nil { // before the first alert comes
 		return err
 	}
+	p.condition.teller.Store(p.teller)
 	if err := p.openMetrics(); err != nil {
 		return err
 	}
@@ -307,7 +308,7 @@ func (p *program) makeAPI() error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
-		Labour: p.processors.labour,
+		Labour: p.processors.labour, Told: p.condition.told,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
