@@ -30,6 +30,7 @@ type Engine struct {
 
 	profiles atomic.Pointer[Profiles]
 	view     atomic.Pointer[View]
+	holding  holding // what streams see, while it is not the newest
 
 	// Owned by the committer.
 	record, frame []byte                   // the commit being written; reused

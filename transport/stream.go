@@ -21,7 +21,7 @@ func (s polls) stream(x *exchange) error {
 		x.shared(streamType, feed.EmptyAnswer) // quirkBadStreamFilter
 		return nil
 	}
-	view := s.engine.View()
+	view := s.engine.StreamView()
 	x.review()
 	a, err := s.feed.Poll(&feed.Poll{
 		Question: feed.Question{Raw: x.request.Query, Query: &x.query},

@@ -25,6 +25,10 @@ type Handler struct {
 	// before the first request.
 	Listening func() []string
 
+	// MoveIn takes over a database that comes from a reader, and says how far it is; what
+	// it gives goes to the client as JSON. nil: none is taken. Set before the first request.
+	MoveIn func(ctx context.Context, from io.Reader, tell func(done, of int64)) (any, error)
+
 	engine  *engine.Engine
 	program string // version shown in Status
 	log     *slog.Logger
@@ -88,6 +92,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fail(w, fmt.Errorf("internal error, see the log"))
 		}
 	}()
+	if r.URL.Path == "/movein" && r.Method == http.MethodPost {
+		h.moveIn(w, r)
+		return
+	}
 	serve, ok := h.verbs[r.URL.Path]
 	if !ok || r.Method != http.MethodPost {
 		fail(w, &engine.Error{Kind: engine.ErrNotFound, Text: "unknown verb " + r.URL.Path})

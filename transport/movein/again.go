@@ -54,6 +54,7 @@ type Changes struct {
 	RemovedAlerts  int64 `json:"removed_alerts"`
 	Removed        int64 `json:"removed_others"` // machines, bouncers, allowlists and items of them
 	Differing      int64 `json:"differing"`      // decisions that have another end here, or were ended here: they stay so
+	Replaced       int64 `json:"replaced"`       // machines and bouncers that were made here, and have the password or key from there now
 	Renumbered     int64 `json:"renumbered"`     // alerts and decisions that could not keep their number
 }
 
@@ -133,12 +134,18 @@ func (b *Bringer) level(ctx context.Context, d *Decision, ours engine.Decision) 
 	return nil
 }
 
+// end notes a decision that is to end, with others in one commit.
 func (b *Bringer) end(ctx context.Context, id engine.DecisionID) error {
-	err := b.e.EndDecision(ctx, id, b.now)
-	if errors.Is(err, engine.ErrNotFound) {
+	if b.ends = append(b.ends, id); len(b.ends) < mostDecisions {
 		return nil
 	}
-	b.Changes.EndedDecisions++
+	return b.endAll(ctx)
+}
+
+func (b *Bringer) endAll(ctx context.Context) error {
+	n, err := b.e.EndBrought(ctx, b.ends, b.now)
+	b.Changes.EndedDecisions += int64(n)
+	b.ends = b.ends[:0]
 	return err
 }
 
@@ -185,6 +192,9 @@ func (m *matching) find(d *Decision) int {
 // Finish removes what was taken over before and is gone from the source, and has the
 // store remember this taking over. It is called once, behind the last row.
 func (b *Bringer) Finish(ctx context.Context, tally *Tally) error {
+	if err := b.endAll(ctx); err != nil {
+		return err
+	}
 	if b.last != nil && !b.last.Partial {
 		if err := b.sweep(ctx); err != nil {
 			return err
@@ -205,19 +215,28 @@ func (b *Bringer) Finish(ctx context.Context, tally *Tally) error {
 // sweep removes what is gone.
 func (b *Bringer) sweep(ctx context.Context) error {
 	v := b.e.View()
+	var gone []engine.AlertID
+	remove := func() error {
+		n, err := b.e.RemoveBrought(ctx, gone, b.now)
+		b.Changes.RemovedAlerts += int64(n) // others were removed here since
+		gone = gone[:0]
+		return err
+	}
 	for _, r := range b.last.Alerts {
 		for id := r[0]; id <= r[1]; id++ {
 			if b.seen[engine.AlertID(id)] {
 				continue
 			}
-			err := b.e.DeleteAlert(ctx, engine.AlertID(id), b.now)
-			if errors.Is(err, engine.ErrNotFound) {
-				continue // removed here since
-			} else if err != nil {
+			if gone = append(gone, engine.AlertID(id)); len(gone) < mostAlerts {
+				continue
+			}
+			if err := remove(); err != nil {
 				return err
 			}
-			b.Changes.RemovedAlerts++
 		}
+	}
+	if err := remove(); err != nil {
+		return err
 	}
 	for _, of := range []struct {
 		were, are []string

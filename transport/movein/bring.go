@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"slices"
 
@@ -26,6 +27,8 @@ type Bringer struct {
 	seen                      map[engine.AlertID]bool        // alerts of the source
 	machines, bouncers, lists []string                       // that the source has
 	own                       map[string][]string            // items of its lists that are not the source's
+
+	ends []engine.DecisionID // what has ended there, and is to end here
 }
 
 // NewBringer makes one. The engine must run, and its time is the moment of the taking over.
@@ -48,22 +51,32 @@ func refusal(err error) error {
 // here.
 func (b *Bringer) Machine(ctx context.Context, m *Machine) error {
 	b.machines = append(b.machines, m.ID)
-	if ours := b.e.View().Machine(m.ID); ours != nil && bytes.Equal(ours.PasswordHash, m.PasswordHash) && ours.Validated == m.Validated && ours.AuthType == m.AuthType {
+	ours := b.e.View().Machine(m.ID)
+	if ours != nil && bytes.Equal(ours.PasswordHash, m.PasswordHash) && ours.Validated == m.Validated && ours.AuthType == m.AuthType {
 		return nil
 	}
-	return refusal(b.e.BringMachine(ctx, &m.Machine))
+	err := refusal(b.e.BringMachine(ctx, &m.Machine))
+	if err == nil && ours != nil && (b.last == nil || !slices.Contains(b.last.Machines, m.ID)) {
+		b.Changes.Replaced++
+	}
+	return err
 }
 
 // Bouncer brings a bouncer. One that is here with the same key stays where it is in the
 // stream.
 func (b *Bringer) Bouncer(ctx context.Context, x *Bouncer) error {
 	b.bouncers = append(b.bouncers, x.Name)
-	if row := b.e.View().Bouncer(x.Name); row != nil {
+	row := b.e.View().Bouncer(x.Name)
+	if row != nil {
 		if ours := row.Load(); ours.KeyHash == x.KeyHash && ours.AuthType == x.AuthType {
 			return nil
 		}
 	}
-	return refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull))
+	err := refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull))
+	if err == nil && row != nil && (b.last == nil || !slices.Contains(b.last.Bouncers, x.Name)) {
+		b.Changes.Replaced++
+	}
+	return err
 }
 
 // Allowlist brings a list with its items, which keep the seconds in which they were added.
@@ -133,11 +146,43 @@ func orElse(at, other int64) int64 {
 // followed by further ones that are like it.
 const mostDecisions = 100_000
 
+// mostAlerts is how many alerts are brought at once.
+const mostAlerts = 10_000
+
 // Alerts brings alerts in as few commits as their sizes allow.
 func (b *Bringer) Alerts(ctx context.Context, alerts []*Alert) error {
 	if err := b.sameSource(); err != nil {
 		return err
 	}
+	var list []portion
+	for _, a := range alerts {
+		list = append(list, portionsOf(a)...)
+	}
+	return b.portions(ctx, list)
+}
+
+// portion is an alert with decisions of it: all, or as many as are brought at once.
+type portion struct {
+	*Alert
+	Part int // counts from 0
+}
+
+// portionsOf cuts an alert, which stays as it is.
+func portionsOf(a *Alert) []portion {
+	if len(a.Taken) <= mostDecisions {
+		return []portion{{a, 0}}
+	}
+	var list []portion
+	for part := 0; part*mostDecisions < len(a.Taken); part++ {
+		piece := *a
+		piece.Taken = a.Taken[part*mostDecisions : min((part+1)*mostDecisions, len(a.Taken))]
+		list = append(list, portion{&piece, part})
+	}
+	return list
+}
+
+// portions brings them in as few commits as the engine takes.
+func (b *Bringer) portions(ctx context.Context, list []portion) error {
 	var batch []engine.Brought
 	decisions := 0
 	give := func() error {
@@ -145,27 +190,24 @@ func (b *Bringer) Alerts(ctx context.Context, alerts []*Alert) error {
 		batch, decisions = batch[:0], 0
 		return err
 	}
-	for _, a := range alerts {
-		for part := 0; part == 0 || part*mostDecisions < len(a.Taken); part++ {
-			taken := a.Taken[part*mostDecisions : min((part+1)*mostDecisions, len(a.Taken))]
-			if decisions+len(taken) > mostDecisions {
-				if err := give(); err != nil {
-					return err
-				}
-			}
-			decisions += len(taken)
-			brought := broughtOf(a, taken, part)
-			id, there := b.known[brought.Alert.UUID]
-			if !there {
-				batch = append(batch, brought)
-				continue
-			}
-			more, err := b.again(ctx, a, id, taken)
-			if err != nil {
+	for _, p := range list {
+		if decisions+len(p.Taken) > mostDecisions || len(batch) >= mostAlerts {
+			if err := give(); err != nil {
 				return err
 			}
-			batch = append(batch, more...)
 		}
+		decisions += len(p.Taken)
+		brought := broughtOf(p.Alert, p.Taken, p.Part)
+		id, there := b.known[brought.Alert.UUID]
+		if !there {
+			batch = append(batch, brought)
+			continue
+		}
+		more, err := b.again(ctx, p.Alert, id, p.Taken)
+		if err != nil {
+			return err
+		}
+		batch = append(batch, more...)
 	}
 	return give()
 }
@@ -238,10 +280,23 @@ func (b *Bringer) Usage(ctx context.Context, u *engine.Usage) error {
 	} else if m := b.e.View().Machine(u.Name); m != nil {
 		u.Version, u.FeatureFlags, u.DataSources, u.HubItems = m.Version, m.FeatureFlags, m.DataSources, m.HubItems
 	}
-	return refusal(b.e.AddUsage(ctx, u))
+	return refusal(b.e.BringUsage(ctx, u))
 }
 
 // Counters lets new numbers begin behind those that were given there.
 func (b *Bringer) Counters(ctx context.Context, c Counters) error {
 	return b.e.RaiseIDs(ctx, engine.AlertID(c.Alert+1), engine.DecisionID(c.Decision+1))
+}
+
+// centralName is the secret under which a store keeps what the source knew of the Central
+// API (Central), for the connection to it that begins here. Without that it is never read.
+const centralName = "movein.central"
+
+// Central keeps it, in place of what was kept before.
+func (b *Bringer) Central(ctx context.Context, items map[string]string) error {
+	text, err := json.Marshal(items)
+	if err != nil {
+		return err
+	}
+	return b.e.KeepSecret(ctx, centralName, text)
 }

@@ -69,7 +69,7 @@ func (r *reader) machines(ctx context.Context) error {
 			tally.damage(m.Number, row.bad)
 			return nil
 		}
-		return r.hand(tally, m.Number, r.to.Machine(ctx, m), func() { r.machine[m.Number] = m.ID })
+		return r.hand(tally, m.Number, r.to.Machine(ctx, m), func() { r.machine[m.Number], r.senders[sender{engine.UsageMachine, m.ID}] = m.ID, true })
 	})
 }
 
@@ -159,7 +159,7 @@ func (r *reader) bouncers(ctx context.Context) error {
 			return nil
 		}
 		return r.hand(tally, b.Number, r.to.Bouncer(ctx, b), func() {
-			if revoked {
+			if r.senders[sender{engine.UsageBouncer, b.Name}] = true; revoked {
 				tally.remark(b.Number, "marked as revoked, which never had an effect: its key goes on working")
 			}
 		})

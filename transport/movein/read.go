@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -20,6 +21,10 @@ type Taker interface {
 	// for decisions without one. It refuses one by its field Refused.
 	Alerts(context.Context, []*Alert) error
 	Usage(context.Context, *engine.Usage) error
+	// Central gets what the source knew of the Central API, by the names of its
+	// config_items: a token, and when what was fetched last. It is not called where there
+	// is nothing.
+	Central(context.Context, map[string]string) error
 	Counters(context.Context, Counters) error
 }
 
@@ -40,7 +45,7 @@ type Options struct {
 // Read hands everything in a source to a Taker and tells what became of each row. Where
 // it fails the tally says how far it came. It may be called once.
 func (s *Source) Read(ctx context.Context, o Options, to Taker) (*Tally, error) {
-	r := &reader{source: s, to: to, o: o, now: unix(o.Now), tally: newTally(s), machine: map[int64]string{}}
+	r := &reader{source: s, to: to, o: o, now: unix(o.Now), tally: newTally(s), machine: map[int64]string{}, senders: map[sender]bool{}}
 	err := r.read(ctx)
 	r.tally.settle()
 	return r.tally, explain(s.Place, err)
@@ -55,11 +60,12 @@ type reader struct {
 	tally   *Tally
 	rows    int64            // of all tables
 	machine map[int64]string // the name of each machine that was taken, by the number of its row
+	senders map[sender]bool  // who may have sent usage metrics: those that were taken
 }
 
 func (r *reader) read(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		r.count, r.machines, r.bouncers, r.allowlists, r.alerts, r.usage, r.rest, r.counters,
+		r.count, r.machines, r.bouncers, r.allowlists, r.alerts, r.usage, r.central, r.locks, r.counters,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -118,6 +124,12 @@ const (
 	usagePayload
 )
 
+// sender is who sends usage metrics.
+type sender struct {
+	kind engine.UsageKind
+	name string
+}
+
 // usagePage is how many reports are read at a time: they may be of some kilobytes each.
 const usagePage = 200
 
@@ -146,6 +158,8 @@ func (r *reader) usage(ctx context.Context) error {
 				tally.damage(after, row.bad)
 			case r.o.MetricsAge != 0 && u.ReceivedAt < engine.Later(r.now, -r.o.MetricsAge):
 				tally.leave(after, "older than usage metrics are kept (db_config.flush.metrics_max_age)")
+			case !r.senders[sender{u.Kind, u.Name}]:
+				tally.leave(after, "who sent it is not there any more")
 			default:
 				page = append(page, numbered{after, u})
 			}
@@ -177,22 +191,47 @@ func readUsage(row *row) *engine.Usage {
 	return u
 }
 
-// rest counts the tables of which nothing is taken over.
-func (r *reader) rest(ctx context.Context) error {
-	for of, why := range map[*relation]string{
-		configTable: "state of the connection to the Central API, which begins anew",
-		locksTable:  "a lock of the old server",
-	} {
-		tally := r.tally.table(of)
-		if err := r.source.all(ctx, of, "id", func(row *row) error {
-			tally.Read++
-			tally.leave(row.id(0), why)
-			return nil
-		}); err != nil {
-			return err
+// mostCentral bounds what is taken over of the connection to the Central API, in bytes.
+const mostCentral = 32 << 10
+
+// central hands over what the source knew of the Central API.
+func (r *reader) central(ctx context.Context) error {
+	tally := r.tally.table(configTable)
+	items, size := map[string]string{}, 0
+	if err := r.source.all(ctx, configTable, "id", func(row *row) error {
+		tally.Read++
+		id, name, value := row.id(0), row.text(1), row.text(2)
+		known := name == "apic_token" || name == "papi:last_pull" || strings.HasPrefix(name, "blocklist:") && strings.HasSuffix(name, ":last_pull")
+		_, twice := items[name]
+		switch size += len(name) + len(value); {
+		case row.bad != "":
+			tally.damage(id, row.bad)
+		case !known:
+			tally.leave(id, "says nothing that is known here")
+		case twice:
+			tally.leave(id, "there is another of that name")
+		case size > mostCentral:
+			size -= len(name) + len(value)
+			tally.leave(id, "is longer than what the Central API gives: it begins anew there")
+		default:
+			items[name] = value
+			tally.took()
 		}
+		return nil
+	}); err != nil || len(items) == 0 {
+		return err
 	}
-	return nil
+	return r.to.Central(ctx, items)
+}
+
+// locks counts the table of which nothing is taken over.
+func (r *reader) locks(ctx context.Context) error {
+	tally := r.tally.table(locksTable)
+	return r.source.all(ctx, locksTable, "id", func(row *row) error {
+		tally.Read++
+		tally.leave(row.id(0), "a lock of the old server")
+		return nil
+	})
 }
 
 // counters hands over the highest numbers that were given out.
@@ -213,9 +252,10 @@ func (r *reader) counters(ctx context.Context) (err error) {
 // Nobody takes everything and keeps nothing: for looking what a source has.
 type Nobody struct{}
 
-func (Nobody) Machine(context.Context, *Machine) error     { return nil }
-func (Nobody) Bouncer(context.Context, *Bouncer) error     { return nil }
-func (Nobody) Allowlist(context.Context, *Allowlist) error { return nil }
-func (Nobody) Alerts(context.Context, []*Alert) error      { return nil }
-func (Nobody) Usage(context.Context, *engine.Usage) error  { return nil }
-func (Nobody) Counters(context.Context, Counters) error    { return nil }
+func (Nobody) Machine(context.Context, *Machine) error          { return nil }
+func (Nobody) Bouncer(context.Context, *Bouncer) error          { return nil }
+func (Nobody) Allowlist(context.Context, *Allowlist) error      { return nil }
+func (Nobody) Alerts(context.Context, []*Alert) error           { return nil }
+func (Nobody) Usage(context.Context, *engine.Usage) error       { return nil }
+func (Nobody) Central(context.Context, map[string]string) error { return nil }
+func (Nobody) Counters(context.Context, Counters) error         { return nil }

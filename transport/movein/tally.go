@@ -113,6 +113,13 @@ func (t *Tally) Balance() (wrong []string) {
 
 func (t *TableTally) took() { t.Taken++ }
 
+// refuse counts a row as left out that was counted as taken.
+func (t *Tally) refuse(of *relation, id int64, why string) {
+	table := t.table(of)
+	table.Taken--
+	table.damage(id, why)
+}
+
 // leave counts a row that is left out as a matter of course.
 func (t *TableTally) leave(id int64, why string) { add(&t.Left, id, why, false) }
 

@@ -2,8 +2,10 @@ package config
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -32,7 +34,6 @@ func (s *Setup) Losses() {
 		s.warnAt("api.server.trusted_proxies", "use_forwarded_for_headers is not on, but the forwarding headers of these peers are believed all the same: "+
 			"turn it on to say so, or take the list out if they shall not count")
 	}
-	warnOfDatabase(s)
 	warnOfRelativeData(s)
 	if s.Own.Sync != nil && !*s.Own.Sync {
 		s.warn("sync is false: writes are answered before the disk has them, so that a crash of the machine or a loss of power may lose the last of them; " +
@@ -49,35 +50,16 @@ func (s *Setup) warnAt(path, format string, args ...any) {
 	s.Warnings = append(s.Warnings, text)
 }
 
-// warnOfDatabase warns of the reference's own store: what is in it stays there.
-// An SQLite file that nothing was ever written to is not worth a word.
-func warnOfDatabase(s *Setup) {
-	const stays = "its bouncers, machines, decisions and allowlists are not taken over by a start: 'lapid movein' does that, while no server runs and there is no store yet"
-	d := &s.Config.DB
-	switch d.Type {
-	case "mysql", "postgres", "postgresql", "pgx":
-		where := d.Name
-		if d.Host != "" {
-			where += " on " + d.Host
-		}
-		s.warnAt("db_config.type", "the %s database %s is not read; %s", d.Type, strings.TrimSpace(where), stays)
-	default:
-		if d.Path != "" && usedSQLite(d.Path) {
-			s.warnAt("db_config.db_path", "%s is the database of an old installation and is not read; %s", d.Path, stays)
-		}
-	}
-}
-
-// usedSQLite tells whether a file is an SQLite database that holds something.
-// What cannot be read is none.
+// usedSQLite tells whether a file is an SQLite database that holds something, or one that
+// this user may not read.
 func usedSQLite(path string) bool {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() { // a pipe would hold the start up
-		return false
+		return errors.Is(err, fs.ErrPermission)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return false
+		return errors.Is(err, fs.ErrPermission)
 	}
 	defer f.Close()
 	const mark = "SQLite format 3\x00"

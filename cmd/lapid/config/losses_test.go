@@ -28,10 +28,10 @@ func TestLosses(t *testing.T) {
 		{"reputation", "api: {server: {}, cti: {key: k}}", "", []string{"api.cti: no reputation service is asked"}},
 		{"reputation off", "api: {server: {}, cti: {key: k, enabled: false}}", "", nil},
 		{"old database", "db_config: {type: sqlite, db_path: " + old + ", flush: {}}", "",
-			[]string{"without a meaning here: db_config.type, db_config.db_path", "config.yaml:1:36: db_config.db_path: " + old + " is the database of an old installation and is not read; its bouncers, machines"}},
+			[]string{"without a meaning here: db_config.type, db_config.db_path"}},
 		{"new database", "db_config: {db_path: " + empty + "}", "", []string{"without a meaning here: db_config.db_path"}},
 		{"no database", "db_config: {db_path: /nowhere}", "", []string{"without a meaning here: db_config.db_path"}},
-		{"server", "db_config: {type: mysql, host: h, db_name: n}", "", []string{"without a meaning here", "db_config.type: the mysql database n on h is not read"}},
+		{"server", "db_config: {type: mysql, host: h, db_name: n}", "", []string{"without a meaning here"}},
 		{"proxies", "api: {server: {trusted_proxies: [10.0.0.1]}}", "", []string{"api.server.trusted_proxies: use_forwarded_for_headers is not on, but"}},
 		{"proxies, said", "api: {server: {trusted_proxies: [10.0.0.1], use_forwarded_for_headers: true}}", "", nil},
 		{"unsafe", "", "sync: false", []string{"sync is false: writes are answered before the disk has them"}},
@@ -102,6 +102,27 @@ func TestRotationWords(t *testing.T) {
 		}
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestDatabaseLeft: what is in the database of an old installation is named, with the
+// command that takes it over.
+func TestDatabaseLeft(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, empty := write(t, dir, "crowdsec.db", "SQLite format 3\x00and more"), write(t, dir, "empty.db", "")
+	for text, want := range map[string]string{
+		"": "", "db_config: {db_path: " + empty + "}": "", "db_config: {db_path: /nowhere}": "",
+		"db_config: {type: sqlite, db_path: " + old + "}": "config.yaml:1:36: db_config.db_path: " + old + ", the database of an old installation, is not taken over",
+		"db_config: {type: mysql, host: h, db_name: n}":   "db_config.type: the mysql database n on h is not taken over",
+	} {
+		s, err := Load(write(t, t.TempDir(), "config.yaml", text+"\nconfig_paths: {data_dir: /x}\n"), nothing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := s.DatabaseLeft(); (left == "") != (want == "") || !strings.Contains(left, want) {
+			t.Errorf("%s: %q, want %q", text, left, want)
 		}
 	}
 }

@@ -82,6 +82,10 @@ type Settings struct {
 	// less than half of the entries that are in force: hold (default, what is in force
 	// goes on until its time is over, and the log says so) or accept.
 	ShrunkenLists string `yaml:"capi_shrunken_lists"`
+	// MoveIn, when auto, has a start on a store without bouncers and machines take over
+	// the database that db_config names (lapid movein), once; a start that cannot do that
+	// fails. Default off: such a start says which database is there.
+	MoveIn string `yaml:"movein"`
 }
 
 // checkShrunken: the two words that there are.
@@ -268,7 +272,7 @@ func (s *Settings) check(places map[string]*node) error {
 	}{
 		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
-		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()},
+		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

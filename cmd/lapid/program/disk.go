@@ -29,7 +29,7 @@ func (p *program) listenAdmin() (err error) {
 		return p.setup.Bad("admin_socket", "the operator's socket (admin_socket) cannot be made at %s: there is no folder %s: make it, or name another path", p.setup.Socket(), dir)
 	}
 	verbs := admin.NewHandler(p.engine, p.version, p.log.Logger)
-	verbs.Troubles, verbs.Listening = p.condition.troubles, p.addresses
+	verbs.Troubles, verbs.Listening, verbs.MoveIn = p.condition.troubles, p.addresses, p.takeOver
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"lapid/transport/admin"
 	"lapid/transport/auth"
 	"lapid/transport/capi"
+	"lapid/transport/movein"
 	notifications "lapid/transport/notify"
 )
 
@@ -55,6 +56,7 @@ type program struct {
 	metrics *metricsListener // nil: none
 	admin   *admin.Server
 	teller  *notifications.Notifier
+	arrival *movein.Arrival
 	ready   chan struct{} // closed when all listeners are open
 
 	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine

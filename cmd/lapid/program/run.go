@@ -75,8 +75,11 @@ func (p *program) run(ctx context.Context) error {
 		}
 		ended <- err
 	}()
-	err := p.openListeners(upstairs)
-	if err == nil {
+	err := p.moveIn(upstairs)
+	if err == nil && upstairs.Err() == nil {
+		err = p.openListeners(upstairs)
+	}
+	if err == nil && p.api != nil {
 		err = p.serve(upstairs, hangups)
 	}
 	p.condition.stopping()
@@ -354,6 +357,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return p.teller.Run(ctx) })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
+	group.Go(func() error { p.arrival.Finish(ctx); return nil })
 	select {
 	case <-p.api.Serving(): // and what it says of that stands in the log
 		p.condition.serving()

@@ -152,7 +152,8 @@ func summary(s *config.Setup) []setting {
 		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
 		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""},
-		setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""})
+		setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""},
+		setting{"movein", or(s.Own.MoveIn, "off"), ""})
 }
 
 // configShowYAML is config show-yaml: file, overlay and variables put together, as

@@ -19,6 +19,8 @@ import (
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
 	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
 	"lapid/transport/movein"
 )
 
@@ -45,10 +47,13 @@ in config.yaml names, or that of --from:
 It is only read, in one consistent view; the old server may run meanwhile. Where its SQLite database has no write-ahead
 log, it cannot write while that is read. SQLite wants its folder to be writable for who reads.
 
-No server of lapid may run. The store is made beside its place and put there when it is whole, so that whoever is
-interrupted has none, or the one that was there. That one is kept under another name, and what is in it stays: run again,
-the verb makes what it took over equal to what the database has now (what is new, has ended or is gone there), and keeps
-what was stored here otherwise. Bouncers are told what that changes.
+Where a server of lapid runs, it gets everything through its socket: nothing is taken over before all has arrived, and
+then all of it, whatever happens to this command or to the server. Bouncers are told of all as one change, and the bouncers
+from there come last. Without a server the store is made beside its place and put there when it is whole, so that whoever is
+interrupted has none, or the one that was there. That one is kept under another name.
+
+What is in the store stays: run again, the verb makes what it took over equal to what the database has now (what is new,
+has ended or is gone there), and keeps what was stored here otherwise. Bouncers are told what that changes.
 
 A table says what became of each row. What is not what it should be (a password that is no hash, a time that is none) is
 counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out. --dry-run reads
@@ -78,9 +83,13 @@ func (m *moveIn) run(ctx context.Context, t *Terminal) error {
 	if err != nil {
 		return err
 	}
+	var server *admin.Client
 	if !m.dryRun {
-		if err := refuseBesideServer(ctx, s, "; lapid movein makes the store, and the server starts on it"); err != nil {
+		if server, err = m.atServer(ctx, t, s); err != nil {
 			return err
+		}
+		if server != nil {
+			defer server.Close()
 		}
 	}
 	// Opened as who runs the verb is: the store's owner need not be able to read it.
@@ -97,34 +106,101 @@ func (m *moveIn) run(ctx context.Context, t *Terminal) error {
 		if err != nil {
 			return interrupted(ctx, err)
 		}
-		return errors.Join(r.show(&movedIn{At: r.began.UTC(), Tally: tally}), unfit(tally, false))
+		return errors.Join(r.show(&movein.Account{At: r.began.UTC(), Tally: tally}), tally.Unfit(false))
+	}
+	if server != nil {
+		return m.beside(ctx, server, r, o)
 	}
 	return m.make(ctx, s, r, o)
 }
 
 // place says where the database is.
 func (m *moveIn) place(s *config.Setup) (movein.Place, error) {
-	if m.from != "" {
-		p, err := movein.ParsePlace(m.from)
-		if err != nil {
-			return p, fmt.Errorf("--from %w", err)
-		}
-		return p, nil
+	if m.from == "" {
+		return s.OldDatabase()
 	}
-	d := &s.Config.DB
-	if d.Type == "" && d.Path == "" {
-		return movein.Place{}, fmt.Errorf("there is no db_config that names a database (%s): name the old server's config.yaml with -c, or its database with --from", s.Origin())
+	p, err := movein.ParsePlace(m.from)
+	if err != nil {
+		return p, fmt.Errorf("--from %w", err)
 	}
-	kind, ok := movein.KindOf(d.Type)
-	if !ok {
-		return movein.Place{}, s.Bad("db_config.type", "db_config.type is %q, and must be sqlite, mysql, postgres, postgresql or pgx to say which database is taken over; or name it with --from", d.Type)
-	}
-	if kind == movein.SQLite && d.Path == "" {
-		return movein.Place{}, s.Bad("db_config.type", "db_config.db_path is missing: name the database with --from sqlite:PATH")
-	}
-	p := movein.Place{Kind: kind, Path: d.Path, Host: d.Host, Port: d.Port, User: d.User, Password: d.Password, Name: d.Name,
-		SSLMode: d.SSLMode, CA: d.SSLCACert, Cert: d.SSLCert, Key: d.SSLKey}
 	return p, nil
+}
+
+// atServer finds the running server; nil: there is none, and the store is free. One that is
+// still starting, or another verb, is waited for.
+func (m *moveIn) atServer(ctx context.Context, t *Terminal, s *config.Setup) (*admin.Client, error) {
+	patience := t.Patience
+	if patience == 0 {
+		patience = usualPatience
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		c, err := admin.Dial(ctx, s.Socket())
+		if err == nil {
+			return c, nil
+		}
+		if !errors.Is(err, admin.ErrNotRunning) {
+			return nil, datadir.Permitted(err, s.Socket())
+		}
+		held, err := holdStore(s)
+		if held != nil {
+			_ = held.Close()
+		}
+		if !errors.Is(err, persist.ErrLocked) {
+			return nil, nil // what else is wrong with it is found where it is opened
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
+				"try again later, or stop that process", err, s.Socket())
+		case <-ctx.Done():
+			return nil, interrupted(ctx, ctx.Err())
+		}
+	}
+}
+
+// beside has the running server take over what is read here.
+func (m *moveIn) beside(ctx context.Context, c *admin.Client, r *reading, o movein.Options) error {
+	var account json.RawMessage
+	tally, err := r.source.Exchange(ctx, o, m.keepGoing, func(from io.Reader) (err error) {
+		account, err = c.MoveIn(ctx, from, func(done, of int64) {
+			if r.clear(); r.applied == nil {
+				r.applied = newProgress(r.t, 1000)
+				r.applied.tail = func(int) string { return " being put into the store" }
+			}
+			r.applied.at(int(done * 1000 / max(of, 1)))
+		})
+		return err
+	})
+	r.clear()
+	done := &movein.Account{}
+	if err == nil {
+		err = json.Unmarshal(account, done)
+	}
+	if err != nil {
+		if tally != nil && len(tally.Tables) > 0 {
+			_ = r.show(&movein.Account{At: o.Now.UTC(), Tally: tally})
+		}
+		return m.besideFailed(ctx, err)
+	}
+	if err := errors.Join(r.show(done), done.Unfit(m.keepGoing)); err != nil {
+		return err
+	}
+	r.told(done, "the running server")
+	return nil
+}
+
+// besideFailed says what is so now.
+func (m *moveIn) besideFailed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: the server takes over all of it if it had got all, else nothing: 'lapid movein status' tells", ErrInterrupted)
+	}
+	if strings.Contains(err.Error(), "nothing was taken over") || strings.Contains(err.Error(), movein.ErrUnfinished.Error()) {
+		return err
+	}
+	return fmt.Errorf("nothing was taken over: %w", err)
 }
 
 // make makes the store, beside its place until it is whole.
@@ -160,11 +236,11 @@ func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein
 	if err != nil {
 		return errors.Join(interrupted(ctx, fmt.Errorf("nothing was taken over: %w", err)), os.RemoveAll(made))
 	}
-	return m.install(ctx, s, r.t, made, done, there)
+	return m.install(s, r, made, done, there)
 }
 
 // install puts the store that was made in its place.
-func (m *moveIn) install(ctx context.Context, s *config.Setup, t *Terminal, made string, done *movedIn, there bool) error {
+func (m *moveIn) install(s *config.Setup, r *reading, made string, done *movein.Account, there bool) error {
 	if there {
 		held, err := holdStore(s)
 		if err == nil && held == nil {
@@ -179,22 +255,31 @@ func (m *moveIn) install(ctx context.Context, s *config.Setup, t *Terminal, made
 	if err != nil {
 		return err
 	}
-	if err := done.keep(s); err != nil {
-		t.log("warning", "'lapid movein status' will not tell of this: %v", err)
+	if err := done.Keep(moveInFile(s)); err != nil {
+		r.t.log("warning", "'lapid movein status' will not tell of this: %v", err)
 	}
-	c := &done.Changes
-	t.success("taken over into %s: %d new alerts, %d new decisions, %d decisions ended, %d alerts and %d others removed; start the server now: lapid%s serve",
-		s.Store(), c.NewAlerts, c.NewDecisions, c.EndedDecisions, c.RemovedAlerts, c.Removed, s.Named())
-	if c.Renumbered > 0 {
-		t.success("%d alerts and decisions have other numbers than there, where theirs were taken", c.Renumbered)
-	}
-	if c.Differing > 0 {
-		t.success("%d decisions run there and were ended here, or have another end here: they stay as they are here", c.Differing)
-	}
+	r.told(done, s.Store())
+	r.t.success("start the server now: lapid%s serve", s.Named())
 	if old != "" {
-		t.success("the store that was there is now %s; remove it when it is not needed any more", old)
+		r.t.success("the store that was there is now %s; remove it when it is not needed any more", old)
 	}
 	return nil
+}
+
+// told says what changed, and where.
+func (r *reading) told(done *movein.Account, into string) {
+	c := &done.Changes
+	r.t.success("taken over into %s: %d new alerts, %d new decisions, %d decisions ended, %d alerts and %d others removed",
+		into, c.NewAlerts, c.NewDecisions, c.EndedDecisions, c.RemovedAlerts, c.Removed)
+	if c.Renumbered > 0 {
+		r.t.success("%d alerts and decisions have other numbers than there, where theirs were taken", c.Renumbered)
+	}
+	if c.Replaced > 0 {
+		r.t.success("%d bouncers and machines had been made here under the names of others there: they have the keys and passwords from there now", c.Replaced)
+	}
+	if c.Differing > 0 {
+		r.t.success("%d decisions run there and were ended here, or have another end here: they stay as they are here", c.Differing)
+	}
 }
 
 // copyStore copies a store that nobody has open, file by file: history and bookmarks go on
@@ -238,18 +323,11 @@ func copyFile(from, to string, mode os.FileMode) error {
 	return errors.Join(err, out.Close())
 }
 
-// movedIn is what came of taking over a database.
-type movedIn struct {
-	At time.Time `json:"at"`
-	*movein.Tally
-	Changes movein.Changes `json:"changes"`
-}
-
 // fill reads the source into the store in a folder, a new one where there is none. It is on
 // the disk when this returns: each commit by itself need not be. The error is also about
 // rows that keep the whole from being taken over.
-func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.Options, dir string, keepGoing bool) (*movedIn, error) {
-	done := &movedIn{At: o.Now.UTC()}
+func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.Options, dir string, keepGoing bool) (*movein.Account, error) {
+	done := &movein.Account{At: o.Now.UTC()}
 	options := s.EngineOptions(slog.New(slog.DiscardHandler))
 	options.Dir, options.NoSync = dir, true
 	e, err := engine.OpenContext(ctx, options)
@@ -270,7 +348,7 @@ func fill(ctx context.Context, s *config.Setup, source *movein.Source, o movein.
 	return done, err
 }
 
-func bring(ctx context.Context, e *engine.Engine, source *movein.Source, o movein.Options, done *movedIn, keepGoing bool) error {
+func bring(ctx context.Context, e *engine.Engine, source *movein.Source, o movein.Options, done *movein.Account, keepGoing bool) error {
 	b, err := movein.NewBringer(ctx, e)
 	if err != nil {
 		return err
@@ -278,7 +356,7 @@ func bring(ctx context.Context, e *engine.Engine, source *movein.Source, o movei
 	if done.Tally, err = source.Read(ctx, o, b); err != nil {
 		return err
 	}
-	if err := unfit(done.Tally, keepGoing); err != nil {
+	if err := done.Tally.Unfit(keepGoing); err != nil {
 		return err
 	}
 	err = b.Finish(ctx, done.Tally)
@@ -287,19 +365,7 @@ func bring(ctx context.Context, e *engine.Engine, source *movein.Source, o movei
 }
 
 // moveInFile has what the last taking over came to, for who asks. Nothing else reads it.
-func moveInFile(s *config.Setup) string { return filepath.Join(s.Data().Folder(), "movein.json") }
-
-func (d *movedIn) keep(s *config.Setup) error {
-	text, err := jsonIndented(d, " ")
-	if err != nil {
-		return err
-	}
-	path := moveInFile(s)
-	if err := os.WriteFile(path+".new", []byte(text+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".new", path)
-}
+func moveInFile(s *config.Setup) string { return movein.AccountFile(s.Data().Folder()) }
 
 // moveInStatusCommand is movein status.
 func moveInStatusCommand(t *Terminal) *cobra.Command {
@@ -312,15 +378,11 @@ func moveInStatusCommand(t *Terminal) *cobra.Command {
 				return err
 			}
 			tellOrigin(t, s)
-			text, err := os.ReadFile(moveInFile(s))
+			done, err := movein.ReadAccount(moveInFile(s))
 			if errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())
 			} else if err != nil {
 				return datadir.Permitted(err, moveInFile(s))
-			}
-			done := &movedIn{}
-			if err := json.Unmarshal(text, done); err != nil || done.Tally == nil {
-				return fmt.Errorf("%s cannot be read: %w", moveInFile(s), err)
 			}
 			return (&reading{t: t}).show(done)
 		},
@@ -349,23 +411,14 @@ func interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// unfit is the error about rows that are not what they should be, or not accounted for.
-func unfit(tally *movein.Tally, keepGoing bool) error {
-	if wrong := tally.Balance(); wrong != nil {
-		return fmt.Errorf("the rows that were read from %s are not those that the database counts: it is damaged", strings.Join(wrong, ", "))
-	}
-	if n := tally.Damaged(); n > 0 && !keepGoing {
-		return fmt.Errorf("%d rows are not what they should be, as the table says; with --keep-going they are left out, and all else is taken over", n)
-	}
-	return nil
-}
-
 // reading shows how far a reading has come, and what came of it.
 type reading struct {
 	t      *Terminal
 	source *movein.Source
 	began  time.Time
 	bar    *progress
+
+	applied *progress // of the running server
 }
 
 func (r *reading) progress(read, rows int64) {
@@ -381,13 +434,15 @@ func (r *reading) progress(read, rows int64) {
 }
 
 func (r *reading) clear() {
-	if r.bar != nil {
-		r.bar.clear()
+	for _, bar := range []*progress{r.bar, r.applied} {
+		if bar != nil {
+			bar.clear()
+		}
 	}
 }
 
 // show is the account of a source.
-func (r *reading) show(done *movedIn) error {
+func (r *reading) show(done *movein.Account) error {
 	tally := done.Tally
 	switch r.t.Output {
 	case jsonWords:

@@ -1,0 +1,364 @@
+package movein
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// Arrival takes a database over into the store of a running server, whole or not at all.
+//
+//	receive   the frames of a Sender go into a file, and are checked; the store has nothing
+//	          of them yet
+//	          — whoever is interrupted before the next line, or has not sent the end: the
+//	          file is dropped, nothing happened
+//	arrived   the file gets another name, durably: from now on it is taken over, whatever
+//	          happens to who sent it or to the server
+//	apply     a Bringer reads the file; streams are held meanwhile, so that bouncers are
+//	          told of all of it as one change
+//	          — a server that dies here does it anew at its next start, before it
+//	          listens: what is there already is known again, and stays
+//	done      the file is removed
+//
+// Memory is bounded by a frame, the bouncers' names, the UUIDs of the alerts that are
+// there, and 16 bytes for each alert of the source. Methods may be called from any
+// goroutine; one taking over is under way at a time.
+type Arrival struct {
+	e   *engine.Engine
+	dir string
+	log *slog.Logger
+	one sync.Mutex // held while one is under way
+}
+
+// NewArrival makes one for an engine that runs. dir is the folder with the store's, in
+// which the files are.
+func NewArrival(e *engine.Engine, dir string, log *slog.Logger) *Arrival {
+	return &Arrival{e: e, dir: dir, log: log}
+}
+
+func (a *Arrival) arriving() string { return filepath.Join(a.dir, "movein.arriving") }
+func (a *Arrival) arrived() string  { return filepath.Join(a.dir, "movein.arrived") }
+
+// AccountFile is where what came of it is kept, in the folder of the store's.
+func AccountFile(dir string) string { return filepath.Join(dir, "movein.json") }
+
+// longestHold is for how long streams are held at most. Then what is there is told, and the
+// rest as it comes: each such change is right by itself.
+const longestHold = time.Minute
+
+// ErrUnfinished wraps an error that came when everything had arrived: the server goes on
+// with it by itself.
+var ErrUnfinished = errors.New("everything has arrived, but could not be taken over yet: the server tries it again by itself, and after a restart")
+
+// Taken reports whether a store has taken something over before.
+func Taken(e *engine.Engine) bool { return e.View().Secret(recordName) != nil }
+
+// Receive takes over what a Sender wrote, from a reader that ends behind its last frame.
+// tell gets, while it is applied, how many bytes of how many are done; nil: nobody asks.
+// Errors but ErrUnfinished say that nothing was taken over. ctx counts until all has
+// arrived: what then happens needs nobody who waits for it.
+func (a *Arrival) Receive(ctx context.Context, from io.Reader, tell func(done, of int64)) (*Account, error) {
+	if !a.one.TryLock() {
+		return nil, &engine.Error{Kind: engine.ErrBusy, Text: "another database is being taken over: try again when that has ended ('lapid movein status' tells)"}
+	}
+	defer a.one.Unlock()
+	if _, err := os.Lstat(a.arrived()); err == nil {
+		return nil, &engine.Error{Kind: engine.ErrBusy, Text: "a database has arrived that could not be taken over yet: the server goes on trying, and its log says why it fails"}
+	}
+	if err := a.store(ctx, from); err != nil {
+		_ = os.Remove(a.arriving())
+		return nil, err
+	}
+	account, err := a.apply(context.WithoutCancel(ctx), tell)
+	if err != nil {
+		a.log.Error("a database that has arrived could not be taken over yet: it is tried again", "error", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnfinished, err)
+	}
+	return account, nil
+}
+
+// store keeps the frames, and gives the file its name when it is whole.
+func (a *Arrival) store(ctx context.Context, from io.Reader) error {
+	file, err := os.OpenFile(a.arriving(), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("nothing was taken over: %w", err)
+	}
+	defer file.Close()
+	var people Bringer // knows names alone
+	if err := a.copy(ctx, from, file, &people); err != nil {
+		return fmt.Errorf("nothing was taken over: %w", err)
+	}
+	if people.last, err = lastRecord(a.e.View()); err == nil {
+		err = people.sameSource()
+	}
+	if err = errors.Join(err, file.Sync(), file.Close(), ctx.Err()); err == nil {
+		err = os.Rename(a.arriving(), a.arrived())
+	}
+	if err != nil {
+		return fmt.Errorf("nothing was taken over: %w", err)
+	}
+	return syncFolder(a.dir)
+}
+
+// copy copies frames up to the last.
+func (a *Arrival) copy(ctx context.Context, from io.Reader, to io.Writer, people *Bringer) error {
+	out := bufio.NewWriterSize(to, 1<<20)
+	var buf []byte
+	for n := 0; ; n++ {
+		f, raw, err := readFrame(from, buf)
+		if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errors.New("what was sent is cut off: whoever sent it has gone")
+		} else if err != nil {
+			return err
+		}
+		if buf = raw; (n == 0) != (f.Head != nil) {
+			return errFrame
+		}
+		for _, m := range f.Machines {
+			people.machines = append(people.machines, m.ID)
+		}
+		for _, b := range f.Bouncers {
+			people.bouncers = append(people.bouncers, b.Name)
+		}
+		if n == 0 {
+			f.Head.Store = a.e.StoreID()
+			if raw, err = appendFrame(f); err != nil {
+				return err
+			}
+		}
+		if _, err := out.Write(raw); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if f.End != nil {
+			return out.Flush()
+		}
+	}
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Resume goes on, before a server listens, with what an earlier one was interrupted in:
+// what had not arrived is dropped, what had is taken over. Both are told in the log. The
+// error is about what has arrived and cannot be taken over now; call Finish then.
+func (a *Arrival) Resume(ctx context.Context) error {
+	if err := os.Remove(a.arriving()); err == nil {
+		a.log.Warn("taking over a database was interrupted before all of it had arrived: what there was is dropped, and nothing was taken over; run it again")
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		a.log.Warn("what is left of an interrupted taking over cannot be removed", "error", err)
+	}
+	if _, err := os.Lstat(a.arrived()); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	a.log.Warn("a database had arrived when the server ended: taking it over goes on")
+	a.one.Lock()
+	defer a.one.Unlock()
+	_, err := a.apply(ctx, nil)
+	return err
+}
+
+// again is the pause between two attempts of Finish.
+const again = 10 * time.Second
+
+// Finish tries again, until ctx ends, to take over what has arrived and could not be.
+func (a *Arrival) Finish(ctx context.Context) {
+	tick := time.NewTicker(again)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if _, err := os.Lstat(a.arrived()); err != nil || !a.one.TryLock() {
+			continue
+		}
+		_, err := a.apply(ctx, nil)
+		if a.one.Unlock(); err != nil && ctx.Err() == nil {
+			a.log.Error("a database that has arrived could not be taken over yet: it is tried again", "error", err)
+		}
+	}
+}
+
+// apply takes over what has arrived and removes it. What cannot be read, or is for another
+// store, is put aside.
+func (a *Arrival) apply(ctx context.Context, tell func(done, of int64)) (*Account, error) {
+	file, err := os.Open(a.arrived())
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	account, err := a.bring(ctx, file, tell)
+	if errors.Is(err, errFrame) {
+		aside := a.arrived() + ".unusable"
+		a.log.Error("a database that has arrived cannot be used: it is put aside, and what was taken over of it stays; run the taking over again", "file", aside, "error", err)
+		return nil, errors.Join(err, os.Rename(a.arrived(), aside), syncFolder(a.dir))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := account.Keep(AccountFile(a.dir)); err != nil {
+		a.log.Warn("'lapid movein status' will not tell of this taking over", "error", err)
+	}
+	if err := errors.Join(os.Remove(a.arrived()), syncFolder(a.dir)); err != nil {
+		return account, err
+	}
+	c := &account.Changes
+	a.log.Info("a database was taken over", "source", account.Source, "new_alerts", c.NewAlerts, "new_decisions", c.NewDecisions,
+		"ended_decisions", c.EndedDecisions, "removed_alerts", c.RemovedAlerts, "removed_others", c.Removed)
+	return account, nil
+}
+
+// bring reads the file twice: bouncers come last, so that the first answer that one gets
+// is whole; and usage metrics behind them.
+func (a *Arrival) bring(ctx context.Context, file *os.File, tell func(done, of int64)) (*Account, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b, err := NewBringer(ctx, a.e)
+	if err != nil {
+		return nil, err
+	}
+	release := a.e.HoldStreams()
+	defer release()
+	defer time.AfterFunc(longestHold, release).Stop()
+	account := &Account{}
+	done := int64(0)
+	frames := func(take func(*frame) error) error {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		in, buf := bufio.NewReaderSize(file, 1<<20), []byte(nil)
+		for {
+			f, raw, err := readFrame(in, buf)
+			if err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+			if err := take(f); err != nil {
+				return err
+			}
+			buf = raw
+			if done += int64(len(raw)); tell != nil {
+				tell(done, 2*info.Size())
+			}
+		}
+	}
+	var refused []func(*Tally)
+	err = frames(func(f *frame) error {
+		if f.Head != nil && f.Head.Store != a.e.StoreID() {
+			return fmt.Errorf("%w: it was sent to another store", errFrame)
+		}
+		if f.Head != nil {
+			account.At = time.Unix(0, f.Head.At).UTC()
+		}
+		if f.End != nil {
+			account.Tally = f.End
+		}
+		return b.first(ctx, f, &refused)
+	})
+	if err == nil && account.Tally == nil {
+		err = errFrame
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, say := range refused {
+		say(account.Tally)
+	}
+	if err := b.Finish(ctx, account.Tally); err != nil {
+		return nil, err
+	}
+	release()
+	err = frames(func(f *frame) error { return b.second(ctx, f, account.Tally) })
+	account.Changes = b.Changes
+	return account, err
+}
+
+// first takes over what comes before the bouncers.
+func (b *Bringer) first(ctx context.Context, f *frame, refused *[]func(*Tally)) error {
+	note := func(of *relation, id int64, err error) error {
+		var r Refusal
+		if errors.As(err, &r) {
+			*refused = append(*refused, func(t *Tally) { t.refuse(of, id, string(r)) })
+			return nil
+		}
+		return err
+	}
+	for _, x := range f.Bouncers {
+		b.bouncers = append(b.bouncers, x.Name)
+	}
+	for _, m := range f.Machines {
+		if err := note(machinesTable, m.Number, b.Machine(ctx, m)); err != nil {
+			return err
+		}
+	}
+	for _, l := range f.Lists {
+		if err := note(listsTable, l.Number, b.Allowlist(ctx, l)); err != nil {
+			return err
+		}
+	}
+	if len(f.Alerts) > 0 {
+		if err := b.sameSource(); err != nil {
+			return err
+		}
+	}
+	if err := b.portions(ctx, f.Alerts); err != nil {
+		return err
+	}
+	if f.Central != nil {
+		if err := b.Central(ctx, f.Central); err != nil {
+			return err
+		}
+	}
+	if f.Counters != nil {
+		return b.Counters(ctx, *f.Counters)
+	}
+	return nil
+}
+
+// second takes over the others.
+func (b *Bringer) second(ctx context.Context, f *frame, t *Tally) error {
+	note := func(of *relation, id int64, err error) error {
+		var r Refusal
+		if errors.As(err, &r) {
+			t.refuse(of, id, string(r))
+			return nil
+		}
+		return err
+	}
+	names := b.bouncers
+	for _, x := range f.Bouncers {
+		if err := note(bouncersTable, x.Number, b.Bouncer(ctx, x)); err != nil {
+			return err
+		}
+	}
+	b.bouncers = slices.Clip(names)
+	for _, u := range f.Usage {
+		if err := note(metricsTable, 0, b.Usage(ctx, u)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
