@@ -11,6 +11,9 @@
 //	Read      hands its rows over in order: machines, bouncers, allowlists, alerts with
 //	          all that is theirs, usage metrics, the counters
 //	Taker     who gets them
+//	Bringer   a Taker that stores it: again.go makes what was taken before equal
+//	Sender    a Taker that writes frames, for another process
+//	Arrival   gets them beside a running server, and takes all over or nothing
 //	Tally     what was read, taken over and left out, per table and by reason
 //
 // Memory is bounded by the rows of a few hundred alerts at a time, or by those of one

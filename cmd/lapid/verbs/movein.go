@@ -180,7 +180,7 @@ func (m *moveIn) beside(ctx context.Context, c *admin.Client, r *reading, o move
 		err = json.Unmarshal(account, done)
 	}
 	if err != nil {
-		if tally != nil && len(tally.Tables) > 0 {
+		if tally != nil && tally.Balance() == nil { // it was read whole
 			_ = r.show(&movein.Account{At: o.Now.UTC(), Tally: tally})
 		}
 		return m.besideFailed(ctx, err)
