@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +28,6 @@ const (
 	// endWithin is how long a program that is told to end may take, before it is ended by
 	// force, and then how long that is waited for.
 	endWithin = 3 * time.Second
-	// steadyAfter is how long a program must have run for its next start not to wait: others
-	// wait between firstPause and longestPause, doubling.
-	steadyAfter = time.Minute
 )
 
 // programs are the plugin programs that run: one process for each type, as in the field,
@@ -37,6 +35,7 @@ const (
 type programs struct {
 	log   *slog.Logger // nil: none
 	clock Clock
+	begin time.Duration // how long one may take to begin; 0: startWithin
 
 	mu  sync.Mutex
 	all []*running
@@ -48,6 +47,7 @@ type running struct {
 	c     *Program // of whoever came first; file, user and group are those of all
 	log   *slog.Logger
 	clock Clock
+	begin time.Duration
 	users int // under programs.mu
 
 	mu     sync.Mutex
@@ -57,7 +57,7 @@ type running struct {
 	knows  map[string]string // the configurations that the process has, by name
 
 	began time.Time
-	pause time.Duration // before the next start, unless the program has been steady
+	pause time.Duration // between two starts, from firstPause to longestPause while it does not begin well
 }
 
 // use returns the program of a configuration, for one more user.
@@ -70,7 +70,7 @@ func (p *programs) use(c *Program) *running {
 			return r
 		}
 	}
-	r := &running{c: c, log: p.log, clock: p.clock, users: 1}
+	r := &running{c: c, log: p.log, clock: p.clock, begin: cmp.Or(p.begin, startWithin), users: 1}
 	p.all = append(p.all, r)
 	return r
 }
@@ -116,17 +116,15 @@ func (r *running) connect(ctx context.Context, name string, c *Program) (*grpc.C
 		}
 		r.knows[name] = c.Document
 	}
+	r.pause = 0 // it began well: how often it may die of a text is the couriers' to bound
 	return r.conn, nil
 }
 
 // start starts the program, unless it is too early for that. Under mu.
 func (r *running) start() error {
 	now := r.clock.Now()
-	switch ran := now.Sub(r.began); {
-	case r.began.IsZero(), ran >= steadyAfter:
-		r.pause = 0
-	case ran < r.pause:
-		return fmt.Errorf("plugin %s has ended too early, it is started again in %v", r.c.Path, (r.pause - ran).Round(time.Millisecond))
+	if ran := now.Sub(r.began); ran < r.pause {
+		return fmt.Errorf("plugin %s did not begin as it should, it is started again in %v", r.c.Path, (r.pause - ran).Round(time.Millisecond))
 	}
 	r.began, r.pause = now, min(max(2*r.pause, firstPause), longestPause)
 	as, err := r.c.credential()
@@ -138,7 +136,7 @@ func (r *running) start() error {
 		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "CROWDSEC_PLUGIN_KEY", MagicCookieValue: "lapid"},
 		Plugins:          plugin.PluginSet{r.c.Type: notifier{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		StartTimeout:     startWithin,
+		StartTimeout:     r.begin,
 		Logger:           hclog.New(&hclog.LoggerOptions{Output: io.Discard, Level: hclog.Off}),
 		Stderr:           lines,
 		SyncStdout:       io.Discard,

@@ -1,155 +1,46 @@
 package notify
 
 import (
-	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
-	"math/big"
 	"mime/quotedprintable"
-	"net"
 	"net/mail"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"lapid/transport/notify/mailtest"
 )
 
-// mailServer is an SMTP server that insists on TLS and a password.
-type mailServer struct {
-	net.Listener
-	trust *tls.Config
-	roots *x509.CertPool
-	mu    sync.Mutex
-	said  map[string]string // what it answers to a word instead of the usual
-	mails []string
-	heard []string
-}
-
-func newMailServer(t *testing.T) *mailServer {
+// mailer sends to a server of the test.
+func mailerTo(t *testing.T, s *mailtest.Server, change func(c *Email)) *mailer {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	c := &Email{Host: "127.0.0.1", Port: s.Port(), Username: "ops", Password: "secret", Encryption: "starttls",
+		Sender: "lapid@example.org", SenderName: "Lapid", Receivers: []string{"a@example.org", "b@example.org"}, Subject: "Größe"}
+	if change != nil {
+		change(c)
+	}
+	m, err := newMailer(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &mailServer{Listener: l, trust: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, roots: x509.NewCertPool(), said: map[string]string{}}
-	own, _ := x509.ParseCertificate(der)
-	s.roots.AddCert(own)
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go s.serve(c)
-		}
-	}()
-	return s
-}
-
-func (s *mailServer) serve(c net.Conn) {
-	defer c.Close()
-	r, secure := bufio.NewReader(c), false
-	fmt.Fprint(c, "220 here\r\n")
-	line := func() string {
-		text, _ := r.ReadString('\n')
-		return strings.TrimRight(text, "\r\n")
-	}
-	for {
-		text := line()
-		word, _, _ := strings.Cut(text, " ")
-		s.mu.Lock()
-		s.heard = append(s.heard, word)
-		answer := s.said[word]
-		s.mu.Unlock()
-		switch {
-		case text == "":
-			return
-		case answer != "":
-			fmt.Fprint(c, answer+"\r\n")
-		case word == "EHLO" && !secure:
-			fmt.Fprint(c, "250-here\r\n250 STARTTLS\r\n")
-		case word == "EHLO":
-			fmt.Fprint(c, "250-here\r\n250 AUTH PLAIN LOGIN\r\n")
-		case word == "STARTTLS":
-			fmt.Fprint(c, "220 go on\r\n")
-			c = tls.Server(c, s.trust)
-			r, secure = bufio.NewReader(c), true
-		case word == "AUTH" && secure:
-			fmt.Fprint(c, "334 VXNlcm5hbWU6\r\n")
-			user := line()
-			fmt.Fprint(c, "334 UGFzc3dvcmQ6\r\n")
-			if user+line() != base64.StdEncoding.EncodeToString([]byte("ops"))+base64.StdEncoding.EncodeToString([]byte("secret")) {
-				fmt.Fprint(c, "535 no\r\n")
-				return
-			}
-			fmt.Fprint(c, "235 welcome\r\n")
-		case word == "DATA" && secure:
-			fmt.Fprint(c, "354 speak\r\n")
-			var b strings.Builder
-			for text := line(); text != "."; text = line() {
-				b.WriteString(strings.TrimPrefix(text, ".") + "\r\n")
-			}
-			s.mu.Lock()
-			s.mails = append(s.mails, b.String())
-			s.mu.Unlock()
-			fmt.Fprint(c, "250 taken\r\n")
-		case word == "QUIT":
-			fmt.Fprint(c, "221 bye\r\n")
-			return
-		default:
-			fmt.Fprint(c, "250 fine\r\n")
-		}
-	}
-}
-
-// taken are the mails it took, words what it heard.
-func (s *mailServer) taken() (mails, words []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return slices.Clone(s.mails), slices.Clone(s.heard)
-}
-
-func (s *mailServer) mailer(t *testing.T) *mailer {
-	t.Helper()
-	m, err := newMailer(&Email{Host: "127.0.0.1", Port: s.Addr().(*net.TCPAddr).Port, Username: "ops", Password: "secret", Encryption: "starttls",
-		Sender: "lapid@example.org", SenderName: "Lapid", Receivers: []string{"a@example.org", "b@example.org"}, Subject: "Größe"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.trust.RootCAs = s.roots
+	m.trust.RootCAs = s.Roots
 	return m
 }
 
 // A mail goes over STARTTLS, with a login, to all receivers, and is read back as it was.
 func TestMail(t *testing.T) {
 	t.Parallel()
-	s := newMailServer(t)
+	s := mailtest.New(t)
 	const text = "<p>übel</p>\n.\n<b>192.0.2.1</b>"
-	if err := s.mailer(t).Send(t.Context(), text); err != nil {
+	if err := mailerTo(t, s, nil).Send(t.Context(), text); err != nil {
 		t.Fatal(err)
 	}
-	mails, _ := s.taken()
+	mails, _ := s.Taken()
 	m, err := mail.ReadMessage(strings.NewReader(mails[0]))
 	if err != nil {
 		t.Fatal(err)
@@ -172,25 +63,102 @@ func TestMailFaults(t *testing.T) {
 		{"busy", "MAIL", "451 later", false}, {"no such receiver", "RCPT", "550 nobody", true},
 		{"no login", "AUTH", "535 no", false}, {"refused mail", "DATA", "554 spam", true}, {"no STARTTLS", "STARTTLS", "454 no", false},
 	} {
-		s := newMailServer(t)
-		s.said[c.word] = c.answer
-		err := s.mailer(t).Send(t.Context(), "text")
-		mails, _ := s.taken()
+		s := mailtest.New(t)
+		s.Say(c.word, c.answer)
+		err := mailerTo(t, s, nil).Send(t.Context(), "text")
+		mails, _ := s.Taken()
 		if err == nil || errors.Is(err, ErrRefused) != c.final || len(mails) != 0 || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
-	s := newMailServer(t)
-	m := s.mailer(t)
+	s := mailtest.New(t)
+	m := mailerTo(t, s, nil)
 	m.trust.RootCAs = x509.NewCertPool()
 	err := m.Send(t.Context(), "text")
-	if _, heard := s.taken(); err == nil || strings.Contains(strings.Join(heard, " "), "AUTH") {
+	if _, heard := s.Taken(); err == nil || strings.Contains(strings.Join(heard, " "), "AUTH") {
 		t.Errorf("%v %v", err, heard)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.mailer(t).Send(ctx, "text"); err == nil {
+	if err := mailerTo(t, s, nil).Send(ctx, "text"); err == nil {
 		t.Error("sent though over")
+	}
+}
+
+// Each kind of encryption and of login works, and says the HELO that was asked for.
+func TestMailKinds(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		server func(*testing.T) *mailtest.Server
+		change func(*Email)
+	}{
+		{"ssltls, login", mailtest.NewDirect, func(c *Email) { c.Encryption, c.Auth = "ssltls", "login" }},
+		{"usual", mailtest.NewDirect, func(c *Email) { c.Encryption, c.Auth = "", "" }},
+		{"starttls, plain", mailtest.New, func(c *Email) { c.Auth = "plain" }},
+		{"starttls, crammd5", mailtest.New, func(c *Email) { c.Auth = "crammd5" }},
+		{"nothing", mailtest.NewOpen, func(c *Email) { c.Encryption, c.Auth, c.Username = "none", "none", "" }},
+		{"a helo", mailtest.NewOpen, func(c *Email) { c.Encryption, c.Auth, c.Hello = "none", "none", "mx.example.org" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := c.server(t)
+			if c.name == "a helo" {
+				s.Say("EHLO localhost", "550 not you")
+			}
+			if err := mailerTo(t, s, c.change).Send(t.Context(), "text"); err != nil {
+				t.Fatal(err)
+			}
+			if mails, _ := s.Taken(); len(mails) != 1 {
+				t.Errorf("%q", mails)
+			}
+		})
+	}
+}
+
+// Of several receivers one that is refused does not cost the others their mail; it is told.
+// All refused is a refusal; one that is to come later holds up the mail.
+func TestMailReceivers(t *testing.T) {
+	t.Parallel()
+	send := func(answers ...string) (error, int) {
+		s := mailtest.New(t)
+		for i, answer := range answers {
+			if answer != "" {
+				s.Say([]string{"RCPT TO:<a@example.org>", "RCPT TO:<b@example.org>"}[i], answer)
+			}
+		}
+		err := mailerTo(t, s, nil).Send(t.Context(), "text")
+		mails, _ := s.Taken()
+		return err, len(mails)
+	}
+	part := (*partlyError)(nil)
+	if err, n := send("550 nobody"); n != 1 || !errors.As(err, &part) || !strings.Contains(err.Error(), "a@example.org") || strings.Contains(err.Error(), "b@example.org") {
+		t.Errorf("one: %d %v", n, err)
+	}
+	if err, n := send("550 nobody", "551 nobody"); n != 0 || !errors.Is(err, ErrRefused) || errors.As(err, &part) {
+		t.Errorf("all: %d %v", n, err)
+	}
+	if err, n := send("550 nobody", "451 later"); n != 0 || err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("later: %d %v", n, err)
+	}
+}
+
+// A server that says nothing costs as long as the configuration says, or the attempt.
+func TestMailTimeouts(t *testing.T) {
+	t.Parallel()
+	s := mailtest.New(t)
+	s.Say("MAIL", "-")
+	m := mailerTo(t, s, func(c *Email) { c.ConnectTimeout, c.SendTimeout = "1ms", "1s" })
+	m.connect = time.Minute // of the dialling alone; the test is about what comes after it
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := m.Send(ctx, "text"); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("%v", err)
+	}
+	m = mailerTo(t, s, nil)
+	m.connect, m.send = 20*time.Millisecond, 30*time.Millisecond
+	if err := m.Send(t.Context(), "text"); err == nil || errors.Is(err, ErrRefused) {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -24,6 +24,13 @@ func compile(format string) (*template.Template, error) {
 	}).Parse(format)
 }
 
+// CheckFormat refuses a template that cannot be read. The error begins with
+// "template: format:" and the line.
+func CheckFormat(format string) error {
+	_, err := compile(format)
+	return err
+}
+
 // eventMeta are the values of a key in each of an alert's events that has it.
 func eventMeta(a *Alert, key string) []string {
 	var values []string

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,9 +115,13 @@ func (s *Setup) sent(specs []profile.Spec, log *slog.Logger) ([]*notify.Configur
 			if err != nil {
 				return nil, err
 			}
+			if strings.Contains(c.Format, "CrowdsecCTI") {
+				log.Warn(fmt.Sprintf("%s: the format of '%s' asks CrowdsecCTI, which no service answers here: each of its messages is given up", n.words.get("format").at(), n.Name))
+			}
 			list = append(list, c)
 		}
 	}
+	s.doubtPrograms(list, log)
 	if len(list) > notify.MostNotifications {
 		return nil, fmt.Errorf("profiles name %d notifications, and at most %d are sent", len(list), notify.MostNotifications)
 	}
@@ -183,6 +188,9 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 	}
 	c := &notify.Configuration{Type: w.Type, Name: w.Name, Format: w.Format, GroupThreshold: w.Threshold, MaxRetry: w.MaxRetry}
 	var err error
+	if err := notify.CheckFormat(w.Format); err != nil {
+		return nil, fmt.Errorf("%s: format of '%s': %w", formatPlace(n.words.get("format"), err), n.Name, err)
+	}
 	if c.GroupWait, err = goDuration(w.Wait); err != nil {
 		return nil, fmt.Errorf("%s: group_wait %w", n.words.get("group_wait").at(), err)
 	}
@@ -210,6 +218,43 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 		return nil, fmt.Errorf("%s: %w", n.at, err)
 	}
 	return c, nil
+}
+
+// formatPlace is where in the file an error of a template is, by the line that it names.
+func formatPlace(n *node, err error) string {
+	_, rest, _ := strings.Cut(err.Error(), "template: format:")
+	number, _, _ := strings.Cut(rest, ":")
+	line, bad := strconv.Atoi(number)
+	file, unread := os.ReadFile(n.file)
+	if lines := strings.Split(string(file), "\n"); bad == nil && unread == nil && n.line > 0 && n.line <= len(lines) {
+		first := n.line
+		if written := lines[first-1]; strings.Contains(written, ": |") || strings.Contains(written, ": >") {
+			first++ // the text begins below
+		}
+		return fmt.Sprintf("%s:%d", n.file, first+line-1)
+	}
+	return n.at()
+}
+
+// doubtPrograms warns of files in plugin_dir that are no plugin programs, one line each,
+// once some profile names a notification: those that are used were refused.
+func (s *Setup) doubtPrograms(used []*notify.Configuration, log *slog.Logger) {
+	entries, err := os.ReadDir(s.Config.Paths.Plugins)
+	if err != nil || s.Config.Paths.Plugins == "" {
+		return // a program that is named and not there has its own line
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.Config.Paths.Plugins, e.Name())
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			continue
+		}
+		if slices.ContainsFunc(used, func(c *notify.Configuration) bool { return c.Program != nil && c.Program.Path == path }) {
+			continue
+		}
+		if err := notify.CheckProgram(path); err != nil {
+			log.Warn(fmt.Sprintf("%s: this program is not used, and is refused as soon as a profile needs it: %v", s.Config.Paths.Plugins, err))
+		}
+	}
 }
 
 // pluginProgram is the program that sends a type, "" when there is none.
@@ -320,18 +365,53 @@ func secretIn(text string, env Environment) (string, error) {
 	}
 }
 
-// Written is the whole document as it was written, for JSON.
+// Written is the whole document as it was written, without its secrets, for JSON.
 func (n *Notification) Written() map[string]any {
 	words, _ := n.words.plainValue().(map[string]any)
-	settings, _ := n.settings.plainValue().(map[string]any)
+	settings, _ := n.settings.masked("").plainValue().(map[string]any)
 	all := map[string]any{}
 	maps.Copy(all, words)
 	maps.Copy(all, settings)
 	return all
 }
 
-// YAML is the whole document as it was written.
-func (n *Notification) YAML() string { return n.words.yaml() + n.settings.yaml() }
+// YAML is the whole document as it was written, without its secrets.
+func (n *Notification) YAML() string { return n.words.yaml() + n.settings.masked("").yaml() }
+
+// hiddenWord stands for a secret.
+const hiddenWord = "***"
+
+// masked is a tree whose secrets are hidden: what keys of that name hold, all headers, and
+// of addresses all but the host. A word that only names a variable or a file is shown.
+func (n *node) masked(key string) *node {
+	shown := *n
+	shown.items, shown.entries = slices.Clone(n.items), slices.Clone(n.entries)
+	for i := range shown.items {
+		shown.items[i] = n.items[i].masked(key)
+	}
+	for i, e := range n.entries {
+		below := e.key.text
+		if key == "headers" {
+			below = key
+		}
+		shown.entries[i].value = e.value.masked(below)
+	}
+	if n.kind != isScalar || n.text == "" || strings.Contains(n.text, "$") {
+		return &shown
+	}
+	lower := strings.ToLower(key)
+	secret := func(part string) bool { return strings.Contains(lower, part) }
+	switch u, err := url.Parse(n.text); {
+	case strings.HasSuffix(lower, "_path"): // of a file
+	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
+		if u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			shown.text, shown.plain = u.Scheme+"://"+u.Host+"/"+hiddenWord, false
+		}
+	case lower == "headers", lower == "webhook", lower == "url", secret("password"), secret("token"), secret("secret"), secret("key"):
+		shown.text, shown.plain = hiddenWord, false
+	}
+	return &shown
+}
 
 // plainValue is a tree in values that any encoder knows.
 func (n *node) plainValue() any {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -82,5 +83,78 @@ headers: {Authorization: "Bearer ${file:` + secret + `}", X-Empty: "$EMPTY$NONE"
 	}
 	if sent, log, err := readNotifications(t, map[string]string{"a.yaml": "type: splunk\nname: ops\ntoken: t"}, env); err != nil || len(sent) != 0 || !strings.Contains(log, "nothing sends notifications of type 'splunk'") {
 		t.Errorf("%v %v %s", sent, err, log)
+	}
+}
+
+// TestNotificationFormatPlace: an error of a template has the line of the file.
+func TestNotificationFormatPlace(t *testing.T) {
+	t.Parallel()
+	for want, text := range map[string]string{
+		"a.yaml:3: format of 'ops'": "type: http\nname: ops\nformat: '{{nope}}'\nurl: http://x",
+		"a.yaml:6: format of 'ops'": "type: http\nname: ops\nformat: |\n  one\n  {{range .}}\n  {{nope .}}\n  {{end}}\nurl: http://x",
+		"a.yaml:8: format of 'ops'": "type: http\nname: other\nurl: http://x\n---\ntype: http\nname: ops\nformat: |\n  {{nope .}}\nurl: http://x",
+	} {
+		if _, _, err := readNotifications(t, map[string]string{"a.yaml": text}, noEnvironment); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
+
+func noEnvironment(string) (string, bool) { return "", false }
+
+// TestNotificationSecretsAreHidden: what shows a document hides its secrets and shows where
+// they come from.
+func TestNotificationSecretsAreHidden(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "a.yaml", `type: email
+name: ops
+format: '{{.}}'
+smtp_password: hunter2
+smtp_username: me
+url: https://hooks.example.org/T0/B1?x=y
+webhook: https://hooks.example.org/T0/B2
+token: abcdef
+shared_key: ghijkl
+key_path: /etc/x.pem
+receiver_emails: [a@b.c]
+headers: {Authorization: "Bearer mnopqr", X-Api: $TOKEN}
+`)
+	s := &Setup{env: noEnvironment}
+	s.Config.Paths.Notifications = dir
+	list, err := s.Notifications(nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := list[0].YAML() + fmt.Sprint(list[0].Written())
+	for _, hidden := range []string{"hunter2", "T0", "x=y", "abcdef", "ghijkl", "mnopqr"} {
+		if strings.Contains(all, hidden) {
+			t.Errorf("%s is shown:\n%s", hidden, all)
+		}
+	}
+	for _, shown := range []string{"https://hooks.example.org/***", "$TOKEN", "/etc/x.pem", "a@b.c", "smtp_username: me"} {
+		if !strings.Contains(all, shown) {
+			t.Errorf("%s is hidden:\n%s", shown, all)
+		}
+	}
+}
+
+// TestUnusedPrograms: what is wrong with programs that no profile needs is a warning each,
+// and a start with Debian's folder as it is goes on with what is built in.
+func TestUnusedPrograms(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, mode := range map[string]os.FileMode{"dummy": 0o755, "notification-x": 0o777, "notification-y": 0o755} {
+		path := write(t, dir, name, "#!/bin/sh\n")
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	s := &Setup{}
+	s.Config.Paths.Plugins = dir
+	s.doubtPrograms(nil, slog.New(slog.NewTextHandler(&log, nil)))
+	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "dummy is invalid. Name should be like {type-name}") || !strings.Contains(got, "notification-x is world writable") {
+		t.Error(got)
 	}
 }
