@@ -74,6 +74,12 @@ func (v *View) NewestAlert() AlertID {
 	return 0
 }
 
+// LastNumbers are the highest numbers that alerts and decisions have got, whether or not they are
+// there still.
+func (v *View) LastNumbers() (AlertID, DecisionID) {
+	return AlertID(v.nextAlert - 1), DecisionID(v.nextDecision - 1)
+}
+
 func (v *View) anyRunning(id uint64, h *heldAlert, now int64) bool {
 	found := false
 	v.eachOf(id, h, func(r *record) bool {

@@ -29,6 +29,10 @@ type Handler struct {
 	// it gives goes to the client as JSON. nil: none is taken. Set before the first request.
 	MoveIn func(ctx context.Context, from io.Reader, tell func(done, of int64)) (any, error)
 
+	// Shadow is what the verbs of a shadow ask; nil: this server stands in front of no other. Set before
+	// the first request.
+	Shadow Shadow
+
 	engine  *engine.Engine
 	program string // version shown in Status
 	log     *slog.Logger
@@ -77,6 +81,10 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/import": verb(h.importChunk),
 
 		"/usage/list": lines(h.listUsage),
+
+		"/shadow/report": verb(h.shadowReport),
+		"/shadow/answer": verb(h.shadowAnswer),
+		"/shadow/reset":  verb(h.shadowReset),
 
 		"/backup": h.backup,
 	}

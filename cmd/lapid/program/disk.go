@@ -30,6 +30,9 @@ func (p *program) listenAdmin() (err error) {
 	}
 	verbs := admin.NewHandler(p.engine, p.version, p.log.Logger)
 	verbs.Troubles, verbs.Listening, verbs.MoveIn = p.condition.troubles, p.addresses, p.takeOver
+	if p.shadowing != nil {
+		verbs.Shadow = shadowVerbs{p}
+	}
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

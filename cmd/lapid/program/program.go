@@ -13,6 +13,7 @@ import (
 	"lapid/transport/capi"
 	"lapid/transport/movein"
 	notifications "lapid/transport/notify"
+	"lapid/transport/shadow"
 )
 
 const (
@@ -43,6 +44,8 @@ type program struct {
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
+	shadowing *Shadowing // nil: a server for itself
+
 	trustClock bool      // see engine.Options
 	version    string    // of this program
 	begun      time.Time // Run
@@ -57,7 +60,8 @@ type program struct {
 	admin   *admin.Server
 	teller  *notifications.Notifier
 	arrival *movein.Arrival
-	ready   chan struct{} // closed when all listeners are open
+	shadow  *shadow.Shadow // nil: none
+	ready   chan struct{}  // closed when all listeners are open
 
 	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine
 	condition  condition
@@ -70,9 +74,10 @@ type program struct {
 // calls too, and what a reload calls before it changes anything: an error
 // here leaves a running server as it is. What is only worth a warning is
 // said to log.
-func newProgram(s *config.Setup, log *serverLog) (*program, error) {
-	p := &program{setup: s, log: log, ready: make(chan struct{})}
+func newProgram(s *config.Setup, log *serverLog, sh *Shadowing) (*program, error) {
+	p := &program{setup: s, log: log, shadowing: sh, ready: make(chan struct{})}
 	var err error
+	sh.prepare(s)
 	if p.server, err = s.Server(); err != nil {
 		return nil, err
 	}
@@ -95,6 +100,7 @@ func newProgram(s *config.Setup, log *serverLog) (*program, error) {
 			return nil, err
 		}
 	}
+	sh.quieten(p)
 	p.outOfDate, err = checkCertificates(s, log.Logger, time.Now())
 	return p, err
 }

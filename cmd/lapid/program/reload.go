@@ -60,7 +60,7 @@ func (p *program) reload(ctx context.Context) error {
 		return err
 	}
 	fresh.StrayVariables(os.Environ())
-	next, err := newProgram(fresh, p.log)
+	next, err := newProgram(fresh, p.log, p.shadowing)
 	if err != nil {
 		return err
 	}

@@ -241,6 +241,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.api.Listen(); err != nil { // last: behind an open port everything is there
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
+	if err := p.openShadow(); err != nil {
+		return err
+	}
 	p.noteAddresses()
 	return nil
 }
@@ -249,6 +252,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 // socket.
 func (p *program) noteAddresses() {
 	var list []string
+	if p.shadow != nil {
+		list = append(list, p.shadow.Addr().String())
+	}
 	if at := p.api.Addr(); at != nil {
 		list = append(list, at.String())
 	}
@@ -318,7 +324,7 @@ func (p *program) makeAPI() error {
 	o.Loops, _ = s.Own.LoopCount() // checked when it was read
 	o.AnswerMemory, o.SharedMemory = b.answers, b.shared
 	o.BodyMemory, o.StrangerMemory, o.MaxConnections, o.MaxServed = b.bodies, b.strangers, b.connections, b.served
-	if a.TLS != nil && a.TLS.CertFile != "" {
+	if a.TLS != nil && a.TLS.CertFile != "" && p.shadowing == nil { // a shadow has it before this server
 		var err error
 		if p.tls, err = auth.NewTLS(s.TLSOptions(p.log.Logger, p.engine.Now)); err != nil {
 			return err
@@ -338,8 +344,9 @@ func (p *program) makeAPI() error {
 // error.
 func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group, ctx := errgroup.WithContext(ctx)
+	below := p.runShadow(ctx, group)
 	group.Go(func() error {
-		if err := p.api.Run(ctx); err != nil {
+		if err := p.api.Run(below); err != nil {
 			return fmt.Errorf("local API server stopped with error: %w", err)
 		}
 		return nil

@@ -24,6 +24,7 @@ type Start struct {
 	Foreign    []string      // flags that mean nothing here: the log names them
 	NoCentral  bool          // without the Central API in this run
 	TrustClock bool          // however far it is ahead of the store (see engine.Options)
+	Shadow     *Shadowing    // in front of another server; nil: a server for itself
 	AsRoot     bool          // also where the data directory is another user's
 
 	Out io.Writer // the log, where it is neither in files nor in the syslog
@@ -83,7 +84,7 @@ func Run(ctx context.Context, o *Start) error {
 func (o *Start) run(ctx context.Context, log *serverLog) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	p, err := newProgram(o.Setup, log)
+	p, err := newProgram(o.Setup, log, o.Shadow)
 	if err != nil {
 		return err
 	}
@@ -142,7 +143,7 @@ func Test(ctx context.Context, o *Start) error {
 	if err == nil {
 		log.Logger = slog.New(lines)
 		var p *program
-		if p, err = newProgram(s, log); err == nil {
+		if p, err = newProgram(s, log, nil); err == nil {
 			err = p.tryStart(ctx)
 		}
 	}

@@ -19,8 +19,14 @@ lapid decisions add --ip 192.0.2.7 --duration 4h`,
 lapid -c /etc/lapid/config.yaml serve -t`,
 	"quickstart": `lapid quickstart
 lapid quickstart --dir /tmp/try --listen 127.0.0.1:8081 --metrics 127.0.0.1:6061`,
-	"ready":   `lapid ready`,
-	"version": `lapid version -o json`,
+	"shadow": `lapid -c /etc/lapid/config.yaml shadow --upstream http://127.0.0.1:8080 --listen 127.0.0.1:8090`,
+	"shadow report": `lapid shadow report
+lapid shadow report -o json | jq .void`,
+	"shadow answer": `lapid shadow answer ours --bouncers edge-fw
+lapid shadow answer theirs`,
+	"shadow reset": `lapid shadow reset`,
+	"ready":        `lapid ready`,
+	"version":      `lapid version -o json`,
 
 	"machines": `lapid machines list`,
 	"machines list": `lapid machines list

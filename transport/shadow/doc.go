@@ -1,0 +1,42 @@
+// Package shadow stands in front of another Local API and compares it with lapid.
+//
+//	client ─► front ─► first server ─► client
+//	            └────► queue ─► second server ─► compare ─► counts, report
+//
+// Who is first is the operator's to say, for everybody or bouncer by bouncer, and may change at
+// any time: at the beginning the old server, after the cut-over lapid. A client gets the first one's answer, status,
+// headers and body as they are, and never waits for the second.
+//
+// # How requests pass
+//
+// Both ends are net/http, server and Transport (not its ReverseProxy, which rewrites targets and headers by rules of
+// its own). It is not the hot path: what counts is that bodies of any length are streamed both ways, that framing is
+// read and written by code that does not let two readers read two requests, and that targets go out byte for byte
+// (URL.Opaque). Names of headers get their usual spelling, their order is not kept, chunks are cut anew, trailers and 1xx
+// answers are not passed on; HTTP/2 is not spoken, as every known client falls back. A request whose first server is away gets 502.
+//
+// The queue is one for all clients, in the order in which the first server has answered. A write is in the queue before its
+// client has the answer. What is to be retried there (writes alone) holds up what comes behind.
+//
+// # What is void
+//
+// When a request could not be given to the second server, when the outcome of a write is not known, and when the process
+// was killed with requests under way (the note in Options.Dir tells), the two need not be alike any more. The comparison is void from
+// there on, loudly, until lapid was brought level and Reset.
+//
+// # Limits
+//
+//	connections                    Options.Connections   others are closed and counted
+//	request line and headers       Options.HeaderBytes   431
+//	a piece of a body, either way  1 minute              the connection is closed
+//	the first byte of an answer    Options.Patience      502
+//	a body for both servers        Options.Body          passed on, the second server does not get it: void
+//	one body in memory             Options.Memory        the rest is in a file without a name
+//	requests that wait             Options.QueueItems    dropped and counted: void
+//	bytes of what waits            Options.QueueBytes    the same
+//	pairs of tokens, pairs of ids  Options.Tokens, Pairs the oldest are forgotten; requests by an unknown id are skipped and counted
+//	lost writes that are named     100                   later ones are counted
+//	examples of a difference       10 of each kind, 50 kinds of each route, 4 KiB of each body
+//
+// This package imports nothing of ours.
+package shadow

@@ -1,0 +1,168 @@
+package shadow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// The queue is one for all clients: requests reach the second server in the order in which the first has answered
+// them, which is more than the order within each connection. So what a client reads after another has
+// written is compared with what the second server says after the same write.
+
+// enqueue leaves a request for the second server. It does not wait: what does not fit is dropped, and
+// from there on the two servers need not be alike any more.
+func (s *Shadow) enqueue(x *exchange) {
+	s.route(x.route).requests.Add(1)
+	if err := whole(x); err != nil {
+		s.drop(x, err)
+		return
+	}
+	s.written.began(x)
+	if s.note.dirty() {
+		s.options.Logger.Error("the shadow cannot note in its folder that requests are under way: a later run will not know that it was cut off", "folder", s.options.Dir)
+	}
+	select {
+	case s.queue <- x:
+	default:
+		s.drop(x, fmt.Errorf("its queue is full (%d requests)", cap(s.queue)))
+	}
+}
+
+// whole tells why a request cannot be repeated or compared.
+func whole(x *exchange) error {
+	if x.body != nil && x.body.err != nil {
+		return fmt.Errorf("its body was not kept: %w", x.body.err)
+	}
+	if err := x.answers[x.first].body.err; err != nil {
+		return fmt.Errorf("its answer was not kept: %w", err)
+	}
+	return nil
+}
+
+// drop counts a request that the second server does not get.
+func (s *Shadow) drop(x *exchange, why error) {
+	s.route(x.route).dropped.Add(1)
+	s.lose(x, why.Error())
+	s.void(fmt.Sprintf("a request (%s) was not passed on to the second server: %v", x.route.name, why))
+	x.release()
+}
+
+// work gives the second server what the queue holds, one after the other, until Run closes the shadow and the
+// queue is empty, or ctx ends.
+func (s *Shadow) work(ctx context.Context) {
+	for {
+		select {
+		case x := <-s.queue:
+			s.repeat(ctx, x)
+		case <-s.closing:
+			s.workOff(ctx)
+			return
+		}
+	}
+}
+
+// workOff empties the queue; when ctx has ended what is left is counted as lost.
+func (s *Shadow) workOff(ctx context.Context) {
+	for {
+		select {
+		case x := <-s.queue:
+			s.repeat(ctx, x)
+		default:
+			return
+		}
+	}
+}
+
+// repeat asks the second server the same, and compares.
+func (s *Shadow) repeat(ctx context.Context, x *exchange) {
+	defer x.release()
+	defer func() { // what one odd answer does to the comparer costs that comparison alone
+		if p := recover(); p != nil {
+			s.failComparison(x, p)
+		}
+	}()
+	side := x.first.other()
+	target, why := s.ids.targetFor(x, side)
+	if why != "" {
+		s.skip(x, why)
+		return
+	}
+	if err := s.askAgain(ctx, x, side, target); err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("the shadow has ended")
+		}
+		s.complainOfAway(side, err)
+		s.drop(x, err)
+		return
+	}
+	s.learn(x)
+	s.compare(x)
+}
+
+// askAgain asks the second server. A write is tried again, for it must not be lost; the queue waits
+// meanwhile, within its bounds. A read that fails is not.
+func (s *Shadow) askAgain(ctx context.Context, x *exchange, side Side, target string) error {
+	end := time.Now().Add(s.options.RetryFor)
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
+		err := s.askOnce(ctx, x, side, target)
+		if err == nil || !x.route.write || errors.Is(err, errUnclear) || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// errUnclear: the second server may have carried a write out, so it is not asked for it again.
+var errUnclear = errors.New("it is not known whether it was carried out there")
+
+// askOnce asks and keeps the answer. Answers that say "later" are errors.
+func (s *Shadow) askOnce(ctx context.Context, x *exchange, side Side, target string) error {
+	ctx, cancel := context.WithTimeout(ctx, s.options.Patience)
+	defer cancel()
+	a := &x.answers[side]
+	*a = answer{began: s.options.Now()}
+	again := func() io.ReadCloser { return io.NopCloser(x.content()) }
+	if x.body == nil {
+		again = nil
+	}
+	response, err := s.ask(ctx, side, x, asking{target, x.content(), again})
+	if err != nil {
+		if x.route.write && !neverSent(err) {
+			return fmt.Errorf("%w: %w", errUnclear, err)
+		}
+		return err
+	}
+	defer response.Body.Close()
+	if later(response.StatusCode) && !later(x.answers[x.first].status) {
+		return fmt.Errorf("it answers with %d", response.StatusCode)
+	}
+	a.status, a.header, a.body = response.StatusCode, response.Header, s.capture(s.options.QueueBytes)
+	_, err = io.Copy(a.body, response.Body)
+	a.ended = s.options.Now()
+	if err == nil {
+		err = a.body.err
+	}
+	if err != nil {
+		a.body.release()
+		return fmt.Errorf("its answer broke off: %w", err)
+	}
+	return nil
+}
+
+// later are the statuses of a server that will do it another time, and has done nothing.
+func later(status int) bool {
+	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout || status == http.StatusTooManyRequests
+}
+
+// capture is a new one.
+func (s *Shadow) capture(most int64) *capture {
+	return &capture{room: &s.room, memory: s.options.Memory, most: most, dir: s.options.Dir}
+}
