@@ -112,3 +112,21 @@ func (v *View) chain(n slot, yield func(*record) bool) bool {
 	}
 	return true
 }
+
+// NextIDs are the ids that the next alert and the next decision get: above all that were
+// ever given.
+func (v *View) NextIDs() (AlertID, DecisionID) {
+	return AlertID(v.nextAlert), DecisionID(v.nextDecision)
+}
+
+// Counts walks memory for how many alerts there are, and decisions of them, running or over.
+func (v *View) Counts() (alerts, decisions int) {
+	for id, h := range v.eachAlert {
+		alerts++
+		v.eachOf(id, h, func(*record) bool {
+			decisions++
+			return true
+		})
+	}
+	return alerts, decisions
+}

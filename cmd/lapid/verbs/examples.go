@@ -116,7 +116,8 @@ lapid backup - | zstd > lapid.backup.zst`,
 	"restore": `lapid restore /var/backups/lapid/lapid-20260701T000000Z-42.backup`,
 	"movein": `lapid -c /etc/crowdsec/config.yaml movein --dry-run
 lapid -c /etc/crowdsec/config.yaml movein
-lapid movein --from sqlite:/var/lib/crowdsec/data/crowdsec.db -o json`,
+lapid movein --from sqlite:/var/lib/crowdsec/data/crowdsec.db -o json
+lapid movein --back /var/backups/lapid/back --schema 1.4`,
 	"movein status": `lapid movein status`,
 	"check": `lapid check
 lapid check /var/backups/lapid/lapid-20260701T000000Z-42.backup`,

@@ -29,6 +29,8 @@ type moveIn struct {
 	from      string
 	dryRun    bool
 	keepGoing bool
+	back      string // the folder to write a database to, instead
+	schema    string
 }
 
 // moveInCommand is movein: the store made from the database of a CrowdSec server.
@@ -59,13 +61,34 @@ A table says what became of each row. What is not what it should be (a password 
 counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out. --dry-run reads
 everything and changes nothing.
 
-Ids stay what they are. What is new begins behind the old server's counters.`,
-		RunE: func(c *cobra.Command, _ []string) error { return m.run(c.Context(), t) },
+Ids stay what they are. What is new begins behind the old server's counters.
+
+The way back is --back DIR: it writes DIR/crowdsec.db, an SQLite database of everything the store holds, which a
+CrowdSec server opens. A server of lapid may run meanwhile: it is written of one moment. It is written for the version of
+the database that was taken over, or that of --schema, and what that version has no room for is counted; a later version
+brings it up to date by itself, an earlier one must never open it. A file that is there is not written over. With
+--schema 1.4 it is for Debian's 1.4.6, with 1.7 for the newest; others are written out, as crowdsec -version says them.
+
+The page moving-in.md beside this program's documentation walks through the evening step by step.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case m.back != "":
+				return m.goBack(c.Context(), t)
+			case m.schema != "":
+				return errors.New("--schema is for --back: it says for which version a database is written")
+			}
+			return m.run(c.Context(), t)
+		},
 	}
 	c.AddCommand(moveInStatusCommand(t))
 	c.Flags().StringVar(&m.from, "from", "", "the database: sqlite:PATH, postgres://… or mysql://… (default: what db_config names)")
 	c.Flags().BoolVar(&m.dryRun, "dry-run", false, "read everything and show the table, and change nothing")
 	c.Flags().BoolVar(&m.keepGoing, "keep-going", false, "leave out rows that are not what they should be, instead of taking over nothing")
+	c.Flags().StringVar(&m.back, "back", "", "write a database for a CrowdSec server into this folder, instead")
+	c.Flags().StringVar(&m.schema, "schema", "", "with --back, the version of that server: 1.4, 1.7 or such as 1.6.4 (default: as was taken over, else the newest)")
+	for _, other := range []string{"from", "dry-run", "keep-going"} {
+		c.MarkFlagsMutuallyExclusive("back", other)
+	}
 	return c
 }
 
@@ -378,15 +401,24 @@ func moveInStatusCommand(t *Terminal) *cobra.Command {
 				return err
 			}
 			tellOrigin(t, s)
-			done, err := movein.ReadAccount(moveInFile(s))
-			if errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())
-			} else if err != nil {
-				return datadir.Permitted(err, moveInFile(s))
+			done, err := lastMovedIn(s)
+			if err != nil {
+				return err
 			}
 			return (&reading{t: t}).show(done)
 		},
 	}
+}
+
+// lastMovedIn is what the last taking over came to.
+func lastMovedIn(s *config.Setup) (*movein.Account, error) {
+	done, err := movein.ReadAccount(moveInFile(s))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())
+	} else if err != nil {
+		return nil, datadir.Permitted(err, moveInFile(s))
+	}
+	return done, nil
 }
 
 // syncAll has the disk hold a folder with everything in it.
@@ -459,7 +491,7 @@ func (r *reading) show(done *movein.Account) error {
 	out.head(left, "Table", "Rows", "Read", "Taken over", "Left out", "Why, and what else there is to say")
 	out.body()
 	for _, table := range tally.Tables {
-		why := reasons(table)
+		why := reasonsOf(table.Left, table.Remarks)
 		out.line(cell{text: table.Table}, cell{text: counted(table.Rows), align: right}, cell{text: counted(table.Read), align: right},
 			cell{text: counted(table.Taken), align: right}, cell{text: counted(table.LeftOut()), align: right}, cell{text: why[0]})
 		for _, line := range why[1:] {
@@ -479,16 +511,17 @@ func (r *reading) show(done *movein.Account) error {
 
 func counted(n int64) string { return strconv.FormatInt(n, 10) }
 
-// reasons are the reasons of a table, at least one line.
-func reasons(table *movein.TableTally) (lines []string) {
-	for _, r := range table.Left {
+// reasonsOf are why rows of a table were left out, and what else there is to say of them: at
+// least one line.
+func reasonsOf(leftOut, remarks []movein.Reason) (lines []string) {
+	for _, r := range leftOut {
 		word := "left out"
 		if r.Damaged {
 			word = "NOT WHAT IT SHOULD BE, left out"
 		}
 		lines = append(lines, fmt.Sprintf("%d %s: %s (first: id %d)", r.Rows, word, r.Text, r.Example))
 	}
-	for _, r := range table.Remarks {
+	for _, r := range remarks {
 		lines = append(lines, fmt.Sprintf("%d: %s (first: id %d)", r.Rows, r.Text, r.Example))
 	}
 	if lines == nil {

@@ -1,0 +1,323 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
+	"lapid/persist"
+	"lapid/transport/admin"
+	"lapid/transport/capi"
+	"lapid/transport/movein"
+)
+
+// backName is what the database is called; the reference's packages call it so.
+const backName = "crowdsec.db"
+
+// backWork is the folder, in that of the database, in which it is made. Whoever was
+// interrupted leaves it behind, and the next one removes it.
+const backWork = ".lapid-movein-back"
+
+// wayBack is one going back.
+type wayBack struct {
+	t      *Terminal
+	s      *config.Setup
+	dir    string
+	schema movein.Schema
+	began  time.Time
+	bar    *progress
+}
+
+// goBack is movein --back: a database for a CrowdSec server, of what the store holds.
+func (m *moveIn) goBack(ctx context.Context, t *Terminal) error {
+	s, err := t.Setup()
+	if err != nil {
+		return err
+	}
+	tellOrigin(t, s)
+	schema, why, err := m.schemaFor(s)
+	if err != nil {
+		return err
+	}
+	w := &wayBack{t: t, s: s, dir: m.back, schema: schema, began: time.Now()}
+	if err := anyStore(ctx, s); err != nil {
+		return err
+	}
+	path, tally, err := w.make(ctx)
+	w.clear()
+	if err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: no database was written", ErrInterrupted)
+		}
+		return fmt.Errorf("no database was written: %w", err)
+	}
+	if err := w.show(path, tally); err != nil {
+		return err
+	}
+	t.success("wrote %s for a server of version %s (%s) or later; never let an older one open it", path, w.schema, why)
+	return nil
+}
+
+// schemaFor is the version that a database is written for, and why.
+func (m *moveIn) schemaFor(s *config.Setup) (schema movein.Schema, why string, err error) {
+	if m.schema != "" {
+		if schema, err = movein.ParseSchema(m.schema); err != nil {
+			err = fmt.Errorf("--schema %w", err)
+		}
+		return schema, "as --schema says", err
+	}
+	done, err := lastMovedIn(s)
+	if err != nil {
+		return movein.Newest, "the newest", nil // nothing was taken over, or nobody knows what
+	}
+	const past = "as the database that was taken over; --schema names another"
+	if done.Version == movein.NewestKnown() {
+		return movein.Newest, past, nil
+	}
+	if schema, err = movein.ParseSchema(done.Version); err != nil {
+		return schema, "", fmt.Errorf("the database that was taken over is of version %s, and for that none can be written: say with --schema for which version; 1.4 is for servers of 1.4.0 or later", done.Version)
+	}
+	return schema, past, nil
+}
+
+// make makes the database beside its place and puts it there when it is whole.
+func (w *wayBack) make(ctx context.Context) (path string, tally *movein.BackTally, err error) {
+	path = filepath.Join(w.dir, backName)
+	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+		return "", nil, err
+	}
+	if err := nothingThere(path); err != nil {
+		return "", nil, err
+	}
+	folder, err := lockFolder(w.dir)
+	if err != nil {
+		return "", nil, err
+	}
+	defer folder.Close()
+	work := filepath.Join(w.dir, backWork)
+	if err := os.RemoveAll(work); err != nil {
+		return "", nil, err
+	}
+	if err := os.Mkdir(work, 0o700); err != nil {
+		return "", nil, err
+	}
+	defer os.RemoveAll(work)
+	made := filepath.Join(work, backName)
+	b, err := movein.NewBack(ctx, made, w.schema)
+	if err != nil {
+		return "", nil, err
+	}
+	defer b.Discard()
+	if err := w.fill(ctx, b, filepath.Join(work, "store")); err != nil {
+		return "", nil, err
+	}
+	if err := b.Finish(ctx); err != nil {
+		return "", nil, err
+	}
+	if wrong := b.Tally.Balance(); wrong != nil {
+		return "", nil, fmt.Errorf("not every row of %s is accounted for: this is a fault of lapid's; lapid backup keeps everything", strings.Join(wrong, ", "))
+	}
+	if err := ctx.Err(); err != nil {
+		return "", nil, err
+	}
+	return path, &b.Tally, errors.Join(placeNew(made, path), folder.Sync())
+}
+
+// lockFolder opens a folder and keeps others who lock it from it, until it is closed.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("another lapid is writing a database into %s", dir)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// nothingThere refuses to write over a database, or beside the log of another one: SQLite
+// would play that into the new one.
+func nothingThere(path string) error {
+	for _, suffix := range []string{"", "-wal", "-journal", "-shm"} {
+		info, err := os.Lstat(path + suffix)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case suffix == "" && info.Mode().IsRegular() && info.Size() == 0:
+		case suffix == "":
+			return fmt.Errorf("%s is there, and is not written over: name another folder, or move it away", path)
+		default:
+			return fmt.Errorf("%s is there, which belongs to another database of the same name and would spoil the new one: name another folder, or move it away with its database", path+suffix)
+		}
+	}
+	return nil
+}
+
+// placeNew gives a file its name, unless somebody else has taken it meanwhile.
+func placeNew(made, path string) error {
+	if err := nothingThere(path); err != nil {
+		return err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one
+		return err
+	}
+	err := os.Link(made, path)
+	if err != nil && !errors.Is(err, fs.ErrExist) { // a file system without links
+		return os.Rename(made, path)
+	}
+	return err
+}
+
+// fill writes everything from the running server, or from the store itself.
+func (w *wayBack) fill(ctx context.Context, b *movein.Back, copied string) error {
+	patience := w.t.Patience
+	if patience == 0 {
+		patience = usualPatience
+	}
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	for {
+		c, err := admin.Dial(ctx, w.s.Socket())
+		if err == nil {
+			defer c.Close()
+			return w.fromServer(ctx, c, b, copied)
+		}
+		if !errors.Is(err, admin.ErrNotRunning) {
+			return datadir.Permitted(err, w.s.Socket())
+		}
+		err = w.fromStore(ctx, b)
+		if !errors.Is(err, persist.ErrLocked) {
+			return err
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-deadline.C:
+			return fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; try again later, or stop that process", err, w.s.Socket())
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// fromServer takes a backup of the running server, which goes on meanwhile, and writes what
+// is in that. Its copy of the store is on the disk as long as that takes.
+func (w *wayBack) fromServer(ctx context.Context, c *admin.Client, b *movein.Back, copied string) error {
+	stream, err := c.Backup(ctx)
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	o := w.s.EngineOptions(slog.New(slog.DiscardHandler))
+	o.Dir, o.NoSync = copied, true
+	if _, err := engine.Restore(o, stream); err != nil {
+		return fmt.Errorf("the server's own copy of its store: %w", err)
+	}
+	e, err := engine.OpenContext(ctx, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.write(ctx, b, e), e.Close(), os.RemoveAll(copied))
+}
+
+// fromStore opens the store itself, with its owner's rights. The database has been opened
+// before.
+func (w *wayBack) fromStore(ctx context.Context, b *movein.Back) error {
+	if err := storeThere(w.s); err != nil {
+		return err
+	}
+	back, err := w.s.Data().AsOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
+	e, err := engine.OpenContext(ctx, w.s.EngineOptions(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		return fmt.Errorf("opening the store in %s: %w", w.s.Store(), datadir.Permitted(err, w.s.Store()))
+	}
+	tellAlone(w.t, w.s)
+	return errors.Join(w.write(ctx, b, e), e.Close())
+}
+
+func (w *wayBack) write(ctx context.Context, b *movein.Back, e *engine.Engine) error {
+	return b.Fill(ctx, e, centralOf(capi.KeptIn(e.View())), w.progress)
+}
+
+// centralOf says in the reference's words what is known of the Central API.
+func centralOf(k capi.Kept) movein.Central {
+	c := movein.Central{Items: map[string]string{}, Lists: k.Allowlists, UsagePushed: k.UsageUpTo}
+	if k.Token != "" {
+		c.Items["apic_token"] = k.Token
+	}
+	for name, at := range k.Lists {
+		c.Items["blocklist:"+name+":last_pull"] = at.UTC().Format(http.TimeFormat)
+	}
+	return c
+}
+
+func (w *wayBack) progress(done, all int64) {
+	if w.bar == nil {
+		w.bar, w.began = newProgress(w.t, int(all)), time.Now()
+		w.bar.tail = func(done int) string {
+			rate := float64(done) / max(time.Since(w.began).Seconds(), 0.001)
+			left := time.Duration(float64(int(all)-done) / max(rate, 1) * float64(time.Second))
+			return fmt.Sprintf(" %.0f rows/s, %s left", rate, left.Round(time.Second))
+		}
+	}
+	w.bar.at(int(done))
+}
+
+func (w *wayBack) clear() {
+	if w.bar != nil {
+		w.bar.clear()
+	}
+}
+
+// writtenBack is what --back says in JSON.
+type writtenBack struct {
+	File string `json:"file"`
+	*movein.BackTally
+}
+
+// show is the account of what was written.
+func (w *wayBack) show(path string, tally *movein.BackTally) error {
+	switch w.t.Output {
+	case jsonWords:
+		return w.t.json(writtenBack{path, tally}, " ")
+	case raw:
+		var rows [][]string
+		for _, table := range tally.Tables {
+			rows = append(rows, []string{table.Table, counted(table.Rows), counted(table.Read), counted(table.Written), counted(table.LeftOut())})
+		}
+		return w.t.csv([]string{"table", "rows", "read", "written", "left_out"}, rows)
+	}
+	out := boxedTable()
+	out.head(left, "Table", "Rows", "Read", "Written", "Left out", "Why, and what else there is to say")
+	out.body()
+	for _, table := range tally.Tables {
+		why := reasonsOf(table.Left, table.Remarks)
+		out.line(cell{text: table.Table}, cell{text: counted(table.Rows), align: right}, cell{text: counted(table.Read), align: right},
+			cell{text: counted(table.Written), align: right}, cell{text: counted(table.LeftOut()), align: right}, cell{text: why[0]})
+		for _, line := range why[1:] {
+			out.row("", "", "", "", "", line)
+		}
+	}
+	w.t.show(out)
+	return nil
+}
