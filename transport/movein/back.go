@@ -88,7 +88,6 @@ func (t *BackTally) Table(name string) *BackTable {
 // on with it. The zero one is nothing.
 type Central struct {
 	Items       map[string]string // config_items by name
-	Lists       map[string]string // allowlists of the console: name and id there
 	UsagePushed int64             // usage metrics up to here were sent, Unix nanoseconds
 }
 
@@ -236,9 +235,16 @@ func (b *Back) look(ctx context.Context) error {
 	return nil
 }
 
+// close ends the statements first: one that is open keeps the file open, and locked.
 func (b *Back) close() (err error) {
+	for _, i := range b.made {
+		if i.full != nil {
+			err = errors.Join(err, i.full.Close())
+			i.full = nil
+		}
+	}
 	if b.conn != nil {
-		err = b.conn.Close()
+		err = errors.Join(err, b.conn.Close())
 		b.conn = nil
 	}
 	if b.db != nil {

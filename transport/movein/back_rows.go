@@ -149,8 +149,7 @@ func (f *filling) allowlists(ctx context.Context) error {
 	lists, items, joins := f.made[listsMade], f.made[itemsMade], f.made[joinMade]
 	for _, l := range f.view.Allowlists() {
 		list := lists.next()
-		there, console := f.central.Lists[l.Name]
-		if err := lists.put(ctx, list, list, moment64(l.CreatedAt), moment64(l.UpdatedAt), l.Name, console, l.Description, there); err != nil {
+		if err := lists.put(ctx, list, list, moment64(l.CreatedAt), moment64(l.UpdatedAt), l.Name, l.FromConsole, l.Description, l.ConsoleID); err != nil {
 			return err
 		}
 		for i := range l.Items {

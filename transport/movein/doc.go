@@ -21,5 +21,9 @@
 // with a reason. A row that cannot be read is left out as damaged; who calls decides
 // whether that stops the whole.
 //
+// And the other way round, for going back: a Back is a database of SQLite's that is written
+// of what an engine holds, with the tables, numbers and counters that a server of a given
+// version (Schema) has.
+//
 // This is the only room that knows database drivers, and it imports engine alone.
 package movein

@@ -54,6 +54,8 @@ func sqliteAdvice(err *sqlite.Error) string {
 		return ": the file was left in the middle of a write; start the old server once and stop it, then try again"
 	case 11: // corrupt
 		return ": the file is damaged or only half of it was copied; take the copy again with sqlite3 FILE \"VACUUM INTO 'COPY'\", or read the old server's file itself"
+	case 13: // full
+		return ": there is no room left; make room, or name a folder on another disk"
 	case 14: // cannot open: the folder of the log
 		return ": the folder must be writable for reading a database with a write-ahead log; run this as root or as the owner, or take a copy first with sqlite3 FILE \"VACUUM INTO 'COPY'\""
 	case 26: // not a database

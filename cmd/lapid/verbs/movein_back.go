@@ -261,7 +261,7 @@ func (w *wayBack) write(ctx context.Context, b *movein.Back, e *engine.Engine) e
 
 // centralOf says in the reference's words what is known of the Central API.
 func centralOf(k capi.Kept) movein.Central {
-	c := movein.Central{Items: map[string]string{}, Lists: k.Allowlists, UsagePushed: k.UsageUpTo}
+	c := movein.Central{Items: map[string]string{}, UsagePushed: k.UsageUpTo}
 	if k.Token != "" {
 		c.Items["apic_token"] = k.Token
 	}
