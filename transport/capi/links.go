@@ -126,7 +126,7 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 	}
 	now, digest := c.o.Now(), l.digest()
 	var since time.Time
-	if known := st.Lists[l.Name]; known != nil && known.Link == digest && !force && c.mayStay(l.Name, lasts) {
+	if known := st.Lists[l.Name]; known != nil && (known.Link == digest || known.Link == "") && !force && c.mayStay(l.Name, lasts) {
 		since = known.Fetched
 	}
 	g := engine.ListGroup{Scope: engine.CanonicalScope(l.Scope), Type: l.Remediation, Scenario: l.Name}

@@ -20,7 +20,7 @@ type state struct {
 
 // knownList is a third-party list as it was fetched last.
 type knownList struct {
-	Link    string    `json:"link"` // its digest: another link is another list
+	Link    string    `json:"link"` // its digest: another link is another list; "": it is not known
 	Fetched time.Time `json:"at"`   // by our own clock: it goes into the next question
 }
 
@@ -28,6 +28,9 @@ func loadState(e *engine.Engine, whose string) *state {
 	s := &state{}
 	if json.Unmarshal(e.View().Secret(stateSecret), s) != nil || s.Of != whose {
 		s = &state{Of: whose}
+	}
+	if s.Pulled.IsZero() && s.Lists == nil {
+		s.Lists = movedLists(e)
 	}
 	if s.Lists == nil {
 		s.Lists = map[string]*knownList{}

@@ -128,7 +128,11 @@ func (s *session) load() {
 	}
 	s.loaded = true
 	var kept token
-	if json.Unmarshal(s.o.Engine.View().Secret(tokenSecret), &kept) != nil || kept.Of != s.whose() {
+	ok := json.Unmarshal(s.o.Engine.View().Secret(tokenSecret), &kept) == nil
+	if !ok {
+		kept = s.movedToken()
+	}
+	if kept.Of != s.whose() {
 		return
 	}
 	if c, ok := claimsOf(kept.Text); ok {

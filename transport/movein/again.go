@@ -245,7 +245,7 @@ func (b *Bringer) sweep(ctx context.Context) error {
 	}{
 		{b.last.Machines, b.machines, func(n string) bool { return v.Machine(n) != nil }, b.e.DeleteMachine},
 		{b.last.Bouncers, b.bouncers, func(n string) bool { return v.Bouncer(n) != nil }, b.e.DeleteBouncer},
-		{b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.e.DeleteAllowlist},
+		{b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.dropList},
 	} {
 		for _, name := range of.were {
 			if slices.Contains(of.are, name) || !of.there(name) {
@@ -258,6 +258,21 @@ func (b *Bringer) sweep(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// dropList removes a list that is gone, whoever managed it. One of the console's without an id
+// stays: nobody here may remove it, and the console says what becomes of it.
+func (b *Bringer) dropList(ctx context.Context, name string) error {
+	l := b.e.View().Allowlist(name)
+	if l == nil || !l.FromConsole {
+		return b.e.DeleteAllowlist(ctx, name)
+	}
+	if l.ConsoleID == "" {
+		b.Changes.Removed--
+		return nil
+	}
+	_, err := b.e.DropConsoleAllowlist(ctx, l.ConsoleID)
+	return err
 }
 
 // ranges writes a set of ids as ranges.

@@ -59,6 +59,9 @@ func (r *reader) allowlists(ctx context.Context) error {
 		l := &Allowlist{Number: row.id(listID), Console: row.flag(listConsole)}
 		l.Name, l.Description = row.text(listName), row.text(listDescription)
 		l.CreatedAt, l.UpdatedAt = row.moment(listCreated), row.moment(listUpdated)
+		if l.FromConsole = l.Console; l.Console {
+			l.ConsoleID = row.text(listConsoleID)
+		}
 		if l.Name == "" && row.bad == "" {
 			row.bad = "name is empty"
 		}
@@ -83,7 +86,7 @@ func (r *reader) allowlists(ctx context.Context) error {
 		err := r.to.Allowlist(ctx, l)
 		if err := r.hand(tally, l.Number, err, func() {
 			if l.Console {
-				tally.remark(l.Number, "was managed by the console")
+				tally.remark(l.Number, "is managed by the console")
 			}
 		}); err != nil {
 			return err

@@ -41,7 +41,7 @@ func NewBringer(ctx context.Context, e *engine.Engine) (*Bringer, error) {
 // refusal makes a Refusal of an error that says that the row cannot be stored; other
 // errors stay what they are.
 func refusal(err error) error {
-	if errors.Is(err, engine.ErrInvalid) || errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrExists) {
+	if errors.Is(err, engine.ErrInvalid) || errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrExists) || errors.Is(err, engine.ErrRefused) {
 		return Refusal(err.Error())
 	}
 	return err
@@ -85,6 +85,9 @@ func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
 		return err
 	}
 	b.lists = append(b.lists, l.Name)
+	if l.FromConsole {
+		return b.consoleList(ctx, l)
+	}
 	ours := b.e.View().Allowlist(l.Name)
 	if ours == nil {
 		if err := b.e.CreateAllowlist(ctx, l.Name, l.Description, orElse(l.CreatedAt, b.now)); err != nil {
@@ -108,6 +111,18 @@ func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
 		from = to
 	}
 	return nil
+}
+
+// consoleList brings a list that the console manages: the connection to the Central API goes
+// on with it.
+func (b *Bringer) consoleList(ctx context.Context, l *Allowlist) error {
+	whole := l.Allowlist
+	whole.Items = make([]engine.AllowlistItem, len(l.Items))
+	for i := range l.Items {
+		whole.Items[i] = l.Items[i].AllowlistItem
+	}
+	_, err := b.e.PutConsoleAllowlist(ctx, &whole, b.now)
+	return refusal(err)
 }
 
 // removeItems takes from a list what it had when it was taken over the last time and has

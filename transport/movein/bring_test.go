@@ -3,6 +3,7 @@ package movein
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -266,5 +267,36 @@ func TestHugeAlert(t *testing.T) {
 	}
 	if c := h.must(p); c != (Changes{}) {
 		t.Errorf("a second time: %+v", c)
+	}
+}
+
+// TestBroughtOfTheConsole: lists that the console manages stay its own, and what was known of
+// the Central API is kept for the connection to it.
+func TestBroughtOfTheConsole(t *testing.T) {
+	t.Parallel()
+	for _, f := range fixtures[1:] { // before there were none
+		p, owner := filled(t, f.kind, f.file)
+		h := newHouse(t)
+		h.must(p)
+		h.must(p)
+		managed := 0
+		var list *engine.Allowlist
+		for _, l := range h.e.View().Allowlists() {
+			if l.FromConsole {
+				managed++
+				list = l
+			}
+		}
+		if managed != 1 || list.ConsoleID == "" || len(list.Items) == 0 || h.e.View().ConsoleAllowlist(list.ConsoleID) != list {
+			t.Fatalf("%d lists are the console's: %+v", managed, list)
+		}
+		var items map[string]string
+		if err := json.Unmarshal(h.e.View().Secret("movein.central"), &items); err != nil || len(items) != 3 || items["apic_token"] == "" {
+			t.Errorf("of the Central API is known %v, %v", items, err)
+		}
+		exec1(t, owner, "DELETE FROM allow_lists WHERE name = '"+list.Name+"'")
+		if c := h.must(p); c.Removed != 1 || h.e.View().Allowlist(list.Name) != nil {
+			t.Errorf("it is gone there and not here: %+v", c)
+		}
 	}
 }
