@@ -32,7 +32,7 @@ import (
 //	done      the file is removed
 //
 // Memory is bounded by a frame, the bouncers' names, the UUIDs of the alerts that are
-// there, and 16 bytes for each alert of the source. Methods may be called from any
+// there, and some 64 bytes for each alert of the source. Methods may be called from any
 // goroutine; one taking over is under way at a time.
 type Arrival struct {
 	e   *engine.Engine

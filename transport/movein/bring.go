@@ -25,6 +25,7 @@ type Bringer struct {
 
 	known                     map[engine.UUID]engine.AlertID // alerts that were here at the beginning
 	seen                      map[engine.AlertID]bool        // alerts of the source
+	uuids                     map[engine.UUID]int64          // of the source's alerts, and which it was
 	machines, bouncers, lists []string                       // that the source has
 	own                       map[string][]string            // items of its lists that are not the source's
 
@@ -34,7 +35,7 @@ type Bringer struct {
 // NewBringer makes one. The engine must run, and its time is the moment of the taking over.
 // It reads all alerts that are there.
 func NewBringer(ctx context.Context, e *engine.Engine) (*Bringer, error) {
-	b := &Bringer{e: e, now: e.Now(), seen: map[engine.AlertID]bool{}, own: map[string][]string{}}
+	b := &Bringer{e: e, now: e.Now(), seen: map[engine.AlertID]bool{}, uuids: map[engine.UUID]int64{}, own: map[string][]string{}}
 	return b, b.remember(ctx)
 }
 
@@ -212,6 +213,7 @@ func (b *Bringer) portions(ctx context.Context, list []portion) error {
 			}
 		}
 		decisions += len(p.Taken)
+		b.alone(p.Alert)
 		brought := broughtOf(p.Alert, p.Taken, p.Part)
 		id, there := b.known[brought.Alert.UUID]
 		if !there {
@@ -225,6 +227,19 @@ func (b *Bringer) portions(ctx context.Context, list []portion) error {
 		batch = append(batch, more...)
 	}
 	return give()
+}
+
+// alone takes from an alert a UUID that one before it has: else the two would be taken for
+// each other the next time.
+func (b *Bringer) alone(a *Alert) {
+	if a.UUID == (engine.UUID{}) {
+		return
+	}
+	if of, there := b.uuids[a.UUID]; there && of != a.Number {
+		a.UUID = engine.UUID{}
+		return
+	}
+	b.uuids[a.UUID] = a.Number
 }
 
 func (b *Bringer) bring(ctx context.Context, batch []engine.Brought) error {
@@ -298,9 +313,16 @@ func (b *Bringer) Usage(ctx context.Context, u *engine.Usage) error {
 	return refusal(b.e.BringUsage(ctx, u))
 }
 
-// Counters lets new numbers begin behind those that were given there.
+// Counters lets new numbers begin behind those that were given there. A counter that is
+// beyond what can be counted to here does not count.
 func (b *Bringer) Counters(ctx context.Context, c Counters) error {
-	return b.e.RaiseIDs(ctx, engine.AlertID(c.Alert+1), engine.DecisionID(c.Decision+1))
+	next := func(n int64) uint64 {
+		if n > mostNumber {
+			return 0
+		}
+		return uint64(n + 1)
+	}
+	return b.e.RaiseIDs(ctx, engine.AlertID(next(c.Alert)), engine.DecisionID(next(c.Decision)))
 }
 
 // centralName is the secret under which a store keeps what the source knew of the Central

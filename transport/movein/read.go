@@ -3,6 +3,7 @@ package movein
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"time"
@@ -234,6 +235,9 @@ func (r *reader) locks(ctx context.Context) error {
 	})
 }
 
+// mostNumber is the highest number of an alert or decision that is kept.
+const mostNumber = 1<<32 - 1
+
 // counters hands over the highest numbers that were given out.
 func (r *reader) counters(ctx context.Context) (err error) {
 	c := &r.tally.Counters
@@ -244,6 +248,9 @@ func (r *reader) counters(ctx context.Context) (err error) {
 		}
 		if !counted && *to > 0 {
 			r.tally.table(of).remark(*to, "the counter of this table cannot be read: new numbers go on behind the highest that is there")
+		}
+		if *to > mostNumber {
+			r.tally.table(of).remark(*to, fmt.Sprintf("the counter of this table is beyond %d: what is there beyond it gets other numbers, and new numbers go on behind those", mostNumber))
 		}
 	}
 	return r.to.Counters(ctx, *c)

@@ -248,7 +248,10 @@ func (s *Source) lastID(ctx context.Context, r *relation) (n int64, counted bool
 	var last sql.NullInt64
 	switch s.Place.Kind {
 	case SQLite:
-		last, err = s.nullable(ctx, "SELECT seq FROM sqlite_sequence WHERE name = ?", r.name)
+		var there int64 // where no table ever counted, there is none
+		if there, err = s.number(ctx, "SELECT count(*) FROM sqlite_master WHERE name = 'sqlite_sequence'"); there > 0 {
+			last, err = s.nullable(ctx, "SELECT seq FROM sqlite_sequence WHERE name = ?", r.name)
+		}
 	case Postgres:
 		last, err = s.nullable(ctx, "SELECT last_value FROM pg_sequences WHERE quote_ident(schemaname) || '.' || quote_ident(sequencename) = pg_get_serial_sequence($1, 'id')", r.name)
 	case MySQL:
