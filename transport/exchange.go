@@ -42,6 +42,7 @@ type exchange struct {
 	query      engine.Query
 	alertQuery engine.AlertQuery
 	found      []engine.Decision
+	tag        feed.TagSpace // of the answer, until it has left
 
 	counters *counters // this exchange's share
 }

@@ -40,6 +40,10 @@ type Options struct {
 	// Logger gets what an operator should know. nil: silence.
 	Logger *slog.Logger
 
+	// History is the name that clients know places in the history by
+	// (engine.Engine.NameHistory). Zero: one for this server alone.
+	History engine.HistoryName
+
 	// Version is shown as cs_info.
 	Version string
 	// MetricsLevel is full, aggregated or none. "": full.
@@ -91,6 +95,9 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.History == (engine.HistoryName{}) {
+		c.History = engine.NewHistoryName()
 	}
 	if c.Labour == nil {
 		c.Labour = func(int) {}

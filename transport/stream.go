@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"bytes"
 	"errors"
+	"net/http"
 
 	"lapid/transport/conn"
 	"lapid/transport/feed"
@@ -21,17 +23,28 @@ func (s polls) stream(x *exchange) error {
 		x.shared(streamType, feed.EmptyAnswer) // quirkBadStreamFilter
 		return nil
 	}
+	var form wire.StreamForm
+	form.Read(x.request.Query)
+	from, err := s.from(x, &form)
+	if err != nil {
+		return err
+	}
 	view := s.engine.StreamView()
 	x.review()
 	a, err := s.feed.Poll(&feed.Poll{
-		Question: feed.Question{Raw: x.request.Query, Query: &x.query},
-		Row:      x.bouncer, View: view, Asker: x, MayWait: x.request.MayWait(),
+		Question: feed.Question{Raw: form.Question, Query: &x.query},
+		Row:      x.bouncer, View: view, From: from, Asker: x, MayWait: x.request.MayWait(),
 	})
 	if err != nil {
 		if errors.Is(err, feed.ErrWouldWait) {
 			return errLater
 		}
 		return err
+	}
+	s.tell(x, &a, feed.Tag{History: s.options.History, Revision: view.Revision(), Question: form.Print})
+	if a.Same && from.Given && !form.HasAfter && !x.query.Startup {
+		x.empty(http.StatusNotModified)
+		return nil
 	}
 	if a.Body != nil {
 		x.stream(streamType, a.Body, cursorOf(&a))
@@ -42,6 +55,72 @@ func (s polls) stream(x *exchange) error {
 		x.answer.Move(c)
 	}
 	return nil
+}
+
+var (
+	errTwoPlaces = &answer{http.StatusBadRequest, "both If-None-Match and after say where the answer begins: send one of them"}
+	errNoPlace   = &answer{http.StatusBadRequest, "after is not an ETag of a stream, without its quotes"}
+)
+
+// from is where the bouncer says that it is: the tag of an earlier answer, in a header or
+// as a parameter.
+func (s polls) from(x *exchange, form *wire.StreamForm) (p feed.Place, err error) {
+	switch match := x.request.Match; {
+	case form.HasAfter && match != nil:
+		return p, errTwoPlaces
+	case form.HasAfter:
+		t, ok := feed.ParseTag(form.After)
+		if !ok {
+			return p, errNoPlace
+		}
+		return s.place(&t, form), nil
+	case match != nil:
+		return s.firstPlace(match, form), nil
+	}
+	return p, nil
+}
+
+// firstPlace is the first of a list of tags that is one of this history and question. A
+// proxy that packs answers puts W/ before them.
+func (s polls) firstPlace(list []byte, form *wire.StreamForm) feed.Place {
+	for more := true; more; {
+		var one []byte
+		one, list, more = bytes.Cut(list, []byte{','})
+		one = bytes.TrimPrefix(bytes.TrimSpace(one), []byte("W/"))
+		if n := len(one); n < 2 || one[0] != '"' || one[n-1] != '"' {
+			continue
+		} else if t, ok := feed.ParseTag(one[1 : n-1]); ok {
+			if p := s.place(&t, form); p.Known {
+				return p
+			}
+		}
+	}
+	return feed.Place{Given: true}
+}
+
+// place is what a tag says. One of the future is of another history: what it told of
+// was never here.
+func (s polls) place(t *feed.Tag, form *wire.StreamForm) feed.Place {
+	known := t.History == s.options.History && t.Question == form.Print && t.Revision <= s.engine.StreamView().Revision()
+	return feed.Place{Given: true, Known: known, After: t.Revision}
+}
+
+var (
+	tagLine     = []byte("ETag")
+	streamLine  = []byte("Lapid-Stream")
+	streamFull  = []byte("full")
+	streamDelta = []byte("delta")
+)
+
+// tell says in the head where the answer leads to, and whether it is everything.
+func (s polls) tell(x *exchange, a *feed.Answer, t feed.Tag) {
+	tag := append(x.tag[:0], '"')
+	x.answer.Tell(tagLine, append(t.Append(tag), '"'))
+	what := streamDelta
+	if a.Full {
+		what = streamFull
+	}
+	x.answer.Tell(streamLine, what)
 }
 
 // cursorOf is what an answer moves when it leaves; nil: nothing.

@@ -10,12 +10,21 @@ import (
 // RetryAfter is the pause, in seconds, that is asked of those who came at a bad moment.
 const RetryAfter = "1"
 
+// headerLine is a line of an answer's head.
+type headerLine struct {
+	name  []byte
+	value []byte
+}
+
 // Answer is what a handler says to one request. It leaves when Serve has returned. The
 // zero answer is 200 without a body.
 type Answer struct {
 	response  *fasthttp.Response
 	conn      *conn // nil in tests without a network
 	continues bool
+	onLoop    bool
+	told      [linesAtMost]headerLine // by Tell; on a loop they are not in response yet
+	lines     int
 
 	// Not on a loop.
 	ending *ending      // keeps the end of an answer in chunks together
@@ -57,11 +66,35 @@ func (a *Answer) SetType(kind []byte) { a.response.Header.SetContentTypeBytes(ki
 // SetHeader adds a line, or replaces it.
 func (a *Answer) SetHeader(name, value string) { a.response.Header.Set(name, value) }
 
+// linesAtMost is how many lines Tell takes.
+const linesAtMost = 2
+
+// Tell adds a line whose name stands as it is and is not there yet. It allocates
+// nothing; the value is borrowed until the answer has left the handler's exchange.
+func (a *Answer) Tell(name, value []byte) {
+	a.told[a.lines] = headerLine{name, value}
+	a.lines++
+	if !a.onLoop {
+		a.response.Header.SetCanonical(name, value)
+	}
+}
+
+// appendTold appends the lines of Tell, each with its end.
+func (a *Answer) appendTold(dst []byte) []byte {
+	for _, line := range a.told[:a.lines] {
+		dst = append(append(append(append(dst, line.name...), ": "...), line.value...), lineEnd...)
+	}
+	return dst
+}
+
 // Close has the connection end with this answer.
 func (a *Answer) Close() { a.response.SetConnectionClose() }
 
 // Reset forgets what was answered so far.
-func (a *Answer) Reset() { a.response.Reset() }
+func (a *Answer) Reset() {
+	a.response.Reset()
+	a.lines = 0
+}
 
 // Continue answers a pending request by asking for its body.
 func (a *Answer) Continue() {
@@ -83,7 +116,8 @@ func (a *Answer) Move(c Cursor) {
 	a.conn.moveWithEnd(d)
 }
 
-// Stream answers with what s writes after the handler has returned, and has a cursor,
+// Stream answers with what s writes after the handler has returned, what Tell added
+// before in its head, and has a cursor,
 // unless that is nil, moved with its end. If it fails the connection is cut, so that
 // the client cannot take the part for the whole. keepBody: s needs the request's body,
 // or what was read out of it; its memory is taken until s is closed.
@@ -108,8 +142,8 @@ func (a *Answer) Stream(kind []byte, s Stream, c Cursor, keepBody bool) {
 		a.response.SetBodyStream(l, -1)
 	default:
 		// HTTP/1.0 knows no chunks: the end of the connection is the end of the answer.
-		kind, now := bytes.Clone(kind), a.now()
+		kind, told, now := bytes.Clone(kind), a.appendTold(nil), a.now()
 		a.ctx.HijackSetNoResponse(true)
-		a.ctx.Hijack(func(c net.Conn) { l.sendOldWay(c, kind, now) })
+		a.ctx.Hijack(func(c net.Conn) { l.sendOldWay(c, kind, told, now) })
 	}
 }

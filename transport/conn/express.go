@@ -37,8 +37,10 @@ type express struct {
 type head struct {
 	kind           []byte
 	second         int64
-	before, behind []byte // the length of the body
+	before, behind []byte // the length of the body, with the end of its line
 }
+
+const lineEnd = "\r\n"
 
 // enoughToSend is after how many bytes of answers to one batch of requests
 // they are sent.
@@ -54,7 +56,7 @@ func newExpress(r *Request, socket bool) *express {
 	e.pen = bufio.NewWriterSize((*appender)(&e.out), 4<<10)
 	r.Method, r.Protocol, r.Socket, r.conn = plainMethod, plainProtocol, socket, &e.conn
 	r.answer.response = &e.response
-	r.answer.conn = &e.conn
+	r.answer.conn, r.answer.onLoop = &e.conn, true
 	return e
 }
 
@@ -104,6 +106,7 @@ func (e *express) answer(c *reactor.Conn) bool {
 	req := e.request
 	req.fillPlain(&e.plain)
 	req.Peer, req.Began = c.Peer, time.Now()
+	req.answer.lines = 0
 	if !req.handler.Serve(req, &req.answer) {
 		return false
 	}
@@ -113,9 +116,14 @@ func (e *express) answer(c *reactor.Conn) bool {
 		h := e.head(r.Header.ContentType(), req.Began.Unix())
 		e.out = append(e.out, h.before...)
 		e.out = strconv.AppendInt(e.out, int64(len(body)), 10)
+		e.out = append(e.out, lineEnd...)
+		e.out = req.answer.appendTold(e.out)
 		e.out = append(e.out, h.behind...)
 		e.out = append(e.out, body...)
 		return true
+	}
+	for _, line := range req.answer.told[:req.answer.lines] {
+		r.Header.SetCanonical(line.name, line.value)
 	}
 	e.pen.Reset((*appender)(&e.out))
 	_ = r.Write(e.pen) // appending does not fail
@@ -138,7 +146,7 @@ func (e *express) head(kind []byte, second int64) *head {
 	r.SetContentLength(0)
 	all := r.AppendBytes(nil)
 	length := bytes.LastIndex(all, []byte(": 0\r\n")) + len(": ")
-	*h = head{bytes.Clone(kind), second, all[:length], all[length+1:]}
+	*h = head{bytes.Clone(kind), second, all[:length], all[length+len("0"+lineEnd):]}
 	return h
 }
 

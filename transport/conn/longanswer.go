@@ -34,13 +34,13 @@ type longAnswer struct {
 // sendOldWay writes an answer in pieces of which nobody knows the length to a
 // client that knows no chunks. The connection is closed after it, and not in good
 // order if the answer is not whole.
-func (l *longAnswer) sendOldWay(c net.Conn, kind []byte, now int64) {
+func (l *longAnswer) sendOldWay(c net.Conn, kind, told []byte, now int64) {
 	defer l.Close()
 	l.ending = nil
 	if l.conn != nil {
 		l.conn.endless = true
 	}
-	head := "HTTP/1.1 200 OK\r\nDate: " + time.Unix(0, now).UTC().Format(http.TimeFormat) + "\r\nContent-Type: " + string(kind) + "\r\nConnection: close\r\n\r\n"
+	head := "HTTP/1.1 200 OK\r\nDate: " + time.Unix(0, now).UTC().Format(http.TimeFormat) + "\r\nContent-Type: " + string(kind) + lineEnd + string(told) + "Connection: close\r\n\r\n"
 	_, err := c.Write([]byte(head))
 	if err == nil {
 		_, err = l.WriteTo(c)

@@ -23,6 +23,7 @@ type plain struct {
 	agent     []byte // User-Agent
 	forwarded []byte // X-Forwarded-For
 	real      []byte // X-Real-Ip
+	match     []byte // If-None-Match
 }
 
 // Kind is what a request is about, as far as the plain reader knows.
@@ -127,6 +128,10 @@ func (p *plain) header(name, value []byte, host *bool) bool {
 			return !twice && plainHost(value)
 		}
 		return !startsFold(name, "http2-")
+	case 'i':
+		if bytes.EqualFold(name, []byte("if-none-match")) {
+			return once(&p.match, value)
+		}
 	case 't':
 		return !startsFold(name, "transfer-") && !startsFold(name, "trailer") && len(name) > len("te")
 	case 'u':

@@ -26,6 +26,7 @@ type Request struct {
 	Agent     []byte // User-Agent
 	Forwarded []byte // all lines of X-Forwarded-For, joined by commas
 	Real      []byte // X-Real-Ip
+	Match     []byte // all lines of If-None-Match, joined by commas
 
 	Authorization []byte
 	Cookie        []byte // the one named jwt
@@ -175,11 +176,7 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	r.Unreadable = string(r.Path) == refusedURI
 	r.Key, r.Agent, r.Real = h.Peek("X-Api-Key"), h.UserAgent(), h.Peek("X-Real-Ip")
 	r.Authorization, r.Cookie, r.Encoding, r.Length = h.Peek(fasthttp.HeaderAuthorization), h.Cookie("jwt"), h.ContentEncoding(), h.ContentLength()
-	if r.Forwarded = h.Peek(fasthttp.HeaderXForwardedFor); len(r.Forwarded) > 0 {
-		if all := h.PeekAll(fasthttp.HeaderXForwardedFor); len(all) > 1 {
-			r.Forwarded = bytes.Join(all, []byte{','})
-		}
-	}
+	r.Forwarded, r.Match = joined(h, fasthttp.HeaderXForwardedFor), joined(h, fasthttp.HeaderIfNoneMatch)
 	if r.conn != nil {
 		r.Peer, r.Socket = r.conn.peer, r.conn.socket
 	} else {
@@ -200,6 +197,17 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	}
 }
 
+// joined are the values of all lines of a name.
+func joined(h *fasthttp.RequestHeader, name string) []byte {
+	one := h.Peek(name)
+	if len(one) > 0 {
+		if all := h.PeekAll(name); len(all) > 1 {
+			return bytes.Join(all, []byte{','})
+		}
+	}
+	return one
+}
+
 // fillPlain is the adapter from the plain reader of the loops.
 func (r *Request) fillPlain(p *plain) {
 	r.Kind, r.Target, r.Query = p.kind, p.target, p.query
@@ -208,6 +216,7 @@ func (r *Request) fillPlain(p *plain) {
 		r.Path = r.Path[:n-1]
 	}
 	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
+	r.Match = p.match
 }
 
 // release empties the request, after its answer was made.

@@ -44,7 +44,7 @@ const (
 )
 
 // Poll answers a poll (http-api.md section 13): what changed since the bouncer's
-// cursor, or everything when it asks for that, never pulled, or is further behind
+// cursor or the place that it names, or everything when it asks for that, never pulled, or is further behind
 // than the history reaches. Nothing moves but a cursor past changes of which the
 // question admits none; the rest is the caller's, with Answer.Moves.
 //
@@ -52,14 +52,12 @@ const (
 // answered by other errors than ErrWouldWait has not found memory: an *engine.Error
 // of ErrBusy, or a *TooLong.
 func (f *Feed) Poll(p *Poll) (Answer, error) {
-	after, pulled := p.Row.Cursor()
-	all := !pulled || p.Query.Startup
+	after, all := p.from()
 	if !p.MayWait && (all || p.View.Distance(after) > nearby) {
 		return Answer{}, ErrWouldWait
 	}
 	if !all && after == p.View.Revision() {
-		p.Row.Pass(after, after, p.Query.Now)
-		return Answer{Whole: EmptyAnswer}, nil
+		return p.nothing(after), nil
 	}
 	if !all {
 		if known := f.known(p, after); known != nil {
@@ -132,8 +130,7 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision) (Answer, erro
 	case n > longDelta && !p.MayWait:
 		return Answer{}, ErrWouldWait
 	case n == 0:
-		p.Row.Pass(after, to, now) // there is nothing to miss
-		return Answer{Whole: EmptyAnswer}, nil
+		return p.nothing(after), nil
 	case n <= longDelta:
 		s.out = wire.AppendDelta(s.out[:0], &s.delta, now)
 		all := append([]byte(nil), s.out...)
@@ -155,13 +152,13 @@ func (f *Feed) fullState(p *Poll, s *scratch) (Answer, error) {
 // whole answers with bytes that are there already.
 func (f *Feed) whole(p *Poll, all []byte, m CursorMove) (Answer, error) {
 	if !p.MayWait || len(all) <= Brief {
-		return Answer{Whole: all, Moves: m}, nil
+		return Answer{Whole: all, Moves: m, Full: m.All}, nil
 	}
 	var held budget.Hold
 	if err := f.Reserve(&held, p.Asker, int64(len(all))); err != nil {
 		return Answer{}, err
 	}
-	return Answer{Body: f.body(&held, p.Asker, StreamedBody{whole: all, size: len(all)}), Moves: m}, nil
+	return Answer{Body: f.body(&held, p.Asker, StreamedBody{whole: all, size: len(all)}), Moves: m, Full: m.All}, nil
 }
 
 // share answers with one of the shared answers, or with one of its own when there
@@ -177,7 +174,7 @@ func (f *Feed) share(p *Poll, s *scratch, src *answerSource, m CursorMove) (Answ
 			}
 		}
 		own := StreamedBody{run: func(w *Writer) error { return src.write(w, place{}) }, size: src.size()}
-		return Answer{Body: f.body(&s.held, p.Asker, own), Moves: m}, nil
+		return Answer{Body: f.body(&s.held, p.Asker, own), Moves: m, Full: m.All}, nil
 	}
 	if all, ok := b.whole(); ok {
 		b.leave()
@@ -193,7 +190,7 @@ func (f *Feed) share(p *Poll, s *scratch, src *answerSource, m CursorMove) (Answ
 	if m.All {
 		most = statePieces
 	}
-	return Answer{Body: f.body(&s.held, p.Asker, StreamedBody{shared: b, size: b.size(most)}), Moves: m}, nil
+	return Answer{Body: f.body(&s.held, p.Asker, StreamedBody{shared: b, size: b.size(most)}), Moves: m, Full: m.All}, nil
 }
 
 // Sweep closes what belongs to a second that is over, and drops what has no reader of

@@ -23,10 +23,20 @@ type Poll struct {
 	Question
 	Row   *engine.BouncerRow // its cursor says from where on
 	View  *engine.View       // the state that it is told, taken before the cursor is looked at
+	From  Place              // where the bouncer says that it is
 	Asker Asker
 	// MayWait: the caller is a goroutine that may wait and compute for a while. If
 	// not, what would need that is ErrWouldWait.
 	MayWait bool
+}
+
+// Place is where a bouncer says that it is in the history. What it is told then comes
+// behind that, whatever the cursor of its row is, and moves no cursor. The zero Place
+// says nothing.
+type Place struct {
+	Given bool
+	Known bool            // false: it is no place of this history and question, and everything is told
+	After engine.Revision // everything up to there is known
 }
 
 // Answer is what a poll is told, and what that does to the bouncer's cursor.
@@ -34,6 +44,8 @@ type Answer struct {
 	Whole []byte        // all of it; never changed. nil:
 	Body  *StreamedBody // it is long; to be sent and closed by the caller
 	Moves CursorMove    // moves when it leaves; Row is nil when nothing does
+	Full  bool          // it is everything, and not what has changed
+	Same  bool          // it says that nothing has changed
 }
 
 // EmptyAnswer tells a bouncer that nothing has changed. It is never written to.
@@ -64,8 +76,35 @@ func (p *Poll) unchanged(view *engine.View, earlier engine.Revision) bool {
 	return earlier < view.Revision() && view.Unchanged(earlier, p.Query)
 }
 
+// from is behind which revision the answer begins, or that it is everything.
+func (p *Poll) from() (after engine.Revision, all bool) {
+	if p.From.Given && !p.Query.Startup {
+		return p.From.After, !p.From.Known
+	}
+	after, pulled := p.Row.Cursor()
+	return after, !pulled || p.Query.Startup
+}
+
+// named reports whether the bouncer's own place counts, and not its row's cursor.
+func (p *Poll) named() bool { return p.From.Given && !p.Query.Startup }
+
 // move is what an answer does to the bouncer's cursor that begins after a revision
 // and tells everything up to the view's.
 func (p *Poll) move(after engine.Revision) CursorMove {
-	return CursorMove{engine.Delivery{Row: p.Row, After: after, To: p.View.Revision()}, p.Query.Now}
+	m := CursorMove{engine.Delivery{Row: p.Row, After: after, To: p.View.Revision()}, p.Query.Now}
+	if p.named() {
+		p.Row.Visit(p.Query.Now)
+		m.Row = nil
+	}
+	return m
+}
+
+// nothing answers that nothing has changed, and passes the cursor on.
+func (p *Poll) nothing(after engine.Revision) Answer {
+	if p.named() {
+		p.Row.Visit(p.Query.Now)
+	} else {
+		p.Row.Pass(after, p.View.Revision(), p.Query.Now) // there is nothing to miss
+	}
+	return Answer{Whole: EmptyAnswer, Same: true}
 }

@@ -214,7 +214,11 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := p.makeAPI(); err != nil {
+	history, err := p.engine.NameHistory(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.makeAPI(history); err != nil {
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
 	defer func() {
@@ -311,13 +315,13 @@ func (p *program) secret(ctx context.Context) ([]byte, error) {
 // makeAPI makes the server of the API from what was configured and from the bounds
 // that were found. It opens nothing but the files of certificates; an error of those
 // is the only one to expect.
-func (p *program) makeAPI() error {
+func (p *program) makeAPI(history engine.HistoryName) error {
 	s, a := p.setup, p.setup.Config.API.Server
 	mode, _ := s.Own.SocketMode() // checked when it was read
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
-		Labour: p.processors.labour, Told: p.condition.told,
+		Labour: p.processors.labour, Told: p.condition.told, History: history,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
