@@ -224,6 +224,8 @@ func FuzzFronts(f *testing.F) {
 		live + "GET /v1/decisions HTTP/1.1\nHost: x\n" + keyLine + "\n\n" + live,
 		live + "OPTIONS * HTTP/1.1\r\nHost: x\nContent-Length: 0\r\n\r\n" + live,
 		request("GET", "/v1/decisions", keyLine, longLine) + live + poll,
+		request("GET", "/v1/decisions/stream", keyLine, `If-None-Match: "abcdefgh-1-0000000000000000"`) + poll + request("GET", "/v1/decisions/stream?after=abcdefgh-1-0000000000000000", keyLine),
+		request("GET", "/v1/decisions/stream?after=x&after=y", keyLine, "If-None-Match: *", "if-none-match: W/\"x\"") + live,
 		request("POST", "/v1/alerts", "Transfer-Encoding: chunked") + "2;a\r\n[]\r\n0\r\nX: y\r\n\n" + poll,
 	} {
 		f.Add(text, uint16(len(text)/3), uint16(len(text)/2))

@@ -161,19 +161,20 @@ func hungUp(err error) bool {
 }
 
 var (
-	answerHead = regexp.MustCompile(`(?s)HTTP/1\.1 [0-9]{3} .*?\r\n\r\n`)
-	dateLine   = regexp.MustCompile(`(?m)^Date: .*\r\n`)
-	statusLine = regexp.MustCompile(`(?m)^HTTP/1\.1 ([0-9]{3}) `)
+	answerHead  = regexp.MustCompile(`(?s)HTTP/1\.1 [0-9]{3} .*?\r\n\r\n`)
+	dateLine    = regexp.MustCompile(`(?m)^Date: .*\r\n`)
+	tagRevision = regexp.MustCompile(`(?m)^(ETag: "[a-z2-7]{8}-)[0-9]+(-[0-9a-f]{16}"\r\n)`)
+	statusLine  = regexp.MustCompile(`(?m)^HTTP/1\.1 ([0-9]{3}) `)
 )
 
 // plain is what answers say, whoever asked and when, and in whatever order
-// headers stand.
+// headers stand: who asks again may do so at another revision.
 func (one *front) plain(answers string) string {
 	answers = strings.ReplaceAll(answers, one.key, testKey)
 	return answerHead.ReplaceAllStringFunc(answers, func(head string) string {
 		lines := strings.SplitAfter(dateLine.ReplaceAllString(strings.TrimSuffix(head, "\r\n"), ""), "\r\n")
 		slices.Sort(lines[1:])
-		return strings.Join(lines, "") + "\r\n"
+		return tagRevision.ReplaceAllString(strings.Join(lines, ""), "${1}N$2") + "\r\n"
 	})
 }
 
