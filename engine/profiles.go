@@ -20,3 +20,14 @@ type Verdict struct {
 	Notify    []string      // names of notifications to send, at most LongestName bytes each
 	Undecided int           // how many of them, the first, were named before a profile decided
 }
+
+// Judge asks the rules in force about an alert as if it came in now, and stores nothing:
+// which notifications would be due. The alert is read, never changed or kept. Without rules
+// the verdict is empty. Errors are those of the rules.
+func (e *Engine) Judge(a *Alert) (Verdict, error) {
+	p := e.profiles.Load()
+	if p == nil || *p == nil {
+		return Verdict{}, nil
+	}
+	return (*p).Evaluate(a, e.View(), e.Now())
+}

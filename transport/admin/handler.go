@@ -75,6 +75,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/alerts/get":    verb(h.getAlert),
 		"/alerts/delete": verb(h.deleteAlerts),
 		"/alerts/flush":  verb(h.flushAlerts),
+		"/alerts/judge":  verb(h.judge),
 
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),

@@ -50,7 +50,7 @@ func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), e
 		if err := storeThere(s); err != nil && !(t.Init && errors.Is(err, errNoStore)) {
 			return nil, nil, err
 		}
-		c, close, err := ownClient(ctx, s, t.Build.Version)
+		c, close, err := ownClient(ctx, s, t.Build.Version, t.rules)
 		if err == nil {
 			tellAlone(t, s)
 		}
@@ -122,9 +122,9 @@ func storeThere(s *config.Setup) error {
 // ownClient opens the store for one command and serves the operator's handler
 // in this process, which has the rights of the store's owner until close. It
 // is for one verb: the engine runs, so writes are durable before they are
-// answered, and profiles are not loaded, since verbs bring decisions of
-// their own.
-func ownClient(ctx context.Context, s *config.Setup, version string) (*admin.Client, func(), error) {
+// answered, and profiles are not loaded but for a verb that asks them, since verbs bring
+// decisions of their own.
+func ownClient(ctx context.Context, s *config.Setup, version string, rules engine.Profiles) (*admin.Client, func(), error) {
 	back, err := s.Data().AsOwner()
 	if err != nil {
 		return nil, nil, err
@@ -138,6 +138,9 @@ func ownClient(ctx context.Context, s *config.Setup, version string) (*admin.Cli
 	if err != nil {
 		back()
 		return nil, nil, fmt.Errorf("opening the store in %s: %w", s.Store(), datadir.Permitted(err, s.Store()))
+	}
+	if rules != nil {
+		e.SetProfiles(rules)
 	}
 	_ = s.Data().NoteMade(e.StoreID()) // or the next time
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -103,7 +103,10 @@ lapid console enroll --quick`,
 	"notifications":         `lapid notifications list`,
 	"notifications list":    `lapid notifications list -o json`,
 	"notifications inspect": `lapid notifications inspect ops_webhook`,
-	"notifications test":    `lapid notifications test ops_webhook`,
+	"notifications test": `lapid notifications test ops_webhook
+lapid notifications test ops_webhook -a '{"scenario": "crowdsecurity/ssh-bf", "source": {"cn": "FR"}}'`,
+	"notifications reinject": `lapid notifications reinject 42
+lapid notifications reinject 42 -a '{"remediation": true}'`,
 
 	"config": `lapid config show`,
 	"config show": `lapid config show

@@ -16,6 +16,7 @@ import (
 
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
 	"lapid/transport/visible"
 )
 
@@ -48,6 +49,7 @@ type Terminal struct {
 
 	Patience time.Duration // how long a store that is held is waited for; 0: ten seconds
 	loaded   *config.Setup
+	rules    engine.Profiles // for a store without a server; nil: the verb asks none
 }
 
 // Guard puts the last guard before both streams and gives what flushes them: call it once,
