@@ -318,7 +318,7 @@ func (i *inserting) put(ctx context.Context, id int64, values ...any) error {
 		c := &i.of.columns[place]
 		switch {
 		case !c.in(i.back.schema):
-			if says(values[place]) {
+			if says(values[place]) && c.until == (Schema{}) { // else it is one that old versions have, and means nothing
 				add(&i.tally.Remarks, id, fmt.Sprintf("%s is left out: it came with version %s", c.name, c.since), false)
 			}
 			continue

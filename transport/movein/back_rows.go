@@ -131,7 +131,7 @@ func (f *filling) bouncers(ctx context.Context) error {
 			add(&rows.tally.Remarks, id, "is shared by all addresses that come with its key: there each new one gets a row of its own", false)
 		}
 		if err := rows.put(ctx, id, id, moment64(b.CreatedAt), moment64(b.UpdatedAt), b.Name, hex.EncodeToString(hash[:]), false, address, orNull(b.Type),
-			orNull(b.Version), nil, pulled, string(b.AuthType), orNull(b.OS.Name), orNull(b.OS.Family), orNull(b.OS.Version),
+			orNull(b.Version), moment64(b.CreatedAt), pulled, string(b.AuthType), orNull(b.OS.Name), orNull(b.OS.Family), orNull(b.OS.Version),
 			orNull(strings.Join(b.FeatureFlags, ",")), b.AutoCreated); err != nil {
 			return err
 		}
