@@ -16,12 +16,16 @@ type Client struct {
 	log     *slog.Logger
 	session *session
 	links   *http.Client // for what a link names: without the token
+
+	pulling chan struct{} // one token: whoever has it may pull, and owns what follows
+	known   *state        // of lists; nil: not loaded yet
+	obeying chan struct{} // one token: whoever has it carries out an order
 }
 
 // New makes a client; it asks nobody yet. An error says which field of the credentials
 // is missing or cannot be used.
 func New(o *Options) (*Client, error) {
-	c := &Client{o: *o}
+	c := &Client{o: *o, pulling: make(chan struct{}, 1), obeying: make(chan struct{}, 1)}
 	if err := c.o.complete(); err != nil {
 		return nil, err
 	}
@@ -36,7 +40,7 @@ func New(o *Options) (*Client, error) {
 func (c *Client) Run(ctx context.Context) {
 	ctx = engine.As(ctx, central)
 	var jobs sync.WaitGroup
-	for _, job := range []func(context.Context){c.pullJob, c.pushJob, c.presenceJob, c.usageJob} {
+	for _, job := range []func(context.Context){c.pullJob, c.pushJob, c.presenceJob, c.usageJob, c.papiJob, c.reportJob} {
 		jobs.Go(func() { job(ctx) })
 	}
 	jobs.Wait()

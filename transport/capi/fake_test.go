@@ -76,7 +76,7 @@ func newFake(t *testing.T) *fake {
 func (f *fake) client(change func(*Options)) *Client {
 	f.t.Helper()
 	o := &Options{
-		Engine: f.rig.Engine, Credentials: Credentials{URL: f.web.URL + "/", Login: "l0gin", Password: "passw0rd"},
+		Engine: f.rig.Engine, Credentials: Credentials{URL: f.web.URL + "/", Orders: f.web.URL + "/", Login: "l0gin", Password: "passw0rd"},
 		Logger: slog.New(slog.NewTextHandler(&f.log, nil)), Version: "1", Now: f.rig.Now, Console: UsualConsole,
 		Jitter: func(d time.Duration) time.Duration { return d / 2 },
 		After: func(d time.Duration) <-chan time.Time {
@@ -191,6 +191,10 @@ func (f *fake) serveAPI(w http.ResponseWriter, r *http.Request, body []byte) {
 		_, _ = io.WriteString(w, f.stream)
 	case "POST /v3/signals", "POST /v3/metrics/", "POST /v3/usage-metrics", "POST /v3/decisions/delete":
 		_, _ = io.WriteString(w, `{"message":"OK"}`)
+	case "GET " + pollPath:
+		_, _ = io.WriteString(w, `{"error":"no events before timeout","timestamp":1}`)
+	case "GET /v1/permissions":
+		_, _ = io.WriteString(w, `{"status":"ok","plan":"enterprise","categories":["decision","alert"]}`)
 	default:
 		f.t.Errorf("nobody asks for %s %s", r.Method, r.URL)
 		w.WriteHeader(http.StatusNotFound)

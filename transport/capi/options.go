@@ -18,6 +18,7 @@ type Credentials struct {
 	URL      string // the base of every request, with a slash at its end
 	Login    string
 	Password string
+	Orders   string // where the orders of the console are asked for; "": OrdersURL
 }
 
 // Options are what a Client is made of. It is not changed afterwards.
@@ -33,6 +34,9 @@ type Options struct {
 	Console      Console
 	NoUsage      bool // no usage metrics are sent
 	Shrunken     bool // lists that lost more than half are believed
+
+	// Orders counts orders of the console; nil: nobody reads that.
+	Orders *OrderCounts
 
 	// Whitelist are addresses and ranges of which no list may ban anything.
 	Whitelist []netip.Prefix
@@ -58,6 +62,9 @@ func (o *Options) Check() error {
 	if !strings.HasSuffix(c.URL, "/") {
 		return errors.New("url must have a slash at its end")
 	}
+	if u, err := url.Parse(c.Orders); c.Orders != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "") {
+		return errors.New("papi_url is no http or https address")
+	}
 	return nil
 }
 
@@ -77,6 +84,9 @@ func (o *Options) complete() error {
 	}
 	if o.Proxy == nil {
 		o.Proxy = http.ProxyFromEnvironment
+	}
+	if o.Orders == nil {
+		o.Orders = &OrderCounts{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

@@ -28,11 +28,9 @@ func (c *Client) pullJob(ctx context.Context) {
 	if !c.awaitScenarios(ctx) {
 		return
 	}
-	st := loadState(c.o.Engine, c.session.whose())
-	now := c.o.Now()
-	due := now
-	if age := now.Sub(st.Pulled); age >= 0 && age < pullAgain && c.anyRuns(engine.OriginCAPI, "") {
-		due = st.Pulled.Add(c.around(pullEvery, pullSpread))
+	due := c.o.Now()
+	if c.withPull(ctx, func(st *state) error { due = c.firstPull(st); return nil }) != nil {
+		return
 	}
 	var failed []blocklistLink
 	again := pauses{first: time.Minute, longest: 30 * time.Minute}
@@ -40,9 +38,8 @@ func (c *Client) pullJob(ctx context.Context) {
 		if c.session.pause(ctx, due.Sub(c.o.Now())) != nil {
 			return
 		}
-		now = c.o.Now()
-		var err error
-		if failed, err = c.pull(ctx, st, false); err != nil {
+		now := c.o.Now()
+		if err := c.withPull(ctx, func(st *state) (err error) { failed, err = c.pull(ctx, st, false); return err }); err != nil {
 			wait := again.failed(c.o.Jitter)
 			c.warn(ctx, "the lists of the Central API could not be pulled, and stay as they are", "error", err, "again_in", wait.Round(time.Second).String())
 			due = now.Add(wait)
@@ -58,10 +55,36 @@ func (c *Client) pullJob(ctx context.Context) {
 			if c.session.pause(ctx, wait) != nil {
 				return
 			}
-			failed = c.lists(ctx, st, failed, false)
+			if c.withPull(ctx, func(st *state) error { failed = c.lists(ctx, st, failed, false); return nil }) != nil {
+				return
+			}
 		}
 		again.well()
 	}
+}
+
+// firstPull is when a start pulls.
+func (c *Client) firstPull(st *state) time.Time {
+	now := c.o.Now()
+	if age := now.Sub(st.Pulled); age >= 0 && age < pullAgain && c.anyRuns(engine.OriginCAPI, "") {
+		return st.Pulled.Add(c.around(pullEvery, pullSpread))
+	}
+	return now
+}
+
+// withPull has one pull at a time work with what is known of lists. Its error is that of
+// work, or of ctx.
+func (c *Client) withPull(ctx context.Context, work func(*state) error) error {
+	select {
+	case c.pulling <- struct{}{}:
+		defer func() { <-c.pulling }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.known == nil {
+		c.known = loadState(c.o.Engine, c.session.whose())
+	}
+	return work(c.known)
 }
 
 // warn writes a line, but for what only failed because the server ends.

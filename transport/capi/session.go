@@ -81,6 +81,7 @@ type answerReader func(body io.Reader) error
 // request is one question to the service.
 type request struct {
 	method, path string // below the base
+	at           string // the whole address instead; path is then what an error calls it
 	body         any    // nil: none
 	read         answerReader
 	status       *int // where its number goes once there is an answer; nil: nowhere
@@ -171,7 +172,11 @@ func (s *session) prepare(ctx context.Context, r *request, bearer *string) (*htt
 	if err != nil {
 		return nil, err
 	}
-	q, err := http.NewRequestWithContext(ctx, r.method, s.o.Credentials.URL+r.path, bytes.NewReader(body))
+	at := r.at
+	if at == "" {
+		at = s.o.Credentials.URL + r.path
+	}
+	q, err := http.NewRequestWithContext(ctx, r.method, at, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ type Console struct {
 	Tainted bool // … that were changed
 	Context bool // the meta of alerts goes along
 
-	// Management: the console may give orders. It is told, and has no effect yet.
+	// Management: decisions that are deleted here are reported; with Manual they are too.
 	Management bool
 }
 
@@ -94,10 +94,11 @@ type place struct {
 	done int
 }
 
-// Forget gives up the place in the history from which signals would be sent, for a server
-// that has no connection any more: otherwise the history would be kept for it.
+// Forget gives up the places in the history from which signals and deletions would be sent,
+// for a server that has no connection any more: otherwise the history would be kept for it.
 func Forget(ctx context.Context, e *engine.Engine) error {
-	return e.Bookmark(pushMark).Drop(engine.As(ctx, central))
+	ctx = engine.As(ctx, central)
+	return errors.Join(e.Bookmark(pushMark).Drop(ctx), e.Bookmark(deletedMark).Drop(ctx))
 }
 
 // pusher sends what the history brings, from a bookmark on.
@@ -114,7 +115,7 @@ func (c *Client) pushJob(ctx context.Context) {
 	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
 	again := pauses{first: 2 * pushEvery, longest: 5 * time.Minute}
 	if c.o.NoSharing {
-		if err := Forget(ctx, c.o.Engine); err != nil {
+		if err := p.mark.Drop(ctx); err != nil {
 			c.warn(ctx, "the history is kept for signals that are not shared", "error", err)
 		}
 		return
@@ -134,6 +135,15 @@ func (c *Client) pushJob(ctx context.Context) {
 		wait = pushEvery
 		again.well()
 	}
+}
+
+// pushOnce sends what there is, once.
+func (c *Client) pushOnce(ctx context.Context) error {
+	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
+	if c.o.NoSharing || !p.begin(ctx) {
+		return ctx.Err()
+	}
+	return p.turn(ctx)
 }
 
 // begin finds the place to go on from. What was before the first start with sharing is not
