@@ -99,9 +99,7 @@ func (collectorOf) Describe(chan<- *prometheus.Desc) {}
 func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m := measure{out}
 	m.gauge(info, 0, c.s.options.Version)
-	m.counter(papiInvalid, 0)
-	m.counter(papiErrors, 0)
-	m.gauge(papiLastPull, 0)
+	c.orders(m)
 	c.condition(m)
 	c.routes(m)
 	c.answers(m)
@@ -113,6 +111,17 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 		c.state(m)
 		c.told(m)
 	}
+}
+
+// orders sends what became of the orders of the console.
+func (c collectorOf) orders(m measure) {
+	var invalid, failed, asked int64
+	if c.s.options.Orders != nil {
+		invalid, failed, asked = c.s.options.Orders()
+	}
+	m.counter(papiInvalid, float64(invalid))
+	m.counter(papiErrors, float64(failed))
+	m.gauge(papiLastPull, float64(asked))
 }
 
 // condition sends whether the server is ready, and why not. All kinds are there at

@@ -50,6 +50,10 @@ type Options struct {
 	MetricsLevel string
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
+	// Orders is what the metrics show of the orders of the console: how many made no sense
+	// or failed, how many questions for them failed, and when they were last asked for, in
+	// Unix seconds. It must not wait. nil: nothing.
+	Orders func() (invalid, failed, asked int64)
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 

@@ -33,6 +33,10 @@ type Handler struct {
 	// the first request.
 	Shadow Shadow
 
+	// SyncOrders asks for all orders of the console and carries them out; nil: nobody
+	// does. Set before the first request.
+	SyncOrders func(context.Context) (*OrdersSynced, error)
+
 	engine  *engine.Engine
 	program string // version shown in Status
 	log     *slog.Logger
@@ -80,6 +84,9 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
 		"/decisions/import": verb(h.importChunk),
+
+		"/orders/get":  verb(h.orders),
+		"/orders/sync": verb(h.syncOrders),
 
 		"/usage/list": lines(h.listUsage),
 

@@ -4,7 +4,9 @@
 //	credentials ─► session: login, token, retries, bounds ─┐
 //	                                                       ├─► pull:  lists ─► engine.ReplaceList
 //	the clock, a seam ─────────────────────────────────────┼─► push:  engine.Commits ─► signals
-//	                                                       └─► presence and usage metrics
+//	                                                       ├─► presence and usage metrics
+//	                                                       ├─► polls:  orders of the console ─► engine
+//	                                                       └─► reports: engine.Commits ─► what was deleted here
 //
 // What the service is asked and what it answers is drawn in the contract of the Central
 // API that other servers keep; what is done otherwise here, and why:
@@ -24,6 +26,13 @@
 //   - A pull is preceded by a new login where machines have other scenarios than the last
 //     login told.
 //   - Allowlists come first, so that no list ever bans what they hold.
+//   - Orders of the console come in as soon as a token says so, without a restart. They are
+//     carried out in the order in which they were given, the oldest first, each at least
+//     once: how far they came in is noted behind them. One that comes twice is as one: what
+//     its decisions' UUIDs find here, running or over, is not made again.
+//   - An order that lacks something is counted and told, and the others go on.
+//   - What was deleted here is reported from a durable bookmark, and a report that fails is
+//     sent again. Decisions of lists, which nobody knows by a UUID, are not in it.
 //
 // # Bounds
 //
@@ -35,6 +44,8 @@
 //	signals under way          one batch; what waits is the history itself, within its own bounds
 //	decisions of a signal      mostDecisions
 //	usage metrics              mostUsage a request, the rest goes next; mostPresent machines and bouncers
+//	an answer with orders      mostPoll bytes, mostOrders; mostBegun and mostEnded decisions an order
+//	a question for orders      held for pollTimeout; askPatience in all
 //	redirects                  none for what carries the token, five for a link, never from https to http
 //
 // Beyond a bound the answer is refused with an error that names it, and what was there

@@ -44,7 +44,7 @@ func (s *Setup) Central() (*capi.Options, error) {
 		return nil, fmt.Errorf("loading online client credentials: %w", err)
 	}
 	o := &capi.Options{
-		Credentials: capi.Credentials{URL: c.URL, Login: c.Login, Password: c.Password},
+		Credentials: capi.Credentials{URL: c.URL, Orders: c.Orders, Login: c.Login, Password: c.Password},
 		Shrunken:    s.Own.ShrunkenLists == "accept",
 	}
 	if err := o.Check(); err != nil {
@@ -183,10 +183,7 @@ func (s *Setup) warnOfCentral() {
 	}
 	const key = "api.server.online_client"
 	connection, err := s.Central()
-	switch {
-	case connection != nil:
-		s.warnAt(key, "with the Central API lists, allowlists, signals and metrics are exchanged, but the orders of the console do not come in")
-	case err != nil, s.given(key):
+	if connection == nil && (err != nil || s.given(key)) {
 		if err == nil {
 			err = errors.New("it is empty")
 		}

@@ -23,11 +23,12 @@ func (p *program) centralAPI(ctx context.Context) *capi.Client {
 		return nil
 	}
 	o := *p.central
-	o.Engine, o.Logger, o.Version = p.engine, p.log.Logger, p.version
+	o.Engine, o.Logger, o.Version, o.Orders = p.engine, p.log.Logger, p.version, &p.orders.counts
 	c, err := capi.New(&o)
 	if err != nil {
 		p.log.Error("there is no connection to the Central API", "error", err)
 		return nil
 	}
+	p.orders.client.Store(c)
 	return c
 }

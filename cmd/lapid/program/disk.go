@@ -33,6 +33,7 @@ func (p *program) listenAdmin() (err error) {
 	if p.shadowing != nil {
 		verbs.Shadow = shadowVerbs{p}
 	}
+	verbs.SyncOrders = p.orders.sync
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

@@ -41,6 +41,7 @@ type program struct {
 
 	central   *capi.Options // nil: no connection to the Central API
 	noCentral bool          // not for this run
+	orders    orders
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 

@@ -321,7 +321,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
-		Labour: p.processors.labour, Told: p.condition.told, History: history,
+		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
