@@ -97,7 +97,7 @@ func (c *capture) start(n int) []byte {
 	if c.err != nil {
 		return nil
 	}
-	b := make([]byte, n)
+	b := make([]byte, min(int64(n), c.n))
 	n, _ = io.ReadFull(c.reader(), b)
 	return b[:n]
 }

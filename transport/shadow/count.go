@@ -25,6 +25,7 @@ type routeCounts struct {
 
 	mu          sync.Mutex
 	equal       int64
+	right       int64 // that differ for known reasons alone
 	explained   map[string]int64
 	skipped     map[string]int64
 	unexplained int64

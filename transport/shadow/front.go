@@ -44,6 +44,8 @@ func (s *Shadow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a := &x.answers[x.first]
 	a.began = s.options.Now()
+	s.written.start(x)
+	defer s.written.over(x)
 	response, err := s.ask(ctx, x.first, x, q)
 	if err != nil {
 		s.noAnswer(w, r, x, err)

@@ -14,7 +14,8 @@ type ids struct {
 
 	mu    sync.Mutex
 	pairs map[numbered]int64
-	order []numbered // a ring
+	most  int
+	order []numbered // a ring, when it has grown to most
 	next  int
 }
 
@@ -26,7 +27,7 @@ type numbered struct {
 }
 
 func newIDs(most int, kept IDs) *ids {
-	return &ids{kept: kept, pairs: map[numbered]int64{}, order: make([]numbered, 2*most)}
+	return &ids{kept: kept, pairs: map[numbered]int64{}, most: 2 * most}
 }
 
 // add pairs two numbers.
@@ -42,6 +43,11 @@ func (m *ids) add(kind string, theirs, ours int64) {
 
 func (m *ids) put(n numbered, id int64) {
 	if _, there := m.pairs[n]; !there {
+		if len(m.order) < m.most {
+			m.order = append(m.order, n)
+			m.pairs[n] = id
+			return
+		}
 		delete(m.pairs, m.order[m.next])
 		m.order[m.next] = n
 		m.next = (m.next + 1) % len(m.order)

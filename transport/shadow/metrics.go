@@ -74,7 +74,7 @@ func (r *Report) writeRoutes(w io.Writer) {
 		name, help string
 		of         func(*RouteReport) map[string]int64
 	}{
-		{"lapid_shadow_explained_total", "Comparisons with a difference that is right so.", func(r *RouteReport) map[string]int64 { return r.Explained }},
+		{"lapid_shadow_explained_total", "Comparisons with a difference that is right so.", func(r *RouteReport) map[string]int64 { return r.Reasons }},
 		{"lapid_shadow_skipped_total", "Requests that the second server was not asked.", func(r *RouteReport) map[string]int64 { return r.Skipped }},
 	} {
 		fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s counter\n", f.name, f.help, f.name)

@@ -29,6 +29,9 @@ type Options struct {
 	// BouncerName is the name that a bouncer's key has here, "" for a key that nobody has.
 	// Any goroutine. nil: nobody has one.
 	BouncerName func(key string) string
+	// Vouch is a token of lapid's for a machine that the old server has let in, "" when it may not come in here. Any
+	// goroutine. nil: nobody is vouched for.
+	Vouch func(machine string) string
 	// Dir holds answers beyond Memory while they are compared, in files without a name, and
 	// the note that a run is under way. Required; it is made.
 	Dir string
@@ -51,7 +54,7 @@ type Options struct {
 	QueueBytes    int64         // of their bodies and answers, in memory and files (2 GiB)
 	Tokens        int           // pairs of machines' tokens (20 000); the oldest are forgotten
 	Pairs         int           // pairs of ids (400 000); the oldest are forgotten
-	Values        int           // values written through here that are remembered (1 000 000)
+	Values        int           // values written through here that are remembered, and as many alerts (1 000 000: 250 MiB)
 	Entries       int           // decisions of one answer that is compared (4 000 000: 128 MiB)
 	States        int           // decisions in the sets of all bouncers together (8 000 000: 400 MiB)
 	Patience      time.Duration // for the first byte of an answer (5 min)
@@ -109,6 +112,9 @@ func (o *Options) withDefaults() (Options, *url.URL, error) {
 	}
 	if c.BouncerName == nil {
 		c.BouncerName = func(string) string { return "" }
+	}
+	if c.Vouch == nil {
+		c.Vouch = func(string) string { return "" }
 	}
 	c.fill()
 	return c, u, nil

@@ -91,6 +91,7 @@ func (s *Shadow) repeat(ctx context.Context, x *exchange) {
 		s.skip(x, why)
 		return
 	}
+	s.vouch(x)
 	if err := s.askAgain(ctx, x, side, target); err != nil {
 		if ctx.Err() != nil {
 			err = errors.New("the shadow has ended")

@@ -31,7 +31,8 @@ type RouteReport struct {
 	Route       string           `json:"route"`
 	Requests    int64            `json:"requests"`
 	Equal       int64            `json:"equal"`
-	Explained   map[string]int64 `json:"explained"` // by reason
+	Explained   int64            `json:"explained"`
+	Reasons     map[string]int64 `json:"reasons"` // of those explained; one may have several
 	Unexplained int64            `json:"unexplained"`
 	Skipped     map[string]int64 `json:"skipped"` // by reason
 	Dropped     int64            `json:"dropped"`
@@ -110,10 +111,10 @@ func (c *routeCounts) report(name string) RouteReport {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := RouteReport{Route: name, Requests: c.requests.Load(), Dropped: c.dropped.Load(), Unanswered: c.unanswered.Load(),
-		Equal: c.equal, Unexplained: c.unexplained, Explained: map[string]int64{}, Skipped: map[string]int64{},
+		Equal: c.equal, Unexplained: c.unexplained, Explained: c.right, Reasons: map[string]int64{}, Skipped: map[string]int64{},
 		Theirs: tookOf(&c.took[Theirs]), Ours: tookOf(&c.took[Ours])}
 	for why, n := range c.explained {
-		r.Explained[why] = n
+		r.Reasons[why] = n
 	}
 	for why, n := range c.skipped {
 		r.Skipped[why] = n

@@ -29,6 +29,15 @@ type route struct {
 	ids   string // what the number at the end of the path counts: "alert", "decision" or ""
 }
 
+// machine tells whether the contract lets nobody but machines in.
+func (r *route) machine() bool {
+	switch r.name {
+	case "GET /v1/heartbeat", "DELETE /v1/watchers/self", "DELETE /v1/decisions", "DELETE /v1/decisions/{}":
+		return true
+	}
+	return strings.Contains(r.name, "/v1/alerts") || strings.Contains(r.name, "/v1/allowlists")
+}
+
 // unmatched is every request that no line has.
 var unmatched = &route{name: "unmatched", kind: plainKind}
 

@@ -47,6 +47,8 @@ func (s *Shadow) settle(x *exchange, differences []difference) {
 		}
 	case len(reasons) == 0:
 		c.equal++
+	default:
+		c.right++
 	}
 }
 

@@ -94,7 +94,7 @@ func (p *program) openShadow() error {
 	o := &shadow.Options{
 		Upstream: sh.Upstream, Listen: sh.Listen, Answer: sh.Answer, Bouncers: sh.Bouncers, Quiet: sh.Quiet,
 		Ours: func() string { return p.api.Addr().String() }, Logger: p.log.Logger, BouncerName: p.bouncerName,
-		Dir: filepath.Join(p.setup.Data().Folder(), "shadow"),
+		Vouch: p.vouch, Dir: filepath.Join(p.setup.Data().Folder(), "shadow"),
 	}
 	o.Proxies = p.server.TrustedProxies[:len(p.server.TrustedProxies)-1]
 	alert, decision := p.engine.View().LastNumbers()
@@ -168,6 +168,15 @@ func (p *program) bouncerName(key string) string {
 		return ""
 	}
 	return row.Load().Name
+}
+
+// vouch is a token for a machine that the old server has let in.
+func (p *program) vouch(machine string) string {
+	grant, err := p.gate.Vouched(machine)
+	if err != nil {
+		return "" // it is refused then, and the comparison tells
+	}
+	return grant.Token
 }
 
 // runShadow runs it in the group. The context it gives is that of the server below, which has to answer

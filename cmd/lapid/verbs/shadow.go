@@ -88,7 +88,7 @@ func showShadow(t *Terminal, r *shadow.Report) error {
 	case config.Raw:
 		var rows [][]string
 		for _, one := range r.Routes {
-			rows = append(rows, []string{one.Route, counted(one.Requests), counted(one.Equal), counted(total(one.Explained)), counted(one.Unexplained),
+			rows = append(rows, []string{one.Route, counted(one.Requests), counted(one.Equal), counted(one.Explained), counted(one.Unexplained),
 				counted(total(one.Skipped)), counted(one.Dropped), inSeconds(one.Theirs.Median), inSeconds(one.Theirs.P99), inSeconds(one.Ours.Median), inSeconds(one.Ours.P99)})
 		}
 		return t.csv([]string{"route", "requests", "equal", "explained", "unexplained", "skipped", "dropped",
@@ -113,7 +113,7 @@ func shadowTable(t *Terminal, r *shadow.Report) {
 	out.body()
 	for _, one := range r.Routes {
 		cells := []cell{{text: one.Route}}
-		for _, n := range []int64{one.Requests, one.Equal, total(one.Explained), one.Unexplained, total(one.Skipped), one.Dropped} {
+		for _, n := range []int64{one.Requests, one.Equal, one.Explained, one.Unexplained, total(one.Skipped), one.Dropped} {
 			cells = append(cells, cell{text: counted(n), align: right})
 		}
 		for _, took := range []shadow.Took{one.Theirs, one.Ours} {
@@ -127,8 +127,8 @@ func shadowTable(t *Terminal, r *shadow.Report) {
 // shadowReasons are the lines below the table: what explains, what does not, what is missing on one side.
 func shadowReasons(t *Terminal, r *shadow.Report) {
 	for _, one := range r.Routes {
-		for _, why := range slices.Sorted(maps.Keys(one.Explained)) {
-			t.print("explained %d  %s: %s\n", one.Explained[why], one.Route, why)
+		for _, why := range slices.Sorted(maps.Keys(one.Reasons)) {
+			t.print("explained %d  %s: %s\n", one.Reasons[why], one.Route, why)
 		}
 		for _, why := range slices.Sorted(maps.Keys(one.Skipped)) {
 			t.print("skipped %d  %s: %s\n", one.Skipped[why], one.Route, why)
