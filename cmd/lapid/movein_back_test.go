@@ -217,6 +217,9 @@ func TestMoveBackIsWholeOrNot(t *testing.T) {
 	if got := queried(t, filepath.Join(dir, "crowdsec.db"), "SELECT count(*) FROM decisions WHERE value LIKE '10.1.%'; PRAGMA integrity_check; PRAGMA foreign_key_check"); got != "20000\nok" {
 		t.Errorf("in it are %s", got)
 	}
+	if got := queried(t, filepath.Join(dir, "crowdsec.db"), "SELECT name FROM config_items ORDER BY name"); got != "apic_token\nblocklist:example_list:last_pull\npapi:last_pull" {
+		t.Errorf("of the Central API it has %s", got)
+	}
 	kill(t, p)
 }
 

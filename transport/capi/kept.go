@@ -2,31 +2,38 @@ package capi
 
 import (
 	"encoding/json"
-	"time"
+	"net/http"
 
 	"lapid/engine"
 )
 
 // Kept is what a store remembers of the Central API, for a server of another kind that is
-// to go on with it. What is not known, or cannot be read, is empty.
+// to go on with it.
 type Kept struct {
-	Token     string               // of the last login
-	Lists     map[string]time.Time // third-party lists, and when each was fetched
-	UsageUpTo int64                // usage metrics that were received by then were sent, Unix nanoseconds
+	// Items has it under the other server's own names (database.md, config_items): what this
+	// server knows, and else what was taken over from there.
+	Items     map[string]string
+	UsageUpTo int64 // usage metrics that were received by then were sent, Unix nanoseconds
 }
 
-// KeptIn reads what a view shows of it.
+// KeptIn reads what a view shows of it. What cannot be read is left out.
 func KeptIn(v *engine.View) Kept {
 	var t token
 	var s state
 	var u usageSent
-	for name, into := range map[string]any{tokenSecret: &t, stateSecret: &s, usageSecret: &u} {
+	k := Kept{Items: map[string]string{}}
+	for name, into := range map[string]any{movedInSecret: &k.Items, tokenSecret: &t, stateSecret: &s, usageSecret: &u} {
 		_ = json.Unmarshal(v.Secret(name), into) // nothing where nothing was kept
 	}
-	k := Kept{Token: t.Text, Lists: map[string]time.Time{}, UsageUpTo: u.UpTo}
+	if k.Items == nil {
+		k.Items = map[string]string{}
+	}
+	if k.UsageUpTo = u.UpTo; t.Text != "" {
+		k.Items["apic_token"] = t.Text
+	}
 	for name, list := range s.Lists {
 		if list != nil && !list.Fetched.IsZero() {
-			k.Lists[name] = list.Fetched
+			k.Items["blocklist:"+name+":last_pull"] = list.Fetched.UTC().Format(http.TimeFormat)
 		}
 	}
 	return k

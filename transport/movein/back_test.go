@@ -169,7 +169,7 @@ func (h *house) told(s Schema) (lines []string) {
 	if !s.before(v166.since) {
 		for _, l := range v.Allowlists() {
 			c := *l
-			c.UpdatedAt, c.ConsoleID, c.FromConsole = 0, "", false
+			c.UpdatedAt = 0
 			c.Items = slices.Clone(l.Items)
 			for i := range c.Items {
 				c.Items[i].CreatedAt -= c.Items[i].CreatedAt % second // as they are taken over

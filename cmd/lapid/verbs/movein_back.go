@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -256,19 +255,8 @@ func (w *wayBack) fromStore(ctx context.Context, b *movein.Back) error {
 }
 
 func (w *wayBack) write(ctx context.Context, b *movein.Back, e *engine.Engine) error {
-	return b.Fill(ctx, e, centralOf(capi.KeptIn(e.View())), w.progress)
-}
-
-// centralOf says in the reference's words what is known of the Central API.
-func centralOf(k capi.Kept) movein.Central {
-	c := movein.Central{Items: map[string]string{}, UsagePushed: k.UsageUpTo}
-	if k.Token != "" {
-		c.Items["apic_token"] = k.Token
-	}
-	for name, at := range k.Lists {
-		c.Items["blocklist:"+name+":last_pull"] = at.UTC().Format(http.TimeFormat)
-	}
-	return c
+	k := capi.KeptIn(e.View())
+	return b.Fill(ctx, e, movein.Central{Items: k.Items, UsagePushed: k.UsageUpTo}, w.progress)
 }
 
 func (w *wayBack) progress(done, all int64) {
