@@ -6,7 +6,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LAPID_CLIENTS_DIR:-$HOME/.cache/lapid-clients}
-packages="crowdsec crowdsec-firewall-bouncer crowdsec-custom-bouncer nftables iproute2 tor-geoipdb"
+packages="crowdsec crowdsec-firewall-bouncer crowdsec-custom-bouncer nftables iproute2 tor-geoipdb postgresql mariadb-server"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
