@@ -206,7 +206,7 @@ func TestMoveIn(t *testing.T) {
 			await(t, "the old server listens", func() (bool, string) { return listens(p.cmd.Process.Pid, o.port), p.output.String() })
 			o.fill(t)
 			o.ask(t, http.MethodGet, "/v1/decisions?ip=198.51.100.7", "", map[string]string{"X-Api-Key": bouncerKey}, http.StatusOK) // the row has its address
-			mustRun(t, lapid, "-c", o.config, "movein") // beside the old server, for a trial
+			mustRun(t, lapid, "-c", o.config, "movein")                                                                              // beside the old server, for a trial
 			o.operator(t, "decisions", "delete", "-i", "2001:db8::7")
 			o.operator(t, "decisions", "add", "-i", "192.0.2.77")
 			before := o.shown(t, []string{"cscli", "-c", o.config, "bouncers", "list", "-o", "json"})
