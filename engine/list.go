@@ -29,6 +29,9 @@ type List struct {
 	// Shrunken: a list that lost more than half of what runs is believed. Otherwise it
 	// is held back: nothing of it begins or ends, but what was deleted by name.
 	Shrunken bool
+	// Exempt is how many entries the caller has left out of the groups: they count as
+	// there where it is asked whether the list has shrunken.
+	Exempt int
 	// Outlast is how much time a decision must have left to stay as it is: longer than
 	// until the list is replaced again.
 	Outlast time.Duration
@@ -185,7 +188,7 @@ func (r *replacement) resolve(v *View) *replaceList {
 	running := r.runs(v)
 	r.change.Before = len(running)
 	named := r.found(v, r.deleted)
-	if !l.Partial && !l.Shrunken && 2*len(r.entries) < len(running) {
+	if !l.Partial && !l.Shrunken && 2*(len(r.entries)+l.Exempt) < len(running) {
 		r.change.Held = true
 	}
 	var ends []uint64

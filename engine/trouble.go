@@ -39,6 +39,10 @@ const (
 	// Nothing is committed, and no write is answered.
 	TroubleCommitter TroubleKind = "committer"
 
+	// TroubleCentral: the Central API fails for long, or lists of it are held back. The
+	// program's.
+	TroubleCentral TroubleKind = "central"
+
 	// TroubleNotification: the receiver of a notification takes nothing. The program's too.
 	TroubleNotification TroubleKind = "notification"
 
@@ -48,11 +52,11 @@ const (
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // Aside reports whether a server with this trouble is ready all the same: it serves as it
 // should, and something beside that wants to be looked at.
-func (k TroubleKind) Aside() bool { return k == TroubleNotification }
+func (k TroubleKind) Aside() bool { return k == TroubleNotification || k == TroubleCentral }
 
 // CommitterPatience is how long the committer may be at one commit before it
 // counts as stuck. At rest it goes round once a second; a disk that refuses does

@@ -66,6 +66,14 @@ var (
 	diskFailed      = desc("lapid_disk_failed", "1 while the disk refuses writes.")
 	readyNow        = desc("lapid_ready", "1 while /ready says 200.")
 	troubleNow      = desc("lapid_trouble", "1 while /ready names a reason of this kind.", "kind")
+	centralTurns    = desc("lapid_capi_turns_total", "Turns of a job with the Central API (pull, signals, metrics, usage) since the start, by how they ended: well or failed.", "job", "result")
+	centralFailing  = desc("lapid_capi_failing", "1 while the last turn of a job with the Central API failed.", "job")
+	centralLastWell = desc("lapid_capi_last_success_timestamp_seconds", "When a job with the Central API last went well, in Unix seconds; missing before the first since the start.", "job")
+	centralLists    = desc("lapid_capi_lists", "Lists of the Central API that are not as they should be: held back because they are empty or shrunken, or failing.", "state")
+	centralSignals  = desc("lapid_capi_signals_total", "Signals since the start: sent, or refused by the Central API and left out.", "result")
+	centralWaiting  = desc("lapid_capi_commits_waiting", "Commits whose signals, if they are any, are still to be sent: 0 when the last turn went well.")
+	centralGaps     = desc("lapid_capi_signal_gaps_total", "How often signals were lost, because the history was not kept back to the last one sent.")
+	centralEnrolled = desc("lapid_capi_enrolled", "1 while the token of the Central API says that this server is enrolled in a console.")
 	answers         = desc("lapid_responses_total", "Answers by status, those to requests that could not be read too.", "code")
 	notLetIn        = desc("lapid_denied_total", "Callers who were not let in, by why: keys, tokens, passwords, certificates, handshakes, registrations.", "reason")
 	connections     = desc("lapid_connections", "Open connections.")
@@ -101,6 +109,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m.gauge(info, 0, c.s.options.Version)
 	c.orders(m)
 	c.condition(m)
+	c.central(m)
 	c.routes(m)
 	c.answers(m)
 	if c.s.options.MetricsLevel == "full" {
@@ -122,6 +131,51 @@ func (c collectorOf) orders(m measure) {
 	m.counter(papiInvalid, float64(invalid))
 	m.counter(papiErrors, float64(failed))
 	m.gauge(papiLastPull, float64(asked))
+}
+
+// Central is what is counted of the connection to the Central API.
+type Central struct {
+	Jobs          []CentralJob
+	Held, Failing int // lists that are held back, and that cannot be fetched
+
+	SignalsSent, SignalsRefused, SignalGaps uint64 // since the start
+	Waiting                                 uint64 // commits whose signals are still to be sent
+	Enrolled                                bool
+}
+
+// CentralJob is one thing that is done with the Central API again and again.
+type CentralJob struct {
+	Name         string
+	Well, Failed uint64 // turns since the start
+	LastWell     int64  // Unix seconds; 0: never
+	Failing      bool
+}
+
+// central sends how the Central API fares. How many signals wait is the lag of the bookmark
+// capi.push.
+func (c collectorOf) central(m measure) {
+	if c.s.options.Central == nil {
+		return
+	}
+	now := c.s.options.Central()
+	if now == nil {
+		return
+	}
+	for _, j := range now.Jobs {
+		m.counter(centralTurns, float64(j.Well), j.Name, "well")
+		m.counter(centralTurns, float64(j.Failed), j.Name, "failed")
+		m.gauge(centralFailing, number(j.Failing), j.Name)
+		if j.LastWell != 0 {
+			m.gauge(centralLastWell, float64(j.LastWell), j.Name)
+		}
+	}
+	m.gauge(centralLists, float64(now.Held), "held")
+	m.gauge(centralLists, float64(now.Failing), "failing")
+	m.counter(centralSignals, float64(now.SignalsSent), "sent")
+	m.counter(centralSignals, float64(now.SignalsRefused), "refused")
+	m.gauge(centralWaiting, float64(now.Waiting))
+	m.counter(centralGaps, float64(now.SignalGaps))
+	m.gauge(centralEnrolled, number(now.Enrolled))
 }
 
 // condition sends whether the server is ready, and why not. All kinds are there at

@@ -57,6 +57,10 @@ type Options struct {
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 
+	// Central is what is counted of the connection to the Central API, for metrics; nil, or
+	// a nil answer: there is none. Any goroutine may call it; it must not wait.
+	Central func() *Central
+
 	// Labour is told 1 when a body of more than 16 KiB begins to be read and -1 when
 	// its request is done: then goroutines compute for long. It must not wait. nil:
 	// nobody wants to know.

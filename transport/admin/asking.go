@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 )
 
@@ -13,6 +14,15 @@ func (c *Client) Status(ctx context.Context) (*Status, error) {
 // Ready asks whether the server is ready, and why not.
 func (c *Client) Ready(ctx context.Context) (*Readiness, error) {
 	return ask[Readiness](ctx, c, "/ready", struct{}{})
+}
+
+// Central asks what the connection to the Central API says of itself, into into.
+func (c *Client) Central(ctx context.Context, into any) error {
+	r, err := ask[json.RawMessage](ctx, c, "/central/report", struct{}{})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(*r, into)
 }
 
 // Machines lists all machines in order of creation.

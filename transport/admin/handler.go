@@ -21,6 +21,10 @@ type Handler struct {
 	// engine's own (NewHandler); set before the first request.
 	Troubles func() []engine.Trouble
 
+	// Central is what the connection to the Central API says of itself, to be written as
+	// JSON; nil: there is none. Set before the first request.
+	Central func() any
+
 	// Listening is what Status tells of the server's addresses; nil: nothing. Set
 	// before the first request.
 	Listening func() []string
@@ -51,6 +55,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 	h.verbs = map[string]http.HandlerFunc{
 		"/status": verb(h.status),
 		"/ready":  verb(h.ready),
+
+		"/central/report": verb(h.central),
 
 		"/machines/list":     listed(h.listMachines),
 		"/machines/get":      verb(h.getMachine),
@@ -286,4 +292,13 @@ func (h *Handler) status(context.Context, *struct{}) (*Status, error) {
 // ready is never an error: "not ready" is an answer.
 func (h *Handler) ready(context.Context, *struct{}) (*Readiness, error) {
 	return &Readiness{Troubles: h.Troubles()}, nil
+}
+
+// central is what the connection to the Central API says of itself.
+func (h *Handler) central(context.Context, *struct{}) (*any, error) {
+	if h.Central == nil {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Text: "there is no connection to the Central API here"}
+	}
+	v := h.Central()
+	return &v, nil
 }

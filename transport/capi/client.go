@@ -35,6 +35,10 @@ func New(o *Options) (*Client, error) {
 	return c, nil
 }
 
+// Renew has the client log in anew within half a minute, whatever its token is worth: what
+// this server is to the service may have changed. Any goroutine may call it.
+func (c *Client) Renew() { c.session.stale.Store(true) }
+
 // Run does the jobs until ctx ends, and has left nothing behind when it returns. What fails
 // is said in the log and tried again.
 func (c *Client) Run(ctx context.Context) {
@@ -46,6 +50,13 @@ func (c *Client) Run(ctx context.Context) {
 	jobs.Wait()
 	c.session.http.CloseIdleConnections()
 	c.links.CloseIdleConnections()
+}
+
+// went notes how a turn of a job ended, but for what only failed because the server ends.
+func (c *Client) went(ctx context.Context, job string, err error) {
+	if ctx.Err() == nil {
+		c.o.Figures.went(job, err, c.o.Now())
+	}
 }
 
 // pauses grow while something fails.

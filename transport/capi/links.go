@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -28,6 +29,7 @@ const (
 
 // checkLink follows a few redirects, never out of what is encrypted.
 func checkLink(q *http.Request, via []*http.Request) error {
+	q.Header.Del("Referer") // the address of a list may be a secret
 	if len(via) > mostRedirect {
 		return fmt.Errorf("more than %d redirects", mostRedirect)
 	}
@@ -44,7 +46,7 @@ func (c *Client) fetch(ctx context.Context, link string, since time.Time, line f
 	if u, err := url.Parse(link); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return false, errors.New("its link is no http or https address")
 	}
-	ctx, cancel := context.WithTimeout(ctx, linkPatience)
+	ctx, cancel := c.o.Within(ctx, linkPatience)
 	defer cancel()
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, link, nil)
 	if err != nil {
@@ -55,7 +57,7 @@ func (c *Client) fetch(ctx context.Context, link string, since time.Time, line f
 	}
 	a, err := c.links.Do(q)
 	if err != nil {
-		return false, err
+		return false, withoutQuery(err)
 	}
 	defer a.Body.Close()
 	switch {
@@ -67,6 +69,16 @@ func (c *Client) fetch(ctx context.Context, link string, since time.Time, line f
 		return false, fmt.Errorf("it has %d bytes, and at most %d MiB are taken", a.ContentLength, mostList>>20)
 	}
 	return true, eachLine(a.Body, line)
+}
+
+// withoutQuery is an error without what an address says behind its path: with links that is
+// what lets one in.
+func withoutQuery(err error) error {
+	var of *url.Error
+	if errors.As(err, &of) {
+		of.URL, _, _ = strings.Cut(of.URL, "?")
+	}
+	return err
 }
 
 // eachLine hands over the lines of a body. One that is too long is handed over as no line.
@@ -112,6 +124,9 @@ func (c *Client) lists(ctx context.Context, st *state, links []blocklistLink, fo
 		}
 		if err := c.list(ctx, st, &l, force); err != nil {
 			c.warn(ctx, "a list stays as it is", "list", l.Name, "error", err)
+			if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				c.o.Figures.list(l.Name, "", err.Error())
+			}
 			failed = append(failed, l)
 		}
 	}
@@ -124,7 +139,7 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 	if err != nil || lasts <= 0 {
 		return fmt.Errorf("its duration %q is none", l.Duration)
 	}
-	now, digest := c.o.Now(), l.digest()
+	now, digest := c.o.Now(), c.digest(l)
 	var since time.Time
 	if known := st.Lists[l.Name]; known != nil && (known.Link == digest || known.Link == "") && !force && c.mayStay(l.Name, lasts) {
 		since = known.Fetched
@@ -144,18 +159,22 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 		}
 		return nil
 	})
-	if err != nil || !changed {
+	if err != nil {
 		return err
+	}
+	if !changed {
+		c.o.Figures.list(l.Name, "", "")
+		return nil
 	}
 	if long > 0 {
 		c.log.Warn("lines of a list are too long and not used", "list", l.Name, "lines", long)
 	}
+	if len(g.Values) > 0 && !readable([]engine.ListGroup{g}) { // a page of somebody else's, perhaps
+		return fmt.Errorf("none of its %d lines is an address or range", len(g.Values))
+	}
 	change, err := c.replace(ctx, &engine.List{
 		Origin: engine.OriginLists, Name: l.Name, Groups: []engine.ListGroup{g}, Shrunken: c.o.Shrunken, Outlast: outlast,
 	}, fmt.Sprintf("the list %q", l.Name))
-	if err == nil && change.Entries == 0 && change.Unreadable > 0 {
-		return fmt.Errorf("none of its %d lines is an address or range", change.Unreadable)
-	}
 	if err != nil || change.Held {
 		return err // a list that is held back is asked for again whole
 	}
@@ -164,11 +183,14 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 	return nil
 }
 
-// digest tells links apart.
-func (l *blocklistLink) digest() string {
+// digest tells links apart, and what is made of what they name.
+func (c *Client) digest(l *blocklistLink) string {
 	b, err := json.Marshal(l)
 	if err != nil {
 		panic("BUG: a link cannot be written as JSON: " + err.Error())
+	}
+	if len(c.o.Whitelist) > 0 {
+		b = fmt.Appendln(b, c.o.Whitelist)
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])

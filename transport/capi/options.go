@@ -1,12 +1,14 @@
 package capi
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -41,11 +43,25 @@ type Options struct {
 	// Whitelist are addresses and ranges of which no list may ban anything.
 	Whitelist []netip.Prefix
 
+	// Figures are told how everything goes; nil: nobody is.
+	Figures *Figures
+
 	// Seams. nil: the world's.
 	Now    func() time.Time                     // the engine's clock
 	After  func(time.Duration) <-chan time.Time // time.After
 	Jitter func(time.Duration) time.Duration    // a part of a duration, by chance: at least 0, less than d
 	Proxy  func(*http.Request) (*url.URL, error)
+	Within func(context.Context, time.Duration) (context.Context, context.CancelFunc) // context.WithTimeout
+}
+
+// Same tells whether a client of o would do all as one of p does. Seams are not compared.
+func (o *Options) Same(p *Options) bool {
+	a, b := *o, *p
+	for _, x := range []*Options{&a, &b} {
+		x.Engine, x.Logger, x.Version, x.Figures, x.Orders = nil, nil, "", nil, nil
+		x.Now, x.After, x.Jitter, x.Proxy, x.Within = nil, nil, nil, nil, nil
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // Check says what of the credentials is missing or cannot be used, nil: nothing.
@@ -87,6 +103,12 @@ func (o *Options) complete() error {
 	}
 	if o.Orders == nil {
 		o.Orders = &OrderCounts{}
+	}
+	if o.Within == nil {
+		o.Within = context.WithTimeout
+	}
+	if o.Figures == nil {
+		o.Figures = &Figures{}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

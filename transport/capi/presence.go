@@ -44,8 +44,9 @@ func (c *Client) presenceJob(ctx context.Context) {
 	period := c.around(presenceEvery, presenceSpread)
 	for failing := false; ctx.Err() == nil; {
 		names := c.machineNames()
-		if now := c.o.Now(); !now.Before(due) || names != known && !failing {
+		if now := c.o.Now(); !now.Before(due) || (names != known || c.session.stale.Load()) && !failing {
 			err := c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/metrics/", body: c.present()})
+			c.went(ctx, JobMetrics, err)
 			if failing = err != nil; failing {
 				wait := again.failed(c.o.Jitter)
 				due = now.Add(wait)

@@ -2,6 +2,8 @@ package capi
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -39,7 +41,8 @@ func (c *Client) pullJob(ctx context.Context) {
 			return
 		}
 		now := c.o.Now()
-		if err := c.withPull(ctx, func(st *state) (err error) { failed, err = c.pull(ctx, st, false); return err }); err != nil {
+		err := c.withPull(ctx, func(st *state) (err error) { failed, err = c.pull(ctx, st, false); return err })
+		if c.went(ctx, JobPull, err); err != nil {
 			wait := again.failed(c.o.Jitter)
 			c.warn(ctx, "the lists of the Central API could not be pulled, and stay as they are", "error", err, "again_in", wait.Round(time.Second).String())
 			due = now.Add(wait)
@@ -66,7 +69,7 @@ func (c *Client) pullJob(ctx context.Context) {
 // firstPull is when a start pulls.
 func (c *Client) firstPull(st *state) time.Time {
 	now := c.o.Now()
-	if age := now.Sub(st.Pulled); age >= 0 && age < pullAgain && c.anyRuns(engine.OriginCAPI, "") {
+	if age := now.Sub(st.Pulled); st.Asked == c.asks() && age >= 0 && age < pullAgain && c.anyRuns(engine.OriginCAPI, "") {
 		return st.Pulled.Add(c.around(pullEvery, pullSpread))
 	}
 	return now
@@ -135,7 +138,7 @@ func (c *Client) firstEnd(origin, name string) (first int64, any bool) {
 // that they hold. It returns the lists that failed; an error is of the answer itself.
 // force: every list is fetched whole.
 func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []blocklistLink, err error) {
-	ctx, cancel := context.WithTimeout(ctx, pullPatience)
+	ctx, cancel := c.o.Within(ctx, pullPatience)
 	defer cancel()
 	if err := c.session.renewFor(ctx, scenarios(c.o.Engine.View())); err != nil {
 		return nil, err
@@ -157,12 +160,17 @@ func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []bloc
 		return nil, err
 	}
 	failed = c.lists(ctx, st, a.blocklists, force)
+	names := []string{communityName}
+	for _, l := range a.blocklists {
+		names = append(names, l.Name)
+	}
+	c.o.Figures.only(names)
 	for name := range st.Lists {
 		if !slices.ContainsFunc(a.blocklists, func(l blocklistLink) bool { return l.Name == name }) {
 			delete(st.Lists, name)
 		}
 	}
-	st.Pulled = c.o.Now()
+	st.Pulled, st.Asked = c.o.Now(), c.asks()
 	c.keep(ctx, st)
 	return failed, nil
 }
@@ -177,6 +185,14 @@ func (c *Client) pullPath() string {
 		path += "&additional_pull=false"
 	}
 	return path
+}
+
+// asks is what a pull depends on but for the credentials: after a change the next start, or
+// reload, pulls at once.
+func (c *Client) asks() string {
+	h := sha256.New()
+	fmt.Fprintln(h, c.pullPath(), c.o.Shrunken, c.o.Whitelist)
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 func (c *Client) keep(ctx context.Context, st *state) {
@@ -194,51 +210,82 @@ func (c *Client) community(ctx context.Context, a *pulled) error {
 			return nil
 		}
 		l.Partial = true
+	} else if !readable(a.groups) {
+		return fmt.Errorf("none of the %d entries of the community list is an address or range", a.values)
 	}
 	_, err := c.replace(ctx, l, "the community list")
 	return err
 }
 
+// communityName is what figures call the community list.
+const communityName = "community"
+
 // replace puts a list in force and says what came of it.
 func (c *Client) replace(ctx context.Context, l *engine.List, called string) (engine.ListChange, error) {
-	exempt := c.exempt(l.Groups)
+	c.exempt(l)
 	change, err := c.o.Engine.ReplaceList(ctx, l, c.o.Now().UnixNano())
 	if err != nil {
 		return change, fmt.Errorf("putting %s in force: %w", called, err)
 	}
+	name := l.Name
+	if name == "" {
+		name = communityName
+	}
 	if change.Held {
+		c.o.Figures.list(name, fmt.Sprintf("%d entries came, %d are in force", change.Entries, change.Before), "")
 		c.log.Warn(fmt.Sprintf("%s is held back: it has %d entries, and %d of it are in force; what is in force goes on until its time is over. "+
-			"If the list is right, set capi_shrunken_lists: accept in lapid.yaml and restart", called, change.Entries, change.Before))
+			"If the list is right, set capi_shrunken_lists: accept in lapid.yaml and reload", called, change.Entries, change.Before))
 		return change, nil
 	}
+	c.o.Figures.list(name, "", "")
 	log := c.log.Info
 	if change.Alert == 0 && change.Ended == 0 {
 		log = c.log.Debug
 	}
 	log(called+" was pulled", "entries", change.Entries, "new", change.Begun, "renewed", change.Renewed, "ended", change.Ended,
-		"allowlisted", change.Allowlisted+exempt, "unreadable", change.Unreadable)
+		"allowlisted", change.Allowlisted+l.Exempt, "unreadable", change.Unreadable)
 	return change, nil
 }
 
-// exempt takes out what Options.Whitelist holds, and says how many that were.
-func (c *Client) exempt(groups []engine.ListGroup) (n int) {
+// exempt takes out what Options.Whitelist holds. What of it is in force ends, even where the
+// list is held back.
+func (c *Client) exempt(l *engine.List) {
 	if len(c.o.Whitelist) == 0 {
-		return 0
+		return
 	}
 	white := newWhitelist(c.o.Whitelist)
-	for i := range groups {
-		g := &groups[i]
+	for i := range l.Groups {
+		g := &l.Groups[i]
 		if !engine.HoldsAddress(g.Scope) {
 			continue
 		}
-		before := len(g.Values)
+		out := engine.ListGroup{Scope: g.Scope, Type: g.Type, Scenario: g.Scenario}
 		g.Values = slices.DeleteFunc(g.Values, func(v engine.ListValue) bool {
 			p, err := engine.ParseTarget(v.Value)
-			return err == nil && white.holds(p)
+			if err != nil || !white.holds(p) {
+				return false
+			}
+			out.Values = append(out.Values, v)
+			return true
 		})
-		n += before - len(g.Values)
+		if l.Exempt += len(out.Values); len(out.Values) > 0 {
+			l.Deleted = append(l.Deleted, out)
+		}
 	}
-	return n
+}
+
+// readable tells whether there is any entry that is what it should be: an address or a
+// range, where the scope says so.
+func readable(groups []engine.ListGroup) bool {
+	return slices.ContainsFunc(groups, func(g engine.ListGroup) bool {
+		return slices.ContainsFunc(g.Values, func(v engine.ListValue) bool {
+			if !engine.HoldsAddress(g.Scope) {
+				return true
+			}
+			_, err := engine.ParseTarget(v.Value)
+			return err == nil
+		})
+	})
 }
 
 // whitelist finds a prefix among many: each length that there is costs one look.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"lapid/engine"
@@ -36,7 +37,8 @@ type session struct {
 	http    *http.Client
 	logging chan struct{} // one token: whoever has it may log in, and owns what follows
 	token   token
-	loaded  bool // what the store had was looked at
+	loaded  bool        // what the store had was looked at
+	stale   atomic.Bool // the next request logs in anew
 }
 
 func newSession(o *Options) *session {
@@ -127,6 +129,9 @@ func (s *session) ask(ctx context.Context, r *request) error {
 
 // pause waits, by the clock that was given.
 func (s *session) pause(ctx context.Context, d time.Duration) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	select {
 	case <-s.o.After(d):
 		return nil
@@ -141,7 +146,7 @@ func (s *session) send(ctx context.Context, r *request, bearer *string) error {
 	if patience == 0 {
 		patience = askPatience
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := s.o.Within(ctx, patience)
 	defer cancel()
 	q, err := s.prepare(ctx, r, bearer)
 	if err != nil {

@@ -19,6 +19,8 @@ const (
 	batchBytes = 4 << 20 // a batch that has as much is sent
 	// batchPatience bounds the sending of one batch.
 	batchPatience = 30 * time.Second
+	// lastPatience is how long an end waits for the last signals.
+	lastPatience = 5 * time.Second
 	// mostDecisions is how many decisions of one alert are told.
 	mostDecisions = 1000
 	// moveAfter is how many commits without news the bookmark may lag behind.
@@ -125,15 +127,39 @@ func (c *Client) pushJob(ctx context.Context) {
 			return
 		}
 	}
-	wait := c.around(pushEvery, pushSpread)
+	wait, failing := c.around(pushEvery, pushSpread), false
 	for c.session.pause(ctx, wait) == nil {
-		if err := p.turn(ctx); err != nil {
+		err := p.turn(ctx)
+		c.went(ctx, JobSignals, err)
+		c.o.Figures.waits(p.behind(err))
+		if failing = err != nil && ctx.Err() == nil; err != nil {
 			wait = again.failed(c.o.Jitter)
 			c.warn(ctx, "signals wait: the Central API does not take them", "error", err, "again_in", wait.Round(time.Second).String())
 			continue
 		}
 		wait = pushEvery
 		again.well()
+	}
+	if !failing {
+		p.last(ctx)
+	}
+}
+
+// behind is how many commits wait after a turn that ended so.
+func (p *pusher) behind(err error) uint64 {
+	if err == nil {
+		return 0
+	}
+	return uint64(p.c.o.Engine.View().Revision() - p.at.rev)
+}
+
+// last sends what has come since the last turn, when the server ends. What it does not bring
+// away in time the next start sends.
+func (p *pusher) last(ctx context.Context) {
+	ctx, cancel := p.c.o.Within(context.WithoutCancel(ctx), lastPatience)
+	defer cancel()
+	if err := p.turn(ctx); err != nil {
+		p.c.log.Warn("the last signals are sent with the next start: the Central API does not take them now", "error", err)
 	}
 }
 
@@ -167,6 +193,7 @@ func (p *pusher) turn(ctx context.Context) error {
 	commits, ok := p.c.o.Engine.Commits(p.at.rev)
 	if !ok {
 		newest := p.c.o.Engine.View().Revision()
+		p.c.o.Figures.signals(0, 0, 1)
 		p.c.log.Warn("signals are lost: the history is not kept any more back to where the last one was sent",
 			"sent_up_to", uint64(p.at.rev), "goes_on_at", uint64(newest))
 		p.at = place{rev: newest}
@@ -233,8 +260,11 @@ func (p *pusher) send(ctx context.Context, batch []*signal) error {
 			}
 			return p.send(ctx, batch[half:])
 		}
+		p.c.o.Figures.signals(0, 1, 0)
 		p.c.log.Warn("a signal is refused by the Central API and left out", "scenario", batch[0].Scenario, "uuid", batch[0].UUID, "error", err)
 		err = nil
+	} else if err == nil {
+		p.c.o.Figures.signals(uint64(len(batch)), 0, 0)
 	}
 	if err != nil {
 		return err
@@ -253,44 +283,29 @@ func (r *Refusal) ofContent() bool {
 }
 
 // signalsOf are the signals of a commit, in order, those that are kept back left out.
-func (c *Client) signalsOf(commit *engine.Commit) (list []*signal) {
-	var of map[engine.AlertID]*signal
-	var simulated map[engine.AlertID]bool
+func (c *Client) signalsOf(commit *engine.Commit) (kept []*signal) {
+	var brought map[engine.AlertID]*signal // whose decisions are told one by one
+	var list []*signal
 	for change := range commit.Changes() {
-		switch change.Kind {
-		case engine.AlertStored:
-			if change.By.Kind == engine.ActorCentralAPI || change.By.Kind == engine.ActorImport {
-				continue
+		if change.Kind == engine.DecisionBegun {
+			if s := brought[change.Decision.AlertID()]; s != nil {
+				s.begun(change.Decision)
 			}
-			a, err := change.Report()
-			if err != nil {
-				c.log.Error("an alert cannot be read and is no signal", "alert", uint64(change.Alert), "error", err)
-				continue
-			}
-			if of == nil {
-				of, simulated = map[engine.AlertID]*signal{}, map[engine.AlertID]bool{}
-			}
-			s := newSignal(a)
-			of[change.Alert], simulated[change.Alert] = s, a.Simulated
-			if c.o.Console.Context {
-				s.Context = contextOf(a)
-			}
-			list = append(list, s)
-		case engine.DecisionBegun:
-			if s := of[change.Decision.AlertID()]; s != nil && len(s.Decisions) < mostDecisions {
-				s.add(change.Decision)
-			}
+			continue
 		}
-	}
-	kept := list[:0]
-	for id, s := range of {
-		s.Trust = s.trust()
-		if simulated[id] || !c.shares(s.Trust) {
-			s.Trust = ""
+		s := c.signalOf(&change)
+		if s == nil {
+			continue
+		}
+		if list = append(list, s); s.Decisions == nil {
+			if brought == nil {
+				brought = map[engine.AlertID]*signal{}
+			}
+			brought[change.Alert] = s
 		}
 	}
 	for _, s := range list {
-		if s.Trust != "" {
+		if s.Trust = s.trust(); c.shares(s.Trust) {
 			kept = append(kept, s)
 		}
 	}
@@ -301,6 +316,33 @@ func (c *Client) signalsOf(commit *engine.Commit) (list []*signal) {
 		}
 	}
 	return kept
+}
+
+// signalOf is an alert's signal, nil for other changes and for alerts that are none. It has
+// all decisions that the alert was reported with: of one that is told late some may be over,
+// and who decided them says how much of it may be shared.
+func (c *Client) signalOf(change *engine.Change) *signal {
+	if change.Kind != engine.AlertStored || change.By.Kind == engine.ActorCentralAPI || change.By.Kind == engine.ActorImport {
+		return nil
+	}
+	a, err := change.Report()
+	if err != nil {
+		c.log.Error("an alert cannot be read and is no signal", "alert", uint64(change.Alert), "error", err)
+		return nil
+	}
+	if a.Simulated {
+		return nil
+	}
+	s := newSignal(a)
+	planned := change.Planned()
+	for i := range planned[:min(len(planned), mostDecisions)] {
+		d := &planned[i]
+		s.add(d.Until, signalDecision{Origin: d.Origin, Scenario: d.Scenario, Scope: d.Scope, Type: d.Type, Value: d.Value}, d.UUID)
+	}
+	if c.o.Console.Context {
+		s.Context = contextOf(a)
+	}
+	return s
 }
 
 func newSignal(a *engine.Alert) *signal {
@@ -321,11 +363,22 @@ func contextOf(a *engine.Alert) []signalMeta {
 	return list
 }
 
-func (s *signal) add(d engine.Decision) {
-	s.Decisions = append(s.Decisions, signalDecision{
-		Duration: lasting(time.Duration(engine.Left(d.Decided(), s.stop))), Origin: strings.Clone(d.Origin().S), Scenario: strings.Clone(d.Scenario().S),
-		Scope: strings.Clone(d.Scope().S), Type: strings.Clone(d.Type().S), Value: d.Value(), UUID: d.UUID().String(),
-	})
+// begun adds a decision that began with its alert.
+func (s *signal) begun(d engine.Decision) {
+	s.add(d.Decided(), signalDecision{
+		Origin: strings.Clone(d.Origin().S), Scenario: strings.Clone(d.Scenario().S), Scope: strings.Clone(d.Scope().S), Type: strings.Clone(d.Type().S), Value: d.Value(),
+	}, d.UUID())
+}
+
+func (s *signal) add(until int64, d signalDecision, uuid engine.UUID) {
+	if len(s.Decisions) >= mostDecisions {
+		return
+	}
+	d.Duration = lasting(time.Duration(engine.Left(until, s.stop)))
+	if uuid != (engine.UUID{}) { // an older program stored it
+		d.UUID = uuid.String()
+	}
+	s.Decisions = append(s.Decisions, d)
 }
 
 // lasting spells a duration as an operator would: 4h and not 4h0m0s.

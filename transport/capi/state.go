@@ -15,6 +15,7 @@ const stateSecret = "capi.state"
 type state struct {
 	Of     string                `json:"of"` // base and login
 	Pulled time.Time             `json:"pulled"`
+	Asked  string                `json:"asked,omitempty"` // what that pull depended on, a digest
 	Lists  map[string]*knownList `json:"lists,omitempty"`
 }
 

@@ -84,7 +84,9 @@ func (s *session) bearer(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer done()
-	s.load()
+	if s.load(); s.stale.Swap(false) {
+		s.token = token{}
+	}
 	if s.token.good(s.o.Now()) {
 		return s.token.Text, nil
 	}
@@ -138,6 +140,17 @@ func (s *session) load() {
 	if c, ok := claimsOf(kept.Text); ok {
 		kept.Expires = time.Unix(int64(c.Expires), 0)
 		s.token = kept
+		s.tellAccount()
+	}
+}
+
+// tellAccount notes what the token says of this server, and has a line when that is
+// another thing than before.
+func (s *session) tellAccount() {
+	c, _ := claimsOf(s.token.Text) // what cannot be read says nothing
+	a := Account{Enrolled: c.enrolled(), Plan: c.Plan}
+	if s.o.Figures.of(a) {
+		s.o.Logger.Info("the Central API says what this server is there", "enrolled_in_the_console", a.Enrolled, "subscription_type", a.Plan)
 	}
 }
 
@@ -180,6 +193,7 @@ func (s *session) loginOnce(ctx context.Context) error {
 		return err
 	}
 	s.token = t
+	s.tellAccount()
 	return s.keep(ctx)
 }
 

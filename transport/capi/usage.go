@@ -82,6 +82,7 @@ func (c *Client) usageJob(ctx context.Context) {
 	again := pauses{first: time.Minute, longest: 30 * time.Minute}
 	for wait := c.around(usageEvery, usageSpread); c.session.pause(ctx, wait) == nil; {
 		more, err := c.sendUsage(ctx)
+		c.went(ctx, JobUsage, err)
 		switch {
 		case err != nil:
 			wait = again.failed(c.o.Jitter)

@@ -13,7 +13,8 @@ var reloadable = []string{
 	"api.server.use_forwarded_for_headers", "api.server.disable_remote_lapi_registration",
 	"api.server.auto_registration", "api.server.tls.agents_allowed_ou", "api.server.tls.bouncers_allowed_ou",
 	"api.server.tls.crl_path", "api.server.tls.cache_expiration", "common.log_level",
-	"config_paths.notification_dir", "config_paths.plugin_dir", "plugin_config", "api.client", "cscli", "crowdsec_service",
+	"config_paths.notification_dir", "config_paths.plugin_dir", "plugin_config", "api.server.online_client", "api.server.console_path", "api.server.capi_whitelists_path", "api.server.disable_usage_metrics_export",
+	"api.client", "cscli", "crowdsec_service",
 }
 
 // NeedRestart names the keys that differ and that a reload leaves alone. A
@@ -33,6 +34,7 @@ func NeedRestart(before, next *Setup) []string {
 	}
 	own, now := before.Own, next.Own
 	own.OnFilterError = now.OnFilterError // went into the profiles
+	own.ShrunkenLists = now.ShrunkenLists // … and into the connection to the Central API
 	if !reflect.DeepEqual(own, now) {
 		out = append(out, "lapid.yaml")
 	}

@@ -20,7 +20,8 @@ type condition struct {
 	engine  atomic.Pointer[engine.Engine]  // nil: not open yet
 	metrics atomic.Pointer[http.Handler]   // nil: nothing to measure yet
 
-	teller atomic.Pointer[notifications.Notifier] // nil: none yet
+	central func() *engine.Trouble                 // with the Central API; nil: not known yet
+	teller  atomic.Pointer[notifications.Notifier] // nil: none yet
 }
 
 // starting says what the start is doing.
@@ -55,11 +56,17 @@ func (c *condition) troubles() []engine.Trouble {
 	if e := c.engine.Load(); e != nil {
 		list = e.Troubles()
 	}
-	if n := c.teller.Load(); n != nil {
-		if t := n.Trouble(); t != nil {
+	add := func(t *engine.Trouble) {
+		if t != nil {
 			at, _ := slices.BinarySearchFunc(list, t.Kind, func(t engine.Trouble, k engine.TroubleKind) int { return strings.Compare(string(t.Kind), string(k)) })
 			list = slices.Insert(list, at, *t)
 		}
+	}
+	if n := c.teller.Load(); n != nil {
+		add(n.Trouble())
+	}
+	if c.central != nil {
+		add(c.central())
 	}
 	if p := c.phase.Load(); p != nil {
 		list = append(list, *p) // the two words are the last of all

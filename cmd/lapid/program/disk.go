@@ -30,6 +30,7 @@ func (p *program) listenAdmin() (err error) {
 	}
 	verbs := admin.NewHandler(p.engine, p.version, p.log.Logger)
 	verbs.Troubles, verbs.Listening, verbs.MoveIn = p.condition.troubles, p.addresses, p.takeOver
+	verbs.Central = func() any { return p.connection.figures.Report() }
 	if p.shadowing != nil {
 		verbs.Shadow = shadowVerbs{p}
 	}

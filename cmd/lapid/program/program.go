@@ -42,6 +42,7 @@ type program struct {
 	central   *capi.Options // nil: no connection to the Central API
 	noCentral bool          // not for this run
 	orders    orders
+	unusable  error // why there is none though one is configured
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
@@ -52,17 +53,18 @@ type program struct {
 	begun      time.Time // Run
 
 	// Built by Run, from the bottom up.
-	bounds  bounds
-	engine  *engine.Engine
-	gate    *auth.Gate
-	tls     *auth.TLS // nil: plain HTTP
-	api     *transport.Server
-	metrics *metricsListener // nil: none
-	admin   *admin.Server
-	teller  *notifications.Notifier
-	arrival *movein.Arrival
-	shadow  *shadow.Shadow // nil: none
-	ready   chan struct{}  // closed when all listeners are open
+	bounds     bounds
+	engine     *engine.Engine
+	connection *connection
+	gate       *auth.Gate
+	tls        *auth.TLS // nil: plain HTTP
+	api        *transport.Server
+	metrics    *metricsListener // nil: none
+	admin      *admin.Server
+	teller     *notifications.Notifier
+	arrival    *movein.Arrival
+	shadow     *shadow.Shadow // nil: none
+	ready      chan struct{}  // closed when all listeners are open
 
 	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine
 	condition  condition
@@ -76,7 +78,8 @@ type program struct {
 // here leaves a running server as it is. What is only worth a warning is
 // said to log.
 func newProgram(s *config.Setup, log *serverLog, sh *Shadowing) (*program, error) {
-	p := &program{setup: s, log: log, shadowing: sh, ready: make(chan struct{})}
+	p := &program{setup: s, log: log, shadowing: sh, ready: make(chan struct{}), connection: newConnection()}
+	p.condition.central = p.connection.trouble
 	var err error
 	sh.prepare(s)
 	if p.server, err = s.Server(); err != nil {
@@ -96,7 +99,7 @@ func newProgram(s *config.Setup, log *serverLog, sh *Shadowing) (*program, error
 	if _, err := s.Secret(); err != nil {
 		return nil, err
 	}
-	if p.central, _ = s.Central(); p.central != nil { // why there is none is one of the warnings
+	if p.central, p.unusable = s.Central(); p.central != nil { // why there is none is one of the warnings
 		if p.central.Whitelist, err = s.Whitelist(); err != nil {
 			return nil, err
 		}

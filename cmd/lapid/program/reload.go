@@ -12,6 +12,7 @@ import (
 
 	"lapid/cmd/lapid/config"
 	"lapid/engine/profile"
+	"lapid/transport/capi"
 )
 
 // reloadLoop reloads at each SIGHUP until ctx ends. The log files are opened anew before
@@ -49,7 +50,8 @@ func monotonic() string {
 
 // reload reads the configuration again and puts in force what can change
 // while the server runs: profiles, notifications, log level, certificates, revocation list,
-// trusted addresses, registration. It reads and checks everything first;
+// trusted addresses, registration, the connection to the Central API with what it shares and
+// exempts. It reads and checks everything first;
 // after an error all is as it was. Call it from one goroutine. Certificates
 // and lists are replaced after everything was read and checked; each of the
 // three replacements is whole or not at all, and those that can fail come
@@ -69,6 +71,9 @@ func (p *program) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if next.unusable != nil && p.central != nil && !p.noCentral {
+		return fmt.Errorf("the connection to the Central API: %w", next.unusable)
+	}
 	if p.tls != nil {
 		if err := p.tls.Reload(); err != nil {
 			return err
@@ -82,7 +87,12 @@ func (p *program) reload(ctx context.Context) error {
 	}
 	p.engine.SetProfiles(next.rules)
 	p.logChanges(next, at)
+	again := p.sameCentral(next)
 	p.setup, p.server, p.rules, p.specs, p.told = fresh, next.server, next.rules, next.specs, next.told
+	p.central, p.unusable = next.central, next.unusable
+	to := p.wanted()
+	to.renew = again && to.options != nil
+	p.connection.turn(to)
 	return nil
 }
 
@@ -108,6 +118,14 @@ func (p *program) logChanges(next *program, at slog.Level) {
 		changes = []string{"nothing has changed"}
 	}
 	p.log.Info("reloaded: " + strings.Join(changes, "; "))
+}
+
+// sameCentral tells whether the connection to the Central API stays as it is.
+func (p *program) sameCentral(next *program) bool {
+	if p.central == nil || next.central == nil {
+		return p.central == next.central
+	}
+	return p.central.Same(next.central)
 }
 
 // changes says what a reload puts in force. Secrets are not in it: of a
@@ -143,10 +161,25 @@ func (p *program) changes(next *program) []string {
 	if p.setup.Own.OnFilterError != next.setup.Own.OnFilterError {
 		out = append(out, fmt.Sprintf("on_filter_error is %q", next.setup.Own.OnFilterError))
 	}
+	if !p.sameCentral(next) && !p.noCentral {
+		out = append(out, "the connection to the Central API: "+aboutCentral(next.central))
+	}
 	if p.tls != nil {
 		out = append(out, "certificates read again")
 	}
 	return out
+}
+
+// aboutCentral says what a connection is and shares, without its password.
+func aboutCentral(o *capi.Options) string {
+	if o == nil {
+		return "none"
+	}
+	shared := "no signals"
+	if !o.NoSharing {
+		shared = fmt.Sprintf("%+v", o.Console)
+	}
+	return fmt.Sprintf("%s at %s, shared: %s, %d addresses and ranges exempt from its lists", o.Credentials.Login, o.Credentials.URL, shared, len(o.Whitelist))
 }
 
 // specNames lists the profiles that are in force, in their order, which is what

@@ -320,7 +320,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	mode, _ := s.Own.SocketMode() // checked when it was read
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
-		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles,
+		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
 		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures,
 	}
 	b := &p.bounds
@@ -376,9 +376,11 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 		close(p.ready)
 	case <-ctx.Done():
 	}
-	if central := p.centralAPI(ctx); central != nil {
-		group.Go(func() error { central.Run(ctx); return nil })
+	if p.noCentral && p.central != nil {
+		p.log.Info("there is no connection to the Central API in this run: -no-capi was given")
 	}
+	p.connection.turn(p.wanted())
+	group.Go(func() error { return p.runCentral(ctx) })
 	group.Go(func() error { return p.reloadLoop(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
 	// When the engine has failed, its error is the cause, and the others only saw

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lapid/cmd/lapid/config"
+	"lapid/transport/admin"
 	"lapid/transport/capi"
 )
 
@@ -44,9 +45,12 @@ func capiStatus(t *Terminal) *cobra.Command {
 			o.Version = t.Build.Version
 			account, err := capi.Try(ctx, *o, nil)
 			if err != nil {
+				if t.Output != jsonWords {
+					tellServer(t, askCentral(c.Context(), s))
+				}
 				return fmt.Errorf("failed to authenticate to Central API (CAPI): %w", err)
 			}
-			return tellAccount(t, o, file, account)
+			return tellAccount(t, o, file, account, askCentral(c.Context(), s))
 		},
 	}
 }
@@ -62,11 +66,59 @@ type accountObject struct {
 	Sharing       bool   `json:"sharing"`
 	Community     bool   `json:"community"`
 	Blocklists    bool   `json:"blocklists"`
+
+	Server *capi.Report `json:"server,omitempty"` // what the running server says of the connection; missing: none runs
 }
 
-func tellAccount(t *Terminal, o *capi.Options, file string, a capi.Account) error {
+// askCentral asks the running server how it fares with the Central API; nil where none runs,
+// or one that does not say.
+func askCentral(ctx context.Context, s *config.Setup) *capi.Report {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	c, err := admin.Dial(ctx, s.Socket())
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	var r capi.Report
+	if c.Central(ctx, &r) != nil {
+		return nil
+	}
+	return &r
+}
+
+// tellServer shows what the running server says of the connection.
+func tellServer(t *Terminal, r *capi.Report) {
+	if r == nil {
+		return
+	}
+	for _, j := range r.Jobs {
+		last := "never"
+		if !j.LastWell.IsZero() {
+			last = j.LastWell.Format(time.RFC3339)
+		}
+		t.print("The running server: %s last went well %s", j.Name, last)
+		if !j.Since.IsZero() {
+			t.print(", and fails since %s: %s", j.Since.Format(time.RFC3339), j.Why)
+		}
+		t.print("\n")
+	}
+	for _, list := range []struct {
+		names []string
+		is    string
+	}{{r.Held, "held back: see the log, and capi_shrunken_lists in lapid.yaml"}, {r.Failing, "not fetched: see the log"}} {
+		for _, name := range list.names {
+			t.print("The running server: the list %s is %s\n", name, list.is)
+		}
+	}
+	if r.SignalsSent+r.SignalsRefused+r.SignalGaps+r.Waiting > 0 {
+		t.print("The running server: %d signals sent, %d refused by the Central API; %d commits wait; the history was lost %d times\n", r.SignalsSent, r.SignalsRefused, r.Waiting, r.SignalGaps)
+	}
+}
+
+func tellAccount(t *Terminal, o *capi.Options, file string, a capi.Account, running *capi.Report) error {
 	if t.Output == jsonWords {
-		return t.json(accountObject{file, o.Credentials.URL, o.Credentials.Login, true, a.Enrolled, a.Plan, !o.NoSharing, !o.NoCommunity, !o.NoBlocklists}, " ")
+		return t.json(accountObject{file, o.Credentials.URL, o.Credentials.Login, true, a.Enrolled, a.Plan, !o.NoSharing, !o.NoCommunity, !o.NoBlocklists, running}, " ")
 	}
 	t.print("You can successfully interact with Central API (CAPI)\n")
 	if a.Enrolled {
@@ -81,6 +133,7 @@ func tellAccount(t *Terminal, o *capi.Options, file string, a capi.Account) erro
 	}{{"Sharing signals", o.NoSharing}, {"Pulling community blocklist", o.NoCommunity}, {"Pulling blocklists from the console", o.NoBlocklists}} {
 		t.print("%s is %s\n", part.name, map[bool]string{false: "enabled", true: "disabled"}[part.off])
 	}
+	tellServer(t, running)
 	return nil
 }
 
@@ -90,7 +143,7 @@ func capiRegister(t *Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "register", Short: "Register this server with the Central API and write its credentials", Args: NoArgs,
 		Long: `Asks the Central API for an account, with a login and a password that are made up, and writes the credentials file.
-A credentials file that is there is replaced. The server uses it after a restart.`,
+A credentials file that is there is replaced. A running server uses it after a reload (SIGHUP).`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := t.Setup()
 			if err != nil {
@@ -112,7 +165,7 @@ A credentials file that is there is replaced. The server uses it after a restart
 			if err := writeQuietly(t, file, config.CredentialsText(url, o.Credentials.Login, o.Credentials.Password)); err != nil {
 				return fmt.Errorf("this server is registered, but %w", err)
 			}
-			t.success("Central API credentials written to '%s'; restart the server to use them", file)
+			t.success("Central API credentials written to '%s'; reload the server (SIGHUP) to use them", file)
 			return nil
 		},
 	}
