@@ -51,6 +51,8 @@
 // Beyond a bound the answer is refused with an error that names it, and what was there
 // stays. Lengths that an answer claims are not believed in either direction.
 //
+//   - Who ends is waited for: at most lastPatience for the last signals.
+//
 // # Goroutines
 //
 // Run is one goroutine for each job, which it waits for. The token is shared: one of them
