@@ -112,7 +112,9 @@ func TestConsoleShares(t *testing.T) {
 	text := strings.ReplaceAll(strings.ReplaceAll(read(t, f.credentials(h.dir)), f.base, other.base), "L0gin", "Another")
 	write(t, h.dir, "online.yaml", text)
 	reloads(t, p, "reloaded: the connection to the Central API: Another at "+other.base)
-	await(t, "the other one is told", func() bool { return len(other.asked("/v3/metrics/")) > 0 && len(other.asked("/v3/decisions/stream")) > 0 })
+	await(t, "the other one is told", func() bool {
+		return len(other.asked("/v3/metrics/")) > 0 && len(other.asked("/v3/decisions/stream")) > 0
+	})
 	if logins := fmt.Sprint(other.asked("/v3/watchers/login")); !strings.Contains(logins, "machine_id:Another") {
 		t.Error(logins)
 	}
@@ -131,7 +133,10 @@ func TestReloadLooksAtEnrolment(t *testing.T) {
 	t.Parallel()
 	h, f, p := central(t, "", nil)
 	await(t, "the server has logged in", func() bool { return len(f.asked("/v3/metrics/")) > 0 })
-	metric := func(line string) bool { _, text := h.condition("/metrics"); return strings.Contains(text, "\n"+line+"\n") }
+	metric := func(line string) bool {
+		_, text := h.condition("/metrics")
+		return strings.Contains(text, "\n"+line+"\n")
+	}
 	await(t, "it is not enrolled", func() bool { return metric("lapid_capi_enrolled 0") })
 	write(t, f.dir, "claims.json", `{"organization_id":"x","subscription_type":"ENTERPRISE"}`)
 	reloads(t, p, "reloaded: nothing has changed")
@@ -193,7 +198,9 @@ func TestHeldListsAreTold(t *testing.T) {
 	write(t, h.dir, "lapid.yaml", "capi_shrunken_lists: hold\n")
 	write(t, h.dir, "config.yaml.local", strings.Replace(read(t, filepath.Join(h.dir, "config.yaml.local")), "online_client: {", "online_client: {pull: {community: false}, ", 1))
 	reloads(t, p, "reloaded: the connection to the Central API")
-	await(t, "it is held back", func() bool { return strings.Contains(p.out.String(), `the list \"bots\" is held back: it has 1 entries, and 3 of it are in force`) })
+	await(t, "it is held back", func() bool {
+		return strings.Contains(p.out.String(), `the list \"bots\" is held back: it has 1 entries, and 3 of it are in force`)
+	})
 	var text string
 	await(t, "/ready warns", func() bool {
 		var code int
