@@ -141,7 +141,7 @@ is made at the first start and kept.`,
 // the first level is looked at: groups name their own verbs.
 func hint(word string) string {
 	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions",
-		"metrics", "lapi", "capi", "console", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
+		"metrics", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}

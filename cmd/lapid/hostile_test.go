@@ -155,7 +155,7 @@ const unseen = "x\u202e\u2066\u200f\u061c\u200b\ufeff\u00ad\u3164"
 var verbLines = []string{
 	"notifications list", "notifications inspect X", "notifications test X", "notifications reinject 1 -a X", "notifications reinject X",
 	"version", "config show", "config show --key X", "config show-yaml", "lapi status", "lapi register --machine X -f -", "lapi register --machine nobody -u X -f X", "capi status", "capi status X", "capi register -u X -f X", "capi register -u http://127.0.0.1:1/ -f X",
-	"console status", "console status X", "console enable X", "console disable X", "console enroll X", "console enroll -u X X", "console enroll -e X X", "console enroll --quick --name X -t X", "metrics", "metrics list", "metrics show bouncers", "metrics show X",
+	"papi status", "papi status X", "papi sync", "papi sync X", "console status", "console status X", "console enable X", "console disable X", "console enroll X", "console enroll -u X X", "console enroll -e X X", "console enroll --quick --name X -t X", "metrics", "metrics list", "metrics show bouncers", "metrics show X",
 	"machines list", "machines inspect X", "machines inspect m", "machines inspect --hub m", "machines validate nobodyX",
 	"machines add X2 -a -f -", "machines add X2 -a -f -", "bouncers add X", "bouncers add X", "bouncers list", "bouncers inspect X", "bouncers inspect b",
 	"bouncers add U", "bouncers list", "bouncers inspect U", "bouncers delete U", "allowlists create U -d U", "allowlists inspect U", "allowlists list", "allowlists delete U",

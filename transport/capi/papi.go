@@ -304,6 +304,11 @@ type Synced struct{ Carried, Invalid, Passed int }
 func (c *Client) SyncOrders(ctx context.Context, alone bool) (done Synced, err error) {
 	ctx = engine.As(ctx, central)
 	who, err := c.session.account(ctx)
+	if err == nil && who.mayPoll() != "" { // a token may be older than the enrolment
+		if err = c.session.forget(ctx); err == nil {
+			who, err = c.session.account(ctx)
+		}
+	}
 	if err != nil {
 		return done, err
 	}

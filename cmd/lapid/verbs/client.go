@@ -149,7 +149,9 @@ func ownClient(ctx context.Context, s *config.Setup, version string, rules engin
 		defer close(ended)
 		_ = e.Run(running) // what a verb must know it was told by its answer
 	}()
-	c := admin.Local(admin.NewHandler(e, version, log))
+	verbs := admin.NewHandler(e, version, log)
+	verbs.SyncOrders = syncAlone(s, e, version)
+	c := admin.Local(verbs)
 	return c, func() {
 		c.Close()
 		stop()

@@ -93,6 +93,10 @@ lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --fo
 	"capi status":   `lapid capi status -o json`,
 	"capi register": `lapid capi register -f /etc/lapid/online_api_credentials.yaml`,
 
+	"papi":        `lapid papi status`,
+	"papi status": `lapid papi status -o json`,
+	"papi sync":   `lapid papi sync`,
+
 	"console":         `lapid console status`,
 	"console status":  `lapid console status -o raw`,
 	"console enable":  `lapid console enable manual context`,

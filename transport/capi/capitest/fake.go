@@ -284,12 +284,12 @@ func (f *Fake) events() (events []map[string]any) {
 	names, _ := filepath.Glob(filepath.Join(f.Dir, "events", "*.json"))
 	slices.Sort(names)
 	slices.Reverse(names)
+	now := time.Now().UnixMilli()
 	for i, name := range names {
 		order, err := os.ReadFile(name)
 		if err != nil || os.Rename(name, strings.TrimSuffix(name, ".json")+".done") != nil {
 			continue
 		}
-		now := time.Now().UnixMilli()
 		events = append(events, map[string]any{"id": fmt.Sprintf("%08x-0000-4000-8000-%012x", i+1, now), "timestamp": now, "category": "x", "data": string(order)})
 	}
 	return events
