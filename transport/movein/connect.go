@@ -1,6 +1,7 @@
 package movein
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
@@ -61,7 +62,7 @@ func connectSQLite(p Place) (*sql.DB, error) {
 	} else {
 		f.Close()
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro&_pragma=busy_timeout(" + strconv.FormatInt(patience.Milliseconds(), 10) + ")&_pragma=query_only(1)"}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro&_pragma=busy_timeout(" + strconv.FormatInt(cmp.Or(p.patience, patience).Milliseconds(), 10) + ")&_pragma=query_only(1)"}
 	return sql.Open("sqlite", u.String())
 }
 

@@ -31,6 +31,8 @@ func explain(p Place, err error) error {
 		advice = postgresAdvice(post)
 	case errors.As(err, &my):
 		advice = mysqlAdvice(my)
+	case p.Kind != SQLite && tlsAdvice(err) != "":
+		advice = tlsAdvice(err)
 	case p.Kind != SQLite && unreachable(err):
 		advice = ": the database server cannot be reached, or went away; look whether it runs, and whether host and port are right; nothing was taken over, run it again then"
 	}
@@ -88,6 +90,19 @@ func mysqlAdvice(err *mysql.MySQLError) string {
 		return ": there is no such database; look at db_config.db_name"
 	case 1053, 1927, 1317:
 		return ": the database server ended this; nothing was taken over, run it again"
+	}
+	return ""
+}
+
+// tlsAdvice is about connections that fail for TLS.
+func tlsAdvice(err error) string {
+	switch text := err.Error(); {
+	case strings.Contains(text, "x509:"):
+		return ": the database server's certificate is not trusted, or is for another name: name its authority's file in db_config.ssl_ca_cert (in a URL sslrootcert, or ca for MySQL), or look at db_config.host"
+	case strings.Contains(text, "refused TLS"), errors.Is(err, mysql.ErrNoTLS):
+		return ": the database server speaks no TLS: look at db_config.sslmode and db_config.ssl_ca_cert"
+	case strings.Contains(text, "tls: "):
+		return ": look at db_config.sslmode, and whether the server wants a certificate (db_config.ssl_client_cert, ssl_client_key)"
 	}
 	return ""
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Kind is a kind of database.
@@ -34,7 +35,8 @@ type Place struct {
 	Cert     string
 	Key      string
 
-	url string // PostgreSQL: a whole URL, which says everything
+	url      string        // PostgreSQL: a whole URL, which says everything
+	patience time.Duration // of SQLite's locks; 0: the usual
 }
 
 // ParsePlace reads sqlite:PATH, postgres://… or mysql://…. A password may be left out

@@ -22,9 +22,10 @@ import (
 
 // server is a database server of these tests.
 type server struct {
-	dir string
-	cmd *exec.Cmd
-	err error
+	dir  string
+	port int // 0: the usual one, which is in the name of PostgreSQL's socket
+	cmd  *exec.Cmd
+	err  error
 }
 
 var (
@@ -35,6 +36,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if path := os.Getenv(beReader); path != "" {
+		readAlone(path)
+		return
+	}
 	code := m.Run()
 	for _, s := range started {
 		if s.cmd != nil && s.cmd.Process != nil {
@@ -136,7 +141,7 @@ func startMaria() *server {
 // admin is the place where databases are made.
 func (s *server) admin(kind Kind) Place {
 	if kind == Postgres {
-		return Place{Kind: kind, Path: s.dir, User: "root", Password: secretWord, Name: "postgres", SSLMode: "disable"}
+		return Place{Kind: kind, Path: s.dir, Port: s.port, User: "root", Password: secretWord, Name: "postgres", SSLMode: "disable"}
 	}
 	return Place{Kind: kind, Path: filepath.Join(s.dir, "sock"), User: "root", Name: "mysql"}
 }
