@@ -300,3 +300,15 @@ func TestNotificationsReload(t *testing.T) {
 	}
 	await(t, "no trouble is left", func() bool { return h.do("", "ready").out == "ready\n" })
 }
+
+// TestNotificationProxy: a webhook that is not on this machine is reached by way of the
+// proxy that the environment names.
+func TestNotificationProxy(t *testing.T) {
+	t.Parallel()
+	proxy, h := newWebhook(t), newHouse(t)
+	h.notifies("type: http\nname: ops\nformat: x\nmethod: POST\nurl: http://hooks.example.org/a\nheaders: {Authorization: mine}\n")
+	p := start(t, []string{"HTTP_PROXY=" + proxy.URL, "NO_PROXY="}, "-c", h.file, "notifications", "test", "ops")
+	if code := p.wait(t); code != 0 || len(proxy.told()) != 1 || proxy.told()[0] != "x mine" {
+		t.Errorf("exit %d, %q: %s", code, proxy.told(), p.out)
+	}
+}

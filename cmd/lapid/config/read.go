@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
 
@@ -95,11 +94,11 @@ func linkedAway(link string, by int) error {
 // keyLike is what a key or a word of a configuration looks like. Nothing else of a
 // file is shown in what is said of it: it may be another file than was meant, one with
 // secrets.
-var keyLike = regexp.MustCompile(`^[\p{L}\p{N}_.-]{1,40}$`)
+var keyLike = pattern(`^[\p{L}\p{N}_.-]{1,40}$`)
 
 // shownWord shows a key or a word of a file, in quotes, if it looks like one.
 func shownWord(text string) string {
-	if keyLike.MatchString(text) {
+	if keyLike().MatchString(text) {
 		return `"` + text + `"`
 	}
 	return fmt.Sprintf("what is there (%d characters, not shown)", len([]rune(text)))
@@ -107,16 +106,16 @@ func shownWord(text string) string {
 
 // shownTag is shownWord for a word that begins with an exclamation mark.
 func shownTag(tag string) string {
-	if keyLike.MatchString(strings.TrimLeft(tag, "!")) {
+	if keyLike().MatchString(strings.TrimLeft(tag, "!")) {
 		return tag
 	}
 	return "a word that begins with !"
 }
 
 // inMessage is what a parser quotes from the file.
-var inMessage = regexp.MustCompile("\"[^\"]*\"|'[^']*'|`[^`]*`")
+var inMessage = pattern("\"[^\"]*\"|'[^']*'|`[^`]*`")
 
 // shownMessage is what a parser says, without what does not look like a key.
 func shownMessage(text string) string {
-	return inMessage.ReplaceAllStringFunc(text, func(word string) string { return shownWord(word[1 : len(word)-1]) })
+	return inMessage().ReplaceAllStringFunc(text, func(word string) string { return shownWord(word[1 : len(word)-1]) })
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"strings"
 
 	yaml "github.com/goccy/go-yaml"
@@ -125,14 +124,14 @@ const inQuotes = "; a * that stands for itself is put in quotes"
 
 // bareStar is a text that begins with a star: YAML takes it for the name of
 // something before.
-var bareStar = regexp.MustCompile(`(^|[\[{,:-])\s*\*`)
+var bareStar = pattern(`(^|[\[{,:-])\s*\*`)
 
 // syntaxError is a parser's complaint on one line, with its place.
 func syntaxError(file, text string, err error) error {
 	var y yaml.Error
 	if errors.As(err, &y) && y.GetToken() != nil {
 		p, hint := y.GetToken().Position, ""
-		if lines := strings.Split(text, "\n"); p.Line <= len(lines) && bareStar.MatchString(lines[p.Line-1]) {
+		if lines := strings.Split(text, "\n"); p.Line <= len(lines) && bareStar().MatchString(lines[p.Line-1]) {
 			hint = inQuotes
 		}
 		return fmt.Errorf("%s:%d:%d: %s%s", file, p.Line, p.Column, shownMessage(y.GetMessage()), hint)

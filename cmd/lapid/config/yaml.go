@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // YAML is file, overlay and variables put together as YAML, secrets included; "" where
@@ -63,22 +64,28 @@ func (n *node) appendValue(out *strings.Builder, indent string) {
 // other texts that need quotes in single ones, as the reference's writer does it.
 func Scalar(s string) string {
 	switch {
-	case s == "", looksTyped.MatchString(s):
+	case s == "", looksTyped().MatchString(s):
 		return strconv.Quote(s)
 	case strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\u0085' || r == '\u2028' || r == '\u2029' }) >= 0:
 		return jsonText(s)
-	case plainText.MatchString(s) && !strings.Contains(s, ": ") && !strings.Contains(s, " #") &&
+	case plainText().MatchString(s) && !strings.Contains(s, ": ") && !strings.Contains(s, " #") &&
 		!strings.HasSuffix(s, ":") && !strings.HasSuffix(s, " "):
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
 
+// pattern is an expression that is compiled when it is first used: most starts use none,
+// and the letters of all scripts take a megabyte.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
 // looksTyped is what a YAML reader would take for a number, a truth, nothing or
 // a moment; plainText needs no quotes.
 var (
-	looksTyped = regexp.MustCompile(`^(?i:true|false|yes|no|on|off|y|n|null|~|[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?|[-+]?0x[0-9a-f_]+|[-+]?0o[0-7_]+|[-+]?[0-9]+(:[0-5]?[0-9])+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt][0-9:.]+(Z|[-+][0-9:]+)?)?)$`)
-	plainText  = regexp.MustCompile(`^[\p{L}\p{N}_./(+$^;\\][^\x00-\x1f]*$`)
+	looksTyped = pattern(`^(?i:true|false|yes|no|on|off|y|n|null|~|[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)(e[-+]?[0-9]+)?|[-+]?0x[0-9a-f_]+|[-+]?0o[0-7_]+|[-+]?[0-9]+(:[0-5]?[0-9])+|[-+]?\.(inf|nan)|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt][0-9:.]+(Z|[-+][0-9:]+)?)?)$`)
+	plainText  = pattern(`^[\p{L}\p{N}_./(+$^;\\][^\x00-\x1f]*$`)
 )
 
 // jsonText is a text in quotes, as JSON and YAML both read it.
