@@ -186,3 +186,16 @@ func TestPluginDirAsDebianHasIt(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestStockProgramsKeepSecrets: a stock program that fails tells its address, which no error
+// of ours does.
+func TestStockProgramsKeepSecrets(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.withPlugins(stockPrograms(t, "http"))
+	h.notifies("type: http\nname: ops\nformat: x\nmethod: POST\nurl: http://127.0.0.1:1/hidden-path\n")
+	r := h.do("", "notifications", "test", "ops")
+	if r.exit != 1 || !strings.Contains(r.err, "127.0.0.1:1***") || strings.Contains(r.err, "hidden-path") {
+		t.Errorf("%+v", r)
+	}
+}

@@ -138,6 +138,7 @@ type pluginLines struct {
 	program string
 	log     *slog.Logger
 	clock   Clock
+	hide    func(string) string // nil: nothing is hidden
 
 	mu     sync.Mutex
 	line   []byte // what has come of it, at most longestLine
@@ -185,6 +186,9 @@ func (l *pluginLines) tell(line string) {
 		case "error":
 			level = slog.LevelError
 		}
+	}
+	if l.hide != nil {
+		text = l.hide(text)
 	}
 	l.said = text
 	if l.log == nil {

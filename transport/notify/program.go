@@ -23,6 +23,10 @@ type Program struct {
 	Document string // the configuration in YAML, as the program gets it
 	User     string // whom it runs as, with Group; "": as the server
 	Group    string
+
+	// Secrets are what the document holds and no log or error may: they are hidden in
+	// whatever the program says.
+	Secrets []string
 }
 
 // plugged hands the texts of one notification to a program, which it shares with others of
@@ -139,7 +143,7 @@ func (p *plugged) Send(ctx context.Context, text string) error {
 	message = protowire.AppendString(protowire.AppendTag(message, 2, protowire.BytesType), p.name)
 	if err := call(ctx, conn, "/proto.Notifier/Notify", message); err != nil {
 		p.at.look(conn)
-		return fmt.Errorf("plugin %s: %w", p.c.Path, err)
+		return fmt.Errorf("plugin %s: %s", p.c.Path, p.at.hide(err.Error()))
 	}
 	return nil
 }

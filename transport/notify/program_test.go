@@ -63,6 +63,7 @@ func (a *appender) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 		{MethodName: "Notify", Handler: handle(func(f map[protowire.Number]string) error {
 			if strings.HasPrefix(f[1], "hang") {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+				select {} // the signal may come a little later
 			}
 			out, err := os.OpenFile(a.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 			if err != nil {
@@ -282,6 +283,16 @@ func TestProgramsThatMisbehave(t *testing.T) {
 			t.Errorf("%d lines", n)
 		}
 	})
+}
+
+// What a document holds of secrets is hidden in what its program says.
+func TestProgramsKeepSecrets(t *testing.T) {
+	t.Parallel()
+	p := tryProgram(t, script(t, "echo 'login with hunter2 failed' >&2; exit 3"))
+	p.c.Secrets = []string{"hunter2", "/T0/B1"}
+	if err := p.send("x"); err == nil || !strings.Contains(err.Error(), "login with *** failed") || strings.Contains(p.log.String(), "hunter2") {
+		t.Errorf("%v\n%s", err, p.log)
+	}
 }
 
 // Lines are as long as bounded, JSON of the field's library has its level, and nothing of

@@ -9,7 +9,10 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -28,6 +31,8 @@ const (
 	// endWithin is how long a program that is told to end may take, before it is ended by
 	// force, and then how long that is waited for.
 	endWithin = 3 * time.Second
+	// mostSecrets bounds how many are looked for in what a program says.
+	mostSecrets = 1000
 )
 
 // programs are the plugin programs that run: one process for each type, as in the field,
@@ -49,6 +54,8 @@ type running struct {
 	clock Clock
 	begin time.Duration
 	users int // under programs.mu
+
+	secrets atomic.Pointer[[]string] // of all configurations it was told of
 
 	mu     sync.Mutex
 	client *plugin.Client
@@ -98,6 +105,7 @@ func (p *programs) leave(r *running) {
 func (r *running) connect(ctx context.Context, name string, c *Program) (*grpc.ClientConn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.keepSecret(c.Secrets)
 	if r.client != nil && r.client.Exited() {
 		r.end()
 	}
@@ -112,12 +120,39 @@ func (r *running) connect(ctx context.Context, name string, c *Program) (*grpc.C
 			if !r.lives() {
 				r.end()
 			}
-			return nil, fmt.Errorf("while configuring %s: %w", name, err)
+			return nil, fmt.Errorf("while configuring %s: %s", name, r.hide(err.Error()))
 		}
 		r.knows[name] = c.Document
 	}
 	r.pause = 0 // it began well: how often it may die of a text is the couriers' to bound
 	return r.conn, nil
+}
+
+// keepSecret adds what is to be hidden. Under mu.
+func (r *running) keepSecret(more []string) {
+	all := []string{}
+	if now := r.secrets.Load(); now != nil {
+		all = append(all, *now...)
+	}
+	for _, one := range more {
+		if !slices.Contains(all, one) {
+			all = append(all, one)
+		}
+	}
+	if n := len(all) - mostSecrets; n > 0 { // of configurations that have changed
+		all = slices.Delete(all, 0, n)
+	}
+	r.secrets.Store(&all)
+}
+
+// hide takes secrets out of what the program says.
+func (r *running) hide(text string) string {
+	if now := r.secrets.Load(); now != nil {
+		for _, one := range *now {
+			text = strings.ReplaceAll(text, one, "***")
+		}
+	}
+	return text
 }
 
 // start starts the program, unless it is too early for that. Under mu.
@@ -131,7 +166,7 @@ func (r *running) start() error {
 	if err != nil {
 		return err
 	}
-	lines := &pluginLines{program: filepath.Base(r.c.Path), log: r.log, clock: r.clock}
+	lines := &pluginLines{program: filepath.Base(r.c.Path), log: r.log, clock: r.clock, hide: r.hide}
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "CROWDSEC_PLUGIN_KEY", MagicCookieValue: "lapid"},
 		Plugins:          plugin.PluginSet{r.c.Type: notifier{}},

@@ -210,7 +210,7 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 		if n.words.get("timeout") == nil {
 			document += "timeout: " + notify.UsualTimeout.String() + "\n"
 		}
-		c.Program = &notify.Program{Path: program, Type: n.Type, Document: document, User: as.User, Group: as.Group}
+		c.Program = &notify.Program{Path: program, Type: n.Type, Document: document, User: as.User, Group: as.Group, Secrets: settings.secrets("")}
 	} else if err := decodeBuiltIn(c, settings); err != nil {
 		return nil, err
 	}
@@ -381,6 +381,49 @@ func (n *Notification) YAML() string { return n.words.yaml() + n.settings.masked
 // hiddenWord stands for a secret.
 const hiddenWord = "***"
 
+// shortestSecret is how long a word must be to be hidden in what programs say: shorter ones
+// are in other words too.
+const shortestSecret = 5
+
+// secrets are the words of a tree that masked hides, with variables put in; of addresses
+// what follows the host.
+func (n *node) secrets(key string) (list []string) {
+	for _, item := range n.items {
+		list = append(list, item.secrets(key)...)
+	}
+	for _, e := range n.entries {
+		below := e.key.text
+		if key == "headers" {
+			below = key
+		}
+		list = append(list, e.value.secrets(below)...)
+	}
+	if n.kind != isScalar || !hidden(key, n.text) {
+		return list
+	}
+	word := n.text
+	if u, err := url.Parse(word); err == nil && u.Host != "" {
+		word = u.RequestURI()
+	}
+	if len(word) >= shortestSecret {
+		list = append(list, word)
+	}
+	return list
+}
+
+// hidden tells whether what a key holds is a secret.
+func hidden(key, word string) bool {
+	lower := strings.ToLower(key)
+	if word == "" || strings.HasSuffix(lower, "_path") { // of a file
+		return false
+	}
+	if u, err := url.Parse(word); err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		return u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != ""
+	}
+	return slices.ContainsFunc([]string{"password", "token", "secret", "key"}, func(part string) bool { return strings.Contains(lower, part) }) ||
+		slices.Contains([]string{"headers", "webhook", "url"}, lower)
+}
+
 // masked is a tree whose secrets are hidden: what keys of that name hold, all headers, and
 // of addresses all but the host. A word that only names a variable or a file is shown.
 func (n *node) masked(key string) *node {
@@ -396,19 +439,12 @@ func (n *node) masked(key string) *node {
 		}
 		shown.entries[i].value = e.value.masked(below)
 	}
-	if n.kind != isScalar || n.text == "" || strings.Contains(n.text, "$") {
+	if n.kind != isScalar || strings.Contains(n.text, "$") || !hidden(key, n.text) {
 		return &shown
 	}
-	lower := strings.ToLower(key)
-	secret := func(part string) bool { return strings.Contains(lower, part) }
-	switch u, err := url.Parse(n.text); {
-	case strings.HasSuffix(lower, "_path"): // of a file
-	case err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-		if u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-			shown.text, shown.plain = u.Scheme+"://"+u.Host+"/"+hiddenWord, false
-		}
-	case lower == "headers", lower == "webhook", lower == "url", secret("password"), secret("token"), secret("secret"), secret("key"):
-		shown.text, shown.plain = hiddenWord, false
+	shown.text, shown.plain = hiddenWord, false
+	if u, err := url.Parse(n.text); err == nil && u.Host != "" {
+		shown.text = u.Scheme + "://" + u.Host + "/" + hiddenWord
 	}
 	return &shown
 }

@@ -132,6 +132,12 @@ headers: {Authorization: "Bearer mnopqr", X-Api: $TOKEN}
 			t.Errorf("%s is shown:\n%s", hidden, all)
 		}
 	}
+	secrets := strings.Join(list[0].settings.secrets(""), " ")
+	for _, one := range []string{"hunter2", "/T0/B1?x=y", "/T0/B2", "abcdef", "ghijkl", "Bearer mnopqr"} {
+		if !strings.Contains(secrets, one) {
+			t.Errorf("%s is no secret: %s", one, secrets)
+		}
+	}
 	for _, shown := range []string{"https://hooks.example.org/***", "$TOKEN", "/etc/x.pem", "a@b.c", "smtp_username: me"} {
 		if !strings.Contains(all, shown) {
 			t.Errorf("%s is hidden:\n%s", shown, all)
