@@ -71,9 +71,9 @@ func (r *reference) cscli(args ...string) string {
 }
 
 // begin starts the server and waits until it answers.
-func (r *reference) begin() {
+func (r *reference) begin(more ...string) {
 	r.t.Helper()
-	r.p = &process{cmd: exec.Command("crowdsec", "-c", r.file, "-no-cs"), out: &safeBuffer{}, ended: make(chan struct{})}
+	r.p = &process{cmd: exec.Command("crowdsec", append([]string{"-c", r.file, "-no-cs"}, more...)...), out: &safeBuffer{}, ended: make(chan struct{})}
 	r.p.begin(r.t)
 	await(r.t, "the reference is up", func() bool {
 		select {

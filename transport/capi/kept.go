@@ -3,6 +3,7 @@ package capi
 import (
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"lapid/engine"
 )
@@ -21,8 +22,9 @@ func KeptIn(v *engine.View) Kept {
 	var t token
 	var s state
 	var u usageSent
+	var since keptSince
 	k := Kept{Items: map[string]string{}}
-	for name, into := range map[string]any{movedInSecret: &k.Items, tokenSecret: &t, stateSecret: &s, usageSecret: &u} {
+	for name, into := range map[string]any{movedInSecret: &k.Items, tokenSecret: &t, stateSecret: &s, usageSecret: &u, sinceSecret: &since} {
 		_ = json.Unmarshal(v.Secret(name), into) // nothing where nothing was kept
 	}
 	if k.Items == nil {
@@ -30,6 +32,9 @@ func KeptIn(v *engine.View) Kept {
 	}
 	if k.UsageUpTo = u.UpTo; t.Text != "" {
 		k.Items["apic_token"] = t.Text
+	}
+	if since.Since > 0 {
+		k.Items["papi:last_pull"] = time.UnixMilli(since.Since).UTC().Format(time.RFC3339Nano)
 	}
 	for name, list := range s.Lists {
 		if list != nil && !list.Fetched.IsZero() {

@@ -112,7 +112,7 @@ func NewBack(ctx context.Context, path string, s Schema) (*Back, error) {
 // begin opens the file with everything off that guards against a crash, and makes the
 // tables. From here on SQLite opens no further file beside it.
 func (b *Back) begin(ctx context.Context) (err error) {
-	u := url.URL{Scheme: "file", Path: b.path, RawQuery: "mode=rw&_pragma=journal_mode(off)&_pragma=synchronous(off)&_pragma=locking_mode(exclusive)&_pragma=cache_size(-65536)"}
+	u := url.URL{Scheme: "file", Path: b.path, RawQuery: "mode=rw&_pragma=journal_mode(off)&_pragma=synchronous(off)&_pragma=locking_mode(exclusive)&_pragma=cache_size(-32768)"}
 	if b.db, err = sql.Open("sqlite", u.String()); err != nil {
 		return err
 	}

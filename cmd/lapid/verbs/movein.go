@@ -69,7 +69,7 @@ the database that was taken over, or that of --schema, and what that version has
 brings it up to date by itself, an earlier one must never open it. A file that is there is not written over. With
 --schema 1.4 it is for Debian's 1.4.6, with 1.7 for the newest; others are written out, as crowdsec -version says them.
 
-The page moving-in.md beside this program's documentation walks through the evening step by step.`,
+The page cmd/lapid/docs/moving-in.md, in the sources, walks through the evening step by step.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case m.back != "":

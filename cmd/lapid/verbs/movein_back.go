@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -254,7 +255,10 @@ func (w *wayBack) fromStore(ctx context.Context, b *movein.Back) error {
 	return errors.Join(w.write(ctx, b, e), e.Close())
 }
 
+// write keeps the memory near what the store takes: the rows leave no more than garbage.
 func (w *wayBack) write(ctx context.Context, b *movein.Back, e *engine.Engine) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(20))
+	debug.FreeOSMemory() // what the start has left
 	k := capi.KeptIn(e.View())
 	return b.Fill(ctx, e, movein.Central{Items: k.Items, UsagePushed: k.UsageUpTo}, w.progress)
 }
