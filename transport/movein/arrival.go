@@ -53,6 +53,13 @@ func (a *Arrival) arrived() string  { return filepath.Join(a.dir, "movein.arrive
 // AccountFile is where what came of it is kept, in the folder of the store's.
 func AccountFile(dir string) string { return filepath.Join(dir, "movein.json") }
 
+// UnderWay reports whether a database has arrived, in the folder of a store's, and is not
+// wholly taken over yet.
+func UnderWay(dir string) bool {
+	_, err := os.Lstat((&Arrival{dir: dir}).arrived())
+	return err == nil
+}
+
 // longestHold is for how long streams are held at most. Then what is there is told, and the
 // rest as it comes: each such change is right by itself.
 const longestHold = time.Minute
@@ -102,6 +109,9 @@ func (a *Arrival) store(ctx context.Context, from io.Reader) error {
 	if people.last, err = lastRecord(a.e.View()); err == nil {
 		err = people.sameSource()
 	}
+	if err == nil {
+		err = a.room(file)
+	}
 	if err = errors.Join(err, file.Sync(), file.Close(), ctx.Err()); err == nil {
 		err = os.Rename(a.arriving(), a.arrived())
 	}
@@ -109,6 +119,20 @@ func (a *Arrival) store(ctx context.Context, from io.Reader) error {
 		return fmt.Errorf("nothing was taken over: %w", err)
 	}
 	return syncFolder(a.dir)
+}
+
+// room refuses, while nothing has happened yet, what would not fit: the store takes as much
+// again, in its journal and in its snapshots.
+func (a *Arrival) room(file *os.File) error {
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	need := 2*info.Size() + 16<<20
+	if free, known := freeBytes(a.dir); known && free < need {
+		return &engine.Error{Kind: engine.ErrDisk, Text: fmt.Sprintf("no space left for it: %d MiB are free in %s, and taking it over needs %d MiB: make room and run it again", free>>20, a.dir, need>>20)}
+	}
+	return nil
 }
 
 // copy copies frames up to the last.
