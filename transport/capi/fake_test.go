@@ -18,6 +18,7 @@ import (
 
 	"lapid/engine"
 	"lapid/engine/enginetest"
+	"lapid/transport/capi/capitest"
 )
 
 // fake is a strict Central API: what a client does otherwise than the contract says is an
@@ -27,6 +28,8 @@ type fake struct {
 	web *httptest.Server
 	rig *enginetest.Rig
 	log safeLog
+
+	loose bool // what is asked is made up by the test
 
 	mu       sync.Mutex
 	stream   string
@@ -143,14 +146,21 @@ func (f *fake) serve(w http.ResponseWriter, r *http.Request) {
 		f.t.Errorf("%s: %v", r.URL, err)
 		return
 	}
+	if !f.loose {
+		for _, problem := range capitest.Check(r, body, r.Header.Get("Content-Encoding") == "gzip") {
+			f.t.Error(problem)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.seen = append(f.seen, seen{r.Method, r.URL.RequestURI(), r.Header.Get("If-Modified-Since"), body})
 	if faults := f.faults[r.URL.Path]; len(faults) > 0 {
 		f.faults[r.URL.Path] = faults[1:]
-		f.mu.Unlock()
-		faults[0](w, r)
-		f.mu.Lock()
+		func() {
+			f.mu.Unlock()
+			defer f.mu.Lock() // also after a panic, by which an answer breaks off
+			faults[0](w, r)
+		}()
 		return
 	}
 	if content, ok := f.lists[r.URL.Path]; ok {

@@ -66,6 +66,7 @@ func TestTokenThatIsRefused(t *testing.T) {
 func TestPausesWhenBusy(t *testing.T) {
 	t.Parallel()
 	f := newFake(t)
+	f.loose = true
 	c := f.client(nil)
 	f.fails("/v3/decisions/stream", status(503), status(429), status(504), status(503), status(503))
 	if err := f.get(c); err != nil {

@@ -83,7 +83,7 @@ func TestSignalsComeInOrder(t *testing.T) {
 	}
 	f.seen = nil
 	f.report(nil, numbered(130, 250)...)
-	if err := f.client(nil).session.ask(ctx, &request{method: http.MethodPost, path: "v3/metrics/", body: 1}); err != nil {
+	if err := f.client(nil).session.ask(ctx, &request{method: http.MethodPost, path: "v3/metrics/", body: f.client(nil).present()}); err != nil {
 		t.Fatal(err)
 	}
 	f.fails("/v3/signals", says(""), status(500))
