@@ -59,6 +59,9 @@ func TestOrders(t *testing.T) {
 		t.Errorf("told of %q", begun)
 	}
 	await(t, "what makes no sense is told", func() bool { return strings.Contains(p.out.String(), "an order of the console is not carried out") })
+	if text := h.scrape(); !strings.Contains(text, "cs_papi_invalid_orders_received_total 1\n") || !strings.Contains(text, "cs_papi_last_pull_timestamp 1") {
+		t.Error("the metrics say nothing of it")
+	}
 
 	crash(t, p)
 	f.again()

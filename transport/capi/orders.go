@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"lapid/engine"
@@ -36,6 +37,8 @@ type order struct {
 		} `json:"source"`
 	} `json:"header"`
 	Data json.RawMessage `json:"data"`
+
+	stored map[engine.UUID]engine.DecisionID // the decisions that this answer names, as far as they are there
 }
 
 // called names an order in the log.
@@ -58,36 +61,104 @@ func (e *event) management() bool {
 	return e.wrong == nil && e.order.Header != nil && e.order.Header.Type == "management"
 }
 
-// carryOut does what an order says, one order at a time, and notes when it was received. What
-// makes no sense or fails is told, counted and passed over; an error is one of the store, or
-// the end: the order has to come again. quietly: nothing is noted.
-func (c *Client) carryOut(ctx context.Context, e *event, quietly bool) error {
+// carryOut does what orders say, one after the other, and one answer at a time. again: all are
+// carried out again, those about lists and logins are passed over, and nothing is noted. An
+// error is one of the store, or the end: the orders have to come again.
+func (c *Client) carryOut(ctx context.Context, events []*event, again bool) (done Synced, err error) {
 	select {
 	case c.obeying <- struct{}{}:
 		defer func() { <-c.obeying }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return done, ctx.Err()
 	}
+	known := c.stored(events)
+	for _, e := range events {
+		if again && e.management() {
+			done.Passed++
+			continue
+		}
+		e.order.stored = known
+		obeyed, err := c.carryOutOne(ctx, e, again)
+		switch {
+		case err != nil:
+			return done, err
+		case obeyed:
+			done.Carried++
+		default:
+			done.Invalid++
+		}
+	}
+	return done, nil
+}
+
+// stored finds the decisions that orders name, in one walk for all of them.
+func (c *Client) stored(events []*event) map[engine.UUID]engine.DecisionID {
+	var uuids []engine.UUID
+	for _, e := range events {
+		if e.wrong == nil {
+			uuids = e.order.named(uuids)
+		}
+	}
+	known := map[engine.UUID]engine.DecisionID{}
+	for u, d := range c.o.Engine.View().WithUUIDs(uuids) {
+		known[u] = d.ID()
+	}
+	return known
+}
+
+// named appends the UUIDs of decisions that an order may be about.
+func (o *order) named(dst []engine.UUID) []engine.UUID {
+	var q struct {
+		UUID      string            `json:"uuid"`
+		Decisions []json.RawMessage `json:"decisions"`
+	}
+	if json.Unmarshal(o.Data, &q) != nil {
+		return dst
+	}
+	of, _ := engine.ParseUUID(q.UUID)
+	for i, raw := range q.Decisions {
+		var d struct {
+			UUID string `json:"uuid"`
+		}
+		if json.Unmarshal(raw, &d.UUID) != nil {
+			_ = json.Unmarshal(raw, &d) // what is none is told when it is carried out
+		}
+		dst = append(dst, decisionUUID(of, d.UUID, i))
+	}
+	return dst
+}
+
+// decisionUUID is what tells a decision of an order apart: its own, or one that follows from
+// the order.
+func decisionUUID(of engine.UUID, text string, i int) engine.UUID {
+	if u, ok := engine.ParseUUID(text); ok {
+		return u
+	}
+	return derived(of, strconv.Itoa(i))
+}
+
+// carryOutOne does what an order says and notes when it was received. What makes no sense or
+// fails is told and counted.
+func (c *Client) carryOutOne(ctx context.Context, e *event, again bool) (obeyed bool, err error) {
 	received := c.o.Now()
 	o := &e.order
 	ctx = engine.As(ctx, engine.Actor{Kind: engine.ActorConsole, Name: o.user()})
-	err := e.wrong
-	if err == nil {
+	if err = e.wrong; err == nil {
 		err = c.obey(ctx, o)
 	}
 	if ctx.Err() != nil || errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrBusy) || errors.Is(err, engine.ErrClosed) {
-		return errors.Join(err, ctx.Err())
+		return false, errors.Join(err, ctx.Err())
 	}
 	if err != nil {
 		c.o.Orders.invalid.Add(1)
 		c.log.Warn("an order of the console is not carried out", "order", o.called(), "user", o.user(), "error", err)
-		return nil
+		return false, nil
 	}
 	c.o.Orders.carried.Add(1)
-	if quietly {
-		return nil
+	if again {
+		return true, nil
 	}
-	return c.o.Engine.KeepSecret(engine.As(ctx, central), LastOrder, []byte(received.UTC().Format(time.RFC3339Nano)))
+	return true, c.o.Engine.KeepSecret(engine.As(ctx, central), LastOrder, []byte(received.UTC().Format(time.RFC3339Nano)))
 }
 
 // obey does what an order says.
@@ -186,63 +257,85 @@ func (c *Client) addOrdered(ctx context.Context, o *order) error {
 
 // bring stores those of an order's decisions that can be used, are not allowlisted and are new.
 func (c *Client) bring(ctx context.Context, o *order, a *orderedAlert, b *engine.Brought) error {
-	uuids := make([]engine.UUID, len(a.Decisions))
+	more, from := false, b.Alert.StopAt.At
 	for i := range a.Decisions {
-		var ok bool
-		if uuids[i], ok = engine.ParseUUID(a.Decisions[i].UUID); !ok {
-			uuids[i] = derived(b.Alert.UUID, fmt.Sprint(i))
+		if _, there := o.stored[decisionUUID(b.Alert.UUID, a.Decisions[i].UUID, i)]; there {
+			more, from = true, b.Alert.CreatedAt
 		}
 	}
-	stored := c.o.Engine.View().WithUUIDs(uuids)
-	more, from := len(stored) > 0, b.Alert.StopAt.At
-	if more {
-		from = b.Alert.CreatedAt
-	}
-	unusable := 0
+	var unusable, allowlisted leftOut
+	taken := map[engine.UUID]bool{}
 	for i := range a.Decisions {
-		if _, there := stored[uuids[i]]; there {
+		uuid := decisionUUID(b.Alert.UUID, a.Decisions[i].UUID, i)
+		if _, there := o.stored[uuid]; there || taken[uuid] {
 			continue
 		}
-		stored[uuids[i]] = engine.Decision{} // it may be there twice
+		taken[uuid] = true
 		d, err := a.Decisions[i].brought(from, o.Header.Message)
 		if err != nil {
-			unusable++
-			c.log.Warn("a decision of an order of the console cannot be used and is left out", "user", o.user(), "value", shortened(a.Decisions[i].Value), "error", err)
-		}
-		if err != nil || c.allowlisted(o, d.Value) {
+			unusable.add(a.Decisions[i].Value, err.Error())
 			continue
 		}
-		d.UUID = uuids[i]
+		if by := c.allowlistedBy(d.Value); by != "" {
+			allowlisted.add(d.Value, by)
+			continue
+		}
+		d.UUID = uuid
 		b.Decisions = append(b.Decisions, d)
 	}
+	if n := unusable.n; n > 0 {
+		c.log.Warn("decisions of an order of the console cannot be used and are left out", "user", o.user(), "decisions", n, "first", unusable.value, "error", unusable.why)
+	}
+	if n := allowlisted.n; n > 0 {
+		c.log.Info("an order of the console decides on what is allowlisted, which is left out", "user", o.user(), "decisions", n, "first", allowlisted.value, "allowlist", allowlisted.why)
+	}
 	switch {
-	case unusable == len(a.Decisions):
+	case unusable.n == len(a.Decisions):
 		return errors.New("none of its decisions can be used")
 	case len(b.Decisions) == 0:
 		return nil
 	case more:
 		b.Alert.UUID = derived(b.Alert.UUID, b.Decisions[0].UUID.String())
 	}
+	return c.store(ctx, o, b)
+}
+
+// leftOut is what of an order is not done, for one line of the log.
+type leftOut struct {
+	n          int
+	value, why string // of the first
+}
+
+func (l *leftOut) add(value, why string) {
+	if l.n++; l.n == 1 {
+		l.value, l.why = shortened(value), shortened(why)
+	}
+}
+
+func (c *Client) store(ctx context.Context, o *order, b *engine.Brought) error {
 	b.Alert.Source = engine.Source{Scope: b.Decisions[0].Scope, Value: b.Decisions[0].Value}
 	as, err := c.o.Engine.Bring(ctx, []engine.Brought{*b})
 	if err == nil {
+		for i, id := range as[0].Decisions {
+			o.stored[b.Decisions[i].UUID] = id
+		}
 		c.log.Info("an order of the console: decisions were made", "user", o.user(), "message", shortened(o.Header.Message), "alert", uint64(as[0].Alert),
 			"decisions", len(b.Decisions), "first", shortened(b.Decisions[0].Value))
 	}
 	return err
 }
 
-// allowlisted tells whether an allowlist keeps a value from being decided on, and says so.
-func (c *Client) allowlisted(o *order, value string) bool {
+// allowlistedBy names what keeps a value from being decided on; "": nothing.
+func (c *Client) allowlistedBy(value string) string {
 	target, err := engine.ParseTarget(value)
 	if err != nil {
-		return false
+		return ""
 	}
 	on := c.o.Engine.View().Allowlisted(nil, target, c.o.Now().UnixNano())
-	if len(on) > 0 {
-		c.log.Info("an order of the console decides on what is allowlisted, which is left out", "user", o.user(), "value", shortened(value), "allowlist", on[0].Reason())
+	if len(on) == 0 {
+		return ""
 	}
-	return len(on) > 0
+	return on[0].Reason()
 }
 
 // brought is the decision as it is stored; it runs for its duration after a moment.
@@ -251,6 +344,9 @@ func (d *orderedDecision) brought(from int64, message string) (b engine.BroughtD
 		if field.text == "" {
 			return b, errors.New("it has no " + field.name)
 		}
+	}
+	if len(d.Value) > engine.LongestValue {
+		return b, fmt.Errorf("its value has %d bytes, and at most %d are taken", len(d.Value), engine.LongestValue)
 	}
 	if engine.HoldsAddress(d.Scope) {
 		if _, err := engine.ParseTarget(d.Value); err != nil {
@@ -290,18 +386,16 @@ func (c *Client) endOrdered(ctx context.Context, o *order) error {
 	if n := len(q.Decisions); n == 0 || n > mostEnded {
 		return fmt.Errorf("it names %d decisions, and 1 to %d are taken", n, mostEnded)
 	}
-	uuids := make([]engine.UUID, 0, len(q.Decisions))
+	var ids []engine.DecisionID
+	any := false
 	for _, text := range q.Decisions {
-		if u, ok := engine.ParseUUID(text); ok {
-			uuids = append(uuids, u)
+		u, ok := engine.ParseUUID(text)
+		if any = any || ok; o.stored[u] != 0 {
+			ids = append(ids, o.stored[u])
 		}
 	}
-	if len(uuids) == 0 {
+	if !any {
 		return fmt.Errorf("none of the decisions that it names has a UUID: %q", shortened(q.Decisions[0]))
-	}
-	var ids []engine.DecisionID
-	for _, d := range c.o.Engine.View().WithUUIDs(uuids) {
-		ids = append(ids, d.ID())
 	}
 	ended, err := c.o.Engine.EndThese(ctx, ids, c.o.Now().UnixNano())
 	if err == nil {

@@ -30,6 +30,8 @@ const (
 	planLook = 20 * time.Second
 	// leastPoll: an answer that brings nothing sooner than that is followed by a pause.
 	leastPoll = time.Second
+	// tellAgain is how often it is told that orders cannot be fetched.
+	tellAgain = 30 * time.Minute
 	// nothingNew is how the service says that there are no orders.
 	nothingNew = "no events before timeout"
 )
@@ -92,6 +94,12 @@ func (s *session) forget(ctx context.Context) error {
 type poller struct {
 	c     *Client
 	since int64 // Unix milliseconds, by the service's clock: all before is done with
+	again pauses
+	told  time.Time // that it fails; zero: it goes well
+}
+
+func (c *Client) newPoller() *poller {
+	return &poller{c: c, since: c.loadSince(), again: pauses{first: time.Second, longest: 30 * time.Second}}
 }
 
 // keptSince is since as it is kept.
@@ -103,17 +111,16 @@ type keptSince struct {
 // papiJob asks for orders as long as the token says that this server is enrolled and has a
 // plan for them, which is looked at with every new token.
 func (c *Client) papiJob(ctx context.Context) {
-	p := &poller{c: c, since: c.loadSince()}
-	again := pauses{first: time.Second, longest: 30 * time.Second}
+	p := c.newPoller()
+	logins := pauses{first: time.Minute, longest: 10 * time.Minute}
 	told, unpaid := "", "" // why nothing is asked for; the plan that the service takes no money for
 	for ctx.Err() == nil {
 		who, err := c.session.account(ctx)
 		if err != nil {
-			wait := again.failed(c.o.Jitter)
-			c.warn(ctx, "orders of the console wait for a login", "error", err, "again_in", wait.Round(time.Second).String())
-			_ = c.session.pause(ctx, wait)
+			c.awaitLogin(ctx, logins.failed(c.o.Jitter)) // its failure is told by the job for lists
 			continue
 		}
+		logins.well()
 		why := who.mayPoll()
 		if why == "" && unpaid != "" && unpaid == who.Plan {
 			why = fmt.Sprintf("the service wants to be paid for the subscription %q", unpaid)
@@ -127,23 +134,62 @@ func (c *Client) papiJob(ctx context.Context) {
 			continue
 		}
 		unpaid = ""
-		begun := c.o.Now()
-		moved, err := p.turn(ctx)
-		var refused *Refusal
-		switch {
-		case errors.As(err, &refused) && refused.Status == http.StatusPaymentRequired:
+		if p.ask(ctx) {
 			unpaid = who.Plan
-		case err != nil:
-			wait := again.failed(c.o.Jitter)
-			c.o.Orders.failed.Add(1)
-			c.warn(ctx, "orders of the console cannot be fetched", "error", err, "again_in", wait.Round(time.Second).String())
-			_ = c.session.pause(ctx, wait)
-			continue
-		case !moved && c.o.Now().Sub(begun) < leastPoll:
-			_ = c.session.pause(ctx, leastPoll) // a service that answers at once would be asked without end
 		}
-		again.well()
 	}
+}
+
+// awaitLogin waits, and no longer than until another job has logged in.
+func (c *Client) awaitLogin(ctx context.Context, wait time.Duration) {
+	for ; wait > 0 && ctx.Err() == nil; wait -= planLook {
+		_ = c.session.pause(ctx, min(wait, planLook))
+		if c.session.loggedIn(ctx) {
+			return
+		}
+	}
+}
+
+// loggedIn tells whether there is a token that can be used.
+func (s *session) loggedIn(ctx context.Context) bool {
+	done, err := s.alone(ctx)
+	if err != nil {
+		return false
+	}
+	defer done()
+	s.load()
+	return s.token.good(s.o.Now())
+}
+
+// ask asks once, and waits a little after what failed. It tells whether the service wants to
+// be paid.
+func (p *poller) ask(ctx context.Context) (unpaid bool) {
+	c := p.c
+	begun := c.o.Now()
+	moved, err := p.turn(ctx)
+	var refused *Refusal
+	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusPaymentRequired:
+		return true
+	case err != nil:
+		wait := p.again.failed(c.o.Jitter)
+		c.o.Orders.failed.Add(1)
+		if now := c.o.Now(); p.told.IsZero() || now.Sub(p.told) >= tellAgain {
+			p.told = now
+			c.warn(ctx, "orders of the console cannot be fetched: it is tried again until it goes well", "error", err, "again_in", wait.Round(time.Second).String())
+		}
+		_ = c.session.pause(ctx, wait)
+		return false
+	}
+	if !p.told.IsZero() {
+		c.log.Info("orders of the console can be fetched again")
+	}
+	p.told = time.Time{}
+	p.again.well()
+	if !moved && c.o.Now().Sub(begun) < leastPoll {
+		_ = c.session.pause(ctx, leastPoll) // a service that answers at once would be asked without end
+	}
+	return false
 }
 
 func (c *Client) tellPolling(why string) {
@@ -171,10 +217,8 @@ func (p *poller) turn(ctx context.Context) (moved bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, e := range a.events {
-		if err := p.c.carryOut(ctx, e, false); err != nil {
-			return false, err
-		}
+	if _, err := p.c.carryOut(ctx, a.events, false); err != nil {
+		return false, err
 	}
 	if len(a.events) == 0 || a.until == p.since || a.until == 0 {
 		return false, nil
@@ -295,7 +339,8 @@ func AskPermissions(ctx context.Context, o Options) (Permissions, Account, error
 	return p, who, c.session.send(ctx, r, &t.Text)
 }
 
-// Synced is what came of SyncOrders.
+// Synced is what came of SyncOrders: orders that were carried out, that made no sense or
+// failed, and that were passed over.
 type Synced struct{ Carried, Invalid, Passed int }
 
 // SyncOrders asks once for all orders that there are and carries out those about alerts and
@@ -319,22 +364,7 @@ func (c *Client) SyncOrders(ctx context.Context, alone bool) (done Synced, err e
 	if err != nil {
 		return done, err
 	}
-	for _, e := range a.events {
-		if e.management() {
-			done.Passed++
-			continue
-		}
-		before := c.o.Orders.Invalid()
-		if err := c.carryOut(ctx, e, true); err != nil {
-			return done, err
-		}
-		if c.o.Orders.Invalid() > before {
-			done.Invalid++
-		} else {
-			done.Carried++
-		}
-	}
-	if alone {
+	if done, err = c.carryOut(ctx, a.events, true); err == nil && alone {
 		err = errors.Join(c.reportOnce(ctx), c.pushOnce(ctx))
 	}
 	return done, err

@@ -46,7 +46,7 @@ func (f *fake) orders(c *Client, answers ...string) *poller {
 	for _, text := range answers {
 		f.fails(pollPath, says(text))
 	}
-	p := &poller{c: c, since: c.loadSince()}
+	p := c.newPoller()
 	for range answers {
 		if _, err := p.turn(f.t.Context()); err != nil {
 			f.t.Fatalf("%v\n%s", err, &f.log)
@@ -286,6 +286,41 @@ func TestOrdersThatMakeNoSense(t *testing.T) {
 	}
 }
 
+// However much of an order is left out, the log has one line of each reason.
+func TestOrderOfMuchNonsense(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.extra = enrolled
+	c := f.client(nil)
+	long := `{"duration":"1h","scope":"user","type":"ban","value":"` + strings.Repeat("x", engine.LongestValue+1) + `"}`
+	data := `{"uuid":"11111111-1111-4111-8111-111111111111","decisions":[` + strings.Repeat(`{"scope":"Ip"},`, 500) + long + "]}"
+	f.orders(c, answerWith(1000, ordered("alert", "add", data)))
+	if n := strings.Count(f.log.String(), "\n"); n > 5 || c.o.Orders.Invalid() != 1 || f.rig.View().NewestAlert() != 0 || !strings.Contains(f.log.String(), "decisions=501") {
+		t.Errorf("%d lines, %d invalid, %d alerts\n%s", n, c.o.Orders.Invalid(), f.rig.View().NewestAlert(), &f.log)
+	}
+}
+
+// Many orders ask the store once, and each knows what those before it did.
+func TestManyOrders(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.extra = enrolled
+	c := f.client(nil)
+	var orders []any
+	for i := range 300 {
+		uuid := fmt.Sprintf("22222222-2222-4222-8222-%012d", i)
+		add := ordered("alert", "add", fmt.Sprintf(`{"uuid":"11111111-1111-4111-8111-%012d","decisions":[{"duration":"1h","scope":"Ip","type":"ban","value":"10.0.%d.%d","uuid":%q}]}`, i, i/256, i%256, uuid))
+		orders = append(orders, add, add)
+		if i%2 == 0 {
+			orders = append(orders, ordered("decision", "delete", `{"decisions":["`+uuid+`"]}`), add)
+		}
+	}
+	f.orders(c, answerWith(1000, orders...), answerWith(1001, orders...))
+	if n := len(f.running("console", "")); n != 150 || f.rig.View().NewestAlert() != 300 || c.o.Orders.Carried() != int64(2*len(orders)) {
+		t.Errorf("%d run, %d alerts, %d carried out", n, f.rig.View().NewestAlert(), c.o.Orders.Carried())
+	}
+}
+
 // Orders are carried out in the order in which they were given; where the next question
 // starts is kept, and what came in the last second before it comes again.
 func TestOrdersInOrder(t *testing.T) {
@@ -435,6 +470,38 @@ func TestPollingThatFails(t *testing.T) {
 	}
 	if !slices.Equal(waits, want) || c.o.Orders.Failed() != 8 {
 		t.Errorf("%v, %d failed", waits, c.o.Orders.Failed())
+	}
+	if n := strings.Count(f.log.String(), "cannot be fetched"); n != 1 {
+		t.Errorf("it is told %d times\n%s", n, &f.log)
+	}
+}
+
+// A login that fails is tried again after minutes, or used at once when another job had
+// better luck.
+func TestPollingWithoutLogin(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.extra = enrolled
+	ctx, cancel := cancelled(t)
+	var waits []time.Duration
+	c := f.client(func(o *Options) {
+		o.Jitter = func(time.Duration) time.Duration { return 0 }
+		o.After = func(d time.Duration) <-chan time.Time {
+			waits = append(waits, d)
+			over := make(chan time.Time)
+			close(over)
+			return over
+		}
+	})
+	f.fails("/v3/watchers/login", status(403), status(403))
+	f.fails(pollPath, func(http.ResponseWriter, *http.Request) { cancel() })
+	c.papiJob(ctx)
+	want := []time.Duration{20, 20, 20, 20, 20, 20, 20, 20, 20}
+	for i := range want {
+		want[i] *= time.Second
+	}
+	if len(waits) < len(want) || !slices.Equal(waits[:len(want)], want) || f.logins != 1 {
+		t.Errorf("%v, %d logins\n%s", waits, f.logins, &f.log)
 	}
 }
 
