@@ -67,7 +67,7 @@ func New(dir string, fail func(format string, args ...any)) *Fake {
 			fail("%v", err)
 		}
 	}
-	f.web = httptest.NewServer(http.HandlerFunc(f.serve))
+	f.web = httptest.NewServer(f)
 	f.URL = f.web.URL + "/"
 	return f
 }
@@ -104,7 +104,8 @@ func (f *Fake) Requests(path string) (list []Request) {
 	return list
 }
 
-func (f *Fake) serve(w http.ResponseWriter, r *http.Request) {
+// ServeHTTP answers as the service does, also for another server of the test.
+func (f *Fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, packed, err := read(r)
 	if err != nil {
 		f.fail("%s %s: %v", r.Method, r.URL, err)
