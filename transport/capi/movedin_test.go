@@ -47,6 +47,9 @@ func TestGoesOnWhereAnotherServerWas(t *testing.T) {
 	if since, ok := movedSince(f.rig.Engine); !ok || since != at.UnixMilli() {
 		t.Errorf("orders since %d, %v", since, ok)
 	}
+	if since := f.client(nil).loadSince(); since != at.UnixMilli()/1000*1000 {
+		t.Errorf("orders are asked for since %d", since)
+	}
 	if err := f.rig.Engine.KeepSecret(t.Context(), movedInSecret, []byte(`{"papi:last_pull":"0001-01-01T00:00:00Z","apic_token":"x"}`)); err != nil {
 		t.Fatal(err)
 	}
