@@ -77,6 +77,7 @@ var (
 	answers         = desc("lapid_responses_total", "Answers by status, those to requests that could not be read too.", "code")
 	notLetIn        = desc("lapid_denied_total", "Callers who were not let in, by why: keys, tokens, passwords, certificates, handshakes, registrations.", "reason")
 	connections     = desc("lapid_connections", "Open connections.")
+	heldPolls       = desc("lapid_held_polls", "Polls that are put off until something changes for them.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
 	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
 	bouncers        = desc("lapid_bouncers", "Rows of bouncers, those that keys made from new addresses too.")
@@ -425,6 +426,7 @@ func (c collectorOf) state(m measure) {
 	m.gauge(diskBytes, float64(e.Store.DiskBytes))
 	m.gauge(diskFailed, number(e.Store.Failed))
 	m.gauge(connections, float64(connectionsOf(c.s.front)))
+	m.gauge(heldPolls, float64(c.s.feed.Usage().Held))
 	m.gauge(bodyBytes, float64(c.s.front.MemoryInUse()))
 	for why := range c.s.refusals.of {
 		m.counter(noRoom, float64(c.s.refusals.of[why].count.Load()), reasonNames[why])

@@ -43,6 +43,7 @@ type exchange struct {
 	alertQuery engine.AlertQuery
 	found      []engine.Decision
 	tag        feed.TagSpace // of the answer, until it has left
+	applied    []byte        // likewise
 
 	counters *counters // this exchange's share
 }

@@ -83,11 +83,15 @@ func (s *Server) Run(ctx context.Context) error {
 	stop := make(chan struct{})
 	var tick sync.WaitGroup
 	tick.Go(func() { s.tick(stop) })
+	watching, release := context.WithCancel(ctx)
+	defer release()
+	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView) })
 	err := s.front.Run(ctx, s.options.DrainTimeout, func() {
 		s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound(), "longest_head", s.options.HeaderBytes)
 		close(s.serving)
 	}, s.feed.Close)
 	close(stop)
+	release()
 	tick.Wait()
 	s.denials.tellDue(s.engine.Now(), true)
 	return err
@@ -95,7 +99,10 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Shutdown stops accepting, lets requests under way finish until ctx ends, and
 // then cuts what is left; a cursor whose answer did not leave does not move.
-func (s *Server) Shutdown(ctx context.Context) error { return s.front.Shutdown(ctx, s.feed.Close) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.feed.Release()
+	return s.front.Shutdown(ctx, s.feed.Close)
+}
 
 // tick keeps the clock of the connections and tidies up every second.
 func (s *Server) tick(stop <-chan struct{}) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"lapid/engine"
 	"lapid/transport/conn"
 	"lapid/transport/feed"
 	"lapid/transport/wire"
@@ -29,16 +30,22 @@ func (s polls) stream(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	view := s.engine.StreamView()
-	x.review()
-	a, err := s.feed.Poll(&feed.Poll{
-		Question: feed.Question{Raw: form.Question, Query: &x.query},
-		Row:      x.bouncer, View: view, From: from, Asker: x, MayWait: x.request.MayWait(),
-	})
+	hold, err := s.hold(x, &form)
 	if err != nil {
-		if errors.Is(err, feed.ErrWouldWait) {
-			return errLater
+		return err
+	}
+	a, view, err := s.poll(x, &form, from)
+	if err == nil && a.Same && hold > 0 {
+		if x.request.MayPark() {
+			x.answer.Park(&guest{feed: s.feed, question: form.Question, at: view.Revision(), wait: hold})
+			x.pending = true
+			return nil
 		}
+		if x.request.MayWait() {
+			a, view, err = s.wait(x, &form, from, view, hold)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	s.tell(x, &a, feed.Tag{History: s.options.History, Revision: view.Revision(), Question: form.Print})
@@ -55,6 +62,20 @@ func (s polls) stream(x *exchange) error {
 		x.answer.Move(c)
 	}
 	return nil
+}
+
+// poll asks the feed once, of the newest state.
+func (s polls) poll(x *exchange, form *wire.StreamForm, from feed.Place) (feed.Answer, *engine.View, error) {
+	view := s.engine.StreamView()
+	x.review()
+	a, err := s.feed.Poll(&feed.Poll{
+		Question: feed.Question{Raw: form.Question, Query: &x.query},
+		Row:      x.bouncer, View: view, From: from, Asker: x, MayWait: x.request.MayWait(),
+	})
+	if errors.Is(err, feed.ErrWouldWait) {
+		err = errLater
+	}
+	return a, view, err
 }
 
 var (

@@ -5,6 +5,8 @@ import (
 	"net"
 
 	"github.com/valyala/fasthttp"
+
+	"lapid/transport/reactor"
 )
 
 // RetryAfter is the pause, in seconds, that is asked of those who came at a bad moment.
@@ -25,6 +27,7 @@ type Answer struct {
 	onLoop    bool
 	told      [linesAtMost]headerLine // by Tell; on a loop they are not in response yet
 	lines     int
+	guest     Guest // with Park
 
 	// Not on a loop.
 	ending *ending      // keeps the end of an answer in chunks together
@@ -67,7 +70,7 @@ func (a *Answer) SetType(kind []byte) { a.response.Header.SetContentTypeBytes(ki
 func (a *Answer) SetHeader(name, value string) { a.response.Header.Set(name, value) }
 
 // linesAtMost is how many lines Tell takes.
-const linesAtMost = 2
+const linesAtMost = 3
 
 // Tell adds a line whose name stands as it is and is not there yet. It allocates
 // nothing; the value is borrowed until the answer has left the handler's exchange.
@@ -104,6 +107,28 @@ func (a *Answer) Continue() {
 
 // Continues reports whether that was answered.
 func (a *Answer) Continues() bool { return a.continues }
+
+// Guest is who waits for an answer that was put off.
+type Guest interface {
+	// Parked says that wake may be called from now on: it has the request served again on
+	// the goroutine of its caller; last: and not put off any more. It returns false while
+	// somebody else is at the request, and once Left was called. It may be called from
+	// any goroutine, but not by Parked itself.
+	Parked(wake func(last bool) bool)
+	// Left says that the request is served again, or (gone) that the client has gone.
+	Left(gone bool)
+}
+
+// Park puts the answer off: nothing is said now, and the request is served again when its
+// guest wakes it, or more comes. Request.MayPark must have allowed it. The handler returns
+// as if it had answered.
+func (a *Answer) Park(g Guest) { a.guest = g }
+
+// parkedGuest is a guest to a loop.
+type parkedGuest struct{ Guest }
+
+func (p parkedGuest) Parked(c *reactor.Conn)          { p.Guest.Parked(c.Wake) }
+func (p parkedGuest) Left(_ *reactor.Conn, gone bool) { p.Guest.Left(gone) }
 
 // Move has a cursor moved when the end of the answer leaves, and what becomes of it
 // followed: Heard or Lost comes behind a good Offer.

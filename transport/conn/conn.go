@@ -41,7 +41,8 @@ type conn struct {
 	unread   []byte // what came and is not answered
 	answered bool   // the last request has been, and nothing of it is left to read
 	waits    int    // deadlines that were set since
-	parting  bool   // closing it gives it back
+
+	parting atomic.Bool // closing it, whoever does, gives it back; set behind unread
 }
 
 // home is the loops that a connection came from.
@@ -130,7 +131,8 @@ func (c *conn) resume(b []byte) (n int, err error) {
 // goHome ends the connection's stay with the HTTP library: it sees an end, and
 // closing gives the connection back to the reactor, with what was read.
 func (c *conn) goHome(unread []byte) (int, error) {
-	c.unread, c.parting = slices.Clone(unread), true
+	c.unread = slices.Clone(unread)
+	c.parting.Store(true)
 	return 0, io.EOF
 }
 
@@ -191,7 +193,7 @@ func (c *conn) Close() error {
 	if !c.core.stopping.Load() && c.again.Swap(false) { // from then on others may close it, too
 		return c.serveAgain()
 	}
-	if c.parting && c.core.open.remove(c) {
+	if c.parting.Load() && c.core.open.remove(c) {
 		return c.door.takeBack(c)
 	}
 	if c.owed.Load() != nil {

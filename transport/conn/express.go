@@ -77,8 +77,15 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 		c.Mark = nil
 	}
 	for len(in) > 0 {
-		if !e.plain.read(in) || e.plain.size > e.request.core.HeaderBytes || !e.answer(c) {
+		if !e.plain.read(in) || e.plain.size > e.request.core.HeaderBytes || !e.answer(c, len(in)) {
 			return e.leave(c, in)
+		}
+		if g := e.request.answer.guest; g != nil {
+			next, rest := e.send(c, in)
+			if next == reactor.Keep {
+				next, rest = reactor.Park, reactor.Rest{Unread: in, Guest: parkedGuest{g}}
+			}
+			return next, rest
 		}
 		in = in[e.plain.size:]
 		if e.response.ConnectionClose() {
@@ -99,16 +106,22 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 }
 
 // answer answers the request that was read into out; false, and nothing is
-// done, if that is for somebody with more time.
-func (e *express) answer(c *reactor.Conn) bool {
+// done, if that is for somebody with more time. came is how much has come of it and
+// behind it. One that was put off has a guest, and nothing in out.
+func (e *express) answer(c *reactor.Conn, came int) bool {
 	e.response.Reset()
 	e.conn.peer, e.conn.loop = c.Peer, c
 	req := e.request
 	req.fillPlain(&e.plain)
 	req.Peer, req.Began = c.Peer, time.Now()
-	req.answer.lines = 0
+	req.answer.lines, req.answer.guest = 0, nil
+	req.Parked = c.Since
+	req.parkable = !c.Last && c.Mark == nil && e.conn.moves.Load() == nil && came <= reactor.ParkedAtMost && e.plain.kind == Changes
 	if !req.handler.Serve(req, &req.answer) {
 		return false
+	}
+	if req.answer.guest != nil {
+		return true
 	}
 	r := &e.response
 	if r.StatusCode() == fasthttp.StatusOK && !r.ConnectionClose() {

@@ -254,7 +254,7 @@ func (f *Front) Rehearse(request string, peer netip.Addr) func() (answer []byte,
 	c, in := &reactor.Conn{Peer: peer}, []byte(request)
 	return func() ([]byte, bool) {
 		e.out = e.out[:0]
-		done := e.plain.read(in) && e.answer(c)
+		done := e.plain.read(in) && e.answer(c, len(in))
 		return e.out, done
 	}
 }

@@ -24,6 +24,7 @@ type plain struct {
 	forwarded []byte // X-Forwarded-For
 	real      []byte // X-Real-Ip
 	match     []byte // If-None-Match
+	prefer    []byte // Prefer
 }
 
 // Kind is what a request is about, as far as the plain reader knows.
@@ -131,6 +132,10 @@ func (p *plain) header(name, value []byte, host *bool) bool {
 	case 'i':
 		if bytes.EqualFold(name, []byte("if-none-match")) {
 			return once(&p.match, value)
+		}
+	case 'p':
+		if bytes.EqualFold(name, []byte("prefer")) {
+			return once(&p.prefer, value)
 		}
 	case 't':
 		return !startsFold(name, "transfer-") && !startsFold(name, "trailer") && len(name) > len("te")

@@ -27,6 +27,7 @@ type Request struct {
 	Forwarded []byte // all lines of X-Forwarded-For, joined by commas
 	Real      []byte // X-Real-Ip
 	Match     []byte // all lines of If-None-Match, joined by commas
+	Prefer    []byte // of Prefer, too
 
 	Authorization []byte
 	Cookie        []byte // the one named jwt
@@ -44,6 +45,10 @@ type Request struct {
 	// Unreadable: the head cannot be read, and what it seems to say means nothing. The
 	// answer ends the connection.
 	Unreadable bool
+
+	// Parked is when the request was put off first; zero: it was not.
+	Parked   time.Time
+	parkable bool // on a loop
 
 	core    *core
 	handler Handler
@@ -68,6 +73,20 @@ func newRequest(c *core, h Handler) *Request { return &Request{core: c, handler:
 // MayWait reports whether the handler may wait, for a lock, the disk or memory, and
 // compute for long. On a loop it may not: all other connections would wait with it.
 func (r *Request) MayWait() bool { return r.ctx != nil }
+
+// MayPark reports whether Answer.Park may be called: the request is on a loop, and was
+// not woken for the last time.
+func (r *Request) MayPark() bool { return r.parkable }
+
+// Gone reports whether the client has ended its side, as far as can be seen. It is for
+// those who wait; it costs some system calls.
+func (r *Request) Gone() bool {
+	if r.conn == nil {
+		return false
+	}
+	s := r.conn.look()
+	return s.Ended || s.Broken
+}
 
 // IsHead reports a HEAD, whose answer leaves without its body.
 func (r *Request) IsHead() bool { return string(r.Method) == fasthttp.MethodHead }
@@ -177,6 +196,7 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	r.Key, r.Agent, r.Real = h.Peek("X-Api-Key"), h.UserAgent(), h.Peek("X-Real-Ip")
 	r.Authorization, r.Cookie, r.Encoding, r.Length = h.Peek(fasthttp.HeaderAuthorization), h.Cookie("jwt"), h.ContentEncoding(), h.ContentLength()
 	r.Forwarded, r.Match = joined(h, fasthttp.HeaderXForwardedFor), joined(h, fasthttp.HeaderIfNoneMatch)
+	r.Prefer = joined(h, "Prefer")
 	if r.conn != nil {
 		r.Peer, r.Socket = r.conn.peer, r.conn.socket
 	} else {
@@ -216,7 +236,7 @@ func (r *Request) fillPlain(p *plain) {
 		r.Path = r.Path[:n-1]
 	}
 	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
-	r.Match = p.match
+	r.Match, r.Prefer = p.match, p.prefer
 }
 
 // release empties the request, after its answer was made.

@@ -18,6 +18,7 @@ type Feed struct {
 	Memory             // what long answers take until their readers have taken them
 	deltas  deltaCache // short, whole
 	answers answers    // long, being sent
+	held    held       // polls that wait for news
 	scratch sync.Pool  // *scratch
 }
 
@@ -28,6 +29,7 @@ func New(o Options) *Feed {
 		deltas:  deltaCache{seed: maphash.MakeSeed()},
 		answers: answers{room: budget.NewPurse(o.SharedMemory, nil)},
 	}
+	f.held.start()
 	f.scratch.New = func() any { return new(scratch) }
 	return f
 }
@@ -207,11 +209,12 @@ type Usage struct {
 	SharedBytes int64  // of Options.SharedMemory
 	Shared      int    // how many answers may have several readers
 	Encoded     uint64 // how many such answers there have been
+	Held        int    // polls that wait for news
 }
 
 // Usage takes a lock for each of its parts.
 func (f *Feed) Usage() Usage {
-	u := Usage{AnswerBytes: f.purse.InUse(), SharedBytes: f.answers.room.InUse()}
+	u := Usage{AnswerBytes: f.purse.InUse(), SharedBytes: f.answers.room.InUse(), Held: f.held.waiting()}
 	f.answers.mu.Lock()
 	defer f.answers.mu.Unlock()
 	u.Shared, u.Encoded = len(f.answers.live), f.answers.born

@@ -46,13 +46,32 @@ const (
 	Close
 	// Hand gives it to Options.Hand.
 	Hand
+	// Park keeps what came for later: it is served again when the connection is woken, or
+	// more comes. It costs what came, of which ParkedAtMost bytes are kept, and no
+	// goroutine.
+	Park
 )
+
+// ParkedAtMost is how much may have come of a connection that is parked. With more it is
+// woken for the last time.
+const ParkedAtMost = 4 << 10
+
+// Guest is what a parked connection is to whoever will wake it. Its methods are called by
+// the one goroutine that has the connection at the time, and must not wait.
+type Guest interface {
+	// Parked says that the connection may be woken from now on.
+	Parked(c *Conn)
+	// Left says that it is not parked any more, and is not to be woken: it was served
+	// for the last time, changed hands, or (gone) ended.
+	Left(c *Conn, gone bool)
+}
 
 // Worker answers requests. One goroutine at a time calls its methods.
 type Worker interface {
 	// Serve answers what came on a connection, with c.Write. It borrows in until
 	// it returns. With Hand, rest is what Options.Hand gets besides the
-	// connection; with Keep, everything in was answered.
+	// connection; with Keep, everything in was answered; with Park, rest has what was
+	// not, and the guest.
 	Serve(c *Conn, in []byte) (next Next, rest Rest)
 }
 
@@ -60,6 +79,7 @@ type Worker interface {
 type Rest struct {
 	Unread []byte // came and was not answered; copied by the reactor
 	Unsent []byte // part of an answer that did not leave; the taker's
+	Guest  Guest  // with Park
 }
 
 // Mark is what a Worker remembers of a connection from one batch to the next. It
@@ -108,6 +128,10 @@ type Options struct {
 type Conn struct {
 	Peer netip.Addr // the other end, unmapped; invalid on a Unix socket
 	Mark Mark       // the Worker's own; nil: none
+	Last bool       // it is not to be parked again: the Worker's to look at
+	// Since is when what is being served was parked first; zero: it was not. The Worker's to
+	// look at.
+	Since time.Time
 
 	fd       int
 	group    *group
@@ -115,7 +139,14 @@ type Conn struct {
 	deadline time.Duration // since the reactor began: when it has been silent for too long
 	parting  atomic.Bool   // this side is ended
 	began    time.Duration // since the reactor began: when it came
+	parked   *parked       // nil: it is not
 	served   atomic.Bool   // a Worker has answered something here, or its goroutine had before Adopt
+}
+
+// parked is what a connection waits with.
+type parked struct {
+	in    []byte
+	guest Guest
 }
 
 // Unserved is a connection on which nothing was answered yet.

@@ -152,8 +152,11 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, mark Mark, s
 			return nil
 		}
 	}
-	c.state.Store(idle)
-	err = c.group.control(syscall.EPOLL_CTL_ADD, c)
+	err = c.group.control(syscall.EPOLL_CTL_ADD, c) // while nobody else can have it closed
+	if !c.state.CompareAndSwap(busy, idle) {
+		c.state.Store(idle)
+		_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // what came is reported again
+	}
 	if (err != nil || r.stopping.Load()) && c.state.CompareAndSwap(idle, busy) {
 		r.drop(c, false)
 	}
@@ -303,7 +306,7 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 		case errno != 0 || n == 0:
 			r.end(c, errno != 0)
 			return
-		case !r.answer(w, c, buf[:n]):
+		case !r.answer(w, c, c.unpark(buf[:n])):
 			return
 		default:
 			c.deadline = now + r.options.Idle
@@ -325,7 +328,16 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 // answer has the worker answer, and reports whether the connection stays with the
 // loops.
 func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
-	switch next, rest := w.Serve(c, in); next {
+	next, rest := w.Serve(c, in)
+	if c.Last = false; next != Park {
+		c.Since = time.Time{}
+	} else if c.Since.IsZero() {
+		c.Since = time.Now()
+	}
+	switch next {
+	case Park:
+		c.parked = &parked{append([]byte(nil), rest.Unread...), rest.Guest}
+		rest.Guest.Parked(c)
 	case Close:
 		r.drop(c, false)
 		return false
@@ -337,6 +349,51 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 		c.served.Store(true)
 	}
 	return true
+}
+
+// unpark is what waited on a connection that the caller has busy, and what came since.
+func (c *Conn) unpark(came []byte) []byte {
+	p := c.parked
+	if p == nil {
+		return came
+	}
+	c.parked = nil
+	p.guest.Left(c, false)
+	in := append(p.in, came...)
+	c.Last = len(in) > ParkedAtMost
+	return in
+}
+
+// Wake has a parked connection served again on the caller's goroutine; last: it is not
+// to be parked once more. False: it is busy at the moment, or is not parked any more,
+// which its guest was told. It may be called from any goroutine.
+func (c *Conn) Wake(last bool) bool {
+	r := c.group.reactor
+	if !c.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if c.parked != nil && !r.wake(c, last) {
+		return true
+	}
+	if !c.state.CompareAndSwap(busy, idle) {
+		c.state.Store(idle)
+		_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // what came is reported again
+	}
+	return true
+}
+
+// wake serves what waits on a connection that the caller has busy, and reports whether
+// it stays with the loops.
+func (r *Reactor) wake(c *Conn, last bool) bool {
+	in := c.unpark(nil)
+	c.Last = c.Last || last
+	h := r.spares.Get().(*spare)
+	defer r.spares.Put(h)
+	stays := r.answer(h.worker, c, in)
+	if stays {
+		c.deadline = time.Since(r.began) + r.options.Idle
+	}
+	return stays
 }
 
 // end is the end of a connection that the caller has busy. One with a mark stays a
@@ -368,6 +425,10 @@ func (r *Reactor) settle(c *Conn) {
 func (r *Reactor) drop(c *Conn, broken bool) {
 	if c.Mark != nil {
 		c.Mark.Over(c, broken)
+	}
+	if c.parked != nil {
+		c.parked.guest.Left(c, true)
+		c.parked = nil
 	}
 	r.conns.put(c.fd, nil)
 	_ = syscall.Close(c.fd)
@@ -431,11 +492,12 @@ func (r *Reactor) sweep() {
 				if !c.state.CompareAndSwap(idle, busy) {
 					return // it is anything but silent
 				}
-				if now > c.deadline && (c.Mark == nil || c.parting.Load()) {
+				silent := now > c.deadline && c.parked == nil // who parks it bounds the time
+				if silent && (c.Mark == nil || c.parting.Load()) {
 					r.drop(c, false)
 					return
 				}
-				if now > c.deadline {
+				if silent {
 					c.part()
 					c.deadline = now + parting
 				}
@@ -467,6 +529,7 @@ func (r *Reactor) Close() {
 		case c.state.Load() == ended:
 			r.settle(c)
 		case !c.state.CompareAndSwap(idle, busy):
+		case c.parked != nil && !r.wake(c, true):
 		case c.Mark == nil:
 			r.drop(c, false)
 		default:

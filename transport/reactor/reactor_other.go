@@ -28,6 +28,9 @@ func (r *Reactor) Unserved() []Unserved { return nil }
 // Cut does nothing.
 func (r *Reactor) Cut(Unserved) bool { return false }
 
+// Wake does nothing.
+func (c *Conn) Wake(bool) bool { return false }
+
 // Close does nothing.
 func (r *Reactor) Close() {}
 

@@ -22,7 +22,7 @@ import (
 )
 
 // stage is a reactor behind a listener. Its workers answer each line with the
-// same line in brackets; "bye" ends a connection, "away" and what cannot be
+// same line in brackets; "wait" parks it until it is woken for the last time, "bye" ends a connection, "away" and what cannot be
 // written hand it over, and a goroutine that takes it over does the same until "home".
 type stage struct {
 	t        *testing.T
@@ -32,9 +32,46 @@ type stage struct {
 	handed   atomic.Int64
 	peer     atomic.Value
 	all      sync.WaitGroup
+	guests   guests
 }
 
 type worker struct{ stage *stage }
+
+// guests are those of a stage's parked connections.
+type guests struct {
+	mu     sync.Mutex
+	parked map[*Conn]bool
+	left   int
+	gone   int
+}
+
+func (g *guests) Parked(c *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.parked == nil {
+		g.parked = map[*Conn]bool{}
+	}
+	g.parked[c] = true
+}
+
+func (g *guests) Left(c *Conn, gone bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.parked, c)
+	if g.left++; gone {
+		g.gone++
+	}
+}
+
+// list is who is parked now.
+func (g *guests) list() (all []*Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for c := range g.parked {
+		all = append(all, c)
+	}
+	return all
+}
 
 func newStage(t *testing.T, network, address string, change func(*Options)) *stage {
 	s := &stage{t: t}
@@ -87,6 +124,11 @@ func (w *worker) Serve(c *Conn, in []byte) (Next, Rest) {
 		case string(line) == "bye":
 			w.send(c, out, nil)
 			return Close, Rest{}
+		case string(line) == "wait" && !c.Last:
+			if next, left := w.send(c, out, in); next != Keep {
+				return next, left
+			}
+			return Park, Rest{Unread: in, Guest: &w.stage.guests}
 		case string(line) == "away":
 			if next, left := w.send(c, out, rest); next != Keep {
 				return next, left
@@ -360,4 +402,101 @@ func open(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(all)
+}
+
+// TestParked: what is parked is served when it is woken, also what came behind it
+// meanwhile; its guest is told of every end, and the end of everything serves it.
+func TestParked(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", func(o *Options) { o.First, o.Idle = 40*time.Millisecond, 40*time.Millisecond })
+	dial := func(text string) (net.Conn, *bufio.Reader) {
+		c, err := net.Dial("tcp", s.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Fatal(err)
+		}
+		return c, bufio.NewReader(c)
+	}
+	until := func(what string, is func() bool) {
+		t.Helper()
+		for late := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+			if time.Now().After(late) {
+				t.Fatalf("waited in vain until %s", what)
+			}
+		}
+	}
+	read := func(r *bufio.Reader, want string) {
+		t.Helper()
+		if line, err := r.ReadString('\n'); line != want+"\n" {
+			t.Fatalf("%q, %v, not %s", line, err, want)
+		}
+	}
+	one := func() *Conn {
+		t.Helper()
+		until("one is parked", func() bool { return len(s.guests.list()) == 1 })
+		return s.guests.list()[0]
+	}
+	wake := func(c *Conn, last bool) { t.Helper(); until("it is woken", func() bool { return c.Wake(last) }) }
+
+	c, r := dial("a\nwait\nb\n")
+	read(r, "(a)")
+	parked := one()
+	since := parked.Since
+	wake(parked, false)
+	if again := one(); again != parked || again.Since != since {
+		t.Error("it is another, or its time begins anew")
+	}
+	if _, err := io.WriteString(c, "c\n"); err != nil {
+		t.Fatal(err)
+	}
+	until("what came is there", func() bool {
+		s.guests.mu.Lock()
+		defer s.guests.mu.Unlock()
+		return s.guests.left == 2 && len(s.guests.parked) == 1
+	})
+	silent, _ := dial("d\n")
+	if _, err := io.Copy(io.Discard, silent); err != nil { // until its silence ends it
+		t.Fatal(err)
+	}
+	wake(parked, true)
+	for _, want := range []string{"(wait)", "(b)", "(c)"} {
+		read(r, want)
+	}
+	_, r2 := dial("wait\n")
+	end, _ := dial("wait\n")
+	until("two are parked", func() bool { return len(s.guests.list()) == 2 })
+	end.Close()
+	until("one has gone", func() bool { s.guests.mu.Lock(); defer s.guests.mu.Unlock(); return s.guests.gone == 1 })
+	late := one()
+	s.reactor.Close()
+	read(r2, "(wait)")
+	if late.Wake(true) {
+		until("nothing is parked", func() bool { return len(s.guests.list()) == 0 })
+	}
+	long, rl := dial("wait\n")
+	_ = long
+	if _, err := rl.ReadByte(); err == nil {
+		t.Error("answered after the end")
+	}
+}
+
+// TestParkedTooLong: a connection that goes on sending is not kept waiting with all of it.
+func TestParkedTooLong(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", nil)
+	c, err := net.Dial("tcp", s.listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "wait\n"+strings.Repeat("x\n", ParkedAtMost)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(c)
+	if line, err := r.ReadString('\n'); line != "(wait)\n" {
+		t.Fatal(line, err)
+	}
 }

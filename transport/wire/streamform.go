@@ -4,7 +4,8 @@ import "bytes"
 
 // StreamForm is the query string of a poll taken apart: what is asked, and from where on.
 type StreamForm struct {
-	// Question is the string without what says from where on: that of all who ask the same.
+	// Question is the string without what says from where on and how long to wait: that of
+	// all who ask the same.
 	// It is what was taken apart where nothing was left out.
 	Question []byte
 	// Print is the question's fingerprint, startup aside. It is the same in every process
@@ -13,6 +14,9 @@ type StreamForm struct {
 	// After is the decoded first value of after; it counts only with HasAfter.
 	After    []byte
 	HasAfter bool
+	// Wait is the decoded first value of wait; it counts only with HasWait.
+	Wait    []byte
+	HasWait bool
 }
 
 // Read takes a query string apart, which is borrowed. It allocates only where something
@@ -24,10 +28,7 @@ func (s *StreamForm) Read(raw []byte) {
 		pair, more, _ := bytes.Cut(rest, []byte{'&'})
 		var f form
 		switch good := len(pair) > 0 && f.take(pair); {
-		case good && string(f.name) == "after":
-			if !s.HasAfter {
-				s.After, s.HasAfter = f.value(), true
-			}
+		case good && s.place(&f):
 			if whole {
 				whole, s.Question = false, bytes.Clone(raw[:len(raw)-len(rest)])
 			}
@@ -41,6 +42,23 @@ func (s *StreamForm) Read(raw []byte) {
 		}
 		rest = more
 	}
+}
+
+// place takes a pair that says from where on, or how long to wait.
+func (s *StreamForm) place(f *form) bool {
+	switch string(f.name) {
+	case "after":
+		if !s.HasAfter {
+			s.After, s.HasAfter = f.value(), true
+		}
+	case "wait":
+		if !s.HasWait {
+			s.Wait, s.HasWait = f.value(), true
+		}
+	default:
+		return false
+	}
+	return true
 }
 
 // The fingerprint is FNV-1a in 64 bits, of every pair with a mark behind it.

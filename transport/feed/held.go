@@ -1,0 +1,281 @@
+package feed
+
+import (
+	"bytes"
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/wire"
+)
+
+const (
+	// heldSlot is how exactly a time to wait is kept: it may be so much longer.
+	heldSlot = 100 * time.Millisecond
+	// HeldAtMost is how long anybody waits.
+	HeldAtMost = time.Minute
+	// heldQuestion is how long a question may be that is waited with, in bytes.
+	heldQuestion = 4 << 10
+	// wakeAgain is the pause before those are woken who were busy.
+	wakeAgain = time.Millisecond
+	// wakesAtOnce is how many are woken before others have the processor.
+	wakesAtOnce = 16
+)
+
+// held are the polls that are put off until something changes for their questions.
+//
+// Who waits belongs to the group of those that ask the same. A group knows up to which
+// revision nothing has changed for it; with each commit it looks once at what came since,
+// and only when that concerns it are its members woken. They then ask again by
+// themselves, as if they had come at that moment, and share what is encoded for the first
+// of them. A commit that concerns nobody costs a look for each group, and nothing for its
+// members.
+//
+// Locks: mu, which is held for moments only, and by no one who looks at the history.
+// Everything but the members is the watcher's alone.
+type held struct {
+	mu     sync.Mutex
+	groups map[string]*heldGroup
+	late   []*Held                                          // asked at a revision that the watcher has passed
+	wheel  [int(HeldAtMost/heldSlot) + 2]map[*Held]struct{} // by when their time is up
+	slot   int64                                            // of the wheel, that was emptied last
+	seen   engine.Revision                                  // the watcher has looked up to there
+	many   int
+	closed bool
+
+	kick     chan struct{} // there is somebody in late, or the first at all
+	released chan struct{} // closed by Release
+	once     sync.Once
+}
+
+// heldGroup are those who ask one question.
+type heldGroup struct {
+	raw     []byte
+	query   engine.Query    // of raw; the watcher's
+	at      engine.Revision // nothing has changed for it up to there since its members asked
+	members map[*Held]struct{}
+}
+
+// Held is one poll that waits. Make it with Hold.
+type Held struct {
+	group *heldGroup
+	at    engine.Revision
+	slot  int64
+	last  bool // its time is up; the watcher's
+	wake  func(last bool) bool
+	in    *held
+	left  bool // on held.mu
+}
+
+func (h *held) start() {
+	h.groups, h.kick, h.released = map[string]*heldGroup{}, make(chan struct{}, 1), make(chan struct{})
+	h.slot = slotOf(time.Now())
+}
+
+func slotOf(t time.Time) int64 { return t.UnixNano() / int64(heldSlot) }
+
+// Hold has wake called as soon as something changes, after a revision, for a question, or
+// when its time is up, which is HeldAtMost from now at most: then with last. wake must not
+// wait; when it returns false it is called again a moment later, until Leave. It is not
+// called before Hold has returned, and the waiter is out before it is called. What wakes
+// may also have been nothing that the question admits. nil: the feed is closing,
+// or the question is longer than 4 KiB.
+func (f *Feed) Hold(raw []byte, at engine.Revision, wait time.Duration, wake func(last bool) bool) *Held {
+	h := &f.held
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed || len(raw) > heldQuestion {
+		return nil
+	}
+	g := h.groups[string(raw)]
+	if g == nil {
+		g = &heldGroup{raw: bytes.Clone(raw), at: at, members: map[*Held]struct{}{}}
+		if err := wire.ParseStreamQuery(&g.query, g.raw); err != nil {
+			return nil // it was read before
+		}
+		h.groups[string(g.raw)] = g
+	}
+	w := &Held{group: g, at: at, wake: wake, in: h, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
+	g.members[w] = struct{}{}
+	late := at < max(g.at, h.seen)
+	if late {
+		h.late = append(h.late, w)
+	}
+	place := &h.wheel[w.slot%int64(len(h.wheel))]
+	if *place == nil {
+		*place = map[*Held]struct{}{}
+	}
+	(*place)[w] = struct{}{}
+	if h.many++; h.many == 1 || late {
+		h.rouse()
+	}
+	return w
+}
+
+// rouse has the watcher look.
+func (h *held) rouse() {
+	select {
+	case h.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Leave ends the wait. It may be called at any time, and again.
+func (w *Held) Leave() {
+	w.in.mu.Lock()
+	defer w.in.mu.Unlock()
+	w.left = true
+	w.in.remove(w)
+}
+
+// remove takes one out, if it is still in. Called with the lock.
+func (h *held) remove(w *Held) {
+	if _, in := w.group.members[w]; !in {
+		return
+	}
+	h.many--
+	delete(w.group.members, w)
+	delete(h.wheel[w.slot%int64(len(h.wheel))], w)
+	if len(w.group.members) == 0 && h.groups[string(w.group.raw)] == w.group {
+		delete(h.groups, string(w.group.raw))
+	}
+}
+
+// Release has Watch end. It does not wait for that, and may be called again.
+func (f *Feed) Release() { f.held.once.Do(func() { close(f.held.released) }) }
+
+// Watch wakes those who wait, until ctx ends or Release is called; then all of them for the last time, and no
+// more are taken. changed and view are the engine's Changed and StreamView. It is to be
+// called once.
+func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view func() *engine.View) {
+	h := &f.held
+	ticker := time.NewTicker(heldSlot)
+	defer ticker.Stop()
+	var busy []*Held // were to be woken
+	for {
+		news := changed()
+		busy = wakeAll(append(busy, h.look(view())...))
+		var tick, soon <-chan time.Time
+		if h.waiting() > 0 {
+			tick = ticker.C // a view that was held back may be given free without news
+		}
+		if len(busy) > 0 {
+			soon = time.After(wakeAgain)
+		}
+		select {
+		case <-news:
+		case <-soon:
+		case <-h.kick:
+		case now := <-tick:
+			busy = append(busy, wakeAll(h.due(slotOf(now)))...)
+		case <-h.released:
+			h.finish(busy)
+			return
+		case <-ctx.Done():
+			h.finish(busy)
+			return
+		}
+	}
+}
+
+// look finds those for whom something has changed, and takes them out.
+func (h *held) look(v *engine.View) (out []*Held) {
+	h.mu.Lock()
+	late := h.late
+	h.late, h.seen = nil, v.Revision()
+	var groups []*heldGroup
+	for _, g := range h.groups {
+		if g.at < v.Revision() {
+			groups = append(groups, g)
+		}
+	}
+	h.mu.Unlock()
+	for _, g := range groups {
+		same := v.Unchanged(g.at, &g.query)
+		h.mu.Lock()
+		g.at = v.Revision()
+		for w := range g.members {
+			if !same && w.at < g.at {
+				h.remove(w)
+				out = append(out, w)
+			}
+		}
+		h.mu.Unlock()
+	}
+	for _, w := range late {
+		if same := v.Unchanged(w.at, &w.group.query); !same {
+			h.mu.Lock()
+			if _, in := w.group.members[w]; in {
+				h.remove(w)
+				out = append(out, w)
+			}
+			h.mu.Unlock()
+		}
+	}
+	return out
+}
+
+// due takes those out whose time is up.
+func (h *held) due(now int64) (out []*Held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.slot = max(h.slot, now-int64(len(h.wheel)))
+	for ; h.slot <= now; h.slot++ {
+		for w := range h.wheel[h.slot%int64(len(h.wheel))] {
+			if w.slot <= now {
+				h.remove(w)
+				w.last = true
+				out = append(out, w)
+			}
+		}
+	}
+	return out
+}
+
+// wakeAll wakes, and gives those back who were busy.
+func wakeAll(list []*Held) (busy []*Held) {
+	for i, w := range list {
+		if !w.wake(w.last) && !w.gone() {
+			busy = append(busy, w)
+		}
+		if i%wakesAtOnce == wakesAtOnce-1 {
+			runtime.Gosched()
+		}
+	}
+	return busy
+}
+
+func (w *Held) gone() bool {
+	w.in.mu.Lock()
+	defer w.in.mu.Unlock()
+	return w.left
+}
+
+func (h *held) waiting() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.many
+}
+
+// finish wakes everybody for the last time.
+func (h *held) finish(busy []*Held) {
+	h.mu.Lock()
+	h.closed = true
+	for _, g := range h.groups {
+		for w := range g.members {
+			h.remove(w)
+			busy = append(busy, w)
+		}
+	}
+	h.mu.Unlock()
+	for _, w := range busy {
+		w.last = true
+	}
+	for len(busy) > 0 {
+		if busy = wakeAll(busy); len(busy) > 0 {
+			time.Sleep(wakeAgain)
+		}
+	}
+}

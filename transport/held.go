@@ -1,0 +1,140 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/conn"
+	"lapid/transport/feed"
+	"lapid/transport/wire"
+)
+
+// A poll that would be told that nothing has changed may be put off until something does,
+// if its client asks for that: a connection on a loop is parked, which costs no goroutine;
+// others wait with theirs.
+
+// hold is for how long the poll may be put off, from now on; 0: not at all. The time that
+// it was put off already counts.
+func (s polls) hold(x *exchange, form *wire.StreamForm) (wait time.Duration, err error) {
+	if x.query.Startup {
+		return 0, nil
+	}
+	prefers := false
+	if form.HasWait {
+		if wait, err = waitOf(form.Wait); err != nil {
+			return 0, err
+		}
+	} else if wait, prefers = preferred(x.request.Prefer); !prefers {
+		return 0, nil
+	}
+	wait = min(wait, feed.HeldAtMost)
+	if prefers {
+		x.applied = strconv.AppendInt(append(x.applied[:0], "wait="...), int64(wait/time.Second), 10)
+		x.answer.Tell(appliedLine, x.applied)
+	}
+	if since := x.request.Parked; !since.IsZero() {
+		wait -= time.Since(since)
+	}
+	return max(wait, 0), nil
+}
+
+var appliedLine = []byte("Preference-Applied")
+
+// waitOf reads the parameter: a duration, or a number of seconds.
+func waitOf(text []byte) (time.Duration, error) {
+	d, err := engine.ParseDuration(string(text))
+	if n, bad := strconv.ParseUint(string(text), 10, 32); bad == nil {
+		d, err = time.Duration(n)*time.Second, nil
+	}
+	if err != nil || d < 0 {
+		return 0, &answer{http.StatusBadRequest, fmt.Sprintf("wait is a duration such as 25s, not '%.40s'", text)}
+	}
+	return d, nil
+}
+
+// preferred reads the line of RFC 7240. What it does not understand it passes over, as
+// that asks for.
+func preferred(line []byte) (wait time.Duration, given bool) {
+	for more := len(line) > 0; more; {
+		var one []byte
+		one, line, more = bytes.Cut(line, []byte{','})
+		one, _, _ = bytes.Cut(one, []byte{';'})
+		name, value, _ := bytes.Cut(one, []byte{'='})
+		if !bytes.EqualFold(bytes.TrimSpace(name), []byte("wait")) {
+			continue
+		}
+		if n, err := strconv.ParseUint(string(bytes.Trim(value, " \"")), 10, 32); err == nil {
+			return time.Duration(n) * time.Second, true
+		}
+	}
+	return 0, false
+}
+
+// guest is what a parked poll is to the feed.
+type guest struct {
+	feed     *feed.Feed
+	question []byte // good until Parked
+	at       engine.Revision
+	wait     time.Duration
+	held     *feed.Held
+}
+
+var _ conn.Guest = (*guest)(nil)
+
+// Parked has the feed wake it. When the feed is closing the end of the loops does.
+func (g *guest) Parked(wake func(last bool) bool) {
+	g.held = g.feed.Hold(g.question, g.at, g.wait, wake)
+	g.question = nil
+}
+
+// Left ends the wait.
+func (g *guest) Left(bool) {
+	if g.held != nil {
+		g.held.Leave()
+	}
+}
+
+// looksEvery is how often a goroutine that waits looks whether its client has gone.
+const looksEvery = time.Second
+
+// wait waits on the request's own goroutine until the answer is another, its time is up,
+// the client has gone or the server ends.
+func (s polls) wait(x *exchange, form *wire.StreamForm, from feed.Place, view *engine.View, hold time.Duration) (feed.Answer, *engine.View, error) {
+	end := time.Now().Add(hold)
+	look := time.NewTicker(looksEvery)
+	defer look.Stop()
+	for {
+		woken := make(chan bool, 1)
+		held := s.feed.Hold(form.Question, view.Revision(), time.Until(end), func(last bool) bool { woken <- last; return true })
+		last := held == nil
+		for waits := !last; waits; {
+			select {
+			case last = <-woken:
+				waits = false
+			case <-look.C:
+				if x.request.Gone() {
+					last, waits = true, false
+				}
+			case <-s.life.Done():
+				last, waits = true, false
+			}
+		}
+		if held != nil {
+			held.Leave()
+		}
+		x.now = s.engine.Now()
+		x.query.Now = x.now
+		if err := x.admit(); err != nil { // as if it came now
+			return feed.Answer{}, nil, err
+		}
+		a, newest, err := s.poll(x, form, from)
+		if err != nil || !a.Same || last || !time.Now().Before(end) {
+			return a, newest, err
+		}
+		view = newest
+	}
+}
