@@ -65,9 +65,11 @@ Ids stay what they are. What is new begins behind the old server's counters.
 
 The way back is --back DIR: it writes DIR/crowdsec.db, an SQLite database of everything the store holds, which a
 CrowdSec server opens. A server of lapid may run meanwhile: it is written of one moment. It is written for the version of
-the database that was taken over, or that of --schema, and what that version has no room for is counted; a later version
-brings it up to date by itself, an earlier one must never open it. A file that is there is not written over. With
---schema 1.4 it is for Debian's 1.4.6, with 1.7 for the newest; others are written out, as crowdsec -version says them.
+the database that was taken over, or that of --schema, and what that version has no room for is counted. Name the version
+that will open it: an earlier one must never, for it throws away what it does not know, and a later one brings it up to date
+by itself, but may then count from the highest number that is there, not from the highest that was given. With --schema 1.4
+it is for Debian's 1.4.6, with 1.7 for the newest; others are written out, as crowdsec -version says them. A file that is
+there is not written over; the new one is for its owner alone, until the other server opens it, which lets its group read.
 
 The page cmd/lapid/docs/moving-in.md, in the sources, walks through the evening step by step.`,
 		RunE: func(c *cobra.Command, _ []string) error {

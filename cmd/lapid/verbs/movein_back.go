@@ -66,7 +66,7 @@ func (m *moveIn) goBack(ctx context.Context, t *Terminal) error {
 	if err := w.show(path, tally); err != nil {
 		return err
 	}
-	t.success("wrote %s for a server of version %s (%s) or later; never let an older one open it", path, w.schema, why)
+	t.success("wrote %s for a server of version %s (%s); never let an older one open it", path, w.schema, why)
 	return nil
 }
 
@@ -113,7 +113,7 @@ func (w *wayBack) make(ctx context.Context) (path string, tally *movein.BackTall
 	if err := os.Mkdir(work, 0o700); err != nil {
 		return "", nil, err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	made := filepath.Join(work, backName)
 	b, err := movein.NewBack(ctx, made, w.schema)
 	if err != nil {
