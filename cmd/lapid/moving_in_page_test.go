@@ -65,7 +65,7 @@ func newShell(t *testing.T, env ...string) *shell {
 		t.Fatal(err)
 	}
 	_ = w.Close()
-	patience := time.AfterFunc(3*deadline, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
+	patience := time.AfterFunc(10*deadline, func() { _ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL) })
 	t.Cleanup(func() {
 		patience.Stop()
 		_ = syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
