@@ -2,6 +2,7 @@ package shadow
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -75,7 +76,11 @@ func (s *Shadow) compareBodies(x *exchange, theirs, ours *answer) ([]difference,
 	case pushKind:
 		return comparePush(theirs.body.start(longestAlerts), ours.body.start(longestAlerts), s.ids)
 	case deletionKind:
-		return compareCounts(theirs.body.start(longestError), ours.body.start(longestError)), nil
+		counts := compareCounts(theirs.body.start(longestError), ours.body.start(longestError))
+		if len(counts) > 0 && s.written.halved(cmp.Or(q.Get("ip"), q.Get("value"))) {
+			counts[0].reason = whyHalf
+		}
+		return counts, nil
 	case accountKind:
 		return nil, nil // status, and the token is each server's own
 	}
@@ -130,7 +135,7 @@ func (s *Shadow) compareStream(x *exchange, q url.Values) (list []difference, er
 		}
 		return append(list, more...), err
 	}
-	st, err := s.states.apply(key, ended, fresh, now)
+	st, err := s.states.apply(key, ended, fresh, now, span{x.answers[Theirs].began, x.answers[Theirs].ended})
 	if err != nil {
 		s.states.unsure(key)
 		return list, err

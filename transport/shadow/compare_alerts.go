@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -123,8 +124,10 @@ func compareAlerts(theirs, ours []byte, lag time.Duration, query url.Values, k a
 	return list, nil
 }
 
+// byID puts alerts of one key in the order in which they came. One that has lost its decisions comes last.
 func byID(list []alert) {
-	slices.SortFunc(list, func(a, b alert) int { return int(a.id() - b.id()) })
+	many := func(a alert) int { of, _ := a["decisions"].([]any); return len(of) }
+	slices.SortFunc(list, func(a, b alert) int { return cmp.Or(many(b)-many(a), cmp.Compare(a.id(), b.id())) })
 }
 
 // limitOf is how many alerts were asked for at most; -1: all.
@@ -149,6 +152,8 @@ func judgeAlert(side Side, key string, sides [2]map[string][]alert, query url.Va
 		d.reason = whyAgain
 	case side == Theirs && (query.Has("ip") || query.Has("range")):
 		d.reason = whySpread
+	case side == Theirs && k.halved(sides[side][key][0].source("value")):
+		d.reason = whyHalf
 	case side == Theirs && k.ownAlert(key):
 		d.reason = whyOwn
 	case side == Ours && k.alertEndedThere(key):
@@ -283,8 +288,11 @@ func compareDecisionsOf(a, b alert, lag time.Duration, k alertKnower) (list []di
 
 func judgeWithin(side Side, a alert, d decision, k alertKnower) difference {
 	one := difference{kind: "a decision of an alert that only " + holder(side), what: a.key() + ": " + d.String()}
-	if k.zoned(d.Value) {
+	switch {
+	case k.zoned(d.Value):
 		one.reason = whyZone
+	case k.halved(d.Value):
+		one.reason = whyHalf
 	}
 	return one
 }

@@ -91,6 +91,8 @@ type knower interface {
 	endedThere(d *decision) bool
 	// zoned tells whether one came in an alert with times of another zone.
 	zoned(value string) bool
+	// halved tells whether one was in a push that the old server refused and carried out in part.
+	halved(value string) bool
 }
 
 // compareSets compares two lists of decisions as sets of (scope, type, value, origin, scenario), with how long
@@ -174,6 +176,8 @@ func judgeOnly(side Side, d *decision, n *named, slack int32, q question, k know
 		one.reason = whyDoubles
 	case k.zoned(d.Value):
 		one.reason = whyZone
+	case side == Theirs && k.halved(d.Value):
+		one.reason = whyHalf
 	case side == Theirs && k.own(d):
 		one.reason = whyOwn
 	case side == Ours && k.endedThere(d):

@@ -18,6 +18,7 @@ type knows struct{ ownValue, endedValue, zoneValue, ownKey, endedKey string }
 func (k knows) own(d *decision) bool        { return d.Value == k.ownValue }
 func (k knows) endedThere(d *decision) bool { return d.Value == k.endedValue }
 func (k knows) zoned(value string) bool     { return value == k.zoneValue }
+func (k knows) halved(value string) bool    { return value == "half" }
 func (k knows) ownAlert(key string) bool    { return k.ownKey != "" && strings.Contains(key, k.ownKey) }
 func (k knows) alertEndedThere(key string) bool {
 	return k.endedKey != "" && strings.Contains(key, k.endedKey)
@@ -77,6 +78,7 @@ func TestCompareSets(t *testing.T) {
 		{"null", list(ban("own", "cscli", "4h")), 0, question{}, oursOnly},
 		{"null", list(ban("ended", "cscli", "4h")), 0, question{}, whyEndedThere},
 		{list(ban("ended", "cscli", "4h")), "null", 0, question{}, theirsOnly},
+		{list(ban("half", "crowdsec", "4h")), "null", 0, question{}, whyHalf},
 		{list(ban("zone", "o", "4h")), "null", 0, question{}, whyZone},
 		{list(ban("a", "o", "4h")), list(ban("b", "o", "4h")), 0, question{cut: true}, whyLimit},
 		{list(ban("a", "o", "4h"), ban("c", "o", "4h")), list(ban("b", "o", "4h")), 0, question{cut: true}, oursOnly + "; " + theirsOnly},

@@ -51,7 +51,7 @@ func (s *Shadow) skip(x *exchange, why string) {
 	c.mu.Lock()
 	c.skipped[why]++
 	c.mu.Unlock()
-	if x.route.write {
+	if x.route.write && why != skipLocked {
 		s.lose(x, why)
 	}
 }

@@ -23,6 +23,8 @@ func (s *Shadow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusMethodNotAllowed)
 		return
 	}
+	s.gate.enter()
+	defer s.gate.leave()
 	target := targetOf(r)
 	x := &exchange{
 		route: routeOf(r.Method, target), method: r.Method, target: target, host: r.Host, header: passedHeaders(r),

@@ -59,6 +59,7 @@ type Options struct {
 	States        int           // decisions in the sets of all bouncers together (8 000 000: 400 MiB)
 	Patience      time.Duration // for the first byte of an answer (5 min)
 	RetryFor      time.Duration // how long a write is tried again at the second server (10 min)
+	SwitchLimit   time.Duration // how long requests wait while who answers changes (10 s)
 	FarewellLimit time.Duration // for requests under way at the end, and then for the queue (10 s)
 }
 
@@ -135,6 +136,7 @@ func (o *Options) fill() {
 	fill(&o.States, 8_000_000)
 	fill(&o.Patience, 5*time.Minute)
 	fill(&o.RetryFor, 10*time.Minute)
+	fill(&o.SwitchLimit, 10*time.Second)
 	fill(&o.FarewellLimit, 10*time.Second)
 }
 

@@ -1,6 +1,7 @@
 package shadow
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,9 +26,14 @@ func (s *Shadow) enqueue(x *exchange) {
 	if s.note.dirty() {
 		s.options.Logger.Error("the shadow cannot note in its folder that requests are under way: a later run will not know that it was cut off", "folder", s.options.Dir)
 	}
+	s.gate.queue(1)
 	select {
 	case s.queue <- x:
+		if x.route.write {
+			s.written.queued(x, s.options.Now())
+		}
 	default:
+		s.gate.queue(-1)
 		s.drop(x, fmt.Errorf("its queue is full (%d requests)", cap(s.queue)))
 	}
 }
@@ -79,6 +85,7 @@ func (s *Shadow) workOff(ctx context.Context) {
 
 // repeat asks the second server the same, and compares.
 func (s *Shadow) repeat(ctx context.Context, x *exchange) {
+	defer s.gate.queue(-1)
 	defer x.release()
 	defer func() { // what one odd answer does to the comparer costs that comparison alone
 		if p := recover(); p != nil {
@@ -87,6 +94,16 @@ func (s *Shadow) repeat(ctx context.Context, x *exchange) {
 	}()
 	side := x.first.other()
 	target, why := s.ids.targetFor(x, side)
+	if why == "" && locked(x) {
+		why = skipLocked
+	}
+	defer s.written.level(x)
+	if why == skipLocked {
+		s.written.halfDone(x)
+	}
+	if x.route.write {
+		s.states.noteWrite(s.written.flightOf(x), s.options.Now())
+	}
 	if why != "" {
 		s.skip(x, why)
 		return
@@ -102,6 +119,18 @@ func (s *Shadow) repeat(ctx context.Context, x *exchange) {
 	}
 	s.learn(x)
 	s.compare(x)
+}
+
+// skipLocked: older servers on SQLite refuse a write when another is under way; clients send it again.
+const skipLocked = "the old server did not do it, for its database was locked; clients send such a request again"
+
+// locked tells whether the old server has not carried a write out for that reason.
+func locked(x *exchange) bool {
+	return x.route.write && x.first == Theirs && saysLocked(&x.answers[Theirs])
+}
+
+func saysLocked(a *answer) bool {
+	return a.status == http.StatusInternalServerError && bytes.Contains(a.body.start(longestError), []byte("database is locked"))
 }
 
 // askAgain asks the second server. A write is tried again, for it must not be lost; the queue waits
@@ -150,6 +179,11 @@ func (s *Shadow) askOnce(ctx context.Context, x *exchange, side Side, target str
 	a.ended = s.options.Now()
 	if err == nil {
 		err = a.body.err
+	}
+	if err == nil && x.route.write && side == Theirs && saysLocked(a) {
+		a.body.release()
+		s.written.halfDone(x)
+		return errors.New("its database is locked")
 	}
 	if err != nil {
 		a.body.release()

@@ -15,6 +15,9 @@ const (
 	whyDoubles     = "the old server names one of several decisions on one target, or hides one behind another that the filters leave out; lapid filters first"
 	whyZone        = "the alert's times have a zone other than UTC, which the old server compares as text"
 
+	whyMissed = "an older server moves a bouncer's place in the stream to when it has answered, and never tells of what was stored or ended while it answered"
+	whyHalf   = "a push that the old server refused, for its database was locked, left decisions without an alert there, or an alert without decisions"
+
 	// What follows from there being two servers.
 	whyRaced      = "a request that changes something was under way at the same moment"
 	whyEnding     = "a decision that ended in the seconds between the two answers"

@@ -69,8 +69,10 @@ type Example struct {
 
 // Said is what one server answered.
 type Said struct {
-	Status int    `json:"status"`
-	Body   string `json:"body,omitempty"`
+	Status int       `json:"status"`
+	Began  time.Time `json:"began"`
+	Ended  time.Time `json:"ended"`
+	Body   string    `json:"body,omitempty"`
 }
 
 // Good tells whether nothing is unexplained, nothing was lost and the comparison is not void.

@@ -68,7 +68,7 @@ func (c *routeCounts) keep(x *exchange, d *difference, now time.Time) {
 		return
 	}
 	e := Example{At: now.UTC(), Request: shorten(redact(x.method+" "+x.target), 2048), What: shorten(redact(d.what), exampleBytes)}
-	e.Theirs.Status, e.Ours.Status = x.answers[Theirs].status, x.answers[Ours].status
+	e.Theirs, e.Ours = said(&x.answers[Theirs]), said(&x.answers[Ours])
 	if x.route.kind != accountKind { // those hold passwords and tokens
 		if x.body != nil {
 			e.Body = evidence(x.body)
@@ -77,6 +77,9 @@ func (c *routeCounts) keep(x *exchange, d *difference, now time.Time) {
 	}
 	k.Examples = append(k.Examples, e)
 }
+
+// said is one server's part of an example, without the body.
+func said(a *answer) Said { return Said{Status: a.status, Began: a.began.UTC(), Ended: a.ended.UTC()} }
 
 // evidence is the beginning of a body.
 func evidence(c *capture) string {

@@ -3,13 +3,11 @@ package shadow
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +24,7 @@ type Shadow struct {
 	queue    chan *exchange
 	kept     IDs
 
+	gate      gate
 	answering atomic.Pointer[answering]
 	tokens    *tokens
 	ids       *ids
@@ -46,12 +45,6 @@ type Shadow struct {
 	closing chan struct{}
 }
 
-// answering is who answers.
-type answering struct {
-	side     Side
-	bouncers []string // with Ours: only these; nil: everybody
-}
-
 // New checks the options. It binds nothing and starts nothing.
 func New(o *Options) (*Shadow, error) {
 	options, upstream, err := o.withDefaults()
@@ -68,7 +61,7 @@ func New(o *Options) (*Shadow, error) {
 	}
 	s.tokens = newTokens(options.Tokens)
 	s.written = newWritten(options.Values)
-	s.states = newStates(options.States)
+	s.states = newStates(options.States, s.written)
 	s.note.dir = options.Dir
 	s.http = &http.Server{
 		Handler: s, ReadHeaderTimeout: time.Minute, IdleTimeout: 3 * time.Minute, MaxHeaderBytes: options.HeaderBytes,
@@ -194,41 +187,4 @@ type one struct {
 func (o *one) Close() error {
 	o.leave()
 	return o.Conn.Close()
-}
-
-// answerer is who answers a request. With bouncers by name only those whose key it is are answered
-// by lapid.
-func (s *Shadow) answerer(h http.Header) Side {
-	a := s.answering.Load()
-	if a.side == Theirs || a.bouncers == nil {
-		return a.side
-	}
-	key := h.Get("X-Api-Key")
-	if key == "" {
-		return Theirs
-	}
-	if slices.Contains(a.bouncers, s.options.BouncerName(key)) {
-		return Ours
-	}
-	return Theirs
-}
-
-// Switch changes who answers, for requests that come from now on. Names that no bouncer has are the
-// caller's to refuse.
-func (s *Shadow) Switch(side Side, bouncers []string) error {
-	if side == Theirs && len(bouncers) > 0 {
-		return errors.New("bouncers are named for 'answer ours'; with 'answer theirs' the old server answers everybody")
-	}
-	if len(bouncers) == 0 {
-		bouncers = nil
-	}
-	s.answering.Store(&answering{side, slices.Clone(bouncers)})
-	if side == Theirs {
-		s.options.Logger.Warn("the old server answers everybody from now on")
-	} else if bouncers == nil {
-		s.options.Logger.Warn("lapid answers everybody from now on, and passes everything on to the old server")
-	} else {
-		s.options.Logger.Warn("lapid answers these bouncers from now on, and the old server all others", "bouncers", bouncers)
-	}
-	return nil
 }

@@ -13,6 +13,8 @@ import (
 // A set holds targets (type, scope, value), for that is what a bouncer acts on: 16 bytes each in a map, some 50 with its
 // room to grow. Texts are kept for the newest ones alone.
 type states struct {
+	written *written
+
 	mu    sync.Mutex
 	all   map[string]*state
 	most  int // targets of all together
@@ -30,13 +32,43 @@ const mostStates = 2000
 
 // state is one bouncer's, for one question.
 type state struct {
-	targets map[uint64]held
-	uneven  map[uint64]*unlike // targets that one side alone has
-	sure    bool               // both sets are known: a startup was seen, or the first deltas were taken for the same
-	many    bool               // too many to be kept
-	live    bool               // this key asks live queries too
-	polls   int64
-	used    time.Time
+	targets  map[uint64]held
+	uneven   map[uint64]*unlike // targets that one side alone has
+	sure     bool               // both sets are known: a startup was seen, or the first deltas were taken for the same
+	many     bool               // too many to be kept
+	live     bool               // this key asks live queries too
+	polls    int64
+	used     time.Time
+	suspects map[uint64]bool // values of which the old server may never tell it
+	anything time.Time       // when it may have missed the end of anything
+}
+
+// mostSuspects is how many values a bouncer may have missed at the old server; then they are forgotten.
+const mostSuspects = 10_000
+
+// suspect notes a write that the old server carried out while it answered this bouncer.
+func (st *state) suspect(f *flight, now time.Time) {
+	if f.any {
+		st.anything = now
+	}
+	if st.many {
+		return
+	}
+	if len(st.suspects) > mostSuspects {
+		clear(st.suspects)
+	}
+	for _, v := range f.values {
+		st.suspects[v] = true
+	}
+}
+
+// noteWrite notes the bouncers that the old server answered while it carried a write out.
+func (s *states) noteWrite(f flight, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range f.met {
+		st.suspect(&f, now)
+	}
 }
 
 // held is who has a target: bits by side, and when it ends, in Unix seconds, by who told last.
@@ -53,8 +85,8 @@ type unlike struct {
 	dropped time.Time // when the other side has told of its end
 }
 
-func newStates(most int) *states {
-	return &states{all: map[string]*state{}, most: most, names: map[uint64]string{}, order: make([]uint64, mostTexts)}
+func newStates(most int, w *written) *states {
+	return &states{written: w, all: map[string]*state{}, most: most, names: map[uint64]string{}, order: make([]uint64, mostTexts)}
 }
 
 // stateKey names a bouncer and its question.
@@ -98,7 +130,7 @@ func (s *states) of(key string, now time.Time) *state {
 		if len(s.all) >= mostStates {
 			s.dropOldest()
 		}
-		st = &state{targets: map[uint64]held{}, uneven: map[uint64]*unlike{}}
+		st = &state{targets: map[uint64]held{}, uneven: map[uint64]*unlike{}, suspects: map[uint64]bool{}}
 		s.all[key] = st
 	}
 	st.used = now
@@ -144,11 +176,14 @@ func (s *states) begin(key string, answers [2]source, now time.Time) error {
 }
 
 // apply takes two deltas in. Ends come before what is new, as clients take them.
-func (s *states) apply(key string, ended, fresh [2]source, now time.Time) (*state, error) {
+func (s *states) apply(key string, ended, fresh [2]source, now time.Time, asked span) (*state, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.of(key, now)
 	st.polls++
+	for _, f := range s.written.during(st, asked) {
+		st.suspect(&f, now)
+	}
 	for side := range ended {
 		if err := ended[side](func(d *decision) { s.remove(st, Side(side), d, now) }); err != nil {
 			return st, err
@@ -280,6 +315,10 @@ func (st *state) reason(side Side, h held, u *unlike, text string, known bool, n
 	switch {
 	case w.zoned(d.Value):
 		return whyZone
+	case side == Theirs && w.halved(d.Value):
+		return whyHalf
+	case st.suspects[sum(d.Value)], side == Theirs && !u.dropped.IsZero() && u.dropped.Sub(st.anything) < time.Minute:
+		return whyMissed
 	case side == Theirs && w.own(d):
 		return whyOwn
 	case side == Ours && st.live:

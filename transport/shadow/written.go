@@ -26,6 +26,9 @@ type written struct {
 	last    time.Time // when the last write was answered
 	flights [mostFlights]flight
 	next    int
+	halves  bool // a push was refused that may have been carried out in part
+	polls   [mostPolls]poll
+	pollN   int
 	open    map[*exchange]time.Time // writes that the first server has not answered yet
 }
 
@@ -33,12 +36,42 @@ type written struct {
 type value struct {
 	posted  time.Time
 	deleted time.Time
+	stored  span  // when the old server stored the last one
+	half    bool  // a push that the old server refused has named it
 	origins uint8 // of the decisions: profile's, others
 	zone    bool  // it came with times of another zone than UTC
 }
 
-// flight is one write on its way.
-type flight struct{ began, ended time.Time }
+// span is a time between two moments.
+type span struct{ began, ended time.Time }
+
+// meets tells whether two have a moment in common.
+func (s span) meets(other span) bool {
+	return !s.began.IsZero() && !other.began.IsZero() && !s.began.After(other.ended) && !s.ended.Before(other.began)
+}
+
+// flight is one write on its way: at the first server, and until the second has it too.
+type flight struct {
+	x     *exchange // until then
+	first Side
+	span
+	level  time.Time // zero: the second has not got it yet
+	values []uint64  // what it was about, at most so many
+	met    []*state  // bouncers that the old server answered meanwhile
+	any    bool      // or it may have been about anything
+}
+
+// poll is one answer of the old server to a bouncer that polls.
+type poll struct {
+	st *state
+	span
+}
+
+// mostPolls of the old server are remembered.
+const mostPolls = 4096
+
+// mostOfFlight values of one write are remembered.
+const mostOfFlight = 64
 
 // mostFlights of writes are remembered, for telling what ran at the same moment.
 const mostFlights = 1024
@@ -87,17 +120,25 @@ func (w *written) began(x *exchange) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.full = w.full || err != nil
-	w.flights[w.next] = flight{a.began, a.ended}
+	f := &w.flights[w.next]
+	*f = flight{x: x, first: x.first, span: span{a.began, a.ended}}
 	w.next = (w.next + 1) % len(w.flights)
 	if x.route.kind != pushKind && x.route.kind != deletionKind || a.status >= 300 {
 		return
 	}
 	w.last = a.ended
+	if x.first == Theirs {
+		for i := range w.polls {
+			if p := &w.polls[i]; p.meets(f.span) {
+				f.met = append(f.met, p.st)
+			}
+		}
+	}
 	for _, one := range alerts {
-		w.post(one, a.ended)
+		w.post(one, a.ended, f)
 	}
 	if x.route.kind == deletionKind {
-		w.delete(x, a.ended)
+		w.delete(x, a.ended, f)
 	}
 }
 
@@ -120,7 +161,7 @@ func pushed(x *exchange) (list []alert, err error) {
 }
 
 // post notes an alert with its decisions.
-func (w *written) post(a alert, at time.Time) {
+func (w *written) post(a alert, at time.Time, f *flight) {
 	if len(w.alerts) >= w.most {
 		w.full = true
 		return
@@ -129,19 +170,20 @@ func (w *written) post(a alert, at time.Time) {
 	zone := !strings.HasSuffix(a.text("stop_at"), "Z") && !strings.HasSuffix(a.text("stop_at"), "+00:00")
 	list := decisionsOf(a)
 	if len(list) == 0 {
-		w.note(a.source("value"), at, byProfile, zone)
+		w.note(a.source("value"), at, f, byProfile, zone)
 	}
 	for i := range list {
-		w.note(list[i].Value, at, byHand, zone)
+		w.note(list[i].Value, at, f, byHand, zone)
 	}
 }
 
-func (w *written) note(text string, at time.Time, origins uint8, zone bool) {
+func (w *written) note(text string, at time.Time, f *flight, origins uint8, zone bool) {
 	v := w.value(text)
 	if v == nil {
 		return
 	}
 	v.posted, v.origins, v.zone = at, v.origins|origins, v.zone || zone
+	f.about(text)
 }
 
 // value is what is known of one; nil when no more can be remembered.
@@ -160,7 +202,7 @@ func (w *written) value(text string) *value {
 }
 
 // delete notes a deletion: of one value, if it names one, else of anything.
-func (w *written) delete(x *exchange, at time.Time) {
+func (w *written) delete(x *exchange, at time.Time, f *flight) {
 	if strings.Contains(x.route.name, "/alerts") {
 		w.gone = at
 	}
@@ -170,11 +212,59 @@ func (w *written) delete(x *exchange, at time.Time) {
 		if text := q.Get(name); text != "" && q.Get("contains") == "" {
 			if v := w.value(text); v != nil {
 				v.deleted = at
+				f.about(text)
 				return
 			}
 		}
 	}
-	w.ended = at
+	w.ended, f.any = at, true
+}
+
+// about notes a value.
+func (f *flight) about(text string) {
+	if len(f.values) < mostOfFlight {
+		f.values = append(f.values, sum(text))
+	} else {
+		f.any = true
+	}
+}
+
+// queued notes that a write stands in the queue: whatever comes from now on stands behind it.
+func (w *written) queued(x *exchange, now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.flights {
+		if f := &w.flights[i]; f.x == x {
+			f.ended = now
+		}
+	}
+}
+
+// during notes that the old server has answered a bouncer that polls, and gives the writes that it had first and carried out
+// meanwhile.
+func (w *written) during(st *state, asked span) (list []flight) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.polls[w.pollN%mostPolls] = poll{st, asked}
+	w.pollN++
+	for i := range w.flights {
+		if f := &w.flights[i]; f.first == Theirs && f.meets(asked) && (f.any || len(f.values) > 0) {
+			list = append(list, *f)
+		}
+	}
+	return list
+}
+
+// flightOf is the one of a write; without values when it is not remembered.
+func (w *written) flightOf(x *exchange) flight {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.flights {
+		if w.flights[i].x == x {
+			return w.flights[i]
+		}
+	}
+	return flight{}
 }
 
 // own tells whether a decision that only the old server has was made there: no write through the shadow named its value.
@@ -185,14 +275,14 @@ func (w *written) own(d *decision) bool {
 	if w.full {
 		return false
 	}
-	if v == nil {
+	if v == nil || v.posted.IsZero() && v.deleted.IsZero() && !v.half {
 		return true
 	}
 	wrote := byHand
 	if strings.HasPrefix(d.Origin, "crowdsec") {
 		wrote = byProfile | byHand
 	}
-	return v.deleted.IsZero() && d.Origin != "" && v.origins&uint8(wrote) == 0
+	return v.deleted.IsZero() && !v.half && d.Origin != "" && v.origins&uint8(wrote) == 0
 }
 
 // endedThere tells whether a decision that only lapid has was ended at the old server: no deletion through the shadow can
@@ -248,25 +338,83 @@ func (w *written) deletedAlerts() bool {
 	return !w.gone.IsZero()
 }
 
-// raced tells whether another write was on its way while the first server answered.
+// raced tells whether another write was on its way while the answers came: at the first server at the same time, or, where
+// the two requests have different first servers, at one of the two before the other.
 func (w *written) raced(x *exchange) bool {
-	a := &x.answers[x.first]
+	a, b := &x.answers[x.first], &x.answers[x.first.other()]
+	both := span{a.began, b.ended}
+	if b.ended.IsZero() {
+		both.ended = a.ended
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for other, began := range w.open {
-		if other != x && began.Before(a.ended) {
+		if other != x && (began.Before(a.ended) || other.first != x.first && began.Before(both.ended)) {
 			return true
 		}
 	}
-	for _, f := range w.flights {
-		if f.began.IsZero() || f.began.Equal(a.began) && f.ended.Equal(a.ended) {
-			continue
-		}
-		if f.began.Before(a.ended) && f.ended.After(a.began) {
+	for i := range w.flights {
+		f := &w.flights[i]
+		switch {
+		case f.began.IsZero() || f.x == x:
+		case f.span.meets(span{a.began, a.ended}):
+			return true
+		case f.first != x.first && f.began.Before(both.ended) && (f.level.IsZero() || f.level.After(both.began)):
 			return true
 		}
 	}
 	return false
+}
+
+// level notes that both servers have a write, and when the old one has stored it.
+func (w *written) level(x *exchange) {
+	if !x.route.write {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.flights {
+		if f := &w.flights[i]; f.x == x {
+			f.x, f.level = nil, x.answers[x.first.other()].ended
+			if f.level.IsZero() {
+				f.level = f.ended // it was left out
+			}
+		}
+	}
+}
+
+// halfDone notes a push that the old server has refused and may have carried out in part.
+func (w *written) halfDone(x *exchange) {
+	if x.route.kind != pushKind {
+		return
+	}
+	alerts, err := pushed(x)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.full = w.full || err != nil
+	mark := func(text string) {
+		if v := w.value(text); v != nil {
+			v.half = true
+		}
+	}
+	for _, a := range alerts {
+		mark(a.source("value"))
+		for _, d := range decisionsOf(a) {
+			mark(d.Value)
+		}
+	}
+	w.halves = true
+}
+
+// halved tells whether a value, or "" for any, was in a push that the old server may have carried out in part.
+func (w *written) halved(text string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if text == "" {
+		return w.halves
+	}
+	v := w.values[sum(text)]
+	return v != nil && v.half
 }
 
 // neverEnded tells whether no deletion through the shadow can have been meant for a value since it was posted.
