@@ -49,7 +49,8 @@ func (c *Client) reportJob(ctx context.Context) {
 	}
 	wait := deletedEvery
 	for c.session.pause(ctx, wait) == nil {
-		if err := r.turn(ctx); err != nil {
+		err := r.turn(ctx)
+		if c.went(ctx, JobDeletions, err); err != nil {
 			wait = again.failed(c.o.Jitter)
 			c.warn(ctx, "reports of deleted decisions wait: the Central API does not take them", "error", err, "again_in", wait.Round(time.Second).String())
 			continue

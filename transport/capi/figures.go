@@ -38,6 +38,9 @@ const (
 	JobSignals = "signals" // alerts go out
 	JobMetrics = "metrics" // the sign of life
 	JobUsage   = "usage"   // usage metrics go out
+
+	JobOrders    = "orders"    // orders of the console come in
+	JobDeletions = "deletions" // what was deleted here is reported
 )
 
 // Reset forgets what is wrong, when there is no connection any more.

@@ -126,6 +126,9 @@ func (c *Client) papiJob(ctx context.Context) {
 			why = fmt.Sprintf("the service wants to be paid for the subscription %q", unpaid)
 		}
 		if why != told {
+			if !p.told.IsZero() {
+				p.well(ctx) // what is not asked for does not fail
+			}
 			c.tellPolling(why)
 			told = why
 		}
@@ -170,8 +173,10 @@ func (p *poller) ask(ctx context.Context) (unpaid bool) {
 	var refused *Refusal
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusPaymentRequired:
+		p.well(ctx)
 		return true
 	case err != nil:
+		c.went(ctx, JobOrders, err)
 		wait := p.again.failed(c.o.Jitter)
 		c.o.Orders.failed.Add(1)
 		if now := c.o.Now(); p.told.IsZero() || now.Sub(p.told) >= tellAgain {
@@ -181,15 +186,21 @@ func (p *poller) ask(ctx context.Context) (unpaid bool) {
 		_ = c.session.pause(ctx, wait)
 		return false
 	}
-	if !p.told.IsZero() {
-		c.log.Info("orders of the console can be fetched again")
-	}
-	p.told = time.Time{}
-	p.again.well()
+	p.well(ctx)
 	if !moved && c.o.Now().Sub(begun) < leastPoll {
 		_ = c.session.pause(ctx, leastPoll) // a service that answers at once would be asked without end
 	}
 	return false
+}
+
+// well notes that nothing fails any more.
+func (p *poller) well(ctx context.Context) {
+	p.c.went(ctx, JobOrders, nil)
+	if !p.told.IsZero() {
+		p.c.log.Info("orders of the console do not fail any more")
+	}
+	p.told = time.Time{}
+	p.again.well()
 }
 
 func (c *Client) tellPolling(why string) {

@@ -471,6 +471,9 @@ func TestPollingThatFails(t *testing.T) {
 	if !slices.Equal(waits, want) || c.o.Orders.Failed() != 8 {
 		t.Errorf("%v, %d failed", waits, c.o.Orders.Failed())
 	}
+	if text, _ := c.o.Figures.Warning(f.rig.Now().Add(24 * time.Hour)); !strings.Contains(text, "orders fails since") {
+		t.Errorf("what is wrong is %q", text)
+	}
 	if n := strings.Count(f.log.String(), "cannot be fetched"); n != 1 {
 		t.Errorf("it is told %d times\n%s", n, &f.log)
 	}
