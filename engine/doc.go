@@ -164,6 +164,7 @@
 //	values        what was deleted stays deleted             TestNobodyComesBack, TestMachines, TestBouncers
 //	brought       what other servers had keeps its numbers
 //	              where they are free                        TestBring, TestBringAtRandom, TestBringBesideReaders
+//	              … told to streams as one change            TestHeldStreams
 //	limits        a queue that is full refuses               TestQueueIsBounded
 //	              a writer that gives up is told so only if
 //	              nothing is stored                          TestGivingUp, TestEveryWriterIsAnswered
