@@ -130,6 +130,9 @@ func Restore(o *Options, r io.Reader, note func(kind uint16, body []byte) error)
 	if err != nil {
 		return 0, err
 	}
+	if s.Last() != 0 { // somebody has made one since
+		return 0, errors.Join(fmt.Errorf("restore to %s: %w: there is a store already", c.Dir, ErrFormat), s.Close())
+	}
 	err = s.restoreFrom(b, note)
 	return b.Rev, errors.Join(err, s.Close())
 }

@@ -43,14 +43,10 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s.identity, s.written, err = s.folder.version()
-	version := s.written
-	switch {
-	case err != nil:
+	if err := s.look(); err != nil {
 		return err
-	case version == 0 && (s.options.ReadOnly || s.accepting):
-		return fmt.Errorf("%w: no store there", ErrFormat)
-	case version == 0:
+	}
+	if s.written == 0 {
 		if err := s.folder.makeDirs(); err != nil {
 			return fmt.Errorf("%w: %w", ErrDisk, err)
 		}
@@ -66,6 +62,12 @@ func (s *Store) open(ctx context.Context) (err error) {
 			s.abandon()
 		}
 	}()
+	// Another process may have made the store, or brought it up to date, before this one
+	// had the lock: only now what is found stays.
+	if err := s.look(); err != nil {
+		return err
+	}
+	version := s.written
 	if version == 0 {
 		if s.identity, err = newIdentity(); err != nil {
 			return err
@@ -87,6 +89,17 @@ func (s *Store) open(ctx context.Context) (err error) {
 		s.settle()
 	}
 	return err
+}
+
+// look finds out what is in the folder.
+func (s *Store) look() (err error) {
+	if s.identity, s.written, err = s.folder.version(); err != nil {
+		return err
+	}
+	if s.written == 0 && (s.options.ReadOnly || s.accepting) {
+		return fmt.Errorf("%w: no store there", ErrFormat)
+	}
+	return nil
 }
 
 // begin opens a store in which nothing was accepted yet. again tells that what is
