@@ -93,8 +93,8 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// relay gives the client the answer and keeps it. A write's answer is kept, and the request queued, before
-// the client sees it: whatever the client does next comes behind it.
+// relay gives the client the answer and keeps it. A write's answer, and a short one, is kept, and the request queued, before
+// the client sees it: whatever the client does next, with numbers that it has seen, comes behind it.
 func (s *Shadow) relay(w http.ResponseWriter, x *exchange, response *http.Response, cancel func()) {
 	a := &x.answers[x.first]
 	a.body = s.capture(s.options.QueueBytes)
@@ -103,7 +103,7 @@ func (s *Shadow) relay(w http.ResponseWriter, x *exchange, response *http.Respon
 	body := &patientReader{r: response.Body, extend: func() { stalled.Reset(s.options.Patience) }, over: func() { stalled.Stop() }}
 	var early []byte
 	var end error
-	if x.route.write {
+	if small := response.ContentLength >= 0 && response.ContentLength < s.options.Memory; x.route.write || small {
 		early, end = io.ReadAll(io.LimitReader(io.TeeReader(body, a.body), s.options.Memory))
 		if end == nil && int64(len(early)) < s.options.Memory {
 			end = io.EOF
