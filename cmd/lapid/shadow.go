@@ -37,7 +37,7 @@ reason is kept, for 'lapid shadow report'. No client waits for lapid.
   5  stop both, and start lapid at the old address:  lapid serve
 
 With 'answer ours' lapid answers when what it was told is on its disk, and the old server gets every request after that, in
-order; what changes something is tried again for ten minutes. What could not be passed on is counted and named.
+order; what changes something is tried again for ten minutes. What could not be passed on is counted and named. A change waits, ten seconds at most, until both servers are level; clients wait with it.
 
 The shadow's address must be among trusted_proxies of the old server, or each client becomes a new row of its bouncers. Of
 config.yaml the shadow uses the data directory, profiles, trusted addresses, registration and tls (for its own listener), and not

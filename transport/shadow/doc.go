@@ -18,6 +18,21 @@
 // The queue is one for all clients, in the order in which the first server has answered. A write is in the queue before its
 // client has the answer. What is to be retried there (writes alone) holds up what comes behind.
 //
+// # How answers are compared
+//
+// By the rules of each route (compare*.go): decisions as sets of scope, type, value, origin and scenario with their ends within
+// two seconds and the time between the two questions; alerts by scenario, source and times, field by field; errors by class;
+// deltas of the stream not at all, but what a bouncer holds after them, when nothing was written for a while (states.go).
+// Every difference is unexplained but those of the allow list (reasons.go).
+//
+// What the old server has without anybody having written it through here was made there by itself: written.go remembers the
+// values of what passed, and tells why that is enough. Taking its database over again, beside the shadow, brings lapid level.
+//
+// # When the one who answers changes
+//
+// New requests wait until those under way and the queue are done, then both are level (switch.go). So a bouncer's next delta begins where
+// its last one ended.
+//
 // # What is void
 //
 // When a request could not be given to the second server, when the outcome of a write is not known, and when the process
@@ -35,6 +50,11 @@
 //	requests that wait             Options.QueueItems    dropped and counted: void
 //	bytes of what waits            Options.QueueBytes    the same
 //	pairs of tokens, pairs of ids  Options.Tokens, Pairs the oldest are forgotten; requests by an unknown id are skipped and counted
+//	decisions of one answer        Options.Entries       16 bytes each of both answers: counted as not comparable beyond
+//	what bouncers hold, together   Options.States        some 50 bytes each; the bouncer that is too much is skipped and counted
+//	values and alerts written      Options.Values        beyond, nothing is explained by what the old server did itself
+//	a list of alerts               32 MiB                skipped and counted
+//	waiting for a change of who answers  Options.SwitchLimit   nothing changes, and the verb says why
 //	lost writes that are named     100                   later ones are counted
 //	examples of a difference       10 of each kind, 50 kinds of each route, 4 KiB of each body
 //
