@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,7 +62,17 @@ func newShell(t *testing.T, env ...string) *shell {
 		t.Fatal(err)
 	}
 	c.Stdout, c.Stderr = w, w
-	if err := c.Start(); err != nil {
+	// It dies with the thread that starts it, which may be one that another test has end: so
+	// one is kept for it.
+	began, done := make(chan error), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		began <- c.Start()
+		<-done
+	}()
+	t.Cleanup(func() { close(done) })
+	if err := <-began; err != nil {
 		t.Fatal(err)
 	}
 	_ = w.Close()
