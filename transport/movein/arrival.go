@@ -267,30 +267,9 @@ func (a *Arrival) bring(ctx context.Context, file *os.File, tell func(done, of i
 	defer release()
 	defer time.AfterFunc(longestHold, release).Stop()
 	account := &Account{}
-	done := int64(0)
-	frames := func(take func(*frame) error) error {
-		if _, err := file.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		in, buf := bufio.NewReaderSize(file, 1<<20), []byte(nil)
-		for {
-			f, raw, err := readFrame(in, buf)
-			if err == io.EOF {
-				return nil
-			} else if err != nil {
-				return err
-			}
-			if err := take(f); err != nil {
-				return err
-			}
-			buf = raw
-			if done += int64(len(raw)); tell != nil {
-				tell(done, 2*info.Size())
-			}
-		}
-	}
+	reading := &rereading{file: file, size: info.Size(), tell: tell}
 	var refused []func(*Tally)
-	err = frames(func(f *frame) error {
+	err = reading.each(func(f *frame) error {
 		if f.Head != nil && f.Head.Store != a.e.StoreID() {
 			return fmt.Errorf("%w: it was sent to another store", errFrame)
 		}
@@ -315,9 +294,40 @@ func (a *Arrival) bring(ctx context.Context, file *os.File, tell func(done, of i
 		return nil, err
 	}
 	release()
-	err = frames(func(f *frame) error { return b.second(ctx, f, account.Tally) })
+	err = reading.each(func(f *frame) error { return b.second(ctx, f, account.Tally) })
 	account.Changes = b.Changes
 	return account, err
+}
+
+// rereading reads what has arrived, twice in all.
+type rereading struct {
+	file *os.File
+	size int64
+	done int64
+	tell func(done, of int64) // nil: nobody asks
+}
+
+// each hands over the frames from the first on.
+func (r *rereading) each(take func(*frame) error) error {
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	in, buf := bufio.NewReaderSize(r.file, 1<<20), []byte(nil)
+	for {
+		f, raw, err := readFrame(in, buf)
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := take(f); err != nil {
+			return err
+		}
+		buf = raw
+		if r.done += int64(len(raw)); r.tell != nil {
+			r.tell(r.done, 2*r.size)
+		}
+	}
 }
 
 // first takes over what comes before the bouncers.
