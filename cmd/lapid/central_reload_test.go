@@ -207,11 +207,8 @@ func TestHeldListsAreTold(t *testing.T) {
 		code, text = h.condition("/ready")
 		return code == 200 && strings.Contains(text, `"ready":true`) && strings.Contains(text, `the list \"bots\" is held back`) && strings.Contains(text, `the list \"gone\" cannot be fetched`)
 	})
-	_, metrics := h.condition("/metrics")
 	for _, line := range []string{`lapid_ready 1`, `lapid_capi_lists{state="held"} 1`, `lapid_capi_lists{state="failing"} 1`, `lapid_capi_turns_total{job="pull",result="failed"} 0`, `lapid_capi_failing{job="pull"} 0`} {
-		if !strings.Contains(metrics, "\n"+line+"\n") {
-			t.Errorf("no %s", line)
-		}
+		await(t, "metrics say "+line, func() bool { _, text := h.condition("/metrics"); return strings.Contains(text, "\n"+line+"\n") })
 	}
 	h.steps([]step{
 		{"ready", exitGood, "re:^ready\ncentral since .*bots", ""},
