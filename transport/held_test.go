@@ -63,11 +63,11 @@ func testHeldPolls(t *wireTest) {
 	const stream = "/v1/decisions/stream"
 	first := h.asBouncer("GET", stream)
 	held, _ := h.later(stream, "Prefer: respond-async, Wait=600;x=y")
-	filtered, hangUp := h.later(stream+"?origins=crowdsec&wait=60s", "If-None-Match: \"x\"")
+	filtered, _ := h.later(stream+"?origins=crowdsec&wait=60s", "If-None-Match: \"x\"")
 	if got := <-filtered; got.header.Get("Lapid-Stream") != "full" {
 		t.Fatalf("what is everything is not held: %v", got)
 	}
-	filtered, hangUp = h.later(stream+"?origins=crowdsec&wait=60s&after="+h.asBouncer("GET", stream+"?origins=crowdsec&startup=true").bare(), "Prefer: wait=0")
+	filtered, hangUp := h.later(stream+"?origins=crowdsec&wait=60s&after="+h.asBouncer("GET", stream+"?origins=crowdsec&startup=true").bare(), "Prefer: wait=0")
 	h.holds(2)
 	h.addMachine("nobody's-business", true)
 	h.ban("192.0.2.1")

@@ -317,7 +317,7 @@ func TestKilledRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := launch(cmd); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := in.Write([]byte(taken.out[:len(taken.out)-1])); err != nil {

@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,17 +61,7 @@ func newShell(t *testing.T, env ...string) *shell {
 		t.Fatal(err)
 	}
 	c.Stdout, c.Stderr = w, w
-	// It dies with the thread that starts it, which may be one that another test has end: so
-	// one is kept for it.
-	began, done := make(chan error), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		began <- c.Start()
-		<-done
-	}()
-	t.Cleanup(func() { close(done) })
-	if err := <-began; err != nil {
+	if err := launch(c); err != nil {
 		t.Fatal(err)
 	}
 	_ = w.Close()

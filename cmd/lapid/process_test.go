@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -97,7 +98,7 @@ func (p *process) begin(t *testing.T) *process {
 	if p.cmd.SysProcAttr == nil {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	}
-	if err := p.cmd.Start(); err != nil {
+	if err := launch(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() { p.err = p.cmd.Wait(); close(p.ended) }()
@@ -110,6 +111,26 @@ func (p *process) begin(t *testing.T) *process {
 	})
 	return p
 }
+
+// launch starts a command whose process is to die with the tests. The kernel kills it when the
+// thread ends that started it, and a test may have one end: so all are started on one thread
+// that stays.
+func launch(cmd *exec.Cmd) error {
+	begun := make(chan error)
+	launches() <- func() { begun <- cmd.Start() }
+	return <-begun
+}
+
+var launches = sync.OnceValue(func() chan<- func() {
+	all := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for start := range all {
+			start()
+		}
+	}()
+	return all
+})
 
 // wait gives the exit code of a process that ends by itself.
 func (p *process) wait(t *testing.T) int {

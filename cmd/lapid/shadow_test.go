@@ -209,12 +209,17 @@ func (h *holds) poll(base, path string) {
 // traffic has clients of every kind ask, until over is closed; each does at least so many rounds.
 //
 // The polling bouncer does not ask while something is stored or ended: the reference would never tell it of that.
+// Each asks as often as many of its kind do, and no more than the old server can answer: what it has not
+// answered yet has to be passed on before lapid and it can change places.
 func (s *shadowed) traffic(rounds int, over <-chan struct{}, stream *holds, next *atomic.Int64) {
 	var all sync.WaitGroup
 	var still sync.RWMutex
-	run := func(round func(i int)) {
+	run := func(every time.Duration, round func(i int)) {
 		all.Go(func() {
+			pace := time.NewTicker(every)
+			defer pace.Stop()
 			for i := 0; ; i++ {
+				<-pace.C
 				select {
 				case <-over:
 					if i >= rounds {
@@ -231,7 +236,7 @@ func (s *shadowed) traffic(rounds int, over <-chan struct{}, stream *holds, next
 	for range 2 {
 		c := s.client("")
 		var mine []string
-		run(func(i int) {
+		run(100*time.Millisecond, func(i int) {
 			n := next.Add(1)
 			value := fmt.Sprintf("203.0.%d.%d", n>>8&255, n&255)
 			own := ""
@@ -266,20 +271,20 @@ func (s *shadowed) traffic(rounds int, over <-chan struct{}, stream *holds, next
 		})
 	}
 	live := s.client("key-live")
-	run(func(i int) {
+	run(50*time.Millisecond, func(i int) {
 		n := next.Load()
 		live.do("GET", fmt.Sprintf("/v1/decisions?ip=203.0.%d.%d", n>>8&255, n&255), "")
 		live.do("GET", "/v1/decisions?ip=198.18.3.4&type=captcha", "")
 		live.do("HEAD", "/v1/decisions/stream", "")
 		live.do([]string{"GET", "PUT", "GET", "GET"}[i%4], []string{"/v1/decisions?ip=zz", "/v1/alerts", "/nowhere", "/v1/decisions/"}[i%4], "")
 	})
-	run(func(int) {
+	run(200*time.Millisecond, func(int) {
 		still.Lock()
 		stream.poll(s.at, "/v1/decisions/stream")
 		still.Unlock()
 	})
 	both := &holds{c: s.client("key-both")}
-	run(func(i int) { both.poll(s.at, "/v1/decisions/stream?startup=true") })
+	run(200*time.Millisecond, func(i int) { both.poll(s.at, "/v1/decisions/stream?startup=true") })
 	all.Wait()
 }
 

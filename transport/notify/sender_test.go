@@ -120,7 +120,7 @@ func TestMailKinds(t *testing.T) {
 // All refused is a refusal; one that is to come later holds up the mail.
 func TestMailReceivers(t *testing.T) {
 	t.Parallel()
-	send := func(answers ...string) (error, int) {
+	send := func(answers ...string) (int, error) {
 		s := mailtest.New(t)
 		for i, answer := range answers {
 			if answer != "" {
@@ -129,16 +129,16 @@ func TestMailReceivers(t *testing.T) {
 		}
 		err := mailerTo(t, s, nil).Send(t.Context(), "text")
 		mails, _ := s.Taken()
-		return err, len(mails)
+		return len(mails), err
 	}
 	part := (*partlyError)(nil)
-	if err, n := send("550 nobody"); n != 1 || !errors.As(err, &part) || !strings.Contains(err.Error(), "a@example.org") || strings.Contains(err.Error(), "b@example.org") {
+	if n, err := send("550 nobody"); n != 1 || !errors.As(err, &part) || !strings.Contains(err.Error(), "a@example.org") || strings.Contains(err.Error(), "b@example.org") {
 		t.Errorf("one: %d %v", n, err)
 	}
-	if err, n := send("550 nobody", "551 nobody"); n != 0 || !errors.Is(err, ErrRefused) || errors.As(err, &part) {
+	if n, err := send("550 nobody", "551 nobody"); n != 0 || !errors.Is(err, ErrRefused) || errors.As(err, &part) {
 		t.Errorf("all: %d %v", n, err)
 	}
-	if err, n := send("550 nobody", "451 later"); n != 0 || err == nil || errors.Is(err, ErrRefused) {
+	if n, err := send("550 nobody", "451 later"); n != 0 || err == nil || errors.Is(err, ErrRefused) {
 		t.Errorf("later: %d %v", n, err)
 	}
 }

@@ -73,7 +73,7 @@ var errorClasses = []struct{ class, words string }{
 	{"forbidden", "access forbidden"}, {"token", "cookie token is empty"}, {"token", "token"}, {"token", "signature"}, {"token", "signing"},
 	{"form", "validation failure list"}, {"form", "input format error"}, {"form", "missing:"}, {"form", "unexpected eof"}, {"form", "invalid character"}, {"form", "cannot unmarshal"},
 	{"form", "eof"}, {"form", "too large"}, {"form", "gzip"},
-	{"password", "incorrect username or password"}, {"machine", "machine not found"}, {"machine", "not validated"}, {"machine", "already exist"},
+	{"password", "incorrect username or password"}, {"machine", "ent: machine"}, {"machine", "not validated"}, {"machine", "already exist"},
 	{"filter", "invalid filter"}, {"filter", "unable to convert"}, {"filter", "invalid ip"}, {"filter", "parsing"}, {"filter", "unable to parse"}, {"filter", "unable to query"},
 	{"unknown", "not found"}, {"unknown", "doesn't exist"}, {"unknown", "does not exist"}, {"number", "must be valid integer"}, {"duration", "duration"},
 }

@@ -36,7 +36,6 @@ type written struct {
 type value struct {
 	posted  time.Time
 	deleted time.Time
-	stored  span  // when the old server stored the last one
 	half    bool  // a push that the old server refused has named it
 	origins uint8 // of the decisions: profile's, others
 	zone    bool  // it came with times of another zone than UTC
