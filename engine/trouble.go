@@ -46,17 +46,22 @@ const (
 	// TroubleNotification: the receiver of a notification takes nothing. The program's too.
 	TroubleNotification TroubleKind = "notification"
 
+	// TroubleMoveIn: a database has arrived and could not be taken over. The program's.
+	TroubleMoveIn TroubleKind = "movein"
+
 	// These two are the program's, not an engine's.
 	TroubleStarting TroubleKind = "starting"
 	TroubleStopping TroubleKind = "stopping"
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // Aside reports whether a server with this trouble is ready all the same: it serves as it
 // should, and something beside that wants to be looked at.
-func (k TroubleKind) Aside() bool { return k == TroubleNotification || k == TroubleCentral }
+func (k TroubleKind) Aside() bool {
+	return k == TroubleNotification || k == TroubleCentral || k == TroubleMoveIn
+}
 
 // CommitterPatience is how long the committer may be at one commit before it
 // counts as stuck. At rest it goes round once a second; a disk that refuses does

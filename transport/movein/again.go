@@ -214,7 +214,6 @@ func (b *Bringer) Finish(ctx context.Context, tally *Tally) error {
 
 // sweep removes what is gone.
 func (b *Bringer) sweep(ctx context.Context) error {
-	v := b.e.View()
 	var gone []engine.AlertID
 	remove := func() error {
 		n, err := b.e.RemoveBrought(ctx, gone, b.now)
@@ -238,26 +237,67 @@ func (b *Bringer) sweep(ctx context.Context) error {
 	if err := remove(); err != nil {
 		return err
 	}
+	return b.sweepPeople(ctx)
+}
+
+// sweepPeople removes machines, bouncers and lists that are gone. Each is removed by itself,
+// in any order, and what is gone here already does not matter.
+func (b *Bringer) sweepPeople(ctx context.Context) error {
+	v := b.e.View()
 	for _, of := range []struct {
 		were, are []string
 		there     func(string) bool
 		remove    func(context.Context, string) error
 	}{
 		{b.last.Machines, b.machines, func(n string) bool { return v.Machine(n) != nil }, b.e.DeleteMachine},
-		{b.last.Bouncers, b.bouncers, func(n string) bool { return v.Bouncer(n) != nil }, b.e.DeleteBouncer},
 		{b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.dropList},
 	} {
 		for _, name := range of.were {
 			if slices.Contains(of.are, name) || !of.there(name) {
 				continue
 			}
-			if err := of.remove(ctx, name); err != nil {
+			if err := of.remove(ctx, name); errors.Is(err, engine.ErrNotFound) {
+				continue
+			} else if err != nil {
 				return err
 			}
 			b.Changes.Removed++
 		}
 	}
-	return nil
+	gone := b.goneBouncers(v)
+	if b.Changes.Removed += int64(len(gone)); len(gone) == 0 {
+		return nil
+	}
+	return b.e.PruneBouncers(ctx, gone)
+}
+
+// goneBouncers are those that are gone, with the rows that their keys made here from further
+// addresses: a key that does not work there any more must not go on here. Rows that the
+// source has stay, also where the one that they were made for has gone.
+func (b *Bringer) goneBouncers(v *engine.View) (gone []string) {
+	stays := make(map[string]bool, len(b.bouncers))
+	for _, name := range b.bouncers {
+		stays[name] = true
+	}
+	keys := map[string]engine.KeyHash{} // of those that are gone, by their names
+	for _, name := range b.last.Bouncers {
+		row := v.Bouncer(name)
+		if row == nil || stays[name] {
+			continue
+		}
+		gone, stays[name] = append(gone, name), true
+		if x := row.Load(); !x.AutoCreated && x.AuthType == engine.AuthAPIKey {
+			keys[engine.BaseName(name)] = x.KeyHash
+		}
+	}
+	v.EachBouncer(func(row *engine.BouncerRow) bool {
+		x := row.Load()
+		if key, of := keys[engine.BaseName(x.Name)]; of && x.AutoCreated && x.AuthType == engine.AuthAPIKey && x.KeyHash == key && !stays[x.Name] {
+			gone = append(gone, x.Name)
+		}
+		return true
+	})
+	return gone
 }
 
 // dropList removes a list that is gone, whoever managed it. One of the console's without an id

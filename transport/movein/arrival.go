@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"lapid/engine"
@@ -30,6 +32,9 @@ import (
 //	          — a server that dies here does it anew at its next start, before it
 //	          listens: what is there already is known again, and stays
 //	done      the file is removed
+//	aside     what cannot be applied gets another name, with why in movein.failed: at once
+//	          where the fault is not the disk's, else after mostAttempts. Another may
+//	          arrive then; the next that is taken over removes both
 //
 // Memory is bounded by a frame, the bouncers' names, the UUIDs of the alerts that are
 // there, and some 64 bytes for each alert of the source. Methods may be called from any
@@ -39,16 +44,52 @@ type Arrival struct {
 	dir string
 	log *slog.Logger
 	one sync.Mutex // held while one is under way
+
+	attempts int // of applying, that failed. Under one
+	trouble  atomic.Pointer[engine.Trouble]
 }
 
 // NewArrival makes one for an engine that runs. dir is the folder with the store's, in
 // which the files are.
 func NewArrival(e *engine.Engine, dir string, log *slog.Logger) *Arrival {
-	return &Arrival{e: e, dir: dir, log: log}
+	a := &Arrival{e: e, dir: dir, log: log}
+	if text := Failed(dir); text != "" {
+		a.trouble.Store(&engine.Trouble{Kind: engine.TroubleMoveIn, Text: text, Since: e.Now()})
+	}
+	return a
 }
 
 func (a *Arrival) arriving() string { return filepath.Join(a.dir, "movein.arriving") }
 func (a *Arrival) arrived() string  { return filepath.Join(a.dir, "movein.arrived") }
+
+func failedFile(dir string) string { return filepath.Join(dir, "movein.failed") }
+
+// Failed is a sentence about a database that arrived and was put aside, for it could not be
+// taken over; "": there is none since the last that was.
+func Failed(dir string) string {
+	text, err := os.ReadFile(failedFile(dir))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// Forget removes what was put aside: another database was taken over.
+func Forget(dir string) error {
+	a := &Arrival{dir: dir}
+	for _, path := range []string{a.aside(), failedFile(dir)} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Arrival) aside() string { return a.arrived() + ".unusable" }
+
+// Trouble is what to tell the operator of a database that has arrived and is not taken over;
+// nil when there is none. Any goroutine may ask.
+func (a *Arrival) Trouble() *engine.Trouble { return a.trouble.Load() }
 
 // AccountFile is where what came of it is kept, in the folder of the store's.
 func AccountFile(dir string) string { return filepath.Join(dir, "movein.json") }
@@ -67,6 +108,10 @@ const longestHold = time.Minute
 // ErrUnfinished wraps an error that came when everything had arrived: the server goes on
 // with it by itself.
 var ErrUnfinished = errors.New("everything has arrived, but could not be taken over yet: the server tries it again by itself, and after a restart")
+
+// ErrPutAside wraps an error that came when everything had arrived, and that trying again
+// does not mend. What was taken over of it stays, and another may be taken over.
+var ErrPutAside = errors.New("everything has arrived, but it cannot be taken over, and is put aside: what was taken over of it stays; mend what is wrong and run it again")
 
 // Taken reports whether a store has taken something over before.
 func Taken(e *engine.Engine) bool { return e.View().Secret(recordName) != nil }
@@ -88,11 +133,10 @@ func (a *Arrival) Receive(ctx context.Context, from io.Reader, tell func(done, o
 		return nil, err
 	}
 	account, err := a.apply(context.WithoutCancel(ctx), tell)
-	if err != nil {
-		a.log.Error("a database that has arrived could not be taken over yet: it is tried again", "error", err)
-		return nil, fmt.Errorf("%w: %w", ErrUnfinished, err)
+	if err != nil && !errors.Is(err, ErrPutAside) {
+		err = fmt.Errorf("%w: %w", ErrUnfinished, err)
 	}
-	return account, nil
+	return account, err
 }
 
 // store keeps the frames, and gives the file its name when it is whole.
@@ -197,8 +241,14 @@ func (a *Arrival) Resume(ctx context.Context) error {
 	a.one.Lock()
 	defer a.one.Unlock()
 	_, err := a.apply(ctx, nil)
+	if errors.Is(err, ErrPutAside) {
+		return nil
+	}
 	return err
 }
+
+// mostAttempts is how often what has arrived is tried on a disk that refuses: for an hour.
+const mostAttempts = 360
 
 // again is the pause between two attempts of Finish.
 const again = 10 * time.Second
@@ -216,40 +266,65 @@ func (a *Arrival) Finish(ctx context.Context) {
 		if _, err := os.Lstat(a.arrived()); err != nil || !a.one.TryLock() {
 			continue
 		}
-		_, err := a.apply(ctx, nil)
-		if a.one.Unlock(); err != nil && ctx.Err() == nil {
-			a.log.Error("a database that has arrived could not be taken over yet: it is tried again", "error", err)
-		}
+		_, _ = a.apply(ctx, nil) // it tells
+		a.one.Unlock()
 	}
 }
 
-// apply takes over what has arrived and removes it. What cannot be read, or is for another
-// store, is put aside.
+// apply takes over what has arrived and removes it. What cannot be taken over is put aside.
+// It tells what came of it.
 func (a *Arrival) apply(ctx context.Context, tell func(done, of int64)) (*Account, error) {
 	file, err := os.Open(a.arrived())
 	if err != nil {
-		return nil, err
+		return nil, a.failed(ctx, err)
 	}
 	defer file.Close()
 	account, err := a.bring(ctx, file, tell)
-	if errors.Is(err, errFrame) {
-		aside := a.arrived() + ".unusable"
-		a.log.Error("a database that has arrived cannot be used: it is put aside, and what was taken over of it stays; run the taking over again", "file", aside, "error", err)
-		return nil, errors.Join(err, os.Rename(a.arrived(), aside), syncFolder(a.dir))
-	}
 	if err != nil {
-		return nil, err
+		return nil, a.failed(ctx, err)
 	}
 	if err := account.Keep(AccountFile(a.dir)); err != nil {
 		a.log.Warn("'lapid movein status' will not tell of this taking over", "error", err)
 	}
-	if err := errors.Join(os.Remove(a.arrived()), syncFolder(a.dir)); err != nil {
-		return account, err
+	if err := errors.Join(os.Remove(a.arrived()), Forget(a.dir), syncFolder(a.dir)); err != nil {
+		return account, a.failed(ctx, err)
 	}
+	a.attempts = 0
+	a.trouble.Store(nil)
 	c := &account.Changes
 	a.log.Info("a database was taken over", "source", account.Source, "new_alerts", c.NewAlerts, "new_decisions", c.NewDecisions,
 		"ended_decisions", c.EndedDecisions, "removed_alerts", c.RemovedAlerts, "removed_others", c.Removed)
 	return account, nil
+}
+
+// failed tells why something could not be applied, and puts it aside where trying again
+// would come to the same: for all faults but a disk's that refuses, or has refused for long.
+func (a *Arrival) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, engine.ErrClosed) {
+		return err // the server ends, and goes on at its next start
+	}
+	a.attempts++
+	var file *fs.PathError
+	retry := errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrBusy) || errors.As(err, &file)
+	if retry && a.attempts < mostAttempts {
+		a.log.Error("a database that has arrived could not be taken over yet: it is tried again", "error", err, "attempt", a.attempts, "of", mostAttempts)
+		a.tell(fmt.Sprintf("a database that has arrived could not be taken over yet, and is tried again (attempt %d of %d): %v", a.attempts, mostAttempts, err))
+		return err
+	}
+	text := fmt.Sprintf("a database that has arrived could not be taken over, and is put aside as %s: %v; what was taken over of it stays: mend what is wrong and run 'lapid movein' again", a.aside(), err)
+	a.attempts = 0
+	a.tell(text)
+	a.log.Error("a database that has arrived cannot be taken over: it is put aside, and what was taken over of it stays; run the taking over again", "file", a.aside(), "error", err)
+	return errors.Join(fmt.Errorf("%w (the file is %s): %w", ErrPutAside, a.aside(), err),
+		os.WriteFile(failedFile(a.dir), []byte(text+"\n"), 0o600), os.Rename(a.arrived(), a.aside()), syncFolder(a.dir))
+}
+
+func (a *Arrival) tell(text string) {
+	since := a.e.Now()
+	if t := a.trouble.Load(); t != nil {
+		since = t.Since
+	}
+	a.trouble.Store(&engine.Trouble{Kind: engine.TroubleMoveIn, Text: text, Since: since})
 }
 
 // bring reads the file twice: bouncers come last, so that the first answer that one gets

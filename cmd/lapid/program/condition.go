@@ -10,6 +10,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/movein"
 	notifications "lapid/transport/notify"
 )
 
@@ -22,6 +23,7 @@ type condition struct {
 
 	central func() *engine.Trouble                 // with the Central API; nil: not known yet
 	teller  atomic.Pointer[notifications.Notifier] // nil: none yet
+	arrival atomic.Pointer[movein.Arrival]         // nil: none yet
 }
 
 // starting says what the start is doing.
@@ -61,6 +63,9 @@ func (c *condition) troubles() []engine.Trouble {
 			at, _ := slices.BinarySearchFunc(list, t.Kind, func(t engine.Trouble, k engine.TroubleKind) int { return strings.Compare(string(t.Kind), string(k)) })
 			list = slices.Insert(list, at, *t)
 		}
+	}
+	if a := c.arrival.Load(); a != nil {
+		add(a.Trouble())
 	}
 	if n := c.teller.Load(); n != nil {
 		add(n.Trouble())

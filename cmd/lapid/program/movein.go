@@ -24,6 +24,7 @@ const lookPatience = 5 * time.Second
 // database server comes up later.
 func (p *program) moveIn(ctx context.Context) error {
 	p.arrival = movein.NewArrival(p.engine, p.setup.Data().Folder(), p.log.Logger)
+	p.condition.arrival.Store(p.arrival)
 	if err := p.arrival.Resume(ctx); err != nil && ctx.Err() == nil {
 		p.log.Error("a database that has arrived could not be taken over yet: it is tried again while the server runs", "error", err)
 	}

@@ -222,7 +222,7 @@ func (m *moveIn) besideFailed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: the server takes over all of it if it had got all, else nothing: 'lapid movein status' tells", ErrInterrupted)
 	}
-	if strings.Contains(err.Error(), "nothing was taken over") || strings.Contains(err.Error(), movein.ErrUnfinished.Error()) {
+	if strings.Contains(err.Error(), "nothing was taken over") || strings.Contains(err.Error(), movein.ErrUnfinished.Error()) || strings.Contains(err.Error(), movein.ErrPutAside.Error()) {
 		return err
 	}
 	return fmt.Errorf("nothing was taken over: %w", err)
@@ -280,7 +280,7 @@ func (m *moveIn) install(s *config.Setup, r *reading, made string, done *movein.
 	if err != nil {
 		return err
 	}
-	if err := done.Keep(moveInFile(s)); err != nil {
+	if err := errors.Join(done.Keep(moveInFile(s)), movein.Forget(s.Data().Folder())); err != nil {
 		r.t.log("warning", "'lapid movein status' will not tell of this: %v", err)
 	}
 	r.told(done, s.Store())
@@ -396,20 +396,34 @@ func moveInFile(s *config.Setup) string { return movein.AccountFile(s.Data().Fol
 func moveInStatusCommand(t *Terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "What was taken over the last time", Args: exactArgs(0),
-		Long: "Shows when a database was taken over the last time, which, and what became of its rows. A server may run.",
+		Long: "Shows when a database was taken over the last time, which, and what became of its rows. A server may run. Exit code 1 also when a later\none has arrived and is not taken over yet, or was put aside because it could not be.",
 		RunE: func(*cobra.Command, []string) error {
 			s, err := t.Setup()
 			if err != nil {
 				return err
 			}
 			tellOrigin(t, s)
+			after := unfinished(s)
 			done, err := lastMovedIn(s)
 			if err != nil {
-				return err
+				return errors.Join(after, err)
 			}
-			return (&reading{t: t}).show(done)
+			return errors.Join((&reading{t: t}).show(done), after)
 		},
 	}
+}
+
+// unfinished is the error about a later taking over, of which nothing has come yet, or nothing
+// whole; nil: there is none.
+func unfinished(s *config.Setup) error {
+	folder := s.Data().Folder()
+	if movein.UnderWay(folder) {
+		return errors.New("a later database has arrived and is not wholly taken over yet: the server goes on with it, and 'lapid ready' and its log say what fails, if something does")
+	}
+	if text := movein.Failed(folder); text != "" {
+		return fmt.Errorf("what is shown is of an earlier one: %s", text)
+	}
+	return nil
 }
 
 // lastMovedIn is what the last taking over came to.

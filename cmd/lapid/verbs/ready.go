@@ -35,7 +35,7 @@ line of its own: its kind, since when, what is wrong and what to do.
   committer  no write is answered: the disk hangs
 
 Reasons that are told though the server is ready: "central" (the Central API has failed for long, or lists of it are held
-back) and "notification" (a receiver takes nothing).
+back), "movein" (a database has arrived and could not be taken over) and "notification" (a receiver takes nothing).
 
 The same is answered by the metrics listener, without credentials: /ready with 200 or 503, and /live with 503 only
 for "committer", when a restart is the only help. There is no lapid_ready and no lapid_trouble in /metrics when
