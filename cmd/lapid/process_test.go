@@ -116,13 +116,21 @@ func (p *process) begin(t *testing.T) *process {
 // thread ends that started it, and a test may have one end: so all are started on one thread
 // that stays, but for those that are started in a mountRoom and end with it.
 func launch(cmd *exec.Cmd) error {
-	own, err := os.Readlink("/proc/thread-self/ns/mnt")
-	if all, _ := os.Readlink("/proc/self/ns/mnt"); err == nil && own != all {
+	if mountsHere() != everybodysMounts {
 		return cmd.Start()
 	}
 	begun := make(chan error)
 	launches() <- func() { begun <- cmd.Start() }
 	return <-begun
+}
+
+// everybodysMounts are those of the program's first moment: later even its first thread may have others.
+var everybodysMounts = mountsHere()
+
+// mountsHere names the mounts of this thread; "" where that cannot be told.
+func mountsHere() string {
+	name, _ := os.Readlink("/proc/thread-self/ns/mnt")
+	return name
 }
 
 var launches = sync.OnceValue(func() chan<- func() {
