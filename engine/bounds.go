@@ -316,14 +316,18 @@ func (a *Alert) boundMeta(c *cuts) {
 	size := 0
 	for i := range a.Meta {
 		m := &a.Meta[i]
-		cutBytes(&m.Key, longestMetaKey, c)
-		cutBytes(&m.Value, longestMetaValue, c)
+		m.bound(c)
 		if size += len(m.Key) + len(m.Value) + metaOverhead; size > mostMetaText {
 			c.meta += len(a.Meta) - i
 			a.Meta = slices.Clone(a.Meta[:i])
 			return
 		}
 	}
+}
+
+func (m *Meta) bound(c *cuts) {
+	cutBytes(&m.Key, longestMetaKey, c)
+	cutBytes(&m.Value, longestMetaValue, c)
 }
 
 // metaOverhead is how many bytes an entry takes beside its texts, at most.
@@ -333,12 +337,10 @@ func (a *Alert) boundEvents(c *cuts) {
 	size := 0
 	for i := range a.Events {
 		e := &a.Events[i]
+		e.bound(c)
 		size += 16
 		for j := range e.Meta {
-			m := &e.Meta[j]
-			cutBytes(&m.Key, longestMetaValue, c)
-			cutBytes(&m.Value, longestMetaValue, c)
-			size += len(m.Key) + len(m.Value) + metaOverhead
+			size += len(e.Meta[j].Key) + len(e.Meta[j].Value) + metaOverhead
 		}
 		if size > mostAlert {
 			c.events += len(a.Events) - i
@@ -346,6 +348,45 @@ func (a *Alert) boundEvents(c *cuts) {
 			return
 		}
 	}
+}
+
+func (e *Event) bound(c *cuts) {
+	for i := range e.Meta {
+		cutBytes(&e.Meta[i].Key, longestMetaValue, c)
+		cutBytes(&e.Meta[i].Value, longestMetaValue, c)
+	}
+}
+
+// Lost is what an alert is stored without, because it is beyond a bound.
+type Lost struct {
+	Texts  int // that were cut
+	Values int // of the source, left out
+	Events int // left out, the last of them
+	Meta   int // entries of the alert's own metadata, left out, the last of them
+}
+
+// Bound cuts an alert to what is stored of it, as storing does, and says what it lost. Its
+// Decisions stay. The caller owns the alert, and its lists are changed in place.
+func (a *Alert) Bound() Lost {
+	var c cuts
+	a.bound(&c)
+	return Lost{c.texts, c.values, c.events, c.meta}
+}
+
+// Bound cuts an event to what is stored of it, and reports whether it lost something. Its list
+// is changed in place.
+func (e *Event) Bound() bool {
+	var c cuts
+	e.bound(&c)
+	return c.any()
+}
+
+// Bound cuts an entry of an alert's metadata to what is stored of it, and reports whether it
+// lost something.
+func (m *Meta) Bound() bool {
+	var c cuts
+	m.bound(&c)
+	return c.any()
 }
 
 // bound cuts the words of a decision, and reports whether its value can be kept.

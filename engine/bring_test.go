@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -191,6 +192,25 @@ func TestBringBesideReaders(t *testing.T) {
 	close(over)
 	readers.Wait()
 	wants(t, r.Check(), nil)
+}
+
+// What no answer can say does not come into a store, by any way.
+func TestNoNumbersAreStored(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	ctx := context.Background()
+	b, own := brought(r, 1, 1), one(r, "192.0.2.1")
+	b.Alert.Source.Latitude, b.Alert.Source.Longitude = float32(math.Inf(1)), float32(math.NaN())
+	own[0].Source.Latitude, own[0].Source.Longitude = float32(math.Inf(-1)), 2.5
+	_, err := r.Bring(ctx, []engine.Brought{b})
+	wants(t, err, nil)
+	ids, err := r.AddAlerts(ctx, "", own, r.Now().UnixNano())
+	wants(t, err, nil)
+	for id, longitude := range map[engine.AlertID]float32{1: 0, ids[0]: 2.5} {
+		if a, _, err := r.Alert(r.View(), id); err != nil || a.Source.Latitude != 0 || a.Source.Longitude != longitude {
+			t.Errorf("alert %d: %+v", id, a)
+		}
+	}
 }
 
 // What cannot be is refused, and what is odd is kept as it is.

@@ -118,8 +118,9 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 	return in, true, nil
 }
 
-// clean respells scopes.
+// clean respells scopes, and takes out what no answer can say.
 func (a *Alert) clean() {
+	a.Source.Latitude, a.Source.Longitude = degrees(a.Source.Latitude), degrees(a.Source.Longitude)
 	a.Source.Scope = CanonicalScope(a.Source.Scope)
 	for i := range a.Decisions {
 		a.Decisions[i].Scope = CanonicalScope(a.Decisions[i].Scope)

@@ -147,7 +147,15 @@ func (s *Source) decode(d *decoder) {
 	for _, t := range [...]*string{&s.Scope, &s.Value, &s.IP, &s.Range, &s.AsName, &s.AsNumber, &s.Cn} {
 		*t = d.string()
 	}
-	s.Latitude, s.Longitude = d.float(), d.float()
+	s.Latitude, s.Longitude = degrees(d.float()), degrees(d.float())
+}
+
+// degrees is a number that JSON can say. Earlier programs stored others.
+func degrees(f float32) float32 {
+	if f-f != 0 { // infinite, or none
+		return 0
+	}
+	return f
 }
 
 func appendMeta(dst []byte, list []Meta) []byte {

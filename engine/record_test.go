@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -43,5 +44,17 @@ func TestAppendAddress(t *testing.T) {
 		}
 		spelled(netip.PrefixFrom(netip.AddrFrom16(b), chance.IntN(129)))
 		spelled(netip.PrefixFrom(netip.AddrFrom4([4]byte(b[:])), chance.IntN(33)))
+	}
+}
+
+// TestNoNumbersOfEarlierPrograms: a store that has coordinates that no answer can say reads
+// them as 0.
+func TestNoNumbersOfEarlierPrograms(t *testing.T) {
+	t.Parallel()
+	stored := Alert{Scenario: "s", Source: Source{Latitude: float32(math.Inf(1)), Longitude: float32(math.NaN())}}
+	var a Alert
+	d := &decoder{rest: stored.appendBody(nil)}
+	if a.decodeBody(d); a.Scenario != "s" || a.Source.Latitude != 0 || a.Source.Longitude != 0 {
+		t.Errorf("it reads %+v", a)
 	}
 }

@@ -133,6 +133,9 @@ func (r *reader) page(ctx context.Context, after int64) (p *page, upTo int64, er
 			p.spoiled[a.Number] = true
 			return nil
 		}
+		if row.odd != "" {
+			tally.remark(a.Number, row.odd)
+		}
 		p.alerts, p.byID[a.Number] = append(p.alerts, a), a
 		return nil
 	})
@@ -198,6 +201,9 @@ func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 		tally.damage(d.Number, row.bad)
 		return
 	}
+	if len(d.Scenario) > engine.LongestName {
+		tally.remark(d.Number, fmt.Sprintf("its scenario is longer than %d bytes, and is cut there", engine.LongestName))
+	}
 	if d.Until == 0 {
 		d.Until = max(d.created, 1)
 		tally.remark(d.Number, "has no end, so it is over")
@@ -225,8 +231,8 @@ func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 }
 
 func readDecision(row *row) Decision {
-	d := Decision{Number: row.id(decisionID), UUID: row.uuid(decisionUUID), Scope: engine.CanonicalScope(row.text(decisionScope)),
-		Value: row.text(decisionValue), Type: row.text(decisionType), Origin: row.text(decisionOrigin), Scenario: row.text(decisionScenario),
+	d := Decision{Number: row.id(decisionID), UUID: row.uuid(decisionUUID), Scope: engine.CanonicalScope(row.word(decisionScope, engine.LongestName)),
+		Value: row.word(decisionValue, engine.LongestValue), Type: row.word(decisionType, engine.LongestName), Origin: row.word(decisionOrigin, engine.LongestName), Scenario: row.text(decisionScenario),
 		Until: row.moment(decisionUntil), Simulated: row.flag(decisionSimulated), created: row.moment(decisionCreated)}
 	if d.Number == 0 {
 		row.fault(decisionID, "is 0")
@@ -273,15 +279,22 @@ func (r *reader) event(row *row, p *page) {
 			event.Meta = append(event.Meta, engine.Meta{Key: m.Key, Value: m.Value})
 		}
 	}
+	if event.Bound() {
+		tally.remark(id, "its metadata has texts that are longer than is kept, and are cut")
+	}
 	a.Events = append(a.Events, event)
 }
 
 func (r *reader) meta(row *row, p *page) {
 	tally := r.tally.table(metaTable)
 	tally.Read++
-	row.id(kinID)
+	id := row.id(kinID)
 	if a := r.ownerOf(row, p, tally); a != nil {
-		a.Meta = append(a.Meta, engine.Meta{Key: row.text(metaKey), Value: row.text(metaValue)})
+		m := engine.Meta{Key: row.text(metaKey), Value: row.text(metaValue)}
+		if m.Bound() {
+			tally.remark(id, "is longer than is kept, and is cut")
+		}
+		a.Meta = append(a.Meta, m)
 	}
 }
 
@@ -306,6 +319,9 @@ func (r *reader) give(ctx context.Context, alerts []*Alert) error {
 	if len(alerts) == 0 {
 		return nil
 	}
+	for _, a := range alerts {
+		r.bound(a)
+	}
 	if err := r.to.Alerts(ctx, alerts); err != nil {
 		return err
 	}
@@ -329,6 +345,24 @@ func (r *reader) give(ctx context.Context, alerts []*Alert) error {
 	}
 	r.progress()
 	return nil
+}
+
+// bound cuts an alert to what the store keeps of it, and counts what that is not.
+func (r *reader) bound(a *Alert) {
+	lost := a.Bound()
+	tally := r.tally.table(alertsTable)
+	if lost.Texts > 0 && a.Number != 0 {
+		tally.remark(a.Number, "has texts that are longer than is kept, and are cut")
+	}
+	if lost.Values > 0 {
+		tally.remark(a.Number, fmt.Sprintf("its source has an address or value that is longer than %d bytes, and is left out", engine.LongestValue))
+	}
+	for range lost.Events {
+		r.tally.table(eventsTable).leave(a.Number, "more than is kept of one alert; the id is the alert's")
+	}
+	for range lost.Meta {
+		r.tally.table(metaTable).leave(a.Number, "more than is kept of one alert; the id is the alert's")
+	}
 }
 
 // refused counts an alert that the Taker did not take.

@@ -19,6 +19,7 @@ type row struct {
 	of  *relation
 	raw []sql.RawBytes
 	bad string // why the row cannot be taken over; it goes into the tally
+	odd string // what there is to say of it all the same
 }
 
 func (r *row) fault(i int, what string) {
@@ -66,17 +67,29 @@ func (r *row) id(i int) int64 {
 	return n
 }
 
-// float has 32 bits in the source, whatever the database widens it to.
+// float has 32 bits in the source, whatever the database widens it to. What is none that can
+// be said in JSON is 0, and the row is taken over all the same.
 func (r *row) float(i int) float32 {
 	if r.null(i) {
 		return 0
 	}
 	f, err := strconv.ParseFloat(string(r.raw[i]), 32)
-	if err != nil || f != f {
-		r.fault(i, "is no number")
+	if err != nil || f-f != 0 { // no number, too large for 32 bits, infinite or none
+		if r.odd == "" {
+			r.odd = r.of.columns[i].name + " is no number, or too large: it is 0 here"
+		}
 		return 0
 	}
 	return float32(f)
+}
+
+// word is a text that must be kept whole, for cut it would mean something else.
+func (r *row) word(i, most int) string {
+	text := r.text(i)
+	if len(text) > most {
+		r.fault(i, fmt.Sprintf("is longer than %d bytes, which is the most that is kept", most))
+	}
+	return text
 }
 
 func (r *row) flag(i int) bool {
@@ -214,7 +227,7 @@ func (s *Source) scan(ctx context.Context, of *relation, query string, args []an
 		if err := rows.Scan(to...); err != nil {
 			return err
 		}
-		r.bad = ""
+		r.bad, r.odd = "", ""
 		if err := each(r); err != nil {
 			return err
 		}

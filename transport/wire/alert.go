@@ -179,11 +179,11 @@ func appendGiven(dst []byte, key, text string) []byte {
 	return AppendString(append(dst, key...), text)
 }
 
-// appendDegrees writes a key, given with its comma, and a 32-bit number in
-// its shortest decimal form, unless it is zero. The exponent is written as
-// JavaScript does it, and encoding/json after it.
+// appendDegrees writes a key, given with its comma, and a 32-bit number in its
+// shortest decimal form, unless it is zero, or infinite or none, which JSON cannot
+// say. The exponent is written as JavaScript does it, and encoding/json after it.
 func appendDegrees(dst []byte, key string, f float32) []byte {
-	if f == 0 {
+	if f == 0 || f-f != 0 {
 		return dst
 	}
 	dst = append(dst, key...)

@@ -79,6 +79,8 @@ func TestAlertRefused(t *testing.T) {
 		`,"labels":[1]`:          {KindSyntax, "json: cannot unmarshal number into Go struct field Alert.labels of type string"},
 		`,"source":{"latitude":1e39}`: {KindSyntax,
 			"json: cannot unmarshal number 1e39 into Go struct field Source.latitude of type float32"},
+		`,"source":{"longitude":-1e400}`: {KindSyntax,
+			"json: cannot unmarshal number -1e400 into Go struct field Source.longitude of type float32"},
 		",\"message\":\"\n\"":                {KindSyntax, `invalid character '\n' in string literal`},
 		`,"message":"\x"`:                    {KindSyntax, `invalid character 'x' in string escape code`},
 		`,"message":"\u00g0"`:                {KindSyntax, `invalid character 'g' in \u hexadecimal character escape`},

@@ -201,4 +201,9 @@ func TestAppendDegrees(t *testing.T) {
 			t.Errorf("%v: %s, want %s", f, got, want)
 		}
 	}
+	for _, f := range []float64{0, math.Inf(1), math.Inf(-1), math.NaN()} {
+		if got := appendDegrees(nil, `"latitude":`, float32(f)); len(got) > 0 {
+			t.Errorf("%v: %s", f, got)
+		}
+	}
 }
