@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // BackupReader reads one backup from front to back, from one goroutine. It
@@ -196,8 +199,20 @@ func Hold(o *Options) (io.Closer, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrDisk, err)
 	}
+	return hold(c.FS, f)
+}
+
+// HoldBeside keeps other callers of it from the folder in which a store lies, whatever is in
+// it: whoever makes a store beside another holds it all the while. The folder must be there.
+// It says nothing about the store itself. The error is an ErrLocked when another process has it.
+func HoldBeside(o *Options) (io.Closer, error) {
+	c := o.withDefaults()
+	return hold(c.FS, folder{c.FS, filepath.Dir(c.Dir)})
+}
+
+func hold(disk vfs.FS, f folder) (io.Closer, error) {
 	l, err := f.lock()
-	if disk, ok := c.FS.(folderLocker); ok && errors.Is(err, ErrCorrupt) { // there is something else in place of the file
+	if disk, ok := disk.(folderLocker); ok && errors.Is(err, ErrCorrupt) { // there is something else in place of the file
 		return disk.lockFolder(f.path)
 	}
 	return l, err

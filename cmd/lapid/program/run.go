@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -94,6 +95,20 @@ func (p *program) run(ctx context.Context) error {
 	return err
 }
 
+// openOrMake opens the store. Where there is none, nobody else must be making one beside: a
+// server on an empty store would answer from nothing, and keep the other from its place.
+func (p *program) openOrMake(ctx context.Context) (*engine.Engine, error) {
+	if names, err := os.ReadDir(p.setup.Store()); errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		place, err := persist.HoldBeside(&persist.Options{Dir: p.setup.Store()})
+		if errors.Is(err, persist.ErrLocked) {
+			return nil, fmt.Errorf("a store is being made there (movein or restore): %w", err)
+		} else if err == nil {
+			defer place.Close()
+		}
+	}
+	return engine.OpenContext(ctx, p.engineOptions())
+}
+
 // openEngine opens the store. One of the operator's verbs may have it open
 // for a moment: that is waited for; another server is not. When ctx ends
 // meanwhile there is no error and no engine. An error that is not a locked
@@ -110,7 +125,7 @@ func (p *program) openEngine(ctx context.Context) error {
 		if err := s.Data().AsMade(); err != nil {
 			return err
 		}
-		e, err := engine.OpenContext(ctx, p.engineOptions())
+		e, err := p.openOrMake(ctx)
 		if ctx.Err() != nil {
 			if err == nil {
 				_ = e.Close() // nothing was written

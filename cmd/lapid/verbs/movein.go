@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,13 +75,16 @@ there is not written over; the new one is for its owner alone, until the other s
 
 The page cmd/lapid/docs/moving-in.md, in the sources, walks through the evening step by step.`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			context.AfterFunc(ctx, stop) // a second signal ends the program at once
 			switch {
 			case m.back != "":
-				return m.goBack(c.Context(), t)
+				return m.goBack(ctx, t)
 			case m.schema != "":
 				return errors.New("--schema is for --back: it says for which version a database is written")
 			}
-			return m.run(c.Context(), t)
+			return m.run(ctx, t)
 		},
 	}
 	c.AddCommand(moveInStatusCommand(t))
@@ -175,6 +180,9 @@ func (m *moveIn) atServer(ctx context.Context, t *Terminal, s *config.Setup) (*a
 		if !errors.Is(err, persist.ErrLocked) {
 			return nil, nil // what else is wrong with it is found where it is opened
 		}
+		if err := placeIsFree(s); err != nil {
+			return nil, err
+		}
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
@@ -184,6 +192,22 @@ func (m *moveIn) atServer(ctx context.Context, t *Terminal, s *config.Setup) (*a
 			return nil, interrupted(ctx, ctx.Err())
 		}
 	}
+}
+
+// placeIsFree fails when another verb is making a store, and not a server that starts.
+func placeIsFree(s *config.Setup) error {
+	back, err := s.Data().AsOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
+	place, err := holdPlace(s)
+	if errors.Is(err, persist.ErrLocked) {
+		return fmt.Errorf("nothing was taken over: %w", err)
+	} else if err == nil {
+		_ = place.Close()
+	}
+	return nil // what else is wrong is found later
 }
 
 // beside has the running server take over what is read here.
@@ -228,7 +252,9 @@ func (m *moveIn) besideFailed(ctx context.Context, err error) error {
 	return fmt.Errorf("nothing was taken over: %w", err)
 }
 
-// make makes the store, beside its place until it is whole.
+// make makes the store, beside its place until it is whole. Nobody else makes one there
+// meanwhile, and nobody opens the one that is there: what was stored in it after it was copied
+// would be missing in what takes its place.
 func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein.Options) error {
 	back, err := s.Data().AsOwner()
 	if err != nil {
@@ -238,25 +264,32 @@ func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein
 	if err := errors.Join(s.Data().MakeFolder(), s.Data().AsMade()); err != nil {
 		return err
 	}
+	place, err := holdPlace(s)
+	if err != nil {
+		return fmt.Errorf("nothing was taken over: %w", err)
+	}
+	defer place.Close()
 	held, err := holdStore(s)
 	if err != nil {
-		return err
+		return fmt.Errorf("nothing was taken over: %w", err)
 	}
-	there := held != nil
-	made := s.Store() + ".movingin"
+	there, made := held != nil, s.Store()+".movingin"
+	if there {
+		defer held.Close()
+	}
 	if err = os.RemoveAll(made); err == nil && there { // what is there was left by one that was interrupted
 		err = copyStore(ctx, s.Store(), made)
-	}
-	if there {
-		err = errors.Join(err, held.Close())
 	}
 	if err != nil {
 		return errors.Join(interrupted(ctx, err), os.RemoveAll(made))
 	}
 	done, err := fill(ctx, s, r.source, o, made, m.keepGoing)
 	r.clear()
-	if done.Tally != nil {
+	if done.Tally != nil && ctx.Err() == nil {
 		err = errors.Join(err, r.show(done))
+	}
+	if err == nil {
+		err = ctx.Err() // the last moment to be interrupted in
 	}
 	if err != nil {
 		return errors.Join(interrupted(ctx, fmt.Errorf("nothing was taken over: %w", err)), os.RemoveAll(made))
@@ -266,17 +299,11 @@ func (m *moveIn) make(ctx context.Context, s *config.Setup, r *reading, o movein
 
 // install puts the store that was made in its place.
 func (m *moveIn) install(s *config.Setup, r *reading, made string, done *movein.Account, there bool) error {
-	if there {
-		held, err := holdStore(s)
-		if err == nil && held == nil {
-			err = errors.New("the store has gone meanwhile")
-		}
-		if err != nil {
-			return errors.Join(err, os.RemoveAll(made))
-		}
-		defer held.Close()
-	}
 	old, err := putInPlace(s, made, there)
+	if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("nothing was taken over: another lapid has made a store in %s meanwhile: run this again", s.Store())
+		return errors.Join(err, os.RemoveAll(made))
+	}
 	if err != nil {
 		return err
 	}
@@ -325,6 +352,8 @@ func copyStore(ctx context.Context, from, to string) error {
 		switch {
 		case err != nil:
 			return err
+		case within == "LOCK": // this process holds it, and would let it go with what it reads it by
+			return nil
 		case entry.IsDir():
 			return os.Mkdir(filepath.Join(to, within), info.Mode().Perm())
 		case !info.Mode().IsRegular():

@@ -90,6 +90,11 @@ func restoreStore(ctx context.Context, t *Terminal, from string, force bool) err
 	if err := s.Data().MakeFolder(); err != nil {
 		return err
 	}
+	place, err := holdPlace(s)
+	if err != nil {
+		return err
+	}
+	defer place.Close()
 	held, err := holdStore(s)
 	if err != nil {
 		return err
@@ -150,6 +155,13 @@ func restorePrevious(ctx context.Context, t *Terminal) error {
 		return err
 	}
 	defer back()
+	if _, err := os.Stat(s.Data().Folder()); err == nil { // else there is nothing to go back to
+		place, err := holdPlace(s)
+		if err != nil {
+			return err
+		}
+		defer place.Close()
+	}
 	held, err := holdStore(s)
 	if err != nil {
 		return err
@@ -263,6 +275,20 @@ func holdStore(s *config.Setup) (io.Closer, error) {
 	}
 	if err != nil {
 		return nil, datadir.Permitted(err, s.Store())
+	}
+	return held, nil
+}
+
+// holdPlace keeps others from making a store beside this one until it is closed: two at once would
+// take what they make from each other. The folder must be there. The store's own lock does not do
+// that, for there may be none yet.
+func holdPlace(s *config.Setup) (io.Closer, error) {
+	held, err := persist.HoldBeside(&persist.Options{Dir: s.Store()})
+	if errors.Is(err, persist.ErrLocked) {
+		return nil, fmt.Errorf("another lapid is making a store there (movein, restore, or a first start): %w; nothing was changed, run this again when that has ended", err)
+	}
+	if err != nil {
+		return nil, datadir.Permitted(err, s.Data().Folder())
 	}
 	return held, nil
 }
