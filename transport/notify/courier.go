@@ -27,6 +27,10 @@ const (
 	// it has. Then rounds follow one another roundPause apart.
 	firstRound = 5 * time.Minute
 	roundPause = 5 * time.Minute
+	// downAfter is how long attempts have failed when the operator is told of the receiver,
+	// also within a long round. With the pauses above, and UsualTimeout, that is some ten
+	// seconds after the first attempt.
+	downAfter = 5 * time.Second
 	// keptFor is how old an alert may become while its receiver takes nothing: one that is
 	// older is given up once a round has failed, for those behind it are of more use by now.
 	keptFor = 24 * time.Hour
@@ -118,6 +122,9 @@ func (c *courier) next(full bool) (wait time.Duration, ever bool) {
 	wait, ever = c.departure(full)
 	if ever && wait <= 0 {
 		c.leaving, c.sent = len(c.pending), now
+		if s := c.outage.sooner; !s.IsZero() && s.Before(c.outage.again) {
+			c.outage.again = s // what came now may be taken where the first was refused
+		}
 	}
 	if c.leaving > 0 {
 		return c.outage.again.Sub(now), true

@@ -1,11 +1,14 @@
 package notify
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +25,7 @@ type hook struct {
 	asked  int
 	bodies []string // of requests that were answered well
 	poison []string // texts that it never takes a body with
+	code   string   // what it answers to those; "": 500
 }
 
 func newHook(t *testing.T, fails ...string) *hook {
@@ -38,12 +42,14 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	fault := ""
 	if len(h.fails) > 0 {
 		fault = h.fails[0]
-		if fault != "down" {
+		if more := strings.TrimPrefix(fault, "always "); more != fault {
+			fault = more
+		} else if fault != "down" {
 			h.fails = h.fails[1:]
 		}
 	}
 	if slices.ContainsFunc(h.poison, func(p string) bool { return strings.Contains(string(body), p) }) {
-		fault = "500"
+		fault = cmp.Or(h.code, "500")
 	}
 	if fault == "" {
 		h.bodies = append(h.bodies, string(body))
@@ -55,8 +61,13 @@ func (h *hook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "429":
 		w.Header().Set("Retry-After", "120")
 		w.WriteHeader(http.StatusTooManyRequests)
-	case "404":
-		http.Error(w, "nobody", http.StatusNotFound)
+	case "slow", "cut", "":
+	default:
+		code, _ := strconv.Atoi(fault)
+		w.Header().Set("Location", "/round")
+		w.WriteHeader(code)
+	}
+	switch fault {
 	case "slow":
 		<-r.Context().Done()
 	case "cut":
@@ -146,16 +157,92 @@ func TestReceiverThatFails(t *testing.T) {
 	}
 }
 
-// What a receiver refuses is told once, and those behind it go on.
-func TestReceiverThatRefuses(t *testing.T) {
+// No refusal gives a message up: whatever a receiver answers to everything, all wait for
+// it, it is a trouble, and they come when it is well.
+func TestReceiverThatRefusesEverything(t *testing.T) {
 	t.Parallel()
-	h, o := newHook(t, "404"), newOffice(t, "ops")
-	o.open(h.configuration("ops"))
-	o.reports(2)
-	await(t, "the second is there", func() bool { return len(h.got()) == 1 })
+	for _, answer := range []string{"302", "307", "400", "401", "403", "404", "405", "407", "410", "413", "422", "429", "451", "500"} {
+		for _, retries := range []int{0, 1} {
+			t.Run(answer, func(t *testing.T) {
+				t.Parallel()
+				h, o := newHook(t, "always "+answer), newOffice(t, "ops")
+				c := h.configuration("ops")
+				c.MaxRetry = retries
+				n := o.open(c)
+				o.reports(3)
+				await(t, "it is told", func() bool { return n.Trouble() != nil })
+				h.mend()
+				await(t, "all are there", func() bool { return len(h.got()) == 3 })
+				o.stop()
+				f := n.Figures()[0]
+				if f.Dropped != [dropReasons]uint64{} || n.Trouble() != nil {
+					t.Errorf("%+v\n%s", f, o.log)
+				}
+			})
+		}
+	}
+}
+
+// The default, without max_retry, is told of while its first round goes on.
+func TestTroubleComesSoon(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	n := o.open(h.configuration("ops"))
 	o.stop()
-	if h.tries() != 2 || !strings.Contains(o.log.String(), "its receiver refuses it") {
-		t.Errorf("%d tries:\n%s", h.tries(), o.log)
+	o.reports(1)
+	c := n.couriers["ops"].courier
+	c.gather()
+	c.leaving = len(c.pending)
+	first := o.clock.Now()
+	for n.Trouble() == nil {
+		c.failed(t.Context(), 1, errors.New("answered 401"))
+		o.clock.After(c.outage.again.Sub(o.clock.Now()))
+		if o.clock.Now().Sub(first) >= firstRound {
+			t.Fatal("not told in the first round")
+		}
+	}
+	if told := c.clock.Now().Sub(first) - c.outage.wait/2; told > 10*time.Second || n.Trouble().Since != first.UnixNano() {
+		t.Errorf("told after %v: %+v", told, n.Trouble())
+	}
+}
+
+// A message that is refused for what it is, where others are taken, is given up before its
+// round is over; what is behind it comes.
+func TestRefusedMessage(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	h.poison, h.code = []string{"192.0.2.1 "}, "422"
+	n := o.open(h.configuration("ops"))
+	before := o.clock.Now()
+	o.reports(2)
+	await(t, "the second is there", func() bool { return len(h.got()) == 1 && n.Figures()[0].Waiting == 0 })
+	o.stop()
+	if f := n.Figures()[0]; f.Dropped[DroppedRefused] != 1 || o.clock.Now().Sub(before) >= firstRound {
+		t.Errorf("%+v\n%s", f, o.log)
+	}
+}
+
+// What is alone and refused waits; what comes behind it is tried long before the next round.
+func TestRefusedAndAlone(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t), newOffice(t, "ops")
+	h.poison, h.code = []string{"192.0.2.1 "}, "400"
+	n := o.open(h.configuration("ops"))
+	o.stop()
+	c := n.couriers["ops"].courier
+	o.reports(1)
+	c.gather()
+	c.next(false)
+	c.send(t.Context())
+	c.outage.again = o.clock.Now().Add(roundPause)
+	o.report("198.51.100.1")
+	c.gather()
+	if wait, ever := c.next(false); !ever || wait > longestPause || c.leaving != 2 {
+		t.Fatalf("%v %v %d", wait, ever, c.leaving)
+	}
+	c.send(t.Context())
+	if f := n.Figures()[0]; len(c.pending) != 0 || len(h.got()) != 1 || f.Dropped[DroppedRefused] != 1 {
+		t.Errorf("%+v %v", f, h.got())
 	}
 }
 

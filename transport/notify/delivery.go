@@ -17,6 +17,7 @@ type outage struct {
 	again    time.Time     // the next attempt
 	probe    int           // the message behind the first that was tried last
 	told     bool          // a round has failed, and the log says so
+	sooner   time.Time     // the first was refused, and it may be its own fault: what comes behind tells, from now on; zero: it was not
 	given    int           // alerts that were given up since
 }
 
@@ -37,12 +38,8 @@ func (c *courier) put(ctx context.Context, from, n int) error {
 	return err
 }
 
-// final tells whether a message will never be taken: its receiver is there and refuses it,
-// or nobody can write it.
-func final(err error) bool { return errors.Is(err, ErrRefused) || errors.Is(err, errWords) }
-
 // send sends the first message of what has departed, once. What is not taken stays, and the
-// outage says when it is tried again; what never will be is given up.
+// outage says when it is tried again; what cannot be written is given up.
 func (c *courier) send(ctx context.Context) {
 	n := c.size(0)
 	if c.outage.attempts > 0 {
@@ -53,14 +50,8 @@ func (c *courier) send(ctx context.Context) {
 	case err == nil:
 		c.taken(0, n)
 		c.recovered()
-	case final(err):
-		reason := DroppedRefused
-		if errors.Is(err, errWords) {
-			reason = DroppedFormat
-		} else {
-			c.recovered() // it is there
-		}
-		c.giveUp(n, reason, "its receiver refuses it", err)
+	case errors.Is(err, errWords):
+		c.giveUp(n, DroppedFormat, "it cannot be written", err)
 	case ctx.Err() != nil: // it is still to be sent
 	default:
 		c.failed(ctx, n, err)
@@ -73,7 +64,8 @@ func (c *courier) taken(from, n int) {
 	c.done(from, n)
 }
 
-// failed notes that the first message was not taken, and says when it is tried again.
+// failed notes that the first message was not taken, and says when it is tried again. With
+// a refusal that may be the message's own fault one behind it is tried at once.
 func (c *courier) failed(ctx context.Context, n int, err error) {
 	c.tally.failed()
 	o, now := &c.outage, c.clock.Now()
@@ -82,12 +74,24 @@ func (c *courier) failed(ctx context.Context, n int, err error) {
 		c.log.Warn("a message was not taken, it is sent again", "error", err)
 	}
 	o.attempts, o.tries = o.attempts+1, o.tries+1
-	if over := c.MaxRetry > 0 && o.tries > c.MaxRetry || c.MaxRetry == 0 && now.Sub(o.round) >= firstRound; !over {
-		o.again = now.Add(max(c.clock.Jitter(o.wait), laterBy(err)))
-		o.wait = min(2*o.wait, longestPause)
+	if now.Sub(o.since) >= downAfter {
+		c.tally.down(o.since, err)
+	}
+	refused := errors.Is(err, ErrRefused)
+	over := c.MaxRetry > 0 && o.tries > c.MaxRetry || c.MaxRetry == 0 && now.Sub(o.round) >= firstRound
+	if (over || refused) && c.tookAnother(ctx, n) || ctx.Err() != nil {
 		return
 	}
-	c.roundFailed(ctx, n, err)
+	o.sooner = time.Time{}
+	if refused {
+		o.sooner = now.Add(longestPause)
+	}
+	if over {
+		c.roundFailed(n, err)
+		return
+	}
+	o.again = now.Add(max(c.clock.Jitter(o.wait), laterBy(err)))
+	o.wait = min(2*o.wait, longestPause)
 }
 
 // laterBy is how long a receiver wants to be left alone, as its answer says, at most
@@ -99,35 +103,47 @@ func laterBy(err error) time.Duration {
 	return 0
 }
 
-// roundFailed looks whose fault it is that a round has failed: with a receiver that takes
-// another message it is the message's, which is given up; with one that takes none all
-// wait, and what has become too old is given up.
-func (c *courier) roundFailed(ctx context.Context, n int, err error) {
-	o := &c.outage
-	if c.probed(ctx) {
-		c.tally.retried()
-		last := c.put(ctx, 0, n)
-		switch {
-		case last == nil:
-			c.taken(0, n)
-		case ctx.Err() != nil && !final(last):
-			return
-		default:
-			c.tally.failed()
-			c.giveUp(n, DroppedPoison, "its receiver takes others and not this one", last)
+// tookAnother looks whose fault it is that the first message is not taken, and reports
+// whether it was the message's: with a receiver that takes one behind it the first has one
+// more attempt, and is given up if that fails.
+func (c *courier) tookAnother(ctx context.Context, n int) bool {
+	if !c.probed(ctx) {
+		return false
+	}
+	c.tally.retried()
+	last := c.put(ctx, 0, n)
+	switch {
+	case last == nil:
+		c.taken(0, n)
+	case errors.Is(last, errWords):
+		c.giveUp(n, DroppedFormat, "it cannot be written", last)
+	case ctx.Err() != nil:
+		return true // it is still to be sent
+	default:
+		c.tally.failed()
+		reason := DroppedPoison
+		if errors.Is(last, ErrRefused) {
+			reason = DroppedRefused
 		}
-		c.recovered()
-		return
+		c.giveUp(n, reason, "its receiver takes others and not this one", last)
 	}
-	if ctx.Err() != nil {
-		return
-	}
+	c.recovered()
+	return true
+}
+
+// roundFailed has all wait for a receiver that takes none; what has become too old is given
+// up.
+func (c *courier) roundFailed(n int, err error) {
+	o := &c.outage
 	if !o.told {
 		o.told = true
 		c.log.Error("delivery failed after retries: messages wait until the receiver takes them", "attempts", o.attempts, "pause", roundPause.String(),
 			"given_up_after", keptFor.String(), "error", err)
 	}
 	c.tally.down(o.since, err)
+	if n > 1 && n >= c.leaving && errors.Is(err, ErrRefused) {
+		c.alone = n // nothing is behind it that could tell whose fault it is: its own alerts can
+	}
 	c.tooOld(err)
 	now := c.clock.Now()
 	o.again, o.round, o.tries, o.wait = now.Add(roundPause), now.Add(roundPause), 0, firstPause
@@ -137,10 +153,11 @@ func (c *courier) roundFailed(ctx context.Context, n int, err error) {
 }
 
 // probed tries one of the messages behind the first, another at each call, and reports
-// whether it was taken or refused: then the receiver is there.
+// whether it was taken: then the receiver is there. A refusal says nothing of that: it may
+// be of the receiver's key, its address, or of what stands before it.
 func (c *courier) probed(ctx context.Context) bool {
 	from, at := c.size(0), 0
-	if from >= c.leaving {
+	if from >= c.leaving || ctx.Err() != nil {
 		return false
 	}
 	starts := []int{}
@@ -155,8 +172,10 @@ func (c *courier) probed(ctx context.Context) bool {
 		c.taken(at, n)
 		return true
 	}
-	c.tally.failed()
-	return errors.Is(err, ErrRefused) // it gets its own turn
+	if ctx.Err() == nil {
+		c.tally.failed()
+	}
+	return false
 }
 
 // tooOld gives up what has departed and is older than keptFor.
@@ -180,9 +199,6 @@ func (c *courier) tooOld(err error) {
 // giveUp lets go of the first message. One of several alerts is taken apart first: it may
 // be one of them alone that is not taken.
 func (c *courier) giveUp(n int, reason DropReason, why string, err error) {
-	if reason == DroppedFormat {
-		why = "it cannot be written"
-	}
 	if n > 1 {
 		c.log.Warn("a message of several alerts is not taken, they are sent one by one", "alerts", n, "error", err)
 		c.alone = n

@@ -18,14 +18,17 @@
 // came between sending and moving, never not at all, within these bounds, each of which is
 // told in the log and counted (Figures):
 //
-//   - What a receiver refuses for good, such as an answer of 404 or a mail that is rejected,
-//     is not sent again, and what the format fails for cannot be.
 //   - When a round of attempts has failed (max_retry + 1 of them, or 5 minutes), one of the
-//     messages behind is tried. If that is taken the receiver is well, and the first message
-//     is given up after one more attempt: a poison message holds up nobody. Only then may
-//     one come before another that was stored earlier.
+//     messages behind is tried; at once, when the receiver refuses what the message is (an
+//     answer of 400, 413, 422 and the like, a mail that is rejected). If that is taken the
+//     receiver is well, and the first message is given up after one more attempt: a poison
+//     message holds up nobody. Only then may one come before another that was stored earlier.
+//     No answer whatever gives a message up by itself: a key that was withdrawn, an address
+//     that moved and a proxy without its backend refuse everything.
+//   - What the format fails for cannot be sent, and is given up.
 //   - While the receiver takes nothing all wait, in order, and rounds go on every 5 minutes.
-//     That is a trouble (Trouble). What has become 24 hours old by then is given up.
+//     That is a trouble (Trouble) after the first round, or some ten seconds. What has become
+//     24 hours old by then is given up.
 //   - What is behind the bookmark is kept as long as the engine keeps it
 //     (engine.Options.History and BookmarkBytes).
 //

@@ -75,8 +75,8 @@ func newMailer(c *Email) (*mailer, error) {
 	return m, nil
 }
 
-// Send has one dialogue. A server that answers with a code of 5xx to the mail itself has
-// refused it; one that does not let us in may do so later.
+// Send has one dialogue. A server that answers with a code of 5xx to the mail itself
+// refuses it; one that does not let us in may do so later.
 func (m *mailer) Send(ctx context.Context, text string) error {
 	connecting, cancel := context.WithTimeout(ctx, m.connect)
 	defer cancel()

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -67,14 +68,27 @@ func newWebhook(c *HTTP) (*webhook, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", c.UnixSocket)
 		}
 	}
-	return &webhook{client: &http.Client{Transport: t, CheckRedirect: sameHost}, to: c}, nil
+	return &webhook{client: &http.Client{Transport: t, CheckRedirect: follow}, to: c}, nil
 }
 
-// sameHost follows redirects on one host alone, as far as the field does: the headers may
-// hold secrets, and so may the text.
-func sameHost(r *http.Request, before []*http.Request) error {
-	if len(before) >= 10 || r.URL.Hostname() != before[0].URL.Hostname() || before[0].URL.Scheme == "https" && r.URL.Scheme != "https" {
+// follow follows redirects as the field does, but not from https to less. On another host,
+// and whatever comes after one, neither the headers that were configured nor the address
+// that sent there are shown: they may be secrets.
+func follow(r *http.Request, before []*http.Request) error {
+	first := before[0].URL
+	if len(before) >= 10 || first.Scheme == "https" && r.URL.Scheme != "https" {
 		return http.ErrUseLastResponse
+	}
+	away := r.URL.Hostname() != first.Hostname()
+	for _, b := range before {
+		away = away || b.URL.Hostname() != first.Hostname()
+	}
+	if away {
+		for name := range r.Header {
+			if !slices.Contains([]string{"Accept", "Content-Type", "User-Agent"}, name) {
+				r.Header.Del(name)
+			}
+		}
 	}
 	return nil
 }
@@ -86,8 +100,7 @@ func (c *HTTP) method() string {
 	return c.Method
 }
 
-// Send sends one text. What the receiver answers counts: one that says that it is in
-// trouble (429, 5xx) is asked again.
+// Send sends one text. What the receiver answers counts.
 func (w *webhook) Send(ctx context.Context, text string) error {
 	return post(ctx, w.client, w.to.method(), w.to.URL, w.to.Headers, text)
 }
@@ -112,20 +125,27 @@ func post(ctx context.Context, client *http.Client, method, to string, headers m
 	said, err := io.ReadAll(io.LimitReader(answer.Body, answerAtMost))
 	code := answer.StatusCode
 	switch {
-	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code >= 500:
+	case code >= 300 && code < 400:
+		return fmt.Errorf("%s answered %d and sends elsewhere, which is not followed: write the final address", r.URL.Host, code)
+	case slices.Contains(ofTheMessage, code):
+		return refused("%s answered %d: %s", r.URL.Host, code, excerpt(said))
+	case code >= 400:
 		err := fmt.Errorf("%s answered %d: %s", r.URL.Host, code, excerpt(said))
 		if after := retryAfter(answer.Header.Get("Retry-After"), time.Now()); after > 0 {
 			return &laterError{err, after}
 		}
 		return err
-	case code >= 300 && code < 400:
-		return refused("%s answered %d and sends elsewhere, which is not followed: write the final address", r.URL.Host, code)
-	case code >= 400:
-		return refused("%s answered %d: %s", r.URL.Host, code, excerpt(said))
 	case err != nil: // it was taken, whatever was to be said about it
 		return nil
 	}
 	return nil
+}
+
+// ofTheMessage are the answers that say that it is the message which is wrong. All others
+// are about the receiver: who may ask it, where it is, how it fares.
+var ofTheMessage = []int{
+	http.StatusBadRequest, http.StatusNotAcceptable, http.StatusLengthRequired, http.StatusRequestEntityTooLarge,
+	http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
 }
 
 // retryAfter reads a header that says when to ask again, in seconds or as a moment; 0: it

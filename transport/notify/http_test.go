@@ -122,45 +122,57 @@ func TestHTTPOverASocket(t *testing.T) {
 	}
 }
 
-// Redirects are followed on the same host, and not to where headers and text have no
-// business; what a chat sends elsewhere with has not been taken.
+// Redirects are followed, on another host without the headers and the address that may be
+// secrets; what goes round, and what a chat sends elsewhere with, has not been taken.
 func TestRedirects(t *testing.T) {
 	t.Parallel()
-	var elsewhere atomic.Int32
-	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	var elsewhere atomic.Pointer[http.Request]
+	var text atomic.Value
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		text.Store(string(body))
+		elsewhere.Store(r)
+	}))
 	t.Cleanup(other.Close)
 	_, port, _ := strings.Cut(strings.TrimPrefix(other.URL, "http://"), ":")
+	var own atomic.Value
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/here":
 			http.Redirect(w, r, "/there", http.StatusTemporaryRedirect)
+		case "/there":
+			own.Store(r.Header.Get("X-Api-Key"))
 		case "/away":
-			http.Redirect(w, r, "http://localhost:"+port+"/", http.StatusFound)
+			http.Redirect(w, r, "http://localhost:"+port+"/", http.StatusPermanentRedirect)
 		case "/round":
 			http.Redirect(w, r, "/round", http.StatusFound)
 		}
 	}))
 	t.Cleanup(s.Close)
-	if err := once(t, &Configuration{HTTP: &HTTP{URL: s.URL + "/here", Method: "POST"}}); err != nil {
-		t.Error(err)
+	secrets := map[string]string{"Authorization": "Bearer s3cret", "X-Api-Key": "s3cret", "Content-Type": "text/plain"}
+	if err := once(t, &Configuration{HTTP: &HTTP{URL: s.URL + "/here", Method: "POST", Headers: secrets}}); err != nil || own.Load() != "s3cret" {
+		t.Errorf("%v %v", err, own.Load())
 	}
-	for _, c := range []*Configuration{{HTTP: &HTTP{URL: s.URL + "/away", Method: "POST"}}, {HTTP: &HTTP{URL: s.URL + "/round"}}, {Slack: &Slack{Webhook: s.URL + "/here"}}} {
-		if err := once(t, c); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "write the final address") || strings.Contains(err.Error(), "/away") {
+	if err := once(t, &Configuration{HTTP: &HTTP{URL: s.URL + "/away", Method: "POST", Headers: secrets}}); err != nil || elsewhere.Load() == nil {
+		t.Fatalf("%v", err)
+	}
+	if h := elsewhere.Load().Header; text.Load() != "text" || h.Get("Authorization") != "" || h.Get("X-Api-Key") != "" || h.Get("Referer") != "" || h.Get("Content-Type") != "text/plain" {
+		t.Errorf("%v %v", text.Load(), h)
+	}
+	for _, c := range []*Configuration{{HTTP: &HTTP{URL: s.URL + "/round"}}, {Slack: &Slack{Webhook: s.URL + "/here"}}} {
+		if err := once(t, c); err == nil || errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "write the final address") || strings.Contains(err.Error(), "/away") {
 			t.Errorf("%v", err)
 		}
 	}
-	if elsewhere.Load() != 0 {
-		t.Error("another host was asked")
-	}
 }
 
-// What a chat answers counts: trouble of its own is tried again, refusals are final.
+// What a chat answers counts: only what says that the message is wrong is about the message.
 func TestChatFailures(t *testing.T) {
 	t.Parallel()
 	for code, c := range map[int]struct {
 		final bool
 		later time.Duration
-	}{200: {}, 429: {later: 7 * time.Second}, 500: {}, 503: {}, 408: {}, 404: {final: true}, 403: {final: true}} {
+	}{200: {}, 429: {later: 7 * time.Second}, 500: {}, 503: {}, 408: {}, 404: {}, 403: {}, 400: {final: true}, 422: {final: true}} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if code == 429 {
 				w.Header().Set("Retry-After", "7")

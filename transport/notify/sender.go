@@ -8,14 +8,15 @@ import (
 )
 
 // A Sender hands one text to a receiver. An error means that it did not arrive, as far as
-// can be known; one that wraps ErrRefused that it never will. Errors hold no secrets. Send
+// can be known; one that wraps ErrRefused that this may be the text's fault. Errors hold no secrets. Send
 // ends with ctx. One goroutine at a time.
 type Sender interface {
 	Send(ctx context.Context, text string) error
 }
 
-// ErrRefused is wrapped by the error about a message that its receiver will not take
-// however often it is sent.
+// ErrRefused is wrapped by the error about a message that its receiver refuses for what the
+// message is, as it says. What takes other messages means it; what takes none is mistaken,
+// or stands in the receiver's place.
 var ErrRefused = errors.New("refused")
 
 // refused is an error that wraps it.

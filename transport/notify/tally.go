@@ -16,7 +16,7 @@ type DropReason uint8
 
 // The reasons.
 const (
-	DroppedRefused DropReason = iota // the receiver said that it will not take the message
+	DroppedRefused DropReason = iota // the receiver refuses the message, and takes others
 	DroppedFormat                    // the format fails for the alert
 	DroppedPoison                    // the receiver takes other messages and not this one
 	DroppedOld                       // the receiver took nothing for as long as an alert is kept
@@ -38,7 +38,7 @@ type Figures struct {
 	Skipped   uint64              // commits that the history had forgotten before they were looked at
 	Waiting   int                 // alerts that wait and have been looked at, at most 1000; see its bookmark for how far it is behind
 	Oldest    time.Time           // when the oldest of them was stored; zero: none waits
-	Down      time.Time           // since when its receiver takes nothing; zero: a round of attempts has not failed
+	Down      time.Time           // since when its receiver takes nothing; zero: attempts have not failed for downAfter, nor a whole round
 	Why       string              // the error of that
 }
 
