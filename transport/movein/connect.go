@@ -22,9 +22,13 @@ import (
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
-// patience bounds how long a server may take to be reached, and a lock of an SQLite file
-// to be free.
+// patience bounds how long a server may take to be reached and to answer, and a lock of
+// another to be free.
 const patience = 15 * time.Second
+
+// busyStep is how long SQLite itself waits for a lock, in milliseconds: it is asked again then
+// (Source.patiently).
+const busyStep = 50
 
 // connect prepares the driver; nothing is opened yet but files are looked for.
 func connect(p Place) (*sql.DB, error) {
@@ -62,7 +66,7 @@ func connectSQLite(p Place) (*sql.DB, error) {
 	} else {
 		f.Close()
 	}
-	u := url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro&_pragma=busy_timeout(" + strconv.FormatInt(cmp.Or(p.patience, patience).Milliseconds(), 10) + ")&_pragma=query_only(1)"}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: "mode=ro&_pragma=busy_timeout(" + strconv.Itoa(busyStep) + ")&_pragma=query_only(1)"}
 	return sql.Open("sqlite", u.String())
 }
 
@@ -77,7 +81,7 @@ func connectPostgres(p Place) (*sql.DB, error) {
 		return nil, fmt.Errorf("what says where the database is cannot be used: %w", err)
 	}
 	if c.ConnectTimeout == 0 {
-		c.ConnectTimeout = patience
+		c.ConnectTimeout = cmp.Or(p.patience, patience)
 	}
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "lapid movein"

@@ -74,6 +74,8 @@ func postgresAdvice(err *pgconn.PgError) string {
 		return ": there is no such database; look at db_config.db_name"
 	case err.Code == "42501":
 		return ": the user may not read the tables; SELECT on them is enough"
+	case err.Code == "55P03":
+		return ": another process keeps it locked; try again when that has ended, or look at pg_locks who it is"
 	case strings.HasPrefix(err.Code, "57"), strings.HasPrefix(err.Code, "53"):
 		return ": the database server ended this, or has no room; nothing was taken over, run it again"
 	}
@@ -88,6 +90,8 @@ func mysqlAdvice(err *mysql.MySQLError) string {
 		return ": the user may not read the database; SELECT on its tables is enough"
 	case 1049:
 		return ": there is no such database; look at db_config.db_name"
+	case 1205:
+		return ": another process keeps it locked; try again when that has ended, or look at SHOW PROCESSLIST who it is"
 	case 1053, 1927, 1317:
 		return ": the database server ended this; nothing was taken over, run it again"
 	}

@@ -36,7 +36,7 @@ type Place struct {
 	Key      string
 
 	url      string        // PostgreSQL: a whole URL, which says everything
-	patience time.Duration // of SQLite's locks; 0: the usual
+	patience time.Duration // with servers and locks; 0: the usual
 }
 
 // ParsePlace reads sqlite:PATH, postgres://… or mysql://…. A password may be left out

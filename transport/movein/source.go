@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	sqlite "modernc.org/sqlite"
 )
 
 // Source is a database, opened to be read: one connection with one transaction, so that
@@ -15,19 +18,28 @@ type Source struct {
 	Place   Place
 	Version string // "1.6.3": of that version or later, up to the next that changed the tables
 
-	db   *sql.DB
-	conn *sql.Conn
-	has  map[string][]string // the columns of each table that is there
+	db      *sql.DB
+	conn    *sql.Conn
+	has     map[string][]string // the columns of each table that is there
+	waiting func(what string)   // nil: nobody asks
 }
 
 // Open opens a database and looks whether it is the reference's. Errors are sentences
-// that say what to do.
-func Open(ctx context.Context, p Place) (*Source, error) {
+// that say what to do. A server that says nothing is waited for 15 seconds, and a lock of
+// another as long; ctx ends it at once.
+func Open(ctx context.Context, p Place) (*Source, error) { return OpenTelling(ctx, p, nil) }
+
+// OpenTelling is Open that calls waiting when it waits for something longer than a moment:
+// with what it is and how long at most, from any goroutine, once for each.
+func OpenTelling(ctx context.Context, p Place, waiting func(what string)) (*Source, error) {
+	if p.patience == 0 {
+		p.patience = patience
+	}
 	db, err := connect(p)
 	if err != nil {
 		return nil, explain(p, err)
 	}
-	s := &Source{Place: p, db: db, has: map[string][]string{}}
+	s := &Source{Place: p, db: db, has: map[string][]string{}, waiting: waiting}
 	if err := s.begin(ctx); err != nil {
 		_ = s.Close()
 		return nil, explain(p, err)
@@ -35,42 +47,73 @@ func Open(ctx context.Context, p Place) (*Source, error) {
 	return s, nil
 }
 
+// farewell bounds how long a server may take to let a connection go.
+const farewell = 2 * time.Second
+
 // Close lets the database go. It may be called twice.
 func (s *Source) Close() error {
 	if s.conn != nil {
-		_, _ = s.conn.ExecContext(context.Background(), "ROLLBACK")
+		ctx, cancel := context.WithTimeout(context.Background(), farewell)
+		defer cancel()
+		_, _ = s.conn.ExecContext(ctx, "ROLLBACK")
 		_ = s.conn.Close()
 		s.conn = nil
 	}
 	return s.db.Close()
 }
 
-// begin connects, begins the view and reads which tables and columns there are.
+// sessions are what each kind is told before anything is read, so that a setting of the
+// server, the database or the user does not change what is read. PostgreSQL's hold for the
+// transaction alone, for there may be a pooler between. MySQL's time zone stays the server's
+// (connect.go). Times are limits for locks.
+var sessions = map[Kind][]string{
+	SQLite: {"BEGIN"},
+	Postgres: {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", "SET LOCAL TIME ZONE 'UTC'", "SET LOCAL datestyle = 'ISO, YMD'", "SET LOCAL client_encoding = 'UTF8'",
+		"SET LOCAL extra_float_digits = 1", "SET LOCAL bytea_output = 'hex'", "SET LOCAL standard_conforming_strings = on",
+		"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0", "SET LOCAL lock_timeout = %d"},
+	MySQL: {"SET SESSION sql_mode = ''", "SET SESSION lock_wait_timeout = %d", "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"},
+}
+
+// session is a command of sessions with the limit that it has a place for.
+func (s *Source) session(command string) string {
+	if !strings.Contains(command, "%d") {
+		return command
+	}
+	limit := s.Place.patience.Milliseconds()
+	if s.Place.Kind == MySQL {
+		limit = max((limit+999)/1000, 1)
+	}
+	return fmt.Sprintf(command, limit)
+}
+
+// begin connects, begins the view and reads which tables and columns there are. Locks are
+// waited for here alone: what is seen now is held up to the end.
 func (s *Source) begin(ctx context.Context) error {
-	conn, err := s.db.Conn(ctx)
-	if err != nil {
+	if err := s.patiently(ctx, "the database server to answer", s.connect); err != nil {
 		return err
 	}
-	s.conn = conn
-	for _, command := range map[Kind][]string{
-		SQLite:   {"BEGIN"},
-		Postgres: {"SET TIME ZONE 'UTC'", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"},
-		MySQL:    {"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"},
-	}[s.Place.Kind] {
-		if _, err := conn.ExecContext(ctx, command); err != nil {
+	for _, command := range sessions[s.Place.Kind] {
+		if _, err := s.conn.ExecContext(ctx, s.session(command)); err != nil {
 			return err
 		}
 	}
-	names, err := s.tables(ctx)
-	if err != nil {
+	var names []string
+	if err := s.patiently(ctx, "the lock that another process has on the database", func(ctx context.Context) (err error) {
+		names, err = s.tables(ctx)
+		return err
+	}); err != nil {
 		return err
 	}
 	for _, r := range relations {
 		if !slices.Contains(names, r.name) {
 			continue
 		}
-		if s.has[r.name], err = s.columns(ctx, r.name); err != nil {
+		if err := s.patiently(ctx, "the lock that another process has on the table "+r.name, func(ctx context.Context) (err error) {
+			s.has[r.name], err = s.columns(ctx, r.name)
 			return err
+		}); err != nil {
+			return fmt.Errorf("the table %s: %w", r.name, err)
 		}
 	}
 	if err := s.recognise(names); err != nil {
@@ -85,6 +128,50 @@ func (s *Source) begin(ctx context.Context) error {
 	}
 	return nil
 }
+
+// connect makes the one connection. A driver that has no limit of its own for a server that
+// accepts and says nothing has this one.
+func (s *Source) connect(ctx context.Context) (err error) {
+	within := ctx
+	if s.Place.Kind == MySQL {
+		var cancel context.CancelFunc
+		within, cancel = context.WithTimeout(ctx, s.Place.patience)
+		defer cancel()
+	}
+	if s.conn, err = s.db.Conn(within); err != nil && ctx.Err() == nil && within.Err() != nil {
+		return fmt.Errorf("%wthe database server accepts connections and says nothing, for %v: look whether host and port are its own, and whether it is well", errOther, s.Place.patience)
+	}
+	return err
+}
+
+// aMoment is how long something may take before it is said that it is waited for.
+const aMoment = 2 * time.Second
+
+// patiently does something that may have to wait, and says so. SQLite's own waiting cannot be
+// ended; so it is tried again.
+func (s *Source) patiently(ctx context.Context, what string, do func(context.Context) error) error {
+	if s.waiting != nil {
+		told := time.AfterFunc(min(aMoment, s.Place.patience/2), func() { s.waiting(fmt.Sprintf("%s, at most %v", what, s.Place.patience)) })
+		defer told.Stop()
+	}
+	for deadline := time.Now().Add(s.Place.patience); ; {
+		err := do(ctx)
+		if !isBusy(err) || time.Now().After(deadline) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// isBusy is an SQLite file that is locked.
+func isBusy(err error) bool {
+	var lite *sqlite.Error
+	return errors.As(err, &lite) && lite.Code()&0xff == sqliteBusy
+}
+
+const sqliteBusy = 5
 
 // tables lists the tables that can be named without their schema.
 func (s *Source) tables(ctx context.Context) ([]string, error) {

@@ -60,7 +60,7 @@ func (p *program) moveInNow(ctx context.Context) error {
 	}
 	p.noteStart("the old server's database is being taken over")
 	p.log.Info("the old server's database is being taken over (LAPID_MOVEIN=auto)", "database", place.String())
-	source, err := movein.Open(ctx, place)
+	source, err := movein.OpenTelling(ctx, place, func(what string) { p.log.Info("waiting for " + what) })
 	if err != nil {
 		return err
 	}

@@ -123,7 +123,7 @@ func (m *moveIn) run(ctx context.Context, t *Terminal) error {
 		}
 	}
 	// Opened as who runs the verb is: the store's owner need not be able to read it.
-	source, err := movein.Open(ctx, place)
+	source, err := movein.OpenTelling(ctx, place, func(what string) { t.log("info", "waiting for %s", what) })
 	if err != nil {
 		return err
 	}

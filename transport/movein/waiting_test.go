@@ -1,0 +1,128 @@
+package movein
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mute is a server that accepts and says nothing. accepted gets each connection.
+func mute(t *testing.T) (at *net.TCPAddr, accepted chan net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	accepted = make(chan net.Conn, 16)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			accepted <- c
+		}
+	}()
+	return l.Addr().(*net.TCPAddr), accepted
+}
+
+// TestSilentServer: one that accepts and says nothing is waited for so long, that is said, and
+// who asks may end it at once.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []Kind{MySQL, Postgres} {
+		at, accepted := mute(t)
+		p := Place{Kind: kind, Host: "127.0.0.1", Port: at.Port, User: "u", Password: "p", Name: "d"}
+		if kind == Postgres {
+			p.SSLMode = "disable"
+		}
+		p.patience = 200 * time.Millisecond
+		said := make(chan string, 16)
+		if _, err := OpenTelling(t.Context(), p, func(what string) { said <- what }); err == nil || !strings.Contains(err.Error(), "whether host and port are") {
+			t.Errorf("%s: it says %v", kind, err)
+		}
+		if what := <-said; what != "the database server to answer, at most 200ms" {
+			t.Errorf("%s: it waits for %q", kind, what)
+		}
+		(<-accepted).Close()
+		p.patience = time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			defer cancel()
+			c := <-accepted
+			t.Cleanup(func() { c.Close() })
+		}()
+		if _, err := Open(ctx, p); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: ended, it says %v", kind, err)
+		}
+	}
+}
+
+// TestLockedTable: a table that another process has locked is waited for so long, that is said,
+// and who asks may end it at once.
+func TestLockedTable(t *testing.T) {
+	t.Parallel()
+	for kind, file := range map[Kind]string{SQLite: "sqlite-1.7.sql", Postgres: "postgres-1.7.sql", MySQL: "mysql-1.7.sql"} {
+		p, owner := filled(t, kind, file)
+		locker, err := owner.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer locker.Close()
+		for _, command := range map[Kind][]string{SQLite: {"BEGIN EXCLUSIVE"}, Postgres: {"BEGIN", "LOCK TABLE decisions IN ACCESS EXCLUSIVE MODE"}, MySQL: {"LOCK TABLES decisions WRITE"}}[kind] {
+			if _, err := locker.ExecContext(t.Context(), command); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.patience = 200 * time.Millisecond
+		said := make(chan string, 16)
+		if _, err := OpenTelling(t.Context(), p, func(what string) { said <- what }); err == nil || !strings.Contains(err.Error(), "locked") {
+			t.Errorf("%s: it says %v", kind, err)
+		}
+		if what := ""; len(said) == 0 {
+			t.Errorf("%s: nothing says what it waits for", kind)
+		} else {
+			for len(said) > 0 {
+				what = <-said
+			}
+			if !strings.HasPrefix(what, "the lock that another process has on the ") {
+				t.Errorf("%s: it waits for %q", kind, what)
+			}
+		}
+		p.patience = time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := OpenTelling(ctx, p, func(string) { cancel() }); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: ended, it says %v", kind, err)
+		}
+		cancel()
+	}
+}
+
+// TestSettingsOfTheServer: what the database or the user is set to does not change what is read.
+func TestSettingsOfTheServer(t *testing.T) {
+	t.Parallel()
+	p, owner := filled(t, Postgres, "postgres-1.7.sql")
+	want, _ := taken(t, p)
+	for _, setting := range []string{"datestyle = 'German'", "extra_float_digits = -10", "client_encoding = 'LATIN1'", "bytea_output = 'escape'", "standard_conforming_strings = off",
+		"timezone = 'America/New_York'", "intervalstyle = 'sql_standard'"} {
+		exec1(t, owner, "ALTER ROLE "+p.User+" SET "+setting)
+	}
+	got, _ := taken(t, p)
+	if a, b := fmt.Sprintf("%+v", summary(got)), fmt.Sprintf("%+v", summary(want)); a != b {
+		t.Errorf("with other settings\n%s\nwithout\n%s", a, b)
+	}
+	p, _ = filled(t, MySQL, "mysql-1.7.sql")
+	s, err := Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if modes, err := s.strings(t.Context(), "SELECT CONCAT(@@session.sql_mode, ' ', @@session.time_zone)"); err != nil || modes[0] != " +09:00" {
+		t.Errorf("the session is %q, %v", modes, err)
+	}
+}
