@@ -56,6 +56,8 @@ type courier struct {
 	clock  Clock
 	tally  *tally
 
+	unnamed bool // there is no such notification any more: what waits is kept in case there will be
+
 	read    engine.Revision // the history has been looked at up to here
 	pending []due           // what is to be sent, in order
 	bytes   int             // of them
@@ -348,7 +350,7 @@ func (c *courier) flush(ctx context.Context) {
 		}
 	}
 	if len(c.pending) > 0 {
-		c.log.Info("notifications wait for the next start", "alerts", len(c.pending))
+		c.log.Info("alerts wait: they go out when this notification goes on, after a reload or a start", "alerts", len(c.pending))
 	}
 	c.note(ctx)
 }

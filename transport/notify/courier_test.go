@@ -347,6 +347,60 @@ func TestReplace(t *testing.T) {
 	}
 }
 
+// What waits for a notification that is no longer named is told, at a reload and at a
+// start, and goes out when it is named again; it is given up, and counted, after a day.
+func TestUnnamed(t *testing.T) {
+	t.Parallel()
+	h, o := newHook(t, "down"), newOffice(t, "ops")
+	o.clock.held = true
+	n := o.open(h.configuration("ops"))
+	o.reports(3)
+	await(t, "it was tried", func() bool { return h.tries() > 0 })
+	if err := n.Replace(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	const said = "3 alert(s) wait for notification 'ops', which no profile names now"
+	if trouble := n.Trouble(); trouble == nil || !strings.Contains(trouble.Text, said) || strings.Count(o.log.String(), said) != 1 {
+		t.Fatalf("%+v\n%s", trouble, o.log)
+	}
+	o.stop()
+	o.Restart()
+	n = o.open()
+	if trouble := n.Trouble(); trouble == nil || !strings.Contains(trouble.Text, said) || strings.Count(o.log.String(), said) != 2 {
+		t.Fatalf("%+v\n%s", trouble, o.log)
+	}
+	h.mend()
+	if err := n.Replace(t.Context(), []*Configuration{h.configuration("ops")}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "they are there", func() bool { return len(h.got()) == 3 && n.Figures()[0].Waiting == 0 })
+	if n.Trouble() != nil || n.Figures()[0].Dropped != [dropReasons]uint64{} {
+		t.Errorf("%+v %+v", n.Trouble(), n.Figures())
+	}
+	h.mu.Lock()
+	h.fails = []string{"down"}
+	h.mu.Unlock()
+	o.report("198.51.100.1")
+	before := h.tries()
+	await(t, "it was tried", func() bool { return h.tries() > before })
+	o.clock.mu.Lock()
+	o.clock.held = false
+	o.clock.mu.Unlock()
+	if err := n.Replace(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it is given up", func() bool { return n.Figures()[0].Dropped[DroppedOld] == 1 && n.Trouble() == nil })
+	if !strings.Contains(o.log.String(), "alerts are given up") {
+		t.Errorf("%s", o.log)
+	}
+	if err := n.Replace(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, stored := o.Bookmark("notify.ops").At(); stored || len(n.Figures()) != 0 {
+		t.Errorf("%v %+v", stored, n.Figures())
+	}
+}
+
 // What profiles that matched before a decision name is told without it.
 func TestUndecided(t *testing.T) {
 	t.Parallel()

@@ -44,5 +44,6 @@
 // it could not deliver: that is a message that failed.
 //
 // A notification begins with what is taken in after it was first configured. When it is
-// no longer named its bookmark goes with it.
+// no longer named what waits for it waits on, for 24 hours, in case it is named again; that
+// is told in the log, at once, and as a trouble. Its bookmark goes when nothing waits.
 package notify

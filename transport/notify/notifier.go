@@ -2,12 +2,14 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"strings"
 	"sync"
+	"text/template"
 	"time"
 
 	"lapid/engine"
@@ -15,6 +17,10 @@ import (
 
 // bookmarks is how the names of the couriers' bookmarks begin.
 const bookmarks = "notify."
+
+// mostUnnamed bounds the notifications that there are no more, and that alerts wait for:
+// what waits for one more of them is given up, which the log says.
+const mostUnnamed = 16
 
 // Clock is the time by which couriers wait; any goroutine may ask.
 type Clock interface {
@@ -65,8 +71,9 @@ func New(o *Options) *Notifier {
 }
 
 // Replace makes these the notifications that there are, each name once. One that has not
-// changed keeps its courier; one that has goes on where it was; bookmarks of others are
-// dropped. Alerts that come after it has returned are sent, so rules that name a
+// changed keeps its courier; one that has goes on where it was. What waits for others is
+// kept for as long as for a receiver that takes nothing, and told; bookmarks that nothing
+// waits behind are dropped. Alerts that come after it has returned are sent, so rules that name a
 // notification are put in force after it. The engine must run. With an error from a
 // configuration nothing has changed.
 func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
@@ -93,12 +100,13 @@ func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
 	n.couriers = fresh
 	for name, w := range fresh {
 		w.courier.tally = n.tallies.of(name)
+		w.courier.tally.named()
 	}
-	n.tallies.keep(fresh)
-	n.dropOthers(ctx)
+	n.keepOthers(ctx)
+	n.tallies.keep(n.couriers)
 	for name, w := range n.couriers {
-		if w.ended != nil {
-			continue // it goes on
+		if w.ended != nil || w.courier.unnamed {
+			continue // it goes on, or has begun
 		}
 		if err := w.courier.start(ctx); err != nil {
 			w.courier.log.Error("it cannot be noted where this notification begins: what comes before the next start may not be sent after it", "name", name, "error", err)
@@ -128,17 +136,53 @@ func (n *Notifier) courier(c *Configuration) (*courier, error) {
 		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock, tally: &tally{name: c.Name}}, nil
 }
 
-// dropOthers drops the bookmarks of notifications that there are no more: they would hold
-// history for nobody.
-func (n *Notifier) dropOthers(ctx context.Context) {
+// keepOthers looks at the bookmarks of notifications that there are no more. Where alerts
+// wait a courier without a receiver keeps them, for the name may come back; the others
+// would hold history for nobody, and are dropped.
+func (n *Notifier) keepOthers(ctx context.Context) {
+	kept := 0
 	for mark := range n.o.Engine.View().EachBookmark() {
 		name, ours := strings.CutPrefix(mark, bookmarks)
-		if ours && n.couriers[name] == nil {
-			if err := n.o.Engine.Bookmark(mark).Drop(ctx); err != nil {
-				n.o.Logger.Warn("the place of a notification that there is no more cannot be forgotten", "notification", name, "error", err)
-			}
+		if !ours || n.couriers[name] != nil {
+			continue
+		}
+		c := n.unnamed(name)
+		waiting := len(c.pending)
+		if waiting > 0 && kept < mostUnnamed {
+			kept++
+			n.couriers[name] = &working{courier: c}
+			c.log.Warn(fmt.Sprintf("%d alert(s) wait for notification '%s', which no profile names now, or nothing sends: they go out when it is there again, and are given up when they are %v old", waiting, name, keptFor))
+			continue
+		}
+		if waiting > 0 {
+			c.log.Error(fmt.Sprintf("%d alert(s) are given up: they waited for notification '%s', which no profile names now, and %d such notifications are kept at most", waiting, name, mostUnnamed))
+		}
+		if err := c.mark.Drop(ctx); err != nil {
+			c.log.Warn("the place of a notification that there is no more cannot be forgotten", "error", err)
 		}
 	}
+}
+
+// unnamed is a courier that has nobody to bring to, with what waits for it.
+func (n *Notifier) unnamed(name string) *courier {
+	now := n.o.Clock.Now()
+	c := &courier{Configuration: &Configuration{Name: name}, format: template.Must(compile("")), sender: nobody{}, engine: n.o.Engine,
+		mark: n.o.Engine.Bookmark(bookmarks + name), log: n.o.Logger.With("notification", name), clock: n.o.Clock, tally: n.tallies.of(name),
+		unnamed: true, begun: now, sent: now, noted: now}
+	c.read, _ = c.mark.At()
+	c.gather()
+	c.outage = outage{since: now, round: now, wait: firstPause, told: true}
+	c.tally.nobody(now)
+	c.count()
+	return c
+}
+
+// nobody is the receiver of a notification that there is no more.
+type nobody struct{}
+
+// Send takes nothing.
+func (nobody) Send(context.Context, string) error {
+	return errors.New("no profile names this notification now, or nothing sends it")
 }
 
 // Run has the couriers work until ctx ends. It returns when all have left. Call it once.

@@ -40,6 +40,7 @@ type Figures struct {
 	Oldest    time.Time           // when the oldest of them was stored; zero: none waits
 	Down      time.Time           // since when its receiver takes nothing; zero: attempts have not failed for downAfter, nor a whole round
 	Why       string              // the error of that
+	Unnamed   bool                // there is no such notification any more, and alerts wait in case there will be
 }
 
 // tally counts for one notification. Any goroutine may use it.
@@ -69,6 +70,18 @@ func (t *tally) down(since time.Time, why error) {
 	t.do(func(f *Figures) { f.Down, f.Why = since, why.Error() })
 }
 func (t *tally) up() { t.do(func(f *Figures) { f.Down, f.Why = time.Time{}, "" }) }
+func (t *tally) nobody(since time.Time) {
+	t.do(func(f *Figures) { f.Unnamed, f.Down, f.Why = true, since, "" })
+}
+
+// named ends that.
+func (t *tally) named() {
+	t.do(func(f *Figures) {
+		if f.Unnamed {
+			f.Unnamed, f.Down, f.Why = false, time.Time{}, ""
+		}
+	})
+}
 
 func (t *tally) figures() Figures {
 	t.mu.Lock()
@@ -122,13 +135,15 @@ func (n *Notifier) Trouble() *engine.Trouble {
 	var since time.Time
 	down := 0
 	for _, f := range n.Figures() {
-		if f.Down.IsZero() {
+		if f.Down.IsZero() || f.Unnamed && f.Waiting == 0 {
 			continue
 		}
 		if since.IsZero() || f.Down.Before(since) {
 			since = f.Down
 		}
-		if down++; down <= most {
+		if down++; down <= most && f.Unnamed {
+			said = append(said, fmt.Sprintf("%d alert(s) wait for notification '%s', which no profile names now, or nothing sends", f.Waiting, f.Name))
+		} else if down <= most {
 			said = append(said, fmt.Sprintf("the receiver of notification '%s' takes nothing (%s), %d alert(s) wait", f.Name, f.Why, f.Waiting))
 		}
 	}
