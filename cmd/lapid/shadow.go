@@ -47,7 +47,15 @@ certificate in the place of a key cannot be shadowed; the log names them.
 Requests wait for the second server in a queue of 20000 requests and 2 GiB. What does not fit is dropped and counted, and from
 there on the comparison is void, as it is after requests of an unknown end and after a shadow that was killed: run 'lapid movein' again,
 then 'lapid shadow reset'.`,
-		RunE: func(c *cobra.Command, _ []string) error { return s.run(c.Context(), t) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := verbs.SomeBouncers(c, s.Bouncers); err != nil {
+				return err
+			}
+			if s.Quiet <= 0 {
+				return fmt.Errorf("--quiet must be longer than nothing, not %v", s.Quiet)
+			}
+			return s.run(c.Context(), t)
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&s.Upstream, "upstream", "", "the server that runs: http://HOST:PORT or https://HOST:PORT")

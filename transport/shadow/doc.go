@@ -30,8 +30,9 @@
 //
 // # When the one who answers changes
 //
-// New requests wait until those under way and the queue are done, then both are level (switch.go). So a bouncer's next delta begins where
-// its last one ended.
+// New requests wait until those under way and the queue are done, then both are level (switch.go). A poll that something was
+// stored or ended beside is not passed on (queue.go): the second server's place for the bouncer may be behind what the first
+// has told it, never before. So a bouncer's next delta tells all that its last one did not.
 //
 // # What is void
 //

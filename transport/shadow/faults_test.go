@@ -84,6 +84,7 @@ func TestGarbage(t *testing.T) {
 	p := begin(t, never, never, nil)
 	for _, text := range []string{"\x16\x03\x01\x02\x00", "GET\r\n\r\n", "GET / HTTP/9.9\r\nHost: x\r\n\r\n", "GET /v1/x HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
 		"POST /v1/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n[]x", "CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST /v1/watchers/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "DELETE /v1/decisions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
 		"POST /v1/alerts HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: gzip\r\n\r\n[]", "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("a", 80<<10) + "\r\n\r\n"} {
 		c, err := net.Dial("tcp", p.address)
 		if err != nil {
@@ -96,5 +97,31 @@ func TestGarbage(t *testing.T) {
 		if strings.HasPrefix(string(answer), "HTTP/1.1 2") {
 			t.Errorf("%.60q is answered with %.100q", text, answer)
 		}
+	}
+	if r := p.shadow.Report(); r.Void != "" {
+		t.Errorf("void: %s", r.Void)
+	}
+}
+
+// TestForwarded: the old server is told of the client that it would have taken without the shadow.
+func TestForwarded(t *testing.T) {
+	t.Parallel()
+	told := make(chan string, 1)
+	p := begin(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		told <- strings.Join(r.Header["X-Forwarded-For"], "|")
+	}), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), nil)
+	for lines, want := range map[string]string{
+		"": "127.0.0.1", "X-Real-IP: 198.51.100.66\r\n": "198.51.100.66, 127.0.0.1", "X-Forwarded-For: 192.0.2.1, 192.0.2.2\r\nX-Real-IP: 192.0.2.3\r\n": "192.0.2.1, 192.0.2.2, 127.0.0.1",
+		"X-Forwarded-For: 192.0.2.1\r\nX-Forwarded-For: 192.0.2.2\r\n": "192.0.2.1, 127.0.0.1",
+	} {
+		c, err := net.Dial("tcp", p.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(c, "GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"+lines+"\r\n")
+		if got := <-told; got != want {
+			t.Errorf("%q: %q, not %q", lines, got, want)
+		}
+		c.Close()
 	}
 }

@@ -13,7 +13,7 @@ import (
 const (
 	pieceBytes  = 32 << 10    // of a body, at a time
 	clientStall = time.Minute // a client that sends or takes none of a piece for so long is let go
-	smallBody   = 256 << 10   // a body of a declared length up to this is read before it is passed on
+	smallBody   = 256 << 10   // a body up to this is read before it is passed on: what cannot be read has no effect
 )
 
 // ServeHTTP passes one request to who answers, gives the client its answer, and leaves the same
@@ -67,11 +67,15 @@ func (s *Shadow) requestBody(w http.ResponseWriter, r *http.Request, x *exchange
 	control := http.NewResponseController(w)
 	patient := &patientReader{r: r.Body, extend: func() { _ = control.SetReadDeadline(time.Now().Add(clientStall)) },
 		over: func() { _ = control.SetReadDeadline(time.Time{}) }}
-	if n := r.ContentLength; n < 0 || n > smallBody {
+	if r.ContentLength > smallBody {
 		return asking{body: io.TeeReader(patient, x.body)}, nil
 	}
-	whole, err := io.ReadAll(io.TeeReader(patient, x.body))
-	if err == nil && int64(len(whole)) != r.ContentLength {
+	kept := io.TeeReader(patient, x.body)
+	whole, err := io.ReadAll(io.LimitReader(kept, smallBody+1))
+	if err == nil && len(whole) > smallBody { // in chunks
+		return asking{body: io.MultiReader(bytes.NewReader(whole), kept)}, nil
+	}
+	if err == nil && r.ContentLength >= 0 && int64(len(whole)) != r.ContentLength {
 		err = io.ErrUnexpectedEOF
 	}
 	return asking{body: bytes.NewReader(whole), again: func() io.ReadCloser { return io.NopCloser(bytes.NewReader(whole)) }}, err

@@ -52,7 +52,10 @@ func peerOf(r *http.Request) netip.Addr {
 // forwardTo has the old server know who came: the peer, behind those that the request names
 // already. The old server believes it when the shadow is among its trusted_proxies.
 func forwardTo(h http.Header, peer netip.Addr) {
-	before := strings.Join(h["X-Forwarded-For"], ", ")
+	before := h.Get("X-Forwarded-For") // the first line alone is looked at there
+	if before == "" {
+		before = h.Get("X-Real-Ip") // which counts where there is none
+	}
 	if before != "" {
 		before += ", "
 	}

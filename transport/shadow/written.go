@@ -341,10 +341,16 @@ func (w *written) deletedAlerts() bool {
 // the two requests have different first servers, at one of the two before the other.
 func (w *written) raced(x *exchange) bool {
 	a, b := &x.answers[x.first], &x.answers[x.first.other()]
-	both := span{a.began, b.ended}
 	if b.ended.IsZero() {
-		both.ended = a.ended
+		return w.racedUntil(x, a.ended)
 	}
+	return w.racedUntil(x, b.ended)
+}
+
+// racedUntil is raced for one that the second server is asked up to a moment.
+func (w *written) racedUntil(x *exchange, end time.Time) bool {
+	a := &x.answers[x.first]
+	both := span{a.began, end}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for other, began := range w.open {

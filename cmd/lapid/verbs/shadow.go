@@ -180,6 +180,9 @@ func shadowAnswer(t *Terminal) *cobra.Command {
 		Long: `Says who answers requests that come from now on: the old server (theirs) or lapid (ours), everybody or the bouncers that are
 named alone. The other one gets every request all the same, so it can be undone at once.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if err := SomeBouncers(c, bouncers); err != nil {
+				return err
+			}
 			return withShadow(c.Context(), t, func(client *admin.Client) error {
 				if err := client.ShadowAnswer(c.Context(), &admin.Answering{Side: args[0], Bouncers: bouncers}); err != nil {
 					return err
@@ -191,6 +194,15 @@ named alone. The other one gets every request all the same, so it can be undone 
 	}
 	c.Flags().StringSliceVar(&bouncers, "bouncers", nil, "with ours: only these bouncers, separated by commas")
 	return c
+}
+
+// SomeBouncers refuses a flag --bouncers that is given and names nobody, as an unset variable makes it: without it
+// everybody is meant.
+func SomeBouncers(c *cobra.Command, names []string) error {
+	if c.Flags().Changed("bouncers") && len(names) == 0 {
+		return errors.New("--bouncers names nobody: name bouncers, separated by commas, or leave it out to mean everybody")
+	}
+	return nil
 }
 
 func answeredNow(side string, bouncers []string) string {
