@@ -2,7 +2,6 @@ package capi
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -14,19 +13,8 @@ const (
 	deletedEvery = 10 * time.Second
 )
 
-// deletion is a decision that was deleted here, and how far the history is told with it.
-type deletion struct {
-	uuid  string
-	place place
-}
-
-// reporter tells the console which decisions were deleted, from a bookmark on.
-type reporter struct {
-	c     *Client
-	mark  *engine.Bookmark
-	at    place
-	moved engine.Revision // where the bookmark is
-}
+// reporter tells the console which decisions were deleted, by their UUIDs.
+type reporter struct{ outbox[string] }
 
 // reports tells whether deletions are reported by what is shared with the console.
 func (c *Console) reports() bool { return c.Management || c.Manual }
@@ -70,104 +58,40 @@ func (c *Client) reportOnce(ctx context.Context) error {
 }
 
 func (c *Client) newReporter() *reporter {
-	return &reporter{c: c, mark: c.o.Engine.Bookmark(deletedMark)}
+	r := &reporter{outbox[string]{c: c, mark: c.o.Engine.Bookmark(deletedMark), find: deletionsIn, post: c.postDeletions}}
+	r.left = func(uuid string, err error) {
+		c.log.Warn("the report of a deleted decision is refused by the Central API, which takes others, and left out", "decision", uuid, "error", err)
+	}
+	r.lost = func(from, newest engine.Revision) {
+		c.log.Warn("reports of deleted decisions are lost: the history is not kept any more back to the last one",
+			"reported_up_to", uint64(from), "goes_on_at", uint64(newest))
+	}
+	return r
 }
 
 // begin finds the place to go on from. What was deleted before the first start that reports
 // is not told.
 func (r *reporter) begin(ctx context.Context) bool {
-	at, stored := r.mark.At()
-	if newest := r.c.o.Engine.View().Revision(); !stored {
-		if err := r.mark.Move(ctx, newest); err != nil {
-			r.c.warn(ctx, "deletions cannot be reported yet: the place in the history cannot be noted", "error", err)
-			return false
-		}
-		at = newest
+	if err := r.outbox.begin(ctx); err != nil {
+		r.c.warn(ctx, "deletions cannot be reported yet: the place in the history cannot be noted", "error", err)
+		return false
 	}
-	r.at, r.moved = place{rev: at}, at
 	return true
 }
 
-// turn reports all that there is. An error is of a batch that was not taken, or of the
-// bookmark.
-func (r *reporter) turn(ctx context.Context) error {
-	commits, ok := r.c.o.Engine.Commits(r.at.rev)
-	if !ok {
-		newest := r.c.o.Engine.View().Revision()
-		r.c.log.Warn("reports of deleted decisions are lost: the history is not kept any more back to the last one",
-			"reported_up_to", uint64(r.at.rev), "goes_on_at", uint64(newest))
-		r.at = place{rev: newest}
-		return r.move(ctx, true)
-	}
-	var batch []deletion
-	last := r.at.rev
-	for rev, commit := range commits {
-		list := deletionsIn(commit)
-		if rev == r.at.rev+1 {
-			list = list[min(r.at.done, len(list)):]
-		}
-		for batch = append(batch, list...); len(batch) >= batchLen; batch = batch[batchLen:] {
-			if err := r.send(ctx, batch[:batchLen]); err != nil {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		last = rev
-	}
-	if len(batch) > 0 {
-		if err := r.send(ctx, batch); err != nil {
-			return err
-		}
-	}
-	r.at = place{rev: last}
-	return r.move(ctx, false)
-}
-
-// move notes the place durably: after a batch, and now and then without one.
-func (r *reporter) move(ctx context.Context, now bool) error {
-	if r.at.rev <= r.moved || !now && r.at.rev-r.moved < moveAfter {
-		return nil
-	}
-	if err := r.mark.Move(ctx, r.at.rev); err != nil {
+// postDeletions reports a batch. A server that is not enrolled tells nobody.
+func (c *Client) postDeletions(ctx context.Context, uuids []string) error {
+	who, err := c.session.account(ctx)
+	if err != nil || !who.enrolled() {
 		return err
 	}
-	r.moved = r.at.rev
-	return nil
-}
-
-// send sends a batch and notes that. One that is refused for what is in it is left out and
-// told: it would be refused again, and hold up all that come after it. A server that is not
-// enrolled tells nobody.
-func (r *reporter) send(ctx context.Context, batch []deletion) error {
-	who, err := r.c.session.account(ctx)
-	if err != nil {
-		return err
-	}
-	if who.enrolled() {
-		uuids := make([]string, len(batch))
-		for i := range batch {
-			uuids[i] = batch[i].uuid
-		}
-		err = r.c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/decisions/delete", body: uuids, once: true, wait: batchPatience})
-		var refused *Refusal
-		if errors.As(err, &refused) && refused.ofContent() {
-			r.c.log.Warn("a report of deleted decisions is refused by the Central API and left out", "decisions", len(batch), "first", uuids[0], "error", err)
-			err = nil
-		}
-		if err != nil {
-			return err
-		}
-	}
-	r.at = batch[len(batch)-1].place
-	return r.move(ctx, true)
+	return c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/decisions/delete", body: uuids, once: true, wait: batchPatience})
 }
 
 // deletionsIn are the decisions that somebody deleted in a commit: an operator, a machine, or
 // the console. Those that lists brought have no UUID that anybody knows elsewhere, and are
 // left out.
-func deletionsIn(commit *engine.Commit) (list []deletion) {
+func deletionsIn(commit *engine.Commit) (list []*parcel[string]) {
 	for change := range commit.Changes() {
 		if change.Kind != engine.DecisionEnded {
 			continue
@@ -180,10 +104,7 @@ func deletionsIn(commit *engine.Commit) (list []deletion) {
 		if o := change.Decision.Origin().S; o == engine.OriginCAPI || o == engine.OriginLists {
 			continue
 		}
-		list = append(list, deletion{uuid: change.Decision.UUID().String(), place: place{commit.Revision - 1, len(list) + 1}})
-	}
-	if n := len(list); n > 0 {
-		list[n-1].place = place{rev: commit.Revision}
+		list = append(list, &parcel[string]{what: change.Decision.UUID().String(), size: 40})
 	}
 	return list
 }

@@ -21,7 +21,11 @@
 //   - A line of a list that means nothing is skipped and counted; one list that fails does
 //     not keep the others from being fetched.
 //   - Signals leave from a durable bookmark: at least once, in order, 50 a request. One that
-//     the service refuses for what is in it is left out and told.
+//     the service refuses for what is in it is left out and told, with proof that others are
+//     taken; where all are refused they wait.
+//   - Whether an alert is shared is decided when it is looked at first, by the rules that are
+//     in force then; what is withheld is passed over durably. What waits behind a signal that
+//     cannot be sent keeps its rules until the server ends (Rules); the next start decides anew.
 //   - What an operator imports counts as manual, not as custom.
 //   - A pull is preceded by a new login where machines have other scenarios than the last
 //     login told.
@@ -32,7 +36,7 @@
 //     its decisions' UUIDs find here, running or over, is not made again.
 //   - An order that lacks something is counted and told, and the others go on.
 //   - What was deleted here is reported from a durable bookmark, and a report that fails is
-//     sent again. Decisions of lists, which nobody knows by a UUID, are not in it.
+//     sent again, as signals are. Decisions of lists, which nobody knows by a UUID, are not in it.
 //
 // # Bounds
 //

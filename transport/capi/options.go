@@ -43,6 +43,9 @@ type Options struct {
 	// Whitelist are addresses and ranges of which no list may ban anything.
 	Whitelist []netip.Prefix
 
+	// Rules remember by which Console the history was looked at; nil: this client's own.
+	Rules *Rules
+
 	// Figures are told how everything goes; nil: nobody is.
 	Figures *Figures
 
@@ -58,7 +61,7 @@ type Options struct {
 func (o *Options) Same(p *Options) bool {
 	a, b := *o, *p
 	for _, x := range []*Options{&a, &b} {
-		x.Engine, x.Logger, x.Version, x.Figures, x.Orders = nil, nil, "", nil, nil
+		x.Engine, x.Logger, x.Version, x.Figures, x.Orders, x.Rules = nil, nil, "", nil, nil, nil
 		x.Now, x.After, x.Jitter, x.Proxy, x.Within = nil, nil, nil, nil, nil
 	}
 	return reflect.DeepEqual(a, b)
@@ -106,6 +109,9 @@ func (o *Options) complete() error {
 	}
 	if o.Within == nil {
 		o.Within = context.WithTimeout
+	}
+	if o.Rules == nil {
+		o.Rules = &Rules{}
 	}
 	if o.Figures == nil {
 		o.Figures = &Figures{}

@@ -65,7 +65,7 @@ func TestOrderedAlert(t *testing.T) {
 	f := newFake(t)
 	f.extra = enrolled
 	c := f.client(nil)
-	push := &pusher{c: c, mark: f.rig.Bookmark(pushMark)}
+	push := c.newPusher()
 	push.begin(t.Context())
 	one := answerWith(1000, ordered("alert", "add", alertOrder))
 	for range 2 {

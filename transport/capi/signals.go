@@ -15,16 +15,10 @@ const (
 	pushMark   = "capi.push" // the bookmark's name
 	pushEvery  = 10 * time.Second
 	pushSpread = 7 * time.Second // of the first turn
-	batchLen   = 50
-	batchBytes = 4 << 20 // a batch that has as much is sent
-	// batchPatience bounds the sending of one batch.
-	batchPatience = 30 * time.Second
 	// lastPatience is how long an end waits for the last signals.
 	lastPatience = 5 * time.Second
 	// mostDecisions is how many decisions of one alert are told.
 	mostDecisions = 1000
-	// moveAfter is how many commits without news the bookmark may lag behind.
-	moveAfter = 1000
 )
 
 // Console is what is shared with the service and its console (console.yaml).
@@ -57,8 +51,7 @@ type signal struct {
 	Context   []signalMeta     `json:"context"`
 	Decisions []signalDecision `json:"decisions,omitempty"`
 
-	stop  int64
-	place place
+	stop int64
 }
 
 type signalSource struct {
@@ -89,13 +82,6 @@ type signalDecision struct {
 	UUID     string `json:"uuid"`
 }
 
-// place is how far the history was pushed: all of a revision, and so many signals of the
-// next one.
-type place struct {
-	rev  engine.Revision
-	done int
-}
-
 // Forget gives up the places in the history from which signals and deletions would be sent,
 // for a server that has no connection any more: otherwise the history would be kept for it.
 func Forget(ctx context.Context, e *engine.Engine) error {
@@ -103,18 +89,28 @@ func Forget(ctx context.Context, e *engine.Engine) error {
 	return errors.Join(e.Bookmark(pushMark).Drop(ctx), e.Bookmark(deletedMark).Drop(ctx))
 }
 
-// pusher sends what the history brings, from a bookmark on.
-type pusher struct {
-	c     *Client
-	mark  *engine.Bookmark
-	at    place
-	moved engine.Revision // where the bookmark is
+// pusher sends signals. Whether an alert is shared is decided by the rules that are in force
+// when it is looked at first, and what is withheld is passed over for good.
+type pusher struct{ outbox[*signal] }
+
+func (c *Client) newPusher() *pusher {
+	p := &pusher{outbox[*signal]{c: c, mark: c.o.Engine.Bookmark(pushMark), find: c.parcels, post: c.postSignals}}
+	p.left = func(s *signal, err error) {
+		c.o.Figures.signals(0, 1, 0)
+		c.log.Warn("a signal is refused by the Central API and left out", "scenario", s.Scenario, "uuid", s.UUID, "error", err)
+	}
+	p.lost = func(from, newest engine.Revision) {
+		c.o.Figures.signals(0, 0, 1)
+		c.log.Warn("signals are lost: the history is not kept any more back to where the last one was sent",
+			"sent_up_to", uint64(from), "goes_on_at", uint64(newest))
+	}
+	return p
 }
 
 // pushJob sends signals, at least once and in order. A batch that fails is sent again, with
 // growing pauses, from the bookmark, which a restart finds where it was.
 func (c *Client) pushJob(ctx context.Context) {
-	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
+	p := c.newPusher()
 	again := pauses{first: 2 * pushEvery, longest: 5 * time.Minute}
 	if c.o.NoSharing {
 		if err := p.mark.Drop(ctx); err != nil {
@@ -127,6 +123,7 @@ func (c *Client) pushJob(ctx context.Context) {
 			return
 		}
 	}
+	defer p.look() // the rules that follow are not for what came until now
 	wait, failing := c.around(pushEvery, pushSpread), false
 	for c.session.pause(ctx, wait) == nil {
 		err := p.turn(ctx)
@@ -165,7 +162,7 @@ func (p *pusher) last(ctx context.Context) {
 
 // pushOnce sends what there is, once.
 func (c *Client) pushOnce(ctx context.Context) error {
-	p := &pusher{c: c, mark: c.o.Engine.Bookmark(pushMark)}
+	p := c.newPusher()
 	if c.o.NoSharing || !p.begin(ctx) {
 		return ctx.Err()
 	}
@@ -175,117 +172,44 @@ func (c *Client) pushOnce(ctx context.Context) error {
 // begin finds the place to go on from. What was before the first start with sharing is not
 // sent.
 func (p *pusher) begin(ctx context.Context) bool {
-	at, stored := p.mark.At()
-	if newest := p.c.o.Engine.View().Revision(); !stored {
-		if err := p.mark.Move(ctx, newest); err != nil {
-			p.c.warn(ctx, "signals cannot be sent yet: the place in the history cannot be noted", "error", err)
-			return false
-		}
-		at = newest
+	if err := p.outbox.begin(ctx); err != nil {
+		p.c.warn(ctx, "signals cannot be sent yet: the place in the history cannot be noted", "error", err)
+		return false
 	}
-	p.at, p.moved = place{rev: at}, at
 	return true
 }
 
-// turn sends all that there is. An error is of a batch that was not taken, or of the
-// bookmark.
+// turn sends all that there is.
 func (p *pusher) turn(ctx context.Context) error {
-	commits, ok := p.c.o.Engine.Commits(p.at.rev)
-	if !ok {
-		newest := p.c.o.Engine.View().Revision()
-		p.c.o.Figures.signals(0, 0, 1)
-		p.c.log.Warn("signals are lost: the history is not kept any more back to where the last one was sent",
-			"sent_up_to", uint64(p.at.rev), "goes_on_at", uint64(newest))
-		p.at = place{rev: newest}
-		return p.move(ctx, true)
-	}
-	var batch []*signal
-	size := 0
-	last := p.at.rev
-	var failed error
-	for rev, commit := range commits {
-		list := p.c.signalsOf(commit)
-		skip := 0
-		if rev == p.at.rev+1 {
-			skip = min(p.at.done, len(list))
-		}
-		for _, s := range list[skip:] {
-			batch = append(batch, s)
-			if size += s.size(); len(batch) < batchLen && size < batchBytes {
-				continue
-			}
-			if failed = p.send(ctx, batch); failed != nil {
-				break
-			}
-			batch, size = nil, 0
-		}
-		if failed != nil || ctx.Err() != nil {
-			break
-		}
-		last = rev
-	}
-	if failed == nil && len(batch) > 0 {
-		failed = p.send(ctx, batch)
-	}
-	if failed != nil || ctx.Err() != nil {
-		return errors.Join(failed, ctx.Err())
-	}
-	p.at = place{rev: last}
-	return p.move(ctx, false)
+	p.look()
+	err := p.outbox.turn(ctx)
+	p.c.o.Rules.past(p.moved)
+	return err
 }
 
-// move notes the place durably: after a batch, and now and then without one.
-func (p *pusher) move(ctx context.Context, now bool) error {
-	if p.at.rev <= p.moved || !now && p.at.rev-p.moved < moveAfter {
-		return nil
+// look decides on all that there is, sent or not.
+func (p *pusher) look() { p.c.o.Rules.look(p.c.o.Console, p.c.o.Engine.View().Revision()) }
+
+func (c *Client) postSignals(ctx context.Context, batch []*signal) error {
+	err := c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/signals", body: batch, once: true, wait: batchPatience})
+	if err == nil {
+		c.o.Figures.signals(uint64(len(batch)), 0, 0)
 	}
-	if err := p.mark.Move(ctx, p.at.rev); err != nil {
-		return err
-	}
-	p.moved = p.at.rev
-	return nil
+	return err
 }
 
-// send sends a batch and notes that. Where the service refuses what is in it, the half that
-// is good is sent, and a signal that is refused by itself is left out and told: sent again
-// it would be refused again, and hold up all that come after it.
-func (p *pusher) send(ctx context.Context, batch []*signal) error {
-	err := p.c.session.ask(ctx, &request{method: http.MethodPost, path: "v3/signals", body: batch, once: true, wait: batchPatience})
-	var refused *Refusal
-	if errors.As(err, &refused) && refused.ofContent() {
-		if len(batch) > 1 {
-			half := len(batch) / 2
-			if err := p.send(ctx, batch[:half]); err != nil {
-				return err
-			}
-			return p.send(ctx, batch[half:])
-		}
-		p.c.o.Figures.signals(0, 1, 0)
-		p.c.log.Warn("a signal is refused by the Central API and left out", "scenario", batch[0].Scenario, "uuid", batch[0].UUID, "error", err)
-		err = nil
-	} else if err == nil {
-		p.c.o.Figures.signals(uint64(len(batch)), 0, 0)
+func (c *Client) parcels(commit *engine.Commit) (list []*parcel[*signal]) {
+	for _, s := range c.signalsOf(commit) {
+		list = append(list, &parcel[*signal]{what: s, size: s.size()})
 	}
-	if err != nil {
-		return err
-	}
-	p.at = batch[len(batch)-1].place
-	return p.move(ctx, true)
-}
-
-// ofContent tells whether the same again would be refused again.
-func (r *Refusal) ofContent() bool {
-	switch r.Status {
-	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		return true
-	}
-	return false
+	return list
 }
 
 // signalsOf are the signals of a commit, in order, those that are kept back left out.
 func (c *Client) signalsOf(commit *engine.Commit) (kept []*signal) {
 	var brought map[engine.AlertID]*signal // whose decisions are told one by one
 	var list []*signal
+	rules := c.o.Rules.of(commit.Revision, c.o.Console)
 	for change := range commit.Changes() {
 		if change.Kind == engine.DecisionBegun {
 			if s := brought[change.Decision.AlertID()]; s != nil {
@@ -293,7 +217,7 @@ func (c *Client) signalsOf(commit *engine.Commit) (kept []*signal) {
 			}
 			continue
 		}
-		s := c.signalOf(&change)
+		s := c.signalOf(&change, rules.Context)
 		if s == nil {
 			continue
 		}
@@ -305,14 +229,8 @@ func (c *Client) signalsOf(commit *engine.Commit) (kept []*signal) {
 		}
 	}
 	for _, s := range list {
-		if s.Trust = s.trust(); c.shares(s.Trust) {
+		if s.Trust = s.trust(); rules.shares(s.Trust) {
 			kept = append(kept, s)
-		}
-	}
-	for i, s := range kept {
-		s.place = place{commit.Revision - 1, i + 1}
-		if i == len(kept)-1 {
-			s.place = place{rev: commit.Revision}
 		}
 	}
 	return kept
@@ -321,7 +239,7 @@ func (c *Client) signalsOf(commit *engine.Commit) (kept []*signal) {
 // signalOf is an alert's signal, nil for other changes and for alerts that are none. It has
 // all decisions that the alert was reported with: of one that is told late some may be over,
 // and who decided them says how much of it may be shared.
-func (c *Client) signalOf(change *engine.Change) *signal {
+func (c *Client) signalOf(change *engine.Change, withMeta bool) *signal {
 	if change.Kind != engine.AlertStored || change.By.Kind == engine.ActorCentralAPI || change.By.Kind == engine.ActorImport {
 		return nil
 	}
@@ -339,7 +257,7 @@ func (c *Client) signalOf(change *engine.Change) *signal {
 		d := &planned[i]
 		s.add(d.Until, signalDecision{Origin: d.Origin, Scenario: d.Scenario, Scope: d.Scope, Type: d.Type, Value: d.Value}, d.UUID)
 	}
-	if c.o.Console.Context {
+	if withMeta {
 		s.Context = contextOf(a)
 	}
 	return s
@@ -418,14 +336,14 @@ func (s *signal) trust() string {
 	return trustCertified
 }
 
-func (c *Client) shares(trust string) bool {
+func (c *Console) shares(trust string) bool {
 	switch trust {
 	case trustManual:
-		return c.o.Console.Manual
+		return c.Manual
 	case trustCustom:
-		return c.o.Console.Custom
+		return c.Custom
 	case trustTainted:
-		return c.o.Console.Tainted
+		return c.Tainted
 	}
 	return true
 }

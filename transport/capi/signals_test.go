@@ -51,7 +51,7 @@ func (f *fake) signals() (names []string, batches int) {
 
 func (f *fake) pusher(change func(*Options)) *pusher {
 	c := f.client(change)
-	p := &pusher{c: c, mark: f.rig.Bookmark(pushMark)}
+	p := c.newPusher()
 	if !p.begin(context.Background()) {
 		f.t.Fatal("not begun")
 	}

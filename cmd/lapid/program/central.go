@@ -15,6 +15,7 @@ import (
 // Nothing of the server waits for it.
 type connection struct {
 	figures capi.Figures
+	rules   capi.Rules  // of sharing, by which the history was looked at
 	next    chan change // at most one: the latest
 
 	unusable atomic.Pointer[engine.Trouble] // configured, and cannot be; nil: it can
@@ -90,7 +91,7 @@ func (p *program) beginCentral(ctx context.Context, to change) (client *capi.Cli
 	}
 	o := *to.options
 	o.Engine, o.Logger, o.Version, o.Figures = p.engine, p.log.Logger, p.version, &p.connection.figures
-	o.Orders = &p.orders.counts
+	o.Orders, o.Rules = &p.orders.counts, &p.connection.rules
 	client, err := capi.New(&o)
 	if err != nil {
 		p.log.Error("there is no connection to the Central API", "error", err)
