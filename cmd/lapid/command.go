@@ -99,7 +99,10 @@ CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; w
 is made at the first start and kept.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			if err := verbs.RefuseEmpty(c); err != nil {
+				return err
+			}
 			return t.Settle()
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -146,6 +146,12 @@ func TestMoveInBesideServerIsWholeOrNot(t *testing.T) {
 			if code := moving.wait(t); code == exitGood {
 				t.Errorf("%+v: it ends well", c)
 			}
+			if text := moving.out.String(); c.at == "movein.arrived" && (strings.Contains(text, "nothing was taken over") || !strings.Contains(text, "it is not known") || !strings.Contains(text, "'lapid movein status' tells")) {
+				t.Errorf("%+v: it claims to know what became of it", c)
+			}
+			if c.at == "movein.arrived" {
+				h.expect(h.do("", "movein", "status"), exitFails, "", "~from its next start on")
+			}
 			p = start(t, nil, "-c", h.file, "serve")
 			h.awaitHealth(p)
 		}

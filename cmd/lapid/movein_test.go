@@ -116,6 +116,11 @@ func TestMoveInSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	h := emptyHouse(t)
 	h.expect(h.do("", "movein", "status"), exitFails, "", "~nothing was taken over into")
+	for _, words := range [][]string{{"movein", "--back", ""}, {"movein", "--back", h.dir, "--schema", ""}, {"movein", "--from", " "}, {"movein", "--dry-run", "--from="},
+		{"machines", "add", "x", "-a", "-f", "", "--init"}, {"movein", "status", "-c", ""}} {
+		h.expect(h.do("", words...), exitFails, "", "~is given with nothing in it: give it a value, or leave it out")
+	}
+	h.expect(h.do("", "movein", "--dry-run", "--back", h.dir), exitFails, "", "~--back changes nothing that there is")
 	h.expect(h.do("", "movein"), exitFails, "", "~name the old server's config.yaml with -c, or its database with --from")
 	h.expect(h.do("", "movein", "--from", "/var/lib/x.db"), exitFails, "", "~write sqlite:PATH")
 	h.expect(h.do("", "movein", "--from", "mysql://u:hunter2@h:x/"), exitFails, "", "~is no URL")

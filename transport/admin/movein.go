@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,6 +85,10 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.Reader.Read(b)
 }
 
+// ErrGone wraps an error of MoveIn's that came instead of the server's last word: what became of
+// a body that was sent whole is not known.
+var ErrGone = errors.New("the server has gone meanwhile")
+
 // MoveIn sends a database, as movein.Sender writes it, to the running server, and gives
 // what came of it in JSON. tell gets how far the server is with what it has. An error of
 // body's breaks it off, and then nothing is taken over.
@@ -94,7 +99,7 @@ func (c *Client) MoveIn(ctx context.Context, body io.Reader, tell func(done, of 
 	}
 	w, err := c.http.Do(r)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrGone, err)
 	}
 	defer w.Body.Close()
 	if w.StatusCode != http.StatusOK {
@@ -108,7 +113,7 @@ func (c *Client) MoveIn(ctx context.Context, body io.Reader, tell func(done, of 
 		var l moving
 		switch err := d.Decode(&l); {
 		case err != nil:
-			return nil, fmt.Errorf("the server has gone meanwhile: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrGone, err)
 		case l.Fail != nil:
 			return nil, l.Fail.error()
 		case l.Account != nil:

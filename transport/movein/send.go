@@ -31,6 +31,7 @@ func (s *Source) Send(ctx context.Context, o Options, keepGoing bool, to io.Writ
 		err = tally.Unfit(keepGoing)
 	}
 	if err == nil {
+		s.ending.Store(true)
 		err = sender.End(tally)
 	}
 	if err == nil {
@@ -38,6 +39,10 @@ func (s *Source) Send(ctx context.Context, o Options, keepGoing bool, to io.Writ
 	}
 	return tally, err
 }
+
+// Ending reports whether Send has come to the end of its frames: before, nobody who receives
+// them takes anything over; from then on only who received them knows.
+func (s *Source) Ending() bool { return s.ending.Load() }
 
 // Exchange has a source sent to who receives it, and gives what both say of it. What the
 // sender says counts first, but for what the receiver told it.

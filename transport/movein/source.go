@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	sqlite "modernc.org/sqlite"
@@ -22,6 +23,8 @@ type Source struct {
 	conn    *sql.Conn
 	has     map[string][]string // the columns of each table that is there
 	waiting func(what string)   // nil: nobody asks
+
+	ending atomic.Bool // see Ending
 }
 
 // Open opens a database and looks whether it is the reference's. Errors are sentences

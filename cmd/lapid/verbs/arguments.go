@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,21 @@ func meantFlag(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; did you mean --%s?", err, near)
 	}
 	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())
+}
+
+// neverEmpty are the flags that name a file, a folder or a place: given an empty value, which is
+// what a script has in a variable that was never set, a verb would do something else than meant.
+var neverEmpty = []string{"config", "from", "back", "schema", "dir", "file", "input", "upstream", "upstream-ca"}
+
+// RefuseEmpty complains about a flag that is given without a value and needs one. It comes
+// before the verb runs.
+func RefuseEmpty(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		if err == nil && slices.Contains(neverEmpty, f.Name) && strings.TrimSpace(f.Value.String()) == "" {
+			err = fmt.Errorf("--%s is given with nothing in it: give it a value, or leave it out; see \"%s --help\"", f.Name, c.CommandPath())
+		}
+	})
+	return err
 }
 
 // exactArgs complains unless a verb is given so many arguments. The sentence of this and

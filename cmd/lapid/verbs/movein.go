@@ -80,6 +80,9 @@ The page cmd/lapid/docs/moving-in.md, in the sources, walks through the evening 
 			context.AfterFunc(ctx, stop) // a second signal ends the program at once
 			switch {
 			case m.back != "":
+				if err := backAlone(c); err != nil {
+					return err
+				}
 				return m.goBack(ctx, t)
 			case m.schema != "":
 				return errors.New("--schema is for --back: it says for which version a database is written")
@@ -93,10 +96,18 @@ The page cmd/lapid/docs/moving-in.md, in the sources, walks through the evening 
 	c.Flags().BoolVar(&m.keepGoing, "keep-going", false, "leave out rows that are not what they should be, instead of taking over nothing")
 	c.Flags().StringVar(&m.back, "back", "", "write a database for a CrowdSec server into this folder, instead")
 	c.Flags().StringVar(&m.schema, "schema", "", "with --back, the version of that server: 1.4, 1.7 or such as 1.6.4 (default: as was taken over, else the newest)")
-	for _, other := range []string{"from", "dry-run", "keep-going"} {
-		c.MarkFlagsMutuallyExclusive("back", other)
-	}
 	return c
+}
+
+// backAlone complains about flags that --back has no use for.
+func backAlone(c *cobra.Command) error {
+	for _, other := range []string{"dry-run", "keep-going", "from"} {
+		if c.Flags().Changed(other) {
+			return fmt.Errorf("--%s is for taking over, and --back writes a database instead: leave it out; --back changes nothing that there is, "+
+				"neither the store nor a database that is there already", other)
+		}
+	}
+	return nil
 }
 
 func (m *moveIn) run(ctx context.Context, t *Terminal) error {
@@ -232,7 +243,7 @@ func (m *moveIn) beside(ctx context.Context, c *admin.Client, r *reading, o move
 		if tally != nil && tally.Balance() == nil { // it was read whole
 			_ = r.show(&movein.Account{At: o.Now.UTC(), Tally: tally})
 		}
-		return m.besideFailed(ctx, err)
+		return m.besideFailed(ctx, err, r.source.Ending())
 	}
 	if err := errors.Join(r.show(done), done.Unfit(m.keepGoing)); err != nil {
 		return err
@@ -241,10 +252,14 @@ func (m *moveIn) beside(ctx context.Context, c *admin.Client, r *reading, o move
 	return nil
 }
 
-// besideFailed says what is so now.
-func (m *moveIn) besideFailed(ctx context.Context, err error) error {
+// besideFailed says what is so now; sent: the end of what was read was sent, or begun to be.
+func (m *moveIn) besideFailed(ctx context.Context, err error, sent bool) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: the server takes over all of it if it had got all, else nothing: 'lapid movein status' tells", ErrInterrupted)
+	}
+	if sent && errors.Is(err, admin.ErrGone) {
+		return fmt.Errorf("it is not known what was taken over, all or nothing, for everything had been sent: "+
+			"start the server, which goes on with what had arrived, and 'lapid movein status' tells; it may be run again in any case: %w", err)
 	}
 	if strings.Contains(err.Error(), "nothing was taken over") || strings.Contains(err.Error(), movein.ErrUnfinished.Error()) || strings.Contains(err.Error(), movein.ErrPutAside.Error()) {
 		return err
@@ -434,6 +449,9 @@ func moveInStatusCommand(t *Terminal) *cobra.Command {
 			tellOrigin(t, s)
 			after := unfinished(s)
 			done, err := lastMovedIn(s)
+			if after != nil && errors.Is(err, fs.ErrNotExist) {
+				return after // the first one that there was
+			}
 			if err != nil {
 				return errors.Join(after, err)
 			}
@@ -447,7 +465,7 @@ func moveInStatusCommand(t *Terminal) *cobra.Command {
 func unfinished(s *config.Setup) error {
 	folder := s.Data().Folder()
 	if movein.UnderWay(folder) {
-		return errors.New("a later database has arrived and is not wholly taken over yet: the server goes on with it, and 'lapid ready' and its log say what fails, if something does")
+		return errors.New("a later database has arrived and is not wholly taken over yet: the server goes on with it, now or from its next start on, and 'lapid ready' and its log say what fails, if something does")
 	}
 	if text := movein.Failed(folder); text != "" {
 		return fmt.Errorf("what is shown is of an earlier one: %s", text)
@@ -455,11 +473,16 @@ func unfinished(s *config.Setup) error {
 	return nil
 }
 
+// noneMovedIn is an error that is fs.ErrNotExist, and does not say so.
+type noneMovedIn struct{ error }
+
+func (noneMovedIn) Is(target error) bool { return target == fs.ErrNotExist }
+
 // lastMovedIn is what the last taking over came to.
 func lastMovedIn(s *config.Setup) (*movein.Account, error) {
 	done, err := movein.ReadAccount(moveInFile(s))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())
+		return nil, noneMovedIn{fmt.Errorf("nothing was taken over into %s: lapid%s movein does that", s.Store(), s.Named())}
 	} else if err != nil {
 		return nil, datadir.Permitted(err, moveInFile(s))
 	}
