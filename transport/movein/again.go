@@ -2,10 +2,13 @@ package movein
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"lapid/engine"
 )
@@ -29,6 +32,12 @@ type record struct {
 	Lists    []string            `json:"lists"`
 	Own      map[string][]string `json:"own,omitempty"`     // items of its lists that were added here
 	Partial  bool                `json:"partial,omitempty"` // there was no room for all of it: what is gone is not noticed
+
+	// How each of them was left, by its name behind a letter (marks.go), and the items of each
+	// list that were taken. Missing: there was no room, or an earlier program wrote this, and
+	// what was changed here is not told from what was changed there.
+	Marks map[string]mark   `json:"marks,omitempty"`
+	Items map[string][]byte `json:"items,omitempty"`
 }
 
 // mostRecord bounds a record, in bytes: a secret has room for 64 KiB.
@@ -53,9 +62,16 @@ type Changes struct {
 	EndedDecisions int64 `json:"ended_decisions"`
 	RemovedAlerts  int64 `json:"removed_alerts"`
 	Removed        int64 `json:"removed_others"` // machines, bouncers, allowlists and items of them
-	Differing      int64 `json:"differing"`      // decisions that have another end here, or were ended here: they stay so
-	Replaced       int64 `json:"replaced"`       // machines and bouncers that were made here, and have the password or key from there now
+	Revised        int64 `json:"revised"`        // decisions that have another end, value or type there now: they ended here, and what is there was brought in their place
+	Differing      int64 `json:"differing"`      // decisions that run there and were ended here: they stay so
+	Replaced       int64 `json:"replaced"`       // machines and bouncers that were made or changed here, and have the password or key from there now
 	Renumbered     int64 `json:"renumbered"`     // alerts and decisions that could not keep their number
+
+	// Stays is what was changed or removed here since the last taking over, and is still as
+	// it is here. nil: nothing.
+	Stays *Stays `json:"changed_here,omitempty"`
+	// Replacing names some of those Replaced. nil: none.
+	Replacing *Named `json:"replacing,omitempty"`
 }
 
 // remember reads what the store has. Nothing of it is there in a new one.
@@ -83,23 +99,20 @@ func (b *Bringer) again(ctx context.Context, a *Alert, id engine.AlertID, taken 
 	for i := range taken {
 		d := &taken[i]
 		at := m.find(d)
+		var one []engine.Brought
 		if at < 0 {
-			one, err := b.addition(ctx, a, d)
-			if err != nil {
-				return nil, err
-			}
-			more = append(more, one...)
-			continue
+			one, err = b.addition(a, d)
+		} else {
+			one, err = b.level(a, d, ours[at])
 		}
-		if err := b.level(ctx, d, ours[at]); err != nil {
+		if err != nil {
 			return nil, err
 		}
+		more = append(more, one...)
 	}
 	for i := range ours {
-		if !m.taken[i] && ours[i].Running(b.now) {
-			if err := b.end(ctx, ours[i].ID()); err != nil {
-				return nil, err
-			}
+		if !m.taken[i] && !a.Unread && ours[i].Running(b.now) {
+			b.ends = append(b.ends, ours[i].ID())
 		}
 	}
 	return more, nil
@@ -107,7 +120,7 @@ func (b *Bringer) again(ctx context.Context, a *Alert, id engine.AlertID, taken 
 
 // addition is a decision that an alert got after it was taken over. It gets an alert like
 // that one, for what is stored of an alert does not change.
-func (b *Bringer) addition(ctx context.Context, a *Alert, d *Decision) ([]engine.Brought, error) {
+func (b *Bringer) addition(a *Alert, d *Decision) ([]engine.Brought, error) {
 	one := broughtOf(a, []Decision{*d}, 0)
 	one.ID, one.Alert.UUID = 0, derivedUUID(&Alert{Alert: a.Alert, Taken: []Decision{*d}}, 0)
 	id, there := b.known[one.Alert.UUID]
@@ -119,34 +132,98 @@ func (b *Bringer) addition(ctx context.Context, a *Alert, d *Decision) ([]engine
 	if err != nil || len(ours) == 0 {
 		return nil, err
 	}
-	return nil, b.level(ctx, d, ours[0])
+	return b.level(a, d, ours[0])
 }
 
-// level ends a decision that is over there.
-func (b *Bringer) level(ctx context.Context, d *Decision, ours engine.Decision) error {
-	running := ours.Running(b.now)
+// level makes a decision equal to what it is there: it ends one that is over there, and one
+// that is there with another end, value or type, for which it returns what is to be brought
+// in its place. One that was ended here stays so.
+func (b *Bringer) level(a *Alert, d *Decision, ours engine.Decision) (more []engine.Brought, err error) {
+	theirs := d.Until > b.now
+	if ours.Running(b.now) && theirs && d.is(ours) {
+		return nil, nil
+	}
+	next, ours, err := b.revisions(a, d, ours)
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case d.Until <= b.now && running:
-		return b.end(ctx, ours.ID())
-	case d.Until > b.now && (!running || ours.Until() != d.Until):
+	case !theirs:
+		if ours.Running(b.now) {
+			b.ends = append(b.ends, ours.ID())
+		}
+	case ours.Running(b.now) && d.is(ours):
+	case ours.Ended():
 		b.Changes.Differing++
+	default: // it runs with something else, or had its end here before that was changed there
+		if ours.Running(b.now) {
+			b.ends = append(b.ends, ours.ID())
+			b.superseded++
+		}
+		one := broughtOf(a, []Decision{*d}, 0)
+		one.ID, one.Alert.UUID = 0, next
+		one.Decisions[0].ID, one.Decisions[0].UUID = 0, engine.UUID{}
+		b.Changes.Revised++
+		return []engine.Brought{one}, nil
 	}
-	return nil
+	return nil, nil
 }
 
-// end notes a decision that is to end, with others in one commit.
-func (b *Bringer) end(ctx context.Context, id engine.DecisionID) error {
-	if b.ends = append(b.ends, id); len(b.ends) < mostDecisions {
-		return nil
+// revisions goes through what was brought in place of a decision before, one after the other,
+// and returns the last of them and the UUID of the next. Those before it end, if a taking
+// over was interrupted before they had.
+func (b *Bringer) revisions(a *Alert, d *Decision, ours engine.Decision) (next engine.UUID, last engine.Decision, err error) {
+	for n := uint64(1); ; n++ {
+		next = revisionUUID(a, d, n)
+		id, there := b.known[next]
+		if !there {
+			return next, ours, nil
+		}
+		b.seen[id] = true
+		_, list, err := b.e.Alert(b.e.View(), id)
+		if err != nil {
+			return next, ours, err
+		}
+		if len(list) == 0 {
+			continue
+		}
+		if ours.Running(b.now) {
+			b.ends = append(b.ends, ours.ID())
+			b.superseded++
+		}
+		ours = list[0]
 	}
-	return b.endAll(ctx)
 }
 
+func revisionUUID(a *Alert, d *Decision, n uint64) engine.UUID {
+	text := []byte("revision")
+	for _, number := range []uint64{uint64(a.Number), uint64(d.Number), n} {
+		text = binary.BigEndian.AppendUint64(text, number)
+	}
+	return uuidOf(append(append(text, d.UUID[:]...), a.Scenario...))
+}
+
+// is tells whether a decision here says what one there does. Long words are cut here.
+func (d *Decision) is(ours engine.Decision) bool {
+	same := func(theirs, ours string) bool {
+		return theirs == ours || len(ours) > engine.LongestName-utf8.UTFMax && strings.HasPrefix(theirs, ours)
+	}
+	return ours.Decided() == d.Until && ours.Value() == d.Value && same(d.Scope, ours.Scope().S) && same(d.Type, ours.Type().S)
+}
+
+// endAll ends what was noted: behind all that was brought, so that nothing that is brought in
+// place of another is missing in between.
 func (b *Bringer) endAll(ctx context.Context) error {
-	n, err := b.e.EndBrought(ctx, b.ends, b.now)
-	b.Changes.EndedDecisions += int64(n)
-	b.ends = b.ends[:0]
-	return err
+	for from := 0; from < len(b.ends); from += mostDecisions {
+		n, err := b.e.EndBrought(ctx, b.ends[from:min(from+mostDecisions, len(b.ends))], b.now)
+		if err != nil {
+			return err
+		}
+		b.Changes.EndedDecisions += int64(n)
+	}
+	b.Changes.EndedDecisions = max(0, b.Changes.EndedDecisions-int64(b.superseded))
+	b.ends, b.superseded = nil, 0
+	return nil
 }
 
 // matching finds decisions among those of one alert here, each of them once.
@@ -192,18 +269,85 @@ func (m *matching) find(d *Decision) int {
 // Finish removes what was taken over before and is gone from the source, and has the
 // store remember this taking over. It is called once, behind the last row.
 func (b *Bringer) Finish(ctx context.Context, tally *Tally) error {
+	if err := b.settle(ctx, tally); err != nil {
+		return err
+	}
+	return b.keep(ctx, tally)
+}
+
+// settle removes what is gone.
+func (b *Bringer) settle(ctx context.Context, tally *Tally) error {
+	b.spare(tally)
 	if err := b.endAll(ctx); err != nil {
 		return err
 	}
-	if b.last != nil && !b.last.Partial {
-		if err := b.sweep(ctx); err != nil {
-			return err
+	if b.last == nil || b.last.Partial {
+		return nil
+	}
+	return b.sweep(ctx)
+}
+
+// spare counts what could not be read as there, if it was taken over before.
+func (b *Bringer) spare(tally *Tally) {
+	if b.last == nil {
+		return
+	}
+	of := func(table *relation, were []string, are *[]string) {
+		names, all := tally.unread(table)
+		if all {
+			names = were
+			if t := tally.table(table); len(were) > 0 {
+				t.remark(0, "of some it cannot be read which they are: nothing of this table that was taken over before is removed this time")
+			}
+		}
+		there := make(map[string]bool, len(were)+len(*are))
+		for _, name := range were {
+			there[name] = true
+		}
+		for _, name := range *are {
+			there[name] = false
+		}
+		for _, name := range names {
+			if there[name] {
+				there[name], *are = false, append(*are, name)
+			}
 		}
 	}
+	of(machinesTable, b.last.Machines, &b.machines)
+	of(bouncersTable, b.last.Bouncers, &b.bouncers)
+	of(listsTable, b.last.Lists, &b.lists)
+	names, all := tally.unread(alertsTable)
+	for _, name := range names {
+		if u, ok := parseUUID(name); ok {
+			if id, there := b.known[u]; there {
+				b.seen[id] = true
+			}
+		}
+	}
+	if _, decisions := tally.unread(decisionsTable); all || decisions {
+		tally.table(alertsTable).remark(0, "of some, or of decisions without one, it cannot be read which they are: no alert that was taken over before is removed this time")
+		for _, r := range b.last.Alerts {
+			for id := r[0]; id <= r[1]; id++ {
+				b.seen[engine.AlertID(id)] = true
+			}
+		}
+	}
+}
+
+// keep has the store remember. What there is no room for is left out, the most telling last.
+func (b *Bringer) keep(ctx context.Context, tally *Tally) error {
 	r := record{Source: tally.Source, At: b.now, Alerts: ranges(b.seen), Machines: b.machines, Bouncers: b.bouncers, Lists: b.lists, Own: b.own}
+	b.mark(&r)
 	text, err := json.Marshal(r)
-	if err == nil && len(text) > mostRecord {
-		r.Alerts, r.Machines, r.Bouncers, r.Lists, r.Partial = nil, nil, nil, nil, true
+	for _, less := range []func(){
+		func() { r.Items = nil },
+		func() { r.Marks = nil },
+		func() { r.Alerts, r.Machines, r.Bouncers, r.Lists, r.Partial = nil, nil, nil, nil, true },
+	} {
+		if err != nil || len(text) <= mostRecord {
+			break
+		}
+		less()
 		text, err = json.Marshal(r)
 	}
 	if err != nil {
@@ -245,15 +389,16 @@ func (b *Bringer) sweep(ctx context.Context) error {
 func (b *Bringer) sweepPeople(ctx context.Context) error {
 	v := b.e.View()
 	for _, of := range []struct {
+		kind      byte
 		were, are []string
 		there     func(string) bool
 		remove    func(context.Context, string) error
 	}{
-		{b.last.Machines, b.machines, func(n string) bool { return v.Machine(n) != nil }, b.e.DeleteMachine},
-		{b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.dropList},
+		{markMachine, b.last.Machines, b.machines, func(n string) bool { return v.Machine(n) != nil }, b.e.DeleteMachine},
+		{markList, b.last.Lists, b.lists, func(n string) bool { return v.Allowlist(n) != nil }, b.dropList},
 	} {
 		for _, name := range of.were {
-			if slices.Contains(of.are, name) || !of.there(name) {
+			if slices.Contains(of.are, name) || !of.there(name) || b.changedHere(of.kind, name) {
 				continue
 			}
 			if err := of.remove(ctx, name); errors.Is(err, engine.ErrNotFound) {
@@ -282,7 +427,7 @@ func (b *Bringer) goneBouncers(v *engine.View) (gone []string) {
 	keys := map[string]engine.KeyHash{} // of those that are gone, by their names
 	for _, name := range b.last.Bouncers {
 		row := v.Bouncer(name)
-		if row == nil || stays[name] {
+		if row == nil || stays[name] || b.changedHere(markBouncer, name) {
 			continue
 		}
 		gone, stays[name] = append(gone, name), true

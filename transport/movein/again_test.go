@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lapid/engine"
 )
@@ -153,5 +156,216 @@ func write(t *testing.T, path string, text []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// receiveOdd takes over as with --keep-going.
+func (h *house) receiveOdd(t *testing.T, p Place) *Account {
+	t.Helper()
+	s, err := Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a := NewArrival(h.e, h.dir, slog.New(slog.DiscardHandler))
+	account, _, err := a.TakeOver(t.Context(), s, Options{Now: time.Unix(0, h.e.Now())}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
+}
+
+// TestUnreadableStays: a row that cannot be read the second time is no reason to remove or
+// end what was taken over of it, and neither is one of which it cannot be read what it is.
+func TestUnreadableStays(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		commands []string
+		said     *relation // which says that nothing of it is removed
+	}{
+		{[]string{"UPDATE bouncers SET last_pull = 'rubbish' WHERE name = 'fw-edge'"}, nil},
+		{[]string{"UPDATE bouncers SET name = '' WHERE name = 'fw-edge'"}, bouncersTable},
+		{[]string{"UPDATE machines SET last_heartbeat = 'rubbish' WHERE machine_id = 'lp-main'"}, nil},
+		{[]string{"UPDATE machines SET machine_id = '' WHERE machine_id = 'lp-main'"}, machinesTable},
+		{[]string{"UPDATE alerts SET started_at = 'rubbish'"}, nil},
+		{[]string{"UPDATE alerts SET started_at = 'rubbish', uuid = NULL WHERE id = 1"}, alertsTable},
+		{[]string{"UPDATE decisions SET created_at = 'rubbish'"}, nil},
+		{[]string{"UPDATE allow_lists SET created_at = 'rubbish' WHERE id = 1"}, nil},
+		{[]string{"UPDATE allow_list_items SET created_at = 'rubbish'"}, nil},
+	} {
+		for _, framed := range []bool{false, true} {
+			p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+			h := newHouse(t)
+			h.must(p)
+			bans, people, machines, lists := h.running(), h.bouncerNames(), len(h.e.View().Machines()), h.listed()
+			for _, command := range c.commands {
+				exec1(t, owner, command)
+			}
+			for range 2 {
+				var tally *Tally
+				if framed {
+					tally = h.receiveOdd(t, p).Tally
+				} else {
+					_, one, err := h.bring(p)
+					if err != nil {
+						t.Fatal(err)
+					}
+					tally = one
+				}
+				if tally.Damaged() == 0 {
+					t.Fatalf("%v harms nothing", c.commands)
+				}
+				if got := h.running(); !maps.Equal(got, bans) {
+					t.Errorf("%v, framed %v: %d run, and %d ran: %v", c.commands, framed, len(got), len(bans), got)
+				}
+				if got := h.bouncerNames(); !slices.Equal(got, people) || len(h.e.View().Machines()) != machines || h.listed() != lists {
+					t.Errorf("%v, framed %v: %v, %d machines, %s\nwere %v, %d, %s", c.commands, framed, got, len(h.e.View().Machines()), h.listed(), people, machines, lists)
+				}
+				if c.said != nil && !slices.ContainsFunc(tally.table(c.said).Remarks, func(r Reason) bool { return strings.Contains(r.Text, "is removed this time") }) {
+					t.Errorf("%v: it is not said: %v", c.commands, tally.table(c.said).Remarks)
+				}
+			}
+		}
+	}
+}
+
+// listed is what is on the lists.
+func (h *house) listed() string {
+	var text strings.Builder
+	for _, l := range h.e.View().Allowlists() {
+		var values []string
+		for i := range l.Items {
+			values = append(values, l.Items[i].Value)
+		}
+		slices.Sort(values)
+		fmt.Fprintln(&text, l.Name, values)
+	}
+	return text.String()
+}
+
+// TestChangedHereStays: what was changed or removed here since it was taken over stays as it
+// is here, and is counted; also when it is gone there.
+func TestChangedHereStays(t *testing.T) {
+	t.Parallel()
+	for _, framed := range []bool{false, true} {
+		p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+		h := newHouse(t)
+		h.must(p)
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		ctx := t.Context()
+		must(h.e.DeleteBouncer(ctx, "never-used"))
+		must(h.e.DeleteBouncer(ctx, "fw-edge"))
+		rotated := &engine.Bouncer{Name: "fw-edge", AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{1}, Software: &engine.Software{}}
+		_, err := h.e.AddBouncer(ctx, rotated)
+		must(err)
+		must(h.e.DeleteMachine(ctx, "lp-main"))
+		must(h.e.ChangeMachine(ctx, "lp-pending", func(m *engine.Machine) { m.Validated = true }))
+		must(h.e.DeleteAllowlist(ctx, "empty-null"))
+		_, err = h.e.RemoveFromAllowlist(ctx, "office", []string{"192.0.2.200"}, h.e.Now())
+		must(err)
+		must(h.e.DeleteAlert(ctx, 2, h.e.Now()))
+		want := h.bouncerNames()
+		look := func(when string, c Changes) {
+			t.Helper()
+			v := h.e.View()
+			if got := h.bouncerNames(); !slices.Equal(got, want) || v.Bouncer("fw-edge").Load().KeyHash != rotated.KeyHash {
+				t.Errorf("%s: the bouncers are %v, want %v; or the key is another", when, got, want)
+			}
+			if m := v.Machine("lp-pending"); v.Machine("lp-main") != nil || m == nil || !m.Validated {
+				t.Errorf("%s: machines are as they are there", when)
+			}
+			if _, there := v.AllowlistHolds("office", "192.0.2.200", item(t, "192.0.2.200").Prefix); there || v.Allowlist("empty-null") != nil {
+				t.Errorf("%s: allowlists are as they are there", when)
+			}
+			if _, _, err := h.e.Alert(v, 2); !errors.Is(err, engine.ErrNotFound) {
+				t.Errorf("%s: the alert is back: %v", when, err)
+			}
+			if c.Replaced != 0 || c.NewAlerts != 0 {
+				t.Errorf("%s: %+v", when, c)
+			}
+		}
+		again := func() Changes {
+			if framed {
+				return h.receiveOdd(t, p).Changes
+			}
+			return h.must(p)
+		}
+		for _, when := range []string{"a second time", "a third time"} {
+			c := again()
+			look(when, c)
+			if s := c.Stays; s == nil || s.Bouncers.N != 3 || s.Machines.N != 2 || s.Allowlists.N != 1 || s.Items.N != 1 || s.Alerts.N != 1 || !slices.Contains(s.Bouncers.First, "fw-edge") {
+				t.Errorf("%s it says %+v", when, s)
+			}
+		}
+		exec1(t, owner, "DELETE FROM bouncers WHERE name LIKE 'fw-edge%'")
+		exec1(t, owner, "DELETE FROM machines WHERE machine_id = 'lp-pending'")
+		if c := again(); c.Removed != 0 || h.e.View().Bouncer("fw-edge") == nil || h.e.View().Machine("lp-pending") == nil {
+			t.Errorf("gone there: %+v", c)
+		}
+		look("gone there", Changes{})
+		// What was left as it was follows the source.
+		exec1(t, owner, "UPDATE bouncers SET api_key = '"+strings.Repeat("ab", 64)+"' WHERE name = 'all-null'")
+		if c := again(); c.Replaced != 0 || h.e.View().Bouncer("all-null").Load().KeyHash[0] != 0xab {
+			t.Errorf("a key from there: %+v", c)
+		}
+	}
+}
+
+// TestDecisionsThatChangeThere have the end, value and type here that they have there, each
+// time anew, unless they were ended here.
+func TestDecisionsThatChangeThere(t *testing.T) {
+	t.Parallel()
+	for _, framed := range []bool{false, true} {
+		p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+		h := newHouse(t)
+		h.must(p)
+		n := len(h.running())
+		again := func(command string) Changes {
+			t.Helper()
+			exec1(t, owner, command)
+			if framed {
+				return h.receiveOdd(t, p).Changes
+			}
+			return h.must(p)
+		}
+		ends := func() (list []string) {
+			for _, d := range h.e.View().Find(nil, &engine.Query{Now: h.e.Now(), Simulated: true, Limit: -1}) {
+				if d.Value() == "198.51.100.0/24" || d.Value() == "198.51.101.0/24" {
+					list = append(list, fmt.Sprint(d.Value(), " ", d.Type().S, " ", time.Unix(0, d.Until()).UTC().Year()))
+				}
+			}
+			return list
+		}
+		for _, c := range []struct{ command, want string }{
+			{"UPDATE decisions SET until = '2037-06-01 00:00:00+00:00' WHERE id = 4", "198.51.100.0/24 ban 2037"},
+			{"UPDATE decisions SET until = '2030-06-01 00:00:00+00:00' WHERE id = 4", "198.51.100.0/24 ban 2030"},
+			{"UPDATE decisions SET value = '198.51.101.0/24' WHERE id = 4", "198.51.101.0/24 ban 2030"},
+			{"UPDATE decisions SET type = 'captcha' WHERE id = 4", "198.51.101.0/24 captcha 2030"},
+		} {
+			if got := again(c.command); got.Revised != 1 || got.Differing != 0 || got.EndedDecisions != 0 || got.RemovedAlerts != 0 {
+				t.Errorf("%s: %+v", c.command, got)
+			}
+			if got := ends(); len(got) != 1 || got[0] != c.want || len(h.running()) != n {
+				t.Errorf("%s: %v, %d run of %d", c.command, got, len(h.running()), n)
+			}
+			if got := again("SELECT 1"); got != (Changes{NewAlerts: 0}) {
+				t.Errorf("%s, once more: %+v", c.command, got)
+			}
+		}
+		for _, d := range h.e.View().Find(nil, &engine.Query{Now: h.e.Now(), Simulated: true, Limit: -1}) {
+			if d.Value() == "198.51.101.0/24" {
+				if err := h.e.EndDecision(t.Context(), d.ID(), h.e.Now()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := again("UPDATE decisions SET until = '2038-06-01 00:00:00+00:00' WHERE id = 4"); got.Differing != 1 || len(ends()) != 0 {
+			t.Errorf("ended here: %+v, %v", got, ends())
+		}
 	}
 }

@@ -15,6 +15,8 @@ type Alert struct {
 	engine.Alert
 	Number  int64 // of its row, which is its id; 0: it was made up for a decision without one
 	Taken   []Decision
+	Unread  bool   // decisions of it are not among them, because they could not be read
+	Spoiled bool   // it was made up for a decision whose alert could not be read
 	Refused string // set by a Taker: why it does not take it
 }
 
@@ -131,6 +133,7 @@ func (r *reader) page(ctx context.Context, after int64) (p *page, upTo int64, er
 		if row.bad != "" {
 			tally.damage(a.Number, row.bad)
 			p.spoiled[a.Number] = true
+			r.spareAlert(a)
 			return nil
 		}
 		if row.odd != "" {
@@ -199,6 +202,12 @@ func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 	d, owner := readDecision(row), row.number(decisionAlert)
 	if row.bad != "" {
 		tally.damage(d.Number, row.bad)
+		if a := p.byID[owner]; a != nil {
+			a.Unread = true
+		} else if !p.spoiled[owner] {
+			r.tally.spare(alertsTable, "") // it may have one that was made up for it
+			r.tally.spare(decisionsTable, "")
+		}
 		return
 	}
 	if len(d.Scenario) > engine.LongestName {
@@ -226,8 +235,19 @@ func (r *reader) decision(row *row, p *page, made *[]*Alert) {
 		tally.leave(d.Number, "over, and without an alert")
 	default:
 		tally.remark(d.Number, "runs without an alert: it gets one")
-		*made = append(*made, alertFor(d, ""))
+		alone := alertFor(d, "")
+		alone.Spoiled = p.spoiled[owner]
+		*made = append(*made, alone)
 	}
+}
+
+// spareAlert notes an alert that could not be read.
+func (r *reader) spareAlert(a *Alert) {
+	name := ""
+	if a.UUID != (engine.UUID{}) {
+		name = a.UUID.String()
+	}
+	r.tally.spare(alertsTable, name)
 }
 
 func readDecision(row *row) Decision {
@@ -367,6 +387,7 @@ func (r *reader) bound(a *Alert) {
 
 // refused counts an alert that the Taker did not take.
 func (r *reader) refused(a *Alert) {
+	r.spareAlert(a)
 	if a.Number != 0 {
 		r.tally.table(alertsTable).damage(a.Number, a.Refused)
 	}

@@ -12,6 +12,7 @@ type Allowlist struct {
 	Number  int64
 	Console bool // managed by the console
 	Items   []AllowlistItem
+	Unread  bool // items of it are not among them, because they could not be read
 }
 
 // AllowlistItem is one item with the number of its row.
@@ -67,6 +68,7 @@ func (r *reader) allowlists(ctx context.Context) error {
 		}
 		if row.bad != "" {
 			tally.damage(l.Number, row.bad)
+			r.tally.spare(listsTable, l.Name)
 			return nil
 		}
 		lists, byNumber[l.Number] = append(lists, l), l
@@ -83,7 +85,7 @@ func (r *reader) allowlists(ctx context.Context) error {
 	}
 	items := r.tally.table(itemsTable)
 	for _, l := range lists {
-		err := r.to.Allowlist(ctx, l)
+		err := r.spare(listsTable, l.Name, r.to.Allowlist(ctx, l))
 		if err := r.hand(tally, l.Number, err, func() {
 			if l.Console {
 				tally.remark(l.Number, "is managed by the console")
@@ -113,6 +115,7 @@ func (r *reader) joins(ctx context.Context, lists map[int64]*Allowlist) (map[int
 		switch {
 		case row.bad != "":
 			tally.damage(item, row.bad)
+			unreadItem(lists, []int64{list})
 		case lists[list] == nil:
 			tally.leave(item, "belongs to no list that is there")
 		default:
@@ -122,6 +125,22 @@ func (r *reader) joins(ctx context.Context, lists map[int64]*Allowlist) (map[int
 		return nil
 	})
 	return listOf, err
+}
+
+// unreadItem notes an item that could not be read, of some lists, or of nobody knows which.
+func unreadItem(lists map[int64]*Allowlist, of []int64) {
+	known := false
+	for _, number := range of {
+		if l := lists[number]; l != nil {
+			l.Unread, known = true, true
+		}
+	}
+	if known {
+		return
+	}
+	for _, l := range lists {
+		l.Unread = true
+	}
 }
 
 // items reads the items into their lists; one may be on several.
@@ -140,6 +159,7 @@ func (r *reader) items(ctx context.Context, lists map[int64]*Allowlist, listOf m
 		switch {
 		case row.bad != "":
 			tally.damage(item.Number, row.bad)
+			unreadItem(lists, of)
 		case len(of) == 0:
 			tally.leave(item.Number, "belongs to no list, so it protects nothing")
 		case item.Expired(r.now):

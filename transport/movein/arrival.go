@@ -365,11 +365,13 @@ func (a *Arrival) bring(ctx context.Context, file *os.File, tell func(done, of i
 	for _, say := range refused {
 		say(account.Tally)
 	}
-	if err := b.Finish(ctx, account.Tally); err != nil {
+	if err := b.settle(ctx, account.Tally); err != nil {
 		return nil, err
 	}
 	release()
-	err = reading.each(func(f *frame) error { return b.second(ctx, f, account.Tally) })
+	if err = reading.each(func(f *frame) error { return b.second(ctx, f, account.Tally) }); err == nil {
+		err = b.keep(ctx, account.Tally)
+	}
 	account.Changes = b.Changes
 	return account, err
 }
@@ -409,8 +411,9 @@ func (r *rereading) each(take func(*frame) error) error {
 func (b *Bringer) first(ctx context.Context, f *frame, refused *[]func(*Tally)) error {
 	note := func(of *relation, id int64, err error) error {
 		var r Refusal
-		if errors.As(err, &r) {
-			*refused = append(*refused, func(t *Tally) { t.refuse(of, id, string(r)) })
+		var l Leave
+		if errors.As(err, &r) || errors.As(err, &l) {
+			*refused = append(*refused, func(t *Tally) { t.refuseOr(of, id, err) })
 			return nil
 		}
 		return err
@@ -424,7 +427,13 @@ func (b *Bringer) first(ctx context.Context, f *frame, refused *[]func(*Tally)) 
 		}
 	}
 	for _, l := range f.Lists {
-		if err := note(listsTable, l.Number, b.Allowlist(ctx, l)); err != nil {
+		err := b.Allowlist(ctx, l)
+		for i := range l.Items {
+			if n := l.Items[i].Number; err != nil && n != 0 && note(itemsTable, n, err) != nil {
+				return err
+			}
+		}
+		if err := note(listsTable, l.Number, err); err != nil {
 			return err
 		}
 	}
@@ -450,9 +459,7 @@ func (b *Bringer) first(ctx context.Context, f *frame, refused *[]func(*Tally)) 
 // second takes over the others.
 func (b *Bringer) second(ctx context.Context, f *frame, t *Tally) error {
 	note := func(of *relation, id int64, err error) error {
-		var r Refusal
-		if errors.As(err, &r) {
-			t.refuse(of, id, string(r))
+		if t.refuseOr(of, id, err) {
 			return nil
 		}
 		return err

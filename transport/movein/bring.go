@@ -29,13 +29,19 @@ type Bringer struct {
 	machines, bouncers, lists []string                       // that the source has
 	own                       map[string][]string            // items of its lists that are not the source's
 
-	ends []engine.DecisionID // what has ended there, and is to end here
+	ends       []engine.DecisionID // what has ended there, and is to end here
+	superseded int                 // of them, in whose place something was brought
+
+	marks    map[string]mark   // how what was taken over is left, by letter and name
+	refusals map[string]bool   // what could not be stored, alike
+	items    map[string][]byte // the marks of each list's items
 }
 
 // NewBringer makes one. The engine must run, and its time is the moment of the taking over.
 // It reads all alerts that are there.
 func NewBringer(ctx context.Context, e *engine.Engine) (*Bringer, error) {
-	b := &Bringer{e: e, now: e.Now(), seen: map[engine.AlertID]bool{}, uuids: map[engine.UUID]int64{}, own: map[string][]string{}}
+	b := &Bringer{e: e, now: e.Now(), seen: map[engine.AlertID]bool{}, uuids: map[engine.UUID]int64{}, own: map[string][]string{},
+		marks: map[string]mark{}, refusals: map[string]bool{}, items: map[string][]byte{}}
 	return b, b.remember(ctx)
 }
 
@@ -54,11 +60,14 @@ func (b *Bringer) Machine(ctx context.Context, m *Machine) error {
 	b.machines = append(b.machines, m.ID)
 	ours := b.e.View().Machine(m.ID)
 	if ours != nil && bytes.Equal(ours.PasswordHash, m.PasswordHash) && ours.Validated == m.Validated && ours.AuthType == m.AuthType {
-		return nil
+		return b.brought(markMachine, m.ID, nil)
 	}
-	err := refusal(b.e.BringMachine(ctx, &m.Machine))
-	if err == nil && ours != nil && (b.last == nil || !slices.Contains(b.last.Machines, m.ID)) {
-		b.Changes.Replaced++
+	if b.changedHere(markMachine, m.ID) {
+		return orRemoved(ours != nil)
+	}
+	err := b.brought(markMachine, m.ID, refusal(b.e.BringMachine(ctx, &m.Machine)))
+	if err == nil && ours != nil {
+		b.replaced(markMachine, m.ID)
 	}
 	return err
 }
@@ -70,14 +79,25 @@ func (b *Bringer) Bouncer(ctx context.Context, x *Bouncer) error {
 	row := b.e.View().Bouncer(x.Name)
 	if row != nil {
 		if ours := row.Load(); ours.KeyHash == x.KeyHash && ours.AuthType == x.AuthType {
-			return nil
+			return b.brought(markBouncer, x.Name, nil)
 		}
 	}
-	err := refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull))
-	if err == nil && row != nil && (b.last == nil || !slices.Contains(b.last.Bouncers, x.Name)) {
-		b.Changes.Replaced++
+	if b.changedHere(markBouncer, x.Name) {
+		return orRemoved(row != nil)
+	}
+	err := b.brought(markBouncer, x.Name, refusal(b.e.BringBouncer(ctx, &x.Bouncer, x.LastPull)))
+	if err == nil && row != nil {
+		b.replaced(markBouncer, x.Name)
 	}
 	return err
+}
+
+// orRemoved is nil for what is here.
+func orRemoved(here bool) error {
+	if here {
+		return nil
+	}
+	return removedHere
 }
 
 // Allowlist brings a list with its items, which keep the seconds in which they were added.
@@ -86,10 +106,23 @@ func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
 		return err
 	}
 	b.lists = append(b.lists, l.Name)
-	if l.FromConsole {
-		return b.consoleList(ctx, l)
-	}
 	ours := b.e.View().Allowlist(l.Name)
+	if took, _ := b.tookBefore(markList, l.Name); ours == nil && took {
+		b.changedHere(markList, l.Name)
+		return removedHere
+	}
+	if l.FromConsole && ours != nil && (l.Unread || b.changedHere(markList, l.Name)) {
+		return nil
+	}
+	if l.FromConsole {
+		return b.brought(markList, l.Name, b.consoleList(ctx, l))
+	}
+	return b.brought(markList, l.Name, b.ownList(ctx, l, ours))
+}
+
+// ownList brings one that the console has nothing to do with.
+func (b *Bringer) ownList(ctx context.Context, l *Allowlist, ours *engine.Allowlist) error {
+	l = b.itemsOf(l, ours)
 	if ours == nil {
 		if err := b.e.CreateAllowlist(ctx, l.Name, l.Description, orElse(l.CreatedAt, b.now)); err != nil {
 			return refusal(err)
@@ -130,6 +163,10 @@ func (b *Bringer) consoleList(ctx context.Context, l *Allowlist) error {
 // not any more. What was added here since, or before and was ours then, stays.
 func (b *Bringer) removeItems(ctx context.Context, l *Allowlist, ours *engine.Allowlist) error {
 	there := make(map[string]bool, len(l.Items))
+	var before map[[6]byte]bool
+	if b.last != nil && b.last.Items != nil {
+		before = itemsMarked(b.last.Items[l.Name])
+	}
 	for i := range l.Items {
 		there[l.Items[i].Value] = true
 	}
@@ -138,6 +175,9 @@ func (b *Bringer) removeItems(ctx context.Context, l *Allowlist, ours *engine.Al
 		item := &ours.Items[i]
 		switch {
 		case there[item.Value]:
+		case l.Unread && b.last != nil && !slices.Contains(b.last.Own[l.Name], item.Value):
+		case before != nil && !before[itemMark(item.Value)]:
+			b.own[l.Name] = append(b.own[l.Name], item.Value)
 		case b.last != nil && item.CreatedAt <= b.last.At && !slices.Contains(b.last.Own[l.Name], item.Value):
 			gone = append(gone, item.Value)
 		default:
@@ -217,7 +257,9 @@ func (b *Bringer) portions(ctx context.Context, list []portion) error {
 		brought := broughtOf(p.Alert, p.Taken, p.Part)
 		id, there := b.known[brought.Alert.UUID]
 		if !there {
-			batch = append(batch, brought)
+			if !b.goneHere(&p) && !b.hereAlready(&p) {
+				batch = append(batch, brought)
+			}
 			continue
 		}
 		more, err := b.again(ctx, p.Alert, id, p.Taken)
@@ -286,7 +328,7 @@ func broughtOf(a *Alert, taken []Decision, part int) engine.Brought {
 
 // derivedUUID is the same for the same alert at each taking over, and for the same decision
 // where the alert is made up for it.
-func derivedUUID(a *Alert, part int) (u engine.UUID) {
+func derivedUUID(a *Alert, part int) engine.UUID {
 	text := binary.BigEndian.AppendUint64([]byte("alert"), uint64(a.Number))
 	text = binary.BigEndian.AppendUint64(text, uint64(part))
 	if a.Number == 0 && len(a.Taken) > 0 {
@@ -294,7 +336,11 @@ func derivedUUID(a *Alert, part int) (u engine.UUID) {
 	} else {
 		text = binary.BigEndian.AppendUint64(text, uint64(a.StartAt.At))
 	}
-	sum := sha256.Sum256(append(text, a.Scenario...))
+	return uuidOf(append(text, a.Scenario...))
+}
+
+func uuidOf(text []byte) (u engine.UUID) {
+	sum := sha256.Sum256(text)
 	copy(u[:], sum[:])
 	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
 	return u
@@ -310,7 +356,11 @@ func (b *Bringer) Usage(ctx context.Context, u *engine.Usage) error {
 	} else if m := b.e.View().Machine(u.Name); m != nil {
 		u.Version, u.FeatureFlags, u.DataSources, u.HubItems = m.Version, m.FeatureFlags, m.DataSources, m.HubItems
 	}
-	return refusal(b.e.BringUsage(ctx, u))
+	err := b.e.BringUsage(ctx, u)
+	if errors.Is(err, engine.ErrNotFound) {
+		return Leave("who sent it is not here")
+	}
+	return refusal(err)
 }
 
 // Counters lets new numbers begin behind those that were given there. A counter that is

@@ -3,6 +3,7 @@ package movein
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -67,9 +68,15 @@ func (r *reader) machines(ctx context.Context) error {
 		}
 		if row.bad != "" {
 			tally.damage(m.Number, row.bad)
+			r.tally.spare(machinesTable, m.ID)
 			return nil
 		}
-		return r.hand(tally, m.Number, r.to.Machine(ctx, m), func() { r.machine[m.Number], r.senders[sender{engine.UsageMachine, m.ID}] = m.ID, true })
+		if r.names[sender{engine.UsageMachine, m.ID}] {
+			tally.damage(m.Number, twice)
+			return nil
+		}
+		r.names[sender{engine.UsageMachine, m.ID}] = true
+		return r.hand(tally, m.Number, r.spare(machinesTable, m.ID, r.to.Machine(ctx, m)), func() { r.machine[m.Number], r.senders[sender{engine.UsageMachine, m.ID}] = m.ID, true })
 	})
 }
 
@@ -119,6 +126,18 @@ func (r *row) counts(i int) []engine.Count {
 	return out
 }
 
+// twice is why the second of a name is left out: of two, one would be counted and not be there.
+const twice = "there is another of that name"
+
+// spare notes one that a Taker refuses.
+func (r *reader) spare(of *relation, name string, err error) error {
+	var refused Refusal
+	if errors.As(err, &refused) {
+		r.tally.spare(of, name)
+	}
+	return err
+}
+
 // isBcrypt tells whether a text has the form of a bcrypt hash.
 func isBcrypt(hash []byte) bool { return len(hash) == 60 && hash[0] == '$' && hash[1] == '2' }
 
@@ -156,9 +175,15 @@ func (r *reader) bouncers(ctx context.Context) error {
 		}
 		if row.bad != "" {
 			tally.damage(b.Number, row.bad)
+			r.tally.spare(bouncersTable, b.Name)
 			return nil
 		}
-		return r.hand(tally, b.Number, r.to.Bouncer(ctx, b), func() {
+		if r.names[sender{engine.UsageBouncer, b.Name}] {
+			tally.damage(b.Number, twice)
+			return nil
+		}
+		r.names[sender{engine.UsageBouncer, b.Name}] = true
+		return r.hand(tally, b.Number, r.spare(bouncersTable, b.Name, r.to.Bouncer(ctx, b)), func() {
 			if r.senders[sender{engine.UsageBouncer, b.Name}] = true; revoked {
 				tally.remark(b.Number, "marked as revoked, which never had an effect: its key goes on working")
 			}

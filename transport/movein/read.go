@@ -12,7 +12,7 @@ import (
 )
 
 // Taker gets the rows of a source, in the order of its methods. What it is given is its
-// own. An error that is a Refusal leaves that one out and is counted; any other ends the
+// own. An error that is a Refusal, or a Leave, leaves that one out and is counted; any other ends the
 // reading. All calls come from one goroutine.
 type Taker interface {
 	Machine(context.Context, *Machine) error
@@ -34,6 +34,14 @@ type Refusal string
 
 func (r Refusal) Error() string { return string(r) }
 
+// Leave is why a Taker leaves a row out as a matter of course: nothing is wrong with it.
+type Leave string
+
+func (l Leave) Error() string { return string(l) }
+
+// removedHere is why what was taken over before is not here any more.
+const removedHere = Leave("was taken over before and removed here since: it stays so")
+
 // Options says how a source is read.
 type Options struct {
 	Now        time.Time     // of the taking over: what is over is over by then
@@ -46,7 +54,7 @@ type Options struct {
 // Read hands everything in a source to a Taker and tells what became of each row. Where
 // it fails the tally says how far it came. It may be called once.
 func (s *Source) Read(ctx context.Context, o Options, to Taker) (*Tally, error) {
-	r := &reader{source: s, to: to, o: o, now: unix(o.Now), tally: newTally(s), machine: map[int64]string{}, senders: map[sender]bool{}}
+	r := &reader{source: s, to: to, o: o, now: unix(o.Now), tally: newTally(s), machine: map[int64]string{}, senders: map[sender]bool{}, names: map[sender]bool{}}
 	err := r.read(ctx)
 	r.tally.settle()
 	return r.tally, explain(s.Place, err)
@@ -62,6 +70,7 @@ type reader struct {
 	rows    int64            // of all tables
 	machine map[int64]string // the name of each machine that was taken, by the number of its row
 	senders map[sender]bool  // who may have sent usage metrics: those that were taken
+	names   map[sender]bool  // of all bouncers and machines
 }
 
 func (r *reader) read(ctx context.Context) error {
@@ -103,7 +112,10 @@ func (r *reader) progress() {
 // hand counts one that was given to the Taker, by its answer.
 func (r *reader) hand(t *TableTally, id int64, err error, taken func()) error {
 	var refused Refusal
+	var leave Leave
 	switch {
+	case errors.As(err, &leave):
+		t.leave(id, leave.Error())
 	case err == nil:
 		t.took()
 		taken()

@@ -2,6 +2,7 @@ package movein
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 )
 
@@ -13,6 +14,42 @@ type Tally struct {
 	Running  []OriginTally  `json:"running_decisions"` // of those taken over, by origin
 	Counters Counters       `json:"counters"`
 	origins  map[string]int // by origin, its place in Running
+
+	// Unread is what is there and could not be read or stored, by table: it is no reason to
+	// remove what was taken over of it before.
+	Unread map[string]*Unread `json:"-"`
+}
+
+// Unread are things of one table. All: of some it is not known which they are.
+type Unread struct {
+	Names []string // alerts: their UUIDs
+	All   bool
+}
+
+// mostUnread bounds the names of one table. With more nothing of it is known.
+const mostUnread = 10_000
+
+// spare notes one that could not be read, "" if not even what it is.
+func (t *Tally) spare(of *relation, name string) {
+	if t.Unread == nil {
+		t.Unread = map[string]*Unread{}
+	}
+	u := t.Unread[of.name]
+	if u == nil {
+		u = &Unread{}
+		t.Unread[of.name] = u
+	}
+	if u.All = u.All || name == "" || len(u.Names) >= mostUnread; !u.All {
+		u.Names = append(u.Names, name)
+	}
+}
+
+// unread is what could not be read of a table.
+func (t *Tally) unread(of *relation) (names []string, all bool) {
+	if u := t.Unread[of.name]; u != nil {
+		return u.Names, u.All
+	}
+	return nil, false
 }
 
 // TableTally counts the rows of one table. Rows is what the database itself says before
@@ -118,6 +155,24 @@ func (t *Tally) refuse(of *relation, id int64, why string) {
 	table := t.table(of)
 	table.Taken--
 	table.damage(id, why)
+}
+
+// refuseOr counts one by its error as left out that was counted as taken, and tells whether
+// the error was about that.
+func (t *Tally) refuseOr(of *relation, id int64, err error) bool {
+	var refused Refusal
+	var leave Leave
+	switch {
+	case errors.As(err, &refused):
+		t.refuse(of, id, string(refused))
+	case errors.As(err, &leave):
+		table := t.table(of)
+		table.Taken--
+		table.leave(id, string(leave))
+	default:
+		return false
+	}
+	return true
 }
 
 // leave counts a row that is left out as a matter of course.

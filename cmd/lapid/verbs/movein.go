@@ -57,11 +57,14 @@ from there come last. Without a server the store is made beside its place and pu
 interrupted has none, or the one that was there. That one is kept under another name.
 
 What is in the store stays: run again, the verb makes what it took over equal to what the database has now (what is new,
-has ended or is gone there), and keeps what was stored here otherwise. Bouncers are told what that changes.
+has changed, has ended or is gone there), and keeps what was stored here otherwise. What it took over and was changed here
+since stays as it is here, and is counted: a bouncer with another key, a machine with another password, a ban that was
+ended, what was removed. Of an allowlist's item, and of the texts of an alert, a change there is not taken over. Bouncers
+are told what that changes.
 
 A table says what became of each row. What is not what it should be (a password that is no hash, a time that is none) is
-counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out. --dry-run reads
-everything and changes nothing.
+counted with its reason, and nothing is taken over then, but with --keep-going: that leaves such rows out, and what was
+taken over of them before stays as it is. --dry-run reads everything and changes nothing.
 
 Ids stay what they are. What is new begins behind the old server's counters.
 
@@ -341,12 +344,30 @@ func (r *reading) told(done *movein.Account, into string) {
 	if c.Renumbered > 0 {
 		r.t.success("%d alerts and decisions have other numbers than there, where theirs were taken", c.Renumbered)
 	}
+	if c.Revised > 0 {
+		r.t.success("%d decisions have another end, value or type there now: what is there was taken over in their place", c.Revised)
+	}
 	if c.Replaced > 0 {
-		r.t.success("%d bouncers and machines had been made here under the names of others there: they have the keys and passwords from there now", c.Replaced)
+		r.t.success("%d bouncers and machines had been made or changed here under the names of others there: they have the keys and passwords from there now (%s)", c.Replaced, firstOf(c.Replacing))
 	}
 	if c.Differing > 0 {
-		r.t.success("%d decisions run there and were ended here, or have another end here: they stay as they are here", c.Differing)
+		r.t.success("%d decisions run there and were ended here: they stay ended", c.Differing)
 	}
+	for kind, n := range c.Stays.Each {
+		r.t.success("%d %s were changed or removed here since the last taking over: they stay as they are here (%s)", n.N, kind, firstOf(n))
+	}
+}
+
+// firstOf names the first few.
+func firstOf(n *movein.Named) string {
+	if n == nil {
+		return ""
+	}
+	text := strings.Join(n.First, ", ")
+	if int(n.N) > len(n.First) {
+		text += ", …"
+	}
+	return line(text)
 }
 
 // copyStore copies a store that nobody has open, file by file: history and bookmarks go on
