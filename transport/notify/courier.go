@@ -50,6 +50,7 @@ type courier struct {
 	*Configuration
 	format *template.Template
 	sender Sender
+	mask   *mask // of what the receiver says
 	engine *engine.Engine
 	mark   *engine.Bookmark
 	log    *slog.Logger

@@ -24,15 +24,15 @@ type outage struct {
 // errWords is wrapped by the error about a message that cannot be put into words.
 var errWords = errors.New("it cannot be put into words, mend the format")
 
-// put sends n of what is pending as one message, once.
+// put sends n of what is pending as one message, once. Errors hold no secrets.
 func (c *courier) put(ctx context.Context, from, n int) error {
 	text, err := c.words(from, n)
 	if err != nil {
-		return errors.Join(errWords, err)
+		return c.mask.error(errors.Join(errWords, err))
 	}
-	err = c.attempt(ctx, text)
+	err = c.mask.error(c.attempt(ctx, text))
 	if part := (*partlyError)(nil); errors.As(err, &part) {
-		c.log.Warn("a message was taken for some of its receivers only", "error", part)
+		c.log.Warn("a message was taken for some of its receivers only", "error", err)
 		return nil
 	}
 	return err

@@ -26,6 +26,7 @@ const answerAtMost = 64 << 10
 type webhook struct {
 	client *http.Client
 	to     *HTTP
+	mask   *mask
 }
 
 func newWebhook(c *HTTP) (*webhook, error) {
@@ -68,7 +69,7 @@ func newWebhook(c *HTTP) (*webhook, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", c.UnixSocket)
 		}
 	}
-	return &webhook{client: &http.Client{Transport: t, CheckRedirect: follow}, to: c}, nil
+	return &webhook{client: &http.Client{Transport: t, CheckRedirect: follow}, to: c, mask: maskOf(&Configuration{HTTP: c})}, nil
 }
 
 // follow follows redirects as the field does, but not from https to less. On another host,
@@ -102,11 +103,11 @@ func (c *HTTP) method() string {
 
 // Send sends one text. What the receiver answers counts.
 func (w *webhook) Send(ctx context.Context, text string) error {
-	return post(ctx, w.client, w.to.method(), w.to.URL, w.to.Headers, text)
+	return post(ctx, w.client, w.mask, w.to.method(), w.to.URL, w.to.Headers, text)
 }
 
 // post does one request and judges the answer.
-func post(ctx context.Context, client *http.Client, method, to string, headers map[string]string, body string) error {
+func post(ctx context.Context, client *http.Client, hidden *mask, method, to string, headers map[string]string, body string) error {
 	r, err := http.NewRequestWithContext(ctx, method, to, strings.NewReader(body))
 	if err != nil {
 		return refused("the request cannot be made")
@@ -128,9 +129,9 @@ func post(ctx context.Context, client *http.Client, method, to string, headers m
 	case code >= 300 && code < 400:
 		return fmt.Errorf("%s answered %d and sends elsewhere, which is not followed: write the final address", r.URL.Host, code)
 	case slices.Contains(ofTheMessage, code):
-		return refused("%s answered %d: %s", r.URL.Host, code, excerpt(said))
+		return refused("%s answered %d: %s", r.URL.Host, code, excerpt(hidden, said))
 	case code >= 400:
-		err := fmt.Errorf("%s answered %d: %s", r.URL.Host, code, excerpt(said))
+		err := fmt.Errorf("%s answered %d: %s", r.URL.Host, code, excerpt(hidden, said))
 		if after := retryAfter(answer.Header.Get("Retry-After"), time.Now()); after > 0 {
 			return &laterError{err, after}
 		}
@@ -170,10 +171,10 @@ func withoutAddress(host string, err error) error {
 	return fmt.Errorf("%s: %w", host, err)
 }
 
-// excerpt is the beginning of what a receiver said, on one line.
-func excerpt(said []byte) string {
+// excerpt is the beginning of what a receiver said, on one line, without secrets.
+func excerpt(hidden *mask, said []byte) string {
 	const most = 200
-	said = bytes.TrimSpace(said)
+	said = bytes.TrimSpace([]byte(hidden.hide(string(said)))) // before it is cut: a part of a secret is one
 	return strings.ToValidUTF8(strings.Join(strings.Fields(string(said[:min(len(said), most)])), " "), "?")
 }
 
@@ -181,6 +182,7 @@ func excerpt(said []byte) string {
 type chat struct {
 	client *http.Client
 	to     *Slack
+	mask   *mask
 }
 
 func newChat(c *Slack) (*chat, error) {
@@ -190,7 +192,7 @@ func newChat(c *Slack) (*chat, error) {
 	t := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 1, IdleConnTimeout: UsualTimeout}
 	// A page that one is sent to answers well, and has not taken the message.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &chat{client: &http.Client{Transport: t, CheckRedirect: stay}, to: c}, nil
+	return &chat{client: &http.Client{Transport: t, CheckRedirect: stay}, to: c, mask: maskOf(&Configuration{Slack: c})}, nil
 }
 
 // Send posts one text.
@@ -207,5 +209,5 @@ func (c *chat) Send(ctx context.Context, text string) error {
 	if err != nil {
 		return refused("the text cannot be written as JSON")
 	}
-	return post(ctx, c.client, http.MethodPost, c.to.Webhook, map[string]string{"Content-Type": "application/json"}, string(body))
+	return post(ctx, c.client, c.mask, http.MethodPost, c.to.Webhook, map[string]string{"Content-Type": "application/json"}, string(body))
 }

@@ -132,7 +132,7 @@ func (n *Notifier) courier(c *Configuration) (*courier, error) {
 	if p, ok := s.(*plugged); ok {
 		p.programs = n.programs
 	}
-	return &courier{Configuration: c, format: format, sender: s, engine: n.o.Engine, mark: n.o.Engine.Bookmark(bookmarks + c.Name),
+	return &courier{Configuration: c, format: format, sender: s, mask: maskOf(c), engine: n.o.Engine, mark: n.o.Engine.Bookmark(bookmarks + c.Name),
 		log: n.o.Logger.With("notification", c.Name), clock: n.o.Clock, tally: &tally{name: c.Name}}, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -138,10 +139,11 @@ type pluginLines struct {
 	program string
 	log     *slog.Logger
 	clock   Clock
-	hide    func(string) string // nil: nothing is hidden
+	mask    *atomic.Pointer[mask] // of what it writes; nil: nothing is hidden
 
 	mu     sync.Mutex
-	line   []byte // what has come of it, at most longestLine
+	line   []byte // what has come of it, at most longestRead
+	cut    bool   // of the line more has come
 	minute time.Time
 	lines  int // of the minute
 	said   string
@@ -149,7 +151,8 @@ type pluginLines struct {
 
 const (
 	linesAMinute = 30
-	longestLine  = 1000
+	longestLine  = 1000     // in the log
+	longestRead  = 64 << 10 // so that a secret in it is found before it is cut
 )
 
 // Write takes any part of lines.
@@ -158,10 +161,11 @@ func (l *pluginLines) Write(b []byte) (int, error) {
 	defer l.mu.Unlock()
 	for rest := b; len(rest) > 0; {
 		line, after, whole := bytes.Cut(rest, []byte{'\n'})
-		l.line = append(l.line, line[:min(len(line), longestLine-len(l.line))]...)
+		fits := min(len(line), longestRead-len(l.line))
+		l.line, l.cut = append(l.line, line[:fits]...), l.cut || fits < len(line)
 		if whole {
 			l.tell(string(bytes.TrimSpace(l.line)))
-			l.line = l.line[:0]
+			l.line, l.cut = l.line[:0], false
 		}
 		rest = after
 	}
@@ -187,9 +191,7 @@ func (l *pluginLines) tell(line string) {
 			level = slog.LevelError
 		}
 	}
-	if l.hide != nil {
-		text = l.hide(text)
-	}
+	text = l.hidden(text)
 	l.said = text
 	if l.log == nil {
 		return
@@ -206,6 +208,20 @@ func (l *pluginLines) tell(line string) {
 	if l.lines == linesAMinute+1 {
 		l.log.Warn("a plugin program writes too much, the rest of this minute is left out", "program", l.program)
 	}
+}
+
+// hidden is what may be told of a line. Under mu.
+func (l *pluginLines) hidden(text string) string {
+	var m *mask
+	if l.mask != nil {
+		m = l.mask.Load()
+	}
+	if l.cut {
+		text = m.hideCut(text)
+	} else {
+		text = m.hide(text)
+	}
+	return strings.ToValidUTF8(text[:min(len(text), longestLine)], "?")
 }
 
 // last is the last line that was worth telling.

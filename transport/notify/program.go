@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,6 +28,9 @@ type Program struct {
 	// Secrets are what the document holds and no log or error may: they are hidden in
 	// whatever the program says.
 	Secrets []string
+	// Withheld are secrets of the server: variables that hold one are not in the program's
+	// environment, nor are those of the server's own (environment).
+	Withheld []string
 }
 
 // plugged hands the texts of one notification to a program, which it shares with others of
@@ -128,6 +132,15 @@ func (c *Program) credential() (*syscall.Credential, error) {
 	}
 	gid, err := strconv.ParseUint(g.Gid, 10, 32)
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
+}
+
+// environment is the server's, as in the field, but for the secrets that are the server's
+// own: what signs its tokens, its settings, and what its configuration put in as one.
+func (c *Program) environment(all []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(line string) bool {
+		name, value, _ := strings.Cut(line, "=")
+		return name == "CS_LAPI_SECRET" || name == "MYSQL_PWD" || name == "PGPASSWORD" || strings.HasPrefix(name, "LAPID_") || slices.Contains(c.Withheld, value)
+	})
 }
 
 // Send hands one text to the program.

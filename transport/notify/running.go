@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,9 +54,10 @@ type running struct {
 	begin time.Duration
 	users int // under programs.mu
 
-	secrets atomic.Pointer[[]string] // of all configurations it was told of
+	mask atomic.Pointer[mask] // of all configurations it was told of
 
 	mu     sync.Mutex
+	kept   []string // what mask hides
 	client *plugin.Client
 	at     *process // nil: it has not come to that
 	conn   *grpc.ClientConn
@@ -105,7 +105,7 @@ func (p *programs) leave(r *running) {
 func (r *running) connect(ctx context.Context, name string, c *Program) (*grpc.ClientConn, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.keepSecret(c.Secrets)
+	r.keepSecrets(c)
 	if r.client != nil && r.client.Exited() {
 		r.end()
 	}
@@ -128,32 +128,25 @@ func (r *running) connect(ctx context.Context, name string, c *Program) (*grpc.C
 	return r.conn, nil
 }
 
-// keepSecret adds what is to be hidden. Under mu.
-func (r *running) keepSecret(more []string) {
-	all := []string{}
-	if now := r.secrets.Load(); now != nil {
-		all = append(all, *now...)
-	}
-	for _, one := range more {
-		if !slices.Contains(all, one) {
-			all = append(all, one)
+// keepSecrets adds what is to be hidden. Under mu.
+func (r *running) keepSecrets(c *Program) {
+	known := len(r.kept)
+	for _, one := range secretsOf(&Configuration{Program: c}) {
+		if !slices.Contains(r.kept, one) {
+			r.kept = append(r.kept, one)
 		}
 	}
-	if n := len(all) - mostSecrets; n > 0 { // of configurations that have changed
-		all = slices.Delete(all, 0, n)
+	if len(r.kept) == known {
+		return
 	}
-	r.secrets.Store(&all)
+	if n := len(r.kept) - mostSecrets; n > 0 { // of configurations that have changed
+		r.kept = slices.Delete(r.kept, 0, n)
+	}
+	r.mask.Store(newMask(r.kept))
 }
 
 // hide takes secrets out of what the program says.
-func (r *running) hide(text string) string {
-	if now := r.secrets.Load(); now != nil {
-		for _, one := range *now {
-			text = strings.ReplaceAll(text, one, "***")
-		}
-	}
-	return text
-}
+func (r *running) hide(text string) string { return r.mask.Load().hide(text) }
 
 // start starts the program, unless it is too early for that. Under mu.
 func (r *running) start() error {
@@ -166,7 +159,7 @@ func (r *running) start() error {
 	if err != nil {
 		return err
 	}
-	lines := &pluginLines{program: filepath.Base(r.c.Path), log: r.log, clock: r.clock, hide: r.hide}
+	lines := &pluginLines{program: filepath.Base(r.c.Path), log: r.log, clock: r.clock, mask: &r.mask}
 	r.client = plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plugin.HandshakeConfig{ProtocolVersion: 1, MagicCookieKey: "CROWDSEC_PLUGIN_KEY", MagicCookieValue: "lapid"},
 		Plugins:          plugin.PluginSet{r.c.Type: notifier{}},
@@ -177,7 +170,7 @@ func (r *running) start() error {
 		SyncStdout:       io.Discard,
 		SyncStderr:       io.Discard,
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
-			p, err := newProcess(r.c.Path, cmd.Env, dir, as)
+			p, err := newProcess(r.c.Path, r.c.environment(cmd.Env), dir, as)
 			r.at = p
 			return p, err
 		},

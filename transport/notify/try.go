@@ -28,9 +28,10 @@ func Try(ctx context.Context, c *Configuration, a *Alert) error {
 		return err
 	}
 	defer closeSender(s)
+	hidden := maskOf(c)
 	text, err := render(format, []*Alert{a})
 	if err != nil {
-		return err
+		return hidden.error(err)
 	}
-	return (&courier{Configuration: c, sender: s}).attempt(ctx, text)
+	return hidden.error((&courier{Configuration: c, sender: s}).attempt(ctx, text))
 }

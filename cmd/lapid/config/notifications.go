@@ -210,7 +210,7 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 		if n.words.get("timeout") == nil {
 			document += "timeout: " + notify.UsualTimeout.String() + "\n"
 		}
-		c.Program = &notify.Program{Path: program, Type: n.Type, Document: document, User: as.User, Group: as.Group, Secrets: settings.secrets("")}
+		c.Program = &notify.Program{Path: program, Type: n.Type, Document: document, User: as.User, Group: as.Group, Secrets: settings.secrets(""), Withheld: s.withheld()}
 	} else if err := decodeBuiltIn(c, settings); err != nil {
 		return nil, err
 	}
@@ -218,6 +218,16 @@ func (s *Setup) Configuration(n *Notification) (*notify.Configuration, error) {
 		return nil, fmt.Errorf("%s: %w", n.at, err)
 	}
 	return c, nil
+}
+
+// withheld are the secrets that stand in the configuration itself, with variables put in;
+// not what is too short to be one.
+func (s *Setup) withheld() []string {
+	const shortest = 5
+	if s.tree == nil {
+		return nil
+	}
+	return slices.DeleteFunc(s.tree.secrets(""), func(word string) bool { return len(word) < shortest })
 }
 
 // formatPlace is where in the file an error of a template is, by the line that it names.
@@ -383,7 +393,7 @@ const hiddenWord = "***"
 
 // shortestSecret is how long a word must be to be hidden in what programs say: shorter ones
 // are in other words too.
-const shortestSecret = 5
+const shortestSecret = 3
 
 // secrets are the words of a tree that masked hides, with variables put in; of addresses
 // what follows the host.
