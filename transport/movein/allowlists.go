@@ -2,6 +2,7 @@ package movein
 
 import (
 	"context"
+	"slices"
 
 	"lapid/engine"
 )
@@ -69,6 +70,10 @@ func (r *reader) allowlists(ctx context.Context) error {
 		if row.bad != "" {
 			tally.damage(l.Number, row.bad)
 			r.tally.spare(listsTable, l.Name)
+			return nil
+		}
+		if slices.ContainsFunc(lists, func(other *Allowlist) bool { return other.Name == l.Name }) {
+			tally.damage(l.Number, twice)
 			return nil
 		}
 		lists, byNumber[l.Number] = append(lists, l), l

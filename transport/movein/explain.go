@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"strings"
 
 	"github.com/go-sql-driver/mysql"
@@ -26,7 +27,7 @@ func explain(p Place, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		advice = ": run this as root, or as the user that owns the file"
 	case errors.As(err, &lite):
-		advice = sqliteAdvice(lite)
+		advice = sqliteAdvice(p, lite)
 	case errors.As(err, &post):
 		advice = postgresAdvice(post)
 	case errors.As(err, &my):
@@ -36,30 +37,37 @@ func explain(p Place, err error) error {
 	case p.Kind != SQLite && unreachable(err):
 		advice = ": the database server cannot be reached, or went away; look whether it runs, and whether host and port are right; nothing was taken over, run it again then"
 	}
-	return &told{fmt.Errorf("%s: %w%s", p, err, advice)}
+	return &told{err, fmt.Sprintf("%s: %s%s", p, strings.ReplaceAll(err.Error(), "%!w(<nil>)", "there is no address for the host"), advice)}
 }
 
 // told is an error that has its advice already.
-type told struct{ error }
+type told struct {
+	error
+	text string
+}
 
 var errTold = errors.New("told")
 
+func (t *told) Error() string       { return t.text }
 func (t *told) Unwrap() error       { return t.error }
 func (t *told) Is(other error) bool { return other == errTold }
 
 // sqliteAdvice goes by the primary code of an error.
-func sqliteAdvice(err *sqlite.Error) string {
+func sqliteAdvice(p Place, err *sqlite.Error) string {
+	const hotJournal = 8 | 3<<8 // a write that was interrupted has to be rolled back
+	if code := err.Code(); code == hotJournal {
+		return ": the file was left in the middle of a write; start the old server once and stop it, then try again"
+	} else if code = code & 0xff; code == 14 || code == 8 { // cannot open, or write, what lies beside it
+		return fmt.Sprintf(": the folder must be writable for reading a database with a write-ahead log, and %s, or a file of the log in it, is not for this user; "+
+			"run this as root or as the owner, or take a copy first with sqlite3 FILE \"VACUUM INTO 'COPY'\"", filepath.Dir(p.Path))
+	}
 	switch err.Code() & 0xff {
 	case 5, 6: // busy, locked
 		return ": the old server keeps the file locked; try again, or stop it"
-	case 8: // read-only: a journal has to be rolled back, or the folder is not ours
-		return ": the file was left in the middle of a write; start the old server once and stop it, then try again"
 	case 11: // corrupt
 		return ": the file is damaged or only half of it was copied; take the copy again with sqlite3 FILE \"VACUUM INTO 'COPY'\", or read the old server's file itself"
 	case 13: // full
 		return ": there is no room left; make room, or name a folder on another disk"
-	case 14: // cannot open: the folder of the log
-		return ": the folder must be writable for reading a database with a write-ahead log; run this as root or as the owner, or take a copy first with sqlite3 FILE \"VACUUM INTO 'COPY'\""
 	case 26: // not a database
 		return ": this is no SQLite file, or an encrypted one; look at db_config.db_path of the old server"
 	}
@@ -73,7 +81,7 @@ func postgresAdvice(err *pgconn.PgError) string {
 	case err.Code == "3D000":
 		return ": there is no such database; look at db_config.db_name"
 	case err.Code == "42501":
-		return ": the user may not read the tables; SELECT on them is enough"
+		return ": the user may not read the tables; SELECT on them, and on their sequences, is enough"
 	case err.Code == "55P03":
 		return ": another process keeps it locked; try again when that has ended, or look at pg_locks who it is"
 	case strings.HasPrefix(err.Code, "57"), strings.HasPrefix(err.Code, "53"):

@@ -111,6 +111,13 @@ func TestFilesThatMayNotBeRead(t *testing.T) {
 	if said := alone(t, p.Path, 0); os.Getuid() == 0 && !strings.Contains(said, "the folder must be writable for reading a database with a write-ahead log") {
 		t.Errorf("in a folder that may not be written: %s", said)
 	}
+	owner.Close() // which ends the log, and the mode stays
+	if _, err := os.Stat(p.Path + "-wal"); err == nil {
+		t.Fatal("the log is still there")
+	}
+	if said := alone(t, p.Path, 0); os.Getuid() == 0 && (!strings.Contains(said, "the folder must be writable for reading a database with a write-ahead log") || !strings.Contains(said, dir)) {
+		t.Errorf("in a folder that may not be written, without a log: %s", said)
+	}
 }
 
 // TestWithoutFiles: where no file can be opened any more there is an error, and nothing else.

@@ -450,6 +450,8 @@ func TestPlaces(t *testing.T) {
 	for text, want := range map[string]string{
 		"sqlite:/a/b.db": "sqlite:/a/b.db", "sqlite:///a/b.db": "sqlite:/a/b.db", "postgres://u:pw@h:5433/d": "postgres database d on h:5433",
 		"mysql://u:pw@h:3307/d?tls=skip-verify": "mysql database d on h:3307", "mysql://u@/d?socket=/run/s": "mysql database d by the socket /run/s",
+		"pgx://u:pw@h:5433/d": "postgres database d on h:5433", "pgx:///d?host=/run/pg": "postgres database d by the socket /run/pg", "postgres://u@h/?dbname=d": "postgres database d on h",
+		"postgres://u:p w@h/": "", "pgx://u@h": "", "mysql://u@h/d?socket=/run/s": "",
 		"/var/lib/x.db": "", "mysql://u:p w@h/d": "", "mysql://u@h/": "", "oracle://x": "", "sqlite:": "",
 	} {
 		p, err := ParsePlace(text)

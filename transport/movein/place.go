@@ -1,6 +1,7 @@
 package movein
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -51,6 +52,8 @@ func ParsePlace(text string) (Place, error) {
 			return Place{}, errors.New("sqlite: names no file: write sqlite:/var/lib/crowdsec/data/crowdsec.db")
 		}
 		return Place{Kind: SQLite, Path: rest}, nil
+	case ok && scheme == "pgx": // the word of db_config
+		return postgresPlace("postgres:" + rest)
 	case ok && (scheme == "postgres" || scheme == "postgresql"):
 		return postgresPlace(text)
 	case ok && (scheme == "mysql" || scheme == "mariadb"):
@@ -65,8 +68,15 @@ func postgresPlace(text string) (Place, error) {
 		return Place{}, errors.New("is no URL: write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with signs other than letters and digits in the password as %XX")
 	}
 	p := Place{Kind: Postgres, User: u.User.Username(), Host: u.Hostname(), Name: strings.TrimPrefix(u.Path, "/"), url: text}
-	if h := u.Query().Get("host"); p.Host == "" {
+	options := u.Query()
+	if h := options.Get("host"); p.Host == "" {
 		p.Path = h
+	}
+	if p.Name == "" {
+		p.Name = cmp.Or(options.Get("dbname"), options.Get("database"), os.Getenv("PGDATABASE"))
+	}
+	if p.Name == "" {
+		return Place{}, errors.New("names no database: write postgres://USER:PASSWORD@HOST:PORT/DATABASE")
 	}
 	p.Port, _ = strconv.Atoi(u.Port())
 	return p, nil
@@ -95,6 +105,9 @@ func mysqlPlace(text string) (Place, error) {
 		default:
 			return Place{}, fmt.Errorf("has the unknown option %q: there are socket, tls, ca, cert and key", key)
 		}
+	}
+	if p.Host != "" && p.Path != "" {
+		return Place{}, errors.New("names a host and a socket, and only one of them can be: write mysql://USER:PASSWORD@HOST:PORT/DATABASE, or mysql://USER:PASSWORD@/DATABASE?socket=PATH")
 	}
 	if p.Name == "" {
 		return Place{}, errors.New("names no database: write mysql://USER:PASSWORD@HOST:PORT/DATABASE")

@@ -259,7 +259,11 @@ func (r *reader) counters(ctx context.Context) (err error) {
 			return err
 		}
 		if !counted && *to > 0 {
-			r.tally.table(of).remark(*to, "the counter of this table cannot be read: new numbers go on behind the highest that is there")
+			text := "the counter of this table cannot be read: new numbers go on behind the highest that is there"
+			if r.source.Place.Kind == Postgres {
+				text += "; with SELECT on its sequence (GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO ...) they go on behind the highest that was given"
+			}
+			r.tally.table(of).remark(*to, text)
 		}
 		if *to > mostNumber {
 			r.tally.table(of).remark(*to, fmt.Sprintf("the counter of this table is beyond %d: what is there beyond it gets other numbers, and new numbers go on behind those", mostNumber))

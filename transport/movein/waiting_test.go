@@ -126,3 +126,57 @@ func TestSettingsOfTheServer(t *testing.T) {
 		t.Errorf("the session is %q, %v", modes, err)
 	}
 }
+
+// TestNamesThatAreTwice: where the index is missing that forbids it, the first is taken over, and
+// the others are counted.
+func TestNamesThatAreTwice(t *testing.T) {
+	t.Parallel()
+	p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+	for _, command := range []string{
+		"DROP INDEX machines_machine_id_key", "DROP INDEX bouncers_name_key", "DROP INDEX allowlist_name",
+		"UPDATE machines SET machine_id = (SELECT machine_id FROM machines WHERE id = 1) WHERE id = 2",
+		"UPDATE bouncers SET name = (SELECT name FROM bouncers WHERE id = 1) WHERE id IN (2, 3)",
+		"UPDATE allow_lists SET name = (SELECT name FROM allow_lists WHERE id = 1) WHERE id = 2",
+	} {
+		exec1(t, owner, command)
+	}
+	h := newHouse(t)
+	_, tally, err := h.bring(p)
+	if err != nil || tally.Balance() != nil {
+		t.Fatal(err, tally.Balance())
+	}
+	machines, bouncers, lists := tally.Table("machines"), tally.Table("bouncers"), tally.Table("allow_lists")
+	m := h.e.Metrics()
+	if int(machines.Taken) != m.Machines || int(bouncers.Taken) != m.Bouncers || int(lists.Taken) != len(h.e.View().Allowlists()) {
+		t.Errorf("%d machines, %d bouncers, %d lists count as taken over, and there are %d, %d, %d", machines.Taken, bouncers.Taken, lists.Taken, m.Machines, m.Bouncers, len(h.e.View().Allowlists()))
+	}
+	if !accounts(machines.Left, "another of that name", 1, 2) || !accounts(bouncers.Left, "another of that name", 2, 2) || !accounts(lists.Left, "another of that name", 1, 2) {
+		t.Errorf("%+v, %+v, %+v", *machines, *bouncers, *lists)
+	}
+}
+
+// TestSequencesThatMayNotBeRead says what to grant.
+func TestSequencesThatMayNotBeRead(t *testing.T) {
+	t.Parallel()
+	p, owner := filled(t, Postgres, "postgres-1.7.sql")
+	exec1(t, owner, "REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM "+p.User)
+	_, tally := taken(t, p)
+	for _, name := range []string{"alerts", "decisions"} {
+		found := false
+		for _, r := range tally.Table(name).Remarks {
+			found = found || strings.Contains(r.Text, "GRANT SELECT ON ALL SEQUENCES")
+		}
+		if !found {
+			t.Errorf("%s: %+v", name, tally.Table(name).Remarks)
+		}
+	}
+}
+
+// TestErrorsOfNothing: what a driver writes of an error that is none is not shown.
+func TestErrorsOfNothing(t *testing.T) {
+	t.Parallel()
+	none := errors.New("hostname resolving error: %!w(<nil>)")
+	if err := explain(Place{Kind: Postgres, Name: "d", Host: "h"}, none); strings.Contains(err.Error(), "%!") || !errors.Is(err, none) {
+		t.Errorf("it says %v", err)
+	}
+}
