@@ -94,7 +94,7 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
                                                     behind, 1MiB or more (1GiB)
   movein                LAPID_MOVEIN                auto: a start on a store without bouncers and
                                                     machines takes over the database of db_config
-                                                    (off: it says that it is there)
+                                                    (off: it says that it is there; never: not that)
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

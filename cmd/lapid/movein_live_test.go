@@ -172,19 +172,19 @@ func TestMoveInBesideServerIsWholeOrNot(t *testing.T) {
 	}
 }
 
-// TestStartNamesOldDatabase: a start on a store with nothing names the database that is
-// there, in one line, until it was taken over or something was made here.
+// TestStartNamesOldDatabase: a start names the database that is there, in one line, until it was
+// taken over or nobody wants to hear it; a trial of the configuration does too.
 func TestStartNamesOldDatabase(t *testing.T) {
 	t.Parallel()
-	const word = "has 5 and 3, who are refused until it is taken over"
+	const empty, own = "has 5 and 3, who are refused until it is taken over", "has 1 bouncers and 0 machines of its own, and nothing was taken over from the old server's database, which has 5 and 3"
 	for _, c := range []struct {
 		before []string
-		env    []string
-		says   int
-		good   string
+		env    string
+		says   string // "": nothing
+		good   bool   // old keys are
 	}{
-		{nil, nil, 1, ""}, {[]string{"movein"}, nil, 0, "movein"}, {[]string{"bouncers", "add", "x", "--init"}, nil, 0, ""},
-		{nil, []string{"LAPID_MOVEIN=auto"}, 0, "auto"},
+		{nil, "", empty, false}, {[]string{"movein"}, "", "", true}, {nil, "never", "", false}, {nil, "auto", "", true},
+		{[]string{"bouncers", "add", "x", "--init"}, "", own, false}, {[]string{"bouncers", "add", "x", "--init"}, "auto", own, false}, {[]string{"bouncers", "add", "x", "--init"}, "never", "", false},
 	} {
 		h := emptyHouse(t)
 		write(t, h.dir, "config.yaml.local", "db_config: {type: sqlite, db_path: "+sqliteFixture(t, "1.7")+"}\n")
@@ -193,20 +193,49 @@ func TestStartNamesOldDatabase(t *testing.T) {
 				t.Fatal(r)
 			}
 		}
+		var env []string
+		if c.env != "" {
+			env = []string{"LAPID_MOVEIN=" + c.env}
+		}
+		try := start(t, env, "-c", h.file, "serve", "-t")
+		try.wait(t)
+		if told := strings.Contains(try.out.String(), "which has 5 bouncers and 3 machines"); told != (c.says != "") {
+			t.Errorf("%v %v: a trial says it: %v", c.before, c.env, told)
+		}
 		for range 2 {
-			p := start(t, c.env, "-c", h.file, "serve")
+			p := start(t, env, "-c", h.file, "serve")
 			h.awaitHealth(p)
 			await(t, "it is ready", func() bool { return strings.Contains(p.out.String(), "lapid is ready") })
-			if text := p.out.String(); strings.Count(text, word) != c.says || strings.Count(text, "old server's database is being taken over") > 1 {
-				t.Errorf("%v %v: it says it %d times, want %d", c.before, c.env, strings.Count(text, word), c.says)
+			if text := p.out.String(); strings.Contains(text, "is not taken over by a start") != (c.says != "") || !strings.Contains(text, c.says) || strings.Count(text, "old server's database") > 1 {
+				t.Errorf("%v %v: it does not say %q, or more", c.before, c.env, c.says)
 			}
 			h.header = map[string][]string{"X-Api-Key": {"import-key-1"}}
 			code, _, err := h.ask("GET", "/v1/decisions?ip=198.51.100.7", "")
-			if err != nil || (code == 200) != (c.good != "") {
+			if err != nil || (code == 200) != c.good {
 				t.Errorf("%v %v: the old key gets %d, %v", c.before, c.env, code, err)
 			}
 			kill(t, p)
 		}
+	}
+}
+
+// TestStartNamesNoDatabase: the file that db_config names has nothing to take over.
+func TestStartNamesNoDatabase(t *testing.T) {
+	t.Parallel()
+	empty, text := write(t, t.TempDir(), "empty.db", ""), write(t, t.TempDir(), "text.db", "text")
+	for _, c := range []struct{ db, env, says string }{
+		{"/nowhere/x.db", "auto", "level=warning msg=\"movein is auto (LAPID_MOVEIN), but the database that db_config names is missing, /nowhere/x.db: "},
+		{empty, "auto", "level=warning msg=\"movein is auto (LAPID_MOVEIN), but the database that db_config names is empty, " + empty},
+		{text, "off", "level=warning msg=\"db_config.db_path: " + text + " is no SQLite database"},
+	} {
+		h := emptyHouse(t)
+		write(t, h.dir, "config.yaml.local", "db_config: {type: sqlite, db_path: "+c.db+"}\n")
+		p := start(t, []string{"LAPID_MOVEIN=" + c.env}, "-c", h.file, "serve")
+		h.awaitHealth(p)
+		if strings.Count(p.out.String(), c.says) != 1 {
+			t.Errorf("it does not say %q", c.says)
+		}
+		kill(t, p)
 	}
 }
 

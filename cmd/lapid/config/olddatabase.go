@@ -1,7 +1,10 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"strings"
 
 	"lapid/transport/movein"
@@ -43,18 +46,45 @@ func (s *Setup) DatabaseLeft() string {
 		}
 		what = d.Path + ", the database of an old installation,"
 	}
-	text := path + ": " + what + " is not taken over by a start: 'lapid" + s.Named() + " movein' does that, with its bouncers, machines, decisions, alerts and allowlists; " +
-		"with LAPID_MOVEIN=auto a start does"
+	text := path + ": " + what + " is not taken over by a start: 'lapid" + s.Named() + " movein' does that, with its bouncers, machines, decisions, alerts and allowlists"
 	if n := s.place[path]; n != nil {
 		text = n.at() + ": " + text
 	}
 	return text
 }
 
-// checkMoveIn: the two words that there are.
+// The ways in which the SQLite file that db_config names has nothing to take over.
+const (
+	OldMissing = "is missing"
+	OldEmpty   = "is empty"
+	OldOther   = "is no SQLite database"
+)
+
+// OldFile is the SQLite file that db_config names, and why nothing can be taken over from it,
+// one of the words above; "": nothing is known against it, or db_config names none.
+func (s *Setup) OldFile() (path, wrong string) {
+	path = s.Config.DB.Path
+	if s.Config.DB.Type != "sqlite" || path == "" {
+		return "", ""
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return path, OldMissing
+	case err != nil:
+		return path, ""
+	case info.Mode().IsRegular() && info.Size() == 0:
+		return path, OldEmpty
+	case !usedSQLite(path):
+		return path, OldOther
+	}
+	return path, ""
+}
+
+// checkMoveIn: the three words that there are.
 func (s *Settings) checkMoveIn() error {
-	if w := s.MoveIn; w != "" && w != "auto" && w != "off" {
-		return fmt.Errorf("movein must be auto or off, not %q", w)
+	if w := s.MoveIn; w != "" && w != "auto" && w != "off" && w != "never" {
+		return fmt.Errorf("movein must be auto, off or never, not %q", w)
 	}
 	return nil
 }

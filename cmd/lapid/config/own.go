@@ -84,7 +84,8 @@ type Settings struct {
 	ShrunkenLists string `yaml:"capi_shrunken_lists"`
 	// MoveIn, when auto, has a start on a store without bouncers and machines take over
 	// the database that db_config names (lapid movein), once; a start that cannot do that
-	// fails. Default off: such a start says which database is there.
+	// fails. Default off: a start says which database is there, as long as nothing was taken
+	// over. With never it does not.
 	MoveIn string `yaml:"movein"`
 }
 

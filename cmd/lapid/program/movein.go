@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"lapid/cmd/lapid/config"
 	"lapid/transport/movein"
 )
 
@@ -28,11 +29,16 @@ func (p *program) moveIn(ctx context.Context) error {
 	if err := p.arrival.Resume(ctx); err != nil && ctx.Err() == nil {
 		p.log.Error("a database that has arrived could not be taken over yet: it is tried again while the server runs", "error", err)
 	}
-	if m := p.engine.Metrics(); ctx.Err() != nil || m.Bouncers+m.Machines > 0 || movein.Taken(p.engine) {
+	if ctx.Err() != nil || movein.Taken(p.engine) || p.setup.Own.MoveIn == "never" {
+		return nil
+	}
+	if m := p.engine.Metrics(); m.Bouncers+m.Machines > 0 {
+		p.tellOldDatabase(ctx, fmt.Sprintf("this store has %d bouncers and %d machines of its own, and nothing was taken over from the old server's database, which has %%d and %%d: %%s; "+
+			"movein: never in lapid.yaml (LAPID_MOVEIN) keeps this line away", m.Bouncers, m.Machines))
 		return nil
 	}
 	if p.setup.Own.MoveIn != "auto" {
-		p.tellOldDatabase(ctx)
+		p.tellOldDatabase(ctx, "this store has no bouncers and no machines, and the old server's database has %d and %d, who are refused until it is taken over: %s; with LAPID_MOVEIN=auto a start does that")
 		return nil
 	}
 	err := p.moveInNow(ctx)
@@ -46,12 +52,16 @@ func (p *program) moveIn(ctx context.Context) error {
 	return nil
 }
 
-// moveInNow takes over what db_config names. Where that is an SQLite file that is not there, or
-// nothing, there was no old server.
+// moveInNow takes over what db_config names. Where that is nothing, there was no old server;
+// an SQLite file that is not there, or empty, may be on a disk that comes later.
 func (p *program) moveInNow(ctx context.Context) error {
-	d := &p.setup.Config.DB
-	if info, err := os.Stat(d.Path); d.Type == "" || d.Type == "sqlite" && (errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0) {
-		p.log.Info("movein is auto (LAPID_MOVEIN), and db_config names no database in which there is something to take over: the store begins empty")
+	if p.setup.Config.DB.Type == "" {
+		p.log.Info("movein is auto (LAPID_MOVEIN), and db_config names no database: the store begins empty")
+		return nil
+	}
+	if path, wrong := p.setup.OldFile(); wrong == config.OldMissing || wrong == config.OldEmpty {
+		p.log.Warn(fmt.Sprintf("movein is auto (LAPID_MOVEIN), but the database that db_config names %s, %s: nothing was taken over, and the store begins empty; "+
+			"if it is on a disk that was not mounted yet, mount that and start again, or run 'lapid%s movein'", wrong, path, p.setup.Named()))
 		return nil
 	}
 	place, err := p.setup.OldDatabase()
@@ -90,9 +100,14 @@ func (p *program) tellDamage(tally *movein.Tally) {
 	}
 }
 
-// tellOldDatabase has the one line about a database with bouncers or machines beside a
-// store that has none. One that cannot be looked into is told as well.
-func (p *program) tellOldDatabase(ctx context.Context) {
+// tellOldDatabase has the one line about a database with bouncers or machines of which
+// nothing was taken over: how many, and what is to be done, go into words. One that cannot be
+// looked into is told as well, and a file that is none.
+func (p *program) tellOldDatabase(ctx context.Context, words string) {
+	if path, wrong := p.setup.OldFile(); wrong == config.OldOther {
+		p.log.Warn(fmt.Sprintf("db_config.db_path: %s %s: nothing can be taken over from it; name the old server's database there, or with 'lapid%s movein --from'", path, wrong, p.setup.Named()))
+		return
+	}
 	left := p.setup.DatabaseLeft()
 	if left == "" {
 		return
@@ -104,8 +119,30 @@ func (p *program) tellOldDatabase(ctx context.Context) {
 	case err != nil:
 		p.log.Warn(left, "error", err)
 	case bouncers+machines > 0:
-		p.log.Warn(fmt.Sprintf("this store has no bouncers and no machines, and the old server's database has %d and %d, who are refused until it is taken over: %s", bouncers, machines, left))
+		p.log.Warn(fmt.Sprintf(words, bouncers, machines, left))
 	}
+}
+
+// tryOldDatabase says in a trial of the configuration what a start would, as far as that is
+// known without the store: a server may have it open.
+func (p *program) tryOldDatabase(ctx context.Context) {
+	s := p.setup
+	if _, err := os.Stat(movein.AccountFile(s.Data().Folder())); err == nil || s.Own.MoveIn == "never" {
+		return
+	}
+	_, err := os.Stat(s.Store())
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if path, wrong := s.OldFile(); fresh && s.Own.MoveIn == "auto" {
+		if wrong != "" {
+			p.log.Warn(fmt.Sprintf("movein is auto (LAPID_MOVEIN), but the database that db_config names %s, %s: nothing would be taken over", wrong, path))
+		}
+		return
+	}
+	end := "; movein: never in lapid.yaml (LAPID_MOVEIN) keeps this line away"
+	if fresh {
+		end = "; with LAPID_MOVEIN=auto a start does that"
+	}
+	p.tellOldDatabase(ctx, "nothing was taken over from the old server's database, which has %d bouncers and %d machines, who are refused until it is: %s"+end)
 }
 
 func (p *program) oldPeople(ctx context.Context) (bouncers, machines int64, err error) {

@@ -72,11 +72,7 @@ func (p *program) tryPlaces(ctx context.Context) error {
 		p.log.Warn(fmt.Sprintf("the store is of an older program's format (%d): a start makes it one of format %d, which that program does not read, "+
 			"and keeps it as it was until a server has ended in good order; back to it, after kill -9, with: lapid restore --previous", format, persist.FormatVersion))
 	}
-	if _, err := os.Stat(s.Store()); errors.Is(err, fs.ErrNotExist) {
-		if left := s.DatabaseLeft(); left != "" {
-			p.log.Warn(left)
-		}
-	}
+	p.tryOldDatabase(ctx)
 	return tryRevocations(s, p.log.Logger)
 }
 
