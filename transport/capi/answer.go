@@ -63,7 +63,7 @@ func (l *allowlistLink) whole() bool {
 }
 
 // pieces reads JSON piece by piece, so that an answer takes the memory of what is kept of
-// it. No piece is longer than mostEntry, and all of it than most.
+// it. No piece is longer than entry, and all of it than most.
 type pieces struct {
 	*json.Decoder
 	in *piecesReader
@@ -73,14 +73,16 @@ type piecesReader struct {
 	from  io.Reader
 	most  int64 // left of all
 	piece int64 // left of this piece
+
+	all, entry int64 // the bounds
 }
 
 func (r *piecesReader) Read(b []byte) (int, error) {
 	if r.most <= 0 {
-		return 0, fmt.Errorf("it is longer than %d MiB", mostPull>>20)
+		return 0, fmt.Errorf("it is longer than %d MiB", r.all>>20)
 	}
 	if r.piece <= 0 {
-		return 0, fmt.Errorf("one entry of it is longer than %d bytes", mostEntry)
+		return 0, fmt.Errorf("one entry of it is longer than %d bytes", r.entry)
 	}
 	n, err := r.from.Read(b[:min(int64(len(b)), r.most, r.piece)])
 	r.most -= int64(n)
@@ -88,13 +90,13 @@ func (r *piecesReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func newPieces(body io.Reader, most int64) *pieces {
-	in := &piecesReader{from: body, most: most, piece: mostEntry}
+func newPieces(body io.Reader, most, entry int64) *pieces {
+	in := &piecesReader{from: body, most: most, piece: entry, all: most, entry: entry}
 	return &pieces{json.NewDecoder(in), in}
 }
 
 // next begins a piece.
-func (p *pieces) next() { p.in.piece = mostEntry }
+func (p *pieces) next() { p.in.piece = p.in.entry }
 
 // fields calls each for every name of an object, which reads its value. null is an empty
 // object.
@@ -157,7 +159,7 @@ func (p *pieces) take(into any) (bool, error) {
 
 // readPull reads the answer to a pull.
 func (a *pulled) readPull(body io.Reader) error {
-	p := newPieces(body, mostPull)
+	p := newPieces(body, mostPull, mostEntry)
 	err := p.fields(func(name string) error {
 		switch name {
 		case "new":

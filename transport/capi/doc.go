@@ -48,7 +48,8 @@
 //	signals under way          one batch; what waits is the history itself, within its own bounds
 //	decisions of a signal      mostDecisions
 //	usage metrics              mostUsage a request, the rest goes next; mostPresent machines and bouncers
-//	an answer with orders      mostPoll bytes, mostOrders; mostBegun and mostEnded decisions an order
+//	an answer with orders      mostPoll bytes, mostOrder an order; mostOrders and mostKept bytes at once, the oldest;
+//	                           mostBegun and mostEnded decisions an order
 //	a question for orders      held for pollTimeout; askPatience in all
 //	redirects                  none for what carries the token, five for a link, never from https to http
 //

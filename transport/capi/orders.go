@@ -23,6 +23,10 @@ type event struct {
 	at    int64 // Unix milliseconds, by the service's clock
 	order order
 	wrong error // it cannot be read
+
+	key  orderKey
+	size int // of its JSON, in bytes
+	nth  int // in the answer
 }
 
 // order is what somebody wants in the console.

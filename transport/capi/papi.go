@@ -1,11 +1,14 @@
 package capi
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,8 +25,16 @@ const OrdersURL = "https://papi.api.crowdsec.net/"
 
 const (
 	pollTimeout = 45 * time.Second // how long the service holds a question
-	mostPoll    = 32 << 20         // of an answer with orders, in bytes
-	mostOrders  = 10_000           // of one answer
+	mostPoll    = 1 << 30          // of an answer with orders, in bytes; it is read piece by piece
+	mostOrder   = 32 << 20         // of one order, in bytes
+	// mostOrders and mostKept, in bytes, are carried out of one answer, the oldest ones; the
+	// next question asks for the others.
+	mostOrders = 10_000
+	mostKept   = 32 << 20
+	// mostPassed is how many orders are remembered that may come again.
+	mostPassed = 1 << 20
+	// clocksDiffer is by how much the service's clock may be ahead of this one.
+	clocksDiffer = 5 * time.Minute
 	// earliest asks for all orders that there are.
 	earliest = -62135596800000
 	// planLook is how often the token is looked at for an enrolment.
@@ -94,8 +105,11 @@ func (s *session) forget(ctx context.Context) error {
 type poller struct {
 	c     *Client
 	since int64 // Unix milliseconds, by the service's clock: all before is done with
-	again pauses
-	told  time.Time // that it fails; zero: it goes well
+	// passed are orders that are done with and may come again, since they are younger than
+	// since, and their times.
+	passed map[orderKey]int64
+	again  pauses
+	told   time.Time // that it fails; zero: it goes well
 }
 
 func (c *Client) newPoller() *poller {
@@ -222,24 +236,59 @@ func (c *Client) loadSince() int64 {
 	if json.Unmarshal(text, &kept) != nil || kept.Of != c.session.whose() || kept.Since < 0 {
 		return earliest
 	}
+	if now := c.o.Now(); kept.Since > now.Add(clocksDiffer).UnixMilli() {
+		return now.Unix() * 1000 // an older program believed an answer from the future
+	}
 	return kept.Since - kept.Since%1000
 }
 
 // turn asks once and carries out what comes, oldest first. It tells whether the place moved.
 // An error means that the same is asked for again: orders are carried out at least once.
 func (p *poller) turn(ctx context.Context) (moved bool, err error) {
-	a, err := p.c.poll(ctx, p.since, pollTimeout)
+	a, err := p.c.poll(ctx, p.since, pollTimeout, p.passed)
 	if err != nil {
 		return false, err
 	}
 	if _, err := p.c.carryOut(ctx, a.events, false); err != nil {
 		return false, err
 	}
-	if len(a.events) == 0 || a.until == p.since || a.until == 0 {
+	if a.more {
+		p.c.log.Info("more orders of the console wait than are carried out at once: the oldest come first", "carried_out_now", len(a.events))
+	}
+	if moved, err = p.pass(a); !moved || err != nil {
+		return false, err
+	}
+	return true, p.keep(ctx)
+}
+
+// pass goes on behind what was carried out. It tells whether the place moved.
+func (p *poller) pass(a *pollAnswer) (moved bool, err error) {
+	if len(a.events) == 0 {
 		return false, nil
 	}
-	p.since = a.until
-	return true, p.keep(ctx)
+	until := a.until
+	if now := p.c.o.Now(); until > now.Add(clocksDiffer).UnixMilli() {
+		until = now.UnixMilli() // otherwise nothing would come until then
+	}
+	if a.more { // of one moment some may be left
+		until = max(min(until, a.left-1), p.since)
+	} else if until == 0 {
+		until = p.since
+	}
+	maps.DeleteFunc(p.passed, func(_ orderKey, at int64) bool { return at < until })
+	for _, e := range a.events {
+		if e.at > until || a.more && e.at == until {
+			if p.passed == nil {
+				p.passed = map[orderKey]int64{}
+			}
+			p.passed[e.key] = e.at
+		}
+	}
+	moved, p.since = until != p.since, until
+	if len(p.passed) > mostPassed {
+		return moved, fmt.Errorf("more than %d orders have one time, or one that is still to come, and nothing behind them is carried out: have fewer of them in the console", mostPassed)
+	}
+	return moved, nil
 }
 
 func (p *poller) keep(ctx context.Context) error {
@@ -257,14 +306,23 @@ func (c *Client) ordersURL() string {
 	return c.o.Credentials.Orders
 }
 
+// orderKey tells orders apart by all that they say.
+type orderKey [16]byte
+
 // pollAnswer is one answer, its orders oldest first.
 type pollAnswer struct {
 	events []*event
 	until  int64 // Unix milliseconds; 0: it does not say
+	more   bool  // it has orders beyond these
+	left   int64 // the time of the oldest of them
+
+	passed map[orderKey]int64 // these are left out
+	bytes  int
+	read   int // orders
 }
 
 // poll asks once. The path of the address is replaced, as other servers do it.
-func (c *Client) poll(ctx context.Context, since int64, timeout time.Duration) (*pollAnswer, error) {
+func (c *Client) poll(ctx context.Context, since int64, timeout time.Duration, passed map[orderKey]int64) (*pollAnswer, error) {
 	u, err := url.Parse(c.ordersURL())
 	if err != nil {
 		return nil, err
@@ -272,58 +330,105 @@ func (c *Client) poll(ctx context.Context, since int64, timeout time.Duration) (
 	u.Path, u.RawPath = "/v1/decisions/stream/poll", ""
 	u.RawQuery = url.Values{"since_time": {strconv.FormatInt(since, 10)}, "timeout": {strconv.Itoa(int(timeout / time.Second))}}.Encode()
 	c.o.Orders.asked.Store(c.o.Now().Unix())
-	a := &pollAnswer{}
-	err = c.session.ask(ctx, &request{method: http.MethodGet, path: "v1/decisions/stream/poll", at: u.String(), read: a.read})
+	a := &pollAnswer{passed: passed}
+	err = c.session.ask(ctx, &request{method: http.MethodGet, path: "v1/decisions/stream/poll", at: u.String(), read: a.readPoll})
 	return a, err
 }
 
-// read reads one document after the other, to the end of the body. Of an answer that is not
-// whole nothing is used.
-func (a *pollAnswer) read(body io.Reader) error {
-	in := &io.LimitedReader{R: body, N: mostPoll + 1}
-	d := json.NewDecoder(in)
+// readPoll reads one document after the other, to the end of the body, and keeps the oldest
+// orders. Of an answer that is not whole nothing is used.
+func (a *pollAnswer) readPoll(body io.Reader) error {
+	p := newPieces(body, mostPoll, mostOrder)
 	for n := 0; ; n++ {
-		var doc struct {
-			Events    []json.RawMessage `json:"events"`
-			Timestamp int64             `json:"timestamp"`
-			Error     string            `json:"error"`
-		}
-		err := d.Decode(&doc)
-		switch {
-		case in.N <= 0:
-			return fmt.Errorf("it is longer than %d MiB", mostPoll>>20)
-		case errors.Is(err, io.EOF) && n > 0:
+		p.next()
+		var err error
+		if p.More() {
+			err = p.fields(func(name string) error { return a.field(p, name) })
+		} else if _, err = p.Token(); err == io.EOF && n > 0 {
 			a.arrange()
 			return nil
+		}
+		switch {
+		case p.in.piece <= 0 || p.in.most <= 0:
+			return fmt.Errorf("%w: no order is carried out until the console has fewer, or smaller ones, for this server (lapid papi sync asks for the same)", err)
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return errors.New("it broke off: nothing of it is used")
 		case err != nil:
-			return fmt.Errorf("it is no JSON of the kind that was asked for: %w", err)
-		case doc.Error != "" && doc.Error != nothingNew:
-			return fmt.Errorf("it says %q", shortened(doc.Error))
-		case len(a.events)+len(doc.Events) > mostOrders:
-			return fmt.Errorf("it has more than %d orders", mostOrders)
-		}
-		a.until = max(a.until, doc.Timestamp)
-		for _, raw := range doc.Events {
-			a.events = append(a.events, readEvent(raw))
+			return err
 		}
 	}
 }
 
-// arrange puts the oldest order first. Of one moment the last comes first: the service sends
-// the newest first.
-func (a *pollAnswer) arrange() {
-	slices.Reverse(a.events)
-	slices.SortStableFunc(a.events, func(x, y *event) int {
-		switch {
-		case x.at < y.at:
-			return -1
-		case x.at > y.at:
-			return 1
+// field reads one field of an answer.
+func (a *pollAnswer) field(p *pieces, name string) error {
+	var err error
+	switch name {
+	case "events":
+		return p.items(func() error {
+			var raw json.RawMessage
+			if err := p.Decode(&raw); err != nil {
+				return fmt.Errorf("it is no JSON of the kind that was asked for: %w", err)
+			}
+			a.add(raw)
+			return nil
+		})
+	case "timestamp":
+		var at int64
+		err = p.Decode(&at)
+		a.until = max(a.until, at)
+	case "error":
+		var text string
+		if err = p.Decode(&text); err == nil && text != "" && text != nothingNew {
+			return fmt.Errorf("it says %q", shortened(text))
 		}
-		return 0
-	})
+	default:
+		err = p.skip()
+	}
+	if err != nil {
+		err = fmt.Errorf("it is no JSON of the kind that was asked for: %w", err)
+	}
+	return err
+}
+
+// add keeps an order, for now.
+func (a *pollAnswer) add(raw []byte) {
+	sum := sha256.Sum256(raw)
+	key := orderKey(sum[:16])
+	if _, done := a.passed[key]; done {
+		return
+	}
+	a.read++
+	e := readEvent(raw)
+	e.key, e.size, e.nth = key, len(raw), a.read
+	a.events = append(a.events, e)
+	if a.bytes += e.size; len(a.events) >= 2*mostOrders || a.bytes >= 2*mostKept {
+		a.trim()
+	}
+}
+
+// trim keeps the oldest orders, at least one. Of one moment the last comes first: the service
+// sends the newest first.
+func (a *pollAnswer) trim() {
+	slices.SortFunc(a.events, func(x, y *event) int { return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(y.nth, x.nth)) })
+	n, size := 0, 0
+	for ; n < min(len(a.events), mostOrders); n++ {
+		if size+a.events[n].size > mostKept && n > 0 {
+			break
+		}
+		size += a.events[n].size
+	}
+	if n < len(a.events) {
+		if at := a.events[n].at; !a.more || at < a.left {
+			a.more, a.left = true, at
+		}
+		clear(a.events[n:])
+	}
+	a.events, a.bytes = a.events[:n], size
+}
+
+// arrange puts the oldest order first.
+func (a *pollAnswer) arrange() {
+	a.trim()
 	if n := len(a.events); a.until == 0 && n > 0 {
 		a.until = a.events[n-1].at
 	}
@@ -358,7 +463,7 @@ func AskPermissions(ctx context.Context, o Options) (Permissions, Account, error
 // failed, and that were passed over.
 type Synced struct{ Carried, Invalid, Passed int }
 
-// SyncOrders asks once for all orders that there are and carries out those about alerts and
+// SyncOrders asks for all orders that there are and carries out those about alerts and
 // decisions; those about lists and logins are passed over, and where the polling goes on is
 // not changed. Then it reports what was deleted, and sends signals, if no job does that.
 func (c *Client) SyncOrders(ctx context.Context, alone bool) (done Synced, err error) {
@@ -375,11 +480,22 @@ func (c *Client) SyncOrders(ctx context.Context, alone bool) (done Synced, err e
 	if why := who.mayPoll(); why != "" {
 		return done, errors.New("orders cannot be asked for: " + why)
 	}
-	a, err := c.poll(ctx, earliest, time.Second)
-	if err != nil {
-		return done, err
+	for p, more := (&poller{c: c, since: earliest}), true; more; {
+		a, err := c.poll(ctx, p.since, time.Second, p.passed)
+		if err != nil {
+			return done, err
+		}
+		n, err := c.carryOut(ctx, a.events, true)
+		done.Carried, done.Invalid, done.Passed = done.Carried+n.Carried, done.Invalid+n.Invalid, done.Passed+n.Passed
+		if err != nil {
+			return done, err
+		}
+		if _, err := p.pass(a); err != nil {
+			return done, err
+		}
+		more = a.more
 	}
-	if done, err = c.carryOut(ctx, a.events, true); err == nil && alone {
+	if alone {
 		err = errors.Join(c.reportOnce(ctx), c.pushOnce(ctx))
 	}
 	return done, err
