@@ -17,7 +17,8 @@
 //     ends, so bouncers hear of what really changed (engine.List). So the service is always
 //     asked for the whole list (startup=true).
 //   - A list that is empty, or lost more than half of what runs, is held back with a
-//     warning, unless Options.Shrunken says that such lists are believed.
+//     warning, unless Options.Shrunken says that such lists are believed. An allowlist of the
+//     console is held back in the same way.
 //   - A line of a list that means nothing is skipped and counted; one list that fails does
 //     not keep the others from being fetched.
 //   - Signals leave from a durable bookmark: at least once, in order, 50 a request. One that
@@ -43,6 +44,7 @@
 //	an answer of the service   mostAnswer bytes; the lists mostPull, read piece by piece
 //	one entry of an answer     mostEntry bytes
 //	a list behind a link       mostList bytes, mostLine a line, mostValues of all lists
+//	entries of all lists       Options.MostEntries; a list that does not fit beside the others is held back
 //	links of one pull          mostLinks; further ones are not fetched, and that is said
 //	a whole pull               pullPatience
 //	signals under way          one batch; what waits is the history itself, within its own bounds

@@ -192,7 +192,7 @@ func (f *Figures) Warning(now time.Time) (text string, since time.Time) {
 		parts = append(parts, fmt.Sprintf("the list %q cannot be fetched (%s)", name, f.failing[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.held)) {
-		parts = append(parts, fmt.Sprintf("the list %q is held back (%s): if it is right, set capi_shrunken_lists: accept in lapid.yaml and reload", name, f.held[name]))
+		parts = append(parts, fmt.Sprintf("the list %q is held back (%s)", name, f.held[name]))
 	}
 	if parts == nil {
 		return "", since

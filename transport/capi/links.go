@@ -154,11 +154,18 @@ func (c *Client) list(ctx context.Context, st *state, l *blocklistLink, force bo
 		if line = bytes.TrimSpace(line); len(line) > 0 {
 			g.Values = append(g.Values, engine.ListValue{Value: string(line), Lasts: lasts})
 		}
+		if most := c.o.MostEntries; most > 0 && len(g.Values) > most {
+			return errNoRoom
+		}
 		if len(g.Values) > mostValues {
 			return fmt.Errorf("it has more than %d entries", mostValues)
 		}
 		return nil
 	})
+	if errors.Is(err, errNoRoom) {
+		c.noRoom(l.Name, fmt.Sprintf("the list %q", l.Name), c.o.MostEntries+1, 0)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -244,6 +251,9 @@ func (c *Client) allowlist(ctx context.Context, l *allowlistLink) error {
 // setAllowlist makes the list of that id hold items and nothing else.
 func (c *Client) setAllowlist(ctx context.Context, l *allowlistLink, items []engine.AllowlistItem) error {
 	list := engine.Allowlist{Name: l.Name, Description: shortened(l.Description), ConsoleID: l.ID, Items: items}
+	if c.shrunken(l, items) {
+		return nil
+	}
 	change, err := c.o.Engine.PutConsoleAllowlist(ctx, &list, c.o.Now().UnixNano())
 	if errors.Is(err, engine.ErrExists) {
 		return errors.New("another list of that name is there already, and is not touched: delete it to have the console's")
@@ -253,3 +263,37 @@ func (c *Client) setAllowlist(ctx context.Context, l *allowlistLink, items []eng
 	}
 	return err
 }
+
+// allowlistName is what figures call an allowlist: a list may have its name.
+func allowlistName(name string) string { return "allowlist " + name }
+
+// shrunken holds back an allowlist that is empty, or lost more than half of what counts, and
+// says so: applied, it would let lists ban what it held.
+func (c *Client) shrunken(l *allowlistLink, items []engine.AllowlistItem) bool {
+	now := c.o.Now().UnixNano()
+	counts := func(items []engine.AllowlistItem) int {
+		each := map[string]bool{}
+		for i := range items {
+			if !items[i].Expired(now) {
+				each[items[i].Value] = true
+			}
+		}
+		return len(each)
+	}
+	old := c.o.Engine.View().ConsoleAllowlist(l.ID)
+	if old == nil || c.o.Shrunken {
+		c.o.Figures.list(allowlistName(l.Name), "", "")
+		return false
+	}
+	before, after := counts(old.Items), counts(items)
+	if 2*after >= before {
+		c.o.Figures.list(allowlistName(l.Name), "", "")
+		return false
+	}
+	c.o.Figures.list(allowlistName(l.Name), fmt.Sprintf("%d items came, %d are in force: if it is right, %s", after, before, believe), "")
+	c.log.Warn(fmt.Sprintf("the allowlist %q of the console is held back: it has %d items, and %d of it are in force and stay so. If the list is right, %s", l.Name, after, before, believe))
+	return true
+}
+
+// believe is what an operator does about a list that is held back.
+const believe = "set capi_shrunken_lists: accept in lapid.yaml and reload"

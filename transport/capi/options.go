@@ -37,6 +37,10 @@ type Options struct {
 	NoUsage      bool // no usage metrics are sent
 	Shrunken     bool // lists that lost more than half are believed
 
+	// MostEntries is how many entries all lists may have together; one that does not fit any
+	// more is held back. 0: as many as come.
+	MostEntries int
+
 	// Orders counts orders of the console; nil: nobody reads that.
 	Orders *OrderCounts
 

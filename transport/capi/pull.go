@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -164,6 +165,9 @@ func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []bloc
 	for _, l := range a.blocklists {
 		names = append(names, l.Name)
 	}
+	for _, l := range a.allowlists {
+		names = append(names, allowlistName(l.Name))
+	}
 	c.o.Figures.only(names)
 	for name := range st.Lists {
 		if !slices.ContainsFunc(a.blocklists, func(l blocklistLink) bool { return l.Name == name }) {
@@ -223,18 +227,22 @@ const communityName = "community"
 // replace puts a list in force and says what came of it.
 func (c *Client) replace(ctx context.Context, l *engine.List, called string) (engine.ListChange, error) {
 	c.exempt(l)
-	change, err := c.o.Engine.ReplaceList(ctx, l, c.o.Now().UnixNano())
-	if err != nil {
-		return change, fmt.Errorf("putting %s in force: %w", called, err)
-	}
 	name := l.Name
 	if name == "" {
 		name = communityName
 	}
+	if others, entries := c.others(l), entriesOf(l); !l.Partial && !c.fits(others, entries) {
+		c.noRoom(name, called, entries, others)
+		return engine.ListChange{Held: true}, nil
+	}
+	change, err := c.o.Engine.ReplaceList(ctx, l, c.o.Now().UnixNano())
+	if err != nil {
+		return change, fmt.Errorf("putting %s in force: %w", called, err)
+	}
 	if change.Held {
-		c.o.Figures.list(name, fmt.Sprintf("%d entries came, %d are in force", change.Entries, change.Before), "")
+		c.o.Figures.list(name, fmt.Sprintf("%d entries came, %d are in force: if it is right, %s", change.Entries, change.Before, believe), "")
 		c.log.Warn(fmt.Sprintf("%s is held back: it has %d entries, and %d of it are in force; what is in force goes on until its time is over. "+
-			"If the list is right, set capi_shrunken_lists: accept in lapid.yaml and reload", called, change.Entries, change.Before))
+			"If the list is right, "+believe, called, change.Entries, change.Before))
 		return change, nil
 	}
 	c.o.Figures.list(name, "", "")
@@ -246,6 +254,41 @@ func (c *Client) replace(ctx context.Context, l *engine.List, called string) (en
 		"allowlisted", change.Allowlisted+l.Exempt, "unreadable", change.Unreadable)
 	return change, nil
 }
+
+// errNoRoom: a list has more entries than all lists together may have.
+var errNoRoom = errors.New("there is no room for it")
+
+func entriesOf(l *engine.List) (n int) {
+	for i := range l.Groups {
+		n += len(l.Groups[i].Values)
+	}
+	return n
+}
+
+// others is how many decisions of other lists run.
+func (c *Client) others(l *engine.List) (n int) {
+	for _, r := range c.o.Engine.Metrics().Running {
+		if r.Origin == engine.OriginCAPI && l.Origin != engine.OriginCAPI || r.Origin == engine.OriginLists && (l.Origin != engine.OriginLists || r.Scenario != l.Name) {
+			n += int(r.N)
+		}
+	}
+	return n
+}
+
+// fits tells whether there is room for a list beside the others.
+func (c *Client) fits(others, entries int) bool {
+	return c.o.MostEntries <= 0 || others+entries <= c.o.MostEntries
+}
+
+// noRoom says that a list is held back for want of memory.
+func (c *Client) noRoom(name, called string, entries, others int) {
+	c.o.Figures.list(name, fmt.Sprintf("it has %d entries or more, the other lists %d, and the memory allows %d of all lists: %s", entries, others, c.o.MostEntries, moreRoom), "")
+	c.log.Warn(fmt.Sprintf("%s is held back: it has %d entries or more, the other lists have %d, and the memory allows %d of all lists together; what is in force of it goes on until its time is over: %s",
+		called, entries, others, c.o.MostEntries, moreRoom))
+}
+
+// moreRoom is what an operator does about it.
+const moreRoom = "raise memory in lapid.yaml (LAPID_MEMORY) and restart, or unsubscribe from a list in the console"
 
 // exempt takes out what Options.Whitelist holds. What of it is in force ends, even where the
 // list is held back.

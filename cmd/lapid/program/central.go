@@ -92,6 +92,7 @@ func (p *program) beginCentral(ctx context.Context, to change) (client *capi.Cli
 	o := *to.options
 	o.Engine, o.Logger, o.Version, o.Figures = p.engine, p.log.Logger, p.version, &p.connection.figures
 	o.Orders, o.Rules = &p.orders.counts, &p.connection.rules
+	o.MostEntries = p.bounds.listed
 	client, err := capi.New(&o)
 	if err != nil {
 		p.log.Error("there is no connection to the Central API", "error", err)

@@ -51,6 +51,7 @@ type bounds struct {
 	heads       int   // request line and headers of one request; beyond 8 KiB they count as bodies
 	queued      int   // writes that wait
 	connections int   // on each listener
+	listed      int   // entries of all lists of the Central API
 	served      int   // requests that are not for a loop, at once
 }
 
@@ -86,6 +87,7 @@ func (l *limits) bounds(listeners int) bounds {
 		shared:      between(m/16, 8<<20, 512<<20),
 		queued:      between(int(m/8), 8<<20, 256<<20),
 		served:      between(int(m/8/perServed), 64, 20_000),
+		listed:      between(int(m/2/perListed), 50_000, 16<<20),
 		connections: between(int(m/8/perConnection), 128, 20_000),
 	}
 	// The runtime's own setting is the operator's and is left alone.
@@ -97,6 +99,9 @@ func (l *limits) bounds(listeners int) bounds {
 	b.served = min(b.served, b.connections*listeners)
 	return b
 }
+
+// perListed is what an entry of a list takes, in bytes, with what its pull takes for a while.
+const perListed = 256
 
 // between is n within two bounds.
 func between[N int | int64](n, least, most N) N { return min(max(n, least), most) }
