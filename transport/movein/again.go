@@ -63,7 +63,7 @@ type Changes struct {
 	RemovedAlerts  int64 `json:"removed_alerts"`
 	Removed        int64 `json:"removed_others"` // machines, bouncers, allowlists and items of them
 	Revised        int64 `json:"revised"`        // decisions that have another end, value or type there now: they ended here, and what is there was brought in their place
-	Differing      int64 `json:"differing"`      // decisions that run there and were ended here: they stay so
+	Differing      int64 `json:"differing"`      // decisions that run there and were ended here, by whom it may be: they stay so
 	Replaced       int64 `json:"replaced"`       // machines and bouncers that were made or changed here, and have the password or key from there now
 	Renumbered     int64 `json:"renumbered"`     // alerts and decisions that could not keep their number
 
@@ -337,6 +337,7 @@ func (b *Bringer) spare(tally *Tally) {
 // keep has the store remember. What there is no room for is left out, the most telling last.
 func (b *Bringer) keep(ctx context.Context, tally *Tally) error {
 	r := record{Source: tally.Source, At: b.now, Alerts: ranges(b.seen), Machines: b.machines, Bouncers: b.bouncers, Lists: b.lists, Own: b.own}
+	b.look(tally)
 	b.mark(&r)
 	text, err := json.Marshal(r)
 	for _, less := range []func(){

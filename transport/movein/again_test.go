@@ -269,6 +269,8 @@ func TestChangedHereStays(t *testing.T) {
 		_, err = h.e.RemoveFromAllowlist(ctx, "office", []string{"192.0.2.200"}, h.e.Now())
 		must(err)
 		must(h.e.DeleteAlert(ctx, 2, h.e.Now()))
+		must(h.e.CreateAllowlist(ctx, "mine", "ours", h.e.Now()))
+		exec1(t, owner, "INSERT INTO allow_lists (id, created_at, updated_at, name, from_console, description) VALUES (30, '2026-07-01 10:00:00+00:00', '2026-07-01 10:00:00+00:00', 'mine', 0, 'theirs')")
 		want := h.bouncerNames()
 		look := func(when string, c Changes) {
 			t.Helper()
@@ -304,7 +306,8 @@ func TestChangedHereStays(t *testing.T) {
 		}
 		exec1(t, owner, "DELETE FROM bouncers WHERE name LIKE 'fw-edge%'")
 		exec1(t, owner, "DELETE FROM machines WHERE machine_id = 'lp-pending'")
-		if c := again(); c.Removed != 0 || h.e.View().Bouncer("fw-edge") == nil || h.e.View().Machine("lp-pending") == nil {
+		exec1(t, owner, "DELETE FROM allow_lists WHERE name = 'mine'")
+		if c := again(); c.Removed != 0 || h.e.View().Bouncer("fw-edge") == nil || h.e.View().Machine("lp-pending") == nil || h.e.View().Allowlist("mine") == nil {
 			t.Errorf("gone there: %+v", c)
 		}
 		look("gone there", Changes{})

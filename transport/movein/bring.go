@@ -111,6 +111,9 @@ func (b *Bringer) Allowlist(ctx context.Context, l *Allowlist) error {
 		b.changedHere(markList, l.Name)
 		return removedHere
 	}
+	if ours != nil && l.CreatedAt != 0 && ours.CreatedAt != l.CreatedAt && !l.FromConsole {
+		b.refusals[string(markList)+l.Name] = true // made here: it is not removed with theirs
+	}
 	if l.FromConsole && ours != nil && (l.Unread || b.changedHere(markList, l.Name)) {
 		return nil
 	}

@@ -92,9 +92,6 @@ func (b *Bringer) changedHere(kind byte, name string) bool {
 		return false
 	}
 	b.stays(map[byte]stayKind{markMachine: stayMachine, markBouncer: stayBouncer, markList: stayList}[kind], name)
-	if left != "" {
-		b.marks[string(kind)+name] = left // so it is known the next time, too
-	}
 	return true
 }
 
@@ -119,6 +116,16 @@ func (b *Bringer) brought(kind byte, name string, err error) error {
 		b.refusals[key] = true
 	}
 	return err
+}
+
+// look tells of what was taken over and is not here all the same.
+func (b *Bringer) look(tally *Tally) {
+	for key := range b.marks {
+		if b.markHere(key[0], key[1:]) == "" {
+			of := map[byte]*relation{markMachine: machinesTable, markBouncer: bouncersTable, markList: listsTable}[key[0]]
+			tally.table(of).remark(0, "was taken over, and removed here meanwhile")
+		}
+	}
 }
 
 // mark puts how everything is left into a record, and takes out of it what is not here for it

@@ -351,7 +351,7 @@ func (r *reading) told(done *movein.Account, into string) {
 		r.t.success("%d bouncers and machines had been made or changed here under the names of others there: they have the keys and passwords from there now (%s)", c.Replaced, firstOf(c.Replacing))
 	}
 	if c.Differing > 0 {
-		r.t.success("%d decisions run there and were ended here: they stay ended", c.Differing)
+		r.t.success("%d decisions run there and were ended here, or were over there before: they stay ended", c.Differing)
 	}
 	for kind, n := range c.Stays.Each {
 		r.t.success("%d %s were changed or removed here since the last taking over: they stay as they are here (%s)", n.N, kind, firstOf(n))
