@@ -65,7 +65,7 @@ func (s *Source) Exchange(ctx context.Context, o Options, keepGoing bool, receiv
 	switch {
 	case received == nil: // it has seen the end
 		return tally, nil
-	case err == nil || errors.Is(err, received):
+	case err == nil || errors.Is(err, received) || errors.Is(err, io.ErrClosedPipe): // an HTTP client closes what it no longer sends
 		return tally, received
 	}
 	return tally, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -177,6 +178,24 @@ func TestErrorsOfNothing(t *testing.T) {
 	t.Parallel()
 	none := errors.New("hostname resolving error: %!w(<nil>)")
 	if err := explain(Place{Kind: Postgres, Name: "d", Host: "h"}, none); strings.Contains(err.Error(), "%!") || !errors.Is(err, none) {
+		t.Errorf("it says %v", err)
+	}
+}
+
+// TestReceiverThatCloses: what the receiver says counts, though it closed the pipe first.
+func TestReceiverThatCloses(t *testing.T) {
+	t.Parallel()
+	p, _ := filled(t, SQLite, "sqlite-1.7.sql")
+	s, err := Open(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := errors.New("no space left")
+	if _, err := s.Exchange(t.Context(), Options{Now: now}, true, func(from io.Reader) error {
+		from.(io.Closer).Close()
+		return full
+	}); !errors.Is(err, full) {
 		t.Errorf("it says %v", err)
 	}
 }
