@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,4 +67,26 @@ func TestMoveInInterrupted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestMoveBackTwice has another come while a database is being written into the folder, and a
+// signal: the other is told, and nothing is left behind.
+func TestMoveBackTwice(t *testing.T) {
+	t.Parallel()
+	h, dir := emptyHouse(t), t.TempDir()
+	h.expect(h.do("", "movein", "--from", "sqlite:"+largeDatabase(t, 5000)), exitGood, "~| decisions", "~taken over into")
+	work := filepath.Join(dir, ".lapid-movein-back")
+	p := start(t, nil, "-c", h.file, "movein", "--back", dir)
+	await(t, "it has begun", func() bool { return sizeBelow(work) > 0 || !running(p) })
+	h.must(p.cmd.Process.Signal(syscall.SIGSTOP))
+	h.expect(h.do("", "movein", "--back", dir), exitFails, "", "~another lapid is writing a database into "+dir)
+	h.must(p.cmd.Process.Signal(syscall.SIGTERM))
+	h.must(p.cmd.Process.Signal(syscall.SIGCONT))
+	if code, text := p.wait(t), p.out.String(); code != exitInterrupted || !strings.Contains(text, "interrupted: no database was written") {
+		t.Errorf("it ends with %d", code)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("it leaves %v, %v", entries, err)
+	}
+	h.expect(h.do("", "movein", "--back", dir), exitGood, "~| decisions", "~wrote "+dir)
 }
