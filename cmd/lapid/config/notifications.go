@@ -375,18 +375,25 @@ func secretIn(text string, env Environment) (string, error) {
 	}
 }
 
-// Written is the whole document as it was written, without its secrets, for JSON.
+// Written is the whole document as it was written, without its secrets, for JSON; with the
+// timeout that holds where it has none.
 func (n *Notification) Written() map[string]any {
 	words, _ := n.words.plainValue().(map[string]any)
 	settings, _ := n.settings.masked("").plainValue().(map[string]any)
-	all := map[string]any{}
+	all := map[string]any{"timeout": notify.UsualTimeout.String()}
 	maps.Copy(all, words)
 	maps.Copy(all, settings)
 	return all
 }
 
-// YAML is the whole document as it was written, without its secrets.
-func (n *Notification) YAML() string { return n.words.yaml() + n.settings.masked("").yaml() }
+// YAML is the same in YAML.
+func (n *Notification) YAML() string {
+	text := n.words.yaml()
+	if n.words.get("timeout") == nil {
+		text += "timeout: " + notify.UsualTimeout.String() + "\n"
+	}
+	return text + n.settings.masked("").yaml()
+}
 
 // hiddenWord stands for a secret.
 const hiddenWord = "***"

@@ -101,7 +101,9 @@ func notificationsInspect(t *Terminal) *cobra.Command {
 			if t.Output == jsonWords {
 				return t.json(n.Written(), " ")
 			}
-			t.print("%s", n.YAML())
+			for line := range strings.Lines(n.YAML()) { // each by itself: print shows a line end within a word
+				t.print("%s\n", strings.TrimSuffix(line, "\n"))
+			}
 			return nil
 		},
 	}
