@@ -185,7 +185,8 @@ func (nobody) Send(context.Context, string) error {
 	return errors.New("no profile names this notification now, or nothing sends it")
 }
 
-// Run has the couriers work until ctx ends. It returns when all have left. Call it once.
+// Run has the couriers work until ctx ends. It returns when all have left;
+// a plugin program that has not ended by flushWithin is ended by force. Call it once.
 func (n *Notifier) Run(ctx context.Context) error {
 	n.mu.Lock()
 	n.begun, n.ctx = true, ctx
@@ -195,6 +196,10 @@ func (n *Notifier) Run(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.begun = false
+	left := make(chan struct{})
+	defer close(left)
+	t := time.AfterFunc(flushWithin, func() { n.programs.giveUp(left) })
+	defer t.Stop()
 	n.rest()
 	return nil
 }

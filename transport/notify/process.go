@@ -24,7 +24,8 @@ import (
 type process struct {
 	cmd            *exec.Cmd
 	stdout, stderr *os.File
-	theirs         []*os.File // the program's ends of the two
+	theirs         []*os.File   // the program's ends of the two
+	pid            atomic.Int64 // 0: it has not begun
 	ended          chan struct{}
 	err            error // of the end; after ended
 }
@@ -66,6 +67,7 @@ func (p *process) Start(context.Context) error {
 		p.silence()
 		return err
 	}
+	p.pid.Store(int64(p.cmd.Process.Pid))
 	go func() {
 		p.err = p.cmd.Wait()
 		p.killAll()
@@ -77,6 +79,17 @@ func (p *process) Start(context.Context) error {
 
 // killAll ends what is left of the group.
 func (p *process) killAll() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
+
+// abort ends the group without waiting, if it has begun. Any goroutine.
+func (p *process) abort() {
+	select {
+	case <-p.ended:
+	default:
+		if pid := p.pid.Load(); pid != 0 {
+			_ = syscall.Kill(-int(pid), syscall.SIGKILL)
+		}
+	}
+}
 
 // silence ends the reading of its output.
 func (p *process) silence() { _, _ = p.stdout.Close(), p.stderr.Close() }

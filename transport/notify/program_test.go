@@ -285,6 +285,34 @@ func TestProgramsThatMisbehave(t *testing.T) {
 	})
 }
 
+// At the end a program that hangs, also while it begins, is given up: who waits for it has
+// an error, and no other is started.
+func TestProgramsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	for name, lines := range map[string]string{"in a message": "exec SELF", "at its start": "exec sleep 1000"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			pid := filepath.Join(t.TempDir(), "pid")
+			p := tryProgram(t, script(t, "echo $$ > "+pid+"; "+lines))
+			p.programs.begin = time.Hour
+			sent := make(chan error)
+			go func() { sent <- p.Send(context.Background(), "hang") }()
+			await(t, "it has begun", func() bool { b, _ := os.ReadFile(pid); return len(b) > 0 })
+			until := make(chan struct{})
+			go p.programs.giveUp(until)
+			if err := <-sent; err == nil {
+				t.Error("it was taken")
+			}
+			p.Close()
+			close(until)
+			p.clock.After(time.Hour)
+			if err := p.send("again"); err == nil || !strings.Contains(err.Error(), "the server ends") || !gone(pid) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
 // What a document holds of secrets is hidden in what its program says.
 func TestProgramsKeepSecrets(t *testing.T) {
 	t.Parallel()

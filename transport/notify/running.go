@@ -30,6 +30,8 @@ const (
 	// endWithin is how long a program that is told to end may take, before it is ended by
 	// force, and then how long that is waited for.
 	endWithin = 3 * time.Second
+	// giveUpEvery is how often programs are looked for that are to be given up.
+	giveUpEvery = 50 * time.Millisecond
 	// mostSecrets bounds how many are looked for in what a program says.
 	mostSecrets = 1000
 )
@@ -43,6 +45,30 @@ type programs struct {
 
 	mu  sync.Mutex
 	all []*running
+
+	over atomic.Bool // nothing is started any more
+}
+
+// giveUp ends all programs by force, and has none start any more, until its caller has no
+// more use for them: whoever waits for one gets an error.
+func (p *programs) giveUp(until <-chan struct{}) {
+	p.over.Store(true)
+	again := time.NewTicker(giveUpEvery) // one may be about to start
+	defer again.Stop()
+	for {
+		p.mu.Lock()
+		for _, r := range p.all {
+			if at := r.process.Load(); at != nil {
+				at.abort()
+			}
+		}
+		p.mu.Unlock()
+		select {
+		case <-again.C:
+		case <-until:
+			return
+		}
+	}
 }
 
 // running is one program, started when the first text is sent and again after it has died
@@ -53,6 +79,9 @@ type running struct {
 	clock Clock
 	begin time.Duration
 	users int // under programs.mu
+	over  *atomic.Bool
+
+	process atomic.Pointer[process] // the last that was made
 
 	mask atomic.Pointer[mask] // of all configurations it was told of
 
@@ -72,32 +101,36 @@ func (p *programs) use(c *Program) *running {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.all {
-		if r.c.Path == c.Path && r.c.User == c.User && r.c.Group == c.Group {
+		if r.users > 0 && r.c.Path == c.Path && r.c.User == c.User && r.c.Group == c.Group {
 			r.users++
 			return r
 		}
 	}
-	r := &running{c: c, log: p.log, clock: p.clock, begin: cmp.Or(p.begin, startWithin), users: 1}
+	r := &running{c: c, log: p.log, clock: p.clock, begin: cmp.Or(p.begin, startWithin), users: 1, over: &p.over}
 	p.all = append(p.all, r)
 	return r
 }
 
 // leave ends the program with its last user.
 func (p *programs) leave(r *running) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if r.users--; r.users > 0 {
+	if !p.left(r) {
 		return
-	}
-	for i := range p.all {
-		if p.all[i] == r {
-			p.all = append(p.all[:i:i], p.all[i+1:]...)
-			break
-		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.end()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = slices.DeleteFunc(p.all, func(one *running) bool { return one == r })
+}
+
+// left notes that, and reports whether it was the last. Then nobody gets the program any
+// more; giveUp still finds it.
+func (p *programs) left(r *running) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.users--
+	return r.users == 0
 }
 
 // connect is the connection to the program, which is started where there is none that
@@ -150,6 +183,9 @@ func (r *running) hide(text string) string { return r.mask.Load().hide(text) }
 
 // start starts the program, unless it is too early for that. Under mu.
 func (r *running) start() error {
+	if r.over.Load() {
+		return fmt.Errorf("plugin %s is not started: the server ends", r.c.Path)
+	}
 	now := r.clock.Now()
 	if ran := now.Sub(r.began); ran < r.pause {
 		return fmt.Errorf("plugin %s did not begin as it should, it is started again in %v", r.c.Path, (r.pause - ran).Round(time.Millisecond))
@@ -172,6 +208,7 @@ func (r *running) start() error {
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, dir string) (runner.Runner, error) {
 			p, err := newProcess(r.c.Path, r.c.environment(cmd.Env), dir, as)
 			r.at = p
+			r.process.Store(p)
 			return p, err
 		},
 	})
