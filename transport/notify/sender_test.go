@@ -218,10 +218,15 @@ func TestTemplates(t *testing.T) {
 		`{{(index . 0).GetValue}} {{(index . 0).GetMeta "own"}}`:                "192.0.2.1 1",
 		`{{range .}}{{GetMeta . "user" | join ","}}{{end}}`:                     "root,adm",
 		`{{HTMLEscape "<b>"}}`: "&lt;b&gt;",
-		`{{range .}}{{eq (html .Scenario) "ssh-bf"}} {{.Source}}{{end}}`: "true Ip 192.0.2.1 (FR)",
-		`{{range .}}{{eq .Scenario "x"}}{{end}}`:                         "error",
-		`{{CrowdsecCTI "192.0.2.1"}}`:                                    "error",
-		`{{repeat 20000000 "x"}}`:                                        "error",
+		`{{range .}}{{eq (html .Scenario) "ssh-bf"}} {{.Source}}{{end}}`:           "true Ip 192.0.2.1 (FR)",
+		`{{range .}}{{eq .Scenario "x"}}{{end}}`:                                   "error",
+		`{{CrowdsecCTI "192.0.2.1"}}`:                                              "error",
+		`{{repeat 20000000 "x"}}`:                                                  "error",
+		`{{range until 100000000}}{{end}}`:                                         "error",
+		`{{range until 9999}}{{range until 9999}}{{end}}{{end}}`:                   "error",
+		`{{define "a"}}{{if .}}{{template "a" .}}{{end}}{{end}}{{template "a" 1}}`: "error",
+		`{{repeat 100000000000 "x"}}{{indent 100000000000 "x"}}`:                   "error",
+		`{{range until 3}}{{.}}{{else}}-{{end}}`:                                   "012",
 	} {
 		tpl, err := compile(format)
 		if err != nil {
@@ -235,6 +240,24 @@ func TestTemplates(t *testing.T) {
 		if got != want {
 			t.Errorf("%s: %s, want %s (%v)", format, got, want, err)
 		}
+	}
+}
+
+// A format that fails for any alert is seen at a trial, with the line.
+func TestTrial(t *testing.T) {
+	t.Parallel()
+	err := TryFormat(t.Context(), "x\n{{range .}}{{if eq .Source.Value \"x\"}}{{end}}{{end}}")
+	if err == nil || !strings.HasPrefix(err.Error(), "template: format:2:") {
+		t.Errorf("%v", err)
+	}
+	err = TryFormat(t.Context(), `{{range .}}{{if eq .GetValue "x"}}{{end}}{{(index .Events 0).GetMeta "source_ip"}}{{end}}`)
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := TryFormat(over, `{{range until 9999}}{{range until 9999}}{{end}}{{end}}`); err == nil {
+		t.Error("it went through")
 	}
 }
 

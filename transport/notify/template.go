@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/Masterminds/sprig/v3"
 )
@@ -16,12 +17,18 @@ const longestText = 16 << 20
 
 // compile reads a template. Its dot is a list of alerts.
 func compile(format string) (*template.Template, error) {
-	return template.New("format").Funcs(sprig.TxtFuncMap()).Funcs(template.FuncMap{
+	all := sprig.TxtFuncMap()
+	t, err := template.New("format").Funcs(all).Funcs(bounds(all)).Funcs(template.FuncMap{
 		"GetMeta":     eventMeta,
 		"CrowdsecCTI": func(string) (any, error) { return nil, errors.New("no reputation service is asked here") },
 		"Hostname":    os.Hostname,
 		"HTMLEscape":  html.EscapeString,
+		stepName:      (&turns{}).step,
 	}).Parse(format)
+	if err != nil {
+		return nil, err
+	}
+	return t, counted(t)
 }
 
 // CheckFormat refuses a template that cannot be read. The error begins with
@@ -48,7 +55,12 @@ func eventMeta(a *Alert, key string) []string {
 // render puts alerts into words.
 func render(t *template.Template, alerts []*Alert) (string, error) {
 	var w boundedText
-	err := t.Execute(&w, alerts)
+	t, err := t.Clone() // counts for itself
+	if err != nil {
+		return "", err
+	}
+	bound := &turns{until: time.Now().Add(mostTime)}
+	err = t.Funcs(template.FuncMap{stepName: bound.step}).Execute(&w, alerts)
 	return w.String(), err
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -117,6 +118,8 @@ func (s *Setup) sent(specs []profile.Spec, log *slog.Logger) ([]*notify.Configur
 			}
 			if strings.Contains(c.Format, "CrowdsecCTI") {
 				log.Warn(fmt.Sprintf("%s: the format of '%s' asks CrowdsecCTI, which no service answers here: each of its messages is given up", n.words.get("format").at(), n.Name))
+			} else {
+				tryFormat(n, c, log)
 			}
 			list = append(list, c)
 		}
@@ -126,6 +129,16 @@ func (s *Setup) sent(specs []profile.Spec, log *slog.Logger) ([]*notify.Configur
 		return nil, fmt.Errorf("profiles name %d notifications, and at most %d are sent", len(list), notify.MostNotifications)
 	}
 	return list, nil
+}
+
+// tryFormat warns of a format that a sample alert cannot be put into words with.
+func tryFormat(n *Notification, c *notify.Configuration, log *slog.Logger) {
+	const within = 2 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := notify.TryFormat(ctx, c.Format); err != nil {
+		log.Warn(fmt.Sprintf("%s: the format of '%s' fails for a sample alert: messages about alerts that it fails for are given up: %v", formatPlace(n.words.get("format"), err), n.Name, err))
+	}
 }
 
 // notificationFiles lists the files of a directory that are read, by their names.

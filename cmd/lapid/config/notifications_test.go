@@ -67,6 +67,10 @@ headers: {Authorization: "Bearer ${file:` + secret + `}", X-Empty: "$EMPTY$NONE"
 			t.Errorf("not told: %s\n%s", want, log)
 		}
 	}
+	if _, log, err := readNotifications(t, map[string]string{"a.yaml": "type: http\nname: ops\nurl: http://x\nformat: '{{range .}}{{if eq .Source.Value \"x\"}}{{end}}{{end}}'\n"}, env); err != nil ||
+		!strings.Contains(log, "a.yaml:4: the format of 'ops' fails for a sample alert") {
+		t.Errorf("%v %s", err, log)
+	}
 	for want, text := range map[string]string{
 		"missing required field 'type'":              "name: ops",
 		`a.yaml:3:1: unknown key "urls"`:             "type: http\nname: ops\nurls: x",
