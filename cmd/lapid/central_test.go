@@ -171,6 +171,8 @@ func TestCentralAccount(t *testing.T) {
 	h.steps([]step{
 		{"capi status", exitFails, "", "~no such file or directory; the Central API (CAPI) must be configured with 'lapid capi register'"},
 		{"capi register -u " + strings.TrimSuffix(f.base, "/"), exitFails, "", "~url must have a slash at its end"},
+		{"capi register -f " + h.dir + "/none/there.yaml -u " + f.base, exitFails, "", "~nothing was registered: the credentials cannot be written"},
+		{"capi register -o json -f " + h.dir + "/other.yaml -u " + f.base, exitGood, "~\"credentials_file\": ", ""},
 		{"capi register -u " + f.base, exitGood, "", "~Successfully registered to Central API"},
 		{"capi status", exitGood, "~You can successfully interact with Central API (CAPI)\nYour instance is enrolled in the console\nSubscription type: ENTERPRISE\n" +
 			"Sharing signals is disabled\nPulling community blocklist is enabled\nPulling blocklists from the console is enabled\n", ""},
@@ -180,7 +182,7 @@ func TestCentralAccount(t *testing.T) {
 		t.Errorf("%v, %v", info, err)
 	}
 	list := f.asked("/v3/watchers")
-	if len(list) != 3 || list[0]["path"] != "/v3/watchers" || len(list[0]["body"].(map[string]any)["machine_id"].(string)) != 48 {
+	if len(list) != 4 || list[0]["path"] != "/v3/watchers" || len(list[0]["body"].(map[string]any)["machine_id"].(string)) != 48 {
 		t.Errorf("%v", list)
 	}
 	write(t, f.dir, "status.json", `{"v3/watchers/login":[403]}`)

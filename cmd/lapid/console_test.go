@@ -34,7 +34,7 @@ func TestConsoleOptions(t *testing.T) {
 		{"console enable custom", exitGood, "", "~custom is already enabled"},
 		{"console enable manual context", exitGood, "", "re:manual is enabled(?s).*context is enabled.*written to '"},
 		{"console enable manual", exitGood, "", "level=info msg=\"manual is already enabled\"\n"},
-		{"console disable custom -o json", exitGood, "", ""},
+		{"console disable custom -o json", exitGood, "{\n  \"console_management\": false,\n  \"context\": true,\n  \"custom\": false,\n  \"manual\": true,\n  \"tainted\": true\n}\n", ""},
 		{"console status -o json", exitGood, "{\n  \"console_management\": false,\n  \"context\": true,\n  \"custom\": false,\n  \"manual\": true,\n  \"tainted\": true\n}\n", ""},
 		{"console status", exitGood, "re:manual +│? ?.*✅", ""},
 	})

@@ -73,3 +73,26 @@ func TestListsWithoutRoom(t *testing.T) {
 		t.Errorf("they are still held back:\n%s", &f.log)
 	}
 }
+
+// Of two allowlists with one id in one answer the first counts, and the second is named.
+func TestTwoAllowlistsWithOneID(t *testing.T) {
+	t.Parallel()
+	f := newFake(t)
+	f.stream = fmt.Sprintf(`{"links":{"allowlists":[{"id":"7","name":"first","description":"d","url":%q},{"id":"7","name":"second","description":"d","url":%q}]}}`,
+		f.web.URL+"/lists/x", f.web.URL+"/lists/y")
+	f.lists["/lists/x"], f.lists["/lists/y"] = "{\"value\":\"203.0.113.1\"}\n", "{\"value\":\"203.0.113.2\"}\n"
+	f.mustPull(f.client(nil))
+	if l := f.rig.View().ConsoleAllowlist("7"); l.Name != "first" || l.Items[0].Value != "203.0.113.1" || !strings.Contains(f.log.String(), "list=second") {
+		t.Errorf("%+v\n%s", l, &f.log)
+	}
+}
+
+// A password that stands in the address is not shown.
+func TestShownAddress(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{"https://a.example/": "https://a.example/", "https://u:secret@a.example/": "https://u:xxxxx@a.example/"} {
+		if got := (&Credentials{URL: url}).Shown(); got != want {
+			t.Errorf("%s is shown as %s", url, got)
+		}
+	}
+}

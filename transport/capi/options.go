@@ -23,6 +23,15 @@ type Credentials struct {
 	Orders   string // where the orders of the console are asked for; "": OrdersURL
 }
 
+// Shown is the URL without a password that may stand in it.
+func (c *Credentials) Shown() string {
+	u, err := url.Parse(c.URL)
+	if err != nil || u.User == nil {
+		return c.URL
+	}
+	return u.Redacted()
+}
+
 // Options are what a Client is made of. It is not changed afterwards.
 type Options struct {
 	Engine      *engine.Engine

@@ -153,6 +153,10 @@ func (c *Client) pull(ctx context.Context, st *state, force bool) (failed []bloc
 	}
 	for i := range a.allowlists {
 		l := &a.allowlists[i]
+		if slices.ContainsFunc(a.allowlists[:i], func(o allowlistLink) bool { return o.ID == l.ID }) {
+			c.log.Warn("two allowlists of the console have one id: the second is not used", "list", l.Name, "id", l.ID)
+			continue
+		}
 		if err := c.allowlist(ctx, l); err != nil {
 			c.warn(ctx, "an allowlist of the console stays as it is", "list", l.Name, "error", err)
 		}

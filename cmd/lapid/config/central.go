@@ -187,7 +187,7 @@ func (s *Setup) warnOfCentral() {
 		if err == nil {
 			err = errors.New("it is empty")
 		}
-		s.warnAt(key, "there is no connection to the Central API: the community blocklist, the blocklists that were "+
+		s.warnAt(key, "with this file there is no connection to the Central API: the community blocklist, the blocklists that were "+
 			"subscribed to and the orders of the console stop coming in, and no signals are sent; what came in before is not taken over: %v", err)
 	}
 	if connection != nil {

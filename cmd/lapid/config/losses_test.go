@@ -23,7 +23,7 @@ func TestLosses(t *testing.T) {
 	}{
 		{"nothing", "", "", nil},
 		{"central API", "api: {server: {online_client: {credentials_path: /x}}}", "",
-			[]string{"config.yaml:1:31: api.server.online_client: there is no connection to the Central API: the community blocklist"}},
+			[]string{"config.yaml:1:31: api.server.online_client: with this file there is no connection to the Central API: the community blocklist"}},
 		{"its whitelists", "api: {server: {capi_whitelists_path: /w}}", "", []string{"api.server.capi_whitelists_path: /w is not read"}},
 		{"reputation", "api: {server: {}, cti: {key: k}}", "", []string{"api.cti: no reputation service is asked"}},
 		{"reputation off", "api: {server: {}, cti: {key: k, enabled: false}}", "", nil},

@@ -3,6 +3,7 @@ package datadir
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -47,6 +48,28 @@ func WriteSecret(file string, text []byte) error {
 		return writeInto(file, text)
 	}
 	return nil
+}
+
+// CheckSecret tells whether WriteSecret could write a file, without touching what is there.
+func CheckSecret(file string) error {
+	folder, err := os.OpenRoot(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	name := filepath.Base(file)
+	if info, err := folder.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		if info.IsDir() {
+			return fmt.Errorf("%s is a directory", file)
+		}
+		return nil
+	}
+	tmp := "." + name + "." + rand.Text()
+	f, err := folder.OpenFile(tmp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), folder.Remove(tmp))
 }
 
 // writeInto writes into what is there: a pipe, a device, a file that is mounted. That

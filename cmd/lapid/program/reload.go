@@ -179,7 +179,7 @@ func aboutCentral(o *capi.Options) string {
 	if !o.NoSharing {
 		shared = fmt.Sprintf("%+v", o.Console)
 	}
-	return fmt.Sprintf("%s at %s, shared: %s, %d addresses and ranges exempt from its lists", o.Credentials.Login, o.Credentials.URL, shared, len(o.Whitelist))
+	return fmt.Sprintf("%s at %s, shared: %s, %d addresses and ranges exempt from its lists", o.Credentials.Login, o.Credentials.Shown(), shared, len(o.Whitelist))
 }
 
 // specNames lists the profiles that are in force, in their order, which is what

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
 	"lapid/transport/admin"
 	"lapid/transport/capi"
 )
@@ -39,7 +40,7 @@ func capiStatus(t *Terminal) *cobra.Command {
 			}
 			file := s.Config.API.Server.Online.Credentials
 			t.words("Loaded credentials from %s\n", file)
-			t.words("Trying to authenticate with username %s on %s\n", o.Credentials.Login, o.Credentials.URL)
+			t.words("Trying to authenticate with username %s on %s\n", o.Credentials.Login, withoutPassword(o.Credentials.URL))
 			ctx, cancel := context.WithTimeout(c.Context(), capiPatience)
 			defer cancel()
 			o.Version = t.Build.Version
@@ -118,7 +119,7 @@ func tellServer(t *Terminal, r *capi.Report) {
 
 func tellAccount(t *Terminal, o *capi.Options, file string, a capi.Account, running *capi.Report) error {
 	if t.Output == jsonWords {
-		return t.json(accountObject{file, o.Credentials.URL, o.Credentials.Login, true, a.Enrolled, a.Plan, !o.NoSharing, !o.NoCommunity, !o.NoBlocklists, running}, " ")
+		return t.json(accountObject{file, withoutPassword(o.Credentials.URL), o.Credentials.Login, true, a.Enrolled, a.Plan, !o.NoSharing, !o.NoCommunity, !o.NoBlocklists, running}, " ")
 	}
 	t.print("You can successfully interact with Central API (CAPI)\n")
 	if a.Enrolled {
@@ -135,6 +136,19 @@ func tellAccount(t *Terminal, o *capi.Options, file string, a capi.Account, runn
 	}
 	tellServer(t, running)
 	return nil
+}
+
+// newAccountObject is a new account, in JSON.
+type newAccountObject struct {
+	Credentials string `json:"credentials_file"`
+	URL         string `json:"url"`
+	Login       string `json:"login"`
+}
+
+// withoutPassword is an address as it may be shown.
+func withoutPassword(address string) string {
+	c := capi.Credentials{URL: address}
+	return c.Shown()
 }
 
 // capiRegister is capi register: how a server gets an account.
@@ -155,17 +169,25 @@ A credentials file that is there is replaced. A running server uses it after a r
 			if file == "" {
 				return errors.New("please specify a file for the credentials with -f: the configuration names none (api.server.online_client.credentials_path)")
 			}
+			if file != "-" && file != "/dev/null" { // an account whose password is lost is worth nothing
+				if err := datadir.CheckSecret(file); err != nil {
+					return fmt.Errorf("nothing was registered: the credentials cannot be written: %w", err)
+				}
+			}
 			ctx, cancel := context.WithTimeout(c.Context(), capiPatience)
 			defer cancel()
 			o := capi.Options{Credentials: capi.Credentials{URL: url, Login: generatedName(), Password: generatedPassword()}, Version: t.Build.Version}
 			if err := capi.Register(ctx, o); err != nil {
-				return fmt.Errorf("api client register ('%s'): %w", url, err)
+				return fmt.Errorf("api client register ('%s'): %w", withoutPassword(url), err)
 			}
 			t.success("Successfully registered to Central API (CAPI)")
 			if err := writeQuietly(t, file, config.CredentialsText(url, o.Credentials.Login, o.Credentials.Password)); err != nil {
 				return fmt.Errorf("this server is registered, but %w", err)
 			}
 			t.success("Central API credentials written to '%s'; reload the server (SIGHUP) to use them", file)
+			if t.Output == jsonWords {
+				return t.json(newAccountObject{file, withoutPassword(url), o.Credentials.Login}, " ")
+			}
 			return nil
 		},
 	}

@@ -136,7 +136,17 @@ Options: ` + optionWords() + `.`,
 			if err != nil {
 				return err
 			}
-			return setOptions(t, s, c, list, on)
+			if err := setOptions(t, s, c, list, on); err != nil || t.Output != jsonWords {
+				return err
+			}
+			if c, err = s.Console(); err != nil {
+				return err
+			}
+			object := map[string]bool{}
+			for _, o := range consoleOptions {
+				object[o.name] = *o.on(&c)
+			}
+			return t.json(object, "  ")
 		},
 	}
 	c.Flags().BoolVarP(&all, "all", "a", false, word+" all options")
