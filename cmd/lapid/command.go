@@ -91,7 +91,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
                                                     what holds connections without TLS and without
                                                     a goroutine each (auto)
   bookmark_journal      LAPID_BOOKMARK_JOURNAL      journal kept for a reader of the history that is
-                                                    behind, 1MiB or more (1GiB)
+                                                    behind, 1MiB or more (1GiB); no more than
+                                                    two million changes of decisions in any case
   movein                LAPID_MOVEIN                auto: a start on a store without bouncers and
                                                     machines takes over the database of db_config
                                                     (off: it says that it is there; never: not that)

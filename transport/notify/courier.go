@@ -186,7 +186,7 @@ func (c *courier) gather() (full bool) {
 	if !ok {
 		newest := c.engine.View().Revision()
 		c.log.Error("notifications are lost: this one was further behind than the history is kept, and goes on with what comes now; "+
-			"bookmark_journal says how much is kept", "after", uint64(c.read), "newest", uint64(newest), "commits", uint64(max(newest, c.read)-min(newest, c.read)))
+			"bookmark_journal says how much is kept, of the last two million changes of decisions at most", "after", uint64(c.read), "newest", uint64(newest), "commits", uint64(max(newest, c.read)-min(newest, c.read)))
 		c.tally.skipped(uint64(max(newest, c.read) - min(newest, c.read)))
 		c.read = newest
 		return false
