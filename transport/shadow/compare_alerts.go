@@ -106,7 +106,7 @@ func compareAlerts(theirs, ours []byte, lag time.Duration, query url.Values, k a
 	keys := maps.Clone(sides[Theirs])
 	maps.Copy(keys, sides[Ours])
 	var list []difference
-	cut := n[Theirs] == n[Ours] && n[Theirs] > 0 && limitOf(query) == n[Theirs]
+	most := limitOf(query)
 	for _, key := range slices.Sorted(maps.Keys(keys)) {
 		a, b := sides[Theirs][key], sides[Ours][key]
 		byID(a)
@@ -117,7 +117,8 @@ func compareAlerts(theirs, ours []byte, lag time.Duration, query url.Values, k a
 		for _, side := range []Side{Theirs, Ours} {
 			more := len(sides[side][key]) - min(len(a), len(b))
 			for range more {
-				list = append(list, judgeAlert(side, key, sides, query, cut, k))
+				full := n[side.other()] > 0 && n[side.other()] == most // then what is not there may have been cut off
+				list = append(list, judgeAlert(side, key, sides, query, full, k))
 			}
 		}
 	}

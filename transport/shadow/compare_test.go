@@ -129,6 +129,8 @@ func TestCompareAlerts(t *testing.T) {
 		{list(alertJSON(), other()), list(alertJSON()), "", "? an alert that only the old server has"},
 		{list(alertJSON(), other(`"scenario":"s"`, `"scenario":"x"`)), list(alertJSON()), "ip=v", whySpread},
 		{list(alertJSON()), list(other(`"scenario":"s"`, `"scenario":"x"`)), "limit=1", whyLimit},
+		{list(alertJSON(), other(`"scenario":"s"`, `"scenario":"x"`)), list(alertJSON()), "limit=1", whyLimit},
+		{list(alertJSON(), other(`"scenario":"s"`, `"scenario":"x"`)), list(alertJSON()), "limit=2", "? an alert that only the old server has"},
 	} {
 		q, _ := url.ParseQuery(c.query)
 		if got := found(compareAlerts([]byte(c.theirs), []byte(c.ours), 0, q, k)); got != c.want {
