@@ -60,6 +60,7 @@ func hungUp(err error) bool {
 		return false
 	}
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) ||
+		errors.Is(err, net.ErrClosed) || // net/http has seen the end first, and closed this side too
 		strings.Contains(err.Error(), "server closed idle connection") // net/http has no value for it
 }
 
