@@ -190,9 +190,6 @@ func people(t *testing.T, text string) any {
 // its cscli shows and its bouncers are told before and after lapid took it over: with the
 // old configuration, the old password and the old key.
 func TestMoveIn(t *testing.T) {
-	if reference {
-		t.Skip("lapid is what moves in")
-	}
 	for _, kind := range []string{"sqlite", "postgres", "mysql"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

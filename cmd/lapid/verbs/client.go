@@ -33,6 +33,27 @@ func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), e
 		return nil, nil, err
 	}
 	tellOrigin(t, s)
+	var own *admin.Client
+	c, err = t.serverOr(ctx, s, func() (again bool, err error) {
+		if err := storeThere(s); err != nil && !(t.Init && errors.Is(err, errNoStore)) {
+			return false, err
+		}
+		own, close, err = ownClient(ctx, s, t.Build.Version, t.rules)
+		if err == nil {
+			tellAlone(t, s)
+		}
+		return errors.Is(err, persist.ErrLocked), err
+	})
+	if c != nil {
+		return c, c.Close, nil
+	}
+	return own, close, err
+}
+
+// serverOr finds the running server. Where none answers it calls alone, and that is all (c is
+// nil), unless that says again: another process holds the store, a server that is starting or
+// another verb, and is waited for.
+func (t *Terminal) serverOr(ctx context.Context, s *config.Setup, alone func() (again bool, err error)) (c *admin.Client, err error) {
 	patience := t.Patience
 	if patience == 0 {
 		patience = usualPatience
@@ -42,28 +63,22 @@ func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), e
 	for {
 		c, err := admin.Dial(ctx, s.Socket())
 		if err == nil {
-			return c, c.Close, nil
+			return c, nil
 		}
 		if !errors.Is(err, admin.ErrNotRunning) {
-			return nil, nil, datadir.Permitted(err, s.Socket())
+			return nil, datadir.Permitted(err, s.Socket())
 		}
-		if err := storeThere(s); err != nil && !(t.Init && errors.Is(err, errNoStore)) {
-			return nil, nil, err
-		}
-		c, close, err := ownClient(ctx, s, t.Build.Version, t.rules)
-		if err == nil {
-			tellAlone(t, s)
-		}
-		if err == nil || !errors.Is(err, persist.ErrLocked) {
-			return c, close, err
+		again, err := alone()
+		if !again {
+			return nil, err
 		}
 		select {
 		case <-time.After(retryAfter):
 		case <-deadline.C:
-			return nil, nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
+			return nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
 				"try again later, or stop that process", err, s.Socket())
 		case <-ctx.Done():
-			return nil, nil, ctx.Err()
+			return nil, ctx.Err()
 		}
 	}
 }

@@ -173,39 +173,20 @@ func (m *moveIn) place(s *config.Setup) (movein.Place, error) {
 // atServer finds the running server; nil: there is none, and the store is free. One that is
 // still starting, or another verb, is waited for.
 func (m *moveIn) atServer(ctx context.Context, t *Terminal, s *config.Setup) (*admin.Client, error) {
-	patience := t.Patience
-	if patience == 0 {
-		patience = usualPatience
-	}
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for {
-		c, err := admin.Dial(ctx, s.Socket())
-		if err == nil {
-			return c, nil
-		}
-		if !errors.Is(err, admin.ErrNotRunning) {
-			return nil, datadir.Permitted(err, s.Socket())
-		}
+	c, err := t.serverOr(ctx, s, func() (again bool, err error) {
 		held, err := holdStore(s)
 		if held != nil {
 			_ = held.Close()
 		}
 		if !errors.Is(err, persist.ErrLocked) {
-			return nil, nil // what else is wrong with it is found where it is opened
+			return false, nil // what else is wrong with it is found where it is opened
 		}
 		if err := placeIsFree(s); err != nil {
-			return nil, err
+			return false, err
 		}
-		select {
-		case <-time.After(retryAfter):
-		case <-deadline.C:
-			return nil, fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; "+
-				"try again later, or stop that process", err, s.Socket())
-		case <-ctx.Done():
-			return nil, interrupted(ctx, ctx.Err())
-		}
-	}
+		return true, err
+	})
+	return c, interrupted(ctx, err)
 }
 
 // placeIsFree fails when another verb is making a store, and not a server that starts.
@@ -544,12 +525,7 @@ type reading struct {
 
 func (r *reading) progress(read, rows int64) {
 	if r.bar == nil {
-		r.bar = newProgress(r.t, int(rows))
-		r.bar.tail = func(done int) string {
-			rate := float64(done) / max(time.Since(r.began).Seconds(), 0.001)
-			left := time.Duration(float64(int(rows)-done) / max(rate, 1) * float64(time.Second))
-			return fmt.Sprintf(" %.0f rows/s, %s left", rate, left.Round(time.Second))
-		}
+		r.bar = newRowProgress(r.t, int(rows), r.began)
 	}
 	r.bar.at(int(read))
 }
@@ -569,26 +545,11 @@ func (r *reading) show(done *movein.Account) error {
 	case jsonWords:
 		return r.t.json(done, " ")
 	case raw:
-		var rows [][]string
-		for _, table := range tally.Tables {
-			rows = append(rows, []string{table.Table, counted(table.Rows), counted(table.Read), counted(table.Taken), counted(table.LeftOut())})
-		}
-		return r.t.csv([]string{"table", "rows", "read", "taken_over", "left_out"}, rows)
+		return rowsOf(tally).raw(r.t, "taken_over")
 	}
 	r.t.print("%s, of a server of version %s or later, read at %s\n", tally.Source, tally.Version, done.At.Format(time.RFC3339))
+	r.t.show(rowsOf(tally).boxed("Taken over"))
 	out := boxedTable()
-	out.head(left, "Table", "Rows", "Read", "Taken over", "Left out", "Why, and what else there is to say")
-	out.body()
-	for _, table := range tally.Tables {
-		why := reasonsOf(table.Left, table.Remarks)
-		out.line(cell{text: table.Table}, cell{text: counted(table.Rows), align: right}, cell{text: counted(table.Read), align: right},
-			cell{text: counted(table.Taken), align: right}, cell{text: counted(table.LeftOut()), align: right}, cell{text: why[0]})
-		for _, line := range why[1:] {
-			out.row("", "", "", "", "", line)
-		}
-	}
-	r.t.show(out)
-	out = boxedTable()
 	out.head(left, "Running decisions of origin", "Taken over")
 	out.body()
 	for _, o := range tally.Running {

@@ -36,7 +36,6 @@ type wayBack struct {
 	s      *config.Setup
 	dir    string
 	schema movein.Schema
-	began  time.Time
 	bar    *progress
 }
 
@@ -51,7 +50,7 @@ func (m *moveIn) goBack(ctx context.Context, t *Terminal) error {
 	if err != nil {
 		return err
 	}
-	w := &wayBack{t: t, s: s, dir: m.back, schema: schema, began: time.Now()}
+	w := &wayBack{t: t, s: s, dir: m.back, schema: schema}
 	if err := anyStore(ctx, s); err != nil {
 		return err
 	}
@@ -187,33 +186,15 @@ func placeNew(made, path string) error {
 
 // fill writes everything from the running server, or from the store itself.
 func (w *wayBack) fill(ctx context.Context, b *movein.Back, copied string) error {
-	patience := w.t.Patience
-	if patience == 0 {
-		patience = usualPatience
-	}
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	for {
-		c, err := admin.Dial(ctx, w.s.Socket())
-		if err == nil {
-			defer c.Close()
-			return w.fromServer(ctx, c, b, copied)
-		}
-		if !errors.Is(err, admin.ErrNotRunning) {
-			return datadir.Permitted(err, w.s.Socket())
-		}
+	c, err := w.t.serverOr(ctx, w.s, func() (again bool, err error) {
 		err = w.fromStore(ctx, b)
-		if !errors.Is(err, persist.ErrLocked) {
-			return err
-		}
-		select {
-		case <-time.After(retryAfter):
-		case <-deadline.C:
-			return fmt.Errorf("%w, but nothing answers on %s: a server that is still starting, or one with another admin_socket; try again later, or stop that process", err, w.s.Socket())
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+		return errors.Is(err, persist.ErrLocked), err
+	})
+	if c == nil {
+		return err
 	}
+	defer c.Close()
+	return w.fromServer(ctx, c, b, copied)
 }
 
 // fromServer takes a backup of the running server, which goes on meanwhile, and writes what
@@ -265,12 +246,7 @@ func (w *wayBack) write(ctx context.Context, b *movein.Back, e *engine.Engine) e
 
 func (w *wayBack) progress(done, all int64) {
 	if w.bar == nil {
-		w.bar, w.began = newProgress(w.t, int(all)), time.Now()
-		w.bar.tail = func(done int) string {
-			rate := float64(done) / max(time.Since(w.began).Seconds(), 0.001)
-			left := time.Duration(float64(int(all)-done) / max(rate, 1) * float64(time.Second))
-			return fmt.Sprintf(" %.0f rows/s, %s left", rate, left.Round(time.Second))
-		}
+		w.bar = newRowProgress(w.t, int(all), time.Now())
 	}
 	w.bar.at(int(done))
 }
@@ -293,23 +269,8 @@ func (w *wayBack) show(path string, tally *movein.BackTally) error {
 	case jsonWords:
 		return w.t.json(writtenBack{path, tally}, " ")
 	case raw:
-		var rows [][]string
-		for _, table := range tally.Tables {
-			rows = append(rows, []string{table.Table, counted(table.Rows), counted(table.Read), counted(table.Written), counted(table.LeftOut())})
-		}
-		return w.t.csv([]string{"table", "rows", "read", "written", "left_out"}, rows)
+		return backRowsOf(tally).raw(w.t, "written")
 	}
-	out := boxedTable()
-	out.head(left, "Table", "Rows", "Read", "Written", "Left out", "Why, and what else there is to say")
-	out.body()
-	for _, table := range tally.Tables {
-		why := reasonsOf(table.Left, table.Remarks)
-		out.line(cell{text: table.Table}, cell{text: counted(table.Rows), align: right}, cell{text: counted(table.Read), align: right},
-			cell{text: counted(table.Written), align: right}, cell{text: counted(table.LeftOut()), align: right}, cell{text: why[0]})
-		for _, line := range why[1:] {
-			out.row("", "", "", "", "", line)
-		}
-	}
-	w.t.show(out)
+	w.t.show(backRowsOf(tally).boxed("Written"))
 	return nil
 }
