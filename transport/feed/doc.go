@@ -27,6 +27,13 @@
 // other: a slow one keeps pieces in memory, and when that is needed for others it
 // goes on alone from where it was, with the same bytes.
 //
+// A bouncer may also say itself where it is (Place): a Tag, which every answer leads to, names
+// the history, the revision and the question. Then no cursor counts or moves.
+//
+// A poll that is told nothing may be held until something changes for its question (held.go).
+// Those who ask the same are a group, which is looked at once a commit; who is woken asks
+// again as if he came then, so that the first one's answer serves all.
+//
 // Long answers to other questions, lists and alerts, are written in pieces to one
 // reader, by whatever function writes them (WriteBrief, List, Part); they are here
 // because they share the memory.
@@ -65,13 +72,13 @@
 //	time of one long answer     Options.StreamLimit; Send ends with an error
 //	age of an edition           it may be joined within its second; for staleAtMost
 //	                            more by those who would else be answered alone
+//	held polls                  HeldAtMost each, questions of heldQuestion; others are not held. As
+//	                            many as their callers have connections, some 300 bytes each
 //	readers of a shared answer  patienceWithReaders, when its place is wanted
 //
 // # What else belongs here
 //
 // A new way for news to reach a bouncer is another reader of the same editions: it
-// holds a Question and a revision, and asks again when the engine has moved. Whatever
-// groups readers by what they ask, or names a place in the history to a client, is
-// this package's; how long a connection is kept, and in which dress bytes leave, is
-// its caller's.
+// holds a Question and a revision, and asks again when the engine has moved. How long a
+// connection is kept, and in which dress bytes leave, is its caller's.
 package feed

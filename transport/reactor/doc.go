@@ -21,6 +21,9 @@
 // and not answered, and a goroutine of its own goes on. When that has finished
 // with the connection, it gives it back with Adopt.
 //
+// A Worker may also park a connection: what came is kept, and served again when its guest
+// wakes it or more comes. So a question without an answer yet costs no goroutine either.
+//
 // Only Linux has it; elsewhere New says so with ErrUnsupported, and the caller
 // serves every connection with a goroutine.
 package reactor
