@@ -491,7 +491,7 @@ func TestDeadReceiverIsTold(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 	h.mend()
-	await(t, "it is over", func() bool { return n.Trouble() == nil && len(h.got()) == 2 })
+	await(t, "it is over", func() bool { return n.Trouble() == nil && n.Figures()[0].Delivered == 2 })
 	if f := n.Figures()[0]; f.Delivered != 2 || f.Failed < 3 || f.Retried < 2 {
 		t.Errorf("%+v", f)
 	}
