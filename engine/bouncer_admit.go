@@ -18,6 +18,8 @@ import (
 // ErrNotFound: it was deleted. With a certificate, b.Name is the whole name, and a
 // taken one is ErrExists.
 //
+// It has the sight and hold of the row that the key or certificate had before.
+//
 // A key, or a certificate's name, has at most Options.BouncersPerKey such rows.
 // Beyond, the one that was heard of longest ago is dropped in the same commit; its
 // bouncer, should it come again, begins anew. One commit may go beyond by what it
@@ -38,6 +40,9 @@ func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, err
 		}
 		if !o.bouncer.AutoCreated {
 			return o, nil // an operator's row that gets its address
+		}
+		if parent := v.ParentOf(&o.bouncer); parent != nil { // those of an edit go alone: it is the newest
+			o.bouncer.Sight, o.bouncer.Hold = parent.Load().Sight, parent.Load().Hold
 		}
 		if names := e.evictions.room(e, v, &o.bouncer); len(names) > 0 {
 			p.before = &dropBouncers{names: names}

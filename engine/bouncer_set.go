@@ -151,9 +151,9 @@ func (s *state) editBouncers() *bouncerSet {
 
 // putBouncer stores a bouncer and returns its row: the one it has, or a new one,
 // in place of one of the same name whose key or kind of proof is another.
-func (s *state) putBouncer(b Bouncer) *BouncerRow {
+func (s *state) putBouncer(rev Revision, b Bouncer) *BouncerRow {
 	set := s.editBouncers()
-	b.Software = s.software.acquire(b.Software)
+	b.Software, b.Sight = s.software.acquire(b.Software), s.sights.acquire(b.Sight)
 	row := set.named(b.Name)
 	if row != nil {
 		old := row.Load()
@@ -162,16 +162,19 @@ func (s *state) putBouncer(b Bouncer) *BouncerRow {
 			if moved {
 				set.disown(row)
 			}
+			s.keepSight(rev, row, &b)
 			row.value.Store(&b)
 			if moved {
 				set.own(row)
 			}
 			s.software.release(old.Software)
+			s.sights.release(old.Sight)
 			return row
 		}
 		s.dropBouncer(b.Name)
 	}
 	row = &BouncerRow{ledger: &s.visited, place: set.places}
+	b.moved = false
 	set.places++
 	row.value.Store(&b)
 	set.order = set.order.Set(set.run, row.place, row)
@@ -223,6 +226,8 @@ func (s *state) dropBouncer(name string) {
 		set.disown(row)
 	}
 	s.software.release(row.Load().Software)
+	s.sights.release(row.Load().Sight)
+	s.forgetSights(row, nil)
 	row.gone.Store(true)
 }
 
@@ -309,6 +314,33 @@ func (b *bouncerSet) editOwned(k *KeyHash) *ownedRows {
 	hash := ownerHash(k)
 	b.byOwner = b.byOwner.Remove(b.run, hash, o).Insert(b.run, hash, &c, ownedHash)
 	return &c
+}
+
+// origin is the row of an owner that those made by themselves have their sight and hold
+// from: the one with the name without address, else the oldest; nil when there is none.
+func (b *bouncerSet) origin(of *Bouncer) *BouncerRow {
+	k := of.owner()
+	o := b.ownedBy(&k)
+	if o == nil {
+		return nil
+	}
+	if row := b.named(BaseName(of.Name)); row != nil && row.Load().owner() == k {
+		return row
+	}
+	return o.oldest()
+}
+
+// followers are the rows that have their sight and hold from one.
+func (b *bouncerSet) followers(of *BouncerRow) []string {
+	var names []string
+	k := of.Load().owner()
+	b.ownedBy(&k).each(func(r *BouncerRow) bool {
+		if v := r.Load(); r != of && v.AutoCreated && b.origin(v) == of {
+			names = append(names, v.Name)
+		}
+		return true
+	})
+	return names
 }
 
 // children are the auto-created rows that came from the named one's key.

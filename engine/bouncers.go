@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // KeyHash is the SHA-512 of an API key, the form in which keys are kept.
@@ -25,8 +26,42 @@ type Bouncer struct {
 	*Software
 	AutoCreated bool // made because a known key or certificate came from a new address
 	Shared      bool // one row for the key, whatever address it comes from
-	CreatedAt   int64
-	UpdatedAt   int64
+	moved       bool // its sight was another before, and its cursor may be from then (sight_past.go)
+	Hold        Hold // for how long a poll is put off
+	// Sight is what it may see; nil: everything. Stored ones are shared and tidy.
+	Sight     *Sight
+	CreatedAt int64
+	UpdatedAt int64
+}
+
+// Hold is for how long a bouncer's polls are put off while nothing changes for it, in
+// milliseconds; 0: nothing was said, and it is for the bouncer to ask; less: never, in so
+// many words.
+type Hold int32
+
+const (
+	// HoldOff is never, whatever the bouncer asks for.
+	HoldOff Hold = -1
+	// HoldAtMost is the longest.
+	HoldAtMost = time.Minute
+)
+
+// Duration is for how long; 0 where it says nothing or never.
+func (h Hold) Duration() time.Duration { return max(time.Duration(h), 0) * time.Millisecond }
+
+// HoldFor is the Hold of a duration, which is HoldAtMost at most.
+func HoldFor(d time.Duration) (Hold, error) {
+	if d < time.Millisecond || d > HoldAtMost {
+		return 0, invalid("a poll cannot be held for %s: choose 1ms to %s", d, HoldAtMost)
+	}
+	return Hold(d / time.Millisecond), nil
+}
+
+func (h Hold) fits() error {
+	if h < HoldOff || h.Duration() > HoldAtMost {
+		return invalid("a poll cannot be held for %s: %s is the longest", h.Duration(), HoldAtMost)
+	}
+	return nil
 }
 
 // Software is what a bouncer says it is.
@@ -68,6 +103,11 @@ func (v *View) BouncerFor(k *KeyHash, from netip.Addr) *BouncerRow {
 	return v.bouncers.answering(k, from)
 }
 
+// ParentOf returns the row that one which is made by itself, from a key or certificate at
+// yet another address, has its sight and hold from; nil when there is none. Name, kind of
+// proof and hash of the key are looked at.
+func (v *View) ParentOf(b *Bouncer) *BouncerRow { return v.bouncers.origin(b) }
+
 // Bouncer returns the row of that name, nil when there is none. It does not
 // allocate.
 func (v *View) Bouncer(name string) *BouncerRow { return v.bouncers.named(name) }
@@ -93,6 +133,7 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 		return nil, err
 	}
 	o := &putBouncer{bouncer: *b}
+	o.bouncer.Sight, _ = b.Sight.Tidy() // it fits
 	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
 		if v.Bouncer(b.Name) != nil {
 			return nil, exists(NounBouncer, b.Name)
@@ -103,7 +144,7 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 }
 
 // ChangeBouncer applies change to a copy of the bouncer, its Software included,
-// and stores it; name, key and kind of proof stay. change runs on the committer:
+// and stores it; name, key, kind of proof, sight and hold stay (EditBouncer). change runs on the committer:
 // it must be quick and touch nothing else. ErrNotFound when there is no such
 // bouncer, ErrInvalid when a text becomes too long.
 func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bouncer)) error {
@@ -116,12 +157,42 @@ func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bo
 		b, software := *old, *old.Software
 		b.Software = &software
 		change(&b)
-		b.Name, b.KeyHash, b.AuthType = old.Name, old.KeyHash, old.AuthType
+		b.Name, b.KeyHash, b.AuthType, b.Sight, b.Hold = old.Name, old.KeyHash, old.AuthType, old.Sight, old.Hold
 		if err := b.fits(old); err != nil {
 			return nil, err
 		}
 		return &putBouncer{bouncer: b}, nil
 	}})
+}
+
+// EditBouncer applies change to a copy of the bouncer and stores its Sight and Hold, for the
+// rows made from its key too, which it returns the names of: they always have those of the
+// row they came from. Nothing else of it is changed. change runs on the committer, as that
+// of ChangeBouncer. ErrNotFound when there is no such bouncer, ErrRefused for one that was
+// made from another's key, ErrInvalid for a sight or hold that is out of bounds.
+func (e *Engine) EditBouncer(ctx context.Context, name string, change func(*Bouncer)) (follow []string, err error) {
+	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+		row := v.Bouncer(name)
+		if row == nil {
+			return nil, notFound(NounBouncer, name)
+		}
+		if parent := v.bouncers.origin(row.Load()); parent != row && row.Load().AutoCreated {
+			return nil, &Error{Kind: ErrRefused, Noun: NounBouncer, Name: name,
+				Text: fmt.Sprintf("bouncer '%s' was made from the key of '%s' and has its sight and hold: edit '%s' instead", name, parent.Load().Name, parent.Load().Name)}
+		}
+		b, edited := *row.Load(), *row.Load()
+		change(&edited)
+		if b.Sight, err = edited.Sight.Tidy(); err != nil {
+			return nil, err
+		}
+		b.Hold, b.UpdatedAt = edited.Hold, edited.UpdatedAt
+		if err := b.Hold.fits(); err != nil {
+			return nil, err
+		}
+		follow = v.bouncers.followers(row)
+		return &putBouncer{bouncer: b, follow: follow}, nil
+	}})
+	return follow, err
 }
 
 // DeleteBouncer removes a bouncer and the rows its key made from other
@@ -149,21 +220,36 @@ func (e *Engine) PruneBouncers(ctx context.Context, names []string) error {
 // putBouncer stores a bouncer as it is from now on.
 type putBouncer struct {
 	bouncer Bouncer
+	follow  []string // rows made from its key, which get its sight and hold too
 
 	row *BouncerRow // the answer
 }
 
 func (*putBouncer) number() byte { return numberPutBouncer }
 func (o *putBouncer) append(dst []byte) []byte {
-	return endRow(o.bouncer.append(dst), len(dst))
+	dst = endRow(o.bouncer.append(dst), len(dst))
+	if len(o.follow) > 0 {
+		dst = appendStrings(dst, o.follow)
+	}
+	return dst
 }
 func (o *putBouncer) decode(d *decoder) {
 	behind := d.open()
 	o.bouncer.decode(d)
 	d.close(behind)
+	if d.version > firstVersion && len(d.rest) > 0 {
+		o.follow = d.strings()
+	}
 }
 func (o *putBouncer) apply(s *state, rev Revision) {
-	o.row = s.putBouncer(o.bouncer)
+	o.row = s.putBouncer(rev, o.bouncer)
+	for _, name := range o.follow {
+		if row := s.next.bouncers.named(name); row != nil {
+			b := *row.Load()
+			b.Sight, b.Hold, b.UpdatedAt = o.bouncer.Sight, o.bouncer.Hold, o.bouncer.UpdatedAt
+			s.putBouncer(rev, b)
+		}
+	}
 }
 
 // dropBouncers removes bouncers by name.
@@ -189,7 +275,11 @@ func (b *Bouncer) append(dst []byte) []byte {
 	}
 	dst = software.append(dst)
 	dst = appendBool(appendBool(dst, b.AutoCreated), b.Shared)
-	return binary.AppendVarint(binary.AppendVarint(dst, b.CreatedAt), b.UpdatedAt)
+	dst = binary.AppendVarint(binary.AppendVarint(dst, b.CreatedAt), b.UpdatedAt)
+	if b.Sight != nil || b.Hold != 0 {
+		dst = binary.AppendVarint(appendSight(dst, b.Sight), int64(b.Hold))
+	}
+	return dst
 }
 
 func (b *Bouncer) decode(d *decoder) {
@@ -201,6 +291,13 @@ func (b *Bouncer) decode(d *decoder) {
 	b.Software.decode(d)
 	b.AutoCreated, b.Shared = d.bool(), d.bool()
 	b.CreatedAt, b.UpdatedAt = d.varint(), d.varint()
+	if d.version > firstVersion && len(d.rest) > 0 {
+		b.Sight = d.optionalSight()
+		hold := d.varint()
+		if b.Hold = Hold(hold); int64(b.Hold) != hold || b.Hold.fits() != nil {
+			d.fail()
+		}
+	}
 }
 
 func hostPrefix(a netip.Addr) netip.Prefix {

@@ -218,6 +218,12 @@ func (b *Bouncer) fits(old *Bouncer) error {
 	f.word("version", says.Version, said.Version)
 	f.os(says.OS, said.OS)
 	f.flags(says.FeatureFlags, said.FeatureFlags)
+	if _, err := b.Sight.Tidy(); err != nil {
+		return err
+	}
+	if err := b.Hold.fits(); err != nil {
+		return err
+	}
 	return f.err()
 }
 

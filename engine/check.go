@@ -153,7 +153,7 @@ func (c *checker) bouncers() {
 	b := c.view.bouncers
 	type sum struct{ rows, auto int }
 	owners := map[KeyHash]sum{}
-	software := map[*Software]int{}
+	software, sights := map[*Software]int{}, map[*Sight]int{}
 	placed := 0
 	for r := range b.order.All {
 		v := r.Load()
@@ -168,6 +168,9 @@ func (c *checker) bouncers() {
 		}
 		owners[k] = n
 		software[v.Software]++
+		for s := range c.state.sightsOf(r) {
+			sights[s]++
+		}
 		if v.AuthType != AuthAPIKey {
 			continue
 		}
@@ -196,6 +199,15 @@ func (c *checker) bouncers() {
 	}
 	if len(software) > 0 {
 		c.report("%d bouncers' descriptions are not shared", len(software))
+	}
+	for _, one := range c.state.sights.known {
+		if sights[&one.Sight] != one.rows {
+			c.report("%d bouncers have the sight %x, %d are counted", sights[&one.Sight], one.print, one.rows)
+		}
+		delete(sights, &one.Sight)
+	}
+	if len(sights) > 0 {
+		c.report("%d sights of bouncers are not shared", len(sights))
 	}
 }
 

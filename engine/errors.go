@@ -55,6 +55,11 @@ func (e *Error) Is(target error) bool { return target == e.Kind }
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
+// invalid is the error about what makes no sense.
+func invalid(format string, args ...any) error {
+	return &Error{Kind: ErrInvalid, Text: fmt.Sprintf(format, args...)}
+}
+
 // notFound is the error about a thing that is not there.
 func notFound(noun Noun, name string) error {
 	return &Error{Kind: ErrNotFound, Noun: noun, Name: name}

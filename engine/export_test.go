@@ -309,7 +309,7 @@ func BuildRows(n, commit int, row func(int) Bouncer) any {
 	s.endLoading()
 	for i := range n {
 		b := row(i)
-		s.putBouncer(b)
+		s.putBouncer(1, b)
 		if i%commit == commit-1 {
 			s.next.bouncers.shown = true
 		}

@@ -17,6 +17,7 @@ type matcher struct {
 	kind     uint32
 	origin   uint32
 	scenario uint32
+	sight    sightWordsOf
 	floor    uint64 // of the history at the moment of asking
 	longest  longest
 	heads    []slot
@@ -26,6 +27,7 @@ func (m *matcher) reset() {
 	m.never = false
 	m.scopes, m.scope, m.origins = m.scopes[:0], m.scope[:0], m.origins[:0]
 	m.heads = m.heads[:0]
+	m.sight.reset()
 	m.longest.reset()
 }
 
@@ -40,6 +42,7 @@ func (q *Query) resolve(s *state) *matcher {
 	m.kind = m.word(s, q.Type)
 	m.origin = m.word(s, q.Origin)
 	m.scenario = m.word(s, q.Scenario)
+	m.look(s, q.Sight)
 	return m
 }
 
@@ -84,7 +87,7 @@ func (q *Query) admits(s *state, r *record) bool {
 		q.Scenario.Given && r.scenario != m.scenario {
 		return false
 	}
-	if q.HasAfterID && r.id <= uint64(q.AfterID) {
+	if q.HasAfterID && r.id <= uint64(q.AfterID) || q.Sight != nil && !m.sight.sees(s, q.Sight, r) {
 		return false
 	}
 	if q.Containing.Given || q.NotContaining.Given {

@@ -177,6 +177,21 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("the machine again", &putMachine{machine: Machine{ID: "m1", AuthType: AuthPassword, Version: "2"}})
 	w.commit("a bouncer", &putBouncer{bouncer: Bouncer{Name: "fw", AuthType: AuthAPIKey, KeyHash: KeyHash{1}}})
 	w.commit("the bouncer again", &putBouncer{bouncer: Bouncer{Name: "fw", AuthType: AuthAPIKey, KeyHash: KeyHash{1}, IP: host.Addr()}})
+	key := Bouncer{Name: "fw", AuthType: AuthAPIKey, KeyHash: KeyHash{1}, IP: host.Addr(), Hold: HoldOff, Sight: &Sight{
+		Origins: []string{"CAPI", "lists"}, NotOrigins: []string{"cscli"}, Scopes: []string{ScopeIP}, Types: []string{"ban"}, Containing: []string{"ssh"},
+		NotContaining: []string{"http"}, MaxEntries: 1000, Priority: Newest, MaxDuration: 1e13, MinDuration: 1e12, Allowlists: []string{"l"}, Canonical: true}}
+	child := Bouncer{Name: "fw@192.0.2.2", AuthType: AuthAPIKey, KeyHash: KeyHash{1}, IP: host.Addr().Next(), AutoCreated: true}
+	w.commit("a bouncer's sight", &putBouncer{bouncer: key})
+	w.commit("a row of its key", &putBouncer{bouncer: child})
+	key.Sight, key.Hold = &Sight{MaxEntries: 1}, 25_000
+	w.commit("another sight, for its rows too", &putBouncer{bouncer: key, follow: []string{child.Name, "nobody"}})
+	w.commit("visits that pass it", &visits{bouncers: []visit{{"fw", now(), uint64(w.made.View().revision)}, {child.Name, now(), uint64(w.made.View().revision) + 1}}})
+	for i := range 2 * pastSights {
+		key.Sight = &Sight{MaxEntries: 10 + i}
+		w.commit("sights without end", &putBouncer{bouncer: key})
+	}
+	key.Sight = nil
+	w.commit("a bouncer that sees everything again", &putBouncer{bouncer: key})
 	w.commit("alerts", alerts(now()+hour, "192.0.2.1", "198.51.100.0/24", "2001:db8::1", "192.0.2.001"))
 	w.commit("a short ban", alerts(now()+5_000_000_000, "192.0.2.2"))
 	w.commit("a ban that is over", alerts(now()-hour, "192.0.2.3"))

@@ -60,6 +60,10 @@ type Query struct {
 	AfterID    DecisionID // only larger ids; 0: no restriction
 	HasAfterID bool
 
+	// Sight is what the caller may see at all; nil: everything. Of it the filters count
+	// here: what the query asks for narrows them.
+	Sight *Sight
+
 	// For the stream.
 	Startup bool
 	Dedup   bool
@@ -76,6 +80,7 @@ func (q *Query) Reset() {
 	q.Value, q.Type, q.Origin, q.Scenario = Word{}, Word{}, Word{}, Word{}
 	q.Simulated, q.Startup, q.Dedup = false, false, false
 	q.Limit, q.Offset, q.AfterID, q.HasAfterID = -1, 0, 0, false
+	q.Sight = nil
 	q.match.reset()
 }
 

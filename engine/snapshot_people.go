@@ -28,6 +28,7 @@ type keptBouncer struct {
 	value    *Bouncer
 	lastPull int64
 	cursor   uint64
+	past     []pastSight
 }
 
 // people takes what the view holds. It is exact on the committer; elsewhere it
@@ -44,7 +45,7 @@ func (v *View) people() *people {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
 	}
 	for row := range v.bouncers.order.All {
-		p.bouncers = append(p.bouncers, keptBouncer{row.Load(), row.lastPull.Load(), row.kept()})
+		p.bouncers = append(p.bouncers, v.state.keptBouncer(row))
 	}
 	return p
 }
@@ -87,7 +88,11 @@ func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
 	dst = binary.AppendVarint(endRow(b.value.append(dst), len(dst)), b.lastPull)
 	// A cursor may be ahead of the view, but what is loaded from here may know no
 	// more than the view: it would go on from commits of another future.
-	return binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
+	dst = binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
+	if len(b.past) > 0 {
+		dst = appendPast(dst, b.past)
+	}
+	return dst
 }
 
 // writeAllowlists gives out pieces of lists: whether it goes on with the list

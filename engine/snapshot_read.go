@@ -265,13 +265,18 @@ func (l *loader) bouncer(d *decoder) {
 	b.decode(d)
 	d.close(behind)
 	at, cursor := d.varint(), d.uvarint()
+	var past []pastSight
+	if d.version > firstVersion && len(d.rest) > 0 {
+		past = d.past()
+	}
 	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
 		d.fail()
 	}
 	if d.err != nil {
 		return
 	}
-	row := l.state.putBouncer(b)
+	row := l.state.putBouncer(0, b)
+	l.state.keepPast(row, past)
 	row.lastPull.Store(at)
 	row.putCursor(cursor)
 	l.told.bouncers++

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 
 	"lapid/index"
@@ -36,6 +37,7 @@ type state struct {
 	uuidKey [2]uint64     // set once, by the first commit
 	visited bouncerLedger // whose visits are to be written down
 	heard   machineLedger
+	pasts   sync.Map // *BouncerRow → []pastSight, of those that are moved
 
 	// Owned by the committer.
 	deadlines   *index.Deadlines
@@ -43,6 +45,7 @@ type state struct {
 	graves      graves
 	rows        rows // cold bodies that apply wants written
 	software    softwareTable
+	sights      sightTable
 	inventories inventories
 	at          int64   // time of the last commit
 	version     byte    // of the record that is applied, and by that its rule

@@ -43,6 +43,12 @@ func (o *visits) decode(d *decoder) {
 	}
 }
 func (o *visits) apply(s *state, rev Revision) {
+	for i := range o.bouncers {
+		v := &o.bouncers[i]
+		if row := s.next.bouncers.named(v.name); row != nil && row.Load().moved {
+			s.passSights(row, v.cursor)
+		}
+	}
 	if o.live {
 		return
 	}

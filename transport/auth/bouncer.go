@@ -149,7 +149,7 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 		}
 		row, err := g.settle(ctx, oldest, n, client, userAgent)
 		if errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrInvalid) { // a name that is too long with an address
-			return guest(oldest.Load().Name), nil
+			return guest(view, oldest.Load()), nil
 		}
 		if row != nil || (err != nil && !errors.Is(err, engine.ErrExists) && !errors.Is(err, engine.ErrNotFound)) {
 			return row, err
@@ -209,9 +209,14 @@ func (g *Gate) tellNew(what string, row *engine.BouncerRow, now int64) {
 // guest is the row of a bouncer from a new address while the disk refuses to
 // write: a store that cannot be written keeps no bouncer out. It is for one request,
 // and begins the stream anew each time, for the guest may not move another row's place
-// in the stream. No address is in it, so it is not remembered.
-func guest(name string) *engine.BouncerRow {
-	return engine.NewGuest(&engine.Bouncer{Name: name, AutoCreated: true})
+// in the stream. No address is in it, so it is not remembered. It sees what the row of
+// its key or certificate does.
+func guest(view *engine.View, like *engine.Bouncer) *engine.BouncerRow {
+	b := &engine.Bouncer{Name: like.Name, AutoCreated: true}
+	if of := view.ParentOf(like); of != nil {
+		b.Sight, b.Hold = of.Load().Sight, of.Load().Hold
+	}
+	return engine.NewGuest(b)
 }
 
 // describe notes what a bouncer says it is, and writes it down unless that was done

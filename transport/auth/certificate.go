@@ -96,7 +96,7 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 			g.tellNew("a certificate comes from a new address: it has a row of its own", made, now)
 			return made, nil
 		case errors.Is(err, engine.ErrDisk):
-			return guest(name), nil
+			return guest(view, &engine.Bouncer{Name: name, AuthType: engine.AuthTLS}), nil
 		case errors.Is(err, engine.ErrInvalid):
 			return nil, forbidden(BadCertificate, err.Error()).of(name)
 		case !errors.Is(err, engine.ErrExists):
