@@ -18,6 +18,11 @@ type Target struct {
 	Protocol Protocol
 	Threads  int   // OS threads that drive the connections; 0 is 1
 	CPUs     []int // thread i runs on CPU i of these, around; none: wherever
+	// Sleeps has threads sleep whenever there is nothing to do, instead of looking for news a
+	// while: for pools that are driven beside others on the same CPU. To wake them costs the
+	// server something, so only what slept is to be compared with what slept.
+	Sleeps bool
+	Nice   int // how much others go first, 0 to 19
 }
 
 // Pool is a number of open connections, shared out to threads.
@@ -30,6 +35,8 @@ type Pool struct {
 type group struct {
 	address     unix.Sockaddr // the kernel's form of it is made inside, so each group has its own
 	cpu         int           // -1: wherever
+	sleeps      bool
+	nice        int
 	epoll       int
 	connections []*connection
 	byFD        []*connection
@@ -57,7 +64,7 @@ func Dial(t Target, count int) (*Pool, error) {
 			p.Close()
 			return nil, err
 		}
-		g := &group{address: address, cpu: -1, epoll: -1}
+		g := &group{address: address, cpu: -1, epoll: -1, sleeps: t.Sleeps, nice: t.Nice}
 		if len(t.CPUs) > 0 {
 			g.cpu = t.CPUs[i%len(t.CPUs)]
 		}

@@ -71,6 +71,9 @@ func (t *thread) run() error {
 			return err
 		}
 	}
+	if t.nice > 0 {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, t.nice) // of the thread; refused: it takes its share
+	}
 	t.buffer = make([]byte, readSize)
 	t.events = make([]unix.EpollEvent, events)
 	for i := len(t.connections) - 1; i >= 0; i-- {
@@ -188,6 +191,14 @@ func (t *thread) wait(now time.Duration) (n int, err error) {
 	if t.period > 0 && len(t.idle) > 0 && now < t.until {
 		wake = min(wake, time.Duration(t.due))
 		limit = min(max(limit, wake), now+nearby)
+	}
+	if t.sleeps {
+		n, errno := epollFor(t.epoll, t.events, wake-now)
+		if errno != 0 && errno != unix.EINTR {
+			return 0, fmt.Errorf("epoll: %w", errno)
+		}
+		t.rest(now, time.Since(t.start))
+		return n, nil
 	}
 	for moment := now; ; moment = time.Since(t.start) {
 		n, errno := epollNow(t.epoll, t.events)
@@ -327,6 +338,13 @@ func writeRaw(fd int, b []byte) (int, unix.Errno) {
 
 func epollNow(fd int, list []unix.EpollEvent) (int, unix.Errno) {
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), 0, 0, 0)
+	return count(n, errno), errno
+}
+
+// epollFor sleeps until there is news or time is up, to the nanosecond. It does block.
+func epollFor(fd int, list []unix.EpollEvent, limit time.Duration) (int, unix.Errno) {
+	t := unix.NsecToTimespec(max(int64(limit), 0))
+	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(unsafe.Pointer(&t)), 0, 0)
 	return count(n, errno), errno
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -195,6 +196,53 @@ func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*
 		r.Header.Set("User-Agent", agent)
 	}
 	return r, err
+}
+
+// Metric reads a figure without labels from the server's metrics.
+func (l *LAPI) Metric(ctx context.Context, name string) (n float64, err error) {
+	text, err := l.show(ctx, "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s shows no %s", l.name, name)
+}
+
+// Live is the memory that a Go server has after a collection, in bytes: heap and stacks,
+// with what is lost between objects. What the collector leaves unused is not in it.
+func (l *LAPI) Live(ctx context.Context) (bytes int64, err error) {
+	text, err := l.show(ctx, "/debug/pprof/heap?gc=1&debug=1")
+	for line := range strings.Lines(text) {
+		for _, name := range []string{"# HeapInuse = ", "# Stack = "} {
+			var n int64
+			if rest, found := strings.CutPrefix(line, name); found {
+				if _, err := fmt.Sscan(rest, &n); err != nil {
+					return 0, fmt.Errorf("%s: %q: %w", l.name, line, err)
+				}
+				bytes += n
+			}
+		}
+	}
+	return bytes, err
+}
+
+// show asks beside the API, where metrics are.
+func (l *LAPI) show(ctx context.Context, path string) (text string, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+l.metrics+path, nil)
+	if err != nil {
+		return "", err
+	}
+	w, err := http.DefaultClient.Do(r)
+	err = answer(w, err, http.StatusOK, func(w *http.Response) error {
+		all, err := io.ReadAll(w.Body)
+		text = string(all)
+		return err
+	})
+	return text, err
 }
 
 // Data gives the folder that the server's store is below.

@@ -45,6 +45,9 @@ type Pace struct {
 	Crowd       int           // that start in the same second
 	Seen        int           // alerts whose way to a bouncer is timed
 	Busy        float64       // live queries a second meanwhile
+	Hold        time.Duration // that polls are held for
+	Told        int           // bans that all who are held wait for
+	Beside      time.Duration // live queries beside them
 	Ingest      time.Duration // writers write so long
 	Restless    int           // decisions imported while pauses are looked for
 	Besiegers   int           // connections, most of them a burden

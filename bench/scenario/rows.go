@@ -24,6 +24,11 @@ const (
 	rowCrowd       = "crowd"
 	rowCrowdMemory = "crowd memory"
 	rowSeen        = "seen"
+	rowHeld        = "held"
+	rowHeldAll     = "held all"
+	rowHeldMemory  = "held memory"
+	rowHeldIdle    = "held idle"
+	rowHeldLive    = "held live"
 	rowIngest      = "ingest"
 	rowImport      = "import"
 	rowImportP99   = "import readers"
@@ -67,6 +72,11 @@ func Rows(p *Pace, ten int) []report.Row {
 		{Key: rowCrowd, What: fmt.Sprintf("startup of %d clients in a second, server CPU without the sends, in encodings", p.Crowd), Bound: atMost(3, 0, "×")},
 		{Key: rowCrowdMemory, What: fmt.Sprintf("startup of %d clients in a second, growth of memory in bodies", p.Crowd), Bound: atMost(2, 0, "×")},
 		{Key: rowSeen, What: "alert posted to seen by a bouncer, p99 less a sync's, under " + count(int(p.Busy)) + " live queries/s", Bound: atMost(5, 2, "ms")},
+		{Key: rowHeld, What: "alert posted to the hands of a bouncer whose poll is held, alone, p99 less a sync's", Bound: atMost(3, 1, "ms")},
+		{Key: rowHeldAll, What: fmt.Sprintf("the same until all of %s held bouncers of %d questions have it", count(p.Bouncers), questions), Bound: atMost(500, 150, "ms")},
+		{Key: rowHeldMemory, What: "memory of a held poll with its connection, kernel aside", Bound: atMost(6144, 2048, "bytes")},
+		{Key: rowHeldIdle, What: fmt.Sprintf("CPU of %s polls held for %v each while nothing happens", count(p.Bouncers), p.Hold), Bound: atMost(5, 2, "% of a core")},
+		{Key: rowHeldLive, What: "live query p99 while " + count(p.Bouncers) + " are held and one alert a second comes, beside without", Bound: atMost(2, 1.2, "×")},
 		{Key: rowIngest, What: fmt.Sprintf("alerts/s of %d writers, synced, beside Pebble alone", writers), Bound: atLeast(0.3, 0.5, "×")},
 		{Key: rowImport, What: "import of " + size + " decisions through the CLI", Bound: atMost(15, 5, "s")},
 		{Key: rowImportP99, What: "readers' p99 during the import beside their calm p99", Bound: atMost(3, 0, "×")},

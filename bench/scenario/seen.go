@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// poll is the pause of the bouncer that watches.
+	// poll is the pause of the bouncer that polls all the time.
 	poll = 100 * time.Microsecond
 	// seenIn is how long an alert may take to be seen before the scenario fails.
 	seenIn = 10 * time.Second
@@ -34,7 +34,7 @@ func (b *Bench) Seen(ctx context.Context, l *peers.LAPI, set *corpus.Set) error 
 	if err != nil {
 		return err
 	}
-	took, syncs, err := b.seen(ctx, l)
+	took, syncs, err := b.seen(ctx, l, streamPath, poll, Seed+4)
 	live, failed := noise()
 	if err = errors.Join(err, failed); err != nil {
 		return err
@@ -77,15 +77,15 @@ func (b *Bench) noise(ctx context.Context, l *peers.LAPI, set *corpus.Set, rate 
 	}, nil
 }
 
-// seen posts and waits.
-func (b *Bench) seen(ctx context.Context, l *peers.LAPI) (took, syncs load.Histogram, err error) {
+// seen posts and waits for a bouncer that asks for a path, with pauses.
+func (b *Bench) seen(ctx context.Context, l *peers.LAPI, path string, pause time.Duration, seed uint64) (took, syncs load.Histogram, err error) {
 	f, err := os.Create(filepath.Join(b.Dir, "sync"))
 	if err != nil {
 		return took, syncs, err
 	}
 	defer f.Close()
-	fresh := corpus.New(100*b.Pace.Seen, Seed+4)
-	w, err := watch(ctx, l)
+	fresh := corpus.New(100*b.Pace.Seen, seed)
+	w, err := watch(ctx, l, path, pause)
 	if err != nil {
 		return took, syncs, err
 	}
@@ -127,7 +127,7 @@ type delta struct {
 
 // watch moves the cursor of the bouncer with peers.Key to now, so that nothing
 // posted afterwards is missed, and begins to poll as that bouncer.
-func watch(ctx context.Context, l *peers.LAPI) (*watcher, error) {
+func watch(ctx context.Context, l *peers.LAPI, path string, pause time.Duration) (*watcher, error) {
 	if _, err := l.Get(ctx, primePath); err != nil {
 		return nil, fmt.Errorf("moving the cursor: %w", err)
 	}
@@ -135,7 +135,7 @@ func watch(ctx context.Context, l *peers.LAPI) (*watcher, error) {
 	w := &watcher{stop: cancel, news: make(chan delta, 1), ended: make(chan error, 1)}
 	go func() {
 		for {
-			body, err := l.Get(ctx, streamPath)
+			body, err := l.Get(ctx, path)
 			if err != nil {
 				w.ended <- err
 				return
@@ -144,7 +144,7 @@ func watch(ctx context.Context, l *peers.LAPI) (*watcher, error) {
 				w.news <- delta{time.Now(), body} // at most one waits: a post was not answered yet
 			}
 			select {
-			case <-time.After(poll):
+			case <-time.After(pause):
 			case <-ctx.Done():
 				w.ended <- ctx.Err()
 				return
