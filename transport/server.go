@@ -85,7 +85,7 @@ func (s *Server) Run(ctx context.Context) error {
 	tick.Go(func() { s.tick(stop) })
 	watching, release := context.WithCancel(ctx)
 	defer release()
-	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView) })
+	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView, s.Help) })
 	err := s.front.Run(ctx, s.options.DrainTimeout, func() {
 		s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound(), "longest_head", s.options.HeaderBytes)
 		close(s.serving)

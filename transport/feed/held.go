@@ -20,7 +20,7 @@ const (
 	heldQuestion = 4 << 10
 	// wakeAgain is the pause before those are woken who were busy.
 	wakeAgain = time.Millisecond
-	// wakesAtOnce is how many are woken before others have the processor.
+	// wakesAtOnce is how many are woken before others are answered and have the processor.
 	wakesAtOnce = 16
 )
 
@@ -147,10 +147,12 @@ func (h *held) remove(w *Held) {
 func (f *Feed) Release() { f.held.once.Do(func() { close(f.held.released) }) }
 
 // Watch wakes those who wait, until ctx ends or Release is called; then all of them for the last time, and no
-// more are taken. changed and view are the engine's Changed and StreamView. It is to be
+// more are taken. changed and view are the engine's Changed and StreamView; help is called
+// again and again while many are woken, and has others answered meanwhile. It is to be
 // called once.
-func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view func() *engine.View) {
+func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view func() *engine.View, help func()) {
 	h := &f.held
+	wakeAll := func(list []*Held) []*Held { return wakeAll(list, help) }
 	ticker := time.NewTicker(heldSlot)
 	defer ticker.Stop()
 	var busy []*Held // were to be woken
@@ -171,10 +173,10 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 		case now := <-tick:
 			busy = append(busy, wakeAll(h.due(slotOf(now)))...)
 		case <-h.released:
-			h.finish(busy)
+			h.finish(busy, help)
 			return
 		case <-ctx.Done():
-			h.finish(busy)
+			h.finish(busy, help)
 			return
 		}
 	}
@@ -235,12 +237,13 @@ func (h *held) due(now int64) (out []*Held) {
 }
 
 // wakeAll wakes, and gives those back who were busy.
-func wakeAll(list []*Held) (busy []*Held) {
+func wakeAll(list []*Held, help func()) (busy []*Held) {
 	for i, w := range list {
 		if !w.wake(w.last) && !w.gone() {
 			busy = append(busy, w)
 		}
 		if i%wakesAtOnce == wakesAtOnce-1 {
+			help()
 			runtime.Gosched()
 		}
 	}
@@ -260,7 +263,7 @@ func (h *held) waiting() int {
 }
 
 // finish wakes everybody for the last time.
-func (h *held) finish(busy []*Held) {
+func (h *held) finish(busy []*Held, help func()) {
 	h.mu.Lock()
 	h.closed = true
 	for _, g := range h.groups {
@@ -274,7 +277,7 @@ func (h *held) finish(busy []*Held) {
 		w.last = true
 	}
 	for len(busy) > 0 {
-		if busy = wakeAll(busy); len(busy) > 0 {
+		if busy = wakeAll(busy, help); len(busy) > 0 {
 			time.Sleep(wakeAgain)
 		}
 	}

@@ -26,6 +26,9 @@ const (
 	// atOnce is how many connections a loop takes on before it looks again, so
 	// that few of them wait when its processor is taken away.
 	atOnce = 8
+	// helpsAtOnce is how often Help takes so many on: others that come are as urgent as
+	// what its caller does.
+	helpsAtOnce = 4
 	// turn is how long a loop goes on before it lets other goroutines have the
 	// processor, while there is always something to do.
 	turn = 200 * time.Microsecond
@@ -226,20 +229,22 @@ func (g *group) loop() {
 	}
 }
 
-// Help answers what has come, if anything has, on the caller's goroutine. It is
+// Help answers what has come, if anything has, but not for ever, on the caller's goroutine. It is
 // for code that computes for long: while all processors compute, the kernel is not asked
 // what has come for up to ten milliseconds, however often that code steps back.
 func (r *Reactor) Help() {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
-		n := 0
-		_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
-		if n == 0 {
-			continue
+		for range helpsAtOnce {
+			n := 0
+			_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
+			if n == 0 {
+				break
+			}
+			h := r.spares.Get().(*spare)
+			g.serve(h.worker, h.buf, events[:n], time.Since(r.began))
+			r.spares.Put(h)
 		}
-		h := r.spares.Get().(*spare)
-		g.serve(h.worker, h.buf, events[:n], time.Since(r.began))
-		r.spares.Put(h)
 	}
 }
 
