@@ -22,7 +22,7 @@ type Target struct {
 	// while: for pools that are driven beside others on the same CPU. To wake them costs the
 	// server something, so only what slept is to be compared with what slept.
 	Sleeps bool
-	Nice   int // how much others go first, 0 to 19
+	Nice   int // how much other threads go first
 }
 
 // Pool is a number of open connections, shared out to threads.

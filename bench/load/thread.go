@@ -72,7 +72,9 @@ func (t *thread) run() error {
 		}
 	}
 	if t.nice > 0 {
-		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, t.nice) // of the thread; refused: it takes its share
+		if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // 20 less what is meant
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-now+t.nice) // of the thread; refused: it takes its share
+		}
 	}
 	t.buffer = make([]byte, readSize)
 	t.events = make([]unix.EpollEvent, events)
