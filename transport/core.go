@@ -21,6 +21,7 @@ type core struct {
 
 	// What is counted and told.
 	counting   counting
+	events     eventCounting
 	refusals   refusals
 	denials    *denials
 	deletions  deletions

@@ -18,6 +18,9 @@ type polls struct{ *core }
 // affair; the cursor moves when the answer leaves, and goes back unless it is shown
 // to have arrived (conn.Cursor).
 func (s polls) stream(x *exchange) error {
+	if s.wantsEvents(x) {
+		return s.eventStream(x)
+	}
 	x.query.Now = x.now
 	if err := wire.ParseStreamQuery(&x.query, x.request.Query); err != nil {
 		x.failure = err.Error()

@@ -28,11 +28,13 @@ type Answer struct {
 	told      [linesAtMost]headerLine // by Tell; on a loop they are not in response yet
 	lines     int
 	guest     Guest // with Park
+	going     ongoing
 
 	// Not on a loop.
 	ending *ending      // keeps the end of an answer in chunks together
 	body   *requestBody // of the request
-	old    bool         // the client speaks HTTP/1.0
+	of     *Request
+	old    bool // the client speaks HTTP/1.0
 	ctx    *fasthttp.RequestCtx
 	now    func() int64
 }

@@ -27,9 +27,10 @@ type conn struct {
 
 	in      intake // the serving goroutine's
 	ending  ending
-	endless bool          // only our end says where the answer ends
-	loop    *reactor.Conn // where it is, for a request on a loop
-	lingers atomic.Bool   // it ends with an answer while the client may be sending, see linger
+	endless bool                    // only our end says where the answer ends
+	loop    *reactor.Conn           // where it is, for a request on a loop
+	ongoing atomic.Pointer[Ongoing] // is under way, and to be gone on with; nil: none
+	lingers atomic.Bool             // it ends with an answer while the client may be sending, see linger
 
 	again   atomic.Bool // closing it has it served anew, after a long head
 	resting atomic.Bool // it is, and has said nothing since
@@ -116,10 +117,13 @@ func (c *conn) resume(b []byte) (n int, err error) {
 		c.writeSet = time.Time{}
 		if _, err := c.Conn.Write(c.unsent); err != nil {
 			c.lose()
+			c.lost(err)
 			return 0, err
 		}
 		c.unsent = nil
-		if len(c.unread) == 0 {
+		if len(c.unread) == 0 && c.ongoing.Load() != nil {
+			return 0, io.EOF // it was the end
+		} else if len(c.unread) == 0 {
 			return c.goHome(nil)
 		}
 	}
@@ -223,6 +227,7 @@ func (c *conn) cut() error {
 	if c.came != nil {
 		c.came.Add(-1)
 	}
+	c.lost(nil)
 	return c.Conn.Close()
 }
 

@@ -31,6 +31,7 @@ type core struct {
 	clock    atomic.Pointer[time.Time] // to the second, while running
 	open     openConns
 	stopping atomic.Bool
+	going    atomic.Int64 // answers without an end that have a goroutine
 
 	memory memory
 	drains sync.Pool // of *[drainStep]byte

@@ -81,6 +81,9 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 			return e.leave(c, in)
 		}
 		if g := e.request.answer.guest; g != nil {
+			if c.Ongoing != nil {
+				in = in[:e.plain.size] // nothing is answered behind it
+			}
 			next, rest := e.send(c, in)
 			if next == reactor.Keep {
 				next, rest = reactor.Park, reactor.Rest{Unread: in, Guest: parkedGuest{g}}
@@ -115,10 +118,15 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 	req.fillPlain(&e.plain)
 	req.Peer, req.Began = c.Peer, time.Now()
 	req.answer.lines, req.answer.guest = 0, nil
-	req.Parked = c.Since
+	req.answer.going = ongoing{said: req.answer.going.said[:0]}
+	req.Parked, req.Ongoing = c.Since, c.Ongoing
 	req.parkable = !c.Last && c.Mark == nil && e.conn.moves.Load() == nil && came <= reactor.ParkedAtMost && e.plain.kind == Changes
 	if !req.handler.Serve(req, &req.answer) {
 		return false
+	}
+	if going := &req.answer.going; going.of != nil || c.Ongoing != nil {
+		e.goOn(c, going)
+		return true
 	}
 	if req.answer.guest != nil {
 		return true
@@ -142,6 +150,27 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 	_ = r.Write(e.pen) // appending does not fail
 	_ = e.pen.Flush()
 	return true
+}
+
+// goOn says what an answer without an end says now. One that its handler does not go on
+// with ends.
+func (e *express) goOn(c *reactor.Conn, going *ongoing) {
+	if c.Ongoing == nil {
+		c.BoundUnsent(unsentAtMost, e.request.core.WriteStall)
+	}
+	if going.of != nil {
+		c.Ongoing = going.of
+		e.out = append(e.out, going.said...)
+	}
+	if going.of == nil {
+		e.out = append(e.out, lastChunk...)
+	}
+	if going.of == nil || going.ended {
+		e.response.SetConnectionClose()
+	}
+	if cap(going.said) > keepAtMost {
+		going.said = nil
+	}
 }
 
 // head is how a good answer begins, as the HTTP library would write it.

@@ -143,13 +143,23 @@ func (f *Front) Shutdown(ctx context.Context, released func()) error {
 	f.open.rouse()
 	strangers := time.AfterFunc(strangersGrace, f.cutStrangers)
 	defer strangers.Stop()
-	err := f.library.http.ShutdownWithContext(ctx)
+	err := errors.Join(f.library.http.ShutdownWithContext(ctx), f.awaitOngoing(ctx))
 	f.end()
 	released()
 	f.open.cut()
 	if errors.Is(err, context.DeadlineExceeded) {
 		f.log.Warn("requests under way were cut off")
 		return err
+	}
+	return nil
+}
+
+// awaitOngoing waits for the ends of answers without an end, as their handlers give them.
+func (f *Front) awaitOngoing(ctx context.Context) error {
+	for ; f.going.Load() > 0; time.Sleep(time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

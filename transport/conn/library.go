@@ -86,6 +86,9 @@ func (l *library) serve(ctx *fasthttp.RequestCtx, line int) {
 	r.fill(ctx)
 	r.Line = line
 	r.handler.Serve(r, &r.answer)
+	if r.Ongoing != nil {
+		r.answer.left(r.Ongoing)
+	}
 	c, over := r.conn, !r.answer.continues
 	r.release()
 	l.requests.Put(r)

@@ -157,6 +157,9 @@ func (l *listener) lose(h *reactor.Handed) {
 	if d, ok := h.Mark.(*delivery); ok {
 		d.lost()
 	}
+	if h.Ongoing != nil {
+		h.Ongoing.Over(nil)
+	}
 	h.Drop()
 	l.count.Add(-1)
 }
@@ -184,6 +187,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		nc.came, nc.door, nc.unread, nc.unsent = &l.count, l, h.Unread, h.Unsent
 		nc.proven.Store(h.Served)
 		nc.owed.Store(owed)
+		if h.Ongoing != nil {
+			nc.ongoing.Store(&h.Ongoing)
+		}
 		owed.watch(&nc.proof)
 		l.core.open.add(nc)
 		return nc, nil
@@ -260,9 +266,16 @@ func (l *listener) takeBack(c *conn) error {
 		owed.ahead += len(c.unread) // seen already, and to be seen again
 		mark = owed
 	}
-	err := l.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, c.proven.Load())
+	var under Ongoing
+	if o := c.ongoing.Swap(nil); o != nil {
+		under = *o
+	}
+	err := l.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, under, c.proven.Load())
 	if err != nil {
 		owed.lost()
+		if under != nil {
+			under.Over(err)
+		}
 		l.count.Add(-1)
 	}
 	return err

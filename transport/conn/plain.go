@@ -25,6 +25,8 @@ type plain struct {
 	real      []byte // X-Real-Ip
 	match     []byte // If-None-Match
 	prefer    []byte // Prefer
+	accept    []byte // Accept
+	lastEvent []byte // Last-Event-ID
 }
 
 // Kind is what a request is about, as far as the plain reader knows.
@@ -115,6 +117,10 @@ func header(line []byte) (name, value []byte, ok bool) {
 // looked at must not be there twice.
 func (p *plain) header(name, value []byte, host *bool) bool {
 	switch name[0] | 0x20 {
+	case 'a':
+		if bytes.EqualFold(name, []byte("accept")) {
+			return once(&p.accept, value)
+		}
 	case 'c':
 		if bytes.EqualFold(name, connection) {
 			return bytes.EqualFold(value, keepAlive)
@@ -132,6 +138,10 @@ func (p *plain) header(name, value []byte, host *bool) bool {
 	case 'i':
 		if bytes.EqualFold(name, []byte("if-none-match")) {
 			return once(&p.match, value)
+		}
+	case 'l':
+		if bytes.EqualFold(name, []byte("last-event-id")) {
+			return once(&p.lastEvent, value)
 		}
 	case 'p':
 		if bytes.EqualFold(name, []byte("prefer")) {

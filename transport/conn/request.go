@@ -28,6 +28,12 @@ type Request struct {
 	Real      []byte // X-Real-Ip
 	Match     []byte // all lines of If-None-Match, joined by commas
 	Prefer    []byte // of Prefer, too
+	Accept    []byte // of Accept, too
+	LastEvent []byte // Last-Event-ID
+
+	// Ongoing is the answer that is under way, which this request is served once more for;
+	// nil: it is a new one.
+	Ongoing Ongoing
 
 	Authorization []byte
 	Cookie        []byte // the one named jwt
@@ -196,13 +202,16 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	r.Key, r.Agent, r.Real = h.Peek("X-Api-Key"), h.UserAgent(), h.Peek("X-Real-Ip")
 	r.Authorization, r.Cookie, r.Encoding, r.Length = h.Peek(fasthttp.HeaderAuthorization), h.Cookie("jwt"), h.ContentEncoding(), h.ContentLength()
 	r.Forwarded, r.Match = joined(h, fasthttp.HeaderXForwardedFor), joined(h, fasthttp.HeaderIfNoneMatch)
-	r.Prefer = joined(h, "Prefer")
+	r.Prefer, r.Accept, r.LastEvent = joined(h, "Prefer"), joined(h, fasthttp.HeaderAccept), h.Peek("Last-Event-ID")
 	if r.conn != nil {
+		if o := r.conn.ongoing.Swap(nil); o != nil {
+			r.Ongoing = *o
+		}
 		r.Peer, r.Socket = r.conn.peer, r.conn.socket
 	} else {
 		r.Peer, r.Socket = reactor.PeerOf(ctx.RemoteAddr()), false
 	}
-	r.answer = Answer{response: &ctx.Response, conn: r.conn, ctx: ctx, now: r.core.now, body: &r.body, old: !h.IsHTTP11()}
+	r.answer = Answer{response: &ctx.Response, conn: r.conn, ctx: ctx, now: r.core.now, body: &r.body, of: r, old: !h.IsHTTP11()}
 	if r.conn != nil {
 		r.answer.ending = &r.conn.ending
 	}
@@ -236,7 +245,7 @@ func (r *Request) fillPlain(p *plain) {
 		r.Path = r.Path[:n-1]
 	}
 	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
-	r.Match, r.Prefer = p.match, p.prefer
+	r.Match, r.Prefer, r.Accept, r.LastEvent = p.match, p.prefer, p.accept, p.lastEvent
 }
 
 // release empties the request, after its answer was made.

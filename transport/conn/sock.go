@@ -40,15 +40,28 @@ func (c *sock) look() (s reactor.Sight) {
 	return s
 }
 
+// unsentAtMost is how much of an answer the kernel takes from us before it has
+// sent it, in bytes. Without it a reader that takes nothing has four megabytes
+// wait for it, and a thousand of them so much that the kernel, short of memory
+// for all of TCP, drops what others send: live queries then took a second. What
+// is on its way to a fast reader is not counted.
+const unsentAtMost = 256 << 10
+
 // boundUnsent is called before the first long answer.
 func (c *sock) boundUnsent() {
 	if c.bounded {
 		return
 	}
 	c.bounded = true
+	c.bound(0)
+}
+
+// bound has the kernel bound what it takes, and end a connection whose other end has not
+// been heard of for so long while something is on its way; 0: as it does anyway.
+func (c *sock) bound(stall time.Duration) {
 	if sc, ok := c.Conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			boundUnsent(raw)
+			boundUnsent(raw, stall)
 		}
 	}
 }

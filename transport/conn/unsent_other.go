@@ -2,7 +2,10 @@
 
 package conn
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // boundUnsent does nothing here.
-func boundUnsent(syscall.RawConn) {}
+func boundUnsent(syscall.RawConn, time.Duration) {}

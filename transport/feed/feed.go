@@ -214,7 +214,10 @@ type Usage struct {
 
 // Usage takes a lock for each of its parts.
 func (f *Feed) Usage() Usage {
-	u := Usage{AnswerBytes: f.purse.InUse(), SharedBytes: f.answers.room.InUse(), Held: f.held.waiting()}
+	u := Usage{AnswerBytes: f.purse.InUse(), SharedBytes: f.answers.room.InUse()}
+	f.held.mu.Lock()
+	u.Held = f.held.polls
+	f.held.mu.Unlock()
 	f.answers.mu.Lock()
 	defer f.answers.mu.Unlock()
 	u.Shared, u.Encoded = len(f.answers.live), f.answers.born

@@ -38,11 +38,12 @@ const (
 type held struct {
 	mu     sync.Mutex
 	groups map[string]*heldGroup
-	late   []*Held                                          // asked at a revision that the watcher has passed
+	late   []*Held                                          // asked at a revision that the watcher has passed, or are woken later
 	wheel  [int(HeldAtMost/heldSlot) + 2]map[*Held]struct{} // by when their time is up
 	slot   int64                                            // of the wheel, that was emptied last
 	seen   engine.Revision                                  // the watcher has looked up to there
-	many   int
+	many   int                                              // of them all
+	polls  int                                              // of them those without manners
 	closed bool
 
 	kick     chan struct{} // there is somebody in late, or the first at all
@@ -64,10 +65,24 @@ type Held struct {
 	at    engine.Revision
 	slot  int64
 	last  bool // its time is up; the watcher's
+	news  bool // something has changed for it; the watcher's
 	wake  func(last bool) bool
 	in    *held
 	left  bool // on held.mu
+	Manners
 }
+
+// Manners are how one who waits for long wants to be woken.
+type Manners struct {
+	// Earliest is before when news do not wake him: what comes until then is told at once.
+	Earliest time.Time
+	// Stale is asked every second, by one goroutine and with locks held: when it says yes
+	// he is woken, news or not. nil: never.
+	Stale func() bool
+}
+
+// staleEvery is how often it is asked.
+const staleEvery = time.Second
 
 func (h *held) start() {
 	h.groups, h.kick, h.released = map[string]*heldGroup{}, make(chan struct{}, 1), make(chan struct{})
@@ -83,6 +98,11 @@ func slotOf(t time.Time) int64 { return t.UnixNano() / int64(heldSlot) }
 // may also have been nothing that the question admits. nil: the feed is closing,
 // or the question is longer than 4 KiB.
 func (f *Feed) Hold(raw []byte, at engine.Revision, wait time.Duration, wake func(last bool) bool) *Held {
+	return f.HoldFor(raw, at, wait, Manners{}, wake)
+}
+
+// HoldFor is Hold with manners.
+func (f *Feed) HoldFor(raw []byte, at engine.Revision, wait time.Duration, manners Manners, wake func(last bool) bool) *Held {
 	h := &f.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -97,7 +117,7 @@ func (f *Feed) Hold(raw []byte, at engine.Revision, wait time.Duration, wake fun
 		}
 		h.groups[string(g.raw)] = g
 	}
-	w := &Held{group: g, at: at, wake: wake, in: h, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
+	w := &Held{group: g, at: at, wake: wake, in: h, Manners: manners, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
 	g.members[w] = struct{}{}
 	late := at < max(g.at, h.seen)
 	if late {
@@ -108,6 +128,9 @@ func (f *Feed) Hold(raw []byte, at engine.Revision, wait time.Duration, wake fun
 		*place = map[*Held]struct{}{}
 	}
 	(*place)[w] = struct{}{}
+	if w.Stale == nil {
+		h.polls++
+	}
 	if h.many++; h.many == 1 || late {
 		h.rouse()
 	}
@@ -135,7 +158,9 @@ func (h *held) remove(w *Held) {
 	if _, in := w.group.members[w]; !in {
 		return
 	}
-	h.many--
+	if h.many--; w.Stale == nil {
+		h.polls--
+	}
 	delete(w.group.members, w)
 	delete(h.wheel[w.slot%int64(len(h.wheel))], w)
 	if len(w.group.members) == 0 && h.groups[string(w.group.raw)] == w.group {
@@ -155,16 +180,21 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 	wakeAll := func(list []*Held) []*Held { return wakeAll(list, help) }
 	ticker := time.NewTicker(heldSlot)
 	defer ticker.Stop()
-	var busy []*Held // were to be woken
+	asked := time.Now() // who is stale
+	var busy []*Held    // were to be woken
 	for {
 		news := changed()
-		busy = wakeAll(append(busy, h.look(view())...))
+		out, next := h.look(view(), time.Now())
+		busy = wakeAll(append(busy, out...))
+		if len(busy) > 0 {
+			next = wakeAgain
+		}
 		var tick, soon <-chan time.Time
 		if h.waiting() > 0 {
 			tick = ticker.C // a view that was held back may be given free without news
 		}
-		if len(busy) > 0 {
-			soon = time.After(wakeAgain)
+		if next > 0 {
+			soon = time.After(next)
 		}
 		select {
 		case <-news:
@@ -172,6 +202,10 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 		case <-h.kick:
 		case now := <-tick:
 			busy = append(busy, wakeAll(h.due(slotOf(now)))...)
+			if now.Sub(asked) >= staleEvery-heldSlot/2 {
+				asked = now
+				busy = append(busy, wakeAll(h.stale())...)
+			}
 		case <-h.released:
 			h.finish(busy, help)
 			return
@@ -182,8 +216,22 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 	}
 }
 
-// look finds those for whom something has changed, and takes them out.
-func (h *held) look(v *engine.View) (out []*Held) {
+// look finds those for whom something has changed, and takes them out; next is in how long
+// others are to be woken for whom it is too early, 0: there are none.
+func (h *held) look(v *engine.View, now time.Time) (out []*Held, next time.Duration) {
+	ripe := func(w *Held) {
+		w.news = true
+		early := w.Earliest.Sub(now)
+		if early <= 0 {
+			h.remove(w)
+			out = append(out, w)
+			return
+		}
+		if next == 0 || early < next {
+			next = early
+		}
+		h.late = append(h.late, w)
+	}
 	h.mu.Lock()
 	late := h.late
 	h.late, h.seen = nil, v.Revision()
@@ -199,24 +247,44 @@ func (h *held) look(v *engine.View) (out []*Held) {
 		h.mu.Lock()
 		g.at = v.Revision()
 		for w := range g.members {
-			if !same && w.at < g.at {
-				h.remove(w)
-				out = append(out, w)
+			if !same && !w.news && w.at < g.at {
+				ripe(w)
 			}
 		}
 		h.mu.Unlock()
 	}
 	for _, w := range late {
-		if same := v.Unchanged(w.at, &w.group.query); !same {
+		if w.news || !v.Unchanged(w.at, &w.group.query) {
 			h.mu.Lock()
 			if _, in := w.group.members[w]; in {
-				h.remove(w)
-				out = append(out, w)
+				ripe(w)
 			}
 			h.mu.Unlock()
 		}
 	}
+	return out, next
+}
+
+// stale takes those out who say that they are.
+func (h *held) stale() (out []*Held) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, g := range h.groups {
+		for w := range g.members {
+			if w.Stale != nil && w.Stale() {
+				h.remove(w)
+				out = append(out, w)
+			}
+		}
+	}
 	return out
+}
+
+// Closing reports whether nobody is held any more, for the feed is closing.
+func (f *Feed) Closing() bool {
+	f.held.mu.Lock()
+	defer f.held.mu.Unlock()
+	return f.held.closed
 }
 
 // due takes those out whose time is up.

@@ -22,7 +22,8 @@
 // with the connection, it gives it back with Adopt.
 //
 // A Worker may also park a connection: what came is kept, and served again when its guest
-// wakes it or more comes. So a question without an answer yet costs no goroutine either.
+// wakes it or more comes. So a question without an answer yet costs no goroutine either,
+// and no answer without an end (Ongoing), which is parked between any two of its parts.
 //
 // Only Linux has it; elsewhere New says so with ErrUnsupported, and the caller
 // serves every connection with a goroutine.
@@ -76,6 +77,15 @@ type Worker interface {
 	// connection; with Keep, everything in was answered; with Park, rest has what was
 	// not, and the guest.
 	Serve(c *Conn, in []byte) (next Next, rest Rest)
+}
+
+// Ongoing is an answer that has begun and has no end yet, as its Worker remembers it. It
+// goes with the connection when that changes hands. While a connection with one is parked,
+// what comes is thrown away: nothing is answered behind an answer without an end.
+type Ongoing interface {
+	// Over says that the connection is closed, and why if that is known; it was not handed
+	// over before. It must not wait.
+	Over(why error)
 }
 
 // Rest is what was not finished when a connection changed hands.
@@ -135,6 +145,8 @@ type Conn struct {
 	// Since is when what is being served was parked first; zero: it was not. The Worker's to
 	// look at.
 	Since time.Time
+	// Ongoing is the answer that is under way: the Worker's to set and to look at; nil: none.
+	Ongoing Ongoing
 
 	fd       int
 	group    *group
@@ -143,6 +155,7 @@ type Conn struct {
 	parting  atomic.Bool   // this side is ended
 	began    time.Duration // since the reactor began: when it came
 	parked   *parked       // nil: it is not
+	noise    int           // bytes that came behind an Ongoing
 	served   atomic.Bool   // a Worker has answered something here, or its goroutine had before Adopt
 }
 
@@ -165,6 +178,8 @@ type Handed struct {
 	Peer   netip.Addr
 	Served bool // a Worker has answered something before
 	Mark   Mark
+	// Ongoing is now the taker's, to be told its end.
+	Ongoing Ongoing
 	Rest
 	fd int
 }

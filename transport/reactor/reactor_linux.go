@@ -113,27 +113,28 @@ func newGroup(r *Reactor) (*group, error) {
 // Take takes a new connection, as it was accepted; the caller must not use it
 // any more, whatever the outcome.
 func (r *Reactor) Take(c net.Conn) error {
-	return r.take(c, PeerOf(c.RemoteAddr()), nil, nil, false, r.options.First)
+	return r.take(c, &Conn{Peer: PeerOf(c.RemoteAddr())}, nil, false, r.options.First)
 }
 
 // Adopt takes a connection back that was handed over, together with its mark, if
 // it has any, and with what was read from it and not answered yet: if that is for
 // a Worker, it is answered before Adopt returns. With served it counts as one on
 // which something was answered. The caller must not use the connection any more,
-// whatever the outcome; after an error the mark is the caller's.
-func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, mark Mark, served bool) error {
-	return r.take(c, peer, unread, mark, served, r.options.Idle)
+// whatever the outcome; after an error the mark is the caller's. With an Ongoing, which is
+// the caller's after an error too, unread is what the Worker was asked.
+func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, mark Mark, ongoing Ongoing, served bool) error {
+	return r.take(c, &Conn{Peer: peer, Mark: mark, Ongoing: ongoing}, unread, served, r.options.Idle)
 }
 
 // take moves the socket out of the runtime's poller, which would otherwise be
 // woken by everything that comes.
-func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, mark Mark, served bool, patience time.Duration) error {
+func (r *Reactor) take(nc net.Conn, c *Conn, unread []byte, served bool, patience time.Duration) error {
 	fd, err := detach(nc)
 	if err != nil {
 		return err
 	}
 	now := time.Since(r.began)
-	c := &Conn{Peer: peer, Mark: mark, fd: fd, began: now, deadline: now + patience, group: r.groups[r.next.Add(1)%uint32(len(r.groups))]}
+	c.fd, c.began, c.deadline, c.group = fd, now, now+patience, r.groups[r.next.Add(1)%uint32(len(r.groups))]
 	c.served.Store(served)
 	c.state.Store(busy)
 	r.count.Add(1)
@@ -144,8 +145,8 @@ func (r *Reactor) take(nc net.Conn, peer netip.Addr, unread []byte, mark Mark, s
 		_ = syscall.Close(fd)
 		return net.ErrClosed
 	}
-	if mark != nil {
-		mark.Held(c)
+	if c.Mark != nil {
+		c.Mark.Held(c)
 	}
 	if len(unread) > 0 {
 		h := r.spares.Get().(*spare)
@@ -311,6 +312,11 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 		case errno != 0 || n == 0:
 			r.end(c, errno != 0)
 			return
+		case c.Ongoing != nil && c.parked != nil:
+			if c.noise += int(n); c.noise > ParkedAtMost {
+				r.drop(c, false)
+				return
+			}
 		case !r.answer(w, c, c.unpark(buf[:n])):
 			return
 		default:
@@ -435,6 +441,9 @@ func (r *Reactor) drop(c *Conn, broken bool) {
 		c.parked.guest.Left(c, true)
 		c.parked = nil
 	}
+	if c.Ongoing != nil {
+		c.Ongoing.Over(nil)
+	}
 	r.conns.put(c.fd, nil)
 	_ = syscall.Close(c.fd)
 	r.count.Add(-1)
@@ -447,7 +456,7 @@ func (r *Reactor) hand(c *Conn, rest Rest) {
 	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it may not be there yet
 	r.count.Add(-1)
 	rest.Unread = append([]byte(nil), rest.Unread...)
-	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Mark: c.Mark, Rest: rest, fd: c.fd})
+	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Mark: c.Mark, Ongoing: c.Ongoing, Rest: rest, fd: c.fd})
 }
 
 // Count is how many connections the loops hold.
@@ -578,6 +587,26 @@ func (c *Conn) Look() Sight {
 	}
 	return s
 }
+
+// BoundUnsent has the kernel take no more than so many bytes of a connection before it has
+// sent them, and end it when the other end has not acknowledged anything, or had no room,
+// for so long, in milliseconds at least; 0: as it does anyway. A Unix socket has bounds of
+// its own.
+func (c *Conn) BoundUnsent(bytes int, stall time.Duration) { BoundUnsent(c.fd, bytes, stall) }
+
+// BoundUnsent is that for a socket.
+func BoundUnsent(fd, bytes int, stall time.Duration) {
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpNotsentLowat, bytes)
+	if stall > 0 {
+		_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, tcpUserTimeout, int(max(stall.Milliseconds(), 1)))
+	}
+}
+
+// Options of sockets that package syscall does not name.
+const (
+	tcpUserTimeout  = 18
+	tcpNotsentLowat = 25
+)
 
 // Look asks the kernel about a socket. An end of this side that is not acknowledged
 // counts as a byte. It costs two system calls or three.

@@ -5,6 +5,7 @@ package reactor
 import (
 	"net"
 	"net/netip"
+	"time"
 )
 
 // group does not exist here.
@@ -20,7 +21,9 @@ func New(*Options) (*Reactor, error) { return nil, ErrUnsupported }
 func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
 
 // Adopt does nothing.
-func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, Mark, bool) error { return ErrUnsupported }
+func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, Mark, Ongoing, bool) error {
+	return ErrUnsupported
+}
 
 // Unserved is empty.
 func (r *Reactor) Unserved() []Unserved { return nil }
@@ -42,6 +45,12 @@ func (r *Reactor) Count() int { return 0 }
 
 // Write fails.
 func (c *Conn) Write([]byte) (int, error) { return 0, ErrUnsupported }
+
+// BoundUnsent does nothing.
+func (c *Conn) BoundUnsent(int, time.Duration) {}
+
+// BoundUnsent does nothing.
+func BoundUnsent(int, int, time.Duration) {}
 
 // Look sees nothing.
 func (c *Conn) Look() Sight { return Sight{} }

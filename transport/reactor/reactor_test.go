@@ -175,7 +175,7 @@ func (s *stage) take(h *Handed) {
 		}
 		if line == "home\n" {
 			unread, _ := in.Peek(in.Buffered())
-			if err := s.reactor.Adopt(c, h.Peer, unread, nil, h.Served); err != nil {
+			if err := s.reactor.Adopt(c, h.Peer, unread, nil, h.Ongoing, h.Served); err != nil {
 				s.t.Logf("giving back: %v", err) // the reactor may have ended
 			}
 			return
@@ -336,7 +336,7 @@ func TestEnd(t *testing.T) {
 		t.Error("took what has no socket")
 	}
 	late := s.dial()
-	if err := s.reactor.Adopt(late, netip.Addr{}, nil, nil, false); !errors.Is(err, net.ErrClosed) {
+	if err := s.reactor.Adopt(late, netip.Addr{}, nil, nil, nil, false); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("took a connection after the end: %v", err)
 	}
 	s.reactor.Close() // again

@@ -1,0 +1,316 @@
+package transport
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/conn"
+	"lapid/transport/feed"
+	"lapid/transport/wire"
+)
+
+// An event stream is one poll after the other, on one connection, each from where the one
+// before has led to (http-api.md section 13). It is asked again by the feed when something
+// has changed for its question, as polls are that are held; between that its connection is
+// parked, or a goroutine waits with it. So who asks the same is one group, which is looked
+// at once a commit, and what it is told is encoded once.
+
+const (
+	// beatEvery is how often a stream says something, so that nobody on the way takes it
+	// for dead, and its client knows where it is.
+	beatEvery = 15 * time.Second
+	// gatherFor is how long after an event changes are gathered for the next.
+	gatherFor = 20 * time.Millisecond
+	// Clients that are cut off together are asked to come back between these.
+	retryAtLeast, retryAtMost = time.Second, 5 * time.Second
+	// eventQuestion is how long a question may be, as that of polls that are held.
+	eventQuestion = 4 << 10
+)
+
+var eventType = []byte("text/event-stream")
+
+var (
+	errTwoEvents    = &answer{http.StatusBadRequest, "Last-Event-ID and after say different places: send one of them"}
+	errLongQuestion = &answer{http.StatusBadRequest, "the question of an event stream has 4096 bytes at most"}
+)
+
+// eventStream is an answer of events, from its request to the end of its connection. One
+// goroutine at a time has it.
+type eventStream struct {
+	core  *core
+	place feed.Place      // what was told
+	print uint64          // of the question it was told for
+	row   *engine.Bouncer // as it was let in last
+	who   *engine.BouncerRow
+	begun bool
+	named engine.Revision // where it is, as the client was told last
+	beat  time.Time       // when to say something
+	last  time.Time       // when something was told
+	open  bool            // it is counted
+	over  atomic.Bool
+	shown *shownStream // for the access log; nil: there is none
+	bytes uint64
+	sent  uint64
+}
+
+// eventCounting is what is counted of all event streams.
+type eventCounting struct {
+	open             atomic.Int64
+	sent, bytes, cut atomic.Uint64
+}
+
+// shownStream is what the access log says of one, at its end.
+type shownStream struct {
+	log     *accessLog
+	request conn.Request
+	client  netip.Addr
+	now     int64
+}
+
+func newShownStream(x *exchange) *shownStream {
+	r := x.request
+	return &shownStream{x.core.access, conn.Request{
+		Method: bytes.Clone(r.Method), Target: bytes.Clone(r.Target), Protocol: bytes.Clone(r.Protocol), Agent: bytes.Clone(r.Agent), Began: r.Began,
+	}, x.client, x.now}
+}
+
+func (s *shownStream) tell(e *eventStream) {
+	s.log.line(&s.request, s.client, s.now, http.StatusOK, fmt.Sprintf("%d events, %d bytes", e.sent, e.bytes), time.Since(s.request.Began))
+}
+
+// Over implements conn.Ongoing.
+func (e *eventStream) Over(why error) {
+	if e.over.Swap(true) {
+		return
+	}
+	c := &e.core.events
+	if e.open {
+		c.open.Add(-1)
+	}
+	if isTimeout(why) {
+		c.cut.Add(1)
+	}
+	if e.shown != nil {
+		e.shown.tell(e)
+	}
+}
+
+// events answers with events: with the first, or, of an answer that is under way, with the
+// next. An answer that is under way and may not go on ends; its client then comes again,
+// and is told why not.
+func (s polls) eventStream(x *exchange) error {
+	x.query.Now = x.now
+	if err := wire.ParseStreamQuery(&x.query, x.request.Query); err != nil {
+		return &answer{http.StatusBadRequest, err.Error()}
+	}
+	var form wire.StreamForm
+	form.Read(x.request.Query)
+	e, err := s.eventsFor(x, &form)
+	if err != nil {
+		return err
+	}
+	x.query.Startup = false // its first event is everything
+	from := e.place
+	from.Known = from.Known && e.print == form.Print
+	if !x.request.MayWait() && !x.request.MayPark() && !e.begun {
+		return errLater
+	}
+	a, view, err := s.poll(x, &form, from)
+	if err != nil {
+		return err
+	}
+	x.pending = e.begun // it is counted once
+	n := &eventNews{answer: a, tag: feed.Tag{History: s.options.History, Revision: view.Revision(), Question: form.Print}}
+	if x.request.MayWait() {
+		s.run(x, e, &form, n)
+		return nil
+	}
+	e.row, e.who = x.bouncer.Load(), x.bouncer
+	x.out = x.out[:0]
+	if !e.begun {
+		e.begin()
+		x.answer.Begin(e, eventType)
+		x.out = appendRetry(x.out)
+	} else {
+		x.answer.Resume(e)
+	}
+	x.out = e.tell(x.out, n)
+	if x.answer.Say(x.out); s.feed.Closing() || !x.request.MayPark() {
+		x.answer.End()
+		return nil
+	}
+	x.answer.Park(&eventGuest{feed: s.feed, question: form.Question, stream: e})
+	return nil
+}
+
+// eventsFor is the stream that a request is about: the one under way, or a new one.
+func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, error) {
+	if e, under := x.request.Ongoing.(*eventStream); under {
+		return e, nil
+	}
+	if len(form.Question) > eventQuestion {
+		return nil, errLongQuestion
+	}
+	if form.HasWait {
+		if _, err := waitOf(form.Wait); err != nil {
+			return nil, err
+		}
+	}
+	e := &eventStream{core: s.core, print: form.Print, place: feed.Place{Given: true}}
+	t, ok := feed.ParseTag(x.request.LastEvent)
+	if form.HasAfter {
+		after, good := feed.ParseTag(form.After)
+		if !good {
+			return nil, errNoPlace
+		}
+		if len(x.request.LastEvent) > 0 && string(x.request.LastEvent) != string(form.After) {
+			return nil, errTwoEvents
+		}
+		t, ok = after, true
+	}
+	if ok && !x.query.Startup {
+		e.place = s.place(&t, form)
+	}
+	return e, nil
+}
+
+// begin is the beginning of the answer.
+func (e *eventStream) begin() {
+	e.begun, e.open = true, true
+	e.beat = time.Now().Add(beatEvery)
+	e.named = e.place.After
+	e.core.events.open.Add(1)
+}
+
+// eventNews is what a poll has brought.
+type eventNews struct {
+	answer feed.Answer
+	tag    feed.Tag
+}
+
+func (n *eventNews) kind() string {
+	if n.answer.Full {
+		return "full"
+	}
+	return "delta"
+}
+
+// tell appends what there is to be said now, of an answer that is there whole, and has it
+// told.
+func (e *eventStream) tell(dst []byte, n *eventNews) []byte {
+	from := len(dst)
+	if !n.answer.Same {
+		dst = appendEvent(dst, n, n.answer.Whole)
+		e.told(n)
+	}
+	dst = e.appendBeat(dst, n)
+	e.at(n)
+	e.count(len(dst) - from)
+	return dst
+}
+
+// told notes an event.
+func (e *eventStream) told(n *eventNews) {
+	e.last = time.Now()
+	e.named = n.tag.Revision
+	e.sent++
+	e.core.events.sent.Add(1)
+}
+
+func (e *eventStream) count(bytes int) {
+	e.bytes += uint64(bytes)
+	e.core.events.bytes.Add(uint64(bytes))
+}
+
+// at notes that everything up to there is told.
+func (e *eventStream) at(n *eventNews) {
+	e.place, e.print = feed.Place{Given: true, Known: true, After: n.tag.Revision}, n.tag.Question
+}
+
+// appendBeat appends a comment when it is time for one, and with it where the stream is, if
+// it has gone on since the last event: a client that comes back from there is told nothing
+// twice, and not everything.
+func (e *eventStream) appendBeat(dst []byte, n *eventNews) []byte {
+	now := time.Now()
+	if now.Before(e.beat) {
+		return dst
+	}
+	if e.beat = e.beat.Add(beatEvery); e.beat.Before(now) {
+		e.beat = now.Add(beatEvery)
+	}
+	dst = append(dst, ":\n"...)
+	if e.named != n.tag.Revision {
+		dst, e.named = appendID(dst, &n.tag), n.tag.Revision
+	}
+	return append(dst, '\n')
+}
+
+func appendID(dst []byte, t *feed.Tag) []byte {
+	return append(t.Append(append(dst, "id: "...)), '\n')
+}
+
+// appendRetry appends after how long the client is to come back.
+func appendRetry(dst []byte) []byte {
+	after := retryAtLeast + rand.N(retryAtMost-retryAtLeast)
+	return append(strconv.AppendInt(append(dst, "retry: "...), after.Milliseconds(), 10), "\n\n"...)
+}
+
+// appendEvent appends an event that is whole.
+func appendEvent(dst []byte, n *eventNews, data []byte) []byte {
+	dst = appendID(dst, &n.tag)
+	dst = append(append(append(dst, "event: "...), n.kind()...), "\ndata: "...)
+	if n.answer.Full {
+		dst = append(append(dst, data[:len(data)-1]...), `,"first":true,"last":true}`...)
+	} else {
+		dst = append(dst, data...)
+	}
+	return append(dst, "\n\n"...)
+}
+
+// eventGuest is what a parked stream is to the feed.
+type eventGuest struct {
+	feed     *feed.Feed
+	question []byte // good until Parked
+	stream   *eventStream
+	held     *feed.Held
+}
+
+var _ conn.Guest = (*eventGuest)(nil)
+
+// Parked has the feed wake it.
+func (g *eventGuest) Parked(wake func(last bool) bool) {
+	g.held = g.stream.hold(g.question, func(bool) bool { return wake(false) })
+	g.question = nil
+}
+
+// Left ends the wait.
+func (g *eventGuest) Left(bool) {
+	if g.held != nil {
+		g.held.Leave()
+	}
+}
+
+// hold waits for news, and no longer than until something is to be said anyway.
+func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
+	manners := feed.Manners{Stale: e.stale}
+	if !e.last.IsZero() {
+		manners.Earliest = e.last.Add(gatherFor)
+	}
+	return e.core.feed.HoldFor(question, e.place.After, max(time.Until(e.beat), 0), manners, wake)
+}
+
+// stale reports whether the bouncer is another than it was let in as.
+func (e *eventStream) stale() bool { return e.who.Gone() || e.who.Load() != e.row }
+
+// wantsEvents reports whether a client would rather have events than what all others get: it
+// names them, and nothing better (Accept, RFC 9110).
+func (s polls) wantsEvents(x *exchange) bool {
+	return x.request.Ongoing != nil || len(x.request.Accept) > 0 && prefersEvents(x.request.Accept)
+}
