@@ -109,7 +109,7 @@ func Restore(o *Options, r io.Reader) (Revision, error) {
 func (e *Engine) forgetPlaces() error {
 	o := &visits{}
 	for row := range e.View().EachBouncer {
-		if row.cursor.Load() != 0 {
+		if row.cursor.Load() != 0 || row.acked.Load() != 0 {
 			o.bouncers = append(o.bouncers, visit{name: row.Load().Name, at: row.LastPull()})
 		}
 		if len(o.bouncers) == visitsAtOnce {

@@ -8,7 +8,7 @@ import "sync/atomic"
 // allocate nothing.
 //
 // A million rows must fit: with its value and its places in the indexes a row takes
-// 325 to 390 bytes (TestBouncerRowBytes).
+// 340 to 410 bytes (TestBouncerRowBytes).
 type BouncerRow struct {
 	value  atomic.Pointer[Bouncer]
 	place  uint64         // in the order of creation; set once
@@ -19,6 +19,7 @@ type BouncerRow struct {
 	// crash may forget the last seconds: then a bouncer hears again what it
 	// heard already, which is harmless.
 	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. Answers that are not heard yet count, see Delivery
+	acked    atomic.Uint64 // likewise: what it has shown to have; see acknowledge.go
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
 	gone     atomic.Bool // dropped; for callers that keep the row, apply does not look at it
@@ -89,6 +90,7 @@ func (r *BouncerRow) Advance(rev Revision, now int64) {
 // lock.
 func (r *BouncerRow) Pass(from, to Revision, now int64) {
 	r.cursor.CompareAndSwap(uint64(from)+1, uint64(to)+1)
+	r.AcknowledgeSame(from, to)
 	r.Visit(now)
 	r.note()
 }
@@ -130,6 +132,7 @@ func (r *BouncerRow) DueToDescribe(now, every int64) bool {
 // Forget has the bouncer begin anew.
 func (r *BouncerRow) Forget() {
 	r.putCursor(0)
+	r.AcknowledgeNothing()
 	r.note()
 }
 

@@ -49,6 +49,11 @@ type unheard struct {
 	mu   sync.Mutex
 	list []*Delivery
 	many atomic.Int32 // len(list)
+
+	anew atomic.Bool // it asked for everything, and has not heard it yet
+
+	listening []*Listening
+	streams   atomic.Int32 // len(listening)
 }
 
 // Offer moves the cursor behind the answer, just before its last bytes are
@@ -57,10 +62,7 @@ type unheard struct {
 // when too many are under way. After true, Heard or Lost must follow.
 func (d *Delivery) Offer(w Witness, now int64) bool {
 	r := d.Row
-	if r.unheard.Load() == nil {
-		r.unheard.CompareAndSwap(nil, &unheard{})
-	}
-	u := r.unheard.Load()
+	u := r.unsettled()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	at := r.cursor.Load()
@@ -80,6 +82,15 @@ func (d *Delivery) Offer(w Witness, now int64) bool {
 	}
 	r.Visit(now)
 	return true
+}
+
+// unsettled is what is known of answers under way, made when it is missing.
+func (r *BouncerRow) unsettled() *unheard {
+	if u := r.unheard.Load(); u != nil {
+		return u
+	}
+	r.unheard.CompareAndSwap(nil, &unheard{})
+	return r.unheard.Load()
 }
 
 // Watch changes the witness; nil: there is none. The one before is not asked any
@@ -105,6 +116,9 @@ func (d *Delivery) Heard() {
 		}
 	}
 	if u.settle(d) {
+		if d.All {
+			u.anew.Store(false)
+		}
 		d.Row.note()
 	}
 }
@@ -169,9 +183,9 @@ func (u *unheard) lose(d *Delivery) {
 		u.settle(d)
 		return
 	}
-	u.settle(d)
 	if r := d.Row; r.cursor.Load() > d.from {
 		r.cursor.Store(d.from)
 		r.note()
 	}
+	u.settle(d) // last: who finds nothing under way finds the cursor where it is
 }

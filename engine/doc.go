@@ -37,7 +37,8 @@
 //     it anew.
 //  5. Streams: a full state plus every later delta equals a fresh full state. A
 //     cursor is behind what its bouncer was told, in memory; on disk it is never
-//     behind what may not have been heard (delivery.go).
+//     behind what may not have been heard (delivery.go). What is said to be
+//     acknowledged, the bouncer has (acknowledge.go).
 //  6. Time: the clock is read at the door and by the committer; apply and
 //     replay never read it. An ended decision is in no answer.
 //  7. Values: a decision, once committed, is never modified but by its end;
@@ -180,7 +181,7 @@
 //	              … slow and dead ones, over restarts        TestScenarios/history
 //	rows          of bouncers and machines against a slice,
 //	              views that are held, restarts              TestBouncersAgainstSlice, TestMachineCounts
-//	              one takes 400 bytes at most                TestBouncerRowBytes
+//	              one takes 450 bytes at most                TestBouncerRowBytes
 //	              machines share what they report            TestMachineBytes, TestMachinesShare
 //	              a start enters all at once                 TestLoading, BenchmarkManyRows
 //	              a key from ever new addresses has so many,

@@ -122,7 +122,7 @@ func (e *Engine) writeVisits() (more bool, err error) {
 			break
 		}
 		if !row.gone.Load() { // else another may have the name by now
-			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.kept()})
+			o.bouncers = append(o.bouncers, visit{row.Load().Name, row.lastPull.Load(), row.kept(), row.acked.Load()})
 			bouncers = append(bouncers, row)
 		}
 	}

@@ -9,6 +9,8 @@ import "sync/atomic"
 type ledger[R any, P ledgerRow[R]] struct {
 	newest atomic.Pointer[R]
 	rest   *R // taken out together, still to be handled; the committer's
+
+	acknowledged signal // given when a bouncer has acknowledged something
 }
 
 // ledgerRow is what a row brings for it: whether it is in, and the row that comes next,

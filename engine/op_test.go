@@ -185,7 +185,7 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a row of its key", &putBouncer{bouncer: child})
 	key.Sight, key.Hold = &Sight{MaxEntries: 1}, 25_000
 	w.commit("another sight, for its rows too", &putBouncer{bouncer: key, follow: []string{child.Name, "nobody"}})
-	w.commit("visits that pass it", &visits{bouncers: []visit{{"fw", now(), uint64(w.made.View().revision)}, {child.Name, now(), uint64(w.made.View().revision) + 1}}})
+	w.commit("visits that pass it", &visits{bouncers: []visit{{"fw", now(), uint64(w.made.View().revision), 2}, {child.Name, now(), uint64(w.made.View().revision) + 1, 0}}})
 	for i := range 2 * pastSights {
 		key.Sight = &Sight{MaxEntries: 10 + i}
 		w.commit("sights without end", &putBouncer{bouncer: key})
@@ -196,7 +196,7 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a short ban", alerts(now()+5_000_000_000, "192.0.2.2"))
 	w.commit("a ban that is over", alerts(now()-hour, "192.0.2.3"))
 	w.commit("ended decisions", &endDecisions{at: now(), ids: []uint64{1, 1, 4, 999}})
-	w.commit("visits", &visits{bouncers: []visit{{"fw", now(), 4}, {"nobody", 1, 1}}, machines: []visit{{name: "m1", at: now()}}})
+	w.commit("visits", &visits{bouncers: []visit{{"fw", now(), 4, 3}, {"nobody", 1, 1, 0}}, machines: []visit{{name: "m1", at: now()}}})
 	w.commit("a list", &putAllowlist{list: Allowlist{Name: "l", Description: "d", CreatedAt: now()}})
 	w.commit("an item", &extendAllowlist{name: "l", at: now(), items: []AllowlistItem{{Value: "198.51.100.0/24", Prefix: netip.MustParsePrefix("198.51.100.0/24")},
 		{Value: "203.0.113.1", Prefix: netip.MustParsePrefix("203.0.113.1/32"), ExpiresAt: now() + 1}}, ends: endDecisions{at: now(), ids: []uint64{2}}})

@@ -128,7 +128,7 @@ func (s *state) sightsOf(row *BouncerRow) func(yield func(*Sight) bool) {
 
 func (s *state) keptBouncer(row *BouncerRow) keptBouncer {
 	b := row.Load()
-	k := keptBouncer{value: b, lastPull: row.lastPull.Load(), cursor: row.kept()}
+	k := keptBouncer{value: b, lastPull: row.lastPull.Load(), cursor: row.kept(), acked: row.acked.Load()}
 	if b.moved {
 		k.past = s.pastOf(row)
 	}

@@ -29,6 +29,7 @@ type keptBouncer struct {
 	lastPull int64
 	cursor   uint64
 	past     []pastSight
+	acked    uint64
 }
 
 // people takes what the view holds. It is exact on the committer; elsewhere it
@@ -89,10 +90,8 @@ func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
 	// A cursor may be ahead of the view, but what is loaded from here may know no
 	// more than the view: it would go on from commits of another future.
 	dst = binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
-	if len(b.past) > 0 {
-		dst = appendPast(dst, b.past)
-	}
-	return dst
+	dst = appendPast(dst, b.past)
+	return binary.AppendUvarint(dst, min(b.acked, uint64(rev)+1))
 }
 
 // writeAllowlists gives out pieces of lists: whether it goes on with the list

@@ -264,10 +264,13 @@ func (l *loader) bouncer(d *decoder) {
 	behind := d.open()
 	b.decode(d)
 	d.close(behind)
-	at, cursor := d.varint(), d.uvarint()
+	at, cursor, acked := d.varint(), d.uvarint(), uint64(0)
 	var past []pastSight
 	if d.version > firstVersion && len(d.rest) > 0 {
 		past = d.past()
+	}
+	if d.version > firstVersion && len(d.rest) > 0 {
+		acked = d.uvarint()
 	}
 	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
 		d.fail()
@@ -279,6 +282,7 @@ func (l *loader) bouncer(d *decoder) {
 	l.state.keepPast(row, past)
 	row.lastPull.Store(at)
 	row.putCursor(cursor)
+	row.acked.Store(acked)
 	l.told.bouncers++
 }
 

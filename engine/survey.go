@@ -74,7 +74,7 @@ func (e *Engine) lookAtBouncers(now int64) (done bool) {
 			return false
 		}
 		last := row.LastPull()
-		if at := row.kept(); at != 0 && last > now-int64(followerPatience) {
+		if at := row.behind(); at != 0 && last > now-int64(followerPatience) {
 			s.slowest = min(s.slowest, Revision(at-1))
 		}
 		if s.idlers && e.options.Retention.idle(row, now) {

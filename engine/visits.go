@@ -19,6 +19,7 @@ type visit struct {
 	name   string
 	at     int64
 	cursor uint64 // as in BouncerRow; 0 for machines
+	acked  uint64 // likewise
 }
 
 func (*visits) number() byte { return numberVisits }
@@ -27,7 +28,11 @@ func (o *visits) append(dst []byte) []byte {
 		dst = binary.AppendUvarint(dst, uint64(len(list)))
 		for _, v := range list {
 			from := len(dst)
-			dst = endRow(binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor), from)
+			dst = binary.AppendUvarint(binary.AppendVarint(appendString(dst, v.name), v.at), v.cursor)
+			if v.acked != 0 {
+				dst = binary.AppendUvarint(dst, v.acked)
+			}
+			dst = endRow(dst, from)
 		}
 	}
 	return dst
@@ -38,6 +43,9 @@ func (o *visits) decode(d *decoder) {
 		for i := range *list {
 			behind := d.open()
 			(*list)[i] = visit{name: d.string(), at: d.varint(), cursor: d.uvarint()}
+			if d.version > firstVersion && len(d.rest) > 0 {
+				(*list)[i].acked = d.uvarint()
+			}
 			d.close(behind)
 		}
 	}
@@ -58,6 +66,7 @@ func (o *visits) apply(s *state, rev Revision) {
 		if row := s.next.bouncers.named(v.name); row != nil {
 			row.lastPull.Store(v.at)
 			row.putCursor(v.cursor)
+			row.acked.Store(v.acked)
 		}
 	}
 	for _, v := range o.machines {

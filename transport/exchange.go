@@ -24,6 +24,7 @@ type exchange struct {
 	request *conn.Request
 	route   *route
 	now     int64 // the one reading of the clock: Unix nanoseconds
+	woken   bool  // it was put off before, and is served again
 	pending bool  // is not answered yet: it needs a goroutine, or its body
 
 	// Who asks.
@@ -69,7 +70,7 @@ func (x *exchange) release() {
 	clear(x.found)
 	x.found, x.out = keep(x.found), keep(x.out)
 	x.request, x.answer, x.route = nil, nil, nil
-	x.bouncer, x.machine, x.failure, x.told, x.pending = nil, "", "", false, false
+	x.bouncer, x.machine, x.failure, x.told, x.pending, x.woken = nil, "", "", false, false, false
 	x.held.Release()
 	x.reading.Release()
 	x.reading, x.keepBody = nil, false

@@ -126,7 +126,7 @@ func (s polls) wait(x *exchange, form *wire.StreamForm, from feed.Place, view *e
 		if held != nil {
 			held.Leave()
 		}
-		x.now = s.engine.Now()
+		x.now, x.woken = s.engine.Now(), true
 		x.query.Now = x.now
 		if err := x.admit(); err != nil { // as if it came now
 			return feed.Answer{}, nil, err

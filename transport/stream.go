@@ -70,10 +70,12 @@ func (s polls) stream(x *exchange) error {
 // poll asks the feed once, of the newest state.
 func (s polls) poll(x *exchange, form *wire.StreamForm, from feed.Place) (feed.Answer, *engine.View, error) {
 	view := s.engine.StreamView()
+	x.woken = x.woken || !x.request.Parked.IsZero()
 	x.review()
 	a, err := s.feed.Poll(&feed.Poll{
 		Question: feed.Question{Raw: form.Question, Query: &x.query},
 		Row:      x.bouncer, View: view, From: from, Asker: x, MayWait: x.request.MayWait(),
+		Woken: x.woken,
 	})
 	if errors.Is(err, feed.ErrWouldWait) {
 		err = errLater

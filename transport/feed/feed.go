@@ -55,6 +55,7 @@ const (
 // of ErrBusy, or a *TooLong.
 func (f *Feed) Poll(p *Poll) (Answer, error) {
 	after, all := p.from()
+	p.acknowledge(after)
 	if !p.MayWait && (all || p.View.Distance(after) > nearby) {
 		return Answer{}, ErrWouldWait
 	}

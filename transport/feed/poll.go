@@ -25,6 +25,8 @@ type Poll struct {
 	View  *engine.View       // the state that it is told, taken before the cursor is looked at
 	From  Place              // where the bouncer says that it is
 	Asker Asker
+	// Woken: the poll was put off before, and acknowledged what it knows when it came.
+	Woken bool
 	// MayWait: the caller is a goroutine that may wait and compute for a while. If
 	// not, what would need that is ErrWouldWait.
 	MayWait bool
@@ -88,6 +90,21 @@ func (p *Poll) from() (after engine.Revision, all bool) {
 // named reports whether the bouncer's own place counts, and not its row's cursor.
 func (p *Poll) named() bool { return p.From.Given && !p.Query.Startup }
 
+// acknowledge notes what the bouncer shows to have by asking from there.
+func (p *Poll) acknowledge(after engine.Revision) {
+	switch {
+	case p.Woken:
+	case p.Query.Startup:
+		p.Row.AcknowledgeAnew()
+	case p.From.Given && !p.From.Known:
+		p.Row.AcknowledgeNothing()
+	case p.From.Given:
+		p.Row.AcknowledgePlace(after)
+	default:
+		p.Row.AcknowledgeTold()
+	}
+}
+
 // move is what an answer does to the bouncer's cursor that begins after a revision
 // and tells everything up to the view's.
 func (p *Poll) move(after engine.Revision) CursorMove {
@@ -102,6 +119,7 @@ func (p *Poll) move(after engine.Revision) CursorMove {
 // nothing answers that nothing has changed, and passes the cursor on.
 func (p *Poll) nothing(after engine.Revision) Answer {
 	if p.named() {
+		p.Row.AcknowledgeSame(after, p.View.Revision())
 		p.Row.Visit(p.Query.Now)
 	} else {
 		p.Row.Pass(after, p.View.Revision(), p.Query.Now) // there is nothing to miss
