@@ -358,3 +358,11 @@ func (e *Engine) EndEach(n int, now int64) error {
 	}
 	return nil
 }
+
+// SmallShelves makes shelves that are made from now on keep little beyond what they tell.
+func (e *Engine) SmallShelves(reserve, log int) {
+	e.state.shelves.leastReserve, e.state.shelves.leastLog = reserve, log
+}
+
+// ForgetShelves drops all of them, as a restart does.
+func (e *Engine) ForgetShelves() { e.state.shelves.forget() }

@@ -21,6 +21,7 @@ type matcher struct {
 	floor    uint64 // of the history at the moment of asking
 	longest  longest
 	heads    []slot
+	key      []byte // what is asked, for a shelf
 }
 
 func (m *matcher) reset() {

@@ -34,6 +34,7 @@ type Metrics struct {
 	SnapshotFailures uint64         // snapshots that could not be written, since the start
 	SnapshotBehind   int64          // bytes of journal since the last one, which a start would replay
 	Bounded          []BoundedCount // what was cut or left out on the way in, since the start
+	Shelves          ShelfMetrics
 	Store            persist.Metrics
 }
 
@@ -107,6 +108,7 @@ func (e *Engine) Metrics() Metrics {
 		SnapshotBehind:   e.counters.journalBytes.Load(),
 		BookmarksLost:    e.counters.bookmarksLost.Load(),
 		Bounded:          e.bounded.counts(),
+		Shelves:          s.shelves.metrics(),
 		Store:            e.store.Metrics(),
 	}
 	floor := e.historyFloor()

@@ -67,6 +67,9 @@ type Query struct {
 	// For the stream.
 	Startup bool
 	Dedup   bool
+	// Quick: where Sight has MaxEntries, Changes reports false when the answer would take a look at
+	// all decisions or at a long stretch of history, or waiting for who takes one.
+	Quick bool
 
 	match matcher // the words resolved to numbers of one view; scratch
 }
@@ -78,7 +81,7 @@ func (q *Query) Reset() {
 		w.Reset()
 	}
 	q.Value, q.Type, q.Origin, q.Scenario = Word{}, Word{}, Word{}, Word{}
-	q.Simulated, q.Startup, q.Dedup = false, false, false
+	q.Simulated, q.Startup, q.Dedup, q.Quick = false, false, false, false
 	q.Limit, q.Offset, q.AfterID, q.HasAfterID = -1, 0, 0, false
 	q.Sight = nil
 	q.match.reset()

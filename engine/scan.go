@@ -12,7 +12,9 @@ type Scan struct {
 	query *Query
 
 	running, over walk
-	met           uint64 // the first id that was met and is over; 0: none yet
+	met           uint64  // the first id that was met and is over; 0: none yet
+	first         []entry // with Sight.MaxEntries: what is left of those in force
+	bounded       bool
 }
 
 // walk is what of one list is left.
@@ -23,7 +25,12 @@ type walk struct {
 
 // Scan asks for a full state.
 func (v *View) Scan(q *Query) Scan {
-	s := Scan{view: v, query: q}
+	s := Scan{view: v, query: q, bounded: q.bounded()}
+	if s.bounded {
+		s.first = v.state.shelves.of(q).listing(v)
+		s.first = s.first[min(max(q.Offset, 0), len(s.first)):]
+		q.Dedup = true // an entry is one
+	}
 	if q.resolve(v.state).never {
 		return s
 	}
@@ -35,8 +42,12 @@ func (v *View) Scan(q *Query) Scan {
 
 // Running fills buf, up to its length, with the next of what a full state lists
 // as new: every running decision that the query admits, with q.Dedup only those
-// no other on the target outlasts. There is no more when nothing is filled.
+// no other on the target outlasts. There is no more when nothing is filled. When q.Sight
+// has MaxEntries these are the entries that come first (shelf.go).
 func (s *Scan) Running(buf []Decision) []Decision {
+	if s.bounded {
+		return s.fillFirst(buf[:0:len(buf)])
+	}
 	return s.fill(buf[:0:len(buf)], &s.running, true)
 }
 
@@ -54,6 +65,17 @@ func (s *Scan) Over(buf []Decision) []Decision {
 		s.running.at = 0 // once
 	}
 	return s.fill(buf[:0:len(buf)], &s.over, false)
+}
+
+// fillFirst gives the next of those that come first.
+func (s *Scan) fillFirst(dst []Decision) []Decision {
+	for len(s.first) > 0 && len(dst) < cap(dst) {
+		if r := s.view.state.records.At(s.first[0].rec); r.until > s.query.Now {
+			dst = append(dst, Decision{s.view, r})
+		}
+		s.first = s.first[1:]
+	}
+	return dst
 }
 
 // fill walks the records this view shows, tombstones too, until dst is full.

@@ -34,6 +34,7 @@ type state struct {
 	lists   index.Pages[atomic.Pointer[[]uint64]] // alert → its decisions, ascending, where they do not follow one another
 	uuids   index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
 	tally   tally
+	shelves shelves       // of what bouncers hold that hold so many entries at most
 	uuidKey [2]uint64     // set once, by the first commit
 	visited bouncerLedger // whose visits are to be written down
 	heard   machineLedger
@@ -61,6 +62,7 @@ type state struct {
 // their names alone, and nothing may be published.
 func newState() *state {
 	s := &state{version: recordVersion}
+	s.shelves.leastReserve, s.shelves.leastLog = shelfReserve, shelfLog
 	s.nameKinds()
 	s.deadlines, s.turned = s.newDeadlines(), math.MinInt64+clockSlack
 	s.next = View{

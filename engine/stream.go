@@ -30,6 +30,11 @@ func (d *Delta) Reset() {
 // in both lists, and a target's end is told once, by whatever path it came.
 // What began and ended since is told as deleted. Nothing is allocated but d's
 // growth.
+//
+// When q.Sight has MaxEntries, what must be told is the difference of those entries that
+// came first then and that do now; of equal targets only the one is told that runs longest,
+// whatever q.Dedup says. That takes a lock, which others hold while they look at all
+// decisions; with q.Quick it returns false instead of waiting for that (shelf.go).
 func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 	d.Reset()
 	if after > v.revision {
@@ -40,6 +45,13 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 		return false
 	}
 	if window.Len() == 0 {
+		return true
+	}
+	if q.bounded() {
+		if v.state.shelves.of(q).changes(d, v, after, q.Now, q.Quick) != done {
+			return false
+		}
+		d.page(q)
 		return true
 	}
 	if q.resolve(v.state).never {
@@ -67,11 +79,15 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 // Unchanged reports whether nothing that q admits began or ended since a revision,
 // whatever the time is now; false also when history does not reach back that far.
 // Unlike Changes it takes no memory and stops at the first change, even at one that
-// another decision hides.
+// another decision hides. When q.Sight has MaxEntries it reports whether the same entries
+// come first, and is false also when it would take long to know.
 func (v *View) Unchanged(since Revision, q *Query) bool {
 	window, ok := v.state.history.Window(uint64(since), uint64(v.revision))
 	if !ok || since > v.revision {
 		return false
+	}
+	if q.bounded() {
+		return window.Len() == 0 || v.state.shelves.of(q).unchanged(v, since)
 	}
 	if q.resolve(v.state).never {
 		return true
@@ -231,7 +247,7 @@ func (l *longest) reset() {
 }
 
 func keyOf(r *record) targetKey {
-	return targetKey{r.hi, r.lo, r.text, r.scope, r.kind, r.flags &^ flagSimulated, r.bits}
+	return targetKey{r.hi, r.lo, r.text, r.scope, r.kind, r.flags &^ (flagSimulated | flagUUID), r.bits}
 }
 
 func (l *longest) of(v *View, r *record, q *Query) span {

@@ -68,14 +68,14 @@ func (c *Client) Forget(row *engine.BouncerRow) {
 
 func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) error {
 	for _, d := range deleted {
-		delete(c.Holds, targetOf(d))
+		delete(c.Holds, TargetOf(d))
 	}
 	for _, d := range running {
-		c.Holds[targetOf(d)] = true
+		c.Holds[TargetOf(d)] = true
 	}
 	for _, d := range deleted {
-		if c.Query.Dedup && c.Holds[targetOf(d)] {
-			return fmt.Errorf("%v is in both lists", targetOf(d))
+		if c.Query.Dedup && c.Holds[TargetOf(d)] {
+			return fmt.Errorf("%v is in both lists", TargetOf(d))
 		}
 	}
 	c.pulled, c.cursor = true, v.Revision()
@@ -83,7 +83,7 @@ func (c *Client) believe(v *engine.View, running, deleted []engine.Decision) err
 	return nil
 }
 
-// targetOf is what a client keys the decision by.
-func targetOf(d engine.Decision) Target {
+// TargetOf is what a client keys the decision by.
+func TargetOf(d engine.Decision) Target {
 	return Target{d.Scope().S, d.Value(), d.Type().S}
 }

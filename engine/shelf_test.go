@@ -1,0 +1,212 @@
+package engine_test
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"lapid/engine"
+	"lapid/engine/enginetest"
+)
+
+// TestShelves has bouncers that hold so many entries at most follow random histories. Some
+// go by their last place and some by any place that they ever were at; shelves are dropped
+// and made again, and so is the engine. After every answer each holds what the obvious
+// twin says (shelfTwin): all entries in order, and the first N of them.
+func TestShelves(t *testing.T) {
+	settings := map[string]func(*engine.Options){
+		"plain":         nil,
+		"short history": func(o *engine.Options) { o.History = 60 },
+		"snapshots":     func(o *engine.Options) { o.SnapshotBytes = 1 << 10 },
+	}
+	for name, change := range settings {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := *seed
+			if s == 0 {
+				s = rand.Uint64()
+			}
+			t.Logf("seed %d", s)
+			newShelfPlay(t, s, change).play(*steps)
+		})
+	}
+}
+
+// shelfPlay is one random play.
+type shelfPlay struct {
+	*history
+	clients []*shelfClient
+}
+
+// shelfClient is a bouncer that adds what is new and drops what is deleted, and has notes
+// of what it held when.
+type shelfClient struct {
+	query  *engine.Query
+	holds  map[enginetest.Target]engine.DecisionID
+	at     engine.Revision
+	pulled bool
+	notes  []shelfNote
+}
+
+type shelfNote struct {
+	at    engine.Revision
+	holds map[enginetest.Target]engine.DecisionID
+}
+
+func newShelfPlay(t *testing.T, seed uint64, change func(*engine.Options)) *shelfPlay {
+	p := &shelfPlay{history: newHistory(t, seed, change)}
+	p.SmallShelves(3, 20)
+	for _, n := range []int{1, 2, 5, 12, 1000} {
+		for _, priority := range []engine.Priority{engine.LocalFirst, engine.Newest, engine.Longest} {
+			for _, origins := range [][]string{nil, {"crowdsec", "lists", "CAPI"}} {
+				q := p.Ask()
+				q.Sight = &engine.Sight{MaxEntries: n, Priority: priority, Origins: origins}
+				if n == 5 {
+					q.Scopes = engine.Words{}
+				}
+				if n == 12 {
+					q.NotContaining = engine.Words{Given: true, List: []string{"probing"}}
+				}
+				p.clients = append(p.clients, &shelfClient{query: q})
+			}
+		}
+	}
+	return p
+}
+
+func (p *shelfPlay) play(steps int) {
+	actions := []func(){
+		p.add, p.add, p.add, p.addMany, p.end, p.endOne, p.deleteAlert, p.pass, p.pass,
+		p.ask, p.ask, p.ask, p.ask, p.ask, p.askAgain, p.askAgain, p.begin, p.snapshot, p.again, p.ForgetShelves,
+	}
+	for i := range steps {
+		actions[p.chance.IntN(len(actions))]()
+		if p.t.Failed() {
+			p.t.Fatalf("first difference after step %d", i)
+		}
+	}
+	for _, c := range p.clients {
+		p.hear(c)
+	}
+}
+
+func (p *shelfPlay) add() {
+	a := p.alert(1 + p.chance.IntN(4))
+	for i := range a.Decisions {
+		a.Decisions[i].Origin = p.pick("crowdsec", "cscli", "cscli-import", "console", "lists", "CAPI", "CAPI", "mine")
+	}
+	p.store(a)
+}
+
+func (p *shelfPlay) again() {
+	p.restart()
+	p.SmallShelves(3, 20)
+}
+
+func (p *shelfPlay) any() *shelfClient { return p.clients[p.chance.IntN(len(p.clients))] }
+func (p *shelfPlay) ask()              { p.hear(p.any()) }
+func (p *shelfPlay) begin()            { p.any().pulled = false }
+
+// askAgain goes back to where a bouncer was once.
+func (p *shelfPlay) askAgain() {
+	c := p.any()
+	if len(c.notes) > 0 {
+		n := c.notes[p.chance.IntN(len(c.notes))]
+		c.at, c.holds, c.pulled = n.at, maps.Clone(n.holds), true
+	}
+	p.hear(c)
+}
+
+func (p *shelfPlay) hear(c *shelfClient) {
+	p.t.Helper()
+	p.Settle()
+	v := p.View()
+	was := c.at
+	full, err := c.poll(v, p.now())
+	if err != nil {
+		p.t.Error(err)
+	}
+	want := shelfTwin(&p.model, c.query, p.now())
+	if !maps.Equal(c.holds, want) {
+		p.t.Errorf("%+v from %d (everything: %v) to %d holds\n%v, want\n%v", *c.query.Sight, was, full, v.Revision(), c.holds, want)
+	}
+	if !v.Unchanged(c.at, c.query) {
+		p.t.Error("at its newest revision something is said to have changed")
+	}
+	c.notes = append(c.notes, shelfNote{c.at, maps.Clone(c.holds)})
+}
+
+// poll asks once and believes the answer.
+func (c *shelfClient) poll(v *engine.View, now int64) (full bool, err error) {
+	c.query.Now = now
+	var d engine.Delta
+	if full = !c.pulled || !v.Changes(&d, c.at, c.query); full {
+		c.holds = map[enginetest.Target]engine.DecisionID{}
+		d.New, d.Deleted = enginetest.FullState(v, c.query)
+		if len(d.New) > c.query.Sight.MaxEntries {
+			err = fmt.Errorf("a full state has %d entries, more than %d", len(d.New), c.query.Sight.MaxEntries)
+		}
+	}
+	for _, x := range d.Deleted {
+		delete(c.holds, enginetest.TargetOf(x))
+	}
+	for _, x := range d.New {
+		c.holds[enginetest.TargetOf(x)] = x.ID()
+		if len(c.holds) > c.query.Sight.MaxEntries {
+			err = fmt.Errorf("%d entries are held, more than %d", len(c.holds), c.query.Sight.MaxEntries)
+		}
+	}
+	for _, x := range d.Deleted {
+		if _, held := c.holds[enginetest.TargetOf(x)]; held {
+			err = fmt.Errorf("%v is in both lists", enginetest.TargetOf(x))
+		}
+	}
+	c.pulled, c.at = true, v.Revision()
+	return full, err
+}
+
+// shelfTwin is what a bouncer must hold, from the slow twin of the engine.
+func shelfTwin(m *enginetest.Model, q *engine.Query, now int64) map[enginetest.Target]engine.DecisionID {
+	classes := []string{"crowdsec", "cscli", "cscli-import", "console", "mine", "lists", "CAPI"}
+	type one struct {
+		target  enginetest.Target
+		decided *enginetest.Held // that is told
+		class   int
+		newest  uint64
+	}
+	all := map[enginetest.Target]*one{}
+	admits := enginetest.Admits(q)
+	for _, d := range m.Decisions {
+		if d.Gone || d.Ended || d.Until <= now || !admits(d) || len(q.Sight.Origins) > 0 && !slices.Contains(q.Sight.Origins, d.Origin) {
+			continue
+		}
+		class := slices.Index(classes, d.Origin)
+		o := all[d.Target()]
+		if o == nil {
+			o = &one{d.Target(), d, class, d.ID}
+			all[d.Target()] = o
+		}
+		if d.Until > o.decided.Until || d.Until == o.decided.Until && d.ID > o.decided.ID {
+			o.decided = d
+		}
+		o.class, o.newest = min(o.class, class), max(o.newest, d.ID)
+	}
+	list := slices.SortedFunc(maps.Values(all), func(a, b *one) int {
+		newest, longest := cmp.Compare(b.newest, a.newest), cmp.Compare(b.decided.Until, a.decided.Until)
+		switch q.Sight.Priority {
+		case engine.Newest:
+			return newest
+		case engine.Longest:
+			return cmp.Or(longest, newest)
+		}
+		return cmp.Or(cmp.Compare(a.class, b.class), longest, newest)
+	})
+	first := map[enginetest.Target]engine.DecisionID{}
+	for _, o := range list[:min(q.Sight.MaxEntries, len(list))] {
+		first[o.target] = engine.DecisionID(o.decided.ID)
+	}
+	return first
+}
