@@ -96,7 +96,9 @@
 // metrics, a sync.Map that readers range over, and a few lists: of proposals, of
 // answers that a bouncer may not have heard, of troubles, of lines for the log, of
 // what senders of usage metrics may still send. Each has a lock of its own; while it
-// is held no other is taken and nothing is waited for.
+// is held no other is taken and nothing is waited for. What bouncers hold that may hold so
+// many entries alone, and how many entries there are, is kept up by those who ask (shelf.go,
+// census.go), each kind of question under a lock that who asks another never waits for.
 //
 // # Promises
 //
@@ -156,6 +158,8 @@
 //	streams       bouncers with lost answers, restarts and
 //	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain, TestOffer
 //	              a full state lists as over what may be held TestStartupListsWhatMayBeHeld
+//	              who may hold so many entries holds those that
+//	              come first, and never more                 TestShelves, TestShelvesBesideWriters
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom

@@ -13,7 +13,7 @@ type Scan struct {
 
 	running, over walk
 	met           uint64  // the first id that was met and is over; 0: none yet
-	first         []entry // with Sight.MaxEntries: what is left of those in force
+	first         []shelfEntry // with Sight.MaxEntries: what is left of those in force
 	bounded       bool
 }
 

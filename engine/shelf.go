@@ -28,41 +28,39 @@ import (
 // those are in memory as far back as the history reaches. So answers are the same whether
 // a shelf was kept, dropped or lost with the process.
 type shelf struct {
-	most     int // N
-	reserve  int // for how many entries there is room beyond
-	moves    int // how many are logged at least
-	priority Priority
-	counts   *shelfCounts
+	most    int // N
+	reserve int // for how many entries there is room beyond
+	moves   int // how many are logged at least
+	counts  *shelfCounts
 
 	working atomic.Bool  // whoever has the lock may keep it for long
 	bytes   atomic.Int64 // estimated
 	held    atomic.Int64 // how many the first are
 	used    uint64       // when it was, on the lock of shelves
 
-	mu      sync.Mutex
-	query   Query // what is asked, without a place and a moment
+	mu sync.Mutex
+	standings
 	made    bool
 	dry     bool     // some of the first are missing at rev
 	rev     Revision // all here is as of this revision
 	base    Revision // the log reaches back to there
-	entries map[entryKey]*shelved
+	entries map[shelfKey]*shelved
 	first   ordered   // its last entry before all others
 	next    ordered   // its best before all others
 	bar     *standing // what does not come before it is in neither; nil: there is nothing else
 	log     []shelfMove
-	open    int     // where the moves of rev begin
-	listed  []entry // of the first at some revision; shared, never changed
+	open    int          // where the moves of rev begin
+	listed  []shelfEntry // of the first at some revision; shared, never changed
 	listRev Revision
 
 	// Scratch.
-	walked  map[entryKey]struct{} // in this revision
-	folds   map[entryKey]fold
-	classes map[uint32]uint8 // of origins, by their numbers of now
+	walked map[shelfKey]struct{} // in this revision
+	folds  map[shelfKey]fold
 }
 
-// entry is what a bouncer is told: of what, and by which decision.
-type entry struct {
-	key entryKey
+// shelfEntry is what a bouncer is told: of what, and by which decision.
+type shelfEntry struct {
+	key shelfKey
 	rec slot
 }
 
@@ -77,7 +75,7 @@ type shelved struct {
 // that is 0 says that it is not among the first.
 type shelfMove struct {
 	rev Revision
-	key entryKey
+	key shelfKey
 	fold
 }
 
@@ -94,11 +92,11 @@ const (
 )
 
 func newShelf(q *Query, of *shelves) *shelf {
-	s := &shelf{most: min(q.Sight.MaxEntries, math.MaxInt32), priority: q.Sight.Priority, counts: &of.counts, query: q.kept()}
+	s := &shelf{most: min(q.Sight.MaxEntries, math.MaxInt32), counts: &of.counts, standings: standings{query: q.kept(), priority: q.Sight.Priority}}
 	s.reserve, s.moves = max(s.most/4, of.leastReserve), of.leastLog
 	s.first.before = func(a, b *shelved) bool { return s.compare(&a.standing, &b.standing) > 0 }
 	s.next.before = func(a, b *shelved) bool { return s.compare(&a.standing, &b.standing) < 0 }
-	s.walked, s.folds, s.classes = map[entryKey]struct{}{}, map[entryKey]fold{}, map[uint32]uint8{}
+	s.walked, s.folds = map[shelfKey]struct{}{}, map[shelfKey]fold{}
 	return s
 }
 
@@ -115,7 +113,6 @@ func (s *shelf) enter(quick bool) bool {
 	if !quick {
 		s.mu.Lock()
 	}
-	clear(s.classes) // numbers are given out again
 	return true
 }
 
@@ -130,20 +127,20 @@ func (s *shelf) leave() {
 type outcome uint8
 
 const (
-	done  outcome = iota
-	gone          // the history does not reach back that far
-	later         // it takes longer than who asks may take
+	shelfDone  outcome = iota
+	shelfGone          // the history does not reach back that far
+	shelfLater         // it takes longer than who asks may take
 )
 
 // changes fills d with what changed after a revision, up to the view's. An entry that is
 // told by another decision is told again. What is over by now is not told as new.
 func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool) outcome {
 	if !s.enter(quick) {
-		return later
+		return shelfLater
 	}
 	defer s.leave()
 	was, how := s.bring(v, after, quick)
-	if how != done {
+	if how != shelfDone {
 		return how
 	}
 	if was == nil {
@@ -152,7 +149,7 @@ func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool
 		s.foldFrom(was)
 	}
 	if Revision(v.state.history.Floor()) > after {
-		return gone // what is told of may have been forgotten meanwhile
+		return shelfGone // what is told of may have been forgotten meanwhile
 	}
 	for _, f := range s.folds {
 		switch {
@@ -166,7 +163,7 @@ func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool
 		}
 	}
 	clear(s.folds)
-	return done
+	return shelfDone
 }
 
 // unchanged reports whether nothing came in or went out. It is always quick, and false
@@ -176,7 +173,7 @@ func (s *shelf) unchanged(v *View, since Revision) bool {
 		return false
 	}
 	defer s.leave()
-	if _, how := s.bring(v, since, true); how != done {
+	if _, how := s.bring(v, since, true); how != shelfDone {
 		return false
 	}
 	s.foldLog(since, v.revision)
@@ -190,23 +187,23 @@ func (s *shelf) unchanged(v *View, since Revision) bool {
 
 // listing gives the entries that come first in a view, in order of their decisions' ids.
 // The list is shared.
-func (s *shelf) listing(v *View) []entry {
+func (s *shelf) listing(v *View) []shelfEntry {
 	s.enter(false)
 	defer s.leave()
 	if s.made && s.base > v.revision { // of long ago: not worth a shelf
 		s.working.Store(true)
 		defer s.working.Store(false)
-		s.query.resolve(v.state)
+		s.look(v)
 		list, _ := s.scan(v, v.revision, nil, s.most)
 		return listOf(v, list)
 	}
-	if _, how := s.bring(v, v.revision, false); how != done {
+	if _, how := s.bring(v, v.revision, false); how != shelfDone {
 		panic("BUG: a shelf cannot be made of the state that is asked for")
 	}
 	if s.listed != nil && s.listRev <= v.revision && s.still(s.listRev) {
 		return s.listed
 	}
-	s.foldLog(v.revision, s.rev) // those of later are taken back
+	s.foldLog(v.revision, s.rev) // what came later is taken back
 	list := make([]standing, 0, s.first.len())
 	for _, e := range s.first.list {
 		if _, moved := s.folds[e.key]; !moved {
@@ -218,10 +215,10 @@ func (s *shelf) listing(v *View) []entry {
 			list = append(list, standing{key: key, rec: f.was})
 		}
 	}
-	later := len(s.folds) > 0
+	behind := len(s.folds) > 0
 	clear(s.folds)
 	all := listOf(v, list)
-	if !later {
+	if !behind {
 		s.listed, s.listRev = all, v.revision
 	}
 	return all
@@ -232,13 +229,13 @@ func (s *shelf) still(since Revision) bool {
 	return s.base <= since && (len(s.log) == 0 || s.log[len(s.log)-1].rev <= since)
 }
 
-func listOf(v *View, list []standing) []entry {
-	all := make([]entry, len(list))
+func listOf(v *View, list []standing) []shelfEntry {
+	all := make([]shelfEntry, len(list))
 	for i := range list {
-		all[i] = entry{list[i].key, list[i].rec}
+		all[i] = shelfEntry{list[i].key, list[i].rec}
 	}
 	at := v.state.records.At
-	slices.SortFunc(all, func(a, b entry) int {
+	slices.SortFunc(all, func(a, b shelfEntry) int {
 		return cmp.Or(cmp.Compare(at(a.rec).id, at(b.rec).id), compareKeys(&a.key, &b.key))
 	})
 	return all
@@ -247,45 +244,45 @@ func listOf(v *View, list []standing) []entry {
 // bring makes the shelf so that it is at the view's revision, or later, and its log
 // reaches back to another one. Where the log cannot do that, it gives the entries that
 // came first at that revision. Called with the lock.
-func (s *shelf) bring(v *View, after Revision, quick bool) (was []entry, how outcome) {
-	s.query.resolve(v.state)
+func (s *shelf) bring(v *View, after Revision, quick bool) (was []shelfEntry, how outcome) {
+	s.look(v)
 	if s.made && s.rev < v.revision {
-		if how = s.advance(v, quick); how == later {
-			return nil, later
-		} else if how == gone {
+		if how = s.advance(v, quick); how == shelfLater {
+			return nil, shelfLater
+		} else if how == shelfGone {
 			s.made = false
 		}
 	}
 	if s.made && s.dry {
 		if quick {
-			return nil, later
+			return nil, shelfLater
 		}
 		s.refill(v)
 	}
 	if s.made && s.base <= after {
-		return nil, done
+		return nil, shelfDone
 	}
 	if quick {
-		return nil, later
+		return nil, shelfLater
 	}
 	if _, reaches := v.state.history.Window(uint64(after), uint64(v.revision)); !reaches {
-		return nil, gone
+		return nil, shelfGone
 	}
 	s.build(v, after)
 	if v.Distance(after) > s.moves/4 {
-		was = listOf(v, s.standings())
+		was = listOf(v, s.ofFirst())
 	}
-	if s.advance(v, false) == gone {
+	if s.advance(v, false) == shelfGone {
 		s.made = false
-		return nil, gone
+		return nil, shelfGone
 	}
 	if s.base <= after {
 		was = nil
 	}
-	return was, done
+	return was, shelfDone
 }
 
-func (s *shelf) standings() []standing {
+func (s *shelf) ofFirst() []standing {
 	list := make([]standing, len(s.first.list))
 	for i, e := range s.first.list {
 		list[i] = e.standing
@@ -311,7 +308,7 @@ func (s *shelf) foldIn(m *shelfMove) {
 }
 
 // foldFrom compares what came first with what does now.
-func (s *shelf) foldFrom(was []entry) {
+func (s *shelf) foldFrom(was []shelfEntry) {
 	for _, e := range was {
 		s.folds[e.key] = fold{was: e.rec}
 	}
@@ -327,10 +324,10 @@ func (s *shelf) foldFrom(was []entry) {
 func (s *shelf) advance(v *View, quick bool) outcome {
 	window, reaches := v.state.history.Window(uint64(s.rev), uint64(v.revision))
 	if !reaches {
-		return gone
+		return shelfGone
 	}
 	if quick && (window.Len() > shelfQuick || s.dry) {
-		return later
+		return shelfLater
 	}
 	if window.Len() > shelfQuick {
 		s.working.Store(true)
@@ -348,17 +345,17 @@ func (s *shelf) advance(v *View, quick bool) outcome {
 			rev = Revision(r.endedRev.Load())
 		}
 		if rev != s.rev && !s.turn(v, rev, quick) {
-			return later
+			return shelfLater
 		}
 		s.touch(v, event.Slot(), r, event.Ended())
 	}
 	if !s.turn(v, v.revision, quick) {
-		return later
+		return shelfLater
 	}
 	if Revision(v.state.history.Floor()) > began {
-		return gone // something on the way may have been forgotten
+		return shelfGone // something on the way may have been forgotten
 	}
-	return done
+	return shelfDone
 }
 
 // turn ends one revision and begins the next. False: some of the first are missing, and
@@ -413,7 +410,7 @@ func (s *shelf) touch(v *View, n slot, r *record, ended bool) {
 }
 
 // place puts an entry where it belongs now. One without a decision is over.
-func (s *shelf) place(key entryKey, e *shelved, now *standing) {
+func (s *shelf) place(key shelfKey, e *shelved, now *standing) {
 	if e != nil {
 		if e.standing == *now {
 			return
@@ -496,7 +493,7 @@ func (s *shelf) settle() {
 	if len(moves) < 2 {
 		return
 	}
-	folds := make(map[entryKey]fold, len(moves))
+	folds := make(map[shelfKey]fold, len(moves))
 	for _, m := range moves {
 		f, before := folds[m.key]
 		if !before {
@@ -532,7 +529,7 @@ func (s *shelf) build(v *View, at Revision) {
 	defer s.working.Store(false)
 	s.counts.built.Add(1)
 	s.made, s.dry, s.rev, s.base, s.bar, s.log, s.open = true, false, at, at, nil, nil, 0
-	s.first.list, s.next.list, s.entries = nil, nil, map[entryKey]*shelved{}
+	s.first.list, s.next.list, s.entries = nil, nil, map[shelfKey]*shelved{}
 	s.listed = nil
 	s.fill(v, nil)
 	s.log = nil // they were there before
@@ -560,110 +557,11 @@ func (s *shelf) fill(v *View, from *standing) {
 // order, and the best of those that it does not give.
 func (s *shelf) scan(v *View, at Revision, from *standing, most int) (list []standing, beyond *standing) {
 	best := bestOf{most: most, compare: s.compare}
-	add := func(one *standing) {
+	s.each(v, at, func(one *standing) {
 		if from == nil || s.compare(one, from) >= 0 {
 			best.add(one)
 		}
-	}
-	var long map[slot]struct{} // chains that were looked at as a whole
-	for id := range v.state.ids.Ascending(0, math.MaxUint64) {
-		n := v.state.slotOf(id)
-		if n == 0 {
-			continue
-		}
-		r := v.state.records.At(n)
-		if r.id != id || !r.runsAt(at) || !s.admits(v, r) {
-			continue
-		}
-		if !r.marked(markCrowded) {
-			one := standing{key: keyOf(r)}
-			one.join(n, r, s.classOf(v, r))
-			add(&one)
-			continue
-		}
-		head := v.state.head(r)
-		if _, known := long[head]; known {
-			continue
-		}
-		if one, ok := s.walkShort(v, r, at); !ok {
-			if long == nil {
-				long = map[slot]struct{}{}
-			}
-			long[head] = struct{}{}
-			for _, one := range s.walkLong(v, head, at) {
-				add(&one)
-			}
-		} else if one.rec == n {
-			add(&one)
-		}
-	}
+	})
 	best.cut()
 	return best.list, best.beyond
-}
-
-// walk finds what is so of a record's target at a revision; without a decision when
-// nothing runs there.
-func (s *shelf) walk(v *View, r *record, at Revision) standing {
-	one := standing{key: keyOf(r)}
-	records := &v.state.records
-	for n := v.state.head(r); n != 0; {
-		o := records.At(n)
-		if o.runsAt(at) && o.sameTarget(r) && s.admits(v, o) {
-			one.join(n, o, s.classOf(v, o))
-		}
-		n = slot(o.next.Load())
-	}
-	if one.rec == 0 {
-		return standing{}
-	}
-	return one
-}
-
-// walkShort is walk that gives up where the chain is long.
-func (s *shelf) walkShort(v *View, r *record, at Revision) (one standing, ok bool) {
-	steps := 0
-	for n := v.state.head(r); n != 0; n = slot(v.state.records.At(n).next.Load()) {
-		if steps++; steps > longChain {
-			return one, false
-		}
-	}
-	return s.walk(v, r, at), true
-}
-
-// walkLong finds what is so of all targets of one chain.
-func (s *shelf) walkLong(v *View, head slot, at Revision) map[entryKey]standing {
-	all := map[entryKey]standing{}
-	for n := head; n != 0; {
-		o := v.state.records.At(n)
-		if o.runsAt(at) && s.admits(v, o) {
-			one := all[keyOf(o)]
-			one.key = keyOf(o)
-			one.join(n, o, s.classOf(v, o))
-			all[one.key] = one
-		}
-		n = slot(o.next.Load())
-	}
-	return all
-}
-
-func (s *shelf) admits(v *View, r *record) bool {
-	return s.query.admits(v.state, r) && s.query.relatesStream(v, r)
-}
-
-func (s *shelf) classOf(v *View, r *record) uint8 {
-	if s.priority != LocalFirst {
-		return 0
-	}
-	class, known := s.classes[r.origin]
-	if !known {
-		class = classOf(v.state.strings.At(r.origin))
-		s.classes[r.origin] = class
-	}
-	return class
-}
-
-// runsAt reports whether a record is in force after a revision, whatever the time.
-func (r *record) runsAt(at Revision) bool {
-	ended := r.endedRev.Load()
-	return r.begun <= uint64(at) && (ended == 0 || ended > uint64(at))
 }

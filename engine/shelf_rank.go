@@ -2,8 +2,129 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
+
+// standings are what a question's entries are at any revision that the history reaches back
+// to, each with how it ranks. One goroutine uses it at a time.
+type standings struct {
+	query    Query // what is asked, without a place and a moment
+	priority Priority
+	classes  map[uint32]uint8 // of origins, by their numbers of now
+}
+
+// look makes it ready for a visit: words get other numbers.
+func (s *standings) look(v *View) {
+	s.query.resolve(v.state)
+	if s.classes == nil {
+		s.classes = map[uint32]uint8{}
+	}
+	clear(s.classes)
+}
+
+// each yields every entry at a revision, some of them twice when there are writes meanwhile.
+func (s *standings) each(v *View, at Revision, yield func(*standing)) {
+	var long map[slot]struct{} // chains that were looked at as a whole
+	for id := range v.state.ids.Ascending(0, math.MaxUint64) {
+		n := v.state.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		r := v.state.records.At(n)
+		if r.id != id || !r.runsAt(at) || !s.admits(v, r) {
+			continue
+		}
+		if !r.marked(markCrowded) {
+			one := standing{key: keyOf(r)}
+			one.join(n, r, s.classOf(v, r))
+			yield(&one)
+			continue
+		}
+		head := v.state.head(r)
+		if _, known := long[head]; known {
+			continue
+		}
+		if one, ok := s.walkShort(v, r, at); !ok {
+			if long == nil {
+				long = map[slot]struct{}{}
+			}
+			long[head] = struct{}{}
+			for _, one := range s.walkLong(v, head, at) {
+				yield(&one)
+			}
+		} else if one.rec == n {
+			yield(&one)
+		}
+	}
+}
+
+// walk finds what is so of a record's target at a revision; without a decision when
+// nothing runs there.
+func (s *standings) walk(v *View, r *record, at Revision) standing {
+	one := standing{key: keyOf(r)}
+	records := &v.state.records
+	for n := v.state.head(r); n != 0; {
+		o := records.At(n)
+		if o.runsAt(at) && o.sameTarget(r) && s.admits(v, o) {
+			one.join(n, o, s.classOf(v, o))
+		}
+		n = slot(o.next.Load())
+	}
+	if one.rec == 0 {
+		return standing{}
+	}
+	return one
+}
+
+// walkShort is walk that gives up where the chain is long.
+func (s *standings) walkShort(v *View, r *record, at Revision) (one standing, ok bool) {
+	steps := 0
+	for n := v.state.head(r); n != 0; n = slot(v.state.records.At(n).next.Load()) {
+		if steps++; steps > longChain {
+			return one, false
+		}
+	}
+	return s.walk(v, r, at), true
+}
+
+// walkLong finds what is so of all targets of one chain.
+func (s *standings) walkLong(v *View, head slot, at Revision) map[shelfKey]standing {
+	all := map[shelfKey]standing{}
+	for n := head; n != 0; {
+		o := v.state.records.At(n)
+		if o.runsAt(at) && s.admits(v, o) {
+			one := all[keyOf(o)]
+			one.key = keyOf(o)
+			one.join(n, o, s.classOf(v, o))
+			all[one.key] = one
+		}
+		n = slot(o.next.Load())
+	}
+	return all
+}
+
+func (s *standings) admits(v *View, r *record) bool {
+	return s.query.admits(v.state, r) && s.query.relatesStream(v, r)
+}
+
+func (s *standings) classOf(v *View, r *record) uint8 {
+	if s.priority != LocalFirst {
+		return 0
+	}
+	class, known := s.classes[r.origin]
+	if !known {
+		class = classOf(v.state.strings.At(r.origin))
+		s.classes[r.origin] = class
+	}
+	return class
+}
+
+// runsAt reports whether a record is in force after a revision, whatever the time.
+func (r *record) runsAt(at Revision) bool {
+	ended := r.endedRev.Load()
+	return r.begun <= uint64(at) && (ended == 0 || ended > uint64(at))
+}
 
 // standing is one entry as it stands among others: what the bouncer is told of, by which
 // decision, and how it ranks. An entry ranks by the best that any of its decisions can
@@ -12,14 +133,14 @@ import (
 //
 // Everything a rank consists of is the same on every machine and at every time.
 type standing struct {
-	key  entryKey
+	key  shelfKey
 	rec  slot   // the decision that runs longest, of several the newest
 	told uint64 // its number
 	rank
 }
 
-// entryKey is what a bouncer keys an entry by. Equal keys are one entry.
-type entryKey = targetKey
+// shelfKey is what a bouncer keys an entry by. Equal keys are one entry.
+type shelfKey = targetKey
 
 // rank orders entries. What it says about origin matters to LocalFirst alone.
 type rank struct {
@@ -183,6 +304,6 @@ func (h *ordered) down(i int) {
 }
 
 // compareKeys orders what one decision may be told as.
-func compareKeys(a, b *entryKey) int {
+func compareKeys(a, b *shelfKey) int {
 	return cmp.Or(cmp.Compare(a.hi, b.hi), cmp.Compare(a.lo, b.lo), cmp.Compare(a.bits, b.bits))
 }

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"lapid/engine"
@@ -136,6 +139,9 @@ func (p *shelfPlay) hear(c *shelfClient) {
 	if !v.Unchanged(c.at, c.query) {
 		p.t.Error("at its newest revision something is said to have changed")
 	}
+	if n := v.CountEntries(c.query); n.Told != len(want) {
+		p.t.Errorf("%d entries are counted, and %d held", n.Told, len(want))
+	}
 	c.notes = append(c.notes, shelfNote{c.at, maps.Clone(c.holds)})
 }
 
@@ -209,4 +215,78 @@ func shelfTwin(m *enginetest.Model, q *engine.Query, now int64) map[enginetest.T
 		first[o.target] = engine.DecisionID(o.decided.ID)
 	}
 	return first
+}
+
+// TestShelvesBesideWriters has many ask the same and others at once while decisions come
+// and go, some of whom must be quick: everybody ends with the same, and never held more.
+func TestShelvesBesideWriters(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	r.SmallShelves(10, 100)
+	const each = 4
+	var writers, readers sync.WaitGroup
+	var end atomic.Bool
+	for w := range 2 {
+		writers.Go(func() {
+			chance := rand.New(rand.NewPCG(uint64(w), 2))
+			for range 150 {
+				a := &engine.Alert{Scenario: "s", StopAt: engine.StampOf(r.Now())}
+				for range 20 {
+					a.Decisions = append(a.Decisions, engine.NewDecision{
+						Duration: fmt.Sprintf("%dm", 1+chance.IntN(500)), Scope: "Ip", Type: "ban", Scenario: "s",
+						Value:  fmt.Sprintf("192.0.%d.%d", chance.IntN(2), chance.IntN(256)),
+						Origin: []string{"crowdsec", "CAPI"}[chance.IntN(2)],
+					})
+				}
+				if _, err := r.AddAlerts(t.Context(), "", []*engine.Alert{a}, r.Now().UnixNano()); err != nil {
+					t.Error(err)
+				}
+				q := r.Ask()
+				q.Address, q.Inside = netip.MustParsePrefix(fmt.Sprintf("192.0.%d.%d/28", chance.IntN(2), 16*chance.IntN(16))), true
+				if _, err := r.EndDecisions(t.Context(), q); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	var clients []*shelfClient
+	for _, sight := range []*engine.Sight{{MaxEntries: 30}, {MaxEntries: 100, Priority: engine.Longest}, {MaxEntries: 7, Priority: engine.Newest}} {
+		for i := range each {
+			c := &shelfClient{query: r.Ask()}
+			c.query.Sight, c.query.Quick = sight, i == 0
+			clients = append(clients, c)
+			now := r.Now().UnixNano()
+			readers.Go(func() {
+				for last := false; !last; {
+					last = end.Load()
+					v := r.View()
+					if _, err := c.poll(v, now); err != nil {
+						t.Error(err)
+						return
+					}
+					v.Unchanged(c.at, c.query)
+					v.CountEntries(c.query)
+				}
+			})
+		}
+	}
+	writers.Wait()
+	end.Store(true)
+	readers.Wait()
+	r.Settle()
+	now := r.Now().UnixNano()
+	for i, c := range clients {
+		c.query.Quick = false
+		if _, err := c.poll(r.View(), now); err != nil {
+			t.Error(err)
+		}
+		r.ForgetShelves()
+		fresh := &shelfClient{query: c.query}
+		if _, err := fresh.poll(r.View(), now); err != nil || !maps.Equal(c.holds, fresh.holds) {
+			t.Errorf("client %d holds %v, a fresh one %v: %v", i, c.holds, fresh.holds, err)
+		}
+		if n := r.View().CountEntries(c.query); n.Told != len(c.holds) || n.Over() < 0 {
+			t.Errorf("%+v are counted, %d held", n, len(c.holds))
+		}
+	}
 }

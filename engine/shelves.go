@@ -19,10 +19,11 @@ const (
 // shelves are those of one state, by what is asked. Any goroutine; the lock is held for
 // moments, and no other is taken with it.
 type shelves struct {
-	mu     sync.Mutex
-	known  map[string]*shelf
-	clock  uint64
-	counts shelfCounts
+	mu      sync.Mutex
+	known   map[string]*shelf
+	counted map[string]*census
+	clock   uint64
+	counts  shelfCounts
 
 	leastReserve, leastLog int // shelfReserve, shelfLog; others in tests
 }
@@ -97,6 +98,7 @@ func (t *shelves) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.known)
+	clear(t.counted)
 }
 
 // bounded reports whether the question is answered from a shelf.

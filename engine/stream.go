@@ -48,7 +48,7 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 		return true
 	}
 	if q.bounded() {
-		if v.state.shelves.of(q).changes(d, v, after, q.Now, q.Quick) != done {
+		if v.state.shelves.of(q).changes(d, v, after, q.Now, q.Quick) != shelfDone {
 			return false
 		}
 		d.page(q)
