@@ -12,7 +12,7 @@ type Scan struct {
 	query *Query
 
 	running, over walk
-	met           uint64  // the first id that was met and is over; 0: none yet
+	met           uint64       // the first id that was met and is over; 0: none yet
 	first         []shelfEntry // with Sight.MaxEntries: what is left of those in force
 	bounded       bool
 }
