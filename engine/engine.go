@@ -79,6 +79,7 @@ type Engine struct {
 	troubles troubles // what is wrong at the moment, for any goroutine
 	rounds   rounds   // of the committer, for any goroutine
 	alertLog alertLog // lines of the log about alerts, for any goroutine
+	spared   spared   // alerts that allowlists kept from being stored
 	proven   proven   // the committer's
 	pace     pace     // set once
 }

@@ -141,6 +141,9 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 	if len(matches) == 0 {
 		return false
 	}
+	for _, m := range matches {
+		e.spared.note(m, now)
+	}
 	if e.alertLog.may(now, 1, 0) {
 		e.log.Info(fmt.Sprintf("alert source %s is allowlisted by %s, skipping", a.Source.Value, matches[0].Reason()),
 			"scenario", a.Scenario, "machine", a.MachineID)

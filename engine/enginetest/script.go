@@ -32,6 +32,8 @@ import (
 //	restart clock=DURATION [trust]        … with the wall clock set by so much while it is off
 //	keep alerts=AGE bouncers=AGE machines=AGE   retention, from the next restart on
 //	machine id=…                          registers a machine that is heard of
+//	why [TARGET] [bouncer=…] [at=DURATION] what is decided on it, or on what stands below the command, and who
+//	                                      knows; at: as long ago, +… ahead
 //	people                                bouncers and machines, and what is wrong
 //	flush items=… age=…
 //	read name=… [stay]                    what a reader of the history is told from its bookmark on,
@@ -126,6 +128,8 @@ func (s *script) run(d *datadriven.TestData) string {
 		fmt.Fprintln(&b, "ok")
 	case "people":
 		s.people(&b)
+	case "why":
+		err = s.why(ctx, &b, d, now)
 	default:
 		d.Fatalf(s.T, "unknown command %q", d.Cmd)
 	}
@@ -365,6 +369,68 @@ func (s *script) people(b *strings.Builder) {
 	}
 	for _, t := range s.Troubles() {
 		fmt.Fprintf(b, "trouble %s: %s\n", t.Kind, t.Text)
+	}
+}
+
+// why asks Why and tells all of the answer but revisions.
+func (s *script) why(ctx context.Context, b *strings.Builder, d *datadriven.TestData, now int64) error {
+	q := &engine.WhyQuery{Target: d.Input, Bouncer: arg(d, "bouncer")}
+	if len(d.CmdArgs) > 0 && len(d.CmdArgs[0].Vals) == 0 {
+		q.Target = d.CmdArgs[0].Key
+	}
+	if text := arg(d, "at"); text != "" {
+		ago, err := engine.ParseDuration(strings.TrimPrefix(text, "+"))
+		if err != nil {
+			return err
+		}
+		if strings.HasPrefix(text, "+") {
+			ago = -ago
+		}
+		q.At = now - int64(ago)
+	}
+	a, err := s.Why(ctx, q)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(b, "%s\n%s %s, decided %v\n", a.Verdict, a.Kind, a.Target, a.Decided)
+	for _, text := range a.Notes {
+		fmt.Fprintf(b, "note: %s\n", text)
+	}
+	whyDecisions(b, "in force", &a.Decisions)
+	if a.Inside != nil {
+		whyDecisions(b, "inside", a.Inside)
+	}
+	for _, e := range a.Allowlists.First {
+		fmt.Fprintf(b, "allowlist %s %s covers %v ended %v dropped %d\n", e.List, e.Entry, e.Covers, e.Ended, e.Dropped)
+	}
+	if a.Bouncers != nil {
+		for _, x := range a.Bouncers.First {
+			fmt.Fprintf(b, "bouncer %s rows %d %s decision %d %s\n", x.Name, x.Rows, x.Standing, x.Decision, x.By)
+		}
+	}
+	whyDecisions(b, "before", &a.Before)
+	return nil
+}
+
+func whyDecisions(b *strings.Builder, what string, list *engine.WhyDecisions) {
+	for i := range list.First {
+		d := &list.First[i]
+		fmt.Fprintf(b, "%s %d/%d: %d %s %s:%s %s alert %d %s", what, i+1, list.Count, d.ID, d.Type, d.Scope, d.Value, d.Origin, d.Alert, d.Machine)
+		for _, flag := range [...]struct {
+			text string
+			is   bool
+		}{{" simulated", d.Simulated}, {" wider", d.Wider}, {" alert-deleted", d.AlertGone}} {
+			if flag.is {
+				b.WriteString(flag.text)
+			}
+		}
+		if d.OutlastedBy != 0 {
+			fmt.Fprintf(b, " outlasted by %d", d.OutlastedBy)
+		}
+		if d.Ended != nil {
+			fmt.Fprintf(b, " ended %s: %s", d.Ended.Format(time.TimeOnly), d.Ending)
+		}
+		b.WriteByte('\n')
 	}
 }
 

@@ -91,6 +91,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/delete": verb(h.deleteDecisions),
 		"/decisions/import": verb(h.importChunk),
 
+		"/why": verb(h.why),
+
 		"/orders/get":  verb(h.orders),
 		"/orders/sync": verb(h.syncOrders),
 

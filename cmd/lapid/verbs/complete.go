@@ -44,6 +44,10 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 			c.ValidArgsFunction = offerNames(t, names, many)
 		}
 	}
+	if c, _, err := root.Find([]string{"why"}); err == nil {
+		c.ValidArgsFunction = offer(nil)
+		_ = c.RegisterFlagCompletionFunc("bouncer", offerNames(t, bouncerNames(false), true))
+	}
 	if c, _, err := root.Find([]string{"metrics", "show"}); err == nil {
 		c.ValidArgsFunction = func(_ *cobra.Command, given []string, _ string) ([]string, cobra.ShellCompDirective) {
 			return without(metricNames(), given), cobra.ShellCompDirectiveNoFileComp

@@ -81,6 +81,11 @@ lapid decisions delete --origin cscli-import --yes`,
 curl -sf https://example.com/list.txt | lapid decisions import -i - --format values -d 24h
 lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --format json`,
 
+	"why": `lapid why 192.0.2.7
+lapid why 192.0.2.7 --bouncer edge-fw --at 2h
+lapid why country:DE -o json | jq .decided
+lapid why decision:42`,
+
 	"metrics":      `lapid metrics`,
 	"metrics show": `lapid metrics show lapi bouncers`,
 	"metrics list": `lapid metrics list`,

@@ -1,0 +1,3 @@
+package engine
+
+func (w *inquiry) hides(row *BouncerRow, r *record) string { return "" }

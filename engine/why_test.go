@@ -1,0 +1,177 @@
+package engine_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"lapid/engine"
+	"lapid/engine/enginetest"
+)
+
+// Why says what the live query says, and that a bouncer was told only of what its twin holds,
+// whatever was stored, ended, deleted, allowlisted, lost on the way and forgotten by a crash.
+func TestWhyAgrees(t *testing.T) {
+	t.Parallel()
+	for _, history := range []int{0, 30} {
+		t.Run(fmt.Sprint("history ", history), func(t *testing.T) {
+			t.Parallel()
+			s := *seed
+			if s == 0 {
+				s = rand.Uint64()
+			}
+			t.Logf("seed %d", s)
+			f := newFleet(t, s, func(o *engine.Options) { o.History = history })
+			actions := []func(){
+				f.add, f.add, f.add, f.addMany, f.end, f.endOne, f.deleteAlert, f.trust, f.pass, f.pass,
+				f.poll, f.poll, f.lose, f.begin, f.snapshot, f.restart, f.crash, runtime.GC,
+			}
+			for i := range *steps {
+				actions[f.chance.IntN(len(actions))]()
+				f.askWhy()
+				if t.Failed() {
+					t.Fatalf("first difference after step %d", i)
+				}
+			}
+		})
+	}
+}
+
+// askWhy compares the answers about one decision of the past or the present and its target.
+func (f *fleet) askWhy() {
+	if len(f.model.Decisions) == 0 {
+		return
+	}
+	f.Settle()
+	h := f.model.Decisions[f.chance.IntN(len(f.model.Decisions))]
+	target := h.Scope + ":" + h.Value
+	p, err := engine.ParseTarget(h.Value)
+	if address := err == nil && engine.HoldsAddress(h.Scope); address {
+		target = p.String()
+	} else {
+		p = netip.Prefix{}
+	}
+	a, err := f.Why(f.ctx, &engine.WhyQuery{Target: target, Most: engine.MostShown, EveryRow: true})
+	if err != nil {
+		f.t.Errorf("%s: %v", target, err)
+		return
+	}
+	want := f.model.Find(f.now(), func(o *enginetest.Held) bool {
+		if p.IsValid() {
+			return !o.Simulated && enginetest.Covers(o, p)
+		}
+		return !o.Simulated && o.Scope == h.Scope && o.Value == h.Value
+	})
+	var got []uint64
+	for _, d := range a.Decisions.First {
+		if !d.Simulated {
+			got = append(got, uint64(d.ID))
+		}
+	}
+	if slices.Sort(got); !slices.Equal(got, want) || a.Decided != (len(want) > 0) {
+		f.t.Errorf("%s: decided %v, by %v; want %v", target, a.Decided, got, want)
+	}
+	f.toldAreTold(a)
+	if n := a.Bouncers.Rows; n != len(f.clients) {
+		f.t.Errorf("%d bouncers of %d", n, len(f.clients))
+	}
+}
+
+// toldAreTold: who is said to have been told holds the target, unless its filters do not want it.
+func (f *fleet) toldAreTold(a *engine.Why) {
+	for _, b := range a.Bouncers.First {
+		if b.Standing != engine.StandingTold {
+			continue
+		}
+		c := f.clients[slices.Index(f.names, b.Name)]
+		h := f.model.Decisions[b.Decision-1]
+		if enginetest.Admits(c.Query)(h) && !c.Holds[h.Target()] {
+			f.t.Errorf("%s was told of decision %d on %v, it is said, but holds %v", b.Name, b.Decision, h.Target(), c.Holds)
+		}
+	}
+}
+
+// The answer is the same once it has been through JSON.
+func TestWhyAsJSON(t *testing.T) {
+	t.Parallel()
+	p := stocked(t)
+	for _, target := range []string{"192.0.2.7", "192.0.2.0/24", "country:DE", "decision:1", "alert:1"} {
+		a, err := p.Why(t.Context(), &engine.WhyQuery{Target: target, At: p.Rig.Now().Add(-time.Second).UnixNano()})
+		wants(t, err, nil)
+		text, err := json.Marshal(a)
+		wants(t, err, nil)
+		var b engine.Why
+		wants(t, json.Unmarshal(text, &b), nil)
+		if again, _ := json.Marshal(&b); string(again) != string(text) {
+			t.Errorf("%s\nbecomes\n%s", text, again)
+		}
+	}
+}
+
+// What is told is bounded and counted in full: decisions on one target, inside a range, rows of
+// bouncers.
+func TestWhyIsBounded(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	now := r.Now()
+	const many = 3000
+	a := &engine.Alert{Scenario: "many", StopAt: engine.StampOf(now)}
+	for i := range many {
+		d := engine.NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Origin: "crowdsec", Scenario: "s", Duration: fmt.Sprint(time.Duration(i+1) * time.Minute)}
+		a.Decisions = append(a.Decisions, d)
+		d.Value = fmt.Sprintf("198.51.%d.%d", 100+i/256, i%256)
+		a.Decisions = append(a.Decisions, d)
+	}
+	_, err := r.AddAlerts(t.Context(), "edge-1", []*engine.Alert{a}, now.UnixNano())
+	wants(t, err, nil)
+	for i := range 40 {
+		_, err := r.AddBouncer(t.Context(), &engine.Bouncer{Name: fmt.Sprint("b", i), AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{byte(i) + 1}})
+		wants(t, err, nil)
+	}
+	owner := r.View().Bouncer("b0").Load()
+	for i := range 40 {
+		b := &engine.Bouncer{Name: "b0", AuthType: engine.AuthAPIKey, KeyHash: owner.KeyHash, IP: netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})}
+		_, err := r.AdmitBouncer(t.Context(), b)
+		wants(t, err, nil)
+	}
+	for _, c := range []struct {
+		q                                          engine.WhyQuery
+		force, shown, inside, rows, named, leftOut int
+	}{
+		{engine.WhyQuery{Target: "192.0.2.1"}, many, 10, 0, 80, 10, 30},
+		{engine.WhyQuery{Target: "192.0.2.1", Most: 1 << 30, EveryRow: true}, many, engine.MostShown, 0, 80, 80, 0},
+		{engine.WhyQuery{Target: "198.51.0.0/16", Most: 20}, 0, 0, many, 80, 20, 20},
+		{engine.WhyQuery{Target: "192.0.2.1", Bouncer: "b0"}, many, 10, 0, 41, 1, 0},
+		{engine.WhyQuery{Target: "192.0.2.1", Bouncer: "b0@10.0.0.3"}, many, 10, 0, 1, 1, 0},
+		{engine.WhyQuery{Target: "alert:1"}, 2 * many, 10, 0, 80, 10, 30},
+	} {
+		a, err := r.Why(t.Context(), &c.q)
+		wants(t, err, nil)
+		inside := 0
+		if a.Inside != nil {
+			if inside = a.Inside.Count; len(a.Inside.First) != c.q.Most {
+				t.Errorf("%+v: %d inside are shown", c.q, len(a.Inside.First))
+			}
+		}
+		if a.Decisions.Count != c.force || len(a.Decisions.First) != c.shown || inside != c.inside ||
+			a.Bouncers.Rows != c.rows || len(a.Bouncers.First) != c.named || a.Bouncers.More != c.leftOut {
+			t.Errorf("%+v: %d in force, %d shown, %d inside, %d rows, %d named, %d more", c.q, a.Decisions.Count, len(a.Decisions.First), inside,
+				a.Bouncers.Rows, len(a.Bouncers.First), a.Bouncers.More)
+		}
+		for i := 1; i < len(a.Decisions.First); i++ {
+			if a.Decisions.First[i].Until.After(*a.Decisions.First[i-1].Until) {
+				t.Errorf("%+v: %v", c.q, a.Decisions.First)
+			}
+		}
+	}
+	rows, err := r.Why(t.Context(), &engine.WhyQuery{Target: "192.0.2.1", Bouncer: "b0"})
+	wants(t, err, nil)
+	if b := rows.Bouncers.First[0]; b.Name != "b0" || b.Rows != 41 || b.Standing != engine.StandingNever {
+		t.Errorf("%+v", b)
+	}
+}
