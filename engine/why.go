@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"net/netip"
 	"slices"
@@ -145,6 +146,7 @@ type inquiry struct {
 	parts   int            // decisions in force inside a range, simulated ones left out
 	undated int            // decisions whose beginning is not known
 	rows    []rowStanding
+	hidden  map[sightOf]string
 }
 
 // allowlisting is the end of a decision by an allowlist.
@@ -418,7 +420,7 @@ func (w *inquiry) decision(r *record) WhyDecision {
 
 // note adds a sentence about what the answer cannot tell, or means.
 func (w *inquiry) note(format string, args ...any) {
-	w.answer.Notes = append(w.answer.Notes, sentence(format, args...))
+	w.answer.Notes = append(w.answer.Notes, fmt.Sprintf(format, args...))
 }
 
 // admit says what cannot be known of another moment.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -50,7 +49,7 @@ func (w *inquiry) entries() {
 	}
 	for _, m := range w.view.Allowlisted(nil, w.prefix, w.at) {
 		if w.at >= w.now || m.Item.CreatedAt <= w.at {
-			w.matches = append(w.matches, whyMatch{AllowlistMatch: m, covers: covers(m.Item.Prefix, w.prefix)})
+			w.matches = append(w.matches, whyMatch{AllowlistMatch: m, covers: reaches(m.Item.Prefix, w.prefix)})
 		}
 	}
 	slices.SortStableFunc(w.matches, func(a, b whyMatch) int {
@@ -107,8 +106,8 @@ func (w *inquiry) entry(m *whyMatch) WhyEntry {
 	return out
 }
 
-// covers reports whether a range holds all of another.
-func covers(all, p netip.Prefix) bool {
+// reaches reports whether a range holds all of another.
+func reaches(all, p netip.Prefix) bool {
 	return all.Addr().Is4() == p.Addr().Is4() && all.Bits() <= p.Bits() && all.Contains(p.Addr())
 }
 
@@ -151,5 +150,3 @@ func (s *spared) of(m AllowlistMatch) (count uint64, last int64) {
 	a := s.entries[sparedEntry{m.List, m.Item.Prefix}]
 	return a.count, a.last
 }
-
-func sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }

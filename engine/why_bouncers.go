@@ -12,7 +12,7 @@ type BouncerStanding string
 // Standings, the worst first.
 const (
 	StandingWaiting BouncerStanding = "waiting" // it runs, and the bouncer's stream is not there yet
-	StandingHolding BouncerStanding = "holding" // it was ended, and the bouncer was told that it began, not yet that it ended
+	StandingHolding BouncerStanding = "holding" // it was ended, or the bouncer may not see it any more, and it was told of it and not yet of that
 	StandingSent    BouncerStanding = "sent"    // the answer that tells it is under way, or was not heard
 	StandingHidden  BouncerStanding = "hidden"  // it runs, and the bouncer may not see it
 	StandingNever   BouncerStanding = "never"   // the bouncer never asked for anything
@@ -21,7 +21,7 @@ const (
 	StandingFree    BouncerStanding = "free"    // nothing runs, and the bouncer holds nothing that was ended
 )
 
-var standings = [...]BouncerStanding{StandingWaiting, StandingHolding, StandingSent, StandingHidden, StandingNever, StandingLive, StandingTold, StandingFree}
+var bouncerStandings = [...]BouncerStanding{StandingWaiting, StandingHolding, StandingSent, StandingHidden, StandingNever, StandingLive, StandingTold, StandingFree}
 
 // WhyBouncers says what bouncers know. Every row counts once; a key that is used from several
 // addresses has several. What a bouncer leaves out by its own parameters is not known here, and
@@ -40,7 +40,7 @@ type WhyBouncer struct {
 	Of       string          `json:"of,omitempty"` // of a row made from a key: the bouncer whose key it is
 	Rows     int             `json:"rows"`
 	Standing BouncerStanding `json:"standing"`
-	By       string          `json:"by,omitempty"` // hidden: what hides it
+	By       string          `json:"by,omitempty"` // what hides it, as the flags of the verbs have it
 	Decision DecisionID      `json:"decision,omitempty"`
 	Began    Revision        `json:"began,omitempty"` // the revision with which the decision began; of a holding one, ended
 	Cursor   *Revision       `json:"cursor"`          // where its stream is; null: nowhere
@@ -83,7 +83,7 @@ func (w *inquiry) bouncers() error {
 			return true
 		}
 		s := w.standing(r, concern)
-		out.Count[standings[s.rank]]++
+		out.Count[bouncerStandings[s.rank]]++
 		w.rows = append(w.rows, s)
 		return true
 	})
@@ -130,7 +130,7 @@ func (w *inquiry) standing(row *BouncerRow, concern []*record) rowStanding {
 	case len(concern) > 0:
 		stands = s.runs(w, concern, heard)
 	case s.place > 0:
-		if s.about = w.unended(heard, s.place); s.about != nil {
+		if s.about = w.unended(row, heard, s.place); s.about != nil {
 			stands = StandingHolding
 		}
 	}
@@ -140,39 +140,51 @@ func (w *inquiry) standing(row *BouncerRow, concern []*record) rowStanding {
 		}
 		s.about = nil
 	}
-	s.rank = slices.Index(standings[:], stands)
+	s.rank = slices.Index(bouncerStandings[:], stands)
 	return s
 }
 
-// runs is the standing towards decisions that run: the best of those that the bouncer may see.
+// runs is the standing towards decisions that run: the best of those that the bouncer may see. What
+// it was told is by the sight that it had then.
 func (s *rowStanding) runs(w *inquiry, concern []*record, heard uint64) BouncerStanding {
+	row, now := s.row, s.row.Load().Sight
 	stands := StandingHidden
 	for _, r := range concern {
-		if by := w.hides(s.row, r); by != "" {
-			if stands == StandingHidden && s.by == "" {
-				s.by, s.about = by, r
-			}
-			continue
-		}
-		switch s.by = ""; {
-		case heard > r.begun:
-			s.about = r
+		by := w.hides(now, r)
+		told, sent := w.toldAt(row, r, heard), w.toldAt(row, r, s.place)
+		switch {
+		case by == "" && told:
+			s.about, s.by = r, ""
 			return StandingTold
-		case s.place > r.begun:
-			stands, s.about = StandingSent, r
-		case stands == StandingHidden:
-			stands, s.about = StandingWaiting, r
+		case by == "" && sent:
+			stands, s.about, s.by = StandingSent, r, ""
+		case by == "" && stands != StandingSent && stands != StandingWaiting:
+			stands, s.about, s.by = StandingWaiting, r, ""
+		case by != "" && sent && stands == StandingHidden:
+			stands, s.about, s.by = StandingHolding, r, by
+		case by != "" && stands == StandingHidden && s.by == "":
+			s.about, s.by = r, by
 		}
 	}
 	return stands
 }
 
+// toldAt reports whether a bouncer whose place this is, as BouncerRow.cursor has it, has been told of a
+// decision that runs.
+func (w *inquiry) toldAt(row *BouncerRow, r *record, place uint64) bool {
+	if place <= r.begun {
+		return false
+	}
+	sight, known := w.view.SightAt(row, Revision(place-1))
+	return known && w.hides(sight, r) == ""
+}
+
 // unended is a decision whose beginning a bouncer was told, and not that it was ended before its
 // time; one that ran out is forgotten by the bouncer itself.
-func (w *inquiry) unended(heard, place uint64) *record {
+func (w *inquiry) unended(row *BouncerRow, heard, place uint64) *record {
 	for _, r := range w.over.sorted() {
 		if r.flags&flagSimulated == 0 && (w.one == nil || r == w.one) && w.view.ended(r) && !bornOver(r) && r.until > w.now &&
-			place > r.begun && heard <= r.endedRev.Load() {
+			heard <= r.endedRev.Load() && w.toldAt(row, r, place) {
 			return r
 		}
 	}
@@ -204,7 +216,7 @@ func grouped(rows []rowStanding) []rowStanding {
 
 func (w *inquiry) bouncer(s *rowStanding) WhyBouncer {
 	b := s.row.Load()
-	out := WhyBouncer{Name: b.Name, Rows: s.rows, Standing: standings[s.rank], By: s.by}
+	out := WhyBouncer{Name: b.Name, Rows: s.rows, Standing: bouncerStandings[s.rank], By: s.by}
 	if b.AutoCreated {
 		out.Of = BaseName(b.Name)
 	}

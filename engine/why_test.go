@@ -3,6 +3,7 @@ package engine_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
@@ -173,5 +174,76 @@ func TestWhyIsBounded(t *testing.T) {
 	wants(t, err, nil)
 	if b := rows.Bouncers.First[0]; b.Name != "b0" || b.Rows != 41 || b.Standing != engine.StandingNever {
 		t.Errorf("%+v", b)
+	}
+}
+
+// A bouncer's own sight hides by name, and what it was told under an earlier one is known.
+func TestWhyNamesWhatHides(t *testing.T) {
+	t.Parallel()
+	p := populated{enginetest.NewRig(t, nil), t}
+	add := func(origin, kind, scenario string) {
+		t.Helper()
+		a := &engine.Alert{Scenario: scenario, StopAt: engine.StampOf(p.Rig.Now()), Decisions: []engine.NewDecision{{
+			Scope: "Ip", Value: "192.0.2.1", Type: kind, Origin: origin, Scenario: scenario, Duration: "4h"}}}
+		_, err := p.AddAlerts(t.Context(), "edge-1", []*engine.Alert{a}, p.Rig.Now().UnixNano())
+		wants(t, err, nil)
+	}
+	add("crowdsec", "ban", "crowdsecurity/ssh-bf")
+	wants(t, p.CreateAllowlist(t.Context(), "office", "", 1), nil)
+	add2 := func(name string, sight *engine.Sight) {
+		t.Helper()
+		row, err := p.AddBouncer(t.Context(), &engine.Bouncer{Name: name, Sight: sight})
+		wants(t, err, nil)
+		row.Advance(p.View().Revision(), 1)
+	}
+	for name, sight := range map[string]*engine.Sight{
+		"all": nil, "origins": {Origins: []string{"CAPI", "lists"}}, "not-origins": {NotOrigins: []string{"crowdsec"}},
+		"scopes": {Scopes: []string{"Country"}}, "types": {Types: []string{"captcha"}}, "containing": {Containing: []string{"http"}},
+		"not-containing": {NotContaining: []string{"SSH"}}, "sees": {Origins: []string{"crowdsec"}, Containing: []string{"SSH"}},
+		"many": {Origins: []string{"a", "b", "c", "d", "e"}},
+	} {
+		add2(name, sight)
+	}
+	standing := func() map[string]string {
+		t.Helper()
+		a, err := p.Why(t.Context(), &engine.WhyQuery{Target: "192.0.2.1", EveryRow: true})
+		wants(t, err, nil)
+		all := map[string]string{}
+		for _, b := range a.Bouncers.First {
+			all[b.Name] = string(b.Standing) + " " + b.By
+		}
+		return all
+	}
+	if got, want := standing(), map[string]string{
+		"all": "told ", "sees": "told ",
+		"origins":        "hidden --origins CAPI,lists: its origin crowdsec",
+		"not-origins":    "hidden --not-origins crowdsec: its origin crowdsec",
+		"scopes":         "hidden --scopes Country: its scope Ip",
+		"types":          "hidden --types captcha: its type ban",
+		"containing":     "hidden --scenarios-containing http: its scenario crowdsecurity/ssh-bf",
+		"not-containing": "hidden --not-containing SSH: its scenario crowdsecurity/ssh-bf",
+		"many":           "hidden --origins a,b,c,d,…: its origin crowdsec",
+	}; !maps.Equal(got, want) {
+		t.Errorf("%v\nwant\n%v", got, want)
+	}
+	edit := func(name string, sight *engine.Sight) {
+		t.Helper()
+		_, err := p.EditBouncer(t.Context(), name, func(b *engine.Bouncer) { b.Sight = sight })
+		wants(t, err, nil)
+	}
+	edit("all", &engine.Sight{Types: []string{"captcha"}})
+	edit("origins", nil)
+	if got := standing(); got["all"] != "holding --types captcha: its type ban" || got["origins"] != "waiting " {
+		t.Errorf("after an edit: %v", got)
+	}
+	for _, name := range []string{"all", "origins"} {
+		p.View().Bouncer(name).Advance(p.View().Revision(), 2)
+	}
+	if got := standing(); got["all"] != "hidden --types captcha: its type ban" || got["origins"] != "told " {
+		t.Errorf("after the next poll: %v", got)
+	}
+	add("lists", "captcha", "firehol")
+	if got := standing(); got["types"] != "waiting " || got["not-origins"] != "waiting " || got["sees"] != "told " {
+		t.Errorf("after another decision: %v", got)
 	}
 }

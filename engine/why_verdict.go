@@ -66,7 +66,7 @@ func (w *inquiry) decidedVerdict(running []*record) string {
 // whyNot goes on from "is not decided against".
 func (w *inquiry) whyNot() (text string) {
 	if n := w.parts; n > 0 {
-		text = " as a whole, but " + holds(n) + " on parts of it"
+		text = " as a whole, but " + partsHold(n) + " on parts of it"
 	}
 	if e := w.covering(); e != nil {
 		text += ": allowlist " + e.List + " covers it (" + e.Item.Value + ")"
@@ -136,9 +136,9 @@ func (w *inquiry) alertVerdict(running []*record) string {
 		return text + " had not come"
 	case w.running.count == 0:
 		over := w.over.sorted()[0]
-		return text + " has " + counted(all, "decision") + ", none in force; the last ended at " + spellTime(w.view.endOf(over)) + ": " + w.decision(over).Ending
+		return text + " has " + countText(all, "decision") + ", none in force; the last ended at " + spellTime(w.view.endOf(over)) + ": " + w.decision(over).Ending
 	}
-	text += fmt.Sprintf(" has %s, %d of them in force until %s at most", counted(all, "decision"), w.running.count, spellTime(running[0].until))
+	text += fmt.Sprintf(" has %s, %d of them in force until %s at most", countText(all, "decision"), w.running.count, spellTime(running[0].until))
 	if running[0].flags&flagSimulated != 0 {
 		text += ", simulated"
 	}
@@ -238,14 +238,14 @@ func haveBouncers(n int) string {
 	return fmt.Sprintf("%d bouncers have", n)
 }
 
-func counted(n int, noun string) string {
+func countText(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-func holds(n int) string {
+func partsHold(n int) string {
 	if n == 1 {
 		return "1 decision holds"
 	}

@@ -94,6 +94,9 @@ func whyMoment(q *admin.WhyRequest, text string, given bool) error {
 // explain asks and shows the answer.
 func explain(ctx context.Context, t *Terminal, client *admin.Client, q *admin.WhyRequest) error {
 	a, err := client.Why(ctx, q)
+	if e := (*engine.Error)(nil); errors.As(err, &e) && e.Kind == engine.ErrNotFound && e.Noun == engine.NounBouncer {
+		return fmt.Errorf("there is no bouncer '%s': their names are shown by: %s bouncers list", q.Bouncer, t.program())
+	}
 	if err != nil {
 		return err
 	}
@@ -141,7 +144,7 @@ func showWhyDecisions(t *Terminal, title string, list *engine.WhyDecisions, a *e
 	}
 	table := lightTable()
 	table.title(whyTitle(title, list.Count, len(list.First), list.More))
-	table.head(left, "ID", "Type", "On", "Origin", "Reason", "Alert", "Machine", "Since", "Until", "")
+	table.head(left, "ID", "Type", "On", "Origin", "Reason", "Alert", "Machine", "Since", "Until", "Note")
 	table.body()
 	for i := range list.First {
 		d := &list.First[i]
@@ -188,7 +191,7 @@ func showWhyEntries(t *Terminal, list *engine.WhyEntries) {
 	}
 	table := lightTable()
 	table.title(whyTitle("Allowlisted", list.Count, len(list.First), false))
-	table.head(left, "List", "Entry", "Comment", "Since", "Until", "")
+	table.head(left, "List", "Entry", "Comment", "Since", "Until", "Note")
 	table.body()
 	for i := range list.First {
 		e := &list.First[i]
@@ -242,7 +245,7 @@ func showWhyBouncers(t *Terminal, b *engine.WhyBouncers) {
 		rows += b.First[i].Rows
 	}
 	table.title(whyTitle("Bouncers", b.Rows, rows, false))
-	table.head(left, "Name", "Rows", "Knows", "Decision", "Since revision", "Cursor", "Behind", "Last API pull", "")
+	table.head(left, "Name", "Rows", "Knows", "Decision", "Since revision", "Cursor", "Behind", "Last API pull", "Note")
 	table.body()
 	for i := range b.First {
 		x := &b.First[i]
