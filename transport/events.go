@@ -184,7 +184,7 @@ func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, erro
 // begin is the beginning of the answer.
 func (e *eventStream) begin() {
 	e.begun, e.open = true, true
-	e.beat = time.Now().Add(beatEvery)
+	e.beat = time.Now().Add(e.core.options.beat)
 	e.named = e.place.After
 	e.core.events.open.Add(1)
 }
@@ -242,8 +242,8 @@ func (e *eventStream) appendBeat(dst []byte, n *eventNews) []byte {
 	if now.Before(e.beat) {
 		return dst
 	}
-	if e.beat = e.beat.Add(beatEvery); e.beat.Before(now) {
-		e.beat = now.Add(beatEvery)
+	if e.beat = e.beat.Add(e.core.options.beat); e.beat.Before(now) {
+		e.beat = now.Add(e.core.options.beat)
 	}
 	dst = append(dst, ":\n"...)
 	if e.named != n.tag.Revision {

@@ -87,6 +87,7 @@ type Options struct {
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 
 	patience       conn.Patience // of the front; tests have less
+	beat           time.Duration // after how long an event stream says that it is there (beatEvery)
 	answerPatience time.Duration // how long a long answer waits for memory (loginPatience)
 }
 
@@ -139,6 +140,7 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.WriteStall, time.Minute)
 	fill(&c.StreamLimit, 15*time.Minute)
 	fill(&c.answerPatience, loginPatience)
+	fill(&c.beat, beatEvery)
 	fill(&c.DrainTimeout, 10*time.Second)
 	fill(&c.BodyMemory, 512<<20)
 	fill(&c.StrangerMemory, 16<<20)

@@ -30,6 +30,7 @@ type conn struct {
 	endless bool                    // only our end says where the answer ends
 	loop    *reactor.Conn           // where it is, for a request on a loop
 	ongoing atomic.Pointer[Ongoing] // is under way, and to be gone on with; nil: none
+	going   atomic.Bool             // an answer without an end has a goroutine here
 	lingers atomic.Bool             // it ends with an answer while the client may be sending, see linger
 
 	again   atomic.Bool // closing it has it served anew, after a long head
@@ -228,6 +229,7 @@ func (c *conn) cut() error {
 		c.came.Add(-1)
 	}
 	c.lost(nil)
+	c.stopGoing()
 	return c.Conn.Close()
 }
 

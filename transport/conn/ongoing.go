@@ -78,12 +78,17 @@ func (a *Answer) Run(o Ongoing, run func(*Line)) {
 	l := &Line{conn: a.conn, of: o, chunks: !a.old}
 	if l.conn != nil {
 		l.request = l.conn.loopable(r)
+		l.conn.ongoing.Store(&o)
+		l.conn.going.Store(true)
 		l.conn.core.going.Add(1)
 	}
 	a.going.of = o
 	a.ctx.HijackSetNoResponse(true)
 	a.ctx.Hijack(func(c net.Conn) {
 		l.to = c
+		if l.conn != nil {
+			l.conn.ongoing.Store(nil) // it is l's now
+		}
 		defer l.close()
 		run(l)
 	})
@@ -198,15 +203,22 @@ func (l *Line) Home() bool {
 
 // close is the end of a function; the HTTP library closes the connection then.
 func (l *Line) close() {
-	if l.conn != nil {
-		l.conn.core.going.Add(-1)
-	}
 	if l.home {
 		l.conn.ongoing.Store(&l.of)
 		_, _ = l.conn.goHome(l.request)
-		return
+	} else {
+		l.of.Over(l.err)
 	}
-	l.of.Over(l.err)
+	if l.conn != nil {
+		l.conn.stopGoing()
+	}
+}
+
+// stopGoing says that the answer needs its goroutine no more.
+func (c *conn) stopGoing() {
+	if c.going.Swap(false) {
+		c.core.going.Add(-1)
+	}
 }
 
 // lost ends an answer without an end that nobody goes on with.

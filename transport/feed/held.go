@@ -38,7 +38,9 @@ const (
 type held struct {
 	mu     sync.Mutex
 	groups map[string]*heldGroup
-	late   []*Held                                          // asked at a revision that the watcher has passed, or are woken later
+	late   []*Held                                          // asked at a revision that the watcher has passed
+	early  []*Held                                          // have news, and are to be woken later; the watcher's
+	ripe   time.Time                                        // when the first of them is; the watcher's
 	wheel  [int(HeldAtMost/heldSlot) + 2]map[*Held]struct{} // by when their time is up
 	slot   int64                                            // of the wheel, that was emptied last
 	seen   engine.Revision                                  // the watcher has looked up to there
@@ -57,6 +59,7 @@ type heldGroup struct {
 	query   engine.Query    // of raw; the watcher's
 	at      engine.Revision // nothing has changed for it up to there since its members asked
 	members map[*Held]struct{}
+	calm    int // how many of them have no news
 }
 
 // Held is one poll that waits. Make it with Hold.
@@ -65,7 +68,7 @@ type Held struct {
 	at    engine.Revision
 	slot  int64
 	last  bool // its time is up; the watcher's
-	news  bool // something has changed for it; the watcher's
+	news  bool // something has changed for it; on held.mu
 	wake  func(last bool) bool
 	in    *held
 	left  bool // on held.mu
@@ -119,6 +122,7 @@ func (f *Feed) HoldFor(raw []byte, at engine.Revision, wait time.Duration, manne
 	}
 	w := &Held{group: g, at: at, wake: wake, in: h, Manners: manners, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
 	g.members[w] = struct{}{}
+	g.calm++
 	late := at < max(g.at, h.seen)
 	if late {
 		h.late = append(h.late, w)
@@ -161,7 +165,9 @@ func (h *held) remove(w *Held) {
 	if h.many--; w.Stale == nil {
 		h.polls--
 	}
-	delete(w.group.members, w)
+	if delete(w.group.members, w); !w.news {
+		w.group.calm--
+	}
 	delete(h.wheel[w.slot%int64(len(h.wheel))], w)
 	if len(w.group.members) == 0 && h.groups[string(w.group.raw)] == w.group {
 		delete(h.groups, string(w.group.raw))
@@ -219,19 +225,6 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 // look finds those for whom something has changed, and takes them out; next is in how long
 // others are to be woken for whom it is too early, 0: there are none.
 func (h *held) look(v *engine.View, now time.Time) (out []*Held, next time.Duration) {
-	ripe := func(w *Held) {
-		w.news = true
-		early := w.Earliest.Sub(now)
-		if early <= 0 {
-			h.remove(w)
-			out = append(out, w)
-			return
-		}
-		if next == 0 || early < next {
-			next = early
-		}
-		h.late = append(h.late, w)
-	}
 	h.mu.Lock()
 	late := h.late
 	h.late, h.seen = nil, v.Revision()
@@ -245,24 +238,73 @@ func (h *held) look(v *engine.View, now time.Time) (out []*Held, next time.Durat
 	for _, g := range groups {
 		same := v.Unchanged(g.at, &g.query)
 		h.mu.Lock()
-		g.at = v.Revision()
-		for w := range g.members {
-			if !same && !w.news && w.at < g.at {
-				ripe(w)
+		if g.at = v.Revision(); !same && g.calm > 0 {
+			for w := range g.members {
+				if !w.news && w.at < g.at {
+					out = h.hasNews(out, w, now)
+				}
 			}
 		}
 		h.mu.Unlock()
 	}
 	for _, w := range late {
-		if w.news || !v.Unchanged(w.at, &w.group.query) {
+		if same := v.Unchanged(w.at, &w.group.query); !same {
 			h.mu.Lock()
-			if _, in := w.group.members[w]; in {
-				ripe(w)
+			if _, in := w.group.members[w]; in && !w.news {
+				out = h.hasNews(out, w, now)
 			}
 			h.mu.Unlock()
 		}
 	}
+	if len(h.early) == 0 {
+		return out, 0
+	}
+	if !now.Before(h.ripe) {
+		out = h.ripened(out, now)
+	}
+	if len(h.early) > 0 {
+		next = max(h.ripe.Sub(now), 1)
+	}
 	return out, next
+}
+
+// hasNews takes one out for whom something has changed, or notes that for later. Called
+// with the lock.
+func (h *held) hasNews(out []*Held, w *Held, now time.Time) []*Held {
+	if !w.Earliest.After(now) {
+		h.remove(w)
+		return append(out, w)
+	}
+	w.news = true
+	w.group.calm--
+	if len(h.early) == 0 || w.Earliest.Before(h.ripe) {
+		h.ripe = w.Earliest
+	}
+	h.early = append(h.early, w)
+	return out
+}
+
+// ripened takes those out who have had news for long enough.
+func (h *held) ripened(out []*Held, now time.Time) []*Held {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := h.early
+	h.early = nil
+	for _, w := range list {
+		if _, in := w.group.members[w]; !in {
+			continue
+		}
+		if !w.Earliest.After(now) {
+			h.remove(w)
+			out = append(out, w)
+			continue
+		}
+		if len(h.early) == 0 || w.Earliest.Before(h.ripe) {
+			h.ripe = w.Earliest
+		}
+		h.early = append(h.early, w)
+	}
+	return out
 }
 
 // stale takes those out who say that they are.
