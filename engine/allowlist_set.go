@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -19,6 +20,7 @@ type allowlistSet struct {
 	live   int    // items in all lists
 	number uint64 // of this set among those that share the index
 	index  *itemIndex
+	clock  *itemClock // the committer's own
 }
 
 // Allowlists returns all lists in order of creation. Read only.
@@ -68,28 +70,38 @@ func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []Al
 	return dst
 }
 
-// itemIndex leads from a prefix to the items on it.
+// itemIndex leads from a prefix to the items on it: those that some set may have, and
+// those whose time in effect is within its history (allowance.go).
 type itemIndex struct {
-	items  index.Slab[indexedItem]
-	ranges index.Ranges // prefix → newest item on it
-	dead   int          // items that the newest set does not have; the committer's own
+	items   index.Slab[indexedItem]
+	ranges  index.Ranges    // prefix → newest item on it
+	history index.Revisions // which items came into and went out of effect
+
+	// The committer's own.
+	dead int // items that the newest set does not have
+	past int // … and that were taken over from the index before, for its history
 }
 
-// indexedItem is an item as long as some set may have it.
+// indexedItem is an item as long as some set may have it, or its history tells of it.
 type indexedItem struct {
 	list  string
 	item  *AllowlistItem
 	next  slot          // an older item on the prefix
-	added uint64        // the first set that has it
+	added uint64        // the first set that has it; never: none
 	gone  atomic.Uint64 // the first set without it; 0: none
+	begun uint64        // the revision that brought it into effect
+	ended atomic.Uint64 // the one that took it out; 0: it is in effect
 }
+
+// never is no set's number.
+const never = math.MaxUint64
 
 // idleItems is by how many the entries that are gone may outnumber the items before a
 // new index is built.
 const idleItems = 1024
 
 func newAllowlistSet(lists []*Allowlist) *allowlistSet {
-	a := &allowlistSet{order: lists, byName: make(map[string]*Allowlist, len(lists)), index: &itemIndex{}}
+	a := &allowlistSet{order: lists, byName: make(map[string]*Allowlist, len(lists)), index: &itemIndex{}, clock: &itemClock{}}
 	for _, l := range lists {
 		a.byName[l.Name] = l
 		a.add(l.Name, l.Items)
@@ -102,10 +114,7 @@ func newAllowlistSet(lists []*Allowlist) *allowlistSet {
 // is not yet shown.
 func (a *allowlistSet) add(list string, items []AllowlistItem) {
 	for i := range items {
-		p := items[i].Prefix
-		n, entry := a.index.items.New()
-		entry.list, entry.item, entry.added, entry.next = list, &items[i], a.number, a.index.ranges.Get(p)
-		a.index.ranges.Set(p, n)
+		a.begin(list, &items[i])
 	}
 	a.live += len(items)
 }
@@ -113,7 +122,8 @@ func (a *allowlistSet) add(list string, items []AllowlistItem) {
 // remove takes items out, likewise.
 func (a *allowlistSet) remove(list string, items []AllowlistItem) {
 	for i := range items {
-		if entry := a.find(list, items[i].Value, items[i].Prefix); entry != nil {
+		if n, entry := a.findSlot(list, items[i].Value, items[i].Prefix); entry != nil {
+			a.end(n, entry)
 			entry.gone.Store(a.number)
 			a.index.dead++
 			a.live--
@@ -123,14 +133,19 @@ func (a *allowlistSet) remove(list string, items []AllowlistItem) {
 
 // find returns the entry of a list's item, nil when the set has none.
 func (a *allowlistSet) find(list, value string, p netip.Prefix) *indexedItem {
+	_, entry := a.findSlot(list, value, p)
+	return entry
+}
+
+func (a *allowlistSet) findSlot(list, value string, p netip.Prefix) (slot, *indexedItem) {
 	for n := a.index.ranges.Get(p); n != 0; {
 		entry := a.index.items.At(n)
 		if a.has(entry) && entry.list == list && entry.item.Value == value {
-			return entry
+			return n, entry
 		}
 		n = entry.next
 	}
-	return nil
+	return 0, nil
 }
 
 func (a *allowlistSet) has(entry *indexedItem) bool {
@@ -159,8 +174,8 @@ func (a *allowlistSet) put(l *Allowlist) {
 
 // shown ends the changes.
 func (a *allowlistSet) shown() *allowlistSet {
-	if a.index.dead > a.live+idleItems {
-		return newAllowlistSet(a.order)
+	if a.index.dead > a.live+a.index.past+idleItems {
+		return a.indexedAnew()
 	}
 	a.index.ranges.Publish()
 	return a

@@ -135,6 +135,8 @@ func (c *checker) allowlists() {
 			it := &l.Items[i]
 			if entry := a.find(l.Name, it.Value, it.Prefix); entry == nil {
 				c.report("item %s of allowlist %s is not found by its prefix", it.Value, l.Name)
+			} else if entry.inEffect(uint64(c.view.revision)) == it.Expired(c.state.at) {
+				c.report("item %s of allowlist %s, until %d, is or is not in effect, and should not or should be at %d", it.Value, l.Name, it.ExpiresAt, c.state.at)
 			}
 		}
 	}
@@ -300,6 +302,10 @@ func (v *View) digest(who *people) [32]byte {
 			b = g.append(b)
 			write()
 		}
+	}
+	if v.allowlistsWin(uint64(v.revision)) {
+		b = append(b, 1)
+		write()
 	}
 	for name, at := range v.EachBookmark() {
 		b = binary.AppendUvarint(appendString(b, name), uint64(at))

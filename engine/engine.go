@@ -43,6 +43,7 @@ type Engine struct {
 	nextVisits    int64                    // when to write visits down
 	nextRetention int64
 	nextUsage     int64
+	nextWins      int64
 	nextRelease   int64
 	unreturned    int         // bytes of chunks that came free and may still be with the program
 	collecting    atomic.Bool // a collection that giveBack asked for goes on

@@ -21,7 +21,10 @@ type matcher struct {
 	floor    uint64 // of the history at the moment of asking
 	longest  longest
 	heads    []slot
-	key      []byte // what is asked, for a shelf
+	key      []byte    // what is asked, for a shelf
+	now, was era       // where the answer leads to, and where it begins
+	spare    []*record // copies of records that live queries tell
+	spares   int       // how many are told
 }
 
 func (m *matcher) reset() {
@@ -30,6 +33,9 @@ func (m *matcher) reset() {
 	m.heads = m.heads[:0]
 	m.sight.reset()
 	m.longest.reset()
+	m.now.reset()
+	m.was.reset()
+	m.spares = 0
 }
 
 // resolve turns the query's words into numbers.
@@ -110,7 +116,7 @@ func (q *Query) admitsScenario(scenario string) bool {
 func (q *Query) relates(v *View, r *record) bool {
 	if q.Value.Given {
 		var buf [64]byte
-		if string((Decision{v, r}).AppendValue(buf[:0])) != q.Value.Text {
+		if string((Decision{v, r}).AppendValue(buf[:0])) != q.Value.Text && !q.namesClean(r) {
 			return false
 		}
 	}
@@ -127,6 +133,16 @@ func (q *Query) relates(v *View, r *record) bool {
 	return t.Bits() <= q.Address.Bits() && t.Contains(q.Address.Addr())
 }
 
+// namesClean reports whether the query's value is a spelling of the record's target, for one
+// who is told clean spellings.
+func (q *Query) namesClean(r *record) bool {
+	if clean, _ := q.sightShape(); !clean || r.flags&flagAddress == 0 {
+		return false
+	}
+	p, ok := parseTarget(q.Value.Text)
+	return ok && p == r.target()
+}
+
 // Find appends the running decisions that answer q to dst: bans first, for
 // some clients act on the first answer alone, then soonest end first, then by
 // id; only by id when q asks for a value or for ids after one. It allocates
@@ -139,6 +155,11 @@ func (v *View) Find(dst []Decision, q *Query) []Decision {
 	from := len(dst)
 	if q.Address.IsValid() && !q.Inside {
 		dst = v.findCovering(dst, q, math.MaxInt)
+	} else if q.shaped(v, uint64(v.revision)) {
+		v.eachEntry(q, func(d Decision) bool {
+			dst = append(dst, d)
+			return true
+		})
 	} else {
 		v.eachAnswer(q, func(n slot) bool {
 			dst = append(dst, Decision{v, v.state.records.At(n)})
@@ -170,9 +191,9 @@ func (v *View) arrange(dst []Decision, from int, q *Query) []Decision {
 	if len(found) > 1 {
 		ban, _ := v.state.strings.Lookup("ban")
 		if q.byID() {
-			slices.SortFunc(found, byID)
+			slices.SortFunc(found, byEntry)
 		} else {
-			slices.SortFunc(found, func(a, b Decision) int { return inOrder(a.rec, b.rec, ban) })
+			slices.SortFunc(found, func(a, b Decision) int { return cmp.Or(inOrder(a.rec, b.rec, ban), byEntry(a, b)) })
 		}
 	}
 	lo, hi := q.page(len(found))
@@ -192,6 +213,9 @@ func (q *Query) page(n int) (from, to int) {
 
 // findCovering is the live query: the host's own chain, then the ranges.
 func (v *View) findCovering(dst []Decision, q *Query, limit int) []Decision {
+	if q.shaped(v, uint64(v.revision)) {
+		return v.shapedCovering(dst, q, limit)
+	}
 	s := v.state
 	if q.Address.IsSingleIP() {
 		if n := s.hosts.Get(q.Address.Addr()); n != 0 {

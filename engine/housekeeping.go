@@ -35,6 +35,8 @@ func (e *Engine) housekeeping() time.Duration {
 	s := e.state
 	e.tryDisk(steady)
 	e.lookForStore(steady)
+	e.setAllowlistsWin(steady)
+	e.tellUncut()
 	proven := e.prove(now, steady)
 	writes := e.role.writes.Load()
 	if writes && steady >= e.nextVisits {
@@ -77,6 +79,9 @@ func (e *Engine) housekeeping() time.Duration {
 		sleep = surveyAgain
 	}
 	if at, ok := s.deadlines.Next(); ok && writes && !e.sick.Load() {
+		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
+	}
+	if at, ok := s.next.allowlists.clock.nextDue(s.next.allowlists.index); ok && writes && !e.sick.Load() {
 		sleep = min(sleep, max(time.Duration(at-now), time.Millisecond))
 	}
 	if g := s.graves.waiting; len(g) > 0 && s.records.At(g[0].slot).endedRev.Load() <= s.history.Floor() && g[0].view < s.graves.low {

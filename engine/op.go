@@ -42,8 +42,8 @@ const (
 	numberBringAlerts     = 36
 	numberRaiseIDs        = 37
 	numberReviseAllowlist = 38
-
-	numberReplaceList = 40
+	numberAllowlistsWin   = 39
+	numberReplaceList     = 40
 )
 
 func newOp(number byte) op {
@@ -94,6 +94,8 @@ func newOp(number byte) op {
 		return &raiseIDs{}
 	case numberReviseAllowlist:
 		return &reviseAllowlist{}
+	case numberAllowlistsWin:
+		return &allowlistsWin{}
 	case numberReplaceList:
 		return &replaceList{}
 	}

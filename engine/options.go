@@ -34,6 +34,11 @@ type Options struct {
 	// last commit, and deletes what is too old by it.
 	TrustClock bool
 
+	// AllowlistsWin says whether allowlists win over what is decided (wins.go) from now on;
+	// nil: as it was. It becomes a part of the history, so that a bouncer that comes from
+	// before is told the difference.
+	AllowlistsWin *bool
+
 	// Profiles judges alerts; nil: every alert is stored without decisions.
 	// SetProfiles swaps it later.
 	Profiles Profiles

@@ -71,6 +71,10 @@ type Query struct {
 	// all decisions or at a long stretch of history, or waiting for who takes one.
 	Quick bool
 
+	// Entries: what bouncers are told is asked for, which may be other than what is
+	// stored where allowlists win (entry.go).
+	Entries bool
+
 	match matcher // the words resolved to numbers of one view; scratch
 }
 
@@ -81,7 +85,7 @@ func (q *Query) Reset() {
 		w.Reset()
 	}
 	q.Value, q.Type, q.Origin, q.Scenario = Word{}, Word{}, Word{}, Word{}
-	q.Simulated, q.Startup, q.Dedup, q.Quick = false, false, false, false
+	q.Simulated, q.Startup, q.Dedup, q.Quick, q.Entries = false, false, false, false, false
 	q.Limit, q.Offset, q.AfterID, q.HasAfterID = -1, 0, 0, false
 	q.Sight = nil
 	q.match.reset()

@@ -15,6 +15,11 @@ type Scan struct {
 	met           uint64       // the first id that was met and is over; 0: none yet
 	first         []shelfEntry // with Sight.MaxEntries: what is left of those in force
 	bounded       bool
+
+	shaped  bool       // what is told may be other than what is stored (entry.go)
+	won     bool       // allowlists win, or did so within the history
+	related bool       // the query names an address or a value
+	pending []Decision // of one record, not filled in yet
 }
 
 // walk is what of one list is left.
@@ -34,6 +39,8 @@ func (v *View) Scan(q *Query) Scan {
 	if q.resolve(v.state).never {
 		return s
 	}
+	s.won = q.Entries && v.allowlistsWon(v.state.history.Floor()) && v.allowlists.index.ranges.Len() > 0
+	s.shaped, s.related = s.won || q.shaped(v, uint64(v.revision)), q.Value.Given || q.Address.IsValid()
 	from, to := v.state.ids.Bounds()
 	s.running = walk{from, min(to, v.nextDecision), max(q.Offset, 0)}
 	s.over = s.running
@@ -57,7 +64,7 @@ func (s *Scan) Running(buf []Decision) []Decision {
 // hold it: until its decided end, and for as long as the history reaches back to where
 // it ended. After Running it begins with the first of them that Running met.
 func (s *Scan) Over(buf []Decision) []Decision {
-	if s.over.at < s.running.at {
+	if s.over.at < s.running.at && !s.shaped {
 		s.over.at = s.running.at
 		if s.met != 0 {
 			s.over.at = s.met
@@ -81,7 +88,7 @@ func (s *Scan) fillFirst(dst []Decision) []Decision {
 // fill walks the records this view shows, tombstones too, until dst is full.
 func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 	v, q, state := s.view, s.query, s.view.state
-	related := q.Value.Given || q.Address.IsValid()
+	dst = s.drain(dst, w)
 	id := w.at
 	for ; id < w.to && len(dst) < cap(dst); id++ {
 		if id&1023 == 0 {
@@ -97,13 +104,18 @@ func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 		if r.id != id || !v.shows(r) {
 			continue
 		}
+		if s.shaped && !s.asStored(r) {
+			s.pending = s.appendEntries(s.pending, r, running)
+			dst = s.drain(dst, w)
+			continue
+		}
 		if v.running(r, q.Now) != running {
 			if running && s.met == 0 {
 				s.met = id
 			}
 			continue
 		}
-		if !q.admits(state, r) || (related && !q.relates(v, r)) || (q.Dedup && v.outlasted(r, q)) || v.forgotten(r, q) {
+		if !q.admits(state, r) || (s.related && !q.relates(v, r)) || (q.Dedup && v.outlasted(r, q)) || v.forgotten(r, q) {
 			continue
 		}
 		if w.skip > 0 {
@@ -114,4 +126,43 @@ func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 	}
 	w.at = id
 	return dst
+}
+
+// drain fills in what is pending.
+func (s *Scan) drain(dst []Decision, w *walk) []Decision {
+	if len(s.pending) == 0 {
+		return dst
+	}
+	skip := min(w.skip, len(s.pending))
+	w.skip -= skip
+	n := min(len(s.pending)-skip, cap(dst)-len(dst))
+	dst = append(dst, s.pending[skip:skip+n]...)
+	if s.pending = s.pending[skip+n:]; len(s.pending) == 0 {
+		s.pending = nil
+	}
+	return dst
+}
+
+// era is the view as the query sees it.
+func (s *Scan) era() *era {
+	e := &s.query.match.now
+	if e.view != s.view {
+		e.at(s.view, uint64(s.view.revision), s.query)
+	}
+	return e
+}
+
+// asStored reports whether a record is told as it is, if at all.
+func (s *Scan) asStored(r *record) bool {
+	return s.untouched(r) && (!s.era().canonical || r.flags&flagAddress == 0)
+}
+
+// untouched reports whether no item has to do with a record, nor had, as far as the history
+// reaches.
+func (s *Scan) untouched(r *record) bool {
+	if !s.won {
+		return s.era().plain(r)
+	}
+	all := allowances{set: s.view.allowlists}
+	return r.flags&flagAddress == 0 || !all.near(wider(r.target()))
 }

@@ -11,6 +11,8 @@ import (
 type Selection struct {
 	view  *View
 	slots []slot
+	told  []Decision // instead of them, where other is told than is stored
+	other bool
 }
 
 const (
@@ -27,6 +29,9 @@ func (v *View) Select(q *Query, room func(bytes int64) bool) (s Selection, ok bo
 	s.view = v
 	if q.resolve(v.state).never || q.Limit == 0 {
 		return s, true
+	}
+	if q.shaped(v, uint64(v.revision)) {
+		return v.selectEntries(q, room)
 	}
 	count := 0
 	v.eachAnswer(q, func(n slot) bool {
@@ -62,8 +67,39 @@ func (s *Selection) order(q *Query) {
 	slices.SortFunc(s.slots, func(a, b slot) int { return inOrder(at(a), at(b), ban) })
 }
 
+// entrySize is about what an entry takes of a selection that is told otherwise than it is
+// stored, in bytes.
+const entrySize = 128
+
+// selectEntries is Select where other is told than is stored.
+func (v *View) selectEntries(q *Query, room func(bytes int64) bool) (s Selection, ok bool) {
+	count := 0
+	v.eachEntry(q, func(Decision) bool { count++; return true })
+	s.view, s.other = v, true
+	if count > fewSelected && !room(int64(count)*entrySize) {
+		return s, false
+	}
+	s.told = make([]Decision, 0, count)
+	v.eachEntry(q, func(d Decision) bool {
+		s.told = append(s.told, d)
+		return len(s.told) < count
+	})
+	s.told = v.arrange(s.told, 0, q)
+	return s, true
+}
+
 // Len is how many decisions it holds.
-func (s *Selection) Len() int { return len(s.slots) }
+func (s *Selection) Len() int {
+	if s.other {
+		return len(s.told)
+	}
+	return len(s.slots)
+}
 
 // At gives one of them, from 0 on.
-func (s *Selection) At(i int) Decision { return Decision{s.view, s.view.state.records.At(s.slots[i])} }
+func (s *Selection) At(i int) Decision {
+	if s.other {
+		return s.told[i]
+	}
+	return Decision{s.view, s.view.state.records.At(s.slots[i])}
+}

@@ -22,6 +22,8 @@ import (
 //	secrets
 //	bookmarks   of the readers of the history
 //	gaps        numbers of alerts and decisions that were never given
+//	allowances  since when items of allowlists are in effect, those that were within the
+//	            history, and when allowlist_wins was set
 //	alerts      heldAlerts, many to a section
 //	decisions   records by ascending id, many to a section; a section has its
 //	            own dictionary, so sections can be decoded side by side
@@ -55,6 +57,7 @@ const (
 	sectionDecisions  uint16 = 16
 	sectionBookmarks  uint16 = 17
 	sectionGaps       uint16 = 18
+	sectionAllowances uint16 = 19
 )
 
 const (
@@ -219,6 +222,7 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 	p.write(w)
 	v.writeBookmarks(w)
 	v.writeGaps(w)
+	v.writeAllowances(w)
 	v.writeAlerts(w)
 	v.writeDecisions(w)
 	return w.err

@@ -56,6 +56,10 @@ type loader struct {
 
 	allowlists []*Allowlist
 	secrets    map[string][]byte
+
+	allowances     []storedAllowance
+	allowanceFloor uint64
+	dated          bool // the snapshot tells of them
 }
 
 type decodedSection struct {
@@ -110,6 +114,7 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 	}
 	s := l.state
 	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
+	l.dateAllowances(s.next.allowlists)
 	return nil
 }
 
@@ -125,7 +130,7 @@ func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
 		return now, &decoder{rest: body, version: firstVersion}, nil
 	}
 	d := &decoder{rest: body}
-	if d.version = d.byte(); kind > sectionGaps || kind == 0 || d.version > recordVersion {
+	if d.version = d.byte(); kind > sectionAllowances || kind == 0 || d.version > recordVersion {
 		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
 	}
 	if d.err != nil || d.version <= firstVersion {
@@ -164,6 +169,8 @@ func (l *loader) section(kind uint16, d *decoder) error {
 		}
 	case sectionBookmarks:
 		l.readBookmarks(d)
+	case sectionAllowances:
+		l.readAllowances(d)
 	case sectionSecrets:
 		l.readSecrets(d)
 	case sectionAlerts:

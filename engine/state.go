@@ -35,10 +35,12 @@ type state struct {
 	uuids   index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
 	tally   tally
 	shelves shelves       // of what bouncers hold that hold so many entries at most
+	clean   [2]uint32     // the words Ip and Range, always held
 	uuidKey [2]uint64     // set once, by the first commit
 	visited bouncerLedger // whose visits are to be written down
 	heard   machineLedger
 	pasts   sync.Map // *BouncerRow → []pastSight, of those that are moved
+	uncut   uncut    // ranges that are not told
 
 	// Owned by the committer.
 	deadlines   *index.Deadlines
@@ -64,6 +66,7 @@ func newState() *state {
 	s := &state{version: recordVersion}
 	s.shelves.leastReserve, s.shelves.leastLog = shelfReserve, shelfLog
 	s.nameKinds()
+	s.clean = [2]uint32{s.strings.Acquire(ScopeIP), s.strings.Acquire(ScopeRange)}
 	s.deadlines, s.turned = s.newDeadlines(), math.MinInt64+clockSlack
 	s.next = View{
 		state:        s,
@@ -212,6 +215,12 @@ func (s *state) turnTo(rev Revision, at int64, back *setBack) {
 	s.at = max(s.at, at)
 	s.actor = Actor{Kind: ActorExpiry}
 	s.expire(rev, s.at)
+	s.turnItems(rev, back != nil)
+}
+
+// turnItems does the same for what is over on allowlists.
+func (s *state) turnItems(rev Revision, back bool) {
+	s.next.allowlists = s.next.allowlists.turn(uint64(rev), s.at, s.history.Floor(), back)
 }
 
 // gapsOf is the set of numbers of alerts (0) or decisions (1) that were never given; nil:
@@ -231,6 +240,7 @@ func (s *state) editGaps(which int) *gaps {
 func (s *state) complete(rev Revision) {
 	s.ranges.Publish()
 	s.history.Publish(uint64(rev))
+	s.next.allowlists.complete(uint64(rev))
 	s.next.revision, s.next.at = rev, s.at
 	s.gapsCopied = [2]bool{}
 }
@@ -267,6 +277,7 @@ func (s *state) replay(rev Revision, c *commit) error {
 	ops := c.ops
 	if c.version == firstVersion {
 		s.at = c.at
+		s.turnItems(rev, true)
 	} else {
 		var back *setBack
 		if len(ops) > 0 {
@@ -316,6 +327,9 @@ func (s *state) turnBack(now int64) {
 // anyDue reports whether something is over by a time. It turns the wheel there, so the next
 // commit must not be earlier.
 func (s *state) anyDue(at int64) bool {
+	if next, ok := s.next.allowlists.clock.nextDue(s.next.allowlists.index); ok && next <= at {
+		return true
+	}
 	if next, ok := s.deadlines.Next(); !ok || next > at {
 		return false
 	}

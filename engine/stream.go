@@ -44,7 +44,7 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 	if !ok {
 		return false
 	}
-	if window.Len() == 0 {
+	if window.Len() == 0 && !q.shaped(v, uint64(after)) {
 		return true
 	}
 	if q.bounded() {
@@ -58,6 +58,9 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 		return true
 	}
 	q.match.longest.after = after
+	if q.shaped(v, uint64(after)) {
+		return v.shapedChanges(d, window, after, q, q)
+	}
 	for i := range window.Len() {
 		event := window.At(i)
 		r := v.state.records.At(event.Slot())
@@ -99,7 +102,7 @@ func (v *View) Unchanged(since Revision, q *Query) bool {
 			return false
 		}
 	}
-	return true
+	return !q.shaped(v, uint64(since)) || v.sameAllowances(since, q)
 }
 
 // Distance returns how many changes came after a revision, up to this view:
@@ -110,7 +113,7 @@ func (v *View) Distance(after Revision) int {
 	if !ok || after > v.revision {
 		return math.MaxInt
 	}
-	return window.Len()
+	return window.Len() + v.allowanceDistance(uint64(after))
 }
 
 // page puts the lists in order and applies the offset of the contract.

@@ -32,6 +32,7 @@ type View struct {
 	secrets      map[string][]byte   // never changed in place
 	gaps         [2]*gaps            // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
 	bookmarks    map[string]Revision // never changed in place
+	modes        []modeChange        // never changed in place (wins.go)
 }
 
 // Revision is the last commit this view shows.

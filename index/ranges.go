@@ -201,6 +201,13 @@ func (r *Ranges) Within(p netip.Prefix, yield func(netip.Prefix, Slot) bool) {
 	}
 }
 
+// Overlaps reports whether a stored prefix contains p or lies inside it; one that has lost
+// its slot lately may count. It allocates nothing. Any goroutine.
+func (r *Ranges) Overlaps(p netip.Prefix) bool {
+	f := r.shown.Load()
+	return f != nil && f.tree.OverlapsPrefix(p)
+}
+
 // Len returns how many prefixes have a slot. Any goroutine.
 func (r *Ranges) Len() int { return int(r.count.Load()) }
 

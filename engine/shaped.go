@@ -1,0 +1,450 @@
+package engine
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+
+	"lapid/index"
+)
+
+// shapedChanges is Changes for a question whose answers are not the decisions as they are
+// (entry.go). was is the question as it was asked at the earlier revision: its filters may
+// have been others then.
+func (v *View) shapedChanges(d *Delta, window index.Window, after Revision, q, was *Query) bool {
+	items, ok := v.allowlists.index.history.Window(uint64(after), uint64(v.revision))
+	if !ok {
+		return false
+	}
+	if was != q {
+		was.resolve(v.state)
+	}
+	c := changes{view: v, now: q.match.now.at(v, uint64(v.revision), q), old: q.match.was.at(v, uint64(after), was), delta: d}
+	c.same = was == q && c.now.canonical == c.old.canonical
+	for i := range window.Len() {
+		event := window.At(i)
+		c.event(v.state.records.At(event.Slot()), event.Ended())
+	}
+	c.allowances(items)
+	c.settle()
+	slices.SortFunc(d.New, byEntry)
+	slices.SortFunc(d.Deleted, byEntry)
+	return true
+}
+
+// changes collects the difference of two sets of entries.
+type changes struct {
+	view     *View
+	old, now *era
+	same     bool // both know by the same filters and spell alike
+	delta    *Delta
+
+	// Entries that may have another holder: those that a record is in one of both states and
+	// not in the other.
+	keys   map[entryKey]struct{}
+	before []entryKey // scratch
+	behind []entryKey
+	met    map[*record]struct{} // records that more than one cause has led to
+	done   map[sides]struct{}   // of ranges near items: others of their target are like them
+}
+
+// sides are the entries of a record, by what it is and in which of both states it is told.
+type sides struct {
+	entryKey
+	old, now bool
+}
+
+// event looks at a record that began or ended.
+func (c *changes) event(r *record, ended bool) {
+	q, v := c.now.q, c.view
+	if !c.same || !c.now.plain(r) || !c.old.plain(r) || c.now.canonical && r.marked(markCrowded) {
+		c.record(r)
+		return
+	}
+	if !q.admits(v.state, r) || !q.relatesStream(v, r) {
+		return
+	}
+	after := Revision(c.old.rev)
+	switch {
+	case ended:
+		if !q.Dedup || c.now.canonical || !v.held(r, after, q) {
+			k := c.now.keyOf(r)
+			c.delta.Deleted = append(c.delta.Deleted, Decision{v, c.now.spelt(r, &k.targetKey, true)})
+		}
+	case v.running(r, q.Now) && (!q.Dedup || c.now.canonical || !v.outlasted(r, q)):
+		k := c.now.keyOf(r)
+		c.delta.New = append(c.delta.New, Decision{v, c.now.spelt(r, &k.targetKey, false)})
+	}
+}
+
+// record notes the entries that the record is in one of both states alone.
+func (c *changes) record(r *record) {
+	before, behind := c.before[:0], c.behind[:0]
+	in := sides{c.now.keyOf(r), c.old.tells(r), c.now.tells(r)}
+	if c.known(r, in) {
+		return
+	}
+	if in.old {
+		before = c.old.appendKeys(before, r)
+	}
+	if in.now {
+		behind = c.now.appendKeys(behind, r)
+	}
+	c.before, c.behind = before, behind
+	if len(before) == 0 && len(behind) == 0 || len(before) == 1 && len(behind) == 1 && before[0] == behind[0] {
+		return
+	}
+	if c.keys == nil {
+		c.keys = map[entryKey]struct{}{}
+	}
+	if len(before) == 0 || len(behind) == 0 {
+		for _, k := range append(before, behind...) {
+			c.keys[k] = struct{}{}
+		}
+		return
+	}
+	stays := make(map[entryKey]bool, len(before))
+	for _, k := range before {
+		stays[k] = false
+	}
+	for _, k := range behind {
+		if _, there := stays[k]; there {
+			stays[k] = true
+		} else {
+			c.keys[k] = struct{}{}
+		}
+	}
+	for k, both := range stays {
+		if !both {
+			c.keys[k] = struct{}{}
+		}
+	}
+}
+
+// known reports whether a range in many pieces was looked at like this already.
+func (c *changes) known(r *record, in sides) bool {
+	if r.flags&flagAddress == 0 || r.host() || c.now.plain(r) && c.old.plain(r) {
+		return false
+	}
+	if _, done := c.done[in]; done {
+		return true
+	}
+	if c.done == nil {
+		c.done = map[sides]struct{}{}
+	}
+	c.done[in] = struct{}{}
+	return false
+}
+
+// allowances looks at the records that items have to do with which came into or went out
+// of effect.
+func (c *changes) allowances(items index.Window) {
+	flipped := (c.old.wins.set == nil) != (c.now.wins.set == nil)
+	c.met = nil
+	var touched []netip.Prefix
+	set := c.view.allowlists
+	if flipped {
+		for n := slot(1); n < set.index.items.End(); n++ {
+			entry := set.index.items.At(n)
+			if entry.inEffect(c.old.rev) || entry.inEffect(c.now.rev) {
+				touched = append(touched, entry.item.Prefix)
+			}
+		}
+	} else {
+		for i := range items.Len() {
+			if entry := set.index.items.At(items.At(i).Slot()); c.matters(entry) {
+				touched = append(touched, entry.item.Prefix)
+			}
+		}
+	}
+	if len(touched) > 0 {
+		c.touch(touched)
+	}
+}
+
+// matters reports whether an item may hide anything in one of both states.
+func (c *changes) matters(entry *indexedItem) bool {
+	return c.old.minds(entry) || c.now.minds(entry)
+}
+
+func (e *era) minds(entry *indexedItem) bool {
+	return e.wins.set != nil || e.hides.set != nil && slices.Contains(e.hides.lists, entry.list)
+}
+
+// wideItems is from how many items on that lie over very many addresses the records are gone
+// through, instead of the addresses for each.
+const wideItems = 8
+
+// touch looks at the records that contain one of the prefixes or lie inside it.
+func (c *changes) touch(prefixes []netip.Prefix) {
+	v := c.view
+	c.met = map[*record]struct{}{}
+	wide := 0
+	for _, p := range prefixes {
+		if p.Addr().BitLen()-p.Bits() > 12 {
+			wide++
+		}
+	}
+	if wide > wideItems || len(prefixes) > v.state.ids.Len() {
+		v.each(func(r *record) bool {
+			if !c.now.plain(r) || !c.old.plain(r) {
+				c.record(r)
+			}
+			return true
+		})
+		return
+	}
+	chain := func(n slot) bool { return v.chain(n, c.meet) }
+	for _, p := range prefixes {
+		v.covering(p, c.meet)
+		if p.IsSingleIP() {
+			continue
+		}
+		v.state.hosts.Within(p, func(_ netip.Addr, n slot) bool { return chain(n) })
+		v.state.ranges.Within(p, func(q netip.Prefix, n slot) bool { return q == p || chain(n) })
+	}
+}
+
+// meet looks at a record unless it was met before.
+func (c *changes) meet(r *record) bool {
+	if _, known := c.met[r]; !known && c.view.shows(r) {
+		c.met[r] = struct{}{}
+		c.record(r)
+	}
+	return true
+}
+
+// settle tells of the entries that have another holder. One that is held for shorter than
+// before is not told again.
+func (c *changes) settle() {
+	v, d := c.view, c.delta
+	for k := range c.keys {
+		old, now := c.old.holder(&k), c.now.holder(&k)
+		switch {
+		case now == nil && old != nil:
+			d.Deleted = append(d.Deleted, Decision{v, c.now.spelt(old, &k.targetKey, true)})
+		case now != nil && now != old && (old == nil || now.until > old.until) && now.until > c.now.q.Now:
+			d.New = append(d.New, Decision{v, c.now.spelt(now, &k.targetKey, false)})
+		}
+	}
+}
+
+// sameAllowances reports whether no item that could matter to q came or went since a
+// revision, and allowlists win now if they did.
+func (v *View) sameAllowances(since Revision, q *Query) bool {
+	items, ok := v.allowlists.index.history.Window(uint64(since), uint64(v.revision))
+	if !ok {
+		return false
+	}
+	now, was := q.match.now.at(v, uint64(v.revision), q), q.match.was.at(v, uint64(since), q)
+	if (now.wins.set == nil) != (was.wins.set == nil) {
+		return false
+	}
+	for i := range items.Len() {
+		if now.minds(v.allowlists.index.items.At(items.At(i).Slot())) {
+			return false
+		}
+	}
+	return true
+}
+
+// allowanceDistance is how much longer than by the decisions Changes may take because of
+// items, where allowlists win.
+func (v *View) allowanceDistance(after uint64) int {
+	if len(v.modes) == 0 {
+		return 0
+	}
+	now, was := v.AllowlistsWin(), v.allowlistsWin(after)
+	if now != was {
+		return v.allowlists.live
+	}
+	items, ok := v.allowlists.index.history.Window(after, uint64(v.revision))
+	if !ok {
+		return math.MaxInt / 2
+	}
+	if !now {
+		return 0
+	}
+	return items.Len()
+}
+
+// appendEntries appends what a full state lists of one record: as running, the entries that
+// it holds; as over, those that a bouncer may still have because of it, and that nothing
+// holds. The latter are also pieces that there were when other items were in effect.
+func (s *Scan) appendEntries(dst []Decision, r *record, running bool) []Decision {
+	v, q := s.view, s.query
+	e := s.era()
+	if !q.admits(v.state, r) || s.related && !q.relates(v, r) {
+		return dst
+	}
+	if !running {
+		return s.appendStale(dst, e, r)
+	}
+	if !v.running(r, q.Now) || e.hidden(r) {
+		return dst
+	}
+	for _, k := range e.appendKeys(nil, r) {
+		if !q.Dedup || e.holder(&k) == r {
+			dst = append(dst, Decision{v, e.spelt(r, &k.targetKey, false)})
+		}
+	}
+	return dst
+}
+
+// appendStale appends the latter.
+func (s *Scan) appendStale(dst []Decision, e *era, r *record) []Decision {
+	v, q := s.view, s.query
+	over := !v.running(r, q.Now)
+	if v.forgotten(r, q) || !over && s.untouched(r) {
+		return dst
+	}
+	stale := func(k entryKey) {
+		if h := e.holder(&k); h == nil || h.until <= q.Now {
+			dst = append(dst, Decision{v, e.spelt(r, &k.targetKey, true)})
+		}
+	}
+	own := e.keyOf(r)
+	if !over || !q.Dedup || e.lastOver(r, &own) {
+		stale(own)
+	}
+	if s.untouched(r) || !s.won {
+		return dst
+	}
+	t, n := r.target(), 0
+	all := allowances{set: v.allowlists}
+	e.items = all.ever(e.items[:0], t)
+	eachNode(t, e.items, func(p netip.Prefix) bool {
+		if p != t {
+			stale(e.pieceKey(r, p))
+		}
+		n++
+		return n < mostPieces
+	})
+	return dst
+}
+
+// lastOver reports whether no other record that is over stands for r on its entry.
+func (e *era) lastOver(r *record, own *entryKey) bool {
+	v := e.view
+	if !r.marked(markCrowded) {
+		return true
+	}
+	last := true
+	v.chain(v.state.head(r), func(o *record) bool {
+		if o != r && v.shows(o) && !v.running(o, e.q.Now) && e.keyOf(o) == *own && e.q.admits(v.state, o) && !v.forgotten(o, e.q) {
+			mine, other := v.endOf(r), v.endOf(o)
+			last = other < mine || other == mine && r.id < o.id
+		}
+		return last
+	})
+	return last
+}
+
+// ever is inside for items whenever they were in effect, as far as the index knows.
+func (a *allowances) ever(dst []netip.Prefix, p netip.Prefix) []netip.Prefix {
+	a.set.index.ranges.Within(p, func(q netip.Prefix, _ slot) bool {
+		dst = append(dst, q)
+		return true
+	})
+	return dst
+}
+
+// eachNode yields p and every prefix within it that could be a piece of it while any of the
+// items were in effect: those around an item, and those beside them. The items may lie in
+// each other, and are ordered by address, the wider first.
+func eachNode(p netip.Prefix, items []netip.Prefix, yield func(netip.Prefix) bool) bool {
+	if !yield(p) {
+		return false
+	}
+	for len(items) > 0 && items[0].Bits() <= p.Bits() {
+		items = items[1:]
+	}
+	if len(items) == 0 {
+		return true
+	}
+	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
+	high := netip.PrefixFrom(withBit(p.Addr(), p.Bits()), p.Bits()+1)
+	n, _ := slices.BinarySearchFunc(items, high.Addr(), func(it netip.Prefix, a netip.Addr) int { return it.Addr().Compare(a) })
+	return eachNode(low, items[:n], yield) && eachNode(high, items[n:], yield)
+}
+
+// shapedCovering is findCovering for a question whose answers are not the decisions as they
+// are: what is allowlisted is free where allowlists win, and a range is told as the part
+// that the address is in.
+func (v *View) shapedCovering(dst []Decision, q *Query, limit int) []Decision {
+	e := q.liveEra(v)
+	if e.wins.set != nil && e.wins.touch(q.Address) {
+		return dst
+	}
+	v.eachCovering(q, func(n slot) bool {
+		for n != 0 && len(dst) <= limit {
+			r := v.state.records.At(n)
+			if v.running(r, q.Now) && q.admits(v.state, r) && (!q.Value.Given || q.relates(v, r)) && !e.hidden(r) {
+				dst = append(dst, Decision{v, q.liveSpelt(e, r)})
+			}
+			n = slot(r.next.Load())
+		}
+		return len(dst) <= limit
+	})
+	return dst
+}
+
+// liveEra is the view as a live query sees it: an item whose time is over does not count,
+// be that committed or not.
+func (q *Query) liveEra(v *View) *era {
+	e := q.match.now.at(v, uint64(v.revision), q)
+	e.wins.now, e.hides.now = q.Now, q.Now
+	return e
+}
+
+// liveSpelt is a record as a live query for an address within it tells it. Copies are good
+// until the query is asked again.
+func (q *Query) liveSpelt(e *era, r *record) *record {
+	if r.flags&flagAddress == 0 {
+		return r
+	}
+	s, t := e.view.state, r.target()
+	k := keyOf(r)
+	if e.canonical {
+		k = s.cleanKey(t, r.kind)
+	}
+	if !r.host() && e.wins.set != nil && e.wins.touch(t) {
+		p := t
+		for p.Bits() < q.Address.Bits() && e.wins.touch(p) {
+			p = netip.PrefixFrom(q.Address.Addr(), p.Bits()+1).Masked()
+		}
+		k = s.cleanKey(p, r.kind)
+	}
+	if k == keyOf(r) {
+		return r
+	}
+	c := q.match.copy()
+	e.copyTo(c, r, &k)
+	return c
+}
+
+// copy is room for a record that is told otherwise than it is.
+func (m *matcher) copy() *record {
+	if m.spares == len(m.spare) {
+		m.spare = append(m.spare, &record{})
+	}
+	m.spares++
+	return m.spare[m.spares-1]
+}
+
+// eachEntry yields what answers a question that is not for one address, in no order.
+func (v *View) eachEntry(q *Query, yield func(Decision) bool) {
+	e := q.liveEra(v)
+	v.eachAnswer(q, func(n slot) bool {
+		r := v.state.records.At(n)
+		if e.hidden(r) {
+			return true
+		}
+		for _, k := range e.appendKeys(nil, r) {
+			if !yield(Decision{v, e.spelt(r, &k.targetKey, false)}) {
+				return false
+			}
+		}
+		return true
+	})
+}
