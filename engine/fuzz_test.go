@@ -60,7 +60,7 @@ func lifeOnDisk(t testing.TB) *written {
 			w.records = append(w.records, bytes.Clone(record))
 			return nil
 		}))
-	if err != nil || len(w.sections) != 7 || len(w.bodies) == 0 || len(w.usage) == 0 {
+	if err != nil || len(w.sections) != 8 || len(w.bodies) == 0 || len(w.usage) == 0 {
 		t.Fatalf("%d sections, %d bodies, %d reports: %v", len(w.sections), len(w.bodies), len(w.usage), err)
 	}
 	return w
