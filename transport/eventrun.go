@@ -39,7 +39,9 @@ func (s polls) run(x *exchange, e *eventStream, form *wire.StreamForm, n *eventN
 		polls: s, eventStream: e, question: bytes.Clone(form.Question), print: form.Print, payer: x.Payer(),
 		client: x.client, key: bytes.Clone(x.request.Key), agent: bytes.Clone(x.request.Agent), peer: x.certificate(),
 	}
-	e.row, e.who = x.bouncer.Load(), x.bouncer
+	if e.who == nil {
+		e.who = x.bouncer
+	}
 	if s.access != nil && e.shown == nil {
 		e.shown = newShownStream(x)
 		x.pending = true // its line is written at its end
@@ -64,7 +66,7 @@ func (r *eventRun) serve(n *eventNews) {
 		}
 	}()
 	if !r.begun {
-		r.begin()
+		r.begin(r.who)
 		if r.line.Begin(eventType) != nil || r.say(appendRetry(nil)) != nil {
 			r.discard(n)
 			return
@@ -162,16 +164,16 @@ func (r *eventRun) await() (*eventNews, error) {
 
 // ask is one poll more, of whoever may still ask.
 func (r *eventRun) ask() (*eventNews, error) {
-	var err error
+	row, err := (*engine.BouncerRow)(nil), error(nil)
 	if r.peer != nil {
-		r.who, err = r.gate.CertifiedBouncer(r.life, r.peer, r.client, r.agent, false)
+		row, err = r.gate.CertifiedBouncer(r.life, r.peer, r.client, r.agent, false)
 	} else {
-		r.who, err = r.gate.Bouncer(r.life, r.key, r.client, r.agent, false)
+		row, err = r.gate.Bouncer(r.life, r.key, r.client, r.agent, false)
 	}
 	if err != nil {
 		return nil, err
 	}
-	r.row = r.who.Load()
+	r.settle(row, r.line.Settled)
 	r.query.Now = r.engine.Now()
 	if err := wire.ParseStreamQuery(&r.query, r.question); err != nil {
 		return nil, err
@@ -181,7 +183,7 @@ func (r *eventRun) ask() (*eventNews, error) {
 	from := r.place()
 	a, err := r.feed.Poll(&feed.Poll{
 		Question: feed.Question{Raw: r.question, Query: &r.query},
-		Row:      r.who, View: view, From: from, Asker: r, MayWait: true,
+		Row:      r.who, View: view, From: from, Asker: r, MayWait: true, Woken: true,
 	})
 	if err != nil {
 		return nil, err

@@ -45,19 +45,25 @@ var (
 // goroutine at a time has it.
 type eventStream struct {
 	core  *core
-	place feed.Place      // what was told
-	print uint64          // of the question it was told for
 	row   *engine.Bouncer // as it was let in last
 	who   *engine.BouncerRow
-	begun bool
+	begun bool // it has a beginning, and is counted
+	over  atomic.Bool
+
+	// What was told.
+	place feed.Place
+	print uint64          // of the question it was told for
 	named engine.Revision // where it is, as the client was told last
 	beat  time.Time       // when to say something
 	last  time.Time       // when something was told
-	open  bool            // it is counted
-	over  atomic.Bool
-	shown *shownStream // for the access log; nil: there is none
-	bytes uint64
-	sent  uint64
+
+	// What the bouncer has of it.
+	listening *engine.Listening
+	acked     bool      // all that was told has arrived
+	settles   time.Time // when to look whether it has
+
+	shown       *shownStream // for the access log; nil: there is none
+	bytes, sent uint64
 }
 
 // eventCounting is what is counted of all event streams.
@@ -91,8 +97,9 @@ func (e *eventStream) Over(why error) {
 		return
 	}
 	c := &e.core.events
-	if e.open {
+	if e.begun {
 		c.open.Add(-1)
+		e.listening.Close()
 	}
 	if isTimeout(why) {
 		c.cut.Add(1)
@@ -122,6 +129,9 @@ func (s polls) eventStream(x *exchange) error {
 	if !x.request.MayWait() && !x.request.MayPark() && !e.begun {
 		return errLater
 	}
+	if x.woken = e.begun; e.begun { // what it has is known otherwise
+		e.settle(x.bouncer, x.request.Settled)
+	}
 	a, view, err := s.poll(x, &form, from)
 	if err != nil {
 		return err
@@ -132,10 +142,9 @@ func (s polls) eventStream(x *exchange) error {
 		s.run(x, e, &form, n)
 		return nil
 	}
-	e.row, e.who = x.bouncer.Load(), x.bouncer
 	x.out = x.out[:0]
 	if !e.begun {
-		e.begin()
+		e.begin(x.bouncer)
 		x.answer.Begin(e, eventType)
 		x.out = appendRetry(x.out)
 	} else {
@@ -182,11 +191,38 @@ func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, erro
 }
 
 // begin is the beginning of the answer.
-func (e *eventStream) begin() {
-	e.begun, e.open = true, true
+func (e *eventStream) begin(row *engine.BouncerRow) {
+	e.begun, e.acked = true, true
+	e.row, e.who = row.Load(), row
+	e.listening = row.Listen(e.place.After, e.place.Known)
 	e.beat = time.Now().Add(e.core.options.beat)
 	e.named = e.place.After
 	e.core.events.open.Add(1)
+}
+
+const (
+	// settleSoon is how long after an event it is looked whether it has arrived, and
+	// settleLater how long after one has not.
+	settleSoon  = 100 * time.Millisecond
+	settleLater = time.Second
+)
+
+// settle notes what has arrived, when a stream that is under way has its turn: arrived says
+// that nothing is on its way. The row is the one by which the bouncer is let in now.
+func (e *eventStream) settle(row *engine.BouncerRow, arrived func() bool) {
+	if now := time.Now(); !e.acked && !now.Before(e.settles) {
+		if e.acked = arrived(); e.acked {
+			e.listening.Acknowledged(e.place.After)
+		} else {
+			e.settles = now.Add(settleLater)
+		}
+	}
+	if row != e.who {
+		e.listening.Close()
+		e.listening = row.Listen(e.place.After, e.acked)
+		e.who = row
+	}
+	e.row = row.Load()
 }
 
 // eventNews is what a poll has brought.
@@ -219,6 +255,7 @@ func (e *eventStream) tell(dst []byte, n *eventNews) []byte {
 // told notes an event.
 func (e *eventStream) told(n *eventNews) {
 	e.last = time.Now()
+	e.acked, e.settles = false, e.last.Add(settleSoon)
 	e.named = n.tag.Revision
 	e.sent++
 	e.core.events.sent.Add(1)
@@ -232,6 +269,9 @@ func (e *eventStream) count(bytes int) {
 // at notes that everything up to there is told.
 func (e *eventStream) at(n *eventNews) {
 	e.place, e.print = feed.Place{Given: true, Known: true, After: n.tag.Revision}, n.tag.Question
+	if e.listening.Told(n.tag.Revision, e.core.engine.Now()); e.acked {
+		e.listening.Acknowledged(n.tag.Revision) // who had what was before has what is now
+	}
 }
 
 // appendBeat appends a comment when it is time for one, and with it where the stream is, if
@@ -303,7 +343,11 @@ func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
 	if !e.last.IsZero() {
 		manners.Earliest = e.last.Add(gatherFor)
 	}
-	return e.core.feed.HoldFor(question, e.place.After, max(time.Until(e.beat), 0), manners, wake)
+	until := e.beat
+	if !e.acked && e.settles.Before(until) {
+		until = e.settles
+	}
+	return e.core.feed.HoldFor(question, e.place.After, max(time.Until(until), 0), manners, wake)
 }
 
 // stale reports whether the bouncer is another than it was let in as.

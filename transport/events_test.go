@@ -671,3 +671,38 @@ func (e *event) lists() string {
 	}
 	return data
 }
+
+// TestEventsAreAcknowledged: what has arrived of a stream counts as acknowledged by its
+// bouncer, and so does what does not concern it.
+func TestEventsAreAcknowledged(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *wireTest) {
+		t.Parallel()
+		h := newHouse(t, func(b *build) { b.server.beat = 50 * time.Millisecond })
+		row := h.View().Bouncer("fw")
+		acknowledges := func() {
+			t.Helper()
+			to := h.View().Revision()
+			h.eventually(fmt.Sprint("it has acknowledged ", to), func() bool {
+				at, ok := row.Acknowledged()
+				return ok && at >= to
+			})
+		}
+		h.ban("192.0.2.1")
+		l := h.listen("")
+		l.next()
+		acknowledges()
+		h.ban("192.0.2.2")
+		l.next()
+		acknowledges()
+		h.addMachine("nobody's-business", true)
+		acknowledges()
+		if _, pulled := row.Cursor(); pulled {
+			t.Error("its cursor has moved")
+		}
+		l.close()
+		h.eventually("no stream is open", func() bool { return h.server.events.open.Load() == 0 })
+		h.listen("", "Last-Event-ID: "+l.id)
+		acknowledges()
+	})
+}

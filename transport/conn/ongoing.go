@@ -194,6 +194,9 @@ func (l *Line) Gone() bool {
 	return s.Ended || s.Broken
 }
 
+// Settled reports whether nothing that was said is on its way, as far as can be seen.
+func (l *Line) Settled() bool { return l.conn == nil || l.conn.look().Unacked == 0 }
+
 // Home has the connection go back to the loops when the function returns, where the answer
 // goes on. False: it has to stay.
 func (l *Line) Home() bool {

@@ -94,6 +94,18 @@ func (r *Request) Gone() bool {
 	return s.Ended || s.Broken
 }
 
+// Settled reports whether nothing that was said on the connection is on its way, as far as
+// can be seen. It costs some system calls.
+func (r *Request) Settled() bool {
+	switch {
+	case r.conn == nil:
+		return true
+	case r.conn.loop != nil:
+		return r.conn.loop.Look().Unacked == 0
+	}
+	return r.conn.look().Unacked == 0
+}
+
 // IsHead reports a HEAD, whose answer leaves without its body.
 func (r *Request) IsHead() bool { return string(r.Method) == fasthttp.MethodHead }
 
