@@ -111,6 +111,7 @@ func (r *BouncerRow) behind() uint64 {
 type Listening struct {
 	row         *BouncerRow
 	told, acked uint64 // 1 + revision; 0: nothing. On the lock of the row's deliveries
+	closed      bool   // likewise
 }
 
 // Listen notes that a stream was opened. A client that comes back with the id of an earlier
@@ -123,8 +124,11 @@ func (r *BouncerRow) Listen(at Revision, known bool) *Listening {
 	u := r.unsettled()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.listening = append(u.listening, l)
-	u.streams.Store(int32(len(u.listening)))
+	if u.listening == nil {
+		u.listening = map[uint64]int{}
+	}
+	u.listening[l.acked]++
+	u.streams.Add(1)
 	r.putAcked(u.least(l.acked))
 	return l
 }
@@ -144,7 +148,11 @@ func (l *Listening) Acknowledged(to Revision) {
 	u := l.row.unheard.Load()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	l.acked = max(l.acked, min(uint64(to)+1, l.told))
+	was := l.acked
+	if l.acked = max(l.acked, min(uint64(to)+1, l.told)); l.acked != was && !l.closed {
+		u.stopListening(was)
+		u.listening[l.acked]++
+	}
 	l.row.putAcked(u.least(l.acked))
 }
 
@@ -154,20 +162,24 @@ func (l *Listening) Close() {
 	u := l.row.unheard.Load()
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for i, o := range u.listening {
-		if o == l {
-			last := len(u.listening) - 1
-			u.listening[i], u.listening[last] = u.listening[last], nil
-			u.listening = u.listening[:last]
-		}
+	if !l.closed {
+		l.closed = true
+		u.stopListening(l.acked)
+		u.streams.Add(-1)
 	}
-	u.streams.Store(int32(len(u.listening)))
+}
+
+// stopListening takes a stream out that has acknowledged so much. Called with the lock.
+func (u *unheard) stopListening(acked uint64) {
+	if u.listening[acked]--; u.listening[acked] == 0 {
+		delete(u.listening, acked)
+	}
 }
 
 // least is at, or less if an open stream has less. Called with the lock.
 func (u *unheard) least(at uint64) uint64 {
-	for _, l := range u.listening {
-		at = min(at, l.acked)
+	for acked := range u.listening { // few, however many streams there are
+		at = min(at, acked)
 	}
 	return at
 }

@@ -52,8 +52,8 @@ type unheard struct {
 
 	anew atomic.Bool // it asked for everything, and has not heard it yet
 
-	listening []*Listening
-	streams   atomic.Int32 // len(listening)
+	listening map[uint64]int // how many open streams of events have acknowledged so much
+	streams   atomic.Int32   // how many there are
 }
 
 // Offer moves the cursor behind the answer, just before its last bytes are
