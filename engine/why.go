@@ -147,6 +147,10 @@ type inquiry struct {
 	undated int            // decisions whose beginning is not known
 	rows    []rowStanding
 	hidden  map[sightOf]string
+
+	ranked     map[rankedAt]bool
+	rankedAnew int
+	unranked   int // places that were not looked at
 }
 
 // allowlisting is the end of a decision by an allowlist.

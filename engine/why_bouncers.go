@@ -28,9 +28,10 @@ var bouncerStandings = [...]BouncerStanding{StandingWaiting, StandingHolding, St
 // decisions on other things than addresses are told to those alone that ask for the scope.
 type WhyBouncers struct {
 	Rows  int                     `json:"rows"`
-	Count map[BouncerStanding]int `json:"count"` // of rows; those that are none are left out
-	More  int                     `json:"more"`  // items left out below
-	First []WhyBouncer            `json:"first"` // worst standing first, of each the one farthest behind
+	Count map[BouncerStanding]int `json:"count"`        // of rows; those that are none are left out
+	Acked int                     `json:"acknowledged"` // of those told: how many have shown that they have it
+	More  int                     `json:"more"`         // items left out below
+	First []WhyBouncer            `json:"first"`        // worst standing first, of each the one farthest behind
 }
 
 // WhyBouncer is a bouncer's row, or several rows of one key that stand alike: then all but Name,
@@ -42,9 +43,10 @@ type WhyBouncer struct {
 	Standing BouncerStanding `json:"standing"`
 	By       string          `json:"by,omitempty"` // what hides it, as the flags of the verbs have it
 	Decision DecisionID      `json:"decision,omitempty"`
-	Began    Revision        `json:"began,omitempty"` // the revision with which the decision began; of a holding one, ended
-	Cursor   *Revision       `json:"cursor"`          // where its stream is; null: nowhere
-	Behind   uint64          `json:"behind"`          // the newest revision
+	Began    Revision        `json:"began,omitempty"`        // the revision with which the decision began; of a holding one, ended
+	Acked    bool            `json:"acknowledged,omitempty"` // told: it has shown that it has it
+	Cursor   *Revision       `json:"cursor"`                 // where its stream is; null: nowhere
+	Behind   uint64          `json:"behind"`                 // the newest revision
 	LastPull *time.Time      `json:"last_pull"`
 }
 
@@ -58,6 +60,7 @@ type rowStanding struct {
 	place uint64 // as BouncerRow.cursor
 	about *record
 	by    string
+	acked bool // told, and acknowledged
 	rows  int
 }
 
@@ -84,6 +87,9 @@ func (w *inquiry) bouncers() error {
 		}
 		s := w.standing(r, concern)
 		out.Count[bouncerStandings[s.rank]]++
+		if s.acked {
+			out.Acked++
+		}
 		w.rows = append(w.rows, s)
 		return true
 	})
@@ -92,6 +98,9 @@ func (w *inquiry) bouncers() error {
 	}
 	if out.Rows = len(w.rows); out.Rows == 0 && w.asked.Bouncer != "" {
 		return notFound(NounBouncer, w.asked.Bouncer)
+	}
+	if w.unranked > 0 {
+		w.note("of some bouncers with --max-entries that are far behind it is not known whether they were told: they count as not")
 	}
 	slices.SortStableFunc(w.rows, func(a, b rowStanding) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.place, b.place), cmp.Compare(a.row.LastPull(), b.row.LastPull()))
@@ -114,8 +123,14 @@ func (w *inquiry) bouncers() error {
 
 // concern are the decisions that bouncers should know: those that run, simulated ones left out.
 func (w *inquiry) concern() (list []*record) {
+	if w.one != nil {
+		if w.runs(w.one) && w.one.flags&flagSimulated == 0 {
+			list = append(list, w.one)
+		}
+		return list
+	}
 	for _, r := range w.running.sorted() {
-		if r.flags&flagSimulated == 0 && (w.one == nil || r == w.one) && len(list) < mostConcerned {
+		if r.flags&flagSimulated == 0 && len(list) < mostConcerned {
 			list = append(list, r)
 		}
 	}
@@ -139,6 +154,10 @@ func (w *inquiry) standing(row *BouncerRow, concern []*record) rowStanding {
 			stands = StandingNever
 		}
 		s.about = nil
+	}
+	if stands == StandingTold {
+		at, known := row.Acknowledged()
+		s.acked = known && uint64(at) >= s.about.begun
 	}
 	s.rank = slices.Index(bouncerStandings[:], stands)
 	return s
@@ -176,14 +195,28 @@ func (w *inquiry) toldAt(row *BouncerRow, r *record, place uint64) bool {
 		return false
 	}
 	sight, known := w.view.SightAt(row, Revision(place-1))
-	return known && w.hides(sight, r) == ""
+	switch {
+	case !known:
+		return false
+	case sight == nil || sight.MaxEntries == 0:
+		return w.hides(sight, r) == ""
+	}
+	at := min(place, uint64(w.view.revision)+1)
+	if w.view.Distance(Revision(at-1)) == 0 {
+		at = uint64(w.view.revision) + 1 // the same, and known to be
+	}
+	return sight.hiding(w.view, r) == "" && w.allowlistHiding(sight, r) == "" && w.first(sight, r, at)
 }
 
 // unended is a decision whose beginning a bouncer was told, and not that it was ended before its
 // time; one that ran out is forgotten by the bouncer itself.
 func (w *inquiry) unended(row *BouncerRow, heard, place uint64) *record {
-	for _, r := range w.over.sorted() {
-		if r.flags&flagSimulated == 0 && (w.one == nil || r == w.one) && w.view.ended(r) && !bornOver(r) && r.until > w.now &&
+	over := w.over.sorted()
+	if w.one != nil {
+		over = []*record{w.one}
+	}
+	for _, r := range over {
+		if r.flags&flagSimulated == 0 && w.view.ended(r) && !bornOver(r) && r.until > w.now &&
 			heard <= r.endedRev.Load() && w.toldAt(row, r, place) {
 			return r
 		}
@@ -194,16 +227,17 @@ func (w *inquiry) unended(row *BouncerRow, heard, place uint64) *record {
 // grouped makes one of the rows of a key that stand alike; the first of them stands for all.
 func grouped(rows []rowStanding) []rowStanding {
 	type alike struct {
-		key  KeyHash
-		name string
-		rank int
-		by   string
+		key   KeyHash
+		name  string
+		rank  int
+		by    string
+		acked bool
 	}
 	first := map[alike]int{}
 	out := rows[:0]
 	for _, s := range rows {
 		b := s.row.Load()
-		k := alike{b.owner(), BaseName(b.Name), s.rank, s.by}
+		k := alike{b.owner(), BaseName(b.Name), s.rank, s.by, s.acked}
 		if i, known := first[k]; known {
 			out[i].rows++
 			continue
@@ -216,7 +250,7 @@ func grouped(rows []rowStanding) []rowStanding {
 
 func (w *inquiry) bouncer(s *rowStanding) WhyBouncer {
 	b := s.row.Load()
-	out := WhyBouncer{Name: b.Name, Rows: s.rows, Standing: bouncerStandings[s.rank], By: s.by}
+	out := WhyBouncer{Name: b.Name, Rows: s.rows, Standing: bouncerStandings[s.rank], By: s.by, Acked: s.acked}
 	if b.AutoCreated {
 		out.Of = BaseName(b.Name)
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -25,6 +26,9 @@ func (w *inquiry) hides(sight *Sight, r *record) string {
 		by = sight.hiding(w.view, r)
 		if by == "" {
 			by = w.allowlistHiding(sight, r)
+		}
+		if by == "" {
+			by = w.crowding(sight, r)
 		}
 		w.hidden[key] = by
 	}
@@ -77,4 +81,80 @@ func someWords(list []string) string {
 		return cutText(strings.Join(list, ","))
 	}
 	return cutText(strings.Join(list[:most], ",")) + ",…"
+}
+
+// mostRanked is how many places of bouncers with a bound are looked at for what came first there; and
+// each that lies before what is kept of that costs a look at all decisions.
+const mostRanked, mostRankedAnew = 256, 4
+
+// rankedAt is a place whose first entries are asked for.
+type rankedAt struct {
+	sightOf
+	place uint64 // as BouncerRow.cursor
+}
+
+// crowding is the bound of a sight that has no room for a decision now.
+func (w *inquiry) crowding(s *Sight, r *record) string {
+	if s.MaxEntries == 0 || w.first(s, r, uint64(w.view.revision)+1) {
+		return ""
+	}
+	return fmt.Sprintf("--max-entries %d: as many come first by --priority %s", s.MaxEntries, s.Priority)
+}
+
+// first reports whether a decision is on one of the targets that come first for a sight with a bound, at
+// a place, for a bouncer that asks for addresses and ranges and nothing else. What cannot be known counts
+// as not.
+func (w *inquiry) first(s *Sight, r *record, place uint64) bool {
+	if !HoldsAddress(w.view.state.strings.At(r.scope)) {
+		return true // whoever asks for another scope has a list of its own
+	}
+	key := rankedAt{sightOf{s, r}, place}
+	is, known := w.ranked[key]
+	if known {
+		return is
+	}
+	if len(w.ranked) >= mostRanked {
+		w.unranked++
+		return false
+	}
+	q := &Query{Now: w.now, Sight: s, Dedup: true, Limit: -1, Scopes: Words{Given: true, List: []string{ScopeIP, ScopeRange}}}
+	if q.resolve(w.view.state).never {
+		return false
+	}
+	is, known = w.view.state.shelves.of(q).heldAt(w.view, Revision(place-1), keyOf(r), &w.rankedAnew)
+	if !known {
+		w.unranked++
+	}
+	if w.ranked == nil {
+		w.ranked = map[rankedAt]bool{}
+	}
+	w.ranked[key] = is
+	return is
+}
+
+// heldAt reports whether an entry was among the first at a revision, the view's or an earlier one; not known
+// where history does not reach back, or when anew, the times that may be looked at all decisions, is used up.
+func (s *shelf) heldAt(v *View, at Revision, key shelfKey, anew *int) (held, known bool) {
+	s.enter(false)
+	defer s.leave()
+	if s.made && s.base > at {
+		if *anew++; *anew > mostRankedAnew {
+			return false, false
+		}
+	}
+	was, how := s.bring(v, at, false)
+	if how != shelfDone {
+		return false, false
+	}
+	if was != nil {
+		return slices.ContainsFunc(was, func(e shelfEntry) bool { return e.key == key }), true
+	}
+	s.foldLog(at, s.rev)
+	f, moved := s.folds[key]
+	clear(s.folds)
+	if moved {
+		return f.was != 0, true
+	}
+	e := s.entries[key]
+	return e != nil && e.in, true
 }

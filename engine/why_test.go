@@ -247,3 +247,66 @@ func TestWhyNamesWhatHides(t *testing.T) {
 		t.Errorf("after another decision: %v", got)
 	}
 }
+
+// Of bouncers that hold so many entries alone: who is said to have been told holds it, who is up to date
+// and is said not to have been does not, and what hides it is named.
+func TestWhyOfBounds(t *testing.T) {
+	t.Parallel()
+	s := *seed
+	if s == 0 {
+		s = rand.Uint64()
+	}
+	t.Logf("seed %d", s)
+	p := newShelfPlay(t, s, nil)
+	p.clients = nil
+	for _, most := range []int{1, 2, 5} {
+		for _, priority := range []engine.Priority{engine.LocalFirst, engine.Newest, engine.Longest} {
+			q := p.Ask()
+			q.Sight = &engine.Sight{MaxEntries: most, Priority: priority}
+			_, err := p.AddBouncer(p.ctx, &engine.Bouncer{Name: fmt.Sprint("b", len(p.clients)), Sight: q.Sight})
+			wants(t, err, nil)
+			p.clients = append(p.clients, &shelfClient{query: q})
+		}
+	}
+	ask := func() {
+		i := p.chance.IntN(len(p.clients))
+		p.hear(p.clients[i])
+		p.View().Bouncer(fmt.Sprint("b", i)).Advance(p.clients[i].at, p.now())
+	}
+	actions := []func(){p.add, p.add, p.addMany, p.end, p.endOne, p.deleteAlert, p.pass, ask, ask, ask, p.ForgetShelves}
+	for i := range *steps {
+		actions[p.chance.IntN(len(actions))]()
+		p.askWhy()
+		if t.Failed() {
+			t.Fatalf("first difference after step %d", i)
+		}
+	}
+}
+
+func (p *shelfPlay) askWhy() {
+	if len(p.model.Decisions) == 0 {
+		return
+	}
+	p.Settle()
+	h := p.model.Decisions[p.chance.IntN(len(p.model.Decisions))]
+	a, err := p.Why(p.ctx, &engine.WhyQuery{Target: fmt.Sprint("decision:", h.ID), EveryRow: true})
+	if err != nil {
+		if !h.Gone {
+			p.t.Error(err)
+		}
+		return
+	}
+	if !a.Decided || !engine.HoldsAddress(h.Scope) {
+		return
+	}
+	for _, b := range a.Bouncers.First {
+		c := p.clients[slices.Index([]string{"b0", "b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"}, b.Name)]
+		_, held := c.holds[h.Target()]
+		upToDate := c.pulled && p.View().Distance(c.at) == 0
+		told := b.Standing == engine.StandingTold
+		hidden := b.Standing == engine.StandingHidden || b.Standing == engine.StandingHolding
+		if told && !held || upToDate && held != told || hidden != (b.By != "") || c.pulled != (b.Cursor != nil) {
+			p.t.Errorf("%s with %+v at %d (%v), decision %d: %+v, holds %v", b.Name, *c.query.Sight, c.at, upToDate, h.ID, b, c.holds)
+		}
+	}
+}

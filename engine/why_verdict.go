@@ -213,6 +213,9 @@ func (w *inquiry) toldText() string {
 		return "there are no bouncers"
 	}
 	parts := []string{fmt.Sprintf("%d of %s been told", b.Count[StandingTold], haveBouncers(b.Rows))}
+	if told := b.Count[StandingTold]; told > 0 && b.Acked < told {
+		parts[0] += fmt.Sprintf(" (%d acknowledged)", b.Acked)
+	}
 	for _, s := range [...]struct {
 		standing   BouncerStanding
 		one, other string

@@ -256,7 +256,11 @@ func showWhyBouncers(t *Terminal, b *engine.WhyBouncers) {
 		if x.Decision != 0 {
 			decision, began = id(uint64(x.Decision)), fmt.Sprint(x.Began)
 		}
-		table.row(x.Name, strconv.Itoa(x.Rows), whyStandings[x.Standing], decision, began, cursor, behind, whyMomentText(x.LastPull), x.By)
+		knows := whyStandings[x.Standing]
+		if x.Acked {
+			knows = "acknowledged"
+		}
+		table.row(x.Name, strconv.Itoa(x.Rows), knows, decision, began, cursor, behind, whyMomentText(x.LastPull), x.By)
 	}
 	t.print("\n")
 	t.show(table)
