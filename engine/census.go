@@ -40,6 +40,7 @@ func (v *View) CountEntries(q *Query) EntryCount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.look(v)
+	defer c.rest()
 	n := EntryCount{Admitted: c.count(v)}
 	if n.Told = n.Admitted; q.bounded() {
 		n.Told = min(n.Told, q.Sight.MaxEntries)
@@ -70,6 +71,9 @@ func (c *census) advance(v *View) bool {
 	window, reaches := v.state.history.Window(uint64(c.rev), uint64(v.revision))
 	if !reaches || window.Len() > censusEvents {
 		return false
+	}
+	if c.query.shaped(v, uint64(c.rev)) {
+		return c.advanceShaped(v)
 	}
 	met, n := map[shelfKey]struct{}{}, c.n
 	for i := range window.Len() {
@@ -103,6 +107,23 @@ func (c *census) advance(v *View) bool {
 	}
 	c.n = n
 	return true
+}
+
+// advanceShaped does so where an entry may be a part of a decision, or spelled otherwise.
+func (c *census) advanceShaped(v *View) bool {
+	n := c.n
+	known := c.moved(v, c.rev, v.revision, func(k *entryKey) {
+		if c.was.holder(k) != nil {
+			n--
+		}
+		if c.now.holder(k) != nil {
+			n++
+		}
+	})
+	if known {
+		c.n = n
+	}
+	return known
 }
 
 // census finds that of a question.

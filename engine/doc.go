@@ -159,7 +159,7 @@
 //	              power failures                             TestFleets, TestEndsAreToldOnce, TestUnheardIsToldAgain, TestOffer
 //	              a full state lists as over what may be held TestStartupListsWhatMayBeHeld
 //	              who may hold so many entries holds those that
-//	              come first, and never more                 TestShelves, TestShelvesBesideWriters
+//	              come first, and never more                 TestShelves, TestShelvesOfParts, TestShelvesBesideWriters
 //	time          a step that is taken back changes nothing  TestStepThatIsTakenBack, TestLeapAndBack
 //	              one that stays lifts nothing               TestStepThatStays, TestStartWithAWrongClock
 //	              clocks set at random                       TestClockAtRandom

@@ -33,6 +33,18 @@ type wish struct {
 // the items that are listed, computed from nothing each time.
 func twinEntries(t *testing.T, v *engine.View, w *wish, now int64) map[entry]engine.DecisionID {
 	t.Helper()
+	entries := map[entry]engine.DecisionID{}
+	until := map[entry]int64{}
+	w.each(v, now, func(e entry, d engine.Decision) {
+		if end, held := until[e]; !held || d.Until() > end || d.Until() == end && d.ID() < entries[e] {
+			entries[e], until[e] = d.ID(), d.Until()
+		}
+	})
+	return entries
+}
+
+// each yields what each decision is told as.
+func (w *wish) each(v *engine.View, now int64, yield func(entry, engine.Decision)) {
 	q := w.query()
 	q.Now, q.Entries, q.Sight = now, false, filtersOf(w.sight)
 	var all, named []netip.Prefix
@@ -47,16 +59,12 @@ func twinEntries(t *testing.T, v *engine.View, w *wish, now int64) map[entry]eng
 			}
 		}
 	}
-	entries := map[entry]engine.DecisionID{}
-	until := map[entry]int64{}
 	hold := func(d engine.Decision, scope, value string) {
 		e := entry{Target: enginetest.Target{Scope: scope, Value: value, Type: d.Type().S}}
 		if !q.Dedup {
 			e.id = d.ID()
 		}
-		if end, held := until[e]; !held || d.Until() > end || d.Until() == end && d.ID() < entries[e] {
-			entries[e], until[e] = d.ID(), d.Until()
-		}
+		yield(e, d)
 	}
 	for _, d := range v.Find(nil, q) {
 		p := d.Target()
@@ -80,7 +88,6 @@ func twinEntries(t *testing.T, v *engine.View, w *wish, now int64) map[entry]eng
 		}
 		hold(d, scope, value)
 	}
-	return entries
 }
 
 // filtersOf is a sight that only filters.

@@ -77,8 +77,8 @@ func (s *Scan) Over(buf []Decision) []Decision {
 // fillFirst gives the next of those that come first.
 func (s *Scan) fillFirst(dst []Decision) []Decision {
 	for len(s.first) > 0 && len(dst) < cap(dst) {
-		if r := s.view.state.records.At(s.first[0].rec); r.until > s.query.Now {
-			dst = append(dst, Decision{s.view, r})
+		if s.view.state.records.At(s.first[0].rec).until > s.query.Now {
+			dst = append(dst, s.view.told(&s.first[0].key, s.first[0].rec, false))
 		}
 		s.first = s.first[1:]
 	}

@@ -119,6 +119,7 @@ func (s *shelf) enter(quick bool) bool {
 func (s *shelf) leave() {
 	const perEntry, perMove = 250, 72
 	s.held.Store(int64(s.first.len()))
+	s.rest()
 	s.bytes.Store(int64(len(s.entries))*perEntry + int64(cap(s.log))*perMove + int64(cap(s.listed))*48)
 	s.mu.Unlock()
 }
@@ -151,19 +152,34 @@ func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool
 	if Revision(v.state.history.Floor()) > after {
 		return shelfGone // what is told of may have been forgotten meanwhile
 	}
-	for _, f := range s.folds {
+	for key, f := range s.folds {
 		switch {
-		case f.was == f.is:
-		case f.is == 0:
-			d.Deleted = append(d.Deleted, Decision{v, v.state.records.At(f.was)})
-		default:
-			if r := v.state.records.At(f.is); r.until > now {
-				d.New = append(d.New, Decision{v, r})
-			}
+		case f.is == 0 && f.was != 0:
+			d.Deleted = append(d.Deleted, v.told(&key, f.was, true))
+		case f.isNews(v) && v.state.records.At(f.is).until > now:
+			d.New = append(d.New, v.told(&key, f.is, false))
 		}
 	}
 	clear(s.folds)
+	slices.SortFunc(d.New, byEntry)
+	slices.SortFunc(d.Deleted, byEntry)
 	return shelfDone
+}
+
+// isNews reports whether an entry is new, or told by a decision that runs longer. One that
+// runs shorter is not told: its end will be.
+func (f fold) isNews(v *View) bool {
+	at := v.state.records.At
+	return f.is != 0 && f.is != f.was && (f.was == 0 || at(f.is).until > at(f.was).until)
+}
+
+// told is a decision as an entry that is told of it; over: as one that is no more.
+func (v *View) told(key *shelfKey, n slot, over bool) Decision {
+	r := v.state.records.At(n)
+	if keyOf(r) != *key || over && !v.ended(r) {
+		r = (&era{view: v}).spelt(r, key, over)
+	}
+	return Decision{v, r}
 }
 
 // unchanged reports whether nothing came in or went out. It is always quick, and false
@@ -179,10 +195,10 @@ func (s *shelf) unchanged(v *View, since Revision) bool {
 	s.foldLog(since, v.revision)
 	same := true
 	for _, f := range s.folds {
-		same = same && f.was == f.is
+		same = same && (f.is != 0 || f.was == 0) && !f.isNews(v)
 	}
 	clear(s.folds)
-	return same
+	return same && Revision(v.state.history.Floor()) <= since
 }
 
 // listing gives the entries that come first in a view, in order of their decisions' ids.
@@ -265,7 +281,7 @@ func (s *shelf) bring(v *View, after Revision, quick bool) (was []shelfEntry, ho
 	if quick {
 		return nil, shelfLater
 	}
-	if _, reaches := v.state.history.Window(uint64(after), uint64(v.revision)); !reaches {
+	if !s.reaches(v, after) {
 		return nil, shelfGone
 	}
 	s.build(v, after)
@@ -337,13 +353,13 @@ func (s *shelf) advance(v *View, quick bool) outcome {
 	if s.dry {
 		s.refill(v)
 	}
+	if s.query.shaped(v, uint64(s.rev)) {
+		return s.advanceShaped(v, quick)
+	}
 	for i := range window.Len() {
 		event := window.At(i)
 		r := v.state.records.At(event.Slot())
-		rev := Revision(r.begun)
-		if event.Ended() {
-			rev = Revision(r.endedRev.Load())
-		}
+		rev := Revision(revisionOf(event, r))
 		if rev != s.rev && !s.turn(v, rev, quick) {
 			return shelfLater
 		}
@@ -356,6 +372,42 @@ func (s *shelf) advance(v *View, quick bool) outcome {
 		return shelfGone // something on the way may have been forgotten
 	}
 	return shelfDone
+}
+
+// advanceShaped is advance where an entry may be a part of a decision, or spelled otherwise.
+func (s *shelf) advanceShaped(v *View, quick bool) outcome {
+	if quick && !s.calm(v) {
+		return shelfLater
+	}
+	for {
+		since := s.rev
+		next, more := s.eventful(v, since)
+		if !more {
+			next = v.revision
+		}
+		if !s.turn(v, next, quick) {
+			return shelfLater
+		}
+		if !more {
+			return shelfDone
+		}
+		if !s.moved(v, since, next, s.placeMoved) {
+			return shelfGone
+		}
+	}
+}
+
+// placeMoved puts an entry where it belongs now.
+func (s *shelf) placeMoved(k *entryKey) {
+	one := s.walkShaped(&s.now, k)
+	s.place(k.targetKey, s.entries[k.targetKey], &one)
+}
+
+// calm reports whether no allowlist has changed since the shelf's revision: what that does
+// may take long.
+func (s *shelf) calm(v *View) bool {
+	items, ok := v.allowlists.index.history.Window(uint64(s.rev), uint64(v.revision))
+	return ok && items.Len() == 0 && v.allowlistsWin(uint64(s.rev)) == v.AllowlistsWin()
 }
 
 // turn ends one revision and begins the next. False: some of the first are missing, and

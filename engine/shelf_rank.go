@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"lapid/index"
 )
 
 // standings are what a question's entries are at any revision that the history reaches back
@@ -12,6 +14,8 @@ type standings struct {
 	query    Query // what is asked, without a place and a moment
 	priority Priority
 	classes  map[uint32]uint8 // of origins, by their numbers of now
+	now, was era              // of questions whose entries are not the decisions as they are
+	keys     []entryKey       // scratch
 }
 
 // look makes it ready for a visit: words get other numbers.
@@ -23,8 +27,27 @@ func (s *standings) look(v *View) {
 	clear(s.classes)
 }
 
+// rest lets go of the view.
+func (s *standings) rest() {
+	s.now.reset()
+	s.was.reset()
+}
+
+// reaches reports whether what is so at a revision is known.
+func (s *standings) reaches(v *View, after Revision) bool {
+	if _, ok := v.state.history.Window(uint64(after), uint64(v.revision)); !ok || !s.query.shaped(v, uint64(after)) {
+		return ok
+	}
+	_, ok := v.allowlists.index.history.Window(uint64(after), uint64(v.revision))
+	return ok
+}
+
 // each yields every entry at a revision, some of them twice when there are writes meanwhile.
 func (s *standings) each(v *View, at Revision, yield func(*standing)) {
+	if s.query.shaped(v, uint64(at)) {
+		s.eachShaped(v, at, yield)
+		return
+	}
 	var long map[slot]struct{} // chains that were looked at as a whole
 	for id := range v.state.ids.Ascending(0, math.MaxUint64) {
 		n := v.state.slotOf(id)
@@ -45,7 +68,7 @@ func (s *standings) each(v *View, at Revision, yield func(*standing)) {
 		if _, known := long[head]; known {
 			continue
 		}
-		if one, ok := s.walkShort(v, r, at); !ok {
+		if v.longChain(r) {
 			if long == nil {
 				long = map[slot]struct{}{}
 			}
@@ -53,10 +76,154 @@ func (s *standings) each(v *View, at Revision, yield func(*standing)) {
 			for _, one := range s.walkLong(v, head, at) {
 				yield(&one)
 			}
-		} else if one.rec == n {
+		} else if one := s.walk(v, r, at); one.rec == n {
 			yield(&one)
 		}
 	}
+}
+
+// eachShaped is each where an entry may be a part of a decision, or spelled otherwise.
+func (s *standings) eachShaped(v *View, at Revision, yield func(*standing)) {
+	e := s.now.at(v, uint64(at), &s.query)
+	long := map[shelfKey]struct{}{} // entries of long chains that were looked at
+	for id := range v.state.ids.Ascending(0, math.MaxUint64) {
+		n := v.state.slotOf(id)
+		if n == 0 {
+			continue
+		}
+		r := v.state.records.At(n)
+		if r.id != id || !e.tells(r) {
+			continue
+		}
+		if e.plain(r) && !r.marked(markCrowded) {
+			one := standing{key: e.keyOf(r).targetKey}
+			one.join(n, r, s.classOf(v, r))
+			yield(&one)
+			continue
+		}
+		isLong := v.longChain(r)
+		s.keys = e.appendKeys(s.keys[:0], r)
+		for i := range s.keys {
+			k := &s.keys[i]
+			if _, known := long[k.targetKey]; known && isLong {
+				continue
+			}
+			one := s.walkShaped(e, k)
+			if one.rec == n || isLong && one.rec != 0 && chainOf(v.state.records.At(one.rec)) == chainOf(r) {
+				yield(&one)
+			}
+			if isLong {
+				long[k.targetKey] = struct{}{}
+			}
+		}
+	}
+}
+
+// longChain reports whether so many decisions are on a record's target that they are not
+// walked for each.
+func (v *View) longChain(r *record) bool {
+	steps := 0
+	for n := v.state.head(r); n != 0 && steps <= longChain; n = slot(v.state.records.At(n).next.Load()) {
+		steps++
+	}
+	return steps > longChain
+}
+
+// walkShaped is walk of an entry: of all the decisions that have it as a part (era.holder).
+func (s *standings) walkShaped(e *era, k *entryKey) standing {
+	one, v, p := standing{key: k.targetKey}, e.view, k.prefix()
+	join := func(n slot, part bool) {
+		for n != 0 {
+			r := v.state.records.At(n)
+			if (part && r.kind == k.kind || !part && e.keyOf(r) == *k) && e.tells(r) {
+				one.join(n, r, s.classOf(v, r))
+			}
+			n = slot(r.next.Load())
+		}
+	}
+	if !p.IsValid() {
+		join(v.state.values.Get(k.text), false)
+		return one.orNone()
+	}
+	around := false
+	if e.wins.set != nil && e.wins.near(wider(p)) {
+		if e.wins.touch(p) {
+			return standing{}
+		}
+		around = p.Bits() > 0 && e.wins.touch(wider(p)) && v.state.isClean(&k.targetKey)
+	}
+	join(v.state.lookup(p), false)
+	if around {
+		var heads [40]slot
+		for _, n := range v.state.ranges.Covering(heads[:0], wider(p)) {
+			if e.cutOf(v.state.records.At(n).target()) == parts {
+				join(n, true)
+			}
+		}
+	}
+	return one.orNone()
+}
+
+// orNone is the zero standing where no decision was joined.
+func (s standing) orNone() standing {
+	if s.rec == 0 {
+		return standing{}
+	}
+	return s
+}
+
+// moved yields every entry that other decisions may be behind at one revision than at an
+// earlier one, which was and now are set to. False: the history does not reach back.
+func (s *standings) moved(v *View, since, upto Revision, yield func(k *entryKey)) bool {
+	events, ok := v.state.history.Window(uint64(since), uint64(upto))
+	items, known := v.allowlists.index.history.Window(uint64(since), uint64(upto))
+	if !ok || !known {
+		return false
+	}
+	c := changes{view: v, now: s.now.at(v, uint64(upto), &s.query), old: s.was.at(v, uint64(since), &s.query), same: true}
+	for i := range events.Len() {
+		c.record(v.state.records.At(events.At(i).Slot()))
+	}
+	c.allowances(items)
+	for k := range c.keys {
+		yield(&k)
+	}
+	return Revision(v.state.history.Floor()) <= since
+}
+
+// revisionOf is when an event of a record was.
+func revisionOf(event index.Event, r *record) uint64 {
+	if event.Ended() {
+		return r.endedRev.Load()
+	}
+	return r.begun
+}
+
+// eventful is the first revision after one, up to the view's, at which entries may be
+// others.
+func (s *standings) eventful(v *View, since Revision) (next Revision, there bool) {
+	first := func(rev uint64) {
+		if !there || rev < uint64(next) {
+			next, there = Revision(rev), true
+		}
+	}
+	if events, _ := v.state.history.Window(uint64(since), uint64(v.revision)); events.Len() > 0 {
+		first(revisionOf(events.At(0), v.state.records.At(events.At(0).Slot())))
+	}
+	if items, _ := v.allowlists.index.history.Window(uint64(since), uint64(v.revision)); items.Len() > 0 {
+		item := v.allowlists.index.items.At(items.At(0).Slot())
+		if items.At(0).Ended() {
+			first(item.ended.Load())
+		} else {
+			first(item.begun)
+		}
+	}
+	for _, m := range v.modes {
+		if m.since > uint64(since) {
+			first(m.since)
+		}
+	}
+	return next, there
 }
 
 // walk finds what is so of a record's target at a revision; without a decision when
@@ -71,21 +238,7 @@ func (s *standings) walk(v *View, r *record, at Revision) standing {
 		}
 		n = slot(o.next.Load())
 	}
-	if one.rec == 0 {
-		return standing{}
-	}
-	return one
-}
-
-// walkShort is walk that gives up where the chain is long.
-func (s *standings) walkShort(v *View, r *record, at Revision) (one standing, ok bool) {
-	steps := 0
-	for n := v.state.head(r); n != 0; n = slot(v.state.records.At(n).next.Load()) {
-		if steps++; steps > longChain {
-			return one, false
-		}
-	}
-	return s.walk(v, r, at), true
+	return one.orNone()
 }
 
 // walkLong finds what is so of all targets of one chain.
@@ -134,7 +287,7 @@ func (r *record) runsAt(at Revision) bool {
 // Everything a rank consists of is the same on every machine and at every time.
 type standing struct {
 	key  shelfKey
-	rec  slot   // the decision that runs longest, of several the newest
+	rec  slot   // the decision that runs longest, of several the oldest
 	told uint64 // its number
 	rank
 }
@@ -204,7 +357,7 @@ func (s *standing) join(n slot, r *record, class uint8) {
 		s.rec, s.told, s.rank = n, r.id, rank{class, r.until, r.id}
 		return
 	}
-	if r.until > s.end || r.until == s.end && r.id > s.told {
+	if r.until > s.end || r.until == s.end && r.id < s.told {
 		s.rec, s.told = n, r.id
 	}
 	s.rank = rank{min(s.class, class), max(s.end, r.until), max(s.id, r.id)}

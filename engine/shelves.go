@@ -117,7 +117,7 @@ func (q *Query) texts() [4]*Word { return [...]*Word{&q.Value, &q.Type, &q.Origi
 func (q *Query) appendKey(dst []byte) []byte {
 	dst = binary.AppendUvarint(dst, q.Sight.Fingerprint())
 	address := q.Address
-	dst = appendBool(appendBool(dst, q.Simulated), q.Inside)
+	dst = appendBool(appendBool(appendBool(dst, q.Simulated), q.Inside), q.Entries)
 	dst = append(dst, byte(address.Bits()), byte(address.Addr().BitLen()))
 	b := address.Addr().As16()
 	dst = append(dst, b[:]...)
@@ -132,7 +132,7 @@ func (q *Query) appendKey(dst []byte) []byte {
 
 // kept is a copy of what is asked, without a place and a moment, that borrows nothing.
 func (q *Query) kept() Query {
-	c := Query{Sight: q.Sight, Address: q.Address, Inside: q.Inside, Simulated: q.Simulated, Limit: -1}
+	c := Query{Sight: q.Sight, Address: q.Address, Inside: q.Inside, Simulated: q.Simulated, Limit: -1, Dedup: true, Entries: q.Entries}
 	to, from := c.words(), q.words()
 	for i := range from {
 		to[i].Given = from[i].Given

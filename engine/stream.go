@@ -90,7 +90,7 @@ func (v *View) Unchanged(since Revision, q *Query) bool {
 		return false
 	}
 	if q.bounded() {
-		return window.Len() == 0 || v.state.shelves.of(q).unchanged(v, since)
+		return window.Len() == 0 && !q.shaped(v, uint64(since)) || v.state.shelves.of(q).unchanged(v, since)
 	}
 	if q.resolve(v.state).never {
 		return true
