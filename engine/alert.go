@@ -57,6 +57,10 @@ type Alert struct {
 	Meta            []Meta
 	Events          []Event
 
+	// Batch is what an import stores together; its name has at most LongestName bytes. With
+	// List it is set by ReplaceList alone. It is no part of what the Local API shows.
+	Batch Batch
+
 	// Only on the way in: what rules may look at, what decisions came along.
 	StartText string // start_at as sent
 	StopText  string

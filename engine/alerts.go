@@ -199,6 +199,7 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert, room func(int64) b
 	if h.machine == 0 || v.machines.serial(h.machine) == nil {
 		a.MachineID = ""
 	}
+	a.Batch = v.state.batchOf(uint64(id))
 	return a, nil
 }
 
@@ -285,6 +286,7 @@ func isNotFound(err error) bool {
 type alertWords struct {
 	never        bool // some word is unknown here
 	kind, origin uint32
+	batch        batchWord
 }
 
 func resolveAlertWords(s *state, q *AlertQuery) alertWords {
@@ -298,6 +300,8 @@ func resolveAlertWords(s *state, q *AlertQuery) alertWords {
 		return n
 	}
 	w.kind, w.origin = find(q.DecisionType), find(q.Origin)
+	batch, ok := s.batchWord(q.Batch)
+	w.batch, w.never = batch, w.never || !ok
 	return w
 }
 
@@ -311,6 +315,9 @@ func (q *AlertQuery) admitsHeld(v *View, id uint64, h *heldAlert, w alertWords) 
 		return false
 	}
 	if (q.Activity == HasNone && h.count > 0) || (q.Activity == HasRunning && !v.anyRunning(id, h, q.Now)) {
+		return false
+	}
+	if q.Batch.Name != "" && !w.batch.has(v.state, id) {
 		return false
 	}
 	if q.DecisionType.Given && !v.anyOf(id, h, func(r *record) bool { return r.kind == w.kind }) {

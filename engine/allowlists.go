@@ -96,23 +96,51 @@ func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []Allowl
 	}
 	o := &extendAllowlist{name: name, at: now}
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
-		if err := v.mayChange(name); err != nil {
+		if err := v.extend(o, items); err != nil || len(o.items) == 0 {
 			return nil, err
 		}
-		o.items = v.lacking(name, items, now)
-		if added = len(o.items); added == 0 {
-			return nil, nil
-		}
-		if v.allowlists.live+added > mostItems {
-			return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("allowlists have %d items, and at most %d: these are %d more", v.allowlists.live, mostItems, added)}
-		}
-		o.ends.at, o.ends.ids = now, v.overlapped(o.items, now)
 		return o, nil
 	}})
 	if err != nil {
 		return 0, 0, err
 	}
-	return added, o.ends.ended, nil
+	return len(o.items), o.ends.ended, nil
+}
+
+// WouldAllowlist says what AddToAllowlist would do now, and does nothing: how many items it
+// would add, and which running decisions it would end, by ascending id. Its errors are the
+// same.
+func (v *View) WouldAllowlist(name string, items []AllowlistItem, now int64) (added int, ends []Decision, err error) {
+	if err := itemsFit(items); err != nil {
+		return 0, nil, err
+	}
+	o := &extendAllowlist{name: name, at: now}
+	if err := v.extend(o, items); err != nil {
+		return 0, nil, err
+	}
+	for _, id := range o.ends.ids {
+		if d, ok := v.Decision(DecisionID(id)); ok {
+			ends = append(ends, d)
+		}
+	}
+	return len(o.items), ends, nil
+}
+
+// extend finds out what an addition means on this view; nothing when it has no items.
+func (v *View) extend(o *extendAllowlist, items []AllowlistItem) error {
+	if err := v.mayChange(o.name); err != nil {
+		return err
+	}
+	o.items = v.lacking(o.name, items, o.at)
+	added := len(o.items)
+	if added == 0 {
+		return nil
+	}
+	if v.allowlists.live+added > mostItems {
+		return &Error{Kind: ErrInvalid, Text: fmt.Sprintf("allowlists have %d items, and at most %d: these are %d more", v.allowlists.live, mostItems, added)}
+	}
+	o.ends.at, o.ends.ids = o.at, v.overlapped(o.items, o.at)
+	return nil
 }
 
 // lacking returns the items, dated, whose value the list does not have.

@@ -294,6 +294,7 @@ func (v *View) digest(who *people) [32]byte {
 		if a.listed {
 			b = appendIDs(b, *s.lists.At(id).Load())
 		}
+		b = appendBatch(b, s.batchOf(id))
 		write()
 	}
 	who.digest(h)

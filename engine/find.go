@@ -18,6 +18,7 @@ type matcher struct {
 	origin   uint32
 	scenario uint32
 	sight    sightWordsOf
+	batch    batchWord
 	floor    uint64 // of the history at the moment of asking
 	longest  longest
 	heads    []slot
@@ -50,6 +51,8 @@ func (q *Query) resolve(s *state) *matcher {
 	m.origin = m.word(s, q.Origin)
 	m.scenario = m.word(s, q.Scenario)
 	m.look(s, q.Sight)
+	batch, ok := s.batchWord(q.Batch)
+	m.batch, m.never = batch, m.never || !ok
 	return m
 }
 
@@ -94,7 +97,10 @@ func (q *Query) admits(s *state, r *record) bool {
 		q.Scenario.Given && r.scenario != m.scenario {
 		return false
 	}
-	if q.HasAfterID && r.id <= uint64(q.AfterID) || q.Sight != nil && !m.sight.sees(s, q.Sight, r) {
+	if q.HasAfterID && r.id <= uint64(q.AfterID) || m.batch.kind != noBatch && !m.batch.has(s, r.alert) {
+		return false
+	}
+	if q.Sight != nil && !m.sight.sees(s, q.Sight, r) {
 		return false
 	}
 	if q.Containing.Given || q.NotContaining.Given {

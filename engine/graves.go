@@ -134,6 +134,7 @@ func (s *state) sweepAlerts(most int) {
 		if h.listed {
 			s.lists.Delete(g.alerts[n].id)
 		}
+		s.dropBatch(g.alerts[n].id, h)
 		s.alerts.Delete(g.alerts[n].id)
 		n++
 	}

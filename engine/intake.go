@@ -106,7 +106,7 @@ func (e *Engine) intake(a *Alert, view *View, now int64) (in incoming, keep bool
 	if len(decisions) > 0 && len(in.plans) == 0 {
 		return in, false, nil
 	}
-	in.scenario, in.startAt, in.simulated = a.Scenario, a.StartAt.At, a.Simulated
+	in.scenario, in.startAt, in.simulated, in.batch = a.Scenario, a.StartAt.At, a.Simulated, a.Batch
 	in.community = len(in.plans) == 0 && communityScope(a.Source.Scope)
 	for i := range in.plans {
 		in.community = in.community || in.plans[i].origin == OriginCAPI || in.plans[i].origin == OriginLists

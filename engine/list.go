@@ -29,6 +29,10 @@ type List struct {
 	// Shrunken: a list that lost more than half of what runs is believed. Otherwise it
 	// is held back: nothing of it begins or ends, but what was deleted by name.
 	Shrunken bool
+	// Own: an operator's named list, which is no pulled one: of origin OriginLists, with a
+	// name. Lists that are pulled and lists of operators do not touch one another's
+	// decisions, also where they have the same name.
+	Own bool
 	// Exempt is how many entries the caller has left out of the groups: they count as
 	// there where it is asked whether the list has shrunken.
 	Exempt int
@@ -62,7 +66,8 @@ type ListChange struct {
 	Ended       int     // left the list
 	Allowlisted int     // left out, for an allowlist overlaps them
 	Unreadable  int     // left out: no address or range, or too long
-	Held        bool    // the list is held back, see List.Shrunken
+	Held        bool    // the list is held back: see List.Shrunken and Foreign
+	Foreign     int     // of an operator's list: decisions of a pulled one of that name that run
 }
 
 // mostListed is how many entries a list may have.
@@ -100,6 +105,16 @@ func (e *Engine) ReplaceList(ctx context.Context, l *List, now int64) (ListChang
 	return r.change, nil
 }
 
+// WouldReplaceList says what ReplaceList would do now, and does nothing; Alert is 0.
+func (e *Engine) WouldReplaceList(l *List, now int64) (ListChange, error) {
+	r := &replacement{list: l, now: now, pace: e.pace, dry: true}
+	if err := r.read(); err != nil {
+		return ListChange{}, err
+	}
+	r.resolve(e.View())
+	return r.change, nil
+}
+
 // replacement is a list on its way.
 type replacement struct {
 	list    *List
@@ -108,6 +123,7 @@ type replacement struct {
 	entries []listed // in order of target and value, each once
 	deleted []listed
 	change  ListChange
+	dry     bool // nothing is to begin
 }
 
 // listed is an entry that was read.
@@ -123,6 +139,9 @@ type listed struct {
 func (r *replacement) read() (err error) {
 	if r.list.Origin != OriginCAPI && r.list.Origin != OriginLists {
 		return &Error{Kind: ErrInvalid, Text: fmt.Sprintf("%.100q is no origin of lists", r.list.Origin)}
+	}
+	if r.list.Own && (r.list.Origin != OriginLists || r.list.Name == "") {
+		return &Error{Kind: ErrInvalid, Text: "a named list needs a name"}
 	}
 	var f fitting
 	f.bytes("name", r.list.Name, "", LongestName)
@@ -187,6 +206,10 @@ func (r *replacement) resolve(v *View) *replaceList {
 	r.change = ListChange{Entries: len(r.entries), Unreadable: r.change.Unreadable}
 	running := r.runs(v)
 	r.change.Before = len(running)
+	if l.Own && r.change.Foreign > 0 {
+		r.change.Held = true
+		return nil
+	}
 	named := r.found(v, r.deleted)
 	if !l.Partial && !l.Shrunken && 2*(len(r.entries)+l.Exempt) < len(running) {
 		r.change.Held = true
@@ -210,7 +233,7 @@ func (r *replacement) resolve(v *View) *replaceList {
 		return nil
 	}
 	o := &replaceList{ends: endDecisions{at: r.now, ids: ends}, add: addAlerts{at: r.now, pace: r.pace}}
-	if begins > 0 {
+	if begins > 0 && !r.dry {
 		o.add.alerts = []incoming{r.alert(begins)}
 	}
 	return o
@@ -225,12 +248,22 @@ func (r *replacement) runs(v *View) (ids []uint64) {
 	scan, buf, i := v.Scan(q), make([]Decision, stretchOfWork), 0
 	for batch := scan.Running(buf); len(batch) > 0; batch = scan.Running(buf) {
 		for _, d := range batch {
-			ids = append(ids, d.rec.id)
+			if r.owns(v, d.rec) {
+				ids = append(ids, d.rec.id)
+			} else if r.list.Own {
+				r.change.Foreign++
+			}
 			r.pace.step(i)
 			i++
 		}
 	}
 	return ids
+}
+
+// owns tells decisions of operators' lists from those of pulled ones.
+func (r *replacement) owns(v *View, rec *record) bool {
+	h := v.state.alerts.At(rec.alert)
+	return (h != nil && h.batch == listBatch) == r.list.Own
 }
 
 // found lists the running decisions of the list on deleted values, by ascending id. Their
@@ -244,7 +277,7 @@ func (r *replacement) found(v *View, deleted []listed) (ids []uint64) {
 		r.pace.step(i)
 		d := &deleted[i]
 		v.eachOn(d, func(rec *record) {
-			if rec.origin == origin && v.running(rec, r.now) && equalFold(v.state.strings.At(rec.scope), r.list.Deleted[d.group].Scope) {
+			if rec.origin == origin && v.running(rec, r.now) && r.owns(v, rec) && equalFold(v.state.strings.At(rec.scope), r.list.Deleted[d.group].Scope) {
 				ids = append(ids, rec.id)
 			}
 		})
@@ -301,7 +334,7 @@ func (r *replacement) compare(v *View, stay []uint64) (begins, renewed int, _ []
 		w := &words[l.group]
 		var best *record
 		v.eachOn(l, func(rec *record) {
-			if [4]uint32{rec.scope, rec.kind, rec.origin, rec.scenario} == *w && v.running(rec, r.now) && (best == nil || rec.until > best.until) {
+			if [4]uint32{rec.scope, rec.kind, rec.origin, rec.scenario} == *w && v.running(rec, r.now) && r.owns(v, rec) && (best == nil || rec.until > best.until) {
 				best = rec
 			}
 		})
@@ -345,7 +378,13 @@ func (r *replacement) alert(begins int) incoming {
 	if l.Origin == OriginLists {
 		a.Source.Scope = "lists:" + l.Name
 	}
+	if l.Own {
+		a.Kind = "cscli"
+	}
 	in := incoming{body: a.appendBody(nil), scenario: a.Scenario, startAt: at.At, community: true, plans: make([]plan, 0, begins)}
+	if l.Own {
+		in.batch = Batch{Name: l.Name, List: true}
+	}
 	for i := range r.entries {
 		e := &r.entries[i]
 		if !e.begin {

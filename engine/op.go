@@ -137,6 +137,7 @@ type incoming struct {
 	community bool
 	plans     []plan
 	notify    []Notice
+	batch     Batch
 
 	judged *Alert     // brought no decisions of its own, so allowlists apply; else nil
 	lines  alertLines // what the log will say. Not a part of the op
@@ -157,7 +158,7 @@ func (o *addAlerts) append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, a.startAt)
 		dst = appendBool(dst, a.simulated)
 		dst = appendBool(dst, a.community)
-		dst = endRow(appendNotices(dst, a.notify), from)
+		dst = endRow(appendBatch(appendNotices(dst, a.notify), a.batch), from)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
 			o.pace.step(j)
@@ -203,7 +204,7 @@ func (o *addAlerts) decode(d *decoder) {
 		a.scenario = d.string()
 		a.startAt = d.varint()
 		a.simulated, a.community = d.bool(), d.bool()
-		a.notify = d.notices()
+		a.notify, a.batch = d.notices(), d.batch()
 		d.close(behind)
 		a.plans = make([]plan, d.count(6))
 		for j := range a.plans {
@@ -254,6 +255,7 @@ func (s *state) keepAlert(rev Revision, id uint64, machine uint32, at int64, in 
 	h.createdAt, h.startAt, h.machine = at, in.startAt, machine
 	h.simulated, h.community = in.simulated, in.community
 	h.scenario = s.strings.Acquire(in.scenario)
+	s.putBatch(id, h, in.batch)
 	if !h.community {
 		s.tally.addAlert(s, h.scenario, 1)
 	}

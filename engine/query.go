@@ -52,6 +52,7 @@ type Query struct {
 	Containing    Words // substrings of the scenario, ASCII case ignored; one must occur
 	NotContaining Words // none may occur
 	UUIDs         Words // for deletions
+	Batch         Batch // for deletions; no name: no restriction
 
 	Simulated bool // simulated decisions too
 
@@ -80,7 +81,7 @@ type Query struct {
 
 // Reset makes the query the zero one with no limit, and keeps its memory.
 func (q *Query) Reset() {
-	q.Now, q.Address, q.Inside = 0, netip.Prefix{}, false
+	q.Now, q.Address, q.Inside, q.Batch = 0, netip.Prefix{}, false, Batch{}
 	for _, w := range []*Words{&q.Scopes, &q.Scope, &q.Origins, &q.Containing, &q.NotContaining, &q.UUIDs} {
 		w.Reset()
 	}
@@ -109,6 +110,7 @@ type AlertQuery struct {
 	Scope, Value, Scenario Word
 	DecisionType, Origin   Word
 	Kind                   Word
+	Batch                  Batch        // no name: no restriction
 	Address                netip.Prefix // some decision relates to it; invalid: no restriction
 	Inside                 bool         // … lies inside it, instead of containing it
 	StartFrom, StartUpTo   int64        // on start_at, inclusive, Unix nanoseconds; 0: no restriction

@@ -187,6 +187,7 @@ type heldAlert struct {
 	simulated bool
 	listed    bool          // its decisions do not follow one another: state.lists has them
 	community bool          // a pulled list, left out of the count of alerts
+	batch     uint8         // kind of the batch it belongs to; state.batches has the name
 	gone      atomic.Uint64 // revision that deleted it; 0: stored
 }
 

@@ -327,7 +327,7 @@ func (v *View) writeAlerts(w *sections) {
 		if h.listed {
 			listed = *v.state.lists.At(id).Load()
 		}
-		w.body = appendIDs(w.body, listed)
+		w.body = appendBatch(appendIDs(w.body, listed), v.state.batchOf(id))
 		before = id
 		if w.row(from) {
 			w.end(sectionAlerts)

@@ -312,6 +312,7 @@ func (l *loader) alerts(d *decoder) {
 			if h.list = decodeIDs(d); len(h.list) == 0 {
 				h.list = nil
 			}
+			h.batch = d.batch()
 		}
 		d.close(behind)
 		if l.firstAlert == 0 {
@@ -332,6 +333,7 @@ func (l *loader) alerts(d *decoder) {
 		}
 		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
 		at.scenario = s.strings.Acquire(scenario)
+		s.putBatch(id, at, h.batch)
 		l.told.alerts++
 		if !at.community {
 			s.tally.addAlert(s, at.scenario, 1)
@@ -347,6 +349,7 @@ type storedAlert struct {
 	createdAt, startAt   int64
 	simulated, community bool
 	list                 []uint64 // of decisions that do not follow one another
+	batch                Batch
 }
 
 // possible reports whether its decisions can be there, where next comes next.

@@ -32,6 +32,7 @@ type state struct {
 	alerts  index.Pages[heldAlert]
 	history index.Revisions
 	lists   index.Pages[atomic.Pointer[[]uint64]] // alert → its decisions, ascending, where they do not follow one another
+	batches index.Pages[atomic.Uint32]            // alert → number of its batch's name, where it belongs to one
 	uuids   index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
 	tally   tally
 	shelves shelves       // of what bouncers hold that hold so many entries at most

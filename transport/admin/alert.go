@@ -32,6 +32,10 @@ type Alert struct {
 	StartAt         string     `json:"start_at"`
 	StopAt          string     `json:"stop_at"`
 	UUID            string     `json:"uuid,omitempty"`
+
+	// What of lapid's own the alert belongs to; the Local API does not show it.
+	Batch string `json:"batch,omitempty"` // what an import stored
+	List  string `json:"list,omitempty"`  // named list that an import set
 }
 
 // Decision is one decision of an alert. Duration is what is left of it, in
@@ -91,6 +95,9 @@ func AlertOf(a *engine.Alert, ds []engine.Decision, now int64) *Alert {
 			Scope: a.Source.Scope, Value: a.Source.Value,
 		},
 	}
+	if out.Batch = a.Batch.Name; a.Batch.List {
+		out.Batch, out.List = "", a.Batch.Name
+	}
 	if out.MachineID == "" {
 		out.MachineID = "N/A"
 	}
@@ -142,6 +149,8 @@ type AlertFilter struct {
 	DecisionType  *string
 	Origin        *string
 	Kind          *string
+	Batch         string // "": any; what an import stored
+	List          string // "": any; named list that imports set
 	Address       string // address or range some decision relates to
 	Inside        bool   // … that lies inside Address, instead of containing it
 	Since         int64  // started no longer ago
@@ -161,8 +170,9 @@ func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 		Scope: word(f.Scope), Value: word(f.Value), Scenario: word(f.Scenario),
 		DecisionType: word(f.DecisionType), Origin: word(f.Origin), Kind: word(f.Kind), Limit: max(f.Limit, 0),
 	}
-	if f.Origin != nil {
-		q.HideCommunity = false // an origin that is named is to be seen
+	q.Batch = batchOf(f.Batch, f.List)
+	if f.Origin != nil || q.Batch.Name != "" {
+		q.HideCommunity = false // what is named is to be seen
 	}
 	if f.Address != "" {
 		p, err := engine.ParseTarget(f.Address)

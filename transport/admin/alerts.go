@@ -53,10 +53,11 @@ func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Al
 	}
 	var concerned []engine.Decision
 	return h.engine.Alerts(ctx, h.engine.View(), q, func(a *engine.Alert, ds []engine.Decision) bool {
-		if f.Concerned {
+		named := q.Batch.Name != "" && f.Active // what it has now
+		if f.Concerned || named {
 			concerned = concerned[:0]
 			for _, d := range ds {
-				if concerns(d, q) {
+				if (!f.Concerned || concerns(d, q)) && (!named || d.Running(now)) {
 					concerned = append(concerned, d)
 				}
 			}

@@ -37,6 +37,7 @@ type NewAllowlist struct{ Name, Description string }
 type AllowlistAddition struct {
 	Name  string
 	Items []NewAllowlistItem
+	Dry   bool // add nothing, only say what would come of it
 }
 
 // NewAllowlistItem is one item to add.
@@ -50,9 +51,10 @@ type NewAllowlistItem struct {
 // one of Added, Present and Bad.
 type AllowlistAdded struct {
 	Added   int
-	Ended   int      // running decisions that ended because the list covers them
-	Present []string // values that the list had already
-	Bad     []string // what was wrong with the others, one sentence each
+	Ended   int        // running decisions that ended because the list covers them
+	Present []string   // values that the list had already
+	Bad     []string   // what was wrong with the others, one sentence each
+	First   []Decision // of a dry run: the first that would end, at most ShownEnded
 }
 
 // AllowlistRemoval asks to take values out of an allowlist.
@@ -156,6 +158,9 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 		}
 		items = append(items, item)
 	}
+	if q.Dry {
+		return h.wouldAllowlist(view, q.Name, items, now, out)
+	}
 	var err error // a list of the console's is refused even where there is nothing to add
 	if out.Added, out.Ended, err = h.engine.AddToAllowlist(ctx, q.Name, items, now); err != nil || len(items) == 0 {
 		return out, err
@@ -165,6 +170,19 @@ func (h *Handler) addToAllowlist(ctx context.Context, q *AllowlistAddition) (*Al
 		values[i] = items[i].Value
 	}
 	h.logChange(ctx, "added to an allowlist", "allowlist", q.Name, "values", out.Added, "first", some(values), "decisions_ended", out.Ended)
+	return out, nil
+}
+
+// wouldAllowlist says what the addition would do.
+func (h *Handler) wouldAllowlist(view *engine.View, name string, items []engine.AllowlistItem, now int64, out *AllowlistAdded) (*AllowlistAdded, error) {
+	added, ends, err := view.WouldAllowlist(name, items, now)
+	if err != nil {
+		return nil, err
+	}
+	out.Added, out.Ended = added, len(ends)
+	for _, d := range ends[:min(len(ends), ShownEnded)] {
+		out.First = append(out.First, decisionOf(d, now))
+	}
 	return out, nil
 }
 

@@ -206,8 +206,22 @@ func (c *Client) AddDecision(ctx context.Context, d *NewDecision) error {
 	if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
 		return err // before JSON turns it into something else
 	}
-	_, err := ask[Done](ctx, c, "/decisions/add", d)
+	_, err := ask[Imported](ctx, c, "/decisions/add", d)
 	return err
+}
+
+// WouldAddDecision says what would come of AddDecision, and stores nothing. Errors are its.
+func (c *Client) WouldAddDecision(ctx context.Context, d *NewDecision) (*Outlook, error) {
+	if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
+		return nil, err
+	}
+	dry := *d
+	dry.Dry = true
+	a, err := ask[Imported](ctx, c, "/decisions/add", &dry)
+	if err != nil {
+		return nil, err
+	}
+	return a.Outlook, nil
 }
 
 // DeleteDecisions ends running decisions, or counts them (Dry), and says which;

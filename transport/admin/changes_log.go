@@ -99,6 +99,12 @@ func (q *DecisionFilter) asked() string {
 	if q.Address != "" {
 		add("address", q.Address)
 	}
+	if q.Batch != "" {
+		add("batch", q.Batch)
+	}
+	if q.List != "" {
+		add("list", q.List)
+	}
 	return given(parts, []filled{{"type", q.Type}, {"value", q.Value}, {"scenario", q.Scenario}, {"origin", q.Origin}})
 }
 

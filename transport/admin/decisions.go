@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strconv"
 
 	"lapid/engine"
 )
@@ -18,6 +19,7 @@ type NewDecision struct {
 	Duration string
 	Reason   string
 	Bypass   bool // add it although the value is allowlisted
+	Dry      bool // store nothing, only say what would come of it
 }
 
 // DecisionFilter asks which running decisions to end. The zero filter is all
@@ -31,6 +33,8 @@ type DecisionFilter struct {
 	Value    *string
 	Scenario *string
 	Origin   *string
+	Batch    string // "": any; what an import stored
+	List     string // "": any; named list that imports set
 }
 
 // ShownEnded is how many of the decisions that ended are told one by one.
@@ -52,6 +56,10 @@ type Chunk struct {
 	Duration string
 	Reason   string
 	Items    []Item // at most MaxChunk
+
+	Batch string // what the import stores has this name; "": none
+	First bool   // nothing of the import is stored yet: refuse a name that exists, with ErrExists
+	Dry   bool   // store nothing, only say what would come of it
 }
 
 // Item is one value to import.
@@ -61,6 +69,10 @@ type Item struct {
 	Type     string `json:"t,omitempty"`
 	Duration string `json:"d,omitempty"`
 	Reason   string `json:"r,omitempty"`
+
+	// Again: the same target and type came before in this input. It is stored as the others,
+	// and a dry run counts it apart.
+	Again bool `json:"a,omitempty"`
 }
 
 // Imported says what became of a chunk. What is in neither Stored nor
@@ -70,6 +82,7 @@ type Imported struct {
 	Alert       uint64 // the alert that holds them, 0 when nothing was stored
 	Stored      int
 	Allowlisted []Allowlisted // left out because of an allowlist
+	Outlook     *Outlook      // of a dry run: what Stored would be about
 }
 
 // Allowlisted is a value with the items that protect it.
@@ -81,7 +94,7 @@ type Allowlisted struct {
 // addDecision stores one decision as an alert of its own, as the reference's command
 // line does. Everything is judged here, whatever the client: the verb's own checks
 // only make for better sentences.
-func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error) {
+func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Imported, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	scope := engine.CanonicalScope(q.Scope)
 	if engine.HoldsAddress(scope) {
@@ -107,6 +120,11 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 	if err := d.Fits(); err != nil {
 		return nil, err
 	}
+	if q.Dry {
+		look := newForesight(view, now)
+		look.see(&d, false)
+		return &Imported{Stored: 1, Outlook: look.done()}, nil
+	}
 	a := operatorsAlert(view, q.Machine, now)
 	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
 	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
@@ -116,7 +134,7 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Done, error
 		return nil, err
 	}
 	h.logChange(ctx, "added a decision", "decision", fmt.Sprintf("%s %s on %s %.100s", duration, q.Type, scope, q.Value), "reason", q.Reason)
-	return &Done{N: len(ids)}, nil
+	return &Imported{Stored: len(ids)}, nil
 }
 
 // operatorsAlert is an alert that carries an operator's decisions. It is
@@ -148,8 +166,11 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	if q.ID != 0 {
 		return h.deleteDecision(ctx, view, q, now)
 	}
+	if err := q.batchThere(view); err != nil {
+		return nil, err
+	}
 	query := &engine.Query{
-		Now: now, Inside: q.Inside, Type: word(q.Type), Value: word(q.Value), Scenario: word(q.Scenario),
+		Now: now, Batch: batchOf(q.Batch, q.List), Inside: q.Inside, Type: word(q.Type), Value: word(q.Value), Scenario: word(q.Scenario),
 		Origin: word(q.Origin), Simulated: true, Limit: -1,
 	}
 	if q.Address != "" {
@@ -182,8 +203,12 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 // already.
 func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *DecisionFilter, now int64) (*Ended, error) {
 	out := &Ended{N: 1}
-	if d, ok := view.Decision(engine.DecisionID(q.ID)); ok {
+	d, ok := view.Decision(engine.DecisionID(q.ID))
+	if ok {
 		out.First = []Decision{decisionOf(d, now)}
+	}
+	if q.Dry && !ok {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: strconv.FormatUint(q.ID, 10)}
 	}
 	if q.Dry {
 		return out, nil
@@ -205,17 +230,61 @@ func firstOf(out *Ended) string {
 }
 
 // importChunk stores a chunk as one alert, without the values that an allowlist
-// protects. One value that makes no sense refuses the whole chunk.
+// protects. One value that makes no sense refuses the whole chunk. A dry run comes as far
+// as that and says what would be stored.
 func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) {
 	if len(q.Items) > MaxChunk {
 		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("a chunk holds at most %d values", MaxChunk)}
 	}
+	if err := usableBatch(q.Batch); err != nil {
+		return nil, err
+	}
+	if q.First { // two imports must not both find that a name is free
+		h.batches.Lock()
+		defer h.batches.Unlock()
+	}
 	now, view := h.engine.Now(), h.engine.View()
+	if q.First && view.HasBatch(engine.Batch{Name: q.Batch}) {
+		return nil, &engine.Error{Kind: engine.ErrExists, Text: fmt.Sprintf("there is a batch %q already: give another name, or --append to add to it", q.Batch)}
+	}
 	a, out := operatorsAlert(view, q.Machine, now), &Imported{}
-	a.Decisions = make([]engine.NewDecision, 0, len(q.Items))
+	var err error
+	if q.Dry {
+		look := newForesight(view, now)
+		_, err = h.chosen(q, view, now, out, look.see)
+		out.Outlook = look.done()
+		return out, err
+	}
+	if a.Decisions, err = h.chosen(q, view, now, out, nil); err != nil {
+		return nil, err
+	}
+	if out.Stored == 0 {
+		h.logImport(ctx, q, out)
+		return out, nil
+	}
+	a.Batch = engine.Batch{Name: q.Batch}
+	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
+	a.EventsCount, a.Unlogged = int32(out.Stored), true
+	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	if len(ids) == 1 {
+		out.Alert = uint64(ids[0])
+	}
+	if err == nil {
+		h.logImport(ctx, q, out)
+	}
+	return out, err
+}
+
+// chosen are the decisions of a chunk, without what an allowlist protects, which out is
+// told. They are counted as Stored; with see each is shown to it instead of being kept.
+func (h *Handler) chosen(q *Chunk, view *engine.View, now int64, out *Imported, see func(d *engine.NewDecision, again bool)) ([]engine.NewDecision, error) {
+	var list []engine.NewDecision
+	if see == nil {
+		list = make([]engine.NewDecision, 0, len(q.Items))
+	}
 	guarded := len(view.Allowlists()) > 0
 	var found []engine.AllowlistMatch
-	var given, duration string // imports repeat themselves
+	var durations durationWords
 	for i := range q.Items {
 		if i%256 == 255 {
 			runtime.Gosched() // live queries must not wait for all of it
@@ -237,34 +306,35 @@ func (h *Handler) importChunk(ctx context.Context, q *Chunk) (*Imported, error) 
 				continue
 			}
 		}
-		if given == "" || d.Duration != given {
-			var err error
-			if duration, err = decisionDuration(d.Duration); err != nil {
-				return nil, err
-			}
-			given = d.Duration
+		var err error
+		if d.Duration, err = durations.stored(d.Duration); err != nil {
+			return nil, err
 		}
-		d.Duration = duration
 		if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
 			return nil, err
 		}
-		a.Decisions = append(a.Decisions, d)
+		out.Stored++
+		if see != nil {
+			see(&d, q.Items[i].Again)
+			continue
+		}
+		list = append(list, d)
 	}
-	out.Stored = len(a.Decisions)
-	if out.Stored == 0 {
-		h.logImport(ctx, q, out)
-		return out, nil
+	return list, nil
+}
+
+// durationWords remembers the last duration that was judged: imports repeat themselves.
+type durationWords struct{ given, duration string }
+
+func (w *durationWords) stored(text string) (string, error) {
+	if w.given == "" || text != w.given {
+		duration, err := decisionDuration(text)
+		if err != nil {
+			return "", err
+		}
+		w.given, w.duration = text, duration
 	}
-	a.Scenario = fmt.Sprintf("import %s: %d IPs", q.Source, out.Stored)
-	a.EventsCount, a.Unlogged = int32(out.Stored), true
-	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
-	if len(ids) == 1 {
-		out.Alert = uint64(ids[0])
-	}
-	if err == nil {
-		h.logImport(ctx, q, out)
-	}
-	return out, err
+	return w.duration, nil
 }
 
 // decision is the item with the chunk's words where it has none.

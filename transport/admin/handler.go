@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
+	"sync"
 
 	"lapid/engine"
 )
@@ -45,7 +46,8 @@ type Handler struct {
 	program string // version shown in Status
 	log     *slog.Logger
 	verbs   map[string]http.HandlerFunc
-	most    int64 // bytes of a request body
+	most    int64      // bytes of a request body
+	batches sync.Mutex // held while a name is looked for and taken
 }
 
 // NewHandler makes the handler of one engine, which must be running (Run) for
@@ -90,6 +92,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
 		"/decisions/import": verb(h.importChunk),
+		"/batches/list":     verb(h.listBatches),
 
 		"/why": verb(h.why),
 
@@ -116,8 +119,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			fail(w, fmt.Errorf("internal error, see the log"))
 		}
 	}()
-	if r.URL.Path == "/movein" && r.Method == http.MethodPost {
+	if r.Method == http.MethodPost && r.URL.Path == "/movein" {
 		h.moveIn(w, r)
+		return
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/lists/replace" {
+		h.replaceList(w, r)
 		return
 	}
 	serve, ok := h.verbs[r.URL.Path]

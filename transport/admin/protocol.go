@@ -8,7 +8,7 @@ import (
 
 // Version numbers the protocol. It changes whenever a request or an answer
 // changes its meaning.
-const Version = 2
+const Version = 3
 
 // maxBody bounds a request body in bytes. A larger one is refused with kind
 // "invalid" and nothing is stored.

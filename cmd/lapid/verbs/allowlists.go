@@ -77,8 +77,11 @@ func allowlistsDelete(t *Terminal) *cobra.Command {
 // expiration; import is for lists where they differ.
 func allowlistsAdd(t *Terminal) *cobra.Command {
 	var expiration, comment string
+	var dry bool
 	c := &cobra.Command{
 		Use: "add NAME VALUE...", Short: "Add addresses or ranges; running decisions on them end", Args: minArgs(2),
+		Long: `Adds addresses or ranges to an allowlist. Running decisions on them, inside them or around them end.
+--dry-run adds nothing and says which would end; the exit code is that of the real run.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			lasts, err := lasting(expiration)
 			if err != nil {
@@ -88,9 +91,10 @@ func allowlistsAdd(t *Terminal) *cobra.Command {
 			for _, v := range args[1:] {
 				items = append(items, admin.NewAllowlistItem{Value: v, Comment: comment, Lasts: lasts})
 			}
-			return addToAllowlist(c.Context(), t, args[0], items, 0)
+			return addToAllowlist(c.Context(), t, &admin.AllowlistAddition{Name: args[0], Items: items, Dry: dry}, 0)
 		},
 	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "add nothing, only say which decisions would end")
 	c.Flags().StringVarP(&expiration, "expiration", "e", "", "how long they count (12h, 30d; default: for ever)")
 	c.Flags().StringVarP(&comment, "comment", "d", "", "why they are there")
 	return c
@@ -126,28 +130,49 @@ type additionObject struct {
 	Expired int      `json:"expired"`
 }
 
+func additionObjectOf(name string, done *admin.AllowlistAdded, expired int) additionObject {
+	return additionObject{name, done.Added, done.Ended, append([]string{}, done.Present...), append([]string{}, done.Bad...), expired}
+}
+
+// wouldAllowObject is what an addition would do, in JSON, with the first decisions that would
+// end.
+type wouldAllowObject struct {
+	additionObject
+	DryRun bool             `json:"dry_run"`
+	First  []admin.Decision `json:"first"`
+}
+
 // addToAllowlist adds items; so many others were left out because they have
 // expired. Values that are no addresses do not hold the others up: those are
 // added, in one commit, and the verb fails afterwards with how many were
 // left out.
-func addToAllowlist(ctx context.Context, t *Terminal, name string, items []admin.NewAllowlistItem, expired int) error {
+func addToAllowlist(ctx context.Context, t *Terminal, q *admin.AllowlistAddition, expired int) error {
+	name := q.Name
 	return t.withClient(ctx, func(client *admin.Client) error {
-		done, err := client.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: name, Items: items})
+		done, err := client.AddToAllowlist(ctx, q)
 		if err != nil {
 			return worded("", err)
 		}
 		// An error for the exit code; what could be added was added, and is told too.
 		if n := len(done.Bad); n > 0 {
-			err = fmt.Errorf("%d of %d values are no addresses or ranges, and were left out", n, len(items))
+			err = fmt.Errorf("%d of %d values are no addresses or ranges, and were left out", n, len(q.Items))
+		}
+		if t.Output == jsonWords && q.Dry {
+			return errors.Join(t.json(wouldAllowObject{additionObjectOf(name, done, expired), true, append([]admin.Decision{}, done.First...)}, " "), err)
 		}
 		if t.Output == jsonWords {
-			return errors.Join(t.json(additionObject{name, done.Added, done.Ended, append([]string{}, done.Present...), append([]string{}, done.Bad...), expired}, " "), err)
+			return errors.Join(t.json(additionObjectOf(name, done, expired), " "), err)
 		}
 		for _, text := range done.Bad {
 			t.log("error", "%s", text)
 		}
 		for _, v := range done.Present {
 			t.log("warning", "value %s already in allowlist", v)
+		}
+		if q.Dry {
+			tellEnded(t, &admin.Ended{N: done.Ended, First: done.First})
+			t.print("Would add %d values to allowlist %s, and %d decisions would end\n", done.Added, name, done.Ended)
+			return err
 		}
 		if done.Added == 0 {
 			t.print("no new values for allowlist\n")
@@ -165,6 +190,7 @@ func addToAllowlist(ctx context.Context, t *Terminal, name string, items []admin
 // added, so a bad line in it changes nothing.
 func allowlistsImport(t *Terminal) *cobra.Command {
 	var file string
+	var dry bool
 	c := &cobra.Command{
 		Use: "import NAME", Short: "Add what a CSV file lists (value, expiration, comment)", Args: exactArgs(1),
 		Long: `Adds the values of a CSV file with a header line: value, and if wanted expiration (how long, or until when as in
@@ -186,9 +212,10 @@ func allowlistsImport(t *Terminal) *cobra.Command {
 			if expired > 0 && t.Output != jsonWords {
 				t.log("info", "left out: %d that have expired", expired)
 			}
-			return addToAllowlist(c.Context(), t, args[0], items, expired)
+			return addToAllowlist(c.Context(), t, &admin.AllowlistAddition{Name: args[0], Items: items, Dry: dry}, expired)
 		},
 	}
+	c.Flags().BoolVar(&dry, "dry-run", false, "add nothing, only say which decisions would end")
 	c.Flags().StringVarP(&file, "input", "i", "", "CSV file, - for standard input")
 	_ = c.MarkFlagRequired("input")
 	return c

@@ -20,7 +20,7 @@ const completionPatience = 2 * time.Second
 // offered; the store is not opened for that.
 func AddCompletions(t *Terminal, root *cobra.Command) {
 	words := map[string][]string{
-		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {"csv", "json", "values"},
+		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {formatCSV, formatJSON, formatNDJSON, formatValues},
 		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
 		"scope":  config.KnownScopes, "type": config.KnownTypes, "duration": {"4h", "1d", "7d", "forever"},
 	}

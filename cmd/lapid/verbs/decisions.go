@@ -30,8 +30,13 @@ func decisionsList(t *Terminal) *cobra.Command {
 		Long: `Lists the decisions of the newest alerts that have a running one; --limit counts alerts. With
 --ip, --range, --type or --origin only the decisions that these ask for are shown. Other filters
 choose alerts, so decisions of such an alert that are over show up with a negative expiration.
+--batch-name shows what an import stored, --name what a named list has; -o json tells the batch or the
+list of each alert.
 What -o json and -o raw print can be given to "decisions import".`,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if !c.Flags().Changed("limit") && (f.batch != "" || f.list != "") {
+				f.limit = 0 // all that came in together
+			}
 			return listAlerts(c.Context(), t, &f, true, showDecisions)
 		},
 	}
@@ -39,6 +44,8 @@ What -o json and -o raw print can be given to "decisions import".`,
 	s := c.Flags()
 	s.StringVarP(&f.kindOfDecision, "type", "t", "", "type of decision (ban, captcha ...)")
 	s.BoolVar(&f.noSimulated, "no-simu", false, "leave simulated decisions out")
+	s.StringVar(&f.batch, "batch-name", "", "what the import of that name stored")
+	s.StringVar(&f.list, "name", "", "what the named list has (decisions import --name)")
 	return c
 }
 
@@ -144,6 +151,9 @@ func decisionsAdd(t *Terminal) *cobra.Command {
 	var n admin.NewDecision
 	c := &cobra.Command{
 		Use: "add", Short: "Add one decision", Args: NoArgs,
+		Long: `Adds one decision. With --dry-run nothing is stored: it says whether a decision of that type runs on
+the target already, whether an allowlist is in the way, and which bouncers would be told of more than
+their --max-entries; the exit code is that of the real run.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return addDecision(c.Context(), t, &f, &n)
 		},
@@ -154,6 +164,7 @@ func decisionsAdd(t *Terminal) *cobra.Command {
 	s.StringVarP(&n.Duration, "duration", "d", "4h", "how long (4h, 30m, 2d ..., forever)")
 	s.StringVarP(&n.Type, "type", "t", "ban", "type of decision (ban, captcha ...)")
 	s.StringVarP(&n.Reason, "reason", "R", "", "reason (default: manual '<type>' from '<login>')")
+	s.BoolVar(&n.Dry, "dry-run", false, "store nothing, only say what would be")
 	s.BoolVarP(&n.Bypass, "bypass-allowlist", "B", false, "add the decision although the value is allowlisted")
 	return c
 }
@@ -180,12 +191,21 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 		n.Reason = fmt.Sprintf("manual '%s' from '%s'", n.Type, n.Machine)
 	}
 	return t.withClient(ctx, func(client *admin.Client) error {
-		err := client.AddDecision(ctx, n)
+		var look *admin.Outlook
+		var err error
+		if n.Dry {
+			look, err = client.WouldAddDecision(ctx, n)
+		} else {
+			err = client.AddDecision(ctx, n)
+		}
 		if errors.Is(err, engine.ErrRefused) {
 			return err // an allowlist, in the contract's words
 		}
 		if err != nil {
 			return apiError(err)
+		}
+		if n.Dry {
+			return showWouldAdd(t, n, look)
 		}
 		if t.Output == jsonWords {
 			return t.json(addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, " ")
@@ -193,6 +213,28 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 		t.success("Decision successfully added")
 		return nil
 	})
+}
+
+// showWouldAdd says what would come of an addition.
+func showWouldAdd(t *Terminal, n *admin.NewDecision, look *admin.Outlook) error {
+	over := overflowing(look.Overflows)
+	if t.Output == jsonWords {
+		return t.json(wouldAddObject{
+			addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, true, look.New, look.Known, overflowObjects(over),
+		}, " ")
+	}
+	t.print("Would add a %s on %s:%s for %s: %s\n", n.Type, n.Scope, n.Value, n.Duration, outlookText(look, 0))
+	tellOverflows(t, over)
+	return nil
+}
+
+// wouldAddObject is a decision that would be added, in JSON.
+type wouldAddObject struct {
+	addedObject
+	DryRun    bool             `json:"dry_run"`
+	New       int              `json:"new"`
+	Known     int              `json:"known"`
+	Overflows []overflowObject `json:"overflows"`
 }
 
 // addedObject is a decision that was added, in JSON.
@@ -210,34 +252,48 @@ type addedObject struct {
 func decisionsDelete(t *Terminal) *cobra.Command {
 	var f targetFlags
 	var kind, scenario, origin, number string
-	var contained, all, yes bool
+	var batch, list string
+	var contained, all bool
+	var how deletion
 	c := &cobra.Command{
 		Use: "delete", Short: "End running decisions", Args: NoArgs, Aliases: []string{"remove"},
 		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
 that contain it; --contained ends what lies inside a range instead. Says what it ended, the first
-ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.`,
+ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.
+--batch-name takes back what an import stored, --name a whole named list; what of it has ended already
+does not matter, and a name that there is not is an error. --dry-run ends nothing and says what would end.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			// A filter that was written with an empty value filters by it: no decision has an
 			// empty type, so nothing is deleted, where leaving it away would delete more.
 			what := admin.DecisionFilter{
 				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
-				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin),
+				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin), Batch: batch, List: list,
+			}
+			for flag, name := range map[string]string{"batch-name": batch, "name": list} {
+				if c.Flags().Changed(flag) && name == "" {
+					return fmt.Errorf("--%s is empty: give the name", flag)
+				}
+			}
+			if batch != "" && list != "" {
+				return errors.New("give one of --batch-name and --name, not both")
 			}
 			if number != "" {
 				n, err := strconv.ParseUint(number, 10, 63)
 				if err != nil {
 					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
 				}
-				return deleteDecisions(c.Context(), t, &admin.DecisionFilter{ID: n}, n == 0, yes)
+				how.nought = n == 0
+				return deleteDecisions(c.Context(), t, &admin.DecisionFilter{ID: n}, how)
 			}
 			var err error
 			if what.Address, err = f.address(); err != nil {
 				return err
 			}
-			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil {
+			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil &&
+				batch == "" && list == "" {
 				return errNoFilter(c)
 			}
-			return deleteDecisions(c.Context(), t, &what, false, yes)
+			return deleteDecisions(c.Context(), t, &what, how)
 		},
 	}
 	f.flags(c)
@@ -248,7 +304,10 @@ ten by name. On a terminal it asks before more than a thousand end, unless --yes
 	s.StringVar(&number, "id", "", "number of the decision")
 	s.BoolVar(&contained, "contained", false, "what lies inside the range")
 	s.BoolVarP(&all, "all", "a", false, "all decisions")
-	s.BoolVar(&yes, "yes", false, "do not ask, however many there are")
+	s.StringVar(&batch, "batch-name", "", "what the import of that name stored")
+	s.StringVar(&list, "name", "", "what the named list has (decisions import --name)")
+	s.BoolVar(&how.yes, "yes", false, "do not ask, however many there are")
+	s.BoolVar(&how.dry, "dry-run", false, "end nothing, only say what would end")
 	return c
 }
 
@@ -256,12 +315,15 @@ ten by name. On a terminal it asks before more than a thousand end, unless --yes
 // It is the size of a slip: one country, one scenario, one list.
 const manyDecisions = 1000
 
+// deletion is how decisions are deleted. nought is the number 0, which no decision has; it
+// must not be taken for "no number", which would end all.
+type deletion struct{ nought, yes, dry bool }
+
 // deleteDecisions ends what the filter finds, in one commit, and says what ended.
-// nought is the number 0, which no decision has; it must not be taken for "no
-// number", which would end all.
-func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilter, nought, yes bool) error {
+func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilter, how deletion) error {
+	what.Dry = how.dry
 	return t.withClient(ctx, func(client *admin.Client) error {
-		if !yes && !nought && t.attended() {
+		if !how.yes && !how.dry && !how.nought && t.attended() {
 			ok, err := agreeToDelete(ctx, t, client, *what)
 			if err != nil || !ok {
 				return err
@@ -269,7 +331,7 @@ func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilte
 		}
 		// The server would take 0 for "no number", which is every decision.
 		ended, err := &admin.Ended{}, error(nil)
-		if nought { // no decision has the number 0
+		if how.nought { // no decision has the number 0
 			err = &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: "0"}
 		} else {
 			ended, err = client.DeleteDecisions(ctx, what)
@@ -277,13 +339,27 @@ func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilte
 		if err != nil {
 			return fmt.Errorf("unable to delete decision: %w", apiError(worded("delete", err)))
 		}
-		if t.Output == jsonWords {
+		switch {
+		case how.dry && t.Output == jsonWords:
+			return t.json(wouldDeleteObject{DryRun: true, Would: ended.N, First: append([]admin.Decision{}, ended.First...)}, " ")
+		case how.dry:
+			tellEnded(t, ended)
+			t.print("Would delete %d decision(s)\n", ended.N)
+			return nil
+		case t.Output == jsonWords:
 			return t.json(deletedObject{ended.N}, " ")
 		}
 		tellEnded(t, ended)
 		t.success("%d decision(s) deleted", ended.N)
 		return nil
 	})
+}
+
+// wouldDeleteObject is what a deletion would end, in JSON, the first ones by name.
+type wouldDeleteObject struct {
+	DryRun bool             `json:"dry_run"`
+	Would  int              `json:"would_delete"`
+	First  []admin.Decision `json:"first"`
 }
 
 // agreeToDelete asks before very much is deleted. It lets the server count without

@@ -22,6 +22,7 @@ type alertFlags struct {
 	limit                                         int
 	since, until                                  string
 	kindOfDecision, origin, scenario, kindOfAlert string
+	batch, list                                   string
 }
 
 // listing registers the flags that both lists have. limit is the default number of
@@ -51,8 +52,11 @@ func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 	out := &admin.AlertFilter{
 		Scope: some(engine.CanonicalScope(f.scope)), Value: some(f.value), Scenario: some(f.scenario),
 		DecisionType: some(f.kindOfDecision), Origin: some(f.origin), Kind: some(f.kindOfAlert), Inside: f.contained,
-		HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
+		Batch: f.batch, List: f.list, HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
 		Concerned: active && (f.ip != "" || f.ipRange != "" || f.kindOfDecision != "" || f.origin != ""),
+	}
+	if f.batch != "" && f.list != "" {
+		return nil, errors.New("give one of --batch-name and --name, not both")
 	}
 	// --all means everything, so the default limit must not cut it.
 	if f.all {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
@@ -43,12 +45,19 @@ type importing struct {
 	batch        int
 	allowEmpty   bool
 	chunk        admin.Chunk // the words for values that leave them out
+	add          bool        // --append
+	dry          bool
+	skip         bool // entries that cannot be used
+	list         importList
 
+	guessed         bool     // the format
 	scoped          bool     // --scope was given
+	skipped         int      // entries that could not be used
 	over, simulated int      // entries of a list that were left out
 	strange         []string // names in the input that mean nothing here
 
 	stored      int
+	outlook     admin.Outlook // of a dry run
 	alerts      []uint64
 	allowlisted []admin.Allowlisted
 }
@@ -63,41 +72,104 @@ func decisionsImport(t *Terminal) *cobra.Command {
 
   csv     a header line with any of duration, reason, scope, type, value; value is needed
   json    a list of objects with these names
-  values  one value per line; blank lines and # comments are skipped (give --format values)
+  ndjson  one object with these names on each line
+  values  one value per line
 
-What "decisions list" and cscli print with -o json and -o raw can be imported too (add -a there
-for everything): with what is left of each duration, and with the origin of an import. A value with
-a slash is a Range where no scope is given.
+The format is told by --format, by the extension of the file, or else by how the input begins. Blank
+lines and # comments are skipped (in JSON: whole lines), and gzip files are unpacked. What "decisions
+list" and cscli print with -o json and -o raw can be imported too (add -a there for everything): with
+what is left of each duration, and with the origin of an import. A value with a slash is a Range where
+no scope is given.
 
 The whole input is read and judged before anything is stored, each entry as "decisions add" judges.
 Refused are a missing value, an address or a range that is none or does not fit its scope, a duration
 that is over at once or cannot be counted ("forever" stands for the longest), and a known type in
-capitals: the first 20 are named with their lines, and nothing changes. Warned of are columns and fields
-that mean nothing here, and types and scopes that look like a slip. Left out and counted are decisions of
-a list that are over or simulated; left out and named, values that an allowlist protects.
+capitals: the first 20 are named with their lines, and nothing changes, unless --skip-invalid is given.
+Warned of are columns and fields that mean nothing here, and types and scopes that look like a slip.
+Left out and counted are decisions of a list that are over or simulated; left out and named, values that
+an allowlist protects.
 
-Each batch becomes one alert, stored whole or not at all; an import that ends early says which alerts
-it has made and how to take them back.
+What an import has stored is a batch with a name: --batch-name chooses it, else it is made up and told.
+"decisions delete --batch-name NAME" takes all of it back as one commit, "decisions list --batch-name
+NAME" shows it. A name that exists is refused, unless --append is given. --batch values become one
+alert, stored whole or not at all; an import that ends early says which alerts it has made and how to
+take them back.
+
+--name X --replace makes the input the whole content of the named list X, as one commit: what is new
+begins, what is not in it any more ends, and what is in both stays as it is, so that bouncers are told
+only of what has changed. A decision is told anew when less than a quarter to three quarters of its
+duration is left, or more than the input gives it: let --duration be longer than twice the time between
+two imports. The decisions have the origin "lists" and the name as their scenario. Refused are a content
+that is empty or less than half as long as what runs, unless --allow-shrink is given; an input whose last
+line has no end, since it may have been cut off; and the name of a list that is pulled from the Central
+API. An entry that is there twice counts once. "decisions delete --name X" takes the list back.
+
+--dry-run stores nothing and says what would be: how many are new, how many known already (a decision of
+that type runs on the same target: the new one would stand beside it), repeated in the input, protected
+by an allowlist, and which bouncers would be told of more than their --max-entries.
 
 Exit code 0: all that was not left out is stored. 1: nothing is stored, or as much as the error says; so
 is an input without a single decision, that a fetch which failed is noticed, unless --allow-empty is
-given. 130: interrupted.`,
+given. 130: interrupted. A dry run exits as the import would.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			i.scoped = c.Flags().Changed("scope")
+			if err := i.combined(c); err != nil {
+				return err
+			}
 			return importDecisions(c.Context(), t, &i)
 		},
 	}
+	i.flags(c)
+	return c
+}
+
+func (i *importing) flags(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVarP(&i.file, "input", "i", "", "file, or - for standard input")
-	s.StringVar(&i.format, "format", "", "csv, json or values (default: by the extension of the file)")
+	s.StringVar(&i.format, "format", "", "csv, json, ndjson or values (default: by the extension of the file, or its beginning)")
 	s.StringVarP(&i.chunk.Duration, "duration", "d", "4h", "duration where the input has none (4h, 7d ..., forever)")
 	s.StringVar(&i.chunk.Scope, "scope", engine.ScopeIP, "scope where the input has none")
 	s.StringVarP(&i.chunk.Reason, "reason", "R", "manual", "reason where the input has none")
 	s.StringVarP(&i.chunk.Type, "type", "t", "ban", "type where the input has none")
 	s.IntVar(&i.batch, "batch", 0, fmt.Sprintf("values per alert (default %d)", defaultBatch))
+	s.StringVar(&i.chunk.Batch, "batch-name", "", "name of what is stored (default: made up of the file's name and the time)")
+	s.BoolVar(&i.add, "append", false, "add to a batch that exists")
 	s.BoolVar(&i.allowEmpty, "allow-empty", false, "an input without decisions is no error")
+	s.BoolVar(&i.skip, "skip-invalid", false, "leave out what cannot be used, instead of refusing all")
+	s.BoolVar(&i.dry, "dry-run", false, "store nothing, only say what would be")
+	s.StringVar(&i.list.name, "name", "", "named list whose content this is (with --replace)")
+	s.BoolVar(&i.list.replace, "replace", false, "make the input the whole content of the list")
+	s.BoolVar(&i.list.shrink, "allow-shrink", false, "also a content that is empty, or less than half of what there is")
 	_ = c.MarkFlagRequired("input")
-	return c
+}
+
+// combined refuses flags that say nothing beside others, by name.
+func (i *importing) combined(c *cobra.Command) error {
+	given := c.Flags().Changed
+	if given("name") != i.list.replace {
+		return errors.New("--name and --replace belong together: a named list is replaced as a whole (--batch-name names what a plain import stores)")
+	}
+	if i.list.replace {
+		for _, flag := range []string{"batch", "batch-name", "append", "reason"} {
+			if given(flag) {
+				return fmt.Errorf("--%s means nothing with --name: the list's name stands for it, and all of it is one commit", flag)
+			}
+		}
+		if i.allowEmpty {
+			return errors.New("--allow-empty means nothing with --name: --allow-shrink takes an empty content")
+		}
+		return admin.UsableBatchName("the list's name", i.list.name)
+	}
+	if i.list.shrink {
+		return errors.New("--allow-shrink means nothing without --name and --replace")
+	}
+	if i.add && i.chunk.Batch == "" {
+		return errors.New("--append needs the --batch-name to add to")
+	}
+	if given("batch-name") {
+		return admin.UsableBatchName("the batch's name", i.chunk.Batch)
+	}
+	return nil
 }
 
 // importDecisions reads the input twice: once to judge all of it, once to send it. So
@@ -117,15 +189,27 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 		return err
 	}
 	defer input.Close()
+	if err := i.recognize(input); err != nil {
+		return err
+	}
 	t.words("Parsing %s\n", i.format)
 	total, err := i.check(t, input)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w%s", err, i.readAs())
+	}
+	if i.list.replace {
+		return replaceList(ctx, t, i, input, total)
 	}
 	// A fetch that failed leaves an empty file; a job that imports it must not look
 	// like one that worked.
 	if total == 0 && !i.allowEmpty {
 		return fmt.Errorf("no decisions found%s", i.leftOut(" (left out: ", ")"))
+	}
+	if i.chunk.Dry = i.dry; i.dry {
+		return dryImport(ctx, t, i, input, total)
+	}
+	if i.chunk.Batch == "" {
+		i.chunk.Batch = inventedBatch(i.chunk.Source, time.Now())
 	}
 	if total > announced {
 		t.words("You are about to add %d decisions, this may take a while\n", total)
@@ -152,17 +236,44 @@ func showImport(t *Terminal, i *importing) error {
 	if text := i.leftOut("left out: ", ""); text != "" {
 		t.log("info", "%s", text)
 	}
+	if i.stored > 0 {
+		t.success("batch %s: \"%s decisions delete --batch-name %s\" takes it back", i.chunk.Batch, t.program(), quoted(i.chunk.Batch))
+	}
 	return nil
+}
+
+// inventedBatch names what an import stores: after its source, which no two at the same
+// second share by chance.
+func inventedBatch(source string, now time.Time) string {
+	plain := strings.Map(func(r rune) rune {
+		if r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
+			return r
+		}
+		return '_'
+	}, source)
+	return fmt.Sprintf("%s-%s-%06x", strings.TrimLeft(plain[:min(len(plain), 64)], "-"), now.UTC().Format("20060102T150405Z"), rand.Uint32N(1<<24))
+}
+
+// quoted is a name as an argument on a command line.
+func quoted(name string) string {
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return !(strings.ContainsRune("._-+:,@%/=", r) || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+	}) {
+		return "'" + strings.ReplaceAll(name, "'", `'\''`) + "'"
+	}
+	return name
 }
 
 // importedObject is an import in JSON. Alerts are the numbers by which the
 // import can be taken back. Lists are never null.
 type importedObject struct {
 	Imported    int                 `json:"imported"`
+	Batch       string              `json:"batch"` // "": nothing was stored
 	Alerts      []uint64            `json:"alerts"`
 	Allowlisted []allowlistedObject `json:"allowlisted"`
 	Over        int                 `json:"over"`
 	Simulated   int                 `json:"simulated"`
+	Invalid     int                 `json:"invalid"` // left out with --skip-invalid
 	Ignored     []string            `json:"ignored_fields"`
 }
 
@@ -176,7 +287,10 @@ type allowlistedObject struct {
 func (i *importing) object() importedObject {
 	o := importedObject{
 		Imported: i.stored, Alerts: append([]uint64{}, i.alerts...), Allowlisted: []allowlistedObject{},
-		Over: i.over, Simulated: i.simulated, Ignored: append([]string{}, i.strange...),
+		Over: i.over, Simulated: i.simulated, Invalid: i.skipped, Ignored: append([]string{}, i.strange...),
+	}
+	if i.stored > 0 {
+		o.Batch = i.chunk.Batch
 	}
 	for _, a := range i.allowlisted {
 		o.Allowlisted = append(o.Allowlisted, allowlistedObject(a))
@@ -193,6 +307,9 @@ func (i *importing) leftOut(before, after string) string {
 	}
 	if i.simulated > 0 {
 		parts = append(parts, fmt.Sprintf("%d simulated", i.simulated))
+	}
+	if i.skipped > 0 {
+		parts = append(parts, fmt.Sprintf("%d that cannot be used", i.skipped))
 	}
 	if len(parts) == 0 {
 		return ""
@@ -239,17 +356,10 @@ func (i *importing) endedEarly(cause error, total int, program string) error {
 // stores.
 func (i *importing) settle(t *Terminal) error {
 	if i.format == "" {
-		switch strings.ToLower(filepath.Ext(i.file)) {
-		case ".csv":
-			i.format = "csv"
-		case ".json":
-			i.format = "json"
-		default:
-			return errors.New("unable to guess format from file extension, please provide a format with --format flag")
-		}
+		i.format = formatOf(i.file)
 	}
-	if _, ok := formats[i.format]; !ok {
-		return fmt.Errorf("unknown format '%s': use csv, json or values", i.format)
+	if _, ok := formats[i.format]; !ok && i.format != "" {
+		return fmt.Errorf("unknown format '%s': use csv, json, ndjson or values", i.format)
 	}
 	if i.batch < 0 || i.batch > admin.MaxChunk {
 		return fmt.Errorf("the batch size must lie between 0 and %d", admin.MaxChunk)
@@ -332,6 +442,9 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 				total++
 				kind, _ := config.TypeDoubt(e.Type) // an empty one is that of the flag, which was looked at
 				doubt(where, kind)
+				if i.list.replace && e.Reason != "" && !e.left {
+					doubt(where, "a reason means nothing in a named list, whose name is the scenario of all its decisions")
+				}
 				doubt(where, config.ScopeDoubt(e.Scope))
 			case e.simulated:
 				i.simulated++
@@ -353,6 +466,10 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 	}
 	if faults > shownFaults {
 		t.log("error", "... and %d more", faults-shownFaults)
+	}
+	if i.skip {
+		i.skipped = faults
+		return total, nil
 	}
 	if faults > 0 {
 		return 0, fmt.Errorf("%d unusable entries in %s, nothing was imported", faults, i.chunk.Source)
@@ -433,10 +550,21 @@ func durationFault(text string, err error) error {
 // each reads the input from its beginning. The sink sees every entry in
 // order; what it returns ends the reading.
 func (i *importing) each(input *os.File, to *sink) error {
-	if _, err := input.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("reading the input: %w", err)
+	in, err := text(input)
+	if err != nil {
+		return err
 	}
-	return formats[i.format](input, to)
+	if !i.list.replace || i.format == formatJSON || i.format == formatNDJSON {
+		return formats[i.format](in, to)
+	}
+	end := &ending{in: in, last: '\n'}
+	if err := formats[i.format](end, to); err != nil {
+		return err
+	}
+	if end.last != '\n' {
+		return errors.New("the last line has no line end, so the input may have been cut off: add one if it is whole")
+	}
+	return nil
 }
 
 // sendImport stores the values chunk by chunk: while one is under way the next is
@@ -467,6 +595,7 @@ func sendImport(ctx context.Context, t *Terminal, client *admin.Client, i *impor
 			if until.Err() != nil {
 				return until.Err()
 			}
+			chunk.First = !i.add && len(i.alerts) == 0 && chunk.Batch != ""
 			answer, err := client.Import(ctx, chunk)
 			if err != nil {
 				return err
@@ -497,6 +626,20 @@ func (i *importing) note(answer *admin.Imported) {
 		i.alerts = append(i.alerts, answer.Alert)
 	}
 	i.allowlisted = append(i.allowlisted, answer.Allowlisted...)
+	if look := answer.Outlook; look != nil {
+		i.outlook.New += look.New
+		i.outlook.Known += look.Known
+		i.outlook.Again += look.Again
+		i.outlook.Overflows = addOverflows(i.outlook.Overflows, look.Overflows)
+	}
+}
+
+// judged is an error of prepare's at the second reading, as it was judged at the first.
+func (i *importing) judged(err error) error {
+	if i.skip {
+		return nil
+	}
+	return err
 }
 
 // cut makes chunks of the input. A chunk is handed over when it has size
@@ -504,6 +647,10 @@ func (i *importing) note(answer *admin.Imported) {
 // has gone: ctx ends then.
 func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
 	next := i.chunk
+	var again *repeats
+	if i.dry {
+		again = &repeats{}
+	}
 	hand := func() error {
 		chunk := next
 		next.Items = nil
@@ -516,8 +663,12 @@ func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks ch
 	}
 	err := i.each(input, &sink{
 		entry: func(_ string, e *listed) error {
-			if take, err := i.prepare(e); err != nil || !take {
-				return err
+			take, err := i.prepare(e)
+			if !take || err != nil {
+				return i.judged(err)
+			}
+			if again != nil {
+				e.Again = again.has(i, e)
 			}
 			next.Items = append(next.Items, e.Item)
 			if len(next.Items) < size {

@@ -40,12 +40,25 @@ type sink struct {
 // maxLine bytes or one object.
 type reader func(in io.Reader, to *sink) error
 
-// formats are the readers by the word for --format.
-var formats = map[string]reader{"csv": readCSV, "json": readJSON, "values": readValues}
+// The words for --format.
+const (
+	formatCSV    = "csv"
+	formatJSON   = "json"
+	formatNDJSON = "ndjson"
+	formatValues = "values"
+)
 
-// maxLine bounds one line, in bytes. No address, scope and reason is so
-// long; a file without line ends is found before it fills the memory.
-const maxLine = 1 << 20
+// formats are the readers by them.
+var formats = map[string]reader{formatCSV: readCSV, formatJSON: readJSON, formatNDJSON: readNDJSON, formatValues: readValues}
+
+const (
+	// maxLine bounds one line, in bytes. No address, scope and reason is so
+	// long; a file without line ends is found before it fills the memory.
+	maxLine = 1 << 20
+	// maxObject bounds one object of JSON, in bytes: an alert with all decisions of
+	// an import, as a list prints it, is shorter.
+	maxObject = 64 << 20
+)
 
 // importColumns are the names a header line or an object may hold.
 var importColumns = []string{"duration", "reason", "scope", "type", "value"}
@@ -60,10 +73,13 @@ var listColumns = []string{"id", "source", "ip", "action", "country", "as", "eve
 // is no CSV is told and passed over; a header without a value ends it.
 //
 // A file that has a column ip and none called value is a list as "decisions list -o
-// raw" prints it.
+// raw" prints it. Lines that begin with # are passed over, and so is a # behind a
+// blank with what follows it, but in a reason.
 func readCSV(in io.Reader, to *sink) error {
-	r := csv.NewReader(bufio.NewReaderSize(in, 1<<16))
-	r.ReuseRecord, r.TrimLeadingSpace, r.FieldsPerRecord = true, true, -1
+	ration := &rationed{in: in, most: maxLine}
+	ration.next()
+	r := csv.NewReader(bufio.NewReaderSize(ration, 1<<16))
+	r.ReuseRecord, r.TrimLeadingSpace, r.FieldsPerRecord, r.Comment = true, true, -1, '#'
 	header, err := r.Read()
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -82,6 +98,7 @@ func readCSV(in io.Reader, to *sink) error {
 	to.columns(columns, own)
 	var e listed
 	for {
+		ration.next()
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -95,6 +112,9 @@ func readCSV(in io.Reader, to *sink) error {
 			return fmt.Errorf("reading the input: %w", err)
 		}
 		line, _ := r.FieldPos(0)
+		if len(record) == 1 && withoutComment(record[0]) == "" {
+			continue
+		}
 		e = listed{left: own}
 		for i, text := range record {
 			if i < len(columns) {
@@ -123,6 +143,9 @@ func (to *sink) columns(names []string, own bool) {
 // set takes one field of a line. own says that the file is a list as we print it,
 // whose columns have other names.
 func (e *listed) set(column, text string, own bool) {
+	if column != "reason" {
+		text = withoutComment(text)
+	}
 	switch column {
 	case "value":
 		e.Value = text
@@ -226,11 +249,18 @@ type jsonObject struct {
 	Decisions json.RawMessage `json:"decisions"` // nil: it is a decision
 }
 
-// readJSON reads a list of decisions, or of alerts with decisions. An object whose
-// fields have the wrong type is told and passed over; text that is no JSON ends it,
-// for nothing behind it can be trusted.
+// readJSON reads a list of decisions, or of alerts with decisions, or what readNDJSON
+// takes. An object whose fields have the wrong type is told and passed over; text that is
+// no JSON ends it, for nothing behind it can be trusted. Lines that begin with # are
+// passed over.
 func readJSON(in io.Reader, to *sink) error {
-	d := json.NewDecoder(bufio.NewReaderSize(in, 1<<16))
+	start := bufio.NewReaderSize(in, 1<<16)
+	if peeked, _ := start.Peek(start.Size()); guess(bytes.TrimPrefix(peeked, []byte("\ufeff"))) == formatNDJSON {
+		return readNDJSON(start, to)
+	}
+	ration := &rationed{in: &uncommented{in: start}, most: maxObject}
+	ration.next()
+	d := json.NewDecoder(ration)
 	first, err := d.Token()
 	if errors.Is(err, io.EOF) || err == nil && first == nil { // nothing, or null
 		return nil
@@ -242,30 +272,69 @@ func readJSON(in io.Reader, to *sink) error {
 		return errors.New("unable to parse json: a list of objects is needed")
 	}
 	for n := 1; d.More(); n++ {
-		where := fmt.Sprintf("item %d", n)
+		ration.next()
 		var o jsonObject
-		err := to.decode(d, &o)
-		var wrong *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &wrong):
-			to.complain(where, err)
-			continue
-		case err != nil:
-			return fmt.Errorf("%s: unable to parse json: %w", where, err)
-		case o.Decisions != nil:
-			err = to.alert(where, &o)
-		default:
-			e := o.listed()
-			err = to.entry(where, &e)
-		}
-		if err != nil {
+		if err := to.object(fmt.Sprintf("item %d", n), to.decode(d, &o), &o); err != nil {
 			return err
 		}
 	}
 	if _, err := d.Token(); err != nil {
 		return fmt.Errorf("unable to parse json: %w", err)
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("unable to parse json: something follows the end of the list")
+	}
 	return nil
+}
+
+// readNDJSON reads one object on each line: decisions, or alerts with decisions. Blank
+// lines and those that begin with # are passed over, and what is no object is told.
+func readNDJSON(in io.Reader, to *sink) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, 1<<16), maxObject)
+	for n := 1; lines.Scan(); n++ {
+		text := bytes.TrimSpace(lines.Bytes())
+		if n == 1 {
+			text = bytes.TrimSpace(bytes.TrimPrefix(text, []byte("\ufeff")))
+		}
+		if len(text) == 0 || text[0] == '#' {
+			continue
+		}
+		where := fmt.Sprintf("line %d", n)
+		if text[0] != '{' {
+			to.complain(where, errors.New("unable to parse json: an object on each line is needed"))
+			continue
+		}
+		var o jsonObject
+		err := to.unmarshal(text, &o)
+		if broken := (*json.SyntaxError)(nil); errors.As(err, &broken) {
+			to.complain(where, fmt.Errorf("unable to parse json: %w", err)) // the next line is another object
+			continue
+		}
+		if err := to.object(where, err, &o); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return fmt.Errorf("%w: a line has at most %d MiB", errTooLong, maxObject>>20)
+	}
+	return lines.Err()
+}
+
+// object takes an object that was read, or could not be.
+func (to *sink) object(where string, err error, o *jsonObject) error {
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong):
+		to.complain(where, err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: unable to parse json: %w", where, err)
+	case o.Decisions != nil:
+		return to.alert(where, o)
+	}
+	e := o.listed()
+	return to.entry(where, &e)
 }
 
 // alert takes the decisions out of an alert as a list shows it. All of its decisions
@@ -301,8 +370,13 @@ func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 	if err := d.Decode(&text); err != nil {
 		return err
 	}
+	return to.unmarshal(text, o)
+}
+
+// unmarshal is decode for an object that is there as a text.
+func (to *sink) unmarshal(text []byte, o *jsonObject) error {
 	err := json.Unmarshal(text, o)
-	if o.Decisions == nil {
+	if broken := (*json.SyntaxError)(nil); to.strange != nil && o.Decisions == nil && !errors.As(err, &broken) {
 		eachKey(text, func(key []byte) {
 			if decisionFields[string(key)] {
 				return
