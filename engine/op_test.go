@@ -166,8 +166,8 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	alerts := func(until int64, values ...string) *addAlerts {
 		a := &Alert{Scenario: "s", Message: "m", StartAt: Stamp{At: 5}, StopAt: Stamp{At: 6}}
 		return &addAlerts{machine: "m1", at: w.made.state.at, alerts: []incoming{
-			{body: a.appendBody(nil), scenario: "s", startAt: 5, plans: plans(until, values...), notify: []Notice{{"mail", true}, {"chat", false}}},
-			{body: a.appendBody(nil), scenario: "t", startAt: 5, simulated: true, community: true},
+			{body: a.appendBody(nil), scenario: "s", startAt: 5, plans: plans(until, values...), notify: []Notice{{"mail", true}, {"chat", false}}, batch: Batch{Name: "b"}},
+			{body: a.appendBody(nil), scenario: "t", startAt: 5, simulated: true, community: true, batch: Batch{Name: "b", List: true}},
 		}}
 	}
 	now := func() int64 { return w.made.state.at }

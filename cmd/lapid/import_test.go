@@ -16,11 +16,12 @@ func TestImport(t *testing.T) {
 	write(t, s.dir, "bad.json", `[{"value":"1.1.1.1"},{"value":7},{"scope":"ip"}]`)
 	write(t, s.dir, "broken.json", `[{"value":"1.1.1.1"},`)
 	write(t, s.dir, "list.txt", "198.51.100.1\n 198.51.100.2 \n")
+	write(t, s.dir, "bad.txt", "1.1.1.1;1h\n")
 	write(t, s.dir, "blank.txt", "198.51.100.1\n\n")
 	write(t, s.dir, "headless.csv", "1.2.3.4\n")
 	s.steps([]step{
 		{"decisions import", 1, "", "~required flag(s) \"input\" not set"},
-		{"decisions import -i @DIR@/list.txt", 1, "", "~unable to guess format from file extension, please provide a format with --format flag"},
+		{"decisions import -i @DIR@/bad.txt", 1, "Parsing values\n", "~1 unusable entries in bad.txt, nothing was imported (it was read as values, by its beginning: values has one value on each line; --format says what it is)"},
 		{"decisions import -i @DIR@/imp.csv", 0, "Parsing csv\nImported 2 decisions", "level=warning msg=\"'other' means nothing here and is ignored (known are duration, reason, scope, type, value)\"\n"},
 		{"decisions list -o raw", 0, `re:cscli-import,Ip:203\.0\.113\.50,scanner,ban,,,2,(24h0m0s|23h5[0-9]m[0-9]+s),false,1\n`, ""},
 		{"decisions list -o raw", 0, `re:cscli-import,Ip:203\.0\.113\.51,manual,captcha,,,2,(4h0m0s|3h5[0-9]m[0-9]+s),false,1\n`, ""},

@@ -119,7 +119,7 @@ func TestCompletion(t *testing.T) {
 		"metrics show lapi-b":           "lapi-bouncer",
 		"decisions list --scope ":       "ip range as country username session",
 		"decisions list --origin cscli": "cscli cscli-import",
-		"decisions import --format ":    "csv json values",
+		"decisions import --format ":    "csv json ndjson values",
 		"machines list -o ":             "human json raw",
 		"decisions add --type ":         "ban captcha throttle",
 		"decisions add --duration for":  "forever",

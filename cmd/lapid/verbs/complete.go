@@ -32,6 +32,12 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 			}
 		}
 	}
+	for _, verb := range []string{"decisions list", "decisions delete", "decisions import"} {
+		if c, _, err := root.Find(strings.Fields(verb)); err == nil {
+			_ = c.RegisterFlagCompletionFunc("batch-name", offerNamesOf(t, batchNames))
+			_ = c.RegisterFlagCompletionFunc("name", offerNamesOf(t, namedLists))
+		}
+	}
 	for path, names := range map[string]func(context.Context, *admin.Client) []string{
 		"bouncers delete": bouncerNames(true), "bouncers inspect": bouncerNames(false),
 		"machines delete": machineNames, "machines inspect": machineNames, "machines validate": machineNames,
@@ -93,6 +99,28 @@ func offerNames(t *Terminal, names func(context.Context, *admin.Client) []string
 		defer server.Close()
 		return without(names(ctx, server), given), cobra.ShellCompDirectiveNoFileComp
 	}
+}
+
+// offerNamesOf offers names for a flag.
+func offerNamesOf(t *Terminal, names func(context.Context, *admin.Client) []string) cobra.CompletionFunc {
+	offer := offerNames(t, names, true)
+	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) { return offer(c, nil, typed) }
+}
+
+// batchNames are those of what imports have stored.
+func batchNames(ctx context.Context, server *admin.Client) []string {
+	if b, err := server.Batches(ctx); err == nil {
+		return b.Batches
+	}
+	return nil
+}
+
+// namedLists are the names of lists that imports have set.
+func namedLists(ctx context.Context, server *admin.Client) []string {
+	if b, err := server.Batches(ctx); err == nil {
+		return b.Lists
+	}
+	return nil
 }
 
 // without leaves out what was given already, and what no shell could take: a
