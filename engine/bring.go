@@ -246,7 +246,7 @@ func (o *bringAlerts) append(dst []byte) []byte {
 		dst = appendBytes(dst, a.body)
 		dst = appendString(appendString(dst, a.machine), a.scenario)
 		dst = binary.AppendVarint(binary.AppendVarint(dst, a.createdAt), a.startAt)
-		dst = appendBool(appendBool(dst, a.simulated), a.community)
+		dst = appendBatch(appendBool(appendBool(dst, a.simulated), a.community), a.batch)
 		dst = endRow(dst, from)
 		dst = binary.AppendUvarint(dst, uint64(len(a.plans)))
 		for j := range a.plans {
@@ -271,6 +271,7 @@ func (o *bringAlerts) decode(d *decoder) {
 		a.machine, a.scenario = d.string(), d.string()
 		a.createdAt, a.startAt = d.varint(), d.varint()
 		a.simulated, a.community = d.bool(), d.bool()
+		a.batch = d.batch()
 		d.close(behind)
 		n := d.count(24)
 		a.plans, a.decisions = make([]plan, n), make([]broughtID, n)
