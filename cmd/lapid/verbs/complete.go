@@ -104,7 +104,9 @@ func offerNames(t *Terminal, names func(context.Context, *admin.Client) []string
 // offerNamesOf offers names for a flag.
 func offerNamesOf(t *Terminal, names func(context.Context, *admin.Client) []string) cobra.CompletionFunc {
 	offer := offerNames(t, names, true)
-	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) { return offer(c, nil, typed) }
+	return func(c *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+		return offer(c, nil, typed)
+	}
 }
 
 // batchNames are those of what imports have stored.
