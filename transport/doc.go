@@ -26,6 +26,13 @@
 // same bytes, encoded once; large answers are encoded in pieces while they are sent.
 // All of that is package feed, which is asked with a question and knows no connection.
 //
+// An event stream (events.go) is one poll after the other on one connection, each from where
+// the one before led to, and parked between them as held polls are. Its request is served
+// again for each event, so whoever is not let in any more is told nothing more. What takes
+// time, or a reader's patience, is told by a goroutine (eventrun.go), which gives the
+// connection back when there is nothing left but to wait. Nothing is queued for a reader: one
+// that has been slow is told what changed since, as one delta.
+//
 // # Limits
 //
 //	connections            Options.MaxConnections    others are closed, see conn/shed.go; 503
@@ -37,6 +44,8 @@
 //	time for a body after login    Options.UploadLimit    408 and closed
 //	time between requests  Options.IdleTimeout       closed
 //	a peer that reads too slowly  Options.WriteStall  closed; its cursor stays
+//	a reader of events that takes nothing  Options.WriteStall  cut off; it goes on from its last id
+//	what came behind the request of an event stream  4 KiB  thrown away; with more it is closed
 //	waiting for a peer's end, to know what it heard   5 seconds, then it did not
 //	the same under TLS, before we say farewell        1 second, then its end may look like a reset
 //	body, inflated         2 MiB or 50 MiB, see routes.go    400; 413 to who waits for 100

@@ -22,6 +22,12 @@
 // TLS, and a server with an access log or without loops (Options.Loops), is the HTTP
 // library's alone.
 //
+// An answer may be put off (Answer.Park), and it may have no end (ongoing.go): then its
+// request is served again for every part of it, on a loop, or a function with a goroutine of
+// its own tells the next parts and gives the connection back. Nothing is answered behind it,
+// and it ends with the connection: by its handler, when the client goes, when it takes
+// nothing for Limits.WriteStall, and in good order when the server ends.
+//
 // # What is taken for a request
 //
 // On a connection with a goroutine one reader (intake.go) decides where a request

@@ -34,6 +34,10 @@
 // Those who ask the same are a group, which is looked at once a commit; who is woken asks
 // again as if he came then, so that the first one's answer serves all.
 //
+// An event stream is held so between any two of its events, with manners (Manners): it is
+// told at once what comes shortly after another event, and asked every second whether its
+// bouncer is still the same.
+//
 // Long answers to other questions, lists and alerts, are written in pieces to one
 // reader, by whatever function writes them (WriteBrief, List, Part); they are here
 // because they share the memory.
