@@ -1,6 +1,9 @@
 package engine
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // Batch names what decisions came in together: what one import has stored or, with List,
 // the named list whose whole content an import has set (List.Own). An alert belongs to one
@@ -178,4 +181,36 @@ func (v *View) decides(p *Proposed, now int64, counts func(*record) bool) bool {
 		at = slot(r.next.Load())
 	}
 	return false
+}
+
+// Fresh makes a function that reports whether a decision that is not stored would be a new
+// entry of a sight, the bound aside: its filters and allowlists let it through, and nothing
+// of the type that they let through runs on its target. It is for one goroutine.
+func (v *View) Fresh(sight *Sight, now int64) func(*Proposed) bool {
+	q := &Query{Now: now, Sight: sight, Limit: -1}
+	q.resolve(v.state)
+	var found []AllowlistMatch
+	return func(p *Proposed) bool {
+		if !sight.lets(p) {
+			return false
+		}
+		if len(sight.Allowlists) > 0 && p.Target.IsValid() {
+			found = v.Allowlisted(found[:0], p.Target, now)
+			for i := range found {
+				if slices.Contains(sight.Allowlists, found[i].List) && wholly(found[i].Item.Prefix, p.Target) {
+					return false
+				}
+			}
+		}
+		return !v.decides(p, now, func(r *record) bool { return q.admits(v.state, r) })
+	}
+}
+
+func wholly(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
+
+// lets reports whether a sight's filters let a decision through.
+func (s *Sight) lets(p *Proposed) bool {
+	in := func(list []string, word string) bool { return len(list) == 0 || slices.Contains(list, word) }
+	return in(s.Origins, p.Origin) && in(s.Scopes, p.Scope) && in(s.Types, p.Type) && !slices.Contains(s.NotOrigins, p.Origin) &&
+		s.seesScenario(p.Reason)
 }

@@ -118,7 +118,9 @@ func (h *Handler) putList(ctx context.Context, from io.Reader) (*ReplacedList, e
 		Unchanged: change.Entries - change.Allowlisted - change.Begun - change.Renewed, Again: in.count - change.Entries - change.Unreadable,
 		Allowlisted: change.Allowlisted, First: in.protected, Alert: uint64(change.Alert),
 	}
-	if !in.head.Dry {
+	if in.head.Dry {
+		answer.Overflows = in.look.done().Overflows
+	} else {
 		h.logChange(ctx, "set a named list", "list", in.head.Name, "source", in.head.Source, "entries", change.Entries, "new", change.Begun,
 			"renewed", change.Renewed, "ended", change.Ended, "allowlisted", change.Allowlisted)
 	}
@@ -139,6 +141,7 @@ type listReader struct {
 	count     int
 	durations map[string]time.Duration
 	protected []Allowlisted
+	look      *foresight // of a dry run
 }
 
 // read reads all of it. What is not whole is refused.
@@ -150,6 +153,9 @@ func (l *listReader) read(from io.Reader) error {
 	}
 	if err := UsableBatchName("the list's name", l.head.Name); err != nil {
 		return err
+	}
+	if l.head.Dry {
+		l.look = newForesight(l.view, l.now)
 	}
 	for {
 		var piece listPiece
@@ -215,6 +221,9 @@ func (l *listReader) add(item *Item) error {
 		if d.Value = p.String(); d.Scope == engine.ScopeIP && p.IsSingleIP() {
 			d.Value = p.Addr().String()
 		}
+	}
+	if d.Origin = engine.OriginLists; l.look != nil {
+		l.look.see(&d, item.Again)
 	}
 	lasts, err := l.lasts(d.Duration)
 	if err != nil {

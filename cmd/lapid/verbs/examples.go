@@ -76,9 +76,10 @@ lapid decisions list -a -o json > decisions.json`,
 lapid decisions add --range 198.51.100.0/24 --duration forever
 lapid decisions add --scope username --value bob --type captcha`,
 	"decisions delete": `lapid decisions delete --ip 192.0.2.7
-lapid decisions delete --origin cscli-import --yes`,
+lapid decisions delete --origin cscli-import --yes
+lapid decisions delete --batch-name NAME --dry-run`,
 	"decisions import": `lapid decisions import -i bad.csv
-curl -sf https://example.com/list.txt | lapid decisions import -i - --format values -d 24h
+curl -sf https://example.com/list.txt | lapid decisions import -i - --name drop --replace -d 24h
 lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --format json`,
 
 	"why": `lapid why 192.0.2.7

@@ -89,8 +89,12 @@ func outlookText(o *admin.Outlook, allowlisted int) string {
 // tellOverflows names the bouncers that would be told of more than they may hold.
 func tellOverflows(t *Terminal, list []admin.Overflow) {
 	for _, o := range list {
-		t.log("warning", "bouncer %s may hold %d decisions, and there would be up to %d for it (%d now): those of the lowest priority are kept from it",
-			o.Bouncer, o.MaxEntries, o.Now+o.Fresh, o.Now)
+		others := ""
+		if o.Others > 0 {
+			others = fmt.Sprintf(" (and %d more with the same view)", o.Others)
+		}
+		t.log("warning", "bouncer %s%s may hold %d decisions, and there would be up to %d for it (%d now): those of the lowest priority are kept from it",
+			o.Bouncer, others, o.MaxEntries, o.Now+o.Fresh, o.Now)
 	}
 }
 
@@ -139,6 +143,7 @@ type dryObject struct {
 // overflowObject is a bouncer whose --max-entries would be passed.
 type overflowObject struct {
 	Bouncer    string `json:"bouncer"`
+	Others     int    `json:"others"` // with the same view
 	MaxEntries int    `json:"max_entries"`
 	Now        int    `json:"now"`
 	Would      int    `json:"would"`
@@ -147,7 +152,7 @@ type overflowObject struct {
 func overflowObjects(list []admin.Overflow) []overflowObject {
 	out := []overflowObject{}
 	for _, o := range list {
-		out = append(out, overflowObject{o.Bouncer, o.MaxEntries, o.Now, o.Now + o.Fresh})
+		out = append(out, overflowObject{o.Bouncer, o.Others, o.MaxEntries, o.Now, o.Now + o.Fresh})
 	}
 	return out
 }

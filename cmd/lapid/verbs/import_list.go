@@ -54,6 +54,7 @@ var errChanged = errors.New("the input has changed while it was read, and nothin
 func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) error, bar *progress) error {
 	var items []admin.Item
 	size, sent, over := 0, 0, 0
+	again := &repeats{}
 	hand := func() error {
 		err := send(items)
 		sent += len(items)
@@ -71,6 +72,9 @@ func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) 
 				return i.judged(err)
 			}
 			e.Reason = "" // the list's name stands there
+			if i.dry {
+				e.Again = again.has(i, e)
+			}
 			items = append(items, e.Item)
 			if size += len(e.Value) + len(e.Scope) + len(e.Type) + len(e.Duration) + 32; size < listPieceBytes && len(items) < admin.ListItems {
 				return nil
