@@ -49,10 +49,10 @@ func TestNamedList(t *testing.T) {
 	h.expect(set("192.0.2.1\n192.0.2.4\n2001:db8::1\n"), 0, "~1 new, 0 renewed, 2 unchanged, 2 ended", "")
 	told("a change", []string{begins + "192.0.2.4"}, []string{"192.0.2.3", "198.51.100.0/24"})
 	for text, want := range map[string]string{
-		"":                      "~the new content of list \"drop\" is empty",
-		"192.0.2.1\n":           "~has 3 decisions, and the new content has 1 entries, which is less than half",
-		"192.0.2.1\n192.0.2.44": "~the last line has no line end",
-		"192.0.2.1\nx\n1.1.1.1": "~1 unusable entries",
+		"":                        "~the new content of list \"drop\" is empty",
+		"192.0.2.1\n":             "~has 3 decisions, and the new content has 1 entries, which is less than half",
+		"192.0.2.1\n192.0.2.44":   "~the last line has no line end",
+		"192.0.2.1\nx\n1.1.1.1\n": "~1 unusable entries",
 	} {
 		h.expect(set(text), 1, "Parsing values\n", want)
 		h.expect(set(text, "--dry-run"), 1, "Parsing values\n", want)
@@ -64,7 +64,7 @@ func TestNamedList(t *testing.T) {
 	told("what is allowlisted is left out", nil, []string{"192.0.2.4"})
 	h.expect(set("192.0.2.9\n", "--allow-shrink"), 0, "~2 ended, 1 allowlisted", "")
 	h.expect(set("192.0.2.1\n192.0.2.2\n"), 0, "~2 new", "")
-	told("shrunken", []string{begins + "192.0.2.2"}, []string{"2001:db8::1"})
+	told("shrunken and set anew", []string{begins + "192.0.2.1", begins + "192.0.2.2"}, []string{"2001:db8::1"})
 	h.steps([]step{
 		{"decisions list --name drop -o raw", 0, "~lists,Ip:192.0.2.2,drop,ban", ""},
 		{"decisions delete --name other", 1, "", "~there is no named list \"other\": there are drop"},
