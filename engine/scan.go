@@ -32,7 +32,7 @@ type walk struct {
 func (v *View) Scan(q *Query) Scan {
 	s := Scan{view: v, query: q, bounded: q.bounded()}
 	if s.bounded {
-		s.first = v.state.shelves.of(q).listing(v)
+		s.first = v.state.shelves.of(q).listing(v, v.revision)
 		s.first = s.first[min(max(q.Offset, 0), len(s.first)):]
 		q.Dedup = true // an entry is one
 	}

@@ -201,25 +201,28 @@ func (s *shelf) unchanged(v *View, since Revision) bool {
 	return same && Revision(v.state.history.Floor()) <= since
 }
 
-// listing gives the entries that come first in a view, in order of their decisions' ids.
-// The list is shared.
-func (s *shelf) listing(v *View) []shelfEntry {
+// listing gives the entries that come first at a revision, the view's or an earlier one, in
+// order of their decisions' ids. The list is shared.
+func (s *shelf) listing(v *View, at Revision) []shelfEntry {
 	s.enter(false)
 	defer s.leave()
-	if s.made && s.base > v.revision { // of long ago: not worth a shelf
+	if at == v.revision && (!s.made || s.base <= at) {
+		s.bring(v, at, false) // in vain where the history has left the view behind
+	}
+	s.look(v)
+	if s.made && s.dry && s.rev >= at {
+		s.refill(v)
+	}
+	if !s.made || at < s.base || at > s.rev { // of long ago: not worth a shelf
 		s.working.Store(true)
 		defer s.working.Store(false)
-		s.look(v)
-		list, _ := s.scan(v, v.revision, nil, s.most)
+		list, _ := s.scan(v, at, nil, s.most)
 		return listOf(v, list)
 	}
-	if _, how := s.bring(v, v.revision, false); how != shelfDone {
-		panic("BUG: a shelf cannot be made of the state that is asked for")
-	}
-	if s.listed != nil && s.listRev <= v.revision && s.still(s.listRev) {
+	if s.listed != nil && s.listRev <= at && s.still(s.listRev) {
 		return s.listed
 	}
-	s.foldLog(v.revision, s.rev) // what came later is taken back
+	s.foldLog(at, s.rev) // what came later is taken back
 	list := make([]standing, 0, s.first.len())
 	for _, e := range s.first.list {
 		if _, moved := s.folds[e.key]; !moved {
@@ -235,7 +238,7 @@ func (s *shelf) listing(v *View) []shelfEntry {
 	clear(s.folds)
 	all := listOf(v, list)
 	if !behind {
-		s.listed, s.listRev = all, v.revision
+		s.listed, s.listRev = all, at
 	}
 	return all
 }
