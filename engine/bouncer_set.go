@@ -154,6 +154,7 @@ func (s *state) editBouncers() *bouncerSet {
 func (s *state) putBouncer(rev Revision, b Bouncer) *BouncerRow {
 	set := s.editBouncers()
 	b.Software, b.Sight = s.software.acquire(b.Software), s.sights.acquire(b.Sight)
+	s.addBound(b.Sight, 0)
 	row := set.named(b.Name)
 	if row != nil {
 		old := row.Load()
@@ -168,7 +169,7 @@ func (s *state) putBouncer(rev Revision, b Bouncer) *BouncerRow {
 				set.own(row)
 			}
 			s.software.release(old.Software)
-			s.sights.release(old.Sight)
+			s.releaseSight(old.Sight)
 			return row
 		}
 		s.dropBouncer(b.Name)
@@ -226,7 +227,7 @@ func (s *state) dropBouncer(name string) {
 		set.disown(row)
 	}
 	s.software.release(row.Load().Software)
-	s.sights.release(row.Load().Sight)
+	s.releaseSight(row.Load().Sight)
 	s.forgetSights(row, nil)
 	row.gone.Store(true)
 }

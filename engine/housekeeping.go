@@ -48,6 +48,11 @@ func (e *Engine) housekeeping() time.Duration {
 			e.nextVisits = steady
 		}
 	}
+	if writes && s.renewalDue(now) {
+		if err := e.commitOwn(Actor{Kind: ActorServer}, &visits{live: true}); err != nil {
+			e.log.Debug("no commit can be made for bouncers with bounded durations", "error", err)
+		}
+	}
 	due := steady >= e.nextRetention
 	if due {
 		e.nextRetention = steady + int64(retentionEvery)

@@ -303,15 +303,33 @@ func (t *sightTable) acquire(s *Sight) *Sight {
 	return &one.Sight
 }
 
-// release is the mirror of acquire. A sight without rows is forgotten; who holds it may
+// release is the mirror of acquire, and says whether it was the last row. A sight without rows is forgotten; who holds it may
 // go on.
-func (t *sightTable) release(s *Sight) {
+func (t *sightTable) release(s *Sight) (last bool) {
 	if s == nil {
-		return
+		return false
 	}
 	key := s.append(nil)
 	one := t.known[string(key)]
 	if one.rows--; one.rows == 0 {
 		delete(t.known, string(key))
 	}
+	return one.rows == 0
+}
+
+func (s *state) releaseSight(sight *Sight) {
+	if s.sights.release(sight) && sight.MaxDuration > 0 {
+		s.dropBounds()
+	}
+}
+
+// Left is what of a duration is told of a decision, which ends in that time.
+func (s *Sight) Left(left int64) int64 {
+	if s == nil || left <= 0 {
+		return left
+	}
+	if s.MaxDuration > 0 {
+		left = min(left, int64(s.MaxDuration))
+	}
+	return max(left, int64(s.MinDuration))
 }

@@ -61,6 +61,7 @@ func (s *state) keepSight(rev Revision, row *BouncerRow, b *Bouncer) {
 	past = slices.Clone(past)
 	if had != b.Sight {
 		past = append(past, pastSight{had, rev})
+		s.next.edited = rev
 	}
 	if len(past) > pastSights {
 		past = past[len(past)-pastSights:]
@@ -100,7 +101,7 @@ func (s *state) forgetSights(row *BouncerRow, list []pastSight) {
 		s.pasts.Delete(row)
 	}
 	for i := range old {
-		s.sights.release(old[i].sight)
+		s.releaseSight(old[i].sight)
 	}
 }
 
@@ -126,10 +127,15 @@ func (s *state) sightsOf(row *BouncerRow) func(yield func(*Sight) bool) {
 	}
 }
 
-func (s *state) keptBouncer(row *BouncerRow) keptBouncer {
-	b := row.Load()
+// EditedAt is the last revision at which some bouncer's sight was changed; 0: none was since
+// the start.
+func (v *View) EditedAt() Revision { return v.edited }
+
+// keptBouncer is what is written down of a row. The committer's, or whoever has the view.
+func (v *View) keptBouncer(row *BouncerRow) keptBouncer {
+	s, b := v.state, row.Load()
 	k := keptBouncer{value: b, lastPull: row.lastPull.Load(), cursor: row.kept(), acked: row.acked.Load()}
-	if b.moved {
+	if k.renewed = v.renewalOf(b.Sight); b.moved {
 		k.past = s.pastOf(row)
 	}
 	return k

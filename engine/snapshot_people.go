@@ -30,6 +30,7 @@ type keptBouncer struct {
 	cursor   uint64
 	past     []pastSight
 	acked    uint64
+	renewed  Revision // see renewal
 }
 
 // people takes what the view holds. It is exact on the committer; elsewhere it
@@ -46,7 +47,7 @@ func (v *View) people() *people {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
 	}
 	for row := range v.bouncers.order.All {
-		p.bouncers = append(p.bouncers, v.state.keptBouncer(row))
+		p.bouncers = append(p.bouncers, v.keptBouncer(row))
 	}
 	return p
 }
@@ -90,8 +91,8 @@ func (b *keptBouncer) append(dst []byte, rev Revision) []byte {
 	// A cursor may be ahead of the view, but what is loaded from here may know no
 	// more than the view: it would go on from commits of another future.
 	dst = binary.AppendUvarint(dst, min(b.cursor, uint64(rev)+1))
-	dst = appendPast(dst, b.past)
-	return binary.AppendUvarint(dst, min(b.acked, uint64(rev)+1))
+	dst = binary.AppendUvarint(appendPast(dst, b.past), min(b.acked, uint64(rev)+1))
+	return binary.AppendUvarint(dst, uint64(b.renewed))
 }
 
 // writeAllowlists gives out pieces of lists: whether it goes on with the list

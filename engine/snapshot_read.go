@@ -273,11 +273,12 @@ func (l *loader) bouncer(d *decoder) {
 	d.close(behind)
 	at, cursor, acked := d.varint(), d.uvarint(), uint64(0)
 	var past []pastSight
+	var renewed Revision
 	if d.version > firstVersion && len(d.rest) > 0 {
-		past = d.past()
+		past, acked = d.past(), d.uvarint()
 	}
 	if d.version > firstVersion && len(d.rest) > 0 {
-		acked = d.uvarint()
+		renewed = Revision(d.uvarint())
 	}
 	if d.err == nil && l.state.next.bouncers.named(b.Name) != nil {
 		d.fail()
@@ -285,6 +286,7 @@ func (l *loader) bouncer(d *decoder) {
 	if d.err != nil {
 		return
 	}
+	l.state.addBound(b.Sight, renewed)
 	row := l.state.putBouncer(0, b)
 	l.state.keepPast(row, past)
 	row.lastPull.Store(at)

@@ -216,6 +216,7 @@ func (s *state) turnTo(rev Revision, at int64, back *setBack) {
 	s.at = max(s.at, at)
 	s.actor = Actor{Kind: ActorExpiry}
 	s.expire(rev, s.at)
+	s.renew(rev)
 	s.turnItems(rev, back != nil)
 }
 

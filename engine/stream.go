@@ -35,7 +35,21 @@ func (d *Delta) Reset() {
 // came first then and that do now; of equal targets only the one is told that runs longest,
 // whatever q.Dedup says. That takes a lock, which others hold while they look at all
 // decisions; with q.Quick it returns false instead of waiting for that (shelf.go).
+//
+// Where q.Sight bounds durations, everything that runs is new whenever that is due
+// (sight_renewal.go). For a bouncer whose sight was another at the earlier revision there is
+// ChangesFrom.
 func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
+	if !v.changes(d, after, q) {
+		return false
+	}
+	if v.renewed(after, q.Sight) {
+		v.tellAgain(d, q)
+	}
+	return true
+}
+
+func (v *View) changes(d *Delta, after Revision, q *Query) bool {
 	d.Reset()
 	if after > v.revision {
 		return false // a cursor from another history
@@ -86,7 +100,7 @@ func (v *View) Changes(d *Delta, after Revision, q *Query) bool {
 // come first, and is false also when it would take long to know.
 func (v *View) Unchanged(since Revision, q *Query) bool {
 	window, ok := v.state.history.Window(uint64(since), uint64(v.revision))
-	if !ok || since > v.revision {
+	if !ok || since > v.revision || v.renewed(since, q.Sight) {
 		return false
 	}
 	if q.bounded() {

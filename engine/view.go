@@ -33,6 +33,8 @@ type View struct {
 	gaps         [2]*gaps            // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
 	bookmarks    map[string]Revision // never changed in place
 	modes        []modeChange        // never changed in place (wins.go)
+	renewals     []renewal           // never changed in place
+	edited       Revision            // the last at which some bouncer's sight was another; 0: not since the start
 }
 
 // Revision is the last commit this view shows.

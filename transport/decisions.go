@@ -57,9 +57,10 @@ func (s decisions) search(x *exchange) (*engine.Selection, error) {
 		return nil, err
 	}
 	view, few := s.engine.View(), false
+	x.query.Sight, _ = view.SightAt(x.bouncer, view.Revision())
 	if x.query.Address.IsValid() && !x.query.Inside {
 		if x.found, few = view.FindFew(x.found[:0], &x.query, fewFound); few {
-			x.out = wire.AppendDecisions(x.out[:0], x.found, x.now)
+			x.out = wire.AppendDecisions(x.out[:0], x.found, x.now, x.query.Sight)
 			few = len(x.out) <= feed.Brief
 		}
 	}
@@ -81,12 +82,12 @@ func (s decisions) search(x *exchange) (*engine.Selection, error) {
 
 // sendList answers with what was selected.
 func (s decisions) sendList(x *exchange, found *engine.Selection) error {
-	now, n := x.now, found.Len()
+	now, sight, n := x.now, x.query.Sight, found.Len()
 	if n == 0 {
 		x.shared(jsonType, nullAnswer)
 		return nil
 	}
-	return x.list(n <= longList, func(w *feed.Writer) error { return writeList(w, found, now) })
+	return x.list(n <= longList, func(w *feed.Writer) error { return writeList(w, found, now, sight) })
 }
 
 // head answers as GET would, without reading what it would have to
@@ -97,7 +98,9 @@ func (s decisions) head(x *exchange) error {
 		return err
 	}
 	if x.query.Address.IsValid() && !x.query.Inside {
-		found, few := s.engine.View().FindFew(x.found[:0], &x.query, fewFound)
+		view := s.engine.View()
+		x.query.Sight, _ = view.SightAt(x.bouncer, view.Revision())
+		found, few := view.FindFew(x.found[:0], &x.query, fewFound)
 		s.counting.live(x.bouncer, !few || len(found) > 0)
 		x.found = found
 	}
@@ -106,13 +109,13 @@ func (s decisions) head(x *exchange) error {
 }
 
 // writeList writes a long answer piece by piece.
-func writeList(w *feed.Writer, found *engine.Selection, now int64) error {
+func writeList(w *feed.Writer, found *engine.Selection, now int64, s *engine.Sight) error {
 	w.Buf = append(w.Buf, '[')
 	for i := range found.Len() {
 		if i > 0 {
 			w.Buf = append(w.Buf, ',')
 		}
-		w.Buf = wire.AppendDecision(w.Buf, found.At(i), now, false)
+		w.Buf = wire.AppendDecision(w.Buf, found.At(i), now, false, s)
 		if err := w.MaybeSend(); err != nil {
 			return err
 		}

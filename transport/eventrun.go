@@ -24,7 +24,7 @@ type eventRun struct {
 	line     *conn.Line
 	query    engine.Query
 	question []byte
-	print    uint64
+	print    uint64 // of the question alone
 	payer    feed.Payer
 
 	// Who asks.
@@ -180,7 +180,11 @@ func (r *eventRun) ask() (*eventNews, error) {
 	}
 	r.query.Startup = false
 	view := r.engine.StreamView()
-	from := r.place()
+	r.sight, _ = view.SightAt(r.who, view.Revision())
+	r.query.Sight = r.sight
+	print := r.print ^ r.sight.Fingerprint()
+	from := r.eventStream.place
+	from.Known = from.Known && r.eventStream.print == print
 	a, err := r.feed.Poll(&feed.Poll{
 		Question: feed.Question{Raw: r.question, Query: &r.query},
 		Row:      r.who, View: view, From: from, Asker: r, MayWait: true, Woken: true,
@@ -188,13 +192,7 @@ func (r *eventRun) ask() (*eventNews, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &eventNews{answer: a, tag: feed.Tag{History: r.options.History, Revision: view.Revision(), Question: r.print}}, nil
-}
-
-func (r *eventRun) place() feed.Place {
-	from := r.eventStream.place
-	from.Known = from.Known && r.eventStream.print == r.print
-	return from
+	return &eventNews{answer: a, tag: feed.Tag{History: r.options.History, Revision: view.Revision(), Question: print}}, nil
 }
 
 // eventSize is how long an event is at most, where it can be split: in its data.

@@ -47,7 +47,8 @@ type eventStream struct {
 	core  *core
 	row   *engine.Bouncer // as it was let in last
 	who   *engine.BouncerRow
-	begun bool // it has a beginning, and is counted
+	sight *engine.Sight // what it could see when it was told last
+	begun bool          // it has a beginning, and is counted
 	over  atomic.Bool
 
 	// What was told.
@@ -119,25 +120,27 @@ func (s polls) eventStream(x *exchange) error {
 	}
 	var form wire.StreamForm
 	form.Read(x.request.Query)
-	e, err := s.eventsFor(x, &form)
+	view := s.look(x)
+	e, err := s.eventsFor(x, &form, view)
 	if err != nil {
 		return err
 	}
 	x.query.Startup = false // its first event is everything
 	from := e.place
-	from.Known = from.Known && e.print == form.Print
+	from.Known = from.Known && e.print == x.question(&form)
 	if !x.request.MayWait() && !x.request.MayPark() && !e.begun {
 		return errLater
 	}
 	if x.woken = e.begun; e.begun { // what it has is known otherwise
 		e.settle(x.bouncer, x.request.Settled)
 	}
-	a, view, err := s.poll(x, &form, from)
+	a, err := s.pollFrom(x, &form, view, from)
 	if err != nil {
 		return err
 	}
 	x.pending = e.begun // it is counted once
-	n := &eventNews{answer: a, tag: feed.Tag{History: s.options.History, Revision: view.Revision(), Question: form.Print}}
+	e.sight = x.query.Sight
+	n := &eventNews{answer: a, tag: feed.Tag{History: s.options.History, Revision: view.Revision(), Question: x.question(&form)}}
 	if x.request.MayWait() {
 		s.run(x, e, &form, n)
 		return nil
@@ -160,7 +163,7 @@ func (s polls) eventStream(x *exchange) error {
 }
 
 // eventsFor is the stream that a request is about: the one under way, or a new one.
-func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, error) {
+func (s polls) eventsFor(x *exchange, form *wire.StreamForm, view *engine.View) (*eventStream, error) {
 	if e, under := x.request.Ongoing.(*eventStream); under {
 		return e, nil
 	}
@@ -172,7 +175,7 @@ func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, erro
 			return nil, err
 		}
 	}
-	e := &eventStream{core: s.core, print: form.Print, place: feed.Place{Given: true}}
+	e := &eventStream{core: s.core, print: x.question(form), place: feed.Place{Given: true}}
 	t, ok := feed.ParseTag(x.request.LastEvent)
 	if form.HasAfter {
 		after, good := feed.ParseTag(form.After)
@@ -185,7 +188,7 @@ func (s polls) eventsFor(x *exchange, form *wire.StreamForm) (*eventStream, erro
 		t, ok = after, true
 	}
 	if ok && !x.query.Startup {
-		e.place = s.place(&t, form)
+		e.place = s.place(x, &t, form, view)
 	}
 	return e, nil
 }
@@ -347,7 +350,7 @@ func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
 	if !e.acked && e.settles.Before(until) {
 		until = e.settles
 	}
-	return e.core.feed.HoldFor(question, e.place.After, max(time.Until(until), 0), manners, wake)
+	return e.core.feed.HoldFor(question, e.who, e.sight, e.place.After, max(time.Until(until), 0), manners, wake)
 }
 
 // stale reports whether the bouncer is another than it was let in as.

@@ -78,6 +78,8 @@ func preferred(line []byte) (wait time.Duration, given bool) {
 type guest struct {
 	feed     *feed.Feed
 	question []byte // good until Parked
+	row      *engine.BouncerRow
+	sight    *engine.Sight // by which nothing has changed
 	at       engine.Revision
 	wait     time.Duration
 	held     *feed.Held
@@ -87,7 +89,7 @@ var _ conn.Guest = (*guest)(nil)
 
 // Parked has the feed wake it. When the feed is closing the end of the loops does.
 func (g *guest) Parked(wake func(last bool) bool) {
-	g.held = g.feed.Hold(g.question, g.at, g.wait, wake)
+	g.held = g.feed.Hold(g.question, g.row, g.sight, g.at, g.wait, wake)
 	g.question = nil
 }
 
@@ -103,13 +105,13 @@ const looksEvery = time.Second
 
 // wait waits on the request's own goroutine until the answer is another, its time is up,
 // the client has gone or the server ends.
-func (s polls) wait(x *exchange, form *wire.StreamForm, from feed.Place, view *engine.View, hold time.Duration) (feed.Answer, *engine.View, error) {
+func (s polls) wait(x *exchange, form *wire.StreamForm, view *engine.View, hold time.Duration) (feed.Answer, *engine.View, error) {
 	end := time.Now().Add(hold)
 	look := time.NewTicker(looksEvery)
 	defer look.Stop()
 	for {
 		woken := make(chan bool, 1)
-		held := s.feed.Hold(form.Question, view.Revision(), time.Until(end), func(last bool) bool { woken <- last; return true })
+		held := s.feed.Hold(form.Question, x.bouncer, x.query.Sight, view.Revision(), time.Until(end), func(last bool) bool { woken <- last; return true })
 		last := held == nil
 		for waits := !last; waits; {
 			select {
@@ -131,7 +133,7 @@ func (s polls) wait(x *exchange, form *wire.StreamForm, from feed.Place, view *e
 		if err := x.admit(); err != nil { // as if it came now
 			return feed.Answer{}, nil, err
 		}
-		a, newest, err := s.poll(x, form, from)
+		a, newest, err := s.poll(x, form)
 		if err != nil || !a.Same || last || !time.Now().Before(end) {
 			return a, newest, err
 		}

@@ -29,30 +29,26 @@ func (s polls) stream(x *exchange) error {
 	}
 	var form wire.StreamForm
 	form.Read(x.request.Query)
-	from, err := s.from(x, &form)
-	if err != nil {
-		return err
-	}
 	hold, err := s.hold(x, &form)
 	if err != nil {
 		return err
 	}
-	a, view, err := s.poll(x, &form, from)
+	a, view, err := s.poll(x, &form)
 	if err == nil && a.Same && hold > 0 {
 		if x.request.MayPark() {
-			x.answer.Park(&guest{feed: s.feed, question: form.Question, at: view.Revision(), wait: hold})
+			x.answer.Park(&guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold})
 			x.pending = true
 			return nil
 		}
 		if x.request.MayWait() {
-			a, view, err = s.wait(x, &form, from, view, hold)
+			a, view, err = s.wait(x, &form, view, hold)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	s.tell(x, &a, feed.Tag{History: s.options.History, Revision: view.Revision(), Question: form.Print})
-	if a.Same && from.Given && !form.HasAfter && !x.query.Startup {
+	s.tell(x, &a, feed.Tag{History: s.options.History, Revision: view.Revision(), Question: x.question(&form)})
+	if a.Same && x.request.Match != nil && !x.query.Startup {
 		x.empty(http.StatusNotModified)
 		return nil
 	}
@@ -67,9 +63,26 @@ func (s polls) stream(x *exchange) error {
 	return nil
 }
 
-// poll asks the feed once, of the newest state.
-func (s polls) poll(x *exchange, form *wire.StreamForm, from feed.Place) (feed.Answer, *engine.View, error) {
+// poll asks the feed once, of the newest state, and by what the bouncer may see in it.
+func (s polls) poll(x *exchange, form *wire.StreamForm) (feed.Answer, *engine.View, error) {
+	view := s.look(x)
+	from, err := s.from(x, form, view)
+	if err != nil {
+		return feed.Answer{}, nil, err
+	}
+	a, err := s.pollFrom(x, form, view, from)
+	return a, view, err
+}
+
+// look takes the newest state, and what the bouncer may see in it.
+func (s polls) look(x *exchange) *engine.View {
 	view := s.engine.StreamView()
+	x.query.Sight, _ = view.SightAt(x.bouncer, view.Revision())
+	return view
+}
+
+// pollFrom asks the feed what comes behind a place.
+func (s polls) pollFrom(x *exchange, form *wire.StreamForm, view *engine.View, from feed.Place) (feed.Answer, error) {
 	x.woken = x.woken || !x.request.Parked.IsZero()
 	x.review()
 	a, err := s.feed.Poll(&feed.Poll{
@@ -80,7 +93,7 @@ func (s polls) poll(x *exchange, form *wire.StreamForm, from feed.Place) (feed.A
 	if errors.Is(err, feed.ErrWouldWait) {
 		err = errLater
 	}
-	return a, view, err
+	return a, err
 }
 
 var (
@@ -90,7 +103,7 @@ var (
 
 // from is where the bouncer says that it is: the tag of an earlier answer, in a header or
 // as a parameter.
-func (s polls) from(x *exchange, form *wire.StreamForm) (p feed.Place, err error) {
+func (s polls) from(x *exchange, form *wire.StreamForm, view *engine.View) (p feed.Place, err error) {
 	switch match := x.request.Match; {
 	case form.HasAfter && match != nil:
 		return p, errTwoPlaces
@@ -99,16 +112,16 @@ func (s polls) from(x *exchange, form *wire.StreamForm) (p feed.Place, err error
 		if !ok {
 			return p, errNoPlace
 		}
-		return s.place(&t, form), nil
+		return s.place(x, &t, form, view), nil
 	case match != nil:
-		return s.firstPlace(match, form), nil
+		return s.firstPlace(x, match, form, view), nil
 	}
 	return p, nil
 }
 
 // firstPlace is the first of a list of tags that is one of this history and question. A
 // proxy that packs answers puts W/ before them.
-func (s polls) firstPlace(list []byte, form *wire.StreamForm) feed.Place {
+func (s polls) firstPlace(x *exchange, list []byte, form *wire.StreamForm, view *engine.View) feed.Place {
 	for more := true; more; {
 		var one []byte
 		one, list, more = bytes.Cut(list, []byte{','})
@@ -116,7 +129,7 @@ func (s polls) firstPlace(list []byte, form *wire.StreamForm) feed.Place {
 		if n := len(one); n < 2 || one[0] != '"' || one[n-1] != '"' {
 			continue
 		} else if t, ok := feed.ParseTag(one[1 : n-1]); ok {
-			if p := s.place(&t, form); p.Known {
+			if p := s.place(x, &t, form, view); p.Known {
 				return p
 			}
 		}
@@ -126,9 +139,14 @@ func (s polls) firstPlace(list []byte, form *wire.StreamForm) feed.Place {
 
 // place is what a tag says. One of the future is of another history: what it told of
 // was never here.
-func (s polls) place(t *feed.Tag, form *wire.StreamForm) feed.Place {
-	known := t.History == s.options.History && t.Question == form.Print && t.Revision <= s.engine.StreamView().Revision()
+func (s polls) place(x *exchange, t *feed.Tag, form *wire.StreamForm, view *engine.View) feed.Place {
+	known := t.History == s.options.History && t.Question == x.question(form) && t.Revision <= view.Revision()
 	return feed.Place{Given: true, Known: known, After: t.Revision}
+}
+
+// question is the fingerprint of what is asked, and of what the bouncer may see.
+func (x *exchange) question(form *wire.StreamForm) uint64 {
+	return form.Print ^ x.query.Sight.Fingerprint()
 }
 
 var (

@@ -10,6 +10,8 @@ import (
 // reckoned.
 type edition struct {
 	raw    string
+	sight  uint64          // the fingerprint of what may be seen
+	before uint64          // … of what could be seen at after
 	after  engine.Revision // 0: a full state
 	to     engine.Revision
 	second int64
@@ -21,6 +23,7 @@ type answerSource struct {
 	raw   []byte // the query string, a copy
 	now   int64
 	delta *engine.Delta // nil: a full state
+	sight *engine.Sight // whose it is; nil: everything
 }
 
 // write writes the answer from a place on.
@@ -32,10 +35,11 @@ func (src *answerSource) write(w *Writer, from place) error {
 	if err := wire.ParseStreamQuery(q, src.raw); err != nil {
 		return err
 	}
+	q.Sight = src.sight
 	if from.list == 0 {
 		w.Buf = append(w.Buf, wire.StreamOpen...)
 	}
-	l := &listing{answerSource: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.solo)}
+	l := &listing{answerSource: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.solo, src.sight)}
 	if src.delta == nil {
 		l.scan = src.view.Scan(q)
 	}

@@ -22,17 +22,17 @@ type cachedDelta struct {
 	answer []byte // never changed
 }
 
-func (d *deltaCache) slot(raw []byte, after engine.Revision) *atomic.Pointer[cachedDelta] {
-	at := maphash.Bytes(d.seed, raw) + uint64(after)
+func (d *deltaCache) slot(raw []byte, sight uint64, after engine.Revision) *atomic.Pointer[cachedDelta] {
+	at := maphash.Bytes(d.seed, raw) + uint64(after) + sight
 	return &d.slots[at%uint64(len(d.slots))]
 }
 
 // get returns the answer to the same question, or nil. The answer may be of an
 // earlier revision if same says that nothing was changed since. It does not
 // allocate.
-func (d *deltaCache) get(raw []byte, after, to engine.Revision, second int64, same func(engine.Revision) bool) []byte {
-	known := d.slot(raw, after).Load()
-	if known == nil || known.after != after || known.second != second || known.raw != string(raw) {
+func (d *deltaCache) get(p *Poll, after engine.Revision, l look, same func(engine.Revision) bool) []byte {
+	known, to := d.slot(p.Raw, l.sight, after).Load(), p.View.Revision()
+	if known == nil || known.after != after || known.second != p.second() || known.sight != l.sight || known.before != l.before || known.raw != string(p.Raw) {
 		return nil
 	}
 	if known.to != to && !same(known.to) {
@@ -41,6 +41,6 @@ func (d *deltaCache) get(raw []byte, after, to engine.Revision, second int64, sa
 	return known.answer
 }
 
-func (d *deltaCache) put(raw []byte, after, to engine.Revision, second int64, answer []byte) {
-	d.slot(raw, after).Store(&cachedDelta{edition{string(raw), after, to, second}, answer})
+func (d *deltaCache) put(p *Poll, after engine.Revision, l look, answer []byte) {
+	d.slot(p.Raw, l.sight, after).Store(&cachedDelta{p.edition(after, l), answer})
 }

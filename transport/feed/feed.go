@@ -56,14 +56,15 @@ const (
 func (f *Feed) Poll(p *Poll) (Answer, error) {
 	after, all := p.from()
 	p.acknowledge(after)
-	if !p.MayWait && (all || p.View.Distance(after) > nearby) {
+	l := p.look(after, all)
+	if !p.MayWait && (all || p.View.Distance(after) > nearby || p.walks(after, l)) {
 		return Answer{}, ErrWouldWait
 	}
 	if !all && after == p.View.Revision() {
 		return p.nothing(after), nil
 	}
 	if !all {
-		if known := f.known(p, after); known != nil {
+		if known := f.known(p, after, l); known != nil {
 			return f.whole(p, known, p.move(after))
 		}
 	}
@@ -72,12 +73,12 @@ func (f *Feed) Poll(p *Poll) (Answer, error) {
 	if all {
 		return f.fullState(p, s)
 	}
-	return f.changes(p, s, after)
+	return f.changes(p, s, after, l)
 }
 
 // known gives the answer to the same poll by another bouncer; nil: there is none.
-func (f *Feed) known(p *Poll, after engine.Revision) []byte {
-	return f.deltas.get(p.Raw, after, p.View.Revision(), p.second(), func(earlier engine.Revision) bool {
+func (f *Feed) known(p *Poll, after engine.Revision, l look) []byte {
+	return f.deltas.get(p, after, l, func(earlier engine.Revision) bool {
 		return p.unchanged(p.View, earlier)
 	})
 }
@@ -112,9 +113,12 @@ func (f *Feed) putAway(s *scratch) {
 
 // changes answers with a delta. Bouncers that come from the same revision with
 // the same filters share it.
-func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision) (Answer, error) {
-	to, now := p.View.Revision(), p.Query.Now
-	if n := p.View.Distance(after); n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
+func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision, l look) (Answer, error) {
+	now, n := p.Query.Now, p.View.Distance(after)
+	if n < math.MaxInt && p.walks(after, l) {
+		n = max(n, p.View.Records())
+	}
+	if n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
 		need := int64(n)*sizeOfDecision + soloPiece
 		if need > f.purse.Most()/2 {
 			return f.fullState(p, s) // which is collected nowhere
@@ -123,7 +127,7 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision) (Answer, erro
 			return Answer{}, err
 		}
 	}
-	if !p.View.Changes(&s.delta, after, p.Query) {
+	if !p.changes(&s.delta, after, l) {
 		if !p.MayWait {
 			return Answer{}, ErrWouldWait
 		}
@@ -135,21 +139,29 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision) (Answer, erro
 	case n == 0:
 		return p.nothing(after), nil
 	case n <= longDelta:
-		s.out = wire.AppendDelta(s.out[:0], &s.delta, now)
+		s.out = wire.AppendDelta(s.out[:0], &s.delta, now, p.Query.Sight)
 		all := append([]byte(nil), s.out...)
-		f.deltas.put(p.Raw, after, to, p.second(), all)
+		f.deltas.put(p, after, l, all)
 		return f.whole(p, all, p.move(after))
 	}
 	delta := s.delta
 	s.delta = engine.Delta{} // now the answer's
-	return f.share(p, s, &answerSource{view: p.View, now: now, delta: &delta}, p.move(after))
+	return f.share(p, s, &answerSource{view: p.View, now: now, delta: &delta}, p.move(after), l)
+}
+
+// changes fills a delta.
+func (p *Poll) changes(d *engine.Delta, after engine.Revision, l look) bool {
+	if l.moved {
+		return p.View.ChangesFrom(d, after, p.Query, l.was, l.known)
+	}
+	return p.View.Changes(d, after, p.Query)
 }
 
 // fullState answers with everything.
 func (f *Feed) fullState(p *Poll, s *scratch) (Answer, error) {
 	m := p.move(0)
 	m.All = true
-	return f.share(p, s, &answerSource{view: p.View, now: p.Query.Now}, m)
+	return f.share(p, s, &answerSource{view: p.View, now: p.Query.Now}, m, p.look(0, true))
 }
 
 // whole answers with bytes that are there already.
@@ -166,9 +178,9 @@ func (f *Feed) whole(p *Poll, all []byte, m CursorMove) (Answer, error) {
 
 // share answers with one of the shared answers, or with one of its own when there
 // are too many of those.
-func (f *Feed) share(p *Poll, s *scratch, src *answerSource, m CursorMove) (Answer, error) {
-	src.raw = append([]byte(nil), p.Raw...)
-	e := edition{string(src.raw), m.After, m.To, p.second()}
+func (f *Feed) share(p *Poll, s *scratch, src *answerSource, m CursorMove, l look) (Answer, error) {
+	src.raw, src.sight = append([]byte(nil), p.Raw...), p.Query.Sight
+	e := p.edition(m.After, l)
 	b := f.answers.join(e, src, func(other *answerSource, at engine.Revision) bool { return p.sameAs(src, other, at) })
 	if b == nil {
 		if s.held.Taken() == 0 {

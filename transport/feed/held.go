@@ -3,6 +3,7 @@ package feed
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"runtime"
 	"sync"
 	"time"
@@ -44,9 +45,11 @@ type held struct {
 	wheel  [int(HeldAtMost/heldSlot) + 2]map[*Held]struct{} // by when their time is up
 	slot   int64                                            // of the wheel, that was emptied last
 	seen   engine.Revision                                  // the watcher has looked up to there
+	edited engine.Revision                                  // … for whom it may see something else; the watcher's
 	many   int                                              // of them all
 	polls  int                                              // of them those without manners
 	closed bool
+	key    []byte // scratch
 
 	kick     chan struct{} // there is somebody in late, or the first at all
 	released chan struct{} // closed by Release
@@ -55,8 +58,8 @@ type held struct {
 
 // heldGroup are those who ask one question.
 type heldGroup struct {
-	raw     []byte
-	query   engine.Query    // of raw; the watcher's
+	key     []byte          // the fingerprint of what they may see, and the question
+	query   engine.Query    // of that, with what its members may see; the watcher's
 	at      engine.Revision // nothing has changed for it up to there since its members asked
 	members map[*Held]struct{}
 	calm    int // how many of them have no news
@@ -65,6 +68,7 @@ type heldGroup struct {
 // Held is one poll that waits. Make it with Hold.
 type Held struct {
 	group *heldGroup
+	row   *engine.BouncerRow
 	at    engine.Revision
 	slot  int64
 	last  bool // its time is up; the watcher's
@@ -98,32 +102,35 @@ func slotOf(t time.Time) int64 { return t.UnixNano() / int64(heldSlot) }
 // when its time is up, which is HeldAtMost from now at most: then with last. wake must not
 // wait; when it returns false it is called again a moment later, until Leave. It is not
 // called before Hold has returned, and the waiter is out before it is called. What wakes
-// may also have been nothing that the question admits. nil: the feed is closing,
-// or the question is longer than 4 KiB.
-func (f *Feed) Hold(raw []byte, at engine.Revision, wait time.Duration, wake func(last bool) bool) *Held {
-	return f.HoldFor(raw, at, wait, Manners{}, wake)
+// may also have been nothing that the question admits. The bouncer sees sight, by which it
+// was told that nothing has changed; it is woken too when its row says something else. nil:
+// the feed is closing, or the question is longer than 4 KiB.
+func (f *Feed) Hold(raw []byte, row *engine.BouncerRow, sight *engine.Sight, at engine.Revision, wait time.Duration, wake func(last bool) bool) *Held {
+	return f.HoldFor(raw, row, sight, at, wait, Manners{}, wake)
 }
 
 // HoldFor is Hold with manners.
-func (f *Feed) HoldFor(raw []byte, at engine.Revision, wait time.Duration, manners Manners, wake func(last bool) bool) *Held {
+func (f *Feed) HoldFor(raw []byte, row *engine.BouncerRow, sight *engine.Sight, at engine.Revision, wait time.Duration, manners Manners, wake func(last bool) bool) *Held {
 	h := &f.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed || len(raw) > heldQuestion {
 		return nil
 	}
-	g := h.groups[string(raw)]
+	h.key = append(binary.LittleEndian.AppendUint64(h.key[:0], sight.Fingerprint()), raw...)
+	g := h.groups[string(h.key)]
 	if g == nil {
-		g = &heldGroup{raw: bytes.Clone(raw), at: at, members: map[*Held]struct{}{}}
-		if err := wire.ParseStreamQuery(&g.query, g.raw); err != nil {
+		g = &heldGroup{key: bytes.Clone(h.key), at: at, members: map[*Held]struct{}{}}
+		if err := wire.ParseStreamQuery(&g.query, g.key[8:]); err != nil {
 			return nil // it was read before
 		}
-		h.groups[string(g.raw)] = g
+		g.query.Sight = sight
+		h.groups[string(g.key)] = g
 	}
-	w := &Held{group: g, at: at, wake: wake, in: h, Manners: manners, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
+	w := &Held{group: g, row: row, at: at, wake: wake, in: h, Manners: manners, slot: slotOf(time.Now().Add(min(wait, HeldAtMost))) + 1}
 	g.members[w] = struct{}{}
 	g.calm++
-	late := at < max(g.at, h.seen)
+	late := at < max(g.at, h.seen) // and its row may say something else
 	if late {
 		h.late = append(h.late, w)
 	}
@@ -169,8 +176,8 @@ func (h *held) remove(w *Held) {
 		w.group.calm--
 	}
 	delete(h.wheel[w.slot%int64(len(h.wheel))], w)
-	if len(w.group.members) == 0 && h.groups[string(w.group.raw)] == w.group {
-		delete(h.groups, string(w.group.raw))
+	if len(w.group.members) == 0 && h.groups[string(w.group.key)] == w.group {
+		delete(h.groups, string(w.group.key))
 	}
 }
 
@@ -235,12 +242,14 @@ func (h *held) look(v *engine.View, now time.Time) (out []*Held, next time.Durat
 		}
 	}
 	h.mu.Unlock()
+	edits := h.edited != v.EditedAt()
+	h.edited = v.EditedAt()
 	for _, g := range groups {
 		same := v.Unchanged(g.at, &g.query)
 		h.mu.Lock()
-		if g.at = v.Revision(); !same && g.calm > 0 {
+		if g.at = v.Revision(); (!same || edits) && g.calm > 0 {
 			for w := range g.members {
-				if !w.news && w.at < g.at {
+				if !w.news && w.at < g.at && (!same || w.moved(v)) {
 					out = h.hasNews(out, w, now)
 				}
 			}
@@ -248,7 +257,7 @@ func (h *held) look(v *engine.View, now time.Time) (out []*Held, next time.Durat
 		h.mu.Unlock()
 	}
 	for _, w := range late {
-		if same := v.Unchanged(w.at, &w.group.query); !same {
+		if same := v.Unchanged(w.at, &w.group.query); !same || w.moved(v) {
 			h.mu.Lock()
 			if _, in := w.group.members[w]; in && !w.news {
 				out = h.hasNews(out, w, now)
@@ -327,6 +336,15 @@ func (f *Feed) Closing() bool {
 	f.held.mu.Lock()
 	defer f.held.mu.Unlock()
 	return f.held.closed
+}
+
+// moved reports whether the bouncer may see something else by now.
+func (w *Held) moved(v *engine.View) bool {
+	if w.row == nil {
+		return false
+	}
+	now, _ := v.SightAt(w.row, v.Revision())
+	return now.Fingerprint() != w.group.query.Sight.Fingerprint()
 }
 
 // due takes those out whose time is up.

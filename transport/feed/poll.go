@@ -14,7 +14,8 @@ type Question struct {
 	// same. It is not kept.
 	Raw []byte
 	// Query is what Raw means, by wire.ParseStreamQuery, with the moment of asking
-	// in Now: durations are reckoned from then.
+	// in Now, from which durations are reckoned, and with what the reader may see in the
+	// view.
 	Query *engine.Query
 }
 
@@ -81,10 +82,47 @@ func (p *Poll) unchanged(view *engine.View, earlier engine.Revision) bool {
 // from is behind which revision the answer begins, or that it is everything.
 func (p *Poll) from() (after engine.Revision, all bool) {
 	if p.From.Given && !p.Query.Startup {
-		return p.From.After, !p.From.Known
+		return p.From.After, !p.From.Known || p.View.Stalled(p.Query.Sight, p.Query.Now)
 	}
 	after, pulled := p.Row.Cursor()
-	return after, !pulled || p.Query.Startup
+	return after, !pulled || p.Query.Startup || p.View.Stalled(p.Query.Sight, p.Query.Now)
+}
+
+// look is what the bouncer may see, and could see where the answer begins.
+type look struct {
+	sight, before uint64        // fingerprints
+	moved         bool          // they differ
+	was           *engine.Sight // if so
+	known         bool          // … and what it was is known
+}
+
+// unknownSight is the fingerprint of one that is forgotten.
+const unknownSight = ^uint64(0)
+
+// look finds what the bouncer could see at a revision. One that names its place says itself
+// that it saw the same: that is in the place.
+func (p *Poll) look(after engine.Revision, all bool) (l look) {
+	l.sight = p.Query.Sight.Fingerprint()
+	l.before = l.sight
+	if all || p.named() {
+		return l
+	}
+	if l.was, l.known = p.View.SightAt(p.Row, after); !l.known {
+		l.was, l.before, l.moved = nil, unknownSight, true
+	} else if l.before = l.was.Fingerprint(); l.before != l.sight {
+		l.moved = true
+	}
+	return l
+}
+
+// edition is that of the answer which begins after a revision.
+func (p *Poll) edition(after engine.Revision, l look) edition {
+	return edition{string(p.Raw), l.sight, l.before, after, p.View.Revision(), p.second()}
+}
+
+// walks reports whether the answer takes a look at everything there is.
+func (p *Poll) walks(after engine.Revision, l look) bool {
+	return l.moved || p.View.WalksAll(after, p.Query)
 }
 
 // named reports whether the bouncer's own place counts, and not its row's cursor.

@@ -17,10 +17,10 @@ const (
 )
 
 // AppendDecision appends one decision object; its duration is what is left
-// at now. The stream shows the uuid, the live query does not. A decision
+// at now, within the bounds of s, which may be nil. The stream shows the uuid, the live query does not. A decision
 // that is over has a negative duration.
-func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []byte {
-	dst = appendHead(dst, engine.Left(d.Until(), now), uint64(d.ID()))
+func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool, s *engine.Sight) []byte {
+	dst = appendHead(dst, s.Left(engine.Left(d.Until(), now)), uint64(d.ID()))
 	dst = appendWords(dst, d.Origin(), d.Scenario(), d.Scope())
 	dst = appendWord(dst, `","type":"`, d.Type())
 	if withUUID {
@@ -31,32 +31,32 @@ func AppendDecision(dst []byte, d engine.Decision, now int64, withUUID bool) []b
 
 // AppendDecisions appends a list of decisions as the live query shows them:
 // null when there are none.
-func AppendDecisions(dst []byte, ds []engine.Decision, now int64) []byte {
+func AppendDecisions(dst []byte, ds []engine.Decision, now int64, s *engine.Sight) []byte {
 	if len(ds) == 0 {
 		return append(dst, "null"...)
 	}
 	dst = append(dst, '[')
-	dst = appendJoined(dst, ds, now, false)
+	dst = appendJoined(dst, ds, now, false, s)
 	return append(dst, ']')
 }
 
 // AppendDelta appends a whole answer of the stream. It is for short ones;
 // long ones are written in pieces by a StreamEncoder.
-func AppendDelta(dst []byte, d *engine.Delta, now int64) []byte {
+func AppendDelta(dst []byte, d *engine.Delta, now int64, s *engine.Sight) []byte {
 	dst = append(dst, StreamOpen...)
-	dst = appendJoined(dst, d.New, now, true)
+	dst = appendJoined(dst, d.New, now, true, s)
 	dst = append(dst, StreamBetween...)
-	dst = appendJoined(dst, d.Deleted, now, true)
+	dst = appendJoined(dst, d.Deleted, now, true, nil)
 	return append(dst, StreamClose...)
 }
 
 // appendJoined writes decisions with commas between them.
-func appendJoined(dst []byte, ds []engine.Decision, now int64, withUUID bool) []byte {
+func appendJoined(dst []byte, ds []engine.Decision, now int64, withUUID bool, s *engine.Sight) []byte {
 	for i, d := range ds {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = AppendDecision(dst, d, now, withUUID)
+		dst = AppendDecision(dst, d, now, withUUID, s)
 	}
 	return dst
 }

@@ -54,11 +54,11 @@ func TestAppendDecision(t *testing.T) {
 		live = append(live, body(i, "3h59m59s", "", values[i]))
 		stream = append(stream, body(i, "4h0m1s", `"uuid":"`+d.UUID().String()+`",`, values[i]))
 	}
-	if got, want := string(AppendDecisions([]byte("x"), ds, now+int64(time.Second))), "x["+strings.Join(live, ",")+"]"; got != want {
+	if got, want := string(AppendDecisions([]byte("x"), ds, now+int64(time.Second), nil)), "x["+strings.Join(live, ",")+"]"; got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
 	for cut := range len(ds) + 1 {
-		got := string(AppendDelta(nil, &engine.Delta{New: ds[:cut], Deleted: ds[cut:]}, now-int64(time.Second)))
+		got := string(AppendDelta(nil, &engine.Delta{New: ds[:cut], Deleted: ds[cut:]}, now-int64(time.Second), nil))
 		want := `{"new": [` + strings.Join(stream[:cut], ",") + `], "deleted": [` + strings.Join(stream[cut:], ",") + `]}`
 		if got != want {
 			t.Errorf("%s\nwant %s", got, want)
@@ -101,9 +101,9 @@ func TestNoAllocation(t *testing.T) {
 		}
 	}
 	for name, f := range map[string]func(){
-		"live answer":     func() { AppendDecisions(buffer, ds, now) },
-		"delta":           func() { AppendDelta(buffer, delta, now) },
-		"no decision":     func() { AppendDecisions(buffer, nil, now) },
+		"live answer":     func() { AppendDecisions(buffer, ds, now, nil) },
+		"delta":           func() { AppendDelta(buffer, delta, now, nil) },
+		"no decision":     func() { AppendDecisions(buffer, nil, now, nil) },
 		"message":         func() { AppendMessage(buffer, "access <forbidden>\n") },
 		"ids":             func() { AppendIDs(buffer, []engine.AlertID{1, 2}) },
 		"ip":              parse(ParseQuery, "ip=192.0.2.7"),
@@ -126,13 +126,13 @@ func BenchmarkAppendDecision(b *testing.B) {
 	for _, uuid := range []bool{false, true} {
 		b.Run(fmt.Sprintf("uuid=%v", uuid), func(b *testing.B) {
 			b.ReportAllocs()
-			b.SetBytes(int64(len(AppendDecision(buffer, ds[0], now, uuid))))
+			b.SetBytes(int64(len(AppendDecision(buffer, ds[0], now, uuid, nil))))
 			for b.Loop() {
-				AppendDecision(buffer, ds[0], now, uuid)
+				AppendDecision(buffer, ds[0], now, uuid, nil)
 			}
 		})
 	}
-	text := AppendDecision(nil, ds[0], now, true)
+	text := AppendDecision(nil, ds[0], now, true, nil)
 	b.Run("copy", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {

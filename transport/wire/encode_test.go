@@ -84,8 +84,8 @@ func TestReplies(t *testing.T) {
 		`{"code":401,"message":"x"}`:           AppendCoded(nil, 401, "x"),
 		`{"nbDeleted":"0"}`:                    AppendDeleted(nil, 0),
 		`{"nbDeleted":"31000"}`:                AppendDeleted(nil, 31000),
-		`null`:                                 AppendDecisions(nil, nil, 0),
-		`{"new": [], "deleted": []}`:           AppendDelta(nil, &engine.Delta{}, 0),
+		`null`:                                 AppendDecisions(nil, nil, 0, nil),
+		`{"new": [], "deleted": []}`:           AppendDelta(nil, &engine.Delta{}, 0, nil),
 		`01020304-0506-0708-090a-0b0c0d0e0fff`: appendUUID(nil, engine.UUID{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 255}),
 		`{"code":200,"expire":"2026-07-01T11:00:00+02:00","token":"a.b"}`: AppendToken(nil, expire, "a.b"),
 	} {

@@ -28,7 +28,8 @@ import (
 // half of it is deriving it from the id.
 type StreamEncoder struct {
 	now     int64
-	shift   uint8 // of the hash: 64 less the logarithm of the phrases' number
+	sight   *engine.Sight // whose bounds durations have; nil: none
+	shift   uint8         // of the hash: 64 less the logarithm of the phrases' number
 	phrases []phrase
 }
 
@@ -47,14 +48,14 @@ const (
 )
 
 // NewStreamEncoder makes an encoder for the decisions of one view and the
-// moment in which their durations are reckoned, Unix nanoseconds. A small one
-// keeps fewer phrases.
-func NewStreamEncoder(now int64, small bool) *StreamEncoder {
+// moment in which their durations are reckoned, Unix nanoseconds, within the bounds of a
+// sight, which may be nil. A small one keeps fewer phrases.
+func NewStreamEncoder(now int64, small bool, s *engine.Sight) *StreamEncoder {
 	bits := manyPhrases
 	if small {
 		bits = fewPhrases
 	}
-	return &StreamEncoder{now: now, shift: uint8(64 - bits), phrases: make([]phrase, 1<<bits)}
+	return &StreamEncoder{now: now, sight: s, shift: uint8(64 - bits), phrases: make([]phrase, 1<<bits)}
 }
 
 // Constant bytes of a decision, with so much behind them that they can be
@@ -83,7 +84,7 @@ func (e *StreamEncoder) Append(dst []byte, d engine.Decision) []byte {
 	dst = slices.Grow(dst, usualRoom)
 	b := (*[usualRoom]byte)(dst[len(dst) : len(dst)+usualRoom])
 	*(*[16]byte)(b[:]) = opening
-	n := openingSize + putDuration(b[openingSize:], engine.Left(d.Until(), e.now))
+	n := openingSize + putDuration(b[openingSize:], e.sight.Left(engine.Left(d.Until(), e.now)))
 	*(*[8]byte)(b[n:]) = idKey
 	n += idKeySize
 	n += putNumber(b[n:], uint64(d.ID()))

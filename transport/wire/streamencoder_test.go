@@ -44,7 +44,7 @@ func newAlert(rig *enginetest.Rig, list ...engine.NewDecision) *engine.Alert {
 // too small, just large enough and much larger.
 func sameBytes(tb testing.TB, e *StreamEncoder, d engine.Decision, now int64) {
 	tb.Helper()
-	want := "kept" + string(AppendDecision(nil, d, now, true))
+	want := "kept" + string(AppendDecision(nil, d, now, true, nil))
 	for _, room := range []int{4, len(want), usualRoom + 4, 8 << 10} {
 		if got := string(e.Append(append(make([]byte, 0, room), "kept"...), d)); got != want {
 			tb.Fatalf("at %d:\n%s\nwant\n%s", now, got, want)
@@ -87,7 +87,7 @@ func TestStreamEncoder(t *testing.T) {
 		now, now + 1, now + 3*int64(time.Hour), now + 4*int64(time.Hour) - 1, now + 9*int64(time.Hour),
 		now - 996*int64(time.Hour), now - 995*int64(time.Hour), now - int64(time.Second), math.MinInt64, math.MaxInt64,
 	} {
-		e := NewStreamEncoder(at, i%2 == 1)
+		e := NewStreamEncoder(at, i%2 == 1, nil)
 		for _, d := range ds {
 			sameBytes(t, e, d, at)
 		}
@@ -112,7 +112,7 @@ func FuzzStreamEncoder(f *testing.F) {
 		if !ok {
 			t.Fatalf("decision %d was not stored", ids[0])
 		}
-		e := NewStreamEncoder(at, true)
+		e := NewStreamEncoder(at, true, nil)
 		sameBytes(t, e, d, at)
 		sameBytes(t, e, d, at)
 	})
@@ -162,15 +162,15 @@ func BenchmarkStreamEncoder(b *testing.B) {
 	each := func(name string, append func(d engine.Decision)) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
-			b.SetBytes(int64(len(AppendDecision(nil, ds[0], now, true))))
+			b.SetBytes(int64(len(AppendDecision(nil, ds[0], now, true, nil))))
 			for i := 0; b.Loop(); i++ {
 				append(ds[i%len(ds)])
 			}
 		})
 	}
-	e := NewStreamEncoder(now, false)
+	e := NewStreamEncoder(now, false, nil)
 	each("encoder", func(d engine.Decision) { e.Append(buffer, d) })
-	each("AppendDecision", func(d engine.Decision) { AppendDecision(buffer, d, now, true) })
-	text := AppendDecision(nil, ds[0], now, true)
+	each("AppendDecision", func(d engine.Decision) { AppendDecision(buffer, d, now, true, nil) })
+	text := AppendDecision(nil, ds[0], now, true, nil)
 	each("copy", func(engine.Decision) { _ = append(buffer, text...) })
 }

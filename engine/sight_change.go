@@ -1,0 +1,120 @@
+package engine
+
+// ChangesFrom is Changes for a bouncer that could see something else at the earlier
+// revision: what it held there is by that sight, what it is to hold now by q's. So what has
+// left its sight is told as deleted, what has come into it as new, and nothing else, in one
+// walk over all decisions. known is whether the earlier sight is known (View.SightAt); if
+// not, everything that runs is told as new, and as deleted all that it may have held.
+//
+// Both contrast are what a bouncer holds that stands at a revision, asks a question and has a
+// sight (told): a pure function of those. How that is found for sights that are more than
+// filters is said in one place, for both contrast alike.
+func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known bool) bool {
+	d.Reset()
+	if _, ok := v.state.history.Window(uint64(after), uint64(v.revision)); !ok || after > v.revision {
+		return false
+	}
+	before := q.with(was)
+	q.resolve(v.state)
+	before.resolve(v.state)
+	v.difference(d, stand{after, before}, stand{v.revision, q})
+	d.page(q)
+	if !known || v.renewed(after, q.Sight) {
+		v.tellAgain(d, q)
+	}
+	return true
+}
+
+// with is the question as one asks it who has another sight.
+func (q *Query) with(s *Sight) *Query {
+	c := *q
+	c.match, c.Sight = matcher{}, s
+	return &c
+}
+
+// stand is where a bouncer stands that asks a question: it knows everything up to a revision.
+type stand struct {
+	at Revision
+	q  *Query
+}
+
+// told reports whether a record is among what a bouncer is told that stands there, of
+// others on its target regardless.
+func (p stand) told(v *View, r *record) bool {
+	return r.inForceAt(p.at) && p.q.admits(v.state, r) && p.q.relatesStream(v, r)
+}
+
+// inForceAt reports whether a record is in force in the state after a revision.
+func (r *record) inForceAt(at Revision) bool {
+	if r.begun > uint64(at) {
+		return false
+	}
+	ended := r.endedRev.Load()
+	return ended == 0 || ended > uint64(at)
+}
+
+// contrast is the decisions that stand for a target at two places; nil: none.
+type contrast struct{ was, is *record }
+
+// difference fills d with what a bouncer must hear to come from one place to another, in no
+// order. Where another decision stands for a target that was told already, that is told only
+// if it runs longer.
+func (v *View) difference(d *Delta, from, to stand) {
+	settle := func(s contrast) {
+		switch {
+		case s.is == nil:
+			d.Deleted = append(d.Deleted, Decision{v, s.was})
+		case s.is.until > to.q.Now && (s.was == nil || s.is.until > s.was.until):
+			d.New = append(d.New, Decision{v, s.is})
+		}
+	}
+	shared := map[targetKey]contrast{} // of targets that more than one decision is on
+	v.each(func(r *record) bool {
+		var s contrast
+		if from.told(v, r) {
+			s.was = r
+		}
+		if to.told(v, r) {
+			s.is = r
+		}
+		switch {
+		case s == contrast{}:
+		case to.q.Dedup && r.marked(markCrowded):
+			k := keyOf(r)
+			had := shared[k]
+			shared[k] = contrast{longerOf(had.was, s.was), longerOf(had.is, s.is)}
+		default:
+			settle(s)
+		}
+		return true
+	})
+	for _, s := range shared {
+		settle(s)
+	}
+}
+
+// longerOf is the one of two decisions that runs longer, of equal ones the first.
+func longerOf(a, b *record) *record {
+	if a == nil || b != nil && b.until > a.until {
+		return b
+	}
+	return a
+}
+
+// tellAgain makes a delta tell everything that runs, as new.
+func (v *View) tellAgain(d *Delta, q *Query) {
+	clear(d.New)
+	d.New = d.New[:0]
+	var buf [128]Decision
+	s := v.Scan(q)
+	for batch := s.Running(buf[:]); len(batch) > 0; batch = s.Running(buf[:]) {
+		d.New = append(d.New, batch...)
+	}
+}
+
+// WalksAll reports whether what a bouncer must hear takes a look at all decisions: its
+// duration bound is due (sight_renewal.go).
+func (v *View) WalksAll(after Revision, q *Query) bool { return v.renewed(after, q.Sight) }
+
+// Records is how many decisions there are, running or over: how long a look at all takes.
+func (v *View) Records() int { return v.state.ids.Len() }
