@@ -65,6 +65,8 @@ type eventStream struct {
 
 	shown       *shownStream // for the access log; nil: there is none
 	bytes, sent uint64
+
+	turn uint64 // of the gate, as it was let in last
 }
 
 // eventCounting is what is counted of all event streams.
@@ -198,6 +200,7 @@ func (e *eventStream) begin(row *engine.BouncerRow) {
 	e.begun, e.acked = true, true
 	e.row, e.who = row.Load(), row
 	e.listening = row.Listen(e.place.After, e.place.Known)
+	e.turn = e.core.gate.Turn()
 	e.beat = time.Now().Add(e.core.options.beat)
 	e.named = e.place.After
 	e.core.events.open.Add(1)
@@ -226,6 +229,7 @@ func (e *eventStream) settle(row *engine.BouncerRow, arrived func() bool) {
 		e.who = row
 	}
 	e.row = row.Load()
+	e.turn = e.core.gate.Turn()
 }
 
 // eventNews is what a poll has brought.
@@ -353,8 +357,11 @@ func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
 	return e.core.feed.HoldFor(question, e.who, e.sight, e.place.After, max(time.Until(until), 0), manners, wake)
 }
 
-// stale reports whether the bouncer is another than it was let in as.
-func (e *eventStream) stale() bool { return e.who.Gone() || e.who.Load() != e.row }
+// stale reports whether the bouncer is another than it was let in as, or other rules are in
+// force.
+func (e *eventStream) stale() bool {
+	return e.who.Gone() || e.who.Load() != e.row || e.turn != e.core.gate.Turn()
+}
 
 // wantsEvents reports whether a client would rather have events than what all others get: it
 // names them, and nothing better (Accept, RFC 9110).

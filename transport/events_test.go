@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"lapid/transport/auth"
 )
 
 const streamPath = "/v1/decisions/stream"
@@ -705,4 +708,26 @@ func TestEventsAreAcknowledged(t *testing.T) {
 		h.listen("", "Last-Event-ID: "+l.id)
 		acknowledges()
 	})
+}
+
+// TestEventsEndWithRules: over TLS a stream ends when its certificate is none of a bouncer
+// any more.
+func TestEventsEndWithRules(t *testing.T) {
+	t.Parallel()
+	c := newCertificates(t)
+	h := newHouse(t, c.serve)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "https://"+h.server.Addr().String()+streamPath, nil)
+	h.must(err)
+	r.Header.Set("Accept", "text/event-stream")
+	answer, err := c.client(t, c.leaf("edge-1", "bouncers", x509.ExtKeyUsageClientAuth)).Do(r)
+	h.must(err)
+	defer answer.Body.Close()
+	l := &listener{t: t, answer: answer, in: bufio.NewScanner(answer.Body)}
+	l.wants("full first last [] []")
+	h.ban("192.0.2.1")
+	l.wants("delta [192.0.2.1] []")
+	h.must(h.gate.Replace(auth.Rules{BouncerUnits: []string{"others"}}))
+	if e, more := l.read(); more || l.in.Err() != nil {
+		t.Errorf("%s %v", e.String(), l.in.Err())
+	}
 }

@@ -94,6 +94,7 @@ type Gate struct {
 	engine *engine.Engine
 	log    *slog.Logger
 	rules  atomic.Pointer[rules] // replaced whole
+	turn   atomic.Uint64         // how often
 
 	// Recognising bouncers.
 	hash     hasher
@@ -175,6 +176,9 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 	return g, nil
 }
 
+// Turn is how often rules were put in force: whoever was let in before may not be now.
+func (g *Gate) Turn() uint64 { return g.turn.Load() }
+
 // Replace puts new rules in force. When it fails the old ones stay.
 func (g *Gate) Replace(r Rules) error {
 	ready := &rules{Rules: r, proxies: slices.Clone(r.TrustedProxies)}
@@ -202,5 +206,6 @@ func (g *Gate) Replace(r Rules) error {
 		return err
 	}
 	g.rules.Store(ready)
+	g.turn.Add(1)
 	return nil
 }
