@@ -42,7 +42,7 @@ type Why struct {
 	At       *time.Time  `json:"at"` // of the past or future that was asked about; null: now
 	Revision Revision    `json:"revision"`
 
-	Decided bool   `json:"decided"` // a decision that is not simulated covers all of it
+	Decided bool   `json:"decided"` // a decision that is not simulated covers all of it, and no allowlist wins over it
 	Verdict string `json:"verdict"` // all of it in a sentence
 
 	// Notes are sentences about what was understood, and what this answer cannot tell.
@@ -146,8 +146,9 @@ type inquiry struct {
 	parts   int            // decisions in force inside a range, simulated ones left out
 	undated int            // decisions whose beginning is not known
 	rows    []rowStanding
-	hidden  map[sightOf]string
 
+	hidden     map[sightOf]string // by whatever
+	filtered   map[sightOf]string // by a filter
 	ranked     map[rankedAt]bool
 	rankedAnew int
 	unranked   int // places that were not looked at

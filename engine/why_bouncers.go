@@ -195,17 +195,14 @@ func (w *inquiry) toldAt(row *BouncerRow, r *record, place uint64) bool {
 		return false
 	}
 	sight, known := w.view.SightAt(row, Revision(place-1))
-	switch {
-	case !known:
+	if !known {
 		return false
-	case sight == nil || sight.MaxEntries == 0:
-		return w.hides(sight, r) == ""
 	}
-	at := min(place, uint64(w.view.revision)+1)
-	if w.view.Distance(Revision(at-1)) == 0 {
-		at = uint64(w.view.revision) + 1 // the same, and known to be
+	rev := min(place-1, uint64(w.view.revision))
+	if w.view.Distance(Revision(rev)) == 0 && sight != nil && sight.MaxEntries > 0 {
+		rev = uint64(w.view.revision) // the same comes first, and that is known
 	}
-	return sight.hiding(w.view, r) == "" && w.allowlistHiding(sight, r) == "" && w.first(sight, r, at)
+	return w.seen(sight, r, rev)
 }
 
 // unended is a decision whose beginning a bouncer was told, and not that it was ended before its

@@ -12,25 +12,68 @@ type sightOf struct {
 	rec   *record
 }
 
-// hides says which part of a sight hides a decision, as the verbs have it; "" when none does.
+// hides says what hides a decision from whoever has a sight, as the verbs and settings have it; "" when
+// nothing does.
 func (w *inquiry) hides(sight *Sight, r *record) string {
-	if sight == nil {
-		return ""
-	}
 	key := sightOf{sight, r}
 	by, known := w.hidden[key]
 	if !known {
 		if w.hidden == nil {
 			w.hidden = map[sightOf]string{}
 		}
-		by = sight.hiding(w.view, r)
-		if by == "" {
-			by = w.allowlistHiding(sight, r)
-		}
-		if by == "" {
-			by = w.crowding(sight, r)
+		switch {
+		case w.won(r, uint64(w.view.revision)):
+			by = "allowlist_wins: it is on an allowlist"
+		case sight != nil:
+			if by = w.filter(sight, r); by == "" {
+				by = w.allowlistHiding(sight, r)
+			}
+			if by == "" {
+				by = w.crowding(sight, r)
+			}
 		}
 		w.hidden[key] = by
+	}
+	return by
+}
+
+// won reports whether allowlists win after a revision over a decision, on all of what is asked about.
+func (w *inquiry) won(r *record, rev uint64) bool {
+	p := w.prefix
+	if !p.IsValid() {
+		p = r.target()
+	}
+	return p.IsValid() && w.view.allowlistsWin(rev) && (&allowances{set: w.view.allowlists, at: rev}).cover(p)
+}
+
+// seen reports whether a sight showed a decision after a revision.
+func (w *inquiry) seen(sight *Sight, r *record, rev uint64) bool {
+	if w.won(r, rev) {
+		return false
+	}
+	if sight == nil {
+		return true
+	}
+	if w.filter(sight, r) != "" {
+		return false
+	}
+	t := r.target()
+	if len(sight.Allowlists) > 0 && t.IsValid() && (&allowances{set: w.view.allowlists, at: rev, lists: sight.Allowlists}).cover(t) {
+		return false
+	}
+	return sight.MaxEntries == 0 || w.first(sight, r, rev+1)
+}
+
+// filter is the filter of a sight that a decision does not pass.
+func (w *inquiry) filter(sight *Sight, r *record) string {
+	key := sightOf{sight, r}
+	by, known := w.filtered[key]
+	if !known {
+		if w.filtered == nil {
+			w.filtered = map[sightOf]string{}
+		}
+		by = sight.hiding(w.view, r)
+		w.filtered[key] = by
 	}
 	return by
 }

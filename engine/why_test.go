@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -307,6 +308,51 @@ func (p *shelfPlay) askWhy() {
 		hidden := b.Standing == engine.StandingHidden || b.Standing == engine.StandingHolding
 		if told && !held || upToDate && held != told || hidden != (b.By != "") || c.pulled != (b.Cursor != nil) {
 			p.t.Errorf("%s with %+v at %d (%v), decision %d: %+v, holds %v", b.Name, *c.query.Sight, c.at, upToDate, h.ID, b, c.holds)
+		}
+	}
+}
+
+// Where allowlists win, what is on one is free whatever is decided, and bouncers that were told before are
+// named until they have been told that.
+func TestWhyAllowlistsWin(t *testing.T) {
+	t.Parallel()
+	yes := true
+	p := populated{enginetest.NewRig(t, func(o *engine.Options) { o.AllowlistsWin = &yes }), t}
+	p.Settle()
+	p.add("192.0.2.0", "1h")
+	a := &engine.Alert{Scenario: "range", StopAt: engine.StampOf(p.Rig.Now()), Decisions: []engine.NewDecision{{
+		Scope: "Range", Value: "192.0.2.0/24", Type: "ban", Origin: "cscli", Scenario: "range", Duration: "4h"}}}
+	_, err := p.AddAlerts(t.Context(), "", []*engine.Alert{a}, p.Rig.Now().UnixNano())
+	wants(t, err, nil)
+	for _, name := range []string{"fw", "late"} {
+		row, err := p.AddBouncer(t.Context(), &engine.Bouncer{Name: name})
+		wants(t, err, nil)
+		if row.Advance(1, 1); name == "fw" {
+			row.Advance(p.View().Revision(), 1)
+		}
+	}
+	wants(t, p.CreateAllowlist(t.Context(), "office", "", 1), nil)
+	item := engine.AllowlistItem{Value: "192.0.2.7", Prefix: netip.MustParsePrefix("192.0.2.7/32")}
+	_, _, err = p.AddToAllowlist(t.Context(), "office", []engine.AllowlistItem{item}, p.Rig.Now().UnixNano())
+	wants(t, err, nil)
+	// It has ended the range; one that comes later does not know of the list.
+	a.Decisions[0].Duration = "8h"
+	_, err = p.AddAlerts(t.Context(), "", []*engine.Alert{a}, p.Rig.Now().UnixNano())
+	wants(t, err, nil)
+	for target, want := range map[string]string{
+		"192.0.2.7":  "192.0.2.7 is free: allowlist office covers it (192.0.2.7), and allowlists win (allowlist_wins) over decision 3 on 192.0.2.0/24 (cscli)",
+		"192.0.2.8":  "192.0.2.8 is banned until ",
+		"decision:3": "decision 3 (ban on Range 192.0.2.0/24, cscli) is in force until ",
+	} {
+		a, err := p.Why(t.Context(), &engine.WhyQuery{Target: target, EveryRow: true})
+		wants(t, err, nil)
+		if !strings.HasPrefix(a.Verdict, want) || a.Decided == (target == "192.0.2.7") {
+			t.Errorf("%s: %s", target, a.Verdict)
+		}
+		for _, b := range a.Bouncers.First {
+			if hidden := b.Standing == engine.StandingHidden && strings.HasPrefix(b.By, "allowlist_wins"); hidden != (target == "192.0.2.7") {
+				t.Errorf("%s: %+v", target, b)
+			}
 		}
 	}
 }

@@ -10,13 +10,20 @@ func (w *inquiry) verdict() string {
 	running := w.running.sorted()
 	a := w.answer
 	a.Decided = len(running) > 0 && running[0].flags&flagSimulated == 0
+	won := a.Decided && w.at == w.now && w.subject.Kind != SubjectDecision && w.won(running[0], uint64(w.view.revision))
 	var text string
 	switch {
 	case w.subject.Kind == SubjectDecision:
 		a.Decided = w.runs(w.one) && !w.hadNotBegun(w.one) && w.one.flags&flagSimulated == 0
 		text = w.decisionVerdict()
 	case w.subject.Kind == SubjectAlert:
-		text = w.alertVerdict(running)
+		if text = w.alertVerdict(running); won && len(running) == 1 {
+			a.Decided = false
+			text += ", but what it is on is on an allowlist, and allowlists win (allowlist_wins)"
+		}
+	case won:
+		a.Decided = false
+		text = a.Target + " is free: " + w.coveringText() + ", and allowlists win (allowlist_wins) over " + w.decisionText(running[0])
 	case a.Decided:
 		text = w.decidedVerdict(running)
 	default:
@@ -110,6 +117,10 @@ func (w *inquiry) decisionVerdict() string {
 		return text + " " + w.be() + " simulated: bouncers are not told of it"
 	default:
 		text += " " + w.be() + " in force until " + spellTime(w.view.endOf(r))
+		if w.at == w.now && w.won(r, uint64(w.view.revision)) {
+			w.answer.Decided = false
+			return text + ", but " + w.coveringText() + ", and allowlists win (allowlist_wins)"
+		}
 	}
 	for _, o := range w.running.sorted() {
 		if o != r && o.flags&flagSimulated == 0 && (!w.runs(r) || o.until > r.until) {
@@ -151,6 +162,14 @@ func (w *inquiry) covering() *whyMatch {
 		return &w.matches[0]
 	}
 	return nil
+}
+
+// coveringText names that entry.
+func (w *inquiry) coveringText() string {
+	if e := w.covering(); e != nil {
+		return "allowlist " + e.List + " covers it (" + e.Item.Value + ")"
+	}
+	return "an allowlist covers it"
 }
 
 // be is the verb for the moment that is asked about.
