@@ -183,6 +183,8 @@
 //	              what any journal must hold                 TestStoreJournal, TestAgreed
 //	              its readers are told what is so            TestCommitsAreTheState, TestCommitsBesideWriters
 //	              … slow and dead ones, over restarts        TestScenarios/history
+//	why           says what the live query says, and that a
+//	              bouncer was told only of what it holds     TestWhyAgrees, TestWhyOfBounds, TestScenarios/why
 //	rows          of bouncers and machines against a slice,
 //	              views that are held, restarts              TestBouncersAgainstSlice, TestMachineCounts
 //	              one takes 450 bytes at most                TestBouncerRowBytes

@@ -13,7 +13,7 @@ type BouncerStanding string
 const (
 	StandingWaiting BouncerStanding = "waiting" // it runs, and the bouncer's stream is not there yet
 	StandingHolding BouncerStanding = "holding" // it was ended, or the bouncer may not see it any more, and it was told of it and not yet of that
-	StandingSent    BouncerStanding = "sent"    // the answer that tells it is under way, or was not heard
+	StandingSent    BouncerStanding = "sent"    // the answer that tells it, or its end, is under way or not known to be heard
 	StandingHidden  BouncerStanding = "hidden"  // it runs, and the bouncer may not see it
 	StandingNever   BouncerStanding = "never"   // the bouncer never asked for anything
 	StandingLive    BouncerStanding = "live"    // it asks live, and is answered what is so; or its stream begins anew at its next poll
@@ -146,7 +146,9 @@ func (w *inquiry) standing(row *BouncerRow, concern []*record) rowStanding {
 		stands = s.runs(w, concern, heard)
 	case s.place > 0:
 		if s.about = w.unended(row, heard, s.place); s.about != nil {
-			stands = StandingHolding
+			if stands = StandingHolding; s.place > s.about.endedRev.Load() {
+				stands = StandingSent
+			}
 		}
 	}
 	if stands != StandingHidden && s.place == 0 {

@@ -356,3 +356,29 @@ func TestWhyAllowlistsWin(t *testing.T) {
 		}
 	}
 }
+
+// A list that is pulled again ends what left it and begins some of it anew: both are told as what they are.
+func TestWhyOfLists(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	pull := func(lasts time.Duration, values ...string) {
+		t.Helper()
+		l := &engine.List{Origin: engine.OriginLists, Name: "firehol", Shrunken: true, Outlast: time.Hour, Groups: []engine.ListGroup{{Scope: "Ip", Type: "ban", Scenario: "firehol"}}}
+		for _, v := range values {
+			l.Groups[0].Values = append(l.Groups[0].Values, engine.ListValue{Value: v, Lasts: lasts})
+		}
+		_, err := r.ReplaceList(t.Context(), l, r.Now().UnixNano())
+		wants(t, err, nil)
+	}
+	pull(30*time.Minute, "192.0.2.1", "192.0.2.2") // shorter than is outlasted
+	pull(4*time.Hour, "192.0.2.1")
+	for target, want := range map[string]string{
+		"192.0.2.1": "decision 3 took its place when the list firehol was read again", "192.0.2.2": "it left the list firehol",
+	} {
+		a, err := r.Why(t.Context(), &engine.WhyQuery{Target: target})
+		wants(t, err, nil)
+		if len(a.Before.First) != 1 || a.Before.First[0].Ending != want || a.Before.First[0].EndedBy != "central-api" {
+			t.Errorf("%s: %+v", target, a.Before)
+		}
+	}
+}
