@@ -76,6 +76,9 @@ func FuzzImport(f *testing.F) {
 	f.Add("csv", "value,duration\n1.1.1.1,1h\n\"a,b\n")
 	f.Add("json", `[{"value":"1.1.1.1"},{"value":7}]`)
 	f.Add("values", "1.1.1.1\n\n2.2.2.2")
+	f.Add("ndjson", "{\"value\":\"1.1.1.1\"}\n# c\n{\"decisions\":[{\"value\":\"2.2.2.2\"}]}\nx")
+	f.Add("csv", "# c\nvalue\n1.1.1.1 # x\n#\n")
+	f.Add("json", "# c\n[\n# d\n{\"value\":\"1.1.1.1\"}] x")
 	f.Fuzz(func(t *testing.T, format, text string) {
 		read, ok := formats[format]
 		if !ok {
