@@ -52,6 +52,8 @@ type shelfClient struct {
 	at     engine.Revision
 	pulled bool
 	notes  []shelfNote
+	was    *engine.Sight // by which it was told what it holds, if that is another; with moved
+	moved  bool
 }
 
 type shelfNote struct {
@@ -83,7 +85,7 @@ func newShelfPlay(t *testing.T, seed uint64, change func(*engine.Options)) *shel
 func (p *shelfPlay) play(steps int) {
 	actions := []func(){
 		p.add, p.add, p.add, p.addMany, p.end, p.endOne, p.deleteAlert, p.pass, p.pass,
-		p.ask, p.ask, p.ask, p.ask, p.ask, p.askAgain, p.askAgain, p.begin, p.snapshot, p.again, p.ForgetShelves,
+		p.ask, p.ask, p.ask, p.ask, p.ask, p.askAgain, p.askAgain, p.edit, p.begin, p.snapshot, p.again, p.ForgetShelves,
 	}
 	for i := range steps {
 		actions[p.chance.IntN(len(actions))]()
@@ -113,6 +115,29 @@ func (p *shelfPlay) any() *shelfClient { return p.clients[p.chance.IntN(len(p.cl
 func (p *shelfPlay) ask()              { p.hear(p.any()) }
 func (p *shelfPlay) begin()            { p.any().pulled = false }
 
+// edit gives a bouncer another sight: more entries or fewer, another priority, other origins,
+// or no bound at all.
+func (p *shelfPlay) edit() {
+	c := p.any()
+	s := *c.query.Sight
+	switch p.chance.IntN(4) {
+	case 0:
+		s.MaxEntries = []int{0, 1, 4, 9, 50}[p.chance.IntN(5)]
+	case 1:
+		s.Priority = engine.Priority(p.chance.IntN(3))
+	case 2:
+		s.Origins = [][]string{nil, {"CAPI"}, {"crowdsec", "mine"}}[p.chance.IntN(3)]
+	case 3:
+		s.MaxEntries, s.Origins = 6, nil
+	}
+	if c.pulled && !c.moved {
+		c.was, c.moved = c.query.Sight, true
+	}
+	c.query.Sight = &s
+	c.notes = nil // they are by another sight
+	p.hear(c)
+}
+
 // askAgain goes back to where a bouncer was once.
 func (p *shelfPlay) askAgain() {
 	c := p.any()
@@ -134,7 +159,7 @@ func (p *shelfPlay) hear(c *shelfClient) {
 	}
 	want := shelfTwin(&p.model, c.query, p.now())
 	same := maps.EqualFunc(c.holds, want, func(told, now engine.DecisionID) bool {
-		return told == now || !full // one that runs shorter is not told again
+		return told == now || !full || c.query.Sight.MaxEntries == 0 // one that runs shorter is not told again, and of equal ones each
 	})
 	if !same {
 		p.t.Errorf("%+v from %d (everything: %v) to %d holds\n%v, want\n%v", *c.query.Sight, was, full, v.Revision(), c.holds, want)
@@ -152,10 +177,18 @@ func (p *shelfPlay) hear(c *shelfClient) {
 func (c *shelfClient) poll(v *engine.View, now int64) (full bool, err error) {
 	c.query.Now = now
 	var d engine.Delta
-	if full = !c.pulled || !v.Changes(&d, c.at, c.query); full {
+	changes := func() bool {
+		if c.moved {
+			return v.ChangesFrom(&d, c.at, c.query, c.was, true)
+		}
+		return v.Changes(&d, c.at, c.query)
+	}
+	full = !c.pulled || !changes()
+	c.moved = false
+	if full {
 		c.holds = map[enginetest.Target]engine.DecisionID{}
 		d.New, d.Deleted = enginetest.FullState(v, c.query)
-		if len(d.New) > c.query.Sight.MaxEntries {
+		if c.query.Sight.MaxEntries > 0 && len(d.New) > c.query.Sight.MaxEntries {
 			err = fmt.Errorf("a full state has %d entries, more than %d", len(d.New), c.query.Sight.MaxEntries)
 		}
 	}
@@ -164,7 +197,7 @@ func (c *shelfClient) poll(v *engine.View, now int64) (full bool, err error) {
 	}
 	for _, x := range d.New {
 		c.holds[enginetest.TargetOf(x)] = x.ID()
-		if len(c.holds) > c.query.Sight.MaxEntries {
+		if c.query.Sight.MaxEntries > 0 && len(c.holds) > c.query.Sight.MaxEntries {
 			err = fmt.Errorf("%d entries are held, more than %d", len(c.holds), c.query.Sight.MaxEntries)
 		}
 	}
@@ -381,7 +414,7 @@ func firstOf(all map[enginetest.Target]*shelfOne, s *engine.Sight, last func(a, 
 		return cmp.Or(cmp.Compare(a.class, b.class), longest, newest, last(a, b))
 	})
 	first := map[enginetest.Target]engine.DecisionID{}
-	for _, o := range list[:min(s.MaxEntries, len(list))] {
+	for _, o := range list[:min(cmp.Or(s.MaxEntries, len(list)), len(list))] {
 		first[o.target] = engine.DecisionID(o.told)
 	}
 	return first

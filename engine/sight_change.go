@@ -15,9 +15,13 @@ func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known
 		return false
 	}
 	before := q.with(was)
-	q.resolve(v.state)
-	before.resolve(v.state)
-	v.difference(d, stand{after, before}, stand{v.revision, q})
+	if q.bounded() || before.bounded() || q.shaped(v, uint64(after)) || before.shaped(v, uint64(after)) {
+		v.entryChanges(d, after, before, q)
+	} else {
+		q.resolve(v.state)
+		before.resolve(v.state)
+		v.difference(d, stand{after, before}, stand{v.revision, q})
+	}
 	d.page(q)
 	if !known || v.renewed(after, q.Sight) {
 		v.tellAgain(d, q)

@@ -76,29 +76,31 @@ type listing struct {
 	w       *Writer
 	encoder *wire.StreamEncoder
 	scan    engine.Scan
+	at      place                // what was written last
+	met     int                  // how many parts of it were met
 	batch   [128]engine.Decision // whose records are looked at twice within the nearest cache
 }
 
 // write writes one list, without the decisions up to from.
 func (l *listing) write(list uint8, from place) error {
-	at := place{list: list}
+	l.at, l.met = place{list: list}, 0
 	if from.list == list {
-		at.id = from.id
+		l.at = from
 	}
 	switch {
 	case l.delta == nil:
-		return l.writeBatches(at)
+		return l.writeBatches()
 	case list == inNew:
-		return l.writeBatch(at, l.delta.New)
+		return l.writeBatch(l.delta.New)
 	}
-	return l.writeBatch(at, l.delta.Deleted)
+	return l.writeBatch(l.delta.Deleted)
 }
 
 // writeBatches writes a list of a full state.
-func (l *listing) writeBatches(at place) error {
+func (l *listing) writeBatches() error {
 	for {
 		var batch []engine.Decision
-		if at.list == inNew {
+		if l.at.list == inNew {
 			batch = l.scan.Running(l.batch[:])
 		} else {
 			batch = l.scan.Over(l.batch[:])
@@ -106,28 +108,35 @@ func (l *listing) writeBatches(at place) error {
 		if len(batch) == 0 {
 			return nil
 		}
-		if err := l.writeBatch(at, batch); err != nil {
+		if err := l.writeBatch(batch); err != nil {
 			return err
 		}
-		at.id = max(at.id, batch[len(batch)-1].ID())
 	}
 }
 
-// writeBatch writes those of some decisions that are behind a place.
-func (l *listing) writeBatch(at place, batch []engine.Decision) error {
+// writeBatch writes those of some decisions that are behind the place. They are by
+// ascending id; the parts of one follow each other.
+func (l *listing) writeBatch(batch []engine.Decision) error {
 	w := l.w
 	for _, d := range batch {
 		id := d.ID()
-		if id <= at.id {
+		if id < l.at.id {
 			continue
 		}
-		if at.id != 0 {
+		first := l.at.id == 0
+		if id > l.at.id {
+			l.at.id, l.at.part, l.met = id, 0, 0
+		}
+		if l.met++; l.met <= l.at.part {
+			continue
+		}
+		l.at.part++
+		if !first {
 			w.Buf = append(w.Buf, ',')
 		}
-		at.id = id
 		w.Buf = l.encoder.Append(w.Buf, d)
 		if len(w.Buf) >= w.size {
-			w.at = at
+			w.at = l.at
 			if err := w.MaybeSend(); err != nil {
 				return err
 			}

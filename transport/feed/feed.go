@@ -70,6 +70,7 @@ func (f *Feed) Poll(p *Poll) (Answer, error) {
 	}
 	s := f.scratch.Get().(*scratch)
 	defer f.putAway(s)
+	p.Query.Quick = !p.MayWait
 	if all {
 		return f.fullState(p, s)
 	}
@@ -117,6 +118,9 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision, l look) (Answ
 	now, n := p.Query.Now, p.View.Distance(after)
 	if n < math.MaxInt && p.walks(after, l) {
 		n = max(n, p.View.Records())
+	}
+	if most := p.most(l); n < math.MaxInt && most > 0 {
+		n = min(n, most) // so that it is never told everything on top of what it holds
 	}
 	if n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
 		need := int64(n)*sizeOfDecision + soloPiece

@@ -2,6 +2,7 @@ package feed
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"lapid/engine"
@@ -118,6 +119,19 @@ func (p *Poll) look(after engine.Revision, all bool) (l look) {
 // edition is that of the answer which begins after a revision.
 func (p *Poll) edition(after engine.Revision, l look) edition {
 	return edition{string(p.Raw), l.sight, l.before, after, p.View.Revision(), p.second()}
+}
+
+// most is how many decisions a delta has at most for a bouncer that holds so many alone, and
+// held so many; 0: there is no bound.
+func (p *Poll) most(l look) int {
+	now, was := p.Query.Sight, p.Query.Sight
+	if l.moved {
+		was = l.was
+	}
+	if now == nil || was == nil || now.MaxEntries == 0 || was.MaxEntries == 0 || l.moved && !l.known {
+		return 0
+	}
+	return min(now.MaxEntries, math.MaxInt32) + min(was.MaxEntries, math.MaxInt32)
 }
 
 // walks reports whether the answer takes a look at everything there is.

@@ -63,6 +63,7 @@ func (w *Writer) flush() error {
 type place struct {
 	list uint8 // 0: nothing was written; else one of the places below
 	id   engine.DecisionID
+	part int // how many parts of it are written; a range may be told in several
 }
 
 const (
