@@ -21,7 +21,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test root race flakes lint fuzz vuln crash soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ vuln: ## look for known vulnerabilities in what is linked (asks vuln.go.dev)
 
 crash: ## kill a real server KILLS times (1000) in the middle of writes, losing nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestCrash$$' ./cmd/lapid -kills $(KILLS)
+
+push: ## kill a real server 50 times while a thousand polls are held and 200 event streams are open
+	$(GO) test -count=1 -timeout 0 -v -run '^TestPushKills$$' ./cmd/lapid -push.kills 50 -push.held 1000 -push.streams 200
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)
