@@ -133,6 +133,10 @@ func (s polls) eventStream(x *exchange) error {
 	if !x.request.MayWait() && !x.request.MayPark() && !e.begun {
 		return errLater
 	}
+	if x.request.MayWait() && x.request.Crowded() && !e.begun {
+		x.answer.Close()
+		return errCrowded
+	}
 	if x.woken = e.begun; e.begun { // what it has is known otherwise
 		e.settle(x.bouncer, x.request.Settled)
 	}
@@ -343,6 +347,9 @@ func (g *eventGuest) Left(bool) {
 		g.held.Leave()
 	}
 }
+
+// Holder is who has the key.
+func (g *eventGuest) Holder() string { return holderOf(g.stream.who) }
 
 // hold waits for news, and no longer than until something is to be said anyway.
 func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -98,6 +99,18 @@ func (g *guest) Left(bool) {
 	if g.held != nil {
 		g.held.Leave()
 	}
+}
+
+// Holder is who has the key.
+func (g *guest) Holder() string { return holderOf(g.row) }
+
+// holderOf is the name that a key was given to, whatever address it comes from.
+func holderOf(row *engine.BouncerRow) string {
+	b := row.Load()
+	if at := strings.LastIndexByte(b.Name, '@'); b.AutoCreated && at >= 0 {
+		return b.Name[:at]
+	}
+	return b.Name
 }
 
 // looksEvery is how often a goroutine that waits looks whether its client has gone.

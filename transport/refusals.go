@@ -25,7 +25,7 @@ const (
 
 // reasonNames are the labels of the metrics, and stand in the log.
 var reasonNames = [reasons]string{
-	conn.NoConnection: "connections", conn.CutConnection: "connections_cut", conn.CutServed: "requests_cut", conn.NoBodyMemory: "bodies",
+	conn.NoConnection: "connections", conn.CutConnection: "connections_cut", conn.CutServed: "requests_cut", conn.CutHeld: "held_cut", conn.NoBodyMemory: "bodies",
 	conn.NoStrangerMemory: "bodies_before_login", noAnswerMemory: "answers", noPassword: "passwords", noValidation: "validation",
 }
 
@@ -54,5 +54,7 @@ func (c *refusals) add(why reason, client netip.Addr) {
 	}
 	c.log.Warn("no room for everybody", "reason", reasonNames[why], "address", client, "refused", n-r.last.Swap(n))
 }
+
+var errCrowded = &engine.Error{Kind: engine.ErrBusy, Text: "too many wait for news already"}
 
 var errBodies = &engine.Error{Kind: engine.ErrBusy, Text: "too many large requests at once"}

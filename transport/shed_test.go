@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 
@@ -70,6 +71,75 @@ func testStrangersMakeRoom(t *wireTest) {
 	}
 	if h.server.refusals.of[conn.CutConnection].count.Load() == 0 || h.server.refusals.of[conn.NoConnection].count.Load() != 0 {
 		t.Error("not only connections of strangers were closed")
+	}
+}
+
+// TestHeldGiveWay has one key wait for news on more connections than there may be, as polls
+// and as event streams: who asks now gets in, and so does who waits with another key; those
+// of the one are answered before they are closed. Where each has a goroutine, that many may
+// not wait.
+func TestHeldGiveWay(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testHeldGiveWay)
+}
+
+func testHeldGiveWay(t *wireTest) {
+	t.Parallel()
+	const most = 64
+	h := newHouse(t, func(b *build) { b.server.MaxConnections = most })
+	h.addBouncer("other", "other-key", false)
+	const stream = "/v1/decisions/stream"
+	place := h.ask("GET", stream, "", "X-Api-Key: other-key").bare()
+	mine := h.asBouncer("GET", stream).bare()
+	waiting := func() int { u := h.server.feed.Usage(); return u.Held + int(h.server.events.open.Load()) }
+	var others []asked
+	for i := range 4 {
+		got, _ := h.later(stream+"?wait=60s&after="+place, "X-Api-Key: other-key")
+		others = append(others, got)
+		h.eventually("another waits", func() bool { return waiting() == i+1 })
+	}
+	var greedy []*line
+	refused := 0
+	for i := range 2 * most {
+		l := h.line(t)
+		more := ""
+		if i%2 == 0 {
+			more = "Accept: text/event-stream\r\n"
+		}
+		l.send("GET", stream+"?wait=60s&after="+mine, more, "")
+		greedy = append(greedy, l)
+		h.asBouncer("HEAD", stream) // the one before has been looked at
+	}
+	h.eventually("what was closed is gone", func() bool { return t.loops != NoLoops || h.server.front.Counts().Inside < most })
+	for range most {
+		l := h.line(t)
+		l.send("GET", "/v1/decisions?ip=192.0.2.1", "Connection: close\r\n", "")
+		l.expect(200, "null")
+		_, _ = l.r.ReadByte() // the end
+	}
+	if n := h.server.refusals.of[conn.NoConnection].count.Load(); t.loops != NoLoops && n > 0 {
+		t.Errorf("%d were turned away", n)
+	}
+	h.ban("192.0.2.7")
+	for _, got := range others {
+		if a := <-got; a.status != 200 || !strings.Contains(a.body, "192.0.2.7") {
+			t.Errorf("another: %d %s", a.status, a.body)
+		}
+	}
+	for _, l := range greedy {
+		w, err := http.ReadResponse(l.r, nil)
+		if err != nil {
+			t.Errorf("closed without an answer: %v", err)
+			continue
+		}
+		if w.StatusCode == 503 {
+			refused++
+		} else if w.StatusCode != 200 {
+			t.Errorf("%d", w.StatusCode)
+		}
+	}
+	if t.loops != NoLoops && refused > 0 {
+		t.Errorf("%d of the one key were refused", refused)
 	}
 }
 

@@ -40,7 +40,11 @@ func (s polls) stream(x *exchange) error {
 			x.pending = true
 			return nil
 		}
-		if x.request.MayWait() {
+		switch {
+		case !x.request.MayWait():
+		case x.request.Crowded():
+			x.answer.Close()
+		default:
 			a, view, err = s.wait(x, &form, view, hold)
 		}
 	}

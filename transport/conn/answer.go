@@ -119,6 +119,9 @@ type Guest interface {
 	Parked(wake func(last bool) bool)
 	// Left says that the request is served again, or (gone) that the client has gone.
 	Left(gone bool)
+	// Holder names who is waited for: where there are too many, those who have most of them
+	// give way first. Any goroutine may ask.
+	Holder() string
 }
 
 // Park puts the answer off: nothing is said now, and the request is served again when its

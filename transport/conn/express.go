@@ -131,6 +131,9 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 	if req.answer.guest != nil {
 		return true
 	}
+	if c.Leaving {
+		e.response.SetConnectionClose()
+	}
 	r := &e.response
 	if r.StatusCode() == fasthttp.StatusOK && !r.ConnectionClose() {
 		body := r.Body()

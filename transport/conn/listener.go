@@ -323,7 +323,28 @@ func (l *listener) makeRoom() bool {
 			list = append(list, silent(loops, u))
 		}
 	}
-	return l.core.shed(list, many, CutConnection) > 0
+	return l.core.shed(list, many, CutConnection) > 0 || l.dismiss(many)
+}
+
+// dismiss ends the waits of so many whose answers were put off, and closes their
+// connections, as if their time were up: who would live with an answer in a minute gives way
+// to who asks now. It reports whether there were any.
+func (l *listener) dismiss(many int) bool {
+	loops := l.loops.Load()
+	if loops == nil {
+		return false
+	}
+	closed := 0
+	for _, w := range firstToGo(loops.Waiting()) {
+		if closed == many {
+			break
+		}
+		if loops.Dismiss(w) {
+			closed++
+			l.core.owner.Refused(CutHeld, w.Peer)
+		}
+	}
+	return closed > 0
 }
 
 func silent(loops *reactor.Reactor, u reactor.Unserved) unproven {

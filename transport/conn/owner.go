@@ -38,6 +38,7 @@ const (
 	NoConnection     Reason = iota // too many connections, all of callers who have shown who they are
 	CutConnection                  // a connection was closed for one more: nobody has shown who he is on it
 	CutServed                      // the same, for one more with a goroutine
+	CutHeld                        // the same: one that waited for news, and was told that there are none
 	NoBodyMemory                   // large bodies of machines and bouncers
 	NoStrangerMemory               // bodies of those who have not logged in
 

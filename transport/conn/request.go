@@ -84,6 +84,13 @@ func (r *Request) MayWait() bool { return r.ctx != nil }
 // not woken for the last time.
 func (r *Request) MayPark() bool { return r.parkable }
 
+// Crowded reports whether so many connections have a goroutine that nobody should wait with
+// one for news: three quarters of those that may have. The others are for who asks now.
+func (r *Request) Crowded() bool {
+	o := &r.core.Limits
+	return r.core.open.count() > min(o.MaxConnections, o.MaxServed)/4*3
+}
+
 // Gone reports whether the client has ended its side, as far as can be seen. It is for
 // those who wait; it costs some system calls.
 func (r *Request) Gone() bool {

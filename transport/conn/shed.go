@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"lapid/transport/reactor"
 )
 
 // When there are as many connections as there may be, one more is not turned away:
@@ -14,7 +16,8 @@ import (
 // others out, however many they are, and from the address of others neither.
 //
 // Those go first at whose address the store knows nobody; then those whose address
-// has most of them, until all addresses have as many; then the oldest.
+// has most of them, until all addresses have as many; then the oldest. Where there are none
+// of these, clients give way whose answers were put off until there is news.
 
 const (
 	// shedPart is which part of the limit is closed at a time: looking at all
@@ -75,6 +78,22 @@ func (f *core) shed(list []unproven, many int, why Reason) (closed int) {
 		}
 	}
 	return closed
+}
+
+// firstToGo puts those in order who wait: those whose holder has most of them, until all
+// have as many, and then who has waited longest.
+func firstToGo(list []reactor.Waiting) []reactor.Waiting {
+	slices.SortFunc(list, func(a, b reactor.Waiting) int { return b.Since.Compare(a.Since) })
+	many, rank := make(map[string]int), make(map[reactor.Guest]int, len(list))
+	for i := range list {
+		holder := list[i].Guest.(parkedGuest).Holder()
+		rank[list[i].Guest] = many[holder]
+		many[holder]++
+	}
+	slices.SortStableFunc(list, func(a, b reactor.Waiting) int {
+		return cmp.Or(cmp.Compare(rank[b.Guest], rank[a.Guest]), a.Since.Compare(b.Since))
+	})
+	return list
 }
 
 // unproven lists those on which nobody has shown who he is, of some kind.

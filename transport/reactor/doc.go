@@ -142,6 +142,8 @@ type Conn struct {
 	Peer netip.Addr // the other end, unmapped; invalid on a Unix socket
 	Mark Mark       // the Worker's own; nil: none
 	Last bool       // it is not to be parked again: the Worker's to look at
+	// Leaving says that it is closed behind what is answered now: the Worker's to say.
+	Leaving bool
 	// Since is when what is being served was parked first; zero: it was not. The Worker's to
 	// look at.
 	Since time.Time
@@ -169,6 +171,15 @@ type parked struct {
 type Unserved struct {
 	Peer netip.Addr
 	Age  time.Duration
+
+	conn *Conn
+}
+
+// Waiting is a connection that is parked.
+type Waiting struct {
+	Peer  netip.Addr
+	Guest Guest
+	Since time.Time
 
 	conn *Conn
 }

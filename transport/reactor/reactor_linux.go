@@ -493,6 +493,47 @@ func (r *Reactor) Cut(u Unserved) bool {
 	return true
 }
 
+// Waiting lists the connections that are parked, in no order. It walks over all there are.
+func (r *Reactor) Waiting() []Waiting {
+	var list []Waiting
+	r.conns.each(func(c *Conn) {
+		if !c.state.CompareAndSwap(idle, busy) {
+			return
+		}
+		if c.parked != nil {
+			list = append(list, Waiting{c.Peer, c.parked.guest, c.Since, c})
+		}
+		c.release()
+	})
+	return list
+}
+
+// Dismiss has a connection that Waiting listed served for the last time, on the caller's
+// goroutine, and closes it. False: it is not parked any more, or was parked anew.
+func (r *Reactor) Dismiss(w Waiting) bool {
+	c := w.conn
+	if !c.state.CompareAndSwap(idle, busy) {
+		return false
+	}
+	if c.parked == nil || c.parked.guest != w.Guest {
+		c.release()
+		return false
+	}
+	c.Leaving = true
+	if r.wake(c, true) {
+		r.drop(c, false)
+	}
+	return true
+}
+
+// release lets go of a connection that the caller has busy.
+func (c *Conn) release() {
+	if !c.state.CompareAndSwap(busy, idle) {
+		c.state.Store(idle)
+		_ = c.group.control(syscall.EPOLL_CTL_MOD, c) // what came is reported again
+	}
+}
+
 // sweep closes connections that have been silent for too long.
 func (r *Reactor) sweep() {
 	every := min(max(min(r.options.First, r.options.Idle)/4, 10*time.Millisecond), 10*time.Second)

@@ -40,6 +40,12 @@ func (r *Reactor) Close() {}
 // Help does nothing.
 func (r *Reactor) Help() {}
 
+// Waiting is empty.
+func (r *Reactor) Waiting() []Waiting { return nil }
+
+// Dismiss does nothing.
+func (r *Reactor) Dismiss(Waiting) bool { return false }
+
 // Count is nothing.
 func (r *Reactor) Count() int { return 0 }
 
