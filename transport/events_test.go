@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"lapid/engine"
 	"lapid/transport/auth"
 )
 
@@ -730,4 +731,36 @@ func TestEventsEndWithRules(t *testing.T) {
 	if e, more := l.read(); more || l.in.Err() != nil {
 		t.Errorf("%s %v", e.String(), l.in.Err())
 	}
+}
+
+// TestEventsObeySights: a stream tells what its bouncer may see, and everything anew when
+// that is another.
+func TestEventsObeySights(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *wireTest) {
+		t.Parallel()
+		h := newHouse(t, nil)
+		h.ban("192.0.2.1")
+		h.ban("192.0.2.2")
+		l := h.listen("")
+		l.wants("full first last [192.0.2.1 192.0.2.2] []")
+		see := func(s *engine.Sight) {
+			t.Helper()
+			_, err := h.EditBouncer(t.Context(), "fw", func(b *engine.Bouncer) { b.Sight = s })
+			h.must(err)
+		}
+		see(&engine.Sight{Origins: []string{"nobody"}})
+		before := l.wants("full first last [] []")
+		see(&engine.Sight{MaxEntries: 1, Priority: engine.Newest})
+		l.wants("full first last [192.0.2.2] []")
+		if t.loops != NoLoops {
+			h.eventually("no stream has a goroutine", func() bool { return h.server.front.Counts().Served == 0 })
+		}
+		h.ban("192.0.2.3")
+		l.wants("delta [192.0.2.3] [192.0.2.2]")
+		h.listen("", "Last-Event-ID: "+before.id).wants("full first last [192.0.2.3] []")
+		h.listen("", "Last-Event-ID: "+l.id)
+		see(nil)
+		l.wants("full first last [192.0.2.1 192.0.2.2 192.0.2.3] []")
+	})
 }
