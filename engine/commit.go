@@ -287,6 +287,7 @@ func (e *Engine) publish(rev Revision) {
 	s.graves.watch(&v)
 	s.next.number = v.number
 	e.view.Store(&v)
+	e.times.note(v.revision, v.at)
 	e.changed.give()
 	e.counters.history.Store(int64(s.history.Len()))
 	e.counters.stored.Store(int64(s.ids.Len()))

@@ -14,13 +14,14 @@ import (
 // again, together with everything that was told since: told twice is harmless,
 // told never is not.
 //
-// Row, After, All and To are set by the maker and never changed. A Delivery is
+// Row, After, All, To and Note are set by the maker and never changed. A Delivery is
 // offered once, watched and settled by one goroutine at a time.
 type Delivery struct {
 	Row   *BouncerRow
 	After Revision // the answer tells what came after this revision,
 	All   bool     // or everything;
 	To    Revision // a bouncer that has heard it knows this one
+	Note  PollRef  // where it is noted what becomes of it
 
 	// On the lock of the row's deliveries.
 	from    uint64 // where the cursor was, as in BouncerRow
@@ -119,6 +120,7 @@ func (d *Delivery) Heard() {
 		if d.All {
 			u.anew.Store(false)
 		}
+		d.Note.Settle(PollHeard)
 		d.Row.note()
 	}
 }
@@ -180,6 +182,7 @@ func (u *unheard) lose(d *Delivery) {
 	later := u.list[i+1:]
 	if j := slices.IndexFunc(later, func(o *Delivery) bool { return o.All }); j >= 0 {
 		later[j].from = min(later[j].from, d.from)
+		d.Note.Settle(PollMissed)
 		u.settle(d)
 		return
 	}
@@ -187,5 +190,6 @@ func (u *unheard) lose(d *Delivery) {
 		r.cursor.Store(d.from)
 		r.note()
 	}
+	d.Note.Settle(PollMissed)
 	u.settle(d) // last: who finds nothing under way finds the cursor where it is
 }

@@ -74,6 +74,10 @@ type Engine struct {
 
 	counters counters // what Metrics tells, for any goroutine
 
+	polls   polls   // the last ones
+	reports reports // of bouncers, about themselves
+	times   times   // of commits
+
 	bounded boundCounts // what was cut or left out on the way in, for any goroutine
 	usage   usageMeter  // what senders of usage metrics may still send today, for any goroutine
 

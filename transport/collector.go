@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"container/heap"
 	"net/http"
 	"net/http/pprof"
 	"slices"
@@ -101,11 +100,7 @@ var (
 	toldSkipped     = desc("lapid_notifications_skipped_revisions_total", "Commits that were forgotten before they were looked at, since the start.", "notification")
 	toldWaiting     = desc("lapid_notifications_waiting", "Alerts that wait to be told of, at most 1000; lapid_bookmark_lag_revisions tells of more.", "notification")
 	toldOldest      = desc("lapid_notifications_oldest_waiting_seconds", "How old the oldest of them is; 0 when none waits.", "notification")
-	bouncerLag      = desc("lapid_bouncer_lag_revisions", "How far a bouncer's cursor is behind; of those furthest behind.", "bouncer")
 )
-
-// mostLagging is for how many bouncers the lag is shown.
-const mostLagging = 100
 
 // collector reads the counters when somebody scrapes them.
 type collectorOf struct{ s *Server }
@@ -330,7 +325,7 @@ func (v *visitor) send(m measure, d *prometheus.Desc, name string, lines []table
 	}
 }
 
-// people sends when machines were heard of and how far bouncers are behind.
+// people sends when machines were heard of, and what bouncers hold.
 func (c collectorOf) people(m measure, view *engine.View) {
 	n := 0
 	view.EachMachine(func(one *engine.Machine) bool {
@@ -340,45 +335,9 @@ func (c collectorOf) people(m measure, view *engine.View) {
 		}
 		return n < ownSeries
 	})
-	var lags furthest
-	view.EachBouncer(func(row *engine.BouncerRow) bool {
-		if at, pulled := row.Cursor(); pulled {
-			lags.add(row, view.Revision()-min(at, view.Revision()))
-		}
-		return true
-	})
-	for _, l := range lags {
-		m.gauge(bouncerLag, float64(l.by), rowName(l.row))
-	}
+	c.holdings(m)
+	c.reports(m)
 }
-
-// furthest are the bouncers furthest behind, at most mostLagging, in a heap: the one
-// least behind first.
-type furthest []lag
-
-type lag struct {
-	row *engine.BouncerRow
-	by  engine.Revision
-}
-
-// add takes a bouncer in if it belongs to them.
-func (f *furthest) add(row *engine.BouncerRow, by engine.Revision) {
-	if len(*f) == mostLagging && by <= (*f)[0].by {
-		return
-	}
-	if len(*f) == mostLagging {
-		(*f)[0] = lag{row, by}
-		heap.Fix(f, 0)
-		return
-	}
-	heap.Push(f, lag{row, by})
-}
-
-func (f furthest) Len() int           { return len(f) }
-func (f furthest) Less(i, j int) bool { return f[i].by < f[j].by }
-func (f furthest) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
-func (f *furthest) Push(x any)        { *f = append(*f, x.(lag)) }
-func (f *furthest) Pop() any          { panic("BUG: nobody is taken out") }
 
 // state sends what the engine counts.
 func (c collectorOf) state(m measure) {

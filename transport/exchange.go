@@ -23,9 +23,10 @@ type exchange struct {
 	replying
 	request *conn.Request
 	route   *route
-	now     int64 // the one reading of the clock: Unix nanoseconds
-	woken   bool  // it was put off before, and is served again
-	pending bool  // is not answered yet: it needs a goroutine, or its body
+	now     int64      // the one reading of the clock: Unix nanoseconds
+	woken   bool       // it was put off before, and is served again
+	place   feed.Place // of a poll, as the bouncer named it
+	pending bool       // is not answered yet: it needs a goroutine, or its body
 
 	// Who asks.
 	client  netip.Addr

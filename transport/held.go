@@ -84,6 +84,7 @@ type guest struct {
 	at       engine.Revision
 	wait     time.Duration
 	held     *feed.Held
+	visit    visit
 }
 
 var _ conn.Guest = (*guest)(nil)
@@ -95,7 +96,10 @@ func (g *guest) Parked(wake func(last bool) bool) {
 }
 
 // Left ends the wait.
-func (g *guest) Left(bool) {
+func (g *guest) Left(gone bool) {
+	if gone {
+		g.visit.left(g.at)
+	}
 	if g.held != nil {
 		g.held.Leave()
 	}

@@ -36,7 +36,7 @@ func (s polls) stream(x *exchange) error {
 	a, view, err := s.poll(x, &form)
 	if err == nil && a.Same && hold > 0 {
 		if x.request.MayPark() {
-			x.answer.Park(&guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold})
+			x.answer.Park(&guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold, visit: x.visit()})
 			x.pending = true
 			return nil
 		}
@@ -51,17 +51,18 @@ func (s polls) stream(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	note := s.note(x, &form, &a, view)
 	s.tell(x, &a, feed.Tag{History: s.options.History, Revision: view.Revision(), Question: x.question(&form)})
 	if a.Same && x.request.Match != nil && !x.query.Startup {
 		x.empty(http.StatusNotModified)
 		return nil
 	}
 	if a.Body != nil {
-		x.stream(streamType, a.Body, cursorOf(&a))
+		x.stream(streamType, a.Body, cursorOf(&a, note))
 		return nil
 	}
 	x.shared(streamType, a.Whole)
-	if c := cursorOf(&a); c != nil {
+	if c := cursorOf(&a, note); c != nil {
 		x.answer.Move(c)
 	}
 	return nil
@@ -74,6 +75,7 @@ func (s polls) poll(x *exchange, form *wire.StreamForm) (feed.Answer, *engine.Vi
 	if err != nil {
 		return feed.Answer{}, nil, err
 	}
+	x.place = from
 	a, err := s.pollFrom(x, form, view, from)
 	return a, view, err
 }
@@ -172,11 +174,15 @@ func (s polls) tell(x *exchange, a *feed.Answer, t feed.Tag) {
 }
 
 // cursorOf is what an answer moves when it leaves; nil: nothing.
-func cursorOf(a *feed.Answer) conn.Cursor {
-	if a.Moves.Row == nil {
+func cursorOf(a *feed.Answer, note engine.PollRef) conn.Cursor {
+	switch {
+	case a.Same:
 		return nil
+	case a.Moves.Row == nil:
+		return &feed.Aside{Note: note}
 	}
 	moves := a.Moves
+	moves.Note = note
 	return &moves
 }
 

@@ -26,12 +26,16 @@ func (s usage) add(x *exchange) error {
 		return err
 	}
 	u.Kind, u.Name, u.ReceivedAt = kind, name, x.now
+	told := reportOf(u) // before the engine has it
 	err = s.engine.AddUsage(s.life, u)
 	if errors.Is(err, engine.ErrInvalid) {
 		return &answer{http.StatusUnprocessableEntity, wire.UsageProblem(kind, err.Error())}
 	}
 	if err != nil {
 		return err
+	}
+	if kind == engine.UsageBouncer {
+		s.engine.NoteReport(name, told)
 	}
 	x.empty(http.StatusCreated)
 	return nil

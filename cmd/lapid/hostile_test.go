@@ -157,7 +157,7 @@ var verbLines = []string{
 	"version", "config show", "config show --key X", "config show-yaml", "lapi status", "lapi register --machine X -f -", "lapi register --machine nobody -u X -f X", "capi status", "capi status X", "capi register -u X -f X", "capi register -u http://127.0.0.1:1/ -f X",
 	"papi status", "papi status X", "papi sync", "papi sync X", "console status", "console status X", "console enable X", "console disable X", "console enroll X", "console enroll -u X X", "console enroll -e X X", "console enroll --quick --name X -t X", "metrics", "metrics list", "metrics show bouncers", "metrics show X",
 	"machines list", "machines inspect X", "machines inspect m", "machines inspect --hub m", "machines validate nobodyX",
-	"machines add X2 -a -f -", "machines add X2 -a -f -", "bouncers add X", "bouncers add X", "bouncers list", "bouncers inspect X", "bouncers inspect b",
+	"machines add X2 -a -f -", "machines add X2 -a -f -", "bouncers add X", "bouncers add X", "bouncers list", "bouncers inspect X", "bouncers inspect b", "bouncers wait X --revision 1", "bouncers wait --all --decision 1 --timeout 0s",
 	"bouncers add U", "bouncers list", "bouncers inspect U", "bouncers delete U", "allowlists create U -d U", "allowlists inspect U", "allowlists list", "allowlists delete U",
 	"allowlists create X -d X", "allowlists add X 192.0.2.77 X -d X", "allowlists add X 192.0.2.77 -d X", "allowlists list", "allowlists inspect X",
 	"allowlists check 192.0.2.77", "allowlists check X", "allowlists import X -i @DIR@/items.csv", "allowlists remove X X", "allowlists remove X 192.0.2.1",

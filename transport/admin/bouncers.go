@@ -14,13 +14,14 @@ func (h *Handler) listBouncers(context.Context, *struct{}) *listing[Bouncer] {
 // bouncers is the rows of one view that are wanted. The view is held until the last
 // one is written.
 func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *listing[Bouncer] {
-	view := h.engine.View()
+	view, holdings := h.engine.View(), h.engine.Holdings(h.engine.Now())
 	return &listing[Bouncer]{&Bouncers{Now: h.engine.Now(), Revision: view.Revision()}, func(yield func(*Bouncer) bool) {
 		view.EachBouncer(func(r *engine.BouncerRow) bool {
 			if !want(r) {
 				return true
 			}
-			b := bouncerOf(r, view)
+			b, o := bouncerOf(r, view), holdings.Of(r)
+			b.holding(&o)
 			return yield(&b)
 		})
 	}}
@@ -52,7 +53,9 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	if r == nil {
 		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounBouncer, Name: q.Name}
 	}
-	out := bouncerOf(r, view)
+	out, o := bouncerOf(r, view), h.engine.Holdings(h.engine.Now()).Of(r)
+	out.holding(&o)
+	out.Polls = h.pollsOf(r)
 	return &out, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"lapid/engine"
 )
@@ -46,8 +47,9 @@ type Handler struct {
 	program string // version shown in Status
 	log     *slog.Logger
 	verbs   map[string]http.HandlerFunc
-	most    int64      // bytes of a request body
-	batches sync.Mutex // held while a name is looked for and taken
+	most    int64        // bytes of a request body
+	batches sync.Mutex   // held while a name is looked for and taken
+	awaits  atomic.Int32 // that are under way
 }
 
 // NewHandler makes the handler of one engine, which must be running (Run) for
@@ -70,6 +72,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 
 		"/bouncers/list":   listed(h.listBouncers),
 		"/bouncers/get":    verb(h.getBouncer),
+		"/bouncers/await":  verb(h.awaitBouncers),
 		"/bouncers/add":    verb(h.addBouncer),
 		"/bouncers/delete": verb(h.deleteBouncer),
 		"/bouncers/stale":  listed(h.staleBouncers),

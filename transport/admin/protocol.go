@@ -113,6 +113,18 @@ type Bouncer struct {
 	Pulled       bool            // it has a cursor
 	Cursor       engine.Revision // where its stream stands
 	Behind       uint64          // revisions between its cursor and the newest
+
+	// What it has, of what there is for it; engine.Holding says what each means.
+	Streams         bool            `json:",omitempty"`
+	HasAcknowledged bool            `json:",omitempty"`
+	Acknowledged    engine.Revision `json:",omitempty"`
+	Lag             int64           `json:",omitempty"` // nanoseconds
+	LagRevisions    uint64          `json:",omitempty"`
+	Expected        int             `json:",omitempty"` // decisions
+	HasReported     bool            `json:",omitempty"`
+	Reported        int64           `json:",omitempty"` // decisions
+	ReportedAt      int64           `json:",omitempty"`
+	Polls           []Poll          `json:",omitempty"` // the last ones, the newest first; left out of lists
 }
 
 // Bouncers is a list of bouncers in order of creation.

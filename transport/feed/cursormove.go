@@ -14,6 +14,22 @@ type CursorMove struct {
 	at int64 // when it was asked for
 }
 
+// Aside is the answer to a bouncer that has said where it is: it moves no cursor, and what
+// becomes of it is only noted.
+type Aside struct{ Note engine.PollRef }
+
+// Offer, Watch, Heard and Lost are those of a cursor.
+func (a *Aside) Offer(Witness) bool { return true }
+
+// Watch does nothing.
+func (a *Aside) Watch(Witness) {}
+
+// Heard notes that it has arrived.
+func (a *Aside) Heard() { a.Note.Settle(engine.PollHeard) }
+
+// Lost notes that it has not.
+func (a *Aside) Lost() { a.Note.Settle(engine.PollMissed) }
+
 // Offer moves the cursor, just before the last bytes of the answer are written. False:
 // nothing moves, for the bouncer lacks something older, or too much is under way.
 func (m *CursorMove) Offer(w Witness) bool { return m.Delivery.Offer(w, m.at) }

@@ -16,7 +16,7 @@ import (
 // and where their streams stand.
 func bouncersCommand(t *Terminal) *cobra.Command {
 	c := group("bouncers", "Bouncers that may ask for decisions",
-		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t))
+		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t), bouncersWait(t))
 	c.Aliases = []string{"bouncer"}
 	return c
 }
@@ -83,17 +83,19 @@ func showBouncers(t *Terminal, list *admin.Bouncers) error {
 	return nil
 }
 
-// bouncersTable is the list for people. The two last columns are our own: where the
-// stream of a bouncer stands, and how far it is behind; a number that grows belongs
-// to a bouncer that has stopped asking.
+// bouncersTable is the list for people. The last columns are our own: where the
+// stream of a bouncer stands, and how far it is behind (a number that grows belongs
+// to a bouncer that has stopped asking); what it has acknowledged, how old the oldest
+// change is that concerns it and that it has not, and how many decisions it says that it
+// holds of those that it should.
 func bouncersTable(list *admin.Bouncers) *table {
 	table := lightTable()
-	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind")
+	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind", "Acknowledged", "Lag", "Holds")
 	table.body()
 	for i := range list.Bouncers {
 		b := &list.Bouncers[i]
 		cursor, behind := standing(b)
-		table.row(b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind)
+		table.row(append([]string{b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind}, holdingCells(b)...)...)
 	}
 	return table
 }
@@ -143,6 +145,16 @@ type bouncerObject struct {
 	// newest; left out while it has none.
 	Cursor *uint64 `json:"cursor,omitempty"`
 	Behind *uint64 `json:"behind,omitempty"`
+
+	// Ours too: what it holds, of what there is for it; left out of one that has never
+	// polled, and where nothing is known.
+	Acknowledged *uint64  `json:"acknowledged,omitempty"`
+	LagRevisions *uint64  `json:"lag_revisions,omitempty"`
+	LagSeconds   *float64 `json:"lag_seconds,omitempty"`
+	Expected     *int     `json:"expected_decisions,omitempty"`
+	Reported     *int64   `json:"reported_decisions,omitempty"`
+
+	Polls []pollObject `json:"polls,omitempty"` // the last ones, when one is inspected
 }
 
 // bouncerObjectOf is a bouncer as JSON has it. A cursor of revision 0 and no cursor
@@ -157,6 +169,7 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 		cursor, behind := uint64(b.Cursor), b.Behind
 		o.Cursor, o.Behind = &cursor, &behind
 	}
+	o.holding(b)
 	return o
 }
 
@@ -374,6 +387,7 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	cursor, behind := standing(b)
 	table.row("Cursor", cursor)
 	table.row("Behind", behind)
+	showHolding(table, b)
 	t.show(table)
 	return nil
 }

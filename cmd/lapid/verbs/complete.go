@@ -39,7 +39,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 		}
 	}
 	for path, names := range map[string]func(context.Context, *admin.Client) []string{
-		"bouncers delete": bouncerNames(true), "bouncers inspect": bouncerNames(false),
+		"bouncers delete": bouncerNames(true), "bouncers inspect": bouncerNames(false), "bouncers wait": bouncerNames(false),
 		"machines delete": machineNames, "machines inspect": machineNames, "machines validate": machineNames,
 		"allowlists add": listNames, "allowlists remove": listNames, "allowlists import": listNames,
 		"allowlists inspect": listNames, "allowlists delete": listNames,

@@ -208,7 +208,7 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 			return showWouldAdd(t, n, look)
 		}
 		if t.Output == jsonWords {
-			return t.json(addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, " ")
+			return t.json(storedObject{addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, newestRevision(ctx, client)}, " ")
 		}
 		t.success("Decision successfully added")
 		return nil
@@ -244,6 +244,23 @@ type addedObject struct {
 	Type     string `json:"type"`
 	Duration string `json:"duration"`
 	Reason   string `json:"reason"`
+}
+
+// storedObject says too which revision has it, or one behind that: what bouncers wait takes.
+type storedObject struct {
+	addedObject
+
+	Revision uint64 `json:"revision,omitempty"`
+}
+
+// newestRevision is the newest there is: what was stored before is in it. 0: the server has
+// gone meanwhile.
+func newestRevision(ctx context.Context, client *admin.Client) uint64 {
+	s, err := client.Status(ctx)
+	if err != nil {
+		return 0
+	}
+	return uint64(s.Revision)
 }
 
 // decisionsDelete is decisions delete. Decisions end, they do not vanish: their

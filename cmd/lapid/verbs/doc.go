@@ -76,6 +76,6 @@
 //     needed, and what an operator decides is signed with this machine's own login
 //     only if there is one.
 //   - bouncers list and inspect, for people and in JSON, end with the cursor and how
-//     far it is behind.
+//     far it is behind, and with what it has acknowledged and holds.
 //   - lapi status says what to do where no server answers or there are no credentials.
 package verbs

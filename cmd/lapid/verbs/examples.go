@@ -44,6 +44,8 @@ lapid machines inspect edge-1 --hub -o raw`,
 lapid bouncers list -o json | jq -r '.[] | select(.behind > 100) | .name'`,
 	"bouncers add": `lapid bouncers add edge-fw
 lapid --init bouncers add edge-fw -k "$KEY" -o raw`,
+	"bouncers wait": `lapid bouncers wait --revision "$(lapid decisions add -i 192.0.2.1 -o json | jq .revision)" --all
+lapid bouncers wait --decision 4711 edge-fw --timeout 2m`,
 	"bouncers delete":  `lapid bouncers delete edge-fw --ignore-missing`,
 	"bouncers prune":   `lapid bouncers prune --duration 24h --force`,
 	"bouncers inspect": `lapid bouncers inspect edge-fw -o json`,

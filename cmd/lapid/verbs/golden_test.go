@@ -206,11 +206,12 @@ func sampleBouncer(o bouncerObject) admin.Bouncer {
 		Name: o.Name, AuthType: o.AuthType, IP: ip, Type: o.Type, Version: o.Version, OS: sampleOS(o.OS),
 		FeatureFlags: o.FeatureFlags, AutoCreated: o.AutoCreated, CreatedAt: when(o.CreatedAt),
 		UpdatedAt: when(o.UpdatedAt), LastPull: when(o.LastPull), Pulled: o.LastPull != nil, Cursor: 5, Behind: 2,
+		Streams: o.LastPull != nil, HasAcknowledged: o.LastPull != nil, Acknowledged: 4, Lag: 90e9, LagRevisions: 3, Expected: 12, HasReported: o.LastPull != nil, Reported: 11,
 	}
 }
 
 // oursInJSON matches what we say more than the reference about a bouncer, in JSON.
-var oursInJSON = regexp.MustCompile(`,\n *"cursor": [0-9]+,\n *"behind": [0-9]+`)
+var oursInJSON = regexp.MustCompile(`,\n *"cursor": [0-9]+,\n *"behind": [0-9]+(,\n *"(acknowledged|lag_revisions|lag_seconds|expected_decisions|reported_decisions)": [0-9.]+)*`)
 
 // TestGoldenBouncers: the table has two columns more than the reference's, at
 // the end, and what is shown of one bouncer as many rows.
@@ -228,7 +229,7 @@ func TestGoldenBouncers(t *testing.T) {
 		same(t, file, oursInJSON.ReplaceAllString(drawn(t, output, func(term *Terminal) error { return showBouncers(term, list) }), ""), golden(t, file))
 	}
 	object := drawn(t, jsonWords, func(term *Terminal) error { return showBouncers(term, list) })
-	if !strings.Contains(object, ",\n    \"cursor\": 5,\n    \"behind\": 2\n") {
+	if !strings.Contains(object, ",\n    \"cursor\": 5,\n    \"behind\": 2,\n    \"acknowledged\": 4,\n    \"lag_revisions\": 3,\n    \"lag_seconds\": 90,\n    \"expected_decisions\": 12,\n    \"reported_decisions\": 11\n") {
 		t.Errorf("no cursor and lag in %s", object)
 	}
 	got := strings.Split(drawn(t, human, func(term *Terminal) error { return showBouncers(term, list) }), "\n")
@@ -237,8 +238,8 @@ func TestGoldenBouncers(t *testing.T) {
 			t.Errorf("bouncers_list.txt line %d:\n%s\nwant it to begin with\n%s", i+1, got[i], line)
 		}
 	}
-	if !strings.HasSuffix(got[1], " Cursor  Behind ") || !strings.HasSuffix(got[3], " 5       2      ") {
-		t.Errorf("the last columns are not cursor and lag:\n%s", strings.Join(got, "\n"))
+	if !strings.HasSuffix(got[1], " Cursor  Behind  Acknowledged  Lag    Holds    ") || !strings.HasSuffix(got[3], " 5       2       4             1m30s  11 of 12 ") {
+		t.Errorf("the last columns are not cursor, lag and what it holds:\n%s", strings.Join(got, "\n"))
 	}
 	goldenBouncer(t, list.Bouncers[0])
 }
@@ -249,10 +250,10 @@ func goldenBouncer(t *testing.T, b admin.Bouncer) {
 	same(t, "bouncers_inspect.json", oursInJSON.ReplaceAllString(drawn(t, jsonWords, show), ""), golden(t, "bouncers_inspect.json"))
 	lines := strings.Split(strings.TrimRight(golden(t, "bouncers_inspect.txt"), "\n"), "\n")
 	row := func(name, value string) string { return fmt.Sprintf(" %-13s  %-*s ", name, len(lines[0])-17, value) }
-	ours := slices.Insert(slices.Clone(lines), len(lines)-1, row("Cursor", "5"), row("Behind", "2"))
+	ours := slices.Insert(slices.Clone(lines), len(lines)-1, row("Cursor", "5"), row("Behind", "2"), row("Acknowledged", "4"), row("Lag", "1m30s (3 revisions)"), row("Holds", "11 of 12 decisions"))
 	same(t, "bouncers_inspect.txt", drawn(t, human, show), strings.Join(ours, "\n"))
-	b.Pulled = false
-	ours = slices.Insert(lines, len(lines)-1, row("Cursor", ""), row("Behind", ""))
+	b.Pulled, b.Streams, b.HasAcknowledged, b.HasReported = false, false, false, false
+	ours = slices.Insert(lines, len(lines)-1, row("Cursor", ""), row("Behind", ""), row("Acknowledged", ""), row("Lag", ""), row("Holds", ""))
 	same(t, "bouncers_inspect.txt of one that never asked", drawn(t, human, show), strings.Join(ours, "\n"))
 }
 

@@ -40,6 +40,8 @@ const (
 // simulated, strange) is complete before anything is sent; what the server answers is
 // added by one goroutine.
 type importing struct {
+	revision uint64 // behind all that was stored; 0: not known
+
 	// As given, and after settle as they are meant.
 	file, format string
 	batch        int
@@ -221,6 +223,7 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 		if err := sendImport(ctx, t, client, i, input, total); err != nil {
 			return i.endedEarly(err, total, t.program())
 		}
+		i.revision = newestRevision(ctx, client)
 		return showImport(t, i)
 	})
 }
@@ -275,6 +278,7 @@ type importedObject struct {
 	Simulated   int                 `json:"simulated"`
 	Invalid     int                 `json:"invalid"` // left out with --skip-invalid
 	Ignored     []string            `json:"ignored_fields"`
+	Revision    uint64              `json:"revision,omitempty"` // that has them all, for bouncers wait
 }
 
 // allowlistedObject is a value that an allowlist protects, and which items do.
@@ -287,7 +291,7 @@ type allowlistedObject struct {
 func (i *importing) object() importedObject {
 	o := importedObject{
 		Imported: i.stored, Alerts: append([]uint64{}, i.alerts...), Allowlisted: []allowlistedObject{},
-		Over: i.over, Simulated: i.simulated, Invalid: i.skipped, Ignored: append([]string{}, i.strange...),
+		Over: i.over, Simulated: i.simulated, Invalid: i.skipped, Ignored: append([]string{}, i.strange...), Revision: i.revision,
 	}
 	if i.stored > 0 {
 		o.Batch = i.chunk.Batch

@@ -11,17 +11,19 @@ import (
 // sentences are what the reference's commands say of a thing that is missing or there
 // already, by verb; "" is any verb. %s is the thing's name.
 var sentences = map[sentenceFor]string{
-	{"add", engine.NounMachine, engine.ErrExists}:        "user '%s': user already exist",
-	{"validate", engine.NounMachine, engine.ErrNotFound}: "machine not found",
-	{"inspect", engine.NounMachine, engine.ErrNotFound}:  "user '%s': user doesn't exist",
-	{"delete", engine.NounMachine, engine.ErrNotFound}:   "'%s' does not exist",
-	{"add", engine.NounBouncer, engine.ErrExists}:        "bouncer %s already exists",
-	{"", engine.NounBouncer, engine.ErrNotFound}:         "ent: bouncer not found",
-	{"create", engine.NounAllowlist, engine.ErrExists}:   "allowlist '%s' already exists",
-	{"", engine.NounAllowlist, engine.ErrNotFound}:       "allowlist '%s' not found",
-	{"inspect", engine.NounAlert, engine.ErrNotFound}:    "object not found",
-	{"delete", engine.NounAlert, engine.ErrNotFound}:     "ent: alert not found",
-	{"delete", engine.NounDecision, engine.ErrNotFound}:  "decision with id '%s' doesn't exist: unable to delete",
+	{"add", engine.NounMachine, engine.ErrExists}:         "user '%s': user already exist",
+	{"validate", engine.NounMachine, engine.ErrNotFound}:  "machine not found",
+	{"inspect", engine.NounMachine, engine.ErrNotFound}:   "user '%s': user doesn't exist",
+	{"delete", engine.NounMachine, engine.ErrNotFound}:    "'%s' does not exist",
+	{"add", engine.NounBouncer, engine.ErrExists}:         "bouncer %s already exists",
+	{"wait for", engine.NounBouncer, engine.ErrNotFound}:  "there is no bouncer '%s'",
+	{"wait for", engine.NounDecision, engine.ErrNotFound}: "there is no decision %s",
+	{"", engine.NounBouncer, engine.ErrNotFound}:          "ent: bouncer not found",
+	{"create", engine.NounAllowlist, engine.ErrExists}:    "allowlist '%s' already exists",
+	{"", engine.NounAllowlist, engine.ErrNotFound}:        "allowlist '%s' not found",
+	{"inspect", engine.NounAlert, engine.ErrNotFound}:     "object not found",
+	{"delete", engine.NounAlert, engine.ErrNotFound}:      "ent: alert not found",
+	{"delete", engine.NounDecision, engine.ErrNotFound}:   "decision with id '%s' doesn't exist: unable to delete",
 }
 
 // sentenceFor is what a sentence is about.
