@@ -201,13 +201,17 @@ func (c *Client) FlushAlerts(ctx context.Context, f *Flush) (int, error) {
 }
 
 // AddDecision adds one decision. engine.ErrRefused when an allowlist protects
-// the value, engine.ErrInvalid when the value or duration makes no sense.
-func (c *Client) AddDecision(ctx context.Context, d *NewDecision) error {
+// the value, engine.ErrInvalid when the value or duration makes no sense. It may be warned
+// of what was added.
+func (c *Client) AddDecision(ctx context.Context, d *NewDecision) (warning string, err error) {
 	if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
-		return err // before JSON turns it into something else
+		return "", err // before JSON turns it into something else
 	}
-	_, err := ask[Imported](ctx, c, "/decisions/add", d)
-	return err
+	done, err := ask[Imported](ctx, c, "/decisions/add", d)
+	if err != nil {
+		return "", err
+	}
+	return done.Warning, nil
 }
 
 // WouldAddDecision says what would come of AddDecision, and stores nothing. Errors are its.

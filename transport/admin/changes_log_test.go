@@ -78,7 +78,7 @@ func TestChangesAreLogged(t *testing.T) {
 	must(0, c.CreateAllowlist(ctx, &NewAllowlist{Name: "office"}))
 	must(c.AddToAllowlist(ctx, &AllowlistAddition{Name: "office", Items: []NewAllowlistItem{{Value: "192.0.2.1"}, {Value: "192.0.2.2"}}}))
 	must(c.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "office", Values: []string{"192.0.2.1"}}))
-	must(0, c.AddDecision(ctx, &NewDecision{Scope: "ip", Value: "192.0.2.9", Type: "ban", Duration: "4h", Reason: "why"}))
+	must(0, second(c.AddDecision(ctx, &NewDecision{Scope: "ip", Value: "192.0.2.9", Type: "ban", Duration: "4h", Reason: "why"})))
 	for i := range 3 {
 		must(c.Import(ctx, chunk("list.csv", i, 100)))
 	}

@@ -82,6 +82,7 @@ type Imported struct {
 	Alert       uint64 // the alert that holds them, 0 when nothing was stored
 	Stored      int
 	Allowlisted []Allowlisted // left out because of an allowlist
+	Warning     string        // what the caller should know of what was stored; "": nothing
 	Outlook     *Outlook      // of a dry run: what Stored would be about
 }
 
@@ -97,15 +98,9 @@ type Allowlisted struct {
 func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Imported, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	scope := engine.CanonicalScope(q.Scope)
-	if engine.HoldsAddress(scope) {
-		p, err := engine.ParseTarget(q.Value)
-		if err != nil {
-			return nil, err
-		}
-		if m := view.Allowlisted(nil, p, now); len(m) > 0 && !q.Bypass {
-			return nil, &engine.Error{Kind: engine.ErrRefused, Text: fmt.Sprintf(
-				"%s is allowlisted by item %s, use --bypass-allowlist to add the decision anyway", q.Value, reasons(m))}
-		}
+	warning, err := protected(view, q, scope, now)
+	if err != nil {
+		return nil, err
 	}
 	duration, err := decisionDuration(q.Duration)
 	if err != nil {
@@ -134,7 +129,35 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Imported, e
 		return nil, err
 	}
 	h.logChange(ctx, "added a decision", "decision", fmt.Sprintf("%s %s on %s %.100s", duration, q.Type, scope, q.Value), "reason", q.Reason)
-	return &Imported{Stored: len(ids)}, nil
+	return &Imported{Stored: len(ids), Warning: warning}, nil
+}
+
+// protected is the refusal of a decision on what is allowlisted, or, where that was to be
+// bypassed, the warning that bouncers will not be told.
+func protected(view *engine.View, q *NewDecision, scope engine.Scope, now int64) (warning string, err error) {
+	if !engine.HoldsAddress(scope) {
+		return "", nil
+	}
+	p, err := engine.ParseTarget(q.Value)
+	if err != nil {
+		return "", err
+	}
+	m := view.Allowlisted(nil, p, now)
+	switch {
+	case len(m) == 0:
+		return "", nil
+	case !q.Bypass:
+		return "", &engine.Error{Kind: engine.ErrRefused, Text: fmt.Sprintf(
+			"%s is allowlisted by item %s, use --bypass-allowlist to add the decision anyway", q.Value, reasons(m))}
+	case !view.AllowlistsWin():
+		return "", nil
+	}
+	const shown = 3
+	more := ""
+	if len(m) > shown {
+		more = fmt.Sprintf(" and %d more", len(m)-shown)
+	}
+	return fmt.Sprintf("allowlist_wins is on: what is allowlisted of %s stays free for bouncers, by item %s%s", q.Value, reasons(m[:min(len(m), shown)]), more), nil
 }
 
 // operatorsAlert is an alert that carries an operator's decisions. It is

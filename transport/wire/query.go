@@ -15,6 +15,7 @@ import (
 // is of KindFilter; q is then good for nothing but another Parse.
 func ParseQuery(q *engine.Query, raw []byte) error {
 	start(q)
+	q.Entries = true
 	d := decisionForm{q: q, form: form{rest: raw}}
 	for d.next() {
 		if err := d.read(d.common()); err != nil {
@@ -30,7 +31,7 @@ func ParseQuery(q *engine.Query, raw []byte) error {
 // but has no effect, for a cursor moves past what it would leave out.
 func ParseStreamQuery(q *engine.Query, raw []byte) error {
 	start(q)
-	q.Dedup = true
+	q.Dedup, q.Entries = true, true
 	d := decisionForm{q: q, form: form{rest: raw}}
 	for d.next() {
 		p := d.stream()

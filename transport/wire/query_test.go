@@ -37,7 +37,12 @@ func TestParseQuery(t *testing.T) {
 	ip := func(v string) func(*engine.Query) {
 		return func(q *engine.Query) { q.Address = netip.MustParsePrefix(v) }
 	}
-	testQueries(t, ParseQuery, asked, []queryCase{
+	defaults := func(change func(*engine.Query)) *engine.Query {
+		q := asked(change)
+		q.Entries = true
+		return q
+	}
+	testQueries(t, ParseQuery, defaults, []queryCase{
 		{"", nil, ""},
 		{"ip=192.0.2.7", ip("192.0.2.7/32"), ""},
 		{"range=192.0.2.7/24", ip("192.0.2.0/24"), ""},
@@ -89,7 +94,7 @@ func TestParseStreamQuery(t *testing.T) {
 	t.Parallel()
 	polled := func(change func(*engine.Query)) *engine.Query {
 		return asked(func(q *engine.Query) {
-			q.Dedup, q.Scopes = true, list("Ip", "Range")
+			q.Dedup, q.Entries, q.Scopes = true, true, list("Ip", "Range")
 			if change != nil {
 				change(q)
 			}

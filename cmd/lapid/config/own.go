@@ -87,6 +87,11 @@ type Settings struct {
 	// fails. Default off: a start says which database is there, as long as nothing was taken
 	// over. With never it does not.
 	MoveIn string `yaml:"movein"`
+	// AllowlistWins, when true, frees what is allowlisted whatever else is decided, before or
+	// after: bouncers are told a banned range without the allowlisted addresses in it. Default
+	// false, as in the reference: an allowlist ends what it overlaps when it is written, and
+	// keeps alerts away, and a range that is banned later bans all that is in it.
+	AllowlistWins bool `yaml:"allowlist_wins"`
 }
 
 // checkShrunken: the two words that there are.

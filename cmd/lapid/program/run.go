@@ -179,7 +179,7 @@ func (p *program) engineOptions() *engine.Options {
 	r := p.retention
 	o.Progress, o.Yield = p.noteStart, p.yield
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
-	o.BouncersPerKey = p.setup.Own.RowsPerKey
+	o.BouncersPerKey, o.AllowlistsWin = p.setup.Own.RowsPerKey, &p.setup.Own.AllowlistWins
 	o.BookmarkBytes, _ = p.setup.Own.BookmarkBytes() // it was looked at when it was read
 	o.Retention = engine.Retention{
 		MaxItems: r.MaxItems, MaxAge: r.MaxAge, UsageMaxAge: r.MetricsMaxAge, BouncersKey: r.BouncerKey,

@@ -192,11 +192,12 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 	}
 	return t.withClient(ctx, func(client *admin.Client) error {
 		var look *admin.Outlook
+		var warning string
 		var err error
 		if n.Dry {
 			look, err = client.WouldAddDecision(ctx, n)
 		} else {
-			err = client.AddDecision(ctx, n)
+			warning, err = client.AddDecision(ctx, n)
 		}
 		if errors.Is(err, engine.ErrRefused) {
 			return err // an allowlist, in the contract's words
@@ -206,6 +207,9 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 		}
 		if n.Dry {
 			return showWouldAdd(t, n, look)
+		}
+		if warning != "" {
+			t.log("warning", "%s", warning)
 		}
 		if t.Output == jsonWords {
 			return t.json(storedObject{addedObject{n.Scope, n.Value, n.Type, n.Duration, n.Reason}, newestRevision(ctx, client)}, " ")

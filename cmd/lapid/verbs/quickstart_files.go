@@ -15,6 +15,7 @@ import (
 const (
 	quickCredentials = "local_api_credentials.yaml"
 	quickKey         = "bouncer.key"
+	quickOwn         = "lapid.yaml"
 	quickName        = "quickstart" // of its machine and its bouncer
 )
 
@@ -33,9 +34,21 @@ func (q *quick) configure(file string) error {
 	if err != nil {
 		return fmt.Errorf("--metrics: %w", err)
 	}
+	// The settings come first: a quickstart that is interrupted here begins again.
+	if own := filepath.Join(q.dir, quickOwn); datadir.Missing(own) {
+		if err := datadir.WriteSecret(own, []byte(quickOwnText)); err != nil {
+			return err
+		}
+	}
 	return datadir.WriteSecret(file, fmt.Appendf(nil, quickText, config.Scalar(q.dir), config.Scalar(filepath.Join(q.dir, quickCredentials)),
 		config.Scalar(q.listen), config.Scalar(host), port))
 }
+
+// quickOwnText are lapid's own settings.
+const quickOwnText = `# Written by "lapid quickstart": lapid's own settings, beside config.yaml.
+# What is allowlisted is free, whatever is banned around it, before or after.
+allowlist_wins: true
+`
 
 // quickText is the configuration of a quickstart: folder, credentials, address
 // of the API, host and port of the metrics.
