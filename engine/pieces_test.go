@@ -79,7 +79,7 @@ func checkPieces(t *testing.T, p netip.Prefix, items, lists, parts []netip.Prefi
 func TestTooManyPieces(t *testing.T) {
 	t.Parallel()
 	set := &allowlistSet{index: &itemIndex{}, clock: &itemClock{rev: 1}}
-	for i := range uint32(mostPieces/8) {
+	for i := range uint32(mostPieces / 8) {
 		a := netip.AddrFrom16([16]byte(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32([]byte{0x20, 1, 0, 0, 0, 0, 0, 0}, i*7919), i)))
 		set.begin("l", &AllowlistItem{Prefix: netip.PrefixFrom(a, 128)})
 	}
