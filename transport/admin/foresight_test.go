@@ -19,8 +19,8 @@ func TestDryRunNamesWhoWouldOverflow(t *testing.T) {
 		_, err := d.engine.AddBouncer(ctx, &engine.Bouncer{Name: fmt.Sprint("b", i), KeyHash: engine.KeyHash{byte(i + 1)}, AuthType: engine.AuthAPIKey, Sight: s})
 		d.must(err)
 	}
-	d.must(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "4h"}))
-	d.must(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "5h"}))
+	d.must(second(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "4h"})))
+	d.must(second(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "5h"})))
 	chunk := &Chunk{Scope: "Ip", Type: "ban", Duration: "4h", Reason: "r", Dry: true, Items: []Item{
 		{Value: "192.0.2.1"}, {Value: "192.0.2.2"}, {Value: "192.0.2.3"}, {Value: "192.0.2.3", Again: true}, {Value: "192.0.2.3", Type: "captcha"},
 	}}
