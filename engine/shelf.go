@@ -617,6 +617,6 @@ func (s *shelf) scan(v *View, at Revision, from *standing, most int) (list []sta
 			best.add(one)
 		}
 	})
-	best.cut()
+	best.end()
 	return best.list, best.beyond
 }

@@ -380,15 +380,45 @@ func (b *bestOf) add(s *standing) {
 	}
 }
 
-// cut leaves the best, in order. Doubles leave one.
+// cut leaves the best, in no order, in time linear in how many there are.
 func (b *bestOf) cut() {
+	list, low, high := b.list, 0, len(b.list)-1
+	for low < high { // those before low come before all others, those behind high behind
+		pivot, i, j := list[low+(high-low)/2], low, high
+		for i <= j {
+			for b.compare(&list[i], &pivot) < 0 {
+				i++
+			}
+			for b.compare(&list[j], &pivot) > 0 {
+				j--
+			}
+			if i <= j {
+				list[i], list[j] = list[j], list[i]
+				i++
+				j--
+			}
+		}
+		switch {
+		case b.most <= j:
+			high = j
+		case b.most >= i:
+			low = i
+		default:
+			low = high
+		}
+	}
+	first := list[b.most]
+	b.beyond = &first
+	b.list = list[:b.most]
+}
+
+// end puts the best in order. Doubles leave one.
+func (b *bestOf) end() {
+	if len(b.list) > b.most {
+		b.cut()
+	}
 	slices.SortFunc(b.list, func(x, y standing) int { return b.compare(&x, &y) })
 	b.list = slices.CompactFunc(b.list, func(x, y standing) bool { return x.key == y.key })
-	if len(b.list) > b.most {
-		first := b.list[b.most]
-		b.beyond = &first
-		b.list = b.list[:b.most]
-	}
 }
 
 // ordered is a heap of entries that knows where each of them is, so that any can be taken

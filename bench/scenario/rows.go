@@ -29,6 +29,8 @@ const (
 	rowHeldMemory  = "held memory"
 	rowHeldIdle    = "held idle"
 	rowHeldLive    = "held live"
+	rowViews       = "views"
+	rowViewsMemory = "views memory"
 	rowIngest      = "ingest"
 	rowImport      = "import"
 	rowImportP99   = "import readers"
@@ -77,6 +79,8 @@ func Rows(p *Pace, ten int) []report.Row {
 		{Key: rowHeldMemory, What: "memory of a held poll with its connection, kernel aside", Bound: atMost(6144, 2048, "bytes")},
 		{Key: rowHeldIdle, What: fmt.Sprintf("CPU of %s polls held for %v each while nothing happens", count(p.Bouncers), p.Hold), Bound: atMost(5, 2, "% of a core")},
 		{Key: rowHeldLive, What: "live query p99 while " + count(p.Bouncers) + " are held and one alert a second comes, beside without", Bound: atMost(2, 1.2, "×")},
+		{Key: rowViews, What: "1000 bouncers in 5 views follow, at " + count(p.Viewed) + " decisions, CPU beside without views", Bound: atMost(2, 1.5, "×")},
+		{Key: rowViewsMemory, What: "memory of these views, four of them with 1000 to 10 000 entries", Bound: atMost(64, 16, "MB")},
 		{Key: rowIngest, What: fmt.Sprintf("alerts/s of %d writers, synced, beside Pebble alone", writers), Bound: atLeast(0.3, 0.5, "×")},
 		{Key: rowImport, What: "import of " + size + " decisions through the CLI", Bound: atMost(15, 5, "s")},
 		{Key: rowImportP99, What: "readers' p99 during the import beside their calm p99", Bound: atMost(3, 0, "×")},

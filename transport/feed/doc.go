@@ -64,7 +64,7 @@
 //
 // # Limits
 //
-//	short deltas remembered     32, of longDelta decisions; later ones take their places
+//	short deltas remembered     64, of longDelta decisions; later ones take their places
 //	editions kept whole         answersAtMost, and soloAtMost more with one reader
 //	                            each; others are encoded for one reader
 //	memory of shared answers    Options.SharedMemory; an answer that finds none lets
