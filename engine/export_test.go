@@ -44,7 +44,8 @@ func WithTails(record []byte) []byte {
 			body = appendBool(body, o.fresh)
 			body = endRow(append(o.machine.append(body), tail...), len(body))
 		case *putBouncer:
-			body = endRow(append(o.bouncer.append(body), tail...), len(body))
+			body = endRow(append(wholeBouncer(body, &o.bouncer), tail...), len(body))
+			body = appendStrings(body, o.follow)
 		case *putAllowlist:
 			from := len(body)
 			body = endRow(append(wholeHead(body, &o.list), tail...), from)
@@ -76,6 +77,16 @@ func wholeHead(dst []byte, l *Allowlist) []byte {
 	dst = l.appendHeadFields(dst)
 	if l.ConsoleID == "" && !l.FromConsole {
 		dst = appendBool(appendString(dst, ""), false)
+	}
+	return dst
+}
+
+// wholeBouncer has what a bouncer may see and for how long its polls are held for any
+// bouncer, as whoever writes more behind them has to.
+func wholeBouncer(dst []byte, b *Bouncer) []byte {
+	dst = b.append(dst)
+	if b.Sight == nil && b.Hold == 0 {
+		dst = binary.AppendVarint(appendSight(dst, nil), 0)
 	}
 	return dst
 }
