@@ -100,7 +100,7 @@ func (q *Query) admits(s *state, r *record) bool {
 	if q.HasAfterID && r.id <= uint64(q.AfterID) || m.batch.kind != noBatch && !m.batch.has(s, r.alert) {
 		return false
 	}
-	if q.Sight != nil && !m.sight.sees(s, q.Sight, r) {
+	if q.NotOwn && s.ofOwnList(r) || q.Sight != nil && !m.sight.sees(s, q.Sight, r) {
 		return false
 	}
 	if q.Containing.Given || q.NotContaining.Given {

@@ -262,8 +262,13 @@ func (r *replacement) runs(v *View) (ids []uint64) {
 
 // owns tells decisions of operators' lists from those of pulled ones.
 func (r *replacement) owns(v *View, rec *record) bool {
-	h := v.state.alerts.At(rec.alert)
-	return (h != nil && h.batch == listBatch) == r.list.Own
+	return v.state.ofOwnList(rec) == r.list.Own
+}
+
+// ofOwnList reports whether an operator's list holds a record.
+func (s *state) ofOwnList(r *record) bool {
+	h := s.alerts.At(r.alert)
+	return h != nil && h.batch == listBatch
 }
 
 // found lists the running decisions of the list on deleted values, by ascending id. Their

@@ -53,6 +53,7 @@ type Query struct {
 	NotContaining Words // none may occur
 	UUIDs         Words // for deletions
 	Batch         Batch // for deletions; no name: no restriction
+	NotOwn        bool  // for deletions: what the lists of operators hold (List.Own) is left alone
 
 	Simulated bool // simulated decisions too
 
@@ -81,7 +82,7 @@ type Query struct {
 
 // Reset makes the query the zero one with no limit, and keeps its memory.
 func (q *Query) Reset() {
-	q.Now, q.Address, q.Inside, q.Batch = 0, netip.Prefix{}, false, Batch{}
+	q.Now, q.Address, q.Inside, q.Batch, q.NotOwn = 0, netip.Prefix{}, false, Batch{}, false
 	for _, w := range []*Words{&q.Scopes, &q.Scope, &q.Origins, &q.Containing, &q.NotContaining, &q.UUIDs} {
 		w.Reset()
 	}

@@ -408,7 +408,7 @@ func (c *Client) endOrdered(ctx context.Context, o *order) error {
 	return err
 }
 
-// endList ends what a third-party list has decided.
+// endList ends what a third-party list has decided; an operator's own of that name stays.
 func (c *Client) endList(ctx context.Context, o *order) error {
 	var q struct {
 		Name string `json:"name"`
@@ -420,7 +420,7 @@ func (c *Client) endList(ctx context.Context, o *order) error {
 		return errors.New("it names no list")
 	}
 	ended, err := c.o.Engine.EndDecisions(ctx, &engine.Query{
-		Now: c.o.Now().UnixNano(), Simulated: true, Limit: -1,
+		Now: c.o.Now().UnixNano(), Simulated: true, Limit: -1, NotOwn: true,
 		Origin: engine.Word{Given: true, Text: engine.OriginLists}, Scenario: engine.Word{Given: true, Text: q.Name},
 	})
 	if err == nil {

@@ -156,15 +156,15 @@ func TestOrderedEnds(t *testing.T) {
 	if by := gone.EndedBy(); by.Kind != engine.ActorConsole || by.Name != "jane@example.com" {
 		t.Errorf("ended by %v", by)
 	}
-	for _, name := range []string{"bots", "scanners"} {
-		if _, err := f.rig.ReplaceList(t.Context(), &engine.List{Origin: engine.OriginLists, Name: name, Groups: []engine.ListGroup{{
-			Scope: "Ip", Type: "ban", Scenario: name, Values: []engine.ListValue{{Value: "192.0.2.9", Lasts: time.Hour}}}}}, f.rig.Now().UnixNano()); err != nil {
+	for i, name := range []string{"bots", "bots", "scanners"} { // the first is an operator's own
+		if _, err := f.rig.ReplaceList(t.Context(), &engine.List{Origin: engine.OriginLists, Name: name, Own: i == 0, Groups: []engine.ListGroup{{
+			Scope: "Ip", Type: "ban", Scenario: name, Values: []engine.ListValue{{Value: fmt.Sprintf("192.0.2.%d", 90+i), Lasts: time.Hour}}}}}, f.rig.Now().UnixNano()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	one = answerWith(1002, ordered("management", "blocklist_unsubscribe", `{"name":"bots"}`))
 	f.orders(c, one, one)
-	if f.running("lists", "bots") != nil || len(f.running("lists", "scanners")) != 1 {
+	if got := f.running("lists", "bots"); len(got) != 1 || got[0] != "192.0.2.90" || len(f.running("lists", "scanners")) != 1 {
 		t.Error("the wrong list ended")
 	}
 }
