@@ -83,3 +83,11 @@ start_server() { lapid quickstart --dir "$DIR" --listen "$ADDR" --metrics "$METR
 		t.Errorf("gofmt: %v\n%s", err, out)
 	}
 }
+
+// TestPushPage pastes every block of the page into one shell, beside a server.
+func TestPushPage(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
+	runPage(t, "push.md", fileOf(t, "docs/push.md"), t.TempDir(), fmt.Sprintf("CONFIG=%s\nURL=http://127.0.0.1:%d\nMETRICS=http://127.0.0.1:%d\n", h.file, h.port, h.metrics))
+}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // newNamespace makes a network namespace with nothing but a loopback interface, deletes it at the end of
@@ -29,18 +30,18 @@ func newNamespace(t *testing.T) []string {
 }
 
 // startFirewallBouncer starts Debian's crowdsec-firewall-bouncer with nftables inside a server's namespace.
-func startFirewallBouncer(t *testing.T, s *server) *program {
+func startFirewallBouncer(t *testing.T, s *server, interval string) *program {
 	t.Helper()
 	needs(t, "crowdsec-firewall-bouncer", "nft")
 	dir := t.TempDir()
 	config := filepath.Join(dir, "bouncer.yaml")
-	mustWrite(t, config, fmt.Sprintf(firewallBouncerConfig, dir, s.url, bouncerKey))
+	mustWrite(t, config, fmt.Sprintf(firewallBouncerConfig, dir, interval, s.url, bouncerKey))
 	return start(t, "the firewall bouncer", append(s.inside, "crowdsec-firewall-bouncer", "-c", config)...)
 }
 
 const firewallBouncerConfig = `mode: nftables
 pid_dir: %s
-update_frequency: 200ms
+update_frequency: %s
 daemonize: false
 log_mode: stdout
 log_level: info
@@ -107,7 +108,7 @@ func TestFirewallBouncer(t *testing.T) {
 	s.start(t)
 	c := newCscli(t, s, s.credentials())
 	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.20", "-d", "1h")
-	bouncer := startFirewallBouncer(t, s)
+	bouncer := startFirewallBouncer(t, s, "200ms")
 	awaitBlocked(t, bouncer, inside, "192.0.2.20")
 
 	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.21", "-d", "2h")
@@ -138,4 +139,39 @@ func awaitBlocked(t *testing.T, bouncer *program, inside []string, want ...strin
 		slices.Sort(got)
 		return slices.Equal(got, want), fmt.Sprint(got)
 	})
+}
+
+// TestHeldFirewallBouncer: one that polls once a minute, and knows nothing of polls that are held,
+// has a ban in the kernel as soon as it is there while its poll is held.
+func TestHeldFirewallBouncer(t *testing.T) {
+	t.Parallel()
+	if reference {
+		return // it holds none
+	}
+	inside := newNamespace(t)
+	s := newServer(t, inside...)
+	metrics := freePort(t)
+	config := filepath.Join(s.dir, "config.yaml")
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, config, strings.Replace(string(text), "prometheus:\n  enabled: false", fmt.Sprintf("prometheus:\n  enabled: true\n  listen_addr: 127.0.0.1\n  listen_port: %d", metrics), 1))
+	s.operator(t, "bouncers", "edit", "client", "--hold", "25s")
+	s.start(t)
+	c := newCscli(t, s, s.credentials())
+	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.20", "-d", "1h")
+	bouncer := startFirewallBouncer(t, s, "60s")
+	awaitBlocked(t, bouncer, inside, "192.0.2.20")
+	held := append(inside, "curl", "-s", fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics))
+	isHeld := func() bool { return strings.Contains(mustRun(t, held...).stdout, "\nlapid_held_polls 1\n") }
+	for end := time.Now().Add(2 * patience); !isHeld(); time.Sleep(50 * time.Millisecond) { // a minute after its first poll
+		if time.Now().After(end) {
+			t.Fatal("its poll is never held")
+		}
+	}
+	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.21", "-d", "2h")
+	begin := time.Now()
+	awaitBlocked(t, bouncer, inside, "192.0.2.20", "192.0.2.21")
+	t.Logf("in the kernel %v after the ban was answered", time.Since(begin).Round(time.Millisecond))
 }
