@@ -204,6 +204,8 @@
 //	              down, backed up and started from           TestManySections, TestAllowlistOverSections, TestFleet
 //	              … nor one that older programs have left    TestGiantsOfOlderPrograms, TestSectionsOfOtherForms
 //	              one that fails is a trouble, and logged    TestSnapshotThatFails
+//	entries       what bouncers are told is what the slow twin says, with
+//	              allowlists that win, clean spellings, restarts      TestEntries, FuzzPieces, TestTooManyPieces
 //	lists         a pulled list is replaced in one commit, which
 //	              tells what changed                         TestReplacedListTellsWhatChanged
 //	              what stays is decided anew in time, a part
