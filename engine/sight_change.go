@@ -6,9 +6,9 @@ package engine
 // walk over all decisions. known is whether the earlier sight is known (View.SightAt); if
 // not, everything that runs is told as new, and as deleted all that it may have held.
 //
-// Both contrast are what a bouncer holds that stands at a revision, asks a question and has a
-// sight (told): a pure function of those. How that is found for sights that are more than
-// filters is said in one place, for both contrast alike.
+// Both sides are what a bouncer holds that stands at a revision, asks a question and has a
+// sight: a pure function of those. For sights that are more than filters entryChanges finds
+// both alike.
 func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known bool) bool {
 	d.Reset()
 	if _, ok := v.state.history.Window(uint64(after), uint64(v.revision)); !ok || after > v.revision {

@@ -26,6 +26,7 @@ type core struct {
 	denials    *denials
 	deletions  deletions
 	complaints complaints
+	giveUps    giveUps
 	access     *accessLog // nil: none
 }
 

@@ -20,17 +20,24 @@ import (
 
 // hold is for how long the poll may be put off, from now on; 0: not at all. The time that
 // it was put off already counts.
-func (s polls) hold(x *exchange, form *wire.StreamForm) (wait time.Duration, err error) {
+// own: the bouncer's row has it put off, and not the client.
+func (s polls) hold(x *exchange, form *wire.StreamForm) (wait time.Duration, own bool, err error) {
 	if x.query.Startup {
-		return 0, nil
+		return 0, false, nil
 	}
-	prefers := false
+	says, prefers := x.bouncer.Load().Hold, false
 	if form.HasWait {
 		if wait, err = waitOf(form.Wait); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 	} else if wait, prefers = preferred(x.request.Prefer); !prefers {
-		return 0, nil
+		if says <= 0 || s.giveUps.resting(x.bouncer) {
+			return 0, false, nil
+		}
+		wait, own = says.Duration(), true
+	}
+	if says < 0 {
+		return 0, false, nil // off, in so many words
 	}
 	wait = min(wait, feed.HeldAtMost)
 	if prefers {
@@ -40,7 +47,7 @@ func (s polls) hold(x *exchange, form *wire.StreamForm) (wait time.Duration, err
 	if since := x.request.Parked; !since.IsZero() {
 		wait -= time.Since(since)
 	}
-	return max(wait, 0), nil
+	return max(wait, 0), own, nil
 }
 
 var appliedLine = []byte("Preference-Applied")
@@ -85,6 +92,7 @@ type guest struct {
 	wait     time.Duration
 	held     *feed.Held
 	visit    visit
+	own      *core // set where the bouncer's row has it put off
 }
 
 var _ conn.Guest = (*guest)(nil)
@@ -99,6 +107,9 @@ func (g *guest) Parked(wake func(last bool) bool) {
 func (g *guest) Left(gone bool) {
 	if gone {
 		g.visit.left(g.at)
+	}
+	if g.own != nil {
+		g.own.giveUps.ended(g.row, gone, g.own.log)
 	}
 	if g.held != nil {
 		g.held.Leave()
@@ -122,10 +133,14 @@ const looksEvery = time.Second
 
 // wait waits on the request's own goroutine until the answer is another, its time is up,
 // the client has gone or the server ends.
-func (s polls) wait(x *exchange, form *wire.StreamForm, view *engine.View, hold time.Duration) (feed.Answer, *engine.View, error) {
+func (s polls) wait(x *exchange, form *wire.StreamForm, view *engine.View, hold time.Duration, own bool) (feed.Answer, *engine.View, error) {
 	end := time.Now().Add(hold)
 	look := time.NewTicker(looksEvery)
 	defer look.Stop()
+	gone := false
+	if own {
+		defer func() { s.giveUps.ended(x.bouncer, gone, s.log) }()
+	}
 	for {
 		woken := make(chan bool, 1)
 		held := s.feed.Hold(form.Question, x.bouncer, x.query.Sight, view.Revision(), time.Until(end), func(last bool) bool { woken <- last; return true })
@@ -136,7 +151,7 @@ func (s polls) wait(x *exchange, form *wire.StreamForm, view *engine.View, hold 
 				waits = false
 			case <-look.C:
 				if x.request.Gone() {
-					last, waits = true, false
+					last, waits, gone = true, false, true
 				}
 			case <-s.life.Done():
 				last, waits = true, false

@@ -29,14 +29,18 @@ func (s polls) stream(x *exchange) error {
 	}
 	var form wire.StreamForm
 	form.Read(x.request.Query)
-	hold, err := s.hold(x, &form)
+	hold, own, err := s.hold(x, &form)
 	if err != nil {
 		return err
 	}
 	a, view, err := s.poll(x, &form)
 	if err == nil && a.Same && hold > 0 {
 		if x.request.MayPark() {
-			x.answer.Park(&guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold, visit: x.visit()})
+			g := &guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold, visit: x.visit()}
+			if own {
+				g.own = s.core
+			}
+			x.answer.Park(g)
 			x.pending = true
 			return nil
 		}
@@ -45,7 +49,7 @@ func (s polls) stream(x *exchange) error {
 		case x.request.Crowded():
 			x.answer.Close()
 		default:
-			a, view, err = s.wait(x, &form, view, hold)
+			a, view, err = s.wait(x, &form, view, hold, own)
 		}
 	}
 	if err != nil {

@@ -107,8 +107,19 @@ func (c *Client) AddBouncer(ctx context.Context, b *NewBouncer) error {
 	if err := UsableName("the bouncer's name", b.Name); err != nil {
 		return err // before JSON turns it into something else
 	}
-	_, err := ask[Done](ctx, c, "/bouncers/add", b)
+	_, err := c.AddEdited(ctx, b)
 	return err
+}
+
+// AddEdited is AddBouncer that gives what there is to be said about the sight.
+func (c *Client) AddEdited(ctx context.Context, b *NewBouncer) (*Edited, error) {
+	return ask[Edited](ctx, c, "/bouncers/add", b)
+}
+
+// EditBouncer changes what a bouncer may see, and for how long its polls are put off;
+// engine.ErrNotFound, and engine.ErrRefused for a row that was made from another's key.
+func (c *Client) EditBouncer(ctx context.Context, b *EditedBouncer) (*Edited, error) {
+	return ask[Edited](ctx, c, "/bouncers/edit", b)
 }
 
 // DeleteBouncer removes a bouncer and the rows that were made from its key, and

@@ -37,6 +37,7 @@ func bouncerOf(r *engine.BouncerRow, view *engine.View) Bouncer {
 		FeatureFlags: shownFlags(b.FeatureFlags), AutoCreated: b.AutoCreated, Shared: b.Shared, CreatedAt: b.CreatedAt,
 		UpdatedAt: max(b.UpdatedAt, pulled), LastPull: pulled,
 	}
+	out.Sight, out.Hold = b.Sight, b.Hold
 	if at, ok := r.Cursor(); ok {
 		out.Pulled, out.Cursor = true, at
 		if newest := view.Revision(); newest > at { // the cursor may be newer than this view
@@ -60,7 +61,7 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 }
 
 // addBouncer stores the hash of a key; the key itself never comes here.
-func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) {
+func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Edited, error) {
 	if err := UsableName("the bouncer's name", q.Name); err != nil {
 		return nil, err
 	}
@@ -71,11 +72,16 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Done, error) 
 	if copy(b.KeyHash[:], q.KeyHash) != len(b.KeyHash) || len(q.KeyHash) != len(b.KeyHash) {
 		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: "a key hash has 64 bytes"}
 	}
+	warnings, err := h.checkEdit(&q.Edit)
+	if err != nil {
+		return nil, err
+	}
+	q.Edit.apply(b)
 	if _, err := h.engine.AddBouncer(ctx, b); err != nil {
 		return nil, err
 	}
 	h.logChange(ctx, "added a bouncer", "bouncer", q.Name)
-	return &Done{N: 1}, nil
+	return &Edited{Warnings: warnings}, nil
 }
 
 // deleteBouncer names the rows that went, by comparing the views before and after it:

@@ -125,6 +125,9 @@ type Bouncer struct {
 	Reported        int64           `json:",omitempty"` // decisions
 	ReportedAt      int64           `json:",omitempty"`
 	Polls           []Poll          `json:",omitempty"` // the last ones, the newest first; left out of lists
+
+	Sight *engine.Sight // what it may see; nil: everything
+	Hold  engine.Hold   // for how long its polls are put off
 }
 
 // Bouncers is a list of bouncers in order of creation.
@@ -139,6 +142,30 @@ type NewBouncer struct {
 	Name    string
 	KeyHash []byte // SHA-512 of the API key
 	Shared  bool   // one row whatever address the key comes from
+	Edit    BouncerEdit
+}
+
+// EditedBouncer asks for another sight or hold of a bouncer.
+type EditedBouncer struct {
+	Name string
+	Edit BouncerEdit
+}
+
+// BouncerEdit is what changes of a bouncer's sight and hold; what is nil stays.
+type BouncerEdit struct {
+	SeeAll                   bool                // all that its sight hides or changes is taken away, before the rest
+	Words                    map[string][]string // lists, by the names of the verbs' flags; an empty one takes it away
+	MaxEntries               *int
+	Priority                 *string
+	MaxDuration, MinDuration *int64 // nanoseconds
+	Canonical                *bool
+	Hold                     *engine.Hold
+}
+
+// Edited says what an edit has come to.
+type Edited struct {
+	Rows     []string // that have it too, made from the bouncer's key
+	Warnings []string // what is likely not meant
 }
 
 // UsageRequest asks for the usage metrics that machines or bouncers reported.

@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ import (
 // and where their streams stand.
 func bouncersCommand(t *Terminal) *cobra.Command {
 	c := group("bouncers", "Bouncers that may ask for decisions",
-		bouncersList(t), bouncersAdd(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t), bouncersWait(t))
+		bouncersList(t), bouncersAdd(t), bouncersEdit(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t), bouncersWait(t))
 	c.Aliases = []string{"bouncer"}
 	return c
 }
@@ -146,6 +147,10 @@ type bouncerObject struct {
 	Cursor *uint64 `json:"cursor,omitempty"`
 	Behind *uint64 `json:"behind,omitempty"`
 
+	// What it may see, by the flags of bouncers edit, and for how long its polls are held.
+	Sight map[string]any `json:"sight,omitempty"`
+	Hold  string         `json:"hold,omitempty"`
+
 	// Ours too: what it holds, of what there is for it; left out of one that has never
 	// polled, and where nothing is known.
 	Acknowledged *uint64  `json:"acknowledged,omitempty"`
@@ -165,6 +170,7 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
 		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated,
 	}
+	o.Sight, o.Hold = sightObject(b.Sight), holdWord(b.Hold)
 	if b.Pulled {
 		cursor, behind := uint64(b.Cursor), b.Behind
 		o.Cursor, o.Behind = &cursor, &behind
@@ -178,21 +184,28 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 func bouncersAdd(t *Terminal) *cobra.Command {
 	var key string
 	var shared bool
+	var flags sightFlags
 	c := &cobra.Command{
 		Use: "add NAME", Short: "Add a bouncer and print its API key, this once", Args: exactArgs(1),
 		Long: `Adds a bouncer. Without --key an API key is made up; it is printed once and kept only as a
 hash. A key that is used from a second address makes a second row, NAME@ADDRESS, with a stream of
 its own; --shared keeps one row for the key whatever address it comes from, as for containers
-that change theirs. Before the first start of the server it needs --init.`,
+that change theirs. What it may see and for how long its polls are held is said by the flags of
+"bouncers edit". Before the first start of the server it needs --init.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			if key == "" && c.Flags().Changed("key") {
 				return errors.New("the API key must not be empty: leave --key away to have one made up")
 			}
-			return addBouncer(c.Context(), t, args[0], key, shared)
+			edit, err := flags.edit(c)
+			if err != nil {
+				return err
+			}
+			return addBouncer(c.Context(), t, args[0], key, shared, edit)
 		},
 	}
 	c.Flags().StringVarP(&key, "key", "k", "", "API key (default: made up)")
 	c.Flags().BoolVar(&shared, "shared", false, "one row for the key, whatever address it comes from")
+	flags.add(c)
 	return c
 }
 
@@ -215,7 +228,7 @@ func fitsHead(t *Terminal, key string) error {
 // script can take standard output for the key. Nothing is printed unless the bouncer
 // is stored. A name that is taken is an error; keys are not compared, two bouncers
 // may have the same.
-func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool) error {
+func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool, edit *admin.BouncerEdit) error {
 	// The server never sees the key, so what it may look like is checked here.
 	if key == "" {
 		key = generatedKey()
@@ -228,7 +241,14 @@ func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool)
 		return fmt.Errorf("unable to create bouncer: %w", err)
 	}
 	err = t.withClient(ctx, func(client *admin.Client) error {
-		return client.AddBouncer(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared})
+		if err := admin.UsableName("the bouncer's name", name); err != nil {
+			return err
+		}
+		done, err := client.AddEdited(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared, Edit: *edit})
+		if err == nil {
+			warnOf(t, done)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("unable to create bouncer: %w", worded("add", err))
@@ -388,6 +408,16 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	table.row("Cursor", cursor)
 	table.row("Behind", behind)
 	showHolding(table, b)
+	table.row("Hold", cmp.Or(holdWord(b.Hold), "if it asks"))
+	table.row("Hold Advised", holdAdvice(b))
+	for i, line := range sightLines(b.Sight) {
+		name := "Sees"
+		if i > 0 {
+			name = ""
+		}
+		table.row(name, line)
+	}
 	t.show(table)
+	warnOfHold(t, b)
 	return nil
 }

@@ -46,6 +46,9 @@ lapid bouncers list -o json | jq -r '.[] | select(.behind > 100) | .name'`,
 lapid --init bouncers add edge-fw -k "$KEY" -o raw`,
 	"bouncers wait": `lapid bouncers wait --revision "$(lapid decisions add -i 192.0.2.1 -o json | jq .revision)" --all
 lapid bouncers wait --decision 4711 edge-fw --timeout 2m`,
+	"bouncers edit": `lapid bouncers edit edge-fw --hold 25s
+lapid bouncers edit edge-fw --max-entries 10000 --not-origins CAPI
+lapid bouncers edit edge-fw --see-all --hold default`,
 	"bouncers delete":  `lapid bouncers delete edge-fw --ignore-missing`,
 	"bouncers prune":   `lapid bouncers prune --duration 24h --force`,
 	"bouncers inspect": `lapid bouncers inspect edge-fw -o json`,

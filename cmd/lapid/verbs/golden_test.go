@@ -250,10 +250,12 @@ func goldenBouncer(t *testing.T, b admin.Bouncer) {
 	same(t, "bouncers_inspect.json", oursInJSON.ReplaceAllString(drawn(t, jsonWords, show), ""), golden(t, "bouncers_inspect.json"))
 	lines := strings.Split(strings.TrimRight(golden(t, "bouncers_inspect.txt"), "\n"), "\n")
 	row := func(name, value string) string { return fmt.Sprintf(" %-13s  %-*s ", name, len(lines[0])-17, value) }
-	ours := slices.Insert(slices.Clone(lines), len(lines)-1, row("Cursor", "5"), row("Behind", "2"), row("Acknowledged", "4"), row("Lag", "1m30s (3 revisions)"), row("Holds", "11 of 12 decisions"))
+	ours := slices.Insert(slices.Clone(lines), len(lines)-1, row("Cursor", "5"), row("Behind", "2"), row("Acknowledged", "4"), row("Lag", "1m30s (3 revisions)"), row("Holds", "11 of 12 decisions"),
+		row("Hold", "if it asks"), row("Hold Advised", "25s"), row("Sees", "everything"))
 	same(t, "bouncers_inspect.txt", drawn(t, human, show), strings.Join(ours, "\n"))
 	b.Pulled, b.Streams, b.HasAcknowledged, b.HasReported = false, false, false, false
-	ours = slices.Insert(lines, len(lines)-1, row("Cursor", ""), row("Behind", ""), row("Acknowledged", ""), row("Lag", ""), row("Holds", ""))
+	ours = slices.Insert(lines, len(lines)-1, row("Cursor", ""), row("Behind", ""), row("Acknowledged", ""), row("Lag", ""), row("Holds", ""),
+		row("Hold", "if it asks"), row("Hold Advised", "25s"), row("Sees", "everything"))
 	same(t, "bouncers_inspect.txt of one that never asked", drawn(t, human, show), strings.Join(ours, "\n"))
 }
 
