@@ -23,10 +23,16 @@ func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known
 		v.difference(d, stand{after, before}, stand{v.revision, q})
 	}
 	d.page(q)
-	if !known || v.renewed(after, q.Sight) {
+	if !known || v.renewed(after, q.Sight) || forgets(was, q.Sight) {
 		v.tellAgain(d, q)
 	}
 	return true
+}
+
+// forgets reports whether a bouncer may forget what it was told by one sight before it is
+// told again by another: the first cut durations, and the other does so later or not at all.
+func forgets(was, now *Sight) bool {
+	return was != nil && was.MaxDuration > 0 && (now == nil || now.MaxDuration == 0 || now.MaxDuration > was.MaxDuration)
 }
 
 // with is the question as one asks it who has another sight.

@@ -164,3 +164,42 @@ func TestEarlierSights(t *testing.T) {
 	}
 	look(r.View().Revision(), 19)
 }
+
+// What has left a sight is told as deleted, what has come in as new, and nothing else; but
+// where durations were cut and are not any more, everything is told again.
+func TestChangesOfASight(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, nil)
+	row := addKey(t, r, "fw", engine.KeyHash{7})
+	for _, kind := range []string{"ban", "captcha"} {
+		value := map[string]string{"ban": "192.0.2.1", "captcha": "192.0.2.2"}[kind]
+		a := banOn(r, value, "4h")
+		a[0].Decisions[0].Type = kind
+		if _, err := r.AddAlerts(ctx, "", a, r.Now().UnixNano()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := func(s *engine.Sight, wantNew, wantDeleted int) {
+		t.Helper()
+		before := r.View().Revision()
+		if _, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) { b.Sight = s }); err != nil {
+			t.Fatal(err)
+		}
+		v := r.View()
+		was, known := v.SightAt(row, before)
+		q := r.Ask()
+		q.Sight, _ = v.SightAt(row, v.Revision())
+		var d engine.Delta
+		if !v.ChangesFrom(&d, before, q, was, known) || len(d.New) != wantNew || len(d.Deleted) != wantDeleted {
+			t.Errorf("to %+v: %d new and %d deleted, want %d and %d", s, len(d.New), len(d.Deleted), wantNew, wantDeleted)
+		}
+	}
+	step(&engine.Sight{Types: []string{"ban"}}, 0, 1)
+	step(&engine.Sight{Types: []string{"captcha"}}, 1, 1)
+	step(&engine.Sight{MaxDuration: time.Hour}, 1, 0)
+	step(nil, 2, 0)
+	step(&engine.Sight{NotOrigins: []string{"nobody"}}, 0, 0)
+	step(&engine.Sight{MaxEntries: 1}, 0, 1)
+	step(nil, 1, 0)
+}
