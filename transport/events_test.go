@@ -27,7 +27,6 @@ const streamPath = "/v1/decisions/stream"
 // event is one of a stream, as a client reads it.
 type event struct {
 	id, kind, data string
-	retry          string
 	first, last    bool
 	fresh, deleted []string
 }
