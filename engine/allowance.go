@@ -58,6 +58,9 @@ func (a *allowlistSet) begin(list string, item *AllowlistItem) {
 	c := a.clock
 	n, entry := a.index.items.New()
 	entry.list, entry.item, entry.added, entry.begun = list, item, a.number, c.rev
+	if c.rev != 0 {
+		entry.since = c.at
+	}
 	if item.Expired(c.at) {
 		entry.ended.Store(c.rev)
 	} else if c.rev != 0 {
@@ -76,6 +79,7 @@ func (a *allowlistSet) end(n slot, entry *indexedItem) {
 	if entry.ended.Load() != 0 {
 		return
 	}
+	entry.until = a.clock.at
 	entry.ended.Store(a.clock.rev)
 	a.index.history.Append(a.clock.rev, n, true)
 	a.clock.changed = true
@@ -148,6 +152,7 @@ func (a *allowlistSet) indexedAnew() *allowlistSet {
 	take := func(entry *indexedItem, added uint64) {
 		n, c := next.index.items.New()
 		c.list, c.item, c.added, c.begun = entry.list, entry.item, added, entry.begun
+		c.since, c.until = entry.since, entry.until
 		c.ended.Store(entry.ended.Load())
 		if c.item.ExpiresAt != 0 && c.ended.Load() == 0 {
 			next.clock.due = append(next.clock.due, dueItem{c.item.ExpiresAt, n})
@@ -222,6 +227,65 @@ func (x *itemIndex) tell(floor uint64) {
 func (e *indexedItem) inEffect(at uint64) bool {
 	ended := e.ended.Load()
 	return e.begun <= at && (ended == 0 || ended > at)
+}
+
+// pastMatch is an item that was in effect at a moment.
+type pastMatch struct {
+	AllowlistMatch
+	since int64 // when it came into effect
+	until int64 // when it was taken out, after the moment; 0: it is still there, or its time is over
+}
+
+// allowlistedAt are the items that were in effect at a moment of the past and contain p or
+// lie inside it, as Allowlisted orders them. Those that went before the floor of the index
+// are forgotten.
+func (v *View) allowlistedAt(p netip.Prefix, at int64) (list []pastMatch) {
+	a := v.allowlists
+	take := func(n slot) {
+		for n != 0 {
+			entry := a.index.items.At(n)
+			if m, was := a.heldAt(entry, uint64(v.revision), at); was {
+				list = append(list, m)
+			}
+			n = entry.next
+		}
+	}
+	for _, n := range a.index.ranges.Covering(nil, p) {
+		take(n)
+	}
+	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
+		if inside != p { // p itself was among those that cover it
+			take(n)
+		}
+		return true
+	})
+	slices.SortStableFunc(list, func(x, y pastMatch) int {
+		return cmp.Or(cmp.Compare(x.List, y.List), cmp.Compare(x.since, y.since))
+	})
+	return list
+}
+
+// heldAt reports whether an item was in effect at a moment, as is known after a revision.
+func (a *allowlistSet) heldAt(entry *indexedItem, rev uint64, at int64) (m pastMatch, was bool) {
+	if entry.begun > rev {
+		return m, false
+	}
+	ended := entry.ended.Load()
+	m = pastMatch{AllowlistMatch: AllowlistMatch{entry.list, entry.item}, since: entry.since}
+	if m.since == 0 || ended == entry.begun {
+		m.since = entry.item.CreatedAt
+	}
+	if m.since > at || entry.item.Expired(at) {
+		return m, false
+	}
+	if a.has(entry) {
+		return m, true
+	}
+	if ended == 0 || ended > rev || ended == entry.begun {
+		return m, false
+	}
+	m.until = entry.until
+	return m, m.until > at
 }
 
 // allowances are the items in effect after one revision, of some lists or of all.
@@ -315,12 +379,16 @@ func (v *View) writeAllowances(w *sections) {
 	w.n++
 	for _, entry := range a.written(rev, floor) {
 		from := len(w.body)
-		ended := entry.ended.Load()
+		ended, until := entry.ended.Load(), int64(0)
 		if ended > rev {
 			ended = 0
 		}
+		if ended != 0 {
+			until = entry.until
+		}
 		w.body = appendPrefix(appendString(appendString(w.body, entry.list), entry.item.Value), entry.item.Prefix)
 		w.body = binary.AppendUvarint(binary.AppendUvarint(w.body, entry.begun), ended)
+		w.body = binary.AppendVarint(binary.AppendVarint(w.body, entry.since), until)
 		if w.row(from) {
 			w.end(sectionAllowances)
 		}
@@ -351,6 +419,7 @@ type storedAllowance struct {
 	list, value  string
 	prefix       netip.Prefix
 	begun, ended uint64
+	since, until int64 // the times of these
 }
 
 // readAllowances is the mirror of writeAllowances.
@@ -369,6 +438,9 @@ func (l *loader) readAllowances(d *decoder) {
 		behind := d.open()
 		in := storedAllowance{list: d.string(), value: d.string(), prefix: d.prefix()}
 		in.begun, in.ended = d.uvarint(), d.uvarint()
+		if len(d.rest) > 0 {
+			in.since, in.until = d.varint(), d.varint()
+		}
 		d.close(behind)
 		if !in.prefix.IsValid() || in.begun > l.rev || in.ended > l.rev || in.ended != 0 && in.ended <= in.begun {
 			d.fail()
@@ -401,13 +473,14 @@ func (l *loader) dateAllowances(a *allowlistSet) {
 		in := &l.allowances[i]
 		if entry := a.find(in.list, in.value, in.prefix); in.ended == 0 {
 			if entry != nil && entry.ended.Load() == 0 {
-				entry.begun = in.begun
+				entry.begun, entry.since = in.begun, in.since
 			}
 			continue
 		}
 		n, entry := a.index.items.New()
 		entry.list, entry.item = in.list, &AllowlistItem{Value: in.value, Prefix: in.prefix}
 		entry.added, entry.begun, entry.next = never, in.begun, a.index.ranges.Get(in.prefix)
+		entry.since, entry.until = in.since, in.until
 		entry.ended.Store(in.ended)
 		a.index.ranges.Set(in.prefix, n)
 		a.index.dead++

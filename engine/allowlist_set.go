@@ -90,7 +90,9 @@ type indexedItem struct {
 	added uint64        // the first set that has it; never: none
 	gone  atomic.Uint64 // the first set without it; 0: none
 	begun uint64        // the revision that brought it into effect
-	ended atomic.Uint64 // the one that took it out; 0: it is in effect
+	since int64         // the time of that revision; 0: not known
+	until int64         // the time of the one that took it out; set before ended
+	ended atomic.Uint64 // which one that was; 0: it is in effect
 }
 
 // never is no set's number.

@@ -230,6 +230,17 @@ func (t *times) note(rev Revision, at int64) {
 	}
 }
 
+// after is a moment at which the revision was there, the first that is known; 0: none is.
+func (t *times) after(rev Revision) int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := sort.Search(len(t.list), func(i int) bool { return t.list[i].rev >= rev })
+	if i == len(t.list) {
+		return 0
+	}
+	return t.list[i].at
+}
+
 // before is a moment at which the revision was not there yet, the latest that is known; 0:
 // none is.
 func (t *times) before(rev Revision) int64 {

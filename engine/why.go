@@ -152,6 +152,10 @@ type inquiry struct {
 	ranked     map[rankedAt]bool
 	rankedAnew int
 	unranked   int // places that were not looked at
+
+	then   *bracket // of the moment, once it was found
+	beaten int      // of an alert: decisions in force that allowlists win over
+	stands int      // and those that they do not, simulated ones left out
 }
 
 // allowlisting is the end of a decision by an allowlist.
@@ -301,6 +305,7 @@ func (w *inquiry) see(r *record) bool {
 	}
 	if w.runs(r) {
 		w.running.add(r)
+		w.weigh(r)
 		return true
 	}
 	w.over.add(r)
@@ -310,6 +315,17 @@ func (w *inquiry) see(r *record) bool {
 		}
 	}
 	return true
+}
+
+// weigh counts what decides of an alert.
+func (w *inquiry) weigh(r *record) {
+	switch {
+	case w.subject.Kind != SubjectAlert || r.flags&flagSimulated != 0:
+	case w.wonThen(r):
+		w.beaten++
+	default:
+		w.stands++
+	}
 }
 
 // runs reports whether a record is in force at the moment; for one of the past it is known to have begun.
@@ -453,7 +469,7 @@ func (w *inquiry) admit() {
 	default:
 		w.note("decisions whose alerts were deleted since may be missing")
 	}
-	w.note("what had been on an allowlist then and was removed since is not known")
+	w.admitLists()
 	w.note("where the streams of bouncers stood then is not known")
 }
 

@@ -19,8 +19,9 @@ type WhyEntry struct {
 	Entry   string     `json:"entry"` // as it was written
 	Comment string     `json:"comment,omitempty"`
 	Since   *time.Time `json:"since"`
-	Until   *time.Time `json:"until"`  // null: for ever
-	Covers  bool       `json:"covers"` // the whole target; otherwise it lies inside
+	Until   *time.Time `json:"until"`             // null: for ever
+	Removed *time.Time `json:"removed,omitempty"` // it was there at the moment that was asked about, and was taken out then
+	Covers  bool       `json:"covers"`            // the whole target; otherwise it lies inside
 
 	EndedCount int          `json:"ended_count"` // decisions that it ended, of those still stored on the target and around it
 	Ended      []DecisionID `json:"ended"`       // the first ten of them
@@ -31,7 +32,7 @@ type WhyEntry struct {
 
 // whyMatch is an entry with what it ended.
 type whyMatch struct {
-	AllowlistMatch
+	pastMatch
 	covers bool
 	ended  []DecisionID
 	count  int
@@ -47,10 +48,8 @@ func (w *inquiry) entries() {
 	if !w.prefix.IsValid() {
 		return
 	}
-	for _, m := range w.view.Allowlisted(nil, w.prefix, w.at) {
-		if w.at >= w.now || m.Item.CreatedAt <= w.at {
-			w.matches = append(w.matches, whyMatch{AllowlistMatch: m, covers: reaches(m.Item.Prefix, w.prefix)})
-		}
+	for _, m := range w.listedThen() {
+		w.matches = append(w.matches, whyMatch{pastMatch: m, covers: reaches(m.Item.Prefix, w.prefix)})
 	}
 	slices.SortStableFunc(w.matches, func(a, b whyMatch) int {
 		if a.covers == b.covers {
@@ -76,13 +75,24 @@ func (w *inquiry) entries() {
 	}
 }
 
+// listedThen finds them by list and age.
+func (w *inquiry) listedThen() (list []pastMatch) {
+	if w.at < w.now {
+		return w.view.allowlistedAt(w.prefix, w.at)
+	}
+	for _, m := range w.view.Allowlisted(nil, w.prefix, w.at) {
+		list = append(list, pastMatch{AllowlistMatch: m, since: m.Item.CreatedAt})
+	}
+	return list
+}
+
 // causeOf is the entry that ended a decision: the newest of the list that was there by then and has
 // to do with it.
 func (w *inquiry) causeOf(e allowlisting) (cause *whyMatch) {
 	for i := range w.matches {
 		m := &w.matches[i]
-		if m.List == e.list && m.Item.CreatedAt <= e.rec.endedAt && m.Item.Prefix.Overlaps(e.rec.target()) &&
-			(cause == nil || cause.Item.CreatedAt < m.Item.CreatedAt) {
+		if m.List == e.list && m.since <= e.rec.endedAt && m.Item.Prefix.Overlaps(e.rec.target()) &&
+			(cause == nil || cause.since < m.since) {
 			cause = m
 		}
 	}
@@ -91,7 +101,7 @@ func (w *inquiry) causeOf(e allowlisting) (cause *whyMatch) {
 
 func (w *inquiry) entry(m *whyMatch) WhyEntry {
 	out := WhyEntry{
-		List: m.List, Entry: m.Item.Value, Comment: m.Item.Comment, Since: knownTime(m.Item.CreatedAt), Covers: m.covers,
+		List: m.List, Entry: m.Item.Value, Comment: m.Item.Comment, Since: knownTime(m.since), Covers: m.covers,
 		EndedCount: m.count, Ended: m.ended,
 	}
 	if out.Ended == nil {
@@ -99,6 +109,9 @@ func (w *inquiry) entry(m *whyMatch) WhyEntry {
 	}
 	if m.Item.ExpiresAt != 0 {
 		out.Until = knownTime(m.Item.ExpiresAt)
+	}
+	if m.until != 0 {
+		out.Removed = knownTime(m.until)
 	}
 	if n, last := w.engine.spared.of(m.AllowlistMatch); n > 0 {
 		out.Dropped, out.LastDropped = n, knownTime(last)

@@ -357,6 +357,72 @@ func TestWhyAllowlistsWin(t *testing.T) {
 	}
 }
 
+// Of an alert some decisions may be on an allowlist that wins, and others not; a moment of the past is
+// answered as it was then, and one to come as it will be.
+func TestWhyAllowlistsWinOverSome(t *testing.T) {
+	t.Parallel()
+	yes := true
+	r := enginetest.NewRig(t, func(o *engine.Options) { o.AllowlistsWin = &yes })
+	r.Settle()
+	wants(t, r.CreateAllowlist(t.Context(), "office", "", r.Now().UnixNano()), nil)
+	allow := func(lasts time.Duration, values ...string) {
+		var items []engine.AllowlistItem
+		for _, v := range values {
+			item := engine.AllowlistItem{Value: v, Prefix: netip.MustParsePrefix(v + "/32")}
+			if lasts != 0 {
+				item.ExpiresAt = r.Now().Add(lasts).UnixNano()
+			}
+			items = append(items, item)
+		}
+		_, _, err := r.AddToAllowlist(t.Context(), "office", items, r.Now().UnixNano())
+		wants(t, err, nil)
+	}
+	allow(0, "192.0.2.1", "192.0.2.2")
+	allow(2*time.Hour, "192.0.2.5")
+	r.Advance(time.Minute)
+	ban := func(values ...string) {
+		a := &engine.Alert{Scenario: "s", StopAt: engine.StampOf(r.Now())}
+		for i, v := range values {
+			a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: v, Type: "ban", Origin: "cscli", Scenario: "s", Duration: fmt.Sprintf("%dh", 9-i)})
+		}
+		_, err := r.AddAlerts(t.Context(), "", []*engine.Alert{a}, r.Now().UnixNano())
+		wants(t, err, nil)
+	}
+	ban("192.0.2.1", "192.0.2.2", "192.0.2.3") // what lasts longest is allowlisted
+	ban("192.0.2.3", "192.0.2.1")              // what lasts longest is not
+	ban("192.0.2.1", "192.0.2.2")
+	ban("192.0.2.5")
+	r.Advance(time.Hour)
+	_, err := r.RemoveFromAllowlist(t.Context(), "office", []string{"192.0.2.1"}, r.Now().UnixNano())
+	wants(t, err, nil)
+	r.Advance(time.Minute)
+	past, soon := r.Now().Add(-30*time.Minute).UnixNano(), r.Now().Add(time.Hour).UnixNano()
+	for _, x := range []struct {
+		target  string
+		at      int64
+		decided bool
+		want    string
+	}{
+		{"alert:1", past, true, "has 3 decisions, 3 of them in force until 2026-07-01T19:01:00Z at most, but what 2 of them are on is on allowlists, and allowlists win"},
+		{"alert:1", 0, true, ", but what one of them is on is on an allowlist, and"},
+		{"alert:2", past, true, ", but what one of them is on is on an allowlist, and"},
+		{"alert:2", 0, true, "has 2 decisions, 2 of them in force until 2026-07-01T19:01:00Z at most; there"},
+		{"alert:3", past, false, ", but what they are on is on allowlists, and"},
+		{"192.0.2.1", past, false, "192.0.2.1 was free: allowlist office covers it (192.0.2.1), and allowlists win (allowlist_wins) over decision 1 (cscli)"},
+		{"decision:1", past, false, "but allowlist office covers it (192.0.2.1), and allowlists win"},
+		{"192.0.2.1", 0, true, "192.0.2.1 is banned until"},
+		{"192.0.2.5", 0, false, "192.0.2.5 is free: "},
+		{"192.0.2.5", soon, true, "192.0.2.5 would be banned until"},
+		{"192.0.2.2", soon, false, "192.0.2.2 would be free: "},
+	} {
+		a, err := r.Why(t.Context(), &engine.WhyQuery{Target: x.target, At: x.at})
+		wants(t, err, nil)
+		if a.Decided != x.decided || !strings.Contains(a.Verdict, x.want) {
+			t.Errorf("%s at %d: decided %v: %s", x.target, x.at, a.Decided, a.Verdict)
+		}
+	}
+}
+
 // A list that is pulled again ends what left it and begins some of it anew: both are told as what they are.
 func TestWhyOfLists(t *testing.T) {
 	t.Parallel()

@@ -10,20 +10,18 @@ func (w *inquiry) verdict() string {
 	running := w.running.sorted()
 	a := w.answer
 	a.Decided = len(running) > 0 && running[0].flags&flagSimulated == 0
-	won := a.Decided && w.at == w.now && w.subject.Kind != SubjectDecision && w.won(running[0], uint64(w.view.revision))
+	won := a.Decided && w.prefix.IsValid() && w.subject.Kind != SubjectDecision && w.wonThen(running[0])
 	var text string
 	switch {
 	case w.subject.Kind == SubjectDecision:
 		a.Decided = w.runs(w.one) && !w.hadNotBegun(w.one) && w.one.flags&flagSimulated == 0
 		text = w.decisionVerdict()
 	case w.subject.Kind == SubjectAlert:
-		if text = w.alertVerdict(running); won && len(running) == 1 {
-			a.Decided = false
-			text += ", but what it is on is on an allowlist, and allowlists win (allowlist_wins)"
-		}
+		a.Decided = w.stands > 0
+		text = w.alertVerdict(running) + w.beatenText()
 	case won:
 		a.Decided = false
-		text = a.Target + " is free: " + w.coveringText() + ", and allowlists win (allowlist_wins) over " + w.decisionText(running[0])
+		text = a.Target + " " + w.be() + " free: " + w.coveringText() + ", and allowlists win (allowlist_wins) over " + w.decisionText(running[0])
 	case a.Decided:
 		text = w.decidedVerdict(running)
 	default:
@@ -117,7 +115,7 @@ func (w *inquiry) decisionVerdict() string {
 		return text + " " + w.be() + " simulated: bouncers are not told of it"
 	default:
 		text += " " + w.be() + " in force until " + spellTime(w.view.endOf(r))
-		if w.at == w.now && w.won(r, uint64(w.view.revision)) {
+		if w.wonThen(r) {
 			w.answer.Decided = false
 			return text + ", but " + w.coveringText() + ", and allowlists win (allowlist_wins)"
 		}
@@ -154,6 +152,23 @@ func (w *inquiry) alertVerdict(running []*record) string {
 		text += ", simulated"
 	}
 	return text
+}
+
+// beatenText goes on from what an alert has in force.
+func (w *inquiry) beatenText() string {
+	on := "what it is on is on an allowlist"
+	switch {
+	case w.beaten == 0:
+		return ""
+	case w.stands > 0:
+		on = fmt.Sprintf("what %d of them are on is on allowlists", w.beaten)
+		if w.beaten == 1 {
+			on = "what one of them is on is on an allowlist"
+		}
+	case w.beaten > 1:
+		on = "what they are on is on allowlists"
+	}
+	return ", but " + on + ", and allowlists win (allowlist_wins)"
 }
 
 // covering is the first allowlist entry that covers the whole target; nil: none.

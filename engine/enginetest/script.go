@@ -401,7 +401,11 @@ func (s *script) why(ctx context.Context, b *strings.Builder, d *datadriven.Test
 		whyDecisions(b, "inside", a.Inside)
 	}
 	for _, e := range a.Allowlists.First {
-		fmt.Fprintf(b, "allowlist %s %s covers %v ended %v dropped %d\n", e.List, e.Entry, e.Covers, e.Ended, e.Dropped)
+		fmt.Fprintf(b, "allowlist %s %s covers %v ended %v dropped %d", e.List, e.Entry, e.Covers, e.Ended, e.Dropped)
+		if e.Removed != nil {
+			fmt.Fprintf(b, " removed %s", e.Removed.Format(time.TimeOnly))
+		}
+		fmt.Fprintln(b)
 	}
 	if a.Bouncers != nil {
 		for _, x := range a.Bouncers.First {

@@ -211,6 +211,9 @@ func whyEntryNote(e *engine.WhyEntry) string {
 	if !e.Covers {
 		notes = append(notes, "lies inside")
 	}
+	if e.Removed != nil {
+		notes = append(notes, "removed "+whyMomentText(e.Removed))
+	}
 	if e.EndedCount > 0 {
 		ids := make([]string, len(e.Ended))
 		for i, n := range e.Ended {
@@ -265,7 +268,11 @@ func showWhyBouncers(t *Terminal, b *engine.WhyBouncers) {
 	t.print("\n")
 	t.show(table)
 	if b.More > 0 {
-		t.print("%d more lines are left out: --all shows each row.\n", b.More)
+		lines := "1 more line is"
+		if b.More > 1 {
+			lines = fmt.Sprintf("%d more lines are", b.More)
+		}
+		t.print("%s left out: --all shows each row.\n", lines)
 	}
 }
 
