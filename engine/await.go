@@ -95,7 +95,12 @@ func (e *Engine) Await(ctx context.Context, a *Await, patience time.Duration) (*
 func (e *Engine) lookAwaited(a *Await) (*Awaited, error) {
 	h := e.Holdings(e.Now())
 	out := &Awaited{Revision: a.Revision}
+	rows, err := h.view.awaitedRows(a.Names)
+	if err != nil {
+		return nil, err
+	}
 	var decision Decision
+	var about *inquiry
 	if a.Decision != 0 {
 		d, ok := h.view.Decision(a.Decision)
 		if !ok {
@@ -105,17 +110,14 @@ func (e *Engine) lookAwaited(a *Await) (*Awaited, error) {
 			out.Done, out.Over = true, true
 			return out, nil
 		}
+		about = &inquiry{engine: e, view: h.view, now: h.now, at: h.now, prefix: decision.rec.target()}
 	} else if a.Revision > h.view.revision {
 		return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("there is no revision %d yet: the newest is %d", a.Revision, h.view.revision)}
-	}
-	rows, err := h.view.awaitedRows(a.Names)
-	if err != nil {
-		return nil, err
 	}
 	out.Done = true
 	asked := map[string]bool{} // names of which some row has
 	for _, r := range rows {
-		row := h.awaited(r, out.Revision, decision)
+		row := h.awaited(r, out.Revision, decision, about)
 		asked[BaseName(row.Name)] = asked[BaseName(row.Name)] || row.State != HoldNever
 		out.Done = out.Done && row.State != HoldWaits
 		out.Rows = append(out.Rows, row)
@@ -148,8 +150,9 @@ func (v *View) awaitedRows(names []string) ([]*BouncerRow, error) {
 	return slices.Compact(rows), nil
 }
 
-// awaited is how one row stands to a revision, and to a decision that began with it.
-func (h *Holdings) awaited(r *BouncerRow, rev Revision, d Decision) AwaitedRow {
+// awaited is how one row stands to a revision, and to a decision that began with it, of
+// which about knows what hides it.
+func (h *Holdings) awaited(r *BouncerRow, rev Revision, d Decision, about *inquiry) AwaitedRow {
 	out := AwaitedRow{Name: r.Load().Name, State: HoldWaits}
 	out.Acknowledged, out.Has = r.Acknowledged()
 	asked, polled := h.engine.polls.asks(r)
@@ -159,8 +162,10 @@ func (h *Holdings) awaited(r *BouncerRow, rev Revision, d Decision) AwaitedRow {
 		out.State = HoldNever
 	case !polled && !pulled && !out.Has:
 		out.State = HoldLive
-	case d.rec != nil && !h.admits(asked, r, d):
+	case d.rec != nil && (!h.admits(asked, r, d) || about.hides(r.Load().Sight, d.rec) != ""):
 		out.State = HoldNothing
+	case d.rec != nil && out.Has && !about.acknowledged(r, d.rec, out.Acknowledged):
+		// Then its view hid it, and does not any more: it is told with its next poll.
 	case out.Has && out.Acknowledged >= rev:
 		out.State = HoldHas
 	case out.Has && h.passes(asked, r, out.Acknowledged, rev):
@@ -174,6 +179,13 @@ func (h *Holdings) admits(a *Asked, r *BouncerRow, d Decision) bool {
 	q := a.asking(r.Load().Sight)
 	q.resolve(h.view.state)
 	return q.admits(h.view.state, d.rec) && q.relatesStream(h.view, d.rec)
+}
+
+// acknowledged reports whether a bouncer that has acknowledged a revision was told of a
+// decision by then. Where what came first in its view then is not known, it counts as told.
+func (w *inquiry) acknowledged(r *BouncerRow, of *record, at Revision) bool {
+	unranked := w.unranked
+	return w.toldAt(r, of, uint64(at)+1) || uint64(at) >= of.begun && w.unranked > unranked
 }
 
 // passes reports whether nothing up to a revision, behind the one acknowledged, concerns

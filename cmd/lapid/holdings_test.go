@@ -71,6 +71,7 @@ func TestBouncersAreWaitedFor(t *testing.T) {
 		t.Fatal(r)
 	}
 	wait(0, "decision 3 has ended: there is nothing to wait for", "", "--decision", "3", "--all")
+	wait(exitFails, "", "there is no bouncer 'nobody'", "--decision", "3", "nobody")
 
 	h.heldWait(add, wait)
 

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,8 +21,10 @@ const (
 	// AwaitSlice is how long one request waits at most: a server that ends is not held up,
 	// and a client that has gone takes no place for long.
 	AwaitSlice = 2 * time.Second
-	// maxAwaits bounds those that wait at once. Further ones are refused.
+	// maxAwaits bounds those that wait at once. Further ones are refused, and ask again after
+	// awaitBusy.
 	maxAwaits = 16
+	awaitBusy = 100 * time.Millisecond
 )
 
 // awaitBouncers answers as soon as all have it, or with how it stands when patience is over.
@@ -43,9 +46,24 @@ func (c *Client) AwaitBouncers(ctx context.Context, q AwaitRequest, timeout time
 	for {
 		q.Patience = min(max(time.Until(end), 0), AwaitSlice)
 		got, err := ask[engine.Awaited](ctx, c, "/bouncers/await", &q)
+		if errors.Is(err, engine.ErrBusy) && time.Now().Before(end) && pauseOf(ctx, min(awaitBusy, time.Until(end))) {
+			continue // who waits already may find his place taken by another
+		}
 		if err != nil || got.Done || !time.Now().Before(end) {
 			return got, err
 		}
+	}
+}
+
+// pauseOf waits, and reports whether ctx still lasts.
+func pauseOf(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

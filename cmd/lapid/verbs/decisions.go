@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"lapid/engine"
 	"lapid/transport/admin"
@@ -281,7 +283,7 @@ func decisionsDelete(t *Terminal) *cobra.Command {
 		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
 that contain it; --contained ends what lies inside a range instead. Says what it ended, the first
 ten by name. On a terminal it asks before more than a thousand end, unless --yes is given.
---batch-name takes back what an import stored, --name a whole named list; what of it has ended already
+--id stands alone. --batch-name takes back what an import stored, --name a whole named list; what of it has ended already
 does not matter, and a name that there is not is an error. --dry-run ends nothing and says what would end.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			// A filter that was written with an empty value filters by it: no decision has an
@@ -299,6 +301,9 @@ does not matter, and a name that there is not is an error. --dry-run ends nothin
 				return errors.New("give one of --batch-name and --name, not both")
 			}
 			if number != "" {
+				if others := otherFlags(c, "id", "yes", "dry-run"); len(others) > 0 {
+					return fmt.Errorf("--id names one decision: it cannot be narrowed by --%s, leave that out", others[0])
+				}
 				n, err := strconv.ParseUint(number, 10, 63)
 				if err != nil {
 					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
@@ -330,6 +335,16 @@ does not matter, and a name that there is not is an error. --dry-run ends nothin
 	s.BoolVar(&how.yes, "yes", false, "do not ask, however many there are")
 	s.BoolVar(&how.dry, "dry-run", false, "end nothing, only say what would end")
 	return c
+}
+
+// otherFlags are the flags of the verb's own that were given, beside these.
+func otherFlags(c *cobra.Command, these ...string) (list []string) {
+	c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+		if f.Changed && !slices.Contains(these, f.Name) {
+			list = append(list, f.Name)
+		}
+	})
+	return list
 }
 
 // manyDecisions is how many may be deleted without a question on a terminal.
