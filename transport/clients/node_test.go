@@ -67,6 +67,44 @@ func TestNodeStream(t *testing.T) {
 	}
 }
 
+// TestNodeStreamHeld: a client that gives up on an answer after two seconds, with a bouncer's row that
+// holds its polls for far longer. It hears of what comes while it waits and of what comes between its
+// polls, each once; after three polls that it has given up it is not held any more, and the log says so.
+func TestNodeStreamHeld(t *testing.T) {
+	t.Parallel()
+	if reference {
+		return // it holds none
+	}
+	env := nodeHome(t)
+	s := newServer(t)
+	s.operator(t, "bouncers", "edit", "client", "--hold", "25s")
+	served := s.start(t)
+	c := newCscli(t, s, s.credentials())
+	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.40", "-R", "there-before")
+	p := start(t, "the node stream", "env", env, "node", "node/stream.mjs", s.url, bouncerKey)
+	p.says(t, "added 192.0.2.40 ip ban cscli there-before\n")
+	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.41", "-R", "while-held")
+	p.says(t, "added 192.0.2.41 ip ban cscli while-held\n")
+	await(t, "its polls are not held any more", func() (bool, string) {
+		return strings.Contains(served.output.String(), "a bouncer gives up its polls before they are answered"), served.output.String() + p.output.String()
+	})
+	given := strings.Count(p.output.String(), "error ")
+	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.42", "-R", "after-that")
+	p.says(t, "added 192.0.2.42 ip ban cscli after-that\n")
+	c.expect(t, 0, says(`"1 decision\(s\) deleted"`), "decisions", "delete", "-i", "192.0.2.41")
+	p.says(t, "deleted 192.0.2.41 ip ban cscli while-held\n")
+	wrote := p.output.String()
+	if strings.Count(wrote, "added ") != 3 || strings.Count(wrote, "deleted ") != 1 {
+		t.Errorf("each is not told once:\n%s", wrote)
+	}
+	if now := strings.Count(wrote, "error "); now > given+1 { // the one it gave up may have been said later
+		t.Errorf("it still gave up polls (%d, then %d):\n%s", given, now, wrote)
+	}
+	if n := strings.Count(served.output.String(), "a bouncer gives up its polls"); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+}
+
 // TestNodeWatcher: crowdsec-client in the role of a log processor.
 func TestNodeWatcher(t *testing.T) {
 	t.Parallel()
