@@ -50,6 +50,19 @@
 //  10. Readers: what leaves by the history leaves from a durable bookmark, at least
 //     once, in order, and within a bound.
 //
+// # What a bouncer may see
+//
+// A bouncer's row may have a Sight: filters, a bound of entries, bounds of durations,
+// allowlists that hide from it alone (sight.go). Live queries and streams obey it, but for
+// the bound of entries in live queries; a question narrows it and never widens it. A sight
+// is a value: equal ones are one pointer, and who has one sight shares one answer.
+//
+// What a bouncer is to hold is a function of a revision, its question and its sight. So a row
+// keeps the sights that its cursor may stand under (sight_past.go), and the delta after an
+// edit is the difference of two such sets: what has left its sight is told as deleted, what
+// has come in as new (sight_change.go). Where an earlier sight is forgotten everything is told.
+// Durations that are cut are told again before they are over (sight_renewal.go).
+//
 // # Time
 //
 // Ends are moments of the wall clock, but a clock that jumps does not lift
