@@ -158,7 +158,8 @@ func (v *View) lacking(list string, items []AllowlistItem, now int64) []Allowlis
 }
 
 // overlapped lists the running decisions that contain an item or lie inside
-// one, by ascending id.
+// one, by ascending id. Where allowlists win those that only contain one run on: bouncers
+// are told them without it, and what lies beside it stays banned.
 func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 	ids := map[uint64]struct{}{}
 	var found []Decision
@@ -167,6 +168,9 @@ func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 			continue
 		}
 		for _, inside := range [...]bool{false, true} {
+			if !inside && v.AllowlistsWin() {
+				continue
+			}
 			q := &Query{Now: now, Address: items[i].Prefix, Inside: inside, Simulated: true, Limit: -1}
 			found = v.Find(found[:0], q)
 			for _, d := range found {
