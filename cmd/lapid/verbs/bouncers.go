@@ -88,15 +88,15 @@ func showBouncers(t *Terminal, list *admin.Bouncers) error {
 // stream of a bouncer stands, and how far it is behind (a number that grows belongs
 // to a bouncer that has stopped asking); what it has acknowledged, how old the oldest
 // change is that concerns it and that it has not, and how many decisions it says that it
-// holds of those that it should.
+// holds of those that it should; and whether it sees less than all, or is held.
 func bouncersTable(list *admin.Bouncers) *table {
 	table := lightTable()
-	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind", "Acknowledged", "Lag", "Holds")
+	table.head(left, "Name", "IP Address", "Valid", "Last API pull", "Type", "Version", "Auth Type", "Cursor", "Behind", "Acknowledged", "Lag", "Holds", "Sees")
 	table.body()
 	for i := range list.Bouncers {
 		b := &list.Bouncers[i]
 		cursor, behind := standing(b)
-		table.row(append([]string{b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind}, holdingCells(b)...)...)
+		table.row(append([]string{b.Name, address(b), good, pull(b), b.Type, b.Version, b.AuthType, cursor, behind}, append(holdingCells(b), seesText(b))...)...)
 	}
 	return table
 }

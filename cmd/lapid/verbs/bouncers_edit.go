@@ -239,6 +239,23 @@ func sightLines(s *engine.Sight) []string {
 	return lines
 }
 
+// seesText marks in a list who does not see everything as it is, and how its polls are held
+// if anything was said of that; "" for everybody else. bouncers inspect has the rest.
+func seesText(b *admin.Bouncer) string {
+	var marks []string
+	if b.Sight != nil {
+		marks = append(marks, "a part")
+	}
+	switch word := holdWord(b.Hold); word {
+	case "":
+	case "off":
+		marks = append(marks, "never held")
+	default:
+		marks = append(marks, "held "+word)
+	}
+	return strings.Join(marks, ", ")
+}
+
 // holdWord is a hold as the flag has it; "" where nothing was said.
 func holdWord(h engine.Hold) string {
 	switch {
