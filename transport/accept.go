@@ -3,17 +3,15 @@ package transport
 import "bytes"
 
 var (
-	anyRange      = []byte("*/*")
-	jsonRange     = []byte("application/json")
-	anyJSONRange  = []byte("application/*")
-	anyEventRange = []byte("text/*")
+	anyRange     = []byte("*/*")
+	jsonRange    = []byte("application/json")
+	anyJSONRange = []byte("application/*")
 )
 
-// prefersEvents reads a list of media ranges (Accept, RFC 9110): whether an event
-// stream is acceptable, and JSON is less so. Of two that are equally so it is the one that
-// is named more exactly; of two that are named the event stream, for who cannot read that
-// does not name it. Who takes neither gets what everybody gets. What is no range is passed
-// over. It allocates nothing.
+// prefersEvents reads a list of media ranges (Accept, RFC 9110): whether the event stream is
+// named, and no less welcome than JSON. Where both are named and equally so it is JSON, for
+// a client of that kind reads answers to their end, and the stream has none. What is no
+// range is passed over. It allocates nothing.
 func prefersEvents(list []byte) bool {
 	var events, others acceptance
 	for more := true; more; {
@@ -28,21 +26,18 @@ func prefersEvents(list []byte) bool {
 		switch {
 		case bytes.EqualFold(kind, eventType):
 			events.take(weight, 3)
-		case bytes.EqualFold(kind, anyEventRange):
-			events.take(weight, 2)
 		case bytes.EqualFold(kind, jsonRange):
 			others.take(weight, 3)
 		case bytes.EqualFold(kind, anyJSONRange):
 			others.take(weight, 2)
 		case bytes.Equal(kind, anyRange):
-			events.take(weight, 1)
 			others.take(weight, 1)
 		}
 	}
 	if events.weight == 0 || events.weight < others.weight {
 		return false
 	}
-	return events.weight > others.weight || events.exact == 3
+	return events.weight > others.weight || others.exact < 3
 }
 
 // acceptance is how welcome something is, in thousandths, and how exactly it is named.

@@ -202,8 +202,8 @@ func TestAccept(t *testing.T) {
 		"": false, "*/*": false, "application/json": false, "text/html, */*": false, "text/html,application/xml;q=0.9,*/*;q=0.8": false,
 		"text/event-stream": true, "Text/Event-Stream ; charset=utf-8": true, " text/event-stream , */*": true, "*/*,text/event-stream": true,
 		"text/event-stream;q=0": false, "text/event-stream;q=0.000,*/*": false, "text/event-stream;q=0.5, */*": false, "text/event-stream;q=0.5,*/*;q=0.1": true,
-		"text/event-stream, application/json": true, "application/json, text/event-stream;q=0.999": false, "application/json;q=0.2,text/event-stream;q=0.3": true,
-		"text/*": true, "text/*, */*": false, "text/*;q=0.9, application/json;q=0.5": true, "application/*, text/event-stream;q=0.9": false,
+		"text/event-stream, application/json": false, "application/json, text/event-stream": false, "application/json, text/event-stream;q=0.999": false, "application/json;q=0.2,text/event-stream;q=0.3": true,
+		"text/*": false, "text/*, */*": false, "text/*;q=0.9, application/json;q=0.5": false, "application/*, text/event-stream;q=0.9": false,
 		"text/event-stream;q=x": false, "text/event-stream;q=1.5": false, "text/event-stream;q=0.1234": false, "text/event-stream;q=": false,
 		"text/event-stream;x=\"a,b;q=0\"": true, ",,text/event-stream,": true, "text/event-streams": false, "xtext/event-stream": false,
 	} {
