@@ -149,6 +149,7 @@ func summary(s *config.Setup) []setting {
 	return append(out, setting{"prometheus", metrics, ""}, setting{"common.log_level", or(s.Config.Common.Level, "info"), ""},
 		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.AccessLog(), ""},
 		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
+		setting{"allowlist_wins", s.Own.AllowlistWins, ""},
 		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
 		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""},
