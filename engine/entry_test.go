@@ -133,6 +133,9 @@ type entryClient struct {
 	pulled bool
 	cursor engine.Revision
 	holds  map[entry]engine.DecisionID
+
+	flips   int  // of the server, at cursor
+	unknown bool // it has heard of more than cursor says
 }
 
 func (h *entryClient) key(d engine.Decision, dedup bool) entry {
@@ -205,6 +208,7 @@ type world struct {
 	chance *rand.Rand
 	alerts []engine.AlertID
 	wins   bool
+	flips  int // how often wins has changed
 }
 
 var entryTargets = []string{"Ip 10.0.0.1", "Ip 10.0.0.2", "Ip 10.0.0.3", "Ip ::ffff:10.0.0.1", "Range 10.0.0.1/32", "Ip 10.0.0.2/32", "Range 10.0.0.0/30",
@@ -275,6 +279,7 @@ func (w *world) step() {
 		if w.chance.IntN(3) == 0 {
 			if w.chance.IntN(2) == 0 {
 				w.wins = !w.wins
+				w.flips++
 				w.Options.AllowlistsWin = &w.wins
 			}
 			w.Restart()
@@ -301,8 +306,14 @@ func TestEntries(t *testing.T) {
 				for _, c := range clients {
 					c.wins = w.View().AllowlistsWin()
 					if w.chance.IntN(5) == 0 {
-						full := w.chance.IntN(12) == 0
+						full := w.chance.IntN(12) == 0 || c.unknown && w.flips != c.flips
+						from := c.cursor
 						c.poll(t, r, full, full && w.chance.IntN(2) == 0)
+						if flipped := w.flips != c.flips; flipped || full || w.chance.IntN(3) > 0 {
+							c.flips, c.unknown = w.flips, false
+						} else {
+							c.cursor, c.unknown = from, true // that it has heard is not known
+						}
 					}
 				}
 			}

@@ -19,20 +19,26 @@ func (v *View) shapedChanges(d *Delta, window index.Window, after Revision, q, w
 	if was != q {
 		was.resolve(v.state)
 	}
-	c := changes{view: v, now: q.match.now.at(v, uint64(v.revision), q), old: q.match.was.at(v, uint64(after), was), delta: d}
+	c := changes{view: v, now: q.match.now.at(v, uint64(v.revision), q), old: q.match.was.at(v, uint64(after), was), delta: d, passes: true}
 	c.same = was == q && c.now.canonical == c.old.canonical
+	touched := c.touched(items)
 	for i := range window.Len() {
 		event := window.At(i)
 		c.event(v.state.records.At(event.Slot()), event.Ended())
 	}
-	c.allowances(items)
+	if len(touched) > 0 {
+		c.touch(touched)
+	}
 	c.settle()
 	slices.SortFunc(d.New, byEntry)
 	slices.SortFunc(d.Deleted, byEntry)
 	return true
 }
 
-// changes collects the difference of two sets of entries.
+// changes collects the difference of two sets of entries, and what may have been told on the
+// way from one to the other: a bouncer may have heard an answer of which that is not known.
+// Then it lacks what was out for a while, and has what was in for a while; the one is told
+// as new, the other as deleted.
 type changes struct {
 	view     *View
 	old, now *era
@@ -44,8 +50,19 @@ type changes struct {
 	keys   map[entryKey]struct{}
 	before []entryKey // scratch
 	behind []entryKey
-	met    map[*record]struct{} // records that more than one cause has led to
-	done   map[sides]struct{}   // of ranges near items: others of their target are like them
+
+	passed map[entryKey]passage  // entries that came or went on the way
+	items  []netip.Prefix        // that came or went on the way, by address
+	came   map[entryKey]struct{} // looked at already, of records that came and went
+	passes bool                  // what may have been told on the way is told of
+	met    map[*record]struct{}  // records that more than one cause has led to
+	done   map[sides]struct{}    // of ranges near items: others of their target are like them
+}
+
+// passage is what is known of an entry on the way.
+type passage struct {
+	by   *record // told it, if anything did
+	away bool    // it may not have been there for a while
 }
 
 // sides are the entries of a record, by what it is and in which of both states it is told.
@@ -81,6 +98,9 @@ func (c *changes) event(r *record, ended bool) {
 func (c *changes) record(r *record) {
 	before, behind := c.before[:0], c.behind[:0]
 	in := sides{c.now.keyOf(r), c.old.tells(r), c.now.tells(r)}
+	if c.passes {
+		c.pass(r)
+	}
 	if c.known(r, in) {
 		return
 	}
@@ -121,6 +141,92 @@ func (c *changes) record(r *record) {
 	}
 }
 
+// pass notes what may have been told of a record on the way.
+func (c *changes) pass(r *record) {
+	if !c.now.q.admits(c.view.state, r) || !c.now.q.relatesStream(c.view, r) {
+		return
+	}
+	own := c.now.keyOf(r)
+	if _, known := c.came[own]; !known && r.begun > c.old.rev && c.view.ended(r) && !bornOver(r) {
+		if c.came == nil {
+			c.came = map[entryKey]struct{}{}
+		}
+		c.came[own] = struct{}{}
+		for _, e := range [...]*era{c.old, c.now} {
+			for _, k := range e.appendKeys(nil, r) {
+				c.passing(k, r, false)
+			}
+		}
+		c.passing(own, r, false)
+	}
+	if r.flags&flagAddress == 0 || len(c.items) == 0 {
+		return
+	}
+	if t := r.target(); c.passParts(r, t) {
+		c.passing(own, r, true)
+	}
+}
+
+// passParts notes the parts of a range that items on the way make, or make another of.
+func (c *changes) passParts(r *record, t netip.Prefix) (any bool) {
+	wins := c.old.wins.set != nil || c.now.wins.set != nil
+	from, _ := slices.BinarySearchFunc(c.items, t.Masked().Addr(), func(p netip.Prefix, a netip.Addr) int { return p.Addr().Compare(a) })
+	met, all := 0, allowances{set: c.view.allowlists}
+	within := func(p netip.Prefix) { // and what other items make where one is not in effect
+		for _, q := range all.ever(nil, p) {
+			for ; q.Bits() > t.Bits() && met < mostPieces; q = wider(q) {
+				c.passing(c.now.pieceKey(r, q), r, true)
+				c.passing(c.now.pieceKey(r, beside(q)), r, true)
+				met++
+			}
+		}
+	}
+	for _, p := range c.items[from:] {
+		if !t.Contains(p.Addr()) || met > mostPieces {
+			break
+		}
+		if any = true; wins && p.Bits() > t.Bits() {
+			within(p)
+		}
+	}
+	if c.covered(t) {
+		if any = true; wins {
+			within(t)
+		}
+	}
+	return any
+}
+
+// covered reports whether an item on the way is around a target or is it.
+func (c *changes) covered(t netip.Prefix) bool {
+	for ; ; t = wider(t) {
+		if _, around := slices.BinarySearchFunc(c.items, t, netip.Prefix.Compare); around || t.Bits() == 0 {
+			return around
+		}
+	}
+}
+
+// beside is the other half of the prefix around one.
+func beside(p netip.Prefix) netip.Prefix {
+	low := netip.PrefixFrom(wider(p).Addr(), p.Bits())
+	if low != p {
+		return low
+	}
+	return netip.PrefixFrom(withBit(p.Addr(), p.Bits()-1), p.Bits())
+}
+
+func (c *changes) passing(k entryKey, r *record, away bool) {
+	if c.passed == nil {
+		c.passed = map[entryKey]passage{}
+	}
+	had := c.passed[k]
+	if had.by == nil || had.by.id < r.id {
+		had.by = r
+	}
+	had.away = had.away || away
+	c.passed[k] = had
+}
+
 // known reports whether a range in many pieces was looked at like this already.
 func (c *changes) known(r *record, in sides) bool {
 	if r.flags&flagAddress == 0 || r.host() || c.now.plain(r) && c.old.plain(r) {
@@ -136,17 +242,14 @@ func (c *changes) known(r *record, in sides) bool {
 	return false
 }
 
-// allowances looks at the records that items have to do with which came into or went out
-// of effect.
-func (c *changes) allowances(items index.Window) {
+// touched are the items which came into or went out of effect.
+func (c *changes) touched(items index.Window) (touched []netip.Prefix) {
 	flipped := (c.old.wins.set == nil) != (c.now.wins.set == nil)
-	c.met = nil
-	var touched []netip.Prefix
 	set := c.view.allowlists
 	if flipped {
 		for n := slot(1); n < set.index.items.End(); n++ {
 			entry := set.index.items.At(n)
-			if entry.inEffect(c.old.rev) || entry.inEffect(c.now.rev) {
+			if ended := entry.ended.Load(); entry.begun <= c.now.rev && (ended == 0 || ended > c.old.rev) {
 				touched = append(touched, entry.item.Prefix)
 			}
 		}
@@ -157,9 +260,11 @@ func (c *changes) allowances(items index.Window) {
 			}
 		}
 	}
-	if len(touched) > 0 {
-		c.touch(touched)
+	if c.passes {
+		c.items = slices.Clone(touched)
+		slices.SortFunc(c.items, netip.Prefix.Compare)
 	}
+	return touched
 }
 
 // matters reports whether an item may hide anything in one of both states.
@@ -215,15 +320,31 @@ func (c *changes) meet(r *record) bool {
 }
 
 // settle tells of the entries that have another holder. One that is held for shorter than
-// before is not told again.
+// before is not told again, unless it may have been away.
 func (c *changes) settle() {
 	v, d := c.view, c.delta
+	for k, p := range c.passed {
+		if _, moved := c.keys[k]; moved {
+			continue
+		}
+		switch now := c.now.holder(&k); {
+		case now == nil:
+			d.Deleted = append(d.Deleted, Decision{v, c.now.spelt(p.by, &k.targetKey, true)})
+		case p.away && now.until > c.now.q.Now:
+			d.New = append(d.New, Decision{v, c.now.spelt(now, &k.targetKey, false)})
+		}
+	}
 	for k := range c.keys {
 		old, now := c.old.holder(&k), c.now.holder(&k)
+		p, passed := c.passed[k]
+		if passed && (p.away || old == nil && now == nil) {
+			old = p.by
+		}
+		away := c.passes && now != nil && (passed && p.away || now.begun > c.old.rev)
 		switch {
 		case now == nil && old != nil:
 			d.Deleted = append(d.Deleted, Decision{v, c.now.spelt(old, &k.targetKey, true)})
-		case now != nil && now != old && (old == nil || now.until > old.until) && now.until > c.now.q.Now:
+		case now != nil && (away || now != old && (old == nil || now.until > old.until)) && now.until > c.now.q.Now:
 			d.New = append(d.New, Decision{v, c.now.spelt(now, &k.targetKey, false)})
 		}
 	}

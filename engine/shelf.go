@@ -54,8 +54,10 @@ type shelf struct {
 	listRev Revision
 
 	// Scratch.
-	walked map[shelfKey]struct{} // in this revision
-	folds  map[shelfKey]fold
+	walked  map[shelfKey]struct{} // in this revision
+	folds   map[shelfKey]fold
+	passed  map[shelfKey]slot // went out, if only for a while; by which decision it was told last
+	passing bool              // what goes out is noted there
 }
 
 // shelfEntry is what a bouncer is told: of what, and by which decision.
@@ -87,6 +89,10 @@ const (
 	shelfReserve = 4096
 	// shelfLog is how many moves are kept at least.
 	shelfLog = 8192
+	// MostPassing is how many entries at most a delta of a question with a bound tells that
+	// went out after its beginning, though they were not among the first there or are again:
+	// those that did so first.
+	MostPassing = 1 << 16
 	// shelfQuick is how many events those look at who must be quick.
 	shelfQuick = 1000
 )
@@ -96,7 +102,7 @@ func newShelf(q *Query, of *shelves) *shelf {
 	s.reserve, s.moves = max(s.most/4, of.leastReserve), of.leastLog
 	s.first.before = func(a, b *shelved) bool { return s.compare(&a.standing, &b.standing) > 0 }
 	s.next.before = func(a, b *shelved) bool { return s.compare(&a.standing, &b.standing) < 0 }
-	s.walked, s.folds = map[shelfKey]struct{}{}, map[shelfKey]fold{}
+	s.walked, s.folds, s.passed = map[shelfKey]struct{}{}, map[shelfKey]fold{}, map[shelfKey]slot{}
 	return s
 }
 
@@ -135,6 +141,10 @@ const (
 
 // changes fills d with what changed after a revision, up to the view's. An entry that is
 // told by another decision is told again. What is over by now is not told as new.
+//
+// Whoever asks may have heard more than is known of him: an answer whose arrival was not
+// shown, or was forgotten by a crash, is told again, by a later state. So of an entry that
+// came in and went out again the end is told, and one that went out and came in again is new.
 func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool) outcome {
 	if !s.enter(quick) {
 		return shelfLater
@@ -160,10 +170,29 @@ func (s *shelf) changes(d *Delta, v *View, after Revision, now int64, quick bool
 			d.New = append(d.New, v.told(&key, f.is, false))
 		}
 	}
-	clear(s.folds)
+	s.tellPassed(d, v, now)
 	slices.SortFunc(d.New, byEntry)
 	slices.SortFunc(d.Deleted, byEntry)
 	return shelfDone
+}
+
+// tellPassed tells of what went out on the way and is not told by what it is at the ends, and
+// forgets both.
+func (s *shelf) tellPassed(d *Delta, v *View, now int64) {
+	for key, n := range s.passed {
+		switch f := s.folds[key]; {
+		case f.is == 0 && f.was == 0:
+			d.Deleted = append(d.Deleted, v.told(&key, n, true))
+		case f.is != 0 && !f.isNews(v) && v.state.records.At(f.is).until > now:
+			d.New = append(d.New, v.told(&key, f.is, false))
+		}
+	}
+	s.forgetFolds()
+}
+
+func (s *shelf) forgetFolds() {
+	clear(s.folds)
+	clear(s.passed)
 }
 
 // isNews reports whether an entry is new, or told by a decision that runs longer. One that
@@ -193,11 +222,11 @@ func (s *shelf) unchanged(v *View, since Revision) bool {
 		return false
 	}
 	s.foldLog(since, v.revision)
-	same := true
+	same := len(s.passed) == 0
 	for _, f := range s.folds {
-		same = same && (f.is != 0 || f.was == 0) && !f.isNews(v)
+		same = same && !f.isNews(v)
 	}
-	clear(s.folds)
+	s.forgetFolds()
 	return same && Revision(v.state.history.Floor()) <= since
 }
 
@@ -235,7 +264,7 @@ func (s *shelf) listing(v *View, at Revision) []shelfEntry {
 		}
 	}
 	behind := len(s.folds) > 0
-	clear(s.folds)
+	s.forgetFolds()
 	all := listOf(v, list)
 	if !behind {
 		s.listed, s.listRev = all, at
@@ -288,14 +317,15 @@ func (s *shelf) bring(v *View, after Revision, quick bool) (was []shelfEntry, ho
 		return nil, shelfGone
 	}
 	s.build(v, after)
-	if v.Distance(after) > s.moves/4 {
-		was = listOf(v, s.ofFirst())
-	}
+	was, s.passing = listOf(v, s.ofFirst()), true
+	defer func() { s.passing = false }()
 	if s.advance(v, false) == shelfGone {
 		s.made = false
+		s.forgetFolds()
 		return nil, shelfGone
 	}
 	if s.base <= after {
+		s.forgetFolds()
 		was = nil
 	}
 	return was, shelfDone
@@ -324,6 +354,17 @@ func (s *shelf) foldIn(m *shelfMove) {
 	}
 	f.is = m.is
 	s.folds[m.key] = f
+	s.pass(m)
+}
+
+// pass notes what goes out.
+func (s *shelf) pass(m *shelfMove) {
+	if m.is != 0 {
+		return
+	}
+	if _, there := s.passed[m.key]; there || len(s.passed) < MostPassing {
+		s.passed[m.key] = m.was
+	}
 }
 
 // foldFrom compares what came first with what does now.
@@ -424,6 +465,11 @@ func (s *shelf) turn(v *View, next Revision, quick bool) bool {
 	}
 	clear(s.walked)
 	s.settle()
+	if s.passing {
+		for i := s.open; i < len(s.log); i++ {
+			s.pass(&s.log[i])
+		}
+	}
 	s.trim()
 	s.rev, s.open = next, len(s.log)
 	return true

@@ -184,7 +184,9 @@ func (s *standings) moved(v *View, since, upto Revision, yield func(k *entryKey)
 	for i := range events.Len() {
 		c.record(v.state.records.At(events.At(i).Slot()))
 	}
-	c.allowances(items)
+	if touched := c.touched(items); len(touched) > 0 {
+		c.touch(touched)
+	}
 	for k := range c.keys {
 		yield(&k)
 	}

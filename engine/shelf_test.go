@@ -47,6 +47,9 @@ type shelfPlay struct {
 // shelfClient is a bouncer that adds what is new and drops what is deleted, and has notes
 // of what it held when.
 type shelfClient struct {
+	flips   int  // of the server, at its revision
+	unknown bool // it has heard of more than its revision says
+
 	query  *engine.Query
 	holds  map[enginetest.Target]engine.DecisionID
 	at     engine.Revision
@@ -130,7 +133,12 @@ func (p *shelfPlay) edit() {
 	case 3:
 		s.MaxEntries, s.Origins = 6, nil
 	}
-	if c.pulled && !c.moved {
+	if c.moved {
+		if _, err := c.poll(p.View(), p.now()); err != nil {
+			p.t.Error(err)
+		}
+	}
+	if c.pulled {
 		c.was, c.moved = c.query.Sight, true
 	}
 	c.query.Sight = &s
@@ -152,10 +160,13 @@ func (p *shelfPlay) hear(c *shelfClient) {
 	p.t.Helper()
 	p.Settle()
 	v := p.View()
-	was := c.at
+	was, moved := c.at, c.moved
 	full, err := c.poll(v, p.now())
 	if err != nil {
 		p.t.Error(err)
+	}
+	if !full && p.chance.IntN(3) == 0 {
+		defer func() { c.at, c.moved = was, moved }() // that it has heard is not known
 	}
 	want := shelfTwin(&p.model, c.query, p.now())
 	same := maps.EqualFunc(c.holds, want, func(told, now engine.DecisionID) bool {
@@ -337,7 +348,7 @@ func TestShelvesOfParts(t *testing.T) {
 					}
 					if n := len(c.notes); n > 0 && w.chance.IntN(4) == 0 {
 						back := c.notes[w.chance.IntN(n)]
-						c.at, c.holds = back.at, maps.Clone(back.holds)
+						c.at, c.holds, c.unknown, c.flips = back.at, maps.Clone(back.holds), false, -1
 					}
 					w.hear(i, c)
 				}
@@ -351,7 +362,15 @@ func (w *world) hear(i int, c *shelfClient) {
 	v, now, was := w.View(), w.Now().UnixNano(), c.at
 	same := c.pulled && v.Unchanged(c.at, c.query)
 	before := maps.Clone(c.holds)
+	c.pulled = c.pulled && (!c.unknown || w.flips == c.flips)
+	from, moved := c.at, c.moved
 	full, err := c.poll(v, now)
+	if w.flips == c.flips && !full && w.chance.IntN(3) == 0 {
+		c.unknown = true
+		defer func() { c.at, c.moved = from, moved }() // that it has heard is not known
+	} else {
+		c.flips, c.unknown = w.flips, false
+	}
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,9 +2,10 @@ package engine
 
 // ChangesFrom is Changes for a bouncer that could see something else at the earlier
 // revision: what it held there is by that sight, what it is to hold now by q's. So what has
-// left its sight is told as deleted, what has come into it as new, and nothing else, in one
-// walk over all decisions. known is whether the earlier sight is known (View.SightAt); if
-// not, everything that runs is told as new, and as deleted all that it may have held.
+// left its sight is told as deleted, what has come into it as new, in one walk over all
+// decisions, and beside that what may have been told on the way. known is whether the earlier
+// sight is known (View.SightAt); if not, everything that runs is told as new, and as deleted
+// all that it may have held.
 //
 // Both sides are what a bouncer holds that stands at a revision, asks a question and has a
 // sight: a pure function of those. For sights that are more than filters entryChanges finds
@@ -22,6 +23,9 @@ func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known
 		before.resolve(v.state)
 		v.difference(d, stand{after, before}, stand{v.revision, q})
 	}
+	if !v.tellWay(d, after, before, q) {
+		return false
+	}
 	d.page(q)
 	if !known || v.renewed(after, q.Sight) || forgets(was, q.Sight) {
 		v.tellAgain(d, q)
@@ -33,6 +37,45 @@ func (v *View) ChangesFrom(d *Delta, after Revision, q *Query, was *Sight, known
 // told again by another: the first cut durations, and the other does so later or not at all.
 func forgets(was, now *Sight) bool {
 	return was != nil && was.MaxDuration > 0 && (now == nil || now.MaxDuration == 0 || now.MaxDuration > was.MaxDuration)
+}
+
+// tellWay adds to a difference what may have been told on the way, by either sight: a bouncer
+// may have heard an answer of which that is not known (shelf.changes).
+func (v *View) tellWay(d *Delta, after Revision, was, q *Query) bool {
+	var by [2]Delta
+	for i, one := range [...]*Query{was, q} {
+		way := one.with(one.Sight)
+		way.Offset = 0
+		if !v.changes(&by[i], after, way) {
+			return false
+		}
+	}
+	said := map[targetKey]struct{}{}
+	note := func(list []Decision) {
+		for _, x := range list {
+			said[keyOf(x.rec)] = struct{}{}
+		}
+	}
+	note(d.New)
+	note(d.Deleted)
+	for _, x := range by[1].New {
+		if _, known := said[keyOf(x.rec)]; !known || !q.Dedup {
+			d.New = append(d.New, x)
+		}
+	}
+	note(by[1].New)
+	is := v.sideOf(q, v.revision)
+	for _, list := range [...][]Decision{by[1].Deleted, by[0].Deleted, by[0].New} {
+		for _, x := range list {
+			k := keyOf(x.rec)
+			if _, known := said[k]; known || is.holder(&k) != nil {
+				continue
+			}
+			said[k] = struct{}{}
+			d.Deleted = append(d.Deleted, v.told(&k, v.state.slotOf(x.rec.id), true))
+		}
+	}
+	return true
 }
 
 // with is the question as one asks it who has another sight.

@@ -120,7 +120,7 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision, l look) (Answ
 		n = max(n, p.View.Records())
 	}
 	if most := p.most(l); n < math.MaxInt && most > 0 {
-		n = min(n, most) // so that it is never told everything on top of what it holds
+		n = min(n, most+engine.MostPassing) // so that it is never told everything on top of what it holds
 	}
 	if n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
 		need := int64(n)*sizeOfDecision + soloPiece
