@@ -44,6 +44,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	e.state.endLoading()
+	e.state.reborn = e.state.next.revision
 	e.publish(e.state.next.revision)
 	return nil
 }

@@ -20,6 +20,8 @@ type Scan struct {
 	won     bool       // allowlists win, or did so within the history
 	related bool       // the query names an address or a value
 	pending []Decision // of one record, not filled in yet
+
+	supersedes *supersession // nil: who is told this holds nothing, or lets go of it
 }
 
 // walk is what of one list is left.
@@ -64,7 +66,7 @@ func (s *Scan) Running(buf []Decision) []Decision {
 // hold it: until its decided end, and for as long as the history reaches back to where
 // it ended. After Running it begins with the first of them that Running met.
 func (s *Scan) Over(buf []Decision) []Decision {
-	if s.over.at < s.running.at && !s.shaped {
+	if s.over.at < s.running.at && !s.shaped && s.supersedes == nil {
 		s.over.at = s.running.at
 		if s.met != 0 {
 			s.over.at = s.met
@@ -104,8 +106,12 @@ func (s *Scan) fill(dst []Decision, w *walk, running bool) []Decision {
 		if r.id != id || !v.shows(r) {
 			continue
 		}
-		if s.shaped && !s.asStored(r) {
-			s.pending = s.appendEntries(s.pending, r, running)
+		if over := !running && s.supersedes != nil; over || s.shaped && !s.asStored(r) {
+			if over {
+				s.pending = s.appendSuperseded(s.pending, r)
+			} else {
+				s.pending = s.appendEntries(s.pending, r, running)
+			}
 			dst = s.drain(dst, w)
 			continue
 		}

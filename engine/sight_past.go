@@ -43,6 +43,25 @@ func (v *View) SightAt(row *BouncerRow, rev Revision) (*Sight, bool) {
 	return b.Sight, true
 }
 
+// SightsSince are the sights that a row's bouncer had before its present one, from a revision
+// on; the first may be nil also because it is forgotten. For any goroutine.
+func (v *View) SightsSince(row *BouncerRow, rev Revision) (list []*Sight) {
+	if !row.Load().moved {
+		return nil
+	}
+	past := v.state.pastOf(row)
+	for i := range past {
+		if rev >= past[i].until {
+			continue
+		}
+		if i == 0 && len(past) == pastSights {
+			list = append(list, nil)
+		}
+		list = append(list, past[i].sight)
+	}
+	return list
+}
+
 // keepSight notes, before a row becomes what it is from a revision on, which sight it had
 // until then. Replayed over a snapshot that knew better, it forgets what comes later: that
 // is replayed too.

@@ -43,6 +43,8 @@ type state struct {
 	pasts   sync.Map // *BouncerRow → []pastSight, of those that are moved
 	uncut   uncut    // ranges that are not told
 
+	reborn Revision // set at the start: where the history was then
+
 	// Owned by the committer.
 	deadlines   *index.Deadlines
 	turned      int64 // how far they were turned

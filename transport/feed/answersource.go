@@ -13,6 +13,7 @@ type edition struct {
 	sight  uint64          // the fingerprint of what may be seen
 	before uint64          // … of what could be seen at after
 	after  engine.Revision // 0: a full state
+	onTop  bool            // … that is put on top of what its reader holds
 	to     engine.Revision
 	second int64
 }
@@ -22,8 +23,10 @@ type answerSource struct {
 	view  *engine.View
 	raw   []byte // the query string, a copy
 	now   int64
-	delta *engine.Delta // nil: a full state
-	sight *engine.Sight // whose it is; nil: everything
+	delta *engine.Delta   // nil: a full state
+	sight *engine.Sight   // whose it is; nil: everything
+	onTop bool            // of a full state: its readers hold something and do not let go of it,
+	was   []*engine.Sight // … also from when they could see these
 }
 
 // write writes the answer from a place on.
@@ -41,7 +44,9 @@ func (src *answerSource) write(w *Writer, from place) error {
 	}
 	l := &listing{answerSource: src, w: w, encoder: wire.NewStreamEncoder(src.now, w.solo, src.sight)}
 	if src.delta == nil {
-		l.scan = src.view.Scan(q)
+		if l.scan = src.view.Scan(q); src.onTop {
+			l.scan.Supersede(src.was)
+		}
 	}
 	if from.list < inDeleted {
 		if err := l.write(inNew, from); err != nil {

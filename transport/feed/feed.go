@@ -72,7 +72,7 @@ func (f *Feed) Poll(p *Poll) (Answer, error) {
 	defer f.putAway(s)
 	p.Query.Quick = !p.MayWait
 	if all {
-		return f.fullState(p, s)
+		return f.fullState(p, s, after)
 	}
 	return f.changes(p, s, after, l)
 }
@@ -125,7 +125,7 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision, l look) (Answ
 	if n > nearby && n < math.MaxInt { // how many of them the question admits is not known yet
 		need := int64(n)*sizeOfDecision + soloPiece
 		if need > f.purse.Most()/2 {
-			return f.fullState(p, s) // which is collected nowhere
+			return f.fullState(p, s, after) // which is collected nowhere
 		}
 		if err := f.Reserve(&s.held, p.Asker, need); err != nil {
 			return Answer{}, err
@@ -135,7 +135,7 @@ func (f *Feed) changes(p *Poll, s *scratch, after engine.Revision, l look) (Answ
 		if !p.MayWait {
 			return Answer{}, ErrWouldWait
 		}
-		return f.fullState(p, s)
+		return f.fullState(p, s, after)
 	}
 	switch n := len(s.delta.New) + len(s.delta.Deleted); {
 	case n > longDelta && !p.MayWait:
@@ -161,11 +161,12 @@ func (p *Poll) changes(d *engine.Delta, after engine.Revision, l look) bool {
 	return p.View.Changes(d, after, p.Query)
 }
 
-// fullState answers with everything.
-func (f *Feed) fullState(p *Poll, s *scratch) (Answer, error) {
+// fullState answers with everything who came from a revision.
+func (f *Feed) fullState(p *Poll, s *scratch, after engine.Revision) (Answer, error) {
 	m := p.move(0)
 	m.All = true
-	return f.share(p, s, &answerSource{view: p.View, now: p.Query.Now}, m, p.look(0, true))
+	l := p.lookOnTop(after)
+	return f.share(p, s, &answerSource{view: p.View, now: p.Query.Now, onTop: l.onTop, was: l.earlier}, m, l)
 }
 
 // whole answers with bytes that are there already.

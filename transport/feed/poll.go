@@ -86,15 +86,17 @@ func (p *Poll) from() (after engine.Revision, all bool) {
 		return p.From.After, !p.From.Known || p.View.Stalled(p.Query.Sight, p.Query.Now)
 	}
 	after, pulled := p.Row.Cursor()
-	return after, !pulled || p.Query.Startup || p.View.Stalled(p.Query.Sight, p.Query.Now)
+	return after, !pulled || p.Query.Startup || p.View.Stalled(p.Query.Sight, p.Query.Now) || p.View.Uncertain(p.Row, after, p.Query)
 }
 
 // look is what the bouncer may see, and could see where the answer begins.
 type look struct {
-	sight, before uint64        // fingerprints
-	moved         bool          // they differ
-	was           *engine.Sight // if so
-	known         bool          // … and what it was is known
+	sight, before uint64          // fingerprints
+	moved         bool            // they differ
+	was           *engine.Sight   // if so
+	known         bool            // … and what it was is known
+	earlier       []*engine.Sight // … which it could see since
+	onTop         bool            // everything is told, but the bouncer does not let go of what it holds
 }
 
 // unknownSight is the fingerprint of one that is forgotten.
@@ -116,9 +118,24 @@ func (p *Poll) look(after engine.Revision, all bool) (l look) {
 	return l
 }
 
+// lookOnTop is look for a full state. Who asked by the row's cursor for what has changed does
+// not know that it is told everything, and goes on from what it holds.
+func (p *Poll) lookOnTop(after engine.Revision) look {
+	if p.Query.Startup || p.From.Given {
+		return p.look(0, true)
+	}
+	l, was := p.look(0, true), p.View.SightsSince(p.Row, after)
+	l.onTop = len(was) > 0 || p.Query.Sight != nil && p.Query.Sight.MaxEntries > 0
+	l.earlier = was
+	for _, sight := range was {
+		l.before = l.before*31 + sight.Fingerprint() + 1
+	}
+	return l
+}
+
 // edition is that of the answer which begins after a revision.
 func (p *Poll) edition(after engine.Revision, l look) edition {
-	return edition{string(p.Raw), l.sight, l.before, after, p.View.Revision(), p.second()}
+	return edition{string(p.Raw), l.sight, l.before, after, l.onTop, p.View.Revision(), p.second()}
 }
 
 // most is how many decisions a delta has at most for a bouncer that holds so many alone, and
