@@ -32,10 +32,26 @@ var (
 // pushQuestions are what the clients ask, as parameters.
 var pushQuestions = []string{"", "origins=cscli", "scopes=ip,range&types=ban", "scenarios_containing=odd", "ip=10.0.0.7", "scenarios_not_containing=odd&origins=test"}
 
+// pushViews are what the bouncers of the test may see, by the number of their key: everything; the
+// best of what is banned here; clean addresses; and what an allowlist does not hide.
+var pushViews = func() []admin.BouncerEdit {
+	most, clean := 50, true
+	return []admin.BouncerEdit{
+		{},
+		{Words: map[string][]string{"origins": {"test", "cscli"}}, MaxEntries: &most},
+		{Canonical: &clean},
+		{Words: map[string][]string{"allowlist": {pushAllowed}}},
+	}
+}()
+
+// pushAllowed is the allowlist that is there, and wins.
+const pushAllowed = "office"
+
 // TestPushKills kills a real server again and again while polls are held, event streams are
 // open and bans come and go. Some clients go through a proxy that holds bytes back and loses
 // them in the end, some hang up at any point, some stop reading. When all is quiet each
-// holds what a full state says.
+// holds what a full state says to a new bouncer that may see the same. Ranges are banned around
+// what is allowlisted, before and after.
 func TestPushKills(t *testing.T) {
 	t.Parallel()
 	held, streams := *pushHeld, *pushStreams
@@ -50,20 +66,23 @@ func TestPushKills(t *testing.T) {
 		all.Go(func() { c.run(f.life) })
 	}
 	for round := range *pushKills {
-		before, written := f.told.Load(), f.writes.Load()
+		before, written, walled := f.told.Load(), f.writes.Load(), f.ranges.Load()
 		writing, stop := context.WithCancel(f.life)
 		var writers sync.WaitGroup
 		for w := range 2 {
 			writers.Go(func() { f.write(writing, round, w) })
 		}
-		await(t, "writes are answered and told", func() bool { return f.told.Load() >= before+3*int64(len(f.clients)) && f.writes.Load() >= written+60 })
+		writers.Go(func() { f.writeRanges(writing, round) })
+		await(t, "writes are answered and told", func() bool {
+			return f.told.Load() >= before+3*int64(len(f.clients)) && f.writes.Load() >= written+60 && f.ranges.Load() >= walled+20
+		})
 		kill(t, f.server)
 		stop()
 		writers.Wait()
 		f.begin()
 	}
 	f.compare()
-	t.Logf("%d kills, %d answers and events to %d clients, %d writes", *pushKills, f.told.Load(), len(f.clients), f.writes.Load())
+	t.Logf("%d kills, %d answers and events to %d clients, %d writes, %d of ranges and allowlists", *pushKills, f.told.Load(), len(f.clients), f.writes.Load(), f.ranges.Load())
 }
 
 // pushFleet is a server and those who are told by it.
@@ -75,23 +94,27 @@ type pushFleet struct {
 	clients []*pushClient
 	told    atomic.Int64
 	writes  atomic.Int64
+	ranges  atomic.Int64
 }
 
 func newPushFleet(t *testing.T, held, streams int) *pushFleet {
 	f := &pushFleet{house: newHouse(t)}
 	f.life, f.stop = context.WithCancel(t.Context())
+	write(t, f.dir, "lapid.yaml", "allowlist_wins: true\n")
 	f.begin()
+	f.operator(f.life, func(c *admin.Client) error { return c.CreateAllowlist(f.life, &admin.NewAllowlist{Name: pushAllowed}) })
 	direct := fmt.Sprintf("127.0.0.1:%d", f.port)
 	far := newHoldingProxy(t, direct)
-	keys := f.addKeys(4 + held/4)
+	keys := f.addKeys("push-key", len(pushViews)+held/4)
 	for i := range held + streams {
 		c := &pushClient{
-			t: t, told: &f.told, address: direct, question: pushQuestions[i%len(pushQuestions)], key: keys[i%4],
+			t: t, told: &f.told, address: direct, question: pushQuestions[i%len(pushQuestions)], view: i % len(pushViews),
 			streams: i >= held, chance: rand.New(rand.NewPCG(rand.Uint64(), 0)), holds: map[string]bool{},
 		}
+		c.key = keys[c.view]
 		switch {
 		case i < held/4: // the server keeps its place: it needs a key of its own
-			c.placeless, c.key = true, keys[4+i]
+			c.placeless, c.key = true, keys[len(pushViews)+i]
 		case i%5 == 0:
 			c.address = far
 		case i%7 == 0:
@@ -123,20 +146,57 @@ func (f *pushFleet) begin() {
 	f.login()
 }
 
-func (f *pushFleet) addKeys(n int) (keys []string) {
+// addKeys adds bouncers, of each view in turn.
+func (f *pushFleet) addKeys(name string, n int) (keys []string) {
 	f.t.Helper()
-	c, err := admin.Dial(f.t.Context(), filepath.Join(f.dir, "lapid", "admin.sock"))
+	f.operator(f.life, func(c *admin.Client) error {
+		for i := range n {
+			keys = append(keys, fmt.Sprintf("%s-%d", name, i))
+			b := &admin.NewBouncer{Name: keys[i], KeyHash: hashOf(keys[i]), Shared: true, Edit: pushViews[i%len(pushViews)]}
+			if _, err := c.AddEdited(f.life, b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return keys
+}
+
+// operator does something over the operator's socket, which has to succeed unless ctx is over.
+func (f *pushFleet) operator(ctx context.Context, do func(*admin.Client) error) {
+	f.t.Helper()
+	c, err := admin.Dial(ctx, filepath.Join(f.dir, "lapid", "admin.sock"))
+	if err == nil {
+		err = do(c)
+		c.Close()
+	}
+	if err != nil && ctx.Err() == nil {
+		f.t.Error(err)
+	}
+}
+
+// writeRanges bans ranges past the allowlist and puts addresses in them on it and takes them
+// off, until ctx ends or the server is killed.
+func (f *pushFleet) writeRanges(ctx context.Context, round int) {
+	c, err := admin.Dial(ctx, filepath.Join(f.dir, "lapid", "admin.sock"))
 	if err != nil {
-		f.t.Fatal(err)
+		return
 	}
 	defer c.Close()
-	for i := range n {
-		keys = append(keys, fmt.Sprintf("push-key-%d", i))
-		if err := c.AddBouncer(f.t.Context(), &admin.NewBouncer{Name: keys[i], KeyHash: hashOf(keys[i]), Shared: true}); err != nil {
-			f.t.Fatal(err)
+	for i := 0; err == nil && ctx.Err() == nil; i++ {
+		inside := fmt.Sprintf("10.0.%d.%d", round&255, 8*(i%25)+i%3)
+		switch i % 4 {
+		case 0:
+			_, err = c.AddDecision(ctx, &admin.NewDecision{Scope: "Range", Value: fmt.Sprintf("%s/%d", inside, 25+i/4%5), Type: "ban", Duration: "4h", Reason: "odd/range", Bypass: true})
+		case 1, 2:
+			_, err = c.AddToAllowlist(ctx, &admin.AllowlistAddition{Name: pushAllowed, Items: []admin.NewAllowlistItem{{Value: inside}}})
+		case 3:
+			_, err = c.RemoveFromAllowlist(ctx, &admin.AllowlistRemoval{Name: pushAllowed, Values: []string{fmt.Sprintf("10.0.%d.%d", round&255, 8*((i-1)%25)+(i-1)%3)}})
+		}
+		if err == nil {
+			f.ranges.Add(1)
 		}
 	}
-	return keys
 }
 
 // write has bans come and go until ctx ends. What is not answered may have happened or not.
@@ -158,31 +218,39 @@ func (f *pushFleet) write(ctx context.Context, round, writer int) {
 // compare waits until every client holds what a full state says.
 func (f *pushFleet) compare() {
 	f.t.Helper()
-	want := map[string]map[string]bool{}
-	for _, q := range pushQuestions {
-		code, text, err := f.ask("GET", "/v1/decisions/stream?startup=true&"+q, "")
-		if err != nil || code != 200 {
-			f.t.Fatalf("full state: %d %v", code, err)
+	want := make([]map[string]map[string]bool, len(pushViews))
+	for view, key := range f.addKeys("fresh", len(pushViews)) {
+		want[view] = map[string]map[string]bool{}
+		f.header = http.Header{"X-Api-Key": {key}}
+		for _, q := range pushQuestions {
+			code, text, err := f.ask("GET", "/v1/decisions/stream?startup=true&"+q, "")
+			if err != nil || code != 200 {
+				f.t.Fatalf("full state: %d %v", code, err)
+			}
+			var news pushNews
+			if err := json.Unmarshal([]byte(text), &news); err != nil {
+				f.t.Fatal(err)
+			}
+			want[view][q] = map[string]bool{}
+			news.put(want[view][q])
 		}
-		var news pushNews
-		if err := json.Unmarshal([]byte(text), &news); err != nil {
-			f.t.Fatal(err)
+		if len(want[view][""]) == 0 {
+			f.t.Errorf("nothing is banned in the end, in view %d", view)
 		}
-		want[q] = map[string]bool{}
-		news.put(want[q])
 	}
-	if len(want[""]) == 0 {
-		f.t.Error("nothing is banned in the end")
+	if n := len(want[1][""]); n > *pushViews[1].MaxEntries {
+		f.t.Errorf("a bouncer holds %d, and its bound is %d", n, *pushViews[1].MaxEntries)
 	}
 	for end := time.Now().Add(deadline); ; time.Sleep(50 * time.Millisecond) {
-		wrong := slices.IndexFunc(f.clients, func(c *pushClient) bool { return !maps.Equal(c.now(), want[c.question]) })
+		wrong := slices.IndexFunc(f.clients, func(c *pushClient) bool { return !maps.Equal(c.now(), want[c.view][c.question]) })
 		if wrong < 0 {
 			return
 		}
 		if time.Now().After(end) || f.t.Failed() {
 			c := f.clients[wrong]
-			f.t.Fatalf("client %d (%q, streams %v, placeless %v, leaves %v, sleeps %v) holds %d, and a full state has %d; it lacks %v and has too much %v", wrong, c.question, c.streams,
-				c.placeless, c.leaves, c.sleeps, len(c.now()), len(want[c.question]), missing(want[c.question], c.now()), missing(c.now(), want[c.question]))
+			want := want[c.view][c.question]
+			f.t.Fatalf("client %d (%q, view %d, streams %v, placeless %v, leaves %v, sleeps %v) holds %d, and a full state has %d; it lacks %v and has too much %v", wrong, c.question, c.view, c.streams,
+				c.placeless, c.leaves, c.sleeps, len(c.now()), len(want), missing(want, c.now()), missing(c.now(), want))
 		}
 	}
 }
@@ -218,6 +286,7 @@ type pushClient struct {
 	web                           *http.Client
 	told                          *atomic.Int64
 	address, question, key, place string
+	view                          int // of pushViews
 	streams, placeless            bool
 	leaves, sleeps                bool // it hangs up at any point; it stops reading now and then
 	chance                        *rand.Rand
