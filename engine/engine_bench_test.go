@@ -14,8 +14,13 @@ import (
 
 // filled is an engine with n running decisions: nine of ten hosts of IPv4, the
 // rest hosts of IPv6 and ranges, as fleets have them.
-func filled(b testing.TB, n int) *enginetest.Rig {
-	r := enginetest.NewRig(b, func(o *engine.Options) { o.NoSync = true })
+func filled(b testing.TB, n int, change ...func(*engine.Options)) *enginetest.Rig {
+	r := enginetest.NewRig(b, func(o *engine.Options) {
+		o.NoSync = true
+		for _, c := range change {
+			c(o)
+		}
+	})
 	const batch = 20_000
 	for from := 0; from < n; from += batch {
 		a := &engine.Alert{Scenario: "import", StopAt: engine.StampOf(r.Now())}
@@ -79,5 +84,69 @@ func BenchmarkStartup(b *testing.B) {
 		s := r.View().Scan(q)
 		for len(s.Running(buf[:])) > 0 {
 		}
+	}
+}
+
+// BenchmarkBesideItems has allowlists win over a million decisions, with a thousand items that
+// touch fifty of their ranges, beside the same without.
+func BenchmarkBesideItems(b *testing.B) {
+	for _, wins := range []bool{false, true} {
+		r := filled(b, 1_000_000, func(o *engine.Options) { o.AllowlistsWin = &wins })
+		r.Settle()
+		var items []engine.AllowlistItem
+		for i := range 1000 {
+			value := fmt.Sprintf("203.%d.%d.9", i>>8, byte(i))
+			if i < 50 {
+				value = fmt.Sprintf("100.%d.%d.77", 20*i>>8, byte(20*i))
+			}
+			p, _ := engine.ParseTarget(value)
+			items = append(items, engine.AllowlistItem{Value: value, Prefix: p})
+		}
+		now := r.Now().UnixNano()
+		if err := r.CreateAllowlist(context.Background(), "office", "", now); err != nil {
+			b.Fatal(err)
+		}
+		if _, _, err := r.AddToAllowlist(context.Background(), "office", items, now); err != nil {
+			b.Fatal(err)
+		}
+		before := r.View().Revision()
+		a := &engine.Alert{Scenario: "import", StopAt: engine.StampOf(r.Now())}
+		for i := range 1000 {
+			a.Decisions = append(a.Decisions, engine.NewDecision{Duration: "4h", Scope: "Ip", Value: fmt.Sprintf("10.0.%d.%d", i>>8, byte(i)), Type: "ban", Origin: "crowdsec", Scenario: "s"})
+		}
+		if _, err := r.AddAlerts(context.Background(), "", []*engine.Alert{a}, now); err != nil {
+			b.Fatal(err)
+		}
+		q := r.Ask()
+		q.Entries = true
+		var buf [32]engine.Decision
+		b.Run(fmt.Sprintf("startup/wins=%v", wins), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s := r.View().Scan(q)
+				for len(s.Running(buf[:])) > 0 {
+				}
+			}
+		})
+		b.Run(fmt.Sprintf("delta/wins=%v", wins), func(b *testing.B) {
+			b.ReportAllocs()
+			var d engine.Delta
+			for b.Loop() {
+				r.View().Changes(&d, before, q)
+			}
+		})
+		for name, text := range map[string]string{"hit": "11.5.5.5", "miss": "250.1.2.3", "range": "100.0.40.9"} {
+			b.Run(fmt.Sprintf("%s/wins=%v", name, wins), func(b *testing.B) {
+				q := r.Ask()
+				q.Scopes, q.Entries = engine.Words{}, true
+				q.Address = netip.PrefixFrom(netip.MustParseAddr(text), 32)
+				var found []engine.Decision
+				b.ReportAllocs()
+				for b.Loop() {
+					found = r.View().Find(found[:0], q)
+				}
+			})
+		}
+		r.Stop()
 	}
 }
