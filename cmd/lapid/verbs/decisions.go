@@ -339,7 +339,7 @@ does not matter, and a name that there is not is an error. --dry-run ends nothin
 
 // otherFlags are the flags of the verb's own that were given, beside these.
 func otherFlags(c *cobra.Command, these ...string) (list []string) {
-	c.LocalNonPersistentFlags().Visit(func(f *pflag.Flag) {
+	c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed && !slices.Contains(these, f.Name) {
 			list = append(list, f.Name)
 		}

@@ -44,7 +44,7 @@ lapid machines inspect edge-1 --hub -o raw`,
 lapid bouncers list -o json | jq -r '.[] | select(.behind > 100) | .name'`,
 	"bouncers add": `lapid bouncers add edge-fw
 lapid --init bouncers add edge-fw -k "$KEY" -o raw`,
-	"bouncers wait": `lapid bouncers wait --revision "$(lapid decisions add -i 192.0.2.1 -o json | jq .revision)" --all
+	"bouncers wait": `lapid bouncers wait --revision 4711 --all
 lapid bouncers wait --decision 4711 edge-fw --timeout 2m`,
 	"bouncers edit": `lapid bouncers edit edge-fw --hold 25s
 lapid bouncers edit edge-fw --max-entries 10000 --not-origins CAPI
