@@ -71,7 +71,7 @@ func (a *allowlistSet) begin(list string, item *AllowlistItem) {
 		heap.Push(&c.due, dueItem{item.ExpiresAt, n})
 	}
 	entry.next = a.index.ranges.Get(item.Prefix)
-	a.index.ranges.Set(item.Prefix, n) // now readers are led to it
+	a.index.put(item.Prefix, n) // now readers are led to it
 }
 
 // end takes an item out of effect.
@@ -158,7 +158,7 @@ func (a *allowlistSet) indexedAnew() *allowlistSet {
 			next.clock.due = append(next.clock.due, dueItem{c.item.ExpiresAt, n})
 		}
 		c.next = next.index.ranges.Get(c.item.Prefix)
-		next.index.ranges.Set(c.item.Prefix, n)
+		next.index.put(c.item.Prefix, n)
 	}
 	for n := slot(1); n < old.items.End(); n++ {
 		if entry := old.items.At(n); a.has(entry) {
@@ -329,7 +329,7 @@ func (a *allowances) cover(p netip.Prefix) bool {
 // near reports whether an item, in effect or not, contains p or lies inside it. It costs
 // little, and does not allocate.
 func (a *allowances) near(p netip.Prefix) bool {
-	return !a.none() && a.set.index.ranges.Overlaps(p)
+	return !a.none() && a.set.index.near.may(p) && a.set.index.ranges.Overlaps(p)
 }
 
 // touch reports whether an item contains p or lies inside it.
@@ -482,7 +482,7 @@ func (l *loader) dateAllowances(a *allowlistSet) {
 		entry.added, entry.begun, entry.next = never, in.begun, a.index.ranges.Get(in.prefix)
 		entry.since, entry.until = in.since, in.until
 		entry.ended.Store(in.ended)
-		a.index.ranges.Set(in.prefix, n)
+		a.index.put(in.prefix, n)
 		a.index.dead++
 		a.index.past++
 	}

@@ -75,11 +75,18 @@ func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []Al
 type itemIndex struct {
 	items   index.Slab[indexedItem]
 	ranges  index.Ranges    // prefix → newest item on it
+	near    nearness        // of all that were put into ranges
 	history index.Revisions // which items came into and went out of effect
 
 	// The committer's own.
 	dead int // items that the newest set does not have
 	past int // … and that were taken over from the index before, for its history
+}
+
+// put leads readers to the newest item on a prefix.
+func (x *itemIndex) put(p netip.Prefix, n slot) {
+	x.near.mark(p)
+	x.ranges.Set(p, n)
 }
 
 // indexedItem is an item as long as some set may have it, or its history tells of it.
