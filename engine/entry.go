@@ -46,6 +46,8 @@ type era struct {
 	// What was found out.
 	learned map[targetKey]struct{}   // chains
 	longest map[entryKey]*record     // on them; scope anyScope: of a type, however it is spelled
+	overs   map[targetKey]struct{}   // chains
+	latest  map[entryKey]*record     // of what is over on them
 	cuts    map[netip.Prefix]cut     // of ranges with items near them
 	last    map[netip.Prefix][]piece // of one range
 	items   []netip.Prefix           // scratch

@@ -444,21 +444,62 @@ func (s *Scan) appendStale(dst []Decision, e *era, r *record) []Decision {
 	return dst
 }
 
-// lastOver reports whether no other record that is over stands for r on its entry.
+// lastOver reports whether no other record that is over stands for r on its entry. Of a
+// long chain it is found out once for all of its records.
 func (e *era) lastOver(r *record, own *entryKey) bool {
 	v := e.view
 	if !r.marked(markCrowded) {
 		return true
 	}
-	last := true
+	chain := chainOf(r)
+	if _, known := e.overs[chain]; known {
+		return e.latest[*own] == r
+	}
+	last, steps := true, 0
 	v.chain(v.state.head(r), func(o *record) bool {
-		if o != r && v.shows(o) && !v.running(o, e.q.Now) && e.keyOf(o) == *own && e.q.admits(v.state, o) && !v.forgotten(o, e.q) {
-			mine, other := v.endOf(r), v.endOf(o)
-			last = other < mine || other == mine && r.id < o.id
+		if o != r && e.over(o) && e.keyOf(o) == *own {
+			last = e.laterOver(r, o) == r
 		}
-		return last
+		steps++
+		return last && steps <= longChain
 	})
-	return last
+	if !last || steps <= longChain {
+		return last
+	}
+	e.learnOver(v.state.head(r), chain)
+	return e.latest[*own] == r
+}
+
+// over reports whether a record is one of those that are over, of which bouncers may be told.
+func (e *era) over(r *record) bool {
+	v := e.view
+	return v.shows(r) && !v.running(r, e.q.Now) && e.q.admits(v.state, r) && !v.forgotten(r, e.q)
+}
+
+// laterOver is which of two ended later; the older of those that ended together.
+func (e *era) laterOver(a, b *record) *record {
+	if x, y := e.view.endOf(a), e.view.endOf(b); x < y || x == y && b.id < a.id {
+		return b
+	}
+	return a
+}
+
+// learnOver looks at all of a long chain once.
+func (e *era) learnOver(n slot, chain targetKey) {
+	if e.overs == nil {
+		e.overs, e.latest = map[targetKey]struct{}{}, map[entryKey]*record{}
+	}
+	e.overs[chain] = struct{}{}
+	e.view.chain(n, func(r *record) bool {
+		if e.over(r) {
+			if k := e.keyOf(r); e.latest[k] == nil {
+				e.latest[k] = r
+			} else {
+				e.latest[k] = e.laterOver(e.latest[k], r)
+			}
+		}
+		return true
+	})
 }
 
 // ever is inside for items whenever they were in effect, as far as the index knows.

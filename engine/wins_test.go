@@ -195,3 +195,38 @@ func splits(t *testing.T, v *engine.View, now int64) {
 		}
 	}
 }
+
+// Of many thousand decisions on one target that are over, each shorter than the one before, the full
+// state of who sees clean spellings tells one, as everybody's does: what is found out of a long chain is found
+// out once.
+func TestLongChainsThatAreOver(t *testing.T) {
+	t.Parallel()
+	p := populated{enginetest.NewRig(t, nil), t}
+	const many = 6_000
+	a := &engine.Alert{Scenario: "s", StopAt: engine.StampOf(p.Rig.Now())}
+	for i := range many {
+		a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Origin: "crowdsec", Scenario: "s",
+			Duration: (4*time.Hour - time.Duration(i)*time.Millisecond).String()})
+	}
+	_, err := p.AddAlerts(t.Context(), "", []*engine.Alert{a}, p.Rig.Now().UnixNano())
+	wants(t, err, nil)
+	p.Rig.Advance(5 * time.Hour)
+	p.Settle()
+	for _, sight := range []*engine.Sight{nil, {Canonical: true}} {
+		q := p.Ask()
+		q.Sight, q.Entries = sight, true
+		var buf [64]engine.Decision
+		s, told := p.View().Scan(q), []engine.DecisionID(nil)
+		for range s.Running(buf[:]) {
+			t.Error("something runs")
+		}
+		for batch := s.Over(buf[:]); len(batch) > 0; batch = s.Over(buf[:]) {
+			for _, d := range batch {
+				told = append(told, d.ID())
+			}
+		}
+		if len(told) != 1 || told[0] != 1 {
+			t.Errorf("%v: %v is told as over", sight, told)
+		}
+	}
+}
