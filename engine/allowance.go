@@ -250,15 +250,7 @@ func (v *View) allowlistedAt(p netip.Prefix, at int64) (list []pastMatch) {
 			n = entry.next
 		}
 	}
-	for _, n := range a.index.ranges.Covering(nil, p) {
-		take(n)
-	}
-	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
-		if inside != p { // p itself was among those that cover it
-			take(n)
-		}
-		return true
-	})
+	a.index.eachNear(p, take)
 	slices.SortStableFunc(list, func(x, y pastMatch) int {
 		return cmp.Or(cmp.Compare(x.List, y.List), cmp.Compare(x.since, y.since))
 	})

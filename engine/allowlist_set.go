@@ -55,15 +55,7 @@ func (v *View) Allowlisted(dst []AllowlistMatch, p netip.Prefix, now int64) []Al
 			n = entry.next
 		}
 	}
-	for _, n := range a.index.ranges.Covering(nil, p) {
-		take(n)
-	}
-	a.index.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
-		if inside != p { // p itself was among those that cover it
-			take(n)
-		}
-		return true
-	})
+	a.index.eachNear(p, take)
 	slices.SortStableFunc(dst[from:], func(x, y AllowlistMatch) int {
 		return cmp.Or(cmp.Compare(x.List, y.List), cmp.Compare(x.Item.CreatedAt, y.Item.CreatedAt))
 	})
@@ -81,6 +73,19 @@ type itemIndex struct {
 	// The committer's own.
 	dead int // items that the newest set does not have
 	past int // … and that were taken over from the index before, for its history
+}
+
+// eachNear yields the newest item on each prefix that contains p or lies inside it.
+func (x *itemIndex) eachNear(p netip.Prefix, yield func(slot)) {
+	for _, n := range x.ranges.Covering(nil, p) {
+		yield(n)
+	}
+	x.ranges.Within(p, func(inside netip.Prefix, n slot) bool {
+		if inside != p { // p itself was among those that cover it
+			yield(n)
+		}
+		return true
+	})
 }
 
 // put leads readers to the newest item on a prefix.
