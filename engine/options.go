@@ -36,7 +36,7 @@ type Options struct {
 
 	// AllowlistsWin says whether allowlists win over what is decided (wins.go) from now on;
 	// nil: as it was. It becomes a part of the history, so that a bouncer that comes from
-	// before is told the difference.
+	// before is told the difference. The caller may change it after Open.
 	AllowlistsWin *bool
 
 	// Profiles judges alerts; nil: every alert is stored without decisions.
@@ -94,6 +94,10 @@ type Retention struct {
 
 func (o *Options) withDefaults() Options {
 	c := *o
+	if o.AllowlistsWin != nil {
+		wins := *o.AllowlistsWin
+		c.AllowlistsWin = &wins
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
