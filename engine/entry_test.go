@@ -301,7 +301,7 @@ func TestEntries(t *testing.T) {
 			w := &world{Rig: r, t: t, chance: rand.New(rand.NewPCG(seed, 7)), wins: wins}
 			r.Settle()
 			clients := w.clients()
-			for range 400 {
+			for range sized(400) {
 				w.step()
 				for _, c := range clients {
 					c.wins = w.View().AllowlistsWin()

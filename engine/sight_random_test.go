@@ -128,7 +128,7 @@ func TestSightsAtRandom(t *testing.T) {
 				addKey(t, w.Rig, name, engine.KeyHash{byte(i + 1)})
 				clients = append(clients, &sightClient{name: name, narrow: narrow})
 			}
-			for range 300 {
+			for range sized(300) {
 				w.sightStep()
 				for _, c := range clients {
 					if w.chance.IntN(8) == 0 {
