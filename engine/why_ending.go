@@ -14,7 +14,8 @@ func (w *inquiry) end(out *WhyDecision, r *record) {
 		by = Decision{v, r}.EndedBy()
 	}
 	out.EndedBy, out.EndedWho = by.Kind.String(), by.Name
-	if by.Kind == ActorCentralAPI || by.Kind == ActorImport {
+	own := by.Kind == ActorOperator && v.state.ofOwnList(r)
+	if by.Kind == ActorCentralAPI || by.Kind == ActorImport || own {
 		out.ReplacedBy = w.replacement(r)
 	}
 	out.Ending = w.endedHow(r, by, out.ReplacedBy)
@@ -30,9 +31,13 @@ func (w *inquiry) endedHow(r *record, by Actor, replaced DecisionID) string {
 	case w.withAlert(r, by):
 		return "its alert was deleted by " + whoText(by)
 	case replaced != 0:
-		return fmt.Sprintf("decision %d took its place when %s was read again", replaced, listText(by))
+		return fmt.Sprintf("decision %d took its place when %s was read again", replaced, w.listText(r, by))
 	}
 	switch by.Kind {
+	case ActorOperator:
+		if w.view.state.ofOwnList(r) { // which of both it was is not written down
+			return fmt.Sprintf("it left %s, or was deleted, by %s", w.listText(r, by), whoText(by))
+		}
 	case ActorUnknown:
 		return "it was ended early, and an older program did not write down by whom"
 	case ActorAllowlist:
@@ -40,7 +45,7 @@ func (w *inquiry) endedHow(r *record, by Actor, replaced DecisionID) string {
 	case ActorConsole:
 		return "the console ordered it"
 	case ActorCentralAPI, ActorImport:
-		return "it left " + listText(by)
+		return "it left " + w.listText(r, by)
 	}
 	return "it was deleted by " + whoText(by)
 }
@@ -88,9 +93,11 @@ func whoText(by Actor) string {
 	return kind + " " + by.Name
 }
 
-// listText names a list that is replaced as a whole.
-func listText(by Actor) string {
+// listText names a list that is replaced as a whole, of which a decision was.
+func (w *inquiry) listText(r *record, by Actor) string {
 	switch {
+	case by.Kind == ActorOperator:
+		return "the list " + w.view.state.batchOf(r.alert).Name
 	case by.Kind == ActorImport && by.Name != "":
 		return "what was imported as " + by.Name
 	case by.Kind == ActorImport:

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -431,23 +432,31 @@ func TestWhyAllowlistsWinOverSome(t *testing.T) {
 func TestWhyOfLists(t *testing.T) {
 	t.Parallel()
 	r := enginetest.NewRig(t, nil)
-	pull := func(lasts time.Duration, values ...string) {
+	replace := func(ctx context.Context, l *engine.List, lasts time.Duration, values ...string) {
 		t.Helper()
-		l := &engine.List{Origin: engine.OriginLists, Name: "firehol", Shrunken: true, Outlast: time.Hour, Groups: []engine.ListGroup{{Scope: "Ip", Type: "ban", Scenario: "firehol"}}}
+		l.Origin, l.Shrunken, l.Outlast, l.Groups = engine.OriginLists, true, time.Hour, []engine.ListGroup{{Scope: "Ip", Type: "ban", Scenario: l.Name}}
 		for _, v := range values {
 			l.Groups[0].Values = append(l.Groups[0].Values, engine.ListValue{Value: v, Lasts: lasts})
 		}
-		_, err := r.ReplaceList(t.Context(), l, r.Now().UnixNano())
+		_, err := r.ReplaceList(ctx, l, r.Now().UnixNano())
 		wants(t, err, nil)
 	}
-	pull(30*time.Minute, "192.0.2.1", "192.0.2.2") // shorter than is outlasted
-	pull(4*time.Hour, "192.0.2.1")
+	operator := engine.As(t.Context(), engine.Actor{Kind: engine.ActorOperator, Name: "jane"})
+	for _, lasts := range []time.Duration{30 * time.Minute, 4 * time.Hour} { // first shorter than is outlasted
+		pulled, own := []string{"192.0.2.1", "192.0.2.2"}, []string{"192.0.2.11", "192.0.2.12"}
+		if lasts > time.Hour {
+			pulled, own = pulled[:1], own[:1]
+		}
+		replace(t.Context(), &engine.List{Name: "firehol"}, lasts, pulled...)
+		replace(operator, &engine.List{Name: "drop", Own: true}, lasts, own...)
+	}
 	for target, want := range map[string]string{
-		"192.0.2.1": "decision 3 took its place when the list firehol was read again", "192.0.2.2": "it left the list firehol",
+		"192.0.2.1": "decision 5 took its place when the list firehol was read again", "192.0.2.2": "it left the list firehol",
+		"192.0.2.11": "decision 6 took its place when the list drop was read again", "192.0.2.12": "it left the list drop, or was deleted, by operator jane",
 	} {
 		a, err := r.Why(t.Context(), &engine.WhyQuery{Target: target})
 		wants(t, err, nil)
-		if len(a.Before.First) != 1 || a.Before.First[0].Ending != want || a.Before.First[0].EndedBy != "central-api" {
+		if len(a.Before.First) != 1 || a.Before.First[0].Ending != want {
 			t.Errorf("%s: %+v", target, a.Before)
 		}
 	}

@@ -104,6 +104,9 @@ is made at the first start and kept.`,
 			if err := verbs.RefuseEmpty(c); err != nil {
 				return err
 			}
+			if c.Flags().Changed("init") && c.Flags().Changed("dry-run") {
+				return errors.New("--dry-run stores nothing, and --init would make a store: give one of both")
+			}
 			return t.Settle()
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },

@@ -30,6 +30,7 @@ func TestAddRefuses(t *testing.T) {
 		{"decisions delete --id 1 -i 192.0.2.1", 1, "", "~--id names one decision: it cannot be narrowed by --ip"},
 		{"decisions delete --id 1 --batch-name nix --dry-run", 1, "", "~narrowed by --batch-name"},
 		{"decisions delete --id 1 --all", 1, "", "~narrowed by --all"},
+		{"--init decisions add -i 192.0.2.1 --dry-run", 1, "", "~--dry-run stores nothing, and --init would make a store"},
 		{"decisions add -i 192.0.2.1 -d -4h", 1, "", "~is over at once"},
 		{"decisions add -i 192.0.2.1 -d 999999d", 1, "", says("API error: decision duration '999999d' is too long: the longest are 106751d and 2562047h; 'forever' stands for it")},
 		{"decisions add -i 192.0.2.1 -d 99999999h", 1, "", "~is too long"},

@@ -74,6 +74,7 @@ func TestBouncersAreWaitedFor(t *testing.T) {
 	wait(exitFails, "", "there is no bouncer 'nobody'", "--decision", "3", "nobody")
 
 	h.heldWait(add, wait)
+	last := add("192.0.2.6")
 
 	r := h.do("", "bouncers", "inspect", "b")
 	for _, word := range []string{"Acknowledged", "Last Polls", "heard", "held and woken"} {
@@ -87,9 +88,11 @@ func TestBouncersAreWaitedFor(t *testing.T) {
 		Expected     int     `json:"expected_decisions"`
 		Lag          float64 `json:"lag_seconds"`
 	}
-	if r := h.do("", "bouncers", "list", "-o", "json"); json.Unmarshal([]byte(r.out), &list) != nil || len(list) != 1 || list[0].Expected != 4 {
+	if r := h.do("", "bouncers", "list", "-o", "json"); json.Unmarshal([]byte(r.out), &list) != nil || len(list) != 1 || list[0].Expected != 5 {
 		t.Errorf("%+v %s", list, r.out)
 	}
+	kill(t, p)
+	wait(exitFails, "", "without a server none can come for it", "--revision", last, "b", "--timeout", "1h")
 }
 
 // heldWait has a client whose polls are held: it has a ban, and has acknowledged it, while

@@ -149,6 +149,8 @@ func TestBatch(t *testing.T) {
 		{"decisions add -i 192.0.2.1 -t captcha --dry-run -o json", 0, "~\"new\": 1", ""},
 		{"decisions list --batch-name other -o raw", 0, "~cscli-import,Ip:192.0.2.4,manual", ""},
 		{"decisions delete --id 2", 0, "", "~1 decision(s) deleted"},
+		{"decisions delete --id 2 --dry-run", 0, "~Would delete 0 decision(s)", ""},
+		{"decisions delete --id 2", 0, "", "~0 decision(s) deleted"},
 		{"decisions delete --id 99 --dry-run", 1, "", "~decision with id '99' doesn't exist"},
 		{"decisions delete --batch-name mine --dry-run -o json", 0, "~\"would_delete\": 3", ""},
 		{"decisions delete --batch-name mine", 0, "", "~3 decision(s) deleted"},

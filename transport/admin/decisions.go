@@ -222,13 +222,16 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	return out, nil
 }
 
-// deleteDecision ends one by its number; ErrNotFound when it is not there or over
-// already.
+// deleteDecision ends one by its number; none, when it is over already. ErrNotFound when it
+// is not there.
 func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *DecisionFilter, now int64) (*Ended, error) {
 	out := &Ended{N: 1}
 	d, ok := view.Decision(engine.DecisionID(q.ID))
 	if ok {
 		out.First = []Decision{decisionOf(d, now)}
+	}
+	if ok && !d.Running(now) {
+		return &Ended{}, nil
 	}
 	if q.Dry && !ok {
 		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: strconv.FormatUint(q.ID, 10)}

@@ -80,6 +80,9 @@ func (w *waiting) what() string {
 // waitForBouncers waits and says how it ended.
 func waitForBouncers(ctx context.Context, t *Terminal, w *waiting, names []string) error {
 	return t.withClient(ctx, func(client *admin.Client) error {
+		if t.offline {
+			w.timeout = 0 // nobody can come
+		}
 		q := admin.AwaitRequest{Revision: engine.Revision(w.revision), Decision: w.decision, Names: names}
 		got, err := client.AwaitBouncers(ctx, q, w.timeout)
 		if ctx.Err() != nil {
@@ -124,6 +127,9 @@ func showAwaited(t *Terminal, w *waiting, names []string, got *engine.Awaited) e
 	}
 	for _, line := range missing {
 		t.log("error", "%s", line)
+	}
+	if t.offline {
+		return fmt.Errorf("%d bouncer(s) do not have %s, and without a server none can come for it: start it", len(missing), w.what())
 	}
 	return fmt.Errorf("%d bouncer(s) do not have %s after %s", len(missing), w.what(), w.timeout)
 }

@@ -39,7 +39,7 @@ func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), e
 			return false, err
 		}
 		own, close, err = ownClient(ctx, s, t.Build.Version, t.rules)
-		if err == nil {
+		if t.offline = err == nil; t.offline {
 			tellAlone(t, s)
 		}
 		return errors.Is(err, persist.ErrLocked), err

@@ -46,6 +46,7 @@ type Terminal struct {
 	Init    bool   // --init: make the store if there is none
 	Person  bool   // a person can be asked although In is no terminal: for tests
 	alone   bool   // there is no server by intent, as in a quickstart before its start
+	offline bool   // no server answered: the verb works on the store itself
 
 	Patience time.Duration // how long a store that is held is waited for; 0: ten seconds
 	loaded   *config.Setup
