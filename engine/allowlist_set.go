@@ -118,19 +118,32 @@ func newAllowlistSet(lists []*Allowlist) *allowlistSet {
 	a := &allowlistSet{order: lists, byName: make(map[string]*Allowlist, len(lists)), index: &itemIndex{}, clock: &itemClock{}}
 	for _, l := range lists {
 		a.byName[l.Name] = l
-		a.add(l.Name, l.Items)
+		l.Items = a.add(l.Name, l.Items)
 	}
 	a.index.ranges.Publish()
 	return a
 }
 
 // add enters items, which must not change any more, into the index of a set that
-// is not yet shown.
-func (a *allowlistSet) add(list string, items []AllowlistItem) {
+// is not yet shown, and returns those that it took: of one value a list has the first alone.
+// No commit of this history has it twice.
+func (a *allowlistSet) add(list string, items []AllowlistItem) []AllowlistItem {
+	taken, copied := items, false
 	for i := range items {
-		a.begin(list, &items[i])
+		it := &items[i]
+		if a.find(list, it.Value, it.Prefix) != nil {
+			if !copied {
+				taken, copied = slices.Clone(items[:i]), true
+			}
+			continue
+		}
+		if copied {
+			taken = append(taken, *it)
+		}
+		a.begin(list, it)
+		a.live++
 	}
-	a.live += len(items)
+	return taken
 }
 
 // remove takes items out, likewise.
@@ -202,8 +215,8 @@ func (a *allowlistSet) with(l *Allowlist) *allowlistSet {
 	if old := a.byName[l.Name]; old != nil {
 		next.remove(l.Name, old.Items)
 	}
+	l.Items = next.add(l.Name, l.Items)
 	next.put(l)
-	next.add(l.Name, l.Items)
 	return next.shown()
 }
 
@@ -213,9 +226,8 @@ func (a *allowlistSet) extended(name string, items []AllowlistItem, at int64) *a
 	next, l := a.following(), *a.byName[name]
 	l.UpdatedAt = at
 	// Lists that came before share the memory, and look no further than their end.
-	l.Items = append(l.Items, items...)
+	l.Items = append(l.Items, next.add(name, items)...)
 	next.put(&l)
-	next.add(name, items)
 	return next.shown()
 }
 
@@ -229,24 +241,22 @@ func (a *allowlistSet) revised(name string, head *Allowlist, out func(*Allowlist
 	}
 	next, l := a.following(), *head
 	if old == nil {
-		l.Items = more
+		l.Items = next.add(l.Name, more)
 		next.put(&l)
-		next.add(l.Name, more)
 		return next.shown()
 	}
 	kept, gone := parted(old.Items, out)
-	l.Items = append(kept, more...)
 	if l.Name == name {
 		next.remove(name, gone)
+		l.Items = append(kept, next.add(name, more)...)
 		next.put(&l)
-		next.add(name, more)
 		return next.shown()
 	}
 	next.remove(name, old.Items)
 	next.order[slices.Index(next.order, old)] = &l
 	delete(next.byName, name)
 	next.byName[l.Name] = &l
-	next.add(l.Name, l.Items)
+	l.Items = next.add(l.Name, append(kept, more...))
 	return next.shown()
 }
 
