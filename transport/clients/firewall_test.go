@@ -150,20 +150,14 @@ func TestHeldFirewallBouncer(t *testing.T) {
 	}
 	inside := newNamespace(t)
 	s := newServer(t, inside...)
-	metrics := freePort(t)
-	config := filepath.Join(s.dir, "config.yaml")
-	text, err := os.ReadFile(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	mustWrite(t, config, strings.Replace(string(text), "prometheus:\n  enabled: false", fmt.Sprintf("prometheus:\n  enabled: true\n  listen_addr: 127.0.0.1\n  listen_port: %d", metrics), 1))
+	metrics := s.measured(t)
 	s.operator(t, "bouncers", "edit", "client", "--hold", "25s")
 	s.start(t)
 	c := newCscli(t, s, s.credentials())
 	c.expect(t, 0, nil, "decisions", "add", "-i", "192.0.2.20", "-d", "1h")
 	bouncer := startFirewallBouncer(t, s, "60s")
 	awaitBlocked(t, bouncer, inside, "192.0.2.20")
-	held := append(inside, "curl", "-s", fmt.Sprintf("http://127.0.0.1:%d/metrics", metrics))
+	held := append(inside, "curl", "-s", metrics)
 	isHeld := func() bool { return strings.Contains(mustRun(t, held...).stdout, "\nlapid_held_polls 1\n") }
 	for end := time.Now().Add(2 * patience); !isHeld(); time.Sleep(50 * time.Millisecond) { // a minute after its first poll
 		if time.Now().After(end) {

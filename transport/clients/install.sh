@@ -6,7 +6,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache=${LAPID_CLIENTS_DIR:-$HOME/.cache/lapid-clients}
-packages="crowdsec crowdsec-firewall-bouncer crowdsec-custom-bouncer nftables iproute2 tor-geoipdb postgresql mariadb-server"
+packages="crowdsec crowdsec-firewall-bouncer crowdsec-custom-bouncer nftables iproute2 nginx-light haproxy tor-geoipdb postgresql mariadb-server"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -58,7 +58,8 @@ disable_services() {
 	[ -d /run/systemd/system ] || return 0
 	for package in $1; do
 		case $package in
-		crowdsec*) as_root systemctl disable --now "$package.service" ;;
+		crowdsec* | haproxy) as_root systemctl disable --now "$package.service" ;;
+		nginx-light) as_root systemctl disable --now nginx.service ;;
 		tor-geoipdb) as_root systemctl disable --now tor.service ;;
 		esac >>"$log" 2>&1 || true
 	done
