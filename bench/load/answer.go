@@ -35,6 +35,13 @@ type answer struct {
 	body     int64  // bytes of body so far
 	left     int64  // bytes of body, or of a chunk, still to come
 	carry    []byte // beginning of a line or head whose end has not come
+	hears    hearer // who is told what it says; nil: nobody
+}
+
+// hearer is told what an answer says, as it comes; it keeps nothing of what it is given.
+type hearer interface {
+	field(line []byte) // of the head, with its end
+	text(part []byte)  // of the body, chunks taken apart
 }
 
 type state uint8
@@ -73,6 +80,13 @@ func (a *answer) feed(b []byte) (used int, done bool, err error) {
 // skip passes over body bytes.
 func (a *answer) skip(b []byte) (used int, done bool) {
 	n := min(a.left, int64(len(b)))
+	if a.hears != nil {
+		text := n
+		if a.state == inChunk {
+			text = min(n, max(a.left-2, 0)) // the line's end behind it is none
+		}
+		a.hears.text(b[:text])
+	}
 	a.left -= n
 	if a.left > 0 {
 		return int(n), false
@@ -135,6 +149,11 @@ func (a *answer) head(text []byte) (done bool, err error) {
 	}
 	a.status = int(text[9]-'0')*100 + int(text[10]-'0')*10 + int(text[11]-'0')
 	a.left = -1
+	if a.hears != nil {
+		for field := range bytes.Lines(text) {
+			a.hears.field(field)
+		}
+	}
 	for rest := text; len(rest) > 2; {
 		i := bytes.IndexByte(rest, '\n') + 1
 		field := rest[:i]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strings"
 	"time"
 
@@ -59,20 +60,12 @@ func Dial(t Target, count int) (*Pool, error) {
 	t.Threads = min(max(t.Threads, 1), count)
 	p := &Pool{target: t}
 	for i := range t.Threads {
-		address, err := sockaddr(t.Address)
+		g, err := t.group(i)
 		if err != nil {
 			p.Close()
 			return nil, err
 		}
-		g := &group{address: address, cpu: -1, epoll: -1, sleeps: t.Sleeps, nice: t.Nice}
-		if len(t.CPUs) > 0 {
-			g.cpu = t.CPUs[i%len(t.CPUs)]
-		}
 		p.groups = append(p.groups, g)
-		if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-			p.Close()
-			return nil, fmt.Errorf("epoll: %w", err)
-		}
 	}
 	for i := range count {
 		g := p.groups[i%len(p.groups)]
@@ -86,15 +79,29 @@ func Dial(t Target, count int) (*Pool, error) {
 	return p, nil
 }
 
+// group is what thread i drives, without connections yet.
+func (t *Target) group(i int) (*group, error) {
+	address, err := sockaddr(t.Address)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{address: address, cpu: -1, sleeps: t.Sleeps, nice: t.Nice}
+	if len(t.CPUs) > 0 {
+		g.cpu = t.CPUs[i%len(t.CPUs)]
+	}
+	if g.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("epoll: %w", err)
+	}
+	return g, nil
+}
+
 // Close closes all connections.
 func (p *Pool) Close() {
 	for _, g := range p.groups {
 		for _, c := range g.connections {
 			g.drop(c)
 		}
-		if g.epoll >= 0 {
-			_ = unix.Close(g.epoll)
-		}
+		_ = unix.Close(g.epoll)
 	}
 	p.groups = nil
 }
@@ -115,19 +122,9 @@ func sockaddr(address string) (unix.Sockaddr, error) {
 
 // connect opens c, waiting for it, and has the group listen to it.
 func (g *group) connect(c *connection) error {
-	family := unix.AF_INET
-	switch g.address.(type) {
-	case *unix.SockaddrInet6:
-		family = unix.AF_INET6
-	case *unix.SockaddrUnix:
-		family = unix.AF_UNIX
-	}
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := g.socket(0)
 	if err != nil {
-		return fmt.Errorf("socket: %w", err)
-	}
-	if family != unix.AF_UNIX {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // refused: only slower
+		return err
 	}
 	for err = unix.EINTR; errors.Is(err, unix.EINTR); {
 		err = unix.Connect(fd, g.address)
@@ -148,6 +145,41 @@ func (g *group) connect(c *connection) error {
 		g.byFD = append(g.byFD, nil)
 	}
 	g.byFD[fd] = c
+	return nil
+}
+
+// socket makes one of the address's family.
+func (g *group) socket(flags int) (fd int, err error) {
+	family := unix.AF_INET
+	switch g.address.(type) {
+	case *unix.SockaddrInet6:
+		family = unix.AF_INET6
+	case *unix.SockaddrUnix:
+		family = unix.AF_UNIX
+	}
+	if fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|flags, 0); err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if family != unix.AF_UNIX {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // refused: only slower
+	}
+	return fd, nil
+}
+
+// settle gives the calling goroutine's thread its place. The goroutine ends without
+// unlocking, and the thread with it: its place on a CPU is not left to others.
+func (g *group) settle() error {
+	runtime.LockOSThread()
+	if g.cpu >= 0 {
+		if err := pin(0, []int{g.cpu}); err != nil {
+			return err
+		}
+	}
+	if g.nice > 0 {
+		if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // 20 less what is meant
+			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-now+g.nice) // of the thread; refused: it takes its share
+		}
+	}
 	return nil
 }
 

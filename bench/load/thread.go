@@ -5,7 +5,6 @@ package load
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -63,18 +62,8 @@ type thread struct {
 }
 
 func (t *thread) run() error {
-	// The goroutine ends without unlocking, and the thread with it: its place on
-	// a CPU is not left to others.
-	runtime.LockOSThread()
-	if t.cpu >= 0 {
-		if err := pin(0, []int{t.cpu}); err != nil {
-			return err
-		}
-	}
-	if t.nice > 0 {
-		if now, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil { // 20 less what is meant
-			_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 20-now+t.nice) // of the thread; refused: it takes its share
-		}
+	if err := t.settle(); err != nil {
+		return err
 	}
 	t.buffer = make([]byte, readSize)
 	t.events = make([]unix.EpollEvent, events)

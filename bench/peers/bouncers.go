@@ -16,7 +16,8 @@ import (
 // AddBouncers makes count bouncers of a running lapid and gives their keys. It
 // speaks through the operator's socket: a process for each would take minutes.
 // Keys follow from group and number, so a run can be told from another in the store.
-func (l *LAPI) AddBouncers(ctx context.Context, group string, count int) ([]string, error) {
+// edits, if there are any, are what the bouncers may see, in turn.
+func (l *LAPI) AddBouncers(ctx context.Context, group string, count int, edits ...admin.BouncerEdit) ([]string, error) {
 	c, err := admin.Dial(ctx, filepath.Join(l.Data(), "lapid", "admin.sock"))
 	if err != nil {
 		return nil, err
@@ -29,7 +30,11 @@ func (l *LAPI) AddBouncers(ctx context.Context, group string, count int) ([]stri
 		keys[i] = fmt.Sprintf("bench-%s-%026d", group, i)
 		work.Go(func() error {
 			hash := sha512.Sum512([]byte(keys[i]))
-			return c.AddBouncer(ctx, &admin.NewBouncer{Name: fmt.Sprintf("%s-%d", group, i), KeyHash: hash[:]})
+			b := &admin.NewBouncer{Name: fmt.Sprintf("%s-%d", group, i), KeyHash: hash[:]}
+			if len(edits) > 0 {
+				b.Edit = edits[i%len(edits)]
+			}
+			return c.AddBouncer(ctx, b)
 		})
 	}
 	if err := work.Wait(); err != nil {

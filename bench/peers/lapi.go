@@ -212,12 +212,16 @@ func (l *LAPI) Metric(ctx context.Context, name string) (n float64, err error) {
 	return 0, fmt.Errorf("%s shows no %s", l.name, name)
 }
 
-// Live is the memory that a Go server has after a collection, in bytes: heap and stacks,
-// with what is lost between objects. What the collector leaves unused is not in it.
+// Live is the memory that a Go server has after collections, in bytes: what is in use of
+// its heap, and stacks. What the collector leaves unused is not in it, nor what lies between
+// objects, which who comes later may take.
 func (l *LAPI) Live(ctx context.Context) (bytes int64, err error) {
+	if _, err := l.show(ctx, "/debug/pprof/heap?gc=1&debug=1"); err != nil { // what pools keep goes with the second
+		return 0, err
+	}
 	text, err := l.show(ctx, "/debug/pprof/heap?gc=1&debug=1")
 	for line := range strings.Lines(text) {
-		for _, name := range []string{"# HeapInuse = ", "# Stack = "} {
+		for _, name := range []string{"# HeapAlloc = ", "# Stack = "} {
 			var n int64
 			if rest, found := strings.CutPrefix(line, name); found {
 				if _, err := fmt.Sscan(rest, &n); err != nil {
@@ -228,6 +232,42 @@ func (l *LAPI) Live(ctx context.Context) (bytes int64, err error) {
 		}
 	}
 	return bytes, err
+}
+
+// Place gives where a bouncer is when it is told everything that its cursor leads to: the
+// ETag of the answer, without its quotes.
+func (l *LAPI) Place(ctx context.Context, key, path string) (string, error) {
+	r, err := l.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return "", err
+	}
+	r.Header.Set("X-Api-Key", key)
+	w, err := http.DefaultClient.Do(r)
+	err = answer(w, err, http.StatusOK, discard)
+	if err != nil {
+		return "", err
+	}
+	return strings.Trim(w.Header.Get("ETag"), `"`), nil
+}
+
+// Events opens an event stream as the bouncer with Key. It ends with ctx; the caller closes
+// it.
+func (l *LAPI) Events(ctx context.Context, path string) (io.ReadCloser, error) {
+	r, err := l.request(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("X-Api-Key", Key)
+	r.Header.Set("Accept", "text/event-stream")
+	w, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	if w.StatusCode != http.StatusOK {
+		_ = w.Body.Close()
+		return nil, fmt.Errorf("%s: status %d", path, w.StatusCode)
+	}
+	return w.Body, nil
 }
 
 // show asks beside the API, where metrics are.

@@ -48,7 +48,6 @@ type Pace struct {
 	Hold        time.Duration // that polls are held for
 	Told        int           // bans that all who are held wait for
 	Beside      time.Duration // live queries beside them
-	Viewed      int           // decisions that a fleet in views follows
 	Ingest      time.Duration // writers write so long
 	Restless    int           // decisions imported while pauses are looked for
 	Besiegers   int           // connections, most of them a burden

@@ -28,7 +28,7 @@ const (
 // all the time, and then as many as the pace says, each with its key and connection.
 func (b *Bench) Held(ctx context.Context, l *peers.LAPI, set *corpus.Set) error {
 	b.say("held: %d alerts to one bouncer", b.Pace.Seen)
-	took, syncs, err := b.seen(ctx, l, streamPath+"?"+unhurried, 0, Seed+8)
+	took, syncs, err := b.seen(ctx, l, polling(streamPath+"?"+unhurried, 0), Seed+8)
 	if err != nil {
 		return err
 	}
@@ -52,13 +52,13 @@ func (b *Bench) heldCrowd(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 	if err != nil {
 		return err
 	}
-	p, err := load.Dial(load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[len(b.LoadCPUs)-1:], Sleeps: true, Nice: 10}, len(keys))
+	p, err := load.Dial(b.listening(l), len(keys))
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	h := &heldCrowd{bench: b, server: l, pool: p, keys: keys, fresh: corpus.New(100_000, Seed+9)}
-	if err := h.bans(ctx, before); err != nil {
+	h := &heldCrowd{bench: b, pool: p, keys: keys, bans: bans{server: l, fresh: corpus.New(100_000, Seed+9)}}
+	if err := h.rounds(ctx, before); err != nil {
 		return err
 	}
 	b.say("held: nothing happens")
@@ -72,6 +72,11 @@ func (b *Bench) heldCrowd(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 	b.Report.Measured(rowHeldIdle, 100*idle.CPU.Seconds()/idle.Elapsed.Seconds(), "%.2f s in %.0f s, %.0f polls a second",
 		idle.CPU.Seconds(), idle.Elapsed.Seconds(), idle.Rate)
 	return h.beside(ctx, set)
+}
+
+// listening is how those are driven who wait most of the time.
+func (b *Bench) listening(l *peers.LAPI) load.Target {
+	return load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[len(b.LoadCPUs)-1:], Sleeps: true, Nice: 10}
 }
 
 // primed moves the cursors of all to now, over a few connections, so that what the rows
@@ -104,12 +109,10 @@ func (w words) At(i int) []byte { return []byte(w[i]) }
 
 // heldCrowd is many bouncers whose polls are held.
 type heldCrowd struct {
-	bench  *Bench
-	server *peers.LAPI
-	pool   *load.Pool
-	keys   []string
-	fresh  *corpus.Set // hosts and ranges to ban
-	banned int         // of them
+	bans
+	bench *Bench
+	pool  *load.Pool
+	keys  []string
 }
 
 // heldFor has each connection ask one of the questions, with a key of its own.
@@ -119,9 +122,13 @@ func heldFor(wait time.Duration, keys []string) load.Sources {
 
 func asking(wait string, keys []string) load.Sources {
 	return load.PerConnection(len(keys), func(dst []byte, i int) []byte {
-		dst = fmt.Appendf(dst, "GET %s?scenarios_not_containing=nothing-like-%d&%s", streamPath, i%questions, wait)
-		return append(dst, load.Tail(keys[i])...)
+		return append(fmt.Appendf(dst, "GET %s&%s", question(i), wait), load.Tail(keys[i])...)
 	})
+}
+
+// question is what number i asks.
+func question(i int) string {
+	return fmt.Sprintf("%s?scenarios_not_containing=nothing-like-%d", streamPath, i%questions)
 }
 
 // hold has all of them ask, and waits until all are held.
@@ -152,16 +159,35 @@ type outcome struct {
 	at  time.Time
 }
 
-// ban posts one more alert, with one decision.
-func (h *heldCrowd) ban(ctx context.Context) error {
-	at := 100 * h.banned % h.fresh.Len() // the first of every hundred is a host
-	h.banned++
-	return h.server.Post(ctx, alertOf(h.fresh.Part(at, at+1), time.Now()))
+// bans are alerts with one decision each, to be posted one after the other.
+type bans struct {
+	server *peers.LAPI
+	fresh  *corpus.Set // hosts and ranges
+	banned int         // of them
 }
 
-// bans has all of them wait for one ban after the other. before is the server's memory
+func (b *bans) ban(ctx context.Context) error {
+	at := 100 * b.banned % b.fresh.Len() // the first of every hundred is a host
+	b.banned++
+	return b.server.Post(ctx, alertOf(b.fresh.Part(at, at+1), time.Now()))
+}
+
+// eachSecond bans until ctx ends.
+func (b *bans) eachSecond(ctx context.Context) <-chan error {
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		for err == nil && pause(ctx, time.Second) == nil {
+			err = b.ban(context.WithoutCancel(ctx))
+		}
+		ended <- err
+	}()
+	return ended
+}
+
+// rounds has all of them wait for one ban after the other. before is the server's memory
 // without them.
-func (h *heldCrowd) bans(ctx context.Context, before int64) error {
+func (h *heldCrowd) rounds(ctx context.Context, before int64) error {
 	var took []time.Duration
 	var cpu time.Duration
 	for round := range h.bench.Told {
@@ -201,7 +227,7 @@ func (h *heldCrowd) bans(ctx context.Context, before int64) error {
 func (h *heldCrowd) beside(ctx context.Context, set *corpus.Set) error {
 	b := h.bench
 	b.say("held: live queries alone, and beside them")
-	alone, err := h.live(ctx, set)
+	alone, err := b.sleepy(ctx, h.server, set)
 	if err != nil {
 		return err
 	}
@@ -211,15 +237,8 @@ func (h *heldCrowd) beside(ctx context.Context, set *corpus.Set) error {
 	if err != nil {
 		return err
 	}
-	banned := make(chan error, 1)
-	go func() {
-		var err error
-		for err == nil && pause(held, time.Second) == nil {
-			err = h.ban(ctx)
-		}
-		banned <- err
-	}()
-	among, err := h.live(ctx, set)
+	banned := h.eachSecond(held)
+	among, err := b.sleepy(ctx, h.server, set)
 	stop()
 	o := <-ended
 	if err := errors.Join(err, <-banned); err != nil {
@@ -234,21 +253,24 @@ func (h *heldCrowd) beside(ctx context.Context, set *corpus.Set) error {
 	return nil
 }
 
-// live asks hits on threads that sleep, as the others do: on one CPU they would be in the
-// way of each other.
-func (h *heldCrowd) live(ctx context.Context, set *corpus.Set) (*load.Result, error) {
-	b := h.bench
-	p, err := load.Dial(load.Target{Address: h.server.Address, Threads: 1, CPUs: b.LoadCPUs[:1], Sleeps: true}, b.Connections[0])
+// sleepy asks hits on threads that sleep, as the others do that listen: on one CPU they
+// would be in the way of each other.
+func (b *Bench) sleepy(ctx context.Context, l *peers.LAPI, set *corpus.Set) (*load.Result, error) {
+	p, err := load.Dial(load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[:1], Sleeps: true}, b.Connections[0])
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	words := set.NewTable(corpus.Hit, min(asked, set.Len()), Seed)
 	r, err := p.Run(ctx, &load.Plan{
-		Sources: load.Filled("GET "+livePath, words, load.Tail(peers.Key)), Rate: b.Busy / 10, Warmup: b.Warmup, Length: b.Pace.Beside, Server: &h.server.Process,
+		Sources: hits(set), Rate: b.Busy / 10, Warmup: b.Warmup, Length: b.Pace.Beside, Server: &l.Process,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return r, sound("held, live queries", r)
+	return r, sound("live queries", r)
+}
+
+// hits asks for hosts of a set.
+func hits(set *corpus.Set) load.Sources {
+	return load.Filled("GET "+livePath, set.NewTable(corpus.Hit, min(asked, set.Len()), Seed), load.Tail(peers.Key))
 }

@@ -29,6 +29,13 @@ const (
 	rowHeldMemory  = "held memory"
 	rowHeldIdle    = "held idle"
 	rowHeldLive    = "held live"
+	rowEvents      = "events"
+	rowEventsAll   = "events all"
+	rowEventsMem   = "events memory"
+	rowEventsIdle  = "events idle"
+	rowEventsLive  = "events live"
+	rowBack        = "reconnect"
+	rowBackMemory  = "reconnect memory"
 	rowViews       = "views"
 	rowViewsMemory = "views memory"
 	rowIngest      = "ingest"
@@ -79,7 +86,14 @@ func Rows(p *Pace, ten int) []report.Row {
 		{Key: rowHeldMemory, What: "memory of a held poll with its connection, kernel aside", Bound: atMost(6144, 2048, "bytes")},
 		{Key: rowHeldIdle, What: fmt.Sprintf("CPU of %s polls held for %v each while nothing happens", count(p.Bouncers), p.Hold), Bound: atMost(5, 2, "% of a core")},
 		{Key: rowHeldLive, What: "live query p99 while " + count(p.Bouncers) + " are held and one alert a second comes, beside without", Bound: atMost(2, 1.2, "×")},
-		{Key: rowViews, What: "1000 bouncers in 5 views follow, at " + count(p.Viewed) + " decisions, CPU beside without views", Bound: atMost(2, 1.5, "×")},
+		{Key: rowEvents, What: "alert posted to the hands of the reader of an event stream, alone, p99 less a sync's", Bound: atMost(3, 1, "ms")},
+		{Key: rowEventsAll, What: fmt.Sprintf("the same until all of %s event streams of %d questions have it", count(p.Bouncers), questions), Bound: atMost(500, 150, "ms")},
+		{Key: rowEventsMem, What: "memory of an event stream at rest with its connection, kernel aside", Bound: atMost(6144, 2048, "bytes")},
+		{Key: rowEventsIdle, What: fmt.Sprintf("CPU of %s event streams while nothing happens, with their comments", count(p.Bouncers)), Bound: atMost(5, 2, "% of a core")},
+		{Key: rowEventsLive, What: "live query p99 beside " + count(p.Bouncers) + " event streams and one alert a second, beside without", Bound: atMost(2, 1.2, "×")},
+		{Key: rowBack, What: "live query p99 while " + count(p.Bouncers) + " polls and event streams come back at once, after a kill and when all are cut off, beside calm", Bound: atMost(3, 0, "×")},
+		{Key: rowBackMemory, What: "growth of memory meanwhile, beside the bound printed at start", Bound: atMost(1, 0, "×")},
+		{Key: rowViews, What: fmt.Sprintf("%d bouncers in %d views follow over their connections, at %s decisions, server CPU beside without views", viewers, len(views), size), Bound: atMost(2, 1.5, "×")},
 		{Key: rowViewsMemory, What: "memory of these views, four of them with 1000 to 10 000 entries", Bound: atMost(64, 16, "MB")},
 		{Key: rowIngest, What: fmt.Sprintf("alerts/s of %d writers, synced, beside Pebble alone", writers), Bound: atLeast(0.3, 0.5, "×")},
 		{Key: rowImport, What: "import of " + size + " decisions through the CLI", Bound: atMost(15, 5, "s")},

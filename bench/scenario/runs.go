@@ -19,7 +19,7 @@ func FullPace() Pace {
 		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
 		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
 		Seen: 1000, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
-		Viewed: 1_000_000, Hold: 25 * time.Second, Told: 20, Beside: 20 * time.Second,
+		Hold: 25 * time.Second, Told: 20, Beside: 20 * time.Second,
 		Besiegers: 10_000, Siegetime: 40 * time.Second,
 	}
 }
@@ -30,7 +30,7 @@ func ShortPace() Pace {
 		Size: 100_000, Warmup: 200 * time.Millisecond, Length: 500 * time.Millisecond, Rounds: 1, Open: 500 * time.Millisecond,
 		Connections: []int{64}, Bouncers: 1000, Followers: 200, Waves: 5, Crowd: 20,
 		Seen: 50, Busy: 5000, Ingest: time.Second, Restless: 50_000,
-		Viewed: 50_000, Hold: time.Second, Told: 3, Beside: 2 * time.Second,
+		Hold: time.Second, Told: 3, Beside: 2 * time.Second,
 		Besiegers: 1000, Siegetime: 2 * time.Second,
 	}
 }
@@ -83,6 +83,7 @@ func (b *Bench) Full(ctx context.Context, ten int) error {
 		b.million(ctx, ceiling, flat),
 		b.hundredThousand(ctx, ceiling, flat),
 		b.tenMillion(ctx, ceiling, flat, ten),
+		b.carry(ctx, step{[]string{rowBack, rowBackMemory}, func() error { return b.Reconnect(ctx) }}),
 		b.carry(ctx, step{[]string{rowSiege, rowSiegeMemory}, func() error { return b.Siege(ctx) }}),
 		b.carry(ctx, step{[]string{rowAllocations}, func() error { return b.Allocations(ctx) }}),
 	)
@@ -116,8 +117,9 @@ func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatn
 		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
 		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
 		step{[]string{rowHeld, rowHeldAll, rowHeldMemory, rowHeldIdle, rowHeldLive}, func() error { return b.Held(ctx, l, set) }},
+		step{[]string{rowEvents, rowEventsAll, rowEventsMem, rowEventsIdle, rowEventsLive}, func() error { return b.Events(ctx, l, set) }},
 		step{[]string{rowPause}, func() error { return b.Pauses(ctx, l, set) }},
-		step{[]string{rowViews, rowViewsMemory}, func() error { return b.Views(ctx) }},
+		step{[]string{rowViews, rowViewsMemory}, func() error { return b.Views(ctx, l) }},
 		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
 	)
 }
@@ -209,8 +211,10 @@ func (b *Bench) Short(ctx context.Context) error {
 		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
 		step{[]string{rowSeen}, func() error { return b.Seen(ctx, l, set) }},
 		step{[]string{rowHeld, rowHeldAll, rowHeldMemory, rowHeldIdle, rowHeldLive}, func() error { return b.Held(ctx, l, set) }},
-		step{[]string{rowViews, rowViewsMemory}, func() error { return b.Views(ctx) }},
+		step{[]string{rowEvents, rowEventsAll, rowEventsMem, rowEventsIdle, rowEventsLive}, func() error { return b.Events(ctx, l, set) }},
+		step{[]string{rowViews, rowViewsMemory}, func() error { return b.Views(ctx, l) }},
 		step{[]string{rowIngest}, func() error { return b.Ingest(ctx, l, ceiling) }},
+		step{[]string{rowBack, rowBackMemory}, func() error { return b.Reconnect(ctx) }},
 		step{[]string{rowSiege, rowSiegeMemory}, func() error { return b.Siege(ctx) }},
 	)
 	b.Report.Keep()

@@ -34,7 +34,7 @@ func (b *Bench) Seen(ctx context.Context, l *peers.LAPI, set *corpus.Set) error 
 	if err != nil {
 		return err
 	}
-	took, syncs, err := b.seen(ctx, l, streamPath, poll, Seed+4)
+	took, syncs, err := b.seen(ctx, l, polling(streamPath, poll), Seed+4)
 	live, failed := noise()
 	if err = errors.Join(err, failed); err != nil {
 		return err
@@ -47,14 +47,16 @@ func (b *Bench) Seen(ctx context.Context, l *peers.LAPI, set *corpus.Set) error 
 
 // noise asks hits at a rate from one CPU of the generator until it is called.
 func (b *Bench) noise(ctx context.Context, l *peers.LAPI, set *corpus.Set, rate float64) (func() (*load.Result, error), error) {
-	p, err := load.Dial(load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[:1]}, b.Connections[0])
+	return b.noiseOn(ctx, false, l, set, rate)
+}
+
+// noiseOn asks on a thread that sleeps when there is nothing to do, if that is wanted.
+func (b *Bench) noiseOn(ctx context.Context, sleeps bool, l *peers.LAPI, set *corpus.Set, rate float64) (func() (*load.Result, error), error) {
+	p, err := load.Dial(load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[:1], Sleeps: sleeps}, b.Connections[0])
 	if err != nil {
 		return nil, err
 	}
-	plan := &load.Plan{
-		Sources: load.Filled("GET "+livePath, set.NewTable(corpus.Hit, min(asked, set.Len()), Seed), load.Tail(peers.Key)),
-		Rate:    rate, Length: time.Hour, Server: &l.Process,
-	}
+	plan := &load.Plan{Sources: hits(set), Rate: rate, Length: time.Hour, Server: &l.Process}
 	ctx, cancel := context.WithCancel(ctx)
 	var result *load.Result
 	ended := make(chan error, 1)
@@ -77,21 +79,27 @@ func (b *Bench) noise(ctx context.Context, l *peers.LAPI, set *corpus.Set, rate 
 	}, nil
 }
 
-// seen posts and waits for a bouncer that asks for a path, with pauses.
-func (b *Bench) seen(ctx context.Context, l *peers.LAPI, path string, pause time.Duration, seed uint64) (took, syncs load.Histogram, err error) {
+// seen posts and waits for a bouncer that watches.
+func (b *Bench) seen(ctx context.Context, l *peers.LAPI, watch watching, seed uint64) (took, syncs load.Histogram, err error) {
 	f, err := os.Create(filepath.Join(b.Dir, "sync"))
 	if err != nil {
 		return took, syncs, err
 	}
 	defer f.Close()
 	fresh := corpus.New(100*b.Pace.Seen, seed)
-	w, err := watch(ctx, l, path, pause)
+	if _, err := l.Get(ctx, primePath); err != nil { // nothing posted afterwards is missed
+		return took, syncs, fmt.Errorf("moving the cursor: %w", err)
+	}
+	w, err := watch(ctx, l)
 	if err != nil {
 		return took, syncs, err
 	}
 	defer w.stop()
 	for i := range b.Pace.Seen {
 		e := fresh.At(100 * i) // the first of every hundred is a host
+		if err := pause(ctx, w.rests); err != nil {
+			return took, syncs, err
+		}
 		begin := time.Now()
 		if err := l.Post(ctx, alertOf(fresh.Part(100*i, 100*i+1), begin)); err != nil {
 			return took, syncs, err
@@ -113,11 +121,20 @@ func (b *Bench) seen(ctx context.Context, l *peers.LAPI, path string, pause time
 	return took, syncs, nil
 }
 
-// watcher is a bouncer that polls all the time.
+// watching begins to watch, as the bouncer with peers.Key, from its cursor on.
+type watching func(context.Context, *peers.LAPI) (*watcher, error)
+
+// watcher is a bouncer that is told what changes.
 type watcher struct {
 	stop  context.CancelFunc
 	news  chan delta
 	ended chan error
+	rests time.Duration // before each alert
+}
+
+func newWatcher(ctx context.Context) (context.Context, *watcher) {
+	ctx, cancel := context.WithCancel(ctx)
+	return ctx, &watcher{stop: cancel, news: make(chan delta, 1), ended: make(chan error, 1)}
 }
 
 type delta struct {
@@ -125,33 +142,30 @@ type delta struct {
 	body []byte
 }
 
-// watch moves the cursor of the bouncer with peers.Key to now, so that nothing
-// posted afterwards is missed, and begins to poll as that bouncer.
-func watch(ctx context.Context, l *peers.LAPI, path string, pause time.Duration) (*watcher, error) {
-	if _, err := l.Get(ctx, primePath); err != nil {
-		return nil, fmt.Errorf("moving the cursor: %w", err)
+// polling asks for a path all the time, with pauses.
+func polling(path string, pause time.Duration) watching {
+	return func(ctx context.Context, l *peers.LAPI) (*watcher, error) {
+		ctx, w := newWatcher(ctx)
+		go func() {
+			for {
+				body, err := l.Get(ctx, path)
+				if err != nil {
+					w.ended <- err
+					return
+				}
+				if len(body) > len(emptyDelta) {
+					w.news <- delta{time.Now(), body} // at most one waits: a post was not answered yet
+				}
+				select {
+				case <-time.After(pause):
+				case <-ctx.Done():
+					w.ended <- ctx.Err()
+					return
+				}
+			}
+		}()
+		return w, nil
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{stop: cancel, news: make(chan delta, 1), ended: make(chan error, 1)}
-	go func() {
-		for {
-			body, err := l.Get(ctx, path)
-			if err != nil {
-				w.ended <- err
-				return
-			}
-			if len(body) > len(emptyDelta) {
-				w.news <- delta{time.Now(), body} // at most one waits: a post was not answered yet
-			}
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				w.ended <- ctx.Err()
-				return
-			}
-		}
-	}()
-	return w, nil
 }
 
 // find waits for a delta that names a value and gives the moment it came.

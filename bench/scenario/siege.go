@@ -46,7 +46,7 @@ const (
 // then among as many connections as the pace says of which most are a burden, and
 // compares the server's memory with the bound it prints when it starts.
 func (b *Bench) Siege(ctx context.Context) error {
-	l, set, err := b.besieged(ctx)
+	l, set, err := b.talkative(ctx, "lapid-siege")
 	if err != nil {
 		return err
 	}
@@ -96,13 +96,13 @@ func (b *Bench) Siege(ctx context.Context) error {
 	return nil
 }
 
-// besieged starts a server of its own, whose log says how much memory it may take.
-func (b *Bench) besieged(ctx context.Context) (*peers.LAPI, *corpus.Set, error) {
-	l, err := b.NewLapid(ctx, "lapid-siege", b.Programs.Lapid)
+// talkative starts a server with a set, whose log says how much memory it may take.
+func (b *Bench) talkative(ctx context.Context, name string) (*peers.LAPI, *corpus.Set, error) {
+	l, err := b.NewLapid(ctx, name, b.Programs.Lapid)
 	if err != nil {
 		return nil, nil, err
 	}
-	file := filepath.Join(b.Dir, "lapid-siege", "config.yaml")
+	file := filepath.Join(b.Dir, name, "config.yaml")
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
@@ -132,7 +132,7 @@ func (b *Bench) boundOf(l *peers.LAPI) (int64, error) {
 	}
 	found := boundLine.FindSubmatch(text)
 	if found == nil {
-		return 0, errors.New("siege: the server does not say how much memory it may take")
+		return 0, errors.New("the server does not say how much memory it may take")
 	}
 	return strconv.ParseInt(string(found[1]), 10, 64)
 }
