@@ -362,15 +362,25 @@ func (w *dictionary) append(dst []byte, s string) []byte {
 }
 
 func (w *dictionary) decode(d *decoder) string {
+	if at := w.place(d); at != 0 {
+		return w.words[at-1]
+	}
+	return ""
+}
+
+// place is decode for one who keeps words: the word is words[place-1]. It is 0 after a failure
+// alone.
+func (w *dictionary) place(d *decoder) uint32 {
 	at := d.uvarint()
-	if at == 0 {
-		s := d.string()
-		w.words = append(w.words, s)
-		return s
+	if at == 0 && d.err == nil {
+		w.words = append(w.words, d.string())
+		at = uint64(len(w.words))
 	}
 	if at > uint64(len(w.words)) {
 		d.fail()
-		return ""
 	}
-	return w.words[at-1]
+	if d.err != nil {
+		return 0
+	}
+	return uint32(at)
 }

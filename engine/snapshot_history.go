@@ -20,15 +20,7 @@ func (l *loader) rebuildHistory(most int) {
 	slices.SortFunc(l.ends, func(a, b endEvent) int {
 		return compareEvents(a.rev, a.slot, b.rev, b.slot)
 	})
-	begins := make([]endEvent, 0, 1024)
-	s.next.each(func(r *record) bool {
-		if r.begun > floor && !bornOver(r) {
-			begins = append(begins, endEvent{r.begun, s.slotOf(r.id)})
-		}
-		return true
-	})
-	// Numbers that were brought are not in the order of their revisions.
-	slices.SortStableFunc(begins, func(a, b endEvent) int { return cmp.Compare(a.rev, b.rev) })
+	begins := l.begins(floor, most)
 	if surplus := len(begins) + len(l.ends) - most; surplus > 0 {
 		floor = max(floor, oldestKept(begins, l.ends, surplus))
 	}
@@ -48,6 +40,25 @@ func (l *loader) rebuildHistory(most int) {
 		b++
 	}
 	s.history.Publish(l.rev)
+}
+
+// begins are the events of records that began after a revision, in order; of more than
+// may be kept one too many.
+func (l *loader) begins(floor uint64, most int) (begins []endEvent) {
+	for n := l.state.records.End() - 1; n > 0 && (l.scattered || len(begins) <= most); n-- {
+		r := l.state.records.At(n)
+		if r.begun > floor && !bornOver(r) {
+			begins = append(begins, endEvent{r.begun, n})
+		}
+		if r.begun <= floor && !l.scattered {
+			break // and so are all before it
+		}
+	}
+	slices.Reverse(begins)
+	if l.scattered {
+		slices.SortStableFunc(begins, func(a, b endEvent) int { return cmp.Compare(a.rev, b.rev) })
+	}
+	return begins
 }
 
 // bornOver reports whether a record was over on arrival and never announced.

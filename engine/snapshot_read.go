@@ -11,7 +11,7 @@ import (
 // load builds the state from a snapshot. Decision sections are decoded side by
 // side and inserted in order.
 func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16, []byte], history int, told *starting) error {
-	l := loader{ctx: ctx, state: s, rev: rev, told: told, decoded: make(chan chan decodedSection, 2*runtime.GOMAXPROCS(0))}
+	l := loader{ctx: ctx, state: s, rev: rev, told: told, decoded: make(chan chan *decodedDecisions, 2*runtime.GOMAXPROCS(0))}
 	inserted := make(chan error, 1)
 	go func() { inserted <- l.insert() }()
 	err := l.read(sections)
@@ -26,7 +26,6 @@ func (s *state) load(ctx context.Context, rev uint64, sections iter.Seq2[uint16,
 		return err
 	}
 	s.next.revision = Revision(rev)
-	s.ranges.Publish()
 	l.rebuildHistory(history)
 	return nil
 }
@@ -49,10 +48,12 @@ type loader struct {
 	alert uint64 // last one read
 	// The first ones read: memory is taken for the ids between them and the next.
 	firstAlert, firstDecision uint64
-	serial                    uint32                   // of the last machine read
-	last                      storedRecord             // last one inserted
-	decoded                   chan chan decodedSection // in order of the file
-	ends                      []endEvent
+	serial                    uint32                      // of the last machine read
+	last                      uint64                      // decision, the last one inserted
+	decoded                   chan chan *decodedDecisions // in order of the file
+	begun                     uint64                      // when that one was
+	scattered                 bool                        // numbers that were brought are not in the order of their revisions
+	ends                      []endEvent                  // behind the floor
 
 	allowlists []*Allowlist
 	secrets    map[string][]byte
@@ -60,11 +61,6 @@ type loader struct {
 	allowances     []storedAllowance
 	allowanceFloor uint64
 	dated          bool // the snapshot tells of them
-}
-
-type decodedSection struct {
-	records []storedRecord
-	err     error
 }
 
 func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
@@ -88,22 +84,19 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		if err != nil {
 			return err
 		}
-		switch kind {
-		case sectionHeader:
-			if seen {
-				return fmt.Errorf("%w: snapshot with two headers", errRecord)
-			}
+		switch {
+		case kind == sectionHeader && seen:
+			return fmt.Errorf("%w: snapshot with two headers", errRecord)
+		case kind == sectionHeader:
 			seen = true
-		case sectionAlerts:
-			if decisions {
-				return fmt.Errorf("%w: snapshot section %d after decisions", errRecord, kind) // words are interned by one goroutine at a time
-			}
-		case sectionDecisions:
+		case !seen:
+			return fmt.Errorf("%w: snapshot section %d before the header", errRecord, kind)
+		case kind == sectionDecisions:
 			decisions = true
-			result := make(chan decodedSection, 1)
-			l.decoded <- result
-			go func() { result <- decodeDecisions(d) }()
+			l.decode(d)
 			continue
+		case decisions:
+			return fmt.Errorf("%w: snapshot section %d after decisions", errRecord, kind) // which are inserted by another goroutine
 		}
 		if err := l.section(kind, d); err != nil {
 			return err
@@ -193,6 +186,7 @@ func (l *loader) header(d *decoder) {
 	s.uuidKey = [2]uint64{d.uvarint(), d.uvarint()}
 	s.at = d.varint()
 	s.next.at = s.at
+	s.setHands(s.at)
 	if s.next.nextAlert > mostNumber || s.next.nextDecision > mostNumber {
 		d.fail()
 	}
@@ -367,177 +361,4 @@ func (h *storedAlert) possible(next uint64) bool {
 		return 1
 	})
 	return n > 1 && uint64(n) == uint64(h.count) && h.list[0] == h.first && h.first > 0 && h.list[n-1] < next && ascending
-}
-
-// storedRecord is a record as a snapshot holds it.
-type storedRecord struct {
-	id, alert, begun   uint64
-	until, endedAt     int64
-	endedRev           uint64
-	hi, lo             uint64
-	marks, flags, bits byte
-	words              [5]string // scope, type, origin, scenario, text
-	by                 string    // as actorText
-	uuid               UUID      // its own
-}
-
-func decodeDecisions(d *decoder) decodedSection {
-	n := d.count(11)
-	if n > sectionLength {
-		d.fail()
-		n = 0
-	}
-	list := make([]storedRecord, n)
-	var c recordCodec
-	for i := range list {
-		behind := d.open()
-		c.decode(d, &list[i])
-		if d.close(behind); d.err != nil {
-			break
-		}
-	}
-	if d.err == nil && len(d.rest) != 0 {
-		d.fail()
-	}
-	if d.err != nil {
-		return decodedSection{err: fmt.Errorf("%w: snapshot section of decisions", d.err)}
-	}
-	return decodedSection{records: list}
-}
-
-// decode is the mirror of append.
-func (c *recordCodec) decode(d *decoder, r *storedRecord) {
-	r.marks, r.flags, r.bits = d.byte(), d.byte(), d.byte()
-	r.id = c.id + d.uvarint()
-	r.alert = c.alert + uint64(d.varint())
-	r.begun = c.begun + uint64(d.varint())
-	r.until = c.until + d.varint()
-	c.id, c.alert, c.begun, c.until = r.id, r.alert, r.begun, r.until
-	if r.marks&storedEnded != 0 {
-		r.endedRev = d.uvarint()
-		r.endedAt = r.until - d.varint()
-	}
-	var b [16]byte
-	if r.flags&flagV6 != 0 {
-		d.fixed(b[:])
-		r.hi, r.lo = little(b[:8]), little(b[8:])
-	} else if r.flags&flagAddress != 0 {
-		d.fixed(b[:4])
-		r.lo = little(b[:8])
-	}
-	for i := range 4 {
-		r.words[i] = c.words[i].decode(d)
-	}
-	if d.bool() {
-		r.words[4] = c.words[4].decode(d)
-	}
-	if d.version > firstVersion && r.marks&storedEnded != 0 {
-		if r.by = c.actors.decode(d); len(r.by) > 1+longestActor {
-			d.fail()
-		}
-	}
-	if r.marks&storedUUID != 0 {
-		d.fixed(r.uuid[:])
-	}
-}
-
-func little(b []byte) (n uint64) {
-	for i := range 8 {
-		n |= uint64(b[i]) << (8 * i)
-	}
-	return n
-}
-
-// insert takes decoded sections in order and builds the indexes.
-func (l *loader) insert() (err error) {
-	for result := range l.decoded {
-		section := <-result
-		if err == nil {
-			err = section.err
-		}
-		for i := 0; err == nil && i < len(section.records); i++ {
-			err = l.insertRecord(&section.records[i])
-		}
-		l.told.decisions.Add(int64(len(section.records)))
-	}
-	return err
-}
-
-func (l *loader) insertRecord(in *storedRecord) error {
-	s := l.state
-	n, r := s.records.New()
-	r.id, r.alert, r.begun, r.until = in.id, in.alert, in.begun, in.until
-	r.flags, r.bits, r.hi, r.lo = in.flags, in.bits, in.hi, in.lo
-	if !l.possible(in, r) {
-		return fmt.Errorf("%w: snapshot holds an impossible decision %d", errRecord, r.id)
-	}
-	l.last = *in
-	for i, word := range [...]*uint32{&r.scope, &r.kind, &r.origin, &r.scenario, &r.text} {
-		*word = s.strings.Acquire(in.words[i])
-	}
-	if in.marks&storedUUID != 0 {
-		*s.uuids.Set(r.id) = in.uuid.halves()
-	}
-	s.link(n, r)
-	s.ids.Set(r.id).Store(uint32(n))
-	if in.marks&storedEnded != 0 {
-		r.endedAt = in.endedAt
-		r.by = s.acquireActorText(in.by)
-		r.endedRev.Store(in.endedRev)
-		if !bornOver(r) {
-			l.ends = append(l.ends, endEvent{in.endedRev, n})
-		}
-	}
-	if in.marks&storedPurged != 0 {
-		r.mark(markPurged)
-	}
-	if r.endedRev.Load() != 0 && r.until <= s.at {
-		r.mark(markTimedOut)
-		if r.marked(markPurged) {
-			s.graves.dig(n)
-		}
-		return nil
-	}
-	s.deadlines.Add(n)
-	if r.endedRev.Load() == 0 {
-		s.tally.add(s, r, 1)
-	}
-	return nil
-}
-
-// possible reports whether a decision can follow the one before it: what the
-// indexes and the history rely on.
-func (l *loader) possible(in *storedRecord, r *record) bool {
-	if l.firstDecision == 0 {
-		l.firstDecision = in.id
-	}
-	if in.id <= l.last.id || in.id >= l.state.next.nextDecision || l.state.next.nextDecision-l.firstDecision > mostSpread || in.begun == 0 || in.begun > l.rev {
-		return false
-	}
-	if in.marks&storedEnded != 0 && (in.endedRev < in.begun || in.endedRev > l.rev) || in.marks&^(storedEnded|storedPurged|storedUUID) != 0 || (in.marks&storedUUID != 0) != (in.flags&flagUUID != 0) {
-		return false
-	}
-	if !l.ofItsAlert(in) {
-		return false
-	}
-	if in.flags&flagAddress == 0 {
-		return in.flags&(flagV6|flagSlash) == 0
-	}
-	t := r.target()
-	return t.IsValid() && t == t.Masked() && (in.flags&flagSlash != 0 || t.IsSingleIP())
-}
-
-// ofItsAlert reports whether a decision's alert is there and names it, or is as gone
-// as the decision says. Alerts come before decisions.
-func (l *loader) ofItsAlert(in *storedRecord) bool {
-	h := l.state.alerts.At(in.alert)
-	stored := h != nil && h.begun.Load() != 0
-	if in.marks&storedPurged != 0 {
-		return !stored && in.marks&storedEnded != 0
-	}
-	if stored && h.listed {
-		_, there := slices.BinarySearch(*l.state.lists.At(in.alert).Load(), in.id)
-		return there
-	}
-	return stored && in.id >= h.first && in.id-h.first < uint64(h.count)
 }

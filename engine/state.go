@@ -43,7 +43,8 @@ type state struct {
 	pasts   sync.Map // *BouncerRow → []pastSight, of those that are moved
 	uncut   uncut    // ranges that are not told
 
-	reborn Revision // set at the start: where the history was then
+	reborn   Revision // set at the start: where the history was then
+	unlinked bool     // until its end: records are not in hosts, ranges and values (linking.go)
 
 	// Owned by the committer.
 	deadlines   *index.Deadlines
@@ -64,9 +65,9 @@ type state struct {
 }
 
 // newState is an empty state. Until endLoading, bouncers and machines are found by
-// their names alone, and nothing may be published.
+// their names alone and decisions by their ids, and nothing may be published.
 func newState() *state {
-	s := &state{version: recordVersion}
+	s := &state{version: recordVersion, unlinked: true}
 	s.shelves.leastReserve, s.shelves.leastLog = shelfReserve, shelfLog
 	s.nameKinds()
 	s.clean = [2]uint32{s.strings.Acquire(ScopeIP), s.strings.Acquire(ScopeRange)}
@@ -84,6 +85,7 @@ func newState() *state {
 
 // endLoading makes the indexes of all that a start has read.
 func (s *state) endLoading() {
+	s.linkAll()
 	s.next.bouncers.build()
 	s.next.machines.build()
 }
@@ -167,10 +169,11 @@ func (s *state) begin(rev Revision, id, alert uint64, uuid UUID, simulated bool,
 
 // link puts a record in front of its target's chain.
 func (s *state) link(n slot, r *record) {
+	if s.unlinked {
+		return
+	}
 	if old := s.head(r); old != 0 {
-		r.next.Store(uint32(old))
-		r.mark(markCrowded)
-		s.records.At(old).mark(markCrowded)
+		s.crowd(n, old)
 	}
 	s.setHead(r, n)
 }
@@ -318,14 +321,20 @@ func (s *state) turnBack(now int64) {
 	if now >= s.turned-clockSlack {
 		return
 	}
-	s.deadlines = s.newDeadlines()
-	s.deadlines.Due(now, nil) // empty; it only sets the hands
-	s.turned = now
+	s.setHands(now)
 	for id := range s.ids.Ascending(0, math.MaxUint64) {
 		if n := s.slotOf(id); n != 0 && !s.records.At(n).marked(markTimedOut) {
 			s.deadlines.Add(n)
 		}
 	}
+}
+
+// setHands makes an empty wheel that stands at a time: what is added waits where it is to,
+// and is not dealt out by the first commit.
+func (s *state) setHands(now int64) {
+	s.deadlines = s.newDeadlines()
+	s.deadlines.Due(now, nil)
+	s.turned = now
 }
 
 // anyDue reports whether something is over by a time. It turns the wheel there, so the next

@@ -79,6 +79,21 @@ func (s *Slab[T]) New() (Slot, *T) {
 	return n, s.At(n)
 }
 
+// Extend gives so many zeroed records in a row, at the end, and returns the first: New for
+// a writer that fills a slab of which nothing was freed yet. The writer's alone. It
+// panics beyond MaxSlot.
+func (s *Slab[T]) Extend(count int) (first Slot) {
+	last := int(s.given.Load()) + count
+	if last > int(MaxSlot) {
+		panic(fmt.Sprintf("BUG: a slab of %d records is full", MaxSlot))
+	}
+	first = Slot(s.given.Load()) + 1
+	s.records.reach(uint32(last))
+	s.given.Store(uint32(last))
+	s.live.Add(int64(count))
+	return first
+}
+
 // Free takes the record n back; its contents stay until it is given again.
 // The writer's alone, and only when no reader can reach n (package comment).
 func (s *Slab[T]) Free(n Slot) {
