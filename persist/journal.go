@@ -3,6 +3,8 @@ package persist
 import (
 	"fmt"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Append writes the record of the next revision and returns when it is on disk
@@ -15,8 +17,31 @@ import (
 // calls fail the same way at once, and Reopen removes what may have reached the
 // disk. Only if the process ends before that, the next Open may find it, whole.
 func (s *Store) Append(rev uint64, record []byte) error {
-	if last := s.Last(); rev != last+1 {
-		panic(fmt.Sprintf("BUG: append of revision %d after %d", rev, last))
+	if err := s.BeginAppend(rev, record); err != nil {
+		return err
+	}
+	return s.EndAppend()
+}
+
+// appending is the record that is on its way to the disk; in is nil when there is none.
+type appending struct {
+	in    *instance
+	rev   uint64
+	size  int
+	rows  int // how many of Store.unsynced were written before it
+	began time.Time
+}
+
+// BeginAppend is the first half of Append: it hands the record to the disk, and returns
+// before it is there. What the caller does until EndAppend takes none of the time of the
+// sync. record is borrowed until BeginAppend returns. An error is Append's, and there is
+// nothing to end then.
+//
+// Until EndAppend the record counts as not written, and of what is for the committer only
+// WriteRows may be called.
+func (s *Store) BeginAppend(rev uint64, record []byte) error {
+	if last := s.Last(); rev != last+1 || s.appending.in != nil {
+		panic(fmt.Sprintf("BUG: append of revision %d after %d, another under way: %t", rev, last, s.appending.in != nil))
 	}
 	if len(record) > MaxRecord {
 		return fmt.Errorf("append revision %d: %d bytes: %w", rev, len(record), ErrTooLarge)
@@ -25,9 +50,6 @@ func (s *Store) Append(rev uint64, record []byte) error {
 	if err != nil {
 		return fmt.Errorf("append revision %d: %w", rev, err)
 	}
-	defer in.users.Done()
-
-	defer s.batch.Reset()
 	if tail := s.tail.Load(); tail != 0 && tail != rev-1 {
 		// A snapshot is ahead of the journal; what is left of it leads nowhere.
 		_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, rev), nil)
@@ -40,16 +62,43 @@ func (s *Store) Append(rev uint64, record []byte) error {
 		in.identity.sign(&s.batch) // the first record of a log
 	}
 
-	start := time.Now()
-	if err := s.commit(in, &s.batch, !s.options.NoSync); err != nil {
-		return fmt.Errorf("append revision %d: %w", rev, err)
+	s.appending = appending{in: in, rev: rev, size: len(record), rows: len(s.unsynced), began: time.Now()}
+	apply := in.db.ApplyNoSyncWait
+	options := pebble.Sync
+	if s.options.NoSync {
+		apply, options = in.db.Apply, pebble.NoSync
 	}
-	s.metrics.appended(len(record), time.Since(start))
-	s.tail.Store(rev)
-	s.last.Store(rev)
+	if err := apply(&s.batch, options); err != nil {
+		in.fence.lower("commit", s.folder.join(storeDir), err)
+		s.batch.Reset()
+		s.appending = appending{}
+		in.users.Done()
+		return fmt.Errorf("append revision %d: %w", rev, in.fence.err())
+	}
+	return nil
+}
+
+// EndAppend returns when the record of BeginAppend is on disk, with Append's error if it
+// will not be.
+func (s *Store) EndAppend() error {
+	a := s.appending
+	s.appending = appending{}
+	defer a.in.users.Done()
+	defer s.batch.Reset()
 	if !s.options.NoSync {
-		s.noteReached(rev, rev, false)
-		s.forgetUnsynced() // they went into the same log, before
+		if err := s.batch.SyncWait(); err != nil {
+			a.in.fence.lower("commit", s.folder.join(storeDir), err)
+		}
+	}
+	if err := a.in.fence.err(); err != nil {
+		return fmt.Errorf("append revision %d: %w", a.rev, err)
+	}
+	s.metrics.appended(a.size, time.Since(a.began))
+	s.tail.Store(a.rev)
+	s.last.Store(a.rev)
+	if !s.options.NoSync {
+		s.noteReached(a.rev, a.rev, false)
+		s.forgetUnsynced(a.rows) // they went into the same log, before
 	}
 	return nil
 }
@@ -176,9 +225,9 @@ func (s *Store) Trim(upto uint64) error {
 		return fmt.Errorf("trim journal to revision %d: %w", upto, err)
 	}
 	defer in.users.Done()
-	defer s.batch.Reset()
-	_ = s.batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, upto+1), nil)
-	if err := s.commit(in, &s.batch, false); err != nil {
+	var batch pebble.Batch
+	_ = batch.DeleteRange(appendJournalKey(nil, 0), appendJournalKey(nil, upto+1), nil)
+	if err := s.commit(in, &batch, false); err != nil {
 		return fmt.Errorf("trim journal to revision %d: %w", upto, err)
 	}
 	// The space returns only when the deletion is written to a table.

@@ -1,10 +1,14 @@
 package persist
 
 import (
+	"encoding/binary"
 	"fmt"
 	"iter"
+	"math/rand/v2"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func benchStore(b *testing.B, change ...func(*Options)) *Store {
@@ -187,4 +191,52 @@ func BenchmarkRow(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// What 64 writers leave behind: a record of what they share, and a row for each. The time
+// and bytes are of everything the store does, merges of tables included.
+func BenchmarkRecordsAndRows(b *testing.B) {
+	s := benchStore(b)
+	rows, rev, id := s.NewRows(), s.Last(), uint64(0)
+	noise := rand.New(rand.NewPCG(1, 2))
+	record, row := make([]byte, 32*220), make([]byte, 200)
+	for i := range record {
+		record[i] = "abcdefgh"[noise.IntN(8)]
+	}
+	before := processorTime(b)
+	for b.Loop() {
+		rev++
+		for i := range 32 {
+			id++
+			binary.BigEndian.PutUint64(row, noise.Uint64())
+			copy(record[i*220:], row[:8])
+			copy(row[8:], record[noise.IntN(1000):])
+			rows.Set(1, binary.BigEndian.AppendUint64(nil, id), row)
+		}
+		if err := s.Append(rev, record); err != nil {
+			b.Fatal(err)
+		}
+		if err := s.WriteRows(rows); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/op")
+	m := s.current.db.Metrics()
+	var merged uint64
+	for _, l := range m.Levels {
+		merged += l.TableBytesCompacted
+	}
+	b.ReportMetric(float64(merged)/float64(b.N), "merged-B/op")
+	b.ReportMetric(float64(m.Compact.Count), "merges")
+}
+
+// processorTime is what the process has used so far: on a shared machine it tells more
+// than the clock.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -65,7 +66,7 @@ func (r *Rows) Reset() {
 
 // WriteRows applies the changes in order, all or none. Afterwards r is empty; but
 // after ErrDisk it is as it was, to be written again after Reopen. They can be read
-// at once. They are not synced: they reach the disk with the next Append at the
+// at once. They are not synced: they reach the disk with the next Append that begins at the
 // latest, and after a crash before that they are gone, never without what was
 // written before them. Their source is then still in the journal.
 //
@@ -99,7 +100,7 @@ func (s *Store) WriteRows(r *Rows) error {
 	}
 	switch {
 	case sync:
-		s.forgetUnsynced()
+		s.forgetUnsynced(len(s.unsynced))
 	case !s.options.NoSync:
 		s.unsynced = append(s.unsynced, bytes.Clone(repr))
 		s.unsyncedBytes += size
@@ -123,7 +124,7 @@ func (s *Store) Mark() error {
 	if err := s.mark(in); err != nil {
 		return fmt.Errorf("sync store: %w", err)
 	}
-	s.forgetUnsynced()
+	s.forgetUnsynced(len(s.unsynced))
 	return nil
 }
 
@@ -134,10 +135,13 @@ func (s *Store) mark(in *instance) error {
 	return s.commit(in, &batch, true)
 }
 
-// forgetUnsynced is called when everything before is on disk.
-func (s *Store) forgetUnsynced() {
-	clear(s.unsynced)
-	s.unsynced, s.unsyncedBytes = s.unsynced[:0], 0
+// forgetUnsynced is called when the first n of the batches are on disk.
+func (s *Store) forgetUnsynced(n int) {
+	for _, repr := range s.unsynced[:n] {
+		s.unsyncedBytes -= len(repr)
+	}
+	s.unsynced = slices.Delete(s.unsynced, 0, n)
+	s.appending.rows = max(s.appending.rows-n, 0)
 }
 
 // Row appends the value under key to dst and tells whether there is one.

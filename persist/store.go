@@ -14,7 +14,7 @@ import (
 
 // A Store is one folder that is open: the journal, the rows, the snapshots.
 //
-// Append, WriteRows, Trim and Reopen are for one goroutine, the committer.
+// Append and its halves, WriteRows, Trim and Reopen are for one goroutine, the committer.
 // WriteSnapshot may run beside it on another. Everything else may be called from
 // any goroutine at any time.
 type Store struct {
@@ -55,6 +55,7 @@ type Store struct {
 	// Owned by the committer. unsynced holds the row batches since the last synced write
 	// (which a failing disk takes along), at most maxUnsynced bytes and one batch.
 	batch         pebble.Batch
+	appending     appending
 	unsynced      [][]byte
 	unsyncedBytes int
 
