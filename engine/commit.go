@@ -22,7 +22,11 @@ import (
 //	answer    the callers that proposed are told
 //
 // While one commit is being synced the next gathers in the queue, so writers
-// that arrive together share one sync.
+// that arrive together share one sync. And while one is applied and its writers are
+// answered the next is being synced already, if both bring alerts and nothing else
+// (commitRun): the disk is at work all the time, and there is never more than one commit
+// of which it is not known what became of it. It is neither applied nor published before
+// that is known, so that a sync that fails leaves nothing to undo.
 
 // commitLoop is the committer's goroutine.
 func (e *Engine) commitLoop(ctx context.Context) error {
@@ -50,8 +54,7 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 		}
 		e.queue.gather(last)
 		batch := e.queue.take()
-		last = len(batch)
-		e.commitBatch(batch)
+		last = e.commitRun(batch)
 		timer.Reset(e.housekeeping())
 		now, steady := e.clock()
 		e.logMissed(now)
@@ -80,29 +83,107 @@ func (e *Engine) drain() error {
 	}
 }
 
-// commitBatch makes one commit of the batch and of what is due by now. Its time is
-// never earlier than that of the one before, unless the clock was set back by more than
-// the slack: then it says so first. An engine that follows does chores and refuses writes.
+// draft is a commit on its way: made of proposals, then in the journal, then in memory.
+type draft struct {
+	batch []*proposal
+	rev   Revision
+	at    int64
+	back  *setBack // the clock was set back: first in the commit
+	ops   int
+	ahead bool    // all are, see proposal.ahead
+	next  numbers // behind it
+
+	record []byte // borrowed from the engine until the next draft is made; nil: there is nothing to write
+	begun  bool   // the store's journal has it, or has said begin
+	begin  error
+}
+
+// commitBatch makes one commit of the batch and of what is due by now.
 func (e *Engine) commitBatch(batch []*proposal) {
+	d := e.draft(batch, nil)
+	var err error
+	if d.record != nil {
+		err = e.append(d.rev, d.record)
+	}
+	e.settle(d, err)
+}
+
+// runAtMost is for how long commitRun goes on, in nanoseconds: what else the committer has
+// to do waits so long, and for the commit that is under way then.
+const runAtMost = 20e6
+
+// commitRun makes a commit of the batch, and commits of what gathers meanwhile, each begun
+// when the one before is on the disk and before that is applied. It returns how many
+// proposals the last one had.
+func (e *Engine) commitRun(batch []*proposal) int {
+	_, began := e.clock()
+	d := e.draft(batch, nil)
+	e.beginAppend(d)
+	for {
+		err := e.endAppend(d)
+		var next *draft
+		if err == nil && d.ahead && d.begun {
+			if _, now := e.clock(); now-began < runAtMost {
+				next = e.draftAhead(d)
+			}
+		}
+		e.settle(d, err)
+		if next == nil {
+			return len(d.batch)
+		}
+		d = next
+	}
+}
+
+// draftAhead makes and begins the commit behind one that is on the disk and not yet
+// applied; nil, if nothing waits that may go ahead.
+func (e *Engine) draftAhead(before *draft) *draft {
+	batch := e.queue.takeAhead()
+	if len(batch) == 0 {
+		return nil
+	}
+	d := e.draft(batch, before)
+	e.beginAppend(d)
+	return d
+}
+
+// draft makes a commit of the batch and of what is due by now, to follow another that is
+// not applied yet, or nil. Its time is never earlier than that of the one before, unless
+// the clock was set back by more than the slack: then it says so first. An engine that
+// follows does chores and refuses writes.
+func (e *Engine) draft(batch []*proposal, before *draft) *draft {
+	s, now := e.state, e.Now()
+	d := &draft{batch: batch, rev: s.next.revision + 1, next: numbers{s.next.nextAlert, s.next.nextDecision}, ahead: true}
+	newest := s.at
+	if before != nil {
+		d.rev, d.next, newest = before.rev+1, before.next, max(newest, before.at)
+	}
 	writes := e.role.writes.Load()
-	now := e.Now()
-	s := e.state
-	view := e.View()
 	record := e.record[:0] // the operations; their number is known at the end
-	ops := 0
-	var back *setBack
-	if writes && now < s.at-clockSlack {
-		back = &setBack{to: now}
-		record = appendOp(record, Actor{Kind: ActorServer}, back)
-		ops++
+	// Behind another the set back waits: it is for a commit that is made of all that was.
+	if writes && before == nil && now < newest-clockSlack {
+		d.back, d.ahead = &setBack{to: now}, false
+		record = appendOp(record, Actor{Kind: ActorServer}, d.back)
+		d.ops++
 	}
-	at := now
-	if back == nil {
-		at = max(now, s.at, s.turned) // what is due was looked for by then
+	d.at = now
+	if d.back == nil {
+		d.at = max(now, newest, s.turned) // what is due was looked for by then
 	}
-	due := writes && s.anyDue(at)
-	next := numbers{s.next.nextAlert, s.next.nextDecision}
-	for _, p := range batch {
+	due := writes && before == nil && s.anyDue(d.at)
+	e.record = e.resolve(d, record, writes)
+	if due || d.ops > 1 || d.ops == 1 && d.back == nil {
+		e.frame = appendCommit(e.frame[:0], d.at, d.ops, e.record)
+		d.record = e.frame
+	}
+	return d
+}
+
+// resolve does the chores of a draft's batch and appends the operations of the rest.
+func (e *Engine) resolve(d *draft, record []byte, writes bool) []byte {
+	view := e.View()
+	for _, p := range d.batch {
+		d.ahead = d.ahead && p.ahead
 		if p.chore != nil {
 			p.err = p.chore(view)
 			continue
@@ -117,21 +198,56 @@ func (e *Engine) commitBatch(batch []*proposal) {
 			}
 			if p.before != nil {
 				record = appendOp(record, p.by, p.before)
-				ops++
+				d.ops++
 			}
 		}
-		next = p.number(next)
+		d.next = p.number(d.next)
 		record = append(record, p.bytes...)
 		p.bytes = nil
-		ops++
+		d.ops++
 	}
-	e.record = record
-	if due || ops > 1 || ops == 1 && back == nil {
-		e.frame = appendCommit(e.frame[:0], at, ops, record)
-		e.write(batch, back, at, e.frame)
+	return record
+}
+
+// beginAppend has the store's journal begin to write a draft. Journals that are shared
+// are asked once, by endAppend.
+func (e *Engine) beginAppend(d *draft) {
+	if d.record == nil || e.options.Journal != nil || d.rev == 1 {
+		return
+	}
+	d.begun = true
+	d.begin = e.ownsStore(d.rev, e.local.begin(d.rev-1, d.record))
+}
+
+// endAppend returns when a draft is in the journal or will not be.
+func (e *Engine) endAppend(d *draft) error {
+	if d.record == nil {
+		return nil
+	}
+	if !d.begun {
+		return e.append(d.rev, d.record)
+	}
+	first := true
+	return e.onDisk(func() error {
+		if !first {
+			return e.appendLocal(d.rev, d.record)
+		}
+		first = false
+		if d.begin != nil {
+			return d.begin
+		}
+		return e.local.end()
+	})
+}
+
+// settle applies and publishes a draft that is in the journal, or was refused by it for
+// err, and answers whoever proposed it.
+func (e *Engine) settle(d *draft, err error) {
+	if d.record != nil {
+		e.conclude(d.batch, d.back, d.at, len(d.record), err)
 	}
 	e.evictions.settle()
-	for _, p := range batch {
+	for _, p := range d.batch {
 		close(p.done)
 	}
 	if cap(e.record) > 2*maxBatchBytes {
@@ -141,9 +257,16 @@ func (e *Engine) commitBatch(batch []*proposal) {
 
 // write journals, applies and publishes one commit.
 func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte) {
+	err := e.append(e.state.next.revision+1, record)
+	e.conclude(batch, back, at, len(record), err)
+}
+
+// conclude applies and publishes a commit of so many bytes that is in the journal, or was
+// refused by it for err.
+func (e *Engine) conclude(batch []*proposal, back *setBack, at int64, size int, err error) {
 	s := e.state
 	rev := s.next.revision + 1
-	if err := e.append(rev, record); err != nil {
+	if err != nil {
 		e.evictions.failed()
 		defer e.deposedBy(err)
 		for _, p := range batch {
@@ -166,7 +289,7 @@ func (e *Engine) write(batch []*proposal, back *setBack, at int64, record []byte
 	e.writeRows(rev)
 	e.publish(rev)
 	e.counters.commits.Add(1)
-	e.counters.journalBytes.Add(int64(len(record)))
+	e.counters.journalBytes.Add(int64(size))
 }
 
 // onDisk writes to the store, which is revived if its disk has refused before, and says

@@ -165,7 +165,10 @@
 //	ends          a start is left, whatever the disk is at   TestStartIsLeft
 //	formats       the first one opens and restores for ever  TestFrozenStores, TestFrozenBackup
 //	              it gets its id whatever happens            TestFrozenStoreMigratesAtAnyMoment
+//	              the next commit is at the disk while one is
+//	              applied; one that fails leaves nothing     TestNextCommitIsBegunAhead, TestFailedSyncWithTheNextGathered
 //	visibility    a view that is held never changes          TestHeldViewNeverChanges
+//	              readers see only what is on the disk       TestReadersSeeWhatIsOnTheDisk
 //	              readers, snapshots, streams beside writers TestReadersBesideWriters
 //	agreement     random histories against the slow twin     TestHistories
 //	streams       bouncers with lost answers, restarts and

@@ -22,7 +22,7 @@ type Engine struct {
 	log     *slog.Logger
 	store   *persist.Store
 	journal Journal // the store's, or Options.Journal
-	local   Journal // the store's
+	local   *storeJournal
 	state   *state
 	queue   queue
 	role    role
@@ -155,7 +155,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	e.started = options.Now()
 	e.queue.wake = make(chan struct{}, 1)
 	e.role.orders, e.role.over = make(chan order), make(chan struct{})
-	e.local = NewStoreJournal(store)
+	e.local = &storeJournal{store: store}
 	if e.journal = options.Journal; e.journal == nil {
 		e.journal = e.local
 		e.role.writes.Store(true)

@@ -234,13 +234,7 @@ func (e *Engine) append(rev Revision, record []byte) error {
 		return e.journal.Append(context.Background(), 0, record) // Open tells what the disk says
 	}
 	if e.options.Journal == nil {
-		return e.onDisk(func() error {
-			err := e.journal.Append(context.Background(), rev-1, record)
-			if errors.Is(err, ErrNotWriter) {
-				panic(fmt.Sprintf("BUG: append of revision %d to a store that ends with %d", rev, e.store.Last()))
-			}
-			return err
-		})
+		return e.onDisk(func() error { return e.appendLocal(rev, record) })
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), e.options.JournalPatience)
 	defer cancel()
@@ -257,6 +251,19 @@ func (e *Engine) append(rev Revision, record []byte) error {
 		return tooLarge(err)
 	}
 	return &Error{Kind: ErrDisk, Text: "the change could not be stored", Cause: err}
+}
+
+// appendLocal makes a commit durable in the store's journal.
+func (e *Engine) appendLocal(rev Revision, record []byte) error {
+	return e.ownsStore(rev, e.local.Append(context.Background(), rev-1, record))
+}
+
+// ownsStore makes sure that an append to the store was not refused for its place.
+func (e *Engine) ownsStore(rev Revision, err error) error {
+	if errors.Is(err, ErrNotWriter) {
+		panic(fmt.Sprintf("BUG: append of revision %d to a store that ends with %d", rev, e.store.Last()))
+	}
+	return err
 }
 
 // keep writes a commit of a shared history into the store, unsynced. A disk that refuses

@@ -41,7 +41,7 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	if len(o.alerts) == 0 {
 		return nil, nil
 	}
-	p := &proposal{op: o}
+	p := &proposal{op: o, ahead: true}
 	p.resolve = func(v *View) (op, error) {
 		if v.allowlists != view.allowlists && e.recheck(o, v) {
 			p.bytes = nil // to be written anew

@@ -65,10 +65,25 @@ type storeJournal struct {
 
 // Append fails as persist.Store.Append does, for the disk's reasons.
 func (j *storeJournal) Append(_ context.Context, after Revision, commit []byte) error {
+	if err := j.begin(after, commit); err != nil {
+		return err
+	}
+	return j.end()
+}
+
+// begin is the first half of Append: the commit is on its way to the disk, and no other may
+// be begun until end has said what became of it. An error is Append's, and there is nothing
+// to end then.
+func (j *storeJournal) begin(after Revision, commit []byte) error {
 	if j.store.Last() != uint64(after) {
 		return ErrNotWriter
 	}
-	if err := j.store.Append(uint64(after)+1, commit); err != nil {
+	return j.store.BeginAppend(uint64(after)+1, commit)
+}
+
+// end is the second half: it waits for the disk.
+func (j *storeJournal) end() error {
+	if err := j.store.EndAppend(); err != nil {
 		return err
 	}
 	j.grown.give()

@@ -28,6 +28,10 @@ type proposal struct {
 	// at everything, or takes away what others may look at, and goes alone.
 	key string
 
+	// ahead: it adds alerts, and resolve looks at allowlists alone. It may go to the journal
+	// before the commit in front of it is applied, if that is of such proposals too.
+	ahead bool
+
 	err  error
 	done chan struct{} // closed once, when err and the op's answer are final
 }
@@ -154,9 +158,7 @@ const (
 // a tenth less of processor time. Tried as well, and no better: stepping back once,
 // ten or thirty rounds in vain, and sleeping 100 µs; the rate changes little with
 // the size of commits. A third P for those two processors gave a tenth more in some
-// runs and nothing in others. Not tried: to begin the sync of a commit while the
-// one before is applied, which could use the fifth of the time in which no sync is
-// under way.
+// runs and nothing in others.
 func (q *queue) gather(before int) {
 	n, idle := q.length(), 0
 	if n <= 1 && before <= 1 {
@@ -172,7 +174,12 @@ func (q *queue) gather(before int) {
 }
 
 // take removes the longest run of proposals that may share a commit.
-func (q *queue) take() []*proposal {
+func (q *queue) take() []*proposal { return q.takeSome(false) }
+
+// takeAhead removes the longest such run of proposals that may go ahead.
+func (q *queue) takeAhead() []*proposal { return q.takeSome(true) }
+
+func (q *queue) takeSome(ahead bool) []*proposal {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, bytes := 0, 0
@@ -180,6 +187,9 @@ func (q *queue) take() []*proposal {
 	for n < len(q.waiting) && n < maxBatch {
 		p := q.waiting[n]
 		if n > 0 && (bytes+len(p.bytes) > maxBatchBytes || p.key == everything || q.waiting[0].key == everything) {
+			break
+		}
+		if ahead && !p.ahead {
 			break
 		}
 		if p.key != "" {
