@@ -35,6 +35,10 @@ func TestReadersAllocateNothing(t *testing.T) {
 	host4, host6 := whole(four), whole(six)
 	dst := make([]Slot, 0, 256)
 	var sum uint64
+	var gathered Ranges
+	gathered.Set(netip.MustParsePrefix("10.0.0.0/9"), 1)
+	gathered.Set(netip.MustParsePrefix("2001::/16"), 2)
+	gathered.Gather(nil)
 	each := func(_ netip.Addr, n Slot) bool { sum += uint64(n); return true }
 	eachRange := func(_ netip.Prefix, n Slot) bool { sum += uint64(n); return true }
 
@@ -44,7 +48,12 @@ func TestReadersAllocateNothing(t *testing.T) {
 		"Hosts.Within, scan":  func() { hosts.Within(wide4, each); hosts.Within(wide6, each) },
 		"Ranges.Get":          func() { sum += uint64(ranges.Get(net4) + ranges.Get(net6)) },
 		"Ranges.Covering":     func() { dst = ranges.Covering(ranges.Covering(dst[:0], host4), host6) },
-		"Values.Get":          func() { sum += uint64(values.Get(7) + values.Get(6_000)) },
+		"Ranges.Covering, gathered": func() {
+			if dst = gathered.Covering(gathered.Covering(dst[:0], host4), host6); len(dst) != 2 {
+				t.Fatalf("covered by %v", dst)
+			}
+		},
+		"Values.Get": func() { sum += uint64(values.Get(7) + values.Get(6_000)) },
 		"Strings": func() {
 			n, _ := texts.Lookup("text 7")
 			m, _ := texts.Lookup("text none")

@@ -92,6 +92,15 @@ func TestHostsBeside(t *testing.T) {
 
 func TestRangesBeside(t *testing.T) {
 	t.Parallel()
+	rangesBeside(t, (*Ranges).Publish)
+}
+
+func TestGatheredRangesBeside(t *testing.T) {
+	t.Parallel()
+	rangesBeside(t, func(r *Ranges) { r.Gather(nil) })
+}
+
+func rangesBeside(t *testing.T, publish func(*Ranges)) {
 	var ranges Ranges
 	network := func(i uint32) netip.Prefix { return netip.PrefixFrom(addr4(i<<8), 24) }
 	slot := func(i, round uint32) Slot { return Slot(i<<8 | round&0xff | 1) }
@@ -100,7 +109,7 @@ func TestRangesBeside(t *testing.T) {
 	for i := range uint32(shared) {
 		ranges.Set(network(i), slot(i, 0))
 	}
-	ranges.Publish()
+	publish(&ranges)
 	write := func(r *rand.Rand) {
 		many := uint32(r.IntN(3))
 		if r.IntN(10) == 0 {
@@ -110,13 +119,13 @@ func TestRangesBeside(t *testing.T) {
 		for i := first; i < first+many; i++ {
 			ranges.Set(network(i), slot(i, r.Uint32()))
 		}
-		ranges.Publish()
+		publish(&ranges)
 		i := r.Uint32N(shared)
 		ranges.Set(network(i), slot(i, r.Uint32()))
 		for i := first; i < first+many; i++ {
 			ranges.Set(network(i), 0)
 		}
-		ranges.Publish()
+		publish(&ranges)
 	}
 	beside(t, write, func(t *testing.T) {
 		var dst [8]Slot

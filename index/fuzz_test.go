@@ -79,11 +79,14 @@ func FuzzAgainstSlice(f *testing.F) {
 			if n != 0 {
 				twin = append(twin, entry{p, n})
 			}
-			if op%3 == 0 {
+			switch op % 6 {
+			case 0:
 				b.ranges.Publish()
+			case 3:
+				b.ranges.Gather(nil)
 			}
 		})
-		b.ranges.Publish()
+		b.ranges.Gather(nil)
 		if b.hosts.Len()+b.ranges.Len() != len(twin) {
 			t.Fatalf("%d hosts and %d ranges, want %d in all", b.hosts.Len(), b.ranges.Len(), len(twin))
 		}

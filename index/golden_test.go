@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -163,8 +164,9 @@ func TestValuesLikeMap(t *testing.T) {
 
 func TestRangesLikeMap(t *testing.T) {
 	t.Parallel()
-	for _, wide := range []bool{false, true} {
-		t.Run(fmt.Sprintf("wide=%v", wide), func(t *testing.T) {
+	for i := range 4 {
+		wide, gathers := i&1 != 0, i&2 != 0
+		t.Run(fmt.Sprintf("wide=%v,gathers=%v", wide, gathers), func(t *testing.T) {
 			t.Parallel()
 			r := chance(t)
 			var ranges Ranges
@@ -197,7 +199,11 @@ func TestRangesLikeMap(t *testing.T) {
 					}
 				}
 				anchors := ranges.last
-				ranges.Publish()
+				if gathers && r.IntN(20) > 0 {
+					ranges.Gather(nil)
+				} else {
+					ranges.Publish()
+				}
 				cleaned = cleaned || ranges.last < anchors
 				if idle := int(ranges.last) - ranges.Len(); idle > ranges.Len()+idleKept {
 					t.Fatalf("%d of %d anchors are idle", idle, ranges.last)
@@ -221,23 +227,85 @@ func checkRanges(t *testing.T, ranges *Ranges, twin map[netip.Prefix]Slot, p net
 	if ranges.Len() != len(twin) {
 		t.Fatalf("%d ranges, want %d", ranges.Len(), len(twin))
 	}
-	var covering []Slot
-	inside := map[netip.Prefix]Slot{}
-	for q, n := range twin {
+	var covering, inside []netip.Prefix
+	for q := range twin {
 		if q.Bits() <= p.Bits() && q.Contains(p.Addr()) {
-			covering = append(covering, n)
+			covering = append(covering, q)
 		}
 		if q.Bits() >= p.Bits() && p.Contains(q.Addr()) {
-			inside[q] = n
+			inside = append(inside, q)
 		}
 	}
-	if got := ranges.Covering(nil, p); !slices.Equal(sorted(got), sorted(covering)) {
-		t.Fatalf("%v is covered by %v, want %v", p, got, covering)
+	slices.SortFunc(covering, func(a, b netip.Prefix) int { return b.Bits() - a.Bits() })
+	var want []Slot
+	for _, q := range covering {
+		want = append(want, twin[q])
 	}
-	got := map[netip.Prefix]Slot{}
-	ranges.Within(p, func(q netip.Prefix, n Slot) bool { got[q] = n; return true })
-	if !maps.Equal(got, inside) {
+	if got := ranges.Covering(nil, p); !slices.Equal(got, want) {
+		t.Fatalf("%v is covered by %v, want %v", p, got, want)
+	}
+	slices.SortFunc(inside, func(a, b netip.Prefix) int {
+		return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+	})
+	var got []netip.Prefix
+	ranges.Within(p, func(q netip.Prefix, n Slot) bool {
+		if n != twin[q] {
+			t.Fatalf("%v has %v, want %v", q, n, twin[q])
+		}
+		got = append(got, q)
+		return true
+	})
+	if !slices.Equal(got, inside) {
 		t.Fatalf("%v holds %v, want %v", p, got, inside)
+	}
+	if len(covering)+len(inside) > 0 && !ranges.Overlaps(p) {
+		t.Fatalf("%v overlaps nothing, want %v and %v", p, covering, inside)
+	}
+}
+
+// However many prefixes there are, a commit that brings some works in stretches of a few
+// and lets others have the processor between them; and most commits leave the tree alone.
+func TestGatheringPauses(t *testing.T) {
+	t.Parallel()
+	var ranges Ranges
+	const held, brought = 100_000, 500
+	next := uint32(0)
+	bring := func(n int) {
+		for range n {
+			next++
+			ranges.Set(netip.PrefixFrom(addr4(next<<8), 24), Slot(next))
+		}
+	}
+	bring(held)
+	pauses := 0
+	ranges.Gather(func() { pauses++ })
+	if least := held / entriesAtOnce; pauses < least {
+		t.Errorf("%d pauses while %d prefixes are entered, want %d", pauses, held, least)
+	}
+	grown := 0
+	for range 10 {
+		before := ranges.shown.Load()
+		bring(brought)
+		pauses = 0
+		ranges.Gather(func() { pauses++ })
+		after := ranges.shown.Load()
+		if got := ranges.Covering(nil, whole(addr4(next<<8))); len(got) != 1 {
+			t.Fatalf("what was brought last is covered by %v", got)
+		}
+		if after == before {
+			continue
+		}
+		grown++
+		if least := min(freshKept/copiesAtOnce, held/entriesAtOnce); pauses < least {
+			t.Errorf("%d pauses while the tree grows, want %d", pauses, least)
+		}
+	}
+	if most := 10 * brought / freshKept; grown > most || grown == 0 {
+		t.Errorf("the tree has grown %d times, want 1 to %d", grown, most)
+	}
+	ranges.Publish()
+	if f := ranges.shown.Load(); f.tree.Size() != int(next) || !f.lengths.none() {
+		t.Errorf("the tree has %d prefixes after Publish, want %d", f.tree.Size(), next)
 	}
 }
 

@@ -2,7 +2,9 @@ package index
 
 import (
 	"fmt"
+	"math/bits"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gaissmai/bart"
@@ -14,12 +16,18 @@ import (
 //
 //	tree ──► 192.0.2.0/24 ──► anchor 7 ──► slot
 //
-// The slot of a known prefix changes by one store, and no tree is touched.
-// Prefixes that are new are collected, and Publish enters all new ones of a
-// commit at once: few into a persistent copy of the tree, which shares all but
-// the path with the old one, many into a clone. A prefix without a slot keeps
-// its anchor until such anchors outnumber those in use; then Publish builds a
-// tree of the latter.
+// The slot of a known prefix changes by one store, and no tree is touched. A
+// prefix that is new waits in a small table of fresh ones, by its bits and length.
+// What becomes of those is the writer's choice, at the end of each commit:
+//
+//	Publish  enters them into a tree of their own at once: readers see none before
+//	Gather   has readers look into the table too, one look for each length in it,
+//	         until more than freshKept have come together: then they are entered,
+//	         in stretches, between which others have the processor
+//
+// A tree takes few by a persistent copy, which shares all but the path with the old
+// one, and many by being built anew. A prefix without a slot keeps its anchor until
+// such anchors outnumber those in use; then a tree of the latter is built.
 //
 // Prefixes are masked, and IPv4 ones are no mapped ones: the caller sees to it.
 // One writer, many readers; the zero Ranges is empty and ready.
@@ -28,8 +36,9 @@ type Ranges struct {
 	count atomic.Int64
 
 	// The writer's own.
-	added []planted // since the latest Publish, in order
-	last  uint32    // the anchor given last; the first is 1
+	added  []planted // in no tree yet, in order
+	opened int       // so many of them have their lengths noted
+	last   uint32    // the anchor given last; the first is 1
 }
 
 // forest is what readers see. Tree and array belong together, since a new array
@@ -38,6 +47,12 @@ type forest struct {
 	tree    *bart.Table[uint32]   // never changes
 	anchors *array[atomic.Uint32] // the slots
 	fresh   *keyed[cidr]          // anchors of prefixes that the tree has not yet
+	lengths *lengths              // of those that are gathered
+}
+
+// newForest is one without prefixes.
+func newForest() *forest {
+	return &forest{new(bart.Table[uint32]), new(array[atomic.Uint32]), new(keyed[cidr]), new(lengths)}
 }
 
 // planted is a new prefix and the anchor it was given.
@@ -48,12 +63,17 @@ type planted struct {
 
 const (
 	// cloneShare decides how the tree takes new prefixes: one by one if they
-	// are fewer than this part of it, else by a clone. Copying the path of one
-	// takes as long as cloning 60 to 80 prefixes: 21 to 27 µs and 0.34 µs on a
-	// busy machine (BenchmarkRangesGrow). So one range costs a commit tens of
-	// microseconds, and 100 000 into half a million some 0.3 s
-	// (BenchmarkRangesPublish).
+	// are fewer than this part of it, else by being built anew. Copying the path of
+	// one takes as long as entering 60 to 80 prefixes: 21 to 27 µs and 0.34 µs on a
+	// busy machine (BenchmarkRangesGrow).
 	cloneShare = 64
+
+	// freshKept is how many prefixes may be gathered. They fit into the processor's
+	// caches; a lookup pays some ten nanoseconds for each length that is among them.
+	freshKept = 1024
+
+	// copiesAtOnce and entriesAtOnce are stretches of work on a tree, some 50 µs each.
+	copiesAtOnce, entriesAtOnce = 2, 128
 
 	// idleKept is how many anchors may be idle before they are compared with
 	// those in use.
@@ -72,8 +92,8 @@ func (r *Ranges) Get(p netip.Prefix) Slot {
 }
 
 // Set gives a prefix a slot in place of the one it has; 0 removes it. Get sees
-// it at once, Covering and Within at the next Publish if the prefix is new. The
-// writer's alone. An invalid or unmasked prefix is the caller's mistake and
+// it at once, Covering, Within and Overlaps after the next Publish or Gather if the
+// prefix is new; before Gather they may, as with hosts. The writer's alone. An invalid or unmasked prefix is the caller's mistake and
 // panics.
 func (r *Ranges) Set(p netip.Prefix, n Slot) {
 	if !p.IsValid() || p != p.Masked() {
@@ -81,7 +101,7 @@ func (r *Ranges) Set(p netip.Prefix, n Slot) {
 	}
 	f := r.shown.Load()
 	if f == nil {
-		f = &forest{new(bart.Table[uint32]), new(array[atomic.Uint32]), new(keyed[cidr])}
+		f = newForest()
 		r.shown.Store(f)
 	}
 	anchor := f.anchor(p)
@@ -112,46 +132,76 @@ func (r *Ranges) plant(f *forest, p netip.Prefix, n Slot) {
 	r.count.Add(1)
 }
 
-// Publish shows readers the prefixes that are new. Once per commit; when there
-// are none it costs nothing. The writer's alone.
-func (r *Ranges) Publish() {
+// Publish shows readers the prefixes that are new, and has them all in the tree. Once
+// per commit; when there are none it costs nothing. The writer's alone.
+func (r *Ranges) Publish() { r.publish(0, nil) }
+
+// Gather shows readers the prefixes that are new. It is as Publish, but most commits pay
+// nothing for the tree: the fresh ones gather until they are many. pause, which may be
+// nil, is called between stretches of work of some 50 µs. The writer's alone, who may
+// call Publish some time later to have the tree complete.
+func (r *Ranges) Gather(pause func()) { r.publish(freshKept, pause) }
+
+// publish leaves at most so many prefixes beside the tree.
+func (r *Ranges) publish(kept int, pause func()) {
 	f := r.shown.Load()
 	if f == nil {
 		return
 	}
+	if pause == nil {
+		pause = func() {}
+	}
 	used := r.Len()
 	switch idle := int(r.last) - used; {
 	case idle > used+idleKept:
-		r.shown.Store(r.clear(f))
-	case len(r.added) > 0:
-		r.shown.Store(&forest{r.grow(f.tree), f.anchors, new(keyed[cidr])})
+		r.shown.Store(r.clear(f, pause))
+	case len(r.added) > kept:
+		r.shown.Store(&forest{r.grow(f.tree, pause), f.anchors, new(keyed[cidr]), new(lengths)})
 	default:
+		for _, new := range r.added[r.opened:] {
+			f.lengths.note(new.prefix)
+		}
+		r.opened = len(r.added)
 		return
 	}
 	if clear(r.added); cap(r.added) > idleKept {
 		r.added = nil // it was a large commit, and most are not
 	}
-	r.added = r.added[:0]
+	r.added, r.opened = r.added[:0], 0
 }
 
 // grow returns a tree that has the new prefixes too.
-func (r *Ranges) grow(tree *bart.Table[uint32]) *bart.Table[uint32] {
+func (r *Ranges) grow(tree *bart.Table[uint32], pause func()) *bart.Table[uint32] {
 	if len(r.added)*cloneShare < tree.Size() {
-		for _, new := range r.added {
+		for i, new := range r.added {
 			tree = tree.InsertPersist(new.prefix, new.anchor)
+			rest(i, copiesAtOnce, pause)
 		}
 		return tree
 	}
-	tree = tree.Clone()
-	for _, new := range r.added {
-		tree.Insert(new.prefix, new.anchor)
+	grown, i := new(bart.Table[uint32]), 0 // a clone could not be made in stretches
+	for p, anchor := range tree.All() {
+		grown.Insert(p, anchor)
+		rest(i, entriesAtOnce, pause)
+		i++
 	}
-	return tree
+	for i, new := range r.added {
+		grown.Insert(new.prefix, new.anchor)
+		rest(i, entriesAtOnce, pause)
+	}
+	return grown
+}
+
+// rest pauses at the end of a stretch.
+func rest(i, stretch int, pause func()) {
+	if i%stretch == stretch-1 {
+		pause()
+	}
 }
 
 // clear returns a forest of the prefixes that have slots, with new anchors.
-func (r *Ranges) clear(old *forest) *forest {
-	f := &forest{new(bart.Table[uint32]), new(array[atomic.Uint32]), new(keyed[cidr])}
+func (r *Ranges) clear(old *forest, pause func()) *forest {
+	f, i := newForest(), 0
 	r.last = 0
 	keep := func(p netip.Prefix, anchor uint32) {
 		if n := old.anchors.at(anchor).Load(); n != 0 {
@@ -160,6 +210,8 @@ func (r *Ranges) clear(old *forest) *forest {
 			f.anchors.at(r.last).Store(n)
 			f.tree.Insert(p, r.last)
 		}
+		rest(i, entriesAtOnce, pause)
+		i++
 	}
 	for p, anchor := range old.tree.All() {
 		keep(p, anchor)
@@ -178,7 +230,25 @@ func (r *Ranges) Covering(dst []Slot, p netip.Prefix) []Slot {
 	if f == nil {
 		return dst
 	}
-	for _, anchor := range f.tree.Supernets(p) {
+	late := f.lengths.upTo(p)
+	for q, anchor := range f.tree.Supernets(p) {
+		for late.longest() > q.Bits() {
+			dst = f.freshOn(dst, p, late.take())
+		}
+		if n := f.anchors.at(anchor).Load(); n != 0 {
+			dst = append(dst, Slot(n))
+		}
+	}
+	for late.longest() >= 0 {
+		dst = f.freshOn(dst, p, late.take())
+	}
+	return dst
+}
+
+// freshOn appends the slot of the fresh prefix of a length that contains p, if there is one.
+func (f *forest) freshOn(dst []Slot, p netip.Prefix, length int) []Slot {
+	key := cidrOf(netip.PrefixFrom(p.Addr(), length).Masked())
+	if anchor := f.fresh.get(key.hash(), key); anchor != 0 {
 		if n := f.anchors.at(anchor).Load(); n != 0 {
 			dst = append(dst, Slot(n))
 		}
@@ -188,24 +258,77 @@ func (r *Ranges) Covering(dst []Slot, p netip.Prefix) []Slot {
 
 // Within hands over every stored prefix inside p, p itself included, until
 // yield says false: in the order of addresses, the wider first. Any goroutine.
-// The tree allocates three small slices at most, however much it holds.
+// The tree allocates three small slices at most, however much it holds; prefixes that
+// are gathered are looked through, two microseconds at most.
 func (r *Ranges) Within(p netip.Prefix, yield func(netip.Prefix, Slot) bool) {
 	f := r.shown.Load()
 	if f == nil {
 		return
 	}
+	hand := func(inside netip.Prefix, anchor uint32) bool {
+		n := f.anchors.at(anchor).Load()
+		return n == 0 || yield(inside, Slot(n))
+	}
+	late := f.freshIn(p)
 	for inside, anchor := range f.tree.Subnets(p) {
-		if n := f.anchors.at(anchor).Load(); n != 0 && !yield(inside, Slot(n)) {
+		for len(late) > 0 && comparePrefixes(late[0].prefix, inside) < 0 {
+			if !hand(late[0].prefix, late[0].anchor) {
+				return
+			}
+			late = late[1:]
+		}
+		if !hand(inside, anchor) {
+			return
+		}
+	}
+	for _, l := range late {
+		if !hand(l.prefix, l.anchor) {
 			return
 		}
 	}
 }
 
+// freshIn lists the fresh prefixes inside p in the order of Within.
+func (f *forest) freshIn(p netip.Prefix) (late []planted) {
+	if f.lengths.none() || !p.IsValid() {
+		return nil
+	}
+	f.fresh.each(func(key cidr, anchor uint32) bool {
+		if q := key.prefix(); q.Bits() >= p.Bits() && p.Contains(q.Addr()) {
+			late = append(late, planted{q, anchor})
+		}
+		return true
+	})
+	slices.SortFunc(late, func(a, b planted) int { return comparePrefixes(a.prefix, b.prefix) })
+	return late
+}
+
+// comparePrefixes orders by address, the wider first.
+func comparePrefixes(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
 // Overlaps reports whether a stored prefix contains p or lies inside it; one that has lost
-// its slot lately may count. It allocates nothing. Any goroutine.
+// its slot lately may count. It allocates nothing but for prefixes that are gathered. Any
+// goroutine.
 func (r *Ranges) Overlaps(p netip.Prefix) bool {
 	f := r.shown.Load()
-	return f != nil && f.tree.OverlapsPrefix(p)
+	if f == nil || !p.IsValid() {
+		return false
+	}
+	if f.tree.OverlapsPrefix(p) {
+		return true
+	}
+	var one [1]Slot
+	for late := f.lengths.upTo(p); late.longest() >= 0; {
+		if len(f.freshOn(one[:0], p, late.take())) > 0 {
+			return true
+		}
+	}
+	return len(f.freshIn(p)) > 0
 }
 
 // Len returns how many prefixes have a slot. Any goroutine.
@@ -234,4 +357,71 @@ func cidrOf(p netip.Prefix) cidr {
 		return cidr{words{low: uint64(number4(a))}, uint64(p.Bits())}
 	}
 	return cidr{number6(a), 1<<8 | uint64(p.Bits())}
+}
+
+// prefix is the prefix of the key.
+func (c cidr) prefix() netip.Prefix {
+	if c.kind>>8 == 0 {
+		return netip.PrefixFrom(addr4(uint32(c.low)), int(c.kind))
+	}
+	return netip.PrefixFrom(addr6(c.words), int(c.kind&(1<<8-1)))
+}
+
+// lengths are those that gathered prefixes have, a bit each: 0 to 32 of IPv4, 0 to 128 of
+// IPv6. The writer notes them, any goroutine looks.
+type lengths struct {
+	four atomic.Uint64
+	six  [3]atomic.Uint64
+}
+
+func (l *lengths) note(p netip.Prefix) {
+	word := &l.four
+	if !p.Addr().Is4() {
+		word = &l.six[p.Bits()>>6]
+	}
+	if bit := uint64(1) << (p.Bits() & 63); word.Load()&bit == 0 {
+		word.Store(word.Load() | bit)
+	}
+}
+
+func (l *lengths) none() bool {
+	return l.four.Load()|l.six[0].Load()|l.six[1].Load()|l.six[2].Load() == 0
+}
+
+// upTo are the lengths that a prefix containing p may have.
+func (l *lengths) upTo(p netip.Prefix) (d descent) {
+	switch {
+	case !p.IsValid():
+		return d
+	case p.Addr().Is4():
+		d.words[0] = l.four.Load()
+	default:
+		for i := range d.words {
+			d.words[i] = l.six[i].Load()
+		}
+	}
+	last := p.Bits() >> 6
+	clear(d.words[last+1:])
+	d.words[last] &= 2<<(p.Bits()&63) - 1
+	return d
+}
+
+// descent goes through lengths, the longest first.
+type descent struct{ words [3]uint64 }
+
+// longest is the one that comes next, -1 when there are no more.
+func (d *descent) longest() int {
+	for i := len(d.words) - 1; i >= 0; i-- {
+		if w := d.words[i]; w != 0 {
+			return i<<6 + bits.Len64(w) - 1
+		}
+	}
+	return -1
+}
+
+// take takes it.
+func (d *descent) take() int {
+	n := d.longest()
+	d.words[n>>6] &^= 1 << (n & 63)
+	return n
 }
