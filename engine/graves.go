@@ -94,6 +94,7 @@ func (s *state) sweep() {
 	g.settle()
 	n := 0
 	for n < len(g.waiting) && n < most && g.waiting[n].view < g.low && s.records.At(g.waiting[n].slot).endedRev.Load() <= floor {
+		s.pace.step(n)
 		s.bury(g.waiting[n].slot)
 		g.buried = append(g.buried, grave{g.waiting[n].slot, g.issued})
 		n++
@@ -103,6 +104,7 @@ func (s *state) sweep() {
 	s.sweepAlerts(most)
 	n = 0
 	for n < len(g.buried) && n < most && g.buried[n].view < g.low {
+		s.pace.step(n)
 		s.release(g.buried[n].slot)
 		n++
 	}
@@ -129,6 +131,7 @@ func (s *state) sweepAlerts(most int) {
 	g := &s.graves
 	n := 0
 	for n < len(g.alerts) && n < most && g.alerts[n].view < g.low {
+		s.pace.step(n)
 		h := s.alerts.At(g.alerts[n].id)
 		s.strings.Release(h.scenario)
 		if h.listed {

@@ -6,12 +6,18 @@ import "runtime"
 //
 // A goroutine that computes is let run for ten milliseconds before others get its
 // processor, and on two processors a live query would wait that long. So loops over
-// what one request may bring a hundred thousand of step back by themselves, every
-// hundred microseconds or so.
+// what one request may bring a hundred thousand of look after the connections by
+// themselves, every fifty microseconds or so, and step back a little less often:
+// whoever steps back waits for all others that compute.
 type pace func()
 
-// stretchOfWork is after how many turns of such a loop it steps back.
-const stretchOfWork = 256
+const (
+	// stretchOfWork is after how many turns of such a loop the connections are looked
+	// after: turns take half a microsecond to a microsecond.
+	stretchOfWork = 64
+	// stepBackAfter is after how many it steps back as well.
+	stepBackAfter = 4 * stretchOfWork
+)
 
 // step is called in each turn of such a loop, with its number.
 func (p pace) step(i int) {
@@ -21,5 +27,19 @@ func (p pace) step(i int) {
 	if p != nil {
 		p()
 	}
-	runtime.Gosched()
+	if i%stepBackAfter == stepBackAfter-1 {
+		runtime.Gosched()
+	}
 }
+
+// rest is called between two stretches of a computation that counts them itself.
+func (p pace) rest() {
+	if p != nil {
+		p()
+	}
+}
+
+// Pace is called in each turn of a loop over what one request brings, with the number of
+// the turn, by whoever makes ready what the engine is asked to store. It is
+// Options.Yield, now and then, and lets other goroutines run. Any goroutine.
+func (e *Engine) Pace(i int) { e.pace.step(i) }

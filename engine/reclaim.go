@@ -20,9 +20,11 @@ const (
 )
 
 // giveBack frees chunks of records in which none is in use, but for some that the
-// next decisions will want: one for eight in use.
+// next decisions will want: one for eight in use. And it has readers look for ranges in
+// one place again.
 func (e *Engine) giveBack() {
 	s := e.state
+	s.ranges.Settle(s.pace.rest)
 	s.records.Release(s.records.Len()/8, func(first, last slot) {
 		s.deadlines.Release(first, last)
 		e.unreturned += int(last-first+1) * int(unsafe.Sizeof(record{}))

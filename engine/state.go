@@ -91,7 +91,9 @@ func (s *state) endLoading() {
 }
 
 func (s *state) newDeadlines() *index.Deadlines {
-	return index.NewDeadlines(func(n slot) int64 { return s.records.At(n).until })
+	d := index.NewDeadlines(func(n slot) int64 { return s.records.At(n).until })
+	d.Pause = func() { s.pace.rest() }
+	return d
 }
 
 // text reads an interned word.
@@ -245,7 +247,7 @@ func (s *state) editGaps(which int) *gaps {
 // complete ends a commit: what began and ended in it can be read by a view of its
 // revision from now on.
 func (s *state) complete(rev Revision) {
-	s.ranges.Publish()
+	s.ranges.Gather(s.pace.rest)
 	s.history.Publish(uint64(rev))
 	s.next.allowlists.complete(uint64(rev))
 	s.next.revision, s.next.at = rev, s.at
@@ -354,7 +356,10 @@ func (s *state) anyDue(at int64) bool {
 func (s *state) expire(rev Revision, now int64) (ended int) {
 	s.turnBack(now)
 	s.turned = max(s.turned, now)
+	turn := 0
 	s.deadlines.Due(now, func(n slot) {
+		s.pace.step(turn)
+		turn++
 		r := s.records.At(n)
 		r.mark(markTimedOut)
 		if r.endedRev.Load() == 0 {

@@ -29,6 +29,10 @@ const (
 //
 // Everything is the writer's alone. The same calls give the same order.
 type Deadlines struct {
+	// Pause, which may be nil, is called between stretches of a long turn of the wheel, some
+	// 50 µs each. The wheel must not be touched meanwhile. Set before the first call.
+	Pause func()
+
 	at func(Slot) int64
 
 	now  uint64 // the latest moment Due was asked for
@@ -158,19 +162,28 @@ func (d *Deadlines) turn(before uint64) {
 	for ; behind != 0; behind &= behind - 1 {
 		d.pass(level, bits.TrailingZeros64(behind))
 	}
-	for n := d.empty(level, digit); n != 0; {
-		next := *d.links.of(n)
-		d.wait(n)
-		n = next
-	}
+	d.each(level, digit, d.wait)
 }
 
 // pass makes a whole bucket due.
 func (d *Deadlines) pass(level, digit int) {
-	for n := d.empty(level, digit); n != 0; {
+	d.each(level, digit, func(n Slot) { d.push(&d.due, n) })
+}
+
+// turnedAtOnce is how many slots change their list in one stretch: each is a look at a
+// record somewhere in memory.
+const turnedAtOnce = 256
+
+// each empties a bucket and hands over what was in it.
+func (d *Deadlines) each(level, digit int, take func(Slot)) {
+	i := 0
+	for n := d.empty(level, digit); n != 0; i++ {
 		next := *d.links.of(n)
-		d.push(&d.due, n)
+		take(n)
 		n = next
+		if i%turnedAtOnce == turnedAtOnce-1 && d.Pause != nil {
+			d.Pause()
+		}
 	}
 }
 

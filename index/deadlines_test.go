@@ -217,3 +217,26 @@ func TestDeadlinesCrowdedTick(t *testing.T) {
 		t.Errorf("room for %d is kept", cap(d.near))
 	}
 }
+
+// A turn that moves many slots pauses between stretches of few, whether they come due at
+// once or go to another level.
+func TestLongTurnsPause(t *testing.T) {
+	t.Parallel()
+	const held = 10_000
+	w := newWheel()
+	pauses := 0
+	w.Pause = func() { pauses++ }
+	w.due(t, birth)
+	for n := range Slot(held) {
+		w.add(n+1, birth+10*day)
+	}
+	w.due(t, birth+10*day-1)
+	if least := held / turnedAtOnce; pauses < least {
+		t.Errorf("%d pauses while %d slots come nearer, want %d", pauses, held, least)
+	}
+	pauses = 0
+	w.due(t, birth+20*day)
+	if w.Len() != 0 {
+		t.Errorf("%d slots are left", w.Len())
+	}
+}

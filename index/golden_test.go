@@ -303,9 +303,9 @@ func TestGatheringPauses(t *testing.T) {
 	if most := 10 * brought / freshKept; grown > most || grown == 0 {
 		t.Errorf("the tree has grown %d times, want 1 to %d", grown, most)
 	}
-	ranges.Publish()
+	ranges.Settle(nil)
 	if f := ranges.shown.Load(); f.tree.Size() != int(next) || !f.lengths.none() {
-		t.Errorf("the tree has %d prefixes after Publish, want %d", f.tree.Size(), next)
+		t.Errorf("the tree has %d settled prefixes, want %d", f.tree.Size(), next)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // A million mixed entries: 19 hosts of IPv4 to one of IPv6, and 50 000 ranges.
@@ -156,6 +157,16 @@ func BenchmarkRangesCovering(b *testing.B) {
 				}
 			})
 		}
+		for i, p := range distinct(r, count+freshKept)[count:] {
+			ranges.Set(p, Slot(i+1))
+		}
+		ranges.Gather(nil)
+		b.Run(fmt.Sprintf("%d/miss, beside gathered ones", count), func(b *testing.B) {
+			dst := make([]Slot, 0, 64)
+			for i := 0; b.Loop(); i++ {
+				dst = ranges.Covering(dst[:0], whole(outside[i%asked]))
+			}
+		})
 	}
 }
 
@@ -183,6 +194,37 @@ func BenchmarkRangesPublish(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// An import's ranges: a hundred commits of 500, one way or the other. The longest stretch
+// is how long readers on the same processor wait at worst.
+func BenchmarkRangesImport(b *testing.B) {
+	const commits, each = 100, 500
+	networks := distinct(chance(b), commits*each)
+	for name, publish := range map[string]func(*Ranges, func()){
+		"publish": func(r *Ranges, _ func()) { r.Publish() },
+		"gather":  (*Ranges).Gather,
+	} {
+		b.Run(name, func(b *testing.B) {
+			longest, last := time.Duration(0), time.Now()
+			pause := func() {
+				now := time.Now()
+				longest, last = max(longest, now.Sub(last)), now
+			}
+			for b.Loop() {
+				var ranges Ranges
+				for i, p := range networks {
+					ranges.Set(p, Slot(i+1))
+					if i%each == each-1 {
+						last = time.Now()
+						publish(&ranges, pause)
+						pause()
+					}
+				}
+			}
+			b.ReportMetric(float64(longest.Microseconds()), "µs-longest")
+		})
 	}
 }
 

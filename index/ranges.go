@@ -138,9 +138,13 @@ func (r *Ranges) Publish() { r.publish(0, nil) }
 
 // Gather shows readers the prefixes that are new. It is as Publish, but most commits pay
 // nothing for the tree: the fresh ones gather until they are many. pause, which may be
-// nil, is called between stretches of work of some 50 µs. The writer's alone, who may
-// call Publish some time later to have the tree complete.
+// nil, is called between stretches of work of some 50 µs. The writer's alone, who calls
+// Settle now and then.
 func (r *Ranges) Gather(pause func()) { r.publish(freshKept, pause) }
+
+// Settle enters what has gathered into the tree, so that readers look at that alone again.
+// pause is as in Gather. The writer's alone; when there is nothing it costs nothing.
+func (r *Ranges) Settle(pause func()) { r.publish(0, pause) }
 
 // publish leaves at most so many prefixes beside the tree.
 func (r *Ranges) publish(kept int, pause func()) {
