@@ -377,3 +377,9 @@ func (e *Engine) SmallShelves(reserve, log int) {
 
 // ForgetShelves drops all of them, as a restart does.
 func (e *Engine) ForgetShelves() { e.state.shelves.forget() }
+
+// AtWork is how many records there are and how many wait for their end: for Options.Yield
+// on the committer's goroutine, or while it does nothing.
+func (e *Engine) AtWork() (records, waiting int) {
+	return e.state.records.Len(), e.state.deadlines.Len()
+}

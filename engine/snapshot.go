@@ -217,7 +217,7 @@ type sectionWriter interface {
 }
 
 func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *people) error {
-	w := &sections{ctx: ctx, to: to}
+	w := &sections{ctx: ctx, to: to, pace: v.state.pace, began: time.Now()}
 	w.put(sectionHeader, header)
 	p.write(w)
 	v.writeBookmarks(w)
@@ -231,12 +231,24 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 // sections cuts what is written into sections. After an error it takes nothing
 // more.
 type sections struct {
-	ctx  context.Context
-	to   sectionWriter
-	n    int    // things in body
-	body []byte // of the section that grows
-	err  error
+	ctx   context.Context
+	to    sectionWriter
+	pace  pace
+	n     int       // things in body
+	body  []byte    // of the section that grows
+	rows  int       // in all sections
+	began time.Time // to write since the last rest
+	err   error
 }
+
+const (
+	// writtenAtOnce is how many rows are written before a rest of the same length: about a
+	// millisecond's worth. So a snapshot takes half a processor at most, and goes on among
+	// those who ask.
+	writtenAtOnce = 4096
+	// restAtMost bounds a rest, for a disk may have taken most of the time.
+	restAtMost = 5 * time.Millisecond
+)
 
 // put gives out one section, in parts if it has to be.
 func (w *sections) put(kind uint16, body []byte) {
@@ -262,6 +274,11 @@ func (w *sections) full() bool {
 // end with it.
 func (w *sections) row(from int) bool {
 	w.body = endRow(w.body, from)
+	w.pace.step(w.rows)
+	if w.rows++; w.rows%writtenAtOnce == 0 {
+		time.Sleep(min(time.Since(w.began), restAtMost))
+		w.began = time.Now()
+	}
 	return w.full()
 }
 
