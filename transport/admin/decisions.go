@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"fmt"
-	"runtime"
 	"strconv"
 
 	"lapid/engine"
@@ -312,9 +311,7 @@ func (h *Handler) chosen(q *Chunk, view *engine.View, now int64, out *Imported, 
 	var found []engine.AllowlistMatch
 	var durations durationWords
 	for i := range q.Items {
-		if i%256 == 255 {
-			runtime.Gosched() // live queries must not wait for all of it
-		}
+		h.engine.Pace(i) // live queries must not wait for all of it
 		d := q.Items[i].decision(q)
 		if err := d.Fits(); err != nil {
 			return nil, &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("%.100s: %v", d.Value, err)}

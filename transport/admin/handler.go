@@ -95,7 +95,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
-		"/decisions/import": verb(h.importChunk),
+		"/decisions/import": asked(h.readChunk, h.importChunk),
 		"/batches/list":     verb(h.listBatches),
 
 		"/why": verb(h.why),
@@ -149,6 +149,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // verb makes a handler of a function from request to answer. The answer is
 // one object in JSON, or a failure with the status of its kind.
 func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
+	return asked(func(r *http.Request, q *Q) error { return read(r, q) }, answer)
+}
+
+// asked is verb with a way of its own to read the request.
+func asked[Q, A any](read func(*http.Request, *Q) error, answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
 		if err := read(r, q); err != nil {
