@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs what lapid is measured beside, from Debian: crowdsec with cscli, redis-server, nginx-light, and
+# Installs what lapid is measured beside, from Debian: crowdsec with cscli, redis-server, nginx-light, haproxy and
 # the address table of tor-geoipdb. Quiet when all is there. No service is started, now or at the next boot.
 set -eu
 
-packages="crowdsec redis-server nginx-light tor-geoipdb"
+packages="crowdsec redis-server nginx-light haproxy tor-geoipdb"
 missing=
 for p in $packages; do
 	[ "$(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || missing="$missing $p"
@@ -41,6 +41,6 @@ install || { root apt-get update -q >"$log" 2>&1 && install; } || {
 	exit 1
 }
 if [ -d /run/systemd/system ]; then
-	for unit in crowdsec redis-server nginx tor; do root systemctl disable --now "$unit" >/dev/null 2>&1 || true; done
+	for unit in crowdsec redis-server nginx haproxy tor; do root systemctl disable --now "$unit" >/dev/null 2>&1 || true; done
 fi
 echo "peers: installed$missing"

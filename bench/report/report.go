@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -67,6 +68,15 @@ func (r *Report) Failed(err error, keys ...string) {
 		if row := r.row(key); !row.done {
 			row.failure = err.Error()
 		}
+	}
+}
+
+// Lost enters where rows were measured, and which part of these CPUs' time went to others meanwhile. Of a
+// row that was measured in several parts the worst counts.
+func (r *Report) Lost(where string, share float64, keys ...string) {
+	for _, key := range keys {
+		row := r.row(key)
+		row.where, row.lost = where, max(row.lost, share)
 	}
 }
 
@@ -153,17 +163,21 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		What, Details string
 		Value         float64
 		Unit          string
+		CPUs          string  `json:",omitempty"`
+		Lost          float64 // part of the CPUs' time that others had
 	}
 	var rows []row
 	for _, of := range r.rows {
-		if of.done && !math.IsNaN(of.value) && !math.IsInf(of.value, 0) {
-			rows = append(rows, row{of.What, of.details, of.value, of.Bound.Unit})
+		if of.done && !slices.ContainsFunc([]float64{of.value, of.lost}, noNumber) {
+			rows = append(rows, row{of.What, of.details, of.value, of.Bound.Unit, of.where, of.lost})
 		}
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", " ")
 	return e.Encode(map[string]any{"title": r.Title, "conditions": r.Conditions, "rows": rows, "figures": r.data})
 }
+
+func noNumber(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
 
 // Save writes the page as dir/NAME.md, its figures as NAME.json and each plot
 // beside it, and gives the page's path. The folder is made when it is missing.

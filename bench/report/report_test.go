@@ -75,6 +75,43 @@ func TestPage(t *testing.T) {
 	}
 }
 
+// A row says where it was measured and what others had; where they had too much its figure stands without
+// a verdict, and what was measured beside it keeps its own.
+func TestNoisy(t *testing.T) {
+	t.Parallel()
+	bound := Bound{Must: 1, Beyond: 2, Unit: "×"}
+	r := New("Page", true, []Row{{Key: "calm", What: "calm", Bound: bound}, {Key: "edge", What: "edge", Bound: bound},
+		{Key: "parts", What: "parts", Bound: bound}, {Key: "unknown", What: "unknown", Bound: bound}, {Key: "failed", What: "failed", Bound: bound}})
+	for _, key := range []string{"calm", "edge", "parts", "unknown"} {
+		r.Measured(key, 3, "as it is")
+	}
+	r.Failed(errors.New("broken"), "failed")
+	r.Lost("server 0, generator 1", 0.003, "calm")
+	r.Lost("server 0, generator 1", MostLost, "edge")
+	r.Lost("server 0, generator 1", 0.021, "parts", "failed")
+	r.Lost("server 0, generator 1", 0.001, "parts")
+	r.Lost("server 0, generator 1", math.NaN(), "unknown")
+	var b strings.Builder
+	if err := r.WriteMarkdown(&b, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| calm | ≥ 1.00× | ≥ 2.00× | 3.00× (as it is) [server 0, generator 1, lost to others 0.3 %] | beyond |\n",
+		"lost to others 2.0 %] | beyond |\n",
+		"| parts | ≥ 1.00× | ≥ 2.00× | 3.00× (as it is) [server 0, generator 1, lost to others 2.1 %] | noisy |\n",
+		"lost to others NaN %] | noisy |\n",
+		"| failed | ≥ 1.00× | ≥ 2.00× | not measured: broken |  |\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is not in\n%s", want, b.String())
+		}
+	}
+	b.Reset()
+	if err := r.WriteJSON(&b); err != nil || !strings.Contains(b.String(), `"Lost": 0.021`) || !strings.Contains(b.String(), `"CPUs": "server 0, generator 1"`) {
+		t.Errorf("%v:\n%s", err, b.String())
+	}
+}
+
 func TestPlots(t *testing.T) {
 	t.Parallel()
 	for name, svg := range map[string][]byte{

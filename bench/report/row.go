@@ -25,7 +25,18 @@ type Row struct {
 	value   float64
 	details string
 	failure string
+
+	// What Lost was told.
+	where string
+	lost  float64
 }
+
+// MostLost is the part of the CPUs' time that may go to others while a row is measured. Beyond it the
+// row shows its figure and has no verdict.
+const MostLost = 0.02
+
+// noisy is the verdict of a row that was measured while others had too much of the CPUs.
+const noisy = "noisy"
 
 // text spells a figure: three places, or whole numbers from a hundred on.
 func text(v float64, unit string) string {
@@ -95,10 +106,21 @@ func (r *Row) cells(judged bool) []string {
 		if r.details != "" {
 			measured += " (" + r.details + ")"
 		}
-		verdict = r.Bound.Verdict(r.value)
+		if r.where != "" {
+			measured += fmt.Sprintf(" [%s, lost to others %.1f %%]", r.where, 100*r.lost)
+		}
+		verdict = r.verdict()
 	}
 	if !judged {
 		return []string{r.What, measured}
 	}
 	return []string{r.What, r.Bound.must(), r.Bound.beyond(), measured, verdict}
+}
+
+// verdict is none where the figure may be that of others' work. What is no number has lost nothing either.
+func (r *Row) verdict() string {
+	if !(r.lost <= MostLost) {
+		return noisy
+	}
+	return r.Bound.Verdict(r.value)
 }

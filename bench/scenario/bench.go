@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,12 +122,6 @@ func (b *Bench) started(ctx context.Context, name string, set *corpus.Set) (*pee
 		_, err = b.fill(ctx, l, set, 0)
 	}
 	return l, err
-}
-
-// middle gives the result whose rate is in the middle.
-func middle(results []*load.Result) *load.Result {
-	slices.SortFunc(results, func(a, b *load.Result) int { return int(a.Rate - b.Rate) })
-	return results[len(results)/2]
 }
 
 // section adds results to the page, with more lines below them.

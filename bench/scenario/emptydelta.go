@@ -55,7 +55,8 @@ func (b *Bench) EmptyDelta(ctx context.Context, l *peers.LAPI, ceiling *peers.Ce
 	if err != nil {
 		return err
 	}
-	b.Report.Measured(rowEmpty, done[0].Rate/done[1].Rate, "%.0f of %.0f/s", done[0].Rate, done[1].Rate)
+	by := ratio(done[0].rounds, done[1].rounds, rateOf)
+	b.Report.Measured(rowEmpty, by.middle, "%v, %.0f of %.0f/s", by, done[0].Rate, done[1].Rate)
 	b.section(fmt.Sprintf("Empty delta, %d bouncers on as many connections", len(keys)),
 		[]load.Named{{Name: "lapid", Result: done[0].Result}, {Name: "ceiling", Result: done[1].Result}}, "")
 	return nil

@@ -16,7 +16,10 @@ import (
 // Flatness gathers the rate of hits at several sizes.
 type Flatness struct{ points []flatPoint }
 
-type flatPoint struct{ size, ours, ceiling float64 }
+type flatPoint struct {
+	size, ours, ceiling float64
+	ratio               span
+}
 
 // Flat adds a size: hits over the fewest connections, beside the ceiling in
 // the same minute, by which the machine's moods are taken out.
@@ -38,7 +41,7 @@ func (b *Bench) Flat(ctx context.Context, f *Flatness, l *peers.LAPI, set *corpu
 	if err := right(corpus.Hit, done[0].Result); err != nil {
 		return err
 	}
-	f.points = append(f.points, flatPoint{float64(set.Len()), done[0].Rate, done[1].Rate})
+	f.points = append(f.points, flatPoint{float64(set.Len()), done[0].Rate, done[1].Rate, ratio(done[0].rounds, done[1].rounds, rateOf)})
 	return nil
 }
 
@@ -51,9 +54,8 @@ func (f *Flatness) Enter(r *report.Report) {
 	var words []string
 	var groups []report.Group
 	for _, p := range f.points {
-		ratio := p.ours / p.ceiling
-		low, high = min(low, ratio), max(high, ratio)
-		words = append(words, fmt.Sprintf("%.0f k: %.0f/s, %.2f of the ceiling", p.size/1000, p.ours, ratio))
+		low, high = min(low, p.ratio.middle), max(high, p.ratio.middle)
+		words = append(words, fmt.Sprintf("%.0f k: %.0f/s, %.2f of the ceiling, %v", p.size/1000, p.ours, p.ratio.middle, p.ratio))
 		groups = append(groups, report.Group{Name: fmt.Sprintf("%.0f k", p.size/1000),
 			Bars: []report.Bar{{Name: "lapid", Value: p.ours}, {Name: "ceiling", Value: p.ceiling}}})
 	}

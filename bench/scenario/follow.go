@@ -20,7 +20,7 @@ const (
 	least = 100
 )
 
-// Follow posts an alert of 100 decisions and has all followers poll once, wave
+// Follow posts an alert of 100 decisions and has all followers poll once, then as many the ceiling, wave
 // after wave. Only the polls are counted.
 func (b *Bench) Follow(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceiling) error {
 	b.say("follow: %d waves of %d followers", b.Waves, b.Followers)
@@ -36,57 +36,46 @@ func (b *Bench) Follow(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceilin
 	if _, err := p.Run(ctx, &load.Plan{Sources: polls(primePath, keys), Each: 1}); err != nil {
 		return err
 	}
+	constant, err := b.dial(ceiling.Address, load.HTTP, len(keys))
+	if err != nil {
+		return err
+	}
+	defer constant.Close()
 	fresh := corpus.New(b.Waves*news, Seed+1)
-	var spent time.Duration
-	var bytes, requests uint64
+	var ours, limit []*load.Result
 	for wave := range b.Waves {
 		if err := l.Post(ctx, alertOf(fresh.Part(wave*news, (wave+1)*news), time.Now())); err != nil {
 			return err
 		}
-		r, err := p.Run(ctx, &load.Plan{Sources: polls(streamPath, keys), Each: 1, Server: &l.Process})
-		if err == nil {
-			err = sound("follow", r)
-		}
+		r, err := follow(ctx, p, keys, &l.Process)
 		if err != nil {
 			return err
 		}
 		if r.Body < uint64(len(keys)*news*least) {
 			return fmt.Errorf("follow: the deltas of %d bouncers have %d bytes: not all is in them", len(keys), r.Body)
 		}
-		spent += r.CPU
-		bytes += r.Body
-		requests += r.Requests
+		if err := ceiling.Set(ctx, peers.Stream, make([]byte, r.Body/r.Requests)); err != nil {
+			return err
+		}
+		same, err := follow(ctx, constant, keys, &ceiling.Process)
+		if err != nil {
+			return err
+		}
+		ours, limit = append(ours, r), append(limit, same)
 	}
-	constant, err := b.followConstant(ctx, ceiling, keys, int(bytes/requests))
-	if err != nil {
-		return err
-	}
-	b.Report.Measured(rowFollow, float64(spent)/float64(constant), "%.1f µs a poll of %d bytes, constant %.1f µs",
-		float64(spent.Microseconds())/float64(requests), bytes/requests, float64(constant.Microseconds())/float64(requests))
+	by := ratio(ours, limit, cpuOf)
+	us, them := middleBy(ours, cpuOf), middleBy(limit, cpuOf)
+	b.Report.Measured(rowFollow, by.middle, "%v, %.1f µs a poll of %d bytes, constant %.1f µs", by, cpuOf(us)*1e6, us.Body/us.Requests, cpuOf(them)*1e6)
 	return nil
 }
 
-// followConstant gives what the ceiling spends on the same waves.
-func (b *Bench) followConstant(ctx context.Context, ceiling *peers.Ceiling, keys []string, size int) (spent time.Duration, err error) {
-	if err := ceiling.Set(ctx, peers.Stream, make([]byte, size)); err != nil {
-		return 0, err
-	}
-	p, err := b.dial(ceiling.Address, load.HTTP, len(keys))
+// follow has all followers poll once.
+func follow(ctx context.Context, p *load.Pool, keys []string, server *load.Process) (*load.Result, error) {
+	r, err := p.Run(ctx, &load.Plan{Sources: polls(streamPath, keys), Each: 1, Server: server})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	defer p.Close()
-	for range b.Waves {
-		r, err := p.Run(ctx, &load.Plan{Sources: polls(streamPath, keys), Each: 1, Server: &ceiling.Process})
-		if err == nil {
-			err = sound("follow, ceiling", r)
-		}
-		if err != nil {
-			return 0, err
-		}
-		spent += r.CPU
-	}
-	return spent, nil
+	return r, sound("follow", r)
 }
 
 // alertOf gives the body of a POST with one alert.

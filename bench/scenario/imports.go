@@ -51,6 +51,7 @@ func (b *Bench) Import(ctx context.Context, l *peers.LAPI, small, set *corpus.Se
 		float64(fresh)/1000/took.Seconds(), meanwhile.CPU.Seconds())
 	b.Report.Measured(rowImportP99, float64(meanwhile.P99)/float64(still.P99), "p99 %.2f ms, calm %.2f ms, longest %.2f ms",
 		ms(meanwhile.P99), ms(still.P99), ms(meanwhile.Max))
+	b.Report.Measured(rowImportLate, ms(meanwhile.P99), "p99.9 %.2f ms, longest %.2f ms of %d", ms(meanwhile.P999), ms(meanwhile.Max), meanwhile.Requests)
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"time"
 
 	"lapid/bench/corpus"
 	"lapid/bench/load"
@@ -29,16 +30,8 @@ func (b *Bench) Ingest(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceilin
 	if err != nil {
 		return err
 	}
-	ours, err := b.ask(ctx, writers, us, &load.Plan{Warmup: b.Warmup, Length: b.Pace.Ingest})
+	ours, alone, err := b.besidePebble(ctx, us, size)
 	if err != nil {
-		return err
-	}
-	dir := filepath.Join(b.Dir, "pebble")
-	alone, err := b.Pebble(ctx, b.Self, &peers.PebbleWork{Dir: dir, Writers: writers, Size: size, Length: b.Pace.Ingest})
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
 	us.name, us.address, us.server = "ceiling", ceiling.Address, &ceiling.Process
@@ -46,11 +39,36 @@ func (b *Bench) Ingest(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceilin
 	if err != nil {
 		return err
 	}
-	b.Report.Measured(rowIngest, ours.Rate/alone.Rate, "%.0f/s beside %.0f/s of %d bytes", ours.Rate, alone.Rate, size)
+	ratios := make([]float64, len(ours))
+	for i := range ours {
+		ratios[i] = ours[i].Rate / alone[i].Rate
+	}
+	by, lapid, pebble := spanOf(ratios), middle(ours), middleBy(alone, func(p *peers.PebbleDone) float64 { return p.Rate })
+	b.Report.Measured(rowIngest, by.middle, "%v, %.0f/s beside %.0f/s of %d bytes; server CPU %.1f µs an alert", by, lapid.Rate, pebble.Rate, size, 1e6*cpuOf(lapid))
 	b.section(fmt.Sprintf("Ingest, %d writers, one decision each, synced", writers),
-		[]load.Named{{Name: "lapid", Result: ours}, {Name: "ceiling, nothing kept", Result: limit}},
-		fmt.Sprintf("Pebble alone, records of %d bytes: %.0f/s, p50 %v, p99 %v\n", size, alone.Rate, alone.P50, alone.P99))
+		[]load.Named{{Name: "lapid", Result: lapid}, {Name: "ceiling, nothing kept", Result: limit}},
+		fmt.Sprintf("Pebble alone, records of %d bytes: %.0f/s, p50 %v, p99 %v\n", size, pebble.Rate, pebble.P50, pebble.P99))
 	return nil
+}
+
+// besidePebble has lapid and Pebble alone write in turn, for the pace's time in all.
+func (b *Bench) besidePebble(ctx context.Context, us contender, size int) (ours []*load.Result, alone []*peers.PebbleDone, err error) {
+	dir, length := filepath.Join(b.Dir, "pebble"), b.Pace.Ingest/time.Duration(b.Rounds)
+	for range b.Rounds {
+		r, err := b.ask(ctx, writers, us, &load.Plan{Warmup: b.Warmup, Length: length})
+		if err != nil {
+			return nil, nil, err
+		}
+		p, err := b.Pebble(ctx, b.Self, &peers.PebbleWork{Dir: dir, Writers: writers, Size: size, Length: length})
+		if err == nil {
+			err = os.RemoveAll(dir)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		ours, alone = append(ours, r), append(alone, p)
+	}
+	return ours, alone, nil
 }
 
 // writer pushes alerts for hosts and ranges of a set of its own.

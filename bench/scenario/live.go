@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strings"
 
 	"lapid/bench/corpus"
@@ -30,13 +29,19 @@ type Beside struct {
 }
 
 // liveWorst gathers the worst ratio of each row.
-type liveWorst struct{ ceiling, p99, redis, nginx float64 }
+type liveWorst struct{ ceiling, p99, redis, nginx span }
+
+// newLiveWorst takes every ratio for worse.
+func newLiveWorst() liveWorst {
+	low, high := span{middle: math.Inf(1)}, span{middle: math.Inf(-1)}
+	return liveWorst{ceiling: low, p99: high, redis: low, nginx: low}
+}
 
 // Live asks for hits, misses and addresses inside a range, over some and over many
 // connections. When one of these fails the figures of the others are entered all the
 // same.
 func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside *Beside) error {
-	worst := liveWorst{math.Inf(1), 0, math.Inf(1), math.Inf(1)}
+	worst := newLiveWorst()
 	var lines []load.Named
 	var groups []report.Group
 	var failed error
@@ -70,13 +75,13 @@ func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside
 }
 
 func (b *Bench) liveRows(worst *liveWorst, of int, beside *Beside) {
-	b.Report.Measured(rowLive, worst.ceiling, "worst of %d", of)
-	b.Report.Measured(rowLiveP99, worst.p99, "worst of %d, each at half of the ceiling's rate", of)
+	b.Report.Measured(rowLive, worst.ceiling.middle, "%v, worst of %d", worst.ceiling, of)
+	b.Report.Measured(rowLiveP99, worst.p99.middle, "%v, worst of %d, each at half of the ceiling's rate", worst.p99, of)
 	if beside.Redis != nil {
-		b.Report.Measured(rowRedis, worst.redis, "worst of hits and misses")
+		b.Report.Measured(rowRedis, worst.redis.middle, "%v, worst of hits and misses", worst.redis)
 	}
 	if beside.Nginx != nil {
-		b.Report.Measured(rowNginx, worst.nginx, "worst of %d", of)
+		b.Report.Measured(rowNginx, worst.nginx.middle, "%v, worst of %d", worst.nginx, of)
 	}
 }
 
@@ -127,19 +132,18 @@ func (b *Bench) liveOne(ctx context.Context, l *peers.LAPI, set *corpus.Set, bes
 // paced asks all at one rate, round after round; of each the round counts whose
 // p99 is in the middle.
 func (b *Bench) paced(ctx context.Context, connections int, list []measured, rate float64) error {
-	rounds := make([][]*load.Result, len(list))
 	for range b.Rounds {
-		for i, m := range list {
+		for i := range list {
+			m := &list[i]
 			r, err := b.ask(ctx, connections, m.contender, &load.Plan{Rate: rate, Warmup: b.Warmup, Length: b.Open})
 			if err != nil {
 				return err
 			}
-			rounds[i] = append(rounds[i], r)
+			m.paced = append(m.paced, r)
 		}
 	}
 	for i := range list {
-		slices.SortFunc(rounds[i], func(a, b *load.Result) int { return int(a.P99 - b.P99) })
-		list[i].open = rounds[i][len(rounds[i])/2]
+		list[i].open = middleBy(list[i].paced, p99Of)
 	}
 	return nil
 }
@@ -154,14 +158,14 @@ func right(kind corpus.Kind, r *load.Result) error {
 
 func (w *liveWorst) take(done []measured) {
 	us, limit := done[0], done[1]
-	w.ceiling = min(w.ceiling, us.Rate/limit.Rate)
-	w.p99 = max(w.p99, float64(us.open.P99)/float64(limit.open.P99))
+	w.ceiling = lower(w.ceiling, ratio(us.rounds, limit.rounds, rateOf))
+	w.p99 = higher(w.p99, ratio(us.paced, limit.paced, p99Of))
 	for _, m := range done[2:] {
 		switch m.name {
 		case "redis":
-			w.redis = min(w.redis, us.Rate/m.Rate)
+			w.redis = lower(w.redis, ratio(us.rounds, m.rounds, rateOf))
 		case "nginx":
-			w.nginx = min(w.nginx, us.Rate/m.Rate)
+			w.nginx = lower(w.nginx, ratio(us.rounds, m.rounds, rateOf))
 		}
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// patience is how long the reference is asked: it may take seconds for one
-	// answer.
-	patience = 4 * time.Second
+	// patience is how long the reference is asked, over few and over many connections in each round: it may
+	// take seconds for one answer.
+	patience = 3 * time.Second
 	// few connections keep all its cores busy, and are enough where its answers take
 	// seconds.
 	few = 4
@@ -53,50 +53,64 @@ func (b *Bench) Reference(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 		}, writers},
 	} {
 		b.say("%s", part.row)
-		pair, err := b.pair(ctx, l, theirs, part.contend, part.many)
+		ours, them, err := b.pair(ctx, l, theirs, part.contend, part.many)
 		if err != nil {
 			return fmt.Errorf("%s: %w", part.row, err)
 		}
-		b.Report.Measured(part.row, pair[0].Rate/pair[1].Rate, "%.0f beside %.3g/s at %d decisions", pair[0].Rate, pair[1].Rate, set.Len())
-		lines = append(lines, load.Named{Name: part.row + ": lapid", Result: pair[0]}, load.Named{Name: part.row, Result: pair[1]})
+		by, us, other := ratio(ours, them, rateOf), middle(ours), middle(them)
+		b.Report.Measured(part.row, by.middle, "%v, %.0f beside %.3g/s at %d decisions", by, us.Rate, other.Rate, set.Len())
+		lines = append(lines, load.Named{Name: part.row + ": lapid", Result: us}, load.Named{Name: part.row, Result: other})
 	}
 	b.section(fmt.Sprintf("Beside the reference, %d decisions", set.Len()), lines, "")
 	return b.referenceStartup(ctx, l, theirs, set)
 }
 
-// pair measures lapid and the reference. Of the reference good answers count alone:
-// many writers at once find its database locked.
-func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contending, many int) (pair [2]*load.Result, err error) {
+// pair measures lapid and the reference in turn. Of the reference good answers count alone: many writers at
+// once find its database locked.
+func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contending, many int) (ours, them []*load.Result, err error) {
 	us, err := contend(ctx, "lapid", l)
 	if err != nil {
-		return pair, err
+		return nil, nil, err
 	}
-	them, err := contend(ctx, "reference", theirs)
+	other, err := contend(ctx, "reference", theirs)
 	if err != nil {
-		return pair, err
+		return nil, nil, err
 	}
-	if pair[0], err = b.ask(ctx, many, us, &load.Plan{Warmup: b.Warmup, Length: b.Length}); err != nil {
-		return pair, err
-	}
-	for _, connections := range []int{few, many} { // whatever suits it better
-		p, err := b.dial(them.address, load.HTTP, connections)
+	for round := range b.Rounds {
+		r, err := b.ask(ctx, many, us, &load.Plan{Warmup: b.Warmup, Length: b.Length})
 		if err != nil {
-			return pair, err
+			return nil, nil, err
 		}
-		r, err := p.Run(ctx, &load.Plan{Sources: them.sources, Length: patience, Server: them.server, Wanted: them.wanted})
+		best, err := b.askReference(ctx, other, many)
+		if err == nil && best.Rate == 0 {
+			err = fmt.Errorf("the reference answered nothing in round %d (%s)", round+1, best.First)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		ours, them = append(ours, r), append(them, best)
+	}
+	return ours, them, nil
+}
+
+// askReference asks over few and over many connections and gives what suits it better.
+func (b *Bench) askReference(ctx context.Context, c contender, many int) (best *load.Result, err error) {
+	for _, connections := range []int{few, many} {
+		p, err := b.dial(c.address, load.HTTP, connections)
+		if err != nil {
+			return nil, err
+		}
+		r, err := p.Run(ctx, &load.Plan{Sources: c.sources, Length: patience, Server: c.server, Wanted: c.wanted})
 		p.Close()
 		if err != nil {
-			return pair, err
+			return nil, err
 		}
 		r.Rate = float64(r.Requests-r.Bad) / r.Elapsed.Seconds()
-		if pair[1] == nil || pair[1].Rate < r.Rate {
-			pair[1] = r
+		if best == nil || best.Rate < r.Rate {
+			best = r
 		}
 	}
-	if pair[1].Rate == 0 {
-		err = fmt.Errorf("the reference answered nothing (%s)", pair[1].First)
-	}
-	return pair, err
+	return best, nil
 }
 
 func (b *Bench) referenceLive(set *corpus.Set) contending {
@@ -125,17 +139,15 @@ func referenceEmpty(ctx context.Context, name string, l *peers.LAPI) (contender,
 // referenceStartup compares how long one client waits for everything.
 func (b *Bench) referenceStartup(ctx context.Context, l, theirs *peers.LAPI, set *corpus.Set) error {
 	b.say("%s", rowRefStartup)
-	ours, err := b.startups(ctx, &l.Process, l.Address, func(round int) error {
-		return l.Post(ctx, alertOf(corpus.New(100, Seed+2).Part(round, round+1), time.Now()))
+	rounds, err := startsInTurn(lapidStarts(ctx, l), fetcher{
+		server: &theirs.Process, fetch: func() (*load.Fetched, error) { return fetchAll(ctx, theirs.Address, peers.Key) },
 	})
 	if err != nil {
 		return err
 	}
-	slow, err := fetchAll(ctx, theirs.Address, peers.Key)
-	if err != nil {
-		return err
-	}
-	b.Report.Measured(rowRefStartup, slow.Whole.Seconds()/ours.Whole.Seconds(), "%.0f ms beside %.2f s at %d decisions",
-		ms(ours.Whole), slow.Whole.Seconds(), set.Len())
+	seconds := func(s *startup) float64 { return s.Whole.Seconds() }
+	by := ratio(rounds[1], rounds[0], seconds)
+	b.Report.Measured(rowRefStartup, by.middle, "%v, %.0f ms beside %.2f s at %d decisions",
+		by, 1000*seconds(middleBy(rounds[0], seconds)), seconds(middleBy(rounds[1], seconds)), set.Len())
 	return nil
 }

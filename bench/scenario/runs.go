@@ -5,20 +5,22 @@ package scenario
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
 
 	"lapid/bench/corpus"
+	"lapid/bench/load"
 	"lapid/bench/peers"
 )
 
 // FullPace fits all rows into ten minutes on four cores.
 func FullPace() Pace {
 	return Pace{
-		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: time.Second, Rounds: 3, Open: time.Second,
+		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: 800 * time.Millisecond, Rounds: 3, Open: 800 * time.Millisecond,
 		Connections: []int{64, 256}, Bouncers: 10_000, Followers: 1000, Waves: 30, Crowd: 100,
-		Seen: 1000, Busy: 50_000, Ingest: 4 * time.Second, Restless: 500_000, Reference: 100_000,
+		Seen: 1000, Busy: 50_000, Ingest: 6 * time.Second, Restless: 500_000, Reference: 100_000,
 		Hold: 25 * time.Second, Told: 20, Beside: 20 * time.Second,
 		Besiegers: 10_000, Siegetime: 40 * time.Second,
 	}
@@ -60,7 +62,7 @@ func (b *Bench) carry(ctx context.Context, steps ...step) error {
 		if len(s.rows) > 0 && !b.wants(s.rows...) {
 			continue
 		}
-		if err := s.do(); err != nil {
+		if err := b.weighed(s.rows, s.do); err != nil {
 			b.say("failed: %v", err)
 			b.Report.Failed(err, s.rows...)
 			if !errors.Is(err, peers.ErrMissing) {
@@ -69,6 +71,25 @@ func (b *Bench) carry(ctx context.Context, steps ...step) error {
 		}
 	}
 	return errors.Join(all...)
+}
+
+// weighed carries out what fills rows, and enters where that was and what others had of these CPUs meanwhile.
+func (b *Bench) weighed(rows []string, do func() error) error {
+	if len(rows) == 0 {
+		return do()
+	}
+	all := slices.Sorted(slices.Values(slices.Concat(b.ServerCPUs, b.LoadCPUs)))
+	watch, unknown := load.NewWatch(slices.Compact(all))
+	err := do()
+	share := math.NaN()
+	if unknown == nil {
+		var lost load.Loss
+		if lost, unknown = watch.Lost(); unknown == nil {
+			share = lost.Share
+		}
+	}
+	b.Report.Lost("server "+load.List(b.ServerCPUs)+", generator "+load.List(b.LoadCPUs), share, rows...)
+	return errors.Join(err, unknown)
 }
 
 // Full measures every row. Ten is how many decisions the largest set has: 10 M,
@@ -132,12 +153,13 @@ func (b *Bench) sets() (small, set *corpus.Set) {
 
 // loaded imports the set, with readers if that is asked for.
 func (b *Bench) loaded(ctx context.Context, l *peers.LAPI, small, set *corpus.Set) error {
-	if !b.wants(rowImport, rowImportP99) {
+	if !b.wants(rowImport, rowImportP99, rowImportLate) {
 		return second(b.fill(ctx, l, set, small.Len()))
 	}
-	err := b.Import(ctx, l, small, set)
+	rows := []string{rowImport, rowImportP99, rowImportLate}
+	err := b.weighed(rows, func() error { return b.Import(ctx, l, small, set) })
 	if err != nil {
-		b.Report.Failed(err, rowImport, rowImportP99)
+		b.Report.Failed(err, rows...)
 	}
 	return err
 }

@@ -5,7 +5,6 @@ package scenario
 import (
 	"errors"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +42,10 @@ func page(t *testing.T, r *report.Report) string {
 func TestFlatness(t *testing.T) {
 	t.Parallel()
 	r := rowsOf(t)
-	f := &Flatness{points: []flatPoint{{10_000, 100, 125}, {1_000_000, 95, 100}, {10_000_000, 90, 120}}}
+	of := func(size, ours, ceiling float64) flatPoint {
+		return flatPoint{size, ours, ceiling, spanOf([]float64{ours / ceiling})}
+	}
+	f := &Flatness{points: []flatPoint{of(10_000, 100, 125), of(1_000_000, 95, 100), of(10_000_000, 90, 120)}}
 	f.Enter(r)
 	if got := page(t, r); !strings.Contains(got, "| 0.79× (10 k: 100/s") {
 		t.Errorf("0.75 beside 0.95 is not in\n%s", got)
@@ -52,7 +54,7 @@ func TestFlatness(t *testing.T) {
 
 func TestCarry(t *testing.T) {
 	t.Parallel()
-	b := &Bench{Report: rowsOf(t), Log: io.Discard, Only: []string{"live", "seen"}}
+	b := &Bench{Yard: &peers.Yard{ServerCPUs: []int{0}}, LoadCPUs: []int{0}, Report: rowsOf(t), Log: io.Discard, Only: []string{"live", "seen"}}
 	var done []string
 	say := func(what string, err error) func() error {
 		return func() error { done = append(done, what); return err }
@@ -92,17 +94,37 @@ func TestRight(t *testing.T) {
 func TestWorst(t *testing.T) {
 	t.Parallel()
 	result := func(name string, rate float64, p99 time.Duration) measured {
-		return measured{contender: contender{name: name}, Result: &load.Result{Rate: rate}, open: &load.Result{P99: p99}}
+		r := &load.Result{Rate: rate, P99: p99}
+		return measured{contender: contender{name: name}, Result: r, open: r, rounds: []*load.Result{r}, paced: []*load.Result{r}}
 	}
-	w := liveWorst{math.Inf(1), 0, math.Inf(1), math.Inf(1)}
+	w := newLiveWorst()
 	w.take([]measured{result("lapid", 90, 10), result("ceiling", 100, 10), result("redis", 30, 0), result("nginx", 180, 0)})
 	w.take([]measured{result("lapid", 80, 10), result("ceiling", 100, 5), result("nginx", 100, 0)})
-	if want := (liveWorst{0.8, 2, 3, 0.5}); w != want {
+	of := func(v float64) span { return span{v, v, v} }
+	if want := (liveWorst{of(0.8), of(2), of(3), of(0.5)}); w != want {
 		t.Errorf("worst %+v, want %+v", w, want)
 	}
-	m := middle([]*load.Result{{Rate: 5}, {Rate: 900}, {Rate: 7}})
-	if m.Rate != 7 {
-		t.Errorf("middle %v", m.Rate)
+}
+
+// Contenders are compared within each round, and the order of the rounds stays.
+func TestRatio(t *testing.T) {
+	t.Parallel()
+	rounds := func(rates ...float64) (list []*load.Result) {
+		for _, r := range rates {
+			list = append(list, &load.Result{Rate: r})
+		}
+		return list
+	}
+	ours := rounds(50, 900, 70)
+	if m := middle(ours); m.Rate != 70 || ours[1].Rate != 900 {
+		t.Errorf("middle %v of %v", m.Rate, ours)
+	}
+	// A machine twice as fast in one of the rounds changes nothing.
+	if got, want := ratio(ours, rounds(100, 1800, 70), rateOf), (span{0.5, 0.5, 1}); got != want {
+		t.Errorf("ratio %+v, want %+v", got, want)
+	}
+	if got := (span{0.5, 0.456, 1.0349}).String(); got != "0.456–1.03" {
+		t.Errorf("a span is written %q", got)
 	}
 }
 
@@ -144,5 +166,36 @@ func TestCount(t *testing.T) {
 		if got := count(n); got != want {
 			t.Errorf("%d is %q, want %q", n, got, want)
 		}
+	}
+}
+
+// What is to be reached beside writes, over TLS and on one core. The figures are promises: to change one
+// is to change this table too.
+func TestBounds(t *testing.T) {
+	t.Parallel()
+	pace := FullPace()
+	bounds := map[string]report.Bound{}
+	for _, r := range Rows(&pace, 10_000_000) {
+		bounds[r.Key] = r.Bound
+	}
+	for key, want := range map[string]report.Bound{
+		rowImportP99:  {AtMost: true, Must: 5, Beyond: 2, Unit: "×"},
+		rowImportLate: {AtMost: true, Must: 2, Beyond: 1, Unit: "ms"},
+		rowPause:      {AtMost: true, Must: 5, Beyond: 2, Unit: "ms"},
+		rowSeen:       {AtMost: true, Must: 3, Beyond: 1, Unit: "ms"},
+		rowIngest:     {Must: 0.5, Beyond: 0.8, Unit: "×"},
+		rowRefIngest:  {Must: 25, Beyond: 40, Unit: "×"},
+		rowImport:     {AtMost: true, Must: 4, Beyond: 2.5, Unit: "s"},
+		rowRestartTen: {AtMost: true, Must: 8, Beyond: 4, Unit: "s"},
+		rowMemory:     {AtMost: true, Must: 160, Beyond: 120, Unit: "bytes"},
+		rowRedis:      {Must: 1.1, Beyond: 1.3, Unit: "×"},
+	} {
+		if got := bounds[key]; got != want {
+			t.Errorf("%s: bound %+v, want %+v", key, got, want)
+		}
+	}
+	// The pace is that of the table: a million, with so many queries meanwhile.
+	if pace.Size != 1_000_000 || pace.Busy != 50_000 || 2*readers != 20_000 || ending != 100_000 || writers != 64 || pace.Rounds < 3 {
+		t.Errorf("pace %+v", pace)
 	}
 }

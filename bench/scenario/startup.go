@@ -23,61 +23,101 @@ const startupPath = streamPath + "?startup=true"
 type startup struct {
 	*load.Fetched
 	cpu  time.Duration
-	user time.Duration // of it outside the kernel, which sends: the encoding, on average
+	user time.Duration // of it outside the kernel, which sends: the encoding
 }
 
-// Startup has one client fetch all decisions, then a crowd of them within one
-// second.
+// fetcher is one of several servers that one client fetches everything from.
+type fetcher struct {
+	server *load.Process
+	before func(round int) error // nil: nothing
+	fetch  func() (*load.Fetched, error)
+}
+
+// lapidStarts fetches from lapid. Before each round there is something new, so that no body of before can be
+// sent again.
+func lapidStarts(ctx context.Context, l *peers.LAPI) fetcher {
+	return fetcher{
+		server: &l.Process,
+		before: func(round int) error {
+			return l.Post(ctx, alertOf(corpus.New(100, Seed+2).Part(round, round+1), time.Now()))
+		},
+		fetch: func() (*load.Fetched, error) { return fetchAll(ctx, l.Address, peers.Key) },
+	}
+}
+
+// Startup has one client fetch all decisions, from lapid and from the ceiling in turn, then a crowd of them
+// within one second.
 func (b *Bench) Startup(ctx context.Context, l *peers.LAPI, ceiling *peers.Ceiling, decisions int) error {
 	b.say("startup: one client")
-	ours, err := b.startups(ctx, &l.Process, l.Address, func(round int) error {
-		// Something new, so that no body of before can be sent again.
-		return l.Post(ctx, alertOf(corpus.New(100, Seed+2).Part(round, round+1), time.Now()))
+	body, err := fetchAll(ctx, l.Address, peers.Key)
+	if err != nil {
+		return err
+	}
+	if body.Body < int64(decisions*least) {
+		return fmt.Errorf("startup: %d bytes for %d decisions: not all is in them", body.Body, decisions)
+	}
+	if err := ceiling.Set(ctx, peers.Stream, make([]byte, body.Body)); err != nil {
+		return err
+	}
+	rounds, err := startsInTurn(lapidStarts(ctx, l), fetcher{
+		server: &ceiling.Process, fetch: func() (*load.Fetched, error) { return fetchAll(ctx, ceiling.Address, peers.Key) },
 	})
 	if err != nil {
 		return err
 	}
-	if ours.Body < int64(decisions*least) {
-		return fmt.Errorf("startup: %d bytes for %d decisions: not all is in them", ours.Body, decisions)
-	}
-	if err := ceiling.Set(ctx, peers.Stream, make([]byte, ours.Body)); err != nil {
-		return err
-	}
-	limit, err := b.startups(ctx, &ceiling.Process, ceiling.Address, func(int) error { return nil })
-	if err != nil {
-		return err
-	}
-	b.Report.Measured(rowStartup, ours.Rate()/limit.Rate(), "%.0f MB at %.0f of %.0f MB/s", mb(ours.Body), ours.Rate()/1e6, limit.Rate()/1e6)
+	by, ours, limit := ratio(rounds[0], rounds[1], (*startup).Rate), middleStart(rounds[0]), middleStart(rounds[1])
+	b.Report.Measured(rowStartup, by.middle, "%v, %.0f MB at %.0f of %.0f MB/s", by, mb(ours.Body), ours.Rate()/1e6, limit.Rate()/1e6)
 	b.Report.Measured(rowFirst, ms(ours.First), "ceiling %.2f ms", ms(limit.First))
-	b.Report.Section(fmt.Sprintf("Startup of everything, %d decisions, one client", decisions), fmt.Sprintf(
-		"           MB/s   first byte   whole    server CPU\nlapid    %6.0f  %8.2f ms  %6.3fs  %6.3fs\nceiling  %6.0f  %8.2f ms  %6.3fs  %6.3fs\n",
-		ours.Rate()/1e6, ms(ours.First), ours.Whole.Seconds(), ours.cpu.Seconds(),
-		limit.Rate()/1e6, ms(limit.First), limit.Whole.Seconds(), limit.cpu.Seconds()))
+	b.Report.Section(fmt.Sprintf("Startup of everything, %d decisions, one client", decisions), startTable([]string{"lapid", "ceiling"}, ours, limit))
 	return b.crowds(ctx, l, ceiling, ours)
 }
 
-// startups fetches everything a few times and gives the round whose rate is in
-// the middle, with the latest first byte of all.
-func (b *Bench) startups(ctx context.Context, server *load.Process, address string, before func(round int) error) (*startup, error) {
-	var list []*startup
-	late, user := time.Duration(0), time.Duration(0)
-	for round := range 3 {
-		if err := before(round); err != nil {
-			return nil, err
-		}
-		begin := server.Usage()
-		f, err := fetchAll(ctx, address, peers.Key)
-		if err != nil {
-			return nil, err
-		}
-		late = max(late, f.First)
-		spent := server.Usage()
-		user += spent.User - begin.User
-		list = append(list, &startup{Fetched: f, cpu: spent.CPU - begin.CPU})
+// startTable shows startups one under the other.
+func startTable(names []string, list ...*startup) string {
+	var t strings.Builder
+	fmt.Fprintf(&t, "%-14s  %6s  %11s  %7s  %10s\n", "", "MB/s", "first byte", "whole", "server CPU")
+	for i, s := range list {
+		fmt.Fprintf(&t, "%-14s  %6.0f  %8.2f ms  %6.3fs  %9.3fs\n", names[i], s.Rate()/1e6, ms(s.First), s.Whole.Seconds(), s.cpu.Seconds())
 	}
-	slices.SortFunc(list, func(a, b *startup) int { return int(a.Rate() - b.Rate()) })
-	list[1].First, list[1].user = late, user/time.Duration(len(list))
-	return list[1], nil
+	return t.String()
+}
+
+// startRounds is how often each is asked for everything.
+const startRounds = 3
+
+// startsInTurn fetches everything from one after the other, round after round.
+func startsInTurn(list ...fetcher) ([][]*startup, error) {
+	rounds := make([][]*startup, len(list))
+	for round := range startRounds {
+		for i, f := range list {
+			if f.before != nil {
+				if err := f.before(round); err != nil {
+					return nil, err
+				}
+			}
+			begin := f.server.Usage()
+			got, err := f.fetch()
+			if err != nil {
+				return nil, err
+			}
+			spent := f.server.Usage()
+			rounds[i] = append(rounds[i], &startup{Fetched: got, cpu: spent.CPU - begin.CPU, user: spent.User - begin.User})
+		}
+	}
+	return rounds, nil
+}
+
+// middleStart gives the round whose rate is in the middle, with the latest first byte of all and what they
+// spent outside the kernel on average, which is told in hundredths of a second only.
+func middleStart(rounds []*startup) *startup {
+	m := *middleBy(rounds, (*startup).Rate)
+	fetched := *m.Fetched
+	m.Fetched, m.user = &fetched, 0
+	for _, s := range rounds {
+		m.First = max(m.First, s.First)
+		m.user += s.user / time.Duration(len(rounds))
+	}
+	return &m
 }
 
 func fetchAll(ctx context.Context, address, key string) (*load.Fetched, error) {
