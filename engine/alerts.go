@@ -320,10 +320,10 @@ func (q *AlertQuery) admitsHeld(v *View, id uint64, h *heldAlert, w alertWords) 
 	if q.Batch.Name != "" && !w.batch.has(v.state, id) {
 		return false
 	}
-	if q.DecisionType.Given && !v.anyOf(id, h, func(r *record) bool { return r.kind == w.kind }) {
+	if q.DecisionType.Given && !v.anyOf(id, h, func(r *record) bool { return v.state.wordsOf(r).Type == w.kind }) {
 		return false
 	}
-	if q.Origin.Given && !v.anyOf(id, h, func(r *record) bool { return r.origin == w.origin }) {
+	if q.Origin.Given && !v.anyOf(id, h, func(r *record) bool { return v.state.wordsOf(r).Origin == w.origin }) {
 		return false
 	}
 	if q.Address.IsValid() {
@@ -356,7 +356,7 @@ func (q *AlertQuery) admitsBody(v *View, id uint64, h *heldAlert, a *Alert) bool
 		return true
 	}
 	n, ok := v.state.strings.Lookup(q.Scenario.Text)
-	return ok && v.anyOf(id, h, func(r *record) bool { return r.scenario == n })
+	return ok && v.anyOf(id, h, func(r *record) bool { return v.state.wordsOf(r).Scenario == n })
 }
 
 // DeleteAlerts deletes the alerts that answer q, with their decisions, and

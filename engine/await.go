@@ -110,7 +110,7 @@ func (e *Engine) lookAwaited(a *Await) (*Awaited, error) {
 			out.Done, out.Over = true, true
 			return out, nil
 		}
-		about = &inquiry{engine: e, view: h.view, now: h.now, at: h.now, prefix: decision.rec.target()}
+		about = &inquiry{engine: e, view: h.view, now: h.now, at: h.now, prefix: decision.Target()}
 	} else if a.Revision > h.view.revision {
 		return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("there is no revision %d yet: the newest is %d", a.Revision, h.view.revision)}
 	}

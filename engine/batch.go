@@ -175,7 +175,7 @@ func (v *View) decides(p *Proposed, now int64, counts func(*record) bool) bool {
 	}
 	for at != 0 {
 		r := v.state.records.At(at)
-		if r.kind == kind && (p.Target.IsValid() || r.scope == scope) && r.flags&flagSimulated == 0 && v.running(r, now) && counts(r) {
+		if v.state.wordsOf(r).Type == kind && (p.Target.IsValid() || v.state.wordsOf(r).Scope == scope) && r.flags()&flagSimulated == 0 && v.running(r, now) && counts(r) {
 			return true
 		}
 		at = slot(r.next.Load())

@@ -90,7 +90,7 @@ func (c *census) advance(v *View) bool {
 			}
 			continue
 		}
-		key := keyOf(r)
+		key := v.state.keyOf(r)
 		if _, known := met[key]; known {
 			continue
 		}

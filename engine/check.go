@@ -61,22 +61,23 @@ func (c *checker) records() {
 }
 
 func (c *checker) target(n slot, r *record) {
-	on, ahead := false, 0
+	there, ahead := false, 0
 	for at := c.state.head(r); at != 0; at = slot(c.state.records.At(at).next.Load()) {
-		on = on || at == n
+		there = there || at == n
 		if ahead++; ahead > c.state.ids.Len() {
 			c.report("the chain of decision %d never ends", r.id)
 			return
 		}
 	}
-	if !on {
+	if !there {
 		c.report("decision %d is not found by its target", r.id)
 	}
 	if ahead > 1 && !r.marked(markCrowded) {
 		c.report("decision %d does not know that its target holds others", r.id)
 	}
-	if p := r.target(); p.IsValid() && r.text == 0 {
-		if q, ok := parseTarget(string(r.appendAddress(nil))); !ok || q != p {
+	on := c.state.onOf(r)
+	if p := on.prefix(); p.IsValid() && on.text == 0 {
+		if q, ok := parseTarget(string(on.appendAddress(nil))); !ok || q != p {
 			c.report("decision %d: %v does not spell its target", r.id, p)
 		}
 	}
@@ -88,10 +89,11 @@ func (c *checker) deadline(r *record) {
 	}
 	if r.endedRev.Load() == 0 {
 		if r.marked(markPurged) || r.marked(markTimedOut) {
-			c.report("decision %d runs, but is marked %x", r.id, r.marks.Load())
+			c.report("decision %d runs, but is marked %x", r.id, r.mixed.Load()&marksMask)
 		}
-		if r.flags&flagSimulated == 0 {
-			c.running[[3]uint32{r.scenario, r.origin, r.kind}]++
+		if r.flags()&flagSimulated == 0 {
+			w := c.state.wordsOf(r)
+			c.running[[3]uint32{w.Scenario, w.Origin, w.Type}]++
 		}
 	}
 	h := c.state.alerts.At(r.alert)
@@ -325,7 +327,7 @@ func (v *View) appendForDigest(b []byte, r *record) []byte {
 	b = binary.AppendUvarint(b, r.alert)
 	b = binary.AppendUvarint(b, r.begun)
 	b = binary.AppendVarint(b, r.until)
-	b = append(b, r.flags, r.bits)
+	b = append(b, r.flags()&storedFlags, v.state.onOf(r).bits)
 	if d.Ended() {
 		b = binary.AppendUvarint(b, r.endedRev.Load())
 		b = binary.AppendVarint(b, r.endedAt)
@@ -334,7 +336,7 @@ func (v *View) appendForDigest(b []byte, r *record) []byte {
 		b = appendString(b, t.S)
 	}
 	b = appendString(b, d.Value())
-	if r.flags&flagUUID != 0 {
+	if r.flags()&flagUUID != 0 {
 		u := d.UUID()
 		b = append(b, u[:]...)
 	}

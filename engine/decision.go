@@ -58,7 +58,7 @@ func (d Decision) UUID() UUID {
 // UUIDHalves gives the UUID as two numbers, its first byte the highest of hi.
 func (d Decision) UUIDHalves() (hi, lo uint64) {
 	s := d.view.state
-	if d.rec.flags&flagUUID != 0 {
+	if d.rec.flags()&flagUUID != 0 {
 		if own := s.uuids.At(d.rec.id); own != nil {
 			return own[0], own[1]
 		}
@@ -72,10 +72,10 @@ func (u UUID) halves() [2]uint64 {
 }
 
 // Scope, Type, Origin and Scenario are the decision's words.
-func (d Decision) Scope() Text    { return d.view.state.text(d.rec.scope) }
-func (d Decision) Type() Text     { return d.view.state.text(d.rec.kind) }
-func (d Decision) Origin() Text   { return d.view.state.text(d.rec.origin) }
-func (d Decision) Scenario() Text { return d.view.state.text(d.rec.scenario) }
+func (d Decision) Scope() Text    { return d.view.state.text(d.Wording().Scope) }
+func (d Decision) Type() Text     { return d.view.state.text(d.Wording().Type) }
+func (d Decision) Origin() Text   { return d.view.state.text(d.Wording().Origin) }
+func (d Decision) Scenario() Text { return d.view.state.text(d.Wording().Scenario) }
 
 // Wording tells the words of a decision by numbers: within one view, equal
 // numbers are equal words and the other way round.
@@ -83,11 +83,11 @@ type Wording struct{ Scope, Type, Origin, Scenario uint32 }
 
 // Wording gives the numbers of the decision's words.
 func (d Decision) Wording() Wording {
-	return Wording{d.rec.scope, d.rec.kind, d.rec.origin, d.rec.scenario}
+	return d.view.state.wordsOf(d.rec)
 }
 
 // Simulated is the alert's flag.
-func (d Decision) Simulated() bool { return d.rec.flags&flagSimulated != 0 }
+func (d Decision) Simulated() bool { return d.rec.flags()&flagSimulated != 0 }
 
 // Until is the moment the decision ends or ended, as this view knows it. Far
 // away it does not count nanoseconds: Left gives what is left until it.
@@ -108,10 +108,10 @@ func (d Decision) EndedBy() Actor {
 	switch {
 	case !d.Ended():
 		return Actor{}
-	case d.rec.by == 0 && d.rec.endedAt == d.rec.until:
+	case d.rec.by() == 0 && d.rec.endedAt == d.rec.until:
 		return Actor{Kind: ActorExpiry}
 	}
-	return d.view.state.actorAt(d.rec.by)
+	return d.view.state.actorAt(d.rec.by())
 }
 
 // Ended reports whether this view has seen the decision end. A decision whose
@@ -126,7 +126,7 @@ func (d Decision) Running(now int64) bool { return !d.Ended() && d.rec.until > n
 
 // Target is the address or range of the decision; invalid for scopes that hold
 // no address.
-func (d Decision) Target() netip.Prefix { return d.rec.target() }
+func (d Decision) Target() netip.Prefix { return d.view.state.targetOf(d.rec) }
 
 // CreatedAt is when its alert was received, Unix nanoseconds.
 func (d Decision) CreatedAt() int64 {
@@ -138,15 +138,16 @@ func (d Decision) CreatedAt() int64 {
 
 // PlainValue reports that AppendValue writes nothing that needs escaping.
 func (d Decision) PlainValue() bool {
-	return d.rec.text == 0 || d.view.state.strings.Plain(d.rec.text)
+	return d.view.state.strings.Plain(d.view.state.textOf(d.rec))
 }
 
 // AppendValue appends the value exactly as it was sent.
 func (d Decision) AppendValue(dst []byte) []byte {
-	if d.rec.text != 0 || d.rec.flags&flagAddress == 0 {
-		return append(dst, d.view.state.strings.At(d.rec.text)...)
+	k := d.view.state.onOf(d.rec)
+	if k.text != 0 || k.flags&flagAddress == 0 {
+		return append(dst, d.view.state.strings.At(k.text)...)
 	}
-	return d.rec.appendAddress(dst)
+	return k.appendAddress(dst)
 }
 
 // Value is AppendValue as a new string.

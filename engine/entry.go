@@ -103,16 +103,16 @@ func (e *era) admits(r *record) bool {
 
 // hidden reports whether a list that the sight names covers the record.
 func (e *era) hidden(r *record) bool {
-	return e.hides.set != nil && r.flags&flagAddress != 0 && e.hides.cover(r.target())
+	return e.hides.set != nil && r.flags()&flagAddress != 0 && e.hides.cover(e.view.state.targetOf(r))
 }
 
 // plain reports whether no item has to do with a record, in effect or not: it is told whole,
 // and so is all on its target, and no piece of another can be on it.
 func (e *era) plain(r *record) bool {
-	if r.flags&flagAddress == 0 || e.wins.set == nil && e.hides.set == nil {
+	if r.flags()&flagAddress == 0 || e.wins.set == nil && e.hides.set == nil {
 		return true
 	}
-	t := r.target()
+	t := e.view.state.targetOf(r)
 	if e.wins.set != nil {
 		return !e.wins.near(wider(t))
 	}
@@ -129,9 +129,9 @@ func wider(p netip.Prefix) netip.Prefix {
 
 // keyOf is the entry that a record is when it is told whole.
 func (e *era) keyOf(r *record) entryKey {
-	k := entryKey{targetKey: keyOf(r)}
-	if e.canonical && r.flags&flagAddress != 0 {
-		k.targetKey = e.view.state.cleanKey(r.target(), r.kind)
+	k := entryKey{targetKey: e.view.state.keyOf(r)}
+	if e.canonical && r.flags()&flagAddress != 0 {
+		k.targetKey = e.view.state.cleanKey(k.prefix(), k.kind)
 	}
 	if !e.q.Dedup {
 		k.id = r.id
@@ -141,7 +141,7 @@ func (e *era) keyOf(r *record) entryKey {
 
 // pieceKey is the entry that a piece of a record is.
 func (e *era) pieceKey(r *record, p piece) entryKey {
-	k := entryKey{targetKey: e.view.state.cleanKey(p, r.kind)}
+	k := entryKey{targetKey: e.view.state.cleanKey(p, e.view.state.wordsOf(r).Type)}
 	if !e.q.Dedup {
 		k.id = r.id
 	}
@@ -150,9 +150,8 @@ func (e *era) pieceKey(r *record, p piece) entryKey {
 
 // cleanKey is the target of a type on a prefix in its clean spelling.
 func (s *state) cleanKey(p netip.Prefix, kind uint32) targetKey {
-	var r record
-	r.setTarget(p)
-	k := targetKey{hi: r.hi, lo: r.lo, kind: kind, flags: r.flags, bits: r.bits, scope: s.clean[0]}
+	k := targetKey{kind: kind, scope: s.clean[0]}
+	k.set(p)
 	if !p.IsSingleIP() {
 		k.flags |= flagSlash
 		k.scope = s.clean[1]
@@ -163,12 +162,6 @@ func (s *state) cleanKey(p netip.Prefix, kind uint32) targetKey {
 // isClean reports whether a key is in the clean spelling.
 func (s *state) isClean(k *targetKey) bool {
 	return k.flags&flagAddress != 0 && *k == s.cleanKey(k.prefix(), k.kind)
-}
-
-// prefix is the address or range of a key; invalid for other scopes.
-func (k *targetKey) prefix() netip.Prefix {
-	r := record{hi: k.hi, lo: k.lo, flags: k.flags, bits: k.bits}
-	return r.target()
 }
 
 // cut is what allowlists leave of a prefix.
@@ -279,8 +272,8 @@ func (e *era) pieces(p netip.Prefix) []piece {
 
 // appendKeys appends the entries that a record may hold, by address.
 func (e *era) appendKeys(dst []entryKey, r *record) []entryKey {
-	if r.flags&flagAddress != 0 {
-		switch t := r.target(); e.cutOf(t) {
+	if r.flags()&flagAddress != 0 {
+		switch t := e.view.state.targetOf(r); e.cutOf(t) {
 		case gone:
 			return dst
 		case parts:
@@ -316,7 +309,7 @@ func (e *era) holder(k *entryKey) *record {
 	}
 	var heads [40]slot
 	for _, n := range s.ranges.Covering(heads[:0], wider(p)) {
-		if e.cutOf(s.records.At(n).target()) == parts {
+		if e.cutOf(s.targetOf(s.records.At(n))) == parts {
 			best = longer(best, e.longestOn(n, k, true))
 		}
 	}
@@ -350,7 +343,7 @@ func (e *era) longestOn(n slot, k *entryKey, any bool) (best *record) {
 		return nil
 	}
 	s := e.view.state
-	chain, wanted := chainOf(s.records.At(n)), *k
+	chain, wanted := s.chainOf(s.records.At(n)), *k
 	if any {
 		wanted = anyOf(chain, k.kind)
 	}
@@ -360,7 +353,7 @@ func (e *era) longestOn(n slot, k *entryKey, any bool) (best *record) {
 	steps := 0
 	for at := n; at != 0; {
 		r := s.records.At(at)
-		if (any && r.kind == k.kind || !any && e.keyOf(r) == *k) && e.tells(r) {
+		if (any && s.wordsOf(r).Type == k.kind || !any && e.keyOf(r) == *k) && e.tells(r) {
 			best = longer(best, r)
 		}
 		if steps++; steps > longChain {
@@ -373,11 +366,12 @@ func (e *era) longestOn(n slot, k *entryKey, any bool) (best *record) {
 }
 
 // chainOf names the chain that a record is on.
-func chainOf(r *record) targetKey {
-	if r.flags&flagAddress == 0 {
-		return targetKey{text: r.text}
+func (s *state) chainOf(r *record) targetKey {
+	k := s.onOf(r)
+	if k.flags &^= flagSlash; k.flags&flagAddress != 0 {
+		k.text = 0
 	}
-	return targetKey{hi: r.hi, lo: r.lo, flags: r.flags & (flagAddress | flagV6), bits: r.bits}
+	return k
 }
 
 func anyOf(chain targetKey, kind uint32) entryKey {
@@ -393,7 +387,7 @@ func (e *era) learn(n slot, chain targetKey) {
 	e.learned[chain] = struct{}{}
 	e.view.chain(n, func(r *record) bool {
 		if e.tells(r) {
-			for _, k := range [...]entryKey{e.keyOf(r), anyOf(chain, r.kind)} {
+			for _, k := range [...]entryKey{e.keyOf(r), anyOf(chain, e.view.state.wordsOf(r).Type)} {
 				e.longest[k] = longer(e.longest[k], r)
 			}
 		}
@@ -404,34 +398,39 @@ func (e *era) learn(n slot, chain targetKey) {
 // spelt is a record as an entry tells it: itself, or a copy that is the entry's target. A
 // copy for a list of what is over has ended.
 func (e *era) spelt(r *record, k *targetKey, over bool) *record {
-	if keyOf(r) == *k && (!over || e.view.ended(r)) {
+	if e.view.state.keyOf(r) == *k && (!over || e.view.ended(r)) {
 		return r
 	}
-	c := &record{}
+	c := &copied{}
 	e.copyTo(c, r, k)
 	if over && !e.view.ended(r) {
 		c.endedAt = min(e.view.at, r.until)
 		c.endedRev.Store(uint64(e.view.revision))
 	}
-	return c
+	return &c.record
 }
 
 // copyTo makes c what spelt gives.
-func (e *era) copyTo(c, r *record, k *targetKey) {
+func (e *era) copyTo(c *copied, r *record, k *targetKey) {
 	c.id, c.alert, c.begun, c.until = r.id, r.alert, r.begun, r.until
-	c.hi, c.lo, c.bits, c.scope, c.text = k.hi, k.lo, k.bits, k.scope, k.text
-	c.kind, c.origin, c.scenario = r.kind, r.origin, r.scenario
-	c.flags = k.flags | r.flags&(flagSimulated|flagUUID)
+	c.place = place{hi: k.hi, lo: k.lo, bits: k.bits, text: k.text}
+	c.words, c.scope = r.words, k.scope
+	c.mixed.Store(uint32(k.flags | r.flags()&(flagSimulated|flagUUID) | flagPlaced | flagCopied))
 	c.endedRev.Store(0)
 	if rev := r.endedRev.Load(); rev != 0 && rev <= uint64(e.view.revision) {
-		c.endedAt, c.by = r.endedAt, r.by
+		c.endedAt = r.endedAt
+		c.setBy(r.by())
 		c.endedRev.Store(rev)
 	}
 }
 
 // byEntry orders what is told: by id, and the pieces of one decision by address.
 func byEntry(a, b Decision) int {
-	return cmp.Or(cmp.Compare(a.rec.id, b.rec.id), cmp.Compare(a.rec.hi, b.rec.hi), cmp.Compare(a.rec.lo, b.rec.lo), cmp.Compare(a.rec.bits, b.rec.bits))
+	if a.rec.id != b.rec.id {
+		return cmp.Compare(a.rec.id, b.rec.id)
+	}
+	x, y := a.view.state.onOf(a.rec), b.view.state.onOf(b.rec)
+	return cmp.Or(cmp.Compare(x.hi, y.hi), cmp.Compare(x.lo, y.lo), cmp.Compare(x.bits, y.bits))
 }
 
 // reset lets go of the view, and of what a large question took.

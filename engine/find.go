@@ -24,7 +24,7 @@ type matcher struct {
 	heads    []slot
 	key      []byte    // what is asked, for a shelf
 	now, was era       // where the answer leads to, and where it begins
-	spare    []*record // copies of records that live queries tell
+	spare    []*copied // copies of records that live queries tell
 	spares   int       // how many are told
 }
 
@@ -86,15 +86,16 @@ func (m *matcher) word(s *state, w Word) uint32 {
 // time and id.
 func (q *Query) admits(s *state, r *record) bool {
 	m := &q.match
-	if m.never || (!q.Simulated && r.flags&flagSimulated != 0) {
+	if m.never || (!q.Simulated && r.flags()&flagSimulated != 0) {
 		return false
 	}
-	if q.Scopes.Given && !slices.Contains(m.scopes, r.scope) ||
-		q.Scope.Given && !slices.Contains(m.scope, r.scope) ||
-		q.Type.Given && r.kind != m.kind ||
-		q.Origins.Given && !slices.Contains(m.origins, r.origin) ||
-		q.Origin.Given && r.origin != m.origin ||
-		q.Scenario.Given && r.scenario != m.scenario {
+	w := s.wordsOf(r)
+	if q.Scopes.Given && !slices.Contains(m.scopes, w.Scope) ||
+		q.Scope.Given && !slices.Contains(m.scope, w.Scope) ||
+		q.Type.Given && w.Type != m.kind ||
+		q.Origins.Given && !slices.Contains(m.origins, w.Origin) ||
+		q.Origin.Given && w.Origin != m.origin ||
+		q.Scenario.Given && w.Scenario != m.scenario {
 		return false
 	}
 	if q.HasAfterID && r.id <= uint64(q.AfterID) || m.batch.kind != noBatch && !m.batch.has(s, r.alert) {
@@ -104,7 +105,7 @@ func (q *Query) admits(s *state, r *record) bool {
 		return false
 	}
 	if q.Containing.Given || q.NotContaining.Given {
-		return q.admitsScenario(s.strings.At(r.scenario))
+		return q.admitsScenario(s.strings.At(w.Scenario))
 	}
 	return true
 }
@@ -122,14 +123,14 @@ func (q *Query) admitsScenario(scenario string) bool {
 func (q *Query) relates(v *View, r *record) bool {
 	if q.Value.Given {
 		var buf [64]byte
-		if string((Decision{v, r}).AppendValue(buf[:0])) != q.Value.Text && !q.namesClean(r) {
+		if string((Decision{v, r}).AppendValue(buf[:0])) != q.Value.Text && !q.namesClean(v.state, r) {
 			return false
 		}
 	}
 	if !q.Address.IsValid() {
 		return true
 	}
-	t := r.target()
+	t := v.state.targetOf(r)
 	if !t.IsValid() || t.Addr().Is4() != q.Address.Addr().Is4() {
 		return false
 	}
@@ -141,12 +142,12 @@ func (q *Query) relates(v *View, r *record) bool {
 
 // namesClean reports whether the query's value is a spelling of the record's target, for one
 // who is told clean spellings.
-func (q *Query) namesClean(r *record) bool {
-	if clean, _ := q.sightShape(); !clean || r.flags&flagAddress == 0 {
+func (q *Query) namesClean(s *state, r *record) bool {
+	if clean, _ := q.sightShape(); !clean || r.flags()&flagAddress == 0 {
 		return false
 	}
 	p, ok := parseTarget(q.Value.Text)
-	return ok && p == r.target()
+	return ok && p == s.targetOf(r)
 }
 
 // Find appends the running decisions that answer q to dst: bans first, for
@@ -199,7 +200,7 @@ func (v *View) arrange(dst []Decision, from int, q *Query) []Decision {
 		if q.byID() {
 			slices.SortFunc(found, byEntry)
 		} else {
-			slices.SortFunc(found, func(a, b Decision) int { return cmp.Or(inOrder(a.rec, b.rec, ban), byEntry(a, b)) })
+			slices.SortFunc(found, func(a, b Decision) int { return cmp.Or(v.state.inOrder(a.rec, b.rec, ban), byEntry(a, b)) })
 		}
 	}
 	lo, hi := q.page(len(found))
@@ -340,9 +341,10 @@ func (v *View) eachSlot(yield func(slot, *record) bool) {
 func (q *Query) byID() bool { return q.Value.Given || q.HasAfterID }
 
 // inOrder compares answers: bans first, then soonest end first, then by id.
-func inOrder(a, b *record, ban uint32) int {
-	if (a.kind == ban) != (b.kind == ban) {
-		if a.kind == ban {
+func (s *state) inOrder(a, b *record, ban uint32) int {
+	first := s.wordsOf(a).Type == ban
+	if first != (s.wordsOf(b).Type == ban) {
+		if first {
 			return -1
 		}
 		return 1

@@ -266,8 +266,8 @@ func (c *Commit) decisions(yield func(Change) bool) {
 		r, ended := c.event(i)
 		change := Change{Kind: DecisionBegun, Decision: Decision{c.view, r}}
 		if ended {
-			change.Kind, change.By = DecisionEnded, c.view.state.actorAt(r.by)
-			if r.by == 0 && r.endedAt == r.until {
+			change.Kind, change.By = DecisionEnded, c.view.state.actorAt(r.by())
+			if r.by() == 0 && r.endedAt == r.until {
 				change.By = Actor{Kind: ActorExpiry}
 			}
 		} else {

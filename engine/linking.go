@@ -44,12 +44,11 @@ const linkedAtLeast = 1 << 14
 // sortTargets hands the hosts among some records, up to end, to a part, and returns the others.
 func (s *state) sortTargets(part *index.HostsPart, n, end slot) (others []slot) {
 	for ; n < end; n++ {
-		r := s.records.At(n)
-		switch {
-		case r.flags&(flagAddress|flagV6) == flagAddress && r.bits == 32:
-			part.Add4(uint32(r.lo), n)
-		case r.host():
-			part.Add(r.address(), n)
+		switch k := s.onOf(s.records.At(n)); {
+		case k.flags&(flagAddress|flagV6) == flagAddress && k.bits == 32:
+			part.Add4(uint32(k.lo), n)
+		case k.host():
+			part.Add(k.address(), n)
 		default:
 			others = append(others, n)
 		}

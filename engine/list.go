@@ -282,7 +282,7 @@ func (r *replacement) found(v *View, deleted []listed) (ids []uint64) {
 		r.pace.step(i)
 		d := &deleted[i]
 		v.eachOn(d, func(rec *record) {
-			if rec.origin == origin && v.running(rec, r.now) && r.owns(v, rec) && equalFold(v.state.strings.At(rec.scope), r.list.Deleted[d.group].Scope) {
+			if v.state.wordsOf(rec).Origin == origin && v.running(rec, r.now) && r.owns(v, rec) && equalFold(v.state.strings.At(v.state.wordsOf(rec).Scope), r.list.Deleted[d.group].Scope) {
 				ids = append(ids, rec.id)
 			}
 		})
@@ -308,7 +308,7 @@ func (v *View) eachOn(l *listed, visit func(*record)) {
 	}
 	for at != 0 {
 		rec := v.state.records.At(at)
-		if v.shows(rec) && rec.text == text && (rec.flags&flagSlash != 0) == (p.slash && l.target.IsValid()) {
+		if v.shows(rec) && v.state.textOf(rec) == text && (rec.flags()&flagSlash != 0) == (p.slash && l.target.IsValid()) {
 			visit(rec)
 		}
 		at = slot(rec.next.Load())
@@ -318,16 +318,16 @@ func (v *View) eachOn(l *listed, visit func(*record)) {
 // compare finds out which entries begin, and which decisions stay (by ascending id). Those
 // that are there and begin anew are counted.
 func (r *replacement) compare(v *View, stay []uint64) (begins, renewed int, _ []uint64) {
-	words := make([][4]uint32, len(r.list.Groups))
+	words := make([]Wording, len(r.list.Groups))
 	for i := range r.list.Groups {
 		g := &r.list.Groups[i]
-		for j, text := range [...]string{g.Scope, g.Type, r.list.Origin, g.Scenario} {
-			n, ok := v.state.strings.Lookup(text)
-			if !ok {
-				n = noWord
+		word := func(text string) uint32 {
+			if n, ok := v.state.strings.Lookup(text); ok {
+				return n
 			}
-			words[i][j] = n
+			return noWord
 		}
+		words[i] = Wording{word(g.Scope), word(g.Type), word(r.list.Origin), word(g.Scenario)}
 	}
 	for i := range r.entries {
 		r.pace.step(i)
@@ -339,7 +339,7 @@ func (r *replacement) compare(v *View, stay []uint64) (begins, renewed int, _ []
 		w := &words[l.group]
 		var best *record
 		v.eachOn(l, func(rec *record) {
-			if [4]uint32{rec.scope, rec.kind, rec.origin, rec.scenario} == *w && v.running(rec, r.now) && r.owns(v, rec) && (best == nil || rec.until > best.until) {
+			if v.state.wordsOf(rec) == *w && v.running(rec, r.now) && r.owns(v, rec) && (best == nil || rec.until > best.until) {
 				best = rec
 			}
 		})

@@ -15,8 +15,8 @@ import (
 // machine its pages back: beside readers and commits, and never more often than
 // releaseEvery.
 const (
-	hurryFrom   = 1 << 16  // tombstones that wait for nothing but a collection
-	returnsFrom = 16 << 20 // bytes of chunks that came free
+	hurryFrom   = 1 << 16 // tombstones that wait for nothing but a collection
+	returnsFrom = 8 << 20 // bytes of chunks that came free
 )
 
 // giveBack frees chunks of records in which none is in use, but for some that the
@@ -29,6 +29,10 @@ func (e *Engine) giveBack() {
 		s.deadlines.Release(first, last)
 		e.unreturned += int(last-first+1) * int(unsafe.Sizeof(record{}))
 	})
+	s.places.Release(s.places.Len()/8, func(first, last slot) {
+		e.unreturned += int(last-first+1) * int(unsafe.Sizeof(place{}))
+	})
+	s.wordings.rows.Release(s.wordings.rows.Len()/8, func(_, _ slot) {})
 	s.graves.shed()
 	switch {
 	case s.awaitCollection() >= hurryFrom:

@@ -38,7 +38,7 @@ func TestMemoryComesBack(t *testing.T) {
 		ids = append(ids, ban(first, "1h"))
 	}
 	full, high := own(), resident()
-	if full < before+many*96 {
+	if full < before+many*64 {
 		t.Fatalf("%d decisions take %d MiB", many, (full-before)>>20)
 	}
 	r.Advance(2 * time.Hour)

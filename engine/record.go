@@ -6,17 +6,20 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"unsafe"
 
 	"lapid/index"
 )
 
-// record is what memory holds for one decision: 96 bytes without a pointer, so
-// that ten million of them are nothing to the collector. Words are numbers in
-// state.strings; an address is a value, and its text is kept only when it is
-// not the usual spelling.
+// record is what memory holds for one decision: 64 bytes without a pointer, so that ten
+// million of them are nothing to the collector, and one is read with one line of the
+// cache. Words that many decisions share lie in a row of their own (wordings.go), and so
+// does an address that is no IPv4 in its usual spelling (place). An address is a value,
+// and its text is kept only when it is not the usual spelling.
 //
 // The committer writes a record before any view can name it. Afterwards only
-// endedAt and by (then endedRev, in that order), next and marks change.
+// endedAt and the actor in mixed (then endedRev, in that order), next and the marks in
+// mixed change.
 type record struct {
 	id       uint64
 	alert    uint64
@@ -24,99 +27,219 @@ type record struct {
 	until    int64  // Unix nanoseconds, as decided
 	endedAt  int64  // when it really ended; valid once endedRev is set
 	endedRev atomic.Uint64
-	hi, lo   uint64 // the address, IPv4 in the low 32 bits of lo
-	scope    uint32
-	kind     uint32
-	origin   uint32
-	scenario uint32
-	text     uint32        // the value, when the address does not spell it
-	next     atomic.Uint32 // next older decision on the same target
-	marks    atomic.Uint32
-	flags    uint8  // constant
-	bits     uint8  // prefix length
-	by       uint16 // state.actors: the actor that ended it before its time; valid as endedAt is
+	// at is an IPv4 address; with flagPlaced the slot of a place instead, and without
+	// flagAddress the number of the value's text.
+	at    uint32
+	words uint32        // slot of a row in state.wordings
+	next  atomic.Uint32 // next older decision on the same target
+	// mixed is, from the lowest bit: flags, constant (7 bits); marks (3); the prefix length of
+	// an IPv4 address that is not placed (6); number in state.actors of the actor that
+	// ended it before its time, valid as endedAt is (16).
+	mixed atomic.Uint32
 }
 
-// Constant flags of a record.
+// Constant flags of a record. Those of storedFlags are on disk.
 const (
 	flagSimulated = 1 << iota // the alert was simulated
-	flagAddress               // hi, lo and bits name an address or a range
+	flagAddress               // it names an address or a range
 	flagV6                    // … of IPv6
 	flagSlash                 // spelled with a prefix length
 	flagUUID                  // it has a UUID of its own, in state.uuids
+	flagPlaced                // its target lies in a place
+	flagCopied                // it is the beginning of a copied
+
+	storedFlags = flagPlaced - 1
+	targetFlags = flagAddress | flagV6 | flagSlash
+	flagsMask   = 1<<7 - 1
 )
 
 // Marks are set by the committer while readers look.
 const (
 	// markCrowded: the target has, or had, other decisions. Without it the
 	// record is alone in its chain and no reader needs to walk.
-	markCrowded = 1 << iota
+	markCrowded = 1 << (7 + iota)
 	// markPurged: its alert is gone. The record stays as a tombstone, so that
 	// bouncers which may still hold it hear of its end.
 	markPurged
 	// markTimedOut: the decided end has passed, no deadline names it any more.
 	markTimedOut
+
+	marksMask = markCrowded | markPurged | markTimedOut
 )
 
-func (r *record) marked(m uint32) bool { return r.marks.Load()&m != 0 }
+const (
+	lengthAt = 10 // of the prefix length in mixed
+	actorAt  = 16
+)
 
-func (r *record) mark(m uint32) { r.marks.Store(r.marks.Load() | m) }
+// place is the target of a record that has no room for it: IPv6, or an address in another
+// than the usual spelling.
+type place struct {
+	hi, lo uint64 // the address, IPv4 in the low 32 bits of lo
+	text   uint32 // the value, when the address does not spell it
+	bits   uint8  // prefix length
+}
 
-// setTarget stores a masked prefix.
-func (r *record) setTarget(p netip.Prefix) {
-	r.flags |= flagAddress
-	r.bits = uint8(p.Bits())
+// copied is a record that is told otherwise than it is stored: on another target, or as
+// over. It is a reader's own.
+type copied struct {
+	record // the first field: state.placeOf and wordsOf go from there to the others
+	place
+	scope uint32
+}
+
+func (r *record) flags() uint8 { return uint8(r.mixed.Load() & flagsMask) }
+
+func (r *record) marked(m uint32) bool { return r.mixed.Load()&m != 0 }
+
+func (r *record) mark(m uint32) { r.mixed.Store(r.mixed.Load() | m) }
+
+// by is the number of the actor that ended it before its time.
+func (r *record) by() uint16 { return uint16(r.mixed.Load() >> actorAt) }
+
+func (r *record) setBy(actor uint16) {
+	r.mixed.Store(r.mixed.Load()&(1<<actorAt-1) | uint32(actor)<<actorAt)
+}
+
+// setTarget stores what a new record is about and its flags: a masked prefix, or none, and
+// the number of the text where the address does not spell it.
+func (s *state) setTarget(r *record, k *targetKey, flags uint8) {
+	switch {
+	case flags&flagAddress == 0:
+		r.at = k.text
+		r.mixed.Store(uint32(flags))
+	case flags&flagV6 == 0 && k.text == 0:
+		r.at = uint32(k.lo)
+		r.mixed.Store(uint32(flags) | uint32(k.bits)<<lengthAt)
+	default:
+		n, p := s.places.New()
+		p.hi, p.lo, p.text, p.bits = k.hi, k.lo, k.text, k.bits
+		r.at = uint32(n)
+		r.mixed.Store(uint32(flags) | flagPlaced)
+	}
+}
+
+// placeOf finds the place of a record with flagPlaced.
+func (s *state) placeOf(r *record) *place {
+	if r.flags()&flagCopied != 0 {
+		return &(*copied)(unsafe.Pointer(r)).place
+	}
+	return s.places.At(slot(r.at))
+}
+
+// wordsOf are the words of a record.
+func (s *state) wordsOf(r *record) Wording {
+	w := s.wordings.at(r.words)
+	if r.flags()&flagCopied != 0 {
+		w.Scope = (*copied)(unsafe.Pointer(r)).scope
+	}
+	return w
+}
+
+// textOf is the number of the value's text, 0 when the address spells it.
+func (s *state) textOf(r *record) uint32 {
+	switch f := r.flags(); {
+	case f&flagPlaced != 0:
+		return s.placeOf(r).text
+	case f&flagAddress == 0:
+		return r.at
+	}
+	return 0
+}
+
+// onOf is what a record is about, without its words.
+func (s *state) onOf(r *record) targetKey {
+	mixed := r.mixed.Load()
+	k := targetKey{flags: uint8(mixed) & targetFlags}
+	switch {
+	case mixed&flagPlaced != 0:
+		p := s.placeOf(r)
+		k.hi, k.lo, k.text, k.bits = p.hi, p.lo, p.text, p.bits
+	case mixed&flagAddress == 0:
+		k.text = r.at
+	default:
+		k.lo, k.bits = uint64(r.at), uint8(mixed>>lengthAt&63)
+	}
+	return k
+}
+
+// targetOf is the address or range of a record; invalid when it holds none.
+func (s *state) targetOf(r *record) netip.Prefix {
+	k := s.onOf(r)
+	return k.prefix()
+}
+
+// hostOf reports whether a record stands in the table of hosts.
+func (s *state) hostOf(r *record) bool {
+	k := s.onOf(r)
+	return k.host()
+}
+
+// keyOf names the target of a record: scope, type and the text of the value. Two records
+// are on one target when they have one key.
+func (s *state) keyOf(r *record) targetKey {
+	k, w := s.onOf(r), s.wordsOf(r)
+	k.scope, k.kind = w.Scope, w.Type
+	return k
+}
+
+func (s *state) sameTarget(a, b *record) bool { return s.keyOf(a) == s.keyOf(b) }
+
+// set makes the key's address a masked prefix.
+func (k *targetKey) set(p netip.Prefix) {
+	k.flags |= flagAddress
+	k.bits = uint8(p.Bits())
 	a := p.Addr()
 	if a.Is4() {
 		b := a.As4()
-		r.lo = uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
+		k.lo = uint64(b[0])<<24 | uint64(b[1])<<16 | uint64(b[2])<<8 | uint64(b[3])
 		return
 	}
-	r.flags |= flagV6
+	k.flags |= flagV6
 	b := a.As16()
 	for i := range 8 {
-		r.hi = r.hi<<8 | uint64(b[i])
-		r.lo = r.lo<<8 | uint64(b[i+8])
+		k.hi = k.hi<<8 | uint64(b[i])
+		k.lo = k.lo<<8 | uint64(b[i+8])
 	}
 }
 
-// target is setTarget's mirror; invalid when the record holds no address.
-func (r *record) target() netip.Prefix {
-	if r.flags&flagAddress == 0 {
+// prefix is the address or range of a key; invalid for other scopes.
+func (k *targetKey) prefix() netip.Prefix {
+	if k.flags&flagAddress == 0 {
 		return netip.Prefix{}
 	}
-	return netip.PrefixFrom(r.address(), int(r.bits))
+	return netip.PrefixFrom(k.address(), int(k.bits))
 }
 
-func (r *record) address() netip.Addr {
-	if r.flags&flagV6 == 0 {
-		return netip.AddrFrom4([4]byte{byte(r.lo >> 24), byte(r.lo >> 16), byte(r.lo >> 8), byte(r.lo)})
+func (k *targetKey) address() netip.Addr {
+	if k.flags&flagV6 == 0 {
+		return netip.AddrFrom4([4]byte{byte(k.lo >> 24), byte(k.lo >> 16), byte(k.lo >> 8), byte(k.lo)})
 	}
 	var b [16]byte
 	for i := range 8 {
-		b[i] = byte(r.hi >> (56 - 8*i))
-		b[i+8] = byte(r.lo >> (56 - 8*i))
+		b[i] = byte(k.hi >> (56 - 8*i))
+		b[i+8] = byte(k.lo >> (56 - 8*i))
 	}
 	return netip.AddrFrom16(b)
 }
 
-// host reports whether the record stands in the table of hosts.
-func (r *record) host() bool {
-	return r.flags&flagAddress != 0 && ((r.flags&flagV6 == 0 && r.bits == 32) || r.bits == 128)
+// host reports whether it is one address.
+func (k *targetKey) host() bool {
+	return k.flags&flagAddress != 0 && ((k.flags&flagV6 == 0 && k.bits == 32) || k.bits == 128)
 }
 
-// appendAddress spells the target as usual.
-func (r *record) appendAddress(dst []byte) []byte {
-	if r.flags&flagV6 != 0 {
-		if r.flags&flagSlash != 0 {
-			return r.target().AppendTo(dst)
+// appendAddress spells the address or range as usual.
+func (k *targetKey) appendAddress(dst []byte) []byte {
+	if k.flags&flagV6 != 0 {
+		if k.flags&flagSlash != 0 {
+			return k.prefix().AppendTo(dst)
 		}
-		return r.address().AppendTo(dst)
+		return k.address().AppendTo(dst)
 	}
-	dst = appendIPv4(dst, uint32(r.lo))
-	if r.flags&flagSlash != 0 {
+	dst = appendIPv4(dst, uint32(k.lo))
+	if k.flags&flagSlash != 0 {
 		dst = append(dst, '/')
-		dst = strconv.AppendUint(dst, uint64(r.bits), 10)
+		dst = strconv.AppendUint(dst, uint64(k.bits), 10)
 	}
 	return dst
 }
@@ -165,14 +288,6 @@ func usualSpelling(p netip.Prefix, value string) (slash, usual bool) {
 		return false, true
 	}
 	return true, string(p.AppendTo(buf[:0])) == value
-}
-
-// sameTarget reports whether two records name one target: scope, type and the
-// text of the value.
-func (r *record) sameTarget(o *record) bool {
-	return r.scope == o.scope && r.kind == o.kind && r.text == o.text &&
-		r.hi == o.hi && r.lo == o.lo && r.bits == o.bits &&
-		r.flags|flagSimulated|flagUUID == o.flags|flagSimulated|flagUUID
 }
 
 // heldAlert is what memory holds for one alert; its body lies on disk.

@@ -160,7 +160,7 @@ func (s *Scan) era() *era {
 
 // asStored reports whether a record is told as it is, if at all.
 func (s *Scan) asStored(r *record) bool {
-	return s.untouched(r) && (!s.era().canonical || r.flags&flagAddress == 0)
+	return s.untouched(r) && (!s.era().canonical || r.flags()&flagAddress == 0)
 }
 
 // untouched reports whether no item has to do with a record, nor had, as far as the history
@@ -170,5 +170,5 @@ func (s *Scan) untouched(r *record) bool {
 		return s.era().plain(r)
 	}
 	all := allowances{set: s.view.allowlists}
-	return r.flags&flagAddress == 0 || !all.near(wider(r.target()))
+	return r.flags()&flagAddress == 0 || !all.near(wider(s.view.state.targetOf(r)))
 }

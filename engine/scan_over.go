@@ -60,7 +60,7 @@ func (s *Scan) appendSuperseded(dst []Decision, r *record) []Decision {
 		if _, twice := p.told[k]; twice {
 			continue
 		}
-		if keyOf(r) != k.targetKey || e.canonical || r.marked(markCrowded) {
+		if v.state.keyOf(r) != k.targetKey || e.canonical || r.marked(markCrowded) {
 			p.told[k] = struct{}{}
 		}
 		dst = append(dst, Decision{v, e.spelt(r, &k.targetKey, true)})
@@ -75,8 +75,8 @@ func (s *Scan) spellings(e *era, r *record) []entryKey {
 	if !s.query.Dedup {
 		id = r.id
 	}
-	p.keys = append(p.keys[:0], entryKey{keyOf(r), id})
-	if r.flags&flagAddress == 0 {
+	p.keys = append(p.keys[:0], entryKey{e.view.state.keyOf(r), id})
+	if r.flags()&flagAddress == 0 {
 		return p.keys
 	}
 	clean := e.canonical
@@ -84,8 +84,8 @@ func (s *Scan) spellings(e *era, r *record) []entryKey {
 		was, _ := before.sightShape()
 		clean = clean || was
 	}
-	t := r.target()
-	if k := (entryKey{e.view.state.cleanKey(t, r.kind), id}); clean && p.keys[0] != k {
+	t := e.view.state.targetOf(r)
+	if k := (entryKey{e.view.state.cleanKey(t, e.view.state.wordsOf(r).Type), id}); clean && p.keys[0] != k {
 		p.keys = append(p.keys, k)
 	}
 	if !s.won || s.untouched(r) {

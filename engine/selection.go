@@ -64,7 +64,7 @@ func (s *Selection) order(q *Query) {
 		return
 	}
 	ban, _ := s.view.state.strings.Lookup("ban")
-	slices.SortFunc(s.slots, func(a, b slot) int { return inOrder(at(a), at(b), ban) })
+	slices.SortFunc(s.slots, func(a, b slot) int { return s.view.state.inOrder(at(a), at(b), ban) })
 }
 
 // entrySize is about what an entry takes of a selection that is told otherwise than it is

@@ -159,10 +159,10 @@ func (c *changes) pass(r *record) {
 		}
 		c.passing(own, r, false)
 	}
-	if r.flags&flagAddress == 0 || len(c.items) == 0 {
+	if r.flags()&flagAddress == 0 || len(c.items) == 0 {
 		return
 	}
-	if t := r.target(); c.passParts(r, t) {
+	if t := c.view.state.targetOf(r); c.passParts(r, t) {
 		c.passing(own, r, true)
 	}
 }
@@ -229,7 +229,7 @@ func (c *changes) passing(k entryKey, r *record, away bool) {
 
 // known reports whether a range in many pieces was looked at like this already.
 func (c *changes) known(r *record, in sides) bool {
-	if r.flags&flagAddress == 0 || r.host() || c.now.plain(r) && c.old.plain(r) {
+	if r.flags()&flagAddress == 0 || c.view.state.hostOf(r) || c.now.plain(r) && c.old.plain(r) {
 		return false
 	}
 	if _, done := c.done[in]; done {
@@ -431,7 +431,7 @@ func (s *Scan) appendStale(dst []Decision, e *era, r *record) []Decision {
 	if s.untouched(r) || !s.won {
 		return dst
 	}
-	t, n := r.target(), 0
+	t, n := e.view.state.targetOf(r), 0
 	all := allowances{set: v.allowlists}
 	e.items = all.ever(e.items[:0], t)
 	eachNode(t, e.items, func(p netip.Prefix) bool {
@@ -451,7 +451,7 @@ func (e *era) lastOver(r *record, own *entryKey) bool {
 	if !r.marked(markCrowded) {
 		return true
 	}
-	chain := chainOf(r)
+	chain := e.view.state.chainOf(r)
 	if _, known := e.overs[chain]; known {
 		return e.latest[*own] == r
 	}
@@ -562,33 +562,34 @@ func (q *Query) liveEra(v *View) *era {
 // liveSpelt is a record as a live query for an address within it tells it. Copies are good
 // until the query is asked again.
 func (q *Query) liveSpelt(e *era, r *record) *record {
-	if r.flags&flagAddress == 0 {
+	if r.flags()&flagAddress == 0 {
 		return r
 	}
-	s, t := e.view.state, r.target()
-	k := keyOf(r)
+	s := e.view.state
+	own := s.keyOf(r)
+	t, k := own.prefix(), own
 	if e.canonical {
-		k = s.cleanKey(t, r.kind)
+		k = s.cleanKey(t, own.kind)
 	}
-	if !r.host() && e.wins.set != nil && e.wins.touch(t) {
+	if !own.host() && e.wins.set != nil && e.wins.touch(t) {
 		p := t
 		for p.Bits() < q.Address.Bits() && e.wins.touch(p) {
 			p = netip.PrefixFrom(q.Address.Addr(), p.Bits()+1).Masked()
 		}
-		k = s.cleanKey(p, r.kind)
+		k = s.cleanKey(p, own.kind)
 	}
-	if k == keyOf(r) {
+	if k == own {
 		return r
 	}
 	c := q.match.copy()
 	e.copyTo(c, r, &k)
-	return c
+	return &c.record
 }
 
 // copy is room for a record that is told otherwise than it is.
-func (m *matcher) copy() *record {
+func (m *matcher) copy() *copied {
 	if m.spares == len(m.spare) {
-		m.spare = append(m.spare, &record{})
+		m.spare = append(m.spare, &copied{})
 	}
 	m.spares++
 	return m.spare[m.spares-1]

@@ -205,7 +205,7 @@ func (f fold) isNews(v *View) bool {
 // told is a decision as an entry that is told of it; over: as one that is no more.
 func (v *View) told(key *shelfKey, n slot, over bool) Decision {
 	r := v.state.records.At(n)
-	if keyOf(r) != *key || over && !v.ended(r) {
+	if v.state.keyOf(r) != *key || over && !v.ended(r) {
 		r = (&era{view: v}).spelt(r, key, over)
 	}
 	return Decision{v, r}
@@ -480,7 +480,7 @@ func (s *shelf) touch(v *View, n slot, r *record, ended bool) {
 	if !s.admits(v, r) {
 		return
 	}
-	key := keyOf(r)
+	key := v.state.keyOf(r)
 	e := s.entries[key]
 	class := s.classOf(v, r)
 	if !r.marked(markCrowded) { // the only one there ever was

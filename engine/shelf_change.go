@@ -21,7 +21,7 @@ func (v *View) entryChanges(d *Delta, after Revision, was, q *Query) {
 	})
 	for _, list := range [...]*[]Decision{&d.New, &d.Deleted} {
 		slices.SortFunc(*list, byEntry)
-		*list = slices.CompactFunc(*list, func(a, b Decision) bool { return byEntry(a, b) == 0 && keyOf(a.rec) == keyOf(b.rec) })
+		*list = slices.CompactFunc(*list, func(a, b Decision) bool { return byEntry(a, b) == 0 && v.state.keyOf(a.rec) == v.state.keyOf(b.rec) })
 	}
 }
 

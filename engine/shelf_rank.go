@@ -59,7 +59,7 @@ func (s *standings) each(v *View, at Revision, yield func(*standing)) {
 			continue
 		}
 		if !r.marked(markCrowded) {
-			one := standing{key: keyOf(r)}
+			one := standing{key: v.state.keyOf(r)}
 			one.join(n, r, s.classOf(v, r))
 			yield(&one)
 			continue
@@ -109,7 +109,7 @@ func (s *standings) eachShaped(v *View, at Revision, yield func(*standing)) {
 				continue
 			}
 			one := s.walkShaped(e, k)
-			if one.rec == n || isLong && one.rec != 0 && chainOf(v.state.records.At(one.rec)) == chainOf(r) {
+			if one.rec == n || isLong && one.rec != 0 && v.state.chainOf(v.state.records.At(one.rec)) == v.state.chainOf(r) {
 				yield(&one)
 			}
 			if isLong {
@@ -135,7 +135,7 @@ func (s *standings) walkShaped(e *era, k *entryKey) standing {
 	join := func(n slot, part bool) {
 		for n != 0 {
 			r := v.state.records.At(n)
-			if (part && r.kind == k.kind || !part && e.keyOf(r) == *k) && e.tells(r) {
+			if (part && e.view.state.wordsOf(r).Type == k.kind || !part && e.keyOf(r) == *k) && e.tells(r) {
 				one.join(n, r, s.classOf(v, r))
 			}
 			n = slot(r.next.Load())
@@ -156,7 +156,7 @@ func (s *standings) walkShaped(e *era, k *entryKey) standing {
 	if around {
 		var heads [40]slot
 		for _, n := range v.state.ranges.Covering(heads[:0], wider(p)) {
-			if e.cutOf(v.state.records.At(n).target()) == parts {
+			if e.cutOf(e.view.state.targetOf(v.state.records.At(n))) == parts {
 				join(n, true)
 			}
 		}
@@ -231,11 +231,11 @@ func (s *standings) eventful(v *View, since Revision) (next Revision, there bool
 // walk finds what is so of a record's target at a revision; without a decision when
 // nothing runs there.
 func (s *standings) walk(v *View, r *record, at Revision) standing {
-	one := standing{key: keyOf(r)}
+	one := standing{key: v.state.keyOf(r)}
 	records := &v.state.records
 	for n := v.state.head(r); n != 0; {
 		o := records.At(n)
-		if o.runsAt(at) && o.sameTarget(r) && s.admits(v, o) {
+		if o.runsAt(at) && v.state.sameTarget(o, r) && s.admits(v, o) {
 			one.join(n, o, s.classOf(v, o))
 		}
 		n = slot(o.next.Load())
@@ -249,8 +249,8 @@ func (s *standings) walkLong(v *View, head slot, at Revision) map[shelfKey]stand
 	for n := head; n != 0; {
 		o := v.state.records.At(n)
 		if o.runsAt(at) && s.admits(v, o) {
-			one := all[keyOf(o)]
-			one.key = keyOf(o)
+			one := all[v.state.keyOf(o)]
+			one.key = v.state.keyOf(o)
 			one.join(n, o, s.classOf(v, o))
 			all[one.key] = one
 		}
@@ -267,10 +267,11 @@ func (s *standings) classOf(v *View, r *record) uint8 {
 	if s.priority != LocalFirst {
 		return 0
 	}
-	class, known := s.classes[r.origin]
+	origin := v.state.wordsOf(r).Origin
+	class, known := s.classes[origin]
 	if !known {
-		class = classOf(v.state.strings.At(r.origin))
-		s.classes[r.origin] = class
+		class = classOf(v.state.strings.At(origin))
+		s.classes[origin] = class
 	}
 	return class
 }

@@ -199,16 +199,17 @@ func lookup(s *state, dst []uint32, words []string) []uint32 {
 
 // sees reports whether a record passes the sight's filters.
 func (w *sightWordsOf) sees(s *state, sight *Sight, r *record) bool {
-	if len(sight.Origins) > 0 && !slices.Contains(w.origins, r.origin) ||
-		len(sight.Scopes) > 0 && !slices.Contains(w.scopes, r.scope) ||
-		len(sight.Types) > 0 && !slices.Contains(w.types, r.kind) ||
-		slices.Contains(w.notOrigins, r.origin) {
+	has := s.wordsOf(r)
+	if len(sight.Origins) > 0 && !slices.Contains(w.origins, has.Origin) ||
+		len(sight.Scopes) > 0 && !slices.Contains(w.scopes, has.Scope) ||
+		len(sight.Types) > 0 && !slices.Contains(w.types, has.Type) ||
+		slices.Contains(w.notOrigins, has.Origin) {
 		return false
 	}
 	if len(sight.Containing)+len(sight.NotContaining) == 0 {
 		return true
 	}
-	return sight.seesScenario(s.strings.At(r.scenario))
+	return sight.seesScenario(s.strings.At(has.Scenario))
 }
 
 func (s *Sight) seesScenario(scenario string) bool {

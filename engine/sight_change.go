@@ -53,13 +53,13 @@ func (v *View) tellWay(d *Delta, after Revision, was, q *Query) bool {
 	said := map[targetKey]struct{}{}
 	note := func(list []Decision) {
 		for _, x := range list {
-			said[keyOf(x.rec)] = struct{}{}
+			said[v.state.keyOf(x.rec)] = struct{}{}
 		}
 	}
 	note(d.New)
 	note(d.Deleted)
 	for _, x := range by[1].New {
-		if _, known := said[keyOf(x.rec)]; !known || !q.Dedup {
+		if _, known := said[v.state.keyOf(x.rec)]; !known || !q.Dedup {
 			d.New = append(d.New, x)
 		}
 	}
@@ -67,7 +67,7 @@ func (v *View) tellWay(d *Delta, after Revision, was, q *Query) bool {
 	is := v.sideOf(q, v.revision)
 	for _, list := range [...][]Decision{by[1].Deleted, by[0].Deleted, by[0].New} {
 		for _, x := range list {
-			k := keyOf(x.rec)
+			k := v.state.keyOf(x.rec)
 			if _, known := said[k]; known || is.holder(&k) != nil {
 				continue
 			}
@@ -133,7 +133,7 @@ func (v *View) difference(d *Delta, from, to stand) {
 		switch {
 		case s == contrast{}:
 		case to.q.Dedup && r.marked(markCrowded):
-			k := keyOf(r)
+			k := v.state.keyOf(r)
 			had := shared[k]
 			shared[k] = contrast{longerOf(had.was, s.was), longerOf(had.is, s.is)}
 		default:

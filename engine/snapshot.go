@@ -393,10 +393,11 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 			marks |= storedPurged
 		}
 	}
-	if r.flags&flagUUID != 0 {
+	flags, on, words := r.flags()&storedFlags, v.state.onOf(r), v.state.wordsOf(r)
+	if flags&flagUUID != 0 {
 		marks |= storedUUID
 	}
-	dst = append(dst, marks, r.flags, r.bits)
+	dst = append(dst, marks, flags, on.bits)
 	dst = binary.AppendUvarint(dst, r.id-c.id)
 	dst = binary.AppendVarint(dst, int64(r.alert-c.alert))
 	dst = binary.AppendVarint(dst, int64(r.begun-c.begun))
@@ -406,24 +407,24 @@ func (c *recordCodec) append(dst []byte, v *View, r *record) []byte {
 		dst = binary.AppendUvarint(dst, r.endedRev.Load())
 		dst = binary.AppendVarint(dst, r.until-r.endedAt)
 	}
-	if r.flags&flagV6 != 0 {
-		dst = binary.LittleEndian.AppendUint64(dst, r.hi)
-		dst = binary.LittleEndian.AppendUint64(dst, r.lo)
-	} else if r.flags&flagAddress != 0 {
-		dst = binary.LittleEndian.AppendUint32(dst, uint32(r.lo))
+	if flags&flagV6 != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, on.hi)
+		dst = binary.LittleEndian.AppendUint64(dst, on.lo)
+	} else if flags&flagAddress != 0 {
+		dst = binary.LittleEndian.AppendUint32(dst, uint32(on.lo))
 	}
-	for i, n := range [...]uint32{r.scope, r.kind, r.origin, r.scenario} {
+	for i, n := range [...]uint32{words.Scope, words.Type, words.Origin, words.Scenario} {
 		dst = c.words[i].append(dst, v.state.strings.At(n))
 	}
-	if r.text == 0 {
+	if on.text == 0 {
 		dst = appendBool(dst, false)
 	} else {
-		dst = c.words[4].append(appendBool(dst, true), v.state.strings.At(r.text))
+		dst = c.words[4].append(appendBool(dst, true), v.state.strings.At(on.text))
 	}
 	if ended {
-		dst = c.actors.append(dst, v.state.actors.At(uint32(r.by)))
+		dst = c.actors.append(dst, v.state.actors.At(uint32(r.by())))
 	}
-	if r.flags&flagUUID != 0 {
+	if flags&flagUUID != 0 {
 		uuid := Decision{v, r}.UUID()
 		dst = append(dst, uuid[:]...)
 	}

@@ -209,7 +209,7 @@ func little(b []byte) (n uint64) {
 // possible reports whether there can be such a decision: what the indexes and the history
 // rely on.
 func (in *storedRecord) possible() bool {
-	if in.marks&^(storedEnded|storedPurged|storedUUID) != 0 || (in.marks&storedUUID != 0) != (in.flags&flagUUID != 0) {
+	if in.flags&^storedFlags != 0 || in.marks&^(storedEnded|storedPurged|storedUUID) != 0 || (in.marks&storedUUID != 0) != (in.flags&flagUUID != 0) {
 		return false
 	}
 	if in.begun == 0 || in.marks&storedEnded != 0 && in.endedRev < in.begun {
@@ -221,9 +221,14 @@ func (in *storedRecord) possible() bool {
 	if in.flags&flagV6 == 0 && in.bits == 32 {
 		return true // as most
 	}
-	r := record{flags: in.flags, bits: in.bits, hi: in.hi, lo: in.lo}
-	t := r.target()
+	on := in.on()
+	t := on.prefix()
 	return t.IsValid() && t == t.Masked() && (in.flags&flagSlash != 0 || t.IsSingleIP())
+}
+
+// on is what a decision is about, without words and text.
+func (in *storedRecord) on() targetKey {
+	return targetKey{hi: in.hi, lo: in.lo, flags: in.flags & targetFlags, bits: in.bits}
 }
 
 // ofItsAlert reports whether a decision's alert is there and names it, or is as gone
@@ -268,9 +273,9 @@ func (l *loader) insertDecisions(section *decodedDecisions) error {
 		return err
 	}
 	s := l.state
-	wordings := make([]record, len(section.wordings))
+	wordings := make([]uint32, len(section.wordings))
 	for i := range section.wordings {
-		s.acquireStored(&wordings[i], &section.wordings[i], &section.codec)
+		wordings[i] = s.acquireStored(&section.wordings[i], &section.codec)
 	}
 	uuids := section.uuids
 	first := s.records.Extend(len(section.records))
@@ -283,12 +288,12 @@ func (l *loader) insertDecisions(section *decodedDecisions) error {
 		l.begun = in.begun
 		r := s.records.At(n)
 		r.id, r.alert, r.begun, r.until = in.id, in.alert, in.begun, in.until
-		r.flags, r.bits, r.hi, r.lo = in.flags, in.bits, in.hi, in.lo
-		w := &wordings[in.wording]
-		r.scope, r.kind, r.origin, r.scenario = w.scope, w.kind, w.origin, w.scenario
+		on := in.on()
 		if in.text != 0 {
-			r.text = s.strings.Acquire(section.codec.words[4].words[in.text-1])
+			on.text = s.strings.Acquire(section.codec.words[4].words[in.text-1])
 		}
+		s.setTarget(r, &on, in.flags)
+		r.words = wordings[in.wording]
 		if in.marks&storedUUID != 0 {
 			*s.uuids.Set(r.id) = uuids[0].halves()
 			uuids = uuids[1:]
@@ -309,7 +314,7 @@ func (l *loader) insertEnd(in *storedRecord, n slot, r *record, section *decoded
 	if in.marks&storedEnded != 0 {
 		r.endedAt = in.endedAt
 		if in.by != 0 {
-			r.by = s.acquireActorText(section.codec.actors.words[in.by-1])
+			r.setBy(s.acquireActorText(section.codec.actors.words[in.by-1]))
 		}
 		r.endedRev.Store(in.endedRev)
 		if in.endedRev > l.floor && !bornOver(r) {
@@ -346,18 +351,20 @@ func (l *loader) follows(section *decodedDecisions) error {
 	return nil
 }
 
-// acquireStored gives the words of a wording their numbers, in w, held as often as there
-// are records that have it, and counts those in that run.
-func (s *state) acquireStored(w *record, in *storedWording, c *recordCodec) {
-	for i, word := range [...]*uint32{&w.scope, &w.kind, &w.origin, &w.scenario} {
-		*word = s.strings.Acquire(c.words[i].words[in.places[i]-1])
-		s.strings.Hold(*word, in.records-1)
+// acquireStored returns the row of a wording, held as often as there are records that have
+// it, and counts those in that run.
+func (s *state) acquireStored(in *storedWording, c *recordCodec) uint32 {
+	var texts [4]string
+	for i := range texts {
+		texts[i] = c.words[i].words[in.places[i]-1]
 	}
+	n := s.acquireWords(texts[0], texts[1], texts[2], texts[3])
+	s.wordings.rows.At(slot(n)).holders += in.records - 1
 	if in.running > 0 {
-		s.tally.add(s, w, int64(in.running))
+		s.tally.addWords(s, s.wordings.at(n), false, int64(in.running))
 	}
 	if in.simulated > 0 {
-		w.flags = flagSimulated
-		s.tally.add(s, w, int64(in.simulated))
+		s.tally.addWords(s, s.wordings.at(n), true, int64(in.simulated))
 	}
+	return n
 }

@@ -22,26 +22,28 @@ import (
 //	history                 revision → records that began or ended in it
 type state struct {
 	// Readers look while the committer writes.
-	strings index.Strings
-	actors  index.Strings // the actors that ended decisions (actor.go)
-	records index.Slab[record]
-	hosts   index.Hosts
-	ranges  index.Ranges
-	values  index.Values // by the number of the value's text; the scope is compared on the record
-	ids     index.Pages[atomic.Uint32]
-	alerts  index.Pages[heldAlert]
-	history index.Revisions
-	lists   index.Pages[atomic.Pointer[[]uint64]] // alert → its decisions, ascending, where they do not follow one another
-	batches index.Pages[atomic.Uint32]            // alert → number of its batch's name, where it belongs to one
-	uuids   index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
-	tally   tally
-	shelves shelves       // of what bouncers hold that hold so many entries at most
-	clean   [2]uint32     // the words Ip and Range, always held
-	uuidKey [2]uint64     // set once, by the first commit
-	visited bouncerLedger // whose visits are to be written down
-	heard   machineLedger
-	pasts   sync.Map // *BouncerRow → []pastSight, of those that are moved
-	uncut   uncut    // ranges that are not told
+	strings  index.Strings
+	actors   index.Strings // the actors that ended decisions (actor.go)
+	records  index.Slab[record]
+	places   index.Slab[place] // targets that records have no room for
+	wordings wordings          // the words that decisions share
+	hosts    index.Hosts
+	ranges   index.Ranges
+	values   index.Values // by the number of the value's text; the scope is compared on the record
+	ids      index.Pages[atomic.Uint32]
+	alerts   index.Pages[heldAlert]
+	history  index.Revisions
+	lists    index.Pages[atomic.Pointer[[]uint64]] // alert → its decisions, ascending, where they do not follow one another
+	batches  index.Pages[atomic.Uint32]            // alert → number of its batch's name, where it belongs to one
+	uuids    index.Pages[[2]uint64]                // decision → its UUID, where it has one of its own
+	tally    tally
+	shelves  shelves       // of what bouncers hold that hold so many entries at most
+	clean    [2]uint32     // the words Ip and Range, always held
+	uuidKey  [2]uint64     // set once, by the first commit
+	visited  bouncerLedger // whose visits are to be written down
+	heard    machineLedger
+	pasts    sync.Map // *BouncerRow → []pastSight, of those that are moved
+	uncut    uncut    // ranges that are not told
 
 	reborn   Revision // set at the start: where the history was then
 	unlinked bool     // until its end: records are not in hosts, ranges and values (linking.go)
@@ -119,24 +121,24 @@ func scramble(x uint64) uint64 {
 
 // head returns the newest record on a record's target.
 func (s *state) head(r *record) slot {
-	switch {
-	case r.host():
-		return s.hosts.Get(r.address())
-	case r.flags&flagAddress != 0:
-		return s.ranges.Get(r.target())
+	switch k := s.onOf(r); {
+	case k.host():
+		return s.hosts.Get(k.address())
+	case k.flags&flagAddress != 0:
+		return s.ranges.Get(k.prefix())
 	default:
-		return s.values.Get(r.text)
+		return s.values.Get(k.text)
 	}
 }
 
 func (s *state) setHead(r *record, n slot) {
-	switch {
-	case r.host():
-		s.hosts.Set(r.address(), n)
-	case r.flags&flagAddress != 0:
-		s.ranges.Set(r.target(), n)
+	switch k := s.onOf(r); {
+	case k.host():
+		s.hosts.Set(k.address(), n)
+	case k.flags&flagAddress != 0:
+		s.ranges.Set(k.prefix(), n)
 	default:
-		s.values.Set(r.text, n)
+		s.values.Set(k.text, n)
 	}
 }
 
@@ -144,26 +146,26 @@ func (s *state) setHead(r *record, n slot) {
 func (s *state) begin(rev Revision, id, alert uint64, uuid UUID, simulated bool, p *plan) *record {
 	n, r := s.records.New()
 	r.id, r.alert, r.begun, r.until = id, alert, uint64(rev), p.until
-	if simulated {
-		r.flags |= flagSimulated
-	}
-	if uuid != (UUID{}) {
-		r.flags |= flagUUID
-		*s.uuids.Set(id) = uuid.halves()
-	}
+	var on targetKey
 	if p.target.IsValid() {
-		r.setTarget(p.target)
+		on.set(p.target)
 		if p.slash {
-			r.flags |= flagSlash
+			on.flags |= flagSlash
 		}
 	}
 	if !p.usual {
-		r.text = s.strings.Acquire(p.value)
+		on.text = s.strings.Acquire(p.value)
 	}
-	r.scope = s.strings.Acquire(p.scope)
-	r.kind = s.strings.Acquire(p.kind)
-	r.origin = s.strings.Acquire(p.origin)
-	r.scenario = s.strings.Acquire(p.scenario)
+	flags := on.flags
+	if simulated {
+		flags |= flagSimulated
+	}
+	if uuid != (UUID{}) {
+		flags |= flagUUID
+		*s.uuids.Set(id) = uuid.halves()
+	}
+	s.setTarget(r, &on, flags)
+	r.words = s.acquireWords(p.scope, p.kind, p.origin, p.scenario)
 	s.link(n, r)
 	s.ids.Set(r.id).Store(uint32(n))
 	return r
@@ -310,7 +312,7 @@ func (s *state) end(rev Revision, n slot, r *record, at int64) {
 		return
 	}
 	r.endedAt = min(at, r.until)
-	r.by = s.acquireActor(s.actor)
+	r.setBy(s.acquireActor(s.actor))
 	r.endedRev.Store(uint64(rev))
 	s.tally.add(s, r, -1)
 	s.history.Append(uint64(rev), n, true)
@@ -397,13 +399,15 @@ func (s *state) bury(n slot) {
 // release gives a buried record's memory back.
 func (s *state) release(n slot) {
 	r := s.records.At(n)
-	if r.flags&flagUUID != 0 {
+	if r.flags()&flagUUID != 0 {
 		s.uuids.Delete(r.id)
 	}
-	for _, word := range [...]uint32{r.text, r.scope, r.kind, r.origin, r.scenario} {
-		s.strings.Release(word)
+	s.strings.Release(s.textOf(r))
+	if r.flags()&flagPlaced != 0 {
+		s.places.Free(slot(r.at))
 	}
-	s.actors.Release(uint32(r.by))
+	s.releaseWords(r.words)
+	s.actors.Release(uint32(r.by()))
 	s.records.Free(n)
 }
 

@@ -165,7 +165,7 @@ func (v *View) outlasted(r *record, q *Query) bool {
 	steps := 0
 	for n := v.state.head(r); n != 0; {
 		o := v.state.records.At(n)
-		if o != r && v.shows(o) && o.sameTarget(r) && mine.shorter(v.spanOf(o, q)) && q.admits(v.state, o) && !v.forgotten(o, q) {
+		if o != r && v.shows(o) && v.state.sameTarget(o, r) && mine.shorter(v.spanOf(o, q)) && q.admits(v.state, o) && !v.forgotten(o, q) {
 			return true
 		}
 		if steps++; steps > longChain {
@@ -209,7 +209,7 @@ func (v *View) held(r *record, after Revision, q *Query) bool {
 	steps := 0
 	for n := v.state.head(r); n != 0; {
 		o := v.state.records.At(n)
-		if o != r && v.shows(o) && o.sameTarget(r) && q.admits(v.state, o) {
+		if o != r && v.shows(o) && v.state.sameTarget(o, r) && q.admits(v.state, o) {
 			if !v.ended(o) || (v.endedSince(o, after) && o.endedAt > r.endedAt) {
 				return true
 			}
@@ -263,10 +263,6 @@ func (l *longest) reset() {
 	}
 }
 
-func keyOf(r *record) targetKey {
-	return targetKey{r.hi, r.lo, r.text, r.scope, r.kind, r.flags &^ (flagSimulated | flagUUID), r.bits}
-}
-
 func (l *longest) of(v *View, r *record, q *Query) span {
 	head := v.state.head(r)
 	if _, known := l.chains[head]; !known {
@@ -276,7 +272,7 @@ func (l *longest) of(v *View, r *record, q *Query) span {
 		l.chains[head] = struct{}{}
 		l.learn(v, head, q)
 	}
-	return l.best[keyOf(r)]
+	return l.best[v.state.keyOf(r)]
 }
 
 func (l *longest) learn(v *View, head slot, q *Query) {
@@ -284,7 +280,7 @@ func (l *longest) learn(v *View, head slot, q *Query) {
 		if !v.shows(o) || !q.admits(v.state, o) || v.forgotten(o, q) {
 			return true
 		}
-		k := keyOf(o)
+		k := v.state.keyOf(o)
 		s, seen := l.best[k]
 		if !seen {
 			s.end, s.told = math.MinInt64, math.MinInt64

@@ -37,17 +37,22 @@ type alertCount struct {
 
 // add counts a record in or out of what runs.
 func (t *tally) add(s *state, r *record, by int64) {
-	t.addHeld(s, r, by)
-	if r.flags&flagSimulated != 0 {
+	t.addWords(s, s.wordsOf(r), r.flags()&flagSimulated != 0, by)
+}
+
+// addWords counts so many records that have the words.
+func (t *tally) addWords(s *state, w Wording, simulated bool, by int64) {
+	t.addHeld(s, w, by)
+	if simulated {
 		return // the contract counts what is enforced
 	}
-	key := [3]uint32{r.scenario, r.origin, r.kind}
+	key := [3]uint32{w.Scenario, w.Origin, w.Type}
 	c := t.last
 	if c == nil || key != t.lastKey {
 		found, ok := t.running.Load(key)
 		if !ok {
 			found = &decisionCount{DecisionCount: DecisionCount{
-				Scenario: s.strings.At(r.scenario), Origin: s.strings.At(r.origin), Type: s.strings.At(r.kind)}}
+				Scenario: s.strings.At(w.Scenario), Origin: s.strings.At(w.Origin), Type: s.strings.At(w.Type)}}
 			t.running.Store(key, found)
 		}
 		c = found.(*decisionCount)
@@ -59,13 +64,13 @@ func (t *tally) add(s *state, r *record, by int64) {
 	}
 }
 
-func (t *tally) addHeld(s *state, r *record, by int64) {
-	key := [2]uint32{r.scope, r.origin}
+func (t *tally) addHeld(s *state, w Wording, by int64) {
+	key := [2]uint32{w.Scope, w.Origin}
 	c := t.lastHeld
 	if c == nil || key != t.lastScope {
 		found, ok := t.scopes.Load(key)
 		if !ok {
-			found = &scopeCount{HeldCount: HeldCount{Scope: s.strings.At(r.scope), Origin: s.strings.At(r.origin)}}
+			found = &scopeCount{HeldCount: HeldCount{Scope: s.strings.At(w.Scope), Origin: s.strings.At(w.Origin)}}
 			t.scopes.Store(key, found)
 		}
 		c = found.(*scopeCount)

@@ -200,7 +200,7 @@ func (w *inquiry) findValue(scope, value string) {
 	for _, text := range valueSpellings(scope, value) {
 		if n, ok := w.view.state.strings.Lookup(text); ok {
 			w.view.chain(w.view.state.values.Get(n), func(r *record) bool {
-				if strings.EqualFold(w.view.state.strings.At(r.scope), scope) {
+				if strings.EqualFold(w.view.state.strings.At(w.view.state.wordsOf(r).Scope), scope) {
 					w.see(r)
 				}
 				return true
@@ -250,10 +250,10 @@ func (w *inquiry) findDecision() error {
 		w.note("there is an alert %d too: it is asked about as alert:%d", n, n)
 	}
 	w.one = r
-	if p := r.target(); p.IsValid() {
+	if p := w.view.state.targetOf(r); p.IsValid() {
 		w.findPrefix(p)
 	} else {
-		w.findValue(v.state.strings.At(r.scope), v.state.strings.At(r.text))
+		w.findValue(v.state.strings.At(w.view.state.wordsOf(r).Scope), v.state.strings.At(w.view.state.textOf(r)))
 	}
 	w.answer.Target = "decision:" + strconv.FormatUint(n, 10)
 	return nil
@@ -309,8 +309,8 @@ func (w *inquiry) see(r *record) bool {
 		return true
 	}
 	w.over.add(r)
-	if v.ended(r) && r.by != 0 && len(w.ending) < mostEndings {
-		if by := v.state.actorAt(r.by); by.Kind == ActorAllowlist {
+	if v.ended(r) && r.by() != 0 && len(w.ending) < mostEndings {
+		if by := v.state.actorAt(r.by()); by.Kind == ActorAllowlist {
 			w.ending = append(w.ending, allowlisting{r, by.Name})
 		}
 	}
@@ -320,7 +320,7 @@ func (w *inquiry) see(r *record) bool {
 // weigh counts what decides of an alert.
 func (w *inquiry) weigh(r *record) {
 	switch {
-	case w.subject.Kind != SubjectAlert || r.flags&flagSimulated != 0:
+	case w.subject.Kind != SubjectAlert || r.flags()&flagSimulated != 0:
 	case w.wonThen(r):
 		w.beaten++
 	default:
@@ -354,7 +354,7 @@ func (w *inquiry) inside() error {
 	if w.subject.Kind != SubjectRange {
 		return nil
 	}
-	first := topRecords{most: w.most, before: byAddress}
+	first := topRecords{most: w.most, before: w.byAddress}
 	looked := 0
 	take := func(n slot) bool {
 		if looked++; looked&4095 == 0 && w.ctx.Err() != nil {
@@ -363,7 +363,7 @@ func (w *inquiry) inside() error {
 		w.view.chain(n, func(r *record) bool {
 			begun, known := w.begunAt(r)
 			if w.view.shows(r) && (w.at >= w.now || known && begun <= w.at) && w.runs(r) {
-				if first.add(r); r.flags&flagSimulated == 0 {
+				if first.add(r); r.flags()&flagSimulated == 0 {
 					w.parts++
 				}
 			}
@@ -394,12 +394,12 @@ func (w *inquiry) told() {
 	w.answer.Decisions = WhyDecisions{Count: w.running.count, First: w.decisions(running[:min(len(running), w.most)])}
 	longest := map[targetKey]*record{}
 	for _, r := range running {
-		if k := keyOf(r); longest[k] == nil && r.flags&flagSimulated == 0 {
+		if k := w.view.state.keyOf(r); longest[k] == nil && r.flags()&flagSimulated == 0 {
 			longest[k] = r
 		}
 	}
 	for i := range w.answer.Decisions.First {
-		if by := longest[keyOf(running[i])]; by != nil && by.until > running[i].until {
+		if by := longest[w.view.state.keyOf(running[i])]; by != nil && by.until > running[i].until {
 			w.answer.Decisions.First[i].OutlastedBy = DecisionID(by.id)
 		}
 	}
@@ -432,7 +432,7 @@ func (w *inquiry) decision(r *record) WhyDecision {
 			out.Machine = row.value.Load().ID
 		}
 	}
-	if t := r.target(); t.IsValid() && w.prefix.IsValid() {
+	if t := w.view.state.targetOf(r); t.IsValid() && w.prefix.IsValid() {
 		out.Wider = t.Bits() < w.prefix.Bits()
 	}
 	w.end(&out, r)
@@ -497,7 +497,7 @@ func (t *topRecords) sorted() []*record {
 
 // longestFirst puts simulated records last, and what ends later first.
 func longestFirst(a, b *record) int {
-	return cmp.Or(cmp.Compare(a.flags&flagSimulated, b.flags&flagSimulated), cmp.Compare(b.until, a.until), cmp.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(a.flags()&flagSimulated, b.flags()&flagSimulated), cmp.Compare(b.until, a.until), cmp.Compare(a.id, b.id))
 }
 
 // lastFirst puts what ended last first.
@@ -505,8 +505,9 @@ func (w *inquiry) lastFirst(a, b *record) int {
 	return cmp.Or(cmp.Compare(w.view.endOf(b), w.view.endOf(a)), cmp.Compare(b.id, a.id))
 }
 
-func byAddress(a, b *record) int {
-	return cmp.Or(a.address().Compare(b.address()), cmp.Compare(a.bits, b.bits), cmp.Compare(a.id, b.id))
+func (w *inquiry) byAddress(a, b *record) int {
+	x, y := w.view.state.onOf(a), w.view.state.onOf(b)
+	return cmp.Or(x.address().Compare(y.address()), cmp.Compare(x.bits, y.bits), cmp.Compare(a.id, b.id))
 }
 
 // whyTime is a moment as JSON can hold it.

@@ -91,7 +91,7 @@ func (w *inquiry) listedThen() (list []pastMatch) {
 func (w *inquiry) causeOf(e allowlisting) (cause *whyMatch) {
 	for i := range w.matches {
 		m := &w.matches[i]
-		if m.List == e.list && m.since <= e.rec.endedAt && m.Item.Prefix.Overlaps(e.rec.target()) &&
+		if m.List == e.list && m.since <= e.rec.endedAt && m.Item.Prefix.Overlaps(w.view.state.targetOf(e.rec)) &&
 			(cause == nil || cause.since < m.since) {
 			cause = m
 		}

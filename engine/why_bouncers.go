@@ -71,7 +71,7 @@ func (w *inquiry) bouncers() error {
 	}
 	concern := w.concern()
 	for _, r := range concern {
-		if scope := w.view.state.strings.At(r.scope); !HoldsAddress(scope) {
+		if scope := w.view.state.strings.At(w.view.state.wordsOf(r).Scope); !HoldsAddress(scope) {
 			w.note("decisions of scope %s are told to those bouncers alone that ask for that scope", cutText(scope))
 			break
 		}
@@ -124,13 +124,13 @@ func (w *inquiry) bouncers() error {
 // concern are the decisions that bouncers should know: those that run, simulated ones left out.
 func (w *inquiry) concern() (list []*record) {
 	if w.one != nil {
-		if w.runs(w.one) && w.one.flags&flagSimulated == 0 {
+		if w.runs(w.one) && w.one.flags()&flagSimulated == 0 {
 			list = append(list, w.one)
 		}
 		return list
 	}
 	for _, r := range w.running.sorted() {
-		if r.flags&flagSimulated == 0 && len(list) < mostConcerned {
+		if r.flags()&flagSimulated == 0 && len(list) < mostConcerned {
 			list = append(list, r)
 		}
 	}
@@ -215,7 +215,7 @@ func (w *inquiry) unended(row *BouncerRow, heard, place uint64) *record {
 		over = []*record{w.one}
 	}
 	for _, r := range over {
-		if r.flags&flagSimulated == 0 && w.view.ended(r) && !bornOver(r) && r.until > w.now &&
+		if r.flags()&flagSimulated == 0 && w.view.ended(r) && !bornOver(r) && r.until > w.now &&
 			heard <= r.endedRev.Load() && w.toldAt(row, r, place) {
 			return r
 		}

@@ -64,7 +64,7 @@ func (w *inquiry) withAlert(r *record, by Actor) bool {
 func (w *inquiry) replacement(r *record) (id DecisionID) {
 	rev, steps := r.endedRev.Load(), 0
 	w.view.chain(w.view.state.head(r), func(o *record) bool {
-		if o != r && o.begun == rev && w.view.shows(o) && o.origin == r.origin && o.sameTarget(r) {
+		if o != r && o.begun == rev && w.view.shows(o) && w.view.state.wordsOf(o).Origin == w.view.state.wordsOf(r).Origin && w.view.state.sameTarget(o, r) {
 			id = DecisionID(o.id)
 		}
 		steps++

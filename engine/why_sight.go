@@ -41,7 +41,7 @@ func (w *inquiry) hides(sight *Sight, r *record) string {
 func (w *inquiry) won(r *record, rev uint64) bool {
 	p := w.prefix
 	if !p.IsValid() {
-		p = r.target()
+		p = w.view.state.targetOf(r)
 	}
 	return p.IsValid() && w.view.allowlistsWin(rev) && (&allowances{set: w.view.allowlists, at: rev}).cover(p)
 }
@@ -57,7 +57,7 @@ func (w *inquiry) seen(sight *Sight, r *record, rev uint64) bool {
 	if w.filter(sight, r) != "" {
 		return false
 	}
-	t := r.target()
+	t := w.view.state.targetOf(r)
 	if len(sight.Allowlists) > 0 && t.IsValid() && (&allowances{set: w.view.allowlists, at: rev, lists: sight.Allowlists}).cover(t) {
 		return false
 	}
@@ -80,8 +80,8 @@ func (w *inquiry) filter(sight *Sight, r *record) string {
 
 // hiding is the filter that a decision does not pass.
 func (s *Sight) hiding(v *View, r *record) string {
-	origin, scope, kind := v.state.strings.At(r.origin), v.state.strings.At(r.scope), v.state.strings.At(r.kind)
-	scenario := v.state.strings.At(r.scenario)
+	origin, scope, kind := v.state.strings.At(v.state.wordsOf(r).Origin), v.state.strings.At(v.state.wordsOf(r).Scope), v.state.strings.At(v.state.wordsOf(r).Type)
+	scenario := v.state.strings.At(v.state.wordsOf(r).Scenario)
 	occurs := func(word string) bool { return containsFold(scenario, word) }
 	for _, f := range [...]struct {
 		list   []string
@@ -105,7 +105,7 @@ func (s *Sight) hiding(v *View, r *record) string {
 
 // allowlistHiding is the list of the sight's own that covers a decision.
 func (w *inquiry) allowlistHiding(s *Sight, r *record) string {
-	t := r.target()
+	t := w.view.state.targetOf(r)
 	if len(s.Allowlists) == 0 || !t.IsValid() {
 		return ""
 	}
@@ -148,7 +148,7 @@ func (w *inquiry) crowding(s *Sight, r *record) string {
 // a place, for a bouncer that asks for addresses and ranges and nothing else. What cannot be known counts
 // as not.
 func (w *inquiry) first(s *Sight, r *record, place uint64) bool {
-	if !HoldsAddress(w.view.state.strings.At(r.scope)) {
+	if !HoldsAddress(w.view.state.strings.At(w.view.state.wordsOf(r).Scope)) {
 		return true // whoever asks for another scope has a list of its own
 	}
 	key := rankedAt{sightOf{s, r}, place}
@@ -164,7 +164,7 @@ func (w *inquiry) first(s *Sight, r *record, place uint64) bool {
 	if q.resolve(w.view.state).never {
 		return false
 	}
-	is, known = w.view.state.shelves.of(q).heldAt(w.view, Revision(place-1), keyOf(r), &w.rankedAnew)
+	is, known = w.view.state.shelves.of(q).heldAt(w.view, Revision(place-1), w.view.state.keyOf(r), &w.rankedAnew)
 	if !known {
 		w.unranked++
 	}

@@ -68,7 +68,7 @@ func (w *inquiry) wonThen(r *record) bool {
 	}
 	p := w.prefix
 	if !p.IsValid() {
-		p = r.target()
+		p = w.view.state.targetOf(r)
 	}
 	if wins, _ := w.winThen(); !wins || !p.IsValid() {
 		return false

@@ -9,12 +9,12 @@ import (
 func (w *inquiry) verdict() string {
 	running := w.running.sorted()
 	a := w.answer
-	a.Decided = len(running) > 0 && running[0].flags&flagSimulated == 0
+	a.Decided = len(running) > 0 && running[0].flags()&flagSimulated == 0
 	won := a.Decided && w.prefix.IsValid() && w.subject.Kind != SubjectDecision && w.wonThen(running[0])
 	var text string
 	switch {
 	case w.subject.Kind == SubjectDecision:
-		a.Decided = w.runs(w.one) && !w.hadNotBegun(w.one) && w.one.flags&flagSimulated == 0
+		a.Decided = w.runs(w.one) && !w.hadNotBegun(w.one) && w.one.flags()&flagSimulated == 0
 		text = w.decisionVerdict()
 	case w.subject.Kind == SubjectAlert:
 		a.Decided = w.stands > 0
@@ -38,7 +38,7 @@ func (w *inquiry) verdict() string {
 func (w *inquiry) decidedVerdict(running []*record) string {
 	first := running[0]
 	for _, r := range running {
-		if r.flags&flagSimulated == 0 && w.view.state.strings.At(r.kind) == "ban" {
+		if r.flags()&flagSimulated == 0 && w.view.state.strings.At(w.view.state.wordsOf(r).Type) == "ban" {
 			first = r
 			break
 		}
@@ -47,10 +47,10 @@ func (w *inquiry) decidedVerdict(running []*record) string {
 	var wider *record
 	others := 0
 	for _, r := range running {
-		if r == first || r.flags&flagSimulated != 0 {
+		if r == first || r.flags()&flagSimulated != 0 {
 			continue
 		}
-		if t := r.target(); wider == nil && t.IsValid() && t != first.target() && first.target().IsValid() && t.Bits() < first.target().Bits() {
+		if t := w.view.state.targetOf(r); wider == nil && t.IsValid() && t != w.view.state.targetOf(first) && w.view.state.targetOf(first).IsValid() && t.Bits() < w.view.state.targetOf(first).Bits() {
 			wider = r
 			continue
 		}
@@ -104,14 +104,14 @@ func (w *inquiry) lastText(r *record) string {
 
 func (w *inquiry) decisionVerdict() string {
 	r := w.one
-	on := w.view.state.strings.At(r.scope) + " " + cutText(Decision{w.view, r}.Value())
-	text := fmt.Sprintf("decision %d (%s on %s, %s)", r.id, cutText(w.view.state.strings.At(r.kind)), on, w.originText(r))
+	on := w.view.state.strings.At(w.view.state.wordsOf(r).Scope) + " " + cutText(Decision{w.view, r}.Value())
+	text := fmt.Sprintf("decision %d (%s on %s, %s)", r.id, cutText(w.view.state.strings.At(w.view.state.wordsOf(r).Type)), on, w.originText(r))
 	switch {
 	case w.hadNotBegun(r):
 		return text + " had not begun"
 	case !w.runs(r):
 		text += " ended at " + spellTime(w.view.endOf(r)) + ": " + w.decision(r).Ending
-	case r.flags&flagSimulated != 0:
+	case r.flags()&flagSimulated != 0:
 		return text + " " + w.be() + " simulated: bouncers are not told of it"
 	default:
 		text += " " + w.be() + " in force until " + spellTime(w.view.endOf(r))
@@ -121,7 +121,7 @@ func (w *inquiry) decisionVerdict() string {
 		}
 	}
 	for _, o := range w.running.sorted() {
-		if o != r && o.flags&flagSimulated == 0 && (!w.runs(r) || o.until > r.until) {
+		if o != r && o.flags()&flagSimulated == 0 && (!w.runs(r) || o.until > r.until) {
 			return text + ", and what it is on " + w.be() + " " + w.typeText(o) + " until " + spellTime(w.view.endOf(o)) + " by " + w.decisionText(o)
 		}
 	}
@@ -148,7 +148,7 @@ func (w *inquiry) alertVerdict(running []*record) string {
 		return text + " has " + countText(all, "decision") + ", none in force; the last ended at " + spellTime(w.view.endOf(over)) + ": " + w.decision(over).Ending
 	}
 	text += fmt.Sprintf(" has %s, %d of them in force until %s at most", countText(all, "decision"), w.running.count, spellTime(running[0].until))
-	if running[0].flags&flagSimulated != 0 {
+	if running[0].flags()&flagSimulated != 0 {
 		text += ", simulated"
 	}
 	return text
@@ -207,7 +207,7 @@ func (w *inquiry) moment() string {
 
 // typeText is the type of a decision as what it does.
 func (w *inquiry) typeText(r *record) string {
-	if kind := w.view.state.strings.At(r.kind); kind != "ban" {
+	if kind := w.view.state.strings.At(w.view.state.wordsOf(r).Type); kind != "ban" {
 		return "decided against (" + cutText(kind) + ")"
 	}
 	return "banned"
@@ -216,7 +216,7 @@ func (w *inquiry) typeText(r *record) string {
 // decisionText names a decision, its origin and, where that is not the target itself, what it is on.
 func (w *inquiry) decisionText(r *record) string {
 	on := ""
-	if t := r.target(); t.IsValid() && t != w.prefix {
+	if t := w.view.state.targetOf(r); t.IsValid() && t != w.prefix {
 		on = " on " + spellPrefix(t)
 	}
 	return fmt.Sprintf("decision %d%s (%s)", r.id, on, w.originText(r))
@@ -224,8 +224,8 @@ func (w *inquiry) decisionText(r *record) string {
 
 // originText is where a decision comes from; of a list also which.
 func (w *inquiry) originText(r *record) string {
-	origin := cutText(w.view.state.strings.At(r.origin))
-	if scenario := w.view.state.strings.At(r.scenario); origin == OriginLists && scenario != "" {
+	origin := cutText(w.view.state.strings.At(w.view.state.wordsOf(r).Origin))
+	if scenario := w.view.state.strings.At(w.view.state.wordsOf(r).Scenario); origin == OriginLists && scenario != "" {
 		return origin + ":" + cutText(scenario)
 	}
 	return origin

@@ -81,13 +81,6 @@ func (s *Strings) Acquire(text string) uint32 {
 	return n
 }
 
-// Hold counts more holders of a number that has one. The writer's alone.
-func (s *Strings) Hold(n, more uint32) {
-	if n != 0 {
-		s.holders[n] += more
-	}
-}
-
 // Release counts one holder less. When it was the last, number and memory are
 // used again, so no reader may still hold n (package comment). The writer's
 // alone.
