@@ -21,7 +21,7 @@ func (s alerts) add(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	alerts, err := wire.ParseAlerts(body, time.Unix(0, x.now))
+	alerts, err := wire.ParseAlertsInTurns(body, time.Unix(0, x.now), s.engine.Pace)
 	if err != nil {
 		return err
 	}

@@ -94,6 +94,7 @@ func (p *alertParser) decisions(a *engine.Alert) (missing string) {
 	}
 	list, i := a.Decisions, 0
 	for p.open('[', "[]models.Decision"); p.more(']'); i++ {
+		p.step()
 		n := len(list)
 		if list = grown(list, p.rest(), smallestDecision)[:n+1]; n > 0 {
 			list[n] = list[n-1] // its words are likely to be the same

@@ -39,6 +39,7 @@ func (p *alertParser) events(a *engine.Alert, o *object) (missing string) {
 	o.note(true)
 	i := 0
 	for p.open('[', "[]models.Event"); p.more(']'); i++ {
+		p.step()
 		e, seen := p.event()
 		switch {
 		case p.err != nil || missing != "":
@@ -80,6 +81,7 @@ func (p *alertParser) eventMeta(e *engine.Event) bool {
 	start, fixed := p.at, 1 // a bracket and what no cutting can take away
 	p.meta = p.meta[:0]
 	for p.open('[', "[]models.MetaItems"); p.more(']'); {
+		p.step()
 		m := p.metaItem()
 		if fixed += len(",{}") + len(m.Key); fixed <= mostEventMeta {
 			p.meta = append(p.meta, m)
@@ -106,6 +108,7 @@ func (p *alertParser) alertMeta(a *engine.Alert) {
 	}
 	p.meta = p.meta[:0]
 	for p.open('[', "[]models.MetaItems"); p.more(']'); {
+		p.step()
 		m := p.metaItem()
 		m.Key, m.Value = cut(m.Key, mostMetaKey), cut(m.Value, mostMetaValue)
 		a.Meta = append(grown(a.Meta, p.rest(), smallestMeta), m)
