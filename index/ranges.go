@@ -21,9 +21,10 @@ import (
 // What becomes of those is the writer's choice, at the end of each commit:
 //
 //	Publish  enters them into a tree of their own at once: readers see none before
-//	Gather   has readers look into the table too, one look for each length in it,
-//	         until more than freshKept have come together: then they are entered,
-//	         in stretches, between which others have the processor
+//	Gather   has readers look into the table too, if it has prefixes near what is asked
+//	         for (lengths): one look for each length, until more than freshKept have come
+//	         together; then they are entered, in stretches, between which others have
+//	         the processor
 //
 // A tree takes few by a persistent copy, which shares all but the path with the old
 // one, and many by being built anew. A prefix without a slot keeps its anchor until
@@ -69,7 +70,7 @@ const (
 	cloneShare = 64
 
 	// freshKept is how many prefixes may be gathered. They fit into the processor's
-	// caches; a lookup pays some ten nanoseconds for each length that is among them.
+	// caches; a lookup near one pays some ten nanoseconds for each length among them.
 	freshKept = 1024
 
 	// copiesAtOnce and entriesAtOnce are stretches of work on a tree, some 50 µs each.
@@ -372,18 +373,44 @@ func (c cidr) prefix() netip.Prefix {
 }
 
 // lengths are those that gathered prefixes have, a bit each: 0 to 32 of IPv4, 0 to 128 of
-// IPv6. The writer notes them, any goroutine looks.
+// IPv6. And heads tells of most addresses at once that no long prefix among them is near.
+// The writer notes them, any goroutine looks.
 type lengths struct {
-	four atomic.Uint64
-	six  [3]atomic.Uint64
+	four  atomic.Uint64
+	six   [3]atomic.Uint64
+	heads atomic.Pointer[heads] // nil: none is long
+}
+
+// heads has a bit set for the first bits of each prefix that is at least as long: 16 bits
+// of IPv4, a hash of 32 of IPv6.
+type heads [1 << 16 / 64]atomic.Uint64
+
+const head4, head6 = 16, 32
+
+func headOf(a netip.Addr) (head uint32, length int) {
+	if a.Is4() {
+		return number4(a) >> 16, head4
+	}
+	return uint32(number6(a).high>>32) * 0x9e3779b1 >> 16, head6
 }
 
 func (l *lengths) note(p netip.Prefix) {
-	word := &l.four
-	if !p.Addr().Is4() {
-		word = &l.six[p.Bits()>>6]
+	if head, length := headOf(p.Addr()); p.Bits() >= length {
+		if l.heads.Load() == nil {
+			l.heads.Store(new(heads))
+		}
+		setBit(&l.heads.Load()[head>>6], head&63)
 	}
-	if bit := uint64(1) << (p.Bits() & 63); word.Load()&bit == 0 {
+	if p.Addr().Is4() {
+		setBit(&l.four, uint32(p.Bits()))
+	} else {
+		setBit(&l.six[p.Bits()>>6], uint32(p.Bits()&63))
+	}
+}
+
+// setBit is for the only writer of a word.
+func setBit(word *atomic.Uint64, n uint32) {
+	if bit := uint64(1) << n; word.Load()&bit == 0 {
 		word.Store(word.Load() | bit)
 	}
 }
@@ -394,19 +421,25 @@ func (l *lengths) none() bool {
 
 // upTo are the lengths that a prefix containing p may have.
 func (l *lengths) upTo(p netip.Prefix) (d descent) {
-	switch {
-	case !p.IsValid():
+	if !p.IsValid() || l.none() {
 		return d
-	case p.Addr().Is4():
+	}
+	longest := p.Bits()
+	if head, length := headOf(p.Addr()); longest >= length {
+		if h := l.heads.Load(); h == nil || h[head>>6].Load()&(1<<(head&63)) == 0 {
+			longest = length - 1
+		}
+	}
+	if p.Addr().Is4() {
 		d.words[0] = l.four.Load()
-	default:
+	} else {
 		for i := range d.words {
 			d.words[i] = l.six[i].Load()
 		}
 	}
-	last := p.Bits() >> 6
+	last := longest >> 6
 	clear(d.words[last+1:])
-	d.words[last] &= 2<<(p.Bits()&63) - 1
+	d.words[last] &= 2<<(longest&63) - 1
 	return d
 }
 
