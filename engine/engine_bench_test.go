@@ -150,3 +150,34 @@ func BenchmarkBesideItems(b *testing.B) {
 		r.Stop()
 	}
 }
+
+// BenchmarkStart opens a store of a million decisions, from a snapshot and from the journal
+// alone, as a start of the server does. The disk is memory.
+func BenchmarkStart(b *testing.B) {
+	for _, from := range []string{"snapshot", "journal"} {
+		b.Run(from, func(b *testing.B) {
+			const n = 1_000_000
+			r := filled(b, n, func(o *engine.Options) { o.SnapshotEvery, o.SnapshotBytes = 24*time.Hour, 1<<40 })
+			if from == "snapshot" {
+				if err := r.Snapshot(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+			}
+			r.Stop()
+			b.ReportAllocs()
+			for b.Loop() {
+				e, err := engine.Open(&r.Options)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				if err := e.Close(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/decision")
+			r.Start() // for its end
+		})
+	}
+}

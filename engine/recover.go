@@ -58,21 +58,17 @@ func (e *Engine) replay(ctx context.Context, after uint64, told *starting) error
 	}
 	told.bytes = 0
 	told.begin(fmt.Sprintf("replaying the journal: %d commits after revision %d", n, after))
-	err := e.store.Replay(after, func(rev uint64, record []byte) error {
+	err := e.decodeAhead(ctx, after).each(func(c decodedCommit) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		c, err := decodeCommit(record)
-		if err != nil {
-			return fmt.Errorf("commit %d: %w", rev, err)
+		if err := s.replay(c.rev, c.commit); err != nil {
+			return fmt.Errorf("commit %d: %w", c.rev, err)
 		}
-		if err := s.replay(Revision(rev), c); err != nil {
-			return fmt.Errorf("commit %d: %w", rev, err)
-		}
-		s.complete(Revision(rev))
-		e.counters.journalBytes.Add(int64(len(record)))
+		s.complete(c.rev)
+		e.counters.journalBytes.Add(int64(c.size))
 		told.commits++
-		told.bytes += int64(len(record))
+		told.bytes += int64(c.size)
 		told.at(func() string { return told.journal(n) })
 		if s.rows.bytes >= rowsAtOnce {
 			return e.writeReplayed()
