@@ -17,6 +17,7 @@ import (
 const (
 	hurryFrom   = 1 << 16 // tombstones that wait for nothing but a collection
 	returnsFrom = 8 << 20 // bytes of chunks that came free
+	restFrom    = 2 << 20 // of those that are left when nothing waits any more
 )
 
 // giveBack frees chunks of records in which none is in use, but for some that the
@@ -38,9 +39,16 @@ func (e *Engine) giveBack() {
 	case s.awaitCollection() >= hurryFrom:
 		e.publish(s.next.revision) // without writes, the newest view would never be gone
 		e.collect(runtime.GC)
-	case e.unreturned >= returnsFrom && e.collect(debug.FreeOSMemory):
+	case e.worthReturning() && e.collect(debug.FreeOSMemory):
 		e.unreturned = 0
 	}
+}
+
+// worthReturning reports whether enough memory came free for a collection: more waits
+// for more, as long as there may be some.
+func (e *Engine) worthReturning() bool {
+	g := &e.state.graves
+	return e.unreturned >= returnsFrom || e.unreturned >= restFrom && len(g.waiting)+len(g.buried) == 0
 }
 
 // awaitCollection is how many tombstones wait for views to be collected, and for
