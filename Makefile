@@ -77,14 +77,14 @@ attack: ## attack a real server for ATTACK (3m), flood it beside those who are k
 	$(GO) test -count=1 -timeout 0 -v -run '^(TestAttack|TestFlood)$$' ./cmd/lapid -attack $(ATTACK)
 	@GO="$(GO)" FUZZTIME=$(FORGE) FUZZONLY='Forged|Snapshot|Replay|Backup|AlertBody|UsageRow|Fronts|Plain|Raw' ./.ci/fuzz ./engine ./persist ./transport ./transport/conn
 
-bench: ## weigh the whole house at a million decisions (ten minutes), into bench/results
+bench: ## weigh the whole house at a million decisions (twenty minutes), into bench/results
 	./bench/peers/install.sh
 	$(GO) run ./bench/cmd/bench full
 
-bench-short: ## the same in a minute, at a hundred thousand: figures, no judgement
+bench-short: ## the same in a minute and a half, at a hundred thousand: figures, no judgement
 	$(GO) run ./bench/cmd/bench short
 
-bench-peers: ## beside the reference, Redis and nginx (installs them)
+bench-peers: ## beside the reference, Redis, HAProxy and nginx (installs them)
 	./bench/peers/install.sh
 	$(GO) run ./bench/cmd/bench peers
 

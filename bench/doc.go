@@ -3,9 +3,9 @@
 //	corpus    decision sets of any size, the same for the same seed
 //	load      a load generator on epoll, and what a process costs
 //	ceiling   what the HTTP library allows: constant bytes
-//	peers     lapid, the reference, Redis, nginx and Pebble alone, as processes
+//	peers     lapid, the reference, Redis, nginx, HAProxy and Pebble alone, as processes
 //	scenario  what is measured, one file each
-//	report    the table, verdicts and plots
+//	report    the table, verdicts and plots; a row measured while others had too much of the CPUs has none
 //	cmd/bench the command: full, short, peers, index, load
 //	results   what was measured, by date
 //

@@ -48,6 +48,14 @@ func WriteNginx(w io.Writer, entries iter.Seq[Entry]) error {
 	}, "")
 }
 
+// WriteHAProxy writes the lines of a map file: each range and the text that a live query for it answers.
+func WriteHAProxy(w io.Writer, entries iter.Seq[Entry]) error {
+	return lines(w, "", entries, func(dst []byte, i int, e *Entry) []byte {
+		dst = append(e.Prefix.AppendTo(dst), ' ')
+		return append(AppendAnswer(dst, e, i+1), '\n')
+	}, "")
+}
+
 // WriteRedis writes SET commands for the hosts, as the Redis protocol spells
 // them: each address and the text that a live query for it answers. Ranges are left out:
 // a GET cannot find them.

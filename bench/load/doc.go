@@ -21,11 +21,21 @@
 // server does, and latency runs from the moment a request was due, not from the
 // moment a connection was free to send it. Latencies to be compared come from here.
 //
+// # TLS
+//
+// With Target.TLS connections are encrypted (secure.go): crypto/tls shakes hands, and
+// from then on each thread seals and opens records itself, without goroutines and
+// without allocating, so that one core of generator still keeps one core of server
+// busy. Handshakes counts handshakes; its clients are crypto/tls as it is, and
+// Result.Idle says whether they were the limit. CPU of the server for each request is
+// fair also then.
+//
 // # Costs
 //
 // A Process is read before and after (meter.go): CPU seconds of the server with
 // all its processes, resident memory and its peak. Pinned and StartPinned
-// (cpus.go) keep server and generator on different cores.
+// (cpus.go) keep server and generator on different cores. A Watch (others.go) says
+// how much of these cores others had meanwhile.
 //
 // The package needs Linux.
 package load

@@ -4,6 +4,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,20 @@ func Fetch(ctx context.Context, address string, request []byte, copy io.Writer) 
 	if err != nil {
 		return nil, err
 	}
+	return fetch(ctx, c, address, request, copy)
+}
+
+// FetchTLS does the same over TLS. The handshake is over before the time begins.
+func FetchTLS(ctx context.Context, address string, config *tls.Config, request []byte) (*Fetched, error) {
+	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	return fetch(ctx, c, address, request, nil)
+}
+
+// fetch asks over a connection, which it closes.
+func fetch(ctx context.Context, c net.Conn, address string, request []byte, copy io.Writer) (*Fetched, error) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	start := time.Now()

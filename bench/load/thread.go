@@ -138,7 +138,12 @@ func (t *thread) send(now time.Duration) error {
 
 // ask sends c's next request.
 func (t *thread) ask(c *connection, asked time.Duration) error {
-	c.out = t.source.Next(c.out[:0], c.number)
+	if c.secure != nil {
+		c.plain = t.source.Next(c.plain[:0], c.number)
+		c.out = c.secure.seal(c.out[:0], c.plain)
+	} else {
+		c.out = t.source.Next(c.out[:0], c.number)
+	}
 	c.asked, c.busy = asked, true
 	c.sent++
 	t.under++
@@ -237,13 +242,13 @@ func (t *thread) serve(e *unix.EpollEvent) error {
 	case n == 0:
 		return t.broken(c, errors.New("closed by the server"))
 	}
-	used, done, err := c.answer.feed(t.buffer[:n])
+	rest, done, err := c.take(t.buffer[:n])
 	switch {
 	case err != nil:
 		return t.broken(c, err)
 	case !done:
 		return nil
-	case used < n || !c.busy || c.unsent:
+	case rest > 0 || !c.busy || c.unsent:
 		return t.broken(c, errors.New("bytes that nobody asked for"))
 	}
 	return t.finish(c)

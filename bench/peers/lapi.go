@@ -15,6 +15,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"lapid/bench/load"
 )
 
 // Names and secrets of a yard's Local API. They open nothing outside it.
@@ -46,30 +48,63 @@ type LAPI struct {
 	dir     string
 	address string
 	metrics string
+	scheme  string
+	client  *http.Client
 	token   string
+}
+
+// Setting changes the configuration of a Local API before it is written; dir is its folder.
+type Setting func(dir, config string) string
+
+// WithAccessLog has each request written to a file: its lines are information, which else is not logged here.
+func WithAccessLog(dir, config string) string {
+	config = strings.ReplaceAll(config, "log_level: warning", "log_level: info")
+	return strings.Replace(config, "log_media: stdout", "log_media: file\n  log_dir: "+filepath.Join(dir, "log"), 1)
+}
+
+// withTLS is a server of TLS alone, which takes certificates of clients. The configuration ends within
+// api.server.
+func withTLS(own *Certificates) Setting {
+	return func(_, config string) string {
+		return fmt.Sprintf("%s    tls:\n      cert_file: %s\n      key_file: %s\n      ca_cert_path: %s\n      bouncers_allowed_ou: [%s]\n",
+			config, own.ServerFile, own.KeyFile, own.CAFile, unit)
+	}
 }
 
 // NewLapid makes a folder for the lapid program at a path, with a bouncer's Key
 // and a machine. A name is used once.
-func (y *Yard) NewLapid(ctx context.Context, name, program string) (*LAPI, error) {
-	return y.newLAPI(ctx, name, func(file string) (serve, cli []string) {
+func (y *Yard) NewLapid(ctx context.Context, name, program string, settings ...Setting) (*LAPI, error) {
+	return y.newLAPI(ctx, name, settings, func(file string) (serve, cli []string) {
 		cli = []string{program, "-c", file, "--init"}
 		return append(cli[:3:3], "serve"), cli
 	})
 }
 
+// NewSecureLapid makes one that speaks TLS.
+func (y *Yard) NewSecureLapid(ctx context.Context, name, program string) (*LAPI, error) {
+	own, err := y.Certificates()
+	if err != nil {
+		return nil, err
+	}
+	l, err := y.NewLapid(ctx, name, program, withTLS(own))
+	if err == nil {
+		l.scheme, l.client = "https", &http.Client{Transport: &http.Transport{TLSClientConfig: load.ClientTLS(nil)}}
+	}
+	return l, err
+}
+
 // NewReference does the same for Debian's crowdsec: SQLite with WAL, no log
 // processor.
 func (y *Yard) NewReference(ctx context.Context, name string) (*LAPI, error) {
-	return y.newLAPI(ctx, name, func(file string) (serve, cli []string) {
+	return y.newLAPI(ctx, name, nil, func(file string) (serve, cli []string) {
 		return []string{"crowdsec", "-c", file, "-no-cs"}, []string{"cscli", "-c", file}
 	})
 }
 
 // newLAPI writes the configuration, which both programs read, and adds machine and
 // bouncer with the program's own verbs.
-func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file string) (serve, cli []string)) (*LAPI, error) {
-	l := &LAPI{yard: y, name: name, dir: filepath.Join(y.Dir, name)}
+func (y *Yard) newLAPI(ctx context.Context, name string, settings []Setting, commands func(file string) (serve, cli []string)) (*LAPI, error) {
+	l := &LAPI{yard: y, name: name, dir: filepath.Join(y.Dir, name), scheme: "http", client: http.DefaultClient}
 	var err error
 	if l.address, err = free(); err == nil {
 		l.metrics, err = free()
@@ -79,9 +114,12 @@ func (y *Yard) newLAPI(ctx context.Context, name string, commands func(file stri
 	}
 	_, port, _ := strings.Cut(l.metrics, ":")
 	text := strings.NewReplacer("@DIR@", l.dir, "@LISTEN@", l.address, "@METRICS@", port).Replace(config)
+	for _, set := range settings {
+		text = set(l.dir, text)
+	}
 	for file, text := range map[string]string{
 		"config.yaml": text, "profiles.yaml": profiles, "hub/.index.json": "{}",
-		"simulation.yaml": "", "console.yaml": "", "acquis.yaml": "", "data/.keep": "",
+		"simulation.yaml": "", "console.yaml": "", "acquis.yaml": "", "data/.keep": "", "log/.keep": "",
 	} {
 		file = filepath.Join(l.dir, file)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -132,6 +170,17 @@ func (l *LAPI) CLI(ctx context.Context, verb ...string) error {
 	return err
 }
 
+// Cost runs one of the operator's verbs and tells what that took. program is this one: it has a verb
+// for it, so that the peak is that of a small process and what it started.
+func (l *LAPI) Cost(ctx context.Context, program string, verb ...string) (*Cost, error) {
+	text, err := l.yard.run(ctx, append(append([]string{program, "cost"}, l.cli...), verb...)...)
+	if err != nil {
+		return nil, err
+	}
+	c := new(Cost)
+	return c, json.Unmarshal([]byte(text), c)
+}
+
 // Import loads a CSV file through the operator's program, and gives the time it
 // took.
 func (l *LAPI) Import(ctx context.Context, file string) (time.Duration, error) {
@@ -148,7 +197,7 @@ func (l *LAPI) Get(ctx context.Context, path string) (body []byte, err error) {
 		return nil, err
 	}
 	r.Header.Set("X-Api-Key", Key)
-	w, err := http.DefaultClient.Do(r)
+	w, err := l.client.Do(r)
 	err = answer(w, err, http.StatusOK, func(w *http.Response) error {
 		body, err = io.ReadAll(w.Body)
 		return err
@@ -168,7 +217,7 @@ func (l *LAPI) Post(ctx context.Context, alerts []byte) error {
 		return err
 	}
 	r.Header.Set("Authorization", "Bearer "+token)
-	w, err := http.DefaultClient.Do(r)
+	w, err := l.client.Do(r)
 	return answer(w, err, http.StatusCreated, discard)
 }
 
@@ -182,7 +231,7 @@ func (l *LAPI) Token(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	w, err := http.DefaultClient.Do(r)
+	w, err := l.client.Do(r)
 	var login struct{ Token string }
 	err = answer(w, err, http.StatusOK, func(w *http.Response) error { return json.NewDecoder(w.Body).Decode(&login) })
 	l.token = login.Token
@@ -191,7 +240,7 @@ func (l *LAPI) Token(ctx context.Context) (string, error) {
 
 // request is one with the User-Agent that logins ask for.
 func (l *LAPI) request(ctx context.Context, method, path string, body []byte) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+l.address+path, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, method, l.scheme+"://"+l.address+path, bytes.NewReader(body))
 	if err == nil {
 		r.Header.Set("User-Agent", agent)
 	}
@@ -242,7 +291,7 @@ func (l *LAPI) Place(ctx context.Context, key, path string) (string, error) {
 		return "", err
 	}
 	r.Header.Set("X-Api-Key", key)
-	w, err := http.DefaultClient.Do(r)
+	w, err := l.client.Do(r)
 	err = answer(w, err, http.StatusOK, discard)
 	if err != nil {
 		return "", err
@@ -259,7 +308,7 @@ func (l *LAPI) Events(ctx context.Context, path string) (io.ReadCloser, error) {
 	}
 	r.Header.Set("X-Api-Key", Key)
 	r.Header.Set("Accept", "text/event-stream")
-	w, err := http.DefaultClient.Do(r)
+	w, err := l.client.Do(r)
 	if err != nil {
 		return nil, err
 	}

@@ -11,8 +11,8 @@ import (
 	"lapid/bench/corpus"
 )
 
-// nginxConfig: one worker for each CPU, connections that stay, no access log, and a
-// table that maps the parameter ip to the text of the answer.
+// nginxConfig: one worker for each CPU, connections that stay, no access log, a table that maps the
+// parameter ip to the text of the answer, and all that over TLS 1.3 too, with certificates of clients taken.
 const nginxConfig = `daemon off;
 user root;
 worker_processes %d;
@@ -38,19 +38,39 @@ http {
 	}
 	server {
 		listen %[3]s reuseport;
+		listen %[4]s ssl reuseport;
+		ssl_certificate %[5]s;
+		ssl_certificate_key %[6]s;
+		ssl_client_certificate %[7]s;
+		ssl_verify_client optional;
+		ssl_protocols TLSv1.3;
 		location = /v1/decisions { return 200 $found; }
 	}
 }
 `
 
+// Nginx is a running nginx. Its Address is plain.
+type Nginx struct {
+	*Server
+	Secure string // host:port where it speaks TLS
+}
+
 // NewNginx starts nginx with a geo map of a set. It is the fastest way nginx
 // has to answer by address; it knows no end of a decision.
-func (y *Yard) NewNginx(ctx context.Context, set *corpus.Set) (*Server, error) {
+func (y *Yard) NewNginx(ctx context.Context, set *corpus.Set) (*Nginx, error) {
 	dir := filepath.Join(y.Dir, "nginx")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	address, err := free()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := free()
+	if err != nil {
+		return nil, err
+	}
+	own, err := y.Certificates()
 	if err != nil {
 		return nil, err
 	}
@@ -63,12 +83,12 @@ func (y *Yard) NewNginx(ctx context.Context, set *corpus.Set) (*Server, error) {
 		return nil, err
 	}
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, len(y.ServerCPUs), dir, address), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, nginxConfig, len(y.ServerCPUs), dir, address, secure, own.ServerFile, own.KeyFile, own.CAFile), 0o600); err != nil {
 		return nil, err
 	}
 	s, err := y.start("nginx", address, nil, "nginx", "-c", file, "-p", dir, "-e", filepath.Join(dir, "nginx-error.log"))
 	if err != nil {
 		return nil, err
 	}
-	return s, s.await(ctx, s.connects)
+	return &Nginx{s, secure}, s.await(ctx, s.connects)
 }

@@ -14,7 +14,7 @@ import (
 	"lapid/bench/corpus"
 )
 
-// NewRedis starts Redis as Debian builds it, without files, and loads the
+// NewRedis starts Redis as Debian builds it, with one thread and without files, and loads the
 // hosts of a set: each address with the text a live query answers. Ranges
 // are left out, for it has no way to find them by an address in them.
 func (y *Yard) NewRedis(ctx context.Context, set *corpus.Set) (*Server, error) {
@@ -24,7 +24,7 @@ func (y *Yard) NewRedis(ctx context.Context, set *corpus.Set) (*Server, error) {
 	}
 	_, port, _ := strings.Cut(address, ":")
 	s, err := y.start("redis", address, nil, "redis-server", "--bind", "127.0.0.1", "--port", port,
-		"--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", y.Dir, "--maxclients", "12000")
+		"--save", "", "--appendonly", "no", "--daemonize", "no", "--dir", y.Dir, "--maxclients", "12000", "--io-threads", "1")
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,13 @@ import (
 	"lapid/bench/load"
 )
 
-// ErrMissing: a peer's program is not installed.
+// ErrMissing: a peer's program is not there.
 var ErrMissing = errors.New("not installed")
+
+// missing says what to do about it.
+func missing(program string) error {
+	return fmt.Errorf("%s is %w; bench/peers/install.sh brings it from Debian", program, ErrMissing)
+}
 
 const (
 	// startTime is how long a server may take until it answers.
@@ -40,6 +45,8 @@ type Yard struct {
 
 	mu      sync.Mutex
 	running []*Server
+
+	certificates func() (*Certificates, error) // made when they are first asked for
 }
 
 // Close kills what still runs.
@@ -67,7 +74,7 @@ type Server struct {
 func (y *Yard) start(name, address string, env []string, argv ...string) (*Server, error) {
 	program, err := exec.LookPath(argv[0])
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", argv[0], ErrMissing)
+		return nil, missing(argv[0])
 	}
 	s := &Server{Name: name, Address: address, ended: make(chan struct{}), log: filepath.Join(y.Dir, name+".log")}
 	out, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -173,7 +180,7 @@ func answer(r *http.Response, err error, want int, read func(*http.Response) err
 // error.
 func (y *Yard) run(ctx context.Context, argv ...string) (string, error) {
 	if _, err := exec.LookPath(argv[0]); err != nil {
-		return "", fmt.Errorf("%s: %w", argv[0], ErrMissing)
+		return "", missing(argv[0])
 	}
 	var out bytes.Buffer
 	c := exec.CommandContext(ctx, argv[0], argv[1:]...)

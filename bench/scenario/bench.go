@@ -77,7 +77,12 @@ func (b *Bench) say(format string, a ...any) {
 
 // dial opens connections to a server, driven from all of the generator's CPUs.
 func (b *Bench) dial(address string, protocol load.Protocol, count int) (*load.Pool, error) {
-	return load.Dial(load.Target{Address: address, Protocol: protocol, Threads: len(b.LoadCPUs), CPUs: b.LoadCPUs}, count)
+	return b.dialTo(contender{address: address, protocol: protocol}, count)
+}
+
+// dialTo does so as a contender wants it, encrypted or plain.
+func (b *Bench) dialTo(c contender, count int) (*load.Pool, error) {
+	return load.Dial(load.Target{Address: c.address, Protocol: c.protocol, Threads: len(b.LoadCPUs), CPUs: b.LoadCPUs, TLS: c.tls}, count)
 }
 
 // file gives the path of a CSV file of the entries of a set from first on, which is

@@ -5,6 +5,7 @@ package scenario
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"slices"
 
@@ -18,7 +19,8 @@ type contender struct {
 	protocol load.Protocol
 	server   *load.Process
 	sources  load.Sources
-	wanted   int // status; 0 is 200
+	wanted   int         // status; 0 is 200
+	tls      *tls.Config // nil: plain
 }
 
 // measured is what became of a contender.
@@ -51,7 +53,7 @@ func (b *Bench) inTurn(ctx context.Context, connections int, list []contender) (
 
 // ask carries out one plan with one contender.
 func (b *Bench) ask(ctx context.Context, connections int, c contender, plan *load.Plan) (*load.Result, error) {
-	p, err := b.dial(c.address, c.protocol, connections)
+	p, err := b.dialTo(c, connections)
 	if err != nil {
 		return nil, err
 	}

@@ -83,9 +83,6 @@ func (b *Bench) Memory(ctx context.Context, l *peers.LAPI, decisions int, beside
 		b.Report.Measured(rowNginxMemory, float64(calm)/float64(theirs), "%.0f of %.0f MB", mb(calm), mb(theirs))
 		bars = append(bars, report.Bar{Name: "nginx", Value: float64(theirs) / float64(decisions)})
 	}
-	if beside != nil && beside.Redis != nil {
-		bars = append(bars, report.Bar{Name: "redis", Value: float64(beside.Redis.Usage().Resident) / float64(decisions)})
-	}
 	if len(bars) > 1 {
 		b.Report.Plot("memory", report.Bars(fmt.Sprintf("resident memory at %d decisions", decisions), "bytes each",
 			[]report.Group{{Name: "", Bars: bars}}))

@@ -21,20 +21,21 @@ const calm = 0.5
 
 const livePath = "/v1/decisions?ip="
 
-// Beside are the servers that answer live queries beside lapid. Redis and Nginx
-// may be nil.
+// Beside are the servers that answer live queries beside lapid. Nginx may be
+// nil.
 type Beside struct {
-	Ceiling      *peers.Ceiling
-	Redis, Nginx *peers.Server
+	Ceiling *peers.Ceiling
+	Nginx   *peers.Nginx
+	NoNginx error // why there is none
 }
 
 // liveWorst gathers the worst ratio of each row.
-type liveWorst struct{ ceiling, p99, redis, nginx span }
+type liveWorst struct{ ceiling, p99, nginx span }
 
 // newLiveWorst takes every ratio for worse.
 func newLiveWorst() liveWorst {
 	low, high := span{middle: math.Inf(1)}, span{middle: math.Inf(-1)}
-	return liveWorst{ceiling: low, p99: high, redis: low, nginx: low}
+	return liveWorst{ceiling: low, p99: high, nginx: low}
 }
 
 // Live asks for hits, misses and addresses inside a range, over some and over many
@@ -77,9 +78,6 @@ func (b *Bench) Live(ctx context.Context, l *peers.LAPI, set *corpus.Set, beside
 func (b *Bench) liveRows(worst *liveWorst, of int, beside *Beside) {
 	b.Report.Measured(rowLive, worst.ceiling.middle, "%v, worst of %d", worst.ceiling, of)
 	b.Report.Measured(rowLiveP99, worst.p99.middle, "%v, worst of %d, each at half of the ceiling's rate", worst.p99, of)
-	if beside.Redis != nil {
-		b.Report.Measured(rowRedis, worst.redis.middle, "%v, worst of hits and misses", worst.redis)
-	}
 	if beside.Nginx != nil {
 		b.Report.Measured(rowNginx, worst.nginx.middle, "%v, worst of %d", worst.nginx, of)
 	}
@@ -112,13 +110,6 @@ func (b *Bench) liveOne(ctx context.Context, l *peers.LAPI, set *corpus.Set, bes
 		return nil, err
 	}
 	list := []contender{us, {name: "ceiling", address: beside.Ceiling.Address, server: &beside.Ceiling.Process, sources: http}}
-	if s := beside.Redis; s != nil && kind != corpus.Inside {
-		wanted := 200
-		if kind == corpus.Miss {
-			wanted = 404
-		}
-		list = append(list, contender{"redis", s.Address, load.RESP, &s.Process, load.Gets(words), wanted})
-	}
 	if s := beside.Nginx; s != nil {
 		list = append(list, contender{name: "nginx", address: s.Address, server: &s.Process, sources: http})
 	}
@@ -160,13 +151,8 @@ func (w *liveWorst) take(done []measured) {
 	us, limit := done[0], done[1]
 	w.ceiling = lower(w.ceiling, ratio(us.rounds, limit.rounds, rateOf))
 	w.p99 = higher(w.p99, ratio(us.paced, limit.paced, p99Of))
-	for _, m := range done[2:] {
-		switch m.name {
-		case "redis":
-			w.redis = lower(w.redis, ratio(us.rounds, m.rounds, rateOf))
-		case "nginx":
-			w.nginx = lower(w.nginx, ratio(us.rounds, m.rounds, rateOf))
-		}
+	for _, nginx := range done[2:] {
+		w.nginx = lower(w.nginx, ratio(us.rounds, nginx.rounds, rateOf))
 	}
 }
 

@@ -13,8 +13,18 @@ const (
 	rowLive        = "live"
 	rowLiveP99     = "live p99"
 	rowRedis       = "redis"
+	rowHAProxy     = "haproxy"
 	rowNginx       = "nginx"
 	rowNginxMemory = "nginx memory"
+	rowTLS         = "tls"
+	rowTLSP99      = "tls p99"
+	rowTLSStartup  = "tls startup"
+	rowTLSDelta    = "tls delta"
+	rowShakes      = "handshakes"
+	rowShakesOwn   = "handshakes with certificates"
+	rowAccessLog   = "access log"
+	rowList        = "list"
+	rowListMemory  = "list memory"
 	rowFlat        = "flat"
 	rowAllocations = "allocations"
 	rowEmpty       = "empty delta"
@@ -70,9 +80,19 @@ func Rows(p *Pace, ten int) []report.Row {
 	return []report.Row{
 		{Key: rowLive, What: "live query, requests/s beside the ceiling", Bound: atLeast(0.85, 0.95, "×")},
 		{Key: rowLiveP99, What: "live query, p99 beside the ceiling's at the same rate", Bound: atMost(1.3, 0, "×")},
-		{Key: rowRedis, What: "live query, requests/s beside Redis GET", Bound: atLeast(1.1, 1.3, "×")},
+		{Key: rowRedis, What: "live query, requests/s beside Redis GET, one core each", Bound: atLeast(1.1, 1.3, "×")},
+		{Key: rowHAProxy, What: "live query, requests/s beside HAProxy map, one core each", Bound: atLeast(1.1, 1.3, "×")},
 		{Key: rowNginx, What: "live query, requests/s beside nginx geo", Bound: atLeast(0.7, 1.01, "×")},
 		{Key: rowNginxMemory, What: "resident memory beside nginx geo", Bound: atMost(1./3, 0, "×")},
+		{Key: rowTLS, What: "live query over TLS 1.3, requests/s beside nginx TLS geo", Bound: atLeast(1, 1.15, "×")},
+		{Key: rowTLSP99, What: "live query over TLS 1.3, p99 beside nginx TLS geo, both as fast as they answer", Bound: atMost(1, 0, "×")},
+		{Key: rowTLSStartup, What: "startup of one client over TLS, bytes/s beside plain", Bound: atLeast(0.6, 0.8, "×")},
+		{Key: rowTLSDelta, What: fmt.Sprintf("delta of %d new to %s followers over TLS, polls/s beside plain", news, count(p.Followers)), Bound: atLeast(0.6, 0.8, "×")},
+		{Key: rowShakes, What: "full TLS 1.3 handshakes/s (ECDSA P-256), one query each, beside nginx", Bound: atLeast(0.8, 1, "×")},
+		{Key: rowShakesOwn, What: "the same with client certificates", Bound: atLeast(0.8, 1, "×")},
+		{Key: rowAccessLog, What: "live query with the access log on, requests/s beside off", Bound: atLeast(0.8, 0.9, "×")},
+		{Key: rowList, What: "decisions list -l 1 on the command line at " + size + " decisions", Bound: atMost(200, 50, "ms")},
+		{Key: rowListMemory, What: "resident memory of the client meanwhile, at its peak", Bound: atMost(50, 20, "MB")},
 		{Key: rowFlat, What: "live query from " + count(p.Size/100) + " to " + largest + " decisions, slowest beside fastest", Bound: atLeast(0.9, 0, "×")},
 		{Key: rowAllocations, What: "allocations per live query and per empty delta, tests that fail", Bound: atMost(0, 0, "")},
 		{Key: rowEmpty, What: "empty delta, " + count(p.Bouncers) + " bouncers, requests/s beside the ceiling", Bound: atLeast(0.85, 0.95, "×")},

@@ -15,7 +15,7 @@ import (
 	"lapid/bench/peers"
 )
 
-// FullPace fits all rows into ten minutes on four cores.
+// FullPace fits all rows into twenty minutes.
 func FullPace() Pace {
 	return Pace{
 		Size: 1_000_000, Warmup: 200 * time.Millisecond, Length: 800 * time.Millisecond, Rounds: 3, Open: 800 * time.Millisecond,
@@ -26,7 +26,7 @@ func FullPace() Pace {
 	}
 }
 
-// ShortPace fits what needs no peers into a minute on two cores.
+// ShortPace fits what needs no peers into a minute and a half on two cores.
 func ShortPace() Pace {
 	return Pace{
 		Size: 100_000, Warmup: 200 * time.Millisecond, Length: 500 * time.Millisecond, Rounds: 1, Open: 500 * time.Millisecond,
@@ -126,12 +126,18 @@ func (b *Bench) million(ctx context.Context, ceiling *peers.Ceiling, flat *Flatn
 	return b.carry(ctx,
 		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, small, ceiling) }},
 		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
-		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
-		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
+		step{[]string{rowNginx, rowNginxMemory}, func() error { return b.startNginx(ctx, set, beside) }},
 		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), beside, rowMemory) }},
 		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
-		step{[]string{rowLive, rowLiveP99, rowRedis, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{[]string{rowList, rowListMemory}, func() error { return b.List(ctx, l) }},
+		step{[]string{rowLive, rowLiveP99, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{[]string{rowRedis, rowHAProxy}, func() error { return b.OneCore(ctx, l, set) }},
+		step{slices.Concat(tlsBesideNginx, tlsBesidePlain), func() error {
+			_ = b.startNginx(ctx, set, beside) // the rows beside it tell
+			return b.TLS(ctx, l, set, beside)
+		}},
 		step{nil, func() error { beside.stop(); return nil }},
+		step{[]string{rowAccessLog}, func() error { return b.AccessLog(ctx) }},
 		step{[]string{rowFlat}, func() error { return b.Flat(ctx, flat, l, set, ceiling) }},
 		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
 		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
@@ -166,11 +172,17 @@ func (b *Bench) loaded(ctx context.Context, l *peers.LAPI, small, set *corpus.Se
 
 // stop ends the peers, whose memory is wanted again.
 func (s *Beside) stop() {
-	for _, p := range []*peers.Server{s.Redis, s.Nginx} {
-		if p != nil {
-			p.Stop()
-		}
+	if s.Nginx != nil {
+		s.Nginx.Stop()
 	}
+}
+
+// startNginx starts it unless it runs, or is known not to be there.
+func (b *Bench) startNginx(ctx context.Context, set *corpus.Set, beside *Beside) error {
+	if beside.Nginx == nil && beside.NoNginx == nil {
+		beside.Nginx, beside.NoNginx = b.NewNginx(ctx, set)
+	}
+	return beside.NoNginx
 }
 
 // hundredThousand compares with the reference.
@@ -227,7 +239,10 @@ func (b *Bench) Short(ctx context.Context) error {
 		step{nil, func() error { return b.loaded(ctx, l, small, set) }},
 		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), nil, rowMemory) }},
 		step{[]string{rowRestart}, func() error { return b.Restart(ctx, l, set, rowRestart) }},
+		step{[]string{rowList, rowListMemory}, func() error { return b.List(ctx, l) }},
 		step{[]string{rowLive, rowLiveP99}, func() error { return b.Live(ctx, l, set, &Beside{Ceiling: ceiling}) }},
+		step{slices.Concat(tlsBesideNginx, tlsBesidePlain), func() error { return b.TLS(ctx, l, set, &Beside{Ceiling: ceiling}) }},
+		step{[]string{rowAccessLog}, func() error { return b.AccessLog(ctx) }},
 		step{[]string{rowEmpty}, func() error { return b.EmptyDelta(ctx, l, ceiling) }},
 		step{[]string{rowFollow}, func() error { return b.Follow(ctx, l, ceiling) }},
 		step{[]string{rowStartup, rowFirst, rowCrowd, rowCrowdMemory}, func() error { return b.Startup(ctx, l, ceiling, set.Len()) }},
@@ -243,7 +258,7 @@ func (b *Bench) Short(ctx context.Context) error {
 	return err
 }
 
-// Peers measures lapid beside the reference, Redis and nginx, all with a set of the
+// Peers measures lapid beside the reference, Redis, HAProxy and nginx, all with a set of the
 // pace's size.
 func (b *Bench) Peers(ctx context.Context) error {
 	ceiling, err := b.NewCeiling(ctx, b.Programs.Ceiling)
@@ -258,10 +273,11 @@ func (b *Bench) Peers(ctx context.Context) error {
 	defer l.Stop()
 	beside := &Beside{Ceiling: ceiling}
 	err = b.carry(ctx,
-		step{[]string{rowRedis}, func() (err error) { beside.Redis, err = b.NewRedis(ctx, set); return }},
-		step{[]string{rowNginx, rowNginxMemory}, func() (err error) { beside.Nginx, err = b.NewNginx(ctx, set); return }},
+		step{[]string{rowNginx, rowNginxMemory}, func() error { return b.startNginx(ctx, set, beside) }},
 		step{[]string{rowMemory}, func() error { return b.Memory(ctx, l, set.Len(), beside, rowMemory) }},
-		step{[]string{rowLive, rowLiveP99, rowRedis, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{[]string{rowLive, rowLiveP99, rowNginx}, func() error { return b.Live(ctx, l, set, beside) }},
+		step{[]string{rowRedis, rowHAProxy}, func() error { return b.OneCore(ctx, l, set) }},
+		step{slices.Concat(tlsBesideNginx, tlsBesidePlain), func() error { return b.TLS(ctx, l, set, beside) }},
 		step{nil, func() error { beside.stop(); return nil }},
 		step{[]string{rowRefLive, rowRefStartup, rowRefEmpty, rowRefIngest}, func() error { return b.Reference(ctx, l, set) }},
 	)

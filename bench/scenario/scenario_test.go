@@ -98,10 +98,10 @@ func TestWorst(t *testing.T) {
 		return measured{contender: contender{name: name}, Result: r, open: r, rounds: []*load.Result{r}, paced: []*load.Result{r}}
 	}
 	w := newLiveWorst()
-	w.take([]measured{result("lapid", 90, 10), result("ceiling", 100, 10), result("redis", 30, 0), result("nginx", 180, 0)})
+	w.take([]measured{result("lapid", 90, 10), result("ceiling", 100, 10), result("nginx", 180, 0)})
 	w.take([]measured{result("lapid", 80, 10), result("ceiling", 100, 5), result("nginx", 100, 0)})
 	of := func(v float64) span { return span{v, v, v} }
-	if want := (liveWorst{of(0.8), of(2), of(3), of(0.5)}); w != want {
+	if want := (liveWorst{of(0.8), of(2), of(0.5)}); w != want {
 		t.Errorf("worst %+v, want %+v", w, want)
 	}
 }
@@ -189,6 +189,16 @@ func TestBounds(t *testing.T) {
 		rowRestartTen: {AtMost: true, Must: 8, Beyond: 4, Unit: "s"},
 		rowMemory:     {AtMost: true, Must: 160, Beyond: 120, Unit: "bytes"},
 		rowRedis:      {Must: 1.1, Beyond: 1.3, Unit: "×"},
+		rowHAProxy:    {Must: 1.1, Beyond: 1.3, Unit: "×"},
+		rowTLS:        {Must: 1, Beyond: 1.15, Unit: "×"},
+		rowTLSP99:     {AtMost: true, Must: 1, Unit: "×"},
+		rowTLSStartup: {Must: 0.6, Beyond: 0.8, Unit: "×"},
+		rowTLSDelta:   {Must: 0.6, Beyond: 0.8, Unit: "×"},
+		rowShakes:     {Must: 0.8, Beyond: 1, Unit: "×"},
+		rowShakesOwn:  {Must: 0.8, Beyond: 1, Unit: "×"},
+		rowAccessLog:  {Must: 0.8, Beyond: 0.9, Unit: "×"},
+		rowList:       {AtMost: true, Must: 200, Beyond: 50, Unit: "ms"},
+		rowListMemory: {AtMost: true, Must: 50, Beyond: 20, Unit: "MB"},
 	} {
 		if got := bounds[key]; got != want {
 			t.Errorf("%s: bound %+v, want %+v", key, got, want)
@@ -197,5 +207,21 @@ func TestBounds(t *testing.T) {
 	// The pace is that of the table: a million, with so many queries meanwhile.
 	if pace.Size != 1_000_000 || pace.Busy != 50_000 || 2*readers != 20_000 || ending != 100_000 || writers != 64 || pace.Rounds < 3 {
 		t.Errorf("pace %+v", pace)
+	}
+}
+
+// Where the generator is the limit, rates say nothing: what the servers spend counts.
+func TestGeneratorIsTheLimit(t *testing.T) {
+	t.Parallel()
+	of := func(rate, idle float64, cpu time.Duration) measured {
+		r := &load.Result{Rate: rate, Idle: idle, CPU: cpu, Requests: 1000}
+		return measured{Result: r, rounds: []*load.Result{r}}
+	}
+	b := new(Bench)
+	if got := b.besides(of(90, 0.5, 2*time.Millisecond), of(100, 0.5, time.Millisecond)); got.middle != 0.9 || strings.Contains(got.String(), "counts") {
+		t.Errorf("rates count: %v %s", got.middle, got)
+	}
+	if got := b.besides(of(100, 0.5, 2*time.Millisecond), of(100, 0.01, time.Millisecond)); got.middle != 0.5 || !strings.Contains(got.String(), "the generator was the limit") {
+		t.Errorf("costs count: %v %s", got.middle, got)
 	}
 }

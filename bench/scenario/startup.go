@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,8 @@ type startup struct {
 	*load.Fetched
 	cpu  time.Duration
 	user time.Duration // of it outside the kernel, which sends: the encoding
+
+	client time.Duration // what this process spent on it
 }
 
 // fetcher is one of several servers that one client fetches everything from.
@@ -95,13 +98,15 @@ func startsInTurn(list ...fetcher) ([][]*startup, error) {
 					return nil, err
 				}
 			}
-			begin := f.server.Usage()
+			self := load.Process{PID: os.Getpid()}
+			begin, own := f.server.Usage(), self.Usage().CPU
 			got, err := f.fetch()
 			if err != nil {
 				return nil, err
 			}
 			spent := f.server.Usage()
-			rounds[i] = append(rounds[i], &startup{Fetched: got, cpu: spent.CPU - begin.CPU, user: spent.User - begin.User})
+			own = self.Usage().CPU - own
+			rounds[i] = append(rounds[i], &startup{Fetched: got, cpu: spent.CPU - begin.CPU, user: spent.User - begin.User, client: own})
 		}
 	}
 	return rounds, nil

@@ -3,9 +3,9 @@
 // Bench weighs lapid: see bench/scenario for what is measured and bench/load for
 // how.
 //
-//	bench full    every row of the table, at a million decisions, within ten minutes
-//	bench short   the rows that need no peers, small, within a minute; nothing is judged
-//	bench peers   beside the reference, Redis and nginx only
+//	bench full    every row of the table, at a million decisions, within twenty minutes
+//	bench short   the rows that need no peers, small, within a minute and a half; nothing is judged
+//	bench peers   beside the reference, Redis, HAProxy and nginx only
 //	bench index   index libraries side by side
 //	bench load    ask any server, and print what it took
 //
@@ -32,12 +32,13 @@ type verb struct {
 // verbs are the subcommands; they share their flags where they mean the same (settings).
 var verbs = []verb{
 	{"full", "every row, at a million decisions", full},
-	{"short", "a small run of a minute", short},
-	{"peers", "beside the reference, Redis and nginx", beside},
+	{"short", "a small run of a minute and a half", short},
+	{"peers", "beside the reference, Redis, HAProxy and nginx", beside},
 	{"index", "index libraries side by side", indexes},
 	{"load", "ask any server", ask},
 	{"corpus", "write a decision set as a file", write},
 	{"pebble", "what Pebble alone commits: DIR WRITERS SIZE DURATION", pebbleAlone},
+	{"cost", "what a command takes: COMMAND [ARGUMENTS]", cost},
 }
 
 // main ends what was started, servers too, at the first signal.

@@ -153,3 +153,16 @@ func pebbleAlone(_ context.Context, args []string) error {
 	}
 	return json.NewEncoder(os.Stdout).Encode(done)
 }
+
+// cost is the process that peers.LAPI.Cost starts. What the command took is
+// printed as JSON.
+func cost(_ context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("cost: COMMAND [ARGUMENTS]")
+	}
+	c, err := peers.CostOf(args)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(c)
+}
