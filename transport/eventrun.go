@@ -192,7 +192,11 @@ func (r *eventRun) ask() (*eventNews, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &eventNews{answer: a, tag: feed.Tag{History: r.options.History, Revision: view.Revision(), Question: print}}, nil
+	n := &eventNews{answer: a, tag: feed.Tag{History: r.options.History, Revision: view.Revision(), Question: print}}
+	if !a.Same {
+		r.noted(r.who, n, from, r.question, &r.query)
+	}
+	return n, nil
 }
 
 // eventSize is how long an event is at most, where it can be split: in its data.

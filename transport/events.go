@@ -60,8 +60,9 @@ type eventStream struct {
 
 	// What the bouncer has of it.
 	listening *engine.Listening
-	acked     bool      // all that was told has arrived
-	settles   time.Time // when to look whether it has
+	acked     bool           // all that was told has arrived
+	settles   time.Time      // when to look whether it has
+	note      engine.PollRef // what was told last
 
 	shown       *shownStream // for the access log; nil: there is none
 	bytes, sent uint64
@@ -147,6 +148,9 @@ func (s polls) eventStream(x *exchange) error {
 	x.pending = e.begun // it is counted once
 	e.sight = x.query.Sight
 	n := &eventNews{answer: a, tag: feed.Tag{History: s.options.History, Revision: view.Revision(), Question: x.question(&form)}}
+	if !a.Same || !e.begun {
+		e.noted(x.bouncer, n, from, form.Question, &x.query)
+	}
 	if x.request.MayWait() {
 		s.run(x, e, &form, n)
 		return nil
@@ -223,6 +227,7 @@ func (e *eventStream) settle(row *engine.BouncerRow, arrived func() bool) {
 	if now := time.Now(); !e.acked && !now.Before(e.settles) {
 		if e.acked = arrived(); e.acked {
 			e.listening.Acknowledged(e.place.After)
+			e.note.Settle(engine.PollHeard)
 		} else {
 			e.settles = now.Add(settleLater)
 		}
@@ -247,6 +252,27 @@ func (n *eventNews) kind() string {
 		return "full"
 	}
 	return "delta"
+}
+
+// noted remembers what is about to be told as a poll from where the stream was: the operator
+// is shown it, and what the bouncer should hold follows from what it asks.
+func (e *eventStream) noted(row *engine.BouncerRow, n *eventNews, from feed.Place, question []byte, query *engine.Query) {
+	a := &n.answer
+	p := engine.PollNote{At: e.core.engine.Now(), From: n.tag.Revision, To: n.tag.Revision, Bytes: int64(len(a.Whole)), Placed: !a.Full,
+		Kind: engine.PollDelta, PutOff: e.begun}
+	switch {
+	case a.Full:
+		p.Kind = engine.PollFull
+	case a.Same:
+		p.Kind, p.Bytes = engine.PollNothing, 0
+	}
+	if from.Known {
+		p.From = from.After
+	}
+	if a.Body != nil {
+		p.Bytes = int64(a.Body.Size())
+	}
+	e.note = e.core.engine.NotePoll(row, &p, question, query)
 }
 
 // tell appends what there is to be said now, of an answer that is there whole, and has it

@@ -710,6 +710,53 @@ func TestEventsAreAcknowledged(t *testing.T) {
 	})
 }
 
+// TestEventQuestionsAreKnown: what an event stream asks is known of its bouncer as what a
+// poll asks is, so nobody waits for it to have what it does not ask for; its events are
+// among the bouncer's last polls, and where one has arrived that is said.
+func TestEventQuestionsAreKnown(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *wireTest) {
+		t.Parallel()
+		h := newHouse(t, func(b *build) { b.server.beat = time.Hour })
+		row := h.View().Bouncer("fw")
+		h.ban("192.0.2.1")
+		l := h.listen("?scopes=country,range")
+		l.wants("full first last [] []")
+		h.eventually("its first event has arrived", func() bool { _, has := row.Acknowledged(); return has })
+		h.ban("192.0.2.2")
+		state := func() engine.HoldState {
+			t.Helper()
+			got, err := h.Await(t.Context(), &engine.Await{Revision: h.View().Revision(), Names: []string{"fw"}}, time.Minute)
+			h.must(err)
+			return got.Rows[0].State
+		}
+		if got := state(); got != engine.HoldNothing {
+			t.Errorf("to what it does not ask for it says %q", got)
+		}
+		if o := h.Holdings(h.Engine.Now()).Of(row); o.Expected != 0 || !o.Streams || o.Lag != 0 {
+			t.Errorf("it should hold nothing, and %+v", o)
+		}
+		h.ban("192.0.2.0/24")
+		l.wants("delta [192.0.2.0/24] []")
+		if got := state(); got != engine.HoldHas {
+			t.Errorf("to what it was told it says %q", got)
+		}
+		if o := h.Holdings(h.Engine.Now()).Of(row); o.Expected != 1 {
+			t.Errorf("it should hold one decision, and %+v", o)
+		}
+		polls := h.Polls(row)
+		if len(polls) != 2 || polls[0].Kind != engine.PollDelta || polls[0].Fate != engine.PollHeard || polls[0].To != h.View().Revision() || polls[1].Kind != engine.PollFull {
+			t.Errorf("its polls are %+v", polls)
+		}
+		l.close()
+		h.eventually("no stream is open", func() bool { return h.server.events.open.Load() == 0 })
+		h.listen("?scopes=country,range", "Last-Event-ID: "+l.id)
+		if polls := h.Polls(row); len(polls) != 3 || polls[0].Kind != engine.PollNothing || !polls[0].Placed {
+			t.Errorf("when it is back its polls are %+v", polls)
+		}
+	})
+}
+
 // TestEventsEndWithRules: over TLS a stream ends when its certificate is none of a bouncer
 // any more.
 func TestEventsEndWithRules(t *testing.T) {
