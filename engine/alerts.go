@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -95,6 +96,24 @@ func (v *View) decisionsOf(dst []Decision, id uint64, h *heldAlert) []Decision {
 		return true
 	})
 	return dst
+}
+
+// DecisionsOf walks the decisions of an alert that the view shows, ended ones too, by
+// ascending id. It copies nothing, for an alert may have millions, and steps back now
+// and then. Nothing when the view has no such alert.
+func (e *Engine) DecisionsOf(v *View, id AlertID) iter.Seq[Decision] {
+	return func(yield func(Decision) bool) {
+		h := v.alert(uint64(id))
+		if h == nil {
+			return
+		}
+		n := 0
+		v.eachOf(uint64(id), h, func(r *record) bool {
+			e.pace.step(n)
+			n++
+			return yield(Decision{v, r})
+		})
+	}
 }
 
 // alertOwners is the set of machine serials that own a stored alert.
@@ -286,6 +305,7 @@ func isNotFound(err error) bool {
 type alertWords struct {
 	never        bool // some word is unknown here
 	kind, origin uint32
+	scenario     uint32
 	batch        batchWord
 }
 
@@ -299,7 +319,7 @@ func resolveAlertWords(s *state, q *AlertQuery) alertWords {
 		w.never = w.never || !ok
 		return n
 	}
-	w.kind, w.origin = find(q.DecisionType), find(q.Origin)
+	w.kind, w.origin, w.scenario = find(q.DecisionType), find(q.Origin), find(q.Scenario)
 	batch, ok := s.batchWord(q.Batch)
 	w.batch, w.never = batch, w.never || !ok
 	return w
@@ -318,6 +338,9 @@ func (q *AlertQuery) admitsHeld(v *View, id uint64, h *heldAlert, w alertWords) 
 		return false
 	}
 	if q.Batch.Name != "" && !w.batch.has(v.state, id) {
+		return false
+	}
+	if q.Scenario.Given && h.scenario != w.scenario && !v.anyOf(id, h, func(r *record) bool { return v.state.wordsOf(r).Scenario == w.scenario }) {
 		return false
 	}
 	if q.DecisionType.Given && !v.anyOf(id, h, func(r *record) bool { return v.state.wordsOf(r).Type == w.kind }) {

@@ -1,73 +1,266 @@
 package transport
 
 import (
-	"bytes"
-	"fmt"
-	"io"
+	"log/slog"
 	"net/netip"
+	"runtime"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"lapid/transport/conn"
 	"lapid/transport/visible"
 )
 
-// accessLog writes one line per answered request, in the shape that people
-// parse: IP - [RFC 1123 time] "METHOD path PROTO status latency "user-agent"
-// error". A line is one Write; a writer that fails loses it.
-type accessLog struct {
-	mu  sync.Mutex
-	out io.Writer
-	buf []byte
+// AccessLog takes the lines about answered requests. Line and Flush are called by one
+// goroutine alone, which waits for nothing else, so they may take as long as a disk does.
+type AccessLog interface {
+	// Wanted tells whether there is a line about what is answered at this moment. It is
+	// asked for each request, by any goroutine: it must neither wait nor allocate.
+	Wanted() bool
+	// Line takes a line, without its end, and when its answer was ready. It keeps nothing
+	// of line.
+	Line(at time.Time, line []byte)
+	// Flush writes what Line has taken since, and says how many of these lines are lost,
+	// with the reason.
+	Flush() (lost int, err error)
 }
 
-func (l *accessLog) line(r *conn.Request, client netip.Addr, now int64, status int, failure string, took time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := client.AppendTo(l.buf[:0])
-	b = append(b, " - ["...)
-	b = time.Unix(0, now).AppendFormat(b, time.RFC1123)
-	b = append(b, `] "`...)
+const (
+	// linesAtMost bounds the lines that wait to be written, in bytes. What comes when
+	// there is no room is lost, and counted: no request waits for a log.
+	linesAtMost = 4 << 20
+	// lineNap is for how long lines gather before they are written. Those of a process
+	// that is killed are lost, with those that wait for the disk.
+	lineNap = 20 * time.Millisecond
+	// linesAtOnce is how many bytes of lines are written at once, about.
+	linesAtOnce = 32 << 10
+	// lastLinesPatience is how long the end of the server waits for the log.
+	lastLinesPatience = 5 * time.Second
+	// lossesEvery is how often the log says that lines are lost.
+	lossesEvery = time.Minute
+)
+
+// accessLog has one line for each answered request, in the shape that people
+// parse: IP - [RFC 1123 time] "METHOD path PROTO status latency "user-agent"
+// error". Whoever answers makes the line and leaves it in a ring; one goroutine
+// writes. Lines are in the order in which they were left, so those of a connection are in
+// the order of its answers.
+type accessLog struct {
+	out  AccessLog
+	log  *slog.Logger
+	ring *lineRing
+
+	lost    atomic.Uint64 // lines that there is no more than this number of
+	written atomic.Uint64
+	idle    atomic.Bool   // the writer is to be woken
+	wake    chan struct{} // has one when it is
+	over    atomic.Bool   // nobody writes any more
+	stop    chan struct{}
+	ended   chan struct{}
+
+	// The writer's.
+	room   []byte
+	told   uint64 // of lost
+	toldAt time.Time
+	why    error // of the last loss
+}
+
+func newAccessLog(out AccessLog, log *slog.Logger) *accessLog {
+	return &accessLog{
+		out: out, log: log, ring: newLineRing(linesAtMost),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+	}
+}
+
+// accessLine is where one caller makes its lines, again and again.
+type accessLine struct {
+	text   []byte
+	second int64
+	stamp  []byte // how a moment in that second is written
+}
+
+// line leaves the line about an answer, made in w.
+func (l *accessLog) line(w *accessLine, r *conn.Request, client netip.Addr, now int64, status int, failure string, took time.Duration) {
+	if !l.out.Wanted() {
+		return
+	}
+	b := w.begin(client, now)
 	b = visible.AppendText(b, r.Method)
 	b = append(b, ' ')
-	b = visible.AppendText(b, visible.Short(string(r.Target)))
+	b = appendShort(b, r.Target)
 	b = append(b, ' ')
 	b = visible.AppendText(b, r.Protocol)
 	b = append(b, ' ')
 	b = strconv.AppendInt(b, int64(status), 10)
-	b = fmt.Appendf(b, ` %s "`, took)
-	b = appendQuoted(b, []byte(visible.Short(string(r.Agent))))
+	b = append(b, ' ')
+	b = append(b, took.String()...)
+	b = append(b, ` "`...)
+	if len(r.Agent) <= visible.LongestInLog {
+		b = appendQuoted(b, r.Agent)
+	} else {
+		b = appendQuoted(b, visible.Short(string(r.Agent)))
+	}
 	b = append(b, `" `...)
-	b = appendQuoted(b, []byte(visible.Short(failure)))
-	b = append(b, "\"\n"...)
-	l.buf = keep(b)
-	_, _ = l.out.Write(b) // nobody to tell
+	b = appendQuoted(b, visible.Short(failure))
+	b = append(b, '"')
+	l.leave(r.Began.Add(took), b)
+	w.text = keep(b)
 }
 
 // unread is the line of what could not be read as a request: nothing is known of it
 // but from where it came.
 func (l *accessLog) unread(client netip.Addr, status int, text string, now int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	b := client.AppendTo(l.buf[:0])
-	b = append(b, " - ["...)
-	b = time.Unix(0, now).AppendFormat(b, time.RFC1123)
-	b = fmt.Appendf(b, `] "- - - %d 0s "" "`, status)
-	b = appendQuoted(b, []byte(text))
-	b = append(b, "\"\n"...)
-	l.buf = keep(b)
-	_, _ = l.out.Write(b) // nobody to tell
+	if !l.out.Wanted() {
+		return
+	}
+	var w accessLine
+	b := append(w.begin(client, now), "- - - "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ` 0s "" "`...)
+	b = appendQuoted(b, text)
+	l.leave(time.Now(), append(b, '"'))
+}
+
+// begin is a line up to the method.
+func (w *accessLine) begin(client netip.Addr, now int64) []byte {
+	if second := now / int64(time.Second); second != w.second || w.stamp == nil {
+		w.second = second
+		w.stamp = append(time.Unix(0, now).AppendFormat(append(w.stamp[:0], " - ["...), time.RFC1123), `] "`...)
+	}
+	return append(client.AppendTo(w.text[:0]), w.stamp...)
+}
+
+// appendShort appends the beginning of what a client sent, and how long it is.
+func appendShort(dst, s []byte) []byte {
+	if len(s) <= visible.LongestInLog {
+		return visible.AppendText(dst, s)
+	}
+	return visible.AppendText(dst, visible.Short(string(s)))
 }
 
 // appendQuoted appends what a client sent, within the quotes that stand around
 // it: on one line, and with nothing in it that is not seen.
-func appendQuoted(dst, s []byte) []byte {
-	for i, part := range bytes.Split(s, []byte{'"'}) {
-		if i > 0 {
-			dst = append(dst, `\"`...)
+func appendQuoted[T string | []byte](dst []byte, s T) []byte {
+	begin := 0
+	for i := range len(s) {
+		if s[i] == '"' {
+			dst = append(visible.AppendText(dst, s[begin:i]), `\"`...)
+			begin = i + 1
 		}
-		dst = visible.AppendText(dst, part)
 	}
-	return dst
+	return visible.AppendText(dst, s[begin:])
+}
+
+// leave has a line written. It never waits.
+func (l *accessLog) leave(at time.Time, line []byte) {
+	if l.over.Load() || !l.ring.put(at.UnixNano(), line) {
+		l.lost.Add(1)
+		return
+	}
+	if l.idle.Load() && l.idle.CompareAndSwap(true, false) {
+		select {
+		case l.wake <- struct{}{}:
+		default: // it is awake
+		}
+	}
+}
+
+// write writes lines until end is called, and then those that are left.
+func (l *accessLog) write() {
+	defer close(l.ended)
+	minute := time.NewTicker(lossesEvery)
+	defer minute.Stop()
+	nap := time.NewTimer(lineNap)
+	defer nap.Stop()
+	for {
+		some := l.drain()
+		l.tellLost(time.Now())
+		if !some && l.sleep(minute.C) {
+			return
+		}
+		nap.Reset(lineNap)
+		select {
+		case <-nap.C:
+		case <-l.stop:
+			l.drain()
+			return
+		}
+	}
+}
+
+// sleep waits for the next line; true when there are to be no more.
+func (l *accessLog) sleep(minute <-chan time.Time) bool {
+	l.idle.Store(true)
+	defer l.idle.Store(false)
+	if !l.ring.empty() { // it came before anybody knew
+		return false
+	}
+	select {
+	case <-l.wake:
+	case <-minute:
+	case <-l.stop:
+		l.drain()
+		return true
+	}
+	return false
+}
+
+// drain writes what waits; false when that was nothing.
+func (l *accessLog) drain() (some bool) {
+	lines, size := 0, 0
+	for {
+		at, line, ok := l.ring.take(l.room[:0])
+		if !ok {
+			break
+		}
+		l.room = keep(line)
+		l.out.Line(time.Unix(0, at), line)
+		lines, size, some = lines+1, size+len(line), true
+		if size >= linesAtOnce {
+			l.flush(lines)
+			lines, size = 0, 0
+			runtime.Gosched() // those who answer come first
+		}
+	}
+	if lines > 0 {
+		l.flush(lines)
+	}
+	return some
+}
+
+func (l *accessLog) flush(lines int) {
+	lost, err := l.out.Flush()
+	if lost > 0 {
+		l.lost.Add(uint64(lost))
+		l.why = err
+	}
+	l.written.Add(uint64(lines - lost))
+}
+
+// tellLost says that lines are lost, once a minute.
+func (l *accessLog) tellLost(now time.Time) {
+	lost := l.lost.Load()
+	if lost == l.told || now.Sub(l.toldAt) < lossesEvery {
+		return
+	}
+	args := []any{"lost", lost - l.told, "since_start", lost}
+	if l.why != nil {
+		args = append(args, "error", l.why)
+	}
+	l.told, l.toldAt, l.why = lost, now, nil
+	l.log.Error("lines about requests are lost: they come faster than their log takes them, or it takes none; "+
+		"free or change its disk, or turn them off with access_log: false in lapid.yaml", args...)
+}
+
+// end has what is left written. A log that takes nothing is not waited for for long.
+func (l *accessLog) end() {
+	l.over.Store(true)
+	close(l.stop)
+	patience := time.NewTimer(lastLinesPatience)
+	defer patience.Stop()
+	select {
+	case <-l.ended:
+	case <-patience.C:
+	}
 }

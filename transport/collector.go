@@ -81,6 +81,7 @@ var (
 	eventsSent      = desc("lapid_events_total", "Events sent since the start, parts of a full state each by itself.")
 	eventBytes      = desc("lapid_event_bytes_total", "Bytes of event streams since the start, without what carries them.")
 	eventCuts       = desc("lapid_event_streams_cut_total", "Event streams that were cut off since the start because their reader took nothing for too long.")
+	accessLines     = desc("lapid_access_log_lines_total", "Lines about requests since the start: written, or lost because their log did not take them in time.", "result")
 	viewLists       = desc("lapid_view_lists", "Lists of what bouncers with --max-entries hold, each for all that have the same view and ask the same.")
 	viewEntries     = desc("lapid_view_entries", "Entries of these lists, all together.")
 	viewBytes       = desc("lapid_view_bytes", "Memory of these lists, estimated.")
@@ -405,6 +406,10 @@ func (c collectorOf) state(m measure) {
 	m.counter(eventsSent, float64(c.s.events.sent.Load()))
 	m.counter(eventBytes, float64(c.s.events.bytes.Load()))
 	m.counter(eventCuts, float64(c.s.events.cut.Load()))
+	if l := c.s.access; l != nil {
+		m.counter(accessLines, float64(l.written.Load()), "written")
+		m.counter(accessLines, float64(l.lost.Load()), "lost")
+	}
 	m.gauge(bodyBytes, float64(c.s.front.MemoryInUse()))
 	for why := range c.s.refusals.of {
 		m.counter(noRoom, float64(c.s.refusals.of[why].count.Load()), reasonNames[why])

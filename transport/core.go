@@ -34,7 +34,7 @@ func newCore(o *Options) *core {
 	c := &core{options: *o, engine: o.Engine, gate: o.Gate, log: o.Logger, denials: newDenials(o.Logger)}
 	c.refusals.log, c.deletions.log, c.complaints.log = o.Logger, o.Logger, o.Logger
 	if o.AccessLog != nil {
-		c.access = &accessLog{out: o.AccessLog}
+		c.access = newAccessLog(o.AccessLog, o.Logger)
 	}
 	return c
 }

@@ -57,6 +57,7 @@
 //	lines about who is refused  256 addresses and reasons, one a minute, see denials.go    counted together
 //	lines about deletions  20 a second               counted together
 //	texts that are stored  engine/bounds.go          422; those of alerts are cut or left out, and counted
+//	lines of the access log that wait   4 MiB     later ones are lost and counted, see accesslog.go
 //	shared stream answers kept whole   two, see package feed   the same
 //
 // Rows of bouncers are not among them: the engine bounds those of a key. Metrics

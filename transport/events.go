@@ -92,7 +92,7 @@ func newShownStream(x *exchange) *shownStream {
 }
 
 func (s *shownStream) tell(e *eventStream) {
-	s.log.line(&s.request, s.client, s.now, http.StatusOK, fmt.Sprintf("%d events, %d bytes", e.sent, e.bytes), time.Since(s.request.Began))
+	s.log.line(new(accessLine), &s.request, s.client, s.now, http.StatusOK, fmt.Sprintf("%d events, %d bytes", e.sent, e.bytes), time.Since(s.request.Began))
 }
 
 // Over implements conn.Ongoing.

@@ -492,7 +492,7 @@ func TestEventHangUps(t *testing.T) {
 func TestEventsAreLogged(t *testing.T) {
 	t.Parallel()
 	out := &lockedBuffer{}
-	h := newHouse(t, func(b *build) { b.server.AccessLog = out })
+	h := newHouse(t, func(b *build) { b.server.AccessLog = &plainLines{out: out} })
 	l := h.listen("?origins=cscli")
 	l.next()
 	l.close()

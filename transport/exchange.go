@@ -46,6 +46,7 @@ type exchange struct {
 	found      []engine.Decision
 	tag        feed.TagSpace // of the answer, until it has left
 	applied    []byte        // likewise
+	logged     accessLine    // for the access log
 
 	counters *counters // this exchange's share
 }

@@ -183,7 +183,7 @@ func TestExpectIsCountedOnce(t *testing.T) {
 func testExpectIsCountedOnce(t *wireTest) {
 	t.Parallel()
 	var access lockedBuffer
-	h := newHouse(t, func(b *build) { b.server.AccessLog = &access })
+	h := newHouse(t, func(b *build) { b.server.AccessLog = &plainLines{out: &access} })
 	token, alert := "Authorization: Bearer "+h.token(), h.alertText("192.0.2.1")
 	for i, text := range []string{expecting("POST", "/v1/alerts", len(alert), token) + alert, expecting("POST", "/v1/alerts", 1000), expecting("GET", "/health", 1000)} {
 		c, r := h.dial()

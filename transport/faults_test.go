@@ -43,7 +43,7 @@ func testFaultsAreTold(t *wireTest) {
 			var log, access lockedBuffer
 			h := newHouse(t, func(b *build) {
 				b.server.Logger = slog.New(slog.NewTextHandler(&log, nil))
-				b.server.AccessLog = &access
+				b.server.AccessLog = &plainLines{out: &access}
 			})
 			for range 3 {
 				c.ask(h)

@@ -224,7 +224,7 @@ func TestAccessLog(t *testing.T) {
 func testAccessLog(t *wireTest) {
 	t.Parallel()
 	var log lockedBuffer
-	h := newHouse(t, func(b *build) { b.server.AccessLog = &log })
+	h := newHouse(t, func(b *build) { b.server.AccessLog = &plainLines{out: &log} })
 	h.ask("GET", "/v1/decisions?ip=192.0.2.1&x=%0a", "", "User-Agent: evil\u00e9 \"agent\"", "X-Api-Key: a-secret-key")
 	h.ask("GET", "/v1/alerts/", "")
 	h.eventually("both lines are there", func() bool { return strings.Count(log.String(), "\n") == 2 })

@@ -3,7 +3,6 @@ package transport
 import (
 	"crypto/tls"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"runtime"
@@ -33,10 +32,10 @@ type Options struct {
 	TLS *tls.Config
 
 	// AccessLog gets one line per answered request, in the reference's format
-	// (config.md section 6). Lines are written by the goroutines of the
-	// requests, one Write each. nil: none, the default, for the lines cost more
-	// than most answers, and with them every connection has a goroutine.
-	AccessLog io.Writer
+	// (config.md section 6), a moment later, from a goroutine of its own. Where it
+	// takes them more slowly than they come, lines are lost, and counted; requests never wait.
+	// nil: none, the default.
+	AccessLog AccessLog
 	// Logger gets what an operator should know. nil: silence.
 	Logger *slog.Logger
 
@@ -67,12 +66,12 @@ type Options struct {
 	Labour func(change int)
 
 	// Loops is how many loops hold the plain connections that have no goroutine of their
-	// own (package reactor): 0 is one for each processor, NoLoops none. With TLS, with an
-	// access log, and on systems without a reactor there are none, whatever it says.
+	// own (package reactor): 0 is one for each processor, NoLoops none. With TLS, and
+	// on systems without a reactor, there are none, whatever it says.
 	Loops int
 
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
-	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS, an access log or without loops, else those that are at a request that is not for a loop; more wait
+	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or without loops, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
 	ReadTimeout    time.Duration // for the head of a request (60 s)
 	ReadStall      time.Duration // a body that does not begin for that long, or of which, of somebody who has shown who he is, nothing more comes, gets 408 (30 s); strangers have 15 s for all of it

@@ -96,7 +96,7 @@ func (x *exchange) conclude(panicked any) {
 		s.counting.count(x.counters, x.route, x.answer.Status(), x.bouncer, x.machine, took)
 		x.tellFault()
 		if s.access != nil {
-			s.access.line(x.request, x.client, x.now, x.answer.Status(), x.failure, took)
+			s.access.line(&x.logged, x.request, x.client, x.now, x.answer.Status(), x.failure, took)
 		}
 	}
 	x.release()

@@ -35,12 +35,11 @@ func New(o *Options) (*Server, error) {
 	return s, nil
 }
 
-// newFront makes what requests come in by. An access log is written by goroutines of
-// requests alone: where it is read slowly, loops must not wait.
+// newFront makes what requests come in by.
 func (s *Server) newFront() *conn.Front {
 	o := &s.options
 	loops := o.Loops
-	if loops == NoLoops || o.AccessLog != nil {
+	if loops == NoLoops {
 		loops = 0
 	}
 	return conn.New(&conn.Options{
@@ -86,6 +85,10 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, release := context.WithCancel(ctx)
 	defer release()
 	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView, s.Help) })
+	if s.access != nil {
+		go s.access.write()
+		defer s.access.end()
+	}
 	err := s.front.Run(ctx, s.options.DrainTimeout, func() {
 		s.log.Info("memory for connections and requests is bounded", "bytes", s.MemoryBound(), "longest_head", s.options.HeaderBytes)
 		close(s.serving)
@@ -133,5 +136,9 @@ func (s *Server) Help() { s.front.Help() }
 // readers can take together, in bytes. Long heads are paid for out of the same
 // memory as bodies.
 func (s *Server) MemoryBound() int64 {
-	return s.front.MemoryBound() + s.options.AnswerMemory + s.options.SharedMemory
+	bound := s.front.MemoryBound() + s.options.AnswerMemory + s.options.SharedMemory
+	if s.access != nil {
+		bound += linesAtMost
+	}
+	return bound
 }

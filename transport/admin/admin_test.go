@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -599,3 +601,68 @@ func (c late) Read(b []byte) (int, error) { return 0, os.ErrDeadlineExceeded }
 
 // second is the error of a call that gives something else too.
 func second[T any](_ T, err error) error { return err }
+
+// TestAlertParts: the parts of a list are the list, with what was asked for of an alert's
+// decisions, or their counts; and a server that knows no parts is asked for all.
+func TestAlertParts(t *testing.T) {
+	t.Parallel()
+	d, ctx := newDesk(t), t.Context()
+	for _, n := range []int{1, partSize - 1, partSize, partSize + 1, 3 * partSize} {
+		items := make([]Item, n)
+		for i := range items {
+			items[i] = Item{Value: fmt.Sprintf("10.%d.%d.%d", n%250, i/250, i%250), Type: []string{"ban", "captcha"}[i%2]}
+		}
+		_, err := d.Import(ctx, &Chunk{Scope: "ip", Type: "ban", Duration: "4h", Items: items})
+		d.must(err)
+	}
+	for _, f := range []*AlertFilter{
+		{}, {Active: true, Limit: 1}, {Active: true, Limit: 2}, {DecisionType: text("captcha"), Active: true, Concerned: true},
+		{Address: "10.1.0.0", Active: true, Concerned: true}, {Origin: text("nobody"), Concerned: true}, {Scenario: text("nobody")},
+		{Scenario: text(fmt.Sprintf("import : %d IPs", partSize))},
+	} {
+		var whole, joined []*Alert
+		for a, err := range d.Alerts(ctx, f) {
+			d.must(err)
+			whole = append(whole, a)
+		}
+		for p, err := range d.AlertParts(ctx, f) {
+			d.must(err)
+			if p.Alert != nil {
+				joined = append(joined, p.Alert)
+			}
+			last := joined[len(joined)-1]
+			if last.Decisions = append(last.Decisions, p.More...); len(p.More) > partSize {
+				t.Errorf("a part of %d", len(p.More))
+			}
+		}
+		if !reflect.DeepEqual(joined, whole) {
+			t.Errorf("%+v: %d alerts in parts, %d as a whole", f, len(joined), len(whole))
+		}
+		counted := *f
+		counted.Counted = true
+		i := 0
+		for p, err := range d.AlertParts(ctx, &counted) {
+			d.must(err)
+			want := map[string]int{}
+			for j := range whole[i].Decisions {
+				want[whole[i].Decisions[j].CountedAs()]++
+			}
+			if i++; p.Alert == nil || p.Alert.Decisions != nil || !maps.Equal(p.Counts, want) {
+				t.Errorf("%+v: %v, want %v", f, p.Counts, want)
+			}
+		}
+		d.Client.wholeAlerts(ctx, f, func(p *AlertPart, err error) bool {
+			d.must(err)
+			if !reflect.DeepEqual(p.Alert, whole[0]) {
+				t.Errorf("of a server that knows no parts: %+v", p)
+			}
+			return false
+		})
+	}
+	for _, err := range d.AlertParts(ctx, &AlertFilter{Address: "bob"}) {
+		d.kindOf(err, engine.ErrInvalid, "invalid ip address 'bob'")
+	}
+	for range d.AlertParts(ctx, &AlertFilter{}) {
+		break // reading may stop early
+	}
+}

@@ -160,6 +160,10 @@ type AlertFilter struct {
 	Active        bool // some decision is running
 	Concerned     bool // show only the decisions that Address, DecisionType and Origin ask for
 	Limit         int  // 0: all
+
+	// Counted asks AlertParts for how many decisions an alert has of each type, in the
+	// place of these.
+	Counted bool `json:",omitempty"`
 }
 
 // query resolves the filter against the moment of asking. The error is an

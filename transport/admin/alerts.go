@@ -69,6 +69,95 @@ func (h *Handler) listAlerts(ctx context.Context, f *AlertFilter, yield func(*Al
 	})
 }
 
+// AlertPart is a stretch of a list of alerts: the next alert with the first of its
+// decisions or, when Alert is nil, more decisions of the alert before. So nobody holds an alert of a
+// million decisions.
+type AlertPart struct {
+	Alert  *Alert         `json:",omitempty"`
+	More   []Decision     `json:",omitempty"`
+	Counts map[string]int `json:",omitempty"` // AlertFilter.Counted: decisions by CountedAs, of all of the alert
+}
+
+// partSize is how many decisions a part has at most.
+const partSize = 256
+
+// CountedAs is the word by which a decision is counted: its type, marked when it is simulated.
+func (d *Decision) CountedAs() string {
+	if d.Simulated {
+		return "(simul)" + d.Type
+	}
+	return d.Type
+}
+
+// listAlertParts is listAlerts in parts, which a list of any length takes no memory for.
+func (h *Handler) listAlertParts(ctx context.Context, f *AlertFilter, yield func(*AlertPart) bool) error {
+	now, view := h.engine.Now(), h.engine.View()
+	q, err := f.query(now)
+	if err != nil {
+		return err
+	}
+	q.WithoutDecisions = true
+	l := alertLister{engine: h.engine, view: view, filter: f, query: q, now: now, yield: yield}
+	return h.engine.Alerts(ctx, view, q, func(a *engine.Alert, _ []engine.Decision) bool { return l.alert(a) })
+}
+
+// alertLister makes the parts of one list.
+type alertLister struct {
+	engine *engine.Engine
+	view   *engine.View
+	filter *AlertFilter
+	query  *engine.AlertQuery
+	now    int64
+	yield  func(*AlertPart) bool
+}
+
+// alert yields the parts of one alert; false ends the list.
+func (l *alertLister) alert(a *engine.Alert) bool {
+	named := l.query.Batch.Name != "" && l.filter.Active // what it has now
+	part, found := &AlertPart{}, false
+	head := func() *Alert { return AlertOf(a, nil, l.now) }
+	for d := range l.engine.DecisionsOf(l.view, a.ID) {
+		if l.filter.Concerned && !concerns(d, l.query) || named && !d.Running(l.now) {
+			continue
+		}
+		if !found {
+			part.Alert, found = head(), true
+		}
+		if l.filter.Counted {
+			one := Decision{Type: d.Type().S, Simulated: d.Simulated()}
+			if part.Counts == nil {
+				part.Counts = map[string]int{}
+			}
+			part.Counts[one.CountedAs()]++
+			continue
+		}
+		if part.add(decisionOf(d, l.now)) < partSize {
+			continue
+		}
+		if !l.yield(part) {
+			return false
+		}
+		part = &AlertPart{}
+	}
+	if !found && (l.filter.Concerned || named) {
+		return true
+	}
+	if !found {
+		part.Alert = head()
+	}
+	return part.Alert == nil && len(part.More) == 0 || l.yield(part)
+}
+
+// add puts a decision behind the others and says how many the part has.
+func (p *AlertPart) add(d Decision) int {
+	list := &p.More
+	if p.Alert != nil {
+		list = &p.Alert.Decisions
+	}
+	*list = append(*list, d)
+	return len(*list)
+}
+
 // concerns tells whether a decision is one of those for which its alert was found.
 func concerns(d engine.Decision, q *engine.AlertQuery) bool {
 	if q.DecisionType.Given && d.Type().S != q.DecisionType.Text || q.Origin.Given && d.Origin().S != q.Origin.Text {

@@ -3,7 +3,10 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"iter"
+
+	"lapid/engine"
 )
 
 // Status asks the server what it is.
@@ -193,6 +196,46 @@ func (c *Client) CheckAllowlists(ctx context.Context, value string) (string, err
 // Alerts lists the alerts that answer f, newest first. An error ends it.
 func (c *Client) Alerts(ctx context.Context, f *AlertFilter) iter.Seq2[*Alert, error] {
 	return each[Alert](ctx, c, "/alerts/list", f)
+}
+
+// AlertParts lists the same in parts, for a caller that does not hold it, and has
+// decisions counted where f asks for that. A server that does not know parts yet gives
+// whole alerts, which are counted here. An error ends it.
+func (c *Client) AlertParts(ctx context.Context, f *AlertFilter) iter.Seq2[*AlertPart, error] {
+	return func(yield func(*AlertPart, error) bool) {
+		for p, err := range each[AlertPart](ctx, c, "/alerts/parts", f) {
+			if errors.Is(err, engine.ErrNotFound) {
+				c.wholeAlerts(ctx, f, yield)
+				return
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
+}
+
+// wholeAlerts yields parts of which each is an alert.
+func (c *Client) wholeAlerts(ctx context.Context, f *AlertFilter, yield func(*AlertPart, error) bool) {
+	known := *f
+	known.Counted = false
+	for a, err := range c.Alerts(ctx, &known) {
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		p := &AlertPart{Alert: a}
+		if f.Counted {
+			p.Counts = map[string]int{}
+			for i := range a.Decisions {
+				p.Counts[a.Decisions[i].CountedAs()]++
+			}
+			a.Decisions = nil
+		}
+		if !yield(p, nil) {
+			return
+		}
+	}
 }
 
 // Alert gives one alert; engine.ErrNotFound.

@@ -88,6 +88,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/allowlists/check":  verb(h.checkAllowlists),
 
 		"/alerts/list":   lines(h.listAlerts),
+		"/alerts/parts":  lines(h.listAlertParts),
 		"/alerts/get":    verb(h.getAlert),
 		"/alerts/delete": verb(h.deleteAlerts),
 		"/alerts/flush":  verb(h.flushAlerts),

@@ -19,8 +19,7 @@
 // that would have to wait or to search, moves its connection to the HTTP library
 // (listener.go), untouched; there it stays while it is busy with such requests,
 // and goes back when it is idle for a moment or asks for a loop again (conn.go).
-// TLS, and a server with an access log or without loops (Options.Loops), is the HTTP
-// library's alone.
+// TLS, and a server without loops (Options.Loops), is the HTTP library's alone.
 //
 // An answer may be put off (Answer.Park), and it may have no end (ongoing.go): then its
 // request is served again for every part of it, on a loop, or a function with a goroutine of

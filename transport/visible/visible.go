@@ -25,6 +25,9 @@ func Text(s string) string {
 
 // AppendText appends Text(s) to dst.
 func AppendText[T string | []byte](dst []byte, s T) []byte {
+	if !needs(s, false) {
+		return append(dst, s...)
+	}
 	dst, _ = appendShown(dst, s, 0, goEscape, false)
 	return dst
 }

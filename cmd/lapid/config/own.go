@@ -72,7 +72,7 @@ type Settings struct {
 	MaxHeaderBytes string `yaml:"max_header_bytes"`
 	// Loops is how many loops hold connections that have no goroutine of their own:
 	// auto (default, one for each processor), a number from 1 to 256, or off, when
-	// each connection has one. With TLS or an access log there are none.
+	// each connection has one. With TLS there are none.
 	Loops string `yaml:"loops"`
 	// BookmarkJournal is how much of the journal is kept on the disk for a reader of the
 	// history (a Bookmark of the engine) that has fallen behind, such as 256MiB; default

@@ -6,10 +6,10 @@ import (
 	"log/slog"
 	"log/syslog"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"lapid/cmd/lapid/config"
+	"lapid/transport"
 	"lapid/transport/visible"
 )
 
@@ -18,7 +18,7 @@ import (
 type serverLog struct {
 	*slog.Logger
 	level  *slog.LevelVar
-	access io.Writer // one line per request; nil: none is wanted
+	access transport.AccessLog // nil: none is wanted
 	files  []*logFile
 	forced bool // a flag decided the level: the configuration does not
 }
@@ -47,12 +47,12 @@ func openLog(s *config.Setup, out io.Writer, flag string) (*serverLog, error) {
 	}
 	l.Logger = slog.New(handler)
 	if s.AccessLog() {
-		if requests != nil {
-			if handler, err = logHandler(s, requests, l.level); err != nil {
-				return nil, err
-			}
+		if requests == nil {
+			requests = out
 		}
-		l.access = &accessLines{slog.New(handler).With("module", "lapi")}
+		if l.access, err = newAccessLines(s, requests, l.level); err != nil {
+			return nil, err
+		}
 	}
 	for _, f := range l.files {
 		f.warnOf(l.Logger)
@@ -138,15 +138,6 @@ func (l *serverLog) file(s *config.Setup, name string) (io.Writer, error) {
 	}
 	l.files = append(l.files, f)
 	return f, nil
-}
-
-// accessLines makes lines of the log of what is told about requests.
-type accessLines struct{ log *slog.Logger }
-
-// Write takes one line, as the server's access log writes them.
-func (a *accessLines) Write(b []byte) (int, error) {
-	a.log.Info(strings.TrimSuffix(string(b), "\n"))
-	return len(b), nil
 }
 
 // logWarnings puts the warnings of a configuration into the log. They are said at

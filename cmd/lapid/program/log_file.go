@@ -131,7 +131,7 @@ func (l *logFile) warnOf(log *slog.Logger) {
 		log.Warn(line)
 	}
 	if filepath.Base(l.path) == config.AccessName {
-		log.Info("each request has a line in " + l.path + ", which costs more than most answers: access_log: false in lapid.yaml turns that off")
+		log.Info("each request has a line in " + l.path + ": access_log: false in lapid.yaml turns that off")
 	}
 }
 

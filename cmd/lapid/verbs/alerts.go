@@ -39,100 +39,78 @@ func alertsList(t *Terminal) *cobra.Command {
 	return c
 }
 
-// listAlerts fetches alerts, with active only those with a running decision, and has
-// them shown. All of them are held before the first is shown, for a table is as wide as
-// its widest cell; the limit bounds that unless the operator has taken it away.
+// listAlerts asks for alerts, with active only those with a running decision, and has
+// them shown as they come. The limit is the server's to keep.
 func listAlerts(ctx context.Context, t *Terminal, f *alertFlags, active bool,
-	show func(t *Terminal, alerts []*admin.Alert, machines bool) error) error {
+	show func(t *Terminal, parts alertParts, machines bool) error) error {
 	filter, err := f.filter(active)
 	if err != nil {
 		return err
 	}
+	filter.Counted = !active && t.Output != jsonWords
 	return t.withClient(ctx, func(client *admin.Client) error {
-		alerts := []*admin.Alert{}
-		// They are streamed; an error may come after some of them.
-		for a, err := range client.Alerts(ctx, filter) {
-			if err != nil {
-				return apiError(err)
-			}
-			alerts = append(alerts, a)
-		}
-		return show(t, alerts, f.machines)
+		return show(t, client.AlertParts(ctx, filter), f.machines)
 	})
 }
 
 // showAlerts writes the list in the chosen format. Columns, their order and the words
 // for nothing are those of the reference (testdata/cscli), because scripts read them.
-func showAlerts(t *Terminal, alerts []*admin.Alert, machines bool) error {
+// Decisions come counted but for JSON.
+func showAlerts(t *Terminal, parts alertParts, machines bool) error {
 	switch t.Output {
 	case jsonWords: // without a newline at the end, as the reference
-		text, err := jsonIndented(alerts, " ")
-		t.write(text)
-		return err
+		return t.jsonAlerts(parts, nil, "")
 	case raw:
 		header := []string{"id", "scope", "value", "reason", "country", "as", "decisions", "created_at", "kind"}
 		if machines {
 			header = append(header, "machine")
 		}
-		var rows [][]string
-		for _, a := range alerts {
-			row := []string{id(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, a.Source.Cn, as(a), decided(a), a.CreatedAt, a.Kind}
-			rows = append(rows, withMachine(row, a, machines))
-		}
-		return t.csv(header, rows)
-	}
-	if len(alerts) == 0 {
-		t.print("No active alerts\n")
-		return nil
+		return t.csvEach(header, func(write func([]string) error) error {
+			return eachPart(parts, func(p *admin.AlertPart) error {
+				a := p.Alert
+				row := []string{id(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, a.Source.Cn, as(a), decidedText(p.Counts), a.CreatedAt, a.Kind}
+				return write(withMachine(row, a, machines))
+			})
+		})
 	}
 	names := []string{"ID", "value", "reason", "country", "as", "decisions", "created_at", "kind"}
 	if machines {
 		names = append(names, "machine")
 	}
 	table := boxedTable()
+	defer table.close()
 	table.head(center, names...)
 	table.body()
-	for _, a := range alerts {
-		row := []string{id(a.ID), alertTarget(a), a.Scenario, a.Source.Cn, as(a), decided(a), a.CreatedAt, a.Kind}
-		table.row(withMachine(row, a, machines)...)
+	err := eachPart(parts, func(p *admin.AlertPart) error {
+		a := p.Alert
+		row := []string{id(a.ID), alertTarget(p), a.Scenario, a.Source.Cn, as(a), decidedText(p.Counts), a.CreatedAt, a.Kind}
+		return table.packed(withMachine(row, a, machines)...)
+	})
+	switch {
+	case err != nil:
+		return err
+	case table.rows.n == 0:
+		t.print("No active alerts\n")
+		return nil
 	}
-	t.show(table)
-	return nil
+	return t.showLong(table)
 }
 
 // alertTarget is whom the alert is about, and how many decisions it has when
 // there are several.
-func alertTarget(a *admin.Alert) string {
-	text := a.Source.Scope
-	if a.Source.Value != "" {
-		text += ":" + a.Source.Value
+func alertTarget(p *admin.AlertPart) string {
+	text := p.Alert.Source.Scope
+	if p.Alert.Source.Value != "" {
+		text += ":" + p.Alert.Source.Value
 	}
-	if n := len(a.Decisions); n > 1 {
-		text += fmt.Sprintf(" (%d Ips)", n)
+	all := 0
+	for _, n := range p.Counts {
+		all += n
+	}
+	if all > 1 {
+		text += fmt.Sprintf(" (%d Ips)", all)
 	}
 	return text
-}
-
-// decided counts the decisions of an alert by type.
-func decided(a *admin.Alert) string {
-	counts := map[string]int{}
-	for i := range a.Decisions {
-		kind := a.Decisions[i].Type
-		if a.Decisions[i].Simulated {
-			kind = "(simul)" + kind
-		}
-		counts[kind]++
-	}
-	// In alphabetical order, so that the same alert always has the same cell.
-	kinds := make([]string, 0, len(counts))
-	for k := range counts {
-		kinds = append(kinds, k)
-	}
-	sort.Strings(kinds)
-	for i, k := range kinds {
-		kinds[i] = fmt.Sprintf("%s:%d", k, counts[k])
-	}
-	return strings.Join(kinds, " ")
 }
 
 // alertsDelete is alerts delete. Deleting needs a filter, numbers or --all: a verb

@@ -56,94 +56,64 @@ What -o json and -o raw print can be given to "decisions import".`,
 var decisionColumns = []string{"id", "source", "ip", "reason", "action", "country", "as", "events_count", "expiration",
 	"simulated", "alert_id"}
 
-// withoutRepeats leaves out decisions that were seen before on the same
-// value with the same type, and counts them. Alerts come newest first, so
-// the newest decision on a target is the one that stays. The lists of the
-// alerts are cut in place.
-func withoutRepeats(alerts []*admin.Alert) (skipped int) {
-	type target struct {
-		simulated          bool
-		kind, scope, value string
-	}
-	seen := map[target]bool{}
-	for _, a := range alerts {
-		kept := a.Decisions[:0]
-		for _, d := range a.Decisions {
-			k := target{a.Simulated, d.Type, d.Scope, d.Value}
-			if seen[k] {
-				skipped++
-				continue
-			}
-			seen[k] = true
-			kept = append(kept, d)
-		}
-		a.Decisions = kept
-	}
-	return skipped
-}
-
 // showDecisions writes the decisions of alerts in the chosen format. JSON has the
 // alerts around them, as in the reference: it is what import takes back.
-func showDecisions(t *Terminal, alerts []*admin.Alert, machines bool) error {
-	skipped := withoutRepeats(alerts)
+func showDecisions(t *Terminal, parts alertParts, machines bool) error {
+	seen := newSeenTargets()
 	switch t.Output {
 	case jsonWords:
-		return t.json(alerts, " ")
+		return t.jsonAlerts(parts, func(a *admin.Alert, d *admin.Decision) bool { return !seen.again(a, d) }, "\n")
 	case raw:
 		header := decisionColumns
 		if machines {
 			header = append(header[:len(header):len(header)], "machine")
 		}
-		var rows [][]string
-		eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
-			row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, d.Type, a.Source.Cn, as(a),
-				fmt.Sprint(a.EventsCount), d.Duration, fmt.Sprint(a.Simulated), id(a.ID)}
-			rows = append(rows, withMachine(row, a, machines))
+		return t.csvEach(header, func(write func([]string) error) error {
+			return seen.eachDecision(parts, func(a *admin.Alert, d *admin.Decision) error {
+				row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, d.Type, a.Source.Cn, as(a),
+					strconv.Itoa(int(a.EventsCount)), d.Duration, strconv.FormatBool(a.Simulated), id(a.ID)}
+				return write(withMachine(row, a, machines))
+			})
 		})
-		return t.csv(header, rows)
 	}
-	showDecisionsTable(t, alerts, machines)
-	if skipped > 0 {
-		t.print("%d duplicated entries skipped\n", skipped)
+	if err := showDecisionsTable(t, seen, parts, machines); err != nil {
+		return err
+	}
+	if seen.skipped > 0 {
+		t.print("%d duplicated entries skipped\n", seen.skipped)
 	}
 	return nil
 }
 
 // showDecisionsTable is the list for people; a simulated decision is marked in its
 // action.
-func showDecisionsTable(t *Terminal, alerts []*admin.Alert, machines bool) {
+func showDecisionsTable(t *Terminal, seen *seenTargets, parts alertParts, machines bool) error {
 	names := []string{"ID", "Source", "Scope:Value", "Reason", "Action", "Country", "AS", "Events", "expiration", "Alert ID"}
 	if machines {
 		names = append(names, "Machine")
 	}
 	// The table is drawn only when there is a row; else a sentence says that there is none.
-	table, n := boxedTable(), 0
+	table := boxedTable()
+	defer table.close()
 	table.head(center, names...)
 	table.body()
-	eachDecision(alerts, func(a *admin.Alert, d *admin.Decision) {
+	err := seen.eachDecision(parts, func(a *admin.Alert, d *admin.Decision) error {
 		action := d.Type
 		if a.Simulated {
 			action = "(simul)" + action
 		}
 		row := []string{id(d.ID), d.Origin, d.Scope + ":" + d.Value, d.Scenario, action, a.Source.Cn, as(a),
-			fmt.Sprint(a.EventsCount), d.Duration, id(a.ID)}
-		table.row(withMachine(row, a, machines)...)
-		n++
+			strconv.Itoa(int(a.EventsCount)), d.Duration, id(a.ID)}
+		return table.packed(withMachine(row, a, machines)...)
 	})
-	if n == 0 {
+	switch {
+	case err != nil:
+		return err
+	case table.rows.n == 0:
 		t.print("No active decisions\n")
-		return
+		return nil
 	}
-	t.show(table)
-}
-
-// eachDecision goes through all decisions, each with the alert it came with.
-func eachDecision(alerts []*admin.Alert, f func(*admin.Alert, *admin.Decision)) {
-	for _, a := range alerts {
-		for i := range a.Decisions {
-			f(a, &a.Decisions[i])
-		}
-	}
+	return t.showLong(table)
 }
 
 // decisionsAdd is decisions add: one decision by hand, stored as an alert of this

@@ -38,6 +38,7 @@
 //   - filters.go: the flags by which alerts and decisions are chosen
 //   - sentences.go: the reference's own sentences for failures, each once
 //   - shown.go, number.go, table.go: moments, signs, figures and tables as they are shown
+//   - listing.go, packed.go: lists of any length, shown while they come
 //   - prune.go, ids.go, progress.go, secrets.go: what two or three verbs have in common
 //   - examples.go, complete.go: what help and shells offer, for the tree as a whole
 //

@@ -84,7 +84,7 @@ func TestGoldenAlerts(t *testing.T) {
 				}
 			}
 		}
-		got := drawn(t, c.output, func(term *Terminal) error { return showAlerts(term, alerts, c.machines) })
+		got := drawn(t, c.output, func(term *Terminal) error { return showAlerts(term, heldParts(alerts), c.machines) })
 		same(t, c.file, got, golden(t, c.file))
 	}
 }
@@ -104,7 +104,7 @@ func TestGoldenDecisions(t *testing.T) {
 		{"decisions_list_all.json", jsonWords, false, "decisions_list_all.json"},
 	} {
 		got := drawn(t, c.output, func(term *Terminal) error {
-			return showDecisions(term, sampleAlerts(t, c.alerts), c.machines)
+			return showDecisions(term, heldParts(sampleAlerts(t, c.alerts)), c.machines)
 		})
 		same(t, c.file, got, golden(t, c.file))
 	}

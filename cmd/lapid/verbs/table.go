@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"bufio"
 	"io"
 	"strings"
 	"unicode"
@@ -39,6 +40,7 @@ type cell struct {
 type table struct {
 	boxed bool
 	bands [][][]cell // band, line, cell
+	rows  packedRows // of a long list: the last band, which has no other lines
 }
 
 // narrowest is how narrow a column may be made so that a table fits.
@@ -120,6 +122,19 @@ func (t *table) line(cells ...cell) {
 	t.bands[last] = append(t.bands[last], cells)
 }
 
+// packed is row for a list that may have millions: rows are kept as text, beyond some
+// MiB in a file, and there are no others in their band. All have as many cells. The error is
+// the disk's.
+func (t *table) packed(texts ...string) error {
+	for i := range texts {
+		texts[i] = shorten(visible.Text(texts[i]))
+	}
+	return t.rows.add(texts)
+}
+
+// close gives back what packed rows took.
+func (t *table) close() { t.rows.close() }
+
 // body begins the band of the rows.
 func (t *table) body() { t.band() }
 
@@ -127,23 +142,33 @@ func (t *table) body() { t.band() }
 // widest columns are narrowed until it fits and their texts broken into lines.
 // Narrowing ends at narrowest columns, so a terminal that is too small gets lines
 // that wrap.
-func (t *table) write(w io.Writer, limit int) {
+func (t *table) write(w io.Writer, limit int) error {
 	columns := t.measure()
 	t.narrow(columns, limit)
-	var out strings.Builder
+	out := bufio.NewWriterSize(w, listBuffer)
 	var above []cell
-	for _, band := range t.bands {
+	for i, band := range t.bands {
+		long := i == len(t.bands)-1 && t.rows.n > 0
+		if long {
+			band = [][]cell{make([]cell, len(t.rows.widths))}
+		}
 		if len(band) == 0 {
 			continue
 		}
-		t.rule(&out, columns, above, band[0])
-		for _, line := range band {
-			t.draw(&out, columns, line)
+		t.rule(out, columns, above, band[0])
+		if long {
+			if err := t.rows.each(func(texts []string) { t.drawPacked(out, columns, texts) }); err != nil {
+				return err
+			}
+		} else {
+			for _, line := range band {
+				t.draw(out, columns, line)
+			}
 		}
 		above = band[len(band)-1]
 	}
-	t.rule(&out, columns, above, nil)
-	_, _ = io.WriteString(w, out.String())
+	t.rule(out, columns, above, nil)
+	return out.Flush()
 }
 
 // between is what stands between the texts of two columns.
@@ -159,7 +184,9 @@ func (t *table) between() int {
 func (t *table) measure() []int {
 	n := 0
 	t.each(func(line []cell) { n = max(n, len(line), spanned(line)) })
-	columns := make([]int, n)
+	columns := make([]int, max(n, len(t.rows.widths)))
+	n = len(columns)
+	copy(columns, t.rows.widths)
 	t.each(func(line []cell) {
 		at := 0
 		for _, c := range line {
@@ -245,7 +272,7 @@ func (t *table) narrow(columns []int, limit int) {
 
 // rule draws the line between two lines of cells; crosses stand where either
 // of them has a border.
-func (t *table) rule(out *strings.Builder, columns []int, above, below []cell) {
+func (t *table) rule(out *bufio.Writer, columns []int, above, below []cell) {
 	if !t.boxed {
 		out.WriteString(strings.Repeat("-", t.room(columns)+2) + "\n")
 		return
@@ -271,7 +298,7 @@ func (t *table) rule(out *strings.Builder, columns []int, above, below []cell) {
 }
 
 // draw writes a line of cells, which may take several lines of text.
-func (t *table) draw(out *strings.Builder, columns []int, line []cell) {
+func (t *table) draw(out *bufio.Writer, columns []int, line []cell) {
 	var texts [][]string
 	var rooms []int
 	at, high := 0, 1
@@ -298,6 +325,42 @@ func (t *table) draw(out *strings.Builder, columns []int, line []cell) {
 		}
 		out.WriteByte('\n')
 	}
+}
+
+// blanks fill up cells; no text of a cell is wider.
+var blanks = strings.Repeat(" ", widestCell)
+
+// drawPacked is draw for a packed row, which has one line where it fits.
+func (t *table) drawPacked(out *bufio.Writer, columns []int, texts []string) {
+	edge := ""
+	if t.boxed {
+		edge = "|"
+	}
+	for i, text := range texts {
+		if textWidth(text) > columns[i] {
+			t.drawBroken(out, columns, texts)
+			return
+		}
+	}
+	_, _ = out.WriteString(edge)
+	for i, text := range texts {
+		_ = out.WriteByte(' ')
+		_, _ = out.WriteString(text)
+		for free := columns[i] - textWidth(text) + 1; free > 0; free -= len(blanks) {
+			_, _ = out.WriteString(blanks[:min(free, len(blanks))])
+		}
+		_, _ = out.WriteString(edge)
+	}
+	_ = out.WriteByte('\n')
+}
+
+// drawBroken draws one that does not fit into one line.
+func (t *table) drawBroken(out *bufio.Writer, columns []int, texts []string) {
+	line := make([]cell, len(texts))
+	for i, text := range texts {
+		line[i].text = text
+	}
+	t.draw(out, columns, line)
 }
 
 // pad fills a text up to the width of its cell. What does not divide evenly goes to

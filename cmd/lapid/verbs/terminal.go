@@ -239,7 +239,10 @@ func noFormula(cell string) string {
 }
 
 // show writes a table, as wide as the terminal allows.
-func (t *Terminal) show(table *table) { table.write(t.Out, t.width()) }
+func (t *Terminal) show(table *table) { _ = table.write(t.Out, t.width()) }
+
+// showLong is show for a table with packed rows, which may be in a file.
+func (t *Terminal) showLong(table *table) error { return table.write(t.Out, t.width()) }
 
 // width is the width of the terminal in columns, 0 when stdout is none.
 func (t *Terminal) width() int {
