@@ -293,3 +293,64 @@ func BenchmarkAccessLine(b *testing.B) {
 		_, l.room, _ = l.ring.take(l.room[:0])
 	}
 }
+
+// TestAccessLogFields: whoever asks, and however, the line says from where, what, and how it
+// went.
+func TestAccessLogFields(t *testing.T) {
+	t.Parallel()
+	bothWays(t, testAccessLogFields)
+}
+
+func testAccessLogFields(t *wireTest) {
+	t.Parallel()
+	var out lockedBuffer
+	plain := func(b *build) { b.server.AccessLog = &plainLines{out: &out} }
+	n := 0
+	wants := func(h *house, pattern string) {
+		t.Helper()
+		n++
+		h.eventually("there is a line", func() bool { return strings.Count(out.String(), "\n") >= n })
+		lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+		if len(lines) != n || !regexp.MustCompile(pattern).MatchString(lines[len(lines)-1]) {
+			t.Errorf("%d lines, want %d, the last %s\nwant %s", len(lines), n, lines[len(lines)-1], pattern)
+		}
+	}
+	c := newCertificates(t)
+	overTLS := newHouse(t, func(b *build) { plain(b); c.serve(b) })
+	overTLS.askBy(c.client(t, c.bouncer), "https://"+overTLS.server.Addr().String(), "GET", "/v1/decisions?ip=192.0.2.3", "")
+	wants(overTLS, `^127\.0\.0\.1 - .*"GET /v1/decisions\?ip=192\.0\.2\.3 HTTP/1\.1 200 [0-9.]+(ns|µs|ms|s) "[^"]*" "$`)
+	overTLS.askBy(c.client(t, c.other), "https://"+overTLS.server.Addr().String(), "GET", "/v1/decisions?ip=192.0.2.4", "")
+	wants(overTLS, `^127\.0\.0\.1 - .*"GET /v1/decisions\?ip=192\.0\.2\.4 HTTP/1\.1 403 .* access forbidden"$`)
+
+	h := newHouse(t, func(b *build) {
+		plain(b)
+		b.gate.Rules.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
+	})
+	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1", "X-Forwarded-For: 203.0.113.9")
+	wants(h, `^203\.0\.113\.9 - .*192\.0\.2\.1 HTTP/1\.1 200 `)
+	h.ask("GET", "/v1/decisions?ip=192.0.2.1", "", "X-Forwarded-For: 203.0.113.9", "X-Api-Key: wrong")
+	wants(h, `^203\.0\.113\.9 - .* HTTP/1\.1 403 .* access forbidden"$`)
+	h.asBouncer("GET", "/v1/decisions?ip=bad")
+	wants(h, ` HTTP/1\.1 500 `)
+	h.asBouncer("HEAD", "/v1/decisions?ip=192.0.2.1")
+	wants(h, `"HEAD /v1/decisions\?ip=192\.0\.2\.1 HTTP/1\.1 200 `)
+
+	conn, in := h.dial()
+	_, err := io.WriteString(conn, "GET / BAD\r\n\r\n")
+	h.must(err)
+	_, _ = io.ReadAll(in)
+	wants(h, `^127\.0\.0\.1 - .*"- - - 400 0s "" "`)
+
+	// A poll that was held has one line, at its end.
+	conn, in = h.dial()
+	_, err = io.WriteString(conn, request("GET", streamPath+"?startup=true", keyLine))
+	h.must(err)
+	(&fronts{house: h}).answerOf(in)
+	wants(h, `/stream\?startup=true HTTP/1\.1 200 `)
+	_, err = io.WriteString(conn, request("GET", streamPath+"?wait=50s", keyLine))
+	h.must(err)
+	h.eventually("it is held", func() bool { return strings.Contains(h.scrape("/metrics"), "lapid_held_polls 1") })
+	h.ban("192.0.2.7")
+	(&fronts{house: h}).answerOf(in)
+	wants(h, `/stream\?wait=50s HTTP/1\.1 200 `)
+}

@@ -68,10 +68,15 @@ func (a *accessLines) Line(at time.Time, line []byte) {
 	a.buf.Write(append(b, "\" module=lapi\n"...))
 }
 
-// seenAsItIs reports whether all of a line is printable ASCII.
+// seenAsItIs reports whether all of a line is printable ASCII, or the sign of microseconds,
+// which most lines have.
 func seenAsItIs(line []byte) bool {
-	for _, c := range line {
-		if c < ' ' || c >= 0x7f {
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c >= ' ' && c < 0x7f:
+		case c == "µ"[0] && i+1 < len(line) && line[i+1] == "µ"[1]:
+			i++
+		default:
 			return false
 		}
 	}

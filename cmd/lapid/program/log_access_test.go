@@ -45,7 +45,7 @@ func TestAccessLines(t *testing.T) {
 		for range 500 {
 			line := ""
 			for range chance.IntN(6) {
-				parts := []string{`127.0.0.1 - [Wed] "GET`, `\"`, `"`, `\`, "é", "\u202e", "✔️", "\ufe0f", "\xff", "\x1b", strings.Repeat("y", 3000), " "}
+				parts := []string{`127.0.0.1 - [Wed] "GET`, `\"`, `"`, `\`, "é", "\xc2", "6.2µs", "\u202e", "✔️", "\ufe0f", "\xff", "\x1b", strings.Repeat("y", 3000), " "}
 				line += parts[chance.IntN(len(parts))]
 			}
 			at = at.Add(time.Duration(chance.Int64N(2e9)))
