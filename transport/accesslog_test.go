@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
 	"regexp"
 	"runtime"
 	"strconv"
@@ -320,10 +321,11 @@ func testAccessLogFields(t *wireTest) {
 	overTLS.askBy(c.client(t, c.bouncer), "https://"+overTLS.server.Addr().String(), "GET", "/v1/decisions?ip=192.0.2.3", "")
 	wants(overTLS, `^127\.0\.0\.1 - .*"GET /v1/decisions\?ip=192\.0\.2\.3 HTTP/1\.1 200 [0-9.]+(ns|µs|ms|s) "[^"]*" "$`)
 	overTLS.askBy(c.client(t, c.other), "https://"+overTLS.server.Addr().String(), "GET", "/v1/decisions?ip=192.0.2.4", "")
-	wants(overTLS, `^127\.0\.0\.1 - .*"GET /v1/decisions\?ip=192\.0\.2\.4 HTTP/1\.1 403 .* access forbidden"$`)
+	wants(overTLS, `^127\.0\.0\.1 - .*"GET /v1/decisions\?ip=192\.0\.2\.4 HTTP/1\.1 403 .* access forbidden: client certificate OU .*"$`)
 
 	h := newHouse(t, func(b *build) {
 		plain(b)
+		b.server.Socket = filepath.Join(t.TempDir(), "s")
 		b.gate.Rules.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}
 	})
 	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1", "X-Forwarded-For: 203.0.113.9")
@@ -334,6 +336,8 @@ func testAccessLogFields(t *wireTest) {
 	wants(h, ` HTTP/1\.1 500 `)
 	h.asBouncer("HEAD", "/v1/decisions?ip=192.0.2.1")
 	wants(h, `"HEAD /v1/decisions\?ip=192\.0\.2\.1 HTTP/1\.1 200 `)
+	h.askBy(h.overSocket(), "http://unix", "GET", "/v1/decisions?ip=192.0.2.8", "", "X-Api-Key: "+testKey)
+	wants(h, `^(127\.0\.0\.1)? - .*"GET /v1/decisions\?ip=192\.0\.2\.8 HTTP/1\.1 200 `)
 
 	conn, in := h.dial()
 	_, err := io.WriteString(conn, "GET / BAD\r\n\r\n")

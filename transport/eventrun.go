@@ -42,11 +42,7 @@ func (s polls) run(x *exchange, e *eventStream, form *wire.StreamForm, n *eventN
 	if e.who == nil {
 		e.who = x.bouncer
 	}
-	if s.access != nil && e.shown == nil {
-		e.shown = newShownStream(x)
-		x.pending = true // its line is written at its end
-		s.counting.count(x.counters, x.route, x.answer.Status(), x.bouncer, x.machine, time.Since(x.request.Began))
-	}
+	s.showAtEnd(x, e)
 	x.answer.Run(e, func(l *conn.Line) {
 		r.line = l
 		r.serve(n)

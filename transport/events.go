@@ -91,6 +91,16 @@ func newShownStream(x *exchange) *shownStream {
 	}, x.client, x.now}
 }
 
+// showAtEnd has the line of a stream that begins written at its end; here it is counted.
+func (s polls) showAtEnd(x *exchange, e *eventStream) {
+	if s.access == nil || e.shown != nil {
+		return
+	}
+	e.shown = newShownStream(x)
+	x.pending = true
+	s.counting.count(x.counters, x.route, x.answer.Status(), x.bouncer, x.machine, time.Since(x.request.Began))
+}
+
 func (s *shownStream) tell(e *eventStream) {
 	s.log.line(new(accessLine), &s.request, s.client, s.now, http.StatusOK, fmt.Sprintf("%d events, %d bytes", e.sent, e.bytes), time.Since(s.request.Began))
 }
@@ -158,6 +168,7 @@ func (s polls) eventStream(x *exchange) error {
 	x.out = x.out[:0]
 	if !e.begun {
 		e.begin(x.bouncer)
+		s.showAtEnd(x, e)
 		x.answer.Begin(e, eventType)
 		x.out = appendRetry(x.out)
 	} else {

@@ -491,13 +491,32 @@ func TestEventHangUps(t *testing.T) {
 // TestEventsAreLogged: the access log has one line for a stream, at its end.
 func TestEventsAreLogged(t *testing.T) {
 	t.Parallel()
+	bothWays(t, testEventsAreLogged)
+}
+
+func testEventsAreLogged(t *wireTest) {
+	t.Parallel()
 	out := &lockedBuffer{}
 	h := newHouse(t, func(b *build) { b.server.AccessLog = &plainLines{out: out} })
 	l := h.listen("?origins=cscli")
-	l.next()
+	first := l.next()
 	l.close()
 	h.eventually("there is a line", func() bool { return strings.Contains(out.String(), "1 events, ") })
 	if text := out.String(); strings.Count(text, "GET /v1/decisions/stream?origins=cscli HTTP/1.1 200 ") != 1 || strings.Count(text, "\n") != 1 {
+		t.Error(text)
+	}
+	// One that goes on from where it was needs no goroutine.
+	h.ban("192.0.2.1")
+	l = h.listen("?origins=cscli&after=" + first.id)
+	l.next()
+	h.ban("192.0.2.2")
+	l.next()
+	if text := out.String(); strings.Count(text, "\n") != 1 {
+		t.Errorf("it has a line before its end: %s", text)
+	}
+	l.close()
+	h.eventually("there is another line", func() bool { return strings.Contains(out.String(), "2 events, ") })
+	if text := out.String(); strings.Count(text, "\n") != 2 {
 		t.Error(text)
 	}
 }
