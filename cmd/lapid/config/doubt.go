@@ -84,6 +84,9 @@ func doubtProfiles(specs []profile.Spec, say func(i int, field, text string)) {
 // slip is the known word that was probably meant, "" for one that is known
 // or like none. Case does not count.
 func slip(word string, known []string) string {
+	if word == "" || slices.Contains(known, word) { // most, of a list that is imported
+		return ""
+	}
 	if slices.Contains(known, strings.ToLower(word)) {
 		return ""
 	}

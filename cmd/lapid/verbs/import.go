@@ -58,6 +58,12 @@ type importing struct {
 	over, simulated int      // entries of a list that were left out
 	strange         []string // names in the input that mean nothing here
 
+	judgedLast [2]string // the last duration, as it was given and as it is stored
+
+	// first is the first entry, with all of its words. A request says once what most entries
+	// have in common with it, and each says what it has not (brief).
+	first admin.Item
+
 	stored      int
 	outlook     admin.Outlook // of a dry run
 	alerts      []uint64
@@ -424,26 +430,28 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 // million may be wrong in every line. The others are counted.
 func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 	faults := 0
-	complain := func(where string, err error) {
+	complain := func(where place, err error) {
 		if faults++; faults <= shownFaults {
 			t.log("error", "%s: %v", where, err)
 		}
 	}
 	doubted := map[string]bool{}
-	doubt := func(where, text string) {
+	doubt := func(where place, text string) {
 		if text != "" && !doubted[text] && len(doubted) < shownFaults {
 			doubted[text] = true
 			t.log("warning", "%s: %s", where, text)
 		}
 	}
 	err = i.each(input, &sink{
-		entry: func(where string, e *listed) error {
+		entry: func(where place, e *listed) error {
 			take, err := i.prepare(e)
 			switch {
 			case err != nil:
 				complain(where, err)
 			case take:
-				total++
+				if total++; total == 1 {
+					i.first = i.whole(e)
+				}
 				kind, _ := config.TypeDoubt(e.Type) // an empty one is that of the flag, which was looked at
 				doubt(where, kind)
 				if i.list.replace && e.Reason != "" && !e.left {
@@ -532,14 +540,65 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 			return false, err
 		}
 	}
-	if e.Duration != "" {
+	if e.Duration != "" && e.Duration != i.judgedLast[0] { // they repeat themselves
 		d, err := engine.DecisionDuration(e.Duration)
 		if err != nil {
 			return false, durationFault(e.Duration, err)
 		}
-		e.Duration = d
+		i.judgedLast = [2]string{e.Duration, d}
+	}
+	if e.Duration != "" {
+		e.Duration = i.judgedLast[1]
 	}
 	return true, nil
+}
+
+// whole is an entry with the flags' words where it has none.
+func (i *importing) whole(e *listed) admin.Item {
+	w := e.Item
+	for _, f := range []struct {
+		into *string
+		flag string
+	}{{&w.Duration, i.chunk.Duration}, {&w.Reason, i.chunk.Reason}, {&w.Scope, i.chunk.Scope}, {&w.Type, i.chunk.Type}} {
+		if *f.into == "" {
+			*f.into = f.flag
+		}
+	}
+	return w
+}
+
+// common are the words that stand for those of entries that have none in a request: the
+// first entry's. A word that no flag gives has none to stand for it: there, an entry
+// without one means to have none.
+func (i *importing) common() admin.Item {
+	w := admin.Item{Duration: i.chunk.Duration, Reason: i.chunk.Reason, Scope: i.chunk.Scope, Type: i.chunk.Type}
+	for _, f := range []struct {
+		into  *string
+		first string
+	}{{&w.Duration, i.first.Duration}, {&w.Reason, i.first.Reason}, {&w.Scope, i.first.Scope}, {&w.Type, i.first.Type}} {
+		if *f.into != "" && f.first != "" {
+			*f.into = f.first
+		}
+	}
+	return w
+}
+
+// brief is an entry without the words that it has in common with others.
+func (i *importing) brief(e *listed, common *admin.Item) admin.Item {
+	b := i.whole(e)
+	if b.Duration == common.Duration {
+		b.Duration = ""
+	}
+	if b.Reason == common.Reason {
+		b.Reason = ""
+	}
+	if b.Scope == common.Scope {
+		b.Scope = ""
+	}
+	if b.Type == common.Type {
+		b.Type = ""
+	}
+	return b
 }
 
 // durationFault names the duration, unless the sentence does already. Both
@@ -650,7 +709,8 @@ func (i *importing) judged(err error) error {
 // values, the last one with what is left. It does not wait for a sender that
 // has gone: ctx ends then.
 func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
-	next := i.chunk
+	next, common := i.chunk, i.common()
+	next.Duration, next.Reason, next.Scope, next.Type = common.Duration, common.Reason, common.Scope, common.Type
 	var again *repeats
 	if i.dry {
 		again = &repeats{}
@@ -666,7 +726,7 @@ func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks ch
 		}
 	}
 	err := i.each(input, &sink{
-		entry: func(_ string, e *listed) error {
+		entry: func(_ place, e *listed) error {
 			take, err := i.prepare(e)
 			if !take || err != nil {
 				return i.judged(err)
@@ -674,13 +734,16 @@ func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks ch
 			if again != nil {
 				e.Again = again.has(i, e)
 			}
-			next.Items = append(next.Items, e.Item)
+			if next.Items == nil {
+				next.Items = make([]admin.Item, 0, min(size, defaultBatch))
+			}
+			next.Items = append(next.Items, i.brief(e, &common))
 			if len(next.Items) < size {
 				return nil
 			}
 			return hand()
 		},
-		complain: func(string, error) {}, // the input was good a moment ago
+		complain: func(place, error) {}, // the input was good a moment ago
 	})
 	if err == nil && len(next.Items) > 0 {
 		err = hand()

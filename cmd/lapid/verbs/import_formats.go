@@ -27,12 +27,27 @@ type listed struct {
 type sink struct {
 	// entry gets every entry with where it stood. It is only good until the next
 	// one; its texts may be kept. An error ends the reading.
-	entry func(where string, e *listed) error
+	entry func(where place, e *listed) error
 	// complain is told what no entry can be made of.
-	complain func(where string, err error)
+	complain func(where place, err error)
 	// strange is told the name of a column or field that is not understood; nil:
 	// nothing is told. It may be told the same name again.
 	strange func(name string)
+}
+
+// place is where something stood in the input. It is put into words only where it is told:
+// an input has as many as entries.
+type place struct {
+	kind     string // "line", "item"
+	n        int
+	decision int // of those in an alert, from 1 on; 0: it is none of them
+}
+
+func (p place) String() string {
+	if p.decision > 0 {
+		return fmt.Sprintf("%s %d, decision %d", p.kind, p.n, p.decision)
+	}
+	return fmt.Sprintf("%s %d", p.kind, p.n)
 }
 
 // reader reads one format. Its error ends the import. An input that is empty
@@ -100,15 +115,15 @@ func readCSV(in io.Reader, to *sink) error {
 	for {
 		ration.next()
 		record, err := r.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		var wrong *csv.ParseError
-		if errors.As(err, &wrong) {
-			to.complain(fmt.Sprintf("line %d", wrong.Line), wrong.Err)
-			continue
-		}
 		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			var wrong *csv.ParseError
+			if errors.As(err, &wrong) {
+				to.complain(place{kind: "line", n: wrong.Line}, wrong.Err)
+				continue
+			}
 			return fmt.Errorf("reading the input: %w", err)
 		}
 		line, _ := r.FieldPos(0)
@@ -121,7 +136,7 @@ func readCSV(in io.Reader, to *sink) error {
 				e.set(columns[i], strings.TrimSpace(text), own)
 			}
 		}
-		if err := to.entry(fmt.Sprintf("line %d", line), &e); err != nil {
+		if err := to.entry(place{kind: "line", n: line}, &e); err != nil {
 			return err
 		}
 	}
@@ -191,7 +206,7 @@ func readValues(in io.Reader, to *sink) error {
 			continue
 		}
 		e = listed{Item: admin.Item{Value: text}}
-		if err := to.entry(fmt.Sprintf("line %d", n), &e); err != nil {
+		if err := to.entry(place{kind: "line", n: n}, &e); err != nil {
 			return err
 		}
 	}
@@ -274,7 +289,7 @@ func readJSON(in io.Reader, to *sink) error {
 	for n := 1; d.More(); n++ {
 		ration.next()
 		var o jsonObject
-		if err := to.object(fmt.Sprintf("item %d", n), to.decode(d, &o), &o); err != nil {
+		if err := to.object(place{kind: "item", n: n}, to.decode(d, &o), &o); err != nil {
 			return err
 		}
 	}
@@ -300,7 +315,7 @@ func readNDJSON(in io.Reader, to *sink) error {
 		if len(text) == 0 || text[0] == '#' {
 			continue
 		}
-		where := fmt.Sprintf("line %d", n)
+		where := place{kind: "line", n: n}
 		if text[0] != '{' {
 			to.complain(where, errors.New("unable to parse json: an object on each line is needed"))
 			continue
@@ -322,7 +337,7 @@ func readNDJSON(in io.Reader, to *sink) error {
 }
 
 // object takes an object that was read, or could not be.
-func (to *sink) object(where string, err error, o *jsonObject) error {
+func (to *sink) object(where place, err error, o *jsonObject) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
@@ -339,7 +354,7 @@ func (to *sink) object(where string, err error, o *jsonObject) error {
 
 // alert takes the decisions out of an alert as a list shows it. All of its decisions
 // count as listed, and are simulated when the alert is.
-func (to *sink) alert(where string, a *jsonObject) error {
+func (to *sink) alert(where place, a *jsonObject) error {
 	var ds []jsonDecision
 	if err := json.Unmarshal(a.Decisions, &ds); err != nil {
 		to.complain(where, err)
@@ -351,7 +366,7 @@ func (to *sink) alert(where string, a *jsonObject) error {
 		if e.Reason == "" {
 			e.Reason = ds[i].Scenario
 		}
-		if err := to.entry(fmt.Sprintf("%s, decision %d", where, i+1), &e); err != nil {
+		if err := to.entry(place{where.kind, where.n, i + 1}, &e); err != nil {
 			return err
 		}
 	}

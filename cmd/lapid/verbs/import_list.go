@@ -26,8 +26,9 @@ func replaceList(ctx context.Context, t *Terminal, i *importing, input *os.File,
 	until, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(until, stop)
+	common := i.common()
 	head := &admin.ListHead{
-		Name: i.list.name, Source: i.chunk.Source, Scope: i.chunk.Scope, Type: i.chunk.Type, Duration: i.chunk.Duration,
+		Name: i.list.name, Source: i.chunk.Source, Scope: common.Scope, Type: common.Type, Duration: common.Duration,
 		Shrink: i.list.shrink, Dry: i.dry,
 	}
 	return t.withClient(ctx, func(client *admin.Client) error {
@@ -53,7 +54,7 @@ var errChanged = errors.New("the input has changed while it was read, and nothin
 // sendList hands the entries over in pieces.
 func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) error, bar *progress) error {
 	var items []admin.Item
-	size, sent, over := 0, 0, 0
+	size, sent, over, common := 0, 0, 0, i.common()
 	again := &repeats{}
 	hand := func() error {
 		err := send(items)
@@ -63,7 +64,7 @@ func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) 
 		return err
 	}
 	err := i.each(input, &sink{
-		entry: func(_ string, e *listed) error {
+		entry: func(_ place, e *listed) error {
 			take, err := i.prepare(e)
 			if !take || err != nil {
 				if err == nil && !e.simulated {
@@ -71,17 +72,18 @@ func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) 
 				}
 				return i.judged(err)
 			}
-			e.Reason = "" // the list's name stands there
 			if i.dry {
 				e.Again = again.has(i, e)
 			}
-			items = append(items, e.Item)
-			if size += len(e.Value) + len(e.Scope) + len(e.Type) + len(e.Duration) + 32; size < listPieceBytes && len(items) < admin.ListItems {
+			item := i.brief(e, &common)
+			item.Reason = "" // the list's name stands there
+			items = append(items, item)
+			if size += len(item.Value) + len(item.Scope) + len(item.Type) + len(item.Duration) + 32; size < listPieceBytes && len(items) < admin.ListItems {
 				return nil
 			}
 			return hand()
 		},
-		complain: func(string, error) {}, // the input was good a moment ago
+		complain: func(place, error) {}, // the input was good a moment ago
 	})
 	if err == nil && len(items) > 0 {
 		err = hand()

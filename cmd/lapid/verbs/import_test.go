@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lapid/engine"
+	"lapid/transport/admin"
 )
 
 // TestEarlyEnd: what is said of an import that ended early agrees with itself.
@@ -86,18 +87,39 @@ func FuzzImport(f *testing.F) {
 		}
 		places, complaints := 0, 0
 		_ = read(strings.NewReader(text), &sink{
-			entry: func(where string, e *listed) error {
+			entry: func(where place, e *listed) error {
 				places++
-				if where == "" || e == nil {
+				if where.n == 0 || e == nil {
 					t.Error("an entry without a place")
 				}
 				return nil
 			},
-			complain: func(string, error) { complaints++ },
+			complain: func(place, error) { complaints++ },
 			strange:  func(string) {},
 		})
 		if places+complaints > len(text)+1 {
 			t.Errorf("%d items and %d complaints about %d bytes", places, complaints, len(text))
 		}
 	})
+}
+
+// TestBriefEntries: whatever flags and entries say, an entry without the words that it has
+// in common with the first means what it meant.
+func TestBriefEntries(t *testing.T) {
+	t.Parallel()
+	words := []string{"", "a", "b"}
+	for _, flag := range words {
+		for _, first := range words {
+			for _, own := range words {
+				i := importing{chunk: admin.Chunk{Duration: flag, Reason: flag, Scope: flag, Type: flag}}
+				i.first = i.whole(&listed{Item: admin.Item{Duration: first, Reason: first, Scope: first, Type: first, Value: "v"}})
+				e := &listed{Item: admin.Item{Duration: own, Reason: own, Scope: own, Type: own, Value: "v", Again: true}}
+				common := i.common()
+				got := importing{chunk: admin.Chunk{Duration: common.Duration, Reason: common.Reason, Scope: common.Scope, Type: common.Type}}
+				if got, want := got.whole(&listed{Item: i.brief(e, &common)}), i.whole(e); got != want {
+					t.Errorf("flag %q, first %q, entry %q: %+v, want %+v", flag, first, own, got, want)
+				}
+			}
+		}
+	}
 }

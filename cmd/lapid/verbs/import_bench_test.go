@@ -1,0 +1,56 @@
+package verbs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"testing"
+
+	"lapid/transport/admin"
+)
+
+// What the client does for an import, without a server: it reads the input twice, judges
+// each entry both times, and writes the requests.
+func BenchmarkImport(b *testing.B) {
+	const n = 100_000
+	var csv, values bytes.Buffer
+	csv.WriteString("duration,reason,scope,type,value\n")
+	for i := range n {
+		address := fmt.Sprintf("%d.%d.%d.%d", 11+i>>24, i>>16&255, i>>8&255, i&255)
+		fmt.Fprintf(&csv, "24h,bench,Ip,ban,%s\n", address)
+		fmt.Fprintln(&values, address)
+	}
+	for format, text := range map[string][]byte{formatCSV: csv.Bytes(), formatValues: values.Bytes()} {
+		b.Run(format, func(b *testing.B) {
+			file, err := os.Create(b.TempDir() + "/input")
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer file.Close()
+			if _, err := file.Write(text); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				i := importing{format: format, chunk: admin.Chunk{Duration: "4h", Scope: "Ip", Reason: "manual", Type: "ban", Batch: "b"}}
+				total, err := i.check(&Terminal{}, file)
+				if err != nil || total != n {
+					b.Fatal(total, err)
+				}
+				chunks := make(chan *admin.Chunk, n/defaultBatch+1)
+				if err := i.cut(context.Background(), file, defaultBatch, chunks); err != nil {
+					b.Fatal(err)
+				}
+				close(chunks)
+				for chunk := range chunks {
+					if _, err := json.Marshal(chunk); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/entry")
+		})
+	}
+}
