@@ -41,7 +41,7 @@ func TestClosings(t *testing.T) {
 
 func testClosings(t *wireTest) {
 	t.Parallel()
-	for i, name := range []string{"TCP", "socket", "TLS"} {
+	for i, name := range []string{"TCP", "socket", "TLS on loops", "TLS"} {
 		t.Run(name, func(t *wireTest) {
 			t.Parallel()
 			seed := *seedOf
@@ -155,7 +155,7 @@ func (c *closer) abort() {
 func (c *closer) spoil() {
 	before, _ := c.front.row.Cursor()
 	left := func() bool { at, _ := c.front.row.Cursor(); return at != before }
-	secure := c.front == c.oracle
+	secure := c.front.secure
 	c.hangUp()
 	c.ask("HTTP/1.1")
 	way := c.chance.IntN(6)
@@ -207,7 +207,7 @@ func (c *closer) gone() {
 		kept = 1
 	}
 	c.eventually("the server has noticed", func() bool {
-		return c.server.front.Counts().Inside+c.secure.front.Counts().Served <= kept
+		return c.server.front.Counts().Inside+c.looped.front.Counts().Inside+c.secure.front.Counts().Served <= kept
 	})
 }
 
@@ -309,7 +309,7 @@ func (c *closer) current() bool {
 func (c *closer) listen() (fresh, deleted []string) {
 	switch c.chance.IntN(7) {
 	case 6: // one that has no more to say
-		if c.front == c.oracle {
+		if c.front.secure {
 			break
 		}
 		c.hangUp()
@@ -355,7 +355,7 @@ func (c *closer) listen() (fresh, deleted []string) {
 // inTime is told when a client asked that has ended its connection just now: over TLS
 // one that is slow about that may be told the same again.
 func (c *closer) inTime(asked time.Time) {
-	if c.front == c.oracle && time.Since(asked) > time.Second/2 {
+	if c.front.secure && time.Since(asked) > time.Second/2 {
 		c.half = true
 	}
 }
@@ -522,6 +522,7 @@ func testOrderlyEnd(t *wireTest) {
 		"silence": func(*fronts) {},
 		"the end of the server": func(f *fronts) {
 			f.must(f.server.Shutdown(t.Context()))
+			f.must(f.looped.Shutdown(t.Context()))
 			f.must(f.secure.Shutdown(t.Context()))
 		},
 	} {

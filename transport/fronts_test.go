@@ -21,19 +21,22 @@ import (
 // front is one of the ways in. Each has a bouncer of its own, so that what is
 // asked at one moves no cursor that another asks for.
 type front struct {
-	name string
-	key  string // as long as testKey, which it takes the place of
-	dial func() net.Conn
-	row  *engine.BouncerRow
+	name   string
+	server *Server
+	secure bool
+	key    string // as long as testKey, which it takes the place of
+	dial   func() net.Conn
+	row    *engine.BouncerRow
 }
 
-// fronts are plain TCP, the Unix socket and TLS, in front of one engine. What
-// is answered behind TLS is what must be answered everywhere.
+// fronts are plain TCP, the Unix socket, TLS on loops and TLS without, in front of one engine.
+// What is answered behind TLS without loops is what must be answered everywhere.
 type fronts struct {
 	*house
 	all    []*front
 	oracle *front
 	secure *Server // behind the oracle
+	looped *Server // over TLS, on loops
 
 	knowing bool // bouncers know everything instead of nothing
 }
@@ -52,15 +55,19 @@ func newFronts(t testing.TB, change func(*build)) *fronts {
 	over := build{server: f.server.options}
 	c.serve(&over)
 	over.server.Listen, over.server.Socket = "127.0.0.1:0", ""
+	f.looped = f.another(&over.server, last) // without loops where there are none
+	over.server.SecureAlone = true
 	f.secure = f.another(&over.server, last)
-	settings := c.settings(nil)
-	settings.ClientSessionCache = tls.NewLRUClientSessionCache(8)
-	f.oracle = &front{name: "TLS", key: "a-bouncer-key-for-tls-1", dial: func() net.Conn {
-		return tls.Client(f.connect("tcp", f.secure.Addr().String()), settings)
-	}}
+	behind := func(s **Server) func() net.Conn {
+		settings := c.settings(nil)
+		settings.ClientSessionCache = tls.NewLRUClientSessionCache(8)
+		return func() net.Conn { return tls.Client(f.connect("tcp", (*s).Addr().String()), settings) }
+	}
+	f.oracle = &front{name: "TLS", server: f.secure, secure: true, key: "a-bouncer-key-for-tls-1", dial: behind(&f.secure)}
 	f.all = []*front{
-		{name: "TCP", key: "a-bouncer-key-for-tcp-1", dial: func() net.Conn { return f.connect("tcp", f.server.Addr().String()) }},
-		{name: "the socket", key: "a-bouncer-key-for-uds-1", dial: func() net.Conn { return f.connect("unix", f.socket) }},
+		{name: "TCP", server: f.server, key: "a-bouncer-key-for-tcp-1", dial: func() net.Conn { return f.connect("tcp", f.server.Addr().String()) }},
+		{name: "the socket", server: f.server, key: "a-bouncer-key-for-uds-1", dial: func() net.Conn { return f.connect("unix", f.socket) }},
+		{name: "TLS on loops", server: f.looped, secure: true, key: "a-bouncer-key-for-tll-1", dial: behind(&f.looped)},
 		f.oracle,
 	}
 	for _, one := range f.all {

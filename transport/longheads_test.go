@@ -41,9 +41,7 @@ func testLongHeadsAreGivenBack(t *wireTest) {
 				t.Fatalf("the %dth over %s: %+v", i, one.name, got)
 			}
 		}
-		for _, s := range []*Server{f.server, f.secure} {
-			f.eventually("the memory is given back", func() bool { return s.front.MemoryInUse() == 0 })
-		}
+		f.eventually("the memory is given back", func() bool { return one.server.front.MemoryInUse() == 0 })
 	}
 }
 
@@ -106,10 +104,7 @@ func testLongHeadOfTheKnown(t *wireTest) {
 	f := newFronts(t, nil)
 	token := "Authorization: Bearer " + f.token()
 	for _, one := range f.all {
-		s := f.server
-		if one == f.oracle {
-			s = f.secure
-		}
+		s := one.server
 		c := one.dial()
 		_, err := io.WriteString(c, request("POST", "/v1/alerts", longLine, token, "Content-Length: 20000")+strings.Repeat(" ", 10_000))
 		f.must(err)
@@ -131,11 +126,8 @@ func TestStopBesideStrangers(t *testing.T) {
 func testStopBesideStrangers(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
-	for _, secure := range []bool{false, true} {
-		o := f.server.options
-		if secure {
-			o = f.secure.options
-		}
+	for _, of := range []*Server{f.server, f.looped, f.secure} {
+		o, secure := of.options, of != f.server
 		o.DrainTimeout, o.Socket = time.Hour, ""
 		s, err := New(&o)
 		f.must(err)

@@ -65,13 +65,15 @@ type Options struct {
 	// nobody wants to know.
 	Labour func(change int)
 
-	// Loops is how many loops hold the plain connections that have no goroutine of their
-	// own (package reactor): 0 is one for each processor, NoLoops none. With TLS, and
-	// on systems without a reactor, there are none, whatever it says.
+	// Loops is how many loops hold the connections that have no goroutine of their
+	// own (package reactor): 0 is one for each processor, NoLoops none. On systems without
+	// a reactor there are none, whatever it says.
 	Loops int
+	// SecureAlone keeps connections over TLS from the loops: each has a goroutine.
+	SecureAlone bool
 
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
-	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all with TLS or without loops, else those that are at a request that is not for a loop; more wait
+	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all without loops, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
 	ReadTimeout    time.Duration // for the head of a request (60 s)
 	ReadStall      time.Duration // a body that does not begin for that long, or of which, of somebody who has shown who he is, nothing more comes, gets 408 (30 s); strangers have 15 s for all of it

@@ -151,7 +151,12 @@ func (x *exchange) admit() error {
 func (x *exchange) admitBouncer() (err error) {
 	r := x.request
 	if !r.MayWait() {
-		if x.bouncer = x.core.gate.KnownBouncer(r.Key, x.client, r.Agent); x.bouncer == nil {
+		if p := x.certificate(); p != nil {
+			x.bouncer = x.core.gate.KnownCertified(p, x.client, r.Agent)
+		} else {
+			x.bouncer = x.core.gate.KnownBouncer(r.Key, x.client, r.Agent)
+		}
+		if x.bouncer == nil {
 			return errLater
 		}
 		return nil

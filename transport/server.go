@@ -43,7 +43,7 @@ func (s *Server) newFront() *conn.Front {
 		loops = 0
 	}
 	return conn.New(&conn.Options{
-		Listen: o.Listen, Socket: o.Socket, SocketMode: o.SocketMode, TLS: o.TLS, Loops: loops,
+		Listen: o.Listen, Socket: o.Socket, SocketMode: o.SocketMode, TLS: o.TLS, Loops: loops, SecureAlone: o.SecureAlone,
 		Limits: conn.Limits{
 			MaxConnections: o.MaxConnections, MaxServed: o.MaxServed, HeaderBytes: o.HeaderBytes,
 			ReadTimeout: o.ReadTimeout, ReadStall: o.ReadStall, UploadLimit: o.UploadLimit, IdleTimeout: o.IdleTimeout, WriteStall: o.WriteStall,

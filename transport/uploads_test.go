@@ -230,16 +230,25 @@ func TestPlainOnTLS(t *testing.T) {
 func testPlainOnTLS(t *wireTest) {
 	t.Parallel()
 	f := newFronts(t, nil)
+	for _, one := range f.all {
+		if one.secure {
+			f.plainOnTLS(one)
+		}
+	}
+}
+
+func (f *fronts) plainOnTLS(one *front) {
+	t := f.t
 	for _, text := range []string{health, live, "OPTIONS * HTTP/1.1\r\n\r\n", request("POST", "/v1/watchers/login", "Content-Length: 4000") + strings.Repeat("x", 4000)} {
-		c := f.connect("tcp", f.secure.Addr().String())
+		c := f.connect("tcp", one.server.Addr().String())
 		_, err := io.WriteString(c, text)
 		f.must(err)
 		r := bufio.NewReader(c)
-		f.wantsEnd(text[:5], f.oracle, f.answerOf(r), 400, conn.TextSpeaksTLS)
+		f.wantsEnd(text[:5], one, f.answerOf(r), 400, conn.TextSpeaksTLS)
 		c.Close()
 	}
 	for _, noise := range []string{"\x00\x01\x02\x03\x04\x05", "SSH-2.0-x\r\n", "     ", "get / HTTP/1.1\r\n\r\n"} {
-		c := f.connect("tcp", f.secure.Addr().String())
+		c := f.connect("tcp", one.server.Addr().String())
 		_, err := io.WriteString(c, noise)
 		f.must(err)
 		_ = c.(interface{ CloseWrite() error }).CloseWrite()
@@ -253,7 +262,7 @@ func testPlainOnTLS(t *wireTest) {
 		}
 		c.Close()
 	}
-	secure := f.oracle.dial()
+	secure := one.dial()
 	defer secure.Close()
 	f.must(secure.(*tls.Conn).Handshake())
 }

@@ -38,11 +38,13 @@ type conn struct {
 
 	// Of a connection that a reactor handed over; owned by the serving
 	// goroutine.
-	door     home   // where it goes back to; nil: nowhere
-	unsent   []byte // the rest of an answer
-	unread   []byte // what came and is not answered
-	answered bool   // the last request has been, and nothing of it is left to read
-	waits    int    // deadlines that were set since
+	door     home     // where it goes back to; nil: nowhere
+	session  *session // over TLS; nil: plain
+	fresh    bool     // it comes from no loop, and nothing was asked
+	unsent   []byte   // the rest of an answer
+	unread   []byte   // what came and is not answered
+	answered bool     // the last request has been, and nothing of it is left to read
+	waits    int      // deadlines that were set since
 
 	parting atomic.Bool // closing it, whoever does, gives it back; set behind unread
 }
@@ -75,7 +77,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // receive is only called when every answer before has been written: the server
 // flushes before it waits for the next request.
 func (c *conn) receive(b []byte) (int, error) {
-	if len(c.unsent)+len(c.unread) > 0 {
+	if !c.secure && len(c.unsent)+len(c.unread) > 0 {
 		return c.resume(b)
 	}
 	c.moves.Store(nil) // that answer has left
@@ -83,7 +85,7 @@ func (c *conn) receive(b []byte) (int, error) {
 		c.reads.Store(true)
 		defer c.reads.Store(false)
 	}
-	idle := c.idle()
+	idle := c.idle() && !c.secure // over TLS others know what came
 	for {
 		n, err := c.Conn.Read(b)
 		c.learn(n, err)
@@ -124,7 +126,7 @@ func (c *conn) resume(b []byte) (n int, err error) {
 		c.unsent = nil
 		if len(c.unread) == 0 && c.ongoing.Load() != nil {
 			return 0, io.EOF // it was the end
-		} else if len(c.unread) == 0 {
+		} else if len(c.unread) == 0 && (!c.secure || c.session.Held() == 0) {
 			return c.goHome(nil)
 		}
 	}
@@ -198,7 +200,7 @@ func (c *conn) Close() error {
 	if !c.core.stopping.Load() && c.again.Swap(false) { // from then on others may close it, too
 		return c.serveAgain()
 	}
-	if c.parting.Load() && c.core.open.remove(c) {
+	if !c.secure && c.parting.Load() && c.core.open.remove(c) {
 		return c.door.takeBack(c)
 	}
 	if c.owed.Load() != nil {

@@ -20,7 +20,9 @@ type core struct {
 	owner Owner
 	log   *slog.Logger
 	loops int
-	now   func() int64 // Unix nanoseconds
+	// secureAlone: connections over TLS are not for them.
+	secureAlone bool
+	now         func() int64 // Unix nanoseconds
 
 	router *router.Router // by Options.Routes; set once
 

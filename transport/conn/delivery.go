@@ -118,7 +118,7 @@ func (d *delivery) Held(c *reactor.Conn) { d.watch(onLoop{c}) }
 // Over implements reactor.Mark.
 func (d *delivery) Over(c *reactor.Conn, broken bool) {
 	s := c.Look()
-	if s.Broken = s.Broken || broken; !s.Broken && s.Waiting > d.ahead {
+	if s.Broken = s.Broken || broken; !s.Broken && c.Cover == nil && s.Waiting > d.ahead {
 		d.heard() // more came that nobody will answer
 		return
 	}
@@ -128,7 +128,13 @@ func (d *delivery) Over(c *reactor.Conn, broken bool) {
 // onLoop is a connection on a loop.
 type onLoop struct{ *reactor.Conn }
 
-func (c onLoop) look() reactor.Sight { return c.Look() }
+func (c onLoop) look() reactor.Sight {
+	s := c.Look()
+	if c.Cover != nil && (s.Waiting > 0 || c.Cover.Held() > 0) {
+		s.Waiting = neverByBytes // how much that is of what was asked nobody knows
+	}
+	return s
+}
 
 // Missed implements Witness.
 func (c onLoop) Missed(late bool) bool {

@@ -115,6 +115,7 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 	e.response.Reset()
 	e.conn.peer, e.conn.loop = c.Peer, c
 	req := e.request
+	req.session, _ = c.Cover.(*session)
 	req.fillPlain(&e.plain)
 	req.Peer, req.Began = c.Peer, time.Now()
 	req.answer.lines, req.answer.guest = 0, nil
@@ -216,12 +217,12 @@ func (e *express) send(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest) 
 	}
 	n, err := c.Write(e.out)
 	switch {
-	case n == len(e.out):
+	case err == nil && n == len(e.out):
 		if e.out = e.out[:0]; cap(e.out) > keepAtMost {
 			e.out = nil
 		}
 		return reactor.Keep, reactor.Rest{}
-	case err == nil || errors.Is(err, syscall.EAGAIN):
+	case err == nil, errors.Is(err, syscall.EAGAIN), errors.Is(err, reactor.ErrUnsent):
 		return reactor.Hand, reactor.Rest{Unread: in, Unsent: slices.Clone(e.out[n:])}
 	}
 	if d, ok := c.Mark.(*delivery); ok {

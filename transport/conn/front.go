@@ -31,6 +31,7 @@ func New(o *Options) *Front {
 	f := &Front{options: *o}
 	f.options.Patience.withDefaults()
 	f.Limits, f.owner, f.log, f.loops, f.now = f.options.Limits, o.Owner, o.Log, o.Loops, o.Now
+	f.secureAlone = o.SecureAlone
 	f.life, f.end = context.WithCancel(context.Background())
 	f.memory = newMemory(o.BodyMemory, o.StrangerMemory, o.Labour)
 	f.drains.New = func() any { return new([drainStep]byte) }
@@ -229,7 +230,7 @@ func (f *Front) MemoryBound() int64 {
 		listeners = 2
 	}
 	served := int64(o.MaxServed)
-	if o.TLS != nil || o.Loops == 0 {
+	if o.Loops == 0 || o.TLS != nil && o.SecureAlone {
 		served *= listeners
 	}
 	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+AsIs) +

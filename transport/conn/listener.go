@@ -12,10 +12,9 @@ import (
 	"lapid/transport/reactor"
 )
 
-// listener accepts connections and dresses them. A plain one gives them to the
-// loops of a reactor, and the HTTP library gets those that a loop hands over;
-// one with TLS, or on a system without a reactor, gives all of them to the HTTP
-// library.
+// listener accepts connections and dresses them. It gives them to the
+// loops of a reactor, with TLS once their handshake is done, and the HTTP library gets those
+// that a loop hands over; without a reactor the HTTP library gets all of them.
 type listener struct {
 	net.Listener
 	tls    *tls.Config // nil: plain
@@ -45,7 +44,7 @@ func newListener(b *library, bound net.Listener, config *tls.Config) *listener {
 // open starts the loops, where there can be any.
 func (l *listener) open() error {
 	o := l.core
-	if l.tls != nil || o.loops == 0 {
+	if o.loops == 0 || l.tls != nil && o.secureAlone {
 		return nil
 	}
 	r, err := reactor.New(&reactor.Options{
@@ -76,11 +75,26 @@ func (l *listener) admit(loops *reactor.Reactor) {
 		if !l.enter(c) {
 			continue
 		}
+		if l.tls != nil {
+			l.greet(c)
+			continue
+		}
 		if err := loops.Take(c); err != nil {
 			l.count.Add(-1)
 			l.core.log.Warn("a connection was lost", "error", err)
 		}
 	}
+}
+
+// greet has a goroutine do the handshake of a new connection. It waits until one more
+// connection may have a goroutine.
+func (l *listener) greet(c net.Conn) {
+	l.awaitRoom()
+	nc := newConn(c, l.core, reactor.PeerOf(c.RemoteAddr()), l.socket)
+	nc.came, nc.door, nc.fresh = &l.count, l, true
+	secure := newSecureConn(newSession(l.core, l.tls), nc)
+	l.core.open.add(nc)
+	go secure.greet()
 }
 
 // limit is how many connections there may be. Where each has a goroutine, no more
@@ -191,8 +205,12 @@ func (l *listener) Accept() (net.Conn, error) {
 			nc.ongoing.Store(&h.Ongoing)
 		}
 		owed.watch(&nc.proof)
+		var out net.Conn = nc
+		if s, ok := h.Cover.(*session); ok {
+			out = newSecureConn(s, nc)
+		}
 		l.core.open.add(nc)
-		return nc, nil
+		return out, nil
 	}
 }
 
@@ -207,14 +225,13 @@ func (l *listener) acceptAlone() (net.Conn, error) {
 			continue
 		}
 		nc := newConn(c, l.core, reactor.PeerOf(c.RemoteAddr()), l.socket)
-		nc.came, nc.secure = &l.count, l.tls != nil
-		l.core.open.add(nc)
-		if l.tls == nil {
-			return nc, nil
+		nc.came = &l.count
+		var out net.Conn = nc
+		if l.tls != nil {
+			out = newSecureConn(newSession(l.core, l.tls), nc)
 		}
-		secure := &secureConn{Conn: tls.Server(nc, l.tls), under: nc}
-		nc.in.from = secure
-		return secure, nil
+		l.core.open.add(nc)
+		return out, nil
 	}
 }
 
@@ -270,7 +287,14 @@ func (l *listener) takeBack(c *conn) error {
 	if o := c.ongoing.Swap(nil); o != nil {
 		under = *o
 	}
-	err := l.loops.Load().Adopt(c.Conn, c.peer, c.unread, mark, under, c.proven.Load())
+	a := reactor.Arrival{Peer: c.peer, Unread: c.unread, Mark: mark, Ongoing: under, Served: c.proven.Load(), New: c.fresh}
+	if s := c.session; s != nil {
+		s.toLoop()
+		if a.Cover = s; owed != nil && s.Held() > 0 {
+			owed.ahead = neverByBytes
+		}
+	}
+	err := l.loops.Load().Adopt(c.Conn, &a)
 	if err != nil {
 		owed.lost()
 		if under != nil {

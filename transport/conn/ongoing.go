@@ -97,7 +97,7 @@ func (a *Answer) Run(o Ongoing, run func(*Line)) {
 // loopable is the request as a loop reads it, with no more in it than is looked at once the
 // answer has begun; nil: it is not for one.
 func (c *conn) loopable(r *Request) []byte {
-	if c.door == nil || c.secure || r.answer.old {
+	if c.door == nil || r.answer.old {
 		return nil
 	}
 	in := append(append(append(append(append([]byte(nil), plainMethod...), ' '), r.Target...), plainEnd...), '\n')

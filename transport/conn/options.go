@@ -14,9 +14,10 @@ type Options struct {
 	SocketMode fs.FileMode // of Socket, whatever the umask is
 	TLS        *tls.Config // of the TCP listener; nil: plain
 
-	// Loops is how many loops hold plain connections; 0: none, as with TLS, and each
-	// connection has a goroutine.
+	// Loops is how many loops hold connections; 0: none, and each connection has a goroutine.
 	Loops int
+	// SecureAlone keeps those over TLS from the loops.
+	SecureAlone bool
 
 	Limits
 

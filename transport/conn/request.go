@@ -60,7 +60,7 @@ type Request struct {
 	handler Handler
 	answer  Answer
 	conn    *conn                // nil in tests without a network
-	secure  *secureConn          // nil: plain
+	session *session             // nil: plain
 	ctx     *fasthttp.RequestCtx // nil: on a loop
 	body    requestBody
 }
@@ -122,10 +122,10 @@ func (r *Request) HasBody() bool { return r.body.from != nil }
 // Certificate is what Options.Owner has made of the client's certificate; nil over
 // plain connections.
 func (r *Request) Certificate() any {
-	if r.secure == nil {
+	if r.session == nil {
 		return nil
 	}
-	return r.secure.certificate()
+	return r.session.certificate()
 }
 
 // Witness is who can say whether what was sent over the request's connection has not
@@ -214,7 +214,10 @@ func (r *Request) Drain() {
 func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	h, uri := &ctx.Request.Header, ctx.URI()
 	r.ctx, r.Began = ctx, time.Now()
-	r.conn, r.secure = underneath(ctx.Conn())
+	secure := (*secureConn)(nil)
+	if r.conn, secure = underneath(ctx.Conn()); secure != nil {
+		r.session = secure.session
+	}
 	r.Pending = ctx.RequestBodyStream() == nil && ctx.Request.MayContinue()
 	r.Method, r.Target, r.Path, r.Query, r.Protocol = h.Method(), h.RequestURI(), uri.PathOriginal(), uri.QueryString(), h.Protocol()
 	r.Unreadable = string(r.Path) == refusedURI
@@ -234,8 +237,8 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	if r.conn != nil {
 		r.answer.ending = &r.conn.ending
 	}
-	if r.secure != nil {
-		r.answer.ending = &r.secure.ending
+	if secure != nil {
+		r.answer.ending = &secure.ending
 	}
 	b := &r.body
 	b.core, b.conn, b.response, b.encoding, b.length, b.began, b.pending = r.core, r.conn, &ctx.Response, r.Encoding, r.Length, r.Began, r.Pending

@@ -6,30 +6,52 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 )
 
-// secureConn is a TLS connection that remembers the certificate it was opened
-// with.
+// secureConn is a connection over TLS while a goroutine has it.
 type secureConn struct {
-	*tls.Conn
+	*session
 	under  *conn
 	ending ending
-	failed bool // the handshake; nothing that is written arrives
-	known  bool // what of the client's certificate was made
-	made   any  // by the owner
+	failed bool        // the handshake; nothing that is written arrives
+	fate   atomic.Bool // somebody closes it, or has it go home
+}
+
+func newSecureConn(s *session, under *conn) *secureConn {
+	c := &secureConn{session: s, under: under}
+	under.session, under.secure, under.in.from = s, true, c
+	s.toGoroutine(under)
+	return c
 }
 
 // Read is as that of conn.
 func (c *secureConn) Read(b []byte) (int, error) { return c.under.in.Read(b) }
 
 // receive is told apart from reading the connection underneath: the client's farewell
-// is no request.
+// is no request, and what is for a loop shows behind TLS alone.
 func (c *secureConn) receive(b []byte) (int, error) {
+	u := c.under
+	if len(u.unsent)+len(u.unread) > 0 {
+		if n, err := u.resume(b); n > 0 || err != nil {
+			return n, err
+		}
+	}
+	idle := u.idle()
 	n, err := c.Conn.Read(b)
-	if d := c.under.owed.Load(); n > 0 && d != nil && d.fresh {
+	c.full = n == len(b)
+	if d := u.owed.Load(); n > 0 && d != nil && d.fresh {
 		d.heard()
-		c.under.owed.Store(nil)
+		u.owed.Store(nil)
+	}
+	switch {
+	case !idle:
+	case n > 0 && err == nil && u.door.forLoop(b[:n]):
+		return u.goHome(b[:n])
+	case n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && !u.parted.Load():
+		return u.goHome(nil)
 	}
 	return n, err
 }
@@ -45,6 +67,13 @@ func (c *secureConn) Close() error {
 		return c.under.serveAgain()
 	}
 	u := c.under
+	if u.parting.Load() && !c.fate.Swap(true) && u.core.open.remove(u) {
+		return u.door.takeBack(u)
+	}
+	if u.door != nil && u.parting.Load() {
+		return net.ErrClosed // it is home
+	}
+	c.fate.Store(true)
 	u.moves.Store(nil)
 	if u.owed.Load() != nil && !u.endless && !u.reads.Load() {
 		patience := farewellTime
@@ -59,19 +88,12 @@ func (c *secureConn) Close() error {
 	return c.Conn.Close()
 }
 
-// certificate gives what was made of the client's certificate. Only the goroutine that
-// serves the connection calls it, after the handshake.
-func (c *secureConn) certificate() any {
-	if !c.known {
-		state := c.ConnectionState()
-		c.made, c.known = c.under.core.owner.Certificate(&state), true
-	}
-	return c.made
-}
-
 // Handshake is called by the HTTP library, once. Who connects and says nothing, as
 // watchers of ports do, is not refused.
 func (c *secureConn) Handshake() error {
+	if c.under.door != nil && !c.under.fresh {
+		return nil // it was before
+	}
 	err := c.Conn.Handshake()
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 		c.under.core.owner.BadHandshake(c.under.peer, err)
@@ -80,6 +102,18 @@ func (c *secureConn) Handshake() error {
 		c.explain(err)
 	}
 	return err
+}
+
+// greet does the handshake of a connection that is for the loops, and gives it to them.
+// Who has not done it in the time of a head is cut off.
+func (c *secureConn) greet() {
+	u := c.under
+	_ = c.SetDeadline(time.Now().Add(u.core.ReadTimeout)) // refused: it is over, which the handshake says
+	if c.Handshake() != nil || u.core.stopping.Load() || !u.core.open.remove(u) {
+		_ = c.Conn.Close()
+		return
+	}
+	_ = u.door.takeBack(u) // an error: it is closed
 }
 
 // TextSpeaksTLS is for clients that have http:// where it should be https://.

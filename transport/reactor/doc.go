@@ -25,6 +25,10 @@
 // wakes it or more comes. So a question without an answer yet costs no goroutine either,
 // and no answer without an end (Ongoing), which is parked between any two of its parts.
 //
+// What lies over the bytes of a connection, as TLS does, is a Cover: its Worker sees what was
+// opened, and what it writes is sealed. Part of a record waits as little on a loop as part of a
+// request: its connection is handed over.
+//
 // Only Linux has it; elsewhere New says so with ErrUnsupported, and the caller
 // serves every connection with a goroutine.
 package reactor
@@ -78,6 +82,31 @@ type Worker interface {
 	// not, and the guest.
 	Serve(c *Conn, in []byte) (next Next, rest Rest)
 }
+
+// Cover is what lies over the bytes of a connection: what comes is opened, and what leaves is
+// sealed. It goes with the connection when that changes hands. Its methods are called by the
+// one goroutine that has the connection at the time, and must not wait.
+type Cover interface {
+	// Open puts what can be read of what came, so far and with in, into out. It borrows in
+	// until it is called again, or Keep is. When out is full there may be more: it is to be
+	// called again, with nothing. io.EOF is the other end's farewell, any other error the end;
+	// what was read before either is in out.
+	Open(in, out []byte) (int, error)
+	// Keep copies what is borrowed.
+	Keep()
+	// Held is how many bytes have come, at least, and cannot be read yet.
+	Held() int
+	// Seal puts p, or a farewell, behind what is to be sent.
+	Seal(p []byte) error
+	Farewell()
+	// Sealed is what is to be sent, and Sent forgets the first n bytes of it.
+	Sealed() []byte
+	Sent(n int)
+}
+
+// ErrUnsent is what Conn.Write gives for a connection with a Cover when everything was taken
+// and not everything has left: the connection is to be handed over, with what has not.
+var ErrUnsent = errors.New("the other end takes no more")
 
 // Ongoing is an answer that has begun and has no end yet, as its Worker remembers it. It
 // goes with the connection when that changes hands. While a connection with one is parked,
@@ -149,6 +178,7 @@ type Conn struct {
 	Since time.Time
 	// Ongoing is the answer that is under way: the Worker's to set and to look at; nil: none.
 	Ongoing Ongoing
+	Cover   Cover // over the bytes; nil: they are as they are. It is not changed
 
 	fd       int
 	group    *group
@@ -158,6 +188,7 @@ type Conn struct {
 	began    time.Duration // since the reactor began: when it came
 	parked   *parked       // nil: it is not
 	noise    int           // bytes that came behind an Ongoing
+	last     int           // bytes of a farewell that were sent
 	served   atomic.Bool   // a Worker has answered something here, or its goroutine had before Adopt
 }
 
@@ -184,6 +215,17 @@ type Waiting struct {
 	conn *Conn
 }
 
+// Arrival is a connection on its way into the reactor, besides the socket.
+type Arrival struct {
+	Peer    netip.Addr
+	Mark    Mark    // nil: none
+	Ongoing Ongoing // nil: none. With one, Unread is what the Worker was asked
+	Cover   Cover   // nil: none. With one, Unread was opened
+	Unread  []byte  // was read and not answered
+	Served  bool    // it counts as one on which something was answered
+	New     bool    // it may be silent for Options.First instead of Options.Idle
+}
+
 // Handed is a connection on its way out of the reactor.
 type Handed struct {
 	Peer   netip.Addr
@@ -191,6 +233,8 @@ type Handed struct {
 	Mark   Mark
 	// Ongoing is now the taker's, to be told its end.
 	Ongoing Ongoing
+	// Cover is the taker's, too. With one, Unread was opened and Unsent is sealed.
+	Cover Cover
 	Rest
 	fd int
 }

@@ -3,9 +3,9 @@ package reactor
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -69,16 +69,22 @@ type group struct {
 	lead    chan struct{}   // the loop that has the token waits in the kernel
 }
 
-// spare is what a goroutine that is no loop needs for answering.
+// spare is what a loop, or a goroutine that is none, needs for answering.
 type spare struct {
 	worker Worker
-	buf    []byte
+	buf    []byte // to read into
+	open   []byte // for what a Cover reads out of that
+}
+
+func (r *Reactor) newSpare() *spare {
+	both := make([]byte, 2*r.options.Buffer)
+	return &spare{r.options.NewWorker(), both[:r.options.Buffer:r.options.Buffer], both[r.options.Buffer:]}
 }
 
 // New starts the loops.
 func New(o *Options) (*Reactor, error) {
 	r := &Reactor{options: *o, began: time.Now(), stop: make(chan struct{})}
-	r.spares.New = func() any { return &spare{o.NewWorker(), make([]byte, o.Buffer)} }
+	r.spares.New = func() any { return r.newSpare() }
 	for loops := o.Loops; loops > 0; loops -= perGroup {
 		g, err := newGroup(r)
 		if err != nil {
@@ -113,29 +119,28 @@ func newGroup(r *Reactor) (*group, error) {
 // Take takes a new connection, as it was accepted; the caller must not use it
 // any more, whatever the outcome.
 func (r *Reactor) Take(c net.Conn) error {
-	return r.take(c, &Conn{Peer: PeerOf(c.RemoteAddr())}, nil, false, r.options.First)
+	return r.Adopt(c, &Arrival{Peer: PeerOf(c.RemoteAddr()), New: true})
 }
 
 // Adopt takes a connection back that was handed over, together with its mark, if
 // it has any, and with what was read from it and not answered yet: if that is for
-// a Worker, it is answered before Adopt returns. With served it counts as one on
-// which something was answered. The caller must not use the connection any more,
-// whatever the outcome; after an error the mark is the caller's. With an Ongoing, which is
-// the caller's after an error too, unread is what the Worker was asked.
-func (r *Reactor) Adopt(c net.Conn, peer netip.Addr, unread []byte, mark Mark, ongoing Ongoing, served bool) error {
-	return r.take(c, &Conn{Peer: peer, Mark: mark, Ongoing: ongoing}, unread, served, r.options.Idle)
-}
-
-// take moves the socket out of the runtime's poller, which would otherwise be
+// a Worker, it is answered before Adopt returns. The caller must not use the connection any more,
+// whatever the outcome; after an error the mark and the Ongoing are the caller's.
+//
+// The socket is moved out of the runtime's poller, which would otherwise be
 // woken by everything that comes.
-func (r *Reactor) take(nc net.Conn, c *Conn, unread []byte, served bool, patience time.Duration) error {
+func (r *Reactor) Adopt(nc net.Conn, a *Arrival) error {
 	fd, err := detach(nc)
 	if err != nil {
 		return err
 	}
-	now := time.Since(r.began)
+	now, patience := time.Since(r.began), r.options.Idle
+	if a.New {
+		patience = r.options.First
+	}
+	c := &Conn{Peer: a.Peer, Mark: a.Mark, Ongoing: a.Ongoing, Cover: a.Cover}
 	c.fd, c.began, c.deadline, c.group = fd, now, now+patience, r.groups[r.next.Add(1)%uint32(len(r.groups))]
-	c.served.Store(served)
+	c.served.Store(a.Served)
 	c.state.Store(busy)
 	r.count.Add(1)
 	r.conns.put(fd, c)
@@ -148,13 +153,8 @@ func (r *Reactor) take(nc net.Conn, c *Conn, unread []byte, served bool, patienc
 	if c.Mark != nil {
 		c.Mark.Held(c)
 	}
-	if len(unread) > 0 {
-		h := r.spares.Get().(*spare)
-		keeps := r.answer(h.worker, c, unread)
-		r.spares.Put(h)
-		if !keeps {
-			return nil
-		}
+	if !r.begin(c, a.Unread) {
+		return nil
 	}
 	err = c.group.control(syscall.EPOLL_CTL_ADD, c) // while nobody else can have it closed
 	if !c.state.CompareAndSwap(busy, idle) {
@@ -165,6 +165,20 @@ func (r *Reactor) take(nc net.Conn, c *Conn, unread []byte, served bool, patienc
 		r.drop(c, false)
 	}
 	return nil
+}
+
+// begin answers what came with a connection that the caller has busy, and reports whether
+// that stays with the loops.
+func (r *Reactor) begin(c *Conn, unread []byte) bool {
+	if len(unread) == 0 && c.Cover == nil {
+		return true
+	}
+	h := r.spares.Get().(*spare)
+	defer r.spares.Put(h)
+	if len(unread) > 0 && !r.answer(h.worker, c, unread) {
+		return false
+	}
+	return c.Cover == nil || r.open(h, c, nil, time.Since(r.began), false) && r.whole(h, c)
 }
 
 // detach gives the socket of a connection under a number of its own, and closes
@@ -208,7 +222,7 @@ func (g *group) control(what int, c *Conn) (err error) {
 
 // loop takes on what has come, again and again.
 func (g *group) loop() {
-	worker, buf := g.reactor.options.NewWorker(), make([]byte, g.reactor.options.Buffer)
+	h := g.reactor.newSpare()
 	var events [atOnce]syscall.EpollEvent
 	var began time.Duration // of its turn
 	for !g.reactor.stopping.Load() {
@@ -222,7 +236,7 @@ func (g *group) loop() {
 		if waits {
 			began = now
 		}
-		g.serve(worker, buf, events[:n], now)
+		g.serve(h, events[:n], now)
 		if now-began >= turn {
 			runtime.Gosched()
 			began = time.Since(g.reactor.began)
@@ -243,18 +257,18 @@ func (r *Reactor) Help() {
 				break
 			}
 			h := r.spares.Get().(*spare)
-			g.serve(h.worker, h.buf, events[:n], time.Since(r.began))
+			g.serve(h, events[:n], time.Since(r.began))
 			r.spares.Put(h)
 		}
 	}
 }
 
 // serve serves what has come.
-func (g *group) serve(w Worker, buf []byte, events []syscall.EpollEvent, now time.Duration) {
+func (g *group) serve(h *spare, events []syscall.EpollEvent, now time.Duration) {
 	for i := range events {
 		if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
 			over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
-			g.reactor.serve(w, c, buf, now, over)
+			g.reactor.serve(h, c, now, over)
 		}
 	}
 }
@@ -295,7 +309,8 @@ const (
 
 // serve reads what has come on a connection and has the worker answer it. A
 // short read means that there is no more; with over, the end is behind it.
-func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over bool) {
+func (r *Reactor) serve(h *spare, c *Conn, now time.Duration, over bool) {
+	buf := h.buf
 	for !c.state.CompareAndSwap(idle, busy) {
 		if c.state.CompareAndSwap(busy, again) || c.state.Load() >= again {
 			return
@@ -312,17 +327,14 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 		case errno != 0 || n == 0:
 			r.end(c, errno != 0)
 			return
-		case c.Ongoing != nil && c.parked != nil:
-			if c.noise += int(n); c.noise > ParkedAtMost {
-				r.drop(c, false)
-				return
-			}
-		case !r.answer(w, c, c.unpark(buf[:n])):
+		case c.Cover != nil && !r.open(h, c, buf[:n], now, over), c.Cover == nil && !r.came(h.worker, c, buf[:n]):
 			return
-		default:
+		case c.Cover == nil:
 			c.deadline = now + r.options.Idle
 		}
 		switch {
+		case !more && !r.whole(h, c):
+			return
 		case more && reads < readsAtOnce:
 		case more:
 			c.state.Store(idle)
@@ -334,6 +346,95 @@ func (r *Reactor) serve(w Worker, c *Conn, buf []byte, now time.Duration, over b
 			c.state.Store(busy) // something came meanwhile
 		}
 	}
+}
+
+// came has the worker answer what has come, and reports whether the connection stays with
+// the loops. Behind an answer without an end nothing is answered.
+func (r *Reactor) came(w Worker, c *Conn, in []byte) bool {
+	if c.Ongoing == nil || c.parked == nil {
+		return r.answer(w, c, c.unpark(in))
+	}
+	if c.noise += len(in); c.noise > ParkedAtMost {
+		r.drop(c, false)
+		return false
+	}
+	return true
+}
+
+// open is came for a connection with a Cover.
+func (r *Reactor) open(h *spare, c *Conn, in []byte, now time.Duration, over bool) bool {
+	for {
+		n, err := c.Cover.Open(in, h.open)
+		if n > 0 {
+			if !r.came(h.worker, c, h.open[:n]) {
+				return false
+			}
+			c.deadline = now + r.options.Idle
+		}
+		switch {
+		case err != nil:
+			r.leave(c, err, over)
+			return false
+		case n < len(h.open):
+			return r.flush(c)
+		}
+		in = nil
+	}
+}
+
+// leave is the end of what a Cover reads. A farewell of somebody who has to show yet what
+// he has heard, and has not ended the connection, is for who can wait for that.
+func (r *Reactor) leave(c *Conn, why error, over bool) {
+	switch broken := !errors.Is(why, io.EOF); {
+	case !broken && over:
+		r.end(c, false)
+	case !broken && c.Mark != nil && c.parked == nil && !c.parting.Load():
+		r.hand(c, Rest{})
+	default:
+		_, _ = c.push() // it says why; nobody waits until that has left
+		r.drop(c, broken)
+	}
+}
+
+// flush sends what a Cover has to say by itself, and reports whether the connection stays
+// with the loops.
+func (r *Reactor) flush(c *Conn) bool {
+	left, err := c.push()
+	switch {
+	case err != nil:
+		r.drop(c, true)
+		return false
+	case left:
+		return true
+	case c.parked != nil: // it has said nothing for long, and takes nothing
+		r.drop(c, false)
+		return false
+	}
+	r.hand(c, Rest{})
+	return false
+}
+
+// whole reports whether a connection stays with the loops, as one does of which no part of
+// a record has come. A short part may wait with one that is parked.
+func (r *Reactor) whole(h *spare, c *Conn) bool {
+	if c.Cover == nil {
+		return true
+	}
+	held := c.Cover.Held()
+	switch {
+	case held == 0 || c.parked != nil && held <= ParkedAtMost:
+		return true
+	case c.parked != nil && c.Ongoing != nil:
+		r.drop(c, false)
+		return false
+	case c.parked != nil:
+		in := c.unpark(nil)
+		if c.Last = true; !r.answer(h.worker, c, in) {
+			return false
+		}
+	}
+	r.hand(c, Rest{})
+	return false
 }
 
 // answer has the worker answer, and reports whether the connection stays with the
@@ -445,6 +546,9 @@ func (r *Reactor) drop(c *Conn, broken bool) {
 		c.Ongoing.Over(nil)
 	}
 	r.conns.put(c.fd, nil)
+	if !broken {
+		c.farewell()
+	}
 	_ = syscall.Close(c.fd)
 	r.count.Add(-1)
 	r.options.Closed()
@@ -456,7 +560,14 @@ func (r *Reactor) hand(c *Conn, rest Rest) {
 	_ = c.group.control(syscall.EPOLL_CTL_DEL, c) // it may not be there yet
 	r.count.Add(-1)
 	rest.Unread = append([]byte(nil), rest.Unread...)
-	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Mark: c.Mark, Ongoing: c.Ongoing, Rest: rest, fd: c.fd})
+	if c.Cover != nil {
+		c.Cover.Keep()
+		if left := c.Cover.Sealed(); len(left) > 0 {
+			rest.Unsent = append([]byte(nil), left...)
+			c.Cover.Sent(len(left))
+		}
+	}
+	r.options.Hand(&Handed{Peer: c.Peer, Served: c.served.Load(), Mark: c.Mark, Ongoing: c.Ongoing, Cover: c.Cover, Rest: rest, fd: c.fd})
 }
 
 // Count is how many connections the loops hold.
@@ -615,8 +726,19 @@ func (r *Reactor) await(marked []*Conn) {
 
 // part ends this side of a connection.
 func (c *Conn) part() {
+	c.farewell()
 	c.parting.Store(true)
 	_, _, _ = syscall.RawSyscall(syscall.SYS_SHUTDOWN, uintptr(c.fd), syscall.SHUT_WR, 0) // it may be over already
+}
+
+// farewell says it, where there is one, as far as the kernel takes it at once.
+func (c *Conn) farewell() {
+	if c.Cover == nil || c.parting.Load() {
+		return
+	}
+	c.Cover.Farewell()
+	c.last = len(c.Cover.Sealed())
+	_, _ = c.push() // it is over either way
 }
 
 // Look asks the kernel about the connection. Only the Worker that has it, and
@@ -624,7 +746,7 @@ func (c *Conn) part() {
 func (c *Conn) Look() Sight {
 	s := Look(c.fd)
 	if s.Unacked > 0 && c.parting.Load() {
-		s.Unacked-- // this side's end
+		s.Unacked = max(0, s.Unacked-c.last-1) // this side's end
 	}
 	return s
 }
@@ -684,8 +806,39 @@ func count(fd int, which uintptr) int {
 }
 
 // Write sends as much as the kernel takes at once. The error is
-// syscall.EAGAIN when it took nothing; less than everything is no error.
+// syscall.EAGAIN when it took nothing; less than everything is no error. With a Cover
+// everything is taken, and ErrUnsent says that a part of it has not left.
 func (c *Conn) Write(p []byte) (int, error) {
+	if c.Cover == nil {
+		return c.write(p)
+	}
+	if err := c.Cover.Seal(p); err != nil {
+		return 0, err
+	}
+	left, err := c.push()
+	switch {
+	case err != nil:
+		return 0, err
+	case !left:
+		return len(p), ErrUnsent
+	}
+	return len(p), nil
+}
+
+// push sends what is sealed, and reports whether all of it has left.
+func (c *Conn) push() (left bool, err error) {
+	sealed := c.Cover.Sealed()
+	if len(sealed) == 0 {
+		return true, nil
+	}
+	n, err := c.write(sealed)
+	if c.Cover.Sent(n); errors.Is(err, syscall.EAGAIN) {
+		err = nil
+	}
+	return n == len(sealed), err
+}
+
+func (c *Conn) write(p []byte) (int, error) {
 	for {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_WRITE, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)))
 		switch errno {

@@ -4,7 +4,6 @@ package reactor
 
 import (
 	"net"
-	"net/netip"
 	"time"
 )
 
@@ -21,9 +20,7 @@ func New(*Options) (*Reactor, error) { return nil, ErrUnsupported }
 func (r *Reactor) Take(net.Conn) error { return ErrUnsupported }
 
 // Adopt does nothing.
-func (r *Reactor) Adopt(net.Conn, netip.Addr, []byte, Mark, Ongoing, bool) error {
-	return ErrUnsupported
-}
+func (r *Reactor) Adopt(net.Conn, *Arrival) error { return ErrUnsupported }
 
 // Unserved is empty.
 func (r *Reactor) Unserved() []Unserved { return nil }

@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,7 +174,7 @@ func (s *stage) take(h *Handed) {
 		}
 		if line == "home\n" {
 			unread, _ := in.Peek(in.Buffered())
-			if err := s.reactor.Adopt(c, h.Peer, unread, nil, h.Ongoing, h.Served); err != nil {
+			if err := s.reactor.Adopt(c, &Arrival{Peer: h.Peer, Unread: unread, Ongoing: h.Ongoing, Served: h.Served}); err != nil {
 				s.t.Logf("giving back: %v", err) // the reactor may have ended
 			}
 			return
@@ -336,7 +335,7 @@ func TestEnd(t *testing.T) {
 		t.Error("took what has no socket")
 	}
 	late := s.dial()
-	if err := s.reactor.Adopt(late, netip.Addr{}, nil, nil, nil, false); !errors.Is(err, net.ErrClosed) {
+	if err := s.reactor.Adopt(late, &Arrival{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("took a connection after the end: %v", err)
 	}
 	s.reactor.Close() // again
