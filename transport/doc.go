@@ -38,6 +38,8 @@
 //	connections            Options.MaxConnections    others are closed, see conn/shed.go; 503
 //	connections with a goroutine  Options.MaxServed   others are closed, see conn/shed.go; they wait
 //	header and request line Options.HeaderBytes       431; beyond 8 KiB out of the memory for bodies, 503 when there is none
+//	time for a handshake   Options.ReadTimeout       closed; as many at once as may have a goroutine
+//	a connection over TLS that is idle    48 KiB, mostly what its longest record took
 //	time for a head        Options.ReadTimeout       408 and closed; 15 seconds for a long one before login
 //	a body of which nothing comes   Options.ReadStall   408 and closed
 //	the same after login of which nothing more comes   Options.ReadStall, again and again    408 and closed

@@ -88,8 +88,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   max_header_bytes      LAPID_MAX_HEADER_BYTES      how long the headers of a request may be,
                                                     4KiB to 1MiB (64KiB); more get 431
   loops                 LAPID_LOOPS                 auto (one for each processor), how many, or off:
-                                                    what holds connections without TLS and without
-                                                    a goroutine each (auto)
+                                                    what holds connections without a goroutine
+                                                    each (auto)
   bookmark_journal      LAPID_BOOKMARK_JOURNAL      journal kept for a reader of the history that is
                                                     behind, 1MiB or more (1GiB); no more than
                                                     two million changes of decisions in any case

@@ -2,7 +2,7 @@
 // HTTP library, framing, bodies, deadlines, and how a connection that is idle is kept.
 // It knows no engine and no gate; what it has to ask about callers it asks its Owner.
 //
-//	listener ─► reactor ─► plain ─────────────────────────┐
+//	listener ─► (handshake ─►) reactor (─► session) ─► plain ─┐
 //	listener ─► conn ─► intake ─► fasthttp ─► Request.fill ─► Handler.Serve(Request, Answer)
 //
 // A Front is everything by which requests come in. A Request is a value: it has the
@@ -19,7 +19,14 @@
 // that would have to wait or to search, moves its connection to the HTTP library
 // (listener.go), untouched; there it stays while it is busy with such requests,
 // and goes back when it is idle for a moment or asks for a loop again (conn.go).
-// TLS, and a server without loops (Options.Loops), is the HTTP library's alone.
+// A server without loops (Options.Loops) is the HTTP library's alone.
+//
+// A connection over TLS has a goroutine for its handshake, as many at once as may have one
+// (Limits.MaxServed) and each for the time of a head, and goes to a loop with what came behind
+// it. There crypto/tls reads from a buffer and writes to one (session.go), so what is said of
+// connections that are plain is so of those over TLS; but where a loop has part of a record
+// alone, or a farewell of somebody who has yet to show what he heard, a goroutine goes on.
+// Options.SecureAlone is the way back.
 //
 // An answer may be put off (Answer.Park), and it may have no end (ongoing.go): then its
 // request is served again for every part of it, on a loop, or a function with a goroutine of

@@ -214,6 +214,10 @@ const (
 	// perConnection is what a connection takes besides what it has sent: on a loop,
 	// or while it waits for a goroutine.
 	perConnection = 1 << 10
+	// perSecure is what one over TLS takes more, wherever it is: 8 KiB for its state and the
+	// client's certificate, and what crypto/tls keeps of the longest record that came, which
+	// is less than 40 KiB. Of clients that send short requests it is 16 KiB together.
+	perSecure = 48 << 10
 	// perServed is what one with a goroutine takes besides its read buffer and what
 	// has come in part: stack, write buffer, request and response.
 	perServed = 16 << 10
@@ -233,7 +237,11 @@ func (f *Front) MemoryBound() int64 {
 	if o.Loops == 0 || o.TLS != nil && o.SecureAlone {
 		served *= listeners
 	}
-	return listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+AsIs) +
+	secure := int64(0)
+	if o.TLS != nil {
+		secure = int64(o.MaxConnections) * perSecure
+	}
+	return secure + listeners*int64(o.MaxConnections)*int64(readBuffer+perConnection) + served*int64(2*readBuffer+perServed+AsIs) +
 		o.BodyMemory + o.StrangerMemory + 2*wideBody
 }
 

@@ -1,0 +1,6 @@
+//go:build race
+
+package conn
+
+// raced: the race detector allocates.
+const raced = true
