@@ -2,7 +2,7 @@
 // HTTP library, framing, bodies, deadlines, and how a connection that is idle is kept.
 // It knows no engine and no gate; what it has to ask about callers it asks its Owner.
 //
-//	listener ─► (handshake ─►) reactor (─► session) ─► plain ─┐
+//	listener ─► handshake, reactor, session ─► plain ─────┐
 //	listener ─► conn ─► intake ─► fasthttp ─► Request.fill ─► Handler.Serve(Request, Answer)
 //
 // A Front is everything by which requests come in. A Request is a value: it has the
