@@ -37,19 +37,18 @@ package conn
 //	                       read; 100 has the request answered after its body, anything
 //	                       else is the answer.
 
-// And of crypto/tls, besides what its documentation promises; the tests are those of
-// session_test.go and keyupdate_test.go, which ask it over a wire.
+// And of crypto/tls, besides what its documentation promises; session_test.go and
+// keyupdate_test.go ask it over a wire:
 //
-//	AskedLater             an error of the connection that is temporary (net.Error) is given
-//	                       on by Read as it is and is not remembered, in the middle of a
-//	                       record, of a message of the handshake, and between them
-//	                       (TestSessionSplit, TestSessionNewKeys). So a loop asks again.
-//	NoReadAhead            Read asks the connection for nothing while it has a whole record,
-//	                       and no more than a record is given to it on a loop; so it has
-//	                       nothing left that it did not say (TestSessionManyRecords).
-//	OneAllocation          a record that is read costs one allocation of 24 bytes, one that is
-//	                       written none (TestSessionAllocatesOne).
-//	WritesAreWhole         a record is written by one Write, with the lock of writing held; what
-//	                       Read has to answer, a change of keys or an alert, is written before
-//	                       it returns (TestSessionNewKeys, TestSessionEnds).
-//	FarewellOnce           CloseWrite writes the farewell, and Close does not write it again.
+//	TestSessionSplit, TestSessionNewKeys: an error of the connection that is temporary
+//	(net.Error) is given on by Read as it is and is not remembered, in the middle of a record,
+//	of a message of the handshake, and between them. So a loop asks again.
+//
+//	TestSessionManyRecords: Read asks the connection for nothing while it has a whole record.
+//	On a loop it is given no more than one; so it has nothing left that it did not say.
+//
+//	TestSessionAllocatesOne: a record that is read costs one allocation of 24 bytes, one that is
+//	written none.
+//
+//	TestSessionNewKeys, TestSessionEnds: what Read has to answer, a change of keys or an alert,
+//	is written before it returns, and a farewell is an end behind what was said before it.
