@@ -64,9 +64,19 @@ func (l *listener) open() error {
 	return nil
 }
 
-// admit accepts connections for the loops until the listener is closed.
+// admitAtOnce is how many connections are accepted before what has come on those that are
+// there is answered.
+const admitAtOnce = 8
+
+// admit accepts connections for the loops until the listener is closed. When thousands come
+// at once, as after a restart, each has a request with it, and what the kernel says has come
+// is served in the order in which it came: a live query would wait for all that were accepted
+// before it. So no more are accepted than are served; the others wait in the kernel.
 func (l *listener) admit(loops *reactor.Reactor) {
-	for {
+	for n := 1; ; n++ {
+		if n%admitAtOnce == 0 {
+			loops.CatchUp()
+		}
 		c, err := l.accept()
 		if err != nil {
 			l.end(err)

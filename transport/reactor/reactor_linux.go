@@ -29,6 +29,8 @@ const (
 	// helpsAtOnce is how often Help takes so many on: others that come are as urgent as
 	// what its caller does.
 	helpsAtOnce = 4
+	// catchUpAtMost is how often CatchUp does.
+	catchUpAtMost = 16
 	// turn is how long a loop goes on before it lets other goroutines have the
 	// processor, while there is always something to do.
 	turn = 200 * time.Microsecond
@@ -247,10 +249,17 @@ func (g *group) loop() {
 // Help answers what has come, if anything has, but not for ever, on the caller's goroutine. It is
 // for code that computes for long: while all processors compute, the kernel is not asked
 // what has come for up to ten milliseconds, however often that code steps back.
-func (r *Reactor) Help() {
+func (r *Reactor) Help() { r.help(helpsAtOnce) }
+
+// CatchUp is Help for who brings new work: it goes on until nothing is left that has come, but
+// not for ever either, so that new work is done beside old that never ends.
+func (r *Reactor) CatchUp() { r.help(catchUpAtMost) }
+
+// help takes on what has come, so many times for each group.
+func (r *Reactor) help(times int) {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
-		for range helpsAtOnce {
+		for range times {
 			n := 0
 			_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
 			if n == 0 {

@@ -37,6 +37,9 @@ func (r *Reactor) Close() {}
 // Help does nothing.
 func (r *Reactor) Help() {}
 
+// CatchUp does nothing.
+func (r *Reactor) CatchUp() {}
+
 // Waiting is empty.
 func (r *Reactor) Waiting() []Waiting { return nil }
 
