@@ -50,8 +50,16 @@ func (in *instance) openIn(s *Store, readOnly bool) (*instance, error) {
 		}
 		return nil, s.blame(err)
 	}
+	if !readOnly {
+		in.hold()
+	}
 	return in, nil
 }
+
+// hold opens all tables, up to Options.MaxOpenFiles of Pebble's: when somebody removes the
+// folder, what they have can be read still, and be backed up. Pebble opens those that come
+// later by itself, for their statistics. One that cannot be opened is told by who needs it.
+func (in *instance) hold() { _, _ = in.db.SSTables(pebble.WithProperties()) }
 
 // open turns Pebble's panics into errors: some damage ends in one.
 func (in *instance) open(path string, options *pebble.Options) (err error) {

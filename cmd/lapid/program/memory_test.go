@@ -47,7 +47,6 @@ func TestSpareIsSeen(t *testing.T) {
 		t.Errorf("%d bytes are spare after 64 MB more, and %d before", spare, before)
 	}
 	runtime.KeepAlive(garbage)
-	garbage = nil
 	debug.FreeOSMemory()
 	look.read()
 	if spare := look.spare(); spare >= worthBytes {

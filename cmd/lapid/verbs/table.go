@@ -274,7 +274,7 @@ func (t *table) narrow(columns []int, limit int) {
 // of them has a border.
 func (t *table) rule(out *bufio.Writer, columns []int, above, below []cell) {
 	if !t.boxed {
-		out.WriteString(strings.Repeat("-", t.room(columns)+2) + "\n")
+		_, _ = out.WriteString(strings.Repeat("-", t.room(columns)+2) + "\n")
 		return
 	}
 	borders := make([]bool, len(columns))
@@ -285,16 +285,16 @@ func (t *table) rule(out *bufio.Writer, columns []int, above, below []cell) {
 			borders[at-1] = true
 		}
 	}
-	out.WriteByte('+')
+	_ = out.WriteByte('+')
 	for i, w := range columns {
-		out.WriteString(strings.Repeat("-", w+2))
+		_, _ = out.WriteString(strings.Repeat("-", w+2))
 		if borders[i] || i == len(columns)-1 {
-			out.WriteByte('+')
+			_ = out.WriteByte('+')
 		} else {
-			out.WriteByte('-')
+			_ = out.WriteByte('-')
 		}
 	}
-	out.WriteByte('\n')
+	_ = out.WriteByte('\n')
 }
 
 // draw writes a line of cells, which may take several lines of text.
@@ -311,19 +311,19 @@ func (t *table) draw(out *bufio.Writer, columns []int, line []cell) {
 	}
 	for y := range high {
 		if t.boxed {
-			out.WriteByte('|')
+			_ = out.WriteByte('|')
 		}
 		for i := range line {
 			text := ""
 			if y < len(texts[i]) {
 				text = texts[i][y]
 			}
-			out.WriteString(" " + pad(text, rooms[i], line[i].align) + " ")
+			_, _ = out.WriteString(" " + pad(text, rooms[i], line[i].align) + " ")
 			if t.boxed {
-				out.WriteByte('|')
+				_ = out.WriteByte('|')
 			}
 		}
-		out.WriteByte('\n')
+		_ = out.WriteByte('\n')
 	}
 }
 
