@@ -96,9 +96,9 @@ func (b *Bringer) again(ctx context.Context, a *Alert, id engine.AlertID, taken 
 		return nil, err
 	}
 	m := newMatching(ours)
+	found := m.find(taken)
 	for i := range taken {
-		d := &taken[i]
-		at := m.find(d)
+		d, at := &taken[i], found[i]
 		var one []engine.Brought
 		if at < 0 {
 			one, err = b.addition(a, d)
@@ -230,7 +230,7 @@ func (b *Bringer) endAll(ctx context.Context) error {
 type matching struct {
 	ours  []engine.Decision
 	taken []bool
-	uuid  map[engine.UUID]int
+	uuid  map[engine.UUID][]int
 	alike map[saying][]int // in the order of their ids
 }
 
@@ -238,24 +238,55 @@ type matching struct {
 type saying struct{ scope, value, kind, origin, scenario string }
 
 func newMatching(ours []engine.Decision) *matching {
-	m := &matching{ours: ours, taken: make([]bool, len(ours)), uuid: make(map[engine.UUID]int, len(ours)), alike: make(map[saying][]int, len(ours))}
+	m := &matching{ours: ours, taken: make([]bool, len(ours)), uuid: make(map[engine.UUID][]int, len(ours)), alike: make(map[saying][]int, len(ours))}
 	for i, d := range ours {
-		m.uuid[d.UUID()] = i
-		s := saying{d.Scope().S, d.Value(), d.Type().S, d.Origin().S, d.Scenario().S}
+		m.uuid[d.UUID()] = append(m.uuid[d.UUID()], i)
+		s := sayingOf(d)
 		m.alike[s] = append(m.alike[s], i)
 	}
 	return m
 }
 
-// find finds a decision by its UUID, else by what it says: the one with its number before
+func sayingOf(d engine.Decision) saying {
+	return saying{d.Scope().S, d.Value(), d.Type().S, d.Origin().S, d.Scenario().S}
+}
+
+// find finds decisions by their UUID and what they say, then by their UUID, which may be that of
+// several, then by what they say: of those that are alike the one with its number before
 // others. -1: it is not here.
-func (m *matching) find(d *Decision) int {
-	if i, ok := m.uuid[d.UUID]; ok && !m.taken[i] {
-		m.taken[i] = true
-		return i
+func (m *matching) find(theirs []Decision) (found []int) {
+	for range theirs {
+		found = append(found, -1)
 	}
+	for _, among := range []func(*Decision) []int{m.same, m.named, m.likely} {
+		for i := range theirs {
+			if found[i] < 0 {
+				found[i] = m.take(&theirs[i], among(&theirs[i]))
+			}
+		}
+	}
+	return found
+}
+
+func (m *matching) same(d *Decision) (both []int) {
+	for _, i := range m.named(d) {
+		if sayingOf(m.ours[i]) == d.says() {
+			both = append(both, i)
+		}
+	}
+	return both
+}
+
+func (m *matching) named(d *Decision) []int { return m.uuid[d.UUID] }
+
+func (m *matching) likely(d *Decision) []int { return m.alike[d.says()] }
+
+func (d *Decision) says() saying { return saying{d.Scope, d.Value, d.Type, d.Origin, d.Scenario} }
+
+// take takes one of those that are not taken.
+func (m *matching) take(d *Decision, among []int) int {
 	found := -1
-	for _, i := range m.alike[saying{d.Scope, d.Value, d.Type, d.Origin, d.Scenario}] {
+	for _, i := range among {
 		if !m.taken[i] && (found < 0 || m.ours[i].ID() == engine.DecisionID(d.Number)) {
 			found = i
 		}
