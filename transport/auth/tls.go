@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -33,30 +32,12 @@ type TLSOptions struct {
 type TLS struct {
 	options TLSOptions
 	verify  tls.ClientAuthType
-	current atomic.Pointer[settings]
+	current atomic.Pointer[tls.Config]
 	looked  atomic.Int64
 
 	mu   sync.Mutex // guards seen
 	seen [3]stamp
 }
-
-// settings are what the files say, for two sorts of clients, which resume each other's
-// sessions. Half of what a handshake takes would be the exchange of keys that stands against
-// computers which do not exist yet (ML-KEM beside X25519), where nginx and all before took
-// X25519. So who offers both has X25519, and ML-KEM is for who asks for nothing else.
-type settings struct{ usual, hybrid *tls.Config }
-
-// of are the settings for a client.
-func (s *settings) of(hello *tls.ClientHelloInfo) *tls.Config {
-	for _, curve := range hello.SupportedCurves {
-		if slices.Contains(usualCurves, curve) {
-			return s.usual
-		}
-	}
-	return s.hybrid
-}
-
-var usualCurves = []tls.CurveID{tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521}
 
 // NewTLS reads the files. Either both of certificate and key are given, or
 // this is an error that says which is missing.
@@ -103,10 +84,10 @@ func clientVerification(word string) (tls.ClientAuthType, error) {
 
 // Config is what a listener needs. It follows the files by itself.
 func (t *TLS) Config() *tls.Config {
-	c := t.current.Load().hybrid.Clone()
-	c.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+	c := t.current.Load().Clone()
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		t.look()
-		return t.current.Load().of(hello), nil
+		return t.current.Load(), nil
 	}
 	return c
 }
@@ -124,19 +105,15 @@ func (t *TLS) Reload() error {
 	if err != nil {
 		return err
 	}
-	usual := &tls.Config{
-		MinVersion:       tls.VersionTLS12,
-		NextProtos:       []string{"http/1.1"},
-		Certificates:     []tls.Certificate{pair},
-		ClientAuth:       t.verify,
-		ClientCAs:        authorities,
-		CurvePreferences: usualCurves,
+	t.current.Store(&tls.Config{
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"http/1.1"},
+		Certificates: []tls.Certificate{pair},
+		ClientAuth:   t.verify,
+		ClientCAs:    authorities,
 		// Answers are for programs, which begin when they have all of one.
 		DynamicRecordSizingDisabled: true,
-	}
-	hybrid := usual.Clone()
-	hybrid.CurvePreferences = nil
-	t.current.Store(&settings{usual, hybrid})
+	})
 	t.seen = seen
 	return nil
 }
