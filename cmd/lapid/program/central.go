@@ -27,6 +27,7 @@ type change struct {
 	forget   bool          // with no options: there will be none, and no history is kept for it
 	unusable error         // why there are none though there should be
 	renew    bool          // with the options that are in force: the client logs in anew
+	turned   chan struct{} // closed once what was before takes nothing on any more; nil: nobody waits
 }
 
 func newConnection() *connection { return &connection{next: make(chan change, 1)} }
@@ -69,6 +70,9 @@ func (p *program) runCentral(ctx context.Context) error {
 				continue
 			}
 			leave()
+			if to.turned != nil {
+				close(to.turned)
+			}
 			client, leave = p.beginCentral(ctx, to)
 		case <-ctx.Done():
 			leave()

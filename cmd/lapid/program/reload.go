@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -86,14 +87,34 @@ func (p *program) reload(ctx context.Context) error {
 		return err
 	}
 	p.engine.SetProfiles(next.rules)
+	p.exchangeCentral(ctx, next)
 	p.logChanges(next, at)
-	again := p.sameCentral(next)
 	p.setup, p.server, p.rules, p.specs, p.told = fresh, next.server, next.rules, next.specs, next.told
 	p.central, p.unusable = next.central, next.unusable
-	to := p.wanted()
-	to.renew = again && to.options != nil
-	p.connection.turn(to)
 	return nil
+}
+
+// patience is longer than a client of the Central API may take to bring away what it has begun.
+const patience = 10 * time.Second
+
+// exchangeCentral has the connection to the Central API be the one of next. When it returns the one
+// before takes nothing on any more: what comes after a reload was told is shared as the new
+// settings say.
+func (p *program) exchangeCentral(ctx context.Context, next *program) {
+	asked := program{noCentral: p.noCentral, central: next.central, unusable: next.unusable, setup: next.setup}
+	to := asked.wanted()
+	if to.renew = p.sameCentral(next) && to.options != nil; to.renew {
+		p.connection.turn(to)
+		return
+	}
+	to.turned = make(chan struct{})
+	p.connection.turn(to)
+	select {
+	case <-to.turned:
+	case <-ctx.Done():
+	case <-time.After(patience):
+		p.log.Warn("the connection to the Central API is still at what it has begun: it ends by itself")
+	}
 }
 
 // logChanges says what a reload has changed, at the more talkative of the two log
