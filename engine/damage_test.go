@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -180,30 +179,12 @@ func damageEverything(t *testing.T, disk *persist.CrashFS, l *life, want []strin
 	t.Logf("%v", outcomes)
 }
 
-// sharedText is a log that the store's background work writes to as well.
-type sharedText struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *sharedText) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *sharedText) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
-
 // afterDamage starts from a damaged disk. The state may be any of those wanted.
 func afterDamage(disk persist.FS, l *life, want []string) (outcome string, err error) {
-	var log sharedText
+	log := &told{}
 	again := newLife(disk)
 	again.now.Store(l.now.Load())
-	again.log = slog.New(slog.NewTextHandler(&log, nil))
+	again.log = slog.New(log)
 	e, err := engine.Open(again.options())
 	if err != nil {
 		if !errors.Is(err, persist.ErrCorrupt) && !errors.Is(err, persist.ErrFormat) {
@@ -220,19 +201,20 @@ func afterDamage(disk persist.FS, l *life, want []string) (outcome string, err e
 		return "", err
 	}
 	got, err := again.summary()
+	said := log.take()
 	switch {
 	case err != nil:
 		return "", err
-	case strings.Contains(got, "is lost") && strings.Contains(log.String(), "is lost"):
+	case strings.Contains(got, "is lost") && strings.Contains(said, "is lost"):
 		return "said when read", nil
-	case got == want[len(want)-1] && log.String() != "":
+	case got == want[len(want)-1] && said != "":
 		return "repaired", nil
 	case got == want[len(want)-1]:
 		return "harmless", nil
 	case slices.Contains(want, got):
 		return "like an earlier crash", nil
 	}
-	return "", fmt.Errorf("less was found without a word:\n%s\nlog: %s", got, log.String())
+	return "", fmt.Errorf("less was found without a word:\n%s\nlog: %s", got, said)
 }
 
 // inspect has the offline check look at a damaged disk: it must name what a
