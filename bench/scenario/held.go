@@ -76,7 +76,7 @@ func (b *Bench) heldCrowd(ctx context.Context, l *peers.LAPI, set *corpus.Set) e
 
 // listening is how those are driven who wait most of the time.
 func (b *Bench) listening(l *peers.LAPI) load.Target {
-	return load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[len(b.LoadCPUs)-1:], Sleeps: true, Nice: 10}
+	return load.Target{Address: l.Address, Threads: 1, CPUs: b.LoadCPUs[len(b.LoadCPUs)-1:], Sleeps: true, Last: true}
 }
 
 // primed moves the cursors of all to now, over a few connections, so that what the rows
