@@ -60,7 +60,7 @@ func lifeOnDisk(t testing.TB) *written {
 			w.records = append(w.records, bytes.Clone(record))
 			return nil
 		}))
-	if err != nil || len(w.sections) != 8 || len(w.bodies) == 0 || len(w.usage) == 0 {
+	if err != nil || len(w.sections) != 9 || len(w.bodies) == 0 || len(w.usage) == 0 {
 		t.Fatalf("%d sections, %d bodies, %d reports: %v", len(w.sections), len(w.bodies), len(w.usage), err)
 	}
 	return w
@@ -124,6 +124,12 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 				{Scope: "Ip", Type: "ban", Scenario: "pulled", Values: []engine.ListValue{{Value: "192.0.2.99", Lasts: time.Hour}, {Value: "2001:db8::/40", Lasts: time.Hour}}}}}, now)
 			return err
 		},
+		func() error {
+			return r.AddExport(ctx, &engine.Export{Name: "edge.txt", Path: "/lists/edge", Format: "plain_text", Options: []string{"a=b"}, Types: []string{"ban"}, Allowlists: []string{"trusted"},
+				Limit: 10, Auth: engine.ExportBasic, User: "edge", AllowFrom: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, Secrets: []engine.ExportSecret{{Hash: engine.KeyHash{2}, At: now}}, CreatedAt: now})
+		},
+		func() error { return r.AddExport(ctx, &engine.Export{Name: "passing", Format: "f5"}) },
+		func() error { return r.DeleteExport(ctx, "passing") },
 		func() error { row.Advance(r.View().Revision(), now); r.Heartbeat("edge-1", now); return nil },
 	}
 	for i, step := range steps {

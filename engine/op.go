@@ -44,6 +44,7 @@ const (
 	numberReviseAllowlist = 38
 	numberAllowlistsWin   = 39
 	numberReplaceList     = 40
+	numberReviseExports   = 44
 )
 
 func newOp(number byte) op {
@@ -98,6 +99,8 @@ func newOp(number byte) op {
 		return &allowlistsWin{}
 	case numberReplaceList:
 		return &replaceList{}
+	case numberReviseExports:
+		return &reviseExports{}
 	}
 	return nil
 }

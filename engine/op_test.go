@@ -224,6 +224,12 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a bookmark less", &dropBookmark{name: "b"})
 	w.commit("a list pulled", &replaceList{ends: endDecisions{at: now(), ids: []uint64{3, 7}}, add: *alerts(now()+hour, "192.0.2.9", "2001:db8::/64")})
 	w.commit("a list that only lost", &replaceList{ends: endDecisions{at: now(), ids: []uint64{9}}, add: addAlerts{at: now()}})
+	export := Export{Name: "edge.txt", Path: "/lists/edge", Format: "plain_text", Types: []string{"ban"}, Family: IPv6, Auth: ExportToken, AllowFrom: []netip.Prefix{host},
+		Secrets: []ExportSecret{{KeyHash{1}, 5}, {KeyHash{2}, 4}}, CreatedAt: 1, UpdatedAt: 2}
+	w.commit("an export", &reviseExports{put: []Export{export}})
+	export.Options, export.Aggregate, export.Declared = []string{"timeout=off"}, true, true
+	w.commit("the export again, and two", &reviseExports{put: []Export{export, {Name: "b", Format: "f5"}, {Name: "a", Format: "rpz"}}, drop: []string{"nothing"}})
+	w.commit("an export less", &reviseExports{drop: []string{"b"}})
 	w.commit("numbers raised", &raiseIDs{alert: 100, decision: 200})
 	w.commit("numbers that are raised already", &raiseIDs{alert: 50, decision: 60})
 	brought := func(alert uint64, decisions ...uint64) arrival {

@@ -21,6 +21,7 @@ import (
 //	allowlists  pieces of lists: a list goes on in the next section
 //	secrets
 //	bookmarks   of the readers of the history
+//	exports
 //	gaps        numbers of alerts and decisions that were never given
 //	allowances  since when items of allowlists are in effect, those that were within the
 //	            history, and when allowlist_wins was set
@@ -58,6 +59,7 @@ const (
 	sectionBookmarks  uint16 = 17
 	sectionGaps       uint16 = 18
 	sectionAllowances uint16 = 19
+	sectionExports    uint16 = 22
 )
 
 const (

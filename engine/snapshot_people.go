@@ -8,7 +8,7 @@ import (
 )
 
 // people is what is stored beside alerts and decisions, at one moment: machines,
-// bouncers, allowlists and secrets. A row's value may be replaced while a view is held;
+// bouncers, allowlists, secrets and exports. A row's value may be replaced while a view is held;
 // what is in here stays. Taking it copies pointers, writing it does the work.
 type people struct {
 	revision   Revision
@@ -16,6 +16,7 @@ type people struct {
 	bouncers   []keptBouncer
 	allowlists []*Allowlist
 	secrets    map[string][]byte
+	exports    []*Export
 }
 
 type keptMachine struct {
@@ -42,6 +43,7 @@ func (v *View) people() *people {
 		bouncers:   make([]keptBouncer, 0, v.bouncers.order.Len()),
 		allowlists: v.allowlists.order,
 		secrets:    v.secrets,
+		exports:    v.exports.order,
 	}
 	for row := range v.machines.bySerial.All {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
@@ -79,6 +81,7 @@ func (p *people) write(w *sections) {
 		}
 	}
 	w.end(sectionSecrets)
+	p.writeExports(w)
 }
 
 func (m *keptMachine) append(dst []byte) []byte {
@@ -147,6 +150,10 @@ func (p *people) digest(h hash.Hash) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.secrets)) {
 		b = appendBytes(appendString(b, name), p.secrets[name])
+		write()
+	}
+	for _, x := range p.exports {
+		b = x.append(b)
 		write()
 	}
 }

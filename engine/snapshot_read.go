@@ -57,6 +57,7 @@ type loader struct {
 
 	allowlists []*Allowlist
 	secrets    map[string][]byte
+	exports    []*Export
 
 	allowances     []storedAllowance
 	allowanceFloor uint64
@@ -106,7 +107,7 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 		return fmt.Errorf("%w: snapshot without header, or without its end", errRecord)
 	}
 	s := l.state
-	s.next.allowlists, s.next.secrets = newAllowlistSet(l.allowlists), l.secrets
+	s.next.allowlists, s.next.secrets, s.next.exports = newAllowlistSet(l.allowlists), l.secrets, newExportSet(l.exports)
 	l.dateAllowances(s.next.allowlists)
 	return nil
 }
@@ -123,7 +124,7 @@ func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
 		return now, &decoder{rest: body, version: firstVersion}, nil
 	}
 	d := &decoder{rest: body}
-	if d.version = d.byte(); kind > sectionAllowances || kind == 0 || d.version > recordVersion {
+	if d.version = d.byte(); kind > sectionExports || kind == 0 || d.version > recordVersion {
 		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
 	}
 	if d.err != nil || d.version <= firstVersion {
@@ -162,6 +163,8 @@ func (l *loader) section(kind uint16, d *decoder) error {
 		}
 	case sectionBookmarks:
 		l.readBookmarks(d)
+	case sectionExports:
+		l.readExports(d)
 	case sectionAllowances:
 		l.readAllowances(d)
 	case sectionSecrets:

@@ -81,6 +81,7 @@ func newState() *state {
 		machines:     &machineSet{loading: &loading[machineRow]{}},
 		bouncers:     &bouncerSet{loading: &loading[BouncerRow]{}},
 		allowlists:   newAllowlistSet(nil),
+		exports:      newExportSet(nil),
 	}
 	return s
 }

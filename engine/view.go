@@ -34,6 +34,7 @@ type View struct {
 	bookmarks    map[string]Revision // never changed in place
 	modes        []modeChange        // never changed in place (wins.go)
 	renewals     []renewal           // never changed in place
+	exports      *exportSet          // never changed in place
 	edited       Revision            // the last at which some bouncer's sight was another; 0: not since the start
 }
 

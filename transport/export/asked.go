@@ -1,0 +1,137 @@
+package export
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+
+	"lapid/engine"
+)
+
+// Asked is what a device asks for beside the name of an export. It narrows what the
+// definition gives, and never widens it. The zero Asked is nothing.
+type Asked struct {
+	Part
+	Family  engine.Family
+	Origins []string
+	Types   []string
+	List    string // name of the list, for mikrotik: nothing else is in the mirror's power
+
+	nothing bool // families or the like exclude each other
+}
+
+// ParseAsked reads a query: those of the blocklist mirror (ipv4only, ipv6only, nosort, origin,
+// supported_decisions_types, listname), of hosted integrations (page, page_size) and shard.
+// token is somebody else's, other words are ignored, as the mirror does. What cannot be read
+// is engine.ErrInvalid.
+func ParseAsked(query string) (*Asked, error) {
+	w := &Asked{}
+	if query == "" {
+		return w, nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, invalid("the query cannot be read: %v", err)
+	}
+	four, six := values.Has("ipv4only"), values.Has("ipv6only")
+	switch {
+	case four && six:
+		w.nothing = true
+	case four:
+		w.Family = engine.IPv4
+	case six:
+		w.Family = engine.IPv6
+	}
+	w.Origins = listed(values["origin"])
+	w.Types = listed(values["supported_decisions_types"])
+	if w.List = values.Get("listname"); w.List != "" {
+		w.List = string(appendPlain(nil, w.List))
+	}
+	w.Part, err = ParsePart(values.Get("page"), values.Get("page_size"), values.Get("shard"))
+	return w, err
+}
+
+// mostListed is how many words of a list are looked at.
+const mostListed = 16
+
+func listed(values []string) (words []string) {
+	for _, v := range values {
+		for _, word := range strings.Split(v, ",") {
+			if word = strings.TrimSpace(word); word != "" && len(word) <= longestWord && len(words) < mostListed {
+				words = append(words, word)
+			}
+		}
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// Key is the same for those that ask for the same; "" for all of the list.
+func (w *Asked) Key() string {
+	if w.isNothing() {
+		return ""
+	}
+	return fmt.Sprintf("%d %d %d %d %s %q %q %q %v", w.Page, w.Size, w.Shard, w.Of, w.Family, w.Origins, w.Types, w.List, w.nothing)
+}
+
+func (w *Asked) isNothing() bool {
+	return w.Part == Part{} && w.Family == engine.BothFamilies && len(w.Origins)+len(w.Types) == 0 && w.List == "" && !w.nothing
+}
+
+// narrow is the definition as far as the words let it.
+func (w *Asked) narrow(x *engine.Export) (*engine.Export, error) {
+	w.nothing = w.nothing || w.Family != engine.BothFamilies && x.Family != engine.BothFamilies && w.Family != x.Family
+	if w.isNothing() {
+		return x, nil
+	}
+	n := *x
+	if w.Family != engine.BothFamilies {
+		n.Family = w.Family
+	}
+	if f, err := FormatOf(x.Format); err == nil && (f.fixed() != engine.BothFamilies && n.Family != engine.BothFamilies && n.Family != f.fixed()) {
+		n.Family, w.nothing = x.Family, true
+	}
+	n.Origins = w.fewer(x.Origins, w.Origins)
+	types := x.Types
+	if len(types) == 0 {
+		types = []string{ban}
+	}
+	n.Types = w.fewer(types, w.Types)
+	if w.List != "" && x.Format == mikrotik.Name {
+		n.Options = slices.DeleteFunc(slices.Clone(x.Options), func(o string) bool { return strings.HasPrefix(o, "list=") })
+		n.Options = append(n.Options, "list="+w.List)
+	}
+	return &n, nil
+}
+
+// fewer is what of all is asked for, case ignored; an empty all is everything.
+func (w *Asked) fewer(all, asked []string) []string {
+	if len(asked) == 0 {
+		return all
+	}
+	if len(all) == 0 {
+		return spelledOrigins(asked)
+	}
+	both := slices.DeleteFunc(slices.Clone(all), func(has string) bool {
+		return !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, has) })
+	})
+	w.nothing = w.nothing || len(both) == 0
+	if len(both) == 0 {
+		return all
+	}
+	return both
+}
+
+// spelledOrigins are origins as they are stored.
+func spelledOrigins(asked []string) (origins []string) {
+	for _, a := range asked {
+		for _, known := range []string{engine.OriginCAPI, engine.OriginCrowdsec, engine.OriginImport, engine.OriginLists, engine.OriginManual} {
+			if strings.EqualFold(a, known) {
+				a = known
+			}
+		}
+		origins = append(origins, a)
+	}
+	return origins
+}

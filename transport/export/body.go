@@ -1,0 +1,94 @@
+package export
+
+import (
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// Body is one list, written, with what is said of it. It is never changed, and shared by all
+// who pull it. The definition it was made by is part of it.
+type Body struct {
+	Export   *engine.Export
+	Format   *Format
+	Revision engine.Revision // of the view in which it was another first
+	Modified int64           // the moment of that, Unix nanoseconds
+	Written  int64           // when the bytes were written
+	Tag      string          // ETag of the bytes as they are, with its quotes
+	Packed   string          // ETag of the compressed ones
+	Plain    []byte
+	Count    int // entries in it
+	Total    int // before the limit, pages and shards
+	Left     Left
+	Held     bool // a newer list lost more than half without a reason, and is held back
+
+	digest string
+	part   string
+	next   int64 // when the list is another by itself; 0: never
+	packed func() []byte
+}
+
+// Gzip is the bytes compressed, once for all.
+func (b *Body) Gzip() []byte { return b.packed() }
+
+// size is what it takes in memory, or will once somebody wants it compressed.
+func (b *Body) size() int64 { return int64(len(b.Plain)) + int64(len(b.Plain)/2) }
+
+// Write makes the body of an export at one moment. asked narrows it.
+func Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, error) {
+	narrowed, err := asked.narrow(x)
+	if err != nil {
+		return nil, err
+	}
+	f, err := Check(narrowed)
+	if err != nil {
+		return nil, err
+	}
+	c := Choose(v, narrowed, now)
+	if asked.nothing {
+		c.Entries = nil
+	}
+	c.Finish(f, narrowed, &asked.Part)
+	return bodyOf(c, f, x, narrowed, asked, v), nil
+}
+
+func bodyOf(c *Choice, f *Format, x, narrowed *engine.Export, asked *Asked, v *engine.View) *Body {
+	b := &Body{Export: x, Format: f, Revision: v.Revision(), Modified: c.Now, Written: c.Now, Count: len(c.Entries), Total: c.Total, Left: c.Left, next: c.Next, part: asked.Key()}
+	b.digest = c.Digest(f, narrowed)
+	b.Plain = slices.Clip(Render(c, f, narrowed))
+	b.settle(x)
+	return b
+}
+
+// settle makes tags and the way to compress. The tag is a hash of the definition and of the
+// list, so it is the same on every server with the same decisions.
+func (b *Body) settle(x *engine.Export) {
+	weak := ""
+	if b.Format.TellsTime(x) || b.Format.Dated {
+		weak = "W/"
+	}
+	definition := textDigest(fmt.Sprint(x.Format, "\x00", x.Options, "\x00", x.Name, "\x00", x.Family, x.Aggregate, "\x00", b.part))
+	b.Tag = fmt.Sprintf(`%s"%016x-%s"`, weak, definition, b.digest)
+	b.Packed = fmt.Sprintf(`%s"%016x-%s-gzip"`, weak, definition, b.digest)
+	b.packed = sync.OnceValue(func() []byte {
+		var out bytes.Buffer
+		out.Grow(len(b.Plain)/3 + 64)
+		w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the level is one that there is
+		_, _ = w.Write(b.Plain)                           // a buffer takes all
+		_ = w.Close()
+		return slices.Clip(out.Bytes())
+	})
+}
+
+// longestWritten is how old the bytes of a format may be that tell what is left.
+const longestWritten = 10 * time.Second
+
+// stale reports whether its bytes tell another time than the present.
+func (b *Body) stale(now int64) bool {
+	return b.Format.TellsTime(b.Export) && now-b.Written >= int64(longestWritten)
+}
