@@ -123,6 +123,9 @@ func (v *View) Exports() []*Export { return v.exports.order }
 // Export returns the export of that name, nil when there is none. It does not allocate.
 func (v *View) Export(name string) *Export { return v.exports.byName[name] }
 
+// ExportNamed is Export for a name that is borrowed.
+func (v *View) ExportNamed(name []byte) *Export { return v.exports.byName[string(name)] }
+
 // ExportAt returns the export that has that path for its own, nil when there is none.
 func (v *View) ExportAt(path string) *Export { return v.exports.byPath[path] }
 
@@ -308,7 +311,9 @@ func (x *Export) lists() [6]*[]string {
 	return [...]*[]string{&x.Options, &x.Types, &x.Origins, &x.Containing, &x.Allowlists, &x.OUs}
 }
 
-// fits is the error of what no export can be, ErrInvalid.
+// Check is the error of what no export can be, ErrInvalid.
+func (x *Export) Check() error { return x.fits() }
+
 func (x *Export) fits() error {
 	if err := ExportNameFits(x.Name); err != nil {
 		return err

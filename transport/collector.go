@@ -14,6 +14,7 @@ import (
 	"lapid/engine"
 	"lapid/transport/auth"
 	"lapid/transport/conn"
+	"lapid/transport/export"
 	"lapid/transport/visible"
 )
 
@@ -100,6 +101,12 @@ var (
 	toldDropped     = desc("lapid_notifications_dropped_total", "Alerts of which nobody is told any more, by why, since the start.", "notification", "reason")
 	toldSkipped     = desc("lapid_notifications_skipped_revisions_total", "Commits that were forgotten before they were looked at, since the start.", "notification")
 	toldWaiting     = desc("lapid_notifications_waiting", "Alerts that wait to be told of, at most 1000; lapid_bookmark_lag_revisions tells of more.", "notification")
+	exportPulls     = desc("lapid_export_pulls_total", "Pulls of exports since the start: served, unchanged (304), or refused for whatever reason.", "export", "result")
+	exportBytes     = desc("lapid_export_bytes_total", "Bytes of the lists that were served since the start.", "export")
+	exportEntries   = desc("lapid_export_entries", "Entries of the list that was last pulled.", "export")
+	exportOmitted   = desc("lapid_export_omitted", "Entries that this list lacks: beyond its limit, or what its format cannot say.", "export")
+	exportHeld      = desc("lapid_export_held", "1 while a list is held back because it lost more than half without a reason.", "export")
+	exportLastPull  = desc("lapid_export_last_pull_timestamp_seconds", "When an export was last pulled; not there before the first pull.", "export")
 	toldOldest      = desc("lapid_notifications_oldest_waiting_seconds", "How old the oldest of them is; 0 when none waits.", "notification")
 )
 
@@ -125,7 +132,24 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 		c.people(m, view)
 		c.state(m)
 		c.told(m)
+		c.exports(m, view)
 	}
+}
+
+// exports sends how devices pull their lists, of which there are engine.MostExports at most.
+func (c collectorOf) exports(m measure, v *engine.View) {
+	c.s.exports.Each(v, func(p *export.Pulls) {
+		m.counter(exportPulls, float64(p.Served.Load()), p.Name(), "served")
+		m.counter(exportPulls, float64(p.Unchanged.Load()), p.Name(), "unchanged")
+		m.counter(exportPulls, float64(p.Turned.Load()), p.Name(), "refused")
+		m.counter(exportBytes, float64(p.Bytes.Load()), p.Name())
+		m.gauge(exportEntries, float64(p.Count.Load()), p.Name())
+		m.gauge(exportOmitted, float64(p.Omitted.Load()), p.Name())
+		m.gauge(exportHeld, number(p.Held.Load()), p.Name())
+		if at := p.LastPull.Load(); at != 0 {
+			m.gauge(exportLastPull, float64(at/int64(time.Second)), p.Name())
+		}
+	})
 }
 
 // orders sends what became of the orders of the console.

@@ -6,6 +6,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/auth"
+	"lapid/transport/export"
 	"lapid/transport/feed"
 )
 
@@ -15,6 +16,7 @@ type core struct {
 	engine  *engine.Engine
 	gate    *auth.Gate
 	feed    *feed.Feed
+	exports *export.Renderings
 	log     *slog.Logger
 	life    context.Context // ends when requests must not wait any longer
 	known   int64           // the memory for the bodies of those who are known, in bytes
@@ -31,7 +33,10 @@ type core struct {
 }
 
 func newCore(o *Options) *core {
-	c := &core{options: *o, engine: o.Engine, gate: o.Gate, log: o.Logger, denials: newDenials(o.Logger)}
+	c := &core{options: *o, engine: o.Engine, gate: o.Gate, log: o.Logger, denials: newDenials(o.Logger), exports: o.Exports}
+	if c.exports == nil {
+		c.exports = export.NewRenderings(o.Engine, o.ExportMemory, o.Logger)
+	}
 	c.refusals.log, c.deletions.log, c.complaints.log = o.Logger, o.Logger, o.Logger
 	if o.AccessLog != nil {
 		c.access = newAccessLog(o.AccessLog, o.Logger)

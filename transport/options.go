@@ -11,6 +11,7 @@ import (
 	"lapid/engine"
 	"lapid/transport/auth"
 	"lapid/transport/conn"
+	"lapid/transport/export"
 )
 
 // Options say what a Server serves and where. Zero values mean the defaults
@@ -71,6 +72,12 @@ type Options struct {
 	Loops int
 	// SecureAlone keeps connections over TLS from the loops: each has a goroutine.
 	SecureAlone bool
+
+	// Exports is where the lists for devices are written and kept; nil: of this server alone.
+	Exports *export.Renderings
+	// ExportMemory is what they take together where Exports is nil, in bytes (512 MiB); what does
+	// not fit gets 503.
+	ExportMemory int64
 
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
 	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all without loops, else those that are at a request that is not for a loop; more wait
@@ -147,6 +154,7 @@ func (o *Options) withDefaults() (Options, error) {
 	fill(&c.StrangerMemory, 16<<20)
 	fill(&c.AnswerMemory, 256<<20)
 	fill(&c.SharedMemory, 512<<20)
+	fill(&c.ExportMemory, 512<<20)
 	return c, nil
 }
 

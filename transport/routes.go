@@ -18,7 +18,7 @@ type handler func(*exchange) error
 // table is the whole server.
 func table(c *core) []tableLine {
 	accounts, alerts, decisions := accounts{c}, alerts{c}, decisions{c}
-	polls, lists, usage := polls{c}, allowlists{c}, usage{c}
+	polls, lists, usage, exports := polls{c}, allowlists{c}, usage{c}, exports{c}
 	return []tableLine{
 		{route{"GET", healthPath, anyone, &noneRead, 0, 0, "", 0}, isUp},
 
@@ -49,6 +49,9 @@ func table(c *core) []tableLine {
 		{route{"GET", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, lists.check},
 		{route{"HEAD", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, lists.headCheck},
 
+		{route{"GET", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},
+		{route{"HEAD", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},
+
 		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, usage.add},
 	}
 }
@@ -60,8 +63,8 @@ var methods = []string{"GET", "HEAD", "POST", "DELETE"}
 // each method, and one for all others, of what matches none. It is never changed.
 type routes struct {
 	lines     []tableLine
-	hot       [conn.Changes + 1]*tableLine // those that loops answer, by kind
-	unmatched map[string]*tableLine        // by method; path is ""
+	hot       [conn.Kinds]*tableLine // those that loops answer, by kind
+	unmatched map[string]*tableLine  // by method; path is ""
 }
 
 func newRoutes(c *core) *routes {
@@ -84,6 +87,7 @@ func newRoutes(c *core) *routes {
 		l.label = strings.NewReplacer("{", ":", "}", "").Replace(l.path)
 	}
 	t.hot[conn.Address], t.hot[conn.Changes] = t.line("GET", "/v1/decisions"), t.line("GET", "/v1/decisions/stream")
+	t.hot[conn.List] = t.line("GET", exportsPath)
 	return t
 }
 

@@ -215,6 +215,9 @@ func (x *serving) unmatched() error {
 	if err := x.open(); err != nil {
 		return err
 	}
+	if one := x.core.engine.View().ExportAt(path); one != nil && (string(r.Method) == http.MethodGet || r.IsHead()) {
+		return exports{x.core}.serve(&x.exchange, one)
+	}
 	if allowed := t.allowed(r); allowed != "" {
 		a.SetStatus(http.StatusMethodNotAllowed)
 		a.SetHeader("Allow", allowed)

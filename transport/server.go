@@ -120,6 +120,7 @@ func (s *Server) tick(stop <-chan struct{}) {
 			s.deletions.tellMissed(s.engine.Now())
 			if n%60 == 0 {
 				s.counting.prune(s.engine.View())
+				s.exports.Forget(s.engine.View())
 			}
 		case <-stop:
 			return

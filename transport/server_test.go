@@ -339,13 +339,14 @@ func TestEveryLine(t *testing.T) {
 func testEveryLine(t *wireTest) {
 	t.Parallel()
 	h := newHouse(t, nil)
+	h.addExport("x", nil)
 	var seen []string
 	for i := range h.server.routes.lines {
 		line := &h.server.routes.lines[i]
 		if line.path == "" {
 			continue // of what matches none
 		}
-		path := strings.NewReplacer("{alert_id}", "1", "{decision_id}", "1", "{allowlist_name}", "x", "{ip_or_range}", "192.0.2.1").Replace(line.path)
+		path := strings.NewReplacer("{alert_id}", "1", "{decision_id}", "1", "{allowlist_name}", "x", "{ip_or_range}", "192.0.2.1", "{export_name}", "x").Replace(line.path)
 		name := line.method + " " + line.label
 		if slices.Contains(seen, name) {
 			t.Errorf("%s stands twice", name)

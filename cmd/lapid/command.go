@@ -96,6 +96,7 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   movein                LAPID_MOVEIN                auto: a start on a store without bouncers and
                                                     machines takes over the database of db_config
                                                     (off: it says that it is there; never: not that)
+  exports               (in lapid.yaml alone)       lists for devices that cannot be bouncers
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,
@@ -148,7 +149,7 @@ is made at the first start and kept.`,
 // the first level is looked at: groups name their own verbs.
 func hint(word string) string {
 	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions", "why",
-		"metrics", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
+		"metrics", "exports", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}

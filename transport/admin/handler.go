@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 
 	"lapid/engine"
+	"lapid/transport/export"
 )
 
 // Handler answers the operator's verbs from an engine. It may serve any number
@@ -38,6 +39,10 @@ type Handler struct {
 	// Shadow is what the verbs of a shadow ask; nil: this server stands in front of no other. Set before
 	// the first request.
 	Shadow Shadow
+
+	// Exports is where exports are written for devices, whose pulls are told of; nil: nobody
+	// pulls. Set before the first request.
+	Exports *export.Renderings
 
 	// SyncOrders asks for all orders of the console and carries them out; nil: nobody
 	// does. Set before the first request.
@@ -98,6 +103,14 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/decisions/delete": verb(h.deleteDecisions),
 		"/decisions/import": asked(h.readChunk, h.importChunk),
 		"/batches/list":     verb(h.listBatches),
+
+		"/exports/list":   verb(h.listExports),
+		"/exports/get":    verb(h.getExport),
+		"/exports/add":    verb(h.addExport),
+		"/exports/edit":   verb(h.editExport),
+		"/exports/delete": verb(h.deleteExport),
+		"/exports/rotate": verb(h.rotateExport),
+		"/exports/render": verb(h.renderExport),
 
 		"/why": verb(h.why),
 

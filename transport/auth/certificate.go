@@ -195,3 +195,17 @@ func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.A
 	}
 	return m, nil
 }
+
+// Certified lets a client certificate in for something that is neither a bouncer's nor a
+// machine's: it must be of one of the units, or, where there are none, of a bouncer's. The
+// error is a *Refusal.
+func (g *Gate) Certified(p *Peer, units []string) error {
+	r := g.rules.Load()
+	if len(units) == 0 {
+		units = r.BouncerUnits
+	}
+	if err := g.admit(p, units, r.VerdictLife); err != nil {
+		return &Refusal{Kind: Unauthorized, Reason: BadCertificate, Why: err.Error()}
+	}
+	return nil
+}

@@ -47,6 +47,8 @@ const (
 	NoRoomForPassword    Reason = "passwords"
 	NoRoomForValidation  Reason = "validation"
 	BadHandshake         Reason = "handshake"      // of TLS; the server's
+	ExportSecret         Reason = "export_secret"  // a device without the secret of an export; the server's
+	ExportFrom           Reason = "export_address" // an export may not be had from there; the server's
 	DeletionFromStranger Reason = "delete_address" // alerts may be deleted from trusted addresses only; the server's
 )
 
@@ -72,6 +74,8 @@ var Reasons = []struct {
 	{RegistrationToken, "a registration token is wrong"},
 	{TakenMachine, "a machine registers with a name that is taken"},
 	{InvalidRegistration, "a registration cannot be stored"},
+	{ExportSecret, "a device shows no secret for an export, or a wrong one"},
+	{ExportFrom, "an export may not be had from there"},
 	{DeletionFromStranger, "alerts may not be deleted from there"},
 }
 

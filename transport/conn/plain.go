@@ -27,6 +27,10 @@ type plain struct {
 	prefer    []byte // Prefer
 	accept    []byte // Accept
 	lastEvent []byte // Last-Event-ID
+
+	authorization []byte // Authorization
+	packing       []byte // Accept-Encoding
+	since         []byte // If-Modified-Since
 }
 
 // Kind is what a request is about, as far as the plain reader knows.
@@ -36,13 +40,20 @@ const (
 	Other   Kind = iota // everything that is not for a loop
 	Address             // GET of live decisions
 	Changes             // GET of a stream
+	List                // GET of an export by its name, with nothing else asked
+
+	kinds // how many there are
 )
+
+// Kinds is how many kinds there are.
+const Kinds = int(kinds)
 
 var (
 	plainMethod   = []byte("GET")
 	plainProtocol = []byte("HTTP/1.1")
 
 	plainStart = []byte("GET /v1/decisions")
+	listStart  = []byte("GET /exports/")
 	streamWord = []byte("/stream")
 	plainEnd   = []byte(" HTTP/1.1\r")
 	keepAlive  = []byte("keep-alive")
@@ -52,7 +63,7 @@ var (
 // plain and whole. It allocates nothing.
 func (p *plain) read(in []byte) bool {
 	*p = plain{}
-	if !bytes.HasPrefix(in, plainStart) {
+	if !bytes.HasPrefix(in, plainStart) && !bytes.HasPrefix(in, listStart) {
 		return false
 	}
 	end := bytes.IndexByte(in, '\n')
@@ -77,12 +88,16 @@ func (p *plain) read(in []byte) bool {
 	}
 }
 
-// line reads the request line, which begins with plainStart.
+// line reads the request line, which begins with plainStart or listStart.
 func (p *plain) line(line []byte) bool {
 	if !bytes.HasSuffix(line, plainEnd) {
 		return false
 	}
 	p.target = line[len(plainMethod)+1 : len(line)-len(plainEnd)]
+	if bytes.HasPrefix(line, listStart) {
+		p.kind = List
+		return plainName(line[len(listStart) : len(line)-len(plainEnd)])
+	}
 	rest := line[len(plainStart) : len(line)-len(plainEnd)]
 	p.kind = Address
 	if bytes.HasPrefix(rest, streamWord) {
@@ -96,6 +111,16 @@ func (p *plain) line(line []byte) bool {
 	}
 	return printable(p.query) && bytes.IndexByte(p.query, ' ') < 0 && bytes.IndexByte(p.query, '#') < 0 &&
 		!bytes.Contains(p.query, schemeMark)
+}
+
+// plainName reports whether a name is one that exports can have.
+func plainName(name []byte) bool {
+	for _, b := range name {
+		if !inName[b] && b != '.' && b != '_' {
+			return false
+		}
+	}
+	return len(name) > 0 && name[0] != '.'
 }
 
 // header splits a line; false when a byte of it is doubtful.
@@ -121,6 +146,12 @@ func (p *plain) header(name, value []byte, host *bool) bool {
 		if bytes.EqualFold(name, []byte("accept")) {
 			return once(&p.accept, value)
 		}
+		if bytes.EqualFold(name, []byte("authorization")) {
+			return p.kind != List || once(&p.authorization, value)
+		}
+		if bytes.EqualFold(name, []byte("accept-encoding")) {
+			return p.kind != List || once(&p.packing, value)
+		}
 	case 'c':
 		if bytes.EqualFold(name, connection) {
 			return bytes.EqualFold(value, keepAlive)
@@ -138,6 +169,9 @@ func (p *plain) header(name, value []byte, host *bool) bool {
 	case 'i':
 		if bytes.EqualFold(name, []byte("if-none-match")) {
 			return once(&p.match, value)
+		}
+		if bytes.EqualFold(name, []byte("if-modified-since")) {
+			return p.kind != List || once(&p.since, value)
 		}
 	case 'l':
 		if bytes.EqualFold(name, []byte("last-event-id")) {

@@ -30,6 +30,8 @@ type Request struct {
 	Prefer    []byte // of Prefer, too
 	Accept    []byte // of Accept, too
 	LastEvent []byte // Last-Event-ID
+	Packing   []byte // all lines of Accept-Encoding, joined by commas; on a loop of exports alone
+	Since     []byte // If-Modified-Since; likewise
 
 	// Ongoing is the answer that is under way, which this request is served once more for;
 	// nil: it is a new one.
@@ -225,6 +227,7 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 	r.Authorization, r.Cookie, r.Encoding, r.Length = h.Peek(fasthttp.HeaderAuthorization), h.Cookie("jwt"), h.ContentEncoding(), h.ContentLength()
 	r.Forwarded, r.Match = joined(h, fasthttp.HeaderXForwardedFor), joined(h, fasthttp.HeaderIfNoneMatch)
 	r.Prefer, r.Accept, r.LastEvent = joined(h, "Prefer"), joined(h, fasthttp.HeaderAccept), h.Peek("Last-Event-ID")
+	r.Packing, r.Since = joined(h, fasthttp.HeaderAcceptEncoding), h.Peek(fasthttp.HeaderIfModifiedSince)
 	if r.conn != nil {
 		if o := r.conn.ongoing.Swap(nil); o != nil {
 			r.Ongoing = *o
@@ -268,6 +271,7 @@ func (r *Request) fillPlain(p *plain) {
 	}
 	r.Key, r.Agent, r.Forwarded, r.Real = p.key, p.agent, p.forwarded, p.real
 	r.Match, r.Prefer, r.Accept, r.LastEvent = p.match, p.prefer, p.accept, p.lastEvent
+	r.Authorization, r.Packing, r.Since = p.authorization, p.packing, p.since
 }
 
 // release empties the request, after its answer was made.

@@ -2,6 +2,7 @@ package export
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -134,4 +135,20 @@ func spelledOrigins(asked []string) (origins []string) {
 		origins = append(origins, a)
 	}
 	return origins
+}
+
+// ParsePrefixes reads addresses and ranges; engine.ErrInvalid.
+func ParsePrefixes(words []string) (list []netip.Prefix, err error) {
+	for _, w := range words {
+		if a, err := netip.ParseAddr(w); err == nil && a.Zone() == "" {
+			list = append(list, netip.PrefixFrom(a, a.BitLen()))
+			continue
+		}
+		p, err := netip.ParsePrefix(w)
+		if err != nil {
+			return nil, invalid("'%.60s' is no address and no range", w)
+		}
+		list = append(list, p.Masked())
+	}
+	return list, nil
 }

@@ -19,8 +19,8 @@ type Body struct {
 	Revision engine.Revision // of the view in which it was another first
 	Modified int64           // the moment of that, Unix nanoseconds
 	Written  int64           // when the bytes were written
-	Tag      string          // ETag of the bytes as they are, with its quotes
-	Packed   string          // ETag of the compressed ones
+	Tag      []byte          // ETag of the bytes as they are, with its quotes
+	Packed   []byte          // ETag of the compressed ones
 	Plain    []byte
 	Count    int // entries in it
 	Total    int // before the limit, pages and shards
@@ -73,8 +73,8 @@ func (b *Body) settle(x *engine.Export) {
 		weak = "W/"
 	}
 	definition := textDigest(fmt.Sprint(x.Format, "\x00", x.Options, "\x00", x.Name, "\x00", x.Family, x.Aggregate, "\x00", b.part))
-	b.Tag = fmt.Sprintf(`%s"%016x-%s"`, weak, definition, b.digest)
-	b.Packed = fmt.Sprintf(`%s"%016x-%s-gzip"`, weak, definition, b.digest)
+	b.Tag = fmt.Appendf(nil, `%s"%016x-%s"`, weak, definition, b.digest)
+	b.Packed = fmt.Appendf(nil, `%s"%016x-%s-gzip"`, weak, definition, b.digest)
 	b.packed = sync.OnceValue(func() []byte {
 		var out bytes.Buffer
 		out.Grow(len(b.Plain)/3 + 64)

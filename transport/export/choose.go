@@ -51,7 +51,7 @@ const batch = 1024
 func Choose(v *engine.View, x *engine.Export, now int64) *Choice {
 	c := &Choice{Revision: v.Revision(), Now: now}
 	c.collect(v, x)
-	sortEntries(c.Entries)
+	c.Entries = sortEntries(c.Entries)
 	c.once()
 	c.exclude(v, x)
 	c.Total = len(c.Entries)
@@ -73,6 +73,9 @@ func (c *Choice) collect(v *engine.View, x *engine.Export) {
 	buf := make([]engine.Decision, batch)
 	s := v.Scan(q)
 	for list := s.Running(buf); len(list) > 0; list = s.Running(buf) {
+		if cap(c.Entries)-len(c.Entries) < 2*batch {
+			c.Entries = slices.Grow(c.Entries, max(len(c.Entries), 2*batch)) // copied few times, however many they are
+		}
 		for _, d := range list {
 			p := d.Target()
 			if !p.IsValid() {
@@ -144,7 +147,7 @@ func (c *Choice) exclude(v *engine.View, x *engine.Export) {
 	if len(holes) == 0 {
 		return
 	}
-	sortEntries(holes)
+	holes = sortEntries(holes)
 	c.subtract(disjoint(holes))
 }
 

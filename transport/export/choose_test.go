@@ -227,23 +227,23 @@ func TestTags(t *testing.T) {
 	all, lists := &engine.Export{Name: "a", Format: "plain_text"}, &engine.Export{Name: "b", Format: "plain_text", Origins: []string{"lists"}}
 	timed := &engine.Export{Name: "c", Format: "ipset"}
 	was, wasLists, wasTimed := write(t, r, all, ""), write(t, r, lists, ""), write(t, r, timed, "")
-	if was.Tag == was.Packed || was.Tag == wasLists.Tag || !strings.HasPrefix(wasTimed.Tag, `W/"`) || strings.HasPrefix(was.Tag, "W/") {
-		t.Error(was.Tag, was.Packed, wasLists.Tag, wasTimed.Tag)
+	if bytes.Equal(was.Tag, was.Packed) || bytes.Equal(was.Tag, wasLists.Tag) || !strings.HasPrefix(string(wasTimed.Tag), `W/"`) || strings.HasPrefix(string(was.Tag), "W/") {
+		t.Errorf("%s %s %s %s", was.Tag, was.Packed, wasLists.Tag, wasTimed.Tag)
 	}
 	r.Advance(4 * time.Second) // one host is over
-	if now := write(t, r, all, ""); now.Tag == was.Tag || now.Count != was.Count-1 {
+	if now := write(t, r, all, ""); bytes.Equal(now.Tag, was.Tag) || now.Count != was.Count-1 {
 		t.Error("an end of one that is seen changes nothing")
 	}
-	if now := write(t, r, lists, ""); now.Tag != wasLists.Tag || !bytes.Equal(now.Plain, wasLists.Plain) {
+	if now := write(t, r, lists, ""); !bytes.Equal(now.Tag, wasLists.Tag) || !bytes.Equal(now.Plain, wasLists.Plain) {
 		t.Error("an end of one that is not seen changes the tag")
 	}
 	wasTimed = write(t, r, timed, "")
 	r.Advance(time.Second)
-	if now := write(t, r, timed, ""); now.Tag != wasTimed.Tag || bytes.Equal(now.Plain, wasTimed.Plain) {
+	if now := write(t, r, timed, ""); !bytes.Equal(now.Tag, wasTimed.Tag) || bytes.Equal(now.Plain, wasTimed.Plain) {
 		t.Error("of a timed list the bytes change and the tag does not")
 	}
 	r.Restart()
-	if now := write(t, r, lists, ""); now.Tag != wasLists.Tag {
+	if now := write(t, r, lists, ""); !bytes.Equal(now.Tag, wasLists.Tag) {
 		t.Error("a restart changes the tag")
 	}
 }

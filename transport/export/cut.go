@@ -16,7 +16,7 @@ func (c *Choice) limit(most int, order engine.Priority) {
 	}
 	slices.SortFunc(c.Entries, func(a, b Entry) int { return c.compareRank(order, &a, &b) })
 	c.Entries, c.Left.Limit = c.Entries[:most], c.Left.Limit+n-most
-	sortEntries(c.Entries)
+	c.Entries = sortEntries(c.Entries)
 }
 
 // Part is what of a list is asked for. The zero Part is all of it.

@@ -2,6 +2,7 @@ package export
 
 import (
 	"cmp"
+	"encoding/binary"
 	"net/netip"
 
 	"lapid/engine"
@@ -24,13 +25,12 @@ func entryOf(p netip.Prefix) Entry {
 		a, bits = a.Unmap(), bits-96
 	}
 	e := Entry{bits: uint8(bits), six: a.Is6()}
-	b := a.As16()
-	for i := range 8 {
-		e.hi = e.hi<<8 | uint64(b[i])
-		e.lo = e.lo<<8 | uint64(b[i+8])
-	}
-	if !e.six {
-		e.hi, e.lo = e.lo<<32, 0
+	if e.six {
+		b := a.As16()
+		e.hi, e.lo = binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])
+	} else {
+		b := a.As4()
+		e.hi = uint64(binary.BigEndian.Uint32(b[:])) << 32
 	}
 	hi, lo := mask(e.bits)
 	e.hi, e.lo = e.hi&hi, e.lo&lo
@@ -57,9 +57,8 @@ func (e *Entry) address(hi, lo uint64) netip.Addr {
 		return netip.AddrFrom4([4]byte{byte(hi >> 56), byte(hi >> 48), byte(hi >> 40), byte(hi >> 32)})
 	}
 	var b [16]byte
-	for i := range 8 {
-		b[i], b[i+8] = byte(hi>>(56-8*i)), byte(lo>>(56-8*i))
-	}
+	binary.BigEndian.PutUint64(b[:8], hi)
+	binary.BigEndian.PutUint64(b[8:], lo)
 	return netip.AddrFrom16(b)
 }
 

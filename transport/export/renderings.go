@@ -18,8 +18,9 @@ type Renderings struct {
 	log    *slog.Logger
 	most   int64 // bytes of all bodies
 
-	kept sync.Map   // key → *rendering
-	work sync.Mutex // one is written at a time: a list takes one processor
+	kept  sync.Map   // key → *rendering
+	whole sync.Map   // *engine.Export → *rendering of all of it, for those who may not allocate
+	work  sync.Mutex // one is written at a time: a list takes one processor
 
 	pulls sync.Map // name → *Pulls
 }
@@ -27,6 +28,7 @@ type Renderings struct {
 // rendering is the place of one list. Readers look at the current body without a lock.
 type rendering struct {
 	name    string
+	pulls   *Pulls
 	mu      sync.Mutex // held while the body is looked at anew
 	current atomic.Pointer[standing]
 	pulled  atomic.Int64
@@ -56,19 +58,19 @@ func NewRenderings(e *engine.Engine, most int64, log *slog.Logger) *Renderings {
 	return &Renderings{engine: e, log: log, most: most}
 }
 
-// Known is the current body if no work is needed to know that it is the list of the view; it
-// allocates nothing for all of a list (key ""). Its bytes may tell an older time than now.
-func (r *Renderings) Known(v *engine.View, x *engine.Export, key string, now int64) *Body {
-	one, ok := r.kept.Load(keyOf(x.Name, key))
+// Known is the current body of all of a list, and its pulls, if no work is needed to know that
+// it is the list of the view; it allocates nothing. Its bytes may tell an older time than now.
+func (r *Renderings) Known(v *engine.View, x *engine.Export, now int64) (*Body, *Pulls) {
+	one, ok := r.whole.Load(x)
 	if !ok {
-		return nil
+		return nil, nil
 	}
 	p := one.(*rendering)
 	p.pulled.Store(now)
 	if s := p.current.Load(); s.holds(v, x, now) {
-		return s.body
+		return s.body, p.pulls
 	}
-	return nil
+	return nil, nil
 }
 
 func keyOf(name, key string) string {
@@ -92,13 +94,16 @@ func (s *standing) holds(v *engine.View, x *engine.Export, now int64) bool {
 // must tell the present. It may wait and compute. Errors are engine.ErrInvalid for words that
 // make no sense, and ErrTooLarge.
 func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh bool, now int64) (*Body, error) {
-	key := asked.Key()
-	if b := r.Known(v, x, key, now); b != nil && !(fresh && b.stale(now)) {
-		return b, nil
+	key := keyOf(x.Name, asked.Key())
+	one, known := r.kept.Load(key)
+	if !known {
+		one, _ = r.kept.LoadOrStore(key, &rendering{name: x.Name, pulls: r.Of(x.Name)})
 	}
-	one, _ := r.kept.LoadOrStore(keyOf(x.Name, key), &rendering{name: x.Name})
 	p := one.(*rendering)
 	p.pulled.Store(now)
+	if s := p.current.Load(); s.holds(v, x, now) && !(fresh && s.body.stale(now)) {
+		return s.body, nil
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.current.Load()
@@ -120,6 +125,12 @@ func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh b
 	}
 	rest := min(restShare*time.Since(began), longestRest)
 	p.current.Store(&standing{b, v.Revision(), now + int64(rest)})
+	if key == x.Name {
+		if s != nil && s.body.Export != x {
+			r.whole.Delete(s.body.Export)
+		}
+		r.whole.Store(x, p)
+	}
 	return b, nil
 }
 
@@ -135,8 +146,8 @@ func (r *Renderings) compare(v *engine.View, s *standing, b *Body, now int64) *B
 		b.Revision, b.Modified = old.Revision, old.Modified
 		return b
 	}
-	if b.Modified <= old.Modified {
-		b.Modified = old.Modified + 1
+	if second := old.Modified - old.Modified%int64(time.Second) + int64(time.Second); b.Modified < second {
+		b.Modified = second // for those who ask by the second
 	}
 	if b.part == "" && r.shrunk(v, s, b, now) {
 		if !old.Held {
@@ -227,6 +238,7 @@ func (r *Renderings) room(p *rendering, b *Body, now int64) error {
 			variants--
 		}
 		r.kept.Delete(o.key)
+		r.letGo(o.place)
 	}
 	return nil
 }
@@ -273,7 +285,8 @@ func (p *Pulls) Unchanged304(now int64) {
 	p.LastPull.Store(now)
 }
 
-// Note counts and keeps a pull; b is nil where no list was given.
+// Note counts and keeps a pull; b is nil where no list was given. What is said of the list is
+// said of all of it.
 func (p *Pulls) Note(one Pull, b *Body) {
 	switch one.Status {
 	case 200:
@@ -285,7 +298,7 @@ func (p *Pulls) Note(one Pull, b *Body) {
 	default:
 		p.Turned.Add(1)
 	}
-	if b != nil {
+	if b != nil && b.part == "" {
 		p.Count.Store(int64(b.Count))
 		p.Omitted.Store(int64(b.Left.Omitted()))
 		p.Held.Store(b.Held)
@@ -333,6 +346,17 @@ func (r *Renderings) Forget(v *engine.View) {
 	r.kept.Range(func(key, value any) bool {
 		if v.Export(value.(*rendering).name) == nil {
 			r.kept.Delete(key)
+			r.letGo(value.(*rendering))
+		}
+		return true
+	})
+}
+
+// letGo takes away the other way to a rendering.
+func (r *Renderings) letGo(p *rendering) {
+	r.whole.Range(func(x, value any) bool {
+		if value == p {
+			r.whole.Delete(x)
 		}
 		return true
 	})

@@ -29,7 +29,7 @@ func drawn(r *rand.Rand, n int, moments int64) []Entry {
 		e.until, e.id = 1+r.Int64N(moments), r.Uint64N(1000)
 		list = append(list, e)
 	}
-	sortEntries(list)
+	list = sortEntries(list)
 	return slices.CompactFunc(list, func(a, b Entry) bool { return a.same(&b) })
 }
 
@@ -165,7 +165,7 @@ func TestSortEntries(t *testing.T) {
 	}
 	want := slices.Clone(list)
 	slices.SortFunc(want, func(a, b Entry) int { return cmp.Or(inOrder(&a, &b), longer(&a, &b)) })
-	if sortEntries(list); !slices.Equal(list, want) {
+	if list = sortEntries(list); !slices.Equal(list, want) {
 		t.Fatal("not in order")
 	}
 }
@@ -185,7 +185,7 @@ func TestShards(t *testing.T) {
 		}
 		all = append(all, mine...)
 	}
-	if sortEntries(all); !slices.Equal(all, list) {
+	if all = sortEntries(all); !slices.Equal(all, list) {
 		t.Fatal(spelled(all), spelled(list))
 	}
 	page := Part{Page: 2, Size: 10}

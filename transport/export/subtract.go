@@ -30,7 +30,7 @@ func (c *Choice) subtract(holes []Entry) {
 	}
 	c.Entries = out
 	if copied {
-		sortEntries(c.Entries) // a piece may be what another entry is, or stand behind it
+		c.Entries = sortEntries(c.Entries) // a piece may be what another entry is, or stand behind it
 		c.once()
 	}
 }

@@ -92,6 +92,9 @@ type Settings struct {
 	// false, as in the reference: an allowlist ends what it overlaps when it is written, and
 	// keeps alerts away, and a range that is banned later bans all that is in it.
 	AllowlistWins bool `yaml:"allowlist_wins"`
+	// Exports are lists for devices that cannot be bouncers, served at /exports/NAME. They are
+	// changed here alone; others are made by lapid exports add.
+	Exports []ExportSetting `yaml:"exports"`
 }
 
 // checkShrunken: the two words that there are.
@@ -272,6 +275,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, heads := s.HeaderBytes()
 	_, loops := s.LoopCount()
 	_, bookmarks := s.BookmarkBytes()
+	_, exports := s.DeclaredExports(0)
 	for _, c := range []struct {
 		key string
 		err error
@@ -279,6 +283,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"on_filter_error", s.checkFilterError()}, {"snapshot_every", every}, {"bouncer_rows_per_key", s.checkRows()},
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
 		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
+		{"exports", exports},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

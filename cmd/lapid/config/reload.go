@@ -35,6 +35,7 @@ func NeedRestart(before, next *Setup) []string {
 	own, now := before.Own, next.Own
 	own.OnFilterError = now.OnFilterError // went into the profiles
 	own.ShrunkenLists = now.ShrunkenLists // … and into the connection to the Central API
+	own.Exports = now.Exports             // … and into the store
 	if !reflect.DeepEqual(own, now) {
 		out = append(out, "lapid.yaml")
 	}

@@ -35,6 +35,7 @@ func (p *program) listenAdmin() (err error) {
 		verbs.Shadow = shadowVerbs{p}
 	}
 	verbs.SyncOrders = p.orders.sync
+	verbs.Exports = p.exports
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"lapid/transport/admin"
 	"lapid/transport/auth"
 	"lapid/transport/capi"
+	"lapid/transport/export"
 	"lapid/transport/movein"
 	notifications "lapid/transport/notify"
 	"lapid/transport/shadow"
@@ -59,6 +60,7 @@ type program struct {
 	gate       *auth.Gate
 	tls        *auth.TLS // nil: plain HTTP
 	api        *transport.Server
+	exports    *export.Renderings
 	metrics    *metricsListener // nil: none
 	admin      *admin.Server
 	teller     *notifications.Notifier

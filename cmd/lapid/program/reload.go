@@ -86,6 +86,9 @@ func (p *program) reload(ctx context.Context) error {
 	if err := p.teller.Replace(ctx, next.told); err != nil { // before the rules that name them
 		return err
 	}
+	if err := p.declareExports(ctx, fresh); err != nil {
+		return err
+	}
 	p.engine.SetProfiles(next.rules)
 	p.exchangeCentral(ctx, next)
 	p.logChanges(next, at)

@@ -21,6 +21,7 @@ import (
 	"lapid/transport"
 	"lapid/transport/admin"
 	"lapid/transport/auth"
+	"lapid/transport/export"
 	notifications "lapid/transport/notify"
 )
 
@@ -233,6 +234,10 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	p.exports = export.NewRenderings(p.engine, p.bounds.shared, p.log.Logger)
+	if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
+		return err
+	}
 	if err := p.makeAPI(history); err != nil {
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
@@ -264,6 +269,19 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	p.noteAddresses()
+	return nil
+}
+
+// declareExports makes the exports of lapid.yaml the store's.
+func (p *program) declareExports(ctx context.Context, s *config.Setup) error {
+	list, err := s.Own.DeclaredExports(p.engine.Now())
+	if err == nil {
+		err = p.engine.DeclareExports(ctx, list)
+	}
+	if err != nil {
+		p.log.Error("the exports of lapid.yaml are not in force", "error", err)
+		return fmt.Errorf("exports of lapid.yaml: %w", err)
+	}
 	return nil
 }
 
@@ -336,7 +354,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
-		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures,
+		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures, Exports: p.exports,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads

@@ -43,6 +43,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 		"machines delete": machineNames, "machines inspect": machineNames, "machines validate": machineNames,
 		"allowlists add": listNames, "allowlists remove": listNames, "allowlists import": listNames,
 		"allowlists inspect": listNames, "allowlists delete": listNames,
+		"exports edit": exportNames, "exports inspect": exportNames, "exports delete": exportNames, "exports rotate": exportNames, "exports render": exportNames,
 	} {
 		if c, _, err := root.Find(strings.Fields(path)); err == nil {
 			// The line of use says whether more than one name is taken.
@@ -166,6 +167,16 @@ func listNames(ctx context.Context, server *admin.Client) (names []string) {
 	if list, err := server.Allowlists(ctx); err == nil {
 		for i := range list.Allowlists {
 			names = append(names, list.Allowlists[i].Name)
+		}
+	}
+	return names
+}
+
+// exportNames are all exports.
+func exportNames(ctx context.Context, server *admin.Client) (names []string) {
+	if list, err := server.Exports(ctx); err == nil {
+		for i := range list.Exports {
+			names = append(names, list.Exports[i].Name)
 		}
 	}
 	return names

@@ -154,7 +154,7 @@ func summary(s *config.Setup) []setting {
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
 		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""},
 		setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""},
-		setting{"movein", or(s.Own.MoveIn, "off"), ""})
+		setting{"movein", or(s.Own.MoveIn, "off"), ""}, setting{"exports", len(s.Own.Exports), ""})
 }
 
 // configShowYAML is config show-yaml: file, overlay and variables put together, as

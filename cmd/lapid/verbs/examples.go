@@ -65,6 +65,21 @@ lapid allowlists inspect office -o raw | lapid allowlists import copy -i -`,
 	"allowlists check":   `lapid allowlists check 192.0.2.7`,
 	"allowlists delete":  `lapid allowlists delete office`,
 
+	"exports": `lapid exports add edge.txt --format plain_text`,
+	"exports list": `lapid exports list
+lapid exports list -o json | jq -r '.[] | select(.attention != "") | .name'`,
+	"exports add": `lapid exports add edge.txt --format plain_text --allow-from 192.0.2.0/24
+lapid exports add router.rsc --format mikrotik --auth token --option list=blocked --limit 10000
+lapid exports add blocklist --format plain_text --auth ip --allow-from 10.0.0.0/8 --path /security/blocklist`,
+	"exports edit": `lapid exports edit edge.txt --origins crowdsec,cscli --limit 50000
+lapid exports edit edge.txt --accept-shrunken`,
+	"exports inspect": `lapid exports inspect edge.txt`,
+	"exports delete":  `lapid exports delete edge.txt`,
+	"exports rotate": `lapid exports rotate edge.txt
+lapid exports rotate edge.txt --end`,
+	"exports render": `lapid exports render edge.txt -f edge.txt
+lapid exports render edge.txt --query "ipv4only&page=2"`,
+
 	"alerts": `lapid alerts list`,
 	"alerts list": `lapid alerts list --since 1h -m
 lapid alerts list --ip 192.0.2.7 -o json`,

@@ -23,6 +23,8 @@ var sentences = map[sentenceFor]string{
 	{"", engine.NounAllowlist, engine.ErrNotFound}:        "allowlist '%s' not found",
 	{"inspect", engine.NounAlert, engine.ErrNotFound}:     "object not found",
 	{"delete", engine.NounAlert, engine.ErrNotFound}:      "ent: alert not found",
+	{"", engine.NounExport, engine.ErrNotFound}:           "there is no export '%s': their names are shown by lapid exports list",
+	{"", engine.NounExport, engine.ErrExists}:             "there is an export '%s' already",
 	{"delete", engine.NounDecision, engine.ErrNotFound}:   "decision with id '%s' doesn't exist: unable to delete",
 }
 

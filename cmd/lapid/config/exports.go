@@ -1,0 +1,152 @@
+package config
+
+import (
+	"crypto/sha512"
+	"fmt"
+	"slices"
+	"strings"
+
+	"lapid/engine"
+	"lapid/transport/export"
+)
+
+// ExportSetting is one list for devices as lapid.yaml defines it. Words are those of the
+// verbs; docs/exports.md has all.
+type ExportSetting struct {
+	Name       string            `yaml:"name"`
+	Format     string            `yaml:"format"`
+	Path       string            `yaml:"path"`
+	Options    map[string]string `yaml:"options"`
+	Types      []string          `yaml:"types"`
+	Origins    []string          `yaml:"origins"`
+	Containing []string          `yaml:"scenarios_containing"`
+	Family     string            `yaml:"family"`
+	Aggregate  string            `yaml:"aggregate"`  // none or exact
+	Limit      int               `yaml:"limit"`      // 0: none
+	Order      string            `yaml:"order"`      // as of bouncers' --priority
+	Allowlists []string          `yaml:"allowlists"` // names, or [all], or [none]
+	WhenEmpty  string            `yaml:"when_empty"` // serve or refuse
+	MayShrink  bool              `yaml:"may_shrink"`
+	AllowFrom  []string          `yaml:"allow_from"`
+	Auth       ExportAuthSetting `yaml:"auth"`
+	Open       bool              `yaml:"open"` // anybody may have it who reaches the server
+}
+
+// ExportAuthSetting is how a device shows that it may have a list: one of them. With none
+// of them allow_from decides alone.
+type ExportAuthSetting struct {
+	Basic *struct {
+		User     string `yaml:"user"`
+		Password string `yaml:"password"`
+	} `yaml:"basic"`
+	Token       string `yaml:"token"`
+	Key         bool   `yaml:"key"`
+	Certificate *struct {
+		AllowedOU []string `yaml:"allowed_ou"`
+	} `yaml:"certificate"`
+}
+
+// shortestExportSecret is how long a password or token is at least. It is kept as a plain
+// hash, so it must be nobody's guess.
+const shortestExportSecret = 16
+
+// DeclaredExports are the exports of lapid.yaml, as the engine keeps them. now is when their
+// secrets begin to be valid, Unix nanoseconds.
+func (s *Settings) DeclaredExports(now int64) (list []engine.Export, err error) {
+	for i := range s.Exports {
+		x, err := s.Exports[i].export(now)
+		if err != nil {
+			return nil, fmt.Errorf("exports: '%s': %w", s.Exports[i].Name, err)
+		}
+		if slices.ContainsFunc(list, func(o engine.Export) bool { return o.Name == x.Name }) {
+			return nil, fmt.Errorf("exports: '%s' is there twice", x.Name)
+		}
+		list = append(list, *x)
+	}
+	return list, nil
+}
+
+func (e *ExportSetting) export(now int64) (*engine.Export, error) {
+	x := &engine.Export{Name: e.Name, Path: e.Path, Types: e.Types, Origins: e.Origins, Containing: e.Containing, Limit: e.Limit, MayShrink: e.MayShrink, CreatedAt: now, UpdatedAt: now}
+	f, err := export.FormatOf(e.Format)
+	if err != nil {
+		return nil, err
+	}
+	x.Format = f.Name
+	for name, value := range e.Options {
+		x.Options = append(x.Options, name+"="+value)
+	}
+	if e.Family != "" {
+		if x.Family, err = engine.ParseFamily(e.Family); err != nil {
+			return nil, err
+		}
+	}
+	if e.Order != "" {
+		if x.Order, err = engine.ParsePriority(e.Order); err != nil {
+			return nil, err
+		}
+	}
+	switch {
+	case slices.Equal(e.Allowlists, []string{"none"}):
+		x.NoAllowlists = true
+	case !slices.Equal(e.Allowlists, []string{"all"}):
+		x.Allowlists = e.Allowlists
+	}
+	if x.Aggregate = e.Aggregate == "exact"; e.Aggregate != "" && e.Aggregate != "none" && !x.Aggregate {
+		return nil, fmt.Errorf("aggregate must be none or exact, not %q", e.Aggregate)
+	}
+	if x.RefuseEmpty = e.WhenEmpty == "refuse"; e.WhenEmpty != "" && e.WhenEmpty != "serve" && !x.RefuseEmpty {
+		return nil, fmt.Errorf("when_empty must be serve or refuse, not %q", e.WhenEmpty)
+	}
+	if x.AllowFrom, err = export.ParsePrefixes(e.AllowFrom); err != nil {
+		return nil, err
+	}
+	if err := e.auth(x, now); err != nil {
+		return nil, err
+	}
+	if _, err := export.Check(x); err != nil {
+		return nil, err
+	}
+	return x, x.Check()
+}
+
+// auth says how devices show who they are.
+func (e *ExportSetting) auth(x *engine.Export, now int64) error {
+	a, ways, secret := &e.Auth, 0, ""
+	if a.Basic != nil {
+		x.Auth, x.User, secret = engine.ExportBasic, a.Basic.User, a.Basic.Password
+		ways++
+	}
+	if a.Token != "" {
+		x.Auth, secret = engine.ExportToken, a.Token
+		ways++
+	}
+	if a.Key {
+		x.Auth = engine.ExportKey
+		ways++
+	}
+	if a.Certificate != nil {
+		x.Auth, x.OUs = engine.ExportCertificate, a.Certificate.AllowedOU
+		ways++
+	}
+	switch {
+	case ways > 1:
+		return fmt.Errorf("auth must be one of basic, token, key and certificate, not %d of them", ways)
+	case ways == 1 && e.Open, len(x.AllowFrom) > 0 && e.Open:
+		return fmt.Errorf("open: true lets anybody in: leave out auth and allow_from, or open")
+	case ways == 0 && e.Open:
+		x.Auth = engine.ExportNone
+	case ways == 0 && len(x.AllowFrom) == 0:
+		return fmt.Errorf("nobody may have it: say auth (basic, token, key or certificate), allow_from, or open: true")
+	case ways == 0:
+		x.Auth = engine.ExportAddress
+	}
+	if !x.Auth.HasSecret() {
+		return nil
+	}
+	if len(secret) < shortestExportSecret || strings.ContainsAny(secret, " \t\r\n") {
+		return fmt.Errorf("the password or token must have %d characters or more and no blanks; it may be a variable of the environment", shortestExportSecret)
+	}
+	x.Secrets = []engine.ExportSecret{{Hash: sha512.Sum512([]byte(secret)), At: now}}
+	return nil
+}

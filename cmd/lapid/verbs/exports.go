@@ -1,0 +1,483 @@
+package verbs
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/transport/admin"
+	"lapid/transport/export"
+)
+
+// exportsCommand is the noun exports: lists for devices that cannot be bouncers.
+func exportsCommand(t *Terminal) *cobra.Command {
+	c := group("exports", "Lists of what is banned, for firewalls, proxies and DNS servers that cannot be bouncers",
+		exportsList(t), exportsAdd(t), exportsEdit(t), exportsInspect(t), exportsDelete(t), exportsRotate(t), exportsRender(t))
+	c.Aliases = []string{"export"}
+	c.Long = "Devices pull an export at /exports/NAME of the Local API's listener. The formats:\n\n" + formatLines() +
+		"\nnginx stands for nginx_deny and haproxy for haproxy_map. What each device needs to be told is in docs/exports.md."
+	return c
+}
+
+func formatLines() string {
+	var b strings.Builder
+	for _, f := range export.Formats() {
+		fmt.Fprintf(&b, "  %-16s %s\n", f.Name, f.Reads)
+		for _, o := range f.Options {
+			values := strings.Join(o.Takes, "|")
+			if values == "" {
+				values = o.Usual
+			}
+			fmt.Fprintf(&b, "  %-16s   --option %s=%s  %s\n", "", o.Name, values, o.Help)
+		}
+	}
+	return b.String()
+}
+
+// exportFlags are what an export is made of.
+type exportFlags struct {
+	text                                            map[string]*string
+	lists                                           map[string]*string
+	options                                         []string
+	aggregate, noAllowlists, refuseEmpty, mayShrink bool
+	limit                                           int
+	password                                        string
+}
+
+var exportLists = [...][2]string{
+	{"types", "only decisions of these types; ban when it is empty"},
+	{"origins", "only decisions of these origins (crowdsec, cscli, cscli-import, console, lists, CAPI)"},
+	{"scenarios-containing", "only scenarios in which one of these words occurs"},
+	{"allowlists", "leave out what these allowlists cover; all of them when it is empty"},
+	{"allow-from", "only for these addresses and ranges"},
+	{"allowed-ou", "units of client certificates with --auth certificate; those of bouncers when it is empty"},
+}
+
+var exportTexts = [...][2]string{
+	{"format", "how the list is written; see exports --help"},
+	{"family", "both, ipv4 or ipv6"},
+	{"order", "which entries are kept where there are more than --limit: local-first, newest or longest"},
+	{"auth", "how a device shows that it may have the list: basic, token, key (a bouncer's), certificate, ip, none"},
+	{"user", "the user of --auth basic; any when it is empty"},
+	{"path", "another path at which the list is served too, such as /security/blocklist"},
+}
+
+func (f *exportFlags) add(c *cobra.Command) {
+	f.text, f.lists = map[string]*string{}, map[string]*string{}
+	flags := c.Flags()
+	for _, o := range exportTexts {
+		f.text[o[0]] = flags.String(o[0], "", o[1])
+	}
+	for _, o := range exportLists {
+		f.lists[o[0]] = flags.String(o[0], "", o[1])
+	}
+	flags.StringArrayVar(&f.options, "option", nil, "NAME=VALUE of the format; may be repeated, and stands for all before")
+	flags.BoolVar(&f.aggregate, "aggregate", false, "join neighbours, without covering an address more")
+	flags.BoolVar(&f.noAllowlists, "no-allowlists", false, "leave nothing out for allowlists")
+	flags.BoolVar(&f.refuseEmpty, "refuse-empty", false, "answer 503 to an empty list, so that devices keep their last one")
+	flags.BoolVar(&f.mayShrink, "may-shrink", false, "serve a list that lost more than half at once, whatever the reason")
+	flags.IntVar(&f.limit, "limit", 0, "entries at most; 0: all")
+	flags.StringVar(&f.password, "password", "", "the password or token instead of a generated one, 16 characters or more")
+}
+
+// edit is what the flags that were given say, and whether there were any.
+func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, some bool) {
+	e = &admin.ExportEdit{Name: name, Words: map[string][]string{}}
+	given := func(flag string) bool {
+		is := c.Flags().Changed(flag)
+		some = some || is
+		return is
+	}
+	for flag, to := range map[string]**string{"format": &e.Format, "family": &e.Family, "order": &e.Order, "auth": &e.Auth, "user": &e.User, "path": &e.Path} {
+		if given(flag) {
+			*to = f.text[flag]
+		}
+	}
+	for flag, text := range f.lists {
+		if given(flag) {
+			e.Words[flag] = commaList(*text)
+		}
+	}
+	if given("option") {
+		e.Words["option"] = slices.DeleteFunc(f.options, func(o string) bool { return o == "" })
+	}
+	for flag, to := range map[string]**bool{"aggregate": &e.Aggregate, "no-allowlists": &e.NoAllowlists, "refuse-empty": &e.RefuseEmpty, "may-shrink": &e.MayShrink} {
+		if given(flag) {
+			is, _ := c.Flags().GetBool(flag)
+			*to = &is
+		}
+	}
+	if given("limit") {
+		e.Limit = &f.limit
+	}
+	given("password")
+	return e, some
+}
+
+// secret is the one that was given, or a new one.
+func (f *exportFlags) secret(c *cobra.Command) (string, error) {
+	if !c.Flags().Changed("password") {
+		return generatedSecret(), nil
+	}
+	if len(f.password) < 16 || strings.ContainsAny(f.password, "\r\n\t ") {
+		return "", errors.New("--password must have 16 characters or more and no blanks: leave it out, and one is generated")
+	}
+	return f.password, nil
+}
+
+// generatedSecret is 40 letters and digits, 200 bits of chance: devices take them in URLs.
+func generatedSecret() string {
+	b := make([]byte, 25)
+	_, _ = rand.Read(b) // never fails, see its documentation
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}
+
+func hasSecret(auth string) bool { return auth == "basic" || auth == "token" }
+
+func exportsAdd(t *Terminal) *cobra.Command {
+	var flags exportFlags
+	c := &cobra.Command{
+		Use: "add NAME", Short: "Make an export; its password or token is shown once", Args: exactArgs(1),
+		Long: `Makes an export, served at /exports/NAME from now on. Without --auth it needs user NAME and a password
+(Basic), which nearly all devices can do. The password or token is generated, shown once, and kept as a hash.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			edit, _ := flags.edit(c, args[0])
+			auth := *flags.text["auth"]
+			if auth == "" {
+				auth = "basic"
+				if edit.User == nil {
+					edit.User = &args[0]
+				}
+			}
+			edit.Auth = &auth
+			secret := ""
+			if hasSecret(auth) {
+				var err error
+				if secret, err = flags.secret(c); err != nil {
+					return err
+				}
+				edit.Secret = hashKey(secret)
+			}
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				done, err := client.AddExport(c.Context(), edit)
+				if err != nil {
+					return fmt.Errorf("unable to add export '%s': %w", args[0], worded("add", err))
+				}
+				warnOf(t, done)
+				user := ""
+				if edit.User != nil && auth == "basic" {
+					user = *edit.User
+				}
+				return t.showSecret(args[0], auth, user, secret)
+			})
+		},
+	}
+	flags.add(c)
+	_ = c.MarkFlagRequired("format")
+	return c
+}
+
+// showSecret tells the one time.
+func (t *Terminal) showSecret(name, auth, user, secret string) error {
+	switch t.Output {
+	case jsonWords:
+		return t.json(map[string]string{"name": name, "path": "/exports/" + name, "auth": auth, "user": user, "secret": secret}, "  ")
+	case raw:
+		t.print("%s%s", secret, t.lineEnd())
+		return nil
+	}
+	t.success("export '%s' is served at /exports/%s", name, name)
+	if secret == "" {
+		return nil
+	}
+	if user != "" {
+		t.print("User for '%s':\n\n   %s\n\n", name, user)
+	}
+	t.print("%s for '%s':\n\n   %s\n\nPlease keep it: it is not shown again.\n", map[string]string{"basic": "Password", "token": "Token"}[auth], name, secret)
+	return nil
+}
+
+func exportsEdit(t *Terminal) *cobra.Command {
+	var flags exportFlags
+	var accept bool
+	c := &cobra.Command{
+		Use: "edit NAME", Short: "Change an export", Args: exactArgs(1),
+		Long: `Changes an export. Flags that are not given stay as they are; an empty value takes a list away.
+With another --auth that needs a secret a new one is made and shown. A list that was held back because it lost
+more than half is served after any change, or with --accept-shrunken alone.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			edit, some := flags.edit(c, args[0])
+			if !some && !accept {
+				return fmt.Errorf("nothing is to be changed: see \"%s --help\"", c.CommandPath())
+			}
+			secret := ""
+			if edit.Auth != nil && hasSecret(*edit.Auth) || c.Flags().Changed("password") {
+				var err error
+				if secret, err = flags.secret(c); err != nil {
+					return err
+				}
+				edit.Secret = hashKey(secret)
+			}
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				done, err := client.EditExport(c.Context(), edit)
+				if err != nil {
+					return fmt.Errorf("unable to edit export '%s': %w", args[0], worded("edit", err))
+				}
+				warnOf(t, done)
+				if secret != "" && edit.Auth != nil {
+					return t.showSecret(args[0], *edit.Auth, "", secret)
+				}
+				t.success("export '%s' edited", args[0])
+				return nil
+			})
+		},
+	}
+	flags.add(c)
+	c.Flags().BoolVar(&accept, "accept-shrunken", false, "serve a list that is held back because it lost more than half")
+	return c
+}
+
+func exportsDelete(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "delete NAME...", Short: "Delete exports; devices get 404 from then on", Args: minArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				for _, name := range args {
+					if err := client.DeleteExport(c.Context(), name); err != nil {
+						return fmt.Errorf("unable to delete export '%s': %w", name, worded("delete", err))
+					}
+					t.success("export '%s' deleted", name)
+				}
+				return nil
+			})
+		},
+	}
+}
+
+func exportsRotate(t *Terminal) *cobra.Command {
+	var end bool
+	c := &cobra.Command{
+		Use: "rotate NAME", Short: "Give an export a new password or token; the old one stays valid until --end", Args: exactArgs(1),
+		Long: `Makes a new password or token, shown once. The one before stays valid beside it, so that devices can be
+changed one after the other; --end ends it.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			q, secret := &admin.ExportRotation{Name: args[0], End: end}, ""
+			if !end {
+				secret = generatedSecret()
+				q.Secret = hashKey(secret)
+			}
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				if err := client.RotateExport(c.Context(), q); err != nil {
+					return fmt.Errorf("unable to rotate export '%s': %w", args[0], worded("rotate", err))
+				}
+				if end {
+					t.success("only the newest secret of export '%s' is valid from now on", args[0])
+					return nil
+				}
+				x, err := client.Export(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return t.showSecret(args[0], x.Auth, x.User, secret)
+			})
+		},
+	}
+	c.Flags().BoolVar(&end, "end", false, "end the older secret, and make no new one")
+	return c
+}
+
+func exportsRender(t *Terminal) *cobra.Command {
+	var file, query string
+	c := &cobra.Command{
+		Use: "render NAME", Short: "Write an export as a device would get it now; to standard output, or into a file", Args: exactArgs(1),
+		Long: `Writes the same bytes as a device would get: for devices without a network, and to see what is on the list.
+What was left out, and why, is said on standard error. A file is written beside and renamed, so that nobody reads half of it.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				r, err := client.RenderExport(c.Context(), &admin.ExportRequest{Name: args[0], Query: query})
+				if err != nil {
+					return fmt.Errorf("unable to render export '%s': %w", args[0], worded("render", err))
+				}
+				warnOf(t, &admin.Edited{Warnings: r.Warnings})
+				t.log("info", "%d entries of %d, %d bytes, at revision %d; %s", r.Count, r.Total, len(r.Body), r.Revision, leftText(&r.Left))
+				if file == "" {
+					t.print("%s", r.Body)
+					return nil
+				}
+				next := file + ".next"
+				if err := os.WriteFile(next, r.Body, 0o644); err != nil {
+					return err
+				}
+				return os.Rename(next, file)
+			})
+		},
+	}
+	c.Flags().StringVarP(&file, "file", "f", "", "write into this file instead")
+	c.Flags().StringVar(&query, "query", "", "what a device would ask for beside the name, such as ipv4only&page=2")
+	return c
+}
+
+// leftText is what was left out.
+func leftText(l *export.Left) string {
+	var parts []string
+	for _, p := range [...]struct {
+		n    int
+		what string
+	}{{l.OtherScopes, "decisions that name no address"}, {l.Allowlisted, "decisions left out or cut for allowlists"}, {l.Unsplit, "ranges in too many pieces for that"},
+		{l.Limit, "entries beyond the limit"}, {l.Unfit, "entries that the format cannot say"}, {l.Brief, "entries that end within seconds"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.what))
+		}
+	}
+	if len(parts) == 0 {
+		return "nothing was left out"
+	}
+	return "not on it: " + strings.Join(parts, ", ")
+}
+
+// quiet is after how long without a pull a list is marked.
+const quiet = 24 * time.Hour
+
+func exportsList(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List all exports, and how their devices pull them", Args: NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				list, err := client.Exports(c.Context())
+				if err != nil {
+					return err
+				}
+				return showExports(t, list)
+			})
+		},
+	}
+}
+
+func showExports(t *Terminal, list *admin.Exports) error {
+	heads := []string{"name", "format", "auth", "last_pull", "entries", "served", "unchanged", "refused", "attention"}
+	rows, objects := [][]string{}, []map[string]any{}
+	for i := range list.Exports {
+		x := &list.Exports[i]
+		rows = append(rows, []string{x.Name, x.Format, x.Auth, never0(x.LastPull), strconv.FormatInt(x.Entries, 10), fmt.Sprint(x.Served), fmt.Sprint(x.Unchanged), fmt.Sprint(x.Refused), attention(x, list.Now)})
+		objects = append(objects, exportObject(x, list.Now))
+	}
+	switch t.Output {
+	case jsonWords:
+		return t.json(objects, "  ")
+	case raw:
+		return t.csv(heads, rows)
+	}
+	table := lightTable()
+	table.head(left, "Name", "Format", "Auth", "Last pull", "Entries", "Served", "Unchanged", "Refused", "Attention")
+	table.body()
+	for _, row := range rows {
+		table.row(row...)
+	}
+	t.show(table)
+	return nil
+}
+
+func never0(at int64) string {
+	if at == 0 {
+		return ""
+	}
+	return second(at)
+}
+
+// attention is what an operator should look at.
+func attention(x *admin.Export, now int64) string {
+	var marks []string
+	if x.Held {
+		marks = append(marks, "held back: lost more than half")
+	}
+	if last := max(x.LastPull, x.CreatedAt); now-last > int64(quiet) {
+		marks = append(marks, "no pull for a day")
+	}
+	if x.LastEmpty != 0 {
+		marks = append(marks, "last pull was empty")
+	}
+	if x.Omitted > 0 {
+		marks = append(marks, fmt.Sprintf("%d left out", x.Omitted))
+	}
+	if len(x.Secrets) > 1 {
+		marks = append(marks, "two secrets are valid")
+	}
+	return strings.Join(marks, ", ")
+}
+
+// exportObject is an export in JSON.
+func exportObject(x *admin.Export, now int64) map[string]any {
+	list := func(words []string) []string { return append([]string{}, words...) }
+	return map[string]any{
+		"name": x.Name, "path": "/exports/" + x.Name, "other_path": x.Path, "format": x.Format, "options": list(x.Options), "types": list(x.Types), "origins": list(x.Origins),
+		"scenarios_containing": list(x.Containing), "family": x.Family, "aggregate": x.Aggregate, "limit": x.Limit, "order": x.Order, "allowlists": list(x.Allowlists),
+		"no_allowlists": x.NoAllowlists, "refuse_empty": x.RefuseEmpty, "may_shrink": x.MayShrink, "auth": x.Auth, "user": x.User, "allow_from": list(x.AllowFrom),
+		"allowed_ou": list(x.OUs), "secrets": len(x.Secrets), "declared": x.Declared, "created_at": milli(x.CreatedAt), "updated_at": milli(x.UpdatedAt),
+		"last_pull": never0(x.LastPull), "entries": x.Entries, "served": x.Served, "unchanged": x.Unchanged, "refused": x.Refused, "bytes": x.Bytes, "attention": attention(x, now),
+	}
+}
+
+func exportsInspect(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect NAME", Short: "Show an export, and the last pulls of it", Args: exactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				list, err := client.Exports(c.Context())
+				if err != nil {
+					return err
+				}
+				x, err := client.Export(c.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("unable to show export '%s': %w", args[0], worded("inspect", err))
+				}
+				return showExport(t, x, list.Now)
+			})
+		},
+	}
+}
+
+func showExport(t *Terminal, x *admin.Export, now int64) error {
+	o := exportObject(x, now)
+	pulls := []map[string]any{}
+	for _, p := range x.Pulls {
+		pulls = append(pulls, map[string]any{"at": milli(p.At), "address": p.Address.String(), "agent": p.Agent, "status": p.Status, "entries": p.Entries, "bytes": p.Bytes})
+	}
+	if o["pulls"] = pulls; t.Output == jsonWords {
+		return t.json(o, "  ")
+	}
+	if t.Output == raw {
+		return t.unsupported()
+	}
+	about := lightTable()
+	about.title("Export: " + x.Name)
+	about.body()
+	for _, key := range []string{"path", "other_path", "format", "options", "types", "origins", "scenarios_containing", "family", "aggregate", "limit", "order", "allowlists", "no_allowlists",
+		"auth", "user", "allow_from", "allowed_ou", "secrets", "refuse_empty", "may_shrink", "declared", "created_at", "updated_at", "last_pull", "entries", "served", "unchanged", "refused", "attention"} {
+		v := o[key]
+		if words, is := v.([]string); is {
+			v = strings.Join(words, ", ")
+		}
+		about.row(key, fmt.Sprint(v))
+	}
+	t.show(about)
+	if len(pulls) == 0 {
+		return nil
+	}
+	t.print("\n")
+	table := lightTable()
+	table.head(left, "At", "Address", "Agent", "Status", "Entries", "Bytes")
+	table.body()
+	for _, p := range x.Pulls {
+		table.row(second(p.At), p.Address.String(), p.Agent, strconv.Itoa(p.Status), strconv.Itoa(p.Entries), strconv.Itoa(p.Bytes))
+	}
+	t.show(table)
+	return nil
+}
