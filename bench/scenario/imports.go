@@ -25,7 +25,7 @@ func (b *Bench) Import(ctx context.Context, l *peers.LAPI, small, set *corpus.Se
 		return err
 	}
 	b.say("import: readers alone")
-	noise, err := b.noise(ctx, l, small, readers)
+	noise, err := b.noiseOn(ctx, true, l, small, readers)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func (b *Bench) Import(ctx context.Context, l *peers.LAPI, small, set *corpus.Se
 	}
 	fresh := set.Len() - small.Len()
 	b.say("import: %d decisions", fresh)
-	if noise, err = b.noise(ctx, l, small, readers); err != nil {
+	if noise, err = b.noiseOn(ctx, true, l, small, readers); err != nil {
 		return err
 	}
 	took, err := l.Import(ctx, file)

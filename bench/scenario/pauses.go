@@ -49,7 +49,7 @@ func (b *Bench) Pauses(ctx context.Context, l *peers.LAPI, set *corpus.Set) (err
 	if err != nil {
 		return err
 	}
-	noise, err := b.noise(ctx, l, set, 2*readers)
+	noise, err := b.noiseOn(ctx, true, l, set, 2*readers)
 	if err != nil {
 		return err
 	}

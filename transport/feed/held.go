@@ -22,7 +22,7 @@ const (
 	// wakeAgain is the pause before those are woken who were busy.
 	wakeAgain = time.Millisecond
 	// wakesAtOnce is how many are woken before others are answered and have the processor.
-	wakesAtOnce = 16
+	wakesAtOnce = 8
 )
 
 // held are the polls that are put off until something changes for their questions.

@@ -26,6 +26,11 @@ const (
 	// atOnce is how many connections a loop takes on before it looks again, so
 	// that few of them wait when its processor is taken away.
 	atOnce = 8
+	// ofCrowdAtOnce is how many of the crowd are served before others are: they take longer,
+	// and who asks a small question waits for no more than these.
+	ofCrowdAtOnce = 4
+	// straight is after how many answers without a wait who has waited once leaves the crowd.
+	straight = 4
 	// helpsAtOnce is how often Help takes so many on: others that come are as urgent as
 	// what its caller does.
 	helpsAtOnce = 4
@@ -61,13 +66,21 @@ type Reactor struct {
 	running  sync.WaitGroup
 }
 
-// group is an epoll instance and the loops that wait for it. One at a time waits in the
-// kernel, the others for their turn to do so. What comes is taken by the first loop that
-// looks, so that no connection waits for a loop that is kept from running.
+// group is a number of connections and the loops that wait for them. One loop at a time
+// waits in the kernel, the others for their turn to do so. What comes is taken by the first
+// loop that looks, so that no connection waits for a loop that is kept from running.
+//
+// The kernel reports in the order in which something came. So connections that have asked
+// small questions and were answered have an epoll instance of their own, and those of which
+// thousands may come at once, who were not answered yet or wait for news (Conn.crowd), have
+// another: whenever something has come on both, a few of either are served.
 type group struct {
 	reactor *Reactor
-	poll    *os.File        // the epoll instance; the runtime's poller watches it
+	poll    *os.File        // the epoll instance of the first kind; the runtime's poller watches it
 	raw     syscall.RawConn // of poll
+	crowd   *os.File        // that of the second, which poll watches
+	crowded syscall.RawConn // of crowd
+	within  int             // the number of crowd
 	lead    chan struct{}   // the loop that has the token waits in the kernel
 }
 
@@ -103,19 +116,45 @@ func New(o *Options) (*Reactor, error) {
 }
 
 func newGroup(r *Reactor) (*group, error) {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or the runtime would not watch it
-		return nil, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
-	}
-	g := &group{reactor: r, poll: os.NewFile(uintptr(fd), "epoll"), lead: make(chan struct{}, 1)}
-	if g.raw, err = g.poll.SyscallConn(); err != nil {
-		return nil, errors.Join(err, g.poll.Close())
-	}
+	g := &group{reactor: r, lead: make(chan struct{}, 1)}
 	g.lead <- struct{}{}
+	var err error
+	if g.poll, g.raw, _, err = newPoll(true); err != nil {
+		return nil, err
+	}
+	if g.crowd, g.crowded, g.within, err = newPoll(false); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	if e := g.raw.Control(func(poll uintptr) {
+		err = syscall.EpollCtl(int(poll), syscall.EPOLL_CTL_ADD, g.within, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(g.within)})
+	}); e != nil || err != nil {
+		return nil, errors.Join(e, os.NewSyscallError("epoll_ctl", err), g.close())
+	}
 	return g, nil
+}
+
+// newPoll makes an epoll instance, which the runtime's poller watches or not.
+func newPoll(watched bool) (f *os.File, raw syscall.RawConn, fd int, err error) {
+	if fd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
+		return nil, nil, 0, os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(fd, watched); err != nil {
+		return nil, nil, 0, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
+	}
+	f = os.NewFile(uintptr(fd), "epoll")
+	if raw, err = f.SyscallConn(); err != nil {
+		return nil, nil, 0, errors.Join(err, f.Close())
+	}
+	return f, raw, fd, nil
+}
+
+// close closes what there is.
+func (g *group) close() error {
+	var err error
+	if g.crowd != nil {
+		err = g.crowd.Close()
+	}
+	return errors.Join(g.poll.Close(), err)
 }
 
 // Take takes a new connection, as it was accepted; the caller must not use it
@@ -142,6 +181,7 @@ func (r *Reactor) Adopt(nc net.Conn, a *Arrival) error {
 	}
 	c := &Conn{Peer: a.Peer, Mark: a.Mark, Ongoing: a.Ongoing, Cover: a.Cover}
 	c.fd, c.began, c.deadline, c.group = fd, now, now+patience, r.groups[r.next.Add(1)%uint32(len(r.groups))]
+	c.crowd.Store(!a.Served)
 	c.served.Store(a.Served)
 	c.state.Store(busy)
 	r.count.Add(1)
@@ -158,6 +198,7 @@ func (r *Reactor) Adopt(nc net.Conn, a *Arrival) error {
 	if !r.begin(c, a.Unread) {
 		return nil
 	}
+	c.watched = true
 	err = c.group.control(syscall.EPOLL_CTL_ADD, c) // while nobody else can have it closed
 	if !c.state.CompareAndSwap(busy, idle) {
 		c.state.Store(idle)
@@ -214,12 +255,31 @@ func detach(c net.Conn) (fd int, err error) {
 func (g *group) control(what int, c *Conn) (err error) {
 	const edge = 1 << 31 // EPOLLET, which package syscall has with a sign
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edge, Fd: int32(c.fd)}
-	if e := g.raw.Control(func(poll uintptr) {
+	raw := g.raw
+	if c.crowd.Load() {
+		raw = g.crowded
+	}
+	if e := raw.Control(func(poll uintptr) {
 		err = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(poll), what, c.fd, &event))
 	}); e != nil {
 		return e
 	}
 	return err
+}
+
+// place has a connection that the caller has busy reported with the crowd, or not any more.
+// What has come is reported again.
+func (g *group) place(c *Conn, crowd bool) {
+	if c.crowd.Load() == crowd {
+		return
+	}
+	if c.watched {
+		_ = g.control(syscall.EPOLL_CTL_DEL, c)
+	}
+	c.crowd.Store(crowd)
+	if c.watched {
+		_ = g.control(syscall.EPOLL_CTL_ADD, c)
+	}
 }
 
 // loop takes on what has come, again and again.
@@ -229,7 +289,7 @@ func (g *group) loop() {
 	var began time.Duration // of its turn
 	for !g.reactor.stopping.Load() {
 		n := 0
-		_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
+		_ = g.raw.Control(func(poll uintptr) { n = look(poll, events[:]) })
 		waits := n == 0
 		if waits {
 			n = g.wait(&events)
@@ -238,7 +298,9 @@ func (g *group) loop() {
 		if waits {
 			began = now
 		}
-		g.serve(h, events[:n], now)
+		if g.serve(h, events[:n], now) {
+			g.serveCrowd(h, now)
+		}
 		if now-began >= turn {
 			runtime.Gosched()
 			began = time.Since(g.reactor.began)
@@ -246,40 +308,58 @@ func (g *group) loop() {
 	}
 }
 
-// Help answers what has come, if anything has, but not for ever, on the caller's goroutine. It is
-// for code that computes for long: while all processors compute, the kernel is not asked
-// what has come for up to ten milliseconds, however often that code steps back.
-func (r *Reactor) Help() { r.help(helpsAtOnce) }
+// Help answers what has come, if anything has, but not for ever, on the caller's goroutine, and
+// leaves the crowd to the loops. It is for code that computes for long: while all processors
+// compute, the kernel is not asked what has come for up to ten milliseconds, however often that
+// code steps back.
+func (r *Reactor) Help() { r.help(helpsAtOnce, false) }
 
-// CatchUp is Help for who brings new work: it goes on until nothing is left that has come, but
-// not for ever either, so that new work is done beside old that never ends.
-func (r *Reactor) CatchUp() { r.help(catchUpAtMost) }
+// CatchUp is Help for who brings new work, and for the crowd as well: it goes on until nothing is
+// left that has come, but not for ever either, so that new work is done beside old that never ends.
+func (r *Reactor) CatchUp() { r.help(catchUpAtMost, true) }
 
 // help takes on what has come, so many times for each group.
-func (r *Reactor) help(times int) {
+func (r *Reactor) help(times int, crowd bool) {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
 		for range times {
 			n := 0
-			_ = g.raw.Control(func(poll uintptr) { n = look(poll, &events) })
-			if n == 0 {
+			_ = g.raw.Control(func(poll uintptr) { n = look(poll, events[:]) })
+			if n == 0 || n == 1 && !crowd && int(events[0].Fd) == g.within {
 				break
 			}
 			h := r.spares.Get().(*spare)
-			g.serve(h, events[:n], time.Since(r.began))
+			now := time.Since(r.began)
+			if g.serve(h, events[:n], now) && crowd {
+				g.serveCrowd(h, now)
+			}
 			r.spares.Put(h)
 		}
 	}
 }
 
-// serve serves what has come.
-func (g *group) serve(h *spare, events []syscall.EpollEvent, now time.Duration) {
+// serve serves what has come, and reports whether something has come on the crowd.
+func (g *group) serve(h *spare, events []syscall.EpollEvent, now time.Duration) (crowd bool) {
 	for i := range events {
-		if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
+		fd := int(events[i].Fd)
+		if fd == g.within {
+			crowd = true
+			continue
+		}
+		if c := g.reactor.conns.get(fd); c != nil {
 			over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
 			g.reactor.serve(h, c, now, over)
 		}
 	}
+	return crowd
+}
+
+// serveCrowd serves a few of those of the crowd on whom something has come.
+func (g *group) serveCrowd(h *spare, now time.Duration) {
+	var events [ofCrowdAtOnce]syscall.EpollEvent
+	n := 0
+	_ = g.crowded.Control(func(poll uintptr) { n = look(poll, events[:]) })
+	g.serve(h, events[:n], now)
 }
 
 // wait waits until something has come, or it is time to end. One loop at a time
@@ -291,7 +371,7 @@ func (g *group) wait(events *[atOnce]syscall.EpollEvent) (n int) {
 		return 0
 	}
 	_ = g.raw.Read(func(poll uintptr) bool { // the error is that of the end
-		n = look(poll, events)
+		n = look(poll, events[:])
 		return n > 0
 	})
 	g.lead <- struct{}{}
@@ -299,8 +379,8 @@ func (g *group) wait(events *[atOnce]syscall.EpollEvent) (n int) {
 }
 
 // look asks the kernel what has come.
-func look(poll uintptr, events *[atOnce]syscall.EpollEvent) int {
-	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, poll, uintptr(unsafe.Pointer(events)), atOnce, 0, 0, 0)
+func look(poll uintptr, events []syscall.EpollEvent) int {
+	n, _, errno := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, poll, uintptr(unsafe.Pointer(unsafe.SliceData(events))), uintptr(len(events)), 0, 0, 0)
 	if errno != 0 {
 		return 0 // interrupted; looked at again at the next occasion
 	}
@@ -456,7 +536,15 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 		c.Since = time.Now()
 	}
 	switch next {
+	case Keep:
+		if c.waits > 0 {
+			c.waits--
+		} else {
+			c.group.place(c, false)
+		}
 	case Park:
+		c.waits = straight
+		c.group.place(c, true)
 		c.parked = &parked{append([]byte(nil), rest.Unread...), rest.Guest}
 		rest.Guest.Parked(c)
 	case Close:
@@ -714,7 +802,7 @@ func (r *Reactor) Close() {
 	})
 	r.await(marked)
 	for _, g := range r.groups {
-		_ = g.poll.Close()
+		_ = g.close()
 	}
 }
 
