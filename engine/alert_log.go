@@ -245,8 +245,10 @@ func (s *Source) label() string {
 }
 
 // cutText keeps a part of a line from being as long as its sender likes.
-func cutText(s string) string {
-	const most = 200
+func cutText(s string) string { return cutTo(s, 200) }
+
+// cutTo is the text, or its first bytes and an ellipsis.
+func cutTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

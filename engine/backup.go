@@ -34,6 +34,11 @@ type backupCut struct {
 // of ctx, and those of w.
 func (e *Engine) Backup(ctx context.Context, w io.Writer) (Revision, int64, error) {
 	cut := &backupCut{}
+	if e.trail.on() { // what is left for the committer is little then
+		if err := e.trail.Follow(ctx, true); err != nil {
+			return 0, 0, fmt.Errorf("writing the audit: %w", err)
+		}
+	}
 	if err := e.perform(ctx, func(v *View) error { return e.cut(cut, v) }); err != nil {
 		return 0, 0, fmt.Errorf("beginning a backup: %w", err)
 	}
@@ -48,6 +53,9 @@ func (e *Engine) Backup(ctx context.Context, w io.Writer) (Revision, int64, erro
 func (e *Engine) cut(c *backupCut, v *View) (err error) {
 	if e.bodiless.Load() != 0 {
 		return &Error{Kind: ErrDisk, Text: "alert bodies are not on the disk yet"}
+	}
+	if err := e.trail.catchUp(v); err != nil {
+		return err
 	}
 	c.view, c.header, c.people = v, v.appendHeader(nil), v.people()
 	c.store = e.store.ID()

@@ -109,7 +109,7 @@ func (e *Engine) awaited(v *View) Revision {
 // one for which no more than Options.BookmarkBytes have to be kept. The committer's.
 func (e *Engine) trimmable(v *View) (Revision, error) {
 	floor := e.historyFloor()
-	for _, rev := range v.EachBookmark() {
+	for rev := range e.eachAwaited(v) {
 		if rev < floor {
 			continue
 		}
@@ -122,6 +122,27 @@ func (e *Engine) trimmable(v *View) (Revision, error) {
 		}
 	}
 	return math.MaxUint64, nil
+}
+
+// eachAwaited yields the revisions behind which commits are kept for somebody, ascending: of
+// the bookmarks, and of the audit, which keeps its own.
+func (e *Engine) eachAwaited(v *View) iter.Seq[Revision] {
+	audit, there := e.trail.awaits()
+	return func(yield func(Revision) bool) {
+		for _, rev := range v.EachBookmark() {
+			if there && audit < rev {
+				if there = false; !yield(audit) {
+					return
+				}
+			}
+			if !yield(rev) {
+				return
+			}
+		}
+		if there {
+			yield(audit)
+		}
+	}
 }
 
 // tellLost says of each bookmark once that the history does not reach back to it any more.

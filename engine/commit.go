@@ -37,6 +37,9 @@ func (e *Engine) commitLoop(ctx context.Context) error {
 	e.rounds.begin(steady)
 	defer e.rounds.end()
 	defer close(e.role.over)
+	if err := e.trail.begin(); err != nil {
+		e.log.Warn("the audit cannot be begun yet", "error", err)
+	}
 	if e.role.run = ctx; !e.role.writes.Load() {
 		e.startFollowing()
 	}

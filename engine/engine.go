@@ -81,6 +81,8 @@ type Engine struct {
 	bounded boundCounts // what was cut or left out on the way in, for any goroutine
 	usage   usageMeter  // what senders of usage metrics may still send today, for any goroutine
 
+	trail Trail // the audit
+
 	troubles troubles // what is wrong at the moment, for any goroutine
 	rounds   rounds   // of the committer, for any goroutine
 	alertLog alertLog // lines of the log about alerts, for any goroutine
@@ -173,6 +175,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 		}
 		return nil, errors.Join(store.Advise(err), store.Close())
 	}
+	e.trail.open(e)
 	e.state.pace = e.pace // not before: there are no requests while the journal is replayed
 	e.doubtStart()
 	return e, nil

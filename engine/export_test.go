@@ -383,3 +383,39 @@ func (e *Engine) ForgetShelves() { e.state.shelves.forget() }
 func (e *Engine) AtWork() (records, waiting int) {
 	return e.state.records.Len(), e.state.deadlines.Len()
 }
+
+// UnauditedOps are operations that the audit neither tells nor leaves out by name.
+func UnauditedOps() (names []string) {
+	e := &Engine{}
+	for number := range 256 {
+		o := newOp(byte(number))
+		if o == nil || silentOps[byte(number)] {
+			continue
+		}
+		switch o := o.(type) { // with something in it to tell
+		case *addAlerts:
+			o.machine, o.alerts = "m", make([]incoming, 1)
+		case *endDecisions:
+			o.ids = []uint64{1, 2}
+		case *dropAlerts:
+			o.ids = []uint64{1, 2}
+		case *dropMachines:
+			o.ids = []string{"m"}
+		case *dropBouncers:
+			o.names = []string{"b"}
+		case *reviseExports:
+			o.put = []Export{{Name: "m"}}
+		}
+		told := false
+		w := &auditWalk{e: e, counts: map[auditTick]*auditCount{}, things: map[auditedNoun]map[string]string{}, by: Actor{Kind: ActorOperator}}
+		for _, n := range [...]auditedNoun{auditedMachine, auditedBouncer, auditedAllowlist, auditedExport} {
+			w.things[n] = map[string]string{"": "", "m": "", "b": ""}
+		}
+		w.batch = (&persist.Store{}).NewRows()
+		w.auditedOp(o)
+		if told = w.rows > 0 || len(w.counts) > 0; !told {
+			names = append(names, fmt.Sprintf("%d (%T)", number, o))
+		}
+	}
+	return names
+}

@@ -436,6 +436,11 @@ func (o *putSecret) apply(s *state, rev Revision) {
 const (
 	rowAlert byte = 1 // alert id → body; empty: it is lost, and that was accepted
 	rowUsage byte = 2 // reception time, kind, name → usage metrics
+
+	// Of the audit, which is made of the journal too, but by a reader of its own.
+	rowAudit      byte = 3 // series, number → a row of it
+	rowAuditHead  byte = 4 // nothing → where it stands
+	rowAuditThing byte = 5 // noun, name → the fields that a thing had when it was told last
 )
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

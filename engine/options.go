@@ -68,6 +68,9 @@ type Options struct {
 	// has been written.
 	BookmarkBytes int64
 
+	// Audit is how much of the audit is kept; nil: none is written (Trail).
+	Audit *AuditOptions
+
 	// BouncersPerKey is how many rows one key, or one certificate's name, gets from
 	// addresses that an operator did not name (10 000). One more, and the row that
 	// was heard of longest ago goes.
@@ -98,6 +101,7 @@ func (o *Options) withDefaults() Options {
 		wins := *o.AllowlistsWin
 		c.AllowlistsWin = &wins
 	}
+	c.Audit = c.Audit.withDefaults()
 	if c.Now == nil {
 		c.Now = time.Now
 	}

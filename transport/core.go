@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 
 	"lapid/engine"
 	"lapid/transport/auth"
@@ -42,6 +43,17 @@ func newCore(o *Options) *core {
 		c.access = newAccessLog(o.AccessLog, o.Logger)
 	}
 	return c
+}
+
+// denied passes on that a caller was not let in. A token that is over is no fault: its
+// machine logs in again. Addresses of one /64 of IPv6 are one.
+func (c *core) denied(now int64, why auth.Reason, from netip.Addr, who string) {
+	if c.options.Denied != nil && why != auth.ExpiredToken {
+		if place := auth.PlaceOf(from); from.Is6() && place.IsValid() {
+			from = place.Addr()
+		}
+		c.options.Denied(now, why, from, who)
+	}
 }
 
 // patience is a context for what a request may wait for besides the disk.

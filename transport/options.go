@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"runtime"
 	"time"
 
@@ -54,6 +55,9 @@ type Options struct {
 	// or failed, how many questions for them failed, and when they were last asked for, in
 	// Unix seconds. It must not wait. nil: nothing.
 	Orders func() (invalid, failed, asked int64)
+	// Denied is told of each caller who is not let in, beside the lines of the log: for what
+	// reason, from where and who it claims to be, within bounds. It must not wait. nil: nothing.
+	Denied func(now int64, why auth.Reason, from netip.Addr, who string)
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 

@@ -43,5 +43,6 @@ func (o owner) Unread(client netip.Addr, status int, text string) {
 }
 
 func (o owner) BadHandshake(client netip.Addr, why error) {
+	o.denied(o.engine.Now(), auth.BadHandshake, client, "")
 	o.denials.add(&denial{reason: auth.BadHandshake, class: handshakeClass(why), address: client, why: shortly(why.Error())}, o.engine.Now())
 }

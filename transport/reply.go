@@ -156,6 +156,7 @@ func (x *exchange) deny(r *auth.Refusal) {
 	if why == "" && r.Reason != auth.NoKey && r.Reason != auth.UnknownKey { // whose text says nothing
 		why = r.Text
 	}
+	x.core.denied(x.now, r.Reason, x.client, shortly(r.Who))
 	x.core.denials.add(&denial{
 		reason: r.Reason, address: x.client, who: shortly(r.Who), why: shortly(why),
 		request: x.route.method + " " + x.route.path, agent: shortly(string(x.request.Agent)),

@@ -97,6 +97,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
                                                     machines takes over the database of db_config
                                                     (off: it says that it is there; never: not that)
   exports               (in lapid.yaml alone)       lists for devices that cannot be bouncers
+  audit: {max_age, max_rows, off}                   rows of the audit that are kept (90d, 1000000);
+                                                    off: true has none be written
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

@@ -166,6 +166,7 @@ var verbLines = []string{
 	"decisions import -i @DIR@/bad.csv", "decisions import -i @DIR@/good.csv", "decisions import -i @DIR@/allowed.csv", "decisions list", "decisions list -a", "decisions list -m",
 	"decisions import -i @DIR@/good.csv --batch-name X", "decisions import -i @DIR@/good.csv --name X --replace", "decisions list --batch-name X", "decisions delete --batch-name X --dry-run", "decisions delete --name X",
 	"why X", "why X:X", "why 192.0.2.77", "why --bouncer X 192.0.2.77", "why decision:1", "why alert:1 --all", "why --at X 192.0.2.77",
+	"audit list", "audit list --actor X --target X", "audit list --since X", "audit export", "audit export --format cef", "audit export --format X", "audit verify", "audit verify --expect X",
 	"decisions list --scope X --value X", "alerts list", "alerts list -m", "alerts list --scenario X", "alerts list --since X", "alerts inspect 1",
 	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",
 	"movein --from X", "movein --dry-run --from sqlite:X", "movein --dry-run --from sqlite:@DIR@/crowdsec.db", "movein status", "movein status X",

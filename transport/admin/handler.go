@@ -9,7 +9,9 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -47,6 +49,10 @@ type Handler struct {
 	// SyncOrders asks for all orders of the console and carries them out; nil: nobody
 	// does. Set before the first request.
 	SyncOrders func(context.Context) (*OrdersSynced, error)
+
+	// Failed is told of a write that failed: who asked for what, and why it was not done. It
+	// must not wait. nil: nobody is. Set before the first request.
+	Failed func(by engine.Actor, action, why string)
 
 	engine  *engine.Engine
 	program string // version shown in Status
@@ -123,6 +129,9 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/shadow/answer": verb(h.shadowAnswer),
 		"/shadow/reset":  verb(h.shadowReset),
 
+		"/audit/list":   lines(h.listAudit),
+		"/audit/verify": verb(h.verifyAudit),
+
 		"/backup": h.backup,
 	}
 	return h
@@ -157,7 +166,48 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	serve(w, r.WithContext(engine.As(r.Context(), operatorOf(r.Context()))))
+	by := operatorOf(r.Context())
+	if answer := (&watched{ResponseWriter: w}); h.Failed != nil && !reads[path.Base(r.URL.Path)] {
+		defer func() { h.tellFailed(by, r.URL.Path, answer.status) }()
+		w = answer
+	}
+	serve(w, r.WithContext(engine.As(r.Context(), by)))
+}
+
+// reads are the last words of verbs that change nothing.
+var reads = map[string]bool{"status": true, "ready": true, "report": true, "list": true, "parts": true, "get": true, "stale": true, "await": true,
+	"check": true, "judge": true, "why": true, "verify": true, "backup": true}
+
+// watched remembers the status of an answer.
+type watched struct {
+	http.ResponseWriter
+	status int // 0: 200
+}
+
+// WriteHeader notes it.
+func (w *watched) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// tellFailed passes on that a verb was answered with a failure: /bouncers/delete is
+// bouncer.delete.
+func (h *Handler) tellFailed(by engine.Actor, verb string, status int) {
+	if status < http.StatusBadRequest {
+		return
+	}
+	noun, what := path.Split(strings.TrimPrefix(verb, "/"))
+	why := "failed"
+	for _, k := range kinds {
+		if k.status == status {
+			why = "failed: " + k.word
+			break
+		}
+	}
+	h.Failed(by, strings.TrimSuffix(strings.TrimSuffix(noun, "/"), "s")+"."+what, why)
 }
 
 // verb makes a handler of a function from request to answer. The answer is

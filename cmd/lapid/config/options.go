@@ -41,7 +41,8 @@ func (s *Setup) TLSOptions(log *slog.Logger, now func() int64) auth.TLSOptions {
 // from a start.
 func (s *Setup) EngineOptions(log *slog.Logger) *engine.Options {
 	every, _ := s.Own.SnapshotInterval() // checked when it was read
-	return &engine.Options{Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
+	audit, _ := s.Own.Audit.options()    // … too
+	return &engine.Options{Audit: audit, Dir: s.Store(), Logger: log, NoSync: s.Own.Sync != nil && !*s.Own.Sync, SnapshotEvery: every}
 }
 
 // SecretSize is the least that the key which signs tokens may have, in bytes.

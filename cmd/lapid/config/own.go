@@ -95,6 +95,38 @@ type Settings struct {
 	// Exports are lists for devices that cannot be bouncers, served at /exports/NAME. They are
 	// changed here alone; others are made by lapid exports add.
 	Exports []ExportSetting `yaml:"exports"`
+	// Audit is how much of the audit is kept. It has no variable.
+	Audit Audit `yaml:"audit"`
+}
+
+// Audit is what lapid.yaml says of the audit.
+type Audit struct {
+	// MaxAge is for how long a row is kept, such as 90d (default), from an hour to 20 years.
+	MaxAge string `yaml:"max_age"`
+	// MaxRows is how many are kept, of what was done and of what is counted each; default
+	// 1000000, from 1000 to 100000000.
+	MaxRows int `yaml:"max_rows"`
+	// Off, when true, has none be written. What there is stays, and can be read.
+	Off bool `yaml:"off"`
+}
+
+// options are the engine's; nil: none is written. An error is of a value that means nothing.
+func (a *Audit) options() (*engine.AuditOptions, error) {
+	o := &engine.AuditOptions{MaxRows: a.MaxRows}
+	if a.MaxRows != 0 && (a.MaxRows < 1000 || a.MaxRows > 100_000_000) {
+		return nil, fmt.Errorf("audit.max_rows must be between 1000 and 100000000, not %d", a.MaxRows)
+	}
+	if a.MaxAge != "" {
+		d, err := engine.ParseDuration(a.MaxAge)
+		if err != nil || d < time.Hour || d > 20*365*24*time.Hour {
+			return nil, fmt.Errorf("audit.max_age must be a duration from 1h to 7300d, such as 90d, not %q", a.MaxAge)
+		}
+		o.MaxAge = d
+	}
+	if a.Off {
+		return nil, nil
+	}
+	return o, nil
 }
 
 // checkShrunken: the two words that there are.
@@ -252,6 +284,9 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 	var given node
 	given.kind = isMap
 	for _, key := range keysOf(reflect.TypeOf(s)) {
+		if f, _ := fieldOf(reflect.TypeOf(s), key); f.Type.Kind() == reflect.Struct {
+			continue // a section, which a variable cannot hold
+		}
 		name := "LAPID_" + strings.ToUpper(key)
 		if text, ok := env(name); ok {
 			value := &node{file: "environment variable " + name, kind: isScalar, text: text, plain: true}
@@ -276,6 +311,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, loops := s.LoopCount()
 	_, bookmarks := s.BookmarkBytes()
 	_, exports := s.DeclaredExports(0)
+	_, audit := s.Audit.options()
 	for _, c := range []struct {
 		key string
 		err error
@@ -284,6 +320,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
 		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
 		{"exports", exports},
+		{"audit", audit},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

@@ -280,3 +280,32 @@ func TestListenURI(t *testing.T) {
 		}
 	}
 }
+
+// What lapid.yaml says of the audit, good and bad.
+func TestAuditSettings(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                                      "",
+		"audit: {max_age: 30d, max_rows: 5000}": "",
+		"audit: {off: true}":                    "",
+		"audit: {max_age: 5m}":                  "audit.max_age must be a duration from 1h to 7300d",
+		"audit: {max_age: soon}":                "audit.max_age must be a duration from 1h to 7300d",
+		"audit: {max_rows: 10}":                 "audit.max_rows must be between 1000 and 100000000, not 10",
+		"audit: {max_rows: many}":               "audit.max_rows must be a whole number",
+		"audit: {maxage: 30d}":                  `unknown key "maxage" in audit; did you mean "max_age"?`,
+		"audit: 90d":                            "audit must be a map",
+	} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "lapid.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, _, err := loadSettings(file, func(string) (string, bool) { return "", false })
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if o, err := s.Audit.options(); err == nil && want == "" && (o == nil) != s.Audit.Off {
+			t.Errorf("%q: %+v", text, o)
+		}
+	}
+}

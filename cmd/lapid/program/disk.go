@@ -36,6 +36,7 @@ func (p *program) listenAdmin() (err error) {
 	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports = p.exports
+	verbs.Failed = p.auditFailed
 	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
 	return err
 }

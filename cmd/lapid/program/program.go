@@ -9,6 +9,7 @@ import (
 	"lapid/engine/profile"
 	"lapid/transport"
 	"lapid/transport/admin"
+	"lapid/transport/audit"
 	"lapid/transport/auth"
 	"lapid/transport/capi"
 	"lapid/transport/export"
@@ -64,6 +65,7 @@ type program struct {
 	metrics    *metricsListener // nil: none
 	admin      *admin.Server
 	teller     *notifications.Notifier
+	auditor    *audit.Auditor
 	arrival    *movein.Arrival
 	shadow     *shadow.Shadow // nil: none
 	ready      chan struct{}  // closed when all listeners are open

@@ -20,6 +20,7 @@ import (
 	"lapid/persist"
 	"lapid/transport"
 	"lapid/transport/admin"
+	"lapid/transport/audit"
 	"lapid/transport/auth"
 	"lapid/transport/export"
 	notifications "lapid/transport/notify"
@@ -238,6 +239,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
 		return err
 	}
+	p.auditor = audit.New(&audit.Options{Engine: p.engine, Logger: p.log.Logger})
 	if err := p.makeAPI(history); err != nil {
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
@@ -355,6 +357,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
 		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures, Exports: p.exports,
+		Denied: p.auditDenied,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
@@ -400,6 +403,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return p.teller.Run(ctx) })
+	group.Go(func() error { p.auditor.Run(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	group.Go(func() error { p.arrival.Finish(ctx); return nil })
 	select {

@@ -9,7 +9,7 @@ import (
 func Commands(t *Terminal) []*cobra.Command {
 	return []*cobra.Command{
 		readyCommand(t), versionCommand(t), machinesCommand(t), bouncersCommand(t), allowlistsCommand(t), alertsCommand(t),
-		decisionsCommand(t), exportsCommand(t), whyCommand(t), metricsCommand(t), lapiCommand(t), capiCommand(t), consoleCommand(t), papiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t), moveInCommand(t),
+		decisionsCommand(t), exportsCommand(t), whyCommand(t), auditCommand(t), metricsCommand(t), lapiCommand(t), capiCommand(t), consoleCommand(t), papiCommand(t), configCommand(t), backupCommand(t), restoreCommand(t), moveInCommand(t),
 		notificationsCommand(t), checkCommand(t), manCommand(t),
 	}
 }

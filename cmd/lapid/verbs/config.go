@@ -154,6 +154,7 @@ func summary(s *config.Setup) []setting {
 		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
 		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""},
 		setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""},
+		setting{"audit.max_age", or(s.Own.Audit.MaxAge, "90d"), ""}, setting{"audit.max_rows", cmp.Or(s.Own.Audit.MaxRows, 1_000_000), ""}, setting{"audit.off", s.Own.Audit.Off, ""},
 		setting{"movein", or(s.Own.MoveIn, "off"), ""}, setting{"exports", len(s.Own.Exports), ""})
 }
 

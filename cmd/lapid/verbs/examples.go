@@ -107,6 +107,15 @@ lapid why 192.0.2.7 --bouncer edge-fw --at 2h
 lapid why country:DE -o json | jq .decided
 lapid why decision:42`,
 
+	"audit": `lapid audit list --since 24h`,
+	"audit list": `lapid audit list --since 24h --deeds
+lapid audit list --action bouncer --target edge-fw -o json
+lapid audit list --before 4711 --limit 50`,
+	"audit export": `lapid audit export --since 24h > audit.ndjson
+lapid audit export --format cef | logger -n siem.example.org -T`,
+	"audit verify": `lapid audit verify
+lapid audit verify --expect 4711:"$HASH"`,
+
 	"metrics":      `lapid metrics`,
 	"metrics show": `lapid metrics show lapi bouncers`,
 	"metrics list": `lapid metrics list`,
