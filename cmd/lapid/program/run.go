@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -276,6 +277,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 
 // declareExports makes the exports of lapid.yaml the store's.
 func (p *program) declareExports(ctx context.Context, s *config.Setup) error {
+	before := p.engine.View().Exports()
 	list, err := s.Own.DeclaredExports(p.engine.Now())
 	if err == nil {
 		err = p.engine.DeclareExports(ctx, list)
@@ -283,6 +285,9 @@ func (p *program) declareExports(ctx context.Context, s *config.Setup) error {
 	if err != nil {
 		p.log.Error("the exports of lapid.yaml are not in force", "error", err)
 		return fmt.Errorf("exports of lapid.yaml: %w", err)
+	}
+	if !slices.Equal(before, p.engine.View().Exports()) {
+		p.log.Info("the exports of lapid.yaml are in force", "exports", len(list))
 	}
 	return nil
 }
