@@ -26,6 +26,10 @@ type allowlistSet struct {
 // Allowlists returns all lists in order of creation. Read only.
 func (v *View) Allowlists() []*Allowlist { return v.allowlists.order }
 
+// SameAllowlists reports whether two views of one engine have the same allowlists; it may be
+// false where they differ in nothing. Any goroutine.
+func (v *View) SameAllowlists(w *View) bool { return v.allowlists == w.allowlists }
+
 // Allowlist returns the list of that name, nil when there is none.
 func (v *View) Allowlist(name string) *Allowlist { return v.allowlists.byName[name] }
 

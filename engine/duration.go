@@ -25,6 +25,9 @@ func ParseAge(text string) (time.Duration, error) {
 }
 
 func parseDuration(text string, days func(int) time.Duration) (time.Duration, error) {
+	if d, ok := usualDuration(text); ok {
+		return d, nil
+	}
 	s := strings.TrimSpace(text)
 	if s == "" {
 		return 0, fmt.Errorf("empty duration string")
@@ -56,6 +59,36 @@ func parseDuration(text string, days func(int) time.Duration) (time.Duration, er
 		total = -total
 	}
 	return total, nil
+}
+
+// usualDuration reads what most durations look like: whole hours, minutes and seconds, in this
+// order, with some left out. It is false for all else. Imports have a million of them.
+func usualDuration(text string) (d time.Duration, ok bool) {
+	unit := time.Duration(math.MaxInt64) // the last one
+	for i := 0; i < len(text); i++ {
+		n, from := time.Duration(0), i
+		for ; i < len(text) && text[i]-'0' < 10; i++ {
+			n = n*10 + time.Duration(text[i]-'0')
+		}
+		if digits := i - from; digits == 0 || digits > 6 || i == len(text) {
+			return 0, false // all three units of so many digits can be counted together
+		}
+		next := time.Hour
+		switch text[i] {
+		case 'h':
+		case 'm':
+			next = time.Minute
+		case 's':
+			next = time.Second
+		default:
+			return 0, false
+		}
+		if next >= unit {
+			return 0, false
+		}
+		d, unit = d+n*next, next
+	}
+	return d, text != ""
 }
 
 // wholeDays reads what stands before the first d. No other may follow: neither
