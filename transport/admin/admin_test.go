@@ -249,11 +249,11 @@ func TestImportChunk(t *testing.T) {
 	d.must(d.CreateAllowlist(ctx, &NewAllowlist{Name: "office", Description: "d"}))
 	_, err := d.AddToAllowlist(ctx, &AllowlistAddition{Name: "office", Items: []NewAllowlistItem{{Value: "192.0.2.0/30", Comment: "HQ"}}})
 	d.must(err)
-	chunk := &Chunk{Machine: "m", Source: "f.csv", Scope: "ip", Type: "ban", Duration: "4h", Reason: "manual", Items: []Item{
+	head := &ImportHead{Machine: "m", Source: "f.csv", Scope: "ip", Type: "ban", Duration: "4h", Reason: "manual"}
+	done, err := d.importOne(ctx, head, []Item{
 		{Value: "192.0.2.1"}, {Value: "192.0.2.8", Type: "captcha", Reason: "scanner", Duration: "1d"},
 		{Value: "bob", Scope: "user"}, {Value: "10.0.0.0/8", Scope: "range"},
-	}}
-	done, err := d.Import(ctx, chunk)
+	})
 	d.must(err)
 	if done.Stored != 3 || len(done.Allowlisted) != 1 || done.Allowlisted[0].Reasons[0] != "192.0.2.0/30 from office (HQ)" {
 		t.Errorf("%+v", done)
@@ -269,12 +269,12 @@ func TestImportChunk(t *testing.T) {
 		}
 	}
 	for _, bad := range []Item{{Value: "zzz"}, {Value: "192.0.2.9", Duration: "soon"}} {
-		_, err := d.Import(ctx, &Chunk{Scope: "ip", Type: "ban", Duration: "4h", Items: []Item{{Value: "192.0.2.8"}, bad}})
+		_, err := d.importOne(ctx, &ImportHead{Scope: "ip", Type: "ban", Duration: "4h"}, []Item{{Value: "192.0.2.8"}, bad})
 		d.kindOf(err, engine.ErrInvalid, "")
 	}
-	_, err = d.Import(ctx, &Chunk{Scope: "ip", Duration: "4h", Items: make([]Item, MaxChunk+1)})
+	_, err = d.importOne(ctx, &ImportHead{Scope: "ip", Duration: "4h"}, make([]Item, MaxChunk+1))
 	d.kindOf(err, engine.ErrInvalid, "at most")
-	if done, err := d.Import(ctx, &Chunk{Scope: "ip", Duration: "4h", Items: []Item{{Value: "192.0.2.2"}}}); err != nil || done.Stored != 0 {
+	if done, err := d.importOne(ctx, &ImportHead{Scope: "ip", Duration: "4h"}, []Item{{Value: "192.0.2.2"}}); err != nil || done.Stored != 0 {
 		t.Errorf("nothing left is no alert: %+v, %v", done, err)
 	}
 	alerts := 0
@@ -284,6 +284,19 @@ func TestImportChunk(t *testing.T) {
 	if alerts != 1 {
 		t.Errorf("a refused chunk left something behind: %d alerts", alerts)
 	}
+}
+
+// importOne imports one chunk.
+func (c *Client) importOne(ctx context.Context, head *ImportHead, items []Item) (done *Imported, err error) {
+	err = c.Import(ctx, head, func(to *Chunks) error {
+		for i := range items {
+			if err := to.Add(&items[i]); err != nil {
+				return err
+			}
+		}
+		return to.End()
+	}, func(a *Imported) { done = a })
+	return done, err
 }
 
 func TestAllowlists(t *testing.T) {
@@ -612,7 +625,7 @@ func TestAlertParts(t *testing.T) {
 		for i := range items {
 			items[i] = Item{Value: fmt.Sprintf("10.%d.%d.%d", n%250, i/250, i%250), Type: []string{"ban", "captcha"}[i%2]}
 		}
-		_, err := d.Import(ctx, &Chunk{Scope: "ip", Type: "ban", Duration: "4h", Items: items})
+		_, err := d.importOne(ctx, &ImportHead{Scope: "ip", Type: "ban", Duration: "4h"}, items)
 		d.must(err)
 	}
 	for _, f := range []*AlertFilter{

@@ -288,11 +288,6 @@ func (c *Client) DeleteDecisions(ctx context.Context, f *DecisionFilter) (*Ended
 	return ask[Ended](ctx, c, "/decisions/delete", f)
 }
 
-// Import stores one chunk, whole or not at all.
-func (c *Client) Import(ctx context.Context, chunk *Chunk) (*Imported, error) {
-	return ask[Imported](ctx, c, "/decisions/import", chunk)
-}
-
 // Usage lists reports of usage metrics, oldest first. An error ends it.
 func (c *Client) Usage(ctx context.Context, q *UsageRequest) iter.Seq2[*UsageReport, error] {
 	return each[UsageReport](ctx, c, "/usage/list", q)

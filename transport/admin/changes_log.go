@@ -79,12 +79,12 @@ func (i *imports) over() {
 }
 
 // logImport counts a chunk that was stored, also in part.
-func (h *Handler) logImport(ctx context.Context, q *Chunk, out *Imported) {
+func (h *Handler) logImport(ctx context.Context, of *chunk) {
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return
 	}
-	c.imports.add(q.Source, out, func(source string, stored, alerts, spared int) {
+	c.imports.add(of.head.Source, of.out, func(source string, stored, alerts, spared int) {
 		h.log.Info("operator: imported decisions", append([]any{"source", source, "decisions", stored, "alerts", alerts, "allowlisted", spared}, c.name()...)...)
 	})
 }

@@ -66,12 +66,12 @@ func TestChangesAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	chunk := func(source string, first, n int) *Chunk {
-		q := &Chunk{Source: source, Scope: "ip", Type: "ban", Duration: "4h", Reason: "r"}
+	chunk := func(source string, first, n int) (*Imported, error) {
+		var items []Item
 		for i := range n {
-			q.Items = append(q.Items, Item{Value: fmt.Sprintf("10.0.%d.%d", first, i)})
+			items = append(items, Item{Value: fmt.Sprintf("10.0.%d.%d", first, i)})
 		}
-		return q
+		return c.importOne(ctx, &ImportHead{Source: source, Scope: "ip", Type: "ban", Duration: "4h", Reason: "r"}, items)
 	}
 	must(0, c.AddMachine(ctx, &NewMachine{ID: "m", PasswordHash: []byte("secret-hash")}))
 	must(0, c.AddBouncer(ctx, &NewBouncer{Name: "b FAKE=1", KeyHash: bytes.Repeat([]byte("secret"), 11)[:64]}))
@@ -80,9 +80,9 @@ func TestChangesAreLogged(t *testing.T) {
 	must(c.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "office", Values: []string{"192.0.2.1"}}))
 	must(0, second(c.AddDecision(ctx, &NewDecision{Scope: "ip", Value: "192.0.2.9", Type: "ban", Duration: "4h", Reason: "why"})))
 	for i := range 3 {
-		must(c.Import(ctx, chunk("list.csv", i, 100)))
+		must(chunk("list.csv", i, 100))
 	}
-	must(c.Import(ctx, chunk("other.csv", 3, 50)))
+	must(chunk("other.csv", 3, 50))
 	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.9"}))
 	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.9", Dry: true}))
 	must(c.DeleteDecisions(ctx, &DecisionFilter{Address: "192.0.2.250"})) // finds nothing: no line
@@ -90,7 +90,7 @@ func TestChangesAreLogged(t *testing.T) {
 	must(c.DeleteBouncer(ctx, "b FAKE=1"))
 	must(0, c.DeleteMachine(ctx, "m"))
 	must(0, c.DeleteAllowlist(ctx, "office"))
-	must(c.Import(ctx, chunk("last.csv", 4, 7)))
+	must(chunk("last.csv", 4, 7))
 	c.Close()
 	who := fmt.Sprintf("uid=%d", os.Getuid())
 	deadline := time.After(time.Minute)

@@ -80,6 +80,7 @@ func newClient(dial func(context.Context) (net.Conn, error)) *Client {
 	t := &http.Transport{
 		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		DisableCompression: true,
+		WriteBufferSize:    lineAtLeast, // long requests are written in few steps
 	}
 	return &Client{http: &http.Client{Transport: t}, close: t.CloseIdleConnections}
 }

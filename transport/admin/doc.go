@@ -14,8 +14,8 @@
 // sentence, so that the client gives back the same engine.Error that the server met.
 // Lists of alerts, which may be of any length, are answered as one JSON object
 // per line and read one at a time. A database that is taken over comes as a body of any
-// length, and is answered by such lines (movein.go). Imports send one chunk of values per request
-// (see Client.Import); a chunk is one alert, stored whole or not at all. The
+// length, and is answered by such lines (movein.go). An import is one request, of chunks that are
+// answered one by one (imports.go); a chunk is one alert, stored whole or not at all. The
 // protocol is private to one version of the program on one machine: it is not
 // the bouncers' API and makes no promise to other programs. Both ends compare their
 // number (Version) at the first request.

@@ -21,10 +21,10 @@ func TestDryRunNamesWhoWouldOverflow(t *testing.T) {
 	}
 	d.must(second(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "4h"})))
 	d.must(second(d.AddDecision(ctx, &NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Duration: "5h"})))
-	chunk := &Chunk{Scope: "Ip", Type: "ban", Duration: "4h", Reason: "r", Dry: true, Items: []Item{
+	head, items := &ImportHead{Scope: "Ip", Type: "ban", Duration: "4h", Reason: "r", Dry: true}, []Item{
 		{Value: "192.0.2.1"}, {Value: "192.0.2.2"}, {Value: "192.0.2.3"}, {Value: "192.0.2.3", Again: true}, {Value: "192.0.2.3", Type: "captcha"},
-	}}
-	got, err := d.Import(ctx, chunk)
+	}
+	got, err := d.importOne(ctx, head, items)
 	d.must(err)
 	if got.Stored != 5 || got.Alert != 0 || got.Outlook.New != 3 || got.Outlook.Known != 1 || got.Outlook.Again != 1 {
 		t.Errorf("%+v, %+v", got, got.Outlook)
@@ -37,8 +37,8 @@ func TestDryRunNamesWhoWouldOverflow(t *testing.T) {
 	if alerts, _ := before.Counts(); alerts != 2 {
 		t.Errorf("%d alerts", alerts)
 	}
-	chunk.Dry = false
-	if got, err = d.Import(ctx, chunk); err != nil || got.Stored != 5 || got.Alert != 3 {
+	head.Dry = false
+	if got, err = d.importOne(ctx, head, items); err != nil || got.Stored != 5 || got.Alert != 3 {
 		t.Errorf("the import then: %+v, %v: a number was used up", got, err)
 	}
 }

@@ -58,9 +58,10 @@ type Handler struct {
 	program string // version shown in Status
 	log     *slog.Logger
 	verbs   map[string]http.HandlerFunc
-	most    int64        // bytes of a request body
+	most    int64        // bytes of a request body, and of a chunk of an import
 	batches sync.Mutex   // held while a name is looked for and taken
 	awaits  atomic.Int32 // that are under way
+	ending  atomic.Bool  // the server was told to stop: imports end behind the chunk that is under way
 }
 
 // NewHandler makes the handler of one engine, which must be running (Run) for
@@ -107,7 +108,6 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
-		"/decisions/import": asked(h.readChunk, h.importChunk),
 		"/batches/list":     verb(h.listBatches),
 
 		"/exports/list":   verb(h.listExports),
@@ -152,6 +152,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.Method == http.MethodPost && r.URL.Path == "/lists/replace" {
 		h.replaceList(w, r)
+		return
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/decisions/import" {
+		h.importDecisions(w, r)
 		return
 	}
 	serve, ok := h.verbs[r.URL.Path]
@@ -213,11 +217,6 @@ func (h *Handler) tellFailed(by engine.Actor, verb string, status int) {
 // verb makes a handler of a function from request to answer. The answer is
 // one object in JSON, or a failure with the status of its kind.
 func verb[Q, A any](answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
-	return asked(func(r *http.Request, q *Q) error { return read(r, q) }, answer)
-}
-
-// asked is verb with a way of its own to read the request.
-func asked[Q, A any](read func(*http.Request, *Q) error, answer func(context.Context, *Q) (*A, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := new(Q)
 		if err := read(r, q); err != nil {

@@ -1,14 +1,12 @@
 package admin
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -50,22 +48,8 @@ type ReplacedList struct {
 	Overflows   []Overflow    `json:",omitempty"` // of a dry run
 }
 
-const (
-	// listLine bounds a line of a list in bytes; ListItems values of the longest kind are more, and
-	// a client that has such sends fewer at once.
-	listLine = 16 << 20
-	// ListItems is how many values a line has at most.
-	ListItems = 5000
-	// mostListed is how many values a list may have.
-	mostListed = 4 << 20
-)
-
-// listPiece is a line behind the head.
-type listPiece struct {
-	Items []Item `json:",omitempty"`
-	End   bool   `json:",omitempty"`
-	Count int    `json:",omitempty"`
-}
+// mostListed is how many values a list may have.
+const mostListed = 4 << 20
 
 // replaceList reads the list, which takes a place as a verb does, and puts it in force.
 func (h *Handler) replaceList(w http.ResponseWriter, r *http.Request) {
@@ -79,7 +63,7 @@ func (h *Handler) replaceList(w http.ResponseWriter, r *http.Request) {
 		defer leave()
 	}
 	out := http.NewResponseController(w)
-	answer, err := h.putList(ctx, &patient{r.Body, out})
+	answer, err := h.putList(ctx, &patient{r.Body, out, moveInStall})
 	_ = out.SetReadDeadline(time.Time{})
 	if err != nil {
 		fail(w, err)
@@ -91,7 +75,7 @@ func (h *Handler) replaceList(w http.ResponseWriter, r *http.Request) {
 
 func (h *Handler) putList(ctx context.Context, from io.Reader) (*ReplacedList, error) {
 	in := listReader{view: h.engine.View(), now: h.engine.Now(), groups: map[[2]string]int{}}
-	if err := in.read(from); err != nil {
+	if err := in.read(from, h.engine.Pace); err != nil {
 		return nil, err
 	}
 	l := &in.list
@@ -136,6 +120,7 @@ type listReader struct {
 	view      *engine.View
 	now       int64
 	head      ListHead
+	words     ImportHead // of the head, for values
 	list      engine.List
 	groups    map[[2]string]int // by scope and type
 	count     int
@@ -145,53 +130,37 @@ type listReader struct {
 }
 
 // read reads all of it. What is not whole is refused.
-func (l *listReader) read(from io.Reader) error {
-	lines := bufio.NewScanner(from)
-	lines.Buffer(make([]byte, 64<<10), listLine)
-	if err := l.line(lines, &l.head); err != nil {
+func (l *listReader) read(from io.Reader, pace func(int)) error {
+	lines := newItemLines(from, pace)
+	if err := lines.head(&l.head); err != nil {
 		return err
 	}
 	if err := UsableBatchName("the list's name", l.head.Name); err != nil {
 		return err
 	}
+	l.words = ImportHead{Scope: l.head.Scope, Type: l.head.Type, Duration: l.head.Duration, Reason: l.head.Name}
 	if l.head.Dry {
 		l.look = newForesight(l.view, l.now)
 	}
-	for {
-		var piece listPiece
-		if err := l.line(lines, &piece); err != nil {
-			return err
-		}
-		if piece.End {
-			if piece.Count != l.count {
-				return invalid("the list was to have %d values, and %d came: nothing was changed", piece.Count, l.count)
-			}
-			return nil
+	var piece itemLine
+	for !piece.End {
+		clear(piece.Items)
+		piece.Items = piece.Items[:0]
+		if _, err := lines.read(&piece); err != nil {
+			return cutOff(err)
 		}
 		if l.count += len(piece.Items); l.count > mostListed {
 			return invalid("a list has at most %d values", mostListed)
 		}
 		for i := range piece.Items {
+			pace(i)
 			if err := l.add(&piece.Items[i]); err != nil {
 				return err
 			}
 		}
 	}
-}
-
-// line reads one.
-func (l *listReader) line(lines *bufio.Scanner, into any) error {
-	if !lines.Scan() {
-		err := lines.Err()
-		if err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		return unreadable(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(lines.Bytes()))
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return unreadable(err)
+	if piece.Count != l.count {
+		return invalid("the list was to have %d values, and %d came: nothing was changed", piece.Count, l.count)
 	}
 	return nil
 }
@@ -199,14 +168,16 @@ func (l *listReader) line(lines *bufio.Scanner, into any) error {
 // add takes one value. Addresses are spelt one way, so that an address that is spelt
 // another way the next time is the same entry.
 func (l *listReader) add(item *Item) error {
-	d := item.decision(&Chunk{Scope: l.head.Scope, Type: l.head.Type, Duration: l.head.Duration, Reason: l.head.Name})
+	d := item.decision(&l.words)
 	if err := d.Fits(); err != nil {
 		return &engine.Error{Kind: engine.ErrInvalid, Text: fmt.Sprintf("%.100s: %v", d.Value, err)}
 	}
 	if err := usableWords(d.Scope, d.Type, d.Value); err != nil {
 		return err
 	}
-	if engine.HoldsAddress(d.Scope) {
+	if !engine.HoldsAddress(d.Scope) {
+		d.Value = strings.Clone(d.Value) // which else keeps its line
+	} else {
 		p, err := engine.ParseTarget(d.Value)
 		if err != nil {
 			return err
@@ -231,6 +202,7 @@ func (l *listReader) add(item *Item) error {
 	}
 	at, ok := l.groups[[2]string{d.Scope, d.Type}]
 	if !ok {
+		d.Scope, d.Type = strings.Clone(d.Scope), strings.Clone(d.Type)
 		at = len(l.list.Groups)
 		l.groups[[2]string{d.Scope, d.Type}] = at
 		l.list.Groups = append(l.list.Groups, engine.ListGroup{Scope: d.Scope, Type: d.Type, Scenario: l.head.Name})
@@ -258,76 +230,31 @@ func (l *listReader) lasts(text string) (time.Duration, error) {
 	if l.durations == nil || len(l.durations) >= rememberedDurations {
 		l.durations = map[string]time.Duration{}
 	}
-	l.durations[text] = d
+	l.durations[strings.Clone(text)] = d
 	return d, nil
 }
 
-// ReplaceList makes values the whole content of a named list, in one commit. each hands
-// the values over, at most ListItems at once, and is called once; its error breaks
-// it off, and then nothing is changed. engine.ErrRefused: the content is empty or shrunken, or
-// the name is that of a pulled list.
-func (c *Client) ReplaceList(ctx context.Context, head *ListHead, each func(send func([]Item) error) error) (*ReplacedList, error) {
+// ReplaceList makes values the whole content of a named list, in one commit. each adds
+// them, and is called once, in a goroutine of its own; its error breaks it off, and then nothing is
+// changed. engine.ErrRefused: the content is empty or shrunken, or the name is that of a pulled list.
+func (c *Client) ReplaceList(ctx context.Context, head *ListHead, each func(*Values) error) (*ReplacedList, error) {
 	if err := UsableBatchName("the list's name", head.Name); err != nil {
 		return nil, err // before JSON turns it into something else
 	}
-	body, to := io.Pipe()
-	failed := make(chan error, 1)
-	go func() {
-		err := sendList(to, head, each)
-		failed <- err
-		_ = to.CloseWithError(err) // nil: the end
-	}()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lapid/lists/replace", body)
-	if err != nil {
-		_ = body.CloseWithError(err)
-		<-failed
-		return nil, err
-	}
-	w, err := c.http.Do(r)
-	_ = body.CloseWithError(errAnswered)
-	if sent := <-failed; sent != nil && !errors.Is(sent, errAnswered) {
-		if err == nil {
-			_ = w.Body.Close()
-		}
-		return nil, sent
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer w.Body.Close()
-	if w.StatusCode != http.StatusOK {
-		var f failure
-		if err := json.NewDecoder(w.Body).Decode(&f); err != nil {
-			return nil, fmt.Errorf("/lists/replace: status %d", w.StatusCode)
-		}
-		return nil, f.error()
-	}
 	a := new(ReplacedList)
-	if err := json.NewDecoder(w.Body).Decode(a); err != nil {
-		return nil, fmt.Errorf("unreadable answer to /lists/replace: %w", err)
-	}
-	return a, nil
-}
-
-// errAnswered: the server has answered, whatever was still to be sent.
-var errAnswered = errors.New("the server has answered")
-
-// sendList writes the request.
-func sendList(to io.Writer, head *ListHead, each func(send func([]Item) error) error) error {
-	buffered := bufio.NewWriterSize(to, 64<<10)
-	out, count := json.NewEncoder(buffered), 0
-	if err := out.Encode(head); err != nil {
-		return err
-	}
-	err := each(func(items []Item) error {
-		count += len(items)
-		return out.Encode(listPiece{Items: items})
+	err := c.stream(ctx, "/lists/replace", head, func(v *Values) error {
+		if err := each(v); err != nil {
+			return err
+		}
+		return v.end()
+	}, func(answer io.Reader) error {
+		if err := json.NewDecoder(answer).Decode(a); err != nil {
+			return fmt.Errorf("unreadable answer to /lists/replace: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := out.Encode(listPiece{End: true, Count: count}); err != nil {
-		return err
-	}
-	return buffered.Flush()
+	return a, nil
 }

@@ -35,8 +35,8 @@ func TestListMustBeWhole(t *testing.T) {
 		t.Error("something was stored")
 	}
 	broken := errors.New("broken off")
-	_, err := d.ReplaceList(context.Background(), &ListHead{Name: "l", Scope: "Ip", Type: "ban", Duration: "4h"}, func(send func([]Item) error) error {
-		if err := send([]Item{{Value: "192.0.2.1"}}); err != nil {
+	_, err := d.ReplaceList(context.Background(), &ListHead{Name: "l", Scope: "Ip", Type: "ban", Duration: "4h"}, func(to *Values) error {
+		if err := to.Add(&Item{Value: "192.0.2.1"}); err != nil {
 			return err
 		}
 		return broken

@@ -50,7 +50,7 @@ func (h *Handler) moveIn(w http.ResponseWriter, r *http.Request) {
 	}
 	lines, last := json.NewEncoder(w), time.Time{}
 	_ = out.Flush() // the head: from here on both sides speak
-	account, err := h.MoveIn(ctx, &patient{r.Body, out}, func(done, of int64) {
+	account, err := h.MoveIn(ctx, &patient{r.Body, out, moveInStall}, func(done, of int64) {
 		if time.Since(last) < moveInTold {
 			return
 		}
@@ -75,11 +75,12 @@ func (h *Handler) moveIn(w http.ResponseWriter, r *http.Request) {
 type patient struct {
 	io.Reader
 	deadlines *http.ResponseController
+	stall     time.Duration // of one Read, at most
 }
 
-// Read waits moveInStall at most.
+// Read fails when nothing comes for so long.
 func (p *patient) Read(b []byte) (int, error) {
-	if err := p.deadlines.SetReadDeadline(time.Now().Add(moveInStall)); err != nil {
+	if err := p.deadlines.SetReadDeadline(time.Now().Add(p.stall)); err != nil {
 		return 0, err
 	}
 	return p.Reader.Read(b)

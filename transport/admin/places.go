@@ -30,7 +30,7 @@ const (
 
 	// maxLarge bounds the requests at once that have more than smallBody bytes,
 	// or do not say how many; further ones wait before they are read. With maxBody
-	// it bounds the memory of requests.
+	// it bounds the memory of requests; an import has two chunks and a part of a third.
 	maxLarge, smallBody = 8, 1 << 20
 
 	// bodyPace bytes of a body, or its end, must come within bodyStall of the ones
@@ -210,6 +210,24 @@ func enter(w http.ResponseWriter, r *http.Request) (leave func(), err error) {
 		return nil, err
 	}
 	return func() { away(); done() }, nil
+}
+
+// enterLarge takes a place for a verb that reads its request by itself, and of a large request;
+// leave gives them back. Within the command's own process there is no wait for a place.
+func enterLarge(ctx context.Context) (leave func(), err error) {
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	if !ok {
+		return func() {}, nil
+	}
+	if err := take(ctx, c.places.large, nil); err != nil {
+		return nil, err
+	}
+	away, err := c.begin(ctx)
+	if err != nil {
+		<-c.places.large
+		return nil, err
+	}
+	return func() { away(); <-c.places.large }, nil
 }
 
 // begin takes a place for a verb. It waits waitForPlace at most, then the

@@ -8,10 +8,10 @@ import (
 
 // Version numbers the protocol. It changes whenever a request or an answer
 // changes its meaning.
-const Version = 3
+const Version = 4
 
-// maxBody bounds a request body in bytes. A larger one is refused with kind
-// "invalid" and nothing is stored.
+// maxBody bounds a request body in bytes, and a chunk of an import. A larger one is refused with kind
+// "invalid" and nothing of it is stored.
 const maxBody = 64 << 20
 
 // MaxChunk is the largest number of values that one Import chunk may hold.

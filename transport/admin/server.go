@@ -46,7 +46,7 @@ const headWithin = time.Minute
 // newHTTP is a server of net/http with bounds that hold before a verb is found. What
 // it complains about is the clients' doing and goes to debug.
 func newHTTP(h *Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           h,
 		ConnContext:       knowCaller,
 		ReadHeaderTimeout: headWithin,
@@ -54,6 +54,8 @@ func newHTTP(h *Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
+	s.RegisterOnShutdown(func() { h.ending.Store(true) })
+	return s
 }
 
 // Run serves until ctx ends, then lets verbs that are under way finish, and

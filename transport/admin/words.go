@@ -14,10 +14,24 @@ import (
 // control characters, which cannot be written into a header, a file or a command line. noun
 // names the thing. The error is of kind engine.ErrInvalid.
 func UsableName(noun, name string) error {
+	if isPlainWord(name) {
+		return nil
+	}
 	if strings.TrimSpace(name) == "" {
 		return invalid("%s must not be empty", noun)
 	}
 	return usableText(noun, name)
+}
+
+// isPlainWord reports whether a name is of printable ASCII without blanks, as nearly all are of which an
+// import has a million.
+func isPlainWord(name string) bool {
+	for i := range len(name) {
+		if name[i]-'!' > '~'-'!' {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // LongestKey is how many bytes an API key may have. The head of a request in which it
@@ -65,8 +79,10 @@ func usableWords(scope, kind, value string) error {
 	if kind == "" {
 		return invalid("a decision needs a type, such as ban or captcha")
 	}
-	if err := usableText("the type", kind); err != nil {
-		return err
+	if !isPlainWord(kind) {
+		if err := usableText("the type", kind); err != nil {
+			return err
+		}
 	}
 	if err := UsableName("the scope", scope); err != nil {
 		return err

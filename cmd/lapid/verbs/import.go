@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"lapid/cmd/lapid/config"
 	"lapid/engine"
@@ -46,8 +46,8 @@ type importing struct {
 	file, format string
 	batch        int
 	allowEmpty   bool
-	chunk        admin.Chunk // the words for values that leave them out
-	add          bool        // --append
+	head         admin.ImportHead // the words for values that leave them out
+	add          bool             // --append
 	dry          bool
 	skip         bool // entries that cannot be used
 	list         importList
@@ -59,6 +59,8 @@ type importing struct {
 	strange         []string // names in the input that mean nothing here
 
 	judgedLast [2]string // the last duration, as it was given and as it is stored
+	types      judgedWords
+	scopes     judgedWords
 
 	// first is the first entry, with all of its words. A request says once what most entries
 	// have in common with it, and each says what it has not (brief).
@@ -135,12 +137,12 @@ func (i *importing) flags(c *cobra.Command) {
 	s := c.Flags()
 	s.StringVarP(&i.file, "input", "i", "", "file, or - for standard input")
 	s.StringVar(&i.format, "format", "", "csv, json, ndjson or values (default: by the extension of the file, or its beginning)")
-	s.StringVarP(&i.chunk.Duration, "duration", "d", "4h", "duration where the input has none (4h, 7d ..., forever)")
-	s.StringVar(&i.chunk.Scope, "scope", engine.ScopeIP, "scope where the input has none")
-	s.StringVarP(&i.chunk.Reason, "reason", "R", "manual", "reason where the input has none")
-	s.StringVarP(&i.chunk.Type, "type", "t", "ban", "type where the input has none")
+	s.StringVarP(&i.head.Duration, "duration", "d", "4h", "duration where the input has none (4h, 7d ..., forever)")
+	s.StringVar(&i.head.Scope, "scope", engine.ScopeIP, "scope where the input has none")
+	s.StringVarP(&i.head.Reason, "reason", "R", "manual", "reason where the input has none")
+	s.StringVarP(&i.head.Type, "type", "t", "ban", "type where the input has none")
 	s.IntVar(&i.batch, "batch", 0, fmt.Sprintf("values per alert (default %d)", defaultBatch))
-	s.StringVar(&i.chunk.Batch, "batch-name", "", "name of what is stored (default: made up of the file's name and the time)")
+	s.StringVar(&i.head.Batch, "batch-name", "", "name of what is stored (default: made up of the file's name and the time)")
 	s.BoolVar(&i.add, "append", false, "add to a batch that exists")
 	s.BoolVar(&i.allowEmpty, "allow-empty", false, "an input without decisions is no error")
 	s.BoolVar(&i.skip, "skip-invalid", false, "leave out what cannot be used, instead of refusing all")
@@ -171,11 +173,11 @@ func (i *importing) combined(c *cobra.Command) error {
 	if i.list.shrink {
 		return errors.New("--allow-shrink means nothing without --name and --replace")
 	}
-	if i.add && i.chunk.Batch == "" {
+	if i.add && i.head.Batch == "" {
 		return errors.New("--append needs the --batch-name to add to")
 	}
 	if given("batch-name") {
-		return admin.UsableBatchName("the batch's name", i.chunk.Batch)
+		return admin.UsableBatchName("the batch's name", i.head.Batch)
 	}
 	return nil
 }
@@ -191,7 +193,7 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 	if err != nil {
 		return err
 	}
-	i.chunk.Machine = s.Login()
+	i.head.Machine = s.Login()
 	input, err := i.open(t.In)
 	if err != nil {
 		return err
@@ -213,11 +215,11 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 	if total == 0 && !i.allowEmpty {
 		return fmt.Errorf("no decisions found%s", i.leftOut(" (left out: ", ")"))
 	}
-	if i.chunk.Dry = i.dry; i.dry {
+	if i.head.Dry = i.dry; i.dry {
 		return dryImport(ctx, t, i, input, total)
 	}
-	if i.chunk.Batch == "" {
-		i.chunk.Batch = inventedBatch(i.chunk.Source, time.Now())
+	if i.head.Batch == "" {
+		i.head.Batch = inventedBatch(i.head.Source, time.Now())
 	}
 	if total > announced {
 		t.words("You are about to add %d decisions, this may take a while\n", total)
@@ -246,7 +248,7 @@ func showImport(t *Terminal, i *importing) error {
 		t.log("info", "%s", text)
 	}
 	if i.stored > 0 {
-		t.success("batch %s: \"%s decisions delete --batch-name %s\" takes it back", i.chunk.Batch, t.program(), quoted(i.chunk.Batch))
+		t.success("batch %s: \"%s decisions delete --batch-name %s\" takes it back", i.head.Batch, t.program(), quoted(i.head.Batch))
 	}
 	return nil
 }
@@ -300,7 +302,7 @@ func (i *importing) object() importedObject {
 		Over: i.over, Simulated: i.simulated, Invalid: i.skipped, Ignored: append([]string{}, i.strange...), Revision: i.revision,
 	}
 	if i.stored > 0 {
-		o.Batch = i.chunk.Batch
+		o.Batch = i.head.Batch
 	}
 	for _, a := range i.allowlisted {
 		o.Allowlisted = append(o.Allowlisted, allowlistedObject(a))
@@ -375,18 +377,18 @@ func (i *importing) settle(t *Terminal) error {
 		return fmt.Errorf("the batch size must lie between 0 and %d", admin.MaxChunk)
 	}
 	var err error
-	if i.chunk.Duration, err = engine.DecisionDuration(i.chunk.Duration); err != nil {
+	if i.head.Duration, err = engine.DecisionDuration(i.head.Duration); err != nil {
 		return fmt.Errorf("invalid duration: %w", err)
 	}
-	if err := warnOfType(t, i.chunk.Type); err != nil {
+	if err := warnOfType(t, i.head.Type); err != nil {
 		return err
 	}
-	warnOfScope(t, i.chunk.Scope)
+	warnOfScope(t, i.head.Scope)
 	// The alert's text names the file without its folder, which other users need not
 	// know.
-	i.chunk.Source = filepath.Base(i.file)
+	i.head.Source = filepath.Base(i.file)
 	if i.file == "-" {
-		i.chunk.Source = "stdin"
+		i.head.Source = "stdin"
 	}
 	return nil
 }
@@ -452,12 +454,12 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 				if total++; total == 1 {
 					i.first = i.whole(e)
 				}
-				kind, _ := config.TypeDoubt(e.Type) // an empty one is that of the flag, which was looked at
-				doubt(where, kind)
+				kind := i.types.judge(e.Type, config.TypeDoubt)
+				doubt(where, kind.doubt) // an empty one is that of the flag, which was looked at
 				if i.list.replace && e.Reason != "" && !e.left {
 					doubt(where, "a reason means nothing in a named list, whose name is the scenario of all its decisions")
 				}
-				doubt(where, config.ScopeDoubt(e.Scope))
+				doubt(where, i.scopes.judge(e.Scope, scopeDoubt).doubt)
 			case e.simulated:
 				i.simulated++
 			default:
@@ -484,7 +486,7 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 		return total, nil
 	}
 	if faults > 0 {
-		return 0, fmt.Errorf("%d unusable entries in %s, nothing was imported", faults, i.chunk.Source)
+		return 0, fmt.Errorf("%d unusable entries in %s, nothing was imported", faults, i.head.Source)
 	}
 	return total, nil
 }
@@ -519,18 +521,18 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 		return false, err
 	}
 	if e.Type != "" {
-		if _, err := config.TypeDoubt(e.Type); err != nil {
+		if err := i.types.judge(e.Type, config.TypeDoubt).err; err != nil {
 			return false, err
 		}
 	}
 	// A list of addresses often has ranges among them; only a scope that was written,
 	// in the entry or as a flag, is taken at its word.
-	if e.Scope == "" && !i.scoped && strings.EqualFold(i.chunk.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
+	if e.Scope == "" && !i.scoped && strings.EqualFold(i.head.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
 		e.Scope = engine.ScopeRange
 	}
 	scope := e.Scope
 	if scope == "" {
-		scope = i.chunk.Scope
+		scope = i.head.Scope
 	}
 	if engine.HoldsAddress(scope) {
 		if _, err := engine.ParseTarget(e.Value); err != nil {
@@ -553,13 +555,41 @@ func (i *importing) prepare(e *listed) (take bool, err error) {
 	return true, nil
 }
 
+// judgedWords remembers what there was to be said of words: an input repeats them.
+type judgedWords map[string]judgedWord
+
+type judgedWord struct {
+	doubt string
+	err   error
+}
+
+// mostJudgedWords bounds what is remembered; beyond it that begins anew.
+const mostJudgedWords = 1024
+
+// judge is what there is to be said of a word, by how it is looked at.
+func (j *judgedWords) judge(word string, look func(string) (string, error)) judgedWord {
+	if known, ok := (*j)[word]; ok {
+		return known
+	}
+	if *j == nil || len(*j) >= mostJudgedWords {
+		*j = judgedWords{}
+	}
+	var w judgedWord
+	w.doubt, w.err = look(word)
+	(*j)[strings.Clone(word)] = w
+	return w
+}
+
+// scopeDoubt is config.ScopeDoubt as judge takes it.
+func scopeDoubt(scope string) (string, error) { return config.ScopeDoubt(scope), nil }
+
 // whole is an entry with the flags' words where it has none.
 func (i *importing) whole(e *listed) admin.Item {
 	w := e.Item
 	for _, f := range []struct {
 		into *string
 		flag string
-	}{{&w.Duration, i.chunk.Duration}, {&w.Reason, i.chunk.Reason}, {&w.Scope, i.chunk.Scope}, {&w.Type, i.chunk.Type}} {
+	}{{&w.Duration, i.head.Duration}, {&w.Reason, i.head.Reason}, {&w.Scope, i.head.Scope}, {&w.Type, i.head.Type}} {
 		if *f.into == "" {
 			*f.into = f.flag
 		}
@@ -571,7 +601,7 @@ func (i *importing) whole(e *listed) admin.Item {
 // first entry's. A word that no flag gives has none to stand for it: there, an entry
 // without one means to have none.
 func (i *importing) common() admin.Item {
-	w := admin.Item{Duration: i.chunk.Duration, Reason: i.chunk.Reason, Scope: i.chunk.Scope, Type: i.chunk.Type}
+	w := admin.Item{Duration: i.head.Duration, Reason: i.head.Reason, Scope: i.head.Scope, Type: i.head.Type}
 	for _, f := range []struct {
 		into  *string
 		first string
@@ -630,53 +660,39 @@ func (i *importing) each(input *os.File, to *sink) error {
 	return nil
 }
 
-// sendImport stores the values chunk by chunk: while one is under way the next is
-// read. Ctrl-C ends it after the chunk that is under way, so that what is
-// stored is known; a second one ends the program at once. Memory is bounded
-// by two chunks: one under way, one ready. The server stores a chunk whole
-// or not at all.
+// sendImport has the values stored chunk by chunk: while one is stored the next ones are read and
+// sent. Ctrl-C ends it behind the chunk that is being sent, so that what is stored is known; a
+// second one ends the program at once. Memory is bounded by one line of a request. The server
+// stores a chunk whole or not at all, and none behind one that it has refused.
 func sendImport(ctx context.Context, t *Terminal, client *admin.Client, i *importing, input *os.File, total int) error {
-	size := i.batch
-	if size == 0 {
-		size = defaultBatch
-	}
 	until, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// After the first signal the default handling is back, so a second one ends the
 	// program.
 	context.AfterFunc(until, stop)
-	chunks := make(chan *admin.Chunk, 1) // one ready while one is under way
-	group, reading := errgroup.WithContext(until)
-	group.Go(func() error {
-		defer close(chunks)
-		return i.cut(reading, input, size, chunks)
-	})
-	bar := newProgress(t, total)
-	group.Go(func() error {
-		done := 0
-		for chunk := range chunks {
-			if until.Err() != nil {
-				return until.Err()
-			}
-			chunk.First = !i.add && len(i.alerts) == 0 && chunk.Batch != ""
-			answer, err := client.Import(ctx, chunk)
-			if err != nil {
-				return err
-			}
-			i.note(answer)
-			for _, a := range answer.Allowlisted {
-				bar.clear()
-				t.words("Value %s is allowlisted by %s\n", a.Value, a.Reasons)
-			}
-			done += len(chunk.Items)
-			bar.at(done)
+	common := i.common()
+	head := i.head
+	head.Duration, head.Reason, head.Scope, head.Type = common.Duration, common.Reason, common.Scope, common.Type
+	head.First = !i.add && head.Batch != ""
+	bar, done, short := newProgress(t, total), 0, false
+	err := client.Import(ctx, &head, func(to *admin.Chunks) error {
+		err := i.cut(until, input, to)
+		if short = errors.Is(err, ErrInterrupted); short {
+			return nil // what was sent is answered
 		}
-		return nil
+		return err
+	}, func(answer *admin.Imported) {
+		i.note(answer)
+		for _, a := range answer.Allowlisted {
+			bar.clear()
+			t.words("Value %s is allowlisted by %s\n", a.Value, a.Reasons)
+		}
+		done += answer.Stored + len(answer.Allowlisted)
+		bar.at(done)
 	})
-	err := group.Wait()
 	bar.clear()
-	if err != nil && until.Err() != nil && ctx.Err() == nil {
-		return ErrInterrupted
+	if err == nil && short {
+		err = cmp.Or(ctx.Err(), ErrInterrupted)
 	}
 	return err
 }
@@ -705,25 +721,16 @@ func (i *importing) judged(err error) error {
 	return err
 }
 
-// cut makes chunks of the input. A chunk is handed over when it has size
-// values, the last one with what is left. It does not wait for a sender that
-// has gone: ctx ends then.
-func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks chan<- *admin.Chunk) error {
-	next, common := i.chunk, i.common()
-	next.Duration, next.Reason, next.Scope, next.Type = common.Duration, common.Reason, common.Scope, common.Type
+// cut makes chunks of the input, of the size that was asked for, the last one of what is left. When
+// until ends, it ends behind the chunk that was begun, with ErrInterrupted.
+func (i *importing) cut(until context.Context, input *os.File, to *admin.Chunks) error {
+	size, n, common := i.batch, 0, i.common()
+	if size == 0 {
+		size = defaultBatch
+	}
 	var again *repeats
 	if i.dry {
 		again = &repeats{}
-	}
-	hand := func() error {
-		chunk := next
-		next.Items = nil
-		select {
-		case chunks <- &chunk:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	}
 	err := i.each(input, &sink{
 		entry: func(_ place, e *listed) error {
@@ -734,19 +741,23 @@ func (i *importing) cut(ctx context.Context, input *os.File, size int, chunks ch
 			if again != nil {
 				e.Again = again.has(i, e)
 			}
-			if next.Items == nil {
-				next.Items = make([]admin.Item, 0, min(size, defaultBatch))
+			if n == 0 && until.Err() != nil {
+				return ErrInterrupted
 			}
-			next.Items = append(next.Items, i.brief(e, &common))
-			if len(next.Items) < size {
+			item := i.brief(e, &common)
+			if err := to.Add(&item); err != nil {
+				return err
+			}
+			if n++; n < size {
 				return nil
 			}
-			return hand()
+			n = 0
+			return to.End()
 		},
 		complain: func(place, error) {}, // the input was good a moment ago
 	})
-	if err == nil && len(next.Items) > 0 {
-		err = hand()
+	if err != nil {
+		return err
 	}
-	return err
+	return to.End()
 }

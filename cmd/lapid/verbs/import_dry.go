@@ -30,10 +30,10 @@ func (r *repeats) has(i *importing, e *listed) bool {
 	}
 	scope, kind := e.Scope, e.Type
 	if scope == "" {
-		scope = i.chunk.Scope
+		scope = i.head.Scope
 	}
 	if kind == "" {
-		kind = i.chunk.Type
+		kind = i.head.Type
 	}
 	key := struct {
 		target      netip.Prefix

@@ -91,11 +91,8 @@ var listColumns = []string{"id", "source", "ip", "action", "country", "as", "eve
 // raw" prints it. Lines that begin with # are passed over, and so is a # behind a
 // blank with what follows it, but in a reason.
 func readCSV(in io.Reader, to *sink) error {
-	ration := &rationed{in: in, most: maxLine}
-	ration.next()
-	r := csv.NewReader(bufio.NewReaderSize(ration, 1<<16))
-	r.ReuseRecord, r.TrimLeadingSpace, r.FieldsPerRecord, r.Comment = true, true, -1, '#'
-	header, err := r.Read()
+	r := newCSVReader(in)
+	header, err := r.next()
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
@@ -113,20 +110,18 @@ func readCSV(in io.Reader, to *sink) error {
 	to.columns(columns, own)
 	var e listed
 	for {
-		ration.next()
-		record, err := r.Read()
+		record, err := r.next()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
 			var wrong *csv.ParseError
 			if errors.As(err, &wrong) {
-				to.complain(place{kind: "line", n: wrong.Line}, wrong.Err)
+				to.complain(place{kind: "line", n: r.line}, wrong.Err)
 				continue
 			}
 			return fmt.Errorf("reading the input: %w", err)
 		}
-		line, _ := r.FieldPos(0)
 		if len(record) == 1 && withoutComment(record[0]) == "" {
 			continue
 		}
@@ -136,7 +131,7 @@ func readCSV(in io.Reader, to *sink) error {
 				e.set(columns[i], strings.TrimSpace(text), own)
 			}
 		}
-		if err := to.entry(place{kind: "line", n: line}, &e); err != nil {
+		if err := to.entry(place{kind: "line", n: r.line}, &e); err != nil {
 			return err
 		}
 	}
@@ -194,11 +189,18 @@ func (e *listed) set(column, text string, own bool) {
 // for people. A byte order mark before the first value is taken away, as
 // Windows' editors write one.
 func readValues(in io.Reader, to *sink) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 1<<16), maxLine)
+	lines := newInputLines(in)
 	var e listed
-	for n := 1; lines.Scan(); n++ {
-		text := lines.Text()
+	for n := 1; ; n++ {
+		text, err := lines.next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, errTooLong):
+			return fmt.Errorf("a line is longer than %d bytes", maxLine)
+		case err != nil:
+			return err
+		}
 		if n == 1 {
 			text = strings.TrimPrefix(text, "\ufeff")
 		}
@@ -210,17 +212,13 @@ func readValues(in io.Reader, to *sink) error {
 			return err
 		}
 	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("a line is longer than %d bytes", maxLine)
-	}
-	return lines.Err()
 }
 
 // withoutComment cuts a comment off: a # at the beginning of the line or
 // behind a blank. A # within a word belongs to the word, for values of other
 // scopes than addresses may hold one.
 func withoutComment(line string) string {
-	for i := range len(line) {
+	for i := strings.IndexByte(line, '#'); i >= 0 && i < len(line); i++ {
 		if line[i] == '#' && (i == 0 || line[i-1] == ' ' || line[i-1] == '\t') {
 			line = line[:i]
 			break

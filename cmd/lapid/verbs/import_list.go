@@ -17,9 +17,6 @@ type importList struct {
 	replace, shrink bool
 }
 
-// listPieceBytes is how much of a list goes into one line of a request, about.
-const listPieceBytes = 1 << 20
-
 // replaceList makes the input, of which total entries were good, the whole content of the
 // named list. Until the server has all of it nothing has changed.
 func replaceList(ctx context.Context, t *Terminal, i *importing, input *os.File, total int) error {
@@ -28,13 +25,13 @@ func replaceList(ctx context.Context, t *Terminal, i *importing, input *os.File,
 	context.AfterFunc(until, stop)
 	common := i.common()
 	head := &admin.ListHead{
-		Name: i.list.name, Source: i.chunk.Source, Scope: common.Scope, Type: common.Type, Duration: common.Duration,
+		Name: i.list.name, Source: i.head.Source, Scope: common.Scope, Type: common.Type, Duration: common.Duration,
 		Shrink: i.list.shrink, Dry: i.dry,
 	}
 	return t.withClient(ctx, func(client *admin.Client) error {
 		bar := newProgress(t, total)
-		done, err := client.ReplaceList(until, head, func(send func([]admin.Item) error) error {
-			return i.sendList(input, total, send, bar)
+		done, err := client.ReplaceList(until, head, func(to *admin.Values) error {
+			return i.sendList(input, total, to, bar)
 		})
 		bar.clear()
 		switch {
@@ -51,18 +48,13 @@ func replaceList(ctx context.Context, t *Terminal, i *importing, input *os.File,
 // errChanged: the second reading has found another number than the first.
 var errChanged = errors.New("the input has changed while it was read, and nothing was imported: try again")
 
-// sendList hands the entries over in pieces.
-func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) error, bar *progress) error {
-	var items []admin.Item
-	size, sent, over, common := 0, 0, 0, i.common()
+// shownEach is after how many entries of a list that were sent the bar moves.
+const shownEach = 5000
+
+// sendList hands the entries over.
+func (i *importing) sendList(input *os.File, total int, to *admin.Values, bar *progress) error {
+	sent, over, common := 0, 0, i.common()
 	again := &repeats{}
-	hand := func() error {
-		err := send(items)
-		sent += len(items)
-		bar.at(min(sent, total))
-		items, size = items[:0], 0
-		return err
-	}
 	err := i.each(input, &sink{
 		entry: func(_ place, e *listed) error {
 			take, err := i.prepare(e)
@@ -77,17 +69,13 @@ func (i *importing) sendList(input *os.File, total int, send func([]admin.Item) 
 			}
 			item := i.brief(e, &common)
 			item.Reason = "" // the list's name stands there
-			items = append(items, item)
-			if size += len(item.Value) + len(item.Scope) + len(item.Type) + len(item.Duration) + 32; size < listPieceBytes && len(items) < admin.ListItems {
-				return nil
+			if sent++; sent%shownEach == 0 {
+				bar.at(min(sent, total))
 			}
-			return hand()
+			return to.Add(&item)
 		},
 		complain: func(place, error) {}, // the input was good a moment ago
 	})
-	if err == nil && len(items) > 0 {
-		err = hand()
-	}
 	// What was good a moment ago may be over by now, and nothing else.
 	if err == nil && sent+over != total+i.over {
 		err = errChanged

@@ -1,7 +1,9 @@
 package verbs
 
 import (
+	"encoding/csv"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -103,6 +105,70 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
+// FuzzCSV: records without quotes, which are cut by commas, are those of encoding/csv, and so is what comes
+// behind the first quote, with the same lines and the same errors.
+func FuzzCSV(f *testing.F) {
+	for _, text := range []string{
+		"", "a,b\n1,2\n", "a\r\n\r\n# c\n #d\n1\r", "\n\na , b,\n,,\n", "a\n\"b\nc\",d\ne\n", "a\nb\"c\nd\n", "#\"\na\n\"b\"\"\n,\"c\"\r\n\"", "a\n\n \"b\" \n\"c", "\r", "\r\r\n", "a\rb\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want := csv.NewReader(strings.NewReader(text))
+		want.TrimLeadingSpace, want.FieldsPerRecord, want.Comment = true, -1, '#'
+		got := newCSVReader(strings.NewReader(text))
+		for {
+			record, err := want.Read()
+			mine, failed := got.next()
+			if fmt.Sprint(trimmed(mine)) != fmt.Sprint(trimmed(record)) && err == nil {
+				t.Fatalf("%q, want %q", mine, record)
+			}
+			var wrong, mineWrong *csv.ParseError
+			switch {
+			case errors.As(err, &wrong):
+				if !errors.As(failed, &mineWrong) || wrong.Err != mineWrong.Err || got.line != wrong.Line {
+					t.Fatalf("line %d: %v, want %v", got.line, failed, err)
+				}
+				continue
+			case err != nil || failed != nil:
+				if !errors.Is(err, failed) {
+					t.Fatalf("%v, want %v", failed, err)
+				}
+				return
+			}
+			if line, _ := want.FieldPos(0); line != got.line {
+				t.Fatalf("%q: line %d, want %d", mine, got.line, line)
+			}
+		}
+	})
+}
+
+func trimmed(record []string) (out []string) {
+	for _, field := range record {
+		out = append(out, fmt.Sprintf("%q", strings.TrimSpace(field)))
+	}
+	return out
+}
+
+// TestLongLines: a line may be so long and no longer, also behind one with a quote.
+func TestLongLines(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", maxLine-100)
+	for text, bad := range map[string]bool{
+		"value\n" + long + "\n" + long + "\n": false, "value\n" + long + long + "\n": true, "value\n\"" + long + "\"\n" + long: false,
+		"value\n\"" + long + long + "\"\n": true, "value\n\"" + strings.Repeat("x\n", maxLine) + "\"\n": true,
+	} {
+		n := 0
+		err := readCSV(strings.NewReader(text), &sink{entry: func(place, *listed) error { n++; return nil }, complain: func(where place, err error) { t.Error(where, err) }})
+		if bad != errors.Is(err, errTooLong) || !bad && err != nil {
+			t.Errorf("%d bytes: %d entries, %v", len(text), n, err)
+		}
+	}
+	if err := readValues(strings.NewReader(long+long), &sink{entry: func(place, *listed) error { return nil }}); err == nil || !strings.Contains(err.Error(), "longer than") {
+		t.Error(err)
+	}
+}
+
 // TestBriefEntries: whatever flags and entries say, an entry without the words that it has
 // in common with the first means what it meant.
 func TestBriefEntries(t *testing.T) {
@@ -111,11 +177,11 @@ func TestBriefEntries(t *testing.T) {
 	for _, flag := range words {
 		for _, first := range words {
 			for _, own := range words {
-				i := importing{chunk: admin.Chunk{Duration: flag, Reason: flag, Scope: flag, Type: flag}}
+				i := importing{head: admin.ImportHead{Duration: flag, Reason: flag, Scope: flag, Type: flag}}
 				i.first = i.whole(&listed{Item: admin.Item{Duration: first, Reason: first, Scope: first, Type: first, Value: "v"}})
 				e := &listed{Item: admin.Item{Duration: own, Reason: own, Scope: own, Type: own, Value: "v", Again: true}}
 				common := i.common()
-				got := importing{chunk: admin.Chunk{Duration: common.Duration, Reason: common.Reason, Scope: common.Scope, Type: common.Type}}
+				got := importing{head: admin.ImportHead{Duration: common.Duration, Reason: common.Reason, Scope: common.Scope, Type: common.Type}}
 				if got, want := got.whole(&listed{Item: i.brief(e, &common)}), i.whole(e); got != want {
 					t.Errorf("flag %q, first %q, entry %q: %+v, want %+v", flag, first, own, got, want)
 				}
