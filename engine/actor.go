@@ -33,9 +33,13 @@ const (
 	ActorConsole    ActorKind = 9  // an order of the console
 	ActorImport     ActorKind = 10 // a list, or another server's store; Name: of its importer
 	ActorNode       ActorKind = 11 // another node; Name: its name
+
+	// ActorNamedOperator is an Operator of the store, over HTTP; Name: its name. It is not ActorOperator:
+	// a user of the machine and an operator may have the same name and be two people.
+	ActorNamedOperator ActorKind = 12
 )
 
-var actorKinds = [...]string{"", "server", "machine", "bouncer", "operator", "expiry", "retention", "allowlist", "central-api", "console", "import", "node"}
+var actorKinds = [...]string{"", "server", "machine", "bouncer", "operator", "expiry", "retention", "allowlist", "central-api", "console", "import", "node", "named-operator"}
 
 // String names the kind, "" for ActorUnknown and for kinds of a newer program.
 func (k ActorKind) String() string {
@@ -47,6 +51,9 @@ func (k ActorKind) String() string {
 
 // String is the kind, and the name behind a space when there is one.
 func (a Actor) String() string { return strings.TrimSpace(a.Kind.String() + " " + a.Name) }
+
+// byHand reports whether a person asked for it, here.
+func (a Actor) byHand() bool { return a.Kind == ActorOperator || a.Kind == ActorNamedOperator }
 
 // longestActor bounds a stored name, in bytes.
 const longestActor = 256
@@ -124,7 +131,7 @@ func (s *state) acquireActorText(text string) uint16 {
 
 // nameKinds gives the kinds the first numbers, which they keep.
 func (s *state) nameKinds() {
-	for kind := ActorServer; kind <= ActorNode; kind++ {
+	for kind := ActorServer; kind <= ActorNamedOperator; kind++ {
 		s.actors.Acquire(actorText(Actor{Kind: kind}))
 	}
 }

@@ -19,6 +19,7 @@ func (e *Engine) Check() error {
 	c.allowlists()
 	c.bouncers()
 	c.machines()
+	c.operators()
 	return errors.Join(c.found...)
 }
 
@@ -312,6 +313,10 @@ func (v *View) digest(who *people) [32]byte {
 	}
 	for name, at := range v.EachBookmark() {
 		b = binary.AppendUvarint(appendString(b, name), uint64(at))
+		write()
+	}
+	for o := range v.EachOperator {
+		b = o.append(b)
 		write()
 	}
 	return [32]byte(h.Sum(nil))

@@ -27,6 +27,8 @@ const (
 	NounAllowlist Noun = "allowlist"
 	NounAlert     Noun = "alert"
 	NounDecision  Noun = "decision"
+	NounOperator  Noun = "operator"
+	NounToken     Noun = "token" // of an operator; the name is operator/number
 )
 
 // Error is one failure. One that is about a thing that is missing (ErrNotFound) or

@@ -61,6 +61,15 @@ func WithTails(record []byte) []byte {
 			body = endRow(append(wholeHead(body, &o.head), tail...), from)
 			body = appendTailed(appendStrings(body, o.values), o.items, tail)
 			body = endRow(append(o.ends.append(body), tail...), len(body))
+		case *visits:
+			if body = o.append(body); len(o.operators) == 0 {
+				body = binary.AppendUvarint(body, 0)
+			}
+		case *putOperator:
+			body = endRow(append(o.operator.append(body), tail...), len(body))
+		case *grantToken:
+			body = appendString(body, o.name)
+			body = endRow(append(o.token.append(body), tail...), len(body))
 		default:
 			body = a.op.append(body)
 		}

@@ -60,7 +60,7 @@ func lifeOnDisk(t testing.TB) *written {
 			w.records = append(w.records, bytes.Clone(record))
 			return nil
 		}))
-	if err != nil || len(w.sections) != 9 || len(w.bodies) == 0 || len(w.usage) == 0 {
+	if err != nil || len(w.sections) != 10 || len(w.bodies) == 0 || len(w.usage) == 0 {
 		t.Fatalf("%d sections, %d bodies, %d reports: %v", len(w.sections), len(w.bodies), len(w.usage), err)
 	}
 	return w
@@ -130,6 +130,22 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 		},
 		func() error { return r.AddExport(ctx, &engine.Export{Name: "passing", Format: "f5"}) },
 		func() error { return r.DeleteExport(ctx, "passing") },
+		func() error {
+			return r.AddOperator(ctx, &engine.Operator{Name: "alice", Role: engine.RoleAdmin, PasswordHash: "hash", CreatedAt: now, UpdatedAt: now})
+		},
+		func() error { return r.AddOperator(ctx, &engine.Operator{Name: "bob", Role: engine.RoleViewer}) },
+		func() error { return r.DeleteOperator(ctx, "bob") },
+		func() error {
+			_, err := r.GrantToken(ctx, "alice", &engine.OperatorToken{Hash: engine.SecretHash{1}, Comment: "laptop", CreatedAt: now, ExpiresAt: now + 1e15})
+			return err
+		},
+		func() error {
+			return r.ChangeOperator(ctx, "alice", func(o *engine.Operator) error {
+				o.Link = engine.OperatorLink{Hash: engine.SecretHash{2}, ExpiresAt: now + 1e12}
+				return nil
+			})
+		},
+		func() error { r.NoteLogin("alice", now); return nil },
 		func() error { row.Advance(r.View().Revision(), now); r.Heartbeat("edge-1", now); return nil },
 	}
 	for i, step := range steps {

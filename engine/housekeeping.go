@@ -118,7 +118,7 @@ func (e *Engine) trimHistory(slowest Revision) {
 // most: less than a megabyte. Others' writes go in between.
 const visitsAtOnce = 16_384
 
-// writeVisits writes down how far bouncers got and when machines were heard of,
+// writeVisits writes down how far bouncers got, when machines were heard of and operators logged in,
 // one commit for many, and says whether there are more.
 func (e *Engine) writeVisits() (more bool, err error) {
 	s, o := e.state, &visits{live: true}
@@ -126,6 +126,7 @@ func (e *Engine) writeVisits() (more bool, err error) {
 	var machines []*machineRow
 	s.visited.open()
 	s.heard.open()
+	s.logins.open()
 	for n := 0; n < visitsAtOnce; n++ {
 		row := s.visited.take()
 		if row == nil {
@@ -146,8 +147,15 @@ func (e *Engine) writeVisits() (more bool, err error) {
 			machines = append(machines, row)
 		}
 	}
+	var operators []*loginRow // there are few
+	for row := s.logins.take(); row != nil; row = s.logins.take() {
+		if !row.gone {
+			o.operators = append(o.operators, visit{name: row.name, at: row.at.Load()})
+			operators = append(operators, row)
+		}
+	}
 	more = s.visited.rest != nil || s.heard.rest != nil
-	if len(o.bouncers)+len(o.machines) == 0 {
+	if len(o.bouncers)+len(o.machines)+len(o.operators) == 0 {
 		return more, nil
 	}
 	err = e.commitOwn(Actor{Kind: ActorServer}, o)
@@ -157,6 +165,9 @@ func (e *Engine) writeVisits() (more bool, err error) {
 		}
 		for _, row := range machines {
 			s.heard.note(row)
+		}
+		for _, row := range operators {
+			s.logins.note(row)
 		}
 	}
 	return more, err

@@ -28,6 +28,7 @@ type linked[R any] interface {
 var (
 	_ linked[BouncerRow] = (*BouncerRow)(nil)
 	_ linked[machineRow] = (*machineRow)(nil)
+	_ linked[loginRow]   = (*loginRow)(nil)
 )
 
 // note puts a row in, unless it is in already. Any goroutine.

@@ -45,6 +45,10 @@ const (
 	numberAllowlistsWin   = 39
 	numberReplaceList     = 40
 	numberReviseExports   = 44
+
+	numberPutOperator  = 48
+	numberDropOperator = 49
+	numberGrantToken   = 50
 )
 
 func newOp(number byte) op {
@@ -101,6 +105,12 @@ func newOp(number byte) op {
 		return &replaceList{}
 	case numberReviseExports:
 		return &reviseExports{}
+	case numberPutOperator:
+		return &putOperator{}
+	case numberDropOperator:
+		return &dropOperator{}
+	case numberGrantToken:
+		return &grantToken{}
 	}
 	return nil
 }

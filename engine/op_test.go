@@ -138,6 +138,8 @@ func answerOf(o op) any {
 		return o.dropped
 	case *putBouncer:
 		return []any{*o.row.Load(), o.row.place}
+	case *grantToken:
+		return o.id
 	case *putAllowlist:
 		return o.ends.ended
 	case *extendAllowlist:
@@ -218,6 +220,17 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("allowlists that win again", &allowlistsWin{on: true})
 	w.commit("allowlists that do not win", &allowlistsWin{})
 	w.commit("a secret", &putSecret{name: "s", value: []byte("value")})
+	w.commit("an operator", &putOperator{operator: Operator{Name: "alice", Role: RoleAdmin, PasswordHash: "h", CreatedAt: now()}})
+	w.commit("the operator again", &putOperator{operator: Operator{Name: "alice", Role: RoleViewer, Disabled: true, Link: OperatorLink{Hash: SecretHash{3}, ExpiresAt: 9}}})
+	w.commit("a token", &grantToken{name: "alice", token: OperatorToken{Hash: SecretHash{1}, Comment: "c", CreatedAt: now(), ExpiresAt: now() + 1}})
+	w.commit("a token of nobody", &grantToken{name: "nobody"})
+	for i := range mostTokens + 1 {
+		w.commit("tokens without end", &grantToken{name: "alice", token: OperatorToken{Hash: SecretHash{2, byte(i)}, CreatedAt: now() + 2}})
+	}
+	w.commit("a login", &visits{operators: []visit{{name: "alice", at: now()}, {name: "nobody", at: 1}}})
+	w.commit("another operator", &putOperator{operator: Operator{Name: "bob", Role: RoleOperator}})
+	w.commit("an operator less", &dropOperator{name: "alice"})
+	w.commit("nobody less", &dropOperator{name: "nobody"})
 	w.commit("a bookmark", &moveBookmark{name: "b", to: 7})
 	w.commit("a bookmark that does not go back", &moveBookmark{name: "b", to: 6})
 	w.commit("a bookmark more", &moveBookmark{name: "c"})

@@ -25,6 +25,7 @@ import (
 //	gaps        numbers of alerts and decisions that were never given
 //	allowances  since when items of allowlists are in effect, those that were within the
 //	            history, and when allowlist_wins was set
+//	operators   with their tokens and last logins, many to a section
 //	alerts      heldAlerts, many to a section
 //	decisions   records by ascending id, many to a section; a section has its
 //	            own dictionary, so sections can be decoded side by side
@@ -60,6 +61,7 @@ const (
 	sectionGaps       uint16 = 18
 	sectionAllowances uint16 = 19
 	sectionExports    uint16 = 22
+	sectionOperators  uint16 = 24
 )
 
 const (
@@ -225,6 +227,7 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 	v.writeBookmarks(w)
 	v.writeGaps(w)
 	v.writeAllowances(w)
+	v.writeOperators(w)
 	v.writeAlerts(w)
 	v.writeDecisions(w)
 	return w.err

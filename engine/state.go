@@ -42,6 +42,7 @@ type state struct {
 	uuidKey  [2]uint64     // set once, by the first commit
 	visited  bouncerLedger // whose visits are to be written down
 	heard    machineLedger
+	logins   loginLedger
 	pasts    sync.Map // *BouncerRow → []pastSight, of those that are moved
 	uncut    uncut    // ranges that are not told
 
@@ -82,6 +83,7 @@ func newState() *state {
 		bouncers:     &bouncerSet{loading: &loading[BouncerRow]{}},
 		allowlists:   newAllowlistSet(nil),
 		exports:      newExportSet(nil),
+		operators:    newOperatorSet(nil),
 	}
 	return s
 }

@@ -29,6 +29,7 @@ type View struct {
 	machines     *machineSet
 	bouncers     *bouncerSet
 	allowlists   *allowlistSet
+	operators    *operatorSet
 	secrets      map[string][]byte   // never changed in place
 	gaps         [2]*gaps            // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
 	bookmarks    map[string]Revision // never changed in place

@@ -7,10 +7,11 @@ import (
 )
 
 // visits writes down what visitors left in memory: how far bouncers got, when
-// machines were heard of.
+// machines were heard of, when operators logged in.
 type visits struct {
-	bouncers []visit
-	machines []visit
+	bouncers  []visit
+	machines  []visit
+	operators []visit
 
 	live bool // made by this engine: the rows have the newer values already
 }
@@ -18,13 +19,17 @@ type visits struct {
 type visit struct {
 	name   string
 	at     int64
-	cursor uint64 // as in BouncerRow; 0 for machines
+	cursor uint64 // as in BouncerRow; 0 for machines and operators
 	acked  uint64 // likewise
 }
 
 func (*visits) number() byte { return numberVisits }
 func (o *visits) append(dst []byte) []byte {
-	for _, list := range [...][]visit{o.bouncers, o.machines} {
+	lists := [][]visit{o.bouncers, o.machines, o.operators}
+	if len(o.operators) == 0 {
+		lists = lists[:2]
+	}
+	for _, list := range lists {
 		dst = binary.AppendUvarint(dst, uint64(len(list)))
 		for _, v := range list {
 			from := len(dst)
@@ -38,7 +43,10 @@ func (o *visits) append(dst []byte) []byte {
 	return dst
 }
 func (o *visits) decode(d *decoder) {
-	for _, list := range [...]*[]visit{&o.bouncers, &o.machines} {
+	for i, list := range [...]*[]visit{&o.bouncers, &o.machines, &o.operators} {
+		if i == 2 && (d.version <= firstVersion || len(d.rest) == 0) {
+			break // a program that knew no operators wrote it
+		}
 		*list = make([]visit, d.count(3))
 		for i := range *list {
 			behind := d.open()
@@ -72,6 +80,11 @@ func (o *visits) apply(s *state, rev Revision) {
 	for _, v := range o.machines {
 		if row := s.next.machines.named(v.name); row != nil {
 			row.heartbeat.Store(v.at)
+		}
+	}
+	for _, v := range o.operators {
+		if who := s.next.operators.byName[v.name]; who != nil {
+			who.login.at.Store(v.at)
 		}
 	}
 }

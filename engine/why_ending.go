@@ -14,7 +14,7 @@ func (w *inquiry) end(out *WhyDecision, r *record) {
 		by = Decision{v, r}.EndedBy()
 	}
 	out.EndedBy, out.EndedWho = by.Kind.String(), by.Name
-	own := by.Kind == ActorOperator && v.state.ofOwnList(r)
+	own := by.byHand() && v.state.ofOwnList(r)
 	if by.Kind == ActorCentralAPI || by.Kind == ActorImport || own {
 		out.ReplacedBy = w.replacement(r)
 	}
@@ -34,7 +34,7 @@ func (w *inquiry) endedHow(r *record, by Actor, replaced DecisionID) string {
 		return fmt.Sprintf("decision %d took its place when %s was read again", replaced, w.listText(r, by))
 	}
 	switch by.Kind {
-	case ActorOperator:
+	case ActorOperator, ActorNamedOperator:
 		if w.view.state.ofOwnList(r) { // which of both it was is not written down
 			return fmt.Sprintf("it left %s, or was deleted, by %s", w.listText(r, by), whoText(by))
 		}
@@ -80,7 +80,7 @@ const mostSteps = 10_000
 func whoText(by Actor) string {
 	kind := map[ActorKind]string{
 		ActorServer: "the server", ActorMachine: "machine", ActorBouncer: "bouncer", ActorOperator: "operator", ActorRetention: "the server, for it was old",
-		ActorAllowlist: "allowlist", ActorCentralAPI: "the Central API", ActorConsole: "an order of the console", ActorImport: "the import of", ActorNode: "node",
+		ActorAllowlist: "allowlist", ActorCentralAPI: "the Central API", ActorConsole: "an order of the console", ActorImport: "the import of", ActorNode: "node", ActorNamedOperator: "operator",
 	}[by.Kind]
 	switch {
 	case kind == "":
@@ -96,7 +96,7 @@ func whoText(by Actor) string {
 // listText names a list that is replaced as a whole, of which a decision was.
 func (w *inquiry) listText(r *record, by Actor) string {
 	switch {
-	case by.Kind == ActorOperator:
+	case by.byHand():
 		return "the list " + w.view.state.batchOf(r.alert).Name
 	case by.Kind == ActorImport && by.Name != "":
 		return "what was imported as " + by.Name

@@ -91,6 +91,15 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/bouncers/stale":  listed(h.staleBouncers),
 		"/bouncers/prune":  verb(h.pruneBouncers),
 
+		"/operators/list":   verb(h.listOperators),
+		"/operators/get":    verb(h.getOperator),
+		"/operators/add":    verb(h.addOperator),
+		"/operators/edit":   verb(h.editOperator),
+		"/operators/delete": verb(h.deleteOperator),
+		"/operators/token":  verb(h.grantToken),
+		"/operators/revoke": verb(h.revokeToken),
+		"/operators/link":   verb(h.linkOperator),
+
 		"/allowlists/list":   verb(h.listAllowlists),
 		"/allowlists/get":    verb(h.getAllowlist),
 		"/allowlists/create": verb(h.createAllowlist),

@@ -97,7 +97,7 @@ func deletionsIn(commit *engine.Commit) (list []*parcel[string]) {
 			continue
 		}
 		switch change.By.Kind {
-		case engine.ActorOperator, engine.ActorMachine, engine.ActorConsole:
+		case engine.ActorOperator, engine.ActorNamedOperator, engine.ActorMachine, engine.ActorConsole:
 		default:
 			continue
 		}
