@@ -264,9 +264,13 @@ func (e *Engine) Alerts(ctx context.Context, v *View, q *AlertQuery, yield func(
 // question, or the caller, needs them.
 func (e *Engine) scanAlerts(ctx context.Context, v *View, q *AlertQuery, bodies bool, yield func(uint64, *heldAlert, *Alert) bool) error {
 	words := resolveAlertWords(v.state, q)
-	ids := v.state.alerts.Descending(1, v.nextAlert)
+	last := v.nextAlert
+	if q.Before != 0 {
+		last = min(last, uint64(q.Before))
+	}
+	ids := v.state.alerts.Descending(1, last)
 	if q.Ascending {
-		ids = v.state.alerts.Ascending(1, v.nextAlert)
+		ids = v.state.alerts.Ascending(1, last)
 	}
 	for id := range ids {
 		if id&1023 == 0 && ctx.Err() != nil {

@@ -43,6 +43,12 @@ func (w *auditWalk) auditedOp(o op) {
 		w.drops(auditedAllowlist, []string{o.name})
 	case *reviseExports:
 		w.exports(o)
+	case *putOperator:
+		w.changes(auditedOperator, o.operator.Name, "put", operatorFields(&o.operator))
+	case *dropOperator:
+		w.drops(auditedOperator, []string{o.name})
+	case *grantToken:
+		w.token(o)
 	case *allowlistsWin:
 		w.deed("setting.allowlist_wins", "", auditFields{"on": !o.on}, auditFields{"on": o.on})
 	case *putSecret:
@@ -70,6 +76,7 @@ const (
 	auditedBouncer   auditedNoun = 'b'
 	auditedAllowlist auditedNoun = 'a'
 	auditedExport    auditedNoun = 'e'
+	auditedOperator  auditedNoun = 'o'
 )
 
 func (n auditedNoun) String() string {
@@ -82,6 +89,8 @@ func (n auditedNoun) String() string {
 		return "allowlist"
 	case auditedExport:
 		return "export"
+	case auditedOperator:
+		return "operator"
 	}
 	return "thing"
 }
@@ -283,6 +292,35 @@ func exportFields(x *Export) auditFields {
 }
 
 // reduction is told with what went; items that ran out are the retention's, and counted.
+func operatorFields(o *Operator) auditFields {
+	f := auditFields{"role": o.Role.String(), "tokens": len(o.Tokens)}
+	if o.PasswordHash != "" {
+		f["password"] = printOf([]byte(o.PasswordHash))
+	}
+	if o.Disabled {
+		f["disabled"] = true
+	}
+	if o.Link.Hash != (SecretHash{}) {
+		f["link_until"] = time.Unix(0, o.Link.ExpiresAt).UTC().Format(time.RFC3339)
+	}
+	return f
+}
+
+// token tells of a new one, and remembers that its operator has one more.
+func (w *auditWalk) token(o *grantToken) {
+	after := auditFields{"comment": o.token.Comment}
+	if o.token.ExpiresAt != 0 {
+		after["expires"] = time.Unix(0, o.token.ExpiresAt).UTC().Format(time.RFC3339)
+	}
+	var f auditFields
+	if json.Unmarshal([]byte(w.state(auditedOperator, o.name)), &f) == nil && f != nil {
+		n, _ := f["tokens"].(float64)
+		f["tokens"] = int(n) + 1
+		w.remember(auditedOperator, o.name, jsonText(f))
+	}
+	w.deed("operator.token", o.name, nil, after)
+}
+
 func (w *auditWalk) reduction(o *reduceAllowlist) {
 	if len(o.values) == 0 {
 		w.tick(auditTick{action: "allowlist.expire", who: w.by, target: o.name}, 0)

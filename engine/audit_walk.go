@@ -305,5 +305,8 @@ func (w *auditWalk) seed(v *View) {
 	for _, x := range v.Exports() {
 		w.remember(auditedExport, x.Name, jsonText(exportFields(x)))
 	}
+	for o := range v.EachOperator {
+		w.remember(auditedOperator, o.Name, jsonText(operatorFields(o)))
+	}
 	clear(w.things)
 }

@@ -417,7 +417,7 @@ func UnauditedOps() (names []string) {
 		}
 		told := false
 		w := &auditWalk{e: e, counts: map[auditTick]*auditCount{}, things: map[auditedNoun]map[string]string{}, by: Actor{Kind: ActorOperator}}
-		for _, n := range [...]auditedNoun{auditedMachine, auditedBouncer, auditedAllowlist, auditedExport} {
+		for _, n := range [...]auditedNoun{auditedMachine, auditedBouncer, auditedAllowlist, auditedExport, auditedOperator} {
 			w.things[n] = map[string]string{"": "", "m": "", "b": ""}
 		}
 		w.batch = (&persist.Store{}).NewRows()

@@ -119,7 +119,8 @@ type AlertQuery struct {
 	HideSimulated          bool
 	HideCommunity          bool // leave out community and third-party lists
 	Activity               Activity
-	Limit                  int // 0: all
+	Limit                  int     // 0: all
+	Before                 AlertID // those with smaller ids; 0: all
 	Ascending              bool
 	WithoutDecisions       bool // the caller does not want them listed
 

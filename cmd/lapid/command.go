@@ -99,6 +99,10 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   exports               (in lapid.yaml alone)       lists for devices that cannot be bouncers
   audit: {max_age, max_rows, off}                   rows of the audit that are kept (90d, 1000000);
                                                     off: true has none be written
+  console.listen        LAPID_CONSOLE_LISTEN        host:port on which operators are served over HTTP
+                                                    (nowhere); console also has hosts, tls, cert_file,
+                                                    key_file, ca_file, allowed_ou, base_path,
+                                                    trusted_proxies and read_only
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,
@@ -109,6 +113,9 @@ is made at the first start and kept.`,
 			}
 			if c.Flags().Changed("init") && c.Flags().Changed("dry-run") {
 				return errors.New("--dry-run stores nothing, and --init would make a store: give one of both")
+			}
+			if err := t.Remote.Check(c); err != nil {
+				return err
 			}
 			return t.Settle()
 		},
@@ -130,6 +137,9 @@ is made at the first start and kept.`,
 	f.StringVarP(&t.File, "config", "c", "", "path to config.yaml (default: the first of "+strings.Join(config.UsualConfigs, ", ")+")")
 	f.BoolVar(&t.Init, "init", t.Init, "make an empty store when there is none and no server runs: for use before the first start")
 	f.StringVarP(&t.Output, "output", "o", "", "output format: human, json, raw")
+	f.StringVar(&t.Remote.URL, "remote", "", "ask the server whose console has this URL, in place of the socket")
+	f.StringVar(&t.Remote.TokenFile, "token-file", "", "with --remote: file with an operator's token (default: the variable LAPID_TOKEN)")
+	f.StringVar(&t.Remote.CAFile, "ca-file", "", "with --remote: certificates of the authorities that are trusted (default: the system's)")
 	f.StringVar(&t.Color, "color", "auto", "colours in tables: yes, no, auto (tables have none; accepted for scripts)")
 	f.BoolVar(&t.SafeCSV, "safe-csv", false, "with -o raw: an apostrophe before what a spreadsheet would take for a formula")
 	// Accepted from scripts that were written for the reference; verbs have no such log.
@@ -150,7 +160,7 @@ is made at the first start and kept.`,
 // hint names the verb that was probably meant, or where all are told. Only
 // the first level is looked at: groups name their own verbs.
 func hint(word string) string {
-	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "allowlists", "alerts", "decisions", "why",
+	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
 		"metrics", "exports", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)

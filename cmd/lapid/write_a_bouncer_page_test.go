@@ -91,3 +91,13 @@ func TestPushPage(t *testing.T) {
 	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
 	runPage(t, "push.md", fileOf(t, "docs/push.md"), t.TempDir(), fmt.Sprintf("CONFIG=%s\nURL=http://127.0.0.1:%d\nMETRICS=http://127.0.0.1:%d\n", h.file, h.port, h.metrics))
 }
+
+// TestOperatorsPage does the same for operators over HTTP.
+func TestOperatorsPage(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	port := freePort(t)
+	write(t, h.dir, "lapid.yaml", fmt.Sprintf("console:\n  listen: 127.0.0.1:%d\n", port))
+	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
+	runPage(t, "operators.md", fileOf(t, "docs/operators.md"), t.TempDir(), fmt.Sprintf("CONFIG=%s\nCONSOLE=http://127.0.0.1:%d\n", h.file, port))
+}

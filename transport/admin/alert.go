@@ -157,9 +157,10 @@ type AlertFilter struct {
 	Until         int64  // started at least as long ago
 	HideSimulated bool
 	HideCommunity bool
-	Active        bool // some decision is running
-	Concerned     bool // show only the decisions that Address, DecisionType and Origin ask for
-	Limit         int  // 0: all
+	Active        bool   // some decision is running
+	Concerned     bool   // show only the decisions that Address, DecisionType and Origin ask for
+	Limit         int    // 0: all
+	Before        uint64 `json:",omitempty"` // those with smaller ids; 0: all
 
 	// Counted asks AlertParts for how many decisions an alert has of each type, in the
 	// place of these.
@@ -172,7 +173,7 @@ func (f *AlertFilter) query(now int64) (*engine.AlertQuery, error) {
 	q := &engine.AlertQuery{
 		Now: now, Inside: f.Inside, HideSimulated: f.HideSimulated, HideCommunity: f.HideCommunity,
 		Scope: word(f.Scope), Value: word(f.Value), Scenario: word(f.Scenario),
-		DecisionType: word(f.DecisionType), Origin: word(f.Origin), Kind: word(f.Kind), Limit: max(f.Limit, 0),
+		DecisionType: word(f.DecisionType), Origin: word(f.Origin), Kind: word(f.Kind), Limit: max(f.Limit, 0), Before: engine.AlertID(f.Before),
 	}
 	q.Batch = batchOf(f.Batch, f.List)
 	if f.Origin != nil || q.Batch.Name != "" {

@@ -18,6 +18,10 @@ import (
 // import on the same connection, so that lines stand in the order of what
 // happened.
 func (h *Handler) logChange(ctx context.Context, what string, args ...any) {
+	if r := remoteOf(ctx); r != nil {
+		h.log.Info("operator: "+what, append(args, r.described()...)...)
+		return
+	}
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return
@@ -80,6 +84,10 @@ func (i *imports) over() {
 
 // logImport counts a chunk that was stored, also in part.
 func (h *Handler) logImport(ctx context.Context, of *chunk) {
+	if remoteOf(ctx) != nil {
+		h.logChange(ctx, "imported a piece of decisions", "source", of.head.Source, "decisions", of.out.Stored, "allowlisted", len(of.out.Allowlisted))
+		return
+	}
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return

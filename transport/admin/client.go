@@ -25,6 +25,7 @@ var ErrNotRunning = errors.New("no server is running")
 // several goroutines. Errors that the server met come back with their kind, as
 // *engine.Error.
 type Client struct {
+	base  string // before the paths of verbs
 	http  *http.Client
 	close func()
 }
@@ -75,6 +76,9 @@ func Local(h *Handler) *Client {
 	return c
 }
 
+// localBase names a server at the other end of a socket.
+const localBase = "http://lapid"
+
 // newClient is a client over connections that dial makes.
 func newClient(dial func(context.Context) (net.Conn, error)) *Client {
 	t := &http.Transport{
@@ -82,7 +86,7 @@ func newClient(dial func(context.Context) (net.Conn, error)) *Client {
 		DisableCompression: true,
 		WriteBufferSize:    lineAtLeast, // long requests are written in few steps
 	}
-	return &Client{http: &http.Client{Transport: t}, close: t.CloseIdleConnections}
+	return &Client{base: localBase, http: &http.Client{Transport: t}, close: t.CloseIdleConnections}
 }
 
 // Close lets go of the connections.
@@ -107,7 +111,7 @@ func (c *Client) post(ctx context.Context, verb string, q any) (io.ReadCloser, e
 	if err != nil {
 		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lapid"+verb, bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+verb, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -119,11 +123,24 @@ func (c *Client) post(ctx context.Context, verb string, q any) (io.ReadCloser, e
 		return w.Body, nil
 	}
 	defer w.Body.Close()
-	var f failure
-	if err := json.NewDecoder(w.Body).Decode(&f); err != nil {
-		return nil, fmt.Errorf("%s: status %d", verb, w.StatusCode)
+	return nil, failureAnswered(w, verb)
+}
+
+// failureAnswered is the failure that an answer tells. What stands in front of the verbs over HTTP has
+// another shape for it (RFC 9457), of which the sentence is taken.
+func failureAnswered(w *http.Response, verb string) error {
+	var f struct {
+		failure
+		Detail string
 	}
-	return nil, f.error()
+	err := json.NewDecoder(io.LimitReader(w.Body, 1<<20)).Decode(&f)
+	switch {
+	case err == nil && f.Detail != "":
+		return fmt.Errorf("%s (status %d)", f.Detail, w.StatusCode)
+	case err != nil || f.Text == "" && f.Kind == "":
+		return fmt.Errorf("%s: status %d", verb, w.StatusCode)
+	}
+	return f.error()
 }
 
 // ask sends a request and reads the one object of its answer.

@@ -24,7 +24,7 @@
 //
 // Any process that can open the socket: mode 0660 in a folder of mode 0750, so the
 // server's user and group, and root. There are no other credentials. API keys
-// travel as their SHA-512 and passwords as their bcrypt hash: what is secret does
+// travel as their SHA-512, passwords as their bcrypt or argon2id hash, tokens of operators as their SHA-256: what is secret does
 // not leave the command that was given it.
 //
 // # Health

@@ -53,6 +53,8 @@ type Handler struct {
 	// Failed is told of a write that failed: who asked for what, and why it was not done. It
 	// must not wait. nil: nobody is. Set before the first request.
 	Failed func(by engine.Actor, action, why string)
+	// Console is where operators log in over HTTP, as a URL; "" and nil: nowhere. Set before the first request.
+	Console func() string
 
 	engine  *engine.Engine
 	program string // version shown in Status

@@ -418,7 +418,7 @@ func (c *Client) stream(ctx context.Context, verb string, head any, each func(*V
 }
 
 func (c *Client) receive(ctx context.Context, verb string, body io.Reader, answer func(io.Reader) error) error {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lapid"+verb, body)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+verb, body)
 	if err != nil {
 		return err
 	}
@@ -430,11 +430,7 @@ func (c *Client) receive(ctx context.Context, verb string, body io.Reader, answe
 	if w.StatusCode == http.StatusOK {
 		return answer(w.Body)
 	}
-	var f failure
-	if err := json.NewDecoder(w.Body).Decode(&f); err != nil {
-		return fmt.Errorf("%s: status %d", verb, w.StatusCode)
-	}
-	return f.error()
+	return failureAnswered(w, verb)
 }
 
 // sendLines writes a request.

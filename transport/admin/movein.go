@@ -94,7 +94,7 @@ var ErrGone = errors.New("the server has gone meanwhile")
 // what came of it in JSON. tell gets how far the server is with what it has. An error of
 // body's breaks it off, and then nothing is taken over.
 func (c *Client) MoveIn(ctx context.Context, body io.Reader, tell func(done, of int64)) (json.RawMessage, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://lapid/movein", body)
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/movein", body)
 	if err != nil {
 		return nil, err
 	}

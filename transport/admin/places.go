@@ -170,6 +170,9 @@ func knowCaller(ctx context.Context, c net.Conn) context.Context {
 // of the socket: its name, or its number if it has none. Within the command's own
 // process it is the user of that.
 func operatorOf(ctx context.Context) engine.Actor {
+	if r := remoteOf(ctx); r != nil {
+		return r.actor()
+	}
 	uid := os.Getuid()
 	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
 		uid = c.user

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -87,17 +86,14 @@ func warnOfRelativeData(s *Setup) {
 }
 
 // StrayVariables warns of variables in environ ("NAME=value") that look like
-// settings and are none. Those of the tests have a beginning of their own.
+// settings and are none. Those of the tests have a beginning of their own, and LAPID_TOKEN is for verbs.
 // A slip in the name of a variable would otherwise silently mean the default.
 func (s *Setup) StrayVariables(environ []string) {
-	var names []string
-	for _, key := range keysOf(reflect.TypeFor[Settings]()) {
-		names = append(names, "LAPID_"+strings.ToUpper(key))
-	}
+	names := settingVariables()
 	var stray []string
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "LAPID_") && !strings.HasPrefix(name, "LAPID_TEST_") && !slices.Contains(names, name) {
+		if strings.HasPrefix(name, "LAPID_") && !strings.HasPrefix(name, "LAPID_TEST_") && name != "LAPID_TOKEN" && !slices.Contains(names, name) {
 			stray = append(stray, name)
 		}
 	}

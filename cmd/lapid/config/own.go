@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,6 +96,8 @@ type Settings struct {
 	// Exports are lists for devices that cannot be bouncers, served at /exports/NAME. They are
 	// changed here alone; others are made by lapid exports add.
 	Exports []ExportSetting `yaml:"exports"`
+	// Console is the operators' listener over HTTP. Of it LAPID_CONSOLE_LISTEN gives listen alone.
+	Console ConsoleSettings `yaml:"console"`
 	// Audit is how much of the audit is kept. It has no variable.
 	Audit Audit `yaml:"audit"`
 }
@@ -283,15 +286,15 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 	}
 	var given node
 	given.kind = isMap
-	for _, key := range keysOf(reflect.TypeOf(s)) {
-		if f, _ := fieldOf(reflect.TypeOf(s), key); f.Type.Kind() == reflect.Struct {
-			continue // a section, which a variable cannot hold
-		}
+	for _, key := range variableKeys() {
 		name := "LAPID_" + strings.ToUpper(key)
 		if text, ok := env(name); ok {
 			value := &node{file: "environment variable " + name, kind: isScalar, text: text, plain: true}
 			given.entries = append(given.entries, entry{&node{kind: isScalar, text: key}, value})
 		}
+	}
+	if text, ok := env(consoleVariable); ok {
+		s.Console.Listen = text
 	}
 	d, err := decodeTree(&given, &s)
 	if err != nil {
@@ -299,6 +302,23 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 	}
 	maps.Copy(places, d.places)
 	return s, places, s.check(places)
+}
+
+// consoleVariable gives console.listen, the only variable for a key within a key.
+const consoleVariable = "LAPID_CONSOLE_LISTEN"
+
+// variableKeys are the keys that variables can give.
+func variableKeys() []string {
+	return slices.DeleteFunc(keysOf(reflect.TypeFor[Settings]()), func(key string) bool { return key == "console" || key == "audit" })
+}
+
+// settingVariables are the names of all variables that give a setting.
+func settingVariables() []string {
+	var names []string
+	for _, key := range variableKeys() {
+		names = append(names, "LAPID_"+strings.ToUpper(key))
+	}
+	return append(names, consoleVariable)
 }
 
 // check refuses values that mean nothing, with their place. It is called
@@ -312,6 +332,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, bookmarks := s.BookmarkBytes()
 	_, exports := s.DeclaredExports(0)
 	_, audit := s.Audit.options()
+	consoleKey, console := s.Console.check()
 	for _, c := range []struct {
 		key string
 		err error
@@ -321,6 +342,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
 		{"exports", exports},
 		{"audit", audit},
+		{consoleKey, console},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

@@ -28,6 +28,12 @@ func (p *program) listenAdmin() (err error) {
 	if dir := filepath.Dir(p.setup.Socket()); datadir.Missing(dir) {
 		return p.setup.Bad("admin_socket", "the operator's socket (admin_socket) cannot be made at %s: there is no folder %s: make it, or name another path", p.setup.Socket(), dir)
 	}
+	p.admin, err = admin.Listen(p.setup.Socket(), p.verbs, p.log.Logger)
+	return err
+}
+
+// makeVerbs makes what answers the operators' verbs, over the socket and over HTTP.
+func (p *program) makeVerbs() {
 	verbs := admin.NewHandler(p.engine, p.version, p.log.Logger)
 	verbs.Troubles, verbs.Listening, verbs.MoveIn = p.condition.troubles, p.addresses, p.takeOver
 	verbs.Central = func() any { return p.connection.figures.Report() }
@@ -37,8 +43,7 @@ func (p *program) listenAdmin() (err error) {
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports = p.exports
 	verbs.Failed = p.auditFailed
-	p.admin, err = admin.Listen(p.setup.Socket(), verbs, p.log.Logger)
-	return err
+	p.verbs = verbs
 }
 
 // runAdmin serves the operator's socket until ctx ends. If there was no room for it

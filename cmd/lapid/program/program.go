@@ -1,6 +1,7 @@
 package program
 
 import (
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"lapid/transport/audit"
 	"lapid/transport/auth"
 	"lapid/transport/capi"
+	"lapid/transport/console"
 	"lapid/transport/export"
 	"lapid/transport/movein"
 	notifications "lapid/transport/notify"
@@ -63,7 +65,11 @@ type program struct {
 	api        *transport.Server
 	exports    *export.Renderings
 	metrics    *metricsListener // nil: none
+	verbs      *admin.Handler
 	admin      *admin.Server
+	console    *console.Server                // nil: none
+	hangups    chan os.Signal                 // whoever sends one has the configuration read again
+	inForce    atomic.Pointer[map[string]any] // of the configuration, what may be told
 	teller     *notifications.Notifier
 	auditor    *audit.Auditor
 	arrival    *movein.Arrival

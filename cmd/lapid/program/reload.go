@@ -94,6 +94,7 @@ func (p *program) reload(ctx context.Context) error {
 	p.logChanges(next, at)
 	p.setup, p.server, p.rules, p.specs, p.told = fresh, next.server, next.rules, next.specs, next.told
 	p.central, p.unusable = next.central, next.unusable
+	p.noteInForce()
 	return nil
 }
 

@@ -54,6 +54,7 @@ func (p *program) run(ctx context.Context) error {
 	defer tuneCollector()()
 	defer p.useMemory()()
 	hangups := make(chan os.Signal, 1)
+	p.hangups = hangups
 	signal.Notify(hangups, syscall.SIGHUP) // from here on: an early one must not end the process
 	defer signal.Stop(hangups)
 	p.noteStart("the store in " + p.setup.Store() + " is being opened and read")
@@ -248,6 +249,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		if err != nil && p.admin != nil {
 			_ = p.admin.Close()
 		}
+		if err != nil {
+			p.closeConsole()
+		}
 	}()
 	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger})
 	if err := p.teller.Replace(ctx, p.told); err != nil { // before the first alert comes
@@ -259,6 +263,10 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	}
 	h := p.api.MetricsHandler()
 	p.condition.metrics.Store(&h)
+	p.makeVerbs()
+	if err := p.openConsole(); err != nil {
+		return err
+	}
 	if err := p.listenAdmin(); err != nil {
 		if !diskRefuses(err) {
 			return err
@@ -304,6 +312,9 @@ func (p *program) noteAddresses() {
 	}
 	if p.metrics != nil {
 		list = append(list, p.metrics.at.String())
+	}
+	if p.console != nil {
+		list = append(list, p.console.Addr().String())
 	}
 	if path := p.setup.Config.API.Server.ListenSocket; path != "" {
 		list = append(list, path)
@@ -407,6 +418,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 		})
 	}
 	group.Go(func() error { return p.runAdmin(ctx) })
+	group.Go(func() error { return p.runConsole(ctx) })
 	group.Go(func() error { return p.teller.Run(ctx) })
 	group.Go(func() error { p.auditor.Run(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })

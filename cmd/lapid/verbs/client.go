@@ -23,11 +23,17 @@ const usualPatience = 10 * time.Second
 // retryAfter is the pause between two looks.
 const retryAfter = 50 * time.Millisecond
 
-// client opens the operator's way in: the socket of the running server or, when
+// client opens the operator's way in: with --remote the console of another server, else the socket of the running server or, when
 // there is none, the store itself, and then it says so. A store that is not there
 // is made only for a verb with --init. close must be called; it may not be before
 // the last answer was read.
 func (t *Terminal) client(ctx context.Context) (c *admin.Client, close func(), err error) {
+	if t.Remote.URL != "" {
+		if c, err = t.Remote.dial(ctx, t); err != nil {
+			return nil, nil, err
+		}
+		return c, c.Close, nil
+	}
 	s, err := t.Setup()
 	if err != nil {
 		return nil, nil, err

@@ -22,7 +22,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 	words := map[string][]string{
 		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {formatCSV, formatJSON, formatNDJSON, formatValues},
 		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
-		"scope":  config.KnownScopes, "type": config.KnownTypes, "duration": {"4h", "1d", "7d", "forever"},
+		"scope":  config.KnownScopes, "type": config.KnownTypes, "role": {"viewer", "operator", "admin"}, "duration": {"4h", "1d", "7d", "forever"},
 	}
 	// By the name of the flag: it means the same at each verb that has it.
 	for _, c := range everyCommand(root) {
@@ -41,6 +41,8 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 	for path, names := range map[string]func(context.Context, *admin.Client) []string{
 		"bouncers delete": bouncerNames(true), "bouncers inspect": bouncerNames(false), "bouncers wait": bouncerNames(false),
 		"machines delete": machineNames, "machines inspect": machineNames, "machines validate": machineNames,
+		"operators delete": operatorNames, "operators edit": operatorNames, "operators inspect": operatorNames,
+		"operators token": operatorNames, "operators link": operatorNames,
 		"allowlists add": listNames, "allowlists remove": listNames, "allowlists import": listNames,
 		"allowlists inspect": listNames, "allowlists delete": listNames,
 		"exports edit": exportNames, "exports inspect": exportNames, "exports delete": exportNames, "exports rotate": exportNames, "exports render": exportNames,
@@ -150,6 +152,16 @@ func bouncerNames(deletable bool) func(context.Context, *admin.Client) []string 
 		})
 		return names
 	}
+}
+
+// operatorNames are the operators, in order of creation.
+func operatorNames(ctx context.Context, c *admin.Client) (names []string) {
+	if list, err := c.Operators(ctx); err == nil {
+		for i := range list.Operators {
+			names = append(names, list.Operators[i].Name)
+		}
+	}
+	return names
 }
 
 // machineNames are all machines, validated or not.

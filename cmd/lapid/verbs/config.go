@@ -1,10 +1,8 @@
 package verbs
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,115 +45,22 @@ credentials file (api.client.credentials.url), or one of configuration_file, sto
 func showSettings(t *Terminal, s *config.Setup) error {
 	switch t.Output {
 	case jsonWords:
-		out := map[string]any{}
-		for _, p := range summary(s) {
-			put(out, p.path(), p.value)
-		}
-		return t.json(out, "  ")
+		return t.json(s.SummaryObject(), "  ")
 	case raw:
 		var rows [][]string
-		for _, p := range summary(s) {
-			rows = append(rows, []string{p.name, p.text()})
+		for _, p := range s.Summary() {
+			rows = append(rows, []string{p.Name, p.Text()})
 		}
 		return t.csv([]string{"key", "value"}, rows)
 	}
 	table := lightTable()
 	table.head(left, "Setting", "Value")
 	table.body()
-	for _, p := range summary(s) {
-		table.row(p.name, p.text())
+	for _, p := range s.Summary() {
+		table.row(p.Name, p.Text())
 	}
 	t.show(table)
 	return nil
-}
-
-// setting is one line of config show.
-type setting struct {
-	name  string
-	value any    // as JSON has it
-	empty string // in words, when there is no value
-}
-
-// path is where JSON has it.
-func (p *setting) path() string {
-	return strings.NewReplacer("operator's socket", "admin_socket", " ", "_").Replace(p.name)
-}
-
-// text is the value in one cell.
-func (p *setting) text() string {
-	switch v := p.value.(type) {
-	case nil:
-		return p.empty
-	case []string:
-		return strings.Join(v, " ")
-	case string:
-		if v == "" {
-			return p.empty
-		}
-	}
-	return fmt.Sprint(p.value)
-}
-
-// put stores a value at a dotted path. What stands in the way of a section
-// is replaced by it.
-func put(into map[string]any, path string, value any) {
-	for {
-		head, rest, more := strings.Cut(path, ".")
-		if !more {
-			into[head] = value
-			return
-		}
-		next, ok := into[head].(map[string]any)
-		if !ok {
-			next = map[string]any{}
-			into[head] = next
-		}
-		into, path = next, rest
-	}
-}
-
-// summary is what an operator wants to know first. It holds no secret.
-// Scripts read it: names, once given, stay. What is not there
-// says in words what holds instead, in every format but JSON.
-func summary(s *config.Setup) []setting {
-	or := func(text, otherwise string) string {
-		if text == "" {
-			return otherwise
-		}
-		return text
-	}
-	out := []setting{{"configuration file", s.File, "none: built-in defaults"}, {"store", s.Store(), ""}, {"operator's socket", s.Socket(), ""}}
-	if a := s.Config.API.Server; a != nil {
-		out = append(out, setting{"api.server.listen_uri", a.ListenURI, ""}, setting{"api.server.listen_socket", a.ListenSocket, ""},
-			setting{"api.server.profiles_path", a.ProfilesPath, "none: stock profiles"},
-			setting{"api.server.trusted_proxies", append([]string{}, a.TrustedProxies...), ""},
-			setting{"api.server.trusted_ips", append([]string{}, a.TrustedIPs...), ""},
-			setting{"api.server.tls", a.TLS != nil && a.TLS.CertFile != "", ""})
-	}
-	if c := s.Config.API.Client; c != nil {
-		out = append(out, setting{"api.client.credentials_path", c.Credentials, ""})
-	}
-	if f := s.Config.DB.Flush; f != nil {
-		items := setting{"db_config.flush.max_items", nil, "any number"}
-		if f.MaxItems != nil {
-			items.value = *f.MaxItems
-		}
-		out = append(out, items, setting{"db_config.flush.max_age", f.MaxAge, "any age"})
-	}
-	metrics := "off"
-	if s.Config.Metrics.Enabled {
-		metrics = s.MetricsAddress()
-	}
-	return append(out, setting{"prometheus", metrics, ""}, setting{"common.log_level", or(s.Config.Common.Level, "info"), ""},
-		setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, setting{"access_log", s.AccessLog(), ""},
-		setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
-		setting{"allowlist_wins", s.Own.AllowlistWins, ""},
-		setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
-		setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
-		setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, setting{"loops", or(s.Own.Loops, "auto"), ""},
-		setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""},
-		setting{"audit.max_age", or(s.Own.Audit.MaxAge, "90d"), ""}, setting{"audit.max_rows", cmp.Or(s.Own.Audit.MaxRows, 1_000_000), ""}, setting{"audit.off", s.Own.Audit.Off, ""},
-		setting{"movein", or(s.Own.MoveIn, "off"), ""}, setting{"exports", len(s.Own.Exports), ""})
 }
 
 // configShowYAML is config show-yaml: file, overlay and variables put together, as

@@ -53,6 +53,20 @@ lapid bouncers edit edge-fw --see-all --hold default`,
 	"bouncers prune":   `lapid bouncers prune --duration 24h --force`,
 	"bouncers inspect": `lapid bouncers inspect edge-fw -o json`,
 
+	"operators": `lapid operators list`,
+	"operators list": `lapid operators list
+lapid operators list -o json | jq -r '.[] | select(.disabled) | .name'`,
+	"operators add": `lapid operators add alice --role admin
+lapid operators add dashboard --role viewer -p "$PASSWORD"`,
+	"operators edit": `lapid operators edit alice --role operator
+lapid operators edit alice --disable`,
+	"operators delete":  `lapid operators delete alice --ignore-missing`,
+	"operators inspect": `lapid operators inspect alice -o json`,
+	"operators token": `lapid operators token alice --expires 90d
+lapid operators token dashboard --expires never --comment grafana -o raw`,
+	"operators revoke": `lapid operators revoke alice 3`,
+	"operators link":   `lapid operators link alice`,
+
 	"allowlists":        `lapid allowlists list`,
 	"allowlists create": `lapid allowlists create office -d "our own addresses"`,
 	"allowlists add": `lapid allowlists add office 192.0.2.0/24 2001:db8::/48 -d "head office"

@@ -76,6 +76,9 @@ func addMachine(ctx context.Context, t *Terminal, name string, n *newMachine) er
 	if err := n.refuseOverwriting(); err != nil {
 		return err
 	}
+	if t.Remote.URL != "" && n.url == "" {
+		return errors.New("please say with --url where the machine finds the Local API: the configuration here is not that of the server")
+	}
 	password, err := machinePassword(t, n)
 	if err != nil {
 		return err

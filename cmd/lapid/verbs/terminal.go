@@ -45,6 +45,7 @@ type Terminal struct {
 	SafeCSV bool   // --safe-csv
 	Init    bool   // --init: make the store if there is none
 	Person  bool   // a person can be asked although In is no terminal: for tests
+	Remote  Remote // verbs ask a server over HTTP
 	alone   bool   // there is no server by intent, as in a quickstart before its start
 	offline bool   // no server answered: the verb works on the store itself
 

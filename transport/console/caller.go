@@ -1,0 +1,186 @@
+package console
+
+import (
+	"crypto/x509"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+// errStranger is all that is said of credentials that do not fit, whatever is wrong with them.
+var errStranger = &fault{http.StatusUnauthorized, "these credentials are not, or no longer, those of an operator"}
+
+// identify finds out which operator asks: by token, session or certificate, in this order; the first that is shown counts.
+func (s *Server) identify(q *request) error {
+	view, now := s.options.Engine.View(), s.options.Engine.Now()
+	place := addressKey(q.address)
+	if err := s.pause(q, place); err != nil {
+		return err
+	}
+	if text := q.Header.Get("Authorization"); text != "" {
+		token, ok := strings.CutPrefix(text, "Bearer ")
+		h := hashOf(token)
+		o, t := view.TokenOwner(&h)
+		if !ok || o == nil || o.Disabled || t.Expired(now) {
+			s.guesses.wrong(place)
+			q.w.Header().Set("WWW-Authenticate", `Bearer realm="lapid", error="invalid_token"`)
+			return errStranger
+		}
+		q.who = o
+	} else if c, err := q.Cookie(s.cookieName()); err == nil {
+		if q.who, q.cookie = s.sessions.holder(c.Value, view), c.Value; q.who == nil {
+			return &fault{http.StatusUnauthorized, "this session is over: log in again"}
+		}
+		return nil // it was noted when it logged in
+	} else if q.who = s.certified(q.Request, view); q.who == nil {
+		q.w.Header().Set("WWW-Authenticate", `Bearer realm="lapid"`)
+		return &fault{http.StatusUnauthorized, "who is asking? Send Authorization: Bearer TOKEN; lapid operators token NAME makes one"}
+	}
+	s.options.Engine.NoteLogin(q.who.Name, now)
+	return nil
+}
+
+// certified is the operator that a client's certificate names: its common name, where one of its
+// units is allowed. The chain was verified by the handshake.
+func (s *Server) certified(r *http.Request, view *engine.View) *engine.Operator {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return nil
+	}
+	var leaf *x509.Certificate = r.TLS.VerifiedChains[0][0]
+	if !slices.ContainsFunc(leaf.Subject.OrganizationalUnit, func(u string) bool { return slices.Contains(s.options.AllowedUnits, u) }) {
+		return nil
+	}
+	if o := view.Operator(leaf.Subject.CommonName); o != nil && !o.Disabled {
+		return o
+	}
+	return nil
+}
+
+// pause refuses who has guessed wrong too often of late.
+func (s *Server) pause(q *request, keys ...string) error {
+	wait := s.guesses.wait(keys...)
+	if wait <= 0 {
+		return nil
+	}
+	q.w.Header().Set("Retry-After", fmt.Sprint(int64((wait+time.Second-1)/time.Second)))
+	return &fault{http.StatusTooManyRequests, "too many wrong credentials came from here, or for this name: wait, as Retry-After says"}
+}
+
+// credentials are what a login brings: a name with its password, or the secret of a link.
+type credentials struct {
+	Name     string `json:"name"`
+	Password string `json:"password"`
+	Link     string `json:"link"`
+}
+
+// loggedIn is who has a session now.
+type loggedIn struct {
+	Name string `json:"name"`
+	Role string `json:"role"`
+}
+
+// login begins a session.
+func (s *Server) login(q *request) error {
+	var c credentials
+	if err := q.read(&c); err != nil {
+		return err
+	}
+	var o *engine.Operator
+	var err error
+	switch {
+	case c.Link != "":
+		o, err = s.byLink(q, c.Link)
+	case c.Name == "" || c.Password == "":
+		return bad("a login needs name and password, or link")
+	default:
+		o, err = s.byPassword(q, c.Name, c.Password)
+	}
+	if err != nil {
+		return err
+	}
+	s.setCookie(q.w, s.enter(q, o))
+	return q.answer(http.StatusOK, loggedIn{o.Name, o.Role.String()})
+}
+
+// loginByLink begins a session for who follows a link.
+func (s *Server) loginByLink(q *request) error {
+	secret := q.URL.Query().Get("link")
+	if secret == "" {
+		return bad("a link is asked for with lapid operators link NAME, on the machine of the server")
+	}
+	o, err := s.byLink(q, secret)
+	if err != nil {
+		return err
+	}
+	s.setCookie(q.w, s.enter(q, o))
+	return q.answer(http.StatusOK, loggedIn{o.Name, o.Role.String()})
+}
+
+// enter notes a login and makes its session.
+func (s *Server) enter(q *request, o *engine.Operator) (secret string) {
+	s.options.Engine.NoteLogin(o.Name, s.options.Engine.Now())
+	s.log.Info("operator: logged in", "by", o.Name, "address", q.address.String())
+	return s.sessions.begin(o)
+}
+
+// hashing bounds how many passwords are checked at a time: each takes 19 MiB and a processor.
+var hashing = make(chan struct{}, 2)
+
+// byPassword takes as long for a name that is nobody's.
+func (s *Server) byPassword(q *request, name, password string) (*engine.Operator, error) {
+	keys := []string{addressKey(q.address), nameKey(fmt.Sprintf("%.*s", engine.LongestOperator, name))}
+	if err := s.pause(q, keys...); err != nil {
+		return nil, err
+	}
+	select {
+	case hashing <- struct{}{}:
+		defer func() { <-hashing }()
+	case <-q.Context().Done():
+		return nil, &fault{http.StatusServiceUnavailable, "too many logins at once: try again in a moment"}
+	}
+	o, hash := s.options.Engine.View().Operator(name), ""
+	if o != nil {
+		hash = o.PasswordHash
+	}
+	if !admin.PasswordFits(hash, password) || o.Disabled {
+		s.guesses.wrong(keys...)
+		s.lines.say(s, "refused: a login of the console does not fit", "name", fmt.Sprintf("%.128q", name), "address", q.address.String())
+		return nil, errStranger
+	}
+	s.guesses.right(keys...)
+	return o, nil
+}
+
+// byLink uses a link up.
+func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
+	place := addressKey(q.address)
+	if err := s.pause(q, place); err != nil {
+		return nil, err
+	}
+	h := hashOf(secret)
+	ctx := engine.As(q.Context(), engine.Actor{Kind: engine.ActorServer})
+	name, err := s.options.Engine.RedeemLink(ctx, &h, s.options.Engine.Now())
+	if err != nil {
+		s.guesses.wrong(place)
+		return nil, err
+	}
+	if o := s.options.Engine.View().Operator(name); o != nil {
+		return o, nil
+	}
+	return nil, errStranger
+}
+
+// logout ends the session that asks; a token has none.
+func (s *Server) logout(q *request) error {
+	if q.cookie != "" {
+		s.sessions.end(q.cookie)
+		s.setCookie(q.w, "")
+	}
+	q.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,300 @@
+package console
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+// requestID is the header that names a request in answers and in the log.
+const requestID = "X-Request-Id"
+
+const (
+	// maxAtWork is how many requests may be under way, maxOfOne of one operator, or of one address of strangers.
+	maxAtWork, maxOfOne = 64, 8
+)
+
+// request is a request whose sender and route are known.
+type request struct {
+	*http.Request
+	w       http.ResponseWriter
+	who     *engine.Operator // nil: a stranger, where the route lets strangers in
+	cookie  string           // of the session, "" where it came otherwise
+	address netip.Addr
+	admin   *admin.Client // the verbs, as the operator
+}
+
+// ServeHTTP is the way of each request up to its route. What is refused here has cost nothing but its head.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set(requestID, rand.Text())
+	s.protect(h)
+	defer func() {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // the answer is cut off, and the client must see that
+		} else if p != nil {
+			s.log.Error("a request of the console has panicked", "request", h.Get(requestID), "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			refuse(w, r, &fault{http.StatusInternalServerError, "internal error, see the log for the request's id"})
+		}
+	}()
+	if !s.answersTo(r.Host) {
+		refuse(w, r, &fault{http.StatusMisdirectedRequest, fmt.Sprintf("this console does not answer to the name %.100q: add it to console.hosts, or use one that is there", r.Host)})
+		return
+	}
+	if err := s.cross.Check(r); err != nil {
+		refuse(w, r, &fault{http.StatusForbidden, "the request comes from another site's page"})
+		return
+	}
+	_, pattern := s.routes.Handler(r)
+	if pattern == "" {
+		s.noRoute(w, r)
+		return
+	}
+	s.routes.ServeHTTP(w, r)
+}
+
+// noRoute is 404, or 405 with the methods that there are.
+func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
+	var allowed []string
+	for _, method := range []string{"GET", "POST", "PATCH", "DELETE"} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := s.routes.Handler(other); pattern != "" {
+			allowed = append(allowed, method)
+		}
+	}
+	if allowed == nil {
+		refuse(w, r, &fault{http.StatusNotFound, "there is nothing at this path"})
+		return
+	}
+	w.Header().Set("Allow", strings.Join(allowed, ", "))
+	refuse(w, r, &fault{http.StatusMethodNotAllowed, "this path takes " + strings.Join(allowed, ", ")})
+}
+
+// protect sets what tells a browser to be careful with each answer.
+func (s *Server) protect(h http.Header) {
+	for name, value := range map[string]string{
+		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
+			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cross-Origin-Opener-Policy": "same-origin",
+		"Cross-Origin-Resource-Policy": "same-origin", "Cache-Control": "no-store",
+		"Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+	} {
+		h.Set(name, value)
+	}
+	if s.scheme == "https" {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+}
+
+// answersTo looks whether a Host is one of ours: another name that leads here may be a trick on a browser.
+func (s *Server) answersTo(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	return s.hosts[host] || s.anywhere && net.ParseIP(host) != nil // no name, so nobody can have it lead elsewhere
+}
+
+// handler is the way of a request on its route: who, may it, is there room, was it done already.
+func (s *Server) handler(route *route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		within, most := bodyWithin, int64(maxBody)
+		if route.large {
+			within, most = importWithin, maxImport
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), within)
+		defer cancel()
+		deadlines := http.NewResponseController(w)
+		_ = deadlines.SetReadDeadline(time.Now().Add(within))
+		_ = deadlines.SetWriteDeadline(time.Now().Add(within))
+		q := &request{Request: r.WithContext(ctx), w: w, address: s.addressOf(r)}
+		leave, err := s.atWork.take(addressKey(q.address), 4*maxOfOne) // before a password is looked at; a proxy may bring many
+		if err != nil {
+			refuse(w, r, err)
+			return
+		}
+		defer leave()
+		if err := s.admit(q, route); err != nil {
+			s.lines.say(s, "refused: "+err.Error(), "request", w.Header().Get(requestID), "method", r.Method, "path", fmt.Sprintf("%.200s", r.URL.Path), "address", q.address)
+			refuse(w, r, err)
+			return
+		}
+		if q.who != nil {
+			leave, err := s.atWork.take(nameKey(q.who.Name), maxOfOne)
+			if err != nil {
+				refuse(w, r, err)
+				return
+			}
+			defer leave()
+			q.admin = s.options.Verbs.ClientOf(q.remote())
+		}
+		q.Request.Body = http.MaxBytesReader(w, q.Request.Body, most)
+		s.once(q, route)
+	})
+}
+
+func (q *request) remote() *admin.Remote {
+	return &admin.Remote{Name: q.who.Name, Address: q.address.String()}
+}
+
+// admit finds out who asks and whether that is enough.
+func (s *Server) admit(q *request, route *route) error {
+	if route.role == anybody {
+		return nil
+	}
+	if err := s.identify(q); err != nil {
+		return err
+	}
+	if q.who.Role < route.role {
+		return &fault{http.StatusForbidden, fmt.Sprintf("this needs the role %s, and '%s' is %s", route.role, q.who.Name, q.who.Role)}
+	}
+	if route.writes && s.options.ReadOnly {
+		return errReadOnly
+	}
+	return nil
+}
+
+var errReadOnly = &fault{http.StatusForbidden, "nothing can be changed here, for console.read_only is set"}
+
+// once runs a route, or repeats its answer where its Idempotency-Key was met before.
+func (s *Server) once(q *request, route *route) {
+	key := q.Header.Get("Idempotency-Key")
+	if key == "" || !route.writes || route.large {
+		s.run(q, route)
+		return
+	}
+	if len(key) > longestKey {
+		refuse(q.w, q.Request, bad(fmt.Sprintf("an Idempotency-Key has %d bytes at most", longestKey)))
+		return
+	}
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		refuse(q.w, q.Request, err)
+		return
+	}
+	q.Body = io.NopCloser(bytes.NewReader(body))
+	sum := sha256.Sum256(append([]byte(q.Method+" "+q.URL.RequestURI()+"\n"), body...))
+	earlier, err := s.answers.begin(q.who.Name, key, sum)
+	switch {
+	case err != nil:
+		refuse(q.w, q.Request, err)
+	case earlier != nil:
+		earlier.again(q.w)
+	default:
+		noted := &kept{ResponseWriter: q.w, secret: route.secret}
+		q.w = noted
+		defer s.answers.end(q.who.Name, key, noted)
+		s.run(q, route)
+	}
+}
+
+func (s *Server) run(q *request, route *route) {
+	if err := route.answer(s, q); err != nil {
+		s.log.Log(q.Context(), levelOf(err), "a request of the console has failed: "+err.Error(), "request", q.w.Header().Get(requestID), "method", q.Method, "path", fmt.Sprintf("%.200s", q.URL.Path))
+		refuse(q.w, q.Request, err)
+	}
+}
+
+// levelOf is how loud a failure is: what the server cannot do is a warning, what the client asked wrongly is its own affair.
+func levelOf(err error) slog.Level {
+	if status, _ := statusOf(err); status >= 500 {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+// read takes the body as JSON. Fields that are not known are refused: they would be obeyed in part.
+func (q *request) read(into any) error {
+	d := json.NewDecoder(q.Body)
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
+		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+			return err
+		}
+		return bad("the body is not what is asked for: " + strings.TrimPrefix(err.Error(), "json: "))
+	}
+	if d.More() {
+		return bad("the body has more than one JSON value")
+	}
+	return nil
+}
+
+// answer writes one JSON value.
+func (q *request) answer(status int, v any) error {
+	q.w.Header().Set("Content-Type", "application/json")
+	q.w.WriteHeader(status)
+	_ = json.NewEncoder(q.w).Encode(v) // it fails when the client has gone away
+	return nil
+}
+
+// places are the requests under way, by who sent them.
+type places struct {
+	mu  sync.Mutex
+	all int
+	of  map[string]int
+}
+
+// take notes one more, unless there are too many; leave gives the place back.
+func (p *places) take(who string, most int) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.of[who] >= most:
+		return nil, &fault{http.StatusTooManyRequests, fmt.Sprintf("%d requests of yours are under way: wait until one has ended", most)}
+	case p.all >= 2*maxAtWork: // each request takes one for its address and one for its operator
+		return nil, &fault{http.StatusServiceUnavailable, "too many requests are under way: try again in a moment"}
+	}
+	p.all++
+	p.of[who]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.all--
+		if p.of[who]--; p.of[who] == 0 {
+			delete(p.of, who)
+		}
+	}, nil
+}
+
+// addressOf is the client's address: the peer's, unless that is a trusted proxy that names another.
+func (s *Server) addressOf(r *http.Request) netip.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	a := at.Addr().Unmap().WithZone("")
+	trusted := func(a netip.Addr) bool {
+		for _, p := range s.options.Proxies {
+			if p.Contains(a) {
+				return true
+			}
+		}
+		return false
+	}
+	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(list) - 1; i >= 0 && trusted(a); i-- {
+		next, err := netip.ParseAddr(strings.TrimSpace(list[i]))
+		if err != nil {
+			break
+		}
+		a = next.Unmap().WithZone("")
+	}
+	return a
+}

@@ -1,0 +1,218 @@
+package console
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+)
+
+const (
+	// headWithin is how long the head of a request may take, bodyWithin a usual body.
+	headWithin = 10 * time.Second
+	bodyWithin = 30 * time.Second
+	// importWithin is how long an import or a backup may take.
+	importWithin = 10 * time.Minute
+	// farewell is how long requests that are under way may take once the server was told to stop.
+	farewell = 5 * time.Second
+	// maxBody bounds a usual body in bytes, maxImport one with many values.
+	maxBody   = 64 << 10
+	maxImport = 64 << 20
+	// maxConns bounds the connections; more wait to be accepted.
+	maxConns = 512
+)
+
+// Options are what a Server is made from. What is not said to be optional must be given.
+type Options struct {
+	Engine *engine.Engine
+	Verbs  *admin.Handler
+	Logger *slog.Logger
+
+	Listen       string         // host:port
+	Hosts        []string       // names that it answers to, besides its address and those of its certificate
+	TLS          bool           // with CertFile and KeyFile
+	CertFile     string         // read at the start
+	KeyFile      string         // likewise
+	ClientCAFile string         // whose certificates are looked at; "": none are
+	AllowedUnits []string       // organisational units of operators' certificates; none: no certificate lets in
+	BasePath     string         // "" or /path: what stands in front of all paths
+	Proxies      []netip.Prefix // that may name the client
+	ReadOnly     bool           // nothing may be changed
+
+	Metrics http.Handler // optional: the figures, as text
+	Config  func() any   // optional: what is in force, without secrets
+	Reload  func() error // optional: reads the configuration again
+}
+
+// Server is the listener. Make it with Listen, then Run it once.
+type Server struct {
+	options  Options
+	log      *slog.Logger
+	listener net.Listener
+	http     *http.Server
+	scheme   string
+	hosts    map[string]bool // without port, in small letters
+	anywhere bool            // it listens on all addresses, and answers to each of them
+	routes   *http.ServeMux
+	atWork   places
+	guesses  guesses
+	sessions sessions
+	answers  remembered
+	lines    refusals
+	cross    *http.CrossOriginProtection
+}
+
+// Listen opens the listener. Errors name the setting that is at fault.
+func Listen(o *Options) (*Server, error) {
+	s := &Server{options: *o, log: o.Logger, scheme: "http", cross: http.NewCrossOriginProtection()}
+	s.guesses.now, s.sessions.now, s.answers.now = o.Engine.Now, o.Engine.Now, o.Engine.Now
+	s.atWork.of = map[string]int{}
+	config, err := s.tls()
+	if err != nil {
+		return nil, err
+	}
+	l, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("console.listen: %w", err)
+	}
+	s.answerTo(l.Addr(), o.Hosts)
+	s.routes = s.mux()
+	s.listener = &bounded{Listener: l, room: make(chan struct{}, maxConns)}
+	if config != nil {
+		s.scheme = "https"
+		s.listener = tls.NewListener(s.listener, config)
+	}
+	s.http = &http.Server{
+		Handler: s, ReadHeaderTimeout: headWithin, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+// tls is nil for plain HTTP. It also notes the certificate's names.
+func (s *Server) tls() (*tls.Config, error) {
+	o := &s.options
+	if !o.TLS {
+		if o.AllowedUnits != nil {
+			return nil, errors.New("console.allowed_ou: certificates of operators need console.tls")
+		}
+		return nil, nil
+	}
+	cert, err := tls.LoadX509KeyPair(o.CertFile, o.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("console.cert_file, console.key_file: %w", err)
+	}
+	if leaf, err := x509.ParseCertificate(cert.Certificate[0]); err == nil {
+		o.Hosts = append(append([]string{}, o.Hosts...), leaf.DNSNames...)
+	}
+	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	if o.AllowedUnits == nil {
+		return config, nil
+	}
+	pem, err := os.ReadFile(o.ClientCAFile)
+	if err != nil {
+		return nil, fmt.Errorf("console.ca_file: %w", err)
+	}
+	config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.VerifyClientCertIfGiven
+	if !config.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("console.ca_file: %s holds no certificate", o.ClientCAFile)
+	}
+	return config, nil
+}
+
+// answerTo notes the names that a request's Host may have.
+func (s *Server) answerTo(at net.Addr, hosts []string) {
+	s.hosts = map[string]bool{"localhost": true}
+	if host, _, err := net.SplitHostPort(at.String()); err == nil {
+		s.hosts[host] = true
+		ip := net.ParseIP(host)
+		s.anywhere = ip != nil && ip.IsUnspecified()
+	}
+	if host, _, err := net.SplitHostPort(s.options.Listen); err == nil && host != "" {
+		s.hosts[strings.ToLower(host)] = true
+	}
+	for _, list := range [][]string{hosts, s.options.Hosts} {
+		for _, h := range list {
+			s.hosts[strings.ToLower(h)] = true
+		}
+	}
+}
+
+// Addr is where it listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// URL is where operators find it: the first of the configured names, or the address.
+func (s *Server) URL() string {
+	host, port, _ := net.SplitHostPort(s.listener.Addr().String())
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	if len(s.options.Hosts) > 0 {
+		host = s.options.Hosts[0]
+	}
+	return s.scheme + "://" + net.JoinHostPort(host, port) + s.options.BasePath + "/"
+}
+
+// Run serves until ctx ends, then lets requests that are under way finish.
+func (s *Server) Run(ctx context.Context) error {
+	s.log.Info("the console's listener is open", "url", s.URL(), "read_only", s.options.ReadOnly)
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Serve(s.listener) }()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("console: %w", err)
+	case <-ctx.Done():
+	}
+	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
+	defer cancel()
+	err := s.http.Shutdown(patience)
+	if err != nil {
+		err = s.http.Close()
+	}
+	<-ended
+	return err
+}
+
+// Close gives the listener up without having served; for a start that failed.
+func (s *Server) Close() error { return s.listener.Close() }
+
+// bounded is a listener with so many connections at most; further ones wait in the kernel's queue.
+type bounded struct {
+	net.Listener
+	room chan struct{}
+}
+
+func (b *bounded) Accept() (net.Conn, error) {
+	b.room <- struct{}{}
+	c, err := b.Listener.Accept()
+	if err != nil {
+		<-b.room
+		return nil, err
+	}
+	return &placed{Conn: c, leave: func() { <-b.room }}, nil
+}
+
+// placed is a connection that gives its place back, once.
+type placed struct {
+	net.Conn
+	leave func()
+	once  sync.Once
+}
+
+// Close may be called more than once.
+func (p *placed) Close() error {
+	defer p.once.Do(p.leave)
+	return p.Conn.Close()
+}
