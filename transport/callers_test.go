@@ -61,6 +61,8 @@ POST   /v1/allowlists/check             401  -      -   -    400   401  401 401 
 GET    /v1/allowlists/check/192.0.2.1   401  -      -   -    200   401  401 401   401  401    200    -     -
 HEAD   /v1/allowlists/check/192.0.2.1   401  -      -   -    204   401  401 401   401  401    204    -     -
 POST   /v1/usage-metrics                403  403    400 403  400   401  401 401   401  401    403    403   400
+GET    /exports/none                    404  -      -   -    -     -    -   -     -    -      -      -     -
+HEAD   /exports/none                    404  -      -   -    -     -    -   -     -    -      -      -     -
 GET    /nowhere                         404  -      -   -    -     -    -   -     -    -      -      -     -
 PUT    /v1/alerts                       405  -      -   -    -     -    -   -     -    -      -      -     -
 GET    /v1/alerts/                      301  -      -   -    -     -    -   -     -    -      -      -     -
@@ -100,6 +102,8 @@ POST   /v1/allowlists/check             401     -     -     -       tls  tls    
 GET    /v1/allowlists/check/192.0.2.1   401     -     -     -       tls  tls     401     200     -
 HEAD   /v1/allowlists/check/192.0.2.1   401     -     -     -       tls  tls     401     204     -
 POST   /v1/usage-metrics                400     403   -     -       tls  tls     403     400     -
+GET    /exports/none                    404     -     -     -       tls  tls     404     -       -
+HEAD   /exports/none                    404     -     -     -       tls  tls     404     -       -
 GET    /nowhere                         404     -     -     -       tls  tls     404     -       -
 PUT    /v1/alerts                       405     -     -     -       tls  tls     405     -       -
 GET    /v1/alerts/                      301     -     -     -       tls  tls     301     -       -
@@ -138,6 +142,8 @@ POST   /v1/allowlists/check             400  -       -   -    -      -      -   
 GET    /v1/allowlists/check/192.0.2.1   200  -       -   -    -      -      -       401
 HEAD   /v1/allowlists/check/192.0.2.1   204  -       -   -    -      -      -       401
 POST   /v1/usage-metrics                400  -       -   -    -      -      -       403
+GET    /exports/none                    404  -       -   -    -      -      -       -
+HEAD   /exports/none                    404  -       -   -    -      -      -       -
 GET    /nowhere                         404  -       -   -    -      -      -       404
 PUT    /v1/alerts                       405  -       -   -    -      -      -       405
 GET    /v1/alerts/                      301  -       -   -    -      -      -       301

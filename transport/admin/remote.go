@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"time"
 
 	"lapid/engine"
 )
@@ -153,6 +154,17 @@ func (w *pipedAnswer) WriteHeader(status int) {
 func (w *pipedAnswer) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	return w.out.Write(b)
+}
+
+// What http.ResponseController asks for: both sides speak at once here, each answer is seen as soon as
+// it is written, and a client in this process does not stall.
+
+func (w *pipedAnswer) EnableFullDuplex() error         { return nil }
+func (w *pipedAnswer) SetReadDeadline(time.Time) error { return nil }
+
+func (w *pipedAnswer) FlushError() error {
+	w.WriteHeader(http.StatusOK)
+	return nil
 }
 
 // RemoteOptions say how a server is reached over HTTP.
