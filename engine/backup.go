@@ -35,7 +35,7 @@ type backupCut struct {
 func (e *Engine) Backup(ctx context.Context, w io.Writer) (Revision, int64, error) {
 	cut := &backupCut{}
 	if e.trail.on() { // what is left for the committer is little then
-		if err := e.trail.Follow(ctx, true); err != nil {
+		if err := e.trail.Follow(ctx, true); err != nil && !e.withoutAudit(err) {
 			return 0, 0, fmt.Errorf("writing the audit: %w", err)
 		}
 	}
@@ -54,13 +54,23 @@ func (e *Engine) cut(c *backupCut, v *View) (err error) {
 	if e.bodiless.Load() != 0 {
 		return &Error{Kind: ErrDisk, Text: "alert bodies are not on the disk yet"}
 	}
-	if err := e.trail.catchUp(v); err != nil {
+	if err := e.trail.catchUp(v); err != nil && !e.withoutAudit(err) {
 		return err
 	}
 	c.view, c.header, c.people = v, v.appendHeader(nil), v.people()
 	c.store = e.store.ID()
 	c.rows, err = e.store.PinRows()
 	return err
+}
+
+// withoutAudit reports whether a backup goes on though the audit could not be written: what is in
+// memory is to be saved above all from a disk that refuses. A gap is told in what is restored.
+func (e *Engine) withoutAudit(err error) bool {
+	if !errors.Is(err, ErrDisk) && !errors.Is(err, persist.ErrDisk) && !errors.Is(err, persist.ErrGone) {
+		return false
+	}
+	e.log.Warn("a backup is taken without the newest rows of the audit", "error", err)
+	return true
 }
 
 func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
