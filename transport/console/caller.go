@@ -1,7 +1,6 @@
 package console
 
 import (
-	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -51,7 +50,7 @@ func (s *Server) certified(r *http.Request, view *engine.View) *engine.Operator 
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil
 	}
-	var leaf *x509.Certificate = r.TLS.VerifiedChains[0][0]
+	leaf := r.TLS.VerifiedChains[0][0]
 	if !slices.ContainsFunc(leaf.Subject.OrganizationalUnit, func(u string) bool { return slices.Contains(s.options.AllowedUnits, u) }) {
 		return nil
 	}
