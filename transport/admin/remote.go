@@ -60,7 +60,7 @@ func (h *Handler) Role(verb string) engine.Role {
 	if localVerbs[verb] {
 		return engine.RoleNone
 	}
-	if verb == "/lists/replace" || verb == "/decisions/import" {
+	if h.Streams(verb) {
 		return engine.RoleOperator
 	}
 	if _, ok := h.verbs[verb]; !ok {
@@ -85,6 +85,11 @@ var verbRoles = map[string]engine.Role{
 
 	"/alerts/delete": engine.RoleOperator, "/decisions/add": engine.RoleOperator, "/decisions/delete": engine.RoleOperator,
 	"/allowlists/add": engine.RoleOperator, "/allowlists/remove": engine.RoleOperator,
+}
+
+// Streams reports whether a verb reads its request piece by piece, however long it is.
+func (h *Handler) Streams(verb string) bool {
+	return verb == "/lists/replace" || verb == "/decisions/import"
 }
 
 // Writes reports whether a verb of the socket may change something.

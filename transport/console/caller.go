@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -18,15 +19,19 @@ var errStranger = &fault{http.StatusUnauthorized, "these credentials are not, or
 func (s *Server) identify(q *request) error {
 	view, now := s.options.Engine.View(), s.options.Engine.Now()
 	place := addressKey(q.address)
-	if err := s.pause(q, place); err != nil {
-		return err
-	}
 	if text := q.Header.Get("Authorization"); text != "" {
 		token, ok := strings.CutPrefix(text, "Bearer ")
 		h := hashOf(token)
 		o, t := view.TokenOwner(&h)
 		if !ok || o == nil || o.Disabled || t.Expired(now) {
-			s.guesses.wrong(place)
+			// Who has the right one is not kept from it by others at its address. A token cannot be
+			// guessed; who tries all the same, and only he, is slowed down.
+			if err := s.pause(q, place); err != nil {
+				return err
+			}
+			if o == nil {
+				s.guesses.wrong(place)
+			}
 			q.w.Header().Set("WWW-Authenticate", `Bearer realm="lapid", error="invalid_token"`)
 			return errStranger
 		}
@@ -112,6 +117,10 @@ func (s *Server) loginByLink(q *request) error {
 	if secret == "" {
 		return bad("a link is asked for with lapid operators link NAME, on the machine of the server")
 	}
+	// Another site's page must not try links in somebody's browser, and a preview must not use one up.
+	if from := q.Header.Get("Sec-Fetch-Site"); q.Method != http.MethodGet || from != "" && from != "none" && from != "same-origin" {
+		return &fault{http.StatusForbidden, "a link is for the address bar of a browser"}
+	}
 	o, err := s.byLink(q, secret)
 	if err != nil {
 		return err
@@ -142,6 +151,9 @@ func (s *Server) byPassword(q *request, name, password string) (*engine.Operator
 	case <-q.Context().Done():
 		return nil, &fault{http.StatusServiceUnavailable, "too many logins at once: try again in a moment"}
 	}
+	if err := s.pause(q, keys...); err != nil { // those that were checked meanwhile count
+		return nil, err
+	}
 	o, hash := s.options.Engine.View().Operator(name), ""
 	if o != nil {
 		hash = o.PasswordHash
@@ -165,7 +177,9 @@ func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
 	ctx := engine.As(q.Context(), engine.Actor{Kind: engine.ActorServer})
 	name, err := s.options.Engine.RedeemLink(ctx, &h, s.options.Engine.Now())
 	if err != nil {
-		s.guesses.wrong(place)
+		if errors.Is(err, engine.ErrRefused) {
+			s.guesses.wrong(place)
+		}
 		return nil, err
 	}
 	if o := s.options.Engine.View().Operator(name); o != nil {

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -341,7 +343,8 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-// Who guesses has to wait, whichever name is tried, and then is let in again.
+// Who guesses has to wait, whichever name is tried, and then is let in again. Who has a good token at
+// the same address is not kept out.
 func TestGuesses(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
@@ -350,11 +353,17 @@ func TestGuesses(t *testing.T) {
 			t.Fatalf("guess %d: %d %s", i, status, text)
 		}
 	}
-	status, _, head := b.ask("GET", "/admin/v1/status", b.tokens[viewer], "")
+	status, _, head := b.ask("GET", "/admin/v1/status", "lapid_again", "")
 	if status != 429 || head.Get("Retry-After") != "1" {
 		t.Errorf("after %d guesses: %d, %q", freeTries, status, head.Get("Retry-After"))
 	}
+	if status, text, _ := b.ask("GET", "/admin/v1/status", b.tokens[viewer], ""); status != 200 {
+		t.Errorf("a good token beside guesses: %d %s", status, text)
+	}
 	b.rig.Advance(2 * time.Second)
+	if status, text, _ := b.ask("GET", "/admin/v1/status", "lapid_again", ""); status != 401 {
+		t.Errorf("a guess after the pause: %d %s", status, text)
+	}
 	if status, text, _ := b.ask("GET", "/admin/v1/status", b.tokens[viewer], ""); status != 200 {
 		t.Errorf("after the pause: %d %s", status, text)
 	}
@@ -365,6 +374,45 @@ func TestGuesses(t *testing.T) {
 	}
 	if len(g.of) != mostGuessers {
 		t.Errorf("%d guessers are remembered", len(g.of))
+	}
+}
+
+// Many guesses at once are not more than one after another.
+func TestGuessesAtOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	var all sync.WaitGroup
+	var checked atomic.Int64
+	for i := range 24 {
+		all.Go(func() {
+			if status, _, _ := b.ask("POST", "/admin/v1/login", "", fmt.Sprintf(`{"name":"admin-1","password":"wrong %d"}`, i)); status == 401 {
+				checked.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := checked.Load(); n > freeTries+int64(cap(hashing)) {
+		t.Errorf("%d passwords were tried at once, %d are free", n, freeTries)
+	}
+}
+
+// What is given where it has no effect is refused, and then nothing is done.
+func TestWritesWithoutEffect(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.is(201, "POST", "/admin/v1/bouncers", `{"name":"fw"}`)
+	for _, at := range []string{"DELETE /admin/v1/bouncers/fw?dry_run=true", "POST /admin/v1/decisions?dry_run=true", "DELETE /admin/v1/allowlists/a/items?value=192.0.2.1&dry_run=true"} {
+		method, path, _ := strings.Cut(at, " ")
+		if status, text, _ := b.ask(method, path, b.tokens[admins], `{"value":"192.0.2.9"}`); status != 400 {
+			t.Errorf("%s: %d %s", at, status, text)
+		}
+	}
+	b.is(200, "GET", "/admin/v1/bouncers/fw", "")
+	if status, _, _ := b.ask("POST", "/admin/v1/verbs/alerts/judge", b.tokens[viewer], `{"Alert":{"events":[`+strings.Repeat("{},", maxVerb/3)+`{}]}}`); status < 400 || status >= 500 {
+		t.Errorf("a long request of a verb that is read whole: %d", status)
+	}
+	if status, text, _ := b.ask("POST", "/admin/v1/decisions/import", b.tokens[admins], `{"items":[`+strings.Repeat("{},", admin.MaxChunk)+`{}]}`); status != 400 || !strings.Contains(text, "at once") {
+		t.Errorf("too many values: %d %s", status, text)
 	}
 }
 

@@ -1,9 +1,12 @@
 package console
 
 import (
+	"bytes"
 	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -154,12 +157,34 @@ func (s *Server) endDecisions(q *request, f *admin.DecisionFilter) error {
 
 // newImport is a list of values to add.
 type newImport struct {
-	Batch    string        `json:"batch"` // a name, by which it can be taken back
-	Type     string        `json:"type"`
-	Duration string        `json:"duration"`
-	Reason   string        `json:"reason"`
-	Items    []newDecision `json:"items"`
-	Dry      bool          `json:"dry_run"`
+	Batch    string      `json:"batch"` // a name, by which it can be taken back
+	Type     string      `json:"type"`
+	Duration string      `json:"duration"`
+	Reason   string      `json:"reason"`
+	Items    importItems `json:"items"`
+	Dry      bool        `json:"dry_run"`
+}
+
+// importItems are admin.MaxChunk at most: more are refused before they are made.
+type importItems []newDecision
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (n *importItems) UnmarshalJSON(text []byte) error {
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
+		return errors.New("items is a list")
+	}
+	for d.More() {
+		if len(*n) == admin.MaxChunk {
+			return fmt.Errorf("items has 1 to %d values at once", admin.MaxChunk)
+		}
+		*n = append(*n, newDecision{})
+		if err := d.Decode(&(*n)[len(*n)-1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // importDecisions adds admin.MaxChunk decisions at most, all or none.
@@ -569,7 +594,11 @@ func (s *Server) addItems(q *request) error {
 
 // removeItems takes values out, by the parameter value, which may be given more than once.
 func (s *Server) removeItems(q *request) error {
-	values := q.URL.Query()["value"]
+	parameters := q.URL.Query()
+	values := parameters["value"]
+	if delete(parameters, "value"); len(parameters) > 0 {
+		return bad(fmt.Sprintf("items are removed by value, and by nothing else: %.200q", parameters.Encode()))
+	}
 	if len(values) == 0 {
 		return bad("say which values are to go, as ?value=…")
 	}
@@ -602,7 +631,9 @@ func (s *Server) metrics(q *request) error {
 	if s.options.Metrics == nil {
 		return &fault{http.StatusNotFound, "there are no figures here"}
 	}
-	s.options.Metrics.ServeHTTP(q.w, q.Request)
+	r := q.Request.Clone(q.Context())
+	r.URL.Path, r.URL.RawPath = "/metrics", "" // and nothing else of what is served there
+	s.options.Metrics.ServeHTTP(q.w, r)
 	return nil
 }
 
@@ -655,6 +686,9 @@ func (s *Server) verb(q *request) error {
 	}
 	r := q.Request.Clone(q.remote().On(q.Context()))
 	r.URL.Path, r.URL.RawPath, r.Body = verb, "", q.Body
+	if !s.options.Verbs.Streams(verb) { // what is read whole takes many times its size
+		r.Body = http.MaxBytesReader(q.w, q.Body, maxVerb)
+	}
 	s.options.Verbs.ServeHTTP(q.w, r)
 	return nil
 }

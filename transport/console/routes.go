@@ -78,6 +78,12 @@ var routes = []route{
 	{"POST", "/admin/v1/verbs/{verb...}", viewer, (*Server).verb, false, true, true},
 }
 
+// asksInAddress are the writes that take parameters, and refuse those they do not know. To any other
+// write none are given: what is asked to be tried only, with dry_run, is not to be done.
+var asksInAddress = map[string]bool{
+	"DELETE /admin/v1/decisions": true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/allowlists/{name}/items": true,
+}
+
 // mux finds the route. What it has no path for is 404, another method 405.
 func (s *Server) mux() *http.ServeMux {
 	mux := http.NewServeMux()

@@ -145,6 +145,10 @@ func (s *Server) handler(route *route) http.Handler {
 			defer leave()
 			q.admin = s.options.Verbs.ClientOf(q.remote())
 		}
+		if route.writes && r.URL.RawQuery != "" && !asksInAddress[route.method+" "+route.path] {
+			refuse(w, r, bad(fmt.Sprintf("this takes no parameters in its address, and nothing was done: %.200q", r.URL.RawQuery)))
+			return
+		}
 		q.Request.Body = http.MaxBytesReader(w, q.Request.Body, most)
 		s.once(q, route)
 	})

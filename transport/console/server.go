@@ -30,6 +30,7 @@ const (
 	// maxBody bounds a usual body in bytes, maxImport one with many values.
 	maxBody   = 64 << 10
 	maxImport = 64 << 20
+	maxVerb   = 1 << 20 // of a verb that is passed through and read whole
 	// maxConns bounds the connections; more wait to be accepted.
 	maxConns = 512
 )
