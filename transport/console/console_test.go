@@ -338,6 +338,14 @@ func TestIdempotency(t *testing.T) {
 	if status, text := send("k2", "/admin/v1/bouncers", `{"name":"fw"}`); status != 409 || strings.Contains(text, "key\":") {
 		t.Errorf("a secret's repetition gets %d %s", status, text)
 	}
+	for range 2 {
+		if status, _ := send("k3", "/admin/v1/operators", `{"name":"o","role":"viewer","password":"short"}`); status != 400 {
+			t.Errorf("a failure, and again, gets %d", status)
+		}
+	}
+	if status, _ := send("k4", "/admin/v1/decisions/import", `{"items":[{"value":"192.0.2.8"}]}`); status != 400 {
+		t.Errorf("an import with a key gets %d", status)
+	}
 	if status, _ := send(strings.Repeat("k", longestKey+1), "/admin/v1/decisions", `{}`); status != 400 {
 		t.Errorf("a long key gets %d", status)
 	}

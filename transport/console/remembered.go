@@ -69,7 +69,7 @@ func (m *remembered) begin(who, key string, request [32]byte) (earlier *remember
 	return nil, nil
 }
 
-// end keeps the answer. One that failed for want of room or of the disk is forgotten, so that it can be tried again.
+// end keeps the answer. A failure is forgotten: nothing was done, so it can be tried again.
 func (m *remembered) end(who, key string, w *kept) {
 	at := sha256.Sum256([]byte(who + "\x00" + key))
 	m.mu.Lock()
@@ -78,7 +78,7 @@ func (m *remembered) end(who, key string, w *kept) {
 	if a == nil {
 		return
 	}
-	if w.status == 0 || w.status >= 500 || w.status == http.StatusTooManyRequests {
+	if w.status == 0 || w.status >= 400 {
 		delete(m.of, at)
 		return
 	}

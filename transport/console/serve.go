@@ -180,7 +180,11 @@ var errReadOnly = &fault{http.StatusForbidden, "nothing can be changed here, for
 // once runs a route, or repeats its answer where its Idempotency-Key was met before.
 func (s *Server) once(q *request, route *route) {
 	key := q.Header.Get("Idempotency-Key")
-	if key == "" || !route.writes || route.large {
+	if key != "" && route.large {
+		refuse(q.w, q.Request, bad("an Idempotency-Key is not for imports, backups and verbs, which are not remembered"))
+		return
+	}
+	if key == "" || !route.writes {
 		s.run(q, route)
 		return
 	}
