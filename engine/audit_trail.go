@@ -108,6 +108,11 @@ func (t *Trail) Follow(ctx context.Context, flush bool) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.follow(ctx, flush)
+}
+
+// follow is Follow, with the lock.
+func (t *Trail) follow(ctx context.Context, flush bool) error {
 	to := t.e.View().revision
 	for {
 		if err := ctx.Err(); err != nil {
@@ -132,7 +137,8 @@ func (t *Trail) step(ctx context.Context, to Revision, flush bool) (more bool, e
 		return false, err
 	}
 	full, err := w.forward(to)
-	if errors.Is(err, persist.ErrForgotten) || w.read > to && w.base.told > to {
+	// A backup may have told more than to meanwhile. What there is not is another history's.
+	if errors.Is(err, persist.ErrForgotten) || w.base.told > t.e.View().revision {
 		return true, t.startOver(ctx)
 	}
 	if err != nil {
@@ -191,15 +197,16 @@ func (t *Trail) gap(w *auditWalk, v *View) {
 }
 
 // Add stores rows about what is in no commit: refused callers, logins. What they say of
-// number and revision is not looked at. They are there, though not synced, when it returns.
-// ErrBusy when too many wait, and those of Follow.
+// number and revision is not looked at. They are there, though not synced, when it returns;
+// after an error none of them is, and they may be added again. Errors: ErrBusy for more than
+// can be added at once, and those of Follow.
 func (t *Trail) Add(ctx context.Context, rows []AuditRow) error {
 	if !t.on() {
 		return t.off()
 	}
 	t.mu.Lock()
-	if len(t.extra)+len(rows) > mostAuditExtra {
-		t.mu.Unlock()
+	defer t.mu.Unlock()
+	if len(rows) > mostAuditExtra {
 		return &Error{Kind: ErrBusy, Text: "too many rows of the audit are waiting"}
 	}
 	for i := range rows {
@@ -208,8 +215,12 @@ func (t *Trail) Add(ctx context.Context, rows []AuditRow) error {
 		r.bounded()
 		t.extra = append(t.extra, r)
 	}
-	t.mu.Unlock()
-	return t.Follow(ctx, false)
+	err := t.follow(ctx, false)
+	if len(t.extra) == 0 && len(rows) > 0 {
+		return nil // what went wrong is behind them, and is told by who follows next
+	}
+	t.extra, t.walk = nil, nil
+	return err
 }
 
 // catchUp tells all that is in the view, counted things too. The committer's, for a backup,

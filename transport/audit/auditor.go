@@ -78,8 +78,8 @@ func (a *Auditor) turn(ctx context.Context, all bool) bool {
 			a.notes.back(rows)
 		}
 	}
-	if err == nil {
-		err = a.trail.Follow(ctx, all)
+	if again := a.trail.Follow(ctx, all); err == nil {
+		err = again
 	}
 	a.tell(ctx, err)
 	return !errors.Is(err, engine.ErrRefused)

@@ -180,8 +180,8 @@ func Missing(v *engine.View, x *engine.Export) (names []string) {
 // is asked for.
 func (c *Choice) Finish(f *Format, x *engine.Export, part *Part) {
 	c.fit(f, x)
-	if x.Aggregate {
-		c.Entries = aggregate(c.Entries, f.timed(x))
+	if x.Aggregate && !f.HostsOnly { // to who knows hosts alone a range is nothing
+		c.Entries = aggregate(c.Entries, f.timed(x) || f.Ends)
 	}
 	c.Total = len(c.Entries)
 	c.limit(f.most(x), x.Order)

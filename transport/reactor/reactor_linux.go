@@ -277,7 +277,8 @@ func (g *group) place(c *Conn, crowd bool) {
 		_ = g.control(syscall.EPOLL_CTL_DEL, c)
 	}
 	c.crowd.Store(crowd)
-	if c.watched {
+	if c.watched && g.control(syscall.EPOLL_CTL_ADD, c) != nil { // the kernel has no room; it had some where it was
+		c.crowd.Store(!crowd)
 		_ = g.control(syscall.EPOLL_CTL_ADD, c)
 	}
 }
