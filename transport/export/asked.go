@@ -44,8 +44,12 @@ func ParseAsked(query string) (*Asked, error) {
 	case six:
 		w.Family = engine.IPv6
 	}
-	w.Origins = listed(values["origin"])
-	w.Types = listed(values["supported_decisions_types"])
+	if w.Origins, err = listed(values["origin"]); err != nil {
+		return nil, err
+	}
+	if w.Types, err = listed(values["supported_decisions_types"]); err != nil {
+		return nil, err
+	}
 	if w.List = values.Get("listname"); w.List != "" {
 		w.List = string(appendPlain(nil, w.List))
 	}
@@ -53,19 +57,25 @@ func ParseAsked(query string) (*Asked, error) {
 	return w, err
 }
 
-// mostListed is how many words of a list are looked at.
+// mostListed is how many words a list has at most.
 const mostListed = 16
 
-func listed(values []string) (words []string) {
+// listed are the words of a list. What cannot be looked at is refused: without it the list would be
+// another than was asked for.
+func listed(values []string) (words []string, err error) {
 	for _, v := range values {
-		for _, word := range strings.Split(v, ",") {
-			if word = strings.TrimSpace(word); word != "" && len(word) <= longestWord && len(words) < mostListed {
-				words = append(words, word)
+		for word := range strings.SplitSeq(v, ",") {
+			if word = strings.TrimSpace(word); word == "" {
+				continue
 			}
+			if len(word) > longestWord || len(words) == mostListed {
+				return nil, invalid("a list has at most %d words of %d bytes", mostListed, longestWord)
+			}
+			words = append(words, word)
 		}
 	}
 	slices.Sort(words)
-	return slices.Compact(words)
+	return slices.Compact(words), nil
 }
 
 // Key is the same for those that ask for the same; "" for all of the list.

@@ -201,7 +201,7 @@ func TestSelection(t *testing.T) {
 	if err := r.CreateAllowlist(ctx, "office", "", r.Now().UnixNano()); err != nil {
 		t.Fatal(err)
 	}
-	for _, bad := range []string{"page=0", "page_size=x", "shard=3/2", "%zz"} {
+	for _, bad := range []string{"origin=" + strings.Repeat("o", 65), "origin=a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", "page=0", "page_size=x", "shard=3/2", "%zz"} {
 		if _, err := export.ParseAsked(bad); err == nil {
 			t.Errorf("%s was taken", bad)
 		}
