@@ -215,6 +215,11 @@ func TestExportShrinks(t *testing.T) {
 	h.banMany(3000)
 	h.addExport("x", func(x *engine.Export) { x.Auth = engine.ExportNone })
 	first := h.ask("GET", "/exports/x", "")
+	for _, words := range []string{"?ipv4only", "?page=1&page_size=2000"} {
+		if got := h.ask("GET", "/exports/x"+words, ""); got.body == "" {
+			t.Fatalf("%s: nothing", words)
+		}
+	}
 	end := func(as engine.Actor) {
 		q := &engine.Query{}
 		q.Reset()
@@ -226,6 +231,18 @@ func TestExportShrinks(t *testing.T) {
 	end(engine.Actor{Kind: engine.ActorMachine, Name: testMachine})
 	if held := h.ask("GET", "/exports/x", ""); held.body != first.body || !h.server.exports.Of("x").Held.Load() {
 		t.Fatalf("a list of %d bytes after one of %d", len(held.body), len(first.body))
+	}
+	for _, words := range []string{"?ipv4only", "?page=1&page_size=2000"} {
+		if got := h.ask("GET", "/exports/x"+words, ""); got.body == "" {
+			t.Errorf("%s: an empty list is served instead of the one that is held", words)
+		}
+	}
+	h.must(h.ChangeExport(t.Context(), "x", func(x *engine.Export) error {
+		x.UpdatedAt, x.Secrets = x.UpdatedAt+1, []engine.ExportSecret{{Hash: sha512.Sum512([]byte("another secret of this list")), At: 1}}
+		return nil
+	}))
+	if held := h.ask("GET", "/exports/x", ""); held.body != first.body {
+		t.Fatalf("another secret lets a list of %d bytes go", len(held.body))
 	}
 	h.must(h.ChangeExport(t.Context(), "x", func(x *engine.Export) error { x.UpdatedAt++; return nil }))
 	if got := h.ask("GET", "/exports/x", ""); got.body != "" || got.status != 200 {

@@ -58,15 +58,20 @@ func Choose(v *engine.View, x *engine.Export, now int64) *Choice {
 	return c
 }
 
-// collect takes the decisions that the definition admits.
-func (c *Choice) collect(v *engine.View, x *engine.Export) {
+// sightOf are the decisions that a definition admits, whatever their addresses.
+func sightOf(x *engine.Export) *engine.Sight {
 	sight := &engine.Sight{Types: x.Types, Origins: x.Origins, Containing: x.Containing}
 	if len(sight.Types) == 0 {
 		sight.Types = []string{ban}
 	}
+	return sight
+}
+
+// collect takes the decisions that the definition admits.
+func (c *Choice) collect(v *engine.View, x *engine.Export) {
 	q := &engine.Query{}
 	q.Reset()
-	q.Now, q.Sight = c.Now, sight
+	q.Now, q.Sight = c.Now, sightOf(x)
 	found := map[engine.Wording]uint32{}
 	var last engine.Wording
 	var number uint32

@@ -3,6 +3,7 @@ package export
 import (
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -117,7 +118,7 @@ func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh b
 	if err != nil {
 		return nil, err
 	}
-	if s != nil && s.body.Export == x {
+	if s != nil && (s.body.Export == x || onlyRotated(s.body.Export, x)) {
 		b = r.compare(v, s, b, now)
 	}
 	if err := r.room(p, b, now); err != nil {
@@ -134,13 +135,24 @@ func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh b
 	return b, nil
 }
 
+// onlyRotated reports whether two definitions differ in their secrets, and in nothing that says what
+// is on the list: another secret is no leave to shrink, as any other edit is.
+func onlyRotated(a, b *engine.Export) bool {
+	if slices.Equal(a.Secrets, b.Secrets) {
+		return false
+	}
+	was, is := *a, *b
+	was.Secrets, is.Secrets, was.UpdatedAt, is.UpdatedAt = nil, nil, 0, 0
+	return reflect.DeepEqual(&was, &is)
+}
+
 // compare decides between a body and the one before it of the same definition.
 func (r *Renderings) compare(v *engine.View, s *standing, b *Body, now int64) *Body {
 	old := s.body
 	if b.digest == old.digest {
 		if !b.Format.TellsTime(b.Export) {
 			same := *old // the bytes that are there, by what is known now
-			same.next, same.Held = b.next, false
+			same.Export, same.Written, same.next, same.Held = b.Export, b.Written, b.next, false
 			return &same
 		}
 		b.Revision, b.Modified = old.Revision, old.Modified
@@ -149,13 +161,13 @@ func (r *Renderings) compare(v *engine.View, s *standing, b *Body, now int64) *B
 	if second := old.Modified - old.Modified%int64(time.Second) + int64(time.Second); b.Modified < second {
 		b.Modified = second // for those who ask by the second
 	}
-	if b.part == "" && r.shrunk(v, s, b, now) {
+	if r.shrunk(v, s, b, now) {
 		if !old.Held {
 			r.log.Warn("an export lost more than half of its entries without a reason that is known: the list before it is served on; edit the export to have the new one served (lapid exports edit NAME --accept-shrunken)",
 				"export", b.Export.Name, "before", old.Count, "now", b.Count)
 		}
 		held := *old
-		held.Held, held.next = true, 0
+		held.Export, held.Held, held.next = b.Export, true, 0
 		return &held
 	}
 	return b
@@ -165,7 +177,7 @@ func (r *Renderings) compare(v *engine.View, s *standing, b *Body, now int64) *B
 const guardFrom = 1000
 
 // shrunk reports whether a list lost more than half of its entries, and neither time, nor an
-// operator, nor retention, nor an allowlist has ended as many decisions.
+// operator, nor retention, nor an allowlist has ended as many decisions that could be on it.
 func (r *Renderings) shrunk(v *engine.View, s *standing, b *Body, now int64) bool {
 	old := s.body
 	if old.Export.MayShrink || old.Count < guardFrom || b.Count*2 >= old.Count {
@@ -173,7 +185,7 @@ func (r *Renderings) shrunk(v *engine.View, s *standing, b *Body, now int64) boo
 	}
 	q := &engine.Query{}
 	q.Reset()
-	q.Now, q.Simulated = now, true
+	q.Now, q.Sight = now, sightOf(b.Export)
 	explained, buf := 0, make([]engine.Decision, batch)
 	scan := v.Scan(q)
 	for list := scan.Over(buf); len(list) > 0; list = scan.Over(buf) {
