@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"lapid/persist"
@@ -301,6 +302,9 @@ func (e *Engine) onDisk(write func() error) error {
 	err := write()
 	if errors.Is(err, persist.ErrDisk) && e.revive() {
 		err = write()
+	}
+	if errors.Is(err, fs.ErrNotExist) && e.goneNow() {
+		err = e.store.Err()
 	}
 	if errors.Is(err, persist.ErrTooLarge) {
 		return tooLarge(err)

@@ -30,3 +30,12 @@ func (e *Engine) lookForStore(steady int64) {
 		e.log.Error(text)
 	}
 }
+
+// goneNow looks at once, for a write that met something missing, and tells whether it is the
+// store.
+func (e *Engine) goneNow() bool {
+	_, steady := e.clock()
+	e.nextLook = 0
+	e.lookForStore(steady)
+	return e.gone.Load()
+}

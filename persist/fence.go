@@ -78,9 +78,14 @@ func (f *fence) err() error {
 	return fmt.Errorf("%w: %s %s: %w", ErrDisk, failure.op, failure.path, failure.err)
 }
 
-// lower brings the fence down for a reason, unless it is down already.
+// lower brings the fence down for a reason, unless it is down already. That the store is gone
+// takes the place of what was refused before, which was refused for it: a write may meet the
+// missing folder before the check that looks for it does.
 func (f *fence) lower(op, path string, err error) {
-	if f.failure.CompareAndSwap(nil, &diskFailure{op, path, err}) && !errors.Is(err, ErrGone) { // the check that found it logs it
+	reason := &diskFailure{op, path, err}
+	if errors.Is(err, ErrGone) { // the check that found it logs it
+		f.failure.Store(reason)
+	} else if f.failure.CompareAndSwap(nil, reason) {
 		f.log.Error("store: disk refuses to write, writes are off", "op", op, "path", path, "err", err.Error())
 	}
 }
