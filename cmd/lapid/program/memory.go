@@ -26,7 +26,8 @@ const (
 // When the program allocates next to nothing any more, after an import say, no
 // collection comes for two minutes, and then it keeps the memory it found. So what is
 // spare then goes back to the machine at once, if it is worth a collection. A program
-// that goes on allocating keeps it: it would want it back.
+// that goes on allocating keeps it: it would want it back. The pages of the program itself go
+// with it, for what the work was that has ended.
 const (
 	restfulBytes = 1 << 20  // allocated between two looks, at most
 	worthBytes   = 12 << 20 // garbage, with memory that is free and not given back
@@ -61,6 +62,7 @@ func tune(ctx context.Context) {
 		}
 		if look.allocated()-before <= restfulBytes && look.spare() >= worthBytes {
 			debug.FreeOSMemory()
+			dropOwnPages()
 		}
 		select {
 		case <-ctx.Done():
