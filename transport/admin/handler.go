@@ -148,6 +148,9 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 	return h
 }
 
+// Program is the version of the program, as Status tells it.
+func (h *Handler) Program() string { return h.program }
+
 // ServeHTTP finds the verb. A verb that panics costs its own request only. A user who
 // may open the socket may ask for everything: its mode says which users may.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -15,6 +15,9 @@ import (
 // errStranger is all that is said of credentials that do not fit, whatever is wrong with them.
 var errStranger = &fault{http.StatusUnauthorized, "these credentials are not, or no longer, those of an operator"}
 
+// backgroundHeader is sent with what a page asks for by itself: nobody need be there.
+const backgroundHeader = "Lapid-Background"
+
 // identify finds out which operator asks: by token, session or certificate, in this order; the first that is shown counts.
 func (s *Server) identify(q *request) error {
 	view, now := s.options.Engine.View(), s.options.Engine.Now()
@@ -36,8 +39,12 @@ func (s *Server) identify(q *request) error {
 			return errStranger
 		}
 		q.who = o
-	} else if c, err := q.Cookie(s.cookieName()); err == nil {
-		if q.who, q.cookie = s.sessions.holder(c.Value, view), c.Value; q.who == nil {
+	} else if c, err := q.Cookie(s.cookieName(q.Request)); err == nil {
+		find := s.sessions.holder
+		if q.Header.Get(backgroundHeader) != "" {
+			find = s.sessions.watcher
+		}
+		if q.who, q.cookie = find(c.Value, view), c.Value; q.who == nil {
 			return &fault{http.StatusUnauthorized, "this session is over: log in again"}
 		}
 		return nil // it was noted when it logged in
@@ -107,33 +114,44 @@ func (s *Server) login(q *request) error {
 	if err != nil {
 		return err
 	}
-	s.setCookie(q.w, s.enter(q, o))
+	s.setCookie(q, s.enter(q, o))
 	return q.answer(http.StatusOK, loggedIn{o.Name, o.Role.String()})
 }
 
 // loginByLink begins a session for who follows a link.
 func (s *Server) loginByLink(q *request) error {
-	secret := q.URL.Query().Get("link")
-	if secret == "" {
+	if q.URL.Query().Get("link") == "" {
 		return bad("a link is asked for with lapid operators link NAME, on the machine of the server")
 	}
-	// Another site's page must not try links in somebody's browser, and a preview must not use one up.
-	if from := q.Header.Get("Sec-Fetch-Site"); q.Method != http.MethodGet || from != "" && from != "none" && from != "same-origin" {
-		return &fault{http.StatusForbidden, "a link is for the address bar of a browser"}
-	}
-	o, err := s.byLink(q, secret)
+	o, err := s.followLink(q)
 	if err != nil {
 		return err
 	}
-	s.setCookie(q.w, s.enter(q, o))
 	return q.answer(http.StatusOK, loggedIn{o.Name, o.Role.String()})
+}
+
+// followLink uses the link in a request's address up, and begins a session.
+func (s *Server) followLink(q *request) (*engine.Operator, error) {
+	// Another site's page must not try links in somebody's browser, and a preview must not use one up.
+	if from := q.Header.Get("Sec-Fetch-Site"); q.Method != http.MethodGet || from != "" && from != "none" && from != "same-origin" {
+		return nil, &fault{http.StatusForbidden, "a link is for the address bar of a browser"}
+	}
+	o, err := s.byLink(q, q.URL.Query().Get("link"))
+	if err != nil {
+		return nil, err
+	}
+	s.setCookie(q, s.enter(q, o))
+	return o, nil
 }
 
 // enter notes a login and makes its session.
 func (s *Server) enter(q *request, o *engine.Operator) (secret string) {
 	s.options.Engine.NoteLogin(o.Name, s.options.Engine.Now())
 	s.log.Info("operator: logged in", "by", o.Name, "address", q.address.String())
-	return s.sessions.begin(o)
+	if c, err := q.Cookie(s.cookieName(q.Request)); err == nil {
+		s.sessions.end(c.Value) // of who was here before in this browser
+	}
+	return s.sessions.begin(o, q.address.String(), fmt.Sprintf("%.200s", q.UserAgent()))
 }
 
 // hashing bounds how many passwords are checked at a time: each takes 19 MiB and a processor.
@@ -192,7 +210,7 @@ func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
 func (s *Server) logout(q *request) error {
 	if q.cookie != "" {
 		s.sessions.end(q.cookie)
-		s.setCookie(q.w, "")
+		s.setCookie(q, "")
 	}
 	q.w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -191,7 +191,7 @@ func TestNoRoutes(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, nil)
 	for line, want := range map[string]int{
-		"GET /": 404, "GET /admin/v1/nothing": 404, "PUT /admin/v1/decisions": 405, "DELETE /admin/v1/bouncers": 405, "GET /admin/v1/bouncers/": 404,
+		"GET /admin/v1/nothing": 404, "PUT /admin/v1/decisions": 405, "DELETE /admin/v1/bouncers": 405, "GET /admin/v1/bouncers/": 404,
 		"GET /admin/v1/decisions/x": 400, "GET /admin/v1/decisions/18446744073709551616": 400, "GET /admin/v1/decisions?color=red": 400,
 		"GET /admin/v1/decisions?limit=0": 400, "GET /admin/v1/decisions?limit=501": 400, "GET /admin/v1/decisions?cursor=AAAA": 400,
 		"GET /admin/v1/decisions?type=a&type=b": 400, "GET /admin/v1/decisions?state=odd": 400, "GET /admin/v1/decisions?ip=x": 400, "GET /admin/v1/decisions?%zz=1": 400,

@@ -556,12 +556,14 @@ func (s *Server) deleteAllowlist(q *request) error {
 
 // newItems are items for an allowlist.
 type newItems struct {
-	Items []struct {
-		Value   string `json:"value"`
-		Comment string `json:"comment"`
-		Expires string `json:"expires"` // a duration; "": never
-	} `json:"items"`
-	Dry bool `json:"dry_run"`
+	Items []newItem `json:"items"`
+	Dry   bool      `json:"dry_run"`
+}
+
+type newItem struct {
+	Value   string `json:"value"`
+	Comment string `json:"comment"`
+	Expires string `json:"expires"` // a duration; "": never
 }
 
 // addItems adds items, and ends the decisions that they cover.

@@ -28,9 +28,13 @@ func (f *fault) Error() string { return f.detail }
 // bad is a fault of the request.
 func bad(detail string) error { return &fault{http.StatusBadRequest, detail} }
 
-// refuse answers with a failure.
+// refuse answers with a failure: a page where a page was asked for, else a problem.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := statusOf(err)
+	if v := viewOf(r); v != nil {
+		v.failure(w, r, status, detail)
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)

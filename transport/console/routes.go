@@ -28,7 +28,7 @@ const (
 // Verbs that are passed through have a role each (admin.Handler.Role), of which viewer is the least.
 var routes = []route{
 	{"POST", "/admin/v1/login", anybody, (*Server).login, false, false, true},
-	{"GET", "/login", anybody, (*Server).loginByLink, false, false, true},
+	{"GET", "/login", anybody, (*Server).enterPage, false, false, true},
 	{"POST", "/admin/v1/logout", viewer, (*Server).logout, false, false, false},
 	{"GET", "/admin/v1/status", viewer, (*Server).status, false, false, false},
 
@@ -87,9 +87,16 @@ var asksInAddress = map[string]bool{
 // mux finds the route. What it has no path for is 404, another method 405.
 func (s *Server) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	for i := range routes {
-		r := &routes[i]
-		mux.Handle(r.method+" "+s.options.BasePath+r.path, s.handler(r))
+	for _, table := range [][]route{routes, sitePages} {
+		for i := range table {
+			r := &table[i]
+			mux.Handle(r.method+" "+s.options.BasePath+r.path, s.handler(r))
+		}
+	}
+	mux.HandleFunc("GET "+s.options.BasePath+"/assets/{name}", s.asset)
+	mux.HandleFunc("GET "+s.options.BasePath+"/events", s.events)
+	if s.options.BasePath != "" {
+		mux.Handle("GET "+s.options.BasePath, http.RedirectHandler(s.options.BasePath+"/", http.StatusPermanentRedirect))
 	}
 	return mux
 }

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +45,8 @@ type request struct {
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set(requestID, rand.Text())
-	s.protect(h)
+	s.protect(h, r)
+	r = s.asPage(r)
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // the answer is cut off, and the client must see that
@@ -88,7 +90,7 @@ func (s *Server) noRoute(w http.ResponseWriter, r *http.Request) {
 }
 
 // protect sets what tells a browser to be careful with each answer.
-func (s *Server) protect(h http.Header) {
+func (s *Server) protect(h http.Header, r *http.Request) {
 	for name, value := range map[string]string{
 		"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
 			"connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -98,7 +100,7 @@ func (s *Server) protect(h http.Header) {
 	} {
 		h.Set(name, value)
 	}
-	if s.scheme == "https" {
+	if s.encrypted(r) {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 }
@@ -166,6 +168,14 @@ func (s *Server) admit(q *request, route *route) error {
 	if err := s.identify(q); err != nil {
 		return err
 	}
+	if v := viewOf(q.Request); v != nil {
+		v.who = q.who
+	}
+	return s.permit(q, route)
+}
+
+// permit is whether who asks may ask for a route.
+func (s *Server) permit(q *request, route *route) error {
 	if q.who.Role < route.role {
 		return &fault{http.StatusForbidden, fmt.Sprintf("this needs the role %s, and '%s' is %s", route.role, q.who.Name, q.who.Role)}
 	}
@@ -288,16 +298,8 @@ func (s *Server) addressOf(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	a := at.Addr().Unmap().WithZone("")
-	trusted := func(a netip.Addr) bool {
-		for _, p := range s.options.Proxies {
-			if p.Contains(a) {
-				return true
-			}
-		}
-		return false
-	}
 	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(list) - 1; i >= 0 && trusted(a); i-- {
+	for i := len(list) - 1; i >= 0 && s.trusts(a); i-- {
 		next, err := netip.ParseAddr(strings.TrimSpace(list[i]))
 		if err != nil {
 			break
@@ -305,4 +307,9 @@ func (s *Server) addressOf(r *http.Request) netip.Addr {
 		a = next.Unmap().WithZone("")
 	}
 	return a
+}
+
+// trusts is whether an address is that of a proxy that may say who the client is, and how it came.
+func (s *Server) trusts(a netip.Addr) bool {
+	return slices.ContainsFunc(s.options.Proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }

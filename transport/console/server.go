@@ -17,6 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/console/site"
 )
 
 const (
@@ -73,6 +74,14 @@ type Server struct {
 	answers  remembered
 	lines    refusals
 	cross    *http.CrossOriginProtection
+	site     *site.Site
+	notices  notices
+	version  string // of the program
+	begun    int64  // Unix nanoseconds
+
+	histories       histories
+	newsroom        *newsroom
+	certificateEnds int64 // Unix nanoseconds; 0: there is none
 }
 
 // Listen opens the listener. Errors name the setting that is at fault.
@@ -80,6 +89,8 @@ func Listen(o *Options) (*Server, error) {
 	s := &Server{options: *o, log: o.Logger, scheme: "http", cross: http.NewCrossOriginProtection()}
 	s.guesses.now, s.sessions.now, s.answers.now = o.Engine.Now, o.Engine.Now, o.Engine.Now
 	s.atWork.of = map[string]int{}
+	s.newsroom = newNewsroom(o.Engine)
+	s.site, s.version, s.begun = site.New(o.BasePath), o.Verbs.Program(), o.Engine.Now()
 	config, err := s.tls()
 	if err != nil {
 		return nil, err
@@ -99,6 +110,7 @@ func Listen(o *Options) (*Server, error) {
 		Handler: s, ReadHeaderTimeout: headWithin, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(func() { close(s.newsroom.ended) })
 	return s, nil
 }
 
@@ -117,6 +129,7 @@ func (s *Server) tls() (*tls.Config, error) {
 	}
 	if leaf, err := x509.ParseCertificate(cert.Certificate[0]); err == nil {
 		o.Hosts = append(append([]string{}, o.Hosts...), leaf.DNSNames...)
+		s.certificateEnds = leaf.NotAfter.UnixNano()
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	if o.AllowedUnits == nil {
@@ -170,6 +183,11 @@ func (s *Server) URL() string {
 func (s *Server) Run(ctx context.Context) error {
 	s.log.Info("the console's listener is open", "url", s.URL(), "read_only", s.options.ReadOnly)
 	ended := make(chan error, 1)
+	background, stop := context.WithCancel(ctx)
+	var beside sync.WaitGroup
+	beside.Go(func() { s.keepHistories(background) })
+	defer beside.Wait()
+	defer stop()
 	go func() { ended <- s.http.Serve(s.listener) }()
 	select {
 	case err := <-ended:

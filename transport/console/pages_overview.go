@@ -1,0 +1,280 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"lapid/engine"
+	"lapid/transport/admin"
+	"lapid/transport/console/site"
+)
+
+// How long somebody may be silent before the overview says so.
+const (
+	silentBouncer = 10 * time.Minute
+	silentMachine = 10 * time.Minute
+	lateBouncer   = time.Minute
+	lateExport    = 24 * time.Hour
+	certificateIn = 14 * 24 * time.Hour
+	// mostLookedThrough is how many bouncers, and machines, are looked through for one page.
+	mostLookedThrough = 2000
+	// mostAttention is how many lines of each kind are told one by one.
+	mostAttention = 5
+)
+
+// concern is a line of what needs attention.
+type concern struct {
+	Severity string // critical, high, recommended
+	Text     string
+	Means    string
+	Since    int64 // 0: not known
+	Link     string
+	rank     int
+}
+
+// Severities, the worst first.
+var severities = []string{"critical", "high", "recommended"}
+
+// overviewShown is the first page.
+type overviewShown struct {
+	Concerns       []concern
+	Running        int64 // decided here
+	Others         int64 // by the community and lists
+	Alerts         int
+	Bouncers       bouncersInAll
+	Machines       int
+	Waiting        int
+	Scenarios      []top
+	Origins        []top
+	Types          []top
+	Stored         int64
+	Journal, Disk  int64
+	Memory         uint64
+	Commits        uint64
+	Queued         int
+	SnapshotAt     int64
+	History        *histories
+	Newest         []*admin.Alert
+	Up             int64
+	SparkRunning   string
+	SparkAlerts    string
+	SparkDecisions string
+}
+
+// bouncersInAll counts bouncers by how they stand.
+type bouncersInAll struct{ All, InStep, Late, Silent, Never int }
+
+// top is a thing with how much of it there is.
+type top struct {
+	Name, Link string
+	N          int64
+	Share      int64 // of the greatest, of 100
+}
+
+// overviewPage says how the server is, and what needs somebody.
+func (s *Server) overviewPage(q *request) error {
+	m := s.options.Engine.Metrics()
+	d := overviewShown{Stored: m.Stored, Machines: m.Machines, Waiting: m.MachinesWaiting, Commits: m.Commits, Queued: m.Queued, SnapshotAt: m.SnapshotAt, Up: s.begun}
+	d.Alerts, _ = s.options.Engine.View().Counts()
+	d.count(s, &m)
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	d.Memory = memory.Sys - memory.HeapReleased
+	var err error
+	if d.Bouncers, err = s.bouncersInAll(q, &d.Concerns); err != nil {
+		return err
+	}
+	if err := s.concerns(q, &d, &m); err != nil {
+		return err
+	}
+	var newest page[*admin.Alert]
+	if err := s.call(q, "GET /admin/v1/alerts", asked{query: url.Values{"limit": {"8"}}, into: &newest}); err != nil {
+		return err
+	}
+	d.Newest = newest.Items
+	d.History = s.histories.since(time.Hour)
+	d.SparkRunning, d.SparkAlerts, d.SparkDecisions = d.History.spark(seriesRunning), d.History.spark(seriesAlerts), d.History.spark(seriesDecisions)
+	return s.page(q, "overview", "Overview", &d)
+}
+
+// elsewhere is whether an origin is the community's, or a list's: what is not decided here.
+func elsewhere(origin string) bool {
+	return origin == engine.OriginCAPI || origin == engine.OriginLists || strings.HasPrefix(origin, "lists:")
+}
+
+// count sums what runs.
+func (d *overviewShown) count(s *Server, m *engine.Metrics) {
+	scenarios, origins, types := map[string]int64{}, map[string]int64{}, map[string]int64{}
+	for _, c := range m.Running {
+		if origins[c.Origin] += c.N; elsewhere(c.Origin) {
+			d.Others += c.N
+			continue
+		}
+		d.Running += c.N
+		scenarios[c.Scenario] += c.N
+		types[c.Type] += c.N
+	}
+	d.Scenarios, d.Origins, d.Types = s.tops(scenarios, "scenario"), s.tops(origins, "origin"), s.tops(types, "type")
+}
+
+// tops are the ten greatest, each with the list of its decisions.
+func (s *Server) tops(of map[string]int64, field string) (list []top) {
+	for name, n := range of {
+		if n > 0 {
+			list = append(list, top{Name: name, N: n, Link: s.link("/decisions", url.Values{field: {name}})})
+		}
+	}
+	slices.SortFunc(list, func(a, b top) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })
+	list = list[:min(len(list), 10)]
+	for i := range list {
+		list[i].Share = max(list[i].N*100/list[0].N, 1)
+	}
+	return list
+}
+
+// several tells the first few of many lines, and how many are left out.
+type several struct {
+	to   *[]concern
+	n    int
+	last concern
+}
+
+func (l *several) add(c concern) {
+	l.n++
+	l.last = c
+	if l.n <= mostAttention {
+		*l.to = append(*l.to, c)
+	}
+}
+
+func (l *several) end(what string) {
+	if more := l.n - mostAttention; more > 0 {
+		c := l.last
+		c.Text, c.Since = fmt.Sprintf("%d more %s", more, what), 0
+		*l.to = append(*l.to, c)
+	}
+}
+
+// bouncersInAll looks through the bouncers.
+func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, err error) {
+	now := s.options.Engine.Now()
+	silent, late, short := several{to: to}, several{to: to}, several{to: to}
+	err = q.admin.EachBouncer(q.Context(), func(b *admin.Bouncer) error {
+		if all.All++; all.All > mostLookedThrough {
+			return errFull
+		}
+		link := s.link("/bouncers", nil)
+		switch {
+		case b.LastPull == 0:
+			all.Never++
+		case now-b.LastPull > int64(silentBouncer):
+			all.Silent++
+			silent.add(concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, link, 0})
+		case b.Lag > int64(lateBouncer):
+			all.Late++
+			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, 0})
+		default:
+			all.InStep++
+		}
+		if b.HasReported && b.Expected > 20 && b.Reported*100 < int64(b.Expected)*95 {
+			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, 0})
+		}
+		return nil
+	})
+	silent.end("bouncers are silent")
+	late.end("bouncers are behind")
+	short.end("bouncers hold less than they should")
+	if err == errFull {
+		err = nil
+	}
+	return all, err
+}
+
+// concerns finds what else needs attention.
+func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error {
+	now := s.options.Engine.Now()
+	ready, err := q.admin.Ready(q.Context())
+	if err != nil {
+		return err
+	}
+	for _, t := range ready.Troubles {
+		severity := "critical"
+		if t.Kind.Aside() {
+			severity = "high"
+		}
+		d.Concerns = append(d.Concerns, concern{severity, t.Text, "", t.Since, s.link("/health-page", nil), 0})
+	}
+	if s.certificateEnds != 0 && s.certificateEnds-now < int64(certificateIn) {
+		d.Concerns = append(d.Concerns, concern{"high", "The console's certificate ends soon, or has ended", "Browsers refuse it then.", 0, s.link("/health-page", nil), 0})
+	}
+	if err := s.machineConcerns(q, d); err != nil {
+		return err
+	}
+	if err := s.exportConcerns(q, d); err != nil {
+		return err
+	}
+	all := d.Running + d.Others
+	for _, o := range d.Origins {
+		if all > 1000 && o.N*10 > all*9 && !elsewhere(o.Name) {
+			d.Concerns = append(d.Concerns, concern{"recommended", fmt.Sprintf("%s has more than nine tenths of all decisions", o.Name), "Often a large import: bouncers with little room may leave others out.", 0, o.Link, 0})
+		}
+	}
+	for i := range d.Concerns {
+		d.Concerns[i].rank = slices.Index(severities, d.Concerns[i].Severity)
+	}
+	slices.SortStableFunc(d.Concerns, func(a, b concern) int { return cmp.Compare(a.rank, b.rank) })
+	return nil
+}
+
+func (s *Server) machineConcerns(q *request, d *overviewShown) error {
+	if d.Machines > mostLookedThrough {
+		if d.Waiting > 0 {
+			d.Concerns = append(d.Concerns, concern{"recommended", fmt.Sprintf("%d machines wait for validation", d.Waiting), "What they report is refused until then.", 0, s.link("/machines", nil), 0})
+		}
+		return nil
+	}
+	list, err := q.admin.Machines(q.Context())
+	if err != nil {
+		return err
+	}
+	silent, waits := several{to: &d.Concerns}, several{to: &d.Concerns}
+	for i := range list.Machines {
+		one := &list.Machines[i]
+		switch {
+		case !one.Validated:
+			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), 0})
+		case one.LastHeartbeat != 0 && list.Now-one.LastHeartbeat > int64(silentMachine):
+			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), 0})
+		}
+	}
+	silent.end("machines have no heartbeat")
+	waits.end("machines wait for validation")
+	return nil
+}
+
+func (s *Server) exportConcerns(q *request, d *overviewShown) error {
+	list, err := q.admin.Exports(q.Context())
+	if err != nil {
+		return err
+	}
+	lines := several{to: &d.Concerns}
+	for i := range list.Exports {
+		x := &list.Exports[i]
+		link := s.link("/exports", nil)
+		switch {
+		case x.Held:
+			lines.add(concern{"high", fmt.Sprintf("Export %s is held back", x.Name), "It lost too much at once: devices keep the list before.", 0, link, 0})
+		case x.LastPull != 0 && x.LastEmpty == x.LastPull:
+			lines.add(concern{"high", fmt.Sprintf("Export %s was given empty", x.Name), "The device blocks nothing by it.", x.LastEmpty, link, 0})
+		case x.LastPull != 0 && list.Now-x.LastPull > int64(lateExport):
+			lines.add(concern{"high", fmt.Sprintf("Export %s is not pulled any more", x.Name), "The device has an old list.", x.LastPull, link, 0})
+		}
+	}
+	lines.end("exports")
+	return nil
+}

@@ -1,0 +1,172 @@
+package console
+
+import (
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"strings"
+	"testing"
+
+	"lapid/engine"
+)
+
+// visitor is a browser without scripts.
+type visitor struct {
+	*bench
+	client *http.Client
+	base   string
+}
+
+func (b *bench) visitor() *visitor {
+	jar, _ := cookiejar.New(nil)
+	return &visitor{b, &http.Client{Jar: jar}, b.url}
+}
+
+// enter logs in as the operator of a role.
+func (v *visitor) enter(role engine.Role) *visitor {
+	v.t.Helper()
+	if text := v.send("/login", "name", role.String()+"-1", "password", password); !strings.Contains(text, "<h1>Overview</h1>") {
+		v.t.Fatalf("a login as %s leads to %.300s", role, text)
+	}
+	return v
+}
+
+// get reads a page, which must be there.
+func (v *visitor) get(path string) string {
+	v.t.Helper()
+	return v.read(http.MethodGet, path, nil, http.StatusOK)
+}
+
+// send sends a form: names and values. The page that comes of it must be there.
+func (v *visitor) send(path string, fields ...string) string {
+	v.t.Helper()
+	return v.read(http.MethodPost, path, form(fields), http.StatusOK)
+}
+
+func form(fields []string) url.Values {
+	f := url.Values{}
+	for i := 0; i < len(fields); i += 2 {
+		f.Add(fields[i], fields[i+1])
+	}
+	return f
+}
+
+func (v *visitor) read(method, path string, f url.Values, want int) string {
+	v.t.Helper()
+	r, err := http.NewRequestWithContext(v.t.Context(), method, v.base+path, strings.NewReader(f.Encode()))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/html")
+	if f != nil {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Origin", v.server.scheme+"://"+r.URL.Host)
+	}
+	w, err := v.client.Do(r)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	defer w.Body.Close()
+	text, err := io.ReadAll(w.Body)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	if w.StatusCode != want {
+		v.t.Errorf("%s %s: %d, want %d\n%.2000s", method, path, w.StatusCode, want, text)
+	}
+	return string(text)
+}
+
+// has wants texts in a page.
+func has(t *testing.T, where, page string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(page, text) {
+			t.Errorf("%s: %q is not in it\n%.3000s", where, text, page)
+		}
+	}
+}
+
+// Everything that reads and every form works without scripts.
+func TestPagesWithoutScripts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	v := b.visitor()
+	has(t, "a stranger", v.get("/decisions?type=ban"), `name="password"`, `value="/decisions?type=ban"`)
+	v.read(http.MethodPost, "/login", form([]string{"name", "admin-1", "password", "wrong"}), http.StatusUnauthorized)
+	v.enter(admins)
+	for _, path := range []string{"/", "/decisions", "/decisions/add", "/alerts", "/why", "/bouncers", "/machines", "/allowlists", "/audit", "/exports", "/health-page", "/settings", "/figures.json"} {
+		v.get(path)
+	}
+	has(t, "a dry run", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "do", "try"), "It would begin", `value="192.0.2.7"`)
+	has(t, "a ban", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "reason", "by hand"), "192.0.2.7 is decided", "by hand")
+	has(t, "a bad ban", v.read(http.MethodPost, "/decisions/add", form([]string{"value", "nonsense", "type", "ban", "duration", "4h"}), 400), `value="nonsense"`, "notice bad")
+	has(t, "why", v.get("/why?target=192.0.2.7"), "verdict decided", "by hand")
+	has(t, "why nonsense", v.read(http.MethodGet, "/why?target=decision:99", nil, 404), "notice bad")
+	has(t, "a decision", v.get("/decisions/1"), "End it now", "192.0.2.7")
+	has(t, "an alert", v.get("/alerts/1"), "192.0.2.7", "cscli alerts inspect -d 1")
+	has(t, "an unban", v.send("/decisions/end", "id", "1"), "has ended", ">Undo<")
+	has(t, "an undo", v.send("/decisions/add", "value", "192.0.2.7", "scope", "Ip", "type", "ban", "duration", "3h", "reason", "by hand", "bypass", "yes"), "is decided")
+	has(t, "a list", v.send("/allowlists/create", "name", "office", "description", "ours"), "office is created")
+	has(t, "a preview", v.send("/allowlists/items/add", "name", "office", "values", "192.0.2.0/24", "do", "try"), "would end 1 decisions")
+	has(t, "an item", v.send("/allowlists/items/add", "name", "office", "values", "192.0.2.0/24\n198.51.100.7", "comment", "us", "expires", "7d"), "2 added to office, 1 decisions have ended", ">Undo<")
+	has(t, "an item out", v.send("/allowlists/items/remove", "name", "office", "value", "198.51.100.7"), "1 taken out")
+	has(t, "a list's end", v.send("/allowlists/delete", "name", "office"), "office is deleted")
+	has(t, "a bouncer", v.send("/bouncers/add", "name", "edge-fw"), "shown this once", `class="secret"`)
+	has(t, "the same", v.read(http.MethodPost, "/bouncers/add", form([]string{"name", "edge-fw"}), 409), `value="edge-fw"`)
+	has(t, "bouncers", v.get("/bouncers"), "edge-fw", "never pulled")
+	has(t, "its end", v.send("/bouncers/delete", "name", "edge-fw"), "Deleted: edge-fw")
+	has(t, "a machine", v.send("/machines/add", "name", "edge-1"), "shown this once")
+	has(t, "validated", v.send("/machines/validate", "name", "edge-1"), "edge-1 is validated")
+	has(t, "its end", v.send("/machines/delete", "name", "edge-1"), "edge-1 is deleted")
+	has(t, "an alert's end", v.send("/alerts/1/delete"), "Alert 1 is deleted")
+	has(t, "an operator", v.send("/settings/operators/add", "name", "carol", "role", "viewer"), "shown this once")
+	has(t, "a token", v.send("/settings/tokens/add", "name", "carol", "comment", "laptop", "expires", "90d"), "lapid_")
+	has(t, "no token", v.send("/settings/tokens/revoke", "name", "carol", "id", "1"), "is refused from now on")
+	has(t, "a role", v.send("/settings/operators/edit", "name", "carol", "role", "operator"), "carol has the role operator now")
+	has(t, "disabled", v.send("/settings/operators/edit", "name", "carol", "disabled", "yes"), "carol is disabled")
+	has(t, "gone", v.send("/settings/operators/delete", "name", "carol"), "carol is deleted")
+	has(t, "a reload", v.send("/health-page/reload"), "is read again")
+	has(t, "looks", v.send("/looks", "theme", "dark", "back", "/settings"), `data-theme="dark"`)
+	has(t, "no page", v.read(http.MethodGet, "/nothing", nil, 404), "there is nothing at this path")
+	has(t, "a logout", v.send("/logout"), `name="password"`)
+	has(t, "after it", v.get("/"), `name="password"`)
+}
+
+// Each page and form, with every role and without any.
+func TestEveryPageForEveryRole(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	for i := range sitePages {
+		r := &sitePages[i]
+		path := strings.NewReplacer("{id}", "4711", "{name}", "nobody", "{$}", "").Replace(r.path)
+		for _, role := range []engine.Role{engine.RoleNone, viewer, operator, admins} {
+			status, text, head := b.ask(r.method, path, b.tokens[role], "", "Accept", "text/html")
+			refused := status == http.StatusForbidden && strings.Contains(text, "this needs the role")
+			switch {
+			case r.role == anybody:
+			case role == engine.RoleNone && r.method == "GET" && path != "/figures.json":
+				if status != http.StatusSeeOther || !strings.HasPrefix(head.Get("Location"), "/login") {
+					t.Errorf("%s %s as a stranger: %d %s", r.method, path, status, head.Get("Location"))
+				}
+			case role == engine.RoleNone:
+				if status != http.StatusUnauthorized {
+					t.Errorf("%s %s as a stranger: %d", r.method, path, status)
+				}
+			case refused != (role < r.role):
+				t.Errorf("%s %s as %s: %d %.300s", r.method, path, role, status, text)
+			}
+		}
+	}
+	for role, absent := range map[engine.Role][]string{viewer: {"/decisions/add", "/decisions/end", "/bouncers/add"}, operator: {"/bouncers/add", "/machines/add", "/allowlists/create"}} {
+		for _, page := range []string{"/", "/decisions", "/bouncers", "/machines", "/allowlists", "/settings", "/alerts"} {
+			_, text, _ := b.ask("GET", page, b.tokens[role], "")
+			for _, action := range absent {
+				if strings.Contains(text, action) {
+					t.Errorf("%s shows %s to %s", page, action, role)
+				}
+			}
+		}
+	}
+}

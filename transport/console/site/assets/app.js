@@ -1,0 +1,250 @@
+// What scripts add to pages that work without: live rows, keys, confirmation, charts, copying.
+const body = document.body;
+const base = body.dataset.base ?? "";
+const one = (q, from = document) => from.querySelector(q);
+const all = (q, from = document) => [...from.querySelectorAll(q)];
+const kept = {
+  get: (k) => { try { return localStorage.getItem("lapid." + k); } catch { return null; } },
+  set: (k, v) => { try { localStorage.setItem("lapid." + k, v); } catch { /* a browser that keeps nothing */ } },
+};
+
+// An address without what was said: a reload need not say it again.
+const here = new URL(location.href);
+if (here.searchParams.has("said")) {
+  here.searchParams.delete("said");
+  history.replaceState(history.state, "", here);
+}
+
+// Forms: ask before what cannot be taken back; send once.
+document.addEventListener("click", (e) => {
+  const b = e.target.closest("[data-confirm]");
+  if (b && !confirm(b.dataset.confirm)) e.preventDefault();
+});
+document.addEventListener("submit", (e) => {
+  if (e.defaultPrevented || e.target.method !== "post") return;
+  if (e.target.dataset.sent) { e.preventDefault(); return; }
+  e.target.dataset.sent = "yes";
+});
+addEventListener("pageshow", () => all("form[data-sent]").forEach((f) => delete f.dataset.sent));
+
+// Secrets are copied by a button where the browser allows it.
+for (const b of all("[data-copy]")) {
+  if (!navigator.clipboard) continue;
+  b.hidden = false;
+  b.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(one(b.dataset.copy).textContent);
+    b.textContent = "Copied";
+  });
+}
+
+// Ticks: how many, all at once, a span with Shift.
+let lastTick = null;
+function ticks() { return all("#rows input[name=id]"); }
+function told() {
+  const at = one("[data-picked]");
+  if (at) at.textContent = `Ticked decisions: ${ticks().filter((t) => t.checked).length}`;
+  const button = one("[data-pick-all]");
+  if (button) button.hidden = ticks().length === 0;
+}
+document.addEventListener("click", (e) => {
+  if (e.target.closest("[data-pick-all]")) {
+    const set = ticks().some((t) => !t.checked);
+    ticks().forEach((t) => { t.checked = set; });
+    told();
+    return;
+  }
+  if (!e.target.matches?.("#rows input[name=id]")) return;
+  const list = ticks();
+  if (e.shiftKey && lastTick && list.includes(lastTick)) {
+    const [a, b] = [list.indexOf(lastTick), list.indexOf(e.target)].sort((x, y) => x - y);
+    for (let i = a; i <= b; i++) list[i].checked = e.target.checked;
+  }
+  lastTick = e.target;
+  told();
+});
+told();
+
+// Rows: one is a stop of the keyboard, arrows lead to others.
+const rows = () => all("[data-rows] tbody tr");
+let at = -1;
+function move(by) {
+  const list = rows();
+  if (!list.length) return;
+  at = Math.min(Math.max(at + by, 0), list.length - 1);
+  list.forEach((r, i) => { r.tabIndex = i === at ? 0 : -1; });
+  list[at].focus();
+}
+document.addEventListener("focusin", (e) => {
+  const r = e.target.closest("[data-rows] tbody tr");
+  if (r) at = rows().indexOf(r);
+});
+
+// Keys.
+const keys = one("#keys");
+const keysOff = one("#keys-off");
+const opener = one("#keys-open");
+if (keys) {
+  opener.hidden = false;
+  opener.addEventListener("click", () => keys.showModal());
+  keysOff.checked = kept.get("keys") === "off";
+  keysOff.addEventListener("change", () => kept.set("keys", keysOff.checked ? "off" : "on"));
+}
+const places = { o: "/", d: "/decisions", a: "/alerts", b: "/bouncers", m: "/machines", l: "/allowlists" };
+let led = 0;
+const go = (path) => { location.href = base + path; };
+const follow = (q) => { const a = one(q); if (a) { a.click(); return true; } return false; };
+document.addEventListener("keydown", (e) => {
+  const typing = e.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
+  if (e.ctrlKey || e.metaKey || e.altKey || !keys || document.querySelector("dialog[open]")) return;
+  const row = e.target.closest("[data-rows] tbody tr");
+  if (row && e.target === row) {
+    if (e.key === "ArrowDown" || e.key === "ArrowUp") { e.preventDefault(); move(e.key === "ArrowDown" ? 1 : -1); return; }
+    if (e.key === "Home" || e.key === "End") { e.preventDefault(); move(e.key === "Home" ? -1e6 : 1e6); return; }
+    if (e.key === "Enter") { (row.querySelector("th a, td a") ?? row).click(); return; }
+    if (e.key === " " || e.key === "x") { e.preventDefault(); row.querySelector("input[name=id]")?.click(); return; }
+  }
+  if (typing || keysOff.checked) return;
+  if (Date.now() - led < 1500 && places[e.key]) { e.preventDefault(); go(places[e.key]); return; }
+  led = 0;
+  const does = {
+    "/": () => one("#search, #ask")?.focus(), "e": () => one("#ask").focus(), "g": () => { led = Date.now(); }, "?": () => keys.showModal(),
+    "n": () => follow("[data-key='n']"), "#": () => follow("[data-key='#']"), "[": () => follow("a[rel=first]"), "]": () => follow("a[rel=next]"),
+    "j": () => move(1), "k": () => move(-1), "p": () => pause(!paused), "t": () => theme(),
+  }[e.key];
+  if (does) { e.preventDefault(); does(); }
+});
+async function theme() {
+  const next = { "": "light", light: "dark", dark: "" }[document.documentElement.dataset.theme ?? ""];
+  const r = await fetch(base + "/looks", { method: "POST", body: new URLSearchParams({ theme: next }), redirect: "manual" });
+  if (r.ok || r.type === "opaqueredirect") document.documentElement.dataset.theme = next;
+}
+
+// Live: news of the history; rows are asked for anew when some concern them.
+const shown = one("#live");
+let source = null;
+let paused = false;
+let fails = 0;
+let hiddenFor = 0;
+let poll = 0;
+let wanted = false;
+function say(state, text) { if (shown) { shown.dataset.state = state; shown.textContent = text; } }
+function pause(on) {
+  paused = on;
+  if (on) { say("off", "paused"); } else { say("live", "live"); if (wanted) refresh(); }
+}
+function listen() {
+  if (!shown || source) return;
+  source = new EventSource(base + "/events");
+  source.onopen = () => { fails = 0; clearInterval(poll); poll = 0; if (!paused) say("live", "live"); };
+  source.onerror = () => {
+    if (!paused) say("lost", "reconnecting");
+    if (++fails === 3 && !poll) poll = setInterval(() => refresh(), 10_000);
+    if (source && source.readyState === EventSource.CLOSED) { source = null; setTimeout(listen, 10_000); }
+  };
+  source.addEventListener("reset", () => refresh());
+  source.onmessage = (m) => {
+    const news = JSON.parse(m.data);
+    const kind = one("#rows")?.dataset.refresh;
+    if (kind === "any" || news[kind]) refresh();
+    document.dispatchEvent(new CustomEvent("lapid:news", { detail: news }));
+  };
+}
+// Someone who reads, ticks or types is not disturbed: what is new waits behind a button.
+function busy() {
+  const r = one("#rows");
+  return !r || scrollY > 120 || ticks().some((t) => t.checked) || r.contains(document.activeElement) || one("#rows details[open]:not(:first-of-type)") || here.searchParams.has("cursor");
+}
+let asking = false;
+async function refresh(force) {
+  if (!one("#rows")) return;
+  if (paused || asking || (!force && busy())) { wanted = true; if (!paused && !asking) offer(); return; }
+  asking = true;
+  wanted = false;
+  one("#rows").setAttribute("aria-busy", "true");
+  try {
+    const r = await fetch(location.href, { headers: { "Lapid-Background": "1", "Hx-Request": "true" } });
+    if (r.status === 401) { one("#over")?.showModal(); source?.close(); return; }
+    if (!r.ok) return;
+    const text = await r.text();
+    await window.htmx.swap({ text, target: "#rows", swap: "outerMorph", select: "#rows", sourceElement: one("#rows") });
+    one("#news")?.remove();
+    told();
+    charts();
+  } catch { say("lost", "server away"); } finally {
+    asking = false;
+    one("#rows")?.removeAttribute("aria-busy");
+    if (wanted) setTimeout(refresh, 1000);
+  }
+}
+function offer() {
+  if (one("#news")) return;
+  const box = document.createElement("div");
+  box.id = "news";
+  box.className = "news";
+  box.setAttribute("role", "status");
+  const b = document.createElement("button");
+  b.type = "button";
+  b.className = "main";
+  b.textContent = "Show what is new";
+  b.addEventListener("click", () => { box.remove(); refresh(true); });
+  box.append(b);
+  one("#rows").before(box);
+}
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(hiddenFor);
+  if (!document.hidden) { listen(); return; }
+  hiddenFor = setTimeout(() => { source?.close(); source = null; say("off", "asleep"); }, 300_000);
+});
+if (body.dataset.live) listen();
+
+// Charts: uPlot is fetched where one is shown.
+let plot = null;
+async function charts() {
+  const at = one("#charts");
+  if (!at) return;
+  const r = await fetch(at.dataset.charts, { headers: { "Lapid-Background": "1" } });
+  if (!r.ok) return;
+  const f = await r.json();
+  if (f.at.length < 3) return;
+  at.hidden = false;
+  if (!window.uPlot) {
+    await new Promise((done, failed) => {
+      const s = document.createElement("script");
+      s.src = at.dataset.plot;
+      s.onload = done;
+      s.onerror = failed;
+      document.head.append(s);
+      const l = document.createElement("link");
+      l.rel = "stylesheet";
+      l.href = at.dataset.plotStyle;
+      document.head.append(l);
+    });
+  }
+  const n = Number(one("#span").value);
+  const cut = (list) => list.slice(-n);
+  const style = getComputedStyle(document.documentElement);
+  const colour = (name) => style.getPropertyValue(name).trim();
+  const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+  const box = one("#chart");
+  plot?.destroy();
+  plot = new window.uPlot({
+    width: box.clientWidth, height: 240, axes: [axis, axis], cursor: { drag: { x: false, y: false } },
+    series: [{}, { label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
+  }, [cut(f.at), cut(f.decisions), cut(f.alerts)], box);
+  const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
+  one("#chart-summary").textContent = `${sum(f.decisions)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
+  const table = one("#chart-rows");
+  table.replaceChildren(...cut(f.at).map((t, i) => {
+    const tr = document.createElement("tr");
+    for (const [j, v] of [new Date(t * 1000).toISOString().slice(11, 16), cut(f.running)[i], cut(f.alerts)[i], cut(f.decisions)[i]].entries()) {
+      const cell = document.createElement(j ? "td" : "th");
+      if (j) cell.className = "number"; else cell.scope = "row";
+      cell.textContent = v;
+      tr.append(cell);
+    }
+    return tr;
+  }));
+}
+one("#span")?.addEventListener("change", charts);
+addEventListener("resize", () => { if (plot) plot.setSize({ width: one("#chart").clientWidth, height: 240 }); });
+charts();

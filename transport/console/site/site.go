@@ -1,0 +1,138 @@
+package site
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+	"time"
+)
+
+//go:embed templates/*.html
+var templates embed.FS
+
+//go:embed assets
+var assets embed.FS
+
+// Site renders pages below one base path. It may be used by any goroutine.
+type Site struct {
+	base  string
+	pages map[string]*template.Template
+}
+
+// Page is one page with what its frame shows. Title is its heading, Name the template, without
+// .html; the entry of the navigation is that name too, unless At says another.
+type Page struct {
+	Title, Name, At string
+	Who             string // the operator; "": a stranger, who gets no navigation
+	Role            string
+	Operates        bool // decisions, alerts and items may be changed by who asks
+	Admin           bool // everything may
+	ReadOnly        bool // nothing may, by anybody
+	Theme           string
+	Zone            *time.Location // of the times that are shown
+	Now             time.Time
+	Here            string // path and query, to come back to
+	Version         string
+	Revision        uint64
+	Live            bool // news are listened for
+	Notices         []Notice
+	Data            any
+}
+
+// Notice is what a write has done, or why it was refused.
+type Notice struct {
+	Text string
+	Bad  bool
+	Undo *Form
+}
+
+// Form is a button that sends fields somewhere.
+type Form struct {
+	Action, Label string
+	Fields        [][2]string
+}
+
+// pageNames are the templates that are pages; layout and parts are in each.
+var pageNames = func() (names []string) {
+	list, _ := fs.Glob(templates, "templates/*.html")
+	for _, file := range list {
+		if name := strings.TrimSuffix(path.Base(file), ".html"); name != "layout" && name != "parts" {
+			names = append(names, name)
+		}
+	}
+	return names
+}()
+
+// New parses the templates. It panics when one cannot be parsed: they are in the program.
+func New(base string) *Site {
+	s := &Site{base: base, pages: map[string]*template.Template{}}
+	common := template.Must(template.New("layout").Funcs(s.words()).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
+	for _, name := range pageNames {
+		s.pages[name] = template.Must(template.Must(common.Clone()).ParseFS(templates, "templates/"+name+".html"))
+	}
+	return s
+}
+
+// Render writes a page. It is made whole first: an error leaves nothing half sent.
+func (s *Site) Render(p *Page) ([]byte, error) {
+	t := s.pages[p.Name]
+	if t == nil {
+		return nil, fmt.Errorf("there is no page %q", p.Name)
+	}
+	if p.Zone == nil {
+		p.Zone = time.UTC
+	}
+	if p.At == "" {
+		p.At = p.Name
+	}
+	var b bytes.Buffer
+	if err := t.ExecuteTemplate(&b, "layout", p); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Asset is a file for browsers.
+type Asset struct {
+	Type string
+	Body []byte
+}
+
+// asset names carry the beginning of a hash of what they hold, so that browsers may keep them for ever.
+type shelf struct {
+	byName map[string]*Asset // as it is asked for
+	named  map[string]string // file → as it is asked for
+}
+
+var assetTypes = map[string]string{".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
+
+var allAssets = sync.OnceValue(func() *shelf {
+	all := &shelf{map[string]*Asset{}, map[string]string{}}
+	_ = fs.WalkDir(assets, "assets", func(file string, d fs.DirEntry, err error) error {
+		kind := assetTypes[path.Ext(file)]
+		if err != nil || d.IsDir() || kind == "" {
+			return err
+		}
+		body, err := assets.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(body)
+		ext := path.Ext(file)
+		short := path.Base(file)
+		name := strings.TrimSuffix(short, ext) + "." + hex.EncodeToString(sum[:6]) + ext
+		all.byName[name], all.named[short] = &Asset{kind, body}, name
+		return nil
+	})
+	return all
+})
+
+// Find is the asset of a name as pages have it; nil: there is none. What it holds never changes.
+func Find(name string) *Asset { return allAssets().byName[name] }

@@ -1,0 +1,68 @@
+package site
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+	"time"
+)
+
+// vendored are the files of others, as they were published: what changes one changes its hash. The last line, which
+// names a map for debuggers, is cut off of scripts.
+var vendored = map[string]string{
+	"htmx-4.0.1.min.js":    "a0abb04f2f45a1f89d1d4844023245537e5e6014c87b144553e0607b4cc32130",
+	"htmx.LICENSE":         "d3d2456f76414f2456104660ebd65aff1c04cd7966b942bdabd63f3cdb316a38",
+	"uplot-1.6.32.min.css": "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+	"uplot-1.6.32.min.js":  "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+	"uplot.LICENSE":        "8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd",
+}
+
+func TestVendoredFiles(t *testing.T) {
+	t.Parallel()
+	files, err := assets.ReadDir("assets/vendor")
+	if err != nil || len(files) != len(vendored) {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+	for name, want := range vendored {
+		body, err := assets.ReadFile("assets/vendor/" + name)
+		sum := sha256.Sum256(body)
+		if err != nil || hex.EncodeToString(sum[:]) != want {
+			t.Errorf("%s is another: %x, %v", name, sum, err)
+		}
+	}
+}
+
+// Nothing in a page is a script or a style of its own, and nothing is fetched from elsewhere: the policy would refuse it.
+func TestTemplatesFitThePolicy(t *testing.T) {
+	t.Parallel()
+	for _, name := range append([]string{"layout", "parts"}, pageNames...) {
+		body, err := templates.ReadFile("templates/" + name + ".html")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ToLower(string(body))
+		for _, bad := range []string{"<style", " style=", " onclick=", " onsubmit=", "javascript:", "hx-on", "//cdn", "http://", "https://", "<script>"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("%s.html has %q in it", name, bad)
+			}
+		}
+	}
+}
+
+func TestWords(t *testing.T) {
+	t.Parallel()
+	p := &Page{Now: time.Date(2026, 7, 1, 10, 0, 0, 0, time.UTC), Zone: time.UTC}
+	at := func(d time.Duration) time.Time { return p.Now.Add(d) }
+	for got, want := range map[string]string{
+		Count(7): "7", Count(1234): "1234", Count(12345): "12\u202f345", Count(-1234567): "−1\u202f234\u202f567", Count("x"): "x",
+		Bytes(17): "17 bytes", Bytes(2048): "2.0 KiB", Bytes(int64(5) << 30): "5.0 GiB",
+		ago(p, at(-90*time.Second)): "1 min 30 s ago", ago(p, at(0)): "now", ago(p, at(26*time.Hour)): "in 1 d 2 h", ago(p, int64(0)): "never",
+		left(p, at(4*time.Hour)): "4 h", left(p, at(-time.Hour)): "over", left(p, nil): "no end",
+		stamp(p, p.Now): "2026-07-01 10:00:00", stamp(p, "nonsense"): "nonsense", clip(4, "abcdef"): "abc…", clip(4, "abcd"): "abcd",
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
