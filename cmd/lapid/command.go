@@ -160,7 +160,7 @@ is made at the first start and kept.`,
 // hint names the verb that was probably meant, or where all are told. Only
 // the first level is looked at: groups name their own verbs.
 func hint(word string) string {
-	verbs := []string{"serve", "quickstart", "ready", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
+	verbs := []string{"serve", "quickstart", "health", "ready", "docs", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
 		"metrics", "exports", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)

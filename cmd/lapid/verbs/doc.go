@@ -26,7 +26,7 @@
 //
 // commands.go lists all verbs. A noun has a file that reads from the constructor of its
 // command down to what is written; long ones have more (machines_add.go, import_formats.go,
-// metrics_bouncers.go). Verbs without a noun have one each: ready.go, why.go, backup.go, restore.go, movein.go,
+// metrics_bouncers.go). Verbs without a noun have one each: health.go, ready.go, docs.go, why.go, backup.go, restore.go, movein.go,
 // check.go, version.go, manual.go. quickstart.go makes what a first server needs and has it
 // served by whatever it is given.
 //

@@ -26,7 +26,12 @@ lapid shadow report -o json | jq .void`,
 lapid shadow answer theirs`,
 	"shadow reset": `lapid shadow reset`,
 	"ready":        `lapid ready`,
-	"version":      `lapid version -o json`,
+	"health": `lapid health
+lapid health -o json | jq -r .error`,
+	"docs": `lapid docs
+lapid docs moving-in | less
+lapid docs push -o raw > push.md`,
+	"version": `lapid version -o json`,
 
 	"machines": `lapid machines list`,
 	"machines list": `lapid machines list
