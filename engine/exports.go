@@ -286,9 +286,16 @@ func (v *View) ownExport(name string) (*Export, error) {
 	return x, nil
 }
 
+// ownPaths are those outside of /v1 and /exports that the server answers itself. A stored export
+// may have one, of before it was taken: it is not served there.
+var ownPaths = []string{"/auth", "/health"}
+
 func (s *exportSet) pathIsFree(x *Export) error {
 	if x.Path == "" {
 		return nil
+	}
+	if slices.Contains(ownPaths, x.Path) {
+		return invalid("the path %s is the server's own: choose another", x.Path)
 	}
 	for _, other := range s.order {
 		if other.Name != x.Name && other.Path == x.Path {

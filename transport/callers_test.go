@@ -53,6 +53,8 @@ GET    /v1/decisions                    403  403    200 403  403   -    -   -   
 HEAD   /v1/decisions                    403  403    200 403  403   -    -   -     -    -      -      403   200
 GET    /v1/decisions/stream             403  403    200 403  403   -    -   -     -    -      -      403   200
 HEAD   /v1/decisions/stream             403  403    200 403  403   -    -   -     -    -      -      403   200
+GET    /auth                            403  403    400 403  403   -    -   -     -    -      -      403   400
+*      /auth                            403  403    400 403  403   -    -   -     -    -      -      403   400
 DELETE /v1/decisions?value=none         401  -      -   -    200   401  401 401   401  401    200    -     -
 DELETE /v1/decisions/99                 401  -      -   -    500   401  401 401   401  401    500    -     -
 GET    /v1/allowlists                   401  -      -   -    200   401  401 401   401  401    200    -     -
@@ -94,6 +96,8 @@ GET    /v1/decisions                    200     403   -     -       tls  tls    
 HEAD   /v1/decisions                    200     403   -     -       tls  tls     403     -       200
 GET    /v1/decisions/stream             200     403   -     -       tls  tls     403     -       200
 HEAD   /v1/decisions/stream             200     403   -     -       tls  tls     403     -       200
+GET    /auth                            400     403   -     -       tls  tls     403     -       400
+*      /auth                            400     403   -     -       tls  tls     403     -       400
 DELETE /v1/decisions?value=none         401     -     -     -       tls  tls     401     200     -
 DELETE /v1/decisions/99                 401     -     -     -       tls  tls     401     500     -
 GET    /v1/allowlists                   401     -     -     -       tls  tls     401     200     -
@@ -134,6 +138,8 @@ GET    /v1/decisions                    200  -       -   -    -      -      -   
 HEAD   /v1/decisions                    200  -       -   -    -      -      -       403
 GET    /v1/decisions/stream             200  -       -   -    -      -      -       403
 HEAD   /v1/decisions/stream             200  -       -   -    -      -      -       403
+GET    /auth                            400  200     200 400  400    400    200     403
+*      /auth                            400  200     200 400  400    400    200     403
 DELETE /v1/decisions?value=none         200  -       -   -    -      -      -       401
 DELETE /v1/decisions/99                 500  -       -   -    -      -      -       401
 GET    /v1/allowlists                   200  -       -   -    -      -      -       401

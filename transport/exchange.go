@@ -58,6 +58,10 @@ var errLater = errors.New("not on a loop")
 func (x *exchange) identify() {
 	s, r := x.core, x.request
 	x.now = s.engine.Now()
+	if x.route.who == proxy { // its row is that of its own address, not one for each of its clients
+		x.client = s.gate.ClientAddress(r.Peer, r.Socket, nil, nil)
+		return
+	}
 	var xff, real []byte
 	if s.gate.MayForward(r.Peer, r.Socket) {
 		xff, real = r.Forwarded, r.Real

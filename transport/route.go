@@ -11,7 +11,11 @@ const (
 	machine        // a token of a machine that exists
 	session        // a token, whether or not its machine is still there
 	either         // bouncer or machine, see quirks.go
+	proxy          // a bouncer that asks about its client, whom its headers name
 )
+
+// anyMethod is the method of a line for all that have no line of their own.
+const anyMethod = "*"
 
 // route is one line of the table.
 type route struct {

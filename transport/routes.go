@@ -18,7 +18,7 @@ type handler func(*exchange) error
 // table is the whole server.
 func table(c *core) []tableLine {
 	accounts, alerts, decisions := accounts{c}, alerts{c}, decisions{c}
-	polls, lists, usage, exports := polls{c}, allowlists{c}, usage{c}, exports{c}
+	polls, lists, usage, exports, doors := polls{c}, allowlists{c}, usage{c}, exports{c}, doors{c}
 	return []tableLine{
 		{route{"GET", healthPath, anyone, &noneRead, 0, 0, "", 0}, isUp},
 
@@ -51,6 +51,9 @@ func table(c *core) []tableLine {
 
 		{route{"GET", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},
 		{route{"HEAD", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},
+
+		{route{"GET", doorPath, proxy, &noneRead, 0, 0, "", 0}, doors.ask},
+		{route{anyMethod, doorPath, proxy, &noneRead, 0, 0, "", 0}, doors.ask},
 
 		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, usage.add},
 	}
@@ -87,7 +90,7 @@ func newRoutes(c *core) *routes {
 		l.label = strings.NewReplacer("{", ":", "}", "").Replace(l.path)
 	}
 	t.hot[conn.Address], t.hot[conn.Changes] = t.line("GET", "/v1/decisions"), t.line("GET", "/v1/decisions/stream")
-	t.hot[conn.List] = t.line("GET", exportsPath)
+	t.hot[conn.List], t.hot[conn.Verdict] = t.line("GET", exportsPath), t.line("GET", doorPath)
 	return t
 }
 

@@ -132,7 +132,7 @@ func (x *exchange) tellFault() {
 // admit asks the gate for whom the line is.
 func (x *exchange) admit() error {
 	switch x.route.who {
-	case bouncer:
+	case bouncer, proxy:
 		return x.admitBouncer()
 	case machine:
 		return x.admitMachine()

@@ -19,21 +19,28 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // header must have been joined with commas. On the Unix socket the peer is
 // 127.0.0.1. The bytes are only looked at; nothing is allocated.
 func (g *Gate) ClientAddress(peer netip.Addr, overSocket bool, xff, xRealIP []byte) netip.Addr {
+	if len(xff) > 0 || len(xRealIP) > 0 {
+		if a := g.NamedAddress(peer, overSocket, xff, xRealIP); a.IsValid() {
+			return a
+		}
+	}
 	if overSocket {
 		peer = loopback
 	}
-	peer = peer.Unmap()
-	proxies := g.rules.Load().proxies
-	if len(proxies) == 0 || (len(xff) == 0 && len(xRealIP) == 0) || !covers(proxies, peer) {
-		return peer
+	return peer.Unmap()
+}
+
+// NamedAddress is the address that a peer names in its headers, as ClientAddress reads them:
+// invalid when the peer is no trusted proxy, and when its headers name none.
+func (g *Gate) NamedAddress(peer netip.Addr, overSocket bool, xff, xRealIP []byte) netip.Addr {
+	if !g.MayForward(peer, overSocket) {
+		return netip.Addr{}
 	}
+	proxies := g.rules.Load().proxies
 	if a := rightmostUntrusted(proxies, xff); a.IsValid() {
 		return a
 	}
-	if a := rightmostUntrusted(proxies, xRealIP); a.IsValid() {
-		return a
-	}
-	return peer
+	return rightmostUntrusted(proxies, xRealIP)
 }
 
 // MayForward reports whether a peer is a proxy that may name the client; if not,

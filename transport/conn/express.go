@@ -30,7 +30,7 @@ type express struct {
 	conn     conn // what the handlers see of a connection
 	out      []byte
 	pen      *bufio.Writer // writes to out
-	heads    [2]head
+	heads    [3]head
 }
 
 // head is how good answers of one type begin, in one second.
@@ -180,8 +180,11 @@ func (e *express) goOn(c *reactor.Conn, going *ongoing) {
 // head is how a good answer begins, as the HTTP library would write it.
 func (e *express) head(kind []byte, second int64) *head {
 	h := &e.heads[0]
-	if e.plain.kind == Changes {
+	switch e.plain.kind {
+	case Changes:
 		h = &e.heads[1]
+	case Verdict:
+		h = &e.heads[2]
 	}
 	if h.second == second && bytes.Equal(h.kind, kind) {
 		return h

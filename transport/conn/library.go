@@ -130,13 +130,22 @@ const everything = "*"
 func (l *library) received(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 	c := headerReceived(h)
 	expectation(h)
-	switch {
-	case bytes.HasPrefix(h.RequestURI(), loginPaths):
+	switch uri := h.RequestURI(); {
+	case isAsk(uri) && h.ContentLength() != 0:
+		h.SetContentLength(0) // its client's, which may never come: the connection ends with the answer
+		h.SetConnectionClose()
+	case bytes.HasPrefix(uri, loginPaths):
 		c.ReadTimeout = min(l.core.Patience.Stranger, l.core.ReadTimeout)
 	case h.ContentLength() > 0:
 		c.ReadTimeout = min(l.core.ReadStall, l.core.ReadTimeout)
 	}
 	return c
+}
+
+// isAsk reports whether a target is that of Verdict, whatever the method.
+func isAsk(uri []byte) bool {
+	path, _, _ := bytes.Cut(uri, []byte{'?'})
+	return bytes.Equal(path, askStart[len(plainMethod)+1:])
 }
 
 var loginPaths = []byte("/v1/watchers")

@@ -41,6 +41,7 @@ const (
 	Address             // GET of live decisions
 	Changes             // GET of a stream
 	List                // GET of an export by its name, with nothing else asked
+	Verdict             // GET of whether a proxy's client may pass
 
 	kinds // how many there are
 )
@@ -54,6 +55,7 @@ var (
 
 	plainStart = []byte("GET /v1/decisions")
 	listStart  = []byte("GET /exports/")
+	askStart   = []byte("GET /auth")
 	streamWord = []byte("/stream")
 	plainEnd   = []byte(" HTTP/1.1\r")
 	keepAlive  = []byte("keep-alive")
@@ -63,7 +65,7 @@ var (
 // plain and whole. It allocates nothing.
 func (p *plain) read(in []byte) bool {
 	*p = plain{}
-	if !bytes.HasPrefix(in, plainStart) && !bytes.HasPrefix(in, listStart) {
+	if !bytes.HasPrefix(in, plainStart) && !bytes.HasPrefix(in, listStart) && !bytes.HasPrefix(in, askStart) {
 		return false
 	}
 	end := bytes.IndexByte(in, '\n')
@@ -88,7 +90,7 @@ func (p *plain) read(in []byte) bool {
 	}
 }
 
-// line reads the request line, which begins with plainStart or listStart.
+// line reads the request line, which begins with plainStart, listStart or askStart.
 func (p *plain) line(line []byte) bool {
 	if !bytes.HasSuffix(line, plainEnd) {
 		return false
@@ -98,10 +100,15 @@ func (p *plain) line(line []byte) bool {
 		p.kind = List
 		return plainName(line[len(listStart) : len(line)-len(plainEnd)])
 	}
-	rest := line[len(plainStart) : len(line)-len(plainEnd)]
-	p.kind = Address
-	if bytes.HasPrefix(rest, streamWord) {
-		p.kind, rest = Changes, rest[len(streamWord):]
+	rest := line[:len(line)-len(plainEnd)]
+	switch {
+	case bytes.HasPrefix(line, askStart):
+		p.kind, rest = Verdict, rest[min(len(askStart), len(rest)):]
+	default:
+		p.kind, rest = Address, rest[min(len(plainStart), len(rest)):]
+		if bytes.HasPrefix(rest, streamWord) {
+			p.kind, rest = Changes, rest[len(streamWord):]
+		}
 	}
 	switch {
 	case len(rest) > 0 && rest[0] == '?':

@@ -36,7 +36,20 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%q is not plain", good)
 		}
 	}
+	for path, kind := range map[string]Kind{"/auth": Verdict, "/auth?a=%20b": Verdict, "/exports/edge.txt": List} {
+		text := change("/v1/decisions?ip=192.0.2.1", path)
+		if !p.read([]byte(text)) || p.kind != kind || p.size != len(text) || string(p.key) != "k" {
+			t.Errorf("%s: %+v", path, p)
+		}
+		for at := range len(text) {
+			if p.read([]byte(text[:at])) {
+				t.Errorf("%q is whole", text[:at])
+			}
+		}
+	}
 	for _, odd := range []string{
+		change("/v1/decisions?ip=192.0.2.1", "/authority"), change("/v1/decisions?ip=192.0.2.1", "/auth/"), change("/v1/decisions?ip=192.0.2.1", "/auth?a b"),
+		change("/v1/decisions?ip=192.0.2.1", "/exports/a?page=1"), change("/v1/decisions?ip=192.0.2.1", "/exports/.a"),
 		change("GET", "HEAD"), change("GET", "get"), change(" HTTP/1.1", "  HTTP/1.1"), change("HTTP/1.1", "HTTP/1.0"),
 		change("/v1/decisions?", "/v1/decisions/7?"), change("?ip=192.0.2.1", ""), change("/v1", "http://x/v1"),
 		change("192.0.2.1", "192.0.2.1#"), change("192.0.2.1", "http://x"), change("192.0.2.1", "\x7f"), change("192.0.2.1", "\xc3\xa9"),
@@ -62,6 +75,8 @@ func FuzzPlain(f *testing.F) {
 	f.Add([]byte(plainRequest))
 	f.Add([]byte(plainRequest + plainRequest))
 	f.Add([]byte("GET /v1/decisions/stream?startup=true HTTP/1.1\r\nHost: [::1]\r\nX-Forwarded-For: 1.2.3.4\r\nx-real-ip: 2.3.4.5 \r\n\r\n"))
+	f.Add([]byte("GET /auth HTTP/1.1\r\nHost: lapi\r\nX-Api-Key: k\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"))
+	f.Add([]byte("GET /auth?a=b HTTP/1.1\r\nHost: lapi\r\n\r\nGET /exports/edge.txt HTTP/1.1\r\nHost: lapi\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var p plain
 		if !p.read(in) {
@@ -85,8 +100,8 @@ func FuzzPlain(f *testing.F) {
 		want.fill(ctx)
 		got := Request{Method: plainMethod, Protocol: plainProtocol}
 		got.fillPlain(&p)
-		path := map[Kind]string{Address: "/v1/decisions", Changes: "/v1/decisions/stream"}[p.kind]
-		if string(got.Path) != path {
+		path := map[Kind]string{Address: "/v1/decisions", Changes: "/v1/decisions/stream", Verdict: "/auth", List: "/exports/"}[p.kind]
+		if string(got.Path) != path && (p.kind != List || !bytes.HasPrefix(got.Path, []byte(path))) {
 			t.Fatalf("%q: a path %s", in, got.Path)
 		}
 		for name, pair := range map[string][2][]byte{

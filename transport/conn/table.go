@@ -7,7 +7,7 @@ import (
 
 // Route is one line of the table of what can be asked.
 type Route struct {
-	Method string
+	Method string // "*": all that have no route of their own
 	Path   string // {name} is one segment that is not empty
 }
 
