@@ -65,7 +65,7 @@ func TestEndsNameTheirActor(t *testing.T) {
 	b := backup(t, r)
 	r.Restart()
 	told("from a snapshot", r.Engine)
-	_, err = engine.Restore(&engine.Options{Dir: "restored", FS: disk, Now: r.Now}, bytes.NewReader(b))
+	_, err = engine.Restore(&engine.Options{Dir: "restored", FS: disk, Now: r.Now}, engine.Actor{}, bytes.NewReader(b))
 	wants(t, err, nil)
 	e, err := engine.Open(&engine.Options{Dir: "restored", FS: disk, Now: r.Now})
 	wants(t, err, nil)

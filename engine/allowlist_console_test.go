@@ -102,7 +102,7 @@ func TestConsoleAllowlist(t *testing.T) {
 		t.Errorf("after a start: %+v", l)
 	}
 	dir := filepath.Join(t.TempDir(), "restored")
-	_, err = engine.Restore(&engine.Options{Dir: dir}, &b)
+	_, err = engine.Restore(&engine.Options{Dir: dir}, engine.Actor{}, &b)
 	wants(t, err, nil)
 	restored, err := engine.Open(&engine.Options{Dir: dir})
 	wants(t, err, nil)

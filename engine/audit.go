@@ -43,6 +43,7 @@ type AuditRow struct {
 	// is stored of it.
 	Before, After string
 	Outcome       string // ok, or why not
+	Token         uint32 // number of the API token with which an operator asked; 0: none
 }
 
 // ActorStranger is who was refused, under whatever name he gave. It is the audit's alone:
@@ -117,6 +118,9 @@ func (r *storedRow) append(dst []byte, link *auditHash) []byte {
 	for _, s := range [...]string{r.By.Name, r.Address, r.Action, r.Target, r.Before, r.After, r.Outcome} {
 		dst = appendString(dst, s)
 	}
+	if r.Token != 0 {
+		dst = binary.AppendUvarint(dst, uint64(r.Token))
+	}
 	r.hash = chained(link, r.Series, r.Number, dst[from+len(r.hash):])
 	copy(dst[from:], r.hash[:])
 	return dst
@@ -149,6 +153,9 @@ func (r *storedRow) decode(key, value []byte) error {
 	for _, s := range [...]*string{&r.By.Name, &r.Address, &r.Action, &r.Target, &r.Before, &r.After, &r.Outcome} {
 		*s = d.string()
 	}
+	if len(d.rest) > 0 && d.err == nil {
+		r.Token = uint32(min(d.uvarint(), 1<<32-1))
+	}
 	if kind > 255 {
 		d.fail()
 	}
@@ -177,6 +184,7 @@ type auditHead struct {
 	next          uint64 // number of the next row
 	latest        int64
 	series        [auditSeries]auditChain
+	bytes         uint64 // of all rows and their keys, as they were written
 }
 
 // auditChain is one series.
@@ -206,7 +214,7 @@ func (h *auditHead) append(dst []byte) []byte {
 		dst = binary.AppendVarint(dst, c.goneAt)
 		dst = append(append(dst, c.goneHash[:]...), c.lastHash[:]...)
 	}
-	return dst
+	return binary.AppendUvarint(dst, h.bytes)
 }
 
 func (h *auditHead) decode(value []byte) error {
@@ -223,6 +231,9 @@ func (h *auditHead) decode(value []byte) error {
 		c.goneAt = d.varint()
 		d.fixed(c.goneHash[:])
 		d.fixed(c.lastHash[:])
+	}
+	if len(d.rest) > 0 && d.err == nil {
+		h.bytes = d.uvarint()
 	}
 	if h.counted > h.told {
 		d.fail()
@@ -241,7 +252,9 @@ func (h *auditHead) enter(row *AuditRow) (key, value []byte) {
 	c.last, c.lastHash = row.Number, s.hash
 	c.rows++
 	c.everything++
-	return auditKey(row.Series, row.Number), value
+	key = auditKey(row.Series, row.Number)
+	h.bytes += uint64(len(key) + len(value))
+	return key, value
 }
 
 // jsonText is a small value in JSON; it has nothing that cannot be written.

@@ -151,7 +151,7 @@ func (w *auditWalk) endings(o *endDecisions) {
 	if w.by.Kind == ActorExpiry || len(o.ids) == 0 {
 		return
 	}
-	if len(o.ids) > 1 {
+	if len(o.ids) > 1 || w.by.byItself() {
 		w.removals("decision.delete", "decision", o.ids)
 		return
 	}
@@ -167,9 +167,10 @@ func (w *auditWalk) endings(o *endDecisions) {
 	w.deed("decision.delete", target, before, nil)
 }
 
-// removals is of things that have numbers alone.
+// removals is of things that have numbers alone. What machines take away is counted as what
+// they push.
 func (w *auditWalk) removals(action, noun string, ids []uint64) {
-	if w.by.byItself() && w.by.Kind != ActorMachine {
+	if w.by.byItself() {
 		w.tick(auditTick{action: action, who: w.by}, len(ids))
 		return
 	}
@@ -189,7 +190,9 @@ func (w *auditWalk) machine(o *putMachine) {
 			verb = "register"
 		}
 	}
-	w.address = m.IP
+	if w.by.byItself() {
+		w.address = m.IP
+	}
 	w.changes(auditedMachine, m.ID, verb, machineFields(m))
 }
 
@@ -205,10 +208,10 @@ func machineFields(m *Machine) auditFields {
 // from new addresses, and what software they say they are, are counted.
 func (w *auditWalk) bouncer(o *putBouncer) {
 	b := &o.bouncer
-	if b.IP.IsValid() {
-		w.address = b.IP.String()
-	}
 	if w.by.byItself() {
+		if b.IP.IsValid() {
+			w.address = b.IP.String()
+		}
 		w.tick(auditTick{action: "bouncer.report", who: Actor{ActorBouncer, BaseName(b.Name)}, address: w.address}, 0)
 		if b.AutoCreated {
 			return
@@ -291,9 +294,15 @@ func exportFields(x *Export) auditFields {
 	return f
 }
 
-// reduction is told with what went; items that ran out are the retention's, and counted.
 func operatorFields(o *Operator) auditFields {
-	f := auditFields{"role": o.Role.String(), "tokens": len(o.Tokens)}
+	numbers := make([]uint32, len(o.Tokens))
+	for i := range o.Tokens {
+		numbers[i] = o.Tokens[i].ID
+	}
+	f := auditFields{"role": o.Role.String(), "tokens": numbers}
+	if o.lastToken != 0 {
+		f["last_token"] = o.lastToken
+	}
 	if o.PasswordHash != "" {
 		f["password"] = printOf([]byte(o.PasswordHash))
 	}
@@ -306,7 +315,8 @@ func operatorFields(o *Operator) auditFields {
 	return f
 }
 
-// token tells of a new one, and remembers that its operator has one more.
+// token tells of a new one with its number, which is the next one, and remembers that its
+// operator has it.
 func (w *auditWalk) token(o *grantToken) {
 	after := auditFields{"comment": o.token.Comment}
 	if o.token.ExpiresAt != 0 {
@@ -314,13 +324,15 @@ func (w *auditWalk) token(o *grantToken) {
 	}
 	var f auditFields
 	if json.Unmarshal([]byte(w.state(auditedOperator, o.name)), &f) == nil && f != nil {
-		n, _ := f["tokens"].(float64)
-		f["tokens"] = int(n) + 1
+		last, _ := f["last_token"].(float64)
+		list, _ := f["tokens"].([]any) // an older program remembered how many there were
+		after["token"], f["last_token"], f["tokens"] = int(last)+1, int(last)+1, append(list, int(last)+1)
 		w.remember(auditedOperator, o.name, jsonText(f))
 	}
 	w.deed("operator.token", o.name, nil, after)
 }
 
+// reduction is told with what went; items that ran out are the retention's, and counted.
 func (w *auditWalk) reduction(o *reduceAllowlist) {
 	if len(o.values) == 0 {
 		w.tick(auditTick{action: "allowlist.expire", who: w.by, target: o.name}, 0)

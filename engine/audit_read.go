@@ -152,13 +152,26 @@ const mostAuditFaults = 100
 func (t *Trail) Verify(ctx context.Context, expect map[uint64]string) (*AuditVerdict, error) {
 	t.mu.Lock() // nothing is forgotten meanwhile
 	defer t.mu.Unlock()
-	head := t.head.Load()
-	if head == nil {
-		if t.broken != nil {
-			return nil, t.off()
+	for {
+		head := t.head.Load()
+		if head == nil {
+			if t.broken != nil {
+				return nil, t.off()
+			}
+			return nil, &Error{Kind: ErrNotFound, Text: "there is no audit yet"}
 		}
-		return nil, &Error{Kind: ErrNotFound, Text: "there is no audit yet"}
+		v, err := t.review(ctx, head, expect)
+		if err != nil {
+			return nil, err
+		}
+		if len(v.Faults) == 0 || *t.head.Load() == *head { // else a backup has written rows meanwhile
+			return v, nil
+		}
 	}
+}
+
+// review is one look at all rows, by a head.
+func (t *Trail) review(ctx context.Context, head *auditHead, expect map[uint64]string) (*AuditVerdict, error) {
 	v := &auditReview{AuditVerdict: AuditVerdict{Told: head.told}, expect: expect, seen: map[uint64]bool{}}
 	for s := range AuditSeries(auditSeries) {
 		if err := v.series(ctx, t.e.store, s, &head.series[s]); err != nil {
@@ -193,7 +206,14 @@ func (v *auditReview) series(ctx context.Context, store *persist.Store, s AuditS
 	seal := &v.Seals[s]
 	*seal = AuditSeal{Series: s, Rows: c.rows, Ever: c.everything, Gone: c.gone, GoneAt: c.goneAt, Last: c.last, Hash: hex.EncodeToString(c.lastHash[:])}
 	link, last, rows := c.goneHash, c.gone, uint64(0)
-	err := store.ScanRows(rowAudit, auditKey(s, 0), auditKey(s, c.last+1), false, func(key, value []byte) (bool, error) {
+	behind := []uint64(nil) // the last one, by number
+	err := store.ScanRows(rowAudit, auditKey(s, 0), auditKey(s+1, 0), false, func(key, value []byte) (bool, error) {
+		if number := numberAt(key); number > c.last {
+			if len(behind) <= mostAuditFaults {
+				behind = append(behind, number)
+			}
+			return len(behind) <= mostAuditFaults, ctx.Err()
+		}
 		r := &storedRow{}
 		if r.decode(key, value) != nil {
 			v.fault(s, numberAt(key), "row %d cannot be read: it was changed", numberAt(key))
@@ -219,6 +239,9 @@ func (v *auditReview) series(ctx context.Context, store *persist.Store, s AuditS
 	})
 	if err != nil {
 		return err
+	}
+	for _, number := range behind {
+		v.fault(s, number, "row %d stands behind the last one, %d: it was put there", number, c.last)
 	}
 	if last != c.last || link != c.lastHash {
 		v.fault(s, c.last, "the last row is %d, and %d was written last", last, c.last)
@@ -272,19 +295,21 @@ func (t *Trail) retain(ctx context.Context, s AuditSeries) (n int, more bool, er
 		return 0, false, err
 	}
 	o, now, c := t.e.options.Audit, t.e.Now(), &w.head.series[s]
-	last := storedRow{}
+	last, unread, damaged, bytes := storedRow{}, 0, 0, uint64(0)
 	err = t.e.store.ScanRows(rowAudit, auditKey(s, 0), auditKey(s, c.last+1), false, func(key, value []byte) (bool, error) {
 		var r storedRow
 		if r.decode(key, value) != nil {
-			return false, nil // what was changed stays, to be seen
+			unread++ // it goes with the next one that can be read, or stays with it
+			return true, ctx.Err()
 		}
-		many := o.MaxRows > 0 && c.rows-uint64(n) > uint64(o.MaxRows)
+		many := o.MaxRows > 0 && c.rows-min(c.rows, uint64(n+unread)) > uint64(o.MaxRows)
 		old := o.MaxAge > 0 && r.latest < now-int64(o.MaxAge)
-		if !many && !old || n == auditForgottenAtOnce {
+		if !many && !old || n >= auditForgottenAtOnce {
 			more = many || old
 			return false, ctx.Err()
 		}
-		n, last = n+1, r
+		n, damaged, unread, last = n+1+unread, damaged+unread, 0, r
+		bytes += uint64(len(key) + len(value))
 		return true, ctx.Err()
 	})
 	if err != nil || n == 0 {
@@ -292,6 +317,12 @@ func (t *Trail) retain(ctx context.Context, s AuditSeries) (n int, more bool, er
 	}
 	w.batch.DeleteRange(rowAudit, auditKey(s, 0), auditKey(s, last.Number+1))
 	c.rows -= min(c.rows, uint64(n))
+	w.head.bytes -= min(w.head.bytes, bytes)
 	c.gone, c.goneHash, c.goneAt = last.Number, last.hash, now
+	if damaged > 0 { // the rows are no more there to be seen by Verify, so a row says that they were
+		w.rev, w.at, w.by, w.told, w.address, w.from = 0, now, Actor{Kind: ActorServer}, false, "", Sender{}
+		w.row(&AuditRow{Action: "audit.forget", Target: fmt.Sprintf("rows up to %d", last.Number), Before: jsonText(auditFields{"unreadable": damaged})})
+		t.e.log.Warn("rows of the audit were forgotten that could not be read: they had been changed", "rows", damaged, "up_to", last.Number)
+	}
 	return n, more, t.e.perform(ctx, func(*View) error { return t.write(w) })
 }

@@ -289,6 +289,12 @@ func TestAuditShowsWhatWasChanged(t *testing.T) {
 		"put there": {func(b *persist.Rows, values map[uint64][]byte, key func(uint64) []byte) {
 			b.Set(3, append(key(0), 7)[:9], values[third])
 		}, 0},
+		"behind": {func(b *persist.Rows, values map[uint64][]byte, key func(uint64) []byte) {
+			b.Set(3, key(last+1), values[third])
+		}, last + 1},
+		"behind, and no row": {func(b *persist.Rows, _ map[uint64][]byte, key func(uint64) []byte) {
+			b.Set(3, key(last+9), []byte("x"))
+		}, last + 9},
 		"exchanged": {func(b *persist.Rows, values map[uint64][]byte, key func(uint64) []byte) {
 			b.Set(3, key(third), values[third+1])
 			b.Set(3, key(third+1), values[third])
@@ -329,6 +335,104 @@ func TestAuditIsForgotten(t *testing.T) {
 		t.Errorf("left: %s", inWords(left))
 	}
 	whole(t, r.Engine)
+}
+
+// A row at the front that cannot be read goes with those behind it that are old, and a row says so.
+func TestAuditForgetsWhatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	disk := persist.NewMemFS()
+	r := enginetest.NewRig(t, func(o *engine.Options) { o.Audit, o.FS, o.Dir = &engine.AuditOptions{MaxRows: 4}, disk, "store" })
+	by, ctx := engine.As(context.Background(), root), context.Background()
+	for i := range 8 {
+		wants(t, r.CreateAllowlist(by, fmt.Sprint("list-", i), "", r.Now().UnixNano()), nil)
+	}
+	first := audited(t, r.Engine, &engine.AuditQuery{Oldest: true})[0].Number
+	r.Stop()
+	s, err := persist.Open(&persist.Options{Dir: "store", FS: disk})
+	wants(t, err, nil)
+	batch := s.NewRows()
+	for _, number := range []uint64{first, first + 1} {
+		batch.Set(3, append([]byte{0, 0, 0, 0, 0, 0, 0, 0}, byte(number)), []byte("no row"))
+	}
+	wants(t, s.WriteRows(batch), nil)
+	wants(t, s.Close(), nil)
+	r.Start()
+	n, err := r.Trail().Retain(ctx)
+	wants(t, err, nil)
+	rows := audited(t, r.Engine, &engine.AuditQuery{})
+	if n != 4 || len(rows) != 5 || rows[0].Action != "audit.forget" || rows[0].Before != `{"unreadable":2}` {
+		t.Errorf("%d were forgotten, left: %s", n, inWords(rows))
+	}
+	whole(t, r.Engine)
+}
+
+// From where an operator asked, and with which token, is told beside what was done; it is kept
+// for the audit alone, and the state does not know it.
+func TestAuditTellsFromWhere(t *testing.T) {
+	t.Parallel()
+	r := auditedRig(t, &engine.AuditOptions{})
+	ctx := context.Background()
+	alice := engine.As(ctx, engine.Actor{Kind: engine.ActorNamedOperator, Name: "alice"})
+	wants(t, r.AddOperator(alice, &engine.Operator{Name: "alice", Role: engine.RoleAdmin}), nil)
+	for range 2 {
+		_, err := r.GrantToken(alice, "alice", &engine.OperatorToken{Hash: engine.SecretHash{byte(r.View().Revision())}})
+		wants(t, err, nil)
+	}
+	for i, from := range []engine.Sender{{}, {Address: netip.MustParseAddr("192.0.2.7"), Token: 2}, {Address: netip.MustParseAddr("2001:db8::1")}} {
+		wants(t, r.CreateAllowlist(engine.From(alice, from), fmt.Sprint("list-", i), "", r.Now().UnixNano()), nil)
+	}
+	wants(t, r.AddMachine(engine.From(alice, engine.Sender{Address: netip.MustParseAddr("192.0.2.7")}), &engine.Machine{ID: "m", IP: "198.51.100.1"}, false), nil)
+	var told []string
+	for _, row := range audited(t, r.Engine, &engine.AuditQuery{Deeds: true, Oldest: true}) {
+		told = append(told, fmt.Sprintf("%s %s %s %d %s", row.Action, row.Target, row.Address, row.Token, row.After))
+	}
+	want := []string{
+		`operator.add alice  0 {"role":"admin","tokens":[]}`,
+		`operator.token alice  0 {"comment":"","token":1}`,
+		`operator.token alice  0 {"comment":"","token":2}`,
+		`allowlist.create list-0  0 {"description":""}`,
+		`allowlist.create list-1 192.0.2.7 2 {"description":""}`,
+		`allowlist.create list-2 2001:db8::1 0 {"description":""}`,
+		`machine.add m 192.0.2.7 0 {"auth":"","validated":false}`,
+	}
+	if !slices.Equal(told, want) {
+		t.Errorf("told:\n%s\nnot:\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+	digest := r.Digest()
+	r.Restart()
+	if r.Digest() != digest {
+		t.Error("a restart made another state")
+	}
+	whole(t, r.Engine)
+}
+
+// What a machine takes away is counted as what it pushes, however often it does.
+func TestAuditCountsDeletionsByMachines(t *testing.T) {
+	t.Parallel()
+	r := auditedRig(t, &engine.AuditOptions{})
+	ctx := context.Background()
+	machine := engine.As(ctx, engine.Actor{Kind: engine.ActorMachine, Name: "edge-1"})
+	for i := range 3 {
+		_, err := r.AddAlerts(ctx, "edge-1", banOn(r, fmt.Sprint("192.0.2.", i), "4h"), r.Now().UnixNano())
+		wants(t, err, nil)
+		wants(t, r.EndDecision(machine, engine.DecisionID(i+1), r.Now().UnixNano()), nil)
+	}
+	wants(t, r.DeleteAlert(machine, 1, r.Now().UnixNano()), nil)
+	if deeds := audited(t, r.Engine, &engine.AuditQuery{Deeds: true}); len(deeds) != 0 {
+		t.Errorf("told one by one: %s", inWords(deeds))
+	}
+	r.Advance(time.Minute)
+	counted := inWords(audited(t, r.Engine, &engine.AuditQuery{Oldest: true}))
+	if want := `machine edge-1 | alert.delete |  |  | {"first":"2026-07-01T10:00:00Z","things":1,"times":1} | ok
+machine edge-1 | alert.push |  |  | {"first":"2026-07-01T10:00:00Z","things":3,"times":3} | ok
+machine edge-1 | decision.delete |  |  | {"first":"2026-07-01T10:00:00Z","things":3,"times":3} | ok
+`; counted != want {
+		t.Errorf("counted:\n%s\nnot:\n%s", counted, want)
+	}
+	m := r.Metrics().Audit
+	if !m.On || m.Lag != 0 || m.Rows != [2]uint64{0, 3} || m.Bytes == 0 {
+		t.Errorf("metrics: %+v", m)
+	}
 }
 
 // Filters and pages give each row that fits once, in order.
@@ -381,7 +485,7 @@ func TestAuditIsRestored(t *testing.T) {
 	wants(t, r.CreateAllowlist(by, "after", "", r.Now().UnixNano()), nil)
 	for _, o := range []*engine.AuditOptions{{}, nil} {
 		dir := fmt.Sprintf("restored-%t", o == nil)
-		_, err = engine.Restore(&engine.Options{Dir: dir, FS: disk, Now: r.Now, Audit: o}, bytes.NewReader(b))
+		_, err = engine.Restore(&engine.Options{Dir: dir, FS: disk, Now: r.Now, Audit: o}, root, bytes.NewReader(b))
 		wants(t, err, nil)
 		again := enginetest.NewRig(t, func(options *engine.Options) {
 			options.Audit, options.FS, options.Dir = &engine.AuditOptions{}, disk, dir
@@ -392,7 +496,11 @@ func TestAuditIsRestored(t *testing.T) {
 		for _, row := range rows {
 			targets[row.Action+" "+row.Target]++
 		}
-		if want := map[string]int{"allowlist.create before": 1, "allowlist.create then": 1, "alert.push ": 1}; !maps.Equal(targets, want) {
+		want := map[string]int{"allowlist.create before": 1, "allowlist.create then": 1, "alert.push ": 1}
+		if o != nil {
+			want["store.restore revision 3"] = 1
+		}
+		if !maps.Equal(targets, want) {
 			t.Errorf("told: %v", targets)
 		}
 		whole(t, again.Engine)

@@ -28,7 +28,8 @@ type Trail struct {
 
 	// The committer's, and read by all. nil: nothing is there yet.
 	head   atomic.Pointer[auditHead]
-	broken error // what the store has cannot be read: nothing is written. Set by open
+	read   atomic.Uint64 // revision up to which it was looked at; ahead of head where there was nothing to tell
+	broken error         // what the store has cannot be read: nothing is written. Set by open
 }
 
 // mostAuditExtra bounds what waits of callers; more is refused with ErrBusy.
@@ -144,6 +145,7 @@ func (t *Trail) step(ctx context.Context, to Revision, flush bool) (more bool, e
 	if err != nil {
 		return false, err
 	}
+	t.read.Store(uint64(w.read))
 	if now := t.e.Now(); !full && (flush || now/auditMinute > w.minute) {
 		w.flush()
 	}
@@ -252,6 +254,22 @@ func (t *Trail) catchUp(v *View) error {
 	return nil
 }
 
+// restored tells that the store was made from a backup, behind all that this has of the audit.
+// Run must not be running: what calls is in the place of the committer.
+func (t *Trail) restored(by Actor, rev Revision) error {
+	if !t.on() {
+		return nil
+	}
+	v := t.e.View()
+	if err := t.catchUp(v); err != nil {
+		return err
+	}
+	w := newAuditWalk(t.e, t.head.Load())
+	w.read, w.rev, w.at, w.by = v.revision, v.revision, t.e.Now(), by
+	w.deed("store.restore", fmt.Sprintf("revision %d", rev), nil, nil)
+	return t.write(w)
+}
+
 // awaits is the revision behind which the journal is kept for the audit, and whether there
 // is one.
 func (t *Trail) awaits() (Revision, bool) {
@@ -260,4 +278,30 @@ func (t *Trail) awaits() (Revision, bool) {
 		return 0, false
 	}
 	return head.counted, true
+}
+
+// AuditMetrics is one reading of the audit; zero where none is kept.
+type AuditMetrics struct {
+	On      bool
+	Told    Revision            // the history is told up to here
+	Lag     uint64              // revisions behind it
+	Counted uint64              // revisions behind the one up to which what is counted has its rows: a minute's worth is usual
+	Rows    [auditSeries]uint64 // stored, by series
+	Ever    [auditSeries]uint64 // with those that were forgotten
+	Bytes   uint64              // of the stored rows, before the store has compressed them
+}
+
+// Metrics reads where the audit stands. Any goroutine; it does not wait.
+func (t *Trail) Metrics() AuditMetrics {
+	head := t.head.Load()
+	if head == nil || !t.on() {
+		return AuditMetrics{}
+	}
+	newest := t.e.View().revision
+	told := max(head.told, min(Revision(t.read.Load()), newest))
+	m := AuditMetrics{On: true, Told: told, Lag: uint64(newest - min(told, newest)), Counted: uint64(newest - min(head.counted, newest)), Bytes: head.bytes}
+	for s := range head.series {
+		m.Rows[s], m.Ever[s] = head.series[s].rows, head.series[s].everything
+	}
+	return m
 }

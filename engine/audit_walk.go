@@ -33,6 +33,7 @@ type auditWalk struct {
 	at      int64
 	by      Actor
 	address string
+	from    Sender
 	told    bool // its deeds have rows already: it is walked for what is counted
 }
 
@@ -107,12 +108,15 @@ func (w *auditWalk) commit(rev Revision, record []byte) error {
 	}
 	w.rev, w.at, w.told = rev, d.varint(), rev <= w.base.told
 	w.begin(w.at)
-	for n := d.count(2); n > 0 && d.err == nil; n-- {
+	n := d.count(2)
+	senders := d.sendersBehind(n)
+	for place := 0; place < n && d.err == nil; place++ {
 		number := d.byte()
 		body := decoder{rest: d.bytes(), version: d.version}
 		if d.err != nil || silentOps[number] {
 			continue
 		}
+		w.from = senders[place]
 		if err := w.op(number, &body); err != nil {
 			return err
 		}
@@ -138,6 +142,9 @@ func (w *auditWalk) op(number byte, body *decoder) error {
 		return body.err
 	}
 	w.by, w.address = Actor{kind, string(name)}, ""
+	if w.from.Address.IsValid() {
+		w.address = w.from.Address.String()
+	}
 	w.auditedOp(o)
 	return nil
 }
@@ -221,7 +228,7 @@ func (w *auditWalk) row(r *AuditRow) {
 		return
 	}
 	r.Series, r.At, r.Revision, r.By, r.Outcome = AuditDeeds, w.at, w.rev, w.by, AuditOK
-	r.Address = cmp.Or(r.Address, w.address)
+	r.Address, r.Token = cmp.Or(r.Address, w.address), w.from.Token
 	w.enter(r)
 }
 

@@ -92,9 +92,10 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 // verifies that it holds what was backed up, to the last bit. It returns the revision.
 // One commit or more follow, in which the places of all bouncers are forgotten: what they
 // were told since the backup is not known, so each is told everything at its next poll,
-// whether it asks for that or not. After an error the folder holds nothing of use. Errors
+// whether it asks for that or not. Where an audit is kept a row of it says that by has
+// restored, and up to which revision. After an error the folder holds nothing of use. Errors
 // wrap persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
-func Restore(o *Options, r io.Reader) (Revision, error) {
+func Restore(o *Options, by Actor, r io.Reader) (Revision, error) {
 	var want [32]byte
 	given := false
 	rev, err := persist.Restore(&persist.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger}, r, func(kind uint16, body []byte) error {
@@ -119,6 +120,9 @@ func Restore(o *Options, r io.Reader) (Revision, error) {
 	}
 	if err == nil {
 		err = e.forgetPlaces()
+	}
+	if err == nil {
+		err = e.trail.restored(by, Revision(rev))
 	}
 	return Revision(rev), errors.Join(err, e.Close())
 }
@@ -149,6 +153,6 @@ func (e *Engine) commitAlone(o op) error {
 	p := &proposal{op: o, by: Actor{Kind: ActorServer}}
 	s := e.state
 	p.number(numbers{s.next.nextAlert, s.next.nextDecision})
-	e.write([]*proposal{p}, nil, s.at, appendCommit(nil, s.at, 1, p.bytes))
+	e.write([]*proposal{p}, nil, s.at, appendCommit(nil, s.at, 1, p.bytes, nil))
 	return p.err
 }

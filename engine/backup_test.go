@@ -45,7 +45,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the bouncer is at %d, %v before the backup", at, ok)
 	}
 	r.Stop()
-	rev, err := engine.Restore(&engine.Options{Dir: "restored", FS: r.Options.FS}, bytes.NewReader(b))
+	rev, err := engine.Restore(&engine.Options{Dir: "restored", FS: r.Options.FS}, engine.Actor{}, bytes.NewReader(b))
 	wants(t, err, nil)
 	r.Options.Dir = "restored"
 	r.Start()
@@ -142,7 +142,7 @@ func TestBackupBesideWriters(t *testing.T) {
 		var b bytes.Buffer
 		taken, _, err := r.Backup(ctx, &b)
 		wants(t, err, nil)
-		rev, err := engine.Restore(&engine.Options{Dir: fmt.Sprint("restored-", i), FS: disk}, &b)
+		rev, err := engine.Restore(&engine.Options{Dir: fmt.Sprint("restored-", i), FS: disk}, engine.Actor{}, &b)
 		if err != nil || rev != taken {
 			t.Errorf("backup %d of revision %d is restored as %d: %v", i, taken, rev, err)
 		}
@@ -157,7 +157,7 @@ func TestDamagedBackup(t *testing.T) {
 	_, b := backedUp(t)
 	disk := persist.NewMemFS()
 	for i, d := range damages(len(b)) {
-		_, err := engine.Restore(&engine.Options{Dir: fmt.Sprint("damaged-", i), FS: disk}, bytes.NewReader(d.apply(b)))
+		_, err := engine.Restore(&engine.Options{Dir: fmt.Sprint("damaged-", i), FS: disk}, engine.Actor{}, bytes.NewReader(d.apply(b)))
 		if !errors.Is(err, persist.ErrCorrupt) && !errors.Is(err, persist.ErrFormat) {
 			t.Errorf("%v: %v", d, err)
 		}
@@ -165,7 +165,7 @@ func TestDamagedBackup(t *testing.T) {
 	for name, in := range map[string][]byte{
 		"nothing": nil, "text": []byte("config_paths: {data_dir: /var/lib/crowdsec/data}\n"), "twice": append(bytes.Clone(b), b...), "more": append(bytes.Clone(b), 0),
 	} {
-		if _, err := engine.Restore(&engine.Options{Dir: name, FS: disk}, bytes.NewReader(in)); !errors.Is(err, persist.ErrFormat) && !errors.Is(err, persist.ErrCorrupt) {
+		if _, err := engine.Restore(&engine.Options{Dir: name, FS: disk}, engine.Actor{}, bytes.NewReader(in)); !errors.Is(err, persist.ErrFormat) && !errors.Is(err, persist.ErrCorrupt) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestRestoreOverAStore(t *testing.T) {
 	t.Parallel()
 	r, b := backedUp(t)
 	for _, running := range []bool{true, false} {
-		if _, err := engine.Restore(&r.Options, bytes.NewReader(b)); !errors.Is(err, persist.ErrFormat) {
+		if _, err := engine.Restore(&r.Options, engine.Actor{}, bytes.NewReader(b)); !errors.Is(err, persist.ErrFormat) {
 			t.Errorf("running: %v: %v", running, err)
 		}
 		r.Stop()
@@ -257,7 +257,7 @@ func TestBackupFormats(t *testing.T) {
 		r := enginetest.NewRig(t, nil)
 		r.Stop()
 		r.Options.Dir = "restored"
-		_, err = engine.Restore(&r.Options, bytes.NewReader(b))
+		_, err = engine.Restore(&r.Options, engine.Actor{}, bytes.NewReader(b))
 		wants(t, err, nil)
 		r.Start()
 		if got := tell(t, r.Engine); got != string(want) {

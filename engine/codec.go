@@ -15,6 +15,8 @@ import (
 //	version  1 byte   recordVersion
 //	time     varint   Unix nanoseconds of the commit
 //	ops      uvarint  how many; each: its number (1 byte), its length (uvarint), its body
+//	senders  uvarint  how many, each a row: the place of its operation, address, token number.
+//	                  Only where there are any; for the audit alone: nothing is applied by them
 //
 // Numbers are unsigned varints unless they can be negative, texts are a length
 // and the bytes. Every encoder has its decoder beside it; operation numbers
@@ -64,8 +66,8 @@ func appendCommitHead(dst []byte, at int64, ops int) []byte {
 }
 
 // appendCommit makes a commit of operations that are framed already, and adds it to dst.
-func appendCommit(dst []byte, at int64, ops int, framed []byte) []byte {
-	return append(appendCommitHead(dst, at, ops), framed...)
+func appendCommit(dst []byte, at int64, ops int, framed []byte, from []sentOp) []byte {
+	return appendSenders(append(appendCommitHead(dst, at, ops), framed...), from)
 }
 
 // appendOp frames one operation.

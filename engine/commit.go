@@ -96,6 +96,7 @@ type draft struct {
 	ops   int
 	ahead bool    // all are, see proposal.ahead
 	next  numbers // behind it
+	from  []sentOp
 
 	record []byte // borrowed from the engine until the next draft is made; nil: there is nothing to write
 	begun  bool   // the store's journal has it, or has said begin
@@ -177,7 +178,7 @@ func (e *Engine) draft(batch []*proposal, before *draft) *draft {
 	due := writes && before == nil && s.anyDue(d.at)
 	e.record = e.resolve(d, record, writes)
 	if due || d.ops > 1 || d.ops == 1 && d.back == nil {
-		e.frame = appendCommit(e.frame[:0], d.at, d.ops, e.record)
+		e.frame = appendCommit(e.frame[:0], d.at, d.ops, e.record, d.from)
 		d.record = e.frame
 	}
 	return d
@@ -208,6 +209,9 @@ func (e *Engine) resolve(d *draft, record []byte, writes bool) []byte {
 		d.next = p.number(d.next)
 		record = append(record, p.bytes...)
 		p.bytes = nil
+		if p.from != (Sender{}) {
+			d.from = append(d.from, sentOp{d.ops, p.from})
+		}
 		d.ops++
 	}
 	return record

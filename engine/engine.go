@@ -189,7 +189,7 @@ func (e *Engine) begin() error {
 	}
 	o := &genesis{uuidKey: [2]uint64{binary.LittleEndian.Uint64(key[:8]), binary.LittleEndian.Uint64(key[8:])}}
 	now := e.Now()
-	if err := e.append(1, appendCommit(nil, now, 1, appendOp(nil, Actor{Kind: ActorServer}, o))); err != nil {
+	if err := e.append(1, appendCommit(nil, now, 1, appendOp(nil, Actor{Kind: ActorServer}, o), nil)); err != nil {
 		return fmt.Errorf("starting a history: %w", err)
 	}
 	e.state.at = now

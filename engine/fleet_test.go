@@ -95,7 +95,7 @@ func TestFleet(t *testing.T) {
 	wants(t, e.Close(), nil)
 	b, err := os.ReadFile(path)
 	wants(t, err, nil)
-	_, err = engine.Restore(&engine.Options{Dir: filepath.Join(dir, "restored")}, bytes.NewReader(b)) // compares digests
+	_, err = engine.Restore(&engine.Options{Dir: filepath.Join(dir, "restored")}, engine.Actor{}, bytes.NewReader(b)) // compares digests
 	wants(t, err, nil)
 	stage("restored and verified")
 }

@@ -113,7 +113,7 @@ func lives(t *testing.T, e *engine.Engine) {
 	if _, _, err := e.Backup(ctx, &again); err != nil {
 		t.Fatalf("it cannot be backed up: %v", err)
 	}
-	if _, err := engine.Restore(&engine.Options{Dir: "again", FS: persist.NewMemFS(), Logger: slog.New(slog.DiscardHandler)}, &again); err != nil {
+	if _, err := engine.Restore(&engine.Options{Dir: "again", FS: persist.NewMemFS(), Logger: slog.New(slog.DiscardHandler)}, engine.Actor{}, &again); err != nil {
 		t.Fatalf("its backup is not restored: %v", err)
 	}
 }

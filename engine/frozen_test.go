@@ -139,7 +139,7 @@ func TestFrozenBackup(t *testing.T) {
 		b, err := os.ReadFile("testdata/frozen/" + format + "closed.backup")
 		wants(t, err, nil)
 		o := &engine.Options{Dir: "restored", FS: persist.NewMemFS(), Now: func() time.Time { return frozenAt }}
-		rev, err := engine.Restore(o, bytes.NewReader(b))
+		rev, err := engine.Restore(o, engine.Actor{}, bytes.NewReader(b))
 		wants(t, err, nil)
 		e, err := engine.Open(o)
 		wants(t, err, nil)

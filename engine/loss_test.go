@@ -75,7 +75,7 @@ func TestAcceptedLoss(t *testing.T) {
 
 	restored := o
 	restored.Dir = "restored"
-	_, err = engine.Restore(&restored, bytes.NewReader(backup.Bytes()))
+	_, err = engine.Restore(&restored, engine.Actor{}, bytes.NewReader(backup.Bytes()))
 	wants(t, err, nil)
 	found(restored, 0, 0, many)
 

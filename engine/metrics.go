@@ -36,6 +36,7 @@ type Metrics struct {
 	Bounded          []BoundedCount // what was cut or left out on the way in, since the start
 	Shelves          ShelfMetrics
 	Store            persist.Metrics
+	Audit            AuditMetrics
 }
 
 // BookmarkLag is how far a reader of the history is behind.
@@ -110,6 +111,7 @@ func (e *Engine) Metrics() Metrics {
 		Bounded:          e.bounded.counts(),
 		Shelves:          s.shelves.metrics(),
 		Store:            e.store.Metrics(),
+		Audit:            e.trail.Metrics(),
 	}
 	floor := e.historyFloor()
 	for name, at := range v.EachBookmark() {

@@ -49,9 +49,9 @@ func (w *twins) commit(what string, o op) {
 	p.number(numbers{e.state.next.nextAlert, e.state.next.nextDecision})
 	record := p.bytes
 	if back != nil {
-		w.made.write(nil, back, back.to, appendCommit(nil, back.to, 1, record))
+		w.made.write(nil, back, back.to, appendCommit(nil, back.to, 1, record, nil))
 	} else {
-		e.write([]*proposal{p}, nil, at, appendCommit(nil, at, 1, record))
+		e.write([]*proposal{p}, nil, at, appendCommit(nil, at, 1, record, nil))
 	}
 	if p.err != nil {
 		w.t.Fatalf("%s: %v", what, p.err)

@@ -14,6 +14,7 @@ type proposal struct {
 	// last word, and clears bytes when it changed the op. A nil op from resolve
 	// means there is nothing to write.
 	by      Actor // who wants it; zero: the actor of the context, or the server
+	from    Sender
 	op      op
 	bytes   []byte // of op, framed; owned by the proposal
 	before  op     // resolve may set it: goes first in the same commit
@@ -66,6 +67,7 @@ func (e *Engine) propose(ctx context.Context, p *proposal) error {
 	if p.by.Kind == ActorUnknown {
 		p.by = actorOr(ctx, Actor{Kind: ActorServer})
 	}
+	p.from = senderOf(ctx)
 	if p.op != nil && p.bytes == nil {
 		p.bytes = appendOp(nil, p.by, p.op)
 	}

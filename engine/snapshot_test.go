@@ -36,7 +36,7 @@ func survives(t *testing.T, r *enginetest.Rig) {
 		t.Error("a restart changed what is told")
 	}
 	disk := persist.NewMemFS()
-	_, err = engine.Restore(&engine.Options{Dir: "restored", FS: disk}, bytes.NewReader(b)) // compares digests
+	_, err = engine.Restore(&engine.Options{Dir: "restored", FS: disk}, engine.Actor{}, bytes.NewReader(b)) // compares digests
 	wants(t, err, nil)
 	restored := enginetest.NewRig(t, func(o *engine.Options) { o.Dir, o.FS = "restored", disk })
 	if tell(t, restored.Engine) != want {
@@ -52,7 +52,7 @@ func survives(t *testing.T, r *enginetest.Rig) {
 func copyOf(t *testing.T, b []byte) persist.FS {
 	t.Helper()
 	disk := persist.NewMemFS()
-	_, err := engine.Restore(&engine.Options{Dir: "restored-copy", FS: disk}, bytes.NewReader(b))
+	_, err := engine.Restore(&engine.Options{Dir: "restored-copy", FS: disk}, engine.Actor{}, bytes.NewReader(b))
 	wants(t, err, nil)
 	return disk
 }

@@ -94,6 +94,10 @@ var (
 	bouncersEvicted = desc("lapid_bouncers_evicted_total", "Rows of bouncers that made room for others of their key since the start.")
 	bookmarkLag     = desc("lapid_bookmark_lag_revisions", "How far a reader of the history is behind.", "bookmark")
 	bookmarksLost   = desc("lapid_bookmarks_left_behind_total", "Readers of the history that fell behind what is kept for them, since the start.")
+	auditRows       = desc("lapid_audit_rows", "Stored rows of the audit, by series: deeds, told one by one, and what is counted by the minute.", "series")
+	auditLag        = desc("lapid_audit_lag_revisions", "How far the audit is behind the history.")
+	auditBytes      = desc("lapid_audit_bytes", "Size of the stored rows, before they are compressed.")
+	auditDropped    = desc("lapid_audit_dropped_total", "Rows about logins and refused callers that were dropped since the start, because the store took none for too long.")
 	machines        = desc("lapid_machines", "Machines by whether they are validated.", "validated")
 	toldTotal       = desc("lapid_notifications_delivered_total", "Messages that a receiver took, since the start.", "notification")
 	toldFailed      = desc("lapid_notifications_failed_total", "Attempts to send a message that failed, since the start.", "notification")
@@ -150,6 +154,20 @@ func (c collectorOf) exports(m measure, v *engine.View) {
 			m.gauge(exportLastPull, float64(at/int64(time.Second)), p.Name())
 		}
 	})
+}
+
+// audit sends how the audit is, where one is kept.
+func (c collectorOf) audit(m measure, a *engine.AuditMetrics) {
+	if !a.On {
+		return
+	}
+	m.gauge(auditRows, float64(a.Rows[engine.AuditDeeds]), "deeds")
+	m.gauge(auditRows, float64(a.Rows[engine.AuditCounted]), "counted")
+	m.gauge(auditLag, float64(a.Lag))
+	m.gauge(auditBytes, float64(a.Bytes))
+	if c.s.options.AuditDropped != nil {
+		m.counter(auditDropped, float64(c.s.options.AuditDropped()))
+	}
 }
 
 // orders sends what became of the orders of the console.
@@ -394,6 +412,7 @@ func (c collectorOf) state(m measure) {
 		m.gauge(bookmarkLag, float64(b.Behind), b.Name)
 	}
 	m.counter(bookmarksLost, float64(e.BookmarksLost))
+	c.audit(m, &e.Audit)
 	m.gauge(machines, float64(e.Machines-e.MachinesWaiting), "true")
 	m.gauge(machines, float64(e.MachinesWaiting), "false")
 	m.gauge(history, float64(e.History))

@@ -58,6 +58,9 @@ type Options struct {
 	// Denied is told of each caller who is not let in, beside the lines of the log: for what
 	// reason, from where and who it claims to be, within bounds. It must not wait. nil: nothing.
 	Denied func(now int64, why auth.Reason, from netip.Addr, who string)
+	// AuditDropped is how many rows of the audit were dropped since the start, for metrics. It
+	// must not wait. nil: that is not told.
+	AuditDropped func() uint64
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 

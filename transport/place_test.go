@@ -276,7 +276,7 @@ func (s *site) happens() {
 		s.Stop()
 		s.restored++
 		s.Options.Dir = fmt.Sprint("restored", s.restored)
-		_, err := engine.Restore(&s.Options, bytes.NewReader(s.backups[s.chance.IntN(len(s.backups))]))
+		_, err := engine.Restore(&s.Options, engine.Actor{}, bytes.NewReader(s.backups[s.chance.IntN(len(s.backups))]))
 		s.must(err)
 		s.Start()
 		s.open()

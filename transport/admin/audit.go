@@ -32,6 +32,11 @@ func (h *Handler) listAudit(ctx context.Context, q *AuditRequest, yield func(*en
 // toldBy has the audit tell what was committed by now. A disk that takes nothing, or a
 // history that cannot be read, is no reason to show nothing.
 func (h *Handler) toldBy(ctx context.Context) error {
+	if h.Settle != nil {
+		if err := h.Settle(ctx); err != nil && !errors.Is(err, engine.ErrRefused) {
+			h.log.Warn("the audit is shown without who came last", "error", err)
+		}
+	}
 	err := h.engine.Trail().Follow(ctx, false)
 	if errors.Is(err, engine.ErrRefused) || errors.Is(err, context.Canceled) || errors.Is(err, engine.ErrClosed) {
 		return err

@@ -50,9 +50,14 @@ type Handler struct {
 	// does. Set before the first request.
 	SyncOrders func(context.Context) (*OrdersSynced, error)
 
-	// Failed is told of a write that failed: who asked for what, and why it was not done. It
-	// must not wait. nil: nobody is. Set before the first request.
-	Failed func(by engine.Actor, action, why string)
+	// Failed is told of a write that failed: who asked for what and from where, and why it was
+	// not done. It must not wait. nil: nobody is. Set before the first request.
+	Failed func(by engine.Actor, from engine.Sender, action, why string)
+
+	// Settle writes rows of the audit that wait elsewhere, before rows are read. nil: there are
+	// none. Set before the first request.
+	Settle func(context.Context) error
+
 	// Console is where operators log in over HTTP, as a URL; "" and nil: nowhere. Set before the first request.
 	Console func() string
 
@@ -155,7 +160,9 @@ func (h *Handler) Program() string { return h.program }
 // may open the socket may ask for everything: its mode says which users may.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // the answer is cut off, and the client must see that
+		} else if p != nil {
 			h.log.Error("the operator's verb has panicked", "verb", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
 			fail(w, fmt.Errorf("internal error, see the log"))
 		}
@@ -184,12 +191,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer leave()
-	by := operatorOf(r.Context())
+	ctx := asOperator(r.Context())
 	if answer := (&watched{ResponseWriter: w}); h.Failed != nil && !reads[path.Base(r.URL.Path)] {
-		defer func() { h.tellFailed(by, r.URL.Path, answer.status) }()
+		defer func() { h.tellFailed(ctx, r.URL.Path, answer.status) }()
 		w = answer
 	}
-	serve(w, r.WithContext(engine.As(r.Context(), by)))
+	serve(w, r.WithContext(ctx))
 }
 
 // reads are the last words of verbs that change nothing.
@@ -211,13 +218,11 @@ func (w *watched) WriteHeader(status int) {
 // Unwrap is for http.ResponseController.
 func (w *watched) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// tellFailed passes on that a verb was answered with a failure: /bouncers/delete is
-// bouncer.delete.
-func (h *Handler) tellFailed(by engine.Actor, verb string, status int) {
+// tellFailed passes on that a verb was answered with a failure.
+func (h *Handler) tellFailed(ctx context.Context, verb string, status int) {
 	if status < http.StatusBadRequest {
 		return
 	}
-	noun, what := path.Split(strings.TrimPrefix(verb, "/"))
 	why := "failed"
 	for _, k := range kinds {
 		if k.status == status {
@@ -225,7 +230,16 @@ func (h *Handler) tellFailed(by engine.Actor, verb string, status int) {
 			break
 		}
 	}
-	h.Failed(by, strings.TrimSuffix(strings.TrimSuffix(noun, "/"), "s")+"."+what, why)
+	h.Failed(operatorOf(ctx), senderOf(ctx), ActionOf(verb), why)
+}
+
+// ActionOf is what the audit calls a verb, by its path: /bouncers/delete is bouncer.delete.
+func ActionOf(verb string) string {
+	noun, what := path.Split(strings.TrimPrefix(verb, "/"))
+	if noun == "" {
+		return what
+	}
+	return strings.TrimSuffix(strings.TrimSuffix(noun, "/"), "s") + "." + what
 }
 
 // verb makes a handler of a function from request to answer. The answer is

@@ -67,7 +67,7 @@ const importStall = time.Minute
 // importDecisions reads an import, which takes a place as a verb does, and one of a large request.
 // A failure is told at once, and what still comes is passed over, so that the client reads it.
 func (h *Handler) importDecisions(w http.ResponseWriter, r *http.Request) {
-	ctx := engine.As(r.Context(), operatorOf(r.Context()))
+	ctx := asOperator(r.Context())
 	out := http.NewResponseController(w)
 	if err := out.EnableFullDuplex(); err != nil {
 		fail(w, err)

@@ -53,7 +53,7 @@ const mostListed = 4 << 20
 
 // replaceList reads the list, which takes a place as a verb does, and puts it in force.
 func (h *Handler) replaceList(w http.ResponseWriter, r *http.Request) {
-	ctx := engine.As(r.Context(), operatorOf(r.Context()))
+	ctx := asOperator(r.Context())
 	if c, ok := r.Context().Value(callerKey{}).(*caller); ok {
 		leave, err := c.begin(ctx)
 		if err != nil {

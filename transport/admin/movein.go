@@ -30,7 +30,7 @@ type moving struct {
 // over by MoveIn. The answer begins before the body has ended, and a failure is told at
 // once. Memory does not depend on the body's length.
 func (h *Handler) moveIn(w http.ResponseWriter, r *http.Request) {
-	ctx := engine.As(r.Context(), operatorOf(r.Context()))
+	ctx := asOperator(r.Context())
 	if h.MoveIn == nil {
 		fail(w, &engine.Error{Kind: engine.ErrInvalid, Text: "nothing is taken over here: no server runs"})
 		return

@@ -173,10 +173,17 @@ func operatorOf(ctx context.Context) engine.Actor {
 	if r := remoteOf(ctx); r != nil {
 		return r.actor()
 	}
-	uid := os.Getuid()
 	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
-		uid = c.user
+		return userActor(c.user)
 	}
+	return LocalUser()
+}
+
+// LocalUser is the user of this process, as the actor of what it changes without a server.
+func LocalUser() engine.Actor { return userActor(os.Getuid()) }
+
+// userActor is a user by its number: its name, or the number if it has none.
+func userActor(uid int) engine.Actor {
 	name := ""
 	if uid >= 0 {
 		name = strconv.Itoa(uid)

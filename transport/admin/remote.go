@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -25,8 +26,9 @@ const RemotePath = "/admin/v1/verbs"
 
 // Remote is an operator of the store that asks over HTTP.
 type Remote struct {
-	Name    string // of its record
-	Address string // of the client, for the log
+	Name    string     // of its record
+	Address netip.Addr // of the client
+	Token   uint32     // number of the API token that it has shown; 0: it came otherwise
 }
 
 // actor is the cause of what it changes.
@@ -35,7 +37,20 @@ func (r *Remote) actor() engine.Actor {
 }
 
 // described is the operator in a line of the log.
-func (r *Remote) described() []any { return []any{"by", r.Name, "address", r.Address} }
+func (r *Remote) described() []any { return []any{"by", r.Name, "address", r.Address.String()} }
+
+// asOperator is a context whose writes are those of the operator who asks, and came from there.
+func asOperator(ctx context.Context) context.Context {
+	return engine.From(engine.As(ctx, operatorOf(ctx)), senderOf(ctx))
+}
+
+// senderOf is from where an operator asks; zero for one at the socket.
+func senderOf(ctx context.Context) engine.Sender {
+	if r := remoteOf(ctx); r != nil {
+		return engine.Sender{Address: r.Address, Token: r.Token}
+	}
+	return engine.Sender{}
+}
 
 // remoteKey is where a request's context has its Remote.
 type remoteKey struct{}
@@ -126,6 +141,14 @@ func (d *direct) RoundTrip(q *http.Request) (*http.Response, error) {
 	stop := context.AfterFunc(ctx, func() { _ = out.CloseWithError(ctx.Err()) })
 	go func() {
 		defer stop()
+		defer func() { // an answer that is cut off, as net/http has it
+			if p := recover(); p == http.ErrAbortHandler {
+				w.WriteHeader(http.StatusInternalServerError)
+				_ = out.CloseWithError(io.ErrUnexpectedEOF)
+			} else if p != nil {
+				panic(p)
+			}
+		}()
 		d.handler.ServeHTTP(w, q.WithContext(d.who.On(ctx)))
 		w.WriteHeader(http.StatusOK)
 		_ = out.Close()

@@ -34,13 +34,14 @@ type Auditor struct {
 	trail  *engine.Trail
 	log    *slog.Logger
 	notes  notes
+	wake   chan struct{} // one token: a row waits that is not counted
 
 	failing atomic.Bool
 }
 
 // New makes an Auditor.
 func New(o *Options) *Auditor {
-	a := &Auditor{engine: o.Engine, trail: o.Engine.Trail(), log: o.Logger}
+	a := &Auditor{engine: o.Engine, trail: o.Engine.Trail(), log: o.Logger, wake: make(chan struct{}, 1)}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
@@ -63,7 +64,7 @@ func (a *Auditor) Run(ctx context.Context) {
 				a.tell(ctx, err)
 			}
 		}
-		rest(ctx, changed)
+		a.rest(ctx, changed)
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushWithin)
 	defer cancel()
@@ -72,12 +73,7 @@ func (a *Auditor) Run(ctx context.Context) {
 
 // turn writes what is new; at the end also what is counted. False: no audit is kept.
 func (a *Auditor) turn(ctx context.Context, all bool) bool {
-	err := error(nil)
-	if rows := a.notes.due(a.engine.Now(), all); len(rows) > 0 {
-		if err = a.trail.Add(ctx, rows); err != nil {
-			a.notes.back(rows)
-		}
-	}
+	err := a.settle(ctx, all)
 	if again := a.trail.Follow(ctx, all); err == nil {
 		err = again
 	}
@@ -99,9 +95,26 @@ func (a *Auditor) tell(ctx context.Context, err error) {
 	}
 }
 
+// Settle writes the rows that wait, those of minutes that go on left out, so that who lists
+// rows then sees what was noted before. Errors are those of engine.Trail.Add.
+func (a *Auditor) Settle(ctx context.Context) error { return a.settle(ctx, false) }
+
+// settle is Settle; all: with the minute that goes on.
+func (a *Auditor) settle(ctx context.Context, all bool) error {
+	rows := a.notes.due(a.engine.Now(), all)
+	if len(rows) == 0 {
+		return nil
+	}
+	err := a.trail.Add(ctx, rows)
+	if err != nil {
+		a.notes.back(rows)
+	}
+	return err
+}
+
 // rest waits for news, and for as long as a look rests; no longer than until the minute that
 // is counted may be over.
-func rest(ctx context.Context, changed <-chan struct{}) {
+func (a *Auditor) rest(ctx context.Context, changed <-chan struct{}) {
 	pause := time.NewTimer(lookEvery)
 	defer pause.Stop()
 	select {
@@ -113,6 +126,7 @@ func rest(ctx context.Context, changed <-chan struct{}) {
 	defer late.Stop()
 	select {
 	case <-changed:
+	case <-a.wake:
 	case <-late.C:
 	case <-ctx.Done():
 	}

@@ -23,12 +23,13 @@ type Object struct {
 	Before    json.RawMessage `json:"before"`
 	After     json.RawMessage `json:"after"`
 	Outcome   string          `json:"outcome"`
+	Token     uint32          `json:"token,omitempty"` // number of the API token
 }
 
 // ObjectOf is a row as an Object.
 func ObjectOf(r *engine.AuditRow) *Object {
 	return &Object{Number: r.Number, Time: Moment(r.At), Revision: uint64(r.Revision), ActorKind: engine.AuditActorKind(r.By.Kind), Actor: r.By.Name,
-		Address: r.Address, Action: r.Action, Target: r.Target, Before: raw(r.Before), After: raw(r.After), Outcome: r.Outcome}
+		Address: r.Address, Action: r.Action, Target: r.Target, Before: raw(r.Before), After: raw(r.After), Outcome: r.Outcome, Token: r.Token}
 }
 
 // raw is JSON as it stands, null for nothing. What is none, in a row that was changed by
@@ -76,6 +77,7 @@ func AppendCEF(dst []byte, r *engine.AuditRow, version string) []byte {
 		{"suser", "", r.By.Name}, {"src", "", r.Address}, {"cs1", "actorKind", engine.AuditActorKind(r.By.Kind)},
 		{"cs2", "target", r.Target}, {"cs3", "before", r.Before}, {"cs4", "after", r.After},
 		{"cn1", "revision", strconv.FormatUint(uint64(r.Revision), 10)},
+		{"cn2", "token", number(r.Token)},
 	} {
 		if f.text == "" {
 			continue
@@ -94,3 +96,11 @@ var (
 	cefHeader = strings.NewReplacer(`\`, `\\`, `|`, `\|`)
 	cefValue  = strings.NewReplacer(`\`, `\\`, `=`, `\=`)
 )
+
+// number is "" for none.
+func number(n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatUint(uint64(n), 10)
+}

@@ -15,15 +15,21 @@ type Note struct {
 	At      int64 // Unix nanoseconds
 	By      engine.Actor
 	Address string // "": this machine
+	Token   uint32 // number of the API token that was shown; 0: none
 	Action  string // noun and verb: machine.login
 	Target  string
 	Outcome string // engine.AuditOK, or why not, in few words: each is counted by itself
+	// Deed: it has a row of its own, as what is in a commit has, unless there are more than
+	// mostDeeds a minute.
+	Deed bool
 }
 
 const (
 	// mostNoted is how many names and addresses a minute has rows for, some hundred bytes
 	// each. Others are counted together, one row for each action and outcome.
 	mostNoted = 512
+	// mostDeeds is how many of a minute are told one by one.
+	mostDeeds = 256
 	// mostOthers bounds those rows too: what comes beyond is in the last of them.
 	mostOthers = 64
 	minute     = int64(time.Minute)
@@ -33,9 +39,11 @@ const (
 type notes struct {
 	mu      sync.Mutex
 	minute  int64
+	deeds   int             // of this minute
 	known   map[Note]*noted // without At
 	others  map[Note]*noted // without names
 	waiting []engine.AuditRow
+	lost    uint64 // rows that were dropped, since the start
 }
 
 // noted is how often, and when first and last.
@@ -46,21 +54,42 @@ type noted struct {
 
 // Note counts something for the audit. It does not wait and never fails: what is beyond the
 // bounds is counted with others.
-func (a *Auditor) Note(n Note) { a.notes.add(n) }
+func (a *Auditor) Note(n Note) {
+	if a.notes.add(n) {
+		select {
+		case a.wake <- struct{}{}:
+		default: // it is woken already
+		}
+	}
+}
 
-func (l *notes) add(n Note) {
+// Lost is how many rows were dropped since the start, for the store took none for too long.
+func (a *Auditor) Lost() uint64 {
+	a.notes.mu.Lock()
+	defer a.notes.mu.Unlock()
+	return a.notes.lost
+}
+
+// add reports whether there is a row to be written at once.
+func (l *notes) add(n Note) (deed bool) {
 	at := n.At
 	n.At = 0
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begin(at)
+	if n.Deed && l.deeds < mostDeeds {
+		l.deeds++
+		l.waiting = append(l.waiting, engine.AuditRow{Series: engine.AuditDeeds, At: at, By: n.By, Address: n.Address, Token: n.Token, Action: n.Action, Target: n.Target, Outcome: n.Outcome})
+		l.bound()
+		return true
+	}
 	it := l.known[n]
 	if it == nil && len(l.known) < mostNoted {
 		it = &noted{first: at}
 		l.known[n] = it
 	}
 	if it == nil {
-		n.By.Name, n.Address, n.Target = "", "", "others"
+		n.By.Name, n.Address, n.Token, n.Target, n.Deed = "", "", 0, "others", false
 		if it = l.others[n]; it == nil && len(l.others) >= mostOthers {
 			n = Note{By: engine.Actor{Kind: engine.ActorStranger}, Action: "other", Target: "others", Outcome: "refused"}
 			it = l.others[n]
@@ -72,6 +101,7 @@ func (l *notes) add(n Note) {
 	}
 	it.times++
 	it.last = at
+	return false
 }
 
 // begin ends the minute before. mu is held.
@@ -81,7 +111,7 @@ func (l *notes) begin(at int64) {
 	}
 	if at/minute != l.minute {
 		l.over()
-		l.minute = at / minute
+		l.minute, l.deeds = at/minute, 0
 	}
 }
 
@@ -103,7 +133,7 @@ func (l *notes) over() {
 
 // row is the counted row of a note.
 func (n *Note) row(it *noted) engine.AuditRow {
-	return engine.AuditRow{Series: engine.AuditCounted, At: it.last, By: n.By, Address: n.Address, Action: n.Action, Target: n.Target, Outcome: n.Outcome,
+	return engine.AuditRow{Series: engine.AuditCounted, At: it.last, By: n.By, Address: n.Address, Token: n.Token, Action: n.Action, Target: n.Target, Outcome: n.Outcome,
 		After: fmt.Sprintf(`{"first":%q,"times":%d}`, time.Unix(0, it.first).UTC().Format(time.RFC3339), it.times)}
 }
 
@@ -113,6 +143,7 @@ const mostWaiting = 4 * (mostNoted + mostOthers)
 func (l *notes) bound() {
 	if n := len(l.waiting) - mostWaiting; n > 0 {
 		l.waiting = slices.Delete(l.waiting, 0, n)
+		l.lost += uint64(n)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/audit"
 )
 
 // errStranger is all that is said of credentials that do not fit, whatever is wrong with them.
@@ -30,21 +31,24 @@ func (s *Server) identify(q *request) error {
 			// Who has the right one is not kept from it by others at its address. A token cannot be
 			// guessed; who tries all the same, and only he, is slowed down.
 			if err := s.pause(q, place); err != nil {
+				s.stranger(q, "", "operator.enter", "token", "too many wrong ones")
 				return err
 			}
 			if o == nil {
 				s.guesses.wrong(place)
 			}
+			s.wrongToken(q, o, t)
 			q.w.Header().Set("WWW-Authenticate", `Bearer realm="lapid", error="invalid_token"`)
 			return errStranger
 		}
-		q.who = o
+		q.who, q.token = o, t.ID
 	} else if c, err := q.Cookie(s.cookieName(q.Request)); err == nil {
 		find := s.sessions.holder
 		if q.Header.Get(backgroundHeader) != "" {
 			find = s.sessions.watcher
 		}
 		if q.who, q.cookie = find(c.Value, view), c.Value; q.who == nil {
+			s.stranger(q, "", "operator.enter", "session", "it is over")
 			return &fault{http.StatusUnauthorized, "this session is over: log in again"}
 		}
 		return nil // it was noted when it logged in
@@ -54,6 +58,18 @@ func (s *Server) identify(q *request) error {
 	}
 	s.options.Engine.NoteLogin(q.who.Name, now)
 	return nil
+}
+
+// wrongToken tells the audit of a token that lets nobody in, and whose it is or was.
+func (s *Server) wrongToken(q *request, o *engine.Operator, t *engine.OperatorToken) {
+	switch {
+	case o == nil:
+		s.stranger(q, "", "operator.enter", "token", "unknown token")
+	case o.Disabled:
+		s.note(q, audit.Note{By: engine.Actor{Kind: engine.ActorStranger, Name: o.Name}, Token: t.ID, Action: "operator.enter", Target: "token", Outcome: "refused: disabled"})
+	default:
+		s.note(q, audit.Note{By: engine.Actor{Kind: engine.ActorStranger, Name: o.Name}, Token: t.ID, Action: "operator.enter", Target: "token", Outcome: "refused: expired token"})
+	}
 }
 
 // certified is the operator that a client's certificate names: its common name, where one of its
@@ -103,8 +119,10 @@ func (s *Server) login(q *request) error {
 	}
 	var o *engine.Operator
 	var err error
+	how := "password"
 	switch {
 	case c.Link != "":
+		how = "link"
 		o, err = s.byLink(q, c.Link)
 	case c.Name == "" || c.Password == "":
 		return bad("a login needs name and password, or link")
@@ -114,7 +132,7 @@ func (s *Server) login(q *request) error {
 	if err != nil {
 		return err
 	}
-	s.setCookie(q, s.enter(q, o))
+	s.setCookie(q, s.enter(q, o, how))
 	return q.answer(http.StatusOK, loggedIn{o.Name, o.Role.String()})
 }
 
@@ -140,12 +158,13 @@ func (s *Server) followLink(q *request) (*engine.Operator, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.setCookie(q, s.enter(q, o))
+	s.setCookie(q, s.enter(q, o, "link"))
 	return o, nil
 }
 
 // enter notes a login and makes its session.
-func (s *Server) enter(q *request, o *engine.Operator) (secret string) {
+func (s *Server) enter(q *request, o *engine.Operator, how string) (secret string) {
+	s.entered(q, o, "operator.login", how)
 	s.options.Engine.NoteLogin(o.Name, s.options.Engine.Now())
 	s.log.Info("operator: logged in", "by", o.Name, "address", q.address.String())
 	if c, err := q.Cookie(s.cookieName(q.Request)); err == nil {
@@ -161,6 +180,7 @@ var hashing = make(chan struct{}, 2)
 func (s *Server) byPassword(q *request, name, password string) (*engine.Operator, error) {
 	keys := []string{addressKey(q.address), nameKey(fmt.Sprintf("%.*s", engine.LongestOperator, name))}
 	if err := s.pause(q, keys...); err != nil {
+		s.stranger(q, name, "operator.login", "password", "too many wrong ones")
 		return nil, err
 	}
 	select {
@@ -178,6 +198,7 @@ func (s *Server) byPassword(q *request, name, password string) (*engine.Operator
 	}
 	if !admin.PasswordFits(hash, password) || o.Disabled {
 		s.guesses.wrong(keys...)
+		s.stranger(q, name, "operator.login", "password", "wrong credentials")
 		s.lines.say(s, "refused: a login of the console does not fit", "name", fmt.Sprintf("%.128q", name), "address", q.address.String())
 		return nil, errStranger
 	}
@@ -192,11 +213,12 @@ func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
 		return nil, err
 	}
 	h := hashOf(secret)
-	ctx := engine.As(q.Context(), engine.Actor{Kind: engine.ActorServer})
+	ctx := engine.From(engine.As(q.Context(), engine.Actor{Kind: engine.ActorServer}), engine.Sender{Address: q.address})
 	name, err := s.options.Engine.RedeemLink(ctx, &h, s.options.Engine.Now())
 	if err != nil {
 		if errors.Is(err, engine.ErrRefused) {
 			s.guesses.wrong(place)
+			s.stranger(q, "", "operator.login", "link", "not, or no longer, good")
 		}
 		return nil, err
 	}
@@ -210,6 +232,7 @@ func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
 func (s *Server) logout(q *request) error {
 	if q.cookie != "" {
 		s.sessions.end(q.cookie)
+		s.entered(q, q.who, "operator.logout", "session")
 		s.setCookie(q, "")
 	}
 	q.w.WriteHeader(http.StatusNoContent)

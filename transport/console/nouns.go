@@ -682,8 +682,10 @@ func (s *Server) verb(q *request) error {
 	case least == engine.RoleNone:
 		return &fault{http.StatusNotFound, fmt.Sprintf("%.100q is no verb that is served over HTTP", verb)}
 	case q.who.Role < least:
+		s.denied(q, admin.ActionOf(verb), "role "+q.who.Role.String())
 		return &fault{http.StatusForbidden, fmt.Sprintf("this needs the role %s, and '%s' is %s", least, q.who.Name, q.who.Role)}
 	case s.options.ReadOnly && s.options.Verbs.Writes(verb):
+		s.denied(q, admin.ActionOf(verb), "read only")
 		return errReadOnly
 	}
 	r := q.Request.Clone(q.remote().On(q.Context()))

@@ -56,7 +56,7 @@ func (s *Server) loginForm(q *request) error {
 	if err != nil {
 		return s.againLogin(q, err, name)
 	}
-	s.setCookie(q, s.enter(q, o))
+	s.setCookie(q, s.enter(q, o, "password"))
 	http.Redirect(q.w, q.Request, s.options.BasePath+within(q.PostForm.Get("next"), "/"), http.StatusSeeOther)
 	return nil
 }
@@ -86,6 +86,7 @@ func (s *Server) cookieCanBeKept(q *request) error {
 func (s *Server) logoutForm(q *request) error {
 	if q.cookie != "" {
 		s.sessions.end(q.cookie)
+		s.entered(q, q.who, "operator.logout", "session")
 		s.setCookie(q, "")
 	}
 	http.Redirect(q.w, q.Request, s.options.BasePath+"/login", http.StatusSeeOther)

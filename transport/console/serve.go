@@ -36,6 +36,7 @@ type request struct {
 	*http.Request
 	w       http.ResponseWriter
 	who     *engine.Operator // nil: a stranger, where the route lets strangers in
+	token   uint32           // number of the API token that it came with, 0: it came otherwise
 	cookie  string           // of the session, "" where it came otherwise
 	address netip.Addr
 	admin   *admin.Client // the verbs, as the operator
@@ -157,7 +158,7 @@ func (s *Server) handler(route *route) http.Handler {
 }
 
 func (q *request) remote() *admin.Remote {
-	return &admin.Remote{Name: q.who.Name, Address: q.address.String()}
+	return &admin.Remote{Name: q.who.Name, Address: q.address, Token: q.token}
 }
 
 // admit finds out who asks and whether that is enough.
@@ -177,9 +178,11 @@ func (s *Server) admit(q *request, route *route) error {
 // permit is whether who asks may ask for a route.
 func (s *Server) permit(q *request, route *route) error {
 	if q.who.Role < route.role {
+		s.denied(q, route.action(), "role "+q.who.Role.String())
 		return &fault{http.StatusForbidden, fmt.Sprintf("this needs the role %s, and '%s' is %s", route.role, q.who.Name, q.who.Role)}
 	}
 	if route.writes && s.options.ReadOnly {
+		s.denied(q, route.action(), "read only")
 		return errReadOnly
 	}
 	return nil

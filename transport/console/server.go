@@ -17,6 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/audit"
 	"lapid/transport/console/site"
 )
 
@@ -53,9 +54,10 @@ type Options struct {
 	Proxies      []netip.Prefix // that may name the client
 	ReadOnly     bool           // nothing may be changed
 
-	Metrics http.Handler // optional: the figures, as text
-	Config  func() any   // optional: what is in force, without secrets
-	Reload  func() error // optional: reads the configuration again
+	Metrics http.Handler     // optional: the figures, as text
+	Config  func() any       // optional: what is in force, without secrets
+	Reload  func() error     // optional: reads the configuration again
+	Audit   func(audit.Note) // optional: is told who logged in, and who was refused. It must not wait
 }
 
 // Server is the listener. Make it with Listen, then Run it once.

@@ -36,6 +36,10 @@ func deniedAction(why auth.Reason) string {
 }
 
 // auditFailed has the audit count an operator's write that was not done.
-func (p *program) auditFailed(by engine.Actor, action, why string) {
-	p.auditor.Note(audit.Note{At: p.engine.Now(), By: by, Action: action, Outcome: strings.TrimSpace(why)})
+func (p *program) auditFailed(by engine.Actor, from engine.Sender, action, why string) {
+	address := ""
+	if from.Address.IsValid() {
+		address = from.Address.String()
+	}
+	p.auditor.Note(audit.Note{At: p.engine.Now(), By: by, Address: address, Token: from.Token, Action: action, Outcome: strings.TrimSpace(why)})
 }

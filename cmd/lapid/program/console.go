@@ -19,7 +19,7 @@ func (p *program) openConsole() error {
 	o := &console.Options{
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
-		Metrics: *figures, Reload: p.askReload,
+		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note,
 		Config: func() any { return p.inForce.Load() },
 	}
 	if !o.TLS && !c.Local() {

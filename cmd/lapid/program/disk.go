@@ -42,7 +42,7 @@ func (p *program) makeVerbs() {
 	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports = p.exports
-	verbs.Failed = p.auditFailed
+	verbs.Failed, verbs.Settle = p.auditFailed, p.auditor.Settle
 	p.verbs = verbs
 }
 

@@ -372,7 +372,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
-		Labour: p.processors.labour, Told: p.condition.told, History: history, Orders: p.orders.figures, Exports: p.exports,
+		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, History: history, Orders: p.orders.figures, Exports: p.exports,
 		Denied: p.auditDenied,
 	}
 	b := &p.bounds

@@ -207,7 +207,7 @@ func (w *wayBack) fromServer(ctx context.Context, c *admin.Client, b *movein.Bac
 	defer stream.Close()
 	o := w.s.EngineOptions(slog.New(slog.DiscardHandler))
 	o.Dir, o.NoSync = copied, true
-	if _, err := engine.Restore(o, stream); err != nil {
+	if _, err := engine.Restore(o, engine.Actor{}, stream); err != nil {
 		return fmt.Errorf("the server's own copy of its store: %w", err)
 	}
 	e, err := engine.OpenContext(ctx, o)

@@ -17,6 +17,7 @@ import (
 	"lapid/cmd/lapid/datadir"
 	"lapid/engine"
 	"lapid/persist"
+	"lapid/transport/admin"
 )
 
 // restoreCommand is restore: the store anew from a backup, by itself, without a
@@ -324,7 +325,7 @@ func restoreTo(s *config.Setup, dir string, in io.Reader) (engine.Revision, erro
 	}
 	o := s.EngineOptions(slog.New(slog.DiscardHandler))
 	o.Dir = dir
-	rev, err := engine.Restore(o, in)
+	rev, err := engine.Restore(o, admin.LocalUser(), in)
 	if err != nil {
 		return 0, errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", usableBackup(err)), os.RemoveAll(dir))
 	}
