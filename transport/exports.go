@@ -47,13 +47,17 @@ func (s exports) get(x *exchange) error {
 		if err != nil {
 			return err
 		}
-		one := s.engine.View().Export(name)
+		one, sum := s.engine.View().Export(name), export.NoSum
+		if one == nil {
+			name, sum = export.CutSum(name)
+			one = s.engine.View().Export(name)
+		}
 		if one == nil {
 			x.told = true
 			s.say(x, http.StatusNotFound, "there is no such export")
 			return nil
 		}
-		return s.serve(x, one)
+		return s.serve(x, one, sum)
 	}
 	view := s.engine.View()
 	one := view.ExportNamed(r.Path[x.route.prefix:])
@@ -69,11 +73,21 @@ func (s exports) get(x *exchange) error {
 	return nil
 }
 
-// serve answers with an export that is there.
-func (s exports) serve(x *exchange, one *engine.Export) error {
+// at finds the export that is served at a path of its own, or whose digest is.
+func (s exports) at(path string) (*engine.Export, export.Sum) {
+	view := s.engine.View()
+	if one := view.ExportAt(path); one != nil {
+		return one, export.NoSum
+	}
+	path, sum := export.CutSum(path)
+	return view.ExportAt(path), sum
+}
+
+// serve answers with an export that is there, or with its digest.
+func (s exports) serve(x *exchange, one *engine.Export, sum export.Sum) error {
 	x.hideToken()
 	pull := export.Pull{At: x.now, Address: x.client, Agent: shortly(string(x.request.Agent))}
-	b, err := s.answer(x, one, &pull)
+	b, err := s.answer(x, one, sum, &pull)
 	if err != nil {
 		return err
 	}
@@ -82,7 +96,7 @@ func (s exports) serve(x *exchange, one *engine.Export) error {
 }
 
 // answer does it and notes what it came to.
-func (s exports) answer(x *exchange, one *engine.Export, pull *export.Pull) (*export.Body, error) {
+func (s exports) answer(x *exchange, one *engine.Export, sum export.Sum, pull *export.Pull) (*export.Body, error) {
 	refused, err := s.refuses(x, one)
 	if err != nil {
 		return nil, err
@@ -103,7 +117,7 @@ func (s exports) answer(x *exchange, one *engine.Export, pull *export.Pull) (*ex
 	}
 	view := s.engine.View()
 	b, err := s.exports.Get(view, one, asked, false, x.now)
-	if err == nil && !s.has(x, b) {
+	if err == nil && (sum != export.NoSum || !s.has(x, b)) {
 		b, err = s.exports.Get(view, one, asked, true, x.now)
 	}
 	if err == nil && b.Count == 0 && one.RefuseEmpty {
@@ -114,6 +128,11 @@ func (s exports) answer(x *exchange, one *engine.Export, pull *export.Pull) (*ex
 		pull.Status = http.StatusServiceUnavailable
 		x.answer.SetHeader("Retry-After", "60")
 		s.say(x, pull.Status, err.Error())
+		return b, nil
+	}
+	if sum != export.NoSum {
+		pull.Status, pull.Entries = http.StatusOK, b.Count
+		pull.Bytes = s.sendSum(x, b.Sum(sum))
 		return b, nil
 	}
 	if s.has(x, b) {
@@ -143,6 +162,18 @@ func (s exports) send(x *exchange, b *export.Body) int {
 	if n := b.Left.Omitted(); n > 0 {
 		a.SetHeader("X-Lapid-Omitted", strconv.Itoa(n))
 	}
+	if x.request.IsHead() {
+		return 0
+	}
+	return len(body)
+}
+
+// sendSum gives the digest of a list as it is without compression, alone on its line.
+func (s exports) sendSum(x *exchange, sum []byte) int {
+	body := append(slices.Clone(sum), '\n')
+	x.shared(textType, body)
+	x.answer.Tell(cacheName, cacheValue)
+	x.answer.SetHeader("X-Content-Type-Options", "nosniff")
 	if x.request.IsHead() {
 		return 0
 	}
@@ -197,7 +228,8 @@ func hasTag(list, tag []byte) bool {
 	return false
 }
 
-// wantsGzip reports whether gzip was asked for by name, and not with a weight of nothing.
+// wantsGzip reports whether gzip was asked for by name, and not with a weight of nothing or one
+// that cannot be read.
 func (x *exchange) wantsGzip() bool {
 	list := x.request.Packing
 	for len(list) > 0 {
@@ -207,12 +239,12 @@ func (x *exchange) wantsGzip() bool {
 		} else {
 			list = nil
 		}
-		name, weight, weighed := bytes.Cut(one, []byte(";"))
+		name, rest, _ := cutOutside(one, ';')
 		if !bytes.EqualFold(bytes.TrimSpace(name), gzipWord) {
 			continue
 		}
-		weight = bytes.TrimSpace(weight)
-		return !weighed || !bytes.HasPrefix(weight, []byte("q=0")) || len(bytes.Trim(weight[len("q=0"):], ".0 ")) > 0
+		weight, good := weightOf(rest)
+		return good && weight > 0
 	}
 	return false
 }
@@ -318,8 +350,8 @@ func (s exports) shows(x *exchange, one *engine.Export) bool {
 	case bytes.EqualFold(scheme, []byte("bearer")):
 		return one.Auth == engine.ExportToken && isSecret(one, value)
 	case one.Auth == engine.ExportToken && len(x.request.Query) > 0:
-		values, err := url.ParseQuery(string(x.request.Query))
-		return err == nil && isSecret(one, []byte(values.Get("token")))
+		values, _ := url.ParseQuery(string(x.request.Query)) // what else it says is looked at later
+		return isSecret(one, []byte(values.Get("token")))
 	}
 	return false
 }

@@ -2,6 +2,8 @@ package transport
 
 import (
 	"compress/gzip"
+	"crypto/md5"
+	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
@@ -70,6 +72,7 @@ func TestExportAuth(t *testing.T) {
 			{"basic?token=" + exportSecret, nil, 401}, {"basic", nil, 401},
 			{"token", []string{"Authorization", "Bearer " + exportSecret}, 200},
 			{"token", []string{"Authorization", basic("any", exportSecret)}, 200},
+			{"token?token=" + exportSecret + "&page=%zz", nil, 400}, {"token?page=x;y&token=" + exportSecret, nil, 400}, {"token?token=" + exportSecret + "&page=x", nil, 400},
 			{"token?token=" + exportSecret, nil, 200}, {"token?token=", nil, 401}, {"token?token=%zz", nil, 401},
 			{"key", []string{"X-Api-Key", testKey}, 200}, {"key", []string{"X-Api-Key", "nobody's"}, 401}, {"key", nil, 401},
 			{"certificate", []string{"X-Api-Key", testKey}, 401},
@@ -156,6 +159,15 @@ func TestExportGzip(t *testing.T) {
 	h := newHouse(t, nil)
 	h.banMany(3000)
 	h.addExport("x", func(x *engine.Export) { x.Auth = engine.ExportNone })
+	for words, want := range map[string]bool{
+		"gzip": true, "br, GZIP ; Q=0.001": true, "gzip;q=1.000": true, "gzip; x=\"a,b;q=0\"; q=0.1": true, "gzip;q=1, gzip;q=0": true,
+		"gzip;Q=0": false, "gzip;q=0.": false, "gzip; q=0.000": false, "gzip;q=": false, "gzip;q=nan": false, "gzip;q=-1": false, "gzip;q=2": false, "gzip;q=0.0001": false,
+		"*": false, "x-gzip": false, "gzipped": false, "": false, ",;,": false, "identity": false,
+	} {
+		if got := h.ask("GET", "/exports/x", "", "Accept-Encoding: "+words); (got.header.Get("Content-Encoding") == "gzip") != want {
+			t.Errorf("Accept-Encoding: %s gives %q", words, got.header.Get("Content-Encoding"))
+		}
+	}
 	plain := h.ask("GET", "/exports/x", "", "Accept-Encoding: gzip;q=0, identity")
 	packed := h.ask("GET", "/exports/x", "", "Accept-Encoding: br, GZIP;q=0.5")
 	if plain.header.Get("Content-Encoding") != "" || packed.header.Get("Content-Encoding") != "gzip" || packed.header.Get("Etag") == plain.header.Get("Etag") {
@@ -256,6 +268,63 @@ func TestExportShrinks(t *testing.T) {
 	end(engine.Actor{Kind: engine.ActorOperator, Name: "root"})
 	if got := h.ask("GET", "/exports/x", ""); got.body != "" {
 		t.Fatalf("an operator's deletion is held back: %d bytes", len(got.body))
+	}
+}
+
+// Beside each list are its digests, for devices that look at them before they pull.
+func TestExportSums(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *wireTest) {
+		h := newHouse(t, nil)
+		h.ban("192.0.2.1", "2001:db8::1")
+		open := func(x *engine.Export) { x.Auth = engine.ExportNone }
+		h.addExport("edge.txt", func(x *engine.Export) { x.Path = "/lists/edge"; open(x) })
+		h.addExport("other", open)
+		h.addExport("other.md5", func(x *engine.Export) { x.Family = engine.IPv6; open(x) })
+		h.addExport("shut", nil)
+		for _, c := range []struct{ list, sum string }{
+			{"/exports/edge.txt", "/exports/edge.txt.md5"}, {"/exports/edge.txt", "/exports/edge.txt.sha256"}, {"/exports/edge.txt?ipv4only", "/exports/edge.txt.md5?ipv4only"},
+			{"/lists/edge", "/lists/edge.sha256"}, {"/exports/other", "/exports/other.sha256"}, {"/exports/other.md5", "/exports/other.md5.md5"},
+		} {
+			list, sum := h.ask("GET", c.list, "", "Accept-Encoding: gzip"), h.ask("GET", c.sum, "", "Accept-Encoding: gzip", "If-None-Match: *")
+			r, err := gzip.NewReader(strings.NewReader(list.body))
+			h.must(err)
+			body, err := io.ReadAll(r)
+			h.must(err)
+			want := fmt.Sprintf("%x\n", md5.Sum(body))
+			if strings.Contains(c.sum, "sha256") {
+				want = fmt.Sprintf("%x\n", sha256.Sum256(body))
+			}
+			h.wants(sum, 200, want)
+		}
+		h.wants(h.ask("GET", "/exports/other.md5", ""), 200, "2001:db8::1\n")
+		for path, status := range map[string]int{"/exports/shut.md5": 401, "/exports/.md5": 404, "/exports/nothing.md5": 404, "/exports/edge.txt.md5.md5": 404, "/lists/edge.sha1": 404, "/.md5": 404} {
+			if got := h.ask("GET", path, ""); got.status != status {
+				t.Errorf("%s: %d", path, got.status)
+			}
+		}
+	})
+}
+
+// TestNothingIsAllocatedByUnchangedLists: a device that has the list costs no allocation on a loop.
+func TestNothingIsAllocatedByUnchangedLists(t *testing.T) {
+	h := newHouse(t, nil)
+	h.banMany(2000)
+	h.addExport("open", func(x *engine.Export) { x.Auth = engine.ExportNone })
+	h.addExport("basic", nil)
+	h.addExport("timed", func(x *engine.Export) { x.Auth, x.Format = engine.ExportNone, "ipset" })
+	for name, header := range map[string]string{"open": "", "basic": "Authorization: " + basic("edge", exportSecret) + "\r\n", "timed": ""} {
+		first := h.ask("GET", "/exports/"+name, "", "Accept-Encoding: gzip", "Authorization: "+basic("edge", exportSecret))
+		if first.status != 200 {
+			t.Fatalf("%s: %d", name, first.status)
+		}
+		answer := h.onLoop("GET /exports/" + name + " HTTP/1.1\r\nHost: x\r\nUser-Agent: device/1.0\r\nAccept-Encoding: gzip\r\n" + header + "If-None-Match: " + first.header.Get("Etag") + "\r\n\r\n")
+		if out, done := answer(); !done || !strings.HasPrefix(string(out), "HTTP/1.1 304 ") {
+			t.Errorf("%s on a loop: %v %s", name, done, out)
+		}
+		if n := testing.AllocsPerRun(200, func() { answer() }); n != 0 && !raced {
+			t.Errorf("%s: %v allocations", name, n)
+		}
 	}
 }
 

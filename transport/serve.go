@@ -215,8 +215,11 @@ func (x *serving) unmatched() error {
 	if err := x.open(); err != nil {
 		return err
 	}
-	if one := x.core.engine.View().ExportAt(path); one != nil && (string(r.Method) == http.MethodGet || r.IsHead()) {
-		return exports{x.core}.serve(&x.exchange, one)
+	if string(r.Method) == http.MethodGet || r.IsHead() {
+		lists := exports{x.core}
+		if one, sum := lists.at(path); one != nil {
+			return lists.serve(&x.exchange, one, sum)
+		}
 	}
 	if allowed := t.allowed(r); allowed != "" {
 		a.SetStatus(http.StatusMethodNotAllowed)

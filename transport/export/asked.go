@@ -92,16 +92,18 @@ func (w *Asked) isNothing() bool {
 
 // narrow is the definition as far as the words let it.
 func (w *Asked) narrow(x *engine.Export) (*engine.Export, error) {
-	w.nothing = w.nothing || w.Family != engine.BothFamilies && x.Family != engine.BothFamilies && w.Family != x.Family
+	f, err := FormatOf(x.Format)
+	if err != nil {
+		return nil, err
+	}
+	has := f.family(x) // which may be one, also where the definition names none
+	w.nothing = w.nothing || w.Family != engine.BothFamilies && has != engine.BothFamilies && w.Family != has
 	if w.isNothing() {
 		return x, nil
 	}
 	n := *x
-	if w.Family != engine.BothFamilies {
+	if w.Family != engine.BothFamilies && (has == engine.BothFamilies || w.Family == has) {
 		n.Family = w.Family
-	}
-	if f, err := FormatOf(x.Format); err == nil && (f.fixed() != engine.BothFamilies && n.Family != engine.BothFamilies && n.Family != f.fixed()) {
-		n.Family, w.nothing = x.Family, true
 	}
 	n.Origins = w.fewer(x.Origins, w.Origins)
 	types := x.Types

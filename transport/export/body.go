@@ -3,8 +3,11 @@ package export
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/md5"
+	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,10 +34,38 @@ type Body struct {
 	part   string
 	next   int64 // when the list is another by itself; 0: never
 	packed func() []byte
+	sums   func() [sums][]byte
 }
 
 // Gzip is the bytes compressed, once for all.
 func (b *Body) Gzip() []byte { return b.packed() }
+
+// Sum is a digest that some devices ask for beside a list, to see whether it has changed.
+type Sum uint8
+
+// Sums there are.
+const (
+	NoSum Sum = iota
+	MD5
+	SHA256
+	sums
+)
+
+// sumEnds are what a list's name has behind it where its digest is asked for.
+var sumEnds = [sums]string{MD5: ".md5", SHA256: ".sha256"}
+
+// CutSum takes from a name what asks for a digest.
+func CutSum(name string) (string, Sum) {
+	for sum, end := range sumEnds {
+		if list, found := strings.CutSuffix(name, end); found && end != "" && list != "" {
+			return list, Sum(sum)
+		}
+	}
+	return name, NoSum
+}
+
+// Sum is the digest of Plain, in hexadecimal, computed once for all.
+func (b *Body) Sum(which Sum) []byte { return b.sums()[which] }
 
 // size is what it takes in memory, or will once somebody wants it compressed.
 func (b *Body) size() int64 { return int64(len(b.Plain)) + int64(len(b.Plain)/2) }
@@ -58,8 +89,9 @@ func Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, er
 }
 
 func bodyOf(c *Choice, f *Format, x, narrowed *engine.Export, asked *Asked, v *engine.View) *Body {
+	digest := c.Digest(f, narrowed) // which may say when the list is another
 	b := &Body{Export: x, Format: f, Revision: v.Revision(), Modified: c.Now, Written: c.Now, Count: len(c.Entries), Total: c.Total, Left: c.Left, next: c.Next, part: asked.Key()}
-	b.digest = c.Digest(f, narrowed)
+	b.digest = digest
 	b.Plain = slices.Clip(Render(c, f, narrowed))
 	b.settle(x)
 	return b
@@ -82,6 +114,10 @@ func (b *Body) settle(x *engine.Export) {
 		_, _ = w.Write(b.Plain)                           // a buffer takes all
 		_ = w.Close()
 		return slices.Clip(out.Bytes())
+	})
+	b.sums = sync.OnceValue(func() (all [sums][]byte) {
+		all[MD5], all[SHA256] = fmt.Appendf(nil, "%x", md5.Sum(b.Plain)), fmt.Appendf(nil, "%x", sha256.Sum256(b.Plain))
+		return all
 	})
 }
 

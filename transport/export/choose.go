@@ -231,7 +231,10 @@ func (c *Choice) Digest(f *Format, x *engine.Export) string {
 			texts[i] = textDigest(c.words[i].Type + "\x00" + c.words[i].Origin + "\x00" + c.words[i].Scenario)
 		}
 	}
-	ends := f.timed(x) || f.Ends
+	ends, longest := f.timed(x) || f.Ends, int64(0)
+	if f.timed(x) {
+		longest = int64(f.Longest)
+	}
 	for i := range c.Entries {
 		e := &c.Entries[i]
 		mix(e.hi)
@@ -240,12 +243,26 @@ func (c *Choice) Digest(f *Format, x *engine.Export) string {
 		}
 		mix(uint64(e.bits) | texts[e.words]<<8)
 		if ends {
-			mix(uint64(e.until))
+			mix(uint64(c.told(e.until, longest)))
 		}
 	}
 	mix(uint64(len(c.Entries)))
 	mix(uint64(c.Left.Omitted()))
 	return fmt.Sprintf("%016x%016x", a, b)
+}
+
+// told is an end as far as the list tells it. One beyond the longest time that its reader takes is
+// the same until half of that is over; then the list is another, so that a device that is told that
+// nothing has changed does not let go of what is banned for longer.
+func (c *Choice) told(until, longest int64) int64 {
+	if longest == 0 || until-c.Now <= longest {
+		return until
+	}
+	half := longest / 2
+	turn := c.Now / half
+	c.ends((turn + 1) * half)
+	c.ends(until - longest)
+	return -turn
 }
 
 func textDigest(s string) uint64 {

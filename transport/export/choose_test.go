@@ -196,6 +196,12 @@ func TestSelection(t *testing.T) {
 	is(engine.Export{Limit: 3}, "", "198.51.100.0/24", "255.255.255.255", "2001:db8::7")
 	is(engine.Export{Limit: 2, Order: engine.Longest}, "", "198.51.100.0/24", "203.0.113.0/24")
 	is(engine.Export{}, "page=2&page_size=4", four[4:]...)
+	is(engine.Export{Format: "sophos"}, "ipv6only")
+	for _, query := range []string{"ipv6only", "ipv4only&ipv6only"} { // one file is of one family, IPv4 unless the definition says IPv6
+		if b := write(t, r, &engine.Export{Name: "x", Format: "rbldnsd"}, query); b.Count != 0 || bytes.Contains(b.Plain, []byte("2001")) {
+			t.Errorf("rbldnsd?%s gives more than the definition:\n%s", query, b.Plain)
+		}
+	}
 	is(engine.Export{Aggregate: true}, "ipv4only", "9.0.0.1", "10.0.0.2", "192.0.2.7", "192.0.2.10", "198.51.100.0/24", "203.0.113.0/24", "255.255.255.255")
 
 	if err := r.CreateAllowlist(ctx, "office", "", r.Now().UnixNano()); err != nil {
@@ -242,6 +248,18 @@ func TestTags(t *testing.T) {
 	if now := write(t, r, timed, ""); !bytes.Equal(now.Tag, wasTimed.Tag) || bytes.Equal(now.Plain, wasTimed.Plain) {
 		t.Error("of a timed list the bytes change and the tag does not")
 	}
+	r.Advance(30 * 24 * time.Hour) // 400 days are more than ipset takes, and than its sets hold without another pull
+	add(t, r, false, decided{"Ip", "192.0.2.99", "ban", "cscli", "manual", "9000h"})
+	was = write(t, r, timed, "")
+	r.Advance(time.Hour)
+	if now := write(t, r, timed, ""); !bytes.Equal(now.Tag, was.Tag) && !bytes.Contains(now.Plain, []byte("2147483")) {
+		t.Error("a time that is cut changes the tag at once")
+	}
+	r.Advance(14 * 24 * time.Hour)
+	if now := write(t, r, timed, ""); bytes.Equal(now.Tag, was.Tag) {
+		t.Error("a device is told for two weeks that nothing has changed, and lets go of what is banned for a year")
+	}
+	wasLists = write(t, r, lists, "")
 	r.Restart()
 	if now := write(t, r, lists, ""); !bytes.Equal(now.Tag, wasLists.Tag) {
 		t.Error("a restart changes the tag")
