@@ -138,6 +138,7 @@ func (s *state) sweepAlerts(most int) {
 			s.lists.Delete(g.alerts[n].id)
 		}
 		s.dropBatch(g.alerts[n].id, h)
+		s.dropSource(h)
 		s.alerts.Delete(g.alerts[n].id)
 		n++
 	}

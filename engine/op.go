@@ -269,6 +269,8 @@ func (s *state) keepAlert(rev Revision, id uint64, machine uint32, at int64, in 
 	h.simulated, h.community = in.simulated, in.community
 	h.scenario = s.strings.Acquire(in.scenario)
 	s.putBatch(id, h, in.batch)
+	words, on := sourceOfBody(in.body)
+	s.keepSource(h, words, on)
 	if !h.community {
 		s.tally.addAlert(s, h.scenario, 1)
 	}

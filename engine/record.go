@@ -303,6 +303,8 @@ type heldAlert struct {
 	listed    bool          // its decisions do not follow one another: state.lists has them
 	community bool          // a pulled list, left out of the count of alerts
 	batch     uint8         // kind of the batch it belongs to; state.batches has the name
+	source    uint32        // row of state.sources and, in the highest bits, what at is (source.go)
+	at        uint32        // the address that it is about
 	gone      atomic.Uint64 // revision that deleted it; 0: stored
 }
 

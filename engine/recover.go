@@ -37,6 +37,9 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.log.Info("the snapshot is read", "revision", rev, "decisions", e.state.ids.Len(), "alerts", told.alerts,
 			"bouncers", told.bouncers, "machines", told.machines, "bytes", told.bytes, "seconds", told.seconds())
 	}
+	if err := e.askBodies(ctx, told); err != nil {
+		return fmt.Errorf("reading bodies of alerts: %w", err)
+	}
 	if err := e.replay(ctx, rev, told); err != nil {
 		return err
 	}

@@ -350,6 +350,10 @@ func (v *View) writeAlerts(w *sections) {
 			listed = *v.state.lists.At(id).Load()
 		}
 		w.body = appendBatch(appendIDs(w.body, listed), v.state.batchOf(id))
+		if h.batch == noBatch {
+			w.body = appendString(append(w.body, noBatch), "") // so that more can follow
+		}
+		w.body = v.state.appendSource(w.body, &words, h)
 		before = id
 		if w.row(from) {
 			w.end(sectionAlerts)

@@ -315,6 +315,7 @@ func (l *loader) alerts(d *decoder) {
 			}
 			h.batch = d.batch()
 		}
+		source, on, told := d.source(&words)
 		d.close(behind)
 		if l.firstAlert == 0 {
 			l.firstAlert = id
@@ -335,6 +336,11 @@ func (l *loader) alerts(d *decoder) {
 		at.createdAt, at.startAt, at.simulated, at.community = h.createdAt, h.startAt, h.simulated, h.community
 		at.scenario = s.strings.Acquire(scenario)
 		s.putBatch(id, at, h.batch)
+		if told {
+			s.keepSource(at, source, on)
+		} else {
+			s.untold = append(s.untold, id)
+		}
 		l.told.alerts++
 		if !at.community {
 			s.tally.addAlert(s, at.scenario, 1)

@@ -27,6 +27,7 @@ type state struct {
 	records  index.Slab[record]
 	places   index.Slab[place] // targets that records have no room for
 	wordings wordings          // the words that decisions share
+	sources  sources           // what alerts say of where they come from
 	hosts    index.Hosts
 	ranges   index.Ranges
 	values   index.Values // by the number of the value's text; the scope is compared on the record
@@ -57,11 +58,12 @@ type state struct {
 	software    softwareTable
 	sights      sightTable
 	inventories inventories
-	at          int64   // time of the last commit
-	version     byte    // of the record that is applied, and by that its rule
-	actor       Actor   // who causes what is applied
-	gapsCopied  [2]bool // of next, in this commit
-	pace        pace    // of the engine; says nothing about what is applied
+	at          int64    // time of the last commit
+	version     byte     // of the record that is applied, and by that its rule
+	actor       Actor    // who causes what is applied
+	gapsCopied  [2]bool  // of next, in this commit
+	untold      []uint64 // while starting: alerts whose source a snapshot does not tell, ascending
+	pace        pace     // of the engine; says nothing about what is applied
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
