@@ -15,7 +15,7 @@ import (
 type SourceWords struct {
 	Scope    string
 	Country  string // two letters, or what was sent
-	AsNumber string
+	AsNumber string // digits, as a rule
 	AsName   string
 }
 
@@ -173,7 +173,7 @@ func sourceOfBody(body []byte) (words SourceWords, at netip.Prefix) {
 	words.Scope = d.string()
 	value, ip := d.bytes(), d.bytes()
 	d.bytes()
-	words.AsName, words.AsNumber, words.Country = d.string(), d.string(), d.string()
+	words.AsName, words.AsNumber, words.Country = d.string(), asNumber(d.string()), d.string()
 	if d.err != nil {
 		return SourceWords{}, at
 	}
@@ -235,6 +235,17 @@ func (e *Engine) askBodies(ctx context.Context, told *starting) error {
 	return err
 }
 
+// asNumber is a network's number without the letters in front that some write; "" for 0, which is none.
+func asNumber(text string) string {
+	if len(text) > 2 && equalFoldASCII(text[:2], "as") {
+		text = text[2:]
+	}
+	if text == "0" {
+		return ""
+	}
+	return text
+}
+
 // Source is what the alert of the decision says of where it comes from; zero where that is gone.
 func (d Decision) Source() SourceWords {
 	if h := d.view.state.alerts.At(d.rec.alert); h != nil {
@@ -245,10 +256,8 @@ func (d Decision) Source() SourceWords {
 
 // Machine is the id of the machine that sent the decision's alert, "" when there is none, or it is gone.
 func (d Decision) Machine() string {
-	if h := d.view.state.alerts.At(d.rec.alert); h != nil && h.machine != 0 {
-		if row := d.view.machines.serial(h.machine); row != nil {
-			return row.value.Load().ID
-		}
+	if h := d.view.state.alerts.At(d.rec.alert); h != nil {
+		return d.view.machineID(h.machine)
 	}
 	return ""
 }
