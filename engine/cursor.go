@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/crc32"
+	"strings"
 )
 
 // Cursor is a place in a list: behind, or in front of, one row of it. It knows the revision and the moment
@@ -34,7 +35,13 @@ type sortKey struct {
 }
 
 func (k *sortKey) compare(o *sortKey) int {
-	return cmp.Or(cmp.Compare(k.n, o.n), cmp.Compare(k.m, o.m), cmp.Compare(k.text, o.text))
+	switch {
+	case k.n != o.n:
+		return cmp.Compare(k.n, o.n)
+	case k.m != o.m:
+		return cmp.Compare(k.m, o.m)
+	}
+	return strings.Compare(k.text, o.text)
 }
 
 // cursorVersion is of a cursor's layout.

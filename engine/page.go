@@ -115,6 +115,7 @@ type pager struct {
 	rev     Revision
 	now     int64
 	back    bool
+	falling bool // of the order in which rows are looked for
 	print   [8]byte
 	from    *row // nil: from the beginning, or with back from the end
 	rows    []row
@@ -149,6 +150,7 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 		}
 	}
 	p.print[0], p.print[1] = p.print[0]^byte(q.Sort), p.print[1]^flags
+	p.falling = q.Descending != p.back
 	if q.Cursor == nil {
 		return p, nil
 	}
@@ -157,6 +159,7 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 		return nil, invalid("the cursor belongs to a list with other filters or another order")
 	}
 	p.rev, p.now, p.back, p.from, p.totals, p.counted = c.rev, c.at, c.back, &row{key: c.key, id: c.id}, c.totals, true
+	p.falling = q.Descending != p.back
 	return p, p.kept(v)
 }
 
@@ -173,13 +176,13 @@ func (p *pager) kept(v *View) error {
 	return nil
 }
 
-// descending is the direction in which rows are met when they come in the order of the page.
-func (p *pager) descending() bool { return p.query.Descending != p.back }
-
 // compare is by the order in which rows are looked for: that of the list, or backwards.
 func (p *pager) compare(a, b *row) int {
-	c := cmp.Or(a.key.compare(&b.key), cmp.Compare(a.id, b.id))
-	if p.descending() {
+	c := a.key.compare(&b.key)
+	if c == 0 {
+		c = cmp.Compare(a.id, b.id)
+	}
+	if p.falling {
 		return -c
 	}
 	return c
@@ -194,9 +197,9 @@ func (p *pager) wants(r *row) bool {
 }
 
 // add puts in a row that is wanted, once.
-func (p *pager) add(r row) {
+func (p *pager) add(r *row) {
 	if len(p.rows) <= p.query.Limit {
-		p.rows = append(p.rows, r)
+		p.rows = append(p.rows, *r)
 		for i := len(p.rows) - 1; i > 0; {
 			up := (i - 1) / 2
 			if p.compare(&p.rows[i], &p.rows[up]) <= 0 {
@@ -207,7 +210,7 @@ func (p *pager) add(r row) {
 		}
 		return
 	}
-	p.rows[0] = r
+	p.rows[0] = *r
 	p.sink(0, len(p.rows))
 }
 
@@ -240,7 +243,7 @@ func (p *pager) bounds() (first, last uint64) {
 	if p.query.Sort != SortID || !p.counted || len(p.query.Facets) > 0 || p.from == nil {
 		return first, last
 	}
-	if p.descending() {
+	if p.falling {
 		return first, p.from.id - 1
 	}
 	return p.from.id + 1, last

@@ -105,7 +105,7 @@ func (w *alertWalk) each(yield func(uint64, *heldAlert) bool) {
 	first, last := w.pager.bounds()
 	if list := w.sieve.filter.Alerts; len(list) > 0 {
 		list = slices.Compact(slices.Sorted(slices.Values(list)))
-		if w.pager.descending() {
+		if w.pager.falling {
 			slices.Reverse(list)
 		}
 		for _, id := range list {
@@ -117,7 +117,7 @@ func (w *alertWalk) each(yield func(uint64, *heldAlert) bool) {
 	}
 	last = min(last, v.nextAlert-1)
 	ids := v.state.alerts.Ascending(first, last+1)
-	if w.pager.descending() {
+	if w.pager.falling {
 		ids = v.state.alerts.Descending(first, last+1)
 	}
 	for id := range ids {
@@ -146,7 +146,7 @@ func (w *alertWalk) look(id uint64, h *heldAlert) {
 	}
 	one := row{id: id, count: int(h.count), key: w.sieve.alertRowKey(p.query.Sort, h)}
 	if p.wants(&one) {
-		p.add(one)
+		p.add(&one)
 	}
 }
 

@@ -33,13 +33,17 @@ func (v *View) DecisionPage(ctx context.Context, f *Filter, q *PageQuery) (*Deci
 		return nil, err
 	}
 	w := decisionWalk{pager: p, sieve: newSieve(v, f, p.rev, p.now, q.Facets, false), byID: q.Sort == SortID}
-	if q.Grouped {
-		w.long = map[groupKey]groupOf{}
-	}
 	first, last := p.bounds()
-	w.ordered = w.sieve.way() == wayIDs && w.byID
+	descending := p.falling
+	w.rowsAlone = p.counted && len(q.Facets) == 0
+	if w.ordered = w.rowsAlone && w.byID && w.sieve.way() == wayIDs; !w.ordered {
+		descending = true // for groups
+	}
+	if q.Grouped {
+		w.groups = &grouping{sieve: w.sieve, told: !w.rowsAlone && w.sieve.newestFirst(descending), seen: map[uint32]*[seenPage / 64]uint64{}, long: map[groupKey]groupOf{}}
+	}
 	looked := 0
-	w.sieve.eachDecision(first, last, p.descending(), func(n slot, r *record) bool {
+	w.sieve.eachDecision(first, last, descending, func(n slot, r *record) bool {
 		looked++
 		v.state.pace.step(looked)
 		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
@@ -65,11 +69,13 @@ func (v *View) DecisionPage(ctx context.Context, f *Filter, q *PageQuery) (*Deci
 
 // decisionWalk is the making of a page.
 type decisionWalk struct {
-	pager   *pager
-	sieve   *sieve
-	long    map[groupKey]groupOf // not nil: grouped
-	byID    bool
-	ordered bool // they come in the order of the page
+	pager     *pager
+	sieve     *sieve
+	groups    *grouping // nil: each decision is a row
+	byID      bool
+	rowsAlone bool // nothing is counted
+	ordered   bool // nor do they come in another order than the page's
+	row       row  // scratch
 }
 
 // look counts a record and offers it to the page.
@@ -85,25 +91,46 @@ func (w *decisionWalk) look(n slot, r *record) {
 		return
 	}
 	p := w.pager
+	if w.rowsAlone {
+		if w.make(n, r, 1); p.wants(&w.row) && w.stands(n, r) {
+			p.add(&w.row)
+		}
+		return
+	}
 	if !p.counted {
 		p.totals.Matches++
 	}
 	count := 1
-	if w.long != nil {
-		var head slot
-		if head, count = w.sieve.group(n, r, w.long); head != n {
+	if w.groups != nil {
+		if n, count = w.groups.of(n, r); n == 0 {
 			return
 		}
+		r = w.sieve.state.records.At(n)
 	}
 	if !p.counted {
 		p.totals.Rows++
 	}
-	one := row{id: r.id, slot: n, count: count}
-	if !w.byID {
-		one.key = w.key(r)
+	if w.make(n, r, count); p.wants(&w.row) {
+		p.add(&w.row)
 	}
-	if p.wants(&one) {
-		p.add(one)
+}
+
+// stands reports whether a record, which row is of, stands for its target, if that is asked, and notes for
+// how many.
+func (w *decisionWalk) stands(n slot, r *record) bool {
+	if w.groups == nil {
+		return true
+	}
+	head, count := w.groups.of(n, r)
+	w.row.count = count
+	return head == n
+}
+
+// make makes row.
+func (w *decisionWalk) make(n slot, r *record, count int) {
+	w.row.id, w.row.slot, w.row.count = r.id, n, count
+	if !w.byID {
+		w.row.key = w.key(r)
 	}
 }
 
@@ -156,4 +183,22 @@ func (p *sieve) alertKey(by Sort, h *heldAlert, started int64) sortKey {
 		return sortKey{n: uint64(h.count)}
 	}
 	return sortKey{}
+}
+
+// DecisionsBefore yields the stored decisions, running or not, that have smaller ids than before, the
+// newest first, until yield returns false; 0 is after the newest. It walks the ids alone: a page costs
+// what is looked at on the way to it, and waits for no writer.
+func (v *View) DecisionsBefore(before DecisionID, yield func(Decision) bool) {
+	last := v.nextDecision
+	if before > 0 && uint64(before) < last {
+		last = uint64(before)
+	}
+	if last <= 1 {
+		return
+	}
+	for id := range v.state.ids.Descending(1, last) {
+		if d, ok := v.Decision(DecisionID(id)); ok && !yield(d) {
+			return
+		}
+	}
 }

@@ -403,9 +403,9 @@ func (b *browsed) page(alerts bool, f *engine.Filter, q *engine.PageQuery) (p pa
 // both ends, with what changes meanwhile, and after a restart.
 func TestPages(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		b := newBrowsed(t, seed)
-		for round := range 60 {
+		for round := range 50 {
 			if round == 30 {
 				b.Restart()
 			}

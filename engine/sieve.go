@@ -284,6 +284,17 @@ func (p *sieve) way() way {
 	return wayIDs
 }
 
+// newestFirst reports whether eachDecision meets the decisions of one target from the newest on.
+func (p *sieve) newestFirst(descending bool) bool {
+	switch p.way() {
+	case wayIDs:
+		return descending && p.view.gaps == [2]*gaps{} // what was brought may be younger than its id
+	case wayAlerts:
+		return false
+	}
+	return true
+}
+
 // eachDecision yields the records that may pass, each once, until yield returns false: where all are looked
 // at by id, from first to last, both included, or with descending the other way round, and else in no order.
 func (p *sieve) eachDecision(first, last uint64, descending bool, yield func(slot, *record) bool) {
@@ -359,36 +370,22 @@ func (p *sieve) eachByID(first, last uint64, descending bool, yield func(slot, *
 	}
 }
 
-// group is what stands for the decisions on one target that pass: that which ends last, of equal ones the
-// newest. count is how many there are. For a record without others it costs a look.
-func (p *sieve) group(n slot, r *record, long map[groupKey]groupOf) (head slot, count int) {
-	if !r.marked(markCrowded) {
-		return n, 1
-	}
-	const short = 32
-	first, key := p.state.head(r), p.state.keyOf(r)
-	if g, known := long[groupKey{first, key}]; known {
-		return g.head, g.count
-	}
-	best, looked := r, 0
-	head = n
-	for at := first; at != 0; looked++ {
-		o := p.state.records.At(at)
-		if p.state.keyOf(o) == key {
-			if miss, ok := p.decision(o); ok && miss == 0 {
-				count++
-				if u, b := p.until(o), p.until(best); u > b || u == b && o.id > best.id {
-					best, head = o, at
-				}
-			}
-		}
-		at = slot(o.next.Load())
-	}
-	if looked > short {
-		long[groupKey{first, key}] = groupOf{head, count}
-	}
-	return head, max(count, 1)
+// grouping finds what stands for the decisions on one target, of one type, that pass: that which ends last,
+// of equal ones the newest.
+type grouping struct {
+	sieve *sieve
+	// told: whoever walks meets the newest of a target first, from which all others are reached. They are
+	// remembered, a bit each, and their group is told at once; otherwise each is asked about by itself.
+	told bool
+	seen map[uint32]*[seenPage / 64]uint64
+	long map[groupKey]groupOf // of targets with many decisions
 }
+
+const (
+	seenPage = 1 << 15 // slots
+	// shortChain is up to how many decisions a target is looked at again for each of them.
+	shortChain = 32
+)
 
 // groupKey names a group whose chain is long, and groupOf what was found there.
 type groupKey struct {
@@ -399,6 +396,68 @@ type groupKey struct {
 type groupOf struct {
 	head  slot
 	count int
+}
+
+// of is the group that a record, which passes, brings to the list; head 0: none, another one does. For a
+// record without others it costs a look.
+func (g *grouping) of(n slot, r *record) (head slot, count int) {
+	if !r.marked(markCrowded) {
+		return n, 1
+	}
+	if g.told {
+		if g.met(n) {
+			return 0, 0
+		}
+		one := g.walk(n, g.sieve.state.keyOf(r), true)
+		return one.head, one.count
+	}
+	first, key := g.sieve.state.head(r), g.sieve.state.keyOf(r)
+	one, known := g.long[groupKey{first, key}]
+	if !known {
+		one = g.walk(first, key, false)
+		if one.count > shortChain {
+			g.long[groupKey{first, key}] = one
+		}
+	}
+	if one.head != n {
+		return 0, 0
+	}
+	return n, one.count
+}
+
+// walk looks at a chain from a record on, and remembers those of the group when they are to be passed over.
+func (g *grouping) walk(from slot, key targetKey, note bool) (out groupOf) {
+	p := g.sieve
+	var best *record
+	for at := from; at != 0; {
+		r := p.state.records.At(at)
+		if p.state.keyOf(r) == key {
+			if miss, ok := p.decision(r); ok && miss == 0 {
+				if out.count++; note && out.count > 1 {
+					g.note(at)
+				}
+				if best == nil || p.until(r) > p.until(best) || p.until(r) == p.until(best) && r.id > best.id {
+					best, out.head = r, at
+				}
+			}
+		}
+		at = slot(r.next.Load())
+	}
+	return out
+}
+
+func (g *grouping) met(n slot) bool {
+	page := g.seen[uint32(n)/seenPage]
+	return page != nil && page[n%seenPage/64]&(1<<(n%64)) != 0
+}
+
+func (g *grouping) note(n slot) {
+	page := g.seen[uint32(n)/seenPage]
+	if page == nil {
+		page = new([seenPage / 64]uint64)
+		g.seen[uint32(n)/seenPage] = page
+	}
+	page[n%seenPage/64] |= 1 << (n % 64)
 }
 
 // until is when a record ends, or ended, as the revision knows it.
