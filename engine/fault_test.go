@@ -287,7 +287,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 	want := summaries(t)
 	kinds := map[string]int{}
 	total := int64(1)
-	for fails := int64(1); fails <= total; fails++ {
+	for fails := int64(1); fails <= total; fails += stride() {
 		disk := persist.NewCrashFS()
 		var operations atomic.Int64
 		var failed atomic.Pointer[persist.Op]
@@ -386,7 +386,7 @@ func TestPowerFailsOnAShakyDisk(t *testing.T) {
 	if first == 0 {
 		first = rand.Uint64()
 	}
-	for s := first; s < first+150; s++ {
+	for s := first; s < first+uint64(sized(150)); s++ {
 		chance := rand.New(rand.NewPCG(s, 0))
 		from, length, oneIn := chance.Int64N(190), 1+chance.Int64N(20)*chance.Int64N(2), 1+chance.Int64N(3)
 		crashAt := from + chance.Int64N(60)

@@ -3,3 +3,5 @@
 package engine_test
 
 func sized(steps int) int { return steps }
+
+func stride() int64 { return 1 }
