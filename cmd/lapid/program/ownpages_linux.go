@@ -1,9 +1,9 @@
 package program
 
 import (
-	"encoding/binary"
-	"io"
+	"debug/elf"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +15,9 @@ import (
 // import ran stays for as long as nobody is in need. Unmapped, they stay in the kernel's cache,
 // and those that are run again are mapped again without the disk, for a microsecond each.
 //
-// Only mappings are touched whose pages are the file's as they are: the code, and constants of a
-// program that has a fixed address, where the loader had nothing to fill in.
+// Only mappings are touched whose pages are the file's as they are: the code, and the constants of
+// a program in which nobody fills anything in at its start. A program that is linked with
+// libraries has tables of their addresses in its constants, which would be lost.
 func dropOwnPages() {
 	maps, err := os.ReadFile("/proc/self/maps")
 	if err != nil {
@@ -26,19 +27,19 @@ func dropOwnPages() {
 	if err != nil {
 		return
 	}
-	fixed := fixedAddress()
+	whole := untouched()
 	for line := range strings.Lines(string(maps)) {
-		if from, length, ok := ownMapping(line, name, fixed); ok {
+		if from, length, ok := ownMapping(line, name, whole); ok {
 			_, _, _ = unix.Syscall(unix.SYS_MADVISE, from, length, unix.MADV_DONTNEED)
 		}
 	}
 }
 
 // ownMapping reads a line of /proc/self/maps, and tells whether it is of the file and untouched.
-func ownMapping(line, name string, fixed bool) (from, length uintptr, ok bool) {
+func ownMapping(line, name string, whole bool) (from, length uintptr, ok bool) {
 	places, rest, _ := strings.Cut(line, " ")
 	rights, rest, _ := strings.Cut(rest, " ")
-	if rights != "r-xp" && (rights != "r--p" || !fixed) || !strings.HasSuffix(strings.TrimSuffix(rest, "\n"), " "+name) {
+	if rights != "r-xp" && (rights != "r--p" || !whole) || !strings.HasSuffix(strings.TrimSuffix(rest, "\n"), " "+name) {
 		return 0, 0, false
 	}
 	low, high, _ := strings.Cut(places, "-")
@@ -50,15 +51,15 @@ func ownMapping(line, name string, fixed bool) (from, length uintptr, ok bool) {
 	return uintptr(begin), uintptr(end - begin), true
 }
 
-// fixedAddress tells whether the program was linked for one address.
-func fixedAddress() bool {
-	const typeAt, executable = 16, 2 // of the header of an ELF file
-	file, err := os.Open("/proc/self/exe")
+// untouched tells whether the constants in memory are those of the file: the program has a fixed
+// address, no loader, and nothing that is written once and protected then.
+func untouched() bool {
+	file, err := elf.Open("/proc/self/exe")
 	if err != nil {
 		return false
 	}
 	defer file.Close()
-	var head [typeAt + 2]byte
-	_, err = io.ReadFull(file, head[:])
-	return err == nil && binary.NativeEndian.Uint16(head[typeAt:]) == executable
+	return file.Type == elf.ET_EXEC && !slices.ContainsFunc(file.Progs, func(p *elf.Prog) bool {
+		return p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC || p.Type == elf.PT_GNU_RELRO
+	})
 }
