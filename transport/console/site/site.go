@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed templates/*.html
@@ -96,7 +98,30 @@ func (s *Site) Render(p *Page) ([]byte, error) {
 	if err := t.ExecuteTemplate(&b, "layout", p); err != nil {
 		return nil, err
 	}
-	return b.Bytes(), nil
+	return visible(b.Bytes()), nil
+}
+
+// visible writes what cannot be seen, or turns the order of what is beside it round, as an escape. Values of fields stay
+// as they are: they are sent back.
+func visible(page []byte) []byte {
+	if bytes.IndexFunc(page, unseen) < 0 {
+		return page
+	}
+	out := make([]byte, 0, len(page)+64)
+	for i := 0; i < len(page); {
+		r, n := utf8.DecodeRune(page[i:])
+		if unseen(r) && !bytes.HasSuffix(page[:bytes.LastIndexByte(page[:i], '"')+1], []byte(` value="`)) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = append(out, page[i:i+n]...)
+		}
+		i += n
+	}
+	return out
+}
+
+func unseen(r rune) bool {
+	return r != '\n' && r != '\t' && r != '\r' && (unicode.Is(unicode.Cc, r) || r != '\u00ad' && unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029')
 }
 
 // Asset is a file for browsers.

@@ -16,9 +16,21 @@ if (here.searchParams.has("said")) {
 }
 
 // Forms: ask before what cannot be taken back; send once.
+const sure = one("#sure");
+let asker = null;
 document.addEventListener("click", (e) => {
   const b = e.target.closest("[data-confirm]");
-  if (b && !confirm(b.dataset.confirm)) e.preventDefault();
+  if (!b || !sure || b === asker) return;
+  e.preventDefault();
+  one("#sure-text").textContent = b.dataset.confirm;
+  asker = b;
+  sure.returnValue = "";
+  sure.showModal();
+});
+sure?.addEventListener("close", () => {
+  const b = asker;
+  asker = null;
+  if (sure.returnValue === "yes") b.form.requestSubmit(b); else b?.focus();
 });
 document.addEventListener("submit", (e) => {
   if (e.defaultPrevented || e.target.method !== "post") return;
@@ -42,7 +54,11 @@ let lastTick = null;
 function ticks() { return all("#rows input[name=id]"); }
 function told() {
   const at = one("[data-picked]");
-  if (at) at.textContent = `Ticked decisions: ${ticks().filter((t) => t.checked).length}`;
+  const n = ticks().filter((t) => t.checked).length;
+  if (at) {
+    at.textContent = `Ticked decisions: ${n}`;
+    at.parentElement.classList.toggle("some", n > 0);
+  }
   const button = one("[data-pick-all]");
   if (button) button.hidden = ticks().length === 0;
 }
@@ -107,7 +123,7 @@ document.addEventListener("keydown", (e) => {
   if (Date.now() - led < 1500 && places[e.key]) { e.preventDefault(); go(places[e.key]); return; }
   led = 0;
   const does = {
-    "/": () => one("#search, #ask")?.focus(), "e": () => one("#ask").focus(), "g": () => { led = Date.now(); }, "?": () => keys.showModal(),
+    "/": () => (one("#search") ?? one("#ask"))?.focus(), "e": () => one("#ask").focus(), "g": () => { led = Date.now(); }, "?": () => keys.showModal(),
     "n": () => follow("[data-key='n']"), "#": () => follow("[data-key='#']"), "[": () => follow("a[rel=first]"), "]": () => follow("a[rel=next]"),
     "j": () => move(1), "k": () => move(-1), "p": () => pause(!paused), "t": () => theme(),
   }[e.key];
@@ -199,6 +215,7 @@ if (body.dataset.live) listen();
 
 // Charts: uPlot is fetched where one is shown.
 let plot = null;
+const clock = (t) => new Date(t * 1000).toISOString().slice(11, 16);
 async function charts() {
   const at = one("#charts");
   if (!at) return;
@@ -228,15 +245,15 @@ async function charts() {
   const box = one("#chart");
   plot?.destroy();
   plot = new window.uPlot({
-    width: box.clientWidth, height: 240, axes: [axis, axis], cursor: { drag: { x: false, y: false } },
-    series: [{}, { label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
+    width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], tzDate: (t) => new Date(t * 1000), cursor: { drag: { x: false, y: false } },
+    series: [{ label: "UTC", value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
   }, [cut(f.at), cut(f.decisions), cut(f.alerts)], box);
   const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
   one("#chart-summary").textContent = `${sum(f.decisions)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
   const table = one("#chart-rows");
   table.replaceChildren(...cut(f.at).map((t, i) => {
     const tr = document.createElement("tr");
-    for (const [j, v] of [new Date(t * 1000).toISOString().slice(11, 16), cut(f.running)[i], cut(f.alerts)[i], cut(f.decisions)[i]].entries()) {
+    for (const [j, v] of [clock(t), cut(f.running)[i], cut(f.alerts)[i], cut(f.decisions)[i]].entries()) {
       const cell = document.createElement(j ? "td" : "th");
       if (j) cell.className = "number"; else cell.scope = "row";
       cell.textContent = v;
