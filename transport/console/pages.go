@@ -247,7 +247,7 @@ func (s *Server) call(q *request, line string, a asked) error {
 		r.SetPathValue(name, value)
 	}
 	w := &noted{head: http.Header{}}
-	if err := route.answer(s, &request{Request: r, w: w, who: q.who, cookie: q.cookie, address: q.address, admin: q.admin}); err != nil {
+	if err := route.answer(s, &request{Request: r, w: w, who: q.who, cookie: q.cookie, token: q.token, address: q.address, admin: q.admin}); err != nil {
 		return err
 	}
 	if a.into == nil {

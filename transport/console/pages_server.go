@@ -150,6 +150,7 @@ func (s *Server) endSessionForm(q *request) error {
 	if !s.sessions.endShown(name, f.Get("session")) {
 		return s.again(q, &fault{http.StatusNotFound, "this session is over already, or not yours"}, (*Server).settingsPage)
 	}
+	s.entered(q, q.who, "operator.end_session", f.Get("session"))
 	return s.done(q, "/settings", site.Notice{Text: "The session is ended."})
 }
 
