@@ -73,6 +73,7 @@ type Engine struct {
 	lacking lacking         // while replaying on a disk that takes no writes (readonly.go)
 
 	counters counters // what Metrics tells, for any goroutine
+	flow     flow     // likewise: what came and went
 
 	polls   polls   // the last ones
 	reports reports // of bouncers, about themselves
@@ -177,6 +178,7 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 	}
 	e.trail.open(e)
 	e.state.pace = e.pace // not before: there are no requests while the journal is replayed
+	e.state.flow = &e.flow
 	e.doubtStart()
 	return e, nil
 }

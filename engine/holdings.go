@@ -81,20 +81,72 @@ func (h *Holdings) Of(r *BouncerRow) (o Holding) {
 	}
 	c := counted{asked.text, r.Load().Sight}
 	o.Expected = h.expect(asked, c)
+	h.lag(r, asked, c, &o)
+	return o
+}
+
+// lag fills in how far a row is behind.
+func (h *Holdings) lag(r *BouncerRow, asked *Asked, c counted, o *Holding) {
 	newest := h.view.revision
 	if !o.HasAcknowledged {
 		o.Behind = uint64(newest)
 		o.Lag = time.Duration(max(h.now-r.LastPull(), 0))
-		return o
+		return
 	}
 	if o.Acknowledged >= newest {
-		return o
+		return
 	}
 	if f := h.first(asked, standpoint{c, o.Acknowledged}); f.rev != 0 {
 		o.Behind = uint64(newest - o.Acknowledged)
 		o.Lag = time.Duration(max(h.now-f.at, 0))
 	}
-	return o
+}
+
+// BouncerState is how a bouncer stands; each is in one state. It is not stored.
+type BouncerState uint8
+
+// States of bouncers.
+const (
+	BouncerNever   BouncerState = iota // it has never come
+	BouncerSilent                      // it has not come for SilentAfter
+	BouncerBehind                      // a change that concerns it, older than BehindAfter, is not acknowledged
+	BouncerCurrent                     // it comes, and has what there is for it, as far as that is known
+	bouncerStates  = iota
+)
+
+// Bounds of the states: what the rules for alerts go by, too.
+const (
+	SilentAfter = 5 * time.Minute
+	BehindAfter = time.Minute
+)
+
+// BouncerStates are all of them.
+var BouncerStates = [bouncerStates]BouncerState{BouncerNever, BouncerSilent, BouncerBehind, BouncerCurrent}
+
+// String is the word that metrics have for it.
+func (s BouncerState) String() string {
+	return [bouncerStates]string{"never", "silent", "behind", "current"}[s]
+}
+
+// State says how a bouncer stands. Of one that does not come, or has everything, it looks at
+// the row alone.
+func (h *Holdings) State(r *BouncerRow) BouncerState {
+	at := r.LastPull()
+	switch {
+	case at == 0:
+		return BouncerNever
+	case h.now-at > int64(SilentAfter):
+		return BouncerSilent
+	}
+	var o Holding
+	if o.Acknowledged, o.HasAcknowledged = r.Acknowledged(); !o.HasAcknowledged || o.Acknowledged >= h.view.revision {
+		return BouncerCurrent // who has acknowledged nothing yet has come a moment ago
+	}
+	asked, _ := h.engine.polls.asks(r)
+	if h.lag(r, asked, counted{asked.text, r.Load().Sight}, &o); o.Lag > BehindAfter {
+		return BouncerBehind
+	}
+	return BouncerCurrent
 }
 
 // Worst is the worst of all rows that are not skipped: the longest lags, the most that should

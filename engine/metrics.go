@@ -14,6 +14,9 @@ type Metrics struct {
 	Running          []DecisionCount // by scenario, origin and type; simulated ones left out, in no order
 	Held             []HeldCount     // running decisions by scope and origin, simulated ones too
 	Alerts           []AlertCount    // stored alerts by scenario, pulled lists left out
+	AlertsAdded      []NameCount     // by scenario, since the start, pulled lists left out; the first 100 scenarios, then "other"
+	DecisionsAdded   []NameCount     // by origin, since the start; likewise
+	DecisionsEnded   []EndCount      // since the start, every reason
 	Stored           int64           // decisions in memory, running or not
 	Proposals        uint64          // writes asked for since the start
 	Commits          uint64          // commits made since the start
@@ -94,6 +97,9 @@ func (e *Engine) Metrics() Metrics {
 		Revision:         v.revision,
 		Bouncers:         v.BouncerCount(),
 		BouncersEvicted:  e.counters.evicted.Load(),
+		AlertsAdded:      e.flow.alerts.counts(),
+		DecisionsAdded:   e.flow.added.counts(),
+		DecisionsEnded:   e.flow.ends(),
 		Stored:           e.counters.stored.Load(),
 		Proposals:        e.counters.proposals.Load(),
 		Commits:          e.counters.commits.Load(),

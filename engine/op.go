@@ -259,6 +259,7 @@ func (s *state) addAlert(rev Revision, machine uint32, at int64, in *incoming) A
 		s.start(rev, s.slotOf(r.id), r)
 	}
 	h.begun.Store(uint64(rev))
+	s.alerted(h)
 	return AlertID(id)
 }
 

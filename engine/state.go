@@ -64,6 +64,7 @@ type state struct {
 	gapsCopied  [2]bool  // of next, in this commit
 	untold      []uint64 // while starting: alerts whose source a snapshot does not tell, ascending
 	pace        pace     // of the engine; says nothing about what is applied
+	flow        *flow    // of the engine, once it has started; likewise
 
 	// The next view's parts, owned by the committer until it publishes.
 	next View
@@ -216,6 +217,7 @@ func (s *state) start(rev Revision, n slot, r *record) {
 		return
 	}
 	s.tally.add(s, r, 1)
+	s.began(r)
 	s.deadlines.Add(n)
 	s.history.Append(uint64(rev), n, false)
 }
@@ -320,6 +322,7 @@ func (s *state) end(rev Revision, n slot, r *record, at int64) {
 	r.setBy(s.acquireActor(s.actor))
 	r.endedRev.Store(uint64(rev))
 	s.tally.add(s, r, -1)
+	s.over()
 	s.history.Append(uint64(rev), n, true)
 }
 

@@ -29,6 +29,7 @@ func (s alerts) add(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	s.counting.alerts(x.machine, len(ids))
 	x.out = wire.AppendIDs(x.out[:0], ids)
 	x.json(http.StatusCreated, x.out)
 	return nil

@@ -90,7 +90,7 @@ var (
 	viewsDropped    = desc("lapid_view_lists_dropped_total", "Such lists that made room for others since the start; who asks again has them made again.")
 	bodyBytes       = desc("lapid_request_body_bytes", "Memory taken by large request bodies.")
 	noRoom          = desc("lapid_refused_total", "Requests and connections for which there was no room.", "reason")
-	bouncers        = desc("lapid_bouncers", "Rows of bouncers, those that keys made from new addresses too.")
+	bouncers        = desc("lapid_bouncers", "Rows of bouncers, those that keys made from new addresses too, by how they stand: current, behind (a change older than a minute is not acknowledged), silent (for five minutes), never (they have not come yet).", "state")
 	bouncersEvicted = desc("lapid_bouncers_evicted_total", "Rows of bouncers that made room for others of their key since the start.")
 	bookmarkLag     = desc("lapid_bookmark_lag_revisions", "How far a reader of the history is behind.", "bookmark")
 	bookmarksLost   = desc("lapid_bookmarks_left_behind_total", "Readers of the history that fell behind what is kept for them, since the start.")
@@ -105,6 +105,11 @@ var (
 	toldDropped     = desc("lapid_notifications_dropped_total", "Alerts of which nobody is told any more, by why, since the start.", "notification", "reason")
 	toldSkipped     = desc("lapid_notifications_skipped_revisions_total", "Commits that were forgotten before they were looked at, since the start.", "notification")
 	toldWaiting     = desc("lapid_notifications_waiting", "Alerts that wait to be told of, at most 1000; lapid_bookmark_lag_revisions tells of more.", "notification")
+	alertsTotal     = desc("lapid_alerts_total", "Alerts stored since the start, lists of the Central API left out; the first 100 scenarios, all others as other.", "scenario")
+	decisionsAdded  = desc("lapid_decisions_added_total", "Decisions stored since the start, simulated ones too; the first 100 origins, all others as other.", "origin")
+	decisionsEnded  = desc("lapid_decisions_ended_total", "Decisions that ended since the start, by why: expiry, operator, console, machine, allowlist, retention, replaced, other.", "reason")
+	machineAlerts   = desc("lapid_machine_alerts_total", "Alerts of a machine stored since the start.", "machine")
+	machinePush     = desc("lapid_machine_last_push_timestamp_seconds", "When a machine last reported alerts that were stored, in Unix seconds; missing before the first.", "machine")
 	exportPulls     = desc("lapid_export_pulls_total", "Pulls of exports since the start: served, unchanged (304), or refused for whatever reason.", "export", "result")
 	exportBytes     = desc("lapid_export_bytes_total", "Bytes of the lists that were served since the start.", "export")
 	exportEntries   = desc("lapid_export_entries", "Entries of the list that was last pulled.", "export")
@@ -126,6 +131,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m.gauge(info, 0, c.s.options.Version)
 	c.orders(m)
 	c.condition(m)
+	c.surroundings(m)
 	c.central(m)
 	c.routes(m)
 	c.answers(m)
@@ -357,6 +363,9 @@ func (c collectorOf) visitors(m measure) {
 	})
 	c.s.counting.machines.each(func(id string) string { return id }, func(name string, v *visitor) {
 		v.send(m, machineRequests, name, lines)
+		if n := v.alerts.Load(); n > 0 {
+			m.counter(machineAlerts, float64(n), name)
+		}
 	})
 }
 
@@ -374,8 +383,11 @@ func (c collectorOf) people(m measure, view *engine.View) {
 	view.EachMachine(func(one *engine.Machine) bool {
 		if one.LastHeartbeat != 0 {
 			m.gauge(machineHeartbeat, float64(one.LastHeartbeat/int64(time.Second)), one.ID)
-			n++
 		}
+		if one.LastPush != 0 {
+			m.gauge(machinePush, float64(one.LastPush/int64(time.Second)), one.ID)
+		}
+		n++
 		return n < ownSeries
 	})
 	c.holdings(m)
@@ -400,13 +412,21 @@ func (c collectorOf) state(m measure) {
 			m.gauge(heldDecisions, float64(h.N), h.Scope, h.Origin)
 		}
 	}
+	for _, a := range e.AlertsAdded {
+		m.counter(alertsTotal, float64(a.N), a.Name)
+	}
+	for _, d := range e.DecisionsAdded {
+		m.counter(decisionsAdded, float64(d.N), d.Name)
+	}
+	for _, d := range e.DecisionsEnded {
+		m.counter(decisionsEnded, float64(d.N), d.Reason.String())
+	}
 	m.gauge(storedDecisions, float64(e.Stored))
 	m.gauge(revision, float64(e.Revision))
 	m.counter(commits, float64(e.Commits))
 	m.counter(proposals, float64(e.Proposals))
 	m.counter(refusedWrites, float64(e.Refused))
 	m.gauge(queuedWrites, float64(e.Queued))
-	m.gauge(bouncers, float64(e.Bouncers))
 	m.counter(bouncersEvicted, float64(e.BouncersEvicted))
 	for _, b := range e.Bookmarks {
 		m.gauge(bookmarkLag, float64(b.Behind), b.Name)

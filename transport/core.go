@@ -24,6 +24,7 @@ type core struct {
 
 	// What is counted and told.
 	counting   counting
+	logins     loginCounts
 	events     eventCounting
 	refusals   refusals
 	denials    *denials

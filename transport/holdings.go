@@ -3,15 +3,18 @@ package transport
 import (
 	"encoding/json"
 	"strings"
+	"time"
 
 	"lapid/engine"
 )
 
 // What bouncers hold, and what they have told of themselves, by the names of rows. Rows whose
-// polls are remembered (engine.PollsKept, those that polled last) have series of their own; of
-// all others there is the worst, under otherBouncers, as there is of a bouncer that is called so.
+// polls are remembered (engine.PollsKept, those that polled last) have series of their own, and
+// where there is room for more, others that have come, the eldest first; of all others there is
+// the worst, under otherBouncers, as there is of a bouncer that is called so.
 var (
 	bouncerLagSeconds  = desc("lapid_bouncer_lag_seconds", "Age of the oldest change that concerns a bouncer and that it has not acknowledged; of those that polled last.", "bouncer")
+	bouncerLastPull    = desc("lapid_bouncer_last_pull_timestamp_seconds", "When a bouncer last asked for decisions, in Unix seconds; missing before the first time.", "bouncer")
 	bouncerLag         = desc("lapid_bouncer_lag_revisions", "Revisions since what a bouncer has acknowledged, 0 where none concerns it; of those that polled last.", "bouncer")
 	bouncerExpected    = desc("lapid_bouncer_expected_decisions", "Decisions that a bouncer should hold; of those that polled last.", "bouncer")
 	bouncerReported    = desc("lapid_bouncer_reported_decisions", "Decisions that a bouncer last said that it holds; of those that reported last.", "bouncer")
@@ -30,21 +33,21 @@ var (
 // engine.Holdings, which those share that ask the same.
 func (c collectorOf) holdings(m measure) {
 	h := c.s.engine.Holdings(c.s.engine.Now())
-	own := map[*engine.BouncerRow]bool{}
+	own, rows, oldest := c.ownRows(m, h)
 	worst, any := engine.Holding{}, false
-	c.s.engine.EachPoller(func(r *engine.BouncerRow) bool {
-		if own[r] {
-			return true
-		}
-		own[r] = true
-		o, name := h.Of(r), rowName(r)
+	for _, r := range rows {
+		o, name, at := h.Of(r), rowName(r), r.LastPull()
 		if name == otherBouncers {
-			worst, any = o, true
-			return true
+			worst, any = o, o.Streams
+			oldest = older(oldest, at)
+			continue
 		}
-		m.holding(name, &o)
-		return true
-	})
+		m.lastPull(name, at)
+		if o.Streams {
+			m.holding(name, &o)
+		}
+	}
+	m.lastPull(otherBouncers, oldest)
 	rest, some := h.Worst(func(r *engine.BouncerRow) bool { return own[r] })
 	if some {
 		rest.Lag, rest.Behind, rest.Expected = max(rest.Lag, worst.Lag), max(rest.Behind, worst.Behind), max(rest.Expected, worst.Expected)
@@ -52,6 +55,49 @@ func (c collectorOf) holdings(m measure) {
 	}
 	if any {
 		m.holding(otherBouncers, &worst)
+	}
+}
+
+// ownRows chooses the rows that have series of their own, and sends how many there are in each
+// state. oldest is the last pull of that of the others which came longest ago; 0: none has come.
+func (c collectorOf) ownRows(m measure, h *engine.Holdings) (own map[*engine.BouncerRow]bool, rows []*engine.BouncerRow, oldest int64) {
+	own = map[*engine.BouncerRow]bool{}
+	take := func(r *engine.BouncerRow) bool {
+		if !own[r] {
+			own[r], rows = true, append(rows, r)
+		}
+		return true
+	}
+	c.s.engine.EachPoller(take)
+	states := map[engine.BouncerState]int{}
+	c.s.engine.View().EachBouncer(func(r *engine.BouncerRow) bool {
+		states[h.State(r)]++
+		switch at := r.LastPull(); {
+		case at == 0 || own[r]:
+		case len(rows) < engine.PollsKept:
+			take(r)
+		default:
+			oldest = older(oldest, at)
+		}
+		return true
+	})
+	for _, state := range engine.BouncerStates {
+		m.gauge(bouncers, float64(states[state]), state.String())
+	}
+	return own, rows, oldest
+}
+
+// older is the earlier of two moments, of which 0 is none.
+func older(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+func (m measure) lastPull(name string, at int64) {
+	if at != 0 {
+		m.gauge(bouncerLastPull, float64(at/int64(time.Second)), name)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"lapid/engine"
 )
@@ -54,6 +55,54 @@ func TestHoldingsAreMeasured(t *testing.T) {
 	}
 }
 
+// TestBouncersByState: every row is in one state, and who has come has the moment of that.
+func TestBouncersByState(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, nil)
+	h.ban("192.0.2.1")
+	poll := func(name, path string) {
+		t.Helper()
+		if got := h.ask("GET", path, "", "X-Api-Key: key-of-"+name); got.status != 200 && got.status != 304 {
+			t.Fatal(got)
+		}
+	}
+	for _, name := range []string{"dead", "late", "good", "live", otherBouncers} {
+		h.addBouncer(name, "key-of-"+name, false)
+		if poll(name, "/v1/decisions?ip=192.0.2.1"); name != "live" {
+			poll(name, "/v1/decisions/stream?startup=true")
+			poll(name, "/v1/decisions/stream")
+		}
+	}
+	at := h.Now().Unix()
+	h.Advance(engine.SilentAfter + time.Second)
+	h.ban("192.0.2.2")
+	poll("late", "/v1/decisions?ip=192.0.2.1") // alive, but never asks for what is new
+	h.Advance(engine.BehindAfter + time.Second)
+	poll("good", "/v1/decisions/stream")
+	poll("good", "/v1/decisions/stream")
+	poll("live", "/v1/decisions?ip=192.0.2.1")
+	poll("late", "/v1/decisions?ip=192.0.2.1")
+	text := h.scrape("/metrics")
+	for _, line := range []string{
+		`lapid_bouncers{state="never"} 1`, `lapid_bouncers{state="silent"} 2`, `lapid_bouncers{state="behind"} 1`, `lapid_bouncers{state="current"} 2`,
+		`lapid_bouncer_lag_seconds{bouncer="late"} 61`, `lapid_bouncer_lag_seconds{bouncer="good"} 0`,
+	} {
+		if !strings.Contains(text, line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+	for name, want := range map[string]int64{"dead": at, "good": h.Now().Unix(), "live": h.Now().Unix(), otherBouncers: at} {
+		if line := fmt.Sprintf("lapid_bouncer_last_pull_timestamp_seconds{bouncer=%q} %v\n", name, float64(want)); !strings.Contains(text, line) {
+			t.Errorf("no %s", line)
+		}
+	}
+	for _, line := range []string{`last_pull_timestamp_seconds{bouncer="fw"}`, `lag_seconds{bouncer="live"}`, `lag_seconds{bouncer="fw"}`} {
+		if strings.Contains(text, line) {
+			t.Errorf("there is %s", line)
+		}
+	}
+}
+
 // TestHoldingsAreBounded: as many bouncers have series of their own as polls are remembered
 // of; of all others there is the worst, with the one that is called as they are.
 func TestHoldingsAreBounded(t *testing.T) {
@@ -68,17 +117,21 @@ func TestHoldingsAreBounded(t *testing.T) {
 		row, err := h.Engine.AddBouncer(context.Background(), &engine.Bouncer{Name: name, KeyHash: engine.KeyHash{byte(i), byte(i >> 8), 1}, IP: netip.IPv6Loopback(), AuthType: engine.AuthAPIKey})
 		h.must(err)
 		row.AcknowledgePlace(1)
+		row.Visit(int64(i+1) * int64(time.Second))
 		h.Engine.NotePoll(row, &engine.PollNote{At: int64(i + 1)}, []byte(""), &engine.Query{Dedup: true})
 		h.Engine.NoteReport(name, &engine.Report{At: int64(i), Active: 7, HasActive: true, Figures: []engine.Figure{{Name: "dropped", Unit: "ip", Value: 1}}})
 	}
 	text := h.scrape("/metrics")
-	for _, family := range []string{"lapid_bouncer_lag_seconds", "lapid_bouncer_lag_revisions", "lapid_bouncer_expected_decisions", "lapid_bouncer_reported_decisions"} {
+	for _, family := range []string{"lapid_bouncer_last_pull_timestamp_seconds", "lapid_bouncer_lag_seconds", "lapid_bouncer_lag_revisions", "lapid_bouncer_expected_decisions", "lapid_bouncer_reported_decisions"} {
 		if n := strings.Count(text, "\n"+family+"{"); n > engine.PollsKept+1 || n < engine.PollsKept-1 {
 			t.Errorf("%d series of %s", n, family)
 		}
 		if n := strings.Count(text, "\n"+family+`{bouncer="other"} `); n != 1 {
 			t.Errorf("%d of the others of %s", n, family)
 		}
+	}
+	if !strings.Contains(text, "lapid_bouncer_last_pull_timestamp_seconds{bouncer=\"other\"} 1\n") {
+		t.Error("the one of the others that came longest ago is not told")
 	}
 	if !strings.Contains(text, `cs_bouncer_dropped_total{bouncer="other",origin="",unit="ip"} 201`) {
 		t.Error("what others counted is not added up")

@@ -116,6 +116,13 @@ func (c *counting) live(row *engine.BouncerRow, found bool) {
 	}
 }
 
+// alerts counts what a machine has reported and is stored.
+func (c *counting) alerts(machine string, n int) {
+	if machine != "" && n > 0 {
+		c.machines.of(machine, aboutMachine).alerts.Add(uint64(n))
+	}
+}
+
 // Bounds of what is counted for each visitor by itself, so that a million rows of
 // bouncers are neither a million series nor half a kilobyte each.
 const (
@@ -136,6 +143,7 @@ const (
 type visitor struct {
 	requests      []atomic.Uint64 // by line of the table
 	found, missed atomic.Uint64   // live queries
+	alerts        atomic.Uint64   // stored
 }
 
 // visitors are the counters of everybody who came, as far as they have their own,

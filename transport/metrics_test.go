@@ -9,10 +9,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"lapid/engine"
 	"lapid/transport/visible"
@@ -37,7 +39,12 @@ func TestMetrics(t *testing.T) {
 
 func testMetrics(t *wireTest) {
 	t.Parallel()
-	h := newHouse(t, func(b *build) { b.server.Version = "v1.2.3" })
+	h := newHouse(t, func(b *build) {
+		b.server.Version = "v1.2.3"
+		b.server.Surroundings = func() Surroundings {
+			return Surroundings{Commit: "abc", MemoryLimit: 1 << 30, Certificates: []Certificate{{"/etc/a.pem", time.Unix(1e9, 0)}}, Reloaded: true, ReloadedAt: 7, Operators: Logins{2, 3}}
+		}
+	})
 	h.ban("192.0.2.1", "192.0.2.2")
 	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
 	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.9")
@@ -51,6 +58,10 @@ func testMetrics(t *wireTest) {
 	h.ask("GET", "/nowhere", "")
 	h.ask("GET", "/health", "")
 	h.ask("POST", "/v1/watchers/login", "{}")
+	h.ask("POST", "/v1/watchers/login", `{"machine_id":"`+testMachine+`","password":"`+testPassword+`"}`)
+	if got := h.asMachine("POST", "/v1/alerts", reported); got.status != 201 {
+		t.Fatal(got)
+	}
 	text := h.scrape("/metrics")
 	for _, line := range []string{
 		`cs_info{version="v1.2.3"} 0`,
@@ -78,6 +89,22 @@ func testMetrics(t *wireTest) {
 		`lapid_decisions{origin="cscli",scope="Ip"} 2`,
 		`lapid_bouncer_lag_revisions{bouncer="fw"}`,
 		`lapid_journal_sync_seconds_count`,
+		`lapid_build_info{goversion="` + runtime.Version() + `",revision="abc",version="v1.2.3"} 1`,
+		`lapid_memory_limit_bytes 1.073741824e+09`,
+		`lapid_disk_free_bytes 0`,
+		`lapid_certificate_expiry_timestamp_seconds{file="/etc/a.pem"} 1e+09`,
+		`lapid_config_last_reload_successful 1`,
+		`lapid_config_last_reload_success_timestamp_seconds 7`,
+		`lapid_logins_total{kind="password",outcome="ok"} 1`,
+		`lapid_logins_total{kind="password",outcome="failed"} 1`,
+		`lapid_logins_total{kind="certificate",outcome="ok"} 0`,
+		`lapid_logins_total{kind="operator",outcome="failed"} 3`,
+		`lapid_alerts_total{scenario="test/scenario"} 1`,
+		`lapid_alerts_total{scenario="test/reported"} 1`,
+		`lapid_decisions_added_total{origin="cscli"} 2`,
+		`lapid_decisions_ended_total{reason="expiry"} 0`,
+		`lapid_machine_alerts_total{machine="a-machine"} 1`,
+		`lapid_machine_last_push_timestamp_seconds{machine="a-machine"} 1.7829e+09`,
 		`go_goroutines`,
 		`process_start_time_seconds`,
 		`promhttp_metric_handler_requests_total`,
@@ -109,6 +136,9 @@ func testMetrics(t *wireTest) {
 		t.Error("no profiles")
 	}
 }
+
+// reported is what a machine pushes.
+const reported = `[{"scenario":"test/reported","scenario_hash":"","scenario_version":"","message":"","capacity":0,"leakspeed":"0","events":[],"events_count":1,"simulated":false,"start_at":"2026-07-01T10:00:00Z","stop_at":"2026-07-01T10:00:00Z","source":{"scope":"Ip","value":"192.0.2.7"}}]`
 
 // TestMetricsOfStrangers has names that a terminal obeys in every label that strangers
 // choose: they are shown as what they are, and different ones stay different.

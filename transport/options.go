@@ -61,6 +61,9 @@ type Options struct {
 	// AuditDropped is how many rows of the audit were dropped since the start, for metrics. It
 	// must not wait. nil: that is not told.
 	AuditDropped func() uint64
+	// Surroundings is what the metrics show of what the server stands on; it must not wait. nil:
+	// not known.
+	Surroundings func() Surroundings
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 

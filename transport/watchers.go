@@ -44,8 +44,16 @@ func (s accounts) register(x *exchange) error {
 // certificate. Whatever is wrong with a login is 401.
 func (s accounts) login(x *exchange) error {
 	if certificate := x.certificate(); certificate != nil {
-		return s.certifiedLogin(x, certificate)
+		err := s.certifiedLogin(x, certificate)
+		s.logins.certificate.count(err)
+		return err
 	}
+	err := s.passwordLogin(x)
+	s.logins.password.count(err)
+	return err
+}
+
+func (s accounts) passwordLogin(x *exchange) error {
 	body, err := x.body()
 	var l wire.Login
 	if err == nil {

@@ -93,7 +93,7 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 	// Out is where the log goes unless the configuration says otherwise: a service manager
 	// and a container read it there.
 	start := &program.Start{
-		Setup: setup, Version: version, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, NoCentral: o.noCentral, AsRoot: o.asRoot,
+		Setup: setup, Version: version, Commit: commit, Level: o.level, Foreign: o.foreign, TrustClock: o.trust, NoCentral: o.noCentral, AsRoot: o.asRoot,
 		Out: t.Out, Err: t.Err,
 	}
 	if o.test {
@@ -104,7 +104,7 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 
 // serveQuickstart is the server of a quickstart: errors are its own, not the log's.
 func serveQuickstart(ctx context.Context, t *verbs.Terminal, s *config.Setup, ready func()) error {
-	return program.Run(ctx, &program.Start{Setup: s, Version: version, Out: t.Err, Err: t.Err, Ready: ready})
+	return program.Run(ctx, &program.Start{Setup: s, Version: version, Commit: commit, Out: t.Err, Err: t.Err, Ready: ready})
 }
 
 // levels are the flags that choose the log level.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"lapid/engine"
@@ -111,6 +112,20 @@ type loggedIn struct {
 	Role string `json:"role"`
 }
 
+// loginCounts are the logins since the start, for any goroutine.
+type loginCounts struct{ well, failed atomic.Uint64 }
+
+func (c *loginCounts) count(err error) {
+	if err == nil {
+		c.well.Add(1)
+	} else {
+		c.failed.Add(1)
+	}
+}
+
+// Logins is how many logins went well since the start, and how many failed. Any goroutine.
+func (s *Server) Logins() (well, failed uint64) { return s.logins.well.Load(), s.logins.failed.Load() }
+
 // login begins a session.
 func (s *Server) login(q *request) error {
 	var c credentials
@@ -177,7 +192,8 @@ func (s *Server) enter(q *request, o *engine.Operator, how string) (secret strin
 var hashing = make(chan struct{}, 2)
 
 // byPassword takes as long for a name that is nobody's.
-func (s *Server) byPassword(q *request, name, password string) (*engine.Operator, error) {
+func (s *Server) byPassword(q *request, name, password string) (by *engine.Operator, err error) {
+	defer func() { s.logins.count(err) }()
 	keys := []string{addressKey(q.address), nameKey(fmt.Sprintf("%.*s", engine.LongestOperator, name))}
 	if err := s.pause(q, keys...); err != nil {
 		s.stranger(q, name, "operator.login", "password", "too many wrong ones")
@@ -207,7 +223,8 @@ func (s *Server) byPassword(q *request, name, password string) (*engine.Operator
 }
 
 // byLink uses a link up.
-func (s *Server) byLink(q *request, secret string) (*engine.Operator, error) {
+func (s *Server) byLink(q *request, secret string) (by *engine.Operator, err error) {
+	defer func() { s.logins.count(err) }()
 	place := addressKey(q.address)
 	if err := s.pause(q, place); err != nil {
 		return nil, err

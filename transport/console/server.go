@@ -75,6 +75,7 @@ type Server struct {
 	sessions sessions
 	answers  remembered
 	lines    refusals
+	logins   loginCounts
 	cross    *http.CrossOriginProtection
 	site     *site.Site
 	notices  notices

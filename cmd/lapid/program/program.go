@@ -54,6 +54,7 @@ type program struct {
 
 	trustClock bool      // see engine.Options
 	version    string    // of this program
+	commit     string    // that it was built from, where Go does not know
 	begun      time.Time // Run
 
 	// Built by Run, from the bottom up.
@@ -76,10 +77,12 @@ type program struct {
 	shadow     *shadow.Shadow // nil: none
 	ready      chan struct{}  // closed when all listeners are open
 
-	helper     atomic.Pointer[transport.Server] // api, for the goroutines of the engine
-	condition  condition
-	processors processors
-	listening  atomic.Pointer[[]string] // addresses and listen_socket; nil until all listeners are open
+	helper       atomic.Pointer[transport.Server] // api, for the goroutines of the engine
+	condition    condition
+	memory       int64 // that there is for the server, in bytes
+	surroundings surroundings
+	processors   processors
+	listening    atomic.Pointer[[]string] // addresses and listen_socket; nil until all listeners are open
 }
 
 // New checks and compiles everything that can be without touching the

@@ -30,7 +30,8 @@ func (p *program) reloadLoop(ctx context.Context, hangups <-chan os.Signal) erro
 			if err := p.log.reopen(); err != nil { // whatever the configuration has become: the files may have been moved
 				p.log.Error("the old log file stays in use", "error", err)
 			}
-			if err := p.reload(ctx); err != nil {
+			err := p.reload(ctx)
+			if p.surroundings.reloaded(err); err != nil {
 				p.log.Error("nothing was reloaded, what was in force stays", "error", err)
 			}
 			notify(ready)

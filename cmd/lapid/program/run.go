@@ -35,7 +35,7 @@ func (p *program) useMemory() (end func()) {
 	if a := p.setup.Config.API.Server; a.ListenURI != "" && a.ListenSocket != "" {
 		listeners = 2
 	}
-	p.bounds = l.bounds(listeners)
+	p.bounds, p.memory = l.bounds(listeners), l.memory
 	n, _ := p.setup.Own.HeaderBytes() // checked when it was read
 	p.bounds.heads = cmp.Or(n, config.UsualHeaderBytes)
 	l.log(p.log.Logger, p.bounds)
@@ -267,6 +267,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.openConsole(); err != nil {
 		return err
 	}
+	p.openSurroundings()
 	if err := p.listenAdmin(); err != nil {
 		if !diskRefuses(err) {
 			return err
@@ -373,7 +374,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
 		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, History: history, Orders: p.orders.figures, Exports: p.exports,
-		Denied: p.auditDenied,
+		Denied: p.auditDenied, Surroundings: p.surroundings.figures,
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
@@ -421,6 +422,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group.Go(func() error { return p.runConsole(ctx) })
 	group.Go(func() error { return p.teller.Run(ctx) })
 	group.Go(func() error { p.auditor.Run(ctx); return nil })
+	group.Go(func() error { p.watchSurroundings(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	group.Go(func() error { p.arrival.Finish(ctx); return nil })
 	select {

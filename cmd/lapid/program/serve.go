@@ -20,6 +20,7 @@ import (
 type Start struct {
 	Setup      *config.Setup // checked when it was loaded; the program's from now on
 	Version    string        // of this program, as clients and the log are told
+	Commit     string        // that it was built from, for programs in which Go has not noted it
 	Level      string        // of the log, in the reference's words; "": what the configuration says
 	Foreign    []string      // flags that mean nothing here: the log names them
 	NoCentral  bool          // without the Central API in this run
@@ -88,7 +89,7 @@ func (o *Start) run(ctx context.Context, log *serverLog) error {
 	if err != nil {
 		return err
 	}
-	p.trustClock, p.version, p.noCentral = o.TrustClock, o.Version, o.NoCentral
+	p.trustClock, p.version, p.commit, p.noCentral = o.TrustClock, o.Version, o.Commit, o.NoCentral
 	if o.Ready != nil {
 		over, told := make(chan struct{}), make(chan struct{})
 		defer func() {
