@@ -73,7 +73,7 @@ func TestRemoteVerbs(t *testing.T) {
 		return here(append([]string{"--remote", fmt.Sprintf("http://127.0.0.1:%d/ops", port), "--token-file", tokens[role]}, args...)...)
 	}
 	for _, line := range []string{
-		"decisions add --ip 192.0.2.7 --duration 400d", "allowlists create office -d ours", "allowlists add office 198.51.100.0/24", "bouncers add fw -k 123456 -o raw",
+		"decisions add --ip 192.0.2.7 --duration 400d", "allowlists create office -d ours", "allowlists add office 198.51.100.0/24", "exports add edge --format plain_text -o raw", "bouncers add fw -k 123456 -o raw",
 		"machines add edge-1 -p secret -f - -u http://lapi:8080",
 	} {
 		if r := there("admin", strings.Fields(line)...); r.exit != 0 {
@@ -83,7 +83,8 @@ func TestRemoteVerbs(t *testing.T) {
 	for _, line := range []string{
 		"decisions list", "decisions list -o raw", "alerts list", "alerts inspect 1", "machines list -o raw", "bouncers list -o json", "bouncers inspect fw",
 		"allowlists list", "allowlists inspect office -o json", "allowlists check 198.51.100.7", "operators list -o json", "operators inspect admin", "why 192.0.2.7",
-		"bouncers inspect nobody", "decisions delete --id 4711", "decisions delete --ip 192.0.2.7 --dry-run", "machines validate nobody",
+		"bouncers inspect nobody", "decisions delete --id 4711", "decisions delete --ip 192.0.2.7 --dry-run", "machines validate nobody", "exports list", "exports list -o json", "exports inspect edge", "exports render edge",
+		"audit list --deeds", "audit list --deeds -o json", "audit export --deeds --format cef",
 	} {
 		var one, two result
 		await(t, "both say the same: "+line, func() bool { // some of it counts seconds

@@ -69,6 +69,18 @@ var routes = []route{
 	{"POST", "/admin/v1/operators/{name}/tokens", admins, (*Server).grantToken, true, false, true},
 	{"DELETE", "/admin/v1/operators/{name}/tokens/{id}", admins, (*Server).revokeToken, true, false, false},
 
+	{"GET", "/admin/v1/exports", viewer, (*Server).listExports, false, false, false},
+	{"POST", "/admin/v1/exports", admins, (*Server).addExport, true, false, true},
+	{"GET", "/admin/v1/exports/{name}", viewer, (*Server).getExport, false, false, false},
+	{"PATCH", "/admin/v1/exports/{name}", admins, (*Server).editExport, true, false, true},
+	{"DELETE", "/admin/v1/exports/{name}", admins, (*Server).deleteExport, true, false, false},
+	{"POST", "/admin/v1/exports/{name}/rotate", admins, (*Server).rotateExport, true, false, true},
+	{"GET", "/admin/v1/exports/{name}/render", viewer, (*Server).renderExport, false, false, false},
+
+	{"GET", "/admin/v1/audit", viewer, (*Server).listAudit, false, false, false},
+	{"GET", "/admin/v1/audit/export", viewer, (*Server).exportAudit, false, true, false},
+	{"GET", "/admin/v1/audit/verify", admins, (*Server).verifyAudit, false, true, false},
+
 	{"GET", "/admin/v1/why", viewer, (*Server).why, false, false, false},
 	{"GET", "/admin/v1/metrics", viewer, (*Server).metrics, false, false, false},
 	{"GET", "/admin/v1/config", admins, (*Server).config, false, false, false},

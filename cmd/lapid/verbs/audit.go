@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -46,38 +45,17 @@ func (f *auditFlags) flags(c *cobra.Command, limit int) {
 func (f *auditFlags) request() (*admin.AuditRequest, error) {
 	var err error
 	now := time.Now()
-	if f.query.Since, err = auditMoment("--since", f.since, now); err != nil {
-		return nil, err
+	if f.query.Since, err = audit.When(f.since, now); err != nil {
+		return nil, fmt.Errorf("--since %w", err)
 	}
-	if f.query.Until, err = auditMoment("--until", f.until, now); err != nil {
-		return nil, err
+	if f.query.Until, err = audit.When(f.until, now); err != nil {
+		return nil, fmt.Errorf("--until %w", err)
 	}
-	f.query.Kind, f.query.Actor = "", f.actor
-	if kind, name, ok := strings.Cut(f.actor, ":"); ok {
-		f.query.Kind, f.query.Actor = kind, name
-	}
+	f.query.Kind, f.query.Actor = audit.Who(f.actor)
 	if f.limit < 0 {
 		return nil, fmt.Errorf("--limit %d: it must be 1 or more, or 0 for all", f.limit)
 	}
 	return &admin.AuditRequest{Query: f.query, Limit: f.limit}, nil
-}
-
-// auditMoment reads a moment, or how long ago it is; 0 when it is not given.
-func auditMoment(flag, text string, now time.Time) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		if at.Year() < 1971 || at.Year() > 2261 {
-			return 0, fmt.Errorf("%s %s: the year must be between 1971 and 2261", flag, text)
-		}
-		return at.UnixNano(), nil
-	}
-	d, err := engine.ParseDuration(text)
-	if err != nil || d < 0 || int64(d) > math.MaxInt64/2 {
-		return 0, fmt.Errorf("%s %s: give an RFC 3339 time such as 2026-07-01T10:00:00Z, or how long ago, such as 4h or 30d", flag, text)
-	}
-	return now.Add(-d).UnixNano(), nil
 }
 
 // auditList is audit list, the newest first.
@@ -245,9 +223,9 @@ with its number, and the exit code is 1.
 Who can write to the store can make the whole chain anew. So keep what this verb prints (number and hash of the last rows)
 in another place, and give it later as --expect NUMBER:HASH: rows up to there are then those, or it shows.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			hashes, err := expectedRows(expect)
+			hashes, err := audit.Expected(expect)
 			if err != nil {
-				return err
+				return fmt.Errorf("--expect %w", err)
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				v, err := client.VerifyAudit(c.Context(), &admin.AuditExpected{Hashes: hashes})
@@ -268,69 +246,15 @@ in another place, and give it later as --expect NUMBER:HASH: rows up to there ar
 	return c
 }
 
-// expectedRows reads --expect.
-func expectedRows(list []string) (map[uint64]string, error) {
-	hashes := map[uint64]string{}
-	for _, text := range list {
-		number, hash, _ := strings.Cut(text, ":")
-		n, err := strconv.ParseUint(number, 10, 64)
-		if err != nil || n == 0 || len(hash) != 64 {
-			return nil, fmt.Errorf("--expect %s: give NUMBER:HASH as audit verify prints them", text)
-		}
-		hashes[n] = strings.ToLower(hash)
-	}
-	return hashes, nil
-}
-
-// verdictObject is what was found, in JSON.
-type verdictObject struct {
-	Whole  bool          `json:"whole"`
-	Told   uint64        `json:"told_up_to_revision"`
-	Series []sealObject  `json:"series"`
-	Faults []faultObject `json:"faults"`
-	More   int           `json:"further_faults"`
-}
-
-type sealObject struct {
-	Series    string     `json:"series"`
-	Rows      uint64     `json:"rows"`
-	Ever      uint64     `json:"rows_ever"`
-	Forgotten uint64     `json:"forgotten_up_to"`
-	Since     *time.Time `json:"forgotten_at"`
-	Last      uint64     `json:"last"`
-	Hash      string     `json:"hash"`
-}
-
-type faultObject struct {
-	Number uint64 `json:"number"`
-	Series string `json:"series"`
-	Text   string `json:"text"`
-}
-
-// seriesName is a series in a word.
-func seriesName(s engine.AuditSeries) string {
-	if s == engine.AuditCounted {
-		return "counted"
-	}
-	return "deeds"
-}
-
 func showVerdict(t *Terminal, v *engine.AuditVerdict) error {
 	if t.Output == jsonWords {
-		o := verdictObject{Whole: len(v.Faults) == 0, Told: uint64(v.Told), Series: []sealObject{}, Faults: []faultObject{}, More: v.More}
-		for _, s := range v.Seals {
-			o.Series = append(o.Series, sealObject{seriesName(s.Series), s.Rows, s.Ever, s.Gone, moment(s.GoneAt), s.Last, s.Hash})
-		}
-		for _, f := range v.Faults {
-			o.Faults = append(o.Faults, faultObject{f.Number, seriesName(f.Series), f.Text})
-		}
-		return t.json(o, " ")
+		return t.json(audit.VerdictOf(v), " ")
 	}
 	for _, f := range v.Faults {
-		t.print("%s: %s\n", seriesName(f.Series), f.Text)
+		t.print("%s: %s\n", audit.SeriesName(f.Series), f.Text)
 	}
 	for _, s := range v.Seals {
-		t.print("%s: %d rows", seriesName(s.Series), s.Rows)
+		t.print("%s: %d rows", audit.SeriesName(s.Series), s.Rows)
 		if s.Gone != 0 {
 			t.print(", those up to %d forgotten by age or number (%s)", s.Gone, second(s.GoneAt))
 		}

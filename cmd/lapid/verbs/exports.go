@@ -1,15 +1,11 @@
 package verbs
 
 import (
-	"crypto/rand"
-	"encoding/base32"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -122,26 +118,6 @@ func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, 
 	return e, some
 }
 
-// secret is the one that was given, or a new one.
-func (f *exportFlags) secret(c *cobra.Command) (string, error) {
-	if !c.Flags().Changed("password") {
-		return generatedSecret(), nil
-	}
-	if len(f.password) < 16 || strings.ContainsAny(f.password, "\r\n\t ") {
-		return "", errors.New("--password must have 16 characters or more and no blanks: leave it out, and one is generated")
-	}
-	return f.password, nil
-}
-
-// generatedSecret is 40 letters and digits, 200 bits of chance: devices take them in URLs.
-func generatedSecret() string {
-	b := make([]byte, 25)
-	_, _ = rand.Read(b) // never fails, see its documentation
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
-}
-
-func hasSecret(auth string) bool { return auth == "basic" || auth == "token" }
-
 func exportsAdd(t *Terminal) *cobra.Command {
 	var flags exportFlags
 	c := &cobra.Command{
@@ -150,21 +126,9 @@ func exportsAdd(t *Terminal) *cobra.Command {
 (Basic), which nearly all devices can do. The password or token is generated, shown once, and kept as a hash.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			edit, _ := flags.edit(c, args[0])
-			auth := *flags.text["auth"]
-			if auth == "" {
-				auth = "basic"
-				if edit.User == nil {
-					edit.User = &args[0]
-				}
-			}
-			edit.Auth = &auth
-			secret := ""
-			if hasSecret(auth) {
-				var err error
-				if secret, err = flags.secret(c); err != nil {
-					return err
-				}
-				edit.Secret = hashKey(secret)
+			shown, err := edit.Begin(flags.password)
+			if err != nil {
+				return fmt.Errorf("--password: %w", err)
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				done, err := client.AddExport(c.Context(), edit)
@@ -172,11 +136,7 @@ func exportsAdd(t *Terminal) *cobra.Command {
 					return fmt.Errorf("unable to add export '%s': %w", args[0], worded("add", err))
 				}
 				warnOf(t, done)
-				user := ""
-				if edit.User != nil && auth == "basic" {
-					user = *edit.User
-				}
-				return t.showSecret(args[0], auth, user, secret)
+				return t.showSecret(shown)
 			})
 		},
 	}
@@ -186,22 +146,22 @@ func exportsAdd(t *Terminal) *cobra.Command {
 }
 
 // showSecret tells the one time.
-func (t *Terminal) showSecret(name, auth, user, secret string) error {
+func (t *Terminal) showSecret(x *admin.ShownExport) error {
 	switch t.Output {
 	case jsonWords:
-		return t.json(map[string]string{"name": name, "path": "/exports/" + name, "auth": auth, "user": user, "secret": secret}, "  ")
+		return t.json(x, "  ")
 	case raw:
-		t.print("%s%s", secret, t.lineEnd())
+		t.print("%s%s", x.Secret, t.lineEnd())
 		return nil
 	}
-	t.success("export '%s' is served at /exports/%s", name, name)
-	if secret == "" {
+	t.success("export '%s' is served at %s", x.Name, x.Path)
+	if x.Secret == "" {
 		return nil
 	}
-	if user != "" {
-		t.print("User for '%s':\n\n   %s\n\n", name, user)
+	if x.User != "" {
+		t.print("User for '%s':\n\n   %s\n\n", x.Name, x.User)
 	}
-	t.print("%s for '%s':\n\n   %s\n\nPlease keep it: it is not shown again.\n", map[string]string{"basic": "Password", "token": "Token"}[auth], name, secret)
+	t.print("%s for '%s':\n\n   %s\n\nPlease keep it: it is not shown again.\n", map[string]string{"basic": "Password", "token": "Token"}[x.Auth], x.Name, x.Secret)
 	return nil
 }
 
@@ -218,13 +178,9 @@ more than half is served after any change, or with --accept-shrunken alone.`,
 			if !some && !accept {
 				return fmt.Errorf("nothing is to be changed: see \"%s --help\"", c.CommandPath())
 			}
-			secret := ""
-			if edit.Auth != nil && hasSecret(*edit.Auth) || c.Flags().Changed("password") {
-				var err error
-				if secret, err = flags.secret(c); err != nil {
-					return err
-				}
-				edit.Secret = hashKey(secret)
+			shown, err := edit.Keyed(flags.password)
+			if err != nil {
+				return fmt.Errorf("--password: %w", err)
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				done, err := client.EditExport(c.Context(), edit)
@@ -232,8 +188,8 @@ more than half is served after any change, or with --accept-shrunken alone.`,
 					return fmt.Errorf("unable to edit export '%s': %w", args[0], worded("edit", err))
 				}
 				warnOf(t, done)
-				if secret != "" && edit.Auth != nil {
-					return t.showSecret(args[0], *edit.Auth, "", secret)
+				if shown.Secret != "" && edit.Auth != nil {
+					return t.showSecret(shown)
 				}
 				t.success("export '%s' edited", args[0])
 				return nil
@@ -271,7 +227,7 @@ changed one after the other; --end ends it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			q, secret := &admin.ExportRotation{Name: args[0], End: end}, ""
 			if !end {
-				secret = generatedSecret()
+				secret = admin.NewExportSecret()
 				q.Secret = hashKey(secret)
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
@@ -286,7 +242,7 @@ changed one after the other; --end ends it.`,
 				if err != nil {
 					return err
 				}
-				return t.showSecret(args[0], x.Auth, x.User, secret)
+				return t.showSecret(&admin.ShownExport{Name: x.Name, Path: "/exports/" + x.Name, Auth: x.Auth, User: x.User, Secret: secret})
 			})
 		},
 	}
@@ -343,9 +299,6 @@ func leftText(l *export.Left) string {
 	return "not on it: " + strings.Join(parts, ", ")
 }
 
-// quiet is after how long without a pull a list is marked.
-const quiet = 24 * time.Hour
-
 func exportsList(t *Terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List all exports, and how their devices pull them", Args: NoArgs,
@@ -366,8 +319,8 @@ func showExports(t *Terminal, list *admin.Exports) error {
 	rows, objects := [][]string{}, []map[string]any{}
 	for i := range list.Exports {
 		x := &list.Exports[i]
-		rows = append(rows, []string{x.Name, x.Format, x.Auth, never0(x.LastPull), strconv.FormatInt(x.Entries, 10), fmt.Sprint(x.Served), fmt.Sprint(x.Unchanged), fmt.Sprint(x.Refused), attention(x, list.Now)})
-		objects = append(objects, exportObject(x, list.Now))
+		rows = append(rows, []string{x.Name, x.Format, x.Auth, lastPull(x), strconv.FormatInt(x.Entries, 10), fmt.Sprint(x.Served), fmt.Sprint(x.Unchanged), fmt.Sprint(x.Refused), x.Attention(list.Now)})
+		objects = append(objects, x.Object(list.Now, false))
 	}
 	switch t.Output {
 	case jsonWords:
@@ -385,44 +338,11 @@ func showExports(t *Terminal, list *admin.Exports) error {
 	return nil
 }
 
-func never0(at int64) string {
-	if at == 0 {
+func lastPull(x *admin.Export) string {
+	if x.LastPull == 0 {
 		return ""
 	}
-	return second(at)
-}
-
-// attention is what an operator should look at.
-func attention(x *admin.Export, now int64) string {
-	var marks []string
-	if x.Held {
-		marks = append(marks, "held back: lost more than half")
-	}
-	if last := max(x.LastPull, x.CreatedAt); now-last > int64(quiet) {
-		marks = append(marks, "no pull for a day")
-	}
-	if x.LastEmpty != 0 {
-		marks = append(marks, "last pull was empty")
-	}
-	if x.Omitted > 0 {
-		marks = append(marks, fmt.Sprintf("%d left out", x.Omitted))
-	}
-	if len(x.Secrets) > 1 {
-		marks = append(marks, "two secrets are valid")
-	}
-	return strings.Join(marks, ", ")
-}
-
-// exportObject is an export in JSON.
-func exportObject(x *admin.Export, now int64) map[string]any {
-	list := func(words []string) []string { return append([]string{}, words...) }
-	return map[string]any{
-		"name": x.Name, "path": "/exports/" + x.Name, "other_path": x.Path, "format": x.Format, "options": list(x.Options), "types": list(x.Types), "origins": list(x.Origins),
-		"scenarios_containing": list(x.Containing), "family": x.Family, "aggregate": x.Aggregate, "limit": x.Limit, "order": x.Order, "allowlists": list(x.Allowlists),
-		"no_allowlists": x.NoAllowlists, "refuse_empty": x.RefuseEmpty, "may_shrink": x.MayShrink, "auth": x.Auth, "user": x.User, "allow_from": list(x.AllowFrom),
-		"allowed_ou": list(x.OUs), "secrets": len(x.Secrets), "declared": x.Declared, "created_at": milli(x.CreatedAt), "updated_at": milli(x.UpdatedAt),
-		"last_pull": never0(x.LastPull), "entries": x.Entries, "served": x.Served, "unchanged": x.Unchanged, "refused": x.Refused, "bytes": x.Bytes, "attention": attention(x, now),
-	}
+	return second(x.LastPull)
 }
 
 func exportsInspect(t *Terminal) *cobra.Command {
@@ -445,12 +365,8 @@ func exportsInspect(t *Terminal) *cobra.Command {
 }
 
 func showExport(t *Terminal, x *admin.Export, now int64) error {
-	o := exportObject(x, now)
-	pulls := []map[string]any{}
-	for _, p := range x.Pulls {
-		pulls = append(pulls, map[string]any{"at": milli(p.At), "address": p.Address.String(), "agent": p.Agent, "status": p.Status, "entries": p.Entries, "bytes": p.Bytes})
-	}
-	if o["pulls"] = pulls; t.Output == jsonWords {
+	o := x.Object(now, true)
+	if t.Output == jsonWords {
 		return t.json(o, "  ")
 	}
 	if t.Output == raw {
@@ -468,7 +384,7 @@ func showExport(t *Terminal, x *admin.Export, now int64) error {
 		about.row(key, fmt.Sprint(v))
 	}
 	t.show(about)
-	if len(pulls) == 0 {
+	if len(x.Pulls) == 0 {
 		return nil
 	}
 	t.print("\n")

@@ -1,0 +1,118 @@
+package console
+
+import (
+	"strings"
+	"testing"
+
+	"lapid/engine"
+	"lapid/engine/enginetest"
+	"lapid/transport/admin"
+)
+
+// Exports are made, changed, rotated, rendered and deleted; a secret is shown once, and what is
+// wrong is said by name.
+func TestExportsOverHTTP(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.is(201, "POST", "/admin/v1/decisions", `{"value":"192.0.2.7","duration":"4h"}`)
+	made := b.is(201, "POST", "/admin/v1/exports", `{"name":"edge","format":"plain_text"}`)
+	if made["auth"] != "basic" || made["user"] != "edge" || len(made["secret"].(string)) != 40 || made["path"] != "/exports/edge" {
+		t.Errorf("made: %v", made)
+	}
+	for body, want := range map[string]string{
+		`{"name":"edge","format":"plain_text"}`:                                    "already",
+		`{"name":"x"}`:                                                             "name and format",
+		`{"name":"x","format":"scroll"}`:                                           "scroll",
+		`{"name":"x","format":"plain_text","password":"short"}`:                    "16 characters",
+		`{"name":"x","format":"plain_text","types":["ban"],"origin":["crowdsec"]}`: "origin",
+	} {
+		status, text, _ := b.ask("POST", "/admin/v1/exports", b.tokens[admins], body)
+		if status/100 != 4 || !strings.Contains(text, want) {
+			t.Errorf("%s: %d %s", body, status, text)
+		}
+	}
+	if got := b.is(200, "PATCH", "/admin/v1/exports/edge", `{"limit":10,"types":["ban","captcha"]}`); got["secret"] != "" || got["warnings"] == nil {
+		t.Errorf("changed: %v", got)
+	}
+	b.is(400, "PATCH", "/admin/v1/exports/edge", `{}`)
+	b.is(404, "PATCH", "/admin/v1/exports/nobody", `{"limit":1}`)
+	if got := b.is(201, "POST", "/admin/v1/exports/edge/rotate", ""); len(got["secret"].(string)) != 40 || got["secret"] == made["secret"] {
+		t.Errorf("rotated: %v", got)
+	}
+	if got := b.is(200, "GET", "/admin/v1/exports/edge", ""); got["secrets"] != 2.0 || got["limit"] != 10.0 || got["pulls"] == nil {
+		t.Errorf("shown: %v", got)
+	}
+	b.is(200, "POST", "/admin/v1/exports/edge/rotate", `{"end":true}`)
+	status, text, head := b.ask("GET", "/admin/v1/exports/edge/render", b.tokens[viewer], "")
+	if status != 200 || strings.TrimSpace(text) != "192.0.2.7" || head.Get("Lapid-Entries") != "1/1" {
+		t.Errorf("rendered: %d %q %q", status, text, head.Get("Lapid-Entries"))
+	}
+	b.is(400, "GET", "/admin/v1/exports/edge/render?page=none", "")
+	if items := b.is(200, "GET", "/admin/v1/exports", "")["items"].([]any); len(items) != 1 || items[0].(map[string]any)["secrets"] != 1.0 {
+		t.Errorf("listed: %v", items)
+	}
+	b.is(200, "DELETE", "/admin/v1/exports/edge", "")
+	b.is(404, "GET", "/admin/v1/exports/edge", "")
+}
+
+// The audit comes in pages and as a stream; a viewer sees what he did himself, and no more.
+func TestAuditOverHTTP(t *testing.T) {
+	t.Parallel()
+	var own *engine.Engine
+	b := newBench(t, func(o *Options) {
+		r := enginetest.NewRig(t, func(e *engine.Options) { e.Audit = &engine.AuditOptions{} })
+		own = r.Engine
+		o.Engine, o.Verbs = own, admin.NewHandler(own, "test", o.Logger)
+	})
+	for role, name := range map[engine.Role]string{admins: "alice", viewer: "bob"} {
+		if err := own.AddOperator(t.Context(), &engine.Operator{Name: name, Role: role}); err != nil {
+			t.Fatal(err)
+		}
+		secret := admin.NewSecret()
+		if _, err := own.GrantToken(t.Context(), name, &engine.OperatorToken{Hash: hashOf(secret)}); err != nil {
+			t.Fatal(err)
+		}
+		b.tokens[role] = secret
+	}
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		b.is(201, "POST", "/admin/v1/allowlists", `{"name":"`+name+`"}`)
+	}
+	var targets []string
+	for cursor := ""; ; {
+		got := b.is(200, "GET", "/admin/v1/audit?action=allowlist&limit=2&cursor="+cursor, "")
+		for _, item := range got["items"].([]any) {
+			row := item.(map[string]any)
+			if targets = append(targets, row["target"].(string)); row["address"] != "127.0.0.1" || row["token"] != 1.0 || row["actor"] != "alice" || row["after"] == nil {
+				t.Errorf("row: %v", row)
+			}
+		}
+		if cursor, _ = got["next"].(string); cursor == "" {
+			break
+		}
+	}
+	if got := strings.Join(targets, ""); got != "edcba" {
+		t.Errorf("pages have %q", got)
+	}
+	status, text, head := b.ask("GET", "/admin/v1/audit/export?action=allowlist.create", b.tokens[admins], "")
+	if status != 200 || strings.Count(text, "\n") != 5 || !strings.HasPrefix(text, `{"number":`) || head.Get("Content-Type") != "application/x-ndjson" {
+		t.Errorf("exported: %d %s", status, text)
+	}
+	if status, text, _ = b.ask("GET", "/admin/v1/audit/export?format=cef&target=c", b.tokens[admins], ""); status != 200 || !strings.HasPrefix(text, "CEF:0|lapid|lapid|test|allowlist.create|") || !strings.Contains(text, " cn2=1") {
+		t.Errorf("as CEF: %d %s", status, text)
+	}
+	if got := b.is(200, "GET", "/admin/v1/audit/verify", ""); got["whole"] != true {
+		t.Errorf("verified: %v", got)
+	}
+	for _, path := range []string{"?since=yesterday", "?wrong=1", "/export?format=xml", "/verify?expect=1:x", "/verify?all=1", "?cursor=x"} {
+		b.is(400, "GET", "/admin/v1/audit"+path, "")
+	}
+	if status, text, _ = b.ask("GET", "/admin/v1/audit", b.tokens[viewer], ""); status != 200 || strings.Contains(text, "alice") {
+		t.Errorf("to a viewer: %d %s", status, text)
+	}
+	if status, text, _ = b.ask("GET", "/admin/v1/audit?actor=alice", b.tokens[viewer], ""); status != 403 {
+		t.Errorf("of another, to a viewer: %d %s", status, text)
+	}
+	if status, _, _ = b.ask("GET", "/admin/v1/audit/verify", b.tokens[viewer], ""); status != 403 {
+		t.Errorf("a viewer verifies: %d", status)
+	}
+}
