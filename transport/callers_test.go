@@ -65,6 +65,12 @@ HEAD   /v1/allowlists/check/192.0.2.1   401  -      -   -    204   401  401 401 
 POST   /v1/usage-metrics                403  403    400 403  400   401  401 401   401  401    403    403   400
 GET    /exports/none                    404  -      -   -    -     -    -   -     -    -      -      -     -
 HEAD   /exports/none                    404  -      -   -    -     -    -   -     -    -      -      -     -
+GET    /openapi.json                    200  -      -   -    -     -    -   -     -    -      -      -     -
+HEAD   /openapi.json                    200  -      -   -    -     -    -   -     -    -      -      -     -
+GET    /openapi.yaml                    200  -      -   -    -     -    -   -     -    -      -      -     -
+HEAD   /openapi.yaml                    200  -      -   -    -     -    -   -     -    -      -      -     -
+GET    /docs                            200  -      -   -    -     -    -   -     -    -      -      -     -
+HEAD   /docs                            200  -      -   -    -     -    -   -     -    -      -      -     -
 GET    /nowhere                         404  -      -   -    -     -    -   -     -    -      -      -     -
 PUT    /v1/alerts                       405  -      -   -    -     -    -   -     -    -      -      -     -
 GET    /v1/alerts/                      301  -      -   -    -     -    -   -     -    -      -      -     -
@@ -108,6 +114,12 @@ HEAD   /v1/allowlists/check/192.0.2.1   401     -     -     -       tls  tls    
 POST   /v1/usage-metrics                400     403   -     -       tls  tls     403     400     -
 GET    /exports/none                    404     -     -     -       tls  tls     404     -       -
 HEAD   /exports/none                    404     -     -     -       tls  tls     404     -       -
+GET    /openapi.json                    200     -     -     -       tls  tls     200     -       -
+HEAD   /openapi.json                    200     -     -     -       tls  tls     200     -       -
+GET    /openapi.yaml                    200     -     -     -       tls  tls     200     -       -
+HEAD   /openapi.yaml                    200     -     -     -       tls  tls     200     -       -
+GET    /docs                            200     -     -     -       tls  tls     200     -       -
+HEAD   /docs                            200     -     -     -       tls  tls     200     -       -
 GET    /nowhere                         404     -     -     -       tls  tls     404     -       -
 PUT    /v1/alerts                       405     -     -     -       tls  tls     405     -       -
 GET    /v1/alerts/                      301     -     -     -       tls  tls     301     -       -
@@ -150,6 +162,12 @@ HEAD   /v1/allowlists/check/192.0.2.1   204  -       -   -    -      -      -   
 POST   /v1/usage-metrics                400  -       -   -    -      -      -       403
 GET    /exports/none                    404  -       -   -    -      -      -       -
 HEAD   /exports/none                    404  -       -   -    -      -      -       -
+GET    /openapi.json                    200  -       -   -    -      -      -       200
+HEAD   /openapi.json                    200  -       -   -    -      -      -       200
+GET    /openapi.yaml                    200  -       -   -    -      -      -       200
+HEAD   /openapi.yaml                    200  -       -   -    -      -      -       200
+GET    /docs                            200  -       -   -    -      -      -       200
+HEAD   /docs                            200  -       -   -    -      -      -       200
 GET    /nowhere                         404  -       -   -    -      -      -       404
 PUT    /v1/alerts                       405  -       -   -    -      -      -       405
 GET    /v1/alerts/                      301  -       -   -    -      -      -       301

@@ -13,6 +13,7 @@ import (
 	"lapid/transport/auth"
 	"lapid/transport/conn"
 	"lapid/transport/export"
+	"lapid/transport/openapi"
 )
 
 // Options say what a Server serves and where. Zero values mean the defaults
@@ -89,6 +90,9 @@ type Options struct {
 	// not fit gets 503.
 	ExportMemory int64
 
+	// Description says who may have the description of the API; "": everybody.
+	Description openapi.Access
+
 	MaxConnections int           // at once, on each listener (20 000); for one more another is closed on which nobody has shown who he is, else it gets 503
 	MaxServed      int           // of them all, those that have a goroutine at the moment (20 000): all without loops, else those that are at a request that is not for a loop; more wait
 	HeaderBytes    int           // request line and headers together (64 KiB), 4 KiB to 1 MiB; more get 431. Beyond 8 KiB they are paid for like bodies
@@ -138,6 +142,9 @@ func (o *Options) withDefaults() (Options, error) {
 	case "full", "aggregated", "none":
 	default:
 		return c, errors.New("invalid metrics level: " + c.MetricsLevel)
+	}
+	if !c.Description.Valid() {
+		return c, errors.New("invalid access to the description of the API: " + string(c.Description))
 	}
 	if c.SocketMode &= fs.ModePerm; c.SocketMode == 0 {
 		c.SocketMode = 0o660

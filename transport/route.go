@@ -10,7 +10,7 @@ const (
 	bouncer        // an API key or a bouncer's certificate
 	machine        // a token of a machine that exists
 	session        // a token, whether or not its machine is still there
-	either         // bouncer or machine, see quirks.go
+	either         // bouncer or machine, see admitEither
 	proxy          // a bouncer that asks about its client, whom its headers name
 )
 

@@ -19,7 +19,7 @@ type handler func(*exchange) error
 func table(c *core) []tableLine {
 	accounts, alerts, decisions := accounts{c}, alerts{c}, decisions{c}
 	polls, lists, usage, exports, doors := polls{c}, allowlists{c}, usage{c}, exports{c}, doors{c}
-	return []tableLine{
+	return append([]tableLine{
 		{route{"GET", healthPath, anyone, &noneRead, 0, 0, "", 0}, isUp},
 
 		{route{"POST", "/v1/watchers", anyone, &beforehand, 422, 0, "", 0}, accounts.register},
@@ -56,7 +56,7 @@ func table(c *core) []tableLine {
 		{route{anyMethod, doorPath, proxy, &noneRead, 0, 0, "", 0}, doors.ask},
 
 		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, usage.add},
-	}
+	}, descriptions{c}.lines()...)
 }
 
 // methods in the order in which Allow names them.

@@ -99,6 +99,9 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   exports               (in lapid.yaml alone)       lists for devices that cannot be bouncers
   audit: {max_age, max_rows, off}                   rows of the audit that are kept (90d, 1000000);
                                                     off: true has none be written
+  openapi               LAPID_OPENAPI               who may have the description of the API at
+                                                    /openapi.json, /openapi.yaml and /docs: public
+                                                    (default), authenticated or off
   console.listen        LAPID_CONSOLE_LISTEN        host:port on which operators are served over HTTP
                                                     (nowhere); console also has hosts, tls, cert_file,
                                                     key_file, ca_file, allowed_ou, base_path,

@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -70,18 +69,21 @@ func TestConform(t *testing.T) {
 		target := seed.target(*serverFlag)
 		target.TLSDir = *tlsDirFlag
 		for config, group := range chosen {
-			replay(t, config, group, target, nil)
+			replay(t, config, group, target, nil, nil)
 		}
 		return
 	}
-	pending := loadPending(t, cases)
+	pending, api := loadPending(t, cases), newDescribed(t, cases)
+	if *caseFlag == "" && *configFlag == "" {
+		t.Cleanup(func() { api.complete(t) }) // when all configurations are done
+	}
 	binary := lapidBinary(t)
 	for config, group := range chosen {
 		for name, loops := range fronts(config) {
 			t.Run(config+name, func(t *testing.T) {
 				t.Parallel()
 				p := startLapid(t, binary, config, loops, seed)
-				replay(t, config, group, p.target, pending)
+				replay(t, config, group, p.target, pending, api)
 				p.stop(t)
 				if t.Failed() {
 					t.Logf("the end of the process's log:\n%s", p.logTail())
@@ -126,8 +128,8 @@ func chooseCases(t *testing.T, cases []*Case) map[string][]*Case {
 }
 
 // replay plays the cases one after another. A pending case must fail: once it passes, its line in
-// testdata/pending.txt has to go.
-func replay(t *testing.T, config string, group []*Case, target Target, pending map[string]string) {
+// testdata/pending.txt has to go. With api what is exchanged is held to the description.
+func replay(t *testing.T, config string, group []*Case, target Target, pending map[string]string, api *described) {
 	seed := *seedFlag
 	if seed == 0 {
 		seed = rand.Uint64()
@@ -143,6 +145,9 @@ func replay(t *testing.T, config string, group []*Case, target Target, pending m
 		t.Run(name, func(t *testing.T) {
 			if *traceFlag {
 				session.Trace = func(exchange string) { t.Log(exchange) }
+			}
+			if api != nil {
+				session.Judge = api.judge(c.ID)
 			}
 			failures := session.Run(t.Context(), c)
 			reason, isPending := pending[c.ID]
@@ -160,26 +165,11 @@ func replay(t *testing.T, config string, group []*Case, target Target, pending m
 	}
 }
 
-// loadPending reads testdata/pending.txt: "id reason" on each line. A line without a reason or for a case that does
-// not exist is an error.
+// loadPending reads testdata/pending.txt.
 func loadPending(t *testing.T, cases []*Case) map[string]string {
-	text, err := os.ReadFile("testdata/pending.txt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	pending := map[string]string{}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		id, reason, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
-		if id == "" {
-			continue
-		}
-		if !slices.ContainsFunc(cases, func(c *Case) bool { return c.ID == id }) || reason == "" {
-			t.Fatalf("testdata/pending.txt: %q: want the id of a case and a reason", lines.Text())
-		}
-		pending[id] = reason
-	}
-	return pending
+	return loadReasons(t, "testdata/pending.txt", func(id string) bool {
+		return slices.ContainsFunc(cases, func(c *Case) bool { return c.ID == id })
+	})
 }
 
 // seed is what a server holds before the first case, as testdata/fixture/seed.json lists it.

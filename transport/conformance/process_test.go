@@ -197,6 +197,11 @@ func (p *process) plant(t *testing.T, config string, s *seed, port string) (expi
 			}
 		}
 	}
+	for name, args := range map[string][]string{
+		"contract-open": {"--auth", "none"}, "contract-secret": {"--auth", "token"}, "contract-far": {"--auth", "ip", "--allow-from", "192.0.2.1"},
+	} {
+		p.verb(t, append([]string{"exports", "add", name, "--format", "plain_text"}, args...)...)
+	}
 	return expired
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -45,6 +46,8 @@ type Session struct {
 	Strict bool
 	// Trace, when set, is told of every exchange.
 	Trace func(exchange string)
+	// Judge, when set, looks at every exchange of a case. What it finds wrong is a failure of the step.
+	Judge func(*Exchange) (problems []string)
 	// Now is the clock of placeholders, forged tokens and matchers.
 	Now func() time.Time
 }
@@ -57,6 +60,27 @@ func NewSession(target Target, seed uint64) *Session {
 		nets:   map[string]struct{}{},
 		Now:    time.Now,
 	}
+}
+
+// Exchange is what one step has sent and got, for a Judge. It may be kept.
+type Exchange struct {
+	Method, Target string
+	RequestHeader  http.Header
+	Request        []byte // as it was sent, which may be packed
+	Status         int
+	Header         http.Header
+	Answer         []byte
+}
+
+// exchangeOf is the exchange of a message with its answer. Of a header that is repeated all values are told.
+func exchangeOf(m *message, a *answer) *Exchange {
+	x := &Exchange{Method: m.method, Target: m.path, RequestHeader: http.Header{}, Request: m.body, Status: a.status, Header: a.headers, Answer: a.body}
+	for _, h := range m.headers {
+		for _, v := range h.values {
+			x.RequestHeader.Add(h.name, v)
+		}
+	}
+	return x
 }
 
 // Failure is one step whose answer differs from the recorded one.
@@ -159,6 +183,9 @@ func (s *Session) play(ctx context.Context, n *names, step *Step) (problems []st
 	problems, err = s.check(n, step, a)
 	if err != nil {
 		return append(problems, "expectation not understood: "+err.Error()), false
+	}
+	if s.Judge != nil {
+		problems = append(problems, s.Judge(exchangeOf(m, a))...)
 	}
 	if err := n.capture(step, a); err != nil {
 		return append(problems, err.Error()), false

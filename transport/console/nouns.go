@@ -473,7 +473,7 @@ func (p *counted) next() (take bool, more error) {
 
 // end is the cursor behind the page.
 func (p *counted) end(err error) (next string, _ error) {
-	if err == errFull {
+	if errors.Is(err, errFull) { // the client of the verbs says which one it was
 		return cursorAt(uint64(p.skip + p.limit)), nil
 	}
 	return "", err

@@ -87,7 +87,7 @@ func viewOf(r *http.Request) *view {
 
 // asPage notes that failures of a request are to be pages too, where it asks for one.
 func (s *Server) asPage(r *http.Request) *http.Request {
-	for _, other := range []string{"/admin/", "/assets/", "/events", "/figures.json"} {
+	for _, other := range []string{"/admin/", "/assets/", "/events", "/figures.json", "/openapi."} {
 		if strings.HasPrefix(r.URL.Path, s.options.BasePath+other) {
 			return r
 		}

@@ -99,7 +99,7 @@ var asksInAddress = map[string]bool{
 // mux finds the route. What it has no path for is 404, another method 405.
 func (s *Server) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	for _, table := range [][]route{routes, sitePages} {
+	for _, table := range [][]route{routes, s.described(), sitePages} {
 		for i := range table {
 			r := &table[i]
 			mux.Handle(r.method+" "+s.options.BasePath+r.path, s.handler(r))

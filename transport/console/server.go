@@ -19,6 +19,7 @@ import (
 	"lapid/transport/admin"
 	"lapid/transport/audit"
 	"lapid/transport/console/site"
+	"lapid/transport/openapi"
 )
 
 const (
@@ -53,6 +54,8 @@ type Options struct {
 	BasePath     string         // "" or /path: what stands in front of all paths
 	Proxies      []netip.Prefix // that may name the client
 	ReadOnly     bool           // nothing may be changed
+
+	Description openapi.Access // who may have the description of the API; "": everybody
 
 	Metrics http.Handler     // optional: the figures, as text
 	Config  func() any       // optional: what is in force, without secrets

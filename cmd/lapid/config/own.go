@@ -14,6 +14,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport"
+	"lapid/transport/openapi"
 )
 
 // Settings are ours alone. They cannot stand in config.yaml, which other
@@ -100,6 +101,10 @@ type Settings struct {
 	Console ConsoleSettings `yaml:"console"`
 	// Audit is how much of the audit is kept. It has no variable.
 	Audit Audit `yaml:"audit"`
+	// OpenAPI is who may have the description of the API, at /openapi.json, /openapi.yaml and
+	// /docs of the Local API's listener and the console's: public (default, for it holds nothing
+	// secret), authenticated (whom that listener lets in) or off.
+	OpenAPI string `yaml:"openapi"`
 }
 
 // Audit is what lapid.yaml says of the audit.
@@ -342,6 +347,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
 		{"exports", exports},
 		{"audit", audit},
+		{"openapi", s.checkOpenAPI()},
 		{consoleKey, console},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
@@ -349,6 +355,14 @@ func (s *Settings) check(places map[string]*node) error {
 		} else if c.err != nil {
 			return c.err
 		}
+	}
+	return nil
+}
+
+// checkOpenAPI: the three words that there are.
+func (s *Settings) checkOpenAPI() error {
+	if !openapi.Access(s.OpenAPI).Valid() {
+		return fmt.Errorf("openapi must be public, authenticated or off, not %q", s.OpenAPI)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"syscall"
 
 	"lapid/transport/console"
+	"lapid/transport/openapi"
 )
 
 // openConsole opens the operators' listener over HTTP, if there shall be one.
@@ -19,7 +20,7 @@ func (p *program) openConsole() error {
 	o := &console.Options{
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
-		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note,
+		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
 		Config: func() any { return p.inForce.Load() },
 	}
 	if !o.TLS && !c.Local() {

@@ -25,6 +25,7 @@ import (
 	"lapid/transport/auth"
 	"lapid/transport/export"
 	notifications "lapid/transport/notify"
+	"lapid/transport/openapi"
 )
 
 // useMemory finds out what the server may use and says so. What it returns is to be
@@ -374,7 +375,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
 		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, History: history, Orders: p.orders.figures, Exports: p.exports,
-		Denied: p.auditDenied, Surroundings: p.surroundings.figures,
+		Denied: p.auditDenied, Surroundings: p.surroundings.figures, Description: openapi.Access(s.Own.OpenAPI),
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads

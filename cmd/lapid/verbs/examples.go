@@ -32,6 +32,8 @@ lapid health -o json | jq -r .error`,
 lapid docs moving-in | less
 lapid docs push -o raw > push.md`,
 	"version": `lapid version -o json`,
+	"openapi": `lapid openapi > openapi.yaml
+lapid openapi -o json | jq '.paths | keys'`,
 
 	"machines": `lapid machines list`,
 	"machines list": `lapid machines list
