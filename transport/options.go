@@ -86,8 +86,8 @@ type Options struct {
 
 	// Exports is where the lists for devices are written and kept; nil: of this server alone.
 	Exports *export.Renderings
-	// ExportMemory is what they take together where Exports is nil, in bytes (512 MiB); what does
-	// not fit gets 503.
+	// ExportMemory is what the lists that are kept take together where Exports is nil, in bytes (512 MiB); what
+	// does not fit is refused with 503. While lists are made they take three times as much beside it, or wait.
 	ExportMemory int64
 
 	// Description says who may have the description of the API; "": everybody.

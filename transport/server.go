@@ -120,7 +120,7 @@ func (s *Server) tick(stop <-chan struct{}) {
 			s.deletions.tellMissed(s.engine.Now())
 			if n%60 == 0 {
 				s.counting.prune(s.engine.View())
-				s.exports.Forget(s.engine.View())
+				s.exports.Forget(s.engine.View(), s.engine.Now())
 			}
 		case <-stop:
 			return
@@ -137,7 +137,7 @@ func (s *Server) Help() { s.front.Help() }
 // readers can take together, in bytes. Long heads are paid for out of the same
 // memory as bodies.
 func (s *Server) MemoryBound() int64 {
-	bound := s.front.MemoryBound() + s.options.AnswerMemory + s.options.SharedMemory
+	bound := s.front.MemoryBound() + s.options.AnswerMemory + s.options.SharedMemory + s.exports.Bound()
 	if s.access != nil {
 		bound += linesAtMost
 	}

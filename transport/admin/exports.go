@@ -304,7 +304,11 @@ func (h *Handler) renderExport(_ context.Context, q *ExportRequest) (*RenderedEx
 	if err != nil {
 		return nil, err
 	}
-	b, err := export.Write(view, x, asked, h.engine.Now())
+	write := export.Write
+	if h.Exports != nil {
+		write = h.Exports.Write
+	}
+	b, err := write(view, x, asked, h.engine.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -79,61 +79,69 @@ func listed(values []string) (words []string, err error) {
 }
 
 // Key is the same for those that ask for the same; "" for all of the list.
-func (w *Asked) Key() string {
-	if w.isNothing() {
+func (w *Asked) Key() string { return w.Part.key(w.listKey()) }
+
+// listKey is Key without the part.
+func (w *Asked) listKey() string {
+	if w.Family == engine.BothFamilies && len(w.Origins)+len(w.Types) == 0 && w.List == "" && !w.nothing {
 		return ""
 	}
-	return fmt.Sprintf("%d %d %d %d %s %q %q %q %v", w.Page, w.Size, w.Shard, w.Of, w.Family, w.Origins, w.Types, w.List, w.nothing)
+	return fmt.Sprintf("%s %q %q %q %v", w.Family, w.Origins, w.Types, w.List, w.nothing)
 }
 
-func (w *Asked) isNothing() bool {
-	return w.Part == Part{} && w.Family == engine.BothFamilies && len(w.Origins)+len(w.Types) == 0 && w.List == "" && !w.nothing
+// key is that of a part of a list.
+func (p *Part) key(list string) string {
+	if *p == (Part{}) {
+		return list
+	}
+	return fmt.Sprintf("%s/%d %d %d %d", list, p.Page, p.Size, p.Shard, p.Of)
 }
 
-// narrow is the definition as far as the words let it.
-func (w *Asked) narrow(x *engine.Export) (*engine.Export, error) {
+// narrow is the definition as far as the words let it, and whether they leave nothing of it.
+func (w *Asked) narrow(x *engine.Export) (n *engine.Export, nothing bool, err error) {
 	f, err := FormatOf(x.Format)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	has := f.family(x) // which may be one, also where the definition names none
-	w.nothing = w.nothing || w.Family != engine.BothFamilies && has != engine.BothFamilies && w.Family != has
-	if w.isNothing() {
-		return x, nil
+	nothing = w.nothing || w.Family != engine.BothFamilies && has != engine.BothFamilies && w.Family != has
+	if w.listKey() == "" {
+		return x, nothing, nil
 	}
-	n := *x
-	if w.Family != engine.BothFamilies && (has == engine.BothFamilies || w.Family == has) {
+	one := *x
+	n = &one
+	if w.Family != engine.BothFamilies && !nothing {
 		n.Family = w.Family
 	}
-	n.Origins = w.fewer(x.Origins, w.Origins)
 	types := x.Types
 	if len(types) == 0 {
 		types = []string{ban}
 	}
-	n.Types = w.fewer(types, w.Types)
+	var noOrigin, noType bool
+	n.Origins, noOrigin = fewer(x.Origins, w.Origins)
+	n.Types, noType = fewer(types, w.Types)
 	if w.List != "" && x.Format == mikrotik.Name {
 		n.Options = slices.DeleteFunc(slices.Clone(x.Options), func(o string) bool { return strings.HasPrefix(o, "list=") })
 		n.Options = append(n.Options, "list="+w.List)
 	}
-	return &n, nil
+	return n, nothing || noOrigin || noType, nil
 }
 
-// fewer is what of all is asked for, case ignored; an empty all is everything.
-func (w *Asked) fewer(all, asked []string) []string {
+// fewer is what of all is asked for, case ignored; an empty all is everything. none: nothing is.
+func fewer(all, asked []string) (both []string, none bool) {
 	if len(asked) == 0 {
-		return all
+		return all, false
 	}
 	if len(all) == 0 {
-		return spelledOrigins(asked)
+		return spelledOrigins(asked), false
 	}
-	both := slices.DeleteFunc(slices.Clone(all), func(has string) bool {
+	both = slices.DeleteFunc(slices.Clone(all), func(has string) bool {
 		return !slices.ContainsFunc(asked, func(a string) bool { return strings.EqualFold(a, has) })
 	})
-	w.nothing = w.nothing || len(both) == 0
 	if len(both) == 0 {
-		return all
+		return all, true
 	}
-	return both
+	return both, false
 }
 
 // spelledOrigins are origins as they are stored.

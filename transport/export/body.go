@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"lapid/engine"
 )
@@ -72,7 +73,30 @@ func (b *Body) size() int64 { return int64(len(b.Plain)) + int64(len(b.Plain)/2)
 
 // Write makes the body of an export at one moment. asked narrows it.
 func Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, error) {
-	narrowed, err := asked.narrow(x)
+	l, err := choiceOf(v, x, asked, now, nil)
+	if err != nil {
+		return nil, err
+	}
+	return l.write(&asked.Part, now), nil
+}
+
+// list is what is on an export as it is asked for, before it is parted: what all bodies of it are
+// written from. Its entries are not changed, but may be let go of (letGo), by who has its place locked.
+type list struct {
+	export, narrowed *engine.Export
+	format           *Format
+	choice           *Choice // finished; without entries where they were let go of
+	digest           string  // of all of it
+	count            int
+	made, next       int64 // when it was looked at, and when it is another by itself
+	held             bool  // it is an older one: the present one lost more than half without a reason
+	asked            string
+}
+
+// choiceOf finds out what is on an export as asked narrows it, but for the part. room is asked
+// before memory is taken; nil: there is enough.
+func choiceOf(v *engine.View, x *engine.Export, asked *Asked, now int64, room func(int64) bool) (*list, error) {
+	narrowed, nothing, err := asked.narrow(x)
 	if err != nil {
 		return nil, err
 	}
@@ -80,20 +104,47 @@ func Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, er
 	if err != nil {
 		return nil, err
 	}
-	c := Choose(v, narrowed, now)
-	if asked.nothing {
+	c, err := choose(v, narrowed, now, room)
+	if err != nil {
+		return nil, err
+	}
+	if nothing {
 		c.Entries = nil
 	}
-	c.Finish(f, narrowed, &asked.Part)
-	return bodyOf(c, f, x, narrowed, asked, v), nil
+	c.Finish(f, narrowed)
+	l := &list{export: x, narrowed: narrowed, format: f, choice: c, count: len(c.Entries), made: now, asked: asked.listKey()}
+	l.digest = c.Digest(f, narrowed) // which may say when the list is another
+	l.next = c.Next
+	return l, nil
 }
 
-func bodyOf(c *Choice, f *Format, x, narrowed *engine.Export, asked *Asked, v *engine.View) *Body {
-	digest := c.Digest(f, narrowed) // which may say when the list is another
-	b := &Body{Export: x, Format: f, Revision: v.Revision(), Modified: c.Now, Written: c.Now, Count: len(c.Entries), Total: c.Total, Left: c.Left, next: c.Next, part: asked.Key()}
-	b.digest = digest
-	b.Plain = slices.Clip(Render(c, f, narrowed))
-	b.settle(x)
+// size is what its entries take.
+func (l *list) size() int64 { return int64(cap(l.choice.Entries)) * int64(unsafe.Sizeof(Entry{})) }
+
+// bodySize is about what a body of it will take.
+func (l *list) bodySize() int64 {
+	n := int64(l.format.PerEntry)
+	return int64(l.count) * (n + n/4)
+}
+
+// letGo keeps what is known of a list without its entries.
+func (l *list) letGo() {
+	bare := *l.choice
+	bare.Entries = nil
+	l.choice = &bare
+}
+
+// write makes the body of a part of the list.
+func (l *list) write(part *Part, now int64) *Body {
+	c := l.choice.at(l.format, l.narrowed, part, now)
+	digest := c.Digest(l.format, l.narrowed)
+	b := &Body{Export: l.export, Format: l.format, Revision: c.Revision, Modified: c.Now, Written: c.Now, Count: len(c.Entries), Total: c.Total, Left: c.Left, Held: l.held,
+		next: c.Next, part: part.key(l.asked), digest: digest}
+	if l.held {
+		b.next = 0
+	}
+	b.Plain = slices.Clip(Render(c, l.format, l.narrowed))
+	b.settle(l.export)
 	return b
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"lapid/engine"
 )
@@ -24,7 +25,12 @@ type Choice struct {
 	Total int
 
 	words []Words
+	room  func(bytes int64) bool // whether so much may be taken in all; nil: whatever it takes
 }
+
+// entryBytes is what an entry takes while a list is chosen: beside it stand the block it was copied
+// from, or the slice it is put in order in with its digits.
+const entryBytes = int64(unsafe.Sizeof(Entry{}))*2 + 2*int64(unsafe.Sizeof(digits{}))
 
 // Left counts what a list lacks.
 type Left struct {
@@ -49,13 +55,22 @@ const batch = 1024
 // are the caller's. What is in the view only is looked at, so it may be kept for as long as
 // this takes.
 func Choose(v *engine.View, x *engine.Export, now int64) *Choice {
-	c := &Choice{Revision: v.Revision(), Now: now}
-	c.collect(v, x)
+	c, _ := choose(v, x, now, nil) // there is room
+	return c
+}
+
+// choose is Choose that asks before it takes memory, with all that it will have: ErrTooLarge when
+// room refuses.
+func choose(v *engine.View, x *engine.Export, now int64, room func(bytes int64) bool) (*Choice, error) {
+	c := &Choice{Revision: v.Revision(), Now: now, room: room}
+	if !c.collect(v, x) {
+		return nil, ErrTooLarge
+	}
 	c.Entries = sortEntries(c.Entries)
 	c.once()
 	c.exclude(v, x)
 	c.Total = len(c.Entries)
-	return c
+	return c, nil
 }
 
 // sightOf are the decisions that a definition admits, whatever their addresses.
@@ -67,19 +82,25 @@ func sightOf(x *engine.Export) *engine.Sight {
 	return sight
 }
 
-// collect takes the decisions that the definition admits.
-func (c *Choice) collect(v *engine.View, x *engine.Export) {
+// collect takes the decisions that the definition admits; false when there is no room for them.
+func (c *Choice) collect(v *engine.View, x *engine.Export) bool {
 	q := &engine.Query{}
 	q.Reset()
 	q.Now, q.Sight = c.Now, sightOf(x)
 	found := map[engine.Wording]uint32{}
 	var last engine.Wording
 	var number uint32
-	buf := make([]engine.Decision, batch)
+	var blocks [][]Entry
+	whole, buf := 0, make([]engine.Decision, batch)
 	s := v.Scan(q)
 	for list := s.Running(buf); len(list) > 0; list = s.Running(buf) {
 		if cap(c.Entries)-len(c.Entries) < 2*batch {
-			c.Entries = slices.Grow(c.Entries, max(len(c.Entries), 2*batch)) // copied few times, however many they are
+			whole += len(c.Entries)
+			if blocks = append(blocks, c.Entries); c.room != nil && !c.room(int64(whole+blockOf(whole))*entryBytes) {
+				clear(buf)
+				return false
+			}
+			c.Entries = make([]Entry, 0, blockOf(whole)) // what is there is not copied, however much it is
 		}
 		for _, d := range list {
 			p := d.Target()
@@ -105,7 +126,12 @@ func (c *Choice) collect(v *engine.View, x *engine.Export) {
 		}
 	}
 	clear(buf)
+	c.Entries = slices.Concat(append(blocks, c.Entries)...)
+	return true
 }
+
+// blockOf is how many entries are taken at once behind so many.
+func blockOf(n int) int { return min(max(n, 4*batch), 64*batch) }
 
 // number is where the words of a decision stand.
 func (c *Choice) number(found map[engine.Wording]uint32, w engine.Wording, d engine.Decision) uint32 {
@@ -181,16 +207,30 @@ func Missing(v *engine.View, x *engine.Export) (names []string) {
 	return names
 }
 
-// Finish joins and cuts what was chosen as the definition says, and takes the page of it that
-// is asked for.
-func (c *Choice) Finish(f *Format, x *engine.Export, part *Part) {
+// Finish joins and cuts what was chosen as the definition says.
+func (c *Choice) Finish(f *Format, x *engine.Export) {
 	c.fit(f, x)
 	if x.Aggregate && !f.HostsOnly { // to who knows hosts alone a range is nothing
 		c.Entries = aggregate(c.Entries, f.timed(x) || f.Ends)
 	}
 	c.Total = len(c.Entries)
 	c.limit(f.most(x), x.Order)
-	c.Entries = part.of(c.Entries)
+}
+
+// at is a part of a finished choice at a moment that is no earlier: without what has ended since, in a
+// format that tells what is left. The entries of the choice are not changed, and may be shared.
+func (c *Choice) at(f *Format, x *engine.Export, part *Part, now int64) *Choice {
+	p := *c
+	p.Entries = part.of(c.Entries)
+	if !f.timed(x) || now <= c.Now {
+		return &p
+	}
+	p.Now = now
+	brief := func(e Entry) bool { return e.until-now < int64(briefest) }
+	if slices.ContainsFunc(p.Entries, brief) {
+		p.Entries = slices.DeleteFunc(slices.Clone(p.Entries), brief)
+	}
+	return &p
 }
 
 // fit leaves out what the format has no words for.

@@ -57,10 +57,16 @@ func ParsePart(page, size, shard string) (p Part, err error) {
 	return p, err
 }
 
-// of is the part of entries in order. They are changed.
+// of is the part of entries in order, which are not changed.
 func (p *Part) of(list []Entry) []Entry {
 	if p.Of > 1 {
-		list = slices.DeleteFunc(list, func(e Entry) bool { return p.shardOf(&e) != p.Shard })
+		all := list
+		list = make([]Entry, 0, len(all)/p.Of+len(all)/16)
+		for i := range all {
+			if p.shardOf(&all[i]) == p.Shard {
+				list = append(list, all[i])
+			}
+		}
 	}
 	if p.Size > 0 {
 		from := min(int64(p.Page-1)*int64(p.Size), int64(len(list)))

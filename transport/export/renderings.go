@@ -1,8 +1,8 @@
 package export
 
 import (
+	"errors"
 	"log/slog"
-	"net/netip"
 	"reflect"
 	"slices"
 	"sync"
@@ -10,36 +10,54 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/budget"
 )
 
 // Renderings keeps the current body of each export, so that all who pull it share one. All
 // methods may be called from any goroutine at once.
+//
+//	*engine.Export + words ─► rendering: one list, looked at once for all its bodies
+//	                             ├─ all of it
+//	                             └─ pages and shards, cut out of its entries
+//
+// Lists of different exports are made beside each other, as far as there is memory for it.
 type Renderings struct {
 	engine *engine.Engine
 	log    *slog.Logger
-	most   int64 // bytes of all bodies
+	most   int64         // bytes of all bodies, and of entries that are kept for others
+	work   *budget.Purse // for what is made
 
-	kept  sync.Map   // key → *rendering
-	whole sync.Map   // *engine.Export → *rendering of all of it, for those who may not allocate
-	work  sync.Mutex // one is written at a time: a list takes one processor
+	kept    sync.Map   // key → *rendering
+	whole   sync.Map   // *engine.Export → *rendering of all of it, for those who may not allocate
+	tidying sync.Mutex // one at a time makes room
 
 	pulls sync.Map // name → *Pulls
 }
 
-// rendering is the place of one list. Readers look at the current body without a lock.
+// rendering is the place of one list, or of a part of one. Readers look at the current body
+// without a lock.
 type rendering struct {
 	name    string
 	pulls   *Pulls
-	mu      sync.Mutex // held while the body is looked at anew
 	current atomic.Pointer[standing]
 	pulled  atomic.Int64
+	taken   atomic.Int64 // bytes that it keeps
+
+	mu sync.Mutex // held while the list is looked at anew, or a body of it is written
+
+	// Of a whole list alone.
+	list   *list
+	seen   engine.Revision // it is the list of this view
+	again  int64           // until then a newer view is not looked at
+	parted int64           // when a part of it was asked for last
+	needed int64           // what it took to make it
 }
 
 // standing is a body and for how long it is known to be the list.
 type standing struct {
 	body  *Body
-	seen  engine.Revision // it is the list of this view
-	again int64           // until then a newer view is not looked at
+	seen  engine.Revision
+	again int64
 }
 
 // restShare is how much longer than it took to write a list nobody writes it again, and
@@ -49,15 +67,31 @@ const (
 	longestRest = 10 * time.Second
 	// mostVariants is how many narrowed lists of one export are kept.
 	mostVariants = 16
+	// partsLast is how long entries are kept for further parts of a list.
+	partsLast = time.Minute
+	// patience is how long who pulls a list waits for memory to make it.
+	patience = 20 * time.Second
 )
 
-// ErrTooLarge is for a list for which there is no memory.
-var ErrTooLarge = &engine.Error{Kind: engine.ErrBusy, Text: "the list takes more memory than there is for exports: give it a limit, or ask for pages"}
+// Errors of lists for which there is no memory, and of those who waited for it in vain.
+var (
+	ErrTooLarge = &engine.Error{Kind: engine.ErrBusy, Text: "the list takes more memory than there is for exports: narrow it by origins, types or a family"}
+	ErrCrowded  = &engine.Error{Kind: engine.ErrBusy, Text: "other exports are written now and take the memory for it, try again later"}
+	errHeld     = &engine.Error{Kind: engine.ErrBusy, Text: "the list lost more than half without a reason that is known, and is held back: this part of the one before was not kept"}
+)
 
-// NewRenderings keeps bodies of at most so many bytes together.
+// workShare is how much more than for bodies there is for what lists are made of, which is 112 bytes an
+// entry and is given back at once.
+const workShare = 3
+
+// NewRenderings keeps bodies of at most so many bytes together, and takes workShare times as many
+// beside them while lists are made.
 func NewRenderings(e *engine.Engine, most int64, log *slog.Logger) *Renderings {
-	return &Renderings{engine: e, log: log, most: most}
+	return &Renderings{engine: e, log: log, most: most, work: budget.NewPurse(workShare*most, nil)}
 }
+
+// Bound is how much memory all takes together at most, in bytes.
+func (r *Renderings) Bound() int64 { return r.most + r.work.Most() }
 
 // Known is the current body of all of a list, and its pulls, if no work is needed to know that
 // it is the list of the view; it allocates nothing. Its bytes may tell an older time than now.
@@ -74,65 +108,187 @@ func (r *Renderings) Known(v *engine.View, x *engine.Export, now int64) (*Body, 
 	return nil, nil
 }
 
-func keyOf(name, key string) string {
-	if key == "" {
-		return name
-	}
-	return name + "?" + key
+func (s *standing) holds(v *engine.View, x *engine.Export, now int64) bool {
+	return s != nil && s.body.Export == x && current(v, s.seen, s.body.next, s.again, now)
 }
 
-func (s *standing) holds(v *engine.View, x *engine.Export, now int64) bool {
-	if s == nil || s.body.Export != x {
-		return false
+// current reports whether what was seen at a revision is so still.
+func current(v *engine.View, seen engine.Revision, next, again, now int64) bool {
+	return seen == v.Revision() && (next == 0 || now < next) || now < again
+}
+
+// place is where a list is, or a part of one.
+func (r *Renderings) place(name, key string, now int64) *rendering {
+	if key != "" {
+		key = name + "?" + key
+	} else {
+		key = name
 	}
-	if s.seen == v.Revision() && (s.body.next == 0 || now < s.body.next) {
-		return true
+	one, known := r.kept.Load(key)
+	if !known {
+		one, _ = r.kept.LoadOrStore(key, &rendering{name: name, pulls: r.Of(name)})
 	}
-	return now < s.again
+	p := one.(*rendering)
+	p.pulled.Store(now)
+	return p
 }
 
 // Get gives the body of an export for who asks so. fresh: its bytes are to be sent, so they
 // must tell the present. It may wait and compute. Errors are engine.ErrInvalid for words that
-// make no sense, and ErrTooLarge.
+// make no sense, ErrTooLarge and ErrCrowded.
 func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh bool, now int64) (*Body, error) {
-	key := keyOf(x.Name, asked.Key())
-	one, known := r.kept.Load(key)
-	if !known {
-		one, _ = r.kept.LoadOrStore(key, &rendering{name: x.Name, pulls: r.Of(x.Name)})
-	}
-	p := one.(*rendering)
-	p.pulled.Store(now)
-	if s := p.current.Load(); s.holds(v, x, now) && !(fresh && s.body.stale(now)) {
+	p := r.place(x.Name, asked.Key(), now)
+	good := func(s *standing) bool { return s.holds(v, x, now) && !(fresh && s.body.stale(now)) }
+	if s := p.current.Load(); good(s) {
 		return s.body, nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.current.Load()
-	if s.holds(v, x, now) && !(fresh && s.body.stale(now)) {
+	if s := p.current.Load(); good(s) {
 		return s.body, nil // somebody else has written it
 	}
-	r.work.Lock()
-	defer r.work.Unlock()
-	began := time.Now()
-	b, err := Write(v, x, asked, now)
+	whole := p
+	if asked.Part != (Part{}) {
+		whole = r.place(x.Name, asked.listKey(), now)
+		whole.mu.Lock()
+		defer whole.mu.Unlock()
+		whole.parted = now
+	}
+	b, err := r.write(v, x, p, whole, asked, now)
 	if err != nil {
 		return nil, err
 	}
-	if s != nil && (s.body.Export == x || onlyRotated(s.body.Export, x)) {
-		b = r.compare(v, s, b, now)
-	}
-	if err := r.room(p, b, now); err != nil {
-		return nil, err
-	}
-	rest := min(restShare*time.Since(began), longestRest)
-	p.current.Store(&standing{b, v.Revision(), now + int64(rest)})
-	if key == x.Name {
-		if s != nil && s.body.Export != x {
+	if whole == p && asked.listKey() == "" {
+		if s := p.current.Load(); s != nil && s.body.Export != x {
 			r.whole.Delete(s.body.Export)
 		}
+		p.current.Store(&standing{b, whole.seen, whole.again})
 		r.whole.Store(x, p)
+		return b, nil
+	}
+	p.current.Store(&standing{b, whole.seen, whole.again})
+	return b, nil
+}
+
+// write makes the body of a list, or of a part of one: of the list that is there, if that is current,
+// else of a new one. Both are locked.
+func (r *Renderings) write(v *engine.View, x *engine.Export, p, whole *rendering, asked *Asked, now int64) (*Body, error) {
+	began := time.Now()
+	hold := budget.Hold{Of: budget.Holder{Name: x.Name}, From: r.work}
+	defer hold.Release()
+	before, l := p.current.Load(), whole.list
+	if l == nil || l.export != x || !current(v, whole.seen, l.next, whole.again, now) || l.choice.Entries == nil && l.count > 0 && !l.held {
+		fresh, err := r.make(v, x, whole, asked, now, &hold)
+		if err != nil {
+			return nil, err
+		}
+		l = r.follow(v, whole, fresh, now)
+		whole.list, whole.seen = l, v.Revision()
+		defer func() { whole.again = now + int64(min(restShare*time.Since(began), longestRest)) }()
+	}
+	b, err := r.bodyOf(l, before, &asked.Part, &hold, now)
+	if err != nil {
+		return nil, err
+	}
+	if !l.format.timed(l.narrowed) && now-whole.parted >= int64(partsLast) {
+		l.letGo()
+	}
+	taken := l.size()
+	if whole == p {
+		taken += b.size()
+	} else {
+		if s := whole.current.Load(); s != nil {
+			taken += s.body.size()
+		}
+		p.taken.Store(b.size())
+	}
+	whole.taken.Store(taken)
+	return b, r.room(p)
+}
+
+// make looks at the list anew, when there is memory for it: as much as it took last, or a quarter of
+// what there is when that is not known. One that takes more than is free beside others is made when
+// there are none.
+func (r *Renderings) make(v *engine.View, x *engine.Export, whole *rendering, asked *Asked, now int64, hold *budget.Hold) (*list, error) {
+	need := whole.needed + whole.needed/4
+	if need == 0 {
+		need = r.work.Most() / 4
+	}
+	room := func(bytes int64) bool { return bytes <= hold.Taken() || hold.Take(bytes-hold.Taken()) }
+	for first := min(need, r.work.Most()); ; first = r.work.Most() {
+		if !hold.Await(first, patience, nil) {
+			return nil, ErrCrowded
+		}
+		l, err := choiceOf(v, x, asked, now, room)
+		if err == nil {
+			if whole.needed = int64(l.choice.Total)*entryBytes + l.bodySize(); room(whole.needed) {
+				return l, nil
+			}
+			err = ErrTooLarge
+		}
+		if !errors.Is(err, ErrTooLarge) || first == r.work.Most() {
+			return nil, err
+		}
+		hold.Shrink(0)
+	}
+}
+
+// follow decides between a list and the one before it at its place.
+func (r *Renderings) follow(v *engine.View, whole *rendering, fresh *list, now int64) *list {
+	old := whole.list
+	if old == nil || old.export != fresh.export && !onlyRotated(old.export, fresh.export) || !r.shrunk(v, old, fresh, now) {
+		return fresh
+	}
+	if !old.held {
+		r.log.Warn("an export lost more than half of its entries without a reason that is known: the list before it is served on; edit the export to have the new one served (lapid exports edit NAME --accept-shrunken)",
+			"export", fresh.export.Name, "before", old.count, "now", fresh.count)
+	}
+	held := *old
+	held.export, held.held, held.next = fresh.export, true, 0
+	return &held
+}
+
+// bodyOf writes a part of a list, or gives the body before it where that is the same.
+func (r *Renderings) bodyOf(l *list, before *standing, part *Part, hold *budget.Hold, now int64) (*Body, error) {
+	var old *Body
+	if before != nil && (before.body.Export == l.export || onlyRotated(before.body.Export, l.export)) {
+		old = before.body
+	}
+	if l.choice.Entries == nil && l.count > 0 { // of a list that is held, and tells no time
+		if old == nil {
+			return nil, errHeld
+		}
+		same := *old
+		same.Export, same.Held, same.next = l.export, true, 0
+		return &same, nil
+	}
+	if old != nil && !l.format.timed(l.narrowed) && *part == (Part{}) && old.digest == l.digest {
+		return old.still(l, now), nil // and nothing is written
+	}
+	switch need := l.bodySize(); {
+	case need > r.work.Most():
+		return nil, ErrTooLarge
+	case hold.Taken() == 0 && !hold.Await(need, patience, nil): // else the list was made with it
+		return nil, ErrCrowded
+	}
+	b := l.write(part, now)
+	switch {
+	case old == nil:
+	case old.digest == b.digest && !b.Format.TellsTime(b.Export):
+		return old.still(l, now), nil
+	case old.digest == b.digest:
+		b.Revision, b.Modified = old.Revision, old.Modified
+	default:
+		b.Modified = max(b.Modified, old.Modified-old.Modified%int64(time.Second)+int64(time.Second)) // for those who ask by the second
 	}
 	return b, nil
+}
+
+// still is a body of which is known that it is the list at a later moment too.
+func (b *Body) still(l *list, now int64) *Body {
+	same := *b
+	same.Export, same.Written, same.next, same.Held = l.export, now, l.next, l.held
+	return &same
 }
 
 // onlyRotated reports whether two definitions differ in their secrets, and in nothing that says what
@@ -146,57 +302,29 @@ func onlyRotated(a, b *engine.Export) bool {
 	return reflect.DeepEqual(&was, &is)
 }
 
-// compare decides between a body and the one before it of the same definition.
-func (r *Renderings) compare(v *engine.View, s *standing, b *Body, now int64) *Body {
-	old := s.body
-	if b.digest == old.digest {
-		if !b.Format.TellsTime(b.Export) {
-			same := *old // the bytes that are there, by what is known now
-			same.Export, same.Written, same.next, same.Held = b.Export, b.Written, b.next, false
-			return &same
-		}
-		b.Revision, b.Modified = old.Revision, old.Modified
-		return b
-	}
-	if second := old.Modified - old.Modified%int64(time.Second) + int64(time.Second); b.Modified < second {
-		b.Modified = second // for those who ask by the second
-	}
-	if r.shrunk(v, s, b, now) {
-		if !old.Held {
-			r.log.Warn("an export lost more than half of its entries without a reason that is known: the list before it is served on; edit the export to have the new one served (lapid exports edit NAME --accept-shrunken)",
-				"export", b.Export.Name, "before", old.Count, "now", b.Count)
-		}
-		held := *old
-		held.Export, held.Held, held.next = b.Export, true, 0
-		return &held
-	}
-	return b
-}
-
 // guardFrom is how many entries a list has that is guarded.
 const guardFrom = 1000
 
 // shrunk reports whether a list lost more than half of its entries, and neither time, nor an
 // operator, nor retention, nor an allowlist has ended as many decisions that could be on it.
-func (r *Renderings) shrunk(v *engine.View, s *standing, b *Body, now int64) bool {
-	old := s.body
-	if old.Export.MayShrink || old.Count < guardFrom || b.Count*2 >= old.Count {
+func (r *Renderings) shrunk(v *engine.View, old, fresh *list, now int64) bool {
+	if old.export.MayShrink || old.count < guardFrom || fresh.count*2 >= old.count {
 		return false
 	}
 	q := &engine.Query{}
 	q.Reset()
-	q.Now, q.Sight = now, sightOf(b.Export)
+	q.Now, q.Sight = now, sightOf(fresh.export)
 	explained, buf := 0, make([]engine.Decision, batch)
 	scan := v.Scan(q)
 	for list := scan.Over(buf); len(list) > 0; list = scan.Over(buf) {
 		for _, d := range list {
-			if d.Until() >= old.Written-int64(time.Second) && isReason(d.EndedBy().Kind) {
+			if d.Until() >= old.made-int64(time.Second) && isReason(d.EndedBy().Kind) {
 				explained++
 			}
 		}
 	}
 	clear(buf)
-	return (old.Count-b.Count-explained)*2 > old.Count
+	return (old.count-fresh.count-explained)*2 > old.count
 }
 
 // isReason reports whether an end by such an actor is meant.
@@ -208,27 +336,28 @@ func isReason(k engine.ActorKind) bool {
 	return k == 0 // its time is over and no commit has said so yet
 }
 
-// room makes room for a body, by letting go of those that were not pulled for longest: narrowed
-// ones beyond their number first, then what it takes. work is held.
-func (r *Renderings) room(p *rendering, b *Body, now int64) error {
-	if b.size() > r.most {
+// room makes room for what a place keeps now, by letting go of those that were not pulled for
+// longest: narrowed ones beyond their number first, then what it takes.
+func (r *Renderings) room(p *rendering) error {
+	if p.taken.Load() > r.most {
+		p.taken.Store(0)
 		return ErrTooLarge
 	}
+	r.tidying.Lock()
+	defer r.tidying.Unlock()
 	type one struct {
 		key    string
 		place  *rendering
 		pulled int64
 	}
 	var others []one
-	variants, taken := 0, b.size()
+	variants, taken := 0, p.taken.Load()
 	r.kept.Range(func(key, value any) bool {
 		o := value.(*rendering)
 		if o == p {
 			return true
 		}
-		if s := o.current.Load(); s != nil {
-			taken += s.body.size()
-		}
+		taken += o.taken.Load()
 		if o.name == p.name && key.(string) != o.name {
 			variants++
 		}
@@ -243,9 +372,7 @@ func (r *Renderings) room(p *rendering, b *Body, now int64) error {
 		if !gone && taken <= r.most && !(narrowed && o.place.name == p.name && variants >= mostVariants) {
 			continue
 		}
-		if s := o.place.current.Load(); s != nil {
-			taken -= s.body.size()
-		}
+		taken -= o.place.taken.Load()
 		if narrowed && o.place.name == p.name {
 			variants--
 		}
@@ -255,90 +382,16 @@ func (r *Renderings) room(p *rendering, b *Body, now int64) error {
 	return nil
 }
 
-// Pull is one answer to a device.
-type Pull struct {
-	At      int64 // Unix nanoseconds
-	Address netip.Addr
-	Agent   string
-	Status  int
-	Entries int
-	Bytes   int // of the body; 0 without one
-}
-
-// Pulls is what is known of the devices that pull an export, since the start.
-type Pulls struct {
-	name                         string
-	Served, Unchanged, Turned    atomic.Uint64 // answers of 200, of 304, and all others
-	Bytes                        atomic.Uint64
-	LastPull, LastEmpty, Omitted atomic.Int64 // moments, Unix nanoseconds; entries that are left out
-	Count                        atomic.Int64 // entries of the last list
-	Held                         atomic.Bool
-
-	mu   sync.Mutex
-	last []Pull // the newest last
-}
-
-// shownPulls is how many pulls of an export are told one by one.
-const shownPulls = 10
-
-// Of gives the pulls of an export.
-func (r *Renderings) Of(name string) *Pulls {
-	if p, ok := r.pulls.Load(name); ok {
-		return p.(*Pulls)
+// Write is Write of the package within the memory that there is.
+func (r *Renderings) Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, error) {
+	hold := budget.Hold{Of: budget.Holder{Name: x.Name}, From: r.work}
+	defer hold.Release()
+	l, err := r.make(v, x, &rendering{}, asked, now, &hold)
+	if err != nil {
+		return nil, err
 	}
-	p, _ := r.pulls.LoadOrStore(name, &Pulls{name: name})
-	return p.(*Pulls)
+	return l.write(&asked.Part, now), nil
 }
-
-// Unchanged304 counts an answer without a body. It takes no lock and allocates nothing once the
-// export is known.
-func (p *Pulls) Unchanged304(now int64) {
-	p.Unchanged.Add(1)
-	p.LastPull.Store(now)
-}
-
-// Note counts and keeps a pull; b is nil where no list was given. What is said of the list is
-// said of all of it.
-func (p *Pulls) Note(one Pull, b *Body) {
-	switch one.Status {
-	case 200:
-		p.Served.Add(1)
-		p.Bytes.Add(uint64(one.Bytes))
-		p.LastPull.Store(one.At)
-	case 304:
-		p.Unchanged304(one.At)
-	default:
-		p.Turned.Add(1)
-	}
-	if b != nil && b.part == "" {
-		p.Count.Store(int64(b.Count))
-		p.Omitted.Store(int64(b.Left.Omitted()))
-		p.Held.Store(b.Held)
-		if b.Count == 0 {
-			p.LastEmpty.Store(one.At)
-		} else {
-			p.LastEmpty.Store(0)
-		}
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.last) >= shownPulls {
-		p.last = append(p.last[:0], p.last[1:]...)
-	}
-	p.last = append(p.last, one)
-}
-
-// Last are the last pulls that had a body or were refused, the newest first.
-func (p *Pulls) Last() []Pull {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	list := slices.Clone(p.last)
-	slices.Reverse(list)
-	return list
-}
-
-// Name is the export's.
-func (p *Pulls) Name() string { return p.name }
 
 // Each yields the pulls of all exports that there are, by name.
 func (r *Renderings) Each(v *engine.View, yield func(*Pulls)) {
@@ -347,8 +400,9 @@ func (r *Renderings) Each(v *engine.View, yield func(*Pulls)) {
 	}
 }
 
-// Forget lets go of what is kept of exports that are gone. It is to be called now and then.
-func (r *Renderings) Forget(v *engine.View) {
+// Forget lets go of what is kept of exports that are gone, and of entries that are not needed any
+// more for parts. It is to be called every minute or so.
+func (r *Renderings) Forget(v *engine.View, now int64) {
 	r.pulls.Range(func(key, _ any) bool {
 		if v.Export(key.(string)) == nil {
 			r.pulls.Delete(key)
@@ -356,9 +410,18 @@ func (r *Renderings) Forget(v *engine.View) {
 		return true
 	})
 	r.kept.Range(func(key, value any) bool {
-		if v.Export(value.(*rendering).name) == nil {
+		p := value.(*rendering)
+		if v.Export(p.name) == nil {
 			r.kept.Delete(key)
-			r.letGo(value.(*rendering))
+			r.letGo(p)
+			return true
+		}
+		if p.mu.TryLock() { // who is at it sees to it
+			if l := p.list; l != nil && len(l.choice.Entries) > 0 && !l.format.timed(l.narrowed) && now-p.parted >= int64(partsLast) {
+				p.taken.Add(-l.size())
+				l.letGo()
+			}
+			p.mu.Unlock()
 		}
 		return true
 	})
