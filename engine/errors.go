@@ -11,6 +11,7 @@ var (
 	ErrNotFound = errors.New("not found")          // no such decision, alert, machine, bouncer, allowlist
 	ErrExists   = errors.New("already exists")     // the name is taken
 	ErrRefused  = errors.New("refused")            // the caller may not do that to this thing
+	ErrChanged  = errors.New("changed meanwhile")  // what the caller went by is not so any more: look again
 	ErrBusy     = errors.New("too many writers")   // the queue of proposals is full: come back later
 	ErrDisk     = errors.New("cannot store")       // the journal cannot be written; reads go on
 	ErrClosed   = errors.New("engine is closed")   // shutting down

@@ -17,7 +17,7 @@ import (
 // at info what was stored (alert_log.go).
 //
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
-// duration that cannot be read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
+// duration that cannot be read, ErrProfile, ErrChanged (Alert.Judged), ErrBusy, ErrDisk, ErrClosed.
 func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert, now int64) ([]AlertID, error) {
 	if machine != "" {
 		ctx = orElse(ctx, Actor{ActorMachine, machine})
@@ -43,6 +43,9 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	}
 	p := &proposal{op: o, ahead: true}
 	p.resolve = func(v *View) (op, error) {
+		if slices.ContainsFunc(alerts, func(a *Alert) bool { return a.Judged != nil && !v.SameAllowlists(a.Judged) }) {
+			return nil, &Error{Kind: ErrChanged, Text: "allowlists change all the time: try again"}
+		}
 		if v.allowlists != view.allowlists && e.recheck(o, v) {
 			p.bytes = nil // to be written anew
 		}

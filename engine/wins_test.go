@@ -230,3 +230,28 @@ func TestLongChainsThatAreOver(t *testing.T) {
 		}
 	}
 }
+
+// TestChosenByOtherAllowlists: decisions that were chosen by allowlists that have changed since
+// are not stored; chosen again they are.
+func TestChosenByOtherAllowlists(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	ctx, now := context.Background(), r.Now().UnixNano()
+	report := func(judged *engine.View) error {
+		_, err := r.AddAlerts(ctx, "", []*engine.Alert{{Scenario: "s", StopAt: engine.StampOf(r.Now()), Judged: judged, Decisions: []engine.NewDecision{
+			{Scope: "Ip", Value: "192.0.2.7", Type: "ban", Origin: "cscli", Scenario: "s", Duration: "1h"}}}}, now)
+		return err
+	}
+	before := r.View()
+	wants(t, report(before), nil)
+	if ended := allow(t, r.Engine, now, "192.0.2.7"); ended != 1 {
+		t.Fatalf("%d decisions have ended", ended)
+	}
+	revision := r.View().Revision()
+	wants(t, report(before), engine.ErrChanged)
+	if now := r.View().Revision(); now != revision {
+		t.Errorf("at revision %d after %d something was stored", now, revision)
+	}
+	wants(t, report(r.View()), nil)
+	wants(t, report(nil), nil)
+}

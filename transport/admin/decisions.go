@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -48,7 +49,17 @@ type Ended struct {
 // addDecision stores one decision as an alert of its own, as the reference's command
 // line does. Everything is judged here, whatever the client: the verb's own checks
 // only make for better sentences.
-func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Imported, error) {
+func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (done *Imported, err error) {
+	for range choices {
+		if done, err = h.addDecisionOnce(ctx, q); !errors.Is(err, engine.ErrChanged) {
+			break
+		}
+	}
+	return done, err
+}
+
+// addDecisionOnce is addDecision, with an ErrChanged when allowlists have changed on the way.
+func (h *Handler) addDecisionOnce(ctx context.Context, q *NewDecision) (*Imported, error) {
 	now, view := h.engine.Now(), h.engine.View()
 	scope := engine.CanonicalScope(q.Scope)
 	warning, err := protected(view, q, scope, now)
@@ -77,6 +88,9 @@ func (h *Handler) addDecision(ctx context.Context, q *NewDecision) (*Imported, e
 	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
 	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
 	a.Decisions = []engine.NewDecision{d}
+	if !q.Bypass {
+		a.Judged = view
+	}
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
 	if err != nil {
 		return nil, err

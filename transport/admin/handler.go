@@ -331,6 +331,7 @@ var kinds = []struct {
 	{"not found", engine.ErrNotFound, http.StatusNotFound},
 	{"exists", engine.ErrExists, http.StatusConflict},
 	{"refused", engine.ErrRefused, http.StatusForbidden},
+	{"changed", engine.ErrChanged, http.StatusConflict},
 	{"busy", engine.ErrBusy, http.StatusServiceUnavailable},
 	{"disk", engine.ErrDisk, http.StatusInsufficientStorage},
 	{"closed", engine.ErrClosed, http.StatusServiceUnavailable},

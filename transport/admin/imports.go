@@ -242,11 +242,27 @@ func (h *Handler) importChunk(ctx context.Context, c *chunk) error {
 	if c.head.Dry {
 		return nil
 	}
-	if !view.SameAllowlists(c.view) { // an allowlist ends what it protects, and nothing slips in behind it
-		if err := h.choose(c); err != nil {
+	again := !view.SameAllowlists(c.view)
+	for range choices {
+		if again {
+			if err := h.choose(c); err != nil {
+				return err
+			}
+		}
+		err := h.storeChunk(ctx, c)
+		if again = errors.Is(err, engine.ErrChanged); !again {
 			return err
 		}
 	}
+	return &engine.Error{Kind: engine.ErrChanged, Text: "allowlists change all the time: nothing of this chunk was stored"}
+}
+
+// choices is how often decisions are chosen anew because allowlists have changed until they were
+// to be stored: an allowlist ends what it protects, and nothing slips in behind it.
+const choices = 5
+
+// storeChunk stores what was chosen, with an ErrChanged when allowlists have changed since.
+func (h *Handler) storeChunk(ctx context.Context, c *chunk) error {
 	if c.out.Stored == 0 {
 		h.logImport(ctx, c)
 		return nil
@@ -254,7 +270,7 @@ func (h *Handler) importChunk(ctx context.Context, c *chunk) error {
 	a := operatorsAlert(c.view, c.head.Machine, c.now)
 	a.Decisions, a.Batch = c.decisions, engine.Batch{Name: c.head.Batch}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", c.head.Source, c.out.Stored)
-	a.EventsCount, a.Unlogged = int32(c.out.Stored), true
+	a.EventsCount, a.Unlogged, a.Judged = int32(c.out.Stored), true, c.view
 	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, c.now)
 	c.decisions = nil // they are the engine's
 	if err != nil {

@@ -134,7 +134,7 @@ func plainItems(dst []Item, text string, pace func(int)) ([]Item, bool) {
 		if rest == itemsEnd {
 			return dst, true
 		}
-		if rest[0] != ',' {
+		if rest[0] != ',' || len(dst)-before > MaxChunk { // too many: those are counted, not kept
 			return dst[:before], false
 		}
 		rest = rest[1:]

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -58,6 +59,47 @@ func (w *writer) record(kind byte, data string) []byte {
 	return w.aead.Seal(head, nonce, text, head[:5:5])
 }
 
+// newWriterOf is one for the client of a new connection.
+func newWriterOf(t *testing.T) (*pipe, *writer) {
+	t.Helper()
+	var keys strings.Builder
+	p := newPipeWith(t, tls.VersionTLS13, &keys)
+	var secret []byte
+	for line := range strings.Lines(keys.String()) {
+		if f := strings.Fields(line); f[0] == "CLIENT_TRAFFIC_SECRET_0" {
+			secret, _ = hex.DecodeString(f[2])
+		}
+	}
+	if len(secret) != 32 {
+		t.Fatalf("a secret of %d bytes", len(secret))
+	}
+	return p, newWriter(t, secret, 0)
+}
+
+// TestSessionMute: of a message for crypto/tls that never ends little is kept, for the connection
+// ends. Changes of keys go on for ever while something is said between.
+func TestSessionMute(t *testing.T) {
+	p, w := newWriterOf(t)
+	for range 300 {
+		row := w.record(22, "\x18\x00\x00\x01\x00")
+		w = w.next()
+		if text, err := p.open(append(row, w.record(23, "x")...)); text != "x" || err != nil {
+			t.Fatalf("%q, %v", text, err)
+		}
+	}
+	for _, size := range []int{100, 1000, 16000} {
+		p, w := newWriterOf(t)
+		text, err := p.open(w.record(22, "\x18\x00\xff\xff"))
+		sent := 0
+		for ; text == "" && err == nil && sent < 64<<10; sent += size {
+			text, err = p.open(w.record(22, strings.Repeat("x", size)))
+		}
+		if text != "" || !errors.Is(err, errMute) || sent > muteAtMost+size || p.session.Held() == 0 {
+			t.Errorf("in parts of %d: %q, %v after %d bytes", size, text, err, sent)
+		}
+	}
+}
+
 // next are the keys after a change of them.
 func (w *writer) next() *writer { return newWriter(w.t, w.expand("traffic upd", 32), 0) }
 
@@ -66,18 +108,7 @@ func (w *writer) next() *writer { return newWriter(w.t, w.expand("traffic upd", 
 func TestSessionNewKeys(t *testing.T) {
 	asks, tells := "\x18\x00\x00\x01\x01", "\x18\x00\x00\x01\x00"
 	for _, cut := range []int{0, 1, 4, 5, 11, 26, 27, 30, 40, 1 << 10} {
-		var keys strings.Builder
-		p := newPipeWith(t, tls.VersionTLS13, &keys)
-		var secret []byte
-		for line := range strings.Lines(keys.String()) {
-			if f := strings.Fields(line); f[0] == "CLIENT_TRAFFIC_SECRET_0" {
-				secret, _ = hex.DecodeString(f[2])
-			}
-		}
-		if len(secret) != 32 {
-			t.Fatalf("a secret of %d bytes", len(secret))
-		}
-		w := newWriter(t, secret, 0)
+		p, w := newWriterOf(t)
 		row := w.record(23, "one")
 		row = append(row, w.record(23, "")...) // which means nothing
 		row = append(row, w.record(22, tells)...)

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ type session struct {
 	full  bool // the last Open, or read of a goroutine, filled what it was given
 	over  bool // Open has said so
 	ahead bool // crypto/tls may have more than it was asked for, with a goroutine
+	mute  int  // bytes that came on a loop since the last that were for anybody but crypto/tls
 	known bool // what of the client's certificate was made
 	made  any  // by the owner
 }
@@ -45,11 +47,17 @@ func (s *session) certificate() any {
 func (s *session) Open(in, out []byte) (n int, err error) {
 	if len(in) > 0 {
 		s.wire.lend(in)
+		s.mute += len(in)
 	}
 	for n < len(out) && (s.full || s.ahead || s.wire.ready()) {
 		m, err := s.Read(out[n:])
 		n += m
 		s.full = n == len(out)
+		if m > 0 {
+			s.mute = s.wire.open()
+		} else if s.mute-s.wire.open() > muteAtMost {
+			err = errMute
+		}
 		if isDry(err) {
 			s.ahead = false
 			break
@@ -63,6 +71,13 @@ func (s *session) Open(in, out []byte) (n int, err error) {
 	return n, nil
 }
 
+// muteAtMost is how many bytes a client may send that are for crypto/tls alone, one after the
+// other, once the handshake is done. A change of keys has some thirty. Of a message that never
+// ends crypto/tls would keep 64 KiB, which nobody would know of: the connection ends.
+const muteAtMost = 4 << 10
+
+var errMute = errors.New("more was sent for the encryption itself than it ever needs")
+
 // isDry reports whether the wire has not what is asked for.
 func isDry(err error) bool { return err == errDry }
 
@@ -71,7 +86,7 @@ func (s *session) Keep() { s.wire.keep() }
 
 // Held implements reactor.Cover.
 func (s *session) Held() int {
-	n := len(s.wire.in) + s.wire.given()
+	n := s.wire.open()
 	if s.full || s.ahead || s.over {
 		n++
 	}
@@ -210,6 +225,9 @@ func (w *wire) given() int {
 	}
 	return recordHead + int(w.head[3])<<8 + int(w.head[4]) - w.left
 }
+
+// open is how much came of what crypto/tls could not open yet.
+func (w *wire) open() int { return len(w.in) + w.given() }
 
 // lend lets crypto/tls have what came, until keep or keepLess.
 func (w *wire) lend(in []byte) {
