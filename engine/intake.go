@@ -133,14 +133,7 @@ func (a *Alert) clean() {
 // allowlisted reports whether an alert must be dropped because its source is
 // never to be banned. A source that cannot be read is not allowlisted.
 func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
-	if a.Source.Scope != ScopeIP && a.Source.Scope != ScopeRange {
-		return false
-	}
-	target, ok := parseTarget(a.Source.Value)
-	if !ok {
-		return false
-	}
-	matches := view.Allowlisted(nil, target, now)
+	matches := a.sparedBy(view, now)
 	if len(matches) == 0 {
 		return false
 	}
@@ -152,6 +145,19 @@ func (e *Engine) allowlisted(a *Alert, view *View, now int64) bool {
 			"scenario", a.Scenario, "machine", a.MachineID)
 	}
 	return true
+}
+
+// sparedBy are the items of allowlists that keep an alert without decisions of its own away. A source that
+// cannot be read has none.
+func (a *Alert) sparedBy(view *View, now int64) []AllowlistMatch {
+	if a.Source.Scope != ScopeIP && a.Source.Scope != ScopeRange {
+		return nil
+	}
+	target, ok := parseTarget(a.Source.Value)
+	if !ok {
+		return nil
+	}
+	return view.Allowlisted(nil, target, now)
 }
 
 // plans makes plans of decisions. Those that must name an address and do not are

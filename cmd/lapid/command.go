@@ -23,6 +23,7 @@ func run(ctx context.Context, t *verbs.Terminal, args []string) int {
 		return runDaemon(ctx, t, daemon)
 	}
 	// Anything else has a verb, or is help.
+	var sick verbs.Sick
 	root := rootCommand(t)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
@@ -31,6 +32,12 @@ func run(ctx context.Context, t *verbs.Terminal, args []string) int {
 	}
 	if errors.Is(err, program.ErrFatal) {
 		return exitFails // said already, by the log
+	}
+	if errors.As(err, &sick) { // shown already
+		if sick.Broken {
+			return exitBroken
+		}
+		return exitFails
 	}
 	var line verbs.UnknownWord
 	fmt.Fprintf(t.Err, "Error: %s: %s\n%s", c.CommandPath(), complaint(err), t.Advice(err))
@@ -150,7 +157,7 @@ is made at the first start and kept.`,
 		f.Bool(word, false, "log level "+word)
 		_ = f.MarkHidden(word)
 	}
-	root.AddCommand(serveCommand(t), shadowCommand(t), verbs.Quickstart(t, func(ctx context.Context, s *config.Setup, ready func()) error {
+	root.AddCommand(serveCommand(t), verbs.Doctor(t, lookAhead), shadowCommand(t), verbs.Quickstart(t, func(ctx context.Context, s *config.Setup, ready func()) error {
 		return serveQuickstart(ctx, t, s, ready)
 	}))
 	root.AddCommand(verbs.Commands(t)...)
@@ -163,8 +170,8 @@ is made at the first start and kept.`,
 // hint names the verb that was probably meant, or where all are told. Only
 // the first level is looked at: groups name their own verbs.
 func hint(word string) string {
-	verbs := []string{"serve", "quickstart", "health", "ready", "docs", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
-		"metrics", "exports", "lapi", "capi", "console", "papi", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
+	verbs := []string{"serve", "quickstart", "health", "ready", "doctor", "docs", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
+		"metrics", "exports", "lapi", "capi", "console", "papi", "profiles", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}

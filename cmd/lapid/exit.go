@@ -13,6 +13,8 @@ const (
 	exitFails = 1
 	exitUsage = 2
 
+	exitBroken = 2 // of doctor, which gives exitFails for advice
+
 	exitInterrupted = 130 // as a shell says it of SIGINT
 )
 

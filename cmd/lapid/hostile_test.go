@@ -176,7 +176,7 @@ var verbLines = []string{
 	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",
 	"movein --from X", "movein --dry-run --from sqlite:X", "movein --dry-run --from sqlite:@DIR@/crowdsec.db", "movein status", "movein status X",
 	"shadow --upstream X", "shadow --upstream http://127.0.0.1:1 --listen X", "shadow X", "shadow report", "shadow report X", "shadow answer X", "shadow answer ours --bouncers X", "shadow reset",
-	"ready", "ready X", "health", "health X", "docs", "docs X", "docs push", "check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
+	"profiles test", "profiles test -s X --scope X -v X --country X --meta X=X -m X", "profiles test -f @DIR@/bad.csv", "profiles test -f X", "profiles test -i X", "ready", "ready X", "health", "health X", "doctor", "doctor X", "doctor --backups X", "doctor --deep", "docs", "docs X", "docs push", "check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	"quickstart X", "serve X", "serve -t", "X", "machines X", "--X", "machines list --X", "-X", "-o X version",
 	"decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
 	"bouncers prune -d 3m --force", "bouncers prune -d X", "machines prune -d 3m --force", "machines prune --not-validated-only --force", "machines prune -d X",

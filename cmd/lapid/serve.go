@@ -102,6 +102,13 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 	return program.Serve(ctx, start)
 }
 
+// lookAhead is what doctor asks of a start that does not happen.
+func lookAhead(ctx context.Context, s *config.Setup) (*verbs.Prospect, error) {
+	s.StrayVariables(os.Environ())
+	warnings, memory, source, err := program.Look(ctx, &program.Start{Setup: s, Version: version})
+	return &verbs.Prospect{Warnings: warnings, Memory: memory, MemorySource: source}, err
+}
+
 // serveQuickstart is the server of a quickstart: errors are its own, not the log's.
 func serveQuickstart(ctx context.Context, t *verbs.Terminal, s *config.Setup, ready func()) error {
 	return program.Run(ctx, &program.Start{Setup: s, Version: version, Commit: commit, Out: t.Err, Err: t.Err, Ready: ready})

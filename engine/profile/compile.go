@@ -17,6 +17,7 @@ import (
 type Set struct {
 	profiles []profile
 	options  Options
+	language *language
 	needs    need      // what of an alert some expression looks at
 	idle     sync.Pool // of *evaluation
 }
@@ -74,7 +75,8 @@ func Compile(specs []Spec, opts *Options) (*Set, []Warning, error) {
 		return nil, nil, fmt.Errorf("zero profiles loaded for LAPI")
 	}
 	s := &Set{options: opts.withDefaults()}
-	c := &compiler{language: newLanguage(&s.options), sends: s.options.Sends}
+	s.language = newLanguage(&s.options)
+	c := &compiler{language: s.language, sends: s.options.Sends}
 	for i := range specs {
 		c.index = i
 		c.name(specs)

@@ -36,6 +36,7 @@ func (e *evaluation) judge() (engine.Verdict, error) {
 	for i := range e.set.profiles {
 		p := &e.set.profiles[i]
 		e.profile = p
+		e.trace.reached(i)
 		trues, err := e.match(p)
 		matched, stop := trues > 0, p.breaks
 		if err != nil {
@@ -55,10 +56,12 @@ func (e *evaluation) judge() (engine.Verdict, error) {
 		if !matched {
 			continue
 		}
-		if !brought && len(verdict.Decisions) == 0 {
+		decides := !brought && len(verdict.Decisions) == 0
+		if decides {
 			verdict.Decisions = e.decide(p, trues)
 			e.facts.decided(verdict.Decisions, e.set.needs)
 		}
+		e.trace.matched(p, decides && len(verdict.Decisions) > 0, stop)
 		if verdict.Notify = append(verdict.Notify, p.notify...); !brought && len(verdict.Decisions) == 0 {
 			verdict.Undecided = len(verdict.Notify)
 		}
@@ -84,8 +87,9 @@ func (e *evaluation) notSending(p *profile) {
 // match counts the true filters; none is skipped once one is true, for each adds its
 // decisions. It stops at the first that fails and says so in the log.
 func (e *evaluation) match(p *profile) (trues int, err error) {
-	for _, x := range p.filters {
+	for i, x := range p.filters {
 		ok, err := e.test(x)
+		e.trace.filter(e, i, x, ok, err)
 		if err != nil {
 			e.complain(p, x, err)
 			return trues, err
@@ -157,6 +161,7 @@ func (e *evaluation) lasting(p *profile, o *order) string {
 	}
 	out, err := e.run(p.duration)
 	if err != nil {
+		e.trace.lasted(e, p.duration, o.duration, err)
 		e.log(slog.LevelWarn, "Failed to run duration_expr : "+err.Error(), "duration", o.duration)
 		return o.duration
 	}
@@ -165,8 +170,10 @@ func (e *evaluation) lasting(p *profile, o *order) string {
 		text = d.String()
 	}
 	if _, err := engine.ParseDuration(text); err != nil {
+		e.trace.lasted(e, p.duration, o.duration, fmt.Errorf("%s is no duration: %w", clip(text), err))
 		e.log(slog.LevelWarn, "Failed to parse expr duration result", "result", clip(text), "error", clip(err.Error()), "duration", o.duration)
 		return o.duration
 	}
+	e.trace.lasted(e, p.duration, text, nil)
 	return text
 }

@@ -27,6 +27,7 @@ type evaluation struct {
 	view    *engine.View
 	now     int64
 	profile *profile // the one being looked at
+	trace   *Tracer  // nil: nobody asks how it was judged
 
 	// Set by run for one expression.
 	room int          // bytes of texts and lists it may still make

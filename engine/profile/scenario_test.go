@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -141,10 +142,34 @@ func (s *scenario) alert(t *testing.T, d *datadriven.TestData) string {
 		fmt.Fprintf(&out, "refused (%t): %v\n", errors.Is(err, engine.ErrProfile), err)
 	}
 	out.WriteString(s.log.String())
+	s.traced(t, d, verdict, err)
 	if out.Len() == 0 {
 		return "nothing\n"
 	}
 	return out.String()
+}
+
+// traced judges once more, with a tracer, which must make no difference; what it has written down has to fit.
+func (s *scenario) traced(t *testing.T, d *datadriven.TestData, want engine.Verdict, failed error) {
+	tracer := s.set.Trace()
+	verdict, err := tracer.Evaluate(readAlert(t, d), nil, noon)
+	if !reflect.DeepEqual(verdict, want) || fmt.Sprint(err) != fmt.Sprint(failed) {
+		t.Errorf("%s: %+v %v, and traced %+v %v", d.Pos, want, failed, verdict, err)
+	}
+	decides, notices, over := 0, 0, false
+	for _, p := range tracer.Profiles {
+		if p.Decides {
+			decides++
+		}
+		notices += len(p.Notify)
+		if over && p.Reached || p.Matched && !p.Reached {
+			t.Errorf("%s: %+v", d.Pos, tracer.Profiles)
+		}
+		over = over || p.Stops
+	}
+	if failed == nil && (decides > 1 || (decides == 1) != (len(want.Decisions) > 0) || notices != len(want.Notify)) {
+		t.Errorf("%s: %+v is not what is traced: %+v", d.Pos, want, tracer.Profiles)
+	}
 }
 
 func (s *scenario) values(t *testing.T, d *datadriven.TestData) string {

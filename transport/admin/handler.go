@@ -50,6 +50,10 @@ type Handler struct {
 	// does. Set before the first request.
 	SyncOrders func(context.Context) (*OrdersSynced, error)
 
+	// TryRules judges an alert that is not stored by rules that come with the question, and with the history
+	// of a view; what it gives goes to the client as JSON. nil: nobody does. Set before the first request.
+	TryRules func(rules json.RawMessage, a *engine.Alert, v *engine.View, now int64) (any, error)
+
 	// Failed is told of a write that failed: who asked for what and from where, and why it was
 	// not done. It must not wait. nil: nobody is. Set before the first request.
 	Failed func(by engine.Actor, from engine.Sender, action, why string)
@@ -121,6 +125,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/alerts/delete": verb(h.deleteAlerts),
 		"/alerts/flush":  verb(h.flushAlerts),
 		"/alerts/judge":  verb(h.judge),
+		"/profiles/try":  verb(h.tryProfiles),
 
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
@@ -201,7 +206,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // reads are the last words of verbs that change nothing.
 var reads = map[string]bool{"status": true, "ready": true, "report": true, "list": true, "parts": true, "get": true, "stale": true, "await": true,
-	"check": true, "judge": true, "why": true, "verify": true, "backup": true}
+	"check": true, "judge": true, "try": true, "why": true, "verify": true, "backup": true}
 
 // watched remembers the status of an answer.
 type watched struct {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"lapid/engine"
@@ -30,6 +31,51 @@ func (h *Handler) judge(_ context.Context, q *JudgeRequest) (*Judged, error) {
 // Judge asks which notifications the rules in force name for an alert.
 func (c *Client) Judge(ctx context.Context, a *Alert) (*Judged, error) {
 	return ask[Judged](ctx, c, "/alerts/judge", JudgeRequest{a})
+}
+
+// TrialRequest asks what rules would make of an alert that is not stored.
+type TrialRequest struct {
+	Alert *Alert
+	Rules json.RawMessage
+}
+
+// Trialled is what they would; its form is between those who write the rules and those who judge.
+type Trialled struct{ Trial json.RawMessage }
+
+// tryProfiles stores nothing.
+func (h *Handler) tryProfiles(_ context.Context, q *TrialRequest) (*Trialled, error) {
+	if q.Alert == nil || h.TryRules == nil {
+		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: "an alert is missing, or nobody here judges one that is not stored"}
+	}
+	now := h.engine.Now()
+	found, err := h.TryRules(q.Rules, ComingAlert(q.Alert, now), h.engine.View(), now)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(found)
+	return &Trialled{text}, err
+}
+
+// TryProfiles asks what rules would make of an alert that is not stored.
+func (c *Client) TryProfiles(ctx context.Context, a *Alert, rules json.RawMessage) (json.RawMessage, error) {
+	t, err := ask[Trialled](ctx, c, "/profiles/try", TrialRequest{a, rules})
+	if err != nil {
+		return nil, err
+	}
+	return t.Trial, nil
+}
+
+// ComingAlert is an alert as one that comes in at a moment (Unix nanoseconds): times that are missing or cannot be
+// read are that moment, as at the Local API.
+func ComingAlert(a *Alert, now int64) *engine.Alert {
+	out := alertFrom(a)
+	out.CreatedAt = now
+	for _, s := range []*engine.Stamp{&out.StartAt, &out.StopAt} {
+		if *s == (engine.Stamp{}) {
+			*s = engine.StampOf(time.Unix(0, now).UTC())
+		}
+	}
+	return out
 }
 
 // alertFrom is an alert that was shown, as the rules see one that comes in.

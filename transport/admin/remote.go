@@ -67,7 +67,7 @@ func (r *Remote) On(ctx context.Context) context.Context {
 
 // localVerbs are not for other machines: a database is taken over where it is, and a report of the
 // Central API's connection belongs to verbs that read local files.
-var localVerbs = map[string]bool{"/movein": true}
+var localVerbs = map[string]bool{"/movein": true, "/profiles/try": true}
 
 // Role is the least role that a verb of the socket needs over HTTP, by its path such as
 // "/bouncers/list"; engine.RoleNone: it is not served there.

@@ -34,13 +34,20 @@ func Load(file string, env Environment) (*Setup, error) {
 	}
 	s.place = d.places
 	if harmless := slices.DeleteFunc(d.ignored, func(key string) bool { return slices.Contains(loud, key) }); len(harmless) > 0 {
-		s.warn("accepted, but without a meaning here: %s", strings.Join(harmless, ", "))
+		s.warn("%s%s", harmlessWords, strings.Join(harmless, ", "))
 	}
 	if s.Own, s.ownPlace, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
 		return nil, err
 	}
 	return s, complete(s)
 }
+
+// harmlessWords begin the warning that names keys of other programs.
+const harmlessWords = "accepted, but without a meaning here: "
+
+// Harmless reports whether a line of the log only names what is accepted because other programs
+// read the same file.
+func Harmless(line string) bool { return strings.Contains(line, harmlessWords) }
 
 // Again reads the same files once more, as a reload does. The Setup itself stays as it is.
 func (s *Setup) Again() (*Setup, error) { return Load(s.File, s.env) }

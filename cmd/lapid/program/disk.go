@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
 	"lapid/transport/admin"
 )
@@ -41,7 +42,7 @@ func (p *program) makeVerbs() {
 		verbs.Shadow = shadowVerbs{p}
 	}
 	verbs.SyncOrders = p.orders.sync
-	verbs.Exports = p.exports
+	verbs.Exports, verbs.TryRules = p.exports, config.TryRules
 	verbs.Failed, verbs.Settle = p.auditFailed, p.auditor.Settle
 	p.verbs = verbs
 }

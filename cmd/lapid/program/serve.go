@@ -143,13 +143,7 @@ func Test(ctx context.Context, o *Start) error {
 	}
 	if err == nil {
 		log.Logger = slog.New(lines)
-		var p *program
-		if p, err = newProgram(s, log, nil); err == nil {
-			err = p.tryStart(ctx)
-		}
-	}
-	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
-		err = s.Bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)
+		err = o.try(ctx, log)
 	}
 	if err != nil {
 		return Fail(o.Err, err)
@@ -157,3 +151,55 @@ func Test(ctx context.Context, o *Start) error {
 	log.Info("Configuration test done")
 	return nil
 }
+
+// try looks whether a start would succeed; what is only worth a warning goes to log.
+func (o *Start) try(ctx context.Context, log *serverLog) error {
+	s := o.Setup
+	p, err := newProgram(s, log, nil)
+	if err == nil {
+		err = p.tryStart(ctx)
+	}
+	if m := s.Config.Common.Media; err == nil && m != "" && m != "stdout" && m != "file" && m != "syslog" {
+		err = s.Bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", m)
+	}
+	return err
+}
+
+// Look is Test for a program: the warnings come as they are, one sentence each, with the memory that a start would
+// find (bytes) and what says so. The error is not said anywhere.
+func Look(ctx context.Context, o *Start) (warnings []string, memory int64, source string, err error) {
+	s := o.Setup
+	found := limits{}
+	if own, bad := s.Own.MemoryBytes(); bad == nil {
+		found = findLimits(os.DirFS("/"), own)
+	}
+	lines := &warningLines{}
+	if root := s.Data().RefuseRoot(s.Named() + " serve"); root != nil && !o.AsRoot {
+		lines.said = append(lines.said, fmt.Sprintf("a start by root would be refused: %v", root))
+	}
+	if err = s.Data().RefuseLinks(); err == nil {
+		_, err = logHandler(s, io.Discard, new(slog.LevelVar))
+	}
+	if err == nil {
+		err = o.try(ctx, &serverLog{Logger: slog.New(lines), level: new(slog.LevelVar)})
+	}
+	return lines.said, found.memory, found.source, err
+}
+
+// warningLines is a log that keeps the sentences of warnings and errors.
+type warningLines struct{ said []string }
+
+// Enabled implements slog.Handler.
+func (w *warningLines) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+// Handle implements slog.Handler.
+func (w *warningLines) Handle(_ context.Context, r slog.Record) error {
+	w.said = append(w.said, r.Message)
+	return nil
+}
+
+// WithAttrs implements slog.Handler: a sentence says all by itself.
+func (w *warningLines) WithAttrs([]slog.Attr) slog.Handler { return w }
+
+// WithGroup implements slog.Handler.
+func (w *warningLines) WithGroup(string) slog.Handler { return w }

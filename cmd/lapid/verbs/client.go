@@ -171,7 +171,7 @@ func ownClient(ctx context.Context, s *config.Setup, version string, rules engin
 		_ = e.Run(running) // what a verb must know it was told by its answer
 	}()
 	verbs := admin.NewHandler(e, version, log)
-	verbs.SyncOrders = syncAlone(s, e, version)
+	verbs.SyncOrders, verbs.TryRules = syncAlone(s, e, version), config.TryRules
 	c := admin.Local(verbs)
 	return c, func() {
 		c.Close()

@@ -24,6 +24,8 @@
 //
 // # Where what is
 //
+// doctor.go looks at everything once; what it looks at is in doctor_*.go.
+//
 // commands.go lists all verbs. A noun has a file that reads from the constructor of its
 // command down to what is written; long ones have more (machines_add.go, import_formats.go,
 // metrics_bouncers.go). Verbs without a noun have one each: health.go, ready.go, docs.go, why.go, backup.go, restore.go, movein.go,

@@ -28,6 +28,8 @@ lapid shadow answer theirs`,
 	"ready":        `lapid ready`,
 	"health": `lapid health
 lapid health -o json | jq -r .error`,
+	"doctor": `lapid doctor
+lapid doctor --backups /srv/backups -o json | jq '.checks[] | select(.state == "broken")'`,
 	"docs": `lapid docs
 lapid docs moving-in | less
 lapid docs push -o raw > push.md`,
@@ -167,6 +169,11 @@ lapid console enroll --quick`,
 lapid notifications test ops_webhook -a '{"scenario": "crowdsecurity/ssh-bf", "source": {"cn": "FR"}}'`,
 	"notifications reinject": `lapid notifications reinject 42
 lapid notifications reinject 42 -a '{"remediation": true}'`,
+
+	"profiles": `lapid profiles test --scenario crowdsecurity/ssh-bf --ip 192.0.2.7`,
+	"profiles test": `lapid profiles test --scenario crowdsecurity/ssh-bf --ip 192.0.2.7 --country DE --events 6
+lapid profiles test -f alert.json -o json | jq .decisions
+lapid alerts inspect 42 -o json | jq .decisions=null | lapid profiles test -f -`,
 
 	"config": `lapid config show`,
 	"config show": `lapid config show
