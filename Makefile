@@ -26,8 +26,8 @@ ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: build ## build lapid, start it on 127.0.0.1:8080 (LISTEN=, METRICS=, DATA=) and print three curl lines to try
-	./bin/lapid quickstart --dir $(DATA) $(if $(LISTEN),--listen $(LISTEN)) $(if $(METRICS),--metrics $(METRICS))
+run: build ## build lapid, start it on 127.0.0.1:8080 (LISTEN=, METRICS=, CONSOLE=, DATA=) and print three curl lines and a link to try
+	./bin/lapid quickstart --dir $(DATA) $(if $(LISTEN),--listen $(LISTEN)) $(if $(METRICS),--metrics $(METRICS)) $(if $(CONSOLE),--console $(CONSOLE))
 
 build: ## build bin/lapid
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(strip $(STAMPS))' -o bin/lapid ./cmd/lapid

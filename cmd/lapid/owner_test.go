@@ -402,7 +402,7 @@ func TestRootQuickstartIsRefused(t *testing.T) {
 	e.link(e.data, filepath.Join(linked, "lapid"))
 	for _, dir := range []string{e.data, filepath.Join(e.data, "a/b"), linked} {
 		before := describe(t, e.dir)
-		p := start(t, nil, "quickstart", "--dir", dir, "--listen", fmt.Sprint("127.0.0.1:", e.port), "--metrics", fmt.Sprint("127.0.0.1:", e.metrics))
+		p := start(t, nil, "quickstart", "--console", "off", "--dir", dir, "--listen", fmt.Sprint("127.0.0.1:", e.port), "--metrics", fmt.Sprint("127.0.0.1:", e.metrics))
 		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "belongs to user 4711") || !strings.Contains(p.out.String(), "quickstart --dir "+dir) {
 			t.Errorf("%s: exit %d: %s", dir, code, p.out)
 		}
@@ -412,7 +412,7 @@ func TestRootQuickstartIsRefused(t *testing.T) {
 	}
 	e.link(e.treasure, filepath.Join(e.data, "lapid"))
 	e.own(filepath.Join(e.data, "lapid"))
-	for _, words := range [][]string{{"-c", e.file, "serve", "--as-root"}, {"quickstart", "--as-root", "--dir", e.data}} {
+	for _, words := range [][]string{{"-c", e.file, "serve", "--as-root"}, {"quickstart", "--console", "off", "--as-root", "--dir", e.data}} {
 		p := start(t, nil, words...)
 		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), "data/lapid is a link of user 4711") {
 			t.Errorf("%v: exit %d: %s", words, code, p.out)

@@ -239,7 +239,7 @@ func TestQuickstart(t *testing.T) {
 	api, metrics := fmt.Sprint("127.0.0.1:", freePort(t)), fmt.Sprint("127.0.0.1:", freePort(t))
 	var first string
 	for range 2 {
-		p := start(t, nil, "quickstart", "--dir", dir, "--listen", api, "--metrics", metrics)
+		p := start(t, nil, "quickstart", "--console", "off", "--dir", dir, "--listen", api, "--metrics", metrics)
 		await(t, "the lines are printed", func() bool { return strings.Contains(p.out.String(), "Ctrl-C ends it") })
 		var lines []string
 		for line := range strings.Lines(p.out.String()) {

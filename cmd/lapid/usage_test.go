@@ -317,7 +317,7 @@ func TestQuickstartLooksFirst(t *testing.T) {
 		{"127.0.0.1:99999", metrics, `--listen: "127.0.0.1:99999" has no port between 1 and 65535`},
 		{api, api, "--listen and --metrics are both " + api},
 	} {
-		p := start(t, nil, "quickstart", "--dir", dir, "--listen", c.listen, "--metrics", c.metrics)
+		p := start(t, nil, "quickstart", "--console", "off", "--dir", dir, "--listen", c.listen, "--metrics", c.metrics)
 		if code := p.wait(t); code != exitFails || !strings.Contains(p.out.String(), c.says) {
 			t.Errorf("exit %d: %s\nwant %s", code, p.out, c.says)
 		}
@@ -326,7 +326,7 @@ func TestQuickstartLooksFirst(t *testing.T) {
 		}
 	}
 	up := func(listen string) *process {
-		p := start(t, nil, "quickstart", "--dir", dir, "--listen", listen, "--metrics", metrics)
+		p := start(t, nil, "quickstart", "--console", "off", "--dir", dir, "--listen", listen, "--metrics", metrics)
 		await(t, "the lines are printed", func() bool { return strings.Contains(p.out.String(), "lapid listens on http://"+listen+".") })
 		return p
 	}
@@ -335,7 +335,7 @@ func TestQuickstartLooksFirst(t *testing.T) {
 		p.wait(t)
 	}
 	first := up(api)
-	again := start(t, nil, "quickstart", "--dir", dir)
+	again := start(t, nil, "quickstart", "--console", "off", "--dir", dir)
 	if again.wait(t) != exitFails || !strings.Contains(again.out.String(), fmt.Sprintf("a server is running in %s already, process %d", dir, first.cmd.Process.Pid)) {
 		t.Errorf("%s", again.out)
 	}

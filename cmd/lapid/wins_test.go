@@ -151,7 +151,7 @@ func TestAllowlistsWin(t *testing.T) {
 func TestQuickstartHasAllowlistsWin(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	p := start(t, nil, "quickstart", "--dir", dir, "--listen", fmt.Sprint("127.0.0.1:", freePort(t)), "--metrics", fmt.Sprint("127.0.0.1:", freePort(t)))
+	p := start(t, nil, "quickstart", "--console", "off", "--dir", dir, "--listen", fmt.Sprint("127.0.0.1:", freePort(t)), "--metrics", fmt.Sprint("127.0.0.1:", freePort(t)))
 	await(t, "the lines are printed", func() bool { return strings.Contains(p.out.String(), "Ctrl-C ends it") })
 	if text, err := os.ReadFile(filepath.Join(dir, "lapid.yaml")); err != nil || !strings.Contains(string(text), "\nallowlist_wins: true\n") {
 		t.Errorf("%s %v", text, err)

@@ -74,7 +74,7 @@ func TestWriteABouncerPage(t *testing.T) {
 	runPage(t, "write-a-bouncer.md", page, dir, fmt.Sprintf(`DIR=%s/try
 ADDR=127.0.0.1:%d
 METRICS=127.0.0.1:%d
-start_server() { lapid quickstart --dir "$DIR" --listen "$ADDR" --metrics "$METRICS" >> server.log 2>&1 & server=$!; }
+start_server() { lapid quickstart --console off --dir "$DIR" --listen "$ADDR" --metrics "$METRICS" >> server.log 2>&1 & server=$!; }
 `, dir, freePort(t), freePort(t)))
 	if out, err := exec.Command("go", "vet", filepath.Join(dir, "bouncer.go")).CombinedOutput(); err != nil {
 		t.Errorf("go vet: %v\n%s", err, out)

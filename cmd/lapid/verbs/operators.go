@@ -363,6 +363,11 @@ func operatorsRevoke(t *Terminal) *cobra.Command {
 	}
 }
 
+// linkInto is the address that a link leads to.
+func linkInto(link *admin.GrantedLink, secret string) string {
+	return strings.TrimSuffix(link.Console, "/") + "/login?link=" + url.QueryEscape(secret)
+}
+
 // operatorsLink is operators link: where an operator is let in once, without a password.
 func operatorsLink(t *Terminal) *cobra.Command {
 	return &cobra.Command{
@@ -374,7 +379,7 @@ func operatorsLink(t *Terminal) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("unable to make a link: %w", worded("link", err))
 				}
-				where := strings.TrimSuffix(link.Console, "/") + "/login?link=" + url.QueryEscape(secret)
+				where := linkInto(link, secret)
 				switch t.Output {
 				case jsonWords:
 					return t.json(map[string]any{"link": where, "expires_at": moment(link.ExpiresAt)}, "  ")

@@ -2,6 +2,7 @@ package verbs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
 	"lapid/transport/admin"
 )
 
@@ -32,6 +34,7 @@ below one, unless --as-root is given; see serve.`,
 	}
 	c.Flags().StringVar(&q.dir, "dir", config.LocalData, "folder for everything")
 	c.Flags().StringVar(&q.listen, "listen", "127.0.0.1:8080", "address of the API")
+	c.Flags().StringVar(&q.console, "console", "127.0.0.1:8081", "address of the web console, at the first start, or off")
 	c.Flags().StringVar(&q.metrics, "metrics", "127.0.0.1:6060", "address of the metrics")
 	c.Flags().BoolVar(&q.asRoot, "as-root", false, "start as root although the folder belongs to another user")
 	return c
@@ -58,8 +61,40 @@ func runQuickstart(ctx context.Context, t *Terminal, q *quick, serve func(contex
 	if err != nil {
 		return err
 	}
-	return serve(ctx, s, func() { t.write(lines) })
+	if q.console == noConsole {
+		s.Own.Console = config.ConsoleSettings{}
+	}
+	return serve(ctx, s, func() { t.write(quickConsole(ctx, s, q) + lines) })
 }
+
+// quickConsole is the way into the console, which is good for a minute; "" where there is none.
+func quickConsole(ctx context.Context, s *config.Setup, q *quick) string {
+	if q.console == noConsole {
+		return ""
+	}
+	again := fmt.Sprintf("%s -c %s operators link %s", os.Args[0], s.File, quickOperator)
+	client, err := admin.Dial(ctx, s.Socket())
+	if err != nil {
+		return fmt.Sprintf("\nThe web console is at %s: %s prints a link into it.\n", q.console, again)
+	}
+	defer client.Close()
+	secret := admin.NewSecret()
+	link, err := client.LinkOperator(ctx, &admin.NewLink{Name: quickOperator, Hash: admin.HashSecret(secret)})
+	if err != nil {
+		return fmt.Sprintf("\nThe web console is at %s, and no link was made: %v\n", q.console, err)
+	}
+	return fmt.Sprintf(quickConsoleWords, linkInto(link, secret), again)
+}
+
+// quickConsoleWords: 1 the link, 2 the line that makes another.
+const quickConsoleWords = `
+The web console; this link lets in once, within a minute:
+
+%[1]s
+
+# another one
+%[2]s
+`
 
 // furnish makes what is missing in the folder: first the configuration, then
 // the machine and the bouncer with their secrets. Each step is done only
@@ -102,9 +137,20 @@ func furnish(ctx context.Context, t *Terminal, q *quick) error {
 		}
 	}
 	if file := filepath.Join(q.dir, quickKey); datadir.Missing(file) {
-		return quickBouncer(ctx, t, file)
+		if err := quickBouncer(ctx, t, file); err != nil {
+			return err
+		}
 	}
-	return nil
+	if q.console == noConsole {
+		return nil
+	}
+	return t.withClient(ctx, func(client *admin.Client) error {
+		_, err := client.Operator(ctx, quickOperator)
+		if errors.Is(err, engine.ErrNotFound) {
+			err = client.AddOperator(ctx, &admin.NewOperator{Name: quickOperator, Role: "admin"}) // a link lets in, no password
+		}
+		return err
+	})
 }
 
 // quickBouncer makes the bouncer, anew if only its key was lost. The row is

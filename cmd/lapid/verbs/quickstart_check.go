@@ -43,6 +43,9 @@ func checkQuick(ctx context.Context, t *Terminal, q *quick, listen, metrics bool
 			return fmt.Errorf("a server is running in %s already, process %d: use it, stop it, or choose another folder with --dir", q.dir, status.PID)
 		}
 		q.keep(s, listen, metrics)
+		if q.console = s.Own.Console.Listen; q.console == "" {
+			q.console = noConsole // it was made without, or before there was one
+		}
 	}
 	// Two spellings of one address are found below: the first listener is still open.
 	if q.listen == q.metrics {
@@ -67,6 +70,27 @@ func checkQuick(ctx context.Context, t *Terminal, q *quick, listen, metrics bool
 		}
 		held = append(held, l)
 	}
+	return q.checkConsole(t)
+}
+
+// checkConsole goes without the console where its address is taken, and says so: everything else can be tried all the
+// same.
+func (q *quick) checkConsole(t *Terminal) error {
+	if q.console == noConsole {
+		return nil
+	}
+	if err := readableAddress(q.console); err != nil {
+		return fmt.Errorf("--console: %w", err)
+	}
+	l, err := net.Listen("tcp", q.console)
+	if err == nil {
+		return l.Close()
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("--console: %w", err)
+	}
+	t.log("warning", "%s is taken by another program, so there is no web console this time: choose another address with --console HOST:PORT, or in %s", q.console, filepath.Join(q.dir, quickOwn))
+	q.console = noConsole
 	return nil
 }
 

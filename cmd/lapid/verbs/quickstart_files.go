@@ -17,14 +17,19 @@ const (
 	quickKey         = "bouncer.key"
 	quickOwn         = "lapid.yaml"
 	quickName        = "quickstart" // of its machine and its bouncer
+	quickOperator    = "admin"      // who logs in to its console
 )
+
+// noConsole is what --console says where none is wanted.
+const noConsole = "off"
 
 // quick is what the flags of quickstart say. checkQuick fills in the
 // addresses that were not given.
 type quick struct {
 	dir, listen, metrics string
-	moves                bool // an address was given and is another than before
-	asRoot               bool // also in a folder of another user's
+	console              string // noConsole: none
+	moves                bool   // an address was given and is another than before
+	asRoot               bool   // also in a folder of another user's
 }
 
 // configure writes the configuration. Values are written so that any YAML
@@ -36,7 +41,11 @@ func (q *quick) configure(file string) error {
 	}
 	// The settings come first: a quickstart that is interrupted here begins again.
 	if own := filepath.Join(q.dir, quickOwn); datadir.Missing(own) {
-		if err := datadir.WriteSecret(own, []byte(quickOwnText)); err != nil {
+		text := quickOwnText
+		if q.console != noConsole {
+			text += fmt.Sprintf(quickConsoleText, config.Scalar(q.console))
+		}
+		if err := datadir.WriteSecret(own, []byte(text)); err != nil {
 			return err
 		}
 	}
@@ -48,6 +57,12 @@ func (q *quick) configure(file string) error {
 const quickOwnText = `# Written by "lapid quickstart": lapid's own settings, beside config.yaml.
 # What is allowlisted is free, whatever is banned around it, before or after.
 allowlist_wins: true
+`
+
+// quickConsoleText adds the console: its address.
+const quickConsoleText = `# The web console for operators.
+console:
+  listen: %s
 `
 
 // quickText is the configuration of a quickstart: folder, credentials, address
