@@ -132,7 +132,10 @@ document.addEventListener("keydown", (e) => {
 async function theme() {
   const next = { "": "light", light: "dark", dark: "" }[document.documentElement.dataset.theme ?? ""];
   const r = await fetch(base + "/looks", { method: "POST", body: new URLSearchParams({ theme: next }), redirect: "manual" });
-  if (r.ok || r.type === "opaqueredirect") document.documentElement.dataset.theme = next;
+  if (r.ok || r.type === "opaqueredirect") {
+    document.documentElement.dataset.theme = next;
+    charts();
+  }
 }
 
 // Live: news of the history; rows are asked for anew when some concern them.
@@ -245,7 +248,7 @@ async function charts() {
   const box = one("#chart");
   plot?.destroy();
   plot = new window.uPlot({
-    width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], tzDate: (t) => new Date(t * 1000), cursor: { drag: { x: false, y: false } },
+    width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], scales: { y: { range: (u, low, high) => [0, Math.max(high * 1.1, 1)] } }, cursor: { drag: { x: false, y: false } },
     series: [{ label: "UTC", value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
   }, [cut(f.at), cut(f.decisions), cut(f.alerts)], box);
   const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
