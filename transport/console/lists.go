@@ -9,24 +9,38 @@ import (
 	"time"
 
 	"lapid/engine"
-	"lapid/transport/admin"
 )
 
 const (
 	// usualPage and longestPage are how many entries a page of a list has.
 	usualPage, longestPage = 100, 500
-	// mostLooked is how many decisions a page looks at at most; one that has found too few by then is
-	// shorter, and its cursor goes on behind them.
-	mostLooked = 2_000_000
-	// lookedAtOnce is how many are looked at between two looks whether the client is still there.
-	lookedAtOnce = 1024
 )
 
-// page is a list as it is answered. Next is the cursor of the following one, "" behind the last.
+// page is a list as it is answered. Next is the cursor of the following one, "" behind the last. What is behind
+// it, decisions and alerts have.
 type page[T any] struct {
 	Items    []T             `json:"items"`
 	Next     string          `json:"next,omitempty"`
-	Revision engine.Revision `json:"revision,omitempty"`
+	Revision engine.Revision `json:"revision,omitempty"` // as of which the list is, from its first page to its last
+
+	Previous string       `json:"previous,omitempty"`
+	Total    *int         `json:"total,omitempty"`    // rows of the list
+	Matches  *int         `json:"matches,omitempty"`  // decisions, where a row stands for several
+	AtLeast  bool         `json:"at_least,omitempty"` // there may be more than Total: the disk was not asked for all
+	Facets   []facetShown `json:"facets,omitempty"`
+}
+
+// facetShown is how often the values of a field occur, with the choice of that field left aside.
+type facetShown struct {
+	Field  string       `json:"field"`
+	Values []valueShown `json:"values"`
+	More   int          `json:"more"` // how many other values there are
+}
+
+type valueShown struct {
+	Value string `json:"value"`
+	Label string `json:"label,omitempty"`
+	Count int    `json:"count"`
 }
 
 // words are the parameters of a request: those that a route does not know are refused by name, for a
@@ -154,6 +168,11 @@ type decisionShown struct {
 	CreatedAt *time.Time `json:"created_at"`
 	Until     *time.Time `json:"until"`
 	Running   bool       `json:"running"`
+	Country   string     `json:"country,omitempty"`
+	AsNumber  string     `json:"as_number,omitempty"`
+	AsName    string     `json:"as_name,omitempty"`
+	Machine   string     `json:"machine,omitempty"`
+	Count     int        `json:"count,omitempty"` // with grouped: how many decisions on the target it stands for
 	EndedBy   string     `json:"ended_by,omitempty"`
 }
 
@@ -161,8 +180,10 @@ func decisionOf(d engine.Decision, now int64) decisionShown {
 	out := decisionShown{
 		ID: uint64(d.ID()), AlertID: uint64(d.AlertID()), UUID: d.UUID().String(), Scope: d.Scope().S, Value: d.Value(), Type: d.Type().S,
 		Origin: d.Origin().S, Scenario: d.Scenario().S, Simulated: d.Simulated(), CreatedAt: moment(d.CreatedAt()), Until: moment(d.Until()),
-		Running: d.Running(now),
+		Running: d.Running(now), Machine: d.Machine(),
 	}
+	source := d.Source()
+	out.Country, out.AsNumber, out.AsName = source.Country, source.AsNumber, source.AsName
 	if d.Ended() {
 		out.EndedBy = d.EndedBy().String()
 	}
@@ -176,137 +197,4 @@ func moment(ns int64) *time.Time {
 	}
 	t := time.Unix(0, ns).UTC()
 	return &t
-}
-
-// decisionFilter is what a list of decisions is narrowed by.
-type decisionFilter struct {
-	scope, value, kind, origin, scenario *string
-	state                                string // running, ended or all
-	ip                                   string
-	now                                  int64
-}
-
-func (w *words) decisionFilter(now int64) *decisionFilter {
-	f := &decisionFilter{
-		scope: w.text("scope"), value: w.text("value"), kind: w.text("type"), origin: w.text("origin"), scenario: w.text("scenario"),
-		state: w.plain("state"), ip: w.plain("ip"), now: now,
-	}
-	if f.state != "" && f.state != "running" && f.state != "ended" && f.state != "all" {
-		w.wrong("state is running, ended or all")
-	}
-	if f.scope != nil {
-		scope := engine.CanonicalScope(*f.scope)
-		f.scope = &scope
-	}
-	return f
-}
-
-func (f *decisionFilter) admits(d engine.Decision) bool {
-	if running := d.Running(f.now); f.state != "all" && running != (f.state != "ended") {
-		return false
-	}
-	for _, c := range [...]struct {
-		want *string
-		has  string
-	}{{f.scope, d.Scope().S}, {f.kind, d.Type().S}, {f.origin, d.Origin().S}, {f.scenario, d.Scenario().S}} {
-		if c.want != nil && *c.want != c.has {
-			return false
-		}
-	}
-	return f.value == nil || *f.value == d.Value()
-}
-
-// listDecisions is a page of decisions, the newest first. With ip those that concern it, which the
-// index finds; else ids are walked.
-func (s *Server) listDecisions(q *request) error {
-	now := s.options.Engine.Now()
-	w := q.words()
-	filter, limit, before := w.decisionFilter(now), w.limit(), w.cursor()
-	if err := w.err(); err != nil {
-		return err
-	}
-	view := s.options.Engine.View()
-	out := page[decisionShown]{Items: []decisionShown{}, Revision: view.Revision()}
-	if filter.ip != "" {
-		return s.decisionsOn(q, view, filter, limit, before)
-	}
-	looked := 0
-	view.DecisionsBefore(engine.DecisionID(before), func(d engine.Decision) bool {
-		if len(out.Items) == limit || looked == mostLooked || looked%lookedAtOnce == 0 && q.Context().Err() != nil {
-			out.Next = cursorAt(uint64(d.ID()) + 1)
-			return false
-		}
-		looked++
-		if filter.admits(d) {
-			out.Items = append(out.Items, decisionOf(d, now))
-		}
-		return true
-	})
-	if err := q.Context().Err(); err != nil {
-		return err
-	}
-	return q.answer(200, out)
-}
-
-// decisionsOn is the page of those whose address or range contains all of ip.
-func (s *Server) decisionsOn(q *request, view *engine.View, filter *decisionFilter, limit int, before uint64) error {
-	target, err := engine.ParseTarget(filter.ip)
-	if err != nil {
-		return err
-	}
-	out := page[decisionShown]{Items: []decisionShown{}, Revision: view.Revision()}
-	var newest []engine.Decision // at most limit+1, the newest first
-	view.Stored(target, func(d engine.Decision) bool {
-		if before != 0 && uint64(d.ID()) >= before || !filter.admits(d) {
-			return true
-		}
-		at := len(newest)
-		for at > 0 && newest[at-1].ID() < d.ID() {
-			at--
-		}
-		if at <= limit {
-			newest = append(newest[:at], append([]engine.Decision{d}, newest[at:]...)...)
-			newest = newest[:min(len(newest), limit+1)]
-		}
-		return q.Context().Err() == nil
-	})
-	if len(newest) > limit {
-		newest = newest[:limit]
-		out.Next = cursorAt(uint64(newest[limit-1].ID()))
-	}
-	for _, d := range newest {
-		out.Items = append(out.Items, decisionOf(d, filter.now))
-	}
-	return q.answer(200, out)
-}
-
-// listAlerts is a page of alerts, the newest first, each with its first decisions.
-func (s *Server) listAlerts(q *request) error {
-	w := q.words()
-	limit := w.limit()
-	f := admin.AlertFilter{
-		Scope: w.text("scope"), Value: w.text("value"), Scenario: w.text("scenario"), DecisionType: w.text("decision_type"), Origin: w.text("origin"),
-		Kind: w.text("kind"), Batch: w.plain("batch"), List: w.plain("list"), Address: w.plain("ip"), Inside: w.yes("contains_only"),
-		Since: w.span("since"), Until: w.span("until"), Active: w.yes("active"), HideSimulated: w.yes("hide_simulated"), HideCommunity: !w.yes("community"),
-		Before: w.cursor(), Limit: limit + 1,
-	}
-	if err := w.err(); err != nil {
-		return err
-	}
-	out := page[*admin.Alert]{Items: []*admin.Alert{}}
-	for part, err := range q.admin.AlertParts(q.Context(), &f) {
-		if err != nil {
-			return err
-		}
-		if part.Alert == nil {
-			continue // more decisions of the alert before: the alert itself has them all
-		}
-		if len(out.Items) == limit {
-			out.Next = cursorAt(out.Items[limit-1].ID)
-			break
-		}
-		part.Alert.Events = nil // what one alert has is shown with it
-		out.Items = append(out.Items, part.Alert)
-	}
-	return q.answer(200, out)
 }

@@ -55,7 +55,7 @@ func statusOf(err error) (int, string) {
 		kind   error
 		status int
 	}{
-		{engine.ErrInvalid, http.StatusBadRequest}, {engine.ErrNotFound, http.StatusNotFound}, {engine.ErrExists, http.StatusConflict},
+		{engine.ErrForgotten, http.StatusGone}, {engine.ErrInvalid, http.StatusBadRequest}, {engine.ErrNotFound, http.StatusNotFound}, {engine.ErrExists, http.StatusConflict},
 		{engine.ErrRefused, http.StatusConflict}, {engine.ErrBusy, http.StatusServiceUnavailable}, {engine.ErrDisk, http.StatusInsufficientStorage},
 		{engine.ErrClosed, http.StatusServiceUnavailable}, {engine.ErrNotWriter, http.StatusServiceUnavailable}, {engine.ErrUnsure, http.StatusServiceUnavailable},
 	} {
