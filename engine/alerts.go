@@ -75,6 +75,16 @@ func (v *View) NewestAlert() AlertID {
 	return 0
 }
 
+// AlertsAfter yields the scenarios of the alerts with higher numbers than one, in their order, until yield
+// returns false. It asks memory alone.
+func (v *View) AlertsAfter(id AlertID, yield func(scenario string) bool) {
+	for n := range v.state.alerts.Ascending(uint64(id)+1, v.nextAlert) {
+		if h := v.alert(n); h != nil && !yield(v.state.strings.At(h.scenario)) {
+			return
+		}
+	}
+}
+
 // LastNumbers are the highest numbers that alerts and decisions have got, whether or not they are
 // there still.
 func (v *View) LastNumbers() (AlertID, DecisionID) {

@@ -230,6 +230,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(404, "DELETE", "/admin/v1/operators/bob/tokens/99", "")
 	w.does(200, "DELETE", "/admin/v1/operators/bob", "")
 
+	w.does(200, "GET", "/admin/v1/rates?since=7d&step=2h", "")
+	w.does(400, "GET", "/admin/v1/rates?since=7d&step=1m", "")
 	w.does(200, "GET", "/admin/v1/config", "")
 	w.does(200, "POST", "/admin/v1/backup", "")
 	w.does(202, "POST", "/admin/v1/reload", "")

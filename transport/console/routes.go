@@ -82,6 +82,7 @@ var routes = []route{
 	{"GET", "/admin/v1/audit/verify", admins, (*Server).verifyAudit, false, true, false},
 
 	{"GET", "/admin/v1/why", viewer, (*Server).why, false, false, false},
+	{"GET", "/admin/v1/rates", viewer, (*Server).listRates, false, false, false},
 	{"GET", "/admin/v1/metrics", viewer, (*Server).metrics, false, false, false},
 	{"GET", "/admin/v1/config", admins, (*Server).config, false, false, false},
 	{"POST", "/admin/v1/backup", admins, (*Server).backup, false, true, true},

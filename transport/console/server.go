@@ -57,6 +57,7 @@ type Options struct {
 
 	Description openapi.Access // who may have the description of the API; "": everybody
 
+	Traffic func() Traffic   // optional: what the Local API has counted
 	Metrics http.Handler     // optional: the figures, as text
 	Config  func() any       // optional: what is in force, without secrets
 	Reload  func() error     // optional: reads the configuration again
@@ -86,6 +87,7 @@ type Server struct {
 	begun    int64  // Unix nanoseconds
 
 	histories       histories
+	rates           rates
 	newsroom        *newsroom
 	certificateEnds int64 // Unix nanoseconds; 0: there is none
 }
@@ -192,6 +194,7 @@ func (s *Server) Run(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
 	beside.Go(func() { s.keepHistories(background) })
+	beside.Go(func() { s.keepRates(background) })
 	defer beside.Wait()
 	defer stop()
 	go func() { ended <- s.http.Serve(s.listener) }()

@@ -8,6 +8,14 @@ import (
 	"lapid/transport/openapi"
 )
 
+// traffic is what the Local API has counted; nothing before there is one.
+func (p *program) traffic() (t console.Traffic) {
+	if api := p.helper.Load(); api != nil {
+		t.LiveQueries, t.LiveHits, t.StreamPulls = api.Traffic()
+	}
+	return t
+}
+
 // openConsole opens the operators' listener over HTTP, if there shall be one.
 func (p *program) openConsole() error {
 	c, err := p.setup.ConsoleListener()
@@ -21,7 +29,7 @@ func (p *program) openConsole() error {
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
 		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
-		Config: func() any { return p.inForce.Load() },
+		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic,
 	}
 	if !o.TLS && !c.Local() {
 		p.log.Warn("the console sends passwords and tokens in clear (console.tls: false): only a proxy in front of it that encrypts makes that safe", "listen", c.Listen)

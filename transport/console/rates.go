@@ -1,0 +1,252 @@
+package console
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"lapid/engine"
+)
+
+// Traffic is what the Local API has counted since the start of the program.
+type Traffic struct {
+	LiveQueries, LiveHits uint64 // of bouncers; hits are those that found a decision
+	StreamPulls           uint64
+}
+
+// rates are how much of what happened in each minute of the last day and in each hour of the last thirty,
+// for who has no Prometheus. A restart forgets them. The counters that are there anyway are looked at once a
+// minute, and the alerts of the minute; 250 KiB at most, and the names of scenarios.
+type rates struct {
+	mu      sync.Mutex
+	minutes []rate // the newest last, mostMinutes at most
+	hours   []rate // mostHours at most
+
+	// Of the goroutine that looks.
+	before  standing
+	looking bool // before is there
+}
+
+const (
+	mostHours = 30 * 24
+	// rateScenarios is how many scenarios of a minute, or hour, are counted by name.
+	rateScenarios = 10
+)
+
+// The figures of a rate.
+const (
+	rateAlerts = iota
+	rateBegun
+	rateEnded
+	rateQueries
+	rateHits
+	ratePulls
+	rateCount
+)
+
+// rate is what happened from a moment on.
+type rate struct {
+	at        int64 // Unix seconds, a multiple of its length
+	of        [rateCount]uint32
+	scenarios []scenarioRate // rateScenarios at most, the most frequent first
+}
+
+type scenarioRate struct {
+	name   string
+	alerts uint32
+}
+
+// standing is how far counters were.
+type standing struct {
+	alert    engine.AlertID
+	decision engine.DecisionID
+	running  int64
+	traffic  Traffic
+}
+
+// keepRates looks each minute until ctx ends.
+func (s *Server) keepRates(ctx context.Context) {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for {
+		s.noteRates()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// noteRates counts what happened since the last look to the minute that this one is in.
+func (s *Server) noteRates() {
+	e := s.options.Engine
+	view := e.View()
+	var now standing
+	now.alert, now.decision = view.LastNumbers()
+	for _, c := range e.Metrics().Held {
+		now.running += c.N
+	}
+	if s.options.Traffic != nil {
+		now.traffic = s.options.Traffic()
+	}
+	r, before := &s.rates, s.rates.before
+	first := !r.looking
+	r.before, r.looking = now, true
+	if first {
+		return
+	}
+	begun := int64(now.decision) - int64(before.decision)
+	one := rate{at: e.Now() / int64(time.Second)}
+	for i, n := range [rateCount]int64{rateAlerts: int64(now.alert) - int64(before.alert), rateBegun: begun, rateEnded: before.running + begun - now.running,
+		rateQueries: int64(now.traffic.LiveQueries) - int64(before.traffic.LiveQueries), rateHits: int64(now.traffic.LiveHits) - int64(before.traffic.LiveHits),
+		ratePulls: int64(now.traffic.StreamPulls) - int64(before.traffic.StreamPulls)} {
+		one.of[i] = uint32(min(max(n, 0), 1<<32-1)) // what is counted for those that are gone is lost
+	}
+	counts := map[string]uint32{}
+	view.AlertsAfter(before.alert, func(scenario string) bool {
+		counts[scenario]++
+		return true
+	})
+	one.scenarios = scenariosOf(counts)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.minutes = appendRate(r.minutes, one, 60, mostMinutes)
+	r.hours = appendRate(r.hours, one, 3600, mostHours)
+}
+
+// scenariosOf are the most frequent.
+func scenariosOf(counts map[string]uint32) (list []scenarioRate) {
+	for name, n := range counts {
+		list = append(list, scenarioRate{name, n})
+	}
+	slices.SortFunc(list, func(a, b scenarioRate) int {
+		return cmp.Or(cmp.Compare(b.alerts, a.alerts), cmp.Compare(a.name, b.name))
+	})
+	return slices.Clone(list[:min(len(list), rateScenarios)])
+}
+
+// appendRate adds a rate to the last of a list, or behind it when that is of another time.
+func appendRate(list []rate, one rate, seconds int64, most int) []rate {
+	one.at -= one.at % seconds
+	if n := len(list); n == 0 || list[n-1].at < one.at {
+		if n == most {
+			list = append(list[:0], list[1:]...)
+		}
+		return append(list, one)
+	}
+	list[len(list)-1].add(&one)
+	return list
+}
+
+func (r *rate) add(o *rate) {
+	for i, n := range o.of {
+		r.of[i] += min(n, 1<<32-1-r.of[i])
+	}
+	counts := map[string]uint32{}
+	for _, list := range [][]scenarioRate{r.scenarios, o.scenarios} {
+		for _, c := range list {
+			counts[c.name] += c.alerts
+		}
+	}
+	r.scenarios = scenariosOf(counts)
+}
+
+// since are the rates from a moment on, in steps of so many seconds; those in which nothing happened are
+// left out.
+func (r *rates) since(from, step int64) (list []rate) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := r.minutes
+	if step >= 3600 {
+		all = r.hours
+	}
+	for _, one := range all {
+		if one.at >= from {
+			list = appendRate(list, one, step, len(all))
+		}
+	}
+	return list
+}
+
+// ratesShown is the answer.
+type ratesShown struct {
+	Step   int64   `json:"step_seconds"`
+	At     []int64 `json:"at"` // Unix seconds: where each step begins
+	Alerts []int64 `json:"alerts"`
+	Begun  []int64 `json:"decisions_begun"`
+	Ended  []int64 `json:"decisions_ended"`
+	Live   []int64 `json:"live_queries"`
+	Hits   []int64 `json:"live_hits"`
+	Pulls  []int64 `json:"stream_pulls"`
+
+	Scenarios []scenarioShown `json:"scenarios"` // the most frequent
+}
+
+type scenarioShown struct {
+	Name   string  `json:"name"`
+	Alerts []int64 `json:"alerts"`
+}
+
+// listRates tells what happened, in steps.
+func (s *Server) listRates(q *request) error {
+	w := q.words()
+	since, step := time.Duration(w.span("since")), time.Duration(w.span("step"))
+	if since == 0 {
+		since = time.Hour
+	}
+	if step == 0 {
+		step = time.Minute
+		if since > 24*time.Hour {
+			step = time.Hour
+		}
+	}
+	switch {
+	case since > mostHours*time.Hour:
+		w.wrong("rates are kept for %d days", mostHours/24)
+	case step < time.Minute || step > 24*time.Hour || step%time.Minute != 0 || step > time.Hour && step%time.Hour != 0:
+		w.wrong("step is whole minutes, or whole hours up to 24")
+	case since > 24*time.Hour && step < time.Hour:
+		w.wrong("behind 24h rates are kept by the hour: step is 1h or more")
+	}
+	if err := w.err(); err != nil {
+		return err
+	}
+	seconds := int64(step / time.Second)
+	list := s.rates.since(s.options.Engine.Now()/int64(time.Second)-int64(since/time.Second), seconds)
+	return q.answer(http.StatusOK, shownRates(list, seconds))
+}
+
+// shownRates turns rates into columns.
+func shownRates(list []rate, step int64) *ratesShown {
+	out := &ratesShown{Step: step, At: make([]int64, len(list)), Scenarios: []scenarioShown{}}
+	columns := [rateCount]*[]int64{&out.Alerts, &out.Begun, &out.Ended, &out.Live, &out.Hits, &out.Pulls}
+	for _, c := range columns {
+		*c = make([]int64, len(list))
+	}
+	counts := map[string]uint32{}
+	for i := range list {
+		out.At[i] = list[i].at
+		for f, n := range list[i].of {
+			(*columns[f])[i] = int64(n)
+		}
+		for _, c := range list[i].scenarios {
+			counts[c.name] += c.alerts
+		}
+	}
+	for _, c := range scenariosOf(counts) {
+		shown := scenarioShown{c.name, make([]int64, len(list))}
+		for i := range list {
+			for _, one := range list[i].scenarios {
+				if one.name == c.name {
+					shown.Alerts[i] = int64(one.alerts)
+				}
+			}
+		}
+		out.Scenarios = append(out.Scenarios, shown)
+	}
+	return out
+}
