@@ -21,15 +21,20 @@ type block struct {
 	shown    []string
 }
 
-// blocksOf reads a page: blocks in sh are commands, one in text behind them is what they show.
+// blocksOf reads a page: blocks in sh are commands, one in text behind them is what they show, one in
+// yaml is a file that its first line names, written where the reader is.
 func blocksOf(t *testing.T, page string) (blocks []block) {
 	t.Helper()
+	named := regexp.MustCompile(`^# ([a-z0-9_.-]+\.yaml): `)
 	fence := regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
 	for _, m := range fence.FindAllStringSubmatchIndex(page, -1) {
 		kind, text, line := page[m[2]:m[3]], page[m[4]:m[5]], 1+strings.Count(page[:m[0]], "\n")
 		switch {
 		case kind == "sh":
 			blocks = append(blocks, block{line: line, commands: text})
+		case kind == "yaml" && named.MatchString(text):
+			const end = "END OF THE FILE"
+			blocks = append(blocks, block{line: line, commands: fmt.Sprintf("cat > %s <<'%s'\n%s%s\n", named.FindStringSubmatch(text)[1], end, text, end)})
 		case kind == "text" && len(blocks) > 0 && blocks[len(blocks)-1].shown == nil:
 			blocks[len(blocks)-1].shown = strings.Split(strings.TrimSpace(text), "\n")
 		default:

@@ -13,21 +13,21 @@ import (
 // ExportSetting is one list for devices as lapid.yaml defines it. Words are those of the
 // verbs; docs/exports.md has all.
 type ExportSetting struct {
-	Name       string            `yaml:"name"`
-	Format     string            `yaml:"format"`
-	Path       string            `yaml:"path"`
-	Options    map[string]string `yaml:"options"`
-	Types      []string          `yaml:"types"`
-	Origins    []string          `yaml:"origins"`
-	Containing []string          `yaml:"scenarios_containing"`
-	Family     string            `yaml:"family"`
-	Aggregate  string            `yaml:"aggregate"`  // none or exact
-	Limit      int               `yaml:"limit"`      // 0: none
-	Order      string            `yaml:"order"`      // as of bouncers' --priority
-	Allowlists []string          `yaml:"allowlists"` // names, or [all], or [none]
-	WhenEmpty  string            `yaml:"when_empty"` // serve or refuse
-	MayShrink  bool              `yaml:"may_shrink"`
-	AllowFrom  []string          `yaml:"allow_from"`
+	Name       string            `yaml:"name"`                 // of the list, and its path below /exports
+	Format     string            `yaml:"format"`               // one of lapid exports add --help
+	Path       string            `yaml:"path"`                 // another path
+	Options    map[string]string `yaml:"options"`              // of the format, such as list=blocked
+	Types      []string          `yaml:"types"`                // default: ban
+	Origins    []string          `yaml:"origins"`              // default: all
+	Containing []string          `yaml:"scenarios_containing"` // scenarios with one of these words
+	Family     string            `yaml:"family"`               // ipv4 or ipv6; default: both
+	Aggregate  string            `yaml:"aggregate"`            // none or exact
+	Limit      int               `yaml:"limit"`                // 0: none
+	Order      string            `yaml:"order"`                // as of bouncers' --priority
+	Allowlists []string          `yaml:"allowlists"`           // names, or [all], or [none]
+	WhenEmpty  string            `yaml:"when_empty"`           // serve or refuse
+	MayShrink  bool              `yaml:"may_shrink"`           // serve it also where it has lost most of its entries
+	AllowFrom  []string          `yaml:"allow_from"`           // addresses and ranges that may have it
 	Auth       ExportAuthSetting `yaml:"auth"`
 	Open       bool              `yaml:"open"` // anybody may have it who reaches the server
 }
@@ -36,13 +36,13 @@ type ExportSetting struct {
 // of them allow_from decides alone.
 type ExportAuthSetting struct {
 	Basic *struct {
-		User     string `yaml:"user"`
-		Password string `yaml:"password"`
+		User     string `yaml:"user"`     // any name
+		Password string `yaml:"password"` // 16 characters at least
 	} `yaml:"basic"`
-	Token       string `yaml:"token"`
-	Key         bool   `yaml:"key"`
+	Token       string `yaml:"token"` // 16 characters at least
+	Key         bool   `yaml:"key"`   // true: the key of any bouncer
 	Certificate *struct {
-		AllowedOU []string `yaml:"allowed_ou"`
+		AllowedOU []string `yaml:"allowed_ou"` // units whose holders may have it
 	} `yaml:"certificate"`
 }
 

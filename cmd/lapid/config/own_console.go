@@ -18,9 +18,10 @@ type ConsoleSettings struct {
 	Hosts []string `yaml:"hosts"`
 	// TLS is false by default on loopback, true elsewhere.
 	TLS *bool `yaml:"tls"`
-	// CertFile and KeyFile are the certificate; default those of api.server.tls.
+	// CertFile is the certificate; default that of api.server.tls.
 	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	// KeyFile is its key; default that of api.server.tls.
+	KeyFile string `yaml:"key_file"`
 	// CAFile has the authorities of operators' certificates; default that of api.server.tls.
 	CAFile string `yaml:"ca_file"`
 	// AllowedUnits are the organisational units of operators' certificates, whose common names are

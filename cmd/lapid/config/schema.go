@@ -37,10 +37,10 @@ type Common struct {
 // Paths are the directories of an installation. Only data_dir, notification_dir and
 // plugin_dir have an effect; a relative data_dir depends on where the server is started, and is warned of.
 type Paths struct {
-	ConfigDir     string `yaml:"config_dir"` // default: the directory of the file
-	DataDir       string `yaml:"data_dir"`   // required; ours is the folder lapid below it
-	Notifications string `yaml:"notification_dir"`
-	Plugins       string `yaml:"plugin_dir"`
+	ConfigDir     string `yaml:"config_dir"`       // default: the directory of the file
+	DataDir       string `yaml:"data_dir"`         // required; ours is the folder lapid below it
+	Notifications string `yaml:"notification_dir"` // default: the folder notifications beside the file
+	Plugins       string `yaml:"plugin_dir"`       // where programs notification-TYPE are; needed where a notification has no built-in type
 	Simulation    string `yaml:"simulation_path" here:"ignored"`
 	Index         string `yaml:"index_path" here:"ignored"`
 	Hub           string `yaml:"hub_dir" here:"ignored"`
@@ -72,8 +72,8 @@ type Database struct {
 // Flush bounds what is kept. Durations may be written with days. What is not
 // given is kept for ever, but usage metrics.
 type Flush struct {
-	MaxItems      *int        `yaml:"max_items"`
-	MaxAge        string      `yaml:"max_age"`
+	MaxItems      *int        `yaml:"max_items"`       // how many alerts are kept, beside those with running decisions; default: any number
+	MaxAge        string      `yaml:"max_age"`         // for how long an alert is kept, such as 7d; default: for ever
 	MetricsMaxAge string      `yaml:"metrics_max_age"` // default 7d
 	Bouncers      *Autodelete `yaml:"bouncers_autodelete"`
 	Machines      *Autodelete `yaml:"agents_autodelete"`
@@ -83,9 +83,9 @@ type Flush struct {
 // Each by the way in which they log in; "" is never. Two of the six combinations mean
 // nothing and are warned of.
 type Autodelete struct {
-	Cert     string `yaml:"cert"`
-	APIKey   string `yaml:"api_key"`
-	Password string `yaml:"login_password"`
+	Cert     string `yaml:"cert"`           // silence after which one with a certificate goes
+	APIKey   string `yaml:"api_key"`        // … a bouncer with a key
+	Password string `yaml:"login_password"` // … a machine with a password
 }
 
 // API holds the sections about the Local API.
@@ -99,22 +99,22 @@ type API struct {
 // listen_socket must be there. With ForwardedFor and no proxies, every IPv4
 // peer is a proxy, as in the reference.
 type APIServer struct {
-	Enable              *bool             `yaml:"enable"` // default true
-	ListenURI           string            `yaml:"listen_uri"`
-	ListenSocket        string            `yaml:"listen_socket"`
-	LogLevel            string            `yaml:"log_level"`
-	ProfilesPath        string            `yaml:"profiles_path"`
-	ConsolePath         string            `yaml:"console_path"` // default /etc/crowdsec/console.yaml
+	Enable              *bool             `yaml:"enable"`        // default true
+	ListenURI           string            `yaml:"listen_uri"`    // host:port
+	ListenSocket        string            `yaml:"listen_socket"` // path of a Unix socket, beside listen_uri or in its place
+	LogLevel            string            `yaml:"log_level"`     // in place of common.log_level
+	ProfilesPath        string            `yaml:"profiles_path"` // default: the stock profiles
+	ConsolePath         string            `yaml:"console_path"`  // default /etc/crowdsec/console.yaml
 	TLS                 *TLS              `yaml:"tls"`
-	ForwardedFor        bool              `yaml:"use_forwarded_for_headers"`
-	TrustedProxies      []string          `yaml:"trusted_proxies"`
-	TrustedIPs          []string          `yaml:"trusted_ips"`
-	NoRemoteRegistering bool              `yaml:"disable_remote_lapi_registration"`
+	ForwardedFor        bool              `yaml:"use_forwarded_for_headers"`        // believe X-Forwarded-For and X-Real-IP of trusted_proxies; without those, of every IPv4 peer
+	TrustedProxies      []string          `yaml:"trusted_proxies"`                  // addresses and ranges whose headers are believed; implies the key above
+	TrustedIPs          []string          `yaml:"trusted_ips"`                      // addresses and ranges that may delete alerts; loopback and the socket always may
+	NoRemoteRegistering bool              `yaml:"disable_remote_lapi_registration"` // machines may register from this machine alone
 	AutoRegistration    *AutoRegistration `yaml:"auto_registration"`
 	Online              *OnlineClient     `yaml:"online_client"`
 	CAPIWhitelists      string            `yaml:"capi_whitelists_path"` // of the Central API's lists alone
 	PAPILogLevel        string            `yaml:"papi_log_level" here:"ignored"`
-	NoUsageExport       bool              `yaml:"disable_usage_metrics_export"`
+	NoUsageExport       bool              `yaml:"disable_usage_metrics_export"` // the Central API is told no usage metrics
 }
 
 // TLS is about the server's certificate and its clients'. Without a certificate the
@@ -122,14 +122,14 @@ type APIServer struct {
 // hold are in force again with a reload, the files of certificates too; the other
 // words need a restart.
 type TLS struct {
-	CertFile        string   `yaml:"cert_file"`
-	KeyFile         string   `yaml:"key_file"`
-	CAFile          string   `yaml:"ca_cert_path"`
-	Verification    string   `yaml:"client_verification"`
-	AgentsOU        []string `yaml:"agents_allowed_ou"`
-	BouncersOU      []string `yaml:"bouncers_allowed_ou"`
-	CRLFile         string   `yaml:"crl_path"`
-	CacheExpiration string   `yaml:"cache_expiration"`
+	CertFile        string   `yaml:"cert_file"`           // PEM, with the certificates between it and its root behind it
+	KeyFile         string   `yaml:"key_file"`            // PEM
+	CAFile          string   `yaml:"ca_cert_path"`        // authorities of client certificates, beside the system's
+	Verification    string   `yaml:"client_verification"` // VerifyClientCertIfGiven (default), RequireAndVerifyClientCert, NoClientCert, RequestClientCert, RequireAnyClientCert
+	AgentsOU        []string `yaml:"agents_allowed_ou"`   // units whose holders are machines; none: nobody
+	BouncersOU      []string `yaml:"bouncers_allowed_ou"` // units whose holders are bouncers; none: nobody
+	CRLFile         string   `yaml:"crl_path"`            // PEM, one or more revocation lists; read again when it changes
+	CacheExpiration string   `yaml:"cache_expiration"`    // for how long a verdict on revocation holds; default 1h
 	ServerName      string   `yaml:"server_name" here:"ignored"`
 }
 
@@ -137,15 +137,15 @@ type TLS struct {
 // Token and ranges are both required: 32 characters, and at least one range in CIDR
 // form.
 type AutoRegistration struct {
-	Enabled       bool     `yaml:"enabled"`
-	Token         string   `yaml:"token"`
-	AllowedRanges []string `yaml:"allowed_ranges"`
+	Enabled       bool     `yaml:"enabled"`        // default false
+	Token         string   `yaml:"token"`          // 32 characters at least
+	AllowedRanges []string `yaml:"allowed_ranges"` // CIDR, from where machines may register with it
 }
 
 // OnlineClient is the connection to the Central API (Setup.Central).
 type OnlineClient struct {
-	Credentials string `yaml:"credentials_path"`
-	Sharing     *bool  `yaml:"sharing"` // default true
+	Credentials string `yaml:"credentials_path"` // the account; lapid capi register writes it
+	Sharing     *bool  `yaml:"sharing"`          // default true
 	Pull        *Pull  `yaml:"pull"`
 }
 
@@ -158,8 +158,8 @@ type Pull struct {
 // APIClient is how this machine's own tools reach the Local API. The server
 // itself does not read it.
 type APIClient struct {
-	Credentials string `yaml:"credentials_path"`
-	Insecure    *bool  `yaml:"insecure_skip_verify"`
+	Credentials string `yaml:"credentials_path"`     // file with url, login and password, or with certificates
+	Insecure    *bool  `yaml:"insecure_skip_verify"` // do not look at the server's certificate; default false
 	Unregister  bool   `yaml:"unregister_on_exit" here:"ignored"`
 }
 
@@ -176,7 +176,7 @@ type CTI struct {
 // MetricsPlace is the Prometheus listener. It has no credentials, so its
 // address decides who may read.
 type MetricsPlace struct {
-	Enabled bool   `yaml:"enabled"`
+	Enabled bool   `yaml:"enabled"`     // default false
 	Level   string `yaml:"level"`       // full (default), aggregated, none
 	Addr    string `yaml:"listen_addr"` // default 127.0.0.1
 	Port    int    `yaml:"listen_port"` // default 6060
@@ -184,8 +184,8 @@ type MetricsPlace struct {
 
 // PluginConfig names the user that notification plugins run as.
 type PluginConfig struct {
-	User  string `yaml:"user"`
-	Group string `yaml:"group"`
+	User  string `yaml:"user"`  // user that programs of plugin_dir run as
+	Group string `yaml:"group"` // its group
 }
 
 // CLIConfig is about the operator's verbs. Flags win.
