@@ -51,9 +51,10 @@ lint: ## vet, format, static checks, and the direction of imports
 conform: ## replay the recorded cases of the contract against a real process
 	$(GO) test -count=1 -v ./transport/conformance | grep -E -v '^ *(=== |--- PASS)'
 
-clients: ## drive a real process with the unchanged real clients (installs them)
+clients: ## drive a real process with the unchanged real clients (installs them), and with one generated from the description
 	./transport/clients/install.sh
 	$(GO) test -count=1 -tags clients -timeout 20m -v ./transport/clients
+	$(GO) test -count=1 -tags clients -timeout 20m -v -run '^TestGeneratedClient$$' ./transport/conformance
 
 fuzz: ## fuzz every decoder of foreign bytes, FUZZTIME each
 	@GO="$(GO)" FUZZTIME=$(FUZZTIME) ./.ci/fuzz $(PACKAGES)

@@ -11,6 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"lapid/engine"
+	"lapid/engine/enginetest"
+	"lapid/transport/admin"
+	"lapid/transport/audit"
 	"lapid/transport/openapi"
 	"lapid/transport/openapi/openapitest"
 )
@@ -232,6 +236,30 @@ func TestAnswersAreDescribed(t *testing.T) {
 
 	w.does(200, "GET", "/admin/v1/rates?since=7d&step=2h", "")
 	w.does(400, "GET", "/admin/v1/rates?since=7d&step=1m", "")
+	w.does(201, "POST", "/admin/v1/exports", `{"name":"edge","format":"plain_text"}`)
+	w.does(409, "POST", "/admin/v1/exports", `{"name":"edge","format":"plain_text"}`)
+	w.does(200, "PATCH", "/admin/v1/exports/edge", `{"limit":1000,"types":["ban"]}`)
+	w.does(400, "PATCH", "/admin/v1/exports/edge", `{}`)
+	w.does(201, "POST", "/admin/v1/exports/edge/rotate", `{}`)
+	w.does(200, "POST", "/admin/v1/exports/edge/rotate", `{"end":true}`)
+	w.does(200, "GET", "/admin/v1/exports", "")
+	w.does(200, "GET", "/admin/v1/exports/edge", "")
+	w.does(404, "GET", "/admin/v1/exports/nothing", "")
+	w.does(200, "GET", "/admin/v1/exports/edge/render?ipv4only=1", "")
+	w.does(404, "GET", "/admin/v1/exports/nothing/render", "")
+	w.does(200, "DELETE", "/admin/v1/exports/edge", "")
+
+	w.as(w.tokens[viewer], 403, "GET", "/admin/v1/audit?actor=admin-1", "")
+	kept := &watched{bench: newAudited(t), api: w.api}
+	kept.does(201, "POST", "/admin/v1/allowlists", `{"name":"office"}`)
+	kept.does(200, "GET", "/admin/v1/audit?limit=2&deeds=true&since=24h", "")
+	kept.does(400, "GET", "/admin/v1/audit?since=soon", "")
+	kept.does(200, "GET", "/admin/v1/audit/export?format=cef", "")
+	kept.does(200, "GET", "/admin/v1/audit/export", "")
+	kept.does(400, "GET", "/admin/v1/audit/export?format=x", "")
+	kept.does(200, "GET", "/admin/v1/audit/verify", "")
+	kept.does(400, "GET", "/admin/v1/audit/verify?expect=x", "")
+
 	w.does(200, "GET", "/admin/v1/config", "")
 	w.does(200, "POST", "/admin/v1/backup", "")
 	w.does(202, "POST", "/admin/v1/reload", "")
@@ -242,6 +270,25 @@ func TestAnswersAreDescribed(t *testing.T) {
 		w.as("", 304, "GET", path, "", "If-None-Match", "*")
 	}
 	w.complete()
+}
+
+// newAudited is a bench on an engine that keeps an audit, with one operator, who is an admin.
+func newAudited(t *testing.T) *bench {
+	b := newBench(t, func(o *Options) {
+		r := enginetest.NewRig(t, func(e *engine.Options) { e.Audit = &engine.AuditOptions{} })
+		if err := r.AddOperator(t.Context(), &engine.Operator{Name: "alice", Role: admins}); err != nil {
+			t.Fatal(err)
+		}
+		o.Engine, o.Verbs = r.Engine, admin.NewHandler(r.Engine, "test", o.Logger)
+		auditor := audit.New(&audit.Options{Engine: r.Engine, Logger: o.Logger})
+		o.Audit, o.Verbs.Settle = auditor.Note, auditor.Settle
+	})
+	secret := admin.NewSecret()
+	if _, err := b.server.options.Engine.GrantToken(t.Context(), "alice", &engine.OperatorToken{Hash: hashOf(secret)}); err != nil {
+		t.Fatal(err)
+	}
+	b.tokens[admins] = secret
+	return b
 }
 
 // unmet are statuses that are described and that nothing here meets, with the reason.

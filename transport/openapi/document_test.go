@@ -143,6 +143,18 @@ func TestOperations(t *testing.T) {
 	}
 }
 
+// TestTypes: generators of clients need a type beside the values of a schema.
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	walk("", read(t), func(at string, v any) {
+		o, _ := v.(map[string]any)
+		_, enum := o["enum"].([]any)
+		if constant, ok := o["const"]; (enum || ok && constant != nil) && o["type"] == nil {
+			t.Errorf("%s has values and no type", at)
+		}
+	})
+}
+
 // TestExamples: each is as its schema says, and each answer and body of JSON that is described has one.
 func TestExamples(t *testing.T) {
 	t.Parallel()
@@ -164,7 +176,7 @@ func TestExamples(t *testing.T) {
 			if err := c.Fits(at+"/schema", one); err != nil {
 				t.Errorf("%s: %v", at, err)
 			}
-		} else if strings.HasSuffix(at, "json") && !hasExample(d, schema) {
+		} else if (strings.HasSuffix(at, "~1json") || strings.HasSuffix(at, "+json")) && !hasExample(d, schema) {
 			t.Errorf("%s has no example", at)
 		}
 	})

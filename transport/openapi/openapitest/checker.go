@@ -228,7 +228,7 @@ func (c *Checker) body(at string, response map[string]any, x *Exchange) []string
 	if err != nil || !ok {
 		return []string{fmt.Sprintf("Content-Type %q is not described; the body is %.200q", x.Header.Get("Content-Type"), x.Body)}
 	}
-	if media["schema"] == nil || !strings.HasSuffix(kind, "json") {
+	if media["schema"] == nil || !isJSON(kind) {
 		return nil
 	}
 	if err := c.json(at+"/content/"+escaped(kind)+"/schema", x.Body); err != nil {
@@ -394,3 +394,8 @@ func (c *Checker) Tag(o Operation) string {
 // Fits checks a value, as package jsonschema reads it, by the schema at a place of the description, which is
 // a JSON pointer.
 func (c *Checker) Fits(at string, v any) error { return c.validate(at, v) }
+
+// isJSON reports whether bodies of a type are one value of JSON.
+func isJSON(kind string) bool {
+	return kind == "application/json" || strings.HasSuffix(kind, "+json")
+}
