@@ -14,33 +14,17 @@ import (
 	"lapid/transport/console/site"
 )
 
-// alertFields are the parameters of a page of alerts, which are those of the API.
-var alertFields = []string{"ip", "scope", "value", "scenario", "kind", "origin", "decision_type", "batch", "list", "since", "until", "active", "community", "hide_simulated", "contains_only"}
-
-// alertsShown is a page of alerts.
-type alertsShown struct {
-	Filter      map[string]string
-	Chips       []chip
-	Rows        []*admin.Alert
-	First, Next string
-	Shown       string
-	Spans       []string
-}
+// alertFields are the parameters of a page of alerts that narrow it, which are those of the API.
+var alertFields = append([]string{"kind", "decision_type", "batch", "list", "active", "hide_simulated", "contains_only"}, decisionFields...)
 
 // alertsPage is a list of alerts, the newest first.
 func (s *Server) alertsPage(q *request) error {
-	query, filter, err := q.filters(alertFields)
+	d, err := browsePage[*admin.Alert](s, q, "/alerts", alertFields)
 	if err != nil {
 		return err
 	}
-	var list page[*admin.Alert]
-	if err := s.call(q, "GET /admin/v1/alerts", asked{query: query, into: &list}); err != nil {
-		return err
-	}
-	d := alertsShown{Filter: filter, Rows: list.Items, Chips: s.chips("/alerts", query, alertFields), Spans: []string{"1h", "24h", "7d", "30d"}}
-	d.First, d.Next = s.around("/alerts", query, list.Next)
-	d.Shown = fmt.Sprintf("%s alerts on this page", site.Count(len(list.Items)))
-	return s.page(q, "alerts", "Alerts", &d)
+	d.Spans = []string{"1h", "24h", "7d", "30d"}
+	return s.page(q, "alerts", "Alerts", d)
 }
 
 // alertShown is one alert with what belongs to it.

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"lapid/engine"
@@ -17,47 +16,20 @@ import (
 // mostPicked is how many decisions may be ticked and ended at once; a page has no more.
 const mostPicked = longestPage
 
-// decisionFields are the parameters of a page of decisions, which are those of the API.
-var decisionFields = []string{"ip", "value", "scope", "type", "origin", "scenario", "state"}
+// decisionFields are the parameters of a page of decisions that narrow it, which are those of the API.
+var decisionFields = []string{"q", "ip", "range", "value", "scope", "type", "origin", "scenario", "country", "as", "machine", "alert", "state", "simulated", "since", "until"}
 
-// decisionsShown is a page of decisions.
-type decisionsShown struct {
-	Filter  map[string]string
-	Chips   []chip
-	Rows    []decisionShown
-	First   string // "" on the first page
-	Next    string
-	Shown   string
-	Limit   int
-	Limits  []int
-	States  []string
-	Running int64 // of all
-}
-
-// chip is a filter that is in force, with the way to the list without it.
-type chip struct{ Name, Value, Without string }
-
-// decisionsPage is a list of decisions, the newest first.
+// decisionsPage is a list of decisions, the newest first. Those of the community and of lists are shown where they are asked for.
 func (s *Server) decisionsPage(q *request) error {
-	query, filter, err := q.filters(decisionFields)
+	d, err := browsePage[decisionShown](s, q, "/decisions", decisionFields)
 	if err != nil {
 		return err
 	}
-	var list page[decisionShown]
-	if err := s.call(q, "GET /admin/v1/decisions", asked{query: query, into: &list}); err != nil {
-		return err
-	}
-	d := decisionsShown{Filter: filter, Rows: list.Items, Limit: usualPage, Limits: []int{50, 100, 200, 500}, States: []string{"running", "ended", "all"}}
-	d.Chips = s.chips("/decisions", query, decisionFields)
-	d.First, d.Next = s.around("/decisions", query, list.Next)
-	d.Shown = fmt.Sprintf("%s decisions on this page", site.Count(len(list.Items)))
-	if n, err := strconv.Atoi(query.Get("limit")); err == nil {
-		d.Limit = n
-	}
+	d.States = []string{"running", "ended", "all"}
 	for _, c := range s.options.Engine.Metrics().Held {
 		d.Running += c.N
 	}
-	return s.page(q, "decisions", "Decisions", &d)
+	return s.page(q, "decisions", "Decisions", d)
 }
 
 // filters are the parameters of a page that are those of the API too: what is empty is left out, what neither
@@ -130,13 +102,8 @@ func (s *Server) decisionPage(q *request) error {
 	if err := s.call(q, "GET /admin/v1/decisions/{id}", asked{path: map[string]string{"id": q.PathValue("id")}, into: &d.decisionShown}); err != nil {
 		return err
 	}
-	query := url.Values{"value": {d.Value}, "state": {"all"}, "limit": {"20"}}
-	if prefix, err := engine.ParseTarget(d.Value); err == nil && engine.HoldsAddress(d.Scope) {
-		query = url.Values{"ip": {spelled(prefix)}, "state": {"all"}, "limit": {"20"}} // the index finds those at once
-	} else {
-		query = nil
-	}
-	if query != nil {
+	if prefix, err := engine.ParseTarget(d.Value); err == nil && engine.HoldsAddress(d.Scope) { // the index finds those at once
+		query := url.Values{"ip": {spelled(prefix)}, "state": {"all"}, "limit": {"20"}}
 		var list page[decisionShown]
 		if err := s.call(q, "GET /admin/v1/decisions", asked{query: query, into: &list}); err != nil {
 			return err

@@ -101,6 +101,8 @@ func TestPagesWithoutScripts(t *testing.T) {
 	}
 	has(t, "a dry run", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "do", "try"), "It would begin", `value="192.0.2.7"`)
 	has(t, "a ban", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "reason", "by hand"), "192.0.2.7 is decided", "by hand")
+	has(t, "a search", v.get("/decisions?q=hand+type:ban&sort=-until"), "192.0.2.7", `aria-sort="descending"`, "1 in all", "How to search")
+	has(t, "a bad search", v.read(http.MethodGet, "/decisions?q=nonsense:x", nil, 400), "of the search", `value="nonsense:x"`)
 	has(t, "a bad ban", v.read(http.MethodPost, "/decisions/add", form([]string{"value", "nonsense", "type", "ban", "duration", "4h"}), 400), `value="nonsense"`, "notice bad")
 	has(t, "why", v.get("/why?target=192.0.2.7"), "verdict decided", "by hand")
 	has(t, "why nonsense", v.read(http.MethodGet, "/why?target=decision:99", nil, 404), "notice bad")
