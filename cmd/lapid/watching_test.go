@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -393,7 +392,7 @@ func TestRules(t *testing.T) {
 	}
 	dir := t.TempDir() // promtool reads what lies beside
 	for _, name := range []string{"lapid.rules.yml", "lapid.rules.test.yml"} {
-		if err := os.WriteFile(filepath.Join(dir, name), bytes.Clone([]byte(fileOf(t, "dist/"+name))), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(fileOf(t, "dist/"+name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
