@@ -101,3 +101,13 @@ func TestOperatorsPage(t *testing.T) {
 	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
 	runPage(t, "operators.md", fileOf(t, "docs/operators.md"), t.TempDir(), fmt.Sprintf("CONFIG=%s\nCONSOLE=http://127.0.0.1:%d\n", h.file, port))
 }
+
+// TestExportsPage does the same for lists of devices. What is for the devices themselves is left out.
+func TestExportsPage(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.awaitHealth(start(t, nil, "-c", h.file, "serve"))
+	others := regexp.MustCompile("(?ms)^```(?:conf|yaml)\n.*?^```$")
+	page := others.ReplaceAllStringFunc(fileOf(t, "docs/exports.md"), func(block string) string { return strings.Repeat("\n", strings.Count(block, "\n")) })
+	runPage(t, "exports.md", page, t.TempDir(), fmt.Sprintf("CONFIG=%s\nURL=http://127.0.0.1:%d\n", h.file, h.port))
+}

@@ -7,8 +7,12 @@ import "slices"
 // again. Where entries have their ends told (timed) it is exact at every moment: only what
 // ends no later than what covers it is left out, and only halves that end at once are joined.
 // Nothing becomes as wide as /0.
-func aggregate(list []Entry, timed bool) []Entry {
-	out := list[:0] // never longer than what was read
+//
+// With slack (nanoseconds) halves are joined too of which all that is in them ends within less than
+// that of each other; the range ends with the first, so that nothing is on the list longer than it was
+// decided.
+func aggregate(list []Entry, timed bool, slack int64) []Entry {
+	j := joining{out: list[:0], timed: timed, slack: slack} // never longer than what was read
 	var around []Entry
 	for i := range list {
 		e := list[i]
@@ -18,34 +22,42 @@ func aggregate(list []Entry, timed bool) []Entry {
 		if slices.ContainsFunc(around, func(a Entry) bool { return !timed || a.until >= e.until }) {
 			continue
 		}
-		out = join(append(out, e), timed)
-		if top := out[len(out)-1]; !top.host() {
+		j.add(e)
+		if top := j.out[len(j.out)-1]; !top.host() {
 			around = append(dropInside(around, &top), top)
 		}
 	}
-	return out
+	return j.out
 }
 
-// dropInside takes out of the entries around the ones that a joined one stands for.
-func dropInside(around []Entry, top *Entry) []Entry {
-	for len(around) > 0 && top.covers(&around[len(around)-1]) {
-		around = around[:len(around)-1]
+// joining is a list on the way.
+type joining struct {
+	out    []Entry
+	latest []int64 // with slack: when the last of what was joined to each was to end
+	timed  bool
+	slack  int64
+}
+
+// add appends an entry, and makes a range of its two halves at the end of the list, as long as there
+// are such.
+func (j *joining) add(e Entry) {
+	j.out = append(j.out, e)
+	if j.slack > 0 {
+		j.latest = append(j.latest, e.until)
 	}
-	return around
-}
-
-// join makes a range of its two halves at the end of the list, as long as there are such.
-func join(out []Entry, timed bool) []Entry {
-	for len(out) >= 2 {
-		a, b := &out[len(out)-2], &out[len(out)-1]
+	for n := len(j.out); n >= 2; n = len(j.out) {
+		a, b := &j.out[n-2], &j.out[n-1]
 		if a.same(b) { // a range that was there already, and one that was joined and ends later
 			if b.until > a.until {
 				*a = *b
 			}
-			out = out[:len(out)-1]
+			if j.slack > 0 {
+				j.latest[n-2] = max(j.latest[n-2], j.latest[n-1])
+			}
+			j.shorten(n - 1)
 			continue
 		}
-		if a.six != b.six || a.bits != b.bits || b.bits < 2 || !b.right() || timed && a.until != b.until {
+		if a.six != b.six || a.bits != b.bits || b.bits < 2 || !b.right() || !j.together(n) {
 			break
 		}
 		sibling := *b
@@ -58,10 +70,36 @@ func join(out []Entry, timed bool) []Entry {
 			whole.words = b.words
 		}
 		whole.until, whole.id = min(a.until, b.until), max(a.id, b.id)
-		out[len(out)-2] = whole
-		out = out[:len(out)-1]
+		j.out[n-2] = whole
+		if j.slack > 0 {
+			j.latest[n-2] = max(j.latest[n-2], j.latest[n-1])
+		}
+		j.shorten(n - 1)
 	}
-	return out
+}
+
+// together reports whether the last two of n end as if they were one.
+func (j *joining) together(n int) bool {
+	a, b := j.out[n-2].until, j.out[n-1].until
+	if !j.timed || a == b {
+		return true
+	}
+	return j.slack > 0 && max(j.latest[n-2], j.latest[n-1])-min(a, b) < j.slack
+}
+
+func (j *joining) shorten(n int) {
+	j.out = j.out[:n]
+	if j.slack > 0 {
+		j.latest = j.latest[:n]
+	}
+}
+
+// dropInside takes out of the entries around the ones that a joined one stands for.
+func dropInside(around []Entry, top *Entry) []Entry {
+	for len(around) > 0 && top.covers(&around[len(around)-1]) {
+		around = around[:len(around)-1]
+	}
+	return around
 }
 
 // untangle makes timed entries, in order, free of overlaps for readers that refuse them. What

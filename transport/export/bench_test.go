@@ -49,7 +49,7 @@ func BenchmarkAggregate(b *testing.B) {
 	c := million()
 	c.Entries = sortEntries(c.Entries)
 	for b.Loop() {
-		aggregate(slices.Clone(c.Entries), false)
+		aggregate(slices.Clone(c.Entries), false, 0)
 	}
 }
 

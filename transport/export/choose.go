@@ -211,7 +211,7 @@ func Missing(v *engine.View, x *engine.Export) (names []string) {
 func (c *Choice) Finish(f *Format, x *engine.Export) {
 	c.fit(f, x)
 	if x.Aggregate && !f.HostsOnly { // to who knows hosts alone a range is nothing
-		c.Entries = aggregate(c.Entries, f.timed(x) || f.Ends)
+		c.Entries = aggregate(c.Entries, f.timed(x) || f.Ends, int64(f.slack(x)))
 	}
 	c.Total = len(c.Entries)
 	c.limit(f.most(x), x.Order)

@@ -81,6 +81,7 @@ func TestFormats(t *testing.T) {
 	r, empty := some(t), enginetest.NewRig(t, nil)
 	extra := map[string]*engine.Export{
 		"mikrotik-mirror": {Format: "mikrotik", Options: []string{"list=CrowdSec", "replace=mirror"}}, "mikrotik-renew": {Format: "mikrotik", Options: []string{"replace=renew"}},
+		"mikrotik-swap": {Format: "mikrotik", Options: []string{"replace=swap", "list=blocked"}}, "nftables-chain": {Format: "nftables", Options: []string{"chain=input,forward"}},
 		"nftables-one": {Format: "nftables", Options: []string{"sets=one"}}, "nftables-off": {Format: "nftables", Options: []string{"timeout=off"}, Aggregate: true},
 		"f5-scenario": {Format: "f5", Options: []string{"category=scenario"}}, "ipset-six": {Format: "ipset", Family: engine.IPv6},
 		"csv-import": {Format: "csv", Options: []string{"columns=value,scope,type,duration,reason"}}, "rbldnsd-six": {Format: "rbldnsd", Family: engine.IPv6},
@@ -112,9 +113,14 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// swapLine is how a file begins and ends that fills a second list.
+const swapLine = `:global lapid(Next|Last) "[\w.-]+"|:if \(\[:len \[/ip(v6)? firewall (filter|raw) find src-address-list="[\w.-]+"\]\] > 0\) do=\{ :set lapidNext "[\w.-]+"; :set lapidLast "[\w.-]+" \}|` +
+	`/ip(v6)? firewall (filter|raw) set \[find src-address-list=\$lapidLast\] src-address-list=\$lapidNext|/ip(v6)? firewall address-list remove \[find where list=\$lapid(Next|Last)\]|` +
+	`:do \{ add list=\$lapidNext address=[0-9a-f:./]+ timeout=[0-9wdhms]+ comment="[\w./:-]*" \} on-error=\{\}|`
+
 // lineOf is how a line of a format looks that no program here reads.
 var lineOf = map[string]string{
-	"mikrotik": `#.*|/ip(v6)? firewall address-list( remove \[find where list="[\w.-]+"\])?|:global \w+|:set \w+ do=\{ [^"]*"\$2"[^"]*\}|` +
+	"mikrotik": swapLine + `#.*|/ip(v6)? firewall address-list( remove \[find where list="[\w.-]+"\])?|:global \w+|:set \w+ do=\{ [^"]*"\$2"[^"]*\}|` +
 		`:do \{ add list=[\w.-]+ address=[0-9a-f:./]+ timeout=[0-9wdhms]+ comment="[\w./:-]*" \} on-error=\{( set \[find list=[\w.-]+ address=[0-9a-f:./]+\] timeout=[0-9wdhms]+ )?\}|\$CrowdSecAddIP(v6)? "[0-9a-f:./]+" "[\w./:-]*" "[0-9wdhms]+"`,
 	"f5":         `[0-9a-f:.]+,\d+,bl,[\w./:-]+`,
 	"juniper":    `[0-9a-f:.]+/\d+`,
@@ -126,7 +132,7 @@ var lineOf = map[string]string{
 	"nginx_geo4": `#.*|[0-9.]+-[0-9.]+ \w+;`, "nginx_geo6": `#.*|[0-9a-f:]+(/\d+)? \w+;`, "nginx_deny": `#.*|deny [0-9a-f:.]+(/\d+)?;`,
 	"haproxy_map": `#.*|[0-9a-f:.]+(/\d+)? [\w./:-]+`,
 	"ipset":       `#.*|(create|flush|add|swap|destroy) [\w-]+.*`,
-	"nftables":    `#.*|table inet lapid \{|\tset \w+ \{ .* \}|\}|(flush set|add element) inet lapid \w+.*`,
+	"nftables":    `#.*|table inet lapid \{|\t(set|chain) [\w-]+ \{ .* \}|\}|(flush set|flush chain|add element|add rule) inet lapid [\w-]+.*`,
 	"sophos":      `[0-9.]+`,
 }
 
@@ -273,6 +279,9 @@ func TestCheck(t *testing.T) {
 		{Format: "plain"}, {Format: "f5", Options: []string{"category"}}, {Format: "f5", Options: []string{"category=a b"}}, {Format: "f5", Options: []string{"list=x"}},
 		{Format: "plain_text", Options: []string{"a=b"}}, {Format: "ipset", Options: []string{"timeout=no"}}, {Format: "ipset", Options: []string{"set=" + strings.Repeat("x", 26)}},
 		{Format: "csv", Options: []string{"columns=value,id"}}, {Format: "rbldnsd", Options: []string{"txt=a\nb"}}, {Format: "sophos", Family: engine.IPv6},
+		{Format: "nftables", Options: []string{"chain=output"}}, {Format: "nftables", Options: []string{"chain=input", "family=netdev"}},
+		{Format: "ipset", Options: []string{"merge_slack=10m"}}, {Format: "ipset", Aggregate: true, Options: []string{"merge_slack=soon"}}, {Format: "ipset", Aggregate: true, Options: []string{"merge_slack=-1s"}},
+		{Format: "ipset", Aggregate: true, Options: []string{"merge_slack=25h"}}, {Format: "nftables", Aggregate: true, Options: []string{"merge_slack=1m", "timeout=off"}},
 		{Format: "f5", Options: []string{"category=a", "category=b"}}, {Format: "nginx_geo6", Family: engine.IPv4},
 	} {
 		if _, err := export.Check(&x); err == nil {

@@ -97,6 +97,12 @@ func Check(x *engine.Export) (*Format, error) {
 			return nil, err
 		}
 	}
+	if f == &nftables && f.option(x, "chain") != "none" && f.option(x, "family") == "netdev" {
+		return nil, invalid("chain is for tables of the families inet, ip, ip6 and bridge: a netdev chain needs a device, so it is yours to write")
+	}
+	if f.slack(x) > 0 && (!x.Aggregate || !f.timed(x)) {
+		return nil, invalid("merge_slack has no effect without aggregate, nor with timeout=off: leave it out")
+	}
 	if f.NoSix && x.Family == engine.IPv6 {
 		return nil, invalid("%s knows IPv4 alone: leave out family ipv6", f.Name)
 	}
@@ -135,6 +141,10 @@ func (f *Format) takes(name, value string) error {
 // check looks at what a list of values cannot say.
 func (f *Format) check(name, value string) error {
 	switch {
+	case name == slackOption.Name:
+		if d, err := time.ParseDuration(value); err != nil || d < 0 || d > longestSlack {
+			return invalid("merge_slack is a duration of %v at most, such as 10m, not '%.40s'", longestSlack, value)
+		}
 	case f == &ipset && name == "set" && len(value) > 31-len("6-next"):
 		return invalid("a set's name has at most %d characters here, for '6-next' is added to it", 31-len("6-next"))
 	case f == &csvFormat && name == "columns":
@@ -184,6 +194,15 @@ func (f *Format) timed(x *engine.Export) bool {
 		return slices.Contains(strings.Split(f.option(x, "columns"), ","), "duration")
 	}
 	return f.Timed && f.option(x, "timeout") != "off"
+}
+
+// longestSlack is how much sooner than decided an entry may end at most because it was joined.
+const longestSlack = 24 * time.Hour
+
+// slack is by how much ends of neighbours may differ that are joined.
+func (f *Format) slack(x *engine.Export) time.Duration {
+	d, _ := time.ParseDuration(f.option(x, slackOption.Name)) // it was looked at by Check
+	return d
 }
 
 // TellsTime reports whether the bytes change while the list does not.

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // Packet filters of Linux: files that fill sets, at once or not at all.
+
+var slackOption = Option{Name: "merge_slack", Usual: "0s", Help: "with aggregate: neighbours are joined whose ends differ by less, and end with the first of them"}
 
 var timeoutOption = Option{Name: "timeout", Usual: "on", Takes: []string{"on", "off"}, Help: "whether entries end by themselves"}
 
@@ -17,7 +20,8 @@ var nftables = Format{
 		{Name: "family", Usual: "inet", Takes: []string{"inet", "ip", "ip6", "netdev", "bridge"}, Help: "of the table"},
 		{Name: "table", Usual: "lapid", Help: "name of the table"},
 		{Name: "sets", Usual: "two", Takes: []string{"two", "one"}, Help: "two: hosts and ranges in sets of their own, which is four times as quick; one: all in one of intervals"},
-		timeoutOption,
+		{Name: "chain", Usual: "none", Takes: []string{"none", "input", "forward", "input,forward"}, Help: "base chains that drop what is in the sets, lapid-input and lapid-forward"},
+		timeoutOption, slackOption,
 	},
 	whole: writeNFT,
 }
@@ -49,7 +53,14 @@ func writeNFT(dst []byte, p *page) []byte {
 		}
 		dst = append(dst, "}\n"...)
 	}
+	hooks := p.nftHooks()
+	for _, hook := range hooks {
+		dst = fmt.Appendf(dst, "\tchain lapid-%s { type filter hook %s priority -10; policy accept; }\n", hook, hook)
+	}
 	dst = append(dst, "}\n"...)
+	for _, hook := range hooks { // its rules would be there twice
+		dst = fmt.Appendf(dst, "flush chain %s lapid-%s\n", table, hook)
+	}
 	for i := range sets {
 		dst = fmt.Appendf(dst, "flush set %s %s\n", table, sets[i].name)
 	}
@@ -71,7 +82,34 @@ func writeNFT(dst []byte, p *page) []byte {
 			dst = append(dst, " }\n"...)
 		}
 	}
+	for _, hook := range hooks {
+		for i := range sets {
+			if words := p.nftMatch(&sets[i]); words != "" {
+				dst = fmt.Appendf(dst, "add rule %s lapid-%s %s saddr @%s drop\n", table, hook, words, sets[i].name)
+			}
+		}
+	}
 	return dst
+}
+
+// nftHooks are those whose packets the file drops itself.
+func (p *page) nftHooks() []string {
+	if chain := p.option("chain"); chain != "none" {
+		return strings.Split(chain, ",")
+	}
+	return nil
+}
+
+// nftMatch is how a rule names the packets of a set; "": the table has none.
+func (p *page) nftMatch(s *nftSet) string {
+	family := p.option("family")
+	switch {
+	case s.kind == "ipv4" && family != "ip6":
+		return "ip"
+	case s.kind == "ipv6" && family != "ip":
+		return "ip6"
+	}
+	return ""
 }
 
 // nftSets shares the entries out. In a set of intervals nothing may overlap.
@@ -111,7 +149,7 @@ const ipsetMost = 4 << 20
 
 var ipset = Format{
 	Name: "ipset", Reads: "ipset restore: sets that rules of yours name", Comment: "#", PerEntry: 50, Timed: true, Longest: 2_147_483 * time.Second,
-	Options: []Option{{Name: "set", Usual: "lapid", Help: "name of the sets, to which 4 and 6 are added"}, timeoutOption},
+	Options: []Option{{Name: "set", Usual: "lapid", Help: "name of the sets, to which 4 and 6 are added"}, timeoutOption, slackOption},
 	whole:   writeIPSet,
 }
 
@@ -154,9 +192,9 @@ var mikrotik = Format{
 	Name: "mikrotik", Reads: "MikroTik RouterOS 7, /import", Comment: "#", PerEntry: 110, Timed: true, Longest: 21_474_836 * time.Second, Words: true,
 	Options: []Option{
 		{Name: "list", Usual: "lapid", Help: "name of the address list"},
-		{Name: "replace", Usual: "none", Takes: []string{"none", "full", "renew", "mirror"},
-			Help: "none: entries are added and end by themselves; full: the list is emptied first; renew: those that are there get the new time; mirror: the shape of the blocklist mirror's file"},
-		timeoutOption,
+		{Name: "replace", Usual: "none", Takes: []string{"none", "full", "renew", "swap", "mirror"},
+			Help: "none: entries are added and end by themselves; full: the list is emptied first; renew: those that are there get the new time; swap: a second list, LIST-next, is filled, and the rules that name the one name the other then; mirror: the shape of the blocklist mirror's file"},
+		timeoutOption, slackOption,
 	},
 	whole: writeMikroTik,
 }
@@ -171,6 +209,10 @@ func writeMikroTik(dst []byte, p *page) []byte {
 		for _, f := range [...][2]string{{"CrowdSecAddIP", "/ip"}, {"CrowdSecAddIPv6", "/ipv6"}} {
 			dst = fmt.Appendf(dst, ":global %s\n:set %s do={ :do { %s firewall address-list add list=%s address=$1 comment=\"$2\" timeout=$3 } on-error={} }\n", f[0], f[0], f[1], list)
 		}
+	}
+	if how == "swap" {
+		dst = appendSwapBegin(dst, list)
+		list = "$lapidNext"
 	}
 	timed, six := p.format.timed(p.x), false
 	for i := range p.Entries {
@@ -188,7 +230,30 @@ func writeMikroTik(dst []byte, p *page) []byte {
 		}
 		dst = p.appendRouterLine(dst, e, list, how == "renew", timed)
 	}
+	if how == "swap" {
+		dst = appendSwapEnd(dst)
+	}
 	return dst
+}
+
+// routerTables are where rules of a router name lists.
+var routerTables = [...]string{"/ip firewall filter", "/ip firewall raw", "/ipv6 firewall filter", "/ipv6 firewall raw"}
+
+// appendSwapBegin finds out which of two lists no rule names, and empties it.
+func appendSwapBegin(dst []byte, list string) []byte {
+	dst = fmt.Appendf(dst, ":global lapidNext \"%s-next\"\n:global lapidLast \"%s\"\n", list, list)
+	for _, table := range routerTables {
+		dst = fmt.Appendf(dst, ":if ([:len [%s find src-address-list=\"%s-next\"]] > 0) do={ :set lapidNext \"%s\"; :set lapidLast \"%s-next\" }\n", table, list, list, list)
+	}
+	return append(dst, "/ip firewall address-list remove [find where list=$lapidNext]\n/ipv6 firewall address-list remove [find where list=$lapidNext]\n"...)
+}
+
+// appendSwapEnd has the rules name the list that is full now, and empties the other.
+func appendSwapEnd(dst []byte) []byte {
+	for _, table := range routerTables {
+		dst = fmt.Appendf(dst, "%s set [find src-address-list=$lapidLast] src-address-list=$lapidNext\n", table)
+	}
+	return append(dst, "/ip firewall address-list remove [find where list=$lapidLast]\n/ipv6 firewall address-list remove [find where list=$lapidLast]\n"...)
 }
 
 // appendRouterLine adds an entry. What is there already is an error to the router, and

@@ -64,7 +64,7 @@ func TestNFTReads(t *testing.T) {
 	t.Parallel()
 	nft, alone := program(t, "nft"), ownNetwork(t)
 	readers(t, func(t *testing.T, r *enginetest.Rig) {
-		for _, options := range [][]string{nil, {"sets=one"}, {"timeout=off"}, {"sets=one", "timeout=off"}} {
+		for _, options := range [][]string{nil, {"sets=one"}, {"timeout=off"}, {"sets=one", "timeout=off"}, {"chain=input,forward"}, {"chain=forward", "sets=one"}} {
 			b := write(t, r, &engine.Export{Name: "x", Format: "nftables", Options: options}, "")
 			file := put(t, t.TempDir(), "lapid.nft", b.Plain)
 			out := run(t, nil, append(alone, "sh", "-c", `"$0" -f "$1" && "$0" -f "$1" && "$0" list ruleset`, nft, file)...)
@@ -72,6 +72,13 @@ func TestNFTReads(t *testing.T) {
 				if b.Count > 0 && !strings.Contains(out, want) {
 					t.Errorf("%v: %s is not in\n%s", options, want, out)
 				}
+			}
+		}
+		for family, rules := range map[string]int{"inet": 8, "ip": 4, "ip6": 4, "bridge": 8} { // each once, however often it is loaded
+			b := write(t, r, &engine.Export{Name: "x", Format: "nftables", Options: []string{"chain=input,forward", "family=" + family}}, "")
+			out := run(t, nil, append(alone, "sh", "-c", `"$0" -f "$1" && "$0" -f "$1" && "$0" list ruleset`, nft, put(t, t.TempDir(), "lapid.nft", b.Plain))...)
+			if n := strings.Count(out, " drop\n"); n != rules {
+				t.Errorf("%s: %d rules\n%s", family, n, out)
 			}
 		}
 	})

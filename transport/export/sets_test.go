@@ -85,11 +85,11 @@ func TestAggregateIsExact(t *testing.T) {
 	for seed := range uint64(4000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		list := drawn(r, r.IntN(60), 1+r.Int64N(4))
-		joined := aggregate(slices.Clone(list), false)
+		joined := aggregate(slices.Clone(list), false, 0)
 		if there(joined) != there(list) || !ordered(joined) || !apart(joined) || mergeable(joined) {
 			t.Fatalf("seed %d: %s became %s", seed, spelled(list), spelled(joined))
 		}
-		timed := aggregate(slices.Clone(list), true)
+		timed := aggregate(slices.Clone(list), true, 0)
 		if covered(timed) != covered(list) || !ordered(timed) || len(timed) > len(list) {
 			t.Fatalf("seed %d, timed: %s became %s", seed, spelled(list), spelled(timed))
 		}
@@ -104,7 +104,7 @@ func TestAggregateStopsBeforeEverything(t *testing.T) {
 	t.Parallel()
 	all := entryOf(netip.MustParsePrefix("::/0"))
 	left, right := all.halves()
-	if got := aggregate([]Entry{left, right}, false); len(got) != 2 || got[0].bits != 1 {
+	if got := aggregate([]Entry{left, right}, false, 0); len(got) != 2 || got[0].bits != 1 {
 		t.Fatal(spelled(got))
 	}
 }
@@ -203,4 +203,31 @@ func spelled(list []Entry) (text []string) {
 		text = append(text, fmt.Sprintf("%s@%d", list[i].Prefix(), list[i].until))
 	}
 	return text
+}
+
+// With slack neighbours are joined that end at nearly the same time: nothing is on the list longer than
+// it was, nor ends sooner by as much.
+func TestAggregateWithSlack(t *testing.T) {
+	t.Parallel()
+	r, with, without := rand.New(rand.NewPCG(7, 7)), 0, 0
+	for range 3000 {
+		list := drawn(r, 1+r.IntN(80), 30)
+		was, slack := covered(list), int64(1+r.IntN(10))
+		without += len(aggregate(slices.Clone(list), true, 0))
+		joined := aggregate(slices.Clone(list), true, slack)
+		is := covered(joined)
+		for family := range was {
+			for at, until := range was[family] {
+				if got := is[family][at]; got > until || until-got >= slack || (got == 0) != (until == 0) {
+					t.Fatalf("%d of %d ends at %d, not %d, with a slack of %d", at, family, got, until, slack)
+				}
+			}
+		}
+		if with += len(joined); !ordered(joined) {
+			t.Fatal("out of order")
+		}
+	}
+	if with >= without {
+		t.Errorf("%d entries, and %d without slack", with, without)
+	}
 }
