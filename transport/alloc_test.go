@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/valyala/fasthttp"
@@ -80,6 +81,45 @@ func BenchmarkHandlers(b *testing.B) {
 			for b.Loop() {
 				answer()
 			}
+		})
+	}
+}
+
+// processor is what of processors the process has used, system calls included, nanoseconds.
+func processor(b *testing.B) int64 {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// BenchmarkLoops is what loops do for a request, but for the system calls: a live query, a device that
+// has its list of a hundred thousand, and a proxy that asks about a client.
+func BenchmarkLoops(b *testing.B) {
+	h := newHouse(b, behindProxies("127.0.0.0/8"))
+	h.banMany(100_000)
+	h.addExport("edge", nil)
+	h.asBouncer("GET", "/v1/decisions?ip=10.0.0.1")
+	tag := h.ask("GET", "/exports/edge", "", "Accept-Encoding: gzip", "Authorization: "+basic("edge", exportSecret)).header.Get("Etag")
+	for _, c := range [][2]string{
+		{"live query", plainGet("/v1/decisions?ip=10.0.7.7")},
+		{"live query, nothing found", plainGet("/v1/decisions?ip=203.0.113.1")},
+		{"unchanged list", "GET /exports/edge HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nAccept-Encoding: gzip\r\nAuthorization: " + basic("edge", exportSecret) + "\r\nIf-None-Match: " + tag + "\r\n\r\n"},
+		{"door, free", "GET /auth HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nX-Api-Key: " + testKey + "\r\nX-Forwarded-For: 203.0.113.1\r\n\r\n"},
+		{"door, banned", "GET /auth HTTP/1.1\r\nHost: x\r\nUser-Agent: tester/1.0\r\nX-Api-Key: " + testKey + "\r\nX-Forwarded-For: 10.0.7.7\r\n\r\n"},
+	} {
+		b.Run(c[0], func(b *testing.B) {
+			answer := h.onLoop(c[1])
+			if out, done := answer(); !done {
+				b.Fatalf("not on a loop: %s", out)
+			}
+			b.ReportAllocs()
+			from := processor(b)
+			for b.Loop() {
+				answer()
+			}
+			b.ReportMetric(float64(processor(b)-from)/float64(b.N), "cpu-ns/op")
 		})
 	}
 }

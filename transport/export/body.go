@@ -6,7 +6,6 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -143,7 +142,7 @@ func (l *list) write(part *Part, now int64) *Body {
 	if l.held {
 		b.next = 0
 	}
-	b.Plain = slices.Clip(Render(c, l.format, l.narrowed))
+	b.Plain = fitted(Render(c, l.format, l.narrowed))
 	b.settle(l.export)
 	return b
 }
@@ -164,12 +163,20 @@ func (b *Body) settle(x *engine.Export) {
 		w, _ := gzip.NewWriterLevel(&out, gzip.BestSpeed) // the level is one that there is
 		_, _ = w.Write(b.Plain)                           // a buffer takes all
 		_ = w.Close()
-		return slices.Clip(out.Bytes())
+		return fitted(out.Bytes())
 	})
 	b.sums = sync.OnceValue(func() (all [sums][]byte) {
 		all[MD5], all[SHA256] = fmt.Appendf(nil, "%x", md5.Sum(b.Plain)), fmt.Appendf(nil, "%x", sha256.Sum256(b.Plain))
 		return all
 	})
+}
+
+// fitted is bytes that are kept, without much room behind them.
+func fitted(b []byte) []byte {
+	if cap(b)-len(b) <= len(b)/32 {
+		return b
+	}
+	return append(make([]byte, 0, len(b)), b...)
 }
 
 // longestWritten is how old the bytes of a format may be that tell what is left.
