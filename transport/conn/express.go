@@ -31,6 +31,7 @@ type express struct {
 	out      []byte
 	pen      *bufio.Writer // writes to out
 	heads    [3]head
+	same     head // of 304 about a list
 }
 
 // head is how good answers of one type begin, in one second.
@@ -147,6 +148,11 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 		e.out = append(e.out, body...)
 		return true
 	}
+	if e.plain.kind == List && r.StatusCode() == fasthttp.StatusNotModified && !r.ConnectionClose() {
+		e.out = append(e.out, e.unchanged(req.Began.Unix())...)
+		e.out = append(req.answer.appendTold(e.out), lineEnd...)
+		return true
+	}
 	for _, line := range req.answer.told[:req.answer.lines] {
 		r.Header.SetCanonical(line.name, line.value)
 	}
@@ -197,6 +203,16 @@ func (e *express) head(kind []byte, second int64) *head {
 	length := bytes.LastIndex(all, []byte(": 0\r\n")) + len(": ")
 	*h = head{bytes.Clone(kind), second, all[:length], all[length+len("0"+lineEnd):]}
 	return h
+}
+
+// unchanged is how an answer of 304 about a list begins, as the HTTP library would write it: its
+// handler says the rest by Answer.Tell alone.
+func (e *express) unchanged(second int64) []byte {
+	if h := &e.same; h.second != second {
+		all := e.response.Header.AppendBytes(nil)
+		*h = head{second: second, before: all[:len(all)-len(lineEnd)]}
+	}
+	return e.same.before
 }
 
 // leave sends what is answered and hands the connection over with the rest.
