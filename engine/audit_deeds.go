@@ -29,6 +29,8 @@ func (w *auditWalk) auditedOp(o op) {
 		w.drops(auditedMachine, o.ids)
 	case *putBouncer:
 		w.bouncer(o)
+	case *rotateKey:
+		w.deed("bouncer.rotate", o.name, nil, auditFields{"key": printOf(o.key[:]), "old_keys_until": time.Unix(0, o.until).UTC().Format(time.RFC3339)})
 	case *dropBouncers:
 		w.drops(auditedBouncer, o.names)
 	case *putAllowlist:

@@ -229,6 +229,7 @@ func (s *state) dropBouncer(name string) {
 	s.software.release(row.Load().Software)
 	s.releaseSight(row.Load().Sight)
 	s.forgetSights(row, nil)
+	s.forgetKeys(row.Load())
 	row.gone.Store(true)
 }
 

@@ -138,6 +138,9 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 		if v.Bouncer(b.Name) != nil {
 			return nil, exists(NounBouncer, b.Name)
 		}
+		if _, rotated := v.keys[b.KeyHash]; rotated && b.AuthType == AuthAPIKey {
+			return nil, v.unusedKey(b.KeyHash)
+		}
 		return o, nil
 	}})
 	return o.row, err

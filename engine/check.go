@@ -20,6 +20,7 @@ func (e *Engine) Check() error {
 	c.bouncers()
 	c.machines()
 	c.operators()
+	c.keys()
 	return errors.Join(c.found...)
 }
 

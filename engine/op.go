@@ -49,6 +49,7 @@ const (
 	numberPutOperator  = 48
 	numberDropOperator = 49
 	numberGrantToken   = 50
+	numberRotateKey    = 53
 )
 
 func newOp(number byte) op {
@@ -111,6 +112,8 @@ func newOp(number byte) op {
 		return &dropOperator{}
 	case numberGrantToken:
 		return &grantToken{}
+	case numberRotateKey:
+		return &rotateKey{}
 	}
 	return nil
 }

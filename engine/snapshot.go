@@ -21,7 +21,7 @@ import (
 //	allowlists  pieces of lists: a list goes on in the next section
 //	secrets
 //	bookmarks   of the readers of the history
-//	exports
+//	exports, and keys of bouncers whose key was rotated
 //	gaps        numbers of alerts and decisions that were never given
 //	allowances  since when items of allowlists are in effect, those that were within the
 //	            history, and when allowlist_wins was set
@@ -62,6 +62,7 @@ const (
 	sectionAllowances uint16 = 19
 	sectionExports    uint16 = 22
 	sectionOperators  uint16 = 24
+	sectionKeys       uint16 = 26
 )
 
 const (

@@ -17,6 +17,7 @@ type people struct {
 	allowlists []*Allowlist
 	secrets    map[string][]byte
 	exports    []*Export
+	keys       map[KeyHash]keyEntry
 }
 
 type keptMachine struct {
@@ -44,6 +45,7 @@ func (v *View) people() *people {
 		allowlists: v.allowlists.order,
 		secrets:    v.secrets,
 		exports:    v.exports.order,
+		keys:       v.keys,
 	}
 	for row := range v.machines.bySerial.All {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
@@ -82,6 +84,7 @@ func (p *people) write(w *sections) {
 	}
 	w.end(sectionSecrets)
 	p.writeExports(w)
+	p.writeKeys(w)
 }
 
 func (m *keptMachine) append(dst []byte) []byte {

@@ -124,7 +124,7 @@ func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
 		return now, &decoder{rest: body, version: firstVersion}, nil
 	}
 	d := &decoder{rest: body}
-	if d.version = d.byte(); kind > sectionOperators || kind == 0 || d.version > recordVersion {
+	if d.version = d.byte(); kind > sectionKeys || kind == 0 || d.version > recordVersion {
 		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
 	}
 	if d.err != nil || d.version <= firstVersion {
@@ -165,6 +165,8 @@ func (l *loader) section(kind uint16, d *decoder) error {
 		l.readBookmarks(d)
 	case sectionExports:
 		l.readExports(d)
+	case sectionKeys:
+		l.readKeys(d)
 	case sectionAllowances:
 		l.readAllowances(d)
 	case sectionSecrets:

@@ -46,6 +46,9 @@ const (
 	// TroubleNotification: the receiver of a notification takes nothing. The program's too.
 	TroubleNotification TroubleKind = "notification"
 
+	// TroubleBackup: the last backup that is made by itself has failed. The program's.
+	TroubleBackup TroubleKind = "backup"
+
 	// TroubleMoveIn: a database has arrived and could not be taken over. The program's.
 	TroubleMoveIn TroubleKind = "movein"
 
@@ -55,12 +58,12 @@ const (
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleBackup, TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // Aside reports whether a server with this trouble is ready all the same: it serves as it
 // should, and something beside that wants to be looked at.
 func (k TroubleKind) Aside() bool {
-	return k == TroubleNotification || k == TroubleCentral || k == TroubleMoveIn
+	return k == TroubleNotification || k == TroubleCentral || k == TroubleMoveIn || k == TroubleBackup
 }
 
 // CommitterPatience is how long the committer may be at one commit before it

@@ -98,6 +98,10 @@ var (
 	auditLag        = desc("lapid_audit_lag_revisions", "How far the audit is behind the history.")
 	auditBytes      = desc("lapid_audit_bytes", "Size of the stored rows, before they are compressed.")
 	auditDropped    = desc("lapid_audit_dropped_total", "Rows about logins and refused callers that were dropped since the start, because the store took none for too long.")
+	backupLast      = desc("lapid_backup_last_success_timestamp_seconds", "When the newest backup was made that is made by itself, in Unix seconds; missing before the first.")
+	backupFailures  = desc("lapid_backup_failures_total", "Such backups that failed since the start.")
+	backupSeconds   = desc("lapid_backup_duration_seconds", "How long the last of them took, since the start.")
+	backupBytes     = desc("lapid_backup_bytes", "Size of the last of them, since the start.")
 	machines        = desc("lapid_machines", "Machines by whether they are validated.", "validated")
 	toldTotal       = desc("lapid_notifications_delivered_total", "Messages that a receiver took, since the start.", "notification")
 	toldFailed      = desc("lapid_notifications_failed_total", "Attempts to send a message that failed, since the start.", "notification")
@@ -131,6 +135,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	m.gauge(info, 0, c.s.options.Version)
 	c.orders(m)
 	c.condition(m)
+	c.backups(m)
 	c.surroundings(m)
 	c.central(m)
 	c.routes(m)
@@ -160,6 +165,31 @@ func (c collectorOf) exports(m measure, v *engine.View) {
 			m.gauge(exportLastPull, float64(at/int64(time.Second)), p.Name())
 		}
 	})
+}
+
+// Backups is what is counted of backups that are made by themselves.
+type Backups struct {
+	LastSuccess int64 // Unix seconds; 0: never
+	Failures    uint64
+	Seconds     float64 // the last one took
+	Bytes       int64   // and has
+}
+
+// backups sends how backups fare, where there are such.
+func (c collectorOf) backups(m measure) {
+	if c.s.options.Backups == nil {
+		return
+	}
+	b := c.s.options.Backups()
+	if b == nil {
+		return
+	}
+	if b.LastSuccess != 0 {
+		m.gauge(backupLast, float64(b.LastSuccess))
+	}
+	m.counter(backupFailures, float64(b.Failures))
+	m.gauge(backupSeconds, b.Seconds)
+	m.gauge(backupBytes, float64(b.Bytes))
 }
 
 // audit sends how the audit is, where one is kept.

@@ -65,6 +65,9 @@ type Options struct {
 	// Surroundings is what the metrics show of what the server stands on; it must not wait. nil:
 	// not known.
 	Surroundings func() Surroundings
+	// Backups is what the metrics show of backups that are made by themselves; nil, or a nil
+	// answer: none are. It must not wait.
+	Backups func() *Backups
 	// Told is what the metrics show of notifications; it must not wait. nil: nothing.
 	Told func() []Told
 

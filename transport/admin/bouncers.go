@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"time"
 
 	"lapid/engine"
 )
@@ -56,7 +57,7 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	}
 	out, o := bouncerOf(r, view), h.engine.Holdings(h.engine.Now()).Of(r)
 	out.holding(&o)
-	out.Polls = h.pollsOf(r)
+	out.Polls, out.Keys = h.pollsOf(r), view.KeysOf(r.Load().KeyHash, h.engine.Now())
 	return &out, nil
 }
 
@@ -82,6 +83,26 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Edited, error
 	}
 	h.logChange(ctx, "added a bouncer", "bouncer", q.Name)
 	return &Edited{Warnings: warnings}, nil
+}
+
+// rotateBouncer gives a bouncer another key, whose hash alone comes here.
+func (h *Handler) rotateBouncer(ctx context.Context, q *KeyRotation) (*Done, error) {
+	var key engine.KeyHash
+	if copy(key[:], q.KeyHash) != len(key) || len(q.KeyHash) != len(key) {
+		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: "a key hash has 64 bytes"}
+	}
+	if err := h.engine.RotateBouncer(ctx, q.Name, key, time.Duration(q.Grace)); err != nil {
+		return nil, err
+	}
+	h.logChange(ctx, "rotated the key of a bouncer", "bouncer", q.Name, "grace", time.Duration(q.Grace))
+	return &Done{1}, nil
+}
+
+// RotateBouncer gives a bouncer another key; engine.ErrNotFound, engine.ErrRefused, engine.ErrExists,
+// engine.ErrInvalid.
+func (c *Client) RotateBouncer(ctx context.Context, q *KeyRotation) error {
+	_, err := ask[Done](ctx, c, "/bouncers/rotate", q)
+	return err
 }
 
 // deleteBouncer names the rows that went, by comparing the views before and after it:

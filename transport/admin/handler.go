@@ -98,6 +98,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/bouncers/await":  verb(h.awaitBouncers),
 		"/bouncers/add":    verb(h.addBouncer),
 		"/bouncers/edit":   verb(h.editBouncer),
+		"/bouncers/rotate": verb(h.rotateBouncer),
 		"/bouncers/delete": verb(h.deleteBouncer),
 		"/bouncers/stale":  listed(h.staleBouncers),
 		"/bouncers/prune":  verb(h.pruneBouncers),

@@ -126,6 +126,8 @@ type Bouncer struct {
 	ReportedAt      int64           `json:",omitempty"`
 	Polls           []Poll          `json:",omitempty"` // the last ones, the newest first; left out of lists
 
+	Keys []engine.BouncerKey `json:",omitempty"` // that are good, the present one first; nil: it was never rotated. Left out of lists
+
 	Sight *engine.Sight // what it may see; nil: everything
 	Hold  engine.Hold   // for how long its polls are put off
 }
@@ -143,6 +145,13 @@ type NewBouncer struct {
 	KeyHash []byte // SHA-512 of the API key
 	Shared  bool   // one row whatever address the key comes from
 	Edit    BouncerEdit
+}
+
+// KeyRotation asks for another key of a bouncer.
+type KeyRotation struct {
+	Name    string
+	KeyHash []byte // SHA-512 of the new API key
+	Grace   int64  // nanoseconds for which the keys before it stay good; 0: they end at once
 }
 
 // EditedBouncer asks for another sight or hold of a bouncer.

@@ -15,7 +15,11 @@ import (
 )
 
 // knownBouncer is a row that a key or certificate led to, from one address.
-type knownBouncer struct{ row *engine.BouncerRow }
+type knownBouncer struct {
+	row   *engine.BouncerRow
+	keys  uint64 // engine.View.KeysChanged when it did
+	until int64  // the key is good until then; 0: no end is known
+}
 
 const (
 	// longestKey is the longest API key that is recognised quickly; longer
@@ -52,10 +56,12 @@ func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userA
 	}
 	mark := g.markOf(key, client)
 	known := g.bouncers.get(mark)
-	if known == nil || !g.answersFor(known.row, client) {
+	if known == nil || !g.stillGood(view, known) || !g.answersFor(known.row, client) {
+		hash := engine.KeyHash(sha512.Sum512(key))
+		until, _ := view.ResolveKey(&hash, g.engine.Now())
 		row, err := g.bouncerByKey(ctx, view, key, client, userAgent, readOnly)
 		if err == nil && g.answersFor(row, client) {
-			g.bouncers.put(mark, knownBouncer{row})
+			g.bouncers.put(mark, knownBouncer{row, view.KeysChanged(), until})
 		}
 		return row, err
 	}
@@ -74,19 +80,29 @@ func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *en
 	}
 	view, mark := g.engine.View(), g.markOf(key, client)
 	var row *engine.BouncerRow
-	if known := g.bouncers.get(mark); known != nil && g.answersFor(known.row, client) {
+	if known := g.bouncers.get(mark); known != nil && g.stillGood(view, known) && g.answersFor(known.row, client) {
 		row = known.row
 	} else {
 		hash := engine.KeyHash(sha512.Sum512(key))
+		until, good := view.ResolveKey(&hash, g.engine.Now())
+		if !good {
+			return nil
+		}
 		if row = g.rowFor(view, &hash, client); row == nil {
 			return nil
 		}
-		g.bouncers.put(mark, knownBouncer{row})
+		g.bouncers.put(mark, knownBouncer{row, view.KeysChanged(), until})
 	}
 	if !hear(row, userAgent) && row.MayDescribe(g.engine.Now(), describeEvery) {
 		return nil
 	}
 	return row
+}
+
+// stillGood reports whether the key that led to a row is good: none was rotated since, and its own
+// time is not over.
+func (g *Gate) stillGood(view *engine.View, known *knownBouncer) bool {
+	return known.keys == view.KeysChanged() && (known.until == 0 || g.engine.Now() < known.until)
 }
 
 // markOf is what a key from an address is recognised by.
@@ -133,6 +149,9 @@ func (g *Gate) rowFor(view *engine.View, key *engine.KeyHash, client netip.Addr)
 // once; the slower one looks again.
 func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	hash := engine.KeyHash(sha512.Sum512(key))
+	if _, good := view.ResolveKey(&hash, g.engine.Now()); !good {
+		return nil, errUnknownKey
+	}
 	for range 3 {
 		oldest, n := view.OldestBouncer(&hash)
 		if oldest == nil {

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"context"
+	"crypto/sha512"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -11,6 +13,38 @@ import (
 
 	"lapid/engine"
 )
+
+// A key that was rotated is good for its grace and no longer, also where it was recognised before; the
+// new one leads to the same row.
+func TestRotatedKeys(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	ctx, old, now := context.Background(), []byte("the old key"), []byte("the new key")
+	_, err := d.AddBouncer(ctx, &engine.Bouncer{Name: "fw", AuthType: engine.AuthAPIKey, KeyHash: sha512.Sum512(old)})
+	d.must(err)
+	enters := func(key []byte, want bool) {
+		t.Helper()
+		for range 2 { // found, then recognised
+			row, err := d.Bouncer(ctx, key, here, agent, false)
+			if (err == nil) != want || want && row.Load().Name != "fw" {
+				t.Errorf("%s: %v", key, err)
+			}
+			if quick := d.KnownBouncer(key, here, agent); quick != nil && !want || quick != nil && quick != row {
+				t.Errorf("%s is recognised", key)
+			}
+		}
+	}
+	enters(old, true)
+	enters(now, false)
+	d.must(d.RotateBouncer(ctx, "fw", sha512.Sum512(now), time.Hour))
+	enters(old, true)
+	enters(now, true)
+	d.Advance(time.Hour)
+	enters(old, false)
+	enters(now, true)
+	d.must(d.RotateBouncer(ctx, "fw", sha512.Sum512([]byte("another")), 0))
+	enters(now, false)
+}
 
 func TestKeys(t *testing.T) {
 	t.Parallel()

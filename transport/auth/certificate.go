@@ -74,7 +74,7 @@ func (g *Gate) CertifiedBouncer(ctx context.Context, p *Peer, client netip.Addr,
 	}
 	row, err := g.certifiedRow(ctx, view, p.name(client), client, userAgent, readOnly)
 	if err == nil && row != nil && row.Load().IP.IsValid() {
-		g.bouncers.put(mark, knownBouncer{row})
+		g.bouncers.put(mark, knownBouncer{row: row})
 		if !readOnly {
 			g.describe(ctx, row, userAgent)
 		}

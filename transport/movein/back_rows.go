@@ -116,7 +116,7 @@ func (f *filling) bouncers(ctx context.Context) error {
 	rows := f.made[bouncersMade]
 	for _, row := range f.view.Bouncers() {
 		b, id := row.Load(), rows.next()
-		hash := b.KeyHash
+		hash := f.view.CurrentKey(b.KeyHash)
 		if b.AuthType == engine.AuthTLS {
 			_, _ = rand.Read(hash[:])
 		}

@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -105,6 +107,8 @@ type Settings struct {
 	// /docs of the Local API's listener and the console's: public (default, for it holds nothing
 	// secret), authenticated (whom that listener lets in) or off.
 	OpenAPI string `yaml:"openapi"`
+	// Backup is where backups are made by the server itself. It has no variable.
+	Backup Backup `yaml:"backup"`
 }
 
 // Audit is what lapid.yaml says of the audit.
@@ -135,6 +139,41 @@ func (a *Audit) options() (*engine.AuditOptions, error) {
 		return nil, nil
 	}
 	return o, nil
+}
+
+// Backup is what lapid.yaml says of backups that the server makes by itself.
+type Backup struct {
+	// Dir is the folder they are in, with its whole path, outside of the store; none: there are none.
+	Dir string `yaml:"dir"`
+	// Every is the time between two, such as 24h (default), from a minute to 365 days.
+	Every string `yaml:"every"`
+	// Keep is how many stay, the newest; default 7, from 1 to 1000. Only files that are named as such
+	// backups are ever removed.
+	Keep int `yaml:"keep"`
+}
+
+// Plan is how often, and how many stay; 0 and 0 where none are made. A Setup that was loaded gives no error.
+func (b *Backup) Plan() (every time.Duration, keep int, err error) {
+	if b.Dir == "" {
+		if b.Every != "" || b.Keep != 0 {
+			return 0, 0, errors.New("backup.dir is missing: say in which folder backups are to be made")
+		}
+		return 0, 0, nil
+	}
+	if !filepath.IsAbs(b.Dir) {
+		return 0, 0, fmt.Errorf("backup.dir must be a whole path such as /var/backups/lapid, not %q", b.Dir)
+	}
+	if every = 24 * time.Hour; b.Every != "" {
+		d, err := engine.ParseDuration(b.Every)
+		if err != nil || d < time.Minute || d > 365*24*time.Hour {
+			return 0, 0, fmt.Errorf("backup.every must be a duration from 1m to 365d, such as 24h, not %q", b.Every)
+		}
+		every = d
+	}
+	if keep = cmp.Or(b.Keep, 7); keep < 1 || keep > 1000 {
+		return 0, 0, fmt.Errorf("backup.keep must be between 1 and 1000, not %d", keep)
+	}
+	return every, keep, nil
 }
 
 // checkShrunken: the two words that there are.
@@ -337,6 +376,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, bookmarks := s.BookmarkBytes()
 	_, exports := s.DeclaredExports(0)
 	_, audit := s.Audit.options()
+	_, _, backup := s.Backup.Plan()
 	consoleKey, console := s.Console.check()
 	for _, c := range []struct {
 		key string
@@ -346,7 +386,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"bouncer_ipv6_prefix", s.checkPrefix()}, {"memory", memory}, {"listen_socket_mode", mode}, {"metrics", s.checkMetrics()},
 		{"max_header_bytes", heads}, {"loops", loops}, {"bookmark_journal", bookmarks}, {"capi_shrunken_lists", s.checkShrunken()}, {"movein", s.checkMoveIn()},
 		{"exports", exports},
-		{"audit", audit},
+		{"audit", audit}, {"backup", backup},
 		{"openapi", s.checkOpenAPI()},
 		{consoleKey, console},
 	} {

@@ -282,6 +282,33 @@ func TestListenURI(t *testing.T) {
 }
 
 // What lapid.yaml says of the audit, good and bad.
+func TestBackupSettings(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"":                        "",
+		"backup: {dir: /backups}": "",
+		"backup: {dir: /backups, every: 90m, keep: 30}": "",
+		"backup: {every: 1h}":                           "backup.dir is missing",
+		"backup: {keep: 3}":                             "backup.dir is missing",
+		"backup: {dir: here}":                           "backup.dir must be a whole path",
+		"backup: {dir: /backups, every: 5s}":            "backup.every must be a duration from 1m to 365d",
+		"backup: {dir: /backups, every: daily}":         "backup.every must be a duration from 1m to 365d",
+		"backup: {dir: /backups, keep: -1}":             "backup.keep must be between 1 and 1000, not -1",
+		"backup: {dir: /backups, keep: 1001}":           "backup.keep must be between 1 and 1000, not 1001",
+		"backup: {folder: /backups}":                    `unknown key "folder" in backup`,
+		"backup: daily":                                 "backup must be a map",
+	} {
+		file := filepath.Join(t.TempDir(), "lapid.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := loadSettings(file, func(string) (string, bool) { return "", false })
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
 func TestAuditSettings(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -101,6 +101,6 @@ func (s *Setup) Summary() []Setting {
 		Setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, Setting{"loops", or(s.Own.Loops, "auto"), ""},
 		Setting{"snapshot_every", or(s.Own.SnapshotEvery, "10m"), ""}, Setting{"bookmark_journal", or(s.Own.BookmarkJournal, "1GiB"), ""},
 		Setting{"movein", or(s.Own.MoveIn, "off"), ""}, Setting{"audit.max_age", or(s.Own.Audit.MaxAge, "90d"), ""},
-		Setting{"audit.max_rows", cmp.Or(s.Own.Audit.MaxRows, 1_000_000), ""}, Setting{"audit.off", s.Own.Audit.Off, ""}, Setting{"exports", len(s.Own.Exports), ""}, Setting{"console.listen", s.Own.Console.Listen, "off"},
+		Setting{"audit.max_rows", cmp.Or(s.Own.Audit.MaxRows, 1_000_000), ""}, Setting{"audit.off", s.Own.Audit.Off, ""}, Setting{"backup.dir", or(s.Own.Backup.Dir, "off"), ""}, Setting{"exports", len(s.Own.Exports), ""}, Setting{"console.listen", s.Own.Console.Listen, "off"},
 		Setting{"openapi", or(s.Own.OpenAPI, "public"), ""})
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lapid/cmd/lapid/backups"
 	"lapid/engine"
 	"lapid/transport/admin"
 	"lapid/transport/movein"
@@ -24,6 +25,7 @@ type condition struct {
 	central func() *engine.Trouble                 // with the Central API; nil: not known yet
 	teller  atomic.Pointer[notifications.Notifier] // nil: none yet
 	arrival atomic.Pointer[movein.Arrival]         // nil: none yet
+	backups atomic.Pointer[backups.Keeper]         // nil: none are made
 }
 
 // starting says what the start is doing.
@@ -69,6 +71,9 @@ func (c *condition) troubles() []engine.Trouble {
 	}
 	if n := c.teller.Load(); n != nil {
 		add(n.Trouble())
+	}
+	if k := c.backups.Load(); k != nil {
+		add(k.Trouble())
 	}
 	if c.central != nil {
 		add(c.central())

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"lapid/cmd/lapid/backups"
 	"lapid/cmd/lapid/config"
 	"lapid/engine"
 	"lapid/engine/profile"
@@ -73,6 +74,7 @@ type program struct {
 	inForce    atomic.Pointer[map[string]any] // of the configuration, what may be told
 	teller     *notifications.Notifier
 	auditor    *audit.Auditor
+	backups    *backups.Keeper // nil: none are made
 	arrival    *movein.Arrival
 	shadow     *shadow.Shadow // nil: none
 	ready      chan struct{}  // closed when all listeners are open

@@ -242,6 +242,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
 		return err
 	}
+	if err := p.openBackups(); err != nil {
+		return err
+	}
 	p.auditor = audit.New(&audit.Options{Engine: p.engine, Logger: p.log.Logger})
 	if err := p.makeAPI(history); err != nil {
 		return fmt.Errorf("local API server stopped with error: %w", err)
@@ -374,7 +377,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	o := &transport.Options{
 		Engine: p.engine, Gate: p.gate, Listen: a.ListenURI, Socket: a.ListenSocket, SocketMode: mode, AccessLog: p.log.access,
 		Logger: p.log.Logger, Version: p.version, MetricsLevel: p.server.MetricsLevel, Troubles: p.condition.troubles, Central: p.connection.central,
-		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, History: history, Orders: p.orders.figures, Exports: p.exports,
+		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, Backups: p.backupFigures, History: history, Orders: p.orders.figures, Exports: p.exports,
 		Denied: p.auditDenied, Surroundings: p.surroundings.figures, Description: openapi.Access(s.Own.OpenAPI),
 	}
 	b := &p.bounds
@@ -423,6 +426,7 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group.Go(func() error { return p.runConsole(ctx) })
 	group.Go(func() error { return p.teller.Run(ctx) })
 	group.Go(func() error { p.auditor.Run(ctx); return nil })
+	group.Go(func() error { p.runBackups(ctx); return nil })
 	group.Go(func() error { p.watchSurroundings(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
 	group.Go(func() error { p.arrival.Finish(ctx); return nil })

@@ -17,7 +17,7 @@ import (
 // and where their streams stand.
 func bouncersCommand(t *Terminal) *cobra.Command {
 	c := group("bouncers", "Bouncers that may ask for decisions",
-		bouncersList(t), bouncersAdd(t), bouncersEdit(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t), bouncersWait(t))
+		bouncersList(t), bouncersAdd(t), bouncersRotate(t), bouncersEdit(t), bouncersDelete(t), bouncersPrune(t), bouncersInspect(t), bouncersWait(t))
 	c.Aliases = []string{"bouncer"}
 	return c
 }
@@ -159,6 +159,8 @@ type bouncerObject struct {
 	Expected     *int     `json:"expected_decisions,omitempty"`
 	Reported     *int64   `json:"reported_decisions,omitempty"`
 
+	Keys []keyObject `json:"keys,omitempty"` // that are good, when one is inspected whose key was rotated
+
 	Polls []pollObject `json:"polls,omitempty"` // the last ones, when one is inspected
 }
 
@@ -175,8 +177,32 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 		cursor, behind := uint64(b.Cursor), b.Behind
 		o.Cursor, o.Behind = &cursor, &behind
 	}
+	for _, k := range b.Keys {
+		o.Keys = append(o.Keys, keyObject{moment(k.Since), moment(k.Until)})
+	}
 	o.holding(b)
 	return o
+}
+
+// keyObject is a key that is good, of which nothing is told but that.
+type keyObject struct {
+	Since *time.Time `json:"since"` // null: since the bouncer was added
+	Until *time.Time `json:"until"` // null: it is the present one
+}
+
+// keyLines are the keys of a bouncer, one a line.
+func keyLines(keys []engine.BouncerKey) (lines []string) {
+	for _, k := range keys {
+		since, until := "the first one", "the present one"
+		if k.Since != 0 {
+			since = "made " + second(k.Since)
+		}
+		if k.Until != 0 {
+			until = "good until " + second(k.Until)
+		}
+		lines = append(lines, since+", "+until)
+	}
+	return lines
 }
 
 // bouncersAdd is bouncers add. The key is printed once and never stored: only its
@@ -262,6 +288,69 @@ func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool,
 		t.print("%s", key)
 	default:
 		t.print("API key for '%s':\n\n   %s\n\nPlease keep this key since you will not be able to retrieve it!\n", name, key)
+	}
+	return nil
+}
+
+// bouncersRotate is bouncers rotate. The new key is printed once, as that of bouncers add is.
+func bouncersRotate(t *Terminal) *cobra.Command {
+	var key, grace string
+	c := &cobra.Command{
+		Use: "rotate NAME", Short: "Give a bouncer a new API key; the old one stays good for a while", Args: exactArgs(1),
+		Long: `Gives a bouncer a new API key, printed once and kept only as a hash. The key before it stays good for --grace (an hour
+unless said otherwise), so that the bouncer can be told the new one meanwhile; with --grace 0 it ends at once, and so do
+older ones whose grace is not over. The bouncer goes on where it is, whichever of its keys it shows; "bouncers inspect"
+lists those that are good. A poll that is held, or an event stream that is open, when a key ends goes on until it ends.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			lasts, err := engine.ParseDuration(grace)
+			if grace == "0" {
+				lasts, err = 0, nil
+			}
+			if err != nil || lasts < 0 || lasts > engine.LongestGrace {
+				return fmt.Errorf("--grace %s: give a duration from 0 to 90d, such as 1h", grace)
+			}
+			if key == "" && c.Flags().Changed("key") {
+				return errors.New("the API key must not be empty: leave --key away to have one made up")
+			}
+			return rotateBouncer(c.Context(), t, args[0], key, lasts)
+		},
+	}
+	c.Flags().StringVarP(&key, "key", "k", "", "new API key (default: made up)")
+	c.Flags().StringVar(&grace, "grace", "1h", "for how long the old key stays good; 0: not at all")
+	return c
+}
+
+// rotateBouncer prints the new key only when the bouncer has it.
+func rotateBouncer(ctx context.Context, t *Terminal, name, key string, grace time.Duration) error {
+	if key == "" {
+		key = generatedKey()
+	}
+	err := admin.UsableKey(key)
+	if err == nil && t.Remote.URL == "" {
+		err = fitsHead(t, key)
+	}
+	if err == nil {
+		err = t.withClient(ctx, func(client *admin.Client) error {
+			return client.RotateBouncer(ctx, &admin.KeyRotation{Name: name, KeyHash: hashKey(key), Grace: int64(grace)})
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("unable to rotate the key of bouncer '%s': %w", name, worded("rotate", err))
+	}
+	switch t.Output {
+	case jsonWords:
+		text, err := jsonIndented(key, "")
+		t.write(text)
+		return err
+	case raw:
+		t.print("%s", key)
+		return nil
+	}
+	t.print("New API key for '%s':\n\n   %s\n\nPlease keep this key since you will not be able to retrieve it!\n", name, key)
+	if grace == 0 {
+		t.success("the old key is not good any more")
+	} else {
+		t.success("the old key stays good for %s", grace)
 	}
 	return nil
 }
@@ -390,6 +479,9 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	table.row("Created At", fullTime(b.CreatedAt))
 	table.row("Last Update", fullTime(b.UpdatedAt))
 	table.row("Revoked?", "false")
+	for i, line := range keyLines(b.Keys) {
+		table.row([]string{"Keys", ""}[min(i, 1)], line)
+	}
 	table.row("IP Address", address(b))
 	table.row("Type", b.Type)
 	table.row("Version", b.Version)

@@ -1,0 +1,253 @@
+package backups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"lapid/engine"
+	"lapid/persist"
+)
+
+// Options say what a Keeper does. All must be given.
+type Options struct {
+	Dir   string        // where the backups are; made when it is missing
+	Every time.Duration // from the end of one to the next
+	Keep  int           // how many backups stay in Dir, 1 or more
+
+	// Backup writes one, as engine.Engine.Backup does.
+	Backup func(context.Context, io.Writer) (engine.Revision, int64, error)
+	Logger *slog.Logger
+}
+
+// Keeper makes backups by itself. Each is read again from the disk, every checksum compared, before it
+// has its name; then those beyond Keep are removed, the oldest first. On the disk are Keep backups at most,
+// and one more while it is being written; one that fails leaves nothing.
+//
+// Run belongs to one goroutine; the rest may be asked by any.
+type Keeper struct {
+	options Options
+	figures atomic.Pointer[Figures]
+	trouble atomic.Pointer[engine.Trouble]
+}
+
+// Figures are what metrics tell. They are since the start, but for LastSuccess.
+type Figures struct {
+	LastSuccess int64 // Unix seconds of the newest backup in the folder; 0: there is none
+	Failures    uint64
+	Duration    time.Duration // the last one took, that is well
+	Bytes       int64         // and has
+}
+
+// againAfter is when one is tried again that failed, unless the next is due before.
+const againAfter = 5 * time.Minute
+
+// mark begins the names of files that a Keeper is writing, so that it removes its own alone after a kill.
+const mark = unnamed + "auto-"
+
+// NewKeeper looks at the folder, so that a setting that cannot work is known at the start. Errors are those
+// of the folder.
+func NewKeeper(o *Options) (*Keeper, error) {
+	k := &Keeper{options: *o}
+	f, err := begin(o.Dir, mark)
+	if err != nil {
+		return nil, err
+	}
+	f.Discard()
+	list, err := k.tidy()
+	if err != nil {
+		return nil, err
+	}
+	first := &Figures{}
+	if len(list) > 0 {
+		first.LastSuccess = list[len(list)-1].at.Unix()
+	}
+	k.figures.Store(first)
+	return k, nil
+}
+
+// Figures are what was counted.
+func (k *Keeper) Figures() Figures { return *k.figures.Load() }
+
+// Trouble is why the last backup failed; nil when it did not.
+func (k *Keeper) Trouble() *engine.Trouble { return k.trouble.Load() }
+
+// Run makes backups until ctx ends: the first when the newest in the folder is old enough.
+func (k *Keeper) Run(ctx context.Context) {
+	wait := time.Duration(0)
+	if last := k.Figures().LastSuccess; last != 0 {
+		wait = min(max(time.Until(time.Unix(last, 0).Add(k.options.Every)), 0), k.options.Every) // a clock may have been wrong
+	}
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+		if wait = k.options.Every; k.turn(ctx) != nil {
+			wait = min(wait, againAfter)
+		}
+	}
+}
+
+// turn makes one backup and tells what came of it.
+func (k *Keeper) turn(ctx context.Context) error {
+	began := time.Now()
+	path, rev, size, err := k.make(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err() // the server ends: that is no failure
+	}
+	f := k.Figures()
+	if err != nil {
+		f.Failures++
+		k.figures.Store(&f)
+		t := &engine.Trouble{Kind: engine.TroubleBackup, Since: began.UnixNano(), Text: fmt.Sprintf("no backup can be made in %s: %v; it is tried again every few minutes, and older ones stay", k.options.Dir, err)}
+		if before := k.trouble.Load(); before != nil {
+			t.Since = before.Since
+		}
+		k.trouble.Store(t)
+		k.options.Logger.Error("a backup has failed", "dir", k.options.Dir, "error", err)
+		return err
+	}
+	f.LastSuccess, f.Duration, f.Bytes = began.Unix(), time.Since(began), size
+	k.figures.Store(&f)
+	k.trouble.Store(nil)
+	removed, err := k.prune()
+	k.options.Logger.Info("made a backup, and read it again", "file", path, "revision", uint64(rev), "bytes", size, "took", f.Duration.Round(time.Millisecond), "removed", removed)
+	if err != nil {
+		k.options.Logger.Warn("old backups cannot be removed", "dir", k.options.Dir, "error", err)
+	}
+	return nil
+}
+
+// make writes one and reads it again before it has its name.
+func (k *Keeper) make(ctx context.Context) (path string, rev engine.Revision, size int64, err error) {
+	f, err := begin(k.options.Dir, mark)
+	if err != nil {
+		return "", 0, 0, err
+	}
+	defer f.Discard()
+	if rev, size, err = k.options.Backup(ctx, f); err != nil {
+		return "", 0, 0, err
+	}
+	if err := f.Sync(); err != nil {
+		return "", 0, 0, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", 0, 0, err
+	}
+	b, err := persist.Verify(&stoppable{f, ctx})
+	if err != nil {
+		return "", 0, 0, fmt.Errorf("what was written is not whole when it is read again: %w", err)
+	}
+	if b.Rev != uint64(rev) || b.Size() != size {
+		return "", 0, 0, fmt.Errorf("what was written is another backup when it is read again: revision %d with %d bytes instead of %d with %d", b.Rev, b.Size(), rev, size)
+	}
+	path, err = f.Keep(b, time.Now())
+	return path, rev, size, err
+}
+
+// stoppable is a reader that ends with its context.
+type stoppable struct {
+	io.Reader
+	ctx context.Context
+}
+
+func (s *stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.Reader.Read(p)
+}
+
+// named is a backup in the folder, by its name.
+type named struct {
+	name string
+	at   time.Time
+}
+
+// names are those of backups; whatever else is in the folder is not looked at.
+var names = regexp.MustCompile(`^lapid-(\d{8}T\d{6}Z)-\d+\.backup$`)
+
+// list is the backups in the folder, the oldest first.
+func list(folder *os.Root) ([]named, error) {
+	entries, err := readFolder(folder)
+	var all []named
+	for _, e := range entries {
+		m := names.FindStringSubmatch(e.Name())
+		if m == nil || !e.Type().IsRegular() {
+			continue
+		}
+		if at, err := time.Parse(stamp, m[1]); err == nil {
+			all = append(all, named{e.Name(), at})
+		}
+	}
+	slices.SortFunc(all, func(a, b named) int {
+		if n := a.at.Compare(b.at); n != 0 {
+			return n
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	return all, err
+}
+
+func readFolder(folder *os.Root) ([]os.DirEntry, error) {
+	dir, err := folder.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.ReadDir(-1)
+}
+
+// tidy removes what a killed process has left unfinished, and tells which backups there are.
+func (k *Keeper) tidy() ([]named, error) {
+	folder, err := os.OpenRoot(k.options.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	entries, err := readFolder(folder)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), mark) && e.Type().IsRegular() {
+			if err := folder.Remove(e.Name()); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return list(folder)
+}
+
+// prune removes the oldest backups beyond those that stay.
+func (k *Keeper) prune() (removed int, err error) {
+	folder, err := os.OpenRoot(k.options.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer folder.Close()
+	all, err := list(folder)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range all[:max(len(all)-k.options.Keep, 0)] {
+		if e := folder.Remove(b.name); e != nil {
+			err = errors.Join(err, e)
+			continue
+		}
+		removed++
+	}
+	return removed, err
+}
