@@ -53,7 +53,7 @@ func (s *Server) identify(q *request) error {
 			return &fault{http.StatusUnauthorized, "this session is over: log in again"}
 		}
 		return nil // it was noted when it logged in
-	} else if q.who = s.certified(q.Request, view); q.who == nil {
+	} else if q.who = s.certified(q, view); q.who == nil {
 		q.w.Header().Set("WWW-Authenticate", `Bearer realm="lapid"`)
 		return &fault{http.StatusUnauthorized, "who is asking? Send Authorization: Bearer TOKEN; lapid operators token NAME makes one"}
 	}
@@ -75,13 +75,21 @@ func (s *Server) wrongToken(q *request, o *engine.Operator, t *engine.OperatorTo
 
 // certified is the operator that a client's certificate names: its common name, where one of its
 // units is allowed. The chain was verified by the handshake.
-func (s *Server) certified(r *http.Request, view *engine.View) *engine.Operator {
+func (s *Server) certified(q *request, view *engine.View) *engine.Operator {
+	r := q.Request
 	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
 		return nil
 	}
 	leaf := r.TLS.VerifiedChains[0][0]
 	if !slices.ContainsFunc(leaf.Subject.OrganizationalUnit, func(u string) bool { return slices.Contains(s.options.AllowedUnits, u) }) {
 		return nil
+	}
+	if s.options.Certified != nil {
+		if err := s.options.Certified(r.TLS); err != nil {
+			s.stranger(q, leaf.Subject.CommonName, "operator.enter", "certificate", "bad certificate")
+			s.lines.say(s, "refused: a certificate of the console", "name", fmt.Sprintf("%.128q", leaf.Subject.CommonName), "address", q.address.String(), "error", err)
+			return nil
+		}
 	}
 	if o := view.Operator(leaf.Subject.CommonName); o != nil && !o.Disabled {
 		return o

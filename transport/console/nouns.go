@@ -2,6 +2,7 @@ package console
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
@@ -693,6 +694,24 @@ func (s *Server) verb(q *request) error {
 	if !s.options.Verbs.Streams(verb) { // what is read whole takes many times its size
 		r.Body = http.MaxBytesReader(q.w, q.Body, maxVerb)
 	}
+	// A verb that reads piece by piece sets deadlines of its own, each time anew; all of it ends with the request's.
+	stop := context.AfterFunc(q.Context(), func() { _ = http.NewResponseController(q.w).SetReadDeadline(time.Now()) })
+	defer stop()
+	r.Body = &endingBody{r.Body, q.Context()}
 	s.options.Verbs.ServeHTTP(q.w, r)
 	return nil
+}
+
+// endingBody is a body that ends with its request's time, however slowly it comes.
+type endingBody struct {
+	io.ReadCloser
+	ctx context.Context
+}
+
+// Read fails once the time is over.
+func (b *endingBody) Read(p []byte) (int, error) {
+	if err := b.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return b.ReadCloser.Read(p)
 }

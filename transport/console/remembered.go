@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"crypto/sha256"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -12,7 +13,7 @@ import (
 // route and body get the same answer again, and nothing is done twice. Another request with the key is 422;
 // one whose first is still under way 409. Answers that hold a secret are not kept: their repetition is 409, and says so.
 //
-// At most mostRemembered answers of rememberedBytes each are kept, for rememberFor; a restart forgets them.
+// At most mostRemembered answers, mostOfOneOperator of one operator, of rememberedBytes each are kept, for rememberFor; a restart forgets them.
 type remembered struct {
 	now func() int64
 	mu  sync.Mutex
@@ -20,6 +21,7 @@ type remembered struct {
 }
 
 type rememberedAnswer struct {
+	who     string
 	request [32]byte // of method, path and body
 	at      int64
 	done    bool
@@ -30,10 +32,12 @@ type rememberedAnswer struct {
 }
 
 const (
-	rememberFor     = time.Hour
-	mostRemembered  = 1024
-	rememberedBytes = 64 << 10
-	longestKey      = 255
+	rememberFor    = time.Hour
+	mostRemembered = 1024
+	// mostOfOneOperator leaves room for others.
+	mostOfOneOperator = 128
+	rememberedBytes   = 64 << 10
+	longestKey        = 255
 )
 
 // begin finds an earlier answer to the key, or notes that its first request is under way. Without
@@ -57,15 +61,21 @@ func (m *remembered) begin(who, key string, request [32]byte) (earlier *remember
 		}
 		return old, nil
 	}
+	own := 0
 	for k, a := range m.of {
 		if a.done && now-a.at > int64(rememberFor) {
 			delete(m.of, k)
+		} else if a.who == who {
+			own++
 		}
+	}
+	if own >= mostOfOneOperator {
+		return nil, &fault{http.StatusTooManyRequests, fmt.Sprintf("%d Idempotency-Keys of yours are remembered, for an hour each: send the request without one, or later", own)}
 	}
 	if len(m.of) >= mostRemembered {
 		return nil, &fault{http.StatusServiceUnavailable, "too many Idempotency-Keys are remembered: send the request without one, or later"}
 	}
-	m.of[at] = &rememberedAnswer{request: request, at: now}
+	m.of[at] = &rememberedAnswer{who: who, request: request, at: now}
 	return nil, nil
 }
 

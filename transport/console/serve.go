@@ -169,6 +169,7 @@ func (s *Server) admit(q *request, route *route) error {
 	if err := s.identify(q); err != nil {
 		return err
 	}
+	noStranger(q.Request)
 	if v := viewOf(q.Request); v != nil {
 		v.who = q.who
 	}

@@ -34,8 +34,6 @@ const (
 	maxBody   = 64 << 10
 	maxImport = 64 << 20
 	maxVerb   = 1 << 20 // of a verb that is passed through and read whole
-	// maxConns bounds the connections; more wait to be accepted.
-	maxConns = 512
 )
 
 // Options are what a Server is made from. What is not said to be optional must be given.
@@ -44,16 +42,19 @@ type Options struct {
 	Verbs  *admin.Handler
 	Logger *slog.Logger
 
-	Listen       string         // host:port
-	Hosts        []string       // names that it answers to, besides its address and those of its certificate
-	TLS          bool           // with CertFile and KeyFile
-	CertFile     string         // read at the start
-	KeyFile      string         // likewise
-	ClientCAFile string         // whose certificates are looked at; "": none are
-	AllowedUnits []string       // organisational units of operators' certificates; none: no certificate lets in
-	BasePath     string         // "" or /path: what stands in front of all paths
-	Proxies      []netip.Prefix // that may name the client
-	ReadOnly     bool           // nothing may be changed
+	Listen       string   // host:port
+	Hosts        []string // names that it answers to, besides its address and those of its certificate
+	TLS          bool     // with CertFile and KeyFile
+	CertFile     string   // read at the start
+	KeyFile      string   // likewise
+	ClientCAFile string   // whose certificates are looked at; "": none are
+	AllowedUnits []string // organisational units of operators' certificates; none: no certificate lets in
+	// Certified looks at a client's certificate beside its chain and units, as the Local API does:
+	// whether it was revoked. Optional.
+	Certified func(*tls.ConnectionState) error
+	BasePath  string         // "" or /path: what stands in front of all paths
+	Proxies   []netip.Prefix // that may name the client
+	ReadOnly  bool           // nothing may be changed
 
 	Description openapi.Access // who may have the description of the API; "": everybody
 
@@ -109,13 +110,13 @@ func Listen(o *Options) (*Server, error) {
 	}
 	s.answerTo(l.Addr(), o.Hosts)
 	s.routes = s.mux()
-	s.listener = &bounded{Listener: l, room: make(chan struct{}, maxConns)}
+	s.listener = newCrowd(l, s.trusts)
 	if config != nil {
 		s.scheme = "https"
 		s.listener = tls.NewListener(s.listener, config)
 	}
 	s.http = &http.Server{
-		Handler: s, ReadHeaderTimeout: headWithin, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: s, ConnContext: withConn, ReadHeaderTimeout: headWithin, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 	}
 	s.http.RegisterOnShutdown(func() { close(s.newsroom.ended) })
@@ -215,32 +216,3 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Close gives the listener up without having served; for a start that failed.
 func (s *Server) Close() error { return s.listener.Close() }
-
-// bounded is a listener with so many connections at most; further ones wait in the kernel's queue.
-type bounded struct {
-	net.Listener
-	room chan struct{}
-}
-
-func (b *bounded) Accept() (net.Conn, error) {
-	b.room <- struct{}{}
-	c, err := b.Listener.Accept()
-	if err != nil {
-		<-b.room
-		return nil, err
-	}
-	return &placed{Conn: c, leave: func() { <-b.room }}, nil
-}
-
-// placed is a connection that gives its place back, once.
-type placed struct {
-	net.Conn
-	leave func()
-	once  sync.Once
-}
-
-// Close may be called more than once.
-func (p *placed) Close() error {
-	defer p.once.Do(p.leave)
-	return p.Conn.Close()
-}

@@ -2,8 +2,10 @@ package program
 
 import (
 	"context"
+	"crypto/tls"
 	"syscall"
 
+	"lapid/transport/auth"
 	"lapid/transport/console"
 	"lapid/transport/openapi"
 )
@@ -30,6 +32,9 @@ func (p *program) openConsole() error {
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
 		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
 		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic,
+	}
+	if o.TLS && len(o.AllowedUnits) > 0 {
+		o.Certified = func(state *tls.ConnectionState) error { return p.gate.Certified(auth.NewPeer(state), o.AllowedUnits) }
 	}
 	if !o.TLS && !c.Local() {
 		p.log.Warn("the console sends passwords and tokens in clear (console.tls: false): only a proxy in front of it that encrypts makes that safe", "listen", c.Listen)
