@@ -67,9 +67,6 @@ type Alert struct {
 	Labels    []string
 	Decisions []NewDecision
 	Unlogged  bool // its line of the log is written by the caller
-	// Judged is by which allowlists the caller has chosen the decisions that the alert brings:
-	// it is stored only while there are no others, else AddAlerts is an ErrChanged. nil: by none.
-	Judged *View
 }
 
 // Source is what an alert is about: an address, say.

@@ -17,8 +17,15 @@ import (
 // at info what was stored (alert_log.go).
 //
 // The alerts belong to the engine from here on. Errors: ErrInvalid for a
-// duration that cannot be read, ErrProfile, ErrChanged (Alert.Judged), ErrBusy, ErrDisk, ErrClosed.
+// duration that cannot be read, ErrProfile, ErrBusy, ErrDisk, ErrClosed.
 func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert, now int64) ([]AlertID, error) {
+	return e.AddChosenAlerts(ctx, machine, alerts, nil, now)
+}
+
+// AddChosenAlerts is AddAlerts for decisions that the caller has chosen by the allowlists of a
+// view: they are stored only while there are no others, else nothing is and the error is an
+// ErrChanged. With nil they were chosen by none.
+func (e *Engine) AddChosenAlerts(ctx context.Context, machine string, alerts []*Alert, by *View, now int64) ([]AlertID, error) {
 	if machine != "" {
 		ctx = orElse(ctx, Actor{ActorMachine, machine})
 	}
@@ -43,7 +50,7 @@ func (e *Engine) AddAlerts(ctx context.Context, machine string, alerts []*Alert,
 	}
 	p := &proposal{op: o, ahead: true}
 	p.resolve = func(v *View) (op, error) {
-		if slices.ContainsFunc(alerts, func(a *Alert) bool { return a.Judged != nil && !v.SameAllowlists(a.Judged) }) {
+		if by != nil && !v.SameAllowlists(by) {
 			return nil, &Error{Kind: ErrChanged, Text: "allowlists change all the time: try again"}
 		}
 		if v.allowlists != view.allowlists && e.recheck(o, v) {

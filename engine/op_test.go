@@ -265,6 +265,8 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("expiry as older programs said it", &expire{at: now() + 3_000_000_000})
 	w.commit("alerts less", &dropAlerts{at: now(), ids: []uint64{1, 1, 3, 999}})
 	w.commit("a machine less", &dropMachines{ids: []string{"m1", "nobody"}})
+	w.commit("a key", &rotateKey{name: "fw", owner: KeyHash{1}, key: KeyHash{2}, at: now(), until: now() + hour})
+	w.commit("another key, the others ended", &rotateKey{name: "fw", owner: KeyHash{1}, key: KeyHash{3}, at: now() + 1, until: now() + 1})
 	w.commit("a bouncer less", &dropBouncers{names: []string{"fw", "nobody"}})
 
 	for n := range 256 {

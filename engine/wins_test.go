@@ -238,8 +238,8 @@ func TestChosenByOtherAllowlists(t *testing.T) {
 	r := enginetest.NewRig(t, nil)
 	ctx, now := context.Background(), r.Now().UnixNano()
 	report := func(judged *engine.View) error {
-		_, err := r.AddAlerts(ctx, "", []*engine.Alert{{Scenario: "s", StopAt: engine.StampOf(r.Now()), Judged: judged, Decisions: []engine.NewDecision{
-			{Scope: "Ip", Value: "192.0.2.7", Type: "ban", Origin: "cscli", Scenario: "s", Duration: "1h"}}}}, now)
+		_, err := r.AddChosenAlerts(ctx, "", []*engine.Alert{{Scenario: "s", StopAt: engine.StampOf(r.Now()), Decisions: []engine.NewDecision{
+			{Scope: "Ip", Value: "192.0.2.7", Type: "ban", Origin: "cscli", Scenario: "s", Duration: "1h"}}}}, judged, now)
 		return err
 	}
 	before := r.View()

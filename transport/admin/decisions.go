@@ -88,10 +88,11 @@ func (h *Handler) addDecisionOnce(ctx context.Context, q *NewDecision) (*Importe
 	a.Scenario, a.Message, a.Leakspeed, a.EventsCount, a.Remediation = q.Reason, q.Reason, "0", 1, true
 	a.Source = engine.Source{Scope: scope, Value: q.Value, IP: q.Value}
 	a.Decisions = []engine.NewDecision{d}
-	if !q.Bypass {
-		a.Judged = view
+	by := view
+	if q.Bypass {
+		by = nil
 	}
-	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, now)
+	ids, err := h.engine.AddChosenAlerts(ctx, a.MachineID, []*engine.Alert{a}, by, now)
 	if err != nil {
 		return nil, err
 	}

@@ -270,8 +270,8 @@ func (h *Handler) storeChunk(ctx context.Context, c *chunk) error {
 	a := operatorsAlert(c.view, c.head.Machine, c.now)
 	a.Decisions, a.Batch = c.decisions, engine.Batch{Name: c.head.Batch}
 	a.Scenario = fmt.Sprintf("import %s: %d IPs", c.head.Source, c.out.Stored)
-	a.EventsCount, a.Unlogged, a.Judged = int32(c.out.Stored), true, c.view
-	ids, err := h.engine.AddAlerts(ctx, a.MachineID, []*engine.Alert{a}, c.now)
+	a.EventsCount, a.Unlogged = int32(c.out.Stored), true
+	ids, err := h.engine.AddChosenAlerts(ctx, a.MachineID, []*engine.Alert{a}, c.view, c.now)
 	c.decisions = nil // they are the engine's
 	if err != nil {
 		return err

@@ -58,6 +58,8 @@ lapid bouncers wait --decision 4711 edge-fw --timeout 2m`,
 	"bouncers edit": `lapid bouncers edit edge-fw --hold 25s
 lapid bouncers edit edge-fw --max-entries 10000 --not-origins CAPI
 lapid bouncers edit edge-fw --see-all --hold default`,
+	"bouncers rotate": `lapid bouncers rotate edge-fw
+lapid bouncers rotate edge-fw --grace 0 -o raw`,
 	"bouncers delete":  `lapid bouncers delete edge-fw --ignore-missing`,
 	"bouncers prune":   `lapid bouncers prune --duration 24h --force`,
 	"bouncers inspect": `lapid bouncers inspect edge-fw -o json`,
