@@ -96,6 +96,7 @@ func (s *session) Held() int {
 // toLoop and toGoroutine change who has it.
 func (s *session) toLoop() {
 	s.ahead = s.wire.further || s.full
+	s.mute = s.wire.open()
 	s.wire.under.Store(nil)
 }
 
