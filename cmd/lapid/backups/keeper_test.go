@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -120,6 +119,6 @@ func TestKeeperFails(t *testing.T) {
 	cancel()
 	k.Run(ctx) // ends at once
 	if _, err := NewKeeper(&Options{Dir: filepath.Join(dir, kept(t, dir)[0]), Every: time.Hour, Keep: 1, Logger: slog.Default()}); err == nil {
-		t.Error(fmt.Sprint("a file is taken for a folder"))
+		t.Error("a file is taken for a folder")
 	}
 }
