@@ -11,6 +11,9 @@ FLEET    ?= 10000
 ATTACK   ?= 3m
 FORGE    ?= 15s
 DATA     ?= lapid-data
+# Tests wait for processes, disks and deadlines more than they compute, so more of a package run at
+# once than there are processors. Under the race detector they compute.
+BESIDE   ?= 6
 # What "lapid version" says: the tag of this commit, if it has one, and the commit.
 # Go notes the commit itself, but finds none in a second working tree of git's and in
 # sources that were unpacked: there say make build COMMIT=… VERSION=… The environment's
@@ -33,7 +36,7 @@ build: ## build bin/lapid
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(strip $(STAMPS))' -o bin/lapid ./cmd/lapid
 
 test: ## run the tests
-	$(GO) test -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 20m -parallel $(BESIDE) $(PACKAGES)
 
 root: ## run the tests that need root, which `make test` has only root run
 	$(GO) test -count=1 -timeout 20m -v -run '$(ROOT)' ./cmd/lapid ./cmd/lapid/config
@@ -42,7 +45,7 @@ flakes: ## run the tests five times beside two busy loops (PACKAGES=./engine for
 	@GO="$(GO)" ./.ci/flakes $(PACKAGES)
 
 race: ## run the tests under the race detector
-	$(GO) test -race -timeout 30m $(PACKAGES)
+	$(GO) test -race -timeout 30m -parallel 4 $(PACKAGES)
 
 lint: ## vet, format, static checks, and the direction of imports
 	$(GO) vet ./...

@@ -338,7 +338,7 @@ func ruleExprs(t *testing.T) (list []string) {
 func TestRules(t *testing.T) {
 	t.Parallel()
 	runbook := fileOf(t, "docs/runbook.md")
-	var tested struct {
+	type suite struct {
 		Tests []struct {
 			Cases []struct {
 				Alert    string `yaml:"alertname"`
@@ -347,16 +347,20 @@ func TestRules(t *testing.T) {
 			} `yaml:"alert_rule_test"`
 		}
 	}
-	if err := yaml.Unmarshal([]byte(fileOf(t, "dist/lapid.rules.test.yml")), &tested); err != nil {
-		t.Fatal(err)
-	}
+	suites := []string{"lapid.rules.test.yml", "lapid.rules.days.test.yml"}
 	quiet, fires := map[string]int{}, map[string]int{}
-	for _, test := range tested.Tests {
-		for _, c := range test.Cases {
-			if len(c.Expected) > 0 {
-				fires[c.Alert]++
-			} else {
-				quiet[c.Alert]++
+	for _, name := range suites {
+		var tested suite
+		if err := yaml.Unmarshal([]byte(fileOf(t, "dist/"+name)), &tested); err != nil {
+			t.Fatal(err)
+		}
+		for _, test := range tested.Tests {
+			for _, c := range test.Cases {
+				if len(c.Expected) > 0 {
+					fires[c.Alert]++
+				} else {
+					quiet[c.Alert]++
+				}
 			}
 		}
 	}
@@ -391,11 +395,13 @@ func TestRules(t *testing.T) {
 		}
 	}
 	dir := t.TempDir() // promtool reads what lies beside
-	for _, name := range []string{"lapid.rules.yml", "lapid.rules.test.yml"} {
+	for _, name := range append(suites, "lapid.rules.yml") {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(fileOf(t, "dist/"+name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	promtool(t, "", "check", "rules", filepath.Join(dir, "lapid.rules.yml"))
-	promtool(t, "", "test", "rules", filepath.Join(dir, "lapid.rules.test.yml"))
+	for _, name := range suites {
+		promtool(t, "", "test", "rules", filepath.Join(dir, name))
+	}
 }
