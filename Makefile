@@ -13,7 +13,7 @@ FORGE    ?= 15s
 DATA     ?= lapid-data
 # Tests wait for processes, disks and deadlines more than they compute, so more of a package run at
 # once than there are processors. Under the race detector they compute.
-BESIDE   ?= 6
+BESIDE   ?= 4
 # What "lapid version" says: the tag of this commit, if it has one, and the commit.
 # Go notes the commit itself, but finds none in a second working tree of git's and in
 # sources that were unpacked: there say make build COMMIT=… VERSION=… The environment's

@@ -147,9 +147,11 @@ func TestReceiverThatFails(t *testing.T) {
 	o.open(c)
 	o.reports(3)
 	o.report("198.51.100.1")
-	await(t, "all are there", func() bool { return len(h.got()) == 4 })
+	// What was taken after the time was over is sent again.
+	got := func() string { return strings.Join(slices.Compact(slices.Clone(h.got())), "") }
+	await(t, "all are there", func() bool { return strings.HasSuffix(got(), "198.51.100.1 ") })
 	o.stop()
-	if got := strings.Join(h.got(), ""); got != "192.0.2.1 192.0.2.2 192.0.2.3 198.51.100.1 " {
+	if got := got(); got != "192.0.2.1 192.0.2.2 192.0.2.3 198.51.100.1 " {
 		t.Errorf("%s", got)
 	}
 	if strings.Contains(o.log.String(), "secret-path") {
