@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ import (
 	"lapid/persist"
 )
 
-// Options say what a Keeper does. All must be given.
+// Options say what a Keeper does. All but Now must be given.
 type Options struct {
 	Dir   string        // where the backups are; made when it is missing
 	Every time.Duration // from the end of one to the next
@@ -26,11 +27,13 @@ type Options struct {
 	// Backup writes one, as engine.Engine.Backup does.
 	Backup func(context.Context, io.Writer) (engine.Revision, int64, error)
 	Logger *slog.Logger
+	Now    func() time.Time // nil: time.Now
 }
 
 // Keeper makes backups by itself. Each is read again from the disk, every checksum compared, before it
-// has its name; then those beyond Keep are removed, the oldest first. On the disk are Keep backups at most,
-// and one more while it is being written; one that fails leaves nothing.
+// has its name; then those beyond Keep are removed, the oldest first, and never the one just made. What is
+// named by a time to come, from a clock that ran ahead, is older than all else. On the disk are Keep backups at most, and one
+// more while it is being written; one that fails leaves nothing.
 //
 // Run belongs to one goroutine; the rest may be asked by any.
 type Keeper struct {
@@ -41,7 +44,7 @@ type Keeper struct {
 
 // Figures are what metrics tell. They are since the start, but for LastSuccess.
 type Figures struct {
-	LastSuccess int64 // Unix seconds of the newest backup in the folder; 0: there is none
+	LastSuccess int64 // Unix seconds of the newest backup in the folder; 0: there is none, or none but of a time to come
 	Failures    uint64
 	Duration    time.Duration // the last one took, that is well
 	Bytes       int64         // and has
@@ -50,6 +53,9 @@ type Figures struct {
 // againAfter is when one is tried again that failed, unless the next is due before.
 const againAfter = 5 * time.Minute
 
+// slack is by how much a backup may be of a time to come, and is believed.
+const slack = time.Minute
+
 // mark begins the names of files that a Keeper is writing, so that it removes its own alone after a kill.
 const mark = unnamed + "auto-"
 
@@ -57,6 +63,9 @@ const mark = unnamed + "auto-"
 // of the folder.
 func NewKeeper(o *Options) (*Keeper, error) {
 	k := &Keeper{options: *o}
+	if k.options.Now == nil {
+		k.options.Now = time.Now
+	}
 	f, err := begin(o.Dir, mark)
 	if err != nil {
 		return nil, err
@@ -67,8 +76,8 @@ func NewKeeper(o *Options) (*Keeper, error) {
 		return nil, err
 	}
 	first := &Figures{}
-	if len(list) > 0 {
-		first.LastSuccess = list[len(list)-1].at.Unix()
+	if n := len(list); n > 0 && !list[n-1].ahead {
+		first.LastSuccess = list[n-1].at.Unix()
 	}
 	k.figures.Store(first)
 	return k, nil
@@ -84,7 +93,7 @@ func (k *Keeper) Trouble() *engine.Trouble { return k.trouble.Load() }
 func (k *Keeper) Run(ctx context.Context) {
 	wait := time.Duration(0)
 	if last := k.Figures().LastSuccess; last != 0 {
-		wait = min(max(time.Until(time.Unix(last, 0).Add(k.options.Every)), 0), k.options.Every) // a clock may have been wrong
+		wait = min(max(time.Unix(last, 0).Add(k.options.Every).Sub(k.options.Now()), 0), k.options.Every) // a clock may have been wrong
 	}
 	for {
 		timer := time.NewTimer(wait)
@@ -102,7 +111,7 @@ func (k *Keeper) Run(ctx context.Context) {
 
 // turn makes one backup and tells what came of it.
 func (k *Keeper) turn(ctx context.Context) error {
-	began := time.Now()
+	began, started := k.options.Now(), time.Now()
 	path, rev, size, err := k.make(ctx)
 	if ctx.Err() != nil {
 		return ctx.Err() // the server ends: that is no failure
@@ -119,10 +128,10 @@ func (k *Keeper) turn(ctx context.Context) error {
 		k.options.Logger.Error("a backup has failed", "dir", k.options.Dir, "error", err)
 		return err
 	}
-	f.LastSuccess, f.Duration, f.Bytes = began.Unix(), time.Since(began), size
+	f.LastSuccess, f.Duration, f.Bytes = began.Unix(), time.Since(started), size
 	k.figures.Store(&f)
 	k.trouble.Store(nil)
-	removed, err := k.prune()
+	removed, err := k.prune(filepath.Base(path))
 	k.options.Logger.Info("made a backup, and read it again", "file", path, "revision", uint64(rev), "bytes", size, "took", f.Duration.Round(time.Millisecond), "removed", removed)
 	if err != nil {
 		k.options.Logger.Warn("old backups cannot be removed", "dir", k.options.Dir, "error", err)
@@ -153,7 +162,7 @@ func (k *Keeper) make(ctx context.Context) (path string, rev engine.Revision, si
 	if b.Rev != uint64(rev) || b.Size() != size {
 		return "", 0, 0, fmt.Errorf("what was written is another backup when it is read again: revision %d with %d bytes instead of %d with %d", b.Rev, b.Size(), rev, size)
 	}
-	path, err = f.Keep(b, time.Now())
+	path, err = f.Keep(b, k.options.Now())
 	return path, rev, size, err
 }
 
@@ -172,16 +181,18 @@ func (s *stoppable) Read(p []byte) (int, error) {
 
 // named is a backup in the folder, by its name.
 type named struct {
-	name string
-	at   time.Time
+	name  string
+	at    time.Time
+	ahead bool // of a time to come
 }
 
 // names are those of backups; whatever else is in the folder is not looked at.
 var names = regexp.MustCompile(`^lapid-(\d{8}T\d{6}Z)-\d+\.backup$`)
 
-// list is the backups in the folder, the oldest first.
-func list(folder *os.Root) ([]named, error) {
+// list is the backups in the folder, the oldest first; those of a time to come are the oldest.
+func (k *Keeper) list(folder *os.Root) ([]named, error) {
 	entries, err := readFolder(folder)
+	latest := k.options.Now().Add(slack)
 	var all []named
 	for _, e := range entries {
 		m := names.FindStringSubmatch(e.Name())
@@ -189,10 +200,16 @@ func list(folder *os.Root) ([]named, error) {
 			continue
 		}
 		if at, err := time.Parse(stamp, m[1]); err == nil {
-			all = append(all, named{e.Name(), at})
+			all = append(all, named{e.Name(), at, at.After(latest)})
 		}
 	}
 	slices.SortFunc(all, func(a, b named) int {
+		if a.ahead != b.ahead {
+			if a.ahead {
+				return -1
+			}
+			return 1
+		}
 		if n := a.at.Compare(b.at); n != 0 {
 			return n
 		}
@@ -228,21 +245,22 @@ func (k *Keeper) tidy() ([]named, error) {
 			}
 		}
 	}
-	return list(folder)
+	return k.list(folder)
 }
 
-// prune removes the oldest backups beyond those that stay.
-func (k *Keeper) prune() (removed int, err error) {
+// prune removes the oldest backups beyond those that stay, of which the one just made is one.
+func (k *Keeper) prune(made string) (removed int, err error) {
 	folder, err := os.OpenRoot(k.options.Dir)
 	if err != nil {
 		return 0, err
 	}
 	defer folder.Close()
-	all, err := list(folder)
+	all, err := k.list(folder)
 	if err != nil {
 		return 0, err
 	}
-	for _, b := range all[:max(len(all)-k.options.Keep, 0)] {
+	all = slices.DeleteFunc(all, func(b named) bool { return b.name == made })
+	for _, b := range all[:max(len(all)+1-k.options.Keep, 0)] {
 		if e := folder.Remove(b.name); e != nil {
 			err = errors.Join(err, e)
 			continue

@@ -122,3 +122,62 @@ func TestKeeperFails(t *testing.T) {
 		t.Error("a file is taken for a folder")
 	}
 }
+
+// After a clock that ran ahead and was set right, the one just made stays, and what is of a time to come goes
+// before what is of the past.
+func TestKeeperAfterAClockAhead(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	dir := t.TempDir()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	k, err := NewKeeper(&Options{Dir: dir, Every: time.Hour, Keep: 3, Backup: r.Backup, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(stamps ...string) string {
+		for i := range stamps {
+			stamps[i] = "-" + stamps[i] + "-1.backup"
+		}
+		return strings.Join(stamps, " ")
+	}
+	for _, turn := range []struct {
+		at   time.Time
+		left string
+	}{
+		{now, at("20260301T000000Z")},
+		{now.AddDate(1, 0, 0), at("20260301T000000Z", "20270301T000000Z")},
+		{now.AddDate(1, 0, 1), at("20260301T000000Z", "20270301T000000Z", "20270302T000000Z")},
+		{now.AddDate(1, 0, 2), at("20270301T000000Z", "20270302T000000Z", "20270303T000000Z")},
+		{now.AddDate(0, 0, 1), at("20260302T000000Z", "20270302T000000Z", "20270303T000000Z")}, // set right
+		{now.AddDate(0, 0, 2), at("20260302T000000Z", "20260303T000000Z", "20270303T000000Z")},
+		{now.AddDate(0, 0, 3), at("20260302T000000Z", "20260303T000000Z", "20260304T000000Z")},
+		{now.AddDate(0, 0, 4), at("20260303T000000Z", "20260304T000000Z", "20260305T000000Z")},
+	} {
+		now = turn.at
+		if err := k.turn(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if left := stamps(kept(t, dir)); left != turn.left {
+			t.Errorf("at %s: %s, want %s", now.Format(stamp), left, turn.left)
+		}
+	}
+	now = now.AddDate(-2, 0, 0)
+	again, err := NewKeeper(&k.options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := again.Figures().LastSuccess; at != 0 {
+		t.Errorf("the last success is to come: %d", at)
+	}
+}
+
+// stamps are the ends of names of backups, from the time on.
+func stamps(names []string) string {
+	var all []string
+	for _, name := range names {
+		if i := strings.Index(name, "-2"); i >= 0 {
+			all = append(all, name[i:])
+		}
+	}
+	return strings.Join(all, " ")
+}
