@@ -72,9 +72,9 @@ func (s *Shadow) compareBodies(x *exchange, theirs, ours *answer) ([]difference,
 			s.skip(x, fmt.Sprintf("not compared: a list of alerts of more than %d MiB", longestAlerts>>20))
 			return nil, nil
 		}
-		return compareAlerts(theirs.body.start(longestAlerts), ours.body.start(longestAlerts), x.lag(), q, knowing{s.written, s.ids})
+		return compareAlerts(theirs.body.start(longestAlerts), ours.body.start(longestAlerts), x.lag(), q, s.knowing(x))
 	case pushKind:
-		return comparePush(theirs.body.start(longestAlerts), ours.body.start(longestAlerts), s.ids)
+		return comparePush(theirs.body.start(longestAlerts), ours.body.start(longestAlerts), s.knowing(x))
 	case deletionKind:
 		counts := compareCounts(theirs.body.start(longestError), ours.body.start(longestError))
 		if len(counts) > 0 && s.written.halved(cmp.Or(q.Get("ip"), q.Get("value"))) {
@@ -90,13 +90,42 @@ func (s *Shadow) compareBodies(x *exchange, theirs, ours *answer) ([]difference,
 	return nil, nil
 }
 
-// knowing is what was written and the pairs of numbers.
+// knowing is what was written, the pairs of numbers, and what this request's machine gets to see.
 type knowing struct {
 	*written
-	ids *ids
+	ids     *ids
+	shown   *shown
+	machine string
+	first   Side
+}
+
+func (s *Shadow) knowing(x *exchange) knowing {
+	return knowing{s.written, s.ids, s.shown, machineOf(x.header), x.first}
 }
 
 func (k knowing) pair(kind string, theirs, ours int64) { k.ids.add(kind, theirs, ours) }
+
+// show remembers the numbers that the machine has seen: those of the first server's answer.
+func (k knowing) show(side Side, list []alert) {
+	if side != k.first {
+		return
+	}
+	for _, a := range list {
+		k.saw("alert", a.id())
+		of, _ := a["decisions"].([]any)
+		for _, d := range of {
+			if d, is := d.(map[string]any); is {
+				k.saw("decision", alert(d).id())
+			}
+		}
+	}
+}
+
+func (k knowing) saw(kind string, id int64) {
+	if id > k.ids.keptOf(kind) { // the two count alike up to there
+		k.shown.note(k.machine, kind, k.first, id)
+	}
+}
 
 // questionOf is what a query of decisions says of its answer.
 func questionOf(q url.Values, stream bool) question {
@@ -162,7 +191,7 @@ func (s *Shadow) compareHeld(x *exchange, st *state) {
 }
 
 // comparePush compares the numbers of new alerts, and pairs them: both name them in the order of the request.
-func comparePush(theirs, ours []byte, m *ids) ([]difference, error) {
+func comparePush(theirs, ours []byte, k knowing) ([]difference, error) {
 	var sides [2][]json.Number
 	for side, body := range [][]byte{theirs, ours} {
 		if err := json.Unmarshal(body, &sides[side]); err != nil {
@@ -175,7 +204,8 @@ func comparePush(theirs, ours []byte, m *ids) ([]difference, error) {
 	for i := range sides[Theirs] {
 		a, _ := sides[Theirs][i].Int64()
 		b, _ := sides[Ours][i].Int64()
-		m.add("alert", a, b)
+		k.pair("alert", a, b)
+		k.saw("alert", [2]int64{Theirs: a, Ours: b}[k.first])
 	}
 	return nil, nil
 }

@@ -86,6 +86,8 @@ type alertKnower interface {
 	// alertEndedThere tells whether one that only lapid has was deleted at the old server.
 	alertEndedThere(key string) bool
 	pair(kind string, theirs, ours int64)
+	// show notes that a server has these alerts in its answer.
+	show(side Side, list []alert)
 }
 
 // compareAlerts compares two lists of alerts, each by its key, and pairs their numbers. one tells that it is about a single alert, whose number the
@@ -99,6 +101,7 @@ func compareAlerts(theirs, ours []byte, lag time.Duration, query url.Values, k a
 			return nil, fmt.Errorf("the answer of the server that is %s: %w", Side(side), err)
 		}
 		sides[side], n[side] = map[string][]alert{}, len(list)
+		k.show(Side(side), list)
 		for _, a := range list {
 			sides[side][a.key()] = append(sides[side][a.key()], a)
 		}

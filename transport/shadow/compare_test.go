@@ -24,6 +24,7 @@ func (k knows) alertEndedThere(key string) bool {
 	return k.endedKey != "" && strings.Contains(key, k.endedKey)
 }
 func (k knows) pair(string, int64, int64) {}
+func (k knows) show(Side, []alert)        {}
 
 // found are the differences in short: their reasons, or "?" and the kind.
 func found(list []difference, err error) string {

@@ -34,6 +34,10 @@
 // stored or ended beside is not passed on (queue.go): the second server's place for the bouncer may be behind what the first
 // has told it, never before. So a bouncer's next delta tells all that its last one did not.
 //
+// A machine may name a number that the other server has shown it before the change. It is told apart by who has shown it
+// which numbers (shown.go), and both servers get their own; where the pair is not known it is refused with 409, and
+// nothing is done.
+//
 // # What is void
 //
 // When a request could not be given to the second server, when the outcome of a write is not known, and when the process
@@ -51,6 +55,7 @@
 //	requests that wait             Options.QueueItems    dropped and counted: void
 //	bytes of what waits            Options.QueueBytes    the same
 //	pairs of tokens, pairs of ids  Options.Tokens, Pairs the oldest are forgotten; requests by an unknown id are skipped and counted
+//	numbers a machine was shown    Options.Pairs         the oldest are forgotten: then one is taken for the answering server's
 //	decisions of one answer        Options.Entries       16 bytes each of both answers: counted as not comparable beyond
 //	what bouncers hold, together   Options.States        some 50 bytes each; the bouncer that is too much is skipped and counted
 //	values and alerts written      Options.Values        beyond, nothing is explained by what the old server did itself

@@ -44,6 +44,11 @@ func (s *Shadow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "the body could not be read: "+err.Error())
 		return
 	}
+	if !s.renumber(x) {
+		x.release()
+		refuse(w, http.StatusConflict, refusedNumber)
+		return
+	}
 	a := &x.answers[x.first]
 	a.began = s.options.Now()
 	s.written.start(x)

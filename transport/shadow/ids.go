@@ -62,11 +62,15 @@ func (m *ids) other(kind string, side Side, id int64) (int64, bool) {
 	if other, there := m.pairs[numbered{kind, side, id}]; there {
 		return other, true
 	}
-	kept := m.kept.Alerts
+	return id, id > 0 && id <= m.keptOf(kind)
+}
+
+// keptOf is the highest number that both servers have for the same.
+func (m *ids) keptOf(kind string) int64 {
 	if kind == "decision" {
-		kept = m.kept.Decisions
+		return m.kept.Decisions
 	}
-	return id, id > 0 && id <= kept
+	return m.kept.Alerts
 }
 
 // Reasons for not asking the second server.
@@ -78,13 +82,8 @@ const (
 // targetFor is the exchange's target with the number that it has at the second server. A word that is no number, or one that
 // the first server did not find, is passed on as it is: both shall refuse it.
 func (m *ids) targetFor(x *exchange, side Side) (target, skip string) {
-	if x.route.ids == "" {
-		return x.target, ""
-	}
-	path, query, asked := strings.Cut(x.target, "?")
-	at := strings.LastIndexByte(path, '/') + 1
-	id, err := strconv.ParseInt(path[at:], 10, 64)
-	if err != nil || id <= 0 {
+	id := idIn(x)
+	if id <= 0 {
 		return x.target, ""
 	}
 	other, known := m.other(x.route.ids, x.first, id)
@@ -97,9 +96,28 @@ func (m *ids) targetFor(x *exchange, side Side) (target, skip string) {
 	default:
 		return "", skipUnknownDecision
 	}
-	target = path[:at] + strconv.FormatInt(other, 10)
+	return withID(x.target, other), ""
+}
+
+// idIn is the number that an exchange's target names, 0 without one.
+func idIn(x *exchange) int64 {
+	if x.route.ids == "" {
+		return 0
+	}
+	path, _, _ := strings.Cut(x.target, "?")
+	id, err := strconv.ParseInt(path[strings.LastIndexByte(path, '/')+1:], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return id
+}
+
+// withID is a target that ends in a number, with another.
+func withID(target string, id int64) string {
+	path, query, asked := strings.Cut(target, "?")
+	target = path[:strings.LastIndexByte(path, '/')+1] + strconv.FormatInt(id, 10)
 	if asked {
 		target += "?" + query
 	}
-	return target, ""
+	return target
 }

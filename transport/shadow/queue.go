@@ -31,6 +31,7 @@ func (s *Shadow) enqueue(x *exchange) {
 	s.gate.queue(1)
 	select {
 	case s.queue <- x:
+		s.queued.Add(1)
 		if x.route.write {
 			s.written.queued(x, s.options.Now())
 		}
@@ -88,6 +89,7 @@ func (s *Shadow) workOff(ctx context.Context) {
 // repeat asks the second server the same, and compares.
 func (s *Shadow) repeat(ctx context.Context, x *exchange) {
 	defer s.gate.queue(-1)
+	defer s.passed.Add(1)
 	defer x.release()
 	defer func() { // what one odd answer does to the comparer costs that comparison alone
 		if p := recover(); p != nil {

@@ -22,12 +22,15 @@ type Shadow struct {
 	listener net.Listener
 	room     room
 	queue    chan *exchange
+	queued   atomic.Int64 // how many were put into the queue
+	passed   atomic.Int64 // and how many of them are done with
 	kept     IDs
 
 	gate      gate
 	answering atomic.Pointer[answering]
 	tokens    *tokens
 	ids       *ids
+	shown     *shown
 	written   *written
 	states    *states
 	count     counts
@@ -60,6 +63,7 @@ func New(o *Options) (*Shadow, error) {
 		{Ours, newTransport(&s.options), func() *url.URL { return &url.URL{Scheme: "http", Host: s.options.Ours()} }},
 	}
 	s.tokens = newTokens(options.Tokens)
+	s.shown = newShown(options.Pairs)
 	s.written = newWritten(options.Values)
 	s.states = newStates(options.States, s.written)
 	s.note.dir = options.Dir
