@@ -2,29 +2,38 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
 
 // A bouncer's key is rotated without its rows being touched: they keep the hash of the first
-// key, by which they are found and go on where they are. Which keys stand for that is a table
-// beside them, of rotated bouncers alone:
-//
-//	hash of a key → hash of the first key, until when it is good
-//
-// The first key has an entry too, which stays when its time is over: else it would be good
-// again. The entries go with the last row.
+// key, by which they are found and go on where they are. Which keys stand for that is said beside
+// them, of rotated bouncers alone, by a ring of keys for each (bouncerSet.rings, byKey). The first
+// key stays in it when its time is over: else it would be good again. The ring goes with the last
+// row. Each question and each change costs the same however many bouncers have rotated.
 
-// keyEntry is what is known of one key of a rotated bouncer.
-type keyEntry struct {
-	owner KeyHash // of the rows
-	since int64   // when it was made; 0 for the first key
-	until int64   // Unix nanoseconds; 0: it is the present one
+// keyRing is the keys of one rotated bouncer: the first, then those that have followed it and are
+// not forgotten. It never changes once a view has it.
+type keyRing struct {
+	place uint64 // in bouncerSet.rings
+	keys  []*rotatedKey
 }
+
+// rotatedKey is one of them.
+type rotatedKey struct {
+	ring  *keyRing
+	hash  KeyHash
+	since int64 // when it was made; 0 for the first key
+	until int64 // Unix nanoseconds; 0: it is the present one, lapsed: it is over for good
+}
+
+// lapsed is the end of a key that was over once: a clock that is set back does not bring it
+// back.
+const lapsed = 1
 
 // mostKeys bounds the keys of one bouncer that are good at once.
 const mostKeys = 8
@@ -32,21 +41,55 @@ const mostKeys = 8
 // LongestGrace is how long a key may be good beside the one that took its place.
 const LongestGrace = 90 * 24 * time.Hour
 
+// owner is the key that rows are found by.
+func (r *keyRing) owner() *KeyHash { return &r.keys[0].hash }
+
+func rotatedKeyHash(k *rotatedKey) uint64 { return ownerHash(&k.hash) }
+
+// key is what is known of a key of a rotated bouncer, nil of any other. It does not allocate.
+func (b *bouncerSet) key(k *KeyHash) *rotatedKey {
+	if b.byKey.Len() == 0 {
+		return nil
+	}
+	return b.byKey.Find(ownerHash(k), func(r *rotatedKey) bool { return r.hash == *k })
+}
+
+// setRing takes a ring in, in place of the one that was there; nil takes it away alone.
+func (b *bouncerSet) setRing(old, ring *keyRing) {
+	if old != nil {
+		for _, k := range old.keys {
+			b.byKey = b.byKey.Remove(b.run, rotatedKeyHash(k), k)
+		}
+		b.rings = b.rings.Delete(b.run, old.place)
+	}
+	if ring == nil {
+		return
+	}
+	for _, k := range ring.keys {
+		k.ring = ring
+		b.byKey = b.byKey.Insert(b.run, rotatedKeyHash(k), k, rotatedKeyHash)
+	}
+	b.rings = b.rings.Set(b.run, ring.place, ring)
+}
+
+// newRing is an empty one with a place.
+func (b *bouncerSet) newRing() *keyRing {
+	b.ringPlaces++
+	return &keyRing{place: b.ringPlaces}
+}
+
 // ResolveKey makes of the hash of a key the one that rows are found by, and reports until when
 // it is good: 0 for no end. ok is false for one whose time is over. It does not allocate.
 func (v *View) ResolveKey(k *KeyHash, now int64) (until int64, ok bool) {
-	if len(v.keys) == 0 {
+	key := v.bouncers.key(k)
+	switch {
+	case key == nil:
 		return 0, true
-	}
-	entry, there := v.keys[*k]
-	if !there {
-		return 0, true
-	}
-	if entry.until != 0 && now >= entry.until {
+	case key.until != 0 && now >= key.until:
 		return 0, false
 	}
-	*k = entry.owner
-	return entry.until, true
+	*k = *key.ring.owner()
+	return key.until, true
 }
 
 // KeysChanged is another number whenever keys were rotated or forgotten, since the start.
@@ -54,9 +97,11 @@ func (v *View) KeysChanged() uint64 { return v.keysChanged }
 
 // CurrentKey is the hash of the key that a bouncer has now, by the one in its rows.
 func (v *View) CurrentKey(owner KeyHash) KeyHash {
-	for k, entry := range v.keys {
-		if entry.owner == owner && entry.until == 0 {
-			return k
+	if first := v.bouncers.key(&owner); first != nil {
+		for _, k := range first.ring.keys {
+			if k.until == 0 {
+				return k.hash
+			}
 		}
 	}
 	return owner
@@ -71,12 +116,24 @@ type BouncerKey struct {
 // KeysOf are the keys that are good for a bouncer at a time, the present one first; nil for one
 // whose key was never rotated.
 func (v *View) KeysOf(owner KeyHash, now int64) (list []BouncerKey) {
-	for _, entry := range v.keys {
-		if entry.owner == owner && (entry.until == 0 || entry.until > now) {
-			list = append(list, BouncerKey{entry.since, entry.until})
+	first := v.bouncers.key(&owner)
+	if first == nil {
+		return nil
+	}
+	for _, k := range first.ring.keys {
+		if k.until == 0 || k.until > now {
+			list = append(list, BouncerKey{k.since, k.until})
 		}
 	}
-	slices.SortFunc(list, func(a, b BouncerKey) int { return int(min(max(b.Since-a.Since, -1), 1)) })
+	slices.SortStableFunc(list, func(a, b BouncerKey) int {
+		if (a.Until == 0) != (b.Until == 0) {
+			if a.Until == 0 {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(b.Since, a.Since)
+	})
 	return list
 }
 
@@ -131,8 +188,7 @@ func (v *View) mayRotate(b *Bouncer, key KeyHash, now int64, grace time.Duration
 
 // unusedKey refuses a key that some bouncer has, or had before its key was rotated.
 func (v *View) unusedKey(key KeyHash) error {
-	_, rotated := v.keys[key]
-	if rotated || v.bouncers.ownedBy(&key) != nil {
+	if v.bouncers.key(&key) != nil || v.bouncers.ownedBy(&key) != nil {
 		return &Error{Kind: ErrExists, Text: "this API key is, or was, that of a bouncer: choose another"}
 	}
 	return nil
@@ -157,52 +213,102 @@ func (o *rotateKey) decode(d *decoder) {
 	o.at, o.until = d.varint(), d.varint()
 }
 
+// apply passes over a key that is another bouncer's, or its own first one, which no commit of this
+// history asks for.
 func (o *rotateKey) apply(s *state, _ Revision) {
-	keys := maps.Clone(s.next.keys)
-	if keys == nil {
-		keys = map[KeyHash]keyEntry{}
+	set := s.editBouncers()
+	first, known := set.key(&o.owner), set.key(&o.key)
+	if o.key == o.owner || known != nil && (first == nil || known.ring != first.ring) {
+		return
 	}
-	if _, there := keys[o.owner]; !there {
-		keys[o.owner] = keyEntry{owner: o.owner}
+	var old *keyRing
+	ring := set.newRing()
+	if first == nil {
+		ring.keys = []*rotatedKey{{hash: o.owner, until: o.ends(0)}}
+	} else {
+		old = first.ring
+		ring.keys = o.ended(old)
 	}
-	for k, entry := range keys { // each by itself, so in any order
-		if entry.owner != o.owner {
-			continue
-		}
-		if entry.until == 0 || entry.until > o.until {
-			entry.until = o.until
-		}
-		if keys[k] = entry; k != o.owner && entry.until <= o.at {
-			delete(keys, k)
-		}
-	}
-	keys[o.key] = keyEntry{owner: o.owner, since: o.at}
-	s.next.keys = keys
+	ring.keys = append(ring.keys, &rotatedKey{hash: o.key, since: o.at})
+	set.setRing(old, ring)
 	s.next.keysChanged++
 }
 
-// forgetKeys takes the keys of a bouncer away with its last row.
-func (s *state) forgetKeys(gone *Bouncer) {
-	if _, rotated := s.next.keys[gone.KeyHash]; !rotated || gone.AuthType != AuthAPIKey {
-		return
-	}
-	for row := range s.next.bouncers.order.All { // few are rotated, and fewer dropped
-		if b := row.Load(); b.KeyHash == gone.KeyHash && b.AuthType == AuthAPIKey {
-			return
+// ended are the keys before the new one; of those that are over the first alone.
+func (o *rotateKey) ended(old *keyRing) (keys []*rotatedKey) {
+	for i, k := range old.keys {
+		if until := o.ends(k.until); i == 0 || until != lapsed && k.hash != o.key {
+			keys = append(keys, &rotatedKey{hash: k.hash, since: k.since, until: until})
 		}
 	}
-	keys := maps.Clone(s.next.keys)
-	maps.DeleteFunc(keys, func(_ KeyHash, entry keyEntry) bool { return entry.owner == gone.KeyHash })
-	s.next.keys = keys
+	return keys
+}
+
+// ends is until when a key is good that was so until a time; 0: it was the present one.
+func (o *rotateKey) ends(until int64) int64 {
+	if until == 0 || until > o.until {
+		until = o.until
+	}
+	if until <= o.at {
+		return lapsed
+	}
+	return until
+}
+
+// lapseKeys ends for good what is over, before time goes back. It asks the history's time: a
+// key that lapsed after the last commit is good again until its end comes once more.
+func (s *state) lapseKeys() {
+	over := func(k *rotatedKey) bool { return k.until > lapsed && k.until <= s.at }
+	var rings []*keyRing
+	for ring := range s.next.bouncers.rings.All {
+		if slices.ContainsFunc(ring.keys, over) {
+			rings = append(rings, ring)
+		}
+	}
+	for _, old := range rings {
+		set := s.editBouncers()
+		ring := &keyRing{place: old.place}
+		for _, k := range old.keys {
+			c := *k
+			if over(k) {
+				c.until = lapsed
+			}
+			ring.keys = append(ring.keys, &c)
+		}
+		set.setRing(old, ring)
+	}
+	if len(rings) > 0 {
+		s.next.keysChanged++
+	}
+}
+
+// forgetKeys takes the keys of a bouncer away with its last row. While a start brings memory up,
+// the first that is looked at has the indexes made, by which rows are counted.
+func (s *state) forgetKeys(gone *Bouncer) {
+	set := s.editBouncers()
+	first := set.key(&gone.KeyHash)
+	if first == nil || gone.AuthType != AuthAPIKey {
+		return
+	}
+	set.build()
+	if set.ownedBy(&gone.KeyHash) != nil {
+		return
+	}
+	set.setRing(first.ring, nil)
 	s.next.keysChanged++
 }
 
 // writeKeys gives out the keys of rotated bouncers.
 func (p *people) writeKeys(w *sections) {
-	for _, k := range slices.SortedFunc(maps.Keys(p.keys), func(a, b KeyHash) int { return bytes.Compare(a[:], b[:]) }) {
-		from, entry := len(w.body), p.keys[k]
-		w.body = append(append(w.body, k[:]...), entry.owner[:]...)
-		w.body = binary.AppendVarint(binary.AppendVarint(w.body, entry.since), entry.until)
+	var all []*rotatedKey
+	for ring := range p.rings.All {
+		all = append(all, ring.keys...)
+	}
+	slices.SortFunc(all, func(a, b *rotatedKey) int { return bytes.Compare(a.hash[:], b.hash[:]) })
+	for _, k := range all {
+		from := len(w.body)
+		w.body = append(append(w.body, k.hash[:]...), k.ring.owner()[:]...)
+		w.body = binary.AppendVarint(binary.AppendVarint(w.body, k.since), k.until)
 		if w.row(from) {
 			w.end(sectionKeys)
 		}
@@ -210,45 +316,73 @@ func (p *people) writeKeys(w *sections) {
 	w.end(sectionKeys)
 }
 
-// readKeys is the mirror.
-func (l *loader) readKeys(d *decoder) {
-	keys := l.state.next.keys
-	if keys == nil {
-		keys = map[KeyHash]keyEntry{}
-	}
-	for n := d.count(2 * len(KeyHash{})); n > 0 && d.err == nil; n-- {
-		behind := d.open()
-		var k KeyHash
-		var entry keyEntry
-		d.fixed(k[:])
-		d.fixed(entry.owner[:])
-		entry.since, entry.until = d.varint(), d.varint()
-		d.close(behind)
-		if _, twice := keys[k]; twice {
-			d.fail()
-		}
-		keys[k] = entry
-	}
-	l.state.next.keys = keys
+// loadedKey is a key as a snapshot has it.
+type loadedKey struct {
+	owner KeyHash
+	rotatedKey
 }
 
-// keys finds rows for each key, and one key that is the present one for those.
+// readKeys is the mirror; makeRings puts together what it has read.
+func (l *loader) readKeys(d *decoder) {
+	for n := d.count(2 * len(KeyHash{})); n > 0 && d.err == nil; n-- {
+		behind := d.open()
+		k := &loadedKey{}
+		d.fixed(k.hash[:])
+		d.fixed(k.owner[:])
+		k.since, k.until = d.varint(), d.varint()
+		d.close(behind)
+		l.keys = append(l.keys, k)
+	}
+}
+
+// makeRings fails on a key that is there twice, and on a ring without its first key.
+func (l *loader) makeRings() error {
+	slices.SortFunc(l.keys, func(a, b *loadedKey) int {
+		first := func(k *loadedKey) int {
+			if k.hash == k.owner {
+				return 0
+			}
+			return 1
+		}
+		return cmp.Or(bytes.Compare(a.owner[:], b.owner[:]), first(a)-first(b), cmp.Compare(a.since, b.since), bytes.Compare(a.hash[:], b.hash[:]))
+	})
+	set := l.state.editBouncers()
+	for from, to := 0, 0; from < len(l.keys); from = to {
+		ring := set.newRing()
+		for to = from; to < len(l.keys) && l.keys[to].owner == l.keys[from].owner; to++ {
+			if k := l.keys[to]; set.key(&k.hash) != nil || (k.hash == k.owner) != (to == from) {
+				return fmt.Errorf("%w: keys of a rotated bouncer", errRecord)
+			}
+			ring.keys = append(ring.keys, &l.keys[to].rotatedKey)
+		}
+		set.setRing(nil, ring)
+	}
+	l.keys = nil
+	return nil
+}
+
+// keys finds rows for each ring, and one key that is the present one for those.
 func (c *checker) keys() {
-	present := map[KeyHash]int{}
-	for k, entry := range c.view.keys {
-		if entry.until == 0 {
-			present[entry.owner]++
+	set, n := c.view.bouncers, 0
+	for ring := range set.rings.All {
+		present := 0
+		for i, k := range ring.keys {
+			n++
+			if k.until == 0 {
+				present++
+			}
+			if k.ring != ring || set.key(&k.hash) != k {
+				c.report("a key of a rotated bouncer is not found, or in another's ring")
+			}
+			if (i == 0) != (set.ownedBy(&k.hash) != nil) {
+				c.report("a key of a rotated bouncer leads to no row, or to two")
+			}
 		}
-		if c.view.bouncers.ownedBy(&entry.owner) == nil || k != entry.owner && c.view.bouncers.ownedBy(&k) != nil {
-			c.report("a key of a rotated bouncer leads to no row, or to two")
-		}
-		if first, there := c.view.keys[entry.owner]; !there || first.owner != entry.owner {
-			c.report("a rotated bouncer lacks its first key")
+		if present != 1 {
+			c.report("a rotated bouncer has %d present keys", present)
 		}
 	}
-	for _, n := range present {
-		if n != 1 {
-			c.report("a rotated bouncer has %d present keys", n)
-		}
+	if n != set.byKey.Len() {
+		c.report("%d keys of rotated bouncers are found, %d are theirs", set.byKey.Len(), n)
 	}
 }

@@ -2,7 +2,9 @@ package engine_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -97,5 +99,107 @@ func TestSharedKeysAreNotRotated(t *testing.T) {
 	}
 	if err := r.RotateBouncer(ctx, "a", engine.KeyHash{2}, 0); !errors.Is(err, engine.ErrRefused) {
 		t.Errorf("shared: %v", err)
+	}
+}
+
+// A key that is over stays so when the clock is set back: one without a grace, and one whose grace
+// was over; what was good goes on being so. Journal and snapshot know it too.
+func TestKeysStayOverWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
+	c := newClocks(t, nil)
+	ctx := context.Background()
+	key := func(n byte) engine.KeyHash { return engine.KeyHash{n} }
+	for n, name := range map[byte]string{10: "at-once", 20: "graced", 30: "good"} {
+		_, err := c.AddBouncer(ctx, &engine.Bouncer{Name: name, AuthType: engine.AuthAPIKey, KeyHash: key(n)})
+		wants(t, err, nil)
+	}
+	wants(t, c.RotateBouncer(ctx, "at-once", key(11), time.Hour), nil)
+	wants(t, c.RotateBouncer(ctx, "at-once", key(12), 0), nil)
+	wants(t, c.RotateBouncer(ctx, "graced", key(21), time.Minute), nil)
+	wants(t, c.RotateBouncer(ctx, "good", key(31), 48*time.Hour), nil)
+	good := func(when string) {
+		t.Helper()
+		for n, want := range map[byte]bool{10: false, 11: false, 12: true, 20: false, 21: true, 30: true, 31: true} {
+			hash := key(n)
+			_, ok := c.View().ResolveKey(&hash, c.Engine.Now())
+			row, _ := c.View().OldestBouncer(&hash)
+			if (ok && row != nil) != want {
+				t.Errorf("%s: key %d is good: %v, want %v", when, n, !want, want)
+			}
+		}
+		wants(t, c.Check(), nil)
+	}
+	c.pass(5 * time.Minute)
+	c.ban("192.0.2.1", enginetest.Epoch.Add(5*time.Minute), "1h")
+	good("before")
+	changed := c.View().KeysChanged()
+	c.set(-24 * time.Hour)
+	c.pass(11 * time.Minute)
+	c.ban("192.0.2.2", enginetest.Epoch.Add(-23*time.Hour), "1h")
+	if c.Engine.Now() > enginetest.Epoch.UnixNano() || c.View().KeysChanged() == changed {
+		t.Fatal("the clock was not set back, or nobody hears of it")
+	}
+	good("set back")
+	c.Restart()
+	good("after a restart")
+	wants(t, c.Snapshot(ctx), nil)
+	c.Restart()
+	good("after one by a snapshot")
+}
+
+// However many bouncers are rotated, each is found, listed and forgotten by itself, also by a start that
+// replays it all, and by one that reads half of it.
+func TestManyRotatedKeys(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	ctx := context.Background()
+	const bouncers = 300
+	key := func(n, generation int) (k engine.KeyHash) {
+		binary.BigEndian.PutUint32(k[:], uint32(n)<<4|uint32(generation))
+		return k
+	}
+	name := func(n int) string { return fmt.Sprintf("fw-%d", n) }
+	for n := range bouncers {
+		_, err := r.AddBouncer(ctx, &engine.Bouncer{Name: name(n), AuthType: engine.AuthAPIKey, KeyHash: key(n, 0)})
+		wants(t, err, nil)
+	}
+	for generation := 1; generation <= 3; generation++ {
+		for n := range bouncers {
+			wants(t, r.RotateBouncer(ctx, name(n), key(n, generation), time.Hour), nil)
+		}
+		if generation == 2 {
+			wants(t, r.Snapshot(ctx), nil)
+		}
+	}
+	for n := range bouncers {
+		if n%3 == 0 {
+			wants(t, r.DeleteBouncer(ctx, name(n)), nil)
+		}
+		if n%6 == 0 { // its first key is free again
+			_, err := r.AddBouncer(ctx, &engine.Bouncer{Name: name(n), AuthType: engine.AuthAPIKey, KeyHash: key(n, 0)})
+			wants(t, err, nil)
+		}
+	}
+	for range 2 {
+		v, now := r.View(), r.Now().UnixNano()
+		for n := range bouncers {
+			keys, current := 4, key(n, 3)
+			if n%3 == 0 {
+				keys, current = 0, key(n, 0)
+			}
+			if list := v.KeysOf(key(n, 0), now); len(list) != keys || v.CurrentKey(key(n, 0)) != current {
+				t.Fatalf("%s has %d keys, want %d", name(n), len(list), keys)
+			}
+			for generation := range 4 {
+				hash := key(n, generation)
+				_, ok := v.ResolveKey(&hash, now)
+				row, _ := v.OldestBouncer(&hash)
+				if found, want := ok && row != nil, n%3 != 0 || n%6 == 0 && generation == 0; found != want || found && row.Load().Name != name(n) {
+					t.Fatalf("%s, key %d is good: %v, want %v", name(n), generation, found, want)
+				}
+			}
+		}
+		wants(t, r.Check(), nil)
+		r.Restart()
 	}
 }

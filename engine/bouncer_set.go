@@ -16,6 +16,8 @@ import (
 //	byName   by the hash of the name
 //	byPlace  by the hash of key and address: the rows that answer for them
 //	byOwner  by the hash of the owner, a key or a certificate's name: its rows, oldest first
+//	byKey    by the hash of a key: of rotated bouncers alone, what is known of it (bouncer_keys.go)
+//	rings    by place: the keys of each rotated bouncer
 type bouncerSet struct {
 	run    uint64 // of changes; see index.Trie
 	shown  bool   // a view has it: the next change begins a run. The committer's
@@ -25,9 +27,14 @@ type bouncerSet struct {
 	byName  index.Trie[BouncerRow]
 	byPlace index.Trie[BouncerRow]
 	byOwner index.Trie[ownedRows]
+	byKey   index.Trie[rotatedKey]
+	rings   index.Sequence[keyRing]
+
+	ringPlaces uint64 // given out
 
 	// loading has the rows by name while a start brings memory up, before there are
-	// readers. Then the indexes are empty; build makes them of all rows at once.
+	// readers. Then the indexes are empty, but those of rotated keys; build makes them of
+	// all rows at once.
 	loading *loading[BouncerRow]
 }
 
@@ -188,9 +195,12 @@ func (s *state) putBouncer(rev Revision, b Bouncer) *BouncerRow {
 	return row
 }
 
-// build makes the indexes of a set that was loaded. Rows are looked at in the order
+// build makes the indexes of a set that was loaded, once. Rows are looked at in the order
 // of creation, in which they lie in memory.
 func (b *bouncerSet) build() {
+	if b.loading == nil {
+		return
+	}
 	b.byName = b.loading.trie(b.run)
 	b.loading = nil
 	places := make([]index.Hashed[BouncerRow], 0, b.order.Len()) // any number may have one hash

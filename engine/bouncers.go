@@ -138,7 +138,7 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 		if v.Bouncer(b.Name) != nil {
 			return nil, exists(NounBouncer, b.Name)
 		}
-		if _, rotated := v.keys[b.KeyHash]; rotated && b.AuthType == AuthAPIKey {
+		if b.AuthType == AuthAPIKey && v.bouncers.key(&b.KeyHash) != nil {
 			return nil, v.unusedKey(b.KeyHash)
 		}
 		return o, nil

@@ -363,6 +363,7 @@ func (*setBack) number() byte               { return numberSetBack }
 func (o *setBack) append(dst []byte) []byte { return binary.AppendVarint(dst, o.to) }
 func (o *setBack) decode(d *decoder)        { o.to = d.varint() }
 func (o *setBack) apply(s *state, rev Revision) {
+	s.lapseKeys()
 	s.at = o.to
 	s.turnBack(o.to)
 }

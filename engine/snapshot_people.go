@@ -5,6 +5,8 @@ import (
 	"hash"
 	"maps"
 	"slices"
+
+	"lapid/index"
 )
 
 // people is what is stored beside alerts and decisions, at one moment: machines,
@@ -17,7 +19,7 @@ type people struct {
 	allowlists []*Allowlist
 	secrets    map[string][]byte
 	exports    []*Export
-	keys       map[KeyHash]keyEntry
+	rings      index.Sequence[keyRing]
 }
 
 type keptMachine struct {
@@ -45,7 +47,7 @@ func (v *View) people() *people {
 		allowlists: v.allowlists.order,
 		secrets:    v.secrets,
 		exports:    v.exports.order,
-		keys:       v.keys,
+		rings:      v.bouncers.rings,
 	}
 	for row := range v.machines.bySerial.All {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})

@@ -58,6 +58,7 @@ type loader struct {
 	allowlists []*Allowlist
 	secrets    map[string][]byte
 	exports    []*Export
+	keys       []*loadedKey // of rotated bouncers
 
 	allowances     []storedAllowance
 	allowanceFloor uint64
@@ -109,7 +110,7 @@ func (l *loader) read(sections iter.Seq2[uint16, []byte]) error {
 	s := l.state
 	s.next.allowlists, s.next.secrets, s.next.exports = newAllowlistSet(l.allowlists), l.secrets, newExportSet(l.exports)
 	l.dateAllowances(s.next.allowlists)
-	return nil
+	return l.makeRings()
 }
 
 // firstSections gives the present numbers of sections that have no version.

@@ -30,15 +30,14 @@ type View struct {
 	bouncers     *bouncerSet
 	allowlists   *allowlistSet
 	operators    *operatorSet
-	secrets      map[string][]byte    // never changed in place
-	gaps         [2]*gaps             // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
-	bookmarks    map[string]Revision  // never changed in place
-	modes        []modeChange         // never changed in place (wins.go)
-	renewals     []renewal            // never changed in place
-	exports      *exportSet           // never changed in place
-	keys         map[KeyHash]keyEntry // of rotated bouncers; never changed in place
-	keysChanged  uint64               // see KeysChanged
-	edited       Revision             // the last at which some bouncer's sight was another; 0: not since the start
+	secrets      map[string][]byte   // never changed in place
+	gaps         [2]*gaps            // numbers of alerts and decisions that were never given; nil: none, and nothing was brought
+	bookmarks    map[string]Revision // never changed in place
+	modes        []modeChange        // never changed in place (wins.go)
+	renewals     []renewal           // never changed in place
+	exports      *exportSet          // never changed in place
+	keysChanged  uint64              // see KeysChanged
+	edited       Revision            // the last at which some bouncer's sight was another; 0: not since the start
 }
 
 // Revision is the last commit this view shows.

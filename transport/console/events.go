@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,7 +18,7 @@ const (
 	mostStreams, mostStreamsOfOne = 64, 4
 	// newsEvery is the pace: what happens within it is one message.
 	newsEvery = 250 * time.Millisecond
-	// quietFor is how often a comment is sent, and who listens is looked at again.
+	// quietFor is after how long without news a comment is sent, and the session looked at again.
 	quietFor = 15 * time.Second
 	// sendWithin is how long a listener may take for what is sent; one that takes longer is cut off, and comes back.
 	sendWithin = 10 * time.Second
@@ -104,7 +103,7 @@ func (n *newsroom) enter(who string, from engine.Revision) (leave func(), err er
 		n.kept, n.floor, n.at = nil, from, from
 		ctx, stop := context.WithCancel(context.Background())
 		n.stop = stop
-		go n.follow(ctx, from)
+		go n.follow(ctx)
 	}
 	n.all++
 	n.of[who]++
@@ -121,14 +120,13 @@ func (n *newsroom) enter(who string, from engine.Revision) (leave func(), err er
 	}, nil
 }
 
-// follow reads the history after a revision until nobody listens any more.
-func (n *newsroom) follow(ctx context.Context, at engine.Revision) {
+// follow reads the history until nobody listens any more.
+func (n *newsroom) follow(ctx context.Context) {
 	pace := time.NewTicker(newsEvery)
 	defer pace.Stop()
 	for {
 		changed := n.engine.Changed()
-		var more bool
-		at, more = n.turn(ctx, at)
+		more := n.turn(ctx)
 		select {
 		case <-pace.C:
 		case <-ctx.Done():
@@ -145,17 +143,16 @@ func (n *newsroom) follow(ctx context.Context, at engine.Revision) {
 	}
 }
 
-// turn reads on after a revision up to another, and keeps a message when something happened. True: there is more
-// to read already.
-func (n *newsroom) turn(ctx context.Context, at engine.Revision) (upTo engine.Revision, more bool) {
+// turn reads on, and keeps a message when something happened. True: there is more to read already.
+func (n *newsroom) turn(ctx context.Context) (more bool) {
 	newest := n.engine.View().Revision()
-	commits, ok := n.engine.Commits(at)
-	if !ok || newest-at > mostBehind {
+	commits, ok := n.engine.Commits(n.at)
+	if !ok || newest-n.at > mostBehind {
 		n.add(ctx, newest, nil)
-		return newest, false
+		return false
 	}
 	var t tidings
-	read := 0
+	read, at := 0, n.at
 	for rev, c := range commits {
 		for change := range c.Changes() {
 			t.count(change.Kind)
@@ -169,7 +166,7 @@ func (n *newsroom) turn(ctx context.Context, at engine.Revision) (upTo engine.Re
 	}
 	t.Revision = at
 	n.add(ctx, at, &t)
-	return at, more
+	return more
 }
 
 // add keeps what happened up to a revision; nil: what happened is not known, and all begin anew.
@@ -196,12 +193,11 @@ func (n *newsroom) add(ctx context.Context, at engine.Revision, t *tidings) {
 	n.changed = make(chan struct{})
 }
 
-// after is what happened after a revision, and what is closed when there is more; lost: it is not kept any more. A
-// revision that the reader has not come to yet is a while ahead, and nothing has happened after it.
+// after is what happened after a revision, and what is closed when there is more; lost: it is not kept any more.
 func (n *newsroom) after(rev engine.Revision) (list []tidings, newest engine.Revision, changed <-chan struct{}, lost bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if rev < n.floor || rev > max(n.at, n.engine.View().Revision()) {
+	if rev < n.floor || rev > n.at {
 		return nil, n.at, n.changed, true
 	}
 	for i := len(n.kept); i > 0 && n.kept[i-1].Revision > rev; i-- {
@@ -282,7 +278,7 @@ func (l *listener) name() string {
 
 func (l *listener) run() {
 	n := l.server.newsroom
-	still := time.NewTicker(quietFor) // also while there is much to tell: who may not listen any more must not
+	still := time.NewTimer(quietFor)
 	defer still.Stop()
 	for {
 		list, newest, changed, lost := n.after(l.at)
@@ -298,6 +294,7 @@ func (l *listener) run() {
 				return
 			}
 		}
+		still.Reset(quietFor)
 		select {
 		case <-changed:
 		case <-still.C:
@@ -344,9 +341,5 @@ func (l *listener) goesOn() bool {
 		return l.server.sessions.watcher(l.q.cookie, view) != nil
 	}
 	o := view.Operator(l.q.who.Name)
-	if o == nil || o.Disabled || o.CreatedAt != l.q.who.CreatedAt || o.Role < eventsRoute.role {
-		return false
-	}
-	now := l.server.options.Engine.Now()
-	return l.q.token == 0 || slices.ContainsFunc(o.Tokens, func(t engine.OperatorToken) bool { return t.ID == l.q.token && !t.Expired(now) })
+	return o != nil && !o.Disabled && o.CreatedAt == l.q.who.CreatedAt
 }

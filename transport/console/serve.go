@@ -27,8 +27,7 @@ import (
 const requestID = "X-Request-Id"
 
 const (
-	// maxAtWork is how many requests of operators may be under way, and how many of strangers, who take no place
-	// of an operator's; maxOfOne how many of one operator, and of one address of strangers four times as many.
+	// maxAtWork is how many requests may be under way, maxOfOne of one operator, or of one address of strangers.
 	maxAtWork, maxOfOne = 64, 8
 )
 
@@ -49,8 +48,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set(requestID, rand.Text())
 	s.protect(h, r)
 	r = s.asPage(r)
-	// What is left of a body when an answer was given is read for no longer. Routes give themselves their time.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // the answer is cut off, and the client must see that
@@ -131,14 +128,12 @@ func (s *Server) handler(route *route) http.Handler {
 		_ = deadlines.SetReadDeadline(time.Now().Add(within))
 		_ = deadlines.SetWriteDeadline(time.Now().Add(within))
 		q := &request{Request: r.WithContext(ctx), w: w, address: s.addressOf(r)}
-		if route.role == anybody { // before a password is looked at; a proxy may bring many
-			leave, err := s.strangersAtWork.take(addressKey(q.address), 4*maxOfOne)
-			if err != nil {
-				refuse(w, r, err)
-				return
-			}
-			defer leave()
+		leave, err := s.atWork.take(addressKey(q.address), 4*maxOfOne) // before a password is looked at; a proxy may bring many
+		if err != nil {
+			refuse(w, r, err)
+			return
 		}
+		defer leave()
 		if err := s.admit(q, route); err != nil {
 			s.lines.say(s, "refused: "+err.Error(), "request", w.Header().Get(requestID), "method", r.Method, "path", fmt.Sprintf("%.200s", r.URL.Path), "address", q.address)
 			refuse(w, r, err)
@@ -285,7 +280,7 @@ func (p *places) take(who string, most int) (leave func(), err error) {
 	switch {
 	case p.of[who] >= most:
 		return nil, &fault{http.StatusTooManyRequests, fmt.Sprintf("%d requests of yours are under way: wait until one has ended", most)}
-	case p.all >= maxAtWork:
+	case p.all >= 2*maxAtWork: // each request takes one for its address and one for its operator
 		return nil, &fault{http.StatusServiceUnavailable, "too many requests are under way: try again in a moment"}
 	}
 	p.all++
