@@ -46,8 +46,12 @@ func cutName(name string) string {
 }
 
 // action is what the audit calls a route: DELETE …/bouncers/{name} is bouncer.delete,
-// POST …/machines/{name}/validate machine.validate, POST …/operators/{name}/tokens operator.add_tokens.
+// POST …/machines/{name}/validate machine.validate, POST …/operators/{name}/tokens operator.add_tokens. A form is
+// called what it asks for.
 func (r *route) action() string {
+	if r.asks != "" {
+		return apiRoutes()[r.asks].action()
+	}
 	noun, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(r.path, "/admin/v1"), "/"), "/")
 	verb := map[string]string{"GET": "read", "POST": "add", "PATCH": "edit", "DELETE": "delete"}[r.method]
 	if words := strings.Split(rest, "/"); len(words) > 1 && !strings.HasPrefix(words[1], "{") {

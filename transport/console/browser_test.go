@@ -233,7 +233,7 @@ func (w *browser) seed() {
 		alert(text, text, fmt.Sprintf("203.0.113.%d", i+1), text[:2], text, []engine.Meta{{Key: text, Value: text}}, 2)
 	}
 	for i := range int64(180) {
-		w.server.histories.note(figures{now - (180-i)*int64(time.Minute), [seriesCount]int64{i % 40, i * i / 50, i * 3, i}})
+		w.server.rates.minutes = append(w.server.rates.minutes, rate{at: now/int64(time.Second) - (180-i)*60, running: i % 40, of: [rateCount]uint32{rateAlerts: uint32(i / 25), rateBegun: 3}})
 	}
 	v := w.visitor().enter(admins)
 	v.send("/bouncers/add", "name", "edge-fw", "shared", "yes")
@@ -446,13 +446,14 @@ func usesKeys(w *browser) {
 	w.until("document.activeElement.id==='search'")
 	w.do(void("document.activeElement.value=''")) // a key that is sent like this is written too, though the page took it
 	w.keys("192.0.2.3" + kb.Enter)
-	w.until("location.search.includes('192.0.2.3') && document.querySelectorAll('tbody tr').length===1")
+	// Keys are heard once the page is whole, with its scripts.
+	w.until("document.readyState==='complete' && location.search.includes('192.0.2.3') && document.querySelectorAll('tbody tr').length===1")
 	w.keys("j")
 	w.until("document.activeElement.tagName==='TR'")
 	w.keys("x")
 	w.until("document.querySelector('input[name=id]').checked")
 	w.keys(kb.Enter)
-	w.until("document.querySelector('h1').textContent.startsWith('Decision ')")
+	w.until("document.readyState==='complete' && document.querySelector('h1').textContent.startsWith('Decision ')")
 	w.keys("e")
 	w.until("document.activeElement.id==='ask'")
 }

@@ -140,6 +140,9 @@ func (s *Server) login(q *request) error {
 	if err := q.read(&c); err != nil {
 		return err
 	}
+	if err := s.cookieCanBeKept(q); err != nil {
+		return err
+	}
 	var o *engine.Operator
 	var err error
 	how := "password"
@@ -176,6 +179,9 @@ func (s *Server) followLink(q *request) (*engine.Operator, error) {
 	// Another site's page must not try links in somebody's browser, and a preview must not use one up.
 	if from := q.Header.Get("Sec-Fetch-Site"); q.Method != http.MethodGet || from != "" && from != "none" && from != "same-origin" {
 		return nil, &fault{http.StatusForbidden, "a link is for the address bar of a browser"}
+	}
+	if err := s.cookieCanBeKept(q); err != nil {
+		return nil, err // before the link is used up
 	}
 	o, err := s.byLink(q, q.URL.Query().Get("link"))
 	if err != nil {

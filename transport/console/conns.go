@@ -14,7 +14,7 @@ const (
 	// maxConns bounds the connections; more wait to be accepted.
 	maxConns = 512
 	// maxOfAddress is how many one address may have, a /64 where it is IPv6; a trusted proxy may have all.
-	// One more is closed at once.
+	// For one more the oldest of them ends on which no operator has asked; where there is none it is closed at once.
 	maxOfAddress = 128
 	// maxStrangers is how many there may be on which no operator has asked yet. For one more the oldest of
 	// them ends: who fills them keeps no operator out.
@@ -60,17 +60,27 @@ func (c *crowd) place(conn net.Conn) *placed {
 	p := &placed{Conn: conn, crowd: c, key: addressKey(address)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.of[p.key] >= maxOfAddress && !c.trusted(address) {
+	if c.of[p.key] >= maxOfAddress && !c.trusted(address) && !c.endStranger(p.key) {
 		return nil
 	}
 	c.of[p.key]++
 	p.place = c.strangers.PushBack(p)
 	if c.strangers.Len() > maxStrangers {
-		oldest := c.strangers.Front().Value.(*placed)
-		c.known(oldest)
-		_ = oldest.Conn.Close() // whoever reads from it sees that, and closes it for good
+		c.endStranger("")
 	}
 	return p
+}
+
+// endStranger ends the oldest connection of a stranger, of an address where one is given. mu is held.
+func (c *crowd) endStranger(key string) bool {
+	for e := c.strangers.Front(); e != nil; e = e.Next() {
+		if oldest := e.Value.(*placed); key == "" || oldest.key == key {
+			c.known(oldest)
+			_ = oldest.Conn.Close() // whoever reads from it sees that, and closes it for good
+			return true
+		}
+	}
+	return false
 }
 
 // known takes a connection from the strangers. mu is held.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,7 +19,7 @@ const (
 	mostStreams, mostStreamsOfOne = 64, 4
 	// newsEvery is the pace: what happens within it is one message.
 	newsEvery = 250 * time.Millisecond
-	// quietFor is after how long without news a comment is sent, and the session looked at again.
+	// quietFor is how often a comment is sent, and who listens is looked at again.
 	quietFor = 15 * time.Second
 	// sendWithin is how long a listener may take for what is sent; one that takes longer is cut off, and comes back.
 	sendWithin = 10 * time.Second
@@ -103,7 +104,7 @@ func (n *newsroom) enter(who string, from engine.Revision) (leave func(), err er
 		n.kept, n.floor, n.at = nil, from, from
 		ctx, stop := context.WithCancel(context.Background())
 		n.stop = stop
-		go n.follow(ctx)
+		go n.follow(ctx, from)
 	}
 	n.all++
 	n.of[who]++
@@ -120,13 +121,14 @@ func (n *newsroom) enter(who string, from engine.Revision) (leave func(), err er
 	}, nil
 }
 
-// follow reads the history until nobody listens any more.
-func (n *newsroom) follow(ctx context.Context) {
+// follow reads the history after a revision until nobody listens any more.
+func (n *newsroom) follow(ctx context.Context, at engine.Revision) {
 	pace := time.NewTicker(newsEvery)
 	defer pace.Stop()
 	for {
 		changed := n.engine.Changed()
-		more := n.turn(ctx)
+		var more bool
+		at, more = n.turn(ctx, at)
 		select {
 		case <-pace.C:
 		case <-ctx.Done():
@@ -143,16 +145,17 @@ func (n *newsroom) follow(ctx context.Context) {
 	}
 }
 
-// turn reads on, and keeps a message when something happened. True: there is more to read already.
-func (n *newsroom) turn(ctx context.Context) (more bool) {
+// turn reads on after a revision up to another, and keeps a message when something happened. True: there is more
+// to read already.
+func (n *newsroom) turn(ctx context.Context, at engine.Revision) (upTo engine.Revision, more bool) {
 	newest := n.engine.View().Revision()
-	commits, ok := n.engine.Commits(n.at)
-	if !ok || newest-n.at > mostBehind {
+	commits, ok := n.engine.Commits(at)
+	if !ok || newest-at > mostBehind {
 		n.add(ctx, newest, nil)
-		return false
+		return newest, false
 	}
 	var t tidings
-	read, at := 0, n.at
+	read := 0
 	for rev, c := range commits {
 		for change := range c.Changes() {
 			t.count(change.Kind)
@@ -166,7 +169,7 @@ func (n *newsroom) turn(ctx context.Context) (more bool) {
 	}
 	t.Revision = at
 	n.add(ctx, at, &t)
-	return more
+	return at, more
 }
 
 // add keeps what happened up to a revision; nil: what happened is not known, and all begin anew.
@@ -193,11 +196,12 @@ func (n *newsroom) add(ctx context.Context, at engine.Revision, t *tidings) {
 	n.changed = make(chan struct{})
 }
 
-// after is what happened after a revision, and what is closed when there is more; lost: it is not kept any more.
+// after is what happened after a revision, and what is closed when there is more; lost: it is not kept any more. A
+// revision that the reader has not come to yet is a while ahead, and nothing has happened after it.
 func (n *newsroom) after(rev engine.Revision) (list []tidings, newest engine.Revision, changed <-chan struct{}, lost bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if rev < n.floor || rev > n.at {
+	if rev < n.floor || rev > max(n.at, n.engine.View().Revision()) {
 		return nil, n.at, n.changed, true
 	}
 	for i := len(n.kept); i > 0 && n.kept[i-1].Revision > rev; i-- {
@@ -278,7 +282,7 @@ func (l *listener) name() string {
 
 func (l *listener) run() {
 	n := l.server.newsroom
-	still := time.NewTimer(quietFor)
+	still := time.NewTicker(quietFor) // also while there is much to tell: who may not listen any more must not
 	defer still.Stop()
 	for {
 		list, newest, changed, lost := n.after(l.at)
@@ -294,7 +298,6 @@ func (l *listener) run() {
 				return
 			}
 		}
-		still.Reset(quietFor)
 		select {
 		case <-changed:
 		case <-still.C:
@@ -341,5 +344,9 @@ func (l *listener) goesOn() bool {
 		return l.server.sessions.watcher(l.q.cookie, view) != nil
 	}
 	o := view.Operator(l.q.who.Name)
-	return o != nil && !o.Disabled && o.CreatedAt == l.q.who.CreatedAt
+	if o == nil || o.Disabled || o.CreatedAt != l.q.who.CreatedAt || o.Role < eventsRoute.role {
+		return false
+	}
+	now := l.server.options.Engine.Now()
+	return l.q.token == 0 || slices.ContainsFunc(o.Tokens, func(t engine.OperatorToken) bool { return t.ID == l.q.token && !t.Expired(now) })
 }

@@ -22,49 +22,48 @@ import (
 // answered by a page that says what was done.
 var sitePages = []route{
 	{method: "GET", path: "/{$}", role: viewer, answer: (*Server).overviewPage},
-	{method: "GET", path: "/figures.json", role: viewer, answer: (*Server).figuresRoute},
 	{method: "POST", path: "/login", role: anybody, answer: (*Server).loginForm, secret: true},
 	{method: "POST", path: "/logout", role: viewer, answer: (*Server).logoutForm},
 	{method: "POST", path: "/looks", role: viewer, answer: (*Server).looksForm},
 
 	{method: "GET", path: "/decisions", role: viewer, answer: (*Server).decisionsPage},
 	{method: "GET", path: "/decisions/add", role: operator, answer: (*Server).newDecisionPage},
-	{method: "POST", path: "/decisions/add", role: operator, answer: (*Server).addDecisionForm, writes: true},
-	{method: "POST", path: "/decisions/end", role: operator, answer: (*Server).endDecisionsForm, writes: true},
+	{method: "POST", path: "/decisions/add", role: operator, answer: (*Server).addDecisionForm, writes: true, asks: "POST /admin/v1/decisions"},
+	{method: "POST", path: "/decisions/end", role: operator, answer: (*Server).endDecisionsForm, writes: true, asks: "DELETE /admin/v1/decisions/{id}"},
 	{method: "GET", path: "/decisions/{id}", role: viewer, answer: (*Server).decisionPage},
 
 	{method: "GET", path: "/alerts", role: viewer, answer: (*Server).alertsPage},
 	{method: "GET", path: "/alerts/{id}", role: viewer, answer: (*Server).alertPage},
-	{method: "POST", path: "/alerts/{id}/delete", role: operator, answer: (*Server).deleteAlertForm, writes: true},
+	{method: "POST", path: "/alerts/{id}/delete", role: operator, answer: (*Server).deleteAlertForm, writes: true, asks: "DELETE /admin/v1/alerts/{id}"},
 	{method: "GET", path: "/why", role: viewer, answer: (*Server).whyPage},
 
 	{method: "GET", path: "/bouncers", role: viewer, answer: (*Server).bouncersPage},
-	{method: "POST", path: "/bouncers/add", role: admins, answer: (*Server).addBouncerForm, writes: true, secret: true},
-	{method: "POST", path: "/bouncers/delete", role: admins, answer: (*Server).deleteBouncerForm, writes: true},
+	{method: "POST", path: "/bouncers/add", role: admins, answer: (*Server).addBouncerForm, writes: true, secret: true, asks: "POST /admin/v1/bouncers"},
+	{method: "POST", path: "/bouncers/delete", role: admins, answer: (*Server).deleteBouncerForm, writes: true, asks: "DELETE /admin/v1/bouncers/{name}"},
 	{method: "GET", path: "/machines", role: viewer, answer: (*Server).machinesPage},
-	{method: "POST", path: "/machines/add", role: admins, answer: (*Server).addMachineForm, writes: true, secret: true},
-	{method: "POST", path: "/machines/validate", role: admins, answer: (*Server).validateMachineForm, writes: true},
-	{method: "POST", path: "/machines/delete", role: admins, answer: (*Server).deleteMachineForm, writes: true},
+	{method: "POST", path: "/machines/add", role: admins, answer: (*Server).addMachineForm, writes: true, secret: true, asks: "POST /admin/v1/machines"},
+	{method: "POST", path: "/machines/validate", role: admins, answer: (*Server).validateMachineForm, writes: true, asks: "POST /admin/v1/machines/{name}/validate"},
+	{method: "POST", path: "/machines/delete", role: admins, answer: (*Server).deleteMachineForm, writes: true, asks: "DELETE /admin/v1/machines/{name}"},
 
 	{method: "GET", path: "/allowlists", role: viewer, answer: (*Server).allowlistsPage},
-	{method: "POST", path: "/allowlists/create", role: admins, answer: (*Server).createAllowlistForm, writes: true},
-	{method: "POST", path: "/allowlists/delete", role: admins, answer: (*Server).deleteAllowlistForm, writes: true},
+	{method: "POST", path: "/allowlists/create", role: admins, answer: (*Server).createAllowlistForm, writes: true, asks: "POST /admin/v1/allowlists"},
+	{method: "POST", path: "/allowlists/delete", role: admins, answer: (*Server).deleteAllowlistForm, writes: true, asks: "DELETE /admin/v1/allowlists/{name}"},
 	{method: "GET", path: "/allowlists/{name}", role: viewer, answer: (*Server).allowlistPage},
-	{method: "POST", path: "/allowlists/items/add", role: operator, answer: (*Server).addItemsForm, writes: true},
-	{method: "POST", path: "/allowlists/items/remove", role: operator, answer: (*Server).removeItemsForm, writes: true},
+	{method: "POST", path: "/allowlists/items/add", role: operator, answer: (*Server).addItemsForm, writes: true, asks: "POST /admin/v1/allowlists/{name}/items"},
+	{method: "POST", path: "/allowlists/items/remove", role: operator, answer: (*Server).removeItemsForm, writes: true, asks: "DELETE /admin/v1/allowlists/{name}/items"},
 
 	{method: "GET", path: "/audit", role: viewer, answer: (*Server).auditPage},
 	{method: "GET", path: "/exports", role: viewer, answer: (*Server).exportsPage},
 	{method: "GET", path: "/health-page", role: viewer, answer: (*Server).healthPage},
-	{method: "POST", path: "/health-page/reload", role: admins, answer: (*Server).reloadForm, writes: true},
+	{method: "POST", path: "/health-page/reload", role: admins, answer: (*Server).reloadForm, writes: true, asks: "POST /admin/v1/reload"},
 
 	{method: "GET", path: "/settings", role: viewer, answer: (*Server).settingsPage},
 	{method: "POST", path: "/settings/sessions/end", role: viewer, answer: (*Server).endSessionForm},
-	{method: "POST", path: "/settings/operators/add", role: admins, answer: (*Server).addOperatorForm, writes: true, secret: true},
-	{method: "POST", path: "/settings/operators/edit", role: admins, answer: (*Server).editOperatorForm, writes: true},
-	{method: "POST", path: "/settings/operators/delete", role: admins, answer: (*Server).deleteOperatorForm, writes: true},
-	{method: "POST", path: "/settings/tokens/add", role: admins, answer: (*Server).addTokenForm, writes: true, secret: true},
-	{method: "POST", path: "/settings/tokens/revoke", role: admins, answer: (*Server).revokeTokenForm, writes: true},
+	{method: "POST", path: "/settings/operators/add", role: admins, answer: (*Server).addOperatorForm, writes: true, secret: true, asks: "POST /admin/v1/operators"},
+	{method: "POST", path: "/settings/operators/edit", role: admins, answer: (*Server).editOperatorForm, writes: true, asks: "PATCH /admin/v1/operators/{name}"},
+	{method: "POST", path: "/settings/operators/delete", role: admins, answer: (*Server).deleteOperatorForm, writes: true, asks: "DELETE /admin/v1/operators/{name}"},
+	{method: "POST", path: "/settings/tokens/add", role: admins, answer: (*Server).addTokenForm, writes: true, secret: true, asks: "POST /admin/v1/operators/{name}/tokens"},
+	{method: "POST", path: "/settings/tokens/revoke", role: admins, answer: (*Server).revokeTokenForm, writes: true, asks: "DELETE /admin/v1/operators/{name}/tokens/{id}"},
 }
 
 // view is what is known of a page while its request is answered.
@@ -87,7 +86,7 @@ func viewOf(r *http.Request) *view {
 
 // asPage notes that failures of a request are to be pages too, where it asks for one.
 func (s *Server) asPage(r *http.Request) *http.Request {
-	for _, other := range []string{"/admin/", "/assets/", "/events", "/figures.json", "/openapi."} {
+	for _, other := range []string{"/admin/", "/assets/", "/events", "/openapi."} {
 		if strings.HasPrefix(r.URL.Path, s.options.BasePath+other) {
 			return r
 		}
@@ -152,7 +151,7 @@ func (s *Server) here(r *http.Request) string {
 		}
 		return here
 	}
-	return within(r.PostFormValue("back"), "/")
+	return within(r.PostForm.Get("back"), "/") // of a form that was read; what is refused is not read for this
 }
 
 // within is a path of this console that a request names, or another when it names none: nobody is
@@ -180,6 +179,9 @@ func (v *view) failure(w http.ResponseWriter, r *http.Request, status int, detai
 		return
 	}
 	v.status = status
+	if c, err := r.Cookie(s.cookieName(r)); err == nil && v.who == nil && status != http.StatusUnauthorized {
+		v.who = s.sessions.watcher(c.Value, s.options.Engine.View()) // of a path that is no route
+	}
 	p := &site.Page{Name: "failure", Title: http.StatusText(status), At: "-", Data: map[string]any{"Status": status, "Detail": detail, "Request": w.Header().Get(requestID)}}
 	if v.who == nil {
 		w.Header().Del("WWW-Authenticate")

@@ -30,9 +30,10 @@ type listShown[T any] struct {
 	States, Spans []string
 	Running       int64 // of all decisions
 
-	path  string
-	query url.Values
-	base  string
+	path      string
+	query     url.Values
+	base      string
+	rowsAlone bool // only the rows are asked for anew: nothing is counted beside them
 }
 
 // chip is a filter that is in force, with the way to the list without it.
@@ -73,7 +74,7 @@ func browsePage[T any](s *Server, q *request, path string, names []string) (*lis
 	if err != nil {
 		return nil, err
 	}
-	d := &listShown[T]{Filter: filter, Limit: usualPage, Limits: []int{50, 100, 200, 500}, Help: admin.SearchHelp, path: path, base: s.options.BasePath, query: query}
+	d := &listShown[T]{Filter: filter, Limit: usualPage, Limits: []int{50, 100, 200, 500}, Help: admin.SearchHelp, path: path, base: s.options.BasePath, query: query, rowsAlone: q.Header.Get(backgroundHeader) != ""}
 	if n, err := strconv.Atoi(query.Get("limit")); err == nil {
 		d.Limit = n
 	}
@@ -103,7 +104,10 @@ func browsePage[T any](s *Server, q *request, path string, names []string) (*lis
 // asks are the parameters for the API. Decisions of bulk lists are not what somebody looks for who does not name them, and
 // are one click away.
 func (d *listShown[T]) asks() url.Values {
-	asks := url.Values{"facets": {facetsOfPages}, "facet_limit": {fmt.Sprint(facetValues)}}
+	asks := url.Values{}
+	if !d.rowsAlone {
+		asks = url.Values{"facets": {facetsOfPages}, "facet_limit": {fmt.Sprint(facetValues)}}
+	}
 	for name, values := range d.query {
 		asks[name] = values
 	}

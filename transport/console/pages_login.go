@@ -28,9 +28,6 @@ func (s *Server) enterPage(q *request) error {
 	if !strings.Contains(q.Header.Get("Accept"), "text/html") {
 		return s.loginByLink(q)
 	}
-	if err := s.cookieCanBeKept(q); err != nil {
-		return err
-	}
 	if _, err := s.followLink(q); err != nil {
 		return s.againLogin(q, err, "")
 	}
@@ -70,7 +67,7 @@ func (s *Server) againLogin(q *request, err error, name string) error {
 	}
 	v.status = status
 	v.notices = append(v.notices, site.Notice{Text: detail, Bad: true})
-	return s.page(q, "login", "Log in", loginShown{Name: name, Next: within(q.PostFormValue("next"), "/")})
+	return s.page(q, "login", "Log in", loginShown{Name: name, Next: within(q.PostForm.Get("next"), "/")})
 }
 
 // cookieCanBeKept refuses a login whose cookie would go over the network in clear.

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
-	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strings"
 	"time"
@@ -52,13 +52,8 @@ type overviewShown struct {
 	Scenarios      []top
 	Origins        []top
 	Types          []top
-	Stored         int64
-	Journal, Disk  int64
-	Memory         uint64
-	Commits        uint64
+	Memory         uint64 // bytes
 	Queued         int
-	SnapshotAt     int64
-	History        *histories
 	Newest         []*admin.Alert
 	Up             int64
 	SparkRunning   string
@@ -79,12 +74,9 @@ type top struct {
 // overviewPage says how the server is, and what needs somebody.
 func (s *Server) overviewPage(q *request) error {
 	m := s.options.Engine.Metrics()
-	d := overviewShown{Stored: m.Stored, Machines: m.Machines, Waiting: m.MachinesWaiting, Commits: m.Commits, Queued: m.Queued, SnapshotAt: m.SnapshotAt, Up: s.begun}
+	d := overviewShown{Machines: m.Machines, Waiting: m.MachinesWaiting, Queued: m.Queued, Memory: memoryInUse(), Up: s.begun}
 	d.Alerts, _ = s.options.Engine.View().Counts()
 	d.count(s, &m)
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	d.Memory = memory.Sys - memory.HeapReleased
 	var err error
 	if d.Bouncers, err = s.bouncersInAll(q, &d.Concerns); err != nil {
 		return err
@@ -97,9 +89,39 @@ func (s *Server) overviewPage(q *request) error {
 		return err
 	}
 	d.Newest = newest.Items
-	d.History = s.histories.since(time.Hour)
-	d.SparkRunning, d.SparkAlerts, d.SparkDecisions = d.History.spark(seriesRunning), d.History.spark(seriesAlerts), d.History.spark(seriesDecisions)
+	hour := shownRates(s.rates.since(s.options.Engine.Now()/int64(time.Second)-3600, 60), 60)
+	d.SparkRunning, d.SparkAlerts, d.SparkDecisions = spark(hour.Running), spark(hour.Alerts), spark(hour.Begun)
 	return s.page(q, "overview", "Overview", &d)
+}
+
+// memoryInUse is what the program has of the machine, in bytes. Nothing stands still for it.
+func memoryInUse() uint64 {
+	s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(s)
+	return s[0].Value.Uint64() - s[1].Value.Uint64()
+}
+
+// spark is a list as the points of a line, 100 wide and 30 high; "" for less than three moments.
+func spark(list []int64) string {
+	if len(list) < 3 {
+		return ""
+	}
+	most := max(slices.Max(list), 1)
+	var b strings.Builder
+	for i, v := range list {
+		fmt.Fprintf(&b, "%.1f,%.1f ", float64(i)*100/float64(len(list)-1), 29-28*float64(v)/float64(most))
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// runningHere is how many decisions run that are not the community's, nor a list's.
+func runningHere(m *engine.Metrics) (n int64) {
+	for _, c := range m.Running {
+		if !elsewhere(c.Origin) {
+			n += c.N
+		}
+	}
+	return n
 }
 
 // elsewhere is whether an origin is the community's, or a list's: what is not decided here.

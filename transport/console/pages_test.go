@@ -1,9 +1,11 @@
 package console
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -96,7 +98,7 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "a stranger", v.get("/decisions?type=ban"), `name="password"`, `value="/decisions?type=ban"`)
 	v.read(http.MethodPost, "/login", form([]string{"name", "admin-1", "password", "wrong"}), http.StatusUnauthorized)
 	v.enter(admins)
-	for _, path := range []string{"/", "/decisions", "/decisions/add", "/alerts", "/why", "/bouncers", "/machines", "/allowlists", "/audit", "/exports", "/health-page", "/settings", "/figures.json"} {
+	for _, path := range []string{"/", "/decisions", "/decisions/add", "/alerts", "/why", "/bouncers", "/machines", "/allowlists", "/audit", "/exports", "/health-page", "/settings"} {
 		v.get(path)
 	}
 	has(t, "a dry run", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "do", "try"), "It would begin", `value="192.0.2.7"`)
@@ -148,7 +150,7 @@ func TestEveryPageForEveryRole(t *testing.T) {
 			refused := status == http.StatusForbidden && strings.Contains(text, "this needs the role")
 			switch {
 			case r.role == anybody:
-			case role == engine.RoleNone && r.method == "GET" && path != "/figures.json":
+			case role == engine.RoleNone && r.method == "GET":
 				if status != http.StatusSeeOther || !strings.HasPrefix(head.Get("Location"), "/login") {
 					t.Errorf("%s %s as a stranger: %d %s", r.method, path, status, head.Get("Location"))
 				}
@@ -156,7 +158,7 @@ func TestEveryPageForEveryRole(t *testing.T) {
 				if status != http.StatusUnauthorized {
 					t.Errorf("%s %s as a stranger: %d", r.method, path, status)
 				}
-			case refused != (role < r.role):
+			case refused != (role < r.role), status >= http.StatusInternalServerError:
 				t.Errorf("%s %s as %s: %d %.300s", r.method, path, role, status, text)
 			}
 		}
@@ -170,5 +172,78 @@ func TestEveryPageForEveryRole(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What a form changes is a route's to change: the audit calls it that, and read_only keeps it as it is.
+func TestFormsAskRoutes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, func(o *Options) { o.ReadOnly = true })
+	for i := range sitePages {
+		r := &sitePages[i]
+		if !r.writes {
+			continue
+		}
+		if asked := apiRoutes()[r.asks]; asked == nil || !asked.writes || asked.role != r.role || asked.secret != r.secret || r.action() != asked.action() {
+			t.Errorf("%s %s asks %q: %+v", r.method, r.path, r.asks, asked)
+		}
+		path := strings.NewReplacer("{id}", "4711", "{name}", "nobody").Replace(r.path)
+		if status, text, _ := b.ask(r.method, path, b.tokens[admins], "", "Accept", "text/html"); status != http.StatusForbidden || !strings.Contains(text, "read_only") {
+			t.Errorf("%s %s where nothing may be changed: %d %.300s", r.method, path, status, text)
+		}
+	}
+}
+
+// unread fails a test that reads it.
+type unread struct{ t *testing.T }
+
+func (u unread) Read([]byte) (int, error) {
+	u.t.Error("the body is read")
+	return 0, io.EOF
+}
+
+// The body of a request that is refused is not looked at, whatever it says that it is.
+func TestRefusedBodies(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	for _, kind := range []string{"multipart/form-data; boundary=x", "application/x-www-form-urlencoded", "application/json"} {
+		for path, want := range map[string]int{"/nothing": 404, "/decisions/4711": 405, "/decisions/add": 401, "/settings/operators/delete": 401} {
+			for _, site := range []string{"same-origin", "cross-site"} {
+				r := httptest.NewRequestWithContext(t.Context(), "POST", b.url+path, unread{t})
+				r.Header.Set("Content-Type", kind)
+				r.Header.Set("Sec-Fetch-Site", site)
+				if site == "cross-site" {
+					want = 403
+				}
+				w := httptest.NewRecorder()
+				b.server.ServeHTTP(w, r)
+				if w.Code != want {
+					t.Errorf("POST %s of %s from %s: %d, want %d", path, kind, site, w.Code, want)
+				}
+			}
+		}
+	}
+}
+
+// Who listens is looked at again: a token that was revoked, an operator who may not log in any more.
+func TestListenersAreLookedAtAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	hears := func() *listener {
+		q := &request{Request: httptest.NewRequestWithContext(t.Context(), "GET", "/events", http.NoBody)}
+		q.Header.Set("Authorization", "Bearer "+b.tokens[viewer])
+		q.w = httptest.NewRecorder()
+		if err := b.server.identify(q); err != nil {
+			t.Fatal(err)
+		}
+		return &listener{server: b.server, q: q}
+	}
+	l := hears()
+	if !l.goesOn() {
+		t.Fatal("nobody may listen")
+	}
+	b.is(200, "DELETE", fmt.Sprintf("/admin/v1/operators/%s/tokens/%d", l.q.who.Name, l.q.token), "")
+	if l.goesOn() {
+		t.Error("a token that was revoked listens on")
 	}
 }

@@ -47,10 +47,14 @@ const (
 	rateCount
 )
 
+// mostMinutes is a day.
+const mostMinutes = 24 * 60
+
 // rate is what happened from a moment on.
 type rate struct {
 	at        int64 // Unix seconds, a multiple of its length
 	of        [rateCount]uint32
+	running   int64          // decisions made here that run, at the end of it
 	scenarios []scenarioRate // rateScenarios at most, the most frequent first
 }
 
@@ -87,7 +91,8 @@ func (s *Server) noteRates() {
 	view := e.View()
 	var now standing
 	now.alert, now.decision = view.LastNumbers()
-	for _, c := range e.Metrics().Held {
+	m := e.Metrics()
+	for _, c := range m.Held {
 		now.running += c.N
 	}
 	if s.options.Traffic != nil {
@@ -100,7 +105,7 @@ func (s *Server) noteRates() {
 		return
 	}
 	begun := int64(now.decision) - int64(before.decision)
-	one := rate{at: e.Now() / int64(time.Second)}
+	one := rate{at: e.Now() / int64(time.Second), running: runningHere(&m)}
 	for i, n := range [rateCount]int64{rateAlerts: int64(now.alert) - int64(before.alert), rateBegun: begun, rateEnded: before.running + begun - now.running,
 		rateQueries: int64(now.traffic.LiveQueries) - int64(before.traffic.LiveQueries), rateHits: int64(now.traffic.LiveHits) - int64(before.traffic.LiveHits),
 		ratePulls: int64(now.traffic.StreamPulls) - int64(before.traffic.StreamPulls)} {
@@ -143,6 +148,7 @@ func appendRate(list []rate, one rate, seconds int64, most int) []rate {
 }
 
 func (r *rate) add(o *rate) {
+	r.running = o.running
 	for i, n := range o.of {
 		r.of[i] += min(n, 1<<32-1-r.of[i])
 	}
@@ -182,6 +188,8 @@ type ratesShown struct {
 	Live   []int64 `json:"live_queries"`
 	Hits   []int64 `json:"live_hits"`
 	Pulls  []int64 `json:"stream_pulls"`
+	// Running is how many decisions that were made here ran at the end of each step.
+	Running []int64 `json:"decisions_running"`
 
 	Scenarios []scenarioShown `json:"scenarios"` // the most frequent
 }
@@ -227,9 +235,10 @@ func shownRates(list []rate, step int64) *ratesShown {
 	for _, c := range columns {
 		*c = make([]int64, len(list))
 	}
+	out.Running = make([]int64, len(list))
 	counts := map[string]uint32{}
 	for i := range list {
-		out.At[i] = list[i].at
+		out.At[i], out.Running[i] = list[i].at, list[i].running
 		for f, n := range list[i].of {
 			(*columns[f])[i] = int64(n)
 		}

@@ -11,9 +11,10 @@ type route struct {
 	method, path string
 	role         engine.Role // the least; RoleNone: everybody may ask
 	answer       func(*Server, *request) error
-	writes       bool // it changes something: refused where console.read_only is set
-	large        bool // its body may have maxImport bytes, and it may take importWithin
-	secret       bool // its answer holds what is shown once
+	writes       bool   // it changes something: refused where console.read_only is set
+	large        bool   // its body may have maxImport bytes, and it may take importWithin
+	secret       bool   // its answer holds what is shown once
+	asks         string // of a form that changes something: the route of the API that it asks, as it stands in routes
 }
 
 // Roles, in short.
@@ -27,68 +28,68 @@ const (
 // routes is the whole of it: what is not here is not served, and each is as open as it says here.
 // Verbs that are passed through have a role each (admin.Handler.Role), of which viewer is the least.
 var routes = []route{
-	{"POST", "/admin/v1/login", anybody, (*Server).login, false, false, true},
-	{"GET", "/login", anybody, (*Server).enterPage, false, false, true},
-	{"POST", "/admin/v1/logout", viewer, (*Server).logout, false, false, false},
-	{"GET", "/admin/v1/status", viewer, (*Server).status, false, false, false},
+	{method: "POST", path: "/admin/v1/login", role: anybody, answer: (*Server).login, secret: true},
+	{method: "GET", path: "/login", role: anybody, answer: (*Server).enterPage, secret: true},
+	{method: "POST", path: "/admin/v1/logout", role: viewer, answer: (*Server).logout},
+	{method: "GET", path: "/admin/v1/status", role: viewer, answer: (*Server).status},
 
-	{"GET", "/admin/v1/decisions", viewer, (*Server).listDecisions, false, false, false},
-	{"POST", "/admin/v1/decisions", operator, (*Server).addDecision, true, false, false},
-	{"DELETE", "/admin/v1/decisions", operator, (*Server).deleteDecisions, true, false, false},
-	{"POST", "/admin/v1/decisions/import", operator, (*Server).importDecisions, true, true, false},
-	{"GET", "/admin/v1/decisions/{id}", viewer, (*Server).getDecision, false, false, false},
-	{"DELETE", "/admin/v1/decisions/{id}", operator, (*Server).deleteDecision, true, false, false},
+	{method: "GET", path: "/admin/v1/decisions", role: viewer, answer: (*Server).listDecisions},
+	{method: "POST", path: "/admin/v1/decisions", role: operator, answer: (*Server).addDecision, writes: true},
+	{method: "DELETE", path: "/admin/v1/decisions", role: operator, answer: (*Server).deleteDecisions, writes: true},
+	{method: "POST", path: "/admin/v1/decisions/import", role: operator, answer: (*Server).importDecisions, writes: true, large: true},
+	{method: "GET", path: "/admin/v1/decisions/{id}", role: viewer, answer: (*Server).getDecision},
+	{method: "DELETE", path: "/admin/v1/decisions/{id}", role: operator, answer: (*Server).deleteDecision, writes: true},
 
-	{"GET", "/admin/v1/alerts", viewer, (*Server).listAlerts, false, false, false},
-	{"GET", "/admin/v1/alerts/{id}", viewer, (*Server).getAlert, false, false, false},
-	{"DELETE", "/admin/v1/alerts/{id}", operator, (*Server).deleteAlert, true, false, false},
+	{method: "GET", path: "/admin/v1/alerts", role: viewer, answer: (*Server).listAlerts},
+	{method: "GET", path: "/admin/v1/alerts/{id}", role: viewer, answer: (*Server).getAlert},
+	{method: "DELETE", path: "/admin/v1/alerts/{id}", role: operator, answer: (*Server).deleteAlert, writes: true},
 
-	{"GET", "/admin/v1/bouncers", viewer, (*Server).listBouncers, false, false, false},
-	{"POST", "/admin/v1/bouncers", admins, (*Server).addBouncer, true, false, true},
-	{"GET", "/admin/v1/bouncers/{name}", viewer, (*Server).getBouncer, false, false, false},
-	{"DELETE", "/admin/v1/bouncers/{name}", admins, (*Server).deleteBouncer, true, false, false},
+	{method: "GET", path: "/admin/v1/bouncers", role: viewer, answer: (*Server).listBouncers},
+	{method: "POST", path: "/admin/v1/bouncers", role: admins, answer: (*Server).addBouncer, writes: true, secret: true},
+	{method: "GET", path: "/admin/v1/bouncers/{name}", role: viewer, answer: (*Server).getBouncer},
+	{method: "DELETE", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).deleteBouncer, writes: true},
 
-	{"GET", "/admin/v1/machines", viewer, (*Server).listMachines, false, false, false},
-	{"POST", "/admin/v1/machines", admins, (*Server).addMachine, true, false, true},
-	{"GET", "/admin/v1/machines/{name}", viewer, (*Server).getMachine, false, false, false},
-	{"DELETE", "/admin/v1/machines/{name}", admins, (*Server).deleteMachine, true, false, false},
-	{"POST", "/admin/v1/machines/{name}/validate", admins, (*Server).validateMachine, true, false, false},
+	{method: "GET", path: "/admin/v1/machines", role: viewer, answer: (*Server).listMachines},
+	{method: "POST", path: "/admin/v1/machines", role: admins, answer: (*Server).addMachine, writes: true, secret: true},
+	{method: "GET", path: "/admin/v1/machines/{name}", role: viewer, answer: (*Server).getMachine},
+	{method: "DELETE", path: "/admin/v1/machines/{name}", role: admins, answer: (*Server).deleteMachine, writes: true},
+	{method: "POST", path: "/admin/v1/machines/{name}/validate", role: admins, answer: (*Server).validateMachine, writes: true},
 
-	{"GET", "/admin/v1/allowlists", viewer, (*Server).listAllowlists, false, false, false},
-	{"POST", "/admin/v1/allowlists", admins, (*Server).createAllowlist, true, false, false},
-	{"GET", "/admin/v1/allowlists/{name}", viewer, (*Server).getAllowlist, false, false, false},
-	{"DELETE", "/admin/v1/allowlists/{name}", admins, (*Server).deleteAllowlist, true, false, false},
-	{"POST", "/admin/v1/allowlists/{name}/items", operator, (*Server).addItems, true, false, false},
-	{"DELETE", "/admin/v1/allowlists/{name}/items", operator, (*Server).removeItems, true, false, false},
+	{method: "GET", path: "/admin/v1/allowlists", role: viewer, answer: (*Server).listAllowlists},
+	{method: "POST", path: "/admin/v1/allowlists", role: admins, answer: (*Server).createAllowlist, writes: true},
+	{method: "GET", path: "/admin/v1/allowlists/{name}", role: viewer, answer: (*Server).getAllowlist},
+	{method: "DELETE", path: "/admin/v1/allowlists/{name}", role: admins, answer: (*Server).deleteAllowlist, writes: true},
+	{method: "POST", path: "/admin/v1/allowlists/{name}/items", role: operator, answer: (*Server).addItems, writes: true},
+	{method: "DELETE", path: "/admin/v1/allowlists/{name}/items", role: operator, answer: (*Server).removeItems, writes: true},
 
-	{"GET", "/admin/v1/operators", admins, (*Server).listOperators, false, false, false},
-	{"POST", "/admin/v1/operators", admins, (*Server).addOperator, true, false, true},
-	{"GET", "/admin/v1/operators/{name}", admins, (*Server).getOperator, false, false, false},
-	{"PATCH", "/admin/v1/operators/{name}", admins, (*Server).editOperator, true, false, false},
-	{"DELETE", "/admin/v1/operators/{name}", admins, (*Server).deleteOperator, true, false, false},
-	{"POST", "/admin/v1/operators/{name}/tokens", admins, (*Server).grantToken, true, false, true},
-	{"DELETE", "/admin/v1/operators/{name}/tokens/{id}", admins, (*Server).revokeToken, true, false, false},
+	{method: "GET", path: "/admin/v1/operators", role: admins, answer: (*Server).listOperators},
+	{method: "POST", path: "/admin/v1/operators", role: admins, answer: (*Server).addOperator, writes: true, secret: true},
+	{method: "GET", path: "/admin/v1/operators/{name}", role: admins, answer: (*Server).getOperator},
+	{method: "PATCH", path: "/admin/v1/operators/{name}", role: admins, answer: (*Server).editOperator, writes: true},
+	{method: "DELETE", path: "/admin/v1/operators/{name}", role: admins, answer: (*Server).deleteOperator, writes: true},
+	{method: "POST", path: "/admin/v1/operators/{name}/tokens", role: admins, answer: (*Server).grantToken, writes: true, secret: true},
+	{method: "DELETE", path: "/admin/v1/operators/{name}/tokens/{id}", role: admins, answer: (*Server).revokeToken, writes: true},
 
-	{"GET", "/admin/v1/exports", viewer, (*Server).listExports, false, false, false},
-	{"POST", "/admin/v1/exports", admins, (*Server).addExport, true, false, true},
-	{"GET", "/admin/v1/exports/{name}", viewer, (*Server).getExport, false, false, false},
-	{"PATCH", "/admin/v1/exports/{name}", admins, (*Server).editExport, true, false, true},
-	{"DELETE", "/admin/v1/exports/{name}", admins, (*Server).deleteExport, true, false, false},
-	{"POST", "/admin/v1/exports/{name}/rotate", admins, (*Server).rotateExport, true, false, true},
-	{"GET", "/admin/v1/exports/{name}/render", viewer, (*Server).renderExport, false, false, false},
+	{method: "GET", path: "/admin/v1/exports", role: viewer, answer: (*Server).listExports},
+	{method: "POST", path: "/admin/v1/exports", role: admins, answer: (*Server).addExport, writes: true, secret: true},
+	{method: "GET", path: "/admin/v1/exports/{name}", role: viewer, answer: (*Server).getExport},
+	{method: "PATCH", path: "/admin/v1/exports/{name}", role: admins, answer: (*Server).editExport, writes: true, secret: true},
+	{method: "DELETE", path: "/admin/v1/exports/{name}", role: admins, answer: (*Server).deleteExport, writes: true},
+	{method: "POST", path: "/admin/v1/exports/{name}/rotate", role: admins, answer: (*Server).rotateExport, writes: true, secret: true},
+	{method: "GET", path: "/admin/v1/exports/{name}/render", role: viewer, answer: (*Server).renderExport},
 
-	{"GET", "/admin/v1/audit", viewer, (*Server).listAudit, false, false, false},
-	{"GET", "/admin/v1/audit/export", viewer, (*Server).exportAudit, false, true, false},
-	{"GET", "/admin/v1/audit/verify", admins, (*Server).verifyAudit, false, true, false},
+	{method: "GET", path: "/admin/v1/audit", role: viewer, answer: (*Server).listAudit},
+	{method: "GET", path: "/admin/v1/audit/export", role: viewer, answer: (*Server).exportAudit, large: true},
+	{method: "GET", path: "/admin/v1/audit/verify", role: admins, answer: (*Server).verifyAudit, large: true},
 
-	{"GET", "/admin/v1/why", viewer, (*Server).why, false, false, false},
-	{"GET", "/admin/v1/rates", viewer, (*Server).listRates, false, false, false},
-	{"GET", "/admin/v1/metrics", viewer, (*Server).metrics, false, false, false},
-	{"GET", "/admin/v1/config", admins, (*Server).config, false, false, false},
-	{"POST", "/admin/v1/backup", admins, (*Server).backup, false, true, true},
-	{"POST", "/admin/v1/reload", admins, (*Server).reload, true, false, false},
+	{method: "GET", path: "/admin/v1/why", role: viewer, answer: (*Server).why},
+	{method: "GET", path: "/admin/v1/rates", role: viewer, answer: (*Server).listRates},
+	{method: "GET", path: "/admin/v1/metrics", role: viewer, answer: (*Server).metrics},
+	{method: "GET", path: "/admin/v1/config", role: admins, answer: (*Server).config},
+	{method: "POST", path: "/admin/v1/backup", role: admins, answer: (*Server).backup, large: true, secret: true},
+	{method: "POST", path: "/admin/v1/reload", role: admins, answer: (*Server).reload, writes: true},
 
-	{"POST", "/admin/v1/verbs/{verb...}", viewer, (*Server).verb, false, true, true},
+	{method: "POST", path: "/admin/v1/verbs/{verb...}", role: viewer, answer: (*Server).verb, large: true, secret: true},
 }
 
 // asksInAddress are the writes that take parameters, and refuse those they do not know. To any other

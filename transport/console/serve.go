@@ -27,7 +27,8 @@ import (
 const requestID = "X-Request-Id"
 
 const (
-	// maxAtWork is how many requests may be under way, maxOfOne of one operator, or of one address of strangers.
+	// maxAtWork is how many requests of operators may be under way, and how many of strangers, who take no place
+	// of an operator's; maxOfOne how many of one operator, and of one address of strangers four times as many.
 	maxAtWork, maxOfOne = 64, 8
 )
 
@@ -48,6 +49,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set(requestID, rand.Text())
 	s.protect(h, r)
 	r = s.asPage(r)
+	// What is left of a body when an answer was given is read for no longer. Routes give themselves their time.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyWithin))
 	defer func() {
 		if p := recover(); p == http.ErrAbortHandler {
 			panic(p) // the answer is cut off, and the client must see that
@@ -128,12 +131,14 @@ func (s *Server) handler(route *route) http.Handler {
 		_ = deadlines.SetReadDeadline(time.Now().Add(within))
 		_ = deadlines.SetWriteDeadline(time.Now().Add(within))
 		q := &request{Request: r.WithContext(ctx), w: w, address: s.addressOf(r)}
-		leave, err := s.atWork.take(addressKey(q.address), 4*maxOfOne) // before a password is looked at; a proxy may bring many
-		if err != nil {
-			refuse(w, r, err)
-			return
+		if route.role == anybody { // before a password is looked at; a proxy may bring many
+			leave, err := s.strangersAtWork.take(addressKey(q.address), 4*maxOfOne)
+			if err != nil {
+				refuse(w, r, err)
+				return
+			}
+			defer leave()
 		}
-		defer leave()
 		if err := s.admit(q, route); err != nil {
 			s.lines.say(s, "refused: "+err.Error(), "request", w.Header().Get(requestID), "method", r.Method, "path", fmt.Sprintf("%.200s", r.URL.Path), "address", q.address)
 			refuse(w, r, err)
@@ -280,7 +285,7 @@ func (p *places) take(who string, most int) (leave func(), err error) {
 	switch {
 	case p.of[who] >= most:
 		return nil, &fault{http.StatusTooManyRequests, fmt.Sprintf("%d requests of yours are under way: wait until one has ended", most)}
-	case p.all >= 2*maxAtWork: // each request takes one for its address and one for its operator
+	case p.all >= maxAtWork:
 		return nil, &fault{http.StatusServiceUnavailable, "too many requests are under way: try again in a moment"}
 	}
 	p.all++

@@ -67,27 +67,26 @@ type Options struct {
 
 // Server is the listener. Make it with Listen, then Run it once.
 type Server struct {
-	options  Options
-	log      *slog.Logger
-	listener net.Listener
-	http     *http.Server
-	scheme   string
-	hosts    map[string]bool // without port, in small letters
-	anywhere bool            // it listens on all addresses, and answers to each of them
-	routes   *http.ServeMux
-	atWork   places
-	guesses  guesses
-	sessions sessions
-	answers  remembered
-	lines    refusals
-	logins   loginCounts
-	cross    *http.CrossOriginProtection
-	site     *site.Site
-	notices  notices
-	version  string // of the program
-	begun    int64  // Unix nanoseconds
+	options                 Options
+	log                     *slog.Logger
+	listener                net.Listener
+	http                    *http.Server
+	scheme                  string
+	hosts                   map[string]bool // without port, in small letters
+	anywhere                bool            // it listens on all addresses, and answers to each of them
+	routes                  *http.ServeMux
+	atWork, strangersAtWork places
+	guesses                 guesses
+	sessions                sessions
+	answers                 remembered
+	lines                   refusals
+	logins                  loginCounts
+	cross                   *http.CrossOriginProtection
+	site                    *site.Site
+	notices                 notices
+	version                 string // of the program
+	begun                   int64  // Unix nanoseconds
 
-	histories       histories
 	rates           rates
 	newsroom        *newsroom
 	certificateEnds int64 // Unix nanoseconds; 0: there is none
@@ -97,7 +96,7 @@ type Server struct {
 func Listen(o *Options) (*Server, error) {
 	s := &Server{options: *o, log: o.Logger, scheme: "http", cross: http.NewCrossOriginProtection()}
 	s.guesses.now, s.sessions.now, s.answers.now = o.Engine.Now, o.Engine.Now, o.Engine.Now
-	s.atWork.of = map[string]int{}
+	s.atWork.of, s.strangersAtWork.of = map[string]int{}, map[string]int{}
 	s.newsroom = newNewsroom(o.Engine)
 	s.site, s.version, s.begun = site.New(o.BasePath), o.Verbs.Program(), o.Engine.Now()
 	config, err := s.tls()
@@ -194,7 +193,6 @@ func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	background, stop := context.WithCancel(ctx)
 	var beside sync.WaitGroup
-	beside.Go(func() { s.keepHistories(background) })
 	beside.Go(func() { s.keepRates(background) })
 	defer beside.Wait()
 	defer stop()

@@ -108,9 +108,13 @@ func visible(page []byte) []byte {
 		return page
 	}
 	out := make([]byte, 0, len(page)+64)
+	inField := false
 	for i := 0; i < len(page); {
 		r, n := utf8.DecodeRune(page[i:])
-		if unseen(r) && !bytes.HasSuffix(page[:bytes.LastIndexByte(page[:i], '"')+1], []byte(` value="`)) {
+		if r == '"' {
+			inField = bytes.HasSuffix(page[:i+1], []byte(` value="`))
+		}
+		if unseen(r) && !inField {
 			out = fmt.Appendf(out, `\u%04x`, r)
 		} else {
 			out = append(out, page[i:i+n]...)

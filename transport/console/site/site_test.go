@@ -81,3 +81,22 @@ func TestUnseenIsShown(t *testing.T) {
 		}
 	}
 }
+
+// What cannot be seen is shown, in time that goes by the length of a page; a field keeps it.
+func TestVisible(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"<p>a\u200bb</p>":                       `<p>a\u200bb</p>`,
+		"<input value=\"a\u200bb\"> \u202e":     "<input value=\"a\u200bb\"> " + `\u202e`,
+		"<i title=\"\u200b\"><b value=\"\u200b": `<i title="\u200b"><b value="` + "\u200b",
+		"\tplain\n":                             "\tplain\n",
+	} {
+		if got := string(visible([]byte(text))); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+	many := "<pre tabindex=\"0\">" + strings.Repeat("\u200b", 300_000)
+	if got := string(visible([]byte(many))); len(got) != len("<pre tabindex=\"0\">")+6*300_000 {
+		t.Errorf("%d bytes", len(got))
+	}
+}

@@ -13,6 +13,7 @@ import (
 func (s *Site) words() template.FuncMap {
 	return template.FuncMap{
 		"asset": func(file string) string { return s.base + "/assets/" + allAssets().named[file] },
+		"seg":   url.PathEscape,
 		"to":    s.to, "base": func() string { return s.base },
 		"count": Count, "bytes": Bytes, "for": span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
 		"pair": pair, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,

@@ -173,22 +173,29 @@ function busy() {
   const r = one("#rows");
   return !r || scrollY > 120 || ticks().some((t) => t.checked) || r.contains(document.activeElement) || one("#rows details[open]:not(:first-of-type)") || here.searchParams.has("cursor");
 }
+// One who looks at live rows asks for them no more often than this, however much happens.
+const freshEvery = 5000;
 let asking = false;
+let asked = 0;
+let charted = 0;
 async function refresh(force) {
   if (!one("#rows")) return;
+  const early = asked + freshEvery - Date.now();
+  if (!force && !paused && early > 0) { if (!wanted) { wanted = true; setTimeout(refresh, early); } return; }
   if (paused || asking || (!force && busy())) { wanted = true; if (!paused && !asking) offer(); return; }
   asking = true;
   wanted = false;
+  asked = Date.now();
   one("#rows").setAttribute("aria-busy", "true");
   try {
     const r = await fetch(location.href, { headers: { "Lapid-Background": "1", "Hx-Request": "true" } });
-    if (r.status === 401) { one("#over")?.showModal(); source?.close(); return; }
+    if (r.status === 401) { one("#over")?.showModal(); source?.close(); source = null; return; }
     if (!r.ok) return;
     const text = await r.text();
     await window.htmx.swap({ text, target: "#rows", swap: "outerMorph", select: "#rows", sourceElement: one("#rows") });
     one("#news")?.remove();
     told();
-    charts();
+    if (Date.now() - charted > 60_000) charts(); // what they show is of whole minutes
   } catch { say("lost", "server away"); } finally {
     asking = false;
     one("#rows")?.removeAttribute("aria-busy");
@@ -222,6 +229,7 @@ const clock = (t) => new Date(t * 1000).toISOString().slice(11, 16);
 async function charts() {
   const at = one("#charts");
   if (!at) return;
+  charted = Date.now();
   const r = await fetch(at.dataset.charts, { headers: { "Lapid-Background": "1" } });
   if (!r.ok) return;
   const f = await r.json();
@@ -250,13 +258,13 @@ async function charts() {
   plot = new window.uPlot({
     width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], scales: { y: { range: (u, low, high) => [0, Math.max(high * 1.1, 1)] } }, cursor: { drag: { x: false, y: false } },
     series: [{ label: "UTC", value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
-  }, [cut(f.at), cut(f.decisions), cut(f.alerts)], box);
+  }, [cut(f.at), cut(f.decisions_begun), cut(f.alerts)], box);
   const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
-  one("#chart-summary").textContent = `${sum(f.decisions)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
+  one("#chart-summary").textContent = `${sum(f.decisions_begun)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
   const table = one("#chart-rows");
   table.replaceChildren(...cut(f.at).map((t, i) => {
     const tr = document.createElement("tr");
-    for (const [j, v] of [clock(t), cut(f.running)[i], cut(f.alerts)[i], cut(f.decisions)[i]].entries()) {
+    for (const [j, v] of [clock(t), cut(f.decisions_running)[i], cut(f.alerts)[i], cut(f.decisions_begun)[i]].entries()) {
       const cell = document.createElement(j ? "td" : "th");
       if (j) cell.className = "number"; else cell.scope = "row";
       cell.textContent = v;
