@@ -62,10 +62,15 @@ func begin(dir, mark string) (*File, error) {
 // returns: then a power failure takes neither. A name that is there already
 // can only be the same revision within the same second; it is replaced.
 func (f *File) Keep(b *persist.BackupReader, now time.Time) (path string, err error) {
+	return f.keep("lapid-", b, now)
+}
+
+// keep is Keep with what the name begins with.
+func (f *File) keep(prefix string, b *persist.BackupReader, now time.Time) (path string, err error) {
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return "", err
 	}
-	name := fmt.Sprintf("lapid-%s-%d%s", now.UTC().Format(stamp), b.Rev, Suffix)
+	name := fmt.Sprintf("%s%s-%d%s", prefix, now.UTC().Format(stamp), b.Rev, Suffix)
 	if err := f.folder.Rename(f.tmp, name); err != nil {
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -12,32 +13,37 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"lapid/engine"
 	"lapid/persist"
 )
 
-// Options say what a Keeper does. All but Now must be given.
+// Options say what a Keeper does. All but Free and Now must be given.
 type Options struct {
-	Dir   string        // where the backups are; made when it is missing
+	Dir   string        // where the backups are, of this Keeper alone; made when it is missing
 	Every time.Duration // from the end of one to the next
 	Keep  int           // how many backups stay in Dir, 1 or more
 
 	// Backup writes one, as engine.Engine.Backup does.
 	Backup func(context.Context, io.Writer) (engine.Revision, int64, error)
 	Logger *slog.Logger
-	Now    func() time.Time // nil: time.Now
+	Free   func(dir string) int64 // how many bytes there is room for, -1 when that is not known; nil: nobody looks
+	Now    func() time.Time       // nil: time.Now
 }
 
 // Keeper makes backups by itself. Each is read again from the disk, every checksum compared, before it
 // has its name; then those beyond Keep are removed, the oldest first, and never the one just made. What is
 // named by a time to come, from a clock that ran ahead, is older than all else. On the disk are Keep backups at most, and one
-// more while it is being written; one that fails leaves nothing.
+// more while it is being written; one that fails leaves nothing, and none is begun, or gone on with, for which
+// there is no room. What has another name than its own, such as backups that people have made, it never removes.
+// It holds the folder: a second one is refused, for it would remove what the first has made.
 //
 // Run belongs to one goroutine; the rest may be asked by any.
 type Keeper struct {
 	options Options
+	held    *os.File // the folder, locked
 	figures atomic.Pointer[Figures]
 	trouble atomic.Pointer[engine.Trouble]
 }
@@ -59,28 +65,69 @@ const slack = time.Minute
 // mark begins the names of files that a Keeper is writing, so that it removes its own alone after a kill.
 const mark = unnamed + "auto-"
 
-// NewKeeper looks at the folder, so that a setting that cannot work is known at the start. Errors are those
-// of the folder.
+// ownNames begins the names of the backups that a Keeper makes; those of the verb lack the word.
+const ownNames = "lapid-auto-"
+
+// leastRoom is how many bytes a backup leaves free, for on a full disk others fail too.
+const leastRoom = 16 << 20
+
+// NewKeeper looks at the folder, so that a setting that cannot work is known at the start, and holds it until
+// Close. Errors are those of the folder, and ErrHeld.
 func NewKeeper(o *Options) (*Keeper, error) {
 	k := &Keeper{options: *o}
+	if err := k.open(); err != nil {
+		k.Close()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Keeper) open() error {
 	if k.options.Now == nil {
 		k.options.Now = time.Now
 	}
-	f, err := begin(o.Dir, mark)
+	f, err := begin(k.options.Dir, mark)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	f.Discard()
+	if k.held, err = hold(k.options.Dir); err != nil {
+		return err
+	}
 	list, err := k.tidy()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	first := &Figures{}
 	if n := len(list); n > 0 && !list[n-1].ahead {
 		first.LastSuccess = list[n-1].at.Unix()
 	}
 	k.figures.Store(first)
-	return k, nil
+	return nil
+}
+
+// ErrHeld: another Keeper has the folder.
+var ErrHeld = errors.New("another server makes its backups there: each needs a folder of its own")
+
+// hold locks a folder, where the file system has such locks; the end of a process ends its lock.
+func hold(dir string) (*os.File, error) {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, errors.Join(ErrHeld, folder.Close())
+	}
+	return folder, nil
+}
+
+// Close gives the folder back. Run does it at its end; who does not get so far has to. It may be called twice.
+func (k *Keeper) Close() {
+	if k.held != nil {
+		_ = syscall.Flock(int(k.held.Fd()), syscall.LOCK_UN) // at once, whatever child still has it open
+		_ = k.held.Close()
+		k.held = nil
+	}
 }
 
 // Figures are what was counted.
@@ -89,8 +136,9 @@ func (k *Keeper) Figures() Figures { return *k.figures.Load() }
 // Trouble is why the last backup failed; nil when it did not.
 func (k *Keeper) Trouble() *engine.Trouble { return k.trouble.Load() }
 
-// Run makes backups until ctx ends: the first when the newest in the folder is old enough.
+// Run makes backups until ctx ends, and closes: the first when the newest in the folder is old enough.
 func (k *Keeper) Run(ctx context.Context) {
+	defer k.Close()
 	wait := time.Duration(0)
 	if last := k.Figures().LastSuccess; last != 0 {
 		wait = min(max(time.Unix(last, 0).Add(k.options.Every).Sub(k.options.Now()), 0), k.options.Every) // a clock may have been wrong
@@ -141,12 +189,15 @@ func (k *Keeper) turn(ctx context.Context) error {
 
 // make writes one and reads it again before it has its name.
 func (k *Keeper) make(ctx context.Context) (path string, rev engine.Revision, size int64, err error) {
+	if err := k.roomForAnother(); err != nil {
+		return "", 0, 0, err
+	}
 	f, err := begin(k.options.Dir, mark)
 	if err != nil {
 		return "", 0, 0, err
 	}
 	defer f.Discard()
-	if rev, size, err = k.options.Backup(ctx, f); err != nil {
+	if rev, size, err = k.options.Backup(ctx, &careful{Writer: f, keeper: k}); err != nil {
 		return "", 0, 0, err
 	}
 	if err := f.Sync(); err != nil {
@@ -162,8 +213,59 @@ func (k *Keeper) make(ctx context.Context) (path string, rev engine.Revision, si
 	if b.Rev != uint64(rev) || b.Size() != size {
 		return "", 0, 0, fmt.Errorf("what was written is another backup when it is read again: revision %d with %d bytes instead of %d with %d", b.Rev, b.Size(), rev, size)
 	}
-	path, err = f.Keep(b, k.options.Now())
+	path, err = f.keep(ownNames, b, k.options.Now())
 	return path, rev, size, err
+}
+
+// roomForAnother is an error when one that is a little larger than the newest has no room.
+func (k *Keeper) roomForAnother() error {
+	folder, err := os.OpenRoot(k.options.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it is made again
+	}
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	list, err := k.list(folder)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	before, err := folder.Stat(list[len(list)-1].name)
+	if err != nil {
+		return err
+	}
+	return k.room(before.Size() + before.Size()/8)
+}
+
+// room is an error when so many bytes, and leastRoom, are not free.
+func (k *Keeper) room(size int64) error {
+	if k.options.Free == nil {
+		return nil
+	}
+	if free := k.options.Free(k.options.Dir); free >= 0 && free < size+leastRoom {
+		return fmt.Errorf("%w: %d MiB are free there, and at least %d must be: make room, or let fewer stay (backup.keep)", syscall.ENOSPC, free>>20, (size+leastRoom)>>20+1)
+	}
+	return nil
+}
+
+// careful is a writer that looks every carefulBytes whether there is room.
+type careful struct {
+	io.Writer
+	keeper *Keeper
+	left   int
+}
+
+const carefulBytes = 4 << 20
+
+func (w *careful) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left < 0 {
+		if err := w.keeper.room(int64(len(p))); err != nil {
+			return 0, err
+		}
+		w.left = carefulBytes
+	}
+	return w.Writer.Write(p)
 }
 
 // stoppable is a reader that ends with its context.
@@ -186,8 +288,8 @@ type named struct {
 	ahead bool // of a time to come
 }
 
-// names are those of backups; whatever else is in the folder is not looked at.
-var names = regexp.MustCompile(`^lapid-(\d{8}T\d{6}Z)-\d+\.backup$`)
+// names are those of a Keeper's backups; whatever else is in the folder is not looked at.
+var names = regexp.MustCompile(`^lapid-auto-(\d{8}T\d{6}Z)-\d+\.backup$`)
 
 // list is the backups in the folder, the oldest first; those of a time to come are the oldest.
 func (k *Keeper) list(folder *os.Root) ([]named, error) {

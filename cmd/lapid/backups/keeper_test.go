@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -39,7 +40,7 @@ func TestKeeper(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"lapid-20200101T000000Z-1.backup", "lapid-20200102T000000Z-2.backup", "notes.txt", "lapid-20200101T000000Z-1.backup.old", ".lapid-auto-X.tmp", ".lapid-Y.tmp"} {
+	for _, name := range []string{"lapid-auto-20200101T000000Z-1.backup", "lapid-auto-20200102T000000Z-2.backup", "notes.txt", "lapid-20190101T000000Z-1.backup", "lapid-auto-20200101T000000Z-1.backup.old", "lapid-auto-2020-1.backup", ".lapid-auto-X.tmp", ".lapid-Y.tmp"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -56,7 +57,8 @@ func TestKeeper(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := strings.Join(kept(t, dir), " ")
-	if !strings.HasPrefix(names, ".lapid-Y.tmp lapid-20200101T000000Z-1.backup.old lapid-20200102T000000Z-2.backup lapid-2") || !strings.HasSuffix(names, "-1.backup notes.txt") || strings.Count(names, " ") != 4 {
+	if !strings.HasPrefix(names, ".lapid-Y.tmp lapid-20190101T000000Z-1.backup lapid-auto-2020-1.backup lapid-auto-20200101T000000Z-1.backup.old lapid-auto-20200102T000000Z-2.backup lapid-auto-2") ||
+		!strings.HasSuffix(names, "-1.backup notes.txt") || strings.Count(names, " ") != 6 {
 		t.Errorf("kept: %s", names)
 	}
 	f := k.Figures()
@@ -162,6 +164,7 @@ func TestKeeperAfterAClockAhead(t *testing.T) {
 		}
 	}
 	now = now.AddDate(-2, 0, 0)
+	k.Close()
 	again, err := NewKeeper(&k.options)
 	if err != nil {
 		t.Fatal(err)
@@ -180,4 +183,84 @@ func stamps(names []string) string {
 		}
 	}
 	return strings.Join(all, " ")
+}
+
+// A folder is one server's: another would remove what the first has made. It is free when that has ended.
+func TestKeeperHoldsItsFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	open := func(dir string) (*Keeper, error) {
+		return NewKeeper(&Options{Dir: dir, Every: time.Hour, Keep: 1, Logger: slog.New(slog.DiscardHandler), Backup: func(ctx context.Context, _ io.Writer) (engine.Revision, int64, error) {
+			return 0, 0, ctx.Err()
+		}})
+	}
+	first, err := open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, link} {
+		if _, err := open(d); !errors.Is(err, ErrHeld) {
+			t.Errorf("a second server on %s: %v", d, err)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	first.Run(ctx)
+	second, err := open(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
+}
+
+// Where there is no room for one a little larger than the newest, none is begun; one that grows beyond the
+// room breaks off, and leaves nothing. Those that are there stay.
+func TestKeeperLeavesRoom(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	dir, free, backups := t.TempDir(), int64(-1), 0
+	k, err := NewKeeper(&Options{Dir: dir, Every: time.Hour, Keep: 1, Logger: slog.New(slog.DiscardHandler), Free: func(string) int64 { return free },
+		Backup: func(ctx context.Context, w io.Writer) (engine.Revision, int64, error) {
+			backups++
+			if free == leastRoom+10<<20 {
+				free = leastRoom // others write too
+				for range 2 * carefulBytes >> 20 {
+					if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+						return 0, 0, err
+					}
+				}
+			}
+			return r.Backup(ctx, w)
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	if err := k.turn(t.Context()); err != nil {
+		t.Fatal(err) // it is not known how much is free
+	}
+	before := kept(t, dir)
+	size := k.Figures().Bytes
+	for _, c := range []struct {
+		free  int64
+		begun int
+	}{{leastRoom + size, 1}, {0, 1}, {leastRoom + 10<<20, 2}} {
+		free = c.free
+		if err := k.turn(t.Context()); !errors.Is(err, syscall.ENOSPC) || backups != c.begun {
+			t.Errorf("with %d bytes free: %v, %d were begun", c.free, err, backups)
+		}
+		if tr := k.Trouble(); tr == nil || !strings.Contains(tr.Text, "make room") {
+			t.Errorf("with %d bytes free: trouble %v", c.free, tr)
+		}
+		if left := kept(t, dir); strings.Join(left, " ") != strings.Join(before, " ") {
+			t.Errorf("with %d bytes free: left %q of %q", c.free, left, before)
+		}
+	}
+	if free = leastRoom + 1<<20; k.turn(t.Context()) != nil || k.Trouble() != nil {
+		t.Errorf("with room again: %v", k.Trouble())
+	}
 }

@@ -143,12 +143,13 @@ func (a *Audit) options() (*engine.AuditOptions, error) {
 
 // Backup is what lapid.yaml says of backups that the server makes by itself.
 type Backup struct {
-	// Dir is the folder they are in, with its whole path, outside of the store; none: there are none.
+	// Dir is the folder they are in, with its whole path, outside of the store, best on another disk, and of
+	// this server alone; none: there are none.
 	Dir string `yaml:"dir"`
 	// Every is the time between two, such as 24h (default), from a minute to 365 days.
 	Every string `yaml:"every"`
-	// Keep is how many stay, the newest; default 7, from 1 to 1000. Only files that are named as such
-	// backups are ever removed.
+	// Keep is how many stay, the newest; default 7, from 1 to 1000. Only files that are named as those that the
+	// server makes by itself, lapid-auto-TIME-REVISION.backup, are ever removed.
 	Keep int `yaml:"keep"`
 }
 

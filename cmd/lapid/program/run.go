@@ -245,6 +245,11 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err := p.openBackups(); err != nil {
 		return err
 	}
+	defer func() {
+		if err != nil {
+			p.closeBackups()
+		}
+	}()
 	p.auditor = audit.New(&audit.Options{Engine: p.engine, Logger: p.log.Logger})
 	if err := p.makeAPI(history); err != nil {
 		return fmt.Errorf("local API server stopped with error: %w", err)
