@@ -236,6 +236,14 @@ func TestNouns(t *testing.T) {
 	b.is(400, "POST", "/admin/v1/bouncers", `{"name":"fw","colour":1}`)
 	b.is(400, "POST", "/admin/v1/bouncers", `{"name":"fw"} {}`)
 	b.is(200, "GET", "/admin/v1/bouncers/fw", "")
+	if rotated := b.is(201, "POST", "/admin/v1/bouncers/fw/rotate", `{"key":"another-key"}`); rotated["key"] != "another-key" || rotated["grace_seconds"] != 3600. {
+		t.Errorf("rotated: %v", rotated)
+	}
+	b.is(201, "POST", "/admin/v1/bouncers/fw/rotate", `{"grace":"0"}`)
+	b.is(201, "POST", "/admin/v1/bouncers", `{"name":"other","key":"others-key"}`)
+	b.is(409, "POST", "/admin/v1/bouncers/fw/rotate", `{"key":"others-key"}`)
+	b.is(400, "POST", "/admin/v1/bouncers/fw/rotate", `{"grace":"-1h"}`)
+	b.is(404, "POST", "/admin/v1/bouncers/nobody/rotate", `{}`)
 	b.is(200, "DELETE", "/admin/v1/bouncers/fw", "")
 	b.is(201, "POST", "/admin/v1/machines", `{"name":"edge-1"}`)
 	b.is(200, "POST", "/admin/v1/machines/edge-1/validate", "")

@@ -323,19 +323,67 @@ func (s *Server) addBouncer(q *request) error {
 	if err := q.read(&n); err != nil {
 		return err
 	}
-	if n.Key == "" {
+	key, hash, err := bouncerKey(n.Key)
+	if err != nil {
+		return err
+	}
+	if err := q.admin.AddBouncer(q.Context(), &admin.NewBouncer{Name: n.Name, KeyHash: hash, Shared: n.Shared}); err != nil {
+		return err
+	}
+	return q.answer(http.StatusCreated, map[string]string{"name": n.Name, "key": key})
+}
+
+// bouncerKey is a key that was given, or one that is made up where it is empty, with its hash.
+func bouncerKey(given string) (key string, hash []byte, err error) {
+	if given == "" {
 		b := make([]byte, 32)
 		_, _ = rand.Read(b)
-		n.Key = base64.RawStdEncoding.EncodeToString(b)
+		given = base64.RawStdEncoding.EncodeToString(b)
 	}
-	if err := admin.UsableKey(n.Key); err != nil {
+	sum := sha512.Sum512([]byte(given))
+	return given, sum[:], admin.UsableKey(given)
+}
+
+// keyRotation asks for another key of a bouncer.
+type keyRotation struct {
+	Key   string  `json:"key"`   // made up when it is empty
+	Grace *string `json:"grace"` // for how long the keys before it stay good: a duration, "0" ends them at once; nil: an hour
+}
+
+// lasts is the grace.
+func (k *keyRotation) lasts() (time.Duration, error) {
+	switch {
+	case k.Grace == nil:
+		return time.Hour, nil
+	case *k.Grace == "0":
+		return 0, nil
+	}
+	lasts, err := engine.ParseDuration(*k.Grace)
+	if err != nil || lasts < 0 || lasts > engine.LongestGrace {
+		return 0, bad("grace: give a duration from 0 to 90d, such as 1h")
+	}
+	return lasts, nil
+}
+
+// rotateBouncer gives one another key, and shows it, this once.
+func (s *Server) rotateBouncer(q *request) error {
+	var n keyRotation
+	if err := q.read(&n); err != nil {
 		return err
 	}
-	sum := sha512.Sum512([]byte(n.Key))
-	if err := q.admin.AddBouncer(q.Context(), &admin.NewBouncer{Name: n.Name, KeyHash: sum[:], Shared: n.Shared}); err != nil {
+	grace, err := n.lasts()
+	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusCreated, map[string]string{"name": n.Name, "key": n.Key})
+	key, hash, err := bouncerKey(n.Key)
+	if err != nil {
+		return err
+	}
+	name := q.PathValue("name")
+	if err := q.admin.RotateBouncer(q.Context(), &admin.KeyRotation{Name: name, KeyHash: hash, Grace: int64(grace)}); err != nil {
+		return err
+	}
+	return q.answer(http.StatusCreated, map[string]any{"name": name, "key": key, "grace_seconds": grace.Seconds()})
 }
 
 func (s *Server) getBouncer(q *request) error {

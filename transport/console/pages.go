@@ -39,6 +39,7 @@ var sitePages = []route{
 
 	{method: "GET", path: "/bouncers", role: viewer, answer: (*Server).bouncersPage},
 	{method: "POST", path: "/bouncers/add", role: admins, answer: (*Server).addBouncerForm, writes: true, secret: true, asks: "POST /admin/v1/bouncers"},
+	{method: "POST", path: "/bouncers/rotate", role: admins, answer: (*Server).rotateBouncerForm, writes: true, secret: true, asks: "POST /admin/v1/bouncers/{name}/rotate"},
 	{method: "POST", path: "/bouncers/delete", role: admins, answer: (*Server).deleteBouncerForm, writes: true, asks: "DELETE /admin/v1/bouncers/{name}"},
 	{method: "GET", path: "/machines", role: viewer, answer: (*Server).machinesPage},
 	{method: "POST", path: "/machines/add", role: admins, answer: (*Server).addMachineForm, writes: true, secret: true, asks: "POST /admin/v1/machines"},

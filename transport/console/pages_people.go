@@ -13,6 +13,7 @@ import (
 type secretShown struct {
 	What, Name, Label, Secret, Hint string
 	Back                            string
+	Anew                            bool // what has the secret was there before
 }
 
 // secret answers with a page that shows a secret. It is an answer to the form itself: nothing of it is kept to be
@@ -71,8 +72,30 @@ func (s *Server) addBouncerForm(q *request) error {
 		return s.again(q, err, (*Server).bouncersPage)
 	}
 	return s.secret(q, "bouncers", &secretShown{
-		"A new bouncer", out.Name, "Its API key", out.Key, "The bouncer sends it as X-Api-Key, to the address of the Local API. It cannot be shown again: only its hash is kept.", "/bouncers",
+		"A new bouncer", out.Name, "Its API key", out.Key, "The bouncer sends it as X-Api-Key, to the address of the Local API. It cannot be shown again: only its hash is kept.", "/bouncers", false,
 	})
+}
+
+// rotateBouncerForm gives a bouncer another key and shows it, this once.
+func (s *Server) rotateBouncerForm(q *request) error {
+	f, err := q.posted()
+	if err != nil {
+		return err
+	}
+	name, grace := f.Get("name"), strings.TrimSpace(f.Get("grace"))
+	var out struct {
+		Key   string
+		Grace float64 `json:"grace_seconds"`
+	}
+	asks := asked{path: map[string]string{"name": name}, body: &keyRotation{Grace: &grace}, into: &out}
+	if err := s.call(q, "POST /admin/v1/bouncers/{name}/rotate", asks); err != nil {
+		return s.again(q, err, (*Server).bouncersPage)
+	}
+	hint := "The keys before it open nothing from now on. This one cannot be shown again: only its hash is kept."
+	if out.Grace > 0 {
+		hint = "The key before it stays good for " + grace + ": give the bouncer this one until then. It cannot be shown again: only its hash is kept."
+	}
+	return s.secret(q, "bouncers", &secretShown{"Another key", name, "Its new API key", out.Key, hint, "/bouncers", true})
 }
 
 func (s *Server) deleteBouncerForm(q *request) error {
@@ -106,7 +129,7 @@ func (s *Server) addMachineForm(q *request) error {
 		return s.again(q, err, (*Server).machinesPage)
 	}
 	return s.secret(q, "machines", &secretShown{
-		"A new machine", out.Name, "Its password", out.Password, "It belongs, with the name, into local_api_credentials.yaml of the log processor. It cannot be shown again: only its hash is kept.", "/machines",
+		"A new machine", out.Name, "Its password", out.Password, "It belongs, with the name, into local_api_credentials.yaml of the log processor. It cannot be shown again: only its hash is kept.", "/machines", false,
 	})
 }
 

@@ -165,7 +165,7 @@ func (s *Server) addOperatorForm(q *request) error {
 	if err := s.call(q, "POST /admin/v1/operators", asked{body: body, into: &out}); err != nil {
 		return s.again(q, err, (*Server).settingsPage)
 	}
-	return s.secret(q, "settings", &secretShown{"A new operator", out.Name, "The password", out.Password, "Hand it over by a way that others do not read. It cannot be shown again: only its hash is kept.", "/settings"})
+	return s.secret(q, "settings", &secretShown{"A new operator", out.Name, "The password", out.Password, "Hand it over by a way that others do not read. It cannot be shown again: only its hash is kept.", "/settings", false})
 }
 
 // editOperatorForm gives another role, or takes the right to log in away and gives it back.
@@ -214,7 +214,7 @@ func (s *Server) addTokenForm(q *request) error {
 	if err := s.call(q, "POST /admin/v1/operators/{name}/tokens", asked{path: map[string]string{"name": f.Get("name")}, body: body, into: &out}); err != nil {
 		return s.again(q, err, (*Server).settingsPage)
 	}
-	return s.secret(q, "settings", &secretShown{"A new token", f.Get("name"), "The token", out.Token, "Programs send it as Authorization: Bearer TOKEN. It cannot be shown again: only its hash is kept.", "/settings"})
+	return s.secret(q, "settings", &secretShown{"A new token", f.Get("name"), "The token", out.Token, "Programs send it as Authorization: Bearer TOKEN. It cannot be shown again: only its hash is kept.", "/settings", false})
 }
 
 func (s *Server) revokeTokenForm(q *request) error {

@@ -48,6 +48,7 @@ var routes = []route{
 	{method: "POST", path: "/admin/v1/bouncers", role: admins, answer: (*Server).addBouncer, writes: true, secret: true},
 	{method: "GET", path: "/admin/v1/bouncers/{name}", role: viewer, answer: (*Server).getBouncer},
 	{method: "DELETE", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).deleteBouncer, writes: true},
+	{method: "POST", path: "/admin/v1/bouncers/{name}/rotate", role: admins, answer: (*Server).rotateBouncer, writes: true, secret: true},
 
 	{method: "GET", path: "/admin/v1/machines", role: viewer, answer: (*Server).listMachines},
 	{method: "POST", path: "/admin/v1/machines", role: admins, answer: (*Server).addMachine, writes: true, secret: true},
