@@ -396,7 +396,7 @@ func addsBouncer(w *browser) {
 	if kept, _ := chromedp.Run(w.ctx, chromedp.Evaluate[bool]("document.documentElement.innerHTML.includes("+quoted(secret)+")")); kept {
 		w.t.Error("the key is shown twice")
 	}
-	w.click("button[value=edge-2-fw]")
+	w.click("button[value=edge-2-fw][data-confirm]")
 	w.until("document.querySelector('#sure[open]')")
 	w.picture("sure-light-1440")
 	w.click("#sure button[value=yes]")

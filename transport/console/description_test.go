@@ -199,6 +199,9 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/bouncers/edge-fw", "")
 	w.does(404, "GET", "/admin/v1/bouncers/nobody", "")
 	w.does(200, "GET", "/admin/v1/why?target=198.51.100.7&bouncer=edge-fw", "")
+	w.does(201, "POST", "/admin/v1/bouncers/edge-fw/rotate", `{"grace":"24h"}`)
+	w.does(409, "POST", "/admin/v1/bouncers/edge-fw/rotate", `{"key":"a-key-of-thirty-two-characters-or-more"}`)
+	w.does(404, "POST", "/admin/v1/bouncers/nobody/rotate", `{}`)
 	w.does(200, "DELETE", "/admin/v1/bouncers/edge-fw", "")
 
 	w.does(201, "POST", "/admin/v1/machines", `{"name":"edge-1"}`)
