@@ -163,18 +163,8 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 	return p, p.kept(v)
 }
 
-// kept is an error when the list's revision is not kept: from where the history begins, what was deleted
-// since is not known any more.
-func (p *pager) kept(v *View) error {
-	if p.rev == v.revision {
-		return nil
-	}
-	if p.rev > v.revision || uint64(p.rev) < v.state.history.Floor() {
-		return &Error{Kind: ErrForgotten, Text: "the list is of revision " + strconv.FormatUint(uint64(p.rev), 10) +
-			", which is not kept any more: begin anew with its first page"}
-	}
-	return nil
-}
+// kept is an error when the list's revision is not kept.
+func (p *pager) kept(v *View) error { return v.keeps(p.rev) }
 
 // compare is by the order in which rows are looked for: that of the list, or backwards.
 func (p *pager) compare(a, b *row) int {

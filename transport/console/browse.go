@@ -17,21 +17,20 @@ const decisionsOfAlert = 256
 type browsed struct {
 	view   *engine.View
 	now    int64
+	at     int64 // of the first page of the list, to which moments are relative
 	filter engine.Filter
 	query  engine.PageQuery
 }
 
-// browse reads what pages of decisions and of alerts have in common: the search, where the page begins, its
-// order, what is counted. since and until are relative to the first page of the list. unless is which decisions
-// are meant where that is not said.
-func (w *words) browse(e *engine.Engine, unless engine.Standing) *browsed {
+// browse reads where a page begins, its order, what is counted.
+func (w *words) browse(e *engine.Engine) *browsed {
 	b := &browsed{view: e.View(), now: e.Now()}
 	b.query = engine.PageQuery{Now: b.now, Limit: w.limit(), Descending: true, Last: w.yes("last")}
-	at := b.now
+	b.at = b.now
 	if text := w.plain("cursor"); text != "" {
 		c, err := engine.ParseCursor(text)
 		if w.fail(err); err == nil {
-			b.query.Cursor, at = c, c.At()
+			b.query.Cursor, b.at = c, c.At()
 		}
 		if b.query.Last {
 			w.wrong("cursor and last=true are two places in one list")
@@ -39,7 +38,31 @@ func (w *words) browse(e *engine.Engine, unless engine.Standing) *browsed {
 	}
 	w.order(&b.query)
 	w.facets(&b.query)
-	f := &b.filter
+	return b
+}
+
+// decisions reads which decisions are meant: running ones unless it is said.
+func (w *words) decisions(f *engine.Filter, at int64) {
+	w.filter(f, at, engine.Running)
+	w.chosen("type", w.text("type"), &f.Words[engine.FieldType])
+	switch w.plain("community") {
+	case "", "true":
+	case "false":
+		admin.ShowCommunity(f, false)
+	default:
+		w.wrong("community is true or false")
+	}
+}
+
+// alerts reads which alerts are meant.
+func (w *words) alerts(f *engine.Filter, at int64) {
+	w.filter(f, at, engine.AnyStanding)
+	w.alertsOnly(f)
+}
+
+// filter reads what decisions and alerts have in common: the search, and fields. since and until are relative
+// to at. unless is which decisions are meant where that is not said.
+func (w *words) filter(f *engine.Filter, at int64, unless engine.Standing) {
 	f.Standing, f.HideCommunity = unsaid, true
 	w.fail(admin.ParseSearch(f, w.plain("q"), at))
 	w.standing(f, unless)
@@ -56,7 +79,6 @@ func (w *words) browse(e *engine.Engine, unless engine.Standing) *browsed {
 	}
 	w.chosen("value", w.text("value"), &f.Value)
 	w.concerned(f)
-	return b
 }
 
 // chosen adds a choice of one value, unless the search has made one.
@@ -194,16 +216,9 @@ func (w *words) fail(err error) {
 // listDecisions is a page of decisions, running ones unless it is said, the newest first.
 func (s *Server) listDecisions(q *request) error {
 	w := q.words()
-	b := w.browse(s.options.Engine, engine.Running)
-	w.chosen("type", w.text("type"), &b.filter.Words[engine.FieldType])
+	b := w.browse(s.options.Engine)
+	w.decisions(&b.filter, b.at)
 	b.query.Grouped = w.yes("grouped")
-	switch w.plain("community") {
-	case "", "true":
-	case "false":
-		admin.ShowCommunity(&b.filter, false)
-	default:
-		w.wrong("community is true or false")
-	}
 	if err := w.err(); err != nil {
 		return err
 	}
@@ -229,9 +244,9 @@ func (s *Server) listDecisions(q *request) error {
 // listAlerts is a page of alerts, the newest first, each with its first decisions.
 func (s *Server) listAlerts(q *request) error {
 	w := q.words()
-	b := w.browse(s.options.Engine, engine.AnyStanding)
+	b := w.browse(s.options.Engine)
 	f := &b.filter
-	w.alertsOnly(f)
+	w.alerts(f, b.at)
 	if err := w.err(); err != nil {
 		return err
 	}
@@ -245,23 +260,32 @@ func (s *Server) listAlerts(q *request) error {
 		if err := q.Context().Err(); err != nil {
 			return err
 		}
-		a, err := s.options.Engine.AlertAlone(b.view, row.ID)
+		a, err := s.alertOf(b.view, row.ID, b.now)
 		if errors.Is(err, engine.ErrNotFound) {
 			continue // deleted a moment ago
 		}
 		if err != nil {
 			return err
 		}
-		var first []engine.Decision
-		for d := range s.options.Engine.DecisionsOf(b.view, row.ID) {
-			if first = append(first, d); len(first) == decisionsOfAlert {
-				break
-			}
-		}
-		a.Events = nil // what one alert has is shown with it
-		out.Items = append(out.Items, admin.AlertOf(a, first, b.now))
+		out.Items = append(out.Items, a)
 	}
 	return q.answer(200, out)
+}
+
+// alertOf is an alert as lists have it: with its first decisions, and without events, which one alert is shown with.
+func (s *Server) alertOf(v *engine.View, id engine.AlertID, now int64) (*admin.Alert, error) {
+	a, err := s.options.Engine.AlertAlone(v, id)
+	if err != nil {
+		return nil, err
+	}
+	var first []engine.Decision
+	for d := range s.options.Engine.DecisionsOf(v, id) {
+		if first = append(first, d); len(first) == decisionsOfAlert {
+			break
+		}
+	}
+	a.Events = nil
+	return admin.AlertOf(a, first, now), nil
 }
 
 // alertsOnly reads what is asked of alerts alone, by the names that alerts list has for it. Community and

@@ -169,6 +169,12 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/decisions?limit=2&state=all&facets=all&grouped=false&cursor="+next, "")
 	w.does(200, "GET", "/admin/v1/decisions?ip=192.0.2.7&type=ban&scope=ip&origin=cscli&scenario=x&value=x", "")
 	w.does(400, "GET", "/admin/v1/decisions?limit=0", "")
+	for _, noun := range []string{"decisions", "alerts"} {
+		for _, format := range []string{"csv", "json", "ndjson"} {
+			w.does(200, "GET", "/admin/v1/"+noun+"/export?community=true&q=192.0.2.7&format="+format, "")
+		}
+		w.does(400, "GET", "/admin/v1/"+noun+"/export?format=xls", "")
+	}
 	w.does(200, "GET", "/admin/v1/decisions/1", "")
 	w.does(404, "GET", "/admin/v1/decisions/4711", "")
 	w.does(200, "GET", "/admin/v1/why?target=192.0.2.7&every_row=true", "")

@@ -30,9 +30,11 @@ var sitePages = []route{
 	{method: "GET", path: "/decisions/add", role: operator, answer: (*Server).newDecisionPage},
 	{method: "POST", path: "/decisions/add", role: operator, answer: (*Server).addDecisionForm, writes: true, asks: "POST /admin/v1/decisions"},
 	{method: "POST", path: "/decisions/end", role: operator, answer: (*Server).endDecisionsForm, writes: true, asks: "DELETE /admin/v1/decisions/{id}"},
+	{method: "GET", path: "/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
 	{method: "GET", path: "/decisions/{id}", role: viewer, answer: (*Server).decisionPage},
 
 	{method: "GET", path: "/alerts", role: viewer, answer: (*Server).alertsPage},
+	{method: "GET", path: "/alerts/export", role: viewer, answer: (*Server).exportAlerts, long: true},
 	{method: "GET", path: "/alerts/{id}", role: viewer, answer: (*Server).alertPage},
 	{method: "POST", path: "/alerts/{id}/delete", role: operator, answer: (*Server).deleteAlertForm, writes: true, asks: "DELETE /admin/v1/alerts/{id}"},
 	{method: "GET", path: "/why", role: viewer, answer: (*Server).whyPage},

@@ -179,6 +179,22 @@ func (d *listShown[T]) with(name, value string) string {
 	return d.base + d.path + "?" + rest.Encode()
 }
 
+// whole are the parameters for the API that say what all pages of the list are of.
+func (d *listShown[T]) whole() url.Values {
+	whole := d.asks()
+	for _, name := range []string{"facets", "facet_limit", "limit", "cursor", "last", "sort", "grouped"} {
+		whole.Del(name)
+	}
+	return whole
+}
+
+// File is the way to the whole list as a file.
+func (d *listShown[T]) File(format string) string {
+	whole := d.whole()
+	whole.Set("format", format)
+	return d.base + d.path + "/export?" + whole.Encode()
+}
+
 // sorting is the head of a column: where it leads, and how the list is ordered by it.
 type sorting struct{ Title, Link, Order string }
 

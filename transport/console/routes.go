@@ -13,6 +13,7 @@ type route struct {
 	answer       func(*Server, *request) error
 	writes       bool   // it changes something: refused where console.read_only is set
 	large        bool   // its body may have maxImport bytes, and it may take importWithin
+	long         bool   // its answer has no bound: it may take longWithin, and takes a place of its own kind
 	secret       bool   // its answer holds what is shown once
 	asks         string // of a form that changes something: the route of the API that it asks, as it stands in routes
 }
@@ -37,10 +38,12 @@ var routes = []route{
 	{method: "POST", path: "/admin/v1/decisions", role: operator, answer: (*Server).addDecision, writes: true},
 	{method: "DELETE", path: "/admin/v1/decisions", role: operator, answer: (*Server).deleteDecisions, writes: true},
 	{method: "POST", path: "/admin/v1/decisions/import", role: operator, answer: (*Server).importDecisions, writes: true, large: true},
+	{method: "GET", path: "/admin/v1/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
 	{method: "GET", path: "/admin/v1/decisions/{id}", role: viewer, answer: (*Server).getDecision},
 	{method: "DELETE", path: "/admin/v1/decisions/{id}", role: operator, answer: (*Server).deleteDecision, writes: true},
 
 	{method: "GET", path: "/admin/v1/alerts", role: viewer, answer: (*Server).listAlerts},
+	{method: "GET", path: "/admin/v1/alerts/export", role: viewer, answer: (*Server).exportAlerts, long: true},
 	{method: "GET", path: "/admin/v1/alerts/{id}", role: viewer, answer: (*Server).getAlert},
 	{method: "DELETE", path: "/admin/v1/alerts/{id}", role: operator, answer: (*Server).deleteAlert, writes: true},
 

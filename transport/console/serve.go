@@ -30,6 +30,8 @@ const (
 	// maxAtWork is how many requests of operators may be under way, and how many of strangers, who take no place
 	// of an operator's; maxOfOne how many of one operator, and of one address of strangers four times as many.
 	maxAtWork, maxOfOne = 64, 8
+	// maxLong is how many long answers may be under way beside them, maxLongOfOne how many of one operator.
+	maxLong, maxLongOfOne = 8, 2
 )
 
 // request is a request whose sender and route are known.
@@ -125,6 +127,9 @@ func (s *Server) handler(route *route) http.Handler {
 		if route.large {
 			within, most = importWithin, maxImport
 		}
+		if route.long {
+			within = longWithin
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
 		deadlines := http.NewResponseController(w)
@@ -145,7 +150,11 @@ func (s *Server) handler(route *route) http.Handler {
 			return
 		}
 		if q.who != nil {
-			leave, err := s.atWork.take(nameKey(q.who.Name), maxOfOne)
+			work, most := &s.atWork, maxOfOne
+			if route.long {
+				work, most = &s.longAtWork, maxLongOfOne
+			}
+			leave, err := work.take(nameKey(q.who.Name), most)
 			if err != nil {
 				refuse(w, r, err)
 				return
@@ -273,6 +282,8 @@ func (q *request) answer(status int, v any) error {
 
 // places are the requests under way, by who sent them.
 type places struct {
+	room int // how many there may be
+
 	mu  sync.Mutex
 	all int
 	of  map[string]int
@@ -285,7 +296,7 @@ func (p *places) take(who string, most int) (leave func(), err error) {
 	switch {
 	case p.of[who] >= most:
 		return nil, &fault{http.StatusTooManyRequests, fmt.Sprintf("%d requests of yours are under way: wait until one has ended", most)}
-	case p.all >= maxAtWork:
+	case p.all >= p.room:
 		return nil, &fault{http.StatusServiceUnavailable, "too many requests are under way: try again in a moment"}
 	}
 	p.all++

@@ -28,6 +28,9 @@ const (
 	bodyWithin = 30 * time.Second
 	// importWithin is how long an import or a backup may take.
 	importWithin = 10 * time.Minute
+	// longWithin is how long an answer without a bound may take, of which each piece must be taken bodyWithin:
+	// for so long what its view shows is not forgotten.
+	longWithin = time.Hour
 	// farewell is how long requests that are under way may take once the server was told to stop.
 	farewell = 5 * time.Second
 	// maxBody bounds a usual body in bytes, maxImport one with many values.
@@ -76,6 +79,7 @@ type Server struct {
 	anywhere                bool            // it listens on all addresses, and answers to each of them
 	routes                  *http.ServeMux
 	atWork, strangersAtWork places
+	longAtWork              places
 	guesses                 guesses
 	sessions                sessions
 	answers                 remembered
@@ -96,7 +100,9 @@ type Server struct {
 func Listen(o *Options) (*Server, error) {
 	s := &Server{options: *o, log: o.Logger, scheme: "http", cross: http.NewCrossOriginProtection()}
 	s.guesses.now, s.sessions.now, s.answers.now = o.Engine.Now, o.Engine.Now, o.Engine.Now
-	s.atWork.of, s.strangersAtWork.of = map[string]int{}, map[string]int{}
+	for work, room := range map[*places]int{&s.atWork: maxAtWork, &s.strangersAtWork: maxAtWork, &s.longAtWork: maxLong} {
+		work.room, work.of = room, map[string]int{}
+	}
 	s.newsroom = newNewsroom(o.Engine)
 	s.site, s.version, s.begun = site.New(o.BasePath), o.Verbs.Program(), o.Engine.Now()
 	config, err := s.tls()

@@ -63,6 +63,15 @@ func Lines(s string) string {
 	return string(out)
 }
 
+// Cell is s as a cell of a table for a spreadsheet, with an apostrophe in front of what it would compute: what
+// comes from outside would be a formula of whoever opens the file. Other cells are returned as they are.
+func Cell(s string) string {
+	if s != "" && strings.IndexByte("=+-@\t\r", s[0]) >= 0 {
+		return "'" + s
+	}
+	return s
+}
+
 // Shown tells whether a character is seen as itself. Combining marks are: whole
 // scripts are written with them.
 func Shown(r rune) bool {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"lapid/transport/visible"
 )
 
 // TestTableFits: a table is never wider than the terminal, and no word of it is
@@ -90,7 +92,7 @@ func TestBreakText(t *testing.T) {
 // TestNoFormula: what no name can hold is disarmed too.
 func TestNoFormula(t *testing.T) {
 	t.Parallel()
-	if got := noFormula("\tx"); got != "'\tx" {
+	if got := visible.Cell("\tx"); got != "'\tx" {
 		t.Errorf("%q", got)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -217,7 +216,7 @@ func (t *Terminal) csvEach(header []string, each func(write func([]string) error
 		if t.SafeCSV {
 			row = slices.Clone(row)
 			for i, cell := range row {
-				row[i] = noFormula(cell)
+				row[i] = visible.Cell(cell)
 			}
 		}
 		return w.Write(row)
@@ -227,16 +226,6 @@ func (t *Terminal) csvEach(header []string, each func(write func([]string) error
 	}
 	w.Flush()
 	return errors.Join(err, w.Error())
-}
-
-// noFormula puts an apostrophe before a cell that a spreadsheet would compute.
-// Values come from outside; a spreadsheet would run them as formulas of the
-// operator's.
-func noFormula(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
-		return "'" + cell
-	}
-	return cell
 }
 
 // show writes a table, as wide as the terminal allows.
