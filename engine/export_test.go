@@ -428,3 +428,17 @@ func UnauditedOps() (names []string) {
 	}
 	return names
 }
+
+// GroupLooks is how many records are looked at for the groups of a first page.
+func GroupLooks(v *View, f *Filter, q *PageQuery) int {
+	p, err := newPager(v, f, q, false)
+	if err != nil {
+		panic(err)
+	}
+	w := newDecisionWalk(v, p)
+	w.sieve.eachDecision(1, math.MaxUint64-1, true, func(n slot, r *record) bool {
+		w.look(n, r)
+		return true
+	})
+	return w.groups.looked
+}

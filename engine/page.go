@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -112,6 +113,7 @@ type row struct {
 // of the page.
 type pager struct {
 	query   *PageQuery
+	filter  *Filter
 	rev     Revision
 	now     int64
 	back    bool
@@ -142,7 +144,7 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 	if wrong {
 		return nil, invalid("this list has no such order or facet as %v, %v", q.Sort, q.Facets)
 	}
-	p := &pager{query: q, rev: v.revision, now: q.Now, back: q.Last, print: f.print()}
+	p := &pager{query: q, filter: f, rev: v.revision, now: q.Now, back: q.Last, print: f.print()}
 	flags := byte(0)
 	for i, yes := range [...]bool{q.Descending, q.Grouped, alerts} {
 		if yes {
@@ -239,9 +241,9 @@ func (p *pager) bounds() (first, last uint64) {
 	return p.from.id + 1, last
 }
 
-// end puts the rows in order and makes the cursors. more says that the walk was cut off, and there may be
-// rows behind.
-func (p *pager) end(more *row) (rows []row, head pageHead) {
+// end puts the rows in order and makes the cursors. cut is where the walk was cut off, nil when it was not:
+// in its direction there may be rows behind.
+func (p *pager) end(cut *row) (rows []row, head pageHead) {
 	for n := len(p.rows) - 1; n > 0; n-- {
 		p.rows[0], p.rows[n] = p.rows[n], p.rows[0]
 		p.sink(0, n)
@@ -252,22 +254,25 @@ func (p *pager) end(more *row) (rows []row, head pageHead) {
 		rows = rows[:p.query.Limit]
 	}
 	head = pageHead{Totals: p.totals, Revision: p.rev, At: p.now}
-	if more != nil && !beyond {
-		head.Next = p.cursor(more, false)
+	rear, front := cut, cut // of an empty page: between where it began and there is none
+	if n := len(rows); n > 0 {
+		rear, front = &rows[0], cmp.Or(cut, &rows[n-1])
 	}
-	if len(rows) == 0 {
-		return rows, head
-	}
-	if p.back {
-		for i, j := 0, len(rows)-1; i < j; i, j = i+1, j-1 {
-			rows[i], rows[j] = rows[j], rows[i]
+	lead := func(at *row, back bool) {
+		if c := p.cursor(at, back); back {
+			head.Previous = c
+		} else {
+			head.Next = c
 		}
 	}
-	if before := p.from != nil; p.back && beyond || !p.back && before {
-		head.Previous = p.cursor(&rows[0], true)
+	if front != nil && (beyond || cut != nil) {
+		lead(front, p.back)
 	}
-	if before := p.from != nil; p.back && before || !p.back && beyond {
-		head.Next = p.cursor(&rows[len(rows)-1], false)
+	if rear != nil && p.from != nil {
+		lead(rear, !p.back)
+	}
+	if p.back {
+		slices.Reverse(rows)
 	}
 	return rows, head
 }

@@ -28,17 +28,19 @@ const bodiesOfPage = 2000
 // here.
 //
 // It walks alerts in memory, and their decisions where they are asked for. Of the bodies on disk it reads
-// bodiesOfPage at most: by then the page is ended where it is, and Next goes on, or, if it is full or not in
-// the order of ids, it lacks what only the disk knows to be on it; AtLeast says so. Any goroutine; errors are
-// those of DecisionPage, and those of the disk.
+// bodiesOfPage at most: by then a page in the order of ids is ended where it is, be it empty, and Next, or
+// Previous of a page that was reached backwards, goes on from there. In another order it lacks what only the
+// disk knows to be on it. AtLeast says so. For facets beside a later page as many again are read, of what
+// is in front of it. Any goroutine; errors are those of DecisionPage, and those of the disk.
 func (e *Engine) AlertPage(ctx context.Context, v *View, f *Filter, q *PageQuery) (*AlertPage, error) {
 	p, err := newPager(v, f, q, true)
 	if err != nil {
 		return nil, err
 	}
-	w := alertWalk{engine: e, pager: p, sieve: newSieve(v, f, p.rev, p.now, q.Facets, true), left: bodiesOfPage}
-	w.ask()
 	ordered := q.Sort == SortID
+	w := alertWalk{engine: e, pager: p, sieve: newSieve(v, f, p.rev, p.now, q.Facets, true), left: bodiesOfPage, aside: bodiesOfPage}
+	w.rowsAlone, w.ahead = p.counted && len(q.Facets) == 0, p.from != nil && ordered
+	w.ask()
 	looked := 0
 	w.each(func(id uint64, h *heldAlert) bool {
 		looked++
@@ -61,7 +63,7 @@ func (e *Engine) AlertPage(ctx context.Context, v *View, f *Filter, q *PageQuery
 	if err := p.kept(v); err != nil {
 		return nil, err
 	}
-	p.totals.AtLeast = p.totals.AtLeast || w.left == 0
+	p.totals.AtLeast = p.totals.AtLeast || w.left == 0 || w.aside == 0
 	rows, head := p.end(w.cut)
 	out := &AlertPage{pageHead: head, Rows: make([]AlertRow, len(rows))}
 	for i := range rows {
@@ -87,9 +89,13 @@ type alertWalk struct {
 	sieve  *sieve
 
 	byDecision bool // origin or type is asked for or counted
+	rowsAlone  bool // nothing is counted
+	ahead      bool // the walk is still in front of the page, for the sake of facets
 	words      []uint32
-	left       int  // bodies that may be read
-	cut        *row // where the walk ended because of that
+	turn       uint32 // of the alert among those whose decisions were looked at; see verdict.met
+	left       int    // bodies that may be read
+	aside      int    // and of those in front of the page
+	cut        *row   // where the walk ended because of that
 	err        error
 }
 
@@ -103,12 +109,12 @@ func (w *alertWalk) ask() {
 func (w *alertWalk) each(yield func(uint64, *heldAlert) bool) {
 	v := w.sieve.view
 	first, last := w.pager.bounds()
-	if list := w.sieve.filter.Alerts; len(list) > 0 {
-		list = slices.Compact(slices.Sorted(slices.Values(list)))
-		if w.pager.falling {
-			slices.Reverse(list)
-		}
-		for _, id := range list {
+	if list := w.sieve.alerts; len(list) > 0 {
+		for i := range list {
+			id := list[i]
+			if w.pager.falling {
+				id = list[len(list)-1-i]
+			}
 			if h := v.alert(uint64(id)); h != nil && uint64(id) >= first && uint64(id) <= last && !yield(uint64(id), h) {
 				return
 			}
@@ -127,8 +133,15 @@ func (w *alertWalk) each(yield func(uint64, *heldAlert) bool) {
 	}
 }
 
-// look counts an alert and offers it to the page.
+// look counts an alert and offers it to the page. Where rows are all that is asked for, one that cannot be on
+// the page is passed over, for it may cost a body.
 func (w *alertWalk) look(id uint64, h *heldAlert) {
+	p := w.pager
+	one := row{id: id, count: int(h.count), key: w.sieve.alertRowKey(p.query.Sort, h)}
+	if w.rowsAlone && !p.wants(&one) {
+		return
+	}
+	w.ahead = w.ahead && p.compare(&one, p.from) <= 0
 	miss, ok := w.passes(id, h)
 	if !ok {
 		return
@@ -139,12 +152,10 @@ func (w *alertWalk) look(id uint64, h *heldAlert) {
 	if miss != 0 {
 		return
 	}
-	p := w.pager
 	if !p.counted {
 		p.totals.Matches++
 		p.totals.Rows++
 	}
-	one := row{id: id, count: int(h.count), key: w.sieve.alertRowKey(p.query.Sort, h)}
 	if p.wants(&one) {
 		p.add(&one)
 	}
@@ -199,12 +210,14 @@ func (w *alertWalk) passes(id uint64, h *heldAlert) (miss uint8, ok bool) {
 func (w *alertWalk) decided(id uint64, h *heldAlert) uint8 {
 	p := w.sieve
 	w.words = w.words[:0]
-	last := uint32(0)
+	w.turn++
 	p.view.eachOf(id, h, func(r *record) bool {
-		if r.words != last && r.begun <= p.rev && !slices.Contains(w.words, r.words) {
-			w.words = append(w.words, r.words)
+		if r.begun <= p.rev {
+			if j := p.decided.at(r.words); j.met != w.turn {
+				j.met = w.turn
+				w.words = append(w.words, r.words)
+			}
 		}
-		last = r.words
 		return true
 	})
 	if len(w.words) == 0 {
@@ -316,10 +329,14 @@ func spelled(p netip.Prefix) string {
 // body reads what only the disk knows of an alert; ok is false when it may not be asked any more, or the
 // alert was deleted meanwhile.
 func (w *alertWalk) body(id uint64, h *heldAlert) (kind, message, value string, ok bool) {
-	if w.left == 0 {
+	left := &w.left
+	if w.ahead {
+		left = &w.aside
+	}
+	if *left == 0 {
 		return "", "", "", false
 	}
-	w.left--
+	*left--
 	a, err := w.engine.readAlert(w.sieve.view, AlertID(id), h, nil)
 	if err != nil {
 		if !isNotFound(err) {
@@ -365,9 +382,10 @@ func (w *alertWalk) countDecided(field Field) {
 		}
 		return p.state.wordings.at(n).Type
 	}
-	for i, n := range w.words {
-		if !slices.ContainsFunc(w.words[:i], func(before uint32) bool { return word(before) == word(n) }) {
-			p.decisions[field].at(word(n)).count++
+	for _, n := range w.words {
+		if j := p.decisions[field].at(word(n)); j.met != w.turn {
+			j.met = w.turn
+			j.count++
 		}
 	}
 }

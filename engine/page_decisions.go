@@ -24,26 +24,18 @@ type DecisionRow struct {
 // which they leave out.
 //
 // It walks decisions in memory, once, and less than all where an address, an alert or a cursor tells where to
-// look; it waits for no writer, and no writer for it. It takes memory for the page and a dozen bytes for each
-// combination of words among the decisions. Any goroutine. Errors are of kind ErrInvalid, ErrForgotten for a
+// look; it waits for no writer, and no writer for it. It takes memory for the page, sixteen bytes for each
+// combination of words among the decisions and, of targets with many decisions that are grouped, for each group. Any goroutine. Errors are of kind ErrInvalid, ErrForgotten for a
 // cursor of a revision that is not kept any more, and those of ctx.
 func (v *View) DecisionPage(ctx context.Context, f *Filter, q *PageQuery) (*DecisionPage, error) {
 	p, err := newPager(v, f, q, false)
 	if err != nil {
 		return nil, err
 	}
-	w := decisionWalk{pager: p, sieve: newSieve(v, f, p.rev, p.now, q.Facets, false), byID: q.Sort == SortID}
+	w := newDecisionWalk(v, p)
 	first, last := p.bounds()
-	descending := p.falling
-	w.rowsAlone = p.counted && len(q.Facets) == 0
-	if w.ordered = w.rowsAlone && w.byID && w.sieve.way() == wayIDs; !w.ordered {
-		descending = true // for groups
-	}
-	if q.Grouped {
-		w.groups = &grouping{sieve: w.sieve, told: !w.rowsAlone && w.sieve.newestFirst(descending), seen: map[uint32]*[seenPage / 64]uint64{}, long: map[groupKey]groupOf{}}
-	}
 	looked := 0
-	w.sieve.eachDecision(first, last, descending, func(n slot, r *record) bool {
+	w.sieve.eachDecision(first, last, w.descending, func(n slot, r *record) bool {
 		looked++
 		v.state.pace.step(looked)
 		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
@@ -76,6 +68,21 @@ type decisionWalk struct {
 	rowsAlone bool // nothing is counted
 	ordered   bool // nor do they come in another order than the page's
 	row       row  // scratch
+
+	descending bool // how they are walked
+}
+
+func newDecisionWalk(v *View, p *pager) *decisionWalk {
+	q := p.query
+	w := &decisionWalk{pager: p, sieve: newSieve(v, p.filter, p.rev, p.now, q.Facets, false), byID: q.Sort == SortID, descending: p.falling}
+	w.rowsAlone = p.counted && len(q.Facets) == 0
+	if w.ordered = w.rowsAlone && w.byID && w.sieve.way() == wayIDs; !w.ordered {
+		w.descending = true // for groups
+	}
+	if q.Grouped {
+		w.groups = &grouping{sieve: w.sieve, told: !w.rowsAlone && w.sieve.newestFirst(w.descending), seen: map[uint32]*[seenPage / 64]uint64{}, long: map[targetKey]groupOf{}}
+	}
+	return w
 }
 
 // look counts a record and offers it to the page.
@@ -171,7 +178,7 @@ func (p *sieve) alertKey(by Sort, h *heldAlert, started int64) sortKey {
 	case SortCountry:
 		return sortKey{text: s.strings.At(s.sourceKeyOf(h).country)}
 	case SortAS:
-		number := asNumber(s.strings.At(s.sourceKeyOf(h).asNumber))
+		number := s.strings.At(s.sourceKeyOf(h).asNumber)
 		return sortKey{n: numbered(number), text: number}
 	case SortMachine:
 		return sortKey{text: p.view.machineID(h.machine)}

@@ -1,13 +1,14 @@
 package engine
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 )
 
 // sieve is a Filter as it is asked of one view, as of one revision. What a word means to the filter is
-// found out once for each word, so that a record costs a few loads. It is for one goroutine, and takes a
-// dozen bytes for each combination of words that it meets.
+// found out once for each word, so that a record costs a few loads. It is for one goroutine, and takes
+// sixteen bytes for each combination of words that it meets.
 type sieve struct {
 	view   *View
 	state  *state
@@ -21,6 +22,8 @@ type sieve struct {
 	bySource, byMachine, byAlert bool
 	// ofAlerts: it is asked of alerts, of which scope and scenario are their own.
 	ofAlerts bool
+	// alerts and notAlerts are those of the filter, ascending.
+	alerts, notAlerts []AlertID
 
 	wordings verdicts // by row of state.wordings
 	sources  verdicts // by row of state.sources
@@ -40,6 +43,7 @@ type verdict struct {
 	miss  uint8  // a bit for each Field that is not as it is asked to be
 	found uint32 // a bit for each word of the text that occurs, those of NotText behind those of Text
 	count uint32 // of facets
+	met   uint32 // the alert, by its turn in a walk, whose decisions had it last
 }
 
 // verdicts are by number; numbers are dense.
@@ -83,9 +87,13 @@ func newSieve(v *View, f *Filter, rev Revision, now int64, facets []Field, ofAle
 		p.bySource = p.bySource || field == FieldCountry || field == FieldAS || ofAlerts && field == FieldScope
 		p.byMachine = p.byMachine || field == FieldMachine
 	}
+	p.alerts, p.notAlerts = inOrder(f.Alerts), inOrder(f.NotAlerts)
 	p.byAlert = p.bySource || p.byMachine || f.Since != 0 || f.Until != 0
 	return p
 }
+
+// inOrder is each of a list once, ascending.
+func inOrder(list []AlertID) []AlertID { return slices.Compact(slices.Sorted(slices.Values(list))) }
 
 // hopeless reports whether misses are too many to be told.
 func (p *sieve) hopeless(miss uint8) bool { return miss != 0 && (!p.near || miss&(miss-1) != 0) }
@@ -232,11 +240,11 @@ func (p *sieve) text(found uint32, value []byte) bool {
 
 // named reports whether an alert is one of those that are asked for.
 func (p *sieve) named(alert uint64) bool {
-	f := p.filter
-	if len(f.Alerts)+len(f.NotAlerts) == 0 {
-		return true
+	is := func(list []AlertID) bool {
+		_, found := slices.BinarySearch(list, AlertID(alert))
+		return found
 	}
-	return (len(f.Alerts) == 0 || slices.Contains(f.Alerts, AlertID(alert))) && !slices.Contains(f.NotAlerts, AlertID(alert))
+	return (len(p.alerts) == 0 || is(p.alerts)) && (len(p.notAlerts) == 0 || !is(p.notAlerts))
 }
 
 // count notes what passes, or misses by one field, for the facets.
@@ -334,9 +342,9 @@ func (f *Filter) target() (netip.Prefix, bool) {
 
 func (p *sieve) eachOfAlerts(yield func(slot, *record) bool) {
 	s := p.state
-	for i, id := range p.filter.Alerts {
+	for _, id := range p.alerts {
 		h := p.view.alert(uint64(id))
-		if h == nil || slices.Contains(p.filter.Alerts[:i], id) {
+		if h == nil {
 			continue
 		}
 		for d := range s.decisionsOf(uint64(id), h) {
@@ -371,14 +379,16 @@ func (p *sieve) eachByID(first, last uint64, descending bool, yield func(slot, *
 }
 
 // grouping finds what stands for the decisions on one target, of one type, that pass: that which ends last,
-// of equal ones the newest.
+// of equal ones the newest. However many decisions and types one target has, each decision is looked at a few
+// times.
 type grouping struct {
 	sieve *sieve
 	// told: whoever walks meets the newest of a target first, from which all others are reached. They are
 	// remembered, a bit each, and their group is told at once; otherwise each is asked about by itself.
-	told bool
-	seen map[uint32]*[seenPage / 64]uint64
-	long map[groupKey]groupOf // of targets with many decisions
+	told   bool
+	seen   map[uint32]*[seenPage / 64]uint64
+	long   map[targetKey]groupOf // the groups of long chains, but those that were told at once
+	looked int                   // how many records walks have looked at
 }
 
 const (
@@ -387,12 +397,7 @@ const (
 	shortChain = 32
 )
 
-// groupKey names a group whose chain is long, and groupOf what was found there.
-type groupKey struct {
-	first slot
-	key   targetKey
-}
-
+// groupOf is what was found of a group.
 type groupOf struct {
 	head  slot
 	count int
@@ -404,46 +409,81 @@ func (g *grouping) of(n slot, r *record) (head slot, count int) {
 	if !r.marked(markCrowded) {
 		return n, 1
 	}
-	if g.told {
-		if g.met(n) {
-			return 0, 0
-		}
-		one := g.walk(n, g.sieve.state.keyOf(r), true)
-		return one.head, one.count
-	}
-	first, key := g.sieve.state.head(r), g.sieve.state.keyOf(r)
-	one, known := g.long[groupKey{first, key}]
-	if !known {
-		one = g.walk(first, key, false)
-		if one.count > shortChain {
-			g.long[groupKey{first, key}] = one
-		}
-	}
-	if one.head != n {
+	if g.told && g.met(n) {
 		return 0, 0
 	}
-	return n, one.count
+	s := g.sieve.state
+	key := s.keyOf(r)
+	one, known := g.long[key]
+	if !known {
+		from := n
+		if !g.told {
+			from = s.head(r)
+		}
+		var looked int
+		var mixed bool
+		if one, looked, mixed = g.walk(from, key); looked > shortChain && (mixed || !g.told) {
+			g.walkAll(s.head(r))
+		}
+	}
+	if !g.told && one.head != n {
+		return 0, 0
+	}
+	return one.head, one.count
 }
 
-// walk looks at a chain from a record on, and remembers those of the group when they are to be passed over.
-func (g *grouping) walk(from slot, key targetKey, note bool) (out groupOf) {
-	p := g.sieve
-	var best *record
-	for at := from; at != 0; {
-		r := p.state.records.At(at)
-		if p.state.keyOf(r) == key {
-			if miss, ok := p.decision(r); ok && miss == 0 {
-				if out.count++; note && out.count > 1 {
-					g.note(at)
-				}
-				if best == nil || p.until(r) > p.until(best) || p.until(r) == p.until(best) && r.id > best.id {
-					best, out.head = r, at
-				}
-			}
+// walk looks at a chain from a record on for one group, and remembers those of it when they are to be passed
+// over. mixed: there are others.
+func (g *grouping) walk(from slot, key targetKey) (out groupOf, looked int, mixed bool) {
+	s := g.sieve.state
+	for at := from; at != 0; looked++ {
+		r := s.records.At(at)
+		if s.keyOf(r) != key {
+			mixed = true
+		} else {
+			g.take(&out, at, r)
 		}
 		at = slot(r.next.Load())
 	}
-	return out
+	return out, looked, mixed
+}
+
+// walkAll is walk for all groups of a chain at once, which are in long then.
+func (g *grouping) walkAll(first slot) {
+	s, groups := g.sieve.state, map[targetKey]groupOf{}
+	for at := first; at != 0; {
+		r := s.records.At(at)
+		key := s.keyOf(r)
+		one := groups[key]
+		if g.take(&one, at, r) {
+			groups[key] = one
+		}
+		at = slot(r.next.Load())
+	}
+	maps.Copy(g.long, groups)
+}
+
+// take takes a record into its group if it passes.
+func (g *grouping) take(out *groupOf, at slot, r *record) bool {
+	p := g.sieve
+	g.looked++
+	p.state.pace.step(g.looked)
+	if miss, ok := p.decision(r); !ok || miss != 0 {
+		return false
+	}
+	if out.count++; g.told && out.count > 1 {
+		g.note(at)
+	}
+	if best := out.head; best == 0 || p.endsBehind(r, p.state.records.At(best)) {
+		out.head = at
+	}
+	return true
+}
+
+// endsBehind reports whether a record ends after another, or is the newer of two that end at once.
+func (p *sieve) endsBehind(r, other *record) bool {
+	a, b := p.until(r), p.until(other)
+	return a > b || a == b && r.id > other.id
 }
 
 func (g *grouping) met(n slot) bool {
