@@ -73,10 +73,15 @@ func (s doors) ask(x *exchange) error {
 }
 
 // named is about whom a proxy asks. It is never the proxy itself for want of another: that
-// address is free, and so would be everybody.
+// address is free, and so would be everybody. Nor is it the other header's for want of one that
+// can be read: who spoils the one may have written the other.
 func (s doors) named(x *exchange) (netip.Addr, error) {
 	r := x.request
-	client := s.gate.NamedAddress(r.Peer, r.Socket, r.Forwarded, r.Real)
+	real := r.Real
+	if len(r.Forwarded) > 0 {
+		real = nil
+	}
+	client := s.gate.NamedAddress(r.Peer, r.Socket, r.Forwarded, real)
 	switch {
 	case client.IsValid():
 		return client, nil
@@ -84,6 +89,8 @@ func (s doors) named(x *exchange) (netip.Addr, error) {
 		return client, errLater
 	case !s.gate.MayForward(r.Peer, r.Socket):
 		return client, &answer{http.StatusBadRequest, x.client.String() + " is not among api.server.trusted_proxies, so whom it asks about is not believed: name it there, and reload"}
+	case len(r.Forwarded) > 0:
+		return client, &answer{http.StatusBadRequest, "X-Forwarded-For is no list of addresses, so whom it asks about is not known: have the proxy send addresses alone in it, or empty it and send X-Real-IP"}
 	}
 	return client, &answer{http.StatusBadRequest, "neither X-Forwarded-For nor X-Real-IP names the address of a client: have the proxy send one of them"}
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,7 +71,17 @@ func TestDoor(t *testing.T) {
 			{"X-Forwarded-For: 203.0.113.1, 198.51.100.1, 192.0.2.9", 403, "ban"},
 			{"X-Forwarded-For: 198.51.100.1, 203.0.113.1, 192.0.2.9", 200, ""},
 			{"X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.1", 200, ""},
-			{"X-Forwarded-For: rubbish\r\nX-Real-Ip: 198.51.100.1", 403, "ban"},
+			// One that cannot be read is no leave to believe the other, whichever of them the client wrote.
+			{"X-Forwarded-For: rubbish\r\nX-Real-Ip: 198.51.100.1", 400, ""},
+			{"X-Forwarded-For: rubbish\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Forwarded-For: rubbish, 192.0.2.9\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Forwarded-For: 203.0.113.1,\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Forwarded-For: ,\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Forwarded-For: 203.0.113.1\r\nX-Forwarded-For: rubbish\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Real-Ip: 203.0.113.1\r\nX-Forwarded-For: 198.51.100.1:4711", 400, ""},
+			{"X-Forwarded-For: unknown\r\nX-Real-Ip: 203.0.113.1", 400, ""},
+			{"X-Forwarded-For:\r\nX-Real-Ip: 203.0.113.1", 200, ""}, // as a proxy that sets the other empties it
+			{"X-Forwarded-For: \r\nX-Real-Ip: 198.51.100.1", 403, "ban"},
 			{"X-Forwarded-For: 203.0.113.1\r\nX-Real-Ip: 198.51.100.1", 200, ""},
 			// Nobody is named: that is not the proxy, whose own address is free.
 			{"X-Other: 1", 400, ""},
@@ -178,60 +189,134 @@ func TestDoorTakesWhatProxiesSend(t *testing.T) {
 	})
 }
 
+// doorOf is what a door has to say where a live query finds this: a status, and a type.
+func doorOf(t *testing.T, found string) (status int, kind string) {
+	t.Helper()
+	var list []struct {
+		Type string `json:"type"`
+	}
+	if err := json.Unmarshal([]byte(found), &list); err != nil {
+		t.Fatal(found, err)
+	}
+	others := 0
+	for i := range list {
+		switch list[i].Type {
+		case "ban":
+			return 403, "ban"
+		case "captcha":
+		default:
+			others, kind = others+1, list[i].Type
+		}
+	}
+	switch {
+	case len(list) == 0:
+		return 200, ""
+	case others == 0:
+		return 401, "captcha"
+	case len(list) > fewFound:
+		return 403, otherType
+	}
+	return 403, kind
+}
+
 // A door answers as the live query of the same bouncer does: by its view, what is allowlisted,
-// what has ended, and what is only simulated; and it is counted as one, under a name of its own.
+// what has ended, and what is only simulated, few or many; and it is counted as one, under a name of its own.
 func TestDoorSeesAsLiveQueries(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(b *build) {
 		behindProxies("127.0.0.1/32")(b)
 		b.engine = func(o *engine.Options) { yes := true; o.AllowlistsWin = &yes }
 	})
-	h.addBouncer("narrow", "a-key-of-one-who-sees-captchas", false)
-	_, err := h.EditBouncer(t.Context(), "narrow", func(b *engine.Bouncer) { b.Sight = &engine.Sight{Types: []string{"captcha"}} })
-	h.must(err)
+	keys := map[string]*engine.Sight{testKey: nil, "of-captchas": {Types: []string{"captcha"}}, "of-other-lists": {Origins: []string{"lists"}}, "of-no-bans": {Types: []string{"captcha", "kind-7"}}}
+	for key, sight := range keys {
+		if sight == nil {
+			continue
+		}
+		h.addBouncer(key, key, false)
+		_, err := h.EditBouncer(t.Context(), key, func(b *engine.Bouncer) { b.Sight = sight })
+		h.must(err)
+	}
+	simulate := func(n int, value string) {
+		stamp := engine.StampOf(h.Now())
+		a := &engine.Alert{Scenario: "test/scenario", Simulated: true, Source: engine.Source{Scope: engine.ScopeIP, Value: value}, StartAt: stamp, StopAt: stamp}
+		for range n {
+			a.Decisions = append(a.Decisions, engine.NewDecision{Duration: "4h", Origin: engine.OriginManual, Scenario: "test/scenario", Scope: engine.ScopeIP, Type: "ban", Value: value})
+		}
+		_, err := h.AddAlerts(t.Context(), testMachine, []*engine.Alert{a}, h.Engine.Now())
+		h.must(err)
+	}
+	many := func(kind string, n int, value string) {
+		for range n {
+			h.decide(kind, value)
+		}
+	}
 	h.ban("198.51.100.0/24", "203.0.113.1")
 	h.decide("captcha", "203.0.113.2")
 	for i := range 80 {
 		h.decide(fmt.Sprintf("kind-%d", i), "203.0.113.3")
 	}
-	for range 70 {
-		h.decide("captcha", "203.0.113.4")
-	}
+	many("captcha", 70, "203.0.113.4")
+	simulate(1, "203.0.113.5")
+	simulate(1, "203.0.113.6")
+	h.decide("captcha", "203.0.113.6")
+	simulate(80, "203.0.113.7")
+	simulate(80, "203.0.113.8")
+	many("captcha", 70, "203.0.113.8")
+	many("captcha", 70, "203.0.113.9")
+	h.ban("203.0.113.9")
+	h.must(h.tryBan("1m", "203.0.113.10"))
+	h.must(h.tryBan("1m", "203.0.113.11"))
+	h.decide("captcha", "203.0.113.11")
 	h.must(h.CreateAllowlist(t.Context(), "ours", "", h.Engine.Now()))
-	_, _, err = h.AddToAllowlist(t.Context(), "ours", []engine.AllowlistItem{{Value: "198.51.100.7", Prefix: netip.MustParsePrefix("198.51.100.7/32")}}, h.Engine.Now())
+	_, _, err := h.AddToAllowlist(t.Context(), "ours", []engine.AllowlistItem{{Value: "198.51.100.7", Prefix: netip.MustParsePrefix("198.51.100.7/32")}}, h.Engine.Now())
 	h.must(err)
-	for _, c := range []struct {
-		key, address string
-		status       int
-	}{
-		{testKey, "198.51.100.8", 403}, {testKey, "198.51.100.7", 200}, {testKey, "203.0.113.1", 403}, {testKey, "203.0.113.2", 401},
-		{testKey, "203.0.113.3", 403}, {testKey, "203.0.113.4", 401},
-		{"a-key-of-one-who-sees-captchas", "203.0.113.1", 200}, {"a-key-of-one-who-sees-captchas", "203.0.113.2", 401},
-		{"a-key-of-one-who-sees-captchas", "203.0.113.3", 200}, {"a-key-of-one-who-sees-captchas", "203.0.113.4", 401},
-	} {
-		live := h.ask("GET", "/v1/decisions?ip="+c.address, "", "X-Api-Key: "+c.key)
-		got := h.ask("GET", "/auth", "", "X-Api-Key: "+c.key, "X-Forwarded-For: "+c.address)
-		if got.status != c.status || (got.status == 200) != (live.body == "null") {
-			t.Errorf("%s: %d, and %s", c.address, got.status, live.body)
+	asked, found := 0, map[string]int{}
+	compare := func(want map[string]int) {
+		t.Helper()
+		for key := range keys {
+			for address, status := range want {
+				live := h.ask("GET", "/v1/decisions?ip="+address, "", "X-Api-Key: "+key)
+				code, kind := doorOf(t, live.body)
+				got := h.ask("GET", "/auth", "", "X-Api-Key: "+key, "X-Forwarded-For: "+address)
+				if asked++; code != 200 {
+					found[key]++
+				}
+				if told := got.header.Get("Lapid-Decision"); got.status != code || told != kind && (code != 403 || kind == "ban" || kind == otherType) {
+					t.Errorf("%s to %s: %d %q, instead of %d %q: %.200s", address, key, got.status, told, code, kind, live.body)
+				}
+				if key == testKey && code != status {
+					t.Errorf("%s: a live query gives %.200s", address, live.body)
+				}
+			}
 		}
 	}
-	h.must(h.tryBan("1m", "192.0.2.77"))
-	if got := h.asBouncer("GET", "/auth", "X-Forwarded-For: 192.0.2.77"); got.status != 403 {
-		t.Error("banned:", got.status)
-	}
+	compare(map[string]int{
+		"198.51.100.8": 403, "198.51.100.7": 200, "203.0.113.1": 403, "203.0.113.2": 401, "203.0.113.3": 403, "203.0.113.4": 401, "203.0.113.5": 200, "203.0.113.6": 401,
+		"203.0.113.7": 200, "203.0.113.8": 401, "203.0.113.9": 403, "203.0.113.10": 403, "203.0.113.11": 403, "192.0.2.1": 200,
+	})
 	h.Advance(2 * time.Minute)
-	if got := h.asBouncer("GET", "/auth", "X-Forwarded-For: 192.0.2.77"); got.status != 200 {
-		t.Error("after its end:", got.status)
-	}
+	compare(map[string]int{"203.0.113.10": 200, "203.0.113.11": 401})
 	text := h.scrape("/metrics")
-	for _, want := range []string{
-		`cs_lapi_route_requests_total{method="GET",route="/auth"} 12`,
-		`cs_lapi_bouncer_requests_total{bouncer="narrow",method="GET",route="/auth"} 4`,
-		`cs_lapi_decisions_ok_total{bouncer="narrow"} 4`, `cs_lapi_decisions_ko_total{bouncer="narrow"} 4`,
-	} {
-		if !strings.Contains(text, want) {
+	lines := []string{fmt.Sprintf(`cs_lapi_route_requests_total{method="GET",route="/auth"} %d`, asked)}
+	for key := range keys {
+		name := key
+		if key == testKey {
+			name = "fw"
+		}
+		each := asked / len(keys)
+		lines = append(lines, fmt.Sprintf(`cs_lapi_bouncer_requests_total{bouncer=%q,method="GET",route="/auth"} %d`, name, each))
+		if n := found[key]; n > 0 { // by live queries and by the door
+			lines = append(lines, fmt.Sprintf(`cs_lapi_decisions_ok_total{bouncer=%q} %d`, name, 2*n))
+		}
+		lines = append(lines, fmt.Sprintf(`cs_lapi_decisions_ko_total{bouncer=%q} %d`, name, 2*(each-found[key])))
+	}
+	for _, want := range lines {
+		if !strings.Contains(text, want+"\n") {
 			t.Errorf("the metrics lack %s", want)
 		}
+	}
+	if found["of-captchas"] == 0 || found["of-no-bans"] <= found["of-captchas"] || found["of-other-lists"] != 0 || found[testKey] <= found["of-no-bans"] {
+		t.Errorf("views differ less than they should: %v", found)
 	}
 }
 
