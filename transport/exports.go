@@ -116,9 +116,10 @@ func (s exports) answer(x *exchange, one *engine.Export, sum export.Sum, pull *e
 		return nil, nil
 	}
 	view := s.engine.View()
-	b, err := s.exports.Get(view, one, asked, false, x.now)
+	wait := export.NewWait(func() bool { return x.request.Gone() || s.life.Err() != nil })
+	b, err := s.exports.Get(view, one, asked, false, x.now, wait)
 	if err == nil && (sum != export.NoSum || !s.has(x, b)) {
-		b, err = s.exports.Get(view, one, asked, true, x.now)
+		b, err = s.exports.Get(view, one, asked, true, x.now, wait)
 	}
 	if err == nil && b.Count == 0 && one.RefuseEmpty {
 		err = &engine.Error{Kind: engine.ErrBusy, Text: "the list is empty, and is not to be served then"}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -183,40 +184,70 @@ func TestExportGzip(t *testing.T) {
 	}
 }
 
-// A hundred devices at once share one rendering, and a definition may go meanwhile.
+// A hundred devices at once share one rendering, and a definition may go meanwhile: who comes before
+// that has the whole list, and who comes later is told that there is none.
 func TestExportIsShared(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, nil)
 	h.banMany(2000)
-	h.addExport("x", func(x *engine.Export) { x.Auth = engine.ExportNone })
-	var all sync.WaitGroup
-	tags := make([]string, 100)
-	for i := range tags {
-		all.Go(func() {
-			r, err := http.Get(h.url + "/exports/x")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer r.Body.Close()
-			if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != 200 {
-				t.Error(r.StatusCode, err)
-			}
-			tags[i] = r.Header.Get("Etag") + r.Header.Get("Last-Modified")
-		})
+	open := func(x *engine.Export) { x.Auth = engine.ExportNone }
+	h.addExport("x", open)
+	h.addExport("other", func(x *engine.Export) { x.Limit = 10; open(x) })
+	pull := func(from <-chan struct{}, name string, may ...int) (ends func() []reply) {
+		var all sync.WaitGroup
+		got := make([]reply, 100)
+		for i := range got {
+			all.Go(func() {
+				<-from
+				r, err := http.Get(h.url + "/exports/" + name)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer r.Body.Close()
+				body, err := io.ReadAll(r.Body)
+				if got[i] = (reply{r.StatusCode, string(body), r.Header}); err != nil || !slices.Contains(may, r.StatusCode) {
+					t.Error(r.StatusCode, err)
+				}
+			})
+		}
+		return func() []reply { all.Wait(); return got }
 	}
-	all.Wait()
-	for _, tag := range tags {
-		if tag != tags[0] {
-			t.Fatal(tag, tags[0])
+	begin := make(chan struct{})
+	ends := pull(begin, "x", 200)
+	close(begin)
+	first := ends()
+	for _, got := range first {
+		if got.body != first[0].body || strings.Count(got.body, "\n") != 2000 || got.header.Get("Etag") != first[0].header.Get("Etag") {
+			t.Fatalf("%d bytes, and %d", len(got.body), len(first[0].body))
 		}
 	}
-	if p := h.server.exports.Of("x"); p.Served.Load() != 100 || p.Count.Load() < 1000 || len(p.Last()) == 0 {
-		t.Errorf("%d served, %d entries", p.Served.Load(), p.Count.Load())
+	if p := h.server.exports.Of("x"); p.Served.Load() != 100 || p.Written.Load() != 1 || p.Count.Load() != 2000 || len(p.Last()) == 0 {
+		t.Errorf("%d served of %d that were written, %d entries", p.Served.Load(), p.Written.Load(), p.Count.Load())
 	}
+	h.decide("ban", "198.51.100.1") // so that it has to be written once more
+	h.Advance(time.Minute)
+	begin = make(chan struct{})
+	ends = pull(begin, "x", 200, 404)
+	others := pull(begin, "other", 200)
+	close(begin)
 	h.must(h.DeleteExport(t.Context(), "x"))
+	for _, got := range ends() {
+		if got.status == 200 && strings.Count(got.body, "\n") != 2001 {
+			t.Errorf("a list of %d bytes while its definition goes", len(got.body))
+		}
+	}
+	others()
 	if got := h.ask("GET", "/exports/x", ""); got.status != 404 {
 		t.Error(got.status)
+	}
+	h.server.exports.Forget(h.View(), h.Engine.Now())
+	if p := h.server.exports.Of("x"); p.Served.Load() != 0 {
+		t.Error("of one that has gone is kept how it was pulled")
+	}
+	h.addExport("x", func(x *engine.Export) { x.Limit = 7; open(x) })
+	if got := h.ask("GET", "/exports/x", ""); strings.Count(got.body, "\n") != 7 {
+		t.Errorf("one of its name has %d bytes", len(got.body))
 	}
 }
 

@@ -189,6 +189,22 @@ func TestBouncerVerbs(t *testing.T) {
 	}
 }
 
+func TestExportVerbs(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	const kept = "~its secret stays"
+	s.steps([]step{
+		{"exports add edge --format csv --password of-this-list-alone -o raw", 0, "of-this-list-alone", ""},
+		{"exports edit edge --auth basic", 0, "", kept}, {"exports edit edge --auth basic --user other --limit 5", 0, "", kept},
+		{"exports edit edge --auth token", 0, "re:^Token for 'edge':\n\n   [a-z2-7]{40}\n\nPlease keep it", "~is served at"}, {"exports edit edge --auth token", 0, "", kept}, {"exports edit edge --auth token -o raw", 0, "", ""},
+		{"exports edit edge --auth token --password another-of-this-list -o raw", 0, "another-of-this-list", ""},
+		{"exports edit edge --auth token --password short", 1, "", "~16 characters or more and no blanks; leave it out"},
+		{"exports edit edge", 1, "", "~nothing is to be changed"},
+		{"exports edit edge --accept-shrunken", 0, "", "~no list of export 'edge' was held back"}, {"exports accept edge", 0, "", "~no list of export 'edge' was held back"},
+		{"exports accept nope", 1, "", "~there is no export 'nope': their names are shown by lapid exports list"}, {"exports accept", 1, "", "~expected is NAME"},
+	})
+}
+
 func TestDecisionVerbs(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, siteConfig)

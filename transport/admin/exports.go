@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -45,6 +46,7 @@ type ExportEdit struct {
 	Aggregate, NoAllowlists, RefuseEmpty, MayShrink *bool
 	Limit                                           *int
 	Secret                                          []byte // SHA-512 of the one secret that is valid from now on
+	Spare                                           bool   // only where the auth becomes another; else those that are valid stay
 }
 
 // ExportRotation asks for a new secret. The one before stays valid until End is asked for.
@@ -150,7 +152,25 @@ func (h *Handler) editExport(ctx context.Context, q *ExportEdit) (*Edited, error
 		return nil, err
 	}
 	h.logChange(ctx, "edited an export", "export", q.Name)
-	return &Edited{Warnings: h.exportWarnings(&after)}, nil
+	rekeyed := len(after.Secrets) > 0 && bytes.Equal(after.Secrets[0].Hash[:], q.Secret)
+	return &Edited{Warnings: h.exportWarnings(&after), Rekeyed: rekeyed}, nil
+}
+
+// acceptExport has lists that are held back served as they are now, and says how many there were. It
+// changes no definition, so it is for those of lapid.yaml too.
+func (h *Handler) acceptExport(ctx context.Context, q *Name) (*Done, error) {
+	if h.engine.View().Export(q.Name) == nil {
+		return nil, &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounExport, Name: q.Name}
+	}
+	if h.Exports == nil {
+		return &Done{}, nil // nobody pulls, so nothing is held
+	}
+	n, err := h.Exports.Accept(q.Name, ctx.Done())
+	if err != nil {
+		return nil, err
+	}
+	h.logChange(ctx, "accepted that an export has shrunk", "export", q.Name, "held", n)
+	return &Done{n}, nil
 }
 
 // exportWarnings says what is likely not meant.
@@ -169,6 +189,7 @@ func (h *Handler) exportWarnings(x *engine.Export) (list []string) {
 
 // apply changes what is asked for.
 func (q *ExportEdit) apply(x *engine.Export, now int64) (err error) {
+	was := x.Auth
 	text := func(to, from *string) {
 		if from != nil {
 			*to = *from
@@ -211,7 +232,7 @@ func (q *ExportEdit) apply(x *engine.Export, now int64) (err error) {
 	if q.Limit != nil {
 		x.Limit = *q.Limit
 	}
-	if q.Secret != nil {
+	if q.Secret != nil && !(q.Spare && x.Auth == was && len(x.Secrets) > 0) {
 		s, err := exportSecret(q.Secret, now)
 		if err != nil {
 			return err
@@ -333,6 +354,16 @@ func (c *Client) AddExport(ctx context.Context, q *ExportEdit) (*Edited, error) 
 // EditExport changes one; engine.ErrNotFound, engine.ErrRefused.
 func (c *Client) EditExport(ctx context.Context, q *ExportEdit) (*Edited, error) {
 	return ask[Edited](ctx, c, "/exports/edit", q)
+}
+
+// AcceptExport has the lists of an export that are held back served as they are now, and says how many
+// there were; engine.ErrNotFound.
+func (c *Client) AcceptExport(ctx context.Context, name string) (int, error) {
+	done, err := ask[Done](ctx, c, "/exports/accept", Name{name})
+	if err != nil {
+		return 0, err
+	}
+	return done.N, nil
 }
 
 // DeleteExport removes one; engine.ErrNotFound, engine.ErrRefused.

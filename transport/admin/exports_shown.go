@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/export"
 )
 
 // What an export looks like to people and programs, wherever they ask: the command line and the API
@@ -88,8 +89,8 @@ func (q *ExportEdit) Begin(password string) (*ShownExport, error) {
 	return q.Keyed(password)
 }
 
-// Keyed gives an edit a secret where its auth needs a new one, or password has one; else what is
-// returned has none.
+// Keyed gives an edit a secret where its auth may need one, or password has one; else what is returned has
+// none. One that is made up counts where the auth becomes another alone (Edited.Rekeyed).
 func (q *ExportEdit) Keyed(password string) (*ShownExport, error) {
 	out := &ShownExport{Name: q.Name, Path: "/exports/" + q.Name}
 	if q.Auth != nil {
@@ -103,9 +104,9 @@ func (q *ExportEdit) Keyed(password string) (*ShownExport, error) {
 		return out, nil
 	}
 	if out.Secret = password; password == "" {
-		out.Secret = NewExportSecret()
-	} else if len(password) < 16 || strings.ContainsAny(password, "\r\n\t ") {
-		return nil, &engine.Error{Kind: engine.ErrInvalid, Text: "a password must have 16 characters or more and no blanks: leave it out, and one is generated"}
+		out.Secret, q.Spare = NewExportSecret(), true
+	} else if err := export.SecretFits(password); err != nil {
+		return nil, fmt.Errorf("%w; leave it out, and one is generated", err)
 	}
 	sum := sha512.Sum512([]byte(out.Secret))
 	q.Secret = sum[:]

@@ -136,6 +136,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/exports/get":    verb(h.getExport),
 		"/exports/add":    verb(h.addExport),
 		"/exports/edit":   verb(h.editExport),
+		"/exports/accept": verb(h.acceptExport),
 		"/exports/delete": verb(h.deleteExport),
 		"/exports/rotate": verb(h.rotateExport),
 		"/exports/render": verb(h.renderExport),

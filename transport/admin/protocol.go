@@ -8,7 +8,7 @@ import (
 
 // Version numbers the protocol. It changes whenever a request or an answer
 // changes its meaning.
-const Version = 4
+const Version = 5
 
 // maxBody bounds a request body in bytes, and a chunk of an import. A larger one is refused with kind
 // "invalid" and nothing of it is stored.
@@ -175,6 +175,7 @@ type BouncerEdit struct {
 type Edited struct {
 	Rows     []string // that have it too, made from the bouncer's key
 	Warnings []string // what is likely not meant
+	Rekeyed  bool     // of an export: the secret that was sent is the one that is valid from now on
 }
 
 // UsageRequest asks for the usage metrics that machines or bouncers reported.

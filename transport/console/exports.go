@@ -60,7 +60,7 @@ type exportAsked struct {
 	Accept       bool      `json:"accept_shrunken"`
 }
 
-// edit is what is asked for, and whether that is anything.
+// edit is what is asked for of the definition, and whether that is anything.
 func (n *exportAsked) edit(name string) (e *admin.ExportEdit, some bool) {
 	e = &admin.ExportEdit{Name: name, Words: map[string][]string{}, Format: n.Format, Path: n.Path, Family: n.Family, Order: n.Order, Auth: n.Auth, User: n.User,
 		Aggregate: n.Aggregate, NoAllowlists: n.NoAllowlists, RefuseEmpty: n.RefuseEmpty, MayShrink: n.MayShrink, Limit: n.Limit}
@@ -76,7 +76,7 @@ func (n *exportAsked) edit(name string) (e *admin.ExportEdit, some bool) {
 	for _, yes := range []*bool{n.Aggregate, n.NoAllowlists, n.RefuseEmpty, n.MayShrink} {
 		some = some || yes != nil
 	}
-	return e, some || len(e.Words) > 0 || n.Limit != nil || n.Password != "" || n.Accept
+	return e, some || len(e.Words) > 0 || n.Limit != nil || n.Password != ""
 }
 
 // exportDone is an export that was made or changed; a secret is shown this once.
@@ -113,16 +113,26 @@ func (s *Server) editExport(q *request) error {
 		return err
 	}
 	edit, some := n.edit(q.PathValue("name"))
-	if !some || n.Name != "" {
+	if !some && !n.Accept || n.Name != "" {
 		return bad("say what is to change; an export's name stays")
 	}
 	shown, err := edit.Keyed(n.Password)
 	if err != nil {
 		return err
 	}
-	done, err := q.admin.EditExport(q.Context(), edit)
-	if err != nil {
-		return err
+	done := &admin.Edited{}
+	if some {
+		if done, err = q.admin.EditExport(q.Context(), edit); err != nil {
+			return err
+		}
+	}
+	if !done.Rekeyed {
+		shown.Secret = ""
+	}
+	if n.Accept {
+		if _, err := q.admin.AcceptExport(q.Context(), edit.Name); err != nil {
+			return err
+		}
 	}
 	return q.answer(http.StatusOK, exportDone{*shown, done.Warnings})
 }

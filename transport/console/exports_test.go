@@ -1,12 +1,16 @@
 package console
 
 import (
+	"crypto/sha512"
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"lapid/engine"
 	"lapid/engine/enginetest"
 	"lapid/transport/admin"
+	"lapid/transport/export"
 )
 
 // Exports are made, changed, rotated, rendered and deleted; a secret is shown once, and what is
@@ -53,6 +57,87 @@ func TestExportsOverHTTP(t *testing.T) {
 	}
 	b.is(200, "DELETE", "/admin/v1/exports/edge", "")
 	b.is(404, "GET", "/admin/v1/exports/edge", "")
+}
+
+// A secret is another one when the auth is, or when one is given; the same auth again leaves it as it is.
+func TestExportKeepsItsSecret(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.is(201, "POST", "/admin/v1/exports", `{"name":"edge","format":"plain_text"}`)
+	hash := func() (h [64]byte) {
+		if list := b.rig.View().Export("edge").Secrets; len(list) == 1 {
+			h = list[0].Hash
+		}
+		return h
+	}
+	for _, c := range []struct {
+		body  string
+		makes bool
+	}{
+		{`{"auth":"basic"}`, false}, {`{"auth":"basic","user":"other"}`, false}, {`{"limit":7}`, false},
+		{`{"auth":"basic","password":"a-password-of-mine"}`, true}, {`{"password":"another-of-mine-x"}`, true}, {`{"auth":"basic","limit":8}`, false},
+		{`{"auth":"token"}`, true}, {`{"auth":"token"}`, false}, {`{"auth":"basic"}`, true}, {`{"auth":"none"}`, true}, {`{"auth":"basic"}`, true},
+	} {
+		was := hash()
+		got := b.is(200, "PATCH", "/admin/v1/exports/edge", c.body)
+		if c.makes == (hash() == was) {
+			t.Errorf("%s: another secret %v", c.body, hash() != was)
+		}
+		if secret, _ := got["secret"].(string); secret != "" && sha512.Sum512([]byte(secret)) != hash() || secret == "" && c.makes && hash() != [64]byte{} {
+			t.Errorf("%s: %q is shown", c.body, secret)
+		}
+	}
+}
+
+// A list that is held back is accepted, one of lapid.yaml too, which is changed there alone.
+func TestAcceptOverHTTP(t *testing.T) {
+	t.Parallel()
+	var lists *export.Renderings
+	b := newBench(t, func(o *Options) {
+		lists = export.NewRenderings(o.Engine, 1<<20, o.Logger)
+		o.Verbs.Exports = lists
+	})
+	var a engine.Alert
+	for i := range 1500 {
+		a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: fmt.Sprintf("10.0.%d.%d", i>>8, i&255), Type: "ban", Origin: "cscli", Scenario: "s", Duration: "4h"})
+	}
+	a.Scenario, a.StartAt, a.StopAt, a.Source = "s", engine.StampOf(b.rig.Now()), engine.StampOf(b.rig.Now()), engine.Source{Scope: "Ip", Value: "10.0.0.1"}
+	if _, err := b.rig.AddAlerts(t.Context(), "edge-1", []*engine.Alert{&a}, b.rig.Now().UnixNano()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.rig.DeclareExports(t.Context(), []engine.Export{{Name: "edge", Format: "plain_text", Auth: engine.ExportNone}}); err != nil {
+		t.Fatal(err)
+	}
+	pull := func(want int) {
+		t.Helper()
+		view, now := b.rig.View(), b.rig.Now().UnixNano()
+		got, err := lists.Get(view, view.Export("edge"), &export.Asked{}, true, now, export.NewWait(nil))
+		if err != nil || got.Count != want {
+			t.Fatalf("%d entries, %v", got.Count, err)
+		}
+	}
+	pull(1500)
+	q := &engine.Query{}
+	q.Reset()
+	q.Now = b.rig.Now().UnixNano()
+	if _, err := b.rig.EndDecisions(engine.As(t.Context(), engine.Actor{Kind: engine.ActorMachine, Name: "edge-1"}), q); err != nil {
+		t.Fatal(err)
+	}
+	b.rig.Advance(time.Minute)
+	pull(1500)
+	if got := b.is(200, "GET", "/admin/v1/exports/edge", ""); !strings.Contains(got["attention"].(string), "held back") {
+		t.Error(got["attention"])
+	}
+	if status, text, _ := b.ask("PATCH", "/admin/v1/exports/edge", b.tokens[admins], `{"may_shrink":true}`); status/100 != 4 || !strings.Contains(text, "lapid.yaml") {
+		t.Errorf("a declared one is changed: %d %s", status, text)
+	}
+	if status, _, _ := b.ask("PATCH", "/admin/v1/exports/edge", b.tokens[viewer], `{"accept_shrunken":true}`); status != 403 {
+		t.Errorf("a viewer accepts: %d", status)
+	}
+	pull(1500)
+	b.is(200, "PATCH", "/admin/v1/exports/edge", `{"accept_shrunken":true}`)
+	pull(0)
+	b.is(404, "PATCH", "/admin/v1/exports/nobody", `{"accept_shrunken":true}`)
 }
 
 // The audit comes in pages and as a stream; a viewer sees what he did himself, and no more.

@@ -157,6 +157,19 @@ func spelledOrigins(asked []string) (origins []string) {
 	return origins
 }
 
+// shortestSecret is how many characters a password or token of an export has at least. It is kept as a
+// plain hash, so it must be nobody's guess.
+const shortestSecret = 16
+
+// SecretFits is the error of what cannot be a password or token of an export, engine.ErrInvalid. It does
+// not name it.
+func SecretFits(secret string) error {
+	if len(secret) < shortestSecret || strings.ContainsAny(secret, " \t\r\n") {
+		return invalid("a password or token must have %d characters or more and no blanks", shortestSecret)
+	}
+	return nil
+}
+
 // ParsePrefixes reads addresses and ranges; engine.ErrInvalid.
 func ParsePrefixes(words []string) (list []netip.Prefix, err error) {
 	for _, w := range words {

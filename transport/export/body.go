@@ -133,6 +133,13 @@ func (l *list) letGo() {
 	l.choice = &bare
 }
 
+// bare is a copy that says how many entries there were, and when.
+func (l *list) bare() *list {
+	known := *l
+	known.choice = &Choice{}
+	return &known
+}
+
 // write makes the body of a part of the list.
 func (l *list) write(part *Part, now int64) *Body {
 	c := l.choice.at(l.format, l.narrowed, part, now)

@@ -22,9 +22,10 @@ type Pulls struct {
 	name                         string
 	Served, Unchanged, Turned    atomic.Uint64 // answers of 200, of 304, and all others
 	Bytes                        atomic.Uint64
-	LastPull, LastEmpty, Omitted atomic.Int64 // moments, Unix nanoseconds; entries that are left out
-	Count                        atomic.Int64 // entries of the last list
-	Held                         atomic.Bool
+	Written                      atomic.Uint64 // lists, and parts of them, that were written: who pulls the same shares one
+	LastPull, LastEmpty, Omitted atomic.Int64  // moments, Unix nanoseconds; entries that are left out
+	Count                        atomic.Int64  // entries of the last list
+	Held                         atomic.Bool   // a list of it is held back (guard.go)
 
 	mu   sync.Mutex
 	last []Pull // the newest last
@@ -65,7 +66,6 @@ func (p *Pulls) Note(one Pull, b *Body) {
 	if b != nil && b.part == "" {
 		p.Count.Store(int64(b.Count))
 		p.Omitted.Store(int64(b.Left.Omitted()))
-		p.Held.Store(b.Held)
 		if b.Count == 0 {
 			p.LastEmpty.Store(one.At)
 		} else {

@@ -3,7 +3,6 @@ package export
 import (
 	"errors"
 	"log/slog"
-	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +28,7 @@ type Renderings struct {
 
 	kept    sync.Map   // key → *rendering
 	whole   sync.Map   // *engine.Export → *rendering of all of it, for those who may not allocate
+	guards  guards     // what lists had on them when they were looked at last
 	tidying sync.Mutex // one at a time makes room
 
 	pulls sync.Map // name → *Pulls
@@ -38,12 +38,13 @@ type Renderings struct {
 // without a lock.
 type rendering struct {
 	name    string
+	key     string // where it is kept
 	pulls   *Pulls
 	current atomic.Pointer[standing]
 	pulled  atomic.Int64
 	taken   atomic.Int64 // bytes that it keeps
 
-	mu sync.Mutex // held while the list is looked at anew, or a body of it is written
+	turn turn // held while the list is looked at anew, or a body of it is written
 
 	// Of a whole list alone.
 	list   *list
@@ -69,7 +70,7 @@ const (
 	mostVariants = 16
 	// partsLast is how long entries are kept for further parts of a list.
 	partsLast = time.Minute
-	// patience is how long who pulls a list waits for memory to make it.
+	// patience is how long who pulls a list waits, for others who pull it and for memory, in all.
 	patience = 20 * time.Second
 )
 
@@ -77,7 +78,7 @@ const (
 var (
 	ErrTooLarge = &engine.Error{Kind: engine.ErrBusy, Text: "the list takes more memory than there is for exports: narrow it by origins, types or a family"}
 	ErrCrowded  = &engine.Error{Kind: engine.ErrBusy, Text: "other exports are written now and take the memory for it, try again later"}
-	errHeld     = &engine.Error{Kind: engine.ErrBusy, Text: "the list lost more than half without a reason that is known, and is held back: this part of the one before was not kept"}
+	errHeld     = &engine.Error{Kind: engine.ErrBusy, Text: "the list lost more than half without a reason that is known, and is held back: of the one before this was not kept"}
 )
 
 // workShare is how much more than for bodies there is for what lists are made of, which is 112 bytes an
@@ -126,7 +127,7 @@ func (r *Renderings) place(name, key string, now int64) *rendering {
 	}
 	one, known := r.kept.Load(key)
 	if !known {
-		one, _ = r.kept.LoadOrStore(key, &rendering{name: name, pulls: r.Of(name)})
+		one, _ = r.kept.LoadOrStore(key, &rendering{name: name, key: key, pulls: r.Of(name), turn: newTurn()})
 	}
 	p := one.(*rendering)
 	p.pulled.Store(now)
@@ -134,27 +135,30 @@ func (r *Renderings) place(name, key string, now int64) *rendering {
 }
 
 // Get gives the body of an export for who asks so. fresh: its bytes are to be sent, so they
-// must tell the present. It may wait and compute. Errors are engine.ErrInvalid for words that
-// make no sense, ErrTooLarge and ErrCrowded.
-func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh bool, now int64) (*Body, error) {
+// must tell the present. It may compute, and wait as long as w has it. Errors are engine.ErrInvalid
+// for words that make no sense, ErrTooLarge and ErrCrowded; nothing is kept for the sake of one.
+func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh bool, now int64, w *Wait) (*Body, error) {
 	p := r.place(x.Name, asked.Key(), now)
 	good := func(s *standing) bool { return s.holds(v, x, now) && !(fresh && s.body.stale(now)) }
 	if s := p.current.Load(); good(s) {
 		return s.body, nil
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	if p = r.enter(x.Name, asked.Key(), w, now); p == nil {
+		return nil, ErrCrowded
+	}
+	defer r.leave(p)
 	if s := p.current.Load(); good(s) {
 		return s.body, nil // somebody else has written it
 	}
 	whole := p
 	if asked.Part != (Part{}) {
-		whole = r.place(x.Name, asked.listKey(), now)
-		whole.mu.Lock()
-		defer whole.mu.Unlock()
+		if whole = r.enter(x.Name, asked.listKey(), w, now); whole == nil {
+			return nil, ErrCrowded
+		}
+		defer r.leave(whole)
 		whole.parted = now
 	}
-	b, err := r.write(v, x, p, whole, asked, now)
+	b, err := r.write(v, x, p, whole, asked, w, now)
 	if err != nil {
 		return nil, err
 	}
@@ -170,15 +174,37 @@ func (r *Renderings) Get(v *engine.View, x *engine.Export, asked *Asked, fresh b
 	return b, nil
 }
 
+// enter has the turn of a place that is kept when it has it; nil: it has waited in vain.
+func (r *Renderings) enter(name, key string, w *Wait, now int64) *rendering {
+	for {
+		p := r.place(name, key, now)
+		if !w.turnOf(p) {
+			return nil
+		}
+		if one, _ := r.kept.Load(p.key); one == p {
+			return p
+		}
+		p.turn.end() // it was let go of meanwhile
+	}
+}
+
+// leave ends a turn. A place in which there is nothing then is none.
+func (r *Renderings) leave(p *rendering) {
+	if p.list == nil && p.current.Load() == nil {
+		r.kept.CompareAndDelete(p.key, p)
+	}
+	p.turn.end()
+}
+
 // write makes the body of a list, or of a part of one: of the list that is there, if that is current,
-// else of a new one. Both are locked.
-func (r *Renderings) write(v *engine.View, x *engine.Export, p, whole *rendering, asked *Asked, now int64) (*Body, error) {
+// else of a new one. The turns of both are the caller's.
+func (r *Renderings) write(v *engine.View, x *engine.Export, p, whole *rendering, asked *Asked, w *Wait, now int64) (*Body, error) {
 	began := time.Now()
 	hold := budget.Hold{Of: budget.Holder{Name: x.Name}, From: r.work}
 	defer hold.Release()
 	before, l := p.current.Load(), whole.list
 	if l == nil || l.export != x || !current(v, whole.seen, l.next, whole.again, now) || l.choice.Entries == nil && l.count > 0 && !l.held {
-		fresh, err := r.make(v, x, whole, asked, now, &hold)
+		fresh, err := r.make(v, x, whole, asked, now, w, &hold)
 		if err != nil {
 			return nil, err
 		}
@@ -186,37 +212,52 @@ func (r *Renderings) write(v *engine.View, x *engine.Export, p, whole *rendering
 		whole.list, whole.seen = l, v.Revision()
 		defer func() { whole.again = now + int64(min(restShare*time.Since(began), longestRest)) }()
 	}
-	b, err := r.bodyOf(l, before, &asked.Part, &hold, now)
+	b, err := r.bodyOf(l, before, &asked.Part, w, &hold, now)
+	if err == nil {
+		if !l.format.timed(l.narrowed) && now-whole.parted >= int64(partsLast) {
+			l.letGo()
+		}
+		whole.afford(nil)
+		p.afford(b)
+		err = r.room(p)
+	}
 	if err != nil {
+		if !l.held { // a newer one can be looked at again
+			l.letGo()
+		}
+		whole.afford(nil)
+		p.afford(nil)
 		return nil, err
 	}
-	if !l.format.timed(l.narrowed) && now-whole.parted >= int64(partsLast) {
-		l.letGo()
+	return b, nil
+}
+
+// afford counts what a place keeps, with the body that it will have; nil: the one that it has.
+func (p *rendering) afford(b *Body) {
+	if s := p.current.Load(); b == nil && s != nil {
+		b = s.body
 	}
-	taken := l.size()
-	if whole == p {
-		taken += b.size()
-	} else {
-		if s := whole.current.Load(); s != nil {
-			taken += s.body.size()
-		}
-		p.taken.Store(b.size())
+	n := int64(0)
+	if b != nil {
+		n = b.size()
 	}
-	whole.taken.Store(taken)
-	return b, r.room(p)
+	if p.list != nil {
+		n += p.list.size()
+	}
+	p.taken.Store(n)
 }
 
 // make looks at the list anew, when there is memory for it: as much as it took last, or a quarter of
 // what there is when that is not known. One that takes more than is free beside others is made when
 // there are none.
-func (r *Renderings) make(v *engine.View, x *engine.Export, whole *rendering, asked *Asked, now int64, hold *budget.Hold) (*list, error) {
+func (r *Renderings) make(v *engine.View, x *engine.Export, whole *rendering, asked *Asked, now int64, w *Wait, hold *budget.Hold) (*list, error) {
 	need := whole.needed + whole.needed/4
 	if need == 0 {
 		need = r.work.Most() / 4
 	}
 	room := func(bytes int64) bool { return bytes <= hold.Taken() || hold.Take(bytes-hold.Taken()) }
 	for first := min(need, r.work.Most()); ; first = r.work.Most() {
-		if !hold.Await(first, patience, nil) {
+		if !w.memory(hold, first) {
 			return nil, ErrCrowded
 		}
 		l, err := choiceOf(v, x, asked, now, room)
@@ -233,29 +274,14 @@ func (r *Renderings) make(v *engine.View, x *engine.Export, whole *rendering, as
 	}
 }
 
-// follow decides between a list and the one before it at its place.
-func (r *Renderings) follow(v *engine.View, whole *rendering, fresh *list, now int64) *list {
-	old := whole.list
-	if old == nil || old.export != fresh.export && !onlyRotated(old.export, fresh.export) || !r.shrunk(v, old, fresh, now) {
-		return fresh
-	}
-	if !old.held {
-		r.log.Warn("an export lost more than half of its entries without a reason that is known: the list before it is served on; edit the export to have the new one served (lapid exports edit NAME --accept-shrunken)",
-			"export", fresh.export.Name, "before", old.count, "now", fresh.count)
-	}
-	held := *old
-	held.export, held.held, held.next = fresh.export, true, 0
-	return &held
-}
-
 // bodyOf writes a part of a list, or gives the body before it where that is the same.
-func (r *Renderings) bodyOf(l *list, before *standing, part *Part, hold *budget.Hold, now int64) (*Body, error) {
+func (r *Renderings) bodyOf(l *list, before *standing, part *Part, w *Wait, hold *budget.Hold, now int64) (*Body, error) {
 	var old *Body
 	if before != nil && (before.body.Export == l.export || onlyRotated(before.body.Export, l.export)) {
 		old = before.body
 	}
-	if l.choice.Entries == nil && l.count > 0 { // of a list that is held, and tells no time
-		if old == nil {
+	if l.choice.Entries == nil && l.count > 0 { // of a list that is held
+		if old == nil || l.format.timed(l.narrowed) { // whose bytes would give what is on it more time
 			return nil, errHeld
 		}
 		same := *old
@@ -268,10 +294,11 @@ func (r *Renderings) bodyOf(l *list, before *standing, part *Part, hold *budget.
 	switch need := l.bodySize(); {
 	case need > r.work.Most():
 		return nil, ErrTooLarge
-	case hold.Taken() == 0 && !hold.Await(need, patience, nil): // else the list was made with it
+	case hold.Taken() == 0 && !w.memory(hold, need): // else the list was made with it
 		return nil, ErrCrowded
 	}
 	b := l.write(part, now)
+	r.Of(l.export.Name).Written.Add(1)
 	switch {
 	case old == nil:
 	case old.digest == b.digest && !b.Format.TellsTime(b.Export):
@@ -291,56 +318,10 @@ func (b *Body) still(l *list, now int64) *Body {
 	return &same
 }
 
-// onlyRotated reports whether two definitions differ in their secrets, and in nothing that says what
-// is on the list: another secret is no leave to shrink, as any other edit is.
-func onlyRotated(a, b *engine.Export) bool {
-	if slices.Equal(a.Secrets, b.Secrets) {
-		return false
-	}
-	was, is := *a, *b
-	was.Secrets, is.Secrets, was.UpdatedAt, is.UpdatedAt = nil, nil, 0, 0
-	return reflect.DeepEqual(&was, &is)
-}
-
-// guardFrom is how many entries a list has that is guarded.
-const guardFrom = 1000
-
-// shrunk reports whether a list lost more than half of its entries, and neither time, nor an
-// operator, nor retention, nor an allowlist has ended as many decisions that could be on it.
-func (r *Renderings) shrunk(v *engine.View, old, fresh *list, now int64) bool {
-	if old.export.MayShrink || old.count < guardFrom || fresh.count*2 >= old.count {
-		return false
-	}
-	q := &engine.Query{}
-	q.Reset()
-	q.Now, q.Sight = now, sightOf(fresh.export)
-	explained, buf := 0, make([]engine.Decision, batch)
-	scan := v.Scan(q)
-	for list := scan.Over(buf); len(list) > 0; list = scan.Over(buf) {
-		for _, d := range list {
-			if d.Until() >= old.made-int64(time.Second) && isReason(d.EndedBy().Kind) {
-				explained++
-			}
-		}
-	}
-	clear(buf)
-	return (old.count-fresh.count-explained)*2 > old.count
-}
-
-// isReason reports whether an end by such an actor is meant.
-func isReason(k engine.ActorKind) bool {
-	switch k {
-	case engine.ActorExpiry, engine.ActorOperator, engine.ActorRetention, engine.ActorAllowlist:
-		return true
-	}
-	return k == 0 // its time is over and no commit has said so yet
-}
-
 // room makes room for what a place keeps now, by letting go of those that were not pulled for
 // longest: narrowed ones beyond their number first, then what it takes.
 func (r *Renderings) room(p *rendering) error {
 	if p.taken.Load() > r.most {
-		p.taken.Store(0)
 		return ErrTooLarge
 	}
 	r.tidying.Lock()
@@ -386,7 +367,7 @@ func (r *Renderings) room(p *rendering) error {
 func (r *Renderings) Write(v *engine.View, x *engine.Export, asked *Asked, now int64) (*Body, error) {
 	hold := budget.Hold{Of: budget.Holder{Name: x.Name}, From: r.work}
 	defer hold.Release()
-	l, err := r.make(v, x, &rendering{}, asked, now, &hold)
+	l, err := r.make(v, x, &rendering{}, asked, now, NewWait(nil), &hold)
 	if err != nil {
 		return nil, err
 	}
@@ -409,6 +390,7 @@ func (r *Renderings) Forget(v *engine.View, now int64) {
 		}
 		return true
 	})
+	r.guards.forget(v)
 	r.kept.Range(func(key, value any) bool {
 		p := value.(*rendering)
 		if v.Export(p.name) == nil {
@@ -416,12 +398,12 @@ func (r *Renderings) Forget(v *engine.View, now int64) {
 			r.letGo(p)
 			return true
 		}
-		if p.mu.TryLock() { // who is at it sees to it
+		if p.turn.try() { // who is at it sees to it
 			if l := p.list; l != nil && len(l.choice.Entries) > 0 && !l.format.timed(l.narrowed) && now-p.parted >= int64(partsLast) {
-				p.taken.Add(-l.size())
 				l.letGo()
+				p.afford(nil)
 			}
-			p.mu.Unlock()
+			p.turn.end()
 		}
 		return true
 	})

@@ -20,7 +20,13 @@ import (
 // banMany stores n bans in alerts of a thousand, each for so long.
 func banMany(t testing.TB, r *enginetest.Rig, n int, lasts string) {
 	t.Helper()
-	for i := 0; i < n; {
+	banFrom(t, r, 0, n, lasts)
+}
+
+// banFrom is banMany for the addresses from one of them on, up to that of n.
+func banFrom(t testing.TB, r *enginetest.Rig, i, n int, lasts string) {
+	t.Helper()
+	for i < n {
 		a := &engine.Alert{Scenario: "s", StartAt: engine.StampOf(r.Now()), StopAt: engine.StampOf(r.Now()), Source: engine.Source{Scope: "Ip", Value: "203.0.113.250"}}
 		for ; len(a.Decisions) < 1000 && i < n; i++ {
 			a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255), Type: "ban", Origin: "cscli", Scenario: "s", Duration: lasts})
@@ -47,7 +53,7 @@ func (g getter) try(x *engine.Export, query string) (*Body, error) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	return g.Get(g.r.View(), x, asked, true, g.r.Now().UnixNano())
+	return g.Get(g.r.View(), x, asked, true, g.r.Now().UnixNano(), NewWait(nil))
 }
 
 func (g getter) get(x *engine.Export, query string) *Body {
@@ -81,33 +87,46 @@ func endAll(t *testing.T, r *enginetest.Rig) {
 }
 
 // A timed list that is held back does not give what is on it more time than was decided, pull by
-// pull, and is empty in the end.
+// pull: what ends leaves it, and it is empty in the end, though it is held back still.
 func TestHeldListRunsOut(t *testing.T) {
 	t.Parallel()
 	r := enginetest.NewRig(t, nil)
-	banMany(t, r, 3000, "1h")
+	banMany(t, r, 2000, "1h")
+	banFrom(t, r, 2000, 3000, "30m")
 	g := newGetter(t, r, 64<<20)
 	x := g.export(engine.Export{Name: "x", Format: "ipset"})
-	left := regexp.MustCompile(` timeout ([1-9]\d*) -exist`)
-	first := g.get(x, "")
+	entry := regexp.MustCompile(` 10\.0\.(\d+)\.(\d+) timeout (\d+) -exist`)
+	began := g.get(x, "").Written
+	for _, query := range []string{"page=1&page_size=100", "page=21&page_size=100"} {
+		g.get(x, query)
+	}
 	endAll(t, r)
-	for _, passed := range []time.Duration{11 * time.Second, 20 * time.Minute, 30 * time.Minute, 9 * time.Minute} {
-		r.Advance(passed)
-		for _, query := range []string{"", "page=2&page_size=100"} {
+	for _, c := range []struct {
+		passed               time.Duration
+		all, longer, shorter int // entries of all of it, of a page of those of an hour, and of one of the others
+	}{{11 * time.Second, 3000, 100, 100}, {20 * time.Minute, 3000, 100, 100}, {12 * time.Minute, 2000, 100, 0}, {27 * time.Minute, 2000, 100, 0}, {time.Minute, 0, 0, 0}} {
+		r.Advance(c.passed)
+		since := time.Duration(r.Now().UnixNano() - began)
+		for query, want := range map[string]int{"": c.all, "page=1&page_size=100": c.longer, "page=21&page_size=100": c.shorter} {
 			b := g.get(x, query)
-			want := first.Written + int64(time.Hour) - r.Now().UnixNano()
-			if !left.Match(b.Plain) {
-				t.Fatalf("%s with %v left: held %v, %d entries\n%.300s", query, time.Duration(want), b.Held, b.Count, b.Plain)
+			entries := entry.FindAllSubmatch(b.Plain, -1)
+			if !b.Held || b.Count != want || len(entries) != want {
+				t.Errorf("%s after %v: held %v, %d entries and %d lines instead of %d", query, since, b.Held, b.Count, len(entries), want)
 			}
-			n, _ := strconv.ParseInt(left.FindStringSubmatch(string(b.Plain))[1], 10, 64)
-			if !b.Held || b.Count != min(3000, max(b.Count, 100)) || n != want/int64(time.Second) {
-				t.Errorf("%s with %v left: held %v, %d entries of %d s", query, time.Duration(want), b.Held, b.Count, n)
+			for _, e := range entries {
+				var n [3]int
+				for i := range n {
+					n[i], _ = strconv.Atoi(string(e[1+i])) // they are digits
+				}
+				decided := time.Hour
+				if n[0]<<8|n[1] >= 2000 {
+					decided = 30 * time.Minute
+				}
+				if n[2] != int((decided-since)/time.Second) {
+					t.Fatalf("%s after %v:%s", query, since, e[0])
+				}
 			}
 		}
-	}
-	r.Advance(time.Minute)
-	if b := g.get(x, ""); b.Count != 0 {
-		t.Errorf("%d entries after their end", b.Count)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"slices"
-	"strings"
 
 	"lapid/engine"
 	"lapid/transport/export"
@@ -45,10 +44,6 @@ type ExportAuthSetting struct {
 		AllowedOU []string `yaml:"allowed_ou"` // units whose holders may have it
 	} `yaml:"certificate"`
 }
-
-// shortestExportSecret is how long a password or token is at least. It is kept as a plain
-// hash, so it must be nobody's guess.
-const shortestExportSecret = 16
 
 // DeclaredExports are the exports of lapid.yaml, as the engine keeps them. now is when their
 // secrets begin to be valid, Unix nanoseconds.
@@ -144,8 +139,8 @@ func (e *ExportSetting) auth(x *engine.Export, now int64) error {
 	if !x.Auth.HasSecret() {
 		return nil
 	}
-	if len(secret) < shortestExportSecret || strings.ContainsAny(secret, " \t\r\n") {
-		return fmt.Errorf("the password or token must have %d characters or more and no blanks; it may be a variable of the environment", shortestExportSecret)
+	if err := export.SecretFits(secret); err != nil {
+		return fmt.Errorf("%w; it may be a variable of the environment", err)
 	}
 	x.Secrets = []engine.ExportSecret{{Hash: sha512.Sum512([]byte(secret)), At: now}}
 	return nil

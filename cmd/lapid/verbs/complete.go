@@ -45,7 +45,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 		"operators token": operatorNames, "operators link": operatorNames,
 		"allowlists add": listNames, "allowlists remove": listNames, "allowlists import": listNames,
 		"allowlists inspect": listNames, "allowlists delete": listNames,
-		"exports edit": exportNames, "exports inspect": exportNames, "exports delete": exportNames, "exports rotate": exportNames, "exports render": exportNames,
+		"exports edit": exportNames, "exports accept": exportNames, "exports inspect": exportNames, "exports delete": exportNames, "exports rotate": exportNames, "exports render": exportNames,
 	} {
 		if c, _, err := root.Find(strings.Fields(path)); err == nil {
 			// The line of use says whether more than one name is taken.

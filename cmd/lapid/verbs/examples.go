@@ -97,7 +97,8 @@ lapid exports list -o json | jq -r '.[] | select(.attention != "") | .name'`,
 lapid exports add router.rsc --format mikrotik --auth token --option list=blocked --limit 10000
 lapid exports add blocklist --format plain_text --auth ip --allow-from 10.0.0.0/8 --path /security/blocklist`,
 	"exports edit": `lapid exports edit edge.txt --origins crowdsec,cscli --limit 50000
-lapid exports edit edge.txt --accept-shrunken`,
+lapid exports edit edge.txt --auth token`,
+	"exports accept":  `lapid exports accept edge.txt`,
 	"exports inspect": `lapid exports inspect edge.txt`,
 	"exports delete":  `lapid exports delete edge.txt`,
 	"exports rotate": `lapid exports rotate edge.txt

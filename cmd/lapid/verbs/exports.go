@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -16,7 +17,7 @@ import (
 // exportsCommand is the noun exports: lists for devices that cannot be bouncers.
 func exportsCommand(t *Terminal) *cobra.Command {
 	c := group("exports", "Lists of what is banned, for firewalls, proxies and DNS servers that cannot be bouncers",
-		exportsList(t), exportsAdd(t), exportsEdit(t), exportsInspect(t), exportsDelete(t), exportsRotate(t), exportsRender(t))
+		exportsList(t), exportsAdd(t), exportsEdit(t), exportsAccept(t), exportsInspect(t), exportsDelete(t), exportsRotate(t), exportsRender(t))
 	c.Aliases = []string{"export"}
 	c.Long = "Devices pull an export at /exports/NAME of the Local API's listener. The formats:\n\n" + formatLines() +
 		"\nnginx stands for nginx_deny and haproxy for haproxy_map. What each device needs to be told is in docs/exports.md."
@@ -171,8 +172,9 @@ func exportsEdit(t *Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "edit NAME", Short: "Change an export", Args: exactArgs(1),
 		Long: `Changes an export. Flags that are not given stay as they are; an empty value takes a list away.
-With another --auth that needs a secret a new one is made and shown. A list that was held back because it lost
-more than half is served after any change, or with --accept-shrunken alone.`,
+With another --auth that needs a secret a new one is made and shown, and so is --password taken: those before end at
+once. The same --auth again leaves the secret as it is. A list that was held back because it lost more than half is served
+after any change of the export; "lapid exports accept", which --accept-shrunken does too, has it served without one.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			edit, some := flags.edit(c, args[0])
 			if !some && !accept {
@@ -183,22 +185,71 @@ more than half is served after any change, or with --accept-shrunken alone.`,
 				return fmt.Errorf("--password: %w", err)
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
-				done, err := client.EditExport(c.Context(), edit)
-				if err != nil {
-					return fmt.Errorf("unable to edit export '%s': %w", args[0], worded("edit", err))
+				if some {
+					if err := editExport(c.Context(), t, client, edit, shown); err != nil {
+						return err
+					}
 				}
-				warnOf(t, done)
-				if shown.Secret != "" && edit.Auth != nil {
-					return t.showSecret(shown)
+				if !accept {
+					return nil
 				}
-				t.success("export '%s' edited", args[0])
-				return nil
+				return acceptExport(c.Context(), t, client, args[0])
 			})
 		},
 	}
 	flags.add(c)
 	c.Flags().BoolVar(&accept, "accept-shrunken", false, "serve a list that is held back because it lost more than half")
 	return c
+}
+
+// editExport changes a definition, and shows the secret that it has got by that.
+func editExport(ctx context.Context, t *Terminal, client *admin.Client, edit *admin.ExportEdit, shown *admin.ShownExport) error {
+	done, err := client.EditExport(ctx, edit)
+	if err != nil {
+		return fmt.Errorf("unable to edit export '%s': %w", edit.Name, worded("edit", err))
+	}
+	warnOf(t, done)
+	switch {
+	case done.Rekeyed && edit.Auth != nil:
+		return t.showSecret(shown)
+	case edit.Spare:
+		t.success("export '%s' edited: its secret stays, for its auth is what it was; lapid exports rotate makes a new one", edit.Name)
+	default:
+		t.success("export '%s' edited", edit.Name)
+	}
+	return nil
+}
+
+func exportsAccept(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "accept NAME...", Short: "Serve lists that are held back because they lost more than half", Args: minArgs(1),
+		Long: `Has a list that is held back ("held back" in lapid exports list) served as it is now, from the next pull on. It changes
+no definition, so it is for exports of lapid.yaml too. See first what went: lapid exports render NAME writes the new list.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				for _, name := range args {
+					if err := acceptExport(c.Context(), t, client, name); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// acceptExport has lists served that were held back.
+func acceptExport(ctx context.Context, t *Terminal, client *admin.Client, name string) error {
+	n, err := client.AcceptExport(ctx, name)
+	if err != nil {
+		return fmt.Errorf("unable to accept the list of export '%s': %w", name, worded("accept", err))
+	}
+	if n == 0 {
+		t.success("no list of export '%s' was held back", name)
+		return nil
+	}
+	t.success("the list of export '%s' is served as it is now", name)
+	return nil
 }
 
 func exportsDelete(t *Terminal) *cobra.Command {
