@@ -68,11 +68,16 @@ func (v *View) tellWay(d *Delta, after Revision, was, q *Query) bool {
 	for _, list := range [...][]Decision{by[1].Deleted, by[0].Deleted, by[0].New} {
 		for _, x := range list {
 			k := v.state.keyOf(x.rec)
-			if _, known := said[k]; known || is.holder(&k) != nil {
+			if _, known := said[k]; known {
 				continue
 			}
 			said[k] = struct{}{}
-			d.Deleted = append(d.Deleted, v.told(&k, v.state.slotOf(x.rec.id), true))
+			switch held := is.holder(&k); {
+			case held == nil:
+				d.Deleted = append(d.Deleted, v.told(&k, v.state.slotOf(x.rec.id), true))
+			case held.until > q.Now: // it may have been let go by the other sight
+				d.New = append(d.New, v.told(&k, v.state.slotOf(held.id), false))
+			}
 		}
 	}
 	return true

@@ -203,3 +203,27 @@ func TestChangesOfASight(t *testing.T) {
 	step(&engine.Sight{MaxEntries: 1}, 0, 1)
 	step(nil, 1, 0)
 }
+
+// TestLetGoByTheOtherSight: a bouncer that may hold one entry has perhaps heard that it is to let go of it for another, and
+// may hold many from then on. It is told of both, for which answers have reached it is not known.
+func TestLetGoByTheOtherSight(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	ban := func(value, duration string) {
+		t.Helper()
+		if _, err := r.AddAlerts(t.Context(), "", banOn(r, value, duration), r.Now().UnixNano()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ban("192.0.2.1", "1h")
+	before := r.View().Revision()
+	ban("192.0.2.2", "2h")
+	v, q := r.View(), r.Ask()
+	q.Sight = &engine.Sight{MaxEntries: 50, Priority: engine.Longest}
+	for range 2 { // made then, and kept since
+		var d engine.Delta
+		if !v.ChangesFrom(&d, before, q, &engine.Sight{MaxEntries: 1, Priority: engine.Longest}, true) || len(d.New) != 2 || len(d.Deleted) != 0 {
+			t.Errorf("%d new and %d deleted, want both told anew", len(d.New), len(d.Deleted))
+		}
+	}
+}
