@@ -24,7 +24,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build clean
+.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,5 +95,11 @@ bench-peers: ## beside the reference, Redis, HAProxy and nginx (installs them)
 bench-index: ## index libraries side by side, cidranger among them
 	$(GO) run ./bench/cmd/bench index
 
+packages: ## build deb, rpm and archive of each of ARCHES (amd64 arm64) into dist/, with SHA256SUMS
+	@GO="$(GO)" ./cmd/lapid/dist/package/packages.sh
+
+packages-test: ## build packages for this processor, read them back, and install, upgrade, remove and purge them under a systemd of their own (root)
+	$(GO) test -count=1 -tags packages -timeout 20m -v ./cmd/lapid/dist/package
+
 clean: ## remove what was built
-	rm -rf bin
+	rm -rf bin dist
