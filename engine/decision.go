@@ -124,6 +124,9 @@ func (d Decision) Ended() bool {
 // Running reports whether the decision is in force at now.
 func (d Decision) Running(now int64) bool { return !d.Ended() && d.rec.until > now }
 
+// Began is the revision that brought it.
+func (d Decision) Began() Revision { return Revision(d.rec.begun) }
+
 // Target is the address or range of the decision; invalid for scopes that hold
 // no address.
 func (d Decision) Target() netip.Prefix { return d.view.state.targetOf(d.rec) }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -73,7 +74,7 @@ func (v *View) SiftDecisions(ctx context.Context, f *Filter, as AsOf, yield func
 
 // SiftAlerts is SiftDecisions for alerts, without what was deleted since; the newest come first. What memory
 // does not have of an alert, such as words of its message, the disk is asked for, whose errors it returns.
-func (e *Engine) SiftAlerts(ctx context.Context, v *View, f *Filter, as AsOf, yield func(AlertRow) bool) error {
+func (e *Engine) SiftAlerts(ctx context.Context, v *View, f *Filter, as AsOf, yield func(row AlertRow, began Revision) bool) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func (e *Engine) SiftAlerts(ctx context.Context, v *View, f *Filter, as AsOf, yi
 		if w.err != nil {
 			return false
 		}
-		return !ok || miss != 0 || yield(AlertRow{AlertID(id), int(h.count)})
+		return !ok || miss != 0 || yield(AlertRow{AlertID(id), int(h.count)}, Revision(h.begun.Load()))
 	})
 	if w.err != nil {
 		return w.err
@@ -105,4 +106,38 @@ func (e *Engine) SiftAlerts(ctx context.Context, v *View, f *Filter, as AsOf, yi
 		return err
 	}
 	return v.keeps(as.Revision)
+}
+
+// EndSifted ends what still runs of the decisions that f lets through as of a revision, in one commit, and says how
+// many. What came since stays as it is, and is not counted. It takes eight bytes for each. Errors are those of
+// SiftDecisions and of writes.
+func (e *Engine) EndSifted(ctx context.Context, f *Filter, as AsOf) (int, error) {
+	o := &endDecisions{at: e.Now()}
+	err := e.View().SiftDecisions(ctx, f, as, func(d Decision) bool {
+		if !d.Ended() {
+			o.ids = append(o.ids, uint64(d.ID()))
+		}
+		return true
+	})
+	if err != nil || len(o.ids) == 0 {
+		return 0, err
+	}
+	slices.Sort(o.ids)
+	if err := e.propose(ctx, &proposal{op: o}); err != nil {
+		return 0, err
+	}
+	return o.ended, nil
+}
+
+// DeleteSifted is EndSifted for alerts, which it deletes with their decisions.
+func (e *Engine) DeleteSifted(ctx context.Context, f *Filter, as AsOf) (int, error) {
+	var ids []uint64
+	err := e.SiftAlerts(ctx, e.View(), f, as, func(row AlertRow, _ Revision) bool {
+		ids = append(ids, uint64(row.ID))
+		return true
+	})
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	return e.dropAlerts(ctx, ids, e.Now())
 }

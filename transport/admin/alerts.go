@@ -21,12 +21,17 @@ type AlertShown struct {
 type AlertDeletion struct {
 	ID     uint64 // 0: by the filter
 	Filter AlertFilter
+
+	Listed *Listed `json:",omitempty"` // what a list has, in place of the filter
+	Dry    bool    `json:",omitempty"` // of Listed: delete nothing, only say what would be
 }
 
 // DeletedAlerts is what a deletion of alerts has deleted.
 type DeletedAlerts struct {
 	N     int
 	First []DeletedAlert // the newest of them, at most ShownEnded
+
+	Listing *Listing `json:",omitempty"` // of Listed
 }
 
 // DeletedAlert is one of them, as it was before.
@@ -197,6 +202,12 @@ func (h *Handler) getAlert(_ context.Context, q *AlertRequest) (*AlertShown, err
 // counted, but not named.
 func (h *Handler) deleteAlerts(ctx context.Context, q *AlertDeletion) (*DeletedAlerts, error) {
 	now, view, out := h.engine.Now(), h.engine.View(), &DeletedAlerts{}
+	if q.Listed != nil {
+		return h.deleteListed(ctx, view, q, now)
+	}
+	if q.Dry {
+		return nil, invalid("only what a list has can be looked at before it is deleted")
+	}
 	show := func(a *engine.Alert, ds []engine.Decision) bool {
 		out.First = append(out.First, DeletedAlert{uint64(a.ID), a.Source.Scope, a.Source.Value, a.Scenario, len(ds)})
 		return len(out.First) < ShownEnded

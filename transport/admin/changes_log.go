@@ -99,6 +99,9 @@ func (h *Handler) logImport(ctx context.Context, of *chunk) {
 
 // asked is a filter as a line tells it: what was given.
 func (q *DecisionFilter) asked() string {
+	if q.Listed != nil {
+		return q.Listed.asked()
+	}
 	var parts []string
 	add := func(name, value string) { parts = append(parts, fmt.Sprintf("%s=%.100s", name, value)) }
 	if q.ID != 0 {
@@ -118,6 +121,9 @@ func (q *DecisionFilter) asked() string {
 
 // asked is the same for a deletion of alerts.
 func (q *AlertDeletion) asked() string {
+	if q.Listed != nil {
+		return q.Listed.asked()
+	}
 	var parts []string
 	f := &q.Filter
 	if q.ID != 0 {

@@ -35,6 +35,8 @@ type DecisionFilter struct {
 	Origin   *string
 	Batch    string // "": any; what an import stored
 	List     string // "": any; named list that imports set
+
+	Listed *Listed `json:",omitempty"` // what a list has, in place of all others
 }
 
 // ShownEnded is how many of the decisions that ended are told one by one.
@@ -44,6 +46,8 @@ const ShownEnded = 10
 type Ended struct {
 	N     int
 	First []Decision // the first of them, at most ShownEnded, as they were before
+
+	Listing *Listing `json:",omitempty"` // of Listed
 }
 
 // addDecision stores one decision as an alert of its own, as the reference's command
@@ -156,6 +160,9 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	now, view := h.engine.Now(), h.engine.View()
 	if q.ID != 0 {
 		return h.deleteDecision(ctx, view, q, now)
+	}
+	if q.Listed != nil {
+		return h.endListed(ctx, view, q, now)
 	}
 	if err := q.batchThere(view); err != nil {
 		return nil, err

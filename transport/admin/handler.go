@@ -339,6 +339,7 @@ var kinds = []struct {
 	{"exists", engine.ErrExists, http.StatusConflict},
 	{"refused", engine.ErrRefused, http.StatusForbidden},
 	{"changed", engine.ErrChanged, http.StatusConflict},
+	{"forgotten", engine.ErrForgotten, http.StatusGone},
 	{"busy", engine.ErrBusy, http.StatusServiceUnavailable},
 	{"disk", engine.ErrDisk, http.StatusInsufficientStorage},
 	{"closed", engine.ErrClosed, http.StatusServiceUnavailable},

@@ -243,7 +243,7 @@ func (w *browser) seed() {
 
 // shownPages are the pages that everybody may see and that are looked at in each theme and width.
 var shownPages = []struct{ name, path string }{
-	{"overview", "/"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
+	{"overview", "/"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
 	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"},
 	{"audit", "/audit"}, {"health", "/health-page"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
@@ -258,7 +258,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"allow", allows}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"keyboard", usesKeys}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"keyboard", usesKeys}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)
@@ -378,6 +378,19 @@ func allows(w *browser) {
 	w.shows("1 decisions have ended")
 	w.open("/allowlists/office")
 	w.shows("a partner")
+}
+
+func endsAll(w *browser) {
+	w.open("/decisions?country=DE")
+	w.click(".picked a")
+	w.shows("8 decisions match")
+	w.click("main form .bad")
+	w.shows("8 decisions have ended")
+	w.open("/alerts/delete-matching")
+	w.until("document.querySelector('#typed')")
+	w.click("main form .bad") // the browser asks for the number
+	w.fill("#typed", "1"+kb.Enter)
+	w.shows("nothing was done")
 }
 
 func addsBouncer(w *browser) {

@@ -184,6 +184,13 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/decisions?state=ended", "")
 	w.does(200, "DELETE", "/admin/v1/decisions?batch=partners&dry_run=true", "")
 	w.does(200, "DELETE", "/admin/v1/decisions?ip=203.0.113.0/24&contains_only=true", "")
+	for _, noun := range []string{"decisions", "alerts"} {
+		listed := map[string]string{"decisions": "listed=true&"}[noun]
+		dry, _ := w.does(200, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&dry_run=true", "")["as_of"].(string)
+		w.does(200, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&as_of="+dry, "")
+		w.does(400, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&as_of=x", "")
+		w.does(410, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&as_of=4711.1", "")
+	}
 	w.does(200, "DELETE", "/admin/v1/decisions?all=true", "")
 	w.does(400, "DELETE", "/admin/v1/decisions", "")
 	w.does(200, "GET", "/admin/v1/why?target=192.0.2.7&ago=1m", "")

@@ -189,7 +189,7 @@ func (s *Server) exportAlerts(q *request) error {
 		return f.end(err)
 	}
 	var broken error
-	err := s.options.Engine.SiftAlerts(q.Context(), view, &filter, as, func(row engine.AlertRow) bool {
+	err := s.options.Engine.SiftAlerts(q.Context(), view, &filter, as, func(row engine.AlertRow, _ engine.Revision) bool {
 		a, err := s.alertOf(view, row.ID, as.At)
 		if errors.Is(err, engine.ErrNotFound) {
 			return true // deleted a moment ago

@@ -115,11 +115,59 @@ func (s *Server) addDecision(q *request) error {
 type ended struct {
 	done
 	First []admin.Decision `json:"first"`
+	*listing
+}
+
+// listing is said of what a list has, beside what was done with it.
+type listing struct {
+	AsOf     string          `json:"as_of"`
+	Newer    int             `json:"newer"`
+	Revision engine.Revision `json:"revision"`
+}
+
+func listingOf(l *admin.Listing) *listing {
+	if l == nil {
+		return nil
+	}
+	return &listing{l.AsOf.String(), l.Newer, l.Revision}
+}
+
+// listed reads what a list has: everything only where all is said, for that is not what a slip asks for. narrows are the
+// parameters that say less than all.
+func (w *words) listed(s *Server, filter func(*engine.Filter, int64), narrows []string) *admin.Listed {
+	l := &admin.Listed{}
+	at := s.options.Engine.Now()
+	if text := w.plain("as_of"); text != "" {
+		var err error
+		l.AsOf, err = engine.ParseAsOf(text)
+		w.fail(err)
+		at = l.AsOf.At
+	}
+	filter(&l.Filter, at)
+	narrow := w.plain("community") == "false"
+	for _, name := range narrows {
+		if value := w.plain(name); value != "" && name != "state" {
+			narrow = true
+			l.Words += name + "=" + value + " "
+		}
+	}
+	if all := w.yes("all"); narrow == all && w.err() == nil {
+		w.wrong("say which are meant, by one parameter of the list at least; or all=true for all of them")
+	}
+	return l
 }
 
 // deleteDecisions ends what the filter names. Without any it is refused: all is not what a slip asks for.
+// With listed the parameters are those of the list.
 func (s *Server) deleteDecisions(q *request) error {
 	w := q.words()
+	if w.yes("listed") {
+		f := &admin.DecisionFilter{Dry: w.yes("dry_run"), Listed: w.listed(s, w.decisions, decisionFields)}
+		if err := w.err(); err != nil {
+			return err
+		}
+		return s.endDecisions(q, f)
+	}
 	f := admin.DecisionFilter{
 		Dry: w.yes("dry_run"), Address: w.plain("ip"), Inside: w.yes("contains_only"), Type: w.text("type"), Value: w.text("value"),
 		Scenario: w.text("scenario"), Origin: w.text("origin"), Batch: w.plain("batch"), List: w.plain("list"),
@@ -153,7 +201,7 @@ func (s *Server) endDecisions(q *request, f *admin.DecisionFilter) error {
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, ended{done{e.N, f.Dry}, e.First})
+	return q.answer(http.StatusOK, ended{done{e.N, f.Dry}, e.First, listingOf(e.Listing)})
 }
 
 // newImport is a list of values to add.
@@ -257,6 +305,39 @@ func (s *Server) deleteAlert(q *request) error {
 		return err
 	}
 	return q.answer(http.StatusOK, done{Count: d.N})
+}
+
+// deletedAlerts is which alerts were deleted, or would be.
+type deletedAlerts struct {
+	done
+	First []deletedAlert `json:"first"`
+	*listing
+}
+
+type deletedAlert struct {
+	ID        uint64 `json:"id"`
+	Scope     string `json:"scope"`
+	Value     string `json:"value"`
+	Scenario  string `json:"scenario"`
+	Decisions int    `json:"decisions"`
+}
+
+// deleteAlerts deletes what a list has, with its decisions.
+func (s *Server) deleteAlerts(q *request) error {
+	w := q.words()
+	ask := &admin.AlertDeletion{Dry: w.yes("dry_run"), Listed: w.listed(s, w.alerts, alertFields)}
+	if err := w.err(); err != nil {
+		return err
+	}
+	d, err := q.admin.DeleteAlerts(q.Context(), ask)
+	if err != nil {
+		return err
+	}
+	out := deletedAlerts{done{d.N, ask.Dry}, []deletedAlert{}, listingOf(d.Listing)}
+	for _, a := range d.First {
+		out.First = append(out.First, deletedAlert(a))
+	}
+	return q.answer(http.StatusOK, out)
 }
 
 // bouncerShown is a bouncer in a list.

@@ -27,6 +27,9 @@ type listShown[T any] struct {
 	WithCommunity         bool
 	Refused               bool // what was asked cannot be answered: a notice says why
 
+	Total   int
+	AtLeast bool // there may be more
+
 	States, Spans []string
 	Running       int64 // of all decisions
 
@@ -121,7 +124,7 @@ func (d *listShown[T]) asks() url.Values {
 
 // take shows what was answered.
 func (d *listShown[T]) take(list *answered[T]) {
-	d.Rows = list.Items
+	d.Rows, d.Total, d.AtLeast = list.Items, list.Total, list.AtLeast
 	if d.query.Get("cursor") != "" || d.query.Get("last") != "" {
 		d.First = d.with("cursor", "")
 	}
@@ -193,6 +196,15 @@ func (d *listShown[T]) File(format string) string {
 	whole := d.whole()
 	whole.Set("format", format)
 	return d.base + d.path + "/export?" + whole.Encode()
+}
+
+// Matching is the way to the page that does something with all that match.
+func (d *listShown[T]) Matching(deed string) string {
+	whole := d.whole()
+	if d.path == "/decisions" {
+		whole.Del("state") // what runs can be ended
+	}
+	return d.base + d.path + "/" + deed + "?" + whole.Encode()
 }
 
 // sorting is the head of a column: where it leads, and how the list is ordered by it.

@@ -43,6 +43,7 @@ var routes = []route{
 	{method: "DELETE", path: "/admin/v1/decisions/{id}", role: operator, answer: (*Server).deleteDecision, writes: true},
 
 	{method: "GET", path: "/admin/v1/alerts", role: viewer, answer: (*Server).listAlerts},
+	{method: "DELETE", path: "/admin/v1/alerts", role: operator, answer: (*Server).deleteAlerts, writes: true},
 	{method: "GET", path: "/admin/v1/alerts/export", role: viewer, answer: (*Server).exportAlerts, long: true},
 	{method: "GET", path: "/admin/v1/alerts/{id}", role: viewer, answer: (*Server).getAlert},
 	{method: "DELETE", path: "/admin/v1/alerts/{id}", role: operator, answer: (*Server).deleteAlert, writes: true},
@@ -99,7 +100,7 @@ var routes = []route{
 // asksInAddress are the writes that take parameters, and refuse those they do not know. To any other
 // write none are given: what is asked to be tried only, with dry_run, is not to be done.
 var asksInAddress = map[string]bool{
-	"DELETE /admin/v1/decisions": true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/allowlists/{name}/items": true,
+	"DELETE /admin/v1/decisions": true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}/items": true,
 }
 
 // mux finds the route. What it has no path for is 404, another method 405.
