@@ -85,6 +85,12 @@ func TestAllThatMatch(t *testing.T) {
 	has(t, "the end", v.send("/decisions/end-matching", hiddenFields(page)...), "14 decisions have ended, as revision", "1 of those that you were shown", "1 that match came after", "203.0.113.1")
 	has(t, "nothing", v.get("/decisions/end-matching?country=XX"), "0 decisions match")
 
+	for _, name := range notOfFilter { // a link does nothing
+		for _, path := range []string{"/decisions/end-matching", "/alerts/delete-matching"} {
+			has(t, name, v.read(http.MethodGet, path+"?country=DE&"+name+"=false", nil, 400), "there is no parameter")
+			v.read(http.MethodPost, path, form([]string{"filter", "country=DE&" + name + "=true", "count", "1", "as_of", "1.1"}), 400)
+		}
+	}
 	page = v.get("/alerts/delete-matching")
 	has(t, "all alerts", page, "no filter narrows them", `name="typed"`, "Delete all 28")
 	for _, typed := range []string{"", "27", "all"} {

@@ -94,9 +94,15 @@ func (s *Server) matchingPage(q *request, m *matching) error {
 	return s.show(q.w, q.Request, q.who, &site.Page{Name: "matching", At: m.Noun, Title: m.Verb + " all " + m.Noun + " that match", Data: m})
 }
 
+// notOfFilter are the parameters that say what is done: no address and no form of a browser brings them in a filter.
+var notOfFilter = []string{"dry_run", "as_of", "listed", "all"}
+
 // match asks the API about all that match, with some parameters beside the filter.
 func (s *Server) match(q *request, m *matching, query, more url.Values) (*matched, error) {
 	for name, list := range query {
+		if slices.Contains(notOfFilter, name) {
+			return nil, bad(fmt.Sprintf("there is no parameter %q here", name))
+		}
 		more[name] = list
 	}
 	if m.List == "/decisions" {
