@@ -98,13 +98,17 @@ func (e *Engine) BringMachine(ctx context.Context, m *Machine) error {
 
 // BringBouncer stores a bouncer of another server, with the hash of its key and when it
 // pulled last. What it was told there is not known here: at its next pull it is told
-// everything. One of that name is replaced.
+// everything. One of that name is replaced, with all keys that it has had. ErrExists: the key is, or was before
+// it was rotated, that of another bouncer.
 func (e *Engine) BringBouncer(ctx context.Context, b *Bouncer, lastPull int64) error {
 	if err := b.fits(nil); err != nil {
 		return err
 	}
 	p := &proposal{key: everything}
 	p.resolve = func(v *View) (op, error) {
+		if b.AuthType == AuthAPIKey && !v.mayBring(b) {
+			return nil, v.unusedKey(b.KeyHash)
+		}
 		if v.Bouncer(b.Name) != nil {
 			p.before = &dropBouncers{names: []string{b.Name}}
 		}
@@ -115,6 +119,17 @@ func (e *Engine) BringBouncer(ctx context.Context, b *Bouncer, lastPull int64) e
 		return err
 	}
 	return e.propose(ctx, &proposal{op: &visits{bouncers: []visit{{name: b.Name, at: lastPull}}}})
+}
+
+// mayBring reports whether a key is none of another rotated bouncer's. Its own new one is good for one that
+// has no other rows, for with the last of them go the keys that lead to them.
+func (v *View) mayBring(b *Bouncer) bool {
+	key := v.bouncers.key(&b.KeyHash)
+	if key == nil || *key.ring.owner() == b.KeyHash {
+		return true
+	}
+	row, owned := v.Bouncer(b.Name), v.bouncers.ownedBy(key.ring.owner())
+	return row != nil && owned != nil && owned.len() == 1 && owned.oldest() == row
 }
 
 // broughtAlert is an alert ready to be stored.

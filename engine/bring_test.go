@@ -251,3 +251,30 @@ func TestBringOdd(t *testing.T) {
 		t.Error("when it pulled last is not kept")
 	}
 }
+
+// A bouncer is not brought with a key that another was rotated to, or from; with its own new one it is, and
+// then it is its only one.
+func TestBringBesideRotatedKeys(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, nil)
+	ctx := context.Background()
+	key := func(name string, n byte) *engine.Bouncer {
+		return &engine.Bouncer{Name: name, AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{n}}
+	}
+	wants(t, r.BringBouncer(ctx, key("fw", 1), 9), nil)
+	wants(t, r.RotateBouncer(ctx, "fw", engine.KeyHash{2}, time.Hour), nil)
+	wants(t, r.BringBouncer(ctx, key("other", 2), 9), engine.ErrExists)
+	wants(t, r.Check(), nil)
+	wants(t, r.BringBouncer(ctx, key("shares", 1), 9), nil) // as that of two bouncers may be
+	wants(t, r.BringBouncer(ctx, key("fw", 2), 9), engine.ErrExists)
+	wants(t, r.DeleteBouncer(ctx, "shares"), nil)
+	wants(t, r.BringBouncer(ctx, key("fw", 2), 9), nil)
+	for range 2 {
+		hash := engine.KeyHash{2}
+		if _, ok := r.View().ResolveKey(&hash, r.Now().UnixNano()); !ok || hash != (engine.KeyHash{2}) || r.View().KeysOf(hash, 0) != nil {
+			t.Error("the new key leads elsewhere")
+		}
+		wants(t, r.Check(), nil)
+		r.Restart()
+	}
+}

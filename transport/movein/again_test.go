@@ -372,3 +372,52 @@ func TestDecisionsThatChangeThere(t *testing.T) {
 		}
 	}
 }
+
+// TestRotatedHereStays: a key that was rotated here since it was taken over stays with those that are good
+// beside it, whatever becomes of it there, and is counted; a way back has the newest, names who may show an
+// older one, and what comes from there again is the same bouncer.
+func TestRotatedHereStays(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{
+		"UPDATE bouncers SET last_pull = last_pull WHERE name = 'fw-edge'",
+		"UPDATE bouncers SET api_key = '" + strings.Repeat("ab", 64) + "' WHERE name = 'fw-edge'",
+		"DELETE FROM bouncers WHERE name = 'fw-edge'",
+	} {
+		p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+		h := newHouse(t)
+		h.must(p)
+		first, rotated := h.e.View().Bouncer("fw-edge").Load().KeyHash, engine.KeyHash{7}
+		if err := h.e.RotateBouncer(t.Context(), "fw-edge", rotated, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		exec1(t, owner, command)
+		look := func(when string) {
+			t.Helper()
+			v := h.e.View()
+			for _, key := range []engine.KeyHash{first, rotated} {
+				hash := key
+				_, good := v.ResolveKey(&hash, h.e.Now())
+				if row, _ := v.OldestBouncer(&hash); !good || row == nil || engine.BaseName(row.Load().Name) != "fw-edge" {
+					t.Errorf("%s, %s: a key is not good any more", command, when)
+				}
+			}
+		}
+		for _, when := range []string{"a second time", "a third time"} {
+			if c := h.must(p); c.Stays == nil || c.Stays.Bouncers.N == 0 {
+				t.Errorf("%s, %s: it is not said that it stays: %+v", command, when, c)
+			}
+			look(when)
+		}
+		back, tally := h.back(Newest)
+		if !slices.Equal(tally.OlderKeys, []string{"fw-edge"}) || !slices.ContainsFunc(tally.Table("bouncers").Remarks, func(r Reason) bool { return strings.Contains(r.Text, "an older key") }) {
+			t.Errorf("%s: the way back does not name it: %v", command, tally.OlderKeys)
+		}
+		other := newHouse(t)
+		other.must(back)
+		if row := other.e.View().Bouncer("fw-edge"); row == nil || row.Load().KeyHash != rotated {
+			t.Errorf("%s: the way back has another key", command)
+		}
+		h.must(back)
+		look("from the way back")
+	}
+}

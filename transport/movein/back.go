@@ -43,6 +43,9 @@ type BackTally struct {
 	Revision uint64       `json:"revision"` // of the store
 	Tables   []*BackTable `json:"tables"`
 	Counters Counters     `json:"counters"`
+	// OlderKeys are the bouncers of which a key before the newest is still good in the store. The database has
+	// the newest alone: whoever shows an older one is refused there.
+	OlderKeys []string `json:"older_keys_left_out,omitempty"`
 }
 
 // BackTable counts the rows of one table. Rows is what the store says before anything is

@@ -119,6 +119,9 @@ func (f *filling) bouncers(ctx context.Context) error {
 		hash := f.view.CurrentKey(b.KeyHash)
 		if b.AuthType == engine.AuthTLS {
 			_, _ = rand.Read(hash[:])
+		} else if !b.AutoCreated && len(f.view.KeysOf(b.KeyHash, f.now)) > 1 {
+			add(&rows.tally.Remarks, id, "has an older key that is still good here: there only its newest one is", false)
+			f.Tally.OlderKeys = append(f.Tally.OlderKeys, b.Name)
 		}
 		pulled, address := moment64(row.LastPull()), ""
 		if pulled == nil && bouncersMade.requires("last_pull", f.schema) {

@@ -73,12 +73,21 @@ func (b *Bringer) Machine(ctx context.Context, m *Machine) error {
 }
 
 // Bouncer brings a bouncer. One that is here with the same key stays where it is in the
-// stream.
+// stream, and with it the keys that it was rotated to here.
 func (b *Bringer) Bouncer(ctx context.Context, x *Bouncer) error {
 	b.bouncers = append(b.bouncers, x.Name)
-	row := b.e.View().Bouncer(x.Name)
+	view := b.e.View()
+	row := view.Bouncer(x.Name)
 	if row != nil {
-		if ours := row.Load(); ours.KeyHash == x.KeyHash && ours.AuthType == x.AuthType {
+		ours := row.Load()
+		switch current := view.CurrentKey(ours.KeyHash); {
+		case ours.AuthType != x.AuthType:
+		case current == x.KeyHash:
+			return b.brought(markBouncer, x.Name, nil)
+		case ours.KeyHash == x.KeyHash: // it was rotated here
+			if b.changedHere(markBouncer, x.Name) {
+				return nil
+			}
 			return b.brought(markBouncer, x.Name, nil)
 		}
 	}

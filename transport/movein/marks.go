@@ -34,8 +34,10 @@ func machineMark(m *engine.Machine) mark {
 	return markOf(fmt.Sprintf("machine %q %q %v", m.PasswordHash, m.AuthType, m.Validated))
 }
 
-func bouncerMark(x *engine.Bouncer) mark {
-	return markOf(fmt.Sprintf("bouncer %q %q", x.KeyHash[:], x.AuthType))
+// bouncerMark has the key that is the bouncer's now, so that a rotated one was changed here.
+func bouncerMark(v *engine.View, x *engine.Bouncer) mark {
+	key := v.CurrentKey(x.KeyHash)
+	return markOf(fmt.Sprintf("bouncer %q %q", key[:], x.AuthType))
 }
 
 func listMark(l *engine.Allowlist) mark {
@@ -64,7 +66,7 @@ func (b *Bringer) markHere(kind byte, name string) mark {
 		}
 	case markBouncer:
 		if row := v.Bouncer(name); row != nil {
-			return bouncerMark(row.Load())
+			return bouncerMark(v, row.Load())
 		}
 	case markList:
 		if l := v.Allowlist(name); l != nil {

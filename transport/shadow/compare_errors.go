@@ -61,7 +61,9 @@ func judgeStatus(x *exchange, theirs, ours *answer) difference {
 	case x.route.name == "POST /v1/watchers" && theirs.status == http.StatusInternalServerError && ours.status == http.StatusUnprocessableEntity:
 		d.reason = whyOlderStatus
 	case theirs.status < 400 && ours.status == http.StatusForbidden && x.header.Get("X-Api-Key") != "":
-		d.kind = "lapid does not know a key that the old server knows: run 'lapid movein' again"
+		d.kind = "lapid does not know a key that the old server knows: run 'lapid movein' again or, if it was rotated here, give the bouncer the new one"
+	case theirs.status == http.StatusForbidden && ours.status < 400 && x.header.Get("X-Api-Key") != "":
+		d.kind = "the old server does not know a key that lapid knows: it was made or rotated here ('lapid bouncers add', 'rotate')"
 	case theirs.status < 400 && ours.status == http.StatusUnauthorized:
 		d.kind = "lapid does not know a machine, its password or its token, which the old server knows: run 'lapid movein' again"
 	}

@@ -154,6 +154,12 @@ func answered(method, target string, theirs, ours int, theirBody, ourBody string
 	return x
 }
 
+// keyed is an exchange of a bouncer's.
+func keyed(x *exchange) *exchange {
+	x.header.Set("X-Api-Key", "key")
+	return x
+}
+
 // TestCompareHeads has the rules for statuses, headers and errors.
 func TestCompareHeads(t *testing.T) {
 	t.Parallel()
@@ -169,6 +175,8 @@ func TestCompareHeads(t *testing.T) {
 		{answered("GET", "/v1/decisions/stream?ip=x", 500, 200, `{"message":"y"}`, `{"new": [], "deleted": []}`), whyOlderStatus},
 		{answered("POST", "/v1/watchers", 500, 422, `{"message":"y"}`, ``), whyOlderStatus},
 		{answered("GET", "/v1/heartbeat", 200, 401, "", ""), "? lapid does not know a machine, its password or its token, which the old server knows: run 'lapid movein' again"},
+		{keyed(answered("GET", "/v1/decisions", 200, 403, "null", "")), "? lapid does not know a key that the old server knows: run 'lapid movein' again or, if it was rotated here, give the bouncer the new one"},
+		{keyed(answered("GET", "/v1/decisions", 403, 200, "", "null")), "? the old server does not know a key that lapid knows: it was made or rotated here ('lapid bouncers add', 'rotate')"},
 		{answered("GET", "/v1/alerts", 401, 401, `{"message":"token is expired"}`, `{"message":"Token is not valid"}`), ""},
 		{answered("GET", "/v1/alerts", 500, 500, `{"message":"Filter parameter 'x' is unknown (=1): invalid filter"}`, `{"message":"filter parameter 'x' is unknown (=1): invalid filter"}`), ""},
 		{answered("GET", "/v1/alerts", 500, 500, `{"message":"a"}`, `{"message":"b"}`), "? errors of another class"},

@@ -160,10 +160,14 @@ func (p *program) shadowTLS() (*tls.Config, error) {
 	return c, err
 }
 
-// bouncerName is the name of the oldest bouncer with a key.
+// bouncerName is the name of the oldest bouncer with a key, be it one that it was rotated to, or one before that
+// is still good.
 func (p *program) bouncerName(key string) string {
-	hash := engine.KeyHash(sha512.Sum512([]byte(key)))
-	row, _ := p.engine.View().OldestBouncer(&hash)
+	hash, view := engine.KeyHash(sha512.Sum512([]byte(key))), p.engine.View()
+	if _, good := view.ResolveKey(&hash, p.engine.Now()); !good {
+		return ""
+	}
+	row, _ := view.OldestBouncer(&hash)
 	if row == nil {
 		return ""
 	}

@@ -65,8 +65,22 @@ func (m *moveIn) goBack(ctx context.Context, t *Terminal) error {
 	if err := w.show(path, tally); err != nil {
 		return err
 	}
+	if list := tally.OlderKeys; len(list) > 0 {
+		t.log("warning", "only the newest key of each bouncer was written, and these may still show an older one, which is refused there: give them the newest before the other server answers: %s", someOf(list))
+	}
 	t.success("wrote %s for a server of version %s (%s); never let an older one open it", path, w.schema, why)
 	return nil
+}
+
+// mostShownKeys is how many bouncers with older keys are named in a line; -o json names all.
+const mostShownKeys = 20
+
+// someOf are the first of a list of names, and how many others there are.
+func someOf(names []string) string {
+	if more := len(names) - mostShownKeys; more > 0 {
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:mostShownKeys], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // schemaFor is the version that a database is written for, and why.
