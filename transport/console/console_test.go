@@ -517,8 +517,7 @@ func TestBounds(t *testing.T) {
 	if status, text, _ := b.ask("POST", "/admin/v1/decisions", b.tokens[admins], long); status != 413 {
 		t.Errorf("%d %s", status, text)
 	}
-	var p places
-	p.of = map[string]int{}
+	p := places{room: maxAtWork, of: map[string]int{}}
 	var leave []func()
 	for range maxOfOne {
 		l, err := p.take("a", maxOfOne)
