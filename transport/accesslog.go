@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"log/slog"
 	"net/netip"
 	"runtime"
@@ -88,7 +89,7 @@ func (l *accessLog) line(w *accessLine, r *conn.Request, client netip.Addr, now 
 	b := w.begin(client, now)
 	b = visible.AppendText(b, r.Method)
 	b = append(b, ' ')
-	b = appendShort(b, r.Target)
+	b = appendTarget(b, r)
 	b = append(b, ' ')
 	b = visible.AppendText(b, r.Protocol)
 	b = append(b, ' ')
@@ -137,6 +138,66 @@ func appendShort(dst, s []byte) []byte {
 		return visible.AppendText(dst, s)
 	}
 	return visible.AppendText(dst, visible.Short(string(s)))
+}
+
+// appendTarget appends what lines tell of a request's target.
+func appendTarget(dst []byte, r *conn.Request) []byte {
+	target, hidden := toldTarget(r)
+	if dst = appendShort(dst, target); hidden {
+		dst = append(dst, hiddenQuery...)
+	}
+	return dst
+}
+
+// hiddenQuery stands for a query that is not told.
+const hiddenQuery = "?..."
+
+// toldTarget is what lines tell of a request's target, and whether it had a query that they do not. A query is
+// hidden where it may hold a secret of somebody: the token of an export; at a door, what the client of a proxy
+// asked for; and where there is nothing, for that may be either, in another spelling.
+func toldTarget(r *conn.Request) (target []byte, hidden bool) {
+	at := bytes.IndexByte(r.Target, '?')
+	if at < 0 {
+		return r.Target, false
+	}
+	nowhere := r.Kind == conn.Other && r.Line == conn.NoLine
+	if nowhere || string(r.Path) == doorPath || hasToken(r.Target[at+1:]) {
+		return r.Target[:at], true
+	}
+	return r.Target, false
+}
+
+// hasToken reports whether the word token is in a query, in capitals or not, and with any letter of it escaped.
+func hasToken(query []byte) bool {
+	const word = "token"
+	for ; len(query) > 0; query = query[1:] {
+		rest, n := query, 0
+		for n < len(word) && len(rest) > 0 {
+			c := rest[0]
+			if c == '%' && len(rest) > 2 {
+				c, rest = hexDigit(rest[1])<<4|hexDigit(rest[2]), rest[2:]
+			}
+			if c|0x20 != word[n] {
+				break
+			}
+			rest, n = rest[1:], n+1
+		}
+		if n == len(word) {
+			return true
+		}
+	}
+	return false
+}
+
+// hexDigit is the value of a digit, or of what is none something that is no letter's.
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 0
 }
 
 // appendQuoted appends what a client sent, within the quotes that stand around

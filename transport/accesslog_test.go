@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -18,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"lapid/engine"
 	"lapid/transport/conn"
 	"lapid/transport/visible"
 )
@@ -278,6 +280,80 @@ func TestFullLog(t *testing.T) {
 		}
 		last[m[1]] = n + 1
 	}
+}
+
+// A token in a query, however it is spelt and wherever it is sent, and what clients of a proxy ask it for, are in no
+// line, of whatever answer, nor in those about refusals; other queries are.
+func TestQueriesWithSecretsAreNotLogged(t *testing.T) {
+	t.Parallel()
+	bothWays(t, func(t *wireTest) {
+		t.Parallel()
+		var lines, log lockedBuffer
+		h := newHouse(t, func(b *build) {
+			behindProxies("127.0.0.0/8")(b)
+			b.server.AccessLog = &plainLines{out: &lines}
+			b.server.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		})
+		h.ban("198.51.100.1")
+		h.addExport("list", func(x *engine.Export) { x.Auth, x.Path = engine.ExportToken, "/lists/mine" })
+		h.addExport("far", func(x *engine.Export) {
+			x.Auth, x.AllowFrom = engine.ExportToken, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		})
+		const free, banned = "X-Forwarded-For: 203.0.113.1", "X-Forwarded-For: 198.51.100.1"
+		statuses, asked := map[int]int{}, 0
+		ask := func(method, target string, header ...string) {
+			t.Helper()
+			asked++
+			c, in := h.dial()
+			fmt.Fprintf(c, "%s %s HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", method, target, strings.Join(append(header, "Connection: close"), "\r\n"))
+			w, err := http.ReadResponse(in, &http.Request{Method: method})
+			h.must(err)
+			statuses[w.StatusCode]++
+			w.Body.Close()
+			c.Close()
+		}
+		for _, key := range []string{"token=", "TOKEN=", "a=b&token=", "%74oken=", "tok%65n=", "%74%6F%6b%65%6E=", "x;token="} {
+			for _, path := range []string{"/exports/list", "/exports/list/", "/exports/list.md5", "/exports/far", "/exports/none", "/exports/list/more", "/exports%2Flist", "/lists/mine", "/lists/mine.sha256", "/lists/mine/", "/v1/decisions", "/v1/none", "/", "http://x/exports/list"} {
+				for _, value := range []string{"hush-" + exportSecret, exportSecret + "-hush", exportSecret} {
+					ask("GET", path+"?"+key+value)
+				}
+			}
+			ask("POST", "/exports/list?"+key+exportSecret)
+			ask("HEAD", "/exports/list?"+key+exportSecret)
+			ask("DELETE", "/v1/alerts?"+key+exportSecret)
+		}
+		for _, method := range []string{"GET", "HEAD", "POST", "PROPFIND"} {
+			for _, path := range []string{"/auth", "/auth/", "/auth/more", "//auth", "/Auth", "/%61uth", "http://x/auth"} {
+				for _, header := range [][]string{{"X-Api-Key: " + testKey, free}, {"X-Api-Key: " + testKey, banned}, {"X-Api-Key: " + testKey}, {"X-Api-Key: wrong", free}, {free}} {
+					ask(method, path+"?session=hush&reset=hush", header...)
+				}
+			}
+		}
+		ask("GET", "/v1/decisions?ip=192.0.2.1&seen=1", keyLine[:len(keyLine)-2])
+		for _, status := range []int{200, 301, 400, 401, 403, 404, 405} {
+			if statuses[status] == 0 {
+				t.Errorf("nothing was answered with %d: %v", status, statuses)
+			}
+		}
+		h.eventually("every request has its line", func() bool { return strings.Count(lines.String(), "\n") >= asked })
+		h.Advance(time.Hour) // refusals that wait are told
+		h.server.denials.tellDue(h.Engine.Now(), true)
+		for name, text := range map[string]string{"the access log": lines.String(), "the log": log.String()} {
+			for _, line := range strings.Split(text, "\n") {
+				if strings.Contains(line, "hush") || strings.Contains(line, exportSecret) {
+					t.Errorf("%s: %s", name, line)
+				}
+			}
+		}
+		for _, want := range []string{"GET /exports/list?... HTTP", "GET /auth?... HTTP", "GET /v1/decisions?ip=192.0.2.1&seen=1 HTTP"} {
+			if !strings.Contains(lines.String(), want) {
+				t.Errorf("there is no %s", want)
+			}
+		}
+		if !strings.Contains(log.String(), "refused") {
+			t.Error("no refusal is told")
+		}
+	})
 }
 
 // BenchmarkAccessLine is what a line costs who answers.

@@ -42,7 +42,6 @@ const (
 // ask answers whether a proxy's client may pass. It allocates nothing, and may run on a loop.
 func (s doors) ask(x *exchange) error {
 	r := x.request
-	r.Target = r.Path // a query is the client's affair, and so is what is in it
 	if r.HasBody() {
 		x.answer.Close() // nothing of it is read, and what came behind it is not found
 	}

@@ -117,5 +117,6 @@ func (x *exchange) asMachine() context.Context {
 
 // tellDeletion says in the log that the caller has deleted so many of something.
 func (x *exchange) tellDeletion(what string, n int) {
-	x.core.deletions.tell(what, x.machine, n, x.client, x.request.Target, x.now)
+	target, _ := toldTarget(x.request)
+	x.core.deletions.tell(what, x.machine, n, x.client, target, x.now)
 }

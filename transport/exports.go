@@ -42,7 +42,6 @@ var (
 func (s exports) get(x *exchange) error {
 	r := x.request
 	if r.MayWait() {
-		x.hideToken()
 		name, err := x.param()
 		if err != nil {
 			return err
@@ -85,7 +84,6 @@ func (s exports) at(path string) (*engine.Export, export.Sum) {
 
 // serve answers with an export that is there, or with its digest.
 func (s exports) serve(x *exchange, one *engine.Export, sum export.Sum) error {
-	x.hideToken()
 	pull := export.Pull{At: x.now, Address: x.client, Agent: shortly(string(x.request.Agent))}
 	b, err := s.answer(x, one, sum, &pull)
 	if err != nil {
@@ -367,11 +365,4 @@ func isSecret(one *engine.Export, shown []byte) bool {
 		is |= subtle.ConstantTimeCompare(hash[:], one.Secrets[i].Hash[:])
 	}
 	return is == 1 && len(shown) > 0
-}
-
-// hideToken takes a token out of what logs tell of the request.
-func (x *exchange) hideToken() {
-	if bytes.Contains(x.request.Query, []byte("token")) {
-		x.request.Target = append(slices.Clone(x.request.Path), "?..."...)
-	}
 }

@@ -121,7 +121,7 @@ func (x *exchange) tellFault() {
 	one.who = shortly(one.who)
 	one.agent = shortly(string(x.request.Agent))
 	if x.route.path == "" {
-		one.request = shortly(string(x.request.Method) + " " + string(x.request.Target))
+		one.request = shortly(string(x.request.Method) + " " + string(appendTarget(nil, x.request)))
 	}
 	if status >= http.StatusInternalServerError {
 		x.core.log.Debug("a request failed", "request", x, "status", status, "error", x.failure)
