@@ -103,9 +103,16 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   movein                LAPID_MOVEIN                auto: a start on a store without bouncers and
                                                     machines takes over the database of db_config
                                                     (off: it says that it is there; never: not that)
+  allowlist_wins        LAPID_ALLOWLIST_WINS        true: what is allowlisted is free, whatever is
+                                                    banned around it, before or after (false)
+  capi_shrunken_lists   LAPID_CAPI_SHRUNKEN_LISTS   hold (default) or accept: a list of the Central API
+                                                    that is empty, or lost more than half
   exports               (in lapid.yaml alone)       lists for devices that cannot be bouncers
-  audit: {max_age, max_rows, off}                   rows of the audit that are kept (90d, 1000000);
-                                                    off: true has none be written
+  audit                 (in lapid.yaml alone)       max_age and max_rows of the audit's rows that are
+                                                    kept (90d, 1000000); off: true has none be written
+  backup                (in lapid.yaml alone)       dir in which the server makes backups by itself
+                                                    (nowhere), every so often (24h), and how many it
+                                                    has keep (7)
   openapi               LAPID_OPENAPI               who may have the description of the API at
                                                     /openapi.json, /openapi.yaml and /docs: public
                                                     (default), authenticated or off
@@ -130,9 +137,9 @@ is made at the first start and kept.`,
 			return t.Settle()
 		},
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("unknown command %q%s", args[0], hint(args[0]))
+				return fmt.Errorf("unknown command %q%s", args[0], hint(c, args[0]))
 			}
 			return nil
 		},
@@ -169,9 +176,13 @@ is made at the first start and kept.`,
 
 // hint names the verb that was probably meant, or where all are told. Only
 // the first level is looked at: groups name their own verbs.
-func hint(word string) string {
-	verbs := []string{"serve", "quickstart", "health", "ready", "doctor", "docs", "machines", "bouncers", "operators", "allowlists", "alerts", "decisions", "why",
-		"metrics", "exports", "lapi", "capi", "console", "papi", "profiles", "config", "backup", "restore", "movein", "shadow", "check", "version", "completion"}
+func hint(root *cobra.Command, word string) string {
+	var verbs []string
+	for _, one := range root.Commands() {
+		if one.IsAvailableCommand() {
+			verbs = append(verbs, one.Name())
+		}
+	}
 	if near := config.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}

@@ -3,12 +3,18 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/verbs"
+	"lapid/transport/admin"
 )
 
 // visited is what doctor says in JSON.
@@ -103,6 +109,19 @@ func TestDoctor(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Where the settings say: once a day, of which the one of before has missed ten.
+	write(t, h.dir, "lapid.yaml", "backup: {dir: '"+backups+"', every: 24h}\n")
+	r := h.do("", "doctor", "-o", "json")
+	if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+		t.Fatal(err, r)
+	}
+	expect(v, "advice", "backups", "the newest in "+backups+" is 10 days old")
+	if !strings.Contains(r.out, "the server makes them by itself") || strings.Contains(r.out, "/var/backups") {
+		t.Error(r.out)
+	}
+	if err := os.Remove(h.dir + "/lapid.yaml"); err != nil {
+		t.Fatal(err)
+	}
 	p := start(t, nil, "-c", h.file, "serve")
 	h.awaitHealth(p)
 	v = ask("--deep")
@@ -115,8 +134,79 @@ func TestDoctor(t *testing.T) {
 	expect(v, "well", "files", "none is for everybody")
 	write(t, h.dir, "config.yaml.local", fmt.Sprintf("api: {server: {listen_uri: '127.0.0.1:%d'}}\n", freePort(t)))
 	expect(ask(), "advice", "ports", "is free, though a server runs")
-	r := h.do("", "doctor")
+	r = h.do("", "doctor")
 	if r.exit != exitFails || !strings.Contains(r.out, "\n                        → ") || !strings.Contains(r.out, " with advice, ") {
 		t.Errorf("%+v", r)
 	}
+}
+
+// TestDoctorDoesNotWait: a server that listens and does not answer, or not any more, is named as that, and what is
+// to be done is not what is to be done about rights.
+func TestDoctorDoesNotWait(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig+"common: {log_level: info}\n")
+	setup, err := config.Load(s.file, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := setup.Socket()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	status := fmt.Sprintf(`{"Version":%d,"Program":%q,"PID":1}`, admin.Version, version)
+	for name, c := range map[string]struct {
+		answers  map[string]string // by verb; what is not there is not answered
+		text, do string
+	}{
+		"hangs":             {nil, "though a server listens there: it hangs", "kill -QUIT"},
+		"hangs later":       {map[string]string{"/status": status}, "though a server listens there: it hangs", "kill -QUIT"},
+		"another version":   {map[string]string{"/status": `{"Version":1,"Program":"old","PID":1}`}, "speaks version 1", "restart the server"},
+		"backup that ends":  {map[string]string{"/status": status, "/ready": `{}`, "/backup": "not one"}, "cannot be read to its end", "lapid check"},
+		"backup that hangs": {map[string]string{"/status": status, "/ready": `{}`, "/backup": ""}, "nothing came of a backup of it", "dmesg"},
+	} {
+		// One that is slow for want of a processor is told as one that hangs: then it gets more time.
+		var r result
+		found := false
+		for patience := 300 * time.Millisecond; !found && patience < 2*deadline; patience *= 2 {
+			r = visitTo(s, path, c.answers, patience)
+			var v visited
+			if err := json.Unmarshal([]byte(r.out), &v); err != nil {
+				t.Fatal(name, err, r)
+			}
+			for _, one := range v.Checks {
+				if strings.Contains(one.Found, c.text) {
+					found = one.State == "broken" && strings.Contains(one.Do, c.do) && !strings.Contains(one.Do, "as root")
+				}
+			}
+		}
+		if !found || r.exit != exitBroken {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// visitTo is what doctor says of a server that answers some verbs, others not, and an empty answer never to its end.
+func visitTo(s *site, path string, answers map[string]string, patience time.Duration) result {
+	s.t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, known := answers[r.URL.Path]
+		if known && text != "" {
+			_, _ = io.WriteString(w, text)
+			return
+		}
+		if known { // it has begun
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done() // when the connection ends
+	})}
+	over := make(chan struct{})
+	go func() { defer close(over); _ = server.Serve(l) }()
+	r := s.in(&verbs.Terminal{In: strings.NewReader(""), Patience: patience}, "doctor", "--deep", "-o", "json", "--backups", "none")
+	_ = server.Close()
+	<-over
+	return r
 }

@@ -13,7 +13,7 @@ import (
 // verbs; docs/exports.md has all.
 type ExportSetting struct {
 	Name       string            `yaml:"name"`                 // of the list, and its path below /exports
-	Format     string            `yaml:"format"`               // one of lapid exports add --help
+	Format     string            `yaml:"format"`               // one of lapid exports --help
 	Path       string            `yaml:"path"`                 // another path
 	Options    map[string]string `yaml:"options"`              // of the format, such as list=blocked
 	Types      []string          `yaml:"types"`                // default: ban

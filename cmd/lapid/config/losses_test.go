@@ -67,6 +67,16 @@ func TestStrayVariables(t *testing.T) {
 		!strings.Contains(s.Warnings[1], "LAPID_WHATEVER is no setting and has no effect; there are LAPID_DATA_DIR, ") {
 		t.Errorf("%q", s.Warnings)
 	}
+	// What has keys or a list within has no variable, and none is named.
+	for _, key := range []string{"BACKUP", "EXPORTS", "AUDIT", "CONSOLE"} {
+		s = &Setup{}
+		if s.StrayVariables([]string{"LAPID_" + key + "=x"}); len(s.Warnings) != 1 || strings.Count(s.Warnings[0]+",", "LAPID_"+key+",") > 0 {
+			t.Errorf("%q", s.Warnings)
+		}
+		if _, err := load(t, plainConfig, "", map[string]string{"LAPID_" + key: "x"}); err != nil {
+			t.Errorf("LAPID_%s: %v", key, err)
+		}
+	}
 }
 
 // TestByteOrderMark: a file that an editor began with a mark is read past it, and

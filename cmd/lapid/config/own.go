@@ -9,7 +9,6 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +75,7 @@ type Settings struct {
 	MaxHeaderBytes string `yaml:"max_header_bytes"`
 	// Loops is how many loops hold connections that have no goroutine of their own:
 	// auto (default, one for each processor), a number from 1 to 256, or off, when
-	// each connection has one. With TLS there are none.
+	// each connection has one. Connections over TLS come to them when their handshake is done.
 	Loops string `yaml:"loops"`
 	// BookmarkJournal is how much of the journal is kept on the disk for a reader of the
 	// history (a Bookmark of the engine) that has fallen behind, such as 256MiB; default
@@ -97,7 +96,7 @@ type Settings struct {
 	// keeps alerts away, and a range that is banned later bans all that is in it.
 	AllowlistWins bool `yaml:"allowlist_wins"`
 	// Exports are lists for devices that cannot be bouncers, served at /exports/NAME. They are
-	// changed here alone; others are made by lapid exports add.
+	// changed here alone; others are made by lapid exports add. It has no variable.
 	Exports []ExportSetting `yaml:"exports"`
 	// Console is the operators' listener over HTTP. Of it LAPID_CONSOLE_LISTEN gives listen alone.
 	Console ConsoleSettings `yaml:"console"`
@@ -352,9 +351,15 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 // consoleVariable gives console.listen, the only variable for a key within a key.
 const consoleVariable = "LAPID_CONSOLE_LISTEN"
 
-// variableKeys are the keys that variables can give.
+// variableKeys are the keys that variables can give: those that have one value, and no keys or lists within.
 func variableKeys() []string {
-	return slices.DeleteFunc(keysOf(reflect.TypeFor[Settings]()), func(key string) bool { return key == "console" || key == "audit" })
+	var keys []string
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[Settings]()) {
+		if kind := f.Type.Kind(); kind != reflect.Struct && kind != reflect.Slice {
+			keys = append(keys, f.Tag.Get("yaml"))
+		}
+	}
+	return keys
 }
 
 // settingVariables are the names of all variables that give a setting.

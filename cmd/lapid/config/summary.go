@@ -96,6 +96,7 @@ func (s *Setup) Summary() []Setting {
 		Setting{"sync", s.Own.Sync == nil || *s.Own.Sync, ""}, Setting{"access_log", s.AccessLog(), ""},
 		Setting{"on_filter_error", or(s.Own.OnFilterError, "refuse"), ""},
 		Setting{"allowlist_wins", s.Own.AllowlistWins, ""},
+		Setting{"capi_shrunken_lists", or(s.Own.ShrunkenLists, "hold"), ""},
 		Setting{"bouncer_rows_per_key", cmp.Or(s.Own.RowsPerKey, 10_000), ""},
 		Setting{"bouncer_ipv6_prefix", cmp.Or(s.Own.IPv6Prefix, 128), ""},
 		Setting{"max_header_bytes", or(s.Own.MaxHeaderBytes, "64KiB"), ""}, Setting{"loops", or(s.Own.Loops, "auto"), ""},

@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +62,7 @@ type visit struct {
 	setup    *config.Setup
 	prospect *Prospect
 	now      time.Time
-	backups  string // folder
+	backups  string // folder; "": that of the settings, or else the usual one
 	deep     bool
 
 	server    *admin.Client // nil: none runs
@@ -79,7 +82,8 @@ func Doctor(t *Terminal, look func(ctx context.Context, s *config.Setup) (*Prosp
 what kind it is, the clock, limits of open files and of memory, ports and who holds them, certificates, modes of files
 with secrets, bouncers that are silent or behind, machines without a heartbeat, the Central API, and the age of backups.
 It changes nothing and asks nobody but the running server and the resolver. Run it as the server's user, or as root:
-another user sees less, and what cannot be seen is unknown.
+another user sees less, and what cannot be seen is unknown. A server that does not answer for 30 seconds, or sends nothing
+of a backup for as long, is waited for no longer.
 
 Exit code 0: all is well, or unknown; 1: there is advice; 2: something is broken.`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -88,13 +92,16 @@ Exit code 0: all is well, or unknown; 1: there is advice; 2: something is broken
 			return v.tell()
 		},
 	}
-	c.Flags().StringVar(&v.backups, "backups", "/var/backups/lapid", "folder of backups, or none: their age is not looked at")
+	c.Flags().StringVar(&v.backups, "backups", "", "folder of backups, or none: their age is not looked at (default backup.dir of lapid.yaml, or else "+usualBackups+")")
 	c.Flags().BoolVar(&v.deep, "deep", false, "beside a running server: read a backup of it to its end, which reads the whole store")
 	return c
 }
 
-// visitPatience bounds all that is asked of a server.
+// visitPatience bounds all that is asked of a server, and how long it sends nothing of a backup.
 const visitPatience = 30 * time.Second
+
+// patience is visitPatience, or what the terminal has.
+func (v *visit) patience() time.Duration { return cmp.Or(v.t.Patience, visitPatience) }
 
 // examine looks at one thing after the other. Where the configuration cannot be read nothing else can be found.
 func (v *visit) examine(ctx context.Context, look func(ctx context.Context, s *config.Setup) (*Prospect, error)) {
@@ -104,7 +111,7 @@ func (v *visit) examine(ctx context.Context, look func(ctx context.Context, s *c
 		return
 	}
 	v.setup = s
-	asking, cancel := context.WithTimeout(ctx, visitPatience)
+	asking, cancel := context.WithTimeout(ctx, v.patience())
 	defer cancel()
 	v.meet(asking)
 	if v.server != nil {
@@ -135,7 +142,10 @@ func (v *visit) meet(ctx context.Context) {
 		v.status, err = c.Status(ctx)
 	}
 	if err != nil {
-		v.note(isUnknown, "server", datadir.Permitted(err, v.setup.Socket()).Error(), "run this as the server's user, or as root")
+		v.unanswered(err)
+		if c != nil {
+			c.Close()
+		}
 		return
 	}
 	v.server = c
@@ -144,6 +154,28 @@ func (v *visit) meet(ctx context.Context) {
 		return
 	}
 	v.well("server", fmt.Sprintf("process %d, version %s, revision %d", v.status.PID, v.status.Program, v.status.Revision))
+}
+
+// unanswered says why there was no answer from a server that listens, and what to do about that.
+func (v *visit) unanswered(err error) {
+	const check, socket = "server", "nobody answers on "
+	path := datadir.Absolute(v.setup.Socket())
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		v.note(isUnknown, check, datadir.Permitted(err, path).Error(), "run this as the server's user, in its group, or as root: half of this is asked of it")
+	case errors.Is(err, context.Canceled):
+		v.note(isUnknown, check, "it was not waited for: "+err.Error(), "")
+	case outOfTime(err):
+		v.broken(check, fmt.Sprintf("%s%s within %s, though a server listens there: it hangs, or its machine has no processor or disk for it", socket, path, v.patience()),
+			"see its log and what its process waits for; kill -QUIT has it write that into its log and end, and then it can be started again")
+	default:
+		v.broken(check, err.Error(), "if it is another program that listens there, name another admin_socket; if versions differ, restart the server; see its log")
+	}
+}
+
+// outOfTime reports whether nobody answered in time.
+func outOfTime(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // configuration tries a start. Each warning is advice, but for those that name what is accepted for others.
@@ -213,11 +245,11 @@ func (v *visit) inspected(found *engine.Inspection) {
 // askStore asks the server what is wrong with its store, and reads a backup of it where that is wanted.
 func (v *visit) askStore(ctx context.Context) {
 	const check = "store"
-	asking, cancel := context.WithTimeout(ctx, visitPatience)
+	asking, cancel := context.WithTimeout(ctx, v.patience())
 	defer cancel()
 	r, err := v.server.Ready(asking)
 	if err != nil {
-		v.note(isUnknown, check, err.Error(), "")
+		v.unanswered(err)
 		return
 	}
 	for _, one := range r.Troubles {
@@ -228,10 +260,10 @@ func (v *visit) askStore(ctx context.Context) {
 		v.note(state, string(one.Kind), line(one.Text)+" (since "+time.Unix(0, one.Since).UTC().Format(time.RFC3339)+")", "")
 	}
 	if v.deep {
-		stream, err := v.server.Backup(ctx)
-		if err == nil {
-			_, err = persist.Verify(stream)
-			_ = stream.Close()
+		err := v.readAll(ctx)
+		if outOfTime(err) {
+			v.broken(check, fmt.Sprintf("nothing came of a backup of it for %s: its disk hangs, or is overloaded", v.patience()), "see the server's log and the kernel's (dmesg); look again when the machine is idle")
+			return
 		}
 		if err != nil {
 			v.broken(check, "a backup of it cannot be read to its end: "+err.Error(), "see the server's log, then stop it and run: lapid check")
@@ -243,6 +275,36 @@ func (v *visit) askStore(ctx context.Context) {
 	if len(r.Troubles) == 0 {
 		v.well(check, "the server says that it is ready; --deep reads all of it, lapid check too while no server runs")
 	}
+}
+
+// readAll reads a backup to its end, as long as something comes.
+func (v *visit) readAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	enough := time.AfterFunc(v.patience(), func() { cancel(context.DeadlineExceeded) })
+	defer enough.Stop()
+	stream, err := v.server.Backup(ctx)
+	if err == nil {
+		_, err = persist.Verify(&flowing{stream, func() { enough.Reset(v.patience()) }})
+		_ = stream.Close()
+	}
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// flowing tells when something was read.
+type flowing struct {
+	io.Reader
+	came func()
+}
+
+func (f *flowing) Read(p []byte) (n int, err error) {
+	if n, err = f.Reader.Read(p); n > 0 {
+		f.came()
+	}
+	return n, err
 }
 
 // note adds a finding.

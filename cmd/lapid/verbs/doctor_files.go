@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"lapid/cmd/lapid/backups"
 	"lapid/cmd/lapid/datadir"
 )
 
@@ -149,8 +151,21 @@ func (v *visit) secrets() {
 	}
 }
 
-// oldBackup is when another is due.
+// oldBackup is when another is due that people, or a timer of theirs, make.
 const oldBackup = 7 * 24 * time.Hour
+
+// usualBackups is where they are looked for when nobody says where.
+const usualBackups = "/var/backups/lapid"
+
+// backupsOf is the folder of backups, and after how long another is due in it; made says that the server makes them by itself.
+func (v *visit) backupsOf() (dir string, due time.Duration, made bool) {
+	own := &v.setup.Own.Backup
+	if made = own.Dir != "" && (v.backups == "" || filepath.Clean(v.backups) == filepath.Clean(own.Dir)); made {
+		every, _, _ := own.Plan() // it was checked when it was read
+		return own.Dir, 2 * every, true
+	}
+	return cmp.Or(v.backups, usualBackups), oldBackup, false
+}
 
 // oldBackups looks for the newest backup in a folder.
 func (v *visit) oldBackups() {
@@ -158,25 +173,34 @@ func (v *visit) oldBackups() {
 	if v.backups == "none" {
 		return
 	}
-	entries, err := os.ReadDir(v.backups)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		v.note(isUnknown, check, datadir.DeniedFile(err).Error(), "")
+	dir, due, made := v.backupsOf()
+	write := "lapid backup " + dir + " writes one, beside the running server too"
+	if made {
+		write = "the server makes them by itself (backup in lapid.yaml) while it runs: lapid ready and its log say why it did not; " + write
+	}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		v.note(isUnknown, check, datadir.DeniedFile(err).Error(), "run this as the owner of that folder, or as root")
+		return
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		v.note(isUnknown, check, err.Error(), "--backups FOLDER looks elsewhere")
 		return
 	}
 	var newest fs.FileInfo
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && strings.HasSuffix(e.Name(), ".backup") && (newest == nil || info.ModTime().After(newest.ModTime())) {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && strings.HasSuffix(e.Name(), backups.Suffix) && (newest == nil || info.ModTime().After(newest.ModTime())) {
 			newest = info
 		}
 	}
 	if newest == nil {
-		v.advise(check, "there is none in "+v.backups, "lapid backup "+v.backups+" writes one, beside the running server too; --backups FOLDER looks elsewhere")
+		v.advise(check, "there is none in "+dir, write+"; --backups FOLDER looks elsewhere")
 		return
 	}
 	age := v.now.Sub(newest.ModTime())
-	found := fmt.Sprintf("the newest in %s is %s old", v.backups, spanOf(max(age, 0)))
-	if age > oldBackup {
-		v.advise(check, found, "lapid backup "+v.backups+" writes another; once a day is usual")
+	found := fmt.Sprintf("the newest in %s is %s old", dir, spanOf(max(age, 0)))
+	if age > due {
+		v.advise(check, found, write+"; once a day is usual")
 		return
 	}
 	v.well(check, found)
