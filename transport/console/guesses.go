@@ -2,6 +2,8 @@ package console
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +93,20 @@ func (g *guesses) makeRoom() {
 		}
 	}
 	delete(g.of, oldest)
+}
+
+// shutOut are the addresses, in order, whose next try has to wait; ten at most.
+func (g *guesses) shutOut() (list []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	for k, one := range g.of {
+		if at, is := strings.CutPrefix(k, "a:"); is && one.wrong >= freeTries && now-one.last < int64(forgotten) {
+			list = append(list, at)
+		}
+	}
+	slices.Sort(list)
+	return list[:min(len(list), 10)]
 }
 
 // right forgets what was wrong before.

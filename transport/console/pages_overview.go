@@ -21,6 +21,9 @@ const (
 	lateBouncer   = time.Minute
 	lateExport    = 24 * time.Hour
 	certificateIn = 14 * 24 * time.Hour
+	quietMachine  = 48 * time.Hour
+	// lowDisk and highMemory are shares of a hundred.
+	lowDisk, highMemory = 10, 85
 	// mostLookedThrough is how many bouncers, and machines, are looked through for one page.
 	mostLookedThrough = 2000
 	// mostAttention is how many lines of each kind are told one by one.
@@ -186,6 +189,7 @@ func (l *several) end(what string) {
 func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, err error) {
 	now := s.options.Engine.Now()
 	silent, late, short := several{to: to}, several{to: to}, several{to: to}
+	heard, mute := map[string]bool{}, []*admin.Bouncer(nil)
 	err = q.admin.EachBouncer(q.Context(), func(b *admin.Bouncer) error {
 		if all.All++; all.All > mostLookedThrough {
 			return errFull
@@ -196,18 +200,28 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 			all.Never++
 		case now-b.LastPull > int64(silentBouncer):
 			all.Silent++
-			silent.add(concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, link, 0})
+			mute = append(mute, b)
 		case b.Lag > int64(lateBouncer):
 			all.Late++
 			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, 0})
 		default:
 			all.InStep++
 		}
+		if b.LastPull != 0 && now-b.LastPull <= int64(silentBouncer) {
+			heard[b.Type] = true
+		}
 		if b.HasReported && b.Expected > 20 && b.Reported*100 < int64(b.Expected)*95 {
 			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, 0})
 		}
 		return nil
 	})
+	for _, b := range mute {
+		one := concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, s.link("/bouncers", nil), 0}
+		if !heard[b.Type] {
+			one.Severity, one.Means = "critical", "No other of its type is heard of: nothing that was decided since is enforced there."
+		}
+		silent.add(one)
+	}
 	silent.end("bouncers are silent")
 	late.end("bouncers are behind")
 	short.end("bouncers hold less than they should")
@@ -219,7 +233,6 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 
 // concerns finds what else needs attention.
 func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error {
-	now := s.options.Engine.Now()
 	ready, err := q.admin.Ready(q.Context())
 	if err != nil {
 		return err
@@ -231,8 +244,9 @@ func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error
 		}
 		d.Concerns = append(d.Concerns, concern{severity, t.Text, "", t.Since, s.link("/health-page", nil), 0})
 	}
-	if s.certificateEnds != 0 && s.certificateEnds-now < int64(certificateIn) {
-		d.Concerns = append(d.Concerns, concern{"high", "The console's certificate ends soon, or has ended", "Browsers refuse it then.", 0, s.link("/health-page", nil), 0})
+	s.surroundingConcerns(d)
+	if from := s.guesses.shutOut(); len(from) > 0 {
+		d.Concerns = append(d.Concerns, concern{"high", fmt.Sprintf("Somebody tries credentials of the console that do not fit, from %s", strings.Join(from, ", ")), "Each try has to wait by now. The audit says how often.", 0, s.link("/audit", nil), 0})
 	}
 	if err := s.machineConcerns(q, d); err != nil {
 		return err
@@ -253,6 +267,37 @@ func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error
 	return nil
 }
 
+// surroundingConcerns looks at disk, memory, certificates and configuration. What is not known is not told.
+func (s *Server) surroundingConcerns(d *overviewShown) {
+	now, link := Surroundings{Reloaded: true}, s.link("/health-page", nil)
+	if s.options.Surroundings != nil {
+		now = s.options.Surroundings()
+	}
+	add := func(severity, text, means string, since int64) {
+		d.Concerns = append(d.Concerns, concern{severity, text, means, since, link, 0})
+	}
+	if s.certificateEnds != 0 && !slices.ContainsFunc(now.Certificates, func(c Certificate) bool { return c.File == s.options.CertFile }) {
+		now.Certificates = append(now.Certificates, Certificate{s.options.CertFile, s.certificateEnds})
+	}
+	for _, c := range now.Certificates {
+		switch left := time.Duration(c.Ends - s.options.Engine.Now()); {
+		case left <= 0:
+			add("critical", c.File+" has expired", "Clients that look at certificates refuse it.", c.Ends)
+		case left < certificateIn:
+			add("high", fmt.Sprintf("%s expires in %d days", c.File, left/(24*time.Hour)), "Clients that look at certificates refuse it then.", 0)
+		}
+	}
+	if now.DiskFree >= 0 && now.DiskSize > 0 && now.DiskFree < now.DiskSize/100*lowDisk {
+		add("high", fmt.Sprintf("The disk of the store is nearly full: %s are free of %s", site.Bytes(now.DiskFree), site.Bytes(now.DiskSize)), "When it is full nothing can be decided or ended any more.", 0)
+	}
+	if now.MemoryLimit > 0 && int64(d.Memory) > now.MemoryLimit/100*highMemory {
+		add("high", fmt.Sprintf("Memory is nearly used up: %s of %s", site.Bytes(int64(d.Memory)), site.Bytes(now.MemoryLimit)), "The machine may end the server when there is none left.", 0)
+	}
+	if !now.Reloaded {
+		add("high", "The configuration that was read last is not in force", "It has a fault, which the log names; what was in force before still is.", 0)
+	}
+}
+
 func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 	if d.Machines > mostLookedThrough {
 		if d.Waiting > 0 {
@@ -264,7 +309,7 @@ func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 	if err != nil {
 		return err
 	}
-	silent, waits := several{to: &d.Concerns}, several{to: &d.Concerns}
+	silent, quiet, waits := several{to: &d.Concerns}, several{to: &d.Concerns}, several{to: &d.Concerns}
 	for i := range list.Machines {
 		one := &list.Machines[i]
 		switch {
@@ -272,9 +317,12 @@ func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), 0})
 		case one.LastHeartbeat != 0 && list.Now-one.LastHeartbeat > int64(silentMachine):
 			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), 0})
+		case one.LastPush != 0 && list.Now-one.LastPush > int64(quietMachine):
+			quiet.add(concern{"recommended", fmt.Sprintf("Machine %s has sent no alert for two days", one.ID), "It did before: its log files may have another name or form by now.", one.LastPush, s.link("/machines", nil), 0})
 		}
 	}
 	silent.end("machines have no heartbeat")
+	quiet.end("machines have sent no alert for two days")
 	waits.end("machines wait for validation")
 	return nil
 }

@@ -66,6 +66,22 @@ type Options struct {
 	Config  func() any       // optional: what is in force, without secrets
 	Reload  func() error     // optional: reads the configuration again
 	Audit   func(audit.Note) // optional: is told who logged in, and who was refused. It must not wait
+
+	Surroundings func() Surroundings // optional: what the server stands on. It must not wait
+}
+
+// Surroundings are what the server stands on, as the first page looks at it.
+type Surroundings struct {
+	DiskFree, DiskSize int64         // where the store is, in bytes, free for this process; not above 0: not known
+	MemoryLimit        int64         // that bounds are made of, in bytes; 0: not known
+	Certificates       []Certificate // each file once
+	Reloaded           bool          // the configuration that was read last is in force
+}
+
+// Certificate is a file that holds certificates.
+type Certificate struct {
+	File string
+	Ends int64 // the first of those in it, Unix nanoseconds
 }
 
 // Server is the listener. Make it with Listen, then Run it once.

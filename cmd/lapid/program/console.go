@@ -31,7 +31,7 @@ func (p *program) openConsole() error {
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
 		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
-		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic,
+		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic, Surroundings: p.surroundings.attention,
 	}
 	if o.TLS && len(o.AllowedUnits) > 0 {
 		o.Certified = func(state *tls.ConnectionState) error { return p.gate.Certified(auth.NewPeer(state), o.AllowedUnits) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapid/transport"
+	"lapid/transport/console"
 )
 
 // lookAround is the pause between two looks at the disk and at certificates: a scrape shows
@@ -25,6 +26,7 @@ type surroundings struct {
 	memory  int64
 	logins  func() (well, failed uint64) // of operators; nil: there is no console
 	last    atomic.Pointer[transport.Surroundings]
+	size    atomic.Int64 // of the disk, in bytes; -1: not known
 	refused atomic.Bool  // the configuration that was read last is not in force
 	applied atomic.Int64 // when one was put in force, Unix seconds
 }
@@ -76,7 +78,9 @@ func (p *program) watchSurroundings(ctx context.Context) {
 
 // look sees how much room there is and when certificates end. What cannot be seen is left out.
 func (s *surroundings) look() {
-	now := &transport.Surroundings{Commit: s.commit, MemoryLimit: s.memory, DiskFree: freeBytes(s.store)}
+	free, size := diskBytes(s.store)
+	s.size.Store(size)
+	now := &transport.Surroundings{Commit: s.commit, MemoryLimit: s.memory, DiskFree: free}
 	for _, file := range s.files {
 		if end := firstEnd(file); !end.IsZero() {
 			now.Certificates = append(now.Certificates, transport.Certificate{File: file, Expires: end})
@@ -103,6 +107,16 @@ func (s *surroundings) figures() transport.Surroundings {
 	}
 	now.Reloaded, now.ReloadedAt = !s.refused.Load(), s.applied.Load()
 	return now
+}
+
+// attention is what the console's first page looks at.
+func (s *surroundings) attention() console.Surroundings {
+	now := s.figures()
+	out := console.Surroundings{DiskFree: now.DiskFree, DiskSize: s.size.Load(), MemoryLimit: now.MemoryLimit, Reloaded: now.Reloaded}
+	for _, one := range now.Certificates {
+		out.Certificates = append(out.Certificates, console.Certificate{File: one.File, Ends: one.Expires.UnixNano()})
+	}
+	return out
 }
 
 // firstEnd is when the first certificate in a file ends; zero where there is none.
