@@ -17,6 +17,21 @@ import (
 // error's text is what ends up in answers; it has no kind of its own.
 func ParseDuration(text string) (time.Duration, error) { return parseDuration(text, countDays) }
 
+// ParseMoment reads a moment of the past as people write it, in Unix nanoseconds: how long before
+// now it was, such as 4h or 7d, a day or a minute of UTC, or RFC 3339; of the years 1971 to
+// 2261. Errors are of kind ErrInvalid and say what is asked for.
+func ParseMoment(text string, now int64) (int64, error) {
+	if d, err := ParseDuration(text); err == nil && text != "" && d >= 0 && int64(d) <= math.MaxInt64/2 {
+		return now - int64(d), nil
+	}
+	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil && t.Year() > 1970 && t.Year() < 2262 {
+			return t.UnixNano(), nil
+		}
+	}
+	return 0, invalid("a moment is how long ago it was, such as 4h or 7d, a day such as 2026-11-30, or as in RFC 3339, not %.100q", text)
+}
+
 // ParseAge reads how far back a query looks. It is ParseDuration, but for more
 // days than can be counted: they overflow, as in the contract, so that a query which
 // reaches back too far finds nothing.

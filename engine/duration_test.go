@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -43,6 +44,22 @@ func TestDecisionDuration(t *testing.T) {
 	} {
 		if got, err := engine.DecisionDuration(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %q, %v; want an error with %q", text, got, err, want)
+		}
+	}
+}
+
+// Moments are written in one way everywhere; what is none, or of no time that can be counted, is refused.
+func TestParseMoment(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"4h": now.Add(-4 * time.Hour), "7d": now.AddDate(0, 0, -7), "0s": now, "2026-02-28": time.Date(2026, 2, 28, 0, 0, 0, 0, time.UTC),
+		"2026-02-28T07:30": time.Date(2026, 2, 28, 7, 30, 0, 0, time.UTC), "2026-02-28T07:30:00.5+02:00": time.Date(2026, 2, 28, 5, 30, 0, 5e8, time.UTC),
+		"": {}, "-4h": {}, "yesterday": {}, "1969-01-01": {}, "2262-01-01T00:00:00Z": {}, "300000d": {}, "2026-02-30": {},
+	} {
+		at, err := engine.ParseMoment(text, now.UnixNano())
+		if want.IsZero() != errors.Is(err, engine.ErrInvalid) || err == nil && at != want.UnixNano() {
+			t.Errorf("%q: %d, %v", text, at, err)
 		}
 	}
 }

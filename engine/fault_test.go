@@ -286,7 +286,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 	t.Parallel()
 	want := summaries(t)
 	kinds := map[string]int{}
-	total := int64(1)
+	total, stride := int64(1), strides(t)
 	for fails := int64(1); fails <= total; fails += stride() {
 		disk := persist.NewCrashFS()
 		var operations atomic.Int64

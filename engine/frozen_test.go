@@ -244,6 +244,7 @@ func TestFrozenStoreMigratesAtAnyMoment(t *testing.T) {
 			if dir, _, err := persist.Previous(&persist.Options{Dir: "store", FS: disk}); dir != "" || err != nil {
 				t.Errorf("after an orderly end it is still there, in %q: %v", dir, err)
 			}
+			stride := strides(t)
 			for i := int(stride()) - 1; i < len(left); i += int(stride()) {
 				crashed := left[i]
 				what := fmt.Sprintf("power fails at operation %d", i)

@@ -2,6 +2,8 @@
 
 package engine_test
 
+import "testing"
+
 func sized(steps int) int { return steps }
 
-func stride() int64 { return 1 }
+func strides(*testing.T) func() int64 { return func() int64 { return 1 } }

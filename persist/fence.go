@@ -52,9 +52,9 @@ type fence struct {
 	fiction *vfs.MemFS
 }
 
-// diskFailure is the first refusal.
+// diskFailure is why a fence came down: the first refusal or, in its place, that the store is gone.
 type diskFailure struct {
-	op, path string // op is "" when err says it all: an ErrDisk from before the fence
+	op, path string // op is "" when err says it all: an ErrDisk from before the fence, or an ErrGone
 	err      error
 }
 
@@ -66,7 +66,7 @@ func newFence(disk FS, log *slog.Logger, logs *latest) *fence {
 	return &fence{FS: disk, log: log, logs: logs, fiction: vfs.NewMem()}
 }
 
-// err returns the first refusal as an ErrDisk, or nil.
+// err returns why the fence came down, as an ErrDisk; nil while it is up.
 func (f *fence) err() error {
 	failure := f.failure.Load()
 	if failure == nil {
@@ -78,7 +78,7 @@ func (f *fence) err() error {
 	return fmt.Errorf("%w: %s %s: %w", ErrDisk, failure.op, failure.path, failure.err)
 }
 
-// lower brings the fence down for a reason, unless it is down already. That the store is gone
+// lower brings the fence down for a reason; if it is down already the first one stays. That the store is gone
 // takes the place of what was refused before, which was refused for it: a write may meet the
 // missing folder before the check that looks for it does.
 func (f *fence) lower(op, path string, err error) {
@@ -258,7 +258,7 @@ func (f *fence) Lock(string) (io.Closer, error) { return io.NopCloser(nil), nil 
 
 func (f *fence) Unwrap() vfs.FS { return f.FS }
 
-// fencedFile is a file (or directory) that was opened while the disk obeyed.
+// fencedFile is a file that was opened while the disk obeyed, or a directory.
 type fencedFile struct {
 	vfs.File
 	fence *fence

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"lapid/engine"
 )
@@ -248,7 +247,7 @@ func (s *search) once(t *term) error {
 	f := s.filter
 	switch t.field {
 	case "since", "until":
-		at, err := ParseMoment(strings.TrimLeft(t.value, "<>"), s.now)
+		at, err := engine.ParseMoment(strings.TrimLeft(t.value, "<>"), s.now)
 		if err != nil {
 			return s.wrong(t, "%s: %v", t.field, err)
 		}
@@ -291,18 +290,4 @@ func ShowCommunity(f *engine.Filter, show bool) {
 	if !show {
 		*none = append(*none, communityOrigins...)
 	}
-}
-
-// ParseMoment reads how long before now something was, such as 4h or 7d, a day, or a moment as in RFC 3339,
-// in Unix nanoseconds.
-func ParseMoment(text string, now int64) (int64, error) {
-	if d, err := engine.ParseDuration(text); err == nil && d >= 0 {
-		return now - int64(d), nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04", time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil && t.Year() > 1970 && t.Year() < 2262 {
-			return t.UnixNano(), nil
-		}
-	}
-	return 0, invalid("a moment is how long ago it was, such as 4h or 7d, a day such as 2026-11-30, or as in RFC 3339, not %.100q", text)
 }

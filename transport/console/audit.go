@@ -11,14 +11,11 @@ import (
 )
 
 // auditQuery reads what is asked of the audit. Who is no admin sees what he did himself.
-func (w *words) auditQuery(q *request, now time.Time) engine.AuditQuery {
+func (w *words) auditQuery(q *request, now int64) engine.AuditQuery {
 	a := engine.AuditQuery{Action: w.plain("action"), Target: w.plain("target"), Deeds: w.yes("deeds")}
 	a.Kind, a.Actor = audit.Who(w.plain("actor"))
 	for name, to := range map[string]*int64{"since": &a.Since, "until": &a.Until} {
-		at, err := audit.When(w.plain(name), now)
-		if *to = at; err != nil {
-			w.wrong("%s=%v", name, err)
-		}
+		*to = w.moment(name, now)
 	}
 	if q.who.Role >= admins {
 		return a
@@ -37,7 +34,7 @@ func (s *Server) now() time.Time { return time.Unix(0, s.options.Engine.Now()) }
 // listAudit is a page of the audit, the newest first.
 func (s *Server) listAudit(q *request) error {
 	w := q.words()
-	ask := admin.AuditRequest{Query: w.auditQuery(q, s.now())}
+	ask := admin.AuditRequest{Query: w.auditQuery(q, s.options.Engine.Now())}
 	limit := w.limit()
 	ask.Limit, ask.Query.Before = limit+1, w.cursor()
 	if err := w.err(); err != nil {
@@ -61,7 +58,7 @@ func (s *Server) listAudit(q *request) error {
 // the client sees.
 func (s *Server) exportAudit(q *request) error {
 	w := q.words()
-	ask := admin.AuditRequest{Query: w.auditQuery(q, s.now())}
+	ask := admin.AuditRequest{Query: w.auditQuery(q, s.options.Engine.Now())}
 	ask.Query.Oldest, ask.Query.Before = true, w.cursor()
 	format, kind := w.plain("format"), "application/x-ndjson"
 	switch format {

@@ -160,7 +160,7 @@ func (w *words) moment(name string, now int64) int64 {
 	if text == "" {
 		return 0
 	}
-	at, err := admin.ParseMoment(text, now)
+	at, err := engine.ParseMoment(text, now)
 	if err != nil {
 		w.wrong("%s: %v", name, err)
 	}

@@ -43,13 +43,19 @@ func (f *auditFlags) flags(c *cobra.Command, limit int) {
 
 // request is what the flags ask for.
 func (f *auditFlags) request() (*admin.AuditRequest, error) {
-	var err error
-	now := time.Now()
-	if f.query.Since, err = audit.When(f.since, now); err != nil {
-		return nil, fmt.Errorf("--since %w", err)
-	}
-	if f.query.Until, err = audit.When(f.until, now); err != nil {
-		return nil, fmt.Errorf("--until %w", err)
+	now := time.Now().UnixNano()
+	for _, moment := range []struct {
+		flag, text string
+		at         *int64
+	}{{"--since", f.since, &f.query.Since}, {"--until", f.until, &f.query.Until}} {
+		if moment.text == "" {
+			continue
+		}
+		at, err := engine.ParseMoment(moment.text, now)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", moment.flag, err)
+		}
+		*moment.at = at
 	}
 	f.query.Kind, f.query.Actor = audit.Who(f.actor)
 	if f.limit < 0 {
