@@ -10,6 +10,7 @@ SOAK     ?= 10m
 FLEET    ?= 10000
 ATTACK   ?= 3m
 FORGE    ?= 15s
+PACKAGED ?= ^TestPackages$$
 DATA     ?= lapid-data
 # Tests wait for processes, disks and deadlines more than they compute, so more of a package run at
 # once than there are processors. Under the race detector they compute.
@@ -99,7 +100,7 @@ packages: ## build deb, rpm and archive of each of ARCHES (amd64 arm64) into dis
 	@GO="$(GO)" ./cmd/lapid/dist/package/packages.sh
 
 packages-test: ## build packages for this processor, read them back, and install, upgrade, remove and purge them under a systemd of their own (root)
-	$(GO) test -count=1 -tags packages -timeout 20m -v ./cmd/lapid/dist/package
+	$(GO) test -count=1 -tags packages -timeout 20m -v -run '$(PACKAGED)' ./cmd/lapid/dist/package
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -46,12 +46,22 @@ func say(t *testing.T, words ...string) string {
 	return string(out)
 }
 
+// TestMachine: a machine for packages can be had here.
+func TestMachine(t *testing.T) { newMachine(t) }
+
 // TestPackages builds packages, reads them back, and lives with them on a machine: installed, upgraded,
 // removed, purged.
 func TestPackages(t *testing.T) {
 	b := build(t)
-	checkFiles(t, b)
-	checkSums(t, b)
+	t.Run("read", func(t *testing.T) {
+		checkFiles(t, b)
+		checkSums(t, b)
+	})
+	t.Run("lived", func(t *testing.T) { lived(t, b) })
+}
+
+// lived installs them on a machine, and all that comes after that.
+func lived(t *testing.T, b *built) {
 	m := newMachine(t)
 	for folder, files := range map[string][]string{
 		"/tmp":      {b.deb, b.rpm, filepath.Join(b.dir, "SHA256SUMS"), listOf(t, 100_000)},
