@@ -146,8 +146,10 @@ type ownServer struct {
 // askOwn asks the server behind the operator's socket where it listens. One
 // that is still starting, an older program, and one that this user may not
 // speak to do not say. It asks for nothing but the status, which every
-// version answers.
+// version answers. One that hangs does not say either: it is waited for as long as ownPatience.
 func askOwn(ctx context.Context, s *config.Setup) (own ownServer) {
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
 	c, err := admin.Dial(ctx, s.Socket())
 	if err != nil {
 		return ownServer{silent: !errors.Is(err, admin.ErrNotRunning)}
@@ -159,6 +161,9 @@ func askOwn(ctx context.Context, s *config.Setup) (own ownServer) {
 	}
 	return ownServer{listening: status.Listening}
 }
+
+// ownPatience is how long a trial waits to be told where the running server listens.
+const ownPatience = 10 * time.Second
 
 // holds reports whether an address is the server's own: the port is, and the
 // host is the same, or one of the two means all. A host name is resolved;
