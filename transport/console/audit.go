@@ -3,7 +3,6 @@ package console
 import (
 	"fmt"
 	"net/http"
-	"time"
 
 	"lapid/engine"
 	"lapid/transport/admin"
@@ -27,9 +26,6 @@ func (w *words) auditQuery(q *request, now int64) engine.AuditQuery {
 	a.Kind, a.Actor = kind, q.who.Name
 	return a
 }
-
-// now is the engine's time.
-func (s *Server) now() time.Time { return time.Unix(0, s.options.Engine.Now()) }
 
 // listAudit is a page of the audit, the newest first.
 func (s *Server) listAudit(q *request) error {
