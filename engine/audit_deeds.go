@@ -19,6 +19,8 @@ func (w *auditWalk) auditedOp(o op) {
 		w.deed("alert.bring", howMany(len(o.alerts), "alert"), nil, nil)
 	case *replaceList:
 		w.list(o)
+	case *extendDecisions:
+		w.extension(o)
 	case *endDecisions:
 		w.endings(o)
 	case *dropAlerts:
@@ -146,6 +148,21 @@ func (w *auditWalk) list(o *replaceList) {
 		}
 	}
 	w.deed("list.replace", name, nil, auditFields{"begun": begun, "ended": len(o.ends.ids)})
+}
+
+// extension names a decision that is alone with its new end, and else the first numbers, as they were.
+func (w *auditWalk) extension(o *extendDecisions) {
+	before := auditFields{"decisions": o.ends.ids[:min(len(o.ends.ids), auditedItems)], "count": len(o.ends.ids)}
+	if len(o.ends.ids) != 1 || len(o.add.alerts) != 1 || len(o.add.alerts[0].plans) != 1 {
+		w.deed("decision.extend", howMany(len(o.ends.ids), "decision"), before, nil)
+		return
+	}
+	p := &o.add.alerts[0].plans[0]
+	if d, ok := w.e.View().Decision(DecisionID(o.ends.ids[0])); ok {
+		before["until"] = time.Unix(0, d.Decided()).UTC().Format(time.RFC3339)
+	}
+	after := auditFields{"until": time.Unix(0, p.until).UTC().Format(time.RFC3339), "type": p.kind, "origin": p.origin}
+	w.deed("decision.extend", p.scope+":"+p.spelling(), before, after)
 }
 
 // endings names what was decided, where that is still known.

@@ -191,7 +191,7 @@ func TestRowsBesideReaders(t *testing.T) {
 
 // TestBouncerRowBytes holds what a row takes in memory, of one key or of many.
 func TestBouncerRowBytes(t *testing.T) {
-	const n = 100_000
+	n := sized(100_000)
 	rows := func(from int) func(int) engine.Bouncer {
 		return func(i int) engine.Bouncer {
 			b := engine.Bouncer{Name: fmt.Sprintf("bouncer-%d", i), KeyHash: keyOf(i), AuthType: engine.AuthAPIKey, IP: netip.IPv6Loopback(),
@@ -212,7 +212,7 @@ func TestBouncerRowBytes(t *testing.T) {
 		for _, shown := range []int{1, n} {
 			size := n
 			if name == "one key, IPv4" {
-				size = 1 << 16
+				size = min(n, 1<<16)
 			}
 			before := heapInUse()
 			kept := engine.BuildRows(size, shown, row)

@@ -202,6 +202,8 @@ func addedBy(o op) *addAlerts {
 		return o
 	case *replaceList:
 		return &o.add
+	case *extendDecisions:
+		return &o.add
 	}
 	return nil
 }

@@ -50,6 +50,8 @@ const (
 	numberDropOperator = 49
 	numberGrantToken   = 50
 	numberRotateKey    = 53
+
+	numberExtendDecisions = 54
 )
 
 func newOp(number byte) op {
@@ -114,6 +116,8 @@ func newOp(number byte) op {
 		return &grantToken{}
 	case numberRotateKey:
 		return &rotateKey{}
+	case numberExtendDecisions:
+		return &extendDecisions{}
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func TestPlacesAreUsedAgain(t *testing.T) {
 	r := enginetest.NewRig(t, nil)
 	big := func() *engine.Alert {
 		a := &engine.Alert{Scenario: "s", StopAt: engine.StampOf(r.Now())}
-		for i := range 20_000 {
+		for i := range sized(20_000) {
 			a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: fmt.Sprintf("10.0.%d.%d", i>>8, i&255),
 				Type: "ban", Origin: "crowdsec", Scenario: "s", Duration: "1h"})
 		}
@@ -131,7 +131,7 @@ func TestReadersBesideWriters(t *testing.T) {
 		writers.Go(func() {
 			chance := rand.New(rand.NewPCG(uint64(w), 1))
 			var mine []engine.AlertID
-			for i := range 300 {
+			for i := range sized(300) {
 				a := one(r, fmt.Sprintf("10.%d.0.%d", w, chance.IntN(20)))[0]
 				twin := a.Decisions[0]
 				twin.Scope, twin.Value = "Range", "10.0.0.0/8"

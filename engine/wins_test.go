@@ -202,7 +202,7 @@ func splits(t *testing.T, v *engine.View, now int64) {
 func TestLongChainsThatAreOver(t *testing.T) {
 	t.Parallel()
 	p := populated{enginetest.NewRig(t, nil), t}
-	const many = 6_000
+	many := sized(6_000)
 	a := &engine.Alert{Scenario: "s", StopAt: engine.StampOf(p.Rig.Now())}
 	for i := range many {
 		a.Decisions = append(a.Decisions, engine.NewDecision{Scope: "Ip", Value: "192.0.2.1", Type: "ban", Origin: "crowdsec", Scenario: "s",

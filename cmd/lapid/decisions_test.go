@@ -114,6 +114,28 @@ func TestListConcerns(t *testing.T) {
 	}
 }
 
+// TestExtendSays what runs until another time, and what stays as it is.
+func TestExtendSays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	s.steps([]step{
+		{"decisions add -i 192.0.2.1 -d 4h -R ssh", 0, "", "~successfully"},
+		{"decisions extend -i 192.0.2.1", 1, "", "~say what becomes of their end"},
+		{"decisions extend -i 192.0.2.1 -d 0", 1, "", "~is no extension"},
+		{"decisions extend -d +4h", 1, "", "~at least one filter"},
+		{"decisions extend --all -d +4h", 1, "", "~says which decisions are meant"},
+		{"decisions extend --id 0 -d +4h", 1, "", "~0"},
+		{"decisions extend --id 1 -t ban -d +4h", 1, "", "~cannot be narrowed by --type"},
+		{"decisions extend -i 192.0.2.1 -d +4h --dry-run", 0, "Would extend 1 decision(s)\n", "~ban of Ip:192.0.2.1 (decision 1, ssh, "},
+		{"decisions extend --id 1 -d +4h", 0, "", "~1 decision(s) extended"},
+		{"decisions list -o raw", 0, "~\n2,cscli,Ip:192.0.2.1,ssh,ban,", ""},
+		{"decisions extend --id 2 -d -8h", 0, "", "~1 would be over: left as they are"},
+		{"decisions extend -t ban -d 20m -o json", 0, "~\"extended\": 1", ""},
+		{"decisions list -o raw", 0, "~\n3,cscli,Ip:192.0.2.1,ssh,ban,", ""},
+		{"audit list --action decision.extend -o raw", 0, "~decision.extend", ""},
+	})
+}
+
 // TestDeleteSays what it deleted, and asks before it is very much.
 func TestDeleteSays(t *testing.T) {
 	t.Parallel()

@@ -164,6 +164,30 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	if q.Listed != nil {
 		return h.endListed(ctx, view, q, now)
 	}
+	query, err := q.query(view, now)
+	if err != nil {
+		return nil, err
+	}
+	found, _ := view.Select(query, func(int64) bool { return true })
+	out := &Ended{N: found.Len()}
+	for i := range min(found.Len(), ShownEnded) {
+		out.First = append(out.First, decisionOf(found.At(i), now))
+	}
+	if q.Dry {
+		return out, nil
+	}
+	if out.N, err = h.engine.EndDecisions(ctx, query); err != nil {
+		return out, err
+	}
+	if out.N == 0 {
+		return out, nil
+	}
+	h.logChange(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
+	return out, nil
+}
+
+// query asks for what a filter without a number finds.
+func (q *DecisionFilter) query(view *engine.View, now int64) (*engine.Query, error) {
 	if err := q.batchThere(view); err != nil {
 		return nil, err
 	}
@@ -178,23 +202,7 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 		}
 		query.Address = p
 	}
-	found, _ := view.Select(query, func(int64) bool { return true })
-	out := &Ended{N: found.Len()}
-	for i := range min(found.Len(), ShownEnded) {
-		out.First = append(out.First, decisionOf(found.At(i), now))
-	}
-	if q.Dry {
-		return out, nil
-	}
-	var err error
-	if out.N, err = h.engine.EndDecisions(ctx, query); err != nil {
-		return out, err
-	}
-	if out.N == 0 {
-		return out, nil
-	}
-	h.logChange(ctx, "deleted decisions", "decisions", out.N, "asked", q.asked(), "first", firstOf(out))
-	return out, nil
+	return query, nil
 }
 
 // deleteDecision ends one by its number; none, when it is over already. ErrNotFound when it

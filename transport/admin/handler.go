@@ -130,6 +130,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 
 		"/decisions/add":    verb(h.addDecision),
 		"/decisions/delete": verb(h.deleteDecisions),
+		"/decisions/extend": verb(h.extendDecisions),
 		"/batches/list":     verb(h.listBatches),
 
 		"/exports/list":   verb(h.listExports),

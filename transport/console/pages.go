@@ -33,6 +33,7 @@ var sitePages = []route{
 	{method: "GET", path: "/decisions/end-matching", role: operator, answer: (*Server).endMatchingPage},
 	{method: "POST", path: "/decisions/end-matching", role: operator, answer: (*Server).endMatchingForm, writes: true, asks: "DELETE /admin/v1/decisions"},
 	{method: "GET", path: "/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
+	{method: "POST", path: "/decisions/extend", role: operator, answer: (*Server).extendDecisionForm, writes: true, asks: "POST /admin/v1/decisions/extend"},
 	{method: "GET", path: "/decisions/{id}", role: viewer, answer: (*Server).decisionPage},
 
 	{method: "GET", path: "/alerts", role: viewer, answer: (*Server).alertsPage},

@@ -18,7 +18,7 @@ import (
 // time, and whole lists from elsewhere.
 func decisionsCommand(t *Terminal) *cobra.Command {
 	c := group("decisions", "Decisions: list, add, delete, import",
-		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsImport(t))
+		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsExtend(t), decisionsImport(t))
 	c.Aliases = []string{"decision"}
 	return c
 }
@@ -239,14 +239,67 @@ func newestRevision(ctx context.Context, client *admin.Client) uint64 {
 	return uint64(s.Revision)
 }
 
+// decisionFlags are what running decisions are found by.
+type decisionFlags struct {
+	targetFlags
+	kind, scenario, origin, number string
+	batch, list                    string
+	contained, all                 bool
+}
+
+func (f *decisionFlags) flags(c *cobra.Command) {
+	f.targetFlags.flags(c)
+	s := c.Flags()
+	s.StringVarP(&f.kind, "type", "t", "", "type of decision")
+	s.StringVarP(&f.scenario, "scenario", "s", "", "scenario")
+	s.StringVar(&f.origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
+	s.StringVar(&f.number, "id", "", "number of the decision")
+	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
+	s.BoolVarP(&f.all, "all", "a", false, "all decisions")
+	s.StringVar(&f.batch, "batch-name", "", "what the import of that name stored")
+	s.StringVar(&f.list, "name", "", "what the named list has (decisions import --name)")
+}
+
+// filter is what was given; free are flags that may stand beside --id. The number 0, which no decision has, is nought: the
+// server would take it for "no number", which is every decision. some is false when nothing narrows it and all
+// was not asked for.
+func (f *decisionFlags) filter(c *cobra.Command, free ...string) (what admin.DecisionFilter, nought, some bool, err error) {
+	// A filter that was written with an empty value filters by it: no decision has an
+	// empty type, so nothing is found, where leaving it away would find more.
+	what = admin.DecisionFilter{
+		Inside: f.contained, Type: given(c, "type", f.kind), Value: given(c, "value", f.value),
+		Scenario: given(c, "scenario", f.scenario), Origin: given(c, "origin", f.origin), Batch: f.batch, List: f.list,
+	}
+	for flag, name := range map[string]string{"batch-name": f.batch, "name": f.list} {
+		if c.Flags().Changed(flag) && name == "" {
+			return what, false, false, fmt.Errorf("--%s is empty: give the name", flag)
+		}
+	}
+	if f.batch != "" && f.list != "" {
+		return what, false, false, errors.New("give one of --batch-name and --name, not both")
+	}
+	if f.number != "" {
+		if others := otherFlags(c, append(free, "id")...); len(others) > 0 {
+			return what, false, false, fmt.Errorf("--id names one decision: it cannot be narrowed by --%s, leave that out", others[0])
+		}
+		n, err := strconv.ParseUint(f.number, 10, 63)
+		if err != nil {
+			return what, false, false, fmt.Errorf("id '%s' is not an integer: %w", f.number, err)
+		}
+		return admin.DecisionFilter{ID: n}, n == 0, true, nil
+	}
+	if what.Address, err = f.address(); err != nil {
+		return what, false, false, err
+	}
+	some = f.all || what.Address != "" || what.Type != nil || what.Value != nil || what.Scenario != nil || what.Origin != nil || f.batch != "" || f.list != ""
+	return what, false, some, nil
+}
+
 // decisionsDelete is decisions delete. Decisions end, they do not vanish: their
 // alerts stay, and bouncers are told of each end. A verb without any filter ends
 // nothing and says what to add.
 func decisionsDelete(t *Terminal) *cobra.Command {
-	var f targetFlags
-	var kind, scenario, origin, number string
-	var batch, list string
-	var contained, all bool
+	var f decisionFlags
 	var how deletion
 	c := &cobra.Command{
 		Use: "delete", Short: "End running decisions", Args: NoArgs, Aliases: []string{"remove"},
@@ -256,52 +309,19 @@ ten by name. On a terminal it asks before more than a thousand end, unless --yes
 --id stands alone. --batch-name takes back what an import stored, --name a whole named list; what of it has ended already
 does not matter, and a name that there is not is an error. --dry-run ends nothing and says what would end.`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			// A filter that was written with an empty value filters by it: no decision has an
-			// empty type, so nothing is deleted, where leaving it away would delete more.
-			what := admin.DecisionFilter{
-				Inside: contained, Type: given(c, "type", kind), Value: given(c, "value", f.value),
-				Scenario: given(c, "scenario", scenario), Origin: given(c, "origin", origin), Batch: batch, List: list,
-			}
-			for flag, name := range map[string]string{"batch-name": batch, "name": list} {
-				if c.Flags().Changed(flag) && name == "" {
-					return fmt.Errorf("--%s is empty: give the name", flag)
-				}
-			}
-			if batch != "" && list != "" {
-				return errors.New("give one of --batch-name and --name, not both")
-			}
-			if number != "" {
-				if others := otherFlags(c, "id", "yes", "dry-run"); len(others) > 0 {
-					return fmt.Errorf("--id names one decision: it cannot be narrowed by --%s, leave that out", others[0])
-				}
-				n, err := strconv.ParseUint(number, 10, 63)
-				if err != nil {
-					return fmt.Errorf("id '%s' is not an integer: %w", number, err)
-				}
-				how.nought = n == 0
-				return deleteDecisions(c.Context(), t, &admin.DecisionFilter{ID: n}, how)
-			}
-			var err error
-			if what.Address, err = f.address(); err != nil {
+			what, nought, some, err := f.filter(c, "yes", "dry-run")
+			switch {
+			case err != nil:
 				return err
-			}
-			if !all && what.Address == "" && what.Type == nil && what.Value == nil && what.Scenario == nil && what.Origin == nil &&
-				batch == "" && list == "" {
+			case !some:
 				return errNoFilter(c)
 			}
+			how.nought = nought
 			return deleteDecisions(c.Context(), t, &what, how)
 		},
 	}
 	f.flags(c)
 	s := c.Flags()
-	s.StringVarP(&kind, "type", "t", "", "type of decision")
-	s.StringVarP(&scenario, "scenario", "s", "", "scenario")
-	s.StringVar(&origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
-	s.StringVar(&number, "id", "", "number of the decision")
-	s.BoolVar(&contained, "contained", false, "what lies inside the range")
-	s.BoolVarP(&all, "all", "a", false, "all decisions")
-	s.StringVar(&batch, "batch-name", "", "what the import of that name stored")
-	s.StringVar(&list, "name", "", "what the named list has (decisions import --name)")
 	s.BoolVar(&how.yes, "yes", false, "do not ask, however many there are")
 	s.BoolVar(&how.dry, "dry-run", false, "end nothing, only say what would end")
 	return c

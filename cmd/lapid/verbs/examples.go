@@ -124,6 +124,9 @@ lapid decisions add --scope username --value bob --type captcha`,
 	"decisions delete": `lapid decisions delete --ip 192.0.2.7
 lapid decisions delete --origin cscli-import --yes
 lapid decisions delete --batch-name NAME --dry-run`,
+	"decisions extend": `lapid decisions extend --ip 192.0.2.7 --duration +4h
+lapid decisions extend --scenario ssh-bf --type ban --duration forever --dry-run
+lapid decisions extend --id 42 --duration -1h`,
 	"decisions import": `lapid decisions import -i bad.csv
 curl -sf https://example.com/list.txt | lapid decisions import -i - --name drop --replace -d 24h
 lapid decisions list -a -o json | lapid -c other.yaml decisions import -i - --format json`,

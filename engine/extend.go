@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Extension is how the end of decisions is moved.
+type Extension struct {
+	By      time.Duration
+	FromEnd bool // By counts from each one's end, and may be less than 0; else it is what is left from now on
+}
+
+// end is where a decision ends by it.
+func (x Extension) end(until, now int64) int64 {
+	if x.FromEnd {
+		return Later(until, x.By)
+	}
+	return Later(now, x.By)
+}
+
+// Extended says what an extension did, or would do.
+type Extended struct {
+	N     int           // decisions that run until another time now
+	Over  int           // left as they are: they would be over
+	Lists int           // left as they are: of the community list, or of a list, whose next content would begin them anew
+	Same  int           // left as they are: they end there already
+	First []ExtendedOne // the first of N, by number, at most ShownExtended
+}
+
+// ExtendedOne is a decision as it was, with the end that it has now.
+type ExtendedOne struct {
+	Decision Decision
+	Until    int64
+}
+
+const (
+	// ShownExtended is how many decisions are told one by one.
+	ShownExtended = 10
+	// MostExtended is how many decisions one extension may move; more are ErrInvalid, and nothing is done.
+	MostExtended = 100_000
+)
+
+// ExtendDecisions moves the end of the running decisions that answer q, in one commit. A decision never changes: each ends,
+// and one that is the same but for its number and its end begins, of an alert that says so. So bouncers are told of
+// the other end as of any decision that is new, and of no deletion. What belongs to a batch or is
+// simulated stays so. Decisions of lists are left alone.
+//
+// Errors: ErrInvalid for more than MostExtended, and those of every write.
+func (e *Engine) ExtendDecisions(ctx context.Context, q *Query, x Extension) (Extended, error) {
+	return e.extend(ctx, x, q.Now, ofQuery(q))
+}
+
+// ExtendDecision is the same for one decision by its number; one that is over already stays so. ErrNotFound when it is
+// not stored.
+func (e *Engine) ExtendDecision(ctx context.Context, id DecisionID, x Extension, now int64) (Extended, error) {
+	return e.extend(ctx, x, now, ofNumber(id, now))
+}
+
+// WouldExtendDecisions says what ExtendDecisions would do now, and does nothing.
+func (e *Engine) WouldExtendDecisions(q *Query, x Extension) (Extended, error) {
+	w := extending{view: e.View(), now: q.Now, by: x}
+	err := w.choose(ofQuery(q))
+	return w.out, err
+}
+
+// WouldExtendDecision says what ExtendDecision would do now, and does nothing.
+func (e *Engine) WouldExtendDecision(id DecisionID, x Extension, now int64) (Extended, error) {
+	w := extending{view: e.View(), now: now, by: x}
+	err := w.choose(ofNumber(id, now))
+	return w.out, err
+}
+
+func (e *Engine) extend(ctx context.Context, x Extension, now int64, of candidates) (Extended, error) {
+	var w extending
+	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+		w = extending{view: v, now: now, by: x}
+		if err := w.choose(of); err != nil || w.out.N == 0 {
+			return nil, err
+		}
+		return w.op(e.pace), nil
+	}})
+	return w.out, err
+}
+
+// candidates are running decisions that may be extended.
+type candidates func(v *View) (iter.Seq[Decision], error)
+
+func ofQuery(q *Query) candidates {
+	return func(v *View) (iter.Seq[Decision], error) {
+		found, _ := v.Select(q, func(int64) bool { return true }) // one command at a time does this
+		return func(yield func(Decision) bool) {
+			for i := range found.Len() {
+				if !yield(found.At(i)) {
+					return
+				}
+			}
+		}, nil
+	}
+}
+
+func ofNumber(id DecisionID, now int64) candidates {
+	return func(v *View) (iter.Seq[Decision], error) {
+		d, ok := v.Decision(id)
+		if !ok {
+			return nil, notFound(NounDecision, strconv.FormatUint(uint64(id), 10))
+		}
+		return func(yield func(Decision) bool) {
+			if d.Running(now) {
+				yield(d)
+			}
+		}, nil
+	}
+}
+
+// extending is an extension on its way. The committer's.
+type extending struct {
+	view *View
+	now  int64
+	by   Extension
+	kin  []kin // in order of their first decision
+	out  Extended
+}
+
+// kin are decisions that can belong to one alert.
+type kin struct {
+	batch     Batch
+	simulated bool
+	of        []Decision
+	until     []int64
+}
+
+// choose finds what is extended, by number.
+func (w *extending) choose(of candidates) error {
+	found, err := of(w.view)
+	if err != nil {
+		return err
+	}
+	var list []Decision
+	for d := range found {
+		until := w.by.end(d.rec.until, w.now)
+		switch {
+		case w.view.state.listed(d.rec):
+			w.out.Lists++
+		case until <= w.now:
+			w.out.Over++
+		case until == d.rec.until:
+			w.out.Same++
+		case w.out.N == MostExtended:
+			return invalid("more than %d decisions match, which is what one order may extend: narrow it", MostExtended)
+		default:
+			w.out.N++
+			list = append(list, d)
+		}
+	}
+	slices.SortFunc(list, func(a, b Decision) int { return cmp.Compare(a.rec.id, b.rec.id) })
+	for _, d := range list {
+		w.add(d, w.by.end(d.rec.until, w.now))
+	}
+	return nil
+}
+
+// listed reports whether a record is of the community list, or of a list, pulled or an operator's.
+func (s *state) listed(r *record) bool {
+	origin := s.strings.At(s.wordsOf(r).Origin)
+	return origin == OriginCAPI || origin == OriginLists || s.ofOwnList(r)
+}
+
+func (w *extending) add(d Decision, until int64) {
+	if len(w.out.First) < ShownExtended {
+		w.out.First = append(w.out.First, ExtendedOne{d, until})
+	}
+	batch, simulated := d.BatchOf(), d.Simulated()
+	at := slices.IndexFunc(w.kin, func(k kin) bool { return k.batch == batch && k.simulated == simulated })
+	if at < 0 {
+		at = len(w.kin)
+		w.kin = append(w.kin, kin{batch: batch, simulated: simulated})
+	}
+	k := &w.kin[at]
+	k.of, k.until = append(k.of, d), append(k.until, until)
+}
+
+// op ends all and begins their like.
+func (w *extending) op(pace pace) *extendDecisions {
+	o := &extendDecisions{replaceList{ends: endDecisions{at: w.now}, add: addAlerts{at: w.now, pace: pace}}}
+	for i := range w.kin {
+		k := &w.kin[i]
+		for _, d := range k.of {
+			o.ends.ids = append(o.ends.ids, d.rec.id)
+		}
+		o.add.alerts = append(o.add.alerts, k.alert(w.now))
+	}
+	slices.Sort(o.ends.ids)
+	return o
+}
+
+// alert is one with decisions that are the same but for their end.
+func (k *kin) alert(now int64) incoming {
+	at := Stamp{At: now - now%int64(time.Second)}
+	a := &Alert{
+		Scenario: "extended by an operator", Message: fmt.Sprintf("%d decisions end at another time", len(k.of)), Kind: "cscli", CreatedAt: now, Leakspeed: "0",
+		EventsCount: int32(len(k.of)), Remediation: true, StartAt: at, StopAt: at, Simulated: k.simulated,
+	}
+	if one := k.of[0]; len(k.of) == 1 {
+		a.Source = Source{Scope: one.Scope().S, Value: one.Value()}
+		if one.Scope().S == ScopeIP {
+			a.Source.IP = one.Value()
+		}
+	}
+	in := incoming{body: a.appendBody(nil), scenario: a.Scenario, startAt: at.At, simulated: k.simulated, batch: k.batch, plans: make([]plan, len(k.of))}
+	for i, d := range k.of {
+		in.plans[i] = makePlan(d.Scope().S, d.Value(), d.Target())
+		p := &in.plans[i]
+		p.until, p.kind, p.origin, p.scenario = k.until[i], d.Type().S, d.Origin().S, d.Scenario().S
+	}
+	return in
+}
+
+// extendDecisions ends decisions and brings alerts with their like, which end at another time.
+type extendDecisions struct{ replaceList }
+
+func (*extendDecisions) number() byte { return numberExtendDecisions }
