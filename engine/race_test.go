@@ -16,7 +16,7 @@ var strideSeed = flag.Uint64("strides", 0, "seed of strides under the race detec
 func sized(steps int) int { return steps / 4 }
 
 // strides gives how far it is from one place at which something fails to the next: one without
-// the race detector, and with it one to seven, so that each is met by and by. A test that fails
+// the race detector, and with it one to thirty-one, so that each is met by and by. A test that fails
 // shows the seed.
 func strides(t *testing.T) func() int64 {
 	t.Helper()
@@ -26,5 +26,5 @@ func strides(t *testing.T) func() int64 {
 	}
 	t.Logf("strides by -args -strides %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 0))
-	return func() int64 { return 1 + chance.Int64N(7) }
+	return func() int64 { return 1 + chance.Int64N(31) }
 }
