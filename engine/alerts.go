@@ -449,12 +449,8 @@ func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
 	ended := &endDecisions{}
 	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		ended.at, ended.ids = q.Now, ended.ids[:0]
-		found, _ := v.Select(q, func(int64) bool { return true }) // one command at a time does this
-		for i := range found.Len() {
-			d := found.At(i)
-			if !q.UUIDs.Given || q.UUIDs.has(d.UUID().String()) {
-				ended.ids = append(ended.ids, uint64(d.ID()))
-			}
+		for d := range v.answers(q) {
+			ended.ids = append(ended.ids, uint64(d.ID()))
 		}
 		if len(ended.ids) == 0 {
 			return nil, nil
@@ -466,6 +462,18 @@ func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
 		return 0, err
 	}
 	return ended.ended, nil
+}
+
+// answers are the decisions that answer q, which a command is about: one at a time does this, so no room is asked for.
+func (v *View) answers(q *Query) iter.Seq[Decision] {
+	return func(yield func(Decision) bool) {
+		found, _ := v.Select(q, func(int64) bool { return true })
+		for i := range found.Len() {
+			if d := found.At(i); (!q.UUIDs.Given || q.UUIDs.has(d.UUID().String())) && !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // EndDecision ends one decision; one that is over already stays as it is.

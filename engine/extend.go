@@ -92,16 +92,7 @@ func (e *Engine) extend(ctx context.Context, x Extension, now int64, of candidat
 type candidates func(v *View) (iter.Seq[Decision], error)
 
 func ofQuery(q *Query) candidates {
-	return func(v *View) (iter.Seq[Decision], error) {
-		found, _ := v.Select(q, func(int64) bool { return true }) // one command at a time does this
-		return func(yield func(Decision) bool) {
-			for i := range found.Len() {
-				if !yield(found.At(i)) {
-					return
-				}
-			}
-		}, nil
-	}
+	return func(v *View) (iter.Seq[Decision], error) { return v.answers(q), nil }
 }
 
 func ofNumber(id DecisionID, now int64) candidates {
@@ -123,16 +114,21 @@ type extending struct {
 	view *View
 	now  int64
 	by   Extension
-	kin  []kin // in order of their first decision
+	kin  []*kin // in order of their first decision
 	out  Extended
 }
 
 // kin are decisions that can belong to one alert.
 type kin struct {
+	kinship
+	of    []Decision
+	until []int64
+}
+
+// kinship is what they have in common.
+type kinship struct {
 	batch     Batch
 	simulated bool
-	of        []Decision
-	until     []int64
 }
 
 // choose finds what is extended, by number.
@@ -159,10 +155,26 @@ func (w *extending) choose(of candidates) error {
 		}
 	}
 	slices.SortFunc(list, func(a, b Decision) int { return cmp.Compare(a.rec.id, b.rec.id) })
-	for _, d := range list {
-		w.add(d, w.by.end(d.rec.until, w.now))
-	}
+	w.group(list)
 	return nil
+}
+
+// group puts those that can belong to one alert together.
+func (w *extending) group(list []Decision) {
+	all := map[kinship]*kin{}
+	for _, d := range list {
+		until := w.by.end(d.rec.until, w.now)
+		if len(w.out.First) < ShownExtended {
+			w.out.First = append(w.out.First, ExtendedOne{d, until})
+		}
+		in := kinship{d.BatchOf(), d.Simulated()}
+		k := all[in]
+		if k == nil {
+			k = &kin{kinship: in}
+			all[in], w.kin = k, append(w.kin, k)
+		}
+		k.of, k.until = append(k.of, d), append(k.until, until)
+	}
 }
 
 // listed reports whether a record is of the community list, or of a list, pulled or an operator's.
@@ -171,25 +183,10 @@ func (s *state) listed(r *record) bool {
 	return origin == OriginCAPI || origin == OriginLists || s.ofOwnList(r)
 }
 
-func (w *extending) add(d Decision, until int64) {
-	if len(w.out.First) < ShownExtended {
-		w.out.First = append(w.out.First, ExtendedOne{d, until})
-	}
-	batch, simulated := d.BatchOf(), d.Simulated()
-	at := slices.IndexFunc(w.kin, func(k kin) bool { return k.batch == batch && k.simulated == simulated })
-	if at < 0 {
-		at = len(w.kin)
-		w.kin = append(w.kin, kin{batch: batch, simulated: simulated})
-	}
-	k := &w.kin[at]
-	k.of, k.until = append(k.of, d), append(k.until, until)
-}
-
 // op ends all and begins their like.
 func (w *extending) op(pace pace) *extendDecisions {
 	o := &extendDecisions{replaceList{ends: endDecisions{at: w.now}, add: addAlerts{at: w.now, pace: pace}}}
-	for i := range w.kin {
-		k := &w.kin[i]
+	for _, k := range w.kin {
 		for _, d := range k.of {
 			o.ends.ids = append(o.ends.ids, d.rec.id)
 		}

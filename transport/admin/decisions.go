@@ -39,6 +39,11 @@ type DecisionFilter struct {
 	Listed *Listed `json:",omitempty"` // what a list has, in place of all others
 }
 
+// Narrows reports whether the filter says less than all decisions, its number aside.
+func (q *DecisionFilter) Narrows() bool {
+	return q.Address != "" || q.Type != nil || q.Value != nil || q.Scenario != nil || q.Origin != nil || q.Batch != "" || q.List != ""
+}
+
 // ShownEnded is how many of the decisions that ended are told one by one.
 const ShownEnded = 10
 
@@ -234,6 +239,10 @@ func firstOf(out *Ended) string {
 	if len(out.First) == 0 {
 		return ""
 	}
-	d := &out.First[0]
+	return out.First[0].named()
+}
+
+// named is a decision in a line of the log.
+func (d *Decision) named() string {
 	return fmt.Sprintf("%.100s on %.100s %.100s", d.Type, d.Scope, d.Value)
 }

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -18,18 +17,20 @@ type DecisionExtension struct {
 }
 
 // Extended says which decisions end at another time, or would, and which stay as they are.
+// It is what every interface shows.
 type Extended struct {
-	N     int
-	Over  int // they would be over: delete them
-	Lists int // they are of a list, whose next content would begin them anew
-	Same  int // they end there already
-	First []ExtendedDecision
+	N     int                `json:"count"`
+	Dry   bool               `json:"dry_run,omitempty"`
+	Over  int                `json:"would_be_over"` // they would be over: delete them
+	Lists int                `json:"of_lists"`      // they are of a list, whose next content would begin them anew
+	Same  int                `json:"unchanged"`     // they end there already
+	First []ExtendedDecision `json:"first"`         // at most engine.ShownExtended
 }
 
-// ExtendedDecision is a decision as it was, and when it ends now (Unix nanoseconds).
+// ExtendedDecision is a decision as it was, and when it ends now.
 type ExtendedDecision struct {
 	Decision
-	Until int64
+	Until time.Time `json:"until"`
 }
 
 // ParseExtension reads how an end is to be moved: "+4h" and "-1h" count from each one's end, "4h" and "forever" are what is
@@ -66,7 +67,7 @@ func (h *Handler) extendDecisions(ctx context.Context, q *DecisionExtension) (*E
 		done, err = h.engine.WouldExtendDecision(engine.DecisionID(q.ID), x, now)
 	case q.ID != 0:
 		done, err = h.engine.ExtendDecision(ctx, engine.DecisionID(q.ID), x, now)
-	case q.DecisionFilter == (DecisionFilter{Dry: q.Dry, Inside: q.Inside}):
+	case !q.Narrows():
 		return nil, invalid("nothing says which decisions are meant")
 	default:
 		var query *engine.Query
@@ -82,20 +83,14 @@ func (h *Handler) extendDecisions(ctx context.Context, q *DecisionExtension) (*E
 	if err != nil {
 		return nil, err
 	}
-	out := &Extended{N: done.N, Over: done.Over, Lists: done.Lists, Same: done.Same}
+	out := &Extended{N: done.N, Dry: q.Dry, Over: done.Over, Lists: done.Lists, Same: done.Same, First: []ExtendedDecision{}}
 	for _, one := range done.First {
-		out.First = append(out.First, ExtendedDecision{decisionOf(one.Decision, now), one.Until})
+		out.First = append(out.First, ExtendedDecision{decisionOf(one.Decision, now), time.Unix(0, one.Until).UTC()})
 	}
 	if !q.Dry && out.N > 0 {
-		h.logChange(ctx, "extended decisions", "decisions", out.N, "asked", q.asked(), "by", x.By, "from_end", x.FromEnd, "first", out.first())
+		h.logChange(ctx, "extended decisions", "decisions", out.N, "asked", q.asked(), "by", x.By, "from_end", x.FromEnd, "first", out.First[0].named())
 	}
 	return out, nil
-}
-
-// first is the first of them, for the log.
-func (e *Extended) first() string {
-	d := &e.First[0]
-	return fmt.Sprintf("%.100s on %.100s %.100s", d.Type, d.Scope, d.Value)
 }
 
 // ExtendDecisions moves the end of running decisions, or says what it would do (Dry); engine.ErrNotFound for an id,

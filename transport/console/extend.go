@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"lapid/transport/admin"
 	"lapid/transport/console/site"
@@ -26,20 +25,6 @@ type extensionAsked struct {
 	Dry      bool    `json:"dry_run"`
 }
 
-// extendedShown is what an extension did, or would do.
-type extendedShown struct {
-	done
-	Over  int           `json:"would_be_over"`
-	Lists int           `json:"of_lists"`
-	Same  int           `json:"unchanged"`
-	First []extendedOne `json:"first"`
-}
-
-type extendedOne struct {
-	admin.Decision
-	Until time.Time `json:"until"`
-}
-
 // extendDecisions moves the end of decisions. What says nothing of which is refused.
 func (s *Server) extendDecisions(q *request) error {
 	var n extensionAsked
@@ -51,19 +36,14 @@ func (s *Server) extendDecisions(q *request) error {
 		return err
 	}
 	f := admin.DecisionFilter{ID: n.ID, Dry: n.Dry, Address: n.IP, Inside: n.Inside, Type: n.Type, Value: n.Value, Scenario: n.Scenario, Origin: n.Origin, Batch: n.Batch, List: n.List}
-	narrow := f.Address != "" || f.Type != nil || f.Value != nil || f.Scenario != nil || f.Origin != nil || f.Batch != "" || f.List != ""
-	if narrow == (f.ID != 0) {
+	if f.Narrows() == (f.ID != 0) {
 		return bad("say which decisions are meant, by id alone, or by ip, value, type, scenario, origin, batch or list")
 	}
 	e, err := q.admin.ExtendDecisions(q.Context(), &admin.DecisionExtension{DecisionFilter: f, By: int64(x.By), FromEnd: x.FromEnd})
 	if err != nil {
 		return err
 	}
-	out := extendedShown{done{e.N, n.Dry}, e.Over, e.Lists, e.Same, []extendedOne{}}
-	for _, one := range e.First {
-		out.First = append(out.First, extendedOne{one.Decision, time.Unix(0, one.Until).UTC()})
-	}
-	return q.answer(http.StatusOK, out)
+	return q.answer(http.StatusOK, e)
 }
 
 // extendDecisionForm moves the end of one.
@@ -76,13 +56,13 @@ func (s *Server) extendDecisionForm(q *request) error {
 	if err != nil || id == 0 {
 		return bad("the decision has no number")
 	}
-	var out extendedShown
+	var out admin.Extended
 	if err := s.call(q, "POST /admin/v1/decisions/extend", asked{body: &extensionAsked{ID: id, Duration: strings.TrimSpace(f.Get("duration"))}, into: &out}); err != nil {
 		return err
 	}
-	n := site.Notice{Bad: out.Count == 0}
+	n := site.Notice{Bad: out.N == 0}
 	switch {
-	case out.Count > 0:
+	case out.N > 0:
 		d := &out.First[0]
 		n.Text = fmt.Sprintf("%s of %s runs until %s now, as another decision; bouncers are told.", d.Type, d.Value, d.Until.Format("2006-01-02 15:04:05 UTC"))
 	case out.Lists > 0:

@@ -176,7 +176,7 @@ func (s *Server) deleteDecisions(q *request) error {
 	if err := w.err(); err != nil {
 		return err
 	}
-	if narrow := f.Address != "" || f.Type != nil || f.Value != nil || f.Scenario != nil || f.Origin != nil || f.Batch != "" || f.List != ""; narrow == all {
+	if f.Narrows() == all {
 		return bad("say which decisions are to end, by ip, value, type, scenario, origin, batch or list; or all=true for all of them")
 	}
 	return s.endDecisions(q, &f)

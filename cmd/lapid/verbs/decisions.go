@@ -244,7 +244,7 @@ type decisionFlags struct {
 	targetFlags
 	kind, scenario, origin, number string
 	batch, list                    string
-	contained, all                 bool
+	contained                      bool
 }
 
 func (f *decisionFlags) flags(c *cobra.Command) {
@@ -255,14 +255,12 @@ func (f *decisionFlags) flags(c *cobra.Command) {
 	s.StringVar(&f.origin, "origin", "", "origin (crowdsec, cscli, cscli-import, CAPI, lists ...)")
 	s.StringVar(&f.number, "id", "", "number of the decision")
 	s.BoolVar(&f.contained, "contained", false, "what lies inside the range")
-	s.BoolVarP(&f.all, "all", "a", false, "all decisions")
 	s.StringVar(&f.batch, "batch-name", "", "what the import of that name stored")
 	s.StringVar(&f.list, "name", "", "what the named list has (decisions import --name)")
 }
 
 // filter is what was given; free are flags that may stand beside --id. The number 0, which no decision has, is nought: the
-// server would take it for "no number", which is every decision. some is false when nothing narrows it and all
-// was not asked for.
+// server would take it for "no number", which is every decision. some is false when nothing narrows it.
 func (f *decisionFlags) filter(c *cobra.Command, free ...string) (what admin.DecisionFilter, nought, some bool, err error) {
 	// A filter that was written with an empty value filters by it: no decision has an
 	// empty type, so nothing is found, where leaving it away would find more.
@@ -291,8 +289,7 @@ func (f *decisionFlags) filter(c *cobra.Command, free ...string) (what admin.Dec
 	if what.Address, err = f.address(); err != nil {
 		return what, false, false, err
 	}
-	some = f.all || what.Address != "" || what.Type != nil || what.Value != nil || what.Scenario != nil || what.Origin != nil || f.batch != "" || f.list != ""
-	return what, false, some, nil
+	return what, false, what.Narrows(), nil
 }
 
 // decisionsDelete is decisions delete. Decisions end, they do not vanish: their
@@ -301,6 +298,7 @@ func (f *decisionFlags) filter(c *cobra.Command, free ...string) (what admin.Dec
 func decisionsDelete(t *Terminal) *cobra.Command {
 	var f decisionFlags
 	var how deletion
+	var all bool
 	c := &cobra.Command{
 		Use: "delete", Short: "End running decisions", Args: NoArgs, Aliases: []string{"remove"},
 		Long: `Ends the running decisions that match every filter. An address also ends decisions on ranges
@@ -313,7 +311,7 @@ does not matter, and a name that there is not is an error. --dry-run ends nothin
 			switch {
 			case err != nil:
 				return err
-			case !some:
+			case !some && !all:
 				return errNoFilter(c)
 			}
 			how.nought = nought
@@ -322,6 +320,7 @@ does not matter, and a name that there is not is an error. --dry-run ends nothin
 	}
 	f.flags(c)
 	s := c.Flags()
+	s.BoolVarP(&all, "all", "a", false, "all decisions")
 	s.BoolVar(&how.yes, "yes", false, "do not ask, however many there are")
 	s.BoolVar(&how.dry, "dry-run", false, "end nothing, only say what would end")
 	return c

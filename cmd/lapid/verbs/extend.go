@@ -39,10 +39,8 @@ that would be over are left as they are, and counted. 100000 are extended at mos
 			switch {
 			case err != nil:
 				return err
-			case f.all:
-				return errors.New("--all: an extension says which decisions are meant, for example by --origin or --type")
 			case !some:
-				return errNoFilter(c)
+				return errors.New("say which decisions are meant, for example by --ip, --origin, --type or --id")
 			}
 			if nought {
 				return fmt.Errorf("unable to extend decision: %w", apiError(worded("extend", &engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounDecision, Name: "0"})))
@@ -52,25 +50,9 @@ that would be over are left as they are, and counted. 100000 are extended at mos
 		},
 	}
 	f.flags(c)
-	_ = c.Flags().MarkHidden("all")
 	c.Flags().StringVarP(&by, "duration", "d", "", "+4h: longer; -1h: shorter; 4h, forever: from now on")
 	c.Flags().BoolVar(&dry, "dry-run", false, "change nothing, only say what would be")
 	return c
-}
-
-// extendedObject is what an extension did, in JSON, the first decisions by name.
-type extendedObject struct {
-	DryRun   bool          `json:"dry_run"`
-	Extended int           `json:"extended"`
-	Over     int           `json:"would_be_over"`
-	Lists    int           `json:"of_lists"`
-	Same     int           `json:"unchanged"`
-	First    []extendedOne `json:"first"`
-}
-
-type extendedOne struct {
-	admin.Decision
-	Until time.Time `json:"until"`
 }
 
 // extendDecisions moves the ends and says of which, the first ones by name.
@@ -81,14 +63,10 @@ func extendDecisions(ctx context.Context, t *Terminal, q *admin.DecisionExtensio
 			return fmt.Errorf("unable to extend decision: %w", apiError(worded("extend", err)))
 		}
 		if t.Output == jsonWords {
-			o := extendedObject{q.Dry, out.N, out.Over, out.Lists, out.Same, []extendedOne{}}
-			for _, one := range out.First {
-				o.First = append(o.First, extendedOne{one.Decision, time.Unix(0, one.Until).UTC()})
-			}
-			return t.json(o, " ")
+			return t.json(out, " ")
 		}
 		for _, d := range out.First {
-			t.success("%s of %s:%s (decision %d, %s, %s left) until %s", d.Type, d.Scope, d.Value, d.ID, d.Scenario, d.Duration, time.Unix(0, d.Until).UTC().Format(time.RFC3339))
+			t.success("%s of %s:%s (decision %d, %s, %s left) until %s", d.Type, d.Scope, d.Value, d.ID, d.Scenario, d.Duration, d.Until.Format(time.RFC3339))
 		}
 		if more := out.N - len(out.First); more > 0 {
 			t.success("... and %d more", more)
