@@ -47,9 +47,9 @@ const (
 )
 
 // ExtendDecisions moves the end of the running decisions that answer q, in one commit. A decision never changes: each ends,
-// and one that is the same but for its number and its end begins, of an alert that says so. So bouncers are told of
-// the other end as of any decision that is new, and of no deletion. What belongs to a batch or is
-// simulated stays so. Decisions of lists are left alone.
+// and one that is the same but for its number and its end begins, of an alert that says so and that no machine has sent. So
+// bouncers are told of the other end as of any decision that is new, and of no deletion. What belongs to a batch, is simulated
+// or comes from a country or network stays so. Decisions of lists are left alone.
 //
 // Errors: ErrInvalid for more than MostExtended, and those of every write.
 func (e *Engine) ExtendDecisions(ctx context.Context, q *Query, x Extension) (Extended, error) {
@@ -129,6 +129,7 @@ type kin struct {
 type kinship struct {
 	batch     Batch
 	simulated bool
+	source    SourceWords
 }
 
 // choose finds what is extended, by number.
@@ -167,7 +168,7 @@ func (w *extending) group(list []Decision) {
 		if len(w.out.First) < ShownExtended {
 			w.out.First = append(w.out.First, ExtendedOne{d, until})
 		}
-		in := kinship{d.BatchOf(), d.Simulated()}
+		in := kinship{d.BatchOf(), d.Simulated(), d.Source()}
 		k := all[in]
 		if k == nil {
 			k = &kin{kinship: in}
@@ -203,8 +204,9 @@ func (k *kin) alert(now int64) incoming {
 		Scenario: "extended by an operator", Message: fmt.Sprintf("%d decisions end at another time", len(k.of)), Kind: "cscli", CreatedAt: now, Leakspeed: "0",
 		EventsCount: int32(len(k.of)), Remediation: true, StartAt: at, StopAt: at, Simulated: k.simulated,
 	}
+	a.Source = Source{Scope: k.source.Scope, Cn: k.source.Country, AsNumber: k.source.AsNumber, AsName: k.source.AsName}
 	if one := k.of[0]; len(k.of) == 1 {
-		a.Source = Source{Scope: one.Scope().S, Value: one.Value()}
+		a.Source.Scope, a.Source.Value = one.Scope().S, one.Value()
 		if one.Scope().S == ScopeIP {
 			a.Source.IP = one.Value()
 		}

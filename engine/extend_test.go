@@ -21,7 +21,7 @@ func TestExtendDecisions(t *testing.T) {
 	own.Own = true
 	replace(t, r, own)
 	for i, a := range []*engine.Alert{
-		{Scenario: "s", Decisions: []engine.NewDecision{{Duration: "4h", Origin: "crowdsec", Scenario: "s", Scope: engine.ScopeIP, Type: "ban", Value: "::ffff:192.0.2.1"}, {Duration: "1h", Origin: "cscli", Scenario: "s", Scope: "Range", Type: "captcha", Value: "192.0.2.80/24"}}},
+		{Scenario: "s", Source: engine.Source{Scope: engine.ScopeIP, Value: "192.0.2.1", Cn: "FR", AsNumber: "64500", AsName: "EXAMPLE"}, Decisions: []engine.NewDecision{{Duration: "4h", Origin: "crowdsec", Scenario: "s", Scope: engine.ScopeIP, Type: "ban", Value: "::ffff:192.0.2.1"}, {Duration: "1h", Origin: "cscli", Scenario: "s", Scope: "Range", Type: "captcha", Value: "192.0.2.80/24"}}},
 		{Scenario: "s", Simulated: true, Decisions: []engine.NewDecision{{Duration: "4h", Origin: "crowdsec", Scenario: "s", Scope: engine.ScopeIP, Type: "ban", Value: "192.0.2.3"}}},
 		{Scenario: "s", Batch: engine.Batch{Name: "import"}, Decisions: []engine.NewDecision{{Duration: "4h", Origin: "cscli-import", Scenario: "s", Scope: "username", Type: "ban", Value: "bob"}}},
 	} {
@@ -36,7 +36,7 @@ func TestExtendDecisions(t *testing.T) {
 		found, _ := r.View().Select(all(), func(int64) bool { return true })
 		for i := range found.Len() {
 			d := found.At(i)
-			list[fmt.Sprintf("%s %s %s %s %v %q", d.Type().S, d.Scope().S, d.Value(), d.Origin().S, d.Simulated(), d.BatchOf().Name)] = time.Duration(d.Until() - now()).Round(time.Hour)
+			list[fmt.Sprintf("%s %s %s %s %v %q %s %s", d.Type().S, d.Scope().S, d.Value(), d.Origin().S, d.Simulated(), d.BatchOf().Name, d.Source().Country, d.Source().AsName)] = time.Duration(d.Until() - now()).Round(time.Hour)
 		}
 		return list
 	}
