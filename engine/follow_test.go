@@ -29,10 +29,11 @@ type pair struct {
 	mu       sync.Mutex
 	answered map[string]bool // values of bans that were answered
 	unsure   map[string]bool // of bans whose fate is not known
+	settled  chan struct{}   // has room for one: some ban is in either
 }
 
 func newPair(t *testing.T, seed uint64) *pair {
-	p := &pair{t: t, agreed: enginetest.NewAgreed(seed), answered: map[string]bool{}, unsure: map[string]bool{}}
+	p := &pair{t: t, agreed: enginetest.NewAgreed(seed), answered: map[string]bool{}, unsure: map[string]bool{}, settled: make(chan struct{}, 1)}
 	for i := range p.rigs {
 		p.nodes[i] = p.agreed.Node()
 		p.rigs[i] = enginetest.NewRig(t, func(o *engine.Options) {
@@ -78,6 +79,10 @@ func (p *pair) ban(value string) {
 			p.t.Errorf("ban %s: %v", value, err)
 		}
 		p.mu.Unlock()
+		select {
+		case p.settled <- struct{}{}:
+		default:
+		}
 		return
 	}
 }
@@ -168,24 +173,24 @@ func TestLeadAndYield(t *testing.T) {
 	}
 }
 
-// disturbUnderLoad changes the writer again and again while others write and read.
+// disturbUnderLoad changes the writer again and again while others write and read. Between two changes a write comes to
+// its end, or has had a moment for it: on a machine at work none ever would otherwise.
 func (p *pair) disturbUnderLoad(writers, each int) {
 	stop := make(chan struct{})
 	var load, readers sync.WaitGroup
 	for i := range p.rigs {
 		readers.Go(func() { p.poll(i, stop) })
 	}
-	var left atomic.Int64
 	for w := range writers {
-		left.Add(1)
 		load.Go(func() {
-			defer left.Add(-1)
 			for n := range each {
 				p.ban(fmt.Sprintf("10.%d.0.%d", w, n))
 			}
 		})
 	}
-	for turn := 0; left.Load() > 0; turn++ {
+	over := make(chan struct{})
+	go func() { load.Wait(); close(over) }()
+	for turn := 0; p.goesOn(over); turn++ {
 		now := int(p.writer.Load())
 		next := 1 - now
 		switch turn % 4 {
@@ -202,7 +207,6 @@ func (p *pair) disturbUnderLoad(writers, each int) {
 			p.lead(now)
 		}
 	}
-	load.Wait()
 	if !p.rigs[p.writer.Load()].Writes() {
 		p.lead(int(p.writer.Load()))
 	}
@@ -210,6 +214,19 @@ func (p *pair) disturbUnderLoad(writers, each int) {
 	close(stop)
 	readers.Wait()
 	p.nothingLost()
+}
+
+// goesOn waits for the next write that comes to its end, or for a moment: while nobody writes, as after an answer that was
+// lost, none does. False: there is none any more.
+func (p *pair) goesOn(over <-chan struct{}) bool {
+	select {
+	case <-p.settled:
+		return true
+	case <-time.After(50 * time.Millisecond):
+		return true
+	case <-over:
+		return false
+	}
 }
 
 func (p *pair) must(err error) {
