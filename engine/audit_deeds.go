@@ -57,6 +57,8 @@ func (w *auditWalk) auditedOp(o op) {
 		w.deed("setting.allowlist_wins", "", auditFields{"on": !o.on}, auditFields{"on": o.on})
 	case *putSecret:
 		w.deed("secret.put", o.name, nil, nil)
+	case *rotateSecret:
+		w.deed("secret.rotate", o.name, nil, auditFields{"earlier_until": time.Unix(0, o.until).UTC().Format(time.RFC3339)})
 	}
 }
 

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -265,45 +264,3 @@ func (e *Engine) Wake() {
 
 // SetProfiles swaps the rules for alerts that arrive from now on.
 func (e *Engine) SetProfiles(p Profiles) { e.profiles.Store(&p) }
-
-// Secret returns the named secret, made by fresh and stored durably at the
-// first call. The bytes are shared: do not modify them.
-func (e *Engine) Secret(ctx context.Context, name string, fresh func() ([]byte, error)) ([]byte, error) {
-	if s := e.View().secrets[name]; s != nil {
-		return s, nil
-	}
-	err := e.propose(ctx, &proposal{key: "secret:" + name, resolve: func(v *View) (op, error) {
-		if v.secrets[name] != nil {
-			return nil, nil
-		}
-		s, err := fresh()
-		if err != nil {
-			return nil, fmt.Errorf("making secret %q: %w", name, err)
-		}
-		return newSecret(name, s)
-	}})
-	return e.View().secrets[name], err
-}
-
-func newSecret(name string, s []byte) (op, error) {
-	if len(name) > LongestName || len(s) > longestSecret {
-		return nil, &Error{Kind: ErrInvalid, Text: fmt.Sprintf("secret %.100q has %d bytes, and at most %d", name, len(s), longestSecret)}
-	}
-	return &putSecret{name: name, value: s}, nil
-}
-
-// KeepSecret stores a secret under a name, in the place of the one that was there. It is
-// the engine's from here on. The same again costs no commit. Errors: ErrInvalid for what is
-// longer than 64 KiB, and those of every write.
-func (e *Engine) KeepSecret(ctx context.Context, name string, s []byte) error {
-	return e.propose(ctx, &proposal{key: "secret:" + name, resolve: func(v *View) (op, error) {
-		if bytes.Equal(v.secrets[name], s) {
-			return nil, nil
-		}
-		return newSecret(name, s)
-	}})
-}
-
-// Secret returns a secret as this view has it, nil when there is none. It must not be
-// changed.
-func (v *View) Secret(name string) []byte { return v.secrets[name] }

@@ -119,6 +119,7 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 			_, err := r.Secret(ctx, "tokens", func() ([]byte, error) { return []byte("secret"), nil })
 			return err
 		},
+		func() error { _, err := r.RotateSecret(ctx, "tokens", []byte("another"), time.Hour); return err },
 		func() error {
 			_, err := r.ReplaceList(ctx, &engine.List{Origin: engine.OriginLists, Name: "pulled", Groups: []engine.ListGroup{
 				{Scope: "Ip", Type: "ban", Scenario: "pulled", Values: []engine.ListValue{{Value: "192.0.2.99", Lasts: time.Hour}, {Value: "2001:db8::/40", Lasts: time.Hour}}}}}, now)

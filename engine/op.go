@@ -52,6 +52,7 @@ const (
 	numberRotateKey    = 53
 
 	numberExtendDecisions = 54
+	numberRotateSecret    = 55
 )
 
 func newOp(number byte) op {
@@ -118,6 +119,8 @@ func newOp(number byte) op {
 		return &rotateKey{}
 	case numberExtendDecisions:
 		return &extendDecisions{}
+	case numberRotateSecret:
+		return &rotateSecret{}
 	}
 	return nil
 }
@@ -368,6 +371,7 @@ func (o *setBack) append(dst []byte) []byte { return binary.AppendVarint(dst, o.
 func (o *setBack) decode(d *decoder)        { o.to = d.varint() }
 func (o *setBack) apply(s *state, rev Revision) {
 	s.lapseKeys()
+	s.lapseSecrets()
 	s.at = o.to
 	s.turnBack(o.to)
 }
@@ -428,29 +432,6 @@ func decodeIDs(d *decoder) []uint64 {
 		ids[i] = before
 	}
 	return ids
-}
-
-// putSecret keeps a secret under a name.
-type putSecret struct {
-	name  string
-	value []byte
-}
-
-func (*putSecret) number() byte { return numberPutSecret }
-func (o *putSecret) append(dst []byte) []byte {
-	return appendBytes(appendString(dst, o.name), o.value)
-}
-func (o *putSecret) decode(d *decoder) {
-	o.name = d.string()
-	o.value = slices.Clone(d.bytes())
-}
-func (o *putSecret) apply(s *state, rev Revision) {
-	secrets := make(map[string][]byte, len(s.next.secrets)+1)
-	for k, v := range s.next.secrets {
-		secrets[k] = v
-	}
-	secrets[o.name] = o.value
-	s.next.secrets = secrets
 }
 
 // Kinds of rows on disk; never reused.

@@ -38,6 +38,8 @@ type View struct {
 	exports      *exportSet          // never changed in place
 	keysChanged  uint64              // see KeysChanged
 	edited       Revision            // the last at which some bouncer's sight was another; 0: not since the start
+
+	secretsChanged uint64 // see SecretsChanged
 }
 
 // Revision is the last commit this view shows.

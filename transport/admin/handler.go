@@ -58,6 +58,10 @@ type Handler struct {
 	// not done. It must not wait. nil: nobody is. Set before the first request.
 	Failed func(by engine.Actor, from engine.Sender, action, why string)
 
+	// FixedSecret says why the secret that signs tokens cannot be rotated, and what to do instead; "": it
+	// can. Set before the first request.
+	FixedSecret string
+
 	// Settle writes rows of the audit that wait elsewhere, before rows are read. nil: there are
 	// none. Set before the first request.
 	Settle func(context.Context) error
@@ -152,6 +156,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/shadow/report": verb(h.shadowReport),
 		"/shadow/answer": verb(h.shadowAnswer),
 		"/shadow/reset":  verb(h.shadowReset),
+
+		"/secret/rotate": verb(h.rotateSecret),
 
 		"/audit/list":   lines(h.listAudit),
 		"/audit/verify": verb(h.verifyAudit),

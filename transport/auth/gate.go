@@ -25,9 +25,10 @@ const (
 // Rules.
 type Options struct {
 	// Secret signs the tokens of machines. At least 64 bytes; kept by the
-	// gate, must not be changed afterwards.
+	// gate, must not be changed afterwards. nil: the store's (engine.TokenSecret), which
+	// must be there, as it is at each moment; those before it stay good for their grace.
 	Secret []byte
-	// TokenLife is how long a token is good. 0: one hour. It is also how old
+	// TokenLife is how long a token is good. 0: engine.TokenLife. It is also how old
 	// a token may be when it is exchanged for a new one.
 	TokenLife time.Duration
 	// PasswordWorkers is how many passwords are checked at once. 0: half of
@@ -104,7 +105,7 @@ type Gate struct {
 	toldMinute, toldNew atomic.Int64 // see tellNew
 
 	// Recognising machines.
-	secret    []byte
+	given     []byte // the secret that signs tokens; nil: the store's
 	life      time.Duration
 	tokens    *cache[session]
 	logins    *cache[int64] // passwords that were right, until when
@@ -128,7 +129,11 @@ type rules struct {
 
 // NewGate makes a gate in front of an engine. It starts no goroutine.
 func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
-	if len(o.Secret) < shortestSecret {
+	secret := o.Secret
+	if secret == nil {
+		secret = e.View().Secret(engine.TokenSecret)
+	}
+	if len(secret) < shortestSecret {
 		return nil, ErrWeakSecret
 	}
 	h, err := newHasher()
@@ -140,7 +145,7 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 		log:      o.Logger,
 		hash:     h,
 		bouncers: newCache[knownBouncer](knownBouncers),
-		secret:   o.Secret,
+		given:    o.Secret,
 		life:     o.TokenLife,
 		tokens:   newCache[session](knownTokens),
 		logins:   newCache[int64](knownLogins),
@@ -153,7 +158,7 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 		g.prefix = o.IPv6Prefix
 	}
 	if g.life <= 0 {
-		g.life = time.Hour
+		g.life = engine.TokenLife
 	}
 	if g.pending <= 0 {
 		g.pending = 10_000

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,8 +19,10 @@ import (
 // session is what a verified token says.
 type session struct {
 	id      string
-	expires int64 // Unix nanoseconds
-	born    int64 // when the machine it was issued to was made; 0: it does not say
+	expires int64  // Unix nanoseconds
+	until   int64  // when the secret that signed it is over, Unix nanoseconds; 0: it is the present one
+	secrets uint64 // what engine.View.SecretsChanged was when it was verified
+	born    int64  // when the machine it was issued to was made; 0: it does not say
 }
 
 // bornClaim names the claim that tells a machine from the next one of the same
@@ -89,7 +92,7 @@ func (g *Gate) session(authorization, cookie []byte) (session, error) {
 		return g.verify(token)
 	}
 	mark := g.hash.sum(token)
-	if s := g.tokens.get(mark); s != nil {
+	if s := g.tokens.get(mark); s != nil && s.secrets == g.engine.View().SecretsChanged() && (s.until == 0 || g.engine.Now() < s.until) {
 		if s.expires <= g.engine.Now() {
 			return session{}, errExpired
 		}
@@ -112,7 +115,8 @@ func tokenOf(authorization, cookie []byte) []byte {
 
 // verify does all the work for a token that is not known yet.
 func (g *Gate) verify(token []byte) (session, error) {
-	claims, err := g.parse(token, false)
+	turn := g.engine.View().SecretsChanged()
+	claims, until, err := g.parse(token, false)
 	if err != nil {
 		return session{}, err
 	}
@@ -124,7 +128,7 @@ func (g *Gate) verify(token []byte) (session, error) {
 		return session{}, errNoExpiry
 	}
 	s, err := holder(claims)
-	s.expires = expires.UnixNano()
+	s.expires, s.until, s.secrets = expires.UnixNano(), until, turn
 	return s, err
 }
 
@@ -145,24 +149,49 @@ func holder(claims jwt.MapClaims) (session, error) {
 func (g *Gate) clock() time.Time { return time.Unix(0, g.engine.Now()) }
 
 // parse checks a token's signature and its times. With late it may have
-// expired.
-func (g *Gate) parse(token []byte, late bool) (jwt.MapClaims, error) {
+// expired. until is when the secret that signed it is over, 0 for the present one.
+func (g *Gate) parse(token []byte, late bool) (claims jwt.MapClaims, until int64, err error) {
+	present, earlier := g.secrets()
+	claims, err = g.signedBy(present, token, late)
+	for i := 0; i < len(earlier) && errors.Is(err, jwt.ErrTokenSignatureInvalid); i++ {
+		claims, err = g.signedBy(earlier[i].Value, token, late)
+		until = earlier[i].Until
+	}
+	if err != nil {
+		reason := InvalidToken
+		if onlyExpired(err) {
+			reason = ExpiredToken
+		}
+		return nil, 0, notLoggedIn(reason, tokenProblem(err))
+	}
+	return claims, until, nil
+}
+
+// secrets are the one that signs tokens and those before it that are still good: the given one
+// alone, or the store's as it is now.
+func (g *Gate) secrets() (present []byte, earlier []engine.EarlierSecret) {
+	if g.given != nil {
+		return g.given, nil
+	}
+	view, now := g.engine.View(), g.engine.Now()
+	earlier = view.EarlierSecrets(engine.TokenSecret)
+	return view.Secret(engine.TokenSecret), slices.DeleteFunc(earlier, func(s engine.EarlierSecret) bool { return s.Until <= now })
+}
+
+// signedBy checks a token by one secret.
+func (g *Gate) signedBy(secret, token []byte, late bool) (jwt.MapClaims, error) {
 	claims := jwt.MapClaims{}
 	parser := jwt.NewParser(jwt.WithTimeFunc(g.clock), jwt.WithIssuedAt())
 	_, err := parser.ParseWithClaims(string(token), claims, func(t *jwt.Token) (any, error) {
 		if t.Method != jwt.SigningMethodHS256 {
 			return nil, errWrongAlg
 		}
-		return g.secret, nil
+		return secret, nil
 	})
-	if err != nil && !(late && onlyExpired(err)) {
-		reason := InvalidToken
-		if onlyExpired(err) {
-			reason = ExpiredToken
-		}
-		return nil, notLoggedIn(reason, tokenProblem(err))
+	if late && onlyExpired(err) {
+		err = nil
 	}
-	return claims, nil
+	return claims, err
 }
 
 // onlyExpired reports that nothing is wrong with a token but its age.
@@ -198,7 +227,7 @@ func (g *Gate) Refresh(authorization, cookie []byte) (Grant, error) {
 	if len(token) == 0 {
 		return Grant{}, errNoToken
 	}
-	claims, err := g.parse(token, true)
+	claims, _, err := g.parse(token, true)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -230,7 +259,8 @@ func (g *Gate) sign(claims jwt.MapClaims, now time.Time) (Grant, error) {
 	claims = maps.Clone(claims)
 	expires := now.Truncate(time.Second).Add(g.life)
 	claims["exp"], claims["orig_iat"] = expires.Unix(), now.Unix()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(g.secret)
+	secret, _ := g.secrets()
+	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString(secret)
 	if err != nil {
 		return Grant{}, fmt.Errorf("signing a token: %w", err)
 	}

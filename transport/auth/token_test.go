@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"lapid/engine"
 )
 
 // forge makes a token of any claims.
@@ -173,4 +175,64 @@ func FuzzToken(f *testing.F) {
 			t.Errorf("%q is refreshed", header)
 		}
 	})
+}
+
+// TestRotatedSecret has tokens of the secret before it good for the grace, however often they were shown, and no longer; what
+// is exchanged meanwhile is signed with the new one. Without a grace none is good.
+func TestRotatedSecret(t *testing.T) {
+	t.Parallel()
+	d := newDoor(t, nil)
+	fresh := func(letter string) []byte { return []byte(strings.Repeat(letter, 64)) }
+	_, err := d.Secret(t.Context(), engine.TokenSecret, func() ([]byte, error) { return fresh("a"), nil })
+	d.must(err)
+	d.Gate, err = NewGate(d.Engine, &Options{TokenLife: 3 * time.Hour})
+	d.must(err)
+	d.addMachine("m", "pw", true)
+	token := func() []byte {
+		t.Helper()
+		grant, err := d.Login(t.Context(), Credentials{MachineID: "m", Password: "pw"}, here, agent)
+		d.must(err)
+		return []byte("Bearer " + grant.Token)
+	}
+	good := func(when string, token []byte, want bool) {
+		t.Helper()
+		for range 2 { // once by hand, once from memory
+			id, err := d.Machine(token, nil)
+			if want && (err != nil || id != "m") {
+				t.Errorf("%s: %v", when, err)
+			} else if !want {
+				d.refused(err, NotLoggedIn, "signature is invalid")
+			}
+		}
+	}
+	rotate := func(letter string, grace time.Duration) {
+		t.Helper()
+		_, err := d.RotateSecret(t.Context(), engine.TokenSecret, fresh(letter), grace)
+		d.must(err)
+	}
+	first := token()
+	good("at first", first, true)
+	rotate("b", time.Hour)
+	good("in its grace", first, true)
+	second := token()
+	d.Advance(30 * time.Minute)
+	rotate("c", time.Hour)
+	good("behind two", first, true)
+	good("behind one", second, true)
+	exchanged, err := d.Refresh(first, nil)
+	d.must(err)
+	d.Restart()
+	d.Gate, err = NewGate(d.Engine, &Options{TokenLife: 3 * time.Hour})
+	d.must(err)
+	good("after a restart", first, true)
+	d.Advance(30 * time.Minute)
+	good("after its grace", first, false)
+	good("the second", second, true)
+	d.Advance(30 * time.Minute)
+	good("the second after its grace", second, false)
+	third := []byte("Bearer " + exchanged.Token)
+	good("what was exchanged", third, true)
+	rotate("d", 0)
+	good("without a grace", third, false)
+	good("the newest", token(), true)
 }

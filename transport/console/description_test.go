@@ -283,6 +283,11 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/config", "")
 	w.does(200, "POST", "/admin/v1/backup", "")
 	w.does(202, "POST", "/admin/v1/reload", "")
+	for range 8 { // the first is the first of all
+		w.does(200, "POST", "/admin/v1/secret/rotate", `{}`)
+	}
+	w.does(409, "POST", "/admin/v1/secret/rotate", `{}`)
+	w.does(200, "POST", "/admin/v1/secret/rotate", `{"now":true}`)
 	w.does(200, "POST", "/admin/v1/verbs/machines/list", `{}`)
 	w.does(404, "POST", "/admin/v1/verbs/nothing", `{}`)
 	for _, path := range openapi.Paths {

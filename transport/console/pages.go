@@ -64,6 +64,7 @@ var sitePages = []route{
 	{method: "GET", path: "/exports", role: viewer, answer: (*Server).exportsPage},
 	{method: "GET", path: "/health-page", role: viewer, answer: (*Server).healthPage},
 	{method: "POST", path: "/health-page/reload", role: admins, answer: (*Server).reloadForm, writes: true, asks: "POST /admin/v1/reload"},
+	{method: "POST", path: "/health-page/secret", role: admins, answer: (*Server).rotateSecretForm, writes: true, asks: "POST /admin/v1/secret/rotate"},
 
 	{method: "GET", path: "/settings", role: viewer, answer: (*Server).settingsPage},
 	{method: "POST", path: "/settings/sessions/end", role: viewer, answer: (*Server).endSessionForm},

@@ -139,6 +139,8 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "disabled", v.send("/settings/operators/edit", "name", "carol", "disabled", "yes"), "carol is disabled")
 	has(t, "gone", v.send("/settings/operators/delete", "name", "carol"), "carol is deleted")
 	has(t, "a reload", v.send("/health-page/reload"), "is read again")
+	has(t, "another secret", v.send("/health-page/secret", "when", "later"), "stay good until they end")
+	has(t, "another at once", v.send("/health-page/secret", "when", "now"), "all that were given have ended")
 	has(t, "looks", v.send("/looks", "theme", "dark", "back", "/settings"), `data-theme="dark"`)
 	has(t, "no page", v.read(http.MethodGet, "/nothing", nil, 404), "there is nothing at this path")
 	has(t, "a logout", v.send("/logout"), `name="password"`)

@@ -93,6 +93,7 @@ var routes = []route{
 	{method: "GET", path: "/admin/v1/metrics", role: viewer, answer: (*Server).metrics},
 	{method: "GET", path: "/admin/v1/config", role: admins, answer: (*Server).config},
 	{method: "POST", path: "/admin/v1/backup", role: admins, answer: (*Server).backup, large: true, secret: true},
+	{method: "POST", path: "/admin/v1/secret/rotate", role: admins, answer: (*Server).rotateSecret, writes: true},
 	{method: "POST", path: "/admin/v1/reload", role: admins, answer: (*Server).reload, writes: true},
 
 	{method: "POST", path: "/admin/v1/verbs/{verb...}", role: viewer, answer: (*Server).verb, large: true, secret: true},

@@ -48,6 +48,10 @@ func (s *Setup) EngineOptions(log *slog.Logger) *engine.Options {
 // SecretSize is the least that the key which signs tokens may have, in bytes.
 const SecretSize = 64
 
+// FixedSecret says what to do in place of rotating a key that the environment gives.
+const FixedSecret = "CS_LAPI_SECRET gives it: set another there and start the server again, upon which every log processor logs in anew; " +
+	"or take that variable away, and the store has a secret of its own, which can be rotated"
+
 // Secret is the key that signs tokens as the operator has set it, in CS_LAPI_SECRET; nil
 // where that is not set. A shorter one than SecretSize is an error: tokens are signed by a
 // keyed hash, of which it would be the weakest part.

@@ -43,6 +43,7 @@ func (p *program) makeVerbs() {
 	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports, verbs.TryRules = p.exports, config.TryRules
+	verbs.FixedSecret = p.fixedSecret
 	verbs.Failed, verbs.Settle = p.auditFailed, p.auditor.Settle
 	p.verbs = verbs
 }

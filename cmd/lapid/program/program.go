@@ -59,25 +59,26 @@ type program struct {
 	begun      time.Time // Run
 
 	// Built by Run, from the bottom up.
-	bounds     bounds
-	engine     *engine.Engine
-	connection *connection
-	gate       *auth.Gate
-	tls        *auth.TLS // nil: plain HTTP
-	api        *transport.Server
-	exports    *export.Renderings
-	metrics    *metricsListener // nil: none
-	verbs      *admin.Handler
-	admin      *admin.Server
-	console    *console.Server                // nil: none
-	hangups    chan os.Signal                 // whoever sends one has the configuration read again
-	inForce    atomic.Pointer[map[string]any] // of the configuration, what may be told
-	teller     *notifications.Notifier
-	auditor    *audit.Auditor
-	backups    *backups.Keeper // nil: none are made
-	arrival    *movein.Arrival
-	shadow     *shadow.Shadow // nil: none
-	ready      chan struct{}  // closed when all listeners are open
+	bounds      bounds
+	engine      *engine.Engine
+	connection  *connection
+	gate        *auth.Gate
+	tls         *auth.TLS // nil: plain HTTP
+	fixedSecret string    // why the secret that signs tokens cannot be rotated; "": it can
+	api         *transport.Server
+	exports     *export.Renderings
+	metrics     *metricsListener // nil: none
+	verbs       *admin.Handler
+	admin       *admin.Server
+	console     *console.Server                // nil: none
+	hangups     chan os.Signal                 // whoever sends one has the configuration read again
+	inForce     atomic.Pointer[map[string]any] // of the configuration, what may be told
+	teller      *notifications.Notifier
+	auditor     *audit.Auditor
+	backups     *backups.Keeper // nil: none are made
+	arrival     *movein.Arrival
+	shadow      *shadow.Shadow // nil: none
+	ready       chan struct{}  // closed when all listeners are open
 
 	helper       atomic.Pointer[transport.Server] // api, for the goroutines of the engine
 	condition    condition

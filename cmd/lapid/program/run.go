@@ -353,11 +353,12 @@ func (p *program) closeMetrics() {
 	}
 }
 
-// secret is the key that signs tokens: the operator's, or one that was made
-// at the first start and is kept, so that a restart logs no machine out. On a
-// disk that takes no writes there is one for this run alone.
+// secret is the key that signs tokens if it is not the store's: the operator's, or, on a
+// disk that takes no writes, one for this run alone. The store's, which is nil here, is made
+// at the first start and is kept, so that a restart logs no machine out.
 func (p *program) secret(ctx context.Context) ([]byte, error) {
 	if own, _ := p.setup.Secret(); own != nil { // checked when the program was made
+		p.fixedSecret = config.FixedSecret
 		return own, nil
 	}
 	fresh := func() ([]byte, error) {
@@ -365,12 +366,13 @@ func (p *program) secret(ctx context.Context) ([]byte, error) {
 		_, err := rand.Read(b)
 		return b, err
 	}
-	secret, err := p.engine.Secret(ctx, "tokens", fresh)
+	_, err := p.engine.Secret(ctx, engine.TokenSecret, fresh)
 	if errors.Is(err, engine.ErrDisk) {
+		p.fixedSecret = "the disk refused to keep it, so it is good for this run alone: start the server again"
 		p.log.Warn("the key that signs tokens cannot be kept: machines log in again after the next start", "error", err)
 		return fresh()
 	}
-	return secret, err
+	return nil, err
 }
 
 // makeAPI makes the server of the API from what was configured and from the bounds

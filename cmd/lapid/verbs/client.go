@@ -172,6 +172,9 @@ func ownClient(ctx context.Context, s *config.Setup, version string, rules engin
 	}()
 	verbs := admin.NewHandler(e, version, log)
 	verbs.SyncOrders, verbs.TryRules = syncAlone(s, e, version), config.TryRules
+	if given, err := s.Secret(); given != nil || err != nil {
+		verbs.FixedSecret = config.FixedSecret
+	}
 	c := admin.Local(verbs)
 	return c, func() {
 		c.Close()
