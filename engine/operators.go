@@ -156,7 +156,7 @@ func (e *Engine) AddOperator(ctx context.Context, o *Operator) error {
 // ChangeOperator applies change to a copy of the operator and stores it; the name stays, and tokens
 // may be taken away but not added (GrantToken). change runs on the committer: it must be quick and
 // touch nothing else, and its error ends it without a change. ErrNotFound when there is no such operator,
-// ErrInvalid when it does not fit.
+// ErrInvalid when it does not fit, ErrRefused where an operator over HTTP would leave no admin.
 func (e *Engine) ChangeOperator(ctx context.Context, name string, change func(*Operator) error) error {
 	return e.propose(ctx, &proposal{key: "operators", resolve: func(v *View) (op, error) {
 		old := v.Operator(name)
@@ -172,18 +172,48 @@ func (e *Engine) ChangeOperator(ctx context.Context, name string, change func(*O
 		if err := o.fits(); err != nil {
 			return nil, err
 		}
+		if old.administers() && !o.administers() {
+			if err := v.keepsAdmin(ctx, name); err != nil {
+				return nil, err
+			}
+		}
 		return &putOperator{operator: o}, nil
 	}})
 }
 
-// DeleteOperator removes an operator with its tokens. ErrNotFound when there is none.
+// DeleteOperator removes an operator with its tokens. ErrNotFound when there is none, ErrRefused where an operator
+// over HTTP would leave no admin.
 func (e *Engine) DeleteOperator(ctx context.Context, name string) error {
 	return e.propose(ctx, &proposal{key: "operators", resolve: func(v *View) (op, error) {
-		if v.Operator(name) == nil {
+		old := v.Operator(name)
+		if old == nil {
 			return nil, notFound(NounOperator, name)
+		}
+		if old.administers() {
+			if err := v.keepsAdmin(ctx, name); err != nil {
+				return nil, err
+			}
 		}
 		return &dropOperator{name}, nil
 	}})
+}
+
+// administers reports whether it may do everything.
+func (o *Operator) administers() bool { return o.Role == RoleAdmin && !o.Disabled }
+
+// keepsAdmin refuses to a named operator that nobody but the one of a name administers: who comes over HTTP would
+// lock all of them out. A user of the machine, over its socket, may do so: there another is made.
+func (v *View) keepsAdmin(ctx context.Context, but string) error {
+	if actorOr(ctx, Actor{}).Kind != ActorNamedOperator {
+		return nil
+	}
+	for o := range v.EachOperator {
+		if o.Name != but && o.administers() {
+			return nil
+		}
+	}
+	return &Error{Kind: ErrRefused, Noun: NounOperator, Name: but, Text: fmt.Sprintf("operator '%s' is the last admin: give another operator the role admin first; "+
+		"on the server's own machine 'lapid operators' can do it all the same", but)}
 }
 
 // GrantToken gives an operator one token more and returns its number; that of t is not looked at.

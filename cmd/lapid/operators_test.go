@@ -24,7 +24,7 @@ func TestOperatorVerbs(t *testing.T) {
 		{"operators add bob --role viewer", 0, "~Password of operator 'bob':", ""},
 		{"operators edit alice", 1, "", "~nothing is to be changed"},
 		{"operators edit nobody --disable", 1, "", "~there is no operator 'nobody'"},
-		{"operators edit alice --disable --role operator", 0, "", "~edited successfully"},
+		{"operators edit alice --disable --role operator", 0, "", "~no operator is an admin any more"},
 		{"operators inspect alice -o json", 0, "~\"disabled\": true", ""},
 		{"operators edit alice --enable --no-password", 0, "", "~edited successfully"},
 		{"operators list -o raw", 0, "name,role,password,disabled,tokens,last_login\nalice,operator,false,false,0,-\nbob,viewer,true,false,0,-\n", ""},
@@ -38,6 +38,9 @@ func TestOperatorVerbs(t *testing.T) {
 		{"operators revoke bob 1", 0, "", "~revoked successfully"},
 		{"operators delete bob nobody", 1, "", "~there is no operator 'nobody'"},
 		{"operators delete bob --ignore-missing", 0, "", ""},
+		{"operators edit alice --role admin", 0, "", "~edited successfully"},
+		{"operators delete alice", 0, "", "~'lapid operators add NAME --role admin' makes one"},
+		{"operators add alice --role operator -p long-enough-1", 0, "", "~added successfully"},
 	})
 	first, second := s.do("", "operators", "token", "alice", "-o", "raw"), s.do("", "operators", "token", "alice", "-o", "json", "--expires", "never")
 	var token string
@@ -98,6 +101,8 @@ func TestRemoteVerbs(t *testing.T) {
 	for _, c := range []struct{ role, line, want string }{
 		{"viewer", "decisions add --ip 192.0.2.8", "this needs the role operator, and 'viewer' is viewer"},
 		{"operator", "bouncers delete fw", "this needs the role admin, and 'operator' is operator"},
+		{"admin", "operators delete admin", "operator 'admin' is the last admin: give another operator the role admin first"},
+		{"admin", "operators edit admin --disable", "is the last admin"},
 		{"viewer", "metrics", "metrics does not work with --remote"}, {"viewer", "serve", "serve does not work with --remote"},
 		{"admin", "machines add edge-2 --auto -f -", "please say with --url"},
 	} {

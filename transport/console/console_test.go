@@ -309,6 +309,15 @@ func TestNouns(t *testing.T) {
 	b.is(200, "DELETE", "/admin/v1/allowlists/office", "")
 	b.is(200, "DELETE", "/admin/v1/machines/edge-1", "")
 	b.is(201, "POST", "/admin/v1/operators", `{"name":"carol","role":"viewer"}`)
+	b.is(200, "PATCH", "/admin/v1/operators/carol", `{"role":"admin"}`)
+	b.is(200, "PATCH", "/admin/v1/operators/carol", `{"disabled":true}`)
+	for _, last := range [][2]string{{"PATCH", `{"role":"operator"}`}, {"PATCH", `{"disabled":true}`}, {"DELETE", ""}} {
+		if _, text, _ := b.ask(last[0], "/admin/v1/operators/admin-1", b.tokens[admins], last[1]); !strings.Contains(text, "is the last admin: give another operator the role admin first") {
+			t.Errorf("%v: %s", last, text)
+		}
+	}
+	b.is(200, "PATCH", "/admin/v1/operators/admin-1", `{"password":"another-password"}`)
+	b.is(200, "PATCH", "/admin/v1/operators/carol", `{"role":"viewer","disabled":false}`)
 	token := b.is(201, "POST", "/admin/v1/operators/carol/tokens", `{"comment":"laptop","expires":"1h"}`)
 	if status, _, _ := b.ask("GET", "/admin/v1/status", token["token"].(string), ""); status != 200 {
 		t.Errorf("a new token gets %d", status)

@@ -138,6 +138,7 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "a role", v.send("/settings/operators/edit", "name", "carol", "role", "operator"), "carol has the role operator now")
 	has(t, "disabled", v.send("/settings/operators/edit", "name", "carol", "disabled", "yes"), "carol is disabled")
 	has(t, "gone", v.send("/settings/operators/delete", "name", "carol"), "carol is deleted")
+	has(t, "the last admin", v.read(http.MethodPost, "/settings/operators/delete", form([]string{"name", "admin-1"}), 409), "is the last admin")
 	has(t, "a reload", v.send("/health-page/reload"), "is read again")
 	has(t, "another secret", v.send("/health-page/secret", "when", "later"), "stay good until they end")
 	has(t, "another at once", v.send("/health-page/secret", "when", "now"), "all that were given have ended")

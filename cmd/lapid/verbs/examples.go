@@ -101,7 +101,7 @@ lapid exports edit edge.txt --auth token`,
 	"exports accept":  `lapid exports accept edge.txt`,
 	"exports inspect": `lapid exports inspect edge.txt`,
 	"exports delete":  `lapid exports delete edge.txt`,
-	"secret": `lapid secret rotate`,
+	"secret":          `lapid secret rotate`,
 	"secret rotate": `lapid secret rotate
 lapid secret rotate --now`,
 	"exports rotate": `lapid exports rotate edge.txt

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,7 +235,7 @@ func operatorsEdit(t *Terminal) *cobra.Command {
 		Use: "edit NAME", Short: "Change an operator's role or password, disable or enable it", Args: exactArgs(1),
 		Long: `Changes what is given. Another role or password, and --disable, end the operator's sessions;
 tokens stay, and are refused while it is disabled. --no-password has only tokens, links and
-certificates be taken.`,
+certificates be taken. Over HTTP the last admin stays one; over the socket it is warned of.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			e := admin.OperatorEdit{Name: args[0]}
 			if c.Flags().Changed("role") {
@@ -257,10 +258,14 @@ certificates be taken.`,
 				return errors.New("nothing is to be changed: give --role, --password, --no-password, --disable or --enable")
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
+				admins := administers(c.Context(), client, args[0])
 				if err := client.EditOperator(c.Context(), &e); err != nil {
 					return fmt.Errorf("unable to edit operator: %w", worded("edit", err))
 				}
 				t.success("operator '%s' edited successfully", args[0])
+				if admins {
+					warnNoAdmin(c.Context(), t, client)
+				}
 				return nil
 			})
 		},
@@ -276,6 +281,21 @@ certificates be taken.`,
 	return c
 }
 
+// administers reports whether an operator is an admin that may do things; of one that cannot be asked for it is not.
+func administers(ctx context.Context, client *admin.Client, name string) bool {
+	o, err := client.Operator(ctx, name)
+	return err == nil && o.Role == engine.RoleAdmin.String() && !o.Disabled
+}
+
+// warnNoAdmin says that no admin is left, when that is so.
+func warnNoAdmin(ctx context.Context, t *Terminal, client *admin.Client) {
+	list, err := client.Operators(ctx)
+	if err != nil || slices.ContainsFunc(list.Operators, func(o admin.Operator) bool { return o.Role == engine.RoleAdmin.String() && !o.Disabled }) {
+		return
+	}
+	t.log("warning", "no operator is an admin any more: over HTTP nobody can change operators, bouncers or machines; 'lapid operators add NAME --role admin' makes one")
+}
+
 // operatorsDelete is operators delete. Names are deleted one by one; the first that is missing ends
 // it, unless --ignore-missing is given, and those before it are gone.
 func operatorsDelete(t *Terminal) *cobra.Command {
@@ -286,6 +306,7 @@ func operatorsDelete(t *Terminal) *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				for _, name := range args {
+					admins := administers(c.Context(), client, name)
 					err := client.DeleteOperator(c.Context(), name)
 					if ignore && errors.Is(err, engine.ErrNotFound) {
 						continue
@@ -294,6 +315,9 @@ func operatorsDelete(t *Terminal) *cobra.Command {
 						return fmt.Errorf("unable to delete operator: %w", worded("delete", err))
 					}
 					t.success("operator '%s' deleted successfully", name)
+					if admins {
+						warnNoAdmin(c.Context(), t, client)
+					}
 				}
 				return nil
 			})
