@@ -151,3 +151,22 @@ func (s *signal) give() {
 		close(*c)
 	}
 }
+
+// HoldsSecrets reports whether a commit brings hashes of passwords or keys, or secrets of the server, so that whoever
+// stores it elsewhere does not pack it: the size of what is packed says how its parts are alike. A commit that this
+// version does not read holds some.
+func HoldsSecrets(commit []byte) bool {
+	d := decoder{rest: commit}
+	if version := d.byte(); version < firstVersion || version > recordVersion {
+		return true
+	}
+	d.varint() // its time
+	for n := d.count(2); n > 0 && d.err == nil; n-- {
+		switch d.byte() {
+		case numberGenesis, numberPutMachine, numberPutBouncer, numberPutSecret, numberPutOperator, numberGrantToken, numberRotateKey:
+			return true
+		}
+		d.bytes()
+	}
+	return d.err != nil
+}

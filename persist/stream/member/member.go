@@ -1,0 +1,153 @@
+// Package member runs a member of etcd in this process, from etcd's own configuration file, as etcd reads it. An etcd
+// of the same version can take the member over: stop, `etcd --config-file FILE`.
+package member
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// Member is an etcd that runs. Close ends it.
+type Member struct {
+	etcd *embed.Etcd
+}
+
+// What a file that says nothing gets: etcd's own defaults (5000, 10000) keep ten times as many commits in memory.
+const (
+	catchUpEntries = 500
+	snapshotCount  = 1000
+)
+
+// Start reads a configuration file of etcd (etcd.yaml) and starts the member. It returns once the member answers clients, which
+// for one of several needs a majority of them, or with the error of ctx. What the member says goes to log: its warnings
+// and errors, and the rest for debugging.
+func Start(ctx context.Context, file string, log *slog.Logger) (*Member, error) {
+	c, err := read(file)
+	if err != nil {
+		return nil, err
+	}
+	core := &toSlog{log: log.With("from", "etcd")}
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
+	etcd, err := embed.StartEtcd(c)
+	if err != nil {
+		return nil, fmt.Errorf("starting the member of etcd that %s describes: %w", file, err)
+	}
+	m := &Member{etcd}
+	select {
+	case <-etcd.Server.ReadyNotify():
+		return m, nil
+	case err = <-etcd.Err():
+	case <-etcd.Server.StopNotify():
+		err = errors.New("it stopped")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	_ = m.Close()
+	return nil, fmt.Errorf("starting the member of etcd that %s describes: %w", file, err)
+}
+
+// read reads the file and gives what it leaves open.
+func read(file string) (*embed.Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading etcd's configuration: %w", err)
+	}
+	c, err := embed.ConfigFromFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no configuration of etcd: %w", file, err)
+	}
+	if !says(text, "snapshot-catchup-entries") {
+		c.SnapshotCatchUpEntries = catchUpEntries
+	}
+	if !says(text, "snapshot-count") {
+		c.SnapshotCount = snapshotCount
+	}
+	return c, nil
+}
+
+// says reports whether a file of etcd, whose settings stand at the beginning of lines, has one.
+func says(text []byte, setting string) bool {
+	for line := range strings.Lines(string(text)) {
+		name, _, ok := strings.Cut(line, ":")
+		if ok && strings.Trim(name, " \t\"'") == setting {
+			return true
+		}
+	}
+	return false
+}
+
+// Err yields the error with which the member ends by itself, such as a disk that refuses. The process can go on with the
+// other members.
+func (m *Member) Err() <-chan error { return m.etcd.Err() }
+
+// Addrs are where it listens for clients, as the system gave them.
+func (m *Member) Addrs() (all []net.Addr) {
+	for _, l := range m.etcd.Clients {
+		all = append(all, l.Addr())
+	}
+	return all
+}
+
+// Close ends the member, and gives what it leads away first where there are others. It may be called once.
+func (m *Member) Close() error {
+	m.etcd.Close()
+	return nil
+}
+
+// toSlog writes etcd's lines to ours.
+type toSlog struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+// levelOf is quieter than etcd: what it tells of its ordinary life is for who looks for something.
+func levelOf(l zapcore.Level) slog.Level {
+	switch {
+	case l >= zapcore.ErrorLevel:
+		return slog.LevelError
+	case l == zapcore.WarnLevel:
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
+}
+
+func (c *toSlog) Enabled(l zapcore.Level) bool {
+	return c.log.Enabled(context.Background(), levelOf(l))
+}
+
+func (c *toSlog) With(fields []zapcore.Field) zapcore.Core {
+	return &toSlog{c.log, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+}
+
+func (c *toSlog) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return to.AddCore(e, c)
+	}
+	return to
+}
+
+func (c *toSlog) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	values := zapcore.NewMapObjectEncoder()
+	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
+		f.AddTo(values)
+	}
+	var args []any
+	for _, name := range slices.Sorted(maps.Keys(values.Fields)) {
+		args = append(args, name, values.Fields[name])
+	}
+	c.log.Log(context.Background(), levelOf(e.Level), e.Message, args...)
+	return nil
+}
+
+func (c *toSlog) Sync() error { return nil }
