@@ -169,6 +169,7 @@ func (r *eventRun) ask() (*eventNews, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.standing = r.gate.Standing(r.key, r.client)
 	r.settle(row, r.line.Settled)
 	r.query.Now = r.engine.Now()
 	if err := wire.ParseStreamQuery(&r.query, r.question); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/auth"
 	"lapid/transport/conn"
 	"lapid/transport/feed"
 	"lapid/transport/wire"
@@ -67,7 +68,8 @@ type eventStream struct {
 	shown       *shownStream // for the access log; nil: there is none
 	bytes, sent uint64
 
-	turn uint64 // of the gate, as it was let in last
+	turn     uint64 // of the gate, as it was let in last
+	standing auth.Standing
 }
 
 // eventCounting is what is counted of all event streams.
@@ -148,6 +150,7 @@ func (s polls) eventStream(x *exchange) error {
 		x.answer.Close()
 		return errCrowded
 	}
+	e.standing = s.gate.Standing(x.request.Key, x.client)
 	if x.woken = e.begun; e.begun { // what it has is known otherwise
 		e.settle(x.bouncer, x.request.Settled)
 	}
@@ -390,7 +393,7 @@ func (g *eventGuest) Holder() string { return holderOf(g.stream.who) }
 
 // hold waits for news, and no longer than until something is to be said anyway.
 func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
-	manners := feed.Manners{Stale: e.stale}
+	manners := feed.Manners{Stale: e.stale, Stream: true}
 	if !e.last.IsZero() {
 		manners.Earliest = e.last.Add(gatherFor)
 	}
@@ -398,13 +401,13 @@ func (e *eventStream) hold(question []byte, wake func(bool) bool) *feed.Held {
 	if !e.acked && e.settles.Before(until) {
 		until = e.settles
 	}
-	return e.core.feed.HoldFor(question, e.who, e.sight, e.place.After, max(time.Until(until), 0), manners, wake)
+	return e.core.feed.Hold(question, e.who, e.sight, e.place.After, max(time.Until(until), 0), manners, wake)
 }
 
-// stale reports whether the bouncer is another than it was let in as, or other rules are in
-// force.
+// stale reports whether the bouncer is another than it was let in as, its key may be over, or other
+// rules are in force.
 func (e *eventStream) stale() bool {
-	return e.who.Gone() || e.who.Load() != e.row || e.turn != e.core.gate.Turn()
+	return e.who.Gone() || e.who.Load() != e.row || e.turn != e.core.gate.Turn() || !e.core.gate.Stands(e.standing)
 }
 
 // wantsEvents reports whether a client would rather have events than what all others get: it

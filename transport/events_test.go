@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"crypto/sha512"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
@@ -299,6 +300,13 @@ func testEventsEnd(t *wireTest) {
 	if e, more := goes.read(); more || goes.in.Err() != nil {
 		t.Errorf("%v %v", e, goes.in.Err())
 	}
+	h.addBouncer("other", "other-key", false)
+	goes = h.listen("", "X-Api-Key: other-key")
+	goes.next()
+	h.must(h.RotateBouncer(t.Context(), "other", sha512.Sum512([]byte("newer-key")), 0))
+	if e, more := goes.read(); more || goes.in.Err() != nil {
+		t.Errorf("a key that is over: %v %v", e, goes.in.Err())
+	}
 	h.ban("192.0.2.1")
 	stays.wants("delta [192.0.2.1] []")
 	stays.close()
@@ -306,7 +314,7 @@ func testEventsEnd(t *wireTest) {
 	if n := h.server.feed.Usage().Held; n != 0 {
 		t.Errorf("%d polls are held", n)
 	}
-	if sent := h.server.events.sent.Load(); sent != 3 {
+	if sent := h.server.events.sent.Load(); sent != 4 {
 		t.Errorf("%d events are counted", sent)
 	}
 }

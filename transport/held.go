@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/auth"
 	"lapid/transport/conn"
 	"lapid/transport/feed"
 	"lapid/transport/wire"
@@ -93,15 +94,20 @@ type guest struct {
 	held     *feed.Held
 	visit    visit
 	own      *core // set where the bouncer's row has it put off
+	gate     *auth.Gate
+	standing auth.Standing
 }
 
 var _ conn.Guest = (*guest)(nil)
 
 // Parked has the feed wake it. When the feed is closing the end of the loops does.
 func (g *guest) Parked(wake func(last bool) bool) {
-	g.held = g.feed.Hold(g.question, g.row, g.sight, g.at, g.wait, wake)
+	g.held = g.feed.Hold(g.question, g.row, g.sight, g.at, g.wait, feed.Manners{Stale: g.stale}, wake)
 	g.question = nil
 }
+
+// stale reports whether the bouncer is to be let in again, or refused: it is gone, or its key may be over.
+func (g *guest) stale() bool { return g.row.Gone() || !g.gate.Stands(g.standing) }
 
 // Left ends the wait.
 func (g *guest) Left(gone bool) {
@@ -143,7 +149,9 @@ func (s polls) wait(x *exchange, form *wire.StreamForm, view *engine.View, hold 
 	}
 	for {
 		woken := make(chan bool, 1)
-		held := s.feed.Hold(form.Question, x.bouncer, x.query.Sight, view.Revision(), time.Until(end), func(last bool) bool { woken <- last; return true })
+		g := guest{row: x.bouncer, gate: s.gate, standing: s.gate.Standing(x.request.Key, x.client)}
+		held := s.feed.Hold(form.Question, x.bouncer, x.query.Sight, view.Revision(), time.Until(end), feed.Manners{Stale: g.stale},
+			func(last bool) bool { woken <- last; return true })
 		last := held == nil
 		for waits := !last; waits; {
 			select {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/sha512"
 	"fmt"
 	"io"
 	"maps"
@@ -101,11 +102,25 @@ func testHeldPolls(t *wireTest) {
 	refused, _ := h.later(stream+"?wait=60s", "X-Api-Key: other-key")
 	h.holds(1)
 	h.must(h.DeleteBouncer(t.Context(), "other"))
-	h.ban("192.0.2.2")
 	if got := <-refused; got.status != 403 {
 		t.Errorf("a key that is gone: %d %s", got.status, got.body)
 	}
-	h.poll("")
+	h.addBouncer("other", "other-key", false)
+	h.ask("GET", stream, "", "X-Api-Key: other-key")
+	refused, _ = h.later(stream+"?wait=60s", "X-Api-Key: other-key")
+	stays, _ := h.later(stream + "?wait=60s")
+	h.holds(2)
+	h.must(h.RotateBouncer(t.Context(), "other", sha512.Sum512([]byte("newer-key")), time.Minute))
+	h.ask("GET", stream, "", "X-Api-Key: newer-key")
+	h.Advance(time.Minute + time.Second)
+	if got := <-refused; got.status != 403 {
+		t.Errorf("a key whose grace is over: %d %s", got.status, got.body)
+	}
+	h.holds(1)
+	h.ban("192.0.2.2")
+	if got := <-stays; got.status != 200 {
+		t.Errorf("another's key: %d %s", got.status, got.body)
+	}
 
 	last, _ := h.later(stream + "?wait=60s")
 	h.holds(1)

@@ -36,7 +36,8 @@ func (s polls) stream(x *exchange) error {
 	a, view, err := s.poll(x, &form)
 	if err == nil && a.Same && hold > 0 {
 		if x.request.MayPark() {
-			g := &guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold, visit: x.visit()}
+			g := &guest{feed: s.feed, question: form.Question, row: x.bouncer, sight: x.query.Sight, at: view.Revision(), wait: hold, visit: x.visit(),
+				gate: s.gate, standing: s.gate.Standing(x.request.Key, x.client)}
 			if own {
 				g.own = s.core
 			}

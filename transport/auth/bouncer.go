@@ -99,6 +99,35 @@ func (g *Gate) KnownBouncer(key []byte, client netip.Addr, userAgent []byte) *en
 	return row
 }
 
+// Standing is what a bouncer was let in by that waits for an answer.
+type Standing struct {
+	keys  uint64 // engine.View.KeysChanged then
+	until int64  // its key is good until then, Unix nanoseconds; 0: no end is known
+}
+
+// Standing is that of a key that was let in a moment ago; without a key, that of a certificate. It does not allocate.
+func (g *Gate) Standing(key []byte, client netip.Addr) Standing {
+	view := g.engine.View()
+	if len(key) > 0 && len(key) <= longestKey {
+		if known := g.bouncers.get(g.markOf(key, client)); known != nil && known.keys == view.KeysChanged() {
+			return Standing{known.keys, known.until}
+		}
+	}
+	s := Standing{keys: view.KeysChanged()}
+	if len(key) > 0 {
+		hash, good := engine.KeyHash(sha512.Sum512(key)), false
+		if s.until, good = view.ResolveKey(&hash, g.engine.Now()); !good {
+			s.until = 1
+		}
+	}
+	return s
+}
+
+// Stands reports whether it goes on, as far as is known without the key: where not, the key is to be shown again.
+func (g *Gate) Stands(s Standing) bool {
+	return s.keys == g.engine.View().KeysChanged() && (s.until == 0 || g.engine.Now() < s.until)
+}
+
 // stillGood reports whether the key that led to a row is good: none was rotated since, and its own
 // time is not over.
 func (g *Gate) stillGood(view *engine.View, known *knownBouncer) bool {

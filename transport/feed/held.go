@@ -47,7 +47,7 @@ type held struct {
 	seen   engine.Revision                                  // the watcher has looked up to there
 	edited engine.Revision                                  // … for whom it may see something else; the watcher's
 	many   int                                              // of them all
-	polls  int                                              // of them those without manners
+	polls  int                                              // of them those that are no streams
 	closed bool
 	key    []byte // scratch
 
@@ -86,6 +86,8 @@ type Manners struct {
 	// Stale is asked every second, by one goroutine and with locks held: when it says yes
 	// he is woken, news or not. nil: never.
 	Stale func() bool
+	// Stream says that it is no poll, which ends with its answer.
+	Stream bool
 }
 
 // staleEvery is how often it is asked.
@@ -105,12 +107,7 @@ func slotOf(t time.Time) int64 { return t.UnixNano() / int64(heldSlot) }
 // may also have been nothing that the question admits. The bouncer sees sight, by which it
 // was told that nothing has changed; it is woken too when its row says something else. nil:
 // the feed is closing, or the question is longer than 4 KiB.
-func (f *Feed) Hold(raw []byte, row *engine.BouncerRow, sight *engine.Sight, at engine.Revision, wait time.Duration, wake func(last bool) bool) *Held {
-	return f.HoldFor(raw, row, sight, at, wait, Manners{}, wake)
-}
-
-// HoldFor is Hold with manners.
-func (f *Feed) HoldFor(raw []byte, row *engine.BouncerRow, sight *engine.Sight, at engine.Revision, wait time.Duration, manners Manners, wake func(last bool) bool) *Held {
+func (f *Feed) Hold(raw []byte, row *engine.BouncerRow, sight *engine.Sight, at engine.Revision, wait time.Duration, manners Manners, wake func(last bool) bool) *Held {
 	h := &f.held
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -139,7 +136,7 @@ func (f *Feed) HoldFor(raw []byte, row *engine.BouncerRow, sight *engine.Sight, 
 		*place = map[*Held]struct{}{}
 	}
 	(*place)[w] = struct{}{}
-	if w.Stale == nil {
+	if !w.Stream {
 		h.polls++
 	}
 	if h.many++; h.many == 1 || late {
@@ -169,7 +166,7 @@ func (h *held) remove(w *Held) {
 	if _, in := w.group.members[w]; !in {
 		return
 	}
-	if h.many--; w.Stale == nil {
+	if h.many--; !w.Stream {
 		h.polls--
 	}
 	if delete(w.group.members, w); !w.news {

@@ -32,7 +32,7 @@ type waiter struct {
 func (h *house) wait(raw string, wait time.Duration) *waiter {
 	h.t.Helper()
 	w := &waiter{woken: make(chan bool, 1)}
-	w.held = h.feed.Hold([]byte(raw), nil, nil, h.View().Revision(), wait, func(last bool) bool { w.woken <- last; return true })
+	w.held = h.feed.Hold([]byte(raw), nil, nil, h.View().Revision(), wait, Manners{}, func(last bool) bool { w.woken <- last; return true })
 	if w.held == nil {
 		h.t.Fatal("nobody is taken")
 	}
@@ -81,7 +81,7 @@ func TestHeld(t *testing.T) {
 	again := h.wait("", HeldAtMost)
 	h.await("the watcher has looked", func() bool { h.feed.held.mu.Lock(); defer h.feed.held.mu.Unlock(); return h.feed.held.seen > before })
 	late := &waiter{woken: make(chan bool, 1)}
-	h.feed.Hold([]byte("scopes=ip"), nil, nil, before, HeldAtMost, func(last bool) bool { late.woken <- last; return true })
+	h.feed.Hold([]byte("scopes=ip"), nil, nil, before, HeldAtMost, Manners{}, func(last bool) bool { late.woken <- last; return true })
 	late.is(t, false)
 	again.still(t)
 
@@ -95,7 +95,7 @@ func TestHeld(t *testing.T) {
 	// One who is busy is asked again.
 	tries := atomic.Int32{}
 	busy := make(chan bool, 1)
-	h.feed.Hold([]byte("value=192.0.2.3"), nil, nil, h.View().Revision(), HeldAtMost, func(last bool) bool {
+	h.feed.Hold([]byte("value=192.0.2.3"), nil, nil, h.View().Revision(), HeldAtMost, Manners{}, func(last bool) bool {
 		if tries.Add(1) < 3 {
 			return false
 		}
@@ -106,7 +106,7 @@ func TestHeld(t *testing.T) {
 	<-busy
 	end()
 	other.is(t, true)
-	if h.feed.Hold(nil, nil, nil, 0, time.Second, nil) != nil {
+	if h.feed.Hold(nil, nil, nil, 0, time.Second, Manners{}, nil) != nil {
 		t.Error("one more is taken")
 	}
 	h.feed.held.mu.Lock()

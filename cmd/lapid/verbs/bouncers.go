@@ -300,8 +300,8 @@ func bouncersRotate(t *Terminal) *cobra.Command {
 		Long: `Gives a bouncer a new API key, printed once and kept only as a hash. The key before it stays good for --grace (an hour
 unless said otherwise), so that the bouncer can be told the new one meanwhile; with --grace 0 it ends at once, and so do
 older ones whose grace is not over. The bouncer goes on where it is, whichever of its keys it shows; "bouncers inspect"
-lists those that are good. A poll that is held, or an event stream that is open, when a key ends goes on until it ends.
-A key that has ended stays ended when the clock is set back; after the restore of a backup from before, rotate again.`,
+lists those that are good. Who waits for news with a key that ends is told so within a second: a poll that is held gets
+403, an event stream ends. A key that has ended stays ended when the clock is set back; after the restore of a backup from before, rotate again.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			lasts, err := engine.ParseDuration(grace)
 			if grace == "0" {
