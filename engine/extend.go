@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"iter"
 	"slices"
@@ -47,7 +48,7 @@ const (
 )
 
 // ExtendDecisions moves the end of the running decisions that answer q, in one commit. A decision never changes: each ends,
-// and one that is the same but for its number and its end begins, of an alert that says so and that no machine has sent. So
+// and one that is the same but for its number and its end begins, of an alert that says so and that is the machine's whose decision it was. So
 // bouncers are told of the other end as of any decision that is new, and of no deletion. What belongs to a batch, is simulated
 // or comes from a country or network stays so. Decisions of lists are left alone.
 //
@@ -130,6 +131,7 @@ type kinship struct {
 	batch     Batch
 	simulated bool
 	source    SourceWords
+	machine   string // "": none, or it is gone
 }
 
 // choose finds what is extended, by number.
@@ -168,7 +170,7 @@ func (w *extending) group(list []Decision) {
 		if len(w.out.First) < ShownExtended {
 			w.out.First = append(w.out.First, ExtendedOne{d, until})
 		}
-		in := kinship{d.BatchOf(), d.Simulated(), d.Source()}
+		in := kinship{d.BatchOf(), d.Simulated(), d.Source(), d.Machine()}
 		k := all[in]
 		if k == nil {
 			k = &kin{kinship: in}
@@ -186,12 +188,16 @@ func (s *state) listed(r *record) bool {
 
 // op ends all and begins their like.
 func (w *extending) op(pace pace) *extendDecisions {
-	o := &extendDecisions{replaceList{ends: endDecisions{at: w.now}, add: addAlerts{at: w.now, pace: pace}}}
+	o := &extendDecisions{replaceList: replaceList{ends: endDecisions{at: w.now}, add: addAlerts{at: w.now, pace: pace}}}
 	for _, k := range w.kin {
+		o.machines = append(o.machines, k.machine)
 		for _, d := range k.of {
 			o.ends.ids = append(o.ends.ids, d.rec.id)
 		}
 		o.add.alerts = append(o.add.alerts, k.alert(w.now))
+	}
+	if !slices.ContainsFunc(o.machines, func(id string) bool { return id != "" }) {
+		o.machines = nil
 	}
 	slices.Sort(o.ends.ids)
 	return o
@@ -202,7 +208,7 @@ func (k *kin) alert(now int64) incoming {
 	at := Stamp{At: now - now%int64(time.Second)}
 	a := &Alert{
 		Scenario: "extended by an operator", Message: fmt.Sprintf("%d decisions end at another time", len(k.of)), Kind: "cscli", CreatedAt: now, Leakspeed: "0",
-		EventsCount: int32(len(k.of)), Remediation: true, StartAt: at, StopAt: at, Simulated: k.simulated,
+		MachineID: k.machine, EventsCount: int32(len(k.of)), Remediation: true, StartAt: at, StopAt: at, Simulated: k.simulated,
 	}
 	a.Source = Source{Scope: k.source.Scope, Cn: k.source.Country, AsNumber: k.source.AsNumber, AsName: k.source.AsName}
 	if one := k.of[0]; len(k.of) == 1 {
@@ -221,6 +227,46 @@ func (k *kin) alert(now int64) incoming {
 }
 
 // extendDecisions ends decisions and brings alerts with their like, which end at another time.
-type extendDecisions struct{ replaceList }
+type extendDecisions struct {
+	replaceList
+	machines []string // whose the alerts are; nil: nobody's, as programs wrote it that did not say
+}
 
 func (*extendDecisions) number() byte { return numberExtendDecisions }
+func (o *extendDecisions) append(dst []byte) []byte {
+	from := len(dst)
+	dst = o.ends.append(dst)
+	if len(o.machines) > 0 {
+		dst = binary.AppendUvarint(dst, uint64(len(o.machines)))
+		for _, id := range o.machines {
+			dst = appendString(dst, id)
+		}
+	}
+	return o.add.append(endRow(dst, from))
+}
+func (o *extendDecisions) decode(d *decoder) {
+	behind := d.open()
+	o.ends.decode(d)
+	if len(d.rest) > 0 {
+		if o.machines = make([]string, d.count(1)); len(o.machines) == 0 {
+			d.fail()
+		}
+		for i := range o.machines {
+			o.machines[i] = d.string()
+		}
+	}
+	d.close(behind)
+	o.add.decode(d)
+}
+func (o *extendDecisions) apply(s *state, rev Revision) {
+	o.ends.apply(s, rev)
+	for i := range o.add.alerts {
+		machine := uint32(0)
+		if i < len(o.machines) {
+			if row := s.next.machines.named(o.machines[i]); row != nil {
+				machine = row.serial
+			}
+		}
+		o.add.ids = append(o.add.ids, s.addAlert(rev, machine, o.add.at, &o.add.alerts[i]))
+	}
+}

@@ -16,6 +16,9 @@ func TestExtendDecisions(t *testing.T) {
 	t.Parallel()
 	r := enginetest.NewRig(t, nil)
 	now := func() int64 { return r.Now().UnixNano() }
+	for _, id := range []string{"edge-1", "edge-2"} {
+		wants(t, r.AddMachine(t.Context(), &engine.Machine{ID: id, Validated: true}, false), nil)
+	}
 	replace(t, r, community("198.51.100.1"))
 	own := subscribed("drop", "198.51.100.2")
 	own.Own = true
@@ -26,7 +29,7 @@ func TestExtendDecisions(t *testing.T) {
 		{Scenario: "s", Batch: engine.Batch{Name: "import"}, Decisions: []engine.NewDecision{{Duration: "4h", Origin: "cscli-import", Scenario: "s", Scope: "username", Type: "ban", Value: "bob"}}},
 	} {
 		a.StopAt = engine.StampOf(r.Now())
-		if _, err := r.AddAlerts(t.Context(), "", []*engine.Alert{a}, now()); err != nil {
+		if _, err := r.AddAlerts(t.Context(), []string{"edge-1", "edge-2", ""}[i], []*engine.Alert{a}, now()); err != nil {
 			t.Fatal(i, err)
 		}
 	}
@@ -36,7 +39,7 @@ func TestExtendDecisions(t *testing.T) {
 		found, _ := r.View().Select(all(), func(int64) bool { return true })
 		for i := range found.Len() {
 			d := found.At(i)
-			list[fmt.Sprintf("%s %s %s %s %v %q %s %s", d.Type().S, d.Scope().S, d.Value(), d.Origin().S, d.Simulated(), d.BatchOf().Name, d.Source().Country, d.Source().AsName)] = time.Duration(d.Until() - now()).Round(time.Hour)
+			list[fmt.Sprintf("%s %s %s %s %s %v %q %s %s", d.Machine(), d.Type().S, d.Scope().S, d.Value(), d.Origin().S, d.Simulated(), d.BatchOf().Name, d.Source().Country, d.Source().AsName)] = time.Duration(d.Until() - now()).Round(time.Hour)
 		}
 		return list
 	}
@@ -78,6 +81,9 @@ func TestExtendDecisions(t *testing.T) {
 	}
 	if _, err = r.ExtendDecision(t.Context(), 4711, engine.Extension{By: time.Hour}, now()); !errors.Is(err, engine.ErrNotFound) {
 		t.Errorf("one that there is not: %v", err)
+	}
+	if a, _, err := r.Engine.Alert(r.View(), engine.AlertID(6)); err != nil || a.MachineID != "edge-1" && a.MachineID != "edge-2" {
+		t.Errorf("an alert of an extension is %q's: %v", a.MachineID, err)
 	}
 	held := ends()
 	r.Restart()

@@ -23,9 +23,8 @@ func decisionsExtend(t *Terminal) *cobra.Command {
 longer than it would, -1h an hour shorter, and 4h (or forever) is what is left of each from now on. An address also finds
 decisions on ranges that contain it; --contained finds what lies inside a range instead. --id stands alone.
 
-A decision never changes: each ends and its like begins, with another number, of an alert that is the operator's and no
-machine's ("why" shows both). So
-bouncers hear of the new end at their next poll; one that looks only at how long a ban it has already lasts may not take an
+A decision never changes: each ends and its like begins, with another number, of another alert of the same machine ("why" shows
+both). So bouncers hear of the new end at their next poll; one that looks only at how long a ban it has already lasts may not take an
 earlier one. Decisions of lists, which set their own ends, and those
 that would be over are left as they are, and counted. 100000 are extended at most. --dry-run only says what would be.`,
 		RunE: func(c *cobra.Command, _ []string) error {
