@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -52,7 +53,10 @@ was off for so long or an old backup was restored, wait, or start once with --tr
 
 As root it does not start in a data directory that belongs to another user, who could not use any more
 what it leaves there: start it as that user, or give root the directory. --as-root has it start all the
-same. With -t that is a warning.`,
+same. With -t that is a warning.
+
+With --container, as in the image, the environment says what it says to CrowdSec's own image: 'lapid docs
+install' has the list. Without a config.yaml in /etc/crowdsec what is built in holds.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			// The last of them that is set wins, from the most talkative to the
 			// least.
@@ -68,6 +72,7 @@ same. With -t that is a warning.`,
 	f.BoolVarP(&s.test, "test", "t", false, "test the configuration and leave")
 	f.BoolVar(&s.trust, "trust-clock", false, "believe the clock at once, though it is more than a month ahead of what is stored")
 	f.BoolVar(&s.asRoot, "as-root", false, "start as root although the data directory belongs to another user")
+	f.BoolVar(&t.Container, "container", t.Container, "go by the environment as CrowdSec's image does: BOUNCER_KEY_NAME, AGENT_USERNAME, USE_TLS and others")
 	f.BoolVar(&s.noAPI, "no-api", false, "without the Local API")
 	f.Bool("no-cs", false, "accepted: there is no log processor here")
 	f.BoolVar(&s.noCentral, "no-capi", false, "without the Central API in this run")
@@ -86,6 +91,10 @@ func serve(ctx context.Context, t *verbs.Terminal, o *serving) error {
 		return program.Fail(t.Err, err)
 	}
 	setup.StrayVariables(os.Environ())
+	if c := setup.Container(); c != nil {
+		o.test = o.test || c.Test
+		o.level = cmp.Or(o.level, c.Level)
+	}
 	// The reference would run its log processor alone; here nothing would be left to run.
 	if o.noAPI {
 		return program.Fail(t.Err, errors.New("you must run at least the API Server or crowdsec"))

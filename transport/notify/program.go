@@ -139,7 +139,8 @@ func (c *Program) credential() (*syscall.Credential, error) {
 func (c *Program) environment(all []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(line string) bool {
 		name, value, _ := strings.Cut(line, "=")
-		return name == "CS_LAPI_SECRET" || name == "MYSQL_PWD" || name == "PGPASSWORD" || strings.HasPrefix(name, "LAPID_") || slices.Contains(c.Withheld, value)
+		return name == "CS_LAPI_SECRET" || name == "MYSQL_PWD" || name == "PGPASSWORD" || strings.HasPrefix(name, "LAPID_") ||
+			strings.Contains(strings.ToLower(name), "bouncer_key") || strings.HasPrefix(name, "AGENT_PASSWORD") || name == "ENROLL_KEY" || name == "REGISTRATION_TOKEN" || slices.Contains(c.Withheld, value)
 	})
 }
 

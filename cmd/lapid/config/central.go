@@ -80,8 +80,16 @@ func ConsoleText(c capi.Console) string {
 }
 
 // Console is what is shared with the console: console.yaml, or its defaults where there is
-// none. It needs a configuration with api.server.
+// none, and what the environment of a container has on. It needs a configuration with api.server.
 func (s *Setup) Console() (capi.Console, error) {
+	c, err := s.readConsole()
+	if s.container != nil {
+		s.container.Online.share(&c)
+	}
+	return c, err
+}
+
+func (s *Setup) readConsole() (capi.Console, error) {
 	file := s.ConsoleFile()
 	var c struct {
 		Manual     *bool `yaml:"share_manual_decisions"`

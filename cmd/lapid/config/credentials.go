@@ -77,3 +77,14 @@ func (s *Setup) OwnURL() string {
 func CredentialsText(url, login, password string) string {
 	return fmt.Sprintf("url: %s\nlogin: %s\npassword: %s\n", Scalar(url), Scalar(login), Scalar(password))
 }
+
+// Text is the credentials as such a file.
+func (c *Credentials) Text() string {
+	text := "url: " + Scalar(c.URL) + "\n"
+	for _, one := range [][2]string{{"login", c.Login}, {"password", c.Password}, {"ca_cert_path", c.CAFile}, {"key_path", c.KeyFile}, {"cert_path", c.CertFile}} {
+		if one[1] != "" {
+			text += one[0] + ": " + Scalar(one[1]) + "\n"
+		}
+	}
+	return text
+}

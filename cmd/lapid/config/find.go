@@ -63,6 +63,8 @@ func speaksOfData(file string) bool {
 // where no file was named.
 func (s *Setup) Origin() string {
 	switch {
+	case s.container != nil && s.Found && !isThere(s.File):
+		return "the configuration that is built in (there is no " + s.File + ")"
 	case s.File == "":
 		return "no configuration (" + strings.Join(UsualConfigs, ", ") + "): built-in defaults"
 	case s.Found:

@@ -24,22 +24,27 @@ func Load(file string, env Environment) (*Setup, error) {
 	if err != nil {
 		return nil, fmt.Errorf("while loading configuration file: %w", err)
 	}
+	return s, s.take(tree, filepath.Join(filepath.Dir(file), "lapid.yaml"))
+}
+
+// take fills the values from a tree and from the settings beside it.
+func (s *Setup) take(tree *node, settings string) error {
 	s.tree = tree
 	if tree != nil && tree.further != nil {
 		s.warn("only the first document of the file counts: all from %s on is passed over", tree.further.at())
 	}
 	d, err := decodeTree(tree, &s.Config)
 	if err != nil {
-		return nil, fmt.Errorf("while loading configuration file: %w", err)
+		return fmt.Errorf("while loading configuration file: %w", err)
 	}
 	s.place = d.places
 	if harmless := slices.DeleteFunc(d.ignored, func(key string) bool { return slices.Contains(loud, key) }); len(harmless) > 0 {
 		s.warn("%s%s", harmlessWords, strings.Join(harmless, ", "))
 	}
-	if s.Own, s.ownPlace, err = loadSettings(filepath.Join(filepath.Dir(file), "lapid.yaml"), env); err != nil {
-		return nil, err
+	if s.Own, s.ownPlace, err = loadSettings(settings, s.env); err != nil {
+		return err
 	}
-	return s, complete(s)
+	return complete(s)
 }
 
 // harmlessWords begin the warning that names keys of other programs.
@@ -50,7 +55,19 @@ const harmlessWords = "accepted, but without a meaning here: "
 func Harmless(line string) bool { return strings.Contains(line, harmlessWords) }
 
 // Again reads the same files once more, as a reload does. The Setup itself stays as it is.
-func (s *Setup) Again() (*Setup, error) { return Load(s.File, s.env) }
+func (s *Setup) Again() (*Setup, error) {
+	if s.container == nil {
+		return Load(s.File, s.env)
+	}
+	c, err := s.container.again()
+	if err != nil {
+		return nil, err
+	}
+	if s.Found {
+		return c.Load("")
+	}
+	return c.Load(s.File)
+}
 
 // defaultSetup is the setup where nothing was written.
 func defaultSetup(env Environment) (*Setup, error) {

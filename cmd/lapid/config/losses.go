@@ -93,7 +93,8 @@ func (s *Setup) StrayVariables(environ []string) {
 	var stray []string
 	for _, v := range environ {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "LAPID_") && !strings.HasPrefix(name, "LAPID_TEST_") && name != "LAPID_TOKEN" && !slices.Contains(names, name) {
+		if strings.HasPrefix(name, "LAPID_") && !strings.HasPrefix(name, "LAPID_TEST_") && name != "LAPID_TOKEN" &&
+			name != replaceVariable && name != ContainerVariable && !slices.Contains(names, name) {
 			stray = append(stray, name)
 		}
 	}

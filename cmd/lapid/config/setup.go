@@ -19,9 +19,10 @@ type Setup struct {
 	Own      Settings // lapid.yaml and variables
 	Warnings []string // sentences for the log of the server, without line ends; checks add to them
 
-	env   Environment
-	tree  *node            // the merged configuration
-	place map[string]*node // every key given, by its dotted path
+	env       Environment
+	container *Container       // nil: this is none
+	tree      *node            // the merged configuration
+	place     map[string]*node // every key given, by its dotted path
 
 	ownPlace map[string]*node // every key of Own that was given
 }

@@ -413,6 +413,11 @@ func readMerged(file string, expand func(string) string) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
+	return overlaid(file, tree, expand)
+}
+
+// overlaid lays FILE.local over what was read of a file.
+func overlaid(file string, tree *node, expand func(string) string) (*node, error) {
 	over, err := readOne(file+".local", expand)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

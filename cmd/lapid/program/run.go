@@ -23,6 +23,7 @@ import (
 	"lapid/transport/admin"
 	"lapid/transport/audit"
 	"lapid/transport/auth"
+	"lapid/transport/capi"
 	"lapid/transport/export"
 	notifications "lapid/transport/notify"
 	"lapid/transport/openapi"
@@ -61,6 +62,9 @@ func (p *program) run(ctx context.Context) error {
 	p.noteStart("the store in " + p.setup.Store() + " is being opened and read")
 	_ = p.openMetrics() // in use, perhaps by a server that is ending: tried again, and then it counts
 	defer p.closeMetrics()
+	if err := p.lookAtVolume(); err != nil {
+		return err
+	}
 	if err := p.openEngine(ctx); err != nil || p.engine == nil {
 		return err
 	}
@@ -283,6 +287,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		}
 		p.log.Error("the operator's verbs do not reach this server until the disk takes writes: its socket could not be made", "error", err)
 	}
+	p.furnish(ctx)
 	if err := p.api.Listen(); err != nil { // last: behind an open port everything is there
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}
@@ -449,6 +454,8 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	p.connection.turn(p.wanted())
 	group.Go(func() error { return p.runCentral(ctx) })
+	setup := p.setup // a reload has another
+	group.Go(func() error { return p.openAccount(ctx, setup, capi.ServiceURL, p.hangups) })
 	group.Go(func() error { return p.reloadLoop(ctx, hangups) }) // from now on it owns setup and rules
 	err := group.Wait()
 	// When the engine has failed, its error is the cause, and the others only saw

@@ -16,7 +16,8 @@ var examples = map[string]string{
 lapid -c /etc/lapid/config.yaml serve
 lapid decisions add --ip 192.0.2.7 --duration 4h`,
 	"serve": `lapid -c /etc/lapid/config.yaml serve
-lapid -c /etc/lapid/config.yaml serve -t`,
+lapid -c /etc/lapid/config.yaml serve -t
+lapid serve --container`,
 	"quickstart": `lapid quickstart
 lapid quickstart --dir /tmp/try --listen 127.0.0.1:8081 --metrics 127.0.0.1:6061`,
 	"shadow": `lapid -c /etc/lapid/config.yaml shadow --upstream http://127.0.0.1:8080 --listen 127.0.0.1:8090`,

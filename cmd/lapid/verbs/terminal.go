@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -37,6 +38,11 @@ type Terminal struct {
 	Err   io.Writer          // what happened
 	Env   config.Environment // must not be nil
 	Build Build
+
+	// Environ is all of the environment, "NAME=value" each; needed in a container alone.
+	Environ []string
+	// Container has the configuration be what the environment of a container says.
+	Container bool
 
 	File    string // -c; "": the configuration is looked for
 	Output  string // -o, one of config.Outputs; "" until settled
@@ -76,13 +82,25 @@ func (t *Terminal) Guard() (flush func()) {
 // verb that needs it, and names the file.
 func (t *Terminal) Setup() (*config.Setup, error) {
 	if t.loaded == nil {
-		s, err := config.Load(t.File, t.Env)
+		s, err := t.load()
 		if err != nil {
 			return nil, datadir.DeniedFile(err)
 		}
 		t.loaded = s
 	}
 	return t.loaded, nil
+}
+
+// load reads the configuration as the server does, in a container as the environment says.
+func (t *Terminal) load() (*config.Setup, error) {
+	if word, _ := t.Env(config.ContainerVariable); !t.Container && !strings.EqualFold(word, "true") {
+		return config.Load(t.File, t.Env)
+	}
+	c, err := config.ReadContainer(t.Environ, config.SecretsFolder)
+	if err != nil {
+		return nil, err
+	}
+	return c.Load(t.File)
 }
 
 // Settle decides the format: the flag, else the configuration, else human.
