@@ -11,6 +11,7 @@ FLEET    ?= 10000
 ATTACK   ?= 3m
 FORGE    ?= 15s
 PACKAGED ?= ^TestPackages$$
+IMAGED   ?= ^TestImage$$
 DATA     ?= lapid-data
 # Tests wait for processes, disks and deadlines more than they compute, so more of a package run at
 # once than there are processors. Under the race detector they compute.
@@ -25,7 +26,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test clean
+.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,6 +102,12 @@ packages: ## build deb, rpm and archive of each of ARCHES (amd64 arm64) into dis
 
 packages-test: ## build packages for this processor, read them back, and install, upgrade, remove and purge them under a systemd of their own (root)
 	$(GO) test -count=1 -tags packages -timeout 20m -v -run '$(PACKAGED)' ./cmd/lapid/dist/package
+
+image: ## build an OCI layout of each of ARCHES (amd64 arm64) into dist/image, and its files for cmd/lapid/dist/Dockerfile
+	$(GO) run ./cmd/lapid/dist/image
+
+image-test: ## build the image for this processor twice, start it from its layers with a read-only root, kill it, ask it (root)
+	$(GO) test -count=1 -tags image -timeout 20m -v -run '$(IMAGED)' ./cmd/lapid/dist/image
 
 clean: ## remove what was built
 	rm -rf bin dist

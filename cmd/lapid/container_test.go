@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -104,6 +106,41 @@ func TestContainer(t *testing.T) {
 		p := start(t, environ(c.more), "serve", "--container")
 		if code := p.wait(t); code != c.code || !strings.Contains(p.out.String(), c.says) || strings.Contains(p.out.String(), "hush") {
 			t.Errorf("%s: %d %s", c.more, code, p.out)
+		}
+	}
+}
+
+// TestContainersPage: every variable that is read has a row on the page, and every row is of one that is read.
+func TestContainersPage(t *testing.T) {
+	t.Parallel()
+	page, source := fileOf(t, "docs/containers.md"), fileOf(t, "config/container.go")
+	word := regexp.MustCompile(`[A-Z][A-Z_]{3,}`)
+	known := map[string]bool{"LAPID_": true, "BOUNCER_KEY_NAME": true} // settings, and a name of whoever writes it
+	for _, m := range regexp.MustCompile(`"(?:ENABLE_CONSOLE_)?(LEVEL_|[A-Z][A-Z_]{2,})"`).FindAllStringSubmatch(source, -1) {
+		name := m[1]
+		switch {
+		case slices.Contains([]string{"PASSWORD", "USERNAME"}, name): // parts of names
+			continue
+		case slices.Contains([]string{"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"}, name):
+			name = "LEVEL_" + name
+		case slices.Contains([]string{"MANAGEMENT", "MANUAL", "CUSTOM", "TAINTED", "CONTEXT"}, name):
+			name = "_" + name
+		case name == "LEVEL_" || name == "LAPI_" || name == "_FILE" || name == "ENABLE_CONSOLE_" || name == "BOUNCER_KEY":
+			continue
+		}
+		known[name] = true
+		if !strings.Contains(page, name) {
+			t.Errorf("the page has no %s", name)
+		}
+	}
+	if len(known) < 30 {
+		t.Errorf("only %d are read", len(known))
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`[A-Z].*?) \\|").FindAllStringSubmatch(page, -1) {
+		for _, name := range word.FindAllString(row[1], -1) {
+			if base := strings.TrimSuffix(name, "_FILE"); !known[name] && !known[base] && !known[strings.TrimSuffix(name, "_")] && !known["_"+strings.TrimPrefix(name, "ENABLE_CONSOLE_")] && !known["_"+name] {
+				t.Errorf("nobody reads %s", name)
+			}
 		}
 	}
 }

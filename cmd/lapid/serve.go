@@ -56,7 +56,7 @@ what it leaves there: start it as that user, or give root the directory. --as-ro
 same. With -t that is a warning.
 
 With --container, as in the image, the environment says what it says to CrowdSec's own image: 'lapid docs
-install' has the list. Without a config.yaml in /etc/crowdsec what is built in holds.`,
+containers' has the list. Without a config.yaml in /etc/crowdsec what is built in holds.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			// The last of them that is set wins, from the most talkative to the
 			// least.
