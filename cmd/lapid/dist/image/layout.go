@@ -187,7 +187,7 @@ func (r *release) tags() []string {
 
 // write lays the image into the folder image of out, and the archives beside it.
 func (r *release) write(out string, images []platform) error {
-	var index v1.ImageIndex = mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range images {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: p.image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: p.arch}}})
 	}
