@@ -49,7 +49,7 @@ func TestContainer(t *testing.T) {
 	h.login()
 	says(p, "set, but without a meaning for lapid: COLLECTIONS, GID", "added the bouncer that the environment gives", "bouncer=edge_fw", "machine=m", "machine=pod-1",
 		"+09:00", "this server was enrolled")
-	if asked := f.asked("v3/watchers/enroll"); len(asked) != 1 || fmt.Sprint(asked[0]["body"]) != "map[attachment_key:hush-enrol autoenroll:false name:edge tags:[a b]]" {
+	if asked := f.asked("/v3/watchers/enroll"); len(asked) != 1 || fmt.Sprint(asked[0]["body"]) != "map[attachment_key:hush-enrol autoenroll:false name:edge tags:[a b]]" {
 		t.Errorf("%v", asked)
 	}
 	await(t, "what is shared is written down", func() bool {
