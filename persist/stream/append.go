@@ -30,10 +30,13 @@ func (l *Log) Append(ctx context.Context, after engine.Revision, commit []byte) 
 	if err != nil {
 		return err
 	}
+	if err := l.roomFor(w.size()); err != nil {
+		return err
+	}
 	err = w.store(ctx)
 	switch {
 	case err == nil:
-		l.passed(r.head)
+		l.passed(r.head, w.size())
 	case errors.Is(err, engine.ErrNotWriter), errors.Is(err, engine.ErrUnsure):
 		l.depose(r)
 	}
@@ -78,6 +81,15 @@ func (l *Log) prepare(r *reign, commit []byte) (*write, error) {
 	return w, nil
 }
 
+// size is how many bytes it has in etcd.
+func (w *write) size() int {
+	n := len(w.value)
+	for _, p := range w.parts {
+		n += len(p)
+	}
+	return n
+}
+
 // store asks until the fate is known.
 func (w *write) store(ctx context.Context) error {
 	l, r := w.log, w.reign
@@ -96,6 +108,7 @@ func (w *write) store(ctx context.Context) error {
 		}
 		if a.Succeeded {
 			r.head, r.mod = w.place, a.Header.Revision
+			r.stored.Store(steady())
 			return nil
 		}
 		done, err := w.fate(ctx, a)

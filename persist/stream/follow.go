@@ -169,7 +169,7 @@ func (f *follower) take(ctx context.Context, kv *mvccpb.KeyValue, revision int64
 		return &refusal{err}
 	}
 	f.at, f.sure, f.quiet = Place{rev, e.chain}, true, quietFor
-	l.passed(f.at)
+	l.passed(f.at, len(kv.Value)+e.parts*pieceSize)
 	return nil
 }
 

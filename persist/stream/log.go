@@ -39,21 +39,31 @@ type Log struct {
 	confirms    confirms
 
 	mu       sync.Mutex
-	identity *Identity // nil until it was read
-	broken   error     // why this log does nothing any more
-	reign    *reign    // nil: another writes, or nobody
-	places   places    // of commits that went through here
-	writer   Writer    // who writes, as last seen; zero: not known
-	deposed  signal    // given when reign ends
+	identity *Identity       // nil until it was read
+	broken   error           // why this log does nothing any more
+	reign    *reign          // nil: another writes, or nobody
+	places   places          // of commits that went through here
+	ledger   ledger          // of the same: what trimming goes by
+	writer   Writer          // who writes, as last seen; zero: not known
+	known    map[string]told // nodes by name; nil: not heard of yet
+	signs    signs
+	room     room // in etcd
+
+	deposed signal        // given when reign ends
+	signed  signal        // given when signs has something new
+	blind   signal        // given to have the keys looked at anew
+	orders  chan order    // of Hand, for Run
+	retell  chan struct{} // has Run tell of this node now
 }
 
 // reign is the right to write, from when it was won until something takes it.
 type reign struct {
-	term int64 // mod_revision of writer, and of id
-	head Place
-	mod  int64 // mod_revision of head
+	term   int64        // mod_revision of writer, and of id
+	stored atomic.Int64 // when etcd last stored something of it, steady
 
 	// Append's own.
+	head   Place
+	mod    int64 // mod_revision of head
 	mended int64 // when head was last put back, steady; 0: never
 }
 
@@ -103,7 +113,8 @@ func Open(options Options) (*Log, error) {
 	if err := options.check(); err != nil {
 		return nil, err
 	}
-	l := &Log{options: options, log: options.Log, packer: newPacker()}
+	l := &Log{options: options, log: options.Log, packer: newPacker(),
+		orders: make(chan order), retell: make(chan struct{}, 1)}
 	var start [8]byte
 	_, _ = rand.Read(start[:])
 	l.start = hex.EncodeToString(start[:])
@@ -124,6 +135,7 @@ func (l *Log) Close() error {
 		return nil
 	}
 	l.end()
+	l.depose(l.reigning())
 	l.endpoints.close()
 	return nil
 }
@@ -269,10 +281,11 @@ func (p *places) find(rev engine.Revision) (Chain, bool) {
 	return Chain{}, false
 }
 
-// passed notes a commit that was stored or delivered here.
-func (l *Log) passed(at Place) {
+// passed notes a commit that was stored or delivered here, and how many bytes it has in etcd.
+func (l *Log) passed(at Place, size int) {
 	l.mu.Lock()
 	l.places.add(at)
+	l.ledger.add(at.Revision, size)
 	l.mu.Unlock()
 	l.saw(at.Revision)
 }

@@ -91,6 +91,7 @@ func (l *Log) attend(s standing) error {
 		}
 		l.saw(head.Revision)
 	}
+	l.sawSigns(mod(s.writer), mod(s.beat), mod(s.head))
 	return l.sawWriter(s.writer)
 }
 

@@ -2,9 +2,12 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"lapid/engine"
@@ -78,4 +81,168 @@ func (l *Log) forget(ctx context.Context, r *reign, upto engine.Revision) (int64
 		return 0, fmt.Errorf("%w: nothing was trimmed", engine.ErrNotWriter)
 	}
 	return a.Header.Revision, nil
+}
+
+// trims forgets each second what no node needs, while this node writes.
+func (c *campaign) trims(ctx context.Context, r *reign) {
+	l := c.log
+	t := trimmer{log: l, reign: r}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := t.turn(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, engine.ErrNotWriter) {
+				l.log.Warn("the log in etcd is not trimmed", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// trimmer is what one reign trims.
+type trimmer struct {
+	log       *Log
+	reign     *reign
+	done      engine.Revision // trimmed up to here
+	alone     bool            // what only this node has synced is forgotten, as was told
+	compacted int64           // when last, steady
+	marks     []mark          // oldest first
+	refused   bool            // compacting was, as was told
+}
+
+// mark is a revision of etcd and when it was the newest, steady.
+type mark struct{ revision, at int64 }
+
+const (
+	// compactEvery is how often, and compactTo how far back: readers of pages are done by then.
+	compactEvery = 10 * time.Second
+	compactTo    = time.Minute
+	// absentFor is how long no other node may tell of itself before this one trims by what it alone has.
+	absentFor = 10 * time.Minute
+)
+
+func (t *trimmer) turn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, trimWithin)
+	defer cancel()
+	if to := t.bound(); to > t.done {
+		if _, err := t.log.trim(ctx, t.reign, to); err != nil {
+			return err
+		}
+		t.done = to
+	}
+	if t.log.options.Compact {
+		return t.compact(ctx)
+	}
+	return nil
+}
+
+// bound is up to where nobody needs the log: two nodes have it on their disks (or the only one), and it is older
+// than KeepTime, or more than KeepBytes came after it.
+func (t *trimmer) bound() engine.Revision {
+	l := t.log
+	o := &l.options
+	l.mu.Lock()
+	old := l.ledger.old(o.KeepTime, o.KeepBytes)
+	l.mu.Unlock()
+	nodes := l.nodes()
+	synced := make([]engine.Revision, 0, len(nodes))
+	var mine engine.Revision
+	others := false
+	for _, k := range nodes {
+		if k.Node == o.Node {
+			mine = k.Synced
+		} else if k.Heard < absentFor {
+			others = true
+		}
+		synced = append(synced, k.Synced)
+	}
+	slices.Sort(synced)
+	safe := mine
+	if n := len(synced); n > 1 {
+		safe = synced[n-2]
+	}
+	if alone := len(synced) > 1 && mine > safe && (!others || l.roomIs().over(warnedAbove)); alone {
+		if !t.alone {
+			l.log.Warn("the log in etcd is trimmed up to what this node alone has on its disk: other nodes are absent, or etcd has little room left", "from", uint64(safe), "to", uint64(mine))
+		}
+		t.alone, safe = true, mine
+	} else {
+		t.alone = false
+	}
+	return min(old, safe)
+}
+
+// compact has etcd forget what was deleted a minute ago.
+func (t *trimmer) compact(ctx context.Context) error {
+	l, now := t.log, steady()
+	t.marks = append(t.marks, mark{l.etcd.revision.Load(), now})
+	to := int64(0)
+	for len(t.marks) > 0 && now-t.marks[0].at >= int64(compactTo) { // at most one a second: some sixty are left
+		to = t.marks[0].revision
+		t.marks = t.marks[1:]
+	}
+	if to == 0 || t.refused || now-t.compacted < int64(compactEvery) {
+		return nil
+	}
+	t.compacted = now
+	c, err := l.endpoints.ready(ctx, l.endpoints.pick())
+	if err != nil {
+		return err
+	}
+	_, err = c.Compact(ctx, to)
+	switch {
+	case errors.Is(err, rpctypes.ErrPermissionDenied):
+		t.refused = true
+		l.mu.Lock()
+		l.room.noCompact = true
+		l.mu.Unlock()
+		l.log.Warn("etcd does not let this user compact: run etcd with auto-compaction-mode: periodic and auto-compaction-retention: 5m, and set cluster.compact: false")
+		return nil
+	case isCompacted(err):
+		return nil // somebody did
+	}
+	return err
+}
+
+// ledger is which commits there are, when they came and how large they are in etcd, oldest first.
+type ledger struct {
+	lines []line
+	bytes int64
+	past  engine.Revision // what left it: old
+}
+
+type line struct {
+	rev  engine.Revision
+	size int32
+	at   int64 // steady
+}
+
+// ledgerAtMost bounds it; older commits are taken for old.
+const ledgerAtMost = 1 << 16
+
+func (g *ledger) add(rev engine.Revision, size int) {
+	if n := len(g.lines); n > 0 && g.lines[n-1].rev >= rev {
+		return // it was appended, and now is followed
+	}
+	if len(g.lines) == ledgerAtMost {
+		g.drop()
+	}
+	g.lines = append(g.lines, line{rev, int32(size), steady()})
+	g.bytes += int64(size)
+}
+
+func (g *ledger) drop() {
+	g.past, g.bytes = g.lines[0].rev, g.bytes-int64(g.lines[0].size)
+	g.lines = g.lines[1:]
+}
+
+// old is the newest revision that is older than so long, or has more than so many bytes behind it.
+func (g *ledger) old(keep time.Duration, bytes int64) engine.Revision {
+	now := steady()
+	for len(g.lines) > 0 && (time.Duration(now-g.lines[0].at) > keep || g.bytes > bytes) {
+		g.drop()
+	}
+	return g.past
 }

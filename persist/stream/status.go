@@ -1,0 +1,219 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"lapid/engine"
+)
+
+// Status is what an operator looks at. Times are by this node's clocks.
+type Status struct {
+	Prefix   string          `json:"prefix"`
+	Identity Identity        `json:"identity"`
+	Writer   Writer          `json:"writer"`
+	Term     int64           `json:"term"`
+	Silent   time.Duration   `json:"silent"` // since the last sign of life of the writer, where Run hears of it
+	Head     Place           `json:"head"`
+	Oldest   engine.Revision `json:"oldest"` // in etcd; 0: none
+	Revision int64           `json:"etcd_revision"`
+	Cluster  uint64          `json:"etcd_cluster,string"`
+	Members  []Member        `json:"members"`
+	Nodes    []Node          `json:"nodes"`
+	// OldSeal are keys that only the second line of the seal opens. When there are none, the line can go.
+	OldSeal []string `json:"old_seal,omitempty"`
+	// Troubles are sentences for the operator, the worst first.
+	Troubles []string `json:"troubles,omitempty"`
+}
+
+// Node is a Known with what is seen only from outside.
+type Node struct {
+	Known
+	HeardAgo time.Duration `json:"heard_ago"`
+	Ahead    time.Duration `json:"ahead"`
+	Alive    bool          `json:"alive"`
+	Writes   bool          `json:"writes"`
+	Lag      uint64        `json:"lag"` // revisions behind head, when it told
+}
+
+// Member is a member of etcd.
+type Member struct {
+	ID      string   `json:"id"`
+	Name    string   `json:"name,omitempty"`
+	Clients []string `json:"clients,omitempty"` // where it listens for them
+	Learner bool     `json:"learner,omitempty"`
+	Leader  bool     `json:"leader,omitempty"`
+	Started bool     `json:"started"`   // it has taken part at least once
+	Answers bool     `json:"answers"`   // it answered this node
+	Caught  bool     `json:"caught_up"` // it has applied all but a moment's worth
+	Version string   `json:"version,omitempty"`
+	Size    int64    `json:"size,omitempty"`   // of the database file, bytes
+	InUse   int64    `json:"in_use,omitempty"` // of that
+	Quota   int64    `json:"quota,omitempty"`
+	Index   uint64   `json:"index,omitempty"` // of what it has applied
+	Alarms  []string `json:"alarms,omitempty"`
+	Error   string   `json:"error,omitempty"` // why it does not answer
+}
+
+// caughtUp is how many entries of raft a member may be behind another and still be called caught up.
+const caughtUp = 1000
+
+// Status asks etcd and its members. What does not answer is told in it; an error is returned only when not even the
+// history can be read.
+func (l *Log) Status(ctx context.Context) (Status, error) {
+	s := Status{Prefix: l.options.Prefix}
+	if _, err := l.Join(ctx); err != nil {
+		return s, explain(err)
+	}
+	a, err := l.ask(ctx, request{then: append([]clientv3.Op{
+		l.getKnown(),
+		clientv3.OpGet(l.key(underLog), clientv3.WithRange(l.key(behind(underLog))), clientv3.WithSort(clientv3.SortByKey, clientv3.SortAscend), clientv3.WithLimit(1)),
+		clientv3.OpGet(l.key(underLog), clientv3.WithRange(l.key(behind(underLog))), clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(1)),
+	}, l.gets()...)})
+	if err != nil {
+		return s, explain(err)
+	}
+	now := standingOf(a)
+	if s.Identity, err = l.identify(now); err != nil {
+		return s, err
+	}
+	if err := l.attend(now); err != nil {
+		return s, err
+	}
+	known := a.Responses[0].GetResponseRange().Kvs
+	l.mu.Lock()
+	heard := l.known != nil
+	l.mu.Unlock()
+	l.sawKnown(known, true)
+	s.Revision, s.Cluster = a.Header.Revision, a.Header.ClusterId
+	s.Writer, _ = l.Writer()
+	s.Term = s.Writer.Term
+	s.Silent = time.Duration(steady() - l.lastSign())
+	if now.head != nil {
+		s.Head, _ = parsePlace(now.head.Value)
+	}
+	oldest, newest := one(a.Responses[1]), one(a.Responses[2])
+	if oldest != nil {
+		s.Oldest, _ = parseRevision(path.Base(string(oldest.Key)))
+	}
+	for _, kv := range slices.Concat([]*mvccpb.KeyValue{now.id, now.writer, oldest, newest}, known) {
+		l.oldSeal(&s, kv)
+	}
+	s.nodes(l.nodes(), heard)
+	l.members(ctx, &s)
+	s.look(l)
+	return s, nil
+}
+
+// oldSeal notes a value that the second line opens.
+func (l *Log) oldSeal(s *Status, kv *mvccpb.KeyValue) {
+	if kv == nil {
+		return
+	}
+	name, cluster := strings.TrimPrefix(string(kv.Key), l.key("")), s.Identity.Cluster
+	if name == keyID {
+		cluster = ClusterID{}
+	}
+	if _, old, err := l.options.Seal.open(cluster, name, kv.Value); old && err == nil {
+		s.OldSeal = append(s.OldSeal, name)
+	}
+}
+
+func (s *Status) nodes(all []Known, heard bool) {
+	for _, k := range all {
+		n := Node{Known: k, HeardAgo: k.Heard, Ahead: k.Ahead, Alive: k.Alive, Writes: k.Start == s.Writer.Start}
+		if !heard { // read a moment ago: its own clock is all there is
+			n.HeardAgo = max(0, time.Since(k.Clock))
+			n.Alive = n.HeardAgo < aliveFor
+		}
+		if s.Head.Revision > k.Applied {
+			n.Lag = uint64(s.Head.Revision - k.Applied)
+		}
+		s.Nodes = append(s.Nodes, n)
+	}
+}
+
+// members asks for the members of etcd, and each of them what it is. The endpoints of this node stand for themselves where
+// the list is refused.
+func (l *Log) members(ctx context.Context, s *Status) {
+	byID := map[uint64]*Member{}
+	if c, err := l.endpoints.ready(ctx, l.endpoints.pick()); err == nil {
+		bounded, cancel := context.WithTimeout(ctx, mostPatience)
+		list, err := c.MemberList(bounded)
+		cancel()
+		if err != nil {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd does not list its members: %v", explain(err)))
+		} else {
+			for _, m := range list.Members {
+				byID[m.ID] = &Member{ID: fmt.Sprintf("%x", m.ID), Name: m.Name, Clients: m.ClientURLs, Learner: m.IsLearner, Started: m.Name != "",
+					Error: "none of this node's endpoints leads to it"}
+			}
+		}
+	}
+	var leader, top uint64
+	for _, e := range l.endpoints.all {
+		st, err := l.statusOf(ctx, e)
+		if err != nil {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd at %s does not answer: %v", e.url, explain(err)))
+			continue
+		}
+		id := st.Header.MemberId
+		m := byID[id]
+		if m == nil {
+			m = &Member{ID: fmt.Sprintf("%x", id), Started: true, Clients: []string{e.url}}
+			byID[id] = m
+		}
+		r := roomOf(st)
+		m.Answers, m.Error, m.Version, m.Learner = true, "", st.Version, st.IsLearner
+		m.Size, m.InUse, m.Quota, m.Index = r.size, r.inUse, r.quota, st.RaftAppliedIndex
+		m.Alarms = st.Errors
+		leader, top = max(leader, st.Leader), max(top, st.RaftAppliedIndex)
+	}
+	for id, m := range byID {
+		m.Leader = id == leader && leader != 0
+		m.Caught = m.Answers && m.Index+caughtUp >= top
+		s.Members = append(s.Members, *m)
+	}
+	slices.SortFunc(s.Members, func(a, b Member) int { return strings.Compare(a.Name+a.ID, b.Name+b.ID) })
+	if leader == 0 {
+		s.Troubles = append(s.Troubles, "etcd has no leader: a majority of its members must run")
+	}
+}
+
+// look adds what follows from all that.
+func (s *Status) look(l *Log) {
+	for _, m := range s.Members {
+		name := m.Name
+		if name == "" {
+			name = m.ID
+		}
+		for _, a := range m.Alarms {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd's member %s says: %s", name, a))
+		}
+		r := room{quota: m.Quota, size: m.Size, inUse: m.InUse}
+		switch {
+		case r.over(warnedAbove):
+			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd's member %s uses %d of %d MiB: above 80 %% nothing more is stored", name, m.InUse>>20, m.Quota>>20))
+		case m.Size*100 > m.Quota*fullAbove && m.Quota > 0:
+			s.Troubles = append(s.Troubles, fmt.Sprintf("the file of etcd's member %s has %d of %d MiB, with less in use: `etcdctl defrag`, one member after the other", name, m.Size>>20, m.Quota>>20))
+		}
+	}
+	for _, n := range s.Nodes {
+		switch {
+		case !n.Alive:
+			s.Troubles = append(s.Troubles, fmt.Sprintf("node %s has told nothing for %v (`lapid cluster forget %s` if it has left)", n.Node, n.HeardAgo.Round(time.Second), n.Node))
+		case n.Ahead > time.Second || n.Ahead < -time.Second:
+			s.Troubles = append(s.Troubles, fmt.Sprintf("the clock of node %s is %v off this node's", n.Node, n.Ahead.Round(time.Millisecond)))
+		}
+	}
+	if l.roomIs().noCompact {
+		s.Troubles = append(s.Troubles, "etcd does not let this user compact: run it with auto-compaction-mode: periodic and auto-compaction-retention: 5m, and set cluster.compact: false")
+	}
+}
