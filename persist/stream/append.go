@@ -39,8 +39,27 @@ func (l *Log) Append(ctx context.Context, after engine.Revision, commit []byte) 
 		l.passed(r.head, w.size())
 	case errors.Is(err, engine.ErrNotWriter), errors.Is(err, engine.ErrUnsure):
 		l.depose(r)
+	default:
+		l.dropParts(l.life, r.term, w.place.Revision, w.keys)
 	}
 	return err
+}
+
+// dropParts deletes pieces whose commit was given up, while the term is still the one given. What it leaves is deleted when
+// a term begins.
+func (l *Log) dropParts(ctx context.Context, term int64, rev engine.Revision, keys []string) {
+	if len(keys) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, mostPatience)
+	defer cancel()
+	_, err := l.ask(ctx, request{
+		when: []clientv3.Cmp{l.at(keyWriter, term)},
+		then: []clientv3.Op{clientv3.OpDelete(l.key(fmt.Sprintf("%s%016x", underPart, uint64(rev))), clientv3.WithRange(l.key(behind(underPart))))},
+	})
+	if err != nil {
+		l.log.Debug("pieces of a commit that was given up stay in etcd until a term begins", "error", err)
+	}
 }
 
 // write is one commit on its way.

@@ -83,6 +83,7 @@ func (l *Log) crown(ctx context.Context, id Identity, now standing, last *mvccpb
 		return l.stop(fmt.Errorf("%w: head and log were deleted under %s", ErrOtherHistory, l.options.Prefix))
 	}
 	if now.head != nil && newer.Revision <= head.Revision {
+		l.dropParts(ctx, term, head.Revision+1, []string{""})
 		l.reignFrom(term, head, mod(now.head))
 		return l.attend(now)
 	}
