@@ -26,7 +26,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test clean
+.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,12 @@ image: ## build an OCI layout of each of ARCHES (amd64 arm64) into dist/image, a
 
 image-test: ## build the image for this processor twice, start it from its layers with a read-only root, kill it, ask it (root)
 	$(GO) test -count=1 -tags image -timeout 20m -v -run '$(IMAGED)' ./cmd/lapid/dist/image
+
+chart: ## pack the chart for Helm into dist/chart
+	$(GO) run ./cmd/lapid/dist/helm
+
+chart-test: ## have Helm (which is built first) look at the chart and write it out for a dozen files of values
+	$(GO) test -count=1 -tags chart -timeout 20m -v ./cmd/lapid/dist/helm
 
 clean: ## remove what was built
 	rm -rf bin dist

@@ -21,7 +21,7 @@ type Topic struct {
 
 // order is how topics are listed: as one meets them. What is not here comes behind, by its name.
 var order = []string{
-	"quick-start", "install", "containers", "moving-in", "configuration", "tls", "bouncers", "profiles", "allowlists", "push", "write-a-bouncer", "exports", "doors",
+	"quick-start", "install", "containers", "kubernetes", "moving-in", "configuration", "tls", "bouncers", "profiles", "allowlists", "push", "write-a-bouncer", "exports", "doors",
 	"operators", "console", "audit", "operations", "runbook", "security", "faq", "comparison", "limits",
 }
 

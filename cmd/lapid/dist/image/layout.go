@@ -42,7 +42,7 @@ type platform struct {
 }
 
 // platform makes the image of one processor: a layer of what hardly changes, and one of the program.
-func (r *release) platform(arch, program string, licences []byte) (platform, error) {
+func (r release) platform(arch, program string, licences []byte) (platform, error) {
 	p := platform{arch: arch}
 	still, err := stillFiles()
 	if err != nil {
@@ -58,12 +58,12 @@ func (r *release) platform(arch, program string, licences []byte) (platform, err
 	for _, part := range []struct {
 		files []file
 		what  string
-	}{{still, "folders, certificates of authorities"}, {changing, "lapid " + r.version}} {
+	}{{still, "folders, certificates of authorities"}, {changing, "lapid " + r.Version}} {
 		layer, err := r.layer(part.files)
 		if err != nil {
 			return p, err
 		}
-		layers = append(layers, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.made}, CreatedBy: "make image", Comment: part.what}})
+		layers = append(layers, mutate.Addendum{Layer: layer, History: v1.History{Created: v1.Time{Time: r.Made}, CreatedBy: "make image", Comment: part.what}})
 	}
 	if p.image, err = mutate.Append(base, layers...); err != nil {
 		return p, err
@@ -73,13 +73,13 @@ func (r *release) platform(arch, program string, licences []byte) (platform, err
 		return p, err
 	}
 	c = c.DeepCopy()
-	c.Architecture, c.OS, c.Created, c.Config = arch, "linux", v1.Time{Time: r.made}, r.config()
+	c.Architecture, c.OS, c.Created, c.Config = arch, "linux", v1.Time{Time: r.Made}, r.config()
 	p.image, err = mutate.ConfigFile(p.image, c)
 	return p, err
 }
 
 // config is how a container is run.
-func (r *release) config() v1.Config {
+func (r release) config() v1.Config {
 	return v1.Config{
 		User:         fmt.Sprintf("%d:%d", user, user),
 		Env:          []string{"PATH=/usr/bin", "LAPID_CONTAINER=true"},
@@ -96,9 +96,9 @@ func (r *release) config() v1.Config {
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       "lapid",
 			"org.opencontainers.image.description": "A decision engine in place of CrowdSec's Local API",
-			"org.opencontainers.image.version":     r.version,
-			"org.opencontainers.image.revision":    r.commit,
-			"org.opencontainers.image.created":     r.made.Format(time.RFC3339),
+			"org.opencontainers.image.version":     r.Version,
+			"org.opencontainers.image.revision":    r.Commit,
+			"org.opencontainers.image.created":     r.Made.Format(time.RFC3339),
 			"org.opencontainers.image.licenses":    "MIT",
 			"org.opencontainers.image.vendor":      "the lapid authors",
 		},
@@ -142,7 +142,7 @@ func stillFiles() ([]file, error) {
 }
 
 // layer packs files. What it reads stays in memory until the image is written.
-func (r *release) layer(files []file) (v1.Layer, error) {
+func (r release) layer(files []file) (v1.Layer, error) {
 	var b bytes.Buffer
 	if err := r.pack(&b, files); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (r *release) layer(files []file) (v1.Layer, error) {
 }
 
 // pack writes files as a tar, in their order, with the commit's time.
-func (r *release) pack(to io.Writer, files []file) error {
+func (r release) pack(to io.Writer, files []file) error {
 	w := tar.NewWriter(to)
 	for _, f := range files {
 		text := f.text
@@ -162,7 +162,7 @@ func (r *release) pack(to io.Writer, files []file) error {
 				return err
 			}
 		}
-		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Uid: f.owner, Gid: f.owner, Size: int64(len(text)), ModTime: r.made, Format: tar.FormatUSTAR}
+		h := &tar.Header{Typeflag: tar.TypeReg, Name: f.path, Mode: f.mode, Uid: f.owner, Gid: f.owner, Size: int64(len(text)), ModTime: r.Made, Format: tar.FormatUSTAR}
 		if strings.HasSuffix(f.path, "/") {
 			h.Typeflag = tar.TypeDir
 		}
@@ -177,16 +177,16 @@ func (r *release) pack(to io.Writer, files []file) error {
 }
 
 // tags are the names of this image: X.Y.Z, of a release also X.Y, and latest.
-func (r *release) tags() []string {
-	tags := []string{strings.ReplaceAll(r.version, "~", "-")}
-	if parts := strings.Split(r.version, "."); r.tagged && len(parts) == 3 && !strings.ContainsAny(r.version, "-~+") {
+func (r release) tags() []string {
+	tags := []string{r.Tag()}
+	if parts := strings.Split(r.Version, "."); r.Tagged && len(parts) == 3 && !strings.ContainsAny(r.Version, "-~+") {
 		tags = append(tags, parts[0]+"."+parts[1])
 	}
 	return append(tags, "latest")
 }
 
 // write lays the image into the folder image of out, and the archives beside it.
-func (r *release) write(out string, images []platform) error {
+func (r release) write(out string, images []platform) error {
 	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
 	for _, p := range images {
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: p.image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: p.arch}}})
@@ -237,7 +237,7 @@ func readable(dir string) error {
 }
 
 // archive writes all files of one processor as one, for a Dockerfile.
-func (r *release) archive(out string, p platform) error {
+func (r release) archive(out string, p platform) error {
 	f, err := os.Create(filepath.Join(out, "rootfs-linux-"+p.arch+".tar.gz"))
 	if err != nil {
 		return err
@@ -257,7 +257,7 @@ func (r *release) archive(out string, p platform) error {
 }
 
 // tell says what was made.
-func (r *release) tell(p platform) error {
+func (r release) tell(p platform) error {
 	m, err := p.image.Manifest()
 	if err != nil {
 		return err

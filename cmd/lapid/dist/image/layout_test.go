@@ -23,6 +23,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	releases "lapid/cmd/lapid/dist/release"
 )
 
 // TestMain puts the tests where make image is run: at the top of the repository.
@@ -33,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var someRelease = release{version: "0.2.0", tagged: true, commit: "0123abcd", made: time.Unix(1_700_000_000, 0).UTC()}
+var someRelease = release{&releases.Release{Version: "0.2.0", Tagged: true, Commit: "0123abcd", Made: time.Unix(1_700_000_000, 0).UTC()}}
 
 // lay writes an image of two processors whose program is a text.
 func lay(t *testing.T) string {
@@ -92,7 +94,7 @@ func TestLayout(t *testing.T) {
 	if fmt.Sprint(tags) != "[0.2.0 0.2 latest]" {
 		t.Errorf("%q", tags)
 	}
-	if r := (release{version: "0.2.0~20261130.0123abc"}); fmt.Sprint(r.tags()) != "[0.2.0-20261130.0123abc latest]" {
+	if r := (release{&releases.Release{Version: "0.2.0~20261130.0123abc"}}); fmt.Sprint(r.tags()) != "[0.2.0-20261130.0123abc latest]" {
 		t.Errorf("%q", r.tags())
 	}
 }
@@ -161,7 +163,7 @@ func TestRoot(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !h.ModTime.Equal(someRelease.made) {
+		if !h.ModTime.Equal(someRelease.Made) {
 			t.Errorf("%s is of %v", h.Name, h.ModTime)
 		}
 		if h.Name == "etc/ssl/certs/ca-certificates.crt" {

@@ -7,9 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
-	"time"
+
+	releases "lapid/cmd/lapid/dist/release"
 )
 
 func main() {
@@ -23,10 +23,11 @@ func main() {
 func run() error {
 	out := cmp.Or(os.Getenv("DIST"), "dist")
 	arches := strings.Fields(cmp.Or(os.Getenv("ARCHES"), "amd64 arm64"))
-	r, err := newRelease()
+	made, err := releases.New()
 	if err != nil {
 		return err
 	}
+	r := release{made}
 	work, err := os.MkdirTemp("", "lapid-image-")
 	if err != nil {
 		return err
@@ -62,44 +63,12 @@ func run() error {
 	return nil
 }
 
-// release is what is the same for each processor.
-type release struct {
-	version string // as in --version, such as 0.2.0 or 0.2.0~20261130.0123abc
-	tagged  bool   // a release, not what is before the next one
-	commit  string
-	made    time.Time // the commit's: the time in all of it
-}
-
-// newRelease asks the environment and git, as packages.sh does.
-func newRelease() (*release, error) {
-	git := func(words ...string) string {
-		out, err := exec.Command("git", words...).Output()
-		if err != nil {
-			return "" // sources without git: the environment has to say
-		}
-		return strings.TrimSpace(string(out))
-	}
-	seconds, err := strconv.ParseInt(cmp.Or(os.Getenv("SOURCE_DATE_EPOCH"), git("log", "-1", "--format=%ct"), "0"), 10, 64)
-	if err != nil {
-		return nil, fmt.Errorf("SOURCE_DATE_EPOCH: %w", err)
-	}
-	r := &release{made: time.Unix(seconds, 0).UTC()}
-	r.commit = cmp.Or(os.Getenv("COMMIT"), git("describe", "--always", "--abbrev=40", "--dirty", "--exclude", "*"))
-	r.version = cmp.Or(os.Getenv("VERSION"), strings.TrimPrefix(git("describe", "--tags", "--exact-match", "--match", "v[0-9]*"), "v"))
-	if r.tagged = r.version != ""; r.tagged {
-		return r, nil
-	}
-	next, err := os.ReadFile("cmd/lapid/dist/package/NEXT")
-	if err != nil {
-		return nil, fmt.Errorf("run it at the top of the repository: %w", err)
-	}
-	r.version = fmt.Sprintf("%s~%s.%.7s", strings.TrimSpace(string(next)), r.made.Format("20060102"), r.commit)
-	return r, nil
-}
+// release is what is built, for each processor.
+type release struct{ *releases.Release }
 
 // build makes the program, which needs no library and no C.
-func (r *release) build(arch, program string) error {
-	flags := fmt.Sprintf("-s -w -X main.version=%s -X main.commit=%s", r.version, r.commit)
+func (r release) build(arch, program string) error {
+	flags := fmt.Sprintf("-s -w -X main.version=%s -X main.commit=%s", r.Version, r.Commit)
 	c := exec.Command(cmp.Or(os.Getenv("GO"), "go"), "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", program, "./cmd/lapid")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOFLAGS=")
 	c.Stdout, c.Stderr = os.Stderr, os.Stderr
