@@ -446,8 +446,14 @@ func (e *Engine) FlushAlerts(ctx context.Context, maxItems int, maxAge time.Dura
 
 // EndDecisions ends the running decisions that answer q and says how many.
 func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
+	n, _, err := e.EndDecisionsAt(ctx, q)
+	return n, err
+}
+
+// EndDecisionsAt is EndDecisions for who wants to know at which revision it was; 0: none ended.
+func (e *Engine) EndDecisionsAt(ctx context.Context, q *Query) (n int, at Revision, err error) {
 	ended := &endDecisions{}
-	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		ended.at, ended.ids = q.Now, ended.ids[:0]
 		for d := range v.answers(q) {
 			ended.ids = append(ended.ids, uint64(d.ID()))
@@ -459,9 +465,9 @@ func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
 		return ended, nil
 	}})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return ended.ended, nil
+	return ended.ended, ended.rev, nil
 }
 
 // answers are the decisions that answer q, which a command is about: one at a time does this, so no room is asked for.

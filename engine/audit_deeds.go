@@ -154,6 +154,14 @@ func (w *auditWalk) list(o *replaceList) {
 
 // extension names a decision that is alone with its new end, and else the first numbers, as they were.
 func (w *auditWalk) extension(o *extendDecisions) {
+	if len(o.ends.ids) == 0 {
+		n := 0
+		for i := range o.add.alerts {
+			n += len(o.add.alerts[i].plans)
+		}
+		w.deed("decision.restore", howMany(n, "decision"), nil, auditFields{"alerts": len(o.add.alerts)})
+		return
+	}
 	before := auditFields{"decisions": o.ends.ids[:min(len(o.ends.ids), auditedItems)], "count": len(o.ends.ids)}
 	if len(o.ends.ids) != 1 || len(o.add.alerts) != 1 || len(o.add.alerts[0].plans) != 1 {
 		w.deed("decision.extend", howMany(len(o.ends.ids), "decision"), before, nil)

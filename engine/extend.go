@@ -80,7 +80,7 @@ func (e *Engine) WouldExtendDecision(id DecisionID, x Extension, now int64) (Ext
 func (e *Engine) extend(ctx context.Context, x Extension, now int64, of candidates) (Extended, error) {
 	var w extending
 	err := e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
-		w = extending{view: v, now: now, by: x}
+		w = extending{view: v, now: now, by: x, words: "extended by an operator"}
 		if err := w.choose(of); err != nil || w.out.N == 0 {
 			return nil, err
 		}
@@ -112,11 +112,12 @@ func ofNumber(id DecisionID, now int64) candidates {
 
 // extending is an extension on its way. The committer's.
 type extending struct {
-	view *View
-	now  int64
-	by   Extension
-	kin  []*kin // in order of their first decision
-	out  Extended
+	view  *View
+	now   int64
+	by    Extension
+	words string // scenario of the alerts that it brings
+	kin   []*kin // in order of their first decision
+	out   Extended
 }
 
 // kin are decisions that can belong to one alert.
@@ -194,7 +195,7 @@ func (w *extending) op(pace pace) *extendDecisions {
 		for _, d := range k.of {
 			o.ends.ids = append(o.ends.ids, d.rec.id)
 		}
-		o.add.alerts = append(o.add.alerts, k.alert(w.now))
+		o.add.alerts = append(o.add.alerts, k.alert(w.words, w.now))
 	}
 	if !slices.ContainsFunc(o.machines, func(id string) bool { return id != "" }) {
 		o.machines = nil
@@ -203,11 +204,11 @@ func (w *extending) op(pace pace) *extendDecisions {
 	return o
 }
 
-// alert is one with decisions that are the same but for their end.
-func (k *kin) alert(now int64) incoming {
+// alert is one with decisions that are the same but for their end, or for having ended.
+func (k *kin) alert(words string, now int64) incoming {
 	at := Stamp{At: now - now%int64(time.Second)}
 	a := &Alert{
-		Scenario: "extended by an operator", Message: fmt.Sprintf("%d decisions end at another time", len(k.of)), Kind: "cscli", CreatedAt: now, Leakspeed: "0",
+		Scenario: words, Message: fmt.Sprintf("%s: %d decisions", words, len(k.of)), Kind: "cscli", CreatedAt: now, Leakspeed: "0",
 		MachineID: k.machine, EventsCount: int32(len(k.of)), Remediation: true, StartAt: at, StopAt: at, Simulated: k.simulated,
 	}
 	a.Source = Source{Scope: k.source.Scope, Cn: k.source.Country, AsNumber: k.source.AsNumber, AsName: k.source.AsName}
@@ -226,7 +227,8 @@ func (k *kin) alert(now int64) incoming {
 	return in
 }
 
-// extendDecisions ends decisions and brings alerts with their like, which end at another time.
+// extendDecisions ends decisions and brings alerts with their like, which end at another time. One that ends nothing
+// takes an end back.
 type extendDecisions struct {
 	replaceList
 	machines []string // whose the alerts are; nil: nobody's, as programs wrote it that did not say

@@ -328,7 +328,8 @@ type endDecisions struct {
 	at  int64
 	ids []uint64 // ascending
 
-	ended int // the answer
+	ended int      // the answer
+	rev   Revision // … at which it was, if there were any
 }
 
 func (*endDecisions) number() byte { return numberEndDecisions }
@@ -348,6 +349,7 @@ func (o *endDecisions) apply(s *state, rev Revision) {
 		if r := s.records.At(n); r.endedRev.Load() == 0 {
 			s.end(rev, n, r, o.at)
 			o.ended++
+			o.rev = rev
 		}
 	}
 }

@@ -244,6 +244,7 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a list pulled", &replaceList{ends: endDecisions{at: now(), ids: []uint64{3, 7}}, add: *alerts(now()+hour, "192.0.2.9", "2001:db8::/64")})
 	w.commit("an extension", &extendDecisions{replaceList: replaceList{ends: endDecisions{at: now(), ids: []uint64{2}}, add: *alerts(now()+2*hour, "192.0.2.9")}})
 	w.commit("an extension of a machine's", &extendDecisions{replaceList{ends: endDecisions{at: now()}, add: *alerts(now()+2*hour, "192.0.2.10")}, []string{"m1"}})
+	w.commit("an end taken back", &extendDecisions{replaceList: replaceList{ends: endDecisions{at: now()}, add: *alerts(now()+2*hour, "192.0.2.12")}})
 	w.commit("an extension of nobody's", &extendDecisions{replaceList{ends: endDecisions{at: now()}, add: *alerts(now()+2*hour, "192.0.2.11")}, []string{"nobody"}})
 	w.commit("a list that only lost", &replaceList{ends: endDecisions{at: now(), ids: []uint64{9}}, add: addAlerts{at: now()}})
 	export := Export{Name: "edge.txt", Path: "/lists/edge", Format: "plain_text", Types: []string{"ban"}, Family: IPv6, Auth: ExportToken, AllowFrom: []netip.Prefix{host},

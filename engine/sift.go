@@ -109,24 +109,24 @@ func (e *Engine) SiftAlerts(ctx context.Context, v *View, f *Filter, as AsOf, yi
 }
 
 // EndSifted ends what still runs of the decisions that f lets through as of a revision, in one commit, and says how
-// many. What came since stays as it is, and is not counted. It takes eight bytes for each. Errors are those of
+// many and at which revision (0: none). What came since stays as it is, and is not counted. It takes eight bytes for each. Errors are those of
 // SiftDecisions and of writes.
-func (e *Engine) EndSifted(ctx context.Context, f *Filter, as AsOf) (int, error) {
+func (e *Engine) EndSifted(ctx context.Context, f *Filter, as AsOf) (n int, at Revision, err error) {
 	o := &endDecisions{at: e.Now()}
-	err := e.View().SiftDecisions(ctx, f, as, func(d Decision) bool {
+	err = e.View().SiftDecisions(ctx, f, as, func(d Decision) bool {
 		if !d.Ended() {
 			o.ids = append(o.ids, uint64(d.ID()))
 		}
 		return true
 	})
 	if err != nil || len(o.ids) == 0 {
-		return 0, err
+		return 0, 0, err
 	}
 	slices.Sort(o.ids)
 	if err := e.propose(ctx, &proposal{op: o}); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return o.ended, nil
+	return o.ended, o.rev, nil
 }
 
 // DeleteSifted is EndSifted for alerts, which it deletes with their decisions.

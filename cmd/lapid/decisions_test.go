@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -136,6 +137,39 @@ func TestExtendSays(t *testing.T) {
 	})
 }
 
+// TestRestoreSays what runs again, by the revision that the deletion has named.
+func TestRestoreSays(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, siteConfig)
+	named := regexp.MustCompile(`'decisions restore (\d+)' takes it back`)
+	ends := func(args ...string) string {
+		t.Helper()
+		r := s.do("", append([]string{"decisions", "delete"}, args...)...)
+		m := named.FindStringSubmatch(r.err)
+		if r.exit != 0 || m == nil {
+			t.Fatalf("%v: %+v", args, r)
+		}
+		return m[1]
+	}
+	s.steps([]step{
+		{"decisions add -i 192.0.2.1 -d 4h -R ssh", 0, "", "~successfully"},
+		{"decisions add -i 192.0.2.2 -d 4h -R ssh", 0, "", "~successfully"},
+	})
+	at := ends("-t", "ban")
+	s.steps([]step{
+		{"decisions restore " + at + " --dry-run", 0, "Would restore 2 decision(s)\n", ""},
+		{"decisions restore " + at, 0, "", "~2 decision(s) restored"},
+		{"decisions restore " + at + " -o json", 0, "~\"running\": 2", ""},
+		{"decisions restore 1", 1, "", "~no decision that is stored was ended by an operator at that revision"},
+		{"decisions restore soon", 1, "", "~a revision is a number"},
+	})
+	s.steps([]step{
+		{"decisions restore " + ends("--id", "3"), 0, "", "~1 decision(s) restored"},
+		{"decisions list -o raw", 0, "~\n5,cscli,Ip:192.0.2.1,ssh,ban,", ""},
+		{"audit list --action decision.restore -o raw", 0, "~decision.restore,2 decisions", ""},
+	})
+}
+
 // TestDeleteSays what it deleted, and asks before it is very much.
 func TestDeleteSays(t *testing.T) {
 	t.Parallel()
@@ -151,7 +185,7 @@ func TestDeleteSays(t *testing.T) {
 	fill := func() { s.do(list.String(), "decisions", "import", "-i", "-", "--format", "values") }
 	fill()
 	r := s.do("", "decisions", "delete", "--all")
-	if strings.Count(r.err, " left)") != 10 || !strings.HasSuffix(r.err, "level=info msg=\"... and 991 more\"\nlevel=info msg=\"1001 decision(s) deleted\"\n") {
+	if strings.Count(r.err, " left)") != 10 || !strings.Contains(r.err, "level=info msg=\"... and 991 more\"\n") || !strings.HasSuffix(r.err, " takes it back\"\nlevel=info msg=\"1001 decision(s) deleted\"\n") {
 		t.Errorf("%s", r.err)
 	}
 	fill()

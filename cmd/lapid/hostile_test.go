@@ -178,7 +178,7 @@ var verbLines = []string{
 	"shadow --upstream X", "shadow --upstream http://127.0.0.1:1 --listen X", "shadow X", "shadow report", "shadow report X", "shadow answer X", "shadow answer ours --bouncers X", "shadow reset",
 	"profiles test", "profiles test -s X --scope X -v X --country X --meta X=X -m X", "profiles test -f @DIR@/bad.csv", "profiles test -f X", "profiles test -i X", "ready", "ready X", "openapi", "openapi X", "health", "health X", "doctor", "doctor X", "doctor --backups X", "doctor --deep", "docs", "docs X", "docs push", "check", "check X", "check @DIR@/bad.csv", "man @DIR@/man", "completion bash", "completion zsh", "completion fish", "completion powershell",
 	"quickstart X", "serve X", "serve -t", "X", "machines X", "--X", "machines list --X", "-X", "-o X version",
-	"decisions extend --value X -d +4h", "decisions extend --id X -d 4h", "decisions extend --value X -d X", "decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
+	"decisions restore X", "decisions restore 1", "decisions extend --value X -d +4h", "decisions extend --id X -d 4h", "decisions extend --value X -d X", "decisions delete --value X", "decisions delete --id X", "alerts delete --scenario X", "alerts delete --id X", "alerts flush", "alerts flush --max-age X",
 	"bouncers prune -d 3m --force", "bouncers prune -d X", "machines prune -d 3m --force", "machines prune --not-validated-only --force", "machines prune -d X",
 	"bouncers delete nobodyX", "bouncers delete X", "machines delete nobodyX", "machines delete X2", "allowlists delete nobodyX", "allowlists delete X",
 }

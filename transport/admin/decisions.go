@@ -50,7 +50,8 @@ const ShownEnded = 10
 // Ended says which decisions ended, or would.
 type Ended struct {
 	N     int
-	First []Decision // the first of them, at most ShownEnded, as they were before
+	First []Decision      // the first of them, at most ShownEnded, as they were before
+	At    engine.Revision `json:",omitempty"` // by which it is taken back (DecisionRestoration); 0: none has ended
 
 	Listing *Listing `json:",omitempty"` // of Listed
 }
@@ -181,7 +182,7 @@ func (h *Handler) deleteDecisions(ctx context.Context, q *DecisionFilter) (*Ende
 	if q.Dry {
 		return out, nil
 	}
-	if out.N, err = h.engine.EndDecisions(ctx, query); err != nil {
+	if out.N, out.At, err = h.engine.EndDecisionsAt(ctx, query); err != nil {
 		return out, err
 	}
 	if out.N == 0 {
@@ -229,6 +230,9 @@ func (h *Handler) deleteDecision(ctx context.Context, view *engine.View, q *Deci
 	}
 	if err := h.engine.EndDecision(ctx, engine.DecisionID(q.ID), now); err != nil {
 		return nil, err
+	}
+	if d, ok := h.engine.View().Decision(engine.DecisionID(q.ID)); ok {
+		out.At = d.EndedAt()
 	}
 	h.logChange(ctx, "deleted decisions", "decisions", 1, "asked", q.asked(), "first", firstOf(out))
 	return out, nil

@@ -132,10 +132,11 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/alerts/judge":  verb(h.judge),
 		"/profiles/try":  verb(h.tryProfiles),
 
-		"/decisions/add":    verb(h.addDecision),
-		"/decisions/delete": verb(h.deleteDecisions),
-		"/decisions/extend": verb(h.extendDecisions),
-		"/batches/list":     verb(h.listBatches),
+		"/decisions/add":     verb(h.addDecision),
+		"/decisions/delete":  verb(h.deleteDecisions),
+		"/decisions/extend":  verb(h.extendDecisions),
+		"/decisions/restore": verb(h.restoreDecisions),
+		"/batches/list":      verb(h.listBatches),
 
 		"/exports/list":   verb(h.listExports),
 		"/exports/get":    verb(h.getExport),

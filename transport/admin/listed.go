@@ -62,7 +62,7 @@ func (h *Handler) endListed(ctx context.Context, view *engine.View, q *DecisionF
 		})
 	}
 	if err == nil && !q.Dry && out.N > 0 {
-		out.N, err = h.engine.EndSifted(ctx, f, l.AsOf)
+		out.N, out.At, err = h.engine.EndSifted(ctx, f, l.AsOf)
 	}
 	if err != nil {
 		return nil, err

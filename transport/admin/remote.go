@@ -98,7 +98,7 @@ var verbRoles = map[string]engine.Role{
 	"/exports/list": engine.RoleViewer, "/exports/get": engine.RoleViewer, "/exports/render": engine.RoleViewer,
 	"/shadow/report": engine.RoleViewer,
 
-	"/alerts/delete": engine.RoleOperator, "/decisions/add": engine.RoleOperator, "/decisions/delete": engine.RoleOperator, "/decisions/extend": engine.RoleOperator,
+	"/alerts/delete": engine.RoleOperator, "/decisions/add": engine.RoleOperator, "/decisions/delete": engine.RoleOperator, "/decisions/extend": engine.RoleOperator, "/decisions/restore": engine.RoleOperator,
 	"/allowlists/add": engine.RoleOperator, "/allowlists/remove": engine.RoleOperator,
 }
 

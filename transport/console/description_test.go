@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -178,6 +179,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/decisions/1", "")
 	w.does(404, "GET", "/admin/v1/decisions/4711", "")
 	w.does(200, "GET", "/admin/v1/why?target=192.0.2.7&every_row=true", "")
+	w.does(400, "POST", "/admin/v1/decisions/restore", `{}`)
+	w.does(404, "POST", "/admin/v1/decisions/restore", `{"revision":1}`)
 	w.does(200, "POST", "/admin/v1/decisions/extend", `{"id":1,"duration":"+4h","dry_run":true}`)
 	w.does(200, "POST", "/admin/v1/decisions/extend", `{"origin":"cscli-import","type":"captcha","duration":"forever"}`)
 	w.does(400, "POST", "/admin/v1/decisions/extend", `{"duration":"4h"}`)
@@ -195,7 +198,9 @@ func TestAnswersAreDescribed(t *testing.T) {
 		w.does(400, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&as_of=x", "")
 		w.does(410, "DELETE", "/admin/v1/"+noun+"?"+listed+"q=203.0.113.9&as_of=4711.1", "")
 	}
-	w.does(200, "DELETE", "/admin/v1/decisions?all=true", "")
+	gone := w.does(200, "DELETE", "/admin/v1/decisions?all=true", "")
+	w.does(200, "POST", "/admin/v1/decisions/restore", fmt.Sprintf(`{"revision":%v,"dry_run":true}`, gone["ended_at"]))
+	w.does(200, "POST", "/admin/v1/decisions/restore", fmt.Sprintf(`{"revision":%v}`, gone["ended_at"]))
 	w.does(400, "DELETE", "/admin/v1/decisions", "")
 	w.does(200, "GET", "/admin/v1/why?target=192.0.2.7&ago=1m", "")
 	w.does(200, "GET", "/admin/v1/why?target=198.51.100.0/24", "")

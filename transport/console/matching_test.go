@@ -82,7 +82,7 @@ func TestAllThatMatch(t *testing.T) {
 	if _, err := b.rig.AddAlerts(t.Context(), "", []*engine.Alert{a}, now.UnixNano()); err != nil {
 		t.Fatal(err)
 	}
-	has(t, "the end", v.send("/decisions/end-matching", hiddenFields(page)...), "14 decisions have ended, as revision", "1 of those that you were shown", "1 that match came after", "203.0.113.1")
+	has(t, "the end", v.send("/decisions/end-matching", hiddenFields(page)...), "14 decisions have ended, as revision", "1 of those that you were shown", "1 that match came after", "203.0.113.1", ">Undo<")
 	has(t, "nothing", v.get("/decisions/end-matching?country=XX"), "0 decisions match")
 
 	for _, name := range notOfFilter { // a link does nothing

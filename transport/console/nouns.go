@@ -115,6 +115,7 @@ func (s *Server) addDecision(q *request) error {
 type ended struct {
 	done
 	First []admin.Decision `json:"first"`
+	At    engine.Revision  `json:"ended_at,omitempty"`
 	*listing
 }
 
@@ -201,7 +202,7 @@ func (s *Server) endDecisions(q *request, f *admin.DecisionFilter) error {
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, ended{done{e.N, f.Dry}, e.First, listingOf(e.Listing)})
+	return q.answer(http.StatusOK, ended{done{e.N, f.Dry}, e.First, e.At, listingOf(e.Listing)})
 }
 
 // newImport is a list of values to add.

@@ -34,6 +34,7 @@ var sitePages = []route{
 	{method: "POST", path: "/decisions/end-matching", role: operator, answer: (*Server).endMatchingForm, writes: true, asks: "DELETE /admin/v1/decisions"},
 	{method: "GET", path: "/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
 	{method: "POST", path: "/decisions/extend", role: operator, answer: (*Server).extendDecisionForm, writes: true, asks: "POST /admin/v1/decisions/extend"},
+	{method: "POST", path: "/decisions/restore", role: operator, answer: (*Server).restoreDecisionsForm, writes: true, asks: "POST /admin/v1/decisions/restore"},
 	{method: "GET", path: "/decisions/{id}", role: viewer, answer: (*Server).decisionPage},
 
 	{method: "GET", path: "/alerts", role: viewer, answer: (*Server).alertsPage},

@@ -200,6 +200,7 @@ func (s *Server) endDecisionsForm(q *request) error {
 	}
 	n := site.Notice{}
 	count, missed := 0, ""
+	var at []engine.Revision
 	for _, id := range ids {
 		var out ended
 		if err := s.call(q, "DELETE /admin/v1/decisions/{id}", asked{path: map[string]string{"id": id}, into: &out}); err != nil {
@@ -210,7 +211,7 @@ func (s *Server) endDecisionsForm(q *request) error {
 			}
 			continue
 		}
-		count += out.Count
+		count, at = count+out.Count, append(at, out.At)
 		if len(ids) == 1 && len(out.First) == 1 {
 			n = undoEnding(&out.First[0])
 		}
@@ -218,9 +219,10 @@ func (s *Server) endDecisionsForm(q *request) error {
 	switch {
 	case n.Text != "":
 	case count == len(ids):
-		n.Text = fmt.Sprintf("%d decisions have ended.", count)
+		n.Text, n.Undo = fmt.Sprintf("%d decisions have ended.", count), undoEndings(at)
 	default:
 		n.Text, n.Bad = fmt.Sprintf("%d of %d decisions have ended. The first of the others: %s", count, len(ids), missed), count == 0
+		n.Undo = undoEndings(at)
 	}
 	return s.done(q, "/decisions", n)
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"lapid/engine"
 	"lapid/transport/admin"
 	"lapid/transport/console/site"
 )
@@ -45,7 +46,8 @@ type matchingExample struct{ Link, Value, What, Scenario string }
 // matched is what the API answers about either.
 type matched struct {
 	listing
-	Count int `json:"count"`
+	Count int             `json:"count"`
+	At    engine.Revision `json:"ended_at"` // of decisions
 	First []struct {
 		admin.Decision
 		Decisions *int `json:"decisions"` // of alerts
@@ -178,6 +180,8 @@ func (s *Server) matchingForm(q *request, m *matching) error {
 	n := site.Notice{Text: fmt.Sprintf("%s %s %s, as revision %d has it.", site.Count(out.Count), m.Noun, m.Done, out.Revision)}
 	if out.Count == 1 && len(out.First) == 1 && m.List == "/decisions" {
 		n = undoEnding(&out.First[0].Decision)
+	} else {
+		n.Undo = undoEndings([]engine.Revision{out.At})
 	}
 	if gone := shown - out.Count; gone > 0 {
 		n.Text += fmt.Sprintf(" %s of those that you were shown were over or gone by then.", site.Count(gone))

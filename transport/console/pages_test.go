@@ -7,6 +7,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -115,6 +116,19 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "another end", v.send("/decisions/extend", "id", "2", "duration", "+4h"), "192.0.2.7 runs until", "as another decision")
 	has(t, "no end", v.read(http.MethodPost, "/decisions/extend", form([]string{"id", "2", "duration", "soon"}), 400), "is no extension")
 	has(t, "one that is over", v.send("/decisions/extend", "id", "2", "duration", "+4h"), "It is over")
+	for _, value := range []string{"203.0.113.8", "203.0.113.9"} {
+		v.send("/decisions/add", "value", value, "type", "ban", "duration", "4h", "reason", "by hand")
+	}
+	page := v.send("/decisions/end", "id", "4", "id", "5")
+	has(t, "two unbans", page, "2 decisions have ended", ">Undo<")
+	undo := regexp.MustCompile(`name="revision" value="(\d+)"`).FindAllStringSubmatch(page, -1)
+	if len(undo) != 2 {
+		t.Fatalf("%d revisions in %.2000s", len(undo), page)
+	}
+	has(t, "their undo", v.send("/decisions/restore", "revision", undo[0][1], "revision", undo[1][1]), "2 decisions run again", "203.0.113.9")
+	has(t, "again", v.send("/decisions/restore", "revision", undo[0][1]), "1 are decided anew already")
+	has(t, "no undo", v.read(http.MethodPost, "/decisions/restore", form([]string{"revision", "x"}), 400), "a revision is a number")
+	has(t, "nothing to undo", v.read(http.MethodPost, "/decisions/restore", form([]string{"revision", "1"}), 404), "notice bad")
 	has(t, "a list", v.send("/allowlists/create", "name", "office", "description", "ours"), "office is created")
 	has(t, "a preview", v.send("/allowlists/items/add", "name", "office", "values", "192.0.2.0/24", "do", "try"), "would end 1 decisions")
 	has(t, "an item", v.send("/allowlists/items/add", "name", "office", "values", "192.0.2.0/24\n198.51.100.7", "comment", "us", "expires", "7d"), "2 added to office, 1 decisions have ended", ">Undo<")

@@ -40,6 +40,7 @@ var routes = []route{
 	{method: "POST", path: "/admin/v1/decisions/import", role: operator, answer: (*Server).importDecisions, writes: true, large: true},
 	{method: "GET", path: "/admin/v1/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
 	{method: "POST", path: "/admin/v1/decisions/extend", role: operator, answer: (*Server).extendDecisions, writes: true},
+	{method: "POST", path: "/admin/v1/decisions/restore", role: operator, answer: (*Server).restoreDecisions, writes: true},
 	{method: "GET", path: "/admin/v1/decisions/{id}", role: viewer, answer: (*Server).getDecision},
 	{method: "DELETE", path: "/admin/v1/decisions/{id}", role: operator, answer: (*Server).deleteDecision, writes: true},
 

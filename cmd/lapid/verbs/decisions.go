@@ -18,7 +18,7 @@ import (
 // time, and whole lists from elsewhere.
 func decisionsCommand(t *Terminal) *cobra.Command {
 	c := group("decisions", "Decisions: list, add, delete, import",
-		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsExtend(t), decisionsImport(t))
+		decisionsList(t), decisionsAdd(t), decisionsDelete(t), decisionsRestore(t), decisionsExtend(t), decisionsImport(t))
 	c.Aliases = []string{"decision"}
 	return c
 }
@@ -375,6 +375,9 @@ func deleteDecisions(ctx context.Context, t *Terminal, what *admin.DecisionFilte
 			return t.json(deletedObject{ended.N}, " ")
 		}
 		tellEnded(t, ended)
+		if ended.At != 0 {
+			t.success("'decisions restore %d' takes it back", ended.At)
+		}
 		t.success("%d decision(s) deleted", ended.N)
 		return nil
 	})

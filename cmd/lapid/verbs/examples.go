@@ -128,6 +128,8 @@ lapid decisions add --scope username --value bob --type captcha`,
 	"decisions delete": `lapid decisions delete --ip 192.0.2.7
 lapid decisions delete --origin cscli-import --yes
 lapid decisions delete --batch-name NAME --dry-run`,
+	"decisions restore": `lapid decisions restore 4711 --dry-run
+lapid decisions restore 4711`,
 	"decisions extend": `lapid decisions extend --ip 192.0.2.7 --duration +4h
 lapid decisions extend --scenario ssh-bf --type ban --duration forever --dry-run
 lapid decisions extend --id 42 --duration -1h`,
