@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
@@ -17,10 +18,10 @@ func (l *Log) Check(ctx context.Context) error {
 	var last error
 	some := false
 	var cluster uint64
-	for _, e := range l.endpoints.all {
-		s, err := l.statusOf(ctx, e)
-		if err != nil {
-			last = err
+	for _, is := range l.statuses(ctx) {
+		e, s := is.endpoint, is.status
+		if is.err != nil {
+			last = is.err
 			continue
 		}
 		if err := oldEtcd(s.Version); err != nil {
@@ -35,6 +36,27 @@ func (l *Log) Check(ctx context.Context) error {
 		return fmt.Errorf("no etcd answers: %w", explain(last))
 	}
 	return nil
+}
+
+// is is what an endpoint says of itself.
+type is struct {
+	endpoint *endpoint
+	status   *clientv3.StatusResponse
+	err      error
+}
+
+// statuses asks all endpoints, side by side.
+func (l *Log) statuses(ctx context.Context) []is {
+	all := make([]is, len(l.endpoints.all))
+	var wait sync.WaitGroup
+	for i, e := range l.endpoints.all {
+		wait.Go(func() {
+			s, err := l.statusOf(ctx, e)
+			all[i] = is{e, s, err}
+		})
+	}
+	wait.Wait()
+	return all
 }
 
 // statusOf asks one endpoint, for mostPatience at most.

@@ -2,8 +2,11 @@ package stream
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,6 +23,7 @@ type endpoint struct {
 	url     string
 	making  chan struct{} // holds one: who has it may make the client
 	client  *clientv3.Client
+	cause   atomic.Pointer[cause]
 	leaving atomic.Int64 // until when it is left alone, nanoseconds of the steady clock
 }
 
@@ -34,13 +38,15 @@ func steady() int64 { return int64(time.Since(began)) }
 // endpoints are asked one after the other, the one that last answered first.
 type endpoints struct {
 	all  []*endpoint
+	tls  *tls.Config
+	user bool
 	make func(url string) (*clientv3.Client, error)
 	at   atomic.Int32
 	kv   func(clientv3.KV) clientv3.KV // for tests: what stands between; nil: nothing
 }
 
 func newEndpoints(o *Options) *endpoints {
-	all := &endpoints{make: func(url string) (*clientv3.Client, error) {
+	all := &endpoints{tls: o.TLS, user: o.User != "", make: func(url string) (*clientv3.Client, error) {
 		return clientv3.New(clientv3.Config{
 			Endpoints: []string{url}, TLS: o.TLS, Username: o.User, Password: o.Password, Logger: zap.NewNop(),
 			DialTimeout: 2 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
@@ -76,6 +82,9 @@ func (e *endpoint) well() { e.leaving.Store(0) }
 func (all *endpoints) ready(ctx context.Context, e *endpoint) (*clientv3.Client, error) {
 	c, err := all.clientOf(ctx, e)
 	if err != nil {
+		if !final(err) {
+			err = all.why(context.Background(), e)
+		}
 		return nil, fmt.Errorf("%s: %w", e.url, err)
 	}
 	conn := c.ActiveConnection()
@@ -87,16 +96,79 @@ func (all *endpoints) ready(ctx context.Context, e *endpoint) (*clientv3.Client,
 		case connectivity.Shutdown:
 			return nil, errClosed
 		case connectivity.TransientFailure:
-			return nil, fmt.Errorf("%s: %w", e.url, errNotReached)
+			return nil, fmt.Errorf("%s: %w", e.url, all.why(ctx, e))
 		}
 		conn.Connect()
 		if !conn.WaitForStateChange(ctx, state) {
-			return nil, fmt.Errorf("%s: %w", e.url, errNotReached)
+			return nil, fmt.Errorf("%s: %w", e.url, all.why(context.Background(), e))
 		}
 	}
 }
 
 var errNotReached = errors.New("it is not reached: is this etcd running, and are the address and the certificates right?")
+
+const (
+	// whyEvery is how often is looked why an endpoint is not reached, and whyWithin how long that may take.
+	whyEvery  = 5 * time.Second
+	whyWithin = 300 * time.Millisecond
+)
+
+// cause is why an endpoint was not reached, and when that was looked at.
+type cause struct {
+	at  int64 // steady
+	err error
+}
+
+// why connects once more, without the library, which keeps such things to itself: a refused connection, a certificate that
+// is over, or not trusted, or that the other side refuses.
+func (all *endpoints) why(ctx context.Context, e *endpoint) error {
+	if last := e.cause.Load(); last != nil && steady()-last.at < int64(whyEvery) {
+		return last.err
+	}
+	ctx, cancel := context.WithTimeout(ctx, whyWithin)
+	defer cancel()
+	err := errNotReached
+	if cause := all.connect(ctx, e.url); cause != nil {
+		err = fmt.Errorf("%w (%w)", errNotReached, cause)
+	}
+	e.cause.Store(&cause{steady(), err})
+	return err
+}
+
+// connect returns nil if nothing is wrong with connecting.
+func (all *endpoints) connect(ctx context.Context, of string) error {
+	c, err := all.dial(ctx, of)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if end, ok := ctx.Deadline(); ok {
+		_ = c.SetReadDeadline(end)
+	}
+	_, err = c.Read(make([]byte, 1)) // a certificate of ours is refused only then
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "remote error" {
+		return err
+	}
+	return nil
+}
+
+// dial connects, and shakes hands where there is TLS.
+func (all *endpoints) dial(ctx context.Context, of string) (net.Conn, error) {
+	u, err := url.Parse(of)
+	if err != nil {
+		return nil, err
+	}
+	if u.Scheme == "http" {
+		return new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+	}
+	config := &tls.Config{}
+	if all.tls != nil {
+		config = all.tls.Clone()
+	}
+	config.NextProtos = []string{"h2"}
+	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", u.Host)
+}
 
 // clientOf makes the client at its first use: with a user that asks for a token already.
 func (all *endpoints) clientOf(ctx context.Context, e *endpoint) (*clientv3.Client, error) {
@@ -107,6 +179,13 @@ func (all *endpoints) clientOf(ctx context.Context, e *endpoint) (*clientv3.Clie
 		return nil, ctx.Err()
 	}
 	if e.client == nil {
+		if all.user { // it would wait for a member that is away
+			c, err := all.dial(ctx, e.url)
+			if err != nil {
+				return nil, err
+			}
+			_ = c.Close()
+		}
 		c, err := all.make(e.url)
 		if err != nil {
 			return nil, err

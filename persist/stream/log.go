@@ -166,7 +166,7 @@ func (l *Log) Join(ctx context.Context) (Identity, error) {
 	}
 	s, err := l.look(ctx)
 	if err != nil {
-		return Identity{}, err
+		return Identity{}, explain(err)
 	}
 	return l.identify(s)
 }

@@ -158,10 +158,10 @@ func (l *Log) members(ctx context.Context, s *Status) {
 		}
 	}
 	var leader, top uint64
-	for _, e := range l.endpoints.all {
-		st, err := l.statusOf(ctx, e)
-		if err != nil {
-			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd at %s does not answer: %v", e.url, explain(err)))
+	for _, is := range l.statuses(ctx) {
+		e, st := is.endpoint, is.status
+		if is.err != nil {
+			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd does not answer: %v", explain(is.err)))
 			continue
 		}
 		id := st.Header.MemberId

@@ -52,6 +52,7 @@ type rig struct {
 	seal    Seal
 	cluster ClusterID
 	nodes   atomic.Int32
+	etcd    func(*Options) // another than the one of the package; nil: that
 }
 
 var prefixes atomic.Int32
@@ -70,6 +71,9 @@ func newRig(t testing.TB) *rig {
 func (r *rig) open(change func(*Options), between func(clientv3.KV) clientv3.KV) *Log {
 	r.Helper()
 	o := Options{Endpoints: []string{etcdURL}, Prefix: r.prefix, Seal: r.seal, Node: fmt.Sprintf("n%d", r.nodes.Add(1))}
+	if r.etcd != nil {
+		r.etcd(&o)
+	}
 	if change != nil {
 		change(&o)
 	}

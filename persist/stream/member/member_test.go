@@ -1,0 +1,71 @@
+package member
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// What etcd's file leaves open is set for small logs; what it says stays.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][2]uint64{
+		"name: a\n": {catchUpEntries, snapshotCount},
+		"name: a\nsnapshot-count: 77\n'snapshot-catchup-entries': 88\n":   {88, 77},
+		"name: a\n# snapshot-count: 77\nsnapshot-catchup-entries: 5000\n": {5000, snapshotCount},
+	} {
+		file := filepath.Join(t.TempDir(), "etcd.yaml")
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := read(file)
+		if err != nil || c.SnapshotCatchUpEntries != want[0] || c.SnapshotCount != want[1] || c.Name != "a" {
+			t.Errorf("%q: %v, %+v", text, err, c)
+		}
+	}
+}
+
+// A file that is not there, or nonsense, is named, and starts nothing.
+func TestBadFiles(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"missing": "", "nonsense": "\x00\x01", "port": "listen-client-urls: http://127.0.0.1:99999999\n", "list": "- a\n",
+		"cluster": "name: a\ninitial-cluster: b=http://127.0.0.1:1\ndata-dir: " + filepath.Join(dir, "data") + "\nlisten-client-urls: http://127.0.0.1:0\n" +
+			"advertise-client-urls: http://127.0.0.1:0\nlisten-peer-urls: http://127.0.0.1:0\ninitial-advertise-peer-urls: http://127.0.0.1:1\n",
+	} {
+		file := filepath.Join(dir, name+".yaml")
+		if name != "missing" {
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, err := Start(context.Background(), file, slog.New(slog.DiscardHandler))
+		if err == nil {
+			_ = m.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// etcd's lines are written as ours, its everyday life for debugging alone.
+func TestLog(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := zap.New(&toSlog{log: slog.New(slog.NewTextHandler(&out, nil))}).With(zap.String("member", "a"))
+	log.Info("everyday")
+	log.Warn("slow", zap.Int("ms", 7))
+	log.Error("broken")
+	got := out.String()
+	if strings.Contains(got, "everyday") || !strings.Contains(got, "level=WARN msg=slow member=a ms=7") || !strings.Contains(got, "level=ERROR msg=broken member=a") {
+		t.Error(got)
+	}
+}
