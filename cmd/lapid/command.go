@@ -119,7 +119,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   console.listen        LAPID_CONSOLE_LISTEN        host:port on which operators are served over HTTP
                                                     (nowhere); console also has hosts, tls, cert_file,
                                                     key_file, ca_file, allowed_ou, base_path,
-                                                    trusted_proxies and read_only
+                                                    trusted_proxies, read_only, lookup_url and
+                                                    zone
 CS_LAPI_SECRET, 64 characters or more, is the key that tokens are signed with; without it one
 is made at the first start and kept.`,
 		SilenceUsage:  true,

@@ -127,7 +127,7 @@ func (s *Server) page(q *request, name, title string, data any) error {
 func (s *Server) show(w http.ResponseWriter, r *http.Request, who *engine.Operator, p *site.Page) error {
 	v := viewOf(r)
 	now := s.options.Engine.Now()
-	p.Theme, p.Zone, p.Now, p.Here = themeOf(r), time.UTC, time.Unix(0, now), s.here(r)
+	p.Theme, p.Density, p.Zone, p.Now, p.Here = lookOf(r, themeLook), lookOf(r, densityLook), s.zoneOf(r), time.Unix(0, now), s.here(r)
 	p.Version, p.ReadOnly, p.Revision = s.version, s.options.ReadOnly, uint64(s.options.Engine.View().Revision())
 	p.Notices = append(v.notices, p.Notices...)
 	if who != nil {

@@ -2,9 +2,12 @@ package console
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"lapid/engine"
 	"lapid/transport/console/site"
@@ -90,27 +93,82 @@ func (s *Server) logoutForm(q *request) error {
 	return nil
 }
 
-// themeCookie holds light or dark; anything else is as the system has it.
-const themeCookie = "lapid-theme"
+// look is one thing that a browser keeps of how pages look, under the name of its cookie.
+type look struct {
+	cookie, field string
+	choices       []string // beside none, which is the usual
+}
 
-func themeOf(r *http.Request) string {
-	if c, err := r.Cookie(themeCookie); err == nil && (c.Value == "light" || c.Value == "dark") {
+var (
+	themeLook   = &look{"lapid-theme", "theme", []string{"light", "dark"}}
+	densityLook = &look{"lapid-density", "density", []string{"compact"}}
+)
+
+// zoneCookie holds the name of a time zone.
+const zoneCookie = "lapid-zone"
+
+// lookOf is what a browser has chosen; "": nothing.
+func lookOf(r *http.Request, l *look) string {
+	if c, err := r.Cookie(l.cookie); err == nil && slices.Contains(l.choices, c.Value) {
 		return c.Value
 	}
 	return ""
 }
 
-// looksForm keeps in the browser how pages look, so that the server writes them so from the start.
+// zoneOf is the zone that a browser has chosen, else the server's.
+func (s *Server) zoneOf(r *http.Request) *time.Location {
+	if c, err := r.Cookie(zoneCookie); err == nil {
+		if zone, err := namedZone(c.Value); err == nil {
+			return zone
+		}
+	}
+	if s.options.Zone != nil {
+		return s.options.Zone
+	}
+	return time.UTC
+}
+
+// namedZone is one by its name, which is not that of the machine's own.
+func namedZone(name string) (*time.Location, error) {
+	if name != "" && name != "Local" && len(name) <= 64 {
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone, nil
+		}
+	}
+	return nil, bad(fmt.Sprintf("there is no time zone %.64q: give a name such as Europe/Berlin or UTC", name))
+}
+
+// looksForm keeps in the browser how pages look, so that the server writes them so from the start. What the form does not have
+// stays.
 func (s *Server) looksForm(q *request) error {
 	if err := q.ParseForm(); err != nil {
 		return bad("the form cannot be read: " + err.Error())
 	}
-	theme := q.PostForm.Get("theme")
-	c := &http.Cookie{Name: themeCookie, Value: theme, Path: "/", HttpOnly: true, Secure: s.encrypted(q.Request), SameSite: http.SameSiteStrictMode, MaxAge: 365 * 24 * 3600}
-	if theme != "light" && theme != "dark" {
-		c.Value, c.MaxAge = "", -1
+	f := q.PostForm
+	if zone := strings.TrimSpace(f.Get("zone")); zone != "" {
+		if _, err := namedZone(zone); err != nil {
+			return s.again(q, err, (*Server).settingsPage)
+		}
+		s.keepLook(q, zoneCookie, zone)
+	} else if f.Has("zone") {
+		s.keepLook(q, zoneCookie, "")
+	}
+	for _, l := range []*look{themeLook, densityLook} {
+		if value := f.Get(l.field); slices.Contains(l.choices, value) {
+			s.keepLook(q, l.cookie, value)
+		} else if f.Has(l.field) {
+			s.keepLook(q, l.cookie, "")
+		}
+	}
+	http.Redirect(q.w, q.Request, s.options.BasePath+within(f.Get("back"), "/settings"), http.StatusSeeOther)
+	return nil
+}
+
+// keepLook sets a cookie for a year, or takes it away.
+func (s *Server) keepLook(q *request, name, value string) {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, Secure: s.encrypted(q.Request), SameSite: http.SameSiteStrictMode, MaxAge: 365 * 24 * 3600}
+	if value == "" {
+		c.MaxAge = -1
 	}
 	http.SetCookie(q.w, c)
-	http.Redirect(q.w, q.Request, s.options.BasePath+within(q.PostForm.Get("back"), "/settings"), http.StatusSeeOther)
-	return nil
 }

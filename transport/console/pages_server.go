@@ -118,12 +118,16 @@ type settingsShown struct {
 	Operators []operatorShown
 	Roles     []string
 	Themes    [][2]string
+	Zone      string // that this browser has chosen; "": none
 	Form      url.Values
 	Expiries  []string
 }
 
 func (s *Server) settingsPage(q *request) error {
 	d := settingsShown{Roles: []string{"viewer", "operator", "admin"}, Themes: [][2]string{{"", "As the system has it"}, {"light", "Light"}, {"dark", "Dark"}}, Form: viewOf(q.Request).form, Expiries: []string{"30d", "90d", "365d", "never"}}
+	if c, err := q.Cookie(zoneCookie); err == nil {
+		d.Zone = c.Value
+	}
 	name := q.who.Name
 	if q.who.Role >= admins {
 		name = ""

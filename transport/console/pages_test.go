@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"lapid/engine"
 )
@@ -94,7 +95,10 @@ func has(t *testing.T, where, page string, texts ...string) {
 // Everything that reads and every form works without scripts.
 func TestPagesWithoutScripts(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, nil)
+	b := newBench(t, func(o *Options) {
+		o.LookupURL = "https://example.net/ip/{ip}"
+		o.Zone, _ = time.LoadLocation("Europe/Berlin")
+	})
 	v := b.visitor()
 	has(t, "a stranger", v.get("/decisions?type=ban"), `name="password"`, `value="/decisions?type=ban"`)
 	v.read(http.MethodPost, "/login", form([]string{"name", "admin-1", "password", "wrong"}), http.StatusUnauthorized)
@@ -157,6 +161,10 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "another secret", v.send("/health-page/secret", "when", "later"), "stay good until they end")
 	has(t, "another at once", v.send("/health-page/secret", "when", "now"), "all that were given have ended")
 	has(t, "looks", v.send("/looks", "theme", "dark", "back", "/settings"), `data-theme="dark"`)
+	has(t, "other looks", v.send("/looks", "density", "compact", "zone", "Asia/Kolkata", "back", "/settings"), `data-theme="dark"`, `data-density="compact"`, `data-zone="Asia/Kolkata"`, "times are Asia/Kolkata", `value="Asia/Kolkata"`)
+	has(t, "no zone", v.read(http.MethodPost, "/looks", form([]string{"zone", "../etc/passwd"}), 400), "there is no time zone", "times are Asia/Kolkata")
+	has(t, "the theme alone", v.send("/looks", "theme", "", "back", "/why?target=192.0.2.7"), `data-theme=""`, `data-density="compact"`, "times are Asia/Kolkata", `href="https://example.net/ip/192.0.2.7"`)
+	has(t, "looks as usual", v.send("/looks", "density", "", "zone", "", "back", "/settings"), `data-density=""`, "times are Europe/Berlin")
 	has(t, "no page", v.read(http.MethodGet, "/nothing", nil, 404), "there is nothing at this path")
 	has(t, "a logout", v.send("/logout"), `name="password"`)
 	has(t, "after it", v.get("/"), `name="password"`)

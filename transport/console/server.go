@@ -59,6 +59,9 @@ type Options struct {
 	Proxies   []netip.Prefix // that may name the client
 	ReadOnly  bool           // nothing may be changed
 
+	LookupURL string         // where pages link to from an address, which {ip} stands for; "": nowhere
+	Zone      *time.Location // of the times on pages, where a browser has chosen none; nil: UTC
+
 	Description openapi.Access // who may have the description of the API; "": everybody
 
 	Traffic func() Traffic   // optional: what the Local API has counted
@@ -120,7 +123,7 @@ func Listen(o *Options) (*Server, error) {
 		work.room, work.of = room, map[string]int{}
 	}
 	s.newsroom = newNewsroom(o.Engine)
-	s.site, s.version, s.begun = site.New(o.BasePath), o.Verbs.Program(), o.Engine.Now()
+	s.site, s.version, s.begun = site.New(o.BasePath, o.LookupURL), o.Verbs.Program(), o.Engine.Now()
 	config, err := s.tls()
 	if err != nil {
 		return nil, err

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
+	"time"
 )
 
 // ConsoleSettings are the operators' listener over HTTP (transport/console): off unless Listen is
@@ -33,12 +35,16 @@ type ConsoleSettings struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// ReadOnly refuses every change.
 	ReadOnly bool `yaml:"read_only"`
+	// LookupURL is where pages link to from an address, with {ip} in its place. Default: nowhere.
+	LookupURL string `yaml:"lookup_url"`
+	// Zone is that of the times on pages, such as Europe/Berlin, where a browser has not chosen another. Default UTC.
+	Zone string `yaml:"zone"`
 }
 
 // given reports whether anything is.
 func (c *ConsoleSettings) given() bool {
 	return c.Listen != "" || c.Hosts != nil || c.TLS != nil || c.CertFile != "" || c.KeyFile != "" || c.CAFile != "" ||
-		c.AllowedUnits != nil || c.BasePath != "" || c.TrustedProxies != nil || c.ReadOnly
+		c.AllowedUnits != nil || c.BasePath != "" || c.TrustedProxies != nil || c.ReadOnly || c.LookupURL != "" || c.Zone != ""
 }
 
 // check refuses what would have no effect, or another than is meant.
@@ -71,7 +77,26 @@ func (c *ConsoleSettings) check() (key string, err error) {
 	if _, err := c.Proxies(); err != nil {
 		return "console.trusted_proxies", err
 	}
+	if u, err := url.Parse(strings.ReplaceAll(c.LookupURL, LookupMark, "192.0.2.7")); c.LookupURL != "" &&
+		(err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || !strings.Contains(c.LookupURL, LookupMark)) {
+		return "console.lookup_url", fmt.Errorf("console.lookup_url is a URL with %s where the address belongs, such as https://example.net/ip/%s, not %q", LookupMark, LookupMark, c.LookupURL)
+	}
+	if _, err := c.Location(); err != nil {
+		return "console.zone", err
+	}
 	return "", nil
+}
+
+// LookupMark stands for the address in ConsoleSettings.LookupURL.
+const LookupMark = "{ip}"
+
+// Location is the zone of times on pages. A Setup that was loaded gives no error.
+func (c *ConsoleSettings) Location() (*time.Location, error) {
+	zone, err := time.LoadLocation(c.Zone)
+	if err != nil || c.Zone == "Local" {
+		return nil, fmt.Errorf("console.zone is the name of a time zone, such as Europe/Berlin or UTC, not %q", c.Zone)
+	}
+	return zone, nil
 }
 
 // Encrypted is whether it speaks TLS.

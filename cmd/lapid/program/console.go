@@ -26,10 +26,11 @@ func (p *program) openConsole() error {
 	}
 	p.noteInForce()
 	proxies, _ := c.Proxies() // checked when it was read
+	zone, _ := c.Location()   // … too
 	figures := p.condition.metrics.Load()
 	o := &console.Options{
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
-		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly,
+		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly, LookupURL: c.LookupURL, Zone: zone,
 		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
 		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic, Surroundings: p.surroundings.attention,
 	}

@@ -24,8 +24,9 @@ var assets embed.FS
 
 // Site renders pages below one base path. It may be used by any goroutine.
 type Site struct {
-	base  string
-	pages map[string]*template.Template
+	base   string
+	lookup string // a URL with {ip} where an address belongs; "": none
+	pages  map[string]*template.Template
 }
 
 // Page is one page with what its frame shows. Title is its heading, Name the template, without
@@ -38,6 +39,7 @@ type Page struct {
 	Admin           bool // everything may
 	ReadOnly        bool // nothing may, by anybody
 	Theme           string
+	Density         string         // of rows: compact, or as usual
 	Zone            *time.Location // of the times that are shown
 	Now             time.Time
 	Here            string // path and query, to come back to
@@ -72,9 +74,9 @@ var pageNames = func() (names []string) {
 	return names
 }()
 
-// New parses the templates. It panics when one cannot be parsed: they are in the program.
-func New(base string) *Site {
-	s := &Site{base: base, pages: map[string]*template.Template{}}
+// New parses the templates. lookup is a URL that pages link to from an address, which {ip} stands for; "": none. It panics when one cannot be parsed: they are in the program.
+func New(base, lookup string) *Site {
+	s := &Site{base: base, lookup: lookup, pages: map[string]*template.Template{}}
 	common := template.Must(template.New("layout").Funcs(s.words()).ParseFS(templates, "templates/layout.html", "templates/parts.html"))
 	for _, name := range pageNames {
 		s.pages[name] = template.Must(template.Must(common.Clone()).ParseFS(templates, "templates/"+name+".html"))

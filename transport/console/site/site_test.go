@@ -70,7 +70,7 @@ func TestWords(t *testing.T) {
 // What turns the order of letters round is told, and what a form sends back is not changed.
 func TestUnseenIsShown(t *testing.T) {
 	t.Parallel()
-	text, err := New("/x").Render(&Page{Name: "secret", Title: "a\u202eb\x1b", Who: "w", Data: map[string]string{"What": "\u2028", "Name": "n", "Label": "l", "Secret": "s", "Hint": "h", "Back": "/"},
+	text, err := New("/x", "").Render(&Page{Name: "secret", Title: "a\u202eb\x1b", Who: "w", Data: map[string]string{"What": "\u2028", "Name": "n", "Label": "l", "Secret": "s", "Hint": "h", "Back": "/"},
 		Notices: []Notice{{Text: "t", Undo: &Form{Action: "/a", Label: "u", Fields: [][2]string{{"k", "v\u202e"}}}}}})
 	if err != nil {
 		t.Fatal(err)

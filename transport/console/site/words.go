@@ -3,6 +3,7 @@ package site
 import (
 	"fmt"
 	"html/template"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,9 +13,9 @@ import (
 // words are what templates may ask for besides the fields of their page.
 func (s *Site) words() template.FuncMap {
 	return template.FuncMap{
-		"asset": func(file string) string { return s.base + "/assets/" + allAssets().named[file] },
-		"seg":   url.PathEscape,
-		"to":    s.to, "base": func() string { return s.base },
+		"asset":  func(file string) string { return s.base + "/assets/" + allAssets().named[file] },
+		"seg":    url.PathEscape,
+		"lookup": s.lookUp, "to": s.to, "base": func() string { return s.base },
 		"count": Count, "bytes": Bytes, "for": span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
 		"pair": pair, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
@@ -35,6 +36,14 @@ func (s *Site) to(path string, query ...any) (string, error) {
 		path += "?" + values.Encode()
 	}
 	return s.base + path, nil
+}
+
+// lookUp is where an address is looked up; "" for what is none.
+func (s *Site) lookUp(value string) string {
+	if _, err := netip.ParseAddr(value); err != nil || s.lookup == "" {
+		return ""
+	}
+	return strings.ReplaceAll(s.lookup, "{ip}", url.QueryEscape(value))
 }
 
 // pair and dict hand several things to a template that takes one.

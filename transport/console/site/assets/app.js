@@ -225,7 +225,8 @@ if (body.dataset.live) listen();
 
 // Charts: uPlot is fetched where one is shown.
 let plot = null;
-const clock = (t) => new Date(t * 1000).toISOString().slice(11, 16);
+const zone = document.documentElement.dataset.zone || "UTC";
+const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
 async function charts() {
   const at = one("#charts");
   if (!at) return;
@@ -257,7 +258,7 @@ async function charts() {
   plot?.destroy();
   plot = new window.uPlot({
     width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], scales: { y: { range: (u, low, high) => [0, Math.max(high * 1.1, 1)] } }, cursor: { drag: { x: false, y: false } },
-    series: [{ label: "UTC", value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
+    series: [{ label: zone, value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
   }, [cut(f.at), cut(f.decisions_begun), cut(f.alerts)], box);
   const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
   one("#chart-summary").textContent = `${sum(f.decisions_begun)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
