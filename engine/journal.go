@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"lapid/persist"
@@ -152,9 +153,9 @@ func (s *signal) give() {
 	}
 }
 
-// HoldsSecrets reports whether a commit brings hashes of passwords or keys, or secrets of the server, so that whoever
-// stores it elsewhere does not pack it: the size of what is packed says how its parts are alike. A commit that this
-// version does not read holds some.
+// HoldsSecrets reports whether a commit may bring hashes of passwords or keys, or secrets of the server, so that whoever
+// stores it elsewhere does not pack it: the size of what is packed says how its parts are alike. What holds none is
+// listed (bareOps); a commit, or an operation, that this version does not know holds some.
 func HoldsSecrets(commit []byte) bool {
 	d := decoder{rest: commit}
 	if version := d.byte(); version < firstVersion || version > recordVersion {
@@ -162,11 +163,17 @@ func HoldsSecrets(commit []byte) bool {
 	}
 	d.varint() // its time
 	for n := d.count(2); n > 0 && d.err == nil; n-- {
-		switch d.byte() {
-		case numberGenesis, numberPutMachine, numberPutBouncer, numberPutSecret, numberPutOperator, numberGrantToken, numberRotateKey:
+		if !slices.Contains(bareOps, d.byte()) {
 			return true
 		}
 		d.bytes()
 	}
 	return d.err != nil
+}
+
+// bareOps are operations without secrets: those that come often, and those that are large.
+var bareOps = []byte{
+	numberAddAlerts, numberEndDecisions, numberExpire, numberDropAlerts, numberVisits, numberAddUsage, numberDropUsage,
+	numberPutAllowlist, numberDropAllowlist, numberExtendAllowlist, numberReduceAllowlist, numberReviseAllowlist, numberAllowlistsWin,
+	numberMoveBookmark, numberDropBookmark, numberBringAlerts, numberReplaceList, numberExtendDecisions,
 }

@@ -36,7 +36,8 @@ func (l *Log) Follow(ctx context.Context, after engine.Revision, deliver func(en
 	}
 	f := follower{log: l, deliver: deliver, at: Place{Revision: after}, quiet: quietFor}
 	f.at.Chain, f.sure = l.chainAfter(after)
-	for {
+	for pause := again; ; {
+		start := f.at
 		revision, err := f.pages(ctx)
 		if err == nil {
 			err = f.watch(ctx, revision)
@@ -44,7 +45,10 @@ func (l *Log) Follow(ctx context.Context, after engine.Revision, deliver func(en
 		if err != nil && !errors.Is(err, errWatch) {
 			return l.followed(ctx, err)
 		}
-		if ctx.Err() != nil {
+		if pause = min(2*pause, watchAgain); f.at != start {
+			pause = again
+		}
+		if !wait(ctx, pause) {
 			return l.followed(ctx, ctx.Err())
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -411,6 +412,37 @@ func TestPages(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, over) {
+		t.Error(err)
+	}
+}
+
+// Commits come back as they were: small and large, those that pack well, and those that do not.
+func TestPacked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	l := r.begun(nil)
+	head := []byte{2, 0, 0} // a commit of no operations, and more of a newer program
+	random := make([]byte, pieceSize+pieceSize/2)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random)
+	var rev engine.Revision
+	for name, body := range map[string][]byte{
+		"empty": nil, "small": []byte("x"), "4 kB": make([]byte, 4096), "20 MB that pack well": make([]byte, 20<<20), "more than a piece": random,
+	} {
+		commit := append(bytes.Clone(head), body...)
+		if err := l.Append(context.Background(), rev, commit); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if rev++; contents(t, l, rev-1)[rev] != string(commit) {
+			t.Errorf("%s: it comes back as another", name)
+		}
+		if v := len(r.get(keyLog(rev))); len(body) > 1000 && body[0] == 0 && v > 200+len(body)/1000 {
+			t.Errorf("%s: has %d bytes in etcd", name, v)
+		}
+	}
+	if n := count(t, r, underPart); n != 2 {
+		t.Errorf("%d pieces", n)
+	}
+	if err := l.Trim(rev); err != nil {
 		t.Error(err)
 	}
 }

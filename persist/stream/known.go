@@ -58,7 +58,7 @@ type told struct {
 // Known returns all nodes by name, as Run last heard of them; without Run, and before it has heard, it asks etcd.
 func (l *Log) Known(ctx context.Context) ([]Known, error) {
 	l.mu.Lock()
-	heard := l.known != nil
+	heard := l.known != nil && l.running.Load()
 	l.mu.Unlock()
 	if !heard {
 		if _, err := l.Join(ctx); err != nil {
@@ -160,9 +160,13 @@ type teller struct {
 func (t *teller) run(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
+	said := ""
 	for {
-		if err := t.tell(ctx); err != nil && ctx.Err() == nil {
-			t.log.log.Warn("the other nodes cannot be told of this one", "error", explain(err))
+		if err := t.tell(ctx); err == nil {
+			said = ""
+		} else if why := explain(err).Error(); why != said && ctx.Err() == nil {
+			said = why // once, for it is tried every few seconds
+			t.log.log.Warn("the other nodes cannot be told of this one", "error", why)
 		}
 		select {
 		case <-tick.C:

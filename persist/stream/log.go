@@ -23,9 +23,10 @@ type Log struct {
 	pace      pace
 	packer    packer
 
-	life   context.Context // ends with Close
-	end    context.CancelFunc
-	closed atomic.Bool
+	life    context.Context // ends with Close
+	end     context.CancelFunc
+	closed  atomic.Bool
+	running atomic.Bool // Run is
 
 	etcd struct {
 		cluster  atomic.Uint64

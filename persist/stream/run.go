@@ -57,6 +57,8 @@ func (l *Log) Run(ctx context.Context, e Engine, facts func() Facts) error {
 	wait.Go(func() { t.run(beside) })
 	wait.Go(func() { l.confirmAlways(beside) })
 	wait.Go(func() { l.lookAtRoom(beside) })
+	l.running.Store(true)
+	defer l.running.Store(false)
 	l.beginSigns()
 	c := &campaign{log: l, engine: e}
 	for ctx.Err() == nil {
@@ -96,6 +98,7 @@ type campaign struct {
 	engine Engine
 	pause  time.Duration // after a quarrel
 	over   int64         // the newest term that this node had
+	said   string        // why it did not become the writer, as was told
 }
 
 // step runs one of the engine's changes within its time.
@@ -128,7 +131,10 @@ func (c *campaign) follow(ctx context.Context) {
 			return // a pulse
 		}
 		if err := c.try(ctx); err != nil && ctx.Err() == nil {
-			l.log.Info("this node does not become the writer", "because", explain(err))
+			if why := explain(err).Error(); why != c.said {
+				c.said = why // once, for it is tried each second
+				l.log.Info("this node does not become the writer", "because", why)
+			}
 			l.beginSigns()
 		}
 	}
@@ -209,6 +215,7 @@ func (c *campaign) named(ctx context.Context, term int64) {
 func (c *campaign) govern(ctx context.Context, r *reign) {
 	l := c.log
 	since := steady()
+	c.said = ""
 	c.over = max(c.over, r.term)
 	reign, end := context.WithCancel(ctx)
 	var wait sync.WaitGroup

@@ -83,18 +83,21 @@ func (l *Log) Heard(p Pulse) {
 	l.mu.Unlock()
 }
 
+// watchAgain is the longest pause before something that failed is watched anew; it doubles up to that.
+const watchAgain = time.Second
+
 // watchKeys keeps an eye on all keys but log and parts until ctx ends.
 func (l *Log) watchKeys(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := l.watchOnce(ctx); err != nil && ctx.Err() == nil {
+	for pause := again; ctx.Err() == nil; {
+		start := steady()
+		err := l.watchOnce(ctx)
+		if ctx.Err() == nil {
 			l.log.Debug("the keys of the cluster are looked at anew", "error", err)
 		}
-		timer := time.NewTimer(again)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if pause = min(2*pause, watchAgain); steady()-start > int64(pause) {
+			pause = again // it worked for a while
 		}
+		wait(ctx, pause)
 	}
 }
 

@@ -89,7 +89,7 @@ func (l *Log) Status(ctx context.Context) (Status, error) {
 	}
 	known := a.Responses[0].GetResponseRange().Kvs
 	l.mu.Lock()
-	heard := l.known != nil
+	heard := l.known != nil && l.running.Load()
 	l.mu.Unlock()
 	l.sawKnown(known, true)
 	s.Revision, s.Cluster = a.Header.Revision, a.Header.ClusterId
