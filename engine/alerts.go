@@ -405,7 +405,7 @@ func (e *Engine) DeleteAlerts(ctx context.Context, q *AlertQuery) (int, error) {
 		ids = append(ids, id)
 		return true
 	})
-	if err != nil || len(ids) == 0 {
+	if err != nil || len(ids) == 0 && !e.answered(ctx, aboutDrops) {
 		return 0, err
 	}
 	return e.dropAlerts(ctx, ids, q.Now)
@@ -421,10 +421,13 @@ func (e *Engine) dropAlerts(ctx context.Context, ids []uint64, now int64) (int, 
 	return o.dropped, nil
 }
 
+// aboutDrops is what a deletion of alerts is about.
+var aboutDrops = aboutWhat("", &dropAlerts{})
+
 // DeleteAlert deletes one alert with its decisions. ErrNotFound when there is
 // none.
 func (e *Engine) DeleteAlert(ctx context.Context, id AlertID, now int64) error {
-	if e.View().alert(uint64(id)) == nil {
+	if e.View().alert(uint64(id)) == nil && !e.answered(ctx, aboutDrops) {
 		return noAlert(id)
 	}
 	n, err := e.dropAlerts(ctx, []uint64{uint64(id)}, now)
@@ -453,7 +456,7 @@ func (e *Engine) EndDecisions(ctx context.Context, q *Query) (int, error) {
 // EndDecisionsAt is EndDecisions for who wants to know at which revision it was; 0: none ended.
 func (e *Engine) EndDecisionsAt(ctx context.Context, q *Query) (n int, at Revision, err error) {
 	ended := &endDecisions{}
-	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+	err = e.propose(ctx, &proposal{key: everything, answer: ended, resolve: func(v *View) (op, error) {
 		ended.at, ended.ids = q.Now, ended.ids[:0]
 		for d := range v.answers(q) {
 			ended.ids = append(ended.ids, uint64(d.ID()))

@@ -95,7 +95,7 @@ func (e *Engine) AddToAllowlist(ctx context.Context, name string, items []Allowl
 		return 0, 0, err
 	}
 	o := &extendAllowlist{name: name, at: now}
-	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
+	err = e.propose(ctx, &proposal{key: everything, answer: o, resolve: func(v *View) (op, error) {
 		if err := v.extend(o, items); err != nil || len(o.items) == 0 {
 			return nil, err
 		}
@@ -185,7 +185,7 @@ func (v *View) overlapped(items []AllowlistItem, now int64) []uint64 {
 // for a list that the console manages.
 func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []string, now int64) (int, error) {
 	removed, o := 0, &reduceAllowlist{name: name, at: now}
-	err := e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
+	p := &proposal{key: "allowlist", answer: o, resolve: func(v *View) (op, error) {
 		if err := v.mayChange(name); err != nil {
 			return nil, err
 		}
@@ -201,7 +201,11 @@ func (e *Engine) RemoveFromAllowlist(ctx context.Context, name string, values []
 			return nil, nil
 		}
 		return o, nil
-	}})
+	}}
+	err := e.propose(ctx, p)
+	if p.known {
+		removed = len(o.values)
+	}
 	return removed, err
 }
 

@@ -12,7 +12,7 @@ import (
 // auditedOp says what an operation is to the audit. What is missing here is not told: a new
 // operation gets one line, and TestEveryOperationIsAudited asks for it.
 func (w *auditWalk) auditedOp(o op) {
-	switch o := o.(type) {
+	switch o := within(o).(type) { // the writer leaves out what is known already
 	case *addAlerts:
 		w.alerts(o)
 	case *bringAlerts:

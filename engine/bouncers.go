@@ -151,21 +151,24 @@ func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error
 // it must be quick and touch nothing else. ErrNotFound when there is no such
 // bouncer, ErrInvalid when a text becomes too long.
 func (e *Engine) ChangeBouncer(ctx context.Context, name string, change func(*Bouncer)) error {
-	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) {
-		row := v.Bouncer(name)
-		if row == nil {
-			return nil, notFound(NounBouncer, name)
-		}
-		old := row.Load()
-		b, software := *old, *old.Software
-		b.Software = &software
-		change(&b)
-		b.Name, b.KeyHash, b.AuthType, b.Sight, b.Hold = old.Name, old.KeyHash, old.AuthType, old.Sight, old.Hold
-		if err := b.fits(old); err != nil {
-			return nil, err
-		}
-		return &putBouncer{bouncer: b}, nil
-	}})
+	return e.propose(ctx, &proposal{key: "bouncer:" + name, resolve: func(v *View) (op, error) { return v.changedBouncer(name, change) }})
+}
+
+// changedBouncer makes the operation that changes a bouncer.
+func (v *View) changedBouncer(name string, change func(*Bouncer)) (op, error) {
+	row := v.Bouncer(name)
+	if row == nil {
+		return nil, notFound(NounBouncer, name)
+	}
+	old := row.Load()
+	b, software := *old, *old.Software
+	b.Software = &software
+	change(&b)
+	b.Name, b.KeyHash, b.AuthType, b.Sight, b.Hold = old.Name, old.KeyHash, old.AuthType, old.Sight, old.Hold
+	if err := b.fits(old); err != nil {
+		return nil, err
+	}
+	return &putBouncer{bouncer: b}, nil
 }
 
 // EditBouncer applies change to a copy of the bouncer and stores its Sight and Hold, for the

@@ -46,10 +46,14 @@ func (e *Engine) BringUsage(ctx context.Context, u *Usage) error {
 		return err
 	}
 	ctx = orElse(ctx, Actor{Kind: ActorImport})
-	if err := e.updateSender(ctx, u); err != nil {
-		return err
+	p := &proposal{key: u.about()}
+	p.resolve = func(v *View) (made op, err error) {
+		if p.before, err = u.updates(v); err != nil {
+			return nil, err
+		}
+		return &addUsage{usage: *u}, nil
 	}
-	return e.propose(ctx, &proposal{op: &addUsage{usage: *u}})
+	return e.propose(ctx, p)
 }
 
 // Fits tells whether BringMachine would take a machine, without one; ErrInvalid.

@@ -21,6 +21,7 @@ func (e *Engine) Check() error {
 	c.machines()
 	c.operators()
 	c.keys()
+	c.requests()
 	return errors.Join(c.found...)
 }
 
@@ -318,6 +319,10 @@ func (v *View) digest(who *people) [32]byte {
 	}
 	for o := range v.EachOperator {
 		b = o.append(b)
+		write()
+	}
+	if v.requests != nil {
+		b = v.requests.digest(b)
 		write()
 	}
 	return [32]byte(h.Sum(nil))

@@ -80,11 +80,12 @@ func (e *Engine) drain() error {
 	for _, p := range e.queue.close() {
 		p.refuse(shuttingDown())
 	}
-	for {
-		if more, err := e.writeVisits(); err != nil || !more || !e.role.writes.Load() {
+	for e.role.writes.Load() {
+		if more, err := e.writeVisits(); (err != nil || !more) && e.role.writes.Load() {
 			return err
 		}
 	}
+	return nil // another writes, and this one has nothing to say
 }
 
 // draft is a commit on its way: made of proposals, then in the journal, then in memory.
@@ -197,6 +198,12 @@ func (e *Engine) resolve(d *draft, record []byte, writes bool) []byte {
 			p.op, p.err = nil, notWriter(nil)
 			continue
 		}
+		if !p.once.IsZero() {
+			if p.known, p.err = e.state.recalled(p); p.known || p.err != nil {
+				p.op = nil
+				continue
+			}
+		}
 		if p.resolve != nil {
 			if p.op, p.err = p.resolve(view); p.op == nil {
 				continue
@@ -291,7 +298,7 @@ func (e *Engine) conclude(batch []*proposal, back *setBack, at int64, size int, 
 			if p.before != nil {
 				p.before.apply(s, rev)
 			}
-			p.op.apply(s, rev)
+			s.applyOnce(p.once, p.op, rev)
 		}
 	}
 	e.writeRows(rev)

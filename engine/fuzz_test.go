@@ -60,7 +60,7 @@ func lifeOnDisk(t testing.TB) *written {
 			w.records = append(w.records, bytes.Clone(record))
 			return nil
 		}))
-	if err != nil || len(w.sections) != 10 || len(w.bodies) == 0 || len(w.usage) == 0 {
+	if err != nil || len(w.sections) != 11 || len(w.bodies) == 0 || len(w.usage) == 0 {
 		t.Fatalf("%d sections, %d bodies, %d reports: %v", len(w.sections), len(w.bodies), len(w.usage), err)
 	}
 	return w
@@ -147,6 +147,12 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 			})
 		},
 		func() error { r.NoteLogin("alice", now); return nil },
+		func() error {
+			other := *a
+			asked := engine.ForRequest(ctx, engine.RequestID{After: 1, Name: [8]byte{1, 2, 3}})
+			_, err := r.AddAlerts(asked, "edge-1", []*engine.Alert{&other}, now)
+			return err
+		},
 		func() error { row.Advance(r.View().Revision(), now); r.Heartbeat("edge-1", now); return nil },
 	}
 	for i, step := range steps {

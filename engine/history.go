@@ -197,7 +197,7 @@ func (c *Commit) operations(yield func(Change) bool) bool {
 
 // addedBy is what an operation brings of alerts; nil: none.
 func addedBy(o op) *addAlerts {
-	switch o := o.(type) {
+	switch o := within(o).(type) {
 	case *addAlerts:
 		return o
 	case *replaceList:
@@ -219,7 +219,7 @@ func eachChange(o op, yield func(Change) bool) bool {
 		}
 		return true
 	}
-	switch o := o.(type) {
+	switch o := within(o).(type) {
 	case *bringAlerts:
 		for i := range o.alerts {
 			a := &o.alerts[i]
@@ -286,7 +286,7 @@ func (c *Commit) decisions(yield func(Change) bool) {
 func (c *Commit) whoseAlert(id uint64) Actor {
 	for i := range c.decoded.ops {
 		a := &c.decoded.ops[i]
-		if bring, ok := a.op.(*bringAlerts); ok && slices.ContainsFunc(bring.alerts, func(in arrival) bool { return in.id == id }) {
+		if bring, ok := within(a.op).(*bringAlerts); ok && slices.ContainsFunc(bring.alerts, func(in arrival) bool { return in.id == id }) {
 			return a.by
 		}
 		add := addedBy(a.op)

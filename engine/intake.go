@@ -64,6 +64,9 @@ func (e *Engine) AddChosenAlerts(ctx context.Context, machine string, alerts []*
 	if err := e.propose(ctx, p); err != nil {
 		return nil, err
 	}
+	if p.known {
+		return o.ids, nil
+	}
 	e.logAlerts(o)
 	return o.ids, nil
 }

@@ -98,19 +98,22 @@ func (e *Engine) AddMachine(ctx context.Context, m *Machine, replace bool) error
 // runs on the committer: it must be quick and touch nothing else. ErrNotFound
 // when there is no such machine, ErrInvalid when a text becomes too long.
 func (e *Engine) ChangeMachine(ctx context.Context, id string, change func(*Machine)) error {
-	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) {
-		old := v.Machine(id)
-		if old == nil {
-			return nil, notFound(NounMachine, id)
-		}
-		m := *old
-		change(&m)
-		m.ID = id
-		if err := m.fits(old); err != nil {
-			return nil, err
-		}
-		return &putMachine{machine: m}, nil
-	}})
+	return e.propose(ctx, &proposal{key: "machine:" + id, resolve: func(v *View) (op, error) { return v.changedMachine(id, change) }})
+}
+
+// changedMachine makes the operation that changes a machine.
+func (v *View) changedMachine(id string, change func(*Machine)) (op, error) {
+	old := v.Machine(id)
+	if old == nil {
+		return nil, notFound(NounMachine, id)
+	}
+	m := *old
+	change(&m)
+	m.ID = id
+	if err := m.fits(old); err != nil {
+		return nil, err
+	}
+	return &putMachine{machine: m}, nil
 }
 
 // DeleteMachine removes a machine; its alerts stay, without owner. ErrNotFound

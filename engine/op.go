@@ -32,6 +32,7 @@ const (
 	numberAddUsage      = 13
 	numberDropUsage     = 14
 	numberPutSecret     = 15
+	numberRequested     = 17
 
 	numberSetBack = 18
 
@@ -87,6 +88,8 @@ func newOp(number byte) op {
 		return &dropUsage{}
 	case numberPutSecret:
 		return &putSecret{}
+	case numberRequested:
+		return &requested{}
 	case numberSetBack:
 		return &setBack{}
 	case numberExtendAllowlist:

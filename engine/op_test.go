@@ -128,6 +128,8 @@ func written(t *testing.T, e *Engine) []string {
 // answerOf is what an applied operation tells its proposer.
 func answerOf(o op) any {
 	switch o := o.(type) {
+	case *requested:
+		return answerOf(o.op)
 	case *addAlerts:
 		return o.ids
 	case *replaceList:
@@ -221,6 +223,11 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("allowlists that win", &allowlistsWin{on: true})
 	w.commit("allowlists that win again", &allowlistsWin{on: true})
 	w.commit("allowlists that do not win", &allowlistsWin{})
+	id := RequestID{After: 1, Name: [8]byte{7}}
+	w.commit("a request", &requested{id, alerts(now()+hour, "192.0.2.77", "192.0.2.78")})
+	w.commit("the request again", &requested{id, alerts(now()+hour, "192.0.2.77", "192.0.2.78")})
+	w.commit("another kind of write under its id", &requested{id, &putSecret{name: "never", value: []byte("stored")}})
+	w.commit("a deletion on request", &requested{RequestID{After: 2}, &dropAlerts{at: now(), ids: []uint64{999}}})
 	w.commit("a secret", &putSecret{name: "s", value: []byte("value")})
 	w.commit("another secret", &rotateSecret{name: "s", value: []byte("other"), at: now(), until: now() + hour})
 	w.commit("the same secret", &rotateSecret{name: "s", value: []byte("other"), at: now(), until: now()})

@@ -221,7 +221,7 @@ func (v *View) keepsAdmin(ctx context.Context, but string) error {
 // operator, ErrInvalid for one too many and for a hash that is taken.
 func (e *Engine) GrantToken(ctx context.Context, name string, t *OperatorToken) (id uint32, err error) {
 	o := &grantToken{name: name, token: *t}
-	err = e.propose(ctx, &proposal{key: "operators", resolve: func(v *View) (op, error) {
+	err = e.propose(ctx, &proposal{key: "operators", answer: o, resolve: func(v *View) (op, error) {
 		who := v.Operator(name)
 		if who == nil {
 			return nil, notFound(NounOperator, name)

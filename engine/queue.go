@@ -24,6 +24,12 @@ type proposal struct {
 	// newest view, and adds nothing to the history. Nothing else is set then.
 	chore func(v *View) error
 
+	// once is the id under which the write is made once; zero: it has none. answer is where what
+	// was answered the first time goes, if not to op. known: it was, and nothing is written.
+	once   RequestID
+	answer op
+	known  bool
+
 	// key names what resolve looks at. Proposals with the same key never share
 	// a commit, for each must see what the one before it did; the key "*" looks
 	// at everything, or takes away what others may look at, and goes alone.
@@ -68,8 +74,11 @@ func (e *Engine) propose(ctx context.Context, p *proposal) error {
 		p.by = actorOr(ctx, Actor{Kind: ActorServer})
 	}
 	p.from = senderOf(ctx)
+	if r := requestOf(ctx); r != nil && p.chore == nil {
+		defer r.begin(p)()
+	}
 	if p.op != nil && p.bytes == nil {
-		p.bytes = appendOp(nil, p.by, p.op)
+		p.bytes = p.frame()
 	}
 	e.counters.proposals.Add(1)
 	if err := e.enqueue(p); err != nil {
@@ -127,9 +136,17 @@ func (p *proposal) number(next numbers) numbers {
 		next = add.after(next)
 	}
 	if p.bytes == nil {
-		p.bytes = appendOp(nil, p.by, p.op)
+		p.bytes = p.frame()
 	}
 	return next
+}
+
+// frame is the operation as it is written.
+func (p *proposal) frame() []byte {
+	if p.once.IsZero() {
+		return appendOp(nil, p.by, p.op)
+	}
+	return appendOp(nil, p.by, &requested{p.once, p.op})
 }
 
 func shuttingDown() error { return &Error{Kind: ErrClosed, Text: "the server is shutting down"} }
@@ -186,6 +203,7 @@ func (q *queue) takeSome(ahead bool) []*proposal {
 	defer q.mu.Unlock()
 	n, bytes := 0, 0
 	var keys map[string]bool
+	var ids map[RequestID]bool
 	for n < len(q.waiting) && n < maxBatch {
 		p := q.waiting[n]
 		if n > 0 && (bytes+len(p.bytes) > maxBatchBytes || p.key == everything || q.waiting[0].key == everything) {
@@ -193,6 +211,15 @@ func (q *queue) takeSome(ahead bool) []*proposal {
 		}
 		if ahead && !p.ahead {
 			break
+		}
+		if !p.once.IsZero() {
+			if ids[p.once] {
+				break
+			}
+			if ids == nil {
+				ids = map[RequestID]bool{}
+			}
+			ids[p.once] = true
 		}
 		if p.key != "" {
 			if keys[p.key] {

@@ -26,6 +26,7 @@ import (
 //	allowances  since when items of allowlists are in effect, those that were within the
 //	            history, and when allowlist_wins was set
 //	operators   with their tokens and last logins, many to a section
+//	requests    ids of requests that were passed on, with what was answered
 //	alerts      heldAlerts, many to a section
 //	decisions   records by ascending id, many to a section; a section has its
 //	            own dictionary, so sections can be decoded side by side
@@ -63,6 +64,7 @@ const (
 	sectionExports    uint16 = 22
 	sectionOperators  uint16 = 24
 	sectionKeys       uint16 = 26
+	sectionRequests   uint16 = 28
 )
 
 const (
@@ -229,6 +231,7 @@ func (v *View) write(ctx context.Context, to sectionWriter, header []byte, p *pe
 	v.writeGaps(w)
 	v.writeAllowances(w)
 	v.writeOperators(w)
+	v.writeRequests(w)
 	v.writeAlerts(w)
 	v.writeDecisions(w)
 	return w.err

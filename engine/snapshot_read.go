@@ -125,7 +125,7 @@ func openSection(kind uint16, body []byte) (uint16, *decoder, error) {
 		return now, &decoder{rest: body, version: firstVersion}, nil
 	}
 	d := &decoder{rest: body}
-	if d.version = d.byte(); kind > sectionKeys || kind == 0 || d.version > recordVersion {
+	if d.version = d.byte(); kind > sectionRequests || kind == 0 || d.version > recordVersion {
 		return 0, nil, fmt.Errorf("%w: snapshot section %d, version %d, is unknown: it was written by a newer program", errRecord, kind, d.version)
 	}
 	if d.err != nil || d.version <= firstVersion {
@@ -174,6 +174,8 @@ func (l *loader) section(kind uint16, d *decoder) error {
 		l.readSecrets(d)
 	case sectionOperators:
 		l.readOperators(d)
+	case sectionRequests:
+		l.readRequests(d)
 	case sectionAlerts:
 		l.alerts(d)
 	}

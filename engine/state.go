@@ -46,6 +46,7 @@ type state struct {
 	logins   loginLedger
 	pasts    sync.Map // *BouncerRow → []pastSight, of those that are moved
 	uncut    uncut    // ranges that are not told
+	requests places   // of the ids of requests in the view's log
 
 	reborn   Revision // set at the start: where the history was then
 	unlinked bool     // until its end: records are not in hosts, ranges and values (linking.go)
@@ -267,12 +268,12 @@ func (s *state) complete(rev Revision) {
 func (s *state) follows(c *commit) error {
 	next := numbers{s.next.nextAlert, s.next.nextDecision}
 	for i := range c.ops {
-		switch o := c.ops[i].op.(type) {
+		switch o := c.ops[i].op; within(o).(type) {
 		case *bringAlerts, *raiseIDs:
 			return nil // what comes after them is known once they are applied
 		default:
 			add := addedBy(o)
-			if add == nil {
+			if add == nil || s.leavesOut(o) {
 				continue
 			}
 			if add.first.alert != 0 && add.first != next {

@@ -51,39 +51,64 @@ func (e *Engine) AddUsage(ctx context.Context, u *Usage) error {
 		sender.Kind = ActorMachine
 	}
 	ctx = orElse(ctx, sender)
-	if err := e.updateSender(ctx, u); err != nil {
+	kept := true
+	p := &proposal{key: u.about()}
+	p.resolve = func(v *View) (op, error) {
+		said, err := u.updates(v)
+		if err != nil {
+			return nil, err
+		}
+		if kept = e.usage.admit(u); !kept {
+			return said, nil
+		}
+		p.before = said
+		return &addUsage{usage: *u}, nil
+	}
+	if err := e.propose(ctx, p); err != nil {
 		return err
 	}
-	if !e.usage.admit(u) {
+	if !kept {
 		e.bounded.n[boundUsage].Add(1)
 		e.bounded.log(e, "usage metrics are not kept: more than one sender may report in one go, or on one day", "sender", u.Name, "bytes", len(u.Payload))
-		return nil
 	}
-	return e.propose(ctx, &proposal{op: &addUsage{usage: *u}})
+	return nil
 }
 
-func (e *Engine) updateSender(ctx context.Context, u *Usage) error {
+// about is the key of whatever changes its sender.
+func (u *Usage) about() string {
 	if u.Kind == UsageBouncer {
-		row := e.View().Bouncer(u.Name)
-		if row == nil {
-			return notFound(NounBouncer, u.Name)
-		}
-		b := row.Load()
-		if (!u.HasOS || b.OS == u.OS) && (u.Type == "" || b.Type == u.Type) &&
-			b.Version == u.Version && slices.Equal(b.FeatureFlags, u.FeatureFlags) {
-			return nil
-		}
-		return e.ChangeBouncer(ctx, u.Name, func(b *Bouncer) {
-			if u.HasOS {
-				b.OS = u.OS
-			}
-			if u.Type != "" {
-				b.Type = u.Type
-			}
-			b.Version, b.FeatureFlags, b.UpdatedAt = u.Version, u.FeatureFlags, u.ReceivedAt
-		})
+		return "bouncer:" + u.Name
 	}
-	return e.ChangeMachine(ctx, u.Name, func(m *Machine) {
+	return "machine:" + u.Name
+}
+
+// updates makes the operation that brings the record of its sender up to date; nil: it is.
+func (u *Usage) updates(v *View) (op, error) {
+	if u.Kind == UsageMachine {
+		return u.updatesMachine(v)
+	}
+	row := v.Bouncer(u.Name)
+	if row == nil {
+		return nil, notFound(NounBouncer, u.Name)
+	}
+	b := row.Load()
+	if (!u.HasOS || b.OS == u.OS) && (u.Type == "" || b.Type == u.Type) &&
+		b.Version == u.Version && slices.Equal(b.FeatureFlags, u.FeatureFlags) {
+		return nil, nil
+	}
+	return v.changedBouncer(u.Name, func(b *Bouncer) {
+		if u.HasOS {
+			b.OS = u.OS
+		}
+		if u.Type != "" {
+			b.Type = u.Type
+		}
+		b.Version, b.FeatureFlags, b.UpdatedAt = u.Version, u.FeatureFlags, u.ReceivedAt
+	})
+}
+
+func (u *Usage) updatesMachine(v *View) (op, error) {
+	return v.changedMachine(u.Name, func(m *Machine) {
 		if u.HasOS {
 			m.OS = u.OS
 		}

@@ -37,6 +37,7 @@ type View struct {
 	renewals     []renewal           // never changed in place
 	exports      *exportSet          // never changed in place
 	keysChanged  uint64              // see KeysChanged
+	requests     *requestLog         // never changed in place; nil: there were none
 	edited       Revision            // the last at which some bouncer's sight was another; 0: not since the start
 
 	secretsChanged uint64 // see SecretsChanged

@@ -25,7 +25,7 @@ func (s alerts) add(x *exchange) error {
 	if err != nil {
 		return err
 	}
-	ids, err := s.engine.AddAlerts(s.life, x.machine, alerts, x.now)
+	ids, err := s.engine.AddAlerts(x.life(), x.machine, alerts, x.now)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ type exchange struct {
 	told    bool        // the log has a line about what went wrong
 	held    budget.Hold // what is reserved for the answer
 
+	asked context.Context // of a request with an id; nil: it has none
+	whole []byte          // its body, once it was read: it may be needed again
+
 	reading  *feed.Part // what an alert takes that is read for it; nil: none
 	keepBody bool       // a long answer needs the body, or what was read out of it
 
@@ -58,6 +61,10 @@ var errLater = errors.New("not on a loop")
 func (x *exchange) identify() {
 	s, r := x.core, x.request
 	x.now = s.engine.Now()
+	if r.Passed != nil {
+		x.client, x.asked = r.Passed.Client, r.Passed.Life
+		return
+	}
 	if x.route.who == proxy { // its row is that of its own address, not one for each of its clients
 		x.client = s.gate.ClientAddress(r.Peer, r.Socket, nil, nil)
 		return
@@ -77,6 +84,7 @@ func (x *exchange) release() {
 	x.found, x.out = keep(x.found), keep(x.out)
 	x.request, x.answer, x.route = nil, nil, nil
 	x.bouncer, x.machine, x.failure, x.told, x.pending, x.woken = nil, "", "", false, false, false
+	x.asked, x.whole = nil, nil
 	x.held.Release()
 	x.reading.Release()
 	x.reading, x.keepBody = nil, false
@@ -110,9 +118,17 @@ func (x *exchange) certificate() *auth.Peer {
 	return p
 }
 
-// asMachine is the server's life as far as a write goes: the machine's that asked for it.
+// life is what a write waits by: the server's life, for a request that has an id.
+func (x *exchange) life() context.Context {
+	if x.asked != nil {
+		return x.asked
+	}
+	return x.core.life
+}
+
+// asMachine is life as far as a write goes: the machine's that asked for it.
 func (x *exchange) asMachine() context.Context {
-	return engine.As(x.core.life, engine.Actor{Kind: engine.ActorMachine, Name: x.machine})
+	return engine.As(x.life(), engine.Actor{Kind: engine.ActorMachine, Name: x.machine})
 }
 
 // tellDeletion says in the log that the caller has deleted so many of something.

@@ -14,6 +14,7 @@ import (
 	"lapid/transport/conn"
 	"lapid/transport/export"
 	"lapid/transport/openapi"
+	"lapid/transport/peer"
 )
 
 // Options say what a Server serves and where. Zero values mean the defaults
@@ -50,6 +51,10 @@ type Options struct {
 	Version string
 	// MetricsLevel is full, aggregated or none. "": full.
 	MetricsLevel string
+	// Peers are the other servers that share the history of Engine: what writes is passed on
+	// while another of them is the writer, and answered here for them (ServePassed). nil: there
+	// are none.
+	Peers *peer.Node
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 	// Orders is what the metrics show of the orders of the console: how many made no sense

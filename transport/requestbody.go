@@ -40,12 +40,18 @@ func (x *exchange) open() error {
 // is the contract's for a body that is broken, cut off, or so large that its first JSON
 // value, which is all that counts, does not end in time.
 func (x *exchange) body() ([]byte, error) {
+	if x.whole != nil {
+		return x.whole, nil
+	}
 	body, err := x.request.ReadBody()
 	if errors.Is(err, conn.ErrTooLarge) && wire.Settled(body) {
 		err = nil
 	}
 	if err == nil {
 		err = x.request.Afford(body)
+	}
+	if err == nil {
+		x.whole = body
 	}
 	return body, x.bodyError(err)
 }

@@ -22,26 +22,26 @@ func table(c *core) []tableLine {
 	return append([]tableLine{
 		{route{"GET", healthPath, anyone, &noneRead, 0, 0, "", 0}, isUp},
 
-		{route{"POST", "/v1/watchers", anyone, &beforehand, 422, 0, "", 0}, accounts.register},
+		{route{"POST", "/v1/watchers", anyone, &beforehand, 422, 0, "", 0}, c.writes(accounts.register, accounts.mayRegister)},
 		{route{"POST", loginPath, anyone, &beforehand, 401, 0, "", 0}, accounts.login},
-		{route{"DELETE", "/v1/watchers/self", session, &noneRead, 0, 0, "", 0}, accounts.unregister},
+		{route{"DELETE", "/v1/watchers/self", session, &noneRead, 0, 0, "", 0}, c.writes(accounts.unregister, nil)},
 		{route{"GET", "/v1/refresh_token", anyone, &noneRead, 0, 0, "", 0}, accounts.refresh},
 		{route{"GET", "/v1/heartbeat", machine, &noneRead, 0, 0, "", 0}, accounts.heartbeat},
 
 		{route{"GET", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, alerts.find},
 		{route{"HEAD", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, alerts.head},
-		{route{"POST", "/v1/alerts", machine, &report, 500, 0, "", 0}, alerts.add},
-		{route{"DELETE", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, alerts.deleteMany},
+		{route{"POST", "/v1/alerts", machine, &report, 500, 0, "", 0}, c.writes(alerts.add, nil)},
+		{route{"DELETE", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, c.writes(alerts.deleteMany, nil)},
 		{route{"GET", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, alerts.get},
 		{route{"HEAD", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, alerts.get},
-		{route{"DELETE", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, alerts.deleteOne},
+		{route{"DELETE", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, c.writes(alerts.deleteOne, nil)},
 
 		{route{"GET", "/v1/decisions", bouncer, &noneRead, 0, 0, "", 0}, decisions.find},
 		{route{"HEAD", "/v1/decisions", bouncer, &noneRead, 0, 0, "", 0}, decisions.head},
 		{route{"GET", "/v1/decisions/stream", bouncer, &noneRead, 0, 0, "", 0}, polls.stream},
 		{route{"HEAD", "/v1/decisions/stream", bouncer, &noneRead, 0, 0, "", 0}, polls.head},
-		{route{"DELETE", "/v1/decisions", machine, &noneRead, 0, 0, "", 0}, decisions.endMany},
-		{route{"DELETE", "/v1/decisions/{decision_id}", machine, &noneRead, 0, 0, "", 0}, decisions.endOne},
+		{route{"DELETE", "/v1/decisions", machine, &noneRead, 0, 0, "", 0}, c.writes(decisions.endMany, nil)},
+		{route{"DELETE", "/v1/decisions/{decision_id}", machine, &noneRead, 0, 0, "", 0}, c.writes(decisions.endOne, nil)},
 
 		{route{"GET", "/v1/allowlists", machine, &noneRead, 0, 0, "", 0}, lists.all},
 		{route{"GET", "/v1/allowlists/{allowlist_name}", machine, &noneRead, 0, 0, "", 0}, lists.get},
@@ -55,7 +55,7 @@ func table(c *core) []tableLine {
 		{route{"GET", doorPath, proxy, &noneRead, 0, 0, "", 0}, doors.ask},
 		{route{anyMethod, doorPath, proxy, &noneRead, 0, 0, "", 0}, doors.ask},
 
-		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, usage.add},
+		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, c.writes(usage.add, nil)},
 	}, descriptions{c}.lines()...)
 }
 

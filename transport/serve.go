@@ -35,6 +35,9 @@ func (x *serving) Serve(r *conn.Request, a *conn.Answer) (done bool) {
 		x.pending = true
 		return false
 	} else if err != nil {
+		if r.Passed != nil && elsewhere(err) {
+			r.Passed.Again = err
+		}
 		x.refuse(err)
 	}
 	return true
@@ -91,7 +94,7 @@ func (x *exchange) conclude(panicked any) {
 		x.failure, x.told = "panic", true
 	}
 	x.request.Drain()
-	if !x.pending {
+	if !x.pending && x.request.Passed == nil { // else it is counted where it came
 		took := time.Since(x.request.Began)
 		s.counting.count(x.counters, x.route, x.answer.Status(), x.bouncer, x.machine, took)
 		x.tellFault()
@@ -131,6 +134,9 @@ func (x *exchange) tellFault() {
 
 // admit asks the gate for whom the line is.
 func (x *exchange) admit() error {
+	if x.request.Passed != nil {
+		return x.admitPassed(x.request.Passed.Who)
+	}
 	switch x.route.who {
 	case bouncer, proxy:
 		return x.admitBouncer()

@@ -27,7 +27,7 @@ func (s usage) add(x *exchange) error {
 	}
 	u.Kind, u.Name, u.ReceivedAt = kind, name, x.now
 	told := reportOf(u) // before the engine has it
-	err = s.engine.AddUsage(s.life, u)
+	err = s.engine.AddUsage(x.life(), u)
 	if errors.Is(err, engine.ErrInvalid) {
 		return &answer{http.StatusUnprocessableEntity, wire.UsageProblem(kind, err.Error())}
 	}

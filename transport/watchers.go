@@ -15,19 +15,12 @@ type accounts struct{ *core }
 // register makes a machine known (http-api.md section 6). Who may not is told
 // before the body is read.
 func (s accounts) register(x *exchange) error {
-	if err := s.gate.MayRegister(x.client, x.request.Socket); err != nil {
-		return err
-	}
-	body, err := x.body()
-	if err != nil {
-		return err
-	}
-	r, err := wire.ParseRegistration(body)
+	r, err := s.application(x)
 	if err != nil {
 		return err
 	}
 	defer x.request.AtDesk()()
-	validated, err := s.gate.Register(s.life, auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, x.client)
+	validated, err := s.gate.Register(x.life(), *r, x.client)
 	if err != nil {
 		return err
 	}
@@ -38,6 +31,32 @@ func (s accounts) register(x *exchange) error {
 		x.empty(http.StatusCreated)
 	}
 	return nil
+}
+
+// application reads what a machine that registers says.
+func (s accounts) application(x *exchange) (*auth.Application, error) {
+	if err := s.gate.MayRegister(x.client, x.request.Socket); err != nil {
+		return nil, err
+	}
+	body, err := x.body()
+	if err != nil {
+		return nil, err
+	}
+	r, err := wire.ParseRegistration(body)
+	if err != nil {
+		return nil, err
+	}
+	return &auth.Application{MachineID: r.MachineID, Password: r.Password, Token: r.Token}, nil
+}
+
+// mayRegister refuses what would be refused wherever it comes.
+func (s accounts) mayRegister(x *exchange) error {
+	r, err := s.application(x)
+	if err != nil {
+		return err
+	}
+	_, err = s.gate.MayApply(x.life(), r, x.client)
+	return err
 }
 
 // login gives a machine a token, for its password or, if it shows one, for its
@@ -133,7 +152,7 @@ func (s accounts) heartbeat(x *exchange) error {
 
 // unregister removes the machine that asks for it.
 func (s accounts) unregister(x *exchange) error {
-	err := s.engine.DeleteMachine(s.life, x.machine)
+	err := s.engine.DeleteMachine(x.life(), x.machine)
 	if err == nil {
 		s.log.Info("a machine has removed itself", "machine", x.machine, "address", x.client)
 	}

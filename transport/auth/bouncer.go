@@ -196,7 +196,7 @@ func (g *Gate) bouncerByKey(ctx context.Context, view *engine.View, key []byte, 
 			return oldest, nil
 		}
 		row, err := g.settle(ctx, oldest, n, client, userAgent)
-		if errors.Is(err, engine.ErrDisk) || errors.Is(err, engine.ErrInvalid) { // a name that is too long with an address
+		if cannotNote(err) || errors.Is(err, engine.ErrInvalid) { // a name that is too long with an address
 			return guest(view, oldest.Load()), nil
 		}
 		if row != nil || (err != nil && !errors.Is(err, engine.ErrExists) && !errors.Is(err, engine.ErrNotFound)) {
@@ -218,22 +218,15 @@ func (g *Gate) settle(ctx context.Context, first *engine.BouncerRow, n int, clie
 	oldest, place := first.Load(), g.placeOf(client)
 	kind, version := whoSays(userAgent)
 	if n == 1 && !oldest.IP.IsValid() {
-		err := g.engine.ChangeBouncer(asBouncer(ctx, oldest.Name), oldest.Name, func(b *engine.Bouncer) {
-			if !b.IP.IsValid() {
-				b.IP, b.Type, b.Version = place, kind, version
-			}
-		})
+		err := g.note(ctx, &note{What: noteAddress, Name: oldest.Name, Address: place, Type: kind, Version: version})
 		if err != nil || first.Load().IP != place {
 			return nil, err
 		}
 		return first, nil
 	}
 	now := g.engine.Now()
-	row, err := g.engine.AdmitBouncer(ctx, &engine.Bouncer{
-		Name: engine.BaseName(oldest.Name), KeyHash: oldest.KeyHash, AuthType: engine.AuthAPIKey, IP: place,
-		Software: &engine.Software{Type: kind, Version: version}, CreatedAt: now, UpdatedAt: now,
-	})
-	if err == nil {
+	row, err := g.admitRow(ctx, &note{What: noteRow, Name: engine.BaseName(oldest.Name), Key: oldest.KeyHash[:], Address: place, Type: kind, Version: version, At: now})
+	if err == nil && row != nil {
 		g.tellNew("a known key comes from a new address: it has a row of its own", row, now)
 	}
 	return row, err
@@ -279,9 +272,7 @@ func (g *Gate) describe(ctx context.Context, row *engine.BouncerRow, userAgent [
 		return
 	}
 	kind, version := whoSays(userAgent)
-	err := g.engine.ChangeBouncer(asBouncer(ctx, row.Load().Name), row.Load().Name, func(b *engine.Bouncer) {
-		b.Type, b.Version, b.UpdatedAt = kind, version, now
-	})
+	err := g.note(ctx, &note{What: noteSoftware, Name: row.Load().Name, Type: kind, Version: version, At: now})
 	if err != nil {
 		g.log.Warn("cannot note what a bouncer is", "bouncer", row.Load().Name, "error", err)
 	}

@@ -120,15 +120,13 @@ func (g *Gate) certifiedRow(ctx context.Context, view *engine.View, name string,
 	if row == nil && !readOnly {
 		kind, version := whoSays(userAgent)
 		now := g.engine.Now()
-		made, err := g.engine.AdmitBouncer(ctx, &engine.Bouncer{
-			Name: name, AuthType: engine.AuthTLS, IP: client, Software: &engine.Software{Type: kind, Version: version},
-			CreatedAt: now, UpdatedAt: now,
-		})
+		made, err := g.admitRow(ctx, &note{What: noteCertified, Name: name, Address: client, Type: kind, Version: version, At: now})
 		switch {
-		case err == nil:
+		case err == nil && made != nil:
 			g.tellNew("a certificate comes from a new address: it has a row of its own", made, now)
 			return made, nil
-		case errors.Is(err, engine.ErrDisk):
+		case err == nil: // another server has it, and it is known here
+		case cannotNote(err):
 			return guest(view, &engine.Bouncer{Name: name, AuthType: engine.AuthTLS}), nil
 		case errors.Is(err, engine.ErrInvalid):
 			return nil, forbidden(BadCertificate, err.Error()).of(name)
@@ -179,10 +177,7 @@ func (g *Gate) certifiedMachine(ctx context.Context, name string, client netip.A
 		return m, nil
 	}
 	g.log.Info("creating a machine for a certificate", "machine", name)
-	now := g.engine.Now()
-	err := g.engine.AddMachine(asMachine(ctx, name), &engine.Machine{
-		ID: name, AuthType: engine.AuthTLS, Validated: true, IP: client.String(), CreatedAt: now, UpdatedAt: now,
-	}, false)
+	err := g.note(ctx, &note{What: noteMachine, Name: name, Address: client, At: g.engine.Now()})
 	if errors.Is(err, engine.ErrInvalid) {
 		return nil, notLoggedIn(BadCertificate, err.Error()).of(name)
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/transport/peer"
 )
 
 // Sizes of what is remembered. Each entry is about a hundred bytes and takes
@@ -48,6 +50,13 @@ type Options struct {
 	// certificate name, share a row: 64 for one row per network. 0 or 128: each
 	// address has its own, as the contract has it.
 	IPv6Prefix int
+	// Peers are the other servers that share the history: what is seen of a machine or a bouncer
+	// here is noted by the one that writes. nil: there are none.
+	Peers *peer.Node
+	// Confirm returns when the history here is as new as it was anywhere when Confirm was called,
+	// or an error when that cannot be said in time. It is asked before somebody who is not known is
+	// refused. nil: the history is the engine's alone.
+	Confirm func(context.Context) error
 	// Rules are what the operator decided about addresses and certificates.
 	Rules Rules
 	// Logger gets a line for each thing an operator should know. nil: none.
@@ -116,6 +125,9 @@ type Gate struct {
 	pending   int
 	census    census
 
+	peers   *peer.Node                  // nil: none
+	confirm func(context.Context) error // nil: there is nothing to confirm
+
 	revoked *revocations
 }
 
@@ -150,6 +162,8 @@ func NewGate(e *engine.Engine, o *Options) (*Gate, error) {
 		tokens:   newCache[session](knownTokens),
 		logins:   newCache[int64](knownLogins),
 		pending:  o.PendingMachines,
+		peers:    o.Peers,
+		confirm:  o.Confirm,
 	}
 	if g.log == nil {
 		g.log = slog.New(slog.DiscardHandler)

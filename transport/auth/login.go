@@ -123,16 +123,7 @@ func (g *Gate) arrived(ctx context.Context, m *engine.Machine, scenarios []strin
 	if (list == "" || list == m.Scenarios) && address == m.IP && (!hasVersion || version == m.Version) {
 		return
 	}
-	now := g.engine.Now()
-	err := g.engine.ChangeMachine(asMachine(ctx, m.ID), m.ID, func(m *engine.Machine) {
-		if list != "" {
-			m.Scenarios = list
-		}
-		if hasVersion {
-			m.Version = version
-		}
-		m.IP, m.UpdatedAt = address, now
-	})
+	err := g.note(ctx, &note{What: noteLogin, Name: m.ID, Scenarios: list, Version: version, HasVersion: hasVersion, Address: client, At: g.engine.Now()})
 	if err != nil {
 		g.log.Warn("cannot note a login", "machine", m.ID, "error", err)
 	}

@@ -42,6 +42,35 @@ func (g *Gate) MayRegister(client netip.Addr, overSocket bool) error {
 // is taken. The error is a *Refusal or one of the engine's.
 func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (validated bool, err error) {
 	p := party{place: PlaceOf(client)}
+	if validated, err = g.MayApply(ctx, &a, client); err != nil {
+		return false, err
+	}
+	hash, err := g.hashPassword(ctx, a.Password, p, validated)
+	if err != nil {
+		return false, err
+	}
+	if !validated && !g.engine.HasAdded(ctx, a.MachineID) { // one after the other, so that no place gets more than its share
+		g.census.admitting.Lock()
+		defer g.census.admitting.Unlock()
+		if !takePending(g.engine.View()).room(p.place, g.pending) {
+			return false, errPending
+		}
+	}
+	now := g.engine.Now()
+	err = g.engine.AddMachine(asMachine(ctx, a.MachineID), &engine.Machine{
+		ID: a.MachineID, PasswordHash: hash, AuthType: engine.AuthPassword, Validated: validated,
+		IP: client.String(), CreatedAt: now, UpdatedAt: now,
+	}, false)
+	if errors.Is(err, engine.ErrExists) {
+		return false, taken(a.MachineID)
+	}
+	return validated, err
+}
+
+// MayApply is the part of Register that costs little: what it refuses is refused, and
+// validated is whether Register would say so. The error is a *Refusal.
+func (g *Gate) MayApply(ctx context.Context, a *Application, client netip.Addr) (validated bool, err error) {
+	p := party{place: PlaceOf(client)}
 	if r := g.rules.Load(); r.Registration != nil && a.Token != "" {
 		if !sameSecret(a.Token, r.Registration.Token) {
 			g.guesses.begin(p, g.engine.Now())
@@ -59,32 +88,16 @@ func (g *Gate) Register(ctx context.Context, a Application, client netip.Addr) (
 	if len(a.MachineID) > longestMachineID {
 		return false, &Refusal{Kind: Invalid, Reason: InvalidRegistration, Text: fmt.Sprintf("machine_id in body should be at most %d chars long", longestMachineID)}
 	}
+	if g.engine.HasAdded(ctx, a.MachineID) { // it is the machine that this very request has made
+		return validated, nil
+	}
 	if g.engine.View().Machine(a.MachineID) != nil {
 		return false, taken(a.MachineID)
 	}
 	if !validated && !g.census.now(g).room(p.place, g.pending) {
 		return false, errPending
 	}
-	hash, err := g.hashPassword(ctx, a.Password, p, validated)
-	if err != nil {
-		return false, err
-	}
-	if !validated { // one after the other, so that no place gets more than its share
-		g.census.admitting.Lock()
-		defer g.census.admitting.Unlock()
-		if !takePending(g.engine.View()).room(p.place, g.pending) {
-			return false, errPending
-		}
-	}
-	now := g.engine.Now()
-	err = g.engine.AddMachine(asMachine(ctx, a.MachineID), &engine.Machine{
-		ID: a.MachineID, PasswordHash: hash, AuthType: engine.AuthPassword, Validated: validated,
-		IP: client.String(), CreatedAt: now, UpdatedAt: now,
-	}, false)
-	if errors.Is(err, engine.ErrExists) {
-		return false, taken(a.MachineID)
-	}
-	return validated, err
+	return validated, nil
 }
 
 // asMachine is a context for what a machine writes about itself.

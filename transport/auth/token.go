@@ -82,6 +82,10 @@ func (g *Gate) stands(s session) error {
 	return nil
 }
 
+// Stands checks that a machine that has shown who it is elsewhere is there, and is trusted. The
+// error is a *Refusal.
+func (g *Gate) Stands(id string) error { return g.stands(session{id: id}) }
+
 // session reads the token, if it is good at this moment.
 func (g *Gate) session(authorization, cookie []byte) (session, error) {
 	token := tokenOf(authorization, cookie)

@@ -46,6 +46,9 @@ type Request struct {
 	Socket bool       // it came over the Unix socket
 	Began  time.Time  // when it was read
 
+	// Passed is what another server has passed on; nil: the request came here.
+	Passed *Passed
+
 	// Pending: the client waits to be told whether it may send the body. The handler
 	// either answers, and the connection ends, or calls Answer.Continue; then the
 	// request comes once more, with its body.
@@ -235,6 +238,9 @@ func (r *Request) fill(ctx *fasthttp.RequestCtx) {
 		r.Peer, r.Socket = r.conn.peer, r.conn.socket
 	} else {
 		r.Peer, r.Socket = reactor.PeerOf(ctx.RemoteAddr()), false
+		if p, passed := ctx.Conn().(*passedConn); passed {
+			r.Passed, r.Socket = p.of, p.of.Socket
+		}
 	}
 	r.answer = Answer{response: &ctx.Response, conn: r.conn, ctx: ctx, now: r.core.now, body: &r.body, of: r, old: !h.IsHTTP11()}
 	if r.conn != nil {
