@@ -134,7 +134,7 @@ func (x *exchange) admitPassed(who string) error {
 		return nil
 	case (x.route.who == machine || x.route.who == either) && kind == 'm':
 		x.machine = name
-		return x.core.gate.Stands(name)
+		return x.core.gate.MachineStands(name)
 	case x.route.who == either && kind == 'b':
 		if x.bouncer = x.core.engine.View().Bouncer(name); x.bouncer == nil {
 			return &auth.Refusal{Kind: auth.Forbidden, Reason: auth.UnknownKey, Text: "access forbidden", Who: name}

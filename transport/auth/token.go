@@ -82,9 +82,9 @@ func (g *Gate) stands(s session) error {
 	return nil
 }
 
-// Stands checks that a machine that has shown who it is elsewhere is there, and is trusted. The
+// MachineStands checks that a machine that has shown who it is elsewhere is there, and is trusted. The
 // error is a *Refusal.
-func (g *Gate) Stands(id string) error { return g.stands(session{id: id}) }
+func (g *Gate) MachineStands(id string) error { return g.stands(session{id: id}) }
 
 // session reads the token, if it is good at this moment.
 func (g *Gate) session(authorization, cookie []byte) (session, error) {
