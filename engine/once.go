@@ -318,7 +318,7 @@ func keptAnswer(o op) (first, n uint64) {
 		}
 		return first, uint64(len(o.ids))
 	case *endDecisions:
-		return 0, uint64(o.ended)
+		return uint64(o.rev), uint64(o.ended)
 	case *dropAlerts:
 		return 0, uint64(o.dropped)
 	case *extendAllowlist:
@@ -342,7 +342,7 @@ func recall(o op, a *answered) {
 			o.ids[i] = AlertID(a.first + uint64(i))
 		}
 	case *endDecisions:
-		o.ended = int(a.n)
+		o.ended, o.rev = int(a.n), Revision(a.first)
 	case *dropAlerts:
 		o.dropped = int(a.n)
 	case *extendAllowlist:
