@@ -63,6 +63,14 @@ func (x *Export) Object(now int64, pulls bool) map[string]any {
 	return o
 }
 
+// ExportFormats are the names of the formats that an export may have.
+func ExportFormats() (names []string) {
+	for _, f := range export.Formats() {
+		names = append(names, f.Name)
+	}
+	return names
+}
+
 // thousandth is a moment in milliseconds, UTC.
 func thousandth(ns int64) string {
 	return time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000Z")

@@ -238,13 +238,14 @@ func (w *browser) seed() {
 	v := w.visitor().enter(admins)
 	v.send("/bouncers/add", "name", "edge-fw", "shared", "yes")
 	v.send("/allowlists/create", "name", "office", "description", hostile[1])
+	v.send("/exports/add", "name", "edge", "format", "csv", "auth", "token")
 	v.send("/allowlists/items/add", "name", "office", "values", "198.51.100.0/24", "comment", hostile[0])
 }
 
 // shownPages are the pages that everybody may see and that are looked at in each theme and width.
 var shownPages = []struct{ name, path string }{
 	{"overview", "/"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
-	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"},
+	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
 	{"audit", "/audit"}, {"health", "/health-page"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
 

@@ -63,6 +63,11 @@ var sitePages = []route{
 
 	{method: "GET", path: "/audit", role: viewer, answer: (*Server).auditPage},
 	{method: "GET", path: "/exports", role: viewer, answer: (*Server).exportsPage},
+	{method: "POST", path: "/exports/add", role: admins, answer: (*Server).addExportForm, writes: true, secret: true, asks: "POST /admin/v1/exports"},
+	{method: "POST", path: "/exports/edit", role: admins, answer: (*Server).editExportForm, writes: true, secret: true, asks: "PATCH /admin/v1/exports/{name}"},
+	{method: "POST", path: "/exports/rotate", role: admins, answer: (*Server).rotateExportForm, writes: true, secret: true, asks: "POST /admin/v1/exports/{name}/rotate"},
+	{method: "POST", path: "/exports/delete", role: admins, answer: (*Server).deleteExportForm, writes: true, asks: "DELETE /admin/v1/exports/{name}"},
+	{method: "GET", path: "/exports/{name}", role: viewer, answer: (*Server).exportPage},
 	{method: "GET", path: "/health-page", role: viewer, answer: (*Server).healthPage},
 	{method: "POST", path: "/health-page/reload", role: admins, answer: (*Server).reloadForm, writes: true, asks: "POST /admin/v1/reload"},
 	{method: "POST", path: "/health-page/secret", role: admins, answer: (*Server).rotateSecretForm, writes: true, asks: "POST /admin/v1/secret/rotate"},

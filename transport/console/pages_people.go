@@ -5,7 +5,6 @@ import (
 	"net/url"
 	"strings"
 
-	"lapid/transport/admin"
 	"lapid/transport/console/site"
 )
 
@@ -259,15 +258,4 @@ func (s *Server) removeItemsForm(q *request) error {
 		return s.again(q, err, func(s *Server, q *request) error { return s.itemsOf(q, name, nil) })
 	}
 	return s.done(q, "/allowlists/"+url.PathEscape(name), site.Notice{Text: fmt.Sprintf("%d taken out of %s: alerts about it count again.", out.Count, name)})
-}
-
-// exportsShown is all lists for devices.
-type exportsShown struct{ Rows []admin.Export }
-
-func (s *Server) exportsPage(q *request) error {
-	list, err := q.admin.Exports(q.Context())
-	if err != nil {
-		return err
-	}
-	return s.page(q, "exports", "Exports", &exportsShown{list.Exports})
 }
