@@ -83,7 +83,7 @@ func TestMailServersKeepSecrets(t *testing.T) {
 func TestProgramsAndSecrets(t *testing.T) {
 	t.Parallel()
 	c := &Program{Withheld: []string{"dbsecret"}}
-	got := strings.Join(c.environment([]string{"CS_LAPI_SECRET=a", "LAPID_PASSWORD=b", "LAPID_BOUNCER_KEYS=c", "DB_WORD=dbsecret", "HOME=/root", "OPS_TOKEN=x"}), " ")
+	got := strings.Join(c.environment([]string{"CS_LAPI_SECRET=a", "LAPID_PASSWORD=b", "LAPID_BOUNCER_KEYS=c", "DB_WORD=dbsecret", "HOME=/root", "OPS_TOKEN=x", "BOUNCER_KEY_x=d", "my_bouncer_key_y=e", "AGENT_PASSWORD=f", "AGENT_PASSWORD_2=g", "ENROLL_KEY=h", "REGISTRATION_TOKEN=i"}), " ")
 	if got != "HOME=/root OPS_TOKEN=x" {
 		t.Errorf("%s", got)
 	}

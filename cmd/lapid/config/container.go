@@ -51,6 +51,7 @@ type ContainerMachine struct {
 // LocalMachine is who logs in with the credentials file of this container.
 type LocalMachine struct {
 	Name                      string // CUSTOM_HOSTNAME, or localhost
+	Named                     bool   // by CUSTOM_HOSTNAME
 	URL                       string // LOCAL_API_URL; "": where this server listens
 	CAFile, CertFile, KeyFile string // with USE_TLS; "": not said
 }
@@ -217,7 +218,7 @@ func (c *Container) readMachines() {
 		}
 	}
 	c.Local = LocalMachine{Name: c.set["CUSTOM_HOSTNAME"], URL: c.set["LOCAL_API_URL"]}
-	if c.Local.Name == "" {
+	if c.Local.Named = c.Local.Name != ""; !c.Local.Named {
 		c.Local.Name = "localhost"
 	}
 }

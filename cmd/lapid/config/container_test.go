@@ -35,7 +35,7 @@ func TestContainerVariables(t *testing.T) {
 		key     string // of the configuration …
 		want    string // … as JSON; without a key: what the container holds
 	}{
-		{"nothing", "A=b", "", `{"Bouncers":null,"Machines":null,"Replace":false,"Local":{"Name":"localhost","URL":"","CAFile":"","CertFile":"","KeyFile":""},` +
+		{"nothing", "A=b", "", `{"Bouncers":null,"Machines":null,"Replace":false,"Local":{"Name":"localhost","Named":false,"URL":"","CAFile":"","CertFile":"","KeyFile":""},` +
 			`"Online":{"Off":false,"Key":"","Name":"","Tags":[],"Options":null},"Level":"","Test":false}`},
 		{"bouncer", "BOUNCER_KEY_edge_fw=k", "", `"Bouncers":[{"Name":"edge_fw","Key":"k","From":"variable BOUNCER_KEY_edge_fw"}]`},
 		{"bouncer in any case", "bouncer_key_a=1 MyBouncer_Key_x_y=2", "", `[{"Name":"x_y","Key":"2","From":"variable MyBouncer_Key_x_y"},{"Name":"a","Key":"1","From":"variable bouncer_key_a"}]`},
@@ -49,7 +49,7 @@ func TestContainerVariables(t *testing.T) {
 		{"machines", "AGENT_USERNAME=m AGENT_PASSWORD=p AGENT_USERNAME_2=n AGENT_PASSWORD_2=q", "", `,{"Name":"n","Password":"q","From":"AGENT_USERNAME_2"}]`},
 		{"password of a file", "AGENT_USERNAME=m AGENT_PASSWORD_FILE=" + write(t, dir, "p", "pass\n"), "", `"Password":"pass"`},
 		{"half a machine", "AGENT_USERNAME=m", "", `"Machines":null`},
-		{"name of the container", "CUSTOM_HOSTNAME=pod-1 LOCAL_API_URL=http://lapi:8080", "", `"Local":{"Name":"pod-1","URL":"http://lapi:8080"`},
+		{"name of the container", "CUSTOM_HOSTNAME=pod-1 LOCAL_API_URL=http://lapi:8080", "", `"Local":{"Name":"pod-1","Named":true,"URL":"http://lapi:8080"`},
 		{"level", "LEVEL_ERROR=true LEVEL_DEBUG=True LEVEL_INFO=true LEVEL_TRACE=yes", "", `"Level":"debug"`},
 		{"no level", "LEVEL_DEBUG=1", "", `"Level":""`},
 		{"test", "TEST_MODE=TRUE", "", `"Test":true`},

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha512"
@@ -97,8 +98,8 @@ func (p *program) furnishMachine(ctx context.Context, name, password string) err
 	return nil
 }
 
-// furnishLocal sees to it that the credentials file of this container lets cscli in: one that
-// fits what is stored stays as it is.
+// furnishLocal sees to it that the credentials file of this container lets cscli in. One that does stays as it is, whoever
+// wrote it, but for what the environment says.
 func (p *program) furnishLocal(ctx context.Context, l *config.LocalMachine) error {
 	client := p.setup.Config.API.Client
 	if client == nil || client.Credentials == "" {
@@ -112,16 +113,17 @@ func (p *program) furnishLocal(ctx context.Context, l *config.LocalMachine) erro
 	if err != nil {
 		has = &config.Credentials{}
 	}
-	byCertificate := l.CertFile != "" && l.KeyFile != ""
-	want := config.Credentials{URL: p.setup.OwnURL(), Login: l.Name, Password: has.Password, CAFile: l.CAFile, CertFile: l.CertFile, KeyFile: l.KeyFile}
-	if l.URL != "" {
-		want.URL = l.URL
-	} else if has.URL != "" {
-		want.URL = has.URL
+	want := *has
+	if want.URL = cmp.Or(l.URL, has.URL); want.URL == "" {
+		want.URL = p.setup.OwnURL()
 	}
-	known := has.Login == l.Name && p.engine.View().Machine(l.Name) != nil
-	if byCertificate {
-		want.Login, want.Password, known = "", "", true
+	want.CAFile = cmp.Or(l.CAFile, has.CAFile)
+	known := has.Login != "" && p.engine.View().Machine(has.Login) != nil || has.CertFile != "" && has.KeyFile != ""
+	switch byCertificate := l.CertFile != "" && l.KeyFile != ""; {
+	case byCertificate:
+		want.Login, want.Password, want.CertFile, want.KeyFile, known = "", "", l.CertFile, l.KeyFile, true
+	case !known || l.Named && has.Login != l.Name:
+		want.Login, want.CertFile, want.KeyFile, known = l.Name, "", "", false
 	}
 	if known && *has == want {
 		return nil
@@ -130,7 +132,7 @@ func (p *program) furnishLocal(ctx context.Context, l *config.LocalMachine) erro
 		return err
 	}
 	if !known {
-		want.Password = rand.Text() + rand.Text() // 260 bits of chance
+		want.Password = letters(64)
 		if err := p.furnishMachine(ctx, want.Login, want.Password); err != nil {
 			return err
 		}
@@ -184,8 +186,7 @@ func (p *program) tryAccount(ctx context.Context, setup *config.Setup, service s
 		if err := datadir.CheckSecret(file); err != nil { // an account whose password is lost is worth nothing
 			return false, fmt.Errorf("its credentials cannot be written: %w", err)
 		}
-		o := capi.Options{Credentials: capi.Credentials{URL: service, Login: rand.Text() + rand.Text(), Password: rand.Text() + rand.Text()}, Version: p.version}
-		o.Credentials.Login = o.Credentials.Login[:48]
+		o := capi.Options{Credentials: capi.Credentials{URL: service, Login: letters(48), Password: letters(64)}, Version: p.version}
 		if err := capi.Register(ctx, o); err != nil {
 			return false, err
 		}
@@ -227,4 +228,13 @@ func (p *program) tryEnrolment(ctx context.Context, setup *config.Setup) (enroll
 		p.log.Warn("what an enrolled server shares could not be written down: manual decisions, tainted scenarios and contexts are not shared", "error", err)
 	}
 	return true, nil
+}
+
+// letters are n letters and digits of chance, five bits each.
+func letters(n int) string {
+	out := ""
+	for len(out) < n {
+		out += rand.Text()
+	}
+	return out[:n]
 }
