@@ -343,6 +343,40 @@ func TestBound(t *testing.T) {
 	want("little room", 8)
 }
 
+// The most advanced node that is alive and may write is named next; one that wrote and fell silent is not, until it tells again.
+func TestHeir(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	l := r.open(nil, nil)
+	c := &campaign{log: l}
+	l.known = map[string]told{}
+	for name, k := range map[string]Known{"n1": {Facts: Facts{Applied: 9}}, "n2": {Facts: Facts{Applied: 7}}, "n3": {Facts: Facts{Applied: 8}},
+		"n4": {NeverWrites: true, Facts: Facts{Applied: 9}}, "n5": {Facts: Facts{Applied: 9}}} {
+		k.Node, k.Start = name, "of "+name
+		at := steady()
+		if name == "n5" {
+			at -= int64(aliveFor)
+		}
+		l.known[name] = told{Known: k, at: at}
+	}
+	want := func(asked, node string) {
+		t.Helper()
+		if k, err := c.heir(asked); (err == nil) != (node != "") || err == nil && k.Node != node {
+			t.Errorf("asked for %q: %q, %v", asked, k.Node, err)
+		}
+	}
+	want("", "n3")
+	want("n2", "n2")
+	for _, no := range []string{"n4", "n5", "n6"} {
+		want(no, "")
+	}
+	l.fellSilent(Writer{Node: "n3", Start: "of another"})
+	want("", "n3")
+	l.fellSilent(Writer{Node: "n3", Start: "of n3"})
+	want("", "n2")
+	want("n3", "")
+}
+
 // The commit that is too large for etcd, and an etcd with little room, are told, and nothing is lost by it.
 func TestLimits(t *testing.T) {
 	t.Parallel()

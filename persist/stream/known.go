@@ -51,8 +51,9 @@ const (
 // told is a Known with when it came.
 type told struct {
 	Known
-	mod int64
-	at  int64 // steady
+	mod  int64
+	at   int64 // steady
+	gone bool  // it wrote, and was silent; until it tells again it is not alive
 }
 
 // Known returns all nodes by name, as Run last heard of them; without Run, and before it has heard, it asks etcd.
@@ -85,7 +86,7 @@ func (l *Log) nodes() []Known {
 	for _, t := range l.known {
 		k := t.Known
 		k.Heard = time.Duration(steady() - t.at)
-		k.Alive = k.Heard < aliveFor
+		k.Alive = k.Heard < aliveFor && !t.gone
 		all = append(all, k)
 	}
 	slices.SortFunc(all, func(a, b Known) int { return strings.Compare(a.Node, b.Node) })
@@ -127,6 +128,16 @@ func (l *Log) sawKnown(kvs []*mvccpb.KeyValue, all bool) {
 		}
 	}
 	l.known = next
+}
+
+// fellSilent notes that a process that wrote showed no sign of life.
+func (l *Log) fellSilent(w Writer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t, ok := l.known[w.Node]; ok && t.Start == w.Start && w.Start != l.start {
+		t.gone = true
+		l.known[w.Node] = t
+	}
 }
 
 // Forget takes a node out of what is known: it has left. One that runs comes back by itself.

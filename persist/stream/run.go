@@ -190,7 +190,12 @@ func (c *campaign) try(ctx context.Context) error {
 		if err := c.step(ctx, func(ctx context.Context) error { return c.engine.Reach(ctx, head) }); err != nil {
 			return fmt.Errorf("its own view is behind: %w", err)
 		}
-		return l.claim(ctx, s)
+		before, _ := l.Writer()
+		if err := l.claim(ctx, s); err != nil {
+			return err
+		}
+		l.fellSilent(before)
+		return nil
 	}
 }
 
