@@ -96,6 +96,32 @@ func (c *backupCut) write(ctx context.Context, w io.Writer) (int64, error) {
 // restored, and up to which revision. After an error the folder holds nothing of use. Errors
 // wrap persist.ErrFormat, persist.ErrCorrupt or persist.ErrDisk.
 func Restore(o *Options, by Actor, r io.Reader) (Revision, error) {
+	e, rev, err := openRestored(o, r)
+	if e == nil {
+		return 0, err
+	}
+	if err == nil {
+		err = e.forgetPlaces()
+	}
+	if err == nil {
+		err = e.trail.restored(by, rev)
+	}
+	return rev, errors.Join(err, e.Close())
+}
+
+// Adopt makes a store in o.Dir, which must be missing or empty, from the backup of another node of a cluster, and verifies
+// it as Restore does. No commit follows: it is the same history at the same revision, to be followed from there. o.Journal
+// must be nil. Errors are those of Restore, and leave nothing of use.
+func Adopt(o *Options, r io.Reader) (Revision, error) {
+	e, rev, err := openRestored(o, r)
+	if e == nil {
+		return 0, err
+	}
+	return rev, errors.Join(err, e.Close())
+}
+
+// openRestored makes a store from a backup and opens it. An engine is given, and is to be closed, also with an error of what is in it.
+func openRestored(o *Options, r io.Reader) (*Engine, Revision, error) {
 	var want [32]byte
 	given := false
 	rev, err := persist.Restore(&persist.Options{Dir: o.Dir, FS: o.FS, Logger: o.Logger}, r, func(kind uint16, body []byte) error {
@@ -105,11 +131,11 @@ func Restore(o *Options, by Actor, r io.Reader) (Revision, error) {
 		return nil // notes of a newer program do no harm
 	})
 	if err != nil {
-		return 0, err
+		return nil, 0, err
 	}
 	e, err := Open(o)
 	if err != nil {
-		return 0, fmt.Errorf("opening what was restored: %w", err)
+		return nil, 0, fmt.Errorf("opening what was restored: %w", err)
 	}
 	err = e.Check()
 	if got := e.Digest(); err == nil && (!given || got != want) {
@@ -118,13 +144,7 @@ func Restore(o *Options, by Actor, r io.Reader) (Revision, error) {
 	if e.View().Revision() != Revision(rev) && err == nil {
 		err = fmt.Errorf("%w: restored revision %d instead of %d", persist.ErrCorrupt, e.View().Revision(), rev)
 	}
-	if err == nil {
-		err = e.forgetPlaces()
-	}
-	if err == nil {
-		err = e.trail.restored(by, Revision(rev))
-	}
-	return Revision(rev), errors.Join(err, e.Close())
+	return e, Revision(rev), err
 }
 
 // forgetPlaces has every bouncer begin anew, durably. Run must not be running.
@@ -155,4 +175,17 @@ func (e *Engine) commitAlone(o op) error {
 	p.number(numbers{s.next.nextAlert, s.next.nextDecision})
 	e.write([]*proposal{p}, nil, s.at, appendCommit(nil, s.at, 1, p.bytes, nil))
 	return p.err
+}
+
+// SyncStore returns a revision up to which this engine's own disk has everything, for whoever follows a shared history and may
+// forget what is behind. Errors: ErrDisk, ErrBusy, ErrClosed and that of ctx.
+func (e *Engine) SyncStore(ctx context.Context) (rev Revision, err error) {
+	err = e.perform(ctx, func(v *View) error {
+		if e.role.behind {
+			return &Error{Kind: ErrDisk, Text: "the store is behind the history that is shared"}
+		}
+		rev = v.revision
+		return e.store.Mark()
+	})
+	return rev, err
 }

@@ -265,3 +265,24 @@ func TestBackupFormats(t *testing.T) {
 		}
 	}
 }
+
+// What a node adopts is the same history at the same revision: bouncers keep their places, and nothing is behind it.
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	at, b := backedUp(t)
+	disk := persist.NewMemFS()
+	rev, err := engine.Adopt(&engine.Options{Dir: "adopted", FS: disk}, bytes.NewReader(b))
+	wants(t, err, nil)
+	e, err := engine.Open(&engine.Options{Dir: "adopted", FS: disk})
+	wants(t, err, nil)
+	if rev != at.View().Revision() || e.View().Revision() != rev || e.Digest() != at.Digest() {
+		t.Errorf("revision %d was adopted as %d, and is opened as %d", at.View().Revision(), rev, e.View().Revision())
+	}
+	wants(t, e.Close(), nil)
+	if _, err := engine.Adopt(&engine.Options{Dir: "adopted", FS: disk}, bytes.NewReader(b)); err == nil {
+		t.Error("a store was written over")
+	}
+	if _, err := engine.Adopt(&engine.Options{Dir: "cut", FS: disk}, bytes.NewReader(b[:len(b)/2])); err == nil {
+		t.Error("half a backup was adopted")
+	}
+}

@@ -61,8 +61,13 @@ func (v *View) leapNote() (believed int64, ok bool) {
 }
 
 // doubtStart looks whether the clock at the start is likely. For Open, with the
-// state as it is after the last commit.
+// state as it is after the last commit. Before the first one there is nothing to compare with.
 func (e *Engine) doubtStart() {
+	if e.state.next.revision == 0 {
+		_, steady := e.clock()
+		e.proven = proven{e.wall.base.Load(), steady, steady}
+		return
+	}
 	believed, noted := e.View().leapNote()
 	if !noted {
 		believed = e.state.at

@@ -37,6 +37,9 @@ func (e *Engine) NameHistory(ctx context.Context) (HistoryName, error) {
 	if e.options.NoSync {
 		return fresh, nil
 	}
+	if kept, good := e.historyName(e.View()); good {
+		return kept, nil
+	}
 	err := e.propose(ctx, &proposal{key: "secret:" + historySecret, resolve: func(v *View) (op, error) {
 		if _, good := e.historyName(v); good {
 			return nil, nil

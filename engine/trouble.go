@@ -35,6 +35,9 @@ const (
 	// is answered here grows old.
 	TroubleFollowing TroubleKind = "following"
 
+	// TroubleCluster: a node does not reach what the nodes share, or none of them writes. The program's.
+	TroubleCluster TroubleKind = "cluster"
+
 	// TroubleCommitter: the committer has not gone round for CommitterPatience.
 	// Nothing is committed, and no write is answered.
 	TroubleCommitter TroubleKind = "committer"
@@ -58,7 +61,7 @@ const (
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleBackup, TroubleCentral, TroubleClock, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleBackup, TroubleCentral, TroubleClock, TroubleCluster, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // Aside reports whether a server with this trouble is ready all the same: it serves as it
 // should, and something beside that wants to be looked at.

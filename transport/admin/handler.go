@@ -58,6 +58,8 @@ type Handler struct {
 	// not done. It must not wait. nil: nobody is. Set before the first request.
 	Failed func(by engine.Actor, from engine.Sender, action, why string)
 
+	// Cluster is what this server does as a node of a cluster; nil: it is one for itself.
+	Cluster ClusterVerbs
 	// FixedSecret says why the secret that signs tokens cannot be rotated, and what to do instead; "": it
 	// can. Set before the first request.
 	FixedSecret string
@@ -158,7 +160,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/shadow/answer": verb(h.shadowAnswer),
 		"/shadow/reset":  verb(h.shadowReset),
 
-		"/secret/rotate": verb(h.rotateSecret),
+		"/secret/rotate":  verb(h.rotateSecret),
+		"/cluster/status": verb(h.clusterStatus), "/cluster/hand": verb(h.clusterHand),
 
 		"/audit/list":   lines(h.listAudit),
 		"/audit/verify": verb(h.verifyAudit),

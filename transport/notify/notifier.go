@@ -36,6 +36,9 @@ type Options struct {
 	Engine *engine.Engine
 	Logger *slog.Logger // nil: slog.Default
 	Clock  Clock        // nil: the machine's
+	// Shared: several servers share the engine's history, and one sends. Its Run may be called again, for as long as this
+	// one is that, and notifications have their places from then on.
+	Shared bool
 }
 
 // Notifier sends notifications. Replace and Run may be called from any goroutine.
@@ -46,6 +49,7 @@ type Notifier struct {
 	begun    bool       // Run has been called, and has not returned
 	ctx      context.Context
 	couriers map[string]*working
+	list     []*Configuration // those of a shared history, for the next Run
 	tallies  tallies
 	programs *programs
 }
@@ -80,16 +84,34 @@ func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
 	if len(list) > MostNotifications {
 		return fmt.Errorf("profiles name %d notifications, and at most %d are sent", len(list), MostNotifications)
 	}
+	fresh, err := n.working(list)
+	if err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = list
+	if !n.o.Shared || n.begun {
+		n.exchange(ctx, fresh)
+	}
+	return nil
+}
+
+// working makes a courier for each.
+func (n *Notifier) working(list []*Configuration) (map[string]*working, error) {
 	fresh := map[string]*working{}
 	for _, c := range list {
 		one, err := n.courier(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		fresh[c.Name] = &working{courier: one}
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	return fresh, nil
+}
+
+// exchange has fresh couriers take the place of those that there are. Under mu.
+func (n *Notifier) exchange(ctx context.Context, fresh map[string]*working) {
 	for name, w := range n.couriers {
 		if next := fresh[name]; next != nil && reflect.DeepEqual(next.courier.Configuration, w.courier.Configuration) {
 			fresh[name] = w
@@ -116,7 +138,6 @@ func (n *Notifier) Replace(ctx context.Context, list []*Configuration) error {
 	if n.begun {
 		n.work()
 	}
-	return nil
 }
 
 // courier makes one.
@@ -186,10 +207,19 @@ func (nobody) Send(context.Context, string) error {
 }
 
 // Run has the couriers work until ctx ends. It returns when all have left;
-// a plugin program that has not ended by flushWithin is ended by force. Call it once.
+// a plugin program that has not ended by flushWithin is ended by force. Call it once, or, with a shared history, once it
+// has returned again.
 func (n *Notifier) Run(ctx context.Context) error {
 	n.mu.Lock()
 	n.begun, n.ctx = true, ctx
+	if n.o.Shared {
+		fresh, err := n.working(n.list)
+		if err != nil { // it was made before
+			n.mu.Unlock()
+			return err
+		}
+		n.exchange(ctx, fresh)
+	}
 	n.work()
 	n.mu.Unlock()
 	<-ctx.Done()
@@ -201,6 +231,9 @@ func (n *Notifier) Run(ctx context.Context) error {
 	t := time.AfterFunc(flushWithin, func() { n.programs.giveUp(left) })
 	defer t.Stop()
 	n.rest()
+	if n.o.Shared {
+		n.couriers = map[string]*working{}
+	}
 	return nil
 }
 

@@ -15,7 +15,7 @@ type Options struct {
 	Name        string         // of this node, as the others know it
 	Listen      string         // host:port
 	Credentials *Credentials   // Renew takes others
-	Engine      *engine.Engine // of this node
+	Engine      *engine.Engine // of this node; nil: it only asks others, and neither listens nor passes on
 	Version     string         // of the program, for State
 
 	// Writer is the node that writes, as this one knows it, and where it is called, host:port;
@@ -55,8 +55,10 @@ func (f HandlerFunc) ServePassed(ctx context.Context, r *Request, w http.Respons
 func (o *Options) withDefaults() (Options, error) {
 	c := *o
 	switch {
-	case c.Name == "" || c.Listen == "" || c.Credentials == nil || c.Engine == nil || c.Writer == nil:
-		return c, errors.New("a node needs a name, an address, credentials, an engine and somebody who knows the writer")
+	case c.Name == "" || c.Credentials == nil || c.Writer == nil:
+		return c, errors.New("a node needs a name, credentials and somebody who knows the writer")
+	case c.Listen == "" && c.Engine != nil:
+		return c, errors.New("a node with an engine needs an address")
 	case len(c.Name) > longestName:
 		return c, errors.New("a node's name has 64 bytes at most")
 	}

@@ -108,6 +108,8 @@ type Settings struct {
 	OpenAPI string `yaml:"openapi"`
 	// Backup is where backups are made by the server itself. It has no variable.
 	Backup Backup `yaml:"backup"`
+	// Cluster makes this server one of several with one history. Each of its values has a variable.
+	Cluster ClusterSettings `yaml:"cluster"`
 }
 
 // Audit is what lapid.yaml says of the audit.
@@ -340,6 +342,9 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 	if text, ok := env(consoleVariable); ok {
 		s.Console.Listen = text
 	}
+	if tree := variableTree(reflect.TypeFor[ClusterSettings](), clusterVariables, env); tree != nil {
+		given.entries = append(given.entries, entry{&node{kind: isScalar, text: "cluster"}, tree})
+	}
 	d, err := decodeTree(&given, &s)
 	if err != nil {
 		return s, nil, err
@@ -368,7 +373,7 @@ func settingVariables() []string {
 	for _, key := range variableKeys() {
 		names = append(names, "LAPID_"+strings.ToUpper(key))
 	}
-	return append(names, consoleVariable)
+	return append(append(names, consoleVariable), variablesOf(reflect.TypeFor[ClusterSettings](), clusterVariables)...)
 }
 
 // check refuses values that mean nothing, with their place. It is called
@@ -384,6 +389,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, audit := s.Audit.options()
 	_, _, backup := s.Backup.Plan()
 	consoleKey, console := s.Console.check()
+	clusterKey, cluster := s.Cluster.check()
 	for _, c := range []struct {
 		key string
 		err error
@@ -394,7 +400,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"exports", exports},
 		{"audit", audit}, {"backup", backup},
 		{"openapi", s.checkOpenAPI()},
-		{consoleKey, console},
+		{consoleKey, console}, {clusterKey, cluster}, {"cluster", s.alone()},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

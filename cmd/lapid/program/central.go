@@ -86,7 +86,7 @@ func (p *program) beginCentral(ctx context.Context, to change) (client *capi.Cli
 	p.orders.client.Store(nil)
 	if to.options == nil {
 		p.connection.figures.Reset()
-		if to.forget {
+		if to.forget && p.engine.Writes() {
 			if err := capi.Forget(ctx, p.engine); err != nil && ctx.Err() == nil {
 				p.log.Warn("the history is kept for signals that are not sent any more", "error", err)
 			}
@@ -107,7 +107,7 @@ func (p *program) beginCentral(ctx context.Context, to change) (client *capi.Cli
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		client.Run(ctx)
+		p.asWriter(ctx, client.Run)
 	}()
 	return client, func() { cancel(); <-done }
 }

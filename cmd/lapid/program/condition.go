@@ -26,6 +26,7 @@ type condition struct {
 	teller  atomic.Pointer[notifications.Notifier] // nil: none yet
 	arrival atomic.Pointer[movein.Arrival]         // nil: none yet
 	backups atomic.Pointer[backups.Keeper]         // nil: none are made
+	cluster atomic.Pointer[cluster]                // nil: a server for itself, or not there yet
 }
 
 // starting says what the start is doing.
@@ -74,6 +75,9 @@ func (c *condition) troubles() []engine.Trouble {
 	}
 	if k := c.backups.Load(); k != nil {
 		add(k.Trouble())
+	}
+	if n := c.cluster.Load(); n != nil {
+		add(n.trouble())
 	}
 	if c.central != nil {
 		add(c.central())

@@ -41,6 +41,9 @@ func (p *program) makeVerbs() {
 	if p.shadowing != nil {
 		verbs.Shadow = shadowVerbs{p}
 	}
+	if p.cluster != nil {
+		verbs.Cluster = clusterVerbs{p.cluster}
+	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports, verbs.TryRules = p.exports, config.TryRules
 	verbs.FixedSecret = p.fixedSecret

@@ -160,5 +160,8 @@ func (p *program) oldPeople(ctx context.Context) (bouncers, machines int64, err 
 
 // takeOver is the operator's verb beside this server.
 func (p *program) takeOver(ctx context.Context, from io.Reader, tell func(done, of int64)) (any, error) {
+	if p.arrival == nil {
+		return nil, errors.New("a database moves into a server for itself: take the section cluster away, move in, and make that store the first node (lapid cluster init)")
+	}
 	return p.arrival.Receive(ctx, from, tell)
 }

@@ -51,7 +51,8 @@ type program struct {
 
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
-	shadowing *Shadowing // nil: a server for itself
+	shadowing *Shadowing // nil: not in front of another server
+	cluster   *cluster   // nil: a server for itself
 
 	trustClock bool      // see engine.Options
 	version    string    // of this program

@@ -65,7 +65,11 @@ func (p *program) run(ctx context.Context) error {
 	if err := p.lookAtVolume(); err != nil {
 		return err
 	}
-	if err := p.openEngine(ctx); err != nil || p.engine == nil {
+	if err := p.openCluster(ctx); err != nil {
+		return err
+	}
+	defer p.closeCluster()
+	if err := p.openStore(ctx); err != nil || p.engine == nil {
 		return err
 	}
 	p.condition.engine.Store(p.engine)
@@ -85,7 +89,7 @@ func (p *program) run(ctx context.Context) error {
 		}
 		ended <- err
 	}()
-	err := p.moveIn(upstairs)
+	err := p.comeIn(upstairs, ground)
 	if err == nil && upstairs.Err() == nil {
 		err = p.openListeners(upstairs)
 	}
@@ -94,6 +98,7 @@ func (p *program) run(ctx context.Context) error {
 	}
 	p.condition.stopping()
 	notify(stopping + "\n" + status("ending: what is under way is answered"))
+	p.leaveCluster()
 	stop()
 	if err = errors.Join(err, <-ended); err == nil {
 		p.engine.DropPrevious()
@@ -102,6 +107,28 @@ func (p *program) run(ctx context.Context) error {
 		p.log.Info("lapid has ended in good order")
 	}
 	return err
+}
+
+// openStore opens the store; a node's first becomes that of its cluster. When ctx ends meanwhile there is no error and no engine.
+func (p *program) openStore(ctx context.Context) error {
+	if p.cluster == nil {
+		return p.openEngine(ctx)
+	}
+	if err := p.joinHistory(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := p.openEngine(ctx); err != nil || p.engine == nil {
+		return err
+	}
+	return p.catchUp(ctx)
+}
+
+// comeIn is what comes before anything is served: an older database that moves in, or a cluster's history.
+func (p *program) comeIn(ctx, ground context.Context) error {
+	if p.cluster != nil {
+		return p.enterCluster(ctx, ground)
+	}
+	return p.moveIn(ctx)
 }
 
 // openOrMake opens the store. Where there is none, nobody else must be making one beside: a
@@ -187,6 +214,9 @@ func (p *program) engineOptions() *engine.Options {
 	o := p.setup.EngineOptions(p.log.Logger)
 	r := p.retention
 	o.Progress, o.Yield = p.noteStart, p.yield
+	if p.cluster != nil {
+		o.Journal = p.cluster.history
+	}
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.BouncersPerKey, o.AllowlistsWin = p.setup.Own.RowsPerKey, &p.setup.Own.AllowlistWins
 	o.BookmarkBytes, _ = p.setup.Own.BookmarkBytes() // it was looked at when it was read
@@ -228,7 +258,8 @@ func (p *program) noteReady() {
 // is half there is worse than none.
 func (p *program) openListeners(ctx context.Context) (err error) {
 	s := p.setup
-	secret, err := p.secret(ctx)
+	var secret []byte
+	err = p.settled(ctx, func() (err error) { secret, err = p.secret(ctx); return err })
 	if err != nil {
 		return err
 	}
@@ -238,13 +269,15 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	history, err := p.engine.NameHistory(ctx)
-	if err != nil {
+	var history engine.HistoryName
+	if err := p.settled(ctx, func() (err error) { history, err = p.engine.NameHistory(ctx); return err }); err != nil {
 		return err
 	}
 	p.exports = export.NewRenderings(p.engine, p.bounds.shared, p.log.Logger)
-	if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
-		return err
+	if p.cluster == nil {
+		if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
+			return err
+		}
 	}
 	if err := p.openBackups(); err != nil {
 		return err
@@ -266,7 +299,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 			p.closeConsole()
 		}
 	}()
-	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger})
+	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger, Shared: p.cluster != nil})
 	if err := p.teller.Replace(ctx, p.told); err != nil { // before the first alert comes
 		return err
 	}
@@ -436,12 +469,16 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	}
 	group.Go(func() error { return p.runAdmin(ctx) })
 	group.Go(func() error { return p.runConsole(ctx) })
-	group.Go(func() error { return p.teller.Run(ctx) })
+	group.Go(func() error { p.asWriter(ctx, func(ctx context.Context) { _ = p.teller.Run(ctx) }); return nil })
 	group.Go(func() error { p.auditor.Run(ctx); return nil })
 	group.Go(func() error { p.runBackups(ctx); return nil })
 	group.Go(func() error { p.watchSurroundings(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
-	group.Go(func() error { p.arrival.Finish(ctx); return nil })
+	if p.cluster == nil {
+		group.Go(func() error { p.arrival.Finish(ctx); return nil })
+	} else {
+		group.Go(func() error { p.onlyAtWriter(ctx); return nil })
+	}
 	select {
 	case <-p.api.Serving(): // and what it says of that stands in the log
 		p.condition.serving()

@@ -32,6 +32,8 @@ line of its own: its kind, since when, what is wrong and what to do.
   readonly   the server was started on a disk that takes no writes
   snapshot   the last snapshot could not be written: the journal grows
   clock      the clock is not believed yet: nothing is deleted for its age
+  cluster    a node of a cluster does not reach etcd, or no node writes
+  following  what another node writes cannot be followed
   committer  no write is answered: the disk hangs
 
 Reasons that are told though the server is ready: "central" (the Central API has failed for long, or lists of it are held

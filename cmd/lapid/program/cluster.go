@@ -1,0 +1,400 @@
+package program
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+	"lapid/engine"
+	"lapid/persist/stream"
+	"lapid/persist/stream/member"
+	"lapid/transport/peer"
+)
+
+// cluster is what a node has that a server for itself has not: a history in etcd, other nodes, and perhaps a member
+// of etcd in this process. It is open before the store is.
+type cluster struct {
+	settings config.ClusterSettings
+	data     datadir.Dir
+	history  *stream.Log
+	by       *peer.Credentials
+	peers    *peer.Node // nil until the engine is there
+
+	campaign *campaign // nil: not yet
+
+	member   atomic.Pointer[member.Member] // nil: none, or not yet
+	ended    chan error                    // of the member's start; has room for one
+	stop     context.CancelFunc            // of it; nil: there is none
+	troubled atomic.Int64                  // since when, Unix nanoseconds; 0: it is not
+}
+
+// Pace of a start in a cluster.
+const (
+	clusterAgain = 250 * time.Millisecond // between two looks at what is not there yet
+	clusterLook  = 5 * time.Second        // that one look may take
+	traceEvery   = 30 * time.Second       // between two notes of what is known of etcd
+)
+
+// openCluster reads what a node needs, starts the member and finds out which history this node has. It makes nothing
+// in etcd. Nothing happens to a server for itself.
+func (p *program) openCluster(ctx context.Context) error {
+	if !p.setup.Own.Cluster.On() {
+		return nil
+	}
+	if p.shadowing != nil {
+		return errors.New("a node of a cluster cannot be in front of another server (lapid shadow): take the section cluster away")
+	}
+	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), ended: make(chan error, 1)}
+	var err error
+	if c.by, err = peer.LoadCredentials(c.settings.CertFile, c.settings.KeyFile, c.settings.CAFile, time.Now()); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	o, err := p.setup.ClusterOptions()
+	if err != nil {
+		return err
+	}
+	o.Log = p.log.Logger
+	node, err := c.data.Node()
+	if err != nil {
+		return err
+	}
+	if node.Trace != nil {
+		if err := json.Unmarshal(node.Trace, &o.Trace); err != nil {
+			return fmt.Errorf("%s: what was known of etcd cannot be read: %w", c.data.NodeFile(), err)
+		}
+	}
+	if node.Wish == datadir.WishAgain {
+		o.Trace = stream.Trace{} // it was of what is to be replaced
+	}
+	if c.history, err = stream.Open(*o); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	p.cluster = c
+	if c.settings.Member != "" {
+		c.startMember(ctx, p)
+	}
+	return nil
+}
+
+// startMember starts the member beside everything else: one of several is there only once most of them are.
+func (c *cluster) startMember(ctx context.Context, p *program) {
+	ctx, c.stop = context.WithCancel(ctx)
+	p.noteStart("the member of etcd in this process waits for the others")
+	go func() {
+		m, err := member.Start(ctx, c.settings.Member, p.log.Logger)
+		if err == nil {
+			c.member.Store(m)
+			p.log.Info("the member of etcd in this process is ready", "file", c.settings.Member)
+		}
+		c.ended <- err
+	}()
+}
+
+// closeCluster is the last that is taken down.
+func (p *program) closeCluster() {
+	c := p.cluster
+	if c == nil {
+		return
+	}
+	c.note(nil)
+	_ = c.history.Close()
+	if c.stop != nil {
+		c.stop()
+		<-c.ended
+		if m := c.member.Load(); m != nil {
+			_ = m.Close()
+		}
+	}
+}
+
+// note changes what the node knows at its next start, with what is known of etcd now.
+func (c *cluster) note(change func(*datadir.Node)) {
+	node, err := c.data.Node()
+	if err != nil {
+		return
+	}
+	if change != nil {
+		change(&node)
+	}
+	if trace := c.history.Trace(); node.Cluster == trace.Cluster.String() {
+		node.Trace, _ = json.Marshal(trace) // it has nothing that cannot be
+	}
+	_ = c.data.NoteNode(node)
+}
+
+// joinHistory finds out, before the store is opened, that this node has a history or is to begin one, and gets it
+// from another node where there is one and the store is empty. It waits for etcd, and for somebody to begin, as long as
+// it takes: until ctx ends, which is no error.
+func (p *program) joinHistory(ctx context.Context) error {
+	c := p.cluster
+	for told := ""; ctx.Err() == nil; {
+		node, err := c.data.Node()
+		if err != nil {
+			return err
+		}
+		if node.Cluster != "" || node.Wish != "" {
+			return nil
+		}
+		id, err := c.look(ctx)
+		if err == nil {
+			return p.becomeNode(ctx, id)
+		}
+		if errors.Is(err, stream.ErrSeal) || errors.Is(err, stream.ErrOtherHistory) {
+			return err
+		}
+		if err.Error() != told && ctx.Err() == nil {
+			told = err.Error()
+			p.log.Warn("this node waits for its cluster", "because", told)
+		}
+		p.noteStart("this node waits for its cluster: " + told)
+		select {
+		case err := <-c.ended:
+			c.ended <- nil
+			if err != nil {
+				return err
+			}
+		default:
+		}
+		pause(ctx, clusterAgain)
+	}
+	return nil
+}
+
+// look asks once whose history there is.
+func (c *cluster) look(ctx context.Context) (stream.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, clusterLook)
+	defer cancel()
+	return c.history.Join(ctx)
+}
+
+// becomeNode has an empty store get the history that there is.
+func (p *program) becomeNode(ctx context.Context, id stream.Identity) error {
+	c, store := p.cluster, p.setup.Store()
+	if names, err := os.ReadDir(store); err == nil && len(names) > 0 {
+		return fmt.Errorf("the store in %s has a history of its own, and there is cluster %s at %s: this node can join it with an empty data directory (move %s away); "+
+			"a store becomes the beginning of a cluster with 'lapid%s cluster init', at a prefix at which there is none", store, id.Cluster, c.settings.Etcd.Prefix, c.data.Folder(), p.setup.Named())
+	}
+	if id.Base.Revision > 0 || !c.reaches(ctx, 0) {
+		if err := p.adopt(ctx); err != nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	node, err := c.data.Node()
+	if err != nil {
+		return err
+	}
+	node.Cluster = id.Cluster.String()
+	if err := c.data.MakeFolder(); err != nil {
+		return err
+	}
+	p.log.Info("this node joins a cluster", "cluster", node.Cluster, "prefix", c.settings.Etcd.Prefix)
+	return c.data.NoteNode(node)
+}
+
+// errReached ends a look at whether the log reaches back to a revision.
+var errReached = errors.New("it does")
+
+// reaches reports whether etcd still has what follows a revision. While etcd does not answer it is taken to.
+func (c *cluster) reaches(ctx context.Context, after engine.Revision) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := c.history.Follow(ctx, after, func(engine.Revision, []byte) error { return errReached })
+	return !errors.Is(err, engine.ErrForgotten)
+}
+
+// adopt gets everything from the node that writes into a store beside, and puts that into the place of this one.
+func (p *program) adopt(ctx context.Context) error {
+	c := p.cluster
+	asker, err := peer.New(&peer.Options{Name: c.settings.Name, Credentials: c.by, Logger: p.log.Logger, Writer: c.writer})
+	if err != nil {
+		return err
+	}
+	for told := ""; ctx.Err() == nil; pause(ctx, clusterAgain) {
+		err := p.adoptFrom(ctx, asker)
+		if err == nil {
+			return nil
+		}
+		if err.Error() != told {
+			told = err.Error()
+			p.log.Warn("this node waits for another one to give it what there is", "because", told)
+		}
+		p.noteStart("this node waits for another one to give it what there is: " + told)
+	}
+	return nil
+}
+
+// adoptFrom tries it once.
+func (p *program) adoptFrom(ctx context.Context, asker *peer.Node) error {
+	c := p.cluster
+	if _, err := c.history.Confirm(ctx); err != nil { // who writes is seen by it
+		return err
+	}
+	w, ok := c.history.Writer()
+	if !ok || w.Node == c.settings.Name {
+		return errors.New("no other node writes at the moment")
+	}
+	p.noteStart("this node gets what there is from node " + w.Node)
+	backup, err := asker.Backup(ctx, w.Node, w.Address)
+	if err != nil {
+		return err
+	}
+	defer backup.Close()
+	beside := p.setup.Store() + ".joining"
+	if err := errors.Join(c.data.MakeFolder(), os.RemoveAll(beside)); err != nil {
+		return err
+	}
+	o := p.setup.EngineOptions(p.log.Logger)
+	o.Dir = beside
+	rev, err := engine.Adopt(o, backup)
+	if err != nil {
+		_ = os.RemoveAll(beside)
+		return fmt.Errorf("what node %s gave cannot be taken: %w", w.Node, err)
+	}
+	if err := os.Remove(p.setup.Store()); err != nil && !errors.Is(err, os.ErrNotExist) { // it is empty
+		return err
+	}
+	if err := os.Rename(beside, p.setup.Store()); err != nil {
+		return err
+	}
+	p.log.Info("this node has what there is", "from", w.Node, "revision", uint64(rev))
+	return datadir.SyncFolder(c.data.Folder())
+}
+
+// writer is who writes, for those who pass something on.
+func (c *cluster) writer() (name, address string, ok bool) {
+	w, ok := c.history.Writer()
+	return w.Node, w.Address, ok
+}
+
+// catchUp looks, once the store is open, whether etcd still has what follows it. A store that is further behind is put
+// aside, and another node's state into its place.
+func (p *program) catchUp(ctx context.Context) error {
+	c := p.cluster
+	rev := p.engine.View().Revision()
+	if node, err := c.data.Node(); err != nil || node.Wish != "" || rev == 0 || c.reaches(ctx, rev) {
+		return err
+	}
+	if err := p.engine.Close(); err != nil {
+		return err
+	}
+	aside := fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev)
+	p.log.Warn("this node was away for longer than etcd keeps the history: its store is put aside, and it gets what there is from another node", "revision", uint64(rev), "aside", aside)
+	if err := os.Rename(p.setup.Store(), aside); err != nil {
+		return err
+	}
+	if err := p.adopt(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	if err := os.Remove(c.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // it names the store that was put aside
+	}
+	return p.openEngine(ctx)
+}
+
+// beginHistory does what was wished for: it makes this store's history the cluster's. It is tried until it is done.
+func (p *program) beginHistory(ctx context.Context) {
+	c := p.cluster
+	for told := ""; ctx.Err() == nil; pause(ctx, clusterAgain) {
+		node, err := c.data.Node()
+		if err == nil && node.Wish == "" {
+			return
+		}
+		if err == nil {
+			err = c.begin(ctx, &node, p.engine.View().Revision())
+		}
+		if err == nil {
+			p.log.Info("this node began a cluster", "cluster", node.Cluster, "prefix", c.settings.Etcd.Prefix, "revision", uint64(p.engine.View().Revision()))
+			return
+		}
+		if err.Error() != told && ctx.Err() == nil {
+			told = err.Error()
+			p.log.Error("the cluster could not begin yet", "error", err)
+			node.Failed = told
+			_ = c.data.NoteNode(node)
+		}
+		p.noteStart("the cluster could not begin yet: " + told)
+	}
+}
+
+// begin does it once. What the cluster is to be called is written down before.
+func (c *cluster) begin(ctx context.Context, node *datadir.Node, rev engine.Revision) error {
+	var b stream.Beginning
+	if node.Next == "" {
+		_, _ = rand.Read(b.Cluster[:]) // never fails
+		node.Next = b.Cluster.String()
+		if err := c.data.NoteNode(*node); err != nil {
+			return err
+		}
+	}
+	if err := b.Cluster.UnmarshalText([]byte(node.Next)); err != nil {
+		return fmt.Errorf("%s: %w", c.data.NodeFile(), err)
+	}
+	if node.Cluster != "" {
+		if err := b.Was.UnmarshalText([]byte(node.Cluster)); err != nil {
+			return fmt.Errorf("%s: %w", c.data.NodeFile(), err)
+		}
+	}
+	b.Place.Revision, b.Again = rev, node.Wish == datadir.WishAgain
+	ctx, cancel := context.WithTimeout(ctx, clusterLook)
+	defer cancel()
+	id, err := c.history.Init(ctx, b)
+	if err != nil {
+		return err
+	}
+	*node = datadir.Node{Cluster: id.Cluster.String()}
+	return c.data.NoteNode(*node)
+}
+
+// asWriter runs what only the node that writes does: while this one does, again and again, until ctx ends. A server for
+// itself always writes.
+func (p *program) asWriter(ctx context.Context, run func(context.Context)) {
+	if p.cluster == nil {
+		run(ctx)
+		return
+	}
+	for ctx.Err() == nil {
+		if !p.engine.Writes() {
+			pause(ctx, clusterAgain)
+			continue
+		}
+		reign, over := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			run(reign)
+		}()
+		for p.engine.Writes() && reign.Err() == nil {
+			pause(reign, clusterAgain)
+		}
+		over()
+		<-done
+	}
+}
+
+// settled does what needs the writer, or what the writer has done already: it tries until that is so.
+func (p *program) settled(ctx context.Context, do func() error) error {
+	for {
+		err := do()
+		if p.cluster == nil || ctx.Err() != nil || !errors.Is(err, engine.ErrNotWriter) && !errors.Is(err, engine.ErrUnsure) {
+			return err
+		}
+		pause(ctx, clusterAgain)
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

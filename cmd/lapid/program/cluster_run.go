@@ -1,0 +1,150 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"lapid/engine"
+	"lapid/persist/stream"
+	"lapid/transport/peer"
+)
+
+// campaign is a node's part in its cluster while it runs: who writes, what the others are told, the listener for them.
+type campaign struct {
+	stop  context.CancelFunc
+	ended chan error // of history.Run and peers.Run, one each
+}
+
+// formatLevel is which operations and formats this program reads and writes in a shared history.
+const formatLevel = 1
+
+// enterCluster begins a cluster where that was wished for, and has this node take part. It returns once there is a history to be
+// served: for a node that was one before, at once.
+func (p *program) enterCluster(ctx context.Context, ground context.Context) error {
+	c := p.cluster
+	var err error
+	c.peers, err = peer.New(&peer.Options{
+		Name: c.settings.Name, Listen: c.settings.Listen, Credentials: c.by, Engine: p.engine, Version: p.version, Writer: c.writer,
+		Describe: c.describe, Hold: c.hold(), Logger: p.log.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.peers.Listen(); err != nil {
+		return err
+	}
+	p.beginHistory(ctx)
+	ground, stop := context.WithCancel(ground)
+	c.campaign = &campaign{stop, make(chan error, 2)}
+	go func() {
+		c.campaign.ended <- c.history.Run(ground, p.engine, func() stream.Facts { return p.facts(ground) })
+	}()
+	go func() { c.campaign.ended <- c.peers.Run(ground) }()
+	go c.keepTrace(ground)
+	for p.engine.View().Revision() == 0 && ctx.Err() == nil {
+		p.noteStart("this node waits for the node that writes")
+		changed := p.engine.Changed()
+		select {
+		case <-changed:
+		case <-time.After(clusterAgain):
+		case err := <-c.ended:
+			c.ended <- nil
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+		}
+	}
+	p.condition.cluster.Store(c)
+	return nil
+}
+
+// leaveCluster hands the writing over and ends this node's part. The engine runs still.
+func (p *program) leaveCluster() {
+	if p.cluster == nil || p.cluster.campaign == nil {
+		return
+	}
+	a := p.cluster.campaign
+	a.stop()
+	for range 2 {
+		if err := <-a.ended; err != nil && !errors.Is(err, context.Canceled) {
+			p.log.Warn("a node's part in its cluster has ended", "error", err)
+		}
+	}
+}
+
+func (c *cluster) hold() time.Duration {
+	d, _ := c.settings.Hold() // checked when it was read
+	return max(d, time.Nanosecond)
+}
+
+// facts are what the other nodes are told. What is told to be on this node's disk is there.
+func (p *program) facts(ctx context.Context) stream.Facts {
+	f := stream.Facts{Store: p.engine.StoreID().String(), Version: p.version, Level: formatLevel}
+	if synced, err := p.engine.SyncStore(ctx); err == nil {
+		f.Synced = synced
+	}
+	f.Applied = p.engine.View().Revision()
+	return f
+}
+
+// describe adds to what another node is told over the peers' listener.
+func (c *cluster) describe(s *peer.State) {
+	trace := c.history.Trace()
+	s.Cluster, s.Start, s.Level = trace.Cluster.String(), c.history.Start(), formatLevel
+	if w, ok := c.history.Writer(); ok && w.Start == s.Start {
+		s.Term = uint64(w.Term)
+	}
+}
+
+// keepTrace notes what is known of etcd now and then, for the next start.
+func (c *cluster) keepTrace(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause(ctx, traceEvery)
+		c.note(nil)
+	}
+}
+
+// confirmedWithin is how old what is known of the history may be for a node that is called ready.
+const confirmedWithin = 2 * time.Second
+
+// trouble is why a node should not be called ready; nil: it should.
+func (c *cluster) trouble() *engine.Trouble {
+	text := ""
+	if ago, ok := c.history.Confirmed(); !ok || ago > confirmedWithin {
+		text = "etcd does not answer: what is answered is as old as that, and nothing can be written (are etcd's members running, and is their network?)"
+	} else if _, ok := c.history.Writer(); !ok {
+		text = "no node writes at the moment: another one takes that over within seconds, if one may"
+	}
+	if text == "" {
+		c.troubled.Store(0)
+		return nil
+	}
+	c.troubled.CompareAndSwap(0, time.Now().UnixNano())
+	return &engine.Trouble{Kind: engine.TroubleCluster, Text: text, Since: c.troubled.Load()}
+}
+
+// onlyAtWriter does what the history has once for all nodes: exports of lapid.yaml. It is done by the node that writes, each time
+// that it begins to.
+func (p *program) onlyAtWriter(ctx context.Context) {
+	p.asWriter(ctx, func(ctx context.Context) {
+		for ctx.Err() == nil {
+			err := p.declareExports(ctx, p.setup)
+			if err == nil || !errors.Is(err, engine.ErrNotWriter) && !errors.Is(err, engine.ErrUnsure) {
+				break
+			}
+			pause(ctx, clusterAgain)
+		}
+		<-ctx.Done()
+	})
+}
+
+// clusterVerbs are what operators ask of a node.
+type clusterVerbs struct{ *cluster }
+
+// Status is how the cluster stands.
+func (v clusterVerbs) Status(ctx context.Context) (any, error) { return v.history.Status(ctx) }
+
+// Hand has another node write.
+func (v clusterVerbs) Hand(ctx context.Context, node string) error { return v.history.Hand(ctx, node) }

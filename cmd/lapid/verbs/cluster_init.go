@@ -1,0 +1,119 @@
+package verbs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
+	"lapid/transport/admin"
+)
+
+// clusterInit is cluster init.
+func clusterInit(t *Terminal) *cobra.Command {
+	again := false
+	c := &cobra.Command{
+		Use: "init", Short: "Begin a cluster with the history of this node's store", Args: NoArgs,
+		Long: `Makes this node's store, empty or not, the beginning of a cluster's history: it goes into etcd below cluster.etcd.prefix,
+and this node writes. It is done once, at one node; the others join with empty data directories.
+
+It is written down first and done by the server: the one that runs and waits for it, or the next start. Nothing is ever
+begun by itself, since empty disks must not begin anew while another node holds everything.
+
+--again begins a new history in the place of one that etcd has lost, or was set back behind: run it at the node that has
+the highest revision in "lapid cluster status". The others' stores are then of another cluster: they are told so, and
+join again with empty data directories.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			wish := datadir.WishInit
+			if again {
+				wish = datadir.WishAgain
+			}
+			return initCluster(c.Context(), t, wish)
+		},
+	}
+	c.Flags().BoolVar(&again, "again", false, "though there is, or was, a history under this prefix: begin anew with this node's")
+	return c
+}
+
+// wishPatience is how long a server that waits for the wish has to see it and do it, before the verb takes it that none
+// runs.
+const wishPatience = 3 * time.Second
+
+// errNoCluster: what cluster verbs need.
+var errNoCluster = errors.New("lapid.yaml has no section cluster: this server is one for itself (lapid cluster keys makes such sections)")
+
+// initCluster writes the wish down and, where a server runs, waits for what it says.
+func initCluster(ctx context.Context, t *Terminal, wish string) error {
+	s, err := t.Setup()
+	if err != nil {
+		return err
+	}
+	if !s.Own.Cluster.On() {
+		return errNoCluster
+	}
+	back, err := s.Data().AsOwner()
+	if err != nil {
+		return err
+	}
+	defer back()
+	n, err := s.Data().Node()
+	if err != nil {
+		return err
+	}
+	if n.Cluster != "" && wish == datadir.WishInit {
+		return fmt.Errorf("this node is of cluster %s already", n.Cluster)
+	}
+	if err := s.Data().MakeFolder(); err != nil {
+		return err
+	}
+	n.Wish, n.Failed = wish, ""
+	if err := s.Data().NoteNode(n); err != nil {
+		return err
+	}
+	return awaitWish(ctx, t, s)
+}
+
+// awaitWish waits while a server is at it. A server that cannot be seen is none, or one that is only starting.
+func awaitWish(ctx context.Context, t *Terminal, s *config.Setup) error {
+	ctx, cancel := context.WithTimeout(ctx, wishPatience)
+	defer cancel()
+	for {
+		n, err := s.Data().Node()
+		switch {
+		case err != nil:
+			return err
+		case n.Wish == "":
+			t.success("this node began cluster %s", n.Cluster)
+			return nil
+		case n.Failed != "":
+			return fmt.Errorf("the server could not do it, and tries again: %s", n.Failed)
+		}
+		select {
+		case <-time.After(retryAfter):
+		case <-ctx.Done():
+			if c, err := admin.Dial(context.Background(), s.Socket()); err == nil {
+				c.Close()
+				return errors.New("the server runs and has not done it: restart it")
+			}
+			t.success("it is written down: the next start of the server does it")
+			return nil
+		}
+	}
+}
+
+// wishBegin has the next start of a node begin a cluster, if its store is of none.
+func wishBegin(s *config.Setup) error {
+	n, err := s.Data().Node()
+	if err != nil || n.Cluster != "" || n.Wish != "" {
+		return err
+	}
+	if err := s.Data().MakeFolder(); err != nil {
+		return err
+	}
+	n.Wish = datadir.WishInit
+	return s.Data().NoteNode(n)
+}

@@ -1,0 +1,54 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+
+	"lapid/engine"
+)
+
+// ClusterVerbs are what a node of a cluster does for operators. Any goroutine may call them.
+type ClusterVerbs interface {
+	// Status is how the cluster stands, for JSON.
+	Status(ctx context.Context) (any, error)
+	// Hand has another node write, the most advanced one if none is named. Errors say why it cannot.
+	Hand(ctx context.Context, node string) error
+}
+
+// errAlone: the server is no node.
+var errAlone = &engine.Error{Kind: engine.ErrRefused, Text: "this server is one for itself: its lapid.yaml has no section cluster"}
+
+func (h *Handler) clusterStatus(ctx context.Context, _ *struct{}) (*json.RawMessage, error) {
+	if h.Cluster == nil {
+		return nil, errAlone
+	}
+	status, err := h.Cluster.Status(ctx)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(status)
+	return (*json.RawMessage)(&text), err
+}
+
+func (h *Handler) clusterHand(ctx context.Context, q *Name) (*struct{}, error) {
+	if h.Cluster == nil {
+		return nil, errAlone
+	}
+	h.logChange(ctx, "asked this node to hand the writing over", "to", q.Name)
+	return &struct{}{}, h.Cluster.Hand(ctx, q.Name)
+}
+
+// ClusterStatus is how the cluster stands, as JSON.
+func (c *Client) ClusterStatus(ctx context.Context) (json.RawMessage, error) {
+	text, err := ask[json.RawMessage](ctx, c, "/cluster/status", struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	return *text, nil
+}
+
+// ClusterHand has another node write; "": the most advanced one.
+func (c *Client) ClusterHand(ctx context.Context, node string) error {
+	_, err := ask[struct{}](ctx, c, "/cluster/hand", &Name{node})
+	return err
+}
