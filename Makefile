@@ -26,13 +26,16 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
+.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## build lapid, start it on 127.0.0.1:8080 (LISTEN=, METRICS=, CONSOLE=, DATA=) and print three curl lines and a link to try
 	./bin/lapid quickstart --dir $(DATA) $(if $(LISTEN),--listen $(LISTEN)) $(if $(METRICS),--metrics $(METRICS)) $(if $(CONSOLE),--console $(CONSOLE))
+
+run-cluster: build ## build lapid, start three nodes with one history (DIR=.run/cluster, PORT=8080, and 100 and 200 above) and print lines to try
+	./bin/lapid cluster quickstart --dir $(or $(DIR),.run/cluster) --port $(or $(PORT),8080)
 
 build: ## build bin/lapid
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(strip $(STAMPS))' -o bin/lapid ./cmd/lapid

@@ -22,7 +22,7 @@ type Topic struct {
 // order is how topics are listed: as one meets them. What is not here comes behind, by its name.
 var order = []string{
 	"quick-start", "install", "containers", "kubernetes", "moving-in", "configuration", "tls", "bouncers", "profiles", "allowlists", "push", "write-a-bouncer", "exports", "doors",
-	"operators", "console", "audit", "operations", "runbook", "security", "faq", "comparison", "limits",
+	"operators", "console", "audit", "operations", "cluster", "runbook", "security", "faq", "comparison", "limits",
 }
 
 // Topics are all pages, in the order in which they are listed. Each call gives new ones.

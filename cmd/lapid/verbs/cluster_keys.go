@@ -35,7 +35,6 @@ func clusterKeys(t *Terminal) *cobra.Command {
 	var k keysFlags
 	c := &cobra.Command{
 		Use: "keys DIR NAME=HOST[:LISTEN[:CLIENT[:PEER]]]...", Short: "Make the certificates, the seal and the configuration of a cluster's nodes", Args: cobra.MinimumNArgs(2),
-		Example: "  lapid cluster keys /root/cluster a=192.0.2.11 b=192.0.2.12 c=192.0.2.13",
 		Long: `Makes in DIR an authority for certificates (ca.pem, ca-key.pem) and the key that seals what lies in etcd
 (cluster.key), and in DIR/NAME for each node what belongs there: ca.pem, node.pem, node-key.pem, cluster.key, a
 lapid.yaml with the section cluster, and etcd.yaml for a member of etcd, in the node's process or beside it.

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -78,6 +79,7 @@ func (q *quickCluster) run(ctx context.Context, t *Terminal) (err error) {
 	if err := q.look(ctx, t); err != nil {
 		return err
 	}
+	runtime.LockOSThread() // until the end: the nodes end with the thread that starts them
 	defer q.end(t)
 	for _, n := range q.nodes {
 		if err := n.start(t, &q.ends); err != nil {
@@ -178,7 +180,7 @@ func (n *quickNode) start(t *Terminal, ends *atomic.Bool) error {
 	}
 	c := exec.Command(program, "serve", "-c", n.file)
 	c.Dir, c.Stdout, c.Stderr = dir, log, log
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for this process, which ends them
+	c.SysProcAttr = tied()
 	if err := c.Start(); err != nil {
 		return fmt.Errorf("starting node %s: %w", n.name, err)
 	}

@@ -201,7 +201,6 @@ func memberSize(n int64) string {
 func clusterHand(t *Terminal) *cobra.Command {
 	return &cobra.Command{
 		Use: "hand [NODE]", Short: "Have another node write", Args: cobra.MaximumNArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		Example: "  lapid cluster hand b",
 		Long: `Has this node, which writes, finish what it is at, and another one write: the one that is named or, without a name, the most
 advanced. Writes wait meanwhile and are not refused. It is done by itself when a server ends.`,
 		RunE: func(c *cobra.Command, args []string) error {

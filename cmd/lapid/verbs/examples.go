@@ -38,6 +38,18 @@ lapid docs push -o raw > push.md`,
 	"openapi": `lapid openapi > openapi.yaml
 lapid openapi -o json | jq '.paths | keys'`,
 
+	"cluster": `lapid cluster quickstart
+lapid cluster status`,
+	"cluster quickstart": `lapid cluster quickstart
+lapid cluster quickstart --dir /tmp/cluster --port 8090`,
+	"cluster keys": `lapid cluster keys /root/cluster a=192.0.2.11 b=192.0.2.12 c=192.0.2.13 --at /etc/lapid --member-data /var/lib/lapid/etcd
+lapid cluster keys /root/cluster d=192.0.2.14 --etcd https://192.0.2.11:2379`,
+	"cluster init": `lapid cluster init`,
+	"cluster status": `lapid cluster status
+lapid cluster status -o json | jq -r '.nodes[] | select(.writes) | .node'`,
+	"cluster hand": `lapid cluster hand
+lapid cluster hand b`,
+
 	"machines": `lapid machines list`,
 	"machines list": `lapid machines list
 lapid machines list -o json | jq -r '.[].machineId'`,
