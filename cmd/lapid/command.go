@@ -113,6 +113,9 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   backup                (in lapid.yaml alone)       dir in which the server makes backups by itself
                                                     (nowhere), every so often (24h), and how many it
                                                     has keep (7)
+  cluster               (in lapid.yaml alone)       this server as one of several with one history: see
+                                                    docs/cluster.md; LAPID_CLUSTER_ and its keys in
+                                                    capitals are variables for them
   openapi               LAPID_OPENAPI               who may have the description of the API at
                                                     /openapi.json, /openapi.yaml and /docs: public
                                                     (default), authenticated or off

@@ -26,7 +26,7 @@ func TestConfigurationPage(t *testing.T) {
 	if !ok {
 		t.Fatalf("%s has no line %q", file, madePart)
 	}
-	r := readStructs(t, "own.go", "own_console.go", "exports.go", "schema.go")
+	r := readStructs(t, "own.go", "own_console.go", "own_cluster.go", "exports.go", "schema.go")
 	r.page.WriteString("\nA variable wins over the file.\n\n")
 	r.table("Settings", "", true)
 	r.page.WriteString("\n## Every key of config.yaml\n\nThe file is the reference's; unknown keys are refused. " +
@@ -140,7 +140,7 @@ func (r *settingsPage) table(name, path string, variables bool) {
 	for _, s := range list {
 		about := s.about
 		if variables && s.within == "" {
-			about += " Variable: `LAPID_" + strings.ToUpper(s.key) + "`."
+			about += " Variable: `LAPID_" + strings.ToUpper(strings.ReplaceAll(path+s.key, ".", "_")) + "`."
 		}
 		if about == "" {
 			about = "see below"
@@ -155,7 +155,7 @@ func (r *settingsPage) table(name, path string, variables bool) {
 	for _, s := range list {
 		if s.within != "" {
 			fmt.Fprintf(&r.page, "\n### %s\n\n", path+s.key)
-			r.table(s.within, path+s.key+".", false)
+			r.table(s.within, path+s.key+".", strings.HasPrefix(path+s.key, "cluster"))
 		}
 	}
 }

@@ -108,7 +108,7 @@ type Settings struct {
 	OpenAPI string `yaml:"openapi"`
 	// Backup is where backups are made by the server itself. It has no variable.
 	Backup Backup `yaml:"backup"`
-	// Cluster makes this server one of several with one history. Each of its values has a variable.
+	// Cluster makes this server one of several with one history.
 	Cluster ClusterSettings `yaml:"cluster"`
 }
 
