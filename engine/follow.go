@@ -119,7 +119,7 @@ func (e *Engine) obey(lead bool) error {
 	}
 	e.stopFollowing()
 	e.troubles.clear(TroubleFollowing) // there is nothing to follow
-	e.evictions.failed() // rows that were heard of here meanwhile count
+	e.evictions.failed()               // rows that were heard of here meanwhile count
 	e.role.writes.Store(true)
 	if e.state.next.revision == 0 {
 		if err := e.begin(); err != nil {

@@ -193,21 +193,48 @@ const rule = "name: %s\nfilters: ['Alert.Remediation == true']\ndecisions: [{typ
 // the server has it.
 func freePort(t *testing.T) int {
 	t.Helper()
+	return freePorts(t, 1, 0)
+}
+
+// freePorts is the first of so many ports that are apart by so much.
+func freePorts(t *testing.T, many, apart int) int {
+	t.Helper()
 	for range 1000 {
-		port := 20000 + rand.IntN(10000)
-		claim, err := net.Listen("unix", fmt.Sprintf("@lapid-test-port-%d", port))
-		if err != nil {
-			continue // another test's
+		first := 20000 + rand.IntN(10000)
+		var claims []net.Listener
+		for i := range many {
+			if claim := claimPort(first + i*apart); claim != nil {
+				claims = append(claims, claim)
+			}
 		}
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
-			t.Cleanup(func() { claim.Close() })
-			return port
+		if len(claims) == many {
+			t.Cleanup(func() { closeAll(claims) })
+			return first
 		}
-		claim.Close()
+		closeAll(claims)
 	}
 	t.Fatal("no free port between 20000 and 30000")
 	return 0
+}
+
+// claimPort is what holds a port for a test; nil: it is another's.
+func claimPort(port int) net.Listener {
+	claim, err := net.Listen("unix", fmt.Sprintf("@lapid-test-port-%d", port))
+	if err != nil {
+		return nil
+	}
+	if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+		l.Close()
+		return claim
+	}
+	claim.Close()
+	return nil
+}
+
+func closeAll(list []net.Listener) {
+	for _, l := range list {
+		l.Close()
+	}
 }
 
 // house is a site with a server in it.
