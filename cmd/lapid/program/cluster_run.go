@@ -3,6 +3,7 @@ package program
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"lapid/engine"
@@ -31,6 +32,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	if err != nil {
 		return err
 	}
+	c.peers.Handle(peer.API, peer.HandlerFunc(p.answerPassed))
 	if err := c.peers.Listen(); err != nil {
 		return err
 	}
@@ -58,6 +60,15 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	}
 	p.condition.cluster.Store(c)
 	return nil
+}
+
+// answerPassed answers what another node passes on. While this one is not open yet another is asked.
+func (p *program) answerPassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
+	api := p.helper.Load()
+	if api == nil {
+		return engine.ErrNotWriter
+	}
+	return api.ServePassed(ctx, r, w)
 }
 
 // leaveCluster hands the writing over and ends this node's part. The engine runs still.

@@ -425,6 +425,9 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 		Labour: p.processors.labour, Told: p.condition.told, AuditDropped: p.auditor.Lost, Backups: p.backupFigures, History: history, Orders: p.orders.figures, Exports: p.exports,
 		Denied: p.auditDenied, Surroundings: p.surroundings.figures, Description: openapi.Access(s.Own.OpenAPI),
 	}
+	if p.cluster != nil {
+		o.Peers = p.cluster.peers
+	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
 	o.Loops, _ = s.Own.LoopCount() // checked when it was read
