@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +15,7 @@ import (
 
 	"lapid/engine"
 	"lapid/engine/enginetest"
+	"lapid/transport/admin"
 	"lapid/transport/auth"
 	"lapid/transport/peer"
 	"lapid/transport/peer/peertest"
@@ -20,13 +23,15 @@ import (
 
 // nodes are servers that share a history, each with a house of its own and listeners on the loopback.
 type nodes struct {
-	t      *testing.T
-	agreed *enginetest.Agreed
-	ends   []*enginetest.AgreedNode
-	houses []*house
-	peers  []*peer.Node
-	writer atomic.Int32 // -1: nobody
-	tokens []string     // of testMachine, from each
+	t         *testing.T
+	agreed    *enginetest.Agreed
+	ends      []*enginetest.AgreedNode
+	houses    []*house
+	peers     []*peer.Node
+	verbs     []*admin.Handler
+	writer    atomic.Int32 // -1: nobody
+	confirmed atomic.Int32 // how often
+	tokens    []string     // of testMachine, from each
 }
 
 func newNodes(t *testing.T, n int, seed uint64, hold time.Duration) *nodes {
@@ -39,12 +44,16 @@ func newNodes(t *testing.T, n int, seed uint64, hold time.Duration) *nodes {
 		h := &house{t: t, Rig: enginetest.NewRig(t, func(o *engine.Options) { o.Journal = c.ends[i] })}
 		p, err := peer.New(&peer.Options{Name: name, Listen: "127.0.0.1:0", Credentials: authority.Credentials(name), Engine: h.Engine, Writer: c.known, Hold: hold})
 		h.must(err)
-		h.gate, err = auth.NewGate(h.Engine, &auth.Options{Secret: testSecret, Peers: p, Rules: auth.Rules{Registration: &auth.Registration{Token: "let me in"}}})
+		h.gate, err = auth.NewGate(h.Engine, &auth.Options{Secret: testSecret, Peers: p, Confirm: func(context.Context) error { return c.confirm(i) }, Rules: auth.Rules{Registration: &auth.Registration{Token: "let me in"}}})
 		h.must(err)
 		h.server, err = New(&Options{Listen: "127.0.0.1:0", Engine: h.Engine, Gate: h.gate, Peers: p})
 		h.must(err)
 		p.Handle(peer.API, h.server)
 		p.Handle(peer.Note, h.gate)
+		verbs := admin.NewHandler(h.Engine, "test", slog.New(slog.DiscardHandler))
+		verbs.Peers = p
+		p.Handle(peer.Verb, verbs)
+		c.verbs = append(c.verbs, verbs)
 		h.must(p.Listen())
 		c.run(p)
 		c.houses, c.peers = append(c.houses, h), append(c.peers, p)
@@ -77,6 +86,16 @@ func (c *nodes) known() (string, string, bool) {
 		return "", "", false
 	}
 	return c.peers[i].Name(), c.peers[i].Addr().String(), true
+}
+
+// confirm has a node look, unless nobody writes: then nothing can be confirmed here.
+func (c *nodes) confirm(i int) error {
+	if c.writer.Load() < 0 {
+		return errors.New("nobody answers")
+	}
+	c.confirmed.Add(1)
+	c.level(c.houses[i])
+	return nil
 }
 
 // lead makes a node the writer. Others that wrote are told.
@@ -264,4 +283,56 @@ func TestWritersChange(t *testing.T) {
 			t.Errorf("node %d has %d alerts of %d", i, n, each*len(c.houses))
 		}
 	}
+}
+
+// Verbs at any node are the writer's, and known where they were asked for when they return.
+func TestVerbsOfNodes(t *testing.T) {
+	t.Parallel()
+	c := newNodes(t, 2, 0, time.Second)
+	b := c.houses[1]
+	local := admin.Local(c.verbs[1])
+	defer local.Close()
+	b.must(local.AddBouncer(t.Context(), &admin.NewBouncer{Name: "edge", KeyHash: hashOfTest(1)}))
+	if b.View().Bouncer("edge") == nil {
+		t.Error("a bouncer is not known where it was added")
+	}
+	if err := local.AddBouncer(t.Context(), &admin.NewBouncer{Name: "edge", KeyHash: hashOfTest(2)}); !errors.Is(err, engine.ErrExists) {
+		t.Errorf("a bouncer again: %v", err)
+	}
+	remote := c.verbs[1].ClientOf(&admin.Remote{Name: "alice", Address: netip.MustParseAddr("192.0.2.9")})
+	if names, err := remote.DeleteBouncer(t.Context(), "edge"); err != nil || len(names) != 1 || b.View().Bouncer("edge") != nil {
+		t.Errorf("a bouncer less: %v, %v", names, err)
+	}
+	if _, err := local.Bouncers(t.Context()); err != nil {
+		t.Errorf("a list: %v", err)
+	}
+	c.lead(1)
+	b.must(local.AddBouncer(t.Context(), &admin.NewBouncer{Name: "here", KeyHash: hashOfTest(3)}))
+}
+
+func hashOfTest(n byte) []byte {
+	h := engine.KeyHash{n}
+	return h[:]
+}
+
+// Who is not known is refused once that is confirmed, and not where it cannot be.
+func TestStrangersOfNodes(t *testing.T) {
+	t.Parallel()
+	c := newNodes(t, 2, 0, 20*time.Millisecond)
+	b, before := c.houses[1], c.confirmed.Load()
+	ask := func(want int) {
+		t.Helper()
+		if got := b.ask("GET", "/v1/decisions?ip=192.0.2.1", "", "X-Api-Key: nobody's"); got.status != want {
+			t.Errorf("a key of nobody: %d %s", got.status, got.body)
+		}
+		if got := b.ask("POST", "/v1/watchers/login", `{"machine_id":"nobody","password":"a-password","scenarios":[]}`); got.status != map[int]int{403: 401, 503: 503}[want] {
+			t.Errorf("a machine of nobody: %d %s", got.status, got.body)
+		}
+	}
+	ask(403)
+	if n := c.confirmed.Load() - before; n != 2 {
+		t.Errorf("it was confirmed %d times", n)
+	}
+	c.writer.Store(-1)
+	ask(503)
 }

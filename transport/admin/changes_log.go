@@ -22,6 +22,10 @@ func (h *Handler) logChange(ctx context.Context, what string, args ...any) {
 		h.log.Info("operator: "+what, append(args, r.described()...)...)
 		return
 	}
+	if p := passedBy(ctx); p != nil {
+		h.log.Info("operator: "+what, append(args, "user", p.By.Name)...)
+		return
+	}
 	c, ok := ctx.Value(callerKey{}).(*caller)
 	if !ok {
 		return

@@ -17,6 +17,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/export"
+	"lapid/transport/peer"
 )
 
 // Handler answers the operator's verbs from an engine. It may serve any number
@@ -70,6 +71,11 @@ type Handler struct {
 
 	// Console is where operators log in over HTTP, as a URL; "" and nil: nowhere. Set before the first request.
 	Console func() string
+
+	// Peers are the other servers that share the history: verbs that write are passed on to the
+	// one that writes, and answered here for them (ServePassed). nil: there are none. Set before the
+	// first request.
+	Peers *peer.Node
 
 	engine  *engine.Engine
 	program string // version shown in Status
@@ -213,6 +219,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if answer := (&watched{ResponseWriter: w}); h.Failed != nil && !reads[path.Base(r.URL.Path)] {
 		defer func() { h.tellFailed(ctx, r.URL.Path, answer.status) }()
 		w = answer
+	}
+	if h.elsewhere(ctx, r.URL.Path) {
+		h.pass(w, r.WithContext(ctx), serve)
+		return
 	}
 	serve(w, r.WithContext(ctx))
 }
@@ -401,6 +411,7 @@ func fail(w http.ResponseWriter, err error) {
 			status = k.status
 		}
 	}
+	peer.Again(w.Header(), err)
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(f)

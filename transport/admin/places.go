@@ -173,6 +173,9 @@ func operatorOf(ctx context.Context) engine.Actor {
 	if r := remoteOf(ctx); r != nil {
 		return r.actor()
 	}
+	if p := passedBy(ctx); p != nil {
+		return p.By
+	}
 	if c, ok := ctx.Value(callerKey{}).(*caller); ok {
 		return userActor(c.user)
 	}

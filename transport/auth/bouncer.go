@@ -47,6 +47,25 @@ const (
 // A recognised bouncer costs no allocation. Otherwise the row may have to be
 // written down, so the error is a *Refusal or one of the engine's.
 func (g *Gate) Bouncer(ctx context.Context, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
+	row, err := g.bouncer(ctx, key, client, userAgent, readOnly)
+	if err == errUnknownKey && g.confirm != nil {
+		if err = g.confirmed(ctx); err == nil {
+			return g.bouncer(ctx, key, client, userAgent, readOnly)
+		}
+	}
+	return row, err
+}
+
+// confirmed returns when what is known here is as new as anywhere. Who cannot be looked up so is told
+// to come again, not that he is unknown.
+func (g *Gate) confirmed(ctx context.Context) error {
+	if err := g.confirm(ctx); err != nil {
+		return &engine.Error{Kind: engine.ErrBusy, Text: "it cannot be confirmed at the moment who asks, try again later", Cause: err}
+	}
+	return nil
+}
+
+func (g *Gate) bouncer(ctx context.Context, key []byte, client netip.Addr, userAgent []byte, readOnly bool) (*engine.BouncerRow, error) {
 	if len(key) == 0 {
 		return nil, errNoKey
 	}

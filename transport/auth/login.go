@@ -36,6 +36,12 @@ const wrongPassword = "incorrect Username or Password"
 // ended while waiting.
 func (g *Gate) Login(ctx context.Context, c Credentials, client netip.Addr, userAgent []byte) (Grant, error) {
 	m := g.engine.View().Machine(c.MachineID)
+	if (m == nil || !m.Validated) && g.confirm != nil {
+		if err := g.confirmed(ctx); err != nil {
+			return Grant{}, err
+		}
+		m = g.engine.View().Machine(c.MachineID)
+	}
 	switch {
 	case m == nil:
 		return Grant{}, notLoggedIn(UnknownMachine, "").of(c.MachineID)

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"bytes"
 	"errors"
 	"fmt"
@@ -73,6 +74,17 @@ func (g *Gate) Session(authorization, cookie []byte) (string, error) {
 // stands checks that the machine of a token is still there, is the very one
 // that logged in and not another that was given its id, and is trusted.
 func (g *Gate) stands(s session) error {
+	err := g.isThere(s)
+	if err != nil && g.confirm != nil {
+		if err := g.confirmed(context.Background()); err != nil {
+			return err
+		}
+		return g.isThere(s)
+	}
+	return err
+}
+
+func (g *Gate) isThere(s session) error {
 	switch m := g.engine.View().Machine(s.id); {
 	case m == nil || s.born != 0 && s.born != m.CreatedAt:
 		return notLoggedIn(UnknownMachine, "").of(s.id)

@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path"
+	"strings"
+
+	"lapid/engine"
+	"lapid/transport/peer"
+)
+
+// Beside other servers that share the history (Handler.Peers) verbs that write are passed on, whole,
+// to the one that writes, and answered as it does, once what they did is known here too. Those
+// whose request has no end of its own (Streams) are not: they say who writes nothing here.
+
+// passedOperator is who asks, as the server knows it where the verb came.
+type passedOperator struct {
+	By     engine.Actor
+	Token  uint32 `json:",omitempty"`
+	Remote bool   `json:",omitempty"`
+}
+
+type passedKey struct{}
+
+// passedBy is who asked at another server; nil: the verb came here.
+func passedBy(ctx context.Context) *passedOperator {
+	p, _ := ctx.Value(passedKey{}).(*passedOperator)
+	return p
+}
+
+// ownVerbs are about this server, though they may change something of it.
+func ownVerb(verb string) bool {
+	return reads[path.Base(verb)] || localVerbs[verb] || strings.HasPrefix(verb, "/shadow/") || strings.HasPrefix(verb, "/orders/")
+}
+
+// elsewhere reports whether a verb is for another server to answer.
+func (h *Handler) elsewhere(ctx context.Context, verb string) bool {
+	return h.Peers != nil && !h.engine.Writes() && !ownVerb(verb) && passedBy(ctx) == nil
+}
+
+// pass has the writer answer a verb whose body was read, or serve does, if this server has become it.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+	ctx := r.Context()
+	who := passedOperator{By: operatorOf(ctx), Token: senderOf(ctx).Token, Remote: remoteOf(ctx) != nil}
+	id, err := h.engine.NewRequest()
+	var body, by []byte
+	if err == nil {
+		body, err = io.ReadAll(r.Body)
+	}
+	if err == nil {
+		by, err = json.Marshal(&who)
+	}
+	if err != nil {
+		fail(w, unreadable(err))
+		return
+	}
+	err = h.Peers.Pass(ctx, &peer.Request{Kind: peer.Verb, ID: id, Method: r.Method, Target: r.URL.Path, Client: senderOf(ctx).Address, Who: string(by), Body: body}, w)
+	switch {
+	case err == nil:
+	case errors.Is(err, peer.ErrHere):
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		serve(w, r.WithContext(engine.ForRequest(ctx, id)))
+	case errors.Is(err, peer.ErrPerhaps):
+		fail(w, &engine.Error{Kind: engine.ErrUnsure, Text: err.Error(), Cause: err})
+	default:
+		fail(w, &engine.Error{Kind: engine.ErrNotWriter, Text: err.Error(), Cause: err})
+	}
+}
+
+// ServePassed answers a verb that another server passes on. It implements peer.Handler.
+func (h *Handler) ServePassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
+	who := &passedOperator{}
+	if err := json.Unmarshal([]byte(r.Who), who); err != nil {
+		return fmt.Errorf("who asked for a verb at another server: %w", err)
+	}
+	ctx = context.WithValue(ctx, passedKey{}, who)
+	if who.Remote {
+		ctx = (&Remote{Name: who.By.Name, Address: r.Client, Token: who.Token}).On(ctx)
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, localBase+r.Target, bytes.NewReader(r.Body))
+	if err != nil {
+		return fmt.Errorf("a verb that was passed on: %w", err)
+	}
+	h.ServeHTTP(w, request)
+	return nil
+}
