@@ -1,8 +1,8 @@
 package auth
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
