@@ -66,8 +66,11 @@ func (d Dir) Node() (n Node, err error) {
 	return n, nil
 }
 
-// NoteNode writes it down, durably.
+// NoteNode writes it down, durably. The zero value, where nothing is written down, leaves it at that.
 func (d Dir) NoteNode(n Node) error {
+	if n.Cluster == "" && n.Wish == "" && Missing(d.NodeFile()) {
+		return nil
+	}
 	text, err := json.Marshal(n)
 	if err != nil {
 		return err

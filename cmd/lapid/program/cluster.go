@@ -46,7 +46,7 @@ const (
 // in etcd. Nothing happens to a server for itself.
 func (p *program) openCluster(ctx context.Context) error {
 	if !p.setup.Own.Cluster.On() {
-		return nil
+		return p.leaveHistory()
 	}
 	if p.shadowing != nil {
 		return errors.New("a node of a cluster cannot be in front of another server (lapid shadow): take the section cluster away")
@@ -81,6 +81,32 @@ func (p *program) openCluster(ctx context.Context) error {
 		c.startMember(ctx, p)
 	}
 	return nil
+}
+
+// checkCluster reads the files of a node: what is wrong with them is found before anything is opened.
+func checkCluster(s *config.Setup) error {
+	if !s.Own.Cluster.On() {
+		return nil
+	}
+	if _, err := s.ClusterOptions(); err != nil {
+		return err
+	}
+	c := s.Cluster()
+	if _, err := peer.LoadCredentials(c.CertFile, c.KeyFile, c.CAFile, time.Now()); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	return nil
+}
+
+// leaveHistory notes that a server for itself goes its own way, if its store was that of a node: what it commits from here on
+// the others do not know.
+func (p *program) leaveHistory() error {
+	node, err := p.setup.Data().Node()
+	if err != nil || node.Cluster == "" && node.Wish == "" {
+		return err
+	}
+	p.log.Warn("this server was a node of a cluster and is one for itself from here on: to be a node again it needs an empty data directory, or it begins another cluster (lapid cluster init)", "cluster", node.Cluster)
+	return p.setup.Data().NoteNode(datadir.Node{})
 }
 
 // startMember starts the member beside everything else: one of several is there only once most of them are.
@@ -350,6 +376,15 @@ func (c *cluster) begin(ctx context.Context, node *datadir.Node, rev engine.Revi
 	}
 	*node = datadir.Node{Cluster: id.Cluster.String()}
 	return c.data.NoteNode(*node)
+}
+
+// confirm returns when this node's view is as new as any was anywhere when it was called. Errors: no etcd answers, or that of ctx.
+func (c *cluster) confirm(ctx context.Context, e *engine.Engine) error {
+	rev, err := c.history.Confirm(ctx)
+	if err != nil {
+		return err
+	}
+	return e.Reach(ctx, rev)
 }
 
 // asWriter runs what only the node that writes does: while this one does, again and again, until ctx ends. A server for

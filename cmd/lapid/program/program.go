@@ -116,6 +116,9 @@ func newProgram(s *config.Setup, log *serverLog, sh *Shadowing) (*program, error
 	if _, err := s.Secret(); err != nil {
 		return nil, err
 	}
+	if err := checkCluster(s); err != nil {
+		return nil, err
+	}
 	if p.central, p.unusable = s.Central(); p.central != nil { // why there is none is one of the warnings
 		if p.central.Whitelist, err = s.Whitelist(); err != nil {
 			return nil, err

@@ -27,6 +27,7 @@ import (
 	"lapid/transport/export"
 	notifications "lapid/transport/notify"
 	"lapid/transport/openapi"
+	"lapid/transport/peer"
 )
 
 // useMemory finds out what the server may use and says so. What it returns is to be
@@ -263,7 +264,14 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	var confirm func(context.Context) error
+	var peers *peer.Node
+	if p.cluster != nil {
+		peers = p.cluster.peers
+		confirm = func(ctx context.Context) error { return p.cluster.confirm(ctx, p.engine) }
+	}
 	p.gate, err = auth.NewGate(p.engine, &auth.Options{
+		Peers: peers, Confirm: confirm,
 		Secret: secret, Rules: s.Rules(p.server), Logger: p.log.Logger, IPv6Prefix: s.Own.IPv6Prefix, Labour: p.processors.labour,
 	})
 	if err != nil {

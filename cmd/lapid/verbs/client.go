@@ -146,6 +146,9 @@ func storeThere(s *config.Setup) error {
 // answered, and profiles are not loaded but for a verb that asks them, since verbs bring
 // decisions of their own.
 func ownClient(ctx context.Context, s *config.Setup, version string, rules engine.Profiles) (*admin.Client, func(), error) {
+	if s.Own.Cluster.On() {
+		return nil, nil, fmt.Errorf("no server is running, and this is node %s of a cluster, whose store only its server may change: start it (lapid%s serve)", s.Own.Cluster.Name, s.Named())
+	}
 	back, err := s.Data().AsOwner()
 	if err != nil {
 		return nil, nil, err

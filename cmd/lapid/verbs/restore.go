@@ -345,6 +345,9 @@ func putInPlace(s *config.Setup, made string, there bool) (old string, err error
 	if err != nil {
 		return "", errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", err), os.RemoveAll(made))
 	}
+	if err := s.Data().NoteNode(datadir.Node{}); err != nil { // what is restored has a history of its own
+		return "", errors.Join(fmt.Errorf("nothing was restored, and nothing was changed: %w", err), os.RemoveAll(made))
+	}
 	if old, err = install(made, s.Store(), there, time.Now()); err == nil {
 		_ = s.Data().NoteMade(id) // it is named already, and the next start does this too
 	}
