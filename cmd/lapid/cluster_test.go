@@ -12,6 +12,23 @@ import (
 	"lapid/persist/stream"
 )
 
+// TestClusterPage pastes every block of the page into one shell: three nodes, whatever is done at one is known at all,
+// the node that writes is killed and comes back, and all of them end.
+func TestClusterPage(t *testing.T) {
+	t.Parallel()
+	page, dir := fileOf(t, "docs/cluster.md"), t.TempDir()
+	runPage(t, "cluster.md", page, dir, fmt.Sprintf(`DIR=%s/nodes
+PORT=%d
+start_nodes() { lapid cluster quickstart --dir "$DIR" --port "$PORT" > nodes.log 2>&1 & nodes=$!; }
+`, dir, freePorts(t, 3, 100)))
+	for _, node := range []string{"a", "b", "c"} {
+		text, err := os.ReadFile(filepath.Join(dir, "nodes", node, "log"))
+		if err != nil || strings.Contains(string(text), "level=error") || strings.Contains(string(text), "panic") {
+			t.Errorf("node %s wrote: %v\n%s", node, err, text)
+		}
+	}
+}
+
 // TestClusterStatus: what scripts read of it, where a member is away and where all are.
 func TestClusterStatus(t *testing.T) {
 	t.Parallel()

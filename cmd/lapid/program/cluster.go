@@ -15,6 +15,7 @@ import (
 	"lapid/engine"
 	"lapid/persist/stream"
 	"lapid/persist/stream/member"
+	"lapid/transport/admin"
 	"lapid/transport/peer"
 )
 
@@ -27,7 +28,8 @@ type cluster struct {
 	by       *peer.Credentials
 	peers    *peer.Node // nil until the engine is there
 
-	campaign *campaign // nil: not yet
+	campaign *campaign                     // nil: not yet
+	verbs    atomic.Pointer[admin.Handler] // nil: not yet
 
 	member   atomic.Pointer[member.Member] // nil: none, or not yet
 	ended    chan error                    // of the member's start; has room for one

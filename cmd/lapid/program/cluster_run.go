@@ -33,6 +33,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 		return err
 	}
 	c.peers.Handle(peer.API, peer.HandlerFunc(p.answerPassed))
+	c.peers.Handle(peer.Verb, peer.HandlerFunc(c.doPassed))
 	if err := c.peers.Listen(); err != nil {
 		return err
 	}
@@ -69,6 +70,15 @@ func (p *program) answerPassed(ctx context.Context, r *peer.Request, w http.Resp
 		return engine.ErrNotWriter
 	}
 	return api.ServePassed(ctx, r, w)
+}
+
+// doPassed is answerPassed for operators' verbs.
+func (c *cluster) doPassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
+	verbs := c.verbs.Load()
+	if verbs == nil {
+		return engine.ErrNotWriter
+	}
+	return verbs.ServePassed(ctx, r, w)
 }
 
 // leaveCluster hands the writing over and ends this node's part. The engine runs still.

@@ -42,7 +42,8 @@ func (p *program) makeVerbs() {
 		verbs.Shadow = shadowVerbs{p}
 	}
 	if p.cluster != nil {
-		verbs.Cluster = clusterVerbs{p.cluster}
+		verbs.Cluster, verbs.Peers = clusterVerbs{p.cluster}, p.cluster.peers
+		p.cluster.verbs.Store(verbs)
 	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports, verbs.TryRules = p.exports, config.TryRules

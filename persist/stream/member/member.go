@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.uber.org/zap"
@@ -21,6 +22,7 @@ import (
 // Member is an etcd that runs. Close ends it.
 type Member struct {
 	etcd *embed.Etcd
+	ends atomic.Bool // it was told to: what it says of that is for debugging
 }
 
 // What a file that says nothing gets: etcd's own defaults (5000, 10000) keep ten times as many commits in memory.
@@ -37,13 +39,14 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Member, error) 
 	if err != nil {
 		return nil, err
 	}
-	core := &toSlog{log: log.With("from", "etcd")}
+	m := &Member{}
+	core := &toSlog{log: log.With("from", "etcd"), ends: &m.ends}
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
 	etcd, err := embed.StartEtcd(c)
 	if err != nil {
 		return nil, fmt.Errorf("starting the member of etcd that %s describes: %w", file, err)
 	}
-	m := &Member{etcd}
+	m.etcd = etcd
 	select {
 	case <-etcd.Server.ReadyNotify():
 		return m, nil
@@ -101,6 +104,7 @@ func (m *Member) Addrs() (all []net.Addr) {
 
 // Close ends the member, and gives what it leads away first where there are others. It may be called once.
 func (m *Member) Close() error {
+	m.ends.Store(true)
 	m.etcd.Close()
 	return nil
 }
@@ -108,7 +112,16 @@ func (m *Member) Close() error {
 // toSlog writes etcd's lines to ours.
 type toSlog struct {
 	log    *slog.Logger
+	ends   *atomic.Bool // nil: never
 	fields []zapcore.Field
+}
+
+// level is levelOf while the member runs.
+func (c *toSlog) level(l zapcore.Level) slog.Level {
+	if c.ends != nil && c.ends.Load() {
+		return slog.LevelDebug
+	}
+	return levelOf(l)
 }
 
 // levelOf is quieter than etcd: what it tells of its ordinary life is for who looks for something.
@@ -123,11 +136,11 @@ func levelOf(l zapcore.Level) slog.Level {
 }
 
 func (c *toSlog) Enabled(l zapcore.Level) bool {
-	return c.log.Enabled(context.Background(), levelOf(l))
+	return c.log.Enabled(context.Background(), c.level(l))
 }
 
 func (c *toSlog) With(fields []zapcore.Field) zapcore.Core {
-	return &toSlog{c.log, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return &toSlog{c.log, c.ends, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
 }
 
 func (c *toSlog) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -146,7 +159,7 @@ func (c *toSlog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, name := range slices.Sorted(maps.Keys(values.Fields)) {
 		args = append(args, name, values.Fields[name])
 	}
-	c.log.Log(context.Background(), levelOf(e.Level), e.Message, args...)
+	c.log.Log(context.Background(), c.level(e.Level), e.Message, args...)
 	return nil
 }
 
