@@ -76,6 +76,9 @@ type Handler struct {
 	// one that writes, and answered here for them (ServePassed). nil: there are none. Set before the
 	// first request.
 	Peers *peer.Node
+	// Confirm returns when what is known here is as new as it was anywhere when it was called. It is asked before a verb that reads,
+	// for a second at most, so that operators see what they did, whichever server they ask. nil: there are no others.
+	Confirm func(context.Context) error
 
 	engine  *engine.Engine
 	program string // version shown in Status
@@ -224,6 +227,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.pass(w, r.WithContext(ctx), serve)
 		return
 	}
+	h.confirm(ctx, path.Base(r.URL.Path))
 	serve(w, r.WithContext(ctx))
 }
 

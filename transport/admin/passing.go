@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"time"
 
 	"lapid/engine"
 	"lapid/transport/peer"
@@ -42,6 +43,22 @@ func ownVerb(verb string) bool {
 // elsewhere reports whether a verb is for another server to answer.
 func (h *Handler) elsewhere(ctx context.Context, verb string) bool {
 	return h.Peers != nil && !h.engine.Writes() && !ownVerb(verb) && passedBy(ctx) == nil
+}
+
+// confirmWithin bounds how long a verb waits for what happened elsewhere.
+const confirmWithin = time.Second
+
+// confirm waits, at a server that follows, until it knows what was known anywhere when the verb came. A server that is cut off
+// shows what it has.
+func (h *Handler) confirm(ctx context.Context, word string) {
+	if h.Confirm == nil || h.engine.Writes() || !reads[word] || word == "status" || word == "ready" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, confirmWithin)
+	defer cancel()
+	if err := h.Confirm(ctx); err != nil {
+		h.log.Debug("what operators are shown may be older than what happened elsewhere", "error", err)
+	}
 }
 
 // pass has the writer answer a verb whose body was read, or serve does, if this server has become it.

@@ -16,6 +16,7 @@ import (
 	"lapid/persist/stream"
 	"lapid/persist/stream/member"
 	"lapid/transport/admin"
+	"lapid/transport/auth"
 	"lapid/transport/peer"
 )
 
@@ -30,6 +31,7 @@ type cluster struct {
 
 	campaign *campaign                     // nil: not yet
 	verbs    atomic.Pointer[admin.Handler] // nil: not yet
+	gate     atomic.Pointer[auth.Gate]     // likewise
 
 	member   atomic.Pointer[member.Member] // nil: none, or not yet
 	ended    chan error                    // of the member's start; has room for one
@@ -343,7 +345,7 @@ func (p *program) beginHistory(ctx context.Context) {
 		}
 		if err.Error() != told && ctx.Err() == nil {
 			told = err.Error()
-			p.log.Error("the cluster could not begin yet", "error", err)
+			p.log.Warn("the cluster could not begin yet", "error", err)
 			node.Failed = told
 			_ = c.data.NoteNode(node)
 		}

@@ -33,6 +33,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 		return err
 	}
 	c.peers.Handle(peer.API, peer.HandlerFunc(p.answerPassed))
+	c.peers.Handle(peer.Note, peer.HandlerFunc(c.notePassed))
 	c.peers.Handle(peer.Verb, peer.HandlerFunc(c.doPassed))
 	if err := c.peers.Listen(); err != nil {
 		return err
@@ -79,6 +80,15 @@ func (c *cluster) doPassed(ctx context.Context, r *peer.Request, w http.Response
 		return engine.ErrNotWriter
 	}
 	return verbs.ServePassed(ctx, r, w)
+}
+
+// notePassed is answerPassed for what another node has seen of a machine or a bouncer.
+func (c *cluster) notePassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
+	gate := c.gate.Load()
+	if gate == nil {
+		return engine.ErrNotWriter
+	}
+	return gate.ServePassed(ctx, r, w)
 }
 
 // leaveCluster hands the writing over and ends this node's part. The engine runs still.

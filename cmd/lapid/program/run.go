@@ -277,6 +277,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if p.cluster != nil {
+		p.cluster.gate.Store(p.gate)
+	}
 	var history engine.HistoryName
 	if err := p.settled(ctx, func() (err error) { history, err = p.engine.NameHistory(ctx); return err }); err != nil {
 		return err
