@@ -33,13 +33,14 @@ func standingOf(a answer) standing {
 
 // look reads a standing, linearizable, and checks that it is of this cluster.
 func (l *Log) look(ctx context.Context) (standing, error) {
+	known := l.knows() // before it is asked: a history may begin here meanwhile
 	a, err := l.ask(ctx, request{then: l.gets()})
 	if err != nil {
 		return standing{}, err
 	}
 	s := standingOf(a)
-	if s.id == nil {
-		return s, l.begun(ErrNotBegun)
+	if s.id == nil && !known {
+		return s, ErrNotBegun
 	}
 	if _, err := l.identify(s); err != nil {
 		return s, err
@@ -47,12 +48,16 @@ func (l *Log) look(ctx context.Context) (standing, error) {
 	return s, l.attend(s)
 }
 
+// knows reports whether this node knows a history under the prefix.
+func (l *Log) knows() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.identity != nil || l.options.Trace.Cluster != ClusterID{}
+}
+
 // begun: a history that was there and is gone is more than one that has not begun.
 func (l *Log) begun(err error) error {
-	l.mu.Lock()
-	known := l.identity != nil || l.options.Trace.Cluster != ClusterID{}
-	l.mu.Unlock()
-	if known {
+	if l.knows() {
 		return l.stop(fmt.Errorf("%w: the prefix %s is empty, though this node knows a history there: it was deleted, or this is another etcd. "+
 			"If it is lost for good, `lapid cluster init --again` on the node with the highest revision begins anew", ErrOtherHistory, l.options.Prefix))
 	}
