@@ -13,7 +13,7 @@ import (
 )
 
 // TestClusterPage pastes every block of the page into one shell: three nodes, whatever is done at one is known at all,
-// the node that writes is killed and comes back, and all of them end.
+// a node is killed and comes back, and all of them end.
 func TestClusterPage(t *testing.T) {
 	t.Parallel()
 	page, dir := fileOf(t, "docs/cluster.md"), t.TempDir()
