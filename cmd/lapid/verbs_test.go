@@ -232,7 +232,7 @@ func TestDecisionVerbs(t *testing.T) {
 		{"decisions delete --id foo", 1, "", "~id 'foo' is not an integer: "},
 		{"decisions delete --id 99999", 1, "", "Error: lapid decisions delete: unable to delete decision: API error: decision with id '99999' doesn't exist: unable to delete\n"},
 		{"decisions delete -i 9.9.9.9", 0, "", "level=info msg=\"0 decision(s) deleted\"\n"},
-		{"decisions delete -i 1.2.3.4", 0, "", "~left)\"\nlevel=info msg=\"3 decision(s) deleted\"\n"},
+		{"decisions delete -i 1.2.3.4", 0, "", "~left)\"\nlevel=info msg=\"'decisions restore 7' takes it back\"\nlevel=info msg=\"3 decision(s) deleted\"\n"},
 		{"decisions delete -v bob -o json", 0, "~\"deleted\": ", ""},
 		{"decisions add -i 198.51.100.77 -d 1h -R why -o json", 0, `re:^{\n "scope": "Ip",\n "value": "198.51.100.77",\n "type": "ban",\n "duration": "1h",\n "reason": "why",\n "revision": [1-9][0-9]*\n}\n$`, ""},
 		{"decisions delete -i 198.51.100.77 -o json", 0, "{\n \"deleted\": 1\n}\n", ""},

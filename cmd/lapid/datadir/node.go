@@ -46,7 +46,7 @@ func (d Dir) NodeFile() string { return filepath.Join(d.Folder(), nodeName) }
 // Node reads it. No file is the zero value. No link is followed to it, and no pipe waited for.
 func (d Dir) Node() (n Node, err error) {
 	f, err := os.OpenFile(d.NodeFile(), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return n, nil
 	}
 	if err != nil {

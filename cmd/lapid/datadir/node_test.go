@@ -16,6 +16,10 @@ func TestNode(t *testing.T) {
 	if n, err := d.Node(); err != nil || !reflect.DeepEqual(n, Node{}) {
 		t.Errorf("without a file: %+v, %v", n, err)
 	}
+	file := Dir(d.NodeFile())
+	if n, err := file.Node(); err != nil || !reflect.DeepEqual(n, Node{}) {
+		t.Errorf("below what is no folder: %+v, %v", n, err)
+	}
 	want := Node{Cluster: "00ff", Wish: WishInit, Failed: "etcd is away", Trace: []byte(`{"a":1}`)}
 	if err := d.NoteNode(want); err != nil {
 		t.Fatal(err)
