@@ -106,7 +106,9 @@ func (l *Log) sawKnown(kvs []*mvccpb.KeyValue, all bool) {
 			l.log.Warn("what a node tells of itself cannot be read", "node", name, "error", err)
 			continue
 		}
-		t.Ahead = time.Until(t.Clock)
+		if t.Ahead = time.Until(t.Clock); all && t.Ahead < 0 {
+			t.Ahead = 0 // it lay there, nobody knows for how long: only a clock that is ahead shows
+		}
 		came = append(came, t)
 	}
 	l.mu.Lock()

@@ -9,11 +9,11 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
 	"lapid/engine"
+	"lapid/persist/stream"
 )
 
 // ClusterSettings make this server one of several with one history, which is kept in order by etcd: off
@@ -81,8 +81,6 @@ type KeepSettings struct {
 
 const clusterVariables = "LAPID_CLUSTER_"
 
-var nodeName = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-
 // On reports whether this server is a node of a cluster.
 func (c *ClusterSettings) On() bool { return c.Name != "" }
 
@@ -91,8 +89,8 @@ func (c *ClusterSettings) check() (key string, err error) {
 	if reflect.ValueOf(*c).IsZero() {
 		return "", nil
 	}
-	if !nodeName.MatchString(c.Name) {
-		return "cluster.name", fmt.Errorf("cluster.name must be 1 to 32 of a-z, 0-9 and -, and no other node's, such as a, not %q", c.Name)
+	if err := stream.CheckNode(c.Name); err != nil {
+		return "cluster.name", fmt.Errorf("cluster.name: %w, and no other node's", err)
 	}
 	for _, missing := range [...]struct{ key, value, what string }{
 		{"listen", c.Listen, "host:port for the other nodes, such as 192.0.2.1:7422"},

@@ -119,12 +119,26 @@ func (c *cluster) startMember(ctx context.Context, p *program) {
 	p.noteStart("the member of etcd in this process waits for the others")
 	go func() {
 		m, err := member.Start(ctx, c.settings.Member, p.log.Logger)
-		if err == nil {
+		switch {
+		case err == nil:
 			c.member.Store(m)
 			p.log.Info("the member of etcd in this process is ready", "file", c.settings.Member)
+		case ctx.Err() == nil:
+			p.log.Error("there is no member of etcd in this process: mend that and start again; until then the others must be most of them", "error", err)
 		}
 		c.ended <- err
 	}()
+}
+
+// memberFailed is why there is no member, once; nil: there is, or not yet.
+func (c *cluster) memberFailed() error {
+	select {
+	case err := <-c.ended:
+		c.ended <- nil // closeCluster waits for it
+		return err
+	default:
+		return nil
+	}
 }
 
 // closeCluster is the last that is taken down.
@@ -133,7 +147,7 @@ func (p *program) closeCluster() {
 	if c == nil {
 		return
 	}
-	c.note(nil)
+	c.noteTrace()
 	_ = c.history.Close()
 	if c.stop != nil {
 		c.stop()
@@ -144,19 +158,15 @@ func (p *program) closeCluster() {
 	}
 }
 
-// note changes what the node knows at its next start, with what is known of etcd now.
-func (c *cluster) note(change func(*datadir.Node)) {
+// noteTrace writes down what is known of etcd now, for the next start.
+func (c *cluster) noteTrace() {
 	node, err := c.data.Node()
-	if err != nil {
-		return
+	trace := c.history.Trace()
+	if err != nil || node.Cluster != trace.Cluster.String() {
+		return // it is of another history
 	}
-	if change != nil {
-		change(&node)
-	}
-	if trace := c.history.Trace(); node.Cluster == trace.Cluster.String() {
-		node.Trace, _ = json.Marshal(trace) // it has nothing that cannot be
-	}
-	_ = c.data.NoteNode(node)
+	node.Trace, _ = json.Marshal(trace) // it has nothing that cannot be
+	_ = c.data.NoteNode(node)           // or the next time
 }
 
 // joinHistory finds out, before the store is opened, that this node has a history or is to begin one, and gets it
@@ -169,7 +179,7 @@ func (p *program) joinHistory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if node.Cluster != "" || node.Wish != "" {
+		if node.Wish != "" || node.Cluster != "" && !p.storeEmpty() {
 			return nil
 		}
 		id, err := c.look(ctx)
@@ -184,13 +194,8 @@ func (p *program) joinHistory(ctx context.Context) error {
 			p.log.Warn("this node waits for its cluster", "because", told)
 		}
 		p.noteStart("this node waits for its cluster: " + told)
-		select {
-		case err := <-c.ended:
-			c.ended <- nil
-			if err != nil {
-				return err
-			}
-		default:
+		if err := c.memberFailed(); err != nil {
+			return err
 		}
 		pause(ctx, clusterAgain)
 	}
@@ -204,10 +209,17 @@ func (c *cluster) look(ctx context.Context) (stream.Identity, error) {
 	return c.history.Join(ctx)
 }
 
+// storeEmpty reports whether there is nothing in the place of the store: it was never there, or a node that was to get another
+// one ended in between.
+func (p *program) storeEmpty() bool {
+	names, err := os.ReadDir(p.setup.Store())
+	return errors.Is(err, os.ErrNotExist) || err == nil && len(names) == 0
+}
+
 // becomeNode has an empty store get the history that there is.
 func (p *program) becomeNode(ctx context.Context, id stream.Identity) error {
 	c, store := p.cluster, p.setup.Store()
-	if names, err := os.ReadDir(store); err == nil && len(names) > 0 {
+	if !p.storeEmpty() {
 		return fmt.Errorf("the store in %s has a history of its own, and there is cluster %s at %s: this node can join it with an empty data directory (move %s away); "+
 			"a store becomes the beginning of a cluster with 'lapid%s cluster init', at a prefix at which there is none", store, id.Cluster, c.settings.Etcd.Prefix, c.data.Folder(), p.setup.Named())
 	}
@@ -311,19 +323,20 @@ func (p *program) catchUp(ctx context.Context) error {
 	if node, err := c.data.Node(); err != nil || node.Wish != "" || rev == 0 || c.reaches(ctx, rev) {
 		return err
 	}
-	if err := p.engine.Close(); err != nil {
+	err := p.engine.Close()
+	if p.engine = nil; err != nil {
 		return err
 	}
 	aside := fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev)
 	p.log.Warn("this node was away for longer than etcd keeps the history: its store is put aside, and it gets what there is from another node", "revision", uint64(rev), "aside", aside)
+	if err := os.Remove(c.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // it names the store that goes; before that, so that a start that is interrupted here goes on at the next
+	}
 	if err := os.Rename(p.setup.Store(), aside); err != nil {
 		return err
 	}
 	if err := p.adopt(ctx); err != nil || ctx.Err() != nil {
 		return err
-	}
-	if err := os.Remove(c.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // it names the store that was put aside
 	}
 	return p.openEngine(ctx)
 }

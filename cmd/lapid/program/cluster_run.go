@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"lapid/engine"
@@ -32,9 +33,9 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	if err != nil {
 		return err
 	}
-	c.peers.Handle(peer.API, peer.HandlerFunc(p.answerPassed))
-	c.peers.Handle(peer.Note, peer.HandlerFunc(c.notePassed))
-	c.peers.Handle(peer.Verb, peer.HandlerFunc(c.doPassed))
+	c.peers.Handle(peer.API, onceThere(&p.helper))
+	c.peers.Handle(peer.Note, onceThere(&c.gate))
+	c.peers.Handle(peer.Verb, onceThere(&c.verbs))
 	if err := c.peers.Listen(); err != nil {
 		return err
 	}
@@ -52,43 +53,28 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 		select {
 		case <-changed:
 		case <-time.After(clusterAgain):
-		case err := <-c.ended:
-			c.ended <- nil
-			if err != nil {
-				return err
-			}
 		case <-ctx.Done():
+		}
+		if err := c.memberFailed(); err != nil {
+			return err
 		}
 	}
 	p.condition.cluster.Store(c)
 	return nil
 }
 
-// answerPassed answers what another node passes on. While this one is not open yet another is asked.
-func (p *program) answerPassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
-	api := p.helper.Load()
-	if api == nil {
-		return engine.ErrNotWriter
-	}
-	return api.ServePassed(ctx, r, w)
-}
-
-// doPassed is answerPassed for operators' verbs.
-func (c *cluster) doPassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
-	verbs := c.verbs.Load()
-	if verbs == nil {
-		return engine.ErrNotWriter
-	}
-	return verbs.ServePassed(ctx, r, w)
-}
-
-// notePassed is answerPassed for what another node has seen of a machine or a bouncer.
-func (c *cluster) notePassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
-	gate := c.gate.Load()
-	if gate == nil {
-		return engine.ErrNotWriter
-	}
-	return gate.ServePassed(ctx, r, w)
+// onceThere has what is put there answer what another node passes on. Until then this node is not open, and another is asked.
+func onceThere[T any, H interface {
+	*T
+	peer.Handler
+}](at *atomic.Pointer[T]) peer.Handler {
+	return peer.HandlerFunc(func(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
+		there := at.Load()
+		if there == nil {
+			return engine.ErrNotWriter
+		}
+		return H(there).ServePassed(ctx, r, w)
+	})
 }
 
 // leaveCluster hands the writing over and ends this node's part. The engine runs still.
@@ -133,7 +119,7 @@ func (c *cluster) describe(s *peer.State) {
 func (c *cluster) keepTrace(ctx context.Context) {
 	for ctx.Err() == nil {
 		pause(ctx, traceEvery)
-		c.note(nil)
+		c.noteTrace()
 	}
 }
 

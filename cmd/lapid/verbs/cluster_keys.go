@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -34,7 +35,7 @@ const (
 func clusterKeys(t *Terminal) *cobra.Command {
 	var k keysFlags
 	c := &cobra.Command{
-		Use: "keys DIR NAME=HOST[:LISTEN[:CLIENT[:PEER]]]...", Short: "Make the certificates, the seal and the configuration of a cluster's nodes", Args: cobra.MinimumNArgs(2),
+		Use: "keys DIR NAME=HOST[:LISTEN[:CLIENT[:PEER]]]...", Short: "Make the certificates, the seal and the configuration of a cluster's nodes", Args: keysArgs,
 		Long: `Makes in DIR an authority for certificates (ca.pem, ca-key.pem) and the key that seals what lies in etcd
 (cluster.key), and in DIR/NAME for each node what belongs there: ca.pem, node.pem, node-key.pem, cluster.key, a
 lapid.yaml with the section cluster, and etcd.yaml for a member of etcd, in the node's process or beside it.
@@ -52,6 +53,14 @@ With --renew the certificates of the named nodes are made anew, by the same auth
 	c.Flags().StringVar(&k.prefix, "prefix", "/lapid/main", "what all keys of this cluster in etcd begin with")
 	c.Flags().BoolVar(&k.renew, "renew", false, "make the certificates of the named nodes anew")
 	return c
+}
+
+// keysArgs: a folder and a node.
+func keysArgs(_ *cobra.Command, args []string) error {
+	if len(args) < 2 {
+		return errors.New("a folder and a node at least are needed, such as: lapid cluster keys /root/cluster a=192.0.2.11 b=192.0.2.12 c=192.0.2.13")
+	}
+	return nil
 }
 
 // keysFlags are what the flags say.
