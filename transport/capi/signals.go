@@ -32,6 +32,23 @@ type Console struct {
 	Management bool
 }
 
+// Option is the field of an option by the word that the reference and its console have for it; nil: there is none.
+func (c *Console) Option(word string) *bool {
+	switch word {
+	case "manual":
+		return &c.Manual
+	case "custom":
+		return &c.Custom
+	case "tainted":
+		return &c.Tainted
+	case "context":
+		return &c.Context
+	case "console_management":
+		return &c.Management
+	}
+	return nil
+}
+
 // UsualConsole is what holds without a console.yaml.
 var UsualConsole = Console{Custom: true, Tainted: true}
 

@@ -262,18 +262,7 @@ func (c *Container) readOnline() {
 // share puts in what the environment says of console.yaml.
 func (o *OnlineAccount) share(c *capi.Console) {
 	for _, option := range o.Options {
-		switch option {
-		case "console_management":
-			c.Management = true
-		case "manual":
-			c.Manual = true
-		case "custom":
-			c.Custom = true
-		case "tainted":
-			c.Tainted = true
-		case "context":
-			c.Context = true
-		}
+		*c.Option(option) = true
 	}
 }
 

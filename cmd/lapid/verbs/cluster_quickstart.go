@@ -205,7 +205,12 @@ func (q *quickCluster) tell(ctx context.Context, t *Terminal) (string, error) {
 		}
 	}
 	first := q.nodes[0]
-	key, password, err := first.people(ctx, t)
+	dir := filepath.Dir(first.file)
+	t.File, t.loaded, t.alone = first.file, first.setup, true
+	if err := quickPeople(ctx, t, first.setup, dir); err != nil {
+		return "", err
+	}
+	c, key, err := quickSecrets(first.setup, dir)
 	if err != nil {
 		return "", err
 	}
@@ -217,7 +222,7 @@ func (q *quickCluster) tell(ctx context.Context, t *Terminal) (string, error) {
 	for i, n := range q.nodes {
 		urls[i] = strings.TrimSuffix(n.setup.URL(), "/")
 	}
-	return fmt.Sprintf(quickClusterWords, strings.Join(urls, ", "), clusterLine(status), urls[0], urls[1], urls[2], quickName, password, key, os.Args[0], q.nodes[1].file, q.dir), nil
+	return fmt.Sprintf(quickClusterWords, urls[0], c.Login, c.Password, strings.Join(urls, ", "), clusterLine(status), urls[1], urls[2], key, os.Args[0], q.nodes[1].file, q.dir), nil
 }
 
 // await waits until a node answers as ready.
@@ -235,32 +240,6 @@ func (n *quickNode) await(ctx context.Context) error {
 			return fmt.Errorf("node %s is not ready: %s says why", n.name, filepath.Join(filepath.Dir(n.file), "log"))
 		}
 	}
-}
-
-// people makes the machine and the bouncer of the lines, which later starts find in files.
-func (n *quickNode) people(ctx context.Context, t *Terminal) (key, password string, err error) {
-	dir := filepath.Dir(n.file)
-	t.File, t.loaded, t.alone = n.file, n.setup, true
-	if file := filepath.Join(dir, quickCredentials); datadir.Missing(file) {
-		password := generatedPassword()
-		if err := storeMachine(ctx, t, quickName, password, true); err != nil {
-			return "", "", err
-		}
-		if err := datadir.WriteSecret(file, []byte(config.CredentialsText(n.setup.URL(), quickName, password))); err != nil {
-			return "", "", err
-		}
-	}
-	if file := filepath.Join(dir, quickKey); datadir.Missing(file) {
-		if err := quickBouncer(ctx, t, file); err != nil {
-			return "", "", err
-		}
-	}
-	c, err := n.setup.Credentials()
-	if err != nil {
-		return "", "", err
-	}
-	text, err := os.ReadFile(filepath.Join(dir, quickKey))
-	return strings.TrimSpace(string(text)), c.Password, err
 }
 
 // watch waits until it is told to end, or nothing is left to wait for.
@@ -312,21 +291,21 @@ func (n *quickNode) end() {
 	}
 }
 
-// quickClusterWords: 1 the URLs, 2 the line of status, 3 to 5 each URL, 6 login, 7 password, 8 API key, 9 the program as
-// it was called, 10 the second node's configuration, 11 the folder.
+// quickClusterWords: 1 to 3 those of quickBan, 4 all URLs, 5 the line of status, 6 and 7 the URLs of the second and the third
+// node, 8 API key, 9 the program as it was called, 10 the second node's configuration, 11 the folder.
 const quickClusterWords = `
-Three nodes with one history: %[1]s
-%[2]s
+Three nodes with one history: %[4]s
+%[5]s
 Paste, in another terminal:
 
 # ban 192.0.2.7 at node a, as a log processor would
-curl -s %[3]s/v1/alerts -H "Authorization: Bearer $(curl -s %[3]s/v1/watchers/login -d '{"machine_id":"%[6]s","password":"%[7]s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')" -d '[{"scenario":"manual","scenario_hash":"","scenario_version":"","message":"first ban","kind":"manual","capacity":0,"leakspeed":"0","events":[],"events_count":1,"simulated":false,"start_at":"now","stop_at":"now","source":{"scope":"Ip","value":"192.0.2.7"},"decisions":[{"type":"ban","scope":"Ip","value":"192.0.2.7","duration":"4h","origin":"manual","scenario":"manual"}]}]'
+` + quickBan + `
 
 # ask node b for it, as a live bouncer does
-curl -s '%[4]s/v1/decisions?ip=192.0.2.7' -H 'X-Api-Key: %[8]s'
+curl -s '%[6]s/v1/decisions?ip=192.0.2.7' -H 'X-Api-Key: %[8]s'
 
 # poll the stream of node c
-curl -s '%[5]s/v1/decisions/stream?startup=true' -H 'X-Api-Key: %[8]s'
+curl -s '%[7]s/v1/decisions/stream?startup=true' -H 'X-Api-Key: %[8]s'
 
 # who writes, who follows, how far each is
 %[9]s -c %[10]s cluster status

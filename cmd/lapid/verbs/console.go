@@ -25,18 +25,17 @@ func consoleCommand(t *Terminal) *cobra.Command {
 
 // consoleOption is one line of console.yaml.
 type consoleOption struct {
-	name string
-	on   func(*capi.Console) *bool
+	name string // of capi.Console.Option
 	is   string
 }
 
 // consoleOptions are all, in the order in which they are shown.
 var consoleOptions = []consoleOption{
-	{"manual", func(c *capi.Console) *bool { return &c.Manual }, "Share decisions that an operator made or imported"},
-	{"custom", func(c *capi.Console) *bool { return &c.Custom }, "Share alerts of scenarios that are not the hub's"},
-	{"tainted", func(c *capi.Console) *bool { return &c.Tainted }, "Share alerts of the hub's scenarios that were changed here"},
-	{"context", func(c *capi.Console) *bool { return &c.Context }, "Share the context of alerts with them"},
-	{"console_management", func(c *capi.Console) *bool { return &c.Management }, "Report decisions that are deleted here"},
+	{"manual", "Share decisions that an operator made or imported"},
+	{"custom", "Share alerts of scenarios that are not the hub's"},
+	{"tainted", "Share alerts of the hub's scenarios that were changed here"},
+	{"context", "Share the context of alerts with them"},
+	{"console_management", "Report decisions that are deleted here"},
 }
 
 // allOptions stands for each of them.
@@ -93,7 +92,7 @@ func consoleStatus(t *Terminal) *cobra.Command {
 			table := boxedTable()
 			table.head(center, "Option Name", "Activated", "Description")
 			for _, o := range consoleOptions {
-				on := *o.on(&c)
+				on := *c.Option(o.name)
 				object[o.name] = on
 				rows = append(rows, []string{o.name, fmt.Sprint(on)})
 				table.row(o.name, map[bool]string{false: "🚫", true: "✅"}[on], o.is)
@@ -144,7 +143,7 @@ Options: ` + optionWords() + `.`,
 			}
 			object := map[string]bool{}
 			for _, o := range consoleOptions {
-				object[o.name] = *o.on(&c)
+				object[o.name] = *c.Option(o.name)
 			}
 			return t.json(object, "  ")
 		},
@@ -158,11 +157,11 @@ func setOptions(t *Terminal, s *config.Setup, c capi.Console, list []consoleOpti
 	word := map[bool]string{false: "disabled", true: "enabled"}[on]
 	changed := false
 	for _, o := range list {
-		if *o.on(&c) == on {
+		if *c.Option(o.name) == on {
 			t.success("%s is already %s", o.name, word)
 			continue
 		}
-		*o.on(&c), changed = on, true
+		*c.Option(o.name), changed = on, true
 		t.success("%s is %s", o.name, word)
 	}
 	if !changed && !datadir.Missing(s.ConsoleFile()) {
@@ -287,7 +286,7 @@ func (e *enrolment) enrolled(t *Terminal, s *config.Setup, shared capi.Console, 
 		return fmt.Errorf("this server is enrolled, but %w", err)
 	}
 	for _, o := range consoleOptions {
-		if *o.on(&shared) || slices.ContainsFunc(list, func(one consoleOption) bool { return one.name == o.name }) {
+		if *shared.Option(o.name) || slices.ContainsFunc(list, func(one consoleOption) bool { return one.name == o.name }) {
 			object.Enabled = append(object.Enabled, o.name)
 		}
 	}

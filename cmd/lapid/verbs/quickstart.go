@@ -127,19 +127,8 @@ func furnish(ctx context.Context, t *Terminal, q *quick) error {
 			return err
 		}
 	}
-	if file := filepath.Join(q.dir, quickCredentials); datadir.Missing(file) {
-		password := generatedPassword()
-		if err := storeMachine(ctx, t, quickName, password, true); err != nil {
-			return err
-		}
-		if err := datadir.WriteSecret(file, []byte(config.CredentialsText(s.URL(), quickName, password))); err != nil {
-			return err
-		}
-	}
-	if file := filepath.Join(q.dir, quickKey); datadir.Missing(file) {
-		if err := quickBouncer(ctx, t, file); err != nil {
-			return err
-		}
+	if err := quickPeople(ctx, t, s, q.dir); err != nil {
+		return err
 	}
 	if q.console == noConsole {
 		return nil
@@ -151,6 +140,33 @@ func furnish(ctx context.Context, t *Terminal, q *quick) error {
 		}
 		return err
 	})
+}
+
+// quickPeople makes the machine and the bouncer, each when its file is missing in the folder.
+func quickPeople(ctx context.Context, t *Terminal, s *config.Setup, dir string) error {
+	if file := filepath.Join(dir, quickCredentials); datadir.Missing(file) {
+		password := generatedPassword()
+		if err := storeMachine(ctx, t, quickName, password, true); err != nil {
+			return err
+		}
+		if err := datadir.WriteSecret(file, []byte(config.CredentialsText(s.URL(), quickName, password))); err != nil {
+			return err
+		}
+	}
+	if file := filepath.Join(dir, quickKey); datadir.Missing(file) {
+		return quickBouncer(ctx, t, file)
+	}
+	return nil
+}
+
+// quickSecrets are what the lines to paste need: the machine's credentials and the bouncer's key.
+func quickSecrets(s *config.Setup, dir string) (*config.Credentials, string, error) {
+	c, err := s.Credentials()
+	if err != nil {
+		return nil, "", err
+	}
+	key, err := os.ReadFile(filepath.Join(dir, quickKey))
+	return c, strings.TrimSpace(string(key)), err
 }
 
 // quickBouncer makes the bouncer, anew if only its key was lost. The row is
@@ -171,17 +187,16 @@ func quickBouncer(ctx context.Context, t *Terminal, file string) error {
 // folder's own machine and bouncer in readable form, and go to standard
 // output, never to the log.
 func quickLines(s *config.Setup, dir string) (string, error) {
-	c, err := s.Credentials()
-	if err != nil {
-		return "", err
-	}
-	key, err := os.ReadFile(filepath.Join(dir, quickKey))
+	c, key, err := quickSecrets(s, dir)
 	if err != nil {
 		return "", err
 	}
 	url := strings.TrimSuffix(s.URL(), "/")
-	return fmt.Sprintf(quickWords, url, c.Login, c.Password, strings.TrimSpace(string(key)), s.File, os.Args[0], s.MetricsAddress()), nil
+	return fmt.Sprintf(quickWords, url, c.Login, c.Password, key, s.File, os.Args[0], s.MetricsAddress()), nil
 }
+
+// quickBan bans an address as a log processor would: 1 the URL, 2 login, 3 password.
+const quickBan = `curl -s %[1]s/v1/alerts -H "Authorization: Bearer $(curl -s %[1]s/v1/watchers/login -d '{"machine_id":"%[2]s","password":"%[3]s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')" -d '[{"scenario":"manual","scenario_hash":"","scenario_version":"","message":"first ban","kind":"manual","capacity":0,"leakspeed":"0","events":[],"events_count":1,"simulated":false,"start_at":"now","stop_at":"now","source":{"scope":"Ip","value":"192.0.2.7"},"decisions":[{"type":"ban","scope":"Ip","value":"192.0.2.7","duration":"4h","origin":"manual","scenario":"manual"}]}]'`
 
 // quickWords: 1 the URL, 2 login, 3 password, 4 API key, 5 the configuration,
 // 6 the program as it was called, 7 address of the metrics.
@@ -189,7 +204,7 @@ const quickWords = `
 lapid listens on %[1]s. Paste, in another terminal:
 
 # ban 192.0.2.7 for four hours, as a log processor would
-curl -s %[1]s/v1/alerts -H "Authorization: Bearer $(curl -s %[1]s/v1/watchers/login -d '{"machine_id":"%[2]s","password":"%[3]s"}' | sed 's/.*"token":"\([^"]*\)".*/\1/')" -d '[{"scenario":"manual","scenario_hash":"","scenario_version":"","message":"first ban","kind":"manual","capacity":0,"leakspeed":"0","events":[],"events_count":1,"simulated":false,"start_at":"now","stop_at":"now","source":{"scope":"Ip","value":"192.0.2.7"},"decisions":[{"type":"ban","scope":"Ip","value":"192.0.2.7","duration":"4h","origin":"manual","scenario":"manual"}]}]'
+` + quickBan + `
 
 # ask for it, as a live bouncer does
 curl -s '%[1]s/v1/decisions?ip=192.0.2.7' -H 'X-Api-Key: %[4]s'
