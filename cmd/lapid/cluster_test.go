@@ -45,6 +45,12 @@ func TestClusterStatus(t *testing.T) {
 	if s, code := status("b"); code != 0 || len(s.Nodes) != 3 || len(s.Members) != 3 || s.Writer.Node == "" {
 		t.Errorf("exit code %d, %+v", code, s)
 	}
+	forget := func(node string) int {
+		return (&site{t: t, dir: dir, file: filepath.Join(dir, "b", "config.yaml")}).do("", "cluster", "forget", node).exit
+	}
+	if forget("nobody") == 0 {
+		t.Error("a node that there is not was forgotten")
+	}
 	for _, node := range []string{"c", "b"} {
 		text, err := os.ReadFile(filepath.Join(dir, node, "pid"))
 		pid := 0

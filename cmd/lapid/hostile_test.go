@@ -171,7 +171,7 @@ var verbLines = []string{
 	"why X", "why X:X", "why 192.0.2.77", "why --bouncer X 192.0.2.77", "why decision:1", "why alert:1 --all", "why --at X 192.0.2.77",
 	"audit list", "audit list --actor X --target X", "audit list --since X", "audit export", "audit export --format cef", "audit export --format X", "audit verify", "audit verify --expect X",
 	"exports add X --format plain_text --auth none", "exports add e1 --format X --auth none", "exports add e1 --format mikrotik --auth none --origins X --scenarios-containing X", "exports list", "exports inspect e1", "exports inspect X",
-	"cluster keys X X", "cluster keys", "cluster init", "cluster init --again", "cluster init X", "cluster status", "cluster status X", "cluster hand", "cluster hand X", "cluster quickstart X", "cluster quickstart --port 0 --dir X", "cluster X",
+	"cluster keys X X", "cluster keys", "cluster init", "cluster init --again", "cluster init X", "cluster status", "cluster status X", "cluster hand", "cluster hand X", "cluster forget X", "cluster quickstart X", "cluster quickstart --port 0 --dir X", "cluster X",
 	"secret rotate", "secret rotate --now", "secret rotate X", "secret X", "exports edit e1 --types X", "exports edit X --types ban", "exports accept X", "exports accept e1", "exports render e1", "exports render X", "exports rotate e1", "exports rotate X", "exports delete X", "exports delete e1",
 	"decisions list --scope X --value X", "alerts list", "alerts list -m", "alerts list --scenario X", "alerts list --since X", "alerts inspect 1",
 	"alerts inspect --details 1", "alerts inspect X", "alerts inspect 4711", "backup @DIR@/X", "backup @DIR@/bad.csv", "restore X", "restore @DIR@/bad.csv",

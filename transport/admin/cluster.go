@@ -13,6 +13,8 @@ type ClusterVerbs interface {
 	Status(ctx context.Context) (any, error)
 	// Hand has another node write, the most advanced one if none is named. Errors say why it cannot.
 	Hand(ctx context.Context, node string) error
+	// Forget takes a node that has left for good out of what is shown.
+	Forget(ctx context.Context, node string) error
 }
 
 // errAlone: the server is no node.
@@ -38,6 +40,14 @@ func (h *Handler) clusterHand(ctx context.Context, q *Name) (*struct{}, error) {
 	return &struct{}{}, h.Cluster.Hand(ctx, q.Name)
 }
 
+func (h *Handler) clusterForget(ctx context.Context, q *Name) (*struct{}, error) {
+	if h.Cluster == nil {
+		return nil, errAlone
+	}
+	h.logChange(ctx, "forgot a node that has left", "node", q.Name)
+	return &struct{}{}, h.Cluster.Forget(ctx, q.Name)
+}
+
 // ClusterStatus is how the cluster stands, as JSON.
 func (c *Client) ClusterStatus(ctx context.Context) (json.RawMessage, error) {
 	text, err := ask[json.RawMessage](ctx, c, "/cluster/status", struct{}{})
@@ -50,5 +60,11 @@ func (c *Client) ClusterStatus(ctx context.Context) (json.RawMessage, error) {
 // ClusterHand has another node write; "": the most advanced one.
 func (c *Client) ClusterHand(ctx context.Context, node string) error {
 	_, err := ask[struct{}](ctx, c, "/cluster/hand", &Name{node})
+	return err
+}
+
+// ClusterForget takes a node that has left out of what is shown.
+func (c *Client) ClusterForget(ctx context.Context, node string) error {
+	_, err := ask[struct{}](ctx, c, "/cluster/forget", &Name{node})
 	return err
 }

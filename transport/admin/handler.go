@@ -170,7 +170,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/shadow/reset":  verb(h.shadowReset),
 
 		"/secret/rotate":  verb(h.rotateSecret),
-		"/cluster/status": verb(h.clusterStatus), "/cluster/hand": verb(h.clusterHand),
+		"/cluster/status": verb(h.clusterStatus), "/cluster/hand": verb(h.clusterHand), "/cluster/forget": verb(h.clusterForget),
 
 		"/audit/list":   lines(h.listAudit),
 		"/audit/verify": verb(h.verifyAudit),

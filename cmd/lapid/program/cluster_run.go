@@ -165,3 +165,8 @@ func (v clusterVerbs) Status(ctx context.Context) (any, error) { return v.histor
 
 // Hand has another node write.
 func (v clusterVerbs) Hand(ctx context.Context, node string) error { return v.history.Hand(ctx, node) }
+
+// Forget takes a node that has left out of what is shown.
+func (v clusterVerbs) Forget(ctx context.Context, node string) error {
+	return v.history.Forget(ctx, node)
+}

@@ -218,3 +218,21 @@ advanced. Writes wait meanwhile and are not refused. It is done by itself when a
 		},
 	}
 }
+
+// clusterForget is cluster forget.
+func clusterForget(t *Terminal) *cobra.Command {
+	return &cobra.Command{
+		Use: "forget NODE", Short: "Take a node that has left for good out of what status shows", Args: exactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: `Takes a node that was taken away for good out of what status shows, and out of what the history in etcd is kept for. Its member
+of etcd, if it had one, is taken out with etcdctl member remove. One that runs comes back by itself within seconds: stop it first.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			return t.withClient(c.Context(), func(client *admin.Client) error {
+				err := client.ClusterForget(c.Context(), args[0])
+				if err == nil {
+					t.success("node %s is forgotten", args[0])
+				}
+				return err
+			})
+		},
+	}
+}

@@ -49,6 +49,7 @@ lapid cluster keys /root/cluster d=192.0.2.14 --etcd https://192.0.2.11:2379`,
 lapid cluster status -o json | jq -r '.nodes[] | select(.writes) | .node'`,
 	"cluster hand": `lapid cluster hand
 lapid cluster hand b`,
+	"cluster forget": `lapid cluster forget c`,
 
 	"machines": `lapid machines list`,
 	"machines list": `lapid machines list
