@@ -124,7 +124,11 @@ func clusterLine(s *stream.Status) string {
 			follow = append(follow, n.Node)
 		}
 	}
-	if len(follow) > 0 {
+	switch len(follow) {
+	case 0:
+	case 1:
+		writer += ", " + follow[0] + " follows"
+	default:
 		writer += ", " + strings.Join(follow, " and ") + " follow"
 	}
 	return fmt.Sprintf("%s, revision %d", writer, s.Head.Revision)
@@ -140,7 +144,7 @@ func (t *Terminal) writeCluster(s *stream.Status) {
 		nodes.row(n.Node, nodeRole(n), fmt.Sprint(n.Applied), fmt.Sprint(n.Lag), n.Address, n.Version, aheadWords(n.Ahead), n.HeardAgo.Round(time.Second).String())
 	}
 	t.show(nodes)
-	t.print("\n")
+	t.print("How far each is, it tells every five seconds.\n\n")
 	members := lightTable()
 	members.head(left, "Member of etcd", "State", "Version", "In use", "File", "Quota", "Clients")
 	members.body()
