@@ -110,6 +110,11 @@ func (q *quickCluster) furnish(t *Terminal) error {
 	if q.port < 1 || q.port+(len(quickNodes)-1)*quickNodesApart > 65535 {
 		return fmt.Errorf("--port %d: it and those %d above must be ports", q.port, (len(quickNodes)-1)*quickNodesApart)
 	}
+	for i := range quickNodes { // before anything is written
+		if err := free(q.address(i)); err != nil {
+			return err
+		}
+	}
 	ports, err := freePorts(4 * len(quickNodes))
 	if err != nil {
 		return err
@@ -125,12 +130,26 @@ func (q *quickCluster) furnish(t *Terminal) error {
 	for i, n := range q.nodes { // the last file tells that all are there
 		dir := filepath.Dir(n.file)
 		text := fmt.Appendf(nil, quickText, config.Scalar(filepath.Join(dir, "data")), config.Scalar(filepath.Join(dir, quickCredentials)),
-			config.Scalar("127.0.0.1:"+strconv.Itoa(q.port+i*quickNodesApart)), config.Scalar("127.0.0.1"), strconv.Itoa(ports[4*i+3]))
+			config.Scalar(q.address(i)), config.Scalar("127.0.0.1"), strconv.Itoa(ports[4*i+3]))
 		if err := datadir.WriteSecret(n.file, text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// address is where the Local API of a node is to be at the first start.
+func (q *quickCluster) address(i int) string {
+	return "127.0.0.1:" + strconv.Itoa(q.port+i*quickNodesApart)
+}
+
+// free complains about an address that another program has.
+func free(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("%s is taken by another program: stop it, or choose another port with --port, in another folder (--dir) if there are nodes in this one: %w", address, err)
+	}
+	return l.Close()
 }
 
 // freePorts finds ports of this machine that nobody listens on, all different.
@@ -156,12 +175,12 @@ func (q *quickCluster) look(ctx context.Context, t *Terminal) (err error) {
 			c.Close()
 			return fmt.Errorf("node %s runs already in %s: use it, stop it, or choose another folder with --dir", n.name, filepath.Dir(n.file))
 		}
-		address := n.setup.Config.API.Server.ListenURI
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return fmt.Errorf("%s is taken by another program: stop it, or choose another port with --port and another folder with --dir: %w", address, err)
+		if err := free(n.setup.Config.API.Server.ListenURI); err != nil {
+			return err
 		}
-		_ = l.Close()
+	}
+	if at := q.nodes[0].setup.Config.API.Server.ListenURI; at != q.address(0) {
+		t.log("warning", "--port %d has no effect: the nodes in %s were made before, and the first one is at %s; choose another folder with --dir", q.port, q.dir, at)
 	}
 	return wishBegin(q.nodes[0].setup)
 }
