@@ -108,24 +108,12 @@ func TestRequestsAmongWriters(t *testing.T) {
 				}
 			})
 		}
-		stop := make(chan struct{})
-		var changing sync.WaitGroup
-		changing.Go(func() {
-			for i := 1; ; i = 1 - i {
-				select {
-				case <-stop:
-					return
-				case <-p.settled: // between two changes a write comes to its end
-				}
-				p.lead(i)
-				if err := p.rigs[1-i].Yield(context.Background()); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-		wg.Wait()
-		close(stop)
-		changing.Wait()
+		over := make(chan struct{})
+		go func() { wg.Wait(); close(over) }()
+		for i := 1; p.goesOn(over); i = 1 - i {
+			p.lead(i)
+			p.must(p.rigs[1-i].Yield(context.Background()))
+		}
 		for i, r := range p.rigs {
 			newest, err := p.nodes[i].Newest(t.Context())
 			if err == nil {
