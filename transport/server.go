@@ -84,7 +84,7 @@ func (s *Server) Run(ctx context.Context) error {
 	tick.Go(func() { s.tick(stop) })
 	watching, release := context.WithCancel(ctx)
 	defer release()
-	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView, s.Help) })
+	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView, s.front.Rest) })
 	if s.access != nil {
 		go s.access.write()
 		defer s.access.end()

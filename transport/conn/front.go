@@ -191,6 +191,17 @@ func (f *Front) Help() {
 	}
 }
 
+// Rest is Help for who has news for thousands and has worked for so long: after that it leaves the processor to
+// small questions for as long, while some come.
+func (f *Front) Rest(worked time.Duration) {
+	for _, l := range f.listeners() {
+		if loops := l.loops.Load(); loops != nil {
+			loops.Help()
+			loops.GiveWay(worked)
+		}
+	}
+}
+
 // Counts are connections, at one moment.
 type Counts struct {
 	Looped int // on loops

@@ -73,26 +73,35 @@ const admitAtOnce = 8
 // is served in the order in which it came: a live query would wait for all that were accepted
 // before it. So no more are accepted than are served; the others wait in the kernel.
 func (l *listener) admit(loops *reactor.Reactor) {
+	var worked time.Duration // for those at once, without the waits for them
 	for n := 1; ; n++ {
 		if n%admitAtOnce == 0 {
-			loops.CatchUp()
+			loops.CatchUp(worked)
+			worked = 0
 		}
 		c, err := l.accept()
 		if err != nil {
 			l.end(err)
 			return
 		}
-		if !l.enter(c) {
-			continue
-		}
-		if l.tls != nil {
-			l.greet(c)
-			continue
-		}
-		if err := loops.Take(c); err != nil {
-			l.count.Add(-1)
-			l.core.log.Warn("a connection was lost", "error", err)
-		}
+		began := time.Now()
+		l.admitOne(loops, c)
+		worked += time.Since(began)
+	}
+}
+
+// admitOne gives a connection to the loops.
+func (l *listener) admitOne(loops *reactor.Reactor, c net.Conn) {
+	if !l.enter(c) {
+		return
+	}
+	if l.tls != nil {
+		l.greet(c)
+		return
+	}
+	if err := loops.Take(c); err != nil {
+		l.count.Add(-1)
+		l.core.log.Warn("a connection was lost", "error", err)
 	}
 }
 

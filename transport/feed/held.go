@@ -182,12 +182,12 @@ func (h *held) remove(w *Held) {
 func (f *Feed) Release() { f.held.once.Do(func() { close(f.held.released) }) }
 
 // Watch wakes those who wait, until ctx ends or Release is called; then all of them for the last time, and no
-// more are taken. changed and view are the engine's Changed and StreamView; help is called
-// again and again while many are woken, and has others answered meanwhile. It is to be
+// more are taken. changed and view are the engine's Changed and StreamView; rest is called
+// again and again while many are woken, with how long was worked since, and has others answered meanwhile. It is to be
 // called once.
-func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view func() *engine.View, help func()) {
+func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view func() *engine.View, rest func(worked time.Duration)) {
 	h := &f.held
-	wakeAll := func(list []*Held) []*Held { return wakeAll(list, help) }
+	wakeAll := func(list []*Held) []*Held { return wakeAll(list, rest) }
 	ticker := time.NewTicker(heldSlot)
 	defer ticker.Stop()
 	asked := time.Now() // who is stale
@@ -217,10 +217,10 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 				busy = append(busy, wakeAll(h.stale())...)
 			}
 		case <-h.released:
-			h.finish(busy, help)
+			h.finish(busy, rest)
 			return
 		case <-ctx.Done():
-			h.finish(busy, help)
+			h.finish(busy, rest)
 			return
 		}
 	}
@@ -362,14 +362,16 @@ func (h *held) due(now int64) (out []*Held) {
 }
 
 // wakeAll wakes, and gives those back who were busy.
-func wakeAll(list []*Held, help func()) (busy []*Held) {
+func wakeAll(list []*Held, rest func(worked time.Duration)) (busy []*Held) {
+	began := time.Now()
 	for i, w := range list {
 		if !w.wake(w.last) && !w.gone() {
 			busy = append(busy, w)
 		}
 		if i%wakesAtOnce == wakesAtOnce-1 {
-			help()
+			rest(time.Since(began))
 			runtime.Gosched()
+			began = time.Now()
 		}
 	}
 	return busy
@@ -388,7 +390,7 @@ func (h *held) waiting() int {
 }
 
 // finish wakes everybody for the last time.
-func (h *held) finish(busy []*Held, help func()) {
+func (h *held) finish(busy []*Held, rest func(worked time.Duration)) {
 	h.mu.Lock()
 	h.closed = true
 	for _, g := range h.groups {
@@ -402,7 +404,7 @@ func (h *held) finish(busy []*Held, help func()) {
 		w.last = true
 	}
 	for len(busy) > 0 {
-		if busy = wakeAll(busy, help); len(busy) > 0 {
+		if busy = wakeAll(busy, rest); len(busy) > 0 {
 			time.Sleep(wakeAgain)
 		}
 	}

@@ -16,7 +16,7 @@ func watched(t testing.TB) (h *house, end func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		h.feed.Watch(ctx, h.Changed, h.StreamView, func() {})
+		h.feed.Watch(ctx, h.Changed, h.StreamView, func(time.Duration) {})
 	}()
 	end = func() { cancel(); <-done }
 	t.Cleanup(end)

@@ -36,6 +36,12 @@ const (
 	helpsAtOnce = 4
 	// catchUpAtMost is how often CatchUp does.
 	catchUpAtMost = 16
+	// Who serves the crowd works for stretch, while somebody else asks, and then rests for twice as
+	// long as it worked, where one loop has all, restAtMost at most. Somebody else asks if he was
+	// served within asking.
+	stretch    = 100 * time.Microsecond
+	restAtMost = 2 * time.Millisecond
+	asking     = 20 * time.Millisecond
 	// turn is how long a loop goes on before it lets other goroutines have the
 	// processor, while there is always something to do.
 	turn = 200 * time.Microsecond
@@ -59,6 +65,7 @@ type Reactor struct {
 	next    atomic.Uint32 // whose turn it is to get a connection
 	count   atomic.Int64
 	conns   table
+	asked   atomic.Int64 // when a small question came last, since the reactor began, to the millisecond
 
 	stopping atomic.Bool
 	stop     chan struct{}
@@ -66,22 +73,27 @@ type Reactor struct {
 	running  sync.WaitGroup
 }
 
-// group is a number of connections and the loops that wait for them. One loop at a time
-// waits in the kernel, the others for their turn to do so. What comes is taken by the first
-// loop that looks, so that no connection waits for a loop that is kept from running.
+// group is a number of connections and the loops that wait for them. What comes is taken by the
+// first loop that looks, so that no connection waits for a loop that is kept from running.
 //
 // The kernel reports in the order in which something came. So connections that have asked
-// small questions and were answered have an epoll instance of their own, and those of which
-// thousands may come at once, who were not answered yet or wait for news (Conn.crowd), have
-// another: whenever something has come on both, a few of either are served.
+// small questions and were answered have an epoll instance and loops of their own, and those of
+// which thousands may come at once, who were not answered yet or wait for news (Conn.crowd), have
+// others. The loops of the crowd rest between any two stretches of work while small questions
+// come (GiveWay): where processors are few, the kernel keeps a thread that computes at work for
+// milliseconds, and a question in the hands of another thread waits as long.
 type group struct {
 	reactor *Reactor
-	poll    *os.File        // the epoll instance of the first kind; the runtime's poller watches it
-	raw     syscall.RawConn // of poll
-	crowd   *os.File        // that of the second, which poll watches
-	crowded syscall.RawConn // of crowd
-	within  int             // the number of crowd
-	lead    chan struct{}   // the loop that has the token waits in the kernel
+	asks    poll
+	crowd   poll
+}
+
+// poll is an epoll instance, which the runtime's poller watches. One loop at a time waits in the
+// kernel, the others for their turn to do so.
+type poll struct {
+	file *os.File
+	raw  syscall.RawConn
+	lead chan struct{} // the loop that has the token waits in the kernel
 }
 
 // spare is what a loop, or a goroutine that is none, needs for answering.
@@ -100,6 +112,7 @@ func (r *Reactor) newSpare() *spare {
 func New(o *Options) (*Reactor, error) {
 	r := &Reactor{options: *o, began: time.Now(), stop: make(chan struct{})}
 	r.spares.New = func() any { return r.newSpare() }
+	r.asked.Store(-int64(asking))
 	for loops := o.Loops; loops > 0; loops -= perGroup {
 		g, err := newGroup(r)
 		if err != nil {
@@ -109,6 +122,7 @@ func New(o *Options) (*Reactor, error) {
 		r.groups = append(r.groups, g)
 		for range min(loops, perGroup) {
 			r.running.Go(g.loop)
+			r.running.Go(g.crowdLoop)
 		}
 	}
 	r.running.Go(r.sweep)
@@ -116,45 +130,39 @@ func New(o *Options) (*Reactor, error) {
 }
 
 func newGroup(r *Reactor) (*group, error) {
-	g := &group{reactor: r, lead: make(chan struct{}, 1)}
-	g.lead <- struct{}{}
-	var err error
-	if g.poll, g.raw, _, err = newPoll(true); err != nil {
-		return nil, err
-	}
-	if g.crowd, g.crowded, g.within, err = newPoll(false); err != nil {
-		return nil, errors.Join(err, g.close())
-	}
-	if e := g.raw.Control(func(poll uintptr) {
-		err = syscall.EpollCtl(int(poll), syscall.EPOLL_CTL_ADD, g.within, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(g.within)})
-	}); e != nil || err != nil {
-		return nil, errors.Join(e, os.NewSyscallError("epoll_ctl", err), g.close())
+	g := &group{reactor: r}
+	for _, p := range []*poll{&g.asks, &g.crowd} {
+		if err := p.open(); err != nil {
+			return nil, errors.Join(err, g.close())
+		}
 	}
 	return g, nil
 }
 
-// newPoll makes an epoll instance, which the runtime's poller watches or not.
-func newPoll(watched bool) (f *os.File, raw syscall.RawConn, fd int, err error) {
-	if fd, err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); err != nil {
-		return nil, nil, 0, os.NewSyscallError("epoll_create1", err)
+// open makes the instance.
+func (p *poll) open() error {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, watched); err != nil {
-		return nil, nil, 0, errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		return errors.Join(os.NewSyscallError("fcntl", err), syscall.Close(fd))
 	}
-	f = os.NewFile(uintptr(fd), "epoll")
-	if raw, err = f.SyscallConn(); err != nil {
-		return nil, nil, 0, errors.Join(err, f.Close())
-	}
-	return f, raw, fd, nil
+	p.file = os.NewFile(uintptr(fd), "epoll")
+	p.lead = make(chan struct{}, 1)
+	p.lead <- struct{}{}
+	p.raw, err = p.file.SyscallConn()
+	return err
 }
 
 // close closes what there is.
-func (g *group) close() error {
-	var err error
-	if g.crowd != nil {
-		err = g.crowd.Close()
+func (g *group) close() (err error) {
+	for _, p := range []*poll{&g.asks, &g.crowd} {
+		if p.file != nil {
+			err = errors.Join(err, p.file.Close())
+		}
 	}
-	return errors.Join(g.poll.Close(), err)
+	return err
 }
 
 // Take takes a new connection, as it was accepted; the caller must not use it
@@ -255,9 +263,9 @@ func detach(c net.Conn) (fd int, err error) {
 func (g *group) control(what int, c *Conn) (err error) {
 	const edge = 1 << 31 // EPOLLET, which package syscall has with a sign
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edge, Fd: int32(c.fd)}
-	raw := g.raw
+	raw := g.asks.raw
 	if c.crowd.Load() {
-		raw = g.crowded
+		raw = g.crowd.raw
 	}
 	if e := raw.Control(func(poll uintptr) {
 		err = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(poll), what, c.fd, &event))
@@ -283,30 +291,60 @@ func (g *group) place(c *Conn, crowd bool) {
 	}
 }
 
-// loop takes on what has come, again and again.
+// loop takes on what has come of small questions, again and again.
 func (g *group) loop() {
 	h := g.reactor.newSpare()
 	var events [atOnce]syscall.EpollEvent
 	var began time.Duration // of its turn
 	for !g.reactor.stopping.Load() {
-		n := 0
-		_ = g.raw.Control(func(poll uintptr) { n = look(poll, events[:]) })
+		n := g.asks.look(events[:])
 		waits := n == 0
 		if waits {
-			n = g.wait(&events)
+			n = g.wait(&g.asks, events[:])
 		}
 		now := time.Since(g.reactor.began)
 		if waits {
 			began = now
 		}
-		if g.serve(h, events[:n], now) {
-			g.serveCrowd(h, now)
-		}
+		g.serveAsks(h, events[:n], now)
 		if now-began >= turn {
 			runtime.Gosched()
 			began = time.Since(g.reactor.began)
 		}
 	}
+}
+
+// crowdLoop does it for the crowd.
+func (g *group) crowdLoop() {
+	h := g.reactor.newSpare()
+	var events [ofCrowdAtOnce]syscall.EpollEvent
+	var began time.Duration // of its stretch
+	for !g.reactor.stopping.Load() {
+		n := g.crowd.look(events[:])
+		waits := n == 0
+		if waits {
+			n = g.wait(&g.crowd, events[:])
+		}
+		now := time.Since(g.reactor.began)
+		if waits {
+			began = now
+		}
+		g.serve(h, events[:n], now)
+		if worked := time.Since(g.reactor.began) - began; worked >= stretch {
+			g.reactor.GiveWay(2 * worked)
+			began = time.Since(g.reactor.began)
+		}
+	}
+}
+
+// GiveWay leaves the processor to small questions, if there are any, for as long as its caller worked, and to
+// others in any case. The more loops there are the less it rests, for so many others answer meanwhile.
+func (r *Reactor) GiveWay(worked time.Duration) {
+	if time.Since(r.began)-time.Duration(r.asked.Load()) > asking {
+		runtime.Gosched()
+		return
+	}
+	time.Sleep(min(worked/time.Duration(r.options.Loops), restAtMost))
 }
 
 // Help answers what has come, if anything has, but not for ever, on the caller's goroutine, and
@@ -317,65 +355,73 @@ func (r *Reactor) Help() { r.help(helpsAtOnce, false) }
 
 // CatchUp is Help for who brings new work, and for the crowd as well: it goes on until nothing is
 // left that has come, but not for ever either, so that new work is done beside old that never ends.
-func (r *Reactor) CatchUp() { r.help(catchUpAtMost, true) }
+// Then it rests, as the loops of the crowd do, for that and for what bringing the work took.
+func (r *Reactor) CatchUp(brought time.Duration) {
+	began := time.Now()
+	r.help(catchUpAtMost, true)
+	r.GiveWay(2 * (brought + time.Since(began)))
+}
 
 // help takes on what has come, so many times for each group.
 func (r *Reactor) help(times int, crowd bool) {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
 		for range times {
-			n := 0
-			_ = g.raw.Control(func(poll uintptr) { n = look(poll, events[:]) })
-			if n == 0 || n == 1 && !crowd && int(events[0].Fd) == g.within {
+			n, of := g.asks.look(events[:]), 0
+			if crowd {
+				of = g.crowd.look(events[n:min(n+ofCrowdAtOnce, atOnce)])
+			}
+			if n+of == 0 {
 				break
 			}
 			h := r.spares.Get().(*spare)
 			now := time.Since(r.began)
-			if g.serve(h, events[:n], now) && crowd {
-				g.serveCrowd(h, now)
-			}
+			g.serveAsks(h, events[:n], now)
+			g.serve(h, events[n:n+of], now)
 			r.spares.Put(h)
 		}
 	}
 }
 
-// serve serves what has come, and reports whether something has come on the crowd.
-func (g *group) serve(h *spare, events []syscall.EpollEvent, now time.Duration) (crowd bool) {
+// serveAsks is serve for small questions, and notes that some came.
+func (g *group) serveAsks(h *spare, events []syscall.EpollEvent, now time.Duration) {
+	if r := g.reactor; len(events) > 0 && now-time.Duration(r.asked.Load()) > time.Millisecond {
+		r.asked.Store(int64(now))
+	}
+	g.serve(h, events, now)
+}
+
+// serve serves what has come.
+func (g *group) serve(h *spare, events []syscall.EpollEvent, now time.Duration) {
 	for i := range events {
-		fd := int(events[i].Fd)
-		if fd == g.within {
-			crowd = true
-			continue
-		}
-		if c := g.reactor.conns.get(fd); c != nil {
+		if c := g.reactor.conns.get(int(events[i].Fd)); c != nil {
 			over := events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
 			g.reactor.serve(h, c, now, over)
 		}
 	}
-	return crowd
-}
-
-// serveCrowd serves a few of those of the crowd on whom something has come.
-func (g *group) serveCrowd(h *spare, now time.Duration) {
-	var events [ofCrowdAtOnce]syscall.EpollEvent
-	n := 0
-	_ = g.crowded.Control(func(poll uintptr) { n = look(poll, events[:]) })
-	g.serve(h, events[:n], now)
 }
 
 // wait waits until something has come, or it is time to end. One loop at a time
 // waits for the kernel, the others for their turn to do so.
-func (g *group) wait(events *[atOnce]syscall.EpollEvent) (n int) {
+func (g *group) wait(p *poll, events []syscall.EpollEvent) (n int) {
 	select {
-	case <-g.lead:
+	case <-p.lead:
 	case <-g.reactor.stop:
 		return 0
 	}
-	_ = g.raw.Read(func(poll uintptr) bool { // the error is that of the end
-		n = look(poll, events[:])
+	_ = p.raw.Read(func(poll uintptr) bool { // the error is that of the end
+		n = look(poll, events)
 		return n > 0
 	})
-	g.lead <- struct{}{}
+	p.lead <- struct{}{}
+	return n
+}
+
+// look asks the kernel what has come, without waiting.
+func (p *poll) look(events []syscall.EpollEvent) (n int) {
+	if len(events) > 0 {
+		_ = p.raw.Control(func(poll uintptr) { n = look(poll, events) })
+	}
 	return n
 }
 
@@ -783,7 +829,7 @@ func (r *Reactor) Close() {
 		r.stopping.Store(true)
 		close(r.stop)
 		for _, g := range r.groups {
-			_ = g.poll.SetReadDeadline(time.Unix(1, 0)) // wakes the loop that waits
+			_ = errors.Join(g.asks.file.SetReadDeadline(time.Unix(1, 0)), g.crowd.file.SetReadDeadline(time.Unix(1, 0))) // wakes the loops that wait
 		}
 	})
 	r.running.Wait()

@@ -37,8 +37,11 @@ func (r *Reactor) Close() {}
 // Help does nothing.
 func (r *Reactor) Help() {}
 
+// GiveWay does nothing.
+func (r *Reactor) GiveWay(time.Duration) {}
+
 // CatchUp does nothing.
-func (r *Reactor) CatchUp() {}
+func (r *Reactor) CatchUp(time.Duration) {}
 
 // Waiting is empty.
 func (r *Reactor) Waiting() []Waiting { return nil }
