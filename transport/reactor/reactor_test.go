@@ -241,6 +241,60 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestCrowdBesideQuestions: who asks without a pause is answered while many come, and those who come, and who
+// bring work, are served although he never stops.
+func TestCrowdBesideQuestions(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, "tcp", "127.0.0.1:0", func(o *Options) { o.Loops = 1 })
+	regular := s.dial()
+	for range straight + 1 {
+		talk(t, regular, "a\n", "(a)\n")
+	}
+	over := make(chan struct{})
+	var asks int
+	var all sync.WaitGroup
+	all.Go(func() {
+		for b := make([]byte, 4); ; asks++ {
+			select {
+			case <-over:
+				return
+			default:
+			}
+			if _, err := io.WriteString(regular, "b\n"); err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := io.ReadFull(regular, b); err != nil || string(b) != "(b)\n" {
+				t.Errorf("%q, %v", b, err)
+				return
+			}
+		}
+	})
+	for range 8 {
+		var crowd sync.WaitGroup
+		for range 25 {
+			c := s.dial()
+			crowd.Go(func() {
+				if _, err := io.WriteString(c, "c\n"); err != nil {
+					t.Error(err)
+				}
+				if b := make([]byte, 4); readTo(c, b) != nil || string(b) != "(c)\n" {
+					t.Errorf("one of the crowd was answered with %q", b)
+				}
+			})
+		}
+		s.reactor.CatchUp(time.Millisecond)
+		crowd.Wait()
+	}
+	close(over)
+	if all.Wait(); asks == 0 {
+		t.Error("nobody else was answered meanwhile")
+	}
+}
+
+// readTo fills b.
+func readTo(c net.Conn, b []byte) error { _, err := io.ReadFull(c, b); return err }
+
 // TestHalfClosed has a client end its side together with its last request.
 func TestHalfClosed(t *testing.T) {
 	t.Parallel()
