@@ -93,24 +93,39 @@ func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contend
 	return ours, them, nil
 }
 
-// askReference asks over few and over many connections and gives what suits it better.
+// askReference asks over few and over many connections and gives what suits it better. Where nothing was answered
+// well within a round it asks once more, for longer: some answers take it seconds.
 func (b *Bench) askReference(ctx context.Context, c contender, many int) (best *load.Result, err error) {
-	for _, connections := range []int{few, many} {
-		p, err := b.dial(c.address, load.HTTP, connections)
-		if err != nil {
-			return nil, err
+	for _, length := range []time.Duration{patience, 5 * patience} {
+		for _, connections := range []int{few, many} {
+			r, err := b.askFor(ctx, c, connections, length)
+			if err != nil {
+				return nil, err
+			}
+			if best == nil || best.Rate < r.Rate {
+				best = r
+			}
 		}
-		r, err := p.Run(ctx, &load.Plan{Sources: c.sources, Length: patience, Server: c.server, Wanted: c.wanted})
-		p.Close()
-		if err != nil {
-			return nil, err
-		}
-		r.Rate = float64(r.Requests-r.Bad) / r.Elapsed.Seconds()
-		if best == nil || best.Rate < r.Rate {
-			best = r
+		if best.Rate > 0 {
+			break
 		}
 	}
 	return best, nil
+}
+
+// askFor asks for so long. Its rate is that of good answers.
+func (b *Bench) askFor(ctx context.Context, c contender, connections int, length time.Duration) (*load.Result, error) {
+	p, err := b.dial(c.address, load.HTTP, connections)
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	r, err := p.Run(ctx, &load.Plan{Sources: c.sources, Length: length, Server: c.server, Wanted: c.wanted})
+	if err != nil {
+		return nil, err
+	}
+	r.Rate = float64(r.Requests-r.Bad) / r.Elapsed.Seconds()
+	return r, nil
 }
 
 func (b *Bench) referenceLive(set *corpus.Set) contending {
