@@ -175,6 +175,8 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/audit/list":   lines(h.listAudit),
 		"/audit/verify": verb(h.verifyAudit),
 
+		"/activity/list": verb(h.activity),
+
 		"/backup": h.backup,
 	}
 	return h

@@ -110,7 +110,7 @@ func (h *Handler) Streams(verb string) bool {
 // Writes reports whether a verb of the socket may change something.
 func (h *Handler) Writes(verb string) bool {
 	return h.Role(verb) != engine.RoleViewer && verb != "/operators/list" && verb != "/operators/get" && verb != "/backup" &&
-		verb != "/audit/list" && verb != "/audit/verify"
+		verb != "/audit/list" && verb != "/audit/verify" && verb != "/activity/list"
 }
 
 // Verbs are the paths of all verbs of the socket, in no order.

@@ -244,7 +244,7 @@ func (w *browser) seed() {
 
 // shownPages are the pages that everybody may see and that are looked at in each theme and width.
 var shownPages = []struct{ name, path string }{
-	{"overview", "/"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
+	{"overview", "/"}, {"activity", "/activity"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
 	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
 	{"audit", "/audit"}, {"health", "/health-page"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
@@ -259,7 +259,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"keyboard", usesKeys}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)
@@ -470,6 +470,61 @@ func usesKeys(w *browser) {
 	w.until("document.readyState==='complete' && document.querySelector('h1').textContent.startsWith('Decision ')")
 	w.keys("e")
 	w.until("document.activeElement.id==='ask'")
+}
+
+// pauses counts what is missed meanwhile.
+func pauses(w *browser) {
+	w.open("/activity")
+	w.until("document.querySelector('#live').dataset.state==='live'")
+	w.click("#pause")
+	w.shows("Nothing missed so far")
+	w.ban("198.18.1.3")
+	w.shows("1 of decisions")
+	w.violations(standard)
+	w.picture("paused-light-1440")
+	w.until("!document.querySelector('#rows').innerText.includes('198.18.1.3')")
+	w.click("#pause")
+	w.shows("198.18.1.3")
+	w.until("document.querySelector('#gap').hidden")
+}
+
+// usesPalette goes where it wants by keys alone.
+func usesPalette(w *browser) {
+	ctrlK := func() {
+		w.t.Helper()
+		w.do(chromedp.KeyEvent("k", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+		w.until("document.querySelector('#palette').open && document.activeElement.id==='palette-wish'")
+	}
+	w.open("/decisions?origin=cscli")
+	w.until("document.readyState==='complete'")
+	w.open("/bouncers")
+	w.until("document.readyState==='complete' && !document.querySelector('#palette-open').hidden")
+	ctrlK()
+	w.violations(standard)
+	for _, width := range []int64{375, 1440} {
+		w.size(width, 900)
+		w.picture(fmt.Sprintf("palette-light-%d", width))
+	}
+	w.do(void("document.documentElement.dataset.theme='dark'"))
+	w.violations(`{type: "rule", values: ["color-contrast"]}`)
+	w.picture("palette-dark-1440")
+	w.keys(kb.Escape)
+	w.until("!document.querySelector('#palette').open")
+	ctrlK()
+	w.keys("mach" + kb.Enter)
+	w.until("document.readyState==='complete' && location.pathname.endsWith('/machines') && !document.querySelector('#palette-open').hidden")
+	ctrlK()
+	w.keys("cscli" + kb.ArrowDown + kb.ArrowUp + kb.Enter)
+	w.until("document.readyState==='complete' && location.search==='?origin=cscli' && !document.querySelector('#palette-open').hidden")
+	ctrlK()
+	w.keys("192.0.2.7")
+	w.until("document.querySelector('#palette-list [aria-selected=true]').textContent==='Why 192.0.2.7'")
+	w.keys(kb.Enter)
+	w.until("document.readyState==='complete' && location.pathname.endsWith('/why') && location.search==='?target=192.0.2.7'")
+	ctrlK()
+	w.keys("no such place")
+	w.shows("Nothing has that name")
+	w.keys(kb.Enter + kb.Escape)
 }
 
 // losesSession has a session end: the page says so, and stays as it is.

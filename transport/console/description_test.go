@@ -259,6 +259,9 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(404, "DELETE", "/admin/v1/operators/bob/tokens/99", "")
 	w.does(200, "DELETE", "/admin/v1/operators/bob", "")
 
+	more, _ := w.does(200, "GET", "/admin/v1/activity?limit=1", "")["next"].(string)
+	w.does(200, "GET", "/admin/v1/activity?kind=alert,decision&address=203.0.113.0/24&cursor="+more, "")
+	w.does(400, "GET", "/admin/v1/activity?kind=x", "")
 	w.does(200, "GET", "/admin/v1/rates?since=7d&step=2h", "")
 	w.does(400, "GET", "/admin/v1/rates?since=7d&step=1m", "")
 	w.does(201, "POST", "/admin/v1/exports", `{"name":"edge","format":"plain_text"}`)
@@ -279,6 +282,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 	kept.does(201, "POST", "/admin/v1/allowlists", `{"name":"office"}`)
 	kept.does(200, "GET", "/admin/v1/audit?limit=2&deeds=true&since=24h", "")
 	kept.does(400, "GET", "/admin/v1/audit?since=soon", "")
+	kept.does(200, "GET", "/admin/v1/activity?since=24h", "")
 	kept.does(200, "GET", "/admin/v1/audit/export?format=cef", "")
 	kept.does(200, "GET", "/admin/v1/audit/export", "")
 	kept.does(400, "GET", "/admin/v1/audit/export?format=x", "")

@@ -26,6 +26,7 @@ var sitePages = []route{
 	{method: "POST", path: "/logout", role: viewer, answer: (*Server).logoutForm},
 	{method: "POST", path: "/looks", role: viewer, answer: (*Server).looksForm},
 
+	{method: "GET", path: "/activity", role: viewer, answer: (*Server).activityPage},
 	{method: "GET", path: "/decisions", role: viewer, answer: (*Server).decisionsPage},
 	{method: "GET", path: "/decisions/add", role: operator, answer: (*Server).newDecisionPage},
 	{method: "POST", path: "/decisions/add", role: operator, answer: (*Server).addDecisionForm, writes: true, asks: "POST /admin/v1/decisions"},

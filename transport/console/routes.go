@@ -89,6 +89,7 @@ var routes = []route{
 	{method: "GET", path: "/admin/v1/audit/export", role: viewer, answer: (*Server).exportAudit, large: true},
 	{method: "GET", path: "/admin/v1/audit/verify", role: admins, answer: (*Server).verifyAudit, large: true},
 
+	{method: "GET", path: "/admin/v1/activity", role: viewer, answer: (*Server).listActivity},
 	{method: "GET", path: "/admin/v1/why", role: viewer, answer: (*Server).why},
 	{method: "GET", path: "/admin/v1/rates", role: viewer, answer: (*Server).listRates},
 	{method: "GET", path: "/admin/v1/metrics", role: viewer, answer: (*Server).metrics},

@@ -155,6 +155,9 @@ lapid why 192.0.2.7 --bouncer edge-fw --at 2h
 lapid why country:DE -o json | jq .decided
 lapid why decision:42`,
 
+	"activity": `lapid activity list --limit 20`,
+	"activity list": `lapid activity list --kind decision,failure --since 1h
+lapid activity list --address 192.0.2.0/24 -o json`,
 	"audit": `lapid audit list --since 24h`,
 	"audit list": `lapid audit list --since 24h --deeds
 lapid audit list --action bouncer --target edge-fw -o json

@@ -26,7 +26,7 @@ type Remote struct {
 // server's machine.
 var remoteNouns = map[string]bool{
 	"machines": true, "bouncers": true, "operators": true, "allowlists": true, "alerts": true, "decisions": true, "why": true,
-	"exports": true, "audit": true,
+	"exports": true, "audit": true, "activity": true,
 }
 
 // Check refuses what would be without effect for the verb that was called.
@@ -42,7 +42,7 @@ func (r *Remote) Check(c *cobra.Command) error {
 		noun = noun.Parent()
 	}
 	if !remoteNouns[noun.Name()] {
-		return fmt.Errorf("%s does not work with --remote: it is for machines, bouncers, operators, allowlists, alerts, decisions, exports, audit and why", noun.Name())
+		return fmt.Errorf("%s does not work with --remote: it is for machines, bouncers, operators, allowlists, alerts, decisions, exports, audit, activity and why", noun.Name())
 	}
 	if c.Flags().Changed("init") {
 		return errors.New("--init makes a store on this machine, and --remote asks another: give one of both")

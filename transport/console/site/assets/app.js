@@ -6,6 +6,7 @@ const all = (q, from = document) => [...from.querySelectorAll(q)];
 const kept = {
   get: (k) => { try { return localStorage.getItem("lapid." + k); } catch { return null; } },
   set: (k, v) => { try { localStorage.setItem("lapid." + k, v); } catch { /* a browser that keeps nothing */ } },
+  drop: (k) => { try { localStorage.removeItem("lapid." + k); } catch { /* likewise */ } },
 };
 
 // An address without what was said: a reload need not say it again.
@@ -138,6 +139,83 @@ async function theme() {
   }
 }
 
+// The palette: a place to go to, by its name. Pages, the last filters, and why an address is banned.
+const palette = one("#palette");
+const wish = one("#palette-wish");
+const mostRecent = 8;
+const lists = { "/decisions": "Decisions", "/alerts": "Alerts", "/activity": "Activity", "/audit": "Audit" };
+function recent() {
+  try {
+    const list = JSON.parse(kept.get("recent") ?? "[]");
+    return Array.isArray(list) ? list.filter((r) => typeof r === "string" && lists[r.split("?")[0]]) : [];
+  } catch { return []; }
+}
+// A filter is kept in this browser until somebody logs out.
+function remember() {
+  const path = here.pathname.slice(base.length);
+  const filter = new URLSearchParams(here.search);
+  for (const name of [...filter.keys()]) if (name === "cursor" || name === "limit" || !filter.get(name)) filter.delete(name);
+  if (!lists[path] || !filter.size) return;
+  const now = `${path}?${filter}`;
+  kept.set("recent", JSON.stringify([now, ...recent().filter((r) => r !== now)].slice(0, mostRecent)));
+}
+if (!palette) kept.drop("recent"); else remember();
+function choices(text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const list = all(".side a").map((a) => ({ name: a.textContent, to: a.getAttribute("href") }));
+  for (const r of recent()) {
+    const [path, query] = r.split("?");
+    list.push({ name: `${lists[path]}: ${[...new URLSearchParams(query)].map(([k, v]) => (k === "q" ? v : `${k} ${v}`)).join(", ")}`, to: base + r });
+  }
+  const found = list.filter((c) => words.every((w) => c.name.toLowerCase().includes(w)));
+  const target = text.trim();
+  if (/^[0-9a-f.:]*[.:][0-9a-f.:]*(\/\d+)?$/i.test(target) || /^(decision|alert):\d+$/.test(target)) found.unshift({ name: `Why ${target}`, to: `${base}/why?${new URLSearchParams({ target })}` });
+  return found;
+}
+let offered = [];
+let chosen = 0;
+function choose(n) {
+  chosen = offered.length ? (n + offered.length) % offered.length : -1;
+  all("#palette-list [role=option]").forEach((o, i) => {
+    o.setAttribute("aria-selected", i === chosen);
+    if (i === chosen) o.scrollIntoView({ block: "nearest" });
+  });
+  if (chosen < 0) wish.removeAttribute("aria-activedescendant"); else wish.setAttribute("aria-activedescendant", `palette-${chosen}`);
+}
+function offerPlaces() {
+  offered = choices(wish.value);
+  one("#palette-list").replaceChildren(...offered.map((c, i) => {
+    const o = document.createElement("li");
+    o.id = `palette-${i}`;
+    o.setAttribute("role", "option");
+    o.textContent = c.name;
+    o.addEventListener("click", () => { location.href = c.to; });
+    return o;
+  }));
+  one("#palette-none").hidden = offered.length > 0;
+  choose(0);
+}
+function openPalette() {
+  wish.value = "";
+  offerPlaces();
+  palette.showModal();
+}
+if (palette) {
+  const button = one("#palette-open");
+  button.hidden = false;
+  button.addEventListener("click", openPalette);
+  wish.addEventListener("input", offerPlaces);
+  wish.addEventListener("keydown", (e) => {
+    if (e.key === "ArrowDown" || e.key === "ArrowUp") { e.preventDefault(); choose(chosen + (e.key === "ArrowDown" ? 1 : -1)); }
+    if (e.key === "Enter") { e.preventDefault(); if (offered[chosen]) location.href = offered[chosen].to; }
+  });
+  document.addEventListener("keydown", (e) => {
+    if (e.key.toLowerCase() !== "k" || !(e.ctrlKey || e.metaKey) || e.altKey || e.shiftKey) return;
+    e.preventDefault();
+    if (palette.open) palette.close(); else if (!document.querySelector("dialog[open]")) openPalette();
+  });
+}
+
 // Live: news of the history; rows are asked for anew when some concern them.
 const shown = one("#live");
 let source = null;
@@ -147,9 +225,30 @@ let hiddenFor = 0;
 let poll = 0;
 let wanted = false;
 function say(state, text) { if (shown) { shown.dataset.state = state; shown.textContent = text; } }
+// What is missed while it is paused is counted, and told where a page has a place for it.
+let missed = {};
+let newest = Number(body.dataset.live ?? 0);
+let pausedAt = 0;
 function pause(on) {
   paused = on;
-  if (on) { say("off", "paused"); } else { say("live", "live"); if (wanted) refresh(); }
+  const button = one("#pause");
+  if (button) button.textContent = on ? "Go on" : "Pause";
+  if (on) { missed = {}; pausedAt = newest; say("off", "paused"); tellGap(); return; }
+  say("live", "live");
+  tellGap();
+  if (wanted) refresh();
+}
+function tellGap() {
+  const gap = one("#gap");
+  if (!gap) return;
+  gap.hidden = !paused;
+  const list = Object.entries(missed).map(([kind, n]) => `${n} of ${kind}s`);
+  gap.textContent = `Paused at revision ${pausedAt}. ${list.length ? `Missed since: ${list.join(", ")}.` : "Nothing missed so far."}`;
+}
+const pauser = one("#pause");
+if (pauser) {
+  pauser.hidden = false;
+  pauser.addEventListener("click", () => pause(!paused));
 }
 function listen() {
   if (!shown || source) return;
@@ -163,6 +262,11 @@ function listen() {
   source.addEventListener("reset", () => refresh());
   source.onmessage = (m) => {
     const news = JSON.parse(m.data);
+    newest = news.revision;
+    if (paused) {
+      for (const [what, n] of Object.entries(news)) if (what !== "revision") missed[what] = (missed[what] ?? 0) + n;
+      tellGap();
+    }
     const kind = one("#rows")?.dataset.refresh;
     if (kind === "any" || news[kind]) refresh();
     document.dispatchEvent(new CustomEvent("lapid:news", { detail: news }));
