@@ -99,7 +99,7 @@ type happening struct {
 }
 
 // ActorKind is the word for who it was; templates ask for it.
-func (h *happening) ActorKind() string { return engine.AuditActorKind(h.By.Kind) }
+func (h happening) ActorKind() string { return engine.AuditActorKind(h.By.Kind) }
 
 // activityPage is what happened, the newest first.
 func (s *Server) activityPage(q *request) error {

@@ -109,7 +109,7 @@ func TestActivityPage(t *testing.T) {
 	for _, value := range []string{"192.0.2.7", "192.0.2.8"} {
 		v.send("/decisions/add", "value", value, "type", "ban", "duration", "4h", "reason", hostile[0])
 	}
-	v.send("/decisions/end", "id", "1", "id", "2")
+	b.is(200, "DELETE", "/admin/v1/decisions?all=true", "")
 	page := v.get("/activity")
 	has(t, "the page", page, "2 decisions ended", "Decision added", "Alert raised", "named-operator", `href="/why?target=192.0.2.7"`, `href="/decisions/1"`, `id="pause"`)
 	if strings.Contains(page, hostile[0]) {
