@@ -31,9 +31,10 @@ func TestActivity(t *testing.T) {
 		b.change()
 	}
 	began, ended := map[engine.Revision]int{}, map[engine.Revision]int{}
-	commits, ok := b.Commits(0)
-	if !ok {
-		t.Fatal("the history does not reach back")
+	floor := engine.Revision(0)
+	commits, ok := b.Commits(floor)
+	for ; !ok && floor < b.View().Revision(); commits, ok = b.Commits(floor) { // the journal was cut, and memory was not
+		floor++
 	}
 	for rev, c := range commits {
 		for change := range c.Changes() {
@@ -70,7 +71,7 @@ func TestActivity(t *testing.T) {
 				}
 			}
 			if !slices.Equal(pages, whole) {
-				t.Errorf("in pages of %d: %q, not %q", most, pages, whole)
+				t.Errorf("in pages of %d there are %d entries, not %d, or others", most, len(pages), len(whole))
 			}
 		}
 		return whole
@@ -78,14 +79,17 @@ func TestActivity(t *testing.T) {
 	whole := look()
 	for _, left := range []map[engine.Revision]int{began, ended} {
 		for rev, n := range left {
-			if n != 0 {
+			if n != 0 && rev > floor {
 				t.Errorf("of revision %d %d are missing", rev, n)
 			}
 		}
 	}
 	b.Restart()
-	if again := look(); !slices.Equal(again, whole) {
-		t.Errorf("after a restart %q, not %q", again, whole)
+	again := look() // which reaches back further: what runs was not forgotten
+	for i := range whole {
+		if i >= len(again) || again[i] != whole[i] {
+			t.Fatalf("after a restart it is another from entry %d on, %q", i, whole[i])
+		}
 	}
 }
 

@@ -326,7 +326,7 @@ func (m *activityMerge) shows(r *engine.AuditRow) bool {
 	case q.Until != 0 && r.At >= q.Until, q.Kind != "" && engine.AuditActorKind(r.By.Kind) != q.Kind, q.Actor != "" && r.By.Name != q.Actor:
 		return false
 	}
-	return !q.About.IsValid() || concerns(q.About, r.Address) || concerns(q.About, targetValue(r.Target))
+	return !q.About.IsValid() || overlaps(q.About, r.Address) || overlaps(q.About, targetValue(r.Target))
 }
 
 // targetValue is the value of a target that is scope:value, and names an address.
@@ -338,8 +338,8 @@ func targetValue(target string) string {
 	return value
 }
 
-// concerns is whether a text is an address or range that lies in another or has it in itself.
-func concerns(about netip.Prefix, text string) bool {
+// overlaps is whether a text is an address or range that lies in another or has it in itself.
+func overlaps(about netip.Prefix, text string) bool {
 	if text == "" {
 		return false
 	}

@@ -17,7 +17,7 @@ import (
 )
 
 // mostBytes is how long either file may be.
-const mostBytes = 160 << 10
+const mostBytes = 176 << 10
 
 // read is the description as a tree.
 func read(t *testing.T) map[string]any {
