@@ -47,7 +47,8 @@ type ActivityQuery struct {
 	Kind, Actor  string       // the actor's kind, as AuditActorKind has it, and its name
 }
 
-// ActivityPlace is where a reader of the activity stands. It is good over a restart.
+// ActivityPlace is where a reader of the activity stands. It is good over a restart, after which the events of
+// one revision may come in another order.
 type ActivityPlace struct {
 	Revision Revision // events of later ones are behind the reader
 	Told     int      // and so many of its own, from the last one on
