@@ -26,7 +26,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
+.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push cluster-crash soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ crash: ## kill a real server KILLS times (1000) in the middle of writes, losing 
 
 push: ## kill a real server 50 times while a thousand polls are held and 200 event streams are open
 	$(GO) test -count=1 -timeout 0 -v -run '^TestPushKills$$' ./cmd/lapid -push.kills 50 -push.held 1000 -push.streams 200
+
+cluster-crash: ## strike one of three nodes KILLS times (1000) under writers and bouncers, and look for an order of all that was answered
+	$(GO) test -count=1 -timeout 0 -v -run '^TestClusterCrash$$' ./cmd/lapid -cluster.kills $(KILLS)
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)

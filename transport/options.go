@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io/fs"
@@ -55,6 +56,9 @@ type Options struct {
 	// while another of them is the writer, and answered here for them (ServePassed). nil: there
 	// are none.
 	Peers *peer.Node
+	// Confirm returns when the view of Engine is as new as any was anywhere when it was called, beside Peers. Log processors
+	// and cscli are answered after that, so that they see what they did, whichever server they ask. nil: it always is.
+	Confirm func(context.Context) error
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 	// Orders is what the metrics show of the orders of the console: how many made no sense

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"lapid/engine"
 	"lapid/transport/auth"
@@ -108,6 +109,24 @@ func (w *writing) notPassed(x *exchange, err error) error {
 
 // noWriterAfter is the pause, in seconds, that is asked of those whose write found no writer.
 const noWriterAfter = "5"
+
+// confirmWithin bounds how long a log processor waits for what happened at other servers.
+const confirmWithin = time.Second
+
+// confirmed makes the handler of a line that reads out of one that reads here: what was answered anywhere before the request
+// came is in what it reads, also at a server that writes no more and does not know it yet. A server that is cut off answers
+// with what it has.
+func (c *core) confirmed(do handler) handler {
+	if c.options.Confirm == nil {
+		return do
+	}
+	return func(x *exchange) error {
+		ctx, cancel := context.WithTimeout(c.life, confirmWithin)
+		defer cancel()
+		_ = c.options.Confirm(ctx)
+		return do(x)
+	}
+}
 
 // who is whom the caller has shown to be, as admitPassed reads it.
 func (x *exchange) who() string {

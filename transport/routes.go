@@ -28,12 +28,12 @@ func table(c *core) []tableLine {
 		{route{"GET", "/v1/refresh_token", anyone, &noneRead, 0, 0, "", 0}, accounts.refresh},
 		{route{"GET", "/v1/heartbeat", machine, &noneRead, 0, 0, "", 0}, accounts.heartbeat},
 
-		{route{"GET", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, alerts.find},
-		{route{"HEAD", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, alerts.head},
+		{route{"GET", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, c.confirmed(alerts.find)},
+		{route{"HEAD", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, c.confirmed(alerts.head)},
 		{route{"POST", "/v1/alerts", machine, &report, 500, 0, "", 0}, c.writes(alerts.add, nil)},
 		{route{"DELETE", "/v1/alerts", machine, &noneRead, 0, 0, "", 0}, c.writes(alerts.deleteMany, nil)},
-		{route{"GET", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, alerts.get},
-		{route{"HEAD", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, alerts.get},
+		{route{"GET", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, c.confirmed(alerts.get)},
+		{route{"HEAD", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, c.confirmed(alerts.get)},
 		{route{"DELETE", "/v1/alerts/{alert_id}", machine, &noneRead, 0, 0, "", 0}, c.writes(alerts.deleteOne, nil)},
 
 		{route{"GET", "/v1/decisions", bouncer, &noneRead, 0, 0, "", 0}, decisions.find},
@@ -43,11 +43,11 @@ func table(c *core) []tableLine {
 		{route{"DELETE", "/v1/decisions", machine, &noneRead, 0, 0, "", 0}, c.writes(decisions.endMany, nil)},
 		{route{"DELETE", "/v1/decisions/{decision_id}", machine, &noneRead, 0, 0, "", 0}, c.writes(decisions.endOne, nil)},
 
-		{route{"GET", "/v1/allowlists", machine, &noneRead, 0, 0, "", 0}, lists.all},
-		{route{"GET", "/v1/allowlists/{allowlist_name}", machine, &noneRead, 0, 0, "", 0}, lists.get},
-		{route{"POST", "/v1/allowlists/check", machine, &report, 400, 0, "", 0}, lists.checkMany},
-		{route{"GET", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, lists.check},
-		{route{"HEAD", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, lists.headCheck},
+		{route{"GET", "/v1/allowlists", machine, &noneRead, 0, 0, "", 0}, c.confirmed(lists.all)},
+		{route{"GET", "/v1/allowlists/{allowlist_name}", machine, &noneRead, 0, 0, "", 0}, c.confirmed(lists.get)},
+		{route{"POST", "/v1/allowlists/check", machine, &report, 400, 0, "", 0}, c.confirmed(lists.checkMany)},
+		{route{"GET", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, c.confirmed(lists.check)},
+		{route{"HEAD", "/v1/allowlists/check/{ip_or_range}", machine, &noneRead, 0, 0, "", 0}, c.confirmed(lists.headCheck)},
 
 		{route{"GET", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},
 		{route{"HEAD", exportsPath, anyone, &noneRead, 0, 0, "", 0}, exports.get},

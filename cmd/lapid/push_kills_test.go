@@ -122,12 +122,15 @@ func newPushFleet(t *testing.T, held, streams int) *pushFleet {
 		case i%11 == 0:
 			c.sleeps = true
 		}
-		c.web = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{Control: smallWindow}).DialContext(ctx, "tcp", c.address)
-		}}}
+		c.web = &http.Client{Transport: &http.Transport{DialContext: dialSmall}}
 		f.clients = append(f.clients, c)
 	}
 	return f
+}
+
+// dialSmall has the system take in little for a client that does not read.
+func dialSmall(ctx context.Context, network, address string) (net.Conn, error) {
+	return (&net.Dialer{Control: smallWindow}).DialContext(ctx, network, address)
 }
 
 // smallWindow has the system take in little for a client that does not read.
@@ -286,7 +289,8 @@ type pushClient struct {
 	web                           *http.Client
 	told                          *atomic.Int64
 	address, question, key, place string
-	view                          int // of pushViews
+	elsewhere                     []string // who else may be asked where nobody answers
+	view                          int      // of pushViews
 	streams, placeless            bool
 	leaves, sleeps                bool // it hangs up at any point; it stops reading now and then
 	chance                        *rand.Rand
@@ -344,6 +348,9 @@ func (c *pushClient) run(life context.Context) {
 		if err = c.ask(r); err == nil {
 			first = false
 		} else if life.Err() == nil {
+			if len(c.elsewhere) > 0 {
+				c.address = c.elsewhere[c.chance.IntN(len(c.elsewhere))]
+			}
 			time.Sleep(time.Duration(c.chance.IntN(int(50 * time.Millisecond)))) // nobody is there
 		}
 		hangUp()

@@ -48,10 +48,10 @@ func (h *Handler) elsewhere(ctx context.Context, verb string) bool {
 // confirmWithin bounds how long a verb waits for what happened elsewhere.
 const confirmWithin = time.Second
 
-// confirm waits, at a server that follows, until it knows what was known anywhere when the verb came. A server that is cut off
-// shows what it has.
+// confirm waits until this server knows what was known anywhere when the verb came; one that writes may have been deposed
+// without having heard of it. A server that is cut off shows what it has.
 func (h *Handler) confirm(ctx context.Context, word string) {
-	if h.Confirm == nil || h.engine.Writes() || !reads[word] || word == "status" || word == "ready" {
+	if h.Confirm == nil || !reads[word] || word == "status" || word == "ready" {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, confirmWithin)

@@ -395,13 +395,14 @@ func (c *cluster) begin(ctx context.Context, node *datadir.Node, rev engine.Revi
 	return c.data.NoteNode(*node)
 }
 
-// confirm returns when this node's view is as new as any was anywhere when it was called. Errors: no etcd answers, or that of ctx.
-func (c *cluster) confirm(ctx context.Context, e *engine.Engine) error {
-	rev, err := c.history.Confirm(ctx)
+// confirm returns when this node's view is as new as any was anywhere when it was called. It is for nodes of a cluster. Errors:
+// no etcd answers, or that of ctx.
+func (p *program) confirm(ctx context.Context) error {
+	rev, err := p.cluster.history.Confirm(ctx)
 	if err != nil {
 		return err
 	}
-	return e.Reach(ctx, rev)
+	return p.engine.Reach(ctx, rev)
 }
 
 // asWriter runs what only the node that writes does: while this one does, again and again, until ctx ends. A server for

@@ -43,7 +43,7 @@ func (p *program) makeVerbs() {
 	}
 	if p.cluster != nil {
 		verbs.Cluster, verbs.Peers = clusterVerbs{p.cluster}, p.cluster.peers
-		verbs.Confirm = func(ctx context.Context) error { return p.cluster.confirm(ctx, p.engine) }
+		verbs.Confirm = p.confirm
 		p.cluster.verbs.Store(verbs)
 	}
 	verbs.SyncOrders = p.orders.sync

@@ -268,7 +268,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 	var peers *peer.Node
 	if p.cluster != nil {
 		peers = p.cluster.peers
-		confirm = func(ctx context.Context) error { return p.cluster.confirm(ctx, p.engine) }
+		confirm = p.confirm
 	}
 	p.gate, err = auth.NewGate(p.engine, &auth.Options{
 		Peers: peers, Confirm: confirm,
@@ -438,6 +438,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	}
 	if p.cluster != nil {
 		o.Peers = p.cluster.peers
+		o.Confirm = p.confirm
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
