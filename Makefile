@@ -6,6 +6,7 @@ VULN     := $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.8.0
 PACKAGES := $(shell $(GO) list ./... 2>/dev/null | grep -v -e /transport/conformance -e /transport/clients)
 FUZZTIME ?= 20s
 KILLS    ?= 1000
+CUT      ?=
 SOAK     ?= 10m
 FLEET    ?= 10000
 ATTACK   ?= 3m
@@ -76,8 +77,8 @@ crash: ## kill a real server KILLS times (1000) in the middle of writes, losing 
 push: ## kill a real server 50 times while a thousand polls are held and 200 event streams are open
 	$(GO) test -count=1 -timeout 0 -v -run '^TestPushKills$$' ./cmd/lapid -push.kills 50 -push.held 1000 -push.streams 200
 
-cluster-crash: ## strike one of three nodes KILLS times (1000) under writers and bouncers, and look for an order of all that was answered
-	$(GO) test -count=1 -timeout 0 -v -run '^TestClusterCrash$$' ./cmd/lapid -cluster.kills $(KILLS)
+cluster-crash: ## strike one of three nodes KILLS times (1000) under writers and bouncers, and look for an order of all that was answered; CUT=1: each in a network of its own, cut off, too (root)
+	$(GO) test -count=1 -timeout 0 -v -run '^TestClusterCrash$$' ./cmd/lapid -cluster.kills $(KILLS) $(if $(CUT),-cluster.cut)
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)

@@ -132,7 +132,7 @@ func newCrashCluster(t *testing.T) *crashCluster {
 	for _, n := range c.nodes {
 		write(t, n.dir, "config.yaml", n.settings)
 	}
-	c.nodes[0].steps([]step{{"cluster init", 0, "", ""}})
+	c.nodes[0].steps([]step{{"cluster init", 0, "", "~the next start of the server does it"}})
 	for _, n := range c.nodes {
 		n.begin()
 	}
