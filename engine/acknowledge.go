@@ -61,6 +61,7 @@ func (r *BouncerRow) AcknowledgeNothing() { r.acknowledge(0) }
 func (r *BouncerRow) AcknowledgeAnew() {
 	r.unsettled().anew.Store(true)
 	r.acknowledge(0)
+	r.beginAnew()
 }
 
 // AcknowledgeSame moves what is acknowledged from one revision to another, when nothing in
@@ -82,11 +83,18 @@ func (r *BouncerRow) acknowledge(at uint64) {
 
 // putAcked changes it and tells those who wait for that.
 func (r *BouncerRow) putAcked(at uint64) {
-	if r.acked.Load() == at {
+	was := r.acked.Load()
+	if was == at {
 		return
 	}
 	r.acked.Store(at)
 	r.acknowledged()
+	switch {
+	case at < was:
+		r.beginAnew()
+	case was == 0 && r.ledger != nil:
+		r.ledger.hurry.Store(true)
+	}
 }
 
 func (r *BouncerRow) acknowledged() {

@@ -20,6 +20,7 @@ type BouncerRow struct {
 	// heard already, which is harmless.
 	cursor   atomic.Uint64 // 1 + revision; 0: never pulled. Answers that are not heard yet count, see Delivery
 	acked    atomic.Uint64 // likewise: what it has shown to have; see acknowledge.go
+	shared   atomic.Uint64 // what the history has of that where nodes share one, and flags; see visits_of.go
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
 	gone     atomic.Bool // dropped; for callers that keep the row, apply does not look at it
@@ -133,6 +134,7 @@ func (r *BouncerRow) DueToDescribe(now, every int64) bool {
 func (r *BouncerRow) Forget() {
 	r.putCursor(0)
 	r.AcknowledgeNothing()
+	r.beginAnew()
 	r.note()
 }
 

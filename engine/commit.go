@@ -80,7 +80,7 @@ func (e *Engine) drain() error {
 	for _, p := range e.queue.close() {
 		p.refuse(shuttingDown())
 	}
-	for e.role.writes.Load() {
+	for e.role.writes.Load() && e.options.Journal == nil {
 		if more, err := e.writeVisits(); (err != nil || !more) && e.role.writes.Load() {
 			return err
 		}

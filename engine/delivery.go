@@ -51,7 +51,8 @@ type unheard struct {
 	list []*Delivery
 	many atomic.Int32 // len(list)
 
-	anew atomic.Bool // it asked for everything, and has not heard it yet
+	anew atomic.Bool   // it asked for everything, and has not heard it yet
+	put  atomic.Uint64 // the last revision at which a node told that it began anew (visits_of.go)
 
 	listening map[uint64]int // how many open streams of events have acknowledged so much
 	streams   atomic.Int32   // how many there are
@@ -76,6 +77,7 @@ func (d *Delivery) Offer(w Witness, now int64) bool {
 	}
 	u.list = append(u.list, d)
 	u.many.Store(int32(len(u.list)))
+	r.isHere()
 	if d.All { // a bouncer that asked for everything knows nothing else
 		r.cursor.Store(uint64(d.To) + 1)
 	} else {

@@ -175,6 +175,11 @@ func open(ctx context.Context, o *Options) (*Engine, error) {
 		}
 		return nil, errors.Join(store.Advise(err), store.Close())
 	}
+	if o.Journal != nil {
+		var start [8]byte
+		_, _ = rand.Read(start[:]) // never fails
+		e.state.notes.start = binary.LittleEndian.Uint64(start[:]) | 1
+	}
 	e.trail.open(e)
 	e.state.pace = e.pace // not before: there are no requests while the journal is replayed
 	e.state.flow = &e.flow

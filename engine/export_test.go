@@ -444,3 +444,10 @@ func GroupLooks(v *View, f *Filter, q *PageQuery) int {
 	})
 	return w.groups.looked
 }
+
+// NoteOf is a node's note of one visitor of each kind.
+func NoteOf(node, bouncer, machine, operator string) []byte {
+	o := &visitsOf{node: node, start: 7, serial: 1, seen: 1, bouncers: []placed{{visit{name: bouncer, at: 5, cursor: 1, acked: 1}, 0, true}},
+		machines: []visit{{name: machine, at: 6}}, operators: []visit{{name: operator, at: 7}}}
+	return o.append(nil)
+}

@@ -153,6 +153,9 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 			_, err := r.AddAlerts(asked, "edge-1", []*engine.Alert{&other}, now)
 			return err
 		},
+		func() error {
+			return r.NoteVisits(engine.ForRequest(ctx, engine.RequestID{After: 2, Name: [8]byte{9}}), engine.NoteOf("b", "fw", "edge-1", "alice"))
+		},
 		func() error { row.Advance(r.View().Revision(), now); r.Heartbeat("edge-1", now); return nil },
 	}
 	for i, step := range steps {

@@ -39,7 +39,7 @@ func (e *Engine) housekeeping() time.Duration {
 	e.tellUncut()
 	proven := e.prove(now, steady)
 	writes := e.role.writes.Load()
-	if writes && steady >= e.nextVisits {
+	if writes && e.options.Journal == nil && steady >= e.nextVisits {
 		e.nextVisits = steady + int64(visitsEvery)
 		more, err := e.writeVisits()
 		if err != nil {
@@ -119,7 +119,7 @@ func (e *Engine) trimHistory(slowest Revision) {
 const visitsAtOnce = 16_384
 
 // writeVisits writes down how far bouncers got, when machines were heard of and operators logged in,
-// one commit for many, and says whether there are more.
+// one commit for many, and says whether there are more. Where nodes share a history notes do it (visit_note.go).
 func (e *Engine) writeVisits() (more bool, err error) {
 	s, o := e.state, &visits{live: true}
 	var bouncers []*BouncerRow

@@ -173,7 +173,7 @@ func HoldsSecrets(commit []byte) bool {
 
 // bareOps are operations without secrets: those that come often, and those that are large.
 var bareOps = []byte{
-	numberAddAlerts, numberEndDecisions, numberExpire, numberDropAlerts, numberVisits, numberAddUsage, numberDropUsage,
+	numberAddAlerts, numberEndDecisions, numberExpire, numberDropAlerts, numberVisits, numberVisitsOf, numberAddUsage, numberDropUsage,
 	numberPutAllowlist, numberDropAllowlist, numberExtendAllowlist, numberReduceAllowlist, numberReviseAllowlist, numberAllowlistsWin,
 	numberMoveBookmark, numberDropBookmark, numberBringAlerts, numberReplaceList, numberExtendDecisions,
 }

@@ -10,7 +10,8 @@ type ledger[R any, P ledgerRow[R]] struct {
 	newest atomic.Pointer[R]
 	rest   *R // taken out together, still to be handled; the committer's
 
-	acknowledged signal // given when a bouncer has acknowledged something
+	acknowledged signal      // given when a bouncer has acknowledged something
+	hurry        atomic.Bool // other nodes are to be told of some row at once
 }
 
 // ledgerRow is what a row brings for it: whether it is in, and the row that comes next,

@@ -32,6 +32,7 @@ const (
 	numberAddUsage      = 13
 	numberDropUsage     = 14
 	numberPutSecret     = 15
+	numberVisitsOf      = 16
 	numberRequested     = 17
 
 	numberSetBack = 18
@@ -88,6 +89,8 @@ func newOp(number byte) op {
 		return &dropUsage{}
 	case numberPutSecret:
 		return &putSecret{}
+	case numberVisitsOf:
+		return &visitsOf{}
 	case numberRequested:
 		return &requested{}
 	case numberSetBack:

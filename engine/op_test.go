@@ -203,6 +203,10 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a ban that is over", alerts(now()-hour, "192.0.2.3"))
 	w.commit("ended decisions", &endDecisions{at: now(), ids: []uint64{1, 1, 4, 999}})
 	w.commit("visits", &visits{bouncers: []visit{{"fw", now(), 4, 3}, {"nobody", 1, 1, 0}}, machines: []visit{{name: "m1", at: now()}}})
+	w.commit("visits of a node", &visitsOf{node: "b", start: 7, serial: 1, seen: 3, bouncers: []placed{{visit{"fw", now() + hour, 6, 7}, 0, false}, {visit{name: "nobody"}, 5, true}},
+		machines: []visit{{name: "m1", at: now() + hour}, {name: "nobody"}}})
+	w.commit("visits of a node that are less", &visitsOf{node: "c", start: 8, bouncers: []placed{{visit{"fw", 1, 2, 2}, 0, false}}, machines: []visit{{name: "m1", at: 1}}})
+	w.commit("visits of a node, anew", &visitsOf{node: "c", start: 8, bouncers: []placed{{visit{"fw", now(), 0, 0}, 0, true}}})
 	w.commit("a list", &putAllowlist{list: Allowlist{Name: "l", Description: "d", CreatedAt: now()}})
 	w.commit("an item", &extendAllowlist{name: "l", at: now(), items: []AllowlistItem{{Value: "198.51.100.0/24", Prefix: netip.MustParsePrefix("198.51.100.0/24")},
 		{Value: "203.0.113.1", Prefix: netip.MustParsePrefix("203.0.113.1/32"), ExpiresAt: now() + 1}}, ends: endDecisions{at: now(), ids: []uint64{2}}})
@@ -241,6 +245,7 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 		w.commit("tokens without end", &grantToken{name: "alice", token: OperatorToken{Hash: SecretHash{2, byte(i)}, CreatedAt: now() + 2}})
 	}
 	w.commit("a login", &visits{operators: []visit{{name: "alice", at: now()}, {name: "nobody", at: 1}}})
+	w.commit("a login at a node", &visitsOf{node: "b", operators: []visit{{name: "alice", at: now() + 1}, {name: "nobody", at: 1}}})
 	w.commit("another operator", &putOperator{operator: Operator{Name: "bob", Role: RoleOperator}})
 	w.commit("an operator less", &dropOperator{name: "alice"})
 	w.commit("nobody less", &dropOperator{name: "nobody"})

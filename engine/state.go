@@ -44,6 +44,7 @@ type state struct {
 	visited  bouncerLedger // whose visits are to be written down
 	heard    machineLedger
 	logins   loginLedger
+	notes    notes    // of the visitors, for other nodes; the committer's
 	pasts    sync.Map // *BouncerRow → []pastSight, of those that are moved
 	uncut    uncut    // ranges that are not told
 	requests places   // of the ids of requests in the view's log

@@ -52,6 +52,17 @@ func FullState(v *engine.View, q *engine.Query) (running, over []engine.Decision
 // far behind starts over.
 func (c *Client) PollAs(e *engine.Engine, row *engine.BouncerRow, now int64) (*engine.Delivery, error) {
 	c.cursor, c.pulled = row.Cursor()
+	return c.pollAs(e, row, now)
+}
+
+// StartAs is PollAs for one that has just started, and asks for everything.
+func (c *Client) StartAs(e *engine.Engine, row *engine.BouncerRow, now int64) (*engine.Delivery, error) {
+	row.AcknowledgeAnew()
+	c.pulled = false
+	return c.pollAs(e, row, now)
+}
+
+func (c *Client) pollAs(e *engine.Engine, row *engine.BouncerRow, now int64) (*engine.Delivery, error) {
 	d := &engine.Delivery{Row: row, After: c.cursor, All: !c.pulled}
 	err := c.Poll(e, now)
 	d.To = c.cursor

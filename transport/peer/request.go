@@ -15,11 +15,12 @@ type Kind byte
 
 // Kinds of requests.
 const (
-	API  Kind = iota // of the Local API: it has a Body
-	Verb             // of an operator: it has a Body, or a Stream
-	Note             // what was seen of a machine or a bouncer: it has a Body
+	API    Kind = iota // of the Local API: it has a Body
+	Verb               // of an operator: it has a Body, or a Stream
+	Note               // what was seen of a machine or a bouncer: it has a Body
+	Visits             // what visitors left at a node (engine.VisitNote): it has a Body
 
-	kinds = 3
+	kinds = 4
 )
 
 // Request is a request that came to one node and is answered by another. What it holds is

@@ -19,7 +19,7 @@ type campaign struct {
 }
 
 // formatLevel is which operations and formats this program reads and writes in a shared history.
-const formatLevel = 1
+const formatLevel = 2
 
 // enterCluster begins a cluster where that was wished for, and has this node take part. It returns once there is a history to be
 // served: for a node that was one before, at once.
@@ -36,6 +36,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	c.peers.Handle(peer.API, onceThere(&p.helper))
 	c.peers.Handle(peer.Note, onceThere(&c.gate))
 	c.peers.Handle(peer.Verb, onceThere(&c.verbs))
+	c.peers.Handle(peer.Visits, peer.HandlerFunc(p.takeVisits))
 	if err := c.peers.Listen(); err != nil {
 		return err
 	}
@@ -47,6 +48,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	}()
 	go func() { c.campaign.ended <- c.peers.Run(ground) }()
 	go c.keepTrace(ground)
+	go p.noteVisits(ground)
 	for p.engine.View().Revision() == 0 && ctx.Err() == nil {
 		p.noteStart("this node waits for the node that writes")
 		changed := p.engine.Changed()
@@ -82,6 +84,7 @@ func (p *program) leaveCluster() {
 	if p.cluster == nil || p.cluster.campaign == nil {
 		return
 	}
+	p.lastVisits()
 	a := p.cluster.campaign
 	a.stop()
 	for range 2 {
