@@ -11,6 +11,7 @@ import (
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/program"
 	"lapid/cmd/lapid/verbs"
+	"lapid/transport/inputs"
 )
 
 // run is the program: it takes the arguments behind the program's name and
@@ -187,7 +188,7 @@ func hint(root *cobra.Command, word string) string {
 			verbs = append(verbs, one.Name())
 		}
 	}
-	if near := config.Nearest(word, verbs); near != "" {
+	if near := inputs.Nearest(word, verbs); near != "" {
 		return fmt.Sprintf("; did you mean %q?", near)
 	}
 	return "; see \"lapid --help\""

@@ -402,6 +402,12 @@ func ChunksTo(to io.Writer) *Chunks {
 	return &Chunks{&Values{out: bufio.NewWriterSize(to, lineAtLeast)}}
 }
 
+// Copy sends chunks that ChunksTo has written, as they are, to the end of from.
+func (c *Chunks) Copy(from io.Reader) error {
+	_, err := io.Copy(c.out, from)
+	return err
+}
+
 // End ends a chunk, which is stored from now on. Without values it does nothing.
 func (c *Chunks) End() error {
 	if c.count == 0 {

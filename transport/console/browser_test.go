@@ -244,7 +244,7 @@ func (w *browser) seed() {
 
 // shownPages are the pages that everybody may see and that are looked at in each theme and width.
 var shownPages = []struct{ name, path string }{
-	{"overview", "/"}, {"activity", "/activity"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
+	{"overview", "/"}, {"activity", "/activity"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decisions-import", "/decisions/import"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
 	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
 	{"audit", "/audit"}, {"health", "/health-page"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
@@ -259,7 +259,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)
@@ -368,6 +368,30 @@ func bans(w *browser) {
 	w.shows("Ticked decisions: 1")
 	w.click(".picked .bad")
 	w.shows("Nothing matches")
+}
+
+// imports looks at a list first, then does it, and takes it back.
+func imports(w *browser) {
+	w.open("/decisions")
+	w.click("a[href$='/decisions/import']")
+	w.until("document.querySelector('#list')")
+	w.fill("#list", "198.18.3.1\nnonsense\n198.18.3.2\n192.0.2.7")
+	w.click("main form .main")
+	w.shows("Import 3, leave 1 out")
+	w.shows("line 2")
+	for _, theme := range []string{"light", "dark"} {
+		w.do(void("document.documentElement.dataset.theme='" + theme + "'"))
+		w.violations(standard)
+		for _, width := range []int64{375, 1440} {
+			w.size(width, 900)
+			w.picture(fmt.Sprintf("import-found-%s-%d", theme, width))
+		}
+	}
+	w.fill("#batch", "by-hand")
+	w.click("button[name=skip]")
+	w.shows("3 decisions are imported, as the batch by-hand")
+	w.click("#notices button")
+	w.shows("3 decisions of the batch by-hand have ended")
 }
 
 func allows(w *browser) {

@@ -103,7 +103,7 @@ func TestPagesWithoutScripts(t *testing.T) {
 	has(t, "a stranger", v.get("/decisions?type=ban"), `name="password"`, `value="/decisions?type=ban"`)
 	v.read(http.MethodPost, "/login", form([]string{"name", "admin-1", "password", "wrong"}), http.StatusUnauthorized)
 	v.enter(admins)
-	for _, path := range []string{"/", "/activity", "/decisions", "/decisions/add", "/alerts", "/why", "/bouncers", "/machines", "/allowlists", "/audit", "/exports", "/health-page", "/settings"} {
+	for _, path := range []string{"/", "/activity", "/decisions", "/decisions/add", "/decisions/import", "/alerts", "/why", "/bouncers", "/machines", "/allowlists", "/audit", "/exports", "/health-page", "/settings"} {
 		v.get(path)
 	}
 	has(t, "a dry run", v.send("/decisions/add", "value", "192.0.2.7", "type", "ban", "duration", "4h", "do", "try"), "It would begin", `value="192.0.2.7"`)

@@ -38,6 +38,7 @@ var routes = []route{
 	{method: "POST", path: "/admin/v1/decisions", role: operator, answer: (*Server).addDecision, writes: true},
 	{method: "DELETE", path: "/admin/v1/decisions", role: operator, answer: (*Server).deleteDecisions, writes: true},
 	{method: "POST", path: "/admin/v1/decisions/import", role: operator, answer: (*Server).importDecisions, writes: true, large: true},
+	{method: "POST", path: "/admin/v1/decisions/import/list", role: operator, answer: (*Server).importList, writes: true, large: true},
 	{method: "GET", path: "/admin/v1/decisions/export", role: viewer, answer: (*Server).exportDecisions, long: true},
 	{method: "POST", path: "/admin/v1/decisions/extend", role: operator, answer: (*Server).extendDecisions, writes: true},
 	{method: "POST", path: "/admin/v1/decisions/restore", role: operator, answer: (*Server).restoreDecisions, writes: true},
@@ -104,7 +105,8 @@ var routes = []route{
 // asksInAddress are the writes that take parameters, and refuse those they do not know. To any other
 // write none are given: what is asked to be tried only, with dry_run, is not to be done.
 var asksInAddress = map[string]bool{
-	"DELETE /admin/v1/decisions": true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}/items": true,
+	"POST /admin/v1/decisions/import/list": true,
+	"DELETE /admin/v1/decisions":           true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}/items": true,
 }
 
 // mux finds the route. What it has no path for is 404, another method 405.

@@ -107,8 +107,10 @@ type Server struct {
 	cross                   *http.CrossOriginProtection
 	site                    *site.Site
 	notices                 notices
-	version                 string // of the program
-	begun                   int64  // Unix nanoseconds
+	prepared                preparedLists
+	reading                 chan struct{} // a token for each list that is read
+	version                 string        // of the program
+	begun                   int64         // Unix nanoseconds
 
 	rates           rates
 	newsroom        *newsroom
@@ -118,7 +120,8 @@ type Server struct {
 // Listen opens the listener. Errors name the setting that is at fault.
 func Listen(o *Options) (*Server, error) {
 	s := &Server{options: *o, log: o.Logger, scheme: "http", cross: http.NewCrossOriginProtection()}
-	s.guesses.now, s.sessions.now, s.answers.now = o.Engine.Now, o.Engine.Now, o.Engine.Now
+	s.guesses.now, s.sessions.now, s.answers.now, s.prepared.now = o.Engine.Now, o.Engine.Now, o.Engine.Now, o.Engine.Now
+	s.reading = make(chan struct{}, mostReading)
 	for work, room := range map[*places]int{&s.atWork: maxAtWork, &s.strangersAtWork: maxAtWork, &s.longAtWork: maxLong} {
 		work.room, work.of = room, map[string]int{}
 	}

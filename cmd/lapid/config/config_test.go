@@ -451,18 +451,6 @@ func TestLogAndMetricsWords(t *testing.T) {
 	}
 }
 
-// TestSuggestions: a suggestion is close, and nothing far is suggested.
-func TestSuggestions(t *testing.T) {
-	t.Parallel()
-	words := []string{"listen_uri", "listen_socket", "log_level", "tls"}
-	for word, want := range map[string]string{"listen_url": "listen_uri", "lisetn_uri": "listen_uri", "tsl": "tls",
-		"loglevel": "log_level", "LISTEN_URI": "listen_uri", "database": "", "x": ""} {
-		if got := Nearest(word, words); got != want {
-			t.Errorf("%s: %q, want %q", word, got, want)
-		}
-	}
-}
-
 // FuzzConfig: no text makes the reader panic, and what it accepts it can write
 // and read again.
 func FuzzConfig(f *testing.F) {

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"lapid/transport/inputs"
 )
 
 // decoder fills a Go value from a tree and refuses what the value has no
@@ -169,7 +171,7 @@ func (d *decoder) unknown(t reflect.Type, key, path string) string {
 	if s := sections(d.schema, key, ""); len(s) == 1 {
 		return text + fmt.Sprintf("; it belongs into %s", named(s[0]))
 	}
-	if near := Nearest(key, keysOf(t)); near != "" {
+	if near := inputs.Nearest(key, keysOf(t)); near != "" {
 		return text + fmt.Sprintf("; did you mean %q?", near)
 	}
 	return text
@@ -245,42 +247,4 @@ func sections(t reflect.Type, key, path string) []string {
 		found = append(found, sections(f.Type, key, join(path, name))...)
 	}
 	return found
-}
-
-// Nearest is the word that is a slip of the finger away from key, "" when
-// there is none. A slip is one letter in three at most, and one in short
-// words. Case does not count; of several the first in the list is taken.
-func Nearest(key string, words []string) string {
-	best, bestAt := "", max(1, len(key)/3)+1
-	for _, w := range words {
-		if n := slips(strings.ToLower(key), w); n < bestAt {
-			best, bestAt = w, n
-		}
-	}
-	return best
-}
-
-// slips counts the letters to insert, drop, change or swap with their
-// neighbour to turn a into b. It is the Damerau–Levenshtein distance, in
-// three rows of memory.
-func slips(a, b string) int {
-	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				row[j] = min(row[j], before[j-2]+1)
-			}
-		}
-		before, last, row = last, row, before
-	}
-	return last[len(b)]
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"lapid/transport/inputs"
 )
 
 // Value finds what a key names, as JSON has it (a section is a map by the names of the
@@ -66,7 +68,7 @@ func fieldNamed(v reflect.Value, part string) (reflect.Value, error) {
 		}
 	}
 	keys := keysOf(v.Type())
-	if near := Nearest(part, keys); near != "" {
+	if near := inputs.Nearest(part, keys); near != "" {
 		return v, fmt.Errorf("did you mean '%s'?", near)
 	}
 	if part == "" {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"lapid/transport/inputs"
 )
 
 // What an installation is configured to do and this program does not do gets a
@@ -115,7 +117,7 @@ func nearestVariable(name string, names []string) string {
 	for i, n := range names {
 		words[i] = strings.ToLower(strings.TrimPrefix(n, "LAPID_"))
 	}
-	if near := Nearest(strings.TrimPrefix(name, "LAPID_"), words); near != "" {
+	if near := inputs.Nearest(strings.TrimPrefix(name, "LAPID_"), words); near != "" {
 		return "LAPID_" + strings.ToUpper(near)
 	}
 	return ""

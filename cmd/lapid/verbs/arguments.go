@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"lapid/cmd/lapid/config"
+	"lapid/transport/inputs"
 )
 
 // UnknownWord marks a flag or verb that there is not: one line says so, and what
@@ -39,7 +39,7 @@ func noVerb(c *cobra.Command, args []string) error {
 			verbs = append(verbs, v.Name())
 		}
 	}
-	if near := config.Nearest(args[0], verbs); near != "" {
+	if near := inputs.Nearest(args[0], verbs); near != "" {
 		return UnknownWord{fmt.Errorf("unknown command %q for %q; did you mean %q?", args[0], c.CommandPath(), near)}
 	}
 	return UnknownWord{fmt.Errorf("unknown command %q for %q; there are %s", args[0], c.CommandPath(), strings.Join(verbs, ", "))}
@@ -60,7 +60,7 @@ func meantFlag(c *cobra.Command, err error) error {
 	add := func(f *pflag.Flag) { known = append(known, f.Name) }
 	c.Flags().VisitAll(add)
 	c.InheritedFlags().VisitAll(add)
-	if near := config.Nearest(name, known); near != "" {
+	if near := inputs.Nearest(name, known); near != "" {
 		return fmt.Errorf("%w; did you mean --%s?", err, near)
 	}
 	return fmt.Errorf("%w; see \"%s --help\"", err, c.CommandPath())

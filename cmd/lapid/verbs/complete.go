@@ -10,6 +10,7 @@ import (
 
 	"lapid/cmd/lapid/config"
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // completionPatience is how long a shell waits for names.
@@ -22,7 +23,7 @@ func AddCompletions(t *Terminal, root *cobra.Command) {
 	words := map[string][]string{
 		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {formatCSV, formatJSON, formatNDJSON, formatValues},
 		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
-		"scope":  config.KnownScopes, "type": config.KnownTypes, "role": {"viewer", "operator", "admin"}, "duration": {"4h", "1d", "7d", "forever"},
+		"scope":  inputs.KnownScopes, "type": inputs.KnownTypes, "role": {"viewer", "operator", "admin"}, "duration": {"4h", "1d", "7d", "forever"},
 	}
 	// By the name of the flag: it means the same at each verb that has it.
 	for _, c := range everyCommand(root) {

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/docs"
+	"lapid/transport/inputs"
 )
 
 // docsCommand is docs: the pages that are in the program.
@@ -99,7 +99,7 @@ func unknownTopic(name string, names []string) error {
 	near := slices.DeleteFunc(slices.Clone(names), func(topic string) bool {
 		return len(word) < 2 || !strings.Contains(topic, word) && !strings.Contains(word, topic)
 	})
-	if slip := config.Nearest(name, names); slip != "" && !slices.Contains(near, slip) {
+	if slip := inputs.Nearest(name, names); slip != "" && !slices.Contains(near, slip) {
 		near = append(near, slip)
 	}
 	if len(near) > 0 {

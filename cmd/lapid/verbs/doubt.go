@@ -1,12 +1,12 @@
 package verbs
 
 import (
-	"lapid/cmd/lapid/config"
+	"lapid/transport/inputs"
 )
 
 // warnOfScope warns of a scope that is nearly one that is known.
 func warnOfScope(t *Terminal, scope string) {
-	if doubt := config.ScopeDoubt(scope); doubt != "" {
+	if doubt := inputs.ScopeDoubt(scope); doubt != "" {
 		t.log("warning", "%s", doubt)
 	}
 }
@@ -14,7 +14,7 @@ func warnOfScope(t *Terminal, scope string) {
 // warnOfType warns of a type that is nearly one that is known, and refuses one that
 // differs by capitals alone.
 func warnOfType(t *Terminal, kind string) error {
-	doubt, err := config.TypeDoubt(kind)
+	doubt, err := inputs.TypeDoubt(kind)
 	if doubt != "" {
 		t.log("warning", "%s", doubt)
 	}

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lapid/cmd/lapid/config"
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // alertFlags are the filters of the two lists. decisions list takes them
@@ -136,7 +136,7 @@ func (f *targetFlags) target(n *admin.NewDecision) error {
 	if n.Value == "" {
 		return errors.New("missing arguments, a value is required (--ip, --range or --scope and --value)")
 	}
-	return config.FitsScope(n.Scope, n.Value)
+	return inputs.FitsScope(n.Scope, n.Value)
 }
 
 // given is a filter whose flag was written, also with an empty value that means

@@ -1,12 +1,12 @@
 package verbs
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -17,9 +17,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"lapid/cmd/lapid/config"
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 const (
@@ -58,9 +58,7 @@ type importing struct {
 	over, simulated int      // entries of a list that were left out
 	strange         []string // names in the input that mean nothing here
 
-	judgedLast [2]string // the last duration, as it was given and as it is stored
-	types      judgedWords
-	scopes     judgedWords
+	judge inputs.Judge
 
 	// first is the first entry, with all of its words. A request says once what most entries
 	// have in common with it, and each says what it has not (brief).
@@ -219,7 +217,7 @@ func importDecisions(ctx context.Context, t *Terminal, i *importing) error {
 		return dryImport(ctx, t, i, input, total)
 	}
 	if i.head.Batch == "" {
-		i.head.Batch = inventedBatch(i.head.Source, time.Now())
+		i.head.Batch = inputs.BatchName(i.head.Source, time.Now())
 	}
 	if total > announced {
 		t.words("You are about to add %d decisions, this may take a while\n", total)
@@ -251,18 +249,6 @@ func showImport(t *Terminal, i *importing) error {
 		t.success("batch %s: \"%s decisions delete --batch-name %s\" takes it back", i.head.Batch, t.program(), quoted(i.head.Batch))
 	}
 	return nil
-}
-
-// inventedBatch names what an import stores: after its source, which no two at the same
-// second share by chance.
-func inventedBatch(source string, now time.Time) string {
-	plain := strings.Map(func(r rune) rune {
-		if r == '.' || r == '_' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' {
-			return r
-		}
-		return '_'
-	}, source)
-	return fmt.Sprintf("%s-%s-%06x", strings.TrimLeft(plain[:min(len(plain), 64)], "-"), now.UTC().Format("20060102T150405Z"), rand.Uint32N(1<<24))
 }
 
 // quoted is a name as an argument on a command line.
@@ -368,9 +354,9 @@ func (i *importing) endedEarly(cause error, total int, program string) error {
 // stores.
 func (i *importing) settle(t *Terminal) error {
 	if i.format == "" {
-		i.format = formatOf(i.file)
+		i.format = inputs.FormatOf(i.file)
 	}
-	if _, ok := formats[i.format]; !ok && i.format != "" {
+	if _, ok := inputs.Formats[i.format]; !ok && i.format != "" {
 		return fmt.Errorf("unknown format '%s': use csv, json, ndjson or values", i.format)
 	}
 	if i.batch < 0 || i.batch > admin.MaxChunk {
@@ -384,6 +370,7 @@ func (i *importing) settle(t *Terminal) error {
 		return err
 	}
 	warnOfScope(t, i.head.Scope)
+	i.judge.Scope, i.judge.Scoped = i.head.Scope, i.scoped
 	// The alert's text names the file without its folder, which other users need not
 	// know.
 	i.head.Source = filepath.Base(i.file)
@@ -432,21 +419,21 @@ func (i *importing) open(stdin io.Reader) (*os.File, error) {
 // million may be wrong in every line. The others are counted.
 func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 	faults := 0
-	complain := func(where place, err error) {
+	complain := func(where inputs.Place, err error) {
 		if faults++; faults <= shownFaults {
 			t.log("error", "%s: %v", where, err)
 		}
 	}
 	doubted := map[string]bool{}
-	doubt := func(where place, text string) {
+	doubt := func(where inputs.Place, text string) {
 		if text != "" && !doubted[text] && len(doubted) < shownFaults {
 			doubted[text] = true
 			t.log("warning", "%s: %s", where, text)
 		}
 	}
-	err = i.each(input, &sink{
-		entry: func(where place, e *listed) error {
-			take, err := i.prepare(e)
+	err = i.each(input, &inputs.Sink{
+		Entry: func(where inputs.Place, e *inputs.Entry) error {
+			take, err := i.judge.Prepare(e)
 			switch {
 			case err != nil:
 				complain(where, err)
@@ -454,21 +441,21 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 				if total++; total == 1 {
 					i.first = i.whole(e)
 				}
-				kind := i.types.judge(e.Type, config.TypeDoubt)
-				doubt(where, kind.doubt) // an empty one is that of the flag, which was looked at
-				if i.list.replace && e.Reason != "" && !e.left {
+				kind, scope := i.judge.Doubts(e)
+				doubt(where, kind)
+				if i.list.replace && e.Reason != "" && !e.Left {
 					doubt(where, "a reason means nothing in a named list, whose name is the scenario of all its decisions")
 				}
-				doubt(where, i.scopes.judge(e.Scope, scopeDoubt).doubt)
-			case e.simulated:
+				doubt(where, scope)
+			case e.Simulated:
 				i.simulated++
 			default:
 				i.over++
 			}
 			return nil
 		},
-		complain: complain,
-		strange: func(name string) {
+		Complain: complain,
+		Strange: func(name string) {
 			if len(i.strange) < shownFaults && !slices.Contains(i.strange, name) {
 				i.strange = append(i.strange, name)
 				t.log("warning", "'%s' means nothing here and is ignored%s", name, meant(name))
@@ -494,97 +481,14 @@ func (i *importing) check(t *Terminal, input *os.File) (total int, err error) {
 // meant names the column that was probably meant. Names are compared without
 // regard to slips of a letter or two (nearest).
 func meant(name string) string {
-	if near := config.Nearest(name, importColumns); near != "" {
+	if near := inputs.Nearest(name, inputs.Columns); near != "" {
 		return fmt.Sprintf("; did you mean '%s'?", near)
 	}
-	return fmt.Sprintf(" (known are %s)", strings.Join(importColumns, ", "))
+	return fmt.Sprintf(" (known are %s)", strings.Join(inputs.Columns, ", "))
 }
-
-// prepare makes an entry as it is to be stored, and tells whether it is to
-// be: what was listed and is over or simulated by now is not. The error is
-// what is wrong with it. It is called once when the input is judged and once
-// more when it is sent, and gives the same both times but for what has run
-// out in between.
-func (i *importing) prepare(e *listed) (take bool, err error) {
-	if e.Value == "" {
-		return false, errors.New("missing 'value'")
-	}
-	if e.simulated {
-		return false, nil
-	}
-	if e.left {
-		if d, err := engine.ParseDuration(e.Duration); err == nil && d <= 0 {
-			return false, nil
-		}
-	}
-	if err := admin.UsableName("the value", e.Value); err != nil {
-		return false, err
-	}
-	if e.Type != "" {
-		if err := i.types.judge(e.Type, config.TypeDoubt).err; err != nil {
-			return false, err
-		}
-	}
-	// A list of addresses often has ranges among them; only a scope that was written,
-	// in the entry or as a flag, is taken at its word.
-	if e.Scope == "" && !i.scoped && strings.EqualFold(i.head.Scope, engine.ScopeIP) && strings.Contains(e.Value, "/") {
-		e.Scope = engine.ScopeRange
-	}
-	scope := e.Scope
-	if scope == "" {
-		scope = i.head.Scope
-	}
-	if engine.HoldsAddress(scope) {
-		if _, err := engine.ParseTarget(e.Value); err != nil {
-			return false, err
-		}
-		if err := config.FitsScope(scope, e.Value); err != nil {
-			return false, err
-		}
-	}
-	if e.Duration != "" && e.Duration != i.judgedLast[0] { // they repeat themselves
-		d, err := engine.DecisionDuration(e.Duration)
-		if err != nil {
-			return false, durationFault(e.Duration, err)
-		}
-		i.judgedLast = [2]string{e.Duration, d}
-	}
-	if e.Duration != "" {
-		e.Duration = i.judgedLast[1]
-	}
-	return true, nil
-}
-
-// judgedWords remembers what there was to be said of words: an input repeats them.
-type judgedWords map[string]judgedWord
-
-type judgedWord struct {
-	doubt string
-	err   error
-}
-
-// mostJudgedWords bounds what is remembered; beyond it that begins anew.
-const mostJudgedWords = 1024
-
-// judge is what there is to be said of a word, by how it is looked at.
-func (j *judgedWords) judge(word string, look func(string) (string, error)) judgedWord {
-	if known, ok := (*j)[word]; ok {
-		return known
-	}
-	if *j == nil || len(*j) >= mostJudgedWords {
-		*j = judgedWords{}
-	}
-	var w judgedWord
-	w.doubt, w.err = look(word)
-	(*j)[strings.Clone(word)] = w
-	return w
-}
-
-// scopeDoubt is config.ScopeDoubt as judge takes it.
-func scopeDoubt(scope string) (string, error) { return config.ScopeDoubt(scope), nil }
 
 // whole is an entry with the flags' words where it has none.
-func (i *importing) whole(e *listed) admin.Item {
+func (i *importing) whole(e *inputs.Entry) admin.Item {
 	w := e.Item
 	for _, f := range []struct {
 		into *string
@@ -614,7 +518,7 @@ func (i *importing) common() admin.Item {
 }
 
 // brief is an entry without the words that it has in common with others.
-func (i *importing) brief(e *listed, common *admin.Item) admin.Item {
+func (i *importing) brief(e *inputs.Entry, common *admin.Item) admin.Item {
 	b := i.whole(e)
 	if b.Duration == common.Duration {
 		b.Duration = ""
@@ -631,27 +535,48 @@ func (i *importing) brief(e *listed, common *admin.Item) admin.Item {
 	return b
 }
 
-// durationFault names the duration, unless the sentence does already. Both
-// kinds of sentence come from the engine; the operator sees one.
-func durationFault(text string, err error) error {
-	if strings.HasPrefix(err.Error(), "duration ") {
+// fromStart gives the input as text, from its beginning.
+func fromStart(input *os.File) (*bufio.Reader, error) {
+	if _, err := input.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("reading the input: %w", err)
+	}
+	return inputs.Text(input)
+}
+
+// recognize finds out the format where neither a flag nor the extension tells it.
+func (i *importing) recognize(input *os.File) error {
+	if i.format != "" {
+		return nil
+	}
+	in, err := fromStart(input)
+	if err != nil {
 		return err
 	}
-	return fmt.Errorf("duration '%s': %w", text, err)
+	i.format, err = inputs.Recognize(in)
+	i.guessed = true
+	return err
+}
+
+// readAs says how the input was read, behind an error that may come from that.
+func (i *importing) readAs() string {
+	if !i.guessed {
+		return ""
+	}
+	return fmt.Sprintf(" (it was read as %s, by its beginning: %s; --format says what it is)", i.format, inputs.Expected[i.format])
 }
 
 // each reads the input from its beginning. The sink sees every entry in
 // order; what it returns ends the reading.
 func (i *importing) each(input *os.File, to *sink) error {
-	in, err := text(input)
+	in, err := fromStart(input)
 	if err != nil {
 		return err
 	}
-	if !i.list.replace || i.format == formatJSON || i.format == formatNDJSON {
-		return formats[i.format](in, to)
+	if !i.list.replace || i.format == inputs.JSON || i.format == inputs.NDJSON {
+		return inputs.Formats[i.format](in, to)
 	}
 	end := &ending{in: in, last: '\n'}
-	if err := formats[i.format](end, to); err != nil {
+	if err := inputs.Formats[i.format](end, to); err != nil {
 		return err
 	}
 	if end.last != '\n' {
@@ -728,18 +653,18 @@ func (i *importing) cut(until context.Context, input *os.File, to *admin.Chunks)
 	if size == 0 {
 		size = defaultBatch
 	}
-	var again *repeats
+	var again *inputs.Repeats
 	if i.dry {
-		again = &repeats{}
+		again = &inputs.Repeats{}
 	}
-	err := i.each(input, &sink{
-		entry: func(_ place, e *listed) error {
-			take, err := i.prepare(e)
+	err := i.each(input, &inputs.Sink{
+		Entry: func(_ inputs.Place, e *inputs.Entry) error {
+			take, err := i.judge.Prepare(e)
 			if !take || err != nil {
 				return i.judged(err)
 			}
 			if again != nil {
-				e.Again = again.has(i, e)
+				e.Again = again.Has(e, i.head.Scope, i.head.Type)
 			}
 			if n == 0 && until.Err() != nil {
 				return ErrInterrupted
@@ -754,10 +679,24 @@ func (i *importing) cut(until context.Context, input *os.File, to *admin.Chunks)
 			n = 0
 			return to.End()
 		},
-		complain: func(place, error) {}, // the input was good a moment ago
+		Complain: func(inputs.Place, error) {}, // the input was good a moment ago
 	})
 	if err != nil {
 		return err
 	}
 	return to.End()
+}
+
+// ending notes the last byte of what was read.
+type ending struct {
+	in   io.Reader
+	last byte
+}
+
+func (e *ending) Read(b []byte) (int, error) {
+	n, err := e.in.Read(b)
+	if n > 0 {
+		e.last = b[n-1]
+	}
+	return n, err
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // What the client does for an import, without a server: it reads the input twice, judges
@@ -22,7 +23,7 @@ func BenchmarkImport(b *testing.B) {
 		fmt.Fprintf(&csv, "24h,bench,Ip,ban,%s\n", address)
 		fmt.Fprintln(&values, address)
 	}
-	for format, text := range map[string][]byte{formatCSV: csv.Bytes(), formatValues: values.Bytes()} {
+	for format, text := range map[string][]byte{inputs.CSV: csv.Bytes(), inputs.Values: values.Bytes()} {
 		b.Run(format, func(b *testing.B) {
 			file, err := os.Create(b.TempDir() + "/input")
 			if err != nil {
@@ -34,7 +35,7 @@ func BenchmarkImport(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				i := importing{format: format, head: admin.ImportHead{Duration: "4h", Scope: "Ip", Reason: "manual", Type: "ban", Batch: "b"}}
+				i := importing{format: format, judge: inputs.Judge{Scope: "Ip"}, head: admin.ImportHead{Duration: "4h", Scope: "Ip", Reason: "manual", Type: "ban", Batch: "b"}}
 				total, err := i.check(&Terminal{}, file)
 				if err != nil || total != n {
 					b.Fatal(total, err)

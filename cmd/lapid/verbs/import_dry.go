@@ -3,57 +3,11 @@ package verbs
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
-	"net/netip"
 	"os"
 	"strings"
 
-	"lapid/engine"
 	"lapid/transport/admin"
 )
-
-// mostRepeats bounds what a dry run remembers of its input, in entries; what comes behind so many
-// different ones is not compared with them. It costs some twenty bytes for each.
-const mostRepeats = 4 << 20
-
-// repeats finds entries on a target, with a type, that came before. The zero value is ready
-// to use. It keeps sums of 64 bits, so one in some billions of large inputs has a wrong one.
-type repeats struct {
-	seed maphash.Seed
-	seen map[uint64]struct{}
-}
-
-// has notes an entry, and tells whether it came before.
-func (r *repeats) has(i *importing, e *listed) bool {
-	if r.seen == nil {
-		r.seed, r.seen = maphash.MakeSeed(), map[uint64]struct{}{}
-	}
-	scope, kind := e.Scope, e.Type
-	if scope == "" {
-		scope = i.head.Scope
-	}
-	if kind == "" {
-		kind = i.head.Type
-	}
-	key := struct {
-		target      netip.Prefix
-		scope, text string
-		kind        string
-	}{kind: kind}
-	if scope = engine.CanonicalScope(scope); engine.HoldsAddress(scope) {
-		key.target, _ = engine.ParseTarget(e.Value)
-	} else {
-		key.scope, key.text = scope, e.Value
-	}
-	sum := maphash.Comparable(r.seed, key)
-	if _, ok := r.seen[sum]; ok {
-		return true
-	}
-	if len(r.seen) < mostRepeats {
-		r.seen[sum] = struct{}{}
-	}
-	return false
-}
 
 // dryImport goes the way of an import, of which nothing is stored.
 func dryImport(ctx context.Context, t *Terminal, i *importing, input *os.File, total int) error {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // importList is which named list an import sets; replace is false for a plain import.
@@ -54,18 +55,18 @@ const shownEach = 5000
 // sendList hands the entries over.
 func (i *importing) sendList(input *os.File, total int, to *admin.Values, bar *progress) error {
 	sent, over, common := 0, 0, i.common()
-	again := &repeats{}
-	err := i.each(input, &sink{
-		entry: func(_ place, e *listed) error {
-			take, err := i.prepare(e)
+	again := &inputs.Repeats{}
+	err := i.each(input, &inputs.Sink{
+		Entry: func(_ inputs.Place, e *inputs.Entry) error {
+			take, err := i.judge.Prepare(e)
 			if !take || err != nil {
-				if err == nil && !e.simulated {
+				if err == nil && !e.Simulated {
 					over++
 				}
 				return i.judged(err)
 			}
 			if i.dry {
-				e.Again = again.has(i, e)
+				e.Again = again.Has(e, i.head.Scope, i.head.Type)
 			}
 			item := i.brief(e, &common)
 			item.Reason = "" // the list's name stands there
@@ -74,7 +75,7 @@ func (i *importing) sendList(input *os.File, total int, to *admin.Values, bar *p
 			}
 			return to.Add(&item)
 		},
-		complain: func(place, error) {}, // the input was good a moment ago
+		Complain: func(inputs.Place, error) {}, // the input was good a moment ago
 	})
 	// What was good a moment ago may be over by now, and nothing else.
 	if err == nil && sent+over != total+i.over {

@@ -15,6 +15,7 @@ import (
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // metricSections are the sections that a Local API has, in the order they are shown.
@@ -206,7 +207,7 @@ func wantedSections(names []string) ([]string, error) {
 
 // metricMeant names the type that was probably meant.
 func metricMeant(name string) string {
-	if near := config.Nearest(name, metricNames()); near != "" {
+	if near := inputs.Nearest(name, metricNames()); near != "" {
 		return fmt.Sprintf("; did you mean %s?", near)
 	}
 	return ""

@@ -1,4 +1,4 @@
-package verbs
+package inputs
 
 import (
 	"bufio"
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,17 +18,17 @@ const sniffed = 64 << 10
 // errNoUTF8 refuses what no reader takes.
 var errNoUTF8 = errors.New("the input is no text in UTF-8 (Windows' \"Unicode\" is UTF-16): save it as UTF-8")
 
-// formatOf is the format that the extension of a file tells, also before .gz; "" where it
+// FormatOf is the format that the extension of a file tells, also before .gz; "" where it
 // tells nothing.
-func formatOf(file string) string {
+func FormatOf(file string) string {
 	file = strings.TrimSuffix(strings.ToLower(file), ".gz")
 	switch filepath.Ext(file) {
 	case ".csv":
-		return formatCSV
+		return CSV
 	case ".json":
-		return formatJSON
+		return JSON
 	case ".ndjson", ".jsonl":
-		return formatNDJSON
+		return NDJSON
 	}
 	return ""
 }
@@ -43,28 +42,25 @@ func guess(start []byte) string {
 		case text == "" || text[0] == '#':
 			continue
 		case text[0] == '[' || text == "null":
-			return formatJSON
+			return JSON
 		case text[0] == '{':
-			return formatNDJSON
+			return NDJSON
 		}
 		var names []string
 		for _, name := range strings.Split(strings.ToLower(text), ",") {
 			names = append(names, strings.Trim(strings.TrimSpace(name), `"`))
 		}
 		if slices.Contains(names, "value") || slices.Contains(names, "ip") {
-			return formatCSV
+			return CSV
 		}
-		return formatValues
+		return Values
 	}
-	return formatValues
+	return Values
 }
 
-// text gives the input from its beginning: unpacked if it is a gzip file, without a
+// Text gives an input as readers take it: unpacked if it is a gzip file, without a
 // byte order mark. A gzip file that was cut off, or damaged, ends with an error.
-func text(input *os.File) (*bufio.Reader, error) {
-	if _, err := input.Seek(0, io.SeekStart); err != nil {
-		return nil, fmt.Errorf("reading the input: %w", err)
-	}
+func Text(input io.Reader) (*bufio.Reader, error) {
 	in := bufio.NewReaderSize(input, sniffed)
 	if start, _ := in.Peek(2); len(start) == 2 && start[0] == 0x1f && start[1] == 0x8b {
 		packed, err := gzip.NewReader(in)
@@ -99,38 +95,22 @@ func (u *unpacked) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// recognize finds out the format where neither a flag nor the extension tells it.
-func (i *importing) recognize(input *os.File) error {
-	if i.format != "" {
-		return nil
-	}
-	in, err := text(input)
-	if err != nil {
-		return err
-	}
+// Recognize tells by its beginning which format a text has, of which nothing is taken.
+func Recognize(in *bufio.Reader) (string, error) {
 	start, err := in.Peek(sniffed)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the input: %w", err)
+		return "", fmt.Errorf("reading the input: %w", err)
 	}
 	if bytes.IndexByte(start, 0) >= 0 {
-		return errNoUTF8
+		return "", errNoUTF8
 	}
-	i.format, i.guessed = guess(start), true
-	return nil
+	return guess(start), nil
 }
 
-// expected are what the formats are, for who gave another.
-var expected = map[string]string{
-	formatCSV: "csv has a header line with a column 'value'", formatJSON: "json is one list of objects",
-	formatNDJSON: "ndjson has one whole object on each line (as jq -c writes it)", formatValues: "values has one value on each line",
-}
-
-// readAs says how the input was read, behind an error that may come from that.
-func (i *importing) readAs() string {
-	if !i.guessed {
-		return ""
-	}
-	return fmt.Sprintf(" (it was read as %s, by its beginning: %s; --format says what it is)", i.format, expected[i.format])
+// Expected are what the formats are, for who gave another.
+var Expected = map[string]string{
+	CSV: "csv has a header line with a column 'value'", JSON: "json is one list of objects",
+	NDJSON: "ndjson has one whole object on each line (as jq -c writes it)", Values: "values has one value on each line",
 }
 
 // rationed is a reader of which no one thing may have more than most bytes; next begins
@@ -140,14 +120,14 @@ type rationed struct {
 	left, most int64
 }
 
-// errTooLong: one line, record or object is longer than may be.
-var errTooLong = errors.New("one entry is too long")
+// ErrTooLong: one line, record or object is longer than may be.
+var ErrTooLong = errors.New("one entry is too long")
 
 func (r *rationed) next() { r.left = r.most }
 
 func (r *rationed) Read(b []byte) (int, error) {
 	if r.left <= 0 {
-		return 0, fmt.Errorf("%w: at most %d MiB are taken", errTooLong, r.most>>20)
+		return 0, fmt.Errorf("%w: at most %d MiB are taken", ErrTooLong, r.most>>20)
 	}
 	n, err := r.in.Read(b[:min(int64(len(b)), r.left)])
 	r.left -= int64(n)
@@ -187,18 +167,4 @@ func (u *uncommented) Read(b []byte) (int, error) {
 	n := copy(b, u.rest)
 	u.rest = u.rest[n:]
 	return n, nil
-}
-
-// ending notes the last byte of what was read.
-type ending struct {
-	in   io.Reader
-	last byte
-}
-
-func (e *ending) Read(b []byte) (int, error) {
-	n, err := e.in.Read(b)
-	if n > 0 {
-		e.last = b[n-1]
-	}
-	return n, err
 }

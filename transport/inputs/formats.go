@@ -1,4 +1,4 @@
-package verbs
+package inputs
 
 import (
 	"bufio"
@@ -14,69 +14,70 @@ import (
 	"lapid/transport/admin"
 )
 
-// listed is one entry of an input. The value, and what else the entry says
-// of itself; "" where it says nothing, which the flags then fill.
-type listed struct {
+// Entry is one entry of an input. The value, and what else the entry says
+// of itself; "" where it says nothing, which is filled with what all have in common.
+type Entry struct {
 	admin.Item
-	left      bool // Duration is what was left of it when it was listed; it may be over
-	simulated bool
+	Left      bool // Duration is what was left of it when it was listed; it may be over
+	Simulated bool // the alert that it was listed with was, so bouncers were never told
 }
 
-// sink takes what a reader finds. It is called by one goroutine, in the
+// Sink takes what a reader finds. It is called by one goroutine, in the
 // order of the input.
-type sink struct {
-	// entry gets every entry with where it stood. It is only good until the next
+type Sink struct {
+	// Entry gets every entry with where it stood. It is only good until the next
 	// one; its texts may be kept. An error ends the reading.
-	entry func(where place, e *listed) error
-	// complain is told what no entry can be made of.
-	complain func(where place, err error)
-	// strange is told the name of a column or field that is not understood; nil:
+	Entry func(where Place, e *Entry) error
+	// Complain is told what no entry can be made of.
+	Complain func(where Place, err error)
+	// Strange is told the name of a column or field that is not understood; nil:
 	// nothing is told. It may be told the same name again.
-	strange func(name string)
+	Strange func(name string)
 }
 
-// place is where something stood in the input. It is put into words only where it is told:
+// Place is where something stood in the input. It is put into words (String) only where it is told:
 // an input has as many as entries.
-type place struct {
+type Place struct {
 	kind     string // "line", "item"
 	n        int
 	decision int // of those in an alert, from 1 on; 0: it is none of them
 }
 
-func (p place) String() string {
+// String is such as "line 7".
+func (p Place) String() string {
 	if p.decision > 0 {
 		return fmt.Sprintf("%s %d, decision %d", p.kind, p.n, p.decision)
 	}
 	return fmt.Sprintf("%s %d", p.kind, p.n)
 }
 
-// reader reads one format. Its error ends the import. An input that is empty
+// Reader reads one format. Its error ends the import. An input that is empty
 // has no entries. Readers keep one entry in memory, and one line of at most
-// maxLine bytes or one object.
-type reader func(in io.Reader, to *sink) error
+// MaxLine bytes or one object.
+type Reader func(in io.Reader, to *Sink) error
 
-// The words for --format.
+// Names of the formats.
 const (
-	formatCSV    = "csv"
-	formatJSON   = "json"
-	formatNDJSON = "ndjson"
-	formatValues = "values"
+	CSV    = "csv"
+	JSON   = "json"
+	NDJSON = "ndjson"
+	Values = "values"
 )
 
-// formats are the readers by them.
-var formats = map[string]reader{formatCSV: readCSV, formatJSON: readJSON, formatNDJSON: readNDJSON, formatValues: readValues}
+// Formats are the readers by them.
+var Formats = map[string]Reader{CSV: readCSV, JSON: readJSON, NDJSON: readNDJSON, Values: readValues}
 
 const (
-	// maxLine bounds one line, in bytes. No address, scope and reason is so
+	// MaxLine bounds one line, in bytes. No address, scope and reason is so
 	// long; a file without line ends is found before it fills the memory.
-	maxLine = 1 << 20
-	// maxObject bounds one object of JSON, in bytes: an alert with all decisions of
+	MaxLine = 1 << 20
+	// MaxObject bounds one object of JSON, in bytes: an alert with all decisions of
 	// an import, as a list prints it, is shorter.
-	maxObject = 64 << 20
+	MaxObject = 64 << 20
 )
 
-// importColumns are the names a header line or an object may hold.
-var importColumns = []string{"duration", "reason", "scope", "type", "value"}
+// Columns are the names a header line or an object may hold.
+var Columns = []string{"duration", "reason", "scope", "type", "value"}
 
 // listColumns are those of "decisions list -o raw" that take their place, and the
 // ones that say nothing about the decision.
@@ -90,7 +91,7 @@ var listColumns = []string{"id", "source", "ip", "action", "country", "as", "eve
 // A file that has a column ip and none called value is a list as "decisions list -o
 // raw" prints it. Lines that begin with # are passed over, and so is a # behind a
 // blank with what follows it, but in a reason.
-func readCSV(in io.Reader, to *sink) error {
+func readCSV(in io.Reader, to *Sink) error {
 	r := newCSVReader(in)
 	header, err := r.next()
 	if errors.Is(err, io.EOF) {
@@ -105,10 +106,10 @@ func readCSV(in io.Reader, to *sink) error {
 	}
 	own := slices.Contains(columns, "ip") && !slices.Contains(columns, "value") // a list of ours or of cscli's
 	if !own && !slices.Contains(columns, "value") {
-		return fmt.Errorf("the header line has no column 'value' (known are %s)", strings.Join(importColumns, ", "))
+		return fmt.Errorf("the header line has no column 'value' (known are %s)", strings.Join(Columns, ", "))
 	}
 	to.columns(columns, own)
-	var e listed
+	var e Entry
 	for {
 		record, err := r.next()
 		if err != nil {
@@ -117,7 +118,7 @@ func readCSV(in io.Reader, to *sink) error {
 			}
 			var wrong *csv.ParseError
 			if errors.As(err, &wrong) {
-				to.complain(place{kind: "line", n: r.line}, wrong.Err)
+				to.Complain(Place{kind: "line", n: r.line}, wrong.Err)
 				continue
 			}
 			return fmt.Errorf("reading the input: %w", err)
@@ -125,13 +126,13 @@ func readCSV(in io.Reader, to *sink) error {
 		if len(record) == 1 && withoutComment(record[0]) == "" {
 			continue
 		}
-		e = listed{left: own}
+		e = Entry{Left: own}
 		for i, text := range record {
 			if i < len(columns) {
 				e.set(columns[i], strings.TrimSpace(text), own)
 			}
 		}
-		if err := to.entry(place{kind: "line", n: r.line}, &e); err != nil {
+		if err := to.Entry(Place{kind: "line", n: r.line}, &e); err != nil {
 			return err
 		}
 	}
@@ -139,20 +140,20 @@ func readCSV(in io.Reader, to *sink) error {
 
 // columns names those that are not understood. Only the first reading asks
 // for that.
-func (to *sink) columns(names []string, own bool) {
-	if to.strange == nil {
+func (to *Sink) columns(names []string, own bool) {
+	if to.Strange == nil {
 		return
 	}
 	for _, name := range names {
-		if !slices.Contains(importColumns, name) && !(own && slices.Contains(listColumns, name)) {
-			to.strange(name)
+		if !slices.Contains(Columns, name) && !(own && slices.Contains(listColumns, name)) {
+			to.Strange(name)
 		}
 	}
 }
 
 // set takes one field of a line. own says that the file is a list as we print it,
 // whose columns have other names.
-func (e *listed) set(column, text string, own bool) {
+func (e *Entry) set(column, text string, own bool) {
 	if column != "reason" {
 		text = withoutComment(text)
 	}
@@ -181,23 +182,23 @@ func (e *listed) set(column, text string, own bool) {
 	case "expiration":
 		e.Duration = text
 	case "simulated":
-		e.simulated = text == "true"
+		e.Simulated = text == "true"
 	}
 }
 
 // readValues reads one value per line. Blank lines and what follows a # are
 // for people. A byte order mark before the first value is taken away, as
 // Windows' editors write one.
-func readValues(in io.Reader, to *sink) error {
+func readValues(in io.Reader, to *Sink) error {
 	lines := newInputLines(in)
-	var e listed
+	var e Entry
 	for n := 1; ; n++ {
 		text, err := lines.next()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case errors.Is(err, errTooLong):
-			return fmt.Errorf("a line is longer than %d bytes", maxLine)
+		case errors.Is(err, ErrTooLong):
+			return fmt.Errorf("a line is longer than %d bytes", MaxLine)
 		case err != nil:
 			return err
 		}
@@ -207,8 +208,8 @@ func readValues(in io.Reader, to *sink) error {
 		if text = withoutComment(text); text == "" {
 			continue
 		}
-		e = listed{Item: admin.Item{Value: text}}
-		if err := to.entry(place{kind: "line", n: n}, &e); err != nil {
+		e = Entry{Item: admin.Item{Value: text}}
+		if err := to.Entry(Place{kind: "line", n: n}, &e); err != nil {
 			return err
 		}
 	}
@@ -242,12 +243,12 @@ type jsonDecision struct {
 	ID        *uint64 `json:"id"`
 }
 
-// listed is the object as an entry. One with an id was printed by a list, so its
+// Entry is the object as an entry. One with an id was printed by a list, so its
 // duration is what was left of it then, and its scenario stands for a reason.
-func (j *jsonDecision) listed() listed {
-	e := listed{Item: admin.Item{Value: j.Value, Scope: j.Scope, Type: j.Type, Duration: j.Duration, Reason: j.Reason}, simulated: j.Simulated}
+func (j *jsonDecision) entry() Entry {
+	e := Entry{Item: admin.Item{Value: j.Value, Scope: j.Scope, Type: j.Type, Duration: j.Duration, Reason: j.Reason}, Simulated: j.Simulated}
 	if j.ID != nil { // it was listed somewhere
-		e.left = true
+		e.Left = true
 		if e.Reason == "" {
 			e.Reason = j.Scenario
 		}
@@ -266,12 +267,12 @@ type jsonObject struct {
 // takes. An object whose fields have the wrong type is told and passed over; text that is
 // no JSON ends it, for nothing behind it can be trusted. Lines that begin with # are
 // passed over.
-func readJSON(in io.Reader, to *sink) error {
+func readJSON(in io.Reader, to *Sink) error {
 	start := bufio.NewReaderSize(in, 1<<16)
-	if peeked, _ := start.Peek(start.Size()); guess(bytes.TrimPrefix(peeked, []byte("\ufeff"))) == formatNDJSON {
+	if peeked, _ := start.Peek(start.Size()); guess(bytes.TrimPrefix(peeked, []byte("\ufeff"))) == NDJSON {
 		return readNDJSON(start, to)
 	}
-	ration := &rationed{in: &uncommented{in: start}, most: maxObject}
+	ration := &rationed{in: &uncommented{in: start}, most: MaxObject}
 	ration.next()
 	d := json.NewDecoder(ration)
 	first, err := d.Token()
@@ -287,7 +288,7 @@ func readJSON(in io.Reader, to *sink) error {
 	for n := 1; d.More(); n++ {
 		ration.next()
 		var o jsonObject
-		if err := to.object(place{kind: "item", n: n}, to.decode(d, &o), &o); err != nil {
+		if err := to.object(Place{kind: "item", n: n}, to.decode(d, &o), &o); err != nil {
 			return err
 		}
 	}
@@ -302,9 +303,9 @@ func readJSON(in io.Reader, to *sink) error {
 
 // readNDJSON reads one object on each line: decisions, or alerts with decisions. Blank
 // lines and those that begin with # are passed over, and what is no object is told.
-func readNDJSON(in io.Reader, to *sink) error {
+func readNDJSON(in io.Reader, to *Sink) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 1<<16), maxObject)
+	lines.Buffer(make([]byte, 1<<16), MaxObject)
 	for n := 1; lines.Scan(); n++ {
 		text := bytes.TrimSpace(lines.Bytes())
 		if n == 1 {
@@ -313,15 +314,15 @@ func readNDJSON(in io.Reader, to *sink) error {
 		if len(text) == 0 || text[0] == '#' {
 			continue
 		}
-		where := place{kind: "line", n: n}
+		where := Place{kind: "line", n: n}
 		if text[0] != '{' {
-			to.complain(where, errors.New("unable to parse json: an object on each line is needed"))
+			to.Complain(where, errors.New("unable to parse json: an object on each line is needed"))
 			continue
 		}
 		var o jsonObject
 		err := to.unmarshal(text, &o)
 		if broken := (*json.SyntaxError)(nil); errors.As(err, &broken) {
-			to.complain(where, fmt.Errorf("unable to parse json: %w", err)) // the next line is another object
+			to.Complain(where, fmt.Errorf("unable to parse json: %w", err)) // the next line is another object
 			continue
 		}
 		if err := to.object(where, err, &o); err != nil {
@@ -329,42 +330,42 @@ func readNDJSON(in io.Reader, to *sink) error {
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return fmt.Errorf("%w: a line has at most %d MiB", errTooLong, maxObject>>20)
+		return fmt.Errorf("%w: a line has at most %d MiB", ErrTooLong, MaxObject>>20)
 	}
 	return lines.Err()
 }
 
 // object takes an object that was read, or could not be.
-func (to *sink) object(where place, err error, o *jsonObject) error {
+func (to *Sink) object(where Place, err error, o *jsonObject) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		to.complain(where, err)
+		to.Complain(where, err)
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: unable to parse json: %w", where, err)
 	case o.Decisions != nil:
 		return to.alert(where, o)
 	}
-	e := o.listed()
-	return to.entry(where, &e)
+	e := o.entry()
+	return to.Entry(where, &e)
 }
 
 // alert takes the decisions out of an alert as a list shows it. All of its decisions
 // count as listed, and are simulated when the alert is.
-func (to *sink) alert(where place, a *jsonObject) error {
+func (to *Sink) alert(where Place, a *jsonObject) error {
 	var ds []jsonDecision
 	if err := json.Unmarshal(a.Decisions, &ds); err != nil {
-		to.complain(where, err)
+		to.Complain(where, err)
 		return nil
 	}
 	for i := range ds {
-		e := ds[i].listed()
-		e.left, e.simulated = true, e.simulated || a.Simulated
+		e := ds[i].entry()
+		e.Left, e.Simulated = true, e.Simulated || a.Simulated
 		if e.Reason == "" {
 			e.Reason = ds[i].Scenario
 		}
-		if err := to.entry(place{where.kind, where.n, i + 1}, &e); err != nil {
+		if err := to.Entry(Place{where.kind, where.n, i + 1}, &e); err != nil {
 			return err
 		}
 	}
@@ -375,8 +376,8 @@ func (to *sink) alert(where place, a *jsonObject) error {
 // not understood if that is asked for. Names are compared without
 // regard to case, as encoding/json fills fields. Alerts are left alone: most
 // of their fields are not a decision's.
-func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
-	if to.strange == nil {
+func (to *Sink) decode(d *json.Decoder, o *jsonObject) error {
+	if to.Strange == nil {
 		return d.Decode(o)
 	}
 	var text json.RawMessage
@@ -387,15 +388,15 @@ func (to *sink) decode(d *json.Decoder, o *jsonObject) error {
 }
 
 // unmarshal is decode for an object that is there as a text.
-func (to *sink) unmarshal(text []byte, o *jsonObject) error {
+func (to *Sink) unmarshal(text []byte, o *jsonObject) error {
 	err := json.Unmarshal(text, o)
-	if broken := (*json.SyntaxError)(nil); to.strange != nil && o.Decisions == nil && !errors.As(err, &broken) {
+	if broken := (*json.SyntaxError)(nil); to.Strange != nil && o.Decisions == nil && !errors.As(err, &broken) {
 		eachKey(text, func(key []byte) {
 			if decisionFields[string(key)] {
 				return
 			}
 			if lower := strings.ToLower(string(key)); !decisionFields[lower] {
-				to.strange(lower)
+				to.Strange(lower)
 			}
 		})
 	}

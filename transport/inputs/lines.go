@@ -1,4 +1,4 @@
-package verbs
+package inputs
 
 import (
 	"bufio"
@@ -21,7 +21,7 @@ type inputLines struct {
 }
 
 func newInputLines(in io.Reader) *inputLines {
-	return &inputLines{in: bufio.NewReaderSize(in, maxLine)}
+	return &inputLines{in: bufio.NewReaderSize(in, MaxLine)}
 }
 
 // next is the next line, without its end; io.EOF, or errTooLong.
@@ -41,7 +41,7 @@ func (l *inputLines) fill() error {
 	first, err := l.in.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return fmt.Errorf("%w: at most %d MiB are taken", errTooLong, maxLine>>20)
+		return fmt.Errorf("%w: at most %d MiB are taken", ErrTooLong, MaxLine>>20)
 	case err != nil && (len(first) == 0 || !errors.Is(err, io.EOF)):
 		return err
 	}
@@ -106,7 +106,7 @@ func (r *csvReader) next() ([]string, error) {
 
 // quote has encoding/csv go on with a line.
 func (r *csvReader) quote(line string) {
-	r.ration = &rationed{in: io.MultiReader(strings.NewReader(line+"\n"), r.plain.rest()), most: maxLine}
+	r.ration = &rationed{in: io.MultiReader(strings.NewReader(line+"\n"), r.plain.rest()), most: MaxLine}
 	r.ration.next()
 	r.quoted = csv.NewReader(bufio.NewReaderSize(r.ration, 1<<16))
 	r.quoted.ReuseRecord, r.quoted.TrimLeadingSpace, r.quoted.FieldsPerRecord, r.quoted.Comment = true, true, -1, '#'
