@@ -451,6 +451,8 @@ const (
 	rowAudit      byte = 3 // series, number → a row of it
 	rowAuditHead  byte = 4 // nothing → where it stands
 	rowAuditThing byte = 5 // noun, name → the fields that a thing had when it was told last
+
+	rowFigure byte = 6 // series, time → what was counted; made of nothing else (figures.go)
 )
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

@@ -3,6 +3,8 @@ package console
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"math"
 	"net/http"
 	"slices"
 	"sync"
@@ -17,9 +19,10 @@ type Traffic struct {
 	StreamPulls           uint64
 }
 
-// rates are how much of what happened in each minute of the last day and in each hour of the last thirty,
-// for who has no Prometheus. A restart forgets them. The counters that are there anyway are looked at once a
-// minute, and the alerts of the minute; 250 KiB at most, and the names of scenarios.
+// rates are how much of what happened in each minute of the last day and in each hour of the last thirty
+// days, for who has no Prometheus. The counters that are there anyway are looked at once a minute, and the alerts of the
+// minute; 250 KiB at most, and the names of scenarios. Each look writes the minute and the hour that it has changed
+// to the store, as figures beside the history: a restart goes on with them, and a kill costs a minute.
 type rates struct {
 	mu      sync.Mutex
 	minutes []rate // the newest last, mostMinutes at most
@@ -27,8 +30,15 @@ type rates struct {
 
 	// Of the goroutine that looks.
 	before  standing
-	looking bool // before is there
+	looking bool  // before is there
+	stored  int64 // what begins before, Unix seconds, is in the store as it is here
+	swept   int64 // the hour in which old ones were forgotten last
 }
+
+// The series of figures that rates are stored in.
+const (
+	minuteSeries, hourSeries = 'm', 'h'
+)
 
 const (
 	mostHours = 30 * 24
@@ -73,10 +83,16 @@ type standing struct {
 
 // keepRates looks each minute until ctx ends.
 func (s *Server) keepRates(ctx context.Context) {
+	if err := s.rates.load(s.options.Engine); err != nil {
+		s.log.Warn("the rates of before cannot be read: charts begin anew", "error", err)
+	}
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
 		s.noteRates()
+		if err := s.rates.store(ctx, s.options.Engine); err != nil && ctx.Err() == nil {
+			s.log.Debug("rates are not stored yet", "error", err)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -121,6 +137,125 @@ func (s *Server) noteRates() {
 	defer r.mu.Unlock()
 	r.minutes = appendRate(r.minutes, one, 60, mostMinutes)
 	r.hours = appendRate(r.hours, one, 3600, mostHours)
+}
+
+// store writes what was changed since it was done last. What could not be written is, the next time.
+func (r *rates) store(ctx context.Context, e *engine.Engine) error {
+	r.mu.Lock()
+	var list []engine.Figure
+	for _, one := range []struct {
+		series byte
+		rates  []rate
+		length int64
+	}{{minuteSeries, r.minutes, 60}, {hourSeries, r.hours, 3600}} {
+		for i := range one.rates {
+			if at := one.rates[i].at; at+one.length > r.stored { // it may have grown since
+				list = append(list, engine.Figure{Series: one.series, At: at, Value: one.rates[i].append(nil)})
+			}
+		}
+	}
+	stored, now := r.stored, e.Now()/int64(time.Second)
+	if n := len(r.minutes); n > 0 {
+		stored = r.minutes[n-1].at
+	}
+	r.mu.Unlock()
+	if len(list) == 0 {
+		return nil
+	}
+	var before map[byte]int64
+	if now/3600 != r.swept {
+		before = map[byte]int64{minuteSeries: now - mostMinutes*60, hourSeries: now - mostHours*3600}
+	}
+	if err := e.KeepFigures(ctx, list, before); err != nil {
+		return err
+	}
+	r.stored, r.swept = stored, now/3600
+	return nil
+}
+
+// load goes on with what is stored. What cannot be read, or lies ahead of the clock, is left out.
+func (r *rates) load(e *engine.Engine) error {
+	now := e.Now() / int64(time.Second)
+	for _, one := range []struct {
+		series byte
+		into   *[]rate
+		length int64
+		most   int64
+	}{{minuteSeries, &r.minutes, 60, mostMinutes}, {hourSeries, &r.hours, 3600, mostHours}} {
+		var list []rate
+		err := e.Figures(one.series, func(f engine.Figure) bool {
+			read := rate{at: f.At}
+			if f.At%one.length == 0 && f.At <= now && f.At > now-one.most*one.length && read.decode(f.Value) {
+				list = append(list, read)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		r.mu.Lock()
+		*one.into = list
+		r.mu.Unlock()
+	}
+	if n := len(r.minutes); n > 0 {
+		r.stored = r.minutes[n-1].at
+	}
+	return nil
+}
+
+// rateVersion begins a stored rate, whose time is its key.
+const rateVersion = 1
+
+// longestScenario is how much of a scenario's name is stored, in bytes.
+const longestScenario = 512
+
+func (r *rate) append(dst []byte) []byte {
+	dst = append(dst, rateVersion)
+	for _, n := range r.of {
+		dst = binary.AppendUvarint(dst, uint64(n))
+	}
+	dst = binary.AppendUvarint(binary.AppendVarint(dst, r.running), uint64(len(r.scenarios)))
+	for _, c := range r.scenarios {
+		name := c.name[:min(len(c.name), longestScenario)]
+		dst = append(binary.AppendUvarint(dst, uint64(len(name))), name...)
+		dst = binary.AppendUvarint(dst, uint64(c.alerts))
+	}
+	return dst
+}
+
+// decode is the mirror; false: it is none.
+func (r *rate) decode(b []byte) bool {
+	ok := len(b) > 0 && b[0] == rateVersion
+	number := func() uint64 {
+		n, size := binary.Uvarint(b)
+		if ok = ok && size > 0; !ok {
+			return 0
+		}
+		b = b[size:]
+		return n
+	}
+	if ok {
+		b = b[1:]
+	}
+	for i := range r.of {
+		r.of[i] = uint32(min(number(), math.MaxUint32))
+	}
+	running, size := binary.Varint(b)
+	if ok = ok && size > 0; !ok {
+		return false
+	}
+	b, r.running = b[size:], running
+	count := number()
+	for i := uint64(0); i < count && ok; i++ {
+		n := number()
+		if ok = ok && n <= uint64(len(b)) && i < rateScenarios; !ok {
+			return false
+		}
+		name := string(b[:n])
+		b = b[n:]
+		r.scenarios = append(r.scenarios, scenarioRate{name, uint32(min(number(), math.MaxUint32))})
+	}
+	return ok && len(b) == 0
 }
 
 // scenariosOf are the most frequent.

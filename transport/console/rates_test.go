@@ -9,6 +9,7 @@ import (
 
 	"lapid/engine"
 	"lapid/engine/enginetest"
+	"lapid/persist"
 )
 
 // Rates are what happened between two looks, in steps of any length.
@@ -85,4 +86,72 @@ func TestRatesAreBounded(t *testing.T) {
 	if got := shownRates(nil, 60); !reflect.DeepEqual(got.At, []int64{}) || len(got.Alerts) != 0 {
 		t.Errorf("nothing is shown as %+v", got)
 	}
+}
+
+// Rates are stored as they grow and gone on with, also after a crash; what is stored has a bound, and what is there
+// that is none is left out.
+func TestRatesAreStored(t *testing.T) {
+	t.Parallel()
+	r := enginetest.NewRig(t, func(o *engine.Options) { o.FS = persist.NewCrashFS() })
+	newServer := func() *Server {
+		s := &Server{options: Options{Engine: r.Engine, Logger: slog.New(slog.DiscardHandler)}}
+		if err := s.rates.load(r.Engine); err != nil {
+			t.Fatal(err)
+		}
+		s.noteRates() // where counters begin
+		return s
+	}
+	s := newServer()
+	alert := func(i int) {
+		a := &engine.Alert{Scenario: fmt.Sprintf("s%d", i%3), StartAt: engine.StampOf(r.Now()), StopAt: engine.StampOf(r.Now())}
+		if _, err := r.AddAlerts(t.Context(), "", []*engine.Alert{a}, r.Now().UnixNano()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 130 {
+		alert(i)
+		s.noteRates()
+		if i != 50 { // then the store took nothing
+			if err := s.rates.store(t.Context(), r.Engine); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.Step(time.Minute)
+	}
+	was := []any{s.rates.minutes, s.rates.hours}
+	alert(0)
+	r.Crash()
+	if err := r.KeepFigures(t.Context(), []engine.Figure{{Series: minuteSeries, At: r.Now().Unix() / 60 * 60, Value: []byte("nonsense")}, {Series: hourSeries, At: 1 << 40, Value: nil}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	s = newServer()
+	if now := []any{s.rates.minutes, s.rates.hours}; !reflect.DeepEqual(now, was) {
+		t.Errorf("after a crash: %+v\nnot %+v", now, was)
+	}
+	if len(s.rates.minutes) != 130 || s.rates.stored != s.rates.minutes[129].at {
+		t.Errorf("%d minutes, stored up to %d", len(s.rates.minutes), s.rates.stored)
+	}
+	r.Step(25 * time.Hour)
+	alert(0)
+	s.noteRates()
+	if err := s.rates.store(t.Context(), r.Engine); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	if err := r.Figures(minuteSeries, func(engine.Figure) bool { n++; return true }); err != nil || n != 1 {
+		t.Errorf("a day later %d minutes are stored, %v", n, err)
+	}
+}
+
+// What a store may bring as a rate is read, or refused.
+func FuzzRate(f *testing.F) {
+	one := rate{of: [rateCount]uint32{1, 2, 1<<32 - 1}, running: -1, scenarios: []scenarioRate{{"crowdsecurity/ssh-bf", 7}, {"", 0}}}
+	f.Add(one.append(nil))
+	f.Add([]byte{rateVersion})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var r, again rate
+		if r.decode(b) && (!again.decode(r.append(nil)) || !reflect.DeepEqual(r, again)) {
+			t.Errorf("%x: %+v, then %+v", b, r, again)
+		}
+	})
 }
