@@ -341,7 +341,8 @@ func (s *Server) deleteAlerts(q *request) error {
 	return q.answer(http.StatusOK, out)
 }
 
-// bouncerShown is a bouncer in a list.
+// bouncerShown is a bouncer in a list. Fields have the names that they have in bouncers list -o json, which leaves
+// out what is not known, as cscli does; here it is 0.
 type bouncerShown struct {
 	Name         string          `json:"name"`
 	Address      string          `json:"ip_address"`
@@ -358,6 +359,12 @@ type bouncerShown struct {
 	LagRevisions uint64          `json:"lag_revisions"`
 	LagSeconds   float64         `json:"lag_seconds"`
 	Expected     int             `json:"expected_decisions"`
+
+	Revoked      bool             `json:"revoked"` // never: a bouncer whose key is to open nothing is deleted
+	OS           string           `json:"os,omitempty"`
+	FeatureFlags []string         `json:"featureflags,omitempty"`
+	Acknowledged *engine.Revision `json:"acknowledged,omitempty"`
+	Reported     *int64           `json:"reported_decisions,omitempty"`
 }
 
 func bouncerOf(b *admin.Bouncer) bouncerShown {
@@ -368,6 +375,15 @@ func bouncerOf(b *admin.Bouncer) bouncerShown {
 	}
 	if b.IP.IsValid() {
 		out.Address = b.IP.String()
+	}
+	if out.FeatureFlags = b.FeatureFlags; b.OS.Name != "" || b.OS.Version != "" {
+		out.OS = b.OS.Name + "/" + b.OS.Version
+	}
+	if b.Streams && b.HasAcknowledged {
+		out.Acknowledged = &b.Acknowledged
+	}
+	if b.HasReported {
+		out.Reported = &b.Reported
 	}
 	return out
 }

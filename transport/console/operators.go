@@ -9,34 +9,6 @@ import (
 	"lapid/transport/admin"
 )
 
-// operatorShown is an operator as others see it.
-type operatorShown struct {
-	Name      string       `json:"name"`
-	Role      string       `json:"role"`
-	Password  bool         `json:"password"`
-	Disabled  bool         `json:"disabled"`
-	CreatedAt *time.Time   `json:"created_at"`
-	UpdatedAt *time.Time   `json:"updated_at"`
-	LastLogin *time.Time   `json:"last_login"`
-	Tokens    []tokenShown `json:"tokens"`
-}
-
-type tokenShown struct {
-	ID        uint32     `json:"id"`
-	Comment   string     `json:"comment"`
-	CreatedAt *time.Time `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at"`
-}
-
-func operatorOf(o *admin.Operator) operatorShown {
-	out := operatorShown{o.Name, o.Role, o.Password, o.Disabled, moment(o.CreatedAt), moment(o.UpdatedAt), moment(o.LastLogin), []tokenShown{}}
-	for i := range o.Tokens {
-		t := &o.Tokens[i]
-		out.Tokens = append(out.Tokens, tokenShown{t.ID, t.Comment, moment(t.CreatedAt), moment(t.ExpiresAt)})
-	}
-	return out
-}
-
 func (s *Server) listOperators(q *request) error {
 	w := q.words()
 	if err := w.err(); err != nil {
@@ -46,9 +18,9 @@ func (s *Server) listOperators(q *request) error {
 	if err != nil {
 		return err
 	}
-	out := page[operatorShown]{Items: []operatorShown{}}
+	out := page[admin.OperatorObject]{Items: []admin.OperatorObject{}}
 	for i := range list.Operators {
-		out.Items = append(out.Items, operatorOf(&list.Operators[i]))
+		out.Items = append(out.Items, list.Operators[i].Object())
 	}
 	return q.answer(http.StatusOK, out)
 }
@@ -58,7 +30,7 @@ func (s *Server) getOperator(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, operatorOf(o))
+	return q.answer(http.StatusOK, o.Object())
 }
 
 // addOperator adds one. A password that is left away is made up and shown, this once.

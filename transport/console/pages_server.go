@@ -115,7 +115,7 @@ func (s *Server) reloadForm(q *request) error {
 // settingsShown is what an operator sets: his own looks and sessions, and, of an admin, operators.
 type settingsShown struct {
 	Sessions  []sessionShown
-	Operators []operatorShown
+	Operators []admin.OperatorObject
 	Roles     []string
 	Themes    [][2]string
 	Zone      string // that this browser has chosen; "": none
@@ -131,7 +131,7 @@ func (s *Server) settingsPage(q *request) error {
 	name := q.who.Name
 	if q.who.Role >= admins {
 		name = ""
-		var list page[operatorShown]
+		var list page[admin.OperatorObject]
 		if err := s.call(q, "GET /admin/v1/operators", asked{into: &list}); err != nil {
 			return err
 		}

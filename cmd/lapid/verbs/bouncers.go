@@ -141,6 +141,7 @@ type bouncerObject struct {
 	OS           string     `json:"os,omitempty"`
 	FeatureFlags []string   `json:"featureflags,omitempty"`
 	AutoCreated  bool       `json:"auto_created"`
+	Shared       bool       `json:"shared,omitempty"` // ours, as all below
 
 	// Ours: where its stream stands, and how many revisions that is behind the
 	// newest; left out while it has none.
@@ -170,7 +171,7 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 	o := bouncerObject{
 		CreatedAt: moment(b.CreatedAt), UpdatedAt: moment(b.UpdatedAt), Name: b.Name, IP: address(b), Type: b.Type,
 		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
-		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated,
+		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated, Shared: b.Shared,
 	}
 	o.Sight, o.Hold = sightObject(b.Sight), holdWord(b.Hold)
 	if b.Pulled {

@@ -43,44 +43,13 @@ func operatorsList(t *Terminal) *cobra.Command {
 	}
 }
 
-// operatorObject is an operator in JSON. Moments that never were are null.
-type operatorObject struct {
-	Name      string                `json:"name"`
-	Role      string                `json:"role"`
-	Password  bool                  `json:"password"`
-	Disabled  bool                  `json:"disabled"`
-	CreatedAt *time.Time            `json:"created_at"`
-	UpdatedAt *time.Time            `json:"updated_at"`
-	LastLogin *time.Time            `json:"last_login"`
-	Tokens    []operatorTokenObject `json:"tokens"`
-}
-
-type operatorTokenObject struct {
-	ID        uint32     `json:"id"`
-	Comment   string     `json:"comment,omitempty"`
-	CreatedAt *time.Time `json:"created_at"`
-	ExpiresAt *time.Time `json:"expires_at"`
-}
-
-func operatorObjectOf(o *admin.Operator) operatorObject {
-	out := operatorObject{
-		Name: o.Name, Role: o.Role, Password: o.Password, Disabled: o.Disabled, CreatedAt: moment(o.CreatedAt),
-		UpdatedAt: moment(o.UpdatedAt), LastLogin: moment(o.LastLogin), Tokens: []operatorTokenObject{},
-	}
-	for i := range o.Tokens {
-		token := &o.Tokens[i]
-		out.Tokens = append(out.Tokens, operatorTokenObject{token.ID, token.Comment, moment(token.CreatedAt), moment(token.ExpiresAt)})
-	}
-	return out
-}
-
 // showOperators writes all operators in the chosen format.
 func showOperators(t *Terminal, list *admin.Operators) error {
 	switch t.Output {
 	case jsonWords:
-		out := make([]operatorObject, 0, len(list.Operators))
+		out := make([]admin.OperatorObject, 0, len(list.Operators))
 		for i := range list.Operators {
-			out = append(out, operatorObjectOf(&list.Operators[i]))
+			out = append(out, list.Operators[i].Object())
 		}
 		return t.json(out, "  ")
 	case raw:
@@ -121,7 +90,7 @@ func operatorsInspect(t *Terminal) *cobra.Command {
 func showOperator(t *Terminal, o *admin.Operator) error {
 	switch t.Output {
 	case jsonWords:
-		return t.json(operatorObjectOf(o), "  ")
+		return t.json(o.Object(), "  ")
 	case raw:
 		rows := make([][]string, 0, len(o.Tokens))
 		for i := range o.Tokens {
