@@ -452,7 +452,7 @@ const (
 	rowAuditHead  byte = 4 // nothing → where it stands
 	rowAuditThing byte = 5 // noun, name → the fields that a thing had when it was told last
 
-	rowFigure byte = 6 // series, time → what was counted; made of nothing else (figures.go)
+	rowReading byte = 6 // series, time → what was counted; made of nothing else (readings.go)
 )
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

@@ -22,7 +22,7 @@ type Traffic struct {
 // rates are how much of what happened in each minute of the last day and in each hour of the last thirty
 // days, for who has no Prometheus. The counters that are there anyway are looked at once a minute, and the alerts of the
 // minute; 250 KiB at most, and the names of scenarios. Each look writes the minute and the hour that it has changed
-// to the store, as figures beside the history: a restart goes on with them, and a kill costs a minute.
+// to the store, as readings beside the history: a restart goes on with them, and a kill costs a minute.
 type rates struct {
 	mu      sync.Mutex
 	minutes []rate // the newest last, mostMinutes at most
@@ -35,7 +35,7 @@ type rates struct {
 	swept   int64 // the hour in which old ones were forgotten last
 }
 
-// The series of figures that rates are stored in.
+// The series of readings that rates are stored in.
 const (
 	minuteSeries, hourSeries = 'm', 'h'
 )
@@ -142,7 +142,7 @@ func (s *Server) noteRates() {
 // store writes what was changed since it was done last. What could not be written is, the next time.
 func (r *rates) store(ctx context.Context, e *engine.Engine) error {
 	r.mu.Lock()
-	var list []engine.Figure
+	var list []engine.Reading
 	for _, one := range []struct {
 		series byte
 		rates  []rate
@@ -150,7 +150,7 @@ func (r *rates) store(ctx context.Context, e *engine.Engine) error {
 	}{{minuteSeries, r.minutes, 60}, {hourSeries, r.hours, 3600}} {
 		for i := range one.rates {
 			if at := one.rates[i].at; at+one.length > r.stored { // it may have grown since
-				list = append(list, engine.Figure{Series: one.series, At: at, Value: one.rates[i].append(nil)})
+				list = append(list, engine.Reading{Series: one.series, At: at, Value: one.rates[i].append(nil)})
 			}
 		}
 	}
@@ -166,7 +166,7 @@ func (r *rates) store(ctx context.Context, e *engine.Engine) error {
 	if now/3600 != r.swept {
 		before = map[byte]int64{minuteSeries: now - mostMinutes*60, hourSeries: now - mostHours*3600}
 	}
-	if err := e.KeepFigures(ctx, list, before); err != nil {
+	if err := e.KeepReadings(ctx, list, before); err != nil {
 		return err
 	}
 	r.stored, r.swept = stored, now/3600
@@ -183,7 +183,7 @@ func (r *rates) load(e *engine.Engine) error {
 		most   int64
 	}{{minuteSeries, &r.minutes, 60, mostMinutes}, {hourSeries, &r.hours, 3600, mostHours}} {
 		var list []rate
-		err := e.Figures(one.series, func(f engine.Figure) bool {
+		err := e.Readings(one.series, func(f engine.Reading) bool {
 			read := rate{at: f.At}
 			if f.At%one.length == 0 && f.At <= now && f.At > now-one.most*one.length && read.decode(f.Value) {
 				list = append(list, read)

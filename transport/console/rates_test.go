@@ -121,7 +121,7 @@ func TestRatesAreStored(t *testing.T) {
 	was := []any{s.rates.minutes, s.rates.hours}
 	alert(0)
 	r.Crash()
-	if err := r.KeepFigures(t.Context(), []engine.Figure{{Series: minuteSeries, At: r.Now().Unix() / 60 * 60, Value: []byte("nonsense")}, {Series: hourSeries, At: 1 << 40, Value: nil}}, nil); err != nil {
+	if err := r.KeepReadings(t.Context(), []engine.Reading{{Series: minuteSeries, At: r.Now().Unix() / 60 * 60, Value: []byte("nonsense")}, {Series: hourSeries, At: 1 << 40, Value: nil}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	s = newServer()
@@ -138,7 +138,7 @@ func TestRatesAreStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := r.Figures(minuteSeries, func(engine.Figure) bool { n++; return true }); err != nil || n != 1 {
+	if err := r.Readings(minuteSeries, func(engine.Reading) bool { n++; return true }); err != nil || n != 1 {
 		t.Errorf("a day later %d minutes are stored, %v", n, err)
 	}
 }

@@ -21,7 +21,7 @@ const completionPatience = 2 * time.Second
 // offered; the store is not opened for that.
 func AddCompletions(t *Terminal, root *cobra.Command) {
 	words := map[string][]string{
-		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {formatCSV, formatJSON, formatNDJSON, formatValues},
+		"output": config.Outputs, "color": {"yes", "no", "auto"}, "format": {inputs.CSV, inputs.JSON, inputs.NDJSON, inputs.Values},
 		"origin": {"crowdsec", "cscli", "cscli-import", "CAPI", "lists", "console"},
 		"scope":  inputs.KnownScopes, "type": inputs.KnownTypes, "role": {"viewer", "operator", "admin"}, "duration": {"4h", "1d", "7d", "forever"},
 	}

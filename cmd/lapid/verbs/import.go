@@ -567,7 +567,7 @@ func (i *importing) readAs() string {
 
 // each reads the input from its beginning. The sink sees every entry in
 // order; what it returns ends the reading.
-func (i *importing) each(input *os.File, to *sink) error {
+func (i *importing) each(input *os.File, to *inputs.Sink) error {
 	in, err := fromStart(input)
 	if err != nil {
 		return err

@@ -272,8 +272,8 @@ func (c *Checker) Request(x *Exchange) (problems []string) {
 		return problems
 	}
 	at, body := c.follow(at+"/requestBody", said["requestBody"])
-	if media := body["content"].(map[string]any)["application/json"].(map[string]any); media["schema"] == nil {
-		return problems
+	if media, _ := body["content"].(map[string]any)["application/json"].(map[string]any); media["schema"] == nil {
+		return problems // or it is no JSON
 	}
 	if err := c.json(at+"/content/"+escaped("application/json")+"/schema", x.Request); err != nil {
 		problems = append(problems, fmt.Sprintf("%s: the request's body: %v", o, err))

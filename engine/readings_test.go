@@ -10,14 +10,14 @@ import (
 	"lapid/persist"
 )
 
-// Figures are there after a crash, once a commit was made behind them; they make none, and old ones go.
-func TestFigures(t *testing.T) {
+// Readings are there after a crash, once a commit was made behind them; they make none, and old ones go.
+func TestReadings(t *testing.T) {
 	t.Parallel()
 	r := enginetest.NewRig(t, func(o *engine.Options) { o.FS = persist.NewCrashFS() })
 	has := func(want ...string) {
 		t.Helper()
 		var got []string
-		if err := r.Figures('m', func(f engine.Figure) bool {
+		if err := r.Readings('m', func(f engine.Reading) bool {
 			got = append(got, fmt.Sprintf("%d %s", f.At, f.Value))
 			return true
 		}); err != nil || !slices.Equal(got, want) {
@@ -26,8 +26,8 @@ func TestFigures(t *testing.T) {
 	}
 	has()
 	rev := r.View().Revision()
-	list := []engine.Figure{{'m', 120, []byte("b")}, {'m', 60, []byte("a")}, {'h', 0, []byte("x")}, {'m', 180, nil}}
-	wants(t, r.KeepFigures(t.Context(), list, nil), nil)
+	list := []engine.Reading{{'m', 120, []byte("b")}, {'m', 60, []byte("a")}, {'h', 0, []byte("x")}, {'m', 180, nil}}
+	wants(t, r.KeepReadings(t.Context(), list, nil), nil)
 	has("60 a", "120 b", "180 ")
 	if now := r.View().Revision(); now != rev {
 		t.Errorf("revision %d, and it was %d", now, rev)
@@ -35,13 +35,13 @@ func TestFigures(t *testing.T) {
 	wants(t, r.AddMachine(t.Context(), &engine.Machine{ID: "web1"}, false), nil)
 	r.Crash()
 	has("60 a", "120 b", "180 ")
-	wants(t, r.KeepFigures(t.Context(), []engine.Figure{{'m', 180, []byte("c")}}, map[byte]int64{'m': 120}), nil)
+	wants(t, r.KeepReadings(t.Context(), []engine.Reading{{'m', 180, []byte("c")}}, map[byte]int64{'m': 120}), nil)
 	has("120 b", "180 c")
 	r.Restart()
 	has("120 b", "180 c")
-	wants(t, r.KeepFigures(t.Context(), []engine.Figure{{'m', 240, make([]byte, engine.LongestFigure+1)}}, nil), engine.ErrInvalid)
+	wants(t, r.KeepReadings(t.Context(), []engine.Reading{{'m', 240, make([]byte, engine.LongestReading+1)}}, nil), engine.ErrInvalid)
 	n := 0
-	wants(t, r.Figures('h', func(f engine.Figure) bool { n++; return false }), nil)
+	wants(t, r.Readings('h', func(f engine.Reading) bool { n++; return false }), nil)
 	if n != 1 {
 		t.Errorf("%d of another series", n)
 	}
