@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"log/syslog"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -66,6 +67,9 @@ func openLog(s *config.Setup, out io.Writer, flag string) (*serverLog, error) {
 func (l *serverLog) sinks(s *config.Setup, terminal io.Writer) (out, requests io.Writer, err error) {
 	switch c := &s.Config.Common; c.Media {
 	case "", "stdout":
+		if underJournal(terminal, os.Getenv("JOURNAL_STREAM")) {
+			terminal = journal{terminal}
+		}
 		return terminal, nil, nil
 	case "file":
 		if out, err = l.file(s, config.LogName); err == nil && s.AccessLog() {
@@ -73,10 +77,11 @@ func (l *serverLog) sinks(s *config.Setup, terminal io.Writer) (out, requests io
 		}
 		return out, requests, err
 	case "syslog":
-		if out, err = syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid"); err != nil {
+		w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "lapid")
+		if err != nil {
 			return nil, nil, s.Bad("common.log_media", "opening syslog: %v: start one, or write log_media: stdout or file", err)
 		}
-		return out, nil, nil
+		return syslogKeeper{w}, nil, nil
 	default:
 		return nil, nil, s.Bad("common.log_media", "unknown log_mode '%s': use stdout, file or syslog", c.Media)
 	}
@@ -86,6 +91,9 @@ func (l *serverLog) sinks(s *config.Setup, terminal io.Writer) (out, requests io
 // clients wrote is shown in them as what it is, and the beginning of it when it
 // is long.
 func logHandler(s *config.Setup, out io.Writer, at slog.Leveler) (slog.Handler, error) {
+	if to, ok := out.(grader); ok {
+		return byGrade(to, func(out io.Writer) (slog.Handler, error) { return logHandler(s, out, at) })
+	}
 	switch f := s.Config.Common.Format; f {
 	case "", "text":
 		return &textHandler{out: visible.NewWriter(out, visible.As(visible.ForPeople)), at: at}, nil
