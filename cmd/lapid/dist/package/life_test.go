@@ -60,6 +60,9 @@ func liveOnDebian(m *machine) {
 	m.shows("systemd-analyze verify /usr/lib/systemd/system/lapid.service && echo verified", "verified")
 	m.shows("systemd-analyze security --offline=true --threshold=20 /usr/lib/systemd/system/lapid.service >/dev/null && echo tight", "tight")
 	m.shows("journalctl -u lapid -o cat; curl -s http://127.0.0.1:6060/metrics", "(what the machine has)", "\nprocess_start_time_seconds ", "\nprocess_open_fds ")
+	// journald knows how grave a line is, and has taken the number away that says so.
+	m.sh(`! journalctl -u lapid -o cat -p warning | grep level=info && ! journalctl -u lapid -o cat | grep '^<' &&
+		[ "$(journalctl -u lapid -o cat | grep -c level=warning)" = "$(journalctl -u lapid -o cat -p warning | grep -c level=warning)" ]`)
 	m.sh("lapid doctor --backups none >/tmp/found || [ $? = 1 ]; ! grep refused /tmp/found")
 	m.sh("lapid bouncers add edge -k open-sesame; lapid machines add --auto; lapid decisions import -i /tmp/list.txt -d 24h")
 	m.shows("curl -s -H 'X-Api-Key: open-sesame' 'http://127.0.0.1:8080/v1/decisions?ip=10.0.1.7'", `"value":"10.0.1.7"`)

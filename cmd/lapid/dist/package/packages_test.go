@@ -56,8 +56,18 @@ func TestPackages(t *testing.T) {
 	t.Run("read", func(t *testing.T) {
 		checkFiles(t, b)
 		checkSums(t, b)
+		checkByLintian(t, b)
 	})
 	t.Run("lived", func(t *testing.T) { lived(t, b) })
+}
+
+// checkByLintian has Debian's own checker look: it finds no error. Warnings are for people.
+func checkByLintian(t *testing.T, b *built) {
+	t.Helper()
+	out, err := exec.Command("lintian", "--allow-root", "--fail-on", "error", b.deb).CombinedOutput()
+	if err != nil {
+		t.Errorf("lintian (apt-get install lintian): %v\n%s", err, out)
+	}
 }
 
 // lived installs them on a machine, and all that comes after that.
