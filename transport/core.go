@@ -31,11 +31,13 @@ type core struct {
 	deletions  deletions
 	complaints complaints
 	giveUps    giveUps
+	confirms   *confirms  // nil: the history is this server's alone
 	access     *accessLog // nil: none
 }
 
 func newCore(o *Options) *core {
 	c := &core{options: *o, engine: o.Engine, gate: o.Gate, log: o.Logger, denials: newDenials(o.Logger), exports: o.Exports}
+	c.confirms = newConfirms(o)
 	if c.exports == nil {
 		c.exports = export.NewRenderings(o.Engine, o.ExportMemory, o.Logger)
 	}

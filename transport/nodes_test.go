@@ -35,6 +35,11 @@ type nodes struct {
 }
 
 func newNodes(t *testing.T, n int, seed uint64, hold time.Duration) *nodes {
+	return newNodesWith(t, n, seed, hold, func(*nodes, int, *Options) {})
+}
+
+// newNodesWith is newNodes with other options of each server.
+func newNodesWith(t *testing.T, n int, seed uint64, hold time.Duration, change func(c *nodes, i int, o *Options)) *nodes {
 	c := &nodes{t: t, agreed: enginetest.NewAgreed(seed)}
 	c.writer.Store(-1)
 	authority := peertest.NewAuthority(t)
@@ -46,7 +51,9 @@ func newNodes(t *testing.T, n int, seed uint64, hold time.Duration) *nodes {
 		h.must(err)
 		h.gate, err = auth.NewGate(h.Engine, &auth.Options{Secret: testSecret, Peers: p, Confirm: func(context.Context) error { return c.confirm(i) }, Rules: auth.Rules{Registration: &auth.Registration{Token: "let me in"}}})
 		h.must(err)
-		h.server, err = New(&Options{Listen: "127.0.0.1:0", Engine: h.Engine, Gate: h.gate, Peers: p})
+		o := &Options{Listen: "127.0.0.1:0", Engine: h.Engine, Gate: h.gate, Peers: p}
+		change(c, i, o)
+		h.server, err = New(o)
 		h.must(err)
 		p.Handle(peer.API, h.server)
 		p.Handle(peer.Note, h.gate)

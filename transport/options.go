@@ -59,6 +59,9 @@ type Options struct {
 	// Confirm returns when the view of Engine is as new as any was anywhere when it was called, beside Peers. Log processors
 	// and cscli are answered after that, so that they see what they did, whichever server they ask. nil: it always is.
 	Confirm func(context.Context) error
+	// Confirmed is how long ago that was so last; if it never was, since when it is asked. With it polls that go by their row's
+	// cursor wait for Confirm, too, a second at most. nil: they do not.
+	Confirmed func() time.Duration
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 	// Orders is what the metrics show of the orders of the console: how many made no sense
@@ -120,9 +123,10 @@ type Options struct {
 	SharedMemory   int64         // for answers of the stream that several get, while they are sent (512 MiB); what does not fit is encoded for each
 	StrangerMemory int64         // the same for those who have not logged in (16 MiB), besides two bodies of 3 MiB
 
-	patience       conn.Patience // of the front; tests have less
-	beat           time.Duration // after how long an event stream says that it is there (beatEvery)
-	answerPatience time.Duration // how long a long answer waits for memory (loginPatience)
+	patience        conn.Patience // of the front; tests have less
+	beat            time.Duration // after how long an event stream says that it is there (beatEvery)
+	confirmPatience time.Duration // how long a poll waits to be sure (confirmPatience)
+	answerPatience  time.Duration // how long a long answer waits for memory (loginPatience)
 }
 
 // NoLoops is for Options.Loops: every connection has a goroutine.

@@ -85,6 +85,9 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, release := context.WithCancel(ctx)
 	defer release()
 	tick.Go(func() { s.feed.Watch(watching, s.engine.Changed, s.engine.StreamView, s.front.Rest) })
+	if s.confirms != nil {
+		tick.Go(func() { s.confirms.run(watching, s.front.Rest) })
+	}
 	if s.access != nil {
 		go s.access.write()
 		defer s.access.end()

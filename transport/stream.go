@@ -33,6 +33,9 @@ func (s polls) stream(x *exchange) error {
 	if err != nil {
 		return err
 	}
+	if done, err := s.confirm(x, &form); done || err != nil {
+		return err
+	}
 	a, view, err := s.poll(x, &form)
 	if err == nil && a.Same && hold > 0 {
 		if x.request.MayPark() {
@@ -94,7 +97,7 @@ func (s polls) look(x *exchange) *engine.View {
 
 // pollFrom asks the feed what comes behind a place.
 func (s polls) pollFrom(x *exchange, form *wire.StreamForm, view *engine.View, from feed.Place) (feed.Answer, error) {
-	x.woken = x.woken || !x.request.Parked.IsZero()
+	x.woken = x.woken || x.request.Held
 	x.review()
 	a, err := s.feed.Poll(&feed.Poll{
 		Question: feed.Question{Raw: form.Question, Query: &x.query},
@@ -133,6 +136,7 @@ func (s polls) from(x *exchange, form *wire.StreamForm, view *engine.View) (p fe
 // firstPlace is the first of a list of tags that is one of this history and question. A
 // proxy that packs answers puts W/ before them.
 func (s polls) firstPlace(x *exchange, list []byte, form *wire.StreamForm, view *engine.View) feed.Place {
+	ahead := feed.Place{Given: true}
 	for more := true; more; {
 		var one []byte
 		one, list, more = bytes.Cut(list, []byte{','})
@@ -140,19 +144,24 @@ func (s polls) firstPlace(x *exchange, list []byte, form *wire.StreamForm, view 
 		if n := len(one); n < 2 || one[0] != '"' || one[n-1] != '"' {
 			continue
 		} else if t, ok := feed.ParseTag(one[1 : n-1]); ok {
-			if p := s.place(x, &t, form, view); p.Known {
+			p := s.place(x, &t, form, view)
+			if p.Known {
 				return p
+			}
+			if p.Ahead {
+				ahead = p
 			}
 		}
 	}
-	return feed.Place{Given: true}
+	return ahead
 }
 
 // place is what a tag says. One of the future is of another history: what it told of
-// was never here.
+// was never here; or, beside other servers, not yet (confirm).
 func (s polls) place(x *exchange, t *feed.Tag, form *wire.StreamForm, view *engine.View) feed.Place {
-	known := t.History == s.options.History && t.Question == x.question(form) && t.Revision <= view.Revision()
-	return feed.Place{Given: true, Known: known, After: t.Revision}
+	ours := t.History == s.options.History && t.Question == x.question(form)
+	known := ours && t.Revision <= view.Revision()
+	return feed.Place{Given: true, Known: known, Ahead: ours && !known, After: t.Revision}
 }
 
 // question is the fingerprint of what is asked, and of what the bouncer may see.

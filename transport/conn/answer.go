@@ -132,8 +132,13 @@ func (a *Answer) Park(g Guest) { a.guest = g }
 // parkedGuest is a guest to a loop.
 type parkedGuest struct{ Guest }
 
-func (p parkedGuest) Parked(c *reactor.Conn)          { p.Guest.Parked(c.Wake) }
-func (p parkedGuest) Left(_ *reactor.Conn, gone bool) { p.Guest.Left(gone) }
+func (p parkedGuest) Parked(c *reactor.Conn) { p.Guest.Parked(c.Wake) }
+func (p parkedGuest) Left(c *reactor.Conn, gone bool) {
+	if _, brief := p.Guest.(interface{ Brief() }); !brief {
+		c.Held = true
+	}
+	p.Guest.Left(gone)
+}
 
 // Move has a cursor moved when the end of the answer leaves, and what becomes of it
 // followed: Heard or Lost comes behind a good Offer.

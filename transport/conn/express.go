@@ -91,7 +91,9 @@ func (e *express) Serve(c *reactor.Conn, in []byte) (reactor.Next, reactor.Rest)
 			}
 			return next, rest
 		}
-		in = in[e.plain.size:]
+		if in = in[e.plain.size:]; !c.Since.IsZero() {
+			c.Since, c.Held = time.Time{}, false // it was the one that waited, and not what came behind it
+		}
 		if e.response.ConnectionClose() {
 			next, rest := e.send(c, nil)
 			if next == reactor.Keep {
@@ -121,7 +123,7 @@ func (e *express) answer(c *reactor.Conn, came int) bool {
 	req.Peer, req.Began = c.Peer, time.Now()
 	req.answer.lines, req.answer.guest = 0, nil
 	req.answer.going = ongoing{said: req.answer.going.said[:0]}
-	req.Parked, req.Ongoing = c.Since, c.Ongoing
+	req.Parked, req.Held, req.Ongoing = c.Since, c.Held, c.Ongoing
 	req.parkable = !c.Last && c.Mark == nil && e.conn.moves.Load() == nil && came <= reactor.ParkedAtMost && e.plain.kind == Changes
 	if !req.handler.Serve(req, &req.answer) {
 		return false

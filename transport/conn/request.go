@@ -57,8 +57,10 @@ type Request struct {
 	// answer ends the connection.
 	Unreadable bool
 
-	// Parked is when the request was put off first; zero: it was not.
+	// Parked is when the request was put off first; zero: it was not. Held: by a guest that waits for news, and not by
+	// one with a method Brief.
 	Parked   time.Time
+	Held     bool
 	parkable bool // on a loop
 
 	core    *core

@@ -40,6 +40,7 @@ type Poll struct {
 type Place struct {
 	Given bool
 	Known bool            // false: it is no place of this history and question, and everything is told
+	Ahead bool            // not Known, but of this history and question, and behind the view
 	After engine.Revision // everything up to there is known
 }
 

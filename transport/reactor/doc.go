@@ -173,6 +173,8 @@ type Conn struct {
 	Last bool       // it is not to be parked again: the Worker's to look at
 	// Leaving says that it is closed behind what is answered now: the Worker's to say.
 	Leaving bool
+	// Held is the Worker's own, of what is being served since it was parked first: false when that begins.
+	Held bool
 	// Since is when what is being served was parked first; zero: it was not. The Worker's to
 	// look at.
 	Since time.Time

@@ -578,7 +578,7 @@ func (r *Reactor) whole(h *spare, c *Conn) bool {
 func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 	next, rest := w.Serve(c, in)
 	if c.Last = false; next != Park {
-		c.Since = time.Time{}
+		c.Since, c.Held = time.Time{}, false
 	} else if c.Since.IsZero() {
 		c.Since = time.Now()
 	}

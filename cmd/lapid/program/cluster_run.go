@@ -129,6 +129,14 @@ func (c *cluster) keepTrace(ctx context.Context) {
 // confirmedWithin is how old what is known of the history may be for a node that is called ready.
 const confirmedWithin = 2 * time.Second
 
+// confirmedAgo is how long ago this node knew last that its history was the newest; before the first time, since the start.
+func (p *program) confirmedAgo() time.Duration {
+	if ago, ok := p.cluster.history.Confirmed(); ok {
+		return ago
+	}
+	return time.Since(p.begun)
+}
+
 // trouble is why a node should not be called ready; nil: it should.
 func (c *cluster) trouble() *engine.Trouble {
 	text := ""

@@ -438,7 +438,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	}
 	if p.cluster != nil {
 		o.Peers = p.cluster.peers
-		o.Confirm = p.confirm
+		o.Confirm, o.Confirmed = p.confirm, p.confirmedAgo
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
