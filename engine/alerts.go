@@ -214,6 +214,9 @@ func (e *Engine) readAlert(v *View, id AlertID, h *heldAlert, room func(int64) b
 	if ok && len(body) == 0 && err == nil { // lost, and that was accepted
 		*a = h.remains(v, id)
 		a.Message = acceptedBody
+		if e.options.Relay {
+			a.Message = redactedBody
+		}
 		return a, nil
 	}
 	if ok {
@@ -250,6 +253,9 @@ const lostBody = "the rest of this alert is lost: the store is damaged"
 
 // acceptedBody is the message of one whose loss an operator has accepted.
 const acceptedBody = "the rest of this alert is lost"
+
+// redactedBody is the message of one at a relay, which is never sent the rest.
+const redactedBody = "a relay does not have the rest of this alert: ask a node of the cluster"
 
 func noAlert(id AlertID) error { return notFound(NounAlert, strconv.FormatUint(uint64(id), 10)) }
 

@@ -24,7 +24,12 @@ import (
 // Beyond, the one that was heard of longest ago is dropped in the same commit; its
 // bouncer, should it come again, begins anew. One commit may go beyond by what it
 // adds at once; later rows take that back.
+//
+// On a relay the row is the relay's own, and so is the bound; no row of the history is dropped for it.
 func (e *Engine) AdmitBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error) {
+	if e.options.Relay {
+		return e.admitOwn(ctx, b)
+	}
 	o := &putBouncer{bouncer: *b}
 	o.bouncer.AutoCreated = true
 	key := b.Name

@@ -24,6 +24,7 @@ type BouncerRow struct {
 	lastPull atomic.Int64
 	noted    atomic.Bool // changed since it was written down; it is in the ledger
 	gone     atomic.Bool // dropped; for callers that keep the row, apply does not look at it
+	own      atomic.Bool // of this engine alone, not of the history (own_rows.go)
 
 	unheard atomic.Pointer[unheard] // nil: there never was any
 

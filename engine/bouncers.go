@@ -249,6 +249,7 @@ func (o *putBouncer) decode(d *decoder) {
 }
 func (o *putBouncer) apply(s *state, rev Revision) {
 	o.row = s.putBouncer(rev, o.bouncer)
+	o.row.own.Store(false) // it is the history's from here on
 	for _, name := range o.follow {
 		if row := s.next.bouncers.named(name); row != nil {
 			b := *row.Load()

@@ -80,6 +80,9 @@ func (e *Engine) drain() error {
 	for _, p := range e.queue.close() {
 		p.refuse(shuttingDown())
 	}
+	if e.options.Relay {
+		e.writeOwnVisits()
+	}
 	for e.role.writes.Load() && e.options.Journal == nil {
 		if more, err := e.writeVisits(); (err != nil || !more) && e.role.writes.Load() {
 			return err
@@ -195,7 +198,7 @@ func (e *Engine) resolve(d *draft, record []byte, writes bool) []byte {
 			continue
 		}
 		if !writes {
-			p.op, p.err = nil, notWriter(nil)
+			p.op, p.err = nil, e.notWriter(nil)
 			continue
 		}
 		if !p.once.IsZero() {

@@ -40,6 +40,9 @@ type Engine struct {
 	nextTry       int64                    // on the steady clock, in nanoseconds; not before this is a disk that refused tried again
 	nextLook      int64                    // when to see whether the store is still there
 	nextVisits    int64                    // when to write visits down
+	nextMark      int64                    // a relay's: not before this is what it has synced again
+	marked        Revision                 // a relay's: its disk has this
+	ownUnsynced   bool                     // a relay's: and lacks rows that were written
 	nextRetention int64
 	nextUsage     int64
 	nextWins      int64

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -451,3 +452,23 @@ func NoteOf(node, bouncer, machine, operator string) []byte {
 		machines: []visit{{name: machine, at: 6}}, operators: []visit{{name: operator, at: 7}}}
 	return o.append(nil)
 }
+
+// UnredactedOps are the numbers of operations of which nobody has said what a relay may have.
+func UnredactedOps() (list []byte) {
+	for number := 1; number < 256; number++ {
+		o := newOp(byte(number))
+		if o == nil {
+			continue
+		}
+		if r, ok := o.(*requested); ok {
+			r.op = &expire{}
+		}
+		if _, err := redacted(o); errors.Is(err, errUnredacted) {
+			list = append(list, byte(number))
+		}
+	}
+	return list
+}
+
+// IsOwn reports whether a row is a relay's own.
+func (r *BouncerRow) IsOwn() bool { return r.own.Load() }

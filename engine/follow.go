@@ -61,6 +61,9 @@ const followAgain = time.Second
 // Writes reports whether the engine takes writes itself at the moment.
 func (e *Engine) Writes() bool { return e.role.writes.Load() }
 
+// IsRelay reports whether the engine follows what is redacted, for ever (Options.Relay).
+func (e *Engine) IsRelay() bool { return e.options.Relay }
+
 // Lead makes a following engine the writer, once it has applied all that the journal
 // has. The journal decides which engine may be it, by refusing what others append.
 // The first writer of an empty journal begins the history. It needs Run, and does nothing
@@ -218,9 +221,11 @@ func (e *Engine) follow(d delivered) error {
 	if d.rev != s.next.revision+1 {
 		return fmt.Errorf("the journal goes on with revision %d after %d", d.rev, s.next.revision)
 	}
+	touched := e.ownersTouched(d.commit)
 	if err := s.replay(d.rev, d.commit); err != nil {
 		return err
 	}
+	e.alignOwn(d.rev, touched)
 	e.keep(d.rev, d.record)
 	e.writeRows(d.rev)
 	e.publish(d.rev)
@@ -245,7 +250,7 @@ func (e *Engine) append(rev Revision, record []byte) error {
 		e.keep(rev, record)
 		return nil
 	case errors.Is(err, ErrNotWriter):
-		return notWriter(err)
+		return e.notWriter(err)
 	case errors.Is(err, ErrUnsure):
 		return &Error{Kind: ErrUnsure, Text: "it is not known whether the change was stored, look before trying again", Cause: err}
 	case errors.Is(err, persist.ErrTooLarge):
@@ -301,6 +306,9 @@ func (e *Engine) catchUp() {
 }
 
 // notWriter refuses a write of an engine that follows.
-func notWriter(cause error) error {
+func (e *Engine) notWriter(cause error) error {
+	if e.options.Relay {
+		return &Error{Kind: ErrNotWriter, Text: "this server is a relay: it serves what there is and takes no changes, send them to a node of the cluster", Cause: cause}
+	}
 	return &Error{Kind: ErrNotWriter, Text: "another server writes at the moment, try again", Cause: cause}
 }

@@ -48,6 +48,11 @@ func (e *Engine) housekeeping() time.Duration {
 			e.nextVisits = steady
 		}
 	}
+	if e.options.Relay && steady >= e.nextVisits {
+		e.nextVisits = steady + int64(visitsEvery)
+		e.writeOwnVisits()
+	}
+	e.markRelayed(steady)
 	if writes && s.renewalDue(now) {
 		if err := e.commitOwn(Actor{Kind: ActorServer}, &visits{live: true}); err != nil {
 			e.log.Debug("no commit can be made for bouncers with bounded durations", "error", err)

@@ -453,6 +453,9 @@ const (
 	rowAuditThing byte = 5 // noun, name → the fields that a thing had when it was told last
 
 	rowReading byte = 6 // series, time → what was counted; made of nothing else (readings.go)
+
+	// Of a relay alone, and not made of the journal.
+	rowOwnBouncer byte = 7 // name of the row → where its bouncer is, and the row if it is the relay's own
 )
 
 func idKey(id uint64) []byte { return binary.BigEndian.AppendUint64(nil, id) }

@@ -49,6 +49,11 @@ type Options struct {
 	// (Lead, Yield). nil: the store's own, and the engine writes.
 	Journal Journal
 
+	// Relay says that Journal gives a history that is redacted (Redact), for an engine that
+	// never writes: rows of bouncers from new addresses, and the places of all, are its own, in
+	// its store.
+	Relay bool
+
 	// JournalPatience is how long a commit waits for a shared Journal's answer before it
 	// counts as unsure (8 seconds).
 	JournalPatience time.Duration

@@ -110,7 +110,7 @@ func (e *Engine) enqueue(p *proposal) error {
 		return shuttingDown()
 	}
 	if p.chore == nil && !e.role.writes.Load() {
-		return notWriter(nil)
+		return e.notWriter(nil)
 	}
 	if len(q.waiting) >= e.options.MaxQueued || (q.bytes > 0 && q.bytes+len(p.bytes) > e.options.MaxQueuedBytes) {
 		e.counters.refused.Add(1)

@@ -47,6 +47,9 @@ func (e *Engine) recover(ctx context.Context) error {
 		return err
 	}
 	e.state.endLoading()
+	if err := e.loadOwnRows(); err != nil {
+		return err
+	}
 	e.state.reborn = e.state.next.revision
 	e.publish(e.state.next.revision)
 	return nil

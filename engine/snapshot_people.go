@@ -53,7 +53,9 @@ func (v *View) people() *people {
 		p.machines = append(p.machines, keptMachine{row.value.Load(), row.heartbeat.Load(), row.lastPush.Load(), row.serial})
 	}
 	for row := range v.bouncers.order.All {
-		p.bouncers = append(p.bouncers, v.keptBouncer(row))
+		if !row.own.Load() { // those are written down elsewhere
+			p.bouncers = append(p.bouncers, v.keptBouncer(row))
+		}
 	}
 	return p
 }

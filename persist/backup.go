@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -105,6 +106,24 @@ func (b *BackupWriter) Rows(p *Pin) error {
 		err = b.rows(body)
 	}
 	return err
+}
+
+// EachRow appends rows that the caller makes, as Rows does. A key begins with its kind. Both are borrowed until the next.
+func (b *BackupWriter) EachRow(rows iter.Seq2[[]byte, []byte]) error {
+	var body []byte
+	for key, value := range rows {
+		if len(body) > 0 && len(body)+len(key)+len(value) > rowsFrame {
+			if err := b.rows(body); err != nil {
+				return err
+			}
+			body = body[:0]
+		}
+		body = appendBackupRow(body, key, value)
+	}
+	if len(body) > 0 {
+		return b.rows(body)
+	}
+	return b.err
 }
 
 // rows appends a frame of rows, in parts if it has to be.

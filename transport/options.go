@@ -62,6 +62,9 @@ type Options struct {
 	// Confirmed is how long ago that was so last; if it never was, since when it is asked. With it polls that go by their row's
 	// cursor wait for Confirm, too, a second at most. nil: they do not.
 	Confirmed func() time.Duration
+	// RelayAge is how old what a relay knows may be, below 0: not known. A server that has it is a relay, and
+	// refuses what writes, and all of machines, with 503. It must not wait. nil: it is none.
+	RelayAge func() time.Duration
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 	// Orders is what the metrics show of the orders of the console: how many made no sense

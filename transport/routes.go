@@ -19,7 +19,7 @@ type handler func(*exchange) error
 func table(c *core) []tableLine {
 	accounts, alerts, decisions := accounts{c}, alerts{c}, decisions{c}
 	polls, lists, usage, exports, doors := polls{c}, allowlists{c}, usage{c}, exports{c}, doors{c}
-	return append([]tableLine{
+	lines := append([]tableLine{
 		{route{"GET", healthPath, anyone, &noneRead, 0, 0, "", 0}, isUp},
 
 		{route{"POST", "/v1/watchers", anyone, &beforehand, 422, 0, "", 0}, c.writes(accounts.register, accounts.mayRegister)},
@@ -57,6 +57,10 @@ func table(c *core) []tableLine {
 
 		{route{"POST", "/v1/usage-metrics", either, &report, 422, 0, "", 0}, c.writes(usage.add, nil)},
 	}, descriptions{c}.lines()...)
+	if c.options.RelayAge != nil {
+		return relayed(lines)
+	}
+	return lines
 }
 
 // methods in the order in which Allow names them.

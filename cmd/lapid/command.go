@@ -117,6 +117,8 @@ Settings that config.yaml has no room for stand in lapid.yaml beside it, or in v
   cluster               (in lapid.yaml alone)       this server as one of several with one history: see
                                                     docs/cluster.md; LAPID_CLUSTER_ and its keys in
                                                     capitals are variables for them
+  relay                 (in lapid.yaml alone)       this server as a relay that follows such nodes and
+                                                    serves bouncers; LAPID_RELAY_ and its keys
   openapi               LAPID_OPENAPI               who may have the description of the API at
                                                     /openapi.json, /openapi.yaml and /docs: public
                                                     (default), authenticated or off

@@ -26,7 +26,7 @@ func TestConfigurationPage(t *testing.T) {
 	if !ok {
 		t.Fatalf("%s has no line %q", file, madePart)
 	}
-	r := readStructs(t, "own.go", "own_console.go", "own_cluster.go", "exports.go", "schema.go")
+	r := readStructs(t, "own.go", "own_console.go", "own_cluster.go", "own_relay.go", "exports.go", "schema.go")
 	r.page.WriteString("\nA variable wins over the file.\n\n")
 	r.table("Settings", "", true)
 	r.page.WriteString("\n## Every key of config.yaml\n\nThe file is the reference's; unknown keys are refused. " +

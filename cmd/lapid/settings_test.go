@@ -16,7 +16,7 @@ import (
 func TestEverySettingIsTold(t *testing.T) {
 	t.Parallel()
 	help := rootCommand(&verbs.Terminal{}).Long
-	named := map[string]bool{"LAPID_CONSOLE_LISTEN": true, "LAPID_CLUSTER_": true}
+	named := map[string]bool{"LAPID_CONSOLE_LISTEN": true, "LAPID_CLUSTER_": true, "LAPID_RELAY_": true}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[config.Settings]()) {
 		key := f.Tag.Get("yaml")
 		within := "(in lapid.yaml alone)"

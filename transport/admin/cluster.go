@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"lapid/engine"
 )
@@ -15,6 +16,20 @@ type ClusterVerbs interface {
 	Hand(ctx context.Context, node string) error
 	// Forget takes a node that has left for good out of what is shown.
 	Forget(ctx context.Context, node string) error
+}
+
+// RelayReport is how a relay stands: the status of a server with the section relay.
+type RelayReport struct {
+	Relay     bool            // true, by which it is told from a node's
+	Addresses []string        // of nodes, as configured
+	From      string          // the one that is followed, or was last; "": none since the start
+	Follows   bool            // at the moment
+	History   string          // the name of the history
+	Revision  engine.Revision // that is applied
+	Newest    engine.Revision // that the node had when it was heard last
+	Heard     bool            // of a node since the start
+	Age       time.Duration   // how old what is known may be, in nanoseconds; since the start where none was heard
+	Problem   string          // why it does not follow; "": it does, or has not tried
 }
 
 // errAlone: the server is no node.

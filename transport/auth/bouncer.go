@@ -236,7 +236,7 @@ func asBouncer(ctx context.Context, name string) context.Context {
 func (g *Gate) settle(ctx context.Context, first *engine.BouncerRow, n int, client netip.Addr, userAgent []byte) (*engine.BouncerRow, error) {
 	oldest, place := first.Load(), g.placeOf(client)
 	kind, version := whoSays(userAgent)
-	if n == 1 && !oldest.IP.IsValid() {
+	if n == 1 && !oldest.IP.IsValid() && !g.engine.IsRelay() { // whose rows of the history are not its to change
 		err := g.note(ctx, &note{What: noteAddress, Name: oldest.Name, Address: place, Type: kind, Version: version})
 		if err != nil || first.Load().IP != place {
 			return nil, err
@@ -287,7 +287,7 @@ func (g *Gate) describe(ctx context.Context, row *engine.BouncerRow, userAgent [
 		return
 	}
 	now := g.engine.Now()
-	if !row.DueToDescribe(now, describeEvery) {
+	if !row.DueToDescribe(now, describeEvery) || g.engine.IsRelay() { // where it stays in memory
 		return
 	}
 	kind, version := whoSays(userAgent)

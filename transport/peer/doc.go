@@ -4,9 +4,12 @@
 //	POST /pass     a request that came to another node and writes, answered here, by the writer
 //	GET  /state    what this node is and how far it is, a State: a sign of life
 //	GET  /backup   everything as it is at one moment, for a node that is new (engine.Engine.Backup)
+//	GET  /follow   the history behind a revision, redacted, for a relay, for as long as it listens
+//	GET  /follow/backup   everything, redacted, for a relay that has nothing or too little
 //
 // Who calls must show a certificate of the cluster's authority, and whoever has one is a node:
-// what it says of who asked is believed. So the authority must be the cluster's own. A node that is
+// what it says of who asked is believed. So the authority must be the cluster's own. Relays have certificates of
+// another one (Credentials.AdmitRelays) and may do the last two, no more; a Relay is their end of it. A node that is
 // called must show a certificate for its name, or for the host that it is called at.
 //
 // # A request that is passed on

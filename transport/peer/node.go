@@ -46,8 +46,12 @@ type Node struct {
 	listener net.Listener
 	http     *http.Server
 	served   chan struct{} // has a token for each request passed on that is answered
-	backups  chan struct{} // has one while a backup is sent
+	backups  chan struct{} // has one while a backup is sent to a node
+	copies   chan struct{} // has one while a backup is sent to a relay: relays keep no node waiting
 	memory   *budget.Purse
+	followed *followed     // by relays
+	ofRelays sync.Map      // authorities of relays, as bytes
+	ending   chan struct{} // closed when Run is to end
 
 	links links
 }
@@ -58,17 +62,38 @@ func New(o *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{options: options, log: options.Logger, served: make(chan struct{}, servedAtMost), backups: make(chan struct{}, 1), memory: budget.NewPurse(bodyMemory, nil)}
+	n := &Node{options: options, log: options.Logger, served: make(chan struct{}, servedAtMost), backups: make(chan struct{}, 1), copies: make(chan struct{}, 1), memory: budget.NewPurse(bodyMemory, nil), ending: make(chan struct{})}
+	n.noteRelays(options.Credentials)
 	n.credentials.Store(options.Credentials)
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /pass", n.pass)
-	mux.HandleFunc("GET /state", n.state)
-	mux.HandleFunc("GET /backup", n.backup)
+	n.followed = newFollowed(n)
 	n.http = &http.Server{
-		Handler: mux, ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, MaxHeaderBytes: 16 << 10,
+		Handler: n.handler(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	return n, nil
+}
+
+// handler answers nodes and, with what is for them alone, relays.
+func (n *Node) handler() http.Handler {
+	nodes, relays := http.NewServeMux(), http.NewServeMux()
+	nodes.HandleFunc("POST /pass", n.pass)
+	nodes.HandleFunc("GET /state", n.state)
+	nodes.HandleFunc("GET /backup", n.backup)
+	for _, mux := range []*http.ServeMux{nodes, relays} {
+		mux.HandleFunc("GET /follow", n.follow)
+		mux.HandleFunc("GET /follow/backup", n.followBackup)
+	}
+	relays.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		n.log.Warn("a relay asked for what is for nodes alone, and was refused", "relay", caller(r), "path", fmt.Sprintf("%.64q", r.URL.Path))
+		http.Error(w, "this is not for relays", http.StatusForbidden)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if n.isRelay(r) {
+			relays.ServeHTTP(w, r)
+			return
+		}
+		nodes.ServeHTTP(w, r)
+	})
 }
 
 // Handle sets who answers requests of a kind. To be called before Run.
@@ -79,6 +104,7 @@ func (n *Node) Name() string { return n.options.Name }
 
 // Renew takes other credentials for connections that begin from now on.
 func (n *Node) Renew(c *Credentials) {
+	n.noteRelays(c)
 	n.credentials.Store(c)
 	n.links.close()
 }
@@ -119,6 +145,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return fmt.Errorf("listening for other nodes: %w", err)
 	case <-ctx.Done():
 	}
+	close(n.ending)
 	patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), farewell)
 	defer cancel()
 	err := n.http.Shutdown(patience)
@@ -384,22 +411,27 @@ func (n *Node) state(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(&s)
 }
 
-// backup sends everything. One that fails after it has begun is cut off, so that it has no end mark.
+// backup sends everything to a node.
 func (n *Node) backup(w http.ResponseWriter, r *http.Request) {
+	n.sendBackup(w, r, "another node", n.backups, n.options.Engine.Backup)
+}
+
+// sendBackup sends what write writes. One that fails after it has begun is cut off, so that it has no end mark.
+func (n *Node) sendBackup(w http.ResponseWriter, r *http.Request, who string, room chan struct{}, write func(context.Context, io.Writer) (engine.Revision, int64, error)) {
 	select {
-	case n.backups <- struct{}{}:
-		defer func() { <-n.backups }()
+	case room <- struct{}{}:
+		defer func() { <-room }()
 	default:
 		n.again(w, wordBusy)
 		return
 	}
 	a := &passing{w: w, out: http.NewResponseController(w), head: w.Header()}
-	rev, size, err := n.options.Engine.Backup(r.Context(), a)
+	rev, size, err := write(r.Context(), a)
 	switch {
 	case err == nil:
-		n.log.Info("another node has taken a backup", "node", caller(r), "revision", rev, "bytes", size)
+		n.log.Info(who+" has taken a backup", "name", caller(r), "revision", rev, "bytes", size)
 	case a.began:
-		n.log.Warn("a backup for another node was cut off", "node", caller(r), "error", err)
+		n.log.Warn("a backup for "+who+" was cut off", "name", caller(r), "error", err)
 		panic(http.ErrAbortHandler)
 	default:
 		n.fail(w, err)

@@ -29,6 +29,10 @@ type Options struct {
 	// Describe adds to what State says; optional. It must not wait.
 	Describe func(*State)
 
+	// Age is how old what this node knows of the history may be, for relays; nil: it is the newest. It
+	// must not wait.
+	Age func() time.Duration
+
 	Hold   time.Duration // how long a request waits for a writer (8 s)
 	Logger *slog.Logger  // nil: silence
 

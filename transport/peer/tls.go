@@ -3,37 +3,31 @@ package peer
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"slices"
 	"time"
 )
 
 // Credentials are what nodes know each other by. They are never changed.
 type Credentials struct {
 	certificate tls.Certificate
-	roots       *x509.CertPool
+	roots       *x509.CertPool      // of nodes
+	relays      []*x509.Certificate // authorities of relays; nil: none may follow
+	callers     *x509.CertPool      // both
 }
 
 // LoadCredentials reads a node's certificate and key and the certificates of the cluster's
 // authority, all PEM. The certificate must be one of that authority's, in force now, for a client
 // and a server, or for anything. Errors name the file that is at fault.
 func LoadCredentials(certFile, keyFile, caFile string, now time.Time) (*Credentials, error) {
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	c, err := readCredentials(certFile, keyFile, caFile)
 	if err != nil {
-		return nil, fmt.Errorf("cert_file %s, key_file %s: %w", certFile, keyFile, err)
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("ca_file: %w", err)
-	}
-	c := &Credentials{certificate: pair, roots: x509.NewCertPool()}
-	if !c.roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ca_file: %s holds no certificate", caFile)
-	}
-	if c.certificate.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
-		return nil, fmt.Errorf("cert_file %s: %w", certFile, err)
+		return nil, err
 	}
 	for _, usage := range []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth} {
 		if err := c.verify(c.chain(), usage, now); err != nil {
@@ -41,6 +35,68 @@ func LoadCredentials(certFile, keyFile, caFile string, now time.Time) (*Credenti
 		}
 	}
 	return c, nil
+}
+
+// LoadRelayCredentials reads those of a relay: its own certificate is of another authority than those of the nodes, which
+// caFile has. Whether nodes take it they alone know.
+func LoadRelayCredentials(certFile, keyFile, caFile string, now time.Time) (*Credentials, error) {
+	c, err := readCredentials(certFile, keyFile, caFile)
+	if err != nil {
+		return nil, err
+	}
+	leaf := c.certificate.Leaf
+	if now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
+		return nil, fmt.Errorf("cert_file %s: the certificate is good from %s to %s", certFile, leaf.NotBefore.UTC().Format(time.DateTime), leaf.NotAfter.UTC().Format(time.DateTime))
+	}
+	return c, nil
+}
+
+func readCredentials(certFile, keyFile, caFile string) (*Credentials, error) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("cert_file %s, key_file %s: %w", certFile, keyFile, err)
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	c := &Credentials{certificate: pair, roots: x509.NewCertPool()}
+	if !c.roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("ca_file: %s holds no certificate", caFile)
+	}
+	c.callers = c.roots
+	if c.certificate.Leaf, err = x509.ParseCertificate(pair.Certificate[0]); err != nil {
+		return nil, fmt.Errorf("cert_file %s: %w", certFile, err)
+	}
+	return c, nil
+}
+
+// AdmitRelays lets relays follow whose certificates are of the authorities in a file, PEM, none of which may be one of the
+// nodes': those are also what etcd goes by, and whoever has a certificate of it is a node. It is for credentials that nobody uses yet.
+func (c *Credentials) AdmitRelays(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("relay_ca_file: %w", err)
+	}
+	c.callers = c.roots.Clone()
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		authority, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("relay_ca_file %s: %w", file, err)
+		}
+		if _, err := authority.Verify(x509.VerifyOptions{Roots: c.roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err == nil {
+			return fmt.Errorf("relay_ca_file %s has the authority of the nodes: relays must have one of their own (lapid cluster keys --relay makes it)", file)
+		}
+		c.relays = append(c.relays, authority)
+		c.callers.AddCert(authority)
+	}
+	if c.relays == nil {
+		return fmt.Errorf("relay_ca_file: %s holds no certificate", file)
+	}
+	return nil
 }
 
 // Ends is when the node's certificate is over.
@@ -76,9 +132,25 @@ func (n *Node) server() *tls.Config {
 		c := n.credentials.Load()
 		return &tls.Config{
 			MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{c.certificate}, NextProtos: []string{"http/1.1"},
-			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: c.roots, SessionTicketsDisabled: true,
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: c.callers, SessionTicketsDisabled: true,
 		}, nil
 	}}
+}
+
+// isRelay reports whether who calls is a relay, which may follow and do nothing else: the authority of its certificate is, or
+// was since the start, one of relays. Who is no relay is a node.
+func (n *Node) isRelay(r *http.Request) bool {
+	return slices.ContainsFunc(r.TLS.VerifiedChains, func(chain []*x509.Certificate) bool {
+		_, relay := n.ofRelays.Load(string(chain[len(chain)-1].Raw))
+		return relay
+	})
+}
+
+// noteRelays notes which authorities are those of relays. That stays so: a connection may be older than the credentials of now.
+func (n *Node) noteRelays(c *Credentials) {
+	for _, authority := range c.relays {
+		n.ofRelays.Store(string(authority.Raw), true)
+	}
 }
 
 // client is how this node calls another: the chain is verified here, and that the certificate is

@@ -119,7 +119,11 @@ func (d *decoder) table(n *node, v reflect.Value, path string) {
 // a number.
 func (d *decoder) scalar(n *node, v reflect.Value, path string) {
 	if n.kind != isScalar {
-		d.fail(n, "%s must be a single value, this is %s", named(path), n.kind)
+		hint := ""
+		if n.kind == isMap && strings.HasSuffix(path, "]") {
+			hint = ": put it in quotes if it is one with a colon in it"
+		}
+		d.fail(n, "%s must be a single value, this is %s%s", named(path), n.kind, hint)
 		return
 	}
 	switch v.Kind() {

@@ -110,6 +110,8 @@ type Settings struct {
 	Backup Backup `yaml:"backup"`
 	// Cluster makes this server one of several with one history.
 	Cluster ClusterSettings `yaml:"cluster"`
+	// Relay makes this server follow the nodes of a cluster, and serve bouncers alone.
+	Relay RelaySettings `yaml:"relay"`
 }
 
 // Audit is what lapid.yaml says of the audit.
@@ -345,6 +347,9 @@ func loadSettings(file string, env Environment) (s Settings, places map[string]*
 	if tree := variableTree(reflect.TypeFor[ClusterSettings](), clusterVariables, env); tree != nil {
 		given.entries = append(given.entries, entry{&node{kind: isScalar, text: "cluster"}, tree})
 	}
+	if tree := variableTree(reflect.TypeFor[RelaySettings](), relayVariables, env); tree != nil {
+		given.entries = append(given.entries, entry{&node{kind: isScalar, text: "relay"}, tree})
+	}
 	d, err := decodeTree(&given, &s)
 	if err != nil {
 		return s, nil, err
@@ -373,7 +378,8 @@ func settingVariables() []string {
 	for _, key := range variableKeys() {
 		names = append(names, "LAPID_"+strings.ToUpper(key))
 	}
-	return append(append(names, consoleVariable), variablesOf(reflect.TypeFor[ClusterSettings](), clusterVariables)...)
+	names = append(append(names, consoleVariable), variablesOf(reflect.TypeFor[ClusterSettings](), clusterVariables)...)
+	return append(names, variablesOf(reflect.TypeFor[RelaySettings](), relayVariables)...)
 }
 
 // check refuses values that mean nothing, with their place. It is called
@@ -390,6 +396,7 @@ func (s *Settings) check(places map[string]*node) error {
 	_, _, backup := s.Backup.Plan()
 	consoleKey, console := s.Console.check()
 	clusterKey, cluster := s.Cluster.check()
+	relayKey, relay := s.Relay.check()
 	for _, c := range []struct {
 		key string
 		err error
@@ -401,6 +408,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"audit", audit}, {"backup", backup},
 		{"openapi", s.checkOpenAPI()},
 		{consoleKey, console}, {clusterKey, cluster}, {"cluster", s.alone()},
+		{relayKey, relay}, {"relay", s.followsAlone()},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)

@@ -39,6 +39,9 @@ type ClusterSettings struct {
 	KeyFile string `yaml:"key_file"`
 	// CAFile has the authority of all nodes' certificates: whoever has one of it is a node.
 	CAFile string `yaml:"ca_file"`
+	// RelayCAFile has the authority of relays' certificates, which may follow and do nothing else; it must be another than
+	// CAFile's. Default: no relay may.
+	RelayCAFile string `yaml:"relay_ca_file"`
 	// SealFile has the key that seals every value in etcd, the same at all nodes: one line or two of lapid cluster
 	// keys; the first writes, both read.
 	SealFile string `yaml:"seal_file"`
@@ -192,7 +195,7 @@ func (s *Setup) Cluster() ClusterSettings {
 		e.CertFile, e.KeyFile = c.CertFile, c.KeyFile
 	}
 	e.CAFile, e.Prefix = cmp.Or(e.CAFile, c.CAFile), cmp.Or(e.Prefix, "/lapid/main")
-	for _, file := range []*string{&c.Member, &c.CertFile, &c.KeyFile, &c.CAFile, &c.SealFile, &e.CertFile, &e.KeyFile, &e.CAFile, &e.PasswordFile} {
+	for _, file := range []*string{&c.Member, &c.CertFile, &c.KeyFile, &c.CAFile, &c.RelayCAFile, &c.SealFile, &e.CertFile, &e.KeyFile, &e.CAFile, &e.PasswordFile} {
 		if *file != "" && !filepath.IsAbs(*file) {
 			*file = filepath.Join(filepath.Dir(s.File), *file)
 		}

@@ -18,7 +18,7 @@ const nodeName = "NODE"
 const nodeSize = 64 << 10
 
 // Node is what a node of a cluster must know when it starts, and what cluster init and cluster alone want of it. It is
-// beside the store, for a store knows nothing of clusters. The zero value is that of a store of its own.
+// beside the store, for a store knows nothing of clusters. The zero value is that of a store of its own. Relays have one too, with Relay alone.
 type Node struct {
 	// Cluster is the id of the cluster whose history the store has; "": it has its own.
 	Cluster string `json:"cluster,omitempty"`
@@ -30,6 +30,8 @@ type Node struct {
 	Next string `json:"next,omitempty"`
 	// Trace is what the server knew of etcd when it last said so, for itself.
 	Trace json.RawMessage `json:"trace,omitempty"`
+	// Relay is the name of the history that the store has a redacted copy of; "": it has none.
+	Relay string `json:"relay,omitempty"`
 	// Failed is why the server could not do it; it is for the verb, which waits. It is done at the next start again.
 	Failed string `json:"failed,omitempty"`
 }
@@ -68,7 +70,7 @@ func (d Dir) Node() (n Node, err error) {
 
 // NoteNode writes it down, durably. The zero value, where nothing is written down, leaves it at that.
 func (d Dir) NoteNode(n Node) error {
-	if n.Cluster == "" && n.Wish == "" && Missing(d.NodeFile()) {
+	if n.Cluster == "" && n.Wish == "" && n.Relay == "" && Missing(d.NodeFile()) {
 		return nil
 	}
 	text, err := json.Marshal(n)

@@ -28,6 +28,7 @@ type cluster struct {
 	history  *stream.Log
 	by       *peer.Credentials
 	peers    *peer.Node // nil until the engine is there
+	begun    time.Time
 
 	campaign *campaign                     // nil: not yet
 	verbs    atomic.Pointer[admin.Handler] // nil: not yet
@@ -55,10 +56,10 @@ func (p *program) openCluster(ctx context.Context) error {
 	if p.shadowing != nil {
 		return errors.New("a node of a cluster cannot be in front of another server (lapid shadow): take the section cluster away")
 	}
-	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), ended: make(chan error, 1)}
+	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), begun: time.Now(), ended: make(chan error, 1)}
 	var err error
-	if c.by, err = peer.LoadCredentials(c.settings.CertFile, c.settings.KeyFile, c.settings.CAFile, time.Now()); err != nil {
-		return fmt.Errorf("cluster: %w", err)
+	if c.by, err = nodeCredentials(&c.settings); err != nil {
+		return err
 	}
 	o, err := p.setup.ClusterOptions()
 	if err != nil {
@@ -96,10 +97,20 @@ func checkCluster(s *config.Setup) error {
 		return err
 	}
 	c := s.Cluster()
-	if _, err := peer.LoadCredentials(c.CertFile, c.KeyFile, c.CAFile, time.Now()); err != nil {
-		return fmt.Errorf("cluster: %w", err)
+	_, err := nodeCredentials(&c)
+	return err
+}
+
+// nodeCredentials are those of lapid.yaml.
+func nodeCredentials(c *config.ClusterSettings) (*peer.Credentials, error) {
+	by, err := peer.LoadCredentials(c.CertFile, c.KeyFile, c.CAFile, time.Now())
+	if err == nil && c.RelayCAFile != "" {
+		err = by.AdmitRelays(c.RelayCAFile)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return by, nil
 }
 
 // leaveHistory notes that a server for itself goes its own way, if its store was that of a node: what it commits from here on
@@ -406,8 +417,12 @@ func (p *program) confirm(ctx context.Context) error {
 }
 
 // asWriter runs what only the node that writes does: while this one does, again and again, until ctx ends. A server for
-// itself always writes.
+// itself always writes, a relay never.
 func (p *program) asWriter(ctx context.Context, run func(context.Context)) {
+	if p.relay != nil {
+		<-ctx.Done()
+		return
+	}
 	if p.cluster == nil {
 		run(ctx)
 		return

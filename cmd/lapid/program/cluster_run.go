@@ -28,7 +28,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	var err error
 	c.peers, err = peer.New(&peer.Options{
 		Name: c.settings.Name, Listen: c.settings.Listen, Credentials: c.by, Engine: p.engine, Version: p.version, Writer: c.writer,
-		Describe: c.describe, Hold: c.hold(), Logger: p.log.Logger,
+		Describe: c.describe, Age: c.age, Hold: c.hold(), Logger: p.log.Logger,
 	})
 	if err != nil {
 		return err
@@ -116,6 +116,14 @@ func (c *cluster) describe(s *peer.State) {
 	if w, ok := c.history.Writer(); ok && w.Start == s.Start {
 		s.Term = uint64(w.Term)
 	}
+}
+
+// age is how old what this node knows may be, for relays.
+func (c *cluster) age() time.Duration {
+	if ago, ok := c.history.Confirmed(); ok {
+		return ago
+	}
+	return time.Since(c.begun)
 }
 
 // keepTrace notes what is known of etcd now and then, for the next start.

@@ -26,7 +26,8 @@ type condition struct {
 	teller  atomic.Pointer[notifications.Notifier] // nil: none yet
 	arrival atomic.Pointer[movein.Arrival]         // nil: none yet
 	backups atomic.Pointer[backups.Keeper]         // nil: none are made
-	cluster atomic.Pointer[cluster]                // nil: a server for itself, or not there yet
+	cluster atomic.Pointer[cluster]                // nil: no node, or not there yet
+	relay   atomic.Pointer[relay]                  // nil: no relay, or not there yet
 }
 
 // starting says what the start is doing.
@@ -78,6 +79,9 @@ func (c *condition) troubles() []engine.Trouble {
 	}
 	if n := c.cluster.Load(); n != nil {
 		add(n.trouble())
+	}
+	if r := c.relay.Load(); r != nil {
+		add(r.trouble())
 	}
 	if c.central != nil {
 		add(c.central())

@@ -46,6 +46,9 @@ func (p *program) makeVerbs() {
 		verbs.Confirm = p.confirm
 		p.cluster.verbs.Store(verbs)
 	}
+	if p.relay != nil {
+		verbs.Cluster = relayVerbs{p}
+	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports, verbs.TryRules = p.exports, config.TryRules
 	verbs.FixedSecret = p.fixedSecret

@@ -52,7 +52,8 @@ type program struct {
 	outOfDate error // why clients refuse the server's certificate, nil: they do not
 
 	shadowing *Shadowing // nil: not in front of another server
-	cluster   *cluster   // nil: a server for itself
+	cluster   *cluster   // nil: no node of a cluster
+	relay     *relay     // nil: no relay of one
 
 	trustClock bool      // see engine.Options
 	version    string    // of this program
@@ -118,6 +119,11 @@ func newProgram(s *config.Setup, log *serverLog, sh *Shadowing) (*program, error
 	}
 	if err := checkCluster(s); err != nil {
 		return nil, err
+	}
+	if s.Own.Relay.On() {
+		if _, err := relayCredentials(s); err != nil {
+			return nil, err
+		}
 	}
 	if p.central, p.unusable = s.Central(); p.central != nil { // why there is none is one of the warnings
 		if p.central.Whitelist, err = s.Whitelist(); err != nil {

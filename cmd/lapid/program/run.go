@@ -66,6 +66,9 @@ func (p *program) run(ctx context.Context) error {
 	if err := p.lookAtVolume(); err != nil {
 		return err
 	}
+	if err := p.openRelay(); err != nil {
+		return err
+	}
 	if err := p.openCluster(ctx); err != nil {
 		return err
 	}
@@ -82,6 +85,9 @@ func (p *program) run(ctx context.Context) error {
 	defer stop()
 	upstairs, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
+	if p.relay != nil {
+		p.relay.again = func() { leave(errAnew) }
+	}
 	ended := make(chan error, 1)
 	go func() {
 		err := p.engine.Run(ground)
@@ -97,14 +103,22 @@ func (p *program) run(ctx context.Context) error {
 	if err == nil && p.api != nil {
 		err = p.serve(upstairs, hangups)
 	}
-	p.condition.stopping()
-	notify(stopping + "\n" + status("ending: what is under way is answered"))
+	anew := p.relay != nil && p.relay.anew.Load() && ctx.Err() == nil
+	if errors.Is(err, errAnew) || anew && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	if p.condition.stopping(); !anew {
+		notify(stopping + "\n" + status("ending: what is under way is answered"))
+	}
 	p.leaveCluster()
 	stop()
 	if err = errors.Join(err, <-ended); err == nil {
 		p.engine.DropPrevious()
 	}
-	if err = errors.Join(err, p.engine.Close()); err == nil {
+	if err = errors.Join(err, p.engine.Close()); err == nil && anew {
+		return errAnew
+	}
+	if err == nil {
 		p.log.Info("lapid has ended in good order")
 	}
 	return err
@@ -112,6 +126,9 @@ func (p *program) run(ctx context.Context) error {
 
 // openStore opens the store; a node's first becomes that of its cluster. When ctx ends meanwhile there is no error and no engine.
 func (p *program) openStore(ctx context.Context) error {
+	if p.relay != nil {
+		return p.openRelayed(ctx)
+	}
 	if p.cluster == nil {
 		return p.openEngine(ctx)
 	}
@@ -128,6 +145,9 @@ func (p *program) openStore(ctx context.Context) error {
 func (p *program) comeIn(ctx, ground context.Context) error {
 	if p.cluster != nil {
 		return p.enterCluster(ctx, ground)
+	}
+	if p.relay != nil {
+		return nil
 	}
 	return p.moveIn(ctx)
 }
@@ -218,6 +238,9 @@ func (p *program) engineOptions() *engine.Options {
 	if p.cluster != nil {
 		o.Journal = p.cluster.history
 	}
+	if p.relay != nil {
+		o.Journal, o.Relay = p.relay.journal, true
+	}
 	o.Profiles, o.TrustClock, o.MaxQueuedBytes = p.rules, p.trustClock, p.bounds.queued
 	o.BouncersPerKey, o.AllowlistsWin = p.setup.Own.RowsPerKey, &p.setup.Own.AllowlistWins
 	o.BookmarkBytes, _ = p.setup.Own.BookmarkBytes() // it was looked at when it was read
@@ -285,7 +308,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	p.exports = export.NewRenderings(p.engine, p.bounds.shared, p.log.Logger)
-	if p.cluster == nil {
+	if p.cluster == nil && p.relay == nil {
 		if err := p.declareExports(ctx, s); err != nil && !errors.Is(err, engine.ErrDisk) {
 			return err
 		}
@@ -310,7 +333,7 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 			p.closeConsole()
 		}
 	}()
-	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger, Shared: p.cluster != nil})
+	p.teller = notifications.New(&notifications.Options{Engine: p.engine, Logger: p.log.Logger, Shared: p.cluster != nil || p.relay != nil})
 	if err := p.teller.Replace(ctx, p.told); err != nil { // before the first alert comes
 		return err
 	}
@@ -415,6 +438,10 @@ func (p *program) secret(ctx context.Context) ([]byte, error) {
 		_, err := rand.Read(b)
 		return b, err
 	}
+	if p.relay != nil { // nobody logs in there, and it must not take what anybody could sign
+		p.fixedSecret = "a relay has none: it lets no machine log in"
+		return fresh()
+	}
 	_, err := p.engine.Secret(ctx, engine.TokenSecret, fresh)
 	if errors.Is(err, engine.ErrDisk) {
 		p.fixedSecret = "the disk refused to keep it, so it is good for this run alone: start the server again"
@@ -439,6 +466,9 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 	if p.cluster != nil {
 		o.Peers = p.cluster.peers
 		o.Confirm, o.Confirmed = p.confirm, p.confirmedAgo
+	}
+	if p.relay != nil {
+		o.RelayAge = p.relay.age
 	}
 	b := &p.bounds
 	o.HeaderBytes = b.heads
@@ -489,9 +519,11 @@ func (p *program) serve(ctx context.Context, hangups <-chan os.Signal) error {
 	group.Go(func() error { p.runBackups(ctx); return nil })
 	group.Go(func() error { p.watchSurroundings(ctx); return nil })
 	group.Go(func() error { return watchdog(ctx, p.engine) })
-	if p.cluster == nil {
+	switch {
+	case p.relay != nil:
+	case p.cluster == nil:
 		group.Go(func() error { p.arrival.Finish(ctx); return nil })
-	} else {
+	default:
 		group.Go(func() error { p.onlyAtWriter(ctx); return nil })
 	}
 	select {

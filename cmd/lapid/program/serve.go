@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"lapid/cmd/lapid/config"
@@ -81,16 +82,29 @@ func Run(ctx context.Context, o *Start) error {
 	return o.run(ctx, log)
 }
 
-// run makes the program and runs it to its end.
+// run runs the program until ctx ends, or a signal comes.
 func (o *Start) run(ctx context.Context, log *serverLog) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var ready func()
+	if o.Ready != nil {
+		ready = sync.OnceFunc(o.Ready)
+	}
+	for {
+		if err := o.once(ctx, log, ready); !errors.Is(err, errAnew) {
+			return err
+		}
+	}
+}
+
+// once makes a program and runs it to its end. errAnew: another one is to begin.
+func (o *Start) once(ctx context.Context, log *serverLog, ready func()) error {
 	p, err := newProgram(o.Setup, log, o.Shadow)
 	if err != nil {
 		return err
 	}
 	p.trustClock, p.version, p.commit, p.noCentral = o.TrustClock, o.Version, o.Commit, o.NoCentral
-	if o.Ready != nil {
+	if ready != nil {
 		over, told := make(chan struct{}), make(chan struct{})
 		defer func() {
 			close(over)
@@ -100,7 +114,7 @@ func (o *Start) run(ctx context.Context, log *serverLog) error {
 			defer close(told)
 			select {
 			case <-p.ready:
-				o.Ready()
+				ready()
 			case <-over:
 			}
 		}()

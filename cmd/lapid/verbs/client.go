@@ -149,6 +149,9 @@ func ownClient(ctx context.Context, s *config.Setup, version string, rules engin
 	if s.Own.Cluster.On() {
 		return nil, nil, fmt.Errorf("no server is running, and this is node %s of a cluster, whose store only its server may change: start it (lapid%s serve)", s.Own.Cluster.Name, s.Named())
 	}
+	if s.Own.Relay.On() {
+		return nil, nil, fmt.Errorf("no server is running, and this is a relay, whose store only its server may change: start it (lapid%s serve)", s.Named())
+	}
 	back, err := s.Data().AsOwner()
 	if err != nil {
 		return nil, nil, err

@@ -29,10 +29,10 @@ type authority struct {
 	key         any
 }
 
-// openAuthority reads the authority of a cluster, or makes it when neither file is there.
-func openAuthority(file, keyFile string) (*authority, error) {
+// openAuthority reads an authority of a cluster, or makes it, with a name for the eye, when neither file is there.
+func openAuthority(name, file, keyFile string) (*authority, error) {
 	if datadir.Missing(file) && datadir.Missing(keyFile) {
-		if err := makeAuthority(file, keyFile); err != nil {
+		if err := makeAuthority(name, file, keyFile); err != nil {
 			return nil, err
 		}
 	}
@@ -46,8 +46,8 @@ func openAuthority(file, keyFile string) (*authority, error) {
 	return &authority{pair.Leaf, pair.PrivateKey}, nil
 }
 
-func makeAuthority(file, keyFile string) error {
-	template := certificateOf("lapid cluster", authorityYears)
+func makeAuthority(name, file, keyFile string) error {
+	template := certificateOf(name, authorityYears)
 	template.IsCA, template.BasicConstraintsValid, template.MaxPathLenZero = true, true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -67,6 +67,20 @@ func (a *authority) issue(name, host, file, keyFile string) error {
 	} else {
 		template.DNSNames = []string{host}
 	}
+	return a.complete(template, file, keyFile)
+}
+
+// issueRelay makes a certificate with which a relay follows: it is a client, and nothing else.
+func (a *authority) issueRelay(name, file, keyFile string) error {
+	template := certificateOf(name, nodeYears)
+	template.Subject.OrganizationalUnit = []string{"relay"}
+	template.KeyUsage = x509.KeyUsageDigitalSignature
+	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return a.complete(template, file, keyFile)
+}
+
+// complete signs a certificate, which ends no later than its authority.
+func (a *authority) complete(template *x509.Certificate, file, keyFile string) error {
 	if template.NotAfter.After(a.certificate.NotAfter) {
 		template.NotAfter = a.certificate.NotAfter
 	}

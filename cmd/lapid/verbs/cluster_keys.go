@@ -35,7 +35,7 @@ const (
 func clusterKeys(t *Terminal) *cobra.Command {
 	var k keysFlags
 	c := &cobra.Command{
-		Use: "keys DIR NAME=HOST[:LISTEN[:CLIENT[:PEER]]]...", Short: "Make the certificates, the seal and the configuration of a cluster's nodes", Args: keysArgs,
+		Use: "keys DIR [NAME=HOST[:LISTEN[:CLIENT[:PEER]]]]...", Short: "Make the certificates, the seal and the configuration of a cluster's nodes", Args: k.args,
 		Long: `Makes in DIR an authority for certificates (ca.pem, ca-key.pem) and the key that seals what lies in etcd
 (cluster.key), and in DIR/NAME for each node what belongs there: ca.pem, node.pem, node-key.pem, cluster.key, a
 lapid.yaml with the section cluster, and etcd.yaml for a member of etcd, in the node's process or beside it.
@@ -44,20 +44,28 @@ HOST is the address or name by which the others reach the node, LISTEN the port 
 CLIENT and PEER those of etcd (2379 and 2380). With --etcd the etcd is one that is there already: no etcd.yaml is made.
 
 What is there stays as it is, so a node can be added later: name it alone, with --etcd for the members that there are.
-With --renew the certificates of the named nodes are made anew, by the same authority. Keep ca-key.pem away from the nodes: whoever has it can be one.`,
+With --renew the certificates of the named nodes are made anew, by the same authority. Keep ca-key.pem away from the nodes: whoever has it can be one.
+
+With --relay NAME it makes DIR/NAME for a relay at the edge: ca.pem, relay.pem, relay-key.pem and a lapid.yaml with the
+section relay. It follows the nodes that are named, or those whose addresses --from gives. Certificates of relays are of an authority
+of their own (relay-ca.pem): with them one may follow, and do nothing else, and etcd does not know them.`,
+		Example: `  lapid cluster keys /root/cluster a=192.0.2.11 b=192.0.2.12 c=192.0.2.13 --at /etc/lapid
+  lapid cluster keys /root/cluster --relay edge1 --from 192.0.2.11:7422,192.0.2.12:7422`,
 		RunE: func(_ *cobra.Command, args []string) error { return k.make(t, args[0], args[1:]) },
 	}
 	c.Flags().StringVar(&k.at, "at", "", "the folder in which the node's files will lie there, such as /etc/lapid; DIR/NAME when it is empty")
 	c.Flags().StringVar(&k.data, "member-data", "", "the folder of the member's data there, such as /var/lib/lapid/etcd; etcd in the folder of the node's files when it is empty")
 	c.Flags().StringSliceVar(&k.etcd, "etcd", nil, "URLs of an etcd that is there already, instead of members of its own")
 	c.Flags().StringVar(&k.prefix, "prefix", "/lapid/main", "what all keys of this cluster in etcd begin with")
+	c.Flags().StringSliceVar(&k.relays, "relay", nil, "make what a relay of this name needs")
+	c.Flags().StringSliceVar(&k.from, "from", nil, "with --relay: host:port of the nodes that it follows; those that are named when it is empty")
 	c.Flags().BoolVar(&k.renew, "renew", false, "make the certificates of the named nodes anew")
 	return c
 }
 
-// keysArgs: a folder and a node.
-func keysArgs(_ *cobra.Command, args []string) error {
-	if len(args) < 2 {
+// args: a folder, and a node or a relay.
+func (k *keysFlags) args(_ *cobra.Command, args []string) error {
+	if len(args) < 2 && (len(args) == 0 || len(k.relays) == 0) {
 		return errors.New("a folder and a node at least are needed, such as: lapid cluster keys /root/cluster a=192.0.2.11 b=192.0.2.12 c=192.0.2.13")
 	}
 	return nil
@@ -67,6 +75,7 @@ func keysArgs(_ *cobra.Command, args []string) error {
 type keysFlags struct {
 	at, data, prefix string
 	etcd             []string
+	relays, from     []string
 	renew            bool
 }
 
@@ -114,13 +123,23 @@ func (k *keysFlags) make(t *Terminal, dir string, words []string) error {
 	if err != nil {
 		return err
 	}
+	if err := k.relayWanted(nodes); err != nil {
+		return err
+	}
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
+	}
+	if len(nodes) == 0 && datadir.Missing(filepath.Join(dir, clusterAuthority)) {
+		return fmt.Errorf("no cluster was made in %s: there is no %s", dir, clusterAuthority)
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	authority, err := openAuthority(filepath.Join(dir, clusterAuthority), filepath.Join(dir, clusterAuthorityKey))
+	authority, err := openAuthority("lapid cluster", filepath.Join(dir, clusterAuthority), filepath.Join(dir, clusterAuthorityKey))
+	if err != nil {
+		return err
+	}
+	ofRelays, err := openAuthority("lapid relays", filepath.Join(dir, relayAuthority), filepath.Join(dir, relayAuthorityKey))
 	if err != nil {
 		return err
 	}
@@ -136,6 +155,9 @@ func (k *keysFlags) make(t *Terminal, dir string, words []string) error {
 			return fmt.Errorf("node %s: %w", n.name, err)
 		}
 		t.success("made %s: copy it to %s of node %s", filepath.Join(dir, n.name), k.place(dir, n), n.name)
+	}
+	if err := k.makeRelays(t, dir, nodes, ofRelays); err != nil {
+		return err
 	}
 	t.success("keep %s away from the nodes: whoever has it can make itself one", filepath.Join(dir, clusterAuthorityKey))
 	return nil
@@ -213,7 +235,7 @@ func (k *keysFlags) furnish(dir string, n clusterNode, members []clusterNode, by
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return err
 	}
-	for _, name := range []string{clusterAuthority, clusterSeal} {
+	for _, name := range []string{clusterAuthority, clusterSeal, relayAuthority} {
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err == nil {
 			err = datadir.WriteSecret(filepath.Join(folder, name), text)
@@ -254,8 +276,8 @@ func (k *keysFlags) settingsText(dir string, n clusterNode, members []clusterNod
 	if members != nil {
 		fmt.Fprintf(&b, "  # Without this line the member is an etcd of its own: etcd --config-file %s\n  member: %s\n", filepath.Join(k.place(dir, n), nodeMember), nodeMember)
 	}
-	fmt.Fprintf(&b, "  listen: %s\n  cert_file: %s\n  key_file: %s\n  ca_file: %s\n  seal_file: %s\n",
-		config.Scalar(net.JoinHostPort(n.host, strconv.Itoa(n.listen))), nodeCertificate, nodeKey, clusterAuthority, clusterSeal)
+	fmt.Fprintf(&b, "  listen: %s\n  cert_file: %s\n  key_file: %s\n  ca_file: %s\n  relay_ca_file: %s\n  seal_file: %s\n",
+		config.Scalar(n.listensAt()), nodeCertificate, nodeKey, clusterAuthority, relayAuthority, clusterSeal)
 	return b.String()
 }
 
@@ -270,6 +292,9 @@ func ownFirst(n clusterNode, members []clusterNode) (list []clusterNode) {
 	}
 	return list
 }
+
+// listensAt is where other nodes, and relays, reach the node.
+func (n clusterNode) listensAt() string { return net.JoinHostPort(n.host, strconv.Itoa(n.listen)) }
 
 func (n clusterNode) url(port int) string {
 	return "https://" + net.JoinHostPort(n.host, strconv.Itoa(port))

@@ -25,6 +25,9 @@ clocks, versions, the members of etcd with their leader and their size beside th
 Exit code 0: all nodes are alive and have what the newest commit brought, or nearly, and all members take part; 1: something
 of that is not so; 2: etcd has no majority, or does not answer, so nothing is written.
 
+At a relay it says from whom that gets what it knows, and how old that is. Exit code 0: it follows a node; 1: it does not; 2: it
+does not run.
+
 The node's server is asked. Where none runs, etcd is asked from here, with the node's settings.`,
 		RunE: func(c *cobra.Command, _ []string) error { return showClusterStatus(c.Context(), t) },
 	}
@@ -36,6 +39,11 @@ const nearly = 100_000
 func showClusterStatus(ctx context.Context, t *Terminal) error {
 	ctx, cancel := context.WithTimeout(ctx, askPatience)
 	defer cancel()
+	if t.Remote.URL == "" {
+		if setup, err := t.Setup(); err == nil && setup.Own.Relay.On() {
+			return showRelayStatus(ctx, t, setup)
+		}
+	}
 	s, err := clusterNow(ctx, t)
 	if err != nil {
 		fmt.Fprintf(t.Err, "Error: %s\n", line(err.Error()))

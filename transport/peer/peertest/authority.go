@@ -35,6 +35,9 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
+// File is where its own certificate is.
+func (a *Authority) File() string { return filepath.Join(a.dir, "ca.pem") }
+
 // Files makes a certificate for a node by its name, and for 127.0.0.1 where here is set, and gives
 // the paths of certificate, key and authority.
 func (a *Authority) Files(name string, here bool) (cert, key, ca string) {
