@@ -122,7 +122,7 @@ func (e *Engine) gatherVisits(v *View, all bool) *visitsOf {
 		full += noteRow + len(o.bouncers[len(o.bouncers)-1].name)
 	}
 	if all {
-		full = e.gatherOthers(o, full)
+		e.gatherOthers(o, full)
 	}
 	if s.visited.rest != nil || s.heard.rest != nil && all {
 		s.visited.hurry.Store(true) // soon
@@ -139,7 +139,7 @@ func (e *Engine) gatherVisits(v *View, all bool) *visitsOf {
 const noteRow = 40
 
 // gatherOthers adds machines and operators, to a note that has so many bytes.
-func (e *Engine) gatherOthers(o *visitsOf, full int) int {
+func (e *Engine) gatherOthers(o *visitsOf, full int) {
 	s := e.state
 	s.heard.open()
 	for len(o.machines) < visitsAtOnce && full < noteBytes {
@@ -156,10 +156,8 @@ func (e *Engine) gatherOthers(o *visitsOf, full int) int {
 	for row := s.logins.take(); row != nil; row = s.logins.take() { // there are few
 		if !row.gone {
 			o.operators = append(o.operators, visit{name: row.name, at: row.at.Load()})
-			full += noteRow + len(row.name)
 		}
 	}
-	return full
 }
 
 // aboutVisits is the key of notes: each sees what those before it did.
