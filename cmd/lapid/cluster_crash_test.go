@@ -174,9 +174,13 @@ func (c *crashCluster) furnish() {
 	for _, n := range c.nodes {
 		addresses = append(addresses, n.address)
 	}
-	for i := range 18 {
-		b := &pushClient{t: c.t, told: &c.told, address: addresses[i%3], elsewhere: addresses, key: "key", question: pushQuestions[i/3%2], streams: i >= 9,
+	for i := range 24 {
+		b := &pushClient{t: c.t, told: &c.told, address: addresses[i%3], elsewhere: addresses, key: "key", question: pushQuestions[i/3%2], streams: i >= 9 && i < 18,
 			chance: rand.New(rand.NewPCG(rand.Uint64(), 0)), holds: map[string]bool{}}
+		if i >= 18 { // the nodes keep its place, wherever it asks
+			b.placeless, b.leaves, b.key = true, i%2 == 0, fmt.Sprintf("key-%d", i)
+			c.nodes[i%3].steps([]step{{fmt.Sprintf("bouncers add %s -k %s -o raw", b.key, b.key), 0, b.key, ""}})
+		}
 		b.web = &http.Client{Transport: &http.Transport{DialContext: dialSmall}}
 		c.bouncers = append(c.bouncers, b)
 	}
