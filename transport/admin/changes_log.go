@@ -6,7 +6,6 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -14,9 +13,7 @@ import (
 // what the kernel says of the process that asked. Within the command's own
 // process, where no server runs, there is no log, and the verb says what it did.
 
-// logChange logs that a verb has changed something. It ends the count of an
-// import on the same connection, so that lines stand in the order of what
-// happened.
+// logChange logs that a verb has changed something.
 func (h *Handler) logChange(ctx context.Context, what string, args ...any) {
 	if r := remoteOf(ctx); r != nil {
 		h.log.Info("operator: "+what, append(args, r.described()...)...)
@@ -30,7 +27,6 @@ func (h *Handler) logChange(ctx context.Context, what string, args ...any) {
 	if !ok {
 		return
 	}
-	c.imports.end()
 	h.log.Info("operator: "+what, append(args, c.name()...)...)
 }
 
@@ -46,59 +42,32 @@ func (c *caller) name() []any {
 	return []any{"uid", c.user}
 }
 
-// imports are the chunks of an import that come on one connection, for there is one
-// line for all of them: when the connection ends, or another verb comes on it, or
-// another import.
-type imports struct {
-	mu                     sync.Mutex
+// imported is what has become of the chunks of an import so far: there is one line for all of them.
+type imported struct {
 	source                 string
+	chunks                 int // none of a dry run
 	stored, alerts, spared int
-	write                  func(source string, stored, alerts, spared int) // nil: none has come
 }
 
-// add counts a chunk.
-func (i *imports) add(source string, out *Imported, write func(source string, stored, alerts, spared int)) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.source != source {
-		i.over()
+// add counts a chunk that was answered.
+func (i *imported) add(c *chunk) {
+	if c.head.Dry {
+		return
 	}
-	i.source, i.write = source, write
-	i.stored += out.Stored
-	i.spared += len(out.Allowlisted)
-	if out.Alert != 0 {
+	i.source = c.head.Source
+	i.chunks++
+	i.stored += c.out.Stored
+	i.spared += len(c.out.Allowlisted)
+	if c.out.Alert != 0 {
 		i.alerts++
 	}
 }
 
-// end writes the line, if there is one to write.
-func (i *imports) end() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.over()
-}
-
-// over writes the line and begins anew. mu is held.
-func (i *imports) over() {
-	if i.write != nil {
-		i.write(i.source, i.stored, i.alerts, i.spared)
+// logImport logs an import, before its client is told the end of it: lines stand in the order of what happened.
+func (h *Handler) logImport(ctx context.Context, i *imported) {
+	if i.chunks > 0 {
+		h.logChange(ctx, "imported decisions", "source", i.source, "decisions", i.stored, "alerts", i.alerts, "allowlisted", i.spared)
 	}
-	i.source, i.stored, i.alerts, i.spared, i.write = "", 0, 0, 0, nil
-}
-
-// logImport counts a chunk that was stored, also in part.
-func (h *Handler) logImport(ctx context.Context, of *chunk) {
-	if remoteOf(ctx) != nil {
-		h.logChange(ctx, "imported a piece of decisions", "source", of.head.Source, "decisions", of.out.Stored, "allowlisted", len(of.out.Allowlisted))
-		return
-	}
-	c, ok := ctx.Value(callerKey{}).(*caller)
-	if !ok {
-		return
-	}
-	c.imports.add(of.head.Source, of.out, func(source string, stored, alerts, spared int) {
-		h.log.Info("operator: imported decisions", append([]any{"source", source, "decisions", stored, "alerts", alerts, "allowlisted", spared}, c.name()...)...)
-	})
 }
 
 // asked is a filter as a line tells it: what was given.

@@ -108,6 +108,7 @@ func (h *Handler) importChunks(ctx context.Context, from io.Reader, say func(lin
 		in.err = in.each(reading, ready)
 	}()
 	var err error
+	var all imported
 	stored := false
 	for c := range ready {
 		if err != nil {
@@ -116,14 +117,19 @@ func (h *Handler) importChunks(ctx context.Context, from io.Reader, say func(lin
 		if c.first = c.head.First && !stored; h.ending.Load() {
 			err = &engine.Error{Kind: engine.ErrClosed, Text: "the server is shutting down"}
 		} else if err = h.importChunk(ctx, c); err == nil {
+			all.add(c)
 			err = say(line[Imported]{Item: c.out})
 		}
 		stored = stored || c.out.Alert != 0
 		in.giveBack(c)
 		if err != nil {
+			h.logImport(ctx, &all)
 			_ = say(line[Imported]{Fail: failureOf(err)})
 			stop()
 		}
+	}
+	if err == nil {
+		h.logImport(ctx, &all)
 	}
 	switch {
 	case err != nil:
@@ -264,7 +270,6 @@ const choices = 5
 // storeChunk stores what was chosen, with an ErrChanged when allowlists have changed since.
 func (h *Handler) storeChunk(ctx context.Context, c *chunk) error {
 	if c.out.Stored == 0 {
-		h.logImport(ctx, c)
 		return nil
 	}
 	a := operatorsAlert(c.view, c.head.Machine, c.now)
@@ -279,7 +284,6 @@ func (h *Handler) storeChunk(ctx context.Context, c *chunk) error {
 	if len(ids) == 1 {
 		c.out.Alert = uint64(ids[0])
 	}
-	h.logImport(ctx, c)
 	return nil
 }
 

@@ -130,7 +130,6 @@ type caller struct {
 	entry   *list.Element
 	running bool // guarded by places.mu: it is not closed to make room
 	leave   sync.Once
-	imports imports
 }
 
 // operator tells whether the reserve is for this caller.
@@ -150,7 +149,6 @@ func (c *caller) Close() error {
 		c.places.mu.Lock()
 		c.places.conns.Remove(c.entry)
 		c.places.mu.Unlock()
-		c.imports.end()
 	})
 	return c.Conn.Close()
 }
