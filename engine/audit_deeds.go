@@ -65,7 +65,7 @@ func (w *auditWalk) auditedOp(o op) {
 // silentOps are the numbers of operations that the audit does not tell: what the server
 // notes for itself, and reports of how machines and bouncers are.
 var silentOps = map[byte]bool{
-	numberGenesis: true, numberExpire: true, numberVisits: true, numberVisitsOf: true, numberAddUsage: true, numberDropUsage: true, numberSetBack: true,
+	numberGenesis: true, numberExpire: true, numberVisits: true, numberVisitsOf: true, numberAddUsage: true, numberDropUsage: true, numberSetBack: true, numberCompare: true,
 	numberMoveBookmark: true, numberDropBookmark: true, numberRaiseIDs: true,
 }
 

@@ -101,7 +101,7 @@ func Restore(o *Options, by Actor, r io.Reader) (Revision, error) {
 		return 0, err
 	}
 	if err == nil {
-		err = e.forgetPlaces()
+		err = e.ForgetPlaces()
 	}
 	if err == nil {
 		err = e.trail.restored(by, rev)
@@ -147,8 +147,10 @@ func openRestored(o *Options, r io.Reader) (*Engine, Revision, error) {
 	return e, Revision(rev), err
 }
 
-// forgetPlaces has every bouncer begin anew, durably. Run must not be running.
-func (e *Engine) forgetPlaces() error {
+// ForgetPlaces has every bouncer begin anew, durably: each is told everything at its next poll, whether it asks for that or
+// not, for what it was told elsewhere is not known here. It is for a store whose history goes its own way from here on. Run
+// must not be running, and the journal must be the store's own. Errors are those of the disk.
+func (e *Engine) ForgetPlaces() error {
 	o := &visits{}
 	for row := range e.View().EachBouncer {
 		if row.cursor.Load() != 0 || row.acked.Load() != 0 {

@@ -306,6 +306,7 @@ func (e *Engine) conclude(batch []*proposal, back *setBack, at int64, size int, 
 	}
 	e.writeRows(rev)
 	e.publish(rev)
+	e.compareAt(rev)
 	e.counters.commits.Add(1)
 	e.counters.journalBytes.Add(int64(size))
 }

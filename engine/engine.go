@@ -17,15 +17,16 @@ import (
 // one, complete or not at all; Run must be running for writes to be answered;
 // reads need only View.
 type Engine struct {
-	options Options
-	log     *slog.Logger
-	store   *persist.Store
-	journal Journal // the store's, or Options.Journal
-	local   *storeJournal
-	state   *state
-	queue   queue
-	role    role
-	changed signal // when a view is published
+	options   Options
+	log       *slog.Logger
+	store     *persist.Store
+	journal   Journal // the store's, or Options.Journal
+	local     *storeJournal
+	state     *state
+	queue     queue
+	role      role
+	comparing comparing
+	changed   signal // when a view is published
 
 	profiles atomic.Pointer[Profiles]
 	view     atomic.Pointer[View]

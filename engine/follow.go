@@ -229,6 +229,7 @@ func (e *Engine) follow(d delivered) error {
 	e.keep(d.rev, d.record)
 	e.writeRows(d.rev)
 	e.publish(d.rev)
+	e.compareAt(d.rev)
 	e.counters.commits.Add(1)
 	e.counters.journalBytes.Add(int64(len(d.record)))
 	return nil

@@ -147,6 +147,7 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 			})
 		},
 		func() error { r.NoteLogin("alice", now); return nil },
+		func() error { _, err := r.Compare(ctx); return err },
 		func() error {
 			other := *a
 			asked := engine.ForRequest(ctx, engine.RequestID{After: 1, Name: [8]byte{1, 2, 3}})

@@ -175,5 +175,5 @@ func HoldsSecrets(commit []byte) bool {
 var bareOps = []byte{
 	numberAddAlerts, numberEndDecisions, numberExpire, numberDropAlerts, numberVisits, numberVisitsOf, numberAddUsage, numberDropUsage,
 	numberPutAllowlist, numberDropAllowlist, numberExtendAllowlist, numberReduceAllowlist, numberReviseAllowlist, numberAllowlistsWin,
-	numberMoveBookmark, numberDropBookmark, numberBringAlerts, numberReplaceList, numberExtendDecisions,
+	numberMoveBookmark, numberDropBookmark, numberBringAlerts, numberReplaceList, numberExtendDecisions, numberCompare,
 }

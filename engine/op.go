@@ -36,6 +36,7 @@ const (
 	numberRequested     = 17
 
 	numberSetBack = 18
+	numberCompare = 20
 
 	numberExtendAllowlist = 32
 	numberReduceAllowlist = 33
@@ -95,6 +96,8 @@ func newOp(number byte) op {
 		return &requested{}
 	case numberSetBack:
 		return &setBack{}
+	case numberCompare:
+		return &compare{}
 	case numberExtendAllowlist:
 		return &extendAllowlist{}
 	case numberReduceAllowlist:

@@ -282,6 +282,7 @@ func TestAppliedAsMadeAndAsDecoded(t *testing.T) {
 	w.commit("a ban between", alerts(now()+hour, "203.0.113.99"))
 	w.commit("an end of it", &endDecisions{at: now(), ids: []uint64{150, 190}})
 	w.commit("an alert of it less", &dropAlerts{at: now(), ids: []uint64{90, 300}})
+	w.commit("a comparison", &compare{})
 	w.commit("the clock set back", &setBack{to: now() - 10*hour})
 	w.commit("a ban after that", alerts(now()+2_000_000_000, "192.0.2.4"))
 	w.commit("expiry as older programs said it", &expire{at: now() + 3_000_000_000})

@@ -49,6 +49,7 @@ type state struct {
 	uncut    uncut    // ranges that are not told
 	requests places   // of the ids of requests in the view's log
 
+	compared Revision // the newest at which engines compare what they hold
 	reborn   Revision // set at the start: where the history was then
 	unlinked bool     // until its end: records are not in hosts, ranges and values (linking.go)
 
