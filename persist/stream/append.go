@@ -19,6 +19,12 @@ import (
 // with the same bytes and elsewhere, until the fate of the commit is known or ctx ends (engine.ErrUnsure then, if anything
 // was sent). After engine.ErrNotWriter for another's term, and after engine.ErrUnsure, only Claim or Run make it the writer again.
 func (l *Log) Append(ctx context.Context, after engine.Revision, commit []byte) error {
+	err := l.append(ctx, after, commit)
+	l.counts.appended(err)
+	return err
+}
+
+func (l *Log) append(ctx context.Context, after engine.Revision, commit []byte) error {
 	r := l.reigning()
 	if r == nil {
 		return engine.ErrNotWriter

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,9 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 )
+
+// ErrOldEtcd: an etcd that is known to lose data.
+var ErrOldEtcd = errors.New("this etcd may lose data")
 
 // Check asks every endpoint what it is, and refuses an etcd that is too old to be relied on, or whose members are not of one
 // cluster. An endpoint that does not answer is passed over while another does.
@@ -88,7 +92,7 @@ func oldEtcd(version string) error {
 	}
 	at := v[0]*1_000_000 + v[1]*1_000 + v[2]
 	if at < 3_004_022 || at >= 3_005_000 && at <= 3_005_006 {
-		return fmt.Errorf("this etcd is version %s, which may lose data: 3.4.22, 3.5.7 or a later one is needed", version)
+		return fmt.Errorf("%w: it is version %s; 3.4.22, 3.5.7 or a later one is needed", ErrOldEtcd, version)
 	}
 	return nil
 }

@@ -22,6 +22,8 @@ type Facts struct {
 	Level   uint32          `json:"level"`   // which operations and formats it reads
 	// Digests are of what must be alike on all nodes, by name; keyed, so that they say nothing of the content. 32 at most.
 	Digests map[string]string `json:"digests,omitempty"`
+	// Compared is what it held at the last comparison; nil: none since its start.
+	Compared *Compared `json:"compared,omitempty"`
 }
 
 // Known is a node as it told of itself.

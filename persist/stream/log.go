@@ -48,7 +48,11 @@ type Log struct {
 	writer   Writer          // who writes, as last seen; zero: not known
 	known    map[string]told // nodes by name; nil: not heard of yet
 	signs    signs
-	room     room // in etcd
+	room     room            // in etcd
+	etcds    []MemberFigures // of etcd, when they were last asked; replaced, never changed
+
+	opened int64 // when, steady
+	counts counts
 
 	deposed signal        // given when reign ends
 	signed  signal        // given when signs has something new
@@ -66,6 +70,8 @@ type reign struct {
 	head   Place
 	mod    int64 // mod_revision of head
 	mended int64 // when head was last put back, steady; 0: never
+
+	handed bool // another was named; Run's own
 }
 
 // Identity is whose history a prefix holds.
@@ -115,7 +121,7 @@ func Open(options Options) (*Log, error) {
 		return nil, err
 	}
 	l := &Log{options: options, log: options.Log, packer: newPacker(),
-		orders: make(chan order), retell: make(chan struct{}, 1)}
+		orders: make(chan order), retell: make(chan struct{}, 1), opened: steady()}
 	var start [8]byte
 	_, _ = rand.Read(start[:])
 	l.start = hex.EncodeToString(start[:])

@@ -49,18 +49,13 @@ func (l *Log) roomFor(bytes int) error {
 	return nil
 }
 
-// lookAtRoom asks for it until ctx ends, and tells when it becomes scarce.
+// lookAtRoom asks all members for it until ctx ends, and tells when it becomes scarce where this node is.
 func (l *Log) lookAtRoom(ctx context.Context) {
 	tick := time.NewTicker(tellEvery)
 	defer tick.Stop()
 	warned := false
 	for {
-		if s, err := l.statusOf(ctx, l.endpoints.pick()); err == nil {
-			r := roomOf(s)
-			l.mu.Lock()
-			r.noCompact = l.room.noCompact
-			l.room = r
-			l.mu.Unlock()
+		if r, ok := l.sawMembers(l.statuses(ctx)); ok {
 			if scarce := r.over(warnedAbove); scarce != warned {
 				if warned = scarce; scarce {
 					l.log.Warn("etcd's room becomes scarce: above 80 percent nothing more is stored", "in use", r.inUse, "quota", r.quota)
@@ -73,6 +68,25 @@ func (l *Log) lookAtRoom(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// sawMembers notes what all endpoints said of themselves. ok: one of them answered, and r is the room that counts, that of the one
+// this node asks or, while it does not answer, of the first that does.
+func (l *Log) sawMembers(all []is) (r room, ok bool) {
+	here := l.endpoints.pick()
+	members := make([]MemberFigures, len(all))
+	for i := range all {
+		if members[i] = figuresOf(&all[i]); all[i].err == nil && (!ok || all[i].endpoint == here) {
+			r, ok = roomOf(all[i].status), true
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.etcds = members; ok {
+		r.noCompact = l.room.noCompact
+		l.room = r
+	}
+	return r, ok
 }
 
 func roomOf(s *clientv3.StatusResponse) room {

@@ -194,6 +194,7 @@ func (c *campaign) try(ctx context.Context) error {
 		if err := l.claim(ctx, s); err != nil {
 			return err
 		}
+		l.counts.won.Add(1)
 		l.fellSilent(before)
 		return nil
 	}
@@ -210,6 +211,7 @@ func (c *campaign) named(ctx context.Context, term int64) {
 		var head Place
 		if head, err = parsePlace(s.head.Value); err == nil {
 			l.reignFrom(term, head, mod(s.head))
+			l.counts.named.Add(1)
 			return
 		}
 	}
@@ -232,10 +234,7 @@ func (c *campaign) govern(ctx context.Context, r *reign) {
 		l.log.Warn("this node should write, and does not", "error", explain(err))
 		l.depose(r)
 	}
-	select {
-	case l.retell <- struct{}{}:
-	default:
-	}
+	l.Retell()
 	for l.reigning() == r && ctx.Err() == nil && l.over() == nil {
 		deposed := l.deposed.next()
 		if l.reigning() != r {
@@ -256,6 +255,11 @@ func (c *campaign) govern(ctx context.Context, r *reign) {
 	}
 	_ = c.step(context.WithoutCancel(ctx), c.engine.Yield)
 	l.beginSigns()
+	if r.handed {
+		l.counts.handed.Add(1)
+	} else {
+		l.counts.lost.Add(1)
+	}
 	c.quarrel(time.Duration(steady() - since))
 }
 
@@ -382,6 +386,7 @@ func (c *campaign) hand(ctx context.Context, r *reign, node string) error {
 			return fmt.Errorf("%w: node %s does meanwhile", engine.ErrNotWriter, w.Node)
 		}
 	}
+	r.handed = true
 	l.log.Info("this node hands the writing over", "to", heir.Node)
 	return nil
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"crypto/cipher"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,7 +14,10 @@ import (
 
 // A Seal closes what a cluster puts into etcd, with XChaCha20-Poly1305. A value is bound to the cluster and
 // to the key it lies under. The zero Seal closes and opens nothing; any number of goroutines may use one.
-type Seal struct{ keys []cipher.AEAD }
+type Seal struct {
+	keys  []cipher.AEAD
+	words [][sha256.Size]byte // of the same keys, what Digest goes by
+}
 
 const (
 	sealLine   = "lapid-seal-1:" // begins a line of a seal file
@@ -51,6 +55,7 @@ func ParseSeal(file []byte) (Seal, error) {
 			return Seal{}, err
 		}
 		s.keys = append(s.keys, aead)
+		s.words = append(s.words, sha256.Sum256(append([]byte("lapid digest\x00"), key...)))
 	}
 	if len(s.keys) == 0 {
 		return Seal{}, errors.New("the seal has no line: `lapid cluster keys` makes seals")

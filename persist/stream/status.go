@@ -27,6 +27,8 @@ type Status struct {
 	Cluster  uint64          `json:"etcd_cluster,string"`
 	Members  []Member        `json:"members"`
 	Nodes    []Node          `json:"nodes"`
+	// Compared is the newest comparison of what they hold; nil: none that is known.
+	Compared *Comparison `json:"compared,omitempty"`
 	// OldSeal are keys that only the second line of the seal opens. When there are none, the line can go.
 	OldSeal []string `json:"old_seal,omitempty"`
 	// Troubles are sentences for the operator, the worst first.
@@ -75,7 +77,7 @@ func (l *Log) Status(ctx context.Context) (Status, error) {
 	a, err := l.ask(ctx, request{then: append([]clientv3.Op{
 		l.getKnown(),
 		clientv3.OpGet(l.key(underLog), clientv3.WithRange(l.key(behind(underLog))), clientv3.WithSort(clientv3.SortByKey, clientv3.SortAscend), clientv3.WithLimit(1)),
-		clientv3.OpGet(l.key(underLog), clientv3.WithRange(l.key(behind(underLog))), clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(1)),
+		clientv3.OpGet(l.key(keyLog(engine.Revision(l.newest.Load())))), // or one that is a moment older
 	}, l.gets()...)})
 	if err != nil {
 		return s, explain(err)
@@ -107,6 +109,7 @@ func (l *Log) Status(ctx context.Context) (Status, error) {
 		l.oldSeal(&s, kv)
 	}
 	s.nodes(l.nodes(), heard)
+	s.compare()
 	l.members(ctx, &s)
 	s.look(l)
 	return s, nil
@@ -137,6 +140,18 @@ func (s *Status) nodes(all []Known, heard bool) {
 			n.Lag = uint64(s.Head.Revision - k.Applied)
 		}
 		s.Nodes = append(s.Nodes, n)
+	}
+}
+
+// compare compares what those that are alive hold.
+func (s *Status) compare() {
+	all := make([]Known, len(s.Nodes))
+	for i, n := range s.Nodes {
+		all[i] = n.Known
+		all[i].Alive = n.Alive
+	}
+	if s.Compared = compare(all); s.Compared.said() != "" {
+		s.Troubles = append(s.Troubles, s.Compared.said())
 	}
 }
 
@@ -210,9 +225,10 @@ func (s *Status) look(l *Log) {
 		case !n.Alive:
 			s.Troubles = append(s.Troubles, fmt.Sprintf("node %s has told nothing for %v (`lapid cluster forget %s` if it has left)", n.Node, n.HeardAgo.Round(time.Second), n.Node))
 		case n.Ahead > time.Second || n.Ahead < -time.Second:
-			s.Troubles = append(s.Troubles, fmt.Sprintf("the clock of node %s is %v off this node's", n.Node, n.Ahead.Round(time.Millisecond)))
+			s.Troubles = append(s.Troubles, fmt.Sprintf("the clock of node %s is %v off this node's: set the wrong one right (chronyc tracking, timedatectl); ends of decisions go by that of the node that writes", n.Node, n.Ahead.Round(time.Millisecond)))
 		}
 	}
+	s.Troubles = append(s.Troubles, unlike(s.Nodes)...)
 	if l.roomIs().noCompact {
 		s.Troubles = append(s.Troubles, "etcd does not let this user compact: run it with auto-compaction-mode: periodic and auto-compaction-retention: 5m, and set cluster.compact: false")
 	}

@@ -44,7 +44,7 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Member, error) 
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
 	etcd, err := embed.StartEtcd(c)
 	if err != nil {
-		return nil, fmt.Errorf("starting the member of etcd that %s describes: %w", file, err)
+		return nil, fmt.Errorf("starting the member of etcd that %s describes: %w%s", file, err, advice(c, err))
 	}
 	m.etcd = etcd
 	select {
@@ -58,6 +58,23 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Member, error) 
 	}
 	_ = m.Close()
 	return nil, fmt.Errorf("starting the member of etcd that %s describes: %w", file, err)
+}
+
+// advice is what to do about an error that etcd does not explain; "": nothing that is known here.
+func advice(c *embed.Config, err error) string {
+	text := err.Error()
+	var urls []string
+	for i := range c.AdvertisePeerUrls {
+		urls = append(urls, c.AdvertisePeerUrls[i].String())
+	}
+	switch {
+	case strings.Contains(text, "already been bootstrapped"), strings.Contains(text, "has already been removed"):
+		return fmt.Sprintf(". Its data (data-dir: %s) was lost or is another's: at a member that runs, `etcdctl member remove` it and `etcdctl member add %s --peer-urls=%s`, "+
+			"then set initial-cluster-state: existing and start this node with that folder empty", c.Dir, c.Name, strings.Join(urls, ","))
+	case strings.Contains(text, "cluster ID mismatch"):
+		return fmt.Sprintf(". Its data (data-dir: %s) is of another etcd than initial-cluster names: give it the right folder, or the right initial-cluster", c.Dir)
+	}
+	return ""
 }
 
 // read reads the file and gives what it leaves open.
