@@ -141,6 +141,7 @@ func (c collectorOf) Collect(out chan<- prometheus.Metric) {
 	c.backups(m)
 	c.surroundings(m)
 	c.central(m)
+	c.cluster(m)
 	c.routes(m)
 	c.answers(m)
 	if c.s.options.MetricsLevel == "full" {

@@ -44,6 +44,11 @@ func testMetrics(t *wireTest) {
 		b.server.Surroundings = func() Surroundings {
 			return Surroundings{Commit: "abc", MemoryLimit: 1 << 30, Certificates: []Certificate{{"/etc/a.pem", time.Unix(1e9, 0)}}, Reloaded: true, ReloadedAt: 7, Operators: Logins{2, 3}}
 		}
+		b.server.Cluster = func() Cluster {
+			return Cluster{ID: "c1", Node: "a", Writes: true, Term: 9, Head: 1 << 40, Confirmed: time.Second / 2, Turns: []Count{{"won", 1}}, Commits: []Count{{"stored", 4}},
+				Members: []ClusterMember{{"192.0.2.11:2379", true, true, 3, 2, 4}, {Endpoint: "192.0.2.12:2379"}},
+				Nodes:   []ClusterNode{{"b", true, time.Second, 7, -time.Minute}, {Name: "c"}}}
+		}
 	})
 	h.ban("192.0.2.1", "192.0.2.2")
 	h.asBouncer("GET", "/v1/decisions?ip=192.0.2.1")
@@ -75,6 +80,16 @@ func testMetrics(t *wireTest) {
 		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/alerts/:alert_id"} 2`,
 		`cs_lapi_machine_requests_total{machine="a-machine",method="GET",route="/v1/heartbeat"} 1`,
 		`lapid_ready 1`,
+		`lapid_cluster_writes{cluster="c1",node="a"} 1`,
+		`lapid_cluster_term 9`,
+		`lapid_cluster_confirmed_seconds 0.5`,
+		`lapid_cluster_turns_total{how="won"} 1`,
+		`lapid_cluster_commits_total{result="stored"} 4`,
+		`lapid_cluster_etcd_in_use_bytes{endpoint="192.0.2.11:2379"} 2`,
+		`lapid_cluster_etcd_up{endpoint="192.0.2.12:2379"} 0`,
+		`lapid_cluster_node_clock_seconds{node="b"} -60`,
+		`lapid_cluster_node_lag_revisions{node="b"} 7`,
+		`lapid_cluster_node_up{node="c"} 0`,
 		`lapid_trouble{kind="disk"} 0`,
 		`cs_lapi_decisions_ok_total{bouncer="fw"} 1`,
 		`cs_lapi_decisions_ko_total{bouncer="fw"} 2`,

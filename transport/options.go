@@ -65,6 +65,9 @@ type Options struct {
 	// RelayAge is how old what a relay knows may be, below 0: not known. A server that has it is a relay, and
 	// refuses what writes, and all of machines, with 503. It must not wait. nil: it is none.
 	RelayAge func() time.Duration
+	// Cluster is what the metrics show of this server as a node beside Peers; it must not wait. nil:
+	// it is one for itself.
+	Cluster func() Cluster
 	// Troubles is why the server should not be called ready. nil: those of Engine.
 	Troubles func() []engine.Trouble
 	// Orders is what the metrics show of the orders of the console: how many made no sense

@@ -53,7 +53,8 @@ type Node struct {
 	ofRelays sync.Map      // authorities of relays, as bytes
 	ending   chan struct{} // closed when Run is to end
 
-	links links
+	links  links
+	passed passedCounts
 }
 
 // New makes a node. It binds nothing and starts nothing.

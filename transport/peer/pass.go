@@ -49,6 +49,44 @@ func (n *Node) PassSoon(ctx context.Context, r *Request, w http.ResponseWriter, 
 }
 
 func (n *Node) passWithin(ctx context.Context, r *Request, w http.ResponseWriter, hold time.Duration) error {
+	err := n.send(ctx, r, w, hold)
+	n.passed.note(err)
+	return err
+}
+
+// Passed is what became of requests that were to be passed on, since New.
+type Passed struct {
+	Answered uint64 // by another node
+	Here     uint64 // this node wrote meanwhile, and was asked instead
+	NoWriter uint64 // none took it in time
+	Perhaps  uint64 // one may have stored it, and did not say
+	Failed   uint64 // the caller went away, or the request was too large
+}
+
+// Passed returns the counts of now.
+func (n *Node) Passed() Passed {
+	p := &n.passed
+	return Passed{p.answered.Load(), p.here.Load(), p.noWriter.Load(), p.perhaps.Load(), p.failed.Load()}
+}
+
+type passedCounts struct{ answered, here, noWriter, perhaps, failed atomic.Uint64 }
+
+func (p *passedCounts) note(err error) {
+	switch {
+	case err == nil:
+		p.answered.Add(1)
+	case errors.Is(err, ErrHere):
+		p.here.Add(1)
+	case errors.Is(err, ErrNoWriter):
+		p.noWriter.Add(1)
+	case errors.Is(err, ErrPerhaps):
+		p.perhaps.Add(1)
+	default:
+		p.failed.Add(1)
+	}
+}
+
+func (n *Node) send(ctx context.Context, r *Request, w http.ResponseWriter, hold time.Duration) error {
 	if len(r.Body) > BodyAtMost {
 		return ErrTooLarge
 	}
