@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,8 +34,52 @@ start_nodes() { lapid cluster quickstart --dir "$DIR" --port "$PORT" > nodes.log
 	}
 }
 
-// TestClusterStatus: what scripts read of it, where a member is away and where all are. One node ends in good order: a bouncer
-// that was there goes on at another from where it was.
+// scrapeNode: what dashboards and rules ask for of a cluster has series at a node, and the certificates it shows others are among
+// those that are watched.
+func scrapeNode(t *testing.T, file string) {
+	t.Helper()
+	m := regexp.MustCompile(`listen_port: (\d+)`).FindStringSubmatch(fileOf(t, file))
+	if m == nil {
+		t.Fatalf("%s names no port of the metrics", file)
+	}
+	port, err := strconv.Atoi(m[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, text := &house{site: &site{t: t}, metrics: port}, ""
+	await(t, "the members of etcd were asked", func() bool {
+		text = h.scrape()
+		return strings.Count(text, "lapid_cluster_etcd_up{") == 3 && strings.Count(text, "lapid_cluster_node_up{") == 2
+	})
+	checkMetrics(t, text)
+	findAll(t, seriesOf(text), true)
+	for _, line := range []string{`lapid_cluster_commits_total{result="stored"}`, `lapid_certificate_expiry_timestamp_seconds{file="` + filepath.Join(filepath.Dir(file), "node.pem")} {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("no %s", line)
+		}
+	}
+}
+
+func pidOf(t *testing.T, dir, node string) (pid int) {
+	t.Helper()
+	if _, err := fmt.Sscan(fileOf(t, filepath.Join(dir, node, "pid")), &pid); err != nil {
+		t.Fatal(err)
+	}
+	return pid
+}
+
+func aliveNodes(s stream.Status) (n int) {
+	for _, node := range s.Nodes {
+		if node.Alive {
+			n++
+		}
+	}
+	return n
+}
+
+// TestClusterStatus: what scripts read of it, where a member is away and where all are; what is asked of nodes besides: figures, the
+// log, certificates, comparisons, and what becomes of a node that differs, and of one that leaves. One
+// node ends in good order: a bouncer that was there goes on at another from where it was.
 func TestClusterStatus(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -50,16 +96,40 @@ func TestClusterStatus(t *testing.T) {
 	if s, code := status("b"); code != 0 || len(s.Nodes) != 3 || len(s.Members) != 3 || s.Writer.Node == "" {
 		t.Errorf("exit code %d, %+v", code, s)
 	}
-	forget := func(node string) int {
-		return (&site{t: t, dir: dir, file: filepath.Join(dir, "b", "config.yaml")}).do("", "cluster", "forget", node).exit
+	scrapeNode(t, filepath.Join(dir, "b", "config.yaml"))
+	at := func(node string, args ...string) result {
+		return (&site{t: t, dir: dir, file: filepath.Join(dir, node, "config.yaml")}).do("", args...)
 	}
-	if forget("nobody") == 0 {
+	if at("b", "cluster", "forget", "nobody").exit == 0 {
 		t.Error("a node that there is not was forgotten")
+	}
+	pids := map[string]int{"b": pidOf(t, dir, "b"), "c": pidOf(t, dir, "c")}
+	signal := func(node string, s syscall.Signal) {
+		if err := syscall.Kill(pids[node], s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signal("b", syscall.SIGHUP)
+	await(t, "a node that follows reads its certificate again", func() bool {
+		return strings.Contains(fileOf(t, filepath.Join(dir, "b", "log")), "certificate for other nodes read again")
+	})
+	var entries []stream.Entry
+	if r := at("b", "-o", "json", "cluster", "log", "-n", "2"); json.Unmarshal([]byte(r.out), &entries) != nil || len(entries) != 2 || entries[1].Node == "" || len(entries[1].Kinds) == 0 {
+		t.Errorf("the log: %s %s", r.out, r.err)
+	}
+
+	gone := func() { // what a node was ends in good order
+		signal("c", syscall.SIGTERM)
+		await(t, "c has ended", func() bool { return errors.Is(syscall.Kill(pids["c"], 0), syscall.ESRCH) })
+	}
+	back := func() *process {
+		p := start(t, nil, "serve", "-c", filepath.Join(dir, "c", "config.yaml"))
+		pids["c"] = p.cmd.Process.Pid
+		return p
 	}
 	poll := bouncerOf(t, filepath.Join(dir, "a", "bouncer.key"))
 	ban := func(ip string) {
-		r := (&site{t: t, dir: dir, file: filepath.Join(dir, "a", "config.yaml")}).do("", "decisions", "add", "--ip", ip)
-		if r.exit != 0 {
+		if r := at("a", "decisions", "add", "--ip", ip); r.exit != 0 {
 			t.Fatal(r.err)
 		}
 	}
@@ -68,31 +138,50 @@ func TestClusterStatus(t *testing.T) {
 	if told := poll(port+200, ""); strings.Contains(told, "192.0.2.1") { // it has come back: now it is known to have the ban
 		t.Errorf("the bouncer was told twice: %s", told)
 	}
-	for _, node := range []string{"c", "b"} {
-		text, err := os.ReadFile(filepath.Join(dir, node, "pid"))
-		pid := 0
-		if _, scanned := fmt.Sscan(string(text), &pid); err != nil || scanned != nil {
-			t.Fatal(err, scanned)
-		}
-		how := map[string]syscall.Signal{"c": syscall.SIGTERM, "b": syscall.SIGKILL}[node]
-		if err := syscall.Kill(pid, how); err != nil {
-			t.Fatal(err)
-		}
-		want := map[string]int{"c": 1, "b": 2}[node]
-		await(t, fmt.Sprintf("with %s away the exit code is %d", node, want), func() bool { _, code := status("a"); return code == want })
-		if node == "c" {
-			await(t, "c has ended", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) })
-			ban("192.0.2.2")
-			told := ""
-			await(t, "the bouncer is told of the next ban at b", func() bool {
-				told += poll(port+100, "")
-				return strings.Contains(told, `"192.0.2.2"`)
-			})
-			if strings.Contains(told, `"192.0.2.1"`) {
-				t.Errorf("at another node the bouncer is told everything: %s", told)
-			}
-		}
+	if r := at("c", "cluster", "check"); r.exit != 0 || !strings.Contains(r.out, "hold the same: a, b, c") {
+		t.Errorf("a comparison: %+v", r)
 	}
+	gone()
+	ban("192.0.2.2")
+	told := ""
+	await(t, "the bouncer is told of the next ban at b", func() bool {
+		told += poll(port+100, "")
+		return strings.Contains(told, `"192.0.2.2"`)
+	})
+	if strings.Contains(told, `"192.0.2.1"`) {
+		t.Errorf("at another node the bouncer is told everything: %s", told)
+	}
+
+	alone := write(t, t.TempDir(), "config.yaml", fileOf(t, filepath.Join(dir, "c", "config.yaml"))) // without lapid.yaml
+	if r := (&site{t: t, dir: dir, file: alone}).do("", "decisions", "add", "--ip", "203.0.113.66"); r.exit != 0 {
+		t.Fatalf("%+v", r)
+	}
+	ban("192.0.2.3") // the others have gone on from where that node went its own way
+	ban("192.0.2.4")
+	p := back()
+	await(t, "c is heard of", func() bool { s, _ := status("a"); return aliveNodes(s) == 3 })
+	at("b", "cluster", "check")
+	await(t, "c says that it differs", func() bool { return strings.Contains(at("c", "ready").out, "differs from what most nodes hold") })
+	gone()
+	p.wait(t)
+	p = back()
+	await(t, "c has joined anew, and all hold the same", func() bool {
+		r := at("b", "cluster", "check")
+		return r.exit == 0 && strings.Contains(r.out, "hold the same: a, b, c")
+	})
+	if r := at("c", "cluster", "alone"); r.exit == 0 {
+		t.Error("a node left its cluster while its server ran")
+	}
+	gone()
+	p.wait(t)
+	if r := at("c", "cluster", "alone"); r.exit != 0 || at("c", "cluster", "alone").exit == 0 {
+		t.Errorf("c leaves: %+v", r)
+	}
+	if s, code := status("a"); code != 1 || len(s.Nodes) != 2 {
+		t.Errorf("with the member of c away: %d, %+v", code, s.Nodes)
+	}
+	signal("b", syscall.SIGKILL)
+	await(t, "with b away too the exit code is 2", func() bool { _, code := status("a"); return code == 2 })
 	if err := nodes.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

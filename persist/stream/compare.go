@@ -81,7 +81,11 @@ func (c *Comparison) said() string {
 // Differs returns ErrDiffers, with who holds what, if this node is outside of the majority at the newest comparison, as Run last
 // heard of it.
 func (l *Log) Differs() error {
-	if c := compare(l.nodes()); c != nil && slices.Contains(c.Odd, l.options.Node) {
+	nodes := l.nodes()
+	if !slices.ContainsFunc(nodes, func(k Known) bool { return k.Start == l.start }) {
+		return nil // what is known of this node was told by the process before, whose store may be gone
+	}
+	if c := compare(nodes); c != nil && slices.Contains(c.Odd, l.options.Node) {
 		return fmt.Errorf("%w: at revision %d nodes %s are alike, and this one is not. It follows and writes no more; restart it, and it joins anew", ErrDiffers, c.Revision, strings.Join(c.Alike[0], ", "))
 	}
 	return nil

@@ -16,6 +16,23 @@ type ClusterVerbs interface {
 	Hand(ctx context.Context, node string) error
 	// Forget takes a node that has left for good out of what is shown.
 	Forget(ctx context.Context, node string) error
+	// Log is the newest n entries of the history after a revision, oldest first, for JSON: what they are made of, and nothing
+	// of what they say.
+	Log(ctx context.Context, after uint64, n int) (any, error)
+	// Compare has all nodes compare what they hold at a revision, which it returns: Status tells what came of it. It is for the
+	// node that writes.
+	Compare(ctx context.Context) (uint64, error)
+}
+
+// Comparison is the revision at which nodes compare what they hold.
+type Comparison struct {
+	Revision uint64 `json:"revision"`
+}
+
+// LogRequest asks for entries of the history.
+type LogRequest struct {
+	After uint64 `json:"after"` // only later ones
+	N     int    `json:"n"`     // at most, the newest
 }
 
 // RelayReport is how a relay stands: the status of a server with the section relay.
@@ -61,6 +78,45 @@ func (h *Handler) clusterForget(ctx context.Context, q *Name) (*struct{}, error)
 	}
 	h.logChange(ctx, "forgot a node that has left", "node", q.Name)
 	return &struct{}{}, h.Cluster.Forget(ctx, q.Name)
+}
+
+func (h *Handler) clusterLog(ctx context.Context, q *LogRequest) (*json.RawMessage, error) {
+	if h.Cluster == nil {
+		return nil, errAlone
+	}
+	entries, err := h.Cluster.Log(ctx, q.After, q.N)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(entries)
+	return (*json.RawMessage)(&text), err
+}
+
+func (h *Handler) clusterCompare(ctx context.Context, _ *struct{}) (*Comparison, error) {
+	if h.Cluster == nil {
+		return nil, errAlone
+	}
+	h.logChange(ctx, "has the nodes compare what they hold")
+	rev, err := h.Cluster.Compare(ctx)
+	return &Comparison{rev}, err
+}
+
+// ClusterCompare has the nodes compare what they hold, and returns the revision at which they do.
+func (c *Client) ClusterCompare(ctx context.Context) (uint64, error) {
+	out, err := ask[Comparison](ctx, c, "/cluster/compare", struct{}{})
+	if err != nil {
+		return 0, err
+	}
+	return out.Revision, nil
+}
+
+// ClusterLog is Log of the node's ClusterVerbs, as JSON.
+func (c *Client) ClusterLog(ctx context.Context, q *LogRequest) (json.RawMessage, error) {
+	text, err := ask[json.RawMessage](ctx, c, "/cluster/log", q)
+	if err != nil {
+		return nil, err
+	}
+	return *text, nil
 }
 
 // ClusterStatus is how the cluster stands, as JSON.

@@ -170,7 +170,7 @@ func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 		"/shadow/reset":  verb(h.shadowReset),
 
 		"/secret/rotate":  verb(h.rotateSecret),
-		"/cluster/status": verb(h.clusterStatus), "/cluster/hand": verb(h.clusterHand), "/cluster/forget": verb(h.clusterForget),
+		"/cluster/status": verb(h.clusterStatus), "/cluster/hand": verb(h.clusterHand), "/cluster/forget": verb(h.clusterForget), "/cluster/log": verb(h.clusterLog), "/cluster/compare": verb(h.clusterCompare),
 
 		"/audit/list":   lines(h.listAudit),
 		"/audit/verify": verb(h.verifyAudit),
@@ -234,7 +234,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // reads are the last words of verbs that change nothing.
-var reads = map[string]bool{"status": true, "ready": true, "report": true, "list": true, "parts": true, "get": true, "stale": true, "await": true,
+var reads = map[string]bool{"status": true, "ready": true, "report": true, "log": true, "list": true, "parts": true, "get": true, "stale": true, "await": true,
 	"check": true, "judge": true, "try": true, "why": true, "verify": true, "backup": true}
 
 // watched remembers the status of an answer.

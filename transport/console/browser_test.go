@@ -246,14 +246,14 @@ func (w *browser) seed() {
 var shownPages = []struct{ name, path string }{
 	{"overview", "/"}, {"activity", "/activity"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decisions-import", "/decisions/import"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
 	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
-	{"audit", "/audit"}, {"health", "/health-page"}, {"settings", "/settings"}, {"failure", "/nothing"},
+	{"audit", "/audit"}, {"health", "/health-page"}, {"cluster", "/cluster"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
 
 // The console in a real browser: what people do, by mouse and by keyboard, on every page and in both themes. Neither the policy
 // nor axe finds anything, nothing is asked of elsewhere, and what alerts bring is text.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	w := newBrowser(newBench(t, func(o *Options) { o.BasePath = "/lapid" }))
+	w := newBrowser(newBench(t, func(o *Options) { o.BasePath, o.Verbs.Cluster = "/lapid", aCluster }))
 	w.seed()
 	for _, journey := range []struct {
 		name string

@@ -77,6 +77,8 @@ var sitePages = []route{
 	{method: "POST", path: "/health-page/reload", role: admins, answer: (*Server).reloadForm, writes: true, asks: "POST /admin/v1/reload"},
 	{method: "POST", path: "/health-page/secret", role: admins, answer: (*Server).rotateSecretForm, writes: true, asks: "POST /admin/v1/secret/rotate"},
 
+	{method: "GET", path: "/cluster", role: viewer, answer: (*Server).clusterPage},
+
 	{method: "GET", path: "/settings", role: viewer, answer: (*Server).settingsPage},
 	{method: "POST", path: "/settings/sessions/end", role: viewer, answer: (*Server).endSessionForm},
 	{method: "POST", path: "/settings/operators/add", role: admins, answer: (*Server).addOperatorForm, writes: true, secret: true, asks: "POST /admin/v1/operators"},
@@ -138,6 +140,7 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, who *engine.Operat
 	v := viewOf(r)
 	now := s.options.Engine.Now()
 	p.Theme, p.Density, p.Zone, p.Now, p.Here = lookOf(r, themeLook), lookOf(r, densityLook), s.zoneOf(r), time.Unix(0, now), s.here(r)
+	p.Cluster = s.clustered()
 	p.Version, p.ReadOnly, p.Revision = s.version, s.options.ReadOnly, uint64(s.options.Engine.View().Revision())
 	p.Notices = append(v.notices, p.Notices...)
 	if who != nil {

@@ -55,6 +55,12 @@ func (e *EtcdSettings) client() (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster.etcd.cert_file %s, key_file %s: %w", e.CertFile, e.KeyFile, err)
 	}
-	c.Certificates = []tls.Certificate{pair}
+	cert, key := e.CertFile, e.KeyFile
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		if renewed, err := tls.LoadX509KeyPair(cert, key); err == nil { // a connection begins seldom
+			return &renewed, nil
+		}
+		return &pair, nil // the files are being replaced
+	}
 	return c, nil
 }

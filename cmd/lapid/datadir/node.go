@@ -32,6 +32,8 @@ type Node struct {
 	Trace json.RawMessage `json:"trace,omitempty"`
 	// Relay is the name of the history that the store has a redacted copy of; "": it has none.
 	Relay string `json:"relay,omitempty"`
+	// Anew has the store be put aside at the next start, and another node's taken: it was found to differ from what most have.
+	Anew bool `json:"anew,omitempty"`
 	// Failed is why the server could not do it; it is for the verb, which waits. It is done at the next start again.
 	Failed string `json:"failed,omitempty"`
 }

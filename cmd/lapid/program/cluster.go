@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,10 @@ type cluster struct {
 	peers    *peer.Node // nil until the engine is there
 	begun    time.Time
 
+	seal   stream.Seal
+	noting sync.Mutex                        // held while the file of the node is read and written, by whoever runs beside
+	alike  atomic.Pointer[map[string]string] // digests of what must be the same at all nodes, as it was last read
+
 	campaign *campaign                     // nil: not yet
 	verbs    atomic.Pointer[admin.Handler] // nil: not yet
 	gate     atomic.Pointer[auth.Gate]     // likewise
@@ -51,7 +56,7 @@ const (
 // in etcd. Nothing happens to a server for itself.
 func (p *program) openCluster(ctx context.Context) error {
 	if !p.setup.Own.Cluster.On() {
-		return p.leaveHistory()
+		return nil
 	}
 	if p.shadowing != nil {
 		return errors.New("a node of a cluster cannot be in front of another server (lapid shadow): take the section cluster away")
@@ -65,7 +70,8 @@ func (p *program) openCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Log = p.log.Logger
+	o.Log, c.seal = p.log.Logger, o.Seal
+	c.readAlike(p.setup)
 	node, err := c.data.Node()
 	if err != nil {
 		return err
@@ -113,11 +119,14 @@ func nodeCredentials(c *config.ClusterSettings) (*peer.Credentials, error) {
 	return by, nil
 }
 
-// leaveHistory notes that a server for itself goes its own way, if its store was that of a node: what it commits from here on
-// the others do not know.
+// leaveHistory has a server for itself go its own way, if its store, which is open, was that of a node: what it commits from here
+// on the others do not know, and what they told its bouncers it does not know.
 func (p *program) leaveHistory() error {
 	node, err := p.setup.Data().Node()
 	if err != nil || node.Cluster == "" && node.Wish == "" {
+		return err
+	}
+	if err := p.engine.ForgetPlaces(); err != nil && !errors.Is(err, engine.ErrDisk) { // which /ready tells of
 		return err
 	}
 	p.log.Warn("this server was a node of a cluster and is one for itself from here on: to be a node again it needs an empty data directory, or it begins another cluster (lapid cluster init)", "cluster", node.Cluster)
@@ -171,6 +180,8 @@ func (p *program) closeCluster() {
 
 // noteTrace writes down what is known of etcd now, for the next start.
 func (c *cluster) noteTrace() {
+	c.noting.Lock()
+	defer c.noting.Unlock()
 	node, err := c.data.Node()
 	trace := c.history.Trace()
 	if err != nil || node.Cluster != trace.Cluster.String() {
@@ -232,7 +243,7 @@ func (p *program) becomeNode(ctx context.Context, id stream.Identity) error {
 	c, store := p.cluster, p.setup.Store()
 	if !p.storeEmpty() {
 		return fmt.Errorf("the store in %s has a history of its own, and there is cluster %s at %s: this node can join it with an empty data directory (move %s away); "+
-			"a store becomes the beginning of a cluster with 'lapid%s cluster init', at a prefix at which there is none", store, id.Cluster, c.settings.Etcd.Prefix, c.data.Folder(), p.setup.Named())
+			"a store becomes the beginning of a cluster with 'lapid%s cluster init', at a prefix at which there is none; without the section cluster in lapid.yaml this server is one for itself", store, id.Cluster, c.settings.Etcd.Prefix, c.data.Folder(), p.setup.Named())
 	}
 	if id.Base.Revision > 0 || !c.reaches(ctx, 0) {
 		if err := p.adopt(ctx); err != nil || ctx.Err() != nil {
@@ -327,23 +338,30 @@ func (c *cluster) writer() (name, address string, ok bool) {
 }
 
 // catchUp looks, once the store is open, whether etcd still has what follows it. A store that is further behind is put
-// aside, and another node's state into its place.
+// aside, and another node's state into its place; likewise one that was found to differ from what most nodes have.
 func (p *program) catchUp(ctx context.Context) error {
 	c := p.cluster
 	rev := p.engine.View().Revision()
-	if node, err := c.data.Node(); err != nil || node.Wish != "" || rev == 0 || c.reaches(ctx, rev) {
+	node, err := c.data.Node()
+	if err != nil || node.Wish != "" || rev == 0 || !node.Anew && c.reaches(ctx, rev) {
 		return err
 	}
-	err := p.engine.Close()
+	err = p.engine.Close()
 	if p.engine = nil; err != nil {
 		return err
 	}
-	aside := fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev)
-	p.log.Warn("this node was away for longer than etcd keeps the history: its store is put aside, and it gets what there is from another node", "revision", uint64(rev), "aside", aside)
+	aside, why := fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev), "it was away for longer than etcd keeps the history"
+	if node.Anew {
+		aside, why = fmt.Sprintf("%s.differs-%d", p.setup.Store(), rev), "it held something else than most nodes"
+	}
+	p.log.Warn("the store of this node is put aside, and it gets what there is from another node", "because", why, "revision", uint64(rev), "aside", aside)
 	if err := os.Remove(c.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // it names the store that goes; before that, so that a start that is interrupted here goes on at the next
 	}
 	if err := os.Rename(p.setup.Store(), aside); err != nil {
+		return err
+	}
+	if err := c.joinAnew(false); err != nil {
 		return err
 	}
 	if err := p.adopt(ctx); err != nil || ctx.Err() != nil {

@@ -19,7 +19,7 @@ type campaign struct {
 }
 
 // formatLevel is which operations and formats this program reads and writes in a shared history.
-const formatLevel = 2
+const formatLevel = compareLevel
 
 // enterCluster begins a cluster where that was wished for, and has this node take part. It returns once there is a history to be
 // served: for a node that was one before, at once.
@@ -40,6 +40,9 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	if err := c.peers.Listen(); err != nil {
 		return err
 	}
+	if err := c.fits(ctx); err != nil {
+		return err
+	}
 	p.beginHistory(ctx)
 	ground, stop := context.WithCancel(ground)
 	c.campaign = &campaign{stop, make(chan error, 2)}
@@ -49,6 +52,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	go func() { c.campaign.ended <- c.peers.Run(ground) }()
 	go c.keepTrace(ground)
 	go p.noteVisits(ground)
+	go p.keepAlike(ground)
 	for p.engine.View().Revision() == 0 && ctx.Err() == nil {
 		p.noteStart("this node waits for the node that writes")
 		changed := p.engine.Changed()
@@ -105,7 +109,7 @@ func (p *program) facts(ctx context.Context) stream.Facts {
 	if synced, err := p.engine.SyncStore(ctx); err == nil {
 		f.Synced = synced
 	}
-	f.Applied = p.engine.View().Revision()
+	f.Applied, f.Digests, f.Compared = p.engine.View().Revision(), *p.cluster.alike.Load(), p.cluster.compared(p.engine)
 	return f
 }
 
@@ -148,7 +152,9 @@ func (p *program) confirmedAgo() time.Duration {
 // trouble is why a node should not be called ready; nil: it should.
 func (c *cluster) trouble() *engine.Trouble {
 	text := ""
-	if ago, ok := c.history.Confirmed(); !ok || ago > confirmedWithin {
+	if err := c.history.Broken(); err != nil {
+		text = err.Error()
+	} else if ago, ok := c.history.Confirmed(); !ok || ago > confirmedWithin {
 		text = "etcd does not answer: what is answered is as old as that, and nothing can be written (are etcd's members running, and is their network?)"
 	} else if _, ok := c.history.Writer(); !ok {
 		text = "no node writes at the moment: another one takes that over within seconds, if one may"
@@ -177,7 +183,10 @@ func (p *program) onlyAtWriter(ctx context.Context) {
 }
 
 // clusterVerbs are what operators ask of a node.
-type clusterVerbs struct{ *cluster }
+type clusterVerbs struct {
+	*cluster
+	engine *engine.Engine
+}
 
 // Status is how the cluster stands.
 func (v clusterVerbs) Status(ctx context.Context) (any, error) { return v.history.Status(ctx) }
@@ -188,4 +197,15 @@ func (v clusterVerbs) Hand(ctx context.Context, node string) error { return v.hi
 // Forget takes a node that has left out of what is shown.
 func (v clusterVerbs) Forget(ctx context.Context, node string) error {
 	return v.history.Forget(ctx, node)
+}
+
+// Log is the newest entries of the history.
+func (v clusterVerbs) Log(ctx context.Context, after uint64, n int) (any, error) {
+	return v.history.Entries(ctx, engine.Revision(after), n)
+}
+
+// Compare has all nodes compare what they hold.
+func (v clusterVerbs) Compare(ctx context.Context) (uint64, error) {
+	rev, err := v.compare(ctx, v.engine)
+	return uint64(rev), err
 }

@@ -42,7 +42,7 @@ func (p *program) makeVerbs() {
 		verbs.Shadow = shadowVerbs{p}
 	}
 	if p.cluster != nil {
-		verbs.Cluster, verbs.Peers = clusterVerbs{p.cluster}, p.cluster.peers
+		verbs.Cluster, verbs.Peers = clusterVerbs{p.cluster, p.engine}, p.cluster.peers
 		verbs.Confirm = p.confirm
 		p.cluster.verbs.Store(verbs)
 	}

@@ -230,3 +230,9 @@ func (relayVerbs) Hand(context.Context, string) error { return errRelay }
 
 // Forget is for nodes.
 func (relayVerbs) Forget(context.Context, string) error { return errRelay }
+
+// Log is for nodes.
+func (relayVerbs) Log(context.Context, uint64, int) (any, error) { return nil, errRelay }
+
+// Compare is for nodes.
+func (relayVerbs) Compare(context.Context) (uint64, error) { return 0, errRelay }

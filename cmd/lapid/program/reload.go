@@ -81,16 +81,25 @@ func (p *program) reload(ctx context.Context) error {
 			return err
 		}
 	}
+	renewed, err := p.cluster.renewed(fresh)
+	if err != nil {
+		return err
+	}
 	if err := p.gate.Replace(fresh.Rules(next.server)); err != nil {
 		return err
 	}
 	if err := p.teller.Replace(ctx, next.told); err != nil { // before the rules that name them
 		return err
 	}
-	if err := p.declareExports(ctx, fresh); err != nil {
-		return err
+	if p.cluster == nil || p.engine.Writes() { // else it is done by the node that writes, with its own files
+		if err := p.declareExports(ctx, fresh); err != nil {
+			return err
+		}
 	}
 	p.engine.SetProfiles(next.rules)
+	if p.cluster != nil {
+		p.cluster.renew(fresh, renewed)
+	}
 	p.exchangeCentral(ctx, next)
 	p.logChanges(next, at)
 	p.setup, p.server, p.rules, p.specs, p.told = fresh, next.server, next.rules, next.specs, next.told
@@ -192,6 +201,9 @@ func (p *program) changes(next *program) []string {
 	}
 	if p.tls != nil {
 		out = append(out, "certificates read again")
+	}
+	if p.cluster != nil {
+		out = append(out, "certificate for other nodes read again")
 	}
 	return out
 }

@@ -130,7 +130,10 @@ func (p *program) openStore(ctx context.Context) error {
 		return p.openRelayed(ctx)
 	}
 	if p.cluster == nil {
-		return p.openEngine(ctx)
+		if err := p.openEngine(ctx); err != nil || p.engine == nil {
+			return err
+		}
+		return p.leaveHistory()
 	}
 	if err := p.joinHistory(ctx); err != nil || ctx.Err() != nil {
 		return err
@@ -464,7 +467,7 @@ func (p *program) makeAPI(history engine.HistoryName) error {
 		Denied: p.auditDenied, Surroundings: p.surroundings.figures, Description: openapi.Access(s.Own.OpenAPI),
 	}
 	if p.cluster != nil {
-		o.Peers = p.cluster.peers
+		o.Peers, o.Cluster = p.cluster.peers, p.clusterFigures
 		o.Confirm, o.Confirmed = p.confirm, p.confirmedAgo
 	}
 	if p.relay != nil {

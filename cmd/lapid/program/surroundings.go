@@ -44,6 +44,12 @@ func (p *program) openSurroundings() {
 		s.addFile(c.CertFile)
 		s.addFile(c.CAFile)
 	}
+	if p.cluster != nil {
+		c := &p.cluster.settings
+		for _, file := range []string{c.CertFile, c.CAFile, c.Etcd.CertFile, c.Etcd.CAFile} {
+			s.addFile(file)
+		}
+	}
 	if p.console != nil {
 		s.logins = p.console.Logins
 	}

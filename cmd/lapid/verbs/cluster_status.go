@@ -62,45 +62,50 @@ func showClusterStatus(ctx context.Context, t *Terminal) error {
 
 // clusterNow asks the server, or etcd.
 func clusterNow(ctx context.Context, t *Terminal) (*stream.Status, error) {
+	s := &stream.Status{}
+	return s, t.ofHistory(ctx, s, func(c *admin.Client) (json.RawMessage, error) { return c.ClusterStatus(ctx) },
+		func(log *stream.Log) (err error) { *s, err = log.Status(ctx); return err })
+}
+
+// ofHistory asks the node's server for what into is made of or, where none runs, etcd from here with the node's settings.
+func (t *Terminal) ofHistory(ctx context.Context, into any, server func(*admin.Client) (json.RawMessage, error), etcd func(*stream.Log) error) error {
 	if t.Remote.URL != "" {
-		return nil, errors.New("cluster status is not answered over HTTP: run it at a node")
+		return errors.New("this is not answered over HTTP: run it at a node")
 	}
 	setup, err := t.Setup()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !setup.Own.Cluster.On() {
-		return nil, errNoCluster
+		return errNoCluster
 	}
 	c, err := admin.Dial(ctx, setup.Socket())
 	if errors.Is(err, admin.ErrNotRunning) {
-		return etcdNow(ctx, setup)
+		return withHistory(setup, etcd)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.Close()
-	text, err := c.ClusterStatus(ctx)
+	text, err := server(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s := &stream.Status{}
-	return s, json.Unmarshal(text, s)
+	return json.Unmarshal(text, into)
 }
 
-// etcdNow asks etcd from here.
-func etcdNow(ctx context.Context, setup *config.Setup) (*stream.Status, error) {
+// withHistory runs something on the history in etcd, from here.
+func withHistory(setup *config.Setup, run func(*stream.Log) error) error {
 	o, err := setup.ClusterOptions()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	log, err := stream.Open(*o)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer log.Close()
-	s, err := log.Status(ctx)
-	return &s, err
+	return run(log)
 }
 
 // clusterWell is whether nothing wants to be looked at.

@@ -49,6 +49,11 @@ lapid cluster keys /root/cluster d=192.0.2.14 --etcd https://192.0.2.11:2379`,
 lapid cluster status -o json | jq -r '.nodes[] | select(.writes) | .node'`,
 	"cluster hand": `lapid cluster hand
 lapid cluster hand b`,
+	"cluster check": `lapid cluster check`,
+	"cluster log": `lapid cluster log
+lapid cluster log -n 100 -o json | jq -r '.[] | [.revision, .node] | @tsv'
+lapid cluster log --follow`,
+	"cluster alone":  `lapid cluster alone`,
 	"cluster forget": `lapid cluster forget c`,
 
 	"machines": `lapid machines list`,

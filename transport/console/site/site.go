@@ -38,6 +38,7 @@ type Page struct {
 	Operates        bool // decisions, alerts and items may be changed by who asks
 	Admin           bool // everything may
 	ReadOnly        bool // nothing may, by anybody
+	Cluster         bool // the server is a node of one
 	Theme           string
 	Density         string         // of rows: compact, or as usual
 	Zone            *time.Location // of the times that are shown

@@ -1,0 +1,74 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"lapid/cmd/lapid/config"
+	"lapid/persist/stream"
+	"lapid/transport/peer"
+)
+
+// readAlike notes what must be the same at all nodes, for the others to compare.
+func (c *cluster) readAlike(s *config.Setup) {
+	digests := map[string]string{}
+	for name, content := range s.Alike() {
+		digests[name] = c.seal.Digest(name, content)
+	}
+	c.alike.Store(&digests)
+}
+
+// fitsLook bounds the look at what a node must fit to, so that a start without etcd is not late; heardWithin is how old
+// what another node told may be by its clock, to be taken for one that runs.
+const (
+	fitsLook    = time.Second
+	heardWithin = 15 * time.Second
+)
+
+// fits refuses a start on an etcd that is known to lose data, and beside nodes with another secret.
+func (c *cluster) fits(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fitsLook)
+	defer cancel()
+	if err := c.history.Check(ctx); errors.Is(err, stream.ErrOldEtcd) {
+		return fmt.Errorf("cluster.etcd: %w", err)
+	}
+	return c.oneSecret(ctx)
+}
+
+// oneSecret refuses a start beside nodes that run with another CS_LAPI_SECRET: each would refuse the tokens of the other.
+// While etcd does not answer it is not known; status names it later.
+func (c *cluster) oneSecret(ctx context.Context) error {
+	nodes, err := c.history.Known(ctx)
+	if err != nil {
+		return nil
+	}
+	mine := (*c.alike.Load())[config.AlikeSecret]
+	for _, n := range nodes {
+		if n.Node != c.settings.Name && time.Since(n.Clock) < heardWithin && stream.Differ(n.Digests[config.AlikeSecret], mine) {
+			return fmt.Errorf("node %s runs with another CS_LAPI_SECRET than this one (one that is not set is another, too): each would refuse the tokens of the other. "+
+				"Give all nodes the same; to change it stop all of them first", n.Node)
+		}
+	}
+	return nil
+}
+
+// renewed reads the certificates that other nodes are shown, and changes nothing. A server for itself has none.
+func (c *cluster) renewed(s *config.Setup) (*peer.Credentials, error) {
+	if c == nil {
+		return nil, nil
+	}
+	now := s.Cluster()
+	by, err := peer.LoadCredentials(now.CertFile, now.KeyFile, now.CAFile, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	return by, nil
+}
+
+// renew puts in force what was read at a reload.
+func (c *cluster) renew(s *config.Setup, by *peer.Credentials) {
+	c.peers.Renew(by)
+	c.readAlike(s)
+}
