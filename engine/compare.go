@@ -50,9 +50,10 @@ func (e *Engine) Compare(ctx context.Context) (Revision, error) {
 // millions of decisions, so Compare has returned long before.
 func (e *Engine) Compared() *Compared { return e.comparing.last.Load() }
 
-// compareAt begins a digest if the commit that was just published asks for it. It is the committer's, which goes on meanwhile.
+// compareAt begins a digest if the commit that was just published asks for it. It is the committer's, which goes on meanwhile. A relay
+// has another digest, and makes none.
 func (e *Engine) compareAt(rev Revision) {
-	if e.state.compared != rev {
+	if e.state.compared != rev || e.options.Relay {
 		return
 	}
 	c := &e.comparing

@@ -84,7 +84,7 @@ var asTheyAre = func() (list [256]bool) {
 		numberGenesis, numberEndDecisions, numberExpire, numberDropAlerts, numberDropMachines, numberPutBouncer, numberDropBouncers,
 		numberPutAllowlist, numberDropAllowlist, numberDropUsage, numberSetBack, numberExtendAllowlist, numberReduceAllowlist,
 		numberMoveBookmark, numberDropBookmark, numberRaiseIDs, numberReviseAllowlist, numberAllowlistsWin, numberReviseExports,
-		numberDropOperator, numberGrantToken, numberRotateKey,
+		numberDropOperator, numberGrantToken, numberRotateKey, numberCompare,
 	} {
 		list[number] = true
 	}

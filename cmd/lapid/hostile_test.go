@@ -169,6 +169,7 @@ var verbLines = []string{
 	"decisions import -i @DIR@/bad.csv", "decisions import -i @DIR@/good.csv", "decisions import -i @DIR@/allowed.csv", "decisions list", "decisions list -a", "decisions list -m",
 	"decisions import -i @DIR@/good.csv --batch-name X", "decisions import -i @DIR@/good.csv --name X --replace", "decisions list --batch-name X", "decisions delete --batch-name X --dry-run", "decisions delete --name X",
 	"why X", "why X:X", "why 192.0.2.77", "why --bouncer X 192.0.2.77", "why decision:1", "why alert:1 --all", "why --at X 192.0.2.77",
+	"activity list", "activity list --actor X", "activity list --address X", "activity list --kind X", "activity list --cursor X", "activity list --since X",
 	"audit list", "audit list --actor X --target X", "audit list --since X", "audit export", "audit export --format cef", "audit export --format X", "audit verify", "audit verify --expect X",
 	"exports add X --format plain_text --auth none", "exports add e1 --format X --auth none", "exports add e1 --format mikrotik --auth none --origins X --scenarios-containing X", "exports list", "exports inspect e1", "exports inspect X",
 	"cluster keys X X", "cluster keys", "cluster init", "cluster init --again", "cluster init X", "cluster status", "cluster status X", "cluster hand", "cluster hand X", "cluster forget X", "cluster check", "cluster check X", "cluster log", "cluster log X", "cluster log -n 0", "cluster alone", "cluster alone X", "cluster quickstart X", "cluster quickstart --port 0 --dir X", "cluster X",

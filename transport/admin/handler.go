@@ -61,6 +61,8 @@ type Handler struct {
 
 	// Cluster is what this server does as a node of a cluster; nil: it is one for itself.
 	Cluster ClusterVerbs
+	// Relay says that this server follows the nodes of a cluster and is none of them.
+	Relay bool
 	// FixedSecret says why the secret that signs tokens cannot be rotated, and what to do instead; "": it
 	// can. Set before the first request.
 	FixedSecret string

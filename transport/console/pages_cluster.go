@@ -68,8 +68,8 @@ type clusterMember struct {
 	Error   string   `json:"error"`
 }
 
-// clustered reports whether this server is a node of a cluster.
-func (s *Server) clustered() bool { return s.options.Verbs.Cluster != nil }
+// clustered reports whether this server is a node of a cluster. A relay is none: what it knows of the nodes is on Health.
+func (s *Server) clustered() bool { return s.options.Verbs.Cluster != nil && !s.options.Verbs.Relay }
 
 // clusterWithin is how long the page waits for etcd: without it, it says so.
 const clusterWithin = 3 * time.Second

@@ -47,7 +47,7 @@ func (p *program) makeVerbs() {
 		p.cluster.verbs.Store(verbs)
 	}
 	if p.relay != nil {
-		verbs.Cluster = relayVerbs{p}
+		verbs.Cluster, verbs.Relay = relayVerbs{p}, true
 	}
 	verbs.SyncOrders = p.orders.sync
 	verbs.Exports, verbs.TryRules = p.exports, config.TryRules
