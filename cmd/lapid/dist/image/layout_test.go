@@ -245,6 +245,16 @@ func TestCompose(t *testing.T) {
 	if len(s.Volumes) != 2 || len(s.Ports) != 2 || !s.ReadOnly || len(s.Secrets) != 1 || p.Secrets[s.Secrets[0].Source].File == "" {
 		t.Errorf("%+v", s)
 	}
+	for name, other := range p.Services {
+		for on, how := range other.DependsOn {
+			if check := p.Services[on].HealthCheck; how.Condition == composed.ServiceConditionHealthy && (check == nil || len(check.Test) < 2) {
+				t.Errorf("%s waits for the health of %s, which nobody looks at: an image of the OCI's format has no check", name, on)
+			}
+		}
+	}
+	if check := s.HealthCheck; check == nil || strings.Join(check.Test, " ") != "CMD /"+c.Entrypoint[0][1:]+" health" {
+		t.Errorf("%+v", check)
+	}
 	if other := p.Services["crowdsec"].Environment; *other["AGENT_USERNAME"] != *s.Environment["AGENT_USERNAME"] || *other["DISABLE_LOCAL_API"] != "true" {
 		t.Errorf("%v", other)
 	}
