@@ -167,10 +167,11 @@ func (c *cluster) trouble() *engine.Trouble {
 	return &engine.Trouble{Kind: engine.TroubleCluster, Text: text, Since: c.troubled.Load()}
 }
 
-// onlyAtWriter does what the history has once for all nodes: exports of lapid.yaml. It is done by the node that writes, each time
-// that it begins to.
+// onlyAtWriter does what the history has once for all nodes: exports of lapid.yaml, and what the environment of a container
+// gives. It is done by the node that writes, each time that it begins to.
 func (p *program) onlyAtWriter(ctx context.Context) {
 	p.asWriter(ctx, func(ctx context.Context) {
+		p.furnish(ctx)
 		for ctx.Err() == nil {
 			err := p.declareExports(ctx, p.setup)
 			if err == nil || !errors.Is(err, engine.ErrNotWriter) && !errors.Is(err, engine.ErrUnsure) {

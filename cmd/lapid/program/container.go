@@ -25,10 +25,17 @@ import (
 // furnish makes what the environment of a container gives: bouncers, machines, credentials for
 // cscli. It is done before the Local API's listener is open, so that nobody who is named there is
 // ever refused. What cannot be made has a line in the log, without its secret, and keeps nothing
-// else from being made, nor the server from starting.
+// else from being made, nor the server from starting. Of the nodes of a cluster the one that writes does it, so all are to be
+// given the same.
 func (p *program) furnish(ctx context.Context) {
 	c := p.setup.Container()
 	if c == nil {
+		return
+	}
+	if p.relay != nil {
+		if len(c.Bouncers)+len(c.Machines) > 0 {
+			p.log.Warn("BOUNCER_KEY_… and AGENT_… of the environment have no effect: a relay knows the bouncers and machines of the nodes that it follows; give them to those")
+		}
 		return
 	}
 	ctx = engine.As(ctx, engine.Actor{Kind: engine.ActorServer, Name: "environment"})
@@ -122,8 +129,8 @@ func (p *program) furnishLocal(ctx context.Context, l *config.LocalMachine) erro
 	switch byCertificate := l.CertFile != "" && l.KeyFile != ""; {
 	case byCertificate:
 		want.Login, want.Password, want.CertFile, want.KeyFile, known = "", "", l.CertFile, l.KeyFile, true
-	case !known || l.Named && has.Login != l.Name:
-		want.Login, want.CertFile, want.KeyFile, known = l.Name, "", "", false
+	case !known || l.Named && has.Login != p.localName(l):
+		want.Login, want.CertFile, want.KeyFile, known = p.localName(l), "", "", false
 	}
 	if known && *has == want {
 		return nil
@@ -142,6 +149,14 @@ func (p *program) furnishLocal(ctx context.Context, l *config.LocalMachine) erro
 	}
 	p.log.Info("wrote the credentials of this container", "file", file)
 	return nil
+}
+
+// localName is the machine whose credentials this container has. Nodes of a cluster have one each.
+func (p *program) localName(l *config.LocalMachine) string {
+	if p.cluster != nil && !l.Named {
+		return p.setup.Own.Cluster.Name
+	}
+	return l.Name
 }
 
 // openAccount gives this server an account with the Central API where the configuration names one

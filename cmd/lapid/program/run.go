@@ -357,7 +357,9 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		}
 		p.log.Error("the operator's verbs do not reach this server until the disk takes writes: its socket could not be made", "error", err)
 	}
-	p.furnish(ctx)
+	if p.cluster == nil { // nodes have theirs from the one that writes
+		p.furnish(ctx)
+	}
 	if err := p.api.Listen(); err != nil { // last: behind an open port everything is there
 		return fmt.Errorf("local API server stopped with error: %w", err)
 	}

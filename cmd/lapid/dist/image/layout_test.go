@@ -211,10 +211,10 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-// compose reads compose.yaml as compose does, which knows every key.
-func compose(t *testing.T, environ ...string) (*composed.Project, error) {
+// compose reads a file as compose does, which knows every key.
+func compose(t *testing.T, file string, environ ...string) (*composed.Project, error) {
 	t.Helper()
-	o, err := cli.NewProjectOptions([]string{"cmd/lapid/dist/compose.yaml"}, cli.WithEnv(environ), cli.WithName("lapid"))
+	o, err := cli.NewProjectOptions([]string{"cmd/lapid/dist/" + file}, cli.WithEnv(environ), cli.WithName("lapid"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,10 +224,10 @@ func compose(t *testing.T, environ ...string) (*composed.Project, error) {
 // TestCompose: compose takes the file; it says what is missing; what it gives lapid is what lapid knows.
 func TestCompose(t *testing.T) {
 	t.Parallel()
-	if _, err := compose(t); err == nil || !strings.Contains(err.Error(), "AGENT_PASSWORD is missing a value: see the first lines") {
+	if _, err := compose(t, "compose.yaml"); err == nil || !strings.Contains(err.Error(), "AGENT_PASSWORD is missing a value: see the first lines") {
 		t.Errorf("%v", err)
 	}
-	p, err := compose(t, "AGENT_PASSWORD=x")
+	p, err := compose(t, "compose.yaml", "AGENT_PASSWORD=x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,6 +257,36 @@ func TestCompose(t *testing.T) {
 	}
 	if other := p.Services["crowdsec"].Environment; *other["AGENT_USERNAME"] != *s.Environment["AGENT_USERNAME"] || *other["DISABLE_LOCAL_API"] != "true" {
 		t.Errorf("%v", other)
+	}
+}
+
+// TestComposeCluster: three nodes that differ in name, place and port alone, each looked after.
+func TestComposeCluster(t *testing.T) {
+	t.Parallel()
+	p, err := compose(t, "compose-cluster.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for name, s := range p.Services {
+		if check := s.HealthCheck; check == nil || strings.Join(check.Test, " ") != "CMD /usr/bin/lapid health" || !s.ReadOnly || len(s.Secrets) != 1 {
+			t.Errorf("%s: %+v", name, s)
+		}
+		for _, v := range s.Volumes {
+			if _, ok := someRelease.config().Volumes[v.Target]; !ok || seen[v.Source] || !strings.Contains(v.Source, name) {
+				t.Errorf("%s: %+v", name, v)
+			}
+			seen[v.Source] = true
+		}
+		for _, port := range s.Ports {
+			if seen[port.Published] || port.HostIP != "127.0.0.1" {
+				t.Errorf("%s: %+v", name, port)
+			}
+			seen[port.Published] = true
+		}
+	}
+	if len(p.Services) != 3 || len(seen) != 9 {
+		t.Errorf("%d services, %v", len(p.Services), seen)
 	}
 }
 

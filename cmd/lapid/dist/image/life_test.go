@@ -146,7 +146,7 @@ func lived(t *testing.T, r *room) {
 // composedEnvironment gives the room what compose.yaml mounts, and its variables.
 func composedEnvironment(t *testing.T, r *room) (environ []string) {
 	t.Helper()
-	p, err := compose(t, "AGENT_PASSWORD=pass-of-env")
+	p, err := compose(t, "compose.yaml", "AGENT_PASSWORD=pass-of-env")
 	if err != nil {
 		t.Fatal(err)
 	}
