@@ -59,14 +59,27 @@ func (e *Engine) NameHistory(ctx context.Context) (HistoryName, error) {
 // historyName is the name that is kept, and whether it is this store's.
 func (e *Engine) historyName(v *View) (n HistoryName, good bool) {
 	kept := string(v.secrets[historySecret])
-	return n, copy(n[:], kept) == len(n) && kept[len(n):] == e.namedFor()
+	if copy(n[:], kept) != len(n) {
+		return n, false
+	}
+	if e.options.Relay { // it has whatever history it was sent
+		return n, strings.HasPrefix(kept[len(n):], namedForShared)
+	}
+	// A node of before histories could begin anew wrote no more than that it is shared: its followers must not wait for another.
+	return n, kept[len(n):] == e.namedFor() || e.options.Journal != nil && kept[len(n):] == namedForShared
 }
 
-// namedFor is what a name is good for: one store, in one format. Engines with a journal
-// of their own share the name, whatever stores they have beside it.
+// namedForShared begins what the name of a history is good for that several engines share.
+const namedForShared = " shared"
+
+// namedFor is what a name is good for: one store, in one format. Engines that share a journal
+// share the name, whatever stores they have beside it, until another history begins there.
 func (e *Engine) namedFor() string {
 	if e.options.Journal != nil {
-		return " shared"
+		if e.options.Shared != nil {
+			return namedForShared + " " + e.options.Shared()
+		}
+		return namedForShared
 	}
 	return fmt.Sprintf(" %x %d", e.store.ID(), persist.FormatVersion)
 }

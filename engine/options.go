@@ -49,6 +49,9 @@ type Options struct {
 	// (Lead, Yield). nil: the store's own, and the engine writes.
 	Journal Journal
 
+	// Shared is what the history in Journal is called there, of those that may begin in its place: in each, clients know places
+	// by another name (NameHistory). Any goroutine may call it. nil: there is one alone.
+	Shared func() string
 	// Relay says that Journal gives a history that is redacted (Redact), for an engine that
 	// never writes: rows of bouncers from new addresses, and the places of all, are its own, in
 	// its store.

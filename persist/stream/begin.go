@@ -90,10 +90,26 @@ func (l *Log) mayBegin(b Beginning, s standing) (done bool, err error) {
 	case there.Cluster == b.Cluster:
 		return true, nil
 	case b.Again && there.Cluster == b.Was:
-		return false, nil
+		return false, l.lostSomething(b, s)
 	}
 	return false, fmt.Errorf("under %s there is cluster %s already: let this node join it (an empty store and the same cluster.etcd.prefix), "+
 		"or give this cluster another prefix", l.options.Prefix, there.Cluster)
+}
+
+// ErrNothingLost: a history was to begin anew in the place of one that is whole: what other nodes have committed since would be lost.
+var ErrNothingLost = errors.New("etcd has lost nothing of this cluster's history")
+
+// lostSomething is nil if etcd has less of a history than the node that wants to begin anew.
+func (l *Log) lostSomething(b Beginning, s standing) error {
+	if s.head == nil {
+		return nil
+	}
+	head, err := parsePlace(s.head.Value)
+	if err != nil || head.Revision < b.Place.Revision {
+		return nil // what lies there is of no use
+	}
+	return fmt.Errorf("%w: it goes to revision %d there, and this node has %d. Start this node, and it follows; if what lies there is another history all the same (an etcd "+
+		"that was restored, and written to since), remove all keys under %s first (etcdctl del --prefix)", ErrNothingLost, head.Revision, b.Place.Revision, l.options.Prefix)
 }
 
 // joined ends an Init that found its history begun. Where this node was made the writer, and the answer was lost, it

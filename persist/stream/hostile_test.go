@@ -221,13 +221,17 @@ func TestInit(t *testing.T) {
 	}
 	other.Again, other.Was, other.Place = true, r.cluster, Place{Revision: 6}
 	anew := r.open(nil, nil)
+	if _, err := anew.Init(context.Background(), other); !errors.Is(err, ErrNothingLost) {
+		t.Errorf("begun anew where all is there: %v", err)
+	}
+	other.Place.Revision = 7 // etcd was set back
 	if _, err := anew.Init(context.Background(), other); err != nil {
 		t.Fatal(err)
 	}
 	if err := l.Append(context.Background(), 6, []byte("no")); !errors.Is(err, ErrOtherHistory) {
 		t.Errorf("the one before: %v", err)
 	}
-	if err := anew.Append(context.Background(), 6, []byte("seven")); err != nil {
+	if err := anew.Append(context.Background(), 7, []byte("eight")); err != nil {
 		t.Error(err)
 	}
 }

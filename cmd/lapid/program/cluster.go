@@ -370,6 +370,12 @@ func (p *program) catchUp(ctx context.Context) error {
 	return p.openEngine(ctx)
 }
 
+// named is the id of the cluster whose history the store has; "": it has its own.
+func (c *cluster) named() string {
+	node, _ := c.data.Node() // what cannot be read was told at the start
+	return node.Cluster
+}
+
 // beginHistory does what was wished for: it makes this store's history the cluster's. It is tried until it is done.
 func (p *program) beginHistory(ctx context.Context) {
 	c := p.cluster
@@ -383,6 +389,13 @@ func (p *program) beginHistory(ctx context.Context) {
 		}
 		if err == nil {
 			p.log.Info("this node began a cluster", "cluster", node.Cluster, "prefix", c.settings.Etcd.Prefix, "revision", uint64(p.engine.View().Revision()))
+			return
+		}
+		if errors.Is(err, stream.ErrNothingLost) {
+			p.log.Error("no cluster is begun anew, and that is not tried again", "error", err)
+			if err := c.data.NoteNode(datadir.Node{Cluster: node.Cluster, Trace: node.Trace}); err != nil {
+				p.log.Error("the wish for it stays written down, and the next start tries again", "error", err)
+			}
 			return
 		}
 		if err.Error() != told && ctx.Err() == nil {

@@ -60,11 +60,7 @@ func (c *cluster) renewed(s *config.Setup) (*peer.Credentials, error) {
 		return nil, nil
 	}
 	now := s.Cluster()
-	by, err := peer.LoadCredentials(now.CertFile, now.KeyFile, now.CAFile, time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
-	}
-	return by, nil
+	return nodeCredentials(&now)
 }
 
 // renew puts in force what was read at a reload.

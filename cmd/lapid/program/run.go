@@ -239,7 +239,7 @@ func (p *program) engineOptions() *engine.Options {
 	r := p.retention
 	o.Progress, o.Yield = p.noteStart, p.yield
 	if p.cluster != nil {
-		o.Journal = p.cluster.history
+		o.Journal, o.Shared = p.cluster.history, p.cluster.named
 	}
 	if p.relay != nil {
 		o.Journal, o.Relay = p.relay.journal, true

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"lapid/cmd/lapid/config"
 	"lapid/cmd/lapid/datadir"
+	"lapid/persist/stream"
 	"lapid/transport/admin"
 )
 
@@ -26,7 +28,7 @@ begun by itself, since empty disks must not begin anew while another node holds 
 
 --again begins a new history in the place of one that etcd has lost, or was set back behind: run it at the node that has
 the highest revision in "lapid cluster status". The others' stores are then of another cluster: they are told so, and
-join again with empty data directories.`,
+join again with empty data directories. Where etcd has as much of the history as this node, nothing is begun.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			wish := datadir.WishInit
 			if again {
@@ -67,6 +69,11 @@ func initCluster(ctx context.Context, t *Terminal, wish string) error {
 	if n.Cluster != "" && wish == datadir.WishInit {
 		return fmt.Errorf("this node is of cluster %s already", n.Cluster)
 	}
+	if wish == datadir.WishAgain {
+		if err := historyLost(ctx, t); err != nil {
+			return err
+		}
+	}
 	if err := s.Data().MakeFolder(); err != nil {
 		return err
 	}
@@ -76,6 +83,20 @@ func initCluster(ctx context.Context, t *Terminal, wish string) error {
 	}
 	return awaitWish(ctx, t, s)
 }
+
+// historyLost refuses to begin anew where a node writes the history that there is: what it commits would be lost.
+func historyLost(ctx context.Context, t *Terminal) error {
+	ctx, cancel := context.WithTimeout(ctx, wishPatience)
+	defer cancel()
+	s, err := clusterNow(ctx, t)
+	if err != nil || s.Silent > historySilent || !slices.ContainsFunc(s.Nodes, func(n stream.Node) bool { return n.Alive && n.Writes }) {
+		return nil // the start looks once more
+	}
+	return fmt.Errorf("nothing is lost: node %s writes this cluster's history, at revision %d. A node that lacks something of it gets that at its start; see lapid cluster status", s.Writer.Node, s.Head.Revision)
+}
+
+// historySilent is for how long a node that writes may have given no sign of life.
+const historySilent = 10 * time.Second
 
 // awaitWish waits while a server is at it. A server that cannot be seen is none, or one that is only starting.
 func awaitWish(ctx context.Context, t *Terminal, s *config.Setup) error {

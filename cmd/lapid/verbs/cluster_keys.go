@@ -129,6 +129,11 @@ func (k *keysFlags) make(t *Terminal, dir string, words []string) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
+	for _, name := range k.relays {
+		if !datadir.Missing(filepath.Join(dir, name, nodeKey)) {
+			return fmt.Errorf("%s is the folder of a node, with its secrets: give the relay another name", filepath.Join(dir, name))
+		}
+	}
 	if len(nodes) == 0 && datadir.Missing(filepath.Join(dir, clusterAuthority)) {
 		return fmt.Errorf("no cluster was made in %s: there is no %s", dir, clusterAuthority)
 	}
