@@ -68,16 +68,22 @@ func (h *Handler) clusterHand(ctx context.Context, q *Name) (*struct{}, error) {
 	if h.Cluster == nil {
 		return nil, errAlone
 	}
-	h.logChange(ctx, "asked this node to hand the writing over", "to", q.Name)
-	return &struct{}{}, h.Cluster.Hand(ctx, q.Name)
+	err := h.Cluster.Hand(ctx, q.Name)
+	if err == nil {
+		h.logChange(ctx, "had the writing handed over", "to", q.Name)
+	}
+	return &struct{}{}, err
 }
 
 func (h *Handler) clusterForget(ctx context.Context, q *Name) (*struct{}, error) {
 	if h.Cluster == nil {
 		return nil, errAlone
 	}
-	h.logChange(ctx, "forgot a node that has left", "node", q.Name)
-	return &struct{}{}, h.Cluster.Forget(ctx, q.Name)
+	err := h.Cluster.Forget(ctx, q.Name)
+	if err == nil {
+		h.logChange(ctx, "forgot a node that has left", "node", q.Name)
+	}
+	return &struct{}{}, err
 }
 
 func (h *Handler) clusterLog(ctx context.Context, q *LogRequest) (*json.RawMessage, error) {
@@ -96,8 +102,10 @@ func (h *Handler) clusterCompare(ctx context.Context, _ *struct{}) (*Comparison,
 	if h.Cluster == nil {
 		return nil, errAlone
 	}
-	h.logChange(ctx, "has the nodes compare what they hold")
 	rev, err := h.Cluster.Compare(ctx)
+	if err == nil {
+		h.logChange(ctx, "has the nodes compare what they hold", "revision", rev)
+	}
 	return &Comparison{rev}, err
 }
 

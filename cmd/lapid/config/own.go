@@ -409,6 +409,7 @@ func (s *Settings) check(places map[string]*node) error {
 		{"openapi", s.checkOpenAPI()},
 		{consoleKey, console}, {clusterKey, cluster}, {"cluster", s.alone()},
 		{relayKey, relay}, {"relay", s.followsAlone()},
+		{"cluster", empty(places["cluster"], &s.Cluster, "a node")}, {"relay", empty(places["relay"], &s.Relay, "a relay")},
 	} {
 		if n := places[c.key]; c.err != nil && n != nil {
 			return fmt.Errorf("%s: %w", n.at(), c.err)
@@ -448,4 +449,13 @@ func (s *Settings) checkMetrics() error {
 		return fmt.Errorf("metrics must be host:port or off, not %q", s.Metrics)
 	}
 	return nil
+}
+
+// empty refuses a section that stands there with nothing in it: it would make a server for itself, whose bouncers are told that
+// nobody is banned.
+func empty(at *node, section interface{ On() bool }, what string) error {
+	if at == nil || section.On() || !reflect.ValueOf(section).Elem().IsZero() {
+		return nil
+	}
+	return fmt.Errorf("there is nothing in it: say what %s needs, or leave the section out", what)
 }

@@ -44,7 +44,7 @@ HOST is the address or name by which the others reach the node, LISTEN the port 
 CLIENT and PEER those of etcd (2379 and 2380). With --etcd the etcd is one that is there already: no etcd.yaml is made.
 
 What is there stays as it is, so a node can be added later: name it alone, with --etcd for the members that there are.
-With --renew the certificates of the named nodes are made anew, by the same authority. Keep ca-key.pem away from the nodes: whoever has it can be one.
+With --renew the certificates of the named nodes are made anew, by the same authority. Keep ca-key.pem and relay-ca-key.pem away from nodes and relays: whoever has them can be one.
 
 With --relay NAME it makes DIR/NAME for a relay at the edge: ca.pem, relay.pem, relay-key.pem and a lapid.yaml with the
 section relay. It follows the nodes that are named, or those whose addresses --from gives. Certificates of relays are of an authority
@@ -164,7 +164,7 @@ func (k *keysFlags) make(t *Terminal, dir string, words []string) error {
 	if err := k.makeRelays(t, dir, nodes, ofRelays); err != nil {
 		return err
 	}
-	t.success("keep %s away from the nodes: whoever has it can make itself one", filepath.Join(dir, clusterAuthorityKey))
+	t.success("keep %s and %s away from nodes and relays: whoever has them can make himself one", filepath.Join(dir, clusterAuthorityKey), relayAuthorityKey)
 	return nil
 }
 
