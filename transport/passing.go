@@ -84,7 +84,7 @@ func (w *writing) pass(x *exchange, id engine.RequestID) error {
 			return err
 		}
 	}
-	got := &passedBack{head: http.Header{}}
+	got := peer.NewAnswer()
 	if err := w.options.Peers.Pass(w.life, p, got); err != nil {
 		return w.notPassed(x, err)
 	}
@@ -179,33 +179,14 @@ func (s *Server) ServePassed(ctx context.Context, r *peer.Request, w http.Respon
 	return err
 }
 
-// passedBack is an answer of the writer, as far as it has come.
-type passedBack struct {
-	head   http.Header
-	status int
-	body   []byte
-}
-
-// Header is the answer's.
-func (p *passedBack) Header() http.Header { return p.head }
-
-// WriteHeader notes the status.
-func (p *passedBack) WriteHeader(status int) { p.status = status }
-
-// Write keeps all of it: answers to writes are short.
-func (p *passedBack) Write(b []byte) (int, error) {
-	p.body = append(p.body, b...)
-	return len(b), nil
-}
-
 // passBack answers as the writer did.
-func (x *exchange) passBack(a *passedBack) {
-	if len(a.body) > 0 {
-		x.answer.Copy(a.status, []byte(a.head.Get("Content-Type")), a.body)
+func (x *exchange) passBack(a *peer.Answer) {
+	if len(a.Body) > 0 {
+		x.answer.Copy(a.Status, []byte(a.Header().Get("Content-Type")), a.Body)
 	} else {
-		x.empty(a.status)
+		x.empty(a.Status)
 	}
-	for name, values := range a.head {
+	for name, values := range a.Header() {
 		for _, value := range values {
 			x.answer.SetHeader(name, value)
 		}

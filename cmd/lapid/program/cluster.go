@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -310,16 +311,9 @@ func (p *program) adoptFrom(ctx context.Context, asker *peer.Node) error {
 		return err
 	}
 	defer backup.Close()
-	beside := p.setup.Store() + ".joining"
-	if err := errors.Join(c.data.MakeFolder(), os.RemoveAll(beside)); err != nil {
-		return err
-	}
-	o := p.setup.EngineOptions(p.log.Logger)
-	o.Dir = beside
-	rev, err := engine.Adopt(o, backup)
+	beside, rev, err := p.adoptBeside(backup, "node "+w.Node)
 	if err != nil {
-		_ = os.RemoveAll(beside)
-		return fmt.Errorf("what node %s gave cannot be taken: %w", w.Node, err)
+		return err
 	}
 	if err := os.Remove(p.setup.Store()); err != nil && !errors.Is(err, os.ErrNotExist) { // it is empty
 		return err
@@ -329,6 +323,21 @@ func (p *program) adoptFrom(ctx context.Context, asker *peer.Node) error {
 	}
 	p.log.Info("this node has what there is", "from", w.Node, "revision", uint64(rev))
 	return datadir.SyncFolder(c.data.Folder())
+}
+
+// adoptBeside makes a store of what another gave, beside this one. After an error nothing of it is left.
+func (p *program) adoptBeside(backup io.Reader, from string) (beside string, rev engine.Revision, err error) {
+	beside = p.setup.Store() + ".joining"
+	if err := errors.Join(p.setup.Data().MakeFolder(), os.RemoveAll(beside)); err != nil {
+		return "", 0, err
+	}
+	o := p.setup.EngineOptions(p.log.Logger)
+	o.Dir = beside
+	if rev, err = engine.Adopt(o, backup); err != nil {
+		_ = os.RemoveAll(beside)
+		return "", 0, fmt.Errorf("what %s gave cannot be taken: %w", from, err)
+	}
+	return beside, rev, nil
 }
 
 // writer is who writes, for those who pass something on.

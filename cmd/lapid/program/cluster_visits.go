@@ -75,13 +75,13 @@ func (p *program) passNote(ctx context.Context, note *engine.VisitNote) error {
 			return err
 		}
 	}
-	got := &noteAnswer{head: http.Header{}}
+	got := peer.NewAnswer()
 	err := p.cluster.peers.PassSoon(ctx, &peer.Request{Kind: peer.Visits, ID: note.ID, Body: note.Body}, got, visitsWithin)
 	switch {
 	case errors.Is(err, peer.ErrHere):
 		return here()
-	case err == nil && got.status != http.StatusNoContent:
-		return fmt.Errorf("the node that writes does not take it: %.200s", got.text)
+	case err == nil && got.Status != http.StatusNoContent:
+		return fmt.Errorf("the node that writes does not take it: %.200s", got.Body)
 	}
 	return err
 }
@@ -102,25 +102,6 @@ func (p *program) takeVisits(ctx context.Context, r *peer.Request, w http.Respon
 	}
 	_, err = w.Write([]byte(err.Error()))
 	return err
-}
-
-// noteAnswer is what the node that writes says.
-type noteAnswer struct {
-	head   http.Header
-	status int
-	text   []byte
-}
-
-// Header is the answer's.
-func (a *noteAnswer) Header() http.Header { return a.head }
-
-// WriteHeader notes the status.
-func (a *noteAnswer) WriteHeader(status int) { a.status = status }
-
-// Write keeps what is said: a sentence.
-func (a *noteAnswer) Write(b []byte) (int, error) {
-	a.text = append(a.text, b...)
-	return len(b), nil
 }
 
 // lastVisits notes everything before this node leaves, if somebody can take it.

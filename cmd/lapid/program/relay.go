@@ -99,16 +99,9 @@ func (p *program) fetch(ctx context.Context, address string, history engine.Hist
 		return err
 	}
 	defer backup.Close()
-	beside := p.setup.Store() + ".joining"
-	if err := errors.Join(r.data.MakeFolder(), os.RemoveAll(beside)); err != nil {
-		return err
-	}
-	o := p.setup.EngineOptions(p.log.Logger)
-	o.Dir = beside
-	rev, err := engine.Adopt(o, backup)
+	beside, rev, err := p.adoptBeside(backup, address)
 	if err != nil {
-		_ = os.RemoveAll(beside)
-		return fmt.Errorf("what %s gave cannot be taken: %w", address, err)
+		return err
 	}
 	if err := r.data.NoteNode(datadir.Node{Relay: name.String()}); err != nil {
 		return err
