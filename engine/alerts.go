@@ -33,17 +33,19 @@ func (v *View) alert(id uint64) *heldAlert {
 	if id == 0 || id >= v.nextAlert {
 		return nil
 	}
-	h := v.state.alerts.At(id)
-	if h == nil {
-		return nil
+	if h := v.state.alerts.At(id); h != nil && v.sees(h) {
+		return h
 	}
+	return nil
+}
+
+// sees reports whether an alert, which may never have been given, is stored in this view.
+func (v *View) sees(h *heldAlert) bool {
 	if begun := h.begun.Load(); begun == 0 || begun > uint64(v.revision) {
-		return nil
+		return false
 	}
-	if gone := h.gone.Load(); gone != 0 && gone <= uint64(v.revision) {
-		return nil
-	}
-	return h
+	gone := h.gone.Load()
+	return gone == 0 || gone > uint64(v.revision)
 }
 
 // eachAlert walks the alerts this view shows, in order of id.

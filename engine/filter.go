@@ -164,6 +164,11 @@ func (f *Filter) check() error {
 	return nil
 }
 
+// asksDisk reports whether memory may not say which alerts it lets through.
+func (f *Filter) asksDisk() bool {
+	return len(f.Text)+len(f.NotText) > 0 || f.Value.given() || f.Kind.Given
+}
+
 // byAddress reports whether addresses are asked for.
 func (f *Filter) byAddress() bool {
 	return len(f.Covers)+len(f.Inside)+len(f.NotCovers)+len(f.NotInside) > 0

@@ -32,6 +32,9 @@ func (p pace) step(i int) {
 	}
 }
 
+// stretch is step for a computation whose turns are long: each is a stretch of work by itself.
+func (p pace) stretch(i int) { p.step(i*stretchOfWork + stretchOfWork - 1) }
+
 // rest is called between two stretches of a computation that counts them itself.
 func (p pace) rest() {
 	if p != nil {

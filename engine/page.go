@@ -121,6 +121,7 @@ type pager struct {
 	print   [8]byte
 	from    *row // nil: from the beginning, or with back from the end
 	rows    []row
+	contest contest
 	totals  Totals
 	counted bool // the totals are known from the page before
 }
@@ -154,6 +155,7 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 	p.print[0], p.print[1] = p.print[0]^byte(q.Sort), p.print[1]^flags
 	p.falling = q.Descending != p.back
 	if q.Cursor == nil {
+		p.contest.begin(p)
 		return p, nil
 	}
 	c := q.Cursor
@@ -162,6 +164,7 @@ func newPager(v *View, f *Filter, q *PageQuery, alerts bool) (*pager, error) {
 	}
 	p.rev, p.now, p.back, p.from, p.totals, p.counted = c.rev, c.at, c.back, &row{key: c.key, id: c.id}, c.totals, true
 	p.falling = q.Descending != p.back
+	p.contest.begin(p)
 	return p, p.kept(v)
 }
 
@@ -200,10 +203,13 @@ func (p *pager) add(r *row) {
 			p.rows[i], p.rows[up] = p.rows[up], p.rows[i]
 			i = up
 		}
-		return
+	} else {
+		p.rows[0] = *r
+		p.sink(0, len(p.rows))
 	}
-	p.rows[0] = *r
-	p.sink(0, len(p.rows))
+	if len(p.rows) > p.query.Limit {
+		p.contest.narrow(&p.rows[0])
+	}
 }
 
 // sink restores the heap of the first n rows below one.

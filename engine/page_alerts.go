@@ -41,6 +41,10 @@ func (e *Engine) AlertPage(ctx context.Context, v *View, f *Filter, q *PageQuery
 	w := alertWalk{engine: e, pager: p, sieve: newSieve(v, f, p.rev, p.now, q.Facets, true), left: bodiesOfPage, aside: bodiesOfPage}
 	w.rowsAlone, w.ahead = p.counted && len(q.Facets) == 0, p.from != nil && ordered
 	w.ask()
+	if w.rowsAlone && !ordered && len(w.sieve.alerts) == 0 && !f.asksDisk() {
+		w.sweep(ctx)
+		return w.page(ctx)
+	}
 	looked := 0
 	w.each(func(id uint64, h *heldAlert) bool {
 		looked++
@@ -57,10 +61,16 @@ func (e *Engine) AlertPage(ctx context.Context, v *View, f *Filter, q *PageQuery
 		}
 		return !ordered || !p.full()
 	})
+	return w.page(ctx)
+}
+
+// page is what was found.
+func (w *alertWalk) page(ctx context.Context) (*AlertPage, error) {
+	p := w.pager
 	if err := errors.Join(w.err, ctx.Err()); err != nil {
 		return nil, err
 	}
-	if err := p.kept(v); err != nil {
+	if err := p.kept(w.sieve.view); err != nil {
 		return nil, err
 	}
 	p.totals.AtLeast = p.totals.AtLeast || w.left == 0 || w.aside == 0
@@ -69,7 +79,7 @@ func (e *Engine) AlertPage(ctx context.Context, v *View, f *Filter, q *PageQuery
 	for i := range rows {
 		out.Rows[i] = AlertRow{AlertID(rows[i].id), rows[i].count}
 	}
-	out.Facets = w.sieve.facets(q)
+	out.Facets = w.sieve.facets(p.query)
 	return out, nil
 }
 
@@ -133,15 +143,46 @@ func (w *alertWalk) each(yield func(uint64, *heldAlert) bool) {
 	}
 }
 
+// sweep looks at all alerts for the rows of a page alone, as that of decisions does.
+func (w *alertWalk) sweep(ctx context.Context) {
+	v, swept := w.sieve.view, 0
+	for first, page := range v.state.alerts.Scattered {
+		if ctx.Err() != nil {
+			return
+		}
+		swept++
+		v.state.pace.stretch(swept)
+		for i := range page {
+			id := first + uint64(i)
+			if id >= v.nextAlert {
+				break // the committer may be filling it
+			}
+			if h := &page[i]; v.sees(h) && w.mayCome(id, h) {
+				w.look(id, h)
+			}
+		}
+	}
+}
+
+// mayCome is that of decisions.
+func (w *alertWalk) mayCome(id uint64, h *heldAlert) bool {
+	c, by := &w.pager.contest, w.pager.query.Sort
+	if by == SortValue {
+		k := w.sieve.alertRowKey(by, h)
+		return c.admits(k.n, k.m, id)
+	}
+	return w.sieve.alertMayCome(c, by, id, h, h.startAt)
+}
+
 // look counts an alert and offers it to the page. Where rows are all that is asked for, one that cannot be on
 // the page is passed over, for it may cost a body.
 func (w *alertWalk) look(id uint64, h *heldAlert) {
 	p := w.pager
-	one := row{id: id, count: int(h.count), key: w.sieve.alertRowKey(p.query.Sort, h)}
-	if w.rowsAlone && !p.wants(&one) {
+	mayCome := w.mayCome(id, h)
+	if w.rowsAlone && !mayCome {
 		return
 	}
-	w.ahead = w.ahead && p.compare(&one, p.from) <= 0
+	w.ahead = w.ahead && (id == p.from.id || p.falling == (id > p.from.id)) // in the order of ids
 	miss, ok := w.passes(id, h)
 	if !ok {
 		return
@@ -156,7 +197,10 @@ func (w *alertWalk) look(id uint64, h *heldAlert) {
 		p.totals.Matches++
 		p.totals.Rows++
 	}
-	if p.wants(&one) {
+	if !mayCome {
+		return
+	}
+	if one := (row{id: id, count: int(h.count), key: w.sieve.alertRowKey(p.query.Sort, h)}); p.wants(&one) {
 		p.add(&one)
 	}
 }

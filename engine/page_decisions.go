@@ -33,17 +33,11 @@ func (v *View) DecisionPage(ctx context.Context, f *Filter, q *PageQuery) (*Deci
 		return nil, err
 	}
 	w := newDecisionWalk(v, p)
-	first, last := p.bounds()
-	looked := 0
-	w.sieve.eachDecision(first, last, w.descending, func(n slot, r *record) bool {
-		looked++
-		v.state.pace.step(looked)
-		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
-			return false
-		}
-		w.look(n, r)
-		return !w.ordered || !p.full()
-	})
+	if w.rowsAlone && !w.byID && w.sieve.way() == wayIDs {
+		w.sweep(ctx)
+	} else {
+		w.walk(ctx)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -85,8 +79,51 @@ func newDecisionWalk(v *View, p *pager) *decisionWalk {
 	return w
 }
 
+// walk looks at the records that may pass.
+func (w *decisionWalk) walk(ctx context.Context) {
+	first, last := w.pager.bounds()
+	looked := 0
+	w.sieve.eachDecision(first, last, w.descending, func(n slot, r *record) bool {
+		looked++
+		w.sieve.state.pace.step(looked)
+		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
+			return false
+		}
+		w.look(n, r)
+		return !w.ordered || !w.pager.full()
+	})
+}
+
+// sweep looks at all records for the rows of a page alone, whose order is not that of ids. Nearly all are
+// passed over by their place in that order, so a page of ids is one step of it.
+func (w *decisionWalk) sweep(ctx context.Context) {
+	s, end, swept := w.sieve.state, w.sieve.view.nextDecision, 0
+	for id, page := range s.ids.Scattered {
+		if ctx.Err() != nil {
+			return
+		}
+		swept++
+		s.pace.stretch(swept)
+		for i := range page {
+			if id+uint64(i) >= end {
+				break // the committer may be filling it
+			}
+			n := slot(page[i].Load())
+			if n == 0 {
+				continue
+			}
+			if r := s.records.At(n); r.id == id+uint64(i) && w.mayCome(r) {
+				w.look(n, r)
+			}
+		}
+	}
+}
+
 // look counts a record and offers it to the page.
 func (w *decisionWalk) look(n slot, r *record) {
+	if w.rowsAlone && !w.mayCome(r) {
+		return
+	}
 	miss, ok := w.sieve.decision(r)
 	if !ok {
 		return
@@ -117,8 +154,43 @@ func (w *decisionWalk) look(n slot, r *record) {
 	if !p.counted {
 		p.totals.Rows++
 	}
+	if !w.mayCome(r) {
+		return
+	}
 	if w.make(n, r, count); p.wants(&w.row) {
 		p.add(&w.row)
+	}
+}
+
+// mayCome reports whether a record may be on the page by its place in the order, which costs less than to
+// make its row, or to ask whether it passes.
+func (w *decisionWalk) mayCome(r *record) bool {
+	s, c := w.sieve.state, &w.pager.contest
+	switch by := w.pager.query.Sort; by {
+	case SortID:
+		return c.admits(0, 0, r.id)
+	case SortUntil:
+		return c.admits(inOrderOf(w.sieve.until(r)), 0, r.id)
+	case SortValue:
+		if r.mixed.Load()&(flagAddress|flagV6|flagPlaced) == flagAddress {
+			return c.admits(0, 0xffff<<32|uint64(r.at), r.id) // most are; see addressKey
+		}
+		on := s.onOf(r)
+		k := addressKey(&on)
+		return on.flags&flagAddress == 0 || k.n&k.m == math.MaxUint64 || c.admits(k.n, k.m, r.id) // no address: by its text
+	case SortScope, SortOrigin, SortType, SortScenario:
+		at := c.outlooks.at(r.words)
+		if at.turn != c.turn {
+			k := w.key(r)
+			c.weigh(at, &k)
+		}
+		return c.lets(at, r.id)
+	default:
+		h := s.alerts.At(r.alert)
+		if r.marked(markPurged) && w.sieve.view.alert(r.alert) == nil {
+			return false // what the alert had may be another's
+		}
+		return h == nil || w.sieve.alertMayCome(c, by, r.id, h, h.createdAt)
 	}
 }
 
@@ -167,6 +239,30 @@ func (w *decisionWalk) key(r *record) (k sortKey) {
 		return w.sieve.alertKey(w.pager.query.Sort, h, h.createdAt)
 	}
 	return k
+}
+
+// alertMayCome is decisionWalk.mayCome by what the alert of id, or of the decision of id, has.
+func (p *sieve) alertMayCome(c *contest, by Sort, id uint64, h *heldAlert, started int64) bool {
+	var at *outlook
+	switch by {
+	case SortID:
+		return c.admits(0, 0, id)
+	case SortStarted:
+		return c.admits(inOrderOf(started), 0, id)
+	case SortDecisions:
+		return c.admits(uint64(h.count), 0, id)
+	case SortMachine:
+		at = c.outlooks.at(h.machine)
+	case SortScenario:
+		at = c.outlooks.at(h.scenario)
+	default:
+		at = c.outlooks.at(h.rowOf())
+	}
+	if at.turn != c.turn {
+		k := p.alertKey(by, h, started)
+		c.weigh(at, &k)
+	}
+	return c.lets(at, id)
 }
 
 // alertKey is what an alert is put in order by; started is its moment.

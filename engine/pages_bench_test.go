@@ -131,9 +131,11 @@ func BenchmarkPages(b *testing.B) {
 		run := func(name string, f *engine.Filter, q *engine.PageQuery) {
 			b.Run(noun+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
+				before := spent(b)
 				for b.Loop() {
 					ask(b, alerts, f, q)
 				}
+				b.ReportMetric(float64(spent(b)-before)/1e6/float64(b.N), "cpu-ms/op") // of one core, whoever else has it
 			})
 		}
 		for _, name := range names {

@@ -61,11 +61,14 @@ func (b *browsed) value() (engine.Scope, string) {
 }
 
 // add stores some alerts.
-func (b *browsed) add() {
+func (b *browsed) add() { b.addSo(1 + b.chance.IntN(4)) }
+
+// addSo stores so many.
+func (b *browsed) addSo(many int) {
 	b.Step(time.Second)
 	now := b.Rig.Now()
 	var list []*engine.Alert
-	for range 1 + b.chance.IntN(4) {
+	for range many {
 		scope, value := b.value()
 		a := &engine.Alert{Scenario: pick(b, browsedScenarios), Message: pick(b, []string{"brute force", "odd look"}), Kind: pick(b, []string{"crowdsec", "waf"}),
 			StartAt: engine.StampOf(now.Add(-time.Duration(b.chance.IntN(100)) * time.Second)), StopAt: engine.StampOf(now), Simulated: b.chance.IntN(5) == 0,
@@ -416,6 +419,62 @@ func TestPages(t *testing.T) {
 			b.change()
 			b.compare(round%2 == 1)
 		}
+	}
+}
+
+// So do pages of lists that are longer than a page of ids, which later pages in another order are gathered from
+// here and there: in every order, up and down, while more is added.
+func TestLongPages(t *testing.T) {
+	t.Parallel()
+	b := newBrowsed(t, 5)
+	b.addSo(1600)
+	for range 20 {
+		b.change()
+	}
+	for by := engine.SortID; by <= engine.SortDecisions; by++ {
+		for _, alerts := range []bool{false, true} {
+			if alerts && (by == engine.SortUntil || by == engine.SortOrigin || by == engine.SortType) || !alerts && by == engine.SortDecisions {
+				continue
+			}
+			b.readLong(alerts, by)
+		}
+	}
+}
+
+// readLong reads some pages of a list from its beginning, and back.
+func (b *browsed) readLong(alerts bool, by engine.Sort) {
+	f, now, v := &engine.Filter{Standing: pick(b, []engine.Standing{engine.AnyStanding, engine.Running})}, b.Rig.Now().UnixNano(), b.View()
+	q := &engine.PageQuery{Now: now, Limit: 300 + b.chance.IntN(200), Sort: by, Descending: b.chance.IntN(2) == 0, Grouped: !alerts && b.chance.IntN(3) == 0}
+	var all []twin
+	if alerts {
+		all = b.listAlerts(v, f, by, now)
+	} else {
+		all = b.decisions(v, f, by, now)
+	}
+	rows, _, _ := choose(all, f, q)
+	want := ids(rows)
+	read := func(from, to int) (p paged) {
+		p, err := b.page(alerts, f, q)
+		wants(b.t, err, nil)
+		got := make([]uint64, 0, len(p.ids))
+		for _, id := range p.ids {
+			got = append(got, uint64(id))
+		}
+		if !slices.Equal(got, want[from:to]) {
+			b.t.Fatalf("alerts %v by %v, %+v: from %d on %d rows are %v and not %v", alerts, by, *f, from, len(want), got, want[from:to])
+		}
+		return p
+	}
+	var p paged
+	at := 0
+	for ; at < len(want); at = min(at+q.Limit, len(want)) {
+		p = read(at, min(at+q.Limit, len(want)))
+		q.Cursor = p.next
+		b.add()
+	}
+	for at -= len(p.ids); at > 0; at -= q.Limit {
+		q.Cursor = p.previous
+		p = read(at-q.Limit, at)
 	}
 }
 

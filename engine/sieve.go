@@ -46,20 +46,23 @@ type verdict struct {
 	met   uint32 // the alert, by its turn in a walk, whose decisions had it last
 }
 
-// verdicts are by number; numbers are dense.
-type verdicts struct{ pages []*[verdictPage]verdict }
+// verdicts are by number.
+type verdicts struct{ byNumber[verdict] }
 
-const verdictPage = 512
+// byNumber finds what is known of a number; numbers are dense.
+type byNumber[T any] struct{ pages []*[numberPage]T }
 
-func (t *verdicts) at(n uint32) *verdict {
-	page := int(n / verdictPage)
+const numberPage = 512
+
+func (t *byNumber[T]) at(n uint32) *T {
+	page := int(n / numberPage)
 	if page >= len(t.pages) {
-		t.pages = append(t.pages, make([]*[verdictPage]verdict, page+1-len(t.pages))...)
+		t.pages = append(t.pages, make([]*[numberPage]T, page+1-len(t.pages))...)
 	}
 	if t.pages[page] == nil {
-		t.pages[page] = new([verdictPage]verdict)
+		t.pages[page] = new([numberPage]T)
 	}
-	return &t.pages[page][n%verdictPage]
+	return &t.pages[page][n%numberPage]
 }
 
 // each yields the numbers that were counted.
@@ -70,7 +73,7 @@ func (t *verdicts) each(yield func(n, count uint32)) {
 		}
 		for j := range page {
 			if c := page[j].count; c > 0 {
-				yield(uint32(i*verdictPage+j), c)
+				yield(uint32(i*numberPage+j), c)
 			}
 		}
 	}

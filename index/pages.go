@@ -125,6 +125,36 @@ func (p *Pages[T]) Descending(first, last uint64) iter.Seq[uint64] {
 	}
 }
 
+// Scattered yields every page that lives, with the id of its first value, pages that are far apart
+// one after the other: who looks for the lowest or the highest of something soon has low or high
+// ones to compare with, also when it rises or falls with the ids. Any goroutine; pages set or gone
+// meanwhile may be met or not, and so may ids of them.
+func (p *Pages[T]) Scattered(yield func(first uint64, page []T) bool) {
+	d := p.directory.Load()
+	if d == nil {
+		return
+	}
+	n := uint64(len(d.pages))
+	step := n*5/8 | 1 // near the golden ratio, so that three steps are as far apart as they can be
+	for gcd(step, n) != 1 {
+		step += 2
+	}
+	for i, left := uint64(0), n; left > 0; left-- {
+		if page := d.pages[i].Load(); page != nil && !yield((d.first+i)<<pageBits, page[:]) {
+			return
+		}
+		i = (i + step) % n
+	}
+}
+
+// gcd is the greatest common divisor.
+func gcd(a, b uint64) uint64 {
+	for b > 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
 // NextPage returns the first id of the next page at or after id that lives,
 // or to's bound: a scan skips what has gone a page at a time.
 func (p *Pages[T]) NextPage(id uint64) uint64 {

@@ -209,6 +209,22 @@ func TestPagesLikeMap(t *testing.T) {
 	if scanned != len(twin) {
 		t.Fatalf("%d ids are scanned, want %d", scanned, len(twin))
 	}
+	scattered := map[uint64]bool{}
+	for n, page := range pages.Scattered {
+		for i := range page {
+			if scattered[n+uint64(i)] {
+				t.Fatalf("id %d is met twice", n+uint64(i))
+			}
+			if scattered[n+uint64(i)] = true; &page[i] != pages.At(n+uint64(i)) {
+				t.Fatalf("another value than that of id %d is met", n+uint64(i))
+			}
+		}
+	}
+	for n := range twin {
+		if !scattered[n] {
+			t.Fatalf("id %d is not met", n)
+		}
+	}
 	for range 200 {
 		a, b := first+uint64(r.IntN(int(id-first))), first+uint64(r.IntN(int(id-first)))
 		upwards, downwards := slices.Collect(pages.Ascending(a, b)), slices.Collect(pages.Descending(a, b))
