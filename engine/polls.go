@@ -221,6 +221,12 @@ func (p *polls) asks(r *BouncerRow) (a *Asked, polled bool) {
 	return s.asked, true
 }
 
+// Asks is the text of what a row asked last, as NotePoll was given it; "" where that is not remembered, or was nothing.
+func (e *Engine) Asks(r *BouncerRow) string {
+	a, _ := e.polls.asks(r)
+	return a.text
+}
+
 // EachPoller yields the rows whose polls are remembered, those that polled last, in no order.
 func (e *Engine) EachPoller(yield func(*BouncerRow) bool) {
 	for i := range e.polls.sets {

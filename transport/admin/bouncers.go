@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -58,6 +59,7 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	out, o := bouncerOf(r, view), h.engine.Holdings(h.engine.Now()).Of(r)
 	out.holding(&o)
 	out.Polls, out.Keys = h.pollsOf(r), view.KeysOf(r.Load().KeyHash, h.engine.Now())
+	out.Asks = shown(strings.TrimSuffix(h.engine.Asks(r), "&"))
 	return &out, nil
 }
 

@@ -125,6 +125,7 @@ type Bouncer struct {
 	Reported        int64           `json:",omitempty"` // decisions
 	ReportedAt      int64           `json:",omitempty"`
 	Polls           []Poll          `json:",omitempty"` // the last ones, the newest first; left out of lists
+	Asks            string          `json:",omitempty"` // the parameters of the last of them; left out of lists
 
 	Keys []engine.BouncerKey `json:",omitempty"` // that are good, the present one first; nil: it was never rotated. Left out of lists
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,6 +23,94 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	}
 	h.logChange(ctx, "edited a bouncer", "bouncer", q.Name, "rows", len(rows)+1)
 	return &Edited{Rows: rows, Warnings: warnings}, nil
+}
+
+// Set notes one change by the name of the verbs' flag, in the text that a flag or a field of a form has; an empty
+// text takes it away. The error has no kind and begins with the name. Lists are for SetList.
+func (e *BouncerEdit) Set(name, text string) (err error) {
+	switch name {
+	case "max-entries":
+		e.MaxEntries, err = countOf(text)
+	case "priority":
+		if _, bad := engine.ParsePriority(text); bad != nil && text != "" {
+			err = bad
+		}
+		e.Priority = &text
+	case "max-duration":
+		e.MaxDuration, err = boundOf(text)
+	case "min-duration":
+		e.MinDuration, err = boundOf(text)
+	case "canonical":
+		yes := text == "true"
+		e.Canonical = &yes
+	case "hold":
+		e.Hold, err = holdOf(text)
+	default:
+		return e.SetList(name, []string{text})
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// SetList is Set for a list; an empty one takes it away.
+func (e *BouncerEdit) SetList(name string, list []string) error {
+	if !slices.Contains(sightFlags, name) {
+		return fmt.Errorf("%.40s: a bouncer's sight has no such part", name)
+	}
+	if e.Words == nil {
+		e.Words = map[string][]string{}
+	}
+	e.Words[name] = append([]string{}, list...)
+	return nil
+}
+
+// IsNothing reports whether an edit changes nothing at all.
+func (e *BouncerEdit) IsNothing() bool {
+	return !e.SeeAll && len(e.Words) == 0 && e.MaxEntries == nil && e.Priority == nil && e.MaxDuration == nil && e.MinDuration == nil &&
+		e.Canonical == nil && e.Hold == nil
+}
+
+func countOf(text string) (*int, error) {
+	n := 0
+	if text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 0 {
+			return nil, fmt.Errorf("'%.100s' must be a number, 1 or more, or empty for no bound", text)
+		}
+	}
+	return &n, nil
+}
+
+func boundOf(text string) (*int64, error) {
+	nanoseconds := int64(0)
+	if text != "" && text != "0" {
+		d, err := engine.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return nil, fmt.Errorf("'%.100s' must be a duration such as 1h or 7d, or empty for no bound", text)
+		}
+		nanoseconds = int64(d)
+	}
+	return &nanoseconds, nil
+}
+
+func holdOf(text string) (*engine.Hold, error) {
+	hold := engine.Hold(0)
+	switch text {
+	case "", "default":
+	case "off":
+		hold = engine.HoldOff
+	default:
+		d, err := engine.ParseDuration(text)
+		if err == nil {
+			hold, err = engine.HoldFor(d)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("'%.100s' must be a duration up to 60s such as 25s, or off, or default", text)
+		}
+	}
+	return &hold, nil
 }
 
 // knownOrigins are those that the server and the operator's verbs give.
@@ -47,7 +136,7 @@ func (h *Handler) checkEdit(e *BouncerEdit) (warnings []string, err error) {
 		for _, w := range e.Words[name] {
 			switch {
 			case name == "allowlist" && view.Allowlist(w) == nil:
-				return nil, invalid("there is no allowlist '%.100s': make it first with lapid allowlists create", w)
+				return nil, invalid("there is no allowlist '%.100s': make it first", w)
 			case (name == "origins" || name == "not-origins") && !slices.Contains(knownOrigins, w):
 				warnings = append(warnings, fmt.Sprintf("nothing here gives decisions the origin '%.100s': those that are known are %s", w, strings.Join(knownOrigins, ", ")))
 			}

@@ -34,16 +34,17 @@ func (s *Server) exportsPage(q *request) error {
 type exportShown struct {
 	admin.Export
 	Attention string
-	Fields    []exportField
-	Ticks     []exportField
+	Fields    []formField
+	Ticks     []formField
 	Preview   *exportPreview
 }
 
-// exportField is a line of the form. Value is what is in force, or what was sent and could not be done.
-type exportField struct {
+// formField is a line of a form. Value is what is in force, or what was sent and could not be done.
+type formField struct {
 	Name, Label, Value string
 	Choices            []string // nil: a text
 	On                 bool     // of a tick
+	Hint               string   // "": none is needed
 }
 
 // exportPreview is the beginning of a list.
@@ -80,13 +81,13 @@ func (s *Server) exportOf(q *request, name string) error {
 }
 
 // fieldsOf are the lines of the form.
-func fieldsOf(x *admin.Export, sent url.Values) (fields, ticks []exportField) {
+func fieldsOf(x *admin.Export, sent url.Values) (fields, ticks []formField) {
 	words := func(list []string) string { return strings.Join(list, " ") }
 	limit := ""
 	if x.Limit != 0 {
 		limit = strconv.Itoa(x.Limit)
 	}
-	fields = []exportField{
+	fields = []formField{
 		{Name: "format", Label: "Format", Value: x.Format, Choices: admin.ExportFormats()}, {Name: "types", Label: "Types", Value: words(x.Types)},
 		{Name: "origins", Label: "Origins", Value: words(x.Origins)}, {Name: "scenarios_containing", Label: "Scenarios that contain", Value: words(x.Containing)},
 		{Name: "family", Label: "Addresses of", Value: x.Family, Choices: []string{"both", "ipv4", "ipv6"}}, {Name: "limit", Label: "Entries at most", Value: limit},
@@ -95,7 +96,7 @@ func fieldsOf(x *admin.Export, sent url.Values) (fields, ticks []exportField) {
 		{Name: "auth", Label: "Devices say who they are by", Value: x.Auth, Choices: exportAuths}, {Name: "user", Label: "User of basic", Value: x.User},
 		{Name: "allow_from", Label: "From these addresses alone", Value: words(x.AllowFrom)}, {Name: "allowed_ou", Label: "Units of certificates", Value: words(x.OUs)},
 	}
-	ticks = []exportField{
+	ticks = []formField{
 		{Name: "aggregate", Label: "neighbours become ranges, exactly", On: x.Aggregate}, {Name: "no_allowlists", Label: "allowlists free nothing here", On: x.NoAllowlists},
 		{Name: "refuse_empty", Label: "an empty list is not given", On: x.RefuseEmpty}, {Name: "may_shrink", Label: "a list may lose more than half at once", On: x.MayShrink},
 	}

@@ -51,64 +51,6 @@ func newPeople[T any](s *Server, q *request, path string) (*peopleShown[T], erro
 	return d, nil
 }
 
-func (s *Server) bouncersPage(q *request) error {
-	d, err := newPeople[bouncerShown](s, q, "/bouncers")
-	if err != nil {
-		return err
-	}
-	return s.page(q, "bouncers", "Bouncers", d)
-}
-
-// addBouncerForm adds a bouncer and shows its key, this once.
-func (s *Server) addBouncerForm(q *request) error {
-	f, err := q.posted()
-	if err != nil {
-		return err
-	}
-	var out struct{ Name, Key string }
-	n := newBouncer{Name: strings.TrimSpace(f.Get("name")), Shared: f.Get("shared") != ""}
-	if err := s.call(q, "POST /admin/v1/bouncers", asked{body: &n, into: &out}); err != nil {
-		return s.again(q, err, (*Server).bouncersPage)
-	}
-	return s.secret(q, "bouncers", &secretShown{
-		"A new bouncer", out.Name, "Its API key", out.Key, "The bouncer sends it as X-Api-Key, to the address of the Local API. It cannot be shown again: only its hash is kept.", "/bouncers", false,
-	})
-}
-
-// rotateBouncerForm gives a bouncer another key and shows it, this once.
-func (s *Server) rotateBouncerForm(q *request) error {
-	f, err := q.posted()
-	if err != nil {
-		return err
-	}
-	name, grace := f.Get("name"), strings.TrimSpace(f.Get("grace"))
-	var out struct {
-		Key   string
-		Grace float64 `json:"grace_seconds"`
-	}
-	asks := asked{path: map[string]string{"name": name}, body: &keyRotation{Grace: &grace}, into: &out}
-	if err := s.call(q, "POST /admin/v1/bouncers/{name}/rotate", asks); err != nil {
-		return s.again(q, err, (*Server).bouncersPage)
-	}
-	hint := "The keys before it open nothing from now on. This one cannot be shown again: only its hash is kept."
-	if out.Grace > 0 {
-		hint = "The key before it stays good for " + grace + ": give the bouncer this one until then. It cannot be shown again: only its hash is kept."
-	}
-	return s.secret(q, "bouncers", &secretShown{"Another key", name, "Its new API key", out.Key, hint, "/bouncers", true})
-}
-
-func (s *Server) deleteBouncerForm(q *request) error {
-	f, err := q.posted()
-	if err != nil {
-		return err
-	}
-	var out struct{ Names []string }
-	if err := s.call(q, "DELETE /admin/v1/bouncers/{name}", asked{path: map[string]string{"name": f.Get("name")}, into: &out}); err != nil {
-		return s.again(q, err, (*Server).bouncersPage)
-	}
-	return s.done(q, "/bouncers", site.Notice{Text: fmt.Sprintf("Deleted: %s. Its key opens nothing any more.", strings.Join(out.Names, ", "))})
-}
-
 func (s *Server) machinesPage(q *request) error {
 	d, err := newPeople[machineShown](s, q, "/machines")
 	if err != nil {

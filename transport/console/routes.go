@@ -54,6 +54,7 @@ var routes = []route{
 	{method: "GET", path: "/admin/v1/bouncers", role: viewer, answer: (*Server).listBouncers},
 	{method: "POST", path: "/admin/v1/bouncers", role: admins, answer: (*Server).addBouncer, writes: true, secret: true},
 	{method: "GET", path: "/admin/v1/bouncers/{name}", role: viewer, answer: (*Server).getBouncer},
+	{method: "PATCH", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).editBouncer, writes: true},
 	{method: "DELETE", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).deleteBouncer, writes: true},
 	{method: "POST", path: "/admin/v1/bouncers/{name}/rotate", role: admins, answer: (*Server).rotateBouncer, writes: true, secret: true},
 

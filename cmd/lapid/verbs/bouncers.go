@@ -160,9 +160,11 @@ type bouncerObject struct {
 	Expected     *int     `json:"expected_decisions,omitempty"`
 	Reported     *int64   `json:"reported_decisions,omitempty"`
 
-	Keys []keyObject `json:"keys,omitempty"` // that are good, when one is inspected whose key was rotated
+	Keys []admin.ShownKey `json:"keys,omitempty"` // that are good, when one is inspected whose key was rotated
 
-	Polls []pollObject `json:"polls,omitempty"` // the last ones, when one is inspected
+	Asks string `json:"asks,omitempty"` // the parameters of its last poll
+
+	Polls []admin.ShownPoll `json:"polls,omitempty"` // the last ones, when one is inspected
 }
 
 // bouncerObjectOf is a bouncer as JSON has it. A cursor of revision 0 and no cursor
@@ -173,37 +175,14 @@ func bouncerObjectOf(b *admin.Bouncer) bouncerObject {
 		Version: b.Version, LastPull: moment(b.LastPull), AuthType: b.AuthType, OS: osText(b.OS),
 		FeatureFlags: b.FeatureFlags, AutoCreated: b.AutoCreated, Shared: b.Shared,
 	}
-	o.Sight, o.Hold = sightObject(b.Sight), holdWord(b.Hold)
+	o.Sight, o.Hold = admin.SightObject(b.Sight), admin.HoldWord(b.Hold)
 	if b.Pulled {
 		cursor, behind := uint64(b.Cursor), b.Behind
 		o.Cursor, o.Behind = &cursor, &behind
 	}
-	for _, k := range b.Keys {
-		o.Keys = append(o.Keys, keyObject{moment(k.Since), moment(k.Until)})
-	}
+	o.Keys, o.Asks = b.ShownKeys(), b.Asks
 	o.holding(b)
 	return o
-}
-
-// keyObject is a key that is good, of which nothing is told but that.
-type keyObject struct {
-	Since *time.Time `json:"since"` // null: since the bouncer was added
-	Until *time.Time `json:"until"` // null: it is the present one
-}
-
-// keyLines are the keys of a bouncer, one a line.
-func keyLines(keys []engine.BouncerKey) (lines []string) {
-	for _, k := range keys {
-		since, until := "the first one", "the present one"
-		if k.Since != 0 {
-			since = "made " + second(k.Since)
-		}
-		if k.Until != 0 {
-			until = "good until " + second(k.Until)
-		}
-		lines = append(lines, since+", "+until)
-	}
-	return lines
 }
 
 // bouncersAdd is bouncers add. The key is printed once and never stored: only its
@@ -481,7 +460,7 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	table.row("Created At", fullTime(b.CreatedAt))
 	table.row("Last Update", fullTime(b.UpdatedAt))
 	table.row("Revoked?", "false")
-	for i, line := range keyLines(b.Keys) {
+	for i, line := range b.KeyLines() {
 		table.row([]string{"Keys", ""}[min(i, 1)], line)
 	}
 	table.row("IP Address", address(b))
@@ -502,9 +481,12 @@ func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	table.row("Cursor", cursor)
 	table.row("Behind", behind)
 	showHolding(table, b)
-	table.row("Hold", cmp.Or(holdWord(b.Hold), "if it asks"))
-	table.row("Hold Advised", holdAdvice(b))
-	for i, line := range sightLines(b.Sight) {
+	if len(b.Polls) > 0 {
+		table.row("Asks For", cmp.Or(b.Asks, "everything"))
+	}
+	table.row("Hold", cmp.Or(admin.HoldWord(b.Hold), "if it asks"))
+	table.row("Hold Advised", b.HoldAdvice())
+	for i, line := range admin.SightLines(b.Sight) {
 		name := "Sees"
 		if i > 0 {
 			name = ""

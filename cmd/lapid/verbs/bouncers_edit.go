@@ -2,25 +2,19 @@ package verbs
 
 import (
 	"fmt"
-	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"lapid/engine"
 	"lapid/transport/admin"
 )
 
 // sightFlags are the flags that say what a bouncer may see, and for how long its polls are
 // held.
 type sightFlags struct {
-	words                    map[string]*string
-	maxEntries, priority     string
-	maxDuration, minDuration string
-	hold                     string
-	canonical, seeAll        bool
+	lists, texts map[string]*string // by their names
+	canonical    bool
+	seeAll       bool
 }
 
 // sightLists are the flags with a list, and what they mean.
@@ -34,58 +28,49 @@ var sightLists = [...][2]string{
 	{"allowlist", "hide what these allowlists cover from this bouncer"},
 }
 
+// sightTexts are the others that have a value.
+var sightTexts = [...][2]string{
+	{"max-entries", `at most so many decisions at any moment, those with the highest priority; "" for no bound`},
+	{"priority", "which come first with --max-entries: local-first, newest or longest"},
+	{"max-duration", `tell no longer duration, and again before it is over; "" for no bound`},
+	{"min-duration", `tell no shorter duration; "" for no bound`},
+	{"hold", "hold a poll that has nothing new for so long, 60s at most; off: never, even if the bouncer asks; default: if it asks"},
+}
+
 func (f *sightFlags) add(c *cobra.Command) {
-	f.words = map[string]*string{}
+	f.lists, f.texts = map[string]*string{}, map[string]*string{}
 	flags := c.Flags()
 	for _, list := range sightLists {
-		f.words[list[0]] = flags.String(list[0], "", list[1]+`; "" takes it away`)
+		f.lists[list[0]] = flags.String(list[0], "", list[1]+`; "" takes it away`)
 	}
-	flags.StringVar(&f.maxEntries, "max-entries", "", `at most so many decisions at any moment, those with the highest priority; "" for no bound`)
-	flags.StringVar(&f.priority, "priority", "", "which come first with --max-entries: local-first, newest or longest")
-	flags.StringVar(&f.maxDuration, "max-duration", "", `tell no longer duration, and again before it is over; "" for no bound`)
-	flags.StringVar(&f.minDuration, "min-duration", "", `tell no shorter duration; "" for no bound`)
+	for _, text := range sightTexts {
+		f.texts[text[0]] = flags.String(text[0], "", text[1])
+	}
 	flags.BoolVar(&f.canonical, "canonical", false, "tell each address in one clean spelling, once")
-	flags.StringVar(&f.hold, "hold", "", "hold a poll that has nothing new for so long, 60s at most; off: never, even if the bouncer asks; default: if it asks")
 }
 
 // edit is what the flags that were given change.
 func (f *sightFlags) edit(c *cobra.Command) (*admin.BouncerEdit, error) {
-	e := &admin.BouncerEdit{SeeAll: f.seeAll, Words: map[string][]string{}}
+	e := &admin.BouncerEdit{SeeAll: f.seeAll}
 	given := c.Flags().Changed
-	for name, text := range f.words {
-		if given(name) {
-			e.Words[name] = commaList(*text)
+	for name, text := range f.lists {
+		if !given(name) {
+			continue
+		}
+		if err := e.SetList(name, commaList(*text)); err != nil {
+			return nil, fmt.Errorf("--%w", err)
 		}
 	}
-	if given("priority") {
-		if _, err := engine.ParsePriority(f.priority); err != nil && f.priority != "" {
-			return nil, fmt.Errorf("--priority: %w", err)
+	for _, flag := range sightTexts {
+		if !given(flag[0]) {
+			continue
 		}
-		e.Priority = &f.priority
+		if err := e.Set(flag[0], *f.texts[flag[0]]); err != nil {
+			return nil, fmt.Errorf("--%w", err)
+		}
 	}
 	if given("canonical") {
 		e.Canonical = &f.canonical
-	}
-	var err error
-	if given("max-entries") {
-		if e.MaxEntries, err = countOf(f.maxEntries); err != nil {
-			return nil, err
-		}
-	}
-	if given("max-duration") {
-		if e.MaxDuration, err = boundOf("max-duration", f.maxDuration); err != nil {
-			return nil, err
-		}
-	}
-	if given("min-duration") {
-		if e.MinDuration, err = boundOf("min-duration", f.minDuration); err != nil {
-			return nil, err
-		}
-	}
-	if given("hold") {
-		if e.Hold, err = parseHold(f.hold); err != nil {
-			return nil, err
-		}
 	}
 	return e, nil
 }
@@ -99,47 +84,6 @@ func commaList(text string) []string {
 		}
 	}
 	return list
-}
-
-func countOf(text string) (*int, error) {
-	n := 0
-	if text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 0 {
-			return nil, fmt.Errorf(`--max-entries is '%s': it must be a number, 1 or more, or "" for no bound`, text)
-		}
-	}
-	return &n, nil
-}
-
-func boundOf(name, text string) (*int64, error) {
-	nanoseconds := int64(0)
-	if text != "" && text != "0" {
-		d, err := engine.ParseDuration(text)
-		if err != nil || d <= 0 {
-			return nil, fmt.Errorf(`--%s is '%s': it must be a duration such as 1h or 7d, or "" for no bound`, name, text)
-		}
-		nanoseconds = int64(d)
-	}
-	return &nanoseconds, nil
-}
-
-func parseHold(text string) (*engine.Hold, error) {
-	hold := engine.Hold(0)
-	switch text {
-	case "", "default":
-	case "off":
-		hold = engine.HoldOff
-	default:
-		d, err := engine.ParseDuration(text)
-		if err == nil {
-			hold, err = engine.HoldFor(d)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("--hold is '%s': it must be a duration up to 60s such as 25s, or off, or default", text)
-		}
-	}
-	return &hold, nil
 }
 
 // bouncersEdit is bouncers edit.
@@ -157,7 +101,7 @@ Rows that were made from the bouncer's key have what it has: they cannot be edit
 			if err != nil {
 				return err
 			}
-			if !slices.ContainsFunc(editFlags(), c.Flags().Changed) {
+			if edit.IsNothing() {
 				return fmt.Errorf("nothing is to be changed: see \"%s --help\"", c.CommandPath())
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
@@ -182,61 +126,10 @@ Rows that were made from the bouncer's key have what it has: they cannot be edit
 	return c
 }
 
-func editFlags() []string {
-	names := []string{"max-entries", "priority", "max-duration", "min-duration", "canonical", "hold", "see-all"}
-	for _, list := range sightLists {
-		names = append(names, list[0])
-	}
-	return names
-}
-
 func warnOf(t *Terminal, done *admin.Edited) {
 	for _, w := range done.Warnings {
 		t.log("warning", "%s", w)
 	}
-}
-
-// sightObject is what a bouncer may see, by the names of the flags; nil: everything.
-func sightObject(s *engine.Sight) map[string]any {
-	if s == nil {
-		return nil
-	}
-	o := map[string]any{}
-	lists := [...][]string{s.Origins, s.NotOrigins, s.Scopes, s.Types, s.Containing, s.NotContaining, s.Allowlists}
-	for i, list := range lists {
-		if len(list) > 0 {
-			o[sightLists[i][0]] = list
-		}
-	}
-	if s.MaxEntries > 0 {
-		o["max-entries"], o["priority"] = s.MaxEntries, s.Priority.String()
-	}
-	if s.MaxDuration > 0 {
-		o["max-duration"] = s.MaxDuration.String()
-	}
-	if s.MinDuration > 0 {
-		o["min-duration"] = s.MinDuration.String()
-	}
-	if s.Canonical {
-		o["canonical"] = true
-	}
-	return o
-}
-
-// sightLines is the same for people.
-func sightLines(s *engine.Sight) []string {
-	if s == nil {
-		return []string{"everything"}
-	}
-	var lines []string
-	for name, v := range sightObject(s) {
-		if list, is := v.([]string); is {
-			v = strings.Join(list, ",")
-		}
-		lines = append(lines, fmt.Sprintf("%s %v", name, v))
-	}
-	slices.Sort(lines)
-	return lines
 }
 
 // seesText marks in a list who does not see everything as it is, and how its polls are held
@@ -246,7 +139,7 @@ func seesText(b *admin.Bouncer) string {
 	if b.Sight != nil {
 		marks = append(marks, "a part")
 	}
-	switch word := holdWord(b.Hold); word {
+	switch word := admin.HoldWord(b.Hold); word {
 	case "":
 	case "off":
 		marks = append(marks, "never held")
@@ -256,54 +149,9 @@ func seesText(b *admin.Bouncer) string {
 	return strings.Join(marks, ", ")
 }
 
-// holdWord is a hold as the flag has it; "" where nothing was said.
-func holdWord(h engine.Hold) string {
-	switch {
-	case h < 0:
-		return "off"
-	case h == 0:
-		return ""
-	}
-	return h.Duration().String()
-}
-
-// patient is how long a kind of bouncer waits for an answer, and the hold that suits it.
-type patient struct {
-	names []string // occur in its type
-	waits time.Duration
-	suits string
-}
-
-// patience is of the kinds that are known.
-var patience = []patient{
-	{[]string{"lua", "nginx", "openresty"}, 3 * time.Second, "2s"},
-	{[]string{"npm", "nodejs", "express"}, 2 * time.Second, "1s or off"},
-	{[]string{"fbonalair"}, 5 * time.Second, "4s"},
-	{[]string{"traefik"}, 10 * time.Second, "8s"},
-	{[]string{"firewall", "custom", "mirror", "spoa", "haproxy", "caddy", "pycrowdsec", "go-cs-bouncer"}, 0, "25s"},
-}
-
-func patienceOf(kind string) *patient {
-	kind = strings.ToLower(kind)
-	for i := range patience {
-		if slices.ContainsFunc(patience[i].names, func(n string) bool { return strings.Contains(kind, n) }) {
-			return &patience[i]
-		}
-	}
-	return nil
-}
-
-// holdAdvice is which --hold suits a bouncer.
-func holdAdvice(b *admin.Bouncer) string {
-	if p := patienceOf(b.Type); p != nil {
-		return p.suits
-	}
-	return "less than it waits for an answer"
-}
-
 // warnOfHold says when a bouncer is held for longer than its type waits.
 func warnOfHold(t *Terminal, b *admin.Bouncer) {
-	if p := patienceOf(b.Type); p != nil && p.waits > 0 && b.Hold.Duration() >= p.waits {
-		t.log("warning", "bouncer '%s' is held for %s, and its type (%s) gives up after %s: use --hold %s", b.Name, b.Hold.Duration(), b.Type, p.waits, p.suits)
+	if doubt := b.HoldDoubt(); doubt != "" {
+		t.log("warning", "%s", doubt)
 	}
 }

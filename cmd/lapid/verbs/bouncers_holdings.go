@@ -57,31 +57,7 @@ func (o *bouncerObject) holding(b *admin.Bouncer) {
 		at := uint64(b.Acknowledged)
 		o.Acknowledged = &at
 	}
-	for i := range b.Polls {
-		o.Polls = append(o.Polls, pollObjectOf(&b.Polls[i]))
-	}
-}
-
-// pollObject is a poll in JSON.
-type pollObject struct {
-	At      *time.Time `json:"at"`
-	From    *uint64    `json:"from"` // null: it knew nothing, or was at no place of this history
-	To      uint64     `json:"to"`
-	Bytes   *int64     `json:"bytes"` // null: it was sent while it was made
-	Seconds float64    `json:"seconds"`
-	End     string     `json:"end"`
-}
-
-func pollObjectOf(p *admin.Poll) pollObject {
-	o := pollObject{At: moment(p.At), To: uint64(p.To), Seconds: time.Duration(p.Took).Seconds(), End: p.End}
-	if p.Placed {
-		from := uint64(p.From)
-		o.From = &from
-	}
-	if p.Bytes >= 0 {
-		o.Bytes = &p.Bytes
-	}
-	return o
+	o.Polls = b.ShownPolls()
 }
 
 // showHolding adds to the table of one bouncer what it has, and how its last polls went.

@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -60,9 +61,9 @@ func dict(list ...any) (map[string]any, error) {
 	return out, nil
 }
 
-// Count writes a number in groups of three, parted by thin spaces.
+// Count writes a number, or what a pointer leads to, in groups of three, parted by thin spaces.
 func Count(n any) string {
-	text := fmt.Sprint(n)
+	text := fmt.Sprint(pointed(n))
 	sign := ""
 	if strings.HasPrefix(text, "-") {
 		sign, text = "−", text[1:]
@@ -80,8 +81,17 @@ func Count(n any) string {
 	return sign + b.String()
 }
 
-// Bytes writes a size.
+// pointed is a number that may be given by a pointer, which is not nil.
+func pointed(n any) any {
+	if v := reflect.ValueOf(n); v.Kind() == reflect.Pointer && !v.IsNil() {
+		return v.Elem().Interface()
+	}
+	return n
+}
+
+// Bytes writes a size, or that which a pointer leads to.
 func Bytes(n any) string {
+	n = pointed(n)
 	v, err := strconv.ParseFloat(fmt.Sprint(n), 64)
 	if err != nil {
 		return fmt.Sprint(n)
