@@ -156,7 +156,7 @@ func logWarnings(s *config.Setup, log *slog.Logger) {
 		log.Warn(w)
 	}
 	if s.Found {
-		log.Info("configuration " + s.File)
+		log.Info(s.Origin())
 	}
 	if s.File == "" {
 		log.Info(fmt.Sprintf("no configuration file: built-in defaults, store in %s", s.Data().Folder()))

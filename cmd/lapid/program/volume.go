@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -27,11 +28,14 @@ func (p *program) lookAtVolume() error {
 	if err != nil {
 		return nil // not Linux, or nothing that can be told
 	}
-	switch point, kind := mountOf(mounts, there); {
-	case kind == "tmpfs":
-		p.log.Warn(fmt.Sprintf("the data folder %s is in memory (tmpfs at %s): decisions, bouncers and machines go when the container stops", folder, point))
-	case point == "/":
+	switch m := mountOf(mounts, there); {
+	case m.kind == "tmpfs":
+		p.log.Warn(fmt.Sprintf("the data folder %s is in memory (tmpfs at %s): decisions, bouncers and machines go when the container stops", folder, m.point))
+	case m.point == "/":
 		p.log.Warn(fmt.Sprintf("THE DATA FOLDER %s IS NO VOLUME: decisions, bouncers and machines go with this container; mount a volume there", folder))
+	case nameless.MatchString(m.root):
+		p.log.Warn(fmt.Sprintf("THE DATA FOLDER %s IS ON A VOLUME WITHOUT A NAME: the next container gets another one, empty, and nobody finds this one again; "+
+			"give it a name, as in -v lapid-data:%s", folder, m.point))
 	}
 	return nil
 }
@@ -52,9 +56,20 @@ func nearest(folder string) string {
 	}
 }
 
-// mountOf is where the file system of a path is mounted and of which kind it is, by the text of
-// /proc/self/mountinfo. Of several at one place the last is the one that is seen.
-func mountOf(mounts []byte, path string) (point, kind string) {
+// nameless is the folder of a volume that Docker or Podman makes for a VOLUME of the image where
+// nothing was mounted.
+var nameless = regexp.MustCompile(`/volumes/[0-9a-f]{64}/_data$`)
+
+// A mount is one line of /proc/self/mountinfo.
+type mount struct {
+	root  string // the folder of the file system that is shown
+	point string // where it is shown
+	kind  string // of file system
+}
+
+// mountOf is what a path is on, by the text of /proc/self/mountinfo. Of several at one place the
+// last is the one that is seen.
+func mountOf(mounts []byte, path string) (m mount) {
 	for line := range bytes.Lines(mounts) {
 		front, back, ok := strings.Cut(string(line), " - ")
 		words, more := strings.Fields(front), strings.Fields(back)
@@ -62,11 +77,11 @@ func mountOf(mounts []byte, path string) (point, kind string) {
 			continue
 		}
 		at := mountWords.Replace(words[4])
-		if (path == at || strings.HasPrefix(path, strings.TrimSuffix(at, "/")+"/")) && len(at) >= len(point) {
-			point, kind = at, more[0]
+		if (path == at || strings.HasPrefix(path, strings.TrimSuffix(at, "/")+"/")) && len(at) >= len(m.point) {
+			m = mount{root: mountWords.Replace(words[3]), point: at, kind: more[0]}
 		}
 	}
-	return point, kind
+	return m
 }
 
 // mountWords are how the kernel writes what would end a word.

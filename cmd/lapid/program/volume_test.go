@@ -1,6 +1,9 @@
 package program
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestMountOf(t *testing.T) {
 	t.Parallel()
@@ -11,20 +14,38 @@ func TestMountOf(t *testing.T) {
 34 22 0:32 / /twice rw master:2 - tmpfs tmpfs rw
 broken line
 `
-	for path, want := range map[string][2]string{
-		"/":                {"/", "overlay"},
-		"/var/lib":         {"/", "overlay"},
-		"/var/lib/lapid":   {"/var/lib/lapid", "ext4"},
-		"/var/lib/lapid/x": {"/var/lib/lapid", "ext4"},
-		"/var/lib/lapidus": {"/", "overlay"},
-		"/with blank/a":    {"/with blank", "tmpfs"},
-		"/twice":           {"/twice", "tmpfs"},
+	for path, want := range map[string]mount{
+		"/":                {"/", "/", "overlay"},
+		"/var/lib":         {"/", "/", "overlay"},
+		"/var/lib/lapid":   {"/v/_data", "/var/lib/lapid", "ext4"},
+		"/var/lib/lapid/x": {"/v/_data", "/var/lib/lapid", "ext4"},
+		"/var/lib/lapidus": {"/", "/", "overlay"},
+		"/with blank/a":    {"/", "/with blank", "tmpfs"},
+		"/twice":           {"/", "/twice", "tmpfs"},
 	} {
-		if point, kind := mountOf([]byte(mounts), path); point != want[0] || kind != want[1] {
-			t.Errorf("%s is on %s %s, want %v", path, point, kind, want)
+		if got := mountOf([]byte(mounts), path); got != want {
+			t.Errorf("%s is on %+v, want %+v", path, got, want)
 		}
 	}
-	if point, kind := mountOf(nil, "/"); point != "" || kind != "" {
-		t.Errorf("%s %s", point, kind)
+	if got := mountOf(nil, "/"); got != (mount{}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestNameless: a volume that nobody named is one, whatever names people give to theirs.
+func TestNameless(t *testing.T) {
+	t.Parallel()
+	id := strings.Repeat("041af7a0c8c2f265", 4)
+	for root, want := range map[string]bool{
+		"/var/lib/docker/volumes/" + id + "/_data":               true,
+		"/@/var/lib/containers/storage/volumes/" + id + "/_data": true,
+		"/var/lib/docker/volumes/lapid-data/_data":               false,
+		"/var/lib/docker/volumes/" + id[1:] + "/_data":           false,
+		"/srv/" + id: false,
+		"/":          false,
+	} {
+		if got := nameless.MatchString(root); got != want {
+			t.Errorf("%s has no name: %v, want %v", root, got, want)
+		}
 	}
 }
