@@ -130,7 +130,7 @@ func TestChart(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	files, err := filepath.Glob("cmd/lapid/dist/helm/testdata/values/*.yaml")
-	if err != nil || len(files) != 12 {
+	if err != nil || len(files) != 13 {
 		t.Fatalf("%d files of values, %v", len(files), err)
 	}
 	seen := map[string]bool{}
@@ -294,7 +294,10 @@ func checkStarts(t *testing.T, objects []any) {
 	var environ []string
 	bouncers, machines := 0, 0
 	for _, v := range set.Spec.Template.Spec.Containers[0].Env {
-		value := v.Value
+		value := strings.ReplaceAll(v.Value, "$(LAPID_CLUSTER_NAME)", set.Name+"-0")
+		if from := v.ValueFrom; from != nil && from.FieldRef != nil {
+			value = set.Name + "-0"
+		}
 		if from := v.ValueFrom; from != nil && from.SecretKeyRef != nil {
 			ref := from.SecretKeyRef
 			var known bool
@@ -307,7 +310,7 @@ func checkStarts(t *testing.T, objects []any) {
 		}
 		bouncers += strings.Count(v.Name, "BOUNCER_KEY_")
 		machines += strings.Count(v.Name, "AGENT_USERNAME")
-		if !strings.HasSuffix(v.Name, "_FILE") { // certificates are not here
+		if !strings.HasSuffix(v.Name, "_FILE") || strings.HasPrefix(v.Name, "LAPID_CLUSTER") { // certificates are not here
 			environ = append(environ, v.Name+"="+strings.ReplaceAll(value, "/etc/crowdsec/", dir+"/"))
 		}
 	}
@@ -355,6 +358,8 @@ func refused(t *testing.T, h *helm) {
 		"tls.enabled=true,tls.certManager.enabled=true": "tls.certManager.issuerRef.name is missing",
 		"lapi.metrics.enabled=false,lapi.metrics.serviceMonitor.enabled=true": "lapi.metrics is not",
 		"console.enabled=true,backup.enabled=true,backup.existingClaim=c":     "backup.existingTokenSecret is missing",
+		"cluster.enabled=true,lapi.replicas=3":                                "cluster.etcd.endpoints is missing",
+		"cluster.enabled=true,cluster.etcd.endpoints={https://etcd:2379}":     "cluster.secret is missing",
 		"image.pullPolicy=Sometimes":                                          "/image/pullPolicy",
 	} {
 		if out, err := h.run("template", "lapid", h.chart, "--set", set); err == nil || !strings.Contains(err.Error(), want) {

@@ -60,6 +60,50 @@ type: lapi
       {{- end }}
 {{- end -}}
 
+{{/* What makes a pod a node of a cluster. Others reach it at its name below the headless Service. */}}
+{{- define "lapid.clusterVariables" -}}
+{{- with .Values.cluster -}}
+{{- if .enabled -}}
+- name: LAPID_CLUSTER_NAME
+  valueFrom: {fieldRef: {fieldPath: metadata.name}}
+- name: LAPID_CLUSTER_LISTEN
+  value: 0.0.0.0:7422
+- name: LAPID_CLUSTER_ADVERTISE
+  value: $(LAPID_CLUSTER_NAME).{{ include "lapid.fullname" $ }}-headless.{{ $.Release.Namespace }}.svc:7422
+- name: LAPID_CLUSTER_CERT_FILE
+  value: /etc/lapid-cluster/$(LAPID_CLUSTER_NAME).pem
+- name: LAPID_CLUSTER_KEY_FILE
+  value: /etc/lapid-cluster/$(LAPID_CLUSTER_NAME)-key.pem
+- name: LAPID_CLUSTER_CA_FILE
+  value: /etc/lapid-cluster/ca.pem
+- name: LAPID_CLUSTER_SEAL_FILE
+  value: /etc/lapid-cluster/cluster.key
+- name: LAPID_CLUSTER_ETCD_ENDPOINTS
+  value: {{ join "," (.etcd.endpoints | default list) | required "cluster.etcd.endpoints is missing" | quote }}
+{{- with .etcd.prefix }}
+- name: LAPID_CLUSTER_ETCD_PREFIX
+  value: {{ . }}
+{{- end }}
+{{- if .etcd.secret }}
+- name: LAPID_CLUSTER_ETCD_CERT_FILE
+  value: /etc/lapid-etcd/tls.crt
+- name: LAPID_CLUSTER_ETCD_KEY_FILE
+  value: /etc/lapid-etcd/tls.key
+- name: LAPID_CLUSTER_ETCD_CA_FILE
+  value: /etc/lapid-etcd/ca.crt
+{{- end }}
+{{- with .etcd.user }}
+- name: LAPID_CLUSTER_ETCD_USER
+  value: {{ . | quote }}
+{{- end }}
+{{- if .etcd.passwordSecret }}
+- name: LAPID_CLUSTER_ETCD_PASSWORD_FILE
+  value: /etc/lapid-etcd-password/password
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "lapid.configFiles" -}}
 {{- $files := dict -}}
 {{- range $name := list "config.yaml.local" "profiles.yaml" "console.yaml" "capi_whitelists.yaml" -}}
