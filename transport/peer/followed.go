@@ -250,7 +250,7 @@ func (n *Node) follow(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer n.followed.leave()
-	f := &following{n: n, w: w, out: http.NewResponseController(w), after: engine.Revision(after), life: r.Context()}
+	f := &following{n: n, w: w, out: http.NewResponseController(w), after: engine.Revision(after), life: r.Context(), asked: r, by: n.credentials.Load()}
 	if !f.reaches() {
 		http.Error(w, "the journal here does not reach back so far", http.StatusGone)
 		return
@@ -268,12 +268,16 @@ type following struct {
 	out   *http.ResponseController
 	after engine.Revision // what was sent
 	life  context.Context // of the request
+	asked *http.Request   // for its certificate
+	by    *Credentials    // of this node, when that was last looked at
 }
 
 // Why a relay follows no longer.
 var (
 	errLeft   = errors.New("it has left")
 	errEnding = errors.New("this node is ending")
+	// errNoLonger: the relay's certificate is of an authority that is none of relays' any more.
+	errNoLonger = errors.New("its certificate is of an authority that relays have no longer (relay_ca_file): lapid cluster keys --relay NAME --renew makes another")
 )
 
 // errSent ends a look at what the journal has.
@@ -306,6 +310,11 @@ func (f *following) run() error {
 		case <-f.n.ending:
 			return errEnding
 		default:
+		}
+		if now := f.n.credentials.Load(); now != f.by { // a reload may have taken the relay's authority away
+			if f.by = now; f.n.isRelay(f.asked) && !f.n.stillRelay(f.asked) {
+				return errNoLonger
+			}
 		}
 		switch {
 		case !listed:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -43,15 +44,16 @@ type Node struct {
 	credentials atomic.Pointer[Credentials]
 
 	// Of the listener.
-	listener net.Listener
-	http     *http.Server
-	served   chan struct{} // has a token for each request passed on that is answered
-	backups  chan struct{} // has one while a backup is sent to a node
-	copies   chan struct{} // has one while a backup is sent to a relay: relays keep no node waiting
-	memory   *budget.Purse
-	followed *followed     // by relays
-	ofRelays sync.Map      // authorities of relays, as bytes
-	ending   chan struct{} // closed when Run is to end
+	listener  net.Listener
+	http      *http.Server
+	served    chan struct{} // has a token for each request passed on that is answered
+	backups   chan struct{} // has one while a backup is sent to a node
+	copies    chan struct{} // has one while a backup is sent to a relay: relays keep no node waiting
+	memory    *budget.Purse
+	followed  *followed // by relays
+	strangers *counted
+	ofRelays  sync.Map      // authorities of relays, as bytes
+	ending    chan struct{} // closed when Run is to end
 
 	links  links
 	passed passedCounts
@@ -63,13 +65,13 @@ func New(o *Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{options: options, log: options.Logger, served: make(chan struct{}, servedAtMost), backups: make(chan struct{}, 1), copies: make(chan struct{}, 1), memory: budget.NewPurse(bodyMemory, nil), ending: make(chan struct{})}
+	n := &Node{options: options, log: options.Logger, served: make(chan struct{}, servedAtMost), backups: make(chan struct{}, 1), copies: make(chan struct{}, 1), memory: budget.NewPurse(bodyMemory, nil), ending: make(chan struct{}), strangers: newCounted(options.Logger)}
 	n.noteRelays(options.Credentials)
 	n.credentials.Store(options.Credentials)
 	n.followed = newFollowed(n)
 	n.http = &http.Server{
 		Handler: n.handler(), ReadHeaderTimeout: headWithin, IdleTimeout: idleFor, MaxHeaderBytes: 16 << 10,
-		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+		ErrorLog: stdlog.New(n.strangers, "", 0),
 	}
 	return n, nil
 }
@@ -85,11 +87,17 @@ func (n *Node) handler() http.Handler {
 		mux.HandleFunc("GET /follow/backup", n.followBackup)
 	}
 	relays.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		n.log.Warn("a relay asked for what is for nodes alone, and was refused", "relay", caller(r), "path", fmt.Sprintf("%.64q", r.URL.Path))
+		n.strangers.say("a relay asked for what is for nodes alone, and was refused", "relay", caller(r), "path", fmt.Sprintf("%.64q", r.URL.Path))
 		http.Error(w, "this is not for relays", http.StatusForbidden)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if n.isRelay(r) {
+			if !n.stillRelay(r) {
+				n.strangers.say("a relay shows a certificate of an authority that is no longer one of relays, and was refused", "relay", caller(r))
+				w.Header().Set("Connection", "close")
+				http.Error(w, errNoLonger.Error(), http.StatusForbidden)
+				return
+			}
 			relays.ServeHTTP(w, r)
 			return
 		}
@@ -361,6 +369,13 @@ func (p *passing) Write(b []byte) (n int, err error) {
 		b = b[len(part):]
 	}
 	return n, nil
+}
+
+// FlushError begins the answer, if it has not, and sends what there is of it. It is for http.ResponseController.
+func (p *passing) FlushError() error {
+	p.WriteHeader(http.StatusOK)
+	_ = p.out.SetWriteDeadline(time.Now().Add(stall))
+	return p.out.Flush()
 }
 
 func (p *passing) end() {

@@ -250,6 +250,39 @@ func TestRelayMayOnlyFollow(t *testing.T) {
 	}
 }
 
+// TestRelayIsTakenOut: a relay that follows, and whose authority a reload takes away, follows no longer and is told why: a stolen
+// certificate is of no use from then on.
+func TestRelayIsTakenOut(t *testing.T) {
+	t.Parallel()
+	e := newEdge(t)
+	a := e.serve(e.writer())
+	cert, key, _ := e.relays.Files("edge2", false)
+	as, err := peer.LoadRelayCredentials(cert, key, e.nodes.File(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := peer.NewRelay(&peer.RelayOptions{From: []string{a.at()}, Credentials: as}, engine.HistoryName{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = r.Follow(ctx, a.View().Revision(), func(engine.Revision, []byte) error { return nil })
+	}()
+	await(t, "it follows", func() bool { return r.Status().Connected })
+	by := e.nodes.Credentials("a")
+	if err := by.AdmitRelays(peertest.NewAuthority(t).File()); err != nil {
+		t.Fatal(err)
+	}
+	a.node.Renew(by)
+	await(t, "it follows no longer", func() bool { return !r.Status().Connected && r.Status().Problem != "" })
+	cancel()
+	<-ended
+}
+
 type noAnswer struct{ t *testing.T }
 
 func (noAnswer) Header() http.Header { return http.Header{} }

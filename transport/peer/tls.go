@@ -146,6 +146,21 @@ func (n *Node) isRelay(r *http.Request) bool {
 	})
 }
 
+// stillRelay reports whether a relay's certificate is one of an authority that relays have now: another one is given to them when a
+// certificate is stolen.
+func (n *Node) stillRelay(r *http.Request) bool {
+	c, chain := n.credentials.Load(), r.TLS.PeerCertificates
+	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	for _, authority := range c.relays {
+		o.Roots.AddCert(authority)
+	}
+	for _, behind := range chain[1:] {
+		o.Intermediates.AddCert(behind)
+	}
+	_, err := chain[0].Verify(o)
+	return err == nil
+}
+
 // noteRelays notes which authorities are those of relays. That stays so: a connection may be older than the credentials of now.
 func (n *Node) noteRelays(c *Credentials) {
 	for _, authority := range c.relays {

@@ -40,7 +40,7 @@ func Start(ctx context.Context, file string, log *slog.Logger) (*Member, error) 
 		return nil, err
 	}
 	m := &Member{}
-	core := &toSlog{log: log.With("from", "etcd"), ends: &m.ends}
+	core := &toSlog{log: log.With("from", "etcd"), ends: &m.ends, lines: newLines()}
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.New(core))
 	etcd, err := embed.StartEtcd(c)
 	if err != nil {
@@ -130,6 +130,7 @@ func (m *Member) Close() error {
 type toSlog struct {
 	log    *slog.Logger
 	ends   *atomic.Bool // nil: never
+	lines  *lines
 	fields []zapcore.Field
 }
 
@@ -157,7 +158,7 @@ func (c *toSlog) Enabled(l zapcore.Level) bool {
 }
 
 func (c *toSlog) With(fields []zapcore.Field) zapcore.Core {
-	return &toSlog{c.log, c.ends, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
+	return &toSlog{c.log, c.ends, c.lines, append(c.fields[:len(c.fields):len(c.fields)], fields...)}
 }
 
 func (c *toSlog) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
@@ -167,7 +168,18 @@ func (c *toSlog) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.Check
 	return to
 }
 
+// Write writes a line, or counts it: strangers at the member's ports cause such, and other members that are away.
 func (c *toSlog) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if c.level(e.Level) < slog.LevelWarn {
+		c.write(e, fields, 1)
+		return nil
+	}
+	c.lines.write(e.Message, func(times int) { c.write(e, fields, times) })
+	return nil
+}
+
+// write writes a line that stands for so many.
+func (c *toSlog) write(e zapcore.Entry, fields []zapcore.Field, times int) {
 	values := zapcore.NewMapObjectEncoder()
 	for _, f := range append(c.fields[:len(c.fields):len(c.fields)], fields...) {
 		f.AddTo(values)
@@ -176,8 +188,10 @@ func (c *toSlog) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, name := range slices.Sorted(maps.Keys(values.Fields)) {
 		args = append(args, name, values.Fields[name])
 	}
+	if times > 1 {
+		args = append(args, "times", times)
+	}
 	c.log.Log(context.Background(), c.level(e.Level), e.Message, args...)
-	return nil
 }
 
 func (c *toSlog) Sync() error { return nil }

@@ -3,11 +3,13 @@ package member
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -60,12 +62,38 @@ func TestBadFiles(t *testing.T) {
 func TestLog(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	log := zap.New(&toSlog{log: slog.New(slog.NewTextHandler(&out, nil))}).With(zap.String("member", "a"))
+	log := zap.New(&toSlog{log: slog.New(slog.NewTextHandler(&out, nil)), lines: newLines()}).With(zap.String("member", "a"))
 	log.Info("everyday")
 	log.Warn("slow", zap.Int("ms", 7))
 	log.Error("broken")
 	got := out.String()
 	if strings.Contains(got, "everyday") || !strings.Contains(got, "level=WARN msg=slow member=a ms=7") || !strings.Contains(got, "level=ERROR msg=broken member=a") {
 		t.Error(got)
+	}
+}
+
+// A message that strangers cause over and over has one line at once and one a minute, with how often it came; others are not held up.
+func TestLinesAreCounted(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	counts := newLines()
+	counts.every = time.Hour // the minutes end here by hand
+	log := zap.New(&toSlog{log: slog.New(slog.NewTextHandler(&out, nil)), lines: counts})
+	const refused = "rejected connection on client endpoint"
+	for i := range 1000 {
+		log.Warn(refused, zap.Int("i", i))
+	}
+	log.Error("broken")
+	counts.tell(refused)
+	counts.tell(refused)
+	log.Warn(refused, zap.Int("i", 1000))
+	if got := out.String(); strings.Count(got, "\n") != 4 || !strings.Contains(got, "i=999 times=999") || !strings.Contains(got, "msg=broken") || !strings.Contains(got, "i=1000\n") {
+		t.Error(got)
+	}
+	for i := range 2 * messagesAtMost {
+		log.Warn(fmt.Sprintf("message %d", i))
+	}
+	if len(counts.said) > messagesAtMost+1 {
+		t.Errorf("%d messages are counted apart", len(counts.said))
 	}
 }
