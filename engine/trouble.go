@@ -38,6 +38,10 @@ const (
 	// TroubleCluster: a node does not reach what the nodes share, or none of them writes. The program's.
 	TroubleCluster TroubleKind = "cluster"
 
+	// TroubleNodes: in a cluster something beside this node wants to be looked at: other nodes, a member of etcd. The
+	// program's.
+	TroubleNodes TroubleKind = "nodes"
+
 	// TroubleCommitter: the committer has not gone round for CommitterPatience.
 	// Nothing is committed, and no write is answered.
 	TroubleCommitter TroubleKind = "committer"
@@ -61,12 +65,12 @@ const (
 )
 
 // TroubleKinds are all kinds, in order of their words.
-var TroubleKinds = []TroubleKind{TroubleBackup, TroubleCentral, TroubleClock, TroubleCluster, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
+var TroubleKinds = []TroubleKind{TroubleBackup, TroubleCentral, TroubleClock, TroubleCluster, TroubleCommitter, TroubleDisk, TroubleFollowing, TroubleMoveIn, TroubleNodes, TroubleNotification, TroubleReadOnly, TroubleSnapshot, TroubleStarting, TroubleStopping}
 
 // Aside reports whether a server with this trouble is ready all the same: it serves as it
 // should, and something beside that wants to be looked at.
 func (k TroubleKind) Aside() bool {
-	return k == TroubleNotification || k == TroubleCentral || k == TroubleMoveIn || k == TroubleBackup
+	return k == TroubleNotification || k == TroubleCentral || k == TroubleMoveIn || k == TroubleBackup || k == TroubleNodes
 }
 
 // CommitterPatience is how long the committer may be at one commit before it

@@ -67,6 +67,9 @@ func (l *Log) try(ctx context.Context, e *endpoint, patience time.Duration, r re
 	}
 	before, start := l.etcd.revision.Load(), time.Now()
 	resp, err = l.endpoints.kvOf(c).Txn(ctx).If(r.when...).Then(r.then...).Else(r.otherwise...).Commit()
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w (%w)", errSilent, err)
+	}
 	if err != nil {
 		return nil, true, fmt.Errorf("%s: %w", e.url, err)
 	}
@@ -98,11 +101,11 @@ func unstored(err error) bool { return err != nil && !errors.Is(err, ErrOtherHis
 func (l *Log) sameEtcd(h *etcdserverpb.ResponseHeader, before int64) error {
 	if was := l.etcd.cluster.Load(); was != h.ClusterId {
 		if was != 0 || !l.etcd.cluster.CompareAndSwap(0, h.ClusterId) {
-			return l.stop(fmt.Errorf("%w: the etcd that answers (%x) is another than before (%x)", ErrOtherHistory, h.ClusterId, was))
+			return l.stop(fmt.Errorf("%w: the etcd that answers (%x) is another than before (%x): correct cluster.etcd.endpoints or, if that one is lost for good, %s", ErrOtherHistory, h.ClusterId, was, beginAnew))
 		}
 	}
 	if h.Revision < before {
-		return l.stop(fmt.Errorf("%w: etcd is at revision %d, but was at %d before: it was restored from an older state", ErrOtherHistory, h.Revision, before))
+		return l.stop(fmt.Errorf("%w: etcd is at revision %d, but was at %d before: it was restored from an older state, or its members' data folders are new. Give it its data back or, if that is lost for good, %s", ErrOtherHistory, h.Revision, before, beginAnew))
 	}
 	for {
 		was := l.etcd.revision.Load()

@@ -92,7 +92,7 @@ func oldEtcd(version string) error {
 	}
 	at := v[0]*1_000_000 + v[1]*1_000 + v[2]
 	if at < 3_004_022 || at >= 3_005_000 && at <= 3_005_006 {
-		return fmt.Errorf("%w: it is version %s; 3.4.22, 3.5.7 or a later one is needed", ErrOldEtcd, version)
+		return fmt.Errorf("%w: it is version %s; 3.4.22, 3.5.7 or a later one is needed, upgrade its members one after the other", ErrOldEtcd, version)
 	}
 	return nil
 }

@@ -86,6 +86,10 @@ func (c *confirms) ask(mine *confirmed) {
 	mine.rev, mine.err = c.log.Newest(ctx)
 	if mine.err == nil {
 		c.log.confirmed.Store(steady())
+		c.log.unconfirmed.Store(nil)
+	} else {
+		err := mine.err // the caller's own
+		c.log.unconfirmed.Store(&err)
 	}
 	close(mine.done)
 }

@@ -105,7 +105,7 @@ func (all *endpoints) ready(ctx context.Context, e *endpoint) (*clientv3.Client,
 	}
 }
 
-var errNotReached = errors.New("it is not reached: is this etcd running, and are the address and the certificates right?")
+var errNotReached = errors.New("it is not reached")
 
 const (
 	// whyEvery is how often is looked why an endpoint is not reached, and whyWithin how long that may take.
@@ -127,9 +127,9 @@ func (all *endpoints) why(ctx context.Context, e *endpoint) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, whyWithin)
 	defer cancel()
-	err := errNotReached
+	err := fmt.Errorf("%w: %s", errNotReached, advise(nil))
 	if cause := all.connect(ctx, e.url); cause != nil {
-		err = fmt.Errorf("%w (%w)", errNotReached, cause)
+		err = fmt.Errorf("%w: %s (%w)", errNotReached, advise(cause), cause)
 	}
 	e.cause.Store(&cause{steady(), err})
 	return err

@@ -46,6 +46,8 @@ type MemberFigures struct {
 	Endpoint           string // host and port
 	Up, Leader         bool
 	Size, InUse, Quota int64
+	Version            string
+	Alarms             []string // as etcd words them
 }
 
 // counts are the sources of Figures, for any goroutine.
@@ -98,6 +100,7 @@ func figuresOf(is *is) MemberFigures {
 		r := roomOf(is.status)
 		f.Leader = is.status.Leader == is.status.Header.MemberId
 		f.Size, f.InUse, f.Quota = r.size, r.inUse, r.quota
+		f.Version, f.Alarms = is.status.Version, is.status.Errors
 	}
 	return f
 }

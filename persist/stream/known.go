@@ -243,8 +243,10 @@ func (t *teller) other(cluster ClusterID, name string, there *mvccpb.KeyValue) e
 	case first:
 		t.replaced = k.Start
 	case k.Start == t.replaced:
+		l.hasNamesake(k)
 		return l.stop(fmt.Errorf("another node named %q runs at %s: each node needs a name of its own (cluster.name)", k.Node, k.Address))
 	default:
+		l.hasNamesake(k)
 		l.log.Error("another process tells that it is this node: each node needs a name of its own (cluster.name)", "node", k.Node, "at", k.Address)
 	}
 	return nil

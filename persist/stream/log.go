@@ -32,11 +32,12 @@ type Log struct {
 		cluster  atomic.Uint64
 		revision atomic.Int64 // the highest that was seen
 	}
-	answered    atomic.Int64  // when etcd last answered, steady
-	confirmed   atomic.Int64  // when a confirm was last answered, steady; 0: never
-	confirmedAt atomic.Int64  // when the last one began
-	newest      atomic.Uint64 // the highest revision of the history that was seen
-	advanced    signal        // given when newest grows
+	answered    atomic.Int64          // when etcd last answered, steady
+	confirmed   atomic.Int64          // when a confirm was last answered, steady; 0: never
+	confirmedAt atomic.Int64          // when the last one began
+	unconfirmed atomic.Pointer[error] // why the last one was not answered; nil: it was
+	newest      atomic.Uint64         // the highest revision of the history that was seen
+	advanced    signal                // given when newest grows
 	confirms    confirms
 
 	mu       sync.Mutex
@@ -50,6 +51,7 @@ type Log struct {
 	signs    signs
 	room     room            // in etcd
 	etcds    []MemberFigures // of etcd, when they were last asked; replaced, never changed
+	namesake namesake
 
 	opened int64 // when, steady
 	counts counts

@@ -59,7 +59,7 @@ func (l *Log) knows() bool {
 func (l *Log) begun(err error) error {
 	if l.knows() {
 		return l.stop(fmt.Errorf("%w: the prefix %s is empty, though this node knows a history there: it was deleted, or this is another etcd. "+
-			"If it is lost for good, `lapid cluster init --again` on the node with the highest revision begins anew", ErrOtherHistory, l.options.Prefix))
+			"If it is lost for good, %s", ErrOtherHistory, l.options.Prefix, beginAnew))
 	}
 	return err
 }

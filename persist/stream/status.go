@@ -67,14 +67,19 @@ type Member struct {
 // caughtUp is how many entries of raft a member may be behind another and still be called caught up.
 const caughtUp = 1000
 
+// statusWithin is how long etcd has to say what lies in it: whoever asks is told in time that it does not.
+const statusWithin = 2 * mostPatience
+
 // Status asks etcd and its members. What does not answer is told in it; an error is returned only when not even the
 // history can be read.
 func (l *Log) Status(ctx context.Context) (Status, error) {
 	s := Status{Prefix: l.options.Prefix}
-	if _, err := l.Join(ctx); err != nil {
+	bounded, cancel := context.WithTimeout(ctx, statusWithin)
+	defer cancel()
+	if _, err := l.Join(bounded); err != nil {
 		return s, explain(err)
 	}
-	a, err := l.ask(ctx, request{then: append([]clientv3.Op{
+	a, err := l.ask(bounded, request{then: append([]clientv3.Op{
 		l.getKnown(),
 		clientv3.OpGet(l.key(underLog), clientv3.WithRange(l.key(behind(underLog))), clientv3.WithSort(clientv3.SortByKey, clientv3.SortAscend), clientv3.WithLimit(1)),
 		clientv3.OpGet(l.key(keyLog(engine.Revision(l.newest.Load())))), // or one that is a moment older
@@ -204,30 +209,21 @@ func (l *Log) members(ctx context.Context, s *Status) {
 
 // look adds what follows from all that.
 func (s *Status) look(l *Log) {
+	s.Troubles = append(s.Troubles, l.namesakes()...)
 	for _, m := range s.Members {
 		name := m.Name
 		if name == "" {
 			name = m.ID
 		}
-		for _, a := range m.Alarms {
-			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd's member %s says: %s", name, a))
-		}
-		r := room{quota: m.Quota, size: m.Size, inUse: m.InUse}
-		switch {
-		case r.over(warnedAbove):
-			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd's member %s uses %d of %d MiB: above 80 %% nothing more is stored", name, m.InUse>>20, m.Quota>>20))
-		case m.Size*100 > m.Quota*fullAbove && m.Quota > 0:
-			s.Troubles = append(s.Troubles, fmt.Sprintf("the file of etcd's member %s has %d of %d MiB, with less in use: `etcdctl defrag`, one member after the other", name, m.Size>>20, m.Quota>>20))
-		}
+		f := MemberFigures{Size: m.Size, InUse: m.InUse, Quota: m.Quota, Version: m.Version, Alarms: m.Alarms}
+		s.Troubles = append(s.Troubles, f.ailments(name)...)
 	}
 	for _, n := range s.Nodes {
-		switch {
-		case !n.Alive:
+		if !n.Alive {
 			s.Troubles = append(s.Troubles, fmt.Sprintf("node %s has told nothing for %v (`lapid cluster forget %s` if it has left)", n.Node, n.HeardAgo.Round(time.Second), n.Node))
-		case n.Ahead > time.Second || n.Ahead < -time.Second:
-			s.Troubles = append(s.Troubles, fmt.Sprintf("the clock of node %s is %v off this node's: set the wrong one right (chronyc tracking, timedatectl); ends of decisions go by that of the node that writes", n.Node, n.Ahead.Round(time.Millisecond)))
 		}
 	}
+	s.Troubles = append(s.Troubles, clocks(s.Nodes)...)
 	s.Troubles = append(s.Troubles, unlike(s.Nodes)...)
 	if l.roomIs().noCompact {
 		s.Troubles = append(s.Troubles, "etcd does not let this user compact: run it with auto-compaction-mode: periodic and auto-compaction-retention: 5m, and set cluster.compact: false")

@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"reflect"
+	"strconv"
 )
 
 // RelaySettings make this server a relay: it follows the nodes of a cluster, without etcd, answers bouncers from what it has, also
@@ -30,6 +31,16 @@ const relayFromAtMost = 64
 // On reports whether this server is a relay.
 func (r *RelaySettings) On() bool { return len(r.From) > 0 }
 
+// NodeAddress reports whether a text can be the address of a node for relays: host:port, the port by its number.
+func NodeAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
 // check refuses what would have no effect, or another than is meant.
 func (r *RelaySettings) check() (key string, err error) {
 	if reflect.ValueOf(*r).IsZero() {
@@ -39,7 +50,7 @@ func (r *RelaySettings) check() (key string, err error) {
 		return "relay", fmt.Errorf("relay.from must have 1 to %d addresses of nodes (their cluster.listen), such as 192.0.2.11:7422", relayFromAtMost)
 	}
 	for _, address := range r.From {
-		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+		if !NodeAddress(address) {
 			return "relay.from", fmt.Errorf("relay.from must be host:port of nodes, such as 192.0.2.11:7422, not %q", address)
 		}
 	}

@@ -40,10 +40,12 @@ type cluster struct {
 	verbs    atomic.Pointer[admin.Handler] // nil: not yet
 	gate     atomic.Pointer[auth.Gate]     // likewise
 
-	member   atomic.Pointer[member.Member] // nil: none, or not yet
-	ended    chan error                    // of the member's start; has room for one
-	stop     context.CancelFunc            // of it; nil: there is none
-	troubled atomic.Int64                  // since when, Unix nanoseconds; 0: it is not
+	member     atomic.Pointer[member.Member] // nil: none, or not yet
+	memberless atomic.Pointer[error]         // why there is no member; nil: there is, or not yet, or none is to be
+	ended      chan error                    // of the member's start; has room for one
+	stop       context.CancelFunc            // of it; nil: there is none
+	troubled   atomic.Int64                  // since when, Unix nanoseconds; 0: it is not
+	ailing     atomic.Int64                  // since when something wants to be looked at, likewise
 }
 
 // Pace of a start in a cluster.
@@ -145,6 +147,7 @@ func (c *cluster) startMember(ctx context.Context, p *program) {
 			c.member.Store(m)
 			p.log.Info("the member of etcd in this process is ready", "file", c.settings.Member)
 		case ctx.Err() == nil:
+			c.memberless.Store(&err)
 			p.log.Error("there is no member of etcd in this process: mend that and start again; until then the others must be most of them", "error", err)
 		}
 		c.ended <- err

@@ -2,11 +2,13 @@ package program
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	"lapid/cmd/lapid/config"
+	"lapid/cmd/lapid/datadir"
 	"lapid/persist/stream"
 	"lapid/transport/peer"
 )
@@ -50,6 +52,61 @@ func (c *cluster) oneSecret(ctx context.Context) error {
 			return fmt.Errorf("node %s runs with another CS_LAPI_SECRET than this one (one that is not set is another, too): each would refuse the tokens of the other. "+
 				"Give all nodes the same; to change it stop all of them first", n.Node)
 		}
+	}
+	return nil
+}
+
+// onlyOne refuses a start beside another process that runs with this node's name. One that was at this node's own address is gone.
+func (c *cluster) onlyOne(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fitsLook)
+	defer cancel()
+	nodes, err := c.history.Known(ctx)
+	if err != nil {
+		return nil // it is found out later
+	}
+	for _, n := range nodes {
+		if n.Node != c.settings.Name || n.Address == c.settings.Address() || time.Since(n.Clock) > heardWithin {
+			continue
+		}
+		if s, err := c.peers.Ask(ctx, n.Node, n.Address); err == nil && s.Name == n.Node && s.Start == n.Start {
+			return fmt.Errorf("another process runs as node %s at %s: stop it, or give this one a name of its own (cluster.name), with a certificate for that (lapid cluster keys)", n.Node, n.Address)
+		}
+	}
+	return nil
+}
+
+// tryCluster looks whether a start would find its cluster, and would be let into it. Without an etcd that answers it is not known: the
+// members may be in the very processes that are to start.
+func (p *program) tryCluster(ctx context.Context) error {
+	if !p.setup.Own.Cluster.On() {
+		return nil
+	}
+	o, err := p.setup.ClusterOptions()
+	if err != nil {
+		return err
+	}
+	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), seal: o.Seal}
+	c.readAlike(p.setup)
+	node, err := c.data.Node()
+	if err != nil {
+		return err
+	}
+	if node.Trace != nil && node.Wish != datadir.WishAgain {
+		_ = json.Unmarshal(node.Trace, &o.Trace) // a start would say so
+	}
+	if c.history, err = stream.Open(*o); err != nil {
+		return fmt.Errorf("cluster: %w", err)
+	}
+	defer c.history.Close()
+	if err := c.fits(ctx); err != nil {
+		return err
+	}
+	_, err = c.look(ctx)
+	switch {
+	case errors.Is(err, stream.ErrSeal), errors.Is(err, stream.ErrOtherHistory):
+		return err
+	case err != nil && node.Wish == "":
+		p.log.Warn(fmt.Sprintf("a start would wait, or serve what this node has: %v", err))
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func (p *program) clusterFigures() transport.Cluster {
 		out.ID = now.Cluster.String()
 	}
 	for _, m := range now.Members {
-		out.Members = append(out.Members, transport.ClusterMember(m))
+		out.Members = append(out.Members, transport.ClusterMember{Endpoint: m.Endpoint, Up: m.Up, Leader: m.Leader, Size: m.Size, InUse: m.InUse, Quota: m.Quota})
 	}
 	for _, k := range now.Nodes {
 		if k.Node == now.Node {

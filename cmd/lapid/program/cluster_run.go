@@ -3,7 +3,11 @@ package program
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
+	"regexp"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +47,9 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	if err := c.fits(ctx); err != nil {
 		return err
 	}
+	if err := c.onlyOne(ctx); err != nil {
+		return err
+	}
 	p.beginHistory(ctx)
 	ground, stop := context.WithCancel(ground)
 	c.campaign = &campaign{stop, make(chan error, 2)}
@@ -53,6 +60,7 @@ func (p *program) enterCluster(ctx context.Context, ground context.Context) erro
 	go c.keepTrace(ground)
 	go p.noteVisits(ground)
 	go p.keepAlike(ground)
+	go c.tellAilments(ground, p.log.Logger)
 	for p.engine.View().Revision() == 0 && ctx.Err() == nil {
 		p.noteStart("this node waits for the node that writes")
 		changed := p.engine.Changed()
@@ -155,7 +163,7 @@ func (c *cluster) trouble() *engine.Trouble {
 	if err := c.history.Broken(); err != nil {
 		text = err.Error()
 	} else if ago, ok := c.history.Confirmed(); !ok || ago > confirmedWithin {
-		text = "etcd does not answer: what is answered is as old as that, and nothing can be written (are etcd's members running, and is their network?)"
+		text = "what is answered here grows old, and nothing can be written: " + c.unconfirmed()
 	} else if _, ok := c.history.Writer(); !ok {
 		text = "no node writes at the moment: another one takes that over within seconds, if one may"
 	}
@@ -166,6 +174,58 @@ func (c *cluster) trouble() *engine.Trouble {
 	c.troubled.CompareAndSwap(0, time.Now().UnixNano())
 	return &engine.Trouble{Kind: engine.TroubleCluster, Text: text, Since: c.troubled.Load()}
 }
+
+// unconfirmed is why this node does not know how far its history reaches.
+func (c *cluster) unconfirmed() string {
+	if err := c.history.Unconfirmed(); err != nil {
+		return err.Error()
+	}
+	return "etcd has not answered yet"
+}
+
+// ailments are what is wrong in the cluster though this node serves, the worst first.
+func (c *cluster) ailments() []string {
+	said := c.history.Ailments()
+	if err := c.memberless.Load(); err != nil {
+		said = append([]string{fmt.Sprintf("there is no member of etcd in this process: %v", *err)}, said...)
+	}
+	return said
+}
+
+// aside is what wants to be looked at though this node may be ready; nil: nothing.
+func (c *cluster) aside() *engine.Trouble {
+	said := c.ailments()
+	if len(said) == 0 {
+		c.ailing.Store(0)
+		return nil
+	}
+	c.ailing.CompareAndSwap(0, time.Now().UnixNano())
+	return &engine.Trouble{Kind: engine.TroubleNodes, Text: strings.Join(said, "; "), Since: c.ailing.Load()}
+}
+
+// ailmentsEvery is how often is looked for what the log is to tell of them.
+const ailmentsEvery = time.Second
+
+// tellAilments tells the log of each once, as it comes, until ctx ends; numbers in it that change do not make it another.
+func (c *cluster) tellAilments(ctx context.Context, log *slog.Logger) {
+	told := map[string]bool{}
+	for ; ctx.Err() == nil; pause(ctx, ailmentsEvery) {
+		now := map[string]bool{}
+		for _, said := range c.ailments() {
+			name := strings.Trim(digits.ReplaceAllString(said, "0"), " ")
+			if now[name] = true; !told[name] {
+				log.Warn("the cluster wants to be looked at", "because", said)
+			}
+		}
+		if len(told) > 0 && len(now) == 0 {
+			log.Info("what was to be looked at in the cluster is over")
+		}
+		told = now
+	}
+}
+
+// digits are numbers, with what they measure.
+var digits = regexp.MustCompile(`[-+]?[0-9][0-9.]*([mun]?s|m|h)?`)
 
 // onlyAtWriter does what the history has once for all nodes: exports of lapid.yaml, and what the environment of a container
 // gives. It is done by the node that writes, each time that it begins to.
@@ -190,7 +250,13 @@ type clusterVerbs struct {
 }
 
 // Status is how the cluster stands.
-func (v clusterVerbs) Status(ctx context.Context) (any, error) { return v.history.Status(ctx) }
+func (v clusterVerbs) Status(ctx context.Context) (any, error) {
+	s, err := v.history.Status(ctx)
+	if without := v.memberless.Load(); without != nil && err == nil {
+		s.Troubles = append([]string{fmt.Sprintf("there is no member of etcd in the process of node %s: %v", v.settings.Name, *without)}, s.Troubles...)
+	}
+	return s, err
+}
 
 // Hand has another node write.
 func (v clusterVerbs) Hand(ctx context.Context, node string) error { return v.history.Hand(ctx, node) }

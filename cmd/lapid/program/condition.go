@@ -79,6 +79,7 @@ func (c *condition) troubles() []engine.Trouble {
 	}
 	if n := c.cluster.Load(); n != nil {
 		add(n.trouble())
+		add(n.aside())
 	}
 	if r := c.relay.Load(); r != nil {
 		add(r.trouble())

@@ -73,6 +73,9 @@ func (p *program) tryPlaces(ctx context.Context) error {
 			"and keeps it as it was until a server has ended in good order; back to it, after kill -9, with: lapid restore --previous", format, persist.FormatVersion))
 	}
 	p.tryOldDatabase(ctx)
+	if err := p.tryCluster(ctx); err != nil {
+		return fmt.Errorf("a start would fail: %w", err)
+	}
 	return tryRevocations(s, p.log.Logger)
 }
 

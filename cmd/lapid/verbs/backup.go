@@ -36,6 +36,9 @@ func writeBackup(ctx context.Context, t *Terminal, where string) error {
 	if err != nil {
 		return err
 	}
+	if s.Own.Relay.On() {
+		return errors.New("this is a relay: its store is a copy without passwords and what alerts say, of which no server could be made again. Take the backup at a node")
+	}
 	if err := anyStore(ctx, s); err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ func leaveCluster(ctx context.Context, t *Terminal) error {
 	if err != nil {
 		return err
 	}
+	if s.Own.Relay.On() {
+		return errors.New("this is a relay: its store is a copy without passwords and what alerts say, and none that a server for itself could go on with. For such a server start with an empty data directory, without the section relay")
+	}
 	if err := refuseBesideServer(ctx, s, ", it hands the writing over as it ends"); err != nil {
 		return err
 	}

@@ -66,10 +66,10 @@ func checkCluster(ctx context.Context, t *Terminal) error {
 		}
 	})
 	if err != nil {
-		return err
+		return t.whyNot(ctx, err)
 	}
 	if found == nil {
-		return errors.New("no node has told within a minute what it holds")
+		return t.whyNot(ctx, errors.New("no node has told within a minute what it holds"))
 	}
 	if t.Output == jsonWords {
 		if err := t.json(found, " "); err != nil {
@@ -79,9 +79,27 @@ func checkCluster(ctx context.Context, t *Terminal) error {
 		t.writeComparison(found)
 	}
 	if !found.Well() || found.Untold != nil {
-		return Sick{}
+		return t.whyNot(ctx, Sick{})
 	}
-	return nil
+	return t.whyNot(ctx, nil)
+}
+
+// whyNot tells what status has to say beside a comparison that came to err. A server that cannot tell how its cluster stands says why, and
+// that is the error then.
+func (t *Terminal) whyNot(ctx context.Context, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askPatience)
+	defer cancel()
+	s, why := clusterNow(ctx, t)
+	if why != nil {
+		if err == nil {
+			return nil // they were compared
+		}
+		return why
+	}
+	for _, trouble := range s.Troubles {
+		t.log("warning", "%s", trouble)
+	}
+	return err
 }
 
 func (t *Terminal) writeComparison(c *stream.Comparison) {

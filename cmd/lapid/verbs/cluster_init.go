@@ -48,14 +48,28 @@ const wishPatience = 3 * time.Second
 // errNoCluster: what cluster verbs need.
 var errNoCluster = errors.New("lapid.yaml has no section cluster: this server is one for itself (lapid cluster keys makes such sections)")
 
+// errAtRelay: what verbs of nodes say at a relay.
+var errAtRelay = errors.New("this is a relay, which follows the nodes without etcd and holds a copy of what they send: run this at a node")
+
+// isNode refuses what is for nodes at another server.
+func isNode(s *config.Setup) error {
+	switch {
+	case s.Own.Relay.On():
+		return errAtRelay
+	case !s.Own.Cluster.On():
+		return errNoCluster
+	}
+	return nil
+}
+
 // initCluster writes the wish down and, where a server runs, waits for what it says.
 func initCluster(ctx context.Context, t *Terminal, wish string) error {
 	s, err := t.Setup()
 	if err != nil {
 		return err
 	}
-	if !s.Own.Cluster.On() {
-		return errNoCluster
+	if err := isNode(s); err != nil {
+		return err
 	}
 	back, err := s.Data().AsOwner()
 	if err != nil {

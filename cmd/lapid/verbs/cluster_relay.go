@@ -40,6 +40,11 @@ func (k *keysFlags) relayWanted(nodes []clusterNode) error {
 		}
 		taken[name] = true
 	}
+	for _, address := range k.from {
+		if !config.NodeAddress(address) {
+			return fmt.Errorf("--from %q is no address of a node: write host:port of its cluster.listen, such as 192.0.2.11:7422", address)
+		}
+	}
 	if len(k.relays) > 0 && len(k.from) == 0 && len(nodes) == 0 {
 		return fmt.Errorf("whom shall the relay follow? Name the nodes (a=192.0.2.11 …), or their addresses with --from 192.0.2.11:7422,192.0.2.12:7422")
 	}

@@ -76,8 +76,8 @@ func (t *Terminal) ofHistory(ctx context.Context, into any, server func(*admin.C
 	if err != nil {
 		return err
 	}
-	if !setup.Own.Cluster.On() {
-		return errNoCluster
+	if err := isNode(setup); err != nil {
+		return err
 	}
 	c, err := admin.Dial(ctx, setup.Socket())
 	if errors.Is(err, admin.ErrNotRunning) {
@@ -228,12 +228,22 @@ advanced. Writes wait meanwhile and are not refused. It is done by itself when a
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				err := client.ClusterHand(c.Context(), node)
 				if err == nil {
-					t.success("another node writes now")
+					t.success("%s", writesNow(c.Context(), t))
 				}
 				return err
 			})
 		},
 	}
+}
+
+// writesNow says who writes after the writing was handed over.
+func writesNow(ctx context.Context, t *Terminal) string {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	if s, err := clusterNow(ctx, t); err == nil && s.Writer.Node != "" {
+		return fmt.Sprintf("node %s writes now", s.Writer.Node)
+	}
+	return "another node writes now: lapid cluster status says which"
 }
 
 // clusterForget is cluster forget.
