@@ -118,6 +118,20 @@ func TestClusterStatus(t *testing.T) {
 		t.Errorf("the log: %s %s", r.out, r.err)
 	}
 
+	foreign := write(t, t.TempDir(), "cluster.key", stream.NewSealLine())
+	for variable, words := range map[string]string{"": "Configuration test done", "CS_LAPI_SECRET=" + strings.Repeat("another secret, ", 8): "runs with another CS_LAPI_SECRET", "LAPID_CLUSTER_SEAL_FILE=" + foreign: "cluster.seal_file must be the same"} {
+		var env []string
+		if variable != "" {
+			env = []string{variable}
+		}
+		p := start(t, env, "serve", "-t", "-c", filepath.Join(dir, "c", "config.yaml"))
+		if code := p.wait(t); (code == 0) != (variable == "") || !strings.Contains(p.out.String(), words) {
+			t.Errorf("a trial with %.32q: exit code %d, and no %q:\n%s", variable, code, words, p.out)
+		}
+	}
+
+	importAt(t, at, dir)
+
 	gone := func() { // what a node was ends in good order
 		signal("c", syscall.SIGTERM)
 		await(t, "c has ended", func() bool { return errors.Is(syscall.Kill(pids["c"], 0), syscall.ESRCH) })
@@ -187,6 +201,35 @@ func TestClusterStatus(t *testing.T) {
 	}
 	if code := nodes.wait(t); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// importAt imports at a node that follows: several chunks, a named list twice, and what is refused. The others know it when it returns.
+func importAt(t *testing.T, at func(node string, args ...string) result, dir string) {
+	t.Helper()
+	var lines strings.Builder
+	for i := range 25_000 {
+		fmt.Fprintf(&lines, "10.9.%d.%d\n", i>>8, i&255)
+	}
+	many, few := write(t, dir, "many.txt", lines.String()), write(t, dir, "few.txt", "198.51.100.1\n198.51.100.2\n")
+	if r := at("c", "decisions", "import", "-i", many, "--format", "values", "--batch-name", "many", "--batch", "10000"); r.exit != 0 || !strings.Contains(r.out+r.err, "25000") {
+		t.Errorf("an import at a node that follows: %+v", r)
+	}
+	if r := at("b", "decisions", "import", "-i", few, "--format", "values", "--batch-name", "many"); r.exit == 0 || !strings.Contains(r.err, "there is a batch") {
+		t.Errorf("an import that the node that writes refuses: %+v", r)
+	}
+	for _, file := range []string{many, few} {
+		if r := at("b", "decisions", "import", "-i", file, "--format", "values", "--name", "drop", "--replace", "--allow-shrink"); r.exit != 0 {
+			t.Errorf("a named list at a node that follows: %+v", r)
+		}
+	}
+	for _, node := range []string{"a", "b", "c"} {
+		if r := at(node, "decisions", "list", "-o", "raw", "--origin", "lists"); strings.Count(r.out, "198.51.100.") != 2 || strings.Contains(r.out, "10.9.") {
+			t.Errorf("node %s has of the list: %+v", node, r)
+		}
+	}
+	if r := at("a", "decisions", "delete", "--batch-name", "many"); r.exit != 0 || !strings.Contains(r.out+r.err, "25000") {
+		t.Errorf("the import is taken back at another node: %+v", r)
 	}
 }
 

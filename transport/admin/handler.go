@@ -86,16 +86,18 @@ type Handler struct {
 	program string // version shown in Status
 	log     *slog.Logger
 	verbs   map[string]http.HandlerFunc
-	most    int64        // bytes of a request body, and of a chunk of an import
-	batches sync.Mutex   // held while a name is looked for and taken
-	awaits  atomic.Int32 // that are under way
-	ending  atomic.Bool  // the server was told to stop: imports end behind the chunk that is under way
+	streams map[string]http.HandlerFunc // those that read their request by themselves, of any length
+	most    int64                       // bytes of a request body, and of a chunk of an import
+	batches sync.Mutex                  // held while a name is looked for and taken
+	awaits  atomic.Int32                // that are under way
+	ending  atomic.Bool                 // the server was told to stop: imports end behind the chunk that is under way
 }
 
 // NewHandler makes the handler of one engine, which must be running (Run) for
 // as long as requests come. program is the version that Status tells.
 func NewHandler(e *engine.Engine, program string, log *slog.Logger) *Handler {
 	h := &Handler{Troubles: e.Troubles, engine: e, program: program, log: log, most: maxBody}
+	h.streams = map[string]http.HandlerFunc{"/lists/replace": h.replaceList, "/decisions/import": h.importDecisions}
 	h.verbs = map[string]http.HandlerFunc{
 		"/status": verb(h.status),
 		"/ready":  verb(h.ready),
@@ -202,12 +204,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.moveIn(w, r)
 		return
 	}
-	if r.Method == http.MethodPost && r.URL.Path == "/lists/replace" {
-		h.replaceList(w, r)
-		return
-	}
-	if r.Method == http.MethodPost && r.URL.Path == "/decisions/import" {
-		h.importDecisions(w, r)
+	if stream := h.streams[r.URL.Path]; r.Method == http.MethodPost && stream != nil {
+		if h.elsewhere(r.Context(), r.URL.Path) {
+			h.passStream(w, r, stream)
+			return
+		}
+		stream(w, r)
 		return
 	}
 	serve, ok := h.verbs[r.URL.Path]

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"lapid/engine"
@@ -17,8 +18,8 @@ import (
 )
 
 // Beside other servers that share the history (Handler.Peers) verbs that write are passed on, whole,
-// to the one that writes, and answered as it does, once what they did is known here too. Those
-// whose request has no end of its own (Streams) are not: they say who writes nothing here.
+// to the one that writes, and answered as it does, once what they did is known here too. Imports and
+// lists, whose request may be of any length, are passed on as they come, and are kept nowhere on the way.
 
 // passedOperator is who asks, as the server knows it where the verb came.
 type passedOperator struct {
@@ -90,6 +91,46 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, serve http.Handle
 	}
 }
 
+// passStream has the writer answer a verb that reads its request by itself, as it comes, or serve does, if this server has become
+// it. What was sent to a writer that vanishes is sent to no other: its client is told that it may be stored.
+func (h *Handler) passStream(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) {
+	ctx, out := r.Context(), http.NewResponseController(w)
+	if err := out.EnableFullDuplex(); err != nil {
+		fail(w, err)
+		return
+	}
+	leave, err := enterLarge(ctx)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	leave = sync.OnceFunc(leave)
+	defer leave()
+	who := passedOperator{By: operatorOf(ctx), Token: senderOf(ctx).Token, Remote: remoteOf(ctx) != nil}
+	by, err := json.Marshal(&who)
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	body := &patient{r.Body, out, importStall}
+	err = h.Peers.Pass(ctx, &peer.Request{Kind: peer.Verb, Method: r.Method, Target: r.URL.Path, Client: senderOf(ctx).Address, Who: string(by), Stream: body}, w)
+	switch {
+	case err == nil:
+	case errors.Is(err, peer.ErrHere):
+		leave() // it takes a place of its own
+		serve(w, r)
+	case errors.Is(err, peer.ErrPerhaps):
+		fail(w, &engine.Error{Kind: engine.ErrUnsure, Text: err.Error(), Cause: err})
+	default:
+		fail(w, &engine.Error{Kind: engine.ErrNotWriter, Text: err.Error(), Cause: err})
+	}
+	if err != nil && !errors.Is(err, peer.ErrHere) {
+		_ = out.Flush()
+		_, _ = io.CopyN(io.Discard, body, h.most) // so that the client reads the answer
+	}
+	_ = out.SetReadDeadline(time.Time{})
+}
+
 // ServePassed answers a verb that another server passes on. It implements peer.Handler.
 func (h *Handler) ServePassed(ctx context.Context, r *peer.Request, w http.ResponseWriter) error {
 	who := &passedOperator{}
@@ -100,7 +141,11 @@ func (h *Handler) ServePassed(ctx context.Context, r *peer.Request, w http.Respo
 	if who.Remote {
 		ctx = (&Remote{Name: who.By.Name, Address: r.Client, Token: who.Token}).On(ctx)
 	}
-	request, err := http.NewRequestWithContext(ctx, r.Method, localBase+r.Target, bytes.NewReader(r.Body))
+	body := io.Reader(bytes.NewReader(r.Body))
+	if r.Stream != nil {
+		body = r.Stream
+	}
+	request, err := http.NewRequestWithContext(ctx, r.Method, localBase+r.Target, body)
 	if err != nil {
 		return fmt.Errorf("a verb that was passed on: %w", err)
 	}

@@ -231,22 +231,38 @@ func (n *Node) passBack(answer *http.Response, r *Request, w http.ResponseWriter
 	w.WriteHeader(status)
 	_, err = w.Write(whole)
 	if err == nil && (r.Stream != nil || len(whole) == answerAtOnce) {
-		out := http.NewResponseController(w)
-		piece := make([]byte, 32<<10)
-		for err == nil {
-			var m int
-			m, err = answer.Body.Read(piece)
-			if _, failed := w.Write(piece[:m]); failed != nil {
-				return nil // the client has gone
-			}
-			_ = out.Flush()
-		}
-		if !errors.Is(err, io.EOF) {
-			panic(http.ErrAbortHandler)
-		}
-		n.reach(answer)
+		n.passOn(answer, w)
 	}
 	return nil
+}
+
+// heldBack is how much of the end of an answer waits until what it was made on is applied here: who has all of it reads what he wrote.
+const heldBack = 64
+
+// passOn writes the rest of an answer as it comes, but its end.
+func (n *Node) passOn(answer *http.Response, w http.ResponseWriter) {
+	out := http.NewResponseController(w)
+	_ = out.Flush() // the head: who sends a stream may wait for it
+	piece, held := make([]byte, heldBack+32<<10), 0
+	for {
+		m, err := answer.Body.Read(piece[held:])
+		held += m
+		if over := held - heldBack; over > 0 {
+			if _, failed := w.Write(piece[:over]); failed != nil {
+				return // the client has gone
+			}
+			_ = out.Flush()
+			held = copy(piece, piece[over:held])
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			n.reach(answer)
+			_, _ = w.Write(piece[:held])
+			return
+		case err != nil:
+			panic(http.ErrAbortHandler)
+		}
+	}
 }
 
 // ours are lines of a head that are between nodes, or of the connection.
