@@ -916,12 +916,16 @@ const (
 )
 
 // Look asks the kernel about a socket. An end of this side that is not acknowledged
-// counts as a byte. It costs two system calls or three.
+// counts as a byte. It costs two system calls or three, and more only where a signal, such
+// as the runtime's own, comes between: a quiet socket is then asked about again.
 func Look(fd int) (s Sight) {
 	p := pollFd{fd: int32(fd), events: pollIn | syscall.EPOLLRDHUP}
-	var now syscall.Timespec
-	if _, _, errno := syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0); errno != 0 {
-		return Sight{Broken: true}
+	for errno := syscall.EINTR; errno == syscall.EINTR; {
+		var now syscall.Timespec
+		_, _, errno = syscall.RawSyscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+		if errno != 0 && errno != syscall.EINTR {
+			return Sight{Broken: true}
+		}
 	}
 	s.Ended = p.seen&(syscall.EPOLLRDHUP|syscall.EPOLLHUP) != 0
 	s.Broken = p.seen&syscall.EPOLLERR != 0

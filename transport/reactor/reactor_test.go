@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -552,4 +553,39 @@ func TestParkedTooLong(t *testing.T) {
 	if line, err := r.ReadString('\n'); line != "(wait)\n" {
 		t.Fatal(line, err)
 	}
+}
+
+// TestLookAmongSignals asks about a quiet socket on a thread that gets one signal after the
+// other, as those of a busy process get from the runtime: it is never taken for a broken one.
+func TestLookAmongSignals(t *testing.T) {
+	t.Parallel()
+	pair, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(pair[0])
+	defer syscall.Close(pair[1])
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	here := syscall.Gettid()
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		for sent := 0; ; sent++ {
+			select {
+			case <-done:
+				return
+			default:
+				_, _, _ = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(here), uintptr(syscall.SIGURG))
+			}
+		}
+	}()
+	for range 200_000 {
+		if s := Look(pair[0]); s != (Sight{}) {
+			t.Errorf("a quiet socket: %+v", s)
+			break
+		}
+	}
+	close(done)
+	<-over
 }
