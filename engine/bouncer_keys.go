@@ -181,7 +181,7 @@ func (v *View) mayRotate(b *Bouncer, key KeyHash, now int64, grace time.Duration
 		return refused("has the same key as '%s': delete it, and add it again with a key of its own", other)
 	}
 	if grace > 0 && len(v.KeysOf(b.KeyHash, now)) >= mostKeys {
-		return refused("has %d keys that are good: end them with --grace 0, or wait", mostKeys)
+		return refused("has %d keys that are good: end them with a grace of 0, or wait", mostKeys)
 	}
 	return v.unusedKey(key)
 }

@@ -100,7 +100,7 @@ func (w *inquiry) bouncers() error {
 		return notFound(NounBouncer, w.asked.Bouncer)
 	}
 	if w.unranked > 0 {
-		w.note("of some bouncers with --max-entries that are far behind it is not known whether they were told: they count as not")
+		w.note("of some bouncers with max-entries that are far behind it is not known whether they were told: they count as not")
 	}
 	slices.SortStableFunc(w.rows, func(a, b rowStanding) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.place, b.place), cmp.Compare(a.row.LastPull(), b.row.LastPull()))

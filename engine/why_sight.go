@@ -141,7 +141,7 @@ func (w *inquiry) crowding(s *Sight, r *record) string {
 	if s.MaxEntries == 0 || w.first(s, r, uint64(w.view.revision)+1) {
 		return ""
 	}
-	return fmt.Sprintf("--max-entries %d: as many come first by --priority %s", s.MaxEntries, s.Priority)
+	return fmt.Sprintf("max-entries %d: as many come first by priority %s", s.MaxEntries, s.Priority)
 }
 
 // first reports whether a decision is on one of the targets that come first for a sight with a bound, at

@@ -35,7 +35,7 @@ func TestAddRefuses(t *testing.T) {
 		{"decisions add -i 192.0.2.1 -d -4h", 1, "", "~is over at once"},
 		{"decisions add -i 192.0.2.1 -d 999999d", 1, "", says("API error: decision duration '999999d' is too long: the longest are 106751d and 2562047h; 'forever' stands for it")},
 		{"decisions add -i 192.0.2.1 -d 99999999h", 1, "", "~is too long"},
-		{"decisions add -i 192.0.2.1 --type=", 1, "", says("a decision needs a type: --type ban, captcha, throttle")},
+		{"decisions add -i 192.0.2.1 --type=", 1, "", says("a decision needs a type: ban, captcha, throttle")},
 		{"decisions add -i 192.0.2.1 --type Ban", 1, "", says("no bouncer acts on the type 'Ban': write it as 'ban'")},
 		{"decisions add --scope Ipp -v x -t captch", 0, "", "level=warning msg=\"scope 'Ipp' is none that bouncers know: did you mean Ip?\"\nlevel=warning msg=\"type 'captch' is none that bouncers know: did you mean captcha?\"\nlevel=info msg=\"Decision successfully added\"\n"},
 		{"decisions add --scope username -v bob -t mfa", 0, "", "level=info msg=\"Decision successfully added\"\n"},

@@ -125,8 +125,8 @@ func protected(view *engine.View, q *NewDecision, scope engine.Scope, now int64)
 	case len(m) == 0:
 		return "", nil
 	case !q.Bypass:
-		return "", &engine.Error{Kind: engine.ErrRefused, Text: fmt.Sprintf(
-			"%s is allowlisted by item %s, use --bypass-allowlist to add the decision anyway", q.Value, reasons(m))}
+		return "", &engine.Error{Kind: engine.ErrRefused, Noun: engine.NounAllowlist, Text: fmt.Sprintf(
+			"%s is allowlisted by item %s", q.Value, reasons(m))}
 	case !view.AllowlistsWin():
 		return "", nil
 	}

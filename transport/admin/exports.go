@@ -179,7 +179,7 @@ func (h *Handler) exportWarnings(x *engine.Export) (list []string) {
 		list = append(list, fmt.Sprintf("there is no allowlist '%s': nothing is left out for it", name))
 	}
 	if x.Auth == engine.ExportNone && len(x.AllowFrom) == 0 {
-		list = append(list, "anybody who reaches this server may have the export: say --allow-from, or another --auth")
+		list = append(list, "anybody who reaches this server may have the export: say from which addresses alone (allow-from), or choose another auth")
 	}
 	if slices.ContainsFunc(x.Types, func(kind string) bool { return kind != "ban" }) {
 		list = append(list, "devices drop whatever is on their list: other types than ban become drops")

@@ -243,7 +243,7 @@ func (h *Handler) importChunk(ctx context.Context, c *chunk) error {
 	}
 	view := h.engine.View()
 	if c.first && view.HasBatch(engine.Batch{Name: c.head.Batch}) {
-		return &engine.Error{Kind: engine.ErrExists, Text: fmt.Sprintf("there is a batch %q already: give another name, or --append to add to it", c.head.Batch)}
+		return &engine.Error{Kind: engine.ErrExists, Text: fmt.Sprintf("there is a batch %q already: give another name", c.head.Batch)}
 	}
 	if c.head.Dry {
 		return nil

@@ -116,6 +116,14 @@ func (p *placed) Close() error {
 	return p.Conn.Close()
 }
 
+// CloseWrite ends what is sent and goes on taking what comes: net/http asks for it before it gives up a client that still sends.
+func (p *placed) CloseWrite() error {
+	if half, ok := p.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 type placedKey struct{}
 
 // withConn notes the connection in the context of its requests.

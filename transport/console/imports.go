@@ -48,6 +48,8 @@ type importWords struct {
 	Skip                          bool   // what cannot be used is left out, instead of refusing all
 }
 
+var errLongList = &fault{http.StatusRequestEntityTooLarge, fmt.Sprintf("the list has more than %d MiB, as it is sent or once it is unpacked: give it in parts", maxImport>>20)}
+
 // unusable is an entry that cannot be used, and why.
 type unusable struct {
 	Place string `json:"place"`
@@ -130,17 +132,20 @@ func (s *Server) prepareList(ctx context.Context, from io.Reader, w *importWords
 	if err := p.words(w, &judge); err != nil {
 		return nil, err
 	}
-	in, err := inputs.Text(from)
+	sent := &tooLong{in: from}
+	in, err := inputs.Text(sent)
 	guessed := p.format == ""
 	if err == nil && guessed {
 		p.format, err = inputs.Recognize(in)
 	}
+	unpacked := &bounded{in, maxImport}
 	if err == nil {
-		err = p.read(ctx, s.options.Engine, &bounded{in, maxImport}, &judge)
+		err = p.read(ctx, s.options.Engine, unpacked, &judge)
 	}
-	var large *http.MaxBytesError
 	switch {
-	case err == nil, errors.As(err, &large), ctx.Err() != nil:
+	case sent.err != nil, err != nil && unpacked.left <= 0: // which formats tell as one of theirs
+		return nil, errLongList
+	case err == nil, ctx.Err() != nil:
 		return p, err
 	case guessed && p.format != "":
 		return nil, bad(fmt.Sprintf("%v (it was read as %s, by its beginning: %s)", err, p.format, inputs.Expected[p.format]))
@@ -240,6 +245,18 @@ func (p *preparedList) read(ctx context.Context, e *engine.Engine, in io.Reader,
 	return err
 }
 
+// tooLong is a body that keeps the error of one that is longer than may be sent.
+type tooLong struct {
+	in  io.Reader
+	err *http.MaxBytesError // nil: it is not, so far
+}
+
+func (t *tooLong) Read(p []byte) (int, error) {
+	n, err := t.in.Read(p)
+	_ = err != nil && errors.As(err, &t.err)
+	return n, err
+}
+
 // bounded is a reader that ends with an error behind so many bytes: what was packed may be much longer than
 // what was sent.
 type bounded struct {
@@ -292,7 +309,7 @@ func (s *Server) storeList(q *request, p *preparedList, dry bool) (*importOutcom
 	}, func(in *admin.Imported) { out.add(in) })
 	if err != nil && len(out.Alerts) > 0 {
 		status, detail := statusOf(err)
-		return nil, &fault{status, fmt.Sprintf("%s: %d of %d decisions are stored, as the batch %s: \"decisions delete --batch-name\" takes them back", detail, out.Count, p.total, head.Batch)}
+		return nil, &fault{status, fmt.Sprintf("%s: %d of %d decisions are stored, as the batch %s: ending that batch takes them back", detail, out.Count, p.total, head.Batch)}
 	}
 	return out, err
 }

@@ -1,10 +1,13 @@
 package console
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"io"
 	"mime/multipart"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
@@ -66,7 +69,7 @@ func TestImportList(t *testing.T) {
 	} {
 		b.is(400, "POST", list+query, body)
 	}
-	if status, text, _ := b.ask("POST", list, b.tokens[operator], gzipped(strings.Repeat("# filler\n", maxImport/8))); status != 400 || !strings.Contains(text, "more than 64 MiB") {
+	if status, text, _ := b.ask("POST", list, b.tokens[operator], gzipped(strings.Repeat("# filler\n", maxImport/8))); status != 413 || !strings.Contains(text, "more than 64 MiB") {
 		t.Errorf("a list that is long once it is unpacked: %d %s", status, text)
 	}
 	for range mostReading {
@@ -74,6 +77,55 @@ func TestImportList(t *testing.T) {
 	}
 	b.is(503, "POST", list, "192.0.2.9")
 }
+
+// A list that is too long is refused with one status and one sentence, in the API and on the page.
+func TestTooLongLists(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	long := strings.Repeat("# filler\n", maxImport/8)
+	const says = "the list has more than 64 MiB, as it is sent or once it is unpacked: give it in parts"
+	if status, text, _ := b.ask("POST", "/admin/v1/decisions/import/list", b.tokens[operator], long); status != 413 || !strings.Contains(text, says) {
+		t.Errorf("in the API: %d %s", status, text)
+	}
+	has(t, "on the page", b.visitor().enter(operator).upload(413, "feed.txt", long), says)
+}
+
+// Who is refused early and sends on finds the answer all the same, whether he waits to be told to go on or not.
+func TestRefusedUploads(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	const size = 8 << 20
+	for i, c := range []struct{ path, token, head, want string }{
+		{"/decisions/import/list", b.tokens[viewer], "Expect: 100-continue\r\n", "403"}, {"/decisions/import/list", b.tokens[viewer], "", "403"}, {"/decisions/import/list", "x", "Expect: 100-continue\r\n", "401"},
+		{"/decisions/import/list?format=json", b.tokens[operator], "Expect: 100-continue\r\n", "400"}, {"/decisions/import/list?color=red", b.tokens[operator], "", "400"}, {"/decisions", b.tokens[operator], "Expect: 100-continue\r\n", "4"},
+		{"/nothing", b.tokens[operator], "Expect: 100-continue\r\n", "404"},
+	} {
+		conn, err := net.Dial("tcp", b.server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "POST /admin/v1%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n%s\r\n", c.path, c.token, size, c.head)
+		_, _ = io.Copy(conn, io.LimitReader(zeros{}, size)) // all of it, before the answer is looked at; it fails where the server has given up
+		answers := bufio.NewReader(conn)
+		got, err := http.ReadResponse(answers, nil)
+		if err == nil && got.StatusCode == http.StatusContinue {
+			got, err = http.ReadResponse(answers, nil)
+		}
+		if err != nil || !strings.HasPrefix(got.Status, c.want) {
+			t.Errorf("%d, %s: %v %v, want %s", i, c.path, got, err, c.want)
+			continue
+		}
+		if text, err := io.ReadAll(got.Body); err != nil || !strings.Contains(string(text), "request_id") {
+			t.Errorf("%d, %s: %q, %v", i, c.path, text, err)
+		}
+	}
+}
+
+// zeros are without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // upload sends the form of a list with a file, as a browser does.
 func (v *visitor) upload(want int, file, content string, fields ...string) string {
@@ -163,4 +215,31 @@ func TestPreparedLists(t *testing.T) {
 	if len(l.of) != 1 || l.take("y", large) != nil || l.take("x", large) == nil || l.take("x", large) != nil {
 		t.Errorf("%d wait", len(l.of))
 	}
+}
+
+// What is refused is said in the words of who asked: no flags of the command line, no types of the program.
+func TestRefusalsInOwnWords(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.is(201, "POST", "/admin/v1/allowlists", `{"name":"office"}`)
+	b.is(200, "POST", "/admin/v1/allowlists/office/items", `{"items":[{"value":"198.51.100.0/24"}]}`)
+	b.is(201, "POST", "/admin/v1/decisions/import/list?batch=feed", "203.0.113.3")
+	for line, says := range map[string]string{
+		"/decisions/import/list?batch=feed 203.0.113.4":                     "give another name",
+		`/decisions/import/list [{"value":7}]`:                              `\"value\" is of the kind number, and a string is asked for`,
+		`/decisions {"value":"198.51.100.7"}`:                               "bypass_allowlist adds the decision anyway",
+		`/decisions {"value":7}`:                                            `\"value\" is of the kind number, and a string is asked for`,
+		`/decisions {"value":"192.0.2.1","dry_run":"yes"}`:                  `\"dry_run\" is of the kind string, and true or false is asked for`,
+		`/decisions/import {"items":[{"value":"192.0.2.1","duration":{}}]}`: "a string is asked for",
+		`/bouncers {"name":"x","sight":{"origins":"crowdsec"}}`:             "a list is asked for",
+		`/bouncers []`: "an object is asked for",
+	} {
+		path, body, _ := strings.Cut(line, " ")
+		status, text, _ := b.ask("POST", "/admin/v1"+path, b.tokens[admins], body)
+		if status/100 != 4 || !strings.Contains(text, says) || strings.Contains(text, "--") || strings.Contains(text, "Go ") {
+			t.Errorf("%s: %d %s", line, status, text)
+		}
+	}
+	page := b.visitor().enter(operator).read("POST", "/decisions/add", form([]string{"value", "198.51.100.7", "type", "ban", "duration", "4h"}), 409)
+	has(t, "a page", page, "tick “Also if an allowlist covers it”")
 }

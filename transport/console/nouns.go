@@ -103,10 +103,23 @@ func (s *Server) addDecision(q *request) error {
 		return q.answer(http.StatusOK, map[string]any{"dry_run": true, "new": look.New, "known": look.Known})
 	}
 	warning, err := q.admin.AddDecision(q.Context(), &d)
+	if errors.Is(err, engine.ErrRefused) {
+		return q.allowlisted(err)
+	}
 	if err != nil {
 		return err
 	}
 	return q.answer(http.StatusCreated, map[string]any{"count": 1, "warning": warning})
+}
+
+// allowlisted says of a decision that an allowlist refuses how it is added anyway: on a page by its switch, else by its field.
+func (q *request) allowlisted(err error) error {
+	anyway := "bypass_allowlist adds the decision anyway"
+	if viewOf(q.Request) != nil {
+		anyway = "tick “Also if an allowlist covers it” to add it anyway"
+	}
+	status, detail := statusOf(err)
+	return &fault{status, detail + ": " + anyway}
 }
 
 // ended is which decisions ended, or would.

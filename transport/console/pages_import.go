@@ -111,7 +111,7 @@ const (
 
 func unreadableForm(err error) error {
 	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
-		return err
+		return errLongList
 	}
 	return bad("the form cannot be read: " + err.Error())
 }

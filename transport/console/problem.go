@@ -3,9 +3,11 @@ package console
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"lapid/engine"
+	"lapid/transport/console/site"
 )
 
 // problem is a failure as clients get it (RFC 9457).
@@ -49,7 +51,7 @@ func statusOf(err error) (int, string) {
 	}
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
-		return http.StatusRequestEntityTooLarge, "the body is longer than may be sent here"
+		return http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is longer than the %s that may be sent here", site.Bytes(large.Limit))
 	}
 	for _, k := range []struct {
 		kind   error

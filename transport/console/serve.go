@@ -21,6 +21,7 @@ import (
 
 	"lapid/engine"
 	"lapid/transport/admin"
+	"lapid/transport/inputs"
 )
 
 // requestID is the header that names a request in answers and in the log.
@@ -69,12 +70,45 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, &fault{http.StatusForbidden, "the request comes from another site's page"})
 		return
 	}
+	if r.ContentLength != 0 {
+		body := &sentBody{ReadCloser: r.Body}
+		r = r.WithContext(r.Context())
+		r.Body = body
+		defer body.linger(w)
+	}
 	_, pattern := s.routes.Handler(r)
 	if pattern == "" {
 		s.noRoute(w, r)
 		return
 	}
 	s.routes.ServeHTTP(w, r)
+}
+
+// lingerFor is for how long what a client still sends is taken when it has its answer, lingerMost how much of it, in bytes.
+const lingerFor, lingerMost = 5 * time.Second, 2 * maxImport
+
+// sentBody is what a client sends.
+type sentBody struct {
+	io.ReadCloser
+	ended bool // it was read to its end
+}
+
+func (b *sentBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err == io.EOF
+	return n, err
+}
+
+// linger lets a client find its answer that still sends, or begins to, as one may that expects to be told to go on: a
+// connection that is closed on what comes takes the answer back with it.
+func (b *sentBody) linger(w http.ResponseWriter) {
+	if b.ended {
+		return
+	}
+	c := http.NewResponseController(w)
+	if c.Flush() == nil && c.SetReadDeadline(time.Now().Add(lingerFor)) == nil {
+		_, _ = io.CopyN(io.Discard, b, lingerMost)
+	}
 }
 
 // noRoute is 404, or 405 with the methods that there are.
@@ -264,7 +298,7 @@ func (q *request) read(into any) error {
 		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 			return err
 		}
-		return bad("the body is not what is asked for: " + strings.TrimPrefix(err.Error(), "json: "))
+		return bad("the body is not what is asked for: " + strings.TrimPrefix(inputs.Wording(err).Error(), "json: "))
 	}
 	if d.More() {
 		return bad("the body has more than one JSON value")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -335,12 +336,38 @@ func readNDJSON(in io.Reader, to *Sink) error {
 	return lines.Err()
 }
 
+// Wording says of a value that encoding/json could not take which field it is, what it is, and what is asked for, in
+// the words of JSON. Another error is returned as it is.
+func Wording(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	wanted := "an object"
+	switch wrong.Type.Kind() {
+	case reflect.String:
+		wanted = "a string"
+	case reflect.Bool:
+		wanted = "true or false"
+	case reflect.Slice, reflect.Array:
+		wanted = "a list"
+	case reflect.Int, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint32, reflect.Uint64, reflect.Float64:
+		wanted = "a number"
+	}
+	name := "the value"
+	if path := strings.Split(wrong.Field, "."); wrong.Field != "" {
+		path = slices.DeleteFunc(path, func(part string) bool { return strings.ToLower(part) != part }) // a type's, which is part of another
+		name = fmt.Sprintf("%.100q", strings.Join(path, "."))
+	}
+	return fmt.Errorf("%s is of the kind %s, and %s is asked for", name, wrong.Value, wanted)
+}
+
 // object takes an object that was read, or could not be.
 func (to *Sink) object(where Place, err error, o *jsonObject) error {
 	var wrong *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &wrong):
-		to.Complain(where, err)
+		to.Complain(where, Wording(err))
 		return nil
 	case err != nil:
 		return fmt.Errorf("%s: unable to parse json: %w", where, err)
@@ -356,7 +383,7 @@ func (to *Sink) object(where Place, err error, o *jsonObject) error {
 func (to *Sink) alert(where Place, a *jsonObject) error {
 	var ds []jsonDecision
 	if err := json.Unmarshal(a.Decisions, &ds); err != nil {
-		to.Complain(where, err)
+		to.Complain(where, Wording(err))
 		return nil
 	}
 	for i := range ds {

@@ -32,7 +32,7 @@ func TypeDoubt(kind string) (doubt string, err error) {
 	lower := strings.ToLower(kind)
 	switch {
 	case kind == "":
-		return "", fmt.Errorf("a decision needs a type: --type %s", strings.Join(KnownTypes, ", "))
+		return "", fmt.Errorf("a decision needs a type: %s", strings.Join(KnownTypes, ", "))
 	case kind != lower && slices.Contains(KnownTypes, lower):
 		return "", fmt.Errorf("no bouncer acts on the type '%s': write it as '%s'", kind, lower)
 	}

@@ -172,7 +172,7 @@ func addDecision(ctx context.Context, t *Terminal, f *targetFlags, n *admin.NewD
 			warning, err = client.AddDecision(ctx, n)
 		}
 		if errors.Is(err, engine.ErrRefused) {
-			return err // an allowlist, in the contract's words
+			return fmt.Errorf("%w, use --bypass-allowlist to add the decision anyway", err) // in the contract's words
 		}
 		if err != nil {
 			return apiError(err)

@@ -616,6 +616,9 @@ func sendImport(ctx context.Context, t *Terminal, client *admin.Client, i *impor
 		bar.at(done)
 	})
 	bar.clear()
+	if errors.Is(err, engine.ErrExists) {
+		err = fmt.Errorf("%w, or --append to add to it", err)
+	}
 	if err == nil && short {
 		err = cmp.Or(ctx.Err(), ErrInterrupted)
 	}
