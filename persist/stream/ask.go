@@ -75,7 +75,6 @@ func (l *Log) try(ctx context.Context, e *endpoint, patience time.Duration, r re
 	}
 	l.pace.note(time.Since(start))
 	e.well()
-	l.answered.Store(steady())
 	return resp, true, l.sameEtcd(resp.Header, before)
 }
 

@@ -32,7 +32,6 @@ type Log struct {
 		cluster  atomic.Uint64
 		revision atomic.Int64 // the highest that was seen
 	}
-	answered    atomic.Int64          // when etcd last answered, steady
 	confirmed   atomic.Int64          // when a confirm was last answered, steady; 0: never
 	confirmedAt atomic.Int64          // when the last one began
 	unconfirmed atomic.Pointer[error] // why the last one was not answered; nil: it was

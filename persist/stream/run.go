@@ -128,7 +128,7 @@ func (c *campaign) follow(ctx context.Context) {
 	case <-ctx.Done():
 	case <-timer.C:
 		if l.options.NeverWrites || steady() < l.lastSign()+int64(silence) {
-			return // a pulse
+			return // it came as the time was over
 		}
 		if err := c.try(ctx); err != nil && ctx.Err() == nil {
 			if why := explain(err).Error(); why != c.said {

@@ -46,43 +46,6 @@ func (l *Log) beginSigns() {
 	l.mu.Unlock()
 }
 
-// A Pulse is a sign of life that the writer sends to other nodes without etcd.
-type Pulse struct {
-	Node  string `json:"node"`
-	Start string `json:"start"`
-	Term  int64  `json:"term"`
-	// Answered is how long ago etcd last answered the writer.
-	Answered time.Duration `json:"answered"`
-}
-
-// PulseEvery is how often the writer sends one.
-const PulseEvery = 200 * time.Millisecond
-
-// pulseCounts is how long ago etcd may last have answered a writer whose pulse counts: one that is cut off from etcd
-// is to be deposed, however loud it is.
-const pulseCounts = 2 * time.Second
-
-// Pulse returns the sign of life of now; ok is false for a node that does not write.
-func (l *Log) Pulse() (p Pulse, ok bool) {
-	r := l.reigning()
-	if r == nil {
-		return p, false
-	}
-	return Pulse{l.options.Node, l.start, r.term, time.Duration(steady() - l.answered.Load())}, true
-}
-
-// Heard takes a pulse that came from another node. Those of other terms than the newest known, of another process
-// than the one that writes, or of a writer without etcd count for nothing.
-func (l *Log) Heard(p Pulse) {
-	l.mu.Lock()
-	w := l.writer
-	counts := p.Term == w.Term && p.Start == w.Start && p.Node == w.Node && p.Answered >= 0 && p.Answered < pulseCounts
-	if counts {
-		l.signs.at = steady()
-	}
-	l.mu.Unlock()
-}
-
 // watchAgain is the longest pause before something that failed is watched anew; it doubles up to that.
 const watchAgain = time.Second
 
