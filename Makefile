@@ -27,7 +27,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push cluster-crash soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
+.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push cluster-crash cluster-upgrade soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,11 @@ push: ## kill a real server 50 times while a thousand polls are held and 200 eve
 
 cluster-crash: ## strike one of three nodes KILLS times (1000) under writers and bouncers, and look for an order of all that was answered; CUT=1: each in a network of its own, cut off, too (root)
 	$(GO) test -count=1 -timeout 0 -v -run '^TestClusterCrash$$' ./cmd/lapid -cluster.kills $(KILLS) $(if $(CUT),-cluster.cut)
+
+cluster-upgrade: build ## replace three nodes of the program of commit FROM (HEAD~1) by those of this one, one after the other, under writers and a bouncer
+	rm -rf .run/upgrade && mkdir -p .run/upgrade && git worktree add -q --force --detach .run/upgrade/from $(or $(FROM),HEAD~1)
+	cd .run/upgrade/from && CGO_ENABLED=0 $(GO) build -trimpath -o ../lapid-from ./cmd/lapid; s=$$?; git worktree remove --force . ; exit $$s
+	DIR=.run/upgrade/nodes ./.ci/cluster-upgrade "$(CURDIR)/.run/upgrade/lapid-from" "$(CURDIR)/bin/lapid"
 
 soak: ## keep a real server busy for SOAK (10m), every answer checked, and see that it grows by nothing
 	$(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./cmd/lapid -soak $(SOAK)

@@ -18,8 +18,8 @@ type logProcessor struct {
 }
 
 // startLogProcessor copies the package's configuration, points it at a server and at a log file of its
-// own, and waits until it follows that file.
-func startLogProcessor(t *testing.T, credentials string) *logProcessor {
+// own, and waits until it follows that file. Inside is what stands in front of a command that has to reach the server.
+func startLogProcessor(t *testing.T, credentials string, inside ...string) *logProcessor {
 	t.Helper()
 	needs(t, "crowdsec", "/etc/crowdsec/config.yaml", "/var/lib/crowdsec/hub/.index.json")
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func startLogProcessor(t *testing.T, credentials string) *logProcessor {
 		fmt.Sprintf("filenames:\n  - %s\nlabels:\n  type: syslog\n", lp.log))
 	config := filepath.Join(etc, "config.yaml")
 	mustWrite(t, config, fmt.Sprintf(logProcessorConfig, etc, data, credentials))
-	lp.program = start(t, "the log processor", "crowdsec", "-c", config, "-no-api")
+	lp.program = start(t, "the log processor", append(inside, "crowdsec", "-c", config, "-no-api")...)
 	await(t, "the log processor stands at the end of its log", func() (bool, string) {
 		if err := lp.alive(); err != nil {
 			t.Fatal(err)
