@@ -85,7 +85,7 @@ func (w *decisionWalk) walk(ctx context.Context) {
 	looked := 0
 	w.sieve.eachDecision(first, last, w.descending, func(n slot, r *record) bool {
 		looked++
-		w.sieve.state.pace.step(looked)
+		w.sieve.state.pace.glance(looked)
 		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
 			return false
 		}

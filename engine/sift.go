@@ -59,7 +59,7 @@ func (v *View) SiftDecisions(ctx context.Context, f *Filter, as AsOf, yield func
 	p, looked := newSieve(v, f, as.Revision, as.At, nil, false), 0
 	p.eachDecision(1, math.MaxUint64-1, true, func(_ slot, r *record) bool {
 		looked++
-		v.state.pace.step(looked)
+		v.state.pace.glance(looked)
 		if looked%lookedAtOnce == 0 && ctx.Err() != nil {
 			return false
 		}

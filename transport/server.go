@@ -136,6 +136,10 @@ func (s *Server) tick(stop <-chan struct{}) {
 // at any time by any goroutine, before Run and after it to no effect.
 func (s *Server) Help() { s.front.Help() }
 
+// Rest is Help for who has worked for so long at what nobody waits for within milliseconds: after that it leaves
+// the processor to live queries and polls for as long, while some come. Any goroutine, at any time, as Help.
+func (s *Server) Rest(worked time.Duration) { s.front.Rest(worked) }
+
 // MemoryBound is how much memory connections, requests and the answers to slow
 // readers can take together, in bytes. Long heads are paid for out of the same
 // memory as bodies.

@@ -27,6 +27,8 @@ const (
 	Key = "bench-key-0123456789abcdef012345"
 	// agent is a User-Agent of the two parts that a login wants.
 	agent = "bench/1"
+
+	configFile = "config.yaml"
 )
 
 //go:embed config.yaml
@@ -53,21 +55,24 @@ type LAPI struct {
 	token   string
 }
 
-// Setting changes the configuration of a Local API before it is written; dir is its folder.
-type Setting func(dir, config string) string
+// Setting changes the files of a Local API, by name, before they are written; dir is its folder.
+type Setting func(dir string, files map[string]string)
 
 // WithAccessLog has each request written to a file: its lines are information, which else is not logged here.
-func WithAccessLog(dir, config string) string {
-	config = strings.ReplaceAll(config, "log_level: warning", "log_level: info")
-	return strings.Replace(config, "log_media: stdout", "log_media: file\n  log_dir: "+filepath.Join(dir, "log"), 1)
+func WithAccessLog(dir string, files map[string]string) {
+	config := strings.ReplaceAll(files[configFile], "log_level: warning", "log_level: info")
+	files[configFile] = strings.Replace(config, "log_media: stdout", "log_media: file\n  log_dir: "+filepath.Join(dir, "log"), 1)
 }
+
+// WithoutAudit writes no audit.
+func WithoutAudit(_ string, files map[string]string) { files["lapid.yaml"] = "audit: {off: true}\n" }
 
 // withTLS is a server of TLS alone, which takes certificates of clients. The configuration ends within
 // api.server.
 func withTLS(own *Certificates) Setting {
-	return func(_, config string) string {
-		return fmt.Sprintf("%s    tls:\n      cert_file: %s\n      key_file: %s\n      ca_cert_path: %s\n      bouncers_allowed_ou: [%s]\n",
-			config, own.ServerFile, own.KeyFile, own.CAFile, unit)
+	return func(_ string, files map[string]string) {
+		files[configFile] += fmt.Sprintf("    tls:\n      cert_file: %s\n      key_file: %s\n      ca_cert_path: %s\n      bouncers_allowed_ou: [%s]\n",
+			own.ServerFile, own.KeyFile, own.CAFile, unit)
 	}
 }
 
@@ -114,13 +119,14 @@ func (y *Yard) newLAPI(ctx context.Context, name string, settings []Setting, com
 	}
 	_, port, _ := strings.Cut(l.metrics, ":")
 	text := strings.NewReplacer("@DIR@", l.dir, "@LISTEN@", l.address, "@METRICS@", port).Replace(config)
-	for _, set := range settings {
-		text = set(l.dir, text)
-	}
-	for file, text := range map[string]string{
-		"config.yaml": text, "profiles.yaml": profiles, "hub/.index.json": "{}",
+	files := map[string]string{
+		configFile: text, "profiles.yaml": profiles, "hub/.index.json": "{}",
 		"simulation.yaml": "", "console.yaml": "", "acquis.yaml": "", "data/.keep": "", "log/.keep": "",
-	} {
+	}
+	for _, set := range settings {
+		set(l.dir, files)
+	}
+	for file, text := range files {
 		file = filepath.Join(l.dir, file)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 			return nil, err
@@ -129,7 +135,7 @@ func (y *Yard) newLAPI(ctx context.Context, name string, settings []Setting, com
 			return nil, err
 		}
 	}
-	l.serve, l.cli = commands(filepath.Join(l.dir, "config.yaml"))
+	l.serve, l.cli = commands(filepath.Join(l.dir, configFile))
 	credentials := filepath.Join(l.dir, "credentials.yaml")
 	for _, verb := range [][]string{
 		{"machines", "add", machine, "-p", password, "-f", credentials, "-u", "http://" + l.address, "--force"},
@@ -166,8 +172,13 @@ func (l *LAPI) answers(ctx context.Context) error {
 
 // CLI runs one of the operator's verbs.
 func (l *LAPI) CLI(ctx context.Context, verb ...string) error {
-	_, err := l.yard.run(ctx, append(l.cli[:len(l.cli):len(l.cli)], verb...)...)
+	_, err := l.Said(ctx, verb...)
 	return err
+}
+
+// Said runs one and gives what it printed.
+func (l *LAPI) Said(ctx context.Context, verb ...string) (string, error) {
+	return l.yard.run(ctx, append(l.cli[:len(l.cli):len(l.cli)], verb...)...)
 }
 
 // Cost runs one of the operator's verbs and tells what that took. program is this one: it has a verb

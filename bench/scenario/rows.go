@@ -49,6 +49,13 @@ const (
 	rowViews       = "views"
 	rowViewsMemory = "views memory"
 	rowIngest      = "ingest"
+	rowAudit       = "audit"
+	rowConsole     = "console"
+	rowConsoleIn   = "console commits"
+	rowPolls       = "export polls"
+	rowRender      = "export render"
+	rowExact       = "export aggregation"
+	rowRenderKept  = "export memory"
 	rowImport      = "import"
 	rowImportP99   = "import readers"
 	rowImportLate  = "import readers ms"
@@ -117,6 +124,13 @@ func Rows(p *Pace, ten int) []report.Row {
 		{Key: rowViews, What: fmt.Sprintf("%d bouncers in %d views follow over their connections, at %s decisions, server CPU beside without views", viewers, len(views), size), Bound: atMost(2, 1.5, "×")},
 		{Key: rowViewsMemory, What: "memory of these views, four of them with 1000 to 10 000 entries", Bound: atMost(64, 16, "MB")},
 		{Key: rowIngest, What: fmt.Sprintf("alerts/s of %d writers, synced, beside Pebble alone", writers), Bound: atLeast(0.5, 0.8, "×")},
+		{Key: rowAudit, What: fmt.Sprintf("alerts of %d writers, server CPU of an alert with the audit beside without", writers), Bound: atMost(1.05, 0, "×")},
+		{Key: rowConsole, What: fmt.Sprintf("live query p99 beside %d open consoles and a CSV of %s decisions, beside calm", consoles, size), Bound: atMost(1.5, 0, "×")},
+		{Key: rowConsoleIn, What: "the same of alerts that are posted one by one, until they are stored", Bound: atMost(1.5, 0, "×")},
+		{Key: rowPolls, What: fmt.Sprintf("polls of %s devices for an unchanged list of %s, 304s/s beside live queries", count(devices), count(p.Size/10)), Bound: atLeast(0.8, 1, "×")},
+		{Key: rowRender, What: "first pull of a list of " + size + " as plain text, server CPU", Bound: atMost(300, 0, "ms")},
+		{Key: rowExact, What: "the same aggregated exactly", Bound: atMost(2000, 0, "ms")},
+		{Key: rowRenderKept, What: "memory kept for a list and its gzip, in their bytes", Bound: atMost(1.1, 0, "×")},
 		{Key: rowImport, What: "import of " + size + " decisions through the CLI", Bound: atMost(4, 2.5, "s")},
 		{Key: rowImportP99, What: "readers' p99 during the import beside their calm p99", Bound: atMost(5, 2, "×")},
 		{Key: rowImportLate, What: "readers' p99 during the import", Bound: atMost(2, 1, "ms")},

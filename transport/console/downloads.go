@@ -20,7 +20,8 @@ import (
 
 // A list is told whole, as one revision has it, as a file: every row that the filter of the page lets through, the
 // newest first. It is written while memory is walked, so it takes none, and the one who reads slowly is waited
-// for by nobody; nothing is looked at once he has gone.
+// for by nobody; nothing is looked at once he has gone. Bouncers' connections are looked after between rows, and
+// while bouncers ask, a file has half of a processor.
 
 // pieceSize is how many bytes of a file are written at once.
 const pieceSize = 64 << 10
@@ -28,9 +29,22 @@ const pieceSize = 64 << 10
 // fileKinds are the formats of a file with their types.
 var fileKinds = map[string]string{"csv": "text/csv; charset=utf-8", "json": "application/json", "ndjson": "application/x-ndjson"}
 
+// How many turns of a loop, as engine.Pace counts them, a row takes as long as: some microseconds, and for that of
+// an alert the disk is asked.
+const (
+	turnsOfDecision = 4
+	turnsOfAlert    = 16
+	// turnsAtOnce are done between two rests.
+	turnsAtOnce = 256
+)
+
 // rowFile is a file on its way. It is for one goroutine.
 type rowFile struct {
 	q    *request
+	pace func(turn int) // engine.Pace
+	rest func(worked time.Duration)
+	turn int
+	from time.Time         // of the work since the last rest
 	head map[string]string // of the answer, once it begins
 	out  *bufio.Writer
 	kind string
@@ -40,8 +54,8 @@ type rowFile struct {
 }
 
 // file reads the format that is asked for, and makes the file of it. columns are those of csv.
-func (w *words) file(q *request, noun string, as engine.AsOf, columns []string) *rowFile {
-	f := &rowFile{q: q, kind: w.plain("format")}
+func (s *Server) file(w *words, q *request, noun string, as engine.AsOf, columns []string) *rowFile {
+	f := &rowFile{q: q, pace: s.options.Engine.Pace, rest: s.options.Rest, from: time.Now(), kind: w.plain("format")}
 	if f.kind == "" {
 		f.kind = "csv"
 	}
@@ -95,10 +109,12 @@ func (f *rowFile) Write(piece []byte) (int, error) {
 	return f.q.w.Write(piece)
 }
 
-// row writes one; false: the client takes no more. cells are of csv, shown of the other formats.
-func (f *rowFile) row(cells func() []string, shown any) bool {
+// row writes one, which took so many turns; false: the client takes no more. cells are of csv, shown of the other formats.
+func (f *rowFile) row(turns int, cells func() []string, shown any) bool {
 	var err error
-	if f.rows++; f.csv != nil {
+	f.rows++
+	f.work(turns)
+	if f.csv != nil {
 		line := cells()
 		for i, cell := range line {
 			line[i] = visible.Cell(cell)
@@ -115,6 +131,17 @@ func (f *rowFile) row(cells func() []string, shown any) bool {
 		err = errors.Join(err, f.json.Encode(shown))
 	}
 	return err == nil && f.q.Context().Err() == nil
+}
+
+// work is told of the turns that were done.
+func (f *rowFile) work(turns int) {
+	before := f.turn / turnsAtOnce
+	f.turn += turns
+	f.pace(f.turn - 1)
+	if f.rest != nil && f.turn/turnsAtOnce > before {
+		f.rest(time.Since(f.from))
+		f.from = time.Now()
+	}
 }
 
 // end sends the rest. err is why there is no more; an answer that has begun is cut off then, which the client sees.
@@ -165,13 +192,13 @@ func (s *Server) exportDecisions(q *request) error {
 	as := engine.AsOf{Revision: view.Revision(), At: s.options.Engine.Now()}
 	var filter engine.Filter
 	w.decisions(&filter, as.At)
-	f := w.file(q, "decisions", as, decisionColumns)
+	f := s.file(w, q, "decisions", as, decisionColumns)
 	if err := w.err(); err != nil || q.Method == http.MethodHead {
 		return f.end(err)
 	}
 	return f.end(view.SiftDecisions(q.Context(), &filter, as, func(d engine.Decision) bool {
 		shown := decisionOf(d, as.At)
-		return f.row(shown.cells, &shown)
+		return f.row(turnsOfDecision, shown.cells, &shown)
 	}))
 }
 
@@ -184,7 +211,7 @@ func (s *Server) exportAlerts(q *request) error {
 	as := engine.AsOf{Revision: view.Revision(), At: s.options.Engine.Now()}
 	var filter engine.Filter
 	w.alerts(&filter, as.At)
-	f := w.file(q, "alerts", as, alertColumns)
+	f := s.file(w, q, "alerts", as, alertColumns)
 	if err := w.err(); err != nil || q.Method == http.MethodHead {
 		return f.end(err)
 	}
@@ -197,7 +224,7 @@ func (s *Server) exportAlerts(q *request) error {
 		if broken = err; err != nil {
 			return false
 		}
-		return f.row(func() []string { return alertCells(a, row.Decisions) }, a)
+		return f.row(turnsOfAlert, func() []string { return alertCells(a, row.Decisions) }, a)
 	})
 	return f.end(errors.Join(err, broken))
 }

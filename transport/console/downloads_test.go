@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -227,4 +228,32 @@ func (p *places) count() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all
+}
+
+// Who makes a long file leaves the processor to others now and then.
+func TestFilesRest(t *testing.T) {
+	t.Parallel()
+	var rests atomic.Int64
+	b := newBench(t, func(o *Options) {
+		o.Rest = func(worked time.Duration) {
+			if worked >= 0 {
+				rests.Add(1)
+			}
+		}
+	})
+	a := &engine.Alert{Scenario: "s", StartAt: engine.StampOf(b.rig.Now()), StopAt: engine.StampOf(b.rig.Now())}
+	const rows = 5 * turnsAtOnce / turnsOfDecision
+	for i := range rows {
+		a.Decisions = append(a.Decisions, engine.NewDecision{Duration: "4h", Scope: engine.ScopeIP, Value: fmt.Sprintf("10.0.%d.%d", i/256, i%256), Type: "ban", Origin: "cscli", Scenario: "s"})
+	}
+	if _, err := b.rig.AddAlerts(t.Context(), "", []*engine.Alert{a}, b.rig.Now().UnixNano()); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"csv", "ndjson"} {
+		rests.Store(0)
+		_, text, _ := b.ask("GET", "/admin/v1/decisions/export?format="+format, b.tokens[viewer], "")
+		if n := strings.Count(text, "\n"); n < rows || rests.Load() != 5 {
+			t.Errorf("%s: %d rests were taken for %d lines", format, rests.Load(), n)
+		}
+	}
 }

@@ -78,7 +78,6 @@ type top struct {
 func (s *Server) overviewPage(q *request) error {
 	m := s.options.Engine.Metrics()
 	d := overviewShown{Machines: m.Machines, Waiting: m.MachinesWaiting, Queued: m.Queued, Memory: memoryInUse(), Up: s.begun}
-	d.Alerts, _ = s.options.Engine.View().Counts()
 	d.count(s, &m)
 	var err error
 	if d.Bouncers, err = s.bouncersInAll(q, &d.Concerns); err != nil {
@@ -91,7 +90,9 @@ func (s *Server) overviewPage(q *request) error {
 	if err := s.call(q, "GET /admin/v1/alerts", asked{query: url.Values{"limit": {"8"}}, into: &newest}); err != nil {
 		return err
 	}
-	d.Newest = newest.Items
+	if d.Newest = newest.Items; newest.Total != nil {
+		d.Alerts = *newest.Total
+	}
 	hour := shownRates(s.rates.since(s.options.Engine.Now()/int64(time.Second)-3600, 60), 60)
 	d.SparkRunning, d.SparkAlerts, d.SparkDecisions = spark(hour.Running), spark(hour.Alerts), spark(hour.Begun)
 	return s.page(q, "overview", "Overview", &d)

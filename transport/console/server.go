@@ -71,6 +71,10 @@ type Options struct {
 	Audit   func(audit.Note) // optional: is told who logged in, and who was refused. It must not wait
 
 	Surroundings func() Surroundings // optional: what the server stands on. It must not wait
+
+	// Rest is called by who has worked for so long at a long answer, and leaves the processor to bouncers, if some
+	// ask, for some milliseconds at most. Optional.
+	Rest func(worked time.Duration)
 }
 
 // Surroundings are what the server stands on, as the first page looks at it.

@@ -34,7 +34,7 @@ func flags(name string, pace scenario.Pace) (*flag.FlagSet, *settings) {
 	s := &settings{pace: pace}
 	f.StringVar(&s.lapid, "lapid", "", "lapid program to measure (default: built from this repository)")
 	f.StringVar(&s.dir, "dir", "", "folder for the servers' files, kept (default: a temporary one)")
-	f.StringVar(&s.only, "only", "", "measure these rows only: live, nginx, redis, haproxy, tls, handshakes, access log, list, flat, allocations, empty, follow, startup, crowd, seen, held, events, reconnect, views, ingest, import, memory, restart, pause, siege, reference")
+	f.StringVar(&s.only, "only", "", "measure these rows only: live, nginx, redis, haproxy, tls, handshakes, access log, audit, console, export, list, flat, allocations, empty, follow, startup, crowd, seen, held, events, reconnect, views, ingest, import, memory, restart, pause, siege, reference")
 	f.IntVar(&s.pace.Reference, "reference", pace.Reference, "decisions beside the reference; 0: not beside it")
 	f.IntVar(&s.pace.Size, "size", pace.Size, "number of decisions")
 	return f, s

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"syscall"
+	"time"
 
 	"lapid/transport/auth"
 	"lapid/transport/console"
@@ -32,7 +33,7 @@ func (p *program) openConsole() error {
 		Engine: p.engine, Verbs: p.verbs, Logger: p.log.Logger, Listen: c.Listen, Hosts: c.Hosts, TLS: c.Encrypted(), CertFile: c.CertFile, KeyFile: c.KeyFile,
 		ClientCAFile: c.CAFile, AllowedUnits: c.AllowedUnits, BasePath: c.BasePath, Proxies: proxies, ReadOnly: c.ReadOnly, LookupURL: c.LookupURL, Zone: zone,
 		Metrics: *figures, Reload: p.askReload, Audit: p.auditor.Note, Description: openapi.Access(p.setup.Own.OpenAPI),
-		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic, Surroundings: p.surroundings.attention,
+		Config: func() any { return p.inForce.Load() }, Traffic: p.traffic, Surroundings: p.surroundings.attention, Rest: p.rest,
 	}
 	if o.TLS && len(o.AllowedUnits) > 0 {
 		o.Certified = func(state *tls.ConnectionState) error { return p.gate.Certified(auth.NewPeer(state), o.AllowedUnits) }
@@ -48,6 +49,13 @@ func (p *program) openConsole() error {
 	}
 	p.verbs.Console = p.console.URL
 	return nil
+}
+
+// rest has who works for the console leave the processor to bouncers.
+func (p *program) rest(worked time.Duration) {
+	if api := p.helper.Load(); api != nil {
+		api.Rest(worked)
+	}
 }
 
 // noteInForce notes what may be told of the configuration. Nothing of it is secret.
