@@ -7,6 +7,7 @@
 #   make packages ARCHES=amd64          one of them
 #   make packages VERSION=0.2.0         in place of the tag's, or of what is before the next
 #   make packages QUICK=yes             packed less tightly, in a third of the time
+#   make packages SIGN=FILE             SHA256SUMS is signed by this key of SSH's, too
 set -euo pipefail
 cd "$(dirname "$0")/../../../.."
 
@@ -32,7 +33,7 @@ unset GOOS GOARCH GOFLAGS
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$out"
-rm -f "$out"/lapid_* "$out"/lapid-* "$out/SHA256SUMS"
+rm -f "$out"/lapid_* "$out"/lapid-* "$out"/SHA256SUMS{,.sig}
 
 build() { # architecture: the program of it, once
   [ -f "$work/lapid.$1" ] || CGO_ENABLED=0 GOOS=linux GOARCH=$1 $GO build -trimpath -buildvcs=false \
@@ -123,4 +124,5 @@ for arch in ${ARCHES:-amd64 arm64}; do
   for job in "${jobs[@]}"; do wait "$job"; done
 done
 (cd "$out" && LC_ALL=C sha256sum lapid[_-]* >SHA256SUMS)
+[ -z "${SIGN:-}" ] || ssh-keygen -q -Y sign -f "$SIGN" -n lapid "$out/SHA256SUMS"
 ls -l "$out"

@@ -21,8 +21,10 @@ type built struct{ dir, deb, rpm, archive, sbom string }
 func build(t *testing.T) *built {
 	t.Helper()
 	dir := t.TempDir()
+	key := filepath.Join(t.TempDir(), "key")
+	say(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 	c := exec.Command("./packages.sh")
-	c.Env = append(os.Environ(), "DIST="+dir, "ARCHES="+runtime.GOARCH, "QUICK=yes", "VERSION=0.1.9")
+	c.Env = append(os.Environ(), "DIST="+dir, "ARCHES="+runtime.GOARCH, "QUICK=yes", "VERSION=0.1.9", "SIGN="+key)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("packages.sh: %v\n%s", err, out)
 	}
@@ -189,6 +191,7 @@ func checkSums(t *testing.T, b *built) {
 	if out, err := c.CombinedOutput(); err != nil || strings.Count(string(out), ": OK") != 4 {
 		t.Errorf("sha256sum: %v\n%s", err, out)
 	}
+	say(t, "sh", "-c", "ssh-keygen -Y check-novalidate -n lapid -s "+b.dir+"/SHA256SUMS.sig <"+b.dir+"/SHA256SUMS")
 	var list struct{ Components []struct{ Name string } }
 	text, err := os.ReadFile(b.sbom)
 	if err == nil {
