@@ -92,7 +92,7 @@ func (h *Handler) activity(ctx context.Context, q *ActivityRequest) (*ActivityPa
 		return nil, err
 	}
 	view := h.engine.View()
-	m := &activityMerge{handler: h, view: view, request: q, adders: map[uint64]int{}}
+	m := &activityMerge{handler: h, view: view, request: q, adders: map[uint64]adder{}}
 	if err := m.begin(); err != nil {
 		return nil, err
 	}
@@ -111,14 +111,20 @@ type activityMerge struct {
 	view    *engine.View
 	request *ActivityRequest
 	page    ActivityPage
-	n       int            // entries that stay
-	adders  map[uint64]int // alert → entry that says who has added it
-	failed  error          // of reading the audit
+	n       int              // entries that stay
+	adders  map[uint64]adder // by alert
+	failed  error            // of reading the audit
 
 	// Where the readers stand.
 	place engine.ActivityPlace
 	row   uint64 // rows of smaller numbers come next; 0: the newest
 	cut   bool
+}
+
+// adder is an entry that says who has added an alert by hand.
+type adder struct {
+	*ActivityEntry
+	at int // among the page's; -1: it is not asked for, and names alone
 }
 
 // begin finds the place from which the page goes on.
@@ -215,14 +221,17 @@ func (m *activityMerge) add(e *ActivityEntry) {
 			Alert uint64 `json:"alert"`
 		}
 		if json.Unmarshal([]byte(e.After), &of) == nil && of.Alert != 0 {
-			m.adders[of.Alert] = len(m.page.Entries)
+			m.adders[of.Alert] = adder{e, len(m.page.Entries)}
+		}
+		if !m.wants(e.Kind) {
+			m.adders[of.Alert] = adder{e, -1}
+			return
 		}
 	}
-	if at, ok := m.adders[e.Alert]; ok && e.Row == 0 && e.What != "decision.ended" {
-		giver := m.page.Entries[at]
+	if giver, ok := m.adders[e.Alert]; ok && e.Row == 0 && e.What != "decision.ended" {
 		e.By, e.Address = giver.By, giver.Address
-		if giver.Row != 0 { // it says no more than this one, which gives the name from now on
-			m.page.Entries[at], m.adders[e.Alert] = nil, len(m.page.Entries)
+		if giver.Row != 0 && giver.at >= 0 { // it says no more than this one, which gives the name from now on
+			m.page.Entries[giver.at], m.adders[e.Alert] = nil, adder{e, len(m.page.Entries)}
 			m.n--
 		}
 	}
@@ -319,7 +328,7 @@ func (m *activityMerge) shows(r *engine.AuditRow) bool {
 	switch {
 	case r.Action == "alert.push", r.Action == "decision.delete" && r.Outcome == engine.AuditOK && r.Revision > m.page.Floor:
 		return false
-	case !m.wants(activityKindOf(r)):
+	case !m.wants(activityKindOf(r)) && (r.Action != "decision.add" || !m.wants("alert") && !m.wants("decision")): // it names who added them
 		return false
 	case m.request.Own != "" && r.By != (engine.Actor{Kind: engine.ActorNamedOperator, Name: m.request.Own}):
 		return false

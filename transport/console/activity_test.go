@@ -120,3 +120,21 @@ func TestActivityPage(t *testing.T) {
 	has(t, "nothing", v.get("/activity?actor=nobody"), "Nothing matches")
 	has(t, "pages", v.get("/activity?limit=1"), `rel="next"`)
 }
+
+// Who has imported a list is named, whatever kinds are asked for and whoever may see that.
+func TestActivityNamesImporters(t *testing.T) {
+	t.Parallel()
+	b := newAudited(t)
+	b.is(201, "POST", "/admin/v1/decisions/import/list?batch=feed", "203.0.113.3\n203.0.113.4")
+	for kinds, entries := range map[string]int{"": 2, "alert,decision": 2, "decision": 1, "alert": 1} {
+		list := b.is(200, "GET", "/admin/v1/activity?limit=2&kind="+kinds, "")["items"].([]any)
+		if len(list) < entries {
+			t.Fatalf("kinds %q: %v", kinds, list)
+		}
+		for _, item := range list[:entries] {
+			if e := item.(map[string]any); e["actor"] != "alice" || e["actor_kind"] != "named-operator" || e["kind"] == "operator" {
+				t.Errorf("kinds %q: %v", kinds, e)
+			}
+		}
+	}
+}

@@ -245,7 +245,7 @@ func (w *browser) seed() {
 // shownPages are the pages that everybody may see and that are looked at in each theme and width.
 var shownPages = []struct{ name, path string }{
 	{"overview", "/"}, {"activity", "/activity"}, {"decisions", "/decisions"}, {"decisions-none", "/decisions?scenario=nothing"}, {"decision-new", "/decisions/add"}, {"decisions-import", "/decisions/import"}, {"decision", "/decisions/3"}, {"decisions-matching", "/decisions/end-matching?country=DE"}, {"alerts-matching", "/alerts/delete-matching"}, {"alerts", "/alerts"}, {"alert", "/alerts/25"},
-	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
+	{"why", "/why?target=192.0.2.7"}, {"bouncers", "/bouncers"}, {"bouncer", "/bouncers/edge-fw"}, {"machines", "/machines"}, {"allowlists", "/allowlists"}, {"allowlist", "/allowlists/office"}, {"exports", "/exports"}, {"export", "/exports/edge?preview=yes"},
 	{"audit", "/audit"}, {"health", "/health-page"}, {"cluster", "/cluster"}, {"settings", "/settings"}, {"failure", "/nothing"},
 }
 
@@ -259,7 +259,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)
@@ -439,6 +439,58 @@ func addsBouncer(w *browser) {
 	w.picture("sure-light-1440")
 	w.click("#sure button[value=yes]")
 	w.shows("Deleted: edge-2-fw")
+}
+
+// editsBouncer changes what one sees, by its page, and lets it see everything again.
+func editsBouncer(w *browser) {
+	w.open("/bouncers")
+	w.click("a[href$='/bouncers/edge-fw']")
+	w.until("document.querySelector('#f-origins')")
+	w.fill("#f-origins", "crowdsec, nobody")
+	w.fill("#f-max-entries", "many")
+	w.click("form.stack .main")
+	w.shows("is no number of decisions")
+	w.until("document.querySelector('#f-origins').value==='crowdsec, nobody'") // nothing is typed twice
+	w.do(void("document.querySelector('#f-max-entries').value=''"))
+	w.fill("#f-max-entries", "1000")
+	w.fill("#f-hold", "25s"+kb.Enter)
+	w.shows("edge-fw is changed")
+	w.shows("nothing here gives decisions the origin 'nobody'")
+	w.shows("max-entries 1000")
+	w.picture("bouncer-changed-light-1440")
+	w.click("button[name=see_all]")
+	w.until("document.readyState==='complete' && !document.querySelector('button[name=see_all]') && document.body.innerText.includes('edge-fw is changed')")
+}
+
+// makesExports adds a list for a device, changes it, gives it another secret, and deletes it.
+func makesExports(w *browser) {
+	w.open("/exports")
+	w.click("details.panel summary")
+	w.fill("#name", "router")
+	w.click("details.panel .main")
+	w.until("document.querySelector('#secret')")
+	w.open("/exports/router")
+	w.until("document.querySelector('#f-limit')")
+	w.fill("#f-limit", "many")
+	w.click("main form .main")
+	w.shows("is no number of entries")
+	w.do(void("document.querySelector('#f-limit').value=''"))
+	w.fill("#f-limit", "1000")
+	w.click("main form .main")
+	w.shows("router is changed")
+	w.until("document.querySelector('#f-limit').value==='1000'")
+	w.click("form[action$='/exports/rotate'] button")
+	w.until("document.querySelector('#secret')")
+	w.click("a.button[href$='/exports/router']")
+	w.until("document.querySelector('button[name=end]')")
+	w.click("button[name=end]")
+	w.until("document.querySelector('#sure[open]')")
+	w.click("#sure button[value=yes]")
+	w.shows("Only the newest secret is good")
+	w.click("button[data-confirm^='Delete router']")
+	w.until("document.querySelector('#sure[open]')")
+	w.click("#sure button[value=yes]")
+	w.shows("router is deleted")
 }
 
 func quoted(text string) string {

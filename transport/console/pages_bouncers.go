@@ -77,9 +77,9 @@ func (s *Server) sightFields(b *admin.Bouncer, sent url.Values) (fields, ticks [
 	fields = []formField{
 		{Name: "origins", Label: "Origins", Hint: "crowdsec, cscli, cscli-import, lists, CAPI; all if none"}, {Name: "not-origins", Label: "Not these origins"},
 		{Name: "scopes", Label: "Scopes", Hint: "ip, range, as, country …"}, {Name: "types", Label: "Types", Hint: "ban, captcha …"},
-		{Name: "scenarios-containing", Label: "Scenarios that contain"}, {Name: "not-containing", Label: "Scenarios that do not contain"},
-		{Name: "allowlist", Label: "Allowlists that hide from it alone"}, {Name: "max-entries", Label: "Decisions at most"},
-		{Name: "priority", Label: "Which come first of more", Choices: []string{"local-first", "newest", "longest"}},
+		{Name: "scenarios-containing", Label: "Scenarios with"}, {Name: "not-containing", Label: "Scenarios without"},
+		{Name: "allowlist", Label: "Hidden by allowlists"}, {Name: "max-entries", Label: "Decisions at most"},
+		{Name: "priority", Label: "First of more", Choices: []string{"local-first", "newest", "longest"}},
 		{Name: "max-duration", Label: "No longer duration than", Hint: "such as 24h; it is told again before it is over"}, {Name: "min-duration", Label: "No shorter duration than"},
 		{Name: "hold", Label: "Polls are held for", Value: admin.HoldWord(b.Hold), Hint: "such as 25s, 60s at most; off; none: if it asks. Advised: " + b.HoldAdvice()},
 	}

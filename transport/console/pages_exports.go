@@ -89,12 +89,12 @@ func fieldsOf(x *admin.Export, sent url.Values) (fields, ticks []formField) {
 	}
 	fields = []formField{
 		{Name: "format", Label: "Format", Value: x.Format, Choices: admin.ExportFormats()}, {Name: "types", Label: "Types", Value: words(x.Types)},
-		{Name: "origins", Label: "Origins", Value: words(x.Origins)}, {Name: "scenarios_containing", Label: "Scenarios that contain", Value: words(x.Containing)},
+		{Name: "origins", Label: "Origins", Value: words(x.Origins)}, {Name: "scenarios_containing", Label: "Scenarios with", Value: words(x.Containing)},
 		{Name: "family", Label: "Addresses of", Value: x.Family, Choices: []string{"both", "ipv4", "ipv6"}}, {Name: "limit", Label: "Entries at most", Value: limit},
-		{Name: "order", Label: "What is kept of more", Value: x.Order, Choices: []string{"local-first", "newest", "longest"}}, {Name: "allowlists", Label: "Allowlists that free, all if none", Value: words(x.Allowlists)},
-		{Name: "options", Label: "Options of the format", Value: words(x.Options)}, {Name: "path", Label: "Another path", Value: x.Path},
-		{Name: "auth", Label: "Devices say who they are by", Value: x.Auth, Choices: exportAuths}, {Name: "user", Label: "User of basic", Value: x.User},
-		{Name: "allow_from", Label: "From these addresses alone", Value: words(x.AllowFrom)}, {Name: "allowed_ou", Label: "Units of certificates", Value: words(x.OUs)},
+		{Name: "order", Label: "What is kept of more", Value: x.Order, Choices: []string{"local-first", "newest", "longest"}}, {Name: "allowlists", Label: "Allowlists that free", Hint: "all if none", Value: words(x.Allowlists)},
+		{Name: "options", Label: "Options of format", Value: words(x.Options)}, {Name: "path", Label: "Another path", Value: x.Path},
+		{Name: "auth", Label: "Who devices are", Value: x.Auth, Choices: exportAuths}, {Name: "user", Label: "User of basic", Value: x.User},
+		{Name: "allow_from", Label: "Only from addresses", Value: words(x.AllowFrom)}, {Name: "allowed_ou", Label: "Units of certificates", Value: words(x.OUs)},
 	}
 	ticks = []formField{
 		{Name: "aggregate", Label: "neighbours become ranges, exactly", On: x.Aggregate}, {Name: "no_allowlists", Label: "allowlists free nothing here", On: x.NoAllowlists},

@@ -46,7 +46,7 @@ func newPeople[T any](s *Server, q *request, path string) (*peopleShown[T], erro
 	if err := s.call(q, "GET /admin/v1"+path, asked{query: query, into: &list}); err != nil {
 		return nil, err
 	}
-	d := &peopleShown[T]{Rows: list.Items, Shown: fmt.Sprintf("%s %s on this page", site.Count(len(list.Items)), path[1:]), Form: viewOf(q.Request).form}
+	d := &peopleShown[T]{Rows: list.Items, Shown: "On this page: " + site.Count(len(list.Items)), Form: viewOf(q.Request).form}
 	d.First, d.Next = s.around(path, query, list.Next)
 	return d, nil
 }
