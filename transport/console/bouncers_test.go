@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"lapid/engine"
 	"lapid/transport/admin"
@@ -114,5 +115,34 @@ func TestBouncerPolls(t *testing.T) {
 	}
 	if _, err := b.server.options.Verbs.ClientOf(&admin.Remote{Name: "admin-1"}).EditBouncer(t.Context(), &admin.EditedBouncer{Name: "nobody", Edit: admin.BouncerEdit{SeeAll: true}}); err == nil {
 		t.Error("a bouncer that is not there was edited")
+	}
+}
+
+// Bouncers and machines that have gone silent are shown first, and deleted by name: who comes by meanwhile is spared.
+func TestPrunes(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	for _, name := range []string{"fw", "awake"} {
+		b.is(201, "POST", "/admin/v1/bouncers", `{"name":"`+name+`"}`)
+		b.is(201, "POST", "/admin/v1/machines", `{"name":"`+name+`"}`)
+	}
+	b.rig.Advance(25 * time.Hour)
+	v := b.visitor().enter(admins)
+	for _, noun := range []string{"bouncers", "machines"} {
+		v.read(http.MethodPost, "/"+noun+"/prune", form([]string{"silence", "24h"}), 400)
+		has(t, noun+" that are silent", v.send("/"+noun+"/prune", "silence", "24h", "do", "try"), `name="silent" value="fw"`, "these 2")
+		if out := b.is(200, "POST", "/admin/v1/"+noun+"/prune", `{"silence":"24h","dry_run":true}`); out["count"] != 2. || out["dry_run"] != true {
+			t.Errorf("%s that would go: %v", noun, out)
+		}
+	}
+	now := b.rig.Now().UnixNano()
+	b.rig.Heartbeat("awake", now)
+	b.is(200, "DELETE", "/admin/v1/bouncers/awake", "")
+	b.is(201, "POST", "/admin/v1/bouncers", `{"name":"awake"}`)
+	for _, noun := range []string{"bouncers", "machines"} {
+		has(t, "pruned "+noun, v.send("/"+noun+"/prune", "silence", "24h", "silent", "fw", "silent", "awake"), "1 deleted")
+		b.is(404, "GET", "/admin/v1/"+noun+"/fw", "")
+		b.is(200, "GET", "/admin/v1/"+noun+"/awake", "")
+		has(t, "none", v.send("/"+noun+"/prune", "silence", "24h", "do", "try"), "None of them")
 	}
 }

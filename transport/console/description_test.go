@@ -232,6 +232,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/bouncers/edge-fw", "")
 	w.does(409, "POST", "/admin/v1/bouncers/edge-fw/rotate", `{"key":"a-key-of-thirty-two-characters-or-more"}`)
 	w.does(404, "POST", "/admin/v1/bouncers/nobody/rotate", `{}`)
+	w.does(200, "POST", "/admin/v1/bouncers/prune", `{"silence":"24h","dry_run":true}`)
+	w.does(400, "POST", "/admin/v1/bouncers/prune", `{"silence":"1s"}`)
 	w.does(200, "DELETE", "/admin/v1/bouncers/edge-fw", "")
 
 	w.does(201, "POST", "/admin/v1/machines", `{"name":"edge-1"}`)
@@ -240,6 +242,8 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/machines/edge-1", "")
 	w.does(404, "GET", "/admin/v1/machines/nobody", "")
 	w.does(200, "POST", "/admin/v1/machines/edge-1/validate", "")
+	w.does(200, "POST", "/admin/v1/machines/prune", `{"silence":"24h","not_validated_only":true,"names":[]}`)
+	w.does(400, "POST", "/admin/v1/machines/prune", `{}`)
 	w.does(200, "DELETE", "/admin/v1/machines/edge-1", "")
 
 	w.does(201, "POST", "/admin/v1/allowlists", `{"name":"office","description":"our own"}`)

@@ -54,11 +54,13 @@ var sitePages = []route{
 	{method: "POST", path: "/bouncers/add", role: admins, answer: (*Server).addBouncerForm, writes: true, secret: true, asks: "POST /admin/v1/bouncers"},
 	{method: "POST", path: "/bouncers/rotate", role: admins, answer: (*Server).rotateBouncerForm, writes: true, secret: true, asks: "POST /admin/v1/bouncers/{name}/rotate"},
 	{method: "POST", path: "/bouncers/edit", role: admins, answer: (*Server).editBouncerForm, writes: true, asks: "PATCH /admin/v1/bouncers/{name}"},
+	{method: "POST", path: "/bouncers/prune", role: admins, answer: (*Server).pruneBouncersForm, writes: true, asks: "POST /admin/v1/bouncers/prune"},
 	{method: "POST", path: "/bouncers/delete", role: admins, answer: (*Server).deleteBouncerForm, writes: true, asks: "DELETE /admin/v1/bouncers/{name}"},
 	{method: "GET", path: "/bouncers/{name}", role: viewer, answer: (*Server).bouncerPage},
 	{method: "GET", path: "/machines", role: viewer, answer: (*Server).machinesPage},
 	{method: "POST", path: "/machines/add", role: admins, answer: (*Server).addMachineForm, writes: true, secret: true, asks: "POST /admin/v1/machines"},
 	{method: "POST", path: "/machines/validate", role: admins, answer: (*Server).validateMachineForm, writes: true, asks: "POST /admin/v1/machines/{name}/validate"},
+	{method: "POST", path: "/machines/prune", role: admins, answer: (*Server).pruneMachinesForm, writes: true, asks: "POST /admin/v1/machines/prune"},
 	{method: "POST", path: "/machines/delete", role: admins, answer: (*Server).deleteMachineForm, writes: true, asks: "DELETE /admin/v1/machines/{name}"},
 
 	{method: "GET", path: "/allowlists", role: viewer, answer: (*Server).allowlistsPage},

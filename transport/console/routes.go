@@ -53,6 +53,7 @@ var routes = []route{
 
 	{method: "GET", path: "/admin/v1/bouncers", role: viewer, answer: (*Server).listBouncers},
 	{method: "POST", path: "/admin/v1/bouncers", role: admins, answer: (*Server).addBouncer, writes: true, secret: true},
+	{method: "POST", path: "/admin/v1/bouncers/prune", role: admins, answer: (*Server).pruneBouncers, writes: true},
 	{method: "GET", path: "/admin/v1/bouncers/{name}", role: viewer, answer: (*Server).getBouncer},
 	{method: "PATCH", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).editBouncer, writes: true},
 	{method: "DELETE", path: "/admin/v1/bouncers/{name}", role: admins, answer: (*Server).deleteBouncer, writes: true},
@@ -60,6 +61,7 @@ var routes = []route{
 
 	{method: "GET", path: "/admin/v1/machines", role: viewer, answer: (*Server).listMachines},
 	{method: "POST", path: "/admin/v1/machines", role: admins, answer: (*Server).addMachine, writes: true, secret: true},
+	{method: "POST", path: "/admin/v1/machines/prune", role: admins, answer: (*Server).pruneMachines, writes: true},
 	{method: "GET", path: "/admin/v1/machines/{name}", role: viewer, answer: (*Server).getMachine},
 	{method: "DELETE", path: "/admin/v1/machines/{name}", role: admins, answer: (*Server).deleteMachine, writes: true},
 	{method: "POST", path: "/admin/v1/machines/{name}/validate", role: admins, answer: (*Server).validateMachine, writes: true},

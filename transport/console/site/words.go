@@ -18,7 +18,7 @@ func (s *Site) words() template.FuncMap {
 		"seg":    url.PathEscape,
 		"lookup": s.lookUp, "to": s.to, "base": func() string { return s.base },
 		"count": Count, "bytes": Bytes, "for": span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
-		"pair": pair, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,
+		"pair": pair, "list3": func(a, b, c any) []any { return []any{a, b, c} }, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
 }
 

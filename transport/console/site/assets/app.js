@@ -379,5 +379,6 @@ async function charts() {
   }));
 }
 one("#span")?.addEventListener("change", charts);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", charts); // a line has the colours of when it was drawn
 addEventListener("resize", () => { if (plot) plot.setSize({ width: one("#chart").clientWidth, height: 240 }); });
 charts();
