@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +103,39 @@ func TestForgedEntries(t *testing.T) {
 				t.Errorf("followed: %v", err)
 			}
 		})
+	}
+}
+
+// Nothing of what a commit or a node says lies in clear in etcd's files, whether it is packed, short, or in pieces.
+func TestNothingInClear(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const secret = "a-secret-that-nobody-else-may-read"
+	long := make([]byte, 3*pieceSize) // which no packing makes shorter
+	for i := range long {
+		long[i] = byte(rand.Uint32())
+	}
+	l := r.filled(secret, secret+strings.Repeat(" and so on", 1000), secret+string(long))
+	tells := &teller{log: l, facts: func() Facts { return Facts{Version: secret} }}
+	if err := tells.tell(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	files := 0
+	err := filepath.WalkDir(etcdData, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil // one that etcd has just taken away
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil
+		}
+		if files++; bytes.Contains(text, []byte(secret)) {
+			t.Errorf("%s holds it in clear", path)
+		}
+		return nil
+	})
+	if err != nil || files < 2 {
+		t.Errorf("%d files of etcd were read: %v", files, err)
 	}
 }
 

@@ -19,6 +19,9 @@ import (
 // endpoint of the one member of etcd that all tests of the package share, each below a prefix of its own.
 var etcdURL string
 
+// etcdData is where that has its data.
+var etcdData string
+
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "stream")
@@ -26,10 +29,11 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
+		etcdData = filepath.Join(dir, "data")
 		file := filepath.Join(dir, "etcd.yaml")
 		yaml := fmt.Sprintf("name: m\ndata-dir: %s\nlisten-client-urls: http://127.0.0.1:0\nadvertise-client-urls: http://127.0.0.1:0\n"+
 			"listen-peer-urls: http://127.0.0.1:0\ninitial-advertise-peer-urls: http://127.0.0.1:0\ninitial-cluster: m=http://127.0.0.1:0\nunsafe-no-fsync: true\n",
-			filepath.Join(dir, "data"))
+			etcdData)
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			panic(err)
 		}

@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -63,6 +64,10 @@ const longestStranger = 256
 
 // Write takes a line of http.Server's, each of which a caller caused.
 func (c *counted) Write(line []byte) (int, error) {
+	if bytes.HasPrefix(line, []byte("http: panic")) {
+		c.log.Error("a request of another node has panicked", "stack", string(line))
+		return len(line), nil
+	}
 	c.say("who connects to the port for other nodes is none, or breaks off: its certificate must be in force and of the cluster's authority (ca_file)", "newest", fmt.Sprintf("%.*s", longestStranger, line))
 	return len(line), nil
 }

@@ -18,7 +18,8 @@ func TestStrangersAreCounted(t *testing.T) {
 		_, _ = c.Write([]byte("http: TLS handshake error from 192.0.2.7:1: EOF\n" + strings.Repeat("x", 10_000)))
 	}
 	c.say("another message")
-	if got := strings.Count(out.String(), "\n"); got != 2 || out.Len() > 2000 {
+	_, _ = c.Write([]byte("http: panic serving 192.0.2.7: BUG"))
+	if got := strings.Count(out.String(), "\n"); got != 3 || !strings.Contains(out.String(), "level=ERROR") || out.Len() > 2000 {
 		t.Errorf("%d lines of %d bytes for a thousand strangers", got, out.Len())
 	}
 	message := ""
@@ -32,7 +33,7 @@ func TestStrangersAreCounted(t *testing.T) {
 		t.Errorf("the minute's line: %s", out.String())
 	}
 	c.tell(message)
-	if _, _ = c.Write([]byte("EOF")); strings.Count(out.String(), "\n") != 4 {
+	if _, _ = c.Write([]byte("EOF")); strings.Count(out.String(), "\n") != 5 {
 		t.Errorf("after a quiet minute the next one has no line: %s", out.String())
 	}
 }

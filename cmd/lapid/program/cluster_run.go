@@ -206,13 +206,13 @@ func (c *cluster) aside() *engine.Trouble {
 // ailmentsEvery is how often is looked for what the log is to tell of them.
 const ailmentsEvery = time.Second
 
-// tellAilments tells the log of each once, as it comes, until ctx ends; numbers in it that change do not make it another.
+// tellAilments tells the log of each once, as it comes, until ctx ends; a measure in it that changes does not make it another.
 func (c *cluster) tellAilments(ctx context.Context, log *slog.Logger) {
 	told := map[string]bool{}
 	for ; ctx.Err() == nil; pause(ctx, ailmentsEvery) {
 		now := map[string]bool{}
 		for _, said := range c.ailments() {
-			name := strings.Trim(digits.ReplaceAllString(said, "0"), " ")
+			name := measures.ReplaceAllString(said, "")
 			if now[name] = true; !told[name] {
 				log.Warn("the cluster wants to be looked at", "because", said)
 			}
@@ -224,8 +224,8 @@ func (c *cluster) tellAilments(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-// digits are numbers, with what they measure.
-var digits = regexp.MustCompile(`[-+]?[0-9][0-9.]*([mun]?s|m|h)?`)
+// measures are times and sizes, which nodes are not called.
+var measures = regexp.MustCompile(` -?([0-9.]+(h|ms|m|µs|ns|s))+| [0-9]+ of [0-9]+ MiB`)
 
 // onlyAtWriter does what the history has once for all nodes: exports of lapid.yaml, and what the environment of a container
 // gives. It is done by the node that writes, each time that it begins to.
