@@ -17,14 +17,14 @@ import (
 // built are the packages that one run of packages.sh made, for this processor.
 type built struct{ dir, deb, rpm, archive, sbom string }
 
-// build makes them, once for a test.
-func build(t *testing.T) *built {
+// build makes them, with more in the environment.
+func build(t *testing.T, more ...string) *built {
 	t.Helper()
 	dir := t.TempDir()
 	key := filepath.Join(t.TempDir(), "key")
 	say(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
 	c := exec.Command("./packages.sh")
-	c.Env = append(os.Environ(), "DIST="+dir, "ARCHES="+runtime.GOARCH, "QUICK=yes", "VERSION=0.1.9", "SIGN="+key)
+	c.Env = append(append(os.Environ(), "DIST="+dir, "ARCHES="+runtime.GOARCH, "QUICK=yes", "VERSION=0.1.9", "SIGN="+key), more...)
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("packages.sh: %v\n%s", err, out)
 	}
@@ -59,6 +59,7 @@ func TestPackages(t *testing.T) {
 		checkFiles(t, b)
 		checkSums(t, b)
 		checkByLintian(t, b)
+		checkAgain(t, b)
 	})
 	t.Run("lived", func(t *testing.T) { lived(t, b) })
 }
@@ -74,6 +75,16 @@ func checkByLintian(t *testing.T, b *built) {
 	out, err := exec.Command("lintian", "--allow-root", "--fail-on", "error", file).CombinedOutput()
 	if err != nil {
 		t.Errorf("lintian (apt-get install lintian): %v\n%s", err, out)
+	}
+}
+
+// checkAgain builds them once more, elsewhere, in other surroundings: they are the same, byte for byte.
+func checkAgain(t *testing.T, b *built) {
+	t.Helper()
+	again := build(t, "TZ=Pacific/Kiritimati", "LC_ALL=C", "USER=somebody")
+	was, now := say(t, "cat", filepath.Join(b.dir, "SHA256SUMS")), say(t, "cat", filepath.Join(again.dir, "SHA256SUMS"))
+	if was != now {
+		t.Errorf("built twice:\n%s\n%s", was, now)
 	}
 }
 
