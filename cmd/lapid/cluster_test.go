@@ -194,6 +194,9 @@ func TestClusterStatus(t *testing.T) {
 	if s, code := status("a"); code != 1 || len(s.Nodes) != 2 {
 		t.Errorf("with the member of c away: %d, %+v", code, s.Nodes)
 	}
+	if r := at("a", "cluster", "check"); r.exit != 0 || !strings.Contains(r.out, "hold the same: a, b\n") {
+		t.Errorf("a comparison without the node that left: %+v", r)
+	}
 	signal("b", syscall.SIGKILL)
 	await(t, "with b away too the exit code is 2", func() bool { _, code := status("a"); return code == 2 })
 	if err := nodes.cmd.Process.Signal(syscall.SIGTERM); err != nil {

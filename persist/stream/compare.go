@@ -15,24 +15,33 @@ type Compared struct {
 	Digest   string          `json:"digest"`
 }
 
-// Comparison is how what the nodes hold at one revision compares, of those that are alive.
+// Comparison is how what the nodes hold at one revision compares, of those that are alive; the others are named.
 type Comparison struct {
 	Revision engine.Revision `json:"revision"`
 	Alike    [][]string      `json:"alike"`            // nodes that hold the same, the most first
 	Odd      []string        `json:"odd,omitempty"`    // nodes that hold something else than most: more than half of those alive
 	Untold   []string        `json:"untold,omitempty"` // nodes that have told nothing of this revision (yet)
+	Away     []string        `json:"away,omitempty"`   // nodes that are known, and not alive: what they hold nobody knows
 }
 
 // Well reports whether all that told hold the same.
 func (c *Comparison) Well() bool { return len(c.Alike) <= 1 }
+
+// Whole reports whether every node that is known has told, and all hold the same. One that has left is known until it is forgotten.
+func (c *Comparison) Whole() bool { return c.Well() && len(c.Untold)+len(c.Away) == 0 }
 
 // ErrDiffers: this node holds something else than most at the same revision.
 var ErrDiffers = errors.New("what this node holds differs from what most nodes hold at the same revision")
 
 // compare compares at the newest revision that a node told of; nil: none did.
 func compare(nodes []Known) *Comparison {
-	nodes = slices.DeleteFunc(slices.Clone(nodes), func(k Known) bool { return !k.Alive })
 	c := &Comparison{}
+	nodes = slices.DeleteFunc(slices.Clone(nodes), func(k Known) bool {
+		if !k.Alive {
+			c.Away = append(c.Away, k.Node)
+		}
+		return !k.Alive
+	})
 	for _, k := range nodes {
 		if k.Compared != nil {
 			c.Revision = max(c.Revision, k.Compared.Revision)

@@ -8,7 +8,8 @@ import (
 	"lapid/engine"
 )
 
-// What nodes hold is compared at the newest revision that one told of; only more than half of those alive say that another is odd.
+// What nodes hold is compared at the newest revision that one told of; only more than half of those alive say that another is odd. One that
+// is not alive is named, and then it is not said of all nodes that they hold the same.
 func TestCompare(t *testing.T) {
 	t.Parallel()
 	node := func(name string, rev engine.Revision, digest string) Known {
@@ -24,17 +25,18 @@ func TestCompare(t *testing.T) {
 		nodes []Known
 		want  *Comparison
 		said  bool
+		whole bool
 	}{
-		"nobody told":           {[]Known{node("a", 0, ""), gone}, nil, false},
-		"alike":                 {[]Known{node("a", 7, "s:1"), node("b", 7, "s:1"), gone}, &Comparison{Revision: 7, Alike: [][]string{{"a", "b"}}}, false},
-		"one is odd":            {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1"), node("c", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"b", "c"}, {"a"}}, Odd: []string{"a"}}, true},
-		"two, no majority":      {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"a"}, {"b"}}}, true},
-		"no majority of all":    {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1"), node("c", 0, "")}, &Comparison{Revision: 7, Alike: [][]string{{"a"}, {"b"}}, Untold: []string{"c"}}, true},
-		"an earlier comparison": {[]Known{node("a", 6, "s:2"), node("b", 7, "s:1"), node("c", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"b", "c"}}, Untold: []string{"a"}}, false},
-		"another seal":          {[]Known{node("a", 7, "s:1"), node("b", 7, "r:2")}, &Comparison{Revision: 7, Alike: [][]string{{"a", "b"}}}, false},
+		"nobody told":           {[]Known{node("a", 0, ""), gone}, nil, false, false},
+		"alike":                 {[]Known{node("a", 7, "s:1"), node("b", 7, "s:1"), gone}, &Comparison{Revision: 7, Alike: [][]string{{"a", "b"}}, Away: []string{"z"}}, false, false},
+		"one is odd":            {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1"), node("c", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"b", "c"}, {"a"}}, Odd: []string{"a"}}, true, false},
+		"two, no majority":      {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"a"}, {"b"}}}, true, false},
+		"no majority of all":    {[]Known{node("a", 7, "s:2"), node("b", 7, "s:1"), node("c", 0, "")}, &Comparison{Revision: 7, Alike: [][]string{{"a"}, {"b"}}, Untold: []string{"c"}}, true, false},
+		"an earlier comparison": {[]Known{node("a", 6, "s:2"), node("b", 7, "s:1"), node("c", 7, "s:1")}, &Comparison{Revision: 7, Alike: [][]string{{"b", "c"}}, Untold: []string{"a"}}, false, false},
+		"another seal":          {[]Known{node("a", 7, "s:1"), node("b", 7, "r:2")}, &Comparison{Revision: 7, Alike: [][]string{{"a", "b"}}}, false, true},
 	} {
 		got := compare(c.nodes)
-		if !reflect.DeepEqual(got, c.want) || (got.said() != "") != c.said {
+		if !reflect.DeepEqual(got, c.want) || (got.said() != "") != c.said || got != nil && got.Whole() != c.whole {
 			t.Errorf("%s: %+v, which says %q; want %+v", name, got, got.said(), c.want)
 		}
 	}

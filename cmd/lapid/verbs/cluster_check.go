@@ -22,17 +22,20 @@ func clusterCheck(t *Terminal) *cobra.Command {
 A node that holds something else than most says so in its log and in /ready, follows and confirms no more, hands over if it writes,
 and joins anew at its next start: its store is put aside then. Without a majority all go on, and cluster status names them.
 
-Exit code 0: all nodes hold the same; 1: they do not, or not all of them have told within a minute.`,
+Exit code 0: all nodes hold the same; 1: they do not, or not all of them have told within a minute: a node that is away has not.
+One that has left for good does not count once it is forgotten ("lapid cluster forget", which "lapid cluster alone" does too).`,
 		RunE: func(c *cobra.Command, _ []string) error { return checkCluster(c.Context(), t) },
 	}
 }
 
 // compareWithin is how long the nodes have to make their digests, compareLook the pause between two looks. A node that has just joined
-// got what there is without that revision, so after compareAgain another one is asked for.
+// got what there is without that revision, so after compareAgain another one is asked for. One that is away may only be starting: compareAway
+// is how long it has to be heard of.
 const (
 	compareWithin = time.Minute
 	compareLook   = 500 * time.Millisecond
 	compareAgain  = 3 * time.Second
+	compareAway   = 10 * time.Second
 )
 
 func checkCluster(ctx context.Context, t *Terminal) error {
@@ -44,7 +47,8 @@ func checkCluster(ctx context.Context, t *Terminal) error {
 		if err != nil {
 			return err
 		}
-		for asked := time.Now(); ; {
+		begun := time.Now()
+		for asked := begun; ; {
 			if time.Since(asked) > compareAgain {
 				_, _ = client.ClusterCompare(ctx) // refused while one is under way
 				asked = time.Now()
@@ -54,7 +58,7 @@ func checkCluster(ctx context.Context, t *Terminal) error {
 				return err
 			}
 			if err == nil && s.Compared != nil && uint64(s.Compared.Revision) >= rev {
-				if found = s.Compared; len(found.Untold) == 0 || found.Odd != nil {
+				if found = s.Compared; found.Whole() || found.Odd != nil || len(found.Untold) == 0 && (len(found.Away) == 0 || time.Since(begun) > compareAway) {
 					return nil
 				}
 			}
@@ -78,7 +82,7 @@ func checkCluster(ctx context.Context, t *Terminal) error {
 	} else {
 		t.writeComparison(found)
 	}
-	if !found.Well() || found.Untold != nil {
+	if !found.Whole() {
 		return t.whyNot(ctx, Sick{})
 	}
 	return t.whyNot(ctx, nil)
@@ -112,6 +116,9 @@ func (t *Terminal) writeComparison(c *stream.Comparison) {
 	}
 	if c.Untold != nil {
 		t.print("not told: %s\n", strings.Join(c.Untold, ", "))
+	}
+	if c.Away != nil {
+		t.print("away, so not compared: %s\n", strings.Join(c.Away, ", "))
 	}
 	if c.Odd != nil {
 		t.print("%s\n", fmt.Sprintf("%s: stops following, and joins anew when it is restarted", strings.Join(c.Odd, ", ")))
