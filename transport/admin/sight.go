@@ -66,6 +66,23 @@ func (e *BouncerEdit) SetList(name string, list []string) error {
 	return nil
 }
 
+// Words takes a list apart that is written with commas; an empty text is an empty list, which takes a filter away. An
+// empty word is refused, for a filter that lost its words would let everything through. The error has no kind and does
+// not name the list.
+func Words(text string) ([]string, error) {
+	list := []string{}
+	if text = strings.TrimSpace(text); text == "" {
+		return list, nil
+	}
+	for word := range strings.SplitSeq(text, ",") {
+		if word = strings.TrimSpace(word); word == "" {
+			return nil, fmt.Errorf("'%.100s' has an empty word: leave it out; an empty value without any comma takes the filter away", text)
+		}
+		list = append(list, word)
+	}
+	return list, nil
+}
+
 // IsNothing reports whether an edit changes nothing at all.
 func (e *BouncerEdit) IsNothing() bool {
 	return !e.SeeAll && len(e.Words) == 0 && e.MaxEntries == nil && e.Priority == nil && e.MaxDuration == nil && e.MinDuration == nil &&

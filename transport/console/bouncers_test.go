@@ -54,7 +54,8 @@ func TestBouncerEdits(t *testing.T) {
 	}
 	has(t, "a change of one", v.send("/bouncers/edit", edited("max-entries", "1 000", "canonical", "yes")...), "fw is changed", "max-entries 1000")
 	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"scenarios-containing":["a,b"],"max-entries":5}}`)
-	for text, field := range map[string][]string{"no number of decisions": {"max-entries", "many"}, "there is no allowlist": {"max-entries", "5", "allowlist", "nope"}} {
+	for text, field := range map[string][]string{"no number of decisions": {"max-entries", "many"}, "there is no allowlist": {"max-entries", "5", "allowlist", "nope"},
+		"not-origins: &#39;,&#39; has an empty word": {"not-origins", ","}, "not-containing: &#39;a,,b&#39; has an empty word": {"not-containing", "a,,b"}} {
 		f := form(edited("canonical", "yes"))
 		for i := 0; i < len(field); i += 2 {
 			f.Set(field[i], field[i+1])

@@ -152,10 +152,16 @@ func (s *Server) bouncerChanges(b *admin.Bouncer, f url.Values) (map[string]any,
 		case field.Name == "priority" && field.Value == "" && sent == fields[i].Choices[0]: // without a bound it orders nothing
 		case field.Name == "priority" || strings.HasSuffix(field.Name, "-duration"):
 			sight[field.Name] = sent
-		case field.Name == "scenarios-containing" || field.Name == "not-containing":
-			sight[field.Name] = commaWords(sent) // they may hold blanks
 		default:
-			sight[field.Name] = listed(sent)
+			read := listed
+			if field.Name == "scenarios-containing" || field.Name == "not-containing" {
+				read = admin.Words // they may hold blanks
+			}
+			list, err := read(sent)
+			if err != nil {
+				return nil, bad(field.Name + ": " + err.Error())
+			}
+			sight[field.Name] = list
 		}
 	}
 	if on := f.Has("canonical"); on != ticks[0].On {
@@ -165,17 +171,6 @@ func (s *Server) bouncerChanges(b *admin.Bouncer, f url.Values) (map[string]any,
 		out["sight"] = sight
 	}
 	return out, nil
-}
-
-// commaWords are the words of a field, parted by commas alone.
-func commaWords(text string) []string {
-	words := []string{}
-	for word := range strings.SplitSeq(text, ",") {
-		if word = strings.TrimSpace(word); word != "" {
-			words = append(words, word)
-		}
-	}
-	return words
 }
 
 // addBouncerForm adds a bouncer and shows its key, this once.

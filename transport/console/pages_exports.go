@@ -123,7 +123,11 @@ func (s *Server) addExportForm(q *request) error {
 	if user := n.Name; auth == "basic" {
 		n.User = &user
 	}
-	if from := listed(f.Get("allow_from")); len(from) > 0 {
+	from, err := listed(f.Get("allow_from"))
+	if err != nil {
+		return s.again(q, bad("allow_from: "+err.Error()), (*Server).exportsPage)
+	}
+	if len(from) > 0 {
 		n.AllowFrom = &from
 	}
 	var out exportDone
@@ -185,7 +189,11 @@ func exportChanges(x *admin.Export, f url.Values) (map[string]any, error) {
 			}
 			out["limit"] = n
 		case slices.Contains(lists, field.Name):
-			out[field.Name] = listed(sent)
+			list, err := listed(sent)
+			if err != nil {
+				return nil, bad(field.Name + ": " + err.Error())
+			}
+			out[field.Name] = list
 		default:
 			out[field.Name] = sent
 		}
@@ -201,9 +209,10 @@ func exportChanges(x *admin.Export, f url.Values) (map[string]any, error) {
 	return out, nil
 }
 
-// listed are the words of a field, parted by blanks or commas.
-func listed(text string) []string {
-	return append([]string{}, strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' })...)
+// listed are the words of a field, parted by blanks or commas, with nothing empty between two commas.
+func listed(text string) ([]string, error) {
+	list, err := admin.Words(text)
+	return append([]string{}, strings.Fields(strings.Join(list, " "))...), err
 }
 
 // rotateExportForm makes another secret, shown this once, or ends those before.

@@ -57,7 +57,11 @@ func (f *sightFlags) edit(c *cobra.Command) (*admin.BouncerEdit, error) {
 		if !given(name) {
 			continue
 		}
-		if err := e.SetList(name, commaList(*text)); err != nil {
+		list, err := admin.Words(*text)
+		if err != nil {
+			return nil, fmt.Errorf("--%s: %w", name, err)
+		}
+		if err := e.SetList(name, list); err != nil {
 			return nil, fmt.Errorf("--%w", err)
 		}
 	}
@@ -73,17 +77,6 @@ func (f *sightFlags) edit(c *cobra.Command) (*admin.BouncerEdit, error) {
 		e.Canonical = &f.canonical
 	}
 	return e, nil
-}
-
-// commaList takes a list apart; an empty text is an empty list.
-func commaList(text string) []string {
-	list := []string{}
-	for _, word := range strings.Split(text, ",") {
-		if word = strings.TrimSpace(word); word != "" {
-			list = append(list, word)
-		}
-	}
-	return list
 }
 
 // bouncersEdit is bouncers edit.

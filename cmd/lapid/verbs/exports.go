@@ -86,7 +86,7 @@ func (f *exportFlags) add(c *cobra.Command) {
 }
 
 // edit is what the flags that were given say, and whether there were any.
-func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, some bool) {
+func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, some bool, err error) {
 	e = &admin.ExportEdit{Name: name, Words: map[string][]string{}}
 	given := func(flag string) bool {
 		is := c.Flags().Changed(flag)
@@ -100,7 +100,9 @@ func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, 
 	}
 	for flag, text := range f.lists {
 		if given(flag) {
-			e.Words[flag] = commaList(*text)
+			if e.Words[flag], err = admin.Words(*text); err != nil {
+				return nil, false, fmt.Errorf("--%s: %w", flag, err)
+			}
 		}
 	}
 	if given("option") {
@@ -116,7 +118,7 @@ func (f *exportFlags) edit(c *cobra.Command, name string) (e *admin.ExportEdit, 
 		e.Limit = &f.limit
 	}
 	given("password")
-	return e, some
+	return e, some, nil
 }
 
 func exportsAdd(t *Terminal) *cobra.Command {
@@ -126,7 +128,10 @@ func exportsAdd(t *Terminal) *cobra.Command {
 		Long: `Makes an export, served at /exports/NAME from now on. Without --auth it needs user NAME and a password
 (Basic), which nearly all devices can do. The password or token is generated, shown once, and kept as a hash.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			edit, _ := flags.edit(c, args[0])
+			edit, _, err := flags.edit(c, args[0])
+			if err != nil {
+				return err
+			}
 			shown, err := edit.Begin(flags.password)
 			if err != nil {
 				return fmt.Errorf("--password: %w", err)
@@ -176,7 +181,10 @@ With another --auth that needs a secret a new one is made and shown, and so is -
 once. The same --auth again leaves the secret as it is. A list that was held back because it lost more than half is served
 after any change of the export; "lapid exports accept", which --accept-shrunken does too, has it served without one.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			edit, some := flags.edit(c, args[0])
+			edit, some, err := flags.edit(c, args[0])
+			if err != nil {
+				return err
+			}
 			if !some && !accept {
 				return fmt.Errorf("nothing is to be changed: see \"%s --help\"", c.CommandPath())
 			}
