@@ -45,12 +45,8 @@ func (w *words) browse(e *engine.Engine) *browsed {
 func (w *words) decisions(f *engine.Filter, at int64) {
 	w.filter(f, at, engine.Running)
 	w.chosen("type", w.text("type"), &f.Words[engine.FieldType])
-	switch w.plain("community") {
-	case "", "true":
-	case "false":
+	if community := w.flag("community"); community != nil && !*community {
 		admin.ShowCommunity(f, false)
-	default:
-		w.wrong("community is true or false")
 	}
 }
 
@@ -114,14 +110,12 @@ func (w *words) concerned(f *engine.Filter) {
 		}
 		f.Alerts = append(f.Alerts, engine.AlertID(id))
 	}
-	switch w.plain("simulated") {
-	case "":
-	case "true":
+	switch simulated := w.flag("simulated"); {
+	case simulated == nil:
+	case *simulated:
 		w.simulated(f, engine.Simulated)
-	case "false":
-		w.simulated(f, engine.Enforced)
 	default:
-		w.wrong("simulated is true or false")
+		w.simulated(f, engine.Enforced)
 	}
 }
 

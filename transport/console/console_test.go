@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -433,11 +434,55 @@ func TestWritesWithoutEffect(t *testing.T) {
 		}
 	}
 	b.is(200, "GET", "/admin/v1/bouncers/fw", "")
+	b.is(201, "POST", "/admin/v1/decisions", `{"value":"192.0.2.9"}`)
+	for _, at := range []string{"decisions?value=192.0.2.9", "decisions?all=true", "decisions?all", "decisions?listed&ip=192.0.2.9", "decisions/1", "alerts?all=true"} {
+		with := "?"
+		if strings.Contains(at, with) {
+			with = "&"
+		}
+		if out := b.is(200, "DELETE", "/admin/v1/"+at+with+"dry_run", ""); out["count"] != 1. || out["dry_run"] != true {
+			t.Errorf("%s: a flag by its name alone: %v", at, out)
+		}
+		for _, wrong := range []string{"dry_run=", "dry_run=1", "dry_run&dry_run=false", "all="} {
+			b.is(400, "DELETE", "/admin/v1/"+at+with+wrong, "")
+		}
+	}
+	b.is(200, "POST", "/admin/v1/decisions/import/list?skip_invalid&dry_run", "192.0.2.10\n!")
+	b.is(400, "POST", "/admin/v1/decisions/import/list?dry_run=", "192.0.2.10")
+	b.is(400, "GET", "/admin/v1/decisions?community=", "")
+	b.is(200, "GET", "/admin/v1/decisions?community&simulated", "")
+	for _, key := range []string{"", "Idempotency-Key: half\r\n"} {
+		for _, path := range []string{"decisions", "decisions/import/list"} {
+			if path == "decisions" || key == "" {
+				b.half(path, key)
+			}
+		}
+	}
+	for _, noun := range []string{"decisions", "alerts"} {
+		if n := len(b.is(200, "GET", "/admin/v1/"+noun, "")["items"].([]any)); n != 1 {
+			t.Errorf("%d %s are left", n, noun)
+		}
+	}
 	if status, _, _ := b.ask("POST", "/admin/v1/verbs/alerts/judge", b.tokens[viewer], `{"Alert":{"events":[`+strings.Repeat("{},", maxVerb/3)+`{}]}}`); status < 400 || status >= 500 {
 		t.Errorf("a long request of a verb that is read whole: %d", status)
 	}
 	if status, text, _ := b.ask("POST", "/admin/v1/decisions/import", b.tokens[admins], `{"items":[`+strings.Repeat("{},", admin.MaxChunk)+`{}]}`); status != 400 || !strings.Contains(text, "at once") {
 		t.Errorf("too many values: %d %s", status, text)
+	}
+}
+
+// half sends a part of what its head promises, which is refused as the client's fault.
+func (b *bench) half(path, head string) {
+	b.t.Helper()
+	conn, err := (&net.Dialer{}).DialContext(b.t.Context(), "tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /admin/v1/%s HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\n%sContent-Length: 100\r\n\r\n192.0.2.77\n", path, b.tokens[operator], head)
+	_ = conn.(*net.TCPConn).CloseWrite()
+	if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || !strings.Contains(string(answer), "ends before the length") {
+		b.t.Errorf("half of a body to %s: %s %v", path, answer, err)
 	}
 }
 

@@ -233,6 +233,13 @@ func TestRefusalsInOwnWords(t *testing.T) {
 		`/decisions/import {"items":[{"value":"192.0.2.1","duration":{}}]}`: "a string is asked for",
 		`/bouncers {"name":"x","sight":{"origins":"crowdsec"}}`:             "a list is asked for",
 		`/bouncers []`: "an object is asked for",
+		`/bouncers/prune {"silence":"24h","names":null}`:                             `\"names\" is null`,
+		`/machines/prune {"silence":"24h","dry_run":true,"dry_run":false}`:           `\"dry_run\" is given twice`,
+		`/machines/prune {"silence":"24h","dry_run":true,"DRY_RUN":false}`:           `\"dry_run\" is given twice`,
+		`/decisions/extend {"duration":"4h","origin":"cscli","value":null}`:          `\"value\" is null`,
+		`/decisions/import {"items":[{"value":"192.0.2.1"},null]}`:                   `\"items\" is null`,
+		`/bouncers {"name":"x","sight":{"types":["ban"]},"sight":{"scopes":["ip"]}}`: `\"sight\" is given twice`,
+		`/decisions null`: "is null",
 	} {
 		path, body, _ := strings.Cut(line, " ")
 		status, text, _ := b.ask("POST", "/admin/v1"+path, b.tokens[admins], body)

@@ -47,15 +47,21 @@ type valueShown struct {
 // filter with a slip of the pen would show, or delete, what is not meant.
 type words struct {
 	values url.Values
+	bare   map[string]bool // which stand without "="
 	known  map[string]bool
 	fault  error
 }
 
 func (q *request) words() *words {
 	values, err := url.ParseQuery(q.URL.RawQuery)
-	w := &words{values: values, known: map[string]bool{}}
+	w := &words{values: values, bare: map[string]bool{}, known: map[string]bool{}}
 	if err != nil {
 		w.fault = bad("the query cannot be read: " + err.Error())
+	}
+	for one := range strings.SplitSeq(q.URL.RawQuery, "&") {
+		if name, err := url.QueryUnescape(one); err == nil && !strings.Contains(one, "=") {
+			w.bare[name] = true
+		}
 	}
 	return w
 }
@@ -81,16 +87,24 @@ func (w *words) plain(name string) string {
 	return ""
 }
 
-// yes is a parameter that is true or false.
+// yes is a parameter that is true or false, false when it is not there.
 func (w *words) yes(name string) bool {
-	switch w.plain(name) {
-	case "true":
-		return true
-	case "", "false":
-	default:
-		w.wrong("%s is true or false", name)
+	yes := w.flag(name)
+	return yes != nil && *yes
+}
+
+// flag is a parameter that is true or false, nil when it is not there. Its name alone is true; an empty value is
+// refused, for it may be a variable that was not set.
+func (w *words) flag(name string) *bool {
+	text := w.text(name)
+	if text == nil {
+		return nil
 	}
-	return false
+	yes := *text == "true" || w.bare[name]
+	if !yes && *text != "false" {
+		w.wrong("%s is true or false, not %.100q", name, *text)
+	}
+	return &yes
 }
 
 // span is a duration in nanoseconds, 0 when it is not there.

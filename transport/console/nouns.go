@@ -156,7 +156,8 @@ func (w *words) listed(s *Server, filter func(*engine.Filter, int64), narrows []
 		at = l.AsOf.At
 	}
 	filter(&l.Filter, at)
-	narrow := w.plain("community") == "false"
+	community := w.flag("community")
+	narrow := community != nil && !*community
 	for _, name := range narrows {
 		if value := w.plain(name); value != "" && name != "state" {
 			narrow = true

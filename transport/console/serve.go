@@ -200,9 +200,22 @@ func (s *Server) handler(route *route) http.Handler {
 			refuse(w, r, bad(fmt.Sprintf("this takes no parameters in its address, and nothing was done: %.200q", r.URL.RawQuery)))
 			return
 		}
-		q.Request.Body = http.MaxBytesReader(w, q.Request.Body, most)
+		q.Request.Body = &promisedBody{http.MaxBytesReader(w, q.Request.Body, most)}
 		s.once(q, route)
 	})
+}
+
+// promisedBody is a body as it comes; one that is shorter than its head has promised is its client's fault.
+type promisedBody struct{ io.ReadCloser }
+
+var errCutShort = fmt.Errorf("%w: %w", &fault{http.StatusBadRequest, "the body ends before the length that was promised: send it again"}, io.ErrUnexpectedEOF)
+
+func (b *promisedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.ErrUnexpectedEOF {
+		err = errCutShort
+	}
+	return n, err
 }
 
 func (q *request) remote() *admin.Remote {
@@ -290,20 +303,69 @@ func levelOf(err error) slog.Level {
 	return slog.LevelDebug
 }
 
-// read takes the body as JSON. Fields that are not known are refused: they would be obeyed in part.
+// read takes the body as JSON. Fields that are not known are refused: they would be obeyed in part. So are null and
+// a field that is given twice, which a client did not mean: a list of names that is null would be all of them.
 func (q *request) read(into any) error {
-	d := json.NewDecoder(q.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil && !errors.Is(err, io.EOF) {
-		if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		if status, _ := statusOf(err); status < 500 {
 			return err
+		}
+		return bad("the body cannot be read: " + err.Error())
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(into); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 		return bad("the body is not what is asked for: " + strings.TrimPrefix(inputs.Wording(err).Error(), "json: "))
 	}
 	if d.More() {
 		return bad("the body has more than one JSON value")
 	}
-	return nil
+	if viewOf(q.Request) != nil {
+		return nil // of a form: written here, with null for what is left away
+	}
+	return meant(json.NewDecoder(bytes.NewReader(body)), "")
+}
+
+// meant refuses null, and names that an object has twice, in the value of a name that d reads next. Who calls it knows
+// that the value is JSON, with known names alone.
+func meant(d *json.Decoder, name string) error {
+	t, err := d.Token()
+	if err != nil {
+		return err
+	}
+	switch t {
+	case nil:
+		return bad(fmt.Sprintf("%.100q is null: leave away what is not to be said", name))
+	case json.Delim('['):
+		for d.More() {
+			if err := meant(d, name); err != nil {
+				return err
+			}
+		}
+		_, err = d.Token()
+	case json.Delim('{'):
+		var names []string
+		for d.More() {
+			key, err := d.Token()
+			if err != nil {
+				return err
+			}
+			name := strings.ToLower(key.(string)) // as they are known in any case
+			if slices.Contains(names, name) {
+				return bad(fmt.Sprintf("%.100q is given twice", name))
+			}
+			names = append(names, name)
+			if err := meant(d, name); err != nil {
+				return err
+			}
+		}
+		_, err = d.Token()
+	}
+	return err
 }
 
 // answer writes one JSON value.
