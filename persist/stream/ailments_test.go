@@ -100,6 +100,7 @@ func TestWrongConfiguration(t *testing.T) {
 		"nothing begun":                     {func(o *Options) { o.Prefix = "/test/nothing" }, "lapid cluster init", false},
 		"the prefix of another cluster":     {func(o *Options) { o.Trace.Cluster = ClusterID{1} }, "give the right cluster.etcd.prefix", true},
 		"a prefix that was emptied":         {func(o *Options) { o.Prefix, o.Trace.Cluster = "/test/nothing", r.cluster }, "cluster init --again", true},
+		"a prefix that was mistyped":        {func(o *Options) { o.Prefix, o.Trace.Cluster = "/test/nothing", r.cluster }, "Is cluster.etcd.prefix the one that the other nodes have", true},
 		"data folders that were lost":       {func(o *Options) { o.Trace.EtcdRevision = 1 << 60 }, "cluster init --again", true},
 		"another etcd":                      {func(o *Options) { o.Trace.EtcdCluster = 1 }, "correct cluster.etcd.endpoints", true},
 	} {

@@ -46,6 +46,11 @@ func (l *Log) Init(ctx context.Context, b Beginning) (Identity, error) {
 	if done, err := l.mayBegin(b, s); done || err != nil {
 		return l.joined(ctx, s, err)
 	}
+	if b.Again && s.id == nil {
+		if err := l.aloneHere(ctx); err != nil {
+			return id, err
+		}
+	}
 	when := []clientv3.Cmp{l.at(keyID, mod(s.id)), l.at(keyWriter, mod(s.writer)), l.at(keyHead, mod(s.head))}
 	then := []clientv3.Op{
 		clientv3.OpDelete(l.key(keyBeat)),

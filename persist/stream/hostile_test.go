@@ -592,3 +592,27 @@ func FuzzSealed(f *testing.F) {
 		}
 	})
 }
+
+// A history begins anew under an empty prefix only if none that this node's seal opens lies beside it: the prefix would be mistyped.
+func TestBeside(t *testing.T) {
+	t.Parallel()
+	r, foreign := newRig(t), newRig(t)
+	r.prefix, foreign.prefix = "/beside/main", "/beside/main-2"
+	r.begun(nil)
+	foreign.begun(nil)
+	if _, err := raw(t).Put(context.Background(), "/beside/a key", "of somebody else"); err != nil {
+		t.Fatal(err)
+	}
+	again := Beginning{Cluster: ClusterID{1}, Was: r.cluster, Again: true}
+	at := func(prefix string) *Log { return r.open(func(o *Options) { o.Prefix = prefix }, nil) }
+	_, err := at("/beside/mian").Init(context.Background(), again)
+	if !errors.Is(err, ErrBeside) || !strings.Contains(err.Error(), "/beside/main (cluster "+r.cluster.String()) || !strings.Contains(err.Error(), "cluster.etcd.prefix") || strings.Contains(err.Error(), "main-2") {
+		t.Errorf("beside a history: %v", err)
+	}
+	if err := at("/beside/main").NothingBeside(context.Background()); err != nil {
+		t.Errorf("beside one of another seal: %v", err)
+	}
+	if _, err := at("/another/beside/mian").Init(context.Background(), again); err != nil {
+		t.Errorf("where none lies: %v", err)
+	}
+}

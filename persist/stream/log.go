@@ -109,7 +109,7 @@ var (
 	// older state, or was altered. The log does nothing any more; text and docs/cluster.md say what to do.
 	ErrOtherHistory = errors.New("etcd holds another history than this node")
 	// ErrNotBegun: there is no history under the prefix.
-	ErrNotBegun = errors.New("no cluster has begun under this prefix of etcd: run `lapid cluster init` on the node that has the store, and only there")
+	ErrNotBegun = errors.New("no cluster has begun under this prefix of etcd: if its other nodes run, cluster.etcd.prefix must be the one that they have; if none has begun, run `lapid cluster init` on the node that has the store, and only there")
 	// ErrSeal: the values in etcd were closed with another seal.
 	ErrSeal = errors.New("what is in etcd was closed with another seal: cluster.seal_file must be the same on all nodes")
 

@@ -58,8 +58,8 @@ func (l *Log) knows() bool {
 // begun: a history that was there and is gone is more than one that has not begun.
 func (l *Log) begun(err error) error {
 	if l.knows() {
-		return l.stop(fmt.Errorf("%w: the prefix %s is empty, though this node knows a history there: it was deleted, or this is another etcd. "+
-			"If it is lost for good, %s", ErrOtherHistory, l.options.Prefix, beginAnew))
+		return l.stop(fmt.Errorf("%w: the prefix %s is empty, though this node knows a history. Is cluster.etcd.prefix the one that the other nodes have, and cluster.etcd.endpoints their etcd? "+
+			"If so, the history was deleted: if it is lost for good, %s", ErrOtherHistory, l.options.Prefix, beginAnew))
 	}
 	return err
 }

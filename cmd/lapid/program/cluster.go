@@ -403,7 +403,7 @@ func (p *program) beginHistory(ctx context.Context) {
 			p.log.Info("this node began a cluster", "cluster", node.Cluster, "prefix", c.settings.Etcd.Prefix, "revision", uint64(p.engine.View().Revision()))
 			return
 		}
-		if errors.Is(err, stream.ErrNothingLost) {
+		if errors.Is(err, stream.ErrNothingLost) || errors.Is(err, stream.ErrBeside) {
 			p.log.Error("no cluster is begun anew, and that is not tried again", "error", err)
 			if err := c.data.NoteNode(datadir.Node{Cluster: node.Cluster, Trace: node.Trace}); err != nil {
 				p.log.Error("the wish for it stays written down, and the next start tries again", "error", err)

@@ -28,7 +28,8 @@ begun by itself, since empty disks must not begin anew while another node holds 
 
 --again begins a new history in the place of one that etcd has lost, or was set back behind: run it at the node that has
 the highest revision in "lapid cluster status". The others' stores are then of another cluster: they are told so, and
-join again with empty data directories. Where etcd has as much of the history as this node, nothing is begun.`,
+join again with empty data directories. Where etcd has as much of the history as this node, nothing is begun; nor where the prefix is
+empty and a cluster of the same seal lies beside it in that etcd: then cluster.etcd.prefix is not the cluster's.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			wish := datadir.WishInit
 			if again {
@@ -84,7 +85,7 @@ func initCluster(ctx context.Context, t *Terminal, wish string) error {
 		return fmt.Errorf("this node is of cluster %s already", n.Cluster)
 	}
 	if wish == datadir.WishAgain {
-		if err := historyLost(ctx, t); err != nil {
+		if err := historyLost(ctx, t, s); err != nil {
 			return err
 		}
 	}
@@ -98,15 +99,30 @@ func initCluster(ctx context.Context, t *Terminal, wish string) error {
 	return awaitWish(ctx, t, s)
 }
 
-// historyLost refuses to begin anew where a node writes the history that there is: what it commits would be lost.
-func historyLost(ctx context.Context, t *Terminal) error {
+// historyLost refuses to begin anew where a node writes the history that there is, since what it commits would be lost, and where the
+// prefix is empty with another history beside it.
+func historyLost(ctx context.Context, t *Terminal, setup *config.Setup) error {
 	ctx, cancel := context.WithTimeout(ctx, wishPatience)
 	defer cancel()
+	if err := withHistory(setup, func(log *stream.Log) error { return emptyBeside(ctx, log) }); err != nil {
+		return err
+	}
 	s, err := clusterNow(ctx, t)
 	if err != nil || s.Silent > historySilent || !slices.ContainsFunc(s.Nodes, func(n stream.Node) bool { return n.Alive && n.Writes }) {
 		return nil // the start looks once more
 	}
 	return fmt.Errorf("nothing is lost: node %s writes this cluster's history, at revision %d. A node that lacks something of it gets that at its start; see lapid cluster status", s.Writer.Node, s.Head.Revision)
+}
+
+// emptyBeside refuses an empty prefix with another history beside it. What cannot be looked at now is looked at once more by the start.
+func emptyBeside(ctx context.Context, log *stream.Log) error {
+	if _, err := log.Join(ctx); !errors.Is(err, stream.ErrNotBegun) {
+		return nil
+	}
+	if err := log.NothingBeside(ctx); errors.Is(err, stream.ErrBeside) {
+		return err
+	}
+	return nil
 }
 
 // historySilent is for how long a node that writes may have given no sign of life.
