@@ -77,16 +77,13 @@ const (
 
 // Tidy returns the sight in its canonical form: lists sorted, without doubles, scopes in
 // their canonical spelling; nil when nothing is left that could be hidden or changed.
-// What is out of bounds is ErrInvalid. s itself is left as it is, and may be nil.
+// What is out of bounds, or would have no effect, is ErrInvalid. s itself is left as it is, and may be nil.
 func (s *Sight) Tidy() (*Sight, error) {
 	if s == nil {
 		return nil, nil
 	}
 	out := *s
 	out.print = 0
-	if s.MaxEntries == 0 {
-		out.Priority = LocalFirst // it orders nothing
-	}
 	for i, list := range out.lists() {
 		words := make([]string, 0, len(*list))
 		for _, w := range *list {
@@ -108,6 +105,8 @@ func (s *Sight) Tidy() (*Sight, error) {
 		return nil, invalid("max-entries is %d: it must be 1 or more, or 0 for no bound", out.MaxEntries)
 	case out.Priority >= priorities:
 		return nil, invalid("%s is unknown: choose %s", out.Priority, strings.Join(priorityNames[:], ", "))
+	case out.MaxEntries == 0 && out.Priority != LocalFirst:
+		return nil, invalid("priority %s orders nothing without max-entries: say that too", out.Priority)
 	case out.MinDuration < 0 || out.MaxDuration < 0:
 		return nil, invalid("a bound of durations is negative: it must be longer than nothing, or 0 for no bound")
 	case out.MaxDuration > 0 && out.MaxDuration < ShortestBound:

@@ -17,7 +17,7 @@ func TestSights(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	r := enginetest.NewRig(t, nil)
-	a := engine.Sight{Origins: []string{"lists", "CAPI", "lists"}, Scopes: []string{"RANGE", "ip", "Ip"}, Priority: engine.Newest}
+	a := engine.Sight{Origins: []string{"lists", "CAPI", "lists"}, Scopes: []string{"RANGE", "ip", "Ip"}}
 	b := engine.Sight{Origins: []string{"CAPI", "lists"}, Scopes: []string{"Ip", "Range"}}
 	for name, s := range map[string]*engine.Sight{"a": &a, "b": &b, "c": {}, "d": nil} {
 		if _, err := r.AddBouncer(ctx, &engine.Bouncer{Name: name, KeyHash: engine.KeyHash{name[0]}, AuthType: engine.AuthAPIKey, Sight: s}); err != nil {
@@ -57,6 +57,7 @@ func TestSightsThatAreRefused(t *testing.T) {
 		"leave it out":                 {Types: []string{""}},
 		"1 or more":                    {MaxEntries: -1},
 		"local-first":                  {MaxEntries: 1, Priority: 9},
+		"without max-entries":          {Priority: engine.Newest},
 		"is negative":                  {MinDuration: -1},
 		"between two polls":            {MaxDuration: time.Second},
 		"the first must not be longer": {MaxDuration: time.Hour, MinDuration: 2 * time.Hour},

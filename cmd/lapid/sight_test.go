@@ -59,6 +59,8 @@ func TestSightVerbs(t *testing.T) {
 		{"max-duration", "7d", "168h0m0s"},
 		{"min-duration", "1m", "1m0s"},
 		{"canonical", "true", true},
+		{"max-entries", "", nil},
+		{"max-entries", "1000", 1000.0},
 		{"types", "", nil},
 		{"max-duration", "", nil},
 		{"min-duration", "0", nil},
@@ -68,11 +70,14 @@ func TestSightVerbs(t *testing.T) {
 		if r := s.do("", "bouncers", "edit", "fw", "--"+e.flag+"="+e.value); r.exit != 0 || !strings.Contains(r.err, "bouncer 'fw' edited") {
 			t.Fatalf("--%s=%s: %+v", e.flag, e.value, r)
 		}
-		if sight[e.flag] = e.is; e.is == nil {
-			delete(sight, e.flag)
-		}
 		if e.flag == "max-entries" {
 			sight["priority"] = "local-first"
+		}
+		if sight[e.flag] = e.is; e.is == nil {
+			delete(sight, e.flag)
+			if e.flag == "max-entries" {
+				delete(sight, "priority")
+			}
 		}
 		if got := s.sightOf("fw"); got.Hold != "25s" || !reflect.DeepEqual(got.Sight, sight) {
 			t.Errorf("--%s=%s: %+v, want %+v", e.flag, e.value, got, sight)
@@ -103,6 +108,7 @@ func TestSightsRefused(t *testing.T) {
 		"fw --hold soon":                          "a duration up to 60s",
 		"fw --max-entries -1":                     "1 or more",
 		"fw --max-entries many":                   "must be a number",
+		"fw --priority newest":                    "priority newest orders nothing without max-entries",
 		"fw --priority best":                      "choose local-first, newest, longest",
 		"fw --max-duration 1s":                    "must be 10s or more",
 		"fw --max-duration -1h":                   "a duration such as 1h",

@@ -175,7 +175,9 @@ func (e *BouncerEdit) apply(b *engine.Bouncer) {
 		}
 	}
 	if e.MaxEntries != nil {
-		s.MaxEntries = *e.MaxEntries
+		if s.MaxEntries = *e.MaxEntries; s.MaxEntries == 0 {
+			s.Priority = engine.LocalFirst // what is ordered by it goes with the bound
+		}
 	}
 	if e.Priority != nil {
 		s.Priority, _ = engine.ParsePriority(*e.Priority) // "" is the first

@@ -66,16 +66,20 @@ func TestBouncerEdits(t *testing.T) {
 	sight(whole)
 	has(t, "all of it", v.send("/bouncers/edit", "name", "fw", "see_all", "yes"), "fw is changed", "everything")
 	sight(`{"hold":"off","sight":null}`)
+	has(t, "a priority alone", v.read(http.MethodPost, "/bouncers/edit", form([]string{"name", "fw", "priority", "newest", "hold", "off"}), 400), "priority newest orders nothing without max-entries")
 	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"hold":"default"}`)
 	sight(`{"hold":null,"sight":null}`)
 
 	for body, says := range map[string]string{
-		`{}`: "say what is to change", `{"hold":"61s"}`: "hold: '61s' must be a duration up to 60s", `{"sight":{"max-entries":-1}}`: "1 or more", `{"sight":{"priority":"best"}}`: "choose local-first",
+		`{}`: "say what is to change", `{"hold":"61s"}`: "hold: '61s' must be a duration up to 60s", `{"sight":{"max-entries":-1}}`: "1 or more", `{"sight":{"priority":"best"}}`: "choose local-first", `{"sight":{"priority":"longest"}}`: "without max-entries",
 		`{"sight":{"max-duration":"1s"}}`: "must be 10s or more", `{"sight":{"colour":1}}`: "colour", `{"sight":{"types":[""]}}`: "types has an empty word", `{"sight":{"allowlist":["nope"]}}`: "no allowlist 'nope'",
 	} {
 		if status, text, _ := b.ask("PATCH", "/admin/v1/bouncers/fw", b.tokens[admins], body); status != 400 || !strings.Contains(text, says) || strings.Contains(text, "--") {
 			t.Errorf("%s: %d %s", body, status, text)
 		}
+	}
+	if status, text, _ := b.ask("POST", "/admin/v1/bouncers", b.tokens[admins], `{"name":"other","sight":{"priority":"newest"}}`); status != 400 || !strings.Contains(text, "without max-entries") {
+		t.Errorf("added with a priority alone: %d %s", status, text)
 	}
 	b.is(404, "PATCH", "/admin/v1/bouncers/nobody", `{"see_all":true}`)
 }

@@ -57,6 +57,9 @@ func TestViewsOverCrashes(t *testing.T) {
 // see gives a viewer another view.
 func (h *house) see(v *viewer, chance *rand.Rand) {
 	s := &engine.Sight{Canonical: chance.IntN(3) == 0, MaxEntries: []int{0, 1, 2, 4, 4}[chance.IntN(5)], Priority: engine.Priority(chance.IntN(3))}
+	if s.MaxEntries == 0 {
+		s.Priority = engine.LocalFirst
+	}
 	if chance.IntN(3) == 0 {
 		s.Allowlists = []string{"free"}
 	}
