@@ -158,6 +158,7 @@ type KeyRotation struct {
 // EditedBouncer asks for another sight or hold of a bouncer.
 type EditedBouncer struct {
 	Name string
+	If   []string `json:",omitempty"` // tags (SightTag): nothing is done to a bouncer that has none of them; none: whatever it has
 	Edit BouncerEdit
 }
 
@@ -176,6 +177,7 @@ type BouncerEdit struct {
 type Edited struct {
 	Rows     []string // that have it too, made from the bouncer's key
 	Warnings []string // what is likely not meant
+	Stale    bool     `json:",omitempty"` // of a bouncer: it had none of the tags that were asked for, and nothing was done
 	Rekeyed  bool     // of an export: the secret that was sent is the one that is valid from now on
 }
 

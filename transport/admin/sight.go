@@ -2,7 +2,11 @@ package admin
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,12 +21,29 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	if err != nil {
 		return nil, err
 	}
-	rows, err := h.engine.EditBouncer(ctx, q.Name, q.Edit.apply)
-	if err != nil {
+	stale := false
+	rows, err := h.engine.EditBouncer(ctx, q.Name, func(b *engine.Bouncer) {
+		if stale = len(q.If) > 0 && !slices.Contains(q.If, SightTag(b.Sight, b.Hold)); stale {
+			b.Hold = math.MaxInt32 // which is refused, so that nothing is committed
+			return
+		}
+		q.Edit.apply(b)
+	})
+	switch {
+	case stale:
+		return &Edited{Stale: true}, nil
+	case err != nil:
 		return nil, err
 	}
 	h.logChange(ctx, "edited a bouncer", "bouncer", q.Name, "rows", len(rows)+1)
 	return &Edited{Rows: rows, Warnings: warnings}, nil
+}
+
+// SightTag is the same for the same sight and hold, and another for others: 32 digits.
+func SightTag(s *engine.Sight, h engine.Hold) string {
+	text, _ := json.Marshal([]any{SightObject(s), HoldWord(h)}) // of strings and numbers, with names in order
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:16])
 }
 
 // Set notes one change by the name of the verbs' flag, in the text that a flag or a field of a form has; an empty

@@ -4,7 +4,9 @@ import (
 	"crypto/rand"
 	"crypto/sha512"
 	"encoding/base64"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"lapid/engine"
@@ -205,9 +207,16 @@ func (s *Server) editBouncer(q *request) error {
 		return bad("say what is to change, by sight, hold or see_all")
 	}
 	name := q.PathValue("name")
-	done, err := q.admin.EditBouncer(q.Context(), &admin.EditedBouncer{Name: name, Edit: *edit})
+	tags, err := q.ifMatch()
 	if err != nil {
 		return err
+	}
+	done, err := q.admin.EditBouncer(q.Context(), &admin.EditedBouncer{Name: name, If: tags, Edit: *edit})
+	if err != nil {
+		return err
+	}
+	if done.Stale {
+		return errStale
 	}
 	out := bouncerEdited{name, append([]string{}, done.Rows...), append([]string{}, done.Warnings...)}
 	if b, err := q.admin.Bouncer(q.Context(), name); err == nil {
@@ -216,6 +225,25 @@ func (s *Server) editBouncer(q *request) error {
 		}
 	}
 	return q.answer(http.StatusOK, out)
+}
+
+// errStale is told to who asks for a change of what has changed since it was looked at.
+var errStale = &fault{http.StatusPreconditionFailed, "nothing was done, for what the bouncer may see, or its hold, is not as If-Match says: GET it again"}
+
+// ifMatch are the tags of If-Match, without their quotes; none: it is not there, or is *, which is any.
+func (q *request) ifMatch() (tags []string, err error) {
+	text := strings.Join(q.Header.Values("If-Match"), ",")
+	if text = strings.TrimSpace(text); text == "" || text == "*" {
+		return nil, nil
+	}
+	for one := range strings.SplitSeq(text, ",") {
+		tag := strings.TrimSpace(one)
+		if len(tag) < 2 || tag[0] != '"' || tag[len(tag)-1] != '"' {
+			return nil, bad(fmt.Sprintf("If-Match: %.100s is no ETag of this API, which are in quotes", tag))
+		}
+		tags = append(tags, tag[1:len(tag)-1])
+	}
+	return tags, nil
 }
 
 // bouncerKey is a key that was given, or one that is made up where it is empty, with its hash.
@@ -276,6 +304,7 @@ func (s *Server) getBouncer(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.w.Header().Set("ETag", `"`+admin.SightTag(b.Sight, b.Hold)+`"`)
 	return q.answer(http.StatusOK, inspected(b))
 }
 

@@ -54,7 +54,7 @@ func TestBouncerEdits(t *testing.T) {
 	}
 	has(t, "a change of one", v.send("/bouncers/edit", edited("max-entries", "1 000", "canonical", "yes")...), "fw is changed", "max-entries 1000")
 	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"scenarios-containing":["a,b"],"max-entries":5}}`)
-	for text, field := range map[string][]string{"no number of decisions": {"max-entries", "many"}, "there is no allowlist": {"max-entries", "5", "allowlist", "nope"},
+	for text, field := range map[string][]string{"no number of decisions": {"max-entries", "many"}, "&#34;1,5&#34; is no number of": {"max-entries", "1,5"}, "there is no allowlist": {"max-entries", "5", "allowlist", "nope"},
 		"not-origins: &#39;,&#39; has an empty word": {"not-origins", ","}, "not-containing: &#39;a,,b&#39; has an empty word": {"not-containing", "a,,b"}} {
 		f := form(edited("canonical", "yes"))
 		for i := 0; i < len(field); i += 2 {
@@ -63,6 +63,21 @@ func TestBouncerEdits(t *testing.T) {
 		f.Set("types", "captcha")
 		has(t, text, v.read(http.MethodPost, "/bouncers/edit", f, 400), text, `value="captcha"`, field[len(field)-1])
 	}
+	sight(whole)
+	_, _, head := b.ask("GET", "/admin/v1/bouncers/fw", b.tokens[viewer], "")
+	tag := head.Get("ETag")
+	for match, want := range map[string]int{`"nope"`: 412, "W/" + tag: 400, "nope": 400, `"nope", ` + tag: 200, "*": 200} {
+		if status, text, _ := b.ask("PATCH", "/admin/v1/bouncers/fw", b.tokens[admins], `{"hold":"off"}`, "If-Match", match); status != want {
+			t.Errorf("If-Match: %s: %d %s", match, status, text)
+		}
+	}
+	has(t, "its page", v.get("/bouncers/fw"), `name="tag" value=`+tag)
+	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"max-entries":6}}`)
+	old := form(edited("max-entries", "5", "canonical", "yes", "tag", strings.Trim(tag, `"`)))
+	has(t, "an older page", v.read(http.MethodPost, "/bouncers/edit", old, 409), "as they are now", `name="max-entries" value="6"`)
+	old.Set("see_all", "yes")
+	v.read(http.MethodPost, "/bouncers/edit", old, 409)
+	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"max-entries":5}}`)
 	sight(whole)
 	has(t, "all of it", v.send("/bouncers/edit", "name", "fw", "see_all", "yes"), "fw is changed", "everything")
 	sight(`{"hold":"off","sight":null}`)

@@ -227,6 +227,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/why?target=198.51.100.7&bouncer=edge-fw", "")
 	w.does(200, "PATCH", "/admin/v1/bouncers/edge-fw", `{"sight":{"origins":["crowdsec"],"max-entries":10,"priority":"newest","max-duration":"24h","canonical":true},"hold":"25s"}`)
 	w.does(400, "PATCH", "/admin/v1/bouncers/edge-fw", `{"hold":"61s"}`)
+	w.does(412, "PATCH", "/admin/v1/bouncers/edge-fw", `{"hold":"off"}`, "If-Match", `"nope"`)
 	w.does(404, "PATCH", "/admin/v1/bouncers/nobody", `{"see_all":true}`)
 	w.does(201, "POST", "/admin/v1/bouncers/edge-fw/rotate", `{"grace":"24h"}`)
 	w.does(200, "GET", "/admin/v1/bouncers/edge-fw", "")

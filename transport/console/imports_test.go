@@ -127,7 +127,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-// upload sends the form of a list with a file, as a browser does.
+// upload sends the form of a list with a file, as a browser does; "": without one.
 func (v *visitor) upload(want int, file, content string, fields ...string) string {
 	v.t.Helper()
 	var body bytes.Buffer
@@ -135,8 +135,10 @@ func (v *visitor) upload(want int, file, content string, fields ...string) strin
 	for i := 0; i < len(fields); i += 2 {
 		_ = w.WriteField(fields[i], fields[i+1])
 	}
-	part, _ := w.CreateFormFile("file", file)
-	_, _ = part.Write([]byte(content))
+	if file != "" {
+		part, _ := w.CreateFormFile("file", file)
+		_, _ = part.Write([]byte(content))
+	}
 	_ = w.Close()
 	r, err := http.NewRequestWithContext(v.t.Context(), "POST", v.base+"/decisions/import", &body)
 	if err != nil {
@@ -189,6 +191,7 @@ func TestImportPage(t *testing.T) {
 	has(t, "taken back", v.send("/decisions/import/undo", "batch", "partners"), "2 decisions of the batch partners have ended")
 	has(t, "nothing", v.read("POST", "/decisions/import", form([]string{"list", ""}), 400), "paste a list, or choose a file")
 	has(t, "nothing good", v.send("/decisions/import", "list", "nonsense"), "Nothing of it can be imported", "line 1")
+	has(t, "a word behind the list", v.upload(400, "", "", "list", "192.0.2.1\n", "type", "captcha"), "comes behind the list")
 	has(t, "both", v.upload(400, "feed.txt", "192.0.2.1\n", "list", "192.0.2.2"), "not both")
 	last := prepared(v.send("/decisions/import", "list", "192.0.2.4"))
 	b.rig.Advance(preparedFor + time.Second)

@@ -248,8 +248,9 @@ func (s *Server) done(q *request, otherwise string, n site.Notice) error {
 type asked struct {
 	path  map[string]string // values in the path
 	query url.Values
-	body  any // nil: none
-	into  any // the answer's JSON; nil: it is not looked at
+	match string // the ETag of what is changed, without its quotes; "": whatever it is
+	body  any    // nil: none
+	into  any    // the answer's JSON; nil: it is not looked at
 }
 
 // call asks a route of the API, by its method and path as they stand in routes, as who asks for the page.
@@ -271,6 +272,9 @@ func (s *Server) call(q *request, line string, a asked) error {
 			return err
 		}
 		r.Body = io.NopCloser(bytes.NewReader(text))
+	}
+	if a.match != "" {
+		r.Header.Set("If-Match", `"`+a.match+`"`)
 	}
 	for name, value := range a.path {
 		r.SetPathValue(name, value)

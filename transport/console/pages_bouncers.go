@@ -2,7 +2,9 @@ package console
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,6 +45,7 @@ type bouncerPage struct {
 	AsksFor       string   // the parameters of its last poll
 	KeyLines      []string
 	Fields, Ticks []formField
+	Tag           string // of what it sees now, which the form brings back
 	Parent        string // of a row that was made from another's key: that one, where it is edited
 }
 
@@ -58,6 +61,7 @@ func (s *Server) bouncerNamed(q *request, name string) error {
 		d.Parent = engine.BaseName(b.Name)
 	}
 	d.Fields, d.Ticks = s.sightFields(b, viewOf(q.Request).form)
+	d.Tag = admin.SightTag(b.Sight, b.Hold)
 	return s.show(q.w, q.Request, q.who, &site.Page{Name: "bouncer", At: "bouncers", Title: name, Data: d})
 }
 
@@ -97,7 +101,7 @@ func (s *Server) sightFields(b *admin.Bouncer, sent url.Values) (fields, ticks [
 	return fields, ticks
 }
 
-// editBouncerForm changes what differs from what is in force.
+// editBouncerForm changes what differs from what is in force, if that is what the form was made of.
 func (s *Server) editBouncerForm(q *request) error {
 	f, err := q.posted()
 	if err != nil {
@@ -111,12 +115,20 @@ func (s *Server) editBouncerForm(q *request) error {
 	if err != nil {
 		return err
 	}
+	tag := f.Get("tag")
+	if tag != "" && tag != admin.SightTag(b.Sight, b.Hold) {
+		return s.staleBouncerForm(q, name)
+	}
 	body, err := s.bouncerChanges(b, f)
 	if err != nil {
 		return again(err)
 	}
 	var out bouncerEdited
-	if err := s.call(q, "PATCH /admin/v1/bouncers/{name}", asked{path: map[string]string{"name": name}, body: body, into: &out}); err != nil {
+	err = s.call(q, "PATCH /admin/v1/bouncers/{name}", asked{path: map[string]string{"name": name}, match: tag, body: body, into: &out})
+	if errors.Is(err, errStale) {
+		return s.staleBouncerForm(q, name)
+	}
+	if err != nil {
 		return again(err)
 	}
 	n := site.Notice{Text: name + " is changed: its next poll tells what left its sight and what came into it."}
@@ -127,6 +139,15 @@ func (s *Server) editBouncerForm(q *request) error {
 		n.Text += " " + w + "."
 	}
 	return s.done(q, "/bouncers/"+url.PathEscape(name), n)
+}
+
+// staleBouncerForm shows a bouncer as it is now, where a form was made of what it was before.
+func (s *Server) staleBouncerForm(q *request, name string) error {
+	err := &fault{http.StatusConflict, name + " was changed after you had opened its page, and nothing was done. Its values are shown as they are now: make your change again."}
+	return s.again(q, err, func(s *Server, q *request) error {
+		viewOf(q.Request).form = nil
+		return s.bouncerNamed(q, name)
+	})
 }
 
 // bouncerChanges are the fields of a form that differ from a bouncer, as the API takes them.
@@ -144,8 +165,8 @@ func (s *Server) bouncerChanges(b *admin.Bouncer, f url.Values) (map[string]any,
 		case field.Name == "hold":
 			out["hold"] = sent
 		case field.Name == "max-entries":
-			n, err := strconv.Atoi(cmp.Or(digits(sent), "0"))
-			if err != nil || digits(sent) == "" && sent != "" {
+			n, err := strconv.Atoi(cmp.Or(ungrouped(sent), "0"))
+			if err != nil {
 				return nil, bad(fmt.Sprintf("%.100q is no number of decisions", sent))
 			}
 			sight["max-entries"] = n

@@ -177,8 +177,8 @@ func exportChanges(x *admin.Export, f url.Values) (map[string]any, error) {
 	for i := range fields {
 		field := &fields[i]
 		sent := strings.TrimSpace(f.Get(field.Name))
-		if field.Name == "limit" && digits(sent) != "" {
-			sent = digits(sent)
+		if field.Name == "limit" {
+			sent = ungrouped(sent)
 		}
 		switch {
 		case !f.Has(field.Name) || sent == field.Value:

@@ -80,6 +80,9 @@ func (s *Server) readListForm(q *request) (*preparedList, error) {
 		}
 		name := part.FormName()
 		if name != "list" && name != "file" {
+			if list != nil { // which was judged without it
+				return nil, bad(fmt.Sprintf("the field %.40q comes behind the list: send it before", name))
+			}
 			text, err := io.ReadAll(io.LimitReader(part, longestField+1))
 			if err != nil {
 				return nil, unreadableForm(err)

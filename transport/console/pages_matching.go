@@ -193,6 +193,18 @@ func (s *Server) matchingForm(q *request, m *matching) error {
 	return s.done(q, m.List, n)
 }
 
+// ungrouped is a number without the marks between its groups of three, where it has such. Any other text stays: 1,5 is
+// not 15.
+func ungrouped(text string) string {
+	for _, mark := range " \u202f\u00a0,.'" {
+		groups := strings.Split(text, string(mark))
+		if len(groups) > 1 && len(groups[0]) <= 3 && !slices.ContainsFunc(groups[1:], func(g string) bool { return len(g) != 3 }) {
+			return strings.Join(groups, "")
+		}
+	}
+	return text
+}
+
 // digits are those of a number as people write it.
 func digits(text string) string {
 	return strings.Map(func(r rune) rune {
