@@ -119,7 +119,8 @@ func TestClusterStatus(t *testing.T) {
 	}
 
 	foreign := write(t, t.TempDir(), "cluster.key", stream.NewSealLine())
-	for variable, words := range map[string]string{"": "Configuration test done", "CS_LAPI_SECRET=" + strings.Repeat("another secret, ", 8): "runs with another CS_LAPI_SECRET", "LAPID_CLUSTER_SEAL_FILE=" + foreign: "cluster.seal_file must be the same"} {
+	for variable, words := range map[string]string{"": "Configuration test done", "CS_LAPI_SECRET=" + strings.Repeat("another secret, ", 8): "runs with another CS_LAPI_SECRET", "LAPID_CLUSTER_SEAL_FILE=" + foreign: "cluster.seal_file must be the same",
+		"LAPID_CLUSTER_NAME=d": "the certificate is that of node"} {
 		var env []string
 		if variable != "" {
 			env = []string{variable}

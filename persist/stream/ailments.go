@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -11,6 +12,8 @@ const (
 	clocksApart = time.Second
 	// namesakeFor is how long is told that another process had this node's name.
 	namesakeFor = 10 * time.Minute
+	// silentLooks is at how many looks in a row a member of etcd does not answer before that is told: they are tellEvery apart.
+	silentLooks = 3
 )
 
 // namesake is another process that told that it is this node.
@@ -27,7 +30,7 @@ func (l *Log) Ailments() (said []string) {
 	l.mu.Unlock()
 	s := Status{Writer: w}
 	s.nodes(l.nodes(), true)
-	said = l.namesakes()
+	said = append(l.namesakes(), silent(members)...)
 	for i := range members {
 		said = append(said, members[i].ailments(members[i].Endpoint)...)
 	}
@@ -42,6 +45,18 @@ func (l *Log) Unconfirmed() error {
 		return *err
 	}
 	return nil
+}
+
+// silent names members of etcd that do not answer while others do: without any that answers nothing is confirmed, which Unconfirmed tells.
+func silent(members []MemberFigures) (said []string) {
+	some := slices.ContainsFunc(members, func(m MemberFigures) bool { return m.Up })
+	for i := range members {
+		if m := &members[i]; some && m.silent >= silentLooks {
+			said = append(said, fmt.Sprintf("etcd's member at %s does not answer: start it, or see to the network between; one that is gone for good is taken away with `etcdctl member remove` "+
+				"and out of cluster.etcd.endpoints", m.Endpoint))
+		}
+	}
+	return said
 }
 
 // ailments are those of a member of etcd.

@@ -14,6 +14,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
 )
 
 // shows is a listener that shows a certificate made with change, and wants one if mutual; trusted is what takes it.
@@ -171,6 +174,22 @@ func TestAilments(t *testing.T) {
 				t.Errorf("%s does not say %q: %s", name, words, all)
 			}
 		}
+	}
+
+	well := &clientv3.StatusResponse{Header: &etcdserverpb.ResponseHeader{}}
+	both := []is{{endpoint: l.endpoints.all[0], status: well}, {endpoint: &endpoint{url: "https://192.0.2.3:2379"}, err: errSilent}}
+	for range silentLooks {
+		if said := strings.Join(l.Ailments(), "\n"); strings.Contains(said, "192.0.2.3") {
+			t.Errorf("a member is missed too early: %s", said)
+		}
+		l.sawMembers(both)
+	}
+	if said := strings.Join(l.Ailments(), "\n"); !strings.Contains(said, "etcd's member at 192.0.2.3:2379 does not answer") {
+		t.Errorf("a member that is away is not told: %s", said)
+	}
+	both[0].status, both[0].err = nil, errSilent
+	if l.sawMembers(both); strings.Contains(strings.Join(l.Ailments(), "\n"), "does not answer") {
+		t.Error("that no member answers is told twice")
 	}
 
 	quota := int64(100 << 20)

@@ -48,6 +48,7 @@ type MemberFigures struct {
 	Size, InUse, Quota int64
 	Version            string
 	Alarms             []string // as etcd words them
+	silent             int      // looks in a row that it has not answered
 }
 
 // counts are the sources of Figures, for any goroutine.

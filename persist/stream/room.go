@@ -82,6 +82,14 @@ func (l *Log) sawMembers(all []is) (r room, ok bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	for i := range members {
+		if m := &members[i]; !m.Up {
+			m.silent = 1
+			if i < len(l.etcds) { // the endpoints stay the same
+				m.silent += l.etcds[i].silent
+			}
+		}
+	}
 	if l.etcds = members; ok {
 		r.noCompact = l.room.noCompact
 		l.room = r

@@ -309,7 +309,11 @@ func (s *Server) storeList(q *request, p *preparedList, dry bool) (*importOutcom
 	}, func(in *admin.Imported) { out.add(in) })
 	if err != nil && len(out.Alerts) > 0 {
 		status, detail := statusOf(err)
-		return nil, &fault{status, fmt.Sprintf("%s: %d of %d decisions are stored, as the batch %s: ending that batch takes them back", detail, out.Count, p.total, head.Batch)}
+		known, said := "are stored", (*engine.Error)(nil)
+		if errors.Is(err, engine.ErrUnsure) || !errors.As(err, &said) { // what became of the last chunk nobody has told
+			known = "at least are stored"
+		}
+		return nil, &fault{status, fmt.Sprintf("%s: %d of %d decisions %s, as the batch %s: ending that batch takes all of it back", detail, out.Count, p.total, known, head.Batch)}
 	}
 	return out, err
 }

@@ -213,6 +213,10 @@ func TestStrangers(t *testing.T) {
 	if _, err := peer.LoadCredentials(cert, key, cert, time.Now().Add(48*time.Hour)); err == nil {
 		t.Error("a certificate that is over is taken")
 	}
+	other := foreign.Credentials("x")
+	if other.IsFor("x", "192.0.2.1:7422") != nil || other.IsFor("y", "x:7422") != nil || other.IsFor("y", "192.0.2.1:7422") == nil {
+		t.Error("a certificate is good for its node's name or host, and nothing else")
+	}
 	p.b.Renew(foreign.Credentials("b"))
 	if _, err := p.b.Ask(t.Context(), "a", at); err == nil {
 		t.Error("with other credentials it is still heard")

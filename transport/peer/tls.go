@@ -99,6 +99,26 @@ func (c *Credentials) AdmitRelays(file string) error {
 	return nil
 }
 
+// madeHere is the organization in certificates of lapid cluster keys, which have the node's name as their common name.
+const madeHere = "lapid"
+
+// IsFor refuses the certificate of another node. Others go by the node's name or the host of its address, so it must be for one of them;
+// nodes on one host are told apart by the name that lapid cluster keys has written.
+func (c *Credentials) IsFor(name, address string) error {
+	leaf := c.certificate.Leaf
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	if of := leaf.Subject.CommonName; slices.Contains(leaf.Subject.Organization, madeHere) && of != name {
+		return fmt.Errorf("the certificate is that of node %q, and this is node %q", of, name)
+	}
+	if leaf.VerifyHostname(name) != nil && leaf.VerifyHostname(host) != nil {
+		return fmt.Errorf("the certificate is neither for node %q nor for host %q, so other nodes would not take it", name, host)
+	}
+	return nil
+}
+
 // Ends is when the node's certificate is over.
 func (c *Credentials) Ends() time.Time { return c.certificate.Leaf.NotAfter }
 

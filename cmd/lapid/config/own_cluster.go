@@ -219,7 +219,7 @@ func (s *Settings) alone() error {
 // variableTree is what variables say of a section, as if it stood in the file; nil: nothing. Lists have commas.
 func variableTree(t reflect.Type, prefix string, env Environment) *node {
 	var tree node
-	tree.kind = isMap
+	tree.kind, tree.file = isMap, "environment variables "+prefix+"*"
 	for _, f := range reflect.VisibleFields(t) {
 		key := f.Tag.Get("yaml")
 		name := prefix + strings.ToUpper(key)

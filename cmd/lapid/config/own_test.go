@@ -72,6 +72,8 @@ func TestFaultsOfOwnSettings(t *testing.T) {
 		{nil, filepath.Join(dir, "lapid.yaml") + ":2:13: listen_uri must be host:port"},
 		{map[string]string{"LAPID_LISTEN_URI": "where"}, "environment variable LAPID_LISTEN_URI: listen_uri must be host:port"},
 		{map[string]string{"LAPID_MAX_HEADER_BYTES": "100"}, "environment variable LAPID_MAX_HEADER_BYTES: max_header_bytes must be"},
+		{map[string]string{"LAPID_CLUSTER_NAME": "a", "LAPID_CLUSTER_LISTEN": "192.0.2.1:7422", "LAPID_CLUSTER_CERT_FILE": "c", "LAPID_CLUSTER_KEY_FILE": "k", "LAPID_CLUSTER_CA_FILE": "a",
+			"LAPID_CLUSTER_SEAL_FILE": "s", "LAPID_CLUSTER_ETCD_ENDPOINTS": ""}, "environment variables LAPID_CLUSTER_ETCD_*: cluster.etcd.endpoints are URLs"},
 		{map[string]string{"LAPID_LOOPS": "257"}, "environment variable LAPID_LOOPS: loops must be auto, off or a number from 1 to 256"},
 	} {
 		s, err := Load(file, variables(c.vars))

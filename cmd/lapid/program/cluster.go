@@ -119,6 +119,9 @@ func nodeCredentials(c *config.ClusterSettings) (*peer.Credentials, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster: %w", err)
 	}
+	if err := by.IsFor(c.Name, c.Address()); err != nil {
+		return nil, fmt.Errorf("cluster.cert_file %s: %w: give this node its own files (lapid cluster keys DIR %s=HOST makes them where the cluster's were made), or correct cluster.name and cluster.listen", c.CertFile, err, c.Name)
+	}
 	return by, nil
 }
 

@@ -39,7 +39,8 @@ func clusterQuickstart(t *Terminal) *cobra.Command {
 		Long: `Runs three servers with one history on this machine, each with a member of etcd in its process. Everything is in
 one folder; the first start makes it (certificates, the seal, a folder for each node with config.yaml, lapid.yaml and
 etcd.yaml), later ones use it again. The Local APIs are on --port, and 100 and 200 above it; other ports are free ones
-that stay as they were chosen. DIR/NAME/pid has the process of a node, DIR/NAME/log what it says.
+that stay as they were chosen. DIR/NAME/pid has the process of a node that this began (of one
+that came back it does not), DIR/NAME/log what it says.
 
 A node that ends, or is killed, ends no other. It comes back with: lapid serve -c DIR/NAME/config.yaml
 Ctrl-C or SIGTERM ends all of them. Nothing leaves this machine.`,

@@ -332,16 +332,25 @@ func (e *earlyEnd) Unwrap() error { return e.cause }
 
 // endedEarly says what is stored of an import, and how to be rid of it. An
 // answer of the server's, also a refusal, settles what became of its chunk.
-// When the connection broke instead, the chunk under way may be stored or
-// not, so the numbers are "at least".
+// When the connection broke instead, or the node that writes was lost, the chunk under way may be stored or
+// not, so the numbers are "at least", and the batch is what has all of it.
 func (i *importing) endedEarly(cause error, total int, program string) error {
+	unsure, batch := errors.Is(cause, engine.ErrUnsure), quoted(i.head.Batch)
+	if len(i.alerts) == 0 && unsure && batch != "" {
+		return &earlyEnd{cause, fmt.Sprintf("%v: \"%s decisions list --batch-name %s\" shows what is stored of %d decisions, and \"%s decisions delete --batch-name %s\" takes it back",
+			apiError(cause), program, batch, total, program, batch)}
+	}
 	if len(i.alerts) == 0 {
 		return &earlyEnd{cause, fmt.Sprintf("%v: none of %d decisions was stored", apiError(cause), total)}
 	}
 	known := "are stored"
 	var said *engine.Error
-	if !errors.As(cause, &said) && !errors.Is(cause, ErrInterrupted) { // the last answer was lost
+	if unsure || !errors.As(cause, &said) && !errors.Is(cause, ErrInterrupted) { // the last answer was lost
 		known = "at least are stored"
+		if batch != "" && !i.add { // with --add there was something in it before
+			return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as the batch %s; \"%s decisions delete --batch-name %s\" takes all of it back",
+				apiError(cause), i.stored, total, known, i.head.Batch, program, batch)}
+		}
 	}
 	ids := ranges(i.alerts)
 	return &earlyEnd{cause, fmt.Sprintf("%v: %d of %d decisions %s, as alerts %s; \"%s alerts delete --id %s\" takes them back",

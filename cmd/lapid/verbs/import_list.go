@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"lapid/engine"
 	"lapid/transport/admin"
 	"lapid/transport/inputs"
 )
@@ -39,6 +40,8 @@ func replaceList(ctx context.Context, t *Terminal, i *importing, input *os.File,
 		case err != nil && until.Err() != nil && ctx.Err() == nil:
 			return &earlyEnd{ErrInterrupted, fmt.Sprintf("interrupted: list %s is as it was, unless the server had all of it already: "+
 				"\"%s decisions list --name %s\" shows it", i.list.name, t.program(), quoted(i.list.name))}
+		case errors.Is(err, engine.ErrUnsure):
+			return fmt.Errorf("unable to replace the list: %w: \"%s decisions list --name %s\" shows what it has, and doing the same again is harmless", apiError(err), t.program(), quoted(i.list.name))
 		case err != nil:
 			return fmt.Errorf("unable to replace the list: %w", apiError(err))
 		}

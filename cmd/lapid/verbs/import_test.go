@@ -14,7 +14,7 @@ import (
 // TestEarlyEnd: what is said of an import that ended early agrees with itself.
 func TestEarlyEnd(t *testing.T) {
 	t.Parallel()
-	full := &engine.Error{Kind: engine.ErrDisk, Text: "the disk is full"}
+	full, unsure := &engine.Error{Kind: engine.ErrDisk, Text: "the disk is full"}, &engine.Error{Kind: engine.ErrUnsure, Text: "who knows"}
 	for _, c := range []struct {
 		alerts []uint64
 		cause  error
@@ -22,10 +22,12 @@ func TestEarlyEnd(t *testing.T) {
 	}{
 		{nil, full, "API error: the disk is full: none of 30 decisions was stored"},
 		{[]uint64{41, 42, 43, 45}, full, `API error: the disk is full: 20 of 30 decisions are stored, as alerts 41-43,45; "lapid -c F alerts delete --id 41-43,45" takes them back`},
-		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
+		{[]uint64{7}, errors.New("broken pipe"), `broken pipe: 20 of 30 decisions at least are stored, as the batch b 1; "lapid -c F decisions delete --batch-name 'b 1'" takes all of it back`},
+		{[]uint64{7}, unsure, `API error: who knows: 20 of 30 decisions at least are stored, as the batch b 1; "lapid -c F decisions delete --batch-name 'b 1'" takes all of it back`},
+		{nil, unsure, `API error: who knows: "lapid -c F decisions list --batch-name 'b 1'" shows what is stored of 30 decisions, and "lapid -c F decisions delete --batch-name 'b 1'" takes it back`},
 		{[]uint64{7}, ErrInterrupted, `interrupted: 20 of 30 decisions are stored, as alerts 7; "lapid -c F alerts delete --id 7" takes them back`},
 	} {
-		i := importing{alerts: c.alerts, stored: 20}
+		i := importing{alerts: c.alerts, stored: 20, head: admin.ImportHead{Batch: "b 1"}}
 		err := i.endedEarly(c.cause, 30, "lapid -c F")
 		if err.Error() != c.want || !errors.Is(err, c.cause) {
 			t.Errorf("%v\nwant %s", err, c.want)
