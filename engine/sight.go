@@ -196,6 +196,13 @@ func lookup(s *state, dst []uint32, words []string) []uint32 {
 	return dst
 }
 
+// Occurs reports whether a word stands in anything that is stored, letter by letter: a type or
+// scope that does not is that of no decision here. It does not allocate.
+func (v *View) Occurs(word string) bool {
+	_, known := v.state.strings.Lookup(word)
+	return known
+}
+
 // sees reports whether a record passes the sight's filters.
 func (w *sightWordsOf) sees(s *state, sight *Sight, r *record) bool {
 	has := s.wordsOf(r)

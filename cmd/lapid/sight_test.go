@@ -85,6 +85,10 @@ func TestSightVerbs(t *testing.T) {
 	}
 	s.steps([]step{
 		{"bouncers inspect fw", 0, "~max-entries 1000", ""},
+		{"bouncers add blind -k key3 -o raw --types BAN --scopes IP,IPS", 0, "key3", "~no decision here has 'BAN' of the types so far, letter by letter: usual are ban, captcha, throttle"},
+		{"bouncers edit blind --scopes IP,IPS", 0, "", "~no decision here has 'IPS' of the scopes so far, letter by letter: usual are Ip, Range, AS, Country"},
+		{"bouncers edit blind --see-all --origins cscli", 0, "", "~edited"},
+		{"bouncers edit blind --not-origins cscli", 0, "", "~it sees nothing"},
 		{"bouncers edit fw --hold off --see-all --types captcha", 0, "", "~edited"},
 		{"bouncers inspect fw", 0, "~types captcha", ""},
 		{"bouncers edit fw --see-all --hold default", 0, "", "~edited"},

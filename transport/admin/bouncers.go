@@ -84,7 +84,7 @@ func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Edited, error
 		return nil, err
 	}
 	h.logChange(ctx, "added a bouncer", "bouncer", q.Name)
-	return &Edited{Warnings: warnings}, nil
+	return &Edited{Warnings: append(warnings, contradictions(b.Sight)...)}, nil
 }
 
 // rotateBouncer gives a bouncer another key, whose hash alone comes here.

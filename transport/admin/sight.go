@@ -21,13 +21,14 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	if err != nil {
 		return nil, err
 	}
-	stale := false
+	stale, is := false, engine.Sight{}
 	rows, err := h.engine.EditBouncer(ctx, q.Name, func(b *engine.Bouncer) {
 		if stale = len(q.If) > 0 && !slices.Contains(q.If, SightTag(b.Sight, b.Hold)); stale {
 			b.Hold = math.MaxInt32 // which is refused, so that nothing is committed
 			return
 		}
 		q.Edit.apply(b)
+		is = *b.Sight
 	})
 	switch {
 	case stale:
@@ -35,6 +36,7 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	case err != nil:
 		return nil, err
 	}
+	warnings = append(warnings, contradictions(&is)...)
 	h.logChange(ctx, "edited a bouncer", "bouncer", q.Name, "rows", len(rows)+1)
 	return &Edited{Rows: rows, Warnings: warnings}, nil
 }
@@ -83,7 +85,13 @@ func (e *BouncerEdit) SetList(name string, list []string) error {
 	if e.Words == nil {
 		e.Words = map[string][]string{}
 	}
-	e.Words[name] = append([]string{}, list...)
+	words := append([]string{}, list...)
+	if name != "scenarios-containing" && name != "not-containing" { // those may begin or end with a blank
+		for i := range words {
+			words[i] = strings.TrimSpace(words[i])
+		}
+	}
+	e.Words[name] = words
 	return nil
 }
 
@@ -154,6 +162,12 @@ func holdOf(text string) (*engine.Hold, error) {
 // knownOrigins are those that the server and the operator's verbs give.
 var knownOrigins = []string{engine.OriginCrowdsec, engine.OriginManual, engine.OriginImport, engine.OriginCAPI, engine.OriginLists, "console"}
 
+// usualWords are the types and scopes that bouncers know; others are any word.
+var usualWords = map[string][]string{
+	"types":  {"ban", "captcha", "throttle"},
+	"scopes": {engine.ScopeIP, engine.ScopeRange, engine.ScopeAS, engine.ScopeCountry},
+}
+
 // sightFlags are the lists of a sight, by their flags.
 var sightFlags = []string{"origins", "not-origins", "scopes", "types", "scenarios-containing", "not-containing", "allowlist"}
 
@@ -177,10 +191,39 @@ func (h *Handler) checkEdit(e *BouncerEdit) (warnings []string, err error) {
 				return nil, invalid("there is no allowlist '%.100s': make it first", w)
 			case (name == "origins" || name == "not-origins") && !slices.Contains(knownOrigins, w):
 				warnings = append(warnings, fmt.Sprintf("nothing here gives decisions the origin '%.100s': those that are known are %s", w, strings.Join(knownOrigins, ", ")))
+			case usualWords[name] != nil && !slices.Contains(usualWords[name], asStored(name, w)) && !view.Occurs(asStored(name, w)):
+				warnings = append(warnings, fmt.Sprintf("no decision here has '%.100s' of the %s so far, letter by letter: usual are %s", w, name, strings.Join(usualWords[name], ", ")))
 			}
 		}
 	}
 	return warnings, nil
+}
+
+// asStored is one of a list as decisions have it.
+func asStored(list, w string) string {
+	if list == "scopes" {
+		return engine.CanonicalScope(w)
+	}
+	return w
+}
+
+// contradictions warns of origins that are both asked for and left out.
+func contradictions(s *engine.Sight) (warnings []string) {
+	if s == nil || len(s.Origins) == 0 {
+		return nil
+	}
+	seen := 0
+	for _, w := range s.Origins {
+		if slices.Contains(s.NotOrigins, w) {
+			warnings = append(warnings, fmt.Sprintf("the origin '%.100s' is in both origins and not-origins: its decisions are hidden", w))
+		} else {
+			seen++
+		}
+	}
+	if seen == 0 {
+		warnings = append(warnings, "no origin is left of which this bouncer is told: it sees nothing")
+	}
+	return warnings
 }
 
 // apply changes a bouncer. It may be called by the committer.

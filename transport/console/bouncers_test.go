@@ -78,6 +78,10 @@ func TestBouncerEdits(t *testing.T) {
 	old.Set("see_all", "yes")
 	v.read(http.MethodPost, "/bouncers/edit", old, 409)
 	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"max-entries":5}}`)
+	if text, _ := json.Marshal(b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"types":["ban "],"origins":["lists"]}}`)["warnings"]); !strings.Contains(string(text), "it sees nothing") || strings.Contains(string(text), "types") {
+		t.Errorf("warned of %s", text)
+	}
+	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"origins":[]}}`)
 	sight(whole)
 	has(t, "all of it", v.send("/bouncers/edit", "name", "fw", "see_all", "yes"), "fw is changed", "everything")
 	sight(`{"hold":"off","sight":null}`)
@@ -87,7 +91,7 @@ func TestBouncerEdits(t *testing.T) {
 
 	for body, says := range map[string]string{
 		`{}`: "say what is to change", `{"hold":"61s"}`: "hold: '61s' must be a duration up to 60s", `{"sight":{"max-entries":-1}}`: "1 or more", `{"sight":{"priority":"best"}}`: "choose local-first", `{"sight":{"priority":"longest"}}`: "without max-entries",
-		`{"sight":{"max-duration":"1s"}}`: "must be 10s or more", `{"sight":{"colour":1}}`: "colour", `{"sight":{"types":[""]}}`: "types has an empty word", `{"sight":{"allowlist":["nope"]}}`: "no allowlist 'nope'",
+		`{"sight":{"max-duration":"1s"}}`: "must be 10s or more", `{"sight":{"colour":1}}`: "colour", `{"sight":{"types":[" "]}}`: "types has an empty word", `{"sight":{"allowlist":["nope"]}}`: "no allowlist 'nope'",
 	} {
 		if status, text, _ := b.ask("PATCH", "/admin/v1/bouncers/fw", b.tokens[admins], body); status != 400 || !strings.Contains(text, says) || strings.Contains(text, "--") {
 			t.Errorf("%s: %d %s", body, status, text)

@@ -30,8 +30,9 @@ func decisionsList(t *Terminal) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List running decisions", Args: NoArgs,
 		Long: `Lists the decisions of the newest alerts that have a running one; --limit counts alerts. With
---ip, --range, --type or --origin only the decisions that these ask for are shown. Other filters
-choose alerts, so decisions of such an alert that are over show up with a negative expiration.
+--ip, --range, --type or --origin only the decisions that these ask for are shown. Everything else
+chooses alerts, --all too, so decisions of such an alert that are over show up with an expiration of 0s
+or less: of an import, which is one alert, all that was deleted or replaced since.
 --batch-name shows what an import stored, --name what a named list has; -o json tells the batch or the
 list of each alert.
 What -o json and -o raw print can be given to "decisions import".`,

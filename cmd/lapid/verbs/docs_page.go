@@ -123,6 +123,7 @@ func (p *page) flush() {
 	}
 	if len(p.table) > 0 {
 		drawn := lightTable()
+		drawn.whole = true // it is read, and broken into lines of the page
 		drawn.head(left, p.table[0]...)
 		drawn.body()
 		for _, row := range p.table[1:] {

@@ -39,6 +39,7 @@ type cell struct {
 // table.
 type table struct {
 	boxed bool
+	whole bool       // no cell is cut, however wide it is
 	bands [][][]cell // band, line, cell
 	rows  packedRows // of a long list: the last band, which has no other lines
 }
@@ -67,7 +68,7 @@ func (t *table) head(a align, names ...string) {
 // band adds a band of lines.
 func (t *table) band(lines ...[]cell) {
 	for _, line := range lines {
-		show(line)
+		t.show(line)
 	}
 	t.bands = append(t.bands, lines)
 }
@@ -79,9 +80,11 @@ const widestCell = 200
 
 // show makes the texts of cells what is seen of them. Widths are those of what
 // it has made.
-func show(cells []cell) {
+func (t *table) show(cells []cell) {
 	for i := range cells {
-		cells[i].text = shorten(visible.Text(cells[i].text))
+		if cells[i].text = visible.Text(cells[i].text); !t.whole {
+			cells[i].text = shorten(cells[i].text)
+		}
 	}
 }
 
@@ -117,7 +120,7 @@ func (t *table) row(texts ...string) {
 
 // line adds a line to the last band.
 func (t *table) line(cells ...cell) {
-	show(cells)
+	t.show(cells)
 	last := len(t.bands) - 1
 	t.bands[last] = append(t.bands[last], cells)
 }

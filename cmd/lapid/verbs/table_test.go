@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"lapid/cmd/lapid/docs"
 	"lapid/transport/visible"
 )
 
@@ -31,6 +32,18 @@ func TestTableFits(t *testing.T) {
 				if !strings.Contains(out.String(), word) {
 					t.Errorf("limit %d: %q is lost:\n%s", limit, word, out.String())
 				}
+			}
+		}
+	}
+}
+
+// TestWholePage: of a page nothing is cut, whether its width is known or not.
+func TestWholePage(t *testing.T) {
+	t.Parallel()
+	for _, topic := range docs.Topics() {
+		for _, columns := range []int{0, 80, 400} {
+			if set := plainPage(topic.Text, columns); strings.Count(set, "…") != strings.Count(topic.Text, "…") {
+				t.Errorf("%s, %d columns: a cell is cut", topic.Name, columns)
 			}
 		}
 	}
