@@ -232,9 +232,12 @@ func (w *browser) seed() {
 	for i, text := range hostile {
 		alert(text, text, fmt.Sprintf("203.0.113.%d", i+1), text[:2], text, []engine.Meta{{Key: text, Value: text}}, 2)
 	}
+	rates := &w.server.rates
+	rates.mu.Lock() // the server looks at them already
 	for i := range int64(180) {
-		w.server.rates.minutes = append(w.server.rates.minutes, rate{at: now/int64(time.Second) - (180-i)*60, running: i % 40, of: [rateCount]uint32{rateAlerts: uint32(i / 25), rateBegun: 3}})
+		rates.minutes = append(rates.minutes, rate{at: now/int64(time.Second) - (180-i)*60, running: i % 40, of: [rateCount]uint32{rateAlerts: uint32(i / 25), rateBegun: 3}})
 	}
+	rates.mu.Unlock()
 	v := w.visitor().enter(admins)
 	v.send("/bouncers/add", "name", "edge-fw", "shared", "yes")
 	v.send("/allowlists/create", "name", "office", "description", hostile[1])
