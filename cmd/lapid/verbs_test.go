@@ -200,7 +200,7 @@ func TestExportVerbs(t *testing.T) {
 		{"exports edit edge --auth token --password another-of-this-list -o raw", 0, "another-of-this-list", ""},
 		{"exports edit edge --auth token --password short", 1, "", "~16 characters or more and no blanks; leave it out"},
 		{"exports edit edge", 1, "", "~nothing is to be changed"},
-		{"exports edit edge --origins ,", 1, "", "~--origins: ',' has an empty word"}, {"exports add other --types ban,,captcha", 1, "", "~--types: 'ban,,captcha' has an empty word"},
+		{"exports edit edge --origins ,", 1, "", "~--origins: ',' has an empty word"}, {"exports add other --format csv --types ban,,captcha", 1, "", "~--types: 'ban,,captcha' has an empty word"},
 		{"exports edit edge --accept-shrunken", 0, "", "~no list of export 'edge' was held back"}, {"exports accept edge", 0, "", "~no list of export 'edge' was held back"},
 		{"exports accept nope", 1, "", "~there is no export 'nope': their names are shown by lapid exports list"}, {"exports accept", 1, "", "~expected is NAME"},
 	})
