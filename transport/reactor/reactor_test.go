@@ -361,7 +361,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestSilence(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, "tcp", "127.0.0.1:0", func(o *Options) { o.First, o.Idle = 50*time.Millisecond, 100*time.Millisecond })
+	s := newStage(t, "tcp", "127.0.0.1:0", func(o *Options) { o.First, o.Idle = 2*time.Second, time.Second })
 	silent, spoke := s.dial(), s.dial()
 	talk(t, spoke, "a\n", "(a)\n")
 	gone(t, silent)
