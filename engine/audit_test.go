@@ -74,7 +74,11 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 			return err
 		},
 		func() error {
-			_, err := r.EditBouncer(by, "fw", func(b *engine.Bouncer) { b.Hold = engine.HoldOff; b.Sight = &engine.Sight{Origins: []string{"cscli"}} })
+			_, err := r.EditBouncer(by, "fw", func(b *engine.Bouncer) error {
+				b.Hold = engine.HoldOff
+				b.Sight = &engine.Sight{Origins: []string{"cscli"}}
+				return nil
+			})
 			return err
 		},
 		func() error { _, err := r.AddAlerts(ctx, "edge-1", banOn(r, "192.0.2.1", "4h"), now); return err },

@@ -56,7 +56,7 @@ func TestAwaitKnowsViews(t *testing.T) {
 	states(1, "all:has listed:nothing lists:nothing one:nothing")
 	states(2, "all:has listed:has lists:has one:has")
 	for _, name := range []string{"listed", "lists", "one"} {
-		_, err := r.EditBouncer(t.Context(), name, func(b *engine.Bouncer) { b.Sight = nil })
+		_, err := r.EditBouncer(t.Context(), name, func(b *engine.Bouncer) error { b.Sight = nil; return nil })
 		wants(t, err, nil)
 	}
 	states(1, "all:has listed:waits lists:waits one:waits")

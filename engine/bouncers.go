@@ -174,9 +174,9 @@ func (v *View) changedBouncer(name string, change func(*Bouncer)) (op, error) {
 // EditBouncer applies change to a copy of the bouncer and stores its Sight and Hold, for the
 // rows made from its key too, which it returns the names of: they always have those of the
 // row they came from. Nothing else of it is changed. change runs on the committer, as that
-// of ChangeBouncer. ErrNotFound when there is no such bouncer, ErrRefused for one that was
+// of ChangeBouncer; after an error of its own, which is given back, nothing is. ErrNotFound when there is no such bouncer, ErrRefused for one that was
 // made from another's key, ErrInvalid for a sight or hold that is out of bounds.
-func (e *Engine) EditBouncer(ctx context.Context, name string, change func(*Bouncer)) (follow []string, err error) {
+func (e *Engine) EditBouncer(ctx context.Context, name string, change func(*Bouncer) error) (follow []string, err error) {
 	err = e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		row := v.Bouncer(name)
 		if row == nil {
@@ -187,7 +187,9 @@ func (e *Engine) EditBouncer(ctx context.Context, name string, change func(*Boun
 				Text: fmt.Sprintf("bouncer '%s' was made from the key of '%s' and has its sight and hold: edit '%s' instead", name, parent.Load().Name, parent.Load().Name)}
 		}
 		b, edited := *row.Load(), *row.Load()
-		change(&edited)
+		if err := change(&edited); err != nil {
+			return nil, err
+		}
 		if b.Sight, err = edited.Sight.Tidy(); err != nil {
 			return nil, err
 		}

@@ -294,7 +294,7 @@ func TestRelayRows(t *testing.T) {
 		t.Errorf("a row of the relay's own would be sent: %v", err)
 	}
 
-	if _, err := node.EditBouncer(ctx, "fw", func(b *engine.Bouncer) { b.Hold = 5 }); err != nil {
+	if _, err := node.EditBouncer(ctx, "fw", func(b *engine.Bouncer) error { b.Hold = 5; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	reach(t, relay, node)

@@ -43,7 +43,7 @@ func (c *sightClient) edit(w *world) {
 			Types: someOf(w.chance, "ban", "captcha"), NotContaining: someOf(w.chance, "nothing"), MaxDuration: []time.Duration{0, 0, 20 * time.Second, time.Hour}[w.chance.IntN(4)],
 		}
 	}
-	_, err := w.EditBouncer(context.Background(), c.name, func(b *engine.Bouncer) { s := c.sight; b.Sight = &s })
+	_, err := w.EditBouncer(context.Background(), c.name, func(b *engine.Bouncer) error { s := c.sight; b.Sight = &s; return nil })
 	wants(w.t, err, nil)
 }
 
@@ -176,7 +176,7 @@ func TestShortenedDurationsAreToldAgain(t *testing.T) {
 	r := enginetest.NewRig(t, nil)
 	addKey(t, r, "fw", engine.KeyHash{1})
 	addKey(t, r, "other", engine.KeyHash{2})
-	_, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) { b.Sight = &engine.Sight{MaxDuration: bound} })
+	_, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) error { b.Sight = &engine.Sight{MaxDuration: bound}; return nil })
 	wants(t, err, nil)
 	_, err = r.AddAlerts(ctx, "", banOn(r, "192.0.2.1", "4h"), r.Now().UnixNano())
 	wants(t, err, nil)

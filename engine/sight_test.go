@@ -81,8 +81,9 @@ func TestSightsAreInherited(t *testing.T) {
 	addKey(t, r, "fw", key)
 	at := netip.MustParseAddr("192.0.2.1")
 	early := admit(t, r, "fw", key, at)
-	follow, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) {
+	follow, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) error {
 		b.Sight, b.Hold, b.Name = &engine.Sight{Types: []string{"ban"}}, engine.HoldOff, "other"
+		return nil
 	})
 	if err != nil || !slices.Equal(follow, []string{"fw@192.0.2.1"}) {
 		t.Fatal(follow, err)
@@ -103,7 +104,7 @@ func TestSightsAreInherited(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameAs("described")
-	_, err = r.EditBouncer(ctx, "fw@192.0.2.1", func(*engine.Bouncer) {})
+	_, err = r.EditBouncer(ctx, "fw@192.0.2.1", func(*engine.Bouncer) error { return nil })
 	if wants(t, err, engine.ErrRefused); !strings.Contains(err.Error(), "edit 'fw' instead") {
 		t.Error(err)
 	}
@@ -119,7 +120,7 @@ func TestEarlierSights(t *testing.T) {
 	row := addKey(t, r, "fw", engine.KeyHash{7})
 	edit := func(n int) engine.Revision {
 		t.Helper()
-		_, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) { b.Sight = &engine.Sight{MaxEntries: n} })
+		_, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) error { b.Sight = &engine.Sight{MaxEntries: n}; return nil })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -184,7 +185,7 @@ func TestChangesOfASight(t *testing.T) {
 	step := func(s *engine.Sight, wantNew, wantDeleted int) {
 		t.Helper()
 		before := r.View().Revision()
-		if _, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) { b.Sight = s }); err != nil {
+		if _, err := r.EditBouncer(ctx, "fw", func(b *engine.Bouncer) error { b.Sight = s; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		v := r.View()

@@ -230,7 +230,7 @@ func TestWhyNamesWhatHides(t *testing.T) {
 	}
 	edit := func(name string, sight *engine.Sight) {
 		t.Helper()
-		_, err := p.EditBouncer(t.Context(), name, func(b *engine.Bouncer) { b.Sight = sight })
+		_, err := p.EditBouncer(t.Context(), name, func(b *engine.Bouncer) error { b.Sight = sight; return nil })
 		wants(t, err, nil)
 	}
 	edit("all", &engine.Sight{Types: []string{"captcha"}})

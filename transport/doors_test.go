@@ -233,7 +233,7 @@ func TestDoorSeesAsLiveQueries(t *testing.T) {
 			continue
 		}
 		h.addBouncer(key, key, false)
-		_, err := h.EditBouncer(t.Context(), key, func(b *engine.Bouncer) { b.Sight = sight })
+		_, err := h.EditBouncer(t.Context(), key, func(b *engine.Bouncer) error { b.Sight = sight; return nil })
 		h.must(err)
 	}
 	simulate := func(n int, value string) {

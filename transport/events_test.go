@@ -819,7 +819,7 @@ func TestEventsObeySights(t *testing.T) {
 		l.wants("full first last [192.0.2.1 192.0.2.2] []")
 		see := func(s *engine.Sight) {
 			t.Helper()
-			_, err := h.EditBouncer(t.Context(), "fw", func(b *engine.Bouncer) { b.Sight = s })
+			_, err := h.EditBouncer(t.Context(), "fw", func(b *engine.Bouncer) error { b.Sight = s; return nil })
 			h.must(err)
 		}
 		see(&engine.Sight{Origins: []string{"nobody"}})

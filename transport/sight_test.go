@@ -88,7 +88,7 @@ func (h *house) hold(d time.Duration) {
 		hold, err = engine.HoldFor(d)
 		h.must(err)
 	}
-	_, err := h.EditBouncer(h.t.Context(), "fw", func(b *engine.Bouncer) { b.Hold = hold })
+	_, err := h.EditBouncer(h.t.Context(), "fw", func(b *engine.Bouncer) error { b.Hold = hold; return nil })
 	h.must(err)
 }
 

@@ -222,9 +222,11 @@ func (m *activityMerge) add(e *ActivityEntry) {
 		}
 		if json.Unmarshal([]byte(e.After), &of) == nil && of.Alert != 0 {
 			m.adders[of.Alert] = adder{e, len(m.page.Entries)}
+			if !m.wants(e.Kind) {
+				m.adders[of.Alert] = adder{e, -1}
+			}
 		}
 		if !m.wants(e.Kind) {
-			m.adders[of.Alert] = adder{e, -1}
 			return
 		}
 	}

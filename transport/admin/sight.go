@@ -5,8 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,17 +21,17 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	if err != nil {
 		return nil, err
 	}
-	stale, is := false, engine.Sight{}
-	rows, err := h.engine.EditBouncer(ctx, q.Name, func(b *engine.Bouncer) {
-		if stale = len(q.If) > 0 && !slices.Contains(q.If, SightTag(b.Sight, b.Hold)); stale {
-			b.Hold = math.MaxInt32 // which is refused, so that nothing is committed
-			return
+	var is engine.Sight
+	rows, err := h.engine.EditBouncer(ctx, q.Name, func(b *engine.Bouncer) error {
+		if len(q.If) > 0 && !slices.Contains(q.If, SightTag(b.Sight, b.Hold)) {
+			return errStale
 		}
 		q.Edit.apply(b)
 		is = *b.Sight
+		return nil
 	})
 	switch {
-	case stale:
+	case errors.Is(err, errStale):
 		return &Edited{Stale: true}, nil
 	case err != nil:
 		return nil, err
@@ -40,6 +40,9 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	h.logChange(ctx, "edited a bouncer", "bouncer", q.Name, "rows", len(rows)+1)
 	return &Edited{Rows: rows, Warnings: warnings}, nil
 }
+
+// errStale ends a change of what has changed since it was looked at.
+var errStale = errors.New("it has none of the tags that were asked for")
 
 // SightTag is the same for the same sight and hold, and another for others: 32 digits.
 func SightTag(s *engine.Sight, h engine.Hold) string {

@@ -68,7 +68,7 @@ func (h *house) see(v *viewer, chance *rand.Rand) {
 	}
 	s, err := s.Tidy()
 	h.must(err)
-	_, err = h.EditBouncer(h.t.Context(), v.name, func(b *engine.Bouncer) { b.Sight = s })
+	_, err = h.EditBouncer(h.t.Context(), v.name, func(b *engine.Bouncer) error { b.Sight = s; return nil })
 	h.must(err)
 }
 
