@@ -26,10 +26,55 @@ func (s *Server) decisionsPage(q *request) error {
 		return err
 	}
 	d.States = []string{"running", "ended", "all"}
-	for _, c := range s.options.Engine.Metrics().Held {
+	m := s.options.Engine.Metrics()
+	for _, c := range m.Held {
 		d.Running += c.N
 	}
+	if slices.ContainsFunc(d.Columns, func(c column) bool { return c.Name == "enforced" }) && m.Bouncers <= mostEnforcing {
+		d.Enforced = map[uint64]string{}
+		for i := range d.Rows {
+			if one := &d.Rows[i]; one.Running && q.Context().Err() == nil {
+				d.Enforced[one.ID] = s.enforced(q, one.ID).String()
+			}
+		}
+	}
 	return s.page(q, "decisions", "Decisions", d)
+}
+
+// mostEnforcing is with how many bouncers at most a list says by how many of them each of its rows is enforced.
+const mostEnforcing = 200
+
+// enforcement is by how many bouncers a decision is enforced, of those whom it concerns.
+type enforcement struct {
+	Has, Of int
+	Waits   []string // names of those that have not shown that they have it
+}
+
+func (e *enforcement) String() string {
+	if e.Of == 0 {
+		return "no bouncer"
+	}
+	return fmt.Sprintf("%s of %s", site.Count(e.Has), site.Count(e.Of))
+}
+
+// enforced asks the bouncers' rows who has a decision. Who asks live has it; whom it does not concern, or who never asked, is
+// left out.
+func (s *Server) enforced(q *request, id uint64) *enforcement {
+	out := &enforcement{}
+	got, err := s.options.Engine.Await(q.Context(), &engine.Await{Decision: engine.DecisionID(id)}, 0)
+	if err != nil {
+		return out
+	}
+	for i := range got.Rows {
+		switch got.Rows[i].State {
+		case engine.HoldHas, engine.HoldLive:
+			out.Has, out.Of = out.Has+1, out.Of+1
+		case engine.HoldWaits:
+			out.Of++
+			out.Waits = append(out.Waits, got.Rows[i].Name)
+		}
+	}
+	return out
 }
 
 // filters are the parameters of a page that are those of the API too: what is empty is left out, what neither
@@ -96,11 +141,15 @@ func (s *Server) link(path string, query url.Values) string {
 func (s *Server) decisionPage(q *request) error {
 	var d struct {
 		decisionShown
-		Others []decisionShown
-		Alert  *admin.Alert
+		Others   []decisionShown
+		Alert    *admin.Alert
+		Enforced *enforcement // nil: it is over
 	}
 	if err := s.call(q, "GET /admin/v1/decisions/{id}", asked{path: map[string]string{"id": q.PathValue("id")}, into: &d.decisionShown}); err != nil {
 		return err
+	}
+	if d.Running {
+		d.Enforced = s.enforced(q, d.ID)
 	}
 	if prefix, err := engine.ParseTarget(d.Value); err == nil && engine.HoldsAddress(d.Scope) { // the index finds those at once
 		query := url.Values{"ip": {spelled(prefix)}, "state": {"all"}, "limit": {"20"}}
