@@ -81,20 +81,37 @@ document.addEventListener("click", (e) => {
 });
 told();
 
-// Rows: one is a stop of the keyboard, arrows lead to others.
-const rows = () => all("[data-rows] tbody tr");
-let at = -1;
-function move(by) {
-  const list = rows();
-  if (!list.length) return;
-  at = Math.min(Math.max(at + by, 0), list.length - 1);
-  list.forEach((r, i) => { r.tabIndex = i === at ? 0 : -1; });
-  list[at].focus();
+// Rows: of each table one is a stop of the keyboard, and arrows lead to others. Of what a row offers only its first cell
+// is a stop; arrows to the right and left lead through all of it.
+const rows = (table = one("[data-rows]")) => (table ? all("tbody tr", table) : []);
+const offers = (row) => all("a[href], button, input, select, summary", row).filter((c) => !c.disabled && c.checkVisibility());
+function rove() {
+  for (const table of all("[data-rows]")) {
+    const list = rows(table);
+    const stop = list.find((r) => r.tabIndex === 0) ?? list[0];
+    for (const r of list) {
+      r.tabIndex = r === stop ? 0 : -1;
+      all("a[href], button, input, select, summary", r).forEach((c) => { if (!r.cells[0].contains(c)) c.tabIndex = -1; });
+    }
+  }
 }
-document.addEventListener("focusin", (e) => {
-  const r = e.target.closest("[data-rows] tbody tr");
-  if (r) at = rows().indexOf(r);
-});
+function toRow(row) {
+  if (!row) return;
+  rows(row.closest("table")).forEach((r) => { r.tabIndex = r === row ? 0 : -1; });
+  row.focus();
+}
+function move(by) {
+  const row = document.activeElement.closest?.("[data-rows] tbody tr");
+  const list = rows(row?.closest("table"));
+  const at = row ? list.indexOf(row) + by : Math.max(list.findIndex((r) => r.tabIndex === 0), 0);
+  toRow(list[Math.min(Math.max(at, 0), list.length - 1)]);
+}
+function within(row, by) {
+  const list = offers(row);
+  const at = list.indexOf(document.activeElement) + by;
+  if (at < 0) row.focus(); else list[Math.min(at, list.length - 1)]?.focus();
+}
+rove();
 
 // Keys.
 const keys = one("#keys");
@@ -114,9 +131,10 @@ document.addEventListener("keydown", (e) => {
   const typing = e.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]");
   if (e.ctrlKey || e.metaKey || e.altKey || !keys || document.querySelector("dialog[open]")) return;
   const row = e.target.closest("[data-rows] tbody tr");
+  const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -1e6, End: 1e6 }[e.key];
+  if (row && !typing && step) { e.preventDefault(); move(step); return; }
+  if (row && !typing && (e.key === "ArrowRight" || e.key === "ArrowLeft")) { e.preventDefault(); within(row, e.key === "ArrowRight" ? 1 : -1); return; }
   if (row && e.target === row) {
-    if (e.key === "ArrowDown" || e.key === "ArrowUp") { e.preventDefault(); move(e.key === "ArrowDown" ? 1 : -1); return; }
-    if (e.key === "Home" || e.key === "End") { e.preventDefault(); move(e.key === "Home" ? -1e6 : 1e6); return; }
     if (e.key === "Enter") { (row.querySelector("th a, td a") ?? row).click(); return; }
     if (e.key === " " || e.key === "x") { e.preventDefault(); row.querySelector("input[name=id]")?.click(); return; }
   }
@@ -125,7 +143,7 @@ document.addEventListener("keydown", (e) => {
   led = 0;
   const does = {
     "/": () => (one("#search") ?? one("#ask"))?.focus(), "e": () => one("#ask").focus(), "g": () => { led = Date.now(); }, "?": () => keys.showModal(),
-    "n": () => follow("[data-key='n']"), "#": () => follow("[data-key='#']"), "[": () => follow("a[rel=first]"), "]": () => follow("a[rel=next]"),
+    "n": () => follow("[data-key='n']"), "#": () => follow("[data-key='#']"), "[": () => follow("a[rel=prev]") || follow("a[rel=first]"), "]": () => follow("a[rel=next]"),
     "j": () => move(1), "k": () => move(-1), "p": () => pause(!paused), "t": () => theme(),
   }[e.key];
   if (does) { e.preventDefault(); does(); }
@@ -299,6 +317,7 @@ async function refresh(force) {
     await window.htmx.swap({ text, target: "#rows", swap: "outerMorph", select: "#rows", sourceElement: one("#rows") });
     one("#news")?.remove();
     told();
+    rove();
     if (Date.now() - charted > 60_000) charts(); // what they show is of whole minutes
   } catch { say("lost", "server away"); } finally {
     asking = false;
