@@ -24,16 +24,19 @@ import (
 func TestRoutesAreDescribed(t *testing.T) {
 	t.Parallel()
 	described := map[string]bool{}
-	for _, o := range newDescribed(t).Operations() {
+	api := newDescribed(t)
+	for _, o := range api.Operations() {
 		described[o.String()] = o.Method != http.MethodHead // which comes with GET
 	}
 	for i := range routes {
-		name := routes[i].method + " " + strings.ReplaceAll(routes[i].path, "...}", "}")
+		name := operationOf(&routes[i]).String()
 		if !strings.HasPrefix(routes[i].path, "/admin/v1/") && !slices.Contains(openapi.Paths[:], routes[i].path) {
 			continue // a page
 		}
 		if !described[name] {
 			t.Errorf("%s is not in transport/openapi/openapi.yaml: describe it there", name)
+		} else if role := api.Role(operationOf(&routes[i])); strings.HasPrefix(routes[i].path, "/admin/v1/") && role != max(routes[i].role, viewer).String() {
+			t.Errorf("%s needs the role %s, and is described with %s", name, routes[i].role, role)
 		}
 		delete(described, name)
 	}
@@ -42,6 +45,11 @@ func TestRoutesAreDescribed(t *testing.T) {
 			t.Errorf("%s is described, and there is no such route", name)
 		}
 	}
+}
+
+// operationOf is a route as the description names it.
+func operationOf(r *route) openapitest.Operation {
+	return openapitest.Operation{Method: r.method, Path: strings.ReplaceAll(r.path, "...}", "}")}
 }
 
 // newDescribed is the description of what is served here.

@@ -47,6 +47,7 @@ type operation struct {
 	Tags                              []string
 	Quirk                             string `json:"x-crowdsec-quirk"`
 	Lapid                             bool   `json:"x-lapid"`
+	Role                              string `json:"x-role"` // the least; "": viewer, or it says by security whom it lets in
 	Parameters                        []*parameter
 	RequestBody                       *body
 	Responses                         list[*response]

@@ -54,6 +54,7 @@ type shownOperation struct {
 	ID, Method, Path, Server    string
 	Summary, Description, Quirk string
 	Lapid                       bool
+	Role                        string
 	Credentials                 string
 	Parameters                  []shownParameter
 	Body                        *shownMedia
@@ -120,7 +121,7 @@ func shownOf(d *document) *shown {
 
 func operationOf(d *document, method string, p *entry[pathItem], o *operation) shownOperation {
 	out := shownOperation{
-		ID: o.OperationID, Method: method, Path: p.Name, Summary: o.Summary, Description: o.Description, Quirk: o.Quirk, Lapid: o.Lapid,
+		ID: o.OperationID, Method: method, Path: p.Name, Summary: o.Summary, Description: o.Description, Quirk: o.Quirk, Lapid: o.Lapid, Role: o.Role,
 		Credentials: credentialsOf(o), Server: "http://127.0.0.1:8080",
 	}
 	if len(p.Value.Servers) > 0 {

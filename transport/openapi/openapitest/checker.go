@@ -391,6 +391,15 @@ func (c *Checker) Tag(o Operation) string {
 	return said["tags"].([]any)[0].(string)
 }
 
+// Role is the least role that an operation of the operators' API is described with.
+func (c *Checker) Role(o Operation) string {
+	_, said, _ := c.operation(o)
+	if role, ok := said["x-role"].(string); ok {
+		return role
+	}
+	return "viewer"
+}
+
 // Fits checks a value, as package jsonschema reads it, by the schema at a place of the description, which is
 // a JSON pointer.
 func (c *Checker) Fits(at string, v any) error { return c.validate(at, v) }
