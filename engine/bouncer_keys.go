@@ -170,14 +170,7 @@ func (v *View) mayRotate(b *Bouncer, key KeyHash, now int64, grace time.Duration
 	if b.AutoCreated {
 		return refused("was made from the key of '%s': rotate that", BaseName(b.Name))
 	}
-	other := ""
-	v.bouncers.ownedBy(&b.KeyHash).each(func(r *BouncerRow) bool {
-		if o := r.Load(); o.Name != b.Name && !o.AutoCreated {
-			other = o.Name
-		}
-		return other == ""
-	})
-	if other != "" {
+	if other := v.SharesKeyWith(b); other != "" {
 		return refused("has the same key as '%s': delete it, and add it again with a key of its own", other)
 	}
 	if grace > 0 && len(v.KeysOf(b.KeyHash, now)) >= mostKeys {
@@ -186,12 +179,77 @@ func (v *View) mayRotate(b *Bouncer, key KeyHash, now int64, grace time.Duration
 	return v.unusedKey(key)
 }
 
+// SharesKeyWith is the name of another bouncer with the key of this one, "" when there is none. No bouncer is
+// added with the key of another, but stores from before that, and what was brought from another server, may
+// have some. Rows that were made from the key do not count.
+func (v *View) SharesKeyWith(b *Bouncer) (other string) {
+	if b.AuthType != AuthAPIKey {
+		return ""
+	}
+	v.bouncers.ownedBy(&b.KeyHash).each(func(r *BouncerRow) bool {
+		if o := r.Load(); o.Name != b.Name && !o.AutoCreated {
+			other = o.Name
+		}
+		return other == ""
+	})
+	return other
+}
+
+// SharedKeys yields the bouncers, in order of creation, that have the key of an older one, and that one's name,
+// until yield returns false. Rows of one bouncer, by the name without address, do not count.
+func (v *View) SharedKeys(yield func(name, oldest string) bool) {
+	v.bouncers.order.All(func(r *BouncerRow) bool {
+		b := r.Load()
+		if b.AutoCreated || b.AuthType != AuthAPIKey {
+			return true
+		}
+		owned := v.bouncers.ownedBy(&b.KeyHash)
+		if owned == nil || owned.len() == 1 {
+			return true
+		}
+		oldest := owned.oldest().Load().Name
+		return BaseName(oldest) == BaseName(b.Name) || yield(b.Name, oldest)
+	})
+}
+
+// mayHaveKey refuses the key of another bouncer for one that is to be added. A row of the same bouncer, by its
+// name without address, is none.
+func (v *View) mayHaveKey(b *Bouncer) error {
+	if b.AuthType != AuthAPIKey {
+		return nil
+	}
+	if v.bouncers.key(&b.KeyHash) == nil {
+		other, base := "", BaseName(b.Name)
+		v.bouncers.ownedBy(&b.KeyHash).each(func(r *BouncerRow) bool {
+			if name := r.Load().Name; BaseName(name) == base {
+				other = ""
+				return false
+			} else if other == "" {
+				other = name
+			}
+			return true
+		})
+		if other == "" {
+			return nil
+		}
+	}
+	return v.unusedKey(b.KeyHash)
+}
+
 // unusedKey refuses a key that some bouncer has, or had before its key was rotated.
 func (v *View) unusedKey(key KeyHash) error {
-	if v.bouncers.key(&key) != nil || v.bouncers.ownedBy(&key) != nil {
+	known := v.bouncers.key(&key)
+	if known != nil {
+		key = *known.ring.owner()
+	}
+	owned := v.bouncers.ownedBy(&key)
+	switch {
+	case owned == nil && known == nil:
+		return nil
+	case owned == nil:
 		return &Error{Kind: ErrExists, Text: "this API key is, or was, that of a bouncer: choose another"}
 	}
-	return nil
+	return &Error{Kind: ErrExists, Text: fmt.Sprintf("this API key is, or was, that of the bouncer '%s': choose another", owned.oldest().Load().Name)}
 }
 
 // rotateKey gives a bouncer's rows another key.

@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,11 +97,76 @@ func TestSharedKeysAreNotRotated(t *testing.T) {
 	r := enginetest.NewRig(t, nil)
 	ctx := context.Background()
 	for _, name := range []string{"a", "b"} {
-		_, err := r.AddBouncer(ctx, &engine.Bouncer{Name: name, AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{1}})
-		wants(t, err, nil)
+		wants(t, r.BringBouncer(ctx, &engine.Bouncer{Name: name, AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{1}, Software: &engine.Software{}}, 0), nil)
 	}
 	if err := r.RotateBouncer(ctx, "a", engine.KeyHash{2}, 0); !errors.Is(err, engine.ErrRefused) {
 		t.Errorf("shared: %v", err)
+	}
+}
+
+// TestOneKeyOneBouncer: of many that are added at once with one key one is, and later ones are told its name; rows of
+// the same bouncer are not refused, nor are those that another server has, which are told of.
+func TestOneKeyOneBouncer(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, nil)
+	with := func(name string, key byte) *engine.Bouncer {
+		return &engine.Bouncer{Name: name, AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{key}, Software: &engine.Software{}}
+	}
+	refused := func(err error, whose string) {
+		t.Helper()
+		if !errors.Is(err, engine.ErrExists) || !strings.Contains(err.Error(), "the bouncer '"+whose+"'") {
+			t.Errorf("got %v, want the name of %s", err, whose)
+		}
+	}
+	const many = 32
+	var wg sync.WaitGroup
+	errs := make([]error, many)
+	for i := range many {
+		wg.Go(func() { _, errs[i] = r.AddBouncer(ctx, with(fmt.Sprint("b", i), 1)) })
+	}
+	wg.Wait()
+	won := slices.Index(errs, nil)
+	if won < 0 || r.View().BouncerCount() != 1 {
+		t.Fatalf("%d are there, the first of them %d", r.View().BouncerCount(), won)
+	}
+	winner := fmt.Sprint("b", won)
+	for i, err := range errs {
+		if i != won {
+			refused(err, winner)
+		}
+	}
+	r.Restart()
+	_, err := r.AddBouncer(ctx, with("later", 1))
+	refused(err, winner)
+	_, err = r.AddBouncer(ctx, with(winner+"@192.0.2.1", 1))
+	wants(t, err, nil)
+	admit(t, r, winner, engine.KeyHash{1}, from(9))
+
+	_, err = r.AddBouncer(ctx, with("other", 2))
+	wants(t, err, nil)
+	refused(r.RotateBouncer(ctx, "other", engine.KeyHash{1}, 0), winner)
+	wants(t, r.RotateBouncer(ctx, "other", engine.KeyHash{3}, 0), nil)
+	for _, key := range []byte{2, 3} { // the one that it had counts too
+		_, err = r.AddBouncer(ctx, with("more", key))
+		refused(err, "other")
+	}
+	for name, oldest := range r.View().SharedKeys {
+		t.Errorf("%s has the key of %s", name, oldest)
+	}
+
+	wants(t, r.BringBouncer(ctx, with("brought", 1), 0), nil)
+	r.Restart()
+	told := map[string]string{}
+	for name, oldest := range r.View().SharedKeys {
+		told[name] = oldest
+	}
+	if len(told) != 1 || told["brought"] != winner {
+		t.Errorf("told is %v", told)
+	}
+	wants(t, r.DeleteBouncer(ctx, "brought"), nil)
+	if r.View().Bouncer(winner) == nil {
+		t.Error("the one with the same key is gone too")
 	}
 }
 

@@ -126,23 +126,29 @@ func (v *View) EachBouncer(yield func(*BouncerRow) bool) { v.bouncers.order.All(
 // BouncerCount is how many rows there are.
 func (v *View) BouncerCount() int { return v.bouncers.order.Len() }
 
-// AddBouncer adds a bouncer and returns its row. A taken name is ErrExists, a
-// text that is too long ErrInvalid (bounds.go).
+// AddBouncer adds a bouncer and returns its row. A taken name is ErrExists, and so is a key that another
+// bouncer has, or had before it was rotated; a row that is called NAME@ADDRESS may have that of NAME. A text
+// that is too long is ErrInvalid (bounds.go).
 func (e *Engine) AddBouncer(ctx context.Context, b *Bouncer) (*BouncerRow, error) {
 	if err := b.fits(nil); err != nil {
 		return nil, err
 	}
 	o := &putBouncer{bouncer: *b}
 	o.bouncer.Sight, _ = b.Sight.Tidy() // it fits
-	err := e.propose(ctx, &proposal{key: "bouncer:" + b.Name, resolve: func(v *View) (op, error) {
+	p := &proposal{key: "bouncer:" + b.Name}
+	if b.AuthType == AuthAPIKey {
+		p.key2 = "key:" + string(b.KeyHash[:])
+	}
+	p.resolve = func(v *View) (op, error) {
 		if v.Bouncer(b.Name) != nil {
 			return nil, exists(NounBouncer, b.Name)
 		}
-		if b.AuthType == AuthAPIKey && v.bouncers.key(&b.KeyHash) != nil {
-			return nil, v.unusedKey(b.KeyHash)
+		if err := v.mayHaveKey(b); err != nil {
+			return nil, err
 		}
 		return o, nil
-	}})
+	}
+	err := e.propose(ctx, p)
 	return o.row, err
 }
 

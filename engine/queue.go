@@ -35,6 +35,9 @@ type proposal struct {
 	// at everything, or takes away what others may look at, and goes alone.
 	key string
 
+	// key2 is a second one, for what looks at two; "": it does not.
+	key2 string
+
 	// ahead: it adds alerts, and resolve looks at allowlists alone. It may go to the journal
 	// before the commit in front of it is applied, if that is of such proposals too.
 	ahead bool
@@ -222,13 +225,16 @@ func (q *queue) takeSome(ahead bool) []*proposal {
 			ids[p.once] = true
 		}
 		if p.key != "" {
-			if keys[p.key] {
+			if keys[p.key] || keys[p.key2] {
 				break
 			}
 			if keys == nil {
 				keys = map[string]bool{}
 			}
 			keys[p.key] = true
+			if p.key2 != "" {
+				keys[p.key2] = true
+			}
 		}
 		bytes += len(p.bytes)
 		n++

@@ -220,7 +220,7 @@ func TestVerbBesideVerb(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 8 {
 		all.Go(func() {
-			if r := s.do("", "bouncers", "add", fmt.Sprint("b", i), "-k", "k", "-o", "raw"); r.exit != 0 {
+			if r := s.do("", "bouncers", "add", fmt.Sprint("b", i), "-k", fmt.Sprint("k", i), "-o", "raw"); r.exit != 0 {
 				t.Errorf("%+v", r)
 			}
 		})

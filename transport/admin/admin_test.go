@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -138,13 +139,14 @@ func TestBouncers(t *testing.T) {
 	d, ctx := newDesk(t), t.Context()
 	hash := make([]byte, 64)
 	d.must(d.AddBouncer(ctx, &NewBouncer{Name: "b1", KeyHash: hash}))
-	d.must(d.AddBouncer(ctx, &NewBouncer{Name: "pod", KeyHash: hash, Shared: true}))
+	d.kindOf(d.AddBouncer(ctx, &NewBouncer{Name: "pod", KeyHash: hash, Shared: true}), engine.ErrExists, "the bouncer 'b1'")
+	d.must(d.AddBouncer(ctx, &NewBouncer{Name: "pod", KeyHash: bytes.Repeat([]byte{1}, 64), Shared: true}))
 	d.kindOf(d.AddBouncer(ctx, &NewBouncer{Name: "b1", KeyHash: hash}), engine.ErrExists, "")
 	d.kindOf(d.AddBouncer(ctx, &NewBouncer{Name: "b2", KeyHash: hash[:63]}), engine.ErrInvalid, "64 bytes")
 	row := d.engine.View().Bouncer("b1")
 	at := d.engine.View().Revision()
 	row.Advance(at, d.engine.Now())
-	d.must(d.AddBouncer(ctx, &NewBouncer{Name: "b3", KeyHash: hash}))
+	d.must(d.AddBouncer(ctx, &NewBouncer{Name: "b3", KeyHash: bytes.Repeat([]byte{3}, 64)}))
 	b, err := d.Bouncer(ctx, "b1")
 	d.must(err)
 	if !b.Pulled || b.Cursor != at || b.Behind == 0 || b.LastPull == 0 || b.UpdatedAt < b.LastPull {
@@ -481,7 +483,7 @@ func TestManyClients(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			if err := c.AddBouncer(t.Context(), &NewBouncer{Name: fmt.Sprint(i), KeyHash: make([]byte, 64)}); err != nil {
+			if err := c.AddBouncer(t.Context(), &NewBouncer{Name: fmt.Sprint(i), KeyHash: bytes.Repeat([]byte{byte(i)}, 64)}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,7 +43,7 @@ func TestListings(t *testing.T) {
 				t.Errorf("%q is taken for a whole list", text[:cut])
 			}
 		}
-		d.must(d.AddBouncer(ctx, &NewBouncer{Name: fmt.Sprint("[b", n), KeyHash: make([]byte, 64)}))
+		d.must(d.AddBouncer(ctx, &NewBouncer{Name: fmt.Sprint("[b", n), KeyHash: bytes.Repeat([]byte{byte(n)}, 64)}))
 		d.must(d.AddMachine(ctx, &NewMachine{ID: fmt.Sprint("m", n)}))
 	}
 	list, err := d.Machines(ctx)

@@ -71,6 +71,27 @@ func TestPeopleGoInAnyOrder(t *testing.T) {
 	}
 }
 
+// TestOneKeyOfTwo goes on with both, and is told.
+func TestOneKeyOfTwo(t *testing.T) {
+	t.Parallel()
+	p, owner := filled(t, SQLite, "sqlite-1.7.sql")
+	h := newHouse(t)
+	exec1(t, owner, "INSERT INTO bouncers (created_at, updated_at, name, api_key, revoked, auth_type, auto_created) "+
+		"SELECT created_at, updated_at, 'second', api_key, 0, auth_type, 0 FROM bouncers WHERE name = 'fw-edge'")
+	_, tally, err := h.bring(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := slices.DeleteFunc(tally.Table("bouncers").Remarks, func(r Reason) bool { return !strings.Contains(r.Text, "has the key of another") })
+	if len(told) != 1 || told[0].Rows != 1 {
+		t.Errorf("told is %+v", tally.Table("bouncers").Remarks)
+	}
+	v := h.e.View()
+	if b := v.Bouncer("second"); b == nil || v.SharesKeyWith(b.Load()) != "fw-edge" {
+		t.Error("the second has not come with its key")
+	}
+}
+
 // TestKeyOfOneThatIsGone does not go on by a row that it made here.
 func TestKeyOfOneThatIsGone(t *testing.T) {
 	t.Parallel()

@@ -163,6 +163,7 @@ const (
 
 func (r *reader) bouncers(ctx context.Context) error {
 	tally := r.tally.table(bouncersTable)
+	owners := map[engine.KeyHash]string{} // who has a key, by the name without address
 	return r.source.all(ctx, bouncersTable, "id", func(row *row) error {
 		tally.Read++
 		b := r.readBouncer(row)
@@ -186,6 +187,15 @@ func (r *reader) bouncers(ctx context.Context) error {
 		return r.hand(tally, b.Number, r.spare(bouncersTable, b.Name, r.to.Bouncer(ctx, b)), func() {
 			if r.senders[sender{engine.UsageBouncer, b.Name}] = true; revoked {
 				tally.remark(b.Number, "marked as revoked, which never had an effect: its key goes on working")
+			}
+			if b.AuthType != engine.AuthAPIKey {
+				return
+			}
+			base := engine.BaseName(b.Name)
+			if first, known := owners[b.KeyHash]; !known {
+				owners[b.KeyHash] = base
+			} else if !b.AutoCreated && first != base {
+				tally.remark(b.Number, "has the key of another bouncer: both go on, and a request with the key is taken for that of the older one; delete one and add it again with a key of its own")
 			}
 		})
 	})

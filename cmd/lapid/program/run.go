@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -367,7 +368,30 @@ func (p *program) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	p.noteAddresses()
+	p.tellSharedKeys()
 	return nil
+}
+
+// tellSharedKeys logs which bouncers have the key of another: stores from before that was refused may have some, and
+// so may what was restored or taken over. A relay leaves that to the nodes that it follows.
+func (p *program) tellSharedKeys() {
+	if p.relay != nil {
+		return
+	}
+	const named = 5
+	n, pairs := 0, []string(nil)
+	for name, oldest := range p.engine.View().SharedKeys {
+		if n++; n <= named {
+			pairs = append(pairs, fmt.Sprintf("'%s' that of '%s'", name, oldest))
+		}
+	}
+	if n == 0 {
+		return
+	}
+	if n > named {
+		pairs = append(pairs, "…")
+	}
+	p.log.Warn(fmt.Sprintf("%d bouncers have the key of another: a request with it is taken for that of the oldest; delete such a bouncer and add it again with a key of its own", n), "has", strings.Join(pairs, ", "))
 }
 
 // declareExports makes the exports of lapid.yaml the store's.
