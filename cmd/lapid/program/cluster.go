@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -40,12 +41,18 @@ type cluster struct {
 	verbs    atomic.Pointer[admin.Handler] // nil: not yet
 	gate     atomic.Pointer[auth.Gate]     // likewise
 
+	*ownMember
+	behind   atomic.Pointer[string] // what is done because etcd no longer has what follows; nil: nothing
+	troubled atomic.Int64           // since when, Unix nanoseconds; 0: it is not
+	ailing   atomic.Int64           // since when something wants to be looked at, likewise
+}
+
+// ownMember is the member of etcd in this process, which lives as long as that, whichever program runs in it.
+type ownMember struct {
 	member     atomic.Pointer[member.Member] // nil: none, or not yet
 	memberless atomic.Pointer[error]         // why there is no member; nil: there is, or not yet, or none is to be
 	ended      chan error                    // of the member's start; has room for one
 	stop       context.CancelFunc            // of it; nil: there is none
-	troubled   atomic.Int64                  // since when, Unix nanoseconds; 0: it is not
-	ailing     atomic.Int64                  // since when something wants to be looked at, likewise
 }
 
 // Pace of a start in a cluster.
@@ -64,7 +71,7 @@ func (p *program) openCluster(ctx context.Context) error {
 	if p.shadowing != nil {
 		return errors.New("a node of a cluster cannot be in front of another server (lapid shadow): take the section cluster away")
 	}
-	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), begun: time.Now(), ended: make(chan error, 1)}
+	c := &cluster{settings: p.setup.Cluster(), data: p.setup.Data(), begun: time.Now(), ownMember: p.estate.member}
 	var err error
 	if c.by, err = nodeCredentials(&c.settings); err != nil {
 		return err
@@ -91,7 +98,7 @@ func (p *program) openCluster(ctx context.Context) error {
 		return fmt.Errorf("cluster: %w", err)
 	}
 	p.cluster = c
-	if c.settings.Member != "" {
+	if c.settings.Member != "" && c.stop == nil {
 		c.startMember(ctx, p)
 	}
 	return nil
@@ -161,7 +168,7 @@ func (c *cluster) startMember(ctx context.Context, p *program) {
 func (c *cluster) memberFailed() error {
 	select {
 	case err := <-c.ended:
-		c.ended <- nil // closeCluster waits for it
+		c.ended <- nil // close waits for it
 		return err
 	default:
 		return nil
@@ -176,12 +183,17 @@ func (p *program) closeCluster() {
 	}
 	c.noteTrace()
 	_ = c.history.Close()
-	if c.stop != nil {
-		c.stop()
-		<-c.ended
-		if m := c.member.Load(); m != nil {
-			_ = m.Close()
-		}
+}
+
+// close ends the member, if there is one.
+func (m *ownMember) close() {
+	if m.stop == nil {
+		return
+	}
+	m.stop()
+	<-m.ended
+	if there := m.member.Load(); there != nil {
+		_ = there.Close()
 	}
 }
 
@@ -282,8 +294,7 @@ func (c *cluster) reaches(ctx context.Context, after engine.Revision) bool {
 
 // adopt gets everything from the node that writes into a store beside, and puts that into the place of this one.
 func (p *program) adopt(ctx context.Context) error {
-	c := p.cluster
-	asker, err := peer.New(&peer.Options{Name: c.settings.Name, Credentials: c.by, Logger: p.log.Logger, Writer: c.writer})
+	asker, err := p.cluster.asker(p.log.Logger)
 	if err != nil {
 		return err
 	}
@@ -301,23 +312,20 @@ func (p *program) adopt(ctx context.Context) error {
 	return nil
 }
 
+// asker is this node as one that only asks others.
+func (c *cluster) asker(log *slog.Logger) (*peer.Node, error) {
+	return peer.New(&peer.Options{Name: c.settings.Name, Credentials: c.by, Logger: log, Writer: c.writer})
+}
+
 // adoptFrom tries it once.
 func (p *program) adoptFrom(ctx context.Context, asker *peer.Node) error {
 	c := p.cluster
-	if _, err := c.history.Confirm(ctx); err != nil { // who writes is seen by it
-		return err
-	}
-	w, ok := c.history.Writer()
-	if !ok || w.Node == c.settings.Name {
-		return errors.New("no other node writes at the moment")
-	}
-	p.noteStart("this node gets what there is from node " + w.Node)
-	backup, err := asker.Backup(ctx, w.Node, w.Address)
+	w, err := c.otherWriter(ctx)
 	if err != nil {
 		return err
 	}
-	defer backup.Close()
-	beside, rev, err := p.adoptBeside(backup, "node "+w.Node)
+	p.noteStart("this node gets what there is from node " + w.Node)
+	beside, rev, err := p.adoptOf(ctx, asker, w)
 	if err != nil {
 		return err
 	}
@@ -329,6 +337,28 @@ func (p *program) adoptFrom(ctx context.Context, asker *peer.Node) error {
 	}
 	p.log.Info("this node has what there is", "from", w.Node, "revision", uint64(rev))
 	return datadir.SyncFolder(c.data.Folder())
+}
+
+// otherWriter is the node that writes, which is not this one.
+func (c *cluster) otherWriter(ctx context.Context) (stream.Writer, error) {
+	if _, err := c.history.Confirm(ctx); err != nil { // who writes is seen by it
+		return stream.Writer{}, err
+	}
+	w, ok := c.history.Writer()
+	if !ok || w.Node == c.settings.Name {
+		return w, errors.New("no other node writes at the moment")
+	}
+	return w, nil
+}
+
+// adoptOf makes a store beside this one of what another node has.
+func (p *program) adoptOf(ctx context.Context, asker *peer.Node, w stream.Writer) (beside string, rev engine.Revision, err error) {
+	backup, err := asker.Backup(ctx, w.Node, w.Address)
+	if err != nil {
+		return "", 0, err
+	}
+	defer backup.Close()
+	return p.adoptBeside(backup, "node "+w.Node)
 }
 
 // adoptBeside makes a store of what another gave, beside this one. After an error nothing of it is left.
@@ -365,15 +395,12 @@ func (p *program) catchUp(ctx context.Context) error {
 	if p.engine = nil; err != nil {
 		return err
 	}
-	aside, why := fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev), "it was away for longer than etcd keeps the history"
+	aside, why := p.behindAside(rev), "it was away for longer than etcd keeps the history"
 	if node.Anew {
 		aside, why = fmt.Sprintf("%s.differs-%d", p.setup.Store(), rev), "it held something else than most nodes"
 	}
 	p.log.Warn("the store of this node is put aside, and it gets what there is from another node", "because", why, "revision", uint64(rev), "aside", aside)
-	if err := os.Remove(c.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err // it names the store that goes; before that, so that a start that is interrupted here goes on at the next
-	}
-	if err := os.Rename(p.setup.Store(), aside); err != nil {
+	if err := p.putAside(aside); err != nil {
 		return err
 	}
 	if err := c.joinAnew(false); err != nil {
@@ -383,6 +410,14 @@ func (p *program) catchUp(ctx context.Context) error {
 		return err
 	}
 	return p.openEngine(ctx)
+}
+
+// putAside gives the store, which is closed, another name.
+func (p *program) putAside(aside string) error {
+	if err := os.Remove(p.cluster.data.MadeFile()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // it names the store that goes; before that, so that a start that is interrupted here goes on at the next
+	}
+	return os.Rename(p.setup.Store(), aside)
 }
 
 // named is the id of the cluster whose history the store has; "": it has its own.

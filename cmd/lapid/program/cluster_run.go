@@ -162,6 +162,8 @@ func (c *cluster) trouble() *engine.Trouble {
 	text := ""
 	if err := c.history.Broken(); err != nil {
 		text = err.Error()
+	} else if doing := c.behind.Load(); doing != nil {
+		text = *doing
 	} else if ago, ok := c.history.Confirmed(); !ok || ago > confirmedWithin {
 		text = "what is answered here grows old, and nothing can be written: " + c.unconfirmed()
 	} else if _, ok := c.history.Writer(); !ok {

@@ -52,7 +52,7 @@ func TestWrongCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer history.Close()
-	c := &cluster{history: history}
+	c := &cluster{history: history, ownMember: newEstate().member}
 	var at condition
 	at.cluster.Store(c)
 	ready := func() (int, string) {

@@ -67,6 +67,18 @@ func (p *program) passVisits(ctx context.Context, all bool) error {
 	}
 }
 
+// passVisitsOnce has one note committed of all that is here, by a node that does not follow: it will not see it in the history.
+func (p *program) passVisitsOnce(ctx context.Context) error {
+	if why := p.cluster.unreadBy(ctx, visitsLevel); why != "" {
+		return errors.New(why)
+	}
+	note, err := p.engine.VisitNote(ctx, p.cluster.settings.Name, true)
+	if err != nil || note == nil {
+		return err
+	}
+	return p.passNote(ctx, note)
+}
+
 // passNote has it committed, here or at the node that writes.
 func (p *program) passNote(ctx context.Context, note *engine.VisitNote) error {
 	here := func() error { return p.engine.NoteVisits(engine.ForRequest(ctx, note.ID), note.Body) }
@@ -106,6 +118,9 @@ func (p *program) takeVisits(ctx context.Context, r *peer.Request, w http.Respon
 
 // lastVisits notes everything before this node leaves, if somebody can take it.
 func (p *program) lastVisits() {
+	if p.anew.Load() {
+		return // noted before: what is noted now would never be seen in this store
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), visitsAtEnd)
 	defer cancel()
 	if ago, ok := p.cluster.history.Confirmed(); !ok || ago > confirmedWithin || p.cluster.unreadBy(ctx, visitsLevel) != "" {

@@ -54,6 +54,10 @@ type program struct {
 	shadowing *Shadowing // nil: not in front of another server
 	cluster   *cluster   // nil: no node of a cluster
 	relay     *relay     // nil: no relay of one
+	estate    *estate    // of the programs in this process; nil: this one is only looked at
+
+	again func()      // ends this program, so that another one begins with what lies beside the store; set by run
+	anew  atomic.Bool // that was called
 
 	trustClock bool      // see engine.Options
 	version    string    // of this program

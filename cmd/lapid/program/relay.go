@@ -24,13 +24,8 @@ type relay struct {
 	journal  *peer.Relay
 	begun    time.Time
 
-	again    func()       // ends this program, so that another one begins with what lies beside the store; set by run
-	anew     atomic.Bool  // that was called
 	troubled atomic.Int64 // since when, Unix nanoseconds; 0: it is not
 }
-
-// errAnew: the program has ended so that another one begins at once, with another store.
-var errAnew = errors.New("a relay begins anew")
 
 const (
 	// relayQuiet is how old what a relay knows may be before it is no longer called ready.
@@ -68,8 +63,7 @@ func (p *program) openRelay() error {
 		From: r.settings.From, Credentials: by, Version: p.version, Logger: p.log.Logger, Anew: func(ctx context.Context, address string, history engine.HistoryName) error {
 			err := p.fetch(ctx, address, history)
 			if err == nil {
-				r.anew.Store(true)
-				r.again()
+				p.beginAnew()
 			}
 			return err
 		},
@@ -88,7 +82,7 @@ func relayCredentials(s *config.Setup) (*peer.Credentials, error) {
 	return by, nil
 }
 
-// fetched is where a store lies that is whole and takes the place of this one at the next start.
+// fetched is where a store lies that is whole and takes the place of this one when the next program begins.
 func (p *program) fetched() string { return p.setup.Store() + ".next" }
 
 // fetch gets everything from an address into a store beside. The history is named; with the zero name it may be any.

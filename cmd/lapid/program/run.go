@@ -86,9 +86,7 @@ func (p *program) run(ctx context.Context) error {
 	defer stop()
 	upstairs, leave := context.WithCancelCause(ctx)
 	defer leave(nil)
-	if p.relay != nil {
-		p.relay.again = func() { leave(errAnew) }
-	}
+	p.again = func() { leave(errAnew) }
 	ended := make(chan error, 1)
 	go func() {
 		err := p.engine.Run(ground)
@@ -104,8 +102,8 @@ func (p *program) run(ctx context.Context) error {
 	if err == nil && p.api != nil {
 		err = p.serve(upstairs, hangups)
 	}
-	anew := p.relay != nil && p.relay.anew.Load() && ctx.Err() == nil
-	if errors.Is(err, errAnew) || anew && errors.Is(err, context.Canceled) {
+	anew := p.anew.Load() && ctx.Err() == nil
+	if anew { // what ended because of that is no error
 		err = nil
 	}
 	if p.condition.stopping(); !anew {
@@ -135,6 +133,9 @@ func (p *program) openStore(ctx context.Context) error {
 			return err
 		}
 		return p.leaveHistory()
+	}
+	if err := p.takeFetched(); err != nil {
+		return err
 	}
 	if err := p.joinHistory(ctx); err != nil || ctx.Err() != nil {
 		return err
@@ -240,7 +241,7 @@ func (p *program) engineOptions() *engine.Options {
 	r := p.retention
 	o.Progress, o.Yield = p.noteStart, p.yield
 	if p.cluster != nil {
-		o.Journal, o.Shared = p.cluster.history, p.cluster.named
+		o.Journal, o.Shared = &nodeJournal{p.cluster.history, p.getAnew}, p.cluster.named
 	}
 	if p.relay != nil {
 		o.Journal, o.Relay = p.relay.journal, true

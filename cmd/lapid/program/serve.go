@@ -90,19 +90,25 @@ func (o *Start) run(ctx context.Context, log *serverLog) error {
 	if o.Ready != nil {
 		ready = sync.OnceFunc(o.Ready)
 	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // one that comes between two programs must not end the process
+	defer signal.Stop(hangups)
+	e := newEstate()
+	defer e.member.close()
 	for {
-		if err := o.once(ctx, log, ready); !errors.Is(err, errAnew) {
+		if err := o.once(ctx, log, ready, e); !errors.Is(err, errAnew) {
 			return err
 		}
 	}
 }
 
 // once makes a program and runs it to its end. errAnew: another one is to begin.
-func (o *Start) once(ctx context.Context, log *serverLog, ready func()) error {
+func (o *Start) once(ctx context.Context, log *serverLog, ready func(), e *estate) error {
 	p, err := newProgram(o.Setup, log, o.Shadow)
 	if err != nil {
 		return err
 	}
+	p.estate = e
 	p.trustClock, p.version, p.commit, p.noCentral = o.TrustClock, o.Version, o.Commit, o.NoCentral
 	if ready != nil {
 		over, told := make(chan struct{}), make(chan struct{})
