@@ -3,6 +3,7 @@ package admin
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type Export struct {
 	Held                                            bool          // a list that lost too much is held back
 	LastEmpty                                       int64         // the last list was empty
 	Pulls                                           []export.Pull `json:",omitempty"` // the last ones with a body, or refused; left out of lists
+	Tag                                             string        // of what an edit changes, for ExportEdit.If
 }
 
 // Exports is a list of exports by name.
@@ -47,6 +49,8 @@ type ExportEdit struct {
 	Limit                                           *int
 	Secret                                          []byte // SHA-512 of the one secret that is valid from now on
 	Spare                                           bool   // only where the auth becomes another; else those that are valid stay
+
+	If []string `json:",omitempty"` // tags: nothing is done to an export that has none of them; none: whatever it has
 }
 
 // ExportRotation asks for a new secret. The one before stays valid until End is asked for.
@@ -78,6 +82,7 @@ func (h *Handler) exportOf(x *engine.Export) Export {
 		Name: x.Name, Path: x.Path, Format: x.Format, Options: x.Options, Types: x.Types, Origins: x.Origins, Containing: x.Containing, Allowlists: x.Allowlists,
 		Family: x.Family.String(), Order: x.Order.String(), Auth: x.Auth.String(), User: x.User, Aggregate: x.Aggregate, NoAllowlists: x.NoAllowlists,
 		RefuseEmpty: x.RefuseEmpty, MayShrink: x.MayShrink, Limit: x.Limit, OUs: x.OUs, Declared: x.Declared, CreatedAt: x.CreatedAt, UpdatedAt: x.UpdatedAt,
+		Tag: exportTag(x),
 	}
 	for _, p := range x.AllowFrom {
 		o.AllowFrom = append(o.AllowFrom, p.String())
@@ -91,6 +96,13 @@ func (h *Handler) exportOf(x *engine.Export) Export {
 		o.LastPull, o.LastEmpty, o.Entries, o.Omitted, o.Held = p.LastPull.Load(), p.LastEmpty.Load(), p.Count.Load(), p.Omitted.Load(), p.Held.Load()
 	}
 	return o
+}
+
+// exportTag is the tag of an export's definition, with its secrets, of whose hashes it tells nothing.
+func exportTag(x *engine.Export) string {
+	definition := *x
+	definition.CreatedAt, definition.UpdatedAt = 0, 0
+	return tagOf(&definition)
 }
 
 func (h *Handler) listExports(context.Context, *struct{}) (*Exports, error) {
@@ -140,6 +152,9 @@ func (h *Handler) editExport(ctx context.Context, q *ExportEdit) (*Edited, error
 	var after engine.Export
 	now := h.engine.Now()
 	err := h.engine.ChangeExport(ctx, q.Name, func(x *engine.Export) error {
+		if err := holds(q.If, exportTag(x)); err != nil {
+			return err
+		}
 		if err := q.apply(x, now); err != nil {
 			return err
 		}
@@ -148,7 +163,10 @@ func (h *Handler) editExport(ctx context.Context, q *ExportEdit) (*Edited, error
 		after = *x
 		return err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errStale):
+		return &Edited{Stale: true}, nil
+	case err != nil:
 		return nil, err
 	}
 	h.logChange(ctx, "edited an export", "export", q.Name)

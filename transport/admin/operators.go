@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ type Operator struct {
 	CreatedAt int64
 	UpdatedAt int64
 	LastLogin int64
+	Tag       string // of what an edit changes, for OperatorEdit.If
 }
 
 // OperatorToken is an API token of an operator, without the token.
@@ -49,6 +51,13 @@ type OperatorEdit struct {
 	Role         *string `json:",omitempty"`
 	PasswordHash *string `json:",omitempty"`
 	Disabled     *bool   `json:",omitempty"`
+
+	If []string `json:",omitempty"` // tags: nothing is done to an operator that has none of them; none: whatever it has
+}
+
+// IsNothing reports whether nothing is to be changed.
+func (e *OperatorEdit) IsNothing() bool {
+	return e.Role == nil && e.PasswordHash == nil && e.Disabled == nil
 }
 
 // NewToken asks for a token of an operator, of which the hash comes here.
@@ -106,7 +115,7 @@ func UsableOperatorName(name string) error {
 func operatorOfStore(o *engine.Operator) Operator {
 	out := Operator{
 		Name: o.Name, Role: o.Role.String(), Password: o.PasswordHash != "", Disabled: o.Disabled,
-		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, LastLogin: o.LastLogin(),
+		CreatedAt: o.CreatedAt, UpdatedAt: o.UpdatedAt, LastLogin: o.LastLogin(), Tag: operatorTag(o),
 	}
 	for i := range o.Tokens {
 		t := &o.Tokens[i]
@@ -114,6 +123,9 @@ func operatorOfStore(o *engine.Operator) Operator {
 	}
 	return out
 }
+
+// operatorTag is the tag of what an edit of an operator changes. Of its password's hash, which has a salt, it tells nothing.
+func operatorTag(o *engine.Operator) string { return tagOf(o.Role, o.PasswordHash, o.Disabled) }
 
 // listOperators gives all operators out of one view.
 func (h *Handler) listOperators(context.Context, *struct{}) (*Operators, error) {
@@ -157,7 +169,7 @@ func (h *Handler) addOperator(ctx context.Context, q *NewOperator) (*Done, error
 
 // editOperator changes what is given. Whoever is disabled, or gets another role or password, has
 // no session any more; tokens stay, and are refused while the operator is disabled.
-func (h *Handler) editOperator(ctx context.Context, q *OperatorEdit) (*Done, error) {
+func (h *Handler) editOperator(ctx context.Context, q *OperatorEdit) (*Edited, error) {
 	role := engine.RoleNone
 	if q.Role != nil {
 		var err error
@@ -173,6 +185,9 @@ func (h *Handler) editOperator(ctx context.Context, q *OperatorEdit) (*Done, err
 	now := h.engine.Now()
 	args := []any{"operator", q.Name}
 	err := h.engine.ChangeOperator(ctx, q.Name, func(o *engine.Operator) error {
+		if err := holds(q.If, operatorTag(o)); err != nil {
+			return err
+		}
 		o.UpdatedAt = now
 		if q.Role != nil {
 			o.Role = role
@@ -185,7 +200,10 @@ func (h *Handler) editOperator(ctx context.Context, q *OperatorEdit) (*Done, err
 		}
 		return nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errStale):
+		return &Edited{Stale: true}, nil
+	case err != nil:
 		return nil, err
 	}
 	if q.Role != nil {
@@ -195,7 +213,7 @@ func (h *Handler) editOperator(ctx context.Context, q *OperatorEdit) (*Done, err
 		args = append(args, "disabled", *q.Disabled)
 	}
 	h.logChange(ctx, "edited an operator", append(args, "password_changed", q.PasswordHash != nil)...)
-	return &Done{N: 1}, nil
+	return &Edited{}, nil
 }
 
 // deleteOperator removes an operator; its tokens are refused from then on.
@@ -294,9 +312,8 @@ func (c *Client) AddOperator(ctx context.Context, o *NewOperator) error {
 }
 
 // EditOperator changes an operator; engine.ErrNotFound, engine.ErrInvalid.
-func (c *Client) EditOperator(ctx context.Context, e *OperatorEdit) error {
-	_, err := ask[Done](ctx, c, "/operators/edit", e)
-	return err
+func (c *Client) EditOperator(ctx context.Context, e *OperatorEdit) (*Edited, error) {
+	return ask[Edited](ctx, c, "/operators/edit", e)
 }
 
 // DeleteOperator removes an operator; engine.ErrNotFound.

@@ -177,7 +177,7 @@ type BouncerEdit struct {
 type Edited struct {
 	Rows     []string // that have it too, made from the bouncer's key
 	Warnings []string // what is likely not meant
-	Stale    bool     `json:",omitempty"` // of a bouncer: it had none of the tags that were asked for, and nothing was done
+	Stale    bool     `json:",omitempty"` // it had none of the tags that were asked for, and nothing was done
 	Rekeyed  bool     // of an export: the secret that was sent is the one that is valid from now on
 }
 

@@ -23,8 +23,8 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 	}
 	var is engine.Sight
 	rows, err := h.engine.EditBouncer(ctx, q.Name, func(b *engine.Bouncer) error {
-		if len(q.If) > 0 && !slices.Contains(q.If, SightTag(b.Sight, b.Hold)) {
-			return errStale
+		if err := holds(q.If, SightTag(b.Sight, b.Hold)); err != nil {
+			return err
 		}
 		q.Edit.apply(b)
 		is = *b.Sight
@@ -44,12 +44,23 @@ func (h *Handler) editBouncer(ctx context.Context, q *EditedBouncer) (*Edited, e
 // errStale ends a change of what has changed since it was looked at.
 var errStale = errors.New("it has none of the tags that were asked for")
 
-// SightTag is the same for the same sight and hold, and another for others: 32 digits.
-func SightTag(s *engine.Sight, h engine.Hold) string {
-	text, _ := json.Marshal([]any{SightObject(s), HoldWord(h)}) // of strings and numbers, with names in order
+// holds is errStale where tags are asked for, and what is to be changed has another.
+func holds(asked []string, tag string) error {
+	if len(asked) > 0 && !slices.Contains(asked, tag) {
+		return errStale
+	}
+	return nil
+}
+
+// tagOf is the same for the same values, and another for others: 32 digits. They are texts, numbers and lists of them.
+func tagOf(values ...any) string {
+	text, _ := json.Marshal(values) // names of fields are in order
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:16])
 }
+
+// SightTag is the tag of what a bouncer may see and of its hold.
+func SightTag(s *engine.Sight, h engine.Hold) string { return tagOf(SightObject(s), HoldWord(h)) }
 
 // Set notes one change by the name of the verbs' flag, in the text that a flag or a field of a form has; an empty
 // text takes it away. The error has no kind and begins with the name. Lists are for SetList.

@@ -228,7 +228,10 @@ func (s *Server) editBouncer(q *request) error {
 }
 
 // errStale is told to who asks for a change of what has changed since it was looked at.
-var errStale = &fault{http.StatusPreconditionFailed, "nothing was done, for what the bouncer may see, or its hold, is not as If-Match says: GET it again"}
+var errStale = &fault{http.StatusPreconditionFailed, "nothing was done, for it is not any more as If-Match says: GET it again"}
+
+// tagged gives an answer the ETag that If-Match takes.
+func (q *request) tagged(tag string) { q.w.Header().Set("ETag", `"`+tag+`"`) }
 
 // ifMatch are the tags of If-Match, without their quotes; none: it is not there, or is *, which is any.
 func (q *request) ifMatch() (tags []string, err error) {
@@ -304,7 +307,7 @@ func (s *Server) getBouncer(q *request) error {
 	if err != nil {
 		return err
 	}
-	q.w.Header().Set("ETag", `"`+admin.SightTag(b.Sight, b.Hold)+`"`)
+	q.tagged(admin.SightTag(b.Sight, b.Hold))
 	return q.answer(http.StatusOK, inspected(b))
 }
 

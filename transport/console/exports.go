@@ -3,6 +3,7 @@ package console
 import (
 	"crypto/sha512"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"lapid/engine"
@@ -32,6 +33,7 @@ func (s *Server) getExport(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.tagged(x.Tag)
 	return q.answer(http.StatusOK, x.Object(s.options.Engine.Now(), true))
 }
 
@@ -120,11 +122,23 @@ func (s *Server) editExport(q *request) error {
 	if err != nil {
 		return err
 	}
+	if edit.If, err = q.ifMatch(); err != nil {
+		return err
+	}
 	done := &admin.Edited{}
 	if some {
-		if done, err = q.admin.EditExport(q.Context(), edit); err != nil {
-			return err
+		done, err = q.admin.EditExport(q.Context(), edit)
+	} else if len(edit.If) > 0 { // the definition stays, and has to be the one that was looked at
+		var x *admin.Export
+		if x, err = q.admin.Export(q.Context(), edit.Name); err == nil {
+			done.Stale = !slices.Contains(edit.If, x.Tag)
 		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case done.Stale:
+		return errStale
 	}
 	if !done.Rekeyed {
 		shown.Secret = ""

@@ -201,3 +201,45 @@ func TestAuditOverHTTP(t *testing.T) {
 		t.Errorf("a viewer verifies: %d", status)
 	}
 }
+
+// TestIfMatch: of an operator and of an export nothing is changed that was changed since it was looked at, over HTTP and by its page.
+func TestIfMatch(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	b.is(201, "POST", "/admin/v1/operators", `{"name":"bob","role":"viewer"}`)
+	b.is(201, "POST", "/admin/v1/exports", `{"name":"edge","format":"csv"}`)
+	tagOf := func(path string) string {
+		_, _, head := b.ask("GET", path, b.tokens[admins], "")
+		return head.Get("ETag")
+	}
+	for path, edits := range map[string][]string{
+		"/admin/v1/operators/bob": {`{"role":"operator"}`, `{"disabled":true}`, `{"password":"correct horse battery"}`},
+		"/admin/v1/exports/edge":  {`{"limit":7}`, `{"types":["ban","captcha"]}`, `{"password":"correct-horse-battery"}`, `{"aggregate":true}`},
+	} {
+		for _, edit := range edits {
+			tag := tagOf(path)
+			if again := tagOf(path); len(tag) != 34 || again != tag {
+				t.Errorf("%s has the tag %s, and then %s", path, tag, again)
+			}
+			for _, one := range []struct {
+				match string
+				want  int
+			}{{`"nope"`, 412}, {"W/" + tag, 400}, {"nope", 400}, {`"nope", ` + tag, 200}, {tag, 412}, {"*", 200}} {
+				if status, text, _ := b.ask("PATCH", path, b.tokens[admins], edit, "If-Match", one.match); status != one.want {
+					t.Errorf("%s %s, If-Match: %s: %d %s", path, edit, one.match, status, text)
+				}
+			}
+			if tagOf(path) == tag {
+				t.Errorf("%s %s leaves the tag", path, edit)
+			}
+		}
+	}
+	tag := tagOf("/admin/v1/exports/edge")
+	if status, text, _ := b.ask("PATCH", "/admin/v1/exports/edge", b.tokens[admins], `{"accept_shrunken":true}`, "If-Match", `"nope"`); status != 412 {
+		t.Errorf("accepted: %d %s", status, text)
+	}
+	b.is(200, "PATCH", "/admin/v1/exports/edge", `{"limit":8}`)
+	v := b.visitor().enter(admins)
+	has(t, "an older page", v.read("POST", "/exports/edit", form([]string{"name", "edge", "format", "csv", "limit", "9", "tag", strings.Trim(tag, `"`)}), 409), "as they are now", `name="limit" value="8"`)
+	has(t, "the page", v.get("/exports/edge"), `name="tag" value=`+tagOf("/admin/v1/exports/edge"))
+}

@@ -30,6 +30,7 @@ func (s *Server) getOperator(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.tagged(o.Tag)
 	return q.answer(http.StatusOK, o.Object())
 }
 
@@ -90,8 +91,16 @@ func (s *Server) editOperator(q *request) error {
 		}
 		e.PasswordHash = &hash
 	}
-	if err := q.admin.EditOperator(q.Context(), &e); err != nil {
+	var err error
+	if e.If, err = q.ifMatch(); err != nil {
 		return err
+	}
+	edited, err := q.admin.EditOperator(q.Context(), &e)
+	switch {
+	case err != nil:
+		return err
+	case edited.Stale:
+		return errStale
 	}
 	return q.answer(http.StatusOK, done{Count: 1})
 }

@@ -108,28 +108,26 @@ func (s *Server) editBouncerForm(q *request) error {
 		return err
 	}
 	name := f.Get("name")
-	again := func(err error) error {
-		return s.again(q, err, func(s *Server, q *request) error { return s.bouncerNamed(q, name) })
-	}
+	show := func(s *Server, q *request) error { return s.bouncerNamed(q, name) }
 	b, err := q.admin.Bouncer(q.Context(), name)
 	if err != nil {
 		return err
 	}
 	tag := f.Get("tag")
 	if tag != "" && tag != admin.SightTag(b.Sight, b.Hold) {
-		return s.staleBouncerForm(q, name)
+		return s.staleForm(q, name, show)
 	}
 	body, err := s.bouncerChanges(b, f)
 	if err != nil {
-		return again(err)
+		return s.again(q, err, show)
 	}
 	var out bouncerEdited
 	err = s.call(q, "PATCH /admin/v1/bouncers/{name}", asked{path: map[string]string{"name": name}, match: tag, body: body, into: &out})
 	if errors.Is(err, errStale) {
-		return s.staleBouncerForm(q, name)
+		return s.staleForm(q, name, show)
 	}
 	if err != nil {
-		return again(err)
+		return s.again(q, err, show)
 	}
 	n := site.Notice{Text: name + " is changed: its next poll tells what left its sight and what came into it."}
 	if len(out.Rows) > 0 {
@@ -141,12 +139,12 @@ func (s *Server) editBouncerForm(q *request) error {
 	return s.done(q, "/bouncers/"+url.PathEscape(name), n)
 }
 
-// staleBouncerForm shows a bouncer as it is now, where a form was made of what it was before.
-func (s *Server) staleBouncerForm(q *request, name string) error {
+// staleForm shows what a form changes as it is now, where the form was made of what it was before.
+func (s *Server) staleForm(q *request, name string, show func(*Server, *request) error) error {
 	err := &fault{http.StatusConflict, name + " was changed after you had opened its page, and nothing was done. Its values are shown as they are now: make your change again."}
 	return s.again(q, err, func(s *Server, q *request) error {
 		viewOf(q.Request).form = nil
-		return s.bouncerNamed(q, name)
+		return show(s, q)
 	})
 }
 

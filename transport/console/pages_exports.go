@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -137,27 +138,32 @@ func (s *Server) addExportForm(q *request) error {
 	return s.exportSecret(q, "A new export", &out)
 }
 
-// editExportForm changes what differs from what is in force.
+// editExportForm changes what differs from what is in force, if that is what the form was made of.
 func (s *Server) editExportForm(q *request) error {
 	f, err := q.posted()
 	if err != nil {
 		return err
 	}
-	name := f.Get("name")
-	again := func(err error) error {
-		return s.again(q, err, func(s *Server, q *request) error { return s.exportOf(q, name) })
-	}
+	name, tag := f.Get("name"), f.Get("tag")
+	show := func(s *Server, q *request) error { return s.exportOf(q, name) }
 	x, err := q.admin.Export(q.Context(), name)
 	if err != nil {
 		return err
 	}
+	if tag != "" && tag != x.Tag {
+		return s.staleForm(q, name, show)
+	}
 	body, err := exportChanges(x, f)
 	if err != nil {
-		return again(err)
+		return s.again(q, err, show)
 	}
 	var out exportDone
-	if err := s.call(q, "PATCH /admin/v1/exports/{name}", asked{path: map[string]string{"name": name}, body: body, into: &out}); err != nil {
-		return again(err)
+	err = s.call(q, "PATCH /admin/v1/exports/{name}", asked{path: map[string]string{"name": name}, match: tag, body: body, into: &out})
+	if errors.Is(err, errStale) {
+		return s.staleForm(q, name, show)
+	}
+	if err != nil {
+		return s.again(q, err, show)
 	}
 	if out.Secret != "" {
 		return s.exportSecret(q, "Another way in", &out)

@@ -222,12 +222,12 @@ certificates be taken. Over HTTP the last admin stays one; over the socket it is
 			if disable || enable {
 				e.Disabled = &disable
 			}
-			if e == (admin.OperatorEdit{Name: args[0]}) {
+			if e.IsNothing() {
 				return errors.New("nothing is to be changed: give --role, --password, --no-password, --disable or --enable")
 			}
 			return t.withClient(c.Context(), func(client *admin.Client) error {
 				admins := administers(c.Context(), client, args[0])
-				if err := client.EditOperator(c.Context(), &e); err != nil {
+				if _, err := client.EditOperator(c.Context(), &e); err != nil {
 					return fmt.Errorf("unable to edit operator: %w", worded("edit", err))
 				}
 				t.success("operator '%s' edited successfully", args[0])
