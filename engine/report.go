@@ -20,6 +20,8 @@ type Report struct {
 	Active    int64
 	HasActive bool
 	Figures   []Figure // what has happened since the report before
+	// Holds is what Active is made of, by origin and unit, figuresKept at most; it counts only with HasActive.
+	Holds []Figure
 }
 
 const (
@@ -33,7 +35,8 @@ const (
 // reports are what bouncers have told of themselves since the start. Any goroutine.
 type reports struct {
 	mu    sync.Mutex
-	rows  map[*BouncerRow]*Report // Figures added up
+	rows  map[*BouncerRow]*Report // Figures added up, Holds as they came last
+	since map[*BouncerRow]int64   // when the first of them came, Unix nanoseconds
 	other []Figure                // of rows that are not among them any more
 }
 
@@ -48,19 +51,19 @@ func (e *Engine) NoteReport(name string, told *Report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rows == nil {
-		s.rows = map[*BouncerRow]*Report{}
+		s.rows, s.since = map[*BouncerRow]*Report{}, map[*BouncerRow]int64{}
 	}
 	has := s.rows[r]
 	if has == nil {
 		s.makeRoom()
 		has = &Report{}
-		s.rows[r] = has
+		s.rows[r], s.since[r] = has, told.At
 	} else if told.Sent != 0 && told.Sent == has.Sent {
 		return
 	}
 	has.At, has.Sent = told.At, told.Sent
 	if told.HasActive {
-		has.Active, has.HasActive = told.Active, true
+		has.Active, has.HasActive, has.Holds = told.Active, true, AddFigures(nil, told.Holds)
 	}
 	has.Figures = AddFigures(has.Figures, told.Figures)
 }
@@ -81,7 +84,12 @@ func (s *reports) makeRoom() {
 		}
 	}
 	s.other = AddFigures(s.other, s.rows[oldest].Figures)
-	delete(s.rows, oldest)
+	s.forget(oldest)
+}
+
+func (s *reports) forget(r *BouncerRow) {
+	delete(s.rows, r)
+	delete(s.since, r)
 }
 
 // AddFigures adds figures up, those of one name, origin and unit each. What is more than a
@@ -109,6 +117,21 @@ func (s *reports) active(r *BouncerRow) (n, at int64, ok bool) {
 	return has.Active, has.At, true
 }
 
+// Reported is what a row has told since a moment, Unix nanoseconds: Figures added up from then on, Holds as it told last.
+// False: nothing since the start, or it is not among those that reported last. The caller owns it. Any goroutine.
+func (e *Engine) Reported(r *BouncerRow) (told Report, since int64, ok bool) {
+	s := &e.reports
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	has := s.rows[r]
+	if has == nil {
+		return Report{}, 0, false
+	}
+	told = *has
+	told.Figures, told.Holds = slices.Clone(has.Figures), slices.Clone(has.Holds)
+	return told, s.since[r], true
+}
+
 // EachReport yields what the rows that reported last have told, Figures added up since the
 // start, in no order; at last, with a nil row, the figures of all others. It holds a lock:
 // yield must be quick.
@@ -119,7 +142,7 @@ func (e *Engine) EachReport(yield func(*BouncerRow, *Report)) {
 	for r, has := range s.rows {
 		if r.Gone() {
 			s.other = AddFigures(s.other, has.Figures)
-			delete(s.rows, r)
+			s.forget(r)
 			continue
 		}
 		yield(r, has)

@@ -168,7 +168,13 @@ func reportOf(u *engine.Usage) *engine.Report {
 			switch name, known := reportedFigures[i.Name]; {
 			case i.Value < 0 || i.Value > 1<<53:
 			case i.Name == activeDecisionName:
+				if !has {
+					told.Holds = nil // an entry before this one told of an earlier moment
+				}
 				active, has = active+int64(i.Value), true
+				told.Holds = engine.AddFigures(told.Holds, []engine.Figure{
+					{Name: activeDecisionName, Origin: reportedOrigin(i.Labels["origin"]), Unit: among(reportedUnits, i.Unit), Value: i.Value},
+				})
 			case known:
 				told.Figures = engine.AddFigures(told.Figures, []engine.Figure{
 					{Name: name, Origin: reportedOrigin(i.Labels["origin"]), Unit: among(reportedUnits, i.Unit), Value: i.Value},

@@ -24,6 +24,7 @@ func (h *Handler) bouncers(want func(*engine.BouncerRow) bool) *listing[Bouncer]
 			}
 			b, o := bouncerOf(r, view), holdings.Of(r)
 			b.holding(&o)
+			b.Period = periodOf(h.engine.Polls(r))
 			return yield(&b)
 		})
 	}}
@@ -58,6 +59,10 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 	}
 	out, o := bouncerOf(r, view), h.engine.Holdings(h.engine.Now()).Of(r)
 	out.holding(&o)
+	out.Period = periodOf(h.engine.Polls(r))
+	if told, since, ok := h.engine.Reported(r); ok {
+		out.Usage = &BouncerUsage{Since: since, At: told.At, Figures: told.Figures, Holds: told.Holds}
+	}
 	out.Polls, out.Keys = h.pollsOf(r), view.KeysOf(r.Load().KeyHash, h.engine.Now())
 	out.Asks = shown(strings.TrimSuffix(h.engine.Asks(r), "&"))
 	return &out, nil

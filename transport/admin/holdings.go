@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"lapid/engine"
@@ -84,6 +85,20 @@ func (h *Handler) pollsOf(r *engine.BouncerRow) []Poll {
 		list = append(list, Poll{At: n.At, Took: int64(n.Took), Placed: n.Placed, From: n.From, To: n.To, Bytes: n.Bytes, End: endOf(&n)})
 	}
 	return list
+}
+
+// periodOf is the time between polls, the newest first: the median, so that one that came late, or a start, does not count. In
+// nanoseconds; 0: there are too few to tell.
+func periodOf(list []engine.PollNote) int64 {
+	var between []int64
+	for i := 1; i < len(list); i++ {
+		between = append(between, list[i-1].At-list[i].At)
+	}
+	if len(between) < 2 {
+		return 0
+	}
+	slices.Sort(between)
+	return max(between[len(between)/2], 0)
 }
 
 // endOf says how a poll ended: with what, whether it was put off, and what became of the

@@ -124,6 +124,8 @@ type Bouncer struct {
 	HasReported     bool            `json:",omitempty"`
 	Reported        int64           `json:",omitempty"` // decisions
 	ReportedAt      int64           `json:",omitempty"`
+	Period          int64           `json:",omitempty"` // nanoseconds between its last polls, as a rule; 0: not known
+	Usage           *BouncerUsage   `json:",omitempty"` // what it has told of itself; nil: nothing since the server's start. Left out of lists
 	Polls           []Poll          `json:",omitempty"` // the last ones, the newest first; left out of lists
 	Asks            string          `json:",omitempty"` // the parameters of the last of them; left out of lists
 
@@ -131,6 +133,14 @@ type Bouncer struct {
 
 	Sight *engine.Sight // what it may see; nil: everything
 	Hold  engine.Hold   // for how long its polls are put off
+}
+
+// BouncerUsage is what a bouncer has told of itself in its usage metrics, as far as the server has it at hand: since its start, or since
+// the bouncer was among those that reported last. Stored reports reach further back (UsageRequest). Names of lists are one origin.
+type BouncerUsage struct {
+	Since, At int64           // of the first report and of the last, Unix nanoseconds
+	Figures   []engine.Figure // dropped and processed, added up since then
+	Holds     []engine.Figure // active decisions by origin, as of the last
 }
 
 // Bouncers is a list of bouncers in order of creation.

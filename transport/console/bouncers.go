@@ -41,6 +41,9 @@ type bouncerShown struct {
 	Sight map[string]any `json:"sight,omitempty"` // what it may see, by the names of the verbs' flags; left out: everything
 	Hold  string         `json:"hold,omitempty"`  // for how long its polls are held, or "off"; left out: if it asks
 
+	Mode   string  `json:"mode,omitempty"`           // stream or live; left out of one that never asked
+	Period float64 `json:"period_seconds,omitempty"` // between the polls of a stream, as a rule; left out where that is not known
+
 	// Of one bouncer alone; left out where there are none.
 	HoldAdvised string            `json:"hold_advised,omitempty"`
 	Asks        *string           `json:"asks,omitempty"` // the parameters of its last poll; left out where none is remembered
@@ -66,6 +69,7 @@ func bouncerOf(b *admin.Bouncer) bouncerShown {
 	if b.HasReported {
 		out.Reported = &b.Reported
 	}
+	out.Mode, out.Period = modeOf(b), time.Duration(b.Period).Round(100*time.Millisecond).Seconds()
 	out.Sight, out.Hold = admin.SightObject(b.Sight), admin.HoldWord(b.Hold)
 	return out
 }

@@ -240,6 +240,8 @@ func (w *browser) seed() {
 	rates.mu.Unlock()
 	v := w.visitor().enter(admins)
 	v.send("/bouncers/add", "name", "edge-fw", "shared", "yes")
+	rig.NoteReport("edge-fw", &engine.Report{At: now, Active: 34, HasActive: true, Holds: []engine.Figure{{Name: "active_decisions", Origin: "crowdsec", Unit: "ip", Value: 34}},
+		Figures: []engine.Figure{{Name: "dropped", Origin: "crowdsec", Unit: "packet", Value: 12345}, {Name: "dropped", Origin: "crowdsec", Unit: "byte", Value: 7e6}, {Name: "processed", Unit: "packet", Value: 9876543}}})
 	v.send("/allowlists/create", "name", "office", "description", hostile[1])
 	v.send("/exports/add", "name", "edge", "format", "csv", "auth", "token")
 	v.send("/allowlists/items/add", "name", "office", "values", "198.51.100.0/24", "comment", hostile[0])

@@ -47,6 +47,7 @@ type bouncerPage struct {
 	Fields, Ticks []formField
 	Tag           string // of what it sees now, which the form brings back
 	Parent        string // of a row that was made from another's key: that one, where it is edited
+	Usage         *usageTable
 }
 
 func (s *Server) bouncerPage(q *request) error { return s.bouncerNamed(q, q.PathValue("name")) }
@@ -56,7 +57,7 @@ func (s *Server) bouncerNamed(q *request, name string) error {
 	if err != nil {
 		return err
 	}
-	d := &bouncerPage{bouncerShown: inspected(b), Sees: admin.SightLines(b.Sight), AsksFor: b.Asks, KeyLines: b.KeyLines()}
+	d := &bouncerPage{bouncerShown: inspected(b), Sees: admin.SightLines(b.Sight), AsksFor: b.Asks, KeyLines: b.KeyLines(), Usage: usageOf(b.Usage)}
 	if b.AutoCreated {
 		d.Parent = engine.BaseName(b.Name)
 	}

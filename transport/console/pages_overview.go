@@ -16,12 +16,14 @@ import (
 
 // How long somebody may be silent before the overview says so.
 const (
-	silentBouncer = 10 * time.Minute
-	silentMachine = 10 * time.Minute
-	lateBouncer   = time.Minute
-	lateExport    = 24 * time.Hour
-	certificateIn = 14 * 24 * time.Hour
-	quietMachine  = 48 * time.Hour
+	silentBouncer = 10 * time.Minute // whose period is not known
+	// briefestSilence is that of one that asks often.
+	briefestSilence = time.Minute
+	silentMachine   = 10 * time.Minute
+	lateBouncer     = time.Minute
+	lateExport      = 24 * time.Hour
+	certificateIn   = 14 * 24 * time.Hour
+	quietMachine    = 48 * time.Hour
 	// lowDisk and highMemory are shares of a hundred.
 	lowDisk, highMemory = 10, 85
 	// mostLookedThrough is how many bouncers, and machines, are looked through for one page.
@@ -199,7 +201,7 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 		switch {
 		case b.LastPull == 0:
 			all.Never++
-		case now-b.LastPull > int64(silentBouncer):
+		case now-b.LastPull > int64(silentAfter(b)):
 			all.Silent++
 			mute = append(mute, b)
 		case b.Lag > int64(lateBouncer):
@@ -208,7 +210,7 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 		default:
 			all.InStep++
 		}
-		if b.LastPull != 0 && now-b.LastPull <= int64(silentBouncer) {
+		if b.LastPull != 0 && now-b.LastPull <= int64(silentAfter(b)) {
 			heard[b.Type] = true
 		}
 		if b.HasReported && b.Expected > 20 && b.Reported*100 < int64(b.Expected)*95 {

@@ -17,7 +17,7 @@ func (s *Site) words() template.FuncMap {
 		"asset":  func(file string) string { return s.base + "/assets/" + allAssets().named[file] },
 		"seg":    url.PathEscape,
 		"lookup": s.lookUp, "to": s.to, "base": func() string { return s.base },
-		"count": Count, "bytes": Bytes, "for": span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
+		"count": Count, "bytes": Bytes, "for": Span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
 		"pair": pair, "list3": func(a, b, c any) []any { return []any{a, b, c} }, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
 }
@@ -107,8 +107,8 @@ func Bytes(n any) string {
 	return fmt.Sprintf("%.1f %s", v, units[i])
 }
 
-// span writes a length of time by its two largest units.
-func span(d time.Duration) string {
+// Span writes a length of time by its two largest units.
+func Span(d time.Duration) string {
 	if d < 0 {
 		d = -d
 	}
@@ -132,7 +132,7 @@ func span(d time.Duration) string {
 }
 
 // seconds writes a number of seconds as a length of time.
-func seconds(n float64) string { return span(time.Duration(n * float64(time.Second))) }
+func seconds(n float64) string { return Span(time.Duration(n * float64(time.Second))) }
 
 // when is a moment of whatever kind fields have it as; false: it is none.
 func when(v any) (t time.Time, ok bool) {
@@ -187,11 +187,11 @@ func ago(p *Page, v any) string {
 	d := p.Now.Sub(t)
 	switch {
 	case d < 0:
-		return "in " + span(d)
+		return "in " + Span(d)
 	case d < 2*time.Second:
 		return "now"
 	}
-	return span(d) + " ago"
+	return Span(d) + " ago"
 }
 
 // left writes how long something still runs.
@@ -201,7 +201,7 @@ func left(p *Page, v any) string {
 		return "no end"
 	}
 	if d := t.Sub(p.Now); d > 0 {
-		return span(d)
+		return Span(d)
 	}
 	return "over"
 }
