@@ -264,7 +264,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"silence", silencesLine}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)

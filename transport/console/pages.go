@@ -25,6 +25,8 @@ var sitePages = []route{
 	{method: "POST", path: "/login", role: anybody, answer: (*Server).loginForm, secret: true},
 	{method: "POST", path: "/logout", role: viewer, answer: (*Server).logoutForm},
 	{method: "POST", path: "/looks", role: viewer, answer: (*Server).looksForm},
+	{method: "POST", path: "/attention/silence", role: operator, answer: (*Server).silenceForm},
+	{method: "POST", path: "/attention/tell", role: operator, answer: (*Server).tellForm},
 	{method: "POST", path: "/looks/columns", role: viewer, answer: (*Server).columnsForm},
 
 	{method: "GET", path: "/activity", role: viewer, answer: (*Server).activityPage},

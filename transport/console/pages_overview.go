@@ -39,6 +39,7 @@ type concern struct {
 	Means    string
 	Since    int64 // 0: not known
 	Link     string
+	Key      string // by which it is silenced: what it is about; "": it cannot be
 	rank     int
 }
 
@@ -48,6 +49,9 @@ var severities = []string{"critical", "high", "recommended"}
 // overviewShown is the first page.
 type overviewShown struct {
 	Concerns       []concern
+	Silenced       []silence
+	Spans          []string // for which a line can be silenced
+	hidden         map[string]bool
 	Running        int64 // decided here
 	Others         int64 // by the community and lists
 	Alerts         int
@@ -80,6 +84,7 @@ type top struct {
 func (s *Server) overviewPage(q *request) error {
 	m := s.options.Engine.Metrics()
 	d := overviewShown{Machines: m.Machines, Waiting: m.MachinesWaiting, Queued: m.Queued, Memory: memoryInUse(), Up: s.begun}
+	d.Silenced, d.hidden, d.Spans = s.silences.inForce(), s.silences.hides(), silenceSpans
 	d.count(s, &m)
 	var err error
 	if d.Bouncers, err = s.bouncersInAll(q, &d.Concerns); err != nil {
@@ -135,6 +140,15 @@ func elsewhere(origin string) bool {
 	return origin == engine.OriginCAPI || origin == engine.OriginLists || strings.HasPrefix(origin, "lists:")
 }
 
+// add tells of something, unless it is silenced.
+func (d *overviewShown) add(c concern) {
+	if !d.hidden[c.Key] {
+		d.Concerns = append(d.Concerns, c)
+	}
+}
+
+func (d *overviewShown) several() several { return several{to: &d.Concerns, hidden: d.hidden} }
+
 // count sums what runs.
 func (d *overviewShown) count(s *Server, m *engine.Metrics) {
 	scenarios, origins, types := map[string]int64{}, map[string]int64{}, map[string]int64{}
@@ -167,12 +181,16 @@ func (s *Server) tops(of map[string]int64, field string) (list []top) {
 
 // several tells the first few of many lines, and how many are left out.
 type several struct {
-	to   *[]concern
-	n    int
-	last concern
+	to     *[]concern
+	hidden map[string]bool // keys of what is silenced
+	n      int
+	last   concern
 }
 
 func (l *several) add(c concern) {
+	if l.hidden[c.Key] {
+		return
+	}
 	l.n++
 	l.last = c
 	if l.n <= mostAttention {
@@ -180,10 +198,10 @@ func (l *several) add(c concern) {
 	}
 }
 
-func (l *several) end(what string) {
+func (l *several) end(what, link string) {
 	if more := l.n - mostAttention; more > 0 {
 		c := l.last
-		c.Text, c.Since = fmt.Sprintf("%d more %s", more, what), 0
+		c.Text, c.Since, c.Link, c.Key = fmt.Sprintf("%d more %s", more, what), 0, link, ""
 		*l.to = append(*l.to, c)
 	}
 }
@@ -191,13 +209,14 @@ func (l *several) end(what string) {
 // bouncersInAll looks through the bouncers.
 func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, err error) {
 	now := s.options.Engine.Now()
-	silent, late, short := several{to: to}, several{to: to}, several{to: to}
+	hidden := s.silences.hides()
+	silent, late, short := several{to: to, hidden: hidden}, several{to: to, hidden: hidden}, several{to: to, hidden: hidden}
 	heard, mute := map[string]bool{}, []*admin.Bouncer(nil)
 	err = q.admin.EachBouncer(q.Context(), func(b *admin.Bouncer) error {
 		if all.All++; all.All > mostLookedThrough {
 			return errFull
 		}
-		link := s.link("/bouncers", nil)
+		link := s.link("/bouncers/"+url.PathEscape(b.Name), nil)
 		switch {
 		case b.LastPull == 0:
 			all.Never++
@@ -206,7 +225,7 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 			mute = append(mute, b)
 		case b.Lag > int64(lateBouncer):
 			all.Late++
-			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, 0})
+			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, "bouncer.late:" + b.Name, 0})
 		default:
 			all.InStep++
 		}
@@ -214,20 +233,20 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 			heard[b.Type] = true
 		}
 		if b.HasReported && b.Expected > 20 && b.Reported*100 < int64(b.Expected)*95 {
-			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, 0})
+			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, "bouncer.short:" + b.Name, 0})
 		}
 		return nil
 	})
 	for _, b := range mute {
-		one := concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, s.link("/bouncers", nil), 0}
+		one := concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, s.link("/bouncers/"+url.PathEscape(b.Name), nil), "bouncer.silent:" + b.Name, 0}
 		if !heard[b.Type] {
 			one.Severity, one.Means = "critical", "No other of its type is heard of: nothing that was decided since is enforced there."
 		}
 		silent.add(one)
 	}
-	silent.end("bouncers are silent")
-	late.end("bouncers are behind")
-	short.end("bouncers hold less than they should")
+	silent.end("bouncers are silent", s.link("/bouncers", nil))
+	late.end("bouncers are behind", s.link("/bouncers", nil))
+	short.end("bouncers hold less than they should", s.link("/bouncers", nil))
 	if err == errFull {
 		err = nil
 	}
@@ -245,11 +264,11 @@ func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error
 		if t.Kind.Aside() {
 			severity = "high"
 		}
-		d.Concerns = append(d.Concerns, concern{severity, t.Text, "", t.Since, s.link("/health-page", nil), 0})
+		d.add(concern{severity, t.Text, "", t.Since, s.link("/health-page", nil), "trouble:" + string(t.Kind), 0})
 	}
 	s.surroundingConcerns(d)
 	if from := s.guesses.shutOut(); len(from) > 0 {
-		d.Concerns = append(d.Concerns, concern{"high", fmt.Sprintf("Somebody tries credentials of the console that do not fit, from %s", strings.Join(from, ", ")), "Each try has to wait by now. The audit says how often.", 0, s.link("/audit", nil), 0})
+		d.add(concern{"high", fmt.Sprintf("Somebody tries credentials of the console that do not fit, from %s", strings.Join(from, ", ")), "Each try has to wait by now. The audit says how often.", 0, s.link("/audit", nil), "guesses", 0})
 	}
 	if err := s.machineConcerns(q, d); err != nil {
 		return err
@@ -260,7 +279,7 @@ func (s *Server) concerns(q *request, d *overviewShown, m *engine.Metrics) error
 	all := d.Running + d.Others
 	for _, o := range d.Origins {
 		if all > 1000 && o.N*10 > all*9 && !elsewhere(o.Name) {
-			d.Concerns = append(d.Concerns, concern{"recommended", fmt.Sprintf("%s has more than nine tenths of all decisions", o.Name), "Often a large import: bouncers with little room may leave others out.", 0, o.Link, 0})
+			d.add(concern{"recommended", fmt.Sprintf("%s has more than nine tenths of all decisions", o.Name), "Often a large import: bouncers with little room may leave others out.", 0, o.Link, "origin:" + o.Name, 0})
 		}
 	}
 	for i := range d.Concerns {
@@ -276,8 +295,8 @@ func (s *Server) surroundingConcerns(d *overviewShown) {
 	if s.options.Surroundings != nil {
 		now = s.options.Surroundings()
 	}
-	add := func(severity, text, means string, since int64) {
-		d.Concerns = append(d.Concerns, concern{severity, text, means, since, link, 0})
+	add := func(key, severity, text, means string, since int64) {
+		d.add(concern{severity, text, means, since, link, key, 0})
 	}
 	if s.certificateEnds != 0 && !slices.ContainsFunc(now.Certificates, func(c Certificate) bool { return c.File == s.options.CertFile }) {
 		now.Certificates = append(now.Certificates, Certificate{s.options.CertFile, s.certificateEnds})
@@ -285,26 +304,26 @@ func (s *Server) surroundingConcerns(d *overviewShown) {
 	for _, c := range now.Certificates {
 		switch left := time.Duration(c.Ends - s.options.Engine.Now()); {
 		case left <= 0:
-			add("critical", c.File+" has expired", "Clients that look at certificates refuse it.", c.Ends)
+			add("certificate.expired:"+c.File, "critical", c.File+" has expired", "Clients that look at certificates refuse it.", c.Ends)
 		case left < certificateIn:
-			add("high", fmt.Sprintf("%s expires in %d days", c.File, left/(24*time.Hour)), "Clients that look at certificates refuse it then.", 0)
+			add("certificate.expires:"+c.File, "high", fmt.Sprintf("%s expires in %d days", c.File, left/(24*time.Hour)), "Clients that look at certificates refuse it then.", 0)
 		}
 	}
 	if now.DiskFree >= 0 && now.DiskSize > 0 && now.DiskFree < now.DiskSize/100*lowDisk {
-		add("high", fmt.Sprintf("The disk of the store is nearly full: %s are free of %s", site.Bytes(now.DiskFree), site.Bytes(now.DiskSize)), "When it is full nothing can be decided or ended any more.", 0)
+		add("disk", "high", fmt.Sprintf("The disk of the store is nearly full: %s are free of %s", site.Bytes(now.DiskFree), site.Bytes(now.DiskSize)), "When it is full nothing can be decided or ended any more.", 0)
 	}
 	if now.MemoryLimit > 0 && int64(d.Memory) > now.MemoryLimit/100*highMemory {
-		add("high", fmt.Sprintf("Memory is nearly used up: %s of %s", site.Bytes(int64(d.Memory)), site.Bytes(now.MemoryLimit)), "The machine may end the server when there is none left.", 0)
+		add("memory", "high", fmt.Sprintf("Memory is nearly used up: %s of %s", site.Bytes(int64(d.Memory)), site.Bytes(now.MemoryLimit)), "The machine may end the server when there is none left.", 0)
 	}
 	if !now.Reloaded {
-		add("high", "The configuration that was read last is not in force", "It has a fault, which the log names; what was in force before still is.", 0)
+		add("configuration", "high", "The configuration that was read last is not in force", "It has a fault, which the log names; what was in force before still is.", 0)
 	}
 }
 
 func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 	if d.Machines > mostLookedThrough {
 		if d.Waiting > 0 {
-			d.Concerns = append(d.Concerns, concern{"recommended", fmt.Sprintf("%d machines wait for validation", d.Waiting), "What they report is refused until then.", 0, s.link("/machines", nil), 0})
+			d.add(concern{"recommended", fmt.Sprintf("%d machines wait for validation", d.Waiting), "What they report is refused until then.", 0, s.link("/machines", nil), "machines.wait", 0})
 		}
 		return nil
 	}
@@ -312,21 +331,21 @@ func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 	if err != nil {
 		return err
 	}
-	silent, quiet, waits := several{to: &d.Concerns}, several{to: &d.Concerns}, several{to: &d.Concerns}
+	silent, quiet, waits := d.several(), d.several(), d.several()
 	for i := range list.Machines {
 		one := &list.Machines[i]
 		switch {
 		case !one.Validated:
-			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), 0})
+			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), "machine.waits:" + one.ID, 0})
 		case one.LastHeartbeat != 0 && list.Now-one.LastHeartbeat > int64(silentMachine):
-			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), 0})
+			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), "machine.silent:" + one.ID, 0})
 		case one.LastPush != 0 && list.Now-one.LastPush > int64(quietMachine):
-			quiet.add(concern{"recommended", fmt.Sprintf("Machine %s has sent no alert for two days", one.ID), "It did before: its log files may have another name or form by now.", one.LastPush, s.link("/machines", nil), 0})
+			quiet.add(concern{"recommended", fmt.Sprintf("Machine %s has sent no alert for two days", one.ID), "It did before: its log files may have another name or form by now.", one.LastPush, s.link("/machines", nil), "machine.quiet:" + one.ID, 0})
 		}
 	}
-	silent.end("machines have no heartbeat")
-	quiet.end("machines have sent no alert for two days")
-	waits.end("machines wait for validation")
+	silent.end("machines have no heartbeat", s.link("/machines", nil))
+	quiet.end("machines have sent no alert for two days", s.link("/machines", nil))
+	waits.end("machines wait for validation", s.link("/machines", nil))
 	return nil
 }
 
@@ -335,19 +354,19 @@ func (s *Server) exportConcerns(q *request, d *overviewShown) error {
 	if err != nil {
 		return err
 	}
-	lines := several{to: &d.Concerns}
+	lines := d.several()
 	for i := range list.Exports {
 		x := &list.Exports[i]
-		link := s.link("/exports", nil)
+		link := s.link("/exports/"+url.PathEscape(x.Name), nil)
 		switch {
 		case x.Held:
-			lines.add(concern{"high", fmt.Sprintf("Export %s is held back", x.Name), "It lost too much at once: devices keep the list before.", 0, link, 0})
+			lines.add(concern{"high", fmt.Sprintf("Export %s is held back", x.Name), "It lost too much at once: devices keep the list before.", 0, link, "export.held:" + x.Name, 0})
 		case x.LastPull != 0 && x.LastEmpty == x.LastPull:
-			lines.add(concern{"high", fmt.Sprintf("Export %s was given empty", x.Name), "The device blocks nothing by it.", x.LastEmpty, link, 0})
+			lines.add(concern{"high", fmt.Sprintf("Export %s was given empty", x.Name), "The device blocks nothing by it.", x.LastEmpty, link, "export.empty:" + x.Name, 0})
 		case x.LastPull != 0 && list.Now-x.LastPull > int64(lateExport):
-			lines.add(concern{"high", fmt.Sprintf("Export %s is not pulled any more", x.Name), "The device has an old list.", x.LastPull, link, 0})
+			lines.add(concern{"high", fmt.Sprintf("Export %s is not pulled any more", x.Name), "The device has an old list.", x.LastPull, link, "export.late:" + x.Name, 0})
 		}
 	}
-	lines.end("exports")
+	lines.end("exports", s.link("/exports", nil))
 	return nil
 }

@@ -111,6 +111,7 @@ type Server struct {
 	cross                   *http.CrossOriginProtection
 	site                    *site.Site
 	notices                 notices
+	silences                silences
 	prepared                preparedLists
 	reading                 chan struct{} // a token for each list that is read
 	version                 string        // of the program
@@ -129,7 +130,7 @@ func Listen(o *Options) (*Server, error) {
 	for work, room := range map[*places]int{&s.atWork: maxAtWork, &s.strangersAtWork: maxAtWork, &s.longAtWork: maxLong} {
 		work.room, work.of = room, map[string]int{}
 	}
-	s.newsroom = newNewsroom(o.Engine)
+	s.newsroom, s.silences.engine = newNewsroom(o.Engine), o.Engine
 	s.site, s.version, s.begun = site.New(o.BasePath, o.LookupURL), o.Verbs.Program(), o.Engine.Now()
 	config, err := s.tls()
 	if err != nil {
