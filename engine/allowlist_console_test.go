@@ -64,7 +64,7 @@ func TestConsoleAllowlist(t *testing.T) {
 	wants(t, r.Check(), nil)
 
 	for verb, err := range map[string]error{
-		"delete": r.DeleteAllowlist(ctx, "theirs"),
+		"delete": r.DeleteAllowlist(ctx, "theirs", false),
 		"add": func() error {
 			_, _, err := r.AddToAllowlist(ctx, "theirs", []engine.AllowlistItem{item("::1", "")}, now)
 			return err

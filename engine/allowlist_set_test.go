@@ -77,7 +77,7 @@ func TestAllowlistsAtRandom(t *testing.T) {
 		}
 		switch random.IntN(8) {
 		case 0:
-			wants(t, r.DeleteAllowlist(ctx, name), nil)
+			wants(t, r.DeleteAllowlist(ctx, name, false), nil)
 			delete(lists, name)
 			items = slices.DeleteFunc(slices.Clone(items), func(it heldItem) bool { return it.list == name })
 		case 1, 2, 3:

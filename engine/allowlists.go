@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Allowlist is a named list of addresses and ranges that are never banned by
@@ -66,14 +67,53 @@ func (e *Engine) CreateAllowlist(ctx context.Context, name, description string, 
 }
 
 // DeleteAllowlist removes a list. ErrNotFound when there is none, ErrRefused for one that
-// the console manages.
-func (e *Engine) DeleteAllowlist(ctx context.Context, name string) error {
-	return e.propose(ctx, &proposal{key: "allowlist", resolve: func(v *View) (op, error) {
+// the console manages, and, unless it is forced, for one that a bouncer's sight or an export names: what it
+// covers would be told from then on.
+func (e *Engine) DeleteAllowlist(ctx context.Context, name string, force bool) error {
+	return e.propose(ctx, &proposal{key: everything, resolve: func(v *View) (op, error) {
 		if err := v.mayChange(name); err != nil {
 			return nil, err
 		}
+		if by := v.AllowlistUsers(name); by != "" && !force {
+			return nil, &Error{Kind: ErrRefused, Noun: NounAllowlist, Name: name,
+				Text: fmt.Sprintf("the allowlist '%s' is named by %s, which would tell of what it covers: take it out there first, or force the deletion", name, by)}
+		}
 		return &dropAllowlist{name: name}, nil
 	}})
+}
+
+// AllowlistUsers says which bouncers' sights and which exports name a list, be it there or not: some of their names in
+// words; "" for none. Rows that were made from a bouncer's key are not counted.
+func (v *View) AllowlistUsers(name string) string {
+	var bouncers, exports []string
+	v.bouncers.order.All(func(r *BouncerRow) bool {
+		if b := r.Load(); b.Sight != nil && !b.AutoCreated && slices.Contains(b.Sight.Allowlists, name) {
+			bouncers = append(bouncers, b.Name)
+		}
+		return true
+	})
+	for _, x := range v.Exports() {
+		if slices.Contains(x.Allowlists, name) {
+			exports = append(exports, x.Name)
+		}
+	}
+	var by []string
+	for _, of := range []struct {
+		one, more string
+		names     []string
+	}{{"the sight of the bouncer", "the sights of %d bouncers", bouncers}, {"the export", "%d exports", exports}} {
+		const named = 5
+		list := "'" + strings.Join(of.names[:min(named, len(of.names))], "', '") + "'"
+		switch n := len(of.names); {
+		case n == 1:
+			by = append(by, of.one+" "+list)
+		case n > named:
+			by = append(by, fmt.Sprintf(of.more, n)+" ("+list+", …)")
+		case n > 1:
+			by = append(by, fmt.Sprintf(of.more, n)+" ("+list+")")
+		}
+	}
+	return strings.Join(by, " and ")
 }
 
 // mayChange is the error of a local change of a list: it is not there, or not ours.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -36,7 +37,7 @@ func TestAllowlists(t *testing.T) {
 			wants(t, r.CreateAllowlist(ctx, "ours", "", now), nil)
 			wants(t, r.CreateAllowlist(ctx, "alike", "", now), nil)
 			wants(t, r.CreateAllowlist(ctx, "ours", "", now), engine.ErrExists)
-			wants(t, r.DeleteAllowlist(ctx, "nobody's"), engine.ErrNotFound)
+			wants(t, r.DeleteAllowlist(ctx, "nobody's", false), engine.ErrNotFound)
 			_, _, err := r.AddToAllowlist(ctx, "nobody's", items("192.0.2.1"), now)
 			wants(t, err, engine.ErrNotFound)
 			_, err = r.RemoveFromAllowlist(ctx, "nobody's", []string{"192.0.2.1"}, now)
@@ -77,7 +78,7 @@ func TestAllowlists(t *testing.T) {
 			if n, err := r.RemoveFromAllowlist(ctx, "ours", []string{"192.0.2.1"}, now); n != 0 || err != nil {
 				t.Errorf("removed %d a second time, %v", n, err)
 			}
-			wants(t, r.DeleteAllowlist(ctx, "alike"), nil)
+			wants(t, r.DeleteAllowlist(ctx, "alike", false), nil)
 			r.Advance(2 * time.Hour)
 		},
 		func(t *testing.T, r *enginetest.Rig) {
@@ -86,4 +87,31 @@ func TestAllowlists(t *testing.T) {
 			}
 		},
 	)
+}
+
+// TestNamedAllowlists are not deleted unless that is forced: a sight that names one would tell of what it covers.
+func TestNamedAllowlists(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	r := enginetest.NewRig(t, nil)
+	wants(t, r.CreateAllowlist(ctx, "office", "", enginetest.Epoch.UnixNano()), nil)
+	if by := r.View().AllowlistUsers("office"); by != "" {
+		t.Errorf("named by %s", by)
+	}
+	for n := range 7 {
+		_, err := r.AddBouncer(ctx, &engine.Bouncer{Name: fmt.Sprint("b", n), AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{byte(n + 1)}, Sight: &engine.Sight{Allowlists: []string{"office"}}})
+		wants(t, err, nil)
+	}
+	admit(t, r, "b0", engine.KeyHash{1}, from(1))
+	admit(t, r, "b0", engine.KeyHash{1}, from(2)) // a row made by itself is not counted
+	r.Restart()
+	if by, want := r.View().AllowlistUsers("office"), "the sights of 7 bouncers ('b0', 'b1', 'b2', 'b3', 'b4', …)"; by != want {
+		t.Errorf("named by %s, want %s", by, want)
+	}
+	wants(t, r.DeleteAllowlist(ctx, "office", false), engine.ErrRefused)
+	wants(t, r.DeleteAllowlist(ctx, "office", true), nil)
+	wants(t, r.DeleteAllowlist(ctx, "office", true), engine.ErrNotFound)
+	if r.View().AllowlistUsers("office") == "" {
+		t.Error("the sights still name it")
+	}
 }

@@ -91,7 +91,7 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 			return err
 		},
 		func() error { _, err := r.RemoveFromAllowlist(by, "office", []string{"192.0.2.2"}, now); return err },
-		func() error { return r.DeleteAllowlist(by, "office") },
+		func() error { return r.DeleteAllowlist(by, "office", false) },
 		func() error { return r.DeleteAlert(by, 2, now) },
 		func() error { return r.DeleteBouncer(by, "fw") },
 		func() error { return r.DeleteMachine(by, "edge-1") },
@@ -521,12 +521,12 @@ func TestAuditGap(t *testing.T) {
 		wants(t, r.CreateAllowlist(by, fmt.Sprint("list-", i), "here", r.Now().UnixNano()), nil)
 		wants(t, r.Snapshot(ctx), nil)
 	}
-	wants(t, r.DeleteAllowlist(by, "list-0"), nil)
+	wants(t, r.DeleteAllowlist(by, "list-0", false), nil)
 	rows := audited(t, r.Engine, &engine.AuditQuery{Oldest: true})
 	if len(rows) != 1 || rows[0].Action != "audit.gap" || !strings.HasPrefix(rows[0].Target, "revisions 1 to ") {
 		t.Fatalf("told: %s", inWords(rows))
 	}
-	wants(t, r.DeleteAllowlist(by, "list-1"), nil)
+	wants(t, r.DeleteAllowlist(by, "list-1", false), nil)
 	if rows := audited(t, r.Engine, &engine.AuditQuery{}); rows[0].Before != `{"description":"here"}` {
 		t.Errorf("told: %s", inWords(rows))
 	}
@@ -564,7 +564,7 @@ func TestAuditBegins(t *testing.T) {
 	r.Stop()
 	r.Options.Audit = &engine.AuditOptions{}
 	r.Start()
-	wants(t, r.DeleteAllowlist(by, "list-0"), nil)
+	wants(t, r.DeleteAllowlist(by, "list-0", false), nil)
 	rows := audited(t, r.Engine, &engine.AuditQuery{Oldest: true})
 	if len(rows) != 2 || rows[0].Action != "audit.begin" || rows[1].Before != `{"description":"here"}` {
 		t.Errorf("told: %s", inWords(rows))

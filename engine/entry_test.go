@@ -267,7 +267,7 @@ func (w *world) step() {
 		}
 	case 12:
 		if w.View().Allowlist(list) != nil && w.chance.IntN(3) == 0 {
-			wants(w.t, w.DeleteAllowlist(ctx, list), nil)
+			wants(w.t, w.DeleteAllowlist(ctx, list, false), nil)
 		}
 	case 13:
 		w.Advance(time.Duration(w.chance.IntN(20)) * time.Second)

@@ -38,7 +38,7 @@ func TestErrorsNameTheThing(t *testing.T) {
 		"AddUsage of a bouncer": {r.AddUsage(ctx, &engine.Usage{Kind: engine.UsageBouncer, Name: "no", ReceivedAt: now}),
 			engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounBouncer, Name: "no"}},
 		"CreateAllowlist":     {r.CreateAllowlist(ctx, "l", "", now), engine.Error{Kind: engine.ErrExists, Noun: engine.NounAllowlist, Name: "l"}},
-		"DeleteAllowlist":     {r.DeleteAllowlist(ctx, "no"), engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: "no"}},
+		"DeleteAllowlist":     {r.DeleteAllowlist(ctx, "no", false), engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: "no"}},
 		"AddToAllowlist":      {add, engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: "no"}},
 		"RemoveFromAllowlist": {second(r.RemoveFromAllowlist(ctx, "no", nil, now)), engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAllowlist, Name: "no"}},
 		"Alert":               {alert, engine.Error{Kind: engine.ErrNotFound, Noun: engine.NounAlert, Name: "7"}},

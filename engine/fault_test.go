@@ -152,7 +152,7 @@ func scenario() []func(*life) error {
 			return l.e.PruneMachines(ctx, nil)
 		},
 		func(l *life) error { return l.e.DeleteAlert(ctx, 4, l.now.Load()) },
-		func(l *life) error { return l.e.DeleteAllowlist(ctx, "trusted") },
+		func(l *life) error { return l.e.DeleteAllowlist(ctx, "trusted", false) },
 		ban("198.51.100.1"),
 		func(l *life) error {
 			_, err := l.e.Secret(ctx, "tokens", func() ([]byte, error) { return []byte("s"), nil })

@@ -110,7 +110,7 @@ func everyKindOfWrite(t testing.TB, r *enginetest.Rig) {
 		},
 		func() error { _, err := r.RemoveFromAllowlist(ctx, "trusted", []string{"::1", "::2"}, now); return err },
 		func() error { return r.CreateAllowlist(ctx, "passing", "", now) },
-		func() error { return r.DeleteAllowlist(ctx, "passing") },
+		func() error { return r.DeleteAllowlist(ctx, "passing", false) },
 		func() error {
 			return r.AddUsage(ctx, &engine.Usage{Kind: engine.UsageMachine, Name: "edge-1", ReceivedAt: now, HasOS: true, OS: engine.OS{Name: "debian"},
 				DataSources: []engine.Count{{Name: "file", N: 2}}, HubItems: map[string][]engine.HubItem{"parsers": {{Name: "p", Version: "1", Status: "ok"}}}, Payload: []byte("{}")})

@@ -248,7 +248,7 @@ func TestImportChunk(t *testing.T) {
 	t.Parallel()
 	d, ctx := newDesk(t), t.Context()
 	d.must(d.AddMachine(ctx, &NewMachine{ID: "m"}))
-	d.must(d.CreateAllowlist(ctx, &NewAllowlist{Name: "office", Description: "d"}))
+	d.must(failureIn(d.CreateAllowlist(ctx, &NewAllowlist{Name: "office", Description: "d"})))
 	_, err := d.AddToAllowlist(ctx, &AllowlistAddition{Name: "office", Items: []NewAllowlistItem{{Value: "192.0.2.0/30", Comment: "HQ"}}})
 	d.must(err)
 	head := &ImportHead{Machine: "m", Source: "f.csv", Scope: "ip", Type: "ban", Duration: "4h", Reason: "manual"}
@@ -304,8 +304,8 @@ func (c *Client) importOne(ctx context.Context, head *ImportHead, items []Item) 
 func TestAllowlists(t *testing.T) {
 	t.Parallel()
 	d, ctx := newDesk(t), t.Context()
-	d.must(d.CreateAllowlist(ctx, &NewAllowlist{Name: "a", Description: "x"}))
-	d.kindOf(d.CreateAllowlist(ctx, &NewAllowlist{Name: "a"}), engine.ErrExists, "")
+	d.must(failureIn(d.CreateAllowlist(ctx, &NewAllowlist{Name: "a", Description: "x"})))
+	d.kindOf(failureIn(d.CreateAllowlist(ctx, &NewAllowlist{Name: "a"})), engine.ErrExists, "")
 	d.must(second(d.AddDecision(ctx, &NewDecision{Scope: "ip", Value: "192.0.2.1", Type: "ban", Duration: "4h"})))
 	done, err := d.AddToAllowlist(ctx, &AllowlistAddition{Name: "a", Items: []NewAllowlistItem{
 		{Value: "192.0.2.0/24", Comment: "c"}, {Value: "192.0.2.0/24"}, {Value: "zzz"}, {Value: "::1", Lasts: int64(time.Hour)},
@@ -337,8 +337,8 @@ func TestAllowlists(t *testing.T) {
 	} {
 		d.kindOf(err, engine.ErrNotFound, "allowlist nope: not found")
 	}
-	d.must(d.DeleteAllowlist(ctx, "a"))
-	d.kindOf(d.DeleteAllowlist(ctx, "a"), engine.ErrNotFound, "")
+	d.must(failureIn(d.DeleteAllowlist(ctx, &AllowlistDeletion{Name: "a"})))
+	d.kindOf(failureIn(d.DeleteAllowlist(ctx, &AllowlistDeletion{Name: "a"})), engine.ErrNotFound, "")
 	if l, err := d.Allowlists(ctx); err != nil || len(l.Allowlists) != 0 {
 		t.Errorf("%+v, %v", l, err)
 	}
@@ -359,7 +359,7 @@ func TestAllowlistOfTheConsole(t *testing.T) {
 	for _, value := range []string{"::1", "::2", "zzz"} {
 		d.kindOf(failureIn(d.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "c", Values: []string{value}})), engine.ErrRefused, says)
 	}
-	d.kindOf(d.DeleteAllowlist(ctx, "c"), engine.ErrRefused, says)
+	d.kindOf(failureIn(d.DeleteAllowlist(ctx, &AllowlistDeletion{Name: "c"})), engine.ErrRefused, says)
 	if l, err := d.Allowlist(ctx, "c"); err != nil || !l.FromConsole || l.ConsoleID != "7" || len(l.Items) != 1 {
 		t.Errorf("%+v, %v", l, err)
 	}

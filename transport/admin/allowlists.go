@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"lapid/engine"
@@ -110,7 +111,7 @@ func (h *Handler) getAllowlist(_ context.Context, q *Name) (*Allowlist, error) {
 }
 
 // createAllowlist makes a list; its name becomes a part of URLs.
-func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, error) {
+func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Edited, error) {
 	if err := UsableListName(q.Name); err != nil {
 		return nil, err
 	}
@@ -118,16 +119,25 @@ func (h *Handler) createAllowlist(ctx context.Context, q *NewAllowlist) (*Done, 
 		return nil, err
 	}
 	h.logChange(ctx, "created an allowlist", "allowlist", q.Name)
-	return &Done{N: 1}, nil
+	done := &Edited{}
+	if by := h.engine.View().AllowlistUsers(q.Name); by != "" {
+		done.Warnings = []string{fmt.Sprintf("the allowlist '%s' is named by %s, from before it was made: what is added to it is hidden there", q.Name, by)}
+	}
+	return done, nil
 }
 
 // deleteAllowlist removes a list with its items.
-func (h *Handler) deleteAllowlist(ctx context.Context, q *Name) (*Done, error) {
-	if err := h.engine.DeleteAllowlist(ctx, q.Name); err != nil {
+func (h *Handler) deleteAllowlist(ctx context.Context, q *AllowlistDeletion) (*Edited, error) {
+	by := h.engine.View().AllowlistUsers(q.Name)
+	if err := h.engine.DeleteAllowlist(ctx, q.Name, q.Force); err != nil {
 		return nil, err
 	}
 	h.logChange(ctx, "deleted an allowlist", "allowlist", q.Name)
-	return &Done{N: 1}, nil
+	done := &Edited{}
+	if by != "" {
+		done.Warnings = []string{fmt.Sprintf("the allowlist '%s' is still named by %s, which tell of what it covered from now on, and would go by a new one of this name", q.Name, by)}
+	}
+	return done, nil
 }
 
 // addToAllowlist adds what can be read and is not there, in one commit, with the ends

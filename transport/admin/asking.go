@@ -156,19 +156,18 @@ func (c *Client) Allowlist(ctx context.Context, name string) (*Allowlist, error)
 	return ask[Allowlist](ctx, c, "/allowlists/get", Name{name})
 }
 
-// CreateAllowlist makes an empty allowlist; engine.ErrExists.
-func (c *Client) CreateAllowlist(ctx context.Context, l *NewAllowlist) error {
+// CreateAllowlist makes an empty allowlist, and warns of bouncers and exports that name it already; engine.ErrExists.
+func (c *Client) CreateAllowlist(ctx context.Context, l *NewAllowlist) (*Edited, error) {
 	if err := UsableListName(l.Name); err != nil {
-		return err // before JSON turns it into something else
+		return nil, err // before JSON turns it into something else
 	}
-	_, err := ask[Done](ctx, c, "/allowlists/create", l)
-	return err
+	return ask[Edited](ctx, c, "/allowlists/create", l)
 }
 
-// DeleteAllowlist removes an allowlist; engine.ErrNotFound.
-func (c *Client) DeleteAllowlist(ctx context.Context, name string) error {
-	_, err := ask[Done](ctx, c, "/allowlists/delete", Name{name})
-	return err
+// DeleteAllowlist removes an allowlist; engine.ErrNotFound, and, unless it is forced, engine.ErrRefused for one
+// that bouncers or exports name, of which it warns otherwise.
+func (c *Client) DeleteAllowlist(ctx context.Context, q *AllowlistDeletion) (*Edited, error) {
+	return ask[Edited](ctx, c, "/allowlists/delete", q)
 }
 
 // AddToAllowlist adds items and ends the running decisions they cover;

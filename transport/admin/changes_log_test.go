@@ -75,7 +75,7 @@ func TestChangesAreLogged(t *testing.T) {
 	}
 	must(0, c.AddMachine(ctx, &NewMachine{ID: "m", PasswordHash: []byte("secret-hash")}))
 	must(0, c.AddBouncer(ctx, &NewBouncer{Name: "b FAKE=1", KeyHash: bytes.Repeat([]byte("secret"), 11)[:64]}))
-	must(0, c.CreateAllowlist(ctx, &NewAllowlist{Name: "office"}))
+	must(0, failureIn(c.CreateAllowlist(ctx, &NewAllowlist{Name: "office"})))
 	must(c.AddToAllowlist(ctx, &AllowlistAddition{Name: "office", Items: []NewAllowlistItem{{Value: "192.0.2.1"}, {Value: "192.0.2.2"}}}))
 	must(c.RemoveFromAllowlist(ctx, &AllowlistRemoval{Name: "office", Values: []string{"192.0.2.1"}}))
 	must(0, second(c.AddDecision(ctx, &NewDecision{Scope: "ip", Value: "192.0.2.9", Type: "ban", Duration: "4h", Reason: "why"})))
@@ -89,7 +89,7 @@ func TestChangesAreLogged(t *testing.T) {
 	must(c.DeleteAlerts(ctx, &AlertDeletion{}))
 	must(c.DeleteBouncer(ctx, "b FAKE=1"))
 	must(0, c.DeleteMachine(ctx, "m"))
-	must(0, c.DeleteAllowlist(ctx, "office"))
+	must(0, failureIn(c.DeleteAllowlist(ctx, &AllowlistDeletion{Name: "office"})))
 	must(chunk("last.csv", 4, 7))
 	c.Close()
 	who := fmt.Sprintf("uid=%d", os.Getuid())

@@ -155,7 +155,7 @@ func TestAllowlistedMeanwhile(t *testing.T) {
 	h := NewHandler(d.engine, "test", quiet)
 	c := &chunk{head: &ImportHead{Scope: "Ip", Type: "ban", Duration: "4h"}, items: []Item{{Value: "192.0.2.1"}, {Value: "192.0.2.2"}}}
 	d.must(h.choose(c))
-	d.must(d.CreateAllowlist(ctx, &NewAllowlist{Name: "office"}))
+	d.must(failureIn(d.CreateAllowlist(ctx, &NewAllowlist{Name: "office"})))
 	d.must(second(d.AddToAllowlist(ctx, &AllowlistAddition{Name: "office", Items: []NewAllowlistItem{{Value: "192.0.2.1"}}})))
 	d.must(h.importChunk(ctx, c))
 	if c.out.Stored != 1 || len(c.out.Allowlisted) != 1 {

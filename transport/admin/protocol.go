@@ -38,6 +38,12 @@ type Readiness struct{ Troubles []engine.Trouble }
 // Name names one machine, bouncer or allowlist.
 type Name struct{ Name string }
 
+// AllowlistDeletion removes an allowlist; forced, though a bouncer's sight or an export names it.
+type AllowlistDeletion struct {
+	Name  string
+	Force bool `json:",omitempty"`
+}
+
 // Done counts what a verb did.
 type Done struct{ N int }
 

@@ -307,7 +307,23 @@ func TestNouns(t *testing.T) {
 		t.Errorf("a backup is %d, %d bytes", status, len(text))
 	}
 	b.is(200, "DELETE", "/admin/v1/allowlists/office/items?value=198.51.100.0/24", "")
-	b.is(200, "DELETE", "/admin/v1/allowlists/office", "")
+	b.is(201, "POST", "/admin/v1/bouncers", `{"name":"sees","sight":{"allowlist":["office"]}}`)
+	b.is(201, "POST", "/admin/v1/exports", `{"name":"leaves-out","format":"plain_text","allowlists":["office"]}`)
+	named := func(status int, method, path, body, says string) {
+		t.Helper()
+		got, text, _ := b.ask(method, "/admin/v1/allowlists"+path, b.tokens[admins], body)
+		if got != status || !strings.Contains(text, says+"the sight of the bouncer 'sees' and the export 'leaves-out'") {
+			t.Errorf("%s %s: %d %s", method, path, got, text)
+		}
+	}
+	named(409, "DELETE", "/office", "", "is named by ")
+	named(200, "DELETE", "/office?force=true", "", "is still named by ")
+	named(201, "POST", "", `{"name":"office","description":"a new one"}`, "is named by ")
+	b.is(200, "DELETE", "/admin/v1/bouncers/sees", "")
+	b.is(200, "DELETE", "/admin/v1/exports/leaves-out", "")
+	if out := b.is(200, "DELETE", "/admin/v1/allowlists/office", ""); out["warnings"] != nil {
+		t.Errorf("nobody names it: %v", out)
+	}
 	b.is(200, "DELETE", "/admin/v1/machines/edge-1", "")
 	b.is(201, "POST", "/admin/v1/operators", `{"name":"carol","role":"viewer"}`)
 	b.is(200, "PATCH", "/admin/v1/operators/carol", `{"role":"admin"}`)
@@ -620,6 +636,25 @@ func TestRemoteClient(t *testing.T) {
 	for url, token := range map[string]string{b.url: "lapid_wrong", "http://192.0.2.1:1": b.tokens[viewer], "nowhere": "", "ftp://localhost": ""} {
 		if _, err := admin.DialRemote(t.Context(), &admin.RemoteOptions{URL: url, Token: token}); err == nil {
 			t.Errorf("%s was dialled", url)
+		}
+	}
+}
+
+// TestUnknownParameters: no route of the API passes over a parameter that it does not know, but those of an export,
+// which are its format's.
+func TestUnknownParameters(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, nil)
+	for i := range routes {
+		r := &routes[i]
+		path := strings.NewReplacer("{id}", "1", "{name}", "admin-1", "{verb...}", "bouncers/list").Replace(r.path)
+		if !strings.HasPrefix(path, "/admin/v1/") || strings.HasSuffix(path, "/render") {
+			continue
+		}
+		for _, query := range []string{"nonsense=1", "nonsense"} {
+			if status, text, _ := b.ask(r.method, path+"?"+query, b.tokens[admins], ""); status != 400 || !strings.Contains(text, "nonsense") {
+				t.Errorf("%s %s?%s: %d %s", r.method, path, query, status, text)
+			}
 		}
 	}
 }

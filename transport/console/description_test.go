@@ -265,7 +265,10 @@ func TestAnswersAreDescribed(t *testing.T) {
 	w.does(200, "GET", "/admin/v1/allowlists/office", "")
 	w.does(404, "GET", "/admin/v1/allowlists/nothing", "")
 	w.does(200, "DELETE", "/admin/v1/allowlists/office/items?value=10.0.0.1&value=10.0.0.2", "")
-	w.does(200, "DELETE", "/admin/v1/allowlists/office", "")
+	w.does(201, "POST", "/admin/v1/bouncers", `{"name":"sees","sight":{"allowlist":["office"]}}`)
+	w.does(409, "DELETE", "/admin/v1/allowlists/office", "")
+	w.does(200, "DELETE", "/admin/v1/allowlists/office?force=true", "")
+	w.does(404, "DELETE", "/admin/v1/allowlists/office", "")
 
 	w.does(201, "POST", "/admin/v1/operators", `{"name":"bob","role":"viewer"}`)
 	w.does(409, "POST", "/admin/v1/operators", `{"name":"bob","role":"viewer","password":"`+password+`"}`)

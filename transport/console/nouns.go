@@ -541,17 +541,36 @@ func (s *Server) createAllowlist(q *request) error {
 	if err := q.read(&n); err != nil {
 		return err
 	}
-	if err := q.admin.CreateAllowlist(q.Context(), &admin.NewAllowlist{Name: n.Name, Description: n.Description}); err != nil {
+	made, err := q.admin.CreateAllowlist(q.Context(), &admin.NewAllowlist{Name: n.Name, Description: n.Description})
+	if err != nil {
 		return err
 	}
-	return q.answer(http.StatusCreated, map[string]string{"name": n.Name})
+	return q.answer(http.StatusCreated, struct {
+		Name string `json:"name"`
+		warned
+	}{n.Name, warned{made.Warnings}})
 }
 
+// warned is what there is to be said of a change that was made.
+type warned struct {
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// deleteAllowlist refuses a list that bouncers or exports name, unless it is forced.
 func (s *Server) deleteAllowlist(q *request) error {
-	if err := q.admin.DeleteAllowlist(q.Context(), q.PathValue("name")); err != nil {
+	w := q.words()
+	force := w.yes("force")
+	if err := w.err(); err != nil {
 		return err
 	}
-	return q.answer(http.StatusOK, done{Count: 1})
+	gone, err := q.admin.DeleteAllowlist(q.Context(), &admin.AllowlistDeletion{Name: q.PathValue("name"), Force: force})
+	if err != nil {
+		return err
+	}
+	return q.answer(http.StatusOK, struct {
+		done
+		warned
+	}{done{Count: 1}, warned{gone.Warnings}})
 }
 
 // newItems are items for an allowlist.

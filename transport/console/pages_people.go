@@ -112,11 +112,12 @@ func (s *Server) createAllowlistForm(q *request) error {
 	if err != nil {
 		return err
 	}
+	var out warned
 	name := strings.TrimSpace(f.Get("name"))
-	if err := s.call(q, "POST /admin/v1/allowlists", asked{body: map[string]string{"name": name, "description": f.Get("description")}}); err != nil {
+	if err := s.call(q, "POST /admin/v1/allowlists", asked{body: map[string]string{"name": name, "description": f.Get("description")}, into: &out}); err != nil {
 		return s.again(q, err, (*Server).allowlistsPage)
 	}
-	return s.done(q, "/allowlists/"+url.PathEscape(name), site.Notice{Text: name + " is created, and empty yet."})
+	return s.done(q, "/allowlists/"+url.PathEscape(name), site.Notice{Text: strings.Join(append([]string{name + " is created, and empty yet."}, out.Warnings...), " Note: ")})
 }
 
 func (s *Server) deleteAllowlistForm(q *request) error {

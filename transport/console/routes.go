@@ -105,11 +105,15 @@ var routes = []route{
 	{method: "POST", path: "/admin/v1/verbs/{verb...}", role: viewer, answer: (*Server).verb, large: true, secret: true},
 }
 
-// asksInAddress are the writes that take parameters, and refuse those they do not know. To any other
-// write none are given: what is asked to be tried only, with dry_run, is not to be done.
+// asksInAddress are the routes of the API that take parameters, and refuse those they do not know. To any other, and to
+// the forms of pages, none are given: what is asked to be tried only, with dry_run, is not to be done, and what is
+// asked to be a part is not to be the whole.
 var asksInAddress = map[string]bool{
+	"GET /admin/v1/decisions": true, "GET /admin/v1/decisions/export": true, "GET /admin/v1/alerts": true, "GET /admin/v1/alerts/export": true,
+	"GET /admin/v1/bouncers": true, "GET /admin/v1/machines": true, "GET /admin/v1/allowlists": true, "GET /admin/v1/operators": true, "GET /admin/v1/exports": true, "GET /admin/v1/exports/{name}/render": true,
+	"GET /admin/v1/audit": true, "GET /admin/v1/audit/export": true, "GET /admin/v1/audit/verify": true, "GET /admin/v1/activity": true, "GET /admin/v1/why": true, "GET /admin/v1/rates": true,
 	"POST /admin/v1/decisions/import/list": true,
-	"DELETE /admin/v1/decisions":           true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}/items": true,
+	"DELETE /admin/v1/decisions":           true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}": true, "DELETE /admin/v1/allowlists/{name}/items": true,
 }
 
 // mux finds the route. What it has no path for is 404, another method 405.

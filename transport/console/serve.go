@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -196,7 +197,7 @@ func (s *Server) handler(route *route) http.Handler {
 			defer leave()
 			q.admin = s.options.Verbs.ClientOf(q.remote())
 		}
-		if route.writes && r.URL.RawQuery != "" && !asksInAddress[route.method+" "+route.path] {
+		if r.URL.RawQuery != "" && (route.writes || strings.HasPrefix(route.path, "/admin/v1/")) && !asksInAddress[route.method+" "+route.path] {
 			refuse(w, r, bad(fmt.Sprintf("this takes no parameters in its address, and nothing was done: %.200q", r.URL.RawQuery)))
 			return
 		}
@@ -327,12 +328,14 @@ func (q *request) read(into any) error {
 	if viewOf(q.Request) != nil {
 		return nil // of a form: written here, with null for what is left away
 	}
-	return meant(json.NewDecoder(bytes.NewReader(body)), "")
+	return meant(json.NewDecoder(bytes.NewReader(body)), "", reflect.TypeOf(into))
 }
 
-// meant refuses null, and names that an object has twice, in the value of a name that d reads next. Who calls it knows
-// that the value is JSON, with known names alone.
-func meant(d *json.Decoder, name string) error {
+// meant refuses null, names that an object has twice, and names that are not spelled as the fields of what they are
+// for, in the value of a name that d reads next. Who calls it knows that the value is JSON and was read into a value of
+// that type, so its names are known in some case.
+func meant(d *json.Decoder, name string, into reflect.Type) error {
+	into = inside(into)
 	t, err := d.Token()
 	if err != nil {
 		return err
@@ -342,30 +345,65 @@ func meant(d *json.Decoder, name string) error {
 		return bad(fmt.Sprintf("%.100q is null: leave away what is not to be said", name))
 	case json.Delim('['):
 		for d.More() {
-			if err := meant(d, name); err != nil {
+			if err := meant(d, name, into); err != nil {
 				return err
 			}
 		}
 		_, err = d.Token()
 	case json.Delim('{'):
 		var names []string
+		fields := map[string]reflect.Type{}
+		namesOf(into, fields)
 		for d.More() {
 			key, err := d.Token()
 			if err != nil {
 				return err
 			}
-			name := strings.ToLower(key.(string)) // as they are known in any case
+			name := key.(string)
+			of, known := fields[name]
+			if !known && len(fields) > 0 {
+				return bad(fmt.Sprintf("the body is not what is asked for: unknown field %.100q: the case of letters counts", name))
+			}
 			if slices.Contains(names, name) {
 				return bad(fmt.Sprintf("%.100q is given twice", name))
 			}
 			names = append(names, name)
-			if err := meant(d, name); err != nil {
+			if err := meant(d, name, of); err != nil {
 				return err
 			}
 		}
 		_, err = d.Token()
 	}
 	return err
+}
+
+// inside is the type of a value without pointers and lists around it.
+func inside(t reflect.Type) reflect.Type {
+	for t != nil && (t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array) {
+		t = t.Elem()
+	}
+	return t
+}
+
+// namesOf notes the names of an object that is read into a struct, and the types of their values; none for any other
+// type, and for one that reads its JSON itself.
+func namesOf(t reflect.Type, into map[string]reflect.Type) {
+	if t == nil || t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case tag == "-":
+		case f.Anonymous && tag == "":
+			namesOf(inside(f.Type), into)
+		case tag != "":
+			into[tag] = f.Type
+		default:
+			into[f.Name] = f.Type
+		}
+	}
 }
 
 // answer writes one JSON value.

@@ -482,7 +482,7 @@ func (b *Bringer) goneBouncers(v *engine.View) (gone []string) {
 func (b *Bringer) dropList(ctx context.Context, name string) error {
 	l := b.e.View().Allowlist(name)
 	if l == nil || !l.FromConsole {
-		return b.e.DeleteAllowlist(ctx, name)
+		return b.e.DeleteAllowlist(ctx, name, true)
 	}
 	if l.ConsoleID == "" {
 		b.Changes.Removed--

@@ -286,7 +286,7 @@ func TestChangedHereStays(t *testing.T) {
 		must(err)
 		must(h.e.DeleteMachine(ctx, "lp-main"))
 		must(h.e.ChangeMachine(ctx, "lp-pending", func(m *engine.Machine) { m.Validated = true }))
-		must(h.e.DeleteAllowlist(ctx, "empty-null"))
+		must(h.e.DeleteAllowlist(ctx, "empty-null", false))
 		_, err = h.e.RemoveFromAllowlist(ctx, "office", []string{"192.0.2.200"}, h.e.Now())
 		must(err)
 		must(h.e.DeleteAlert(ctx, 2, h.e.Now()))

@@ -36,10 +36,11 @@ func allowlistsCreate(t *Terminal) *cobra.Command {
 		Use: "create NAME", Short: "Make an empty allowlist", Args: exactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withClient(c.Context(), func(client *admin.Client) error {
-				err := client.CreateAllowlist(c.Context(), &admin.NewAllowlist{Name: args[0], Description: description})
+				done, err := client.CreateAllowlist(c.Context(), &admin.NewAllowlist{Name: args[0], Description: description})
 				if err != nil {
 					return worded("create", err)
 				}
+				warnOf(t, done)
 				if t.Output == jsonWords {
 					return t.json(map[string]any{"name": args[0], "created": true}, " ")
 				}
@@ -56,13 +57,17 @@ func allowlistsCreate(t *Terminal) *cobra.Command {
 // allowlistsDelete is allowlists delete, with all items. Decisions that the list has
 // ended do not come back; what is reported from now on is judged without it.
 func allowlistsDelete(t *Terminal) *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	c := &cobra.Command{
 		Use: "delete NAME", Short: "Delete an allowlist", Args: exactArgs(1),
+		Long: "Delete an allowlist with all its items. One that a bouncer's sight or an export names is refused unless it is forced: they\nwould tell of what it covers, and go by a new list of that name.",
 		RunE: func(c *cobra.Command, args []string) error {
 			return t.withClient(c.Context(), func(client *admin.Client) error {
-				if err := client.DeleteAllowlist(c.Context(), args[0]); err != nil {
+				done, err := client.DeleteAllowlist(c.Context(), &admin.AllowlistDeletion{Name: args[0], Force: force})
+				if err != nil {
 					return worded("", err)
 				}
+				warnOf(t, done)
 				if t.Output == jsonWords {
 					return t.json(map[string]any{"name": args[0], "deleted": true}, " ")
 				}
@@ -71,6 +76,8 @@ func allowlistsDelete(t *Terminal) *cobra.Command {
 			})
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "though bouncers or exports name it")
+	return c
 }
 
 // allowlistsAdd is allowlists add. All values get the same comment and the same
