@@ -120,8 +120,12 @@ func (e *Engine) trimHistory(slowest Revision) {
 }
 
 // visitsAtOnce is how many bouncers, and machines, one commit of visits holds at
-// most: less than a megabyte. Others' writes go in between.
+// most: less than a megabyte.
 const visitsAtOnce = 16_384
+
+// visitsInTurn is how many of them are written down before others' writes go in between, and requests on the
+// same processor.
+const visitsInTurn = 1024
 
 // writeVisits writes down how far bouncers got, when machines were heard of and operators logged in,
 // one commit for many, and says whether there are more. Where nodes share a history notes do it (visit_note.go).
@@ -132,7 +136,7 @@ func (e *Engine) writeVisits() (more bool, err error) {
 	s.visited.open()
 	s.heard.open()
 	s.logins.open()
-	for n := 0; n < visitsAtOnce; n++ {
+	for n := 0; n < visitsInTurn; n++ {
 		row := s.visited.take()
 		if row == nil {
 			break
@@ -142,7 +146,7 @@ func (e *Engine) writeVisits() (more bool, err error) {
 			bouncers = append(bouncers, row)
 		}
 	}
-	for n := 0; n < visitsAtOnce; n++ {
+	for n := 0; n < visitsInTurn; n++ {
 		row := s.heard.take()
 		if row == nil {
 			break

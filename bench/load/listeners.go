@@ -101,7 +101,6 @@ func (l *Listeners) Close() (places [][]byte, err error) {
 	l.stop.Store(true)
 	err = <-l.ended
 	for _, c := range l.list {
-		l.drop(c)
 		places = append(places, c.place)
 	}
 	_ = unix.Close(l.group.epoll)
@@ -154,6 +153,11 @@ func (l *Listeners) run() error {
 	if err := l.group.settle(); err != nil {
 		return err
 	}
+	defer func() {
+		for _, c := range l.list { // by a thread that gives way, where others are to go first
+			l.drop(c)
+		}
+	}()
 	events := make([]unix.EpollEvent, events)
 	opened := 0
 	for !l.stop.Load() {

@@ -96,7 +96,8 @@ type regulars struct {
 	bench  *Bench
 	keys   []string
 	places [][]byte
-	polls  bool // every second one polls, and has no event stream
+	polls  bool            // every second one polls, and has no event stream
+	here   *load.Listeners // who have come back; nil: nobody
 }
 
 // regulars adds them.

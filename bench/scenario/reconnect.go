@@ -15,8 +15,8 @@ import (
 
 // Reconnect has a crowd come back, half of them polls that are held and half of them event
 // streams: all in the same moment, though event streams are told to wait for a random while,
-// and all are owed a ban. First their server was killed and started again, then they were
-// cut off. Live queries go on meanwhile.
+// and all are owed a ban. First their server was killed and started again, then they are all
+// cut off. Live queries go on meanwhile, and while they are cut off.
 func (b *Bench) Reconnect(ctx context.Context) error {
 	l, set, err := b.talkative(ctx, "lapid-reconnect")
 	if err != nil {
@@ -55,6 +55,9 @@ func (b *Bench) Reconnect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("cut off: %w", err)
 	}
+	if err := c.leave(); err != nil {
+		return err
+	}
 	worst := max(killed.live.P99, cut.live.P99)
 	growth := max(killed.growth, cut.growth)
 	b.Report.Measured(rowBack, float64(worst)/float64(calm.P99), "p99 %.2f ms, calm %.2f ms; all were told in %.0f ms, cut off in %.0f ms; ready after %.0f ms; event streams are asked to wait %s",
@@ -71,16 +74,29 @@ func (c *regulars) first(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.here = l
 	err = c.ban(ctx)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, toldIn)
 		defer cancel()
 		_, err = l.Await(ctx, 1)
 	}
-	places, ended := l.Close()
-	c.places = places
-	return errors.Join(err, ended)
+	return errors.Join(err, c.leave())
 }
+
+// leave cuts those off who are there, and notes what they were told last.
+func (c *regulars) leave() (err error) {
+	if c.here == nil {
+		return nil
+	}
+	c.places, err = c.here.Close()
+	c.here = nil
+	return err
+}
+
+// inFlow is for how long live queries are asked before anybody comes back: their connections are open
+// by then.
+const inFlow = 200 * time.Millisecond
 
 // comeback is what it was like when all came back.
 type comeback struct {
@@ -90,11 +106,8 @@ type comeback struct {
 	retry  string
 }
 
-// back has all come back at once, after a ban.
+// back has all leave who are there, and come back at once, after a ban.
 func (c *regulars) back(ctx context.Context, set *corpus.Set) (*comeback, error) {
-	if err := c.ban(ctx); err != nil {
-		return nil, err
-	}
 	before := c.server.Usage()
 	if err := c.server.ResetPeak(); err != nil {
 		return nil, err
@@ -103,23 +116,30 @@ func (c *regulars) back(ctx context.Context, set *corpus.Set) (*comeback, error)
 	if err != nil {
 		return nil, err
 	}
+	took, err := c.beAway(ctx)
+	live, failed := noise()
+	if err := errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	return &comeback{live: live, took: took, growth: max(c.server.Usage().Peak-before.Resident, 0), retry: spread(c.here.Heard().Retry)}, nil
+}
+
+// beAway does it once live queries are asked, and says how long it took until all were told.
+func (c *regulars) beAway(ctx context.Context) (took time.Duration, err error) {
+	if err := pause(ctx, inFlow); err != nil {
+		return 0, err
+	}
+	if err := errors.Join(c.leave(), c.ban(ctx)); err != nil {
+		return 0, err
+	}
 	begin := time.Now()
-	l, err := c.listen(ctx)
-	if err != nil {
-		_, failed := noise()
-		return nil, errors.Join(err, failed)
+	if c.here, err = c.listen(ctx); err != nil {
+		return 0, err
 	}
 	limit, cancel := context.WithTimeout(ctx, toldIn)
 	defer cancel()
-	at, err := l.Await(limit, 1)
-	live, failed := noise()
-	heard := l.Heard()
-	places, ended := l.Close()
-	c.places = places
-	if err := errors.Join(err, failed, ended); err != nil {
-		return nil, err
-	}
-	return &comeback{live: live, took: at.Sub(begin), growth: max(c.server.Usage().Peak-before.Resident, 0), retry: spread(heard.Retry)}, nil
+	at, err := c.here.Await(limit, 1)
+	return at.Sub(begin), err
 }
 
 // spread tells how far apart moments are.

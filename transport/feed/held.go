@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,8 @@ const (
 	wakeAgain = time.Millisecond
 	// wakesAtOnce is how many are woken before others are answered and have the processor.
 	wakesAtOnce = 8
+	// askedAtOnce is how many are asked whether they are stale before that.
+	askedAtOnce = 256
 )
 
 // held are the polls that are put off until something changes for their questions.
@@ -49,7 +53,8 @@ type held struct {
 	many   int                                              // of them all
 	polls  int                                              // of them those that are no streams
 	closed bool
-	key    []byte // scratch
+	key    []byte  // scratch
+	all    []*Held // scratch, the watcher's
 
 	kick     chan struct{} // there is somebody in late, or the first at all
 	released chan struct{} // closed by Release
@@ -214,7 +219,7 @@ func (f *Feed) Watch(ctx context.Context, changed func() <-chan struct{}, view f
 			busy = append(busy, wakeAll(h.due(slotOf(now)))...)
 			if now.Sub(asked) >= staleEvery-heldSlot/2 {
 				asked = now
-				busy = append(busy, wakeAll(h.stale())...)
+				busy = append(busy, wakeAll(h.stale(rest))...)
 			}
 		case <-h.released:
 			h.finish(busy, rest)
@@ -314,15 +319,36 @@ func (h *held) ripened(out []*Held, now time.Time) []*Held {
 }
 
 // stale takes those out who say that they are.
-func (h *held) stale() (out []*Held) {
+func (h *held) stale(rest func(worked time.Duration)) (out []*Held) {
+	for some := range slices.Chunk(h.everybody(), askedAtOnce) {
+		began := time.Now()
+		out = h.staleOf(some, out)
+		rest(time.Since(began))
+	}
+	clear(h.all)
+	return out
+}
+
+// everybody is who waits.
+func (h *held) everybody() []*Held {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	all := h.all[:0]
 	for _, g := range h.groups {
-		for w := range g.members {
-			if w.Stale != nil && w.Stale() {
-				h.remove(w)
-				out = append(out, w)
-			}
+		all = slices.AppendSeq(all, maps.Keys(g.members))
+	}
+	h.all = all
+	return all
+}
+
+// staleOf is stale of some, behind others. Who has left meanwhile is not asked.
+func (h *held) staleOf(some, out []*Held) []*Held {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, w := range some {
+		if _, in := w.group.members[w]; in && w.Stale != nil && w.Stale() {
+			h.remove(w)
+			out = append(out, w)
 		}
 	}
 	return out

@@ -184,9 +184,9 @@ type Conn struct {
 
 	fd       int
 	group    *group
-	crowd    atomic.Bool // it is reported with those of whom thousands may come at once
-	watched  bool        // it is reported
-	waits    int         // how many more answers leave it there
+	station  atomic.Int32 // where it is reported
+	watched  bool         // it is reported
+	waits    int          // how many more answers leave it there
 	state    atomic.Int32
 	deadline time.Duration // since the reactor began: when it has been silent for too long
 	parting  atomic.Bool   // this side is ended

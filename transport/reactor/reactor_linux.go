@@ -66,6 +66,7 @@ type Reactor struct {
 	count   atomic.Int64
 	conns   table
 	asked   atomic.Int64 // when a small question came last, since the reactor began, to the millisecond
+	rests   sync.Mutex   // held by who rests for small questions
 
 	stopping atomic.Bool
 	stop     chan struct{}
@@ -77,16 +78,26 @@ type Reactor struct {
 // first loop that looks, so that no connection waits for a loop that is kept from running.
 //
 // The kernel reports in the order in which something came. So connections that have asked
-// small questions and were answered have an epoll instance and loops of their own, and those of
-// which thousands may come at once, who were not answered yet or wait for news (Conn.crowd), have
-// others. The loops of the crowd rest between any two stretches of work while small questions
+// small questions and were answered have an epoll instance and loops of their own, and the crowds, of
+// which thousands may come at once, have others: those who were not answered yet, and those who
+// wait for news, so that who is new does not wait for thousands of those who leave. The loops of the crowds
+// rest between any two stretches of work while small questions
 // come (GiveWay): where processors are few, the kernel keeps a thread that computes at work for
 // milliseconds, and a question in the hands of another thread waits as long.
 type group struct {
 	reactor *Reactor
-	asks    poll
-	crowd   poll
+	polls   [stations]poll
 }
+
+// station is where a connection is reported.
+type station = int32
+
+const (
+	asks     station = iota // was answered, and asks small questions
+	fresh                   // was not answered yet
+	waiting                 // waits for news, or did a moment ago
+	stations = 3
+)
 
 // poll is an epoll instance, which the runtime's poller watches. One loop at a time waits in the
 // kernel, the others for their turn to do so.
@@ -122,7 +133,8 @@ func New(o *Options) (*Reactor, error) {
 		r.groups = append(r.groups, g)
 		for range min(loops, perGroup) {
 			r.running.Go(g.loop)
-			r.running.Go(g.crowdLoop)
+			r.running.Go(func() { g.crowdLoop(&g.polls[fresh]) })
+			r.running.Go(func() { g.crowdLoop(&g.polls[waiting]) })
 		}
 	}
 	r.running.Go(r.sweep)
@@ -131,8 +143,8 @@ func New(o *Options) (*Reactor, error) {
 
 func newGroup(r *Reactor) (*group, error) {
 	g := &group{reactor: r}
-	for _, p := range []*poll{&g.asks, &g.crowd} {
-		if err := p.open(); err != nil {
+	for i := range g.polls {
+		if err := g.polls[i].open(); err != nil {
 			return nil, errors.Join(err, g.close())
 		}
 	}
@@ -157,8 +169,8 @@ func (p *poll) open() error {
 
 // close closes what there is.
 func (g *group) close() (err error) {
-	for _, p := range []*poll{&g.asks, &g.crowd} {
-		if p.file != nil {
+	for i := range g.polls {
+		if p := &g.polls[i]; p.file != nil {
 			err = errors.Join(err, p.file.Close())
 		}
 	}
@@ -189,7 +201,9 @@ func (r *Reactor) Adopt(nc net.Conn, a *Arrival) error {
 	}
 	c := &Conn{Peer: a.Peer, Mark: a.Mark, Ongoing: a.Ongoing, Cover: a.Cover}
 	c.fd, c.began, c.deadline, c.group = fd, now, now+patience, r.groups[r.next.Add(1)%uint32(len(r.groups))]
-	c.crowd.Store(!a.Served)
+	if !a.Served {
+		c.station.Store(fresh)
+	}
 	c.served.Store(a.Served)
 	c.state.Store(busy)
 	r.count.Add(1)
@@ -263,11 +277,7 @@ func detach(c net.Conn) (fd int, err error) {
 func (g *group) control(what int, c *Conn) (err error) {
 	const edge = 1 << 31 // EPOLLET, which package syscall has with a sign
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edge, Fd: int32(c.fd)}
-	raw := g.asks.raw
-	if c.crowd.Load() {
-		raw = g.crowd.raw
-	}
-	if e := raw.Control(func(poll uintptr) {
+	if e := g.polls[c.station.Load()].raw.Control(func(poll uintptr) {
 		err = os.NewSyscallError("epoll_ctl", syscall.EpollCtl(int(poll), what, c.fd, &event))
 	}); e != nil {
 		return e
@@ -275,18 +285,18 @@ func (g *group) control(what int, c *Conn) (err error) {
 	return err
 }
 
-// place has a connection that the caller has busy reported with the crowd, or not any more.
-// What has come is reported again.
-func (g *group) place(c *Conn, crowd bool) {
-	if c.crowd.Load() == crowd {
+// place has a connection that the caller has busy reported elsewhere. What has come is reported again.
+func (g *group) place(c *Conn, at station) {
+	before := c.station.Load()
+	if before == at {
 		return
 	}
 	if c.watched {
 		_ = g.control(syscall.EPOLL_CTL_DEL, c)
 	}
-	c.crowd.Store(crowd)
+	c.station.Store(at)
 	if c.watched && g.control(syscall.EPOLL_CTL_ADD, c) != nil { // the kernel has no room; it had some where it was
-		c.crowd.Store(!crowd)
+		c.station.Store(before)
 		_ = g.control(syscall.EPOLL_CTL_ADD, c)
 	}
 }
@@ -297,10 +307,10 @@ func (g *group) loop() {
 	var events [atOnce]syscall.EpollEvent
 	var began time.Duration // of its turn
 	for !g.reactor.stopping.Load() {
-		n := g.asks.look(events[:])
+		n := g.polls[asks].look(events[:])
 		waits := n == 0
 		if waits {
-			n = g.wait(&g.asks, events[:])
+			n = g.wait(&g.polls[asks], events[:])
 		}
 		now := time.Since(g.reactor.began)
 		if waits {
@@ -314,16 +324,16 @@ func (g *group) loop() {
 	}
 }
 
-// crowdLoop does it for the crowd.
-func (g *group) crowdLoop() {
+// crowdLoop does it for a crowd.
+func (g *group) crowdLoop(p *poll) {
 	h := g.reactor.newSpare()
 	var events [ofCrowdAtOnce]syscall.EpollEvent
 	var began time.Duration // of its stretch
 	for !g.reactor.stopping.Load() {
-		n := g.crowd.look(events[:])
+		n := p.look(events[:])
 		waits := n == 0
 		if waits {
-			n = g.wait(&g.crowd, events[:])
+			n = g.wait(p, events[:])
 		}
 		now := time.Since(g.reactor.began)
 		if waits {
@@ -340,11 +350,14 @@ func (g *group) crowdLoop() {
 // GiveWay leaves the processor to small questions, if there are any, for as long as its caller worked, and to
 // others in any case. The more loops there are the less it rests, for so many others answer meanwhile.
 func (r *Reactor) GiveWay(worked time.Duration) {
+	r.help(1, false)
 	if time.Since(r.began)-time.Duration(r.asked.Load()) > asking {
 		runtime.Gosched()
 		return
 	}
+	r.rests.Lock()
 	time.Sleep(min(worked/time.Duration(r.options.Loops), restAtMost))
+	r.rests.Unlock()
 }
 
 // Help answers what has come, if anything has, but not for ever, on the caller's goroutine, and
@@ -367,9 +380,9 @@ func (r *Reactor) help(times int, crowd bool) {
 	var events [atOnce]syscall.EpollEvent
 	for _, g := range r.groups {
 		for range times {
-			n, of := g.asks.look(events[:]), 0
+			n, of := g.polls[asks].look(events[:]), 0
 			if crowd {
-				of = g.crowd.look(events[n:min(n+ofCrowdAtOnce, atOnce)])
+				of = g.polls[fresh].look(events[n:min(n+ofCrowdAtOnce, atOnce)])
 			}
 			if n+of == 0 {
 				break
@@ -587,11 +600,11 @@ func (r *Reactor) answer(w Worker, c *Conn, in []byte) bool {
 		if c.waits > 0 {
 			c.waits--
 		} else {
-			c.group.place(c, false)
+			c.group.place(c, asks)
 		}
 	case Park:
 		c.waits = straight
-		c.group.place(c, true)
+		c.group.place(c, waiting)
 		c.parked = &parked{append([]byte(nil), rest.Unread...), rest.Guest}
 		rest.Guest.Parked(c)
 	case Close:
@@ -829,7 +842,9 @@ func (r *Reactor) Close() {
 		r.stopping.Store(true)
 		close(r.stop)
 		for _, g := range r.groups {
-			_ = errors.Join(g.asks.file.SetReadDeadline(time.Unix(1, 0)), g.crowd.file.SetReadDeadline(time.Unix(1, 0))) // wakes the loops that wait
+			for i := range g.polls {
+				_ = g.polls[i].file.SetReadDeadline(time.Unix(1, 0)) // wakes the loops that wait
+			}
 		}
 	})
 	r.running.Wait()
