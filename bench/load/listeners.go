@@ -21,6 +21,9 @@ const (
 	unmoved = 32
 	// glance is how long a listening thread sleeps at most.
 	glance = 20 * time.Millisecond
+	// opensAtOnce is how many connections are opened before what has come is looked at. The kernel
+	// carries all their packets within those calls.
+	opensAtOnce = 32
 )
 
 // Listeners are clients that are told what changes for as long as they stay: event
@@ -161,7 +164,7 @@ func (l *Listeners) run() error {
 	events := make([]unix.EpollEvent, events)
 	opened := 0
 	for !l.stop.Load() {
-		for range min(len(events), len(l.list)-opened) { // who is first need not wait for who is last
+		for range min(opensAtOnce, len(l.list)-opened) { // who is first need not wait for who is last
 			l.lose(l.list[opened], l.open(l.list[opened]))
 			opened++
 		}
