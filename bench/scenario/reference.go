@@ -4,6 +4,7 @@ package scenario
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,6 +78,9 @@ func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contend
 		return nil, nil, err
 	}
 	for round := range b.Rounds {
+		if err := atRest(ctx, theirs); err != nil {
+			return nil, nil, err
+		}
 		r, err := b.ask(ctx, many, us, &load.Plan{Warmup: b.Warmup, Length: b.Length})
 		if err != nil {
 			return nil, nil, err
@@ -91,6 +95,22 @@ func (b *Bench) pair(ctx context.Context, l, theirs *peers.LAPI, contend contend
 		ours, them = append(ours, r), append(them, best)
 	}
 	return ours, them, nil
+}
+
+// atRest waits until a server does nothing any more: the reference goes on with requests that nobody waits
+// for, for many seconds, on the processor that is lapid's in the next round.
+func atRest(ctx context.Context, l *peers.LAPI) error {
+	const look, still, limit = 500 * time.Millisecond, 20 * time.Millisecond, 2 * time.Minute
+	for began := time.Now(); time.Since(began) < limit; {
+		before := l.Usage().CPU
+		if err := pause(ctx, look); err != nil {
+			return err
+		}
+		if l.Usage().CPU-before <= still {
+			return nil
+		}
+	}
+	return fmt.Errorf("the reference still computes after %v without a request", limit)
 }
 
 // askReference asks over few and over many connections and gives what suits it better. Where nothing was answered
@@ -154,7 +174,10 @@ func referenceEmpty(ctx context.Context, name string, l *peers.LAPI) (contender,
 // referenceStartup compares how long one client waits for everything.
 func (b *Bench) referenceStartup(ctx context.Context, l, theirs *peers.LAPI, set *corpus.Set) error {
 	b.say("%s", rowRefStartup)
-	rounds, err := startsInTurn(lapidStarts(ctx, l), fetcher{
+	ours := lapidStarts(ctx, l)
+	news := ours.before
+	ours.before = func(round int) error { return errors.Join(atRest(ctx, theirs), news(round)) }
+	rounds, err := startsInTurn(ours, fetcher{
 		server: &theirs.Process, fetch: func() (*load.Fetched, error) { return fetchAll(ctx, theirs.Address, peers.Key) },
 	})
 	if err != nil {
