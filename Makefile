@@ -27,7 +27,7 @@ STAMPS    = $(if $(VERSION),-X main.version=$(VERSION)) $(if $(COMMIT),-X main.c
 ROOT     := ^Test(Disk|Root|NotPermitted|FindConfig)
 
 .DEFAULT_GOAL := help
-.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push cluster-crash cluster-upgrade soak fleet attack conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
+.PHONY: help run run-cluster test root race flakes lint fuzz vuln crash push cluster-crash cluster-upgrade soak fleet attack console conform clients bench bench-short bench-peers bench-index build packages packages-test image image-test chart chart-test clean
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ fleet: ## snapshot, back up, start and restore FLEET (10000) log processors, 100
 attack: ## attack a real server for ATTACK (3m), flood it beside those who are known, forge what it stores and sends (FORGE each)
 	$(GO) test -count=1 -timeout 0 -v -run '^(TestAttack|TestFlood)$$' ./cmd/lapid -attack $(ATTACK)
 	@GO="$(GO)" FUZZTIME=$(FORGE) FUZZONLY='Forged|Snapshot|Replay|Backup|AlertBody|UsageRow|Fronts|Plain|Raw' ./.ci/fuzz ./engine ./persist ./transport ./transport/conn
+
+console: ## the console in a browser for longer: rows replaced MORPHS (500) times, MANY (1000000) decisions, pictures of all pages into PICTURES
+	$(if $(PICTURES),mkdir -p $(PICTURES) &&) LAPID_CONSOLE_PICTURES=$(abspath $(PICTURES)) $(GO) test -count=1 -timeout 30m -v -run '^TestBrowser$$' ./transport/console -console.morphs $(or $(MORPHS),500) -console.many $(or $(MANY),1000000)
 
 bench: ## weigh the whole house at a million decisions (twenty minutes), into bench/results
 	./bench/peers/install.sh

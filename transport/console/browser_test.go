@@ -21,6 +21,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 
 	"lapid/engine"
+	"lapid/engine/enginetest"
+	"lapid/transport/audit"
 )
 
 // pictures names a folder for a picture of each page, in both themes and two widths. Without it none is made.
@@ -43,6 +45,8 @@ type browser struct {
 	mu      sync.Mutex
 	faults  []string
 	current string // what is done, for faults
+
+	requests, bytes int // that were sent, and what came for them
 }
 
 func newBrowser(b *bench) *browser {
@@ -61,7 +65,7 @@ func newBrowser(b *bench) *browser {
 	b.t.Cleanup(cancel)
 	ctx, end := chromedp.NewContext(ctx)
 	b.t.Cleanup(end)
-	ctx, late := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, late := context.WithTimeout(ctx, 5*time.Minute+time.Duration(*morphs)*time.Second)
 	b.t.Cleanup(late)
 	w := &browser{bench: b, ctx: ctx}
 	if err := chromedp.Listen(ctx, w.hear); err != nil {
@@ -83,7 +87,14 @@ func (w *browser) hear(event any) {
 		fault = "exception: " + string(text)
 	case *cdpage.EventJavascriptDialogOpening:
 		fault = "dialog: " + e.Message
+	case *network.EventLoadingFinished:
+		w.mu.Lock()
+		w.bytes += int(e.EncodedDataLength)
+		w.mu.Unlock()
 	case *network.EventRequestWillBeSent:
+		w.mu.Lock()
+		w.requests++
+		w.mu.Unlock()
 		if u := e.Request.URL; !strings.HasPrefix(u, w.url) && !strings.HasPrefix(u, "data:") && !strings.HasPrefix(u, "about:") {
 			fault = "elsewhere: " + u
 		}
@@ -171,12 +182,15 @@ func (w *browser) click(selector string) {
 func (w *browser) keys(text string) { w.t.Helper(); w.do(chromedp.KeyEvent(text)) }
 
 // violations are what axe finds on the page as it is.
-func (w *browser) violations(only string) {
+func (w *browser) violations(only string) { w.t.Helper(); w.violationsIn("html", only) }
+
+// violationsIn are those in a part of it.
+func (w *browser) violationsIn(part, only string) {
 	w.t.Helper()
 	if there, err := chromedp.Run(w.ctx, chromedp.Evaluate[bool]("typeof axe==='object'")); err != nil || !there {
 		w.do(void(axe))
 	}
-	found, err := chromedp.Run(w.ctx, chromedp.Evaluate[[]string](`axe.run({runOnly: `+only+`}).then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.target.join(" ") + " " + n.failureSummary.slice(0, 300))))`, chromedp.EvalAwaitPromise))
+	found, err := chromedp.Run(w.ctx, chromedp.Evaluate[[]string](`axe.run(document.querySelector("`+part+`"), {runOnly: `+only+`, resultTypes: ["violations"]}).then(r => r.violations.flatMap(v => v.nodes.map(n => v.id + ": " + n.target.join(" ") + " " + n.failureSummary.slice(0, 300))))`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		w.t.Fatalf("%s: axe: %v", w.current, err)
 	}
@@ -258,13 +272,17 @@ var shownPages = []struct{ name, path string }{
 // nor axe finds anything, nothing is asked of elsewhere, and what alerts bring is text.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	w := newBrowser(newBench(t, func(o *Options) { o.BasePath, o.Verbs.Cluster = "/lapid", aCluster }))
+	rig := enginetest.NewRig(t, func(e *engine.Options) { e.Audit = &engine.AuditOptions{} })
+	w := newBrowser(newBenchOn(t, rig, func(o *Options) {
+		auditor := audit.New(&audit.Options{Engine: o.Engine, Logger: o.Logger})
+		o.BasePath, o.Verbs.Cluster, o.Audit, o.Verbs.Settle = "/lapid", aCluster, auditor.Note, auditor.Settle
+	}))
 	w.seed()
 	for _, journey := range []struct {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"silence", silencesLine}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"looks of others", looksAsOthers}, {"first load", loads}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"silence", silencesLine}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"stays open", staysOpen}, {"many", showsMany}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)
@@ -314,6 +332,9 @@ func looksAtPages(w *browser) {
 			}
 			w.violations(rules)
 			if os.Getenv(pictures) != "" {
+				// Lines are drawn again in the colours of the theme.
+				w.do(void("document.querySelector('#chart .uplot')?.classList.add('old'); document.querySelector('#span')?.dispatchEvent(new Event('change'))"))
+				w.until("!document.querySelector('#chart .old')")
 				for _, width := range []int64{375, 1440} {
 					w.size(width, 900)
 					w.picture(fmt.Sprintf("%s-%s-%d", p.name, theme, width))
@@ -321,6 +342,8 @@ func looksAtPages(w *browser) {
 				w.size(1440, 900)
 			}
 		}
+		w.do(void("document.documentElement.dataset.theme='light'"))
+		w.goesThrough(p.name)
 		w.size(320, 800)
 		w.violations(`{type: "rule", values: ["target-size"]}`)
 		if wide, err := chromedp.Run(w.ctx, chromedp.Evaluate[int]("document.documentElement.scrollWidth")); err != nil || wide > 320 {

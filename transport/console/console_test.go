@@ -33,7 +33,13 @@ type bench struct {
 
 func newBench(t *testing.T, change func(*Options)) *bench {
 	t.Helper()
-	b := &bench{t: t, rig: enginetest.NewRig(t, nil), tokens: map[engine.Role]string{}}
+	return newBenchOn(t, enginetest.NewRig(t, nil), change)
+}
+
+// newBenchOn is one on an engine of its own kind.
+func newBenchOn(t *testing.T, rig *enginetest.Rig, change func(*Options)) *bench {
+	t.Helper()
+	b := &bench{t: t, rig: rig, tokens: map[engine.Role]string{}}
 	log := slog.New(slog.DiscardHandler)
 	hash, err := admin.HashPassword(password)
 	if err != nil {

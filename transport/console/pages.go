@@ -133,8 +133,14 @@ func (s *Server) asset(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", a.Type)
 	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Vary", "Accept-Encoding")
+	body := a.Body
+	if packs(r.Header.Values("Accept-Encoding")) {
+		body = a.Gzip
+		h.Set("Content-Encoding", "gzip")
+	}
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(bodyWithin))
-	_, _ = w.Write(a.Body)
+	_, _ = w.Write(body)
 }
 
 // page answers with a page. name is its template.

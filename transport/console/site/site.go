@@ -2,6 +2,7 @@ package site
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -135,6 +136,7 @@ func unseen(r rune) bool {
 type Asset struct {
 	Type string
 	Body []byte
+	Gzip []byte // the same, packed
 }
 
 // asset names carry the beginning of a hash of what they hold, so that browsers may keep them for ever.
@@ -160,11 +162,19 @@ var allAssets = sync.OnceValue(func() *shelf {
 		ext := path.Ext(file)
 		short := path.Base(file)
 		name := strings.TrimSuffix(short, ext) + "." + hex.EncodeToString(sum[:6]) + ext
-		all.byName[name], all.named[short] = &Asset{kind, body}, name
+		all.byName[name], all.named[short] = &Asset{kind, body, packed(body)}, name
 		return nil
 	})
 	return all
 })
+
+func packed(body []byte) []byte {
+	var out bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is one
+	_, _ = z.Write(body)                                    // to memory
+	_ = z.Close()
+	return out.Bytes()
+}
 
 // Find is the asset of a name as pages have it; nil: there is none. What it holds never changes.
 func Find(name string) *Asset { return allAssets().byName[name] }

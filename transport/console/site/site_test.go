@@ -1,8 +1,11 @@
 package site
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +36,33 @@ func TestVendoredFiles(t *testing.T) {
 	}
 }
 
+// What scripts and styles may weigh, packed as they are sent: all scripts, our own, and everything. Packed they are the same.
+const mostScripts, mostOwn, mostAssets = 60 << 10, 20 << 10, 80 << 10
+
+func TestWeight(t *testing.T) {
+	t.Parallel()
+	scripts, own, every := 0, 0, 0
+	for name, a := range allAssets().byName {
+		z, err := gzip.NewReader(bytes.NewReader(a.Gzip))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plain, err := io.ReadAll(z); err != nil || !bytes.Equal(plain, a.Body) {
+			t.Errorf("%s is another when it is packed: %v", name, err)
+		}
+		every += len(a.Gzip)
+		if strings.HasSuffix(name, ".js") {
+			scripts += len(a.Gzip)
+		}
+		if strings.HasPrefix(name, "app.") {
+			own += len(a.Gzip)
+		}
+	}
+	if scripts > mostScripts || own > mostOwn || own == 0 || every > mostAssets {
+		t.Errorf("scripts weigh %d bytes, %d of them our own, and all assets %d: at most %d, %d and %d", scripts, own, every, mostScripts, mostOwn, mostAssets)
+	}
+}
+
 // Nothing in a page is a script or a style of its own, and nothing is fetched from elsewhere: the policy would refuse it.
 func TestTemplatesFitThePolicy(t *testing.T) {
 	t.Parallel()
@@ -59,6 +89,7 @@ func TestWords(t *testing.T) {
 		Bytes(17): "17 bytes", Bytes(2048): "2.0 KiB", Bytes(int64(5) << 30): "5.0 GiB",
 		ago(p, at(-90*time.Second)): "1 min 30 s ago", ago(p, at(0)): "now", ago(p, at(26*time.Hour)): "in 1 d 2 h", ago(p, int64(0)): "never",
 		left(p, at(4*time.Hour)): "4 h", left(p, at(-time.Hour)): "over", left(p, nil): "no end",
+		lasts("4h0m0s"): "4 h", lasts("-1s"): "over", lasts("1h2m3s"): "1 h 2 min", lasts("forever"): "forever",
 		stamp(p, p.Now): "2026-07-01 10:00:00", stamp(p, "nonsense"): "nonsense", clip(4, "abcdef"): "abc…", clip(4, "abcd"): "abcd",
 	} {
 		if got != want {

@@ -17,7 +17,7 @@ func (s *Site) words() template.FuncMap {
 		"asset":  func(file string) string { return s.base + "/assets/" + allAssets().named[file] },
 		"seg":    url.PathEscape,
 		"lookup": s.lookUp, "to": s.to, "base": func() string { return s.base },
-		"count": Count, "bytes": Bytes, "for": Span, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
+		"count": Count, "bytes": Bytes, "for": Span, "lasts": lasts, "ago": ago, "left": left, "moment": moment, "stamp": stamp, "clip": clip, "seconds": seconds,
 		"pair": pair, "list3": func(a, b, c any) []any { return []any{a, b, c} }, "list": func(all ...string) []string { return all }, "dict": dict, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
 }
@@ -129,6 +129,18 @@ func Span(d time.Duration) string {
 		return text
 	}
 	return "0 s"
+}
+
+// lasts writes a length of time that is written as Go does.
+func lasts(text string) string {
+	d, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		return text
+	case d <= 0:
+		return "over"
+	}
+	return Span(d)
 }
 
 // seconds writes a number of seconds as a length of time.
