@@ -50,6 +50,8 @@ type Log struct {
 	signs    signs
 	room     room            // in etcd
 	etcds    []MemberFigures // of etcd, when they were last asked; replaced, never changed
+	looked   []*syncs        // at them, by endpoint, when that was last; nil: never
+	synced   []Syncs         // what came of it; replaced, never changed
 	namesake namesake
 
 	opened int64 // when, steady

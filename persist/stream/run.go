@@ -57,6 +57,7 @@ func (l *Log) Run(ctx context.Context, e Engine, facts func() Facts) error {
 	wait.Go(func() { t.run(beside) })
 	wait.Go(func() { l.confirmAlways(beside) })
 	wait.Go(func() { l.lookAtRoom(beside) })
+	wait.Go(func() { l.lookAtSyncsAlways(beside) })
 	l.running.Store(true)
 	defer l.running.Store(false)
 	l.beginSigns()

@@ -62,6 +62,7 @@ type Member struct {
 	Index   uint64   `json:"index,omitempty"` // of what it has applied
 	Alarms  []string `json:"alarms,omitempty"`
 	Error   string   `json:"error,omitempty"` // why it does not answer
+	Syncs            // in the last minute or, where no node runs here, since its start
 }
 
 // caughtUp is how many entries of raft a member may be behind another and still be called caught up.
@@ -178,7 +179,8 @@ func (l *Log) members(ctx context.Context, s *Status) {
 		}
 	}
 	var leader, top uint64
-	for _, is := range l.statuses(ctx) {
+	kept := l.syncsKnown(ctx)
+	for i, is := range l.statuses(ctx) {
 		e, st := is.endpoint, is.status
 		if is.err != nil {
 			s.Troubles = append(s.Troubles, fmt.Sprintf("etcd does not answer: %v", explain(is.err)))
@@ -193,7 +195,9 @@ func (l *Log) members(ctx context.Context, s *Status) {
 		r := roomOf(st)
 		m.Answers, m.Error, m.Version, m.Learner = true, "", st.Version, st.IsLearner
 		m.Size, m.InUse, m.Quota, m.Index = r.size, r.inUse, r.quota, st.RaftAppliedIndex
-		m.Alarms = st.Errors
+		if m.Alarms = st.Errors; i < len(kept) {
+			m.Syncs = kept[i]
+		}
 		leader, top = max(leader, st.Leader), max(top, st.RaftAppliedIndex)
 	}
 	for id, m := range byID {

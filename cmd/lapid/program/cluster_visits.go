@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"lapid/engine"
+	"lapid/persist/stream"
 	"lapid/transport/peer"
 )
 
@@ -43,7 +44,10 @@ const visitsLevel = 2
 // unreadBy says which node does not read what is written since a level; "": all do.
 func (c *cluster) unreadBy(ctx context.Context, level uint32) string {
 	nodes, err := c.history.Known(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, stream.ErrSeal), errors.Is(err, stream.ErrOtherHistory):
+		return err.Error() // it does answer
+	case err != nil:
 		return "etcd does not answer"
 	}
 	for _, k := range nodes {

@@ -168,6 +168,11 @@ func (t *Terminal) writeCluster(s *stream.Status) {
 	for _, trouble := range s.Troubles {
 		t.print("\n%s\n", trouble)
 	}
+	for i := range s.Members { // worth a word, and no trouble yet: writes are taken
+		if said := s.Members[i].Ails(memberName(&s.Members[i])); said != "" {
+			t.print("\n%s\n", said)
+		}
+	}
 }
 
 func nodeRole(n stream.Node) string {

@@ -80,8 +80,9 @@ func Doctor(t *Terminal, look func(ctx context.Context, s *config.Setup) (*Prosp
 		Use: "doctor", Short: "Look at everything that may be wrong, and say what to do", Args: NoArgs,
 		Long: `Looks at the configuration (as serve -t), the store (as check; beside a running server it asks that), the disk and
 what kind it is, the clock, limits of open files and of memory, ports and who holds them, certificates, modes of files
-with secrets, bouncers that are silent or behind, machines without a heartbeat, the Central API, and the age of backups.
-It changes nothing and asks nobody but the running server and the resolver. Run it as the server's user, or as root:
+with secrets, bouncers that are silent or behind, machines without a heartbeat, the cluster and how its etcd keeps up, the Central API,
+and the age of backups. It changes nothing and asks nobody but the running server, the resolver and, where no server of a
+node runs, its etcd. Run it as the server's user, or as root:
 another user sees less, and what cannot be seen is unknown. A server that does not answer for 30 seconds, or sends nothing
 of a backup for as long, is waited for no longer.
 
@@ -127,6 +128,7 @@ func (v *visit) examine(ctx context.Context, look func(ctx context.Context, s *c
 	v.secrets()
 	v.bouncers(asking)
 	v.machines(asking)
+	v.cluster(asking)
 	v.central(asking)
 	v.oldBackups()
 }
