@@ -282,7 +282,7 @@ func TestBrowser(t *testing.T) {
 		name string
 		run  func(*browser)
 	}{
-		{"log in", logsIn}, {"looks", looksAtPages}, {"looks of others", looksAsOthers}, {"first load", loads}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"silence", silencesLine}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"stays open", staysOpen}, {"many", showsMany}, {"session over", losesSession},
+		{"log in", logsIn}, {"looks", looksAtPages}, {"looks of others", looksAsOthers}, {"first load", loads}, {"ban and unban", bans}, {"import", imports}, {"allow", allows}, {"columns", choosesColumns}, {"silence", silencesLine}, {"all that match", endsAll}, {"add a bouncer", addsBouncer}, {"edit a bouncer", editsBouncer}, {"exports", makesExports}, {"live", goesLive}, {"pause", pauses}, {"keyboard", usesKeys}, {"palette", usesPalette}, {"stays open", staysOpen}, {"many", showsMany}, {"read on", readsOn}, {"scroll far", scrollsFar}, {"charts", chartsFigures}, {"session over", losesSession},
 	} {
 		w.step(journey.name)
 		journey.run(w)

@@ -68,6 +68,9 @@ type overviewShown struct {
 	SparkRunning   string
 	SparkAlerts    string
 	SparkDecisions string
+	SparkLive      string
+	LiveRate       string // live queries a second in the last minute that is known, in words; "": none is known
+	HitShare       int64  // how many of the last hour's found something, of 100
 }
 
 // bouncersInAll counts bouncers by how they stand.
@@ -101,7 +104,8 @@ func (s *Server) overviewPage(q *request) error {
 		d.Alerts = *newest.Total
 	}
 	hour := shownRates(s.rates.since(s.options.Engine.Now()/int64(time.Second)-3600, 60), 60)
-	d.SparkRunning, d.SparkAlerts, d.SparkDecisions = spark(hour.Running), spark(hour.Alerts), spark(hour.Begun)
+	d.SparkRunning, d.SparkAlerts, d.SparkDecisions, d.SparkLive = spark(hour.Running), spark(hour.Alerts), spark(hour.Begun), spark(hour.Live)
+	d.asked(hour)
 	return s.page(q, "overview", "Overview", &d)
 }
 
@@ -140,6 +144,22 @@ func elsewhere(origin string) bool {
 	return origin == engine.OriginCAPI || origin == engine.OriginLists || strings.HasPrefix(origin, "lists:")
 }
 
+// asked sums how bouncers ask live.
+func (d *overviewShown) asked(hour *ratesShown) {
+	n := len(hour.Live)
+	if n == 0 {
+		return
+	}
+	var all, hits int64
+	for i := range hour.Live {
+		all, hits = all+hour.Live[i], hits+hour.Hits[i]
+	}
+	d.LiveRate = fmt.Sprintf("%.1f", float64(hour.Live[n-1])/float64(hour.Step))
+	if all > 0 {
+		d.HitShare = hits * 100 / all
+	}
+}
+
 // add tells of something, unless it is silenced.
 func (d *overviewShown) add(c concern) {
 	if !d.hidden[c.Key] {
@@ -168,7 +188,11 @@ func (d *overviewShown) count(s *Server, m *engine.Metrics) {
 func (s *Server) tops(of map[string]int64, field string) (list []top) {
 	for name, n := range of {
 		if n > 0 {
-			list = append(list, top{Name: name, N: n, Link: s.link("/decisions", url.Values{field: {name}})})
+			one := top{Name: name, N: n}
+			if name != "" { // what has none cannot be asked for
+				one.Link = s.link("/decisions", url.Values{field: {name}})
+			}
+			list = append(list, one)
 		}
 	}
 	slices.SortFunc(list, func(a, b top) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Name, b.Name)) })

@@ -113,6 +113,69 @@ function within(row, by) {
 }
 rove();
 
+// Long lists: scrolling past the end of a page brings the next one, scrolling back the one before. No more than mostRows are
+// kept: the page that is farthest goes, unless something in it is ticked or has the focus. What is looked at stays where it is, and the address
+// is that of the page that is.
+const mostRows = 500;
+const longList = () => one("[data-rows][aria-rowcount]");
+const ways = new WeakMap(); // of a page: its address, and the ways on
+let bringing = false;
+function knowPage(part, from, url) {
+  const nav = one(".pages", from);
+  const to = (rel) => one(`a[rel=${rel}]`, nav ?? from)?.getAttribute("href");
+  ways.set(part, { url, nav, next: to("next"), prev: to("prev") });
+  return part;
+}
+async function fetchPage(url) {
+  const r = await fetch(url, { headers: { "Lapid-Background": "1", "Hx-Request": "true" } });
+  if (r.status === 401) { one("#over")?.showModal(); return null; }
+  return r.ok ? new DOMParser().parseFromString(await r.text(), "text/html") : null;
+}
+async function bring(rel) {
+  const table = longList();
+  const parts = [...table.tBodies];
+  for (const part of parts) if (!ways.has(part)) knowPage(part, document, location.href);
+  const edge = rel === "next" ? parts.at(-1) : parts[0];
+  const url = ways.get(edge)[rel];
+  if (!url || bringing) return;
+  const far = rel === "next" ? parts : parts.toReversed();
+  let n = rows(table).length + edge.rows.length;
+  const goes = [];
+  for (let i = 0; n > mostRows; i++) {
+    if (far[i] === edge || one("input:checked", far[i]) || far[i].contains(document.activeElement)) return;
+    n -= far[i].rows.length;
+    goes.push(far[i]);
+  }
+  bringing = true;
+  try {
+    const doc = await fetchPage(url);
+    const part = doc && one("[data-rows][aria-rowcount] tbody", doc);
+    if (!part || !edge.isConnected) return;
+    knowPage(part, doc, new URL(url, location.href).href);
+    const was = edge.getBoundingClientRect().top;
+    if (rel === "next") edge.after(part); else edge.before(part);
+    goes.forEach((g) => g.remove());
+    scrollBy(0, edge.getBoundingClientRect().top - was);
+    one("#rows > .pages")?.replaceWith(ways.get([...table.tBodies].at(-1)).nav);
+    rove();
+    told();
+  } catch { /* the links at the end still lead there */ } finally { bringing = false; }
+}
+let scrolled = scrollY;
+addEventListener("scroll", () => requestAnimationFrame(() => {
+  const down = scrollY > scrolled;
+  const up = scrollY < scrolled;
+  scrolled = scrollY;
+  const table = longList();
+  if (!table) return;
+  const { top, bottom } = table.getBoundingClientRect();
+  if (down && bottom < innerHeight + 600) bring("next");
+  if (up && top > -600) bring("prev");
+  const seen = [...table.tBodies].find((part) => part.getBoundingClientRect().bottom > innerHeight / 2);
+  const url = seen && ways.get(seen)?.url;
+  if (url && url !== location.href) history.replaceState(history.state, "", url);
+}), { passive: true });
+
 // Keys.
 const keys = one("#keys");
 const keysOff = one("#keys-off");
@@ -293,7 +356,7 @@ function listen() {
 // Someone who reads, ticks or types is not disturbed: what is new waits behind a button.
 function busy() {
   const r = one("#rows");
-  return !r || scrollY > 120 || ticks().some((t) => t.checked) || r.contains(document.activeElement) || one("#rows details[open]:not(:first-of-type)") || here.searchParams.has("cursor");
+  return !r || scrollY > 120 || ticks().some((t) => t.checked) || r.contains(document.activeElement) || one("#rows details[open]:not(:first-of-type)") || here.searchParams.has("cursor") || longList()?.tBodies.length > 1;
 }
 // One who looks at live rows asks for them no more often than this, however much happens.
 const freshEvery = 5000;
@@ -304,7 +367,7 @@ async function refresh(force) {
   if (!one("#rows")) return;
   const early = asked + freshEvery - Date.now();
   if (!force && !paused && early > 0) { if (!wanted) { wanted = true; setTimeout(refresh, early); } return; }
-  if (paused || asking || (!force && busy())) { wanted = true; if (!paused && !asking) offer(); return; }
+  if (paused || asking || (!force && busy())) { wanted = true; if (!paused && !asking) peek(); return; }
   asking = true;
   wanted = false;
   asked = Date.now();
@@ -325,6 +388,31 @@ async function refresh(force) {
     if (wanted) setTimeout(refresh, 1000);
   }
 }
+// What is new is counted, and what has ended meanwhile is struck through where it stands. Of a list that goes on behind the page nothing
+// is known of its last rows, which may only have been pushed off it.
+async function peek() {
+  offer();
+  const table = longList();
+  asked = Date.now();
+  if (!table || table.tBodies.length > 1 || here.searchParams.has("cursor") || bringing) return;
+  const doc = await fetchPage(location.href).catch(() => null);
+  const fresh = doc && one("#rows", doc) && longList() === table ? new Set(all("[data-rows][aria-rowcount] tbody tr", doc).map((r) => r.id)) : null;
+  if (!fresh) return;
+  const shown = rows(table);
+  const last = one("a[rel=next]", doc) ? shown.findLastIndex((r) => fresh.has(r.id)) : shown.length - 1;
+  for (const r of shown.slice(0, last + 1)) {
+    if (fresh.has(r.id) || r.classList.contains("over")) continue;
+    r.classList.add("over");
+    const said = document.createElement("span");
+    said.className = "tag";
+    said.textContent = "over";
+    one("th", r).append(" ", said);
+  }
+  const known = new Set(shown.map((r) => r.id));
+  const n = [...fresh].filter((id) => !known.has(id)).length;
+  const b = one("#news button");
+  if (b && n) b.textContent = `Show what is new: ${n}`;
+}
 function offer() {
   if (one("#news")) return;
   const box = document.createElement("div");
@@ -335,7 +423,11 @@ function offer() {
   b.type = "button";
   b.className = "main";
   b.textContent = "Show what is new";
-  b.addEventListener("click", () => { box.remove(); refresh(true); });
+  b.addEventListener("click", () => {
+    box.remove();
+    const first = longList()?.tBodies.length > 1 && one("a[rel=first]");
+    if (first) first.click(); else refresh(true);
+  });
   box.append(b);
   one("#rows").before(box);
 }
@@ -346,58 +438,101 @@ document.addEventListener("visibilitychange", () => {
 });
 if (body.dataset.live) listen();
 
-// Charts: uPlot is fetched where one is shown.
+// Charts: uPlot is fetched where one is shown. Which figures of what time are in the address.
 let plot = null;
 const zone = document.documentElement.dataset.zone || "UTC";
-const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", timeZone: zone });
+const clockForm = { hour: "2-digit", minute: "2-digit", timeZone: zone };
+const dayForm = { month: "2-digit", day: "2-digit", ...clockForm };
+const lineColours = ["--accent", "--amber", "--green", "--red", "--soft"];
+const lineDashes = [[], [6, 4], [2, 3], [10, 3, 2, 3], [1, 5]];
+// figures are the lines of each choice, out of what the server answers.
+const figures = {
+  decided: (f) => [["Decisions added", f.decisions_begun], ["Alerts", f.alerts], ["Decisions ended", f.decisions_ended]],
+  running: (f) => [["Running decisions", f.decisions_running]],
+  requests: (f) => [["Live queries", f.live_queries], ["Pulls of streams", f.stream_pulls], ["Live queries that found something", f.live_hits]],
+  scenarios: (f) => f.scenarios.slice(0, lineColours.length).map((one) => [one.name || "(no scenario)", one.alerts]),
+};
+function loadPlot(at) {
+  return new Promise((done, failed) => {
+    const s = document.createElement("script");
+    s.src = at.dataset.plot;
+    s.onload = done;
+    s.onerror = failed;
+    document.head.append(s);
+    const l = document.createElement("link");
+    l.rel = "stylesheet";
+    l.href = at.dataset.plotStyle;
+    document.head.append(l);
+  });
+}
 async function charts() {
   const at = one("#charts");
   if (!at) return;
   charted = Date.now();
-  const r = await fetch(at.dataset.charts, { headers: { "Lapid-Background": "1" } });
+  const r = await fetch(`${at.dataset.charts}?since=${one("#span").value}`, { headers: { "Lapid-Background": "1" } });
   if (!r.ok) return;
   const f = await r.json();
-  if (f.at.length < 3) return;
-  at.hidden = false;
-  if (!window.uPlot) {
-    await new Promise((done, failed) => {
-      const s = document.createElement("script");
-      s.src = at.dataset.plot;
-      s.onload = done;
-      s.onerror = failed;
-      document.head.append(s);
-      const l = document.createElement("link");
-      l.rel = "stylesheet";
-      l.href = at.dataset.plotStyle;
-      document.head.append(l);
-    });
+  const lines = figures[one("#figure").value](f);
+  if (f.at.length < 3 || !lines.length) {
+    if (plot || here.searchParams.has("span")) {
+      at.hidden = false;
+      plot?.destroy();
+      plot = null;
+      one("#chart-summary").textContent = "Nothing of this is known yet: figures are kept from the server's first start on.";
+    }
+    return;
   }
-  const n = Number(one("#span").value);
-  const cut = (list) => list.slice(-n);
+  at.hidden = false;
+  if (!window.uPlot) await loadPlot(at);
+  draw(f, lines);
+  tell(f, lines);
+}
+function draw(f, lines) {
   const style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
+  const clock = (t) => new Date(t * 1000).toLocaleString("en-GB", f.step_seconds < 3600 ? clockForm : dayForm);
   const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
   const box = one("#chart");
   plot?.destroy();
   plot = new window.uPlot({
-    width: box.clientWidth, height: 240, axes: [{ ...axis, values: (u, list) => list.map(clock) }, axis], scales: { y: { range: (u, low, high) => [0, Math.max(high * 1.1, 1)] } }, cursor: { drag: { x: false, y: false } },
-    series: [{ label: zone, value: (u, t) => (t ? clock(t) : "–") }, { points: { show: false }, label: "Decisions a minute", stroke: colour("--accent"), width: 2 }, { points: { show: false }, label: "Alerts a minute", stroke: colour("--amber"), width: 2, dash: [6, 4] }],
-  }, [cut(f.at), cut(f.decisions_begun), cut(f.alerts)], box);
-  const sum = (list) => cut(list).reduce((a, b) => a + b, 0);
-  one("#chart-summary").textContent = `${sum(f.decisions_begun)} decisions and ${sum(f.alerts)} alerts in the ${cut(f.at).length} minutes shown; the line of alerts is dashed.`;
-  const table = one("#chart-rows");
-  table.replaceChildren(...cut(f.at).map((t, i) => {
+    width: box.clientWidth, height: 240, axes: [{ ...axis, space: 90, values: (u, list) => list.map(clock) }, axis], scales: { y: { range: (u, low, high) => [0, Math.max(high * 1.1, 1)] } }, cursor: { drag: { x: false, y: false } },
+    series: [{ label: zone, value: (u, t) => (t ? clock(t) : "–") }, ...lines.map(([label], i) => ({ points: { show: false }, label, stroke: colour(lineColours[i]), width: 2, dash: lineDashes[i] }))],
+  }, [f.at, ...lines.map(([, list]) => list)], box);
+}
+// tell says the same in words and as a table.
+function tell(f, lines) {
+  const each = f.step_seconds < 3600 ? "minute" : "hour";
+  const running = one("#figure").value === "running";
+  const sum = (list) => list.reduce((a, b) => a + b, 0);
+  one("#chart").setAttribute("aria-label", `${lines.map(([label]) => label).join(", ")}, for each ${each}; the table below has the same`);
+  one("#chart-summary").textContent = running ? `${lines[0][1].at(-1)} at the end, ${Math.max(...lines[0][1])} at the most, in the ${f.at.length} ${each}s shown.`
+    : `${lines.map(([label, list]) => `${label}: ${sum(list)}`).join("; ")}; in the ${f.at.length} ${each}s shown, for each ${each}.`;
+  const line = (head, cells) => {
     const tr = document.createElement("tr");
-    for (const [j, v] of [clock(t), cut(f.decisions_running)[i], cut(f.alerts)[i], cut(f.decisions_begun)[i]].entries()) {
-      const cell = document.createElement(j ? "td" : "th");
-      if (j) cell.className = "number"; else cell.scope = "row";
+    for (const [j, v] of cells.entries()) {
+      const cell = document.createElement(j && !head ? "td" : "th");
+      if (j) cell.className = "number";
+      if (head) cell.scope = "col"; else if (!j) cell.scope = "row";
       cell.textContent = v;
       tr.append(cell);
     }
     return tr;
-  }));
+  };
+  const clock = (t) => new Date(t * 1000).toLocaleString("en-GB", dayForm);
+  one("#chart-head").replaceChildren(line(true, [`Each ${each}`, ...lines.map(([label]) => label)]));
+  one("#chart-rows").replaceChildren(...f.at.map((t, i) => line(false, [clock(t), ...lines.map(([, list]) => list[i])])));
 }
-one("#span")?.addEventListener("change", charts);
+for (const id of ["span", "figure"]) {
+  const choice = one(`#${id}`);
+  if (!choice) continue;
+  const wish = here.searchParams.get(id);
+  if ([...choice.options].some((o) => o.value === wish)) choice.value = wish;
+  choice.addEventListener("change", () => {
+    here.searchParams.set(id, choice.value);
+    history.replaceState(history.state, "", here);
+    charts();
+  });
+}
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", charts); // a line has the colours of when it was drawn
 addEventListener("resize", () => { if (plot) plot.setSize({ width: one("#chart").clientWidth, height: 240 }); });
 charts();
