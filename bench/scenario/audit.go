@@ -10,6 +10,10 @@ import (
 	"lapid/bench/peers"
 )
 
+// auditRounds is how many times as many rounds there are as of others: rounds differ by more than what is
+// looked for.
+const auditRounds = 7
+
 // Audit pushes alerts to two servers, of which one keeps an audit, and compares what an alert takes of the
 // processors. Rates say less: both wait for the disk.
 func (b *Bench) Audit(ctx context.Context) error {
@@ -37,7 +41,7 @@ func (b *Bench) Audit(ctx context.Context) error {
 		}
 		list = append(list, c)
 	}
-	done, err := b.inTurn(ctx, writers, list)
+	done, err := b.inTurns(ctx, auditRounds*b.Rounds, writers, list)
 	if err != nil {
 		return err
 	}

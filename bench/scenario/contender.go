@@ -35,8 +35,13 @@ type measured struct {
 // inTurn asks all contenders over as many connections each, round after round, as
 // fast as they answer.
 func (b *Bench) inTurn(ctx context.Context, connections int, list []contender) ([]measured, error) {
+	return b.inTurns(ctx, b.Rounds, connections, list)
+}
+
+// inTurns is inTurn for so many rounds.
+func (b *Bench) inTurns(ctx context.Context, rounds, connections int, list []contender) ([]measured, error) {
 	done := make([]measured, len(list))
-	for range b.Rounds {
+	for range rounds {
 		for i, c := range list {
 			r, err := b.ask(ctx, connections, c, &load.Plan{Warmup: b.Warmup, Length: b.Length})
 			if err != nil {
