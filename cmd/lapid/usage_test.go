@@ -95,7 +95,7 @@ func TestCompletion(t *testing.T) {
 		{"allowlists create office -d x", 0, "~created", ""},
 	})
 	complete := func(args ...string) []string {
-		r := h.in(&verbs.Terminal{}, append([]string{"__complete"}, args...)...)
+		r := h.in(&verbs.Terminal{Patience: time.Minute}, append([]string{"__complete"}, args...)...)
 		var out []string
 		for _, line := range strings.Split(strings.TrimSpace(r.out), "\n") {
 			if strings.HasPrefix(line, args[len(args)-1]) && !strings.HasPrefix(line, ":") { // as the shell does

@@ -389,6 +389,26 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// TestSilentServer: one that takes connections and says nothing is told of after a while, with what to do; one that is
+// asked for by somebody who waits no longer ends with that.
+func TestSilentServer(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	l, err := net.Listen("unix", path) // nobody accepts: the system takes connections, as for a process that is stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := dialWithin(t.Context(), path, time.Millisecond); err == nil || !strings.Contains(err.Error(), "does not answer: nothing came within 1ms") || !strings.Contains(err.Error(), "kill -CONT") {
+		t.Errorf("silent: %v", err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Dial(gone, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("given up: %v", err)
+	}
+}
+
 // TestSocket: the door on the file system, at paths of any length.
 func TestSocket(t *testing.T) {
 	t.Parallel()

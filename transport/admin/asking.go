@@ -40,7 +40,7 @@ func (c *Client) Machine(ctx context.Context, id string) (*Machine, error) {
 
 // AddMachine makes a machine; engine.ErrExists unless it replaces.
 func (c *Client) AddMachine(ctx context.Context, m *NewMachine) error {
-	if err := UsableName("the machine's name", m.ID); err != nil {
+	if err := NewName("the machine's name", m.ID); err != nil {
 		return err // before JSON turns it into something else
 	}
 	_, err := ask[Done](ctx, c, "/machines/add", m)
@@ -107,7 +107,7 @@ func (c *Client) Bouncer(ctx context.Context, name string) (*Bouncer, error) {
 
 // AddBouncer makes a bouncer; engine.ErrExists when the name is taken.
 func (c *Client) AddBouncer(ctx context.Context, b *NewBouncer) error {
-	if err := UsableName("the bouncer's name", b.Name); err != nil {
+	if err := NewName("the bouncer's name", b.Name); err != nil {
 		return err // before JSON turns it into something else
 	}
 	_, err := c.AddEdited(ctx, b)

@@ -70,7 +70,7 @@ func (h *Handler) getBouncer(_ context.Context, q *Name) (*Bouncer, error) {
 
 // addBouncer stores the hash of a key; the key itself never comes here.
 func (h *Handler) addBouncer(ctx context.Context, q *NewBouncer) (*Edited, error) {
-	if err := UsableName("the bouncer's name", q.Name); err != nil {
+	if err := NewName("the bouncer's name", q.Name); err != nil {
 		return nil, err
 	}
 	now := h.engine.Now()

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"lapid/transport/socket"
 )
@@ -28,13 +29,25 @@ type Client struct {
 	base  string // before the paths of verbs
 	http  *http.Client
 	close func()
+
+	patience time.Duration // with a greeting; 0: greetWithin
 }
+
+// greetWithin is how long a server has to say who it is. That waits for no work, however long verbs take; the verbs
+// that follow have no such limit, for a backup or an import may be silent for minutes.
+const greetWithin = 20 * time.Second
 
 // Dial connects to the server behind the socket at path. The error is
 // ErrNotRunning when there is none, and another when there is one that may not
-// be spoken to.
+// be spoken to, or that has not answered within 20 s.
 func Dial(ctx context.Context, path string) (*Client, error) {
+	return dialWithin(ctx, path, greetWithin)
+}
+
+// dialWithin is Dial with another limit.
+func dialWithin(ctx context.Context, path string, within time.Duration) (*Client, error) {
 	c := newClient(func(ctx context.Context) (net.Conn, error) { return socket.Dial(ctx, path) })
+	c.patience = within
 	err := c.greet(ctx)
 	for again := 0; again < regreet && hungUp(err); again++ {
 		err = c.greet(ctx)
@@ -48,6 +61,9 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	c.Close()
 	return nil, fmt.Errorf("operator's socket %s: %w", path, err)
 }
+
+// errSilent: a connection was taken, and no answer came.
+var errSilent = errors.New("a server that does not answer")
 
 // regreet is how often a greeting is said again that the server has hung up on.
 const regreet = 3
@@ -94,7 +110,17 @@ func (c *Client) Close() { c.close() }
 
 // greet makes sure that the other end speaks the same protocol.
 func (c *Client) greet(ctx context.Context) error {
-	s, err := c.Status(ctx)
+	within := c.patience
+	if within == 0 {
+		within = greetWithin
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, within, errSilent)
+	defer cancel()
+	s, err := c.Status(limited)
+	if err != nil && context.Cause(limited) == errSilent {
+		return fmt.Errorf("there is %w: nothing came within %s, and nothing was asked of it but who it is; look whether its process is stopped (ps has T for it, and kill -CONT lets it go on) "+
+			"or its machine is too busy, then try again", errSilent, within)
+	}
 	if err != nil {
 		return err
 	}

@@ -66,7 +66,7 @@ func (h *Handler) getMachine(_ context.Context, q *Name) (*Machine, error) {
 
 // addMachine stores a machine that may log in at once. The password comes as a hash.
 func (h *Handler) addMachine(ctx context.Context, q *NewMachine) (*Done, error) {
-	if err := UsableName("the machine's name", q.ID); err != nil {
+	if err := NewName("the machine's name", q.ID); err != nil {
 		return nil, err
 	}
 	now := h.engine.Now()

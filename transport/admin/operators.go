@@ -109,7 +109,7 @@ func UsableOperatorName(name string) error {
 	if strings.TrimSpace(name) != name && strings.TrimSpace(name) != "" {
 		return invalid("the operator's name %q begins or ends with a blank", name)
 	}
-	return UsableName("the operator's name", name)
+	return NewName("the operator's name", name)
 }
 
 func operatorOfStore(o *engine.Operator) Operator {

@@ -65,6 +65,9 @@ func SightTag(s *engine.Sight, h engine.Hold) string { return tagOf(SightObject(
 // Set notes one change by the name of the verbs' flag, in the text that a flag or a field of a form has; an empty
 // text takes it away. The error has no kind and begins with the name. Lists are for SetList.
 func (e *BouncerEdit) Set(name, text string) (err error) {
+	if !slices.Contains(sightFlags, name) { // words may begin or end with a blank
+		text = strings.TrimSpace(text)
+	}
 	switch name {
 	case "max-entries":
 		e.MaxEntries, err = countOf(text)

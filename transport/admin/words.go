@@ -23,6 +23,21 @@ func UsableName(noun, name string) error {
 	return usableText(noun, name)
 }
 
+// NewName is UsableName for a name that is made: one that holds characters that nobody sees, or that turn the direction
+// of a line, could be taken for another's, and a sign that stands for what was no text is not what was meant. Names that
+// are there already may have them.
+func NewName(noun, name string) error {
+	if err := UsableName(noun, name); err != nil {
+		return err
+	}
+	for _, r := range name {
+		if unicode.Is(unicode.Cf, r) || r == utf8.RuneError {
+			return invalid("%s %+q holds %U, which is not seen, or stands for what is no text: leave it away", noun, name, r)
+		}
+	}
+	return nil
+}
+
 // isPlainWord reports whether a name is of printable ASCII without blanks, as nearly all are of which an
 // import has a million.
 func isPlainWord(name string) bool {
@@ -59,7 +74,7 @@ func UsableListName(name string) error {
 	if name == "." || name == ".." {
 		return invalid("the allowlist's name %q has a meaning in URLs: use another", name)
 	}
-	return UsableName("the allowlist's name", name)
+	return NewName("the allowlist's name", name)
 }
 
 // usableText is UsableName for a text that may be empty.

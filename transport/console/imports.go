@@ -285,7 +285,13 @@ func (p *preparedList) refusal() error {
 			lines = append(lines, fmt.Sprintf("and %d more", more))
 		}
 		return bad(fmt.Sprintf("%d entries cannot be used, and nothing was imported: %s", p.faults, strings.Join(lines, "; ")))
-	case p.total == 0:
+	}
+	return p.empty()
+}
+
+// empty refuses a list in which there is nothing at all, good or bad: to be tried, too.
+func (p *preparedList) empty() error {
+	if p.total == 0 && (p.faults == 0 || p.skip) {
 		return bad("there is no decision in it: nothing was imported")
 	}
 	return nil
@@ -297,7 +303,11 @@ func (s *Server) storeList(q *request, p *preparedList, dry bool) (*importOutcom
 	out := &importOutcome{DryRun: dry, Format: p.format, First: []string{}, Over: p.over, Simulated: p.simulated, Invalid: p.faults, Unusable: p.unusable, Ignored: p.ignored,
 		Doubts: p.doubts, Alerts: []uint64{}}
 	head := p.head
-	if head.Dry = dry; !dry {
+	if head.Dry = dry; dry && p.faults == 0 {
+		if err := p.empty(); err != nil {
+			return nil, err
+		}
+	} else if !dry {
 		if err := p.refusal(); err != nil {
 			return nil, err
 		}

@@ -120,6 +120,17 @@ func TestRefusedUploads(t *testing.T) {
 			t.Errorf("%d, %s: %q, %v", i, c.path, text, err)
 		}
 	}
+	for path, size := range map[string]int{"/decisions": maxBody + 1, "/decisions/import/list": maxImport + 1} { // a body that nothing is sent of: it is not asked for
+		conn, err := net.Dial("tcp", b.server.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = fmt.Fprintf(conn, "POST /admin/v1%s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", path, b.tokens[operator], size)
+		if got, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || got.StatusCode != 413 {
+			t.Errorf("%s: %v %v", path, got, err)
+		}
+	}
 }
 
 // zeros are without end.
@@ -245,7 +256,15 @@ func TestRefusalsInOwnWords(t *testing.T) {
 		`/decisions/extend {"duration":"4h","origin":"cscli","value":null}`:          `\"value\" is null`,
 		`/decisions/import {"items":[{"value":"192.0.2.1"},null]}`:                   `\"items\" is null`,
 		`/bouncers {"name":"x","sight":{"types":["ban"]},"sight":{"scopes":["ip"]}}`: `\"sight\" is given twice`,
-		`/decisions null`: "is null",
+		`/decisions null`: "the body is null",
+		`/exports {"name":"x","format":"plain_text","limit":1.5}`:                  `\"limit\" is 1.5, and a whole number is asked for`,
+		`/exports {"name":"x","format":"plain_text","limit":1e3}`:                  `\"limit\" is 1e3, and a whole number is asked for`,
+		`/exports {"name":"x","format":"plain_text","limit":99999999999999999999}`: `and a whole number is asked for, not too large`,
+		`/decisions/import/list?dry_run=true `:                                     "there is no decision in it",
+		`/bouncers {"name":"a\u200bb"}`:                                            "holds U+200B",
+		`/machines {"name":"\u202eabc"}`:                                           "holds U+202E",
+		`/allowlists {"name":"\ufeff"}`:                                            "holds U+FEFF",
+		`/operators {"name":"\ud800","role":"viewer"}`:                             "holds U+FFFD",
 	} {
 		path, body, _ := strings.Cut(line, " ")
 		status, text, _ := b.ask("POST", "/admin/v1"+path, b.tokens[admins], body)

@@ -201,9 +201,21 @@ func (s *Server) handler(route *route) http.Handler {
 			refuse(w, r, bad(fmt.Sprintf("this takes no parameters in its address, and nothing was done: %.200q", r.URL.RawQuery)))
 			return
 		}
+		if r.ContentLength > most && strings.HasPrefix(route.path, "/admin/v1/") { // before it is asked for, of a client that waits for that (Expect)
+			refuse(w, r, route.tooLarge(most))
+			return
+		}
 		q.Request.Body = &promisedBody{http.MaxBytesReader(w, q.Request.Body, most)}
 		s.once(q, route)
 	})
+}
+
+// tooLarge is what is said of a body that is announced with more bytes than a route takes.
+func (r *route) tooLarge(most int64) error {
+	if r.path == "/admin/v1/decisions/import/list" {
+		return errLongList
+	}
+	return &http.MaxBytesError{Limit: most}
 }
 
 // promisedBody is a body as it comes; one that is shorter than its head has promised is its client's fault.
@@ -342,6 +354,9 @@ func meant(d *json.Decoder, name string, into reflect.Type) error {
 	}
 	switch t {
 	case nil:
+		if name == "" {
+			return bad("the body is null, and an object is asked for")
+		}
 		return bad(fmt.Sprintf("%.100q is null: leave away what is not to be said", name))
 	case json.Delim('['):
 		for d.More() {

@@ -359,6 +359,9 @@ func Wording(err error) error {
 		path = slices.DeleteFunc(path, func(part string) bool { return strings.ToLower(part) != part }) // a type's, which is part of another
 		name = fmt.Sprintf("%.100q", strings.Join(path, "."))
 	}
+	if figure, is := strings.CutPrefix(wrong.Value, "number "); is { // a number that does not fit
+		return fmt.Errorf("%s is %.40s, and a whole number is asked for, not too large and written without a fraction or an exponent", name, figure)
+	}
 	return fmt.Errorf("%s is of the kind %s, and %s is asked for", name, wrong.Value, wanted)
 }
 

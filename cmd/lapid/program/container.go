@@ -56,7 +56,7 @@ func (p *program) furnish(ctx context.Context) {
 
 // furnishBouncer adds one bouncer. One that is there keeps its key, unless replace is set.
 func (p *program) furnishBouncer(ctx context.Context, b *config.ContainerBouncer, replace bool) error {
-	if err := admin.UsableName("the bouncer's name", b.Name); err != nil {
+	if err := admin.NewName("the bouncer's name", b.Name); err != nil {
 		return err
 	}
 	key, view := engine.KeyHash(sha512.Sum512([]byte(b.Key))), p.engine.View()
@@ -85,7 +85,7 @@ func (p *program) furnishBouncer(ctx context.Context, b *config.ContainerBouncer
 
 // furnishMachine adds a machine, or gives one that is there this password.
 func (p *program) furnishMachine(ctx context.Context, name, password string) error {
-	if err := admin.UsableName("the machine's name", name); err != nil {
+	if err := admin.NewName("the machine's name", name); err != nil {
 		return err
 	}
 	m := p.engine.View().Machine(name)

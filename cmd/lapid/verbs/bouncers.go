@@ -151,6 +151,8 @@ type bouncerObject struct {
 	// What it may see, by the flags of bouncers edit, and for how long its polls are held.
 	Sight map[string]any `json:"sight,omitempty"`
 	Hold  string         `json:"hold,omitempty"`
+	// HoldAdvised is the hold that suits it, in words; of inspect alone.
+	HoldAdvised string `json:"hold_advised,omitempty"`
 
 	// Ours too: what it holds, of what there is for it; left out of one that has never
 	// polled, and where nothing is known.
@@ -247,7 +249,7 @@ func addBouncer(ctx context.Context, t *Terminal, name, key string, shared bool,
 		return fmt.Errorf("unable to create bouncer: %w", err)
 	}
 	err = t.withClient(ctx, func(client *admin.Client) error {
-		if err := admin.UsableName("the bouncer's name", name); err != nil {
+		if err := admin.NewName("the bouncer's name", name); err != nil {
 			return err
 		}
 		done, err := client.AddEdited(ctx, &admin.NewBouncer{Name: name, KeyHash: hashKey(key), Shared: shared, Edit: *edit})
@@ -452,7 +454,9 @@ func bouncersInspect(t *Terminal) *cobra.Command {
 // key that must not work any more is deleted.
 func showBouncer(t *Terminal, b *admin.Bouncer) error {
 	if t.Output == jsonWords {
-		return t.json(bouncerObjectOf(b), "  ")
+		o := bouncerObjectOf(b)
+		o.HoldAdvised = b.HoldAdvice()
+		return t.json(o, "  ")
 	}
 	table := lightTable()
 	table.title("Bouncer: " + b.Name)

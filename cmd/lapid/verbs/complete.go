@@ -1,6 +1,7 @@
 package verbs
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 	"lapid/transport/inputs"
 )
 
-// completionPatience is how long a shell waits for names.
-const completionPatience = 2 * time.Second
+// completionPatience is how long a shell waits for names: no longer than somebody who types notices.
+const completionPatience = 200 * time.Millisecond
 
 // AddCompletions makes the shell offer what fits: words for flags with few values,
 // and the names that the running server knows. Without a server no names are
@@ -94,7 +95,7 @@ func offerNames(t *Terminal, names func(context.Context, *admin.Client) []string
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		ctx, cancel := context.WithTimeout(c.Context(), completionPatience)
+		ctx, cancel := context.WithTimeout(c.Context(), cmp.Or(t.Patience, completionPatience))
 		defer cancel()
 		server, err := admin.Dial(ctx, s.Socket())
 		if err != nil {

@@ -55,6 +55,9 @@ func (f *alertFlags) filter(active bool) (*admin.AlertFilter, error) {
 		Batch: f.batch, List: f.list, HideSimulated: f.noSimulated, HideCommunity: !f.all, Active: active, Limit: f.limit,
 		Concerned: active && (f.ip != "" || f.ipRange != "" || f.kindOfDecision != "" || f.origin != ""),
 	}
+	if f.limit < 0 {
+		return nil, fmt.Errorf("--limit %d: it must be 1 or more, or 0 for no limit", f.limit)
+	}
 	if f.batch != "" && f.list != "" {
 		return nil, errors.New("give one of --batch-name and --name, not both")
 	}
