@@ -102,7 +102,10 @@ func newPushFleet(t *testing.T, held, streams int) *pushFleet {
 	f.life, f.stop = context.WithCancel(t.Context())
 	write(t, f.dir, "lapid.yaml", "allowlist_wins: true\n")
 	f.begin()
-	f.operator(f.life, func(c *admin.Client) error { return c.CreateAllowlist(f.life, &admin.NewAllowlist{Name: pushAllowed}) })
+	f.operator(f.life, func(c *admin.Client) error {
+		_, err := c.CreateAllowlist(f.life, &admin.NewAllowlist{Name: pushAllowed})
+		return err
+	})
 	direct := fmt.Sprintf("127.0.0.1:%d", f.port)
 	far := newHoldingProxy(t, direct)
 	keys := f.addKeys("push-key", len(pushViews)+held/4)
