@@ -176,6 +176,9 @@ func (v *View) mayRotate(b *Bouncer, key KeyHash, now int64, grace time.Duration
 	if grace > 0 && len(v.KeysOf(b.KeyHash, now)) >= mostKeys {
 		return refused("has %d keys that are good: end them with a grace of 0, or wait", mostKeys)
 	}
+	if known := v.bouncers.key(&key); key == b.KeyHash || known != nil && *known.ring.owner() == b.KeyHash {
+		return &Error{Kind: ErrExists, Text: fmt.Sprintf("this API key is, or was, that of the bouncer '%s' itself, and one that was replaced is not taken again: choose another", b.Name)}
+	}
 	return v.unusedKey(key)
 }
 

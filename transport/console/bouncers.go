@@ -240,7 +240,10 @@ func (q *request) tagged(tag string) { q.w.Header().Set("ETag", `"`+tag+`"`) }
 // ifMatch are the tags of If-Match, without their quotes; none: it is not there, or is *, which is any.
 func (q *request) ifMatch() (tags []string, err error) {
 	text := strings.Join(q.Header.Values("If-Match"), ",")
-	if text = strings.TrimSpace(text); text == "" || text == "*" {
+	switch text = strings.TrimSpace(text); {
+	case text == "" && len(q.Header.Values("If-Match")) > 0:
+		return nil, bad("If-Match is empty, and nothing was done: give the ETag of what was looked at")
+	case text == "" || text == "*":
 		return nil, nil
 	}
 	for one := range strings.SplitSeq(text, ",") {

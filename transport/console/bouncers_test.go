@@ -66,11 +66,17 @@ func TestBouncerEdits(t *testing.T) {
 	sight(whole)
 	_, _, head := b.ask("GET", "/admin/v1/bouncers/fw", b.tokens[viewer], "")
 	tag := head.Get("ETag")
-	for match, want := range map[string]int{`"nope"`: 412, "W/" + tag: 400, "nope": 400, `"nope", ` + tag: 200, "*": 200} {
+	for match, want := range map[string]int{`"nope"`: 412, "W/" + tag: 400, "nope": 400, `"nope", ` + tag: 200, "*": 200, "": 400} {
 		if status, text, _ := b.ask("PATCH", "/admin/v1/bouncers/fw", b.tokens[admins], `{"hold":"off"}`, "If-Match", match); status != want {
 			t.Errorf("If-Match: %s: %d %s", match, status, text)
 		}
 	}
+	for _, ask := range [][2]string{{"DELETE", "/admin/v1/bouncers/fw"}, {"POST", "/admin/v1/bouncers/fw/rotate"}, {"POST", "/admin/v1/reload"}} {
+		if status, text, _ := b.ask(ask[0], ask[1], b.tokens[admins], "", "If-Match", tag); status != 400 || !strings.Contains(text, "not heeded") {
+			t.Errorf("%s with If-Match: %d %s", ask, status, text)
+		}
+	}
+	b.is(400, "POST", "/admin/v1/bouncers", "{\"name\":\"q\xff\"}")
 	has(t, "its page", v.get("/bouncers/fw"), `name="tag" value=`+tag)
 	b.is(200, "PATCH", "/admin/v1/bouncers/fw", `{"sight":{"max-entries":6}}`)
 	old := form(edited("max-entries", "5", "canonical", "yes", "tag", strings.Trim(tag, `"`)))

@@ -43,6 +43,11 @@ type concern struct {
 	rank     int
 }
 
+// keyOf is the key of a line about a bouncer, or a machine: of this one, and not of another that gets its name later.
+func keyOf(kind, name string, created int64) string {
+	return fmt.Sprintf("%s:%s@%s", kind, name, time.Unix(0, created).UTC().Format("20060102T150405.999999999Z"))
+}
+
 // Severities, the worst first.
 var severities = []string{"critical", "high", "recommended"}
 
@@ -249,7 +254,7 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 			mute = append(mute, b)
 		case b.Lag > int64(lateBouncer):
 			all.Late++
-			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, "bouncer.late:" + b.Name, 0})
+			late.add(concern{"high", fmt.Sprintf("Bouncer %s is %d revisions behind", b.Name, b.LagRevisions), "What was decided since is not enforced there yet.", now - b.Lag, link, keyOf("bouncer.late", b.Name, b.CreatedAt), 0})
 		default:
 			all.InStep++
 		}
@@ -257,12 +262,12 @@ func (s *Server) bouncersInAll(q *request, to *[]concern) (all bouncersInAll, er
 			heard[b.Type] = true
 		}
 		if b.HasReported && b.Expected > 20 && b.Reported*100 < int64(b.Expected)*95 {
-			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, "bouncer.short:" + b.Name, 0})
+			short.add(concern{"high", fmt.Sprintf("Bouncer %s holds %s of %s decisions", b.Name, site.Count(b.Reported), site.Count(b.Expected)), "It reports less than it was told: its firewall may be full, or take no more.", b.ReportedAt, link, keyOf("bouncer.short", b.Name, b.CreatedAt), 0})
 		}
 		return nil
 	})
 	for _, b := range mute {
-		one := concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, s.link("/bouncers/"+url.PathEscape(b.Name), nil), "bouncer.silent:" + b.Name, 0}
+		one := concern{"high", fmt.Sprintf("Bouncer %s is silent", b.Name), "It enforces what it was told last, and nothing newer.", b.LastPull, s.link("/bouncers/"+url.PathEscape(b.Name), nil), keyOf("bouncer.silent", b.Name, b.CreatedAt), 0}
 		if !heard[b.Type] {
 			one.Severity, one.Means = "critical", "No other of its type is heard of: nothing that was decided since is enforced there."
 		}
@@ -360,11 +365,11 @@ func (s *Server) machineConcerns(q *request, d *overviewShown) error {
 		one := &list.Machines[i]
 		switch {
 		case !one.Validated:
-			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), "machine.waits:" + one.ID, 0})
+			waits.add(concern{"recommended", fmt.Sprintf("Machine %s waits for validation", one.ID), "What it reports is refused until then.", one.CreatedAt, s.link("/machines", nil), keyOf("machine.waits", one.ID, one.CreatedAt), 0})
 		case one.LastHeartbeat != 0 && list.Now-one.LastHeartbeat > int64(silentMachine):
-			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), "machine.silent:" + one.ID, 0})
+			silent.add(concern{"high", fmt.Sprintf("Machine %s has no heartbeat", one.ID), "Attacks on what it watches are not seen here.", one.LastHeartbeat, s.link("/machines", nil), keyOf("machine.silent", one.ID, one.CreatedAt), 0})
 		case one.LastPush != 0 && list.Now-one.LastPush > int64(quietMachine):
-			quiet.add(concern{"recommended", fmt.Sprintf("Machine %s has sent no alert for two days", one.ID), "It did before: its log files may have another name or form by now.", one.LastPush, s.link("/machines", nil), "machine.quiet:" + one.ID, 0})
+			quiet.add(concern{"recommended", fmt.Sprintf("Machine %s has sent no alert for two days", one.ID), "It did before: its log files may have another name or form by now.", one.LastPush, s.link("/machines", nil), keyOf("machine.quiet", one.ID, one.CreatedAt), 0})
 		}
 	}
 	silent.end("machines have no heartbeat", s.link("/machines", nil))

@@ -116,6 +116,11 @@ var asksInAddress = map[string]bool{
 	"DELETE /admin/v1/decisions":           true, "DELETE /admin/v1/decisions/{id}": true, "DELETE /admin/v1/alerts": true, "DELETE /admin/v1/allowlists/{name}": true, "DELETE /admin/v1/allowlists/{name}/items": true,
 }
 
+// heedsMatch are the routes of the API that heed If-Match. All others refuse it: who sends it relies on it.
+var heedsMatch = map[string]bool{
+	"PATCH /admin/v1/bouncers/{name}": true, "PATCH /admin/v1/operators/{name}": true, "PATCH /admin/v1/exports/{name}": true,
+}
+
 // mux finds the route. What it has no path for is 404, another method 405.
 func (s *Server) mux() *http.ServeMux {
 	mux := http.NewServeMux()

@@ -19,6 +19,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"lapid/engine"
 	"lapid/transport/admin"
@@ -201,6 +202,10 @@ func (s *Server) handler(route *route) http.Handler {
 			refuse(w, r, bad(fmt.Sprintf("this takes no parameters in its address, and nothing was done: %.200q", r.URL.RawQuery)))
 			return
 		}
+		if len(r.Header.Values("If-Match")) > 0 && strings.HasPrefix(route.path, "/admin/v1/") && !heedsMatch[route.method+" "+route.path] {
+			refuse(w, r, bad("If-Match is not heeded here, and nothing was done: leave it away"))
+			return
+		}
 		if r.ContentLength > most && strings.HasPrefix(route.path, "/admin/v1/") { // before it is asked for, of a client that waits for that (Expect)
 			refuse(w, r, route.tooLarge(most))
 			return
@@ -325,6 +330,9 @@ func (q *request) read(into any) error {
 			return err
 		}
 		return bad("the body cannot be read: " + err.Error())
+	}
+	if !utf8.Valid(body) { // a key, or a name, would be stored as another than was sent
+		return bad("the body is not UTF-8, as JSON is")
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()

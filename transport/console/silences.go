@@ -25,8 +25,10 @@ const (
 	silenceSeries = 's'
 	// mostSilences is how many there are at once. More are refused: end one first.
 	mostSilences = 100
-	// longestSilence is for how long a line may be silenced: what is wrong for longer is to be seen again.
+	// longestSilence is for how long a line may be silenced: what is wrong for longer is to be seen again. For less than
+	// leastSilence it is not worth it.
 	longestSilence = 30 * 24 * time.Hour
+	leastSilence   = time.Hour
 	// longestSilenced is how much of a key, and of a line's text, is kept, in bytes.
 	longestSilenced = 512
 )
@@ -145,7 +147,8 @@ func (l *silences) load() {
 	l.list = l.list[:min(len(l.list), mostSilences)]
 }
 
-// silenceForm silences a line of what needs attention for a while.
+// silenceForm silences a line of what needs attention for a while: one that is told of now, with the text that it has. What is not
+// there cannot be silenced beforehand, and nobody chooses the words that others read.
 func (s *Server) silenceForm(q *request) error {
 	f, err := q.posted()
 	if err != nil {
@@ -155,21 +158,48 @@ func (s *Server) silenceForm(q *request) error {
 		s.denied(q, "attention.silence", "read only")
 		return errReadOnly
 	}
-	key, text, span := f.Get("key"), f.Get("text"), strings.TrimSpace(f.Get("for"))
+	key, span := f.Get("key"), strings.TrimSpace(f.Get("for"))
 	lasts, err := engine.ParseDuration(span)
 	switch {
-	case err != nil || lasts <= 0 || lasts > longestSilence:
-		return s.again(q, bad(fmt.Sprintf("a line is silenced for a duration such as 4h or 7d, 30d at most, not %.100q", span)), (*Server).overviewPage)
-	case key == "" || text == "" || len(key) > longestSilenced:
+	case err != nil || lasts < leastSilence || lasts > longestSilence:
+		return s.again(q, bad(fmt.Sprintf("a line is silenced for a duration such as 4h or 7d, from 1h to 30d, not %.100q", span)), (*Server).overviewPage)
+	case key == "" || len(key) > longestSilenced:
 		return bad("the form is not one of the lines of the first page")
 	}
-	text = strings.ToValidUTF8(text[:min(len(text), longestSilenced)], "")
+	text, err := s.toldOf(q, key)
+	if err != nil {
+		return s.again(q, err, (*Server).overviewPage)
+	}
 	now := s.options.Engine.Now()
 	if err := s.silences.begin(q.Context(), silence{key, text, q.who.Name, now, now + int64(lasts)}); err != nil {
 		return s.again(q, err, (*Server).overviewPage)
 	}
 	s.silenced(q, "attention.silence", key)
 	return s.done(q, "/", site.Notice{Text: fmt.Sprintf("Nobody is told for %s: %s.", span, text), Undo: &site.Form{Action: "/attention/tell", Label: "Undo", Fields: [][2]string{{"key", key}}}})
+}
+
+// toldOf is the text of a line that the first page has now, or silences.
+func (s *Server) toldOf(q *request, key string) (text string, err error) {
+	for _, one := range s.silences.inForce() { // anew, for longer or less
+		if one.Key == key {
+			return one.Text, nil
+		}
+	}
+	m := s.options.Engine.Metrics()
+	d := overviewShown{hidden: s.silences.hides()}
+	d.count(s, &m)
+	if _, err := s.bouncersInAll(q, &d.Concerns); err != nil {
+		return "", err
+	}
+	if err := s.concerns(q, &d, &m); err != nil {
+		return "", err
+	}
+	for _, one := range d.Concerns {
+		if one.Key == key {
+			return strings.ToValidUTF8(one.Text[:min(len(one.Text), longestSilenced)], ""), nil
+		}
+	}
+	return "", bad("this line is not told any more, so nothing was silenced")
 }
 
 // tellForm has a line that was silenced told of again.

@@ -41,7 +41,7 @@ func (p *program) furnish(ctx context.Context) {
 	ctx = engine.As(ctx, engine.Actor{Kind: engine.ActorServer, Name: "environment"})
 	for _, b := range c.Bouncers {
 		if err := p.furnishBouncer(ctx, &b, c.Replace); err != nil {
-			p.log.Error(fmt.Sprintf("the bouncer of the %s could not be added: %v", b.From, err))
+			p.log.Error(fmt.Sprintf("the bouncer of the %s could not be given its key: %v", b.From, err))
 		}
 	}
 	for _, m := range c.Machines {
