@@ -395,9 +395,9 @@ func (p *program) catchUp(ctx context.Context) error {
 	if p.engine = nil; err != nil {
 		return err
 	}
-	aside, why := p.behindAside(rev), "it was away for longer than etcd keeps the history"
-	if node.Anew {
-		aside, why = fmt.Sprintf("%s.differs-%d", p.setup.Store(), rev), "it held something else than most nodes"
+	aside, why := fmt.Sprintf("%s.differs-%d", p.setup.Store(), rev), "it held something else than most nodes"
+	if !node.Anew {
+		aside, why = p.behindAside(rev), "it was away for longer than etcd keeps the history"
 	}
 	p.log.Warn("the store of this node is put aside, and it gets what there is from another node", "because", why, "revision", uint64(rev), "aside", aside)
 	if err := p.putAside(aside); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"lapid/cmd/lapid/datadir"
 	"lapid/engine"
@@ -108,7 +110,18 @@ func (p *program) takeFetched() error {
 	return datadir.SyncFolder(p.cluster.data.Folder())
 }
 
-// behindAside is where a store is put that was too far behind.
+// behindAside is where a store is put that was too far behind. Those of before go, for they hold the beginning of the same history: a node
+// that is away again and again does not fill its disk.
 func (p *program) behindAside(rev engine.Revision) string {
-	return fmt.Sprintf("%s.behind-%d", p.setup.Store(), rev)
+	const named = ".behind-"
+	aside := fmt.Sprintf("%s%s%d", p.setup.Store(), named, rev)
+	entries, _ := os.ReadDir(filepath.Dir(aside)) // what cannot be listed stays
+	for _, e := range entries {
+		if old := filepath.Join(filepath.Dir(aside), e.Name()); strings.HasPrefix(old, p.setup.Store()+named) {
+			if err := os.RemoveAll(old); err != nil {
+				p.log.Warn("a store that was put aside before cannot be removed", "error", err)
+			}
+		}
+	}
+	return aside
 }

@@ -3,9 +3,14 @@ package program
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"lapid/cmd/lapid/config"
 	"lapid/engine"
 )
 
@@ -42,5 +47,26 @@ func TestNodeJournal(t *testing.T) {
 	}
 	if err := follow(ctx, engine.ErrForgotten); !errors.Is(err, engine.ErrForgotten) {
 		t.Errorf("an engine that ends: %v", err)
+	}
+}
+
+// TestBehindAside: of stores that were put aside for being far behind only the newest stays, also where one of the same revision is there
+// already; others stay.
+func TestBehindAside(t *testing.T) {
+	t.Parallel()
+	s := &config.Setup{}
+	s.Config.Paths.DataDir = t.TempDir()
+	for _, one := range []string{".behind-1", ".behind-22", ".differs-3", ""} {
+		if err := os.MkdirAll(filepath.Join(s.Store()+one, "journal"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &program{setup: s, log: &serverLog{Logger: slog.New(slog.DiscardHandler)}}
+	if err := os.Rename(s.Store(), p.behindAside(22)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(s.Store() + "*")
+	if want := []string{s.Store() + ".behind-22", s.Store() + ".differs-3"}; err != nil || !slices.Equal(left, want) {
+		t.Errorf("there are %q, %v, not %q", left, err, want)
 	}
 }
