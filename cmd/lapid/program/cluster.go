@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"lapid/cmd/lapid/config"
@@ -151,7 +152,7 @@ func (c *cluster) startMember(ctx context.Context, p *program) {
 	ctx, c.stop = context.WithCancel(ctx)
 	p.noteStart("the member of etcd in this process waits for the others")
 	go func() {
-		m, err := member.Start(ctx, c.settings.Member, p.log.Logger)
+		m, err := c.tryMember(ctx, p)
 		switch {
 		case err == nil:
 			c.member.Store(m)
@@ -162,6 +163,24 @@ func (c *cluster) startMember(ctx context.Context, p *program) {
 		}
 		c.ended <- err
 	}()
+}
+
+// memberPatience is for how long a port that is taken is waited for: a process that ends has it, or a connection of somebody
+// else for a moment.
+const memberPatience = time.Minute
+
+// tryMember starts it, and again while somebody else has its port.
+func (c *cluster) tryMember(ctx context.Context, p *program) (m *member.Member, err error) {
+	for began, told := time.Now(), false; ; pause(ctx, clusterAgain) {
+		m, err = member.Start(ctx, c.settings.Member, p.log.Logger)
+		if !errors.Is(err, syscall.EADDRINUSE) || ctx.Err() != nil || time.Since(began) > memberPatience {
+			return m, err
+		}
+		if !told {
+			told = true
+			p.log.Warn("a port of the member of etcd in this process is taken: it is tried again for a while", "error", err, "for", memberPatience)
+		}
+	}
 }
 
 // memberFailed is why there is no member, once; nil: there is, or not yet.

@@ -3,11 +3,14 @@ package member
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +33,37 @@ func TestRead(t *testing.T) {
 		if err != nil || c.SnapshotCatchUpEntries != want[0] || c.SnapshotCount != want[1] || c.Name != "a" {
 			t.Errorf("%q: %v, %+v", text, err, c)
 		}
+	}
+}
+
+// A port that somebody else has is told of as that, so that it can be waited for; nothing is left behind that keeps the next start from
+// having it.
+func TestTakenPort(t *testing.T) {
+	t.Parallel()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := t.TempDir()
+	file, peer := filepath.Join(dir, "etcd.yaml"), "http://"+taken.Addr().String()
+	text := "name: a\ninitial-cluster: a=" + peer + "\ndata-dir: " + filepath.Join(dir, "data") + "\nlisten-client-urls: http://127.0.0.1:0\n" +
+		"advertise-client-urls: http://127.0.0.1:0\nlisten-peer-urls: " + peer + "\ninitial-advertise-peer-urls: " + peer + "\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Start(t.Context(), file, slog.New(slog.DiscardHandler)); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("the port is taken: %v", err)
+	}
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Start(t.Context(), file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
