@@ -206,7 +206,7 @@ func TestUsageIsBounded(t *testing.T) {
 	ctx := context.Background()
 	_, err := r.AddBouncer(ctx, &engine.Bouncer{Name: "fw", AuthType: engine.AuthAPIKey})
 	wants(t, err, nil)
-	_, err = r.AddBouncer(ctx, &engine.Bouncer{Name: "other", AuthType: engine.AuthAPIKey})
+	_, err = r.AddBouncer(ctx, &engine.Bouncer{Name: "other", AuthType: engine.AuthAPIKey, KeyHash: engine.KeyHash{1}})
 	wants(t, err, nil)
 	at := int64(0)
 	report := func(name, version string, size int) {

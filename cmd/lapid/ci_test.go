@@ -95,11 +95,15 @@ func TestPatternsForMake(t *testing.T) {
 
 func stepsOf(t *testing.T) []string {
 	t.Helper()
-	m := regexp.MustCompile(`(?m)^steps=\((.*)\)$`).FindStringSubmatch(fileOf(t, "../../.ci/run"))
-	if m == nil {
-		t.Fatal(".ci/run has no list of steps")
+	var steps []string
+	for _, list := range []string{"steps", "long"} { // those that run by themselves, and those that are named
+		m := regexp.MustCompile(`(?m)^` + list + `=\((.*?)\)`).FindStringSubmatch(fileOf(t, "../../.ci/run"))
+		if m == nil {
+			t.Fatalf(".ci/run has no list %s", list)
+		}
+		steps = append(steps, strings.Fields(m[1])...)
 	}
-	return strings.Fields(m[1])
+	return steps
 }
 
 func fileOf(t *testing.T, name string) string {

@@ -169,8 +169,9 @@ func TestBouncerVerbs(t *testing.T) {
 	s.steps([]step{
 		{"bouncers list -o json", 0, "[]\n", ""},
 		{"bouncers add b1 -k abc", 0, "API key for 'b1':\n\n   abc\n\nPlease keep this key since you will not be able to retrieve it!\n", ""},
-		{"bouncers add b2 -k abc -o raw", 0, "abc", ""},
-		{"bouncers add b3 -k abc -o json --shared", 0, `"abc"`, ""},
+		{"bouncers add b2 -k abc -o raw", 1, "", "Error: lapid bouncers add: unable to create bouncer: this API key is, or was, that of the bouncer 'b1': choose another\n"},
+		{"bouncers add b2 -k def -o raw", 0, "def", ""},
+		{"bouncers add b3 -k ghi -o json --shared", 0, `"ghi"`, ""},
 		{"bouncers add b1", 1, "", "Error: lapid bouncers add: unable to create bouncer: bouncer b1 already exists\n"},
 		{"bouncers add", 1, "", "Error: lapid bouncers add: expected is NAME, but none was given; see \"lapid bouncers add --help\"\n"},
 		{"bouncers list -o raw", 0, "name,ip,revoked,last_pull,type,version,auth_type\nb1,,validated,,,,api-key\nb2,,validated,,,,api-key\nb3,,validated,,,,api-key\n", ""},
