@@ -96,7 +96,7 @@ const (
 	asks     station = iota // was answered, and asks small questions
 	fresh                   // was not answered yet
 	waiting                 // waits for news, or did a moment ago
-	stations = 3
+	stations                // how many there are
 )
 
 // poll is an epoll instance, which the runtime's poller watches. One loop at a time waits in the
@@ -347,8 +347,9 @@ func (g *group) crowdLoop(p *poll) {
 	}
 }
 
-// GiveWay leaves the processor to small questions, if there are any, for as long as its caller worked, and to
-// others in any case. The more loops there are the less it rests, for so many others answer meanwhile.
+// GiveWay answers small questions that have come: who still waits for an answer has asked, however long ago. While some come it
+// then rests for as long as its caller worked, one caller at a time, so that those who serve crowds together take no more than
+// one of them would; while none come it leaves the processor to others for a moment. The more loops there are the less it rests, for so many others answer meanwhile.
 func (r *Reactor) GiveWay(worked time.Duration) {
 	r.help(1, false)
 	if time.Since(r.began)-time.Duration(r.asked.Load()) > asking {
